@@ -1,0 +1,224 @@
+// The client of a push node, for browsers and for Node: the package's entry.
+// Guarantees: until it is closed, or told to stop by the server, it stays connected or on its way to be; what
+// the application gets is in order and without repetition, whatever happened to the sockets in between.
+import { clientErrorCodes, describeFailure, PetrelClientError } from "./client-error.js";
+import type { ClientEvents, ClientState, ClosedEvent, OfflineEvent } from "./client-events.js";
+import { resolveOptions, type PetrelClientOptions } from "./client-options.js";
+import { NORMAL_CLOSURE } from "./close-policy.js";
+import { ConnectionKeeper } from "./connection-keeper.js";
+import type { Connection } from "./connection.js";
+import type { ServerFrame, WelcomeFrame } from "./frames.js";
+import { MessageDelivery, type PetrelMessage } from "./message-delivery.js";
+import { TypedEvents } from "./typed-events.js";
+import type { Position } from "./user-sequence.js";
+
+export type { AckMode, ClientTiming, NetworkEvents, PetrelClientOptions } from "./client-options.js";
+export type { WelcomeFrame } from "./frames.js";
+export type { Socket, SocketConstructor } from "./socket.js";
+export type { GetToken, TokenReason } from "./token-source.js";
+export type { ClientEvents, ClientState, ClosedEvent, OfflineEvent, PetrelMessage, Position };
+export { clientErrorCodes, PetrelClientError };
+
+export class PetrelClient<Data = unknown> {
+  readonly #events: TypedEvents<ClientEvents<Data>>;
+  readonly #delivery: MessageDelivery;
+  readonly #keeper: ConnectionKeeper;
+  readonly #closeGraceMs: number;
+  readonly #savePosition: ((position: Position) => void | Promise<void>) | undefined;
+  #state: ClientState = "closed";
+  #welcome: WelcomeFrame | undefined;
+
+  /** @throws TypeError that names a missing or wrong option */
+  constructor(options: PetrelClientOptions) {
+    const resolved = resolveOptions(options);
+    this.#closeGraceMs = resolved.timing.closeGraceMs;
+    this.#savePosition = resolved.savePosition;
+    this.#events = new TypedEvents((error, event) => this.#listenerFailed(error, event));
+    this.#delivery = new MessageDelivery({
+      ack: resolved.ack,
+      position: resolved.position,
+      ackDelayMs: resolved.timing.ackDelayMs,
+      hasHandlers: () => this.#events.count("message") > 0,
+      handle: (message) => this.#handle(message as PetrelMessage<Data>),
+      positionMoved: (position) => void this.#save(position),
+    });
+    this.#keeper = new ConnectionKeeper(resolved, () => this.#delivery.position, {
+      onState: (state) => this.#setState(state),
+      onWelcome: (connection, welcome, moved) => this.#welcomed(connection, welcome, moved),
+      onFrame: (connection, frame) => this.#receive(connection, frame),
+      onBadFrame: (problem) =>
+        this.#fail(clientErrorCodes.badFrame, `The server sent ${problem}.`, { retryable: true }),
+      onOffline: (event) => this.#events.emit("offline", event),
+      onError: (error) => this.#events.emit("error", error),
+      onRefused: (event) => void this.#finish(event),
+    });
+  }
+
+  get state(): ClientState {
+    return this.#state;
+  }
+
+  /** What to keep, to resume with another client later; undefined until the first welcome. */
+  get position(): Position | undefined {
+    return this.#delivery.position;
+  }
+
+  /**
+   * @param listener may be async; for `message` the client waits for it
+   * @returns removes the listener
+   */
+  on<Name extends keyof ClientEvents<Data>>(
+    event: Name,
+    listener: (payload: ClientEvents<Data>[Name]) => unknown,
+  ): () => void {
+    const off = this.#events.on(event, listener);
+    if (event === "message") this.#delivery.resume();
+    return off;
+  }
+
+  /** As `on`, for the next time only. */
+  once<Name extends keyof ClientEvents<Data>>(
+    event: Name,
+    listener: (payload: ClientEvents<Data>[Name]) => unknown,
+  ): () => void {
+    const off = this.on(event, (payload) => {
+      off();
+      return listener(payload);
+    });
+    return off;
+  }
+
+  /** Starts; does nothing where it has started already. */
+  connect(): void {
+    if (this.#state !== "closed") return;
+    this.#delivery.start();
+    this.#keeper.start();
+  }
+
+  /**
+   * Resolves with the welcome when the client is online.
+   * @throws PetrelClientError `closed` where it is closed before, or has not been started
+   */
+  whenOnline(): Promise<WelcomeFrame> {
+    if (this.#state === "online" && this.#welcome !== undefined) return Promise.resolve(this.#welcome);
+    if (this.#state === "closed") return Promise.reject(closedError({ code: 0, reason: "not connected" }));
+    return new Promise((resolve, reject) => {
+      const offs = [
+        this.on("online", (welcome) => {
+          for (const off of offs) off();
+          resolve(welcome);
+        }),
+        this.on("closed", (event) => {
+          for (const off of offs) off();
+          reject(closedError(event));
+        }),
+      ];
+    });
+  }
+
+  /**
+   * For `ack: "manual"`: acknowledges this message and all before it.
+   * @returns false where the message is of an epoch that is over; it will be delivered again
+   */
+  ack(message: Pick<PetrelMessage, "epoch" | "seq">): boolean {
+    return this.#delivery.acknowledge(message);
+  }
+
+  /**
+   * Signs out. No handler starts after this; the running one may finish, and is acknowledged, for a short time.
+   * @returns resolves when the socket is closed; do not await it inside a `message` handler
+   */
+  async close(reason = "closed by the application"): Promise<void> {
+    if (this.#state === "closed") return;
+    await this.#finish({ code: NORMAL_CLOSURE, reason, byClient: true });
+  }
+
+  async #finish(event: ClosedEvent): Promise<void> {
+    const closeSocket = this.#keeper.stop(event.reason);
+    const stopped = this.#delivery.stop(this.#closeGraceMs);
+    this.#setState("closed");
+    this.#events.emit("closed", event);
+    await stopped;
+    await closeSocket();
+  }
+
+  #welcomed(connection: Connection, welcome: WelcomeFrame, moved: boolean): void {
+    this.#welcome = welcome;
+    this.#delivery.adopt(connection, welcome);
+    this.#setState("online");
+    // A listener may close the client, and then the others are told of the end only.
+    if (this.#state === "online") this.#events.emit("welcome", welcome);
+    if (this.#state === "online" && !moved) this.#events.emit("online", welcome);
+  }
+
+  #receive(connection: Connection, frame: Exclude<ServerFrame, WelcomeFrame>): void {
+    switch (frame.type) {
+      case "message":
+        this.#delivery.receive(connection, frame);
+        return;
+      case "reconnect":
+        this.#keeper.move(connection, frame.afterMs);
+        return;
+      case "token_expiring":
+        void this.#keeper.renewToken(connection);
+        return;
+      case "error":
+        this.#fail(frame.code, frame.message, { retryable: frame.action !== "stop" });
+        return;
+      case "other":
+        return;
+    }
+  }
+
+  async #handle(message: PetrelMessage<Data>): Promise<void> {
+    for (const cause of await this.#events.emitInOrder("message", message)) {
+      const text = `A message handler failed: ${describeFailure(cause)}`;
+      this.#fail(clientErrorCodes.handlerFailed, text, { retryable: false, cause, messageId: message.id });
+    }
+  }
+
+  async #save(position: Position): Promise<void> {
+    try {
+      await this.#savePosition?.(position);
+    } catch (cause) {
+      const text = `savePosition failed: ${describeFailure(cause)}`;
+      this.#fail(clientErrorCodes.savePositionFailed, text, { retryable: true, cause });
+    }
+  }
+
+  #setState(state: ClientState): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#events.emit("state", state);
+  }
+
+  #fail(...[code, message, options]: ConstructorParameters<typeof PetrelClientError>): void {
+    this.#events.emit("error", new PetrelClientError(code, message, options));
+  }
+
+  #listenerFailed(error: unknown, event: keyof ClientEvents<Data>): void {
+    if (event === "error") {
+      // Nobody is left to tell: let it surface as an uncaught error of the page or process.
+      queueMicrotask(() => {
+        throw error;
+      });
+      return;
+    }
+    const text = `A listener of "${event}" failed: ${describeFailure(error)}`;
+    this.#fail(clientErrorCodes.listenerFailed, text, { retryable: false, cause: error });
+  }
+}
+
+/** Makes a client and starts it. Listeners added in the same turn miss nothing. */
+export function connect<Data = unknown>(options: PetrelClientOptions): PetrelClient<Data> {
+  const client = new PetrelClient<Data>(options);
+  client.connect();
+  return client;
+}
+
+function closedError({ code, reason, error }: OfflineEvent & Pick<ClosedEvent, "error">): PetrelClientError {
+  const why = error === undefined ? reason : `${error.code} ${error.message}`;
+  return new PetrelClientError(clientErrorCodes.closed, `The client is closed: ${why} (${code})`, {
+    retryable: false,
+  });
+}

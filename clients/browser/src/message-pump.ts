@@ -1,0 +1,52 @@
+// Hands received messages to the application, one after the other.
+// Guarantees: order is the order of `push`; the next starts when the one before has finished; none starts
+// while paused.
+
+export interface Pumped {
+  /** Runs the application's handlers; must not reject. */
+  readonly handle: () => Promise<void>;
+  readonly id: string;
+}
+
+export class MessagePump {
+  #waiting: Pumped[] = [];
+  #running: Promise<void> | undefined;
+  readonly #mayRun: () => boolean;
+
+  /** @param mayRun asked before each message; call `resume` when its answer turns to true */
+  constructor(mayRun: () => boolean) {
+    this.#mayRun = mayRun;
+  }
+
+  push(item: Pumped): void {
+    this.#waiting.push(item);
+    this.resume();
+  }
+
+  resume(): void {
+    if (this.#running !== undefined || this.#waiting.length === 0 || !this.#mayRun()) return;
+    this.#running = this.#run().finally(() => {
+      this.#running = undefined;
+      // Something may have come between the last look at the queue and now.
+      this.resume();
+    });
+  }
+
+  /** Drops what has not started. @returns the ids of what was dropped */
+  clear(): string[] {
+    return this.#waiting.splice(0).map(({ id }) => id);
+  }
+
+  /** Resolves when the message that is being handled, if any, has been handled. */
+  async settled(): Promise<void> {
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    for (let next = this.#take(); next !== undefined; next = this.#take()) await next.handle();
+  }
+
+  #take(): Pumped | undefined {
+    return this.#mayRun() ? this.#waiting.shift() : undefined;
+  }
+}

@@ -1,0 +1,43 @@
+// Listens to what the browser says about the network.
+// Guarantees: no listener stays behind after `stop`; where there are no such events, the network counts as up.
+import type { NetworkEvents } from "./client-options.js";
+
+export interface NetworkChanges {
+  readonly onDown: () => void;
+  readonly onUp: () => void;
+}
+
+export class NetworkWatch {
+  readonly #source: NetworkEvents | undefined;
+  readonly #down: () => void;
+  readonly #up: () => void;
+  #isDown = false;
+
+  constructor(source: NetworkEvents | undefined, { onDown, onUp }: NetworkChanges) {
+    this.#source = source;
+    this.#down = () => {
+      this.#isDown = true;
+      onDown();
+    };
+    this.#up = () => {
+      this.#isDown = false;
+      onUp();
+    };
+  }
+
+  /** What the last event said. A browser's `navigator.onLine` is not asked: it is often wrong at the start. */
+  get isDown(): boolean {
+    return this.#isDown;
+  }
+
+  start(): void {
+    this.#isDown = false;
+    this.#source?.addEventListener("offline", this.#down);
+    this.#source?.addEventListener("online", this.#up);
+  }
+
+  stop(): void {
+    this.#source?.removeEventListener("offline", this.#down);
+    this.#source?.removeEventListener("online", this.#up);
+  }
+}

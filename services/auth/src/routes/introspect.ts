@@ -1,0 +1,120 @@
+// POST /v1/introspect: is this user's token good, right now? (RFC 7662)
+// Guarantees: a revoked generation reads as inactive at once; an inactive token's answer says nothing but that.
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import type { TokenGenerationStore } from "@petrel/shared/redis/token-generation-store";
+import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import type { VerifiedToken, VerifyToken } from "@petrel/shared/security/verified-token";
+import { Type } from "typebox";
+import { authorize } from "../authorize.js";
+import { errorSchema, producerErrors } from "../error-schema.js";
+
+export interface IntrospectDeps {
+  readonly authenticator: ProducerAuthenticator;
+  readonly generations: TokenGenerationStore;
+  readonly verifyToken: VerifyToken;
+  readonly issuer: string;
+  readonly audience: string;
+}
+
+const bodySchema = Type.Object(
+  {
+    token: Type.String({ minLength: 1, maxLength: 32_768 }),
+    token_type_hint: Type.Optional(Type.String({ maxLength: 128 })),
+  },
+  { additionalProperties: false },
+);
+
+const inactiveSchema = Type.Object({ active: Type.Literal(false) }, { additionalProperties: false });
+const activeSchema = Type.Object(
+  {
+    active: Type.Literal(true),
+    token_type: Type.Literal("Bearer"),
+    iss: Type.String(),
+    aud: Type.String(),
+    sub: Type.String({ description: "The user's id." }),
+    iat: Type.Integer(),
+    exp: Type.Integer(),
+    jti: Type.String(),
+    typ: Type.Literal("access"),
+    gen: Type.Integer({ description: "The user's token generation." }),
+    device: Type.Optional(
+      Type.Object({ id: Type.String(), platform: Type.String() }, { additionalProperties: false }),
+    ),
+    topics: Type.Optional(Type.Array(Type.String())),
+  },
+  { additionalProperties: false },
+);
+
+export function addIntrospect(app: HttpApp, deps: IntrospectDeps): void {
+  // In a scope of its own: no other route here reads forms.
+  void app.register(async (scope: HttpApp) => {
+    scope.addContentTypeParser(
+      "application/x-www-form-urlencoded",
+      { parseAs: "string" },
+      async (_request: unknown, body: string) => readForm(body),
+    );
+    scope.post(
+      "/v1/introspect",
+      {
+        onRequest: authorize(deps.authenticator, "introspect"),
+        schema: {
+          summary: "Is a user's token good? (RFC 7662; scope: introspect)",
+          description: "The body is a form, or JSON with the same fields.",
+          security: [{ bearer: [] }],
+          consumes: ["application/x-www-form-urlencoded", "application/json"],
+          body: bodySchema,
+          response: {
+            200: Type.Union([inactiveSchema, activeSchema]),
+            ...producerErrors,
+            415: errorSchema,
+          },
+        },
+      },
+      async (request, reply) => {
+        void reply.header("cache-control", "no-store");
+        const token = await readActive(request.body.token, deps);
+        return token === undefined ? { active: false as const } : describeToken(token, deps);
+      },
+    );
+  });
+}
+
+function readForm(body: string): Readonly<Record<string, string>> {
+  const parameters = new URLSearchParams(body);
+  const names = [...parameters.keys()];
+  // RFC 6749 3.1: a parameter must not stand twice.
+  if (new Set(names).size !== names.length) {
+    throw new PetrelError("PETREL_INVALID_REQUEST", "A field of the form stands twice.");
+  }
+  return Object.fromEntries(parameters);
+}
+
+async function readActive(text: string, deps: IntrospectDeps): Promise<VerifiedToken | undefined> {
+  let token: VerifiedToken;
+  try {
+    token = await deps.verifyToken(text);
+  } catch (error) {
+    if (error instanceof PetrelError && error.status === 401) return undefined;
+    throw error;
+  }
+  return token.generation < (await deps.generations.read(token.userId)) ? undefined : token;
+}
+
+function describeToken(token: VerifiedToken, { issuer, audience }: IntrospectDeps) {
+  const { userId, issuedAtMs, expiresAtMs, jti, generation, device, topics } = token;
+  return {
+    active: true as const,
+    token_type: "Bearer" as const,
+    iss: issuer,
+    aud: audience,
+    sub: userId,
+    iat: issuedAtMs / 1000,
+    exp: expiresAtMs / 1000,
+    jti,
+    typ: "access" as const,
+    gen: generation,
+    ...(device === undefined ? {} : { device }),
+    ...(topics === undefined ? {} : { topics: [...topics] }),
+  };
+}

@@ -1,0 +1,32 @@
+// The parts of auth's contract that are not built yet.
+// Guarantees: each answers 501 before its body is read; nothing is accepted and ignored.
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import { errorSchema } from "../error-schema.js";
+
+const notBuilt = [
+  { method: "POST", url: "/v1/tokens/refresh" },
+  { method: "POST", url: "/v1/tokens/revoke" },
+  { method: "POST", url: "/v1/tickets" },
+  { method: "PUT", url: "/v1/devices" },
+  { method: "GET", url: "/v1/devices" },
+  { method: "DELETE", url: "/v1/devices/:id" },
+  { method: "PUT", url: "/v1/users/:userId/devices" },
+  { method: "GET", url: "/v1/users/:userId/devices" },
+  { method: "DELETE", url: "/v1/users/:userId/devices/:id" },
+  { method: "GET", url: "/v1/audit" },
+] as const;
+
+export function addRefuseNotBuilt(app: HttpApp): void {
+  for (const { method, url } of notBuilt) {
+    app.route({
+      method,
+      url,
+      schema: { summary: "Not built yet", response: { 501: errorSchema } },
+      onRequest: async () => {
+        throw new PetrelError("PETREL_NOT_IMPLEMENTED", `${method} ${url} is not built yet.`);
+      },
+      handler: () => undefined,
+    });
+  }
+}

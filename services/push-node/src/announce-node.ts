@@ -1,0 +1,26 @@
+// push-node: keeps this node's key in Redis, by which dispatchers see that it lives.
+// Guarantees: renewed three times its time to live; removed at a planned stop, so that nobody waits for it to end.
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging";
+import type { Redis } from "@petrel/shared/redis/connect";
+import { announceNode, withdrawNode } from "@petrel/shared/redis/node-presence";
+
+export async function announceWhileRunning(
+  redis: Redis,
+  nodeId: string,
+  ttlMs: number,
+  logger: Logger,
+): Promise<{ readonly stop: () => Promise<void> }> {
+  await announceNode(redis, nodeId, ttlMs);
+  const timer = setInterval(() => {
+    announceNode(redis, nodeId, ttlMs).catch((error: unknown) => {
+      logger.warn({ reason: describeError(error) }, "presence not renewed");
+    });
+  }, ttlMs / 3);
+  return {
+    stop: async () => {
+      clearInterval(timer);
+      await withdrawNode(redis, nodeId);
+    },
+  };
+}

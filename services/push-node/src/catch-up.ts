@@ -1,0 +1,110 @@
+// push-node/{register-connection, deliver, receive-envelopes, renew-leases} -> here -> redis/read-inbox -> connection.
+// Guarantees: the one way by which a connection is brought up to date: backlog, resume, gap, nudge, resubscription,
+// pause and slow reader. A page is read only when the socket has drained; an expired message is skipped only after
+// its end is written; a fault of Redis costs time.
+import { backoffMs } from "@petrel/shared/kernel/backoff";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging";
+import type { InboxMessage } from "@petrel/shared/protocol/stored-message";
+import { encodeMessageFrame } from "@petrel/shared/protocol/server-frames";
+import { expireMessages } from "@petrel/shared/redis/expire-messages";
+import { readInbox } from "@petrel/shared/redis/read-inbox";
+import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import type { CollectAcks } from "./collect-acks.js";
+import type { Connection } from "./connection.js";
+import { encodeTextFrame } from "./encode-text-frame.js";
+import type { Gate } from "./gate.js";
+
+export interface CatchUpDeps {
+  readonly scripts: ScriptRunner;
+  readonly acks: CollectAcks;
+  readonly logger: Logger;
+  /** Bounds how many pages are read at a time, so that a crowd's return leaves room for those connected. */
+  readonly gate: Gate;
+  readonly onSent: (count: number) => void;
+}
+
+export type CatchUp = (connection: Connection) => void;
+
+const PAGE = { maxEntries: 100, maxBytes: 64 * 1024 } as const;
+
+export function createCatchUp(deps: CatchUpDeps): CatchUp {
+  return (connection) => {
+    if (connection.phase === "closing" || connection.phase === "registering") return;
+    connection.phase = "catching-up";
+    if (connection.isReading) return;
+    connection.isReading = true;
+    void readUntilLive(deps, connection);
+  };
+}
+
+async function readUntilLive(deps: CatchUpDeps, connection: Connection): Promise<void> {
+  let failures = 0;
+  while (connection.isOpen && (connection.readToEnd || connection.lastSent < connection.want)) {
+    try {
+      await connection.drained();
+      if (!connection.isOpen) break;
+      await deps.gate.run(() => readPage(deps, connection));
+      failures = 0;
+    } catch (error) {
+      deps.logger.warn(
+        { connection: connection.id, reason: describeError(error) },
+        "catch-up: inbox not readable",
+      );
+      const waitMs = 100 + backoffMs(failures++, { baseMs: 100, capMs: 5_000 });
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+    }
+  }
+  connection.isReading = false;
+  // In the same turn as the last comparison: nothing can have arrived in between.
+  if (connection.isOpen) connection.phase = "live";
+}
+
+async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void> {
+  const { scripts, acks, onSent } = deps;
+  const { keys, userId, want } = connection;
+  connection.readToEnd = false;
+  const page = await readInbox(scripts, keys, userId, connection.lastSent, PAGE).catch((error: unknown) => {
+    connection.readToEnd = true;
+    throw error;
+  });
+  const now = Date.now();
+  const isOver = (message: InboxMessage): boolean => message.expiresAtMs <= now;
+  const over = page.filter(isOver);
+  if (over.length > 0) await expireMessages(scripts, keys, userId, over);
+
+  let sent = 0;
+  for (const message of page) {
+    if (message.seq <= connection.lastSent) continue;
+    if (isForeign(message, connection)) {
+      connection.flush();
+      connection.reconnect(0, "PETREL_EPOCH_CHANGED");
+      return;
+    }
+    connection.lastSent = message.seq;
+    if (isOver(message)) continue;
+    const at = new Date(message.atMs).toISOString();
+    connection.queue(encodeTextFrame(encodeMessageFrame(message.id, message.seq, at, message.data)));
+    connection.lastShown = message.seq;
+    sent++;
+  }
+  if (connection.ackAuto) acks.ackWhenTaken(connection);
+  else connection.flush();
+  acks.ackSkipped(connection);
+  onSent(sent);
+
+  const last = page.at(-1);
+  if (last === undefined) {
+    // Assigned, but not there: acked by another device and trimmed. There is nothing to wait for.
+    if (connection.lastSent < want) connection.lastSent = want;
+  } else {
+    connection.want = Math.max(connection.want, last.seq);
+    // A full page: there may be more than was known of.
+    connection.readToEnd ||= page.length >= PAGE.maxEntries;
+  }
+}
+
+/** Whether a message was stored after this connection's epoch had ended. */
+function isForeign({ epoch, seq }: InboxMessage, connection: Connection): boolean {
+  return epoch !== connection.epoch && seq > connection.seqAtConnect;
+}

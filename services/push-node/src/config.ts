@@ -1,0 +1,130 @@
+// push-node: its environment.
+// Guarantees: validated, frozen, and documented by this schema (docs/configuration.md is made from it).
+import { hostname } from "node:os";
+import {
+  choice,
+  commonSettings,
+  flag,
+  integer,
+  list,
+  optionalText,
+  portSetting,
+  readConfig,
+  redisSettings,
+  text,
+  url,
+} from "@petrel/shared/kernel/config";
+
+export const pushNodeSettings = {
+  ...commonSettings,
+  ...redisSettings,
+  port: portSetting(7110),
+  nodeName: text(
+    "NODE_NAME",
+    "this node's name, as it stands in routes; a restart appends a fresh mark to it",
+    {
+      default: hostname(),
+    },
+  ),
+  authUrl: url("AUTH_URL", "the auth service, whose keys verify user tokens", {
+    default: "http://127.0.0.1:7101",
+    protocols: ["http", "https"],
+  }),
+  tokenIssuer: text("TOKEN_ISSUER", "`iss` that a user token must carry", { default: "petrel" }),
+  tokenAudience: text("TOKEN_AUDIENCE", "`aud` that a user token must carry", { default: "petrel" }),
+  verifyTokens: choice(
+    "VERIFY_TOKENS",
+    "verify user tokens against auth's published keys, or ask auth about each",
+    {
+      of: ["jwks", "introspect"],
+      default: "jwks",
+    },
+  ),
+  introspectKeyFile: optionalText(
+    "INTROSPECT_KEY_FILE",
+    "file with `key.secret` of a producer key with the scope introspect; needed for VERIFY_TOKENS=introspect",
+  ),
+  tokenInQuery: flag("ALLOW_TOKEN_IN_QUERY", "accept `?token=`; a URL is easily logged on its way", {
+    default: false,
+  }),
+  allowedOrigins: list("ALLOWED_ORIGINS", "origins of pages that may connect; `*` for any", { default: [] }),
+  ackTimeoutMs: integer(
+    "ACK_TIMEOUT_MS",
+    "how long an acknowledgement may take before the user is looked at again",
+    {
+      default: 10_000,
+      min: 100,
+    },
+  ),
+  maxConnectionsPerUser: integer("MAX_CONNECTIONS_PER_USER", "connections one user may have in the cluster", {
+    default: 5,
+    min: 1,
+    max: 1_000,
+  }),
+  whenUserFull: choice(
+    "WHEN_USER_FULL",
+    "beyond that: close the oldest (4409), or refuse the newest (4429)",
+    {
+      of: ["evict", "refuse"],
+      default: "evict",
+    },
+  ),
+  routeLeaseMs: integer("ROUTE_LEASE_MS", "how long a connection stays registered without a heartbeat", {
+    default: 60_000,
+    min: 1_000,
+  }),
+  nodeTtlMs: integer("NODE_TTL_MS", "how long this node counts as alive without a sign of it", {
+    default: 6_000,
+    min: 500,
+  }),
+  pingSeconds: integer("PING_SECONDS", "how often a connection is asked whether it lives", {
+    default: 25,
+    min: 1,
+    max: 300,
+  }),
+  authTimeoutMs: integer("AUTH_TIMEOUT_MS", "how long a connection may take to bring its credential", {
+    default: 5_000,
+    min: 100,
+  }),
+  maxUnauthenticated: integer("MAX_UNAUTHENTICATED", "connections without a verified credential, at a time", {
+    default: 1_000,
+    min: 1,
+  }),
+  maxFrameBytes: integer("MAX_FRAME_BYTES", "largest frame a client may send", {
+    default: 64 * 1024,
+    min: 1_024,
+  }),
+  maxFragments: integer("MAX_FRAGMENTS", "most fragments a client's message may come in", {
+    default: 64,
+    min: 1,
+  }),
+  outboundBoundBytes: integer(
+    "OUTBOUND_BOUND_BYTES",
+    "bytes that may wait for a slow client; what comes beyond is read from its inbox later",
+    { default: 256 * 1024, min: 16 * 1024 },
+  ),
+  slowTimeoutMs: integer(
+    "SLOW_TIMEOUT_MS",
+    "how long data may wait while the client takes none of it (4408)",
+    {
+      default: 15_000,
+      min: 500,
+    },
+  ),
+  historySize: integer(
+    "INBOX_HISTORY",
+    "acknowledged messages that stay readable for a user's slower devices",
+    {
+      default: 100,
+    },
+  ),
+  drainWindowMs: integer("DRAIN_WINDOW_MS", "over how long a stopping node asks its clients to move", {
+    default: 20_000,
+  }),
+} as const;
+
+export type PushNodeConfig = ReturnType<typeof readPushNodeConfig>;
+
+export function readPushNodeConfig(environment: Readonly<Record<string, string | undefined>>) {
+  return readConfig(pushNodeSettings, environment);
+}

@@ -1,0 +1,151 @@
+// push-node: composition root: config -> adapters -> app; the only reader of process.env here.
+// Guarantees: ready only when its channels are subscribed; a stop asks every client to move first.
+import { readFileSync } from "node:fs";
+import { systemClock } from "@petrel/shared/kernel/clock";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Readiness } from "@petrel/shared/kernel/http-app";
+import { configOrExit, runService, type Lifecycle } from "@petrel/shared/kernel/lifecycle";
+import { createLogger, type Logger } from "@petrel/shared/kernel/logging";
+import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics";
+import { checkServer } from "@petrel/shared/redis/check-server";
+import { connectRedis } from "@petrel/shared/redis/connect";
+import { allPartitionKeys } from "@petrel/shared/redis/keys";
+import { subscribeNode } from "@petrel/shared/redis/node-subscription";
+import { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import { announceWhileRunning } from "./announce-node.js";
+import { buildApp } from "./app.js";
+import { createCatchUp } from "./catch-up.js";
+import { CollectAcks } from "./collect-acks.js";
+import { readPushNodeConfig, type PushNodeConfig } from "./config.js";
+import { ConnectionRegistry } from "./connection-registry.js";
+import { createConnectionMetrics } from "./connection-metrics.js";
+import { createDeliver } from "./deliver.js";
+import { drainConnections } from "./drain-connections.js";
+import { Gate } from "./gate.js";
+import { createHandleFrame } from "./handle-frame.js";
+import { createReceiveEnvelopes } from "./receive-envelopes.js";
+import { createLeaseRenewal } from "./renew-leases.js";
+import { createTokenVerification } from "./token-verification.js";
+import { createConnectionWatch } from "./watch-connections.js";
+
+/** Pages read, and connections registered again, at a time. */
+const CONCURRENT_CATCH_UPS = 32;
+/** Beats a lease renewal is spread over. */
+const SLOTS = 20;
+
+const config = configOrExit("push-node", () => readPushNodeConfig(process.env));
+const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
+const nodeId = `${config.nodeName.replace(/[^A-Za-z0-9_.-]/g, "-")}.${Date.now().toString(36)}`;
+const logger = createLogger({ service: "push-node", level: config.logLevel }).child({ node: nodeId });
+
+await runService({ logger, stopDeadlineMs: config.drainWindowMs + 10_000 }, (lifecycle) =>
+  startPushNode(config, logger, lifecycle),
+);
+
+async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: Lifecycle): Promise<void> {
+  const redis = await connectRedis({ url: settings.redisUrl, role: "push-node", logger: log });
+  lifecycle.onStop("redis", () => void redis.quit().catch(() => redis.disconnect()));
+  await checkServer(redis, settings.partitions);
+  const scripts = new ScriptRunner(redis);
+  const partitions = allPartitionKeys(settings.partitions);
+  const registry = new ConnectionRegistry(SLOTS);
+  const metrics = createRegistry("push-node");
+  const measure = createConnectionMetrics(metrics, registry);
+  const gate = new Gate(CONCURRENT_CATCH_UPS);
+
+  const acks = new CollectAcks({ scripts, registry, logger: log, history: settings.historySize });
+  const onSent = measure.sent;
+  const catchUp = createCatchUp({ scripts, acks, logger: log, gate, onSent });
+  const deliver = createDeliver({
+    registry,
+    acks,
+    catchUp,
+    outboundBoundBytes: settings.outboundBoundBytes,
+    onSent,
+  });
+  const verifyToken = createTokenVerification(settings, log);
+  const registerDeps = {
+    scripts,
+    registry,
+    catchUp,
+    logger: log,
+    nodeId,
+    pingSeconds: settings.pingSeconds,
+    limits: {
+      leaseMs: settings.routeLeaseMs,
+      maxConnectionsPerUser: settings.maxConnectionsPerUser,
+      whenFull: settings.whenUserFull,
+      ackTimeoutMs: settings.ackTimeoutMs,
+    },
+  };
+  const renewal = createLeaseRenewal({
+    ...registerDeps,
+    clock: systemClock,
+    gate: new Gate(CONCURRENT_CATCH_UPS),
+  });
+  const watch = createConnectionWatch({
+    registry,
+    clock: systemClock,
+    pingSeconds: settings.pingSeconds,
+    slowTimeoutMs: settings.slowTimeoutMs,
+  });
+
+  // Before the first connection registers: what is published from then on is heard.
+  const subscriber = await connectRedis({
+    url: settings.redisUrl,
+    role: "push-node-subscriber",
+    logger: log,
+  });
+  const subscription = await subscribeNode({
+    redis: subscriber,
+    partitions,
+    nodeId,
+    logger: log,
+    onText: createReceiveEnvelopes({ registry, deliver, catchUp, acks }),
+    onResubscribed: () => void renewal.renewAll("resubscribed"),
+  });
+  lifecycle.onStop("subscription", subscription.stop);
+  const presence = await announceWhileRunning(redis, nodeId, settings.nodeTtlMs, log);
+  lifecycle.onStop("presence", presence.stop);
+  renewal.start();
+  lifecycle.onStop("lease renewal", renewal.stop);
+  watch.start();
+  lifecycle.onStop("connection watch", watch.stop);
+
+  const app = await buildApp({
+    ...registerDeps,
+    version,
+    partitions,
+    clock: systemClock,
+    verifyToken,
+    handleFrame: createHandleFrame({ acks, verifyToken }),
+    authTimeoutMs: settings.authTimeoutMs,
+    onOpened: measure.opened,
+    onClosed: measure.closed,
+    rules: { allowedOrigins: settings.allowedOrigins, tokenInQuery: settings.tokenInQuery },
+    maxUnauthenticated: settings.maxUnauthenticated,
+    isDraining: () => lifecycle.stopping.aborted,
+    maxFrameBytes: settings.maxFrameBytes,
+    maxFragments: settings.maxFragments,
+    readiness: async (): Promise<Readiness> => {
+      const checks = {
+        redis: await redis.ping().then(() => "ok", describeError),
+        subscription: subscription.isActive() ? "ok" : "not subscribed",
+        draining: lifecycle.stopping.aborted ? "stopping" : "ok",
+      };
+      return { ready: Object.values(checks).every((check) => check === "ok"), checks };
+    },
+  });
+  lifecycle.onStop("http", () => app.close());
+  lifecycle.onStop("connections", () =>
+    drainConnections({ registry, acks, clock: systemClock, logger: log, windowMs: settings.drainWindowMs }),
+  );
+  if (settings.metricsPort !== undefined) {
+    const server = await serveMetrics(metrics, settings.metricsPort, settings.metricsHost);
+    lifecycle.onStop("metrics", () => void server.close());
+  }
+  await app.listen({ port: settings.port, host: settings.host });
+  log.info({ port: settings.port }, "ready");
+}

@@ -1,0 +1,139 @@
+// connect-route -> open-connection -> here -> scripts/connect -> catch-up: gives a connection its place.
+// Guarantees: the connection stands in the registry before its route is written, so that no message falls between the
+// two; what it missed before comes from the inbox.
+import type { Logger } from "@petrel/shared/kernel/logging";
+import { closeCodes } from "@petrel/shared/protocol/close-codes";
+import { lineageOf } from "@petrel/shared/protocol/stored-message";
+import {
+  connectRoute,
+  removeRoute,
+  type ConnectResult,
+  type RouteLimits,
+} from "@petrel/shared/redis/route-store";
+import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { CatchUp } from "./catch-up.js";
+import type { Connection } from "./connection.js";
+import type { ConnectionRegistry } from "./connection-registry.js";
+import type { ResumePosition } from "./read-handshake.js";
+
+export interface RegisterDeps {
+  readonly scripts: ScriptRunner;
+  readonly registry: ConnectionRegistry;
+  readonly catchUp: CatchUp;
+  readonly logger: Logger;
+  readonly nodeId: string;
+  readonly pingSeconds: number;
+  readonly limits: RouteLimits;
+}
+
+/** What this release of the node can do, for clients that ask before they use it. */
+const FEATURES: readonly string[] = ["ack", "resume"];
+
+/** @throws what ioredis throws where Redis does not answer; the connection is then no longer in the registry */
+export async function registerConnection(
+  deps: RegisterDeps,
+  connection: Connection,
+  position: ResumePosition | undefined,
+): Promise<void> {
+  const { registry, nodeId, pingSeconds, limits } = deps;
+  registry.add(connection);
+  let result: ConnectResult;
+  try {
+    result = await connect(deps, connection, position === undefined ? {} : { position });
+  } catch (error) {
+    registry.delete(connection);
+    throw error;
+  }
+  if (result.outcome === "refused") {
+    registry.delete(connection);
+    connection.fail(
+      closeCodes.tooMany,
+      "PETREL_TOO_MANY_CONNECTIONS",
+      `This user has ${limits.maxConnectionsPerUser} connections already.`,
+      "backoff",
+    );
+    return;
+  }
+  const { member, epoch, seq, after, resumed } = result;
+  connection.member = member;
+  connection.connectTimeMs = Number(member.slice(0, member.indexOf("/")));
+  if (!connection.isOpen) {
+    // It closed while the script ran: whoever cleans up saw no member yet.
+    await unregisterConnection(deps, connection);
+    return;
+  }
+  connection.epoch = epoch;
+  connection.seqAtConnect = seq;
+  connection.lastSent = after;
+  connection.lastShown = after;
+  connection.phase = "catching-up";
+  connection.send({
+    type: "welcome",
+    connection: connection.id,
+    node: nodeId,
+    user: connection.userId,
+    epoch,
+    seq,
+    after,
+    resumed,
+    pingSeconds,
+    features: FEATURES,
+  });
+  if (connection.want > seq && connection.wantEpoch !== epoch && connection.wantEpoch !== "") {
+    connection.reconnect(0, "PETREL_EPOCH_CHANGED");
+    return;
+  }
+  connection.want = Math.max(connection.want, seq);
+  deps.catchUp(connection);
+}
+
+/**
+ * Makes sure that a connection's route stands, after it may have been lost, and brings it up to date: after a
+ * heartbeat that did not find it, a resubscription, a pause.
+ */
+export async function reRegisterConnection(deps: RegisterDeps, connection: Connection): Promise<void> {
+  if (!connection.isOpen || connection.phase === "registering") return;
+  const result = await connect(deps, connection, { connectTimeMs: connection.connectTimeMs });
+  if (!connection.isOpen) {
+    if (result.outcome === "connected") await unregisterConnection(deps, connection);
+    return;
+  }
+  if (result.outcome === "refused") {
+    connection.fail(
+      closeCodes.replaced,
+      "PETREL_CONNECTION_REPLACED",
+      "Newer connections of this user took this one's place.",
+      "stop",
+    );
+    return;
+  }
+  if (result.epoch !== connection.epoch) {
+    const kind = lineageOf(result.epoch) === lineageOf(connection.epoch) ? "generation" : "lineage";
+    deps.logger.info({ connection: connection.id, kind }, "epoch changed: asking the client to reconnect");
+    connection.reconnect(0, "PETREL_EPOCH_CHANGED");
+    return;
+  }
+  connection.want = Math.max(connection.want, result.seq);
+  deps.catchUp(connection);
+}
+
+/** Takes a connection out: its socket is gone. */
+export async function unregisterConnection(deps: RegisterDeps, connection: Connection): Promise<void> {
+  deps.registry.delete(connection);
+  if (connection.member === "") return;
+  try {
+    await removeRoute(deps.scripts, connection.keys, connection.userId, connection.member);
+  } catch (error) {
+    // Its lease ends by itself; until then a message for it goes to a channel where nobody knows it.
+    deps.logger.debug({ connection: connection.id, reason: describeError(error) }, "route not removed");
+  }
+}
+
+function connect(
+  { scripts, nodeId, limits }: RegisterDeps,
+  { keys, userId, id, platform }: Connection,
+  how: { readonly position?: ResumePosition; readonly connectTimeMs?: number },
+): Promise<ConnectResult> {
+  return connectRoute(scripts, keys, { userId, node: nodeId, connection: id, platform, ...how }, limits);
+}

@@ -1,0 +1,96 @@
+// push-node: keeps the leases of this node's connections, and notices when they were lost.
+// Guarantees: every connection is renewed three times a lease, in batches spread over that time; one that is not
+// registered any more is registered again by its age, or closed; after a pause longer than half a lease, all are.
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { renewRoutes } from "@petrel/shared/redis/route-store";
+import type { Connection } from "./connection.js";
+import type { ConnectionRegistry } from "./connection-registry.js";
+import type { Gate } from "./gate.js";
+import { reRegisterConnection, type RegisterDeps } from "./register-connection.js";
+
+export interface RenewDeps extends RegisterDeps {
+  readonly registry: ConnectionRegistry;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** Bounds how many connections register again at a time. */
+  readonly gate: Gate;
+}
+
+export interface LeaseRenewal {
+  readonly start: () => void;
+  readonly stop: () => void;
+  /** Registers every connection again and brings it up to date, a bounded number at a time. */
+  readonly renewAll: (why: string) => Promise<void>;
+}
+
+const RENEWALS_PER_LEASE = 3;
+const MAX_PER_CALL = 200;
+
+export function createLeaseRenewal(deps: RenewDeps): LeaseRenewal {
+  const { registry, limits, clock, logger, gate } = deps;
+  const beatMs = limits.leaseMs / RENEWALS_PER_LEASE / registry.slotCount;
+  let timer: NodeJS.Timeout | undefined;
+  let slot = 0;
+  let lastBeatMs = clock.monotonicMs();
+
+  async function registerAgain(connection: Connection): Promise<void> {
+    await gate
+      .run(() => reRegisterConnection(deps, connection))
+      .catch((error: unknown) => {
+        logger.warn({ connection: connection.id, reason: describeError(error) }, "not registered again yet");
+      });
+  }
+
+  async function renewAll(why: string): Promise<void> {
+    const connections = [...registry.all()];
+    logger.info({ why, connections: connections.length }, "registering all connections again");
+    await Promise.all(connections.map(registerAgain));
+  }
+
+  async function renewSlot(connections: readonly Connection[]): Promise<void> {
+    const byPartition = new Map<PartitionKeys, Connection[]>();
+    for (const connection of connections) {
+      if (connection.member === "" || !connection.isOpen) continue;
+      const ofPartition = byPartition.get(connection.keys);
+      if (ofPartition === undefined) byPartition.set(connection.keys, [connection]);
+      else ofPartition.push(connection);
+    }
+    for (const [keys, ofPartition] of byPartition) {
+      for (let start = 0; start < ofPartition.length; start += MAX_PER_CALL) {
+        const batch = ofPartition.slice(start, start + MAX_PER_CALL);
+        const missing = await renewRoutes(deps.scripts, keys, batch, limits.leaseMs);
+        for (const index of missing) {
+          const connection = batch[index];
+          if (connection !== undefined) await registerAgain(connection);
+        }
+      }
+    }
+  }
+
+  function beat(): void {
+    const now = clock.monotonicMs();
+    const pausedMs = now - lastBeatMs;
+    lastBeatMs = now;
+    if (pausedMs > limits.leaseMs / 2) {
+      void renewAll(`paused for ${Math.round(pausedMs)} ms`);
+      return;
+    }
+    slot = (slot + 1) % registry.slotCount;
+    renewSlot([...registry.inSlot(slot)]).catch((error: unknown) => {
+      // The lease outlasts two missed beats.
+      logger.warn({ reason: describeError(error) }, "leases not renewed");
+    });
+  }
+
+  return {
+    start: () => {
+      lastBeatMs = clock.monotonicMs();
+      timer = setInterval(beat, beatMs);
+    },
+    stop: () => clearInterval(timer),
+    renewAll,
+  };
+}

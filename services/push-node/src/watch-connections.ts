@@ -1,0 +1,87 @@
+// push-node: one shared timer looks after all connections: alive, not stuck, token still good.
+// Guarantees: who says nothing for two ping intervals is cut; who takes nothing for too long while data waits is
+// closed with 4408; whose token ends is told before, and closed with 4401.
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { closeCodes } from "@petrel/shared/protocol/close-codes";
+import type { Connection } from "./connection.js";
+import type { ConnectionRegistry } from "./connection-registry.js";
+
+export interface WatchDeps {
+  readonly registry: ConnectionRegistry;
+  readonly clock: Clock;
+  readonly pingSeconds: number;
+  readonly slowTimeoutMs: number;
+}
+
+const TICK_MS = 1_000;
+const EXPIRY_NOTICE_MS = 30_000;
+
+export interface ConnectionWatch {
+  readonly start: () => void;
+  readonly stop: () => void;
+  /** One round over all connections. */
+  readonly tick: () => void;
+}
+
+export function createConnectionWatch(deps: WatchDeps): ConnectionWatch {
+  const { registry, clock, pingSeconds } = deps;
+  let timer: NodeJS.Timeout | undefined;
+  let beat = 0;
+
+  function tick(): void {
+    beat++;
+    const nowMs = clock.monotonicMs();
+    const wallMs = clock.wallMs();
+    for (const connection of registry.all()) {
+      watchProgress(connection, nowMs, deps.slowTimeoutMs);
+      watchToken(connection, wallMs);
+      // Spread by slot: not everyone is asked in the same second.
+      if ((beat + connection.slot) % pingSeconds !== 0) continue;
+      if (nowMs - connection.lastHeardMs > pingSeconds * 2_000 + TICK_MS) connection.terminate();
+      else connection.ping();
+    }
+  }
+
+  return {
+    start: () => {
+      timer = setInterval(tick, TICK_MS);
+    },
+    stop: () => clearInterval(timer),
+    tick,
+  };
+}
+
+function watchProgress(connection: Connection, nowMs: number, slowTimeoutMs: number): void {
+  if (connection.waitingBytes === 0) {
+    connection.stuckSinceMs = undefined;
+    return;
+  }
+  const mark = connection.movementMark;
+  if (connection.stuckSinceMs === undefined || mark !== connection.lastMark) {
+    connection.stuckSinceMs = nowMs;
+    connection.lastMark = mark;
+    return;
+  }
+  if (nowMs - connection.stuckSinceMs < slowTimeoutMs) return;
+  connection.stuckSinceMs = nowMs;
+  // Already closing and still stuck: its close frame will never get through.
+  if (!connection.isOpen) connection.terminate();
+  else
+    connection.fail(
+      closeCodes.tooSlow,
+      "PETREL_TOO_SLOW",
+      "This connection took nothing for too long.",
+      "resume",
+    );
+}
+
+function watchToken(connection: Connection, wallMs: number): void {
+  const leftMs = connection.tokenExpiresAtMs - wallMs;
+  if (leftMs > EXPIRY_NOTICE_MS || !connection.isOpen) return;
+  if (leftMs <= 0) {
+    connection.fail(closeCodes.tokenBad, "PETREL_TOKEN_EXPIRED", "The token's time is over.", "refresh");
+  } else if (!connection.expiryAnnounced) {
+    connection.expiryAnnounced = true;
+    connection.send({ type: "token_expiring", inSeconds: Math.ceil(leftMs / 1000) });
+  }
+}

@@ -1,0 +1,81 @@
+// Embedded Redis: where this machine's Redis comes from, for `npm start` and for the tests alike.
+// Guarantees: a server that runs here and is new enough, found in a fixed order, or one error with the ways out.
+import { mkdir, readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { EmbeddedRedisError } from "./embedded-redis-error.js";
+import { serversOnPath, type RedisBinary } from "./inspect-server.js";
+import { installFromApt, readInstalled } from "./install-from-apt.js";
+import type { Environment } from "./run-command.js";
+import { isSupported, supportedVersions } from "./server-version.js";
+
+export interface FindRedisServerOptions {
+  /** The process's environment: PATH is searched, and the commands run with it. */
+  readonly environment: Environment;
+  /** Root of the cache; the server lives below it, in `redis/<distro>-<arch>`. */
+  readonly cacheDirectory?: string;
+  /** Whether package lists may be refreshed; by default, whether we are root. */
+  readonly isRoot?: boolean;
+  /** One line for a person each time something takes long. */
+  readonly onProgress?: (line: string) => void;
+}
+
+/**
+ * `redis-server` or `valkey-server` on PATH, else the project's cache, else the distribution's packages.
+ * @throws EmbeddedRedisError "not-found" or "fetch-failed", naming the three ways out
+ */
+export async function findRedisServer({
+  environment,
+  cacheDirectory = defaultCacheDirectory(),
+  isRoot = process.getuid?.() === 0,
+  onProgress = () => undefined,
+}: FindRedisServerOptions): Promise<RedisBinary> {
+  const installed = await serversOnPath(environment);
+  const supported = installed.find(isSupported);
+  if (supported !== undefined) return supported;
+
+  const directory = join(cacheDirectory, "redis", `${await distribution()}-${process.arch}`);
+  const cached = await readInstalled(directory, environment);
+  if (cached !== undefined && isSupported(cached)) return cached;
+
+  let reason: string | undefined;
+  try {
+    await mkdir(dirname(directory), { recursive: true });
+    const fetched = await installFromApt({ directory, environment, isRoot, onProgress });
+    if (fetched !== undefined) return fetched;
+  } catch (error) {
+    reason = error instanceof Error ? error.message : String(error);
+  }
+  const [tooOld] = installed;
+  throw new EmbeddedRedisError(
+    reason === undefined ? "not-found" : "fetch-failed",
+    complaint(tooOld, reason),
+  );
+}
+
+/** `.cache/` at the root of the repository: this file is three levels below it, as source and as output. */
+export function defaultCacheDirectory(): string {
+  return fileURLToPath(new URL("../../../.cache", import.meta.url));
+}
+
+async function distribution(): Promise<string> {
+  const release = await readFile("/etc/os-release", "utf8").catch(() => "");
+  const field = (name: string): string | undefined =>
+    new RegExp(`^${name}="?([A-Za-z0-9._-]+)`, "m").exec(release)?.[1];
+  return [field("ID") ?? process.platform, field("VERSION_ID") ?? field("VERSION_CODENAME")]
+    .filter((part) => part !== undefined)
+    .join("-");
+}
+
+function complaint(tooOld: RedisBinary | undefined, reason: string | undefined): string {
+  const found =
+    tooOld === undefined
+      ? "no Redis server found"
+      : `${tooOld.path} is ${tooOld.product} ${tooOld.version}, which is too old`;
+  const why = reason === undefined ? "" : ` (${reason})`;
+  return (
+    `${found}${why}. Petrel needs ${supportedVersions}. Either set REDIS_URL to one that runs, ` +
+    "or install redis-server or valkey-server, or use a Debian or Ubuntu machine whose packages are new enough " +
+    "(Debian 12, Ubuntu 24.04 or later), with apt-get and a network: as root, the rest happens by itself."
+  );
+}

@@ -1,0 +1,157 @@
+// Embedded Redis: a real server as a child process, for `npm start` and for the tests.
+// Guarantees: when it is returned it has loaded its data and answers; it does not outlive this process on Linux.
+import { spawn, type ChildProcess } from "node:child_process";
+import { mkdir, open, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { EmbeddedRedisError } from "./embedded-redis-error.js";
+import { runtimeEnvironment, type RedisBinary } from "./inspect-server.js";
+import { probeRedis } from "./resp-probe.js";
+import { runCommand, type Environment } from "./run-command.js";
+
+export interface StartRedisServerOptions {
+  readonly binary: RedisBinary;
+  readonly port: number;
+  /** Data and log (`redis.log`) live here; made if missing. */
+  readonly directory: string;
+  readonly environment: Environment;
+  /** Append-only file, fsync every second (default), or nothing kept at all. */
+  readonly appendOnly?: boolean;
+  /** More of redis.conf, as on the command line: `["--maxmemory", "8mb"]`. */
+  readonly extraArgs?: readonly string[];
+  /** How long it may take to load and answer. */
+  readonly readyDeadlineMs?: number;
+}
+
+export interface ServerExit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export interface RedisServer {
+  readonly url: string;
+  readonly port: number;
+  readonly pid: number;
+  readonly directory: string;
+  readonly logFile: string;
+  /** Resolves when the process has ended, whoever ended it. */
+  readonly exited: Promise<ServerExit>;
+  /** Asks it to shut down (its files are synced), insists after the deadline; resolves when it is gone. */
+  stop(options?: { readonly deadlineMs?: number }): Promise<void>;
+  /** Ends it at once, as a crash would, or pauses and continues it. */
+  signal(signal: NodeJS.Signals): void;
+}
+
+/** @throws EmbeddedRedisError "did-not-start" with the last lines of its log */
+export async function startRedisServer(options: StartRedisServerOptions): Promise<RedisServer> {
+  const { binary, port, directory, environment, readyDeadlineMs = 30_000 } = options;
+  await mkdir(directory, { recursive: true });
+  const logFile = join(directory, "redis.log");
+  const [command, ...args] = await dieWithParent([binary.path, ...serverArgs(options)], environment);
+  const log = await open(logFile, "a", 0o600);
+  const { size: logStart } = await log.stat();
+  const child = spawn(command ?? binary.path, args, {
+    cwd: directory,
+    env: { ...runtimeEnvironment(binary, environment) },
+    // Its log goes where it complains about its settings, too: one file has everything.
+    stdio: ["ignore", log.fd, log.fd],
+    // Its own process group: Ctrl-C in a terminal is for us, who stop the services first.
+    detached: true,
+  });
+  const exited = exitOf(child);
+  await log.close();
+  const killWithUs = (): void => void child.kill("SIGKILL");
+  process.once("exit", killWithUs);
+  void exited.then(() => process.off("exit", killWithUs));
+
+  const url = `redis://127.0.0.1:${port}`;
+  const problem = await untilReady(url, child, exited, readyDeadlineMs);
+  if (problem !== undefined || child.pid === undefined) {
+    child.kill("SIGKILL");
+    await exited;
+    const said = await lastLines(logFile, logStart);
+    throw new EmbeddedRedisError("did-not-start", `redis-server on port ${port} ${problem}: ${said}`);
+  }
+  return {
+    url,
+    port,
+    pid: child.pid,
+    directory,
+    logFile,
+    exited,
+    stop: (stopOptions) => stop(child, exited, stopOptions?.deadlineMs ?? 10_000),
+    signal: (signal) => void child.kill(signal),
+  };
+}
+
+function serverArgs({
+  port,
+  directory,
+  appendOnly = true,
+  extraArgs = [],
+}: StartRedisServerOptions): string[] {
+  const settings = {
+    port: String(port),
+    bind: "127.0.0.1",
+    dir: directory,
+    daemonize: "no",
+    appendonly: appendOnly ? "yes" : "no",
+    appendfsync: "everysec",
+    save: "",
+    "maxmemory-policy": "noeviction",
+  };
+  return [...Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]), ...extraArgs];
+}
+
+/** setpriv (util-linux) asks the kernel to end the server with us, also when we get no chance to: PR_SET_PDEATHSIG. */
+async function dieWithParent(command: readonly string[], environment: Environment): Promise<string[]> {
+  const { stdout } = await runCommand("setpriv", ["--help"], { environment, deadlineMs: 5_000 });
+  return stdout.includes("--pdeathsig") ? ["setpriv", "--pdeathsig", "TERM", "--", ...command] : [...command];
+}
+
+function exitOf(child: ChildProcess): Promise<ServerExit> {
+  return new Promise((resolve) => {
+    child.once("error", () => resolve({ code: null, signal: null }));
+    child.once("exit", (code, signal) => resolve({ code, signal }));
+  });
+}
+
+/** @returns what went wrong, completing "redis-server …"; undefined when it answers */
+async function untilReady(
+  url: string,
+  child: ChildProcess,
+  exited: Promise<ServerExit>,
+  deadlineMs: number,
+): Promise<string | undefined> {
+  const end = performance.now() + deadlineMs;
+  let ended = false;
+  void exited.then(() => (ended = true));
+  while (performance.now() < end) {
+    if (ended) return "ended at once";
+    // While it loads it answers "-LOADING"; the process id tells it from a stranger on the same port.
+    const [pong, info] = await probeRedis(url, [["PING"], ["INFO", "server"]], { deadlineMs: 1_000 }).catch(
+      () => [],
+    );
+    if (pong === "PONG" && typeof info === "string" && info.includes(`process_id:${child.pid}\r\n`))
+      return undefined;
+    await Promise.race([sleep(15), exited]);
+  }
+  return `did not answer within ${deadlineMs} ms`;
+}
+
+/** The end of what this run has logged: the last lines say why it ended. */
+async function lastLines(logFile: string, from: number): Promise<string> {
+  const text = (await readFile(logFile)).subarray(from).toString("utf8");
+  return text.trim().split(/\n+/).slice(-3).join(" ");
+}
+
+async function stop(child: ChildProcess, exited: Promise<ServerExit>, deadlineMs: number): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  // On SIGTERM Redis does what SHUTDOWN does: https://redis.io/docs/latest/operate/oss_and_stack/reference/signals/
+  child.kill("SIGTERM");
+  // A paused process takes no SIGTERM.
+  child.kill("SIGCONT");
+  const timer = setTimeout(() => child.kill("SIGKILL"), deadlineMs);
+  await exited;
+  clearTimeout(timer);
+}

@@ -1,0 +1,202 @@
+// Reads a service's environment by a schema that also documents it.
+// Guarantees: the result is validated and frozen; all that is wrong is said at once, by name; nothing else reads it.
+import { describeError } from "./errors.js";
+
+export interface Setting<T> {
+  readonly describe: string;
+  /** The value where the variable is unset or empty; without one the variable is required. */
+  readonly default?: T;
+  /** Throws an Error whose message completes "NAME must be …". */
+  readonly parse: (text: string) => T;
+}
+
+export type Schema = Readonly<Record<string, { readonly env: string; readonly setting: Setting<unknown> }>>;
+
+type ValueOf<S extends Schema> = {
+  readonly [K in keyof S]: S[K]["setting"] extends Setting<infer T> ? T : never;
+};
+
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+/**
+ * @param schema setting name -> environment variable and how to read it
+ * @param environment usually process.env, handed in by main.ts
+ * @throws ConfigError naming every variable that is missing or wrong
+ */
+export function readConfig<S extends Schema>(
+  schema: S,
+  environment: Readonly<Record<string, string | undefined>>,
+): ValueOf<S> {
+  const values: Record<string, unknown> = {};
+  const problems: string[] = [];
+  for (const [name, { env, setting }] of Object.entries(schema)) {
+    const text = environment[env];
+    if (text === undefined || text === "") {
+      if ("default" in setting) values[name] = setting.default;
+      else problems.push(`${env} is required: ${setting.describe}`);
+      continue;
+    }
+    try {
+      values[name] = setting.parse(text);
+    } catch (error) {
+      problems.push(`${env} must be ${describeError(error)}`);
+    }
+  }
+  if (problems.length > 0) throw new ConfigError(problems.join("; "));
+  return Object.freeze(values) as ValueOf<S>;
+}
+
+/** The schema as the lines of a Markdown table, for docs/configuration.md. */
+export function documentConfig(schema: Schema): string[] {
+  return Object.values(schema).map(({ env, setting }) => {
+    const fallback = "default" in setting ? shown(setting.default) : "(required)";
+    return `| \`${env}\` | ${fallback} | ${setting.describe} |`;
+  });
+}
+
+function shown(value: unknown): string {
+  if (value === undefined || value === "" || (Array.isArray(value) && value.length === 0)) return "(none)";
+  return `\`${JSON.stringify(value)}\``;
+}
+
+function setting<T>(
+  env: string,
+  describe: string,
+  parse: (text: string) => T,
+  fallback: { readonly default?: T },
+): { readonly env: string; readonly setting: Setting<T> } {
+  return { env, setting: { describe, parse, ...fallback } };
+}
+
+interface NumberBounds {
+  readonly default?: number;
+  readonly min?: number;
+  readonly max?: number;
+}
+
+/** A whole number within bounds. */
+export function integer(env: string, describe: string, { min = 0, max = 2 ** 31, ...rest }: NumberBounds) {
+  return setting(
+    env,
+    describe,
+    (text) => {
+      const value = Number(text);
+      if (!/^-?\d+$/.test(text) || value < min || value > max) {
+        throw new Error(`a whole number from ${min} to ${max}, not ${JSON.stringify(text)}`);
+      }
+      return value;
+    },
+    rest,
+  );
+}
+
+export function text(env: string, describe: string, rest: { readonly default?: string } = {}) {
+  return setting(env, describe, (value) => value, rest);
+}
+
+/** A text that may be absent. */
+export function optionalText(env: string, describe: string) {
+  return setting<string | undefined>(env, describe, (value) => value, { default: undefined });
+}
+
+/** An integer that may be absent, such as a port that is only opened where it is set. */
+export function optionalInteger(env: string, describe: string, bounds: Omit<NumberBounds, "default"> = {}) {
+  const strict = integer(env, describe, bounds);
+  return setting<number | undefined>(env, describe, strict.setting.parse, { default: undefined });
+}
+
+export function url(
+  env: string,
+  describe: string,
+  { protocols, ...rest }: { readonly default?: string; readonly protocols: readonly string[] },
+) {
+  return setting(
+    env,
+    describe,
+    (value) => {
+      if (!URL.canParse(value) || !protocols.includes(new URL(value).protocol.slice(0, -1))) {
+        throw new Error(`a URL with ${protocols.map((p) => `${p}://`).join(" or ")}`);
+      }
+      return value;
+    },
+    rest,
+  );
+}
+
+/** One of a few words. */
+export function choice<const C extends readonly string[]>(
+  env: string,
+  describe: string,
+  { of, ...rest }: { readonly of: C; readonly default?: C[number] },
+) {
+  return setting<C[number]>(
+    env,
+    describe,
+    (value) => {
+      const found = of.find((word) => word === value);
+      if (found === undefined) throw new Error(`one of ${of.join(", ")}, not ${JSON.stringify(value)}`);
+      return found;
+    },
+    rest,
+  );
+}
+
+export function flag(env: string, describe: string, rest: { readonly default?: boolean }) {
+  return setting(
+    env,
+    describe,
+    (value) => {
+      if (value !== "true" && value !== "false")
+        throw new Error(`true or false, not ${JSON.stringify(value)}`);
+      return value === "true";
+    },
+    rest,
+  );
+}
+
+/** Words separated by commas; spaces around them do not count. */
+export function list(env: string, describe: string, rest: { readonly default?: readonly string[] }) {
+  return setting<readonly string[]>(
+    env,
+    describe,
+    (value) =>
+      value
+        .split(",")
+        .map((word) => word.trim())
+        .filter((word) => word !== ""),
+    rest,
+  );
+}
+
+/** The settings that every service has. */
+export const commonSettings = {
+  host: text("HOST", "address to listen on", { default: "0.0.0.0" }),
+  metricsPort: optionalInteger("METRICS_PORT", "port of the internal listener with /metrics", {
+    max: 65535,
+  }),
+  metricsHost: text("METRICS_HOST", "address of the internal listener", { default: "127.0.0.1" }),
+  logLevel: choice("LOG_LEVEL", "least severe level that is logged", {
+    of: ["trace", "debug", "info", "warn", "error", "fatal", "silent"],
+    default: "info",
+  }),
+} as const;
+
+/** The settings of a service that speaks to Redis. */
+export const redisSettings = {
+  redisUrl: url("REDIS_URL", "Redis, as redis://[user:password@]host:port[/db] or rediss://…", {
+    default: "redis://127.0.0.1:6379",
+    protocols: ["redis", "rediss"],
+  }),
+  partitions: integer(
+    "PARTITIONS",
+    "into how many partitions the users are divided; fixed when the cluster is first created",
+    { default: 4, min: 1, max: 4096 },
+  ),
+} as const;
+
+/** The port a service listens on. */
+export function portSetting(defaultPort: number) {
+  return integer("PORT", "port to listen on", { default: defaultPort, max: 65535 });
+}

@@ -1,0 +1,167 @@
+// The HTTP application that every service builds on: error shape, health, version, documentation.
+// Guarantees: every error, the framework's too, has the contract's shape; nothing in a request is coerced or stripped.
+import swagger from "@fastify/swagger";
+import swaggerUi from "@fastify/swagger-ui";
+import { type TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type RawReplyDefaultExpression,
+  type RawRequestDefaultExpression,
+  type RawServerDefault,
+} from "fastify";
+import type { ErrorCode } from "../protocol/error-codes.js";
+import { PetrelError } from "./errors.js";
+import type { Logger } from "./logging.js";
+
+export type HttpApp = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>;
+
+export interface Readiness {
+  readonly ready: boolean;
+  /** Part -> "ok" or what is wrong with it. */
+  readonly checks: Readonly<Record<string, string>>;
+}
+
+export interface HttpAppOptions {
+  readonly service: string;
+  readonly version: string;
+  readonly logger: Logger;
+  readonly readiness: () => Promise<Readiness> | Readiness;
+  /** Bytes of a request's body, unpacked. */
+  readonly bodyLimitBytes: number;
+  /** Whether `/docs` and `/docs/json` describe the routes. */
+  readonly documented?: boolean;
+}
+
+/** Long enough for a user id of 128 characters, each percent-encoded. */
+const MAX_PARAM_LENGTH = 512;
+
+/** Builds the application without listening; routes are added by the caller before `ready()`. */
+export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
+  const { service, version, logger } = options;
+  const loggerInstance: FastifyBaseLogger = logger;
+  const app = fastify({
+    loggerInstance,
+    disableRequestLogging: true,
+    bodyLimit: options.bodyLimitBytes,
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    ajv: {
+      customOptions: {
+        coerceTypes: false,
+        removeAdditional: false,
+        useDefaults: true,
+        allErrors: false,
+      },
+    },
+    frameworkErrors: (error, request, reply) => sendError(error, request, reply),
+    clientErrorHandler: (_error, socket) => {
+      // Not HTTP that can be parsed: no request to attach an answer to, so the bytes are written by hand.
+      if (!socket.writable) return;
+      const body = JSON.stringify(
+        new PetrelError("PETREL_INVALID_REQUEST", "Not a valid HTTP request.").toBody(),
+      );
+      socket.end(
+        `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
+      );
+    },
+  }).withTypeProvider<TypeBoxTypeProvider>();
+
+  app.setErrorHandler(sendError);
+  app.setNotFoundHandler((request, reply) =>
+    sendError(
+      new PetrelError("PETREL_NOT_FOUND", `There is no ${request.method} ${pathOf(request.url)} here.`),
+      request,
+      reply,
+    ),
+  );
+
+  if (options.documented === true) {
+    await app.register(swagger, {
+      openapi: {
+        openapi: "3.1.0",
+        info: { title: `Petrel ${service}`, version },
+        components: { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } },
+      },
+    });
+    await app.register(swaggerUi, { routePrefix: "/docs" });
+  }
+
+  app.get("/health/live", { schema: { hide: true } }, () => ({ status: "live" }));
+  app.get("/health/ready", { schema: { hide: true } }, async (_request, reply) => {
+    const { ready, checks } = await options.readiness();
+    return reply.code(ready ? 200 : 503).send({ status: ready ? "ready" : "not ready", checks });
+  });
+  app.get("/version", { schema: { hide: true } }, () => ({
+    service,
+    version,
+    node: process.version,
+  }));
+  return app;
+}
+
+/** Answers with the contract's error shape and the headers its status asks for. */
+export function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  const petrelError = toPetrelError(error);
+  if (petrelError.status >= 500 && petrelError.code !== "PETREL_NOT_IMPLEMENTED") {
+    request.log.error({ err: error, method: request.method, path: pathOf(request.url) }, petrelError.message);
+  }
+  if (petrelError.status === 401) void reply.header("www-authenticate", 'Bearer realm="petrel"');
+  if (petrelError.retryAfterSeconds !== undefined) {
+    void reply.header("retry-after", String(Math.max(1, Math.ceil(petrelError.retryAfterSeconds))));
+  }
+  void reply
+    .code(petrelError.status)
+    .type("application/json")
+    .serializer(JSON.stringify)
+    .send(petrelError.toBody());
+}
+
+/** Anything thrown while a request is answered, as an error of the catalogue. */
+export function toPetrelError(error: unknown): PetrelError {
+  if (error instanceof PetrelError) return error;
+  const { code, validation, validationContext, statusCode, message } = error as Partial<FastifyError>;
+  if (validation !== undefined) {
+    const first = validation[0];
+    const extra = first?.params["additionalProperty"];
+    const field = `${validationContext ?? "body"}${first?.instancePath ?? ""}${typeof extra === "string" ? `/${extra}` : ""}`;
+    return new PetrelError("PETREL_INVALID_REQUEST", `${field}: ${first?.message ?? "invalid"}`, {
+      details: { field },
+    });
+  }
+  const known = code === undefined ? undefined : frameworkCodes.get(code);
+  if (known !== undefined) return new PetrelError(known, message ?? known, { cause: error });
+  if (error instanceof SyntaxError)
+    return new PetrelError("PETREL_INVALID_JSON", message ?? "", { cause: error });
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+    return new PetrelError("PETREL_INVALID_REQUEST", message ?? "The request is wrong.", {
+      cause: error,
+    });
+  }
+  return new PetrelError("PETREL_INTERNAL", "Something went wrong inside Petrel.", {
+    cause: error,
+  });
+}
+
+const frameworkCodes: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode>([
+  ["FST_ERR_CTP_INVALID_MEDIA_TYPE", "PETREL_UNSUPPORTED_MEDIA_TYPE"],
+  ["FST_ERR_CTP_BODY_TOO_LARGE", "PETREL_PAYLOAD_TOO_LARGE"],
+  ["FST_ERR_CTP_EMPTY_JSON_BODY", "PETREL_INVALID_JSON"],
+  ["FST_ERR_CTP_INVALID_JSON_BODY", "PETREL_INVALID_JSON"],
+  ["FST_ERR_CTP_INVALID_CONTENT_LENGTH", "PETREL_INVALID_REQUEST"],
+  ["FST_ERR_BAD_URL", "PETREL_INVALID_REQUEST"],
+]);
+
+/** The path without its query, which may hold a credential. */
+function pathOf(url: string): string {
+  const query = url.indexOf("?");
+  return query === -1 ? url : url.slice(0, query);
+}

@@ -1,0 +1,96 @@
+// Starts and stops a service's process: signals in, exit code out.
+// Guarantees: parts are closed in reverse order of their opening, each at most once, within a deadline; a start
+// that fails says one clear line and exits 1.
+import { ConfigError } from "./config.js";
+import { describeError, PetrelError } from "./errors.js";
+import type { Logger } from "./logging.js";
+
+export interface Lifecycle {
+  /** Registers a part to close at the stop; the last registered is closed first. */
+  onStop(name: string, close: () => Promise<void> | void): void;
+  /** Aborted when the stop begins: loops watch it. */
+  readonly stopping: AbortSignal;
+  /** Begins the stop; resolves when all is closed. */
+  stop(reason: string): Promise<void>;
+}
+
+export interface LifecycleOptions {
+  readonly logger: Logger;
+  /** After this long the process exits with 1, whatever still hangs. */
+  readonly stopDeadlineMs: number;
+  readonly exit?: (code: number) => void;
+}
+
+export function createLifecycle({
+  logger,
+  stopDeadlineMs,
+  exit = (code) => process.exit(code),
+}: LifecycleOptions): Lifecycle {
+  const controller = new AbortController();
+  const closers: { name: string; close: () => Promise<void> | void }[] = [];
+  let stopped: Promise<void> | undefined;
+
+  async function closeAll(reason: string): Promise<void> {
+    logger.info({ reason }, "stopping");
+    controller.abort();
+    const deadline = setTimeout(() => {
+      logger.error({ stopDeadlineMs }, "stop took too long: exiting");
+      exit(1);
+    }, stopDeadlineMs);
+    for (const { name, close } of closers.reverse()) {
+      try {
+        await close();
+      } catch (error) {
+        logger.error({ err: error, part: name }, "closing failed");
+      }
+    }
+    clearTimeout(deadline);
+    logger.info("stopped");
+  }
+
+  return {
+    onStop: (name, close) => void closers.push({ name, close }),
+    stopping: controller.signal,
+    stop: (reason) => (stopped ??= closeAll(reason)),
+  };
+}
+
+/**
+ * Runs a service's composition root until a signal ends it.
+ * @param start opens the parts, registering each with the lifecycle
+ */
+export async function runService(
+  options: Omit<LifecycleOptions, "exit">,
+  start: (lifecycle: Lifecycle) => Promise<void>,
+): Promise<void> {
+  const { logger } = options;
+  const lifecycle = createLifecycle(options);
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => void lifecycle.stop(signal).then(() => process.exit(0)));
+  }
+  process.on("uncaughtException", (error) => {
+    // The state is unknown: leave the rest to those who take over.
+    logger.fatal({ err: error }, "uncaught exception");
+    process.exit(1);
+  });
+  try {
+    await start(lifecycle);
+  } catch (error) {
+    if (error instanceof PetrelError) logger.fatal({ code: error.code }, error.message);
+    else logger.fatal({ err: error }, "start failed");
+    process.exitCode = 1;
+    await lifecycle.stop("start failed");
+    process.exit(1);
+  }
+}
+
+/** Calls `read`; a configuration that is wrong ends the process with one line instead of a stack. */
+export function configOrExit<T>(service: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    const kind = error instanceof ConfigError ? "configuration" : "start";
+    process.stderr.write(`${service}: ${kind}: ${describeError(error)}\n`);
+    return process.exit(1);
+  }
+}

@@ -1,0 +1,64 @@
+// Collects what is asked for in one turn of the event loop, and while a call is under way, into one call.
+// Guarantees: order of `add` is the order in the batches; an idle caller waits for no company; at most
+// `maxInFlight` calls are under way, so that load makes batches larger instead of calls more.
+
+export interface TurnBatcherOptions<Item> {
+  /** Carries out one batch; must not reject: each item carries its own way to answer. */
+  readonly flush: (items: Item[]) => Promise<void>;
+  readonly maxInFlight: number;
+}
+
+export class TurnBatcher<Item> {
+  readonly #flush: (items: Item[]) => Promise<void>;
+  readonly #maxInFlight: number;
+  #items: Item[] = [];
+  #inFlight = 0;
+  #scheduled = false;
+  #idle: (() => void)[] = [];
+
+  constructor({ flush, maxInFlight }: TurnBatcherOptions<Item>) {
+    this.#flush = flush;
+    this.#maxInFlight = maxInFlight;
+  }
+
+  /** Items that wait for a call. */
+  get waiting(): number {
+    return this.#items.length;
+  }
+
+  add(item: Item): void {
+    this.#items.push(item);
+    this.#schedule();
+  }
+
+  /** Resolves when nothing waits and nothing is under way. */
+  async drained(): Promise<void> {
+    while (this.#inFlight > 0 || this.#items.length > 0) {
+      await new Promise<void>((resolve) => this.#idle.push(resolve));
+    }
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#inFlight >= this.#maxInFlight) return;
+    this.#scheduled = true;
+    // After the poll phase: all requests that arrived together are in by then.
+    setImmediate(() => {
+      this.#scheduled = false;
+      void this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    if (this.#items.length === 0 || this.#inFlight >= this.#maxInFlight) return;
+    const items = this.#items;
+    this.#items = [];
+    this.#inFlight++;
+    try {
+      await this.#flush(items);
+    } finally {
+      this.#inFlight--;
+      if (this.#items.length > 0) this.#schedule();
+      for (const resolve of this.#idle.splice(0)) resolve();
+    }
+  }
+}

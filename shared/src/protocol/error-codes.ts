@@ -1,0 +1,148 @@
+// Every error code that leaves Petrel, over HTTP or in an `error` frame.
+// Guarantees: a code is never reused or renamed; docs/errors.md lists exactly these (held by a test).
+
+export interface ErrorDefinition {
+  /** HTTP status of an answer with this code; undefined where it appears on sockets only. */
+  readonly status?: 400 | 401 | 403 | 404 | 409 | 413 | 415 | 422 | 426 | 429 | 500 | 501 | 503;
+  /** Whether the same request may succeed later, unchanged. */
+  readonly retryable: boolean;
+  readonly meaning: string;
+}
+
+export const errorCatalogue = {
+  PETREL_INVALID_REQUEST: {
+    status: 400,
+    retryable: false,
+    meaning: "The request does not fit its schema; details name the field.",
+  },
+  PETREL_INVALID_JSON: {
+    status: 400,
+    retryable: false,
+    meaning: "The body is not JSON (or not valid gzip).",
+  },
+  PETREL_UNAUTHENTICATED: {
+    status: 401,
+    retryable: false,
+    meaning: "No credential, or one that is not known.",
+  },
+  PETREL_TOKEN_INVALID: {
+    status: 401,
+    retryable: false,
+    meaning: "The token's signature, algorithm, issuer, audience or form is wrong.",
+  },
+  PETREL_TOKEN_EXPIRED: {
+    status: 401,
+    retryable: false,
+    meaning: "The token's time is over: get a fresh one.",
+  },
+  PETREL_FORBIDDEN: {
+    status: 403,
+    retryable: false,
+    meaning: "The credential lacks the scope this needs.",
+  },
+  PETREL_ORIGIN_REFUSED: {
+    status: 403,
+    retryable: false,
+    meaning: "The page's origin is not on the list.",
+  },
+  PETREL_NOT_FOUND: { status: 404, retryable: false, meaning: "There is no such resource." },
+  PETREL_CONFLICT: {
+    status: 409,
+    retryable: false,
+    meaning: "The resource's state does not allow this.",
+  },
+  PETREL_INBOX_FULL: {
+    status: 409,
+    retryable: true,
+    meaning: "The user has as many unacknowledged messages as one may have; nothing was stored.",
+  },
+  PETREL_PAYLOAD_TOO_LARGE: {
+    status: 413,
+    retryable: false,
+    meaning: "The body or its `data` is too large.",
+  },
+  PETREL_UNSUPPORTED_MEDIA_TYPE: {
+    status: 415,
+    retryable: false,
+    meaning: "The body's type or encoding is not one that is read here.",
+  },
+  PETREL_IDEMPOTENCY_MISMATCH: {
+    status: 422,
+    retryable: false,
+    meaning: "The idempotency key was used before, with other content.",
+  },
+  PETREL_UPGRADE_REQUIRED: {
+    status: 426,
+    retryable: false,
+    meaning: "This address speaks WebSocket version 13 only.",
+  },
+  PETREL_RATE_LIMITED: {
+    status: 429,
+    retryable: true,
+    meaning: "Too many, too fast: wait for Retry-After.",
+  },
+  PETREL_INTERNAL: {
+    status: 500,
+    retryable: true,
+    meaning: "A fault in Petrel; the log has its cause.",
+  },
+  PETREL_NOT_IMPLEMENTED: {
+    status: 501,
+    retryable: false,
+    meaning: "Part of the contract, not built yet; nothing was changed.",
+  },
+  PETREL_UNAVAILABLE: {
+    status: 503,
+    retryable: true,
+    meaning: "Not now: a part that this needs does not answer, or is full.",
+  },
+  PETREL_BAD_FRAME: {
+    retryable: false,
+    meaning: "A frame is not JSON, of an unknown type, or lacks a field (4400).",
+  },
+  PETREL_BINARY_FRAME: {
+    retryable: false,
+    meaning: "Frames are text; this one was binary (1003).",
+  },
+  PETREL_ACK_BEYOND_SENT: {
+    retryable: false,
+    meaning: "An ack names a seq that this connection was never sent (4400).",
+  },
+  PETREL_AUTH_TIMEOUT: {
+    retryable: true,
+    meaning: "No credential came within five seconds (4401).",
+  },
+  PETREL_USER_CHANGED: { retryable: false, meaning: "A fresh token is for another user (4403)." },
+  PETREL_DISCONNECTED: {
+    retryable: false,
+    meaning: "An operator closed this user's connections (4403).",
+  },
+  PETREL_TOO_SLOW: {
+    retryable: true,
+    meaning: "The connection took nothing for too long while data waited (4408).",
+  },
+  PETREL_CONNECTION_REPLACED: {
+    retryable: false,
+    meaning: "A newer connection of this user took this one's place (4409).",
+  },
+  PETREL_TOO_MANY_CONNECTIONS: {
+    status: 429,
+    retryable: true,
+    meaning: "The user has as many connections as one may have (4429).",
+  },
+  PETREL_EPOCH_CHANGED: {
+    retryable: true,
+    meaning: "The user's sequence got a new epoch: reconnect to see it (1012).",
+  },
+  PETREL_SHUTTING_DOWN: {
+    retryable: true,
+    meaning: "The node stops: reconnect to another (1012).",
+  },
+} as const satisfies Record<string, ErrorDefinition>;
+
+export type ErrorCode = keyof typeof errorCatalogue;
+
+/** The definition of a code, widened so that `status` can be read of any. */
+export function errorDefinition(code: ErrorCode): ErrorDefinition {
+  return errorCatalogue[code];
+}

@@ -1,0 +1,40 @@
+// Tests which names of users and messages are taken, and that a message's id leads to its partition.
+// Guarantees: nothing that would break a key, a line or a path is taken for a name.
+import { expect, test } from "vitest";
+import { formatMessageId, isMessageId, isUserId, partitionOfMessageId } from "./ids.js";
+
+test.each(["a", "A-z_0.9:@|~+=", "x".repeat(128), "alice@example.com"])("%j is a user id", (id) => {
+  expect(isUserId(id)).toBe(true);
+});
+
+test.each(["", "x".repeat(129), "a b", "a\tb", "a\nb", "a\n", "a/b", "a{b}", "é", "a%20b", "a*", "a,b"])(
+  "%j is no user id",
+  (id) => {
+    expect(isUserId(id)).toBe(false);
+  },
+);
+
+test.each(["a", "A-z_09", "x".repeat(64)])("%j is a message id", (id) => {
+  expect(isMessageId(id)).toBe(true);
+});
+
+test.each(["", "x".repeat(65), "a.b", "a b", "a\n", "a:b", "a{b}"])("%j is no message id", (id) => {
+  expect(isMessageId(id)).toBe(false);
+});
+
+test("a message id names its partition, and is a message id", () => {
+  const id = formatMessageId(4095, "AZaz09_-AZaz09_-AZaz09");
+  expect(isMessageId(id)).toBe(true);
+  expect(partitionOfMessageId(id)).toBe(4095);
+});
+
+test.each([
+  "",
+  "p1",
+  "p_AZaz09_-AZaz09_-AZaz09",
+  "p123456_AZaz09_-AZaz09_-AZaz09",
+  "p1_short",
+  "xp1_AZaz09_-AZaz09_-AZaz09",
+])("%j names no partition", (id) => {
+  expect(partitionOfMessageId(id)).toBeUndefined();
+});

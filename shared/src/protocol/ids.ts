@@ -1,0 +1,35 @@
+// Names of users and messages, as they appear in requests, keys and frames.
+// Guarantees: a string accepted here has no space, tab, newline, slash or brace, so it can stand in keys and lines.
+
+/** A user's name: chosen by the business system, 1 to 128 characters. */
+export const USER_ID_PATTERN = "^[A-Za-z0-9._:@|~+=-]{1,128}$";
+
+/** A message's name: made by Petrel before it is stored, 1 to 64 characters. */
+export const MESSAGE_ID_PATTERN = "^[A-Za-z0-9_-]{1,64}$";
+
+const userIdExpression = new RegExp(USER_ID_PATTERN);
+const messageIdExpression = new RegExp(MESSAGE_ID_PATTERN);
+const ownMessageIdExpression = /^p(\d{1,5})_[A-Za-z0-9_-]{22}$/;
+
+export function isUserId(text: string): boolean {
+  return userIdExpression.test(text);
+}
+
+export function isMessageId(text: string): boolean {
+  return messageIdExpression.test(text);
+}
+
+/**
+ * A message id names its partition, so that a look-up by id needs no index.
+ * @param partition 0 … P-1
+ * @param uniquePart 22 characters of base64url: 128 bits
+ */
+export function formatMessageId(partition: number, uniquePart: string): string {
+  return `p${partition}_${uniquePart}`;
+}
+
+/** The partition a message id names, or undefined where the id was not made by this scheme. */
+export function partitionOfMessageId(id: string): number | undefined {
+  const match = ownMessageIdExpression.exec(id);
+  return match?.[1] === undefined ? undefined : Number(match[1]);
+}

@@ -1,0 +1,48 @@
+// Tests what crosses the hop to a push node.
+// Guarantees: what is encoded decodes to the same; kinds of a newer release are skipped, not guessed at.
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { decodeNodeMessage, encodeDeliver, encodeDisconnect, type Envelope } from "./node-messages.js";
+
+const word = fc.stringMatching(/^[A-Za-z0-9._-]{1,12}$/);
+const envelope: fc.Arbitrary<Envelope> = fc.record({
+  userId: word,
+  epoch: word,
+  seq: fc.nat({ max: Number.MAX_SAFE_INTEGER }),
+  atMs: fc.nat({ max: Number.MAX_SAFE_INTEGER }),
+  id: word,
+  data: fc.jsonValue().map((value) => JSON.stringify(value)),
+});
+
+test("envelopes come out as they went in, in order, whatever their data", () => {
+  fc.assert(
+    fc.property(fc.array(envelope, { minLength: 1, maxLength: 5 }), (envelopes) => {
+      expect(decodeNodeMessage(encodeDeliver(envelopes))).toEqual({ kind: "deliver", envelopes });
+    }),
+  );
+});
+
+test("tabs and line breaks in data are escaped by JSON, so a line stays a line", () => {
+  const one = { userId: "u", epoch: "e", seq: 1, atMs: 2, id: "m", data: JSON.stringify("a\tb\nc\u2028d") };
+  expect(encodeDeliver([one]).split("\n")).toHaveLength(2);
+  expect(decodeNodeMessage(encodeDeliver([one]))).toEqual({ kind: "deliver", envelopes: [one] });
+});
+
+test("nudge, disconnect and evict", () => {
+  expect(decodeNodeMessage("nudge\nu1\nu2")).toEqual({ kind: "nudge", userIds: ["u1", "u2"] });
+  expect(decodeNodeMessage(encodeDisconnect(["u1", "u2"]))).toEqual({
+    kind: "disconnect",
+    userIds: ["u1", "u2"],
+  });
+  expect(decodeNodeMessage("evict\nu1\tc1\nu2\tc2")).toEqual({
+    kind: "evict",
+    connections: [
+      { userId: "u1", connection: "c1" },
+      { userId: "u2", connection: "c2" },
+    ],
+  });
+});
+
+test.each(["", "topic\nx", "toString\n", "delivered\nu"])("%j is of an unknown kind", (text) => {
+  expect(decodeNodeMessage(text)).toBeUndefined();
+});

@@ -1,0 +1,10 @@
+// What a producer's key may be allowed to do.
+// Guarantees: the words of the public contract; each route names the one it asks for.
+
+export const producerScopes = ["send", "read", "tokens", "devices", "introspect", "admin"] as const;
+
+export type ProducerScope = (typeof producerScopes)[number];
+
+export function isProducerScope(word: string): word is ProducerScope {
+  return (producerScopes as readonly string[]).includes(word);
+}

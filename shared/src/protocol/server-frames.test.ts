@@ -1,0 +1,37 @@
+// Tests the frames that clients read.
+// Guarantees: a message's frame, put together as text, is the JSON of the contract for whatever data.
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { encodeMessageFrame, encodeServerFrame } from "./server-frames.js";
+
+test("a message's frame is JSON with the contract's fields, whatever its data", () => {
+  fc.assert(
+    fc.property(fc.jsonValue(), fc.nat(), (data, seq) => {
+      const at = "2026-01-02T03:04:05.678Z";
+      const text = encodeMessageFrame("p0_AZaz09_-", seq, at, JSON.stringify(data));
+      expect(JSON.stringify(JSON.parse(text))).toBe(
+        JSON.stringify({
+          type: "message",
+          id: "p0_AZaz09_-",
+          seq,
+          at,
+          data: JSON.parse(JSON.stringify(data)),
+        }),
+      );
+    }),
+  );
+});
+
+test("the data's text is not touched", () => {
+  expect(encodeMessageFrame("m", 1, "t", `{"n":12345678901234567890}`)).toContain(
+    `"data":{"n":12345678901234567890}`,
+  );
+});
+
+test("other frames are JSON objects with a type", () => {
+  expect(JSON.parse(encodeServerFrame({ type: "reconnect", afterMs: 5, reason: "drain" }))).toEqual({
+    type: "reconnect",
+    afterMs: 5,
+    reason: "drain",
+  });
+});

@@ -1,0 +1,73 @@
+// Tests the stored forms of a message.
+// Guarantees: each reads back as it was written; whether the scripts write the same is tested beside the scripts.
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import {
+  decodeInboxMessage,
+  decodeMessageRecord,
+  decodeReadyMessage,
+  encodePolicy,
+  encodeRecordTail,
+  lineageOf,
+  type DeliveryPolicy,
+} from "./stored-message.js";
+
+const policy: fc.Arbitrary<DeliveryPolicy> = fc.record({
+  fallback: fc.constantFrom("offline", "always", "never"),
+  priority: fc.constantFrom("high", "normal", "low"),
+  notification: fc.oneof(
+    fc.constant(""),
+    fc.jsonValue().map((value) => JSON.stringify(value)),
+  ),
+});
+
+test("an inbox entry and a ready entry read back, whatever notification and data", () => {
+  fc.assert(
+    fc.property(policy, fc.jsonValue(), (deliveryPolicy, value) => {
+      const data = JSON.stringify(value);
+      const text = `e.0\t1000\t2000\tm1\t${encodePolicy(deliveryPolicy)}\t${data}`;
+      const message = {
+        seq: 7,
+        epoch: "e.0",
+        atMs: 1000,
+        expiresAtMs: 2000,
+        id: "m1",
+        ...deliveryPolicy,
+        data,
+      };
+      expect(decodeInboxMessage(7, text)).toEqual(message);
+      expect(decodeReadyMessage(`u1\t7\t${text}`)).toEqual({ userId: "u1", ...message });
+    }),
+  );
+});
+
+const head = "7\te.0\t1000\t2000";
+const record = {
+  seq: 7,
+  epoch: "e.0",
+  atMs: 1000,
+  expiresAtMs: 2000,
+  userId: "u1",
+  fingerprint: "f",
+  attempt: "a",
+};
+
+test("a record without an end", () => {
+  expect(decodeMessageRecord(`${head}\t${encodeRecordTail("u1", "f", "a")}`)).toEqual({
+    ...record,
+    end: undefined,
+  });
+});
+
+test.each(["expired", "cancelled", "pushed", "failed"] as const)("a record that ended: %s", (state) => {
+  expect(decodeMessageRecord(`${head}\t${encodeRecordTail("u1", "f", "a")}\t${state} 1500`)).toEqual({
+    ...record,
+    end: { state, atMs: 1500 },
+  });
+});
+
+test("the lineage is the part of an epoch that a new generation keeps", () => {
+  expect(lineageOf("abc.0")).toBe("abc");
+  expect(lineageOf("abc.xyz")).toBe("abc");
+  expect(lineageOf("abc")).toBe("abc");
+});

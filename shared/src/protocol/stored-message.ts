@@ -1,0 +1,126 @@
+// A message as it stands in Redis: in a user's inbox, in `ready`, and as its record.
+// Guarantees: what the scripts write and what is read here agree; the fields hold no tab and no newline (JSON text
+// escapes both), so that a line is a line.
+
+/** Who is reached when nobody acknowledges. */
+export type FallbackPolicy = "offline" | "always" | "never";
+export type Priority = "high" | "normal" | "low";
+
+const fallbackLetters = { offline: "o", always: "a", never: "n" } as const;
+const priorityLetters = { high: "h", normal: "n", low: "l" } as const;
+
+const fallbackOf = new Map<string, FallbackPolicy>([
+  ["o", "offline"],
+  ["a", "always"],
+  ["n", "never"],
+]);
+const priorityOf = new Map<string, Priority>([
+  ["h", "high"],
+  ["n", "normal"],
+  ["l", "low"],
+]);
+
+export interface DeliveryPolicy {
+  readonly fallback: FallbackPolicy;
+  readonly priority: Priority;
+  /** The request's `notification` as JSON text; "" where there is none. */
+  readonly notification: string;
+}
+
+/** Two letters TAB notification: the part of an inbox entry between its id and its data. */
+export function encodePolicy({ fallback, priority, notification }: DeliveryPolicy): string {
+  return `${fallbackLetters[fallback]}${priorityLetters[priority]}\t${notification}`;
+}
+
+/** An entry of a user's inbox. */
+export interface InboxMessage extends DeliveryPolicy {
+  readonly seq: number;
+  readonly epoch: string;
+  /** When it was accepted, ms since 1970 by Redis' clock. */
+  readonly atMs: number;
+  readonly expiresAtMs: number;
+  readonly id: string;
+  /** JSON text. */
+  readonly data: string;
+}
+
+/**
+ * @param seq the entry's number
+ * @param value epoch TAB at TAB expiresAt TAB id TAB letters TAB notification TAB data
+ */
+export function decodeInboxMessage(seq: number, value: string): InboxMessage {
+  const [epoch = "", at = "", expiresAt = "", id = "", letters = "", notification = "", data = ""] =
+    value.split("\t");
+  return {
+    seq,
+    epoch,
+    atMs: Number(at),
+    expiresAtMs: Number(expiresAt),
+    id,
+    fallback: fallbackOf.get(letters.charAt(0)) ?? "offline",
+    priority: priorityOf.get(letters.charAt(1)) ?? "normal",
+    notification,
+    data,
+  };
+}
+
+/** An entry of `ready`: a message that is not handed over yet. */
+export interface ReadyMessage extends InboxMessage {
+  readonly userId: string;
+}
+
+/** @param value userId TAB seq TAB an inbox entry's value */
+export function decodeReadyMessage(value: string): ReadyMessage {
+  const first = value.indexOf("\t");
+  const second = value.indexOf("\t", first + 1);
+  const message = decodeInboxMessage(Number(value.slice(first + 1, second)), value.slice(second + 1));
+  return { userId: value.slice(0, first), ...message };
+}
+
+/** What is kept of a message by its id. */
+export interface MessageRecord {
+  readonly seq: number;
+  readonly epoch: string;
+  readonly atMs: number;
+  readonly expiresAtMs: number;
+  readonly userId: string;
+  /** SHA-256 of the content where an idempotency key was given, else "-". */
+  readonly fingerprint: string;
+  /** Which attempt to accept it stored it, so that our own resend is not taken for the producer's. */
+  readonly attempt: string;
+  /** The end that is not the cursor's. */
+  readonly end:
+    | { readonly state: "expired" | "cancelled" | "pushed" | "failed"; readonly atMs: number }
+    | undefined;
+}
+
+/** userId TAB fingerprint TAB attempt: the part of a record that its writer knows beforehand. */
+export function encodeRecordTail(userId: string, fingerprint: string, attempt: string): string {
+  return `${userId}\t${fingerprint}\t${attempt}`;
+}
+
+/** @param value seq TAB epoch TAB at TAB expiresAt TAB userId TAB fingerprint TAB attempt [TAB state SPACE ms] */
+export function decodeMessageRecord(value: string): MessageRecord {
+  const [seq = "", epoch = "", at = "", expiresAt = "", userId = "", fingerprint = "", attempt = "", end] =
+    value.split("\t");
+  const [state, endedAt] = end?.split(" ") ?? [];
+  return {
+    seq: Number(seq),
+    epoch,
+    atMs: Number(at),
+    expiresAtMs: Number(expiresAt),
+    userId,
+    fingerprint,
+    attempt,
+    end:
+      state === "expired" || state === "cancelled" || state === "pushed" || state === "failed"
+        ? { state, atMs: Number(endedAt) }
+        : undefined,
+  };
+}
+
+/** The part of an epoch that stays while this user's data is one unbroken history, see scripts/accept. */
+export function lineageOf(epoch: string): string {
+  const dot = epoch.indexOf(".");
+  return dot === -1 ? epoch : epoch.slice(0, dot);
+}

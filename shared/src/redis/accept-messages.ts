@@ -1,0 +1,189 @@
+// collect/accept-message -> here -> scripts/accept: stores messages, in batches, one script call a partition.
+// Guarantees: what one producer sends to one user in order is stored in order; a batch holds at most 200 messages or
+// 256 KiB, and no user more than its share of one; calls of several partitions share a pipeline.
+import { randomBytes } from "node:crypto";
+import { PetrelError } from "../kernel/errors.js";
+import { TurnBatcher } from "../kernel/turn-batcher.js";
+import {
+  decodeMessageRecord,
+  encodePolicy,
+  encodeRecordTail,
+  type DeliveryPolicy,
+  type MessageRecord,
+} from "../protocol/stored-message.js";
+import type { PartitionKeys } from "./keys.js";
+import type { ScriptRunner } from "./script-runner.js";
+
+/** A message that is checked and has its id, on its way to the store. */
+export interface MessageToAccept extends DeliveryPolicy {
+  readonly userId: string;
+  readonly partition: number;
+  readonly id: string;
+  readonly ttlMs: number;
+  readonly fingerprint: string;
+  /** Names this attempt of this producer's request; the same when we send it again. */
+  readonly attempt: string;
+  /** JSON text. */
+  readonly data: string;
+}
+
+export type AcceptResult =
+  | { readonly outcome: "stored"; readonly seq: number; readonly epoch: string; readonly atMs: number }
+  /** Its record is there already; whether it is the same message is for the caller to say. */
+  | { readonly outcome: "exists"; readonly record: MessageRecord }
+  | { readonly outcome: "inbox-full" };
+
+export interface AcceptOptions {
+  readonly scripts: ScriptRunner;
+  readonly partitions: readonly PartitionKeys[];
+  readonly ackTimeoutMs: number;
+  /** Un-acked messages one user may have. */
+  readonly inboxCap: number;
+  /** Messages of one partition that may wait for a dispatcher. */
+  readonly readyCap: number;
+  /** Where a message is handed to its user's nodes: in the step that stores it, or by the dispatcher. */
+  readonly handOver: "accept" | "dispatch";
+  readonly maxInFlight: number;
+}
+
+const MAX_ENTRIES = 200;
+const MAX_BYTES = 256 * 1024;
+const MAX_ENTRIES_PER_USER = 64;
+const DAY_MS = 24 * 60 * 60 * 1000;
+/** The longest TTL of the contract is 30 days; a user's hash outlives every record in it. */
+const USER_KEEP_MS = 33 * DAY_MS;
+/** A record stays readable for a day after the message's end, and an hour to spare. */
+const RECORD_KEEP_MS = 25 * 60 * 60 * 1000;
+
+interface Waiting {
+  readonly message: MessageToAccept;
+  readonly resolve: (result: AcceptResult) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class MessageAccepter {
+  readonly #options: AcceptOptions;
+  readonly #batcher: TurnBatcher<Waiting>;
+
+  constructor(options: AcceptOptions) {
+    this.#options = options;
+    this.#batcher = new TurnBatcher<Waiting>({
+      maxInFlight: options.maxInFlight,
+      flush: (waiting) => this.#flush(waiting),
+    });
+  }
+
+  /** Messages that wait for a call. */
+  get waiting(): number {
+    return this.#batcher.waiting;
+  }
+
+  /**
+   * @throws PetrelError PETREL_UNAVAILABLE where too much waits for a dispatcher (nothing was stored)
+   * @throws what ioredis throws where the answer is missing: the message may be stored or not; the same one may be
+   * sent again safely
+   */
+  accept(message: MessageToAccept): Promise<AcceptResult> {
+    return new Promise((resolve, reject) => this.#batcher.add({ message, resolve, reject }));
+  }
+
+  async #flush(waiting: Waiting[]): Promise<void> {
+    const byPartition = new Map<number, Waiting[]>();
+    for (const one of waiting) {
+      const partition = byPartition.get(one.message.partition);
+      if (partition === undefined) byPartition.set(one.message.partition, [one]);
+      else partition.push(one);
+    }
+    // Sent without waiting in between: ioredis writes them as one pipeline, Redis answers in order.
+    const calls: Promise<void>[] = [];
+    for (const [partition, messages] of byPartition) {
+      for (const batch of splitIntoBatches(messages)) calls.push(this.#call(partition, batch));
+    }
+    await Promise.all(calls);
+  }
+
+  async #call(partition: number, batch: readonly Waiting[]): Promise<void> {
+    const { scripts, partitions, ackTimeoutMs, inboxCap, readyCap, handOver } = this.#options;
+    const keys = partitions[partition];
+    try {
+      if (keys === undefined) throw new Error(`no partition ${partition}`);
+      const seed = randomBytes(6).toString("base64url");
+      const keyList: string[] = [keys.generation, keys.due, keys.ready];
+      const args: (string | number)[] = [
+        seed,
+        ackTimeoutMs,
+        inboxCap,
+        readyCap,
+        keys.channel,
+        handOver,
+        USER_KEEP_MS,
+        RECORD_KEEP_MS,
+      ];
+      for (const { message } of batch) {
+        const { userId, id, ttlMs, fingerprint, attempt, data } = message;
+        keyList.push(keys.user(userId), keys.inbox(userId), keys.routes(userId), keys.record(id));
+        args.push(
+          userId,
+          id,
+          ttlMs,
+          encodeRecordTail(userId, fingerprint, attempt),
+          encodePolicy(message),
+          data,
+        );
+      }
+      const lines = (await scripts.run("accept.v1", keyList, args)).split("\n");
+      if (lines[0] === "busy") {
+        throw new PetrelError("PETREL_UNAVAILABLE", "Too many messages wait for a dispatcher.", {
+          retryAfterSeconds: 5,
+        });
+      }
+      const atMs = Number(lines[0]?.slice("now ".length));
+      for (const [i, { resolve }] of batch.entries()) resolve(decodeLine(lines[i + 1] ?? "", atMs));
+    } catch (error) {
+      for (const { reject } of batch) reject(error);
+    }
+  }
+}
+
+function decodeLine(line: string, atMs: number): AcceptResult {
+  switch (line.charAt(0)) {
+    case "+": {
+      const [seq = "", epoch = ""] = line.slice(1).split("\t");
+      return { outcome: "stored", seq: Number(seq), epoch, atMs };
+    }
+    case "=":
+      return { outcome: "exists", record: decodeMessageRecord(line.slice(1)) };
+    case "!":
+      return { outcome: "inbox-full" };
+    default:
+      throw new Error(`accept answered ${JSON.stringify(line)}`);
+  }
+}
+
+/** In order for each user; a user over its share of a batch goes on in the next. */
+function splitIntoBatches(messages: readonly Waiting[]): Waiting[][] {
+  const batches: Waiting[][] = [];
+  let rest = messages;
+  while (rest.length > 0) {
+    const batch: Waiting[] = [];
+    const later: Waiting[] = [];
+    const perUser = new Map<string, number>();
+    let bytes = 0;
+    for (const one of rest) {
+      const { userId, data, notification } = one.message;
+      const ofUser = perUser.get(userId) ?? 0;
+      if (batch.length >= MAX_ENTRIES || bytes >= MAX_BYTES || ofUser >= MAX_ENTRIES_PER_USER) {
+        // Whoever has one put off has all later ones put off too.
+        perUser.set(userId, MAX_ENTRIES_PER_USER);
+        later.push(one);
+        continue;
+      }
+      perUser.set(userId, ofUser + 1);
+      bytes += data.length + notification.length;
+      batch.push(one);
+    }
+    batches.push(batch);
+    rest = later;
+  }
+  return batches;
+}

@@ -1,0 +1,30 @@
+// push-node/collect-acks -> here -> scripts/ack: moves users' `acked` forward.
+// Guarantees: never back, never beyond what was assigned, never in a foreign epoch; see the script.
+import type { PartitionKeys } from "./keys.js";
+import type { ScriptRunner } from "./script-runner.js";
+
+export interface UserAck {
+  readonly userId: string;
+  readonly epoch: string;
+  /** Up to and including. */
+  readonly seq: number;
+}
+
+/**
+ * @param acks at most 200, of one partition
+ * @param history acked messages that stay readable for a user's slower devices
+ * @returns for each, in order, the user's `acked` now, or undefined where the epoch is not the user's
+ */
+export async function ackUsers(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  acks: readonly UserAck[],
+  history: number,
+): Promise<(number | undefined)[]> {
+  const answer = await scripts.run(
+    "ack.v1",
+    [keys.due, ...acks.flatMap(({ userId }) => [keys.user(userId), keys.inbox(userId)])],
+    [history, ...acks.flatMap(({ userId, epoch, seq }) => [userId, epoch, seq])],
+  );
+  return answer.split("\n").map((line) => (line === "-" ? undefined : Number(line)));
+}

@@ -1,0 +1,56 @@
+// The name of every key and channel of a partition.
+// Guarantees: all keys of a partition carry its hash tag `{pN}`, so that one script call may touch any of them
+// together, on a Redis Cluster too; nothing else builds such a name.
+
+export interface PartitionKeys {
+  readonly partition: number;
+  /** hash: holder, token, until */
+  readonly owner: string;
+  /** hash: replid, n */
+  readonly generation: string;
+  /** stream of messages that are not handed over yet */
+  readonly ready: string;
+  /** sorted set: user -> next wake, server ms */
+  readonly due: string;
+  /** what the name of a node's channel for this partition begins with */
+  readonly channel: string;
+  /** hash: seq epoch acked generation keepUntil nextExpiry ackedAt ackedAtWake nudged offered */
+  user(userId: string): string;
+  /** stream whose ids are `seq-0` */
+  inbox(userId: string): string;
+  /** sorted set: `connectTime/node/connection/platform` -> lease end, server ms */
+  routes(userId: string): string;
+  /** string, see protocol/message-record.ts */
+  record(messageId: string): string;
+}
+
+export function partitionKeys(partition: number): PartitionKeys {
+  const tag = `petrel:{p${partition}}:`;
+  return Object.freeze({
+    partition,
+    owner: `${tag}owner`,
+    generation: `${tag}generation`,
+    ready: `${tag}ready`,
+    due: `${tag}due`,
+    channel: `${tag}node:`,
+    user: (userId: string) => `${tag}user:${userId}`,
+    inbox: (userId: string) => `${tag}inbox:${userId}`,
+    routes: (userId: string) => `${tag}routes:${userId}`,
+    record: (messageId: string) => `${tag}record:${messageId}`,
+  });
+}
+
+/** The keys of all partitions, by number. */
+export function allPartitionKeys(partitionCount: number): readonly PartitionKeys[] {
+  return Object.freeze(Array.from({ length: partitionCount }, (_, partition) => partitionKeys(partition)));
+}
+
+/** Keys that belong to no partition; each is used alone, never with others in one call. */
+export const clusterKeys = Object.freeze({
+  /** string: the partition count this data was laid out with */
+  partitionCount: "petrel:partition-count",
+  /** sorted set: dispatcher -> lease end, server ms */
+  dispatchers: "petrel:dispatchers",
+  /** string with a short TTL: this node lives */
+  node: (nodeId: string) => `petrel:node:${nodeId}`,
+});

@@ -1,0 +1,64 @@
+// collect/message-routes -> here: what became of a message.
+// Guarantees: a final state, once reported, is reported ever after: the record is read after the cursor, and a
+// message whose time is over gets its end written before it is called expired.
+import { decodeMessageRecord, lineageOf, type MessageRecord } from "../protocol/stored-message.js";
+import { expireMessages } from "./expire-messages.js";
+import type { PartitionKeys } from "./keys.js";
+import type { ScriptRunner } from "./script-runner.js";
+
+export type MessageState = "queued" | "delivered" | "expired" | "cancelled" | "pushed" | "failed";
+
+export interface FoundMessage {
+  readonly record: MessageRecord;
+  readonly state: MessageState;
+  /**
+   * When the state was reached, ms. For `delivered` the time of the user's last acknowledgement: exact where this
+   * was the message it named, else an upper bound (see `stateAtIsUpperBound`).
+   */
+  readonly stateAtMs: number | undefined;
+  readonly stateAtIsUpperBound: boolean;
+}
+
+/** @returns undefined where there is no such message, or its record's time is over */
+export async function readMessage(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  id: string,
+): Promise<FoundMessage | undefined> {
+  const { redis } = scripts;
+  const first = await redis.get(keys.record(id));
+  if (first === null) return undefined;
+  const { userId, expiresAtMs, seq } = decodeMessageRecord(first);
+  if (expiresAtMs <= Date.now()) {
+    // The script decides by Redis' clock, and leaves alone what is acked.
+    await expireMessages(scripts, keys, userId, [{ seq, id }]);
+  }
+  const [cursor, recordNow] = await Promise.all([
+    redis.hmget(keys.user(userId), "epoch", "acked", "ackedAt"),
+    redis.get(keys.record(id)),
+  ]);
+  if (recordNow === null) return undefined;
+  const record = decodeMessageRecord(recordNow);
+  const [epoch, acked, ackedAt] = cursor;
+  const isAcked =
+    epoch !== null &&
+    epoch !== undefined &&
+    lineageOf(epoch) === lineageOf(record.epoch) &&
+    record.seq <= Number(acked ?? 0);
+  const { end } = record;
+  if (end?.state === "expired" || end?.state === "cancelled") return ended(record, end.state, end.atMs);
+  if (isAcked) {
+    return {
+      record,
+      state: "delivered",
+      stateAtMs: typeof ackedAt === "string" ? Number(ackedAt) : undefined,
+      stateAtIsUpperBound: record.seq !== Number(acked),
+    };
+  }
+  if (end !== undefined) return ended(record, end.state, end.atMs);
+  return { record, state: "queued", stateAtMs: undefined, stateAtIsUpperBound: false };
+}
+
+function ended(record: MessageRecord, state: MessageState, stateAtMs: number): FoundMessage {
+  return { record, state, stateAtMs, stateAtIsUpperBound: false };
+}

@@ -1,0 +1,141 @@
+// push-node/register-connection, push-node/heartbeat, dispatch/route-messages -> here: who holds a user's sockets.
+// Guarantees: the limit of connections per user is decided in one call across all nodes; a route ends with its lease
+// where nobody renews it.
+import { randomBytes } from "node:crypto";
+import type { PartitionKeys } from "./keys.js";
+import type { ScriptRunner } from "./script-runner.js";
+
+export interface RouteToConnect {
+  readonly userId: string;
+  readonly node: string;
+  readonly connection: string;
+  readonly platform: string;
+  /** Given where a connection registers again: its place by age is kept. */
+  readonly connectTimeMs?: number;
+  /** Where the client says it is. */
+  readonly position?: { readonly epoch: string; readonly since: number };
+}
+
+export interface RouteLimits {
+  readonly leaseMs: number;
+  readonly maxConnectionsPerUser: number;
+  readonly whenFull: "evict" | "refuse";
+  readonly ackTimeoutMs: number;
+}
+
+export type ConnectResult =
+  | {
+      readonly outcome: "connected";
+      readonly member: string;
+      readonly epoch: string;
+      readonly seq: number;
+      readonly after: number;
+      readonly resumed: boolean;
+      readonly acked: number;
+    }
+  | { readonly outcome: "refused"; readonly connections: number };
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+const USER_KEEP_MS = 33 * DAY_MS;
+
+export async function connectRoute(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  route: RouteToConnect,
+  limits: RouteLimits,
+): Promise<ConnectResult> {
+  const { userId, node, connection, platform, connectTimeMs, position } = route;
+  const answer = await scripts.run(
+    "connect.v1",
+    [keys.user(userId), keys.inbox(userId), keys.routes(userId), keys.due, keys.generation],
+    [
+      userId,
+      node,
+      connection,
+      platform,
+      connectTimeMs ?? "",
+      limits.leaseMs,
+      limits.maxConnectionsPerUser,
+      limits.whenFull,
+      randomBytes(6).toString("base64url"),
+      position?.epoch ?? "",
+      position?.since ?? "",
+      USER_KEEP_MS,
+      keys.channel,
+      limits.ackTimeoutMs,
+    ],
+  );
+  const [outcome, member = "", epoch = "", seq = "", after = "", resumed = "", acked = ""] =
+    answer.split("\t");
+  if (outcome === "refused") return { outcome, connections: Number(member) };
+  return {
+    outcome: "connected",
+    member,
+    epoch,
+    seq: Number(seq),
+    after: Number(after),
+    resumed: resumed === "1",
+    acked: Number(acked),
+  };
+}
+
+export async function removeRoute(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  userId: string,
+  member: string,
+): Promise<void> {
+  await scripts.redis.zrem(keys.routes(userId), member);
+}
+
+/**
+ * Renews leases, at most 200 in a call.
+ * @returns the indices of those that are not registered (any more)
+ */
+export async function renewRoutes(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  routes: readonly { readonly userId: string; readonly member: string }[],
+  leaseMs: number,
+): Promise<number[]> {
+  const answer = await scripts.run(
+    "heartbeat.v1",
+    routes.map(({ userId }) => keys.routes(userId)),
+    [leaseMs, ...routes.map(({ member }) => member)],
+  );
+  return answer === "" ? [] : answer.split(",").map((index) => Number(index) - 1);
+}
+
+/** @returns for each user, in order, the nodes that hold live connections of it */
+export async function readRoutes(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  userIds: readonly string[],
+): Promise<string[][]> {
+  const answer = await scripts.run(
+    "read-routes.v1",
+    userIds.map((userId) => keys.routes(userId)),
+    [],
+  );
+  return answer.split("\n").map((line) => (line === "" ? [] : line.split("\t")));
+}
+
+export interface LiveConnection {
+  readonly id: string;
+  readonly node: string;
+  readonly platform: string;
+  readonly connectedAtMs: number;
+}
+
+/** All live connections of a user, oldest first. */
+export async function readConnections(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  userId: string,
+): Promise<LiveConnection[]> {
+  const members = await scripts.redis.zrangebyscore(keys.routes(userId), Date.now(), "+inf");
+  return members.sort().map((member) => {
+    const [connectTime = "", node = "", id = "", platform = ""] = member.split("/");
+    return { id, node, platform, connectedAtMs: Number(connectTime) };
+  });
+}

@@ -1,0 +1,48 @@
+// The Lua scripts, by name; what each takes and answers stands at the head of its file.
+// Guarantees: names carry a version, and a script is called by the hash of its text: two releases can run side by
+// side, each with its own.
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+
+export const scriptNames = [
+  "accept.v1",
+  "ack.v1",
+  "connect.v1",
+  "expire.v1",
+  "heartbeat.v1",
+  "lease.v1",
+  "read-inbox.v1",
+  "read-routes.v1",
+  "trim-ready.v1",
+  "wake.v1",
+] as const;
+
+export type ScriptName = (typeof scriptNames)[number];
+
+/** Scripts that only a partition's owner may run: each takes the owner key and a token, and refuses a stale one. */
+export const ownerScripts: readonly ScriptName[] = ["trim-ready.v1", "wake.v1"];
+
+export interface Script {
+  readonly name: ScriptName;
+  readonly source: string;
+  readonly sha1: string;
+}
+
+/** Reads all scripts from beside the sources; called once, by a composition root. */
+export function readScripts(): ReadonlyMap<ScriptName, Script> {
+  // From src/redis and from dist/redis alike.
+  const folder = new URL("../../src/redis/scripts/", import.meta.url);
+  return new Map(
+    scriptNames.map((name) => {
+      const source = withIncludes(readFileSync(new URL(`${name}.lua`, folder), "utf8"), folder);
+      return [name, { name, source, sha1: createHash("sha1").update(source).digest("hex") }];
+    }),
+  );
+}
+
+/** Puts the text of `includes/NAME.lua` where a line says `--@include NAME`. */
+function withIncludes(source: string, folder: URL): string {
+  return source.replace(/^--@include (\S+)$/gm, (_line, name: string) =>
+    readFileSync(new URL(`includes/${name}.lua`, folder), "utf8"),
+  );
+}

@@ -1,0 +1,131 @@
+-- accept: stores messages for users of one partition, numbers them, and hands them to the nodes that hold their users.
+--
+-- A message is numbered in the same step that stores it: no crash can give it two numbers, or none.
+-- An entry stands in `ready` exactly while it has not been handed over.
+--
+-- KEYS[1] generation  hash: replid, n
+-- KEYS[2] due         sorted set: user -> next wake
+-- KEYS[3] ready       stream
+-- then four for each message:
+--   user (hash) · inbox (stream) · routes (sorted set) · record (string)
+-- ARGV[1] seed        8 random characters, for the epochs this call makes
+-- ARGV[2] ackTimeoutMs
+-- ARGV[3] inboxCap    un-acked messages a user may have
+-- ARGV[4] readyCap    entries that `ready` may have
+-- ARGV[5] channel     what a node's channel name begins with, "{pN}"-tagged
+-- ARGV[6] handOver    "accept": hand over here · "dispatch": leave it to the partition's owner
+-- ARGV[7] keepMs      how long a user's hash and inbox outlive their last message
+-- ARGV[8] recordKeepMs how long a record outlives its message's expiry
+-- then six for each message:
+--   userId · id · ttlMs · recordTail (userId TAB fingerprint TAB attempt) · policy (TAB-joined fields) · data (JSON)
+--
+-- Result: lines. First "now <ms>" or "busy" (ready is full: nothing was stored). Then one for each message:
+--   "+" seq TAB epoch      stored
+--   "=" record             its record exists: nothing was changed but the record's time to live
+--   "!"                    the user's inbox is full: nothing was stored
+
+--@include server-time
+--@include current-generation
+--@include missing-user
+--@include live-nodes
+
+if redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[4]) then return 'busy' end
+
+local seed, ackTimeoutMs, inboxCap = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local channel, handOverHere = ARGV[5], ARGV[6] == 'accept'
+local keepMs, recordKeepMs = tonumber(ARGV[7]), tonumber(ARGV[8])
+local dayMs = 86400000
+
+local generation = currentGeneration(KEYS[1])
+local nowText = ms(now)
+local lines = { 'now ' .. nowText }
+local forNode, nodes = {}, {} -- node -> { line, … } and the nodes in the order of their first line
+local stored = {}             -- { ready value, its nodes }, in order
+
+local count = (#KEYS - 3) / 4
+for i = 1, count do
+  local k, a = 3 + (i - 1) * 4, 8 + (i - 1) * 6
+  local userKey, inboxKey, routesKey, recordKey = KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4]
+  local userId, id, ttlMs = ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
+  local recordTail, policy, data = ARGV[a + 4], ARGV[a + 5], ARGV[a + 6]
+
+  local user = redis.call('HMGET', userKey, 'seq', 'epoch', 'acked', 'generation', 'keepUntil', 'nextExpiry')
+  local seq, epoch, acked = tonumber(user[1]), user[2], tonumber(user[3])
+  local isNew = not seq
+  if isNew then
+    seq, acked = missingUser(inboxKey)
+    epoch = seed .. '.0'
+  elseif user[4] ~= generation then
+    epoch = nextEpoch(epoch, seed)
+  end
+
+  local expiresAt = now + ttlMs
+  local head = ms(seq + 1) .. '\t' .. epoch .. '\t' .. nowText .. '\t' .. ms(expiresAt)
+  local record
+  if seq - acked >= inboxCap then
+    record = redis.call('GET', recordKey)
+    if not record then lines[#lines + 1] = '!' end
+  else
+    record = redis.call('SET', recordKey, head .. '\t' .. recordTail, 'NX', 'GET', 'PX', ms(ttlMs + recordKeepMs))
+  end
+
+  if record then
+    redis.call('PEXPIRE', recordKey, ms(ttlMs + recordKeepMs), 'GT')
+    lines[#lines + 1] = '=' .. record
+  elseif seq - acked < inboxCap then
+    local nextExpiry = tonumber(user[6])
+    local changes = { 'seq', ms(seq + 1) }
+    if isNew or user[4] ~= generation then
+      changes[3], changes[4], changes[5], changes[6] = 'epoch', epoch, 'generation', generation
+      if isNew then changes[7], changes[8] = 'acked', ms(acked) end
+    end
+    if seq == acked or not nextExpiry or expiresAt < nextExpiry then
+      nextExpiry = expiresAt
+      changes[#changes + 1] = 'nextExpiry'
+      changes[#changes + 1] = ms(expiresAt)
+    end
+    seq = seq + 1
+    local inboxValue = epoch .. '\t' .. nowText .. '\t' .. ms(expiresAt) .. '\t' .. id .. '\t' .. policy .. '\t' .. data
+    redis.call('XADD', inboxKey, ms(seq) .. '-0', 'm', inboxValue)
+    -- Extended by whole days, so that the online path pays for it once a day.
+    if (tonumber(user[5]) or 0) < now + keepMs then
+      changes[#changes + 1] = 'keepUntil'
+      changes[#changes + 1] = ms(now + keepMs + dayMs)
+      redis.call('HSET', userKey, unpack(changes))
+      redis.call('PEXPIRE', userKey, ms(keepMs + 2 * dayMs))
+      redis.call('PEXPIRE', inboxKey, ms(keepMs + dayMs))
+    else
+      redis.call('HSET', userKey, unpack(changes))
+    end
+    redis.call('ZADD', KEYS[2], 'LT', ms(math.min(now + ackTimeoutMs, nextExpiry)), userId)
+    lines[#lines + 1] = '+' .. ms(seq) .. '\t' .. epoch
+
+    local readyValue = userId .. '\t' .. ms(seq) .. '\t' .. inboxValue
+    local itsNodes = {}
+    if handOverHere then
+      local line
+      for _, node in ipairs(liveNodes(routesKey, nowText)) do
+        itsNodes[#itsNodes + 1] = node
+        if not forNode[node] then
+          forNode[node] = {}
+          nodes[#nodes + 1] = node
+        end
+        line = line or userId .. '\t' .. epoch .. '\t' .. ms(seq) .. '\t' .. nowText .. '\t' .. id .. '\t' .. data
+        table.insert(forNode[node], line)
+      end
+    end
+    stored[#stored + 1] = { readyValue, itsNodes }
+  end
+end
+
+local reached = {}
+for _, node in ipairs(nodes) do
+  local message = 'deliver\n' .. table.concat(forNode[node], '\n')
+  reached[node] = redis.call('SPUBLISH', channel .. node, message) > 0
+end
+for _, entry in ipairs(stored) do
+  local handedOver = false
+  for _, node in ipairs(entry[2]) do handedOver = handedOver or reached[node] end
+  if not handedOver then redis.call('XADD', KEYS[3], '*', 'm', entry[1]) end
+end
+return table.concat(lines, '\n')

@@ -1,0 +1,36 @@
+-- ack: moves users' `acked` forward.
+--
+-- KEYS[1] due, then two for each user: user (hash) · inbox (stream)
+-- ARGV[1] history   acked messages that stay readable for a user's slower devices
+-- then three for each user: userId · epoch · seq
+--
+-- Never creates a hash, never moves back, never beyond `seq`; an ack of a foreign epoch changes nothing. The user
+-- leaves `due` only when everything is acked.
+--
+-- Result: lines, one for each user: the new `acked`, or "-" where the epoch is not the user's (or there is no hash)
+
+--@include server-time
+local history = tonumber(ARGV[1])
+local trimStep = 64 -- trim once in so many acks
+local lines = {}
+for i = 1, (#KEYS - 1) / 2 do
+  local userKey, inboxKey = KEYS[i * 2], KEYS[i * 2 + 1]
+  local userId, epoch, wanted = ARGV[i * 3 - 1], ARGV[i * 3], tonumber(ARGV[i * 3 + 1])
+  local user = redis.call('HMGET', userKey, 'seq', 'epoch', 'acked')
+  local seq, acked = tonumber(user[1]), tonumber(user[3])
+  if not seq or user[2] ~= epoch then
+    lines[i] = '-'
+  else
+    local target = math.min(wanted, seq)
+    if target > acked then
+      redis.call('HSET', userKey, 'acked', ms(target), 'ackedAt', ms(now))
+      if math.floor(target / trimStep) > math.floor(acked / trimStep) and target > history then
+        redis.call('XTRIM', inboxKey, 'MINID', '~', ms(target - history + 1) .. '-0')
+      end
+      acked = target
+    end
+    if acked == seq then redis.call('ZREM', KEYS[1], userId) end
+    lines[i] = ms(acked)
+  end
+end
+return table.concat(lines, '\n')

@@ -1,0 +1,92 @@
+-- connect: registers a connection and says from where its user's messages go on.
+--
+-- Registering and reading the cursor are one step: every message is either numbered before it (and so within the
+-- returned seq, to be read from the inbox) or after it (and so finds the route).
+--
+-- KEYS[1] user · KEYS[2] inbox · KEYS[3] routes · KEYS[4] due · KEYS[5] generation
+-- ARGV[1] userId · ARGV[2] node · ARGV[3] connection · ARGV[4] platform
+-- ARGV[5] connectTimeMs  "" for a new connection; its own for one that registers again
+-- ARGV[6] leaseMs
+-- ARGV[7] limit          connections a user may have
+-- ARGV[8] policy         "evict": the oldest goes · "refuse": the newcomer goes
+-- ARGV[9] seed           8 random characters, for the epoch of a user seen for the first time
+-- ARGV[10] clientEpoch · ARGV[11] since   where the client says it is; "" for nowhere
+-- ARGV[12] keepMs        how long a user's hash outlives the last use
+-- ARGV[13] channel       what a node's channel name begins with
+-- ARGV[14] ackTimeoutMs  when the user is looked at next, if anything is open
+--
+-- Result: "ok" TAB member TAB epoch TAB seq TAB after TAB resumed (0|1) TAB acked, or "refused" TAB connections
+
+--@include server-time
+--@include current-generation
+--@include missing-user
+
+local dayMs = 86400000
+
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', '(' .. ms(now))
+
+-- By connect time, which leads the member: the score is the lease's end and says nothing about age.
+local connectTime = ARGV[5] == '' and now or tonumber(ARGV[5])
+local member = string.format('%013.0f', connectTime) .. '/' .. ARGV[2] .. '/' .. ARGV[3] .. '/' .. ARGV[4]
+local members = redis.call('ZRANGE', KEYS[3], 0, -1)
+local others = {}
+for _, other in ipairs(members) do
+  if other ~= member then others[#others + 1] = other end
+end
+local limit = tonumber(ARGV[7])
+if #others >= limit then
+  if ARGV[8] == 'refuse' then return 'refused\t' .. #others end
+  others[#others + 1] = member
+  table.sort(others)
+  local excess = #others - limit
+  for i = 1, excess do
+    if others[i] == member then return 'refused\t' .. (#others - 1) end
+  end
+  for i = 1, excess do
+    redis.call('ZREM', KEYS[3], others[i])
+    local node, connection = string.match(others[i], '^%d+/([^/]+)/([^/]+)/')
+    redis.call('SPUBLISH', ARGV[13] .. node, 'evict\n' .. ARGV[1] .. '\t' .. connection)
+  end
+end
+redis.call('ZADD', KEYS[3], ms(now + tonumber(ARGV[6])), member)
+
+local generation = currentGeneration(KEYS[5])
+
+local user = redis.call('HMGET', KEYS[1], 'seq', 'epoch', 'acked', 'keepUntil', 'generation')
+local seq, epoch, acked = tonumber(user[1]), user[2], tonumber(user[3])
+if not seq then
+  seq, acked = missingUser(KEYS[2])
+  epoch = ARGV[9] .. '.0'
+  redis.call('HSET', KEYS[1], 'seq', ms(seq), 'epoch', epoch, 'acked', ms(acked), 'generation', generation)
+elseif user[5] ~= generation then
+  epoch = nextEpoch(epoch, ARGV[9])
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'generation', generation)
+end
+local keepMs = tonumber(ARGV[12])
+if (tonumber(user[4]) or 0) < now + keepMs then
+  redis.call('HSET', KEYS[1], 'keepUntil', ms(now + keepMs + dayMs))
+  redis.call('PEXPIRE', KEYS[1], ms(keepMs + 2 * dayMs))
+end
+
+local since = tonumber(ARGV[11])
+local after, resumed = acked, '0'
+if since and ARGV[10] == epoch and since <= seq then
+  after = since
+  -- Only what is acked is trimmed, so a hole after `since` is possible only below `acked`.
+  if since >= acked then
+    resumed = '1'
+  else
+    local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+    if first and tonumber(string.match(first[1], '^%d+')) <= since + 1 then resumed = '1' end
+  end
+  if since > acked then
+    acked = since
+    redis.call('HSET', KEYS[1], 'acked', ms(since), 'ackedAt', ms(now))
+    if acked == seq then redis.call('ZREM', KEYS[4], ARGV[1]) end
+  end
+end
+-- Someone is there to be nudged now: the next look need not wait for an expiry.
+if acked < seq then
+  redis.call('ZADD', KEYS[4], 'LT', ms(now + tonumber(ARGV[14])), ARGV[1])
+end
+return table.concat({ 'ok', member, epoch, ms(seq), ms(after), resumed, ms(acked) }, '\t')

@@ -1,0 +1,36 @@
+-- lease: takes, renews or gives back the ownership of a partition.
+--
+-- KEYS[1] owner   hash: holder, token, until
+-- ARGV[1] action  "take" · "renew" · "release"
+-- ARGV[2] holder
+-- ARGV[3] leaseMs (take, renew)
+-- ARGV[4] token   (renew, release)
+--
+-- A new holder gets a larger token; whoever works with a smaller one is refused by every owner script.
+--
+-- Result: "held" TAB token TAB until · "other" TAB holder TAB until · "free" (released)
+
+--@include server-time
+local owner = redis.call('HMGET', KEYS[1], 'holder', 'token', 'until')
+local holder, token, leaseEnd = owner[1], owner[2], tonumber(owner[3]) or 0
+local live = holder and holder ~= '' and leaseEnd > now
+
+if ARGV[1] == 'take' then
+  if live and holder ~= ARGV[2] then return 'other\t' .. holder .. '\t' .. ms(leaseEnd) end
+  -- Also where it is the same holder: what it began under the former lease must not go on under this one.
+  local till = ms(now + tonumber(ARGV[3]))
+  token = redis.call('HINCRBY', KEYS[1], 'token', 1)
+  redis.call('HSET', KEYS[1], 'holder', ARGV[2], 'until', till)
+  return 'held\t' .. ms(token) .. '\t' .. till
+end
+
+if not live or holder ~= ARGV[2] or token ~= ARGV[4] then
+  return 'other\t' .. (holder or '') .. '\t' .. ms(leaseEnd)
+end
+if ARGV[1] == 'renew' then
+  local till = ms(now + tonumber(ARGV[3]))
+  redis.call('HSET', KEYS[1], 'until', till)
+  return 'held\t' .. token .. '\t' .. till
+end
+redis.call('HSET', KEYS[1], 'holder', '', 'until', '0')
+return 'free'

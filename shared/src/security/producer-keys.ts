@@ -1,0 +1,52 @@
+// A producer's credential: its form in a header, its making, and its comparison with what is stored.
+// Guarantees: a secret has 256 random bits and is stored only as its SHA-256; comparing takes the same time
+// wherever the difference is.
+import { hash, randomBytes, timingSafeEqual } from "node:crypto";
+
+/** A key's name, as it stands before the dot of a credential. */
+export const PRODUCER_KEY_ID_PATTERN = "^[A-Za-z0-9_-]{1,64}$";
+
+/** What `Authorization: Bearer <key>.<secret>` brings. */
+export interface ProducerCredential {
+  readonly keyId: string;
+  readonly secret: string;
+}
+
+const credentialExpression = /^bearer +([A-Za-z0-9_-]{1,64})\.([!-~]{1,256})$/i;
+
+/**
+ * Reads `Authorization: Bearer <key>.<secret>` (RFC 6750; the scheme's case does not count, RFC 9110 11.1).
+ * @returns undefined where the header has another form
+ */
+export function parseProducerCredential(authorization: string): ProducerCredential | undefined {
+  const match = credentialExpression.exec(authorization);
+  if (match?.[1] === undefined || match[2] === undefined) return undefined;
+  return { keyId: match[1], secret: match[2] };
+}
+
+/** A key id of 96 random bits. */
+export function makeProducerKeyId(): string {
+  return `pk_${randomBytes(12).toString("base64url")}`;
+}
+
+/** A secret of 256 random bits, as base64url. */
+export function makeProducerSecret(): string {
+  return randomBytes(32).toString("base64url");
+}
+
+/**
+ * What is stored of a secret. A plain hash is enough because the secret is random, not chosen: there is nothing
+ * to guess from.
+ * @returns 64 lower-case hex characters
+ */
+export function hashProducerSecret(secret: string): string {
+  return hash("sha256", secret, "hex");
+}
+
+/**
+ * @param secret as presented
+ * @param storedSha256 32 bytes
+ */
+export function producerSecretMatches(secret: string, storedSha256: Buffer): boolean {
+  return timingSafeEqual(hash("sha256", secret, "buffer"), storedSha256);
+}

@@ -1,0 +1,207 @@
+// Tests and benches only: a whole cluster of real processes on free ports, with its own Redis.
+// Guarantees: resolves when every service is ready; `stop` leaves no process behind; output is kept for failures.
+import { spawn, type ChildProcess } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createWriteStream } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { freePort } from "./free-port.js";
+import { startRedis, type TestRedis } from "./start-redis.js";
+import { waitFor } from "./wait-for.js";
+
+export interface StartClusterOptions {
+  readonly nodes?: number;
+  readonly dispatchers?: number;
+  readonly appendOnly?: boolean;
+  /** Environment for every service. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+export interface ServiceProcess {
+  /** Such as "collect" or "push-node-2". */
+  readonly name: string;
+  readonly port: number;
+  readonly url: string;
+  readonly pid: number;
+  readonly isRunning: () => boolean;
+  readonly signal: (signal: NodeJS.Signals) => void;
+  /** Resolves with the exit code, or the signal that ended it. */
+  readonly exited: Promise<number | string>;
+  /** What it has logged so far. */
+  readonly log: () => Promise<string>;
+}
+
+export interface TestCluster {
+  readonly redis: TestRedis;
+  readonly auth: ServiceProcess;
+  readonly collect: ServiceProcess;
+  readonly dispatchers: readonly ServiceProcess[];
+  readonly nodes: readonly ServiceProcess[];
+  /** ws URLs, up to /v1/connect. */
+  readonly nodeUrls: readonly string[];
+  /** `key.secret` of a business system: every scope but admin. */
+  readonly apiKey: string;
+  /** `key.secret` with every scope. */
+  readonly adminKey: string;
+  /** Every service's process by name, Redis not among them. */
+  readonly processes: readonly ServiceProcess[];
+  /** One more process of a service; started alike. */
+  readonly startNode: (name: string) => Promise<ServiceProcess>;
+  /** A user's access token. */
+  readonly tokenFor: (userId: string) => Promise<string>;
+  /** POST to collect; rejects unless the answer is 2xx. */
+  readonly post: (path: string, body: unknown) => Promise<unknown>;
+  readonly stop: () => Promise<void>;
+}
+
+const root = fileURLToPath(new URL("../../../", import.meta.url));
+const STOP_DEADLINE_MS = 15_000;
+
+export async function startCluster(options: StartClusterOptions = {}): Promise<TestCluster> {
+  const { nodes: nodeCount = 2, dispatchers: dispatcherCount = 1 } = options;
+  const redis = await startRedis({ appendOnly: options.appendOnly ?? false });
+  const directory = await mkdtemp(join(tmpdir(), "petrel-cluster-"));
+  const api = makeKey("pk_test_api", ["send", "read", "tokens", "devices", "introspect"]);
+  const admin = makeKey("pk_test_admin", ["send", "read", "tokens", "devices", "introspect", "admin"]);
+  const keysFile = join(directory, "producer-keys.json");
+  const encryptionFile = join(directory, "encryption-key");
+  await writeFile(keysFile, JSON.stringify([api.record, admin.record]), { mode: 0o600 });
+  await writeFile(encryptionFile, randomBytes(32).toString("base64"), { mode: 0o600 });
+
+  const processes: ServiceProcess[] = [];
+  const authPort = await freePort();
+  const environment: NodeJS.ProcessEnv = {
+    PATH: process.env["PATH"],
+    HOST: "127.0.0.1",
+    REDIS_URL: redis.url,
+    AUTH_URL: `http://127.0.0.1:${authPort}`,
+    PRODUCER_KEYS_FILE: keysFile,
+    KEY_ENCRYPTION_FILE: encryptionFile,
+    DRAIN_WINDOW_MS: "200",
+    ...options.environment,
+  };
+  const start = async (service: string, name: string, port?: number): Promise<ServiceProcess> => {
+    const chosen = port ?? (await freePort());
+    const logFile = join(directory, `${name}.log`);
+    const started = launch(service, name, chosen, logFile, { ...environment, NODE_NAME: name });
+    processes.push(started);
+    await waitUntilReady(started);
+    return started;
+  };
+  const stop = async (): Promise<void> => {
+    for (const running of processes) if (running.isRunning()) running.signal("SIGCONT");
+    for (const running of processes) if (running.isRunning()) running.signal("SIGTERM");
+    await Promise.all(processes.map(ended));
+    await redis.stop();
+    await rm(directory, { recursive: true, force: true });
+  };
+
+  try {
+    const auth = await start("auth", "auth", authPort);
+    const [collect, dispatchers, nodes] = await Promise.all([
+      start("collect", "collect"),
+      Promise.all(numbered("dispatch", dispatcherCount).map((name) => start("dispatch", name))),
+      Promise.all(numbered("push-node", nodeCount).map((name) => start("push-node", name))),
+    ]);
+    const request = async (url: string, key: string, body: unknown): Promise<unknown> => {
+      const response = await fetch(url, {
+        method: "POST",
+        headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+        body: JSON.stringify(body),
+      });
+      const text = await response.text();
+      if (!response.ok) throw new Error(`POST ${url}: ${response.status} ${text}`);
+      return JSON.parse(text);
+    };
+    return {
+      redis,
+      auth,
+      collect,
+      dispatchers,
+      nodes,
+      nodeUrls: nodes.map(({ port }) => `ws://127.0.0.1:${port}/v1/connect`),
+      apiKey: api.presented,
+      adminKey: admin.presented,
+      processes,
+      startNode: (name) => start("push-node", name),
+      tokenFor: async (userId) => {
+        const answer = await request(`${auth.url}/v1/tokens`, admin.presented, { userId });
+        return (answer as { accessToken: string }).accessToken;
+      },
+      post: (path, body) => request(collect.url + path, api.presented, body),
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function numbered(name: string, count: number): string[] {
+  return Array.from({ length: count }, (_, i) => `${name}-${i + 1}`);
+}
+
+function makeKey(id: string, scopes: readonly string[]) {
+  const secret = randomBytes(32).toString("base64url");
+  const secretSha256 = createHash("sha256").update(secret).digest("hex");
+  return { presented: `${id}.${secret}`, record: { id, owner: id, name: id, scopes, secretSha256 } };
+}
+
+function launch(
+  service: string,
+  name: string,
+  port: number,
+  logFile: string,
+  environment: NodeJS.ProcessEnv,
+): ServiceProcess {
+  const child: ChildProcess = spawn(process.execPath, [`services/${service}/dist/main.js`], {
+    cwd: root,
+    env: { ...environment, PORT: String(port) },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const output = createWriteStream(logFile);
+  child.stdout?.pipe(output, { end: false });
+  child.stderr?.pipe(output, { end: false });
+  // Whatever ends the test process, nothing is left running.
+  const killWithUs = (): void => void child.kill("SIGKILL");
+  process.once("exit", killWithUs);
+  const exited = new Promise<number | string>((resolve) => {
+    child.once("exit", (code, signal) => {
+      process.off("exit", killWithUs);
+      resolve(code ?? signal ?? "unknown");
+    });
+  });
+  return {
+    name,
+    port,
+    url: `http://127.0.0.1:${port}`,
+    pid: child.pid ?? 0,
+    isRunning: () => child.exitCode === null && child.signalCode === null,
+    signal: (signal) => void child.kill(signal),
+    exited,
+    log: () => readFile(logFile, "utf8").catch(() => ""),
+  };
+}
+
+async function waitUntilReady(service: ServiceProcess): Promise<void> {
+  try {
+    await waitFor(
+      async () => {
+        if (!service.isRunning()) return true;
+        return (await fetch(`${service.url}/health/ready`)).ok;
+      },
+      { what: `${service.name} to be ready`, deadlineMs: 30_000, everyMs: 50 },
+    );
+    if (!service.isRunning()) throw new Error(`${service.name} ended at its start`);
+  } catch (error) {
+    throw new Error(`${String(error)}\n${await service.log()}`, { cause: error });
+  }
+}
+
+async function ended(service: ServiceProcess): Promise<void> {
+  const timer = setTimeout(() => service.signal("SIGKILL"), STOP_DEADLINE_MS);
+  await service.exited;
+  clearTimeout(timer);
+}
