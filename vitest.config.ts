@@ -15,6 +15,8 @@ export default defineConfig({
       "{shared,services/*,clients/*,deploy/local,bench}/src/**/*.test.ts",
       "test/**/*.test.ts",
     ],
+    // Fetches Redis where a machine has none, before any test is timed.
+    globalSetup: ["shared/src/testing/prepare-redis.ts"],
     testTimeout: 30_000,
     hookTimeout: 60_000,
     maxWorkers: 2,

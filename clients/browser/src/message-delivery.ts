@@ -144,7 +144,7 @@ export class MessageDelivery {
       this.#options.positionMoved(position);
     }
     const target = this.#target;
-    if (this.#options.ack === "auto" || target === undefined || target.epoch !== position.epoch) return;
+    if (this.#options.ack === "auto" || target === undefined) return;
     // A message that came over the socket before this one is handled now and was not sent here yet:
     // its ack would be beyond what was sent, which ends the connection with 4400.
     const seq = Math.min(position.since, target.highestSeq);

@@ -13,6 +13,8 @@ export interface PushNodeDeps extends ConnectRouteDeps {
 }
 
 const BODY_LIMIT_BYTES = 16 * 1024;
+/** How long a client may take to answer a close before its socket is cut; an option of `ws` its types do not know. */
+const CLOSING = { closeTimeout: 5_000 } as const;
 
 export async function buildApp(deps: PushNodeDeps): Promise<HttpApp> {
   const { version, logger, readiness, maxFrameBytes, maxFragments } = deps;
@@ -30,6 +32,7 @@ export async function buildApp(deps: PushNodeDeps): Promise<HttpApp> {
       perMessageDeflate: false,
       // The registry knows them; a second list would only cost memory.
       clientTracking: false,
+      ...CLOSING,
       handleProtocols: (protocols) => (protocols.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
     },
     // The plugin's own would cut every socket at once, without a code.

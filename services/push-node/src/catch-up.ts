@@ -10,6 +10,7 @@ import { encodeMessageFrame } from "@petrel/shared/protocol/server-frames";
 import { expireMessages } from "@petrel/shared/redis/expire-messages";
 import { readInbox } from "@petrel/shared/redis/read-inbox";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import { readServerTimeMs } from "@petrel/shared/redis/server-time";
 import type { CollectAcks } from "./collect-acks.js";
 import type { Connection } from "./connection.js";
 import { encodeTextFrame } from "./encode-text-frame.js";
@@ -26,6 +27,9 @@ export interface CatchUpDeps {
 
 export type CatchUp = (connection: Connection) => void;
 
+/** A message whose time is over on this machine's clock, give or take this, is looked at by Redis' clock. */
+const CLOCKS_DIFFER_AT_MOST_MS = 5 * 60_000;
+const NONE: ReadonlySet<InboxMessage> = new Set();
 const PAGE = { maxEntries: 100, maxBytes: 64 * 1024 } as const;
 
 export function createCatchUp(deps: CatchUpDeps): CatchUp {
@@ -62,27 +66,28 @@ async function readUntilLive(deps: CatchUpDeps, connection: Connection): Promise
 
 async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void> {
   const { scripts, acks, onSent } = deps;
-  const { keys, userId, want } = connection;
+  const { keys, userId, want, readToEnd } = connection;
   connection.readToEnd = false;
-  const page = await readInbox(scripts, keys, userId, connection.lastSent, PAGE).catch((error: unknown) => {
-    connection.readToEnd = true;
+  let page: readonly InboxMessage[];
+  let over: ReadonlySet<InboxMessage>;
+  try {
+    page = await readInbox(scripts, keys, userId, connection.lastSent, PAGE);
+    over = await endExpired(scripts, connection, page);
+  } catch (error) {
+    connection.readToEnd ||= readToEnd;
     throw error;
-  });
-  const now = Date.now();
-  const isOver = (message: InboxMessage): boolean => message.expiresAtMs <= now;
-  const over = page.filter(isOver);
-  if (over.length > 0) await expireMessages(scripts, keys, userId, over);
+  }
 
   let sent = 0;
   for (const message of page) {
     if (message.seq <= connection.lastSent) continue;
-    if (isForeign(message, connection)) {
+    if (connection.isForeign(message)) {
       connection.flush();
       connection.reconnect(0, "PETREL_EPOCH_CHANGED");
       return;
     }
     connection.lastSent = message.seq;
-    if (isOver(message)) continue;
+    if (over.has(message)) continue;
     const at = new Date(message.atMs).toISOString();
     connection.queue(encodeTextFrame(encodeMessageFrame(message.id, message.seq, at, message.data)));
     connection.lastShown = message.seq;
@@ -99,12 +104,25 @@ async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void
     if (connection.lastSent < want) connection.lastSent = want;
   } else {
     connection.want = Math.max(connection.want, last.seq);
-    // A full page: there may be more than was known of.
-    connection.readToEnd ||= page.length >= PAGE.maxEntries;
+    // The end is only where nothing comes any more: a page may have been cut by its number or by its bytes.
+    connection.readToEnd ||= readToEnd || page.length >= PAGE.maxEntries;
   }
 }
 
-/** Whether a message was stored after this connection's epoch had ended. */
-function isForeign({ epoch, seq }: InboxMessage, connection: Connection): boolean {
-  return epoch !== connection.epoch && seq > connection.seqAtConnect;
+/**
+ * Writes the ends of a page's messages whose time is over.
+ * @returns those messages
+ */
+async function endExpired(
+  scripts: ScriptRunner,
+  { keys, userId }: Connection,
+  page: readonly InboxMessage[],
+): Promise<ReadonlySet<InboxMessage>> {
+  const isNear = Date.now() + CLOCKS_DIFFER_AT_MOST_MS;
+  if (!page.some(({ expiresAtMs }) => expiresAtMs <= isNear)) return NONE;
+  // By Redis' clock, as the script decides: what is skipped here must be what has ended there.
+  const nowMs = await readServerTimeMs(scripts.redis);
+  const over = page.filter(({ expiresAtMs }) => expiresAtMs <= nowMs);
+  if (over.length > 0) await expireMessages(scripts, keys, userId, over);
+  return new Set(over);
 }

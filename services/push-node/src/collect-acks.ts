@@ -6,6 +6,7 @@ import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import { TurnBatcher } from "@petrel/shared/kernel/turn-batcher";
 import { ackUsers, type UserAck } from "@petrel/shared/redis/ack-users";
+import { isConnectionError } from "@petrel/shared/redis/connect";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import type { Connection } from "./connection.js";
@@ -27,13 +28,14 @@ const MAX_PER_CALL = 200;
 
 export class CollectAcks {
   readonly #options: CollectAcksOptions;
+  /** By user and epoch: connections of one user may still be in different ones. */
   readonly #pending = new Map<string, PendingAck>();
   readonly #batcher: TurnBatcher<string>;
   #failures = 0;
 
   constructor(options: CollectAcksOptions) {
     this.#options = options;
-    this.#batcher = new TurnBatcher<string>({ maxInFlight: 1, flush: (userIds) => this.#flush(userIds) });
+    this.#batcher = new TurnBatcher<string>({ maxInFlight: 1, flush: (names) => this.#flush(names) });
   }
 
   /**
@@ -55,9 +57,12 @@ export class CollectAcks {
     }
   }
 
-  /** Says once more what the client acknowledged: an earlier saying may have been lost. */
+  /**
+   * Says once more what the client acknowledged: an earlier saying may have been lost. Where it has acknowledged
+   * nothing this still asks whether the connection's epoch is the user's.
+   */
   repeat(connection: Connection): void {
-    if (connection.acked > 0) this.add(connection, connection.acked);
+    this.add(connection, connection.acked);
   }
 
   /** For a client that waived acknowledging: flushes, and acks what the kernel took. */
@@ -73,21 +78,22 @@ export class CollectAcks {
 
   #put(connection: Connection, seq: number): void {
     const { userId, epoch, keys } = connection;
-    const known = this.#pending.get(userId);
-    if (known === undefined) {
-      this.#pending.set(userId, { userId, epoch, seq, keys });
-      this.#batcher.add(userId);
-    } else if (known.epoch !== epoch || seq > known.seq) {
-      this.#pending.set(userId, { userId, epoch, seq, keys });
-    }
+    this.#keep({ userId, epoch, seq, keys });
   }
 
-  async #flush(userIds: readonly string[]): Promise<void> {
+  #keep(ack: PendingAck): void {
+    const name = `${ack.userId}\t${ack.epoch}`;
+    const known = this.#pending.get(name);
+    if (known === undefined) this.#batcher.add(name);
+    if (known === undefined || ack.seq > known.seq) this.#pending.set(name, ack);
+  }
+
+  async #flush(names: readonly string[]): Promise<void> {
     const byPartition = new Map<PartitionKeys, PendingAck[]>();
-    for (const userId of userIds) {
-      const ack = this.#pending.get(userId);
+    for (const name of names) {
+      const ack = this.#pending.get(name);
       if (ack === undefined) continue;
-      this.#pending.delete(userId);
+      this.#pending.delete(name);
       const ofPartition = byPartition.get(ack.keys);
       if (ofPartition === undefined) byPartition.set(ack.keys, [ack]);
       else ofPartition.push(ack);
@@ -108,6 +114,20 @@ export class CollectAcks {
     );
   }
 
+  /**
+   * Redis refused the call itself: one user's broken data must not hold up the others'.
+   * @returns false where some were put back
+   */
+  async #writeAlone(keys: PartitionKeys, acks: readonly PendingAck[], error: unknown): Promise<boolean> {
+    const [only] = acks;
+    if (acks.length > 1) {
+      const written = await Promise.all(acks.map((ack) => this.#write(keys, [ack])));
+      return written.every(Boolean);
+    }
+    this.#options.logger.error({ user: only?.userId, reason: describeError(error) }, "ack refused: dropped");
+    return true;
+  }
+
   /** @returns false where the acks were put back */
   async #write(keys: PartitionKeys, acks: readonly PendingAck[]): Promise<boolean> {
     const { scripts, registry, logger, history } = this.#options;
@@ -122,16 +142,9 @@ export class CollectAcks {
       }
       return true;
     } catch (error) {
+      if (!isConnectionError(error)) return this.#writeAlone(keys, acks, error);
       logger.warn({ reason: describeError(error), acks: acks.length }, "acks: not written, trying again");
-      for (const ack of acks) {
-        const newer = this.#pending.get(ack.userId);
-        if (newer === undefined) {
-          this.#pending.set(ack.userId, ack);
-          this.#batcher.add(ack.userId);
-        } else if (newer.epoch === ack.epoch && newer.seq < ack.seq) {
-          this.#pending.set(ack.userId, ack);
-        }
-      }
+      for (const ack of acks) this.#keep(ack);
       return false;
     }
   }

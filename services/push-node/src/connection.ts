@@ -42,7 +42,7 @@ export class Connection {
   lastSent = 0;
   /** The newest seq whose message was really sent, not skipped. */
   lastShown = 0;
-  /** The highest seq the client acknowledged. */
+  /** The highest seq the client acknowledged, here or before. */
   acked = 0;
   /** The newest seq known to be assigned. */
   want = 0;
@@ -79,6 +79,24 @@ export class Connection {
 
   get isOpen(): boolean {
     return this.phase !== "closing" && this.#ws.readyState === this.#ws.OPEN;
+  }
+
+  /**
+   * Whether a message was numbered in a history that this connection does not know: one that began after it was
+   * registered. What another epoch numbered before that moment was read from the inbox, under the connection's own.
+   * By number alone a reused one could not be told: where Redis loses its tail, `seq` goes back.
+   * @param atMs when the message was accepted, by Redis' clock, as `connectTimeMs` is
+   */
+  isForeign({
+    epoch,
+    seq,
+    atMs,
+  }: {
+    readonly epoch: string;
+    readonly seq: number;
+    readonly atMs: number;
+  }): boolean {
+    return epoch !== this.epoch && (seq > this.seqAtConnect || atMs > this.connectTimeMs);
   }
 
   /** Bytes that the socket has not taken yet. */

@@ -70,10 +70,8 @@ function isNext(
     case "live":
       if (epoch !== connection.epoch) {
         // An old message handed over late is covered by what was sent; a new one means another history.
-        const covered =
-          lineageOf(epoch) === lineageOf(connection.epoch) &&
-          seq <= Math.max(connection.want, connection.lastSent);
-        if (!covered) connection.reconnect(0, "PETREL_EPOCH_CHANGED");
+        const isOld = lineageOf(epoch) === lineageOf(connection.epoch) && !connection.isForeign(envelope);
+        if (!isOld) connection.reconnect(0, "PETREL_EPOCH_CHANGED");
         return false;
       }
       if (connection.phase === "live" && seq === connection.lastSent + 1) return true;

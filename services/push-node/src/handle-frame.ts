@@ -10,12 +10,24 @@ import type { Connection } from "./connection.js";
 export interface HandleFrameDeps {
   readonly acks: CollectAcks;
   readonly verifyToken: VerifyToken;
+  /** Bytes that messages may leave waiting in a socket; answers go on beyond, up to a limit of their own. */
+  readonly outboundBoundBytes: number;
 }
+
+/** What a batch of messages may put on top of the bound, and some answers. */
+const BEYOND_BOUND_BYTES = 1024 * 1024;
+/** A topic that is named in an answer is cut to this, so that the answer is never larger than the question. */
+const MAX_REF_LENGTH = 128;
 
 export type HandleFrame = (connection: Connection, text: string) => void;
 
-export function createHandleFrame({ acks, verifyToken }: HandleFrameDeps): HandleFrame {
+export function createHandleFrame({ acks, verifyToken, outboundBoundBytes }: HandleFrameDeps): HandleFrame {
   return (connection, text) => {
+    if (connection.waitingBytes > outboundBoundBytes + BEYOND_BOUND_BYTES) {
+      // It asks and asks, and takes none of the answers.
+      connection.fail(closeCodes.tooSlow, "PETREL_TOO_SLOW", "This connection takes no answers.", "resume");
+      return;
+    }
     const parsed = parseClientFrame(text);
     if (!parsed.ok) {
       connection.fail(closeCodes.badFrame, "PETREL_BAD_FRAME", parsed.problem, "stop");
@@ -54,7 +66,7 @@ export function createHandleFrame({ acks, verifyToken }: HandleFrameDeps): Handl
           code: "PETREL_NOT_IMPLEMENTED",
           message: "Topics are not built yet.",
           action: "stop",
-          ref: frame.topic,
+          ref: frame.topic.slice(0, MAX_REF_LENGTH),
         });
         return;
     }
@@ -77,13 +89,29 @@ async function renewToken(connection: Connection, token: string, verifyToken: Ve
       expiresIn: Math.max(0, Math.floor((expiresAtMs - Date.now()) / 1000)),
     });
   } catch (error) {
-    failAuthentication(connection, error);
+    if (!isUnavailable(error)) {
+      failAuthentication(connection, error);
+      return;
+    }
+    // The token that the connection came with is good until it ends: no reason to close.
+    connection.send({
+      type: "error",
+      code: "PETREL_UNAVAILABLE",
+      message: "The token cannot be checked now.",
+      action: "backoff",
+      ref: "token",
+    });
   }
+}
+
+/** Whether the check itself failed, and says nothing of the token. */
+function isUnavailable(error: unknown): boolean {
+  return !(error instanceof PetrelError) || error.status >= 500;
 }
 
 /** Closes with what a failed verification means for the client. */
 export function failAuthentication(connection: Pick<Connection, "fail">, error: unknown): void {
-  if (!(error instanceof PetrelError) || error.status >= 500) {
+  if (!(error instanceof PetrelError) || isUnavailable(error)) {
     connection.fail(
       closeCodes.tryAgainLater,
       "PETREL_UNAVAILABLE",

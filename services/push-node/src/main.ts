@@ -120,7 +120,11 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
     partitions,
     clock: systemClock,
     verifyToken,
-    handleFrame: createHandleFrame({ acks, verifyToken }),
+    handleFrame: createHandleFrame({
+      acks,
+      verifyToken,
+      outboundBoundBytes: settings.outboundBoundBytes,
+    }),
     authTimeoutMs: settings.authTimeoutMs,
     onOpened: measure.opened,
     onClosed: measure.closed,

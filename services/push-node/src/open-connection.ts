@@ -26,6 +26,7 @@ export interface OpenDeps extends RegisterDeps {
   readonly verifyToken: VerifyToken;
   readonly handleFrame: HandleFrame;
   readonly authTimeoutMs: number;
+  readonly isDraining: () => boolean;
   readonly onOpened: () => void;
   readonly onClosed: (code: number) => void;
 }
@@ -40,6 +41,8 @@ export function openConnection(
   handshake: Handshake,
   onAuthenticated: () => void,
 ): void {
+  // The listeners below live as long as the socket: they must not hold the credential.
+  const { credential, position, ackAuto } = handshake;
   const early: string[] = [];
   let connection: Connection | undefined;
   let receiveFirst: ((text: string) => void) | undefined;
@@ -68,7 +71,9 @@ export function openConnection(
       deps.handleFrame(connection, text);
     } else if (receiveFirst !== undefined) {
       receiveFirst(text);
-    } else if (early.push(text) > MAX_EARLY_FRAMES) {
+    } else if (early.length < MAX_EARLY_FRAMES) {
+      early.push(text);
+    } else {
       (connection ?? bare).fail(
         closeCodes.badFrame,
         "PETREL_BAD_FRAME",
@@ -94,6 +99,13 @@ export function openConnection(
     const { userId, device, expiresAtMs } = await deps.verifyToken(token);
     settle();
     if (ws.readyState !== ws.OPEN) return;
+    if (deps.isDraining()) {
+      // The drain has listed its connections already.
+      const afterMs = 0;
+      ws.send(encodeServerFrame({ type: "reconnect", afterMs, reason: "PETREL_SHUTTING_DOWN" }));
+      ws.close(closeCodes.serviceRestart, "PETREL_SHUTTING_DOWN");
+      return;
+    }
     const keys = deps.partitions[partitionOfUser(userId, deps.partitions.length)];
     if (keys === undefined) throw new Error("partition out of range");
     connection = new Connection(
@@ -102,7 +114,7 @@ export function openConnection(
         userId,
         keys,
         platform: device?.platform ?? "web",
-        ackAuto: handshake.ackAuto,
+        ackAuto,
       },
       ws,
       socket,
@@ -110,7 +122,7 @@ export function openConnection(
     );
     connection.tokenExpiresAtMs = expiresAtMs;
     try {
-      await registerConnection(deps, connection, handshake.position);
+      await registerConnection(deps, connection, position);
     } catch (error) {
       deps.logger.warn({ reason: describeError(error) }, "connection not registered");
       connection.fail(closeCodes.tryAgainLater, "PETREL_UNAVAILABLE", "Not now: try again.", "resume");
@@ -120,13 +132,10 @@ export function openConnection(
     for (const text of early.splice(0)) deps.handleFrame(connection, text);
   };
   const beginOrFail = (token: string): void => {
-    begin(token).catch((error: unknown) => {
-      settle();
-      failAuthentication(connection ?? bare, error);
-    });
+    // Still counted as nobody's until the socket is gone.
+    begin(token).catch((error: unknown) => failAuthentication(connection ?? bare, error));
   };
 
-  const { credential } = handshake;
   switch (credential.kind) {
     case "token":
       beginOrFail(credential.token);

@@ -52,18 +52,29 @@ export function readHandshake(
   };
 }
 
-/** The subprotocols a client offers, in its order (RFC 6455 section 4.1). */
-export function offeredProtocols(header: string | undefined): string[] {
-  return (header ?? "")
-    .split(",")
-    .map((entry) => entry.trim())
-    .filter((entry) => entry !== "");
+/** A token of RFC 9110 section 5.6.2. */
+const protocolName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+/**
+ * The subprotocols a client offers, in its order: tokens, each once (RFC 6455 section 4.1).
+ * @throws PetrelError PETREL_INVALID_REQUEST for what `ws` would refuse in its own words
+ */
+function offeredProtocols(header: string | undefined): string[] {
+  if (header === undefined) return [];
+  const offered = header.split(",").map((entry) => entry.trim());
+  if (!offered.every((entry) => protocolName.test(entry)) || new Set(offered).size < offered.length) {
+    throw new PetrelError(
+      "PETREL_INVALID_REQUEST",
+      "Sec-WebSocket-Protocol is not a list of different names.",
+    );
+  }
+  return offered;
 }
 
-/** A page's origin must be on the list; programs send none. `null` is any sandboxed page, so it names nobody. */
+/** A page's origin must be on the list; programs send none. `null` is any sandboxed page: it names nobody. */
 function checkOrigin(origin: string | undefined, allowed: readonly string[]): void {
-  if (origin === undefined || allowed.includes("*")) return;
-  if (origin !== "null" && allowed.includes(origin)) return;
+  if (origin === undefined) return;
+  if (origin !== "null" && (allowed.includes("*") || allowed.includes(origin))) return;
   throw new PetrelError("PETREL_ORIGIN_REFUSED", "This page's origin may not connect here.");
 }
 

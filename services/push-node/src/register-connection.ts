@@ -1,17 +1,19 @@
 // connect-route -> open-connection -> here -> scripts/connect -> catch-up: gives a connection its place.
 // Guarantees: the connection stands in the registry before its route is written, so that no message falls between the
 // two; what it missed before comes from the inbox.
+import { backoffMs } from "@petrel/shared/kernel/backoff";
+import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import { closeCodes } from "@petrel/shared/protocol/close-codes";
 import { lineageOf } from "@petrel/shared/protocol/stored-message";
 import {
   connectRoute,
+  readConnections,
   removeRoute,
   type ConnectResult,
   type RouteLimits,
 } from "@petrel/shared/redis/route-store";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
-import { describeError } from "@petrel/shared/kernel/errors";
 import type { CatchUp } from "./catch-up.js";
 import type { Connection } from "./connection.js";
 import type { ConnectionRegistry } from "./connection-registry.js";
@@ -43,6 +45,7 @@ export async function registerConnection(
     result = await connect(deps, connection, position === undefined ? {} : { position });
   } catch (error) {
     registry.delete(connection);
+    void forgetRoute(deps, connection);
     throw error;
   }
   if (result.outcome === "refused") {
@@ -67,6 +70,7 @@ export async function registerConnection(
   connection.seqAtConnect = seq;
   connection.lastSent = after;
   connection.lastShown = after;
+  connection.acked = after;
   connection.phase = "catching-up";
   connection.send({
     type: "welcome",
@@ -93,7 +97,12 @@ export async function registerConnection(
  * heartbeat that did not find it, a resubscription, a pause.
  */
 export async function reRegisterConnection(deps: RegisterDeps, connection: Connection): Promise<void> {
-  if (!connection.isOpen || connection.phase === "registering") return;
+  if (!connection.isOpen) return;
+  if (connection.phase === "registering") {
+    // Its script may have run before the loss: what it answers is then not the inbox's end any more.
+    connection.readToEnd = true;
+    return;
+  }
   const result = await connect(deps, connection, { connectTimeMs: connection.connectTimeMs });
   if (!connection.isOpen) {
     if (result.outcome === "connected") await unregisterConnection(deps, connection);
@@ -127,6 +136,34 @@ export async function unregisterConnection(deps: RegisterDeps, connection: Conne
   } catch (error) {
     // Its lease ends by itself; until then a message for it goes to a channel where nobody knows it.
     deps.logger.debug({ connection: connection.id, reason: describeError(error) }, "route not removed");
+  }
+}
+
+/**
+ * Where the connect script's answer is missing, it may have run all the same, or run later: a route that nobody
+ * renews, but which counts against the user's limit until its lease ends.
+ */
+async function forgetRoute(
+  { scripts, nodeId, limits, logger }: RegisterDeps,
+  { keys, userId, id }: Connection,
+): Promise<void> {
+  const deadlineMs = performance.now() + limits.leaseMs;
+  for (let attempt = 0; performance.now() < deadlineMs; attempt++) {
+    await new Promise((resolve) =>
+      setTimeout(resolve, 50 + backoffMs(attempt, { baseMs: 100, capMs: 2_000 })),
+    );
+    try {
+      const routes = await readConnections(scripts, keys, userId);
+      const route = routes.find(({ node, id: other }) => node === nodeId && other === id);
+      if (route !== undefined) {
+        const { connectedAtMs, platform } = route;
+        const member = `${String(connectedAtMs).padStart(13, "0")}/${nodeId}/${id}/${platform}`;
+        await removeRoute(scripts, keys, userId, member);
+      }
+      return;
+    } catch (error) {
+      logger.debug({ connection: id, reason: describeError(error) }, "route not forgotten yet");
+    }
   }
 }
 

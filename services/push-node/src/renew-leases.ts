@@ -1,6 +1,7 @@
 // push-node: keeps the leases of this node's connections, and notices when they were lost.
 // Guarantees: every connection is renewed three times a lease, in batches spread over that time; one that is not
 // registered any more is registered again by its age, or closed; after a pause longer than half a lease, all are.
+import { backoffMs } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
@@ -26,22 +27,40 @@ export interface LeaseRenewal {
   readonly renewAll: (why: string) => Promise<void>;
 }
 
+function isPresent<T>(value: T | undefined): value is T {
+  return value !== undefined;
+}
+
 const RENEWALS_PER_LEASE = 3;
 const MAX_PER_CALL = 200;
 
 export function createLeaseRenewal(deps: RenewDeps): LeaseRenewal {
   const { registry, limits, clock, logger, gate } = deps;
   const beatMs = limits.leaseMs / RENEWALS_PER_LEASE / registry.slotCount;
+  /** Those that are to register again and whose call has not begun. */
+  const waiting = new Set<Connection>();
   let timer: NodeJS.Timeout | undefined;
   let slot = 0;
   let lastBeatMs = clock.monotonicMs();
 
   async function registerAgain(connection: Connection): Promise<void> {
-    await gate
-      .run(() => reRegisterConnection(deps, connection))
-      .catch((error: unknown) => {
+    for (let failures = 0; connection.isOpen && !waiting.has(connection); failures++) {
+      waiting.add(connection);
+      if (failures > 0) {
+        const waitMs = 100 + backoffMs(failures, { baseMs: 100, capMs: 5_000 });
+        await new Promise((resolve) => setTimeout(resolve, waitMs));
+      }
+      try {
+        await gate.run(() => {
+          // From here on a new loss asks for a new call.
+          waiting.delete(connection);
+          return reRegisterConnection(deps, connection);
+        });
+        return;
+      } catch (error) {
         logger.warn({ connection: connection.id, reason: describeError(error) }, "not registered again yet");
-      });
+      }
+    }
   }
 
   async function renewAll(why: string): Promise<void> {
@@ -58,15 +77,28 @@ export function createLeaseRenewal(deps: RenewDeps): LeaseRenewal {
       if (ofPartition === undefined) byPartition.set(connection.keys, [connection]);
       else ofPartition.push(connection);
     }
+    // Sent without waiting in between, as one pipeline.
+    const calls: Promise<void>[] = [];
     for (const [keys, ofPartition] of byPartition) {
       for (let start = 0; start < ofPartition.length; start += MAX_PER_CALL) {
-        const batch = ofPartition.slice(start, start + MAX_PER_CALL);
-        const missing = await renewRoutes(deps.scripts, keys, batch, limits.leaseMs);
-        for (const index of missing) {
-          const connection = batch[index];
-          if (connection !== undefined) await registerAgain(connection);
-        }
+        calls.push(renewBatch(keys, ofPartition.slice(start, start + MAX_PER_CALL)));
       }
+    }
+    await Promise.all(calls);
+  }
+
+  async function renewBatch(keys: PartitionKeys, batch: readonly Connection[]): Promise<void> {
+    try {
+      const missing = await renewRoutes(deps.scripts, keys, batch, limits.leaseMs);
+      await Promise.all(
+        missing
+          .map((index) => batch[index])
+          .filter(isPresent)
+          .map(registerAgain),
+      );
+    } catch (error) {
+      // The lease outlasts two missed beats.
+      logger.warn({ reason: describeError(error) }, "leases not renewed");
     }
   }
 
@@ -79,10 +111,7 @@ export function createLeaseRenewal(deps: RenewDeps): LeaseRenewal {
       return;
     }
     slot = (slot + 1) % registry.slotCount;
-    renewSlot([...registry.inSlot(slot)]).catch((error: unknown) => {
-      // The lease outlasts two missed beats.
-      logger.warn({ reason: describeError(error) }, "leases not renewed");
-    });
+    void renewSlot([...registry.inSlot(slot)]);
   }
 
   return {

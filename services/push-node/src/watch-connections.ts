@@ -1,5 +1,6 @@
 // push-node: one shared timer looks after all connections: alive, not stuck, token still good.
-// Guarantees: who says nothing for two ping intervals is cut; who takes nothing for too long while data waits is
+// Guarantees: who says nothing for two ping intervals is cut, but time in which this process did not run is not held
+// against anybody; who takes nothing for too long while data waits is
 // closed with 4408; whose token ends is told before, and closed with 4401.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { closeCodes } from "@petrel/shared/protocol/close-codes";
@@ -27,18 +28,24 @@ export function createConnectionWatch(deps: WatchDeps): ConnectionWatch {
   const { registry, clock, pingSeconds } = deps;
   let timer: NodeJS.Timeout | undefined;
   let beat = 0;
+  let lastTickMs: number | undefined;
 
   function tick(): void {
     beat++;
     const nowMs = clock.monotonicMs();
     const wallMs = clock.wallMs();
+    const pausedMs = nowMs - (lastTickMs ?? nowMs) - TICK_MS;
+    lastTickMs = nowMs;
     for (const connection of registry.all()) {
+      if (pausedMs > TICK_MS) forgive(connection, pausedMs);
+      if (nowMs - connection.lastHeardMs > pingSeconds * 2_000 + TICK_MS) {
+        connection.terminate();
+        continue;
+      }
       watchProgress(connection, nowMs, deps.slowTimeoutMs);
       watchToken(connection, wallMs);
       // Spread by slot: not everyone is asked in the same second.
-      if ((beat + connection.slot) % pingSeconds !== 0) continue;
-      if (nowMs - connection.lastHeardMs > pingSeconds * 2_000 + TICK_MS) connection.terminate();
-      else connection.ping();
+      if ((beat + connection.slot) % pingSeconds === 0) connection.ping();
     }
   }
 
@@ -49,6 +56,12 @@ export function createConnectionWatch(deps: WatchDeps): ConnectionWatch {
     stop: () => clearInterval(timer),
     tick,
   };
+}
+
+/** What came during a pause is read only after this: nobody has been silent, or slow, for its length. */
+function forgive(connection: Connection, pausedMs: number): void {
+  connection.lastHeardMs += pausedMs;
+  if (connection.stuckSinceMs !== undefined) connection.stuckSinceMs += pausedMs;
 }
 
 function watchProgress(connection: Connection, nowMs: number, slowTimeoutMs: number): void {

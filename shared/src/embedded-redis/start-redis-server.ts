@@ -4,10 +4,11 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { mkdir, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { dieWithParentPrefix } from "./die-with-parent.js";
 import { EmbeddedRedisError } from "./embedded-redis-error.js";
 import { runtimeEnvironment, type RedisBinary } from "./inspect-server.js";
 import { probeRedis } from "./resp-probe.js";
-import { runCommand, type Environment } from "./run-command.js";
+import type { Environment } from "./run-command.js";
 
 export interface StartRedisServerOptions {
   readonly binary: RedisBinary;
@@ -47,10 +48,11 @@ export async function startRedisServer(options: StartRedisServerOptions): Promis
   const { binary, port, directory, environment, readyDeadlineMs = 30_000 } = options;
   await mkdir(directory, { recursive: true });
   const logFile = join(directory, "redis.log");
-  const [command, ...args] = await dieWithParent([binary.path, ...serverArgs(options)], environment);
+  const prefix = await dieWithParentPrefix(environment);
+  const [command = binary.path, ...args] = [...prefix, binary.path, ...serverArgs(options)];
   const log = await open(logFile, "a", 0o600);
   const { size: logStart } = await log.stat();
-  const child = spawn(command ?? binary.path, args, {
+  const child = spawn(command, args, {
     cwd: directory,
     env: { ...runtimeEnvironment(binary, environment) },
     // Its log goes where it complains about its settings, too: one file has everything.
@@ -101,12 +103,6 @@ function serverArgs({
     "maxmemory-policy": "noeviction",
   };
   return [...Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]), ...extraArgs];
-}
-
-/** setpriv (util-linux) asks the kernel to end the server with us, also when we get no chance to: PR_SET_PDEATHSIG. */
-async function dieWithParent(command: readonly string[], environment: Environment): Promise<string[]> {
-  const { stdout } = await runCommand("setpriv", ["--help"], { environment, deadlineMs: 5_000 });
-  return stdout.includes("--pdeathsig") ? ["setpriv", "--pdeathsig", "TERM", "--", ...command] : [...command];
 }
 
 function exitOf(child: ChildProcess): Promise<ServerExit> {

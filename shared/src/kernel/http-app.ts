@@ -4,6 +4,7 @@ import swagger from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
 import { type TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import fastify, {
+  LogController,
   type FastifyBaseLogger,
   type FastifyError,
   type FastifyInstance,
@@ -51,7 +52,10 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   const loggerInstance: FastifyBaseLogger = logger;
   const app = fastify({
     loggerInstance,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
+    // What still comes on open connections during a stop is answered as usual, with `Connection: close`: the
+    // framework's own 503 is not of the contract's shape, and a planned stop costs no errors.
+    return503OnClosing: false,
     bodyLimit: options.bodyLimitBytes,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     ajv: {
@@ -75,6 +79,8 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
     },
   }).withTypeProvider<TypeBoxTypeProvider>();
 
+  // JSON is spoken here: text would be taken, and fail later with a worse answer.
+  app.removeContentTypeParser("text/plain");
   app.setErrorHandler(sendError);
   app.setNotFoundHandler((request, reply) =>
     sendError(
@@ -128,7 +134,7 @@ export function sendError(error: unknown, request: FastifyRequest, reply: Fastif
 /** Anything thrown while a request is answered, as an error of the catalogue. */
 export function toPetrelError(error: unknown): PetrelError {
   if (error instanceof PetrelError) return error;
-  const { code, validation, validationContext, statusCode, message } = error as Partial<FastifyError>;
+  const { code, validation, validationContext, statusCode, message } = (error ?? {}) as Partial<FastifyError>;
   if (validation !== undefined) {
     const first = validation[0];
     const extra = first?.params["additionalProperty"];
@@ -139,7 +145,8 @@ export function toPetrelError(error: unknown): PetrelError {
   }
   const known = code === undefined ? undefined : frameworkCodes.get(code);
   if (known !== undefined) return new PetrelError(known, message ?? known, { cause: error });
-  if (error instanceof SyntaxError)
+  // With a status: from a body's parser. Without: a fault of ours, such as JSON that we stored ourselves.
+  if (error instanceof SyntaxError && statusCode === 400)
     return new PetrelError("PETREL_INVALID_JSON", message ?? "", { cause: error });
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     return new PetrelError("PETREL_INVALID_REQUEST", message ?? "The request is wrong.", {

@@ -76,8 +76,12 @@ export async function runService(
   try {
     await start(lifecycle);
   } catch (error) {
-    if (error instanceof PetrelError) logger.fatal({ code: error.code }, error.message);
-    else logger.fatal({ err: error }, "start failed");
+    // What an operator can mend needs a line; the rest needs its stack.
+    if (error instanceof PetrelError || error instanceof ConfigError || isSystemError(error)) {
+      logger.fatal({ reason: error.message }, "start failed");
+    } else {
+      logger.fatal({ err: error }, "start failed");
+    }
     process.exitCode = 1;
     await lifecycle.stop("start failed");
     process.exit(1);
@@ -93,4 +97,9 @@ export function configOrExit<T>(service: string, read: () => T): T {
     process.stderr.write(`${service}: ${kind}: ${describeError(error)}\n`);
     return process.exit(1);
   }
+}
+
+/** Such as a port that is taken (EADDRINUSE) or a file that cannot be read (EACCES). */
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && "syscall" in error;
 }

@@ -50,6 +50,8 @@ export class PeerSocket {
   /** Every frame so far, also those that were taken. */
   readonly frames: PeerFrame[] = [];
   readonly closed: Promise<{ readonly code: number; readonly reason: string }>;
+  /** For a scripted peer: called for each frame, beside `next`. */
+  onFrame: (frame: PeerFrame) => void = () => undefined;
   readonly #socket: WebSocket;
   readonly #arrivals = new Arrivals<PeerFrame>();
 
@@ -67,6 +69,7 @@ export class PeerSocket {
       const frame = JSON.parse(data.toString()) as PeerFrame;
       this.frames.push(frame);
       this.#arrivals.push(frame);
+      this.onFrame(frame);
     });
   }
 
@@ -131,6 +134,8 @@ export class WsPeer {
   readonly url: string;
   /** Connections so far. */
   accepted = 0;
+  /** For a scripted peer: called for each connection, beside `accept`. */
+  onAccept: (socket: PeerSocket) => void = () => undefined;
   readonly #close: () => Promise<void>;
   readonly #arrivals: Arrivals<PeerSocket>;
 
@@ -159,7 +164,9 @@ export class WsPeer {
     });
     server.on("connection", (socket, request) => {
       peer.accepted++;
-      arrivals.push(new PeerSocket(socket, request));
+      const peerSocket = new PeerSocket(socket, request);
+      arrivals.push(peerSocket);
+      peer.onAccept(peerSocket);
     });
     return peer;
   }

@@ -27,7 +27,7 @@ redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', '(' .. ms(now))
 
 -- By connect time, which leads the member: the score is the lease's end and says nothing about age.
 local connectTime = ARGV[5] == '' and now or tonumber(ARGV[5])
-local member = string.format('%013.0f', connectTime) .. '/' .. ARGV[2] .. '/' .. ARGV[3] .. '/' .. ARGV[4]
+local member = string.format('%013d', connectTime) .. '/' .. ARGV[2] .. '/' .. ARGV[3] .. '/' .. ARGV[4]
 local members = redis.call('ZRANGE', KEYS[3], 0, -1)
 local others = {}
 for _, other in ipairs(members) do

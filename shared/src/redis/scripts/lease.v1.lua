@@ -4,9 +4,11 @@
 -- ARGV[1] action  "take" · "renew" · "release"
 -- ARGV[2] holder
 -- ARGV[3] leaseMs (take, renew)
--- ARGV[4] token   (renew, release)
+-- ARGV[4] token   (renew, release) · a nonce, random (take)
 --
--- A new holder gets a larger token; whoever works with a smaller one is refused by every owner script.
+-- A new holder gets a larger token, and another one than ever before: its number alone could be given out twice,
+-- where Redis has lost the tail that it was first given out in. Whoever works with another token than the last is
+-- refused by every owner script.
 --
 -- Result: "held" TAB token TAB until · "other" TAB holder TAB until · "free" (released)
 
@@ -18,10 +20,11 @@ local live = holder and holder ~= '' and leaseEnd > now
 if ARGV[1] == 'take' then
   if live and holder ~= ARGV[2] then return 'other\t' .. holder .. '\t' .. ms(leaseEnd) end
   -- Also where it is the same holder: what it began under the former lease must not go on under this one.
+  local number = tonumber(string.match(token or '0', '^%d+')) + 1
+  token = ms(number) .. '.' .. ARGV[4]
   local till = ms(now + tonumber(ARGV[3]))
-  token = redis.call('HINCRBY', KEYS[1], 'token', 1)
-  redis.call('HSET', KEYS[1], 'holder', ARGV[2], 'until', till)
-  return 'held\t' .. ms(token) .. '\t' .. till
+  redis.call('HSET', KEYS[1], 'token', token, 'holder', ARGV[2], 'until', till)
+  return 'held\t' .. token .. '\t' .. till
 end
 
 if not live or holder ~= ARGV[2] or token ~= ARGV[4] then

@@ -9,7 +9,7 @@
 --
 -- Result: "stale", or lines, one for each user:
 --   "done"      nothing is open any more
---   "later"     not due any more, or acked something since the last wake: armed again
+--   "later"     not due any more, or acked something since it was armed: armed again
 --   "offline"   no live route: armed for its next expiry
 --   "nudged"    a node that holds it was told to catch up
 --   "unheard"   it has routes, but nobody listened on their nodes' channels
@@ -21,38 +21,59 @@
 if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
 
 local ackTimeoutMs, channel = tonumber(ARGV[2]), ARGV[3]
-local lines = {}
+local outcomes, expires, nodesOf = {}, {}, {}
+local forNode, nodes = {}, {} -- node -> { user, … } and the nodes in the order of their first user
 
 for i = 1, (#KEYS - 2) / 2 do
   local userKey, routesKey, userId = KEYS[i * 2 + 1], KEYS[i * 2 + 2], ARGV[3 + i]
   local score = tonumber(redis.call('ZSCORE', KEYS[2], userId))
-  local user = redis.call('HMGET', userKey, 'seq', 'acked', 'ackedAtWake', 'nextExpiry')
-  local seq, acked, ackedAtWake = tonumber(user[1]), tonumber(user[2]), tonumber(user[3])
-  local nextExpiry = tonumber(user[4]) or now + ackTimeoutMs
+  local user = redis.call('HMGET', userKey, 'seq', 'acked', 'ackedAtWake', 'ackedAt', 'nextExpiry')
+  local seq, acked = tonumber(user[1]), tonumber(user[2])
+  local ackedAtWake, ackedAt = tonumber(user[3]), tonumber(user[4]) or 0
+  local nextExpiry = tonumber(user[5]) or now + ackTimeoutMs
 
   if not score or score > now then
-    lines[i] = 'later'
+    outcomes[i] = 'later'
   elseif not seq or acked >= seq then
     redis.call('ZREM', KEYS[2], userId)
-    lines[i] = 'done'
+    outcomes[i] = 'done'
   else
     local again = now + ackTimeoutMs
-    local nodes = liveNodes(routesKey, ms(now))
-    if #nodes == 0 then
-      lines[i] = 'offline'
+    local live = liveNodes(routesKey, ms(now))
+    -- What was acked before this user was armed says nothing of the messages that it was armed for: one who had been
+    -- idle would otherwise be nudged a whole timeout late.
+    local alive = ackedAtWake ~= acked and ackedAt > score - ackTimeoutMs
+    if #live == 0 then
+      outcomes[i] = 'offline'
       again = math.max(nextExpiry, again)
-    elseif ackedAtWake ~= acked then
+    elseif alive then
       redis.call('HSET', userKey, 'ackedAtWake', ms(acked))
-      lines[i] = 'later'
+      outcomes[i] = 'later'
     else
-      redis.call('HSET', userKey, 'nudged', ms(seq))
-      lines[i] = 'unheard'
-      for _, node in ipairs(nodes) do
-        if redis.call('SPUBLISH', channel .. node, 'nudge\n' .. userId) > 0 then lines[i] = 'nudged' end
+      redis.call('HSET', userKey, 'ackedAtWake', ms(acked), 'nudged', ms(seq))
+      outcomes[i] = 'unheard'
+      nodesOf[i] = live
+      for _, node in ipairs(live) do
+        if not forNode[node] then
+          forNode[node] = {}
+          nodes[#nodes + 1] = node
+        end
+        table.insert(forNode[node], userId)
       end
     end
-    if nextExpiry <= now then lines[i] = lines[i] .. '\texpire' end
+    expires[i] = nextExpiry <= now
     redis.call('ZADD', KEYS[2], ms(again), userId)
   end
 end
-return table.concat(lines, '\n')
+
+local reached = {}
+for _, node in ipairs(nodes) do
+  reached[node] = redis.call('SPUBLISH', channel .. node, 'nudge\n' .. table.concat(forNode[node], '\n')) > 0
+end
+for i = 1, #outcomes do
+  for _, node in ipairs(nodesOf[i] or {}) do
+    if reached[node] then outcomes[i] = 'nudged' end
+  end
+  if expires[i] then outcomes[i] = outcomes[i] .. '\texpire' end
+end
+return table.concat(outcomes, '\n')

@@ -1,0 +1,413 @@
+// Tests of staying connected, over real sockets to a scripted push node.
+// Guarantees: each close code, refusal and silence leads to what the contract says.
+import { once } from "node:events";
+import { createServer, type AddressInfo } from "node:net";
+import { freePort } from "@petrel/shared/testing/free-port";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { WsPeer } from "@petrel/shared/testing/ws-peer";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { WebSocket } from "ws";
+import {
+  clientErrorCodes,
+  PetrelClient,
+  type ClientState,
+  type ClosedEvent,
+  type PetrelClientOptions,
+} from "./client.js";
+
+let peer: WsPeer;
+let clients: PetrelClient[];
+let tokenReasons: string[];
+
+beforeEach(async () => {
+  peer = await WsPeer.start();
+  clients = [];
+  tokenReasons = [];
+});
+
+afterEach(async () => {
+  await Promise.all(clients.map((client) => client.close()));
+  await peer.close();
+});
+
+function started(options: Partial<PetrelClientOptions> = {}): PetrelClient {
+  const client = new PetrelClient({
+    url: peer.url,
+    getToken: ({ reason }) => {
+      tokenReasons.push(reason);
+      return `token-${tokenReasons.length}`;
+    },
+    WebSocket,
+    ...options,
+    timing: { backoffBaseMs: 20, backoffCapMs: 100, longBackoffBaseMs: 400, ...options.timing },
+  });
+  clients.push(client);
+  client.connect();
+  return client;
+}
+
+describe("credentials", () => {
+  it("go in the subprotocol", async () => {
+    const client = started();
+    const socket = await peer.accept();
+    expect(socket.offered).toEqual(["petrel.v1", "bearer.token-1"]);
+    expect([...socket.query.keys()]).toEqual([]);
+    socket.welcome();
+    expect((await client.whenOnline()).user).toBe("alice");
+  });
+
+  it("go in the first frame where asked", async () => {
+    started({ credentials: "first-frame" });
+    const socket = await peer.accept();
+    expect(socket.offered).toEqual(["petrel.v1"]);
+    expect(await socket.next("auth")).toEqual({ type: "auth", token: "token-1" });
+  });
+
+  it("are renewed over the open connection when they soon run out", async () => {
+    const client = started();
+    const socket = await peer.accept();
+    socket.welcome();
+    await client.whenOnline();
+    socket.send({ type: "token_expiring", inSeconds: 30 });
+    expect(await socket.next("token")).toEqual({ type: "token", token: "token-2" });
+    expect(tokenReasons).toEqual(["connect", "expiring"]);
+    socket.cut();
+    expect((await peer.accept()).offered[1]).toBe("bearer.token-2");
+  });
+
+  it("are asked for again when getToken fails", async () => {
+    let calls = 0;
+    const codes: string[] = [];
+    const client = started({
+      getToken: () => {
+        if (++calls < 3) throw new Error("auth is away");
+        return "late";
+      },
+    });
+    client.on("error", ({ code }) => codes.push(code));
+    expect((await peer.accept()).offered[1]).toBe("bearer.late");
+    expect(codes).toEqual([clientErrorCodes.tokenFailed, clientErrorCodes.tokenFailed]);
+  });
+
+  it("are given up after a time when getToken does not answer", async () => {
+    let calls = 0;
+    started({
+      getToken: () => (++calls === 1 ? new Promise<string>(() => undefined) : "second"),
+      timing: { tokenTimeoutMs: 50 },
+    });
+    expect((await peer.accept()).offered[1]).toBe("bearer.second");
+  });
+
+  it("that are no token lead to an error and another try", async () => {
+    let calls = 0;
+    const client = started({ getToken: () => (++calls === 1 ? "not a token" : "good") });
+    const code = new Promise((resolve) => client.once("error", (error) => resolve(error.code)));
+    expect((await peer.accept()).offered[1]).toBe("bearer.good");
+    expect(await code).toBe(clientErrorCodes.connectFailed);
+  });
+});
+
+describe("after a close", () => {
+  it.each([1001, 1011, 1012, 1013, 4408])("%i: connects again and resumes", async (code) => {
+    started();
+    const first = await peer.accept();
+    first.welcome({ after: 7 });
+    first.close(code);
+    const second = await peer.accept();
+    expect([second.query.get("epoch"), second.query.get("since")]).toEqual(["e1", "7"]);
+    expect(tokenReasons).toEqual(["connect"]);
+  });
+
+  it("1006 (no close frame): connects again and resumes", async () => {
+    const client = started();
+    const offline = new Promise((resolve) => client.once("offline", resolve));
+    const first = await peer.accept();
+    first.welcome({ after: 7 });
+    await client.whenOnline();
+    first.cut();
+    expect((await peer.accept()).query.get("since")).toBe("7");
+    expect(await offline).toMatchObject({ code: 1006 });
+  });
+
+  it("4401: a fresh token first", async () => {
+    started();
+    const first = await peer.accept();
+    first.send({ type: "error", code: "PETREL_TOKEN_EXPIRED", message: "over", action: "refresh" });
+    first.close(4401);
+    expect((await peer.accept()).offered[1]).toBe("bearer.token-2");
+    expect(tokenReasons).toEqual(["connect", "refresh"]);
+  });
+
+  it.each([4429, 4999])("%i: waits longer", async (code) => {
+    started();
+    const first = await peer.accept();
+    first.welcome();
+    const closedAtMs = performance.now();
+    first.close(code);
+    await peer.accept();
+    // Half of longBackoffBaseMs, a little less for the timer's own rounding.
+    expect(performance.now() - closedAtMs).toBeGreaterThan(195);
+  });
+
+  it.each([1000, 1002, 1003, 1007, 1009, 4400, 4403, 4409])("%i: stops", async (code) => {
+    const client = started();
+    const closed = new Promise<ClosedEvent>((resolve) => client.once("closed", resolve));
+    const first = await peer.accept();
+    first.welcome();
+    await client.whenOnline();
+    first.send({ type: "error", code: "PETREL_DISCONNECTED", message: "bye", action: "stop" });
+    first.close(code, "why");
+    expect(await closed).toEqual({
+      code,
+      reason: "why",
+      byClient: false,
+      error: { code: "PETREL_DISCONNECTED", message: "bye" },
+    });
+    expect(client.state).toBe("closed");
+    await expect(client.whenOnline()).rejects.toMatchObject({ code: clientErrorCodes.closed });
+    // Far longer than the backoff of this test.
+    await expect(peer.accept(150)).rejects.toThrow("no connection");
+  });
+
+  it("1006 behind an error frame: does what that says", async () => {
+    const client = started();
+    const closed = new Promise<ClosedEvent>((resolve) => client.once("closed", resolve));
+    const first = await peer.accept();
+    first.welcome();
+    await client.whenOnline();
+    const told = new Promise((resolve) => client.once("error", resolve));
+    first.send({ type: "error", code: "PETREL_DISCONNECTED", message: "bye", action: "stop" });
+    await told;
+    first.cut();
+    expect(await closed).toMatchObject({ code: 1006, byClient: false });
+  });
+
+  it("backs off while attempts fail, and starts anew after a good connection", async () => {
+    const port = await freePort();
+    const errors: string[] = [];
+    const client = started({
+      url: `ws://127.0.0.1:${port}/v1/connect`,
+      timing: { backoffBaseMs: 10, backoffCapMs: 60, stableAfterMs: 1 },
+    });
+    client.on("error", ({ code }) => errors.push(code));
+    await waitFor(() => errors.length >= 4, { what: "four refused attempts" });
+    expect(new Set(errors)).toEqual(new Set([clientErrorCodes.connectFailed]));
+    const late = await WsPeer.start(port);
+    try {
+      (await late.accept()).welcome();
+      await client.whenOnline();
+    } finally {
+      await client.close();
+      await late.close();
+    }
+  });
+
+  it("goes to the next address when one does not answer, and back", async () => {
+    const other = await WsPeer.start();
+    try {
+      started({ url: [`ws://127.0.0.1:${await freePort()}/v1/connect`, other.url, peer.url] });
+      const first = await other.accept();
+      first.welcome();
+      first.cut();
+      const second = await peer.accept();
+      second.welcome();
+      second.cut();
+      await other.accept();
+    } finally {
+      await Promise.all(clients.map((client) => client.close()));
+      await other.close();
+    }
+  });
+
+  it("gives an attempt up that is never answered", async () => {
+    const silent = createServer(() => undefined).listen(0, "127.0.0.1");
+    await once(silent, "listening");
+    const { port } = silent.address() as AddressInfo;
+    started({ url: [`ws://127.0.0.1:${port}/v1/connect`, peer.url], timing: { connectTimeoutMs: 100 } });
+    await peer.accept();
+    silent.close();
+  });
+
+  it("gives a socket up that is open but never welcomed", async () => {
+    started({ timing: { connectTimeoutMs: 100 } });
+    await peer.accept();
+    await peer.accept();
+  });
+});
+
+describe("asked to move", () => {
+  it("connects after the time it was given, resumes, and reads the old socket until then", async () => {
+    const client = started();
+    const states: ClientState[] = [];
+    const seen: number[] = [];
+    client.on("state", (state) => states.push(state));
+    client.on("message", ({ seq }) => seen.push(seq));
+    const first = await peer.accept();
+    first.welcome();
+    await client.whenOnline();
+    const askedAtMs = performance.now();
+    first.send({ type: "reconnect", afterMs: 120, reason: "drain" });
+    first.message(1);
+    await first.next("ack");
+    const second = await peer.accept();
+    expect(performance.now() - askedAtMs).toBeGreaterThan(110);
+    expect(second.query.get("since")).toBe("1");
+    first.message(2);
+    await first.next("ack");
+    second.welcome({ after: 1, resumed: true });
+    second.message(2);
+    second.message(3);
+    expect(await second.next("ack")).toMatchObject({ type: "ack" });
+    await waitFor(() => seen.length === 3, { what: "the third message" });
+    expect(seen).toEqual([1, 2, 3]);
+    expect(await first.closed).toMatchObject({ code: 4000 });
+    expect(states).toEqual(["online"]);
+    expect(peer.accepted).toBe(2);
+  });
+
+  it("connects earlier where the old socket is closed before", async () => {
+    started();
+    const first = await peer.accept();
+    first.welcome();
+    first.send({ type: "reconnect", afterMs: 600_000, reason: "drain" });
+    first.close(1012);
+    await peer.accept();
+  });
+
+  it("is not stopped by being replaced by itself", async () => {
+    const client = started();
+    const first = await peer.accept();
+    first.welcome();
+    await client.whenOnline();
+    first.send({ type: "reconnect", afterMs: 1, reason: "drain" });
+    const second = await peer.accept();
+    first.close(4409);
+    await first.closed;
+    second.welcome();
+    await client.whenOnline();
+    expect(client.state).toBe("online");
+  });
+
+  it("is not thrown back and forth without a pause", async () => {
+    started({ timing: { backoffBaseMs: 500, backoffCapMs: 500 } });
+    const startMs = performance.now();
+    for (let moves = 0; moves < 8; moves++) {
+      const socket = await peer.accept(20_000);
+      socket.welcome();
+      socket.send({ type: "reconnect", afterMs: 1, reason: "drain" });
+    }
+    // Six waits, each uniform below 500 ms: less than 150 ms in all once in a million runs.
+    expect(performance.now() - startMs).toBeGreaterThan(150);
+  });
+});
+
+describe("liveness", () => {
+  it("pings, and takes an answer of any type for life", async () => {
+    const client = started();
+    const socket = await peer.accept();
+    socket.welcome({ pingSeconds: 0.05 });
+    for (let pings = 0; pings < 5; pings++) {
+      await socket.next("ping");
+      socket.send({ type: "pong" });
+    }
+    expect(client.state).toBe("online");
+    expect(peer.accepted).toBe(1);
+  });
+
+  it("leaves a server that is silent for twice the interval", async () => {
+    const client = started();
+    const offline = new Promise((resolve) => client.once("offline", resolve));
+    const first = await peer.accept();
+    first.welcome({ pingSeconds: 0.1 });
+    await client.whenOnline();
+    const silentSinceMs = performance.now();
+    first.freeze();
+    await peer.accept();
+    const silentMs = performance.now() - silentSinceMs;
+    expect(silentMs).toBeGreaterThan(180);
+    expect(silentMs).toBeLessThan(1_500);
+    expect(await offline).toMatchObject({ code: 1006 });
+  });
+});
+
+describe("the browser's network events", () => {
+  it("stop the attempts while offline, and start one at once when online", async () => {
+    const network = new EventTarget();
+    const client = started({ networkEvents: network, timing: { backoffBaseMs: 5, backoffCapMs: 5 } });
+    const first = await peer.accept();
+    first.welcome();
+    await client.whenOnline();
+    network.dispatchEvent(new Event("offline"));
+    first.cut();
+    await waitFor(() => client.state === "waiting", { what: "the client to wait" });
+    await expect(peer.accept(100)).rejects.toThrow("no connection");
+    network.dispatchEvent(new Event("online"));
+    (await peer.accept(1_000)).welcome();
+    await client.whenOnline();
+  });
+
+  it("make the client look whether an open socket still lives", async () => {
+    const network = new EventTarget();
+    const client = started({ networkEvents: network, timing: { probeMs: 60 } });
+    const first = await peer.accept();
+    first.welcome();
+    await client.whenOnline();
+    network.dispatchEvent(new Event("online"));
+    await first.next("ping");
+    // No pong: the network that came back is another one.
+    await peer.accept();
+  });
+});
+
+describe("listeners and options", () => {
+  it("may close the client from within", async () => {
+    const client = started();
+    const events: string[] = [];
+    client.on("welcome", () => events.push("welcome"));
+    client.on("state", (state) => {
+      events.push(state);
+      if (state === "online") void client.close();
+    });
+    const socket = await peer.accept();
+    socket.welcome();
+    expect(await socket.closed).toMatchObject({ code: 1000 });
+    expect(events).toEqual(["online", "closed"]);
+  });
+
+  it("that fail are reported", async () => {
+    const client = started();
+    const failed = new Promise((resolve) => client.once("error", ({ code }) => resolve(code)));
+    client.on("online", () => {
+      throw new Error("no");
+    });
+    (await peer.accept()).welcome();
+    expect(await failed).toBe(clientErrorCodes.listenerFailed);
+  });
+
+  it.each([
+    ["url", { url: "http://example.test" }],
+    ["url", { url: [] }],
+    ["getToken", { getToken: undefined as never }],
+  ])("with a wrong %s are refused", (name, wrong) => {
+    expect(
+      () => new PetrelClient({ url: "ws://127.0.0.1", getToken: () => "t", WebSocket, ...wrong }),
+    ).toThrow(`${name}:`);
+  });
+
+  it("close while the token is awaited makes no connection", async () => {
+    let give: ((token: string) => void) | undefined;
+    const client = started({ getToken: () => new Promise<string>((resolve) => (give = resolve)) });
+    await waitFor(() => give, { what: "the client to ask for a token" });
+    await client.close();
+    give?.("late");
+    await expect(peer.accept(100)).rejects.toThrow("no connection");
+  });
+
+  it("close before the welcome ends the attempt", async () => {
+    const client = started();
+    const socket = await peer.accept();
+    await client.close();
+    await socket.closed;
+    await expect(peer.accept(100)).rejects.toThrow("no connection");
+  });
+});

@@ -1,0 +1,77 @@
+// Tests of reading frames.
+// Guarantees: what the push node's own encoder writes is read whole; what breaks the contract is refused.
+import { encodeMessageFrame, encodeServerFrame } from "@petrel/shared/protocol/server-frames";
+import { parseClientFrame } from "@petrel/shared/protocol/client-frames";
+import { describe, expect, it } from "vitest";
+import { parseServerFrame, type ClientFrame } from "./frames.js";
+
+describe("frames", () => {
+  it("reads what the push node writes", () => {
+    const welcome = {
+      type: "welcome",
+      connection: "c",
+      node: "n",
+      user: "u",
+      epoch: "e",
+      seq: 9,
+      after: 4,
+      resumed: true,
+      pingSeconds: 20,
+      features: ["ack"],
+    } as const;
+    expect(parseServerFrame(encodeServerFrame(welcome))).toEqual(welcome);
+    expect(parseServerFrame(encodeMessageFrame("m1", 5, "2030-01-01T00:00:00Z", '{"a":[1]}'))).toEqual({
+      type: "message",
+      id: "m1",
+      seq: 5,
+      at: "2030-01-01T00:00:00Z",
+      data: { a: [1] },
+    });
+    for (const frame of [
+      { type: "error", code: "PETREL_BAD_FRAME", message: "no", action: "stop", ref: "ack" },
+      { type: "reconnect", afterMs: 300, reason: "drain" },
+      { type: "token_expiring", inSeconds: 30 },
+    ] as const) {
+      expect(parseServerFrame(encodeServerFrame(frame))).toEqual(frame);
+    }
+  });
+
+  it("writes what the push node reads", () => {
+    const frames: ClientFrame[] = [
+      { type: "auth", token: "t" },
+      { type: "token", token: "t" },
+      { type: "ack", seq: 7 },
+      { type: "ping" },
+    ];
+    for (const frame of frames) {
+      expect(parseClientFrame(JSON.stringify(frame))).toEqual({ ok: true, frame });
+    }
+  });
+
+  it("ignores unknown types, unknown fields and messages of topics", () => {
+    expect(parseServerFrame('{"type":"later","x":1}')).toEqual({ type: "other" });
+    expect(parseServerFrame('{"type":"pong"}')).toEqual({ type: "other" });
+    expect(parseServerFrame('{"type":"message","id":"m","topic":"t","offset":1}')).toEqual({ type: "other" });
+    expect(parseServerFrame('{"type":"reconnect","afterMs":5,"reason":"r","new":true}')).toEqual({
+      type: "reconnect",
+      afterMs: 5,
+      reason: "r",
+    });
+  });
+
+  it.each([
+    ["not JSON", "hello"],
+    ["an array", "[]"],
+    ["no type", "{}"],
+    ["a welcome without an epoch", '{"type":"welcome","seq":1,"after":1}'],
+    ["a message without an id", '{"type":"message","seq":1}'],
+    ["a message whose seq is no number", '{"type":"message","id":"m","seq":"1"}'],
+    ["a negative seq", '{"type":"message","id":"m","seq":-1}'],
+  ])("refuses %s", (_what, text) => {
+    expect(() => parseServerFrame(text)).toThrow();
+  });
+
+  it("refuses a binary frame", () => {
+    expect(() => parseServerFrame(new ArrayBuffer(2))).toThrow("binary");
+  });
+});

@@ -1,0 +1,110 @@
+// The local run: this machine's own keys, made at its first start.
+// Guarantees: from the system's random source, 256 bits each; the same at every later start; readable by the owner only.
+import { randomBytes } from "node:crypto";
+import { chmod, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { producerScopes, type ProducerScope } from "@petrel/shared/protocol/producer-scopes";
+import {
+  hashProducerSecret,
+  makeProducerKeyId,
+  makeProducerSecret,
+} from "@petrel/shared/security/producer-keys";
+import { LocalRunError, systemErrorCode } from "./local-run-error.js";
+import { writePrivateFile } from "./write-private-file.js";
+
+export interface LocalKey {
+  readonly id: string;
+  readonly secret: string;
+}
+
+export interface LocalSecrets {
+  /** For a business system: everything but `admin`. */
+  readonly apiKey: LocalKey;
+  /** Every scope. */
+  readonly adminKey: LocalKey;
+  /** 32 bytes as base64: seals what auth keeps encrypted. */
+  readonly keyEncryptionKey: string;
+}
+
+/** The files that services read them from. */
+export interface SecretFiles {
+  /** For auth: `[{ id, owner, name, scopes, secretSha256 }]`. */
+  readonly producerKeys: string;
+  /** For auth: 32 bytes as base64. */
+  readonly keyEncryption: string;
+  /** For services that call others: `key.secret` of the API key. */
+  readonly apiKey: string;
+}
+
+const apiScopes: readonly ProducerScope[] = producerScopes.filter((scope) => scope !== "admin");
+
+/**
+ * Reads `secrets.json`, or makes it.
+ * @throws LocalRunError where it is there, but not as it was written
+ */
+export async function loadSecrets(file: string): Promise<LocalSecrets> {
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (error) {
+    if (systemErrorCode(error) !== "ENOENT") throw error;
+    const made = makeSecrets();
+    await writePrivateFile(file, `${JSON.stringify(made, null, 2)}\n`);
+    return made;
+  }
+  await chmod(file, 0o600);
+  const read = parseSecrets(text);
+  if (read === undefined) {
+    throw new LocalRunError(`${file} is damaged: restore it, or remove it to get new keys`);
+  }
+  return read;
+}
+
+/** Writes the services' files anew, so that they follow `secrets.json`. */
+export async function writeSecretFiles(directory: string, secrets: LocalSecrets): Promise<SecretFiles> {
+  const files = {
+    producerKeys: join(directory, "producer-keys.json"),
+    keyEncryption: join(directory, "key-encryption"),
+    apiKey: join(directory, "api-key"),
+  };
+  const producerKeys = [
+    describeKey(secrets.apiKey, "local api key", apiScopes),
+    describeKey(secrets.adminKey, "local admin key", producerScopes),
+  ];
+  await writePrivateFile(files.producerKeys, `${JSON.stringify(producerKeys, null, 2)}\n`);
+  await writePrivateFile(files.keyEncryption, `${secrets.keyEncryptionKey}\n`);
+  await writePrivateFile(files.apiKey, `${credential(secrets.apiKey)}\n`);
+  return files;
+}
+
+/** `key.secret`, as it stands after `Bearer`. */
+export function credential({ id, secret }: LocalKey): string {
+  return `${id}.${secret}`;
+}
+
+function describeKey({ id, secret }: LocalKey, name: string, scopes: readonly ProducerScope[]) {
+  return { id, owner: "local", name, scopes, secretSha256: hashProducerSecret(secret) };
+}
+
+function makeSecrets(): LocalSecrets {
+  const makeKey = (): LocalKey => ({ id: makeProducerKeyId(), secret: makeProducerSecret() });
+  return { apiKey: makeKey(), adminKey: makeKey(), keyEncryptionKey: randomBytes(32).toString("base64") };
+}
+
+function parseSecrets(text: string): LocalSecrets | undefined {
+  try {
+    const { apiKey, adminKey, keyEncryptionKey } = JSON.parse(text) as Partial<LocalSecrets>;
+    const complete =
+      isKey(apiKey) &&
+      isKey(adminKey) &&
+      typeof keyEncryptionKey === "string" &&
+      Buffer.from(keyEncryptionKey, "base64").length === 32;
+    return complete ? { apiKey, adminKey, keyEncryptionKey } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isKey(key: Partial<LocalKey> | undefined): key is LocalKey {
+  return typeof key?.id === "string" && typeof key.secret === "string";
+}

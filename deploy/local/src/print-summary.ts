@@ -1,0 +1,30 @@
+// The local run: what is shown once everything is up.
+// Guarantees: its command works when pasted.
+import type { DevFile } from "./dev-file.js";
+
+export function summaryLines(cluster: DevFile, dataDirectory: string, took: string): string[] {
+  return [
+    "",
+    `Petrel runs (started in ${took}).`,
+    "",
+    `  console     ${cluster.console}`,
+    `  auth        ${cluster.auth}`,
+    `  collect     ${cluster.collect}  (API: ${cluster.collect}/docs)`,
+    `  dispatch    ${cluster.dispatch}`,
+    ...cluster.nodes.map((url, i) => `  push node ${i + 1} ${url}`),
+    `  data, logs  ${dataDirectory}`,
+    "",
+    "Receive as the user ada:",
+    "",
+    "  npx petrel listen ada",
+    "",
+    "Send to her:",
+    "",
+    `  curl -sS ${cluster.collect}/v1/messages \\`,
+    `    -H 'Authorization: Bearer ${cluster.apiKey}.${cluster.apiSecret}' \\`,
+    "    -H 'Content-Type: application/json' \\",
+    `    -d '{"to":{"user":"ada"},"data":{"text":"hello"}}'`,
+    "",
+    "Ctrl-C stops it.",
+  ];
+}

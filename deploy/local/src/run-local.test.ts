@@ -1,0 +1,350 @@
+// Tests the local run as a whole, on a real Redis and pretended services (tiny real processes).
+// Guarantees: start and stop order, what each service is given, restarts, failures in one line, nothing left behind.
+import { mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { defaultCacheDirectory, findRedisServer } from "@petrel/shared/embedded-redis/find-redis-server";
+import { probeRedis } from "@petrel/shared/embedded-redis/resp-probe";
+import { freePortRange } from "@petrel/shared/testing/free-port";
+import { startRedis } from "@petrel/shared/testing/start-redis";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import type { DevFile } from "./dev-file.js";
+import { runLocal } from "./run-local.js";
+
+const pretendedService = `
+const { appendFileSync } = require("node:fs");
+const { basename, resolve } = require("node:path");
+const kind = basename(resolve(__dirname, ".."));
+const name = process.env.NODE_NAME ?? kind;
+const note = (event) => appendFileSync(process.env.PRETEND_EVENTS, event + " " + name + "\\n");
+if (process.env.PRETEND_BROKEN === kind) {
+  console.log(JSON.stringify({ level: 60, msg: "no such key", err: { message: "EKEY" } }));
+  process.exit(7);
+}
+process.on("SIGTERM", () => { note("stop"); process.exit(0); });
+require("node:http").createServer((request, response) => {
+  if (request.url === "/die") process.exit(3);
+  if (request.url === "/environment") return response.end(JSON.stringify(process.env));
+  response.end("ok");
+}).listen(Number(process.env.PORT), process.env.HOST, () => note("start"));
+`;
+
+let root: string;
+let base: number;
+let data: string;
+let lines: string[];
+let complaints: string[];
+let stop: AbortController;
+let kill: AbortController;
+let running: Promise<number>;
+
+beforeAll(async () => {
+  await findRedisServer({ environment: process.env });
+}, 120_000);
+
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), "petrel-local-"));
+  data = join(root, ".data");
+  base = await freePortRange(40);
+  for (const kind of ["auth", "collect", "dispatch", "push-node", "console"]) {
+    const directory = join(root, "services", kind, "dist");
+    await mkdir(directory, { recursive: true });
+    await writeFile(join(directory, "main.js"), pretendedService);
+  }
+  await symlink(defaultCacheDirectory(), join(root, ".cache"));
+  lines = [];
+  complaints = [];
+  stop = new AbortController();
+  kill = new AbortController();
+  running = Promise.resolve(0);
+});
+
+afterEach(async () => {
+  stop.abort();
+  await running;
+  await rm(root, { recursive: true, force: true });
+});
+
+function run(args: string[] = [], environment: Record<string, string> = {}): Promise<number> {
+  running = runLocal({
+    args,
+    environment: {
+      PATH: process.env["PATH"],
+      PETREL_PORT_BASE: String(base),
+      PRETEND_EVENTS: join(root, "events"),
+      ...environment,
+    },
+    repositoryRoot: root,
+    say: (line) => lines.push(line),
+    complain: (line) => complaints.push(line),
+    stopAsked: stop.signal,
+    killAsked: kill.signal,
+  });
+  return running;
+}
+
+const said = (part: string): boolean => lines.some((line) => line.includes(part));
+const untilSaid = (part: string) =>
+  waitFor(
+    () => {
+      if (complaints.length > 0) throw new Error(complaints.join("\n"));
+      return said(part);
+    },
+    { what: `the line "${part}"`, deadlineMs: 15_000 },
+  );
+const read = (path: string) => readFile(join(root, path), "utf8");
+const readJson = async <T>(path: string): Promise<T> => JSON.parse(await read(path)) as T;
+const events = async (kind: string) =>
+  (await read("events"))
+    .split("\n")
+    .filter((line) => line.startsWith(`${kind} `))
+    .map((line) => line.slice(kind.length + 1));
+const environmentAt = async (offset: number): Promise<Record<string, string>> =>
+  (await (await fetch(`http://127.0.0.1:${base + offset}/environment`)).json()) as Record<string, string>;
+const mode = async (path: string) => ((await stat(join(root, path))).mode & 0o777).toString(8);
+const isAlive = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
+
+test("everything starts, is described, and stops in order, leaving no process", async () => {
+  const code = run(["--nodes", "3", "--dispatchers", "2"]);
+  await untilSaid("Petrel runs");
+  const dev = await readJson<DevFile>(".data/dev.json");
+  const secrets = await readJson<{ apiKey: object; adminKey: { id: string; secret: string } }>(
+    ".data/secrets.json",
+  );
+  const at = (offset: number): string => `http://127.0.0.1:${base + offset}`;
+  expect(dev).toEqual({
+    auth: at(1),
+    collect: at(2),
+    dispatch: at(3),
+    console: at(0),
+    nodes: [10, 11, 12].map((offset) => `ws://127.0.0.1:${base + offset}/v1/connect`),
+    redis: `redis://127.0.0.1:${base + 9}`,
+    apiKey: expect.stringMatching(/^pk_[A-Za-z0-9_-]{12,}$/),
+    apiSecret: expect.stringMatching(/^[A-Za-z0-9_-]{43,}$/),
+    adminToken: `${secrets.adminKey.id}.${secrets.adminKey.secret}`,
+  });
+  expect(secrets.apiKey).toEqual({ id: dev.apiKey, secret: dev.apiSecret });
+  expect(await mode(".data/dev.json")).toBe("600");
+  expect(said(`-H 'Authorization: Bearer ${dev.apiKey}.${dev.apiSecret}'`)).toBe(true);
+  expect(await probeRedis(dev.redis, [["PING"]])).toEqual(["PONG"]);
+
+  const pids = await readJson<Record<string, number>>(".data/pids.json");
+  expect(Object.keys(pids).toSorted()).toEqual(
+    [
+      "auth",
+      "collect",
+      "console",
+      "dispatch-1",
+      "dispatch-2",
+      "push-node-1",
+      "push-node-2",
+      "push-node-3",
+    ].concat("redis"),
+  );
+  expect((await events("start"))[0]).toBe("auth");
+
+  stop.abort();
+  expect(await code).toBe(0);
+  expect(complaints).toEqual([]);
+  const stopped = await events("stop");
+  expect(stopped.map((name) => name.replace(/-\d$/, ""))).toEqual([
+    "console",
+    "collect",
+    "node",
+    "node",
+    "node",
+    "dispatch",
+    "dispatch",
+    "auth",
+  ]);
+  expect(Object.values(pids).filter(isAlive)).toEqual([]);
+  for (const gone of ["dev.json", "lock", "pids.json"]) {
+    await expect(read(`.data/${gone}`)).rejects.toThrow(/ENOENT/);
+  }
+});
+
+test("each service gets its own settings over the user's, and the user's over the defaults", async () => {
+  void run(["--nodes", "2"], { ACK_TIMEOUT_MS: "1234", PORT: "1", NODE_NAME: "mine", DRAIN_WINDOW_MS: "77" });
+  await untilSaid("Petrel runs");
+  const [consoleEnv, auth, collect, dispatch, node] = await Promise.all([0, 1, 2, 3, 11].map(environmentAt));
+  for (const environment of [consoleEnv, auth, collect, dispatch, node]) {
+    expect(environment).toMatchObject({
+      ACK_TIMEOUT_MS: "1234",
+      DRAIN_WINDOW_MS: "77",
+      HOST: "127.0.0.1",
+      REDIS_URL: `redis://127.0.0.1:${base + 9}`,
+      AUTH_URL: `http://127.0.0.1:${base + 1}`,
+      ALLOWED_ORIGINS: `http://127.0.0.1:${base},http://localhost:${base}`,
+    });
+  }
+  expect(node).toMatchObject({
+    PORT: String(base + 11),
+    METRICS_PORT: String(base + 31),
+    NODE_NAME: "node-2",
+  });
+  expect(dispatch).toMatchObject({ PORT: String(base + 3), NODE_NAME: "dispatch-1" });
+  expect(auth?.["METRICS_PORT"]).toBe(String(base + 8));
+  expect(auth?.["NODE_NAME"]).toBeUndefined();
+  expect(collect?.["METRICS_PORT"]).toBe(String(base + 7));
+
+  const dev = await readJson<DevFile>(".data/dev.json");
+  expect(consoleEnv).toMatchObject({ COLLECT_URL: dev.collect, NODE_URLS: dev.nodes.join(",") });
+  const files = ["API_KEY_FILE", "PRODUCER_KEYS_FILE", "KEY_ENCRYPTION_FILE"].map(
+    (name) => consoleEnv?.[name] ?? auth?.[name] ?? "",
+  );
+  for (const file of files) expect((await stat(file)).mode & 0o777).toBe(0o600);
+  expect(await readFile(files[0] ?? "", "utf8")).toBe(`${dev.apiKey}.${dev.apiSecret}\n`);
+});
+
+test("a service that dies is started again, and a line says so; the embedded Redis too", async () => {
+  void run();
+  await untilSaid("Petrel runs");
+  const pids = await readJson<Record<string, number>>(".data/pids.json");
+  await fetch(`http://127.0.0.1:${base + 2}/die`).catch(() => undefined);
+  await untilSaid("collect … died (exit code 3), restarting in 0.25 s");
+  await untilSaid("collect … ready again");
+  process.kill(pids["redis"] ?? 0, "SIGKILL");
+  await untilSaid("redis … died (SIGKILL), restarting in 0.25 s");
+  await untilSaid("redis … ready again");
+  const after = await readJson<Record<string, number>>(".data/pids.json");
+  expect(after["collect"]).not.toBe(pids["collect"]);
+  expect(after["auth"]).toBe(pids["auth"]);
+  stop.abort();
+  expect(await running).toBe(0);
+  expect(Object.values(after).filter(isAlive)).toEqual([]);
+});
+
+test("--no-restart leaves the dead alone, says so, and still stops cleanly", async () => {
+  void run(["--no-restart"]);
+  await untilSaid("Petrel runs");
+  await fetch(`http://127.0.0.1:${base + 3}/die`).catch(() => undefined);
+  await untilSaid("dispatch-1 … died (exit code 3) and stays dead");
+  stop.abort();
+  expect(await running).toBe(0);
+  expect(said("restarting")).toBe(false);
+});
+
+test("data and keys are the same at the next start", async () => {
+  void run();
+  await untilSaid("Petrel runs");
+  const first = await readJson<DevFile>(".data/dev.json");
+  await probeRedis(first.redis, [["SET", "k", "kept"]]);
+  stop.abort();
+  await running;
+  lines = [];
+  stop = new AbortController();
+  void run();
+  await untilSaid("Petrel runs");
+  const second = await readJson<DevFile>(".data/dev.json");
+  expect(second).toEqual(first);
+  expect(await probeRedis(second.redis, [["GET", "k"]])).toEqual(["kept"]);
+});
+
+test("a service that cannot start is named, with the end of its log, and the others are stopped", async () => {
+  expect(await run([], { PRETEND_BROKEN: "push-node" })).toBe(1);
+  expect(complaints).toHaveLength(1);
+  expect(complaints[0]).toMatch(
+    /^push-node-\d died \(exit code 7\) before it was ready; the end of .*no such key: EKEY$/s,
+  );
+  expect(said("Petrel runs")).toBe(false);
+  expect(await events("stop")).toContain("auth");
+  await expect(probeRedis(`redis://127.0.0.1:${base + 9}`, [["PING"]])).rejects.toThrow(/ECONNREFUSED/);
+  await expect(read(".data/dev.json")).rejects.toThrow(/ENOENT/);
+});
+
+test("a second start on the same data is refused while the first runs", async () => {
+  const first = run();
+  await untilSaid("Petrel runs");
+  expect(await run([], { PETREL_PORT_BASE: "1" })).toBe(1);
+  expect(complaints).toEqual([
+    `Petrel already runs on ${data} (process ${process.pid}): stop it first (kill ${process.pid})`,
+  ]);
+  expect((await readJson<DevFile>(".data/dev.json")).auth).toBe(`http://127.0.0.1:${base + 1}`);
+  stop.abort();
+  expect(await first).toBe(0);
+});
+
+test("a lock whose holder is gone is taken over", async () => {
+  await mkdir(data);
+  // This process's id, but another start: the id was used again.
+  await writeFile(join(data, "lock"), `${process.pid} 1`);
+  void run();
+  await untilSaid("Petrel runs");
+});
+
+test("a busy port is told, with who wanted it, before anything starts", async () => {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(base + 10, "127.0.0.1", resolve));
+  expect(await run()).toBe(1);
+  expect(complaints).toEqual([expect.stringMatching(`^port ${base + 10} \\(push-node-1\\) is in use`)]);
+  expect(lines).toEqual([]);
+  await new Promise((resolve) => server.close(resolve));
+});
+
+test("a data directory that cannot be written to", async () => {
+  await writeFile(data, "a file is in its place");
+  expect(await run()).toBe(1);
+  expect(complaints).toEqual([expect.stringMatching(/^the data directory .* cannot be written to \(E/)]);
+});
+
+test("a Redis of the user's own is used, and one that evicts or is not there is refused", async () => {
+  const redis = await startRedis({ extraArgs: ["--maxmemory-policy", "allkeys-lru"] });
+  expect(await run([], { REDIS_URL: redis.url })).toBe(1);
+  expect(complaints[0]).toMatch(/evicts \(maxmemory-policy allkeys-lru\)/);
+  await probeRedis(redis.url, [["CONFIG", "SET", "maxmemory-policy", "noeviction"]]);
+  complaints = [];
+  void run([], { REDIS_URL: redis.url });
+  await untilSaid("Petrel runs");
+  expect((await readJson<DevFile>(".data/dev.json")).redis).toBe(redis.url);
+  expect((await environmentAt(1))["REDIS_URL"]).toBe(redis.url);
+  await expect(probeRedis(`redis://127.0.0.1:${base + 9}`, [["PING"]])).rejects.toThrow(/ECONNREFUSED/);
+  stop.abort();
+  await running;
+  await redis.stop();
+  stop = new AbortController();
+  expect(await run([], { REDIS_URL: redis.url.replace("//", "//:secret@") })).toBe(1);
+  expect(complaints[0]).toMatch(/cannot be reached: .*ECONNREFUSED/);
+  expect(complaints[0]).not.toContain("secret");
+});
+
+test("a stop that comes while it starts is a clean one", async () => {
+  void run();
+  await untilSaid("redis … ready");
+  stop.abort();
+  expect(await running).toBe(0);
+  expect(complaints).toEqual([]);
+});
+
+test("the second Ctrl-C ends all at once, also what is paused", async () => {
+  void run();
+  await untilSaid("Petrel runs");
+  const pids = await readJson<Record<string, number>>(".data/pids.json");
+  process.kill(pids["collect"] ?? 0, "SIGSTOP");
+  stop.abort();
+  kill.abort();
+  expect(await running).toBe(1);
+  expect(Object.values(pids).filter(isAlive)).toEqual([]);
+});
+
+test("wrong options and settings", async () => {
+  expect(await run(["--node", "3"])).toBe(2);
+  expect(await run(["--nodes", "0"])).toBe(2);
+  expect(await run([], { PETREL_PORT_BASE: "seventy" })).toBe(1);
+  expect(await run([], { REDIS_URL: "localhost:6379" })).toBe(1);
+  expect(complaints).toEqual([
+    "Unknown option '--node' (npm start -- --help shows what there is)",
+    '--nodes must be a whole number from 1 to 10, not "0"',
+    'PETREL_PORT_BASE must be a port from 1 to 65496, not "seventy"',
+    "REDIS_URL must be redis://[user:password@]host:port[/db] or rediss://…",
+  ]);
+  expect(await run(["--help"])).toBe(0);
+  expect(said("--dispatchers N")).toBe(true);
+});

@@ -1,0 +1,20 @@
+// The local run: a child process that has been started, whatever it is.
+// Guarantees: `exited` resolves exactly once; `stop` asks politely, `signal("SIGKILL")` does not.
+
+export interface ProcessExit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export interface RunningProcess {
+  readonly pid: number;
+  readonly exited: Promise<ProcessExit>;
+  /** Resolves when it is gone. */
+  stop(): Promise<void>;
+  signal(signal: NodeJS.Signals): void;
+}
+
+/** For a line such as "auth … died (exit code 1)". */
+export function describeExit({ code, signal }: ProcessExit): string {
+  return signal === null ? `exit code ${code ?? "unknown"}` : signal;
+}

@@ -1,0 +1,107 @@
+// The local run: what each service's process is given.
+// Guarantees: the user's own environment passes through; only what this machine's layout decides is set over it.
+import { join } from "node:path";
+import type { Environment } from "@petrel/shared/embedded-redis/run-command";
+import type { LocalPorts } from "./local-ports.js";
+import type { SecretFiles } from "./local-secrets.js";
+
+export type ServiceKind = "auth" | "collect" | "dispatch" | "push-node" | "console";
+
+export interface ServiceSpec {
+  /** Unique, such as "auth" or "push-node-2". */
+  readonly name: string;
+  readonly kind: ServiceKind;
+  readonly script: string;
+  /** Where it answers, such as http://127.0.0.1:7101. */
+  readonly origin: string;
+  readonly environment: Environment;
+}
+
+export interface SpecInput {
+  readonly repositoryRoot: string;
+  readonly ports: LocalPorts;
+  readonly redisUrl: string;
+  readonly secretFiles: SecretFiles;
+  readonly environment: Environment;
+}
+
+/** Groups of services that may start at the same time; each group after the one before is ready. */
+export const startOrder: readonly (readonly ServiceKind[])[] = [
+  ["auth"],
+  ["collect", "dispatch", "push-node", "console"],
+];
+
+/** Groups in the order of the stop: those who ask before those who answer. */
+export const stopOrder: readonly ServiceKind[] = ["console", "collect", "push-node", "dispatch", "auth"];
+
+export const originOf = (port: number): string => `http://127.0.0.1:${port}`;
+
+/** Full WebSocket URLs of the push nodes. */
+export function nodeUrls({ nodes }: LocalPorts): string[] {
+  return nodes.map((port) => `ws://127.0.0.1:${port}/v1/connect`);
+}
+
+export function describeServices({
+  repositoryRoot,
+  ports,
+  redisUrl,
+  secretFiles,
+  environment,
+}: SpecInput): ServiceSpec[] {
+  const spec = (name: string, kind: ServiceKind, port: number, own: Environment): ServiceSpec => ({
+    name,
+    kind,
+    script: join(repositoryRoot, "services", kind, "dist", "main.js"),
+    origin: originOf(port),
+    environment: {
+      ...defaults(ports),
+      ...set(environment),
+      HOST: "127.0.0.1",
+      PORT: String(port),
+      REDIS_URL: redisUrl,
+      AUTH_URL: originOf(ports.auth),
+      METRICS_PORT: undefined,
+      NODE_NAME: undefined,
+      ...own,
+    },
+  });
+  return [
+    spec("auth", "auth", ports.auth, {
+      PRODUCER_KEYS_FILE: secretFiles.producerKeys,
+      KEY_ENCRYPTION_FILE: secretFiles.keyEncryption,
+      METRICS_PORT: String(ports.metrics.auth),
+    }),
+    spec("collect", "collect", ports.collect, { METRICS_PORT: String(ports.metrics.collect) }),
+    ...ports.dispatchers.map((port, i) =>
+      spec(`dispatch-${i + 1}`, "dispatch", port, { NODE_NAME: `dispatch-${i + 1}` }),
+    ),
+    ...ports.nodes.map((port, i) =>
+      spec(`push-node-${i + 1}`, "push-node", port, {
+        NODE_NAME: `node-${i + 1}`,
+        METRICS_PORT: String(ports.metrics.nodes[i]),
+        INTROSPECT_KEY_FILE: set(environment)["INTROSPECT_KEY_FILE"] ?? secretFiles.apiKey,
+      }),
+    ),
+    spec("console", "console", ports.console, {
+      COLLECT_URL: originOf(ports.collect),
+      NODE_URLS: nodeUrls(ports).join(","),
+      API_KEY_FILE: secretFiles.apiKey,
+    }),
+  ];
+}
+
+/** What the services get where the user says nothing. */
+function defaults(ports: LocalPorts): Environment {
+  return {
+    ALLOWED_ORIGINS: `http://127.0.0.1:${ports.console},http://localhost:${ports.console}`,
+    // Nobody waits at a desk while clients are asked to move over twenty seconds.
+    DRAIN_WINDOW_MS: "2000",
+  };
+}
+
+/** A variable that is set to nothing counts as unset, as it does in the services. */
+function set(environment: Environment): Environment {
+  return Object.fromEntries(
+    Object.entries(environment).filter(([, value]) => value !== undefined && value !== ""),
+  );
+}

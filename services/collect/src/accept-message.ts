@@ -1,0 +1,151 @@
+// accept-request -> here -> shared/redis/accept-messages: checked messages, each for one user and with its id, stored.
+// Guarantees: "accepted" means stored; a missing answer is followed by the same message with the same id, until the
+// deadline; what is sent again goes in the order it had; never rejects, each message gets its outcome.
+import { setTimeout as sleep } from "node:timers/promises";
+import { backoffMs } from "@petrel/shared/kernel/backoff";
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import type { AcceptResult, MessageToAccept } from "@petrel/shared/redis/accept-messages";
+import { isConnectionError } from "@petrel/shared/redis/connect";
+import type { AcceptanceCounts } from "./acceptance-counts.js";
+
+/** What became of one message. */
+export type Acceptance =
+  | { readonly outcome: "accepted"; readonly duplicate: boolean }
+  /** Its idempotency key was used before, with other content. */
+  | { readonly outcome: "mismatch" }
+  | { readonly outcome: "inbox-full" }
+  /** It may be stored or not. */
+  | { readonly outcome: "unavailable"; readonly error: PetrelError };
+
+/** No answer came: sending the same again is safe, and may help. */
+interface Missing {
+  readonly outcome: "missing";
+  readonly cause: unknown;
+}
+
+export interface MessageAcceptanceOptions {
+  readonly store: { accept(message: MessageToAccept): Promise<AcceptResult> };
+  /** How long the store takes to answer or fail, at most; no attempt begins that could outlast the deadline. */
+  readonly attemptMs: number;
+  readonly clock: Clock;
+  readonly counts: AcceptanceCounts;
+  /** UTF-16 code units of data that may be under way; beyond it messages are refused at once. */
+  readonly maxUnderWay?: number;
+}
+
+const DEFAULT_MAX_UNDER_WAY = 128 * 1024 * 1024;
+const RETRY_BASE_MS = 50;
+const RETRY_CAP_MS = 500;
+const RETRY_LEAST_MS = 10;
+
+const stored: Acceptance = Object.freeze({ outcome: "accepted", duplicate: false });
+const duplicate: Acceptance = Object.freeze({ outcome: "accepted", duplicate: true });
+const mismatch: Acceptance = Object.freeze({ outcome: "mismatch" });
+const inboxFull: Acceptance = Object.freeze({ outcome: "inbox-full" });
+
+export class MessageAcceptance {
+  readonly #options: MessageAcceptanceOptions;
+  readonly #maxUnderWay: number;
+  #underWay = 0;
+
+  constructor(options: MessageAcceptanceOptions) {
+    this.#options = options;
+    this.#maxUnderWay = options.maxUnderWay ?? DEFAULT_MAX_UNDER_WAY;
+  }
+
+  /**
+   * @param messages stored in this order where they are one user's
+   * @param giveUpAtMs monotonic; the answer is there by then
+   * @returns one outcome for each, in order
+   */
+  async accept(messages: readonly MessageToAccept[], giveUpAtMs: number): Promise<readonly Acceptance[]> {
+    let size = 0;
+    for (const { data } of messages) size += data.length;
+    if (this.#underWay + size > this.#maxUnderWay) return this.#counted(messages.map(refuse));
+    this.#underWay += size;
+    try {
+      const results = await this.#tryAll(messages);
+      const isMissing = results.some(({ outcome }) => outcome === "missing");
+      const outcomes = isMissing ? await this.#tryAgain(messages, results, giveUpAtMs) : results;
+      return this.#counted(outcomes as Acceptance[]);
+    } finally {
+      this.#underWay -= size;
+    }
+  }
+
+  /** All at once, in order; the store makes calls of them. */
+  #tryAll(messages: readonly MessageToAccept[]): Promise<(Acceptance | Missing)[]> {
+    const { store } = this.#options;
+    return Promise.all(
+      messages.map((message) =>
+        store.accept(message).then((result) => decide(message, result), classifyFailure),
+      ),
+    );
+  }
+
+  /** Together, after one wait: each on its own would lose the order. */
+  async #tryAgain(
+    messages: readonly MessageToAccept[],
+    first: readonly (Acceptance | Missing)[],
+    giveUpAtMs: number,
+  ): Promise<Acceptance[]> {
+    const { attemptMs, clock } = this.#options;
+    const results = [...first];
+    for (let attempt = 0; ; attempt++) {
+      const missing = [...results.keys()].filter((i) => results[i]?.outcome === "missing");
+      const waitMs = RETRY_LEAST_MS + backoffMs(attempt, { baseMs: RETRY_BASE_MS, capMs: RETRY_CAP_MS });
+      if (missing.length === 0 || clock.monotonicMs() + waitMs + attemptMs > giveUpAtMs) break;
+      await sleep(waitMs);
+      const again = await this.#tryAll(missing.flatMap((i) => messages[i] ?? []));
+      for (const result of again) results[missing.shift() ?? 0] = result;
+    }
+    return results.map((result) => (result.outcome === "missing" ? giveUp(result) : result));
+  }
+
+  #counted(outcomes: readonly Acceptance[]): readonly Acceptance[] {
+    for (const outcome of outcomes) this.#options.counts.count(outcome);
+    return outcomes;
+  }
+}
+
+function decide(message: MessageToAccept, result: AcceptResult): Acceptance {
+  switch (result.outcome) {
+    case "stored":
+      return stored;
+    case "inbox-full":
+      return inboxFull;
+    case "exists":
+      if (result.record.fingerprint !== message.fingerprint) return mismatch;
+      // Our own attempt: it was stored by the call whose answer we missed.
+      return result.record.attempt === message.attempt ? stored : duplicate;
+  }
+}
+
+function classifyFailure(error: unknown): Acceptance | Missing {
+  if (error instanceof PetrelError) return { outcome: "unavailable", error };
+  if (isOutOfMemory(error))
+    return { outcome: "unavailable", error: unavailable("Redis is out of memory.", error, 5) };
+  if (isConnectionError(error)) return { outcome: "missing", cause: error };
+  return {
+    outcome: "unavailable",
+    error: new PetrelError("PETREL_INTERNAL", "The message could not be stored.", { cause: error }),
+  };
+}
+
+/** Waiting some milliseconds changes nothing about this. */
+function isOutOfMemory(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith("OOM ");
+}
+
+function giveUp({ cause }: Missing): Acceptance {
+  return { outcome: "unavailable", error: unavailable("The store does not answer.", cause) };
+}
+
+function refuse(): Acceptance {
+  return { outcome: "unavailable", error: unavailable("Too many messages are under way.") };
+}
+
+function unavailable(message: string, cause?: unknown, retryAfterSeconds = 1): PetrelError {
+  return new PetrelError("PETREL_UNAVAILABLE", message, { cause, retryAfterSeconds });
+}

@@ -1,0 +1,45 @@
+// What collect answers to those who send: these schemas document the answers and write them.
+// Guarantees: one shape a field, so that the serialiser never has to choose between variants.
+import { type Static, Type } from "typebox";
+
+const id = Type.String({ description: "The message's name, for GET /v1/messages/:id." });
+const duplicate = Type.Boolean({ description: "Whether it was stored before, by another request." });
+
+const recipientResultSchema = Type.Object({ user: Type.String(), id, duplicate });
+
+const accepted = {
+  id: Type.Optional(id),
+  duplicate: Type.Optional(duplicate),
+  results: Type.Optional(
+    Type.Array(recipientResultSchema, { description: "For `to.users` only: one for each, in order." }),
+  ),
+};
+
+export const acceptedSchema = Type.Object(accepted, {
+  description: "Stored. `id` and `duplicate` for `to.user`; `results` for `to.users`.",
+});
+
+export const batchAcceptedSchema = Type.Object({
+  results: Type.Array(
+    Type.Object({
+      ...accepted,
+      error: Type.Optional(
+        Type.Object({
+          code: Type.String(),
+          message: Type.String(),
+          retryable: Type.Boolean(),
+          status: Type.Integer({ description: "The status this message would have had alone." }),
+          details: Type.Optional(Type.Object({}, { additionalProperties: true })),
+        }),
+      ),
+    }),
+    { description: "One for each message, in order." },
+  ),
+});
+
+export type RecipientResult = Static<typeof recipientResultSchema>;
+
+/** What became of one message of a request. */
+export type AcceptedAnswer =
+  | { readonly id: string; readonly duplicate: boolean }
+  | { readonly results: RecipientResult[] };

@@ -1,0 +1,78 @@
+// collect's HTTP application: producers' messages in, what became of them out.
+// Guarantees: built from what it is given, without listening; every route of collect's contract is here or answers 501.
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http-app";
+import type { Logger } from "@petrel/shared/kernel/logging";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { MessageAccepter } from "@petrel/shared/redis/accept-messages";
+import { awaitAnswer } from "@petrel/shared/redis/await-answer";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import { MessageAcceptance } from "./accept-message.js";
+import { RequestAcceptance } from "./accept-request.js";
+import type { AcceptanceCounts } from "./acceptance-counts.js";
+import { decorateWithProducer } from "./authorize.js";
+import { addBatchRoutes } from "./batch-routes.js";
+import { addMessageRoutes } from "./message-routes.js";
+import { addJsonBodyReader } from "./read-json-body.js";
+import { addTopicRoutes } from "./topic-routes.js";
+import { addUserRoutes } from "./user-routes.js";
+
+export interface CollectDeps {
+  readonly version: string;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly authenticator: ProducerAuthenticator;
+  readonly scripts: ScriptRunner;
+  readonly partitions: readonly PartitionKeys[];
+  readonly store: Pick<MessageAccepter, "accept">;
+  readonly counts: AcceptanceCounts;
+  /** How long a request's messages may take to be stored. */
+  readonly acceptDeadlineMs: number;
+  /** How long one call of the store takes to answer or fail, at most. */
+  readonly storeAttemptMs: number;
+}
+
+/** Of a request's body, unpacked. */
+const BODY_LIMIT_BYTES = 8 * 1024 * 1024;
+
+/** Builds the application; call `ready()` or `listen()` on it. */
+export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
+  const { authenticator, clock, scripts, partitions } = deps;
+  const app = await buildHttpApp({
+    service: "collect",
+    version: deps.version,
+    logger: deps.logger,
+    bodyLimitBytes: BODY_LIMIT_BYTES,
+    documented: true,
+    readiness: () => checkReadiness(scripts),
+  });
+  const requests = new RequestAcceptance({
+    messages: new MessageAcceptance({
+      store: deps.store,
+      attemptMs: deps.storeAttemptMs,
+      clock,
+      counts: deps.counts,
+    }),
+    partitionCount: partitions.length,
+    deadlineMs: deps.acceptDeadlineMs,
+    clock,
+  });
+  addJsonBodyReader(app, BODY_LIMIT_BYTES);
+  decorateWithProducer(app);
+  addMessageRoutes(app, { authenticator, requests, scripts, partitions });
+  addBatchRoutes(app, { authenticator, requests });
+  addUserRoutes(app, { authenticator, scripts, partitions });
+  addTopicRoutes(app, { authenticator });
+  return app;
+}
+
+async function checkReadiness({ redis }: ScriptRunner): Promise<Readiness> {
+  try {
+    await awaitAnswer(redis.ping());
+    return { ready: true, checks: { redis: "ok" } };
+  } catch (error) {
+    return { ready: false, checks: { redis: describeError(error) } };
+  }
+}

@@ -1,0 +1,88 @@
+// A producer's request -> here -> check-message -> accept-request: many messages in one request.
+// Guarantees: a bad entry fails alone; entries for one user keep their order; all are stored by the same few calls.
+import { type ErrorBody, PetrelError } from "@petrel/shared/kernel/errors";
+import { type HttpApp, toPetrelError } from "@petrel/shared/kernel/http-app";
+import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import type { FastifyRequest } from "fastify";
+import type { RequestAcceptance } from "./accept-request.js";
+import { type AcceptedAnswer, batchAcceptedSchema } from "./answer-schema.js";
+import { authorize, producerOf } from "./authorize.js";
+import { checkMessage, type CheckedMessage } from "./check-message.js";
+import { sendErrors } from "./error-schema.js";
+import { batchSchema, MAX_RECIPIENTS, type MessageBody, messageSchema } from "./message-schema.js";
+import { noQuerySchema } from "./query-schema.js";
+
+export interface BatchRoutesDeps {
+  readonly authenticator: ProducerAuthenticator;
+  readonly requests: RequestAcceptance;
+}
+
+/** An entry's error, with the status it would have had alone. */
+interface EntryError {
+  readonly error: ErrorBody["error"] & { readonly status: number };
+}
+
+export function addBatchRoutes(app: HttpApp, { authenticator, requests }: BatchRoutesDeps): void {
+  app.post(
+    "/v1/messages/batch",
+    {
+      onRequest: authorize(authenticator, "send"),
+      schema: {
+        tags: ["messages"],
+        summary: "Send many messages at once",
+        description:
+          "Each entry is checked and stored on its own. Scope: `send`. The body may be gzip, 8 MiB unpacked.",
+        security: [{ bearer: [] }],
+        body: batchSchema,
+        querystring: noQuerySchema,
+        response: { 202: batchAcceptedSchema, ...sendErrors },
+      },
+    },
+    async (request, reply) => {
+      const { messages } = request.body;
+      refuseTooManyRecipients(messages);
+      const checked = messages.map((entry) => checkEntry(request, entry));
+      const good = checked.filter((one): one is CheckedMessage => !(one instanceof PetrelError));
+      const answers = (await requests.accept(producerOf(request), good)).values();
+      const results = checked.map((one) =>
+        answerEntry(one instanceof PetrelError ? one : (answers.next().value ?? missingAnswer())),
+      );
+      reply.code(202);
+      return { results };
+    },
+  );
+}
+
+function refuseTooManyRecipients(entries: readonly unknown[]): void {
+  let recipients = 0;
+  for (const entry of entries) {
+    const users = (entry as { to?: { users?: unknown } | null } | null)?.to?.users;
+    recipients += Array.isArray(users) ? users.length : 1;
+  }
+  if (recipients <= MAX_RECIPIENTS) return;
+  throw new PetrelError(
+    "PETREL_INVALID_REQUEST",
+    `body/messages: must NOT have more than ${MAX_RECIPIENTS} recipients in all, not ${recipients}`,
+    { details: { field: "body/messages", recipients } },
+  );
+}
+
+/** The validator is the one of POST /v1/messages, compiled once. */
+function checkEntry(request: FastifyRequest, entry: unknown): CheckedMessage | PetrelError {
+  const validate = request.compileValidationSchema(messageSchema, "body");
+  try {
+    if (validate(entry)) return checkMessage(entry as MessageBody);
+    return toPetrelError({ validation: validate.errors, validationContext: "body" });
+  } catch (error) {
+    return toPetrelError(error);
+  }
+}
+
+function answerEntry(answer: AcceptedAnswer | PetrelError): AcceptedAnswer | EntryError {
+  if (!(answer instanceof PetrelError)) return answer;
+  return { error: { ...answer.toBody().error, status: answer.status } };
+}
+
+function missingAnswer(): never {
+  throw new Error("a message has no answer");
+}

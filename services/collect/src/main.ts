@@ -1,0 +1,78 @@
+// collect's process: takes messages from business systems.
+// Guarantees: nothing listens before the configuration and Redis are good; a stop answers what was begun first; the
+// only reader of process.env here.
+import { readFileSync } from "node:fs";
+import { systemClock } from "@petrel/shared/kernel/clock";
+import { readConfig } from "@petrel/shared/kernel/config";
+import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle";
+import { createLogger } from "@petrel/shared/kernel/logging";
+import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics";
+import { MessageAccepter } from "@petrel/shared/redis/accept-messages";
+import { checkServer } from "@petrel/shared/redis/check-server";
+import { connectRedis } from "@petrel/shared/redis/connect";
+import { allPartitionKeys } from "@petrel/shared/redis/keys";
+import { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
+import { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import { AcceptanceCounts } from "./acceptance-counts.js";
+import { buildApp } from "./app.js";
+import { collectConfigSchema } from "./config.js";
+
+/** Script calls under way at once: few, so that load makes batches larger. */
+const STORE_CALLS_IN_FLIGHT = 2;
+/** A message may wait for one call and then take its own: two must fit in the deadline. */
+const STORE_ATTEMPT_SHARE = 0.4;
+/** Longer than the usual 60 s of the pools and balancers before us, so that the other side is the one to close. */
+const KEEP_ALIVE_MS = 72_000;
+
+const config = configOrExit("collect", () => readConfig(collectConfigSchema, process.env));
+const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+  readonly version: string;
+};
+const logger = createLogger({ service: "collect", level: config.logLevel });
+
+await runService({ logger, stopDeadlineMs: config.acceptDeadlineMs + 10_000 }, async (lifecycle) => {
+  const storeAttemptMs = Math.floor(config.acceptDeadlineMs * STORE_ATTEMPT_SHARE);
+  const redis = await connectRedis({
+    url: config.redisUrl,
+    role: "collect",
+    logger,
+    commandTimeoutMs: storeAttemptMs,
+  });
+  lifecycle.onStop("redis", () => redis.disconnect());
+  await checkServer(redis, config.partitions);
+
+  const scripts = new ScriptRunner(redis);
+  const partitions = allPartitionKeys(config.partitions);
+  const counts = new AcceptanceCounts();
+  const app = await buildApp({
+    version,
+    logger,
+    clock: systemClock,
+    authenticator: new ProducerAuthenticator({ findKey: new ProducerKeysStore(redis).find }),
+    scripts,
+    partitions,
+    store: new MessageAccepter({
+      scripts,
+      partitions,
+      ackTimeoutMs: config.ackTimeoutMs,
+      inboxCap: config.inboxCap,
+      readyCap: config.readyCap,
+      handOver: config.handOver,
+      maxInFlight: STORE_CALLS_IN_FLIGHT,
+    }),
+    counts,
+    acceptDeadlineMs: config.acceptDeadlineMs,
+    storeAttemptMs,
+  });
+  app.server.keepAliveTimeout = KEEP_ALIVE_MS;
+  if (config.metricsPort !== undefined) {
+    const registry = createRegistry("collect");
+    counts.register(registry);
+    const metrics = await serveMetrics(registry, config.metricsPort, config.metricsHost);
+    lifecycle.onStop("metrics", () => void metrics.close());
+  }
+  lifecycle.onStop("http", () => app.close());
+  await app.listen({ port: config.port, host: config.host });
+  logger.info({ port: config.port, partitions: config.partitions }, "collect listens");
+});

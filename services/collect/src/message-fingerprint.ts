@@ -1,0 +1,35 @@
+// accept-request -> here: tells whether two messages with the same idempotency key have the same content.
+// Guarantees: the order of an object's members does not matter; everything else does.
+import { hash } from "node:crypto";
+
+/** Stands in the record of a message without an idempotency key: nobody will ask. */
+export const NO_FINGERPRINT = "-";
+
+/** What makes a message another one: all of a request but whom it is for and its key. */
+export interface MessageContent {
+  readonly data: unknown;
+  readonly ttlSeconds: number;
+  readonly priority: string;
+  readonly fallback: string;
+  readonly notification?: unknown;
+}
+
+/** @returns the SHA-256 of the content's canonical JSON: 43 characters of base64url */
+export function fingerprintMessage(content: MessageContent): string {
+  const { data, ttlSeconds, priority, fallback, notification = null } = content;
+  return hash("sha256", canonicalJson([data, ttlSeconds, priority, fallback, notification]), "base64url");
+}
+
+/**
+ * JSON text whose objects have their members sorted by UTF-16 code units (as RFC 8785 does).
+ * @param value as JSON.parse gives it, at most a few hundred levels deep
+ */
+export function canonicalJson(value: unknown): string {
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
+  const object = value as Readonly<Record<string, unknown>>;
+  const members = Object.keys(object)
+    .sort()
+    .map((name) => `${JSON.stringify(name)}:${canonicalJson(object[name])}`);
+  return `{${members.join(",")}}`;
+}

@@ -1,0 +1,106 @@
+// A producer's request -> here -> check-message -> accept-request: one message sent, its state read, its cancelling.
+// Guarantees: 202 is sent only for what is stored.
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { MESSAGE_ID_PATTERN, partitionOfMessageId } from "@petrel/shared/protocol/ids";
+import { awaitAnswer } from "@petrel/shared/redis/await-answer";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { type FoundMessage, readMessage } from "@petrel/shared/redis/read-message";
+import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import { Type } from "typebox";
+import type { RequestAcceptance } from "./accept-request.js";
+import { acceptedSchema } from "./answer-schema.js";
+import { authorize, producerOf } from "./authorize.js";
+import { checkMessage } from "./check-message.js";
+import { describeMessage, messageStateSchema } from "./describe-message.js";
+import { conflictError, notFoundError, producerErrors, sendErrors } from "./error-schema.js";
+import { type MessageBody, messageSchema } from "./message-schema.js";
+import { noQuerySchema } from "./query-schema.js";
+
+export interface MessageRoutesDeps {
+  readonly authenticator: ProducerAuthenticator;
+  readonly requests: RequestAcceptance;
+  readonly scripts: ScriptRunner;
+  readonly partitions: readonly PartitionKeys[];
+}
+
+const paramsSchema = Type.Object({ id: Type.String({ pattern: MESSAGE_ID_PATTERN }) });
+
+export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
+  const { authenticator, requests } = deps;
+
+  app.post(
+    "/v1/messages",
+    {
+      onRequest: authorize(authenticator, "send"),
+      schema: {
+        tags: ["messages"],
+        summary: "Send a message to a user, or to a list of users",
+        description:
+          "Answered when the message is stored. Scope: `send`. The body may be gzip, 8 MiB unpacked.",
+        security: [{ bearer: [] }],
+        body: messageSchema,
+        querystring: noQuerySchema,
+        response: { 202: acceptedSchema, ...sendErrors },
+      },
+    },
+    async (request, reply) => {
+      const checked = checkMessage(request.body as MessageBody);
+      const [answer] = await requests.accept(producerOf(request), [checked]);
+      if (answer === undefined || answer instanceof PetrelError) throw answer;
+      reply.code(202);
+      return answer;
+    },
+  );
+
+  app.get(
+    "/v1/messages/:id",
+    {
+      onRequest: authorize(authenticator, "read"),
+      schema: {
+        tags: ["messages"],
+        summary: "What became of a message",
+        description: "Kept for at least 24 h after the message's end. Scope: `read`.",
+        security: [{ bearer: [] }],
+        params: paramsSchema,
+        querystring: noQuerySchema,
+        response: { 200: messageStateSchema, ...producerErrors, ...notFoundError },
+      },
+    },
+    async ({ params: { id } }) => describeMessage(id, await findMessage(deps, id)),
+  );
+
+  app.delete(
+    "/v1/messages/:id",
+    {
+      onRequest: authorize(authenticator, "send"),
+      schema: {
+        tags: ["messages"],
+        summary: "Cancel a scheduled message",
+        description: "A message that is stored already cannot be called back: 409. Scope: `send`.",
+        security: [{ bearer: [] }],
+        params: paramsSchema,
+        querystring: noQuerySchema,
+        response: { 204: Type.Null(), ...producerErrors, ...notFoundError, ...conflictError },
+      },
+    },
+    async ({ params: { id } }) => {
+      const { state } = await findMessage(deps, id);
+      throw new PetrelError("PETREL_CONFLICT", `The message is not scheduled, it is ${state}.`, {
+        details: { state },
+      });
+    },
+  );
+}
+
+/** @throws PetrelError PETREL_NOT_FOUND or PETREL_UNAVAILABLE */
+async function findMessage({ scripts, partitions }: MessageRoutesDeps, id: string): Promise<FoundMessage> {
+  const partition = partitionOfMessageId(id);
+  const keys = partition === undefined ? undefined : partitions[partition];
+  const found = keys === undefined ? undefined : await awaitAnswer(readMessage(scripts, keys, id));
+  if (found === undefined) {
+    throw new PetrelError("PETREL_NOT_FOUND", "There is no such message, or it ended long ago.");
+  }
+  return found;
+}

@@ -1,0 +1,340 @@
+// Tests what collect tells of messages and users, by its application on real Redis.
+import { setTimeout as sleep } from "node:timers/promises";
+import { partitionOfUser } from "@petrel/shared/protocol/partition";
+import { ackUsers } from "@petrel/shared/redis/ack-users";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { connectRoute } from "@petrel/shared/redis/route-store";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { MessageStateAnswer } from "./describe-message.js";
+import { type OpenCollect, openCollect } from "./testing/open-collect.js";
+
+let collect: OpenCollect;
+
+beforeAll(async () => {
+  collect = await openCollect();
+});
+afterAll(() => collect.close());
+
+interface Accepted {
+  readonly id: string;
+}
+interface Page {
+  readonly items: readonly { readonly seq: number; readonly id: string; readonly data: unknown }[];
+  readonly epoch: string | null;
+  readonly nextAfter: number | null;
+}
+
+async function send(user: string, data: unknown, rest: Record<string, unknown> = {}): Promise<string> {
+  const answer = await collect.ask("POST", "/v1/messages", { body: { to: { user }, data, ...rest } });
+  expect(answer.status).toBe(202);
+  return (answer.body as Accepted).id;
+}
+
+async function read(id: string): Promise<MessageStateAnswer> {
+  const answer = await collect.ask("GET", `/v1/messages/${id}`);
+  expect(answer.status).toBe(200);
+  return answer.body as MessageStateAnswer;
+}
+
+function keysOf(userId: string): PartitionKeys {
+  const { partitions } = collect.store;
+  const keys = partitions[partitionOfUser(userId, partitions.length)];
+  if (keys === undefined) throw new Error("no partition");
+  return keys;
+}
+
+async function ack(userId: string, seq: number): Promise<void> {
+  const { epoch } = (await collect.ask("GET", `/v1/users/${userId}/messages`)).body as Page;
+  await ackUsers(collect.store.scripts, keysOf(userId), [{ userId, epoch: epoch ?? "", seq }], 1_000);
+}
+
+const connect = (userId: string, node: string, connection: string, connectTimeMs: number) =>
+  connectRoute(
+    collect.store.scripts,
+    keysOf(userId),
+    { userId, node, connection, platform: "web", connectTimeMs },
+    { leaseMs: 60_000, maxConnectionsPerUser: 5, whenFull: "evict", ackTimeoutMs: 10_000 },
+  );
+
+describe("a message's state", () => {
+  test("is queued until it is acknowledged, then delivered", async () => {
+    const first = await send("ada", 1, { ttlSeconds: 60 });
+    const second = await send("ada", 2);
+    const queued = await read(first);
+    expect(queued).toEqual({
+      id: first,
+      to: { user: "ada" },
+      state: "queued",
+      seq: 1,
+      epoch: queued.epoch,
+      acceptedAt: queued.acceptedAt,
+      expiresAt: new Date(Date.parse(queued.acceptedAt) + 60_000).toISOString(),
+      timeline: [{ at: queued.acceptedAt, event: "accepted" }],
+    });
+    expect(Math.abs(Date.parse(queued.acceptedAt) - Date.now())).toBeLessThan(30_000);
+
+    await ack("ada", 2);
+    const [delivered, last] = [await read(first), await read(second)];
+    expect(delivered.state).toBe("delivered");
+    expect(delivered.timeline.map(({ event }) => event)).toEqual(["accepted", "delivered"]);
+    // The ack named the second: of the first it is only known that it was not later.
+    expect(delivered.timeline[1]?.approximate).toBe(true);
+    expect(last.timeline[1]).toEqual({ at: delivered.timeline[1]?.at, event: "delivered" });
+  });
+
+  test("is expired when its time is over", async () => {
+    const id = await send("eve", 1, { ttlSeconds: 1 });
+    const expired = await waitFor(
+      async () => {
+        const message = await read(id);
+        return message.state === "expired" && message;
+      },
+      { what: "the message to expire", everyMs: 100 },
+    );
+    expect(expired.timeline.map(({ event }) => event)).toEqual(["accepted", "expired"]);
+  });
+
+  test.each(["p0_aaaaaaaaaaaaaaaaaaaaaa", "p9999_aaaaaaaaaaaaaaaaaaaaaa", "order-1", "p0_short"])(
+    "of an unknown id, %s: 404",
+    async (id) => {
+      for (const method of ["GET", "DELETE"] as const) {
+        expect(await collect.ask(method, `/v1/messages/${id}`)).toMatchObject({
+          status: 404,
+          body: { error: { code: "PETREL_NOT_FOUND" } },
+        });
+      }
+    },
+  );
+
+  test.each(["a%20b", "a.b", "%7Bp0%7D", "a".repeat(65), "a%0A"])(
+    "of a malformed id, %s: 400",
+    async (id) => {
+      for (const method of ["GET", "DELETE"] as const) {
+        expect(await collect.ask(method, `/v1/messages/${id}`)).toMatchObject({
+          status: 400,
+          body: { error: { code: "PETREL_INVALID_REQUEST" } },
+        });
+      }
+    },
+  );
+
+  test("cannot be cancelled once it is stored: 409", async () => {
+    const id = await send("can", 1);
+    expect(await collect.ask("DELETE", `/v1/messages/${id}`)).toMatchObject({
+      status: 409,
+      body: { error: { code: "PETREL_CONFLICT", details: { state: "queued" } } },
+    });
+    expect((await read(id)).state).toBe("queued");
+  });
+});
+
+describe("a user's messages", () => {
+  const page = async (user: string, query = ""): Promise<Page> => {
+    const answer = await collect.ask("GET", `/v1/users/${encodeURIComponent(user)}/messages${query}`);
+    expect(answer.status).toBe(200);
+    expect(answer.headers["content-type"]).toMatch(/^application\/json/);
+    return answer.body as Page;
+  };
+
+  test("come in order, page by page, each once", async () => {
+    const user = "p|a~g=e+d@x:1.0";
+    const ids: string[] = [];
+    for (let i = 1; i <= 7; i++) ids.push(await send(user, { n: i, text: 'quote " and \n newline' }));
+    const seen: string[] = [];
+    let after: number | null = 0;
+    let pages = 0;
+    while (after !== null && pages < 10) {
+      const next: Page = await page(user, `?after=${after}&limit=3`);
+      seen.push(...next.items.map(({ id }) => id));
+      after = next.nextAfter;
+      pages++;
+    }
+    expect(seen).toEqual(ids);
+    expect(pages).toBe(3);
+    const all = await page(user);
+    expect(all.nextAfter).toBeNull();
+    expect(all.epoch).toBe((await read(ids[0] ?? "")).epoch);
+    expect(all.items[6]).toEqual({
+      id: ids[6],
+      seq: 7,
+      epoch: all.epoch,
+      acceptedAt: (await read(ids[6] ?? "")).acceptedAt,
+      expiresAt: (await read(ids[6] ?? "")).expiresAt,
+      priority: "normal",
+      fallback: "offline",
+      data: { n: 7, text: 'quote " and \n newline' },
+    });
+  });
+
+  test("a page that ends with the last message says so", async () => {
+    for (let i = 1; i <= 3; i++) await send("even", i);
+    expect((await page("even", "?limit=3")).nextAfter).toBeNull();
+    expect((await page("even", "?limit=2")).nextAfter).toBe(2);
+    expect(await page("even", "?after=3")).toMatchObject({ items: [], nextAfter: null });
+  });
+
+  test("50 by default, and a page ends where it gets large", async () => {
+    const messages = Array.from({ length: 60 }, (_, n) => ({ to: { user: "fifty" }, data: n }));
+    await collect.ask("POST", "/v1/messages/batch", { body: { messages } });
+    expect((await page("fifty")).items).toHaveLength(50);
+    expect((await page("fifty")).nextAfter).toBe(50);
+
+    const large = Array.from({ length: 40 }, () => ({ to: { user: "large" }, data: "x".repeat(60_000) }));
+    await collect.ask("POST", "/v1/messages/batch", { body: { messages: large } });
+    const first = await page("large", "?limit=1000");
+    expect(first.items.length).toBeLessThan(40);
+    expect(first.nextAfter).toBe(first.items.length);
+  });
+
+  test("one whose time is over is left out, and its end is written", async () => {
+    const short = await send("short", 1, { ttlSeconds: 1 });
+    const long = await send("short", 2);
+    await sleep(Math.max(0, Date.parse((await read(short)).expiresAt) - Date.now()) + 20);
+    expect((await page("short")).items.map(({ id }) => id)).toEqual([long]);
+    const record = await collect.store.redis.get(keysOf("short").record(short));
+    expect(record).toMatch(/\texpired \d+$/);
+  });
+
+  test("a page of nothing but expired ones still leads on", async () => {
+    const short = await send("gone", 1, { ttlSeconds: 1 });
+    await send("gone", 2);
+    await sleep(Math.max(0, Date.parse((await read(short)).expiresAt) - Date.now()) + 20);
+    expect(await page("gone", "?limit=1")).toMatchObject({ items: [], nextAfter: 1 });
+  });
+
+  test("of a user nobody has heard of: none", async () => {
+    expect(await page("stranger")).toEqual({ items: [], epoch: null, nextAfter: null });
+  });
+
+  test.each([
+    "limit=0",
+    "limit=1001",
+    "limit=-1",
+    "limit=ten",
+    "after=-1",
+    "after=1.5",
+    "after=",
+    "limit=1&limit=2",
+    "before=3",
+  ])("?%s: 400", async (query) => {
+    expect(await collect.ask("GET", `/v1/users/ada/messages?${query}`)).toMatchObject({
+      status: 400,
+      body: { error: { code: "PETREL_INVALID_REQUEST" } },
+    });
+  });
+
+  test.each(["ada%20l", "a%2Fb", "a".repeat(129), "%C3%A9"])("of a malformed user, %s: 400", async (user) => {
+    for (const what of ["messages", "presence"]) {
+      expect((await collect.ask("GET", `/v1/users/${user}/${what}`)).status).toBe(400);
+    }
+    expect((await collect.ask("POST", `/v1/users/${user}/disconnect`)).status).toBe(400);
+  });
+});
+
+describe("presence and disconnect", () => {
+  test("nobody is there", async () => {
+    expect(await collect.ask("GET", "/v1/users/off/presence")).toMatchObject({
+      status: 200,
+      body: { online: false, connections: [] },
+    });
+    expect(await collect.ask("POST", "/v1/users/off/disconnect")).toMatchObject({
+      status: 200,
+      body: { disconnected: 0 },
+    });
+  });
+
+  test("connections are listed oldest first, and their nodes told to close them", async () => {
+    const nowMs = await collect.store.nowMs();
+    await connect("on", "node-b.1", "c2", nowMs - 1_000);
+    await connect("on", "node-a.1", "c1", nowMs - 2_000);
+    await connect("on", "node-a.1", "c3", nowMs);
+    await connect("on", "node-c.1", "c4", nowMs);
+    expect(await collect.ask("GET", "/v1/users/on/presence")).toMatchObject({
+      status: 200,
+      body: {
+        online: true,
+        connections: [
+          { id: "c1", node: "node-a.1", platform: "web", connectedAt: new Date(nowMs - 2_000).toISOString() },
+          { id: "c2", node: "node-b.1" },
+          { id: "c3", node: "node-a.1" },
+          { id: "c4", node: "node-c.1" },
+        ],
+      },
+    });
+
+    // Nobody listens for node-c: its connection is not counted.
+    const { channel } = keysOf("on");
+    const heard = await collect.store.listen(`${channel}node-a.1`, `${channel}node-b.1`);
+    expect(await collect.ask("POST", "/v1/users/on/disconnect", { body: {} })).toMatchObject({
+      status: 200,
+      body: { disconnected: 3 },
+    });
+    await waitFor(() => heard.length === 2, { what: "both nodes to hear" });
+    expect(heard).toEqual(["disconnect\non", "disconnect\non"]);
+  });
+
+  test("a disconnect takes no fields", async () => {
+    for (const body of [{ reason: "x" }, [1], null]) {
+      expect(await collect.ask("POST", "/v1/users/on/disconnect", { body })).toMatchObject({
+        status: 400,
+        body: { error: { code: "PETREL_INVALID_REQUEST" } },
+      });
+    }
+  });
+});
+
+describe("the documentation", () => {
+  interface OpenApi {
+    readonly paths: Record<
+      string,
+      Record<string, { security?: unknown; responses: object; description?: string }>
+    >;
+  }
+
+  test("names every route, who may use it, and what it answers", async () => {
+    const { body } = await collect.ask("GET", "/docs/json");
+    const { paths } = body as OpenApi;
+    const routes = Object.entries(paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+    );
+    expect(routes.sort()).toEqual([
+      "DELETE /v1/messages/{id}",
+      "DELETE /v1/users/{id}",
+      "GET /v1/messages/{id}",
+      "GET /v1/topics/{topic}/presence",
+      "GET /v1/users/{id}/messages",
+      "GET /v1/users/{id}/presence",
+      "POST /v1/messages",
+      "POST /v1/messages/batch",
+      "POST /v1/users/{id}/disconnect",
+    ]);
+    for (const operation of Object.values(paths).flatMap((methods) => Object.values(methods))) {
+      expect(operation.security).toEqual([{ bearer: [] }]);
+      expect(operation.description).toMatch(/Scope: `(send|read|admin)`/);
+      expect(Object.keys(operation.responses)).toEqual(expect.arrayContaining(["400", "401", "403", "503"]));
+    }
+  });
+
+  test("says what the validator says: 1 to 2592000 seconds, 1000 users", async () => {
+    const text = JSON.stringify((await collect.ask("GET", "/docs/json")).body);
+    expect(text).toContain('"maximum":2592000,"default":604800');
+    expect(text).toContain('"maxItems":1000,"uniqueItems":true');
+  });
+
+  test("is a page, too", async () => {
+    const { statusCode, body } = await collect.app.inject({ url: "/docs/" });
+    expect(statusCode).toBe(200);
+    expect(body).toContain("swagger");
+  });
+});
+
+test("health, readiness and version answer without a credential", async () => {
+  const as = undefined;
+  expect(await collect.ask("GET", "/health/live", { as })).toMatchObject({ status: 200 });
+  expect(await collect.ask("GET", "/health/ready", { as })).toMatchObject({
+    status: 200,
+    body: { status: "ready", checks: { redis: "ok" } },
+  });
+  expect(await collect.ask("GET", "/version", { as })).toMatchObject({ body: { service: "collect" } });
+});

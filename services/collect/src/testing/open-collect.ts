@@ -1,0 +1,131 @@
+// Tests only: collect's application on a Redis of its own, with producers who may do this and that.
+// Guarantees: the same parts as in main.ts, except that nothing listens; `close()` leaves nothing running.
+import { systemClock } from "@petrel/shared/kernel/clock";
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { createLogger } from "@petrel/shared/kernel/logging";
+import type { ProducerScope } from "@petrel/shared/protocol/producer-scopes";
+import { type AcceptOptions, MessageAccepter } from "@petrel/shared/redis/accept-messages";
+import { connectRedis } from "@petrel/shared/redis/connect";
+import { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
+import { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import { hashProducerSecret } from "@petrel/shared/security/producer-keys";
+import { type OpenStore, openStore } from "@petrel/shared/testing/open-store";
+import type { StartRedisOptions } from "@petrel/shared/testing/start-redis";
+import { AcceptanceCounts } from "../acceptance-counts.js";
+import { buildApp } from "../app.js";
+
+export interface OpenCollectOptions {
+  readonly redis?: StartRedisOptions;
+  readonly accept?: Partial<AcceptOptions>;
+  readonly acceptDeadlineMs?: number;
+  /** Stands between the application and the store. */
+  readonly wrapStore?: (store: MessageAccepter) => Pick<MessageAccepter, "accept">;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, unknown>>;
+  readonly body: unknown;
+}
+
+export interface Ask {
+  readonly body?: unknown;
+  /** Bytes or text as they are, instead of `body`. */
+  readonly raw?: string | Buffer;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Who asks; by default a producer with every scope. */
+  readonly as?: string | undefined;
+}
+
+export interface OpenCollect {
+  readonly store: OpenStore;
+  readonly app: HttpApp;
+  readonly counts: AcceptanceCounts;
+  ask(method: "GET" | "POST" | "DELETE", url: string, ask?: Ask): Promise<Answer>;
+  /** Makes a producer's key. @returns the value of Authorization */
+  producer(owner: string, scopes: readonly ProducerScope[]): Promise<string>;
+  close(): Promise<void>;
+}
+
+const everyScope: readonly ProducerScope[] = ["send", "read", "tokens", "devices", "introspect", "admin"];
+const asItIs = (store: MessageAccepter): MessageAccepter => store;
+const logger = createLogger({ service: "test", level: "silent" });
+
+export async function openCollect(options: OpenCollectOptions = {}): Promise<OpenCollect> {
+  const { acceptDeadlineMs = 5_000, wrapStore = asItIs } = options;
+  const store = await openStore(options.redis);
+  const storeAttemptMs = Math.floor(acceptDeadlineMs * 0.4);
+  const redis = await connectRedis({
+    url: store.server.url,
+    role: "collect",
+    logger,
+    commandTimeoutMs: storeAttemptMs,
+  });
+  const scripts = new ScriptRunner(redis);
+  const accepter = new MessageAccepter({
+    scripts,
+    partitions: store.partitions,
+    ackTimeoutMs: 10_000,
+    inboxCap: 10_000,
+    readyCap: 100_000,
+    handOver: "accept",
+    maxInFlight: 2,
+    ...options.accept,
+  });
+  const keys = new ProducerKeysStore(redis);
+  const counts = new AcceptanceCounts();
+  const app = await buildApp({
+    version: "0.0.0",
+    logger,
+    clock: systemClock,
+    authenticator: new ProducerAuthenticator({ findKey: keys.find }),
+    scripts,
+    partitions: store.partitions,
+    store: wrapStore(accepter),
+    counts,
+    acceptDeadlineMs,
+    storeAttemptMs,
+  });
+  await app.ready();
+
+  async function producer(owner: string, scopes: readonly ProducerScope[]): Promise<string> {
+    const id = `${owner}-${scopes.join("-")}`;
+    await keys.create(
+      { id, owner, name: id, scopes, secretSha256: hashProducerSecret("secret") },
+      new Date(),
+    );
+    return `Bearer ${id}.secret`;
+  }
+  const everything = await producer("shop", everyScope);
+
+  async function ask(method: "GET" | "POST" | "DELETE", url: string, how: Ask = {}): Promise<Answer> {
+    const authorization = "as" in how ? how.as : everything;
+    const payload = how.raw ?? (how.body === undefined ? undefined : JSON.stringify(how.body));
+    const response = await app.inject({
+      method,
+      url,
+      headers: {
+        ...(authorization === undefined ? {} : { authorization }),
+        ...(payload === undefined ? {} : { "content-type": "application/json" }),
+        ...how.headers,
+      },
+      ...(payload === undefined ? {} : { payload }),
+    });
+    const { statusCode: status, headers, body } = response;
+    return { status, headers, body: body === "" ? undefined : (JSON.parse(body) as unknown) };
+  }
+
+  return {
+    store,
+    app,
+    counts,
+    ask,
+    producer,
+    close: async () => {
+      await app.close();
+      redis.disconnect();
+      await store.close();
+    },
+  };
+}

@@ -1,0 +1,33 @@
+// A producer's request -> here: topics, which are part of the contract and not built yet.
+// Guarantees: 501, after the same checks that will stand before the real thing.
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import { Type } from "typebox";
+import { authorize } from "./authorize.js";
+import { notImplementedError, producerErrors } from "./error-schema.js";
+import { noQuerySchema } from "./query-schema.js";
+
+export function addTopicRoutes(
+  app: HttpApp,
+  { authenticator }: { readonly authenticator: ProducerAuthenticator },
+): void {
+  app.get(
+    "/v1/topics/:topic/presence",
+    {
+      onRequest: authorize(authenticator, "read"),
+      schema: {
+        tags: ["topics"],
+        summary: "Who listens to a topic (not built yet)",
+        description: "Scope: `read`.",
+        security: [{ bearer: [] }],
+        params: Type.Object({ topic: Type.String({ minLength: 1, maxLength: 256 }) }),
+        querystring: noQuerySchema,
+        response: { ...producerErrors, ...notImplementedError },
+      },
+    },
+    () => {
+      throw new PetrelError("PETREL_NOT_IMPLEMENTED", "Topics are not built yet.");
+    },
+  );
+}

@@ -1,0 +1,59 @@
+// The console's HTTP application: the page, the SDK it runs, and its calls to the cluster.
+// Guarantees: built from what it is given, without listening; no producer key reaches the page.
+import fastifyStatic from "@fastify/static";
+import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http-app";
+import type { Logger } from "@petrel/shared/kernel/logging";
+import type { CallService } from "./call-service.js";
+import { addPageHeaders } from "./page-headers.js";
+import { refuseForeignPages } from "./refuse-foreign-pages.js";
+import { addCreateToken } from "./routes/create-token.js";
+import { addReadMessage } from "./routes/read-message.js";
+import { addSendMessage } from "./routes/send-message.js";
+import { addShowConfig } from "./routes/show-config.js";
+
+export interface ConsoleDeps {
+  readonly version: string;
+  readonly logger: Logger;
+  readonly callAuth: CallService;
+  readonly callCollect: CallService;
+  readonly nodeUrls: readonly string[];
+  /** Host names beside the loopback's. */
+  readonly ownNames: readonly string[];
+  /** Directory of index.html. */
+  readonly pageDirectory: string;
+  /** Directory of the built SDK, with client.js. */
+  readonly sdkDirectory: string;
+}
+
+/** A message of the largest size, and the JSON around it. */
+const BODY_LIMIT_BYTES = 128 * 1024;
+
+/** Builds the application; call `ready()` or `listen()` on it. */
+export async function buildApp(deps: ConsoleDeps): Promise<HttpApp> {
+  const app = await buildHttpApp({
+    service: "console",
+    version: deps.version,
+    logger: deps.logger,
+    bodyLimitBytes: BODY_LIMIT_BYTES,
+    // Others that fail are seen on the page, as they should be.
+    readiness: () => ({ ready: true, checks: {} }),
+  });
+  // Pages of other origins may send plain text without asking first; JSON they may not.
+  app.removeContentTypeParser("text/plain");
+  refuseForeignPages(app, deps.ownNames);
+  addPageHeaders(app, deps.nodeUrls);
+  addShowConfig(app, deps.nodeUrls);
+  addCreateToken(app, deps.callAuth);
+  addSendMessage(app, deps.callCollect);
+  addReadMessage(app, deps.callCollect);
+  const files = { cacheControl: true, maxAge: 0, dotfiles: "ignore" } as const;
+  await app.register(fastifyStatic, { ...files, root: deps.pageDirectory });
+  await app.register(fastifyStatic, {
+    ...files,
+    root: deps.sdkDirectory,
+    prefix: "/sdk/",
+    decorateReply: false,
+    allowedPath: (path) => path.endsWith(".js"),
+  });
+  return app;
+}

@@ -1,0 +1,33 @@
+// The console's environment.
+// Guarantees: validated, frozen, and documented by this schema (docs/configuration.md is made from it).
+import { commonSettings, list, portSetting, text, url } from "@petrel/shared/kernel/config";
+
+export const consoleConfigSchema = {
+  ...commonSettings,
+  host: text(
+    "HOST",
+    "address to listen on; whoever reaches it can become any user, so it is this machine's own by default",
+    { default: "127.0.0.1" },
+  ),
+  port: portSetting(7100),
+  authUrl: url("AUTH_URL", "the auth service, which makes the tokens", {
+    default: "http://127.0.0.1:7101",
+    protocols: ["http", "https"],
+  }),
+  collectUrl: url("COLLECT_URL", "the collect service, which takes the messages", {
+    default: "http://127.0.0.1:7102",
+    protocols: ["http", "https"],
+  }),
+  nodeUrls: list("NODE_URLS", "push nodes as the page reaches them, full WebSocket URLs up to /v1/connect", {
+    default: ["ws://127.0.0.1:7110/v1/connect"],
+  }),
+  apiKeyFile: text(
+    "API_KEY_FILE",
+    "file with `key.secret` of a producer key with the scopes tokens, send and read",
+  ),
+  consoleHosts: list(
+    "CONSOLE_HOSTS",
+    "names, beside localhost, under which browsers may open the console, such as console.example.test",
+    { default: [] },
+  ),
+} as const;

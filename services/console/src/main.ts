@@ -1,0 +1,61 @@
+// The console's process: a page on which people see what goes on.
+// Guarantees: nothing listens before the configuration, the key file and the page's files are good; the only
+// reader of process.env here.
+import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { ConfigError, readConfig } from "@petrel/shared/kernel/config";
+import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle";
+import { createLogger } from "@petrel/shared/kernel/logging";
+import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics";
+import { buildApp } from "./app.js";
+import { createCallService } from "./call-service.js";
+import { consoleConfigSchema } from "./config.js";
+import { readKeyFile } from "./read-key-file.js";
+
+const CALL_TIMEOUT_MS = 10_000;
+
+const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+const pageDirectory = at("../public/");
+const sdkDirectory = at("../../../clients/browser/dist/");
+
+const { config, credential } = configOrExit("console", () => {
+  const config = readConfig(consoleConfigSchema, process.env);
+  for (const url of config.nodeUrls) {
+    if (!/^wss?:\/\//.test(url) || !URL.canParse(url)) {
+      throw new ConfigError(`NODE_URLS must be ws:// or wss:// URLs, not ${JSON.stringify(url)}`);
+    }
+  }
+  if (!existsSync(`${sdkDirectory}client.js`)) {
+    throw new ConfigError(`the SDK is not built: there is no client.js in ${sdkDirectory}`);
+  }
+  return { config, credential: readKeyFile(config.apiKeyFile) };
+});
+const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+  readonly version: string;
+};
+const logger = createLogger({ service: "console", level: config.logLevel });
+
+await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
+  const callServiceAt = (name: string, baseUrl: string) =>
+    createCallService({ name, baseUrl, credential, timeoutMs: CALL_TIMEOUT_MS });
+  const app = await buildApp({
+    version,
+    logger,
+    callAuth: callServiceAt("auth", config.authUrl),
+    callCollect: callServiceAt("collect", config.collectUrl),
+    nodeUrls: config.nodeUrls,
+    ownNames: config.consoleHosts,
+    pageDirectory,
+    sdkDirectory,
+  });
+  if (config.metricsPort !== undefined) {
+    const metrics = await serveMetrics(createRegistry("console"), config.metricsPort, config.metricsHost);
+    lifecycle.onStop("metrics", () => void metrics.close());
+  }
+  lifecycle.onStop("http", () => app.close());
+  await app.listen({ port: config.port, host: config.host });
+  if (!/^(127\.|localhost$|::1$)/.test(config.host)) {
+    logger.warn({ host: config.host }, "whoever reaches this address can become any user: keep it private");
+  }
+  logger.info({ port: config.port }, "the console listens");
+});

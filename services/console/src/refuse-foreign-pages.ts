@@ -1,0 +1,55 @@
+// Keeps pages of other sites away from a server that makes tokens for any user who is named to it.
+// Guarantees: a name that is not the console's own is refused, which defeats DNS rebinding; a request that a
+// browser sends for a page of another origin is refused, which defeats cross-site requests.
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+
+/** Asked by probes, by whatever address they know; they tell nothing and change nothing. */
+const openPaths = ["/health/live", "/health/ready", "/version"];
+
+/**
+ * @param ownNames host names beside those of this machine's loopback
+ */
+export function refuseForeignPages(app: HttpApp, ownNames: readonly string[]): void {
+  const names = new Set(ownNames.map((name) => name.toLowerCase()));
+  app.addHook("onRequest", async (request) => {
+    const path = request.url.split("?", 1)[0] ?? "";
+    if (openPaths.includes(path)) return;
+    const host = request.headers.host ?? "";
+    const name = hostName(host);
+    if (name === undefined || !(isLoopback(name) || names.has(name))) {
+      throw refused(`This console does not answer under the name ${JSON.stringify(host)}.`);
+    }
+    const { origin } = request.headers;
+    if (origin !== undefined && hostOf(origin) !== host.toLowerCase()) {
+      throw refused(`Pages of ${origin} may not ask this console.`);
+    }
+    // Fetch Metadata: browsers also say so where they send no Origin. A link that is followed (GET) is fine.
+    const site = request.headers["sec-fetch-site"];
+    const isForeign = site === "cross-site" || site === "same-site";
+    if (isForeign && request.method !== "GET" && request.method !== "HEAD") {
+      throw refused("Pages of other sites may not ask this console.");
+    }
+  });
+}
+
+function refused(message: string): PetrelError {
+  return new PetrelError("PETREL_ORIGIN_REFUSED", message);
+}
+
+/** Without the port; undefined where the header is no host. */
+function hostName(host: string): string | undefined {
+  return URL.canParse(`http://${host}`) && /^[\w.:[\]-]+$/.test(host)
+    ? new URL(`http://${host}`).hostname
+    : undefined;
+}
+
+function hostOf(origin: string): string | undefined {
+  if (!URL.canParse(origin)) return undefined;
+  const { protocol, host } = new URL(origin);
+  return protocol === "http:" || protocol === "https:" ? host : undefined;
+}
+
+function isLoopback(name: string): boolean {
+  return name === "localhost" || name === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(name);
+}

@@ -1,0 +1,18 @@
+// POST /api/tokens: the page signs in as a user.
+// Guarantees: the token is auth's; the producer key that asks for it stays here.
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { USER_ID_PATTERN } from "@petrel/shared/protocol/ids";
+import { Type } from "typebox";
+import type { CallService } from "../call-service.js";
+import { passOn } from "./pass-on.js";
+
+const bodySchema = Type.Object(
+  { userId: Type.String({ pattern: USER_ID_PATTERN }) },
+  { additionalProperties: false },
+);
+
+export function addCreateToken(app: HttpApp, callAuth: CallService): void {
+  app.post("/api/tokens", { schema: { body: bodySchema } }, async (request, reply) =>
+    passOn(reply, await callAuth("POST", "/v1/tokens", { userId: request.body.userId })),
+  );
+}

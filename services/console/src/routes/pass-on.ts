@@ -1,0 +1,9 @@
+// How a service's answer becomes the console's.
+// Guarantees: status and body as they came; nothing of it is kept by a cache.
+import type { FastifyReply } from "fastify";
+import type { ServiceAnswer } from "../call-service.js";
+
+export function passOn(reply: FastifyReply, { status, body, retryAfter }: ServiceAnswer): FastifyReply {
+  if (retryAfter !== undefined) void reply.header("retry-after", retryAfter);
+  return reply.code(status).header("cache-control", "no-store").type("application/json").send(body);
+}

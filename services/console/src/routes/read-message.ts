@@ -1,0 +1,15 @@
+// GET /api/messages/:id: what became of a message that the page has sent.
+// Guarantees: collect's answer; only a message id reaches its path.
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { MESSAGE_ID_PATTERN } from "@petrel/shared/protocol/ids";
+import { Type } from "typebox";
+import type { CallService } from "../call-service.js";
+import { passOn } from "./pass-on.js";
+
+const paramsSchema = Type.Object({ id: Type.String({ pattern: MESSAGE_ID_PATTERN }) });
+
+export function addReadMessage(app: HttpApp, callCollect: CallService): void {
+  app.get("/api/messages/:id", { schema: { params: paramsSchema } }, async (request, reply) =>
+    passOn(reply, await callCollect("GET", `/v1/messages/${encodeURIComponent(request.params.id)}`)),
+  );
+}

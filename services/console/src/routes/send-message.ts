@@ -1,0 +1,23 @@
+// POST /api/messages: the page sends a message to a user.
+// Guarantees: collect decides; the page gets its answer, error or not.
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { USER_ID_PATTERN } from "@petrel/shared/protocol/ids";
+import { Type } from "typebox";
+import type { CallService } from "../call-service.js";
+import { passOn } from "./pass-on.js";
+
+const bodySchema = Type.Object(
+  {
+    to: Type.Object({ user: Type.String({ pattern: USER_ID_PATTERN }) }, { additionalProperties: false }),
+    data: Type.Unknown(),
+    ttlSeconds: Type.Optional(Type.Integer()),
+    idempotencyKey: Type.Optional(Type.String()),
+  },
+  { additionalProperties: false },
+);
+
+export function addSendMessage(app: HttpApp, callCollect: CallService): void {
+  app.post("/api/messages", { schema: { body: bodySchema } }, async (request, reply) =>
+    passOn(reply, await callCollect("POST", "/v1/messages", request.body)),
+  );
+}

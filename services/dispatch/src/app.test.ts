@@ -1,0 +1,111 @@
+// Tests what operators are told over HTTP.
+// Guarantees: every route of the contract answers; nobody without the scope gets an answer.
+import { systemClock } from "@petrel/shared/kernel/clock";
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { createLogger } from "@petrel/shared/kernel/logging";
+import { allPartitionKeys } from "@petrel/shared/redis/keys";
+import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import { hashProducerSecret } from "@petrel/shared/security/producer-keys";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { buildApp } from "./app.js";
+import { HeldPartition } from "./held-partition.js";
+
+const secret = "s".repeat(43);
+const admin = { authorization: `Bearer operator.${secret}` };
+const sender = { authorization: `Bearer sender.${secret}` };
+
+let app: HttpApp;
+let member: boolean;
+let redisAnswers: boolean;
+beforeAll(async () => {
+  const owned = allPartitionKeys(3).map(
+    (keys) =>
+      new HeldPartition(
+        keys,
+        `${keys.partition + 7}.x`,
+        { endsAtMs: systemClock.monotonicMs() + 60_000, serverUntilMs: 1_700_000_000_000 },
+        systemClock,
+      ),
+  );
+  app = await buildApp({
+    version: "0.0.0",
+    logger: createLogger({ service: "test", level: "silent" }),
+    authenticator: new ProducerAuthenticator({
+      findKey: async (id) => ({
+        id,
+        owner: "o",
+        scopes: id === "operator" ? ["admin"] : ["send"],
+        secretSha256: hashProducerSecret(secret),
+      }),
+    }),
+    dispatcherId: "d.1",
+    ownedPartitions: () => owned,
+    readReadyLengths: async (partitions) => partitions.map(({ partition }) => partition * 10),
+    pingRedis: async () => {
+      if (!redisAnswers) throw new Error("no answer");
+    },
+    isMember: () => member,
+  });
+  await app.ready();
+});
+beforeEach(() => {
+  member = true;
+  redisAnswers = true;
+});
+afterAll(() => app.close());
+
+test("the partitions owned, page by page", async () => {
+  const first = await app.inject({ url: "/v1/partitions?limit=2", headers: admin });
+  expect(first.json()).toEqual({
+    dispatcher: "d.1",
+    items: [
+      { partition: 0, token: "7.x", leaseEndsAt: "2023-11-14T22:13:20.000Z", ready: 0 },
+      { partition: 1, token: "8.x", leaseEndsAt: "2023-11-14T22:13:20.000Z", ready: 10 },
+    ],
+    nextCursor: "1",
+  });
+  const second = await app.inject({ url: "/v1/partitions?limit=2&cursor=1", headers: admin });
+  expect(second.json()).toMatchObject({ items: [{ partition: 2, ready: 20 }], nextCursor: null });
+});
+
+test("only for the scope admin, and only what is asked for rightly", async () => {
+  expect((await app.inject({ url: "/v1/partitions" })).statusCode).toBe(401);
+  expect((await app.inject({ url: "/v1/partitions", headers: sender })).statusCode).toBe(403);
+  expect((await app.inject({ url: "/v1/partitions?limit=0", headers: admin })).statusCode).toBe(400);
+  expect((await app.inject({ url: "/v1/partitions?more=1", headers: admin })).statusCode).toBe(400);
+  expect((await app.inject({ url: "/v1/dead-letters", headers: sender })).statusCode).toBe(403);
+});
+
+test.each([
+  ["GET", "/v1/dead-letters?cause=rejected"],
+  ["GET", "/v1/dead-letters/1-0"],
+  ["DELETE", "/v1/dead-letters/1-0"],
+  ["POST", "/v1/dead-letters/1-0/replay"],
+  ["GET", "/v1/invalidations"],
+] as const)("%s %s is not built yet, and says so", async (method, url) => {
+  const answer = await app.inject({ method, url, headers: admin });
+  expect(answer.statusCode).toBe(501);
+  expect(answer.json()).toMatchObject({ error: { code: "PETREL_NOT_IMPLEMENTED", retryable: false } });
+});
+
+test("ready while Redis answers and the membership is fresh", async () => {
+  expect((await app.inject("/health/ready")).statusCode).toBe(200);
+  member = false;
+  const stale = await app.inject("/health/ready");
+  expect(stale.statusCode).toBe(503);
+  expect(stale.json()).toMatchObject({ checks: { redis: "ok", membership: "not renewed in time" } });
+  member = true;
+  redisAnswers = false;
+  expect((await app.inject("/health/ready")).json()).toMatchObject({ checks: { redis: "no answer" } });
+});
+
+test("the documentation names every route", async () => {
+  const { paths } = (await app.inject("/docs/json")).json<{ paths: Record<string, unknown> }>();
+  expect(Object.keys(paths).sort()).toEqual([
+    "/v1/dead-letters",
+    "/v1/dead-letters/{id}",
+    "/v1/dead-letters/{id}/replay",
+    "/v1/invalidations",
+    "/v1/partitions",
+  ]);
+});

@@ -1,0 +1,42 @@
+// dispatch's HTTP application: for operators; no message passes here.
+// Guarantees: built from what it is given, without listening; every route of dispatch's contract is here or
+// answers 501; ready only while Redis answers and the other dispatchers count on this one.
+import { describeError } from "@petrel/shared/kernel/errors";
+import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http-app";
+import type { Logger } from "@petrel/shared/kernel/logging";
+import { addListPartitions, type ListPartitionsDeps } from "./routes/list-partitions.js";
+import { addRefuseNotBuilt } from "./routes/refuse-not-built.js";
+
+export interface DispatchDeps extends ListPartitionsDeps {
+  readonly version: string;
+  readonly logger: Logger;
+  /** Rejects where Redis does not answer. */
+  readonly pingRedis: () => Promise<unknown>;
+  /** Whether the membership is fresh. */
+  readonly isMember: () => boolean;
+}
+
+const BODY_LIMIT_BYTES = 65_536;
+
+/** Builds the application; call `ready()` or `listen()` on it. */
+export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
+  const app = await buildHttpApp({
+    service: "dispatch",
+    version: deps.version,
+    logger: deps.logger,
+    bodyLimitBytes: BODY_LIMIT_BYTES,
+    documented: true,
+    readiness: () => checkReadiness(deps),
+  });
+  addListPartitions(app, deps);
+  addRefuseNotBuilt(app, deps.authenticator);
+  return app;
+}
+
+async function checkReadiness({ pingRedis, isMember }: DispatchDeps): Promise<Readiness> {
+  const checks = {
+    redis: await pingRedis().then(() => "ok", describeError),
+    membership: isMember() ? "ok" : "not renewed in time",
+  };
+  return { ready: Object.values(checks).every((check) => check === "ok"), checks };
+}

@@ -1,0 +1,92 @@
+// dispatch: what it measures of its work.
+// Guarantees: counters only grow; what is asked of Redis is asked when somebody reads the metrics.
+import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics";
+import { wakeOutcomes, type WakeOutcome } from "@petrel/shared/redis/wake-users";
+
+export const handOverOutcomes = ["handed-over", "offline", "unheard", "expired"] as const;
+
+/** `offline`: no live route · `unheard`: routes, but no node that listens. */
+export type HandOverOutcome = (typeof handOverOutcomes)[number];
+
+export interface DispatchMetrics {
+  readonly messages: (outcome: HandOverOutcome, count: number) => void;
+  readonly batch: () => void;
+  readonly woken: (outcome: WakeOutcome) => void;
+  readonly expired: (count: number) => void;
+  readonly leaseLost: () => void;
+}
+
+export interface DispatchGauges {
+  readonly countOwned: () => number;
+  /** Partition -> entries of its `ready`, of those owned here. */
+  readonly readReadyLengths: () => Promise<ReadonlyMap<number, number>>;
+}
+
+/** @param gauges asked at each reading of the registry */
+export function createDispatchMetrics(registry: Registry): DispatchMetrics {
+  const registers = [registry];
+  const messages = new Counter({
+    name: "petrel_dispatch_messages_total",
+    help: "Messages taken from ready, by what became of them",
+    labelNames: ["outcome"],
+    registers,
+  });
+  const batches = new Counter({
+    name: "petrel_dispatch_batches_total",
+    help: "Batches taken from ready, of one partition each",
+    registers,
+  });
+  const wakes = new Counter({
+    name: "petrel_dispatch_wakes_total",
+    help: "Users looked after because their time had come, by outcome",
+    labelNames: ["outcome"],
+    registers,
+  });
+  const expired = new Counter({
+    name: "petrel_dispatch_expired_total",
+    help: "Messages whose end `expired` was written by the wake step",
+    registers,
+  });
+  const leaseLosses = new Counter({
+    name: "petrel_dispatch_lease_losses_total",
+    help: "Partitions lost: not given back, but over or taken",
+    registers,
+  });
+  for (const outcome of handOverOutcomes) messages.inc({ outcome }, 0);
+  for (const outcome of wakeOutcomes) wakes.inc({ outcome }, 0);
+  return {
+    messages: (outcome, count) => messages.inc({ outcome }, count),
+    batch: () => batches.inc(),
+    woken: (outcome) => wakes.inc({ outcome }),
+    expired: (count) => expired.inc(count),
+    leaseLost: () => leaseLosses.inc(),
+  };
+}
+
+export function addDispatchGauges(
+  registry: Registry,
+  { countOwned, readReadyLengths }: DispatchGauges,
+): void {
+  const partitionsOwned = new Gauge({
+    name: "petrel_dispatch_partitions_owned",
+    help: "Partitions that this dispatcher owns now",
+    registers: [],
+    collect() {
+      this.set(countOwned());
+    },
+  });
+  const readyLength = new Gauge({
+    name: "petrel_dispatch_ready_length",
+    help: "Messages that wait to be handed over, for each partition owned here",
+    labelNames: ["partition"],
+    registers: [],
+    async collect() {
+      // Without an answer there is nothing to say; the other metrics are still worth reading.
+      const lengths = await readReadyLengths().catch(() => new Map<number, number>());
+      this.reset();
+      for (const [partition, length] of lengths) this.set({ partition }, length);
+    },
+  });
+  registry.registerMetric(partitionsOwned);
+  registry.registerMetric(readyLength);
+}

@@ -1,0 +1,85 @@
+// GET /v1/partitions: which partitions this dispatcher owns, and what waits in them.
+// Guarantees: says what this process believes, which is never more than Redis granted it.
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { awaitAnswer } from "@petrel/shared/redis/await-answer";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import { Type } from "typebox";
+import { authorizeAdmin } from "../authorize.js";
+import { adminErrors } from "../error-schema.js";
+import type { HeldPartition } from "../held-partition.js";
+
+export interface ListPartitionsDeps {
+  readonly authenticator: ProducerAuthenticator;
+  readonly dispatcherId: string;
+  readonly ownedPartitions: () => readonly HeldPartition[];
+  /** Entries of each partition's `ready`, in order. */
+  readonly readReadyLengths: (partitions: readonly PartitionKeys[]) => Promise<number[]>;
+}
+
+const DEFAULT_LIMIT = "50";
+
+const querySchema = Type.Object(
+  {
+    cursor: Type.Optional(Type.String({ pattern: "^[0-9]{1,5}$" })),
+    // A text: nothing in a request is coerced.
+    limit: Type.Optional(
+      Type.String({ pattern: "^([1-9][0-9]{0,2}|1000)$", default: DEFAULT_LIMIT, description: "1 to 1000." }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+const answerSchema = Type.Object(
+  {
+    dispatcher: Type.String({ description: "This dispatcher: its name and its boot epoch." }),
+    items: Type.Array(
+      Type.Object(
+        {
+          partition: Type.Integer(),
+          token: Type.String({ description: "The fencing token: its number grows with each new lease." }),
+          leaseEndsAt: Type.String({ format: "date-time", description: "By Redis' clock." }),
+          ready: Type.Integer({ description: "Messages that wait to be handed over." }),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+    nextCursor: Type.Union([Type.String(), Type.Null()]),
+  },
+  { additionalProperties: false },
+);
+
+export function addListPartitions(app: HttpApp, deps: ListPartitionsDeps): void {
+  app.get(
+    "/v1/partitions",
+    {
+      onRequest: authorizeAdmin(deps.authenticator),
+      schema: {
+        summary: "List the partitions that this dispatcher owns (scope: admin)",
+        security: [{ bearer: [] }],
+        querystring: querySchema,
+        response: { 200: answerSchema, ...adminErrors },
+      },
+    },
+    async (request, reply) => {
+      const { cursor = "-1", limit = DEFAULT_LIMIT } = request.query;
+      const later = deps
+        .ownedPartitions()
+        .filter(({ keys }) => keys.partition > Number(cursor))
+        .sort((a, b) => a.keys.partition - b.keys.partition);
+      const page = later.slice(0, Number(limit));
+      const lengths = await awaitAnswer(deps.readReadyLengths(page.map(({ keys }) => keys)));
+      const last = page.at(-1);
+      return reply.send({
+        dispatcher: deps.dispatcherId,
+        items: page.map(({ keys, token, leaseEndsAtServerMs }, i) => ({
+          partition: keys.partition,
+          token,
+          leaseEndsAt: new Date(leaseEndsAtServerMs).toISOString(),
+          ready: lengths[i] ?? 0,
+        })),
+        nextCursor: later.length > page.length && last !== undefined ? String(last.keys.partition) : null,
+      });
+    },
+  );
+}

@@ -1,0 +1,33 @@
+// The parts of dispatch's contract that are not built yet.
+// Guarantees: an administrator gets 501 and nothing is changed; nobody else gets further than before.
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import { authorizeAdmin } from "../authorize.js";
+import { adminErrors, errorSchema } from "../error-schema.js";
+
+const notBuilt = [
+  { method: "GET", url: "/v1/dead-letters", summary: "List dead letters" },
+  { method: "GET", url: "/v1/dead-letters/:id", summary: "Show a dead letter" },
+  { method: "DELETE", url: "/v1/dead-letters/:id", summary: "Delete a dead letter" },
+  { method: "POST", url: "/v1/dead-letters/:id/replay", summary: "Replay a dead letter" },
+  { method: "GET", url: "/v1/invalidations", summary: "List devices that a provider called invalid" },
+] as const;
+
+export function addRefuseNotBuilt(app: HttpApp, authenticator: ProducerAuthenticator): void {
+  for (const { method, url, summary } of notBuilt) {
+    app.route({
+      method,
+      url,
+      onRequest: authorizeAdmin(authenticator),
+      schema: {
+        summary: `${summary} (scope: admin; not built yet)`,
+        security: [{ bearer: [] }],
+        response: { 501: errorSchema, ...adminErrors },
+      },
+      handler: () => {
+        throw new PetrelError("PETREL_NOT_IMPLEMENTED", `${method} ${url} is not built yet.`);
+      },
+    });
+  }
+}

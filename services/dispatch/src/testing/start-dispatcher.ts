@@ -1,0 +1,91 @@
+// Tests only: a dispatcher in this process, on connections of its own.
+// Guarantees: `crash()` leaves Redis as a killed process would; `stop()` after it only tidies up here.
+import { systemClock } from "@petrel/shared/kernel/clock";
+import { createLogger } from "@petrel/shared/kernel/logging";
+import { createRegistry, type Registry } from "@petrel/shared/kernel/metrics";
+import { connectRedis } from "@petrel/shared/redis/connect";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import { createDispatchMetrics } from "../dispatch-metrics.js";
+import { PartitionDispatcher } from "../dispatch-partitions.js";
+import { PartitionOwner } from "../own-partitions.js";
+import { ReadyReader } from "../read-ready.js";
+import { UserWaker } from "../wake-users.js";
+
+export interface StartDispatcherOptions {
+  readonly url: string;
+  readonly dispatcherId: string;
+  readonly partitions: readonly PartitionKeys[];
+  readonly leaseMs?: number;
+  readonly ackTimeoutMs?: number;
+}
+
+export interface TestDispatcher {
+  readonly owner: PartitionOwner;
+  readonly registry: Registry;
+  /** The partitions it owns, ascending. */
+  readonly owned: () => number[];
+  /** Moves its monotonic clock on, as if the process had been paused so long. */
+  readonly passTime: (ms: number) => void;
+  /** The value of a counter, by its labels. */
+  readonly count: (name: string, labels?: Readonly<Record<string, string>>) => Promise<number>;
+  readonly crash: () => void;
+  readonly stop: () => Promise<void>;
+}
+
+const logger = createLogger({ service: "test", level: "silent" });
+
+export async function startDispatcher(options: StartDispatcherOptions): Promise<TestDispatcher> {
+  const { url, dispatcherId, partitions, leaseMs = 600, ackTimeoutMs = 10_000 } = options;
+  let passedMs = 0;
+  const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + passedMs };
+  const redis = await connectRedis({ url, role: dispatcherId, logger });
+  const blocking = await connectRedis({
+    url,
+    role: `${dispatcherId}-reader`,
+    logger,
+    commandTimeoutMs: 0,
+    silenceTimeoutMs: 10_000,
+  });
+  const registry = createRegistry("test");
+  const metrics = createDispatchMetrics(registry);
+  const scripts = new ScriptRunner(redis);
+  const owner = new PartitionOwner({
+    scripts,
+    partitions,
+    dispatcherId,
+    leaseMs,
+    clock,
+    logger,
+    onLeaseLost: metrics.leaseLost,
+  });
+  const reader = new ReadyReader({ blocking, commands: redis, logger });
+  const dispatcher = new PartitionDispatcher({ scripts, owner, reader, metrics, clock, logger });
+  const waker = new UserWaker({ scripts, owner, metrics, logger, ackTimeoutMs, intervalMs: 20 });
+  owner.start();
+  dispatcher.start();
+  waker.start();
+  return {
+    owner,
+    registry,
+    owned: () => owner.open.map(({ keys }) => keys.partition).sort((a, b) => a - b),
+    passTime: (ms) => void (passedMs += ms),
+    count: async (name, labels = {}) => {
+      const metric = await registry.getSingleMetric(name)?.get();
+      const found = metric?.values.find((value) =>
+        Object.entries(labels).every(([label, word]) => value.labels[label] === word),
+      );
+      return found?.value ?? 0;
+    },
+    crash: () => {
+      redis.disconnect();
+      blocking.disconnect();
+    },
+    stop: async () => {
+      await Promise.all([dispatcher.stop(), waker.stop()]);
+      await owner.stop();
+      redis.disconnect();
+      blocking.disconnect();
+    },
+  };
+}

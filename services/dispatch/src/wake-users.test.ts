@@ -1,0 +1,91 @@
+// Tests the loop that looks after due users, with a whole dispatcher.
+// Guarantees: on a real Redis with a real subscriber.
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { takePartition } from "@petrel/shared/redis/partition-lease";
+import { connectRoute } from "@petrel/shared/redis/route-store";
+import { message, openStore, type OpenStore } from "@petrel/shared/testing/open-store";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { startDispatcher, type TestDispatcher } from "./testing/start-dispatcher.js";
+
+const WAKES = "petrel_dispatch_wakes_total";
+const ACK_TIMEOUT_MS = 300;
+
+let store: OpenStore;
+let keys: PartitionKeys;
+let running: TestDispatcher | undefined;
+beforeAll(async () => {
+  store = await openStore();
+  ({ keys } = store);
+});
+beforeEach(() => store.clear());
+afterEach(() => running?.stop());
+afterAll(() => store.close());
+
+async function start(ackTimeoutMs = ACK_TIMEOUT_MS): Promise<TestDispatcher> {
+  running = await startDispatcher({
+    url: store.server.url,
+    dispatcherId: "a",
+    partitions: store.partitions,
+    ackTimeoutMs,
+  });
+  return running;
+}
+
+async function connect(userId: string): Promise<void> {
+  await connectRoute(
+    store.scripts,
+    keys,
+    { userId, node: "n1", connection: "c1", platform: "web" },
+    { leaseMs: 60_000, maxConnectionsPerUser: 5, whenFull: "evict", ackTimeoutMs: ACK_TIMEOUT_MS },
+  );
+}
+
+test("who does not acknowledge is nudged a timeout later, and again after another", async () => {
+  await connect("u1");
+  const heard = await store.listen(`${keys.channel}n1`);
+  const nudges = (): number => heard.filter((text) => text === "nudge\nu1").length;
+  await start();
+  await store.accepter({ ackTimeoutMs: ACK_TIMEOUT_MS }).accept(message());
+  const since = performance.now();
+  await waitFor(() => nudges() === 1, { what: "the nudge", everyMs: 5 });
+  expect(performance.now() - since).toBeGreaterThan(ACK_TIMEOUT_MS - 50);
+  expect(performance.now() - since).toBeLessThan(2 * ACK_TIMEOUT_MS);
+  await waitFor(() => nudges() === 2, { what: "another nudge" });
+});
+
+test("a backlog of due users is worked off in one go, all of them, the gone ones' too", async () => {
+  const accepter = store.accepter({ ackTimeoutMs: 1 });
+  await Promise.all(Array.from({ length: 1_000 }, (_, i) => accepter.accept(message({ userId: `u${i}` }))));
+  await store.redis.zadd(keys.due, 1, "forgotten");
+  const a = await start(10_000);
+  await waitFor(async () => (await a.count(WAKES, { outcome: "offline" })) === 1_000, { what: "all users" });
+  expect(await a.count(WAKES, { outcome: "done" })).toBe(1);
+  expect(await store.redis.zcard(keys.due)).toBe(1_000);
+  expect(await store.redis.zcount(keys.due, "-inf", await store.nowMs())).toBe(0);
+});
+
+test("a message that nobody fetched in its time gets its end", async () => {
+  const a = await start();
+  await store.accepter({ ackTimeoutMs: ACK_TIMEOUT_MS }).accept(message({ id: "m1", ttlMs: 50 }));
+  await waitFor(async () => /\texpired \d+$/.test((await store.redis.get(keys.record("m1"))) ?? ""), {
+    what: "the end",
+  });
+  await waitFor(async () => (await store.redis.zscore(keys.due, "u1")) === null, { what: "due to be left" });
+  expect(
+    (await a.count("petrel_dispatch_expired_total")) +
+      (await a.count("petrel_dispatch_messages_total", { outcome: "expired" })),
+  ).toBe(1);
+});
+
+test("an owner whose partition another took wakes nobody and stops", async () => {
+  const a = await start();
+  await waitFor(() => a.owned().length === 2, { what: "both partitions" });
+  await store.redis.hset(keys.owner, "until", "0");
+  await takePartition(store.scripts, keys, "z", 60_000);
+  await store.redis.hset(keys.user("u1"), { seq: "1", acked: "0", epoch: "e.0" });
+  await store.redis.zadd(keys.due, 1, "u1");
+  await waitFor(() => !a.owned().includes(0), { what: "the loss" });
+  expect(await store.redis.zscore(keys.due, "u1")).toBe("1");
+  expect(await a.count(WAKES, { outcome: "offline" })).toBe(0);
+});

@@ -1,0 +1,126 @@
+// Tests how a service's environment is read.
+// Guarantees: what is wrong is said by name and all at once; what is right is frozen.
+import { expect, test } from "vitest";
+import {
+  choice,
+  commonSettings,
+  ConfigError,
+  documentConfig,
+  flag,
+  integer,
+  list,
+  optionalInteger,
+  optionalText,
+  portSetting,
+  readConfig,
+  redisSettings,
+  text,
+  url,
+  type Schema,
+} from "./config.js";
+
+const schema = {
+  count: integer("COUNT", "how many", { default: 3, min: 1, max: 10 }),
+  name: text("NAME", "what it is called"),
+  note: optionalText("NOTE", "more about it"),
+  extra: optionalInteger("EXTRA", "more of it", { max: 9 }),
+  address: url("ADDRESS", "where it is", { protocols: ["redis", "rediss"], default: "redis://h" }),
+  mode: choice("MODE", "how it works", { of: ["fast", "safe"], default: "safe" }),
+  loud: flag("LOUD", "whether it is heard", { default: false }),
+  words: list("WORDS", "what it says", { default: [] }),
+} as const satisfies Schema;
+
+test("defaults stand where a variable is unset or empty", () => {
+  expect(readConfig(schema, { NAME: "n", COUNT: "", NOTE: "", WORDS: "" })).toEqual({
+    count: 3,
+    name: "n",
+    note: undefined,
+    extra: undefined,
+    address: "redis://h",
+    mode: "safe",
+    loud: false,
+    words: [],
+  });
+});
+
+test("values are read by their kind", () => {
+  const environment = {
+    COUNT: "10",
+    NAME: "n",
+    NOTE: "x",
+    EXTRA: "9",
+    ADDRESS: "rediss://u:p@h:1/2",
+    MODE: "fast",
+    LOUD: "true",
+    WORDS: " a, b ,,c ",
+  };
+  expect(readConfig(schema, environment)).toEqual({
+    count: 10,
+    name: "n",
+    note: "x",
+    extra: 9,
+    address: "rediss://u:p@h:1/2",
+    mode: "fast",
+    loud: true,
+    words: ["a", "b", "c"],
+  });
+});
+
+test("the result is frozen", () => {
+  expect(Object.isFrozen(readConfig(schema, { NAME: "n" }))).toBe(true);
+});
+
+test.each([
+  ["COUNT", "0"],
+  ["COUNT", "11"],
+  ["COUNT", "1.5"],
+  ["COUNT", "1e1"],
+  ["COUNT", " 1"],
+  ["COUNT", "0x1"],
+  ["EXTRA", "10"],
+  ["EXTRA", "x"],
+  ["ADDRESS", "http://h"],
+  ["ADDRESS", "h:1"],
+  ["MODE", "FAST"],
+  ["LOUD", "yes"],
+  ["LOUD", "1"],
+])("%s=%j is refused, by name", (variable, value) => {
+  expect(() => readConfig(schema, { NAME: "n", [variable]: value })).toThrow(ConfigError);
+  expect(() => readConfig(schema, { NAME: "n", [variable]: value })).toThrow(
+    new RegExp(`^${variable} must be `),
+  );
+});
+
+test("a URL that is refused is not repeated: it may hold a password", () => {
+  expect(() => readConfig(schema, { NAME: "n", ADDRESS: "http://u:secret@h" })).toThrow(
+    "ADDRESS must be a URL with redis:// or rediss://",
+  );
+});
+
+test("all that is wrong is said at once", () => {
+  expect(() => readConfig(schema, { COUNT: "x", MODE: "x" })).toThrow(/COUNT.*NAME is required.*MODE/s);
+});
+
+test("the schema documents itself", () => {
+  expect(documentConfig(schema)).toEqual([
+    "| `COUNT` | `3` | how many |",
+    "| `NAME` | (required) | what it is called |",
+    "| `NOTE` | (none) | more about it |",
+    "| `EXTRA` | (none) | more of it |",
+    '| `ADDRESS` | `"redis://h"` | where it is |',
+    '| `MODE` | `"safe"` | how it works |',
+    "| `LOUD` | `false` | whether it is heard |",
+    "| `WORDS` | (none) | what it says |",
+  ]);
+});
+
+test("what all services share has defaults, so that nothing is required", () => {
+  const config = readConfig({ ...commonSettings, ...redisSettings, port: portSetting(7100) }, {});
+  expect(config).toMatchObject({
+    port: 7100,
+    partitions: 4,
+    redisUrl: "redis://127.0.0.1:6379",
+    logLevel: "info",
+  });
+  expect(() => readConfig({ port: portSetting(1) }, { PORT: "65536" })).toThrow(ConfigError);
+});

@@ -1,0 +1,92 @@
+// Tests how calls are collected.
+// Guarantees: one turn is one batch; load makes batches larger instead of calls more; order is kept.
+import fc from "fast-check";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { expect, test } from "vitest";
+import { TurnBatcher } from "./turn-batcher.js";
+
+/** A batcher whose calls end only when the test says so. */
+function heldBatcher(maxInFlight: number) {
+  const calls: { items: number[]; end: () => void }[] = [];
+  const batcher = new TurnBatcher<number>({
+    maxInFlight,
+    flush: (items) => new Promise<void>((resolve) => calls.push({ items, end: resolve })),
+  });
+  return { batcher, calls, items: () => calls.map((call) => call.items) };
+}
+
+test("what is added in one turn goes in one call, in order", async () => {
+  const { batcher, items } = heldBatcher(1);
+  for (const item of [1, 2, 3]) batcher.add(item);
+  expect(batcher.waiting).toBe(3);
+  expect(items()).toEqual([]);
+  await nextTurn();
+  expect(items()).toEqual([[1, 2, 3]]);
+  expect(batcher.waiting).toBe(0);
+});
+
+test("an idle caller waits for no company", async () => {
+  const { batcher, items } = heldBatcher(1);
+  batcher.add(1);
+  await nextTurn();
+  expect(items()).toEqual([[1]]);
+});
+
+test("while as many calls as allowed are under way, the next batch grows", async () => {
+  const { batcher, calls, items } = heldBatcher(2);
+  for (const item of [1, 2, 3, 4, 5]) {
+    batcher.add(item);
+    await nextTurn();
+  }
+  expect(items()).toEqual([[1], [2]]);
+  expect(batcher.waiting).toBe(3);
+  calls[0]?.end();
+  await nextTurn();
+  await nextTurn();
+  expect(items()).toEqual([[1], [2], [3, 4, 5]]);
+});
+
+test("drained() waits for what waits and for what is under way", async () => {
+  const { batcher, calls } = heldBatcher(1);
+  await batcher.drained();
+  batcher.add(1);
+  let drained = false;
+  const whenDrained = batcher.drained().then(() => (drained = true));
+  await nextTurn();
+  batcher.add(2);
+  calls[0]?.end();
+  await nextTurn();
+  await nextTurn();
+  expect(drained).toBe(false);
+  expect(calls).toHaveLength(2);
+  calls[1]?.end();
+  await whenDrained;
+});
+
+test("every item goes out once, in order, whatever the interleaving", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 1, max: 3 }),
+      fc.array(fc.constantFrom("add", "turn", "end"), { maxLength: 60 }),
+      async (maxInFlight, steps) => {
+        const { batcher, calls, items } = heldBatcher(maxInFlight);
+        let added = 0;
+        let ended = 0;
+        for (const step of steps) {
+          if (step === "add") batcher.add(added++);
+          else if (step === "turn") await nextTurn();
+          else if (ended < calls.length) calls[ended++]?.end();
+          expect(calls.length - ended).toBeLessThanOrEqual(maxInFlight);
+        }
+        const drained = batcher.drained();
+        while (calls.length > ended || batcher.waiting > 0) {
+          if (ended < calls.length) calls[ended++]?.end();
+          await nextTurn();
+        }
+        await drained;
+        expect(items().flat()).toEqual(Array.from({ length: added }, (_, i) => i));
+      },
+    ),
+    { numRuns: 100 },
+  );
+});

@@ -1,0 +1,29 @@
+// Tests who counts as a live dispatcher.
+// Guarantees: held against a real Redis, by its clock.
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { openStore, type OpenStore } from "../testing/open-store.js";
+import { waitFor } from "../testing/wait-for.js";
+import { leaveMembership, renewMembership } from "./dispatcher-members.js";
+
+let store: OpenStore;
+beforeAll(async () => {
+  store = await openStore();
+});
+beforeEach(() => store.clear());
+afterAll(() => store.close());
+
+test("all live members are seen, in lexical order, until they leave", async () => {
+  expect(await renewMembership(store.redis, "b", 60_000)).toEqual(["b"]);
+  expect(await renewMembership(store.redis, "c", 50_000)).toEqual(["b", "c"]);
+  expect(await renewMembership(store.redis, "a", 70_000)).toEqual(["a", "b", "c"]);
+  await leaveMembership(store.redis, "b");
+  expect(await renewMembership(store.redis, "a", 60_000)).toEqual(["a", "c"]);
+});
+
+test("one that does not renew is gone when its lease is over", async () => {
+  await renewMembership(store.redis, "b", 40);
+  await waitFor(async () => (await renewMembership(store.redis, "a", 60_000)).length === 1, {
+    what: "the end of b's membership",
+    deadlineMs: 2_000,
+  });
+});

@@ -1,0 +1,29 @@
+// Tests a node's key.
+// Guarantees: held against a real Redis; the key is seen while it is renewed, and not after.
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { openStore, type OpenStore } from "../testing/open-store.js";
+import { waitFor } from "../testing/wait-for.js";
+import { announceNode, nodeIsAnnounced, withdrawNode } from "./node-presence.js";
+
+let store: OpenStore;
+beforeAll(async () => {
+  store = await openStore();
+});
+afterAll(() => store.close());
+
+test("a node is there from its announcement to its withdrawal, and no other node with it", async () => {
+  await announceNode(store.redis, "n.1", 60_000);
+  expect(await nodeIsAnnounced(store.redis, "n.1")).toBe(true);
+  expect(await nodeIsAnnounced(store.redis, "n.2")).toBe(false);
+  await withdrawNode(store.redis, "n.1");
+  expect(await nodeIsAnnounced(store.redis, "n.1")).toBe(false);
+});
+
+test("a node that is not announced again is gone when its time is over", async () => {
+  await announceNode(store.redis, "n.3", 60_000);
+  await announceNode(store.redis, "n.3", 30);
+  await waitFor(async () => !(await nodeIsAnnounced(store.redis, "n.3")), {
+    what: "the key's end",
+    deadlineMs: 2_000,
+  });
+});

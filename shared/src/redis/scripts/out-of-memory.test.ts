@@ -1,0 +1,108 @@
+// Tests what the scripts do where Redis has no memory left.
+// Guarantees: an error and nothing half-written; what frees memory, and what keeps people online, still works.
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { message, openStore, type OpenStore } from "../../testing/open-store.js";
+import { isConnectionError } from "../connect.js";
+import { expireMessages } from "../expire-messages.js";
+import { connectRoute, readRoutes } from "../route-store.js";
+
+let store: OpenStore;
+beforeAll(async () => void (store = await openStore()));
+beforeEach(async () => {
+  await store.redis.config("SET", "maxmemory", "0");
+  await store.clear();
+});
+afterAll(() => store.close());
+
+const limits = {
+  leaseMs: 30_000,
+  maxConnectionsPerUser: 5,
+  whenFull: "evict",
+  ackTimeoutMs: 10_000,
+} as const;
+const exhaust = () => store.redis.config("SET", "maxmemory", "1");
+const connect = () =>
+  connectRoute(
+    store.scripts,
+    store.keys,
+    { userId: "u1", node: "n1", connection: "c1", platform: "web" },
+    limits,
+  );
+
+test("accept: an error that may be retried, and nothing has changed", async () => {
+  await store.accepter().accept(message());
+  const before = await store.snapshot();
+  await exhaust();
+  const refused = await store
+    .accepter()
+    .accept(message())
+    .catch((error: unknown) => error);
+  expect(refused).toMatchObject({ message: expect.stringMatching(/^OOM /) });
+  expect(isConnectionError(refused)).toBe(true);
+  expect(await store.snapshot()).toEqual(before);
+});
+
+test("accept of the first message ever: nothing is there afterwards", async () => {
+  await exhaust();
+  await expect(store.accepter().accept(message())).rejects.toThrow(/^OOM /);
+  expect(await store.snapshot()).toEqual({});
+});
+
+test("a duplicate in front does not open the door for a new message halfway", async () => {
+  const full = store.accepter({ inboxCap: 1 });
+  const given = message();
+  await full.accept(given);
+  const before = await store.snapshot();
+  await exhaust();
+  const results = await Promise.allSettled([given, message({ userId: "u2" })].map((one) => full.accept(one)));
+  const after = await store.snapshot();
+  if (results.every(({ status }) => status === "rejected")) {
+    expect(Object.keys(after)).toEqual(Object.keys(before));
+  } else {
+    expect(results).toMatchObject([{ value: { outcome: "exists" } }, { value: { outcome: "stored" } }]);
+    expect(await store.redis.xlen(store.keys.inbox("u2"))).toBe(1);
+  }
+});
+
+test("where memory ends in the middle of a burst, each call is stored whole or not at all", async () => {
+  const used = Number(/^used_memory:(\d+)/m.exec(await store.redis.info("memory"))?.[1]);
+  await store.redis.config("SET", "maxmemory", String(used + 1_500_000));
+  const accepter = store.accepter();
+  const data = JSON.stringify("x".repeat(2_000));
+  const users = Array.from({ length: 20 }, (_, i) => `u${i}`);
+  let stored = 0;
+  let refused = 0;
+  for (let round = 0; round < 60 && refused === 0; round++) {
+    const results = await Promise.allSettled(
+      users.map((userId) => accepter.accept(message({ userId, data }))),
+    );
+    stored += results.filter(({ status }) => status === "fulfilled").length;
+    refused += results.filter(({ status }) => status === "rejected").length;
+  }
+  expect(stored).toBeGreaterThan(0);
+  expect(refused).toBe(users.length);
+  const { keys, redis } = store;
+  const rounds = stored / users.length;
+  for (const userId of users) {
+    expect(await redis.hget(keys.user(userId), "seq")).toBe(String(rounds));
+    expect(await redis.xlen(keys.inbox(userId))).toBe(rounds);
+  }
+  expect(await redis.xlen(keys.ready)).toBe(stored);
+  expect(await redis.keys(keys.record("*"))).toHaveLength(stored);
+  expect(await redis.zcard(keys.due)).toBe(users.length);
+});
+
+describe("what goes on", () => {
+  test("connections", async () => {
+    await store.accepter().accept(message());
+    await exhaust();
+    expect(await connect()).toMatchObject({ outcome: "connected", seq: 1, after: 0 });
+    expect(await readRoutes(store.scripts, store.keys, ["u1"])).toEqual([["n1"]]);
+  });
+
+  test("ends of messages whose time is over", async () => {
+    await store.accepter().accept(message({ id: "m1", ttlMs: 0 }));
+    await exhaust();
+    expect(await expireMessages(store.scripts, store.keys, "u1", [{ seq: 1, id: "m1" }])).toBe(1);
+  });
+});

@@ -1,0 +1,187 @@
+// Tests the wake step: what becomes of users whose time has come.
+// Guarantees: held against a real Redis with real subscribers; a stale owner changes nothing.
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { message, openStore, type OpenStore } from "../testing/open-store.js";
+import { waitFor } from "../testing/wait-for.js";
+import { ackUsers } from "./ack-users.js";
+import type { PartitionKeys } from "./keys.js";
+import { takePartition } from "./partition-lease.js";
+import { connectRoute } from "./route-store.js";
+import { readDueUsers, wakeUsers, type WokenUser } from "./wake-users.js";
+
+const ACK_TIMEOUT_MS = 10_000;
+
+let store: OpenStore;
+let keys: PartitionKeys;
+let token: string;
+beforeAll(async () => {
+  store = await openStore();
+  ({ keys } = store);
+});
+beforeEach(async () => {
+  await store.clear();
+  const lease = await takePartition(store.scripts, keys, "a", 60_000);
+  if (lease.outcome !== "held") throw new Error("not taken");
+  ({ token } = lease);
+});
+afterAll(() => store.close());
+
+async function accept(userId: string, ttlMs = 3_600_000): Promise<string> {
+  const result = await store.accepter().accept(message({ userId, ttlMs }));
+  if (result.outcome !== "stored") throw new Error(result.outcome);
+  return result.epoch;
+}
+
+/** As if so much time had passed since the user was armed and last acked. */
+async function age(userId: string, byMs: number): Promise<void> {
+  await store.redis.zincrby(keys.due, -byMs, userId);
+  const ackedAt = await store.redis.hget(keys.user(userId), "ackedAt");
+  if (ackedAt !== null) await store.redis.hset(keys.user(userId), "ackedAt", Number(ackedAt) - byMs);
+}
+
+async function wake(...userIds: string[]): Promise<WokenUser[]> {
+  const woken = await wakeUsers(store.scripts, keys, token, ACK_TIMEOUT_MS, userIds);
+  if (woken === "stale") throw new Error("stale");
+  return woken;
+}
+
+async function dueInMs(userId: string): Promise<number> {
+  return Number(await store.redis.zscore(keys.due, userId)) - (await store.nowMs());
+}
+
+async function connect(userId: string, node: string): Promise<void> {
+  await connectRoute(
+    store.scripts,
+    keys,
+    { userId, node, connection: `c-${node}`, platform: "web" },
+    { leaseMs: 60_000, maxConnectionsPerUser: 5, whenFull: "evict", ackTimeoutMs: ACK_TIMEOUT_MS },
+  );
+}
+
+test("only users whose time has come are due, the longest waiting first", async () => {
+  await accept("u1");
+  await accept("u2");
+  await accept("u3");
+  await age("u1", ACK_TIMEOUT_MS);
+  await age("u3", 2 * ACK_TIMEOUT_MS);
+  const nowMs = await store.nowMs();
+  expect(await readDueUsers(store.redis, keys, nowMs, 200)).toEqual(["u3", "u1"]);
+  expect(await readDueUsers(store.redis, keys, nowMs, 1)).toEqual(["u3"]);
+});
+
+test("done: with nothing open any more the user leaves due", async () => {
+  const epoch = await accept("u1");
+  await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 100);
+  await store.redis.zadd(keys.due, 1, "u1");
+  expect(await wake("u1")).toEqual([{ userId: "u1", outcome: "done", expire: false }]);
+  expect(await store.redis.zscore(keys.due, "u1")).toBeNull();
+});
+
+test("later: one that is not due (any more) is left alone", async () => {
+  await accept("u1");
+  const before = await store.snapshot();
+  expect(await wake("u1")).toMatchObject([{ outcome: "later" }]);
+  expect(await store.snapshot()).toEqual(before);
+});
+
+test("offline: without a live route the user is armed for its next expiry", async () => {
+  await accept("u1", 3_600_000);
+  await age("u1", ACK_TIMEOUT_MS);
+  expect(await wake("u1")).toEqual([{ userId: "u1", outcome: "offline", expire: false }]);
+  expect(await dueInMs("u1")).toBeGreaterThan(3_500_000);
+});
+
+describe("with a route", () => {
+  test("nudged: the node hears of all its users in one text, and they are armed again", async () => {
+    for (const userId of ["u1", "u2"]) {
+      await connect(userId, "n1");
+      await accept(userId);
+      await age(userId, ACK_TIMEOUT_MS);
+    }
+    const heard = await store.listen(`${keys.channel}n1`);
+    expect(await wake("u1", "u2")).toMatchObject([{ outcome: "nudged" }, { outcome: "nudged" }]);
+    await waitFor(() => heard.length > 0, { what: "the nudge" });
+    expect(heard).toEqual(["nudge\nu1\nu2"]);
+    expect(await dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
+    expect(await store.redis.hget(keys.user("u1"), "nudged")).toBe("1");
+  });
+
+  test("unheard: the node does not listen; one of two that does is enough for nudged", async () => {
+    await connect("u1", "n1");
+    await connect("u2", "n1");
+    await connect("u2", "n2");
+    for (const userId of ["u1", "u2"]) {
+      await accept(userId);
+      await age(userId, ACK_TIMEOUT_MS);
+    }
+    const heard = await store.listen(`${keys.channel}n2`);
+    expect(await wake("u1", "u2")).toMatchObject([{ outcome: "unheard" }, { outcome: "nudged" }]);
+    await waitFor(() => heard.length > 0, { what: "the nudge" });
+    expect(heard).toEqual(["nudge\nu2"]);
+  });
+
+  test("later: who has acked something since it was armed is only armed again", async () => {
+    await connect("u1", "n1");
+    const epoch = await accept("u1");
+    await accept("u1");
+    // Armed a timeout ago, acked just now.
+    await store.redis.zincrby(keys.due, -ACK_TIMEOUT_MS, "u1");
+    await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 100);
+    const heard = await store.listen(`${keys.channel}n1`);
+    expect(await wake("u1")).toEqual([{ userId: "u1", outcome: "later", expire: false }]);
+    expect(await dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
+    // A timeout later nothing more was acked.
+    await age("u1", ACK_TIMEOUT_MS);
+    expect(await wake("u1")).toMatchObject([{ outcome: "nudged" }]);
+    await waitFor(() => heard.length > 0, { what: "the nudge" });
+    expect(heard).toEqual(["nudge\nu1"]);
+  });
+
+  test("an ack from before the user was armed does not put its nudge off", async () => {
+    await connect("u1", "n1");
+    const epoch = await accept("u1");
+    await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 100);
+    await store.redis.hincrby(keys.user("u1"), "ackedAt", -60_000);
+    await accept("u1");
+    await age("u1", ACK_TIMEOUT_MS);
+    expect(await wake("u1")).toMatchObject([{ outcome: "unheard" }]);
+  });
+});
+
+test("expire: told where a message's time is over, whatever else became of the user", async () => {
+  await accept("u1", 1);
+  await connect("u2", "n1");
+  await accept("u2", 1);
+  for (const userId of ["u1", "u2"]) await age(userId, ACK_TIMEOUT_MS);
+  await waitFor(
+    async () => (await store.nowMs()) > Number(await store.redis.hget(keys.user("u2"), "nextExpiry")),
+    {
+      what: "the expiry",
+    },
+  );
+  expect(await wake("u1", "u2")).toEqual([
+    { userId: "u1", outcome: "offline", expire: true },
+    { userId: "u2", outcome: "unheard", expire: true },
+  ]);
+});
+
+test("a stale owner wakes nobody and changes nothing", async () => {
+  await connect("u1", "n1");
+  await accept("u1");
+  await age("u1", ACK_TIMEOUT_MS);
+  const heard = await store.listen(`${keys.channel}n1`);
+
+  await store.redis.hset(keys.owner, "until", "1");
+  const over = await store.snapshot();
+  expect(await wakeUsers(store.scripts, keys, token, ACK_TIMEOUT_MS, ["u1"])).toBe("stale");
+  expect(await store.snapshot()).toEqual(over);
+
+  await takePartition(store.scripts, keys, "b", 60_000);
+  const taken = await store.snapshot();
+  expect(await wakeUsers(store.scripts, keys, token, ACK_TIMEOUT_MS, ["u1"])).toBe("stale");
+  expect(await store.snapshot()).toEqual(taken);
+  // Published after it on the same channel: had there been a nudge, it would have been heard before.
+  await store.redis.spublish(`${keys.channel}n1`, "end");
+  await waitFor(() => heard.length > 0, { what: "the end" });
+  expect(heard).toEqual(["end"]);
+});
