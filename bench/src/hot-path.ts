@@ -14,12 +14,13 @@ const { values } = parseArgs({
     users: { type: "string", default: "200" },
     publishers: { type: "string", default: "256" },
     "hand-over": { type: "string", default: "accept" },
+    profile: { type: "string" },
     help: { type: "boolean", default: false },
   },
 });
 if (values.help) {
   process.stdout.write(
-    "npm run bench -- [--messages 20000] [--rounds 3] [--users 200] [--publishers 256] [--hand-over accept|dispatch]\n",
+    "npm run bench -- [--messages 20000] [--rounds 3] [--users 200] [--publishers 256] [--hand-over accept|dispatch] [--profile DIRECTORY]\n",
   );
   process.exit(0);
 }
@@ -133,6 +134,9 @@ function show(title: string, { perSecond, cpu, total }: Result, base: number): v
 const cluster = await startCluster({
   nodes: NODES,
   appendOnly: true,
+  ...(values.profile === undefined
+    ? {}
+    : { nodeArguments: ["--cpu-prof", `--cpu-prof-dir=${values.profile}`, "--cpu-prof-interval=500"] }),
   environment: { HAND_OVER: values["hand-over"], LOG_LEVEL: "warn" },
 });
 const contender = await startContender(NODES);
@@ -161,6 +165,9 @@ try {
   show(`Petrel, batches of ${BATCH}`, median(found.batch), base);
   petrel.receivers.close();
   other.receivers.close();
+} catch (error) {
+  for (const service of cluster.processes) process.stderr.write((await service.log()).slice(-2_000));
+  throw error;
 } finally {
   await contender.stop();
   await cluster.stop();

@@ -265,12 +265,29 @@ describe("asked to move", () => {
     expect(peer.accepted).toBe(2);
   });
 
-  it("connects earlier where the old socket is closed before", async () => {
-    started();
+  it("keeps to its time where the old socket is closed as announced", async () => {
+    const client = started({ timing: { backoffBaseMs: 1 } });
+    const offline = new Promise((resolve) => client.once("offline", resolve));
     const first = await peer.accept();
     first.welcome();
-    first.send({ type: "reconnect", afterMs: 600_000, reason: "drain" });
+    const askedAtMs = performance.now();
+    first.send({ type: "reconnect", afterMs: 200, reason: "drain" });
     first.close(1012);
+    await offline;
+    expect(client.state).toBe("waiting");
+    await peer.accept();
+    expect(performance.now() - askedAtMs).toBeGreaterThan(190);
+  });
+
+  it("comes earlier where the old socket is lost", async () => {
+    const client = started();
+    const first = await peer.accept();
+    first.welcome();
+    await client.whenOnline();
+    first.send({ type: "reconnect", afterMs: 600_000, reason: "drain" });
+    first.send({ type: "error", code: "PETREL_INTERNAL", message: "read after reconnect", action: "resume" });
+    await new Promise((resolve) => client.once("error", resolve));
+    first.cut();
     await peer.accept();
   });
 

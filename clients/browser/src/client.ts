@@ -27,6 +27,8 @@ export class PetrelClient<Data = unknown> {
   readonly #savePosition: ((position: Position) => void | Promise<void>) | undefined;
   #state: ClientState = "closed";
   #welcome: WelcomeFrame | undefined;
+  /** Resolves when the last end is complete. */
+  #finished: Promise<void> = Promise.resolve();
 
   /** @throws TypeError that names a missing or wrong option */
   constructor(options: PetrelClientOptions) {
@@ -50,7 +52,7 @@ export class PetrelClient<Data = unknown> {
         this.#fail(clientErrorCodes.badFrame, `The server sent ${problem}.`, { retryable: true }),
       onOffline: (event) => this.#events.emit("offline", event),
       onError: (error) => this.#events.emit("error", error),
-      onRefused: (event) => void this.#finish(event),
+      onRefused: (event) => this.#finish(event),
     });
   }
 
@@ -129,17 +131,15 @@ export class PetrelClient<Data = unknown> {
    * @returns resolves when the socket is closed; do not await it inside a `message` handler
    */
   async close(reason = "closed by the application"): Promise<void> {
-    if (this.#state === "closed") return;
-    await this.#finish({ code: NORMAL_CLOSURE, reason, byClient: true });
+    if (this.#state !== "closed") this.#finish({ code: NORMAL_CLOSURE, reason, byClient: true });
+    await this.#finished;
   }
 
-  async #finish(event: ClosedEvent): Promise<void> {
+  #finish(event: ClosedEvent): void {
     const closeSocket = this.#keeper.stop(event.reason);
-    const stopped = this.#delivery.stop(this.#closeGraceMs);
+    this.#finished = this.#delivery.stop(this.#closeGraceMs).then(closeSocket);
     this.#setState("closed");
     this.#events.emit("closed", event);
-    await stopped;
-    await closeSocket();
   }
 
   #welcomed(connection: Connection, welcome: WelcomeFrame, moved: boolean): void {

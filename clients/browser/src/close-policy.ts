@@ -8,6 +8,8 @@ export type NextStep = "resume" | "refresh" | "backoff" | "stop";
 export const ABNORMAL_CLOSURE = 1006;
 /** Sent by the client when its user signs out. */
 export const NORMAL_CLOSURE = 1000;
+/** The node stops, or the connection has to be made anew. */
+export const SERVICE_RESTART = 1012;
 /** A newer connection took this one's place. */
 export const REPLACED = 4409;
 /** Sent by the client when it leaves a socket but not the cluster: it moves, or the socket fell silent. */

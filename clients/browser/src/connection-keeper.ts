@@ -3,7 +3,14 @@
 import { connectFailed, describeFailure, PetrelClientError } from "./client-error.js";
 import type { ClientState, ClosedEvent, OfflineEvent } from "./client-events.js";
 import { connectUrl, type ResolvedOptions } from "./client-options.js";
-import { CLIENT_LEAVES_SOCKET, nextStep, NORMAL_CLOSURE, REPLACED, type NextStep } from "./close-policy.js";
+import {
+  CLIENT_LEAVES_SOCKET,
+  nextStep,
+  NORMAL_CLOSURE,
+  REPLACED,
+  SERVICE_RESTART,
+  type NextStep,
+} from "./close-policy.js";
 import { Connection, type ConnectionEnd, type ConnectionOptions } from "./connection.js";
 import type { WelcomeFrame } from "./frames.js";
 import { NetworkWatch } from "./network-watch.js";
@@ -174,6 +181,8 @@ export class ConnectionKeeper {
     }
     if (step === "refresh") this.#tokens.invalidate();
     if (this.#preparing || this.#attempt !== undefined) this.#events.onState("connecting");
+    // Asked to come again at a given time, and closed before it: that time spreads a crowd, so it holds.
+    else if (this.#timer !== undefined && code === SERVICE_RESTART) this.#events.onState("waiting");
     else this.#retryAfter(step);
     if (wasActive && run === this.#run) this.#events.onOffline({ code, reason });
   }

@@ -25,11 +25,14 @@ export class MessagePump {
 
   resume(): void {
     if (this.#running !== undefined || this.#waiting.length === 0 || !this.#mayRun()) return;
-    this.#running = this.#run().finally(() => {
-      this.#running = undefined;
-      // Something may have come between the last look at the queue and now.
-      this.resume();
-    });
+    // Begins in a microtask, so that a handler which asks for `settled` finds itself running.
+    this.#running = Promise.resolve()
+      .then(() => this.#run())
+      .finally(() => {
+        this.#running = undefined;
+        // Something may have come between the last look at the queue and now.
+        this.resume();
+      });
   }
 
   /** Drops what has not started. @returns the ids of what was dropped */

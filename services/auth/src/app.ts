@@ -58,8 +58,6 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
   });
   const manageKeys = { authenticator, producerKeys, clock };
 
-  // Bodies are JSON (forms where a route says so); the framework would read plain text too.
-  app.removeContentTypeParser("text/plain");
   decorateWithProducer(app);
   addCreateToken(app, { authenticator, generations, keyring, signToken });
   addPublishJwks(app, { keyring });

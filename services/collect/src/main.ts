@@ -22,8 +22,6 @@ import { collectConfigSchema } from "./config.js";
 const STORE_CALLS_IN_FLIGHT = 2;
 /** A message may wait for one call and then take its own: two must fit in the deadline. */
 const STORE_ATTEMPT_SHARE = 0.4;
-/** Longer than the usual 60 s of the pools and balancers before us, so that the other side is the one to close. */
-const KEEP_ALIVE_MS = 72_000;
 
 const config = configOrExit("collect", () => readConfig(collectConfigSchema, process.env));
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
@@ -65,7 +63,6 @@ await runService({ logger, stopDeadlineMs: config.acceptDeadlineMs + 10_000 }, a
     acceptDeadlineMs: config.acceptDeadlineMs,
     storeAttemptMs,
   });
-  app.server.keepAliveTimeout = KEEP_ALIVE_MS;
   if (config.metricsPort !== undefined) {
     const registry = createRegistry("collect");
     counts.register(registry);

@@ -1,5 +1,5 @@
 // Tests how deep JSON text is said to be nested.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { isNestedDeeperThan } from "./measure-nesting.js";
 

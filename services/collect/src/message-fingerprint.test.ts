@@ -1,5 +1,5 @@
 // Tests which messages count as the same content.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { canonicalJson, fingerprintMessage, type MessageContent } from "./message-fingerprint.js";
 

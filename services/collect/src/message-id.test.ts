@@ -1,6 +1,6 @@
 // Tests the names of messages.
 import { partitionOfMessageId } from "@petrel/shared/protocol/ids";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { keyedMessageId, RandomMessageIds } from "./message-id.js";
 

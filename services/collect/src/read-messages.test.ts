@@ -1,9 +1,6 @@
-// Tests what collect tells of messages and users, by its application on real Redis.
+// Tests what collect tells of messages, by its application on real Redis.
 import { setTimeout as sleep } from "node:timers/promises";
-import { partitionOfUser } from "@petrel/shared/protocol/partition";
 import { ackUsers } from "@petrel/shared/redis/ack-users";
-import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import { connectRoute } from "@petrel/shared/redis/route-store";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { MessageStateAnswer } from "./describe-message.js";
@@ -37,25 +34,10 @@ async function read(id: string): Promise<MessageStateAnswer> {
   return answer.body as MessageStateAnswer;
 }
 
-function keysOf(userId: string): PartitionKeys {
-  const { partitions } = collect.store;
-  const keys = partitions[partitionOfUser(userId, partitions.length)];
-  if (keys === undefined) throw new Error("no partition");
-  return keys;
-}
-
 async function ack(userId: string, seq: number): Promise<void> {
   const { epoch } = (await collect.ask("GET", `/v1/users/${userId}/messages`)).body as Page;
-  await ackUsers(collect.store.scripts, keysOf(userId), [{ userId, epoch: epoch ?? "", seq }], 1_000);
+  await ackUsers(collect.store.scripts, collect.keysOf(userId), [{ userId, epoch: epoch ?? "", seq }], 1_000);
 }
-
-const connect = (userId: string, node: string, connection: string, connectTimeMs: number) =>
-  connectRoute(
-    collect.store.scripts,
-    keysOf(userId),
-    { userId, node, connection, platform: "web", connectTimeMs },
-    { leaseMs: 60_000, maxConnectionsPerUser: 5, whenFull: "evict", ackTimeoutMs: 10_000 },
-  );
 
 describe("a message's state", () => {
   test("is queued until it is acknowledged, then delivered", async () => {
@@ -192,7 +174,7 @@ describe("a user's messages", () => {
     const long = await send("short", 2);
     await sleep(Math.max(0, Date.parse((await read(short)).expiresAt) - Date.now()) + 20);
     expect((await page("short")).items.map(({ id }) => id)).toEqual([long]);
-    const record = await collect.store.redis.get(keysOf("short").record(short));
+    const record = await collect.store.redis.get(collect.keysOf("short").record(short));
     expect(record).toMatch(/\texpired \d+$/);
   });
 
@@ -230,111 +212,4 @@ describe("a user's messages", () => {
     }
     expect((await collect.ask("POST", `/v1/users/${user}/disconnect`)).status).toBe(400);
   });
-});
-
-describe("presence and disconnect", () => {
-  test("nobody is there", async () => {
-    expect(await collect.ask("GET", "/v1/users/off/presence")).toMatchObject({
-      status: 200,
-      body: { online: false, connections: [] },
-    });
-    expect(await collect.ask("POST", "/v1/users/off/disconnect")).toMatchObject({
-      status: 200,
-      body: { disconnected: 0 },
-    });
-  });
-
-  test("connections are listed oldest first, and their nodes told to close them", async () => {
-    const nowMs = await collect.store.nowMs();
-    await connect("on", "node-b.1", "c2", nowMs - 1_000);
-    await connect("on", "node-a.1", "c1", nowMs - 2_000);
-    await connect("on", "node-a.1", "c3", nowMs);
-    await connect("on", "node-c.1", "c4", nowMs);
-    expect(await collect.ask("GET", "/v1/users/on/presence")).toMatchObject({
-      status: 200,
-      body: {
-        online: true,
-        connections: [
-          { id: "c1", node: "node-a.1", platform: "web", connectedAt: new Date(nowMs - 2_000).toISOString() },
-          { id: "c2", node: "node-b.1" },
-          { id: "c3", node: "node-a.1" },
-          { id: "c4", node: "node-c.1" },
-        ],
-      },
-    });
-
-    // Nobody listens for node-c: its connection is not counted.
-    const { channel } = keysOf("on");
-    const heard = await collect.store.listen(`${channel}node-a.1`, `${channel}node-b.1`);
-    expect(await collect.ask("POST", "/v1/users/on/disconnect", { body: {} })).toMatchObject({
-      status: 200,
-      body: { disconnected: 3 },
-    });
-    await waitFor(() => heard.length === 2, { what: "both nodes to hear" });
-    expect(heard).toEqual(["disconnect\non", "disconnect\non"]);
-  });
-
-  test("a disconnect takes no fields", async () => {
-    for (const body of [{ reason: "x" }, [1], null]) {
-      expect(await collect.ask("POST", "/v1/users/on/disconnect", { body })).toMatchObject({
-        status: 400,
-        body: { error: { code: "PETREL_INVALID_REQUEST" } },
-      });
-    }
-  });
-});
-
-describe("the documentation", () => {
-  interface OpenApi {
-    readonly paths: Record<
-      string,
-      Record<string, { security?: unknown; responses: object; description?: string }>
-    >;
-  }
-
-  test("names every route, who may use it, and what it answers", async () => {
-    const { body } = await collect.ask("GET", "/docs/json");
-    const { paths } = body as OpenApi;
-    const routes = Object.entries(paths).flatMap(([path, methods]) =>
-      Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
-    );
-    expect(routes.sort()).toEqual([
-      "DELETE /v1/messages/{id}",
-      "DELETE /v1/users/{id}",
-      "GET /v1/messages/{id}",
-      "GET /v1/topics/{topic}/presence",
-      "GET /v1/users/{id}/messages",
-      "GET /v1/users/{id}/presence",
-      "POST /v1/messages",
-      "POST /v1/messages/batch",
-      "POST /v1/users/{id}/disconnect",
-    ]);
-    for (const operation of Object.values(paths).flatMap((methods) => Object.values(methods))) {
-      expect(operation.security).toEqual([{ bearer: [] }]);
-      expect(operation.description).toMatch(/Scope: `(send|read|admin)`/);
-      expect(Object.keys(operation.responses)).toEqual(expect.arrayContaining(["400", "401", "403", "503"]));
-    }
-  });
-
-  test("says what the validator says: 1 to 2592000 seconds, 1000 users", async () => {
-    const text = JSON.stringify((await collect.ask("GET", "/docs/json")).body);
-    expect(text).toContain('"maximum":2592000,"default":604800');
-    expect(text).toContain('"maxItems":1000,"uniqueItems":true');
-  });
-
-  test("is a page, too", async () => {
-    const { statusCode, body } = await collect.app.inject({ url: "/docs/" });
-    expect(statusCode).toBe(200);
-    expect(body).toContain("swagger");
-  });
-});
-
-test("health, readiness and version answer without a credential", async () => {
-  const as = undefined;
-  expect(await collect.ask("GET", "/health/live", { as })).toMatchObject({ status: 200 });
-  expect(await collect.ask("GET", "/health/ready", { as })).toMatchObject({
-    status: 200,
-    body: { status: "ready", checks: { redis: "ok" } },
-  });
-  expect(await collect.ask("GET", "/version", { as })).toMatchObject({ body: { service: "collect" } });
 });

@@ -1,9 +1,6 @@
-// Tests sending by collect's application on real Redis: single messages, lists, batches, idempotency keys.
+// Tests sending by collect's application on real Redis: single messages, lists, batches.
 // Guarantees: what is answered 202 stands in the inbox, in order, once.
 import { gzipSync } from "node:zlib";
-import { partitionOfUser } from "@petrel/shared/protocol/partition";
-import type { InboxMessage } from "@petrel/shared/protocol/stored-message";
-import { readInbox } from "@petrel/shared/redis/read-inbox";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type OpenCollect, openCollect } from "./testing/open-collect.js";
 
@@ -13,13 +10,6 @@ beforeAll(async () => {
   collect = await openCollect({ accept: { inboxCap: 20 } });
 });
 afterAll(() => collect.close());
-
-async function inboxOf(userId: string): Promise<InboxMessage[]> {
-  const { scripts, partitions } = collect.store;
-  const keys = partitions[partitionOfUser(userId, partitions.length)];
-  if (keys === undefined) throw new Error("no partition");
-  return readInbox(scripts, keys, userId, 0, { maxEntries: 1_000, maxBytes: 1e9 });
-}
 
 const send = (body: unknown, as?: string) =>
   collect.ask("POST", "/v1/messages", { body, ...(as === undefined ? {} : { as }) });
@@ -45,7 +35,7 @@ describe("one message", () => {
     });
     expect(answer).toMatchObject({ status: 202, body: { duplicate: false } });
     expect(Object.keys(answer.body as object)).toEqual(["id", "duplicate"]);
-    const [stored, ...more] = await inboxOf("ada");
+    const [stored, ...more] = await collect.inboxOf("ada");
     expect(more).toEqual([]);
     expect(stored).toMatchObject({
       seq: 1,
@@ -60,7 +50,7 @@ describe("one message", () => {
 
   test("has the contract's defaults", async () => {
     await send({ to: { user: "default" }, data: 1 });
-    const [stored] = await inboxOf("default");
+    const [stored] = await collect.inboxOf("default");
     expect(stored).toMatchObject({ priority: "normal", fallback: "offline", notification: "" });
     expect((stored?.expiresAtMs ?? 0) - (stored?.atMs ?? 0)).toBe(604_800_000);
   });
@@ -73,7 +63,7 @@ describe("one message", () => {
         raw: `{"to":{"user":"${userId}"},"data":${json}}`,
       });
       expect(answer.status).toBe(202);
-      expect((await inboxOf(userId))[0]?.data).toBe(JSON.stringify(JSON.parse(json)));
+      expect((await collect.inboxOf(userId))[0]?.data).toBe(JSON.stringify(JSON.parse(json)));
     },
   );
 
@@ -84,7 +74,7 @@ describe("one message", () => {
       status: 413,
       body: { error: { code: "PETREL_PAYLOAD_TOO_LARGE", details: { field: "body/data" } } },
     });
-    expect(await inboxOf("larger")).toEqual([]);
+    expect(await collect.inboxOf("larger")).toEqual([]);
   });
 
   test("may be packed with gzip", async () => {
@@ -94,7 +84,7 @@ describe("one message", () => {
       headers: { "content-encoding": "gzip" },
     });
     expect(answer.status).toBe(202);
-    expect(await inboxOf("packed")).toHaveLength(1);
+    expect(await collect.inboxOf("packed")).toHaveLength(1);
   });
 
   test("the content type may name its charset", async () => {
@@ -116,7 +106,7 @@ describe("a list", () => {
     expect(new Set(results.map(({ id }) => id)).size).toBe(1_000);
     expect(results.every(({ duplicate }) => !duplicate)).toBe(true);
     for (const user of ["list.0", "list.499", "list.999"]) {
-      const [stored] = await inboxOf(user);
+      const [stored] = await collect.inboxOf(user);
       expect(stored?.id).toBe(results.find((one) => one.user === user)?.id);
     }
   });
@@ -141,7 +131,7 @@ describe("a list", () => {
         },
       },
     });
-    const [stored] = await inboxOf("list-ok");
+    const [stored] = await collect.inboxOf("list-ok");
     expect(answer.body).toMatchObject({ error: { details: { stored: [{ id: stored?.id }] } } });
   });
 
@@ -161,84 +151,7 @@ describe("a full inbox", () => {
       status: 409,
       body: { error: { code: "PETREL_INBOX_FULL", retryable: true } },
     });
-    expect(await inboxOf("full")).toHaveLength(20);
-  });
-});
-
-describe("an idempotency key", () => {
-  const message = { to: { user: "ida" }, data: { a: 1, b: [2] }, idempotencyKey: "order-1" };
-
-  test("twice: one message, the same id", async () => {
-    const first = await send(message);
-    expect(first).toMatchObject({ status: 202, body: { duplicate: false } });
-    const { id } = first.body as { id: string };
-    const again = { ...message, data: { b: [2], a: 1 }, ttlSeconds: 604_800, priority: "normal" };
-    expect(await send(again)).toMatchObject({ status: 202, body: { id, duplicate: true } });
-    expect(await inboxOf("ida")).toHaveLength(1);
-  });
-
-  test.each([
-    ["data", { data: { a: 2, b: [2] } }],
-    ["ttlSeconds", { ttlSeconds: 60 }],
-    ["priority", { priority: "low" }],
-    ["fallback", { fallback: "always" }],
-    ["notification", { notification: { title: "t", body: "b" } }],
-  ])("with other %s: 422, and nothing stored", async (_field, change) => {
-    await send(message);
-    expect(await send({ ...message, ...change })).toMatchObject({
-      status: 422,
-      body: { error: { code: "PETREL_IDEMPOTENCY_MISMATCH", retryable: false } },
-    });
-    expect(await inboxOf("ida")).toHaveLength(1);
-  });
-
-  test("is the business system's own, and the user's", async () => {
-    const other = await collect.producer("bank", ["send"]);
-    const body = { to: { user: "idb" }, data: 1, idempotencyKey: "same" };
-    const answers = await Promise.all([
-      send(body),
-      send(body, other),
-      send({ ...body, to: { user: "idc" } }),
-    ]);
-    expect(answers.map((answer) => answer.status)).toEqual([202, 202, 202]);
-    expect(answers.map((answer) => (answer.body as { duplicate: boolean }).duplicate)).toEqual([
-      false,
-      false,
-      false,
-    ]);
-    expect(new Set(answers.map((answer) => (answer.body as { id: string }).id)).size).toBe(3);
-  });
-
-  test("is shared by the keys of one owner", async () => {
-    const second = await collect.producer("shop", ["send"]);
-    const body = { to: { user: "idd" }, data: 1, idempotencyKey: "same" };
-    await send(body);
-    expect(await send(body, second)).toMatchObject({ body: { duplicate: true } });
-  });
-
-  test("used by many at once: one id, stored once, one answer says so", async () => {
-    const body = { to: { user: "ide" }, data: 1, idempotencyKey: "race" };
-    const answers = await Promise.all(Array.from({ length: 20 }, () => send(body)));
-    const bodies = answers.map((answer) => answer.body as { id: string; duplicate: boolean });
-    expect(new Set(bodies.map(({ id }) => id)).size).toBe(1);
-    expect(bodies.filter(({ duplicate }) => !duplicate)).toHaveLength(1);
-    expect(await inboxOf("ide")).toHaveLength(1);
-  });
-
-  test("twice in one batch: the second is the duplicate; with other content it fails alone", async () => {
-    const entry = { to: { user: "idf" }, data: 1, idempotencyKey: "batch" };
-    const answer = await sendBatch([entry, entry, { ...entry, data: 2 }]);
-    expect(answer.body).toMatchObject({
-      results: [{ duplicate: false }, { duplicate: true }, { error: { status: 422 } }],
-    });
-    expect(await inboxOf("idf")).toHaveLength(1);
-  });
-
-  test("a full inbox does not hide a duplicate", async () => {
-    const keyed = { to: { user: "idg" }, data: "k", idempotencyKey: "first" };
-    await send(keyed);
-    await sendBatch(Array.from({ length: 19 }, (_, i) => ({ to: { user: "idg" }, data: i })));
-    expect(await send(keyed)).toMatchObject({ status: 202, body: { duplicate: true } });
+    expect(await collect.inboxOf("full")).toHaveLength(20);
   });
 });
 
@@ -255,7 +168,7 @@ describe("a batch", () => {
       ["batch.a", 0],
       ["batch.b", 1],
     ] as const) {
-      const inbox = await inboxOf(user);
+      const inbox = await collect.inboxOf(user);
       expect(inbox.map(({ data }) => Number(data))).toEqual(Array.from({ length: 18 }, (_, i) => i));
       expect(inbox.map(({ id }) => id)).toEqual(
         results.filter((_, i) => i % 2 === offset).map(({ id }) => id),
@@ -289,7 +202,7 @@ describe("a batch", () => {
         { results: [{ user: "batch.c" }, { user: "batch.d" }] },
       ],
     });
-    expect((await inboxOf("batch.c")).map(({ data }) => data)).toEqual(["1", "2"]);
+    expect((await collect.inboxOf("batch.c")).map(({ data }) => data)).toEqual(["1", "2"]);
   });
 
   test("of bad entries only is answered too", async () => {
@@ -311,7 +224,7 @@ describe("a batch", () => {
       status: 400,
       body: { error: { code: "PETREL_INVALID_REQUEST" } },
     });
-    expect(await inboxOf("many-2")).toEqual([]);
+    expect(await collect.inboxOf("many-2")).toEqual([]);
   });
 });
 

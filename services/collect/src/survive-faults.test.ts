@@ -3,10 +3,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import { partitionOfUser } from "@petrel/shared/protocol/partition";
 import type { MessageAccepter, MessageToAccept } from "@petrel/shared/redis/accept-messages";
-import { readInbox } from "@petrel/shared/redis/read-inbox";
 import { startRedis } from "@petrel/shared/testing/start-redis";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterEach, expect, test } from "vitest";
@@ -30,11 +27,7 @@ const send = (user: string, data: unknown, rest: Record<string, unknown> = {}) =
   collect.ask("POST", "/v1/messages", { body: { to: { user }, data, ...rest } });
 
 async function dataOf(userId: string): Promise<unknown[]> {
-  const { scripts, partitions } = collect.store;
-  const keys = partitions[partitionOfUser(userId, partitions.length)];
-  if (keys === undefined) throw new Error("no partition");
-  const inbox = await readInbox(scripts, keys, userId, 0, { maxEntries: 1_000, maxBytes: 1e9 });
-  return inbox.map(({ data }) => JSON.parse(data) as unknown);
+  return (await collect.inboxOf(userId)).map(({ data }) => JSON.parse(data) as unknown);
 }
 
 const unavailable = { status: 503, body: { error: { code: "PETREL_UNAVAILABLE", retryable: true } } };
@@ -124,6 +117,7 @@ test("Redis killed and started again within the deadline: nobody notices", async
     const answer = send("ada", 1);
     const again = await startRedis({ directory, appendOnly: true, port: server.port });
     expect(await answer).toMatchObject({ status: 202, body: { duplicate: false } });
+    await waitFor(() => collect.store.redis.ping(), { what: "the test's own connection to be back" });
     expect(await dataOf("warm-up")).toEqual([0]);
     expect(await dataOf("ada")).toEqual([1]);
     await again.stop();
@@ -210,7 +204,8 @@ test("too much waits for a dispatcher: 503 at once, nothing stored", async () =>
 });
 
 test("a stop answers what was begun, then closes", async () => {
-  await open({ acceptDeadlineMs: 10_000 });
+  const watch = losing("after", 0, always);
+  await open({ acceptDeadlineMs: 10_000, wrapStore: watch.wrapStore });
   const address = await collect.app.listen({ port: 0, host: "127.0.0.1" });
   const key = await collect.producer("http", ["send"]);
   const post = (data: unknown): Promise<Response> =>
@@ -221,9 +216,9 @@ test("a stop answers what was begun, then closes", async () => {
     });
   expect((await post(1)).status).toBe(202);
   collect.store.server.signal("SIGSTOP");
+  const before = watch.attempts();
   const begun = post(2);
-  await waitFor(() => collect.app.server.listening, { what: "the server to listen" });
-  await sleep(100);
+  await waitFor(() => watch.attempts() > before, { what: "the request to reach the store" });
   const closed = collect.app.close();
   await waitFor(() => !collect.app.server.listening, { what: "the server to stop listening" });
   collect.store.server.signal("SIGCONT");

@@ -1,5 +1,6 @@
 // Tests writing the ends of what has waited too long.
 // Guarantees: on a real Redis; more messages than a page holds.
+import { expireMessages } from "@petrel/shared/redis/expire-messages";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { message, openStore, type OpenStore } from "@petrel/shared/testing/open-store";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -65,6 +66,16 @@ test("what remains says when the next look is", async () => {
   const before = await store.snapshot();
   expect(await expireUsers(store.scripts, keys, ["u1"], nowMs)).toBe(0);
   expect(await store.snapshot()).toEqual(before);
+});
+
+test("a message stored while the others were read makes what they say of the next expiry void", async () => {
+  await accept("u1", [HOUR_MS, 2 * HOUR_MS]);
+  const before = await store.snapshot();
+  const atMs = (await store.nowMs()) + 2 * HOUR_MS;
+  await expireMessages(store.scripts, keys, "u1", [], { atMs, readSeq: 1 });
+  expect(await store.snapshot()).toEqual(before);
+  await expireMessages(store.scripts, keys, "u1", [], { atMs, readSeq: 2 });
+  expect(await store.redis.hget(keys.user("u1"), "nextExpiry")).toBe(String(atMs));
 });
 
 test("many users, among them one that is not there", async () => {

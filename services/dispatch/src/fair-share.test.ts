@@ -1,6 +1,6 @@
 // Tests whose each partition is.
 // Guarantees: for all members and partition counts, not only for some.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { preferredMember } from "./fair-share.js";
 

@@ -16,6 +16,7 @@ beforeAll(async () => {
   store = await openStore();
 });
 afterEach(async () => {
+  await store.redis.config("SET", "maxmemory", "0");
   await Promise.all(running.splice(0).map((dispatcher) => dispatcher.stop()));
   await store.clear();
 });
@@ -110,4 +111,19 @@ test("a partition that its member leaves alone is taken by another after two lea
   const firstEnd = leaseEnd();
   await waitFor(() => leaseEnd() > firstEnd + 300, { what: "renewals" });
   expect(a.owner.open.map(({ token }) => token)).toEqual(tokens);
+});
+
+test("with Redis out of memory partitions are kept, and a dead one's are taken over", async () => {
+  const a = await start("a", 300);
+  const b = await start("b", 300);
+  await owns(b, [1, 3]);
+  await owns(a, [0, 2]);
+  const tokens = (): string[] => a.owner.open.slice(0, 2).map(({ token }) => token);
+  const before = tokens();
+  await store.redis.config("SET", "maxmemory", "1");
+  b.crash();
+  await owns(a, [0, 1, 2, 3]);
+  await waitFor(() => !a.owner.isMember, { what: "the membership's end" });
+  await owns(a, [0, 1, 2, 3]);
+  expect(tokens()).toEqual(before);
 });

@@ -45,6 +45,7 @@ export class PartitionOwner {
   readonly #listeners: (() => void)[] = [];
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
+  #members: readonly string[] = [];
   #memberUntilMs = Number.NEGATIVE_INFINITY;
   #renewedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -90,7 +91,7 @@ export class PartitionOwner {
     this.#held.delete(partition);
     this.#adopted.delete(partition);
     this.#options.onLeaseLost();
-    this.#options.logger.warn({ partition, token: held.token, reason }, "partition lost");
+    this.#options.logger.warn({ partition, fence: held.token, reason }, "partition lost");
   }
 
   async #run(): Promise<void> {
@@ -106,8 +107,12 @@ export class PartitionOwner {
     const { scripts, dispatcherId, leaseMs, clock } = this.#options;
     const startedAtMs = clock.monotonicMs();
     this.#dropEnded();
-    const members = await renewMembership(scripts.redis, dispatcherId, leaseMs);
-    this.#memberUntilMs = startedAtMs + leaseMs;
+    // Where it fails (a Redis out of memory refuses it, and lets leases be renewed) the members known last still count.
+    await this.#quietly("membership", async () => {
+      this.#members = await renewMembership(scripts.redis, dispatcherId, leaseMs);
+      this.#memberUntilMs = startedAtMs + leaseMs;
+    });
+    const members = this.#members;
     const renews = startedAtMs - this.#renewedAtMs >= leaseMs / 3 - 1;
     if (renews) {
       this.#renewedAtMs = startedAtMs;
@@ -157,7 +162,7 @@ export class PartitionOwner {
     const releasing = this.#quietly("release", async () => {
       await held.close();
       await releasePartition(scripts, held.keys, { holder: dispatcherId, token: held.token });
-      logger.info({ partition, token: held.token }, "partition given back");
+      logger.info({ partition, fence: held.token }, "partition given back");
     }).finally(() => this.#releasing.delete(partition));
     this.#releasing.set(partition, releasing);
   }
@@ -182,7 +187,7 @@ export class PartitionOwner {
     const term = { endsAtMs: sentAtMs + leaseMs, serverUntilMs: untilMs };
     this.#held.set(keys.partition, new HeldPartition(keys, token, term, clock));
     this.#orphanSinceMs.delete(keys.partition);
-    logger.info({ partition: keys.partition, token }, "partition taken");
+    logger.info({ partition: keys.partition, fence: token }, "partition taken");
     for (const listener of this.#listeners) listener();
     return true;
   }

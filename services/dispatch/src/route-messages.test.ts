@@ -3,6 +3,7 @@
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { decodeNodeMessage, type Envelope } from "@petrel/shared/protocol/node-messages";
 import type { ReadyMessage } from "@petrel/shared/protocol/stored-message";
+import type { MessageToAccept } from "@petrel/shared/redis/accept-messages";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { readMessage } from "@petrel/shared/redis/read-message";
 import { readReady } from "@petrel/shared/redis/ready-stream";
@@ -36,7 +37,7 @@ async function connect(userId: string, node: string): Promise<void> {
   );
 }
 
-async function accept(...messages: Parameters<typeof message>): Promise<void> {
+async function accept(...messages: readonly Partial<MessageToAccept>[]): Promise<void> {
   await Promise.all(messages.map((parts) => store.accepter().accept(message(parts))));
 }
 
@@ -98,6 +99,19 @@ test("what is more than 256 KiB for one node goes in several publishes, in order
   await routeMessages(store.scripts, hold(), await ready());
   expect((await envelopes(heard, 10)).map(({ seq }) => seq)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
   expect(heard.map((text) => Buffer.byteLength(text) <= 256 * 1024)).toEqual([true, true, true]);
+});
+
+test("handed over twice, a batch changes nothing in Redis, and the node gets what it can tell to be the same", async () => {
+  await connect("u1", "n1");
+  await accept({}, {});
+  const heard = await store.listen(`${keys.channel}n1`);
+  const entries = await ready();
+  const before = await store.snapshot();
+  await routeMessages(store.scripts, hold(), entries);
+  await routeMessages(store.scripts, hold(), entries);
+  expect(await store.snapshot()).toEqual(before);
+  const [one, two, ...again] = await envelopes(heard, 4);
+  expect(again).toEqual([one, two]);
 });
 
 test("offline and unheard are told apart", async () => {

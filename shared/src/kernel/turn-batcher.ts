@@ -6,19 +6,23 @@ export interface TurnBatcherOptions<Item> {
   /** Carries out one batch; must not reject: each item carries its own way to answer. */
   readonly flush: (items: Item[]) => Promise<void>;
   readonly maxInFlight: number;
+  /** Items a call takes at most, so that no call keeps others waiting for long; without it, all that wait. */
+  readonly maxItems?: number;
 }
 
 export class TurnBatcher<Item> {
   readonly #flush: (items: Item[]) => Promise<void>;
   readonly #maxInFlight: number;
+  readonly #maxItems: number;
   #items: Item[] = [];
   #inFlight = 0;
   #scheduled = false;
   #idle: (() => void)[] = [];
 
-  constructor({ flush, maxInFlight }: TurnBatcherOptions<Item>) {
+  constructor({ flush, maxInFlight, maxItems = Number.POSITIVE_INFINITY }: TurnBatcherOptions<Item>) {
     this.#flush = flush;
     this.#maxInFlight = maxInFlight;
+    this.#maxItems = maxItems;
   }
 
   /** Items that wait for a call. */
@@ -50,9 +54,11 @@ export class TurnBatcher<Item> {
 
   async #run(): Promise<void> {
     if (this.#items.length === 0 || this.#inFlight >= this.#maxInFlight) return;
-    const items = this.#items;
-    this.#items = [];
+    const items = this.#items.length <= this.#maxItems ? this.#items : this.#items.slice(0, this.#maxItems);
+    this.#items = this.#items.slice(items.length);
     this.#inFlight++;
+    // What was left behind may find a place of its own.
+    if (this.#items.length > 0) this.#schedule();
     try {
       await this.#flush(items);
     } finally {

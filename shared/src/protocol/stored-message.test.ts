@@ -60,7 +60,7 @@ test("a record without an end", () => {
 });
 
 test.each(["expired", "cancelled", "pushed", "failed"] as const)("a record that ended: %s", (state) => {
-  expect(decodeMessageRecord(`${head}\t${encodeRecordTail("u1", "f", "a")}\t${state} 1500`)).toEqual({
+  expect(decodeMessageRecord(`${head}\t${encodeRecordTail("u1", "f", "a")}\t${state} 1500`)).toMatchObject({
     ...record,
     end: { state, atMs: 1500 },
   });

@@ -49,6 +49,8 @@ export interface AcceptOptions {
 const MAX_ENTRIES = 200;
 const MAX_BYTES = 256 * 1024;
 const MAX_ENTRIES_PER_USER = 64;
+/** Messages in one pipeline: a burst of a hundred thousand must not keep everyone else waiting for Redis. */
+const MAX_PER_FLUSH = 1_000;
 const DAY_MS = 24 * 60 * 60 * 1000;
 /** The longest TTL of the contract is 30 days; a user's hash outlives every record in it. */
 const USER_KEEP_MS = 33 * DAY_MS;
@@ -69,6 +71,7 @@ export class MessageAccepter {
     this.#options = options;
     this.#batcher = new TurnBatcher<Waiting>({
       maxInFlight: options.maxInFlight,
+      maxItems: MAX_PER_FLUSH,
       flush: (waiting) => this.#flush(waiting),
     });
   }

@@ -27,3 +27,14 @@ test("a node that is not announced again is gone when its time is over", async (
     deadlineMs: 2_000,
   });
 });
+
+test("a node stays there though Redis is out of memory", async () => {
+  await announceNode(store.redis, "n.4", 60_000);
+  await store.redis.config("SET", "maxmemory", "1");
+  try {
+    await announceNode(store.redis, "n.4", 90_000);
+    expect(await store.redis.pttl("petrel:node:n.4")).toBeGreaterThan(60_000);
+  } finally {
+    await store.redis.config("SET", "maxmemory", "0");
+  }
+});

@@ -9,7 +9,9 @@ import { clusterKeys } from "./keys.js";
  * @param ttlMs how long the node counts as alive without the next call
  */
 export async function announceNode(redis: Redis, nodeId: string, ttlMs: number): Promise<void> {
-  await redis.set(clusterKeys.node(nodeId), "1", "PX", ttlMs);
+  // Renewing by PEXPIRE works also where Redis is out of memory and refuses SET: no node is gone for that.
+  const renewed = await redis.pexpire(clusterKeys.node(nodeId), ttlMs);
+  if (renewed === 0) await redis.set(clusterKeys.node(nodeId), "1", "PX", ttlMs);
 }
 
 /** At a planned stop: nobody need wait for the key's end. */

@@ -18,7 +18,7 @@ export interface OpenStore {
   /** An accepter with room for everything, except as said. */
   accepter(options?: Partial<AcceptOptions>): MessageAccepter;
   /** Every key with its value, and whether it ends by itself: for "nothing has changed". */
-  snapshot(): Promise<Record<string, unknown>>;
+  snapshot(): Promise<Record<string, { readonly value: unknown; readonly endsAtMs: number }>>;
   /** What is published on these channels from now on, in order. */
   listen(...channels: string[]): Promise<string[]>;
   /** Redis' own clock, ms. */
@@ -107,8 +107,10 @@ export function message(parts: Partial<MessageToAccept> = {}): MessageToAccept {
   };
 }
 
-async function readEverything(redis: Redis): Promise<Record<string, unknown>> {
-  const all: Record<string, unknown> = {};
+async function readEverything(
+  redis: Redis,
+): Promise<Record<string, { readonly value: unknown; readonly endsAtMs: number }>> {
+  const all: Record<string, { readonly value: unknown; readonly endsAtMs: number }> = {};
   for (const key of (await redis.keys("*")).sort()) {
     all[key] = { value: await readValue(redis, key), endsAtMs: await redis.pexpiretime(key) };
   }

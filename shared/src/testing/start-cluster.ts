@@ -17,6 +17,8 @@ export interface StartClusterOptions {
   readonly appendOnly?: boolean;
   /** Environment for every service. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** Arguments for node itself, such as `--cpu-prof`. */
+  readonly nodeArguments?: readonly string[];
 }
 
 export interface ServiceProcess {
@@ -85,7 +87,13 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
   const start = async (service: string, name: string, port?: number): Promise<ServiceProcess> => {
     const chosen = port ?? (await freePort());
     const logFile = join(directory, `${name}.log`);
-    const started = launch(service, name, chosen, logFile, { ...environment, NODE_NAME: name });
+    const started = launch(
+      [...(options.nodeArguments ?? []), `services/${service}/dist/main.js`],
+      name,
+      chosen,
+      logFile,
+      { ...environment, NODE_NAME: name },
+    );
     processes.push(started);
     await waitUntilReady(started);
     return started;
@@ -150,13 +158,13 @@ function makeKey(id: string, scopes: readonly string[]) {
 }
 
 function launch(
-  service: string,
+  nodeArguments: readonly string[],
   name: string,
   port: number,
   logFile: string,
   environment: NodeJS.ProcessEnv,
 ): ServiceProcess {
-  const child: ChildProcess = spawn(process.execPath, [`services/${service}/dist/main.js`], {
+  const child: ChildProcess = spawn(process.execPath, nodeArguments, {
     cwd: root,
     env: { ...environment, PORT: String(port) },
     stdio: ["ignore", "pipe", "pipe"],

@@ -3,10 +3,14 @@
 import { systemClock } from "@petrel/shared/kernel/clock";
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import { createLogger } from "@petrel/shared/kernel/logging";
+import { partitionOfUser } from "@petrel/shared/protocol/partition";
 import type { ProducerScope } from "@petrel/shared/protocol/producer-scopes";
+import type { InboxMessage } from "@petrel/shared/protocol/stored-message";
 import { type AcceptOptions, MessageAccepter } from "@petrel/shared/redis/accept-messages";
 import { connectRedis } from "@petrel/shared/redis/connect";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
+import { readInbox } from "@petrel/shared/redis/read-inbox";
 import { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
 import { hashProducerSecret } from "@petrel/shared/security/producer-keys";
@@ -43,6 +47,9 @@ export interface OpenCollect {
   readonly app: HttpApp;
   readonly counts: AcceptanceCounts;
   ask(method: "GET" | "POST" | "DELETE", url: string, ask?: Ask): Promise<Answer>;
+  keysOf(userId: string): PartitionKeys;
+  /** All that is stored for a user, in order. */
+  inboxOf(userId: string): Promise<InboxMessage[]>;
   /** Makes a producer's key. @returns the value of Authorization */
   producer(owner: string, scopes: readonly ProducerScope[]): Promise<string>;
   close(): Promise<void>;
@@ -116,11 +123,20 @@ export async function openCollect(options: OpenCollectOptions = {}): Promise<Ope
     return { status, headers, body: body === "" ? undefined : (JSON.parse(body) as unknown) };
   }
 
+  function keysOf(userId: string): PartitionKeys {
+    const keys = store.partitions[partitionOfUser(userId, store.partitions.length)];
+    if (keys === undefined) throw new Error("no partition");
+    return keys;
+  }
+
   return {
     store,
     app,
     counts,
     ask,
+    keysOf,
+    inboxOf: (userId) =>
+      readInbox(store.scripts, keysOf(userId), userId, 0, { maxEntries: 1_000, maxBytes: 1e9 }),
     producer,
     close: async () => {
       await app.close();

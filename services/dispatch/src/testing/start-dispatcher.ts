@@ -18,6 +18,7 @@ export interface StartDispatcherOptions {
   readonly partitions: readonly PartitionKeys[];
   readonly leaseMs?: number;
   readonly ackTimeoutMs?: number;
+  readonly wakeIntervalMs?: number;
 }
 
 export interface TestDispatcher {
@@ -37,6 +38,7 @@ const logger = createLogger({ service: "test", level: "silent" });
 
 export async function startDispatcher(options: StartDispatcherOptions): Promise<TestDispatcher> {
   const { url, dispatcherId, partitions, leaseMs = 600, ackTimeoutMs = 10_000 } = options;
+  const { wakeIntervalMs: intervalMs = 20 } = options;
   let passedMs = 0;
   const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + passedMs };
   const redis = await connectRedis({ url, role: dispatcherId, logger });
@@ -61,7 +63,7 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
   });
   const reader = new ReadyReader({ blocking, commands: redis, logger });
   const dispatcher = new PartitionDispatcher({ scripts, owner, reader, metrics, clock, logger });
-  const waker = new UserWaker({ scripts, owner, metrics, logger, ackTimeoutMs, intervalMs: 20 });
+  const waker = new UserWaker({ scripts, owner, metrics, logger, ackTimeoutMs, intervalMs });
   owner.start();
   dispatcher.start();
   waker.start();

@@ -37,16 +37,30 @@ local keepMs, recordKeepMs = tonumber(ARGV[7]), tonumber(ARGV[8])
 local dayMs = 86400000
 
 local generation = currentGeneration(KEYS[1])
-local nowText = ms(now)
+-- A number becomes text once: formatting costs as much as a small command.
+local nowText, wakeAt = ms(now), now + ackTimeoutMs
+local wakeAtText = ms(wakeAt)
+local ofTtl = {}              -- ttlMs as text -> { expiresAt, expiresAt as text, the record's time to live as text }
 local lines = { 'now ' .. nowText }
 local forNode, nodes = {}, {} -- node -> { line, … } and the nodes in the order of their first line
-local stored = {}             -- { ready value, its nodes }, in order
+local stored = {}             -- { userId, seq as text, inbox value, its nodes or nil }, in order
+
+local function expiryOf(ttlText)
+  local expiry = ofTtl[ttlText]
+  if not expiry then
+    local ttlMs = tonumber(ttlText)
+    expiry = { now + ttlMs, ms(now + ttlMs), ms(ttlMs + recordKeepMs) }
+    ofTtl[ttlText] = expiry
+  end
+  return expiry[1], expiry[2], expiry[3]
+end
 
 local count = (#KEYS - 3) / 4
 for i = 1, count do
   local k, a = 3 + (i - 1) * 4, 8 + (i - 1) * 6
   local userKey, inboxKey, routesKey, recordKey = KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4]
-  local userId, id, ttlMs = ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
+  local userId, id = ARGV[a + 1], ARGV[a + 2]
+  local expiresAt, expiresAtText, recordTtl = expiryOf(ARGV[a + 3])
   local recordTail, policy, data = ARGV[a + 4], ARGV[a + 5], ARGV[a + 6]
 
   local user = redis.call('HMGET', userKey, 'seq', 'epoch', 'acked', 'generation', 'keepUntil', 'nextExpiry')
@@ -59,22 +73,23 @@ for i = 1, count do
     epoch = nextEpoch(epoch, seed)
   end
 
-  local expiresAt = now + ttlMs
-  local head = ms(seq + 1) .. '\t' .. epoch .. '\t' .. nowText .. '\t' .. ms(expiresAt)
+  local seqText = ms(seq + 1)
   local record
   if seq - acked >= inboxCap then
     record = redis.call('GET', recordKey)
     if not record then lines[#lines + 1] = '!' end
   else
-    record = redis.call('SET', recordKey, head .. '\t' .. recordTail, 'NX', 'GET', 'PX', ms(ttlMs + recordKeepMs))
+    record = redis.call('SET', recordKey,
+      seqText .. '\t' .. epoch .. '\t' .. nowText .. '\t' .. expiresAtText .. '\t' .. recordTail,
+      'NX', 'GET', 'PX', recordTtl)
   end
 
   if record then
-    redis.call('PEXPIRE', recordKey, ms(ttlMs + recordKeepMs), 'GT')
+    redis.call('PEXPIRE', recordKey, recordTtl, 'GT')
     lines[#lines + 1] = '=' .. record
   elseif seq - acked < inboxCap then
     local nextExpiry = tonumber(user[6])
-    local changes = { 'seq', ms(seq + 1) }
+    local changes = { 'seq', seqText }
     if isNew or user[4] ~= generation then
       changes[3], changes[4], changes[5], changes[6] = 'epoch', epoch, 'generation', generation
       if isNew then changes[7], changes[8] = 'acked', ms(acked) end
@@ -82,11 +97,10 @@ for i = 1, count do
     if seq == acked or not nextExpiry or expiresAt < nextExpiry then
       nextExpiry = expiresAt
       changes[#changes + 1] = 'nextExpiry'
-      changes[#changes + 1] = ms(expiresAt)
+      changes[#changes + 1] = expiresAtText
     end
-    seq = seq + 1
-    local inboxValue = epoch .. '\t' .. nowText .. '\t' .. ms(expiresAt) .. '\t' .. id .. '\t' .. policy .. '\t' .. data
-    redis.call('XADD', inboxKey, ms(seq) .. '-0', 'm', inboxValue)
+    local inboxValue = epoch .. '\t' .. nowText .. '\t' .. expiresAtText .. '\t' .. id .. '\t' .. policy .. '\t' .. data
+    redis.call('XADD', inboxKey, seqText .. '-0', 'm', inboxValue)
     -- Extended by whole days, so that the online path pays for it once a day.
     if (tonumber(user[5]) or 0) < now + keepMs then
       changes[#changes + 1] = 'keepUntil'
@@ -97,24 +111,23 @@ for i = 1, count do
     else
       redis.call('HSET', userKey, unpack(changes))
     end
-    redis.call('ZADD', KEYS[2], 'LT', ms(math.min(now + ackTimeoutMs, nextExpiry)), userId)
-    lines[#lines + 1] = '+' .. ms(seq) .. '\t' .. epoch
+    redis.call('ZADD', KEYS[2], 'LT', nextExpiry < wakeAt and ms(nextExpiry) or wakeAtText, userId)
+    lines[#lines + 1] = '+' .. seqText .. '\t' .. epoch
 
-    local readyValue = userId .. '\t' .. ms(seq) .. '\t' .. inboxValue
-    local itsNodes = {}
-    if handOverHere then
-      local line
-      for _, node in ipairs(liveNodes(routesKey, nowText)) do
-        itsNodes[#itsNodes + 1] = node
-        if not forNode[node] then
-          forNode[node] = {}
+    local itsNodes = handOverHere and liveNodes(routesKey, nowText)
+    if itsNodes and itsNodes[1] then
+      local line = userId .. '\t' .. epoch .. '\t' .. seqText .. '\t' .. nowText .. '\t' .. id .. '\t' .. data
+      for _, node in ipairs(itsNodes) do
+        local batch = forNode[node]
+        if batch then
+          batch[#batch + 1] = line
+        else
+          forNode[node] = { line }
           nodes[#nodes + 1] = node
         end
-        line = line or userId .. '\t' .. epoch .. '\t' .. ms(seq) .. '\t' .. nowText .. '\t' .. id .. '\t' .. data
-        table.insert(forNode[node], line)
       end
     end
-    stored[#stored + 1] = { readyValue, itsNodes }
+    stored[#stored + 1] = { userId, seqText, inboxValue, itsNodes or nil }
   end
 end
 
@@ -125,7 +138,7 @@ for _, node in ipairs(nodes) do
 end
 for _, entry in ipairs(stored) do
   local handedOver = false
-  for _, node in ipairs(entry[2]) do handedOver = handedOver or reached[node] end
-  if not handedOver then redis.call('XADD', KEYS[3], '*', 'm', entry[1]) end
+  for _, node in ipairs(entry[4] or {}) do handedOver = handedOver or reached[node] end
+  if not handedOver then redis.call('XADD', KEYS[3], '*', 'm', entry[1] .. '\t' .. entry[2] .. '\t' .. entry[3]) end
 end
 return table.concat(lines, '\n')

@@ -10,27 +10,30 @@
 -- Result: lines, one for each user: the new `acked`, or "-" where the epoch is not the user's (or there is no hash)
 
 --@include server-time
-local history = tonumber(ARGV[1])
+local history, nowText = tonumber(ARGV[1]), ms(now)
 local trimStep = 64 -- trim once in so many acks
 local lines = {}
 for i = 1, (#KEYS - 1) / 2 do
   local userKey, inboxKey = KEYS[i * 2], KEYS[i * 2 + 1]
-  local userId, epoch, wanted = ARGV[i * 3 - 1], ARGV[i * 3], tonumber(ARGV[i * 3 + 1])
+  local userId, epoch, wanted = ARGV[i * 3 - 1], ARGV[i * 3], ARGV[i * 3 + 1]
   local user = redis.call('HMGET', userKey, 'seq', 'epoch', 'acked')
   local seq, acked = tonumber(user[1]), tonumber(user[3])
   if not seq or user[2] ~= epoch then
     lines[i] = '-'
   else
-    local target = math.min(wanted, seq)
+    local target, targetText = tonumber(wanted), wanted
+    if target > seq then target, targetText = seq, user[1] end
     if target > acked then
-      redis.call('HSET', userKey, 'acked', ms(target), 'ackedAt', ms(now))
+      redis.call('HSET', userKey, 'acked', targetText, 'ackedAt', nowText)
       if math.floor(target / trimStep) > math.floor(acked / trimStep) and target > history then
         redis.call('XTRIM', inboxKey, 'MINID', '~', ms(target - history + 1) .. '-0')
       end
       acked = target
+    else
+      targetText = user[3]
     end
     if acked == seq then redis.call('ZREM', KEYS[1], userId) end
-    lines[i] = ms(acked)
+    lines[i] = targetText
   end
 end
 return table.concat(lines, '\n')

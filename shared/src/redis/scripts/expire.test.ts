@@ -136,7 +136,7 @@ describe.each(["pushed", "failed"] as const)("a message that was %s", (state) =>
     await accept(0, HOUR_MS);
     await store.redis.append(store.keys.record("m1"), `\t${state} 5`);
     expect(await expire(named(1))).toBe(0);
-    expect(await endOf("m1")).toEqual({ state, atMs: 5 });
+    expect(await endOf("m1")).toMatchObject({ state, atMs: 5 });
     expect(await stateOf("m1")).toBe(state);
   });
 });

@@ -119,7 +119,7 @@ describe("another master_replid than the one that is noted", () => {
   });
 });
 
-describe("a real server", () => {
+describe("a real server", { timeout: 60_000 }, () => {
   const directories: string[] = [];
   const stores: OpenStore[] = [];
   afterEach(async () => {
@@ -197,9 +197,11 @@ describe("a real server", () => {
 
   async function replicate(main: OpenStore, replica: OpenStore): Promise<void> {
     await main.redis.config("SET", "repl-diskless-sync-delay", "0");
+    await main.redis.config("SET", "shutdown-timeout", "0");
     await replica.redis.replicaof("127.0.0.1", main.server.port);
     await waitFor(async () => (await replica.redis.info("replication")).includes("master_link_status:up"), {
       what: "the replica's link",
+      deadlineMs: 25_000,
     });
   }
 });

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- lease: takes, renews or gives back the ownership of a partition.
 --
 -- KEYS[1] owner   hash: holder, token, until
@@ -9,6 +10,7 @@
 -- A new holder gets a larger token, and another one than ever before: its number alone could be given out twice,
 -- where Redis has lost the tail that it was first given out in. Whoever works with another token than the last is
 -- refused by every owner script.
+-- Allowed where Redis is out of memory: handing over and acking, which free it, need owners.
 --
 -- Result: "held" TAB token TAB until · "other" TAB holder TAB until · "free" (released)
 

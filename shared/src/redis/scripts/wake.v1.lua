@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- wake: looks after users whose `due` has come.
 --
 -- KEYS[1] owner · KEYS[2] due, then two for each user: user (hash) · routes (sorted set)
@@ -6,6 +7,7 @@
 --
 -- Refuses before its first write where the token is not the owner's or the lease is over. Never pops: a user leaves
 -- `due` only when everything it has is acked; else it is armed again in the same step.
+-- Allowed where Redis is out of memory: it adds next to nothing, and acks, which free it, follow a nudge.
 --
 -- Result: "stale", or lines, one for each user:
 --   "done"      nothing is open any more

@@ -1,0 +1,122 @@
+// Where the cluster is and with which key to ask it: options, then environment, then the local run's dev.json.
+// Guarantees: what a command needs is there, or the error says what is missing and how to give it.
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { CliError, describeError, usageError } from "./cli-error.js";
+import type { Terminal } from "./terminal.js";
+
+export interface ClusterAddress {
+  readonly auth: string;
+  readonly collect: string;
+  /** Full WebSocket URLs, up to /v1/connect. */
+  readonly nodes: readonly string[];
+  /** `key.secret`. */
+  readonly key: string;
+}
+
+/** The options that name a cluster, as `parseArgs` takes them. */
+export const addressOptions = {
+  config: { type: "string" },
+  auth: { type: "string" },
+  collect: { type: "string" },
+  node: { type: "string", multiple: true },
+  key: { type: "string" },
+} as const;
+
+export interface AddressValues {
+  readonly config?: string | undefined;
+  readonly auth?: string | undefined;
+  readonly collect?: string | undefined;
+  readonly node?: readonly string[] | undefined;
+  readonly key?: string | undefined;
+}
+
+const DEV_FILE = join(".data", "dev.json");
+
+/**
+ * @param needed what the command uses; the rest may be absent
+ * @throws CliError
+ */
+export function findCluster<Needed extends keyof ClusterAddress>(
+  values: AddressValues,
+  needed: readonly Needed[],
+  { environment, workingDirectory }: Pick<Terminal, "environment" | "workingDirectory">,
+): Pick<ClusterAddress, Needed> {
+  const nodes = values.node ?? environment["PETREL_NODE_URL"]?.split(",");
+  const given: Partial<ClusterAddress> = withoutUndefined({
+    auth: values.auth ?? environment["PETREL_AUTH_URL"],
+    collect: values.collect ?? environment["PETREL_COLLECT_URL"],
+    key: values.key ?? environment["PETREL_KEY"],
+    nodes: nodes?.map((url) => url.trim()).filter((url) => url !== ""),
+  });
+  const isComplete = needed.every((name) => given[name] !== undefined);
+  const address = isComplete
+    ? given
+    : { ...readDevFile(values.config ?? environment["PETREL_DEV_JSON"], workingDirectory, needed), ...given };
+  for (const name of needed) check(name, address[name]);
+  return address as Pick<ClusterAddress, Needed>;
+}
+
+function check(name: keyof ClusterAddress, value: string | readonly string[] | undefined): void {
+  const option = name === "nodes" ? "--node" : `--${name}`;
+  if (value === undefined || value.length === 0) throw usageError(`${option} is missing`);
+  if (name === "key") {
+    if (!/^[^\s.]+\.\S+$/.test(String(value))) throw usageError("--key must have the form KEY.SECRET");
+    return;
+  }
+  const protocols = name === "nodes" ? ["ws:", "wss:"] : ["http:", "https:"];
+  for (const url of [value].flat()) {
+    if (!URL.canParse(url) || !protocols.includes(new URL(url).protocol)) {
+      throw usageError(
+        `${option} must be a URL with ${protocols.join("// or ")}//, not ${JSON.stringify(url)}`,
+      );
+    }
+  }
+}
+
+function readDevFile(
+  named: string | undefined,
+  workingDirectory: string,
+  needed: readonly (keyof ClusterAddress)[],
+): Partial<ClusterAddress> {
+  const path = named === undefined ? findDevFile(workingDirectory) : resolve(workingDirectory, named);
+  if (path === undefined) {
+    const options = needed.map((name) => (name === "nodes" ? "--node" : `--${name}`));
+    throw new CliError(
+      `no running cluster found: there is no ${DEV_FILE} here or above. ` +
+        `Start one with \`npm start\`, or name one with ${options.join(", ")}.`,
+    );
+  }
+  let content: Partial<Record<string, unknown>>;
+  try {
+    content = JSON.parse(readFileSync(path, "utf8")) as Partial<Record<string, unknown>>;
+  } catch (cause) {
+    throw new CliError(`cannot read ${path}: ${describeError(cause)}`, { cause });
+  }
+  const { auth, collect, nodes, apiKey, apiSecret } = content;
+  return withoutUndefined({
+    auth: textOf(auth),
+    collect: textOf(collect),
+    nodes: Array.isArray(nodes) ? nodes.filter((url) => typeof url === "string") : undefined,
+    key: typeof apiKey === "string" && typeof apiSecret === "string" ? `${apiKey}.${apiSecret}` : undefined,
+  });
+}
+
+/** The nearest one, from the working directory up. */
+function findDevFile(from: string): string | undefined {
+  for (let directory = resolve(from); ; directory = dirname(directory)) {
+    const path = join(directory, DEV_FILE);
+    if (existsSync(path)) return path;
+    if (directory === dirname(directory)) return undefined;
+  }
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
+
+function withoutUndefined(address: {
+  readonly [Name in keyof ClusterAddress]: ClusterAddress[Name] | undefined;
+}): Partial<ClusterAddress> {
+  return Object.fromEntries(Object.entries(address).filter(([, value]) => value !== undefined));
+}

@@ -1,0 +1,107 @@
+// `petrel listen USER`.
+// Guarantees: a message is on the standard output before it is acknowledged; what is about the connection goes to
+// the standard error.
+import { createInterface } from "node:readline";
+import { PetrelClient, type ClosedEvent, type PetrelMessage, type Position } from "@petrel/client";
+import { WebSocket } from "ws";
+import { CliError, usageError, type ExitCode } from "../cli-error.js";
+import { addressOptions, findCluster } from "../cluster-address.js";
+import { fetchToken } from "../fetch-token.js";
+import { readArguments, wholeNumber } from "../read-arguments.js";
+import type { Terminal } from "../terminal.js";
+
+export const listenOptions = {
+  ...addressOptions,
+  ack: { type: "string" },
+  epoch: { type: "string" },
+  since: { type: "string" },
+  count: { type: "string" },
+  json: { type: "boolean" },
+} as const;
+
+const ackModes = ["handled", "auto", "manual", "none"] as const;
+
+export async function runListen(args: readonly string[], terminal: Terminal): Promise<ExitCode> {
+  const {
+    values,
+    words: [userId],
+  } = readArguments(args, listenOptions, ["USER"]);
+  const ack = ackModes.find((mode) => mode === (values.ack ?? "handled"));
+  if (ack === undefined) throw usageError(`--ack must be one of ${ackModes.join(", ")}`);
+  const position = readPosition(values.epoch, wholeNumber("--since", values.since, 0));
+  const count = wholeNumber("--count", values.count, 1) ?? Number.POSITIVE_INFINITY;
+  const cluster = findCluster(values, ["auth", "nodes", "key"], terminal);
+
+  const { print, note, interrupted, stdin } = terminal;
+  const freshToken = async (): Promise<string> =>
+    (await fetchToken(cluster, { userId }, interrupted)).accessToken;
+  // Asked for once before the client, which would try for ever: a cluster that is away is an error here.
+  let first: string | undefined = await freshToken();
+  const client = new PetrelClient({
+    url: cluster.nodes,
+    WebSocket,
+    getToken: () => {
+      const token = first ?? freshToken();
+      first = undefined;
+      return token;
+    },
+    ack: ack === "none" ? "manual" : ack,
+    ...(position === undefined ? {} : { position }),
+  });
+
+  const ended = new Promise<ClosedEvent>((resolve) => client.once("closed", resolve));
+  let shown = 0;
+  let last: PetrelMessage | undefined;
+  client.on("message", (message) => {
+    if (shown >= count) return;
+    print(values.json === true ? JSON.stringify(message) : describeMessage(message));
+    last = message;
+    // Not awaited: closing waits for this handler, so that the last message is acknowledged too.
+    if (++shown >= count) void client.close();
+  });
+  client.on("welcome", ({ node, user, epoch, after, resumed }) => {
+    note(`listening as ${user} on ${node}, epoch ${epoch}, after ${after}${resumed ? ", resumed" : ""}`);
+  });
+  client.on("offline", ({ code, reason }) => note(`offline (${code} ${reason}), connecting again`));
+  client.on("error", ({ code, message }) => note(`${code}: ${message}`));
+
+  const acknowledge = ack === "manual" ? readAcks(terminal, client, () => last) : undefined;
+  const stop = (): void => void client.close();
+  interrupted.addEventListener("abort", stop);
+  client.connect();
+  if (interrupted.aborted) stop();
+  const { byClient, code, reason, error } = await ended;
+  acknowledge?.close();
+  stdin.pause();
+  interrupted.removeEventListener("abort", stop);
+  await client.close();
+  if (byClient) return 0;
+  const why = error === undefined ? reason : `${error.code}: ${error.message}`;
+  throw new CliError(`closed by the server with ${code} ${why}`);
+}
+
+function readPosition(epoch: string | undefined, since: number | undefined): Position | undefined {
+  if (epoch === undefined && since === undefined) return undefined;
+  if (epoch === undefined || since === undefined) throw usageError("--epoch and --since go together");
+  return { epoch, since };
+}
+
+function describeMessage({ seq, at, id, data }: PetrelMessage): string {
+  return `#${seq} ${at} ${id} ${JSON.stringify(data)}`;
+}
+
+/** An empty line acknowledges all that was shown, a number up to that seq. */
+function readAcks({ stdin, note }: Terminal, client: PetrelClient, last: () => PetrelMessage | undefined) {
+  const lines = createInterface({ input: stdin });
+  lines.on("line", (line) => {
+    const message = last();
+    if (message === undefined) return note("nothing to acknowledge yet");
+    const seq = line.trim() === "" ? message.seq : Number(line);
+    if (!Number.isSafeInteger(seq) || seq < 1 || seq > message.seq) {
+      return note(`Enter, or a number from 1 to ${message.seq}`);
+    }
+    const taken = client.ack({ epoch: message.epoch, seq });
+    return note(taken ? `acknowledged up to ${seq}` : "that epoch is over: the messages come again");
+  });
+  return lines;
+}

@@ -1,0 +1,97 @@
+// `petrel send USER JSON`.
+// Guarantees: the data is sent as it was written; its id is printed once collect has stored it.
+import { setTimeout as pause } from "node:timers/promises";
+import { text } from "node:stream/consumers";
+import { callService } from "../call-service.js";
+import { CliError, describeError, usageError, type ExitCode } from "../cli-error.js";
+import { addressOptions, findCluster, type ClusterAddress } from "../cluster-address.js";
+import { readArguments, wholeNumber } from "../read-arguments.js";
+import type { Terminal } from "../terminal.js";
+
+export const sendOptions = {
+  ...addressOptions,
+  ttl: { type: "string" },
+  "idempotency-key": { type: "string" },
+  wait: { type: "boolean" },
+  "wait-seconds": { type: "string" },
+  json: { type: "boolean" },
+} as const;
+
+const FIRST_POLL_MS = 50;
+const LONGEST_POLL_MS = 1_000;
+const DEFAULT_WAIT_SECONDS = 60;
+const goodEnds: readonly unknown[] = ["delivered", "pushed", "published"];
+const badEnds: readonly unknown[] = ["expired", "cancelled", "failed"];
+
+type Cluster = Pick<ClusterAddress, "collect" | "key">;
+
+export async function runSend(args: readonly string[], terminal: Terminal): Promise<ExitCode> {
+  const {
+    values,
+    words: [user, argument],
+  } = readArguments(args, sendOptions, ["USER", "JSON"]);
+  const ttlSeconds = wholeNumber("--ttl", values.ttl, 1);
+  const waitSeconds = wholeNumber("--wait-seconds", values["wait-seconds"], 1) ?? DEFAULT_WAIT_SECONDS;
+  const cluster = findCluster(values, ["collect", "key"], terminal);
+  const data = argument === "-" ? await text(terminal.stdin) : argument;
+  requireJson(data);
+  const envelope = JSON.stringify({ to: { user }, ttlSeconds, idempotencyKey: values["idempotency-key"] });
+  const answer = await callService({
+    service: "collect",
+    baseUrl: cluster.collect,
+    key: cluster.key,
+    method: "POST",
+    path: "/v1/messages",
+    // Not parsed and written again, which would change numbers beyond 2^53.
+    body: `${envelope.slice(0, -1)},"data":${data}}`,
+    interrupted: terminal.interrupted,
+  });
+  const { id, duplicate } = answer;
+  if (typeof id !== "string") throw new CliError("collect answered without an id");
+  if (values.json === true) terminal.print(JSON.stringify(answer));
+  else terminal.print(`${id} ${duplicate === true ? "duplicate" : "accepted"}`);
+  if (values.wait !== true) return 0;
+  return waitForEnd(id, cluster, terminal, { waitSeconds, json: values.json === true });
+}
+
+function requireJson(data: string): void {
+  try {
+    JSON.parse(data);
+  } catch (error) {
+    const hint = `Quote it for the shell: petrel send alice '{"text":"hello"}'`;
+    throw usageError(`the data is not JSON: ${describeError(error)}. ${hint}`);
+  }
+}
+
+async function waitForEnd(
+  id: string,
+  { collect, key }: Cluster,
+  { print, interrupted }: Terminal,
+  { waitSeconds, json }: { readonly waitSeconds: number; readonly json: boolean },
+): Promise<ExitCode> {
+  const deadlineMs = performance.now() + waitSeconds * 1_000;
+  let pollMs = FIRST_POLL_MS;
+  let shown: unknown;
+  for (;;) {
+    const message = await callService({
+      service: "collect",
+      baseUrl: collect,
+      key,
+      method: "GET",
+      path: `/v1/messages/${encodeURIComponent(id)}`,
+      interrupted,
+    });
+    const { state } = message;
+    if (state !== shown) print(json ? JSON.stringify(message) : `${id} ${String(state)}`);
+    shown = state;
+    if (goodEnds.includes(state)) return 0;
+    if (badEnds.includes(state)) return 1;
+    if (performance.now() + pollMs > deadlineMs) {
+      throw new CliError(`still ${String(state)} after ${waitSeconds} s`);
+    }
+    await pause(pollMs, undefined, { signal: interrupted }).catch((cause: unknown) => {
+      throw new CliError("interrupted", { cause });
+    });
+    pollMs = Math.min(pollMs * 1.5, LONGEST_POLL_MS);
+  }
+}

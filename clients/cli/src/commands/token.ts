@@ -1,0 +1,26 @@
+// `petrel token USER`.
+// Guarantees: the standard output has the token and nothing else, so that scripts can take it.
+import type { ExitCode } from "../cli-error.js";
+import { addressOptions, findCluster } from "../cluster-address.js";
+import { fetchToken } from "../fetch-token.js";
+import { readArguments, wholeNumber } from "../read-arguments.js";
+import type { Terminal } from "../terminal.js";
+
+export const tokenOptions = {
+  ...addressOptions,
+  ttl: { type: "string" },
+  json: { type: "boolean" },
+} as const;
+
+export async function runToken(args: readonly string[], terminal: Terminal): Promise<ExitCode> {
+  const {
+    values,
+    words: [userId],
+  } = readArguments(args, tokenOptions, ["USER"]);
+  const ttlSeconds = wholeNumber("--ttl", values.ttl, 1);
+  const cluster = findCluster(values, ["auth", "key"], terminal);
+  const request = ttlSeconds === undefined ? { userId } : { userId, ttlSeconds };
+  const token = await fetchToken(cluster, request, terminal.interrupted);
+  terminal.print(values.json === true ? JSON.stringify(token) : token.accessToken);
+  return 0;
+}

@@ -1,0 +1,29 @@
+// An access token for a user, from auth.
+// Guarantees: the token, or a CliError.
+import { callService } from "./call-service.js";
+import { CliError } from "./cli-error.js";
+import type { ClusterAddress } from "./cluster-address.js";
+
+export interface IssuedToken {
+  readonly accessToken: string;
+  readonly [field: string]: unknown;
+}
+
+export async function fetchToken(
+  { auth, key }: Pick<ClusterAddress, "auth" | "key">,
+  request: { readonly userId: string; readonly ttlSeconds?: number },
+  interrupted: AbortSignal,
+): Promise<IssuedToken> {
+  const answer = await callService({
+    service: "auth",
+    baseUrl: auth,
+    key,
+    method: "POST",
+    path: "/v1/tokens",
+    body: JSON.stringify(request),
+    interrupted,
+  });
+  const { accessToken } = answer;
+  if (typeof accessToken !== "string") throw new CliError("auth answered without an accessToken");
+  return { ...answer, accessToken };
+}

@@ -1,0 +1,54 @@
+// What `--help` prints.
+// Guarantees: every command and option is here; a test holds this and the commands together.
+
+const address = `
+Which cluster (an option wins over the environment, that over the file):
+  --config FILE    a dev.json, as npm start writes it        PETREL_DEV_JSON
+                   (default: .data/dev.json here or above)
+  --auth URL       auth, such as https://auth.example.test   PETREL_AUTH_URL
+  --collect URL    collect                                   PETREL_COLLECT_URL
+  --node URL       push node, wss://…/v1/connect; repeatable PETREL_NODE_URL
+  --key KEY.SECRET producer key; better in the environment,  PETREL_KEY
+                   where other users do not see it
+
+Exit codes: 0 done, 1 not done, 2 the command line is wrong.`;
+
+export const generalHelp = `petrel: talks to a Petrel cluster
+
+  petrel listen USER       show a user's messages as they arrive
+  petrel send USER JSON    send a message to a user
+  petrel token USER        print an access token for a user
+
+petrel COMMAND --help says more. petrel --version prints the version.`;
+
+export const commandHelp = {
+  listen: `petrel listen USER: shows a user's messages as they arrive, until Ctrl-C
+
+  --ack handled    acknowledge what was shown (default)
+        auto       let the server take sent for acknowledged
+        manual     Enter acknowledges all that was shown, a number and Enter up to that seq
+        none       acknowledge nothing
+  --epoch E --since N
+                   resume after message N of epoch E (both, or none)
+  --count N        end after N messages
+  --json           print each message as one line of JSON
+${address}`,
+  send: `petrel send USER JSON: sends a message to a user and prints its id
+
+  JSON is any JSON in one argument, such as '{"text":"hello"}'; - reads it from the standard input.
+
+  --ttl SECONDS    how long it is worth delivering
+  --idempotency-key K
+                   the same key and content again is the same message, stored once
+  --wait           wait for its end; 1 where that is expired, cancelled or failed
+  --wait-seconds N at most this long (60)
+  --json           print the answers as lines of JSON
+${address}`,
+  token: `petrel token USER: prints an access token for a user
+
+  --ttl SECONDS    how long it is good for
+  --json           print the whole answer
+${address}`,
+} as const;
+
+export type CommandName = keyof typeof commandHelp;

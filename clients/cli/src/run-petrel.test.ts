@@ -1,0 +1,413 @@
+// Tests of the commands against small real servers in the places of auth, collect and a push node.
+// Guarantees: results on the standard output, all else on the standard error, and the exit codes 0, 1 and 2.
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PassThrough } from "node:stream";
+import { freePort } from "@petrel/shared/testing/free-port";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { WsPeer } from "@petrel/shared/testing/ws-peer";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { listenOptions } from "./commands/listen.js";
+import { sendOptions } from "./commands/send.js";
+import { tokenOptions } from "./commands/token.js";
+import { commandHelp } from "./help.js";
+import { runPetrel } from "./run-petrel.js";
+
+interface Asked {
+  readonly line: string;
+  readonly authorization: string | undefined;
+  readonly body: string;
+}
+
+let directory: string;
+let http: Server;
+let httpUrl: string;
+let node: WsPeer;
+let asked: Asked[];
+/** By "METHOD /path"; the last answer of a list stays. */
+let answers: Map<string, { status: number; body: unknown }[]>;
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), "petrel-cli-"));
+  asked = [];
+  answers = new Map([
+    ["POST /v1/tokens", [{ status: 201, body: { accessToken: "jwt", expiresIn: 60, tokenType: "Bearer" } }]],
+    ["POST /v1/messages", [{ status: 202, body: { id: "p1_m", duplicate: false } }]],
+  ]);
+  http = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk: Buffer) => chunks.push(chunk));
+    request.on("end", () => {
+      const line = `${request.method} ${request.url}`;
+      asked.push({
+        line,
+        authorization: request.headers.authorization,
+        body: Buffer.concat(chunks).toString(),
+      });
+      const list = answers.get(line) ?? [];
+      const answer = list.length > 1 ? list.shift() : list[0];
+      response.writeHead(answer?.status ?? 404).end(JSON.stringify(answer?.body ?? {}));
+    });
+  });
+  http.listen(0, "127.0.0.1");
+  await once(http, "listening");
+  httpUrl = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
+  node = await WsPeer.start();
+  mkdirSync(join(directory, ".data"));
+  writeDevFile({ auth: httpUrl, collect: httpUrl, nodes: [node.url], apiKey: "key1", apiSecret: "s3cret" });
+});
+
+afterEach(async () => {
+  http.close();
+  http.closeAllConnections();
+  await node.close();
+  rmSync(directory, { recursive: true });
+});
+
+function writeDevFile(content: unknown): void {
+  writeFileSync(join(directory, ".data", "dev.json"), JSON.stringify(content));
+}
+
+interface Run {
+  readonly out: string[];
+  readonly err: string[];
+  readonly stdin: PassThrough;
+  readonly interrupt: () => void;
+  readonly exitCode: Promise<number>;
+}
+
+function petrel(
+  args: readonly string[],
+  { environment = {}, workingDirectory = directory, stdin = new PassThrough() } = {},
+): Run {
+  const interruption = new AbortController();
+  const out: string[] = [];
+  const err: string[] = [];
+  const exitCode = runPetrel(
+    args,
+    {
+      print: (line) => void out.push(line),
+      note: (line) => void err.push(line),
+      stdin,
+      environment,
+      workingDirectory,
+      interrupted: interruption.signal,
+    },
+    "1.2.3",
+  );
+  return { out, err, stdin, interrupt: () => interruption.abort(), exitCode };
+}
+
+describe("petrel token", () => {
+  it("prints the token and nothing else", async () => {
+    const run = petrel(["token", "alice", "--ttl", "90"]);
+    expect([await run.exitCode, run.out, run.err]).toEqual([0, ["jwt"], []]);
+    expect(asked).toEqual([
+      {
+        line: "POST /v1/tokens",
+        authorization: "Bearer key1.s3cret",
+        body: '{"userId":"alice","ttlSeconds":90}',
+      },
+    ]);
+  });
+
+  it("prints the service's error", async () => {
+    answers.set("POST /v1/tokens", [
+      {
+        status: 400,
+        body: {
+          error: {
+            code: "PETREL_INVALID_REQUEST",
+            message: "body/userId: must match",
+            retryable: false,
+            details: { field: "body/userId" },
+          },
+        },
+      },
+    ]);
+    const run = petrel(["token", "not a user"]);
+    expect([await run.exitCode, run.out, run.err]).toEqual([
+      1,
+      [],
+      ['petrel: auth answered 400 PETREL_INVALID_REQUEST: body/userId: must match {"field":"body/userId"}'],
+    ]);
+  });
+});
+
+describe("petrel send", () => {
+  it("sends the data as it was written", async () => {
+    const run = petrel([
+      "send",
+      "bob",
+      '{"big":12345678901234567890}',
+      "--ttl",
+      "5",
+      "--idempotency-key",
+      "k",
+    ]);
+    expect([await run.exitCode, run.out, run.err]).toEqual([0, ["p1_m accepted"], []]);
+    expect(asked[0]?.body).toBe(
+      '{"to":{"user":"bob"},"ttlSeconds":5,"idempotencyKey":"k","data":{"big":12345678901234567890}}',
+    );
+  });
+
+  it("reads the data from the standard input", async () => {
+    const stdin = new PassThrough();
+    stdin.end('"from a pipe"');
+    const run = petrel(["send", "bob", "-", "--json"], { stdin });
+    expect([await run.exitCode, run.out]).toEqual([0, ['{"id":"p1_m","duplicate":false}']]);
+    expect(asked[0]?.body).toBe('{"to":{"user":"bob"},"data":"from a pipe"}');
+  });
+
+  it.each([
+    ["delivered", 0],
+    ["pushed", 0],
+    ["expired", 1],
+    ["failed", 1],
+  ])("waits for the end: %s exits %i", async (end, exitCode) => {
+    answers.set("GET /v1/messages/p1_m", [
+      { status: 200, body: { state: "queued" } },
+      { status: 200, body: { state: "queued" } },
+      { status: 200, body: { state: end } },
+    ]);
+    const run = petrel(["send", "bob", "1", "--wait"]);
+    expect([await run.exitCode, run.out]).toEqual([
+      exitCode,
+      ["p1_m accepted", "p1_m queued", `p1_m ${end}`],
+    ]);
+  });
+
+  it("does not wait for ever", async () => {
+    answers.set("GET /v1/messages/p1_m", [{ status: 200, body: { state: "queued" } }]);
+    const run = petrel(["send", "bob", "1", "--wait", "--wait-seconds", "1"]);
+    expect([await run.exitCode, run.err]).toEqual([1, ["petrel: still queued after 1 s"]]);
+  });
+
+  it("stops waiting when it is interrupted", async () => {
+    answers.set("GET /v1/messages/p1_m", [{ status: 200, body: { state: "queued" } }]);
+    const run = petrel(["send", "bob", "1", "--wait"]);
+    await waitFor(() => run.out.length === 2, { what: "the first state" });
+    run.interrupt();
+    expect([await run.exitCode, run.err]).toEqual([1, ["petrel: interrupted"]]);
+  });
+
+  it("refuses what is not JSON before it asks anyone", async () => {
+    const run = petrel(["send", "bob", "{text:hello}"]);
+    expect(await run.exitCode).toBe(2);
+    expect(run.err[0]).toContain("the data is not JSON");
+    expect(asked).toEqual([]);
+  });
+});
+
+describe("petrel listen", () => {
+  it("shows messages, acknowledges them, and closes cleanly when interrupted", async () => {
+    const run = petrel(["listen", "alice"]);
+    const socket = await node.accept();
+    expect(socket.offered).toEqual(["petrel.v1", "bearer.jwt"]);
+    socket.welcome();
+    socket.message(1, { data: { text: "hi" } });
+    expect(await socket.next("ack")).toEqual({ type: "ack", seq: 1 });
+    expect(run.out).toEqual(['#1 2030-01-01T00:00:00.000Z m1 {"text":"hi"}']);
+    expect(run.err).toEqual(["listening as alice on n1, epoch e1, after 0"]);
+    run.interrupt();
+    expect(await run.exitCode).toBe(0);
+    expect(await socket.closed).toMatchObject({ code: 1000 });
+  });
+
+  it("prints JSON and ends after as many messages as asked for, all acknowledged", async () => {
+    const run = petrel(["listen", "alice", "--json", "--count", "2"]);
+    const socket = await node.accept();
+    socket.welcome();
+    for (const seq of [1, 2, 3]) socket.message(seq);
+    expect(await run.exitCode).toBe(0);
+    expect(run.out.map((line) => (JSON.parse(line) as { id: string }).id)).toEqual(["m1", "m2"]);
+    await socket.closed;
+    expect(socket.frames.at(-1)).toEqual({ type: "ack", seq: 2 });
+  });
+
+  it("resumes where it is told to", async () => {
+    const run = petrel(["listen", "alice", "--epoch", "e7", "--since", "40"]);
+    const socket = await node.accept();
+    expect([socket.query.get("epoch"), socket.query.get("since")]).toEqual(["e7", "40"]);
+    socket.welcome({ epoch: "e7", after: 40, resumed: true });
+    await waitFor(() => run.err.length > 0, { what: "the welcome" });
+    expect(run.err[0]).toContain("epoch e7, after 40, resumed");
+    run.interrupt();
+    await run.exitCode;
+  });
+
+  it("acknowledges by hand", async () => {
+    const run = petrel(["listen", "alice", "--ack", "manual"]);
+    const socket = await node.accept();
+    socket.welcome();
+    for (const seq of [1, 2, 3]) socket.message(seq);
+    await waitFor(() => run.out.length === 3, { what: "three messages" });
+    run.stdin.write("2\n");
+    expect(await socket.next("ack")).toEqual({ type: "ack", seq: 2 });
+    run.stdin.write("9\n");
+    run.stdin.write("\n");
+    expect(await socket.next("ack")).toEqual({ type: "ack", seq: 3 });
+    expect(run.err).toContain("Enter, or a number from 1 to 3");
+    run.interrupt();
+    expect(await run.exitCode).toBe(0);
+  });
+
+  it("acknowledges nothing where told so, and lets the server do it where told so", async () => {
+    const none = petrel(["listen", "alice", "--ack", "none"]);
+    const first = await node.accept();
+    expect(first.query.get("ack")).toBeNull();
+    first.welcome();
+    first.message(1);
+    await waitFor(() => none.out.length === 1, { what: "the message" });
+    none.interrupt();
+    await none.exitCode;
+    expect(first.frames).toEqual([]);
+
+    const auto = petrel(["listen", "alice", "--ack", "auto"]);
+    expect((await node.accept()).query.get("ack")).toBe("auto");
+    auto.interrupt();
+    expect(await auto.exitCode).toBe(0);
+  });
+
+  it("ends with 1 when the server says stop", async () => {
+    const run = petrel(["listen", "alice"]);
+    const socket = await node.accept();
+    socket.welcome();
+    socket.send({ type: "error", code: "PETREL_CONNECTION_REPLACED", message: "newer", action: "stop" });
+    socket.close(4409);
+    expect(await run.exitCode).toBe(1);
+    expect(run.err.at(-1)).toBe("petrel: closed by the server with 4409 PETREL_CONNECTION_REPLACED: newer");
+  });
+
+  it("says so and goes on when the connection is lost", async () => {
+    const run = petrel(["listen", "alice"]);
+    const first = await node.accept();
+    first.welcome();
+    await waitFor(() => run.err.length === 1, { what: "the welcome" });
+    first.close(1012, "drain");
+    (await node.accept()).welcome({ resumed: true });
+    await waitFor(() => run.err.length === 3, { what: "the second welcome" });
+    expect(run.err[1]).toBe("offline (1012 drain), connecting again");
+    run.interrupt();
+    await run.exitCode;
+  });
+});
+
+describe("which cluster", () => {
+  it("is found from a directory below", async () => {
+    const below = join(directory, "a", "b");
+    mkdirSync(below, { recursive: true });
+    const run = petrel(["token", "alice"], { workingDirectory: below });
+    expect([await run.exitCode, run.out]).toEqual([0, ["jwt"]]);
+  });
+
+  it("is taken from options, then the environment, then the file", async () => {
+    const nowhere = `http://127.0.0.1:${await freePort()}`;
+    writeDevFile({ auth: nowhere, collect: nowhere, nodes: [], apiKey: "file", apiSecret: "x" });
+    const environment = { PETREL_AUTH_URL: httpUrl, PETREL_KEY: "environment.x" };
+    expect(await petrel(["token", "alice"], { environment }).exitCode).toBe(0);
+    expect(await petrel(["token", "alice", "--key", "option.x"], { environment }).exitCode).toBe(0);
+    expect(await petrel(["token", "alice", "--auth", httpUrl]).exitCode).toBe(0);
+    expect(asked.map(({ authorization }) => authorization)).toEqual([
+      "Bearer environment.x",
+      "Bearer option.x",
+      "Bearer file.x",
+    ]);
+  });
+
+  it("may be named by a file", async () => {
+    const elsewhere = mkdtempSync(join(tmpdir(), "petrel-cli-"));
+    const file = join(directory, ".data", "dev.json");
+    try {
+      for (const options of [
+        { args: ["--config", file], environment: {} },
+        { args: [], environment: { PETREL_DEV_JSON: file } },
+      ]) {
+        const { environment } = options;
+        const run = petrel(["token", "a", ...options.args], { environment, workingDirectory: elsewhere });
+        expect(await run.exitCode).toBe(0);
+      }
+      const none = petrel(["listen", "a"], { workingDirectory: elsewhere });
+      expect(await none.exitCode).toBe(1);
+      expect(none.err[0]).toContain("no running cluster found");
+      expect(none.err[0]).toContain("--auth, --node, --key");
+    } finally {
+      rmSync(elsewhere, { recursive: true });
+    }
+  });
+
+  it("that does not answer is said to be away", async () => {
+    const url = `http://127.0.0.1:${await freePort()}`;
+    const environment = { PETREL_AUTH_URL: url };
+    for (const command of ["token", "listen"]) {
+      const run = petrel([command, "alice"], { environment });
+      expect([await run.exitCode, run.err]).toEqual([
+        1,
+        [`petrel: auth at ${url} does not answer (ECONNREFUSED): is the cluster running?`],
+      ]);
+    }
+  });
+
+  it("that is something else is said to be so", async () => {
+    const run = petrel(["send", "bob", "1", "--collect", `${httpUrl}/elsewhere/`]);
+    answers.delete("POST /v1/messages");
+    expect(await run.exitCode).toBe(1);
+    expect(run.err[0]).toContain("collect answered 404, which is no answer of Petrel");
+  });
+
+  it("with a broken file is an error that names it", async () => {
+    writeFileSync(join(directory, ".data", "dev.json"), "{");
+    const run = petrel(["token", "alice"]);
+    expect(await run.exitCode).toBe(1);
+    expect(run.err[0]).toContain(join(directory, ".data", "dev.json"));
+  });
+});
+
+describe("the command line", () => {
+  it.each([
+    [[], "which command?"],
+    [["shout"], 'no command "shout"'],
+    [["listen"], "USER is missing"],
+    [["send", "bob"], "JSON is missing"],
+    [["send", "bob", "1", "2"], 'what is "2" for?'],
+    [["token", "alice", "--colour"], "--colour"],
+    [["token", "alice", "--ttl", "soon"], "--ttl must be a whole number from 1"],
+    [["listen", "alice", "--ack", "maybe"], "--ack must be one of"],
+    [["listen", "alice", "--since", "4"], "--epoch and --since go together"],
+    [["token", "alice", "--auth", "ftp://x"], "--auth must be a URL with http:// or https://"],
+    [["token", "alice", "--key", "nodot"], "--key must have the form KEY.SECRET"],
+    [["listen", "alice", "--node", "http://x"], "--node must be a URL with ws:// or wss://"],
+  ])("%o is refused with 2", async (args, problem) => {
+    const run = petrel(args);
+    expect(await run.exitCode).toBe(2);
+    expect(run.err[0]).toContain(problem);
+    expect(run.err[1]).toContain("--help");
+    expect([run.out, asked]).toEqual([[], []]);
+  });
+
+  it.each([["--help"], ["-h"], ["help"]])("%s lists the commands", async (...args) => {
+    const run = petrel(args);
+    expect(await run.exitCode).toBe(0);
+    for (const name of Object.keys(commandHelp)) expect(run.out.join("\n")).toContain(`petrel ${name} `);
+  });
+
+  it.each([
+    ["listen", listenOptions],
+    ["send", sendOptions],
+    ["token", tokenOptions],
+  ] as const)("%s --help names every option", async (name, options) => {
+    const run = petrel([name, "--help"]);
+    expect([await run.exitCode, run.out]).toEqual([0, [commandHelp[name]]]);
+    for (const option of Object.keys(options)) expect(run.out[0]).toContain(`--${option}`);
+    expect((await petrel(["help", name]).exitCode) === 0).toBe(true);
+  });
+
+  it("prints the version", async () => {
+    const run = petrel(["--version"]);
+    expect([await run.exitCode, run.out]).toEqual([0, ["1.2.3"]]);
+  });
+});

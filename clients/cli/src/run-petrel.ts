@@ -1,0 +1,61 @@
+// Finds the command that was asked for and runs it.
+// Guarantees: every way to fail ends in one line on the standard error and an exit code, never in a stack trace.
+import { CliError, usageError, type ExitCode } from "./cli-error.js";
+import { runListen } from "./commands/listen.js";
+import { runSend } from "./commands/send.js";
+import { runToken } from "./commands/token.js";
+import { commandHelp, generalHelp, type CommandName } from "./help.js";
+import type { Terminal } from "./terminal.js";
+
+const commands: Readonly<
+  Record<CommandName, (args: readonly string[], terminal: Terminal) => Promise<ExitCode>>
+> = { listen: runListen, send: runSend, token: runToken };
+
+/**
+ * @param args what stands after `petrel`
+ * @returns the exit code
+ */
+export async function runPetrel(
+  args: readonly string[],
+  terminal: Terminal,
+  version: string,
+): Promise<ExitCode> {
+  try {
+    return await dispatch(args, terminal, version);
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    terminal.note(`petrel: ${error.message}`);
+    if (error.exitCode === 2) terminal.note(`Try: petrel ${isCommand(args[0]) ? `${args[0]} ` : ""}--help`);
+    return error.exitCode;
+  }
+}
+
+async function dispatch(args: readonly string[], terminal: Terminal, version: string): Promise<ExitCode> {
+  const [name, ...rest] = args;
+  if (name === "--version") {
+    terminal.print(version);
+    return 0;
+  }
+  if (name === "--help" || name === "-h" || name === "help") {
+    const [about] = rest;
+    terminal.print(isCommand(about) ? commandHelp[about] : generalHelp);
+    return 0;
+  }
+  if (name === undefined) throw usageError("which command? There are listen, send and token.");
+  if (!isCommand(name)) throw usageError(`there is no command ${JSON.stringify(name)}`);
+  if (asksForHelp(rest)) {
+    terminal.print(commandHelp[name]);
+    return 0;
+  }
+  return commands[name](rest, terminal);
+}
+
+function asksForHelp(args: readonly string[]): boolean {
+  const end = args.indexOf("--");
+  const options = end === -1 ? args : args.slice(0, end);
+  return options.includes("--help") || options.includes("-h");
+}
+
+function isCommand(name: string | undefined): name is CommandName {
+  return name !== undefined && Object.hasOwn(commands, name);
+}

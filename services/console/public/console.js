@@ -1,0 +1,44 @@
+// The page's entry: puts its parts together.
+// Guarantees: everything on the page is what the cluster said; nothing is shown as sent or received before it is.
+import { readConfig } from "./cluster.js";
+import { createMessageList } from "./message-list.js";
+import { createReceiver } from "./receiver.js";
+import { createSender } from "./sender.js";
+import { createSentList } from "./sent-list.js";
+
+const find = (id) => document.getElementById(id);
+
+const messages = createMessageList({ list: find("messages"), count: find("message-count") });
+const receiver = createReceiver({
+  form: find("sign-in-form"),
+  user: find("user"),
+  signOut: find("sign-out"),
+  state: find("state"),
+  whereabouts: find("whereabouts"),
+  problem: find("problem"),
+  readConfig,
+  messages,
+});
+createSender({
+  form: find("send-form"),
+  to: find("to"),
+  data: find("data"),
+  button: find("send"),
+  problem: find("send-problem"),
+  sent: createSentList(find("sent")),
+});
+
+// Most of the time one looks at oneself: the recipient follows the user until it was edited.
+let recipientEdited = false;
+find("to").addEventListener("input", () => (recipientEdited = true));
+find("user").addEventListener("input", () => {
+  if (!recipientEdited) find("to").value = find("user").value;
+});
+
+// `/?user=bob` opens the page signed in, for a second window beside the first.
+const named = new URLSearchParams(location.search).get("user");
+if (named !== null) {
+  find("user").value = named;
+  find("to").value = named;
+  void receiver.signIn(named);
+}

@@ -1,0 +1,253 @@
+// Tests of the console's application against small real servers in the places of auth and collect.
+// Guarantees: the key stays on this side; foreign names and pages are refused; answers pass through.
+import { once } from "node:events";
+import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { fileURLToPath } from "node:url";
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { createLogger } from "@petrel/shared/kernel/logging";
+import { freePort } from "@petrel/shared/testing/free-port";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { buildApp } from "./app.js";
+import { createCallService } from "./call-service.js";
+
+const CREDENTIAL = "key1.secret-of-the-console";
+
+interface Asked {
+  readonly method: string | undefined;
+  readonly url: string | undefined;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
+
+let upstream: Server;
+let asked: Asked[];
+let answer: { status: number; body: string; headers?: Record<string, string> };
+let app: HttpApp;
+
+const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+
+async function buildConsole(baseUrl: string): Promise<HttpApp> {
+  const call = (name: string) =>
+    createCallService({ name, baseUrl, credential: CREDENTIAL, timeoutMs: 2_000 });
+  const built = await buildApp({
+    version: "0.0.0",
+    logger: createLogger({ service: "test", level: "silent" }),
+    callAuth: call("auth"),
+    callCollect: call("collect"),
+    nodeUrls: ["ws://127.0.0.1:7110/v1/connect", "ws://127.0.0.1:7111/v1/connect"],
+    ownNames: ["console.example.test"],
+    pageDirectory: at("../public/"),
+    // Its modules are TypeScript here; what counts is that the directory is served by its rules.
+    sdkDirectory: at("../public/"),
+  });
+  await built.ready();
+  return built;
+}
+
+beforeEach(async () => {
+  asked = [];
+  answer = { status: 200, body: "{}" };
+  upstream = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk: Buffer) => chunks.push(chunk));
+    request.on("end", () => {
+      const { method, url, headers } = request;
+      asked.push({ method, url, headers, body: Buffer.concat(chunks).toString() });
+      response
+        .writeHead(answer.status, { "content-type": "application/json", ...answer.headers })
+        .end(answer.body);
+    });
+  });
+  upstream.listen(0, "127.0.0.1");
+  await once(upstream, "listening");
+  app = await buildConsole(`http://127.0.0.1:${(upstream.address() as AddressInfo).port}`);
+});
+
+afterEach(async () => {
+  await app.close();
+  upstream.close();
+  upstream.closeAllConnections();
+});
+
+const local = { host: "localhost:7100" };
+
+describe("the page", () => {
+  it("is served with a policy that lets it talk to the nodes only", async () => {
+    const page = await app.inject({ url: "/", headers: local });
+    expect(page.statusCode).toBe(200);
+    expect(page.headers["content-type"]).toContain("text/html");
+    const policy = page.headers["content-security-policy"];
+    expect(policy).toContain("default-src 'none'");
+    expect(policy).toContain("connect-src 'self' ws://127.0.0.1:7110 ws://127.0.0.1:7111;");
+    for (const id of ["user", "sign-in", "state", "messages", "to", "data", "send", "sent"]) {
+      expect(page.body).toContain(`id="${id}"`);
+    }
+  });
+
+  it("comes with all the modules it imports", async () => {
+    const seen = new Set<string>();
+    const visit = async (path: string): Promise<void> => {
+      if (seen.has(path) || path.startsWith("/sdk/")) return;
+      seen.add(path);
+      const module = await app.inject({ url: path, headers: local });
+      expect([path, module.statusCode]).toEqual([path, 200]);
+      for (const [, to] of module.body.matchAll(/from "(\.\/[^"]+)"/g)) {
+        await visit(new URL(to ?? "", `http://x${path}`).pathname);
+      }
+    };
+    await visit("/console.js");
+    expect(seen.size).toBeGreaterThan(5);
+  });
+
+  it("gets the SDK's scripts and nothing else of its directory", async () => {
+    expect((await app.inject({ url: "/sdk/console.js", headers: local })).statusCode).toBe(200);
+    expect((await app.inject({ url: "/sdk/index.html", headers: local })).statusCode).toBe(404);
+    expect((await app.inject({ url: "/sdk/..%2f..%2fpackage.json", headers: local })).statusCode).toBe(404);
+  });
+
+  it("answers an unknown path in the contract's error shape", async () => {
+    const missing = await app.inject({ url: "/nothing", headers: local });
+    expect(missing.statusCode).toBe(404);
+    expect(missing.json()).toMatchObject({ error: { code: "PETREL_NOT_FOUND", retryable: false } });
+  });
+});
+
+describe("its calls", () => {
+  it("sign in with the console's key, which the page never sees", async () => {
+    answer = { status: 201, body: '{"accessToken":"jwt","expiresIn":60,"tokenType":"Bearer"}' };
+    const made = await app.inject({
+      method: "POST",
+      url: "/api/tokens",
+      headers: local,
+      payload: { userId: "alice" },
+    });
+    expect([made.statusCode, made.body]).toEqual([201, answer.body]);
+    expect(made.headers["cache-control"]).toBe("no-store");
+    expect(asked).toMatchObject([
+      { method: "POST", url: "/v1/tokens", headers: { authorization: `Bearer ${CREDENTIAL}` } },
+    ]);
+    expect(JSON.stringify([made.headers, made.body])).not.toContain("secret");
+  });
+
+  it("send a message, whatever JSON its data is", async () => {
+    for (const data of [{ a: [1, "2"] }, "text", 7, null, false]) {
+      answer = { status: 202, body: '{"id":"m1","duplicate":false}' };
+      const payload = { to: { user: "bob" }, data };
+      const sent = await app.inject({ method: "POST", url: "/api/messages", headers: local, payload });
+      expect([sent.statusCode, sent.json()]).toEqual([202, { id: "m1", duplicate: false }]);
+      expect(JSON.parse(asked.at(-1)?.body ?? "")).toEqual(payload);
+    }
+  });
+
+  it("read a message", async () => {
+    answer = { status: 200, body: '{"id":"p1_x","state":"delivered"}' };
+    const read = await app.inject({ url: "/api/messages/p1_x", headers: local });
+    expect(read.json()).toEqual({ id: "p1_x", state: "delivered" });
+    expect(asked[0]?.url).toBe("/v1/messages/p1_x");
+  });
+
+  it("pass errors on as they came", async () => {
+    answer = {
+      status: 429,
+      body: '{"error":{"code":"PETREL_RATE_LIMITED","message":"slow","retryable":true}}',
+      headers: { "retry-after": "7" },
+    };
+    const refused = await app.inject({
+      method: "POST",
+      url: "/api/messages",
+      headers: local,
+      payload: { to: { user: "bob" }, data: 1 },
+    });
+    expect([refused.statusCode, refused.body, refused.headers["retry-after"]]).toEqual([
+      429,
+      answer.body,
+      "7",
+    ]);
+  });
+
+  it.each([
+    ["/api/tokens", { userId: "not a user" }],
+    ["/api/tokens", { userId: "alice", ttlSeconds: 9 }],
+    ["/api/messages", { to: { user: "bob" } }],
+    ["/api/messages", { to: { users: ["bob"] }, data: 1 }],
+  ])("refuse a wrong body for %s: %o", async (url, payload) => {
+    const refused = await app.inject({ method: "POST", url, headers: local, payload });
+    expect([refused.statusCode, asked]).toEqual([400, []]);
+  });
+
+  it("say 503 where the service does not answer, or not in JSON", async () => {
+    answer = { status: 200, body: "<html>" };
+    const odd = await app.inject({ url: "/api/messages/m1", headers: local });
+    const lonely = await buildConsole(`http://127.0.0.1:${await freePort()}`);
+    const away = await lonely.inject({ url: "/api/messages/m1", headers: local });
+    await lonely.close();
+    for (const { statusCode, headers, body } of [odd, away]) {
+      expect([statusCode, headers["retry-after"]]).toEqual([503, "1"]);
+      expect(JSON.parse(body)).toMatchObject({ error: { code: "PETREL_UNAVAILABLE", retryable: true } });
+    }
+  });
+
+  it("tell the page where the nodes are", async () => {
+    const config = await app.inject({ url: "/api/config", headers: local });
+    expect(config.json()).toEqual({
+      nodeUrls: ["ws://127.0.0.1:7110/v1/connect", "ws://127.0.0.1:7111/v1/connect"],
+    });
+  });
+});
+
+describe("foreign pages", () => {
+  it.each(["localhost", "127.0.0.1:7100", "[::1]:7100", "console.example.test", "CONSOLE.example.test:80"])(
+    "are not those under the console's own name %s",
+    async (host) => {
+      expect((await app.inject({ url: "/api/config", headers: { host } })).statusCode).toBe(200);
+    },
+  );
+
+  it.each(["evil.test", "localhost.evil.test", "127.0.0.1.evil.test", "10.0.0.1:7100", "a@localhost"])(
+    "are refused under the name %o",
+    async (host) => {
+      for (const url of ["/", "/api/config"]) {
+        const refused = await app.inject({ url, headers: { host } });
+        expect(refused.statusCode).toBe(403);
+        expect(refused.json()).toMatchObject({ error: { code: "PETREL_ORIGIN_REFUSED" } });
+      }
+    },
+  );
+
+  it.each([
+    [{ origin: "https://evil.test" }, 403],
+    [{ origin: "null" }, 403],
+    [{ origin: "http://localhost:9999" }, 403],
+    [{ "sec-fetch-site": "cross-site" }, 403],
+    [{ "sec-fetch-site": "same-site" }, 403],
+    [{ origin: "http://localhost:7100", "sec-fetch-site": "same-origin" }, 200],
+    [{}, 200],
+  ])("asking with %o get %i", async (headers, status) => {
+    const answered = await app.inject({
+      method: "POST",
+      url: "/api/tokens",
+      headers: { ...local, ...headers },
+      payload: { userId: "alice" },
+    });
+    expect([answered.statusCode, asked.length]).toEqual([status, status === 200 ? 1 : 0]);
+  });
+
+  it("cannot send what needs no permission of a browser: a form or plain text", async () => {
+    for (const type of ["text/plain", "application/x-www-form-urlencoded"]) {
+      const refused = await app.inject({
+        method: "POST",
+        url: "/api/tokens",
+        headers: { ...local, "content-type": type },
+        payload: '{"userId":"alice"}',
+      });
+      expect([refused.statusCode, asked]).toEqual([415, []]);
+    }
+  });
+
+  it("do not keep probes out, whatever address they use", async () => {
+    for (const url of ["/health/live", "/health/ready", "/version"]) {
+      expect((await app.inject({ url, headers: { host: "10.1.2.3:7100" } })).statusCode).toBe(200);
+    }
+  });
+});

@@ -1,0 +1,174 @@
+// The upgrade itself, on a real socket: what is refused before it, in which words, and what the server selects.
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { approach, join, openNodeBench, type NodeBench } from "./testing/node-bench.js";
+import { openRaw, type RawClient } from "./testing/raw-client.js";
+import type { PushNode } from "./testing/start-push-node.js";
+
+let bench: NodeBench;
+let node: PushNode;
+
+beforeAll(async () => {
+  bench = await openNodeBench();
+  node = await bench.startNode({ allowedOrigins: ["https://app.example"] });
+});
+afterAll(() => bench.close());
+
+function refusalOf({ answer }: RawClient): {
+  status: number;
+  head: string;
+  code: string;
+  retryable: boolean;
+} {
+  const [head = "", body = ""] = answer.split("\r\n\r\n");
+  expect(head.toLowerCase()).toContain("content-type: application/json");
+  const { error, ...rest } = JSON.parse(body) as {
+    error: { code: string; message: string; retryable: boolean };
+  };
+  expect(rest).toEqual({});
+  expect(error.message).not.toBe("");
+  return {
+    status: Number(head.split(" ")[1]),
+    head: head.toLowerCase(),
+    code: error.code,
+    retryable: error.retryable,
+  };
+}
+
+async function refused(headers: Record<string, string | undefined>, path?: string) {
+  return refusalOf(await openRaw({ port: node.port, headers, ...(path === undefined ? {} : { path }) }));
+}
+
+describe("refused before the upgrade, in the contract's shape", () => {
+  test.each([
+    ["an origin that is not on the list", { origin: "https://evil.example" }, 403, "PETREL_ORIGIN_REFUSED"],
+    ["the origin null", { origin: "null" }, 403, "PETREL_ORIGIN_REFUSED"],
+    ["subprotocols without ours", { "sec-websocket-protocol": "chat" }, 400, "PETREL_INVALID_REQUEST"],
+    [
+      "subprotocols that are no list",
+      { "sec-websocket-protocol": "petrel.v1,," },
+      400,
+      "PETREL_INVALID_REQUEST",
+    ],
+    [
+      "two credentials",
+      { "sec-websocket-protocol": "petrel.v1, bearer.a", authorization: "Bearer a" },
+      400,
+      "PETREL_INVALID_REQUEST",
+    ],
+    ["another version", { "sec-websocket-version": "8" }, 426, "PETREL_UPGRADE_REQUIRED"],
+    ["no version", { "sec-websocket-version": undefined }, 426, "PETREL_UPGRADE_REQUIRED"],
+    ["another protocol", { upgrade: "h2c" }, 426, "PETREL_UPGRADE_REQUIRED"],
+    ["no key", { "sec-websocket-key": undefined }, 400, "PETREL_INVALID_REQUEST"],
+    ["a short key", { "sec-websocket-key": "abc" }, 400, "PETREL_INVALID_REQUEST"],
+  ])("%s", async (_name, headers, status, code) => {
+    expect(await refused(headers)).toMatchObject({ status, code, retryable: false });
+  });
+
+  test.each(["?token=user.a", "?epoch=a", "?since=x&epoch=a", "?ack=other"])("%s", async (query) => {
+    expect(await refused({}, `/v1/connect${query}`)).toMatchObject({
+      status: 400,
+      code: "PETREL_INVALID_REQUEST",
+    });
+  });
+
+  test("a query with a question mark in it is read whole", async () => {
+    expect(await refused({}, "/v1/connect?x=a?b&ack=other")).toMatchObject({ status: 400 });
+  });
+
+  test("a plain GET: 426, and it names the protocol", async () => {
+    const response = await fetch(`${node.httpUrl}/v1/connect`);
+    expect(response.status).toBe(426);
+    expect(response.headers.get("upgrade")).toBe("websocket");
+    expect(await response.json()).toMatchObject({
+      error: { code: "PETREL_UPGRADE_REQUIRED", retryable: false },
+    });
+  });
+
+  test("an upgrade elsewhere: 404", async () => {
+    expect(await refused({}, "/v1/other")).toMatchObject({ status: 404, code: "PETREL_NOT_FOUND" });
+  });
+});
+
+describe("what the server selects", () => {
+  const selected = async (header: string | undefined, path?: string): Promise<string | undefined> => {
+    const raw = await openRaw({
+      port: node.port,
+      ...(path === undefined ? {} : { path }),
+      headers: { origin: "https://app.example", "sec-websocket-protocol": header },
+    });
+    expect(raw.answer).toContain("101 Switching Protocols");
+    raw.socket.destroy();
+    return /^sec-websocket-protocol: (.*)$/im.exec(raw.answer)?.[1]?.trim();
+  };
+
+  test("ours, wherever it stands, never a bearer entry", async () => {
+    expect(await selected("petrel.v1")).toBe("petrel.v1");
+    expect(await selected("bearer.user.a, petrel.v1")).toBe("petrel.v1");
+    expect(await selected("chat, petrel.v1, bearer.user.a")).toBe("petrel.v1");
+  });
+
+  test("none where none was offered", async () => {
+    expect(await selected(undefined)).toBeUndefined();
+  });
+});
+
+test("a token in the query where that is allowed", async () => {
+  const lax = await bench.startNode({ tokenInQuery: true });
+  const client = approach(lax, { query: "token=user.q1" });
+  expect(await client.frame("welcome")).toMatchObject({ user: "q1" });
+  client.close();
+});
+
+test("a token in the header", async () => {
+  const client = approach(node, { headers: { authorization: "Bearer user.h1" } });
+  expect(await client.frame("welcome")).toMatchObject({ user: "h1" });
+  expect(client.socket.protocol).toBe("");
+  client.close();
+});
+
+test("while draining: 503 with Retry-After", async () => {
+  const leaving = await bench.startNode();
+  leaving.startDraining();
+  const answer = refusalOf(await openRaw({ port: leaving.port }));
+  expect(answer).toMatchObject({ status: 503, code: "PETREL_UNAVAILABLE", retryable: true });
+  expect(Number(/retry-after: (\d+)/.exec(answer.head)?.[1])).toBeGreaterThanOrEqual(1);
+});
+
+test("too many that are nobody's yet: 503; a place is free again when one is somebody's, or gone", async () => {
+  const small = await bench.startNode({ maxUnauthenticated: 2 });
+  const first = await openRaw({ port: small.port });
+  const second = await openRaw({ port: small.port });
+  const answer = refusalOf(await openRaw({ port: small.port }));
+  expect(answer).toMatchObject({ status: 503, code: "PETREL_UNAVAILABLE" });
+  expect(Number(/retry-after: (\d+)/.exec(answer.head)?.[1])).toBeGreaterThanOrEqual(1);
+
+  first.text({ type: "auth", token: "user.place" });
+  await waitFor(() => first.frames().length > 0, { what: "the welcome" });
+  const third = await openRaw({ port: small.port });
+  expect(third.answer).toContain("101");
+  second.socket.destroy();
+  await waitFor(() => small.closes.length > 0, { what: "the second one's end" });
+  const fourth = await openRaw({ port: small.port });
+  expect(fourth.answer).toContain("101");
+  for (const { socket } of [first, third, fourth]) socket.destroy();
+});
+
+test("a socket whose token was bad counts until it is gone", async () => {
+  const small = await bench.startNode({ maxUnauthenticated: 1 });
+  const bad = await openRaw({ port: small.port, headers: { authorization: "Bearer nonsense" } });
+  // It does not answer the close.
+  expect(await bad.closeCode()).toBe(4401);
+  expect(refusalOf(await openRaw({ port: small.port })).status).toBe(503);
+  bad.socket.destroy();
+  await waitFor(() => small.closes.length > 0, { what: "its end" });
+  expect((await join(small, "after")).closed()).toBeUndefined();
+});
+
+test("a stop closes those that are nobody's with 1012", async () => {
+  const stopping = await bench.startNode();
+  const waiting = approach(stopping);
+  await waitFor(() => waiting.socket.readyState === waiting.socket.OPEN, { what: "the upgrade" });
+  await stopping.stop();
+  expect(await waiting.untilClosed()).toMatchObject({ code: 1012 });
+});

@@ -1,0 +1,94 @@
+// A planned stop: everybody is asked to move, each at a moment of its own, and nothing is lost on the way.
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { approach, join, openNodeBench, type NodeBench } from "./testing/node-bench.js";
+import { openRaw } from "./testing/raw-client.js";
+
+let bench: NodeBench;
+
+beforeAll(async () => {
+  bench = await openNodeBench();
+});
+afterAll(() => bench.close());
+
+describe("a drain", () => {
+  test("asks each client to move at its own moment, closes it then with 1012, and leaves no route", async () => {
+    const windowMs = 600;
+    const node = await bench.startNode({ drainWindowMs: windowMs });
+    const userIds = Array.from({ length: 40 }, (_, i) => `mover${i}`);
+    const clients = await Promise.all(userIds.map((userId) => join(node, userId)));
+    const closedAtMs = new Map<number, number>();
+    for (const [i, client] of clients.entries()) {
+      client.socket.on("close", () => closedAtMs.set(i, performance.now()));
+    }
+    const startMs = performance.now();
+    const drained = node.drain();
+
+    const moments = await Promise.all(
+      clients.map(async (client) => (await client.frame("reconnect"))["afterMs"]),
+    );
+    // Told at once, all of them.
+    expect(performance.now() - startMs).toBeLessThan(windowMs);
+    for (const client of clients) {
+      expect(client.frames.at(-1)).toMatchObject({ type: "reconnect", reason: "PETREL_SHUTTING_DOWN" });
+    }
+    expect(new Set(moments).size).toBeGreaterThan(20);
+    expect(Math.min(...moments.map(Number))).toBeLessThan(windowMs / 4);
+    expect(Math.max(...moments.map(Number))).toBeGreaterThan((windowMs * 3) / 4);
+
+    await drained;
+    for (const [i, client] of clients.entries()) {
+      expect(await client.untilClosed()).toEqual({ code: 1012, reason: "PETREL_SHUTTING_DOWN" });
+      // Not before its moment.
+      expect((closedAtMs.get(i) ?? 0) - startMs).toBeGreaterThanOrEqual(Number(moments[i]) - 5);
+    }
+    for (const userId of userIds) expect(await bench.routes(userId)).toEqual([]);
+    expect(node.registry.size).toBe(0);
+  });
+
+  test("messages go on while the window lasts, and acks that were taken are written", async () => {
+    const node = await bench.startNode({ drainWindowMs: 800 });
+    const client = await join(node, "worker");
+    const drained = node.drain(() => 0.99);
+    await client.frame("reconnect");
+    await bench.accept("worker", "on the way out");
+    await client.untilMessages(1);
+    client.ack(1);
+    await drained;
+    expect(await client.untilClosed()).toMatchObject({ code: 1012 });
+    expect(await bench.user("worker")).toMatchObject({ seq: "1", acked: "1" });
+  });
+
+  test("acks of the very last turn are written before it ends", async () => {
+    const node = await bench.startNode({ drainWindowMs: 0 });
+    const client = await join(node, "last-word");
+    await bench.acceptMany("last-word", 3);
+    await client.untilMessages(3);
+    client.socket.on("message", (data: Buffer) => {
+      if (data.includes("reconnect")) client.ack(3);
+    });
+    await node.drain();
+    expect(await bench.user("last-word")).toMatchObject({ acked: "3" });
+  });
+
+  test("does not wait for ever for one that does not answer", async () => {
+    const node = await bench.startNode({ drainWindowMs: 0 });
+    const raw = await openRaw({ port: node.port, headers: { authorization: "Bearer user.mute" } });
+    await waitFor(() => node.registry.size === 1, { what: "the connection" });
+    const startMs = performance.now();
+    await node.drain();
+    expect(performance.now() - startMs).toBeLessThan(3_500);
+    await raw.untilGone();
+    await waitFor(async () => (await bench.routes("mute")).length === 0, { what: "no route" });
+  });
+
+  test("a node without connections is done at once; new ones are refused", async () => {
+    const node = await bench.startNode({ drainWindowMs: 5_000 });
+    const startMs = performance.now();
+    await node.drain();
+    expect(performance.now() - startMs).toBeLessThan(500);
+    const client = approach(node, { token: "user.newcomer" });
+    await client.untilClosed();
+    expect(client.frames).toEqual([]);
+  });
+});

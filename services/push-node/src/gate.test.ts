@@ -1,0 +1,27 @@
+// A bounded number of tasks at a time.
+import { expect, test } from "vitest";
+import { Gate } from "./gate.js";
+
+test("never more than the limit, in order, and a failure frees its place", async () => {
+  const gate = new Gate(3);
+  const started: number[] = [];
+  let running = 0;
+  let most = 0;
+  const tasks = Array.from({ length: 20 }, (_, i) =>
+    gate
+      .run(async () => {
+        started.push(i);
+        most = Math.max(most, ++running);
+        await new Promise((resolve) => setTimeout(resolve, i % 4));
+        running--;
+        if (i % 3 === 0) throw new Error(`task ${i}`);
+        return i;
+      })
+      .catch((error: unknown) => String(error)),
+  );
+  const results = await Promise.all(tasks);
+  expect(most).toBe(3);
+  expect(started).toEqual(Array.from({ length: 20 }, (_, i) => i));
+  expect(results.filter((result) => typeof result === "string")).toHaveLength(7);
+  expect(await gate.run(() => Promise.resolve("free again"))).toBe("free again");
+});

@@ -1,0 +1,208 @@
+// Tests only: a push node in this process, wired as main.ts does, with the knobs that tests turn.
+// Guarantees: a free port; everything it opened is closed by `stop()`, which asks nobody to move.
+import { randomBytes } from "node:crypto";
+import type { AddressInfo } from "node:net";
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import { createLogger } from "@petrel/shared/kernel/logging";
+import { connectRedis, type Redis } from "@petrel/shared/redis/connect";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { subscribeNode, type NodeSubscription } from "@petrel/shared/redis/node-subscription";
+import { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import type { VerifyToken } from "@petrel/shared/security/verified-token";
+import { buildApp } from "../app.js";
+import { createCatchUp } from "../catch-up.js";
+import { CollectAcks } from "../collect-acks.js";
+import { ConnectionRegistry } from "../connection-registry.js";
+import { createDeliver } from "../deliver.js";
+import { drainConnections } from "../drain-connections.js";
+import { Gate } from "../gate.js";
+import { createHandleFrame } from "../handle-frame.js";
+import { createReceiveEnvelopes } from "../receive-envelopes.js";
+import { createLeaseRenewal, type LeaseRenewal } from "../renew-leases.js";
+import { createConnectionWatch, type ConnectionWatch } from "../watch-connections.js";
+import { createSteppedClock, type SteppedClock } from "./stepped-clock.js";
+
+export interface StartPushNodeOptions {
+  readonly redisUrl: string;
+  readonly partitions: readonly PartitionKeys[];
+  readonly nodeId?: string;
+  readonly verifyToken?: VerifyToken;
+  readonly allowedOrigins?: readonly string[];
+  readonly tokenInQuery?: boolean;
+  readonly maxUnauthenticated?: number;
+  readonly authTimeoutMs?: number;
+  readonly maxFrameBytes?: number;
+  readonly maxFragments?: number;
+  readonly outboundBoundBytes?: number;
+  readonly slowTimeoutMs?: number;
+  readonly pingSeconds?: number;
+  readonly leaseMs?: number;
+  readonly maxConnectionsPerUser?: number;
+  readonly whenFull?: "evict" | "refuse";
+  readonly history?: number;
+  readonly drainWindowMs?: number;
+  readonly commandTimeoutMs?: number;
+  /** Whether leases are renewed from the start. */
+  readonly renewing?: boolean;
+}
+
+export interface PushNode {
+  /** Up to /v1/connect. */
+  readonly url: string;
+  readonly httpUrl: string;
+  readonly port: number;
+  readonly nodeId: string;
+  readonly redis: Redis;
+  readonly scripts: ScriptRunner;
+  readonly subscription: NodeSubscription;
+  readonly registry: ConnectionRegistry;
+  readonly acks: CollectAcks;
+  readonly renewal: LeaseRenewal;
+  readonly watch: ConnectionWatch;
+  readonly clock: SteppedClock;
+  /** Close codes, in their order. */
+  readonly closes: readonly number[];
+  readonly opened: () => number;
+  /** Messages written to sockets. */
+  readonly sent: () => number;
+  readonly startDraining: () => void;
+  /** @param random where in the window each client's moment lies, in [0, 1) */
+  readonly drain: (random?: () => number) => Promise<void>;
+  readonly stop: () => Promise<void>;
+}
+
+export async function startPushNode(options: StartPushNodeOptions): Promise<PushNode> {
+  const { redisUrl, partitions, verifyToken = verifyTestToken, outboundBoundBytes = 256 * 1024 } = options;
+  const nodeId = options.nodeId ?? `node.${randomBytes(6).toString("hex")}`;
+  const logger = createLogger({ service: "test", level: "silent" });
+  const clock = createSteppedClock();
+  const redis = await connectRedis({
+    url: redisUrl,
+    role: "push-node",
+    logger,
+    commandTimeoutMs: options.commandTimeoutMs ?? 5_000,
+  });
+  const subscriber = await connectRedis({ url: redisUrl, role: "push-node-subscriber", logger });
+  const scripts = new ScriptRunner(redis);
+  const registry = new ConnectionRegistry(20);
+  const closes: number[] = [];
+  let opened = 0;
+  let sent = 0;
+  let draining = false;
+  const onSent = (count: number): void => void (sent += count);
+  const acks = new CollectAcks({ scripts, registry, logger, history: options.history ?? 100 });
+  const catchUp = createCatchUp({ scripts, acks, logger, gate: new Gate(32), onSent });
+  const deliver = createDeliver({ registry, acks, catchUp, outboundBoundBytes, onSent });
+  const registerDeps = {
+    scripts,
+    registry,
+    catchUp,
+    logger,
+    nodeId,
+    pingSeconds: options.pingSeconds ?? 25,
+    limits: {
+      leaseMs: options.leaseMs ?? 60_000,
+      maxConnectionsPerUser: options.maxConnectionsPerUser ?? 5,
+      whenFull: options.whenFull ?? ("evict" as const),
+      ackTimeoutMs: 10_000,
+    },
+  };
+  const renewal = createLeaseRenewal({ ...registerDeps, clock, gate: new Gate(32) });
+  const watch = createConnectionWatch({
+    registry,
+    clock,
+    pingSeconds: registerDeps.pingSeconds,
+    slowTimeoutMs: options.slowTimeoutMs ?? 15_000,
+  });
+  const subscription = await subscribeNode({
+    redis: subscriber,
+    partitions,
+    nodeId,
+    logger,
+    onText: createReceiveEnvelopes({ registry, deliver, catchUp, acks }),
+    onResubscribed: () => void renewal.renewAll("resubscribed"),
+  });
+  if (options.renewing === true) renewal.start();
+  const app = await buildApp({
+    ...registerDeps,
+    version: "0.0.0-test",
+    partitions,
+    clock,
+    verifyToken,
+    handleFrame: createHandleFrame({ acks, verifyToken, outboundBoundBytes }),
+    authTimeoutMs: options.authTimeoutMs ?? 5_000,
+    onOpened: () => void opened++,
+    onClosed: (code) => void closes.push(code),
+    rules: { allowedOrigins: options.allowedOrigins ?? [], tokenInQuery: options.tokenInQuery ?? false },
+    maxUnauthenticated: options.maxUnauthenticated ?? 1_000,
+    isDraining: () => draining,
+    maxFrameBytes: options.maxFrameBytes ?? 64 * 1024,
+    maxFragments: options.maxFragments ?? 64,
+    readiness: () => Promise.resolve({ ready: true, checks: {} }),
+  });
+  await app.listen({ port: 0, host: "127.0.0.1" });
+  const { port } = app.server.address() as AddressInfo;
+
+  return {
+    url: `ws://127.0.0.1:${port}/v1/connect`,
+    httpUrl: `http://127.0.0.1:${port}`,
+    port,
+    nodeId,
+    redis,
+    scripts,
+    subscription,
+    registry,
+    acks,
+    renewal,
+    watch,
+    clock,
+    closes,
+    opened: () => opened,
+    sent: () => sent,
+    startDraining: () => {
+      draining = true;
+    },
+    drain: (random) => {
+      draining = true;
+      const windowMs = options.drainWindowMs ?? 500;
+      return drainConnections({
+        registry,
+        acks,
+        clock,
+        logger,
+        windowMs,
+        ...(random === undefined ? {} : { random }),
+      });
+    },
+    stop: async () => {
+      draining = true;
+      renewal.stop();
+      watch.stop();
+      for (const connection of registry.all()) connection.terminate();
+      await app.close();
+      await subscription.stop();
+      redis.disconnect();
+    },
+  };
+}
+
+/**
+ * "user.ID" is a good token of that user; "until.MS.ID" one that ends at that moment; "expired.ID" is over, "down"
+ * cannot be checked now, anything else is wrong.
+ */
+export const verifyTestToken: VerifyToken = async (token) => {
+  const [kind, ...rest] = token.split(".");
+  const base = { jti: "j", issuedAtMs: 0, generation: 0 };
+  switch (kind) {
+    case "user":
+      return { ...base, userId: rest.join("."), expiresAtMs: Date.now() + 3_600_000 };
+    case "until":
+      return { ...base, userId: rest.slice(1).join("."), expiresAtMs: Number(rest[0]) };
+    case "expired":
+      throw new PetrelError("PETREL_TOKEN_EXPIRED", "The token's time is over.");
+    case "down":
+      throw new PetrelError("PETREL_UNAVAILABLE", "Auth does not answer.");
+    default:
+      throw new PetrelError("PETREL_TOKEN_INVALID", "The token is wrong.");
+  }
+};

@@ -1,0 +1,238 @@
+// Tests the rules that hold for every script and its typed caller.
+// Guarantees: all keys are declared and share one hash tag, so that each call works on a Redis Cluster; answers are
+// strings, which read the same by every protocol version.
+import { readdirSync, readFileSync } from "node:fs";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { message, openStore, type OpenStore } from "../../testing/open-store.js";
+import { waitFor } from "../../testing/wait-for.js";
+import { ackUsers } from "../ack-users.js";
+import { expireMessages } from "../expire-messages.js";
+import { partitionKeys } from "../keys.js";
+import { releasePartition, renewPartition, takePartition } from "../partition-lease.js";
+import { readInbox } from "../read-inbox.js";
+import { trimReady } from "../ready-stream.js";
+import { connectRoute, readRoutes, renewRoutes } from "../route-store.js";
+import { ownerScripts, readScripts, scriptNames, type ScriptName } from "../script-catalogue.js";
+import { ScriptRunner } from "../script-runner.js";
+import { wakeUsers } from "../wake-users.js";
+import { MessageAccepter } from "../accept-messages.js";
+
+interface Call {
+  readonly name: ScriptName;
+  readonly keys: readonly string[];
+  readonly args: readonly (string | number)[];
+  answer?: unknown;
+}
+
+/** Runs everything as always, and takes notes. */
+class NotingRunner extends ScriptRunner {
+  readonly calls: Call[] = [];
+
+  override async run(...[name, keys, args]: Parameters<ScriptRunner["run"]>): Promise<string> {
+    const call: Call = { name, keys, args };
+    this.calls.push(call);
+    return (call.answer = await super.run(name, keys, args)) as string;
+  }
+
+  override async runForList(
+    ...[name, keys, args]: Parameters<ScriptRunner["runForList"]>
+  ): Promise<string[]> {
+    const call: Call = { name, keys, args };
+    this.calls.push(call);
+    return (call.answer = await super.runForList(name, keys, args)) as string[];
+  }
+}
+
+const limits = {
+  leaseMs: 30_000,
+  maxConnectionsPerUser: 1,
+  whenFull: "evict",
+  ackTimeoutMs: 10_000,
+} as const;
+
+/** Calls every script by its typed caller, each way that touches different keys. */
+async function callEverything(scripts: ScriptRunner, partition: number): Promise<void> {
+  const keys = partitionKeys(partition);
+  const accepter = new MessageAccepter({
+    scripts,
+    partitions: [partitionKeys(0), partitionKeys(1), partitionKeys(2)],
+    ackTimeoutMs: 0,
+    inboxCap: 100,
+    readyCap: 100,
+    handOver: "accept",
+    maxInFlight: 1,
+  });
+  const accept = (userId: string, id: string) =>
+    accepter.accept(message({ userId, id, partition, ttlMs: 0 }));
+  const [first] = await Promise.all([
+    accept("u1", "m1"),
+    accept("u2", "m2"),
+    accept("u1", "m3"),
+    accept("u1", "m1"),
+  ]);
+  const epoch = first.outcome === "stored" ? first.epoch : "";
+  const route = { userId: "u1", node: "n1", connection: "c1", platform: "web" };
+  await connectRoute(scripts, keys, { ...route, position: { epoch, since: 1 } }, limits);
+  const connected = await connectRoute(scripts, keys, { ...route, connection: "c2" }, limits);
+  const member = connected.outcome === "connected" ? connected.member : "";
+  await renewRoutes(
+    scripts,
+    keys,
+    [
+      { userId: "u1", member },
+      { userId: "u2", member },
+    ],
+    30_000,
+  );
+  await readRoutes(scripts, keys, ["u1", "u2"]);
+  await readInbox(scripts, keys, "u1", 0, { maxEntries: 10, maxBytes: 10_000 });
+  await accept("u1", "m4");
+  const lease = await takePartition(scripts, keys, "d1", 30_000);
+  const token = lease.outcome === "held" ? lease.token : "";
+  await renewPartition(scripts, keys, { holder: "d1", token }, 30_000);
+  await wakeUsers(scripts, keys, token, 10_000, ["u1", "u2"]);
+  await trimReady(scripts, keys, token, "1-1");
+  await trimReady(scripts, keys, "stale", "1-1");
+  await releasePartition(scripts, keys, { holder: "d1", token });
+  await ackUsers(
+    scripts,
+    keys,
+    [
+      { userId: "u1", epoch, seq: 3 },
+      { userId: "nobody", epoch, seq: 1 },
+    ],
+    100,
+  );
+  await expireMessages(scripts, keys, "u2", [{ seq: 1, id: "m2" }], { atMs: 1, readSeq: 1 });
+}
+
+/** https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags */
+function hashTag(key: string): string {
+  return /\{([^}]+)\}/.exec(key)?.[1] ?? key;
+}
+
+describe("every call", () => {
+  let store: OpenStore;
+  let calls: readonly Call[];
+  beforeAll(async () => {
+    store = await openStore();
+    const scripts = new NotingRunner(store.redis);
+    await callEverything(scripts, 2);
+    calls = scripts.calls;
+  });
+  afterAll(() => store.close());
+
+  test("of every script is among those that are looked at here", () => {
+    expect(new Set(calls.map(({ name }) => name))).toEqual(new Set(scriptNames));
+  });
+
+  test("has only keys of one hash tag, its partition's", () => {
+    for (const { name, keys } of calls) {
+      expect(keys.length, name).toBeGreaterThan(0);
+      for (const key of keys) expect(hashTag(key), `${name}: ${key}`).toBe("p2");
+    }
+  });
+
+  test("has no key among its arguments", () => {
+    for (const { name, args } of calls) {
+      // A channel is not a key; its name begins as the keys do, so that it lives in the same slot.
+      const keyLike = args.filter(
+        (arg) => String(arg).includes("petrel:") && arg !== partitionKeys(2).channel,
+      );
+      expect(keyLike, name).toEqual([]);
+    }
+  });
+
+  test("answers a string, or a flat list of strings", () => {
+    for (const { name, answer } of calls) {
+      const all: unknown[] = Array.isArray(answer) ? answer : [answer];
+      expect(
+        all.map((one) => typeof one),
+        name,
+      ).toEqual(all.map(() => "string"));
+    }
+  });
+});
+
+describe("on a Redis Cluster", () => {
+  let store: OpenStore;
+  beforeAll(async () => {
+    store = await openStore({
+      extraArgs: ["--cluster-enabled", "yes", "--cluster-require-full-coverage", "no"],
+    });
+    await store.redis.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383");
+    await waitFor(
+      async () => String(await store.redis.call("CLUSTER", "INFO")).includes("cluster_state:ok"),
+      {
+        what: "the cluster",
+      },
+    );
+  });
+  beforeEach(() => store.clear());
+  afterAll(() => store.close());
+
+  test("keys of two partitions in one call are refused: the server does look", async () => {
+    const { scripts, redis } = store;
+    await expect(
+      scripts.run("read-routes.v1", [partitionKeys(0).routes("u"), partitionKeys(1).routes("u")], []),
+    ).rejects.toThrow(/CROSSSLOT/);
+    expect(await redis.dbsize()).toBe(0);
+  });
+
+  test.each([0, 1, 2])("every call is taken, for partition %i", async (partition) => {
+    const scripts = new NotingRunner(store.redis);
+    await callEverything(scripts, partition);
+    expect(new Set(scripts.calls.map(({ name }) => name))).toEqual(new Set(scriptNames));
+  });
+});
+
+describe("every script's text", () => {
+  const sources = [...readScripts().values()];
+
+  test("is in the catalogue, and the catalogue names no other", () => {
+    const files = readdirSync(new URL(".", import.meta.url)).filter((file) => file.endsWith(".lua"));
+    expect(files.map((file) => file.replace(/\.lua$/, "")).sort()).toEqual([...scriptNames].sort());
+  });
+
+  test.each(sources)("$name has its includes put in", ({ source }) => {
+    expect(source).not.toContain("@include");
+  });
+
+  test.each(sources)("$name names keys only as KEYS, never builds one", ({ source }) => {
+    const code = source.replace(/--.*$/gm, "");
+    const firstArguments = [...code.matchAll(/redis\.call\(\s*'([A-Z]+)'\s*(?:,\s*([^,)]+))?/g)];
+    const aliases = new Set(
+      [...code.matchAll(/local ([\w, ]+?) = ((?:KEYS\[[^\]]+\](?:, )?)+)/g)].flatMap(([, names = ""]) =>
+        names.split(", "),
+      ),
+    );
+    for (const [, command = "", first] of firstArguments) {
+      if (["TIME", "INFO", "SPUBLISH"].includes(command)) continue;
+      const key = command === "XINFO" ? "inboxKey" : (first ?? "");
+      const isParameter = new RegExp(`local function \\w+\\([^)]*\\b${key}\\b[^)]*\\)`).test(code);
+      expect(key.startsWith("KEYS[") || aliases.has(key) || isParameter, `${command} ${key}`).toBe(true);
+    }
+    expect(firstArguments.length).toBeGreaterThan(0);
+  });
+
+  test.each(sources)("$name uses Redis' clock, never one that a caller brings", ({ name, source }) => {
+    expect(source).not.toMatch(/os\.time|os\.clock/);
+    const head = source.slice(0, source.search(/^[^-\s]/m));
+    expect(head, name).not.toMatch(/ARGV\[\d+\] +now/i);
+  });
+
+  test.each(sources)("$name documents its keys, arguments and result", ({ name, source }) => {
+    expect(source.startsWith(`-- ${name.replace(/\.v\d+$/, "")}: `) || source.startsWith("#!lua")).toBe(true);
+    expect(source).toMatch(/^-- KEYS\[/m);
+    expect(source).toMatch(/^-- Result: /m);
+  });
+
+  test.each(ownerScripts)("%s takes the owner and a token, and refuses before its first write", (name) => {
+    const source = readFileSync(new URL(`${name}.lua`, import.meta.url), "utf8");
+    const code = source.replace(/--(?!@).*$/gm, "");
+    expect(source).toMatch(/^-- KEYS\[1\] owner/m);
+    expect(source).toMatch(/^-- ARGV\[1\] token/m);
+    expect(code.indexOf("isStale(KEYS[1], ARGV[1], now)")).toBeGreaterThan(-1);
+    expect(code.indexOf("redis.call(")).toBeGreaterThan(code.indexOf("isStale("));
+  });
+});
