@@ -38,8 +38,6 @@ export async function buildApp(deps: ConsoleDeps): Promise<HttpApp> {
     // Others that fail are seen on the page, as they should be.
     readiness: () => ({ ready: true, checks: {} }),
   });
-  // Pages of other origins may send plain text without asking first; JSON they may not.
-  app.removeContentTypeParser("text/plain");
   refuseForeignPages(app, deps.ownNames);
   addPageHeaders(app, deps.nodeUrls);
   addShowConfig(app, deps.nodeUrls);

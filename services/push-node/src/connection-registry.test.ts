@@ -1,5 +1,5 @@
 // Who is connected here: held against a plain model.
-import fc from "fast-check";
+import { array, assert, boolean, constantFrom, nat, property, record } from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Connection } from "./connection.js";
 import { ConnectionRegistry } from "./connection-registry.js";
@@ -10,9 +10,9 @@ function connectionOf(userId: string): Connection {
 
 describe("registry", () => {
   test("any series of additions and removals leaves what a list would", () => {
-    const step = fc.record({ user: fc.constantFrom("a", "b", "c"), remove: fc.boolean(), which: fc.nat(20) });
-    fc.assert(
-      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+    const step = record({ user: constantFrom("a", "b", "c"), remove: boolean(), which: nat(20) });
+    assert(
+      property(array(step, { maxLength: 60 }), (steps) => {
         const registry = new ConnectionRegistry(4);
         const model: Connection[] = [];
         const removed: Connection[] = [];

@@ -1,7 +1,7 @@
 // Our own frames, read by the receiver of `ws`.
 import type { AddressInfo } from "node:net";
 import { once } from "node:events";
-import fc from "fast-check";
+import { assert, asyncProperty, nat, string } from "fast-check";
 import { WebSocket, WebSocketServer } from "ws";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { encodeTextFrame } from "./encode-text-frame.js";
@@ -44,8 +44,8 @@ describe("on a socket", () => {
   });
 
   test("any text arrives as it was", async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.string({ unit: "grapheme", maxLength: 300 }), fc.nat(400), async (text, repeat) => {
+    await assert(
+      asyncProperty(string({ unit: "grapheme", maxLength: 300 }), nat(400), async (text, repeat) => {
         const whole = text.repeat(repeat);
         received.length = 0;
         write(encodeTextFrame(whole));

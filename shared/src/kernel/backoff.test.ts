@@ -1,6 +1,6 @@
 // Tests how long is waited before trying again.
 // Guarantees: full jitter under a ceiling that doubles and is capped.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { backoffMs } from "./backoff.js";
 

@@ -1,6 +1,6 @@
 // Tests how calls are collected.
 // Guarantees: one turn is one batch; load makes batches larger instead of calls more; order is kept.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { TurnBatcher } from "./turn-batcher.js";

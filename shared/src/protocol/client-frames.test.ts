@@ -1,6 +1,6 @@
 // Tests what a push node takes from its clients.
 // Guarantees: no text makes the parser throw, and the short cut for acks reads what the long way reads.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { parseClientFrame } from "./client-frames.js";
 

@@ -1,6 +1,6 @@
 // Tests what crosses the hop to a push node.
 // Guarantees: what is encoded decodes to the same; kinds of a newer release are skipped, not guessed at.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { decodeNodeMessage, encodeDeliver, encodeDisconnect, type Envelope } from "./node-messages.js";
 

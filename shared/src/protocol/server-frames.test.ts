@@ -1,6 +1,6 @@
 // Tests the frames that clients read.
 // Guarantees: a message's frame, put together as text, is the JSON of the contract for whatever data.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { encodeMessageFrame, encodeServerFrame } from "./server-frames.js";
 

@@ -1,6 +1,6 @@
 // Tests the stored forms of a message.
 // Guarantees: each reads back as it was written; whether the scripts write the same is tested beside the scripts.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import {
   decodeInboxMessage,

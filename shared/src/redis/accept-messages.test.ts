@@ -2,12 +2,7 @@
 // Guarantees: order per user, bounded calls, a fair share for each user, and no failure for those whose call worked.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../testing/open-store.js";
-import {
-  MessageAccepter,
-  type AcceptOptions,
-  type AcceptResult,
-  type MessageToAccept,
-} from "./accept-messages.js";
+import type { AcceptOptions, AcceptResult, MessageAccepter, MessageToAccept } from "./accept-messages.js";
 import { ScriptRunner } from "./script-runner.js";
 
 interface Call {

@@ -175,14 +175,16 @@ function splitIntoBatches(messages: readonly Waiting[]): Waiting[][] {
     for (const one of rest) {
       const { userId, data, notification } = one.message;
       const ofUser = perUser.get(userId) ?? 0;
-      if (batch.length >= MAX_ENTRIES || bytes >= MAX_BYTES || ofUser >= MAX_ENTRIES_PER_USER) {
+      const size = Buffer.byteLength(data) + Buffer.byteLength(notification);
+      const isFull = batch.length >= MAX_ENTRIES || (batch.length > 0 && bytes + size > MAX_BYTES);
+      if (isFull || ofUser >= MAX_ENTRIES_PER_USER) {
         // Whoever has one put off has all later ones put off too.
         perUser.set(userId, MAX_ENTRIES_PER_USER);
         later.push(one);
         continue;
       }
       perUser.set(userId, ofUser + 1);
-      bytes += data.length + notification.length;
+      bytes += size;
       batch.push(one);
     }
     batches.push(batch);

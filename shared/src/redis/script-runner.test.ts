@@ -19,7 +19,8 @@ async function loaded(): Promise<number> {
 
 test("all scripts are loaded as soon as a runner is made", async () => {
   await store.redis.script("FLUSH");
-  new ScriptRunner(store.redis);
+  const another = new ScriptRunner(store.redis);
+  expect(another.redis).toBe(store.redis);
   await waitFor(async () => (await loaded()) === sha1s.length, { what: "the scripts" });
 });
 
@@ -46,7 +47,7 @@ test("loaded again after the connection was lost", async () => {
   const { redis } = store;
   const id = await redis.client("ID");
   await redis.script("FLUSH");
-  await redis.client("KILL", "ID", id, "SKIPME", "no").catch(() => undefined);
+  await redis.call("CLIENT", "KILL", "ID", String(id), "SKIPME", "no").catch(() => undefined);
   await waitFor(() => redis.status === "ready", { what: "the connection" });
   await waitFor(async () => (await loaded()) === sha1s.length, { what: "the scripts" });
 });

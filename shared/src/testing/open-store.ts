@@ -3,7 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { connectRedis, type Redis } from "../redis/connect.js";
 import { MessageAccepter, type AcceptOptions, type MessageToAccept } from "../redis/accept-messages.js";
-import { allPartitionKeys, type PartitionKeys } from "../redis/keys.js";
+import { allPartitionKeys, partitionKeys, type PartitionKeys } from "../redis/keys.js";
 import { ScriptRunner } from "../redis/script-runner.js";
 import { createLogger } from "../kernel/logging.js";
 import { startRedis, type StartRedisOptions, type TestRedis } from "./start-redis.js";
@@ -21,6 +21,8 @@ export interface OpenStore {
   snapshot(): Promise<Record<string, { readonly value: unknown; readonly endsAtMs: number }>>;
   /** What is published on these channels from now on, in order. */
   listen(...channels: string[]): Promise<string[]>;
+  /** Lets the leases of all connections that a user has now be over. */
+  endLeases(userId: string): Promise<void>;
   /** Redis' own clock, ms. */
   nowMs(): Promise<number>;
   clear(): Promise<void>;
@@ -35,8 +37,7 @@ export async function openStore(options: StartRedisOptions = {}): Promise<OpenSt
   const listeners: Redis[] = [];
   const scripts = new ScriptRunner(redis);
   const partitions = allPartitionKeys(2);
-  const [keys] = partitions;
-  if (keys === undefined) throw new Error("no partitions");
+  const keys = partitionKeys(0);
 
   async function listen(...channels: string[]): Promise<string[]> {
     const subscriber = await connectRedis({
@@ -51,6 +52,18 @@ export async function openStore(options: StartRedisOptions = {}): Promise<OpenSt
     subscriber.on("smessage", (_channel: string, message: string) => void heard.push(message));
     await subscriber.ssubscribe(...channels);
     return heard;
+  }
+
+  async function nowMs(): Promise<number> {
+    const [seconds, micros] = await redis.time();
+    return Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
+  }
+
+  async function endLeases(userId: string): Promise<void> {
+    const members = await redis.zrange(keys.routes(userId), "0", "-1");
+    if (members.length === 0) throw new Error(`${userId} has no connections`);
+    const past = (await nowMs()) - 1;
+    await redis.zadd(keys.routes(userId), "XX", ...members.flatMap((member) => [past, member]));
   }
 
   async function clear(): Promise<void> {
@@ -77,10 +90,8 @@ export async function openStore(options: StartRedisOptions = {}): Promise<OpenSt
       }),
     snapshot: () => readEverything(redis),
     listen,
-    nowMs: async () => {
-      const [seconds, micros] = await redis.time();
-      return Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
-    },
+    endLeases,
+    nowMs,
     clear,
     close: async () => {
       for (const listener of listeners.splice(0)) listener.disconnect();
@@ -125,7 +136,7 @@ async function readValue(redis: Redis, key: string): Promise<unknown> {
     case "hash":
       return redis.hgetall(key);
     case "zset":
-      return redis.zrange(key, 0, -1, "WITHSCORES");
+      return redis.zrange(key, "0", "-1", "WITHSCORES");
     case "stream":
       return redis.xrange(key, "-", "+");
     default:

@@ -69,7 +69,7 @@ export async function openNodeBench(options: StartRedisOptions = {}): Promise<No
       await Promise.all(Array.from({ length: count }, (_, i) => accept(userId, i + 1, handOver)));
     },
     user: (userId) => store.redis.hgetall(keysOf(userId).user(userId)),
-    routes: (userId) => store.redis.zrange(keysOf(userId).routes(userId), 0, -1),
+    routes: (userId) => store.redis.zrange(keysOf(userId).routes(userId), "0", "-1"),
     isDue: async (userId) => (await store.redis.zscore(keysOf(userId).due, userId)) !== null,
     close: async () => {
       await Promise.all(nodes.map((node) => node.stop()));

@@ -1,4 +1,8 @@
+#!lua
 -- accept: stores messages for users of one partition, numbers them, and hands them to the nodes that hold their users.
+--
+-- Refused as a whole where memory is full (the first line: without that flag Redis would let a script go on that had
+-- written something harmless before).
 --
 -- A message is numbered in the same step that stores it: no crash can give it two numbers, or none.
 -- An entry stands in `ready` exactly while it has not been handed over.
@@ -55,6 +59,14 @@ local function expiryOf(ttlText)
   return expiry[1], expiry[2], expiry[3]
 end
 
+-- A user's hash and inbox outlive every record: extended by whole days, so that the online path pays once a day.
+local keepUntil, keepUntilText = now + keepMs, ms(now + keepMs + dayMs)
+local function keepUser(userKey, inboxKey)
+  redis.call('HSET', userKey, 'keepUntil', keepUntilText)
+  redis.call('PEXPIRE', userKey, ms(keepMs + 2 * dayMs))
+  redis.call('PEXPIRE', inboxKey, ms(keepMs + dayMs))
+end
+
 local count = (#KEYS - 3) / 4
 for i = 1, count do
   local k, a = 3 + (i - 1) * 4, 8 + (i - 1) * 6
@@ -86,6 +98,7 @@ for i = 1, count do
 
   if record then
     redis.call('PEXPIRE', recordKey, recordTtl, 'GT')
+    if not isNew and (tonumber(user[5]) or 0) < keepUntil then keepUser(userKey, inboxKey) end
     lines[#lines + 1] = '=' .. record
   elseif seq - acked < inboxCap then
     local nextExpiry = tonumber(user[6])
@@ -101,16 +114,8 @@ for i = 1, count do
     end
     local inboxValue = epoch .. '\t' .. nowText .. '\t' .. expiresAtText .. '\t' .. id .. '\t' .. policy .. '\t' .. data
     redis.call('XADD', inboxKey, seqText .. '-0', 'm', inboxValue)
-    -- Extended by whole days, so that the online path pays for it once a day.
-    if (tonumber(user[5]) or 0) < now + keepMs then
-      changes[#changes + 1] = 'keepUntil'
-      changes[#changes + 1] = ms(now + keepMs + dayMs)
-      redis.call('HSET', userKey, unpack(changes))
-      redis.call('PEXPIRE', userKey, ms(keepMs + 2 * dayMs))
-      redis.call('PEXPIRE', inboxKey, ms(keepMs + dayMs))
-    else
-      redis.call('HSET', userKey, unpack(changes))
-    end
+    redis.call('HSET', userKey, unpack(changes))
+    if (tonumber(user[5]) or 0) < keepUntil then keepUser(userKey, inboxKey) end
     redis.call('ZADD', KEYS[2], 'LT', nextExpiry < wakeAt and ms(nextExpiry) or wakeAtText, userId)
     lines[#lines + 1] = '+' .. seqText .. '\t' .. epoch
 

@@ -95,7 +95,7 @@ test("a batch: each on its own, answers in order", async () => {
     1_000,
   );
   expect(answers).toEqual([2, undefined, 1, undefined, 2]);
-  expect(await store.redis.zrange(store.keys.due, 0, -1)).toEqual(["u1"]);
+  expect(await store.redis.zrange(store.keys.due, "0", "-1")).toEqual(["u1"]);
 });
 
 test("only acked messages are trimmed, and the last ones of them stay as history", async () => {

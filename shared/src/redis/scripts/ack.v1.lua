@@ -1,10 +1,11 @@
+#!lua flags=allow-oom
 -- ack: moves users' `acked` forward.
 --
 -- KEYS[1] due, then two for each user: user (hash) · inbox (stream)
 -- ARGV[1] history   acked messages that stay readable for a user's slower devices
 -- then three for each user: userId · epoch · seq
 --
--- Never creates a hash, never moves back, never beyond `seq`; an ack of a foreign epoch changes nothing. The user
+-- Runs where memory is full too: it is what frees it. Never creates a hash, never moves back, never beyond `seq`; an ack of a foreign epoch changes nothing. The user
 -- leaves `due` only when everything is acked.
 --
 -- Result: lines, one for each user: the new `acked`, or "-" where the epoch is not the user's (or there is no hash)

@@ -46,7 +46,7 @@ test("registered, and told epoch, seq and acked, in one step", async () => {
   const connected = await connect();
   expect(connected).toMatchObject({ epoch, seq: 5, after: 2, resumed: false, acked: 2 });
   expect(connected.member).toMatch(/^\d{13}\/n1\/c1\/web$/);
-  const [member, leaseEnd] = await store.redis.zrange(store.keys.routes("u1"), 0, -1, "WITHSCORES");
+  const [member, leaseEnd] = await store.redis.zrange(store.keys.routes("u1"), "0", "-1", "WITHSCORES");
   expect(member).toBe(connected.member);
   expect(Number(leaseEnd)).toBeGreaterThanOrEqual(before + limits.leaseMs);
 });

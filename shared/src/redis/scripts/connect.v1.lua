@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- connect: registers a connection and says from where its user's messages go on.
 --
 -- Registering and reading the cursor are one step: every message is either numbered before it (and so within the
@@ -48,25 +49,25 @@ if #others >= limit then
     redis.call('SPUBLISH', ARGV[13] .. node, 'evict\n' .. ARGV[1] .. '\t' .. connection)
   end
 end
-redis.call('ZADD', KEYS[3], ms(now + tonumber(ARGV[6])), member)
+local leaseMs = tonumber(ARGV[6])
+redis.call('ZADD', KEYS[3], ms(now + leaseMs), member)
+-- Where no connection is left to prune it, the whole set ends by itself.
+redis.call('PEXPIRE', KEYS[3], ms(2 * leaseMs))
 
 local generation = currentGeneration(KEYS[5])
 
-local user = redis.call('HMGET', KEYS[1], 'seq', 'epoch', 'acked', 'keepUntil', 'generation')
+local user = redis.call('HMGET', KEYS[1], 'seq', 'epoch', 'acked', 'generation')
 local seq, epoch, acked = tonumber(user[1]), user[2], tonumber(user[3])
 if not seq then
   seq, acked = missingUser(KEYS[2])
   epoch = ARGV[9] .. '.0'
   redis.call('HSET', KEYS[1], 'seq', ms(seq), 'epoch', epoch, 'acked', ms(acked), 'generation', generation)
-elseif user[5] ~= generation then
+elseif user[4] ~= generation then
   epoch = nextEpoch(epoch, ARGV[9])
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'generation', generation)
 end
-local keepMs = tonumber(ARGV[12])
-if (tonumber(user[4]) or 0) < now + keepMs then
-  redis.call('HSET', KEYS[1], 'keepUntil', ms(now + keepMs + dayMs))
-  redis.call('PEXPIRE', KEYS[1], ms(keepMs + 2 * dayMs))
-end
+-- The inbox's time to live is accept's alone to extend, and `keepUntil` says until when it did: left as it is.
+redis.call('PEXPIRE', KEYS[1], ms(tonumber(ARGV[12]) + 2 * dayMs))
 
 local since = tonumber(ARGV[11])
 local after, resumed = acked, '0'

@@ -1,7 +1,7 @@
 // Tests the steps against a small model of a user's sequence, in random orders.
 // Guarantees: whoever has a message that has not ended is in `due`, and nobody else; seq, acked, epoch and the states
 // of all messages are the model's, whatever is called in whatever order.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/open-store.js";
 import { ackUsers } from "../ack-users.js";

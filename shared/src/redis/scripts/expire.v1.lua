@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- expire: writes the end of messages whose time is over, and lets `acked` move over what has ended.
 --
 -- Run by whoever comes upon such a message first (node, dispatcher, a reader of its state), before skipping it.

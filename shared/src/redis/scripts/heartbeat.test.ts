@@ -42,7 +42,7 @@ test("what is missing is named by its place, and is not added", async () => {
   const stranger = { userId: "u2", member: second.member.replace("c-u2", "c-other") };
   expect(await renew([first, second, third, stranger])).toEqual([0, 2, 3]);
   expect(await store.redis.exists(store.keys.routes("u1"), store.keys.routes("u3"))).toBe(0);
-  expect(await store.redis.zrange(store.keys.routes("u2"), 0, -1)).toEqual([second.member]);
+  expect(await store.redis.zrange(store.keys.routes("u2"), "0", "-1")).toEqual([second.member]);
 });
 
 test("of a user without any route it makes none", async () => {

@@ -1,6 +1,6 @@
 // Tests how an inbox is read.
 // Guarantees: ascending, nothing skipped, and no page beyond its bounds but by the entry that passes them.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/open-store.js";
 import { readInbox } from "../read-inbox.js";

@@ -10,17 +10,17 @@ beforeAll(async () => void (store = await openStore()));
 beforeEach(() => store.clear());
 afterAll(() => store.close());
 
-async function connect(userId: string, node: string, connection: string, leaseMs = 30_000): Promise<string> {
-  const limits = { leaseMs, maxConnectionsPerUser: 5, whenFull: "evict", ackTimeoutMs: 10_000 } as const;
+async function connect(userId: string, node: string, connection: string): Promise<string> {
+  const limits = {
+    leaseMs: 30_000,
+    maxConnectionsPerUser: 5,
+    whenFull: "evict",
+    ackTimeoutMs: 10_000,
+  } as const;
   const route = { userId, node, connection, platform: "ios" };
   const result = await connectRoute(store.scripts, store.keys, route, limits);
   if (result.outcome !== "connected") throw new Error("refused");
   return result.member;
-}
-
-async function leaseOver(userId: string): Promise<void> {
-  const [, end] = await store.redis.zrange(store.keys.routes(userId), 0, 0, "WITHSCORES");
-  await waitFor(async () => (await store.nowMs()) > Number(end), { what: "the lease's end" });
 }
 
 const nodesOf = (...userIds: string[]) => readRoutes(store.scripts, store.keys, userIds);
@@ -41,8 +41,8 @@ test("a single user without a route", async () => {
 });
 
 test("a lease that is over does not count", async () => {
-  await connect("u1", "n1", "a", 1);
-  await leaseOver("u1");
+  await connect("u1", "n1", "a");
+  await store.endLeases("u1");
   await connect("u2", "n1", "b");
   expect(await nodesOf("u1", "u2")).toEqual([[], ["n1"]]);
 });
@@ -54,8 +54,8 @@ test("a removed route is none", async () => {
 });
 
 test("a user's connections, oldest first, with what they are", async () => {
-  await connect("u1", "n1", "a", 1);
-  await leaseOver("u1");
+  await connect("u1", "n1", "a");
+  await store.endLeases("u1");
   const before = await store.nowMs();
   await connect("u1", "n2", "b");
   await waitFor(async () => (await store.nowMs()) > before + 1, { what: "the next millisecond" });

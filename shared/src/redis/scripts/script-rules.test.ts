@@ -31,7 +31,9 @@ class NotingRunner extends ScriptRunner {
   override async run(...[name, keys, args]: Parameters<ScriptRunner["run"]>): Promise<string> {
     const call: Call = { name, keys, args };
     this.calls.push(call);
-    return (call.answer = await super.run(name, keys, args)) as string;
+    const answer = await super.run(name, keys, args);
+    call.answer = answer;
+    return answer;
   }
 
   override async runForList(
@@ -39,7 +41,9 @@ class NotingRunner extends ScriptRunner {
   ): Promise<string[]> {
     const call: Call = { name, keys, args };
     this.calls.push(call);
-    return (call.answer = await super.runForList(name, keys, args)) as string[];
+    const answer = await super.runForList(name, keys, args);
+    call.answer = answer;
+    return answer;
   }
 }
 
