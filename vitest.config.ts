@@ -11,10 +11,7 @@ export default defineConfig({
     ],
   },
   test: {
-    include: [
-      "{shared,services/*,clients/*,deploy/local,bench}/src/**/*.test.ts",
-      "test/**/*.test.ts",
-    ],
+    include: ["{shared,services/*,clients/*,deploy/local,bench}/src/**/*.test.ts", "test/**/*.test.ts"],
     // Fetches Redis where a machine has none, before any test is timed.
     globalSetup: ["shared/src/testing/prepare-redis.ts"],
     testTimeout: 30_000,

@@ -35,7 +35,8 @@ function reaches(from: string, to: string, depth: number): boolean {
     if (name.startsWith("@petrel/shared/")) return `shared/src/${name.slice("@petrel/shared/".length)}.ts`;
     return name.startsWith(".") ? resolve("/", dirname(from), name).slice(1).replace(/\.js$/, ".ts") : [];
   });
-  for (const [, name] of source.matchAll(/"([a-z-]+\.v\d+)"/g)) next.push(`shared/src/redis/scripts/${name}.lua`);
+  for (const [, name] of source.matchAll(/"([a-z-]+\.v\d+)"/g))
+    next.push(`shared/src/redis/scripts/${name}.lua`);
   return next.some((path) => reaches(path, to, depth - 1));
 }
 

@@ -9,7 +9,7 @@ import type { TokenGenerationStore } from "@petrel/shared/redis/token-generation
 import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
 import { createSignToken } from "@petrel/shared/security/sign-token";
 import { createVerifyToken } from "@petrel/shared/security/verify-token";
-import { decorateWithProducer } from "./authorize.js";
+import { decorateWithProducer } from "@petrel/shared/security/authorize-producer";
 import { addCreateKey } from "./routes/create-key.js";
 import { addCreateToken } from "./routes/create-token.js";
 import { addIntrospect } from "./routes/introspect.js";

@@ -12,9 +12,8 @@ import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate
 import { MessageAcceptance } from "./accept-message.js";
 import { RequestAcceptance } from "./accept-request.js";
 import type { AcceptanceCounts } from "./acceptance-counts.js";
-import { decorateWithProducer } from "./authorize.js";
+import { decorateWithProducer } from "@petrel/shared/security/authorize-producer";
 import { addBatchRoutes } from "./batch-routes.js";
-import { closeIdleConnectionsAtStop } from "./close-idle-connections.js";
 import { addMessageRoutes } from "./message-routes.js";
 import { addJsonBodyReader } from "./read-json-body.js";
 import { addTopicRoutes } from "./topic-routes.js";
@@ -60,7 +59,6 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
     deadlineMs: deps.acceptDeadlineMs,
     clock,
   });
-  closeIdleConnectionsAtStop(app);
   addJsonBodyReader(app, BODY_LIMIT_BYTES);
   decorateWithProducer(app);
   addMessageRoutes(app, { authenticator, requests, scripts, partitions });

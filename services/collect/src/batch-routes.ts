@@ -6,9 +6,9 @@ import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate
 import type { FastifyRequest } from "fastify";
 import type { RequestAcceptance } from "./accept-request.js";
 import { type AcceptedAnswer, batchAcceptedSchema } from "./answer-schema.js";
-import { authorize, producerOf } from "./authorize.js";
+import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
 import { checkMessage, type CheckedMessage } from "./check-message.js";
-import { sendErrors } from "./error-schema.js";
+import { sendErrors } from "@petrel/shared/kernel/error-schema";
 import { batchSchema, MAX_RECIPIENTS, type MessageBody, messageSchema } from "./message-schema.js";
 import { noQuerySchema } from "./query-schema.js";
 

@@ -38,20 +38,24 @@ await runService({ logger, stopDeadlineMs: config.acceptDeadlineMs + 10_000 }, a
     commandTimeoutMs: storeAttemptMs,
   });
   lifecycle.onStop("redis", () => redis.disconnect());
+  // Apart from the store's: a look-up must not wait behind a burst of messages.
+  const readRedis = await connectRedis({ url: config.redisUrl, role: "collect-reads", logger });
+  lifecycle.onStop("redis for reads", () => readRedis.disconnect());
   await checkServer(redis, config.partitions);
 
-  const scripts = new ScriptRunner(redis);
+  const storeScripts = new ScriptRunner(redis);
+  const scripts = new ScriptRunner(readRedis);
   const partitions = allPartitionKeys(config.partitions);
   const counts = new AcceptanceCounts();
   const app = await buildApp({
     version,
     logger,
     clock: systemClock,
-    authenticator: new ProducerAuthenticator({ findKey: new ProducerKeysStore(redis).find }),
+    authenticator: new ProducerAuthenticator({ findKey: new ProducerKeysStore(readRedis).find }),
     scripts,
     partitions,
     store: new MessageAccepter({
-      scripts,
+      scripts: storeScripts,
       partitions,
       ackTimeoutMs: config.ackTimeoutMs,
       inboxCap: config.inboxCap,

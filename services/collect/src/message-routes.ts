@@ -11,10 +11,10 @@ import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate
 import { Type } from "typebox";
 import type { RequestAcceptance } from "./accept-request.js";
 import { acceptedSchema } from "./answer-schema.js";
-import { authorize, producerOf } from "./authorize.js";
+import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
 import { checkMessage } from "./check-message.js";
 import { describeMessage, messageStateSchema } from "./describe-message.js";
-import { conflictError, notFoundError, producerErrors, sendErrors } from "./error-schema.js";
+import { conflictError, notFoundError, producerErrors, sendErrors } from "@petrel/shared/kernel/error-schema";
 import { type MessageBody, messageSchema } from "./message-schema.js";
 import { noQuerySchema } from "./query-schema.js";
 

@@ -4,8 +4,8 @@ import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
 import { Type } from "typebox";
-import { authorize } from "./authorize.js";
-import { notImplementedError, producerErrors } from "./error-schema.js";
+import { authorize } from "@petrel/shared/security/authorize-producer";
+import { notImplementedError, producerErrors } from "@petrel/shared/kernel/error-schema";
 import { noQuerySchema } from "./query-schema.js";
 
 export function addTopicRoutes(

@@ -4,6 +4,7 @@
 import { describeError } from "@petrel/shared/kernel/errors";
 import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http-app";
 import type { Logger } from "@petrel/shared/kernel/logging";
+import { decorateWithProducer } from "@petrel/shared/security/authorize-producer";
 import { addListPartitions, type ListPartitionsDeps } from "./routes/list-partitions.js";
 import { addRefuseNotBuilt } from "./routes/refuse-not-built.js";
 
@@ -28,6 +29,7 @@ export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
     documented: true,
     readiness: () => checkReadiness(deps),
   });
+  decorateWithProducer(app);
   addListPartitions(app, deps);
   addRefuseNotBuilt(app, deps.authenticator);
   return app;

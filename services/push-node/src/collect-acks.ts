@@ -98,12 +98,15 @@ export class CollectAcks {
       if (ofPartition === undefined) byPartition.set(ack.keys, [ack]);
       else ofPartition.push(ack);
     }
-    const calls: Promise<boolean>[] = [];
-    for (const [keys, acks] of byPartition) {
-      for (let start = 0; start < acks.length; start += MAX_PER_CALL) {
-        calls.push(this.#write(keys, acks.slice(start, start + MAX_PER_CALL)));
+    const calls = this.#options.scripts.together(() => {
+      const under: Promise<boolean>[] = [];
+      for (const [keys, acks] of byPartition) {
+        for (let start = 0; start < acks.length; start += MAX_PER_CALL) {
+          under.push(this.#write(keys, acks.slice(start, start + MAX_PER_CALL)));
+        }
       }
-    }
+      return under;
+    });
     const written = await Promise.all(calls);
     if (written.every(Boolean)) {
       this.#failures = 0;

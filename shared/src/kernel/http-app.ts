@@ -26,6 +26,8 @@ export type HttpApp = FastifyInstance<
   TypeBoxTypeProvider
 >;
 
+export type { FastifyRequest as HttpRequest } from "fastify";
+
 export interface Readiness {
   readonly ready: boolean;
   /** Part -> "ok" or what is wrong with it. */
@@ -45,6 +47,7 @@ export interface HttpAppOptions {
 
 /** Long enough for a user id of 128 characters, each percent-encoded. */
 const MAX_PARAM_LENGTH = 512;
+const IDLE_CHECK_MS = 25;
 
 /** Builds the application without listening; routes are added by the caller before `ready()`. */
 export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
@@ -81,6 +84,10 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
 
   // JSON is spoken here: text would be taken, and fail later with a worse answer.
   app.removeContentTypeParser("text/plain");
+  app.addHook("preClose", (done) => {
+    closeIdleConnections(app);
+    done();
+  });
   app.setErrorHandler(sendError);
   app.setNotFoundHandler((request, reply) =>
     sendError(
@@ -171,4 +178,14 @@ const frameworkCodes: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode
 function pathOf(url: string): string {
   const query = url.indexOf("?");
   return query === -1 ? url : url.slice(0, query);
+}
+
+/**
+ * `close()` ends the connections that are idle at that moment; those that fall idle afterwards would stay for their
+ * keep-alive time, and the stop with them.
+ */
+function closeIdleConnections({ server }: HttpApp): void {
+  if (!server.listening) return;
+  const timer = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
+  server.once("close", () => clearInterval(timer));
 }

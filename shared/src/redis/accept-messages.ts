@@ -98,11 +98,13 @@ export class MessageAccepter {
       else partition.push(one);
     }
     // Sent without waiting in between: ioredis writes them as one pipeline, Redis answers in order.
-    const calls: Promise<void>[] = [];
-    for (const [partition, messages] of byPartition) {
-      for (const batch of splitIntoBatches(messages)) calls.push(this.#call(partition, batch));
-    }
-    await Promise.all(calls);
+    await Promise.all(
+      this.#options.scripts.together(() =>
+        [...byPartition].flatMap(([partition, messages]) =>
+          splitIntoBatches(messages).map((batch) => this.#call(partition, batch)),
+        ),
+      ),
+    );
   }
 
   async #call(partition: number, batch: readonly Waiting[]): Promise<void> {

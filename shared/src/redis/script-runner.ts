@@ -33,6 +33,17 @@ export class ScriptRunner {
     return (await this.#call(name, keys, args)) as string[];
   }
 
+  /** What is called in `task`, before it first waits, leaves in one write. */
+  together<T>(task: () => T): T {
+    const { stream } = this.redis;
+    stream.cork();
+    try {
+      return task();
+    } finally {
+      stream.uncork();
+    }
+  }
+
   async #call(
     name: ScriptName,
     keys: readonly string[],

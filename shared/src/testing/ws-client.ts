@@ -46,7 +46,9 @@ export interface WsClient {
 export function openClient(options: WsClientOptions): WsClient {
   const { token, query, ack = "none", headers = {} } = options;
   const protocols = options.subprotocols ?? (token === undefined ? [] : ["petrel.v1", `bearer.${token}`]);
-  const socket = new WebSocket(options.url + (query === undefined ? "" : `?${query}`), [...protocols], { headers });
+  const socket = new WebSocket(options.url + (query === undefined ? "" : `?${query}`), [...protocols], {
+    headers,
+  });
   const frames: Frame[] = [];
   const messages: MessageFrame[] = [];
   let closed: { code: number; reason: string } | undefined;

@@ -7,8 +7,8 @@ import {
   makeProducerSecret,
 } from "@petrel/shared/security/producer-keys";
 import { Type } from "typebox";
-import { authorize, producerOf } from "../authorize.js";
-import { producerErrors } from "../error-schema.js";
+import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
+import { producerErrors } from "@petrel/shared/kernel/error-schema";
 import type { ManageKeysDeps } from "../manage-keys-deps.js";
 import {
   keyNameSchema,

@@ -8,8 +8,8 @@ import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate
 import type { SignToken } from "@petrel/shared/security/sign-token";
 import { DEVICE_ID_PATTERN, DEVICE_PLATFORM_PATTERN } from "@petrel/shared/security/verified-token";
 import { Type } from "typebox";
-import { authorize } from "../authorize.js";
-import { errorSchema, producerErrors } from "../error-schema.js";
+import { authorize } from "@petrel/shared/security/authorize-producer";
+import { errorSchema, producerErrors } from "@petrel/shared/kernel/error-schema";
 import type { SigningKeyring } from "../signing-keyring.js";
 
 export interface CreateTokenDeps {

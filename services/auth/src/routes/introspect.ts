@@ -6,8 +6,8 @@ import type { TokenGenerationStore } from "@petrel/shared/redis/token-generation
 import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
 import type { VerifiedToken, VerifyToken } from "@petrel/shared/security/verified-token";
 import { Type } from "typebox";
-import { authorize } from "../authorize.js";
-import { errorSchema, producerErrors } from "../error-schema.js";
+import { authorize } from "@petrel/shared/security/authorize-producer";
+import { errorSchema, producerErrors } from "@petrel/shared/kernel/error-schema";
 
 export interface IntrospectDeps {
   readonly authenticator: ProducerAuthenticator;

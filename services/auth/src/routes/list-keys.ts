@@ -2,8 +2,8 @@
 // Guarantees: neither secrets nor their hashes; in the order of their ids, so that a page never repeats a key.
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import { Type } from "typebox";
-import { authorize } from "../authorize.js";
-import { producerErrors } from "../error-schema.js";
+import { authorize } from "@petrel/shared/security/authorize-producer";
+import { producerErrors } from "@petrel/shared/kernel/error-schema";
 import type { ManageKeysDeps } from "../manage-keys-deps.js";
 import { keyIdSchema, keyViewSchema, viewKey } from "../producer-key-schema.js";
 

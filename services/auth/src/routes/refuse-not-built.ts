@@ -2,7 +2,7 @@
 // Guarantees: each answers 501 before its body is read; nothing is accepted and ignored.
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import { errorSchema } from "../error-schema.js";
+import { errorSchema } from "@petrel/shared/kernel/error-schema";
 
 const notBuilt = [
   { method: "POST", url: "/v1/tokens/refresh" },

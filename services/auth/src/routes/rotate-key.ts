@@ -3,8 +3,8 @@
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { hashProducerSecret, makeProducerSecret } from "@petrel/shared/security/producer-keys";
-import { authorize, producerOf } from "../authorize.js";
-import { errorSchema, producerErrors } from "../error-schema.js";
+import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
+import { errorSchema, producerErrors } from "@petrel/shared/kernel/error-schema";
 import type { ManageKeysDeps } from "../manage-keys-deps.js";
 import { keyParamsSchema, keyWithSecretSchema, viewKey } from "../producer-key-schema.js";
 

@@ -5,8 +5,8 @@ import { awaitAnswer } from "@petrel/shared/redis/await-answer";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
 import { Type } from "typebox";
-import { authorizeAdmin } from "../authorize.js";
-import { adminErrors } from "../error-schema.js";
+import { authorize } from "@petrel/shared/security/authorize-producer";
+import { producerErrors } from "@petrel/shared/kernel/error-schema";
 import type { HeldPartition } from "../held-partition.js";
 
 export interface ListPartitionsDeps {
@@ -53,12 +53,12 @@ export function addListPartitions(app: HttpApp, deps: ListPartitionsDeps): void 
   app.get(
     "/v1/partitions",
     {
-      onRequest: authorizeAdmin(deps.authenticator),
+      onRequest: authorize(deps.authenticator, "admin"),
       schema: {
         summary: "List the partitions that this dispatcher owns (scope: admin)",
         security: [{ bearer: [] }],
         querystring: querySchema,
-        response: { 200: answerSchema, ...adminErrors },
+        response: { 200: answerSchema, ...producerErrors },
       },
     },
     async (request, reply) => {

@@ -3,8 +3,8 @@
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
-import { authorizeAdmin } from "../authorize.js";
-import { adminErrors, errorSchema } from "../error-schema.js";
+import { authorize } from "@petrel/shared/security/authorize-producer";
+import { producerErrors, errorSchema } from "@petrel/shared/kernel/error-schema";
 
 const notBuilt = [
   { method: "GET", url: "/v1/dead-letters", summary: "List dead letters" },
@@ -19,11 +19,11 @@ export function addRefuseNotBuilt(app: HttpApp, authenticator: ProducerAuthentic
     app.route({
       method,
       url,
-      onRequest: authorizeAdmin(authenticator),
+      onRequest: authorize(authenticator, "admin"),
       schema: {
         summary: `${summary} (scope: admin; not built yet)`,
         security: [{ bearer: [] }],
-        response: { 501: errorSchema, ...adminErrors },
+        response: { 501: errorSchema, ...producerErrors },
       },
       handler: () => {
         throw new PetrelError("PETREL_NOT_IMPLEMENTED", `${method} ${url} is not built yet.`);

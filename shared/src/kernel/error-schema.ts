@@ -2,7 +2,7 @@
 // Guarantees: the same for every status; answers are made by the kernel, not by this.
 import { Type } from "typebox";
 
-const errorSchema = Type.Object(
+export const errorSchema = Type.Object(
   {
     error: Type.Object({
       code: Type.String({ pattern: "^PETREL_[A-Z_]+$" }),
