@@ -82,7 +82,7 @@ test("a dispatcher paused past its lease and continued changes no state", async 
     async () => {
       const ends = await Promise.all([0, 1, 2, 3].map((p) => redis.hget(`petrel:{p${p}}:owner`, "until")));
       const [seconds = 0] = await redis.time();
-      return ends.every((end) => Number(end) < Number(seconds) * 1000);
+      return ends.every((end) => Number(end) < seconds * 1000);
     },
     { what: "the leases to end" },
   );

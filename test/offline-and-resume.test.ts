@@ -58,6 +58,7 @@ test("acked 40 of 100, gone, back with since=40: gets 41 to 100", async () => {
   second.close();
   await second.untilClosed();
 
+  // Without a position of its own: what was acknowledged on the other node counts.
   const third = await connectClient({ url: cluster.nodeUrls[0] ?? "", token });
   expect(await third.frame("welcome")).toMatchObject({ after: 100 });
   third.close();

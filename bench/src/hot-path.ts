@@ -15,12 +15,13 @@ const { values } = parseArgs({
     publishers: { type: "string", default: "256" },
     "hand-over": { type: "string", default: "accept" },
     profile: { type: "string" },
+    partitions: { type: "string", default: "4" },
     help: { type: "boolean", default: false },
   },
 });
 if (values.help) {
   process.stdout.write(
-    "npm run bench -- [--messages 20000] [--rounds 3] [--users 200] [--publishers 256] [--hand-over accept|dispatch] [--profile DIRECTORY]\n",
+    "npm run bench -- [--messages 20000] [--rounds 3] [--users 200] [--publishers 256] [--hand-over accept|dispatch] [--partitions 4] [--profile DIRECTORY]\n",
   );
   process.exit(0);
 }
@@ -137,7 +138,7 @@ const cluster = await startCluster({
   ...(values.profile === undefined
     ? {}
     : { nodeArguments: ["--cpu-prof", `--cpu-prof-dir=${values.profile}`, "--cpu-prof-interval=500"] }),
-  environment: { HAND_OVER: values["hand-over"], LOG_LEVEL: "warn" },
+  environment: { HAND_OVER: values["hand-over"], PARTITIONS: values.partitions, LOG_LEVEL: "warn" },
 });
 const contender = await startContender(NODES);
 try {

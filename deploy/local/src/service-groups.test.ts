@@ -56,7 +56,11 @@ test("one that ignores SIGTERM is killed at the deadline", async () => {
 test("one that never becomes ready is a failure that names it", async () => {
   const auth = await service(stubborn, false);
   await expect(
-    startServices([auth], { stopAsked: new AbortController().signal, say: () => undefined, deadlineMs: 300 }),
+    startServices([auth], {
+      stopAsked: new AbortController().signal,
+      say: () => undefined,
+      deadlineMs: 5_000,
+    }),
   ).rejects.toThrow(/auth was not ready in time; the end of .*:\n {2}up/);
   await stopServices([auth], () => undefined, 100);
 });

@@ -7,16 +7,8 @@ import type { Clock } from "@petrel/shared/kernel/clock";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { AcceptResult, MessageToAccept } from "@petrel/shared/redis/accept-messages";
 import { isConnectionError } from "@petrel/shared/redis/connect";
+import type { Acceptance } from "./acceptance.js";
 import type { AcceptanceCounts } from "./acceptance-counts.js";
-
-/** What became of one message. */
-export type Acceptance =
-  | { readonly outcome: "accepted"; readonly duplicate: boolean }
-  /** Its idempotency key was used before, with other content. */
-  | { readonly outcome: "mismatch" }
-  | { readonly outcome: "inbox-full" }
-  /** It may be stored or not. */
-  | { readonly outcome: "unavailable"; readonly error: PetrelError };
 
 /** No answer came: sending the same again is safe, and may help. */
 interface Missing {

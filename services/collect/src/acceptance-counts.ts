@@ -1,7 +1,7 @@
 // Counts what became of the messages that collect tried to store.
 // Guarantees: counting costs an addition; the registry asks for the sums when it is read.
 import { Counter, type Registry } from "@petrel/shared/kernel/metrics";
-import type { Acceptance } from "./accept-message.js";
+import type { Acceptance } from "./acceptance.js";
 
 type Outcome = "stored" | "duplicate" | "mismatch" | "inbox_full" | "unavailable";
 

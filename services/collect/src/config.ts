@@ -1,6 +1,13 @@
 // What collect reads from its environment.
 // Guarantees: validated and frozen by the kernel; docs/configuration.md is made from this schema.
-import { choice, commonSettings, integer, portSetting, redisSettings } from "@petrel/shared/kernel/config";
+import {
+  choice,
+  commonSettings,
+  integer,
+  notBuilt,
+  portSetting,
+  redisSettings,
+} from "@petrel/shared/kernel/config";
 
 export const collectConfigSchema = {
   ...commonSettings,
@@ -26,6 +33,8 @@ export const collectConfigSchema = {
     "where a message is handed to its user's nodes: in the step that stores it, or by the dispatcher",
     { of: ["accept", "dispatch"], default: "accept" },
   ),
+  acceptDurability: notBuilt("ACCEPT_DURABILITY", ["memory"]),
+  messageArchiveUrl: notBuilt("MESSAGE_ARCHIVE_URL"),
   acceptDeadlineMs: integer(
     "ACCEPT_DEADLINE_MS",
     "how long collect tries to store a request's messages before it answers 503, in ms",

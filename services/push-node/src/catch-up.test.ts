@@ -1,4 +1,5 @@
 // The one way by which a connection is brought up to date: slow readers, expired messages, faults of Redis.
+import { decodeMessageRecord } from "@petrel/shared/protocol/stored-message";
 import { readMessage } from "@petrel/shared/redis/read-message";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
@@ -41,6 +42,19 @@ async function sleeper(userId: string): Promise<{ raw: RawClient; connection: Co
   return { raw, connection: await connectionOf(userId) };
 }
 
+/** Resolves when something waits in the socket and the kernel takes no more of it, or when all has been sent. */
+async function untilStuck(connection: Connection, count: number): Promise<void> {
+  let mark = -1;
+  await waitFor(
+    () => {
+      const before = mark;
+      mark = connection.movementMark;
+      return connection.lastSent === count || (connection.waitingBytes > 0 && before === mark);
+    },
+    { what: "a socket that takes nothing", everyMs: 40 },
+  );
+}
+
 function messagesOf(raw: RawClient): { seq: number; data: string }[] {
   return raw
     .frames()
@@ -78,6 +92,7 @@ describe("a slow reader", () => {
       raw.socket.resume();
       await waitFor(() => raw.socket.bytesRead >= enough, { what: "a megabyte", everyMs: 1 });
       raw.socket.pause();
+      await untilStuck(connection, count);
       await tickFor(2);
       mostWaiting = Math.max(mostWaiting, connection.waitingBytes);
     }
@@ -116,15 +131,7 @@ describe("a slow reader", () => {
     await acceptLarge(userId, 1, 400, "dispatch");
     const { raw, connection } = await sleeper(userId);
     await waitFor(() => connection.waitingBytes > 0, { what: "a full socket" });
-    let mark = -1;
-    await waitFor(
-      () => {
-        const before = mark;
-        mark = connection.movementMark;
-        return before === mark;
-      },
-      { what: "a socket that takes nothing", everyMs: 50 },
-    );
+    await untilStuck(connection, 400);
     await tickFor(3);
     expect(connection.isOpen).toBe(true);
     await tickFor(2);
@@ -132,7 +139,8 @@ describe("a slow reader", () => {
     expect(connection.waitingBytes).toBeLessThan(3 * BOUND_BYTES);
     const before = node.closes.length;
     await tickFor(5);
-    await waitFor(() => node.closes.length > before, { what: "the cut" });
+    // By the watch: the answer to a close may take longer.
+    await waitFor(() => node.closes.length > before, { what: "the cut", deadlineMs: 1_000 });
     expect([...node.registry.ofUser(userId)]).toEqual([]);
     // What it missed is still there.
     raw.socket.destroy();
@@ -155,6 +163,13 @@ describe("expired messages", () => {
     await client.untilMessages(2);
     expect(seqsOf(client)).toEqual([2, 4]);
     expect(await bench.isDue(userId)).toBe(true);
+    for (const id of ids) {
+      const record = (await bench.store.redis.get(bench.keysOf(userId).record(id))) ?? "";
+      expect([id, decodeMessageRecord(record).end?.state]).toEqual([
+        id,
+        id.startsWith("x") ? "expired" : undefined,
+      ]);
+    }
     for (const id of ids) {
       const { state } = (await readMessage(bench.store.scripts, bench.keysOf(userId), id)) ?? {};
       expect([id, state]).toEqual([id, id.startsWith("x") ? "expired" : "queued"]);

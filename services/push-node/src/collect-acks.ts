@@ -25,6 +25,8 @@ interface PendingAck extends UserAck {
 }
 
 const MAX_PER_CALL = 200;
+/** Nobody waits for an ack to be written, and a call costs as much as many acks in it. */
+const ACK_COMPANY_MS = 2;
 
 export class CollectAcks {
   readonly #options: CollectAcksOptions;
@@ -35,7 +37,11 @@ export class CollectAcks {
 
   constructor(options: CollectAcksOptions) {
     this.#options = options;
-    this.#batcher = new TurnBatcher<string>({ maxInFlight: 1, flush: (names) => this.#flush(names) });
+    this.#batcher = new TurnBatcher<string>({
+      maxInFlight: 1,
+      companyMs: ACK_COMPANY_MS,
+      flush: (names) => this.#flush(names),
+    });
   }
 
   /**
@@ -69,6 +75,11 @@ export class CollectAcks {
   ackWhenTaken(connection: Connection): void {
     const { lastShown } = connection;
     connection.flush(() => void this.add(connection, lastShown));
+  }
+
+  /** A client has left: where it comes back to should know what it acknowledged. */
+  hurry(): void {
+    this.#batcher.hurry();
   }
 
   /** Resolves when every ack has been written. */

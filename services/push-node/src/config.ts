@@ -1,12 +1,12 @@
 // push-node: its environment.
 // Guarantees: validated, frozen, and documented by this schema (docs/configuration.md is made from it).
-import { hostname } from "node:os";
 import {
   choice,
   commonSettings,
   flag,
   integer,
   list,
+  notBuilt,
   optionalText,
   portSetting,
   readConfig,
@@ -111,6 +111,7 @@ export const pushNodeSettings = {
       min: 500,
     },
   ),
+  sessionPolicy: notBuilt("SESSION_POLICY", ["multi"]),
   historySize: integer(
     "INBOX_HISTORY",
     "acknowledged messages that stay readable for a user's slower devices",

@@ -113,6 +113,19 @@ describe("live", () => {
     await bench.accept(userId, "four");
     await client.untilMessages(3);
     expect(seqsOf(client)).toEqual([1, 2, 4]);
+    // Also where there is nothing behind it.
+    for (const seq of [5, 6]) {
+      await bench.accept(userId, "trimmed", "dispatch");
+      await bench.store.redis.xdel(bench.keysOf(userId).inbox(userId), `${seq}-0`);
+    }
+    const [connection] = node.registry.ofUser(userId);
+    await publish(await envelope(userId, { seq: 6 }));
+    await waitFor(() => connection?.lastSent === 6 && connection.phase === "live", {
+      what: "a live connection",
+    });
+    await bench.accept(userId, "seven");
+    await client.untilMessages(4);
+    expect(seqsOf(client)).toEqual([1, 2, 4, 7]);
     client.close();
   });
 

@@ -1,6 +1,6 @@
 // A planned stop: everybody is asked to move, each at a moment of its own, and nothing is lost on the way.
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { approach, join, openNodeBench, type NodeBench } from "./testing/node-bench.js";
 import { openRaw } from "./testing/raw-client.js";
 
@@ -9,6 +9,7 @@ let bench: NodeBench;
 beforeAll(async () => {
   bench = await openNodeBench();
 });
+afterEach(() => bench.store.server.signal("SIGCONT"));
 afterAll(() => bench.close());
 
 describe("a drain", () => {
@@ -71,6 +72,28 @@ describe("a drain", () => {
     expect(await bench.user("last-word")).toMatchObject({ acked: "3" });
   });
 
+  test("waits for acks that Redis has not taken yet", async () => {
+    const node = await bench.startNode({ drainWindowMs: 0 });
+    const client = await join(node, "in-flight");
+    await bench.acceptMany("in-flight", 3);
+    await client.untilMessages(3);
+    bench.store.server.signal("SIGSTOP");
+    client.ack(3);
+    client.send({ type: "ping" });
+    await client.frame("pong");
+    let isDone = false;
+    const drained = node.drain().then(() => {
+      isDone = true;
+    });
+    await client.untilClosed();
+    await waitFor(() => node.registry.size === 0, { what: "an empty registry" });
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(isDone).toBe(false);
+    bench.store.server.signal("SIGCONT");
+    await drained;
+    expect(await bench.user("in-flight")).toMatchObject({ acked: "3" });
+  });
+
   test("does not wait for ever for one that does not answer", async () => {
     const node = await bench.startNode({ drainWindowMs: 0 });
     const raw = await openRaw({ port: node.port, headers: { authorization: "Bearer user.mute" } });
@@ -78,7 +101,8 @@ describe("a drain", () => {
     const startMs = performance.now();
     await node.drain();
     expect(performance.now() - startMs).toBeLessThan(3_500);
-    await raw.untilGone();
+    // Cut by the drain: the answer to a close may take longer.
+    await raw.untilGone(1_000);
     await waitFor(async () => (await bench.routes("mute")).length === 0, { what: "no route" });
   });
 

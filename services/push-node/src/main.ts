@@ -1,6 +1,7 @@
 // push-node: composition root: config -> adapters -> app; the only reader of process.env here.
 // Guarantees: ready only when its channels are subscribed; a stop asks every client to move first.
 import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Readiness } from "@petrel/shared/kernel/http-app";
@@ -37,7 +38,7 @@ const config = configOrExit("push-node", () => readPushNodeConfig(process.env));
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   version: string;
 };
-const nodeId = `${config.nodeName.replace(/[^A-Za-z0-9_.-]/g, "-")}.${Date.now().toString(36)}`;
+const nodeId = `${(config.nodeName ?? hostname()).replace(/[^A-Za-z0-9_.-]/g, "-")}.${Date.now().toString(36)}`;
 const logger = createLogger({ service: "push-node", level: config.logLevel }).child({ node: nodeId });
 
 await runService({ logger, stopDeadlineMs: config.drainWindowMs + 10_000 }, (lifecycle) =>
@@ -127,7 +128,10 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
     }),
     authTimeoutMs: settings.authTimeoutMs,
     onOpened: measure.opened,
-    onClosed: measure.closed,
+    onClosed: (code) => {
+      measure.closed(code);
+      acks.hurry();
+    },
     rules: { allowedOrigins: settings.allowedOrigins, tokenInQuery: settings.tokenInQuery },
     maxUnauthenticated: settings.maxUnauthenticated,
     isDraining: () => lifecycle.stopping.aborted,

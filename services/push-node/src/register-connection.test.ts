@@ -1,7 +1,7 @@
 // A connection gets its place: the welcome, where the replay starts, and the route that must never be left behind.
 import { lineageOf } from "@petrel/shared/protocol/stored-message";
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { approach, join, openNodeBench, range, seqsOf, type NodeBench } from "./testing/node-bench.js";
 import type { PushNode } from "./testing/start-push-node.js";
 
@@ -15,8 +15,29 @@ beforeAll(async () => {
   node = await bench.startNode();
   other = await bench.startNode({ history: 1_000 });
 });
-afterEach(() => bench.store.server.signal("SIGCONT"));
+afterEach(() => {
+  vi.restoreAllMocks();
+  bench.store.server.signal("SIGCONT");
+});
 afterAll(() => bench.close());
+
+/** The script runs, but its answer is kept back until the returned function is called. */
+function holdConnectAnswers(): () => void {
+  let release = (): void => undefined;
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const run = node.scripts.run.bind(node.scripts);
+  vi.spyOn(node.scripts, "run").mockImplementation(async (name, keys, args) => {
+    const answer = await run(name, keys, args);
+    if (name === "connect.v1") await released;
+    return answer;
+  });
+  return () => {
+    vi.restoreAllMocks();
+    release();
+  };
+}
 
 const newUser = (): string => `u${++users}`;
 
@@ -170,6 +191,50 @@ describe("while messages come", () => {
     }
   });
 
+  test("what is handed over before the answer of the connect script has come is not lost", async () => {
+    const userId = newUser();
+    const release = holdConnectAnswers();
+    const client = approach(node, { token: `user.${userId}` });
+    await waitFor(async () => (await bench.routes(userId)).length === 1, { what: "the script" });
+    await bench.acceptMany(userId, 3);
+    const connection = await waitFor(() => [...node.registry.ofUser(userId)][0], { what: "the connection" });
+    await waitFor(() => connection.want === 3, { what: "the envelopes" });
+    expect(connection.phase).toBe("registering");
+    release();
+    // None comes after them that would repair a gap.
+    await client.untilMessages(3, 3_000);
+    expect(client.frames[0]).toMatchObject({ type: "welcome", seq: 0, after: 0 });
+    expect(seqsOf(client)).toEqual([1, 2, 3]);
+    client.close();
+  });
+
+  test("what nobody heard, because the subscription was lost in that moment, is not lost either", async () => {
+    const userId = newUser();
+    const release = holdConnectAnswers();
+    const client = approach(node, { token: `user.${userId}` });
+    await waitFor(async () => (await bench.routes(userId)).length === 1, { what: "the script" });
+    await bench.acceptMany(userId, 3, "dispatch");
+    await node.renewal.renewAll("resubscribed");
+    release();
+    await client.untilMessages(3, 3_000);
+    expect(seqsOf(client)).toEqual([1, 2, 3]);
+    client.close();
+  });
+
+  test("of another epoch before the answer has come: reconnect", async () => {
+    const userId = newUser();
+    const release = holdConnectAnswers();
+    const client = approach(node, { token: `user.${userId}` });
+    await waitFor(async () => (await bench.routes(userId)).length === 1, { what: "the script" });
+    await bench.store.redis.hset(bench.keysOf(userId).generation, "replid", "another");
+    await bench.accept(userId, "of the next generation");
+    const connection = await waitFor(() => [...node.registry.ofUser(userId)][0], { what: "the connection" });
+    await waitFor(() => connection.want === 1, { what: "the envelope" });
+    release();
+    expect(await client.untilClosed()).toMatchObject({ code: 1012 });
+    expect(client.messages).toEqual([]);
+  });
+
   test("accepted in the very moment of the connect, by turns before and after", async () => {
     for (let round = 0; round < 20; round++) {
       const userId = newUser();
@@ -205,18 +270,15 @@ describe("routes", () => {
     await waitFor(async () => (await bench.routes(userId)).length === 0, { what: "the route's end" });
   });
 
-  test("one that closes while the connect script runs leaves none", async () => {
+  test("one that closes while the answer of the connect script is on its way leaves none", async () => {
     const userId = newUser();
+    const release = holdConnectAnswers();
     const client = approach(node, { token: `user.${userId}` });
-    await waitFor(() => client.socket.readyState === client.socket.OPEN, { what: "the upgrade" });
-    const closedBefore = node.closes.length;
-    bench.store.server.signal("SIGSTOP");
+    await waitFor(async () => (await bench.routes(userId)).length === 1, { what: "the script" });
     client.socket.terminate();
-    // Whether the script was sent before the stop or not: the socket goes first.
-    await waitFor(() => node.closes.length > closedBefore, { what: "the socket's end" });
-    bench.store.server.signal("SIGCONT");
-    await waitFor(() => [...node.registry.ofUser(userId)].length === 0, { what: "nothing in the registry" });
-    await node.redis.ping();
+    await waitFor(() => [...node.registry.ofUser(userId)].length === 0, { what: "the socket's end" });
+    expect(await bench.routes(userId)).toHaveLength(1);
+    release();
     await waitFor(async () => (await bench.routes(userId)).length === 0, { what: "no route" });
   });
 
@@ -253,7 +315,7 @@ describe("routes", () => {
     const client = approach(impatient, { token: `user.${userId}` });
     expect(await client.untilClosed()).toMatchObject({ code: 1013 });
     expect(client.frames).toMatchObject([{ type: "error", code: "PETREL_UNAVAILABLE", action: "resume" }]);
-    expect(impatient.registry.size).toBe(0);
+    await waitFor(() => impatient.registry.size === 0, { what: "an empty registry" });
     bench.store.server.signal("SIGCONT");
     // It runs late: seen by the user's hash, which it made.
     await waitFor(async () => "epoch" in (await bench.user(userId)), { what: "the script" });
@@ -299,7 +361,7 @@ describe("the limit, decided across nodes", () => {
     expect(third.frames).toMatchObject([
       { type: "error", code: "PETREL_TOO_MANY_CONNECTIONS", action: "backoff" },
     ]);
-    expect(strict.registry.size).toBe(2);
+    await waitFor(() => strict.registry.size === 2, { what: "two in the registry" });
     expect(await bench.routes(userId)).toHaveLength(2);
     for (const client of two) {
       expect(client.closed()).toBeUndefined();

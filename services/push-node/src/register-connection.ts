@@ -32,24 +32,25 @@ export interface RegisterDeps {
 /** What this release of the node can do, for clients that ask before they use it. */
 const FEATURES: readonly string[] = ["ack", "resume"];
 
-/** @throws what ioredis throws where Redis does not answer; the connection is then no longer in the registry */
+/**
+ * Whatever becomes of it, the connection stays in the registry until its socket is gone: `unregisterConnection`.
+ * @throws what ioredis throws where Redis does not answer
+ */
 export async function registerConnection(
   deps: RegisterDeps,
   connection: Connection,
   position: ResumePosition | undefined,
 ): Promise<void> {
-  const { registry, nodeId, pingSeconds, limits } = deps;
-  registry.add(connection);
+  const { nodeId, pingSeconds, limits } = deps;
+  deps.registry.add(connection);
   let result: ConnectResult;
   try {
     result = await connect(deps, connection, position === undefined ? {} : { position });
   } catch (error) {
-    registry.delete(connection);
     void forgetRoute(deps, connection);
     throw error;
   }
   if (result.outcome === "refused") {
-    registry.delete(connection);
     connection.fail(
       closeCodes.tooMany,
       "PETREL_TOO_MANY_CONNECTIONS",
@@ -62,8 +63,8 @@ export async function registerConnection(
   connection.member = member;
   connection.connectTimeMs = Number(member.slice(0, member.indexOf("/")));
   if (!connection.isOpen) {
-    // It closed while the script ran: whoever cleans up saw no member yet.
-    await unregisterConnection(deps, connection);
+    // Its close began while the script ran: where its socket is gone already, no member was seen then.
+    await releaseRoute(deps, connection);
     return;
   }
   connection.epoch = epoch;
@@ -105,7 +106,7 @@ export async function reRegisterConnection(deps: RegisterDeps, connection: Conne
   }
   const result = await connect(deps, connection, { connectTimeMs: connection.connectTimeMs });
   if (!connection.isOpen) {
-    if (result.outcome === "connected") await unregisterConnection(deps, connection);
+    if (result.outcome === "connected") await releaseRoute(deps, connection);
     return;
   }
   if (result.outcome === "refused") {
@@ -130,12 +131,15 @@ export async function reRegisterConnection(deps: RegisterDeps, connection: Conne
 /** Takes a connection out: its socket is gone. */
 export async function unregisterConnection(deps: RegisterDeps, connection: Connection): Promise<void> {
   deps.registry.delete(connection);
-  if (connection.member === "") return;
+  if (connection.member !== "") await releaseRoute(deps, connection);
+}
+
+async function releaseRoute({ scripts, logger }: RegisterDeps, connection: Connection): Promise<void> {
   try {
-    await removeRoute(deps.scripts, connection.keys, connection.userId, connection.member);
+    await removeRoute(scripts, connection.keys, connection.userId, connection.member);
   } catch (error) {
     // Its lease ends by itself; until then a message for it goes to a channel where nobody knows it.
-    deps.logger.debug({ connection: connection.id, reason: describeError(error) }, "route not removed");
+    logger.debug({ connection: connection.id, reason: describeError(error) }, "route not removed");
   }
 }
 

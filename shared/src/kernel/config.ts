@@ -170,6 +170,23 @@ export function list(env: string, describe: string, rest: { readonly default?: r
   );
 }
 
+/**
+ * A variable of the contract that nothing heeds yet: refused rather than ignored.
+ * @param allowed values that mean what happens anyway
+ */
+export function notBuilt(env: string, allowed: readonly string[] = []) {
+  const describe = allowed.length === 0 ? "not built yet" : `not built yet, but for ${allowed.join(", ")}`;
+  return setting<string | undefined>(
+    env,
+    describe,
+    (value) => {
+      if (!allowed.includes(value)) throw new Error(`left out: it is ${describe}`);
+      return value;
+    },
+    { default: undefined },
+  );
+}
+
 /** The settings that every service has. */
 export const commonSettings = {
   host: text("HOST", "address to listen on", { default: "0.0.0.0" }),
@@ -194,6 +211,8 @@ export const redisSettings = {
     "into how many partitions the users are divided; fixed when the cluster is first created",
     { default: 4, min: 1, max: 4096 },
   ),
+  redisSentinels: notBuilt("REDIS_SENTINELS"),
+  redisCluster: notBuilt("REDIS_CLUSTER"),
 } as const;
 
 /** The port a service listens on. */

@@ -305,13 +305,15 @@ describe("below the framework, over a real socket", () => {
     await once(closing.server, "request");
     const closed = closing.close();
     await waitFor(() => !closing.server.listening, { what: "the port to close" });
+    const second = once(closing.server, "request");
     socket.write("GET /version HTTP/1.1\r\nHost: h\r\n\r\n");
+    await second;
     proceed();
     await ended;
     await closed;
-    const second = parseAnswer(text.slice(text.indexOf("HTTP/1.1", 1)));
-    expect(second).toMatchObject({ statusCode: 200, headers: { connection: "close" } });
-    expect(JSON.parse(second.body)).toMatchObject({ service: "test" });
+    const answer = parseAnswer(text.slice(text.indexOf("HTTP/1.1", 1)));
+    expect(answer).toMatchObject({ statusCode: 200, headers: { connection: "close" } });
+    expect(JSON.parse(answer.body)).toMatchObject({ service: "test" });
   });
 });
 

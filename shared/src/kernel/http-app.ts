@@ -84,6 +84,8 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
 
   // JSON is spoken here: text would be taken, and fail later with a worse answer.
   app.removeContentTypeParser("text/plain");
+  // A logger of its own for each request would cost more than its line is worth.
+  app.setChildLoggerFactory((parent) => parent);
   app.addHook("preClose", (done) => {
     closeIdleConnections(app);
     done();

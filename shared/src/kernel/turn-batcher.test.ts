@@ -3,13 +3,18 @@
 import * as fc from "fast-check";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect, test } from "vitest";
+import { waitFor } from "../testing/wait-for.js";
 import { TurnBatcher } from "./turn-batcher.js";
 
 /** A batcher whose calls end only when the test says so. */
-function heldBatcher(maxInFlight: number) {
+function heldBatcher(
+  maxInFlight: number,
+  more: { readonly maxItems?: number; readonly companyMs?: number } = {},
+) {
   const calls: { items: number[]; end: () => void }[] = [];
   const batcher = new TurnBatcher<number>({
     maxInFlight,
+    ...more,
     flush: (items) => new Promise<void>((resolve) => calls.push({ items, end: resolve })),
   });
   return { batcher, calls, items: () => calls.map((call) => call.items) };
@@ -63,13 +68,44 @@ test("drained() waits for what waits and for what is under way", async () => {
   await whenDrained;
 });
 
+test("a call takes so many items at most; the rest goes in others, as places allow", async () => {
+  const { batcher, calls, items } = heldBatcher(2, { maxItems: 2 });
+  for (const item of [1, 2, 3, 4, 5]) batcher.add(item);
+  await nextTurn();
+  await nextTurn();
+  expect(items()).toEqual([
+    [1, 2],
+    [3, 4],
+  ]);
+  expect(batcher.waiting).toBe(1);
+  calls[1]?.end();
+  await nextTurn();
+  await nextTurn();
+  expect(items()).toEqual([[1, 2], [3, 4], [5]]);
+});
+
+test("where it may wait for company, what comes within that time goes along", async () => {
+  const { batcher, calls, items } = heldBatcher(1, { companyMs: 20 });
+  batcher.add(1);
+  await nextTurn();
+  await nextTurn();
+  batcher.add(2);
+  expect(items()).toEqual([]);
+  const drained = batcher.drained();
+  await waitFor(() => calls.length > 0, { what: "the call", everyMs: 1 });
+  expect(items()).toEqual([[1, 2]]);
+  calls[0]?.end();
+  await drained;
+});
+
 test("every item goes out once, in order, whatever the interleaving", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.integer({ min: 1, max: 3 }),
+      fc.integer({ min: 1, max: 4 }),
       fc.array(fc.constantFrom("add", "turn", "end"), { maxLength: 60 }),
-      async (maxInFlight, steps) => {
-        const { batcher, calls, items } = heldBatcher(maxInFlight);
+      async (maxInFlight, maxItems, steps) => {
+        const { batcher, calls, items } = heldBatcher(maxInFlight, { maxItems });
         let added = 0;
         let ended = 0;
         for (const step of steps) {

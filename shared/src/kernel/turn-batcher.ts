@@ -8,21 +8,31 @@ export interface TurnBatcherOptions<Item> {
   readonly maxInFlight: number;
   /** Items a call takes at most, so that no call keeps others waiting for long; without it, all that wait. */
   readonly maxItems?: number;
+  /** How long the first item waits for company, where nobody waits for the answer; without it, for one turn. */
+  readonly companyMs?: number;
 }
 
 export class TurnBatcher<Item> {
   readonly #flush: (items: Item[]) => Promise<void>;
   readonly #maxInFlight: number;
   readonly #maxItems: number;
+  readonly #companyMs: number | undefined;
   #items: Item[] = [];
   #inFlight = 0;
   #scheduled = false;
+  #company: NodeJS.Timeout | undefined;
   #idle: (() => void)[] = [];
 
-  constructor({ flush, maxInFlight, maxItems = Number.POSITIVE_INFINITY }: TurnBatcherOptions<Item>) {
+  constructor({
+    flush,
+    maxInFlight,
+    maxItems = Number.POSITIVE_INFINITY,
+    companyMs,
+  }: TurnBatcherOptions<Item>) {
     this.#flush = flush;
     this.#maxInFlight = maxInFlight;
     this.#maxItems = maxItems;
+    this.#companyMs = companyMs;
   }
 
   /** Items that wait for a call. */
@@ -35,6 +45,14 @@ export class TurnBatcher<Item> {
     this.#schedule();
   }
 
+  /** What waits for company goes with the next turn. */
+  hurry(): void {
+    if (this.#company === undefined) return;
+    clearTimeout(this.#company);
+    this.#company = undefined;
+    setImmediate(() => this.#begin());
+  }
+
   /** Resolves when nothing waits and nothing is under way. */
   async drained(): Promise<void> {
     while (this.#inFlight > 0 || this.#items.length > 0) {
@@ -45,11 +63,15 @@ export class TurnBatcher<Item> {
   #schedule(): void {
     if (this.#scheduled || this.#inFlight >= this.#maxInFlight) return;
     this.#scheduled = true;
-    // After the poll phase: all requests that arrived together are in by then.
-    setImmediate(() => {
-      this.#scheduled = false;
-      void this.#run();
-    });
+    // In the check phase, after the poll phase: all that arrived together is in by then.
+    if (this.#companyMs === undefined) setImmediate(() => this.#begin());
+    else this.#company = setTimeout(() => this.#begin(), this.#companyMs);
+  }
+
+  #begin(): void {
+    this.#scheduled = false;
+    this.#company = undefined;
+    void this.#run();
   }
 
   async #run(): Promise<void> {

@@ -88,10 +88,15 @@ export interface MessageRecord {
   readonly fingerprint: string;
   /** Which attempt to accept it stored it, so that our own resend is not taken for the producer's. */
   readonly attempt: string;
-  /** The end that is not the cursor's. */
-  readonly end:
-    | { readonly state: "expired" | "cancelled" | "pushed" | "failed"; readonly atMs: number }
-    | undefined;
+  readonly end: RecordedEnd | undefined;
+}
+
+/** The end that is not the cursor's. */
+export interface RecordedEnd {
+  readonly state: "expired" | "cancelled" | "pushed" | "failed";
+  readonly atMs: number;
+  /** Whether no acknowledgement changes it any more. */
+  readonly isFinal: boolean;
 }
 
 /** userId TAB fingerprint TAB attempt: the part of a record that its writer knows beforehand. */
@@ -99,11 +104,11 @@ export function encodeRecordTail(userId: string, fingerprint: string, attempt: s
   return `${userId}\t${fingerprint}\t${attempt}`;
 }
 
-/** @param value seq TAB epoch TAB at TAB expiresAt TAB userId TAB fingerprint TAB attempt [TAB state SPACE ms] */
+/** @param value seq TAB epoch TAB at TAB expiresAt TAB userId TAB fingerprint TAB attempt [TAB state SPACE ms [SPACE "over"]] */
 export function decodeMessageRecord(value: string): MessageRecord {
   const [seq = "", epoch = "", at = "", expiresAt = "", userId = "", fingerprint = "", attempt = "", end] =
     value.split("\t");
-  const [state, endedAt] = end?.split(" ") ?? [];
+  const [state, endedAt, over] = end?.split(" ") ?? [];
   return {
     seq: Number(seq),
     epoch,
@@ -114,7 +119,11 @@ export function decodeMessageRecord(value: string): MessageRecord {
     attempt,
     end:
       state === "expired" || state === "cancelled" || state === "pushed" || state === "failed"
-        ? { state, atMs: Number(endedAt) }
+        ? {
+            state,
+            atMs: Number(endedAt),
+            isFinal: state === "expired" || state === "cancelled" || over === "over",
+          }
         : undefined,
   };
 }

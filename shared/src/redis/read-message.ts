@@ -46,7 +46,7 @@ export async function readMessage(
     lineageOf(epoch) === lineageOf(record.epoch) &&
     record.seq <= Number(acked ?? 0);
   const { end } = record;
-  if (end?.state === "expired" || end?.state === "cancelled") return ended(record, end.state, end.atMs);
+  if (end?.isFinal === true) return ended(record, end.state, end.atMs);
   if (isAcked) {
     return {
       record,

@@ -63,3 +63,51 @@ test("two releases side by side: a script is called by the hash of its text", ()
   expect(new Set(sha1s).size).toBe(sha1s.length);
   expect(sha1s.every((sha1) => /^[0-9a-f]{40}$/.test(sha1))).toBe(true);
 });
+
+test("a slot under way to another node is tried again, until it is whole", async () => {
+  const clustered = { extraArgs: ["--cluster-enabled", "yes"] };
+  const [here, there] = await Promise.all([openStore(clustered), openStore(clustered)]);
+  try {
+    const { redis, scripts, keys } = here;
+    await redis.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383");
+    await redis.call("CLUSTER", "MEET", "127.0.0.1", String(there.server.port));
+    const thereId = String(await there.redis.call("CLUSTER", "MYID"));
+    await waitFor(async () => String(await redis.call("CLUSTER", "NODES")).includes(thereId), {
+      what: "the other node",
+    });
+    await waitFor(async () => String(await redis.call("CLUSTER", "INFO")).includes("cluster_state:ok"), {
+      what: "the cluster",
+    });
+    await redis.zadd(keys.routes("u1"), 9e12, "0000000000001/n1/c1/web");
+    const slot = String(await redis.call("CLUSTER", "KEYSLOT", keys.routes("u1")));
+    await redis.call("CLUSTER", "SETSLOT", slot, "MIGRATING", thereId);
+    // One key is here, the other may be there: Redis cannot say, and asks to try again.
+    const routes = [keys.routes("u1"), keys.routes("u2")];
+    await expect(redis.del(...routes)).rejects.toThrow(/^TRYAGAIN/);
+    const answer = scripts.run("read-routes.v1", routes, []);
+    await redis.call("CLUSTER", "SETSLOT", slot, "STABLE");
+    expect(await answer).toBe("n1\n");
+  } finally {
+    await Promise.all([here.close(), there.close()]);
+  }
+});
+
+test("a slot that stays under way is the caller's to know", async () => {
+  const tries: string[] = [];
+  const stuck = new Proxy(store.redis, {
+    get: (redis, property) => {
+      if (property === "sendCommand") {
+        return (command: { readonly name: string }) => {
+          tries.push(command.name);
+          return Promise.reject(new Error("TRYAGAIN Multiple keys request during rehashing of slot"));
+        };
+      }
+      const value: unknown = Reflect.get(redis, property);
+      return typeof value === "function" ? value.bind(redis) : value;
+    },
+  });
+  await expect(new ScriptRunner(stuck).run("read-routes.v1", [store.keys.routes("u1")], [])).rejects.toThrow(
+    /^TRYAGAIN/,
+  );
+  expect(tries).toEqual(Array.from({ length: 6 }, () => "evalsha"));
+});

@@ -79,8 +79,7 @@ for i = 1, count do
   local seq, epoch, acked = tonumber(user[1]), user[2], tonumber(user[3])
   local isNew = not seq
   if isNew then
-    seq, acked = missingUser(inboxKey)
-    epoch = seed .. '.0'
+    seq, acked, epoch = missingUser(inboxKey, seed)
   elseif user[4] ~= generation then
     epoch = nextEpoch(epoch, seed)
   end
@@ -108,9 +107,10 @@ for i = 1, count do
       if isNew then changes[7], changes[8] = 'acked', ms(acked) end
     end
     if seq == acked or not nextExpiry or expiresAt < nextExpiry then
-      nextExpiry = expiresAt
+      -- What a rebuilt user has open may end at any time: the next wake reads all of it.
+      nextExpiry = isNew and acked < seq and now or expiresAt
       changes[#changes + 1] = 'nextExpiry'
-      changes[#changes + 1] = expiresAtText
+      changes[#changes + 1] = nextExpiry == expiresAt and expiresAtText or ms(nextExpiry)
     end
     local inboxValue = epoch .. '\t' .. nowText .. '\t' .. expiresAtText .. '\t' .. id .. '\t' .. policy .. '\t' .. data
     redis.call('XADD', inboxKey, seqText .. '-0', 'm', inboxValue)

@@ -59,9 +59,10 @@ local generation = currentGeneration(KEYS[5])
 local user = redis.call('HMGET', KEYS[1], 'seq', 'epoch', 'acked', 'generation')
 local seq, epoch, acked = tonumber(user[1]), user[2], tonumber(user[3])
 if not seq then
-  seq, acked = missingUser(KEYS[2])
-  epoch = ARGV[9] .. '.0'
-  redis.call('HSET', KEYS[1], 'seq', ms(seq), 'epoch', epoch, 'acked', ms(acked), 'generation', generation)
+  seq, acked, epoch = missingUser(KEYS[2], ARGV[9])
+  -- What a rebuilt user has open may end at any time: the next wake reads all of it.
+  redis.call('HSET', KEYS[1], 'seq', ms(seq), 'epoch', epoch, 'acked', ms(acked), 'generation', generation,
+    'nextExpiry', ms(now))
 elseif user[4] ~= generation then
   epoch = nextEpoch(epoch, ARGV[9])
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'generation', generation)

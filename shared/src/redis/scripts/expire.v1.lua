@@ -21,19 +21,21 @@ local written, before = 0, acked
 for i = 3, #KEYS do
   local messageSeq = tonumber(ARGV[i + 1])
   local record = redis.call('GET', KEYS[i])
-  if record and messageSeq > before then
-    local recordSeq, expiresAt, tail = string.match(record, '^(%d+)\t[^\t]*\t%d+\t(%d+)\t(.*)$')
-    if tonumber(recordSeq) == messageSeq and tonumber(expiresAt) <= now then
-      local _, tabs = string.gsub(tail, '\t', '')
-      if tabs == 2 then
-        redis.call('SET', KEYS[i], record .. '\texpired ' .. ms(now), 'KEEPTTL')
-        written = written + 1
-      end
-      if messageSeq == acked + 1 then acked = messageSeq end
+  local recordSeq, expiresAt, tail
+  if record then recordSeq, expiresAt, tail = string.match(record, '^(%d+)\t[^\t]*\t%d+\t(%d+)\t(.*)$') end
+  if tonumber(recordSeq) ~= messageSeq then
+    -- The record outlives its message: without one, or with one of a later message, this one ended long ago.
+    if messageSeq == acked + 1 then acked = messageSeq end
+  elseif messageSeq > before and tonumber(expiresAt) <= now then
+    local _, tabs = string.gsub(tail, '\t', '')
+    if tabs == 2 then
+      redis.call('SET', KEYS[i], record .. '\texpired ' .. ms(now), 'KEEPTTL')
+      written = written + 1
+    elseif string.match(tail, '\tpushed %d+$') or string.match(tail, '\tfailed %d+$') then
+      -- That end stays: nobody acked it, and `acked` moves over it now.
+      redis.call('SET', KEYS[i], record .. ' over', 'KEEPTTL')
     end
-  elseif not record and messageSeq == acked + 1 then
-    -- The record outlives its message: without one the message ended long ago.
-    acked = messageSeq
+    if messageSeq == acked + 1 then acked = messageSeq end
   end
 end
 if acked > before then redis.call('HSET', KEYS[1], 'acked', ms(acked)) end

@@ -133,6 +133,13 @@ describe("a real server", { timeout: 60_000 }, () => {
     return directory;
   }
 
+  /** Without a file of its own: a replica that writes its first one refuses to stop. */
+  async function openEmpty(): Promise<OpenStore> {
+    const store = await openStore();
+    stores.push(store);
+    return store;
+  }
+
   async function openIn(directory: string): Promise<OpenStore> {
     const store = await openStore({ appendOnly: true, directory });
     stores.push(store);
@@ -169,10 +176,7 @@ describe("a real server", { timeout: 60_000 }, () => {
   });
 
   test("failed over to a replica: another master, another epoch", async () => {
-    const [main, replica] = [
-      await openIn(await temporaryDirectory()),
-      await openIn(await temporaryDirectory()),
-    ];
+    const [main, replica] = [await openEmpty(), await openEmpty()];
     const first = await accept(main);
     await replicate(main, replica);
     await replica.redis.replicaof("NO", "ONE");
@@ -182,10 +186,7 @@ describe("a real server", { timeout: 60_000 }, () => {
   });
 
   test("a replica that goes and comes back changes nothing for its master", async () => {
-    const [main, replica] = [
-      await openIn(await temporaryDirectory()),
-      await openIn(await temporaryDirectory()),
-    ];
+    const [main, replica] = [await openEmpty(), await openEmpty()];
     // The first replica ever gives its master a new id: an epoch more than needed, on the safe side.
     await replicate(main, replica);
     const first = await accept(main);

@@ -1,12 +1,16 @@
--- Where a user without a hash stands, as seq and acked: at 0; or, where the inbox is still there, on at its last
--- number, with all that it holds to be delivered again.
-local function missingUser(inboxKey)
-  if redis.call('EXISTS', inboxKey) == 0 then return 0, 0 end
+-- Where a user without a hash stands, as seq, acked and epoch: at 0; or, where the inbox is still there, on at its last
+-- number, with all that it holds to be delivered again. The epoch is new, but its lineage is the newest entry's: what
+-- is acked from now on reads delivered in its record, too.
+local function missingUser(inboxKey, seed)
+  if redis.call('EXISTS', inboxKey) == 0 then return 0, 0, seed .. '.0' end
   local seq = 0
   local info = redis.call('XINFO', 'STREAM', inboxKey)
   for f = 1, #info, 2 do
     if info[f] == 'last-generated-id' then seq = tonumber(string.match(info[f + 1], '^%d+')) end
   end
   local first = redis.call('XRANGE', inboxKey, '-', '+', 'COUNT', 1)[1]
-  return seq, first and tonumber(string.match(first[1], '^%d+')) - 1 or seq
+  if not first then return seq, seq, seed .. '.0' end
+  local newest = redis.call('XREVRANGE', inboxKey, '+', '-', 'COUNT', 1)[1]
+  local lineage = string.match(newest[2][2], '^[^.\t]+')
+  return seq, tonumber(string.match(first[1], '^%d+')) - 1, lineage .. '.' .. seed
 end
