@@ -19,12 +19,9 @@ export const pushNodeSettings = {
   ...commonSettings,
   ...redisSettings,
   port: portSetting(7110),
-  nodeName: text(
+  nodeName: optionalText(
     "NODE_NAME",
-    "this node's name, as it stands in routes; a restart appends a fresh mark to it",
-    {
-      default: hostname(),
-    },
+    "this node's name, as it stands in routes; the host's by default; a start appends a fresh mark to it",
   ),
   authUrl: url("AUTH_URL", "the auth service, whose keys verify user tokens", {
     default: "http://127.0.0.1:7101",
