@@ -26,7 +26,7 @@ interface PendingAck extends UserAck {
 
 const MAX_PER_CALL = 200;
 /** Nobody waits for an ack to be written, and a call costs as much as many acks in it. */
-const ACK_COMPANY_MS = 2;
+const ACK_COMPANY_MS = 10;
 
 export class CollectAcks {
   readonly #options: CollectAcksOptions;

@@ -49,7 +49,7 @@ export function decodeNodeMessage(text: string): NodeMessage | undefined {
 
 export function encodeDeliver(envelopes: readonly Envelope[]): string {
   const lines = envelopes.map(
-    ({ userId, epoch, seq, atMs, id, data }) => `${userId}\t${epoch}\t${seq}\t${atMs}\t${id}\t${data}`,
+    ({ userId, epoch, seq, atMs, id, data }) => `${userId}\t${seq}\t${epoch}\t${atMs}\t\t${id}\t\t\t${data}`,
   );
   return `deliver\n${lines.join("\n")}`;
 }
@@ -58,7 +58,8 @@ export function encodeDisconnect(userIds: readonly string[]): string {
   return `disconnect\n${userIds.join("\n")}`;
 }
 
+/** A line is an entry of `ready` (see stored-message.ts): a node has no use for its expiry and its policy. */
 function decodeEnvelope(line: string): Envelope {
-  const [userId = "", epoch = "", seq = "", at = "", id = "", data = ""] = line.split("\t");
+  const [userId = "", seq = "", epoch = "", at = "", , id = "", , , data = ""] = line.split("\t");
   return { userId, epoch, seq: Number(seq), atMs: Number(at), id, data };
 }

@@ -6,7 +6,7 @@ import {
   decodeInboxMessage,
   decodeMessageRecord,
   decodeReadyMessage,
-  encodePolicy,
+  encodeBody,
   encodeRecordTail,
   lineageOf,
   type DeliveryPolicy,
@@ -25,7 +25,7 @@ test("an inbox entry and a ready entry read back, whatever notification and data
   fc.assert(
     fc.property(policy, fc.jsonValue(), (deliveryPolicy, value) => {
       const data = JSON.stringify(value);
-      const text = `e.0\t1000\t2000\tm1\t${encodePolicy(deliveryPolicy)}\t${data}`;
+      const text = `e.0\t1000\t2000\t${encodeBody({ id: "m1", ...deliveryPolicy, data })}`;
       const message = {
         seq: 7,
         epoch: "e.0",

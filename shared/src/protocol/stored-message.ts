@@ -27,9 +27,15 @@ export interface DeliveryPolicy {
   readonly notification: string;
 }
 
-/** Two letters TAB notification: the part of an inbox entry between its id and its data. */
-export function encodePolicy({ fallback, priority, notification }: DeliveryPolicy): string {
-  return `${fallbackLetters[fallback]}${priorityLetters[priority]}\t${notification}`;
+/** id TAB two letters TAB notification TAB data: what a message's writer knows beforehand. */
+export function encodeBody({
+  id,
+  fallback,
+  priority,
+  notification,
+  data,
+}: DeliveryPolicy & { readonly id: string; readonly data: string }): string {
+  return `${id}\t${fallbackLetters[fallback]}${priorityLetters[priority]}\t${notification}\t${data}`;
 }
 
 /** An entry of a user's inbox. */

@@ -19,9 +19,9 @@ class NotingRunner extends ScriptRunner {
   override async run(...[name, keys, args]: Parameters<ScriptRunner["run"]>): Promise<string> {
     const entries = (keys.length - 3) / 4;
     const texts = args.map(String);
-    const userIds = Array.from({ length: entries }, (_, i) => texts[8 + i * 6] ?? "");
+    const userIds = Array.from({ length: entries }, (_, i) => texts[8 + i * 4] ?? "");
     const dataBytes = Array.from({ length: entries }, (_, i) =>
-      [4, 5].reduce((sum, field) => sum + Buffer.byteLength(texts[8 + i * 6 + field] ?? ""), 0),
+      Buffer.byteLength(texts[8 + i * 4 + 3] ?? ""),
     ).reduce((sum, bytes) => sum + bytes, 0);
     const call = { partition: /\{(p\d+)\}/.exec(keys[0] ?? "")?.[1] ?? "", userIds, dataBytes };
     this.calls.push(call);

@@ -6,7 +6,7 @@ import { PetrelError } from "../kernel/errors.js";
 import { TurnBatcher } from "../kernel/turn-batcher.js";
 import {
   decodeMessageRecord,
-  encodePolicy,
+  encodeBody,
   encodeRecordTail,
   type DeliveryPolicy,
   type MessageRecord,
@@ -49,6 +49,8 @@ export interface AcceptOptions {
 const MAX_ENTRIES = 200;
 const MAX_BYTES = 256 * 1024;
 const MAX_ENTRIES_PER_USER = 64;
+/** Tabs and letters between a body's parts. */
+const FIELD_MARKS = 5;
 /** Messages in one pipeline: a burst of a hundred thousand must not keep everyone else waiting for Redis. */
 const MAX_PER_FLUSH = 1_000;
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -125,16 +127,9 @@ export class MessageAccepter {
         RECORD_KEEP_MS,
       ];
       for (const { message } of batch) {
-        const { userId, id, ttlMs, fingerprint, attempt, data } = message;
+        const { userId, id, ttlMs, fingerprint, attempt } = message;
         keyList.push(keys.user(userId), keys.inbox(userId), keys.routes(userId), keys.record(id));
-        args.push(
-          userId,
-          id,
-          ttlMs,
-          encodeRecordTail(userId, fingerprint, attempt),
-          encodePolicy(message),
-          data,
-        );
+        args.push(userId, ttlMs, encodeRecordTail(userId, fingerprint, attempt), encodeBody(message));
       }
       const lines = (await scripts.run("accept.v1", keyList, args)).split("\n");
       if (lines[0] === "busy") {
@@ -175,9 +170,9 @@ function splitIntoBatches(messages: readonly Waiting[]): Waiting[][] {
     const perUser = new Map<string, number>();
     let bytes = 0;
     for (const one of rest) {
-      const { userId, data, notification } = one.message;
+      const { userId, id, data, notification } = one.message;
       const ofUser = perUser.get(userId) ?? 0;
-      const size = Buffer.byteLength(data) + Buffer.byteLength(notification);
+      const size = Buffer.byteLength(data) + Buffer.byteLength(notification) + id.length + FIELD_MARKS;
       const isFull = batch.length >= MAX_ENTRIES || (batch.length > 0 && bytes + size > MAX_BYTES);
       if (isFull || ofUser >= MAX_ENTRIES_PER_USER) {
         // Whoever has one put off has all later ones put off too.

@@ -20,8 +20,11 @@
 -- ARGV[6] handOver    "accept": hand over here · "dispatch": leave it to the partition's owner
 -- ARGV[7] keepMs      how long a user's hash and inbox outlive their last message
 -- ARGV[8] recordKeepMs how long a record outlives its message's expiry
--- then six for each message:
---   userId · id · ttlMs · recordTail (userId TAB fingerprint TAB attempt) · policy (TAB-joined fields) · data (JSON)
+-- then four for each message:
+--   userId · ttlMs · recordTail (userId TAB fingerprint TAB attempt) · body (id TAB policy TAB notification TAB data)
+--
+-- One text serves the inbox (epoch TAB now TAB expiresAt TAB body) and, led by userId TAB seq TAB, `ready` and the
+-- nodes' channels: a script pays for each text it makes.
 --
 -- Result: lines. First "now <ms>" or "busy" (ready is full: nothing was stored). Then one for each message:
 --   "+" seq TAB epoch      stored
@@ -47,7 +50,7 @@ local wakeAtText = ms(wakeAt)
 local ofTtl = {}              -- ttlMs as text -> { expiresAt, expiresAt as text, the record's time to live as text }
 local lines = { 'now ' .. nowText }
 local forNode, nodes = {}, {} -- node -> { line, … } and the nodes in the order of their first line
-local stored = {}             -- { userId, seq as text, inbox value, its nodes or nil }, in order
+local stored = {}             -- { line, its nodes or nil }, in order
 
 local function expiryOf(ttlText)
   local expiry = ofTtl[ttlText]
@@ -69,11 +72,10 @@ end
 
 local count = (#KEYS - 3) / 4
 for i = 1, count do
-  local k, a = 3 + (i - 1) * 4, 8 + (i - 1) * 6
+  local k, a = 3 + (i - 1) * 4, 8 + (i - 1) * 4
   local userKey, inboxKey, routesKey, recordKey = KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4]
-  local userId, id = ARGV[a + 1], ARGV[a + 2]
-  local expiresAt, expiresAtText, recordTtl = expiryOf(ARGV[a + 3])
-  local recordTail, policy, data = ARGV[a + 4], ARGV[a + 5], ARGV[a + 6]
+  local userId, recordTail, body = ARGV[a + 1], ARGV[a + 3], ARGV[a + 4]
+  local expiresAt, expiresAtText, recordTtl = expiryOf(ARGV[a + 2])
 
   local user = redis.call('HMGET', userKey, 'seq', 'epoch', 'acked', 'generation', 'keepUntil', 'nextExpiry')
   local seq, epoch, acked = tonumber(user[1]), user[2], tonumber(user[3])
@@ -106,22 +108,27 @@ for i = 1, count do
       changes[3], changes[4], changes[5], changes[6] = 'epoch', epoch, 'generation', generation
       if isNew then changes[7], changes[8] = 'acked', ms(acked) end
     end
-    if seq == acked or not nextExpiry or expiresAt < nextExpiry then
-      -- What a rebuilt user has open may end at any time: the next wake reads all of it.
-      nextExpiry = isNew and acked < seq and now or expiresAt
+    local armAt = expiresAt < wakeAt and expiresAtText or wakeAtText
+    if isNew and acked < seq then
+      -- What a rebuilt user has open may end at any time: the next wake, at once, reads all of it.
+      armAt = nowText
       changes[#changes + 1] = 'nextExpiry'
-      changes[#changes + 1] = nextExpiry == expiresAt and expiresAtText or ms(nextExpiry)
+      changes[#changes + 1] = nowText
+    elseif not nextExpiry or expiresAt < nextExpiry then
+      -- A lower bound: one that has become too low costs a wake a look into the inbox, which puts it right.
+      changes[#changes + 1] = 'nextExpiry'
+      changes[#changes + 1] = expiresAtText
     end
-    local inboxValue = epoch .. '\t' .. nowText .. '\t' .. expiresAtText .. '\t' .. id .. '\t' .. policy .. '\t' .. data
+    local inboxValue = epoch .. '\t' .. nowText .. '\t' .. expiresAtText .. '\t' .. body
     redis.call('XADD', inboxKey, seqText .. '-0', 'm', inboxValue)
     redis.call('HSET', userKey, unpack(changes))
     if (tonumber(user[5]) or 0) < keepUntil then keepUser(userKey, inboxKey) end
-    redis.call('ZADD', KEYS[2], 'LT', nextExpiry < wakeAt and ms(nextExpiry) or wakeAtText, userId)
+    redis.call('ZADD', KEYS[2], 'LT', armAt, userId)
     lines[#lines + 1] = '+' .. seqText .. '\t' .. epoch
 
+    local line = userId .. '\t' .. seqText .. '\t' .. inboxValue
     local itsNodes = handOverHere and liveNodes(routesKey, nowText)
-    if itsNodes and itsNodes[1] then
-      local line = userId .. '\t' .. epoch .. '\t' .. seqText .. '\t' .. nowText .. '\t' .. id .. '\t' .. data
+    if itsNodes then
       for _, node in ipairs(itsNodes) do
         local batch = forNode[node]
         if batch then
@@ -132,7 +139,7 @@ for i = 1, count do
         end
       end
     end
-    stored[#stored + 1] = { userId, seqText, inboxValue, itsNodes or nil }
+    stored[#stored + 1] = { line, itsNodes or nil }
   end
 end
 
@@ -143,7 +150,7 @@ for _, node in ipairs(nodes) do
 end
 for _, entry in ipairs(stored) do
   local handedOver = false
-  for _, node in ipairs(entry[4] or {}) do handedOver = handedOver or reached[node] end
-  if not handedOver then redis.call('XADD', KEYS[3], '*', 'm', entry[1] .. '\t' .. entry[2] .. '\t' .. entry[3]) end
+  for _, node in ipairs(entry[2] or {}) do handedOver = handedOver or reached[node] end
+  if not handedOver then redis.call('XADD', KEYS[3], '*', 'm', entry[1]) end
 end
 return table.concat(lines, '\n')

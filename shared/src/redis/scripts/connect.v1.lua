@@ -60,9 +60,9 @@ local user = redis.call('HMGET', KEYS[1], 'seq', 'epoch', 'acked', 'generation')
 local seq, epoch, acked = tonumber(user[1]), user[2], tonumber(user[3])
 if not seq then
   seq, acked, epoch = missingUser(KEYS[2], ARGV[9])
+  redis.call('HSET', KEYS[1], 'seq', ms(seq), 'epoch', epoch, 'acked', ms(acked), 'generation', generation)
   -- What a rebuilt user has open may end at any time: the next wake reads all of it.
-  redis.call('HSET', KEYS[1], 'seq', ms(seq), 'epoch', epoch, 'acked', ms(acked), 'generation', generation,
-    'nextExpiry', ms(now))
+  if acked < seq then redis.call('HSET', KEYS[1], 'nextExpiry', ms(now)) end
 elseif user[4] ~= generation then
   epoch = nextEpoch(epoch, ARGV[9])
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'generation', generation)
