@@ -19,7 +19,7 @@ import { buildApp } from "./app.js";
 import { collectConfigSchema } from "./config.js";
 
 /** Script calls under way at once: few, so that load makes batches larger. */
-const STORE_CALLS_IN_FLIGHT = 2;
+const STORE_CALLS_IN_FLIGHT = 1;
 /** A message may wait for one call and then take its own: two must fit in the deadline. */
 const STORE_ATTEMPT_SHARE = 0.4;
 
