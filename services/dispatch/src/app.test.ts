@@ -3,6 +3,7 @@
 import { systemClock } from "@petrel/shared/kernel/clock";
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import { createLogger } from "@petrel/shared/kernel/logging";
+import { createRegistry } from "@petrel/shared/kernel/metrics";
 import { allPartitionKeys } from "@petrel/shared/redis/keys";
 import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
 import { hashProducerSecret } from "@petrel/shared/security/producer-keys";
@@ -30,6 +31,7 @@ beforeAll(async () => {
   app = await buildApp({
     version: "0.0.0",
     logger: createLogger({ service: "test", level: "silent" }),
+    metrics: createRegistry("dispatch"),
     authenticator: new ProducerAuthenticator({
       findKey: async (id) => ({
         id,
@@ -53,6 +55,12 @@ beforeEach(() => {
   redisAnswers = true;
 });
 afterAll(() => app.close());
+
+test("its measurements are for operators, as the whole listener is", async () => {
+  const answer = await app.inject("/metrics");
+  expect(answer.statusCode).toBe(200);
+  expect(answer.body).toContain("process_cpu_user_seconds_total");
+});
 
 test("the partitions owned, page by page", async () => {
   const first = await app.inject({ url: "/v1/partitions?limit=2", headers: admin });

@@ -4,6 +4,7 @@
 import { describeError } from "@petrel/shared/kernel/errors";
 import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http-app";
 import type { Logger } from "@petrel/shared/kernel/logging";
+import type { Registry } from "@petrel/shared/kernel/metrics";
 import { decorateWithProducer } from "@petrel/shared/security/authorize-producer";
 import { addListPartitions, type ListPartitionsDeps } from "./routes/list-partitions.js";
 import { addRefuseNotBuilt } from "./routes/refuse-not-built.js";
@@ -11,6 +12,7 @@ import { addRefuseNotBuilt } from "./routes/refuse-not-built.js";
 export interface DispatchDeps extends ListPartitionsDeps {
   readonly version: string;
   readonly logger: Logger;
+  readonly metrics: Registry;
   /** Rejects where Redis does not answer. */
   readonly pingRedis: () => Promise<unknown>;
   /** Whether the membership is fresh. */
@@ -25,6 +27,7 @@ export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
     service: "dispatch",
     version: deps.version,
     logger: deps.logger,
+    metrics: deps.metrics,
     bodyLimitBytes: BODY_LIMIT_BYTES,
     documented: true,
     readiness: () => checkReadiness(deps),

@@ -82,6 +82,7 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
   const app = await buildApp({
     version,
     logger,
+    metrics: registry,
     authenticator: new ProducerAuthenticator({
       findKey: new ProducerKeysStore(redis).find,
       clock: systemClock,

@@ -4,7 +4,7 @@
 import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import type { Clock } from "@petrel/shared/kernel/clock";
-import { describeError, PetrelError } from "@petrel/shared/kernel/errors";
+import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import { parseClientFrame } from "@petrel/shared/protocol/client-frames";
 import { closeCodes, type CloseCode } from "@petrel/shared/protocol/close-codes";
@@ -141,7 +141,7 @@ export function openConnection(
       beginOrFail(credential.token);
       return;
     case "ticket":
-      failAuthentication(bare, new PetrelError("PETREL_UNAUTHENTICATED", "This ticket is not known."));
+      bare.fail(closeCodes.tokenBad, "PETREL_NOT_IMPLEMENTED", "Tickets are not built yet.", "refresh");
       return;
     case "awaited": {
       const timer = setTimeout(

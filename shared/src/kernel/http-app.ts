@@ -17,6 +17,7 @@ import fastify, {
 import type { ErrorCode } from "../protocol/error-codes.js";
 import { PetrelError } from "./errors.js";
 import type { Logger } from "./logging.js";
+import type { Registry } from "./metrics.js";
 
 export type HttpApp = FastifyInstance<
   RawServerDefault,
@@ -41,6 +42,8 @@ export interface HttpAppOptions {
   readonly readiness: () => Promise<Readiness> | Readiness;
   /** Bytes of a request's body, unpacked. */
   readonly bodyLimitBytes: number;
+  /** Served at `/metrics`, where this listener faces nobody but operators; else see serveMetrics. */
+  readonly metrics?: Registry;
   /** Whether `/docs` and `/docs/json` describe the routes. */
   readonly documented?: boolean;
 }
@@ -115,6 +118,12 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
     const { ready, checks } = await options.readiness();
     return reply.code(ready ? 200 : 503).send({ status: ready ? "ready" : "not ready", checks });
   });
+  const { metrics } = options;
+  if (metrics !== undefined) {
+    app.get("/metrics", { schema: { hide: true } }, async (_request, reply) =>
+      reply.type(metrics.contentType).send(await metrics.metrics()),
+    );
+  }
   app.get("/version", { schema: { hide: true } }, () => ({
     service,
     version,

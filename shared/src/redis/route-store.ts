@@ -4,6 +4,7 @@
 import { randomBytes } from "node:crypto";
 import type { PartitionKeys } from "./keys.js";
 import type { ScriptRunner } from "./script-runner.js";
+import { readServerTimeMs } from "./server-time.js";
 
 export interface RouteToConnect {
   readonly userId: string;
@@ -133,7 +134,9 @@ export async function readConnections(
   keys: PartitionKeys,
   userId: string,
 ): Promise<LiveConnection[]> {
-  const members = await scripts.redis.zrangebyscore(keys.routes(userId), Date.now(), "+inf");
+  // By the clock that the leases were written by.
+  const nowMs = await readServerTimeMs(scripts.redis);
+  const members = await scripts.redis.zrangebyscore(keys.routes(userId), nowMs, "+inf");
   return members.sort().map((member) => {
     const [connectTime = "", node = "", id = "", platform = ""] = member.split("/");
     return { id, node, platform, connectedAtMs: Number(connectTime) };
