@@ -58,7 +58,14 @@ test("acked 40 of 100, gone, back with since=40: gets 41 to 100", async () => {
   second.close();
   await second.untilClosed();
 
-  // Without a position of its own: what was acknowledged on the other node counts.
+  // Without a position of its own: what was acknowledged on the other node counts, once it is written.
+  const lastIsDelivered = async (): Promise<boolean> => {
+    const response = await fetch(`${cluster.collect.url}/v1/messages/${messages.at(-1)?.id}`, {
+      headers: { authorization: `Bearer ${cluster.apiKey}` },
+    });
+    return ((await response.json()) as { state: string }).state === "delivered";
+  };
+  await waitFor(lastIsDelivered, { what: "the last message to be delivered" });
   const third = await connectClient({ url: cluster.nodeUrls[0] ?? "", token });
   expect(await third.frame("welcome")).toMatchObject({ after: 100 });
   third.close();

@@ -126,3 +126,26 @@ test("every item goes out once, in order, whatever the interleaving", async () =
     { numRuns: 100 },
   );
 });
+
+test("hurried: what waits for company goes with the next turn", async () => {
+  const { batcher, items } = heldBatcher(1, { companyMs: 60_000 });
+  batcher.hurry();
+  batcher.add(1);
+  await nextTurn();
+  expect(items()).toEqual([]);
+  batcher.hurry();
+  await nextTurn();
+  expect(items()).toEqual([[1]]);
+});
+
+test("hurried while a call is under way: what waits goes right after it", async () => {
+  const { batcher, calls, items } = heldBatcher(1, { companyMs: 60_000 });
+  batcher.add(1);
+  batcher.hurry();
+  await nextTurn();
+  batcher.add(2);
+  batcher.hurry();
+  calls[0]?.end();
+  await waitFor(() => items().length === 2, { what: "the second call" });
+  expect(items()).toEqual([[1], [2]]);
+});

@@ -21,6 +21,7 @@ export class TurnBatcher<Item> {
   #inFlight = 0;
   #scheduled = false;
   #company: NodeJS.Timeout | undefined;
+  #hurried = false;
   #idle: (() => void)[] = [];
 
   constructor({
@@ -45,8 +46,10 @@ export class TurnBatcher<Item> {
     this.#schedule();
   }
 
-  /** What waits for company goes with the next turn. */
+  /** What waits now goes as soon as it can, without company. */
   hurry(): void {
+    if (this.#items.length === 0) return;
+    this.#hurried = true;
     if (this.#company === undefined) return;
     clearTimeout(this.#company);
     this.#company = undefined;
@@ -64,13 +67,14 @@ export class TurnBatcher<Item> {
     if (this.#scheduled || this.#inFlight >= this.#maxInFlight) return;
     this.#scheduled = true;
     // In the check phase, after the poll phase: all that arrived together is in by then.
-    if (this.#companyMs === undefined) setImmediate(() => this.#begin());
+    if (this.#companyMs === undefined || this.#hurried) setImmediate(() => this.#begin());
     else this.#company = setTimeout(() => this.#begin(), this.#companyMs);
   }
 
   #begin(): void {
     this.#scheduled = false;
     this.#company = undefined;
+    this.#hurried = false;
     void this.#run();
   }
 
