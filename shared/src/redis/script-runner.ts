@@ -35,6 +35,8 @@ export class ScriptRunner {
 
   /** What is called in `task`, before it first waits, leaves in one write. */
   together<T>(task: () => T): T {
+    // Without a link there is no write to share: each call fails by itself.
+    if (this.redis.status !== "ready") return task();
     const { stream } = this.redis;
     stream.cork();
     try {
