@@ -128,7 +128,7 @@ test.each<[string, Readonly<Record<string, unknown>>]>([
   ["an unknown field", { userId: "alice", admin: true }],
   ["a device without platform", { userId: "alice", device: { id: "d" } }],
   ["an unknown field of the device", { userId: "alice", device: { id: "d", platform: "ios", x: 1 } }],
-  ["too short a life", { userId: "alice", ttlSeconds: 29 }],
+  ["too short a life", { userId: "alice", ttlSeconds: 0 }],
   ["too long a life", { userId: "alice", ttlSeconds: 86_401 }],
   ["a text as life", { userId: "alice", ttlSeconds: "60" }],
   ["a broken life", { userId: "alice", ttlSeconds: 60.5 }],

@@ -4,6 +4,7 @@ import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http-app";
 import type { Logger } from "@petrel/shared/kernel/logging";
+import { addJsonBodyReader } from "@petrel/shared/kernel/read-json-body";
 import type { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
 import type { TokenGenerationStore } from "@petrel/shared/redis/token-generation-store";
 import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
@@ -58,6 +59,7 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
   });
   const manageKeys = { authenticator, producerKeys, clock };
 
+  addJsonBodyReader(app, BODY_LIMIT_BYTES);
   decorateWithProducer(app);
   addCreateToken(app, { authenticator, generations, keyring, signToken });
   addPublishJwks(app, { keyring });

@@ -3,6 +3,7 @@
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http-app";
 import type { Logger } from "@petrel/shared/kernel/logging";
+import { addJsonBodyReader } from "@petrel/shared/kernel/read-json-body";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { MessageAccepter } from "@petrel/shared/redis/accept-messages";
 import { awaitAnswer } from "@petrel/shared/redis/await-answer";
@@ -15,7 +16,6 @@ import type { AcceptanceCounts } from "./acceptance-counts.js";
 import { decorateWithProducer } from "@petrel/shared/security/authorize-producer";
 import { addBatchRoutes } from "./batch-routes.js";
 import { addMessageRoutes } from "./message-routes.js";
-import { addJsonBodyReader } from "./read-json-body.js";
 import { addTopicRoutes } from "./topic-routes.js";
 import { addUserRoutes } from "./user-routes.js";
 

@@ -10,7 +10,7 @@ import { authorize, producerOf } from "@petrel/shared/security/authorize-produce
 import { checkMessage, type CheckedMessage } from "./check-message.js";
 import { sendErrors } from "@petrel/shared/kernel/error-schema";
 import { batchSchema, MAX_RECIPIENTS, type MessageBody, messageSchema } from "./message-schema.js";
-import { noQuerySchema } from "./query-schema.js";
+import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
 
 export interface BatchRoutesDeps {
   readonly authenticator: ProducerAuthenticator;

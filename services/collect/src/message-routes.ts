@@ -16,7 +16,7 @@ import { checkMessage } from "./check-message.js";
 import { describeMessage, messageStateSchema } from "./describe-message.js";
 import { conflictError, notFoundError, producerErrors, sendErrors } from "@petrel/shared/kernel/error-schema";
 import { type MessageBody, messageSchema } from "./message-schema.js";
-import { noQuerySchema } from "./query-schema.js";
+import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
 
 export interface MessageRoutesDeps {
   readonly authenticator: ProducerAuthenticator;

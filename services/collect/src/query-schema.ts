@@ -2,9 +2,6 @@
 // Guarantees: unknown parameters are refused; numbers are checked as the text they are, nothing is coerced.
 import { Type } from "typebox";
 
-/** For routes that take no parameters. */
-export const noQuerySchema = Type.Object({}, { additionalProperties: false });
-
 export const DEFAULT_PAGE_SIZE = 50;
 
 /** For lists of messages by seq. */

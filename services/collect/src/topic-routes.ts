@@ -6,7 +6,7 @@ import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate
 import { Type } from "typebox";
 import { authorize } from "@petrel/shared/security/authorize-producer";
 import { notImplementedError, producerErrors } from "@petrel/shared/kernel/error-schema";
-import { noQuerySchema } from "./query-schema.js";
+import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
 
 export function addTopicRoutes(
   app: HttpApp,

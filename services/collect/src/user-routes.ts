@@ -13,7 +13,8 @@ import { Type } from "typebox";
 import { authorize } from "@petrel/shared/security/authorize-producer";
 import { disconnectUser } from "./disconnect-user.js";
 import { notImplementedError, producerErrors } from "@petrel/shared/kernel/error-schema";
-import { afterSeqSchema, DEFAULT_PAGE_SIZE, noQuerySchema } from "./query-schema.js";
+import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
+import { afterSeqSchema, DEFAULT_PAGE_SIZE } from "./query-schema.js";
 import { readUserMessages, userMessagesSchema } from "./read-user-messages.js";
 import { refuseBody } from "./refuse-body.js";
 

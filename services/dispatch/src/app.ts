@@ -4,6 +4,7 @@
 import { describeError } from "@petrel/shared/kernel/errors";
 import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http-app";
 import type { Logger } from "@petrel/shared/kernel/logging";
+import { addJsonBodyReader } from "@petrel/shared/kernel/read-json-body";
 import type { Registry } from "@petrel/shared/kernel/metrics";
 import { decorateWithProducer } from "@petrel/shared/security/authorize-producer";
 import { addListPartitions, type ListPartitionsDeps } from "./routes/list-partitions.js";
@@ -32,6 +33,7 @@ export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
     documented: true,
     readiness: () => checkReadiness(deps),
   });
+  addJsonBodyReader(app, BODY_LIMIT_BYTES);
   decorateWithProducer(app);
   addListPartitions(app, deps);
   addRefuseNotBuilt(app, deps.authenticator);

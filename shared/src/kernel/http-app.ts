@@ -51,6 +51,8 @@ export interface HttpAppOptions {
 /** Long enough for a user id of 128 characters, each percent-encoded. */
 const MAX_PARAM_LENGTH = 512;
 const IDLE_CHECK_MS = 25;
+/** Whoever asks waits about a second: a check that takes longer is an answer too. */
+const READINESS_MS = 800;
 
 /** Builds the application without listening; routes are added by the caller before `ready()`. */
 export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
@@ -76,6 +78,11 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
     clientErrorHandler: (_error, socket) => {
       // Not HTTP that can be parsed: no request to attach an answer to, so the bytes are written by hand.
       if (!socket.writable) return;
+      // An answer is under way: bytes between would be read as part of it, or as the answer to what was accepted.
+      if ("_httpMessage" in socket && socket._httpMessage !== null && socket._httpMessage !== undefined) {
+        socket.destroy();
+        return;
+      }
       const body = JSON.stringify(
         new PetrelError("PETREL_INVALID_REQUEST", "Not a valid HTTP request.").toBody(),
       );
@@ -115,7 +122,8 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
 
   app.get("/health/live", { schema: { hide: true } }, () => ({ status: "live" }));
   app.get("/health/ready", { schema: { hide: true } }, async (_request, reply) => {
-    const { ready, checks } = await options.readiness();
+    const { ready, checks } = await withinMs(READINESS_MS, options.readiness());
+    if (!ready) void reply.header("retry-after", "1");
     return reply.code(ready ? 200 : 503).send({ status: ready ? "ready" : "not ready", checks });
   });
   const { metrics } = options;
@@ -155,11 +163,21 @@ export function toPetrelError(error: unknown): PetrelError {
   const { code, validation, validationContext, statusCode, message } = (error ?? {}) as Partial<FastifyError>;
   if (validation !== undefined) {
     const first = validation[0];
-    const extra = first?.params["additionalProperty"];
+    const extra = first?.params["additionalProperty"] ?? first?.params["missingProperty"];
     const field = `${validationContext ?? "body"}${first?.instancePath ?? ""}${typeof extra === "string" ? `/${extra}` : ""}`;
     return new PetrelError("PETREL_INVALID_REQUEST", `${field}: ${first?.message ?? "invalid"}`, {
       details: { field },
     });
+  }
+  if (code === "FST_ERR_BAD_URL" || code === "FST_ERR_MAX_PARAM_LENGTH") {
+    // In words of ours: the framework's repeat the target, query and all.
+    return new PetrelError(
+      "PETREL_INVALID_REQUEST",
+      "The path is wrongly percent-encoded, or a part of it is too long.",
+      {
+        cause: error,
+      },
+    );
   }
   const known = code === undefined ? undefined : frameworkCodes.get(code);
   if (known !== undefined) return new PetrelError(known, message ?? known, { cause: error });
@@ -182,7 +200,6 @@ const frameworkCodes: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode
   ["FST_ERR_CTP_EMPTY_JSON_BODY", "PETREL_INVALID_JSON"],
   ["FST_ERR_CTP_INVALID_JSON_BODY", "PETREL_INVALID_JSON"],
   ["FST_ERR_CTP_INVALID_CONTENT_LENGTH", "PETREL_INVALID_REQUEST"],
-  ["FST_ERR_BAD_URL", "PETREL_INVALID_REQUEST"],
 ]);
 
 /** The path without its query, which may hold a credential. */
@@ -199,4 +216,17 @@ function closeIdleConnections({ server }: HttpApp): void {
   if (!server.listening) return;
   const timer = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
   server.once("close", () => clearInterval(timer));
+}
+
+async function withinMs(ms: number, readiness: Promise<Readiness> | Readiness): Promise<Readiness> {
+  let timer: NodeJS.Timeout | undefined;
+  const tooLate = new Promise<Readiness>((resolve) => {
+    const checks = { readiness: `no answer within ${ms} ms` };
+    timer = setTimeout(() => resolve({ ready: false, checks }), ms);
+  });
+  try {
+    return await Promise.race([readiness, tooLate]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -50,6 +50,7 @@ export class ProducerAuthenticator {
   readonly #unknown: ExpiringCache<true>;
   readonly #underWay = new Map<string, Promise<KnownKey | undefined>>();
   readonly #noSecretSha256 = randomBytes(32);
+  #forgotten = 0;
 
   constructor({
     findKey,
@@ -88,8 +89,14 @@ export class ProducerAuthenticator {
     return key.producer;
   }
 
+  /** Changes whenever a key is forgotten: who remembers an answer asks again then. */
+  get forgotten(): number {
+    return this.#forgotten;
+  }
+
   /** Drops what is cached of a key, so that a change made by this process counts here at once. */
   forget(keyId: string): void {
+    this.#forgotten++;
     this.#known.delete(keyId);
     this.#unknown.delete(keyId);
     this.#underWay.delete(keyId);

@@ -22,6 +22,7 @@ interface Remembered {
   readonly authorization: string;
   readonly producer: Producer;
   readonly untilMs: number;
+  readonly forgotten: number;
 }
 
 /**
@@ -41,15 +42,21 @@ export function authorize(
     const { socket } = request.raw;
     const known = remembered.get(socket);
     const nowMs = clock.monotonicMs();
-    if (known !== undefined && known.authorization === authorization && nowMs < known.untilMs) {
+    const isGood =
+      known !== undefined &&
+      known.authorization === authorization &&
+      nowMs < known.untilMs &&
+      known.forgotten === authenticator.forgotten;
+    if (isGood) {
       request.setDecorator(DECORATOR, known.producer);
       return;
     }
+    const { forgotten } = authenticator;
     const producer = await authenticator.authenticate(authorization);
     requireScope(producer, scope);
     request.setDecorator(DECORATOR, producer);
     if (authorization !== undefined) {
-      remembered.set(socket, { authorization, producer, untilMs: nowMs + REMEMBERED_MS });
+      remembered.set(socket, { authorization, producer, untilMs: nowMs + REMEMBERED_MS, forgotten });
     }
   };
 }

@@ -1,6 +1,7 @@
 // POST /v1/keys: an administrator makes a key for a business system.
 // Guarantees: the secret is in this answer and nowhere else; what is kept is its hash.
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
 import {
   hashProducerSecret,
   makeProducerKeyId,
@@ -32,6 +33,7 @@ export function addCreateKey(app: HttpApp, { authenticator, producerKeys, clock 
         summary: "Make a producer key (scope: admin)",
         description: "Without an owner, the key belongs to the owner of the key that makes it.",
         security: [{ bearer: [] }],
+        querystring: noQuerySchema,
         body: bodySchema,
         response: { 201: keyWithSecretSchema, ...producerErrors },
       },

@@ -1,6 +1,7 @@
 // POST /v1/tokens: a business system asks for a token for one of its users.
 // Guarantees: the token carries the user's generation of this moment, so that a later revocation covers it.
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/ids";
 import type { TokenGenerationStore } from "@petrel/shared/redis/token-generation-store";
@@ -34,7 +35,14 @@ const bodySchema = Type.Object(
       ),
     ),
     topics: Type.Optional(Type.Array(Type.String(), { maxItems: 1_000 })),
-    ttlSeconds: Type.Optional(Type.Integer({ minimum: 30, maximum: 86_400, default: DEFAULT_TTL_SECONDS })),
+    ttlSeconds: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 86_400,
+        default: DEFAULT_TTL_SECONDS,
+        description: "How long it is good; a day at most.",
+      }),
+    ),
   },
   { additionalProperties: false },
 );
@@ -57,6 +65,7 @@ export function addCreateToken(app: HttpApp, deps: CreateTokenDeps): void {
       schema: {
         summary: "Make an access token for a user (scope: tokens)",
         security: [{ bearer: [] }],
+        querystring: noQuerySchema,
         body: bodySchema,
         response: { 201: answerSchema, ...producerErrors, 501: errorSchema },
       },

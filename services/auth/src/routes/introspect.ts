@@ -1,6 +1,7 @@
 // POST /v1/introspect: is this user's token good, right now? (RFC 7662)
 // Guarantees: a revoked generation reads as inactive at once; an inactive token's answer says nothing but that.
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { TokenGenerationStore } from "@petrel/shared/redis/token-generation-store";
 import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
@@ -62,6 +63,7 @@ export function addIntrospect(app: HttpApp, deps: IntrospectDeps): void {
           summary: "Is a user's token good? (RFC 7662; scope: introspect)",
           description: "The body is a form, or JSON with the same fields.",
           security: [{ bearer: [] }],
+          querystring: noQuerySchema,
           consumes: ["application/x-www-form-urlencoded", "application/json"],
           body: bodySchema,
           response: {

@@ -1,6 +1,7 @@
 // GET /.well-known/jwks.json: the public keys that users' tokens are checked with.
 // Guarantees: public parts only, and never a symmetric key; open to everyone.
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
 import { Type } from "typebox";
 import type { SigningKeyring } from "../signing-keyring.js";
 
@@ -28,6 +29,7 @@ export function addPublishJwks(app: HttpApp, { keyring }: { readonly keyring: Si
       schema: {
         summary: "The public keys of users' tokens (RFC 7517)",
         security: [],
+        querystring: noQuerySchema,
         response: { 200: Type.Object({ keys: Type.Array(jwkSchema) }, { additionalProperties: false }) },
       },
     },

@@ -1,6 +1,7 @@
 // DELETE /v1/keys/:id: a producer key is good no longer.
 // Guarantees: for this process at once, for all others when their cache's few seconds are over; final.
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { Type } from "typebox";
 import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
@@ -16,6 +17,7 @@ export function addRevokeKey(app: HttpApp, { authenticator, producerKeys, clock 
       schema: {
         summary: "Revoke a producer key (scope: admin)",
         security: [{ bearer: [] }],
+        querystring: noQuerySchema,
         params: keyParamsSchema,
         response: { 204: Type.Null(), ...producerErrors, 404: errorSchema },
       },

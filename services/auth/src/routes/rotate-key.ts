@@ -1,6 +1,7 @@
 // POST /v1/keys/:id/rotate: a producer key gets a new secret.
 // Guarantees: the old secret ends here at once, elsewhere within the caches' few seconds; a revoked key stays revoked.
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { hashProducerSecret, makeProducerSecret } from "@petrel/shared/security/producer-keys";
 import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
@@ -16,6 +17,7 @@ export function addRotateKey(app: HttpApp, { authenticator, producerKeys, clock 
       schema: {
         summary: "Give a producer key a new secret (scope: admin)",
         security: [{ bearer: [] }],
+        querystring: noQuerySchema,
         params: keyParamsSchema,
         response: { 200: keyWithSecretSchema, ...producerErrors, 404: errorSchema, 409: errorSchema },
       },

@@ -1,7 +1,7 @@
 // read-json-body -> here: undoes a request body's Content-Encoding.
 // Guarantees: never makes more than `maxBytes` and one chunk, whatever the packed bytes promise.
 import { gunzip } from "node:zlib";
-import { PetrelError } from "@petrel/shared/kernel/errors";
+import { PetrelError } from "./errors.js";
 
 type Done = (error: PetrelError | null, body?: Buffer) => void;
 

@@ -1,6 +1,6 @@
 // Tests the unpacking of request bodies.
 import { gzipSync } from "node:zlib";
-import type { PetrelError } from "@petrel/shared/kernel/errors";
+import type { PetrelError } from "./errors.js";
 import { expect, test } from "vitest";
 import { unpackBody } from "./unpack-body.js";
 

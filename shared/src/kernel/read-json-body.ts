@@ -2,8 +2,8 @@
 // Guarantees: valid UTF-8, at most `maxBytes` unpacked and 256 levels deep, or an error of the catalogue; any JSON
 // comes through as it is (a member named `__proto__` too); every other content type is refused.
 import { isUtf8 } from "node:buffer";
-import { PetrelError } from "@petrel/shared/kernel/errors";
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { PetrelError } from "./errors.js";
+import type { HttpApp } from "./http-app.js";
 import { isNestedDeeperThan } from "./measure-nesting.js";
 import { unpackBody } from "./unpack-body.js";
 
@@ -41,12 +41,32 @@ function parseJson(body: Buffer, done: Done): void {
     done(new PetrelError("PETREL_INVALID_JSON", "The body is not UTF-8."));
     return;
   }
+  const text = body.toString("utf8");
   let value: unknown;
   try {
-    value = JSON.parse(body.toString("utf8"));
+    value = JSON.parse(text);
   } catch (error) {
     done(new PetrelError("PETREL_INVALID_JSON", "The body is not valid JSON.", { cause: error }));
     return;
   }
+  if (mayOverflow.test(text) && hasInfinity(value)) {
+    done(
+      new PetrelError(
+        "PETREL_INVALID_REQUEST",
+        "A number is too large: numbers are IEEE 754 doubles (RFC 8259).",
+      ),
+    );
+    return;
+  }
   done(null, value);
+}
+
+/** A number beyond 1.8e308 needs an exponent of three digits, or as many digits itself. */
+const mayOverflow = /[eE]\+?\d{3}|\d{309}/;
+
+/** JSON.parse makes Infinity of a number that is too large, and JSON.stringify would make null of that. */
+function hasInfinity(value: unknown): boolean {
+  if (typeof value === "number") return !Number.isFinite(value);
+  if (typeof value !== "object" || value === null) return false;
+  return Object.values(value).some(hasInfinity);
 }
