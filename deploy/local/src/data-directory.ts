@@ -1,7 +1,7 @@
 // The local run: the directory with everything that is kept, `.data/`, and the lock on it.
 // Guarantees: one local run at a time has it; a lock whose holder is gone does not stand in the way.
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { LocalRunError, systemErrorCode } from "./local-run-error.js";
 
 export interface DataDirectory {
@@ -26,7 +26,7 @@ export async function openDataDirectory(path: string): Promise<DataDirectory> {
   const lockFile = join(path, "lock");
   try {
     for (const directory of [path, ...Object.values(directories)]) {
-      await mkdir(directory, { recursive: true, mode: 0o700 });
+      await makeDirectory(resolve(directory));
     }
     await takeLock(lockFile, path);
   } catch (error) {
@@ -38,6 +38,21 @@ export async function openDataDirectory(path: string): Promise<DataDirectory> {
     );
   }
   return { path, ...directories, release: () => rm(lockFile, { force: true }) };
+}
+
+/**
+ * Makes a directory and those above it that are missing, one at a time: Node 20's own `recursive` never ends where a
+ * file system (such as /proc) says ENOENT of a directory whose parent is there.
+ */
+async function makeDirectory(path: string): Promise<void> {
+  if ((await stat(path).catch(() => undefined))?.isDirectory() === true) return;
+  if (dirname(path) !== path) await makeDirectory(dirname(path));
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    // Somebody else has made it meanwhile; a file of that name is another matter.
+    if (systemErrorCode(error) !== "EEXIST" || !(await stat(path)).isDirectory()) throw error;
+  }
 }
 
 async function takeLock(lockFile: string, path: string): Promise<void> {

@@ -141,7 +141,7 @@ export function openConnection(
       beginOrFail(credential.token);
       return;
     case "ticket":
-      bare.fail(closeCodes.tokenBad, "PETREL_NOT_IMPLEMENTED", "Tickets are not built yet.", "refresh");
+      bare.fail(closeCodes.tokenBad, "PETREL_NOT_IMPLEMENTED", "Tickets are not built yet.", "stop");
       return;
     case "awaited": {
       const timer = setTimeout(

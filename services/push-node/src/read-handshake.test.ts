@@ -116,6 +116,9 @@ describe("resume", () => {
     "epoch=abc&since=12345678901234567",
     "epoch=a%20b&since=1",
     `epoch=${"a".repeat(65)}&since=1`,
+    "epoch=abc&since=1&since=2",
+    "epoch=abc&epoch=abd&since=1",
+    "ack=auto&ack=auto",
   ])("malformed: %s", (query) => {
     expect(refusal({}, query)).toBe(badRequest);
   });

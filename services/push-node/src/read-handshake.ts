@@ -47,8 +47,8 @@ export function readHandshake(
   }
   return {
     credential: readCredential(headers.authorization, offered, query, rules.tokenInQuery),
-    position: readPosition(query.get("epoch"), query.get("since")),
-    ackAuto: readAck(query.get("ack")),
+    position: readPosition(readOnce(query, "epoch"), readOnce(query, "since")),
+    ackAuto: readAck(readOnce(query, "ack")),
   };
 }
 
@@ -104,6 +104,14 @@ function readCredential(
     throw new PetrelError("PETREL_INVALID_REQUEST", "More than one credential: give exactly one.");
   }
   return found[0] ?? { kind: "awaited" };
+}
+
+/** Of two values neither can be told to be the meant one. */
+function readOnce(query: URLSearchParams, name: string): string | null {
+  const values = query.getAll(name);
+  if (values.length > 1)
+    throw new PetrelError("PETREL_INVALID_REQUEST", `\`${name}\` is given more than once.`);
+  return values[0] ?? null;
 }
 
 function readPosition(epoch: string | null, since: string | null): ResumePosition | undefined {

@@ -1,0 +1,19 @@
+// Tests the making of the data directory.
+// Guarantees: what cannot be made is an error soon, never a wait.
+import { mkdtemp, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { openDataDirectory } from "./data-directory.js";
+
+test("one several levels below what is there is made, for its owner only", async () => {
+  const base = await mkdtemp(join(tmpdir(), "petrel-data-"));
+  const opened = await openDataDirectory(join(base, "a", "b"));
+  expect((await stat(opened.secrets)).mode & 0o777).toBe(0o700);
+  await opened.release();
+  await rm(base, { recursive: true });
+});
+
+test("one that cannot be made, though its parent is there, is an error and not a wait", async () => {
+  await expect(openDataDirectory("/proc/petrel/data")).rejects.toThrow("cannot be written to (ENOENT)");
+});
