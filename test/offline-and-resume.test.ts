@@ -71,6 +71,24 @@ test("acked 40 of 100, gone, back with since=40: gets 41 to 100", async () => {
   third.close();
 });
 
+test("a slower device brings its own position: what another one acknowledged is not taken from it", async () => {
+  const user = "two-devices";
+  const token = await cluster.tokenFor(user);
+  const quick = await connectClient({ url: cluster.nodeUrls[0] ?? "", token, ack: "turn" });
+  await sendMany(user, 100, (n) => n);
+  await quick.untilMessages(100);
+  const { epoch } = (await quick.frame("welcome")) as unknown as { epoch: string };
+  const slow = await connectClient({
+    url: cluster.nodeUrls[1] ?? "",
+    token,
+    query: `epoch=${epoch}&since=40`,
+  });
+  expect(await slow.frame("welcome")).toMatchObject({ after: 40, resumed: true });
+  expect((await slow.untilMessages(60)).map(({ seq }) => seq)).toEqual(range(41, 100));
+  quick.close();
+  slow.close();
+});
+
 test("a backlog larger than the outbound bound reaches a slow reader whole, without a 4408", async () => {
   const user = "slow";
   const count = 400;
