@@ -11,7 +11,7 @@ import {
   type DeliveryPolicy,
   type MessageRecord,
 } from "../protocol/stored-message.js";
-import type { PartitionKeys } from "./keys.js";
+import { USER_KEEP_MS, type PartitionKeys } from "./keys.js";
 import type { ScriptRunner } from "./script-runner.js";
 
 /** A message that is checked and has its id, on its way to the store. */
@@ -53,9 +53,6 @@ const MAX_ENTRIES_PER_USER = 64;
 const FIELD_MARKS = 5;
 /** Messages in one pipeline: a burst of a hundred thousand must not keep everyone else waiting for Redis. */
 const MAX_PER_FLUSH = 1_000;
-const DAY_MS = 24 * 60 * 60 * 1000;
-/** The longest TTL of the contract is 30 days; a user's hash outlives every record in it. */
-const USER_KEEP_MS = 33 * DAY_MS;
 /** A record stays readable for a day after the message's end, and an hour to spare. */
 const RECORD_KEEP_MS = 25 * 60 * 60 * 1000;
 

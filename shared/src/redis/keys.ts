@@ -2,6 +2,12 @@
 // Guarantees: all keys of a partition carry its hash tag `{pN}`, so that one script call may touch any of them
 // together, on a Redis Cluster too; nothing else builds such a name.
 
+/**
+ * How long a user's hash outlives its last use, ms. The longest TTL of the contract is 30 days: so it outlives every
+ * record, which outlives every message. `accept` and `connect` both extend it, and must agree.
+ */
+export const USER_KEEP_MS = 33 * 24 * 60 * 60 * 1000;
+
 export interface PartitionKeys {
   readonly partition: number;
   /** hash: holder, token, until */

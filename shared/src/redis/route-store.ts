@@ -1,8 +1,8 @@
-// push-node/register-connection, push-node/heartbeat, dispatch/route-messages -> here: who holds a user's sockets.
+// push-node/register-connection, push-node/renew-leases, dispatch/route-messages -> here: who holds a user's sockets.
 // Guarantees: the limit of connections per user is decided in one call across all nodes; a route ends with its lease
 // where nobody renews it.
 import { randomBytes } from "node:crypto";
-import type { PartitionKeys } from "./keys.js";
+import { USER_KEEP_MS, type PartitionKeys } from "./keys.js";
 import type { ScriptRunner } from "./script-runner.js";
 import { readServerTimeMs } from "./server-time.js";
 
@@ -35,9 +35,6 @@ export type ConnectResult =
       readonly acked: number;
     }
   | { readonly outcome: "refused"; readonly connections: number };
-
-const DAY_MS = 24 * 60 * 60 * 1000;
-const USER_KEEP_MS = 33 * DAY_MS;
 
 export async function connectRoute(
   scripts: ScriptRunner,
