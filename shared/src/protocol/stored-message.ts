@@ -4,7 +4,8 @@
 
 /** Who is reached when nobody acknowledges. */
 export type FallbackPolicy = "offline" | "always" | "never";
-export type Priority = "high" | "normal" | "low";
+export const priorities = ["high", "normal", "low"] as const;
+export type Priority = (typeof priorities)[number];
 
 const fallbackLetters = { offline: "o", always: "a", never: "n" } as const;
 const priorityLetters = { high: "h", normal: "n", low: "l" } as const;
@@ -63,10 +64,17 @@ export function decodeInboxMessage(seq: number, value: string): InboxMessage {
     atMs: Number(at),
     expiresAtMs: Number(expiresAt),
     id,
-    fallback: fallbackOf.get(letters.charAt(0)) ?? "offline",
-    priority: priorityOf.get(letters.charAt(1)) ?? "normal",
+    ...decodePolicyLetters(letters),
     notification,
     data,
+  };
+}
+
+/** @param letters one for the fallback, one for the priority */
+export function decodePolicyLetters(letters: string): Pick<DeliveryPolicy, "fallback" | "priority"> {
+  return {
+    fallback: fallbackOf.get(letters.charAt(0)) ?? "offline",
+    priority: priorityOf.get(letters.charAt(1)) ?? "normal",
   };
 }
 
@@ -101,6 +109,8 @@ export interface MessageRecord {
 export interface RecordedEnd {
   readonly state: "expired" | "cancelled" | "pushed" | "failed";
   readonly atMs: number;
+  /** Of `failed`: why, a dead-letter cause; of `pushed`: the channel that took it. */
+  readonly word: string | undefined;
   /** Whether no acknowledgement changes it any more. */
   readonly isFinal: boolean;
 }
@@ -110,11 +120,14 @@ export function encodeRecordTail(userId: string, fingerprint: string, attempt: s
   return `${userId}\t${fingerprint}\t${attempt}`;
 }
 
-/** @param value seq TAB epoch TAB at TAB expiresAt TAB userId TAB fingerprint TAB attempt [TAB state SPACE ms [SPACE "over"]] */
+/**
+ * @param value seq TAB epoch TAB at TAB expiresAt TAB userId TAB fingerprint TAB attempt
+ * [TAB state SPACE ms [SPACE word] [SPACE "over"]]
+ */
 export function decodeMessageRecord(value: string): MessageRecord {
   const [seq = "", epoch = "", at = "", expiresAt = "", userId = "", fingerprint = "", attempt = "", end] =
     value.split("\t");
-  const [state, endedAt, over] = end?.split(" ") ?? [];
+  const [state, endedAt, ...words] = end?.split(" ") ?? [];
   return {
     seq: Number(seq),
     epoch,
@@ -128,7 +141,8 @@ export function decodeMessageRecord(value: string): MessageRecord {
         ? {
             state,
             atMs: Number(endedAt),
-            isFinal: state === "expired" || state === "cancelled" || over === "over",
+            word: words.find((word) => word !== "over"),
+            isFinal: state === "expired" || state === "cancelled" || words.includes("over"),
           }
         : undefined,
   };

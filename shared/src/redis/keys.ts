@@ -1,6 +1,8 @@
 // The name of every key and channel of a partition.
 // Guarantees: all keys of a partition carry its hash tag `{pN}`, so that one script call may touch any of them
 // together, on a Redis Cluster too; nothing else builds such a name.
+import type { DeadLetterCause } from "../protocol/dead-letter-causes.js";
+import type { Priority } from "../protocol/stored-message.js";
 
 /**
  * How long a user's hash outlives its last use, ms. The longest TTL of the contract is 30 days: so it outlives every
@@ -18,9 +20,17 @@ export interface PartitionKeys {
   readonly ready: string;
   /** sorted set: user -> next wake, server ms */
   readonly due: string;
+  /** stream of messages to be sent to a fallback channel, see protocol/fallback-entry.ts; read by a consumer group */
+  fallback(priority: Priority): string;
+  /** sorted set: a fallback entry with its count of attempts -> next attempt, server ms */
+  readonly retries: string;
+  /** stream of messages whose fallback failed for good */
+  deadLetters(cause: DeadLetterCause): string;
+  /** list: what was tried for a message by fallback channels, oldest first, as JSON texts */
+  attempts(messageId: string): string;
   /** what the name of a node's channel for this partition begins with */
   readonly channel: string;
-  /** hash: seq epoch acked generation keepUntil nextExpiry ackedAt ackedAtWake nudged offered */
+  /** hash: seq epoch acked generation keepUntil nextExpiry ackedAt ackedAtWake nudged nudgedAt offered unheardAt */
   user(userId: string): string;
   /** stream whose ids are `seq-0` */
   inbox(userId: string): string;
@@ -38,6 +48,10 @@ export function partitionKeys(partition: number): PartitionKeys {
     generation: `${tag}generation`,
     ready: `${tag}ready`,
     due: `${tag}due`,
+    fallback: (priority: Priority) => `${tag}fallback:${priority}`,
+    retries: `${tag}retries`,
+    deadLetters: (cause: DeadLetterCause) => `${tag}dead-letters:${cause}`,
+    attempts: (messageId: string) => `${tag}attempts:${messageId}`,
     channel: `${tag}node:`,
     user: (userId: string) => `${tag}user:${userId}`,
     inbox: (userId: string) => `${tag}inbox:${userId}`,

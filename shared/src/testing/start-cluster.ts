@@ -14,9 +14,14 @@ import { waitFor } from "./wait-for.js";
 export interface StartClusterOptions {
   readonly nodes?: number;
   readonly dispatchers?: number;
+  readonly collects?: number;
   readonly appendOnly?: boolean;
   /** Environment for every service. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** More for one process, by its name: a Redis link of its own, such as through a fault proxy. */
+  readonly environmentOf?: (name: string, redisUrl: string) => Readonly<Record<string, string>>;
+  /** A Redis to use, stopped by whoever started it; one of its own by default. */
+  readonly redis?: TestRedis;
   /** Arguments for node itself, such as `--cpu-prof`. */
   readonly nodeArguments?: readonly string[];
 }
@@ -38,7 +43,9 @@ export interface ServiceProcess {
 export interface TestCluster {
   readonly redis: TestRedis;
   readonly auth: ServiceProcess;
+  /** The first of `collects`. */
   readonly collect: ServiceProcess;
+  readonly collects: readonly ServiceProcess[];
   readonly dispatchers: readonly ServiceProcess[];
   readonly nodes: readonly ServiceProcess[];
   /** ws URLs, up to /v1/connect. */
@@ -51,6 +58,8 @@ export interface TestCluster {
   readonly processes: readonly ServiceProcess[];
   /** One more process of a service; started alike. */
   readonly startNode: (name: string) => Promise<ServiceProcess>;
+  /** A process that has ended, once more: same name, same port. */
+  readonly startAgain: (ended: ServiceProcess) => Promise<ServiceProcess>;
   /** A user's access token. */
   readonly tokenFor: (userId: string) => Promise<string>;
   /** POST to collect; rejects unless the answer is 2xx. */
@@ -63,7 +72,7 @@ const STOP_DEADLINE_MS = 15_000;
 
 export async function startCluster(options: StartClusterOptions = {}): Promise<TestCluster> {
   const { nodes: nodeCount = 2, dispatchers: dispatcherCount = 1 } = options;
-  const redis = await startRedis({ appendOnly: options.appendOnly ?? false });
+  const redis = options.redis ?? (await startRedis({ appendOnly: options.appendOnly ?? false }));
   const directory = await mkdtemp(join(tmpdir(), "petrel-cluster-"));
   const api = makeKey("pk_test_api", ["send", "read", "tokens", "devices", "introspect"]);
   const admin = makeKey("pk_test_admin", ["send", "read", "tokens", "devices", "introspect", "admin"]);
@@ -73,6 +82,7 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
   await writeFile(encryptionFile, randomBytes(32).toString("base64"), { mode: 0o600 });
 
   const processes: ServiceProcess[] = [];
+  const serviceOf = new Map<string, string>();
   const authPort = await freePort();
   const environment: NodeJS.ProcessEnv = {
     PATH: process.env["PATH"],
@@ -92,8 +102,9 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
       name,
       chosen,
       logFile,
-      { ...environment, NODE_NAME: name },
+      { ...environment, ...options.environmentOf?.(name, redis.url), NODE_NAME: name },
     );
+    serviceOf.set(name, service);
     processes.push(started);
     await waitUntilReady(started);
     return started;
@@ -102,14 +113,14 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
     for (const running of processes) if (running.isRunning()) running.signal("SIGCONT");
     for (const running of processes) if (running.isRunning()) running.signal("SIGTERM");
     await Promise.all(processes.map(ended));
-    await redis.stop();
+    if (options.redis === undefined) await redis.stop();
     await rm(directory, { recursive: true, force: true });
   };
 
   try {
     const auth = await start("auth", "auth", authPort);
-    const [collect, dispatchers, nodes] = await Promise.all([
-      start("collect", "collect"),
+    const [collects, dispatchers, nodes] = await Promise.all([
+      Promise.all(collectNames(options.collects ?? 1).map((name) => start("collect", name))),
       Promise.all(numbered("dispatch", dispatcherCount).map((name) => start("dispatch", name))),
       Promise.all(numbered("push-node", nodeCount).map((name) => start("push-node", name))),
     ]);
@@ -123,10 +134,13 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
       if (!response.ok) throw new Error(`POST ${url}: ${response.status} ${text}`);
       return JSON.parse(text);
     };
+    const [collect] = collects;
+    if (collect === undefined) throw new Error("a cluster needs a collect");
     return {
       redis,
       auth,
       collect,
+      collects,
       dispatchers,
       nodes,
       nodeUrls: nodes.map(({ port }) => `ws://127.0.0.1:${port}/v1/connect`),
@@ -134,6 +148,7 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
       adminKey: admin.presented,
       processes,
       startNode: (name) => start("push-node", name),
+      startAgain: ({ name, port }) => start(serviceOf.get(name) ?? "", name, port),
       tokenFor: async (userId) => {
         const answer = await request(`${auth.url}/v1/tokens`, admin.presented, { userId });
         return (answer as { accessToken: string }).accessToken;
@@ -145,6 +160,10 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
     await stop();
     throw error;
   }
+}
+
+function collectNames(count: number): string[] {
+  return count === 1 ? ["collect"] : numbered("collect", count);
 }
 
 function numbered(name: string, count: number): string[] {

@@ -31,7 +31,7 @@ for i = 3, #KEYS do
     if tabs == 2 then
       redis.call('SET', KEYS[i], record .. '\texpired ' .. ms(now), 'KEEPTTL')
       written = written + 1
-    elseif string.match(tail, '\tpushed %d+$') or string.match(tail, '\tfailed %d+$') then
+    elseif (string.match(tail, '\tpushed [^\t]*$') or string.match(tail, '\tfailed [^\t]*$')) and not string.match(tail, ' over$') then
       -- That end stays: nobody acked it, and `acked` moves over it now.
       redis.call('SET', KEYS[i], record .. ' over', 'KEEPTTL')
     end

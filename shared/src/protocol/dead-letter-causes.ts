@@ -1,0 +1,17 @@
+// dispatch/fall-back -> here: why a message's fallback failed for good.
+// Guarantees: a cause is never renamed or reused: it stands in key names and in the API.
+
+export const deadLetterCauses = [
+  /** The provider refuses the message itself: it would refuse it every time. */
+  "rejected",
+  /** Every attempt failed in a way that might have passed. */
+  "attempts-exhausted",
+  /** The channel's own set-up is wrong: its key, its certificate, its address. */
+  "misconfigured",
+] as const;
+
+export type DeadLetterCause = (typeof deadLetterCauses)[number];
+
+export function isDeadLetterCause(word: string): word is DeadLetterCause {
+  return deadLetterCauses.some((cause) => cause === word);
+}
