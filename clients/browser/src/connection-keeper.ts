@@ -59,6 +59,7 @@ export class ConnectionKeeper {
       normal: { baseMs: timing.backoffBaseMs, capMs: timing.backoffCapMs },
       long: { baseMs: timing.longBackoffBaseMs, capMs: timing.longBackoffCapMs },
       stableAfterMs: timing.stableAfterMs,
+      addresses: options.urls.length,
     });
     this.#network = new NetworkWatch(options.networkEvents, {
       onDown: () => this.#networkDown(),

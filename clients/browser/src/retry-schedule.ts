@@ -8,6 +8,8 @@ export interface RetryScheduleOptions {
   readonly long: BackoffBounds;
   /** A connection that lasted this long was a good one. */
   readonly stableAfterMs: number;
+  /** How many addresses are tried in turn: a dead one must not make the wait for the others longer. */
+  readonly addresses: number;
 }
 
 export class RetrySchedule {
@@ -35,12 +37,13 @@ export class RetrySchedule {
    * @returns milliseconds to wait
    */
   nextDelayMs(step: Exclude<NextStep, "stop">): number {
-    const { normal, long } = this.#options;
-    const attempt = this.#count();
-    if (step === "backoff") return longJitterMs(attempt, long);
+    const { normal, long, addresses } = this.#options;
+    const failures = this.#count();
+    if (step === "backoff") return longJitterMs(failures, long);
     // A token that ran out is no sign of trouble: the first fresh one may be used at once.
-    if (step === "refresh" && attempt === 0) return 0;
-    return fullJitterMs(attempt, normal);
+    if (step === "refresh" && failures === 0) return 0;
+    // One round over all of them counts as one attempt, so that each is asked as seldom as if it were the only one.
+    return fullJitterMs(Math.floor(failures / addresses), normal);
   }
 
   /**

@@ -1,13 +1,13 @@
-// One call to auth or collect.
+// One call to auth, collect or dispatch.
 // Guarantees: the answer's JSON, or an error that says what the service said, or that it did not answer.
 import { CliError, describeError } from "./cli-error.js";
 
 export interface CallOptions {
-  /** For messages: "auth" or "collect". */
+  /** For messages: "auth", "collect" or "dispatch". */
   readonly service: string;
   readonly baseUrl: string;
   readonly key: string;
-  readonly method: "GET" | "POST";
+  readonly method: "GET" | "POST" | "DELETE";
   readonly path: string;
   /** JSON text. */
   readonly body?: string;
@@ -42,6 +42,8 @@ export async function callService(options: CallOptions): Promise<Readonly<Record
       cause,
     });
   }
+  // Done, and nothing more to say.
+  if (status === 204) return {};
   const answer = parseObject(text);
   if (status >= 200 && status < 300 && answer !== undefined) return answer;
   throw new CliError(`${service} answered ${status}${describeAnswer(answer)}`);

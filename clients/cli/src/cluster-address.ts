@@ -8,10 +8,13 @@ import type { Terminal } from "./terminal.js";
 export interface ClusterAddress {
   readonly auth: string;
   readonly collect: string;
+  readonly dispatch: string;
   /** Full WebSocket URLs, up to /v1/connect. */
   readonly nodes: readonly string[];
   /** `key.secret`. */
   readonly key: string;
+  /** `key.secret` with the scope `admin`. */
+  readonly adminKey: string;
 }
 
 /** The options that name a cluster, as `parseArgs` takes them. */
@@ -19,6 +22,7 @@ export const addressOptions = {
   config: { type: "string" },
   auth: { type: "string" },
   collect: { type: "string" },
+  dispatch: { type: "string" },
   node: { type: "string", multiple: true },
   key: { type: "string" },
 } as const;
@@ -27,6 +31,7 @@ export interface AddressValues {
   readonly config?: string | undefined;
   readonly auth?: string | undefined;
   readonly collect?: string | undefined;
+  readonly dispatch?: string | undefined;
   readonly node?: readonly string[] | undefined;
   readonly key?: string | undefined;
 }
@@ -46,7 +51,9 @@ export function findCluster<Needed extends keyof ClusterAddress>(
   const given: Partial<ClusterAddress> = withoutUndefined({
     auth: values.auth ?? environment["PETREL_AUTH_URL"],
     collect: values.collect ?? environment["PETREL_COLLECT_URL"],
+    dispatch: values.dispatch ?? environment["PETREL_DISPATCH_URL"],
     key: values.key ?? environment["PETREL_KEY"],
+    adminKey: values.key ?? environment["PETREL_KEY"],
     nodes: nodes?.map((url) => url.trim()).filter((url) => url !== ""),
   });
   const isComplete = needed.every((name) => given[name] !== undefined);
@@ -58,9 +65,9 @@ export function findCluster<Needed extends keyof ClusterAddress>(
 }
 
 function check(name: keyof ClusterAddress, value: string | readonly string[] | undefined): void {
-  const option = name === "nodes" ? "--node" : `--${name}`;
+  const option = optionOf(name);
   if (value === undefined || value.length === 0) throw usageError(`${option} is missing`);
-  if (name === "key") {
+  if (name === "key" || name === "adminKey") {
     if (!/^[^\s.]+\.\S+$/.test(String(value))) throw usageError("--key must have the form KEY.SECRET");
     return;
   }
@@ -81,7 +88,7 @@ function readDevFile(
 ): Partial<ClusterAddress> {
   const path = named === undefined ? findDevFile(workingDirectory) : resolve(workingDirectory, named);
   if (path === undefined) {
-    const options = needed.map((name) => (name === "nodes" ? "--node" : `--${name}`));
+    const options = needed.map(optionOf);
     throw new CliError(
       `no running cluster found: there is no ${DEV_FILE} here or above. ` +
         `Start one with \`npm start\`, or name one with ${options.join(", ")}.`,
@@ -93,13 +100,20 @@ function readDevFile(
   } catch (cause) {
     throw new CliError(`cannot read ${path}: ${describeError(cause)}`, { cause });
   }
-  const { auth, collect, nodes, apiKey, apiSecret } = content;
+  const { auth, collect, dispatch, nodes, apiKey, apiSecret, adminToken } = content;
   return withoutUndefined({
     auth: textOf(auth),
     collect: textOf(collect),
+    dispatch: textOf(dispatch),
+    adminKey: textOf(adminToken),
     nodes: Array.isArray(nodes) ? nodes.filter((url) => typeof url === "string") : undefined,
     key: typeof apiKey === "string" && typeof apiSecret === "string" ? `${apiKey}.${apiSecret}` : undefined,
   });
+}
+
+function optionOf(name: keyof ClusterAddress): string {
+  if (name === "nodes") return "--node";
+  return name === "adminKey" ? "--key" : `--${name}`;
 }
 
 /** The nearest one, from the working directory up. */

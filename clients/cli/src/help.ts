@@ -7,6 +7,7 @@ Which cluster (an option wins over the environment, that over the file):
                    (default: .data/dev.json here or above)
   --auth URL       auth, such as https://auth.example.test   PETREL_AUTH_URL
   --collect URL    collect                                   PETREL_COLLECT_URL
+  --dispatch URL   dispatch                                  PETREL_DISPATCH_URL
   --node URL       push node, wss://…/v1/connect; repeatable PETREL_NODE_URL
   --key KEY.SECRET producer key; better in the environment,  PETREL_KEY
                    where other users do not see it
@@ -18,6 +19,7 @@ export const generalHelp = `petrel: talks to a Petrel cluster
   petrel listen USER       show a user's messages as they arrive
   petrel send USER JSON    send a message to a user
   petrel token USER        print an access token for a user
+  petrel dead-letters …    messages whose fallback failed: list, show, replay, delete, purge
 
 petrel COMMAND --help says more. petrel --version prints the version.`;
 
@@ -48,6 +50,19 @@ ${address}`,
 
   --ttl SECONDS    how long it is good for
   --json           print the whole answer
+${address}`,
+  "dead-letters": `petrel dead-letters: messages whose fallback failed for good; the key needs the scope admin
+
+  petrel dead-letters list         newest first
+  petrel dead-letters show ID      one, with its notification and what was tried
+  petrel dead-letters replay ID    try its message again; or all of a cause, with --cause
+  petrel dead-letters delete ID    forget it; its message stays failed
+  petrel dead-letters purge        forget all of a cause, with --cause, or all there are, with --all
+
+  --cause C        rejected, attempts-exhausted or misconfigured
+  --limit N        list at most N (50)
+  --all            list all; purge all
+  --json           print the answers as lines of JSON
 ${address}`,
 } as const;
 

@@ -11,6 +11,7 @@ import { freePort } from "@petrel/shared/testing/free-port";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { WsPeer } from "@petrel/shared/testing/ws-peer";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { deadLettersOptions } from "./commands/dead-letters.js";
 import { listenOptions } from "./commands/listen.js";
 import { sendOptions } from "./commands/send.js";
 import { tokenOptions } from "./commands/token.js";
@@ -58,7 +59,15 @@ beforeEach(async () => {
   httpUrl = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
   node = await WsPeer.start();
   mkdirSync(join(directory, ".data"));
-  writeDevFile({ auth: httpUrl, collect: httpUrl, nodes: [node.url], apiKey: "key1", apiSecret: "s3cret" });
+  writeDevFile({
+    auth: httpUrl,
+    collect: httpUrl,
+    dispatch: httpUrl,
+    nodes: [node.url],
+    apiKey: "key1",
+    apiSecret: "s3cret",
+    adminToken: "root.s3cret",
+  });
 });
 
 afterEach(async () => {
@@ -297,6 +306,92 @@ describe("petrel listen", () => {
   });
 });
 
+describe("petrel dead-letters", () => {
+  const id = "p0_rejected_1-0";
+  const letter = {
+    id,
+    messageId: "p0_m",
+    user: "alice",
+    cause: "rejected",
+    reason: "HTTP 422",
+    attempts: 1,
+    at: "2030-01-01T00:00:00.000Z",
+  };
+
+  it("lists them, page by page, with the key of an administrator", async () => {
+    answers.set("GET /v1/dead-letters?limit=1000", [
+      { status: 200, body: { items: [letter], nextCursor: "next" } },
+    ]);
+    answers.set("GET /v1/dead-letters?limit=1000&cursor=next", [
+      { status: 200, body: { items: [{ ...letter, id: "last", attempts: 3 }], nextCursor: null } },
+    ]);
+    const run = petrel(["dead-letters", "list", "--all"]);
+    expect([await run.exitCode, run.out]).toEqual([
+      0,
+      [
+        `${id} 2030-01-01T00:00:00.000Z rejected alice p0_m 1 attempt: HTTP 422`,
+        "last 2030-01-01T00:00:00.000Z rejected alice p0_m 3 attempts: HTTP 422",
+      ],
+    ]);
+    expect(asked[0]?.authorization).toBe("Bearer root.s3cret");
+  });
+
+  it("lists as many as asked for, of one cause", async () => {
+    answers.set("GET /v1/dead-letters?limit=1&cause=rejected", [
+      { status: 200, body: { items: [letter], nextCursor: "next" } },
+    ]);
+    const run = petrel(["dead-letters", "list", "--cause", "rejected", "--limit", "1", "--json"]);
+    expect([await run.exitCode, run.out]).toEqual([0, [JSON.stringify(letter)]]);
+    expect(asked).toHaveLength(1);
+  });
+
+  it("shows, replays and deletes one", async () => {
+    answers.set(`GET /v1/dead-letters/${id}`, [{ status: 200, body: letter }]);
+    answers.set(`POST /v1/dead-letters/${id}/replay`, [{ status: 202, body: { id: "p0_m" } }]);
+    answers.set(`DELETE /v1/dead-letters/${id}`, [{ status: 204, body: undefined }]);
+    const show = petrel(["dead-letters", "show", id]);
+    expect([await show.exitCode, show.out]).toEqual([0, [JSON.stringify(letter, undefined, 2)]]);
+    const replay = petrel(["dead-letters", "replay", id]);
+    expect([await replay.exitCode, replay.out]).toEqual([0, ["p0_m sent again"]]);
+    const remove = petrel(["dead-letters", "delete", id]);
+    expect([await remove.exitCode, remove.out]).toEqual([0, [`${id} deleted`]]);
+  });
+
+  it("replays all of a cause; one that cannot be does not keep the others, and shows in the exit code", async () => {
+    answers.set("GET /v1/dead-letters?limit=1000&cause=rejected", [
+      { status: 200, body: { items: [{ id: "a" }, { id: "b" }], nextCursor: null } },
+    ]);
+    const error = { code: "PETREL_CONFLICT", message: "The message is delivered.", retryable: false };
+    answers.set("POST /v1/dead-letters/a/replay", [{ status: 409, body: { error } }]);
+    answers.set("POST /v1/dead-letters/b/replay", [{ status: 202, body: { id: "p0_b" } }]);
+    const run = petrel(["dead-letters", "replay", "--cause", "rejected"]);
+    expect([await run.exitCode, run.out, run.err]).toEqual([
+      1,
+      ["p0_b sent again"],
+      ["a: dispatch answered 409 PETREL_CONFLICT: The message is delivered.", "1 of 2 sent again"],
+    ]);
+  });
+
+  it("purges what it was told to", async () => {
+    answers.set("DELETE /v1/dead-letters?cause=rejected", [{ status: 200, body: { purged: 3 } }]);
+    answers.set("DELETE /v1/dead-letters", [{ status: 200, body: { purged: 5 } }]);
+    const one = petrel(["dead-letters", "purge", "--cause", "rejected"]);
+    expect([await one.exitCode, one.out]).toEqual([0, ["3 deleted"]]);
+    const all = petrel(["dead-letters", "purge", "--all"]);
+    expect([await all.exitCode, all.out]).toEqual([0, ["5 deleted"]]);
+  });
+
+  it("says what dispatch said", async () => {
+    const error = { code: "PETREL_NOT_FOUND", message: "There is none.", retryable: false };
+    answers.set("GET /v1/dead-letters/x", [{ status: 404, body: { error } }]);
+    const run = petrel(["dead-letters", "show", "x"]);
+    expect([await run.exitCode, run.err]).toEqual([
+      1,
+      ["petrel: dispatch answered 404 PETREL_NOT_FOUND: There is none."],
+    ]);
+  });
+});
+
 describe("which cluster", () => {
   it("is found from a directory below", async () => {
     const below = join(directory, "a", "b");
@@ -372,6 +467,14 @@ describe("the command line", () => {
     [[], "which command?"],
     [["shout"], 'no command "shout"'],
     [["listen"], "USER is missing"],
+    [["dead-letters"], "There are list, show, replay, delete, purge."],
+    [["dead-letters", "shred"], "There are list"],
+    [["dead-letters", "show"], "ID is missing"],
+    [["dead-letters", "replay"], "ID is missing"],
+    [["dead-letters", "replay", "x", "--cause", "rejected"], 'what is "x" for?'],
+    [["dead-letters", "purge"], "Either --cause or --all"],
+    [["dead-letters", "purge", "--all", "--cause", "rejected"], "Either --cause or --all"],
+    [["dead-letters", "list", "--limit", "0"], "--limit must be a whole number from 1"],
     [["send", "bob"], "JSON is missing"],
     [["send", "bob", "1", "2"], 'what is "2" for?'],
     [["token", "alice", "--colour"], "--colour"],
@@ -399,6 +502,7 @@ describe("the command line", () => {
     ["listen", listenOptions],
     ["send", sendOptions],
     ["token", tokenOptions],
+    ["dead-letters", deadLettersOptions],
   ] as const)("%s --help names every option", async (name, options) => {
     const run = petrel([name, "--help"]);
     expect([await run.exitCode, run.out]).toEqual([0, [commandHelp[name]]]);

@@ -8,8 +8,10 @@ import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle";
 import { createLogger } from "@petrel/shared/kernel/logging";
 import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics";
 import { checkServer } from "@petrel/shared/redis/check-server";
+import { pingRedis } from "@petrel/shared/redis/cluster-nodes";
 import { connectRedis } from "@petrel/shared/redis/connect";
 import { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
+import { readRedisTarget } from "@petrel/shared/redis/redis-target";
 import { SigningKeysStore } from "@petrel/shared/redis/signing-keys-store";
 import { TokenGenerationStore } from "@petrel/shared/redis/token-generation-store";
 import { createAtRestCipher, readEncryptionKeyFile } from "@petrel/shared/security/encrypt-at-rest";
@@ -20,10 +22,11 @@ import { SigningKeyring } from "./signing-keyring.js";
 
 const KEYRING_REFRESH_MS = 5_000;
 
-const { config, cipher, fileKeys } = configOrExit("auth", () => {
+const { config, target, cipher, fileKeys } = configOrExit("auth", () => {
   const config = readConfig(authConfigSchema, process.env);
   return {
     config,
+    target: readRedisTarget(config),
     cipher: createAtRestCipher(readEncryptionKeyFile(config.keyEncryptionFile)),
     fileKeys: config.producerKeysFile === undefined ? [] : readProducerKeysFile(config.producerKeysFile),
   };
@@ -34,7 +37,7 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 const logger = createLogger({ service: "auth", level: config.logLevel });
 
 await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
-  const redis = await connectRedis({ url: config.redisUrl, role: "auth", logger });
+  const redis = await connectRedis({ target, role: "auth", logger });
   lifecycle.onStop("redis", () => redis.disconnect());
   await checkServer(redis, config.partitions);
 
@@ -56,7 +59,7 @@ await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
     keyring,
     issuer: config.tokenIssuer,
     audience: config.tokenAudience,
-    pingRedis: () => redis.ping(),
+    pingRedis: () => pingRedis(redis),
   });
   if (config.metricsPort !== undefined) {
     const metrics = await serveMetrics(createRegistry("auth"), config.metricsPort, config.metricsHost);

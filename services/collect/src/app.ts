@@ -7,6 +7,7 @@ import { addJsonBodyReader } from "@petrel/shared/kernel/read-json-body";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { MessageAccepter } from "@petrel/shared/redis/accept-messages";
 import { awaitAnswer } from "@petrel/shared/redis/await-answer";
+import { pingRedis } from "@petrel/shared/redis/cluster-nodes";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
@@ -70,7 +71,7 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
 
 async function checkReadiness({ redis }: ScriptRunner): Promise<Readiness> {
   try {
-    await awaitAnswer(redis.ping());
+    await awaitAnswer(pingRedis(redis));
     return { ready: true, checks: { redis: "ok" } };
   } catch (error) {
     return { ready: false, checks: { redis: describeError(error) } };

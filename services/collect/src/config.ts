@@ -8,6 +8,7 @@ import {
   portSetting,
   redisSettings,
 } from "@petrel/shared/kernel/config";
+import { parseAcceptDurability, type AcceptDurability } from "@petrel/shared/redis/confirm-writes";
 
 export const collectConfigSchema = {
   ...commonSettings,
@@ -33,7 +34,16 @@ export const collectConfigSchema = {
     "where a message is handed to its user's nodes: in the step that stores it, or by the dispatcher",
     { of: ["accept", "dispatch"], default: "accept" },
   ),
-  acceptDurability: notBuilt("ACCEPT_DURABILITY", ["memory"]),
+  acceptDurability: {
+    env: "ACCEPT_DURABILITY",
+    setting: {
+      describe:
+        "what a message must have reached before it is answered for: Redis' `memory`, its append-only file on the disk " +
+        "(`aof`), or the memory of N replicas too (`replicas:N`); see redis.md",
+      default: { kind: "memory" } as AcceptDurability,
+      parse: parseAcceptDurability,
+    },
+  },
   messageArchiveUrl: notBuilt("MESSAGE_ARCHIVE_URL"),
   acceptDeadlineMs: integer(
     "ACCEPT_DEADLINE_MS",

@@ -9,9 +9,11 @@ import { createLogger } from "@petrel/shared/kernel/logging";
 import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics";
 import { MessageAccepter } from "@petrel/shared/redis/accept-messages";
 import { checkServer } from "@petrel/shared/redis/check-server";
+import { chooseConfirmation } from "@petrel/shared/redis/confirm-writes";
 import { connectRedis } from "@petrel/shared/redis/connect";
 import { allPartitionKeys } from "@petrel/shared/redis/keys";
 import { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
+import { readRedisTarget } from "@petrel/shared/redis/redis-target";
 import { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
 import { AcceptanceCounts } from "./acceptance-counts.js";
@@ -23,7 +25,11 @@ const STORE_CALLS_IN_FLIGHT = 1;
 /** A message may wait for one call and then take its own: two must fit in the deadline. */
 const STORE_ATTEMPT_SHARE = 0.4;
 
+/** Of an attempt: what is left is for the calls before and their answers. */
+const CONFIRMATION_SHARE = 0.75;
+
 const config = configOrExit("collect", () => readConfig(collectConfigSchema, process.env));
+const target = configOrExit("collect", () => readRedisTarget(config));
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   readonly version: string;
 };
@@ -32,16 +38,18 @@ const logger = createLogger({ service: "collect", level: config.logLevel });
 await runService({ logger, stopDeadlineMs: config.acceptDeadlineMs + 10_000 }, async (lifecycle) => {
   const storeAttemptMs = Math.floor(config.acceptDeadlineMs * STORE_ATTEMPT_SHARE);
   const redis = await connectRedis({
-    url: config.redisUrl,
+    target,
     role: "collect",
     logger,
     commandTimeoutMs: storeAttemptMs,
   });
   lifecycle.onStop("redis", () => redis.disconnect());
   // Apart from the store's: a look-up must not wait behind a burst of messages.
-  const readRedis = await connectRedis({ url: config.redisUrl, role: "collect-reads", logger });
+  const readRedis = await connectRedis({ target, role: "collect-reads", logger });
   lifecycle.onStop("redis for reads", () => readRedis.disconnect());
   await checkServer(redis, config.partitions);
+  const confirmationMs = Math.floor(storeAttemptMs * CONFIRMATION_SHARE);
+  const confirm = await chooseConfirmation(redis, config.acceptDurability, confirmationMs);
 
   const storeScripts = new ScriptRunner(redis);
   const scripts = new ScriptRunner(readRedis);
@@ -62,6 +70,7 @@ await runService({ logger, stopDeadlineMs: config.acceptDeadlineMs + 10_000 }, a
       readyCap: config.readyCap,
       handOver: config.handOver,
       maxInFlight: STORE_CALLS_IN_FLIGHT,
+      ...(confirm === undefined ? {} : { confirm }),
     }),
     counts,
     acceptDeadlineMs: config.acceptDeadlineMs,

@@ -5,7 +5,7 @@ import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import { MESSAGE_ID_PATTERN, partitionOfMessageId } from "@petrel/shared/protocol/ids";
 import { awaitAnswer } from "@petrel/shared/redis/await-answer";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import { type FoundMessage, readMessage } from "@petrel/shared/redis/read-message";
+import { type FoundMessage, readAttempts, readMessage } from "@petrel/shared/redis/read-message";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
 import { Type } from "typebox";
@@ -61,14 +61,18 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
       schema: {
         tags: ["messages"],
         summary: "What became of a message",
-        description: "Kept for at least 24 h after the message's end. Scope: `read`.",
+        description:
+          "With what fallback channels tried. Kept for at least 24 h after the message's end. Scope: `read`.",
         security: [{ bearer: [] }],
         params: paramsSchema,
         querystring: noQuerySchema,
         response: { 200: messageStateSchema, ...producerErrors, ...notFoundError },
       },
     },
-    async ({ params: { id } }) => describeMessage(id, await findMessage(deps, id)),
+    async ({ params: { id } }) => {
+      const found = await findMessage(deps, id);
+      return describeMessage(id, found, await awaitAnswer(readAttempts(deps.scripts.redis, found.keys, id)));
+    },
   );
 
   app.delete(
@@ -95,12 +99,15 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
 }
 
 /** @throws PetrelError PETREL_NOT_FOUND or PETREL_UNAVAILABLE */
-async function findMessage({ scripts, partitions }: MessageRoutesDeps, id: string): Promise<FoundMessage> {
+async function findMessage(
+  { scripts, partitions }: MessageRoutesDeps,
+  id: string,
+): Promise<FoundMessage & { readonly keys: PartitionKeys }> {
   const partition = partitionOfMessageId(id);
   const keys = partition === undefined ? undefined : partitions[partition];
   const found = keys === undefined ? undefined : await awaitAnswer(readMessage(scripts, keys, id));
-  if (found === undefined) {
+  if (keys === undefined || found === undefined) {
     throw new PetrelError("PETREL_NOT_FOUND", "There is no such message, or it ended long ago.");
   }
-  return found;
+  return { ...found, keys };
 }

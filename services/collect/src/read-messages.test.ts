@@ -77,6 +77,74 @@ describe("a message's state", () => {
     expect(expired.timeline.map(({ event }) => event)).toEqual(["accepted", "expired"]);
   });
 
+  describe("whose fallback was tried", () => {
+    const keys = () => collect.keysOf("fay");
+    const attempt = (id: string, at: number, rest: string) =>
+      collect.store.redis.rpush(
+        keys().attempts(id),
+        `{"at":${at},"event":"attempt","channel":"webhook",${rest}}`,
+      );
+    const end = (id: string, text: string) => collect.store.redis.append(keys().record(id), `\t${text}`);
+    const at = (ms: number) => new Date(ms).toISOString();
+
+    test("shows the attempts, and which channel took it", async () => {
+      const id = await send("fay", 1);
+      const first = Date.parse((await read(id)).acceptedAt) + 1_000;
+      await attempt(id, first, '"outcome":"retry","reason":"HTTP 503"');
+      await attempt(id, first + 1_000, '"outcome":"taken","details":{"requestId":"r1"}');
+      await collect.store.redis.rpush(keys().attempts(id), "nonsense", '{"at":1}');
+      await end(id, `pushed ${first + 1_000} webhook`);
+      const found = await read(id);
+      expect(found).toMatchObject({ state: "pushed" });
+      expect(found).not.toHaveProperty("reason");
+      expect(found.timeline).toEqual([
+        { at: found.acceptedAt, event: "accepted" },
+        { at: at(first), event: "attempt", channel: "webhook", outcome: "retry", reason: "HTTP 503" },
+        {
+          at: at(first + 1_000),
+          event: "attempt",
+          channel: "webhook",
+          outcome: "taken",
+          details: { requestId: "r1" },
+        },
+        { at: at(first + 1_000), event: "pushed", channel: "webhook" },
+      ]);
+    });
+
+    test.each([
+      ["rejected", "The fallback channel refuses the message. Last: HTTP 422"],
+      ["attempts-exhausted", "Every attempt of the fallback failed. Last: HTTP 422"],
+      ["misconfigured", "The fallback channel is set up wrongly. Last: HTTP 422"],
+    ])("shows why it failed: %s", async (code, message) => {
+      const id = await send("fay", 1);
+      const failedAt = Date.parse((await read(id)).acceptedAt) + 1_000;
+      await attempt(id, failedAt, '"outcome":"failed","reason":"HTTP 422"');
+      await end(id, `failed ${failedAt} ${code}`);
+      expect(await read(id)).toMatchObject({
+        state: "failed",
+        reason: { code, message },
+        timeline: [{ event: "accepted" }, { event: "attempt" }, { event: "failed", at: at(failedAt) }],
+      });
+    });
+
+    test.each(["pushed 1 webhook", "failed 1 rejected"])(
+      "may still be delivered after it was %s: both are shown",
+      async (text) => {
+        const id = await send("gus", 1);
+        const [state = ""] = text.split(" ");
+        const { acceptedAt, seq } = await read(id);
+        const ended = text.replace("1", String(Date.parse(acceptedAt)));
+        await collect.store.redis.append(collect.keysOf("gus").record(id), `\t${ended}`);
+        expect((await read(id)).state).toBe(state);
+        await ack("gus", seq);
+        const found = await read(id);
+        expect(found.state).toBe("delivered");
+        expect(found).not.toHaveProperty("reason");
+        expect(found.timeline.map(({ event }) => event)).toEqual(["accepted", state, "delivered"]);
+      },
+    );
+  });
+
   test.each(["p0_aaaaaaaaaaaaaaaaaaaaaa", "p9999_aaaaaaaaaaaaaaaaaaaaaa", "order-1", "p0_short"])(
     "of an unknown id, %s: 404",
     async (id) => {

@@ -7,10 +7,11 @@ import type { Logger } from "@petrel/shared/kernel/logging";
 import { addJsonBodyReader } from "@petrel/shared/kernel/read-json-body";
 import type { Registry } from "@petrel/shared/kernel/metrics";
 import { decorateWithProducer } from "@petrel/shared/security/authorize-producer";
+import { addDeadLetters, type DeadLettersDeps } from "./routes/dead-letters.js";
 import { addListPartitions, type ListPartitionsDeps } from "./routes/list-partitions.js";
 import { addRefuseNotBuilt } from "./routes/refuse-not-built.js";
 
-export interface DispatchDeps extends ListPartitionsDeps {
+export interface DispatchDeps extends ListPartitionsDeps, DeadLettersDeps {
   readonly version: string;
   readonly logger: Logger;
   readonly metrics: Registry;
@@ -36,6 +37,7 @@ export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
   addJsonBodyReader(app, BODY_LIMIT_BYTES);
   decorateWithProducer(app);
   addListPartitions(app, deps);
+  addDeadLetters(app, deps);
   addRefuseNotBuilt(app, deps.authenticator);
   return app;
 }

@@ -7,6 +7,7 @@ import {
   portSetting,
   readConfig,
   redisSettings,
+  url,
 } from "@petrel/shared/kernel/config";
 
 export const dispatchSettings = {
@@ -35,6 +36,65 @@ export const dispatchSettings = {
       min: 10,
       max: 60_000,
     },
+  ),
+  offlineSettleMs: integer(
+    "OFFLINE_SETTLE_MS",
+    "for how long nobody counts as offline after Redis was away or has become another master: the nodes register their connections again",
+    { default: 5_000, max: 600_000 },
+  ),
+  unheardConfirmMs: integer(
+    "UNHEARD_CONFIRM_MS",
+    "after how long a user counts as offline whose node is there but does not listen",
+    { default: 1_000, min: 10, max: 600_000 },
+  ),
+  reconcileIntervalMs: integer(
+    "RECONCILE_INTERVAL_MS",
+    "pause between two steps of the reconciler, which looks at 1,000 keys in each",
+    { default: 250, min: 1, max: 3_600_000 },
+  ),
+  fallbackWebhookUrl: url(
+    "FALLBACK_WEBHOOK_URL",
+    "where messages are posted whose users are offline (see docs/fallback.md); without it they wait in the inbox",
+    { default: "", protocols: ["http", "https"] },
+  ),
+  fallbackWebhookSecretFile: optionalText(
+    "FALLBACK_WEBHOOK_SECRET_FILE",
+    "file with the secret that signs these requests, `whsec_` and base64; one a line, each signs; without it they are not signed",
+  ),
+  fallbackWebhookTimeoutMs: integer(
+    "FALLBACK_WEBHOOK_TIMEOUT_MS",
+    "how long the receiver may take to answer, in ms",
+    { default: 10_000, min: 100, max: 120_000 },
+  ),
+  fallbackConcurrency: integer(
+    "FALLBACK_CONCURRENCY",
+    "messages that this dispatcher sends by fallback channels at the same time",
+    { default: 64, min: 1, max: 10_000 },
+  ),
+  fallbackClaimMs: integer(
+    "FALLBACK_CLAIM_MS",
+    "after how long an entry that a worker has not settled is taken over by another, in ms; at least twice what sending may take",
+    { default: 60_000, min: 500, max: 3_600_000 },
+  ),
+  fallbackRetryBaseMs: integer(
+    "FALLBACK_RETRY_BASE_MS",
+    "before the first retry at most this long, twice as long before each further one, in ms",
+    { default: 1_000, min: 1, max: 3_600_000 },
+  ),
+  fallbackRetryCapMs: integer(
+    "FALLBACK_RETRY_CAP_MS",
+    "before a retry never longer than this, but where the receiver asks for it, in ms",
+    { default: 300_000, min: 1, max: 86_400_000 },
+  ),
+  fallbackMaxAttempts: integer(
+    "FALLBACK_MAX_ATTEMPTS",
+    "attempts after which a message fails and becomes a dead letter",
+    { default: 10, min: 1, max: 1_000 },
+  ),
+  deadLettersCap: integer(
+    "DEAD_LETTERS_CAP",
+    "dead letters kept of each partition and cause; beyond it the oldest go",
+    { default: 10_000, min: 1, max: 10_000_000 },
   ),
 } as const;
 

@@ -1,11 +1,15 @@
 // dispatch: what it measures of its work.
 // Guarantees: counters only grow; what is asked of Redis is asked when somebody reads the metrics.
 import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics";
+import { hangReasons, type HangReason } from "@petrel/shared/redis/reconcile-users";
 import { wakeOutcomes, type WakeOutcome } from "@petrel/shared/redis/wake-users";
 
-export const handOverOutcomes = ["handed-over", "offline", "unheard", "expired"] as const;
+export const handOverOutcomes = ["handed-over", "offline", "unheard", "expired", "skipped"] as const;
 
-/** `offline`: no live route · `unheard`: routes, but no node that listens. */
+/**
+ * `offline`: no live route · `unheard`: routes, but no node that listens · `skipped`: Redis refuses to work on this
+ * user's keys; its message stays in the inbox
+ */
 export type HandOverOutcome = (typeof handOverOutcomes)[number];
 
 export interface DispatchMetrics {
@@ -13,6 +17,14 @@ export interface DispatchMetrics {
   readonly batch: () => void;
   readonly woken: (outcome: WakeOutcome) => void;
   readonly expired: (count: number) => void;
+  /** Messages that went to the fallback. */
+  readonly offered: (count: number) => void;
+  /** Nodes found dead by their routes. */
+  readonly nodesGone: (count: number) => void;
+  /** A user was found with something open that nobody looked after. */
+  readonly hanging: (reason: HangReason) => void;
+  /** A round of the reconciler is over. */
+  readonly reconciled: () => void;
   readonly leaseLost: () => void;
 }
 
@@ -47,6 +59,27 @@ export function createDispatchMetrics(registry: Registry): DispatchMetrics {
     help: "Messages whose end `expired` was written by the wake step",
     registers,
   });
+  const offered = new Counter({
+    name: "petrel_dispatch_offered_total",
+    help: "Messages offered to the fallback",
+    registers,
+  });
+  const nodesGone = new Counter({
+    name: "petrel_dispatch_gone_nodes_total",
+    help: "Nodes found gone while their routes still stood",
+    registers,
+  });
+  const hanging = new Counter({
+    name: "petrel_dispatch_hanging_users_total",
+    help: "Users found by the reconciler with something open that nobody looked after, by reason",
+    labelNames: ["reason"],
+    registers,
+  });
+  const reconciliations = new Counter({
+    name: "petrel_dispatch_reconciliations_total",
+    help: "Rounds of the reconciler over all users",
+    registers,
+  });
   const leaseLosses = new Counter({
     name: "petrel_dispatch_lease_losses_total",
     help: "Partitions lost: not given back, but over or taken",
@@ -54,11 +87,16 @@ export function createDispatchMetrics(registry: Registry): DispatchMetrics {
   });
   for (const outcome of handOverOutcomes) messages.inc({ outcome }, 0);
   for (const outcome of wakeOutcomes) wakes.inc({ outcome }, 0);
+  for (const reason of hangReasons) hanging.inc({ reason }, 0);
   return {
     messages: (outcome, count) => messages.inc({ outcome }, count),
     batch: () => batches.inc(),
     woken: (outcome) => wakes.inc({ outcome }),
     expired: (count) => expired.inc(count),
+    offered: (count) => offered.inc(count),
+    nodesGone: (count) => nodesGone.inc(count),
+    hanging: (reason) => hanging.inc({ reason }),
+    reconciled: () => reconciliations.inc(),
     leaseLost: () => leaseLosses.inc(),
   };
 }

@@ -2,12 +2,17 @@
 // Guarantees: on a real Redis with a real subscriber; what is handed over is what was accepted, in order.
 import { decodeNodeMessage } from "@petrel/shared/protocol/node-messages";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { announceNode } from "@petrel/shared/redis/node-presence";
 import { takePartition } from "@petrel/shared/redis/partition-lease";
 import { connectRoute } from "@petrel/shared/redis/route-store";
 import { message, openStore, type OpenStore } from "@petrel/shared/testing/open-store";
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { startDispatcher, type TestDispatcher } from "./testing/start-dispatcher.js";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import {
+  startDispatcher,
+  type StartDispatcherOptions,
+  type TestDispatcher,
+} from "./testing/start-dispatcher.js";
 
 const MESSAGES = "petrel_dispatch_messages_total";
 
@@ -24,11 +29,15 @@ afterEach(async () => {
 });
 afterAll(() => store.close());
 
-async function start(dispatcherId: string): Promise<TestDispatcher> {
+async function start(
+  dispatcherId: string,
+  more: Partial<StartDispatcherOptions> = {},
+): Promise<TestDispatcher> {
   const dispatcher = await startDispatcher({
     url: store.server.url,
     dispatcherId,
     partitions: store.partitions,
+    ...more,
   });
   running.push(dispatcher);
   return dispatcher;
@@ -151,19 +160,86 @@ test("an owner whose partition another took trims nothing and stops", async () =
 test("an error is tried again from the same place, and the other partitions go on", async () => {
   const [, second] = store.partitions;
   if (second === undefined) throw new Error("no second partition");
-  await connect("u1");
   await connect("u9", second);
-  const heard = await store.listen(`${keys.channel}n1`, `${second.channel}n1`);
+  const heard = await store.listen(`${second.channel}n1`);
   const accepter = store.accepter();
-  await accepter.accept(message({ userId: "u1" }));
-  await accepter.accept(message({ userId: "broken" }));
-  // A key of another kind makes the look-up of routes fail.
-  await store.redis.set(keys.routes("broken"), "x");
+  await accepter.accept(message({ userId: "away", notification: "{}" }));
+  const generation = await store.redis.hgetall(keys.generation);
+  // A key of another kind makes the offer fail.
+  await store.redis.set(keys.generation, "x");
   await start("a");
   await accepter.accept(message({ userId: "u9", partition: 1 }));
   await waitFor(() => seqsByUser(heard).has("u9"), { what: "the other partition's message" });
-  expect(await store.redis.xlen(keys.ready)).toBe(2);
-  await store.redis.del(keys.routes("broken"));
+  expect(await store.redis.xlen(keys.ready)).toBe(1);
+  await store.redis.del(keys.generation);
+  await store.redis.hset(keys.generation, generation);
   await readyIsEmpty();
-  await waitFor(() => seqsByUser(heard).has("u1"), { what: "the message of before" });
+  expect(await store.redis.xlen(keys.fallback("normal"))).toBe(1);
+});
+
+test("a user whose keys are broken holds up nobody else, and is counted", async () => {
+  await connect("u1");
+  const heard = await store.listen(`${keys.channel}n1`);
+  const accepter = store.accepter();
+  await accepter.accept(message({ userId: "broken" }));
+  await accepter.accept(message({ userId: "u1" }));
+  // A key of another kind makes the look-up of routes fail.
+  await store.redis.set(keys.routes("broken"), "x");
+  const a = await start("a");
+  await waitFor(() => seqsByUser(heard).has("u1"), { what: "the message behind it" });
+  await readyIsEmpty();
+  expect(await a.count(MESSAGES, { outcome: "skipped" })).toBe(1);
+  expect(await store.redis.zscore(keys.due, "broken")).not.toBeNull();
+});
+
+describe("a message that nobody took goes to the fallback", () => {
+  const offered = (): Promise<number> => store.redis.xlen(keys.fallback("normal"));
+  const accept = (userId = "u1") => store.accepter().accept(message({ userId, notification: "{}" }));
+
+  test("at once, where its user has no connection", async () => {
+    const a = await start("a");
+    await accept();
+    await waitFor(async () => (await offered()) === 1, { what: "the offer" });
+    await readyIsEmpty();
+    expect(await a.count("petrel_dispatch_offered_total")).toBe(1);
+  });
+
+  test("not where it has no notification, or somebody listens", async () => {
+    await connect("u2");
+    await store.listen(`${keys.channel}n1`);
+    await start("a");
+    await store.accepter().accept(message({ userId: "u1" }));
+    await accept("u2");
+    await readyIsEmpty();
+    expect(await offered()).toBe(0);
+  });
+
+  test("at once, where its node does not listen and has no key any more", async () => {
+    await connect("u1");
+    const a = await start("a");
+    await accept();
+    await waitFor(async () => (await offered()) === 1, { what: "the offer" });
+    expect(await a.count("petrel_dispatch_gone_nodes_total")).toBe(1);
+    expect(await store.redis.exists(keys.routes("u1"))).toBe(0);
+  });
+
+  test("after a second look, where its node does not listen but has its key", async () => {
+    await connect("u1");
+    await announceNode(store.redis, "n1", 60_000);
+    const a = await start("a");
+    await accept();
+    await waitFor(async () => (await offered()) === 1, { what: "the offer" });
+    expect(await a.count("petrel_dispatch_wakes_total", { outcome: "unheard" })).toBeGreaterThanOrEqual(1);
+    expect(await a.count("petrel_dispatch_gone_nodes_total")).toBe(0);
+  });
+
+  test("not for a while after this dispatcher's own link was down", async () => {
+    const a = await start("a", { settleMs: 1_500 });
+    await store.redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+    await accept();
+    await readyIsEmpty();
+    expect(await offered()).toBe(0);
+    await waitFor(async () => (await offered()) === 1, { what: "the offer, once absence counts" });
+    expect(await a.count("petrel_dispatch_wakes_total", { outcome: "offline" })).toBe(1);
+  });
 });

@@ -1,24 +1,31 @@
-// dispatch: the loop of the hand-over: read-ready -> route-messages -> trim, for the partitions owned here.
+// dispatch: the loop of the hand-over: read-ready -> route-messages -> offer-unreached -> trim, for the partitions owned here.
 // Guarantees: one batch of a partition at a time, in order; an entry leaves `ready` only by the fenced trim, after it
 // was published; what fails is tried again, with backoff, from the same place.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
+import { isConnectionError } from "@petrel/shared/redis/connect";
 import { trimReady } from "@petrel/shared/redis/ready-stream";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import type { ReadyMessage } from "@petrel/shared/protocol/stored-message";
+import type { AbsenceWatch } from "./absence-watch.js";
 import type { DispatchMetrics } from "./dispatch-metrics.js";
 import type { HeldPartition } from "./held-partition.js";
+import { offerUnreached, type UnreachedUser } from "./offer-unreached.js";
 import type { PartitionOwner } from "./own-partitions.js";
 import { pause } from "./pause.js";
 import { MAX_BLOCK_MS, type ReadyBatch, type ReadyReader } from "./read-ready.js";
-import { routeMessages } from "./route-messages.js";
+import { routeMessages, type RoutedMessages } from "./route-messages.js";
 
 export interface DispatcherOptions {
   readonly scripts: ScriptRunner;
   readonly owner: PartitionOwner;
   readonly reader: ReadyReader;
-  readonly metrics: Pick<DispatchMetrics, "messages" | "batch">;
+  readonly metrics: Pick<DispatchMetrics, "messages" | "batch" | "offered" | "nodesGone">;
+  readonly absence: AbsenceWatch;
+  /** Something was put into the fallback streams. */
+  readonly onOffered: () => void;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -107,14 +114,14 @@ export class PartitionDispatcher {
     const { scripts, owner, metrics } = this.#options;
     const lastId = entries.at(-1)?.id;
     if (lastId === undefined) return;
-    const routed = await routeMessages(
-      scripts,
-      held,
-      entries.map(({ message }) => message),
-    );
-    // What is offline or unheard is offered to the fallback here, between publish and trim. It stays in its inbox,
-    // and `due` watches it.
+    const messages = entries.map(({ message }) => message);
+    const routed = await this.#route(held, messages);
     if (routed === undefined || !held.isHeld) return owner.lose(held, "the lease ended during a hand-over");
+    // Between publish and trim: a crash here only has the batch handed over again.
+    const unreached = findUnreached(routed);
+    if (unreached.length > 0 && !(await offerUnreached(this.#options, held, unreached))) {
+      return owner.lose(held, "the offer was refused");
+    }
     const trimmed = await trimReady(scripts, held.keys, held.token, lastId);
     if (trimmed === "stale") return owner.lose(held, "the trim was refused");
     metrics.batch();
@@ -122,5 +129,61 @@ export class PartitionDispatcher {
     metrics.messages("offline", routed.offline.length);
     metrics.messages("unheard", routed.unheard.length);
     metrics.messages("expired", routed.expired.length);
+    metrics.messages("skipped", messages.length - countRouted(routed));
   }
+
+  /** As `routeMessages`, but one user's broken keys hold up nobody else's messages. */
+  async #route(held: HeldPartition, messages: readonly ReadyMessage[]): Promise<RoutedMessages | undefined> {
+    const { scripts, logger } = this.#options;
+    try {
+      return await routeMessages(scripts, held, messages);
+    } catch (error) {
+      if (isConnectionError(error)) throw error;
+    }
+    const routed: RoutedMessages[] = [];
+    for (const [userId, ofUser] of groupByUser(messages)) {
+      try {
+        const one = await routeMessages(scripts, held, ofUser);
+        if (one === undefined) return undefined;
+        routed.push(one);
+      } catch (error) {
+        if (isConnectionError(error)) throw error;
+        // It stays in its inbox, where `due` and its user's next connection find it.
+        logger.error(
+          { user: userId, ids: ofUser.map(({ id }) => id), reason: describeError(error) },
+          "not handed over",
+        );
+      }
+    }
+    return {
+      handedOver: routed.flatMap(({ handedOver }) => handedOver),
+      offline: routed.flatMap(({ offline }) => offline),
+      unheard: routed.flatMap(({ unheard }) => unheard),
+      expired: routed.flatMap(({ expired }) => expired),
+      nodesOf: new Map(routed.flatMap(({ nodesOf }) => [...nodesOf])),
+    };
+  }
+}
+
+function countRouted({ handedOver, offline, unheard, expired }: RoutedMessages): number {
+  return handedOver.length + offline.length + unheard.length + expired.length;
+}
+
+function groupByUser(messages: readonly ReadyMessage[]): ReadonlyMap<string, ReadyMessage[]> {
+  const byUser = new Map<string, ReadyMessage[]>();
+  for (const message of messages) {
+    const ofUser = byUser.get(message.userId);
+    if (ofUser === undefined) byUser.set(message.userId, [message]);
+    else ofUser.push(message);
+  }
+  return byUser;
+}
+
+/** Who was not reached and has a message that may go to the fallback; for the others `due` is enough. */
+function findUnreached({ offline, unheard, nodesOf }: RoutedMessages): UnreachedUser[] {
+  const users = new Set<string>();
+  for (const { userId, fallback, notification } of [...offline, ...unheard]) {
+    if (fallback === "offline" && notification !== "") users.add(userId);
+  }
+  return [...users].map((userId) => ({ userId, nodes: nodesOf.get(userId) ?? [] }));
 }

@@ -9,21 +9,32 @@ import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle";
 import { createLogger } from "@petrel/shared/kernel/logging";
 import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics";
 import { checkServer } from "@petrel/shared/redis/check-server";
+import { DeadLettersStore } from "@petrel/shared/redis/dead-letters-store";
+import { pingRedis } from "@petrel/shared/redis/cluster-nodes";
 import { connectRedis } from "@petrel/shared/redis/connect";
-import { allPartitionKeys } from "@petrel/shared/redis/keys";
+import { readFallbackBacklog } from "@petrel/shared/redis/fallback-queue";
+import { allPartitionKeys, partitionKeys } from "@petrel/shared/redis/keys";
 import { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
+import { readAttempts } from "@petrel/shared/redis/read-message";
 import { readReadyLengths } from "@petrel/shared/redis/ready-stream";
+import { readRedisTarget } from "@petrel/shared/redis/redis-target";
 import { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import { AbsenceWatch } from "./absence-watch.js";
 import { buildApp } from "./app.js";
 import { readDispatchConfig } from "./config.js";
+import { openChannels } from "./channels/open-channels.js";
 import { addDispatchGauges, createDispatchMetrics } from "./dispatch-metrics.js";
 import { PartitionDispatcher } from "./dispatch-partitions.js";
+import { addFallbackGauges, createFallbackMetrics } from "./fallback-metrics.js";
+import { FallbackWorkers } from "./fallback-workers.js";
 import { PartitionOwner } from "./own-partitions.js";
+import { Reconciler } from "./reconcile-partitions.js";
 import { MAX_BLOCK_MS, ReadyReader } from "./read-ready.js";
 import { UserWaker } from "./wake-users.js";
 
 const config = configOrExit("dispatch", () => readDispatchConfig(process.env));
+const target = configOrExit("dispatch", () => readRedisTarget(config));
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   readonly version: string;
 };
@@ -35,12 +46,12 @@ const logger = createLogger({ service: "dispatch", level: config.logLevel }).chi
 });
 
 await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
-  const { redisUrl: url, ackTimeoutMs, leaseMs } = config;
-  const redis = await connectRedis({ url, role: "dispatch", logger });
+  const { ackTimeoutMs, leaseMs } = config;
+  const redis = await connectRedis({ target, role: "dispatch", logger });
   lifecycle.onStop("redis", () => redis.disconnect());
   await checkServer(redis, config.partitions);
   const blocking = await connectRedis({
-    url,
+    target,
     role: "dispatch-reader",
     logger,
     commandTimeoutMs: 0,
@@ -61,14 +72,46 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
     onLeaseLost: metrics.leaseLost,
   });
   const reader = new ReadyReader({ blocking, commands: redis, logger });
-  const dispatcher = new PartitionDispatcher({ scripts, owner, reader, metrics, clock: systemClock, logger });
-  const waker = new UserWaker({
+  const absence = new AbsenceWatch({
+    clock: systemClock,
+    settleMs: config.offlineSettleMs,
+    confirmMs: config.unheardConfirmMs,
+  });
+  redis.on("ready", () => absence.linkIsBack());
+  const partitions = allPartitionKeys(config.partitions);
+  const channels = openChannels(config, systemClock);
+  const fallback = new FallbackWorkers({
     scripts,
-    owner,
-    metrics,
+    partitions,
+    channels,
+    workerId: dispatcherId,
+    metrics: createFallbackMetrics(
+      registry,
+      channels.map((channel) => channel.name),
+    ),
     logger,
-    ackTimeoutMs,
-    intervalMs: config.wakeIntervalMs,
+    clock: systemClock,
+    concurrency: config.fallbackConcurrency,
+    claimMs: config.fallbackClaimMs,
+    stopDeadlineMs: 5_000,
+    retry: { baseMs: config.fallbackRetryBaseMs, capMs: config.fallbackRetryCapMs },
+    maxAttempts: config.fallbackMaxAttempts,
+    deadLettersCap: config.deadLettersCap,
+  });
+  const deadLetters = new DeadLettersStore(scripts, partitions);
+  addFallbackGauges(registry, {
+    readBacklogs: () => Promise.all(partitions.map((keys) => readFallbackBacklog(redis, keys))),
+    countDeadLetters: () => deadLetters.count(),
+    nowMs: () => systemClock.wallMs(),
+  });
+  const onOffered = (): void => fallback.poke();
+  const work = { scripts, owner, metrics, absence, onOffered, logger };
+  const dispatcher = new PartitionDispatcher({ ...work, reader, clock: systemClock });
+  const waker = new UserWaker({ ...work, ackTimeoutMs, intervalMs: config.wakeIntervalMs });
+  const reconciler = new Reconciler({
+    ...work,
+    overdueMs: 3 * ackTimeoutMs + 2 * leaseMs,
+    intervalMs: config.reconcileIntervalMs,
   });
   addDispatchGauges(registry, {
     countOwned: () => owner.open.length,
@@ -90,7 +133,10 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
     dispatcherId,
     ownedPartitions: () => owner.open,
     readReadyLengths: (partitions) => readReadyLengths(redis, partitions),
-    pingRedis: () => redis.ping(),
+    deadLetters,
+    readAttempts: ({ partition, message }) => readAttempts(redis, partitionKeys(partition), message.id),
+    onReplayed: () => fallback.poke(),
+    pingRedis: () => pingRedis(redis),
     isMember: () => owner.isMember,
   });
   if (config.metricsPort !== undefined) {
@@ -98,13 +144,20 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
     lifecycle.onStop("metrics", () => void server.close());
   }
   lifecycle.onStop("http", () => app.close());
+  // After the partitions: they need not wait for what is being sent.
+  lifecycle.onStop("fallback", async () => {
+    await fallback.stop();
+    await Promise.all(channels.map((channel) => channel.close()));
+  });
   lifecycle.onStop("partitions", () => owner.stop());
   lifecycle.onStop("hand-over and wake", async () => {
-    await Promise.all([dispatcher.stop(), waker.stop()]);
+    await Promise.all([dispatcher.stop(), waker.stop(), reconciler.stop()]);
   });
   owner.start();
   dispatcher.start();
   waker.start();
+  reconciler.start();
+  fallback.start();
   await app.listen({ port: config.port, host: config.host });
   logger.info({ port: config.port, partitions: config.partitions, leaseMs }, "dispatch listens");
 });

@@ -71,3 +71,16 @@ test("a read that waits ends when something comes, or when it is interrupted, al
   expect(await waiting).toEqual([]);
   expect(performance.now() - since).toBeLessThan(MAX_BLOCK_MS - 10);
 });
+
+test("after large messages fewer are read at a time, after small ones more again", async () => {
+  const large = `"${"x".repeat(60_000)}"`;
+  const accepter = store.accepter();
+  for (let i = 0; i < 60; i++) void accepter.accept(message({ partition: 0, userId: `u${i}`, data: large }));
+  await waitFor(async () => (await store.redis.xlen(store.keys.ready)) === 60, { what: "all to be stored" });
+  expect(shapeOf(await reader.read(held, 1))).toEqual([[0, 60]]);
+  expect(shapeOf(await reader.read(held, 1))).toEqual([[0, 17]]);
+  await store.clear();
+  await accept(201, 0);
+  expect(shapeOf(await reader.read(held, 1))).toEqual([[0, 17]]);
+  expect(shapeOf(await reader.read(held, 1))).toEqual([[0, 200]]);
+});

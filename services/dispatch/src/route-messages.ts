@@ -20,6 +20,8 @@ export interface RoutedMessages {
   /** Routes, but nobody listened on their nodes' channels: the node may be gone, or its subscription on its way back. */
   readonly unheard: readonly ReadyMessage[];
   readonly expired: readonly ReadyMessage[];
+  /** User -> the nodes of its live routes. */
+  readonly nodesOf: ReadonlyMap<string, readonly string[]>;
 }
 
 const MAX_PUBLISH_BYTES = 256 * 1024;
@@ -64,7 +66,7 @@ export async function routeMessages(
     else if ((nodesOf.get(message.userId) ?? []).length === 0) offline.push(message);
     else unheard.push(message);
   }
-  return { handedOver, offline, unheard, expired };
+  return { handedOver, offline, unheard, expired, nodesOf };
 }
 
 /** @returns the pieces in the order to publish them */

@@ -94,3 +94,42 @@ test("an owner whose partition another took wakes nobody and stops", async () =>
   expect(await store.redis.zscore(keys.due, "u1")).toBe("1");
   expect(await a.count(WAKES, { outcome: "offline" })).toBe(0);
 });
+
+test("a user whose keys are broken holds up nobody else, and is looked at again later", async () => {
+  const accepter = store.accepter({ ackTimeoutMs: 1 });
+  for (const userId of ["u1", "broken", "u2"]) await accepter.accept(message({ userId, notification: "{}" }));
+  await store.redis.del(keys.routes("broken"));
+  await store.redis.set(keys.routes("broken"), "x");
+  await store.redis.del(keys.ready);
+  await start(10_000);
+  await waitFor(async () => (await store.redis.xlen(keys.fallback("normal"))) === 2, { what: "the others" });
+  await waitFor(
+    async () => Number(await store.redis.zscore(keys.due, "broken")) > (await store.nowMs()) + 30_000,
+    { what: "the broken one to be put off" },
+  );
+});
+
+test("a live client that never acknowledges: nudged, and a timeout later its message goes to the fallback", async () => {
+  await connect("u1");
+  const heard = await store.listen(`${keys.channel}n1`);
+  const a = await start();
+  const since = performance.now();
+  await store.accepter({ ackTimeoutMs: ACK_TIMEOUT_MS }).accept(message({ notification: "{}" }));
+  await store.redis.del(keys.ready);
+  await waitFor(async () => (await store.redis.xlen(keys.fallback("normal"))) === 1, { what: "the offer" });
+  expect(performance.now() - since).toBeGreaterThan(2 * ACK_TIMEOUT_MS - 50);
+  expect(heard.filter((text) => text === "nudge\nu1").length).toBeGreaterThanOrEqual(2);
+  await waitFor(async () => (await a.count(WAKES, { outcome: "nudged" })) >= 4, { what: "more nudges" });
+  expect(await store.redis.xlen(keys.fallback("normal"))).toBe(1);
+  expect(await a.count("petrel_dispatch_offered_total")).toBe(1);
+});
+
+test("a node found gone by a wake: its user is offline at once", async () => {
+  await connect("u1");
+  const a = await start();
+  await store.accepter({ ackTimeoutMs: 1 }).accept(message({ notification: "{}" }));
+  await store.redis.del(keys.ready);
+  await waitFor(async () => (await store.redis.xlen(keys.fallback("normal"))) === 1, { what: "the offer" });
+  expect(await a.count("petrel_dispatch_gone_nodes_total")).toBeGreaterThanOrEqual(1);
+  expect(await store.redis.exists(keys.routes("u1"))).toBe(0);
+});

@@ -2,20 +2,26 @@
 // Guarantees: each partition's users on a timer, at once again while there are more; beside the hand-over, never in
 // its way; fenced, so that a stale owner wakes nobody.
 import { describeError } from "@petrel/shared/kernel/errors";
+import { isConnectionError } from "@petrel/shared/redis/connect";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import { readServerTimeMs } from "@petrel/shared/redis/server-time";
-import { readDueUsers, wakeUsers } from "@petrel/shared/redis/wake-users";
+import { postponeUser, readDueUsers, wakeUsers, type WokenUser } from "@petrel/shared/redis/wake-users";
+import type { AbsenceWatch } from "./absence-watch.js";
 import type { DispatchMetrics } from "./dispatch-metrics.js";
 import { expireUsers } from "./expire-users.js";
 import type { HeldPartition } from "./held-partition.js";
+import { offerUnreached } from "./offer-unreached.js";
 import type { PartitionOwner } from "./own-partitions.js";
 import { pause } from "./pause.js";
 
 export interface UserWakerOptions {
   readonly scripts: ScriptRunner;
   readonly owner: PartitionOwner;
-  readonly metrics: Pick<DispatchMetrics, "woken" | "expired">;
+  readonly metrics: Pick<DispatchMetrics, "woken" | "expired" | "offered" | "nodesGone">;
+  readonly absence: AbsenceWatch;
+  /** Something was put into the fallback streams. */
+  readonly onOffered: () => void;
   readonly logger: Logger;
   readonly ackTimeoutMs: number;
   readonly intervalMs: number;
@@ -23,6 +29,8 @@ export interface UserWakerOptions {
 
 /** What one call of the script takes. */
 const MAX_USERS = 200;
+/** When a user is looked at again whom Redis refuses to work on. */
+const POSTPONE_MS = 60_000;
 
 export class UserWaker {
   readonly #options: UserWakerOptions;
@@ -76,20 +84,62 @@ export class UserWaker {
 
   /** @returns how many were due */
   async #wakeBatch(held: HeldPartition): Promise<number> {
-    const { scripts, owner, metrics, ackTimeoutMs } = this.#options;
+    const { scripts, owner, metrics, onOffered } = this.#options;
     const { keys } = held;
     // Anew for each batch: a clock that was set back must not show the same users for ever.
     const nowMs = await readServerTimeMs(scripts.redis);
     const userIds = await readDueUsers(scripts.redis, keys, nowMs, MAX_USERS);
     if (userIds.length === 0 || !held.isHeld) return 0;
-    const woken = await wakeUsers(scripts, keys, held.token, ackTimeoutMs, userIds);
+    const woken = await this.#wake(held, userIds, nowMs);
     if (woken === "stale") {
       owner.lose(held, "the wake was refused");
       return 0;
     }
-    for (const { outcome } of woken) metrics.woken(outcome);
+    let offered = 0;
+    for (const user of woken) {
+      metrics.woken(user.outcome);
+      offered += user.offered;
+    }
+    if (offered > 0) {
+      metrics.offered(offered);
+      onOffered();
+    }
+    const unheard = woken.filter(({ outcome }) => outcome === "unheard");
+    if (unheard.length > 0 && !(await offerUnreached(this.#options, held, unheard))) {
+      owner.lose(held, "the offer was refused");
+      return 0;
+    }
     const overdue = woken.filter(({ expire }) => expire).map(({ userId }) => userId);
     if (overdue.length > 0) metrics.expired(await expireUsers(scripts, keys, overdue, nowMs));
     return userIds.length;
+  }
+
+  /** As `wakeUsers`, but one user's broken keys hold up nobody else. */
+  async #wake(
+    { keys, token }: HeldPartition,
+    userIds: readonly string[],
+    nowMs: number,
+  ): Promise<WokenUser[] | "stale"> {
+    const { scripts, absence, ackTimeoutMs, logger } = this.#options;
+    const wake = (ids: readonly string[]): Promise<WokenUser[] | "stale"> =>
+      wakeUsers(scripts, keys, token, { ...absence.rules, ackTimeoutMs }, ids);
+    try {
+      return await wake(userIds);
+    } catch (error) {
+      if (isConnectionError(error)) throw error;
+    }
+    const woken: WokenUser[] = [];
+    for (const userId of userIds) {
+      try {
+        const result = await wake([userId]);
+        if (result === "stale") return result;
+        woken.push(...result);
+      } catch (error) {
+        if (isConnectionError(error)) throw error;
+        logger.error({ user: userId, reason: describeError(error) }, "user not woken: looked at again later");
+        await postponeUser(scripts.redis, keys, userId, nowMs + POSTPONE_MS);
+      }
+    }
+    return woken;
   }
 }

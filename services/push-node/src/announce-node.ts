@@ -1,5 +1,6 @@
 // push-node: keeps this node's key in Redis, by which dispatchers see that it lives.
-// Guarantees: renewed three times its time to live; removed at a planned stop, so that nobody waits for it to end.
+// Guarantees: renewed three times its time to live; removed at a planned stop, so that nobody waits for it to end; one
+// that had ended all the same is told, since this node's routes may have been removed meanwhile.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import type { Redis } from "@petrel/shared/redis/connect";
@@ -10,12 +11,16 @@ export async function announceWhileRunning(
   nodeId: string,
   ttlMs: number,
   logger: Logger,
+  onHadEnded: () => void,
 ): Promise<{ readonly stop: () => Promise<void> }> {
   await announceNode(redis, nodeId, ttlMs);
   const timer = setInterval(() => {
-    announceNode(redis, nodeId, ttlMs).catch((error: unknown) => {
-      logger.warn({ reason: describeError(error) }, "presence not renewed");
-    });
+    announceNode(redis, nodeId, ttlMs).then(
+      (wasThere) => {
+        if (!wasThere) onHadEnded();
+      },
+      (error: unknown) => logger.warn({ reason: describeError(error) }, "presence not renewed"),
+    );
   }, ttlMs / 3);
   return {
     stop: async () => {

@@ -70,6 +70,11 @@ export const pushNodeSettings = {
     default: 60_000,
     min: 1_000,
   }),
+  routeGraceMs: integer(
+    "ROUTE_GRACE_MS",
+    "for how long a user whose connection has closed, but not by a sign-out (1000), counts as on the way back",
+    { default: 3_000, max: 60_000 },
+  ),
   nodeTtlMs: integer("NODE_TTL_MS", "how long this node counts as alive without a sign of it", {
     default: 6_000,
     min: 500,
@@ -87,6 +92,16 @@ export const pushNodeSettings = {
     default: 1_000,
     min: 1,
   }),
+  connectsPerSecond: integer(
+    "CONNECTS_PER_SECOND",
+    "handshakes let in per second, so that a crowd that reconnects does not starve those connected",
+    { default: 500, min: 1, max: 100_000 },
+  ),
+  connectWaitMs: integer(
+    "CONNECT_WAIT_MS",
+    "how long a handshake beyond that rate may wait for its turn; what would wait longer gets 503",
+    { default: 5_000, max: 30_000 },
+  ),
   maxFrameBytes: integer("MAX_FRAME_BYTES", "largest frame a client may send", {
     default: 64 * 1024,
     min: 1_024,

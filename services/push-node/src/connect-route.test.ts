@@ -154,6 +154,44 @@ test("too many that are nobody's yet: 503; a place is free again when one is som
   for (const { socket } of [first, third, fourth]) socket.destroy();
 });
 
+test("beyond the rate: some wait for their turn, the others get 503 with spread moments", async () => {
+  const slow = await bench.startNode({ connectsPerSecond: 10, connectWaitMs: 500 });
+  const crowd = await Promise.all(
+    Array.from({ length: 40 }, () =>
+      openRaw({ port: slow.port, headers: { authorization: "Bearer user.crowd" } }),
+    ),
+  );
+  const refusals = crowd.filter(({ answer }) => !answer.startsWith("HTTP/1.1 101")).map(refusalOf);
+  // Two at once, five that wait, and the few that come while those are let in.
+  expect(refusals.length).toBeGreaterThanOrEqual(20);
+  expect(refusals.length).toBeLessThanOrEqual(33);
+  expect(slow.turnedAway()).toBe(refusals.length);
+  for (const refusal of refusals) {
+    expect(refusal).toMatchObject({ status: 503, code: "PETREL_UNAVAILABLE", retryable: true });
+    expect(Number(/retry-after: (\d+)/.exec(refusal.head)?.[1])).toBeGreaterThanOrEqual(1);
+  }
+  expect(new Set(refusals.map(({ head }) => /retry-after: (\d+)/.exec(head)?.[1])).size).toBeGreaterThan(1);
+  for (const { socket } of crowd) socket.destroy();
+});
+
+test("a bad request takes no place, and a stop refuses those that wait", async () => {
+  const slow = await bench.startNode({ connectsPerSecond: 1, connectWaitMs: 20_000 });
+  for (let i = 0; i < 5; i++) {
+    expect(
+      refusalOf(await openRaw({ port: slow.port, headers: { "sec-websocket-key": "abc" } })).status,
+    ).toBe(400);
+  }
+  const first = await openRaw({ port: slow.port });
+  expect(first.answer).toContain("101");
+  const waiting = Array.from({ length: 3 }, () => openRaw({ port: slow.port }));
+  await fetch(`${slow.httpUrl}/health/live`);
+  await slow.stop();
+  const answers = await Promise.all(waiting);
+  expect(answers.map(({ answer }) => Number(answer.split(" ")[1]))).toContain(503);
+  expect(answers.filter(({ answer }) => answer.includes(" 101 ")).length).toBeLessThanOrEqual(2);
+  first.socket.destroy();
+});
+
 test("a socket whose token was bad counts until it is gone", async () => {
   const small = await bench.startNode({ maxUnauthenticated: 1 });
   const bad = await openRaw({ port: small.port, headers: { authorization: "Bearer nonsense" } });

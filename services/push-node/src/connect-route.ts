@@ -1,18 +1,22 @@
 // browser -> here -> open-connection: `GET /v1/connect`, the upgrade.
-// Guarantees: before the upgrade only 400, 403, 426 and 503 are answered; afterwards nothing of the handshake's
-// request and response is kept alive by the connection.
+// Guarantees: before the upgrade only 400, 403, 426 and 503 are answered; upgrades are no more than the admission lets
+// in; afterwards nothing of the handshake's request and response is kept alive by the connection.
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import { closeCodes } from "@petrel/shared/protocol/close-codes";
-import type { FastifyRequest } from "fastify";
+import type { FastifyReply, FastifyRequest } from "fastify";
 import type { WebSocket } from "ws";
+import type { HandshakeAdmission } from "./handshake-admission.js";
 import { openConnection, type OpenDeps } from "./open-connection.js";
 import { readHandshake, type Handshake, type HandshakeRules } from "./read-handshake.js";
 
 export interface ConnectRouteDeps extends OpenDeps {
   readonly rules: HandshakeRules;
   readonly maxUnauthenticated: number;
+  readonly admission: HandshakeAdmission;
+  /** A handshake was answered with 503. */
+  readonly onTurnedAway: () => void;
 }
 
 interface Upgrade {
@@ -27,8 +31,28 @@ export function addConnectRoute(app: HttpApp, deps: ConnectRouteDeps): void {
   // The drain knows only those that are somebody's; a stop must not wait for the others' time to run out.
   app.addHook("preClose", (done) => {
     for (const ws of unauthenticated) ws.close(closeCodes.serviceRestart, "PETREL_SHUTTING_DOWN");
+    deps.admission.refuseAll();
     done();
   });
+
+  /** Not thrown: each would be logged as an error, and there are as many as clients. */
+  const turnAway = (reply: FastifyReply, message: string, retryAfterSeconds = 1): void => {
+    const error = new PetrelError("PETREL_UNAVAILABLE", message);
+    deps.onTurnedAway();
+    void reply
+      .code(error.status)
+      .header("retry-after", String(retryAfterSeconds))
+      .type("application/json")
+      .serializer(JSON.stringify)
+      .send(error.toBody());
+  };
+  /** @returns why no upgrade can be made now, whoever asks */
+  const obstacle = (): string | undefined => {
+    if (deps.isDraining()) return "This node is stopping: use another.";
+    if (unauthenticated.size >= deps.maxUnauthenticated)
+      return "Too many connections are waiting to be authenticated.";
+    return undefined;
+  };
 
   app.route({
     method: "GET",
@@ -44,27 +68,33 @@ export function addConnectRoute(app: HttpApp, deps: ConnectRouteDeps): void {
         );
         return;
       }
+      const refusal = obstacle();
+      if (refusal !== undefined) {
+        turnAway(reply, refusal, 1 + Math.floor(Math.random() * 4));
+        return;
+      }
+      let handshake: Handshake;
       try {
-        if (deps.isDraining())
-          throw new PetrelError("PETREL_UNAVAILABLE", "This node is stopping: use another.");
-        if (unauthenticated.size >= deps.maxUnauthenticated) {
-          throw new PetrelError(
-            "PETREL_UNAVAILABLE",
-            "Too many connections are waiting to be authenticated.",
-            {
-              retryAfterSeconds: 1 + Math.floor(Math.random() * 4),
-            },
-          );
-        }
         checkUpgrade(request.headers);
         const { url } = request;
         const query = new URLSearchParams(url.includes("?") ? url.slice(url.indexOf("?")) : "");
-        const handshake = readHandshake(request.headers, query, deps.rules);
-        upgrades.set(request, { handshake, response: reply.raw });
-        done();
+        handshake = readHandshake(request.headers, query, deps.rules);
       } catch (error) {
         done(error as PetrelError);
+        return;
       }
+      upgrades.set(request, { handshake, response: reply.raw });
+      deps.admission.enter({
+        isGone: () => request.raw.socket.destroyed,
+        admit: () => {
+          // What was so when it came may not be so when its turn comes.
+          const late = obstacle();
+          if (late === undefined) done();
+          else turnAway(reply, late, 1 + Math.floor(Math.random() * 4));
+        },
+        refuse: (retryAfterSeconds) =>
+          turnAway(reply, "Too many connect at the same time.", retryAfterSeconds),
+      });
     },
     handler: () => {
       throw new PetrelError(

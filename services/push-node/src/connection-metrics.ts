@@ -7,6 +7,7 @@ export interface ConnectionMetrics {
   readonly opened: () => void;
   readonly closed: (code: number) => void;
   readonly sent: (count: number) => void;
+  readonly turnedAway: () => void;
 }
 
 export function createConnectionMetrics(metrics: Registry, registry: ConnectionRegistry): ConnectionMetrics {
@@ -26,6 +27,11 @@ export function createConnectionMetrics(metrics: Registry, registry: ConnectionR
     help: "Messages written to sockets.",
     registers: [metrics],
   });
+  const turnedAway = new Counter({
+    name: "petrel_handshakes_turned_away_total",
+    help: "Handshakes that were answered with 503: too many at a time, or the node stops.",
+    registers: [metrics],
+  });
   const open: Gauge = new Gauge({
     name: "petrel_connections_open",
     help: "Connections that are registered now.",
@@ -36,5 +42,6 @@ export function createConnectionMetrics(metrics: Registry, registry: ConnectionR
     opened: () => opened.inc(),
     closed: (code) => closed.inc({ code: String(code) }),
     sent: (count) => sent.inc(count),
+    turnedAway: () => turnedAway.inc(),
   };
 }

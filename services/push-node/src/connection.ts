@@ -50,6 +50,8 @@ export class Connection {
   wantEpoch = "";
   /** Something may be in the inbox beyond `want`: read it to its end. */
   readToEnd = false;
+  /** Whether its client is likely to be back in a moment, once its socket is gone; not so after a sign-out. */
+  isExpectedBack = true;
   /** A catch-up is under way. */
   isReading = false;
   /** Which beat of the shared timers this connection belongs to. */
@@ -160,6 +162,7 @@ export class Connection {
   /** Says why in an `error` frame, then closes with the code. */
   fail(closeCode: CloseCode, code: ErrorCode, message: string, action: ErrorAction): void {
     if (this.phase === "closing") return;
+    if (action === "stop") this.isExpectedBack = false;
     this.send({ type: "error", code, message, action });
     this.close(closeCode, code);
   }

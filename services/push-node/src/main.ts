@@ -9,9 +9,11 @@ import { configOrExit, runService, type Lifecycle } from "@petrel/shared/kernel/
 import { createLogger, type Logger } from "@petrel/shared/kernel/logging";
 import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics";
 import { checkServer } from "@petrel/shared/redis/check-server";
+import { pingRedis } from "@petrel/shared/redis/cluster-nodes";
 import { connectRedis } from "@petrel/shared/redis/connect";
 import { allPartitionKeys } from "@petrel/shared/redis/keys";
 import { subscribeNode } from "@petrel/shared/redis/node-subscription";
+import { readRedisTarget } from "@petrel/shared/redis/redis-target";
 import { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import { announceWhileRunning } from "./announce-node.js";
 import { buildApp } from "./app.js";
@@ -24,6 +26,8 @@ import { createDeliver } from "./deliver.js";
 import { drainConnections } from "./drain-connections.js";
 import { Gate } from "./gate.js";
 import { createHandleFrame } from "./handle-frame.js";
+import { HandshakeAdmission } from "./handshake-admission.js";
+import { markConnectionsLeaving } from "./mark-connections-leaving.js";
 import { createReceiveEnvelopes } from "./receive-envelopes.js";
 import { createLeaseRenewal } from "./renew-leases.js";
 import { createTokenVerification } from "./token-verification.js";
@@ -35,6 +39,7 @@ const CONCURRENT_CATCH_UPS = 32;
 const SLOTS = 20;
 
 const config = configOrExit("push-node", () => readPushNodeConfig(process.env));
+const target = configOrExit("push-node", () => readRedisTarget(config));
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   version: string;
 };
@@ -46,7 +51,7 @@ await runService({ logger, stopDeadlineMs: config.drainWindowMs + 10_000 }, (lif
 );
 
 async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: Lifecycle): Promise<void> {
-  const redis = await connectRedis({ url: settings.redisUrl, role: "push-node", logger: log });
+  const redis = await connectRedis({ target, role: "push-node", logger: log });
   lifecycle.onStop("redis", () => void redis.quit().catch(() => redis.disconnect()));
   await checkServer(redis, settings.partitions);
   const scripts = new ScriptRunner(redis);
@@ -80,6 +85,8 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
       whenFull: settings.whenUserFull,
       ackTimeoutMs: settings.ackTimeoutMs,
     },
+    graceMs: settings.routeGraceMs,
+    isDraining: () => lifecycle.stopping.aborted,
   };
   const renewal = createLeaseRenewal({
     ...registerDeps,
@@ -95,7 +102,7 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
 
   // Before the first connection registers: what is published from then on is heard.
   const subscriber = await connectRedis({
-    url: settings.redisUrl,
+    target,
     role: "push-node-subscriber",
     logger: log,
   });
@@ -108,7 +115,13 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
     onResubscribed: () => void renewal.renewAll("resubscribed"),
   });
   lifecycle.onStop("subscription", subscription.stop);
-  const presence = await announceWhileRunning(redis, nodeId, settings.nodeTtlMs, log);
+  const presence = await announceWhileRunning(
+    redis,
+    nodeId,
+    settings.nodeTtlMs,
+    log,
+    () => void renewal.renewAll("this node's key had ended"),
+  );
   lifecycle.onStop("presence", presence.stop);
   renewal.start();
   lifecycle.onStop("lease renewal", renewal.stop);
@@ -134,12 +147,17 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
     },
     rules: { allowedOrigins: settings.allowedOrigins, tokenInQuery: settings.tokenInQuery },
     maxUnauthenticated: settings.maxUnauthenticated,
-    isDraining: () => lifecycle.stopping.aborted,
+    admission: new HandshakeAdmission({
+      clock: systemClock,
+      perSecond: settings.connectsPerSecond,
+      maxWaitMs: settings.connectWaitMs,
+    }),
+    onTurnedAway: measure.turnedAway,
     maxFrameBytes: settings.maxFrameBytes,
     maxFragments: settings.maxFragments,
     readiness: async (): Promise<Readiness> => {
       const checks = {
-        redis: await redis.ping().then(() => "ok", describeError),
+        redis: await pingRedis(redis).then(() => "ok", describeError),
         subscription: subscription.isActive() ? "ok" : "not subscribed",
         draining: lifecycle.stopping.aborted ? "stopping" : "ok",
       };
@@ -147,9 +165,16 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
     },
   });
   lifecycle.onStop("http", () => app.close());
-  lifecycle.onStop("connections", () =>
-    drainConnections({ registry, acks, clock: systemClock, logger: log, windowMs: settings.drainWindowMs }),
-  );
+  lifecycle.onStop("connections", async () => {
+    await markConnectionsLeaving({ scripts, registry, logger: log });
+    await drainConnections({
+      registry,
+      acks,
+      clock: systemClock,
+      logger: log,
+      windowMs: settings.drainWindowMs,
+    });
+  });
   if (settings.metricsPort !== undefined) {
     const server = await serveMetrics(metrics, settings.metricsPort, settings.metricsHost);
     lifecycle.onStop("metrics", () => void server.close());

@@ -26,12 +26,13 @@ export interface OpenDeps extends RegisterDeps {
   readonly verifyToken: VerifyToken;
   readonly handleFrame: HandleFrame;
   readonly authTimeoutMs: number;
-  readonly isDraining: () => boolean;
   readonly onOpened: () => void;
   readonly onClosed: (code: number) => void;
 }
 
 const MAX_EARLY_FRAMES = 16;
+/** Normal closure, RFC 6455 section 7.4.1: a client that means to stay away. A page that is left sends 1001. */
+const SIGNED_OUT = 1000;
 
 /** @param onAuthenticated called once, when the socket is known to be somebody's, or is gone */
 export function openConnection(
@@ -92,6 +93,7 @@ export function openConnection(
     deps.onClosed(code);
     if (connection === undefined) return;
     connection.phase = "closing";
+    if (code === SIGNED_OUT) connection.isExpectedBack = false;
     void unregisterConnection(deps, connection);
   });
 

@@ -27,6 +27,9 @@ export interface RegisterDeps {
   readonly nodeId: string;
   readonly pingSeconds: number;
   readonly limits: RouteLimits;
+  /** For how long the user of a closed connection counts as on the way back. */
+  readonly graceMs: number;
+  readonly isDraining: () => boolean;
 }
 
 /** What this release of the node can do, for clients that ask before they use it. */
@@ -124,6 +127,7 @@ export async function reRegisterConnection(deps: RegisterDeps, connection: Conne
     connection.reconnect(0, "PETREL_EPOCH_CHANGED");
     return;
   }
+  connection.member = result.member;
   connection.want = Math.max(connection.want, result.seq);
   deps.catchUp(connection);
 }
@@ -134,9 +138,13 @@ export async function unregisterConnection(deps: RegisterDeps, connection: Conne
   if (connection.member !== "") await releaseRoute(deps, connection);
 }
 
-async function releaseRoute({ scripts, logger }: RegisterDeps, connection: Connection): Promise<void> {
+async function releaseRoute(
+  { scripts, graceMs, logger }: RegisterDeps,
+  connection: Connection,
+): Promise<void> {
+  const { keys, userId, member, isExpectedBack } = connection;
   try {
-    await removeRoute(scripts, connection.keys, connection.userId, connection.member);
+    await removeRoute(scripts, keys, userId, member, isExpectedBack ? graceMs : 0);
   } catch (error) {
     // Its lease ends by itself; until then a message for it goes to a channel where nobody knows it.
     logger.debug({ connection: connection.id, reason: describeError(error) }, "route not removed");
@@ -148,7 +156,7 @@ async function releaseRoute({ scripts, logger }: RegisterDeps, connection: Conne
  * renews, but which counts against the user's limit until its lease ends.
  */
 async function forgetRoute(
-  { scripts, nodeId, limits, logger }: RegisterDeps,
+  { scripts, nodeId, limits, graceMs, logger }: RegisterDeps,
   { keys, userId, id }: Connection,
 ): Promise<void> {
   const deadlineMs = performance.now() + limits.leaseMs;
@@ -159,11 +167,7 @@ async function forgetRoute(
     try {
       const routes = await readConnections(scripts, keys, userId);
       const route = routes.find(({ node, id: other }) => node === nodeId && other === id);
-      if (route !== undefined) {
-        const { connectedAtMs, platform } = route;
-        const member = `${String(connectedAtMs).padStart(13, "0")}/${nodeId}/${id}/${platform}`;
-        await removeRoute(scripts, keys, userId, member);
-      }
+      if (route !== undefined) await removeRoute(scripts, keys, userId, route.member, graceMs);
       return;
     } catch (error) {
       logger.debug({ connection: id, reason: describeError(error) }, "route not forgotten yet");
@@ -172,9 +176,10 @@ async function forgetRoute(
 }
 
 function connect(
-  { scripts, nodeId, limits }: RegisterDeps,
+  { scripts, nodeId, limits, isDraining }: RegisterDeps,
   { keys, userId, id, platform }: Connection,
   how: { readonly position?: ResumePosition; readonly connectTimeMs?: number },
 ): Promise<ConnectResult> {
-  return connectRoute(scripts, keys, { userId, node: nodeId, connection: id, platform, ...how }, limits);
+  const route = { userId, node: nodeId, connection: id, platform, isLeaving: isDraining(), ...how };
+  return connectRoute(scripts, keys, route, limits);
 }

@@ -39,6 +39,8 @@ export function createConnectionWatch(deps: WatchDeps): ConnectionWatch {
     for (const connection of registry.all()) {
       if (pausedMs > TICK_MS) forgive(connection, pausedMs);
       if (nowMs - connection.lastHeardMs > pingSeconds * 2_000 + TICK_MS) {
+        // Long gone: there is nothing to wait for.
+        connection.isExpectedBack = false;
         connection.terminate();
         continue;
       }

@@ -20,6 +20,8 @@ export interface StartRedisServerOptions {
   readonly appendOnly?: boolean;
   /** More of redis.conf, as on the command line: `["--maxmemory", "8mb"]`. */
   readonly extraArgs?: readonly string[];
+  /** A redis.conf to begin with, for what must be able to write its settings: a sentinel. */
+  readonly configFile?: string;
   /** How long it may take to load and answer. */
   readonly readyDeadlineMs?: number;
 }
@@ -91,6 +93,7 @@ function serverArgs({
   directory,
   appendOnly = true,
   extraArgs = [],
+  configFile,
 }: StartRedisServerOptions): string[] {
   const settings = {
     port: String(port),
@@ -102,7 +105,11 @@ function serverArgs({
     save: "",
     "maxmemory-policy": "noeviction",
   };
-  return [...Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]), ...extraArgs];
+  return [
+    ...(configFile === undefined ? [] : [configFile]),
+    ...Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]),
+    ...extraArgs,
+  ];
 }
 
 function exitOf(child: ChildProcess): Promise<ServerExit> {

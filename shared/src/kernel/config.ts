@@ -200,19 +200,32 @@ export const commonSettings = {
   }),
 } as const;
 
-/** The settings of a service that speaks to Redis. */
+/** The settings of a service that speaks to Redis; `readRedisTarget` in shared/redis makes one value of them. */
 export const redisSettings = {
-  redisUrl: url("REDIS_URL", "Redis, as redis://[user:password@]host:port[/db] or rediss://…", {
-    default: "redis://127.0.0.1:6379",
-    protocols: ["redis", "rediss"],
-  }),
+  redisUrl: url(
+    "REDIS_URL",
+    "Redis, as redis://[user:password@]host:port[/db] or rediss://…; with REDIS_SENTINELS or REDIS_CLUSTER only its " +
+      "scheme, user, password and database count",
+    { default: "redis://127.0.0.1:6379", protocols: ["redis", "rediss"] },
+  ),
+  redisSentinels: optionalText(
+    "REDIS_SENTINELS",
+    "a Redis that Sentinel watches, as `master-name@host:port,host:port`; not with REDIS_CLUSTER",
+  ),
+  redisSentinelPassword: optionalText("REDIS_SENTINEL_PASSWORD", "password of the sentinels themselves"),
+  redisCluster: optionalText(
+    "REDIS_CLUSTER",
+    "a Redis Cluster, as `host:port,host:port`: some of its nodes, the others are asked for; not with REDIS_SENTINELS",
+  ),
+  redisCaFile: optionalText(
+    "REDIS_CA_FILE",
+    "PEM file of the authority behind the certificates of a rediss:// server; the system's own by default",
+  ),
   partitions: integer(
     "PARTITIONS",
     "into how many partitions the users are divided; fixed when the cluster is first created",
     { default: 4, min: 1, max: 4096 },
   ),
-  redisSentinels: notBuilt("REDIS_SENTINELS"),
-  redisCluster: notBuilt("REDIS_CLUSTER"),
 } as const;
 
 /** The port a service listens on. */

@@ -8,7 +8,7 @@ export const priorities = ["high", "normal", "low"] as const;
 export type Priority = (typeof priorities)[number];
 
 const fallbackLetters = { offline: "o", always: "a", never: "n" } as const;
-const priorityLetters = { high: "h", normal: "n", low: "l" } as const;
+export const priorityLetters = { high: "h", normal: "n", low: "l" } as const;
 
 const fallbackOf = new Map<string, FallbackPolicy>([
   ["o", "offline"],

@@ -1,6 +1,7 @@
 // collect/accept-message -> here -> scripts/accept: stores messages, in batches, one script call a partition.
 // Guarantees: what one producer sends to one user in order is stored in order; a batch holds at most 200 messages or
-// 256 KiB, and no user more than its share of one; calls of several partitions share a pipeline.
+// 256 KiB, and no user more than its share of one; calls of several partitions share a pipeline; where more than
+// Redis' memory is asked for, no answer, a duplicate's neither, comes before the confirmation that follows its call.
 import { randomBytes } from "node:crypto";
 import { PetrelError } from "../kernel/errors.js";
 import { TurnBatcher } from "../kernel/turn-batcher.js";
@@ -8,9 +9,14 @@ import {
   decodeMessageRecord,
   encodeBody,
   encodeRecordTail,
+  priorities,
+  priorityLetters,
   type DeliveryPolicy,
   type MessageRecord,
 } from "../protocol/stored-message.js";
+import { masterOf } from "./cluster-nodes.js";
+import type { ConfirmWrites } from "./confirm-writes.js";
+import type { SingleRedis } from "./connect.js";
 import { USER_KEEP_MS, type PartitionKeys } from "./keys.js";
 import type { ScriptRunner } from "./script-runner.js";
 
@@ -44,6 +50,8 @@ export interface AcceptOptions {
   /** Where a message is handed to its user's nodes: in the step that stores it, or by the dispatcher. */
   readonly handOver: "accept" | "dispatch";
   readonly maxInFlight: number;
+  /** What a message must have reached before it counts as stored, where that is more than Redis' memory. */
+  readonly confirm?: ConfirmWrites;
 }
 
 const MAX_ENTRIES = 200;
@@ -96,23 +104,57 @@ export class MessageAccepter {
       if (partition === undefined) byPartition.set(one.message.partition, [one]);
       else partition.push(one);
     }
+    const confirmations = new Map<number, Promise<void>>();
     // Sent without waiting in between: ioredis writes them as one pipeline, Redis answers in order.
     await Promise.all(
-      this.#options.scripts.together(() =>
-        [...byPartition].flatMap(([partition, messages]) =>
-          splitIntoBatches(messages).map((batch) => this.#call(partition, batch)),
-        ),
-      ),
+      this.#options.scripts.together(() => {
+        const calls = [...byPartition].flatMap(([partition, messages]) =>
+          splitIntoBatches(messages).map((batch) => this.#call(partition, batch, confirmations)),
+        );
+        this.#confirm(byPartition.keys(), confirmations);
+        return calls;
+      }),
     );
   }
 
-  async #call(partition: number, batch: readonly Waiting[]): Promise<void> {
-    const { scripts, partitions, ackTimeoutMs, inboxCap, readyCap, handOver } = this.#options;
+  /** Once for each server, right behind the calls that it got in this turn, on the connection that brought them. */
+  #confirm(partitions: Iterable<number>, confirmations: Map<number, Promise<void>>): void {
+    const { confirm, scripts, partitions: keys } = this.#options;
+    if (confirm === undefined) return;
+    const byServer = new Map<SingleRedis, Promise<void>>();
+    for (const partition of partitions) {
+      const key = keys[partition]?.generation;
+      try {
+        const server = masterOf(scripts.redis, key ?? "");
+        const confirmed = byServer.get(server) ?? confirm(server);
+        byServer.set(server, confirmed);
+        confirmations.set(partition, confirmed);
+        // Whoever waits for it hears of it; where the call itself has failed, nobody waits.
+        confirmed.catch(() => undefined);
+      } catch (error) {
+        const failed = Promise.reject(error as Error);
+        failed.catch(() => undefined);
+        confirmations.set(partition, failed);
+      }
+    }
+  }
+
+  async #call(
+    partition: number,
+    batch: readonly Waiting[],
+    confirmations: ReadonlyMap<number, Promise<void>>,
+  ): Promise<void> {
+    const { scripts, partitions, ackTimeoutMs, inboxCap, readyCap, handOver, confirm } = this.#options;
     const keys = partitions[partition];
     try {
       if (keys === undefined) throw new Error(`no partition ${partition}`);
       const seed = randomBytes(6).toString("base64url");
-      const keyList: string[] = [keys.generation, keys.due, keys.ready];
+      const keyList: [string, ...string[]] = [
+        keys.generation,
+        keys.due,
+        keys.ready,
+        ...priorities.map((priority) => keys.fallback(priority)),
+      ];
       const args: (string | number)[] = [
         seed,
         ackTimeoutMs,
@@ -122,24 +164,41 @@ export class MessageAccepter {
         handOver,
         USER_KEEP_MS,
         RECORD_KEEP_MS,
+        listAlways(batch),
       ];
       for (const { message } of batch) {
         const { userId, id, ttlMs, fingerprint, attempt } = message;
         keyList.push(keys.user(userId), keys.inbox(userId), keys.routes(userId), keys.record(id));
         args.push(userId, ttlMs, encodeRecordTail(userId, fingerprint, attempt), encodeBody(message));
       }
-      const lines = (await scripts.run("accept.v1", keyList, args)).split("\n");
+      // A call that was sent again would have run behind its confirmation.
+      const answer =
+        confirm === undefined
+          ? scripts.run("accept.v1", keyList, args)
+          : scripts.runOnce("accept.v1", keyList, args);
+      const lines = (await answer).split("\n");
       if (lines[0] === "busy") {
         throw new PetrelError("PETREL_UNAVAILABLE", "Too many messages wait for a dispatcher.", {
           retryAfterSeconds: 5,
         });
       }
+      if (confirm !== undefined) await confirmations.get(partition);
       const atMs = Number(lines[0]?.slice("now ".length));
       for (const [i, { resolve }] of batch.entries()) resolve(decodeLine(lines[i + 1] ?? "", atMs));
     } catch (error) {
       for (const { reject } of batch) reject(error);
     }
   }
+}
+
+/** Which messages go to the fallback at once, for the script: a letter for each message; "" where none does. */
+function listAlways(batch: readonly Waiting[]): string {
+  if (!batch.some(({ message }) => goesAtOnce(message))) return "";
+  return batch.map(({ message }) => (goesAtOnce(message) ? priorityLetters[message.priority] : "-")).join("");
+}
+
+function goesAtOnce({ fallback, notification }: MessageToAccept): boolean {
+  return fallback === "always" && notification !== "";
 }
 
 function decodeLine(line: string, atMs: number): AcceptResult {

@@ -16,7 +16,7 @@ export async function renewMembership(
   leaseMs: number,
 ): Promise<string[]> {
   // A delay between the two calls only makes the lease shorter.
-  const nowMs = await readServerTimeMs(redis);
+  const nowMs = await readServerTimeMs(redis, clusterKeys.dispatchers);
   const results = await redis
     .multi()
     .zadd(clusterKeys.dispatchers, nowMs + leaseMs, dispatcherId)

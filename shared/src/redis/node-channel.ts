@@ -6,7 +6,7 @@ import type { PartitionKeys } from "./keys.js";
 /**
  * Sharded publish: the channel lives in the partition's slot (https://redis.io/docs/latest/commands/spublish/).
  * @param text see protocol/node-messages.ts
- * @returns how many subscribers took it: 0 where nobody listens (here; see nodeIsAnnounced)
+ * @returns how many subscribers took it: 0 where nobody listens (here; see findGoneNodes)
  */
 export async function publishToNode(
   redis: Redis,

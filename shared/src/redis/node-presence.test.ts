@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openStore, type OpenStore } from "../testing/open-store.js";
 import { waitFor } from "../testing/wait-for.js";
-import { announceNode, nodeIsAnnounced, withdrawNode } from "./node-presence.js";
+import { announceNode, findGoneNodes, withdrawNode } from "./node-presence.js";
 
 let store: OpenStore;
 beforeAll(async () => {
@@ -12,17 +12,17 @@ beforeAll(async () => {
 afterAll(() => store.close());
 
 test("a node is there from its announcement to its withdrawal, and no other node with it", async () => {
-  await announceNode(store.redis, "n.1", 60_000);
-  expect(await nodeIsAnnounced(store.redis, "n.1")).toBe(true);
-  expect(await nodeIsAnnounced(store.redis, "n.2")).toBe(false);
+  expect(await announceNode(store.redis, "n.1", 60_000)).toBe(false);
+  expect(await announceNode(store.redis, "n.1", 60_000)).toBe(true);
+  expect(await findGoneNodes(store.redis, ["n.1", "n.2"])).toEqual(["n.2"]);
   await withdrawNode(store.redis, "n.1");
-  expect(await nodeIsAnnounced(store.redis, "n.1")).toBe(false);
+  expect(await findGoneNodes(store.redis, ["n.1"])).toEqual(["n.1"]);
 });
 
 test("a node that is not announced again is gone when its time is over", async () => {
   await announceNode(store.redis, "n.3", 60_000);
   await announceNode(store.redis, "n.3", 30);
-  await waitFor(async () => !(await nodeIsAnnounced(store.redis, "n.3")), {
+  await waitFor(async () => (await findGoneNodes(store.redis, ["n.3"])).length > 0, {
     what: "the key's end",
     deadlineMs: 2_000,
   });

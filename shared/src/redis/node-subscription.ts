@@ -4,6 +4,8 @@
 import { backoffMs } from "../kernel/backoff.js";
 import { describeError } from "../kernel/errors.js";
 import type { Logger } from "../kernel/logging.js";
+import { isCluster } from "./cluster-nodes.js";
+import { ClusterSubscription } from "./cluster-subscription.js";
 import type { Redis } from "./connect.js";
 import type { PartitionKeys } from "./keys.js";
 
@@ -29,11 +31,21 @@ const PROBE_EVERY_MS = 2_000;
 /** Resolves when every channel is subscribed to. */
 export async function subscribeNode(options: NodeSubscriptionOptions): Promise<NodeSubscription> {
   const { redis, partitions, nodeId, logger, onText, onResubscribed } = options;
+  if (isCluster(redis)) {
+    const channels = partitions.map(({ channel }) => channel + nodeId);
+    const spread = await ClusterSubscription.start({
+      cluster: redis,
+      channels,
+      logger,
+      onText,
+      onResubscribed,
+    });
+    return { isActive: () => spread.isActive(), stop: () => spread.stop() };
+  }
   let active = false;
   let stopped = false;
 
   const subscribeAll = async (): Promise<void> => {
-    // One call a channel: on a cluster they live in different slots.
     await Promise.all(partitions.map(({ channel }) => redis.ssubscribe(channel + nodeId)));
     active = true;
   };

@@ -1,7 +1,9 @@
-// collect/message-routes -> here: what became of a message.
+// collect/message-routes, dispatch/fall-back -> here: what became of a message.
 // Guarantees: a final state, once reported, is reported ever after: the record is read after the cursor, and a
 // message whose time is over gets its end written before it is called expired.
+import { decodeAttempt, type FallbackAttempt } from "../protocol/fallback-attempt.js";
 import { decodeMessageRecord, lineageOf, type MessageRecord } from "../protocol/stored-message.js";
+import type { Redis } from "./connect.js";
 import { expireMessages } from "./expire-messages.js";
 import type { PartitionKeys } from "./keys.js";
 import type { ScriptRunner } from "./script-runner.js";
@@ -19,17 +21,21 @@ export interface FoundMessage {
   readonly stateAtIsUpperBound: boolean;
 }
 
-/** @returns undefined where there is no such message, or its record's time is over */
+/**
+ * @param nowMs by which an expiry is noticed; decided it is by Redis' clock
+ * @returns undefined where there is no such message, or its record's time is over
+ */
 export async function readMessage(
   scripts: ScriptRunner,
   keys: PartitionKeys,
   id: string,
+  nowMs = Date.now(),
 ): Promise<FoundMessage | undefined> {
   const { redis } = scripts;
   const first = await redis.get(keys.record(id));
   if (first === null) return undefined;
   const { userId, expiresAtMs, seq } = decodeMessageRecord(first);
-  if (expiresAtMs <= Date.now()) {
+  if (expiresAtMs <= nowMs) {
     // The script decides by Redis' clock, and leaves alone what is acked.
     await expireMessages(scripts, keys, userId, [{ seq, id }]);
   }
@@ -61,4 +67,14 @@ export async function readMessage(
 
 function ended(record: MessageRecord, state: MessageState, stateAtMs: number): FoundMessage {
   return { record, state, stateAtMs, stateAtIsUpperBound: false };
+}
+
+/** What fallback channels have tried for a message, oldest first; the last ones where there were many. */
+export async function readAttempts(
+  redis: Redis,
+  keys: PartitionKeys,
+  id: string,
+): Promise<FallbackAttempt[]> {
+  const texts = await redis.lrange(keys.attempts(id), 0, -1);
+  return texts.flatMap((text) => decodeAttempt(text) ?? []);
 }

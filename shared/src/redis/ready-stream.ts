@@ -1,6 +1,8 @@
 // scripts/accept -> here -> dispatch/read-ready: the messages of a partition that are not handed over yet.
 // Guarantees: oldest first; an entry leaves only by the fenced trim.
+import { setTimeout as sleep } from "node:timers/promises";
 import { decodeReadyMessage, type ReadyMessage } from "../protocol/stored-message.js";
+import { isCluster } from "./cluster-nodes.js";
 import type { Redis } from "./connect.js";
 import type { PartitionKeys } from "./keys.js";
 import type { ScriptRunner } from "./script-runner.js";
@@ -9,6 +11,8 @@ export interface ReadyEntry {
   /** The stream's id, `ms-n`. */
   readonly id: string;
   readonly message: ReadyMessage;
+  /** UTF-16 code units of what is stored. */
+  readonly size: number;
 }
 
 export interface ReadReadyOptions {
@@ -16,7 +20,12 @@ export interface ReadReadyOptions {
   readonly maxEntries: number;
   /** How long to wait where there is nothing; at least 1. */
   readonly blockMs: number;
+  /** Ends the wait on a cluster, where `interruptRead` has nothing to interrupt. */
+  readonly signal?: AbortSignal;
 }
+
+/** How long a partition of a cluster is left alone when it had nothing. */
+const POLL_EVERY_MS = 20;
 
 /**
  * The oldest entries of several partitions, waiting for one where there is none.
@@ -29,21 +38,62 @@ export interface ReadReadyOptions {
 export async function readReady(
   blocking: Redis,
   partitions: readonly PartitionKeys[],
-  { maxEntries, blockMs }: ReadReadyOptions,
+  options: ReadReadyOptions,
 ): Promise<ReadonlyMap<string, readonly ReadyEntry[]>> {
-  const streams = await blocking.xread(
-    "COUNT",
-    maxEntries,
-    "BLOCK",
-    Math.max(1, Math.ceil(blockMs)),
-    "STREAMS",
-    ...partitions.map(({ ready }) => ready),
-    ...partitions.map(() => "0-0"),
+  if (isCluster(blocking)) return pollReady(blocking, partitions, options);
+  const { maxEntries, blockMs } = options;
+  return decodeStreams(
+    await blocking.xread(
+      "COUNT",
+      maxEntries,
+      "BLOCK",
+      Math.max(1, Math.ceil(blockMs)),
+      "STREAMS",
+      ...partitions.map(({ ready }) => ready),
+      ...partitions.map(() => "0-0"),
+    ),
   );
+}
+
+/**
+ * On a cluster the partitions' streams lie in different slots, and one call may read those of one slot only. A waiting
+ * read for each master would need a link for each, and an answer to every slot that moves; `ready` holds what could
+ * not be handed over in the step that stored it, so that some milliseconds more do not count, and asking costs little.
+ * A partition whose master is away does not hold up the others.
+ */
+async function pollReady(
+  cluster: Redis,
+  partitions: readonly PartitionKeys[],
+  { maxEntries, blockMs, signal }: ReadReadyOptions,
+): Promise<ReadonlyMap<string, readonly ReadyEntry[]>> {
+  const end = performance.now() + blockMs;
+  for (;;) {
+    const results = await Promise.allSettled(
+      partitions.map(({ ready }) => cluster.xread("COUNT", maxEntries, "STREAMS", ready, "0-0")),
+    );
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed !== undefined && results.every(({ status }) => status === "rejected")) throw failed.reason;
+    const found = decodeStreams(
+      results.flatMap((result) => (result.status === "fulfilled" ? (result.value ?? []) : [])),
+    );
+    const leftMs = end - performance.now();
+    if (found.size > 0 || leftMs <= 0 || signal?.aborted === true) return found;
+    await sleep(Math.min(leftMs, POLL_EVERY_MS), undefined, signal === undefined ? {} : { signal }).catch(
+      () => undefined,
+    );
+  }
+}
+
+function decodeStreams(
+  streams: readonly [key: string, entries: readonly [id: string, fields: readonly string[]][]][] | null,
+): ReadonlyMap<string, readonly ReadyEntry[]> {
   return new Map(
     (streams ?? []).map(([key, entries]) => [
       key,
-      entries.map(([id, fields]) => ({ id, message: decodeReadyMessage(fields[1] ?? "") })),
+      entries.map(([id, fields]) => {
+        const text = fields[1] ?? "";
+        return { id, size: text.length, message: decodeReadyMessage(text) };
+      }),
     ]),
   );
 }

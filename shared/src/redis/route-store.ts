@@ -13,6 +13,8 @@ export interface RouteToConnect {
   readonly platform: string;
   /** Given where a connection registers again: its place by age is kept. */
   readonly connectTimeMs?: number;
+  /** Its node stops: it does not count against the limit. */
+  readonly isLeaving?: boolean;
   /** Where the client says it is. */
   readonly position?: { readonly epoch: string; readonly since: number };
 }
@@ -42,7 +44,7 @@ export async function connectRoute(
   route: RouteToConnect,
   limits: RouteLimits,
 ): Promise<ConnectResult> {
-  const { userId, node, connection, platform, connectTimeMs, position } = route;
+  const { userId, node, connection, platform, connectTimeMs, isLeaving, position } = route;
   const answer = await scripts.run(
     "connect.v1",
     [keys.user(userId), keys.inbox(userId), keys.routes(userId), keys.due, keys.generation],
@@ -61,6 +63,7 @@ export async function connectRoute(
       USER_KEEP_MS,
       keys.channel,
       limits.ackTimeoutMs,
+      isLeaving === true ? "1" : "",
     ],
   );
   const [outcome, member = "", epoch = "", seq = "", after = "", resumed = "", acked = ""] =
@@ -77,13 +80,39 @@ export async function connectRoute(
   };
 }
 
+/**
+ * Takes out a connection that has closed.
+ * @param graceMs for how long its user counts as on the way back; 0 for a sign-out
+ */
 export async function removeRoute(
   scripts: ScriptRunner,
   keys: PartitionKeys,
   userId: string,
   member: string,
+  graceMs: number,
 ): Promise<void> {
-  await scripts.redis.zrem(keys.routes(userId), member);
+  await scripts.run("leave.v1", [keys.routes(userId)], [member, graceMs]);
+}
+
+/** What a member gets at its end when its node stops, see scripts/mark-leaving. */
+const LEAVING = "/leaving";
+
+/**
+ * Marks connections whose node stops, at most 200 in a call: from then on they do not count against their users' limit.
+ * @returns for each, in order, its member from now on
+ */
+export async function markLeaving(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  routes: readonly { readonly userId: string; readonly member: string }[],
+): Promise<string[]> {
+  const answer = await scripts.run(
+    "mark-leaving.v1",
+    routes.map(({ userId }) => keys.routes(userId)),
+    routes.map(({ member }) => member),
+  );
+  const missing = new Set(answer.split(","));
+  return routes.map(({ member }, i) => (missing.has(String(i + 1)) ? member : member + LEAVING));
 }
 
 /**
@@ -123,6 +152,8 @@ export interface LiveConnection {
   readonly node: string;
   readonly platform: string;
   readonly connectedAtMs: number;
+  /** As it stands in the routes. */
+  readonly member: string;
 }
 
 /** All live connections of a user, oldest first. */
@@ -134,8 +165,9 @@ export async function readConnections(
   // By the clock that the leases were written by.
   const nowMs = await readServerTimeMs(scripts.redis);
   const members = await scripts.redis.zrangebyscore(keys.routes(userId), nowMs, "+inf");
-  return members.sort().map((member) => {
+  return members.sort().flatMap((member) => {
     const [connectTime = "", node = "", id = "", platform = ""] = member.split("/");
-    return { id, node, platform, connectedAtMs: Number(connectTime) };
+    // "-" holds the place of a socket that has closed: nobody is there now.
+    return node === "-" ? [] : [{ id, node, platform, connectedAtMs: Number(connectTime), member }];
   });
 }

@@ -9,10 +9,18 @@ export const scriptNames = [
   "ack.v1",
   "connect.v1",
   "expire.v1",
+  "forget-workers.v1",
   "heartbeat.v1",
   "lease.v1",
+  "leave.v1",
+  "mark-leaving.v1",
+  "offer.v1",
+  "promote-retries.v1",
   "read-inbox.v1",
   "read-routes.v1",
+  "reconcile.v1",
+  "replay-dead-letter.v1",
+  "settle-fallback.v1",
   "trim-ready.v1",
   "wake.v1",
 ] as const;
@@ -20,7 +28,7 @@ export const scriptNames = [
 export type ScriptName = (typeof scriptNames)[number];
 
 /** Scripts that only a partition's owner may run: each takes the owner key and a token, and refuses a stale one. */
-export const ownerScripts: readonly ScriptName[] = ["trim-ready.v1", "wake.v1"];
+export const ownerScripts: readonly ScriptName[] = ["offer.v1", "reconcile.v1", "trim-ready.v1", "wake.v1"];
 
 export interface Script {
   readonly name: ScriptName;

@@ -1,9 +1,10 @@
-// Calls the Lua scripts of the catalogue on one connection.
-// Guarantees: scripts are loaded on every (re)connect; one that Redis has lost is sent along; a slot under way to
-// another node is tried again, a few times.
+// Calls the Lua scripts of the catalogue on one connection, or on those of a cluster.
+// Guarantees: scripts are loaded on every (re)connect, to every node; one that Redis has lost is sent along; a slot
+// under way to another node is tried again, a few times.
 import { Command } from "ioredis";
 import { backoffMs } from "../kernel/backoff.js";
-import type { Redis } from "./connect.js";
+import { allMasters, forgetSlots, isCluster, masterOf } from "./cluster-nodes.js";
+import type { Redis, SingleRedis } from "./connect.js";
 import { readScripts, type Script, type ScriptName } from "./script-catalogue.js";
 
 const TRYAGAIN_ATTEMPTS = 5;
@@ -15,8 +16,17 @@ export class ScriptRunner {
   constructor(redis: Redis) {
     this.redis = redis;
     this.#scripts = readScripts();
-    redis.on("ready", () => this.#load());
-    if (redis.status === "ready") this.#load();
+    const keepLoaded = (server: SingleRedis): void => {
+      server.on("ready", () => this.#load(server));
+      if (server.status === "ready") this.#load(server);
+    };
+    if (isCluster(redis)) {
+      // Replicas too: the next master comes from among them.
+      for (const node of redis.nodes("all")) keepLoaded(node);
+      redis.on("+node", keepLoaded);
+    } else {
+      for (const server of allMasters(redis)) keepLoaded(server);
+    }
   }
 
   /** Runs a script that answers one string. */
@@ -33,17 +43,47 @@ export class ScriptRunner {
     return (await this.#call(name, keys, args)) as string[];
   }
 
-  /** What is called in `task`, before it first waits, leaves in one write. */
+  /**
+   * Runs a script that answers one string, on the master's own connection, and never sends it again: what is written
+   * to that connection (see `masterOf`) in the same turn comes right behind it.
+   * @throws also where `run` would have tried again; the next call may succeed
+   */
+  async runOnce(
+    name: ScriptName,
+    keys: readonly [string, ...string[]],
+    args: readonly (string | number)[],
+  ): Promise<string> {
+    const { sha1 } = this.#find(name);
+    const master = masterOf(this.redis, keys[0]);
+    try {
+      return (await master.sendCommand(commandOf("evalsha", sha1, keys, args))) as string;
+    } catch (error) {
+      const message = error instanceof Error ? error.message : "";
+      if (message.startsWith("NOSCRIPT")) this.#load(master);
+      else forgetSlots(this.redis);
+      throw error;
+    }
+  }
+
+  /** What is called in `task`, before it first waits, leaves in one write to each server. */
   together<T>(task: () => T): T {
+    const { redis } = this;
     // Without a link there is no write to share: each call fails by itself.
-    if (this.redis.status !== "ready") return task();
-    const { stream } = this.redis;
-    stream.cork();
+    if (redis.status !== "ready") return task();
+    const servers = isCluster(redis) ? redis.nodes("master") : allMasters(redis);
+    const streams = servers.filter(({ status }) => status === "ready").map(({ stream }) => stream);
+    for (const stream of streams) stream.cork();
     try {
       return task();
     } finally {
-      stream.uncork();
+      for (const stream of streams) stream.uncork();
     }
+  }
+
+  #find(name: ScriptName): Script {
+    const script = this.#scripts.get(name);
+    if (script === undefined) throw new Error(`no script ${name}`);
+    return script;
   }
 
   async #call(
@@ -51,8 +91,7 @@ export class ScriptRunner {
     keys: readonly string[],
     args: readonly (string | number)[],
   ): Promise<unknown> {
-    const script = this.#scripts.get(name);
-    if (script === undefined) throw new Error(`no script ${name}`);
+    const script = this.#find(name);
     for (let attempt = 0; ; attempt++) {
       try {
         return await this.#send("evalsha", script.sha1, keys, args);
@@ -73,16 +112,23 @@ export class ScriptRunner {
     keys: readonly string[],
     args: readonly (string | number)[],
   ): Promise<unknown> {
-    // Built directly: the generated methods walk all arguments once more to look for callbacks and arrays.
-    return this.redis.sendCommand(
-      new Command(command, [script, keys.length, ...keys, ...args], { replyEncoding: "utf8" }),
-    ) as Promise<unknown>;
+    return this.redis.sendCommand(commandOf(command, script, keys, args)) as Promise<unknown>;
   }
 
-  #load(): void {
+  #load(server: SingleRedis): void {
     for (const { source } of this.#scripts.values()) {
       // A failure shows at the first call, which sends the script along.
-      this.redis.script("LOAD", source).catch(() => undefined);
+      server.script("LOAD", source).catch(() => undefined);
     }
   }
+}
+
+/** Built directly: the generated methods walk all arguments once more to look for callbacks and arrays. */
+function commandOf(
+  command: "eval" | "evalsha",
+  script: string,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+): Command {
+  return new Command(command, [script, keys.length, ...keys, ...args], { replyEncoding: "utf8" });
 }

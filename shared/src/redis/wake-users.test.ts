@@ -1,15 +1,17 @@
 // Tests the wake step: what becomes of users whose time has come.
 // Guarantees: held against a real Redis with real subscribers; a stale owner changes nothing.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { decodeFallbackEntry } from "../protocol/fallback-entry.js";
 import { message, openStore, type OpenStore } from "../testing/open-store.js";
 import { waitFor } from "../testing/wait-for.js";
 import { ackUsers } from "./ack-users.js";
 import type { PartitionKeys } from "./keys.js";
 import { takePartition } from "./partition-lease.js";
-import { connectRoute } from "./route-store.js";
+import { connectRoute, removeRoute } from "./route-store.js";
 import { readDueUsers, wakeUsers, type WokenUser } from "./wake-users.js";
 
 const ACK_TIMEOUT_MS = 10_000;
+const RULES = { ackTimeoutMs: ACK_TIMEOUT_MS, absenceInMs: 0, settleMs: 5_000, confirmMs: 1_000 };
 
 let store: OpenStore;
 let keys: PartitionKeys;
@@ -40,7 +42,7 @@ async function age(userId: string, byMs: number): Promise<void> {
 }
 
 async function wake(...userIds: string[]): Promise<WokenUser[]> {
-  const woken = await wakeUsers(store.scripts, keys, token, ACK_TIMEOUT_MS, userIds);
+  const woken = await wakeUsers(store.scripts, keys, token, RULES, userIds);
   if (woken === "stale") throw new Error("stale");
   return woken;
 }
@@ -73,7 +75,7 @@ test("done: with nothing open any more the user leaves due", async () => {
   const epoch = await accept("u1");
   await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 100);
   await store.redis.zadd(keys.due, 1, "u1");
-  expect(await wake("u1")).toEqual([{ userId: "u1", outcome: "done", expire: false }]);
+  expect(await wake("u1")).toEqual([{ userId: "u1", outcome: "done", expire: false, offered: 0, nodes: [] }]);
   expect(await store.redis.zscore(keys.due, "u1")).toBeNull();
 });
 
@@ -87,7 +89,9 @@ test("later: one that is not due (any more) is left alone", async () => {
 test("offline: without a live route the user is armed for its next expiry", async () => {
   await accept("u1", 3_600_000);
   await age("u1", ACK_TIMEOUT_MS);
-  expect(await wake("u1")).toEqual([{ userId: "u1", outcome: "offline", expire: false }]);
+  expect(await wake("u1")).toEqual([
+    { userId: "u1", outcome: "offline", expire: false, offered: 0, nodes: [] },
+  ]);
   expect(await dueInMs("u1")).toBeGreaterThan(3_500_000);
 });
 
@@ -115,7 +119,10 @@ describe("with a route", () => {
       await age(userId, ACK_TIMEOUT_MS);
     }
     const heard = await store.listen(`${keys.channel}n2`);
-    expect(await wake("u1", "u2")).toMatchObject([{ outcome: "unheard" }, { outcome: "nudged" }]);
+    expect(await wake("u1", "u2")).toMatchObject([
+      { outcome: "unheard", nodes: ["n1"] },
+      { outcome: "nudged", nodes: [] },
+    ]);
     await waitFor(() => heard.length > 0, { what: "the nudge" });
     expect(heard).toEqual(["nudge\nu2"]);
   });
@@ -128,7 +135,9 @@ describe("with a route", () => {
     await store.redis.zincrby(keys.due, -ACK_TIMEOUT_MS, "u1");
     await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 100);
     const heard = await store.listen(`${keys.channel}n1`);
-    expect(await wake("u1")).toEqual([{ userId: "u1", outcome: "later", expire: false }]);
+    expect(await wake("u1")).toEqual([
+      { userId: "u1", outcome: "later", expire: false, offered: 0, nodes: [] },
+    ]);
     expect(await dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
     // A timeout later nothing more was acked.
     await age("u1", ACK_TIMEOUT_MS);
@@ -148,6 +157,147 @@ describe("with a route", () => {
   });
 });
 
+describe("offers to the fallback", () => {
+  const NOTIFICATION = '{"title":"t"}';
+  const notify = async (id: string): Promise<string> => {
+    const result = await store.accepter().accept(message({ id, notification: NOTIFICATION }));
+    if (result.outcome !== "stored") throw new Error(result.outcome);
+    return result.epoch;
+  };
+  const offered = async (): Promise<string[]> => {
+    const entries = await store.redis.xrange(keys.fallback("normal"), "-", "+");
+    return entries.map(([, fields]) => decodeFallbackEntry(fields[1] ?? "").id);
+  };
+  /** As if a timeout had gone by since the last look. */
+  const timePasses = async (byMs = ACK_TIMEOUT_MS): Promise<void> => {
+    await age("u1", byMs);
+    for (const field of ["nudgedAt", "unheardAt"]) {
+      if (await store.redis.hexists(keys.user("u1"), field)) {
+        await store.redis.hincrby(keys.user("u1"), field, -byMs);
+      }
+    }
+  };
+
+  test("what was nudged and is not acknowledged a whole timeout later; not what came in between", async () => {
+    await connect("u1", "n1");
+    await store.listen(`${keys.channel}n1`);
+    await notify("m1");
+    await timePasses();
+    expect(await wake("u1")).toMatchObject([{ outcome: "nudged", offered: 0 }]);
+    await notify("m2");
+    await timePasses();
+    expect(await wake("u1")).toMatchObject([{ outcome: "nudged", offered: 1 }]);
+    expect(await offered()).toEqual(["m1"]);
+    await timePasses();
+    expect(await wake("u1")).toMatchObject([{ outcome: "nudged", offered: 1 }]);
+    expect(await offered()).toEqual(["m1", "m2"]);
+    await timePasses();
+    expect(await wake("u1")).toMatchObject([{ outcome: "nudged", offered: 0 }]);
+  });
+
+  test("not what was acknowledged after the nudge, nor anything while the client goes on acknowledging", async () => {
+    await connect("u1", "n1");
+    await store.listen(`${keys.channel}n1`);
+    const epoch = await notify("m1");
+    await notify("m2");
+    await timePasses();
+    await wake("u1");
+    await timePasses();
+    await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 100);
+    expect(await wake("u1")).toMatchObject([{ outcome: "later", offered: 0 }]);
+    await timePasses();
+    await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 2 }], 100);
+    expect(await store.redis.zscore(keys.due, "u1")).toBeNull();
+    expect(await offered()).toEqual([]);
+  });
+
+  test("not before its time where the user is woken early, as by an expiry", async () => {
+    await connect("u1", "n1");
+    const heard = await store.listen(`${keys.channel}n1`);
+    await notify("m1");
+    await timePasses();
+    await wake("u1");
+    await waitFor(() => heard.length === 1, { what: "the nudge" });
+    await store.redis.zadd(keys.due, 1, "u1");
+    expect(await wake("u1")).toMatchObject([{ outcome: "later", offered: 0 }]);
+    expect(await dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
+    expect(await dueInMs("u1")).toBeLessThanOrEqual(ACK_TIMEOUT_MS);
+    expect(await offered()).toEqual([]);
+    await timePasses();
+    expect(await wake("u1")).toMatchObject([{ outcome: "nudged", offered: 1 }]);
+  });
+
+  test("all of it where there is no live route", async () => {
+    await notify("m1");
+    await notify("m2");
+    await timePasses();
+    expect(await wake("u1")).toMatchObject([{ outcome: "offline", offered: 2 }]);
+    expect(await dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
+  });
+
+  test("more than a call takes goes on at once", async () => {
+    for (let i = 0; i < 70; i++) await notify(`m${i}`);
+    await timePasses();
+    expect(await wake("u1")).toMatchObject([{ outcome: "offline", offered: 64 }]);
+    expect(await dueInMs("u1")).toBeLessThanOrEqual(0);
+    expect(await wake("u1")).toMatchObject([{ outcome: "offline", offered: 6 }]);
+    expect(await dueInMs("u1")).toBeGreaterThan(1_000);
+  });
+
+  test("not while its socket has just closed: looked at when the grace is over", async () => {
+    await connect("u1", "n1");
+    await notify("m1");
+    const [member = ""] = await store.redis.zrange(keys.routes("u1"), "0", "-1");
+    await removeRoute(store.scripts, keys, "u1", member, 3_000);
+    await timePasses();
+    expect(await wake("u1")).toMatchObject([{ outcome: "grace", offered: 0 }]);
+    expect(await dueInMs("u1")).toBeGreaterThan(2_000);
+    expect(await dueInMs("u1")).toBeLessThan(3_010);
+    await store.endLeases("u1");
+    await store.redis.zadd(keys.due, 1, "u1");
+    expect(await wake("u1")).toMatchObject([{ outcome: "offline", offered: 1 }]);
+  });
+
+  test("not while absence says nothing yet", async () => {
+    await notify("m1");
+    await store.redis.hset(keys.generation, "replid", "0".repeat(40));
+    await timePasses();
+    expect(await wake("u1")).toMatchObject([{ outcome: "unsettled", offered: 0 }]);
+    expect(await dueInMs("u1")).toBeGreaterThan(4_000);
+    await store.redis.hincrby(keys.generation, "since", -5_000);
+    await store.redis.zadd(keys.due, 1, "u1");
+    expect(await wake("u1")).toMatchObject([{ outcome: "offline", offered: 1 }]);
+  });
+
+  test("unheard: when a second look has confirmed it, and again whenever there is more", async () => {
+    await connect("u1", "n1");
+    await notify("m1");
+    await timePasses();
+    expect(await wake("u1")).toMatchObject([{ outcome: "unheard", offered: 0 }]);
+    expect(await dueInMs("u1")).toBeLessThanOrEqual(1_000);
+    await store.redis.zadd(keys.due, 1, "u1");
+    expect(await wake("u1")).toMatchObject([{ outcome: "unheard", offered: 0 }]);
+    await timePasses(1_000);
+    expect(await wake("u1")).toMatchObject([{ outcome: "unheard", offered: 1 }]);
+    expect(await dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
+    await notify("m2");
+    await timePasses();
+    expect(await wake("u1")).toMatchObject([{ outcome: "unheard", offered: 1 }]);
+    expect(await offered()).toEqual(["m1", "m2"]);
+  });
+
+  test("a node that listens again is nudged, and what was unheard is forgotten", async () => {
+    await connect("u1", "n1");
+    await notify("m1");
+    await timePasses();
+    await wake("u1");
+    await timePasses();
+    await store.listen(`${keys.channel}n1`);
+    expect(await wake("u1")).toMatchObject([{ outcome: "nudged", offered: 0 }]);
+    expect(await store.redis.hget(keys.user("u1"), "unheardAt")).toBeNull();
+  });
+});
+
 test("expire: told where a message's time is over, whatever else became of the user", async () => {
   await accept("u1", 1);
   await connect("u2", "n1");
@@ -160,8 +310,8 @@ test("expire: told where a message's time is over, whatever else became of the u
     },
   );
   expect(await wake("u1", "u2")).toEqual([
-    { userId: "u1", outcome: "offline", expire: true },
-    { userId: "u2", outcome: "unheard", expire: true },
+    { userId: "u1", outcome: "offline", expire: true, offered: 0, nodes: [] },
+    { userId: "u2", outcome: "unheard", expire: true, offered: 0, nodes: ["n1"] },
   ]);
 });
 
@@ -173,12 +323,12 @@ test("a stale owner wakes nobody and changes nothing", async () => {
 
   await store.redis.hset(keys.owner, "until", "1");
   const over = await store.snapshot();
-  expect(await wakeUsers(store.scripts, keys, token, ACK_TIMEOUT_MS, ["u1"])).toBe("stale");
+  expect(await wakeUsers(store.scripts, keys, token, RULES, ["u1"])).toBe("stale");
   expect(await store.snapshot()).toEqual(over);
 
   await takePartition(store.scripts, keys, "b", 60_000);
   const taken = await store.snapshot();
-  expect(await wakeUsers(store.scripts, keys, token, ACK_TIMEOUT_MS, ["u1"])).toBe("stale");
+  expect(await wakeUsers(store.scripts, keys, token, RULES, ["u1"])).toBe("stale");
   expect(await store.snapshot()).toEqual(taken);
   // Published after it on the same channel: had there been a nudge, it would have been heard before.
   await store.redis.spublish(`${keys.channel}n1`, "end");

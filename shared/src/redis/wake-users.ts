@@ -1,10 +1,11 @@
 // dispatch/wake-users -> here -> scripts/wake: users who have something open for longer than they should.
 // Guarantees: every user with an un-ended message is in `due`; one leaves it only when nothing is open any more.
+import { priorities } from "../protocol/stored-message.js";
 import type { Redis } from "./connect.js";
 import type { PartitionKeys } from "./keys.js";
 import type { ScriptRunner } from "./script-runner.js";
 
-export const wakeOutcomes = ["done", "later", "offline", "nudged", "unheard"] as const;
+export const wakeOutcomes = ["done", "later", "offline", "grace", "unsettled", "nudged", "unheard"] as const;
 
 /** See scripts/wake for what each means. */
 export type WakeOutcome = (typeof wakeOutcomes)[number];
@@ -14,6 +15,20 @@ export interface WokenUser {
   readonly outcome: WakeOutcome;
   /** A message's time is over: the caller writes its end. */
   readonly expire: boolean;
+  /** How many of its messages went to the fallback. */
+  readonly offered: number;
+  /** Of `unheard`: the nodes that hold it by their routes. */
+  readonly nodes: readonly string[];
+}
+
+/** When absence counts as such. */
+export interface AbsenceRules {
+  /** For how long from now it says nothing yet, since the caller's own link has just come back; 0 else. */
+  readonly absenceInMs: number;
+  /** For how long it says nothing after a change of generation: the nodes register their connections again. */
+  readonly settleMs: number;
+  /** After how long a node that is there, but does not listen, counts as not reached. */
+  readonly confirmMs: number;
 }
 
 /**
@@ -37,20 +52,44 @@ export async function wakeUsers(
   scripts: ScriptRunner,
   keys: PartitionKeys,
   token: string,
-  ackTimeoutMs: number,
+  { ackTimeoutMs, absenceInMs, settleMs, confirmMs }: AbsenceRules & { readonly ackTimeoutMs: number },
   userIds: readonly string[],
 ): Promise<WokenUser[] | "stale"> {
   const answer = await scripts.run(
     "wake.v1",
-    [keys.owner, keys.due, ...userIds.flatMap((userId) => [keys.user(userId), keys.routes(userId)])],
-    [token, ackTimeoutMs, keys.channel, ...userIds],
+    [
+      ...ownerAndFallbackKeys(keys),
+      ...userIds.flatMap((userId) => [keys.user(userId), keys.inbox(userId), keys.routes(userId)]),
+    ],
+    [token, ackTimeoutMs, keys.channel, absenceInMs, settleMs, confirmMs, ...userIds],
   );
   if (answer === "stale") return answer;
   const lines = answer.split("\n");
   return userIds.map((userId, i) => {
-    const [word, expire] = (lines[i] ?? "").split("\t");
+    const [word, expire, offered, nodes = ""] = (lines[i] ?? "").split("\t");
     const outcome = wakeOutcomes.find((known) => known === word);
     if (outcome === undefined) throw new Error(`wake answered ${JSON.stringify(lines[i])}`);
-    return { userId, outcome, expire: expire === "expire" };
+    return {
+      userId,
+      outcome,
+      expire: expire === "expire",
+      offered: Number(offered),
+      nodes: nodes === "" ? [] : nodes.split(","),
+    };
   });
+}
+
+/** Sets when a user is looked at next, where it still is to be: for one that cannot be looked at now. */
+export async function postponeUser(
+  redis: Redis,
+  keys: PartitionKeys,
+  userId: string,
+  atMs: number,
+): Promise<void> {
+  await redis.zadd(keys.due, "XX", atMs, userId);
+}
+
+/** What scripts/wake and scripts/offer take before their users. */
+export function ownerAndFallbackKeys(keys: PartitionKeys): string[] {
+  return [keys.owner, keys.due, keys.generation, ...priorities.map((priority) => keys.fallback(priority))];
 }

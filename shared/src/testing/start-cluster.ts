@@ -54,8 +54,10 @@ export interface TestCluster {
   readonly apiKey: string;
   /** `key.secret` with every scope. */
   readonly adminKey: string;
-  /** Every service's process by name, Redis not among them. */
+  /** Every service's process so far, Redis not among them; one that was started again stands behind its former self. */
   readonly processes: readonly ServiceProcess[];
+  /** The newest process of this name, such as "push-node-1". Throws where there was none. */
+  readonly newest: (name: string) => ServiceProcess;
   /** One more process of a service; started alike. */
   readonly startNode: (name: string) => Promise<ServiceProcess>;
   /** A process that has ended, once more: same name, same port. */
@@ -147,6 +149,11 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
       apiKey: api.presented,
       adminKey: admin.presented,
       processes,
+      newest: (name) => {
+        const found = processes.findLast((one) => one.name === name);
+        if (found === undefined) throw new Error(`there is no process ${name}`);
+        return found;
+      },
       startNode: (name) => start("push-node", name),
       startAgain: ({ name, port }) => start(serviceOf.get(name) ?? "", name, port),
       tokenFor: async (userId) => {
@@ -188,7 +195,8 @@ function launch(
     env: { ...environment, PORT: String(port) },
     stdio: ["ignore", "pipe", "pipe"],
   });
-  const output = createWriteStream(logFile);
+  // One that is started again writes behind its former self.
+  const output = createWriteStream(logFile, { flags: "a" });
   child.stdout?.pipe(output, { end: false });
   child.stderr?.pipe(output, { end: false });
   // Whatever ends the test process, nothing is left running.

@@ -18,6 +18,8 @@ export interface StartRedisOptions {
   readonly port?: number;
   /** A directory to use, kept after `stop()`; a temporary one by default. */
   readonly directory?: string;
+  /** A redis.conf to begin with. */
+  readonly configFile?: string;
 }
 
 export interface TestRedis extends RedisServer {
@@ -46,6 +48,7 @@ export async function startRedis(options: StartRedisOptions = {}): Promise<TestR
         environment: process.env,
         appendOnly: options.appendOnly ?? false,
         extraArgs: ["--enable-debug-command", "local", ...(options.extraArgs ?? [])],
+        ...(options.configFile === undefined ? {} : { configFile: options.configFile }),
       });
       return {
         ...server,

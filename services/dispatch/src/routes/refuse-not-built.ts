@@ -7,10 +7,6 @@ import { authorize } from "@petrel/shared/security/authorize-producer";
 import { producerErrors, errorSchema } from "@petrel/shared/kernel/error-schema";
 
 const notBuilt = [
-  { method: "GET", url: "/v1/dead-letters", summary: "List dead letters" },
-  { method: "GET", url: "/v1/dead-letters/:id", summary: "Show a dead letter" },
-  { method: "DELETE", url: "/v1/dead-letters/:id", summary: "Delete a dead letter" },
-  { method: "POST", url: "/v1/dead-letters/:id/replay", summary: "Replay a dead letter" },
   { method: "GET", url: "/v1/invalidations", summary: "List devices that a provider called invalid" },
 ] as const;
 

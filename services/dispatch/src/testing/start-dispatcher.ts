@@ -6,10 +6,15 @@ import { createRegistry, type Registry } from "@petrel/shared/kernel/metrics";
 import { connectRedis } from "@petrel/shared/redis/connect";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import { AbsenceWatch } from "../absence-watch.js";
 import { createDispatchMetrics } from "../dispatch-metrics.js";
 import { PartitionDispatcher } from "../dispatch-partitions.js";
 import { PartitionOwner } from "../own-partitions.js";
+import type { FallbackChannel } from "../channels/fallback-channel.js";
+import { createFallbackMetrics } from "../fallback-metrics.js";
+import { FallbackWorkers, type FallbackWorkersOptions } from "../fallback-workers.js";
 import { ReadyReader } from "../read-ready.js";
+import { Reconciler } from "../reconcile-partitions.js";
 import { UserWaker } from "../wake-users.js";
 
 export interface StartDispatcherOptions {
@@ -19,6 +24,12 @@ export interface StartDispatcherOptions {
   readonly leaseMs?: number;
   readonly ackTimeoutMs?: number;
   readonly wakeIntervalMs?: number;
+  readonly settleMs?: number;
+  readonly confirmMs?: number;
+  readonly overdueMs?: number;
+  /** Fallback channels; without any given there are no fallback workers either. */
+  readonly channels?: readonly FallbackChannel[];
+  readonly fallback?: Partial<FallbackWorkersOptions>;
 }
 
 export interface TestDispatcher {
@@ -62,11 +73,42 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
     onLeaseLost: metrics.leaseLost,
   });
   const reader = new ReadyReader({ blocking, commands: redis, logger });
-  const dispatcher = new PartitionDispatcher({ scripts, owner, reader, metrics, clock, logger });
-  const waker = new UserWaker({ scripts, owner, metrics, logger, ackTimeoutMs, intervalMs });
+  const { settleMs = 0, confirmMs = 100, overdueMs = 60_000 } = options;
+  const absence = new AbsenceWatch({ clock, settleMs, confirmMs });
+  redis.on("ready", () => absence.linkIsBack());
+  const { channels } = options;
+  const fallback =
+    channels &&
+    new FallbackWorkers({
+      scripts,
+      partitions,
+      channels,
+      workerId: dispatcherId,
+      metrics: createFallbackMetrics(
+        registry,
+        channels.map((channel) => channel.name),
+      ),
+      logger,
+      clock,
+      concurrency: 16,
+      claimMs: 60_000,
+      stopDeadlineMs: 2_000,
+      retry: { baseMs: 20, capMs: 100 },
+      maxAttempts: 5,
+      deadLettersCap: 1_000,
+      pollMs: 20,
+      ...options.fallback,
+    });
+  const onOffered = (): void => fallback?.poke();
+  const work = { scripts, owner, metrics, absence, onOffered, logger };
+  const dispatcher = new PartitionDispatcher({ ...work, reader, clock });
+  const waker = new UserWaker({ ...work, ackTimeoutMs, intervalMs });
+  const reconciler = new Reconciler({ ...work, overdueMs, intervalMs });
   owner.start();
   dispatcher.start();
   waker.start();
+  reconciler.start();
+  fallback?.start();
   return {
     owner,
     registry,
@@ -84,7 +126,7 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
       blocking.disconnect();
     },
     stop: async () => {
-      await Promise.all([dispatcher.stop(), waker.stop()]);
+      await Promise.all([dispatcher.stop(), waker.stop(), reconciler.stop(), fallback?.stop()]);
       await owner.stop();
       redis.disconnect();
       blocking.disconnect();

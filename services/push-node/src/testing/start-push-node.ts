@@ -17,6 +17,8 @@ import { createDeliver } from "../deliver.js";
 import { drainConnections } from "../drain-connections.js";
 import { Gate } from "../gate.js";
 import { createHandleFrame } from "../handle-frame.js";
+import { HandshakeAdmission } from "../handshake-admission.js";
+import { markConnectionsLeaving } from "../mark-connections-leaving.js";
 import { createReceiveEnvelopes } from "../receive-envelopes.js";
 import { createLeaseRenewal, type LeaseRenewal } from "../renew-leases.js";
 import { createConnectionWatch, type ConnectionWatch } from "../watch-connections.js";
@@ -30,6 +32,10 @@ export interface StartPushNodeOptions {
   readonly allowedOrigins?: readonly string[];
   readonly tokenInQuery?: boolean;
   readonly maxUnauthenticated?: number;
+  readonly graceMs?: number;
+  /** By default more than any test opens. */
+  readonly connectsPerSecond?: number;
+  readonly connectWaitMs?: number;
   readonly authTimeoutMs?: number;
   readonly maxFrameBytes?: number;
   readonly maxFragments?: number;
@@ -65,6 +71,8 @@ export interface PushNode {
   readonly opened: () => number;
   /** Messages written to sockets. */
   readonly sent: () => number;
+  /** Handshakes answered with 503. */
+  readonly turnedAway: () => number;
   readonly startDraining: () => void;
   /** @param random where in the window each client's moment lies, in [0, 1) */
   readonly drain: (random?: () => number) => Promise<void>;
@@ -88,6 +96,7 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
   const closes: number[] = [];
   let opened = 0;
   let sent = 0;
+  let turnedAway = 0;
   let draining = false;
   const onSent = (count: number): void => void (sent += count);
   const acks = new CollectAcks({ scripts, registry, logger, history: options.history ?? 100 });
@@ -106,6 +115,8 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
       whenFull: options.whenFull ?? ("evict" as const),
       ackTimeoutMs: 10_000,
     },
+    graceMs: options.graceMs ?? 3_000,
+    isDraining: () => draining,
   };
   const renewal = createLeaseRenewal({ ...registerDeps, clock, gate: new Gate(32) });
   const watch = createConnectionWatch({
@@ -135,7 +146,12 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
     onClosed: (code) => void closes.push(code),
     rules: { allowedOrigins: options.allowedOrigins ?? [], tokenInQuery: options.tokenInQuery ?? false },
     maxUnauthenticated: options.maxUnauthenticated ?? 1_000,
-    isDraining: () => draining,
+    admission: new HandshakeAdmission({
+      clock,
+      perSecond: options.connectsPerSecond ?? 100_000,
+      maxWaitMs: options.connectWaitMs ?? 0,
+    }),
+    onTurnedAway: () => void turnedAway++,
     maxFrameBytes: options.maxFrameBytes ?? 64 * 1024,
     maxFragments: options.maxFragments ?? 64,
     readiness: () => Promise.resolve({ ready: true, checks: {} }),
@@ -159,11 +175,13 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
     closes,
     opened: () => opened,
     sent: () => sent,
+    turnedAway: () => turnedAway,
     startDraining: () => {
       draining = true;
     },
-    drain: (random) => {
+    drain: async (random) => {
       draining = true;
+      await markConnectionsLeaving({ scripts, registry, logger });
       const windowMs = options.drainWindowMs ?? 500;
       return drainConnections({
         registry,

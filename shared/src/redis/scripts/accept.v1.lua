@@ -10,6 +10,7 @@
 -- KEYS[1] generation  hash: replid, n
 -- KEYS[2] due         sorted set: user -> next wake
 -- KEYS[3] ready       stream
+-- KEYS[4..6] fallback streams: high, normal, low
 -- then four for each message:
 --   user (hash) · inbox (stream) · routes (sorted set) · record (string)
 -- ARGV[1] seed        8 random characters, for the epochs this call makes
@@ -20,6 +21,8 @@
 -- ARGV[6] handOver    "accept": hand over here · "dispatch": leave it to the partition's owner
 -- ARGV[7] keepMs      how long a user's hash and inbox outlive their last message
 -- ARGV[8] recordKeepMs how long a record outlives its message's expiry
+-- ARGV[9] always      letters of the messages' priorities that go to the fallback at once, "-" for the others: "--h";
+--                     "" where none do
 -- then four for each message:
 --   userId · ttlMs · recordTail (userId TAB fingerprint TAB attempt) · body (id TAB policy TAB notification TAB data)
 --
@@ -41,6 +44,8 @@ if redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[4]) then return 'busy' end
 local seed, ackTimeoutMs, inboxCap = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local channel, handOverHere = ARGV[5], ARGV[6] == 'accept'
 local keepMs, recordKeepMs = tonumber(ARGV[7]), tonumber(ARGV[8])
+local always = ARGV[9] ~= '' and ARGV[9]
+local fallback = { h = KEYS[4], n = KEYS[5], l = KEYS[6] }
 local dayMs = 86400000
 
 local generation = currentGeneration(KEYS[1])
@@ -70,9 +75,9 @@ local function keepUser(userKey, inboxKey)
   redis.call('PEXPIRE', inboxKey, ms(keepMs + dayMs))
 end
 
-local count = (#KEYS - 3) / 4
+local count = (#KEYS - 6) / 4
 for i = 1, count do
-  local k, a = 3 + (i - 1) * 4, 8 + (i - 1) * 4
+  local k, a = 6 + (i - 1) * 4, 9 + (i - 1) * 4
   local userKey, inboxKey, routesKey, recordKey = KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4]
   local userId, recordTail, body = ARGV[a + 1], ARGV[a + 3], ARGV[a + 4]
   local expiresAt, expiresAtText, recordTtl = expiryOf(ARGV[a + 2])
@@ -127,6 +132,11 @@ for i = 1, count do
     lines[#lines + 1] = '+' .. seqText .. '\t' .. epoch
 
     local line = userId .. '\t' .. seqText .. '\t' .. inboxValue
+    local letter = always and string.sub(always, i, i)
+    if letter and fallback[letter] then
+      -- All but the data, which is JSON text and so holds no tab.
+      redis.call('XADD', fallback[letter], '*', 'm', string.match(line, '^(.*)\t'), 'n', '0')
+    end
     local itsNodes = handOverHere and liveNodes(routesKey, nowText)
     if itsNodes then
       for _, node in ipairs(itsNodes) do

@@ -15,6 +15,7 @@
 -- ARGV[12] keepMs        how long a user's hash outlives the last use
 -- ARGV[13] channel       what a node's channel name begins with
 -- ARGV[14] ackTimeoutMs  when the user is looked at next, if anything is open
+-- ARGV[15] leaving       "1" where the connection's node stops: see scripts/mark-leaving; "" else
 --
 -- Result: "ok" TAB member TAB epoch TAB seq TAB after TAB resumed (0|1) TAB acked, or "refused" TAB connections
 
@@ -29,13 +30,19 @@ redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', '(' .. ms(now))
 -- By connect time, which leads the member: the score is the lease's end and says nothing about age.
 local connectTime = ARGV[5] == '' and now or tonumber(ARGV[5])
 local member = string.format('%013d', connectTime) .. '/' .. ARGV[2] .. '/' .. ARGV[3] .. '/' .. ARGV[4]
+if ARGV[15] == '1' then member = member .. '/leaving' end
 local members = redis.call('ZRANGE', KEYS[3], 0, -1)
 local others = {}
 for _, other in ipairs(members) do
-  if other ~= member then others[#others + 1] = other end
+  if string.match(other, '^%d+/%-/') then
+    -- The grace lease of a socket that has closed: somebody is there again.
+    redis.call('ZREM', KEYS[3], other)
+  elseif other ~= member and not string.match(other, '/leaving$') then
+    others[#others + 1] = other
+  end
 end
 local limit = tonumber(ARGV[7])
-if #others >= limit then
+if #others >= limit and ARGV[15] ~= '1' then
   if ARGV[8] == 'refuse' then return 'refused\t' .. #others end
   others[#others + 1] = member
   table.sort(others)
@@ -56,7 +63,7 @@ redis.call('PEXPIRE', KEYS[3], ms(2 * leaseMs))
 
 local generation = currentGeneration(KEYS[5])
 
-local user = redis.call('HMGET', KEYS[1], 'seq', 'epoch', 'acked', 'generation')
+local user = redis.call('HMGET', KEYS[1], 'seq', 'epoch', 'acked', 'generation', 'unheardAt')
 local seq, epoch, acked = tonumber(user[1]), user[2], tonumber(user[3])
 if not seq then
   seq, acked, epoch = missingUser(KEYS[2], ARGV[9])
@@ -67,6 +74,7 @@ elseif user[4] ~= generation then
   epoch = nextEpoch(epoch, ARGV[9])
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'generation', generation)
 end
+if user[5] then redis.call('HDEL', KEYS[1], 'unheardAt') end
 -- The inbox's time to live is accept's alone to extend, and `keepUntil` says until when it did: left as it is.
 redis.call('PEXPIRE', KEYS[1], ms(tonumber(ARGV[12]) + 2 * dayMs))
 

@@ -46,11 +46,15 @@ describe("another master_replid than the one that is noted", () => {
     await accept(store);
     const before = await store.redis.hgetall(store.keys.generation);
     const replid = /^master_replid:(\w+)/m.exec(await store.redis.info("replication"))?.[1];
-    expect(before).toEqual({ replid, n: "1" });
+    // The first one followed no other: nothing can have been lost.
+    expect(before).toEqual({ replid, n: "1", since: "0" });
     await becomeAnotherMaster();
+    const beforeMs = await store.nowMs();
     await accept(store);
     await accept(store, "u2");
-    expect(await store.redis.hgetall(store.keys.generation)).toEqual({ replid, n: "2" });
+    const after = await store.redis.hgetall(store.keys.generation);
+    expect(after).toEqual({ replid, n: "2", since: expect.any(String) });
+    expect(Number(after["since"])).toBeGreaterThanOrEqual(beforeMs);
   });
 
   test("accept: a user of an older generation gets a new epoch while seq goes on", async () => {

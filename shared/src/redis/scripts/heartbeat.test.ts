@@ -37,8 +37,8 @@ test("leases are renewed, in a batch, by Redis' clock", async () => {
 
 test("what is missing is named by its place, and is not added", async () => {
   const [first, second, third] = [await connect("u1"), await connect("u2"), await connect("u3")];
-  await removeRoute(store.scripts, store.keys, "u1", first.member);
-  await removeRoute(store.scripts, store.keys, "u3", third.member);
+  await removeRoute(store.scripts, store.keys, "u1", first.member, 0);
+  await removeRoute(store.scripts, store.keys, "u3", third.member, 0);
   const stranger = { userId: "u2", member: second.member.replace("c-u2", "c-other") };
   expect(await renew([first, second, third, stranger])).toEqual([0, 2, 3]);
   expect(await store.redis.exists(store.keys.routes("u1"), store.keys.routes("u3"))).toBe(0);

@@ -49,7 +49,7 @@ test("a lease that is over does not count", async () => {
 
 test("a removed route is none", async () => {
   const member = await connect("u1", "n1", "a");
-  await removeRoute(store.scripts, store.keys, "u1", member);
+  await removeRoute(store.scripts, store.keys, "u1", member, 0);
   expect(await nodesOf("u1")).toEqual([[]]);
 });
 
@@ -62,8 +62,8 @@ test("a user's connections, oldest first, with what they are", async () => {
   await connect("u1", "n1", "c");
   const found = await readConnections(store.scripts, store.keys, "u1");
   expect(found).toEqual([
-    { id: "b", node: "n2", platform: "ios", connectedAtMs: expect.any(Number) },
-    { id: "c", node: "n1", platform: "ios", connectedAtMs: expect.any(Number) },
+    { id: "b", node: "n2", platform: "ios", connectedAtMs: expect.any(Number), member: expect.any(String) },
+    { id: "c", node: "n1", platform: "ios", connectedAtMs: expect.any(Number), member: expect.any(String) },
   ]);
   expect(found[0]?.connectedAtMs).toBeGreaterThanOrEqual(before);
 });

@@ -7,5 +7,5 @@
 --@include server-time
 --@include live-nodes
 local lines = {}
-for i = 1, #KEYS do lines[i] = table.concat(liveNodes(KEYS[i], ms(now)), '\t') end
+for i = 1, #KEYS do lines[i] = table.concat((liveNodes(KEYS[i], ms(now))), '\t') end
 return table.concat(lines, '\n')

@@ -6,14 +6,19 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { message, openStore, type OpenStore } from "../../testing/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";
 import { ackUsers } from "../ack-users.js";
+import { DeadLettersStore } from "../dead-letters-store.js";
 import { expireMessages } from "../expire-messages.js";
+import { forgetWorkers, promoteRetries, readFallback } from "../fallback-queue.js";
 import { partitionKeys } from "../keys.js";
 import { releasePartition, renewPartition, takePartition } from "../partition-lease.js";
 import { readInbox } from "../read-inbox.js";
 import { trimReady } from "../ready-stream.js";
-import { connectRoute, readRoutes, renewRoutes } from "../route-store.js";
+import { offerUsers } from "../offer-users.js";
+import { reconcileUsers } from "../reconcile-users.js";
+import { connectRoute, markLeaving, readRoutes, removeRoute, renewRoutes } from "../route-store.js";
 import { ownerScripts, readScripts, scriptNames, type ScriptName } from "../script-catalogue.js";
 import { ScriptRunner } from "../script-runner.js";
+import { settleFallback } from "../settle-fallback.js";
 import { wakeUsers } from "../wake-users.js";
 import { MessageAccepter } from "../accept-messages.js";
 
@@ -89,12 +94,20 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
     30_000,
   );
   await readRoutes(scripts, keys, ["u1", "u2"]);
+  const [leaving = ""] = await markLeaving(scripts, keys, [{ userId: "u1", member }]);
+  await removeRoute(scripts, keys, "u1", leaving, 1_000);
   await readInbox(scripts, keys, "u1", 0, { maxEntries: 10, maxBytes: 10_000 });
   await accept("u1", "m4");
   const lease = await takePartition(scripts, keys, "d1", 30_000);
   const token = lease.outcome === "held" ? lease.token : "";
   await renewPartition(scripts, keys, { holder: "d1", token }, 30_000);
-  await wakeUsers(scripts, keys, token, 10_000, ["u1", "u2"]);
+  const rules = { ackTimeoutMs: 10_000, absenceInMs: 0, settleMs: 0, confirmMs: 0 };
+  const atOnce = { userId: "u3", partition, fallback: "always", notification: "{}" } as const;
+  await accepter.accept(message(atOnce));
+  await accepter.accept(message({ ...atOnce, fallback: "offline" }));
+  await offerUsers(scripts, keys, token, rules, ["n2", "n3"], ["u1", "u3"]);
+  await wakeUsers(scripts, keys, token, rules, ["u1", "u2", "u3"]);
+  await reconcileUsers(scripts, keys, token, 0, ["u1", "u3"]);
   await trimReady(scripts, keys, token, "1-1");
   await trimReady(scripts, keys, "stale", "1-1");
   await releasePartition(scripts, keys, { holder: "d1", token });
@@ -108,6 +121,32 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
     100,
   );
   await expireMessages(scripts, keys, "u2", [{ seq: 1, id: "m2" }], { atMs: 1, readSeq: 1 });
+  await callFallback(scripts, partition);
+}
+
+/** A message whose fallback fails, is tried again, and is let go. */
+async function callFallback(scripts: ScriptRunner, partition: number): Promise<void> {
+  const keys = partitionKeys(partition);
+  const source = { keys, priority: "low" } as const;
+  const how = { attempts: 1, notes: [{ channel: "c", outcome: "failed" }], deadLettersCap: 1 } as const;
+  const deadLetters = new DeadLettersStore(scripts, [partitionKeys(0), partitionKeys(1), partitionKeys(2)]);
+  await readFallback(scripts.redis, source, "w1", 1);
+  await scripts.redis.xadd(keys.fallback("low"), "*", "m", "u1\t9\te\t1\t2\tm9\tol\t{}", "n", "0");
+  await scripts.redis.set(keys.record("m9"), "9\te\t1\t99999999999999\tu1\t-\tfirst");
+  for (const settlement of [
+    { outcome: "retry", delayMs: 0 },
+    { outcome: "failed", cause: "rejected", reason: "no" },
+    { outcome: "taken", channel: "c" },
+  ] as const) {
+    await promoteRetries(scripts, keys, 10);
+    for (const letter of (await deadLetters.list("rejected", undefined, 1)).items) {
+      await deadLetters.replay(letter);
+    }
+    for (const entry of await readFallback(scripts.redis, source, "w1", 1)) {
+      await settleFallback(scripts, entry, settlement, how);
+    }
+  }
+  await forgetWorkers(scripts, source, 0);
 }
 
 /** https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags */
@@ -214,7 +253,16 @@ describe("every script's text", () => {
       if (["TIME", "INFO", "SPUBLISH"].includes(command)) continue;
       const key = command === "XINFO" ? "inboxKey" : (first ?? "");
       const isParameter = new RegExp(`local function \\w+\\([^)]*\\b${key}\\b[^)]*\\)`).test(code);
-      expect(key.startsWith("KEYS[") || aliases.has(key) || isParameter, `${command} ${key}`).toBe(true);
+      // One of a table of keys; or what an entry of a list keeps of the keys it was made with.
+      const [, table = ""] = /^(\w+)\[\w+\]$/.exec(key) ?? [];
+      const isOfTable =
+        table !== "" && new RegExp(`local ${table} = { (\\w = KEYS\\[\\d\\](, )?)+ }`).test(code);
+      const [, field = ""] = /^u\.(\w+)$/.exec(key) ?? [];
+      const isKept = aliases.has(field) && code.includes(`${field} = ${field},`);
+      expect(
+        key.startsWith("KEYS[") || aliases.has(key) || isParameter || isOfTable || isKept,
+        `${command} ${key}`,
+      ).toBe(true);
     }
     expect(firstArguments.length).toBeGreaterThan(0);
   });

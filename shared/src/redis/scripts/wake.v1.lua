@@ -1,60 +1,96 @@
 #!lua flags=allow-oom
--- wake: looks after users whose `due` has come.
+-- wake: looks after users whose `due` has come: nudges those who are there, offers to the fallback what was not
+-- acknowledged in time, or belongs to somebody who is away.
 --
--- KEYS[1] owner · KEYS[2] due, then two for each user: user (hash) · routes (sorted set)
+-- KEYS[1] owner · KEYS[2] due · KEYS[3] generation · KEYS[4..6] fallback streams: high, normal, low
+-- then three for each user: user (hash) · inbox (stream) · routes (sorted set)
 -- ARGV[1] token · ARGV[2] ackTimeoutMs · ARGV[3] channel (what a node's channel name begins with)
+-- ARGV[4] absenceInMs · ARGV[5] settleMs · ARGV[6] confirmMs   as in scripts/offer
 -- then the i-th user's id
 --
 -- Refuses before its first write where the token is not the owner's or the lease is over. Never pops: a user leaves
 -- `due` only when everything it has is acked; else it is armed again in the same step.
+-- A message is offered when it was nudged and a whole ackTimeout has gone by since: so each gets one to two of them.
 -- Allowed where Redis is out of memory: it adds next to nothing, and acks, which free it, follow a nudge.
 --
--- Result: "stale", or lines, one for each user:
+-- Result: "stale", or lines, one for each user: outcome TAB "expire" or "" TAB number offered TAB nodes joined by ","
 --   "done"      nothing is open any more
---   "later"     not due any more, or acked something since it was armed: armed again
---   "offline"   no live route: armed for its next expiry
---   "nudged"    a node that holds it was told to catch up
---   "unheard"   it has routes, but nobody listened on their nodes' channels
--- each followed by TAB "expire" where a message's time is over and the caller should write its end
+--   "later"     not due any more, nudged a moment ago, or acked something since it was armed: armed again
+--   "offline"   no live route: all it has was offered; armed for its next expiry
+--   "grace"     its socket has just closed: armed for when the grace lease is over
+--   "unsettled" no live route, but absence says nothing yet: armed for when it does
+--   "nudged"    a node that holds it was told to catch up; what was nudged before was offered
+--   "unheard"   it has routes, but nobody listened on its nodes' channels: armed for when that is confirmed; where it
+--               was confirmed, all it has was offered. Its nodes are named.
+-- "expire": a message's time is over and the caller should write its end.
 
 --@include server-time
 --@include refuse-stale
+--@include current-generation
 --@include live-nodes
+--@include grace-end
+--@include offer-messages
 if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
 
-local ackTimeoutMs, channel = tonumber(ARGV[2]), ARGV[3]
-local outcomes, expires, nodesOf = {}, {}, {}
+local ackTimeoutMs, channel, confirmMs = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[6])
+local _, since = currentGeneration(KEYS[3])
+local absenceIn = math.max(tonumber(ARGV[4]), since + tonumber(ARGV[5]) - now, 0)
+local streams = { h = KEYS[4], n = KEYS[5], l = KEYS[6] }
+local lines = {}
+local toNudge = {}            -- users to nudge: what is known of each
 local forNode, nodes = {}, {} -- node -> { user, … } and the nodes in the order of their first user
 
-for i = 1, (#KEYS - 2) / 2 do
-  local userKey, routesKey, userId = KEYS[i * 2 + 1], KEYS[i * 2 + 2], ARGV[3 + i]
+local function answer(i, outcome, isOver, offeredCount, itsNodes)
+  lines[i] = outcome .. '\t' .. (isOver and 'expire' or '') .. '\t' .. (offeredCount or 0) .. '\t' .. (itsNodes or '')
+end
+local function arm(userId, at) redis.call('ZADD', KEYS[2], ms(at), userId) end
+
+for i = 1, (#KEYS - 6) / 3 do
+  local userKey, inboxKey, routesKey = KEYS[i * 3 + 4], KEYS[i * 3 + 5], KEYS[i * 3 + 6]
+  local userId = ARGV[6 + i]
   local score = tonumber(redis.call('ZSCORE', KEYS[2], userId))
-  local user = redis.call('HMGET', userKey, 'seq', 'acked', 'ackedAtWake', 'ackedAt', 'nextExpiry')
+  local user = redis.call('HMGET', userKey, 'seq', 'acked', 'ackedAtWake', 'ackedAt', 'nextExpiry', 'offered', 'nudged',
+    'nudgedAt', 'unheardAt')
   local seq, acked = tonumber(user[1]), tonumber(user[2])
   local ackedAtWake, ackedAt = tonumber(user[3]), tonumber(user[4]) or 0
   local nextExpiry = tonumber(user[5]) or now + ackTimeoutMs
+  local offered, nudgedAt, unheardAt = tonumber(user[6]), tonumber(user[8]), tonumber(user[9])
+  local isOver = nextExpiry <= now
 
   if not score or score > now then
-    outcomes[i] = 'later'
+    answer(i, 'later')
   elseif not seq or acked >= seq then
     redis.call('ZREM', KEYS[2], userId)
-    outcomes[i] = 'done'
+    answer(i, 'done')
   else
-    local again = now + ackTimeoutMs
-    local live = liveNodes(routesKey, ms(now))
+    local live, isExpected = liveNodes(routesKey, ms(now))
     -- What was acked before this user was armed says nothing of the messages that it was armed for: one who had been
     -- idle would otherwise be nudged a whole timeout late.
     local alive = ackedAtWake ~= acked and ackedAt > score - ackTimeoutMs
-    if #live == 0 then
-      outcomes[i] = 'offline'
-      again = math.max(nextExpiry, again)
-    elseif alive then
+    local sinceNudge = nudgedAt and now - nudgedAt
+    if #live == 0 and isExpected then
+      arm(userId, graceEnd(routesKey) + 1)
+      answer(i, 'grace', isOver)
+    elseif #live == 0 and absenceIn > 0 then
+      arm(userId, now + absenceIn)
+      answer(i, 'unsettled', isOver)
+    elseif #live == 0 then
+      local count, complete = offerMessages(streams, userKey, inboxKey, userId, acked, offered, seq)
+      arm(userId, complete and math.max(nextExpiry, now + ackTimeoutMs) or now)
+      answer(i, 'offline', isOver, count)
+    elseif not unheardAt and sinceNudge and sinceNudge >= 0 and sinceNudge < ackTimeoutMs then
+      -- Woken early, for an expiry or a new message: what was nudged has its time still to run.
+      arm(userId, nudgedAt + ackTimeoutMs)
+      answer(i, 'later', isOver)
+    elseif not unheardAt and alive then
       redis.call('HSET', userKey, 'ackedAtWake', ms(acked))
-      outcomes[i] = 'later'
+      arm(userId, now + ackTimeoutMs)
+      answer(i, 'later', isOver)
     else
-      redis.call('HSET', userKey, 'ackedAtWake', ms(acked), 'nudged', ms(seq))
-      outcomes[i] = 'unheard'
-      nodesOf[i] = live
+      toNudge[#toNudge + 1] = {
+        i = i, userId = userId, userKey = userKey, inboxKey = inboxKey, live = live, seq = seq, acked = acked,
+        offered = offered, nudged = tonumber(user[7]), unheardAt = unheardAt, isOver = isOver,
+      }
       for _, node in ipairs(live) do
         if not forNode[node] then
           forNode[node] = {}
@@ -63,8 +99,6 @@ for i = 1, (#KEYS - 2) / 2 do
         table.insert(forNode[node], userId)
       end
     end
-    expires[i] = nextExpiry <= now
-    redis.call('ZADD', KEYS[2], ms(again), userId)
   end
 end
 
@@ -72,10 +106,31 @@ local reached = {}
 for _, node in ipairs(nodes) do
   reached[node] = redis.call('SPUBLISH', channel .. node, 'nudge\n' .. table.concat(forNode[node], '\n')) > 0
 end
-for i = 1, #outcomes do
-  for _, node in ipairs(nodesOf[i] or {}) do
-    if reached[node] then outcomes[i] = 'nudged' end
+for _, u in ipairs(toNudge) do
+  local heard = false
+  for _, node in ipairs(u.live) do heard = heard or reached[node] end
+  local confirmed = u.unheardAt and now - u.unheardAt >= confirmMs and absenceIn == 0
+  local count, complete = 0, true
+  if heard then
+    if u.nudged then
+      count, complete =
+        offerMessages(streams, u.userKey, u.inboxKey, u.userId, u.acked, u.offered, math.min(u.nudged, u.seq))
+    end
+    if complete then
+      redis.call('HSET', u.userKey, 'ackedAtWake', ms(u.acked), 'nudged', ms(u.seq), 'nudgedAt', ms(now))
+    end
+    if u.unheardAt then redis.call('HDEL', u.userKey, 'unheardAt') end
+    arm(u.userId, complete and now + ackTimeoutMs or now)
+    answer(u.i, 'nudged', u.isOver, count)
+  else
+    if confirmed then
+      count, complete = offerMessages(streams, u.userKey, u.inboxKey, u.userId, u.acked, u.offered, u.seq)
+      arm(u.userId, complete and now + ackTimeoutMs or now)
+    else
+      if not u.unheardAt then redis.call('HSET', u.userKey, 'unheardAt', ms(now)) end
+      arm(u.userId, math.max((u.unheardAt or now) + confirmMs, now + absenceIn))
+    end
+    answer(u.i, 'unheard', u.isOver, count, table.concat(u.live, ','))
   end
-  if expires[i] then outcomes[i] = outcomes[i] .. '\texpire' end
 end
-return table.concat(outcomes, '\n')
+return table.concat(lines, '\n')

@@ -1,12 +1,15 @@
--- The distinct nodes that hold a user's live connections.
+-- The distinct nodes that hold a user's live connections, and whether there is a socket that has just closed and counts
+-- as on its way back: its member has "-" for a node, see scripts/leave.
 local function liveNodes(routesKey, nowText)
-  local nodes, seen = {}, {}
+  local nodes, seen, isExpected = {}, {}, false
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', routesKey, nowText, '+inf')) do
     local node = string.match(member, '^%d+/([^/]+)/')
-    if not seen[node] then
+    if node == '-' then
+      isExpected = true
+    elseif not seen[node] then
       seen[node] = true
       nodes[#nodes + 1] = node
     end
   end
-  return nodes
+  return nodes, isExpected
 end

@@ -1,0 +1,62 @@
+// chaos: `npm run chaos`: random faults under load for as long as one likes, and whether every promise was kept.
+// Guarantees: prints its seed first, so that a run can be had again; exit code 1 where a promise was broken.
+import { parseArgs } from "node:util";
+import { describeVerdict } from "./chaos/describe-verdict.js";
+import { runChaos } from "./chaos/run-chaos.js";
+
+const HELP = `npm run chaos -- [options]
+
+Starts a cluster (2 push nodes, 2 dispatchers, 2 collects, auth, Redis with its append-only file), connects users with
+the client library, sends messages, and meanwhile kills, pauses, cuts off, stalls and slows its parts at random.
+Afterwards a checker holds what was recorded against docs/guarantees.md.
+
+  --minutes N   how long faults and load last (1)
+  --seed N      which faults (random); the same seed plans the same
+  --users N     connected users (100)
+  --rate N      messages a second (100)
+  --help        this text
+
+Exit code: 0 every promise was kept · 1 one was broken, or the run failed · 2 the command line is wrong`;
+
+function readNumber(name: string, value: string | undefined, fallback: number): number {
+  const number = value === undefined ? fallback : Number(value);
+  if (Number.isFinite(number) && number >= 0 && value !== "") return number;
+  process.stderr.write(`--${name} ${value}: not a number\n\n${HELP}\n`);
+  process.exit(2);
+}
+
+function readOptions() {
+  const number = { type: "string" } as const;
+  try {
+    return parseArgs({
+      options: { minutes: number, seed: number, users: number, rate: number, help: { type: "boolean" } },
+    }).values;
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n\n${HELP}\n`);
+    process.exit(2);
+  }
+}
+
+const { minutes, seed, users, rate, help } = readOptions();
+if (help === true) {
+  process.stdout.write(`${HELP}\n`);
+  process.exit(0);
+}
+const options = {
+  seed: readNumber("seed", seed, Math.floor(Math.random() * 2 ** 31)),
+  durationMs: readNumber("minutes", minutes, 1) * 60_000,
+  userCount: readNumber("users", users, 100),
+  messagesPerSecond: readNumber("rate", rate, 100),
+};
+try {
+  const result = await runChaos({ ...options, print: (line) => process.stdout.write(`${line}\n`) });
+  process.stdout.write(`${describeVerdict(result.verdict)}\n`);
+  for (const client of result.stoppedClients) process.stdout.write(`STOPPED ${client}\n`);
+  const isGood = result.verdict.violations.length === 0 && result.stoppedClients.length === 0;
+  if (!isGood)
+    process.stdout.write(`once more: npm run chaos -- --minutes ${minutes ?? 1} --seed ${options.seed}\n`);
+  process.exitCode = isGood ? 0 : 1;
+} catch (error) {
+  process.stderr.write(`${(error as Error).stack}\nseed ${options.seed}\n`);
+  process.exitCode = 1;
+}

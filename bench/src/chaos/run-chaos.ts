@@ -1,0 +1,162 @@
+// chaos: a cluster under load and random faults, and the checker's verdict on it.
+// Guarantees: the seed decides the faults and the load; every fault is over, and everything settled, before the
+// verdict; nothing is left running, whatever happens.
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Verdict } from "@petrel/shared/testing/check-history";
+import { startFaultProxy, type FaultProxy } from "@petrel/shared/testing/fault-proxy";
+import { keepRunning } from "@petrel/shared/testing/keep-running";
+import { startRestartableRedis } from "@petrel/shared/testing/restartable-redis";
+import { seededRandom } from "@petrel/shared/testing/seeded-random";
+import type { TestCluster } from "@petrel/shared/testing/start-cluster";
+import {
+  beginFault,
+  clientsOf,
+  redisLinkOf,
+  startRedisLinks,
+  targetsOf,
+  type BreakableCluster,
+} from "./fault-targets.js";
+import { offerLoad } from "./offer-load.js";
+import { planFaults, type PlannedFault } from "./plan-faults.js";
+import { startRecordedCluster, type RecordedCluster } from "./recorded-cluster.js";
+
+export interface ChaosOptions {
+  readonly seed: number;
+  /** How long load and faults last; starting and settling come on top. */
+  readonly durationMs: number;
+  readonly userCount: number;
+  readonly messagesPerSecond: number;
+  /** What happens, line by line. */
+  readonly print: (line: string) => void;
+}
+
+export interface ChaosResult {
+  readonly verdict: Verdict;
+  readonly plan: readonly PlannedFault[];
+  /** Users whose client was told to stop, and why; no fault may do that. */
+  readonly stoppedClients: readonly string[];
+}
+
+const ENVIRONMENT = {
+  ACK_TIMEOUT_MS: "2000",
+  LEASE_MS: "1500",
+  NODE_TTL_MS: "2000",
+  ROUTE_LEASE_MS: "6000",
+  // A link that is half dead shows by its pings.
+  PING_SECONDS: "2",
+} as const;
+const FALLBACK_SHARE = 0.25;
+const PROGRESS_EVERY_MS = 5_000;
+const SETTLE_DEADLINE_MS = 90_000;
+
+export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
+  const { seed, durationMs, userCount, messagesPerSecond, print } = options;
+  const random = seededRandom(seed);
+  const undo: (() => Promise<void>)[] = [];
+  try {
+    const redis = await startRestartableRedis();
+    undo.push(redis.stop);
+    const links = await startRedisLinks(redis.current().port);
+    undo.push(() => stopAll(links));
+    const run = await startRecordedCluster({
+      userCount,
+      nodes: 2,
+      dispatchers: 2,
+      collects: 2,
+      redis: redis.current(),
+      environment: ENVIRONMENT,
+      environmentOf: (name): Record<string, string> => {
+        const link = links.get(redisLinkOf(name));
+        return link === undefined ? {} : { REDIS_URL: `redis://127.0.0.1:${link.port}` };
+      },
+      connectUrls: (cluster) => linkClients(cluster, links),
+    });
+    undo.push(run.stop);
+    const keeper = keepRunning(run.cluster);
+    undo.push(keeper.stop);
+
+    const plan = planFaults({ random, targets: targetsOf(links), totalMs: durationMs });
+    print(`seed ${seed}: ${plan.length} faults planned for ${Math.round(durationMs / 1_000)} s`);
+    const parts = { cluster: run.cluster, keeper, redis, links };
+    const stopProgress = printProgress(run, print);
+    undo.push(async () => stopProgress());
+    // Where one of them fails, the others have no reason to go on.
+    const stopping = new AbortController();
+    undo.push(async () => stopping.abort());
+    const { signal } = stopping;
+    await Promise.all([
+      applyFaults(plan, parts, run, print, signal),
+      offerLoad({
+        producer: run.producer,
+        random: seededRandom(seed + 1),
+        users: run.userNames,
+        messagesPerSecond,
+        durationMs,
+        fallbackShare: FALLBACK_SHARE,
+        signal,
+      }),
+    ]);
+    print("faults are over: waiting for everything to end");
+    const verdict = await run.judge(SETTLE_DEADLINE_MS);
+    return { verdict, plan, stoppedClients: run.users.stopped() };
+  } finally {
+    for (const step of undo.reverse()) await step();
+  }
+}
+
+async function linkClients(cluster: TestCluster, links: Map<string, FaultProxy>): Promise<string[]> {
+  const urls: string[] = [];
+  for (const { name, port } of cluster.nodes) {
+    const link = await startFaultProxy({ targetPort: port });
+    links.set(clientsOf(name), link);
+    urls.push(`ws://127.0.0.1:${link.port}/v1/connect`);
+  }
+  return urls;
+}
+
+async function applyFaults(
+  plan: readonly PlannedFault[],
+  parts: BreakableCluster,
+  { recorder }: RecordedCluster,
+  print: (line: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const startMs = performance.now();
+  await Promise.all(
+    plan.map(async ({ kind, target, atMs, durationMs }) => {
+      await sleep(Math.max(0, startMs + atMs - performance.now()), undefined, { signal });
+      print(`${seconds(performance.now() - startMs)} ${kind} ${target} (${seconds(durationMs)})`);
+      const over = recorder.faultBegan(kind, target);
+      const heal = await beginFault(parts, kind, target);
+      await sleep(durationMs, undefined, { signal });
+      await heal();
+      over();
+    }),
+  );
+}
+
+/** @returns stops it */
+function printProgress(
+  { recorder, producer, users }: RecordedCluster,
+  print: (line: string) => void,
+): () => void {
+  const startMs = performance.now();
+  const timer = setInterval(() => {
+    const accepted = recorder.posts.filter(({ outcome }) => outcome === "accepted");
+    const open = accepted.filter(({ n }) => !recorder.handledNumbers.has(n)).length;
+    print(
+      `${seconds(performance.now() - startMs)} accepted ${accepted.length} (${producer.waiting} under way), ` +
+        `handled ${recorder.handledNumbers.size}, open ${open}, fallbacks ${recorder.fallbacks.length}, ` +
+        `online ${users.countOnline()}`,
+    );
+  }, PROGRESS_EVERY_MS);
+  return () => clearInterval(timer);
+}
+
+async function stopAll(links: ReadonlyMap<string, FaultProxy>): Promise<void> {
+  await Promise.all([...links.values()].map((link) => link.stop()));
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1_000).toFixed(1)} s`;
+}

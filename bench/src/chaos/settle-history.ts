@@ -1,0 +1,74 @@
+// chaos: after the faults: waits until every accepted message has ended, and writes down how.
+// Guarantees: gives up at its deadline; then what has not ended stands in the history as it is.
+import { setTimeout as sleep } from "node:timers/promises";
+import type { MessageRecorder, PostRecord, StateRecord } from "@petrel/shared/testing/message-recorder";
+
+export interface SettleOptions {
+  readonly recorder: MessageRecorder;
+  readonly collectUrl: string;
+  /** `key.secret` with the scope read. */
+  readonly apiKey: string;
+  readonly deadlineMs: number;
+}
+
+const CONCURRENT_READS = 16;
+const LOOK_EVERY_MS = 250;
+
+export async function settleHistory({
+  recorder,
+  collectUrl,
+  apiKey,
+  deadlineMs,
+}: SettleOptions): Promise<void> {
+  const end = performance.now() + deadlineMs;
+  const accepted = recorder.posts.filter(({ outcome }) => outcome === "accepted");
+  // Cheap at first: most are seen at a client.
+  while (performance.now() < end && accepted.some(({ n }) => !recorder.handledNumbers.has(n))) {
+    await sleep(LOOK_EVERY_MS);
+    if (await haveEnded(accepted.filter(({ n }) => !recorder.handledNumbers.has(n)))) break;
+  }
+  const states = new Map<string, StateRecord>();
+  let open = accepted;
+  do {
+    for (const state of await readStates(open)) states.set(state.id, state);
+    open = open.filter(({ id = "", n }) => {
+      const { state = "missing" } = states.get(id) ?? {};
+      // What an application got is acknowledged, if not yet written.
+      const mayChange = recorder.handledNumbers.has(n) && ["pushed", "failed"].includes(state);
+      return mayChange || ["queued", "missing"].includes(state);
+    });
+    if (open.length > 0) await sleep(LOOK_EVERY_MS);
+  } while (open.length > 0 && performance.now() < end);
+  recorder.states = [...states.values()];
+
+  async function haveEnded(posts: readonly PostRecord[]): Promise<boolean> {
+    return (await readStates(posts)).every(({ state }) => state !== "queued");
+  }
+
+  async function readStates(posts: readonly PostRecord[]): Promise<StateRecord[]> {
+    const results: StateRecord[] = [];
+    const waiting = posts.values();
+    const readNext = async (): Promise<void> => {
+      for (const { id = "" } of waiting) results.push(await readState(id));
+    };
+    await Promise.all(Array.from({ length: CONCURRENT_READS }, readNext));
+    return results;
+  }
+
+  async function readState(id: string): Promise<StateRecord> {
+    for (let attempt = 0; ; attempt++) {
+      const answer = await fetch(`${collectUrl}/v1/messages/${id}`, {
+        headers: { authorization: `Bearer ${apiKey}` },
+      }).catch(() => undefined);
+      if (answer?.ok === true) {
+        const { state, seq, epoch } = (await answer.json()) as StateRecord;
+        return { id, state, seq, epoch };
+      }
+      await answer?.body?.cancel();
+      if (answer?.status === 404) return { id, state: "missing", seq: 0, epoch: "" };
+      if (performance.now() > end)
+        throw new Error(`GET /v1/messages/${id}: ${answer?.status ?? "no answer"}`);
+      await sleep(LOOK_EVERY_MS);
+    }
+  }
+}

@@ -1,0 +1,65 @@
+// dispatch/fall-back -> here: the port of a way to reach a user who has no connection.
+// Guarantees: what a channel may rely on, and what it owes, stands in these comments; testing/channel-conformance holds
+// every implementation to them.
+import type { DeadLetterCause } from "@petrel/shared/protocol/dead-letter-causes";
+import type { AttemptNote } from "@petrel/shared/protocol/fallback-attempt";
+import type { Priority } from "@petrel/shared/protocol/stored-message";
+
+/** A message on its way out. */
+export interface FallbackJob {
+  /** The message's id: the same at every attempt, and what the far side recognises a repetition by. */
+  readonly id: string;
+  readonly userId: string;
+  readonly seq: number;
+  readonly epoch: string;
+  /** ms since 1970 by Redis' clock. */
+  readonly acceptedAtMs: number;
+  readonly expiresAtMs: number;
+  readonly priority: Priority;
+  /** JSON text of the request's `notification`; never empty. */
+  readonly notification: string;
+  /** 1 for the first. A worker that died while it sent has made one, too. */
+  readonly attempt: number;
+}
+
+export type ChannelOutcome =
+  /** The provider answered that it has it: the message ends `pushed`. */
+  | { readonly outcome: "taken" }
+  /** This user cannot be reached this way: the next channel is asked. */
+  | { readonly outcome: "no-device" }
+  /** It may work later. `afterMs`: the provider wants to be left alone for so long. */
+  | { readonly outcome: "retry"; readonly reason: string; readonly afterMs?: number }
+  /** It never will: the message ends `failed` and goes to the dead letters of this cause. */
+  | { readonly outcome: "failed"; readonly cause: DeadLetterCause; readonly reason: string };
+
+export type ChannelAnswer = ChannelOutcome & {
+  /**
+   * What a message's timeline shows of this attempt, where that is more than the outcome: one for each device, with the
+   * provider's id of the request. None of them is a secret.
+   */
+  readonly notes?: readonly Omit<AttemptNote, "channel">[];
+};
+
+/**
+ * Ordering: none. Jobs are sent beside each other, up to FALLBACK_CONCURRENCY in this process, and by several processes;
+ * a retry comes after what was accepted later. A channel that owes an order keeps it itself.
+ *
+ * Atomicity: none across the wire. `send` is called before anything is written down; its answer is written down
+ * afterwards, in one step.
+ *
+ * Guarantee: at least once, with the same id. The same job may come again after a crash, a lost answer or a pause: a
+ * channel passes the id on, so that the far side can tell. It is not called for a message that was seen to have ended.
+ */
+export interface FallbackChannel {
+  /** Lower-case letters and dashes; stands in records, metrics and timelines. */
+  readonly name: string;
+  /** After this long `send` has answered, whatever the far side does, ms. */
+  readonly longestSendMs: number;
+  /**
+   * Tries once. Faults are answers too: it rejects only where `signal` is aborted, and then soon.
+   * @param signal aborted when the process must end: the job will come again, here or elsewhere
+   */
+  send(job: FallbackJob, signal: AbortSignal): Promise<ChannelAnswer>;
+  /** Lets go of connections; nothing is sent afterwards. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,45 @@
+// main -> here: the fallback channels that the configuration names.
+// Guarantees: each is complete and usable by its settings, or the start fails with a line that says what is missing; in
+// the order in which they are asked.
+import { readFileSync } from "node:fs";
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { ConfigError } from "@petrel/shared/kernel/config";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { DispatchConfig } from "../config.js";
+import type { FallbackChannel } from "./fallback-channel.js";
+import { parseWebhookSecrets } from "./webhook/sign-webhook.js";
+import { WebhookChannel } from "./webhook/webhook-channel.js";
+
+export type ChannelSettings = Pick<
+  DispatchConfig,
+  "fallbackWebhookUrl" | "fallbackWebhookSecretFile" | "fallbackWebhookTimeoutMs"
+>;
+
+/** @throws ConfigError */
+export function openChannels(settings: ChannelSettings, clock: Clock): FallbackChannel[] {
+  const { fallbackWebhookUrl: url, fallbackWebhookSecretFile: file } = settings;
+  if (url === "") {
+    if (file !== undefined) throw new ConfigError("FALLBACK_WEBHOOK_SECRET_FILE needs FALLBACK_WEBHOOK_URL");
+    return [];
+  }
+  const { username, password } = new URL(url);
+  if (username !== "" || password !== "") {
+    throw new ConfigError("FALLBACK_WEBHOOK_URL must hold no user and password: sign the requests instead");
+  }
+  const secrets = file === undefined ? [] : readSecrets(file);
+  return [new WebhookChannel({ url, secrets, timeoutMs: settings.fallbackWebhookTimeoutMs, clock })];
+}
+
+function readSecrets(file: string): Buffer[] {
+  let content: string;
+  try {
+    content = readFileSync(file, "utf8");
+  } catch (error) {
+    throw new ConfigError(`FALLBACK_WEBHOOK_SECRET_FILE cannot be read: ${describeError(error)}`);
+  }
+  try {
+    return parseWebhookSecrets(content);
+  } catch (error) {
+    throw new ConfigError(`FALLBACK_WEBHOOK_SECRET_FILE must ${describeError(error)}`);
+  }
+}

@@ -1,0 +1,53 @@
+// webhook-channel -> here: the headers by which a receiver knows that a request is ours.
+// Guarantees: Standard Webhooks 1.0.0 (github.com/standard-webhooks, spec/standard-webhooks.md): the signature covers
+// id, time and the body's bytes; one signature for each secret, so that a secret can be changed without a gap.
+import { createHmac } from "node:crypto";
+
+/**
+ * @param id the message's; it holds no full stop
+ * @param atMs ms since 1970; rounded down to seconds
+ * @param secrets keys as bytes; without any the request is not signed
+ */
+export function signWebhook(
+  id: string,
+  atMs: number,
+  body: string,
+  secrets: readonly Buffer[],
+): Record<string, string> {
+  const timestamp = String(Math.floor(atMs / 1000));
+  const signatures = secrets.map(
+    (secret) => `v1,${createHmac("sha256", secret).update(`${id}.${timestamp}.${body}`).digest("base64")}`,
+  );
+  return {
+    "webhook-id": id,
+    "webhook-timestamp": timestamp,
+    ...(signatures.length === 0 ? {} : { "webhook-signature": signatures.join(" ") }),
+  };
+}
+
+const PREFIX = "whsec_";
+const [MIN_BYTES, MAX_BYTES] = [24, 64];
+
+/**
+ * @param content of a secrets file: one `whsec_<base64>` a line, of 24 to 64 bytes; the prefix may be missing
+ * @throws Error whose message completes "FALLBACK_WEBHOOK_SECRET_FILE must …"; it never shows a secret
+ */
+export function parseWebhookSecrets(content: string): Buffer[] {
+  const lines = content
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "");
+  if (lines.length === 0) throw new Error("hold a secret: it is empty");
+  return lines.map((line, i) => {
+    const text = line.startsWith(PREFIX) ? line.slice(PREFIX.length) : line;
+    const secret = Buffer.from(text, "base64");
+    // Buffer.from passes over what is no base64.
+    const isBase64 = secret.toString("base64").replace(/=+$/, "") === text.replace(/=+$/, "");
+    if (!isBase64 || secret.length < MIN_BYTES || secret.length > MAX_BYTES) {
+      throw new Error(
+        `hold ${PREFIX} and the base64 of ${MIN_BYTES} to ${MAX_BYTES} bytes in line ${i + 1}: openssl rand -base64 32`,
+      );
+    }
+    return secret;
+  });
+}

@@ -1,0 +1,113 @@
+// dispatch/fall-back -> here: the fallback channel that posts messages to the business system's own address.
+// Guarantees: one POST an attempt, signed, no redirect followed; an answer within the deadline, whatever the receiver
+// does, and no more of its body read than a little.
+import { setTimeout as pause } from "node:timers/promises";
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { ChannelAnswer, FallbackChannel, FallbackJob } from "../fallback-channel.js";
+import { judgeAnswer } from "./judge-answer.js";
+import { signWebhook } from "./sign-webhook.js";
+
+export interface WebhookOptions {
+  /** http: or https:, without user and password. */
+  readonly url: string;
+  /** Keys as bytes; every request is signed with each. */
+  readonly secrets: readonly Buffer[];
+  /** For the whole of a request, to the head of its answer. */
+  readonly timeoutMs: number;
+  readonly clock: Pick<Clock, "wallMs">;
+}
+
+/** An answer's body says nothing that is heeded; read to its end it leaves the connection for the next request. */
+const BODY_BYTES = 16 * 1024;
+const BODY_MS = 500;
+
+export class WebhookChannel implements FallbackChannel {
+  readonly name = "webhook";
+  readonly longestSendMs: number;
+  readonly #options: WebhookOptions;
+
+  constructor(options: WebhookOptions) {
+    this.#options = options;
+    this.longestSendMs = options.timeoutMs + BODY_MS;
+  }
+
+  async send(job: FallbackJob, signal: AbortSignal): Promise<ChannelAnswer> {
+    const { url, secrets, timeoutMs, clock } = this.#options;
+    signal.throwIfAborted();
+    const body = encodeJob(job);
+    const timeout = AbortSignal.timeout(timeoutMs);
+    let response: Response;
+    try {
+      response = await fetch(url, {
+        method: "POST",
+        headers: {
+          "content-type": "application/json",
+          "user-agent": "petrel",
+          ...signWebhook(job.id, clock.wallMs(), body, secrets),
+        },
+        body,
+        redirect: "manual",
+        signal: AbortSignal.any([signal, timeout]),
+      });
+    } catch (error) {
+      if (signal.aborted) throw error;
+      const reason = timeout.aborted ? `no answer within ${timeoutMs} ms` : causeOf(error);
+      return { outcome: "retry", reason };
+    }
+    await skipBody(response);
+    return judgeAnswer(response.status, response.headers.get("retry-after"), clock.wallMs());
+  }
+
+  close(): Promise<void> {
+    // Connections that are kept belong to the process' own pool, and end with it.
+    return Promise.resolve();
+  }
+}
+
+/** The notification as the producer wrote it: parsed and written again, numbers beyond 2^53 would change. */
+function encodeJob({
+  id,
+  userId: user,
+  seq,
+  epoch,
+  acceptedAtMs,
+  expiresAtMs,
+  priority,
+  notification,
+}: FallbackJob): string {
+  const acceptedAt = new Date(acceptedAtMs).toISOString();
+  const expiresAt = new Date(expiresAtMs).toISOString();
+  const envelope = JSON.stringify({ id, user, seq, epoch, acceptedAt, expiresAt, priority });
+  return `${envelope.slice(0, -1)},"notification":${notification}}`;
+}
+
+/** Never fails: what the answer means is known by its head. */
+async function skipBody({ body }: Response): Promise<void> {
+  const reader = body?.getReader();
+  if (reader === undefined) return;
+  const tooLong = new AbortController();
+  const timer = pause(BODY_MS, "over" as const, { signal: tooLong.signal }).catch(() => "over" as const);
+  try {
+    for (let bytes = 0; bytes <= BODY_BYTES;) {
+      const read = await Promise.race([reader.read(), timer]);
+      if (read === "over") break;
+      if (read.done) return;
+      bytes += read.value.byteLength;
+    }
+    // The connection goes with what was not read.
+    void reader.cancel().catch(() => undefined);
+  } catch {
+    // Cut off in the middle of its body: an answer all the same.
+  } finally {
+    tooLong.abort();
+  }
+}
+
+/** `fetch` hides the reason, such as ECONNREFUSED, one level down. */
+function causeOf(error: unknown): string {
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (!(cause instanceof Error)) return describeError(error);
+  const { code, message } = cause as NodeJS.ErrnoException;
+  return code ?? (message === "" ? describeError(error) : message);
+}

@@ -1,0 +1,180 @@
+// fallback-workers -> here -> send-by-channels -> settle-fallback: one entry of the fallback, from the look at its state
+// to what became of it.
+// Guarantees: its message's state is read just before it is sent: what has ended is not sent, what is over its time gets
+// that end; nothing is settled before a channel has answered; what is not settled stays for another worker.
+import { backoffMs, type BackoffOptions } from "@petrel/shared/kernel/backoff";
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging";
+import type { AttemptNote } from "@petrel/shared/protocol/fallback-attempt";
+import { isMessageId, isUserId } from "@petrel/shared/protocol/ids";
+import { isConnectionError } from "@petrel/shared/redis/connect";
+import type { TakenEntry } from "@petrel/shared/redis/fallback-queue";
+import { readMessage } from "@petrel/shared/redis/read-message";
+import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import { type Settlement, settleFallback } from "@petrel/shared/redis/settle-fallback";
+import type { FallbackChannel } from "./channels/fallback-channel.js";
+import type { DropReason, FallbackMetrics } from "./fallback-metrics.js";
+import { pause } from "./pause.js";
+import { sendByChannels } from "./send-by-channels.js";
+
+export interface FallBackOptions {
+  readonly scripts: ScriptRunner;
+  readonly channels: readonly FallbackChannel[];
+  readonly metrics: FallbackMetrics;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** Between attempts. */
+  readonly retry: BackoffOptions;
+  readonly maxAttempts: number;
+  /** Of each partition and cause. */
+  readonly deadLettersCap: number;
+}
+
+export interface HeldEntry {
+  readonly entry: TakenEntry;
+  /** Redis' clock, ms: an expiry is noticed by it. */
+  readonly serverNowMs: () => number;
+  /** Until then a send may begin, so that it ends before others take the entry for abandoned; monotonic ms. */
+  readonly sendBeforeMs: number;
+  /** Whether sends may still begin. */
+  readonly mayBegin: () => boolean;
+  /** Aborted when everything must end. */
+  readonly signal: AbortSignal;
+}
+
+/** `left`: not settled; it is to be given to another worker. */
+export type FallBackResult = "settled" | "left";
+
+const ASK_AGAIN = { baseMs: 50, capMs: 1_000 } as const;
+
+export async function fallBack(options: FallBackOptions, held: HeldEntry): Promise<FallBackResult> {
+  const { entry } = held;
+  const { message, attempts: before } = entry;
+  const drop = async (reason: DropReason): Promise<FallBackResult> => {
+    const result = await settle(options, held, { outcome: "dropped" }, before, []);
+    if (result === "settled") options.metrics.dropped(reason);
+    return result;
+  };
+  if (!isMessageId(message.id) || !isUserId(message.userId) || !Number.isFinite(message.expiresAtMs)) {
+    const { entryId, keys } = entry;
+    options.logger.error({ partition: keys.partition, entryId }, "fallback entry cannot be read: dropped");
+    return drop("malformed");
+  }
+  const state = await readState(options, held);
+  if (state === undefined) return "left";
+  if (state !== "queued") return drop(state);
+  if (message.notification === "" || options.channels.length === 0) return drop("unreachable");
+  if (before >= options.maxAttempts) {
+    // A retry would have failed at its last attempt: these are workers that have ended while they had it.
+    const reason = `${before} workers took it and did not say what became of it`;
+    return settle(options, held, { outcome: "failed", cause: "attempts-exhausted", reason }, before, []);
+  }
+  if (!held.mayBegin() || options.clock.monotonicMs() > held.sendBeforeMs) return "left";
+  return send(options, held, before + 1);
+}
+
+async function send(options: FallBackOptions, held: HeldEntry, attempt: number): Promise<FallBackResult> {
+  const { id, userId, seq, epoch, atMs, expiresAtMs, priority, notification } = held.entry.message;
+  let sent;
+  try {
+    sent = await sendByChannels(
+      options,
+      {
+        id,
+        userId,
+        seq,
+        epoch,
+        acceptedAtMs: atMs,
+        expiresAtMs,
+        priority,
+        notification,
+        attempt,
+      },
+      held.signal,
+    );
+  } catch (error) {
+    if (held.signal.aborted) return "left";
+    throw error;
+  }
+  const { result, channel = "", notes } = sent;
+  switch (result.outcome) {
+    case "taken":
+      return settle(options, held, { outcome: "taken", channel }, attempt, notes);
+    case "no-device": {
+      const outcome = await settle(options, held, { outcome: "dropped" }, attempt, notes);
+      if (outcome === "settled") options.metrics.dropped("unreachable");
+      return outcome;
+    }
+    case "failed":
+      return settle(options, held, result, attempt, notes);
+    case "retry": {
+      if (attempt >= options.maxAttempts) {
+        const { reason } = result;
+        return settle(
+          options,
+          held,
+          { outcome: "failed", cause: "attempts-exhausted", reason },
+          attempt,
+          notes,
+        );
+      }
+      const delayMs = Math.max(result.afterMs ?? 0, backoffMs(attempt - 1, options.retry));
+      return settle(options, held, { outcome: "retry", delayMs }, attempt, notes);
+    }
+  }
+}
+
+type MessageEnd = Exclude<DropReason, "unreachable" | "malformed">;
+
+/** @returns undefined where Redis does not answer before the entry must be left to others */
+async function readState(
+  { scripts, clock }: FallBackOptions,
+  { entry, serverNowMs, sendBeforeMs, mayBegin }: HeldEntry,
+): Promise<MessageEnd | "queued" | undefined> {
+  const found = await askUntil(
+    () => readMessage(scripts, entry.keys, entry.message.id, serverNowMs()),
+    () => mayBegin() && clock.monotonicMs() <= sendBeforeMs,
+  );
+  if (found === undefined) return undefined;
+  return found.answer?.state ?? "forgotten";
+}
+
+/** Goes on asking while Redis does not answer: a message that is sent and not settled is sent again. */
+async function settle(
+  { scripts, metrics, logger, deadLettersCap }: FallBackOptions,
+  { entry, signal }: HeldEntry,
+  settlement: Settlement,
+  attempts: number,
+  notes: readonly AttemptNote[],
+): Promise<FallBackResult> {
+  const settled = await askUntil(
+    () => settleFallback(scripts, entry, settlement, { attempts, notes, deadLettersCap }),
+    () => !signal.aborted,
+  );
+  if (settled === undefined) return "left";
+  const { outcome, evicted } = settled.answer;
+  if (settlement.outcome === "failed" && outcome === "settled") {
+    const { cause, reason } = settlement;
+    metrics.deadLetter(cause, evicted);
+    logger.warn({ messageId: entry.message.id, cause, reason, attempts }, "fallback failed: a dead letter");
+  }
+  return "settled";
+}
+
+/** @returns undefined where it had to be given up without an answer */
+async function askUntil<T>(
+  ask: () => Promise<T>,
+  goesOn: () => boolean,
+): Promise<{ readonly answer: T } | undefined> {
+  const never = new AbortController().signal;
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return { answer: await ask() };
+    } catch (error) {
+      if (!isConnectionError(error)) throw new Error(describeError(error), { cause: error });
+    }
+    await pause(10 + backoffMs(attempt, ASK_AGAIN), never);
+    if (!goesOn()) return undefined;
+  }
+}

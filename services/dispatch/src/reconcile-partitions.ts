@@ -1,0 +1,102 @@
+// dispatch: the reconciler: compares, for each user of the partitions owned here, what was accepted (`seq`) with what
+// has ended (`acked`), and drives on what hangs.
+// Guarantees: a round comes upon every user at a bounded, steady cost; whoever has something open and is not watched is
+// watched from then on, counted, and logged with the ids of its messages.
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging";
+import type { Redis } from "@petrel/shared/redis/connect";
+import { forEachMaster } from "@petrel/shared/redis/each-master";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { readInbox } from "@petrel/shared/redis/read-inbox";
+import { reconcileUsers, scanUsers, type HangingUser } from "@petrel/shared/redis/reconcile-users";
+import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import type { DispatchMetrics } from "./dispatch-metrics.js";
+import type { HeldPartition } from "./held-partition.js";
+import type { PartitionOwner } from "./own-partitions.js";
+import { pause } from "./pause.js";
+
+export interface ReconcilerOptions {
+  readonly scripts: ScriptRunner;
+  readonly owner: PartitionOwner;
+  readonly metrics: Pick<DispatchMetrics, "hanging" | "reconciled">;
+  readonly logger: Logger;
+  /** How long after its time a user counts as hanging. */
+  readonly overdueMs: number;
+  /** Between two steps. */
+  readonly intervalMs: number;
+}
+
+/** Keys looked at in a step: about a quarter of a millisecond of Redis' time. */
+const KEYS_A_STEP = 1_000;
+/** What one call of the script takes. */
+const MAX_USERS = 200;
+/** Of a hanging user's messages, how many ids are logged. */
+const MAX_IDS = 20;
+
+export class Reconciler {
+  readonly #options: ReconcilerOptions;
+  readonly #stopping = new AbortController();
+  #running: Promise<void> | undefined;
+
+  constructor(options: ReconcilerOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    const { scripts, logger, metrics, intervalMs } = this.#options;
+    while (!signal.aborted) {
+      try {
+        await forEachMaster(scripts.redis, (server) => this.#walk(server));
+        if (!signal.aborted) metrics.reconciled();
+      } catch (error) {
+        logger.warn({ reason: describeError(error) }, "not reconciled: beginning anew");
+      }
+      await pause(intervalMs, signal);
+    }
+  }
+
+  /** One server's keys, step by step. */
+  async #walk(server: Redis): Promise<void> {
+    const { signal } = this.#stopping;
+    let cursor = "0";
+    do {
+      const scan = await scanUsers(server, cursor, KEYS_A_STEP);
+      ({ cursor } = scan);
+      for (const held of this.#options.owner.open) {
+        const users = scan.found.get(held.keys.partition) ?? [];
+        for (let start = 0; start < users.length && !signal.aborted; start += MAX_USERS) {
+          await held.runStep(() => this.#reconcile(held, users.slice(start, start + MAX_USERS)));
+        }
+      }
+      if (cursor !== "0") await pause(this.#options.intervalMs, signal);
+    } while (cursor !== "0" && !signal.aborted);
+  }
+
+  async #reconcile(held: HeldPartition, userIds: readonly string[]): Promise<void> {
+    const { scripts, owner, metrics, logger, overdueMs } = this.#options;
+    const hanging = await reconcileUsers(scripts, held.keys, held.token, overdueMs, userIds);
+    if (hanging === "stale") return owner.lose(held, "the reconciliation was refused");
+    for (const user of hanging) {
+      metrics.hanging(user.reason);
+      const ids = await this.#readIds(held.keys, user);
+      const { userId, reason, acked, seq } = user;
+      logger.warn({ user: userId, reason, open: seq - acked, ids }, "a user's messages hang: driven on");
+    }
+  }
+
+  async #readIds(keys: PartitionKeys, { userId, acked, seq }: HangingUser): Promise<string[]> {
+    if (acked >= seq) return [];
+    const page = { maxEntries: MAX_IDS, maxBytes: 256 * 1024 } as const;
+    return (await readInbox(this.#options.scripts, keys, userId, acked, page)).map(({ id }) => id);
+  }
+}

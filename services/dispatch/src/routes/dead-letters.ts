@@ -1,0 +1,258 @@
+// /v1/dead-letters: messages whose fallback failed for good, for operators: listed, shown, replayed, removed.
+// Guarantees: only for the scope admin; a replay is answered 202 only where the message is on its way again; removing a
+// letter changes nothing of its message.
+import { conflictError, notFoundError, producerErrors } from "@petrel/shared/kernel/error-schema";
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
+import { type DeadLetterCause, deadLetterCauses } from "@petrel/shared/protocol/dead-letter-causes";
+import { DEAD_LETTER_ID_PATTERN, parseDeadLetterId } from "@petrel/shared/protocol/dead-letter-id";
+import type { FallbackAttempt } from "@petrel/shared/protocol/fallback-attempt";
+import { priorities } from "@petrel/shared/protocol/stored-message";
+import { awaitAnswer } from "@petrel/shared/redis/await-answer";
+import type { DeadLetter, DeadLettersStore } from "@petrel/shared/redis/dead-letters-store";
+import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
+import { Type } from "typebox";
+
+export interface DeadLettersDeps {
+  readonly authenticator: ProducerAuthenticator;
+  readonly deadLetters: DeadLettersStore;
+  readonly readAttempts: (letter: DeadLetter) => Promise<FallbackAttempt[]>;
+  /** Something is in a fallback stream again. */
+  readonly onReplayed: () => void;
+}
+
+const DEFAULT_LIMIT = "50";
+
+const time = Type.String({ format: "date-time" });
+const causeSchema = Type.Union(
+  deadLetterCauses.map((cause) => Type.Literal(cause)),
+  { type: "string", enum: [...deadLetterCauses] },
+);
+const idSchema = Type.String({ pattern: DEAD_LETTER_ID_PATTERN, description: "Opaque." });
+const paramsSchema = Type.Object({ id: idSchema });
+
+const listQuerySchema = Type.Object(
+  {
+    cause: Type.Optional(causeSchema),
+    cursor: Type.Optional(Type.String({ pattern: DEAD_LETTER_ID_PATTERN })),
+    // A text: nothing in a request is coerced.
+    limit: Type.Optional(
+      Type.String({ pattern: "^([1-9][0-9]{0,2}|1000)$", default: DEFAULT_LIMIT, description: "1 to 1000." }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+const letter = {
+  id: Type.String(),
+  messageId: Type.String(),
+  user: Type.String(),
+  seq: Type.Integer(),
+  epoch: Type.String(),
+  cause: Type.String({ description: deadLetterCauses.join(", ") }),
+  reason: Type.String({ description: "What the last attempt ended with, for people." }),
+  attempts: Type.Integer(),
+  at: Type.String({ format: "date-time", description: "When it failed." }),
+  priority: Type.String({ description: priorities.join(", ") }),
+  acceptedAt: time,
+  expiresAt: time,
+};
+
+const pageSchema = Type.Object({
+  items: Type.Array(Type.Object(letter), { description: "Newest first, over all partitions." }),
+  nextCursor: Type.Union([Type.String(), Type.Null()]),
+});
+
+const shownSchema = Type.Object({
+  ...letter,
+  notification: Type.Unknown(),
+  timeline: Type.Array(
+    Type.Object({
+      at: time,
+      channel: Type.String(),
+      outcome: Type.String(),
+      reason: Type.Optional(Type.String()),
+      details: Type.Optional(Type.Record(Type.String(), Type.String())),
+    }),
+    { description: "What was tried, oldest first: the last fifty attempts." },
+  ),
+});
+
+const tags = ["dead letters"];
+const security = [{ bearer: [] }];
+
+export function addDeadLetters(app: HttpApp, deps: DeadLettersDeps): void {
+  const { authenticator, deadLetters } = deps;
+  const onRequest = authorize(authenticator, "admin");
+
+  app.get(
+    "/v1/dead-letters",
+    {
+      onRequest,
+      schema: {
+        tags,
+        summary: "List dead letters, newest first (scope: admin)",
+        security,
+        querystring: listQuerySchema,
+        response: { 200: pageSchema, ...producerErrors },
+      },
+    },
+    async ({ query: { cause, cursor, limit = DEFAULT_LIMIT } }) => {
+      const after = cursor === undefined ? undefined : parseDeadLetterId(cursor);
+      const { items, next } = await awaitAnswer(
+        deadLetters.list(cause as DeadLetterCause | undefined, after, Number(limit)),
+      );
+      return {
+        items: items.map(describeLetter),
+        nextCursor: next === undefined ? null : (items.at(-1)?.id ?? null),
+      };
+    },
+  );
+
+  app.get(
+    "/v1/dead-letters/:id",
+    {
+      onRequest,
+      schema: {
+        tags,
+        summary: "Show a dead letter, with what was tried (scope: admin)",
+        security,
+        params: paramsSchema,
+        querystring: noQuerySchema,
+        response: { 200: shownSchema, ...producerErrors, ...notFoundError },
+      },
+    },
+    async ({ params: { id } }) => {
+      const found = await findLetter(deadLetters, id);
+      const attempts = await awaitAnswer(deps.readAttempts(found));
+      return {
+        ...describeLetter(found),
+        notification: parseStored(found.message.notification),
+        timeline: attempts.map(({ atMs, ...attempt }) => ({ at: formatTime(atMs), ...attempt })),
+      };
+    },
+  );
+
+  app.delete(
+    "/v1/dead-letters/:id",
+    {
+      onRequest,
+      schema: {
+        tags,
+        summary: "Remove a dead letter (scope: admin)",
+        description: "Its message stays failed.",
+        security,
+        params: paramsSchema,
+        querystring: noQuerySchema,
+        response: { 204: Type.Null(), ...producerErrors, ...notFoundError },
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params;
+      const place = parseDeadLetterId(id);
+      if (place === undefined || !(await awaitAnswer(deadLetters.remove(place)))) throw notFound();
+      request.log.info({ deadLetter: id, by: producerOf(request).keyId }, "dead letter removed");
+      return reply.code(204).send(null);
+    },
+  );
+
+  app.delete(
+    "/v1/dead-letters",
+    {
+      onRequest,
+      schema: {
+        tags,
+        summary: "Remove all dead letters of a cause (scope: admin)",
+        description: "Without `cause`: all there are. What fails in the meantime may stay.",
+        security,
+        querystring: Type.Object({ cause: Type.Optional(causeSchema) }, { additionalProperties: false }),
+        response: { 200: Type.Object({ purged: Type.Integer() }), ...producerErrors },
+      },
+    },
+    async (request) => {
+      const { cause } = request.query;
+      const purged = await awaitAnswer(deadLetters.purge(cause as DeadLetterCause | undefined));
+      request.log.info({ cause, purged, by: producerOf(request).keyId }, "dead letters purged");
+      return { purged };
+    },
+  );
+
+  app.post(
+    "/v1/dead-letters/:id/replay",
+    {
+      onRequest,
+      schema: {
+        tags,
+        summary: "Try a message again whose fallback failed (scope: admin)",
+        description:
+          "From its first attempt on; the dead letter goes. 409 where the message has ended otherwise meanwhile.",
+        security,
+        params: paramsSchema,
+        querystring: noQuerySchema,
+        response: {
+          202: Type.Object({ id: Type.String({ description: "The message's." }) }),
+          ...producerErrors,
+          ...notFoundError,
+          ...conflictError,
+        },
+      },
+    },
+    async (request, reply) => {
+      const found = await findLetter(deadLetters, request.params.id);
+      const outcome = await awaitAnswer(deadLetters.replay(found));
+      if (outcome === "unknown") throw notFound();
+      if (outcome !== "replayed") {
+        const state = outcome === "forgotten" ? "gone: its time is long over" : outcome;
+        throw new PetrelError("PETREL_CONFLICT", `The message is ${state}; it was not sent again.`, {
+          details: { state: outcome },
+        });
+      }
+      deps.onReplayed();
+      request.log.info(
+        { deadLetter: found.id, messageId: found.message.id, by: producerOf(request).keyId },
+        "dead letter replayed",
+      );
+      return reply.code(202).send({ id: found.message.id });
+    },
+  );
+}
+
+/** @throws PetrelError PETREL_NOT_FOUND or PETREL_UNAVAILABLE */
+async function findLetter(deadLetters: DeadLettersStore, id: string): Promise<DeadLetter> {
+  const place = parseDeadLetterId(id);
+  const found = place === undefined ? undefined : await awaitAnswer(deadLetters.find(place));
+  if (found === undefined) throw notFound();
+  return found;
+}
+
+function notFound(): PetrelError {
+  return new PetrelError("PETREL_NOT_FOUND", "There is no such dead letter (any more).");
+}
+
+function describeLetter({ id, message, cause, reason, attempts, failedAtMs }: DeadLetter) {
+  return {
+    id,
+    messageId: message.id,
+    user: message.userId,
+    seq: message.seq,
+    epoch: message.epoch,
+    cause,
+    reason,
+    attempts,
+    at: formatTime(failedAtMs),
+    priority: message.priority,
+    acceptedAt: formatTime(message.atMs),
+    expiresAt: formatTime(message.expiresAtMs),
+  };
+}
+
+function parseStored(notification: string): unknown {
+  return notification === "" ? null : (JSON.parse(notification) as unknown);
+}
+
+/** RFC 3339, UTC, with milliseconds. */
+function formatTime(ms: number): string {
+  return new Date(ms).toISOString();
+}

@@ -1,0 +1,32 @@
+// Tests only: a message that was really accepted, and stands in its fallback stream as an offer puts it there.
+// Guarantees: what is written is read by the same code as an offer's entry.
+import { priorityLetters } from "@petrel/shared/protocol/stored-message";
+import type { MessageToAccept } from "@petrel/shared/redis/accept-messages";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { message, type OpenStore } from "@petrel/shared/testing/open-store";
+
+export interface EnteredMessage {
+  readonly id: string;
+  readonly seq: number;
+  readonly epoch: string;
+  readonly atMs: number;
+  /** In its fallback stream. */
+  readonly entryId: string;
+}
+
+/** A message for user "u1" of the first partition, with a notification, except as said. */
+export async function enterFallback(
+  store: OpenStore,
+  parts: Partial<MessageToAccept> = {},
+  keys: PartitionKeys = store.keys,
+): Promise<EnteredMessage> {
+  const given = message({ notification: '{"title":"t"}', ...parts });
+  const result = await store.accepter().accept(given);
+  if (result.outcome !== "stored") throw new Error(result.outcome);
+  const { seq, epoch, atMs } = result;
+  const { userId, id, ttlMs, priority, notification } = given;
+  const letters = `o${priorityLetters[priority]}`;
+  const text = [userId, seq, epoch, atMs, atMs + ttlMs, id, letters, notification].join("\t");
+  const entryId = await store.redis.xadd(keys.fallback(priority), "*", "m", text, "n", "0");
+  return { id, seq, epoch, atMs, entryId: entryId ?? "" };
+}

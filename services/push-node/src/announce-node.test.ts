@@ -1,0 +1,34 @@
+// Tests that a node's key is kept, and what a node hears of it when it was not.
+// Guarantees: on a real Redis.
+import { createLogger } from "@petrel/shared/kernel/logging";
+import { findGoneNodes } from "@petrel/shared/redis/node-presence";
+import { openStore, type OpenStore } from "@petrel/shared/testing/open-store";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { announceWhileRunning } from "./announce-node.js";
+
+const logger = createLogger({ service: "test", level: "silent" });
+
+let store: OpenStore;
+beforeAll(async () => void (store = await openStore()));
+afterAll(() => store.close());
+
+test("the key is there while the node runs; one that had ended is told once, and made anew", async () => {
+  let ended = 0;
+  const presence = await announceWhileRunning(store.redis, "n.1", 600, logger, () => ended++);
+  const firstMs = await store.redis.pexpiretime("petrel:node:n.1");
+  await waitFor(async () => (await store.redis.pexpiretime("petrel:node:n.1")) > firstMs, {
+    what: "a renewal",
+  });
+  expect(ended).toBe(0);
+  await store.redis.del("petrel:node:n.1");
+  await waitFor(() => ended > 0, { what: "word of it" });
+  expect(await findGoneNodes(store.redis, ["n.1"])).toEqual([]);
+  const againMs = await store.redis.pexpiretime("petrel:node:n.1");
+  await waitFor(async () => (await store.redis.pexpiretime("petrel:node:n.1")) > againMs, {
+    what: "another renewal",
+  });
+  expect(ended).toBe(1);
+  await presence.stop();
+  expect(await findGoneNodes(store.redis, ["n.1"])).toEqual(["n.1"]);
+});

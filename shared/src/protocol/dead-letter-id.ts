@@ -1,0 +1,26 @@
+// redis/dead-letters-store -> here: the name of a dead letter, as operators see it.
+// Guarantees: URL-safe, and never the same for two of them: it holds the partition, the cause and the stream's own id.
+import { deadLetterCauses, isDeadLetterCause, type DeadLetterCause } from "./dead-letter-causes.js";
+
+export interface DeadLetterPlace {
+  readonly partition: number;
+  readonly cause: DeadLetterCause;
+  /** `ms-n` */
+  readonly entryId: string;
+}
+
+/** Opaque to those who use it. */
+export const DEAD_LETTER_ID_PATTERN = `^p\\d{1,5}_(${deadLetterCauses.join("|")})_\\d{1,15}-\\d{1,10}$`;
+
+const expression = /^p(\d{1,5})_([a-z-]+)_(\d{1,15}-\d{1,10})$/;
+
+export function formatDeadLetterId({ partition, cause, entryId }: DeadLetterPlace): string {
+  return `p${partition}_${cause}_${entryId}`;
+}
+
+/** @returns undefined where the text is no such id */
+export function parseDeadLetterId(id: string): DeadLetterPlace | undefined {
+  const [, partition, cause = "", entryId = ""] = expression.exec(id) ?? [];
+  if (partition === undefined || !isDeadLetterCause(cause)) return undefined;
+  return { partition: Number(partition), cause, entryId };
+}

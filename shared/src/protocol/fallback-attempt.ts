@@ -1,0 +1,63 @@
+// dispatch/fall-back -> scripts/settle-fallback -> here -> collect/describe-message: what was tried to reach a user by a
+// fallback channel.
+// Guarantees: what is written and what is read here agree; a note that cannot be read is left out, never an error.
+
+/** What a channel said of one attempt. */
+export const attemptOutcomes = ["taken", "no-device", "retry", "failed"] as const;
+export type AttemptOutcome = (typeof attemptOutcomes)[number];
+
+/** As a channel tells it; the time is added when it is stored. */
+export interface AttemptNote {
+  readonly channel: string;
+  readonly outcome: AttemptOutcome;
+  /** Why, in the provider's words or ours; of anything but `taken`. */
+  readonly reason?: string;
+  /** More that is worth showing, such as the provider's id of the request. Never a secret, never a whole token. */
+  readonly details?: Readonly<Record<string, string>>;
+}
+
+export interface FallbackAttempt extends AttemptNote {
+  /** ms since 1970 by Redis' clock. */
+  readonly atMs: number;
+}
+
+const MAX_REASON_CHARACTERS = 500;
+
+/** A provider may answer with a page. */
+export function shortenReason(reason: string): string {
+  return reason.length <= MAX_REASON_CHARACTERS ? reason : `${reason.slice(0, MAX_REASON_CHARACTERS - 1)}…`;
+}
+
+/** JSON text of an object that is not empty, see scripts/settle-fallback. */
+export function encodeAttempt({ channel, outcome, reason, details }: AttemptNote): string {
+  return JSON.stringify({
+    event: "attempt",
+    channel,
+    outcome,
+    reason: reason === undefined ? undefined : shortenReason(reason),
+    details,
+  });
+}
+
+/** @returns undefined where the text is none of ours */
+export function decodeAttempt(text: string): FallbackAttempt | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== "object" || value === null) return undefined;
+  const { at, channel, outcome: word, reason, details } = value as Readonly<Record<string, unknown>>;
+  const outcome = attemptOutcomes.find((known) => known === word);
+  if (typeof at !== "number" || typeof channel !== "string" || outcome === undefined) return undefined;
+  return {
+    atMs: at,
+    channel,
+    outcome,
+    ...(typeof reason === "string" ? { reason } : {}),
+    ...(typeof details === "object" && details !== null
+      ? { details: details as Readonly<Record<string, string>> }
+      : {}),
+  };
+}

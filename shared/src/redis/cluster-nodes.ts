@@ -1,0 +1,61 @@
+// Which node of a Redis Cluster has a key; on a single server, always that one.
+// Guarantees: what is sent to a node goes there or fails: no redirection, no second sending, no other connection.
+import { type Cluster, Command, type Redis as SingleRedis } from "ioredis";
+import type { Redis } from "./connect.js";
+import { addressOf } from "./open-cluster.js";
+
+const SLOTS = 16_384;
+
+export function isCluster(redis: Redis): redis is Cluster {
+  return redis.isCluster;
+}
+
+/** What is no cluster is one server. */
+function asSingle(redis: Redis): SingleRedis {
+  return redis as SingleRedis;
+}
+
+/** As far as is known: `host:port` of the master of a key's slot. */
+export function masterAddress(cluster: Cluster, key: string): string | undefined {
+  const slot = new Command("get", [key]).getSlot();
+  return slot === null ? undefined : cluster.slots[slot]?.[0];
+}
+
+/**
+ * The connection to the master of a key's slot.
+ * @throws Error, which `isConnectionError` knows, where there is none at the moment
+ */
+export function masterOf(redis: Redis, key: string): SingleRedis {
+  if (!isCluster(redis)) return asSingle(redis);
+  const address = masterAddress(redis, key);
+  const node = redis.nodes("all").find((one) => addressOf(one) === address);
+  if (node === undefined) throw new Error(`no connection to the master of ${key}`);
+  return node;
+}
+
+/**
+ * The connections to all masters that have slots.
+ * @throws Error where one of them has none at the moment, or slots have no master
+ */
+export function allMasters(redis: Redis): readonly SingleRedis[] {
+  if (!isCluster(redis)) return [asSingle(redis)];
+  if (redis.status !== "ready" || redis.slots.length < SLOTS)
+    throw new Error("the cluster's slots are not known");
+  const addresses = new Set(Array.from(redis.slots, (owners) => owners?.[0]));
+  const nodes = new Map(redis.nodes("all").map((node) => [addressOf(node), node]));
+  return [...addresses].map((address) => {
+    const node = address === undefined ? undefined : nodes.get(address);
+    if (node === undefined) throw new Error(`no connection to the master ${address ?? "of some slots"}`);
+    return node;
+  });
+}
+
+/** Reads the map of slots anew: a node has said that it is not the right one. */
+export function forgetSlots(redis: Redis): void {
+  if (isCluster(redis)) redis.refreshSlotsCache();
+}
+
+/** @throws unless Redis answers: on a cluster, each master; what it throws, `describeError` makes a line of */
+export async function pingRedis(redis: Redis): Promise<void> {
+  await Promise.all(allMasters(redis).map((master) => master.ping()));
+}

@@ -1,0 +1,12 @@
+// dispatch/reconcile-partitions -> here: what is to be done on every server that holds data.
+// Guarantees: one after the other, so that the load stays that of one.
+import { allMasters } from "./cluster-nodes.js";
+import type { Redis, SingleRedis } from "./connect.js";
+
+/** Calls `task` for each master of a cluster, or for the one server there is. */
+export async function forEachMaster(
+  redis: Redis,
+  task: (master: SingleRedis) => Promise<void>,
+): Promise<void> {
+  for (const master of allMasters(redis)) await task(master);
+}

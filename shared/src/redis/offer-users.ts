@@ -1,0 +1,48 @@
+// dispatch/offer-unreached -> here -> scripts/offer: users whom a hand-over or a nudge did not reach.
+// Guarantees: offline is decided in the same step as the offer; a message is offered once.
+import type { PartitionKeys } from "./keys.js";
+import type { ScriptRunner } from "./script-runner.js";
+import { ownerAndFallbackKeys, type AbsenceRules } from "./wake-users.js";
+
+export const offerOutcomes = ["done", "offered", "grace", "unheard", "unsettled"] as const;
+
+/** See scripts/offer for what each means. */
+export type OfferOutcome = (typeof offerOutcomes)[number];
+
+export interface OfferedUser {
+  readonly userId: string;
+  readonly outcome: OfferOutcome;
+  /** How many of its messages went to the fallback. */
+  readonly offered: number;
+}
+
+/**
+ * @param gone nodes that neither listen nor renew their key
+ * @param userIds at most 200
+ * @returns one for each user, in order, or "stale" where the token is not the owner's any more (nothing was changed)
+ */
+export async function offerUsers(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  token: string,
+  { absenceInMs, settleMs, confirmMs }: AbsenceRules,
+  gone: readonly string[],
+  userIds: readonly string[],
+): Promise<OfferedUser[] | "stale"> {
+  const answer = await scripts.run(
+    "offer.v1",
+    [
+      ...ownerAndFallbackKeys(keys),
+      ...userIds.flatMap((userId) => [keys.user(userId), keys.inbox(userId), keys.routes(userId)]),
+    ],
+    [token, absenceInMs, settleMs, confirmMs, gone.join("\t"), ...userIds],
+  );
+  if (answer === "stale") return answer;
+  const lines = answer.split("\n");
+  return userIds.map((userId, i) => {
+    const [word, offered] = (lines[i] ?? "").split("\t");
+    const outcome = offerOutcomes.find((known) => known === word);
+    if (outcome === undefined) throw new Error(`offer answered ${JSON.stringify(lines[i])}`);
+    return { userId, outcome, offered: Number(offered) };
+  });
+}

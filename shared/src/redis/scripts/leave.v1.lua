@@ -1,0 +1,23 @@
+#!lua flags=allow-oom
+-- leave: takes a connection that has closed out of its user's routes.
+--
+-- A close that is no sign-out leaves a grace lease: a member that holds the connection's place with "-" for a node.
+-- Nothing is published to it and it counts against no limit, but while it stands its user is not offline: a deploy, a
+-- tunnel or a page that reloads rings no phone.
+--
+-- KEYS[1] routes
+-- ARGV[1] member · ARGV[2] graceMs  0 for a sign-out
+--
+-- Result: "1" where it was registered; "0" where it was not (evicted, pruned): then nothing was changed
+
+--@include server-time
+-- Its node may have marked it as leaving in the meantime.
+if redis.call('ZREM', KEYS[1], ARGV[1], ARGV[1] .. '/leaving') == 0 then return '0' end
+
+local graceMs = tonumber(ARGV[2])
+if graceMs > 0 then
+  local connectTime, rest = string.match(ARGV[1], '^(%d+)/[^/]+/(.*)$')
+  redis.call('ZADD', KEYS[1], ms(now + graceMs), connectTime .. '/-/' .. rest)
+  if redis.call('PTTL', KEYS[1]) < graceMs then redis.call('PEXPIRE', KEYS[1], ms(graceMs)) end
+end
+return '1'

@@ -1,0 +1,22 @@
+#!lua flags=allow-oom
+-- mark-leaving: says of connections of a node that stops that their clients are about to come back elsewhere.
+--
+-- The member gets "/leaving" at its end: from then on it does not count against its user's limit, so that a client that
+-- opens its new socket before the old one closes takes nobody's place.
+--
+-- KEYS[i] routes of the i-th connection's user
+-- ARGV[i] the i-th connection's member
+--
+-- Result: the indices (from 1) of connections that were not registered, joined by ","; "" for none
+
+local missing = {}
+for i = 1, #KEYS do
+  local leaseEnd = redis.call('ZSCORE', KEYS[i], ARGV[i])
+  if leaseEnd then
+    redis.call('ZREM', KEYS[i], ARGV[i])
+    redis.call('ZADD', KEYS[i], leaseEnd, ARGV[i] .. '/leaving')
+  else
+    missing[#missing + 1] = i
+  end
+end
+return table.concat(missing, ',')

@@ -1,0 +1,74 @@
+#!lua flags=allow-oom
+-- offer: looks at users whom a hand-over did not reach, and offers to the fallback what they have open.
+--
+-- Offline is decided here, in one step with the offer: whoever has connected in the meantime is not offline, and reads
+-- the inbox.
+--
+-- KEYS[1] owner · KEYS[2] due · KEYS[3] generation · KEYS[4..6] fallback streams: high, normal, low
+-- then three for each user: user (hash) · inbox (stream) · routes (sorted set)
+-- ARGV[1] token
+-- ARGV[2] absenceInMs  for how long from now absence says nothing yet (the caller's link has just come back); 0 else
+-- ARGV[3] settleMs     for how long it says nothing after a change of generation
+-- ARGV[4] confirmMs    after how long a node that is there, but does not listen, counts as not reached
+-- ARGV[5] gone         nodes that neither listen nor renew their key, joined by TAB: their routes are removed
+-- then the i-th user's id
+--
+-- Refuses before its first write where the token is not the owner's or the lease is over.
+-- Allowed where Redis is out of memory: what it adds is small, and what is pushed ends.
+--
+-- Result: "stale", or lines, one for each user: outcome TAB number offered, where the outcome is
+--   "done"      nothing is open
+--   "offered"   offline: all it has open was offered, or `due` brings the rest at once
+--   "grace"     its socket has just closed: `due` looks again when the grace lease is over
+--   "unheard"   it has a route on a node that is there: `due` looks again when that can be confirmed
+--   "unsettled" absence says nothing yet: `due` looks again when it does
+
+--@include server-time
+--@include refuse-stale
+--@include current-generation
+--@include live-nodes
+--@include grace-end
+--@include offer-messages
+if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
+
+local _, since = currentGeneration(KEYS[3])
+local absenceIn = math.max(tonumber(ARGV[2]), since + tonumber(ARGV[3]) - now, 0)
+local confirmMs = tonumber(ARGV[4])
+local streams = { h = KEYS[4], n = KEYS[5], l = KEYS[6] }
+local gone, lines = {}, {}
+for node in string.gmatch(ARGV[5], '[^\t]+') do gone[node] = true end
+
+for i = 1, (#KEYS - 6) / 3 do
+  local userKey, inboxKey, routesKey = KEYS[i * 3 + 4], KEYS[i * 3 + 5], KEYS[i * 3 + 6]
+  local userId = ARGV[5 + i]
+  local user = redis.call('HMGET', userKey, 'seq', 'acked', 'offered', 'unheardAt')
+  local seq, acked, offered, unheardAt = tonumber(user[1]), tonumber(user[2]), tonumber(user[3]), tonumber(user[4])
+  if not seq or acked >= seq then
+    lines[i] = 'done\t0'
+  else
+    if next(gone) and absenceIn == 0 then
+      for _, member in ipairs(redis.call('ZRANGE', routesKey, 0, -1)) do
+        if gone[string.match(member, '^%d+/([^/]+)/')] then redis.call('ZREM', routesKey, member) end
+      end
+    end
+    local live, isExpected = liveNodes(routesKey, ms(now))
+    local lookAt, outcome
+    if absenceIn > 0 then
+      outcome, lookAt = 'unsettled', now + absenceIn
+    elseif #live > 0 and not (unheardAt and now - unheardAt >= confirmMs) then
+      outcome, lookAt = 'unheard', (unheardAt or now) + confirmMs
+      if not unheardAt then redis.call('HSET', userKey, 'unheardAt', ms(now)) end
+    elseif #live == 0 and isExpected then
+      outcome, lookAt = 'grace', graceEnd(routesKey) + 1
+    end
+    if outcome then
+      redis.call('ZADD', KEYS[2], 'LT', ms(lookAt), userId)
+      lines[i] = outcome .. '\t0'
+    else
+      local count, complete = offerMessages(streams, userKey, inboxKey, userId, acked, offered, seq)
+      if not complete then redis.call('ZADD', KEYS[2], 'LT', ms(now), userId) end
+      lines[i] = 'offered\t' .. count
+    end
+  end
+end
+return table.concat(lines, '\n')

@@ -1,0 +1,39 @@
+#!lua flags=allow-oom
+-- promote-retries: what is due for another attempt goes back to its fallback stream; and how much waits in each.
+--
+-- Several processes may call it at the same time, for any partition: an entry is moved in one step, so that it stands
+-- in one place at any time. Nothing needs fencing.
+-- Allowed where Redis is out of memory: it moves, and does not add.
+--
+-- KEYS[1] retries · KEYS[2..4] fallback streams: high, normal, low
+-- ARGV[1] group
+-- ARGV[2] limit   entries moved at most
+--
+-- Result: now (ms) TAB number moved TAB entries that no worker has read yet: of high TAB normal TAB low
+
+--@include server-time
+local letterAt = '^[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t.(.)'
+
+local function add(stream, attempts, text) redis.call('XADD', stream, '*', 'm', text, 'n', attempts) end
+
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ms(now), 'LIMIT', 0, ARGV[2])
+for _, member in ipairs(due) do
+  local attempts, text = string.match(member, '^(%d+)\t(.*)$')
+  -- What nobody has written like this cannot be sent; it must not stay in the way of the others.
+  if attempts then
+    local letter = string.match(text, letterAt)
+    add(letter == 'h' and KEYS[2] or letter == 'l' and KEYS[4] or KEYS[3], attempts, text)
+  end
+  redis.call('ZREM', KEYS[1], member)
+end
+
+-- An entry leaves its stream when it is settled, so that what is there and not pending has not been read.
+local function waiting(stream)
+  local length = redis.call('XLEN', stream)
+  if length == 0 then return '0' end
+  local pending = redis.pcall('XPENDING', stream, ARGV[1])
+  if pending.err then return ms(length) end -- no group yet
+  return ms(math.max(0, length - pending[1]))
+end
+
+return table.concat({ ms(now), ms(#due), waiting(KEYS[2]), waiting(KEYS[3]), waiting(KEYS[4]) }, '\t')

@@ -1,0 +1,38 @@
+#!lua
+-- replay-dead-letter: a message whose fallback failed is to be tried again, as if it had never been.
+--
+-- One step: it stands either in the dead letters or in its fallback stream, and its record says failed exactly while
+-- it is the former. Refused as a whole where memory is full: nothing hurries here.
+--
+-- KEYS[1] dead letters of one cause · KEYS[2] record · KEYS[3] user · KEYS[4] fallback stream of its priority
+-- ARGV[1] entryId
+-- ARGV[2] text      the entry as the caller has read it
+--
+-- Result: "replayed"; "unknown" where there is no such dead letter (any more); else what the message has become in the
+-- meantime, and nothing was changed: "forgotten" (its record is gone) "delivered" "expired" "cancelled" "pushed"
+-- "queued"
+
+--@include server-time
+local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+if not entry or entry[2][2] ~= ARGV[2] then return 'unknown' end
+local record = redis.call('GET', KEYS[2])
+if not record then return 'forgotten' end
+
+local base, seq, epoch, expiresAt, ending
+base, ending = string.match(record, '^([^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*)(.*)$')
+seq, epoch, expiresAt = string.match(record, '^(%d+)\t([^\t]*)\t%d+\t(%d+)\t')
+local state = string.match(ending, '^\t(%l+) ') or 'queued'
+if state == 'expired' or state == 'cancelled' then return state end
+
+local user = redis.call('HMGET', KEYS[3], 'epoch', 'acked')
+local isAcked = user[1] and tonumber(seq) <= (tonumber(user[2]) or 0)
+  and string.match(user[1], '^[^.]*') == string.match(epoch, '^[^.]*')
+-- An end that is over is one that `acked` has moved over when the message's time was.
+if tonumber(expiresAt) <= now or string.match(ending, ' over$') then return 'expired' end
+if isAcked then return 'delivered' end
+if state ~= 'failed' then return state end
+
+redis.call('SET', KEYS[2], base, 'KEEPTTL')
+redis.call('XADD', KEYS[4], '*', 'm', ARGV[2], 'n', '0')
+redis.call('XDEL', KEYS[1], ARGV[1])
+return 'replayed'

@@ -1,0 +1,80 @@
+#!lua flags=allow-oom
+-- settle-fallback: what became of one attempt to reach a message's user by a fallback channel, in one step.
+--
+-- Only for an entry that is still pending: of several workers that have tried the same one (its first was taken for
+-- dead), the first settles it and the others change nothing. That is all the fencing there is, and all that is needed:
+-- any process may do this for any partition.
+-- Allowed where Redis is out of memory: it frees or moves an entry, and what it adds is bounded. Refused, the same
+-- message would be sent again and again.
+--
+-- KEYS[1] fallback stream · KEYS[2] retries · KEYS[3] dead letters, of the cause in ARGV[4]
+-- KEYS[4] record · KEYS[5] user · KEYS[6] attempts
+-- ARGV[1] group
+-- ARGV[2] entryId
+-- ARGV[3] outcome   "taken" | "dropped" | "retry" | "failed"
+-- ARGV[4] word      of taken: the channel's name · of failed: the cause · else ""
+-- ARGV[5] attempts  made by now, this one among them
+-- ARGV[6] delayMs   of retry: how long to wait; never beyond the message's expiry, where it gets that end instead
+-- ARGV[7] reason    of failed
+-- ARGV[8] deadLettersCap
+-- ARGV[9] attemptsKept
+-- then notes of what was tried: JSON objects, not empty, to which the time is added
+--
+-- Result: "settled", or "settled" TAB how many of the oldest dead letters had to go; "ended" where the message failed
+-- after it had ended otherwise (no dead letter); "gone" where the entry is not pending any more: then only a channel's
+-- taking is noted, so that it is not sent once more by a retry.
+
+--@include server-time
+local outcome, word, nowText = ARGV[3], ARGV[4], ms(now)
+
+local record, seq, epoch, ending = redis.call('GET', KEYS[4]), nil, nil, nil
+if record then
+  seq, epoch, ending = string.match(record, '^(%d+)\t([^\t]*)\t%d+\t%d+\t[^\t]*\t[^\t]*\t[^\t]*(.*)$')
+end
+local hasNoEnd = ending == ''
+
+local function isAcked()
+  local user = redis.call('HMGET', KEYS[5], 'epoch', 'acked')
+  return user[1] and tonumber(seq) <= (tonumber(user[2]) or 0)
+    and string.match(user[1], '^[^.]*') == string.match(epoch, '^[^.]*')
+end
+
+local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
+local wasPending = redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 1
+if outcome == 'taken' and hasNoEnd then
+  redis.call('SET', KEYS[4], record .. '\tpushed ' .. nowText .. ' ' .. word, 'KEEPTTL')
+end
+if not wasPending then return 'gone' end
+redis.call('XDEL', KEYS[1], ARGV[2])
+
+if record and #ARGV > 9 then
+  for i = 10, #ARGV do
+    redis.call('RPUSH', KEYS[6], '{"at":' .. nowText .. ',' .. string.sub(ARGV[i], 2))
+  end
+  redis.call('LTRIM', KEYS[6], '-' .. ARGV[9], '-1')
+  local ttl = redis.call('PTTL', KEYS[4])
+  if ttl > 0 then redis.call('PEXPIRE', KEYS[6], ms(ttl)) end
+end
+
+if not entry then return 'gone' end
+local text = ''
+for f = 1, #entry[2], 2 do
+  if entry[2][f] == 'm' then text = entry[2][f + 1] end
+end
+
+if outcome == 'retry' then
+  local at = now + tonumber(ARGV[6])
+  local expiresAt = tonumber(string.match(text, '^[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t(%d+)'))
+  if expiresAt and expiresAt < at then at = expiresAt end
+  redis.call('ZADD', KEYS[2], ms(at), ARGV[5] .. '\t' .. text)
+elseif outcome == 'failed' then
+  if not hasNoEnd or isAcked() then return 'ended' end
+  redis.call('SET', KEYS[4], record .. '\tfailed ' .. nowText .. ' ' .. word, 'KEEPTTL')
+  redis.call('XADD', KEYS[3], '*', 'm', text, 'n', ARGV[5], 'r', ARGV[7])
+  local excess = redis.call('XLEN', KEYS[3]) - tonumber(ARGV[8])
+  if excess > 0 then
+    redis.call('XTRIM', KEYS[3], 'MAXLEN', ARGV[8])
+    return 'settled\t' .. ms(excess)
+  end
+end
+return 'settled'

@@ -1,0 +1,191 @@
+// Tests only: writes down what producers asked, what clients got, and which faults there were; read by check-history.
+// Guarantees: every entry has its time on one clock; nothing is judged here.
+
+/** What became of a POST, as its producer knows it. */
+export type PostOutcome =
+  /** Answered with 202 and an id. */
+  | "accepted"
+  /** Answered, and not stored. */
+  | "refused"
+  /** No answer, or one that leaves it open: it may arrive or not, once at most. */
+  | "unknown";
+
+export interface PostRecord {
+  /** The message's number in its `data`: tells it apart before it has an id, and where it never gets one. */
+  readonly n: number;
+  readonly user: string;
+  /** As JSON. */
+  readonly data: string;
+  /** Whether a fallback channel may take it: it has a notification, and its policy is not "never". */
+  readonly mayFallBack: boolean;
+  /** Whether its time may end while the test runs. */
+  readonly mayExpire: boolean;
+  readonly startedAtMs: number;
+  outcome: PostOutcome;
+  /** When the answer came; Infinity where none did. */
+  answeredAtMs: number;
+  id: string | undefined;
+  attempts: number;
+  /** Why it is not accepted. */
+  problem: string | undefined;
+}
+
+export interface ConnectionRecord {
+  readonly id: string;
+  readonly client: string;
+  readonly user: string;
+  readonly node: string;
+  readonly epoch: string;
+  readonly after: number;
+  readonly resumed: boolean;
+  readonly atMs: number;
+  closed: { readonly code: number; readonly atMs: number } | undefined;
+}
+
+/** A `message` frame on a socket. */
+export interface WireRecord {
+  readonly connection: ConnectionRecord;
+  readonly seq: number;
+  readonly id: string;
+  readonly atMs: number;
+}
+
+/** A message that an application got. */
+export interface HandledRecord {
+  readonly client: string;
+  readonly user: string;
+  readonly epoch: string;
+  readonly seq: number;
+  readonly id: string;
+  readonly n: number | undefined;
+  /** As JSON. */
+  readonly data: string;
+  readonly atMs: number;
+}
+
+export interface AckRecord {
+  readonly connection: ConnectionRecord;
+  readonly seq: number;
+  readonly atMs: number;
+}
+
+/** A call of a fallback channel. */
+export interface FallbackRecord {
+  readonly id: string;
+  readonly user: string;
+  readonly n: number | undefined;
+  readonly atMs: number;
+}
+
+/** What `GET /v1/messages/:id` answers at the end; state "missing" for 404. */
+export interface StateRecord {
+  readonly id: string;
+  readonly state: string;
+  readonly seq: number;
+  readonly epoch: string;
+}
+
+export interface FaultRecord {
+  /** Such as "kill". */
+  readonly kind: string;
+  /** The process's name, or "redis". */
+  readonly target: string;
+  readonly atMs: number;
+  /** Infinity while it lasts. */
+  endedAtMs: number;
+}
+
+export interface History {
+  readonly posts: readonly PostRecord[];
+  readonly connections: readonly ConnectionRecord[];
+  readonly wire: readonly WireRecord[];
+  readonly handled: readonly HandledRecord[];
+  readonly acks: readonly AckRecord[];
+  readonly fallbacks: readonly FallbackRecord[];
+  readonly states: readonly StateRecord[];
+  readonly faults: readonly FaultRecord[];
+}
+
+export class MessageRecorder implements History {
+  readonly posts: PostRecord[] = [];
+  readonly connections: ConnectionRecord[] = [];
+  readonly wire: WireRecord[] = [];
+  readonly handled: HandledRecord[] = [];
+  readonly acks: AckRecord[] = [];
+  readonly fallbacks: FallbackRecord[] = [];
+  readonly faults: FaultRecord[] = [];
+  states: StateRecord[] = [];
+  /** Messages that some application has got, by their number. */
+  readonly handledNumbers = new Set<number>();
+
+  /** A POST is about to be sent. The caller writes its outcome into what is returned. */
+  posting(post: Pick<PostRecord, "user" | "mayFallBack" | "mayExpire">, data: object): PostRecord {
+    const n = this.posts.length;
+    const record: PostRecord = {
+      ...post,
+      n,
+      data: JSON.stringify({ n, ...data }),
+      startedAtMs: performance.now(),
+      outcome: "unknown",
+      answeredAtMs: Number.POSITIVE_INFINITY,
+      id: undefined,
+      attempts: 0,
+      problem: undefined,
+    };
+    this.posts.push(record);
+    return record;
+  }
+
+  welcomed(welcome: Omit<ConnectionRecord, "atMs" | "closed">): ConnectionRecord {
+    const connection = { ...welcome, atMs: performance.now(), closed: undefined };
+    this.connections.push(connection);
+    return connection;
+  }
+
+  closed(connection: ConnectionRecord, code: number): void {
+    connection.closed = { code, atMs: performance.now() };
+  }
+
+  sentOnWire(connection: ConnectionRecord, seq: number, id: string): void {
+    this.wire.push({ connection, seq, id, atMs: performance.now() });
+  }
+
+  acked(connection: ConnectionRecord, seq: number): void {
+    this.acks.push({ connection, seq, atMs: performance.now() });
+  }
+
+  wasHandled(message: Omit<HandledRecord, "n" | "data" | "atMs">, data: unknown): void {
+    const n = numberOf(data);
+    if (n !== undefined) this.handledNumbers.add(n);
+    const { client, user, epoch, seq, id } = message;
+    this.handled.push({
+      client,
+      user,
+      epoch,
+      seq,
+      id,
+      n,
+      data: JSON.stringify(data),
+      atMs: performance.now(),
+    });
+  }
+
+  fellBack(id: string, user: string, n: number | undefined): void {
+    this.fallbacks.push({ id, user, n, atMs: performance.now() });
+  }
+
+  /** @returns to be called when the fault is over */
+  faultBegan(kind: string, target: string): () => void {
+    const fault: FaultRecord = { kind, target, atMs: performance.now(), endedAtMs: Number.POSITIVE_INFINITY };
+    this.faults.push(fault);
+    return () => {
+      fault.endedAtMs = performance.now();
+    };
+  }
+}
+
+/** The number that a message carries in its data. */
+function numberOf(data: unknown): number | undefined {
+  const { n } = (data ?? {}) as { readonly n?: unknown };
+  return typeof n === "number" ? n : undefined;
+}

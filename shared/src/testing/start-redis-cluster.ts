@@ -1,0 +1,167 @@
+// Tests only: a real Redis Cluster: masters with a replica each, from the binary that `npm start` embeds.
+// Guarantees: resolves when every slot has a master and every replica is in step; `stop` leaves no process behind.
+import { setTimeout as sleep } from "node:timers/promises";
+import { Command, Redis } from "ioredis";
+import { freePortRange } from "./free-port.js";
+import { startRedis, type TestRedis } from "./start-redis.js";
+import { waitFor } from "./wait-for.js";
+
+export interface StartRedisClusterOptions {
+  readonly masters?: number;
+  /** Of each master. */
+  readonly replicas?: number;
+  /** How long a node is silent before it counts as failed, ms. */
+  readonly nodeTimeoutMs?: number;
+  readonly appendOnly?: boolean;
+  readonly extraArgs?: readonly string[];
+}
+
+export interface TestRedisCluster {
+  /** Masters first. */
+  readonly nodes: readonly TestRedis[];
+  /** What services need to find it. */
+  readonly environment: { readonly REDIS_CLUSTER: string; readonly REDIS_URL: string };
+  /** As the nodes that run see it now. */
+  masterOf(key: string): Promise<TestRedis>;
+  /** Resolves when every slot has a master, by all nodes that run. */
+  untilHealthy(deadlineMs?: number): Promise<void>;
+  /** A plain connection to one node, for what the test has to see or do there; closed by `stop`. */
+  connect(node: TestRedis): Redis;
+  stop(): Promise<void>;
+}
+
+const SLOTS = 16_384;
+const ATTEMPTS = 3;
+
+export async function startRedisCluster(options: StartRedisClusterOptions = {}): Promise<TestRedisCluster> {
+  const { masters: masterCount = 3, replicas: replicaCount = 1 } = options;
+  // Each server ends with this process, and so listens to its end.
+  process.setMaxListeners(Math.max(process.getMaxListeners(), 100));
+  const nodes = await startNodes(masterCount * (1 + replicaCount), options);
+  const ended = new Set<TestRedis>();
+  for (const node of nodes) void node.exited.then(() => ended.add(node));
+  const connections: Redis[] = [];
+  const connect = (node: TestRedis): Redis => {
+    const redis = new Redis({ host: "127.0.0.1", port: node.port, protocol: 2, commandTimeout: 2_000 });
+    redis.on("error", () => undefined);
+    connections.push(redis);
+    return redis;
+  };
+  const links = new Map(nodes.map((node) => [node, connect(node)]));
+  const ask = (node: TestRedis, ...words: [string, ...string[]]): Promise<unknown> => {
+    const link = links.get(node);
+    if (link === undefined) throw new Error("no such node");
+    return link.call(...words);
+  };
+  const running = (): TestRedis[] => nodes.filter((node) => !ended.has(node));
+  const stop = async (): Promise<void> => {
+    for (const connection of connections) connection.disconnect();
+    for (const node of nodes) node.signal("SIGCONT");
+    await Promise.all(nodes.map((node) => node.stop()));
+  };
+  const isHealthy = async (node: TestRedis): Promise<boolean> => {
+    const info = String(await ask(node, "CLUSTER", "INFO"));
+    return info.includes("cluster_state:ok") && info.includes(`cluster_slots_ok:${SLOTS}`);
+  };
+  const untilHealthy = async (deadlineMs = 30_000): Promise<void> => {
+    await waitFor(async () => (await Promise.all(running().map(isHealthy))).every(Boolean), {
+      what: "the Redis Cluster to be healthy",
+      deadlineMs,
+    });
+  };
+  const masterOf = async (key: string): Promise<TestRedis> => {
+    const slot = new Command("get", [key]).getSlot() ?? 0;
+    const [asked] = running();
+    if (asked === undefined) throw new Error("no node runs");
+    const ranges = (await ask(asked, "CLUSTER", "SLOTS")) as [number, number, [string, number]][];
+    const port = ranges.find(([first, last]) => first <= slot && slot <= last)?.[2][1];
+    const master = nodes.find((node) => node.port === port);
+    if (master === undefined) throw new Error(`slot ${slot} has no master`);
+    return master;
+  };
+
+  try {
+    const masters = nodes.slice(0, masterCount);
+    await Promise.all(nodes.map((node, i) => ask(node, "CLUSTER", "SET-CONFIG-EPOCH", String(i + 1))));
+    await Promise.all(
+      masters.map((node, i) => {
+        const first = Math.floor((SLOTS * i) / masterCount);
+        const last = Math.floor((SLOTS * (i + 1)) / masterCount) - 1;
+        return ask(node, "CLUSTER", "ADDSLOTSRANGE", String(first), String(last));
+      }),
+    );
+    const [first] = nodes;
+    if (first === undefined) throw new Error("a cluster needs nodes");
+    for (const { port } of nodes.slice(1)) {
+      await ask(first, "CLUSTER", "MEET", "127.0.0.1", String(port), String(port + 1));
+    }
+    const ids = await Promise.all(nodes.map(async (node) => String(await ask(node, "CLUSTER", "MYID"))));
+    await waitFor(
+      async () => {
+        const known = await Promise.all(
+          nodes.map(async (node) => String(await ask(node, "CLUSTER", "NODES"))),
+        );
+        return known.every((text) => ids.every((id) => text.includes(id)) && !text.includes("handshake"));
+      },
+      { what: "the nodes to know one another", deadlineMs: 30_000, everyMs: 50 },
+    );
+    const replicas = nodes.slice(masterCount);
+    await Promise.all(
+      replicas.map((node, i) => ask(node, "CLUSTER", "REPLICATE", ids[i % masterCount] ?? "")),
+    );
+    await untilHealthy();
+    await waitFor(
+      async () => {
+        const maps = await Promise.all(masters.map((node) => ask(node, "CLUSTER", "SLOTS")));
+        // Its two ends, its master, and the replicas that are in step.
+        return (maps as unknown[][][]).every((map) =>
+          map.every((range) => range.length === 3 + replicaCount),
+        );
+      },
+      { what: "the replicas to be in step", deadlineMs: 30_000, everyMs: 50 },
+    );
+    const REDIS_CLUSTER = masters.map(({ port }) => `127.0.0.1:${port}`).join(",");
+    return {
+      nodes,
+      environment: { REDIS_CLUSTER, REDIS_URL: "redis://ignored" },
+      masterOf,
+      untilHealthy,
+      connect,
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function startNodes(
+  count: number,
+  { nodeTimeoutMs = 1_500, appendOnly = false, extraArgs = [] }: StartRedisClusterOptions,
+): Promise<TestRedis[]> {
+  for (let attempt = 1; ; attempt++) {
+    // Two neighbouring ports each: the second is for the nodes among themselves.
+    const firstPort = await freePortRange(2 * count);
+    const started = await Promise.allSettled(
+      Array.from({ length: count }, (_, i) => {
+        const port = firstPort + 2 * i;
+        const settings = {
+          "cluster-enabled": "yes",
+          "cluster-port": String(port + 1),
+          "cluster-node-timeout": String(nodeTimeoutMs),
+          "cluster-allow-replica-migration": "no",
+          "repl-diskless-sync-delay": "0",
+        };
+        const clusterArgs = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
+        return startRedis({ port, appendOnly, extraArgs: [...clusterArgs, ...extraArgs] });
+      }),
+    );
+    const nodes = started.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+    const failed = started.find((result) => result.status === "rejected");
+    if (failed === undefined) return nodes;
+    await Promise.all(nodes.map((node) => node.stop()));
+    // Somebody else may have taken a port in the meantime.
+    if (attempt === ATTEMPTS) throw failed.reason;
+    await sleep(100);
+  }
+}

@@ -1,0 +1,34 @@
+// Flow: a short fixed plan of random faults under load: what `npm run chaos` does for minutes.
+// Guarantees: the checker finds no promise broken.
+import { expect, test } from "vitest";
+import { chooseSeed } from "@petrel/shared/testing/seeded-random";
+import { describeVerdict } from "../bench/src/chaos/describe-verdict.js";
+import { runChaos } from "../bench/src/chaos/run-chaos.js";
+import { sized } from "./sizes.js";
+
+const DURATION_MS = sized(60_000, 15_000);
+/** In 15 s: kills of a push node, a dispatcher, a collect and Redis; a pause; links reset, deafened and stalled. */
+const FIXED_SEED = 297;
+
+test(
+  `${DURATION_MS} ms of faults and load: every promise is kept`,
+  async () => {
+    const lines: string[] = [];
+    const result = await runChaos({
+      seed: chooseSeed("chaos", FIXED_SEED),
+      durationMs: DURATION_MS,
+      userCount: sized(200, 60),
+      messagesPerSecond: sized(200, 60),
+      print: (line) => lines.push(line),
+    }).catch((error: unknown) => {
+      throw new Error(`${String(error)}\n${lines.join("\n")}`, { cause: error });
+    });
+    process.stdout.write(`${[...lines, describeVerdict(result.verdict)].join("\n")}\n`);
+    expect(result.verdict.violations.slice(0, 10)).toEqual([]);
+    expect(result.stoppedClients).toEqual([]);
+    expect(result.plan.length).toBeGreaterThan(0);
+    expect(result.verdict.counts.faults).toBe(result.plan.length);
+    expect(result.verdict.counts.accepted).toBeGreaterThan(100);
+  },
+  DURATION_MS + 240_000,
+);

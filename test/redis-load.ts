@@ -1,0 +1,126 @@
+// What the tests about Redis' faults share: users with the client library, and a producer that goes on until each
+// message is answered for.
+// Guarantees: a message counts as accepted only where its 202 came; what no application got is named.
+import type { TestCluster } from "@petrel/shared/testing/start-cluster";
+import { MessageRecorder, type PostRecord } from "@petrel/shared/testing/message-recorder";
+import { RecordingProducer } from "@petrel/shared/testing/recording-producer";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { connectRecordedUsers, type RecordedUsers } from "../bench/src/chaos/recorded-users.js";
+
+export interface RedisLoad {
+  readonly recorder: MessageRecorder;
+  /** Posts to these users in turn, a message every 10 ms, until it is stopped. */
+  start(users: readonly string[]): void;
+  /** Posts no more; resolves when every message has its answer. */
+  stop(): Promise<void>;
+  accepted(): readonly PostRecord[];
+  untilAccepted(count: number): Promise<void>;
+  connect(users: readonly string[]): Promise<RecordedUsers>;
+  /** Accepted messages that no application got, once no more of them come for a while. */
+  lost(): Promise<readonly PostRecord[]>;
+  close(): Promise<void>;
+}
+
+const EVERY_MS = 10;
+/** Longer than the client's backoff and two rounds of ACK_TIMEOUT_MS as the tests set it. */
+const QUIET_MS = 6_000;
+
+export function openRedisLoad(cluster: TestCluster): RedisLoad {
+  const recorder = new MessageRecorder();
+  const producer = new RecordingProducer({
+    recorder,
+    urls: cluster.collects.map(({ url }) => url),
+    apiKey: cluster.apiKey,
+    insistMs: 90_000,
+  });
+  const connected: RecordedUsers[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  const accepted = (): PostRecord[] => recorder.posts.filter(({ outcome }) => outcome === "accepted");
+  const missing = (): PostRecord[] => accepted().filter(({ n }) => !recorder.handledNumbers.has(n));
+  const stop = async (): Promise<void> => {
+    clearInterval(timer);
+    await producer.settled();
+  };
+  return {
+    recorder,
+    start: (users) => {
+      let turn = 0;
+      clearInterval(timer);
+      timer = setInterval(() => {
+        void producer.post({ user: users[turn++ % users.length] ?? "", data: {}, insists: true });
+      }, EVERY_MS);
+    },
+    stop,
+    accepted,
+    untilAccepted: async (count) => {
+      await waitFor(() => accepted().length >= count, { what: `${count} accepted`, deadlineMs: 60_000 });
+    },
+    connect: async (users) => {
+      const { nodeUrls: urls, tokenFor } = cluster;
+      const clients = await connectRecordedUsers({ recorder, users, urls, tokenFor });
+      connected.push(clients);
+      return clients;
+    },
+    lost: async () => {
+      let count = missing().length;
+      let sinceMs = performance.now();
+      await waitFor(
+        () => {
+          const now = missing().length;
+          if (now !== count) sinceMs = performance.now();
+          count = now;
+          return now === 0 || performance.now() - sinceMs > QUIET_MS;
+        },
+        { what: "what is on its way to arrive", deadlineMs: 90_000, everyMs: 100 },
+      );
+      return missing();
+    },
+    close: async () => {
+      clearInterval(timer);
+      await producer.stop();
+      await Promise.all(connected.map((clients) => clients.close()));
+    },
+  };
+}
+
+/** Numbers that some application got twice. */
+export function handledTwice({ handled }: MessageRecorder): number[] {
+  const seen = new Set<number | undefined>();
+  return handled.flatMap(({ n }) => {
+    const isRepeat = seen.has(n);
+    seen.add(n);
+    return isRepeat ? [n ?? -1] : [];
+  });
+}
+
+export interface Readiness {
+  readonly name: string;
+  readonly status: number;
+  readonly checks: Readonly<Record<string, string>>;
+}
+
+/** What each running service says of itself. */
+export async function readReadiness(cluster: TestCluster): Promise<Readiness[]> {
+  const running = cluster.processes.filter((service) => service.isRunning());
+  return Promise.all(
+    running.map(async ({ name, url }) => {
+      const response = await fetch(`${url}/health/ready`);
+      const { checks = {} } = (await response.json()) as { checks?: Record<string, string> };
+      return { name, status: response.status, checks };
+    }),
+  );
+}
+
+export async function untilReady(
+  cluster: TestCluster,
+  isReady: boolean,
+  deadlineMs = 30_000,
+): Promise<Readiness[]> {
+  return waitFor(
+    async () => {
+      const states = await readReadiness(cluster);
+      return states.every(({ status }) => (status === 200) === isReady) && states;
+    },
+    { what: `all services to be ${isReady ? "" : "not "}ready`, deadlineMs, everyMs: 50 },
+  );
+}
