@@ -40,7 +40,7 @@ afterAll(async () => {
 
 test(`a link that is silent for ${SILENT_MS} ms: everything comes, in order, without a reconnect`, async () => {
   const { producer, userNames, recorder, users } = run;
-  const load = (durationMs: number): Promise<void> =>
+  const load = (durationMs: number): Promise<number> =>
     offerLoad({
       producer,
       random,
@@ -63,8 +63,8 @@ test(`a link that is silent for ${SILENT_MS} ms: everything comes, in order, wit
     deadlineMs: 60_000,
   });
   const healedAtMs = recorder.faults[0]?.endedAtMs ?? 0;
-  const lastAtMs = recorder.handled.at(-1)?.atMs ?? 0;
-  process.stdout.write(`the last came ${Math.round(lastAtMs - healedAtMs)} ms after the link was back\n`);
+  const lastAtMs = recorder.wire.at(-1)?.atMs ?? 0;
+  process.stdout.write(`the last went out ${Math.round(lastAtMs - healedAtMs)} ms after the link was back\n`);
   await load(BEFORE_AND_AFTER_MS);
   const verdict = await run.judge(60_000);
   process.stdout.write(`${describeVerdict(verdict)}\n`);

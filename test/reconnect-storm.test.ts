@@ -12,8 +12,8 @@ import { sized } from "./sizes.js";
 const CROWD = sized(1_000, 300);
 const STAYING = 20;
 const PER_SECOND = sized(100, 60);
-/** A fifth of a second's. */
-const BURST = PER_SECOND / 5;
+/** Those of 50 ms. */
+const BURST = PER_SECOND / 20;
 const EVERY_MS = 20;
 
 let cluster: TestCluster;

@@ -83,7 +83,7 @@ test("messages for users of all partitions: delivered in order, kept while nobod
   const holders = await Promise.all(
     Array.from({ length: PARTITIONS }, async (_, partition) => {
       const { owner } = partitionKeys(partition);
-      return redis.connect(await redis.masterOf(owner)).hget(owner, "holder");
+      return (await redis.connect(await redis.masterOf(owner))).hget(owner, "holder");
     }),
   );
   expect(new Set(holders).size).toBe(2);

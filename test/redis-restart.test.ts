@@ -128,12 +128,12 @@ async function truncateTo(seconds: number): Promise<void> {
   const manifest = join(redis.current().directory, "appendonlydir", "appendonly.aof.manifest");
   const tool = spawn(binary.path, ["--truncate-to-timestamp", String(seconds), manifest], {
     argv0: "redis-check-aof",
-    env: runtimeEnvironment(binary, process.env) as NodeJS.ProcessEnv,
+    env: { ...runtimeEnvironment(binary, process.env) },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let said = "";
   for (const stream of [tool.stdout, tool.stderr])
     stream.on("data", (chunk: Buffer) => (said += chunk.toString()));
-  const code = await new Promise((resolve) => tool.once("close", resolve));
+  const code = await new Promise<number | null>((resolve) => tool.once("close", resolve));
   if (code !== 0 || !/truncated/i.test(said)) throw new Error(`redis-check-aof: ${code}: ${said}`);
 }

@@ -20,7 +20,7 @@ const AT_A_TIME = 50;
 /** MAX_CONNECTIONS_PER_USER. */
 const DEVICES = 5;
 
-const offered: unknown[] = [];
+const offered: string[] = [];
 /** Stands where the fallback's webhook would be. */
 const webhook = createServer((request, response) => {
   let body = "";
@@ -157,4 +157,9 @@ test(`a rolling restart of both nodes with ${CLIENTS} clients under load`, async
   expect(gaps.length).toBeLessThan(totalMoves / 4);
   expect(Math.max(0, ...sorted)).toBeLessThan(WINDOW_MS);
   expect(offered).toEqual([]);
+  // It would have been heard: somebody who is not there at all is told this way, and nobody else.
+  const notification = { title: "Deployed", body: "while you were away" };
+  await cluster.post("/v1/messages", { to: { user: "elsewhere" }, data: "away", notification });
+  await waitFor(() => offered.length > 0, { what: "the fallback of who is away", deadlineMs: 30_000 });
+  expect(offered.filter((body) => !body.includes("elsewhere"))).toEqual([]);
 }, 240_000);

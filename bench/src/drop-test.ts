@@ -3,7 +3,7 @@
 // whatever it is.
 import { parseArgs } from "node:util";
 import { openPetrelTarget } from "./drop-test-petrel.js";
-import { runDrops, type DropOptions, type DropResult } from "./drop-test-run.js";
+import { runDrops, type DropOptions, type DropResult, type DropTarget } from "./drop-test-run.js";
 import { dropTable } from "./drop-test-table.js";
 import { openSocketIoTarget } from "./socket-io-target.js";
 
@@ -36,13 +36,16 @@ const options: DropOptions = {
 process.stdout.write(
   `each client cut off ${options.drops} times while ${options.messages} messages are sent to it, one every ${options.everyMs} ms; seed ${options.seed}\n`,
 );
-const results: DropResult[] = [await runDrops(await openPetrelTarget(), options)];
+const results: DropResult[] = [];
+async function run(target: DropTarget, clients: number): Promise<void> {
+  const result = await runDrops(target, { ...options, clients });
+  results.push(result);
+  const parts = [...result.cpuByProcess].map(([process_, us]) => `${process_} ${us.toFixed(1)}`).join(" · ");
+  process.stdout.write(`${result.name}, ${clients} clients, µs CPU a message: ${parts}\n`);
+}
+await run(await openPetrelTarget(), options.clients);
 for (const clients of values["peer-clients"].split(",").map(Number).filter(Boolean)) {
-  results.push(await runDrops(await openSocketIoTarget(), { ...options, clients }));
+  await run(await openSocketIoTarget(), clients);
 }
 process.stdout.write(`${dropTable(results)}\n`);
-for (const { name, clients, cpuByProcess } of results) {
-  const parts = [...cpuByProcess].map(([process_, us]) => `${process_} ${us.toFixed(1)}`).join(" · ");
-  process.stdout.write(`${name}, ${clients}: ${parts}\n`);
-}
 process.exit(0);

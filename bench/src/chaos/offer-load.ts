@@ -20,16 +20,23 @@ const TICK_MS = 20;
 /** Beyond so many seconds' worth of messages that wait for answers, no more are added. */
 const MAX_WAITING_SECONDS = 10;
 
-/** Resolves when the time is over; answers may still be awaited then. */
-export async function offerLoad(options: OfferLoadOptions): Promise<void> {
+/**
+ * Resolves when the time is over; answers may still be awaited then.
+ * @returns how many messages were left out, because too many waited already
+ */
+export async function offerLoad(options: OfferLoadOptions): Promise<number> {
   const { producer, random, users, messagesPerSecond, durationMs, fallbackShare, signal } = options;
   const startMs = performance.now();
   let offered = 0;
+  let leftOut = 0;
   for (;;) {
     const elapsedMs = performance.now() - startMs;
-    if (elapsedMs >= durationMs || signal?.aborted === true) return;
+    if (elapsedMs >= durationMs || signal?.aborted === true) return leftOut;
     for (const due = (elapsedMs / 1_000) * messagesPerSecond; offered < due; offered++) {
-      if (producer.waiting > MAX_WAITING_SECONDS * messagesPerSecond) continue;
+      if (producer.waiting > MAX_WAITING_SECONDS * messagesPerSecond) {
+        leftOut++;
+        continue;
+      }
       void producer.post({
         user: random.pick(users),
         data: { filler: "x".repeat(random.between(0, 200)) },

@@ -84,8 +84,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
     const stopping = new AbortController();
     undo.push(async () => stopping.abort());
     const { signal } = stopping;
-    await Promise.all([
-      applyFaults(plan, parts, run, print, signal),
+    const [leftOut] = await Promise.all([
       offerLoad({
         producer: run.producer,
         random: seededRandom(seed + 1),
@@ -95,7 +94,9 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
         fallbackShare: FALLBACK_SHARE,
         signal,
       }),
+      applyFaults(plan, parts, run, print, signal),
     ]);
+    if (leftOut > 0) print(`${leftOut} messages were not sent: too many waited for an answer`);
     print("faults are over: waiting for everything to end");
     const verdict = await run.judge(SETTLE_DEADLINE_MS);
     return { verdict, plan, stoppedClients: run.users.stopped() };

@@ -89,7 +89,7 @@ export const dispatchSettings = {
   fallbackMaxAttempts: integer(
     "FALLBACK_MAX_ATTEMPTS",
     "attempts after which a message fails and becomes a dead letter",
-    { default: 10, min: 1, max: 1_000 },
+    { default: 30, min: 1, max: 1_000 },
   ),
   deadLettersCap: integer(
     "DEAD_LETTERS_CAP",

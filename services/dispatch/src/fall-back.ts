@@ -63,7 +63,7 @@ export async function fallBack(options: FallBackOptions, held: HeldEntry): Promi
   }
   const state = await readState(options, held);
   if (state === undefined) return "left";
-  if (state !== "queued") return drop(state);
+  if (state !== "wanted") return drop(state);
   if (message.notification === "" || options.channels.length === 0) return drop("unreachable");
   if (before >= options.maxAttempts) {
     // A retry would have failed at its last attempt: these are workers that have ended while they had it.
@@ -131,13 +131,19 @@ type MessageEnd = Exclude<DropReason, "unreachable" | "malformed">;
 async function readState(
   { scripts, clock }: FallBackOptions,
   { entry, serverNowMs, sendBeforeMs, mayBegin }: HeldEntry,
-): Promise<MessageEnd | "queued" | undefined> {
+): Promise<MessageEnd | "wanted" | undefined> {
   const found = await askUntil(
     () => readMessage(scripts, entry.keys, entry.message.id, serverNowMs()),
     () => mayBegin() && clock.monotonicMs() <= sendBeforeMs,
   );
   if (found === undefined) return undefined;
-  return found.answer?.state ?? "forgotten";
+  if (found.answer === undefined) return "forgotten";
+  const { state, record } = found.answer;
+  if (state === "queued") return "wanted";
+  // `always` asks for both: an acknowledgement does not stand in for the push, but an end does, and its time.
+  const { fallback, expiresAtMs } = entry.message;
+  const isBoth = fallback === "always" && record.end === undefined && expiresAtMs > serverNowMs();
+  return state === "delivered" && isBoth ? "wanted" : state;
 }
 
 /** Goes on asking while Redis does not answer: a message that is sent and not settled is sent again. */

@@ -10,7 +10,7 @@ import { connectRedis } from "@petrel/shared/redis/connect";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { readAttempts, readMessage } from "@petrel/shared/redis/read-message";
 import { ScriptRunner } from "@petrel/shared/redis/script-runner";
-import { openStore, type OpenStore } from "@petrel/shared/testing/open-store";
+import { message, openStore, type OpenStore } from "@petrel/shared/testing/open-store";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { FallbackChannel } from "./channels/fallback-channel.js";
@@ -182,10 +182,37 @@ describe("just before it is sent", () => {
     expect(await count("petrel_fallback_dropped_total", { reason: state })).toBe(1);
   });
 
+  test.each([
+    ["is sent though it is delivered, and stays so", 3_600_000, "", 1],
+    ["is not sent once more when it was pushed, too", 3_600_000, "\tpushed 5 other", 0],
+    ["is not sent after its time", 0, "", 0],
+  ])("one that asks for both %s", async (_what, ttlMs, end, sends) => {
+    // Offered by the step that accepts it.
+    const given = message({ id: "both", ttlMs, fallback: "always", notification: '{"title":"t"}' });
+    const result = await store.accepter().accept(given);
+    const epoch = result.outcome === "stored" ? result.epoch : "";
+    await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 100);
+    await store.redis.append(keys.record("both"), end);
+    const channel = new RecordingChannel();
+    await start([channel]);
+    await waitFor(isSettled, { what: "it to be settled" });
+    expect(channel.jobs).toHaveLength(sends);
+    expect(await stateOf("both")).toBe("delivered");
+  });
+
   test("one whose time is over gets that end, and is not pushed", async () => {
     const channel = new RecordingChannel();
     const { id } = await enter({ ttlMs: 0 });
     await start([channel]);
+    await waitFor(isSettled, { what: "it to be settled" });
+    expect(await store.redis.get(keys.record(id))).toMatch(/\texpired \d+$/);
+    expect(channel.jobs).toEqual([]);
+  });
+
+  test("… by Redis' clock, wherever this machine's stands", async () => {
+    const channel = new RecordingChannel();
+    const { id } = await enter({ ttlMs: 0 });
+    await start([channel], { clock: { ...systemClock, wallMs: () => Date.now() - 3_600_000 } });
     await waitFor(isSettled, { what: "it to be settled" });
     expect(await store.redis.get(keys.record(id))).toMatch(/\texpired \d+$/);
     expect(channel.jobs).toEqual([]);
@@ -480,6 +507,20 @@ describe("what nobody has written like this", () => {
       expect(await count("petrel_fallback_dropped_total", { reason: "malformed" })).toBe(2);
     },
   );
+});
+
+test("what a channel took is written down, and not sent again, though the link to Redis breaks in between", async () => {
+  const channel = new RecordingChannel({
+    answer: async () => {
+      await store.redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+      return { outcome: "taken" };
+    },
+  });
+  const { id } = await enter();
+  await start([channel]);
+  await waitFor(async () => (await stateOf(id)) === "pushed", { what: "the push" });
+  expect(channel.jobs).toHaveLength(1);
+  expect(await isSettled()).toBe(true);
 });
 
 test("streams that were lost with their group are read again", async () => {

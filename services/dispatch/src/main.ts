@@ -10,7 +10,7 @@ import { createLogger } from "@petrel/shared/kernel/logging";
 import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics";
 import { checkServer } from "@petrel/shared/redis/check-server";
 import { DeadLettersStore } from "@petrel/shared/redis/dead-letters-store";
-import { pingRedis } from "@petrel/shared/redis/cluster-nodes";
+import { onServerReady, pingRedis } from "@petrel/shared/redis/cluster-nodes";
 import { connectRedis } from "@petrel/shared/redis/connect";
 import { readFallbackBacklog } from "@petrel/shared/redis/fallback-queue";
 import { allPartitionKeys, partitionKeys } from "@petrel/shared/redis/keys";
@@ -77,7 +77,7 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
     settleMs: config.offlineSettleMs,
     confirmMs: config.unheardConfirmMs,
   });
-  redis.on("ready", () => absence.linkIsBack());
+  onServerReady(redis, () => absence.linkIsBack());
   const partitions = allPartitionKeys(config.partitions);
   const channels = openChannels(config, systemClock);
   const fallback = new FallbackWorkers({

@@ -41,8 +41,10 @@ test("a message that nobody watches is driven to its end: here to the fallback",
   await store.redis.zrem(keys.due, "u1");
   await store.redis.zrem(second.due, "u2");
   const a = await start();
-  for (const { fallback } of [keys, second]) {
-    await waitFor(async () => (await store.redis.xlen(fallback("normal"))) === 1, { what: "the offer" });
+  for (const partition of [keys, second]) {
+    await waitFor(async () => (await store.redis.xlen(partition.fallback("normal"))) === 1, {
+      what: "the offer",
+    });
   }
   expect(await a.count(HANGING, { reason: "unwatched" })).toBe(2);
 });

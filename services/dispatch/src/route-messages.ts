@@ -48,7 +48,7 @@ export async function routeMessages(
   const { keys } = held;
   const userIds = [...new Set(messages.map(({ userId }) => userId))];
   const [nowMs, routes] = await Promise.all([
-    readServerTimeMs(scripts.redis),
+    readServerTimeMs(scripts.redis, held.keys.due),
     readRoutes(scripts, keys, userIds),
   ]);
   const nodesOf = new Map(userIds.map((userId, i) => [userId, routes[i] ?? []]));

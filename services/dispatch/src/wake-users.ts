@@ -87,7 +87,7 @@ export class UserWaker {
     const { scripts, owner, metrics, onOffered } = this.#options;
     const { keys } = held;
     // Anew for each batch: a clock that was set back must not show the same users for ever.
-    const nowMs = await readServerTimeMs(scripts.redis);
+    const nowMs = await readServerTimeMs(scripts.redis, keys.due);
     const userIds = await readDueUsers(scripts.redis, keys, nowMs, MAX_USERS);
     if (userIds.length === 0 || !held.isHeld) return 0;
     const woken = await this.#wake(held, userIds, nowMs);

@@ -121,7 +121,7 @@ async function endExpired(
   const isNear = Date.now() + CLOCKS_DIFFER_AT_MOST_MS;
   if (!page.some(({ expiresAtMs }) => expiresAtMs <= isNear)) return NONE;
   // By Redis' clock, as the script decides: what is skipped here must be what has ended there.
-  const nowMs = await readServerTimeMs(scripts.redis);
+  const nowMs = await readServerTimeMs(scripts.redis, keys.due);
   const over = page.filter(({ expiresAtMs }) => expiresAtMs <= nowMs);
   if (over.length > 0) await expireMessages(scripts, keys, userId, over);
   return new Set(over);

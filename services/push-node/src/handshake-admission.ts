@@ -6,7 +6,7 @@ import type { Clock } from "@petrel/shared/kernel/clock";
 export interface HandshakeAdmissionOptions {
   readonly clock: Clock;
   readonly perSecond: number;
-  /** How many may come at once; a fifth of a second's by default. */
+  /** How many may come at once; by default those of 50 ms. */
   readonly burst?: number;
   /** How long a handshake may wait for its turn; 0 for none that waits. */
   readonly maxWaitMs: number;
@@ -23,6 +23,8 @@ export interface WaitingHandshake {
 
 /** How finely turns are given: a timer for each would cost more than the wait. */
 const TICK_MS = 5;
+/** Let in before whoever is connected gets a turn of the event loop: an upgrade takes about half a millisecond. */
+const PER_LOOP_TURN = 4;
 const MIN_SPREAD_SECONDS = 3;
 const MAX_SPREAD_SECONDS = 30;
 
@@ -38,12 +40,13 @@ export class HandshakeAdmission {
   /** Those refused lately who are still to come again, as far as one can tell. */
   #turnedAway = 0;
   #turnedAwayAtMs: number;
-  #timer: NodeJS.Timeout | undefined;
+  /** A timer runs, or the next turn of the loop is asked for. */
+  #isAwaited = false;
 
   constructor({ clock, perSecond, burst, maxWaitMs, random = Math.random }: HandshakeAdmissionOptions) {
     this.#clock = clock;
     this.#perMs = perSecond / 1000;
-    this.#burst = burst ?? Math.max(1, Math.floor(perSecond / 5));
+    this.#burst = burst ?? Math.max(1, Math.floor(perSecond / 20));
     this.#maxWaiting = Math.floor((perSecond * maxWaitMs) / 1000);
     this.#random = random;
     this.#tokens = this.#burst;
@@ -57,7 +60,6 @@ export class HandshakeAdmission {
 
   /** Answers by exactly one of its functions, now or when its turn has come. */
   enter(handshake: WaitingHandshake): void {
-    this.#admitDue();
     if (this.#waiting.length === 0 && this.#take()) {
       handshake.admit();
       return;
@@ -72,23 +74,25 @@ export class HandshakeAdmission {
 
   /** At the end: whoever waits is refused. */
   refuseAll(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
     for (const handshake of this.#waiting.splice(0)) {
       if (!handshake.isGone()) handshake.refuse(this.#retryAfterSeconds());
     }
   }
 
-  #admitDue(): void {
-    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
+  #admitSome(): void {
+    for (let admitted = 0; admitted < PER_LOOP_TURN;) {
+      const [first] = this.#waiting;
+      if (first === undefined) return;
       if (first.isGone()) {
         this.#waiting.shift();
         continue;
       }
-      if (!this.#take()) return;
+      if (!this.#take()) break;
       this.#waiting.shift();
       first.admit();
+      admitted++;
     }
+    if (this.#waiting.length > 0) this.#wakeLater();
   }
 
   #take(): boolean {
@@ -101,16 +105,14 @@ export class HandshakeAdmission {
   }
 
   #wakeLater(): void {
-    if (this.#timer !== undefined) return;
-    const untilTokenMs = (1 - this.#tokens) / this.#perMs;
-    this.#timer = setTimeout(
-      () => {
-        this.#timer = undefined;
-        this.#admitDue();
-        if (this.#waiting.length > 0) this.#wakeLater();
-      },
-      Math.max(TICK_MS, untilTokenMs),
-    );
+    if (this.#isAwaited) return;
+    this.#isAwaited = true;
+    const wake = (): void => {
+      this.#isAwaited = false;
+      this.#admitSome();
+    };
+    if (this.#tokens >= 1) setImmediate(wake);
+    else setTimeout(wake, Math.max(TICK_MS, (1 - this.#tokens) / this.#perMs));
   }
 
   /** Uniform over the time that those who were turned away take to be let in: they come back as they can be served. */

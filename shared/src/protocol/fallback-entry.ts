@@ -18,8 +18,16 @@ export const FALLBACK_FIELDS = { entry: "m", attempts: "n" } as const;
 
 /** @param value userId TAB seq TAB epoch TAB at TAB expiresAt TAB id TAB letters TAB notification */
 export function decodeFallbackEntry(value: string): FallbackEntry {
-  const [userId = "", seq = "", epoch = "", at = "", expiresAt = "", id = "", letters = "", notification = ""] =
-    value.split("\t");
+  const [
+    userId = "",
+    seq = "",
+    epoch = "",
+    at = "",
+    expiresAt = "",
+    id = "",
+    letters = "",
+    notification = "",
+  ] = value.split("\t");
   return {
     userId,
     seq: Number(seq),

@@ -17,11 +17,11 @@ class NotingRunner extends ScriptRunner {
   failing: (call: Call) => boolean = () => false;
 
   override async run(...[name, keys, args]: Parameters<ScriptRunner["run"]>): Promise<string> {
-    const entries = (keys.length - 3) / 4;
+    const entries = (keys.length - 6) / 4;
     const texts = args.map(String);
-    const userIds = Array.from({ length: entries }, (_, i) => texts[8 + i * 4] ?? "");
+    const userIds = Array.from({ length: entries }, (_, i) => texts[9 + i * 4] ?? "");
     const dataBytes = Array.from({ length: entries }, (_, i) =>
-      Buffer.byteLength(texts[8 + i * 4 + 3] ?? ""),
+      Buffer.byteLength(texts[9 + i * 4 + 3] ?? ""),
     ).reduce((sum, bytes) => sum + bytes, 0);
     const call = { partition: /\{(p\d+)\}/.exec(keys[0] ?? "")?.[1] ?? "", userIds, dataBytes };
     this.calls.push(call);

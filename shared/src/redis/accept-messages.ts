@@ -132,7 +132,7 @@ export class MessageAccepter {
         // Whoever waits for it hears of it; where the call itself has failed, nobody waits.
         confirmed.catch(() => undefined);
       } catch (error) {
-        const failed = Promise.reject(error as Error);
+        const failed = Promise.reject(error);
         failed.catch(() => undefined);
         confirmations.set(partition, failed);
       }

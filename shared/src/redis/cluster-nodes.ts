@@ -50,6 +50,18 @@ export function allMasters(redis: Redis): readonly SingleRedis[] {
   });
 }
 
+/** The links there are, to replicas too, whatever their state. */
+export function connectionsOf(redis: Redis): readonly SingleRedis[] {
+  return isCluster(redis) ? redis.nodes("all") : [asSingle(redis)];
+}
+
+/** Told each time from now on that a link is there, or is back: on a cluster, to any of its nodes, replicas too. */
+export function onServerReady(redis: Redis, listener: (server: SingleRedis) => void): void {
+  const listenTo = (server: SingleRedis): void => void server.on("ready", () => listener(server));
+  if (isCluster(redis)) redis.on("+node", listenTo);
+  for (const server of connectionsOf(redis)) listenTo(server);
+}
+
 /** Reads the map of slots anew: a node has said that it is not the right one. */
 export function forgetSlots(redis: Redis): void {
   if (isCluster(redis)) redis.refreshSlotsCache();

@@ -34,7 +34,7 @@ export class ClusterSubscription {
   /** channel -> `host:port` of the master it is subscribed to at */
   readonly #places = new Map<string, string>();
   readonly #probe: NodeJS.Timeout;
-  #settling: Promise<void> | undefined;
+  #isSettling = false;
   #changed = false;
   #missed = false;
   #failures = 0;
@@ -86,10 +86,11 @@ export class ClusterSubscription {
   /** Again as long as something changes meanwhile; what fails is tried again later. */
   #settle(): void {
     this.#changed = true;
-    this.#settling ??= this.#settleAll().finally(() => (this.#settling = undefined));
+    if (!this.#isSettling) void this.#settleAll();
   }
 
   async #settleAll(): Promise<void> {
+    this.#isSettling = true;
     while (this.#changed && !this.#stopped) {
       this.#changed = false;
       clearTimeout(this.#retry);
@@ -105,6 +106,7 @@ export class ClusterSubscription {
         this.#options.onResubscribed();
       }
     }
+    this.#isSettling = false;
   }
 
   /** @returns the first error, if any */

@@ -101,13 +101,13 @@ function refused(why: string): PetrelError {
 
 /** https://redis.io/docs/latest/commands/wait/: counts replicas that have all that this connection wrote before. */
 async function confirmByReplicas(server: SingleRedis, count: number, timeoutMs: number): Promise<void> {
-  const reached = Number(await server.wait(count, timeoutMs));
+  const reached = await server.wait(count, timeoutMs);
   if (reached < count) throw unconfirmed(`${reached} of ${count} replicas`);
 }
 
 async function confirmByAof(server: SingleRedis, timeoutMs: number): Promise<void> {
   const [synced] = (await server.call("WAITAOF", 1, 0, timeoutMs)) as [number, number];
-  if (Number(synced) < 1) throw unconfirmed("memory");
+  if (synced < 1) throw unconfirmed("memory");
 }
 
 /** The message may be stored for good: its id decides, when it is sent again. */

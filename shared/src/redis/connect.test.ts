@@ -75,12 +75,25 @@ test("while Redis is gone commands fail at once, and nothing is sent later on; t
   expect(await redis.get("late")).toBeNull();
 });
 
+test("a server that has become a replica is left, to look for the master anew", async () => {
+  const redis = await connect();
+  const before = await redis.client("ID");
+  await redis.call("REPLICAOF", "127.0.0.1", String(await freePort()));
+  const error = await failure(redis.set("k", "1"));
+  expect(error).toMatchObject({ message: expect.stringMatching(/^READONLY/) });
+  expect(isConnectionError(error)).toBe(true);
+  await waitFor(async () => (await redis.client("ID")) !== before, { what: "another connection" });
+  expect(await redis.get("k")).toBeNull();
+});
+
 test.each([
   ["OOM command not allowed when used memory > 'maxmemory'.", true],
   ["LOADING Redis is loading the dataset in memory", true],
   ["READONLY You can't write against a read only replica.", true],
   ["MISCONF Redis is configured to save RDB snapshots", true],
   ["CLUSTERDOWN The cluster is down", true],
+  ["MOVED 3999 127.0.0.1:6381", true],
+  ["NOSCRIPT No matching script.", true],
   ["WRONGTYPE Operation against a key holding the wrong kind of value", false],
   ["ERR user_script:1: oops", false],
 ])("an answer %j: temporary? %s", (text, isTemporary) => {

@@ -65,7 +65,7 @@ export async function readFallback(
   count: number,
 ): Promise<TakenEntry[]> {
   const stream = keys.fallback(priority);
-  try {
+  const read = async (): Promise<TakenEntry[]> => {
     const streams = (await redis.xreadgroup(
       "GROUP",
       FALLBACK_GROUP,
@@ -77,11 +77,14 @@ export async function readFallback(
       ">",
     )) as [string, RawEntry[]][] | null;
     return (streams?.[0]?.[1] ?? []).flatMap((raw) => taken({ keys, priority }, raw, 0));
+  };
+  try {
+    return await read();
   } catch (error) {
     if (!isNoGroup(error)) throw error;
-    await createGroup(redis, stream);
-    return [];
   }
+  await createGroup(redis, stream);
+  return read();
 }
 
 /**

@@ -163,7 +163,7 @@ export async function readConnections(
   userId: string,
 ): Promise<LiveConnection[]> {
   // By the clock that the leases were written by.
-  const nowMs = await readServerTimeMs(scripts.redis);
+  const nowMs = await readServerTimeMs(scripts.redis, keys.due);
   const members = await scripts.redis.zrangebyscore(keys.routes(userId), nowMs, "+inf");
   return members.sort().flatMap((member) => {
     const [connectTime = "", node = "", id = "", platform = ""] = member.split("/");

@@ -3,7 +3,7 @@
 // under way to another node is tried again, a few times.
 import { Command } from "ioredis";
 import { backoffMs } from "../kernel/backoff.js";
-import { allMasters, forgetSlots, isCluster, masterOf } from "./cluster-nodes.js";
+import { connectionsOf, forgetSlots, masterOf, onServerReady } from "./cluster-nodes.js";
 import type { Redis, SingleRedis } from "./connect.js";
 import { readScripts, type Script, type ScriptName } from "./script-catalogue.js";
 
@@ -16,17 +16,9 @@ export class ScriptRunner {
   constructor(redis: Redis) {
     this.redis = redis;
     this.#scripts = readScripts();
-    const keepLoaded = (server: SingleRedis): void => {
-      server.on("ready", () => this.#load(server));
-      if (server.status === "ready") this.#load(server);
-    };
-    if (isCluster(redis)) {
-      // Replicas too: the next master comes from among them.
-      for (const node of redis.nodes("all")) keepLoaded(node);
-      redis.on("+node", keepLoaded);
-    } else {
-      for (const server of allMasters(redis)) keepLoaded(server);
-    }
+    // On a cluster to replicas too: the next master comes from among them.
+    onServerReady(redis, (server) => this.#load(server));
+    for (const server of connectionsOf(redis)) if (server.status === "ready") this.#load(server);
   }
 
   /** Runs a script that answers one string. */
@@ -70,8 +62,9 @@ export class ScriptRunner {
     const { redis } = this;
     // Without a link there is no write to share: each call fails by itself.
     if (redis.status !== "ready") return task();
-    const servers = isCluster(redis) ? redis.nodes("master") : allMasters(redis);
-    const streams = servers.filter(({ status }) => status === "ready").map(({ stream }) => stream);
+    const streams = connectionsOf(redis)
+      .filter(({ status }) => status === "ready")
+      .map(({ stream }) => stream);
     for (const stream of streams) stream.cork();
     try {
       return task();

@@ -1,14 +1,22 @@
 // Tests connections that are found through Sentinel, on real ones.
 // Guarantees: the master is found, and the next one after it; where nobody answers, that is said.
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createLogger } from "../kernel/logging.js";
 import { freePort } from "../testing/free-port.js";
 import { startRedisSentinels, type TestRedisSentinels } from "../testing/start-redis-sentinels.js";
+import { message } from "../testing/open-store.js";
 import { waitFor } from "../testing/wait-for.js";
+import { MessageAccepter } from "./accept-messages.js";
 import { checkServer } from "./check-server.js";
+import { chooseConfirmation } from "./confirm-writes.js";
 import { connectRedis } from "./connect.js";
+import { partitionKeys } from "./keys.js";
 import { readRedisTarget } from "./redis-target.js";
+import { ScriptRunner } from "./script-runner.js";
 
+/** Under way at a time: enough that a stalled replica's socket cannot hold what is written meanwhile. */
+const WORKERS = 200;
 const logger = createLogger({ service: "test", level: "silent" });
 let group: TestRedisSentinels;
 
@@ -51,6 +59,59 @@ test("a master that is paused is left for the one that follows it, and is not wr
     before.signal("SIGCONT");
   }
   expect(await redis.get("k")).toBe("after");
-  expect(await group.connect(await group.master()).get("k")).toBe("after");
+  expect(await (await group.connect(await group.master())).get("k")).toBe("after");
   redis.disconnect();
 });
+
+test("replicas that lag when the master dies: what was confirmed by one of them is there, the rest was refused", async () => {
+  const lagging = await startRedisSentinels({ replicas: 2 });
+  const redis = await connect(lagging.environment.REDIS_SENTINELS);
+  try {
+    const confirm = await chooseConfirmation(redis, { kind: "replicas", count: 1 }, 300);
+    if (confirm === undefined) throw new Error("nothing to wait for");
+    const keys = partitionKeys(0);
+    const accepter = new MessageAccepter({
+      scripts: new ScriptRunner(redis),
+      partitions: [keys],
+      ackTimeoutMs: 10_000,
+      inboxCap: 1_000_000,
+      readyCap: 1_000_000,
+      handOver: "dispatch",
+      maxInFlight: 1,
+      confirm,
+    });
+    const accepted: string[] = [];
+    let refused = 0;
+    let isOver = false;
+    const work = async (worker: number): Promise<void> => {
+      for (let n = 0; !isOver; n++) {
+        const id = `p0_${worker}_${n}`;
+        try {
+          await accepter.accept(message({ userId: `u${worker}`, id, data: `"${"x".repeat(1_000)}"` }));
+          accepted.push(id);
+        } catch {
+          refused++;
+          await sleep(5);
+        }
+      }
+    };
+    const workers = Array.from({ length: WORKERS }, (_, worker) => work(worker));
+    await waitFor(() => accepted.length > 1_000, { what: "messages" });
+    const [master, ...replicas] = lagging.servers;
+    for (const replica of replicas) replica.signal("SIGSTOP");
+    const before = refused;
+    await waitFor(() => refused > before + 2 * WORKERS, { what: "refusals" });
+    master?.signal("SIGKILL");
+    await master?.exited;
+    const atDeath = accepted.length;
+    for (const replica of replicas) replica.signal("SIGCONT");
+    await waitFor(() => accepted.length > atDeath + 1_000, { what: "the failover", deadlineMs: 30_000 });
+    isOver = true;
+    await Promise.all(workers);
+    const there = await Promise.all(accepted.map((id) => redis.exists(keys.record(id))));
+    expect(there.filter((count) => count === 0)).toEqual([]);
+  } finally {
+    redis.disconnect();
+    await lagging.stop();
+  }
+}, 60_000);

@@ -1,15 +1,15 @@
 // Redis' own clock, by which leases, `due` and expiries are decided.
 // Guarantees: never this machine's clock, which may differ from the others'.
-import { allMasters, masterOf } from "./cluster-nodes.js";
+import { masterOf } from "./cluster-nodes.js";
 import type { Redis } from "./connect.js";
 
 /**
  * @param key on a cluster, whose masters' clocks may differ: a key that the time is about, for its master's clock;
- * without one, that of the first master
+ * without one, any master's
  * @returns milliseconds since 1970 UTC
  */
 export async function readServerTimeMs(redis: Redis, key?: string): Promise<number> {
-  const server = key === undefined ? allMasters(redis)[0] : masterOf(redis, key);
-  const [seconds, microseconds] = await (server ?? redis).time();
+  const server = key === undefined ? redis : masterOf(redis, key);
+  const [seconds, microseconds] = await server.time();
   return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000);
 }

@@ -280,6 +280,7 @@ describe("offers to the fallback", () => {
     await timePasses(1_000);
     expect(await wake("u1")).toMatchObject([{ outcome: "unheard", offered: 1 }]);
     expect(await dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
+    expect(await dueInMs("u1")).toBeLessThanOrEqual(ACK_TIMEOUT_MS);
     await notify("m2");
     await timePasses();
     expect(await wake("u1")).toMatchObject([{ outcome: "unheard", offered: 1 }]);

@@ -9,7 +9,7 @@ export interface SeededRandom {
   readonly chance: (probability: number) => boolean;
   /** @throws RangeError where there is nothing to choose from */
   readonly pick: <T>(values: readonly T[]) => T;
-  /** All of them, each order as likely as any. */
+  /** All of them, in an order of its own. */
   readonly shuffled: <T>(values: readonly T[]) => T[];
 }
 

@@ -1,7 +1,8 @@
 // Tests only: a real Redis Cluster: masters with a replica each, from the binary that `npm start` embeds.
 // Guarantees: resolves when every slot has a master and every replica is in step; `stop` leaves no process behind.
 import { setTimeout as sleep } from "node:timers/promises";
-import { Command, Redis } from "ioredis";
+import { createLogger } from "../kernel/logging.js";
+import { connectRedis, type Redis } from "../redis/connect.js";
 import { freePortRange } from "./free-port.js";
 import { startRedis, type TestRedis } from "./start-redis.js";
 import { waitFor } from "./wait-for.js";
@@ -26,12 +27,13 @@ export interface TestRedisCluster {
   /** Resolves when every slot has a master, by all nodes that run. */
   untilHealthy(deadlineMs?: number): Promise<void>;
   /** A plain connection to one node, for what the test has to see or do there; closed by `stop`. */
-  connect(node: TestRedis): Redis;
+  connect(node: TestRedis): Promise<Redis>;
   stop(): Promise<void>;
 }
 
 const SLOTS = 16_384;
 const ATTEMPTS = 3;
+const logger = createLogger({ service: "test", level: "silent" });
 
 export async function startRedisCluster(options: StartRedisClusterOptions = {}): Promise<TestRedisCluster> {
   const { masters: masterCount = 3, replicas: replicaCount = 1 } = options;
@@ -41,17 +43,16 @@ export async function startRedisCluster(options: StartRedisClusterOptions = {}):
   const ended = new Set<TestRedis>();
   for (const node of nodes) void node.exited.then(() => ended.add(node));
   const connections: Redis[] = [];
-  const connect = (node: TestRedis): Redis => {
-    const redis = new Redis({ host: "127.0.0.1", port: node.port, protocol: 2, commandTimeout: 2_000 });
-    redis.on("error", () => undefined);
+  const connect = async (node: TestRedis): Promise<Redis> => {
+    const redis = await connectRedis({ url: node.url, role: "test", logger, commandTimeoutMs: 2_000 });
     connections.push(redis);
     return redis;
   };
-  const links = new Map(nodes.map((node) => [node, connect(node)]));
-  const ask = (node: TestRedis, ...words: [string, ...string[]]): Promise<unknown> => {
-    const link = links.get(node);
-    if (link === undefined) throw new Error("no such node");
-    return link.call(...words);
+  const links = new Map<TestRedis, Promise<Redis>>();
+  const ask = async (node: TestRedis, ...words: [string, ...string[]]): Promise<unknown> => {
+    const link = links.get(node) ?? connect(node);
+    links.set(node, link);
+    return (await link).call(...words);
   };
   const running = (): TestRedis[] => nodes.filter((node) => !ended.has(node));
   const stop = async (): Promise<void> => {
@@ -70,9 +71,9 @@ export async function startRedisCluster(options: StartRedisClusterOptions = {}):
     });
   };
   const masterOf = async (key: string): Promise<TestRedis> => {
-    const slot = new Command("get", [key]).getSlot() ?? 0;
     const [asked] = running();
     if (asked === undefined) throw new Error("no node runs");
+    const slot = Number(await ask(asked, "CLUSTER", "KEYSLOT", key));
     const ranges = (await ask(asked, "CLUSTER", "SLOTS")) as [number, number, [string, number]][];
     const port = ranges.find(([first, last]) => first <= slot && slot <= last)?.[2][1];
     const master = nodes.find((node) => node.port === port);

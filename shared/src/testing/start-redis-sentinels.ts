@@ -4,7 +4,8 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Redis } from "ioredis";
+import { createLogger } from "../kernel/logging.js";
+import { connectRedis, type Redis } from "../redis/connect.js";
 import { freePort } from "./free-port.js";
 import { startRedis, type TestRedis } from "./start-redis.js";
 import { waitFor } from "./wait-for.js";
@@ -26,11 +27,12 @@ export interface TestRedisSentinels {
   /** As the sentinels that run say. */
   master(): Promise<TestRedis>;
   /** A plain connection to one server; closed by `stop`. */
-  connect(server: TestRedis): Redis;
+  connect(server: TestRedis): Promise<Redis>;
   stop(): Promise<void>;
 }
 
 const NAME = "main";
+const logger = createLogger({ service: "test", level: "silent" });
 
 export async function startRedisSentinels(
   options: StartRedisSentinelsOptions = {},
@@ -41,9 +43,8 @@ export async function startRedisSentinels(
   const servers: TestRedis[] = [];
   const sentinels: TestRedis[] = [];
   const connections: Redis[] = [];
-  const connect = (server: TestRedis): Redis => {
-    const redis = new Redis({ host: "127.0.0.1", port: server.port, protocol: 2, commandTimeout: 2_000 });
-    redis.on("error", () => undefined);
+  const connect = async (server: TestRedis): Promise<Redis> => {
+    const redis = await connectRedis({ url: server.url, role: "test", logger, commandTimeoutMs: 2_000 });
     connections.push(redis);
     return redis;
   };
@@ -66,14 +67,14 @@ export async function startRedisSentinels(
     for (let i = 0; i < sentinelCount; i++) {
       sentinels.push(await startSentinel(join(directory, `sentinel-${i}`), first.port, downAfterMs));
     }
-    const links = sentinels.map((sentinel) => ({ sentinel, link: connect(sentinel) }));
+    const links = await Promise.all(sentinels.map(connect));
     const ask = async (link: Redis): Promise<ReadonlyMap<string, string>> => {
       const flat = (await link.call("SENTINEL", "MASTER", NAME)) as string[];
       return new Map(flat.flatMap((word, i) => (i % 2 === 0 ? [[word, flat[i + 1] ?? ""] as const] : [])));
     };
     await waitFor(
       async () => {
-        const views = await Promise.all(links.map(({ link }) => ask(link)));
+        const views = await Promise.all(links.map(ask));
         return views.every(
           (view) =>
             view.get("num-slaves") === String(replicas) &&
@@ -83,11 +84,10 @@ export async function startRedisSentinels(
       },
       { what: "the sentinels to know everyone", deadlineMs: 30_000, everyMs: 50 },
     );
+    const replicaLinks = await Promise.all(servers.slice(1).map(connect));
     await waitFor(
       async () => {
-        const told = await Promise.all(
-          servers.slice(1).map(async (server) => String(await connect(server).info("replication"))),
-        );
+        const told = await Promise.all(replicaLinks.map((link) => link.info("replication")));
         return told.every((text) => text.includes("master_link_status:up"));
       },
       { what: "the replicas to be in step", deadlineMs: 30_000, everyMs: 100 },
@@ -99,7 +99,7 @@ export async function startRedisSentinels(
       environment: { REDIS_SENTINELS: `${NAME}@${at}`, REDIS_URL: "redis://ignored" },
       master: async () => {
         const [asked] = links;
-        const port = asked === undefined ? undefined : (await ask(asked.link)).get("port");
+        const port = asked === undefined ? undefined : (await ask(asked)).get("port");
         const found = servers.find((server) => String(server.port) === port);
         if (found === undefined) throw new Error("no master");
         return found;

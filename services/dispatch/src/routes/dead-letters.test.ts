@@ -91,9 +91,7 @@ async function fail(
 ): Promise<EnteredMessage> {
   const entered = await enterFallback(store, { partition: within.partition, ...parts }, within);
   const source = { keys: within, priority: parts.priority ?? "normal" } as const;
-  let [entry] = await readFallback(store.redis, source, "w", 1);
-  // The first call may only make the group.
-  if (entry === undefined) [entry] = await readFallback(store.redis, source, "w", 1);
+  const [entry] = await readFallback(store.redis, source, "w", 1);
   if (entry === undefined) throw new Error("no entry");
   await settleFallback(
     store.scripts,

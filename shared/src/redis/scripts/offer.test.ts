@@ -185,6 +185,15 @@ describe("not offline", () => {
     expect(await offer()).toMatchObject({ outcome: "unheard", offered: 0 });
   });
 
+  test("what was noted long ago confirms nothing", async () => {
+    await accept("m1");
+    await connect("n1");
+    await offer();
+    await store.redis.hincrby(keys.user("u1"), "unheardAt", -62_000);
+    expect(await offer()).toMatchObject({ outcome: "unheard", offered: 0 });
+    expect(await dueInMs()).toBeGreaterThan(500);
+  });
+
   test("unsettled: absence says nothing yet, for the caller's link or for a change of generation", async () => {
     await accept("m1");
     expect(await offer("u1", { absenceInMs: 700 })).toMatchObject({ outcome: "unsettled", offered: 0 });

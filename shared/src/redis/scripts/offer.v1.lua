@@ -28,6 +28,7 @@
 --@include current-generation
 --@include live-nodes
 --@include grace-end
+--@include still-unheard
 --@include offer-messages
 if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
 
@@ -42,7 +43,8 @@ for i = 1, (#KEYS - 6) / 3 do
   local userKey, inboxKey, routesKey = KEYS[i * 3 + 4], KEYS[i * 3 + 5], KEYS[i * 3 + 6]
   local userId = ARGV[5 + i]
   local user = redis.call('HMGET', userKey, 'seq', 'acked', 'offered', 'unheardAt')
-  local seq, acked, offered, unheardAt = tonumber(user[1]), tonumber(user[2]), tonumber(user[3]), tonumber(user[4])
+  local seq, acked, offered, unheardAt =
+    tonumber(user[1]), tonumber(user[2]), tonumber(user[3]), stillUnheard(user[4], confirmMs)
   if not seq or acked >= seq then
     lines[i] = 'done\t0'
   else

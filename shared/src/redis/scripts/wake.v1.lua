@@ -29,6 +29,7 @@
 --@include current-generation
 --@include live-nodes
 --@include grace-end
+--@include still-unheard
 --@include offer-messages
 if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
 
@@ -54,7 +55,7 @@ for i = 1, (#KEYS - 6) / 3 do
   local seq, acked = tonumber(user[1]), tonumber(user[2])
   local ackedAtWake, ackedAt = tonumber(user[3]), tonumber(user[4]) or 0
   local nextExpiry = tonumber(user[5]) or now + ackTimeoutMs
-  local offered, nudgedAt, unheardAt = tonumber(user[6]), tonumber(user[8]), tonumber(user[9])
+  local offered, nudgedAt, unheardAt = tonumber(user[6]), tonumber(user[8]), stillUnheard(user[9], confirmMs)
   local isOver = nextExpiry <= now
 
   if not score or score > now then

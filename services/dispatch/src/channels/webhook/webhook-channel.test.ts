@@ -20,7 +20,7 @@ describeChannel("the webhook", async () => {
   const receiver = await startWebhookReceiver();
   const statuses: Record<string, number> = { take: 200, refuse: 422, "fail for now": 503 };
   return {
-    channel: channelFor(receiver.url),
+    channel: channelFor(receiver.url, 120_000),
     behave: (as) =>
       receiver.answerWith((_request, response) => {
         const status = statuses[as];
@@ -69,7 +69,7 @@ describe("the webhook", () => {
   });
 
   test("keeps its connection", async () => {
-    receiver.answerWith((_request, response) => void response.writeHead(200).end("x".repeat(10_000)));
+    receiver.answerWith((_request, response) => void response.writeHead(200).end("x".repeat(60_000)));
     const channel = channelFor(receiver.url);
     for (let i = 0; i < 20; i++) await channel.send(job, never);
     // The next request may come before the last answer's end is noticed: a few, but not one for each.

@@ -19,7 +19,7 @@ export interface WebhookOptions {
 }
 
 /** An answer's body says nothing that is heeded; read to its end it leaves the connection for the next request. */
-const BODY_BYTES = 16 * 1024;
+const BODY_BYTES = 64 * 1024;
 const BODY_MS = 500;
 
 export class WebhookChannel implements FallbackChannel {
@@ -34,7 +34,6 @@ export class WebhookChannel implements FallbackChannel {
 
   async send(job: FallbackJob, signal: AbortSignal): Promise<ChannelAnswer> {
     const { url, secrets, timeoutMs, clock } = this.#options;
-    signal.throwIfAborted();
     const body = encodeJob(job);
     const timeout = AbortSignal.timeout(timeoutMs);
     let response: Response;

@@ -1,0 +1,7 @@
+-- Since when nobody has listened for a user, or nil. What was noted long ago says nothing of now: whoever acknowledges
+-- all before the second look is not looked at again, and the note stays.
+local function stillUnheard(noted, confirmMs)
+  local at = tonumber(noted)
+  if at and now - at <= confirmMs + 60000 then return at end
+  return nil
+end
