@@ -1,6 +1,6 @@
 // push-node: at a planned stop, before drain-connections -> here -> scripts/mark-leaving.
 // Guarantees: from then on this node's connections do not count against their users' limits: who opens the new socket
-// before the old one closes takes nobody's place. Where Redis does not answer the stop goes on without it.
+// before the old one closes takes nobody's place. Where Redis does not answer soon the stop goes on without it.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -16,6 +16,7 @@ export interface MarkLeavingDeps {
 }
 
 const MAX_PER_CALL = 200;
+const PATIENCE_MS = 1_000;
 
 export async function markConnectionsLeaving(deps: MarkLeavingDeps): Promise<void> {
   const byPartition = new Map<PartitionKeys, Connection[]>();
@@ -31,7 +32,9 @@ export async function markConnectionsLeaving(deps: MarkLeavingDeps): Promise<voi
       calls.push(markBatch(deps, keys, connections.slice(start, start + MAX_PER_CALL)));
     }
   }
-  await Promise.all(calls);
+  // Only the limit of connections depends on it: the stop does not wait for a Redis that hangs.
+  const late = new Promise<void>((resolve) => setTimeout(resolve, PATIENCE_MS).unref());
+  await Promise.race([Promise.all(calls), late]);
 }
 
 async function markBatch(

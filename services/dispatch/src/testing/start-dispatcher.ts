@@ -3,6 +3,7 @@
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { createLogger } from "@petrel/shared/kernel/logging";
 import { createRegistry, type Registry } from "@petrel/shared/kernel/metrics";
+import { onServerReady } from "@petrel/shared/redis/cluster-nodes";
 import { connectRedis } from "@petrel/shared/redis/connect";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { ScriptRunner } from "@petrel/shared/redis/script-runner";
@@ -75,7 +76,7 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
   const reader = new ReadyReader({ blocking, commands: redis, logger });
   const { settleMs = 0, confirmMs = 100, overdueMs = 60_000 } = options;
   const absence = new AbsenceWatch({ clock, settleMs, confirmMs });
-  redis.on("ready", () => absence.linkIsBack());
+  onServerReady(redis, () => absence.linkIsBack());
   const { channels } = options;
   const fallback =
     channels &&
