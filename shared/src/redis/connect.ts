@@ -86,7 +86,7 @@ function openSingle(
 ): SingleRedis {
   const { role, logger } = settings;
   let wasReady = false;
-  const retryDelayMs = (attempt: number): number => 50 + backoffMs(attempt, { baseMs: 100, capMs: 2_000 });
+  const retryDelayMs = (attempt: number): number => 50 + backoffMs(attempt, { baseMs: 100, capMs: 1_000 });
   const redis = new SingleRedis({
     ...linkOptions(target, settings),
     db: target.database,

@@ -31,7 +31,7 @@ export function openCluster(
     retryDelayOnTryAgain: RETRY_DELAY_MS,
     slotsRefreshInterval: SLOTS_REFRESH_MS,
     slotsRefreshTimeout: 1_000,
-    clusterRetryStrategy: (attempt) => 50 + backoffMs(attempt, { baseMs: 100, capMs: 2_000 }),
+    clusterRetryStrategy: (attempt) => 50 + backoffMs(attempt, { baseMs: 100, capMs: 1_000 }),
     // By the map of slots, see below: not by asking a node whether it is there.
     enableReadyCheck: false,
     // A certificate names hosts: so they are not turned into addresses.
