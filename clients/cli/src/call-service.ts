@@ -7,7 +7,7 @@ export interface CallOptions {
   readonly service: string;
   readonly baseUrl: string;
   readonly key: string;
-  readonly method: "GET" | "POST" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "DELETE";
   readonly path: string;
   /** JSON text. */
   readonly body?: string;

@@ -19,6 +19,7 @@ export const generalHelp = `petrel: talks to a Petrel cluster
   petrel listen USER       show a user's messages as they arrive
   petrel send USER JSON    send a message to a user
   petrel token USER        print an access token for a user
+  petrel devices …         where a user can be reached: list, register, delete
   petrel dead-letters …    messages whose fallback failed: list, show, replay, delete, purge
 
 petrel COMMAND --help says more. petrel --version prints the version.`;
@@ -50,6 +51,21 @@ ${address}`,
 
   --ttl SECONDS    how long it is good for
   --json           print the whole answer
+${address}`,
+  devices: `petrel devices: where a user can be reached without a socket; the key needs the scope devices
+
+  petrel devices list USER
+  petrel devices register USER --token T --topic BUNDLE_ID --environment production|sandbox
+  petrel devices register USER --platform wechat --openid O --appid A
+  petrel devices delete USER ID
+
+  --platform P     ios (default) or wechat
+  --token T        ios: the APNs device token, in hex
+  --topic B        ios: the app's bundle id
+  --environment E  ios: production or sandbox
+  --openid O       wechat: the user's openid
+  --appid A        wechat: the app's id
+  --json           print each device as a line of JSON
 ${address}`,
   "dead-letters": `petrel dead-letters: messages whose fallback failed for good; the key needs the scope admin
 

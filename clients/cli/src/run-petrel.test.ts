@@ -12,6 +12,7 @@ import { waitFor } from "@petrel/shared/testing/wait-for";
 import { WsPeer } from "@petrel/shared/testing/ws-peer";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { deadLettersOptions } from "./commands/dead-letters.js";
+import { devicesOptions } from "./commands/devices.js";
 import { listenOptions } from "./commands/listen.js";
 import { sendOptions } from "./commands/send.js";
 import { tokenOptions } from "./commands/token.js";
@@ -392,6 +393,77 @@ describe("petrel dead-letters", () => {
   });
 });
 
+describe("petrel devices", () => {
+  const times = { registeredAt: "2030-01-01T00:00:00.000Z", lastSeenAt: "2030-01-02T00:00:00.000Z" };
+  const iphone = {
+    id: "d_1",
+    platform: "ios",
+    topic: "com.example.app",
+    environment: "production",
+    tokenEnd: "abcdef",
+    ...times,
+  };
+  const wechat = { id: "d_2", platform: "wechat", appid: "wx1", openidEnd: "123456", ...times };
+
+  it("lists a user's, page by page", async () => {
+    answers.set("GET /v1/users/a%40b/devices?limit=1000", [
+      { status: 200, body: { items: [iphone], nextCursor: "d_1" } },
+    ]);
+    answers.set("GET /v1/users/a%40b/devices?limit=1000&cursor=d_1", [
+      { status: 200, body: { items: [{ ...wechat }], nextCursor: null } },
+    ]);
+    const run = petrel(["devices", "list", "a@b"]);
+    const when = "registered 2030-01-01T00:00:00.000Z, seen 2030-01-02T00:00:00.000Z";
+    expect([await run.exitCode, run.out, run.err]).toEqual([
+      0,
+      [`d_1 ios com.example.app production …abcdef ${when}`, `d_2 wechat wx1 …123456 ${when}`],
+      [],
+    ]);
+    expect(asked[0]?.authorization).toBe("Bearer root.s3cret");
+    const asJson = petrel(["devices", "list", "a@b", "--json"]);
+    expect([await asJson.exitCode, asJson.out]).toEqual([
+      0,
+      [iphone, wechat].map((one) => JSON.stringify(one)),
+    ]);
+  });
+
+  it("says where one is in quarantine", async () => {
+    const resting = { ...iphone, quarantinedUntil: "2030-01-03T00:00:00.000Z" };
+    answers.set("GET /v1/users/alice/devices?limit=1000", [
+      { status: 200, body: { items: [resting], nextCursor: null } },
+    ]);
+    const run = petrel(["devices", "list", "alice"]);
+    await run.exitCode;
+    expect(run.out[0]).toMatch(/, in quarantine until 2030-01-03T00:00:00.000Z$/);
+  });
+
+  it("registers one of each platform, as it was given", async () => {
+    answers.set("PUT /v1/users/alice/devices", [{ status: 204, body: undefined }]);
+    const ios = ["--token", "abcdef", "--topic", "com.example.app", "--environment", "sandbox"];
+    const first = petrel(["devices", "register", "alice", ...ios]);
+    expect([await first.exitCode, first.out]).toEqual([0, ["registered"]]);
+    const second = ["--platform", "wechat", "--openid", "o1", "--appid", "wx1"];
+    expect(await petrel(["devices", "register", "alice", ...second]).exitCode).toBe(0);
+    expect(asked.map(({ body }) => JSON.parse(body) as unknown)).toEqual([
+      { platform: "ios", token: "abcdef", topic: "com.example.app", environment: "sandbox" },
+      { platform: "wechat", openid: "o1", appid: "wx1" },
+    ]);
+  });
+
+  it("deletes one, and says what auth said where there is none", async () => {
+    answers.set("DELETE /v1/users/alice/devices/d_1", [{ status: 204, body: undefined }]);
+    const run = petrel(["devices", "delete", "alice", "d_1"]);
+    expect([await run.exitCode, run.out]).toEqual([0, ["d_1 deleted"]]);
+    const error = { code: "PETREL_NOT_FOUND", message: "There is none.", retryable: false };
+    answers.set("DELETE /v1/users/alice/devices/d_9", [{ status: 404, body: { error } }]);
+    const other = petrel(["devices", "delete", "alice", "d_9"]);
+    expect([await other.exitCode, other.err]).toEqual([
+      1,
+      ["petrel: auth answered 404 PETREL_NOT_FOUND: There is none."],
+    ]);
+  });
+});
+
 describe("which cluster", () => {
   it("is found from a directory below", async () => {
     const below = join(directory, "a", "b");
@@ -467,6 +539,29 @@ describe("the command line", () => {
     [[], "which command?"],
     [["shout"], 'no command "shout"'],
     [["listen"], "USER is missing"],
+    [["devices"], "There are list, register, delete."],
+    [["devices", "sell"], "There are list"],
+    [["devices", "list"], "USER is missing"],
+    [["devices", "delete", "alice"], "ID is missing"],
+    [["devices", "register", "alice", "--topic", "t"], "--token is missing"],
+    [["devices", "register", "alice", "--platform", "android"], "--platform must be ios or wechat"],
+    [["devices", "register", "alice", "--platform", "wechat", "--openid", "o"], "--appid is missing"],
+    [
+      [
+        "devices",
+        "register",
+        "alice",
+        "--platform",
+        "wechat",
+        "--openid",
+        "o",
+        "--appid",
+        "a",
+        "--token",
+        "t",
+      ],
+      "--token is not for wechat",
+    ],
     [["dead-letters"], "There are list, show, replay, delete, purge."],
     [["dead-letters", "shred"], "There are list"],
     [["dead-letters", "show"], "ID is missing"],
@@ -502,6 +597,7 @@ describe("the command line", () => {
     ["listen", listenOptions],
     ["send", sendOptions],
     ["token", tokenOptions],
+    ["devices", devicesOptions],
     ["dead-letters", deadLettersOptions],
   ] as const)("%s --help names every option", async (name, options) => {
     const run = petrel([name, "--help"]);

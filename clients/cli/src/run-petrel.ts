@@ -2,6 +2,7 @@
 // Guarantees: every way to fail ends in one line on the standard error and an exit code, never in a stack trace.
 import { CliError, usageError, type ExitCode } from "./cli-error.js";
 import { runDeadLetters } from "./commands/dead-letters.js";
+import { runDevices } from "./commands/devices.js";
 import { runListen } from "./commands/listen.js";
 import { runSend } from "./commands/send.js";
 import { runToken } from "./commands/token.js";
@@ -10,7 +11,13 @@ import type { Terminal } from "./terminal.js";
 
 const commands: Readonly<
   Record<CommandName, (args: readonly string[], terminal: Terminal) => Promise<ExitCode>>
-> = { listen: runListen, send: runSend, token: runToken, "dead-letters": runDeadLetters };
+> = {
+  listen: runListen,
+  send: runSend,
+  token: runToken,
+  "dead-letters": runDeadLetters,
+  devices: runDevices,
+};
 
 /**
  * @param args what stands after `petrel`
@@ -42,7 +49,8 @@ async function dispatch(args: readonly string[], terminal: Terminal, version: st
     terminal.print(isCommand(about) ? commandHelp[about] : generalHelp);
     return 0;
   }
-  if (name === undefined) throw usageError("which command? There are listen, send, token and dead-letters.");
+  if (name === undefined)
+    throw usageError("which command? There are listen, send, token, devices and dead-letters.");
   if (!isCommand(name)) throw usageError(`there is no command ${JSON.stringify(name)}`);
   if (asksForHelp(rest)) {
     terminal.print(commandHelp[name]);

@@ -15,6 +15,8 @@ export interface DevFile {
   readonly console: string;
   /** Full WebSocket URLs, up to /v1/connect. */
   readonly nodes: readonly string[];
+  /** The control API of the APNs simulator. */
+  readonly apnsSimulator: string;
   readonly redis: string;
   readonly apiKey: string;
   readonly apiSecret: string;
@@ -29,6 +31,7 @@ export function describeCluster(ports: LocalPorts, redisUrl: string, secrets: Lo
     dispatch: originOf(ports.dispatchers[0] ?? 0),
     console: originOf(ports.console),
     nodes: nodeUrls(ports),
+    apnsSimulator: originOf(ports.apnsControl),
     redis: redisUrl,
     apiKey: secrets.apiKey.id,
     apiSecret: secrets.apiKey.secret,

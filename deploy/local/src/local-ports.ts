@@ -10,6 +10,10 @@ export interface LocalPorts {
   readonly console: number;
   readonly auth: number;
   readonly collect: number;
+  /** The APNs simulator's control API. */
+  readonly apnsControl: number;
+  /** Where the APNs simulator takes pushes. */
+  readonly apnsTls: number;
   readonly redis: number;
   /** One for each push node. */
   readonly nodes: readonly number[];
@@ -39,6 +43,8 @@ export function assignPorts(
     console: first,
     auth: first + 1,
     collect: first + 2,
+    apnsControl: first + 4,
+    apnsTls: first + 6,
     redis: first + 9,
     nodes: row(10, nodes),
     dispatchers: [first + 3, ...row(20, dispatchers - 1)],

@@ -9,6 +9,12 @@ import {
   makeProducerKeyId,
   makeProducerSecret,
 } from "@petrel/shared/security/producer-keys";
+import {
+  describeKnownKeys,
+  isApnsProviderKey,
+  makeApnsProviderKey,
+  type ApnsProviderKey,
+} from "./apns-provider-key.js";
 import { LocalRunError, systemErrorCode } from "./local-run-error.js";
 import { writePrivateFile } from "./write-private-file.js";
 
@@ -24,6 +30,8 @@ export interface LocalSecrets {
   readonly adminKey: LocalKey;
   /** 32 bytes as base64: seals what auth keeps encrypted. */
   readonly keyEncryptionKey: string;
+  /** With which dispatch pushes to the APNs simulator. */
+  readonly apnsKey: ApnsProviderKey;
 }
 
 /** The files that services read them from. */
@@ -34,6 +42,10 @@ export interface SecretFiles {
   readonly keyEncryption: string;
   /** For services that call others: `key.secret` of the API key. */
   readonly apiKey: string;
+  /** For dispatch: the provider key as PEM. */
+  readonly apnsKey: string;
+  /** For the APNs simulator: its public half, `[{ keyId, teamId, publicKey }]`. */
+  readonly apnsKnownKeys: string;
 }
 
 const apiScopes: readonly ProducerScope[] = producerScopes.filter((scope) => scope !== "admin");
@@ -57,7 +69,11 @@ export async function loadSecrets(file: string): Promise<LocalSecrets> {
   if (read === undefined) {
     throw new LocalRunError(`${file} is damaged: restore it, or remove it to get new keys`);
   }
-  return read;
+  if (read.apnsKey !== undefined) return { ...read, apnsKey: read.apnsKey };
+  // Made by a version that had no simulator: what is there stays.
+  const completed = { ...read, apnsKey: makeApnsProviderKey() };
+  await writePrivateFile(file, `${JSON.stringify(completed, null, 2)}\n`);
+  return completed;
 }
 
 /** Writes the services' files anew, so that they follow `secrets.json`. */
@@ -66,6 +82,8 @@ export async function writeSecretFiles(directory: string, secrets: LocalSecrets)
     producerKeys: join(directory, "producer-keys.json"),
     keyEncryption: join(directory, "key-encryption"),
     apiKey: join(directory, "api-key"),
+    apnsKey: join(directory, "apns-key.p8"),
+    apnsKnownKeys: join(directory, "apns-known-keys.json"),
   };
   const producerKeys = [
     describeKey(secrets.apiKey, "local api key", apiScopes),
@@ -74,6 +92,8 @@ export async function writeSecretFiles(directory: string, secrets: LocalSecrets)
   await writePrivateFile(files.producerKeys, `${JSON.stringify(producerKeys, null, 2)}\n`);
   await writePrivateFile(files.keyEncryption, `${secrets.keyEncryptionKey}\n`);
   await writePrivateFile(files.apiKey, `${credential(secrets.apiKey)}\n`);
+  await writePrivateFile(files.apnsKey, secrets.apnsKey.privateKey);
+  await writePrivateFile(files.apnsKnownKeys, describeKnownKeys(secrets.apnsKey));
   return files;
 }
 
@@ -88,18 +108,27 @@ function describeKey({ id, secret }: LocalKey, name: string, scopes: readonly Pr
 
 function makeSecrets(): LocalSecrets {
   const makeKey = (): LocalKey => ({ id: makeProducerKeyId(), secret: makeProducerSecret() });
-  return { apiKey: makeKey(), adminKey: makeKey(), keyEncryptionKey: randomBytes(32).toString("base64") };
+  return {
+    apiKey: makeKey(),
+    adminKey: makeKey(),
+    keyEncryptionKey: randomBytes(32).toString("base64"),
+    apnsKey: makeApnsProviderKey(),
+  };
 }
 
-function parseSecrets(text: string): LocalSecrets | undefined {
+type SecretsRead = Omit<LocalSecrets, "apnsKey"> & Partial<Pick<LocalSecrets, "apnsKey">>;
+
+function parseSecrets(text: string): SecretsRead | undefined {
   try {
-    const { apiKey, adminKey, keyEncryptionKey } = JSON.parse(text) as Partial<LocalSecrets>;
+    const { apiKey, adminKey, keyEncryptionKey, apnsKey } = JSON.parse(text) as Partial<LocalSecrets>;
     const complete =
       isKey(apiKey) &&
       isKey(adminKey) &&
       typeof keyEncryptionKey === "string" &&
-      Buffer.from(keyEncryptionKey, "base64").length === 32;
-    return complete ? { apiKey, adminKey, keyEncryptionKey } : undefined;
+      Buffer.from(keyEncryptionKey, "base64").length === 32 &&
+      (apnsKey === undefined || isApnsProviderKey(apnsKey));
+    if (!complete) return undefined;
+    return { apiKey, adminKey, keyEncryptionKey, ...(apnsKey === undefined ? {} : { apnsKey }) };
   } catch {
     return undefined;
   }

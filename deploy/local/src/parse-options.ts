@@ -22,7 +22,8 @@ export const usage = `npm start [-- options]
   --no-restart      a service that dies stays dead
   --help            this
 
-Environment: PETREL_PORT_BASE (7100), PETREL_DATA_DIR (.data), REDIS_URL (an embedded Redis where unset);
+Environment: PETREL_PORT_BASE (7100), PETREL_DATA_DIR (.data), REDIS_URL (an embedded Redis where unset),
+APNS_… (pushes go to a simulator where unset);
 everything else is passed through to the services. More: docs/local-run.md`;
 
 /** @throws OptionError */

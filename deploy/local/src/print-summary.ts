@@ -12,6 +12,7 @@ export function summaryLines(cluster: DevFile, dataDirectory: string, took: stri
     `  collect     ${cluster.collect}  (API: ${cluster.collect}/docs)`,
     `  dispatch    ${cluster.dispatch}`,
     ...cluster.nodes.map((url, i) => `  push node ${i + 1} ${url}`),
+    `  iPhones     ${cluster.apnsSimulator}  (the APNs simulator; the console shows a phone)`,
     `  data, logs  ${dataDirectory}`,
     "",
     "Receive as the user ada:",

@@ -1,5 +1,6 @@
 // Tests the local run as a whole, on a real Redis and pretended services (tiny real processes).
 // Guarantees: start and stop order, what each service is given, restarts, failures in one line, nothing left behind.
+import { sign, verify } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
@@ -10,13 +11,14 @@ import { freePortRange } from "@petrel/shared/testing/free-port";
 import { startRedis } from "@petrel/shared/testing/start-redis";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { parseKnownKeys } from "./apns-simulator/known-keys.js";
 import type { DevFile } from "./dev-file.js";
 import { runLocal } from "./run-local.js";
 
 const pretendedService = `
 const { appendFileSync } = require("node:fs");
 const { basename, resolve } = require("node:path");
-const kind = basename(resolve(__dirname, ".."));
+const kind = basename(__dirname) === "dist" ? basename(resolve(__dirname, "..")) : basename(__dirname);
 const name = process.env.NODE_NAME ?? kind;
 const note = (event) => appendFileSync(process.env.PRETEND_EVENTS, event + " " + name + "\\n");
 if (process.env.PRETEND_BROKEN === kind) {
@@ -53,6 +55,9 @@ beforeEach(async () => {
     await mkdir(directory, { recursive: true });
     await writeFile(join(directory, "main.js"), pretendedService);
   }
+  const simulator = join(root, "deploy", "local", "dist", "apns-simulator");
+  await mkdir(simulator, { recursive: true });
+  await writeFile(join(simulator, "main.js"), pretendedService);
   await symlink(defaultCacheDirectory(), join(root, ".cache"));
   lines = [];
   complaints = [];
@@ -126,6 +131,7 @@ test("everything starts, is described, and stops in order, leaving no process", 
     dispatch: at(3),
     console: at(0),
     nodes: [10, 11, 12].map((offset) => `ws://127.0.0.1:${base + offset}/v1/connect`),
+    apnsSimulator: at(4),
     redis: `redis://127.0.0.1:${base + 9}`,
     apiKey: expect.stringMatching(/^pk_[A-Za-z0-9_-]{12,}$/),
     apiSecret: expect.stringMatching(/^[A-Za-z0-9_-]{43,}$/),
@@ -139,6 +145,7 @@ test("everything starts, is described, and stops in order, leaving no process", 
   const pids = await readJson<Record<string, number>>(".data/pids.json");
   expect(Object.keys(pids).toSorted()).toEqual(
     [
+      "apns-simulator",
       "auth",
       "collect",
       "console",
@@ -149,7 +156,7 @@ test("everything starts, is described, and stops in order, leaving no process", 
       "push-node-3",
     ].concat("redis"),
   );
-  expect((await events("start"))[0]).toBe("auth");
+  expect((await events("start")).slice(0, 2).toSorted()).toEqual(["apns-simulator", "auth"]);
 
   stop.abort();
   expect(await code).toBe(0);
@@ -163,6 +170,7 @@ test("everything starts, is described, and stops in order, leaving no process", 
     "node",
     "dispatch",
     "dispatch",
+    "apns-simulator",
     "auth",
   ]);
   expect(Object.values(pids).filter(isAlive)).toEqual([]);
@@ -202,6 +210,60 @@ test("each service gets its own settings over the user's, and the user's over th
   );
   for (const file of files) expect((await stat(file)).mode & 0o777).toBe(0o600);
   expect(await readFile(files[0] ?? "", "utf8")).toBe(`${dev.apiKey}.${dev.apiSecret}\n`);
+});
+
+test("dispatch pushes to the simulator with a key of this machine, which the simulator knows", async () => {
+  void run();
+  await untilSaid("Petrel runs");
+  const [consoleEnv, dispatch, simulator] = await Promise.all([0, 3, 4].map(environmentAt));
+  expect(dispatch).toMatchObject({
+    APNS_ENDPOINT: `https://127.0.0.1:${base + 6}`,
+    APNS_SANDBOX_ENDPOINT: `https://localhost:${base + 6}`,
+    APNS_CA_FILE: join(root, "deploy/local/certificates/authority.pem"),
+  });
+  expect(simulator).toMatchObject({ PORT: String(base + 4), APNS_SIMULATOR_TLS_PORT: String(base + 6) });
+  expect(consoleEnv?.["APNS_SIMULATOR_URL"]).toBe(`http://127.0.0.1:${base + 4}`);
+  const keyFile = dispatch?.["APNS_KEY_FILE"] ?? "";
+  expect((await stat(keyFile)).mode & 0o777).toBe(0o600);
+  const known = parseKnownKeys(await readFile(simulator?.["APNS_SIMULATOR_KEYS_FILE"] ?? "", "utf8"));
+  const key = known.get(dispatch?.["APNS_KEY_ID"] ?? "");
+  expect(key?.teamId).toBe(dispatch?.["APNS_TEAM_ID"]);
+  const signature = sign("sha256", Buffer.from("x"), await readFile(keyFile, "utf8"));
+  expect(key && verify("sha256", Buffer.from("x"), key.publicKey, signature)).toBe(true);
+});
+
+test("the user's own APNS_… win: a key of theirs goes to no simulator, an endpoint gets no authority of ours", async () => {
+  void run([], { APNS_ENDPOINT: "https://push.example:2197", APNS_CA_FILE: "" });
+  await untilSaid("Petrel runs");
+  let dispatch = await environmentAt(3);
+  expect(dispatch["APNS_ENDPOINT"]).toBe("https://push.example:2197");
+  expect(dispatch["APNS_KEY_ID"]).toMatch(/^[A-Z0-9]{10}$/);
+  expect([dispatch["APNS_CA_FILE"], dispatch["APNS_SANDBOX_ENDPOINT"]]).toEqual([undefined, undefined]);
+  stop.abort();
+  await running;
+  stop = new AbortController();
+  lines = [];
+  void run([], { APNS_KEY_FILE: "/own.p8", APNS_KEY_ID: "OWN0000001" });
+  await untilSaid("Petrel runs");
+  dispatch = await environmentAt(3);
+  expect(dispatch).toMatchObject({ APNS_KEY_FILE: "/own.p8", APNS_KEY_ID: "OWN0000001" });
+  expect(["APNS_TEAM_ID", "APNS_ENDPOINT", "APNS_CA_FILE"].filter((name) => name in dispatch)).toEqual([]);
+});
+
+test("secrets of a version without a simulator are completed, the others stay", async () => {
+  void run();
+  await untilSaid("Petrel runs");
+  stop.abort();
+  await running;
+  const { apnsKey, ...others } = await readJson<Record<string, unknown>>(".data/secrets.json");
+  await writeFile(join(data, "secrets.json"), JSON.stringify(others));
+  stop = new AbortController();
+  lines = [];
+  void run();
+  await untilSaid("Petrel runs");
+  const completed = await readJson<Record<string, unknown>>(".data/secrets.json");
+  expect(completed).toEqual({ ...others, apnsKey: expect.anything() as unknown });
+  expect(completed["apnsKey"]).not.toEqual(apnsKey);
 });
 
 test("a service that dies is started again, and a line says so; the embedded Redis too", async () => {

@@ -89,7 +89,9 @@ async function runCluster(
     onPid: (pid) => pids.set("redis", pid),
   });
   const prefix = await dieWithParentPrefix(environment);
-  const specs = describeServices({ repositoryRoot, ports, redisUrl: redis.url, secretFiles, environment });
+  const { apnsKey } = secrets;
+  const layout = { repositoryRoot, ports, redisUrl: redis.url };
+  const specs = describeServices({ ...layout, secretFiles, apnsKey, environment });
   const services = specs.map((spec) => superviseService(spec, { prefix, data, say, pids, options }));
 
   killAsked.addEventListener("abort", () => {
@@ -172,6 +174,8 @@ function wantedPorts(ports: LocalPorts, environment: Environment): WantedPort[] 
     { port: ports.collect, by: "collect" },
     ...ports.dispatchers.map((port, i) => ({ port, by: `dispatch-${i + 1}` })),
     ...ports.nodes.map((port, i) => ({ port, by: `push-node-${i + 1}` })),
+    { port: ports.apnsControl, by: "apns-simulator" },
+    { port: ports.apnsTls, by: "TLS of apns-simulator" },
     ...(ownRedis ? [] : [{ port: ports.redis, by: "redis" }]),
     { port: ports.metrics.auth, by: "metrics of auth" },
     { port: ports.metrics.collect, by: "metrics of collect" },

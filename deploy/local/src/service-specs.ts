@@ -2,10 +2,11 @@
 // Guarantees: the user's own environment passes through; only what this machine's layout decides is set over it.
 import { join } from "node:path";
 import type { Environment } from "@petrel/shared/embedded-redis/run-command";
+import type { ApnsProviderKey } from "./apns-provider-key.js";
 import type { LocalPorts } from "./local-ports.js";
 import type { SecretFiles } from "./local-secrets.js";
 
-export type ServiceKind = "auth" | "collect" | "dispatch" | "push-node" | "console";
+export type ServiceKind = "auth" | "collect" | "dispatch" | "push-node" | "console" | "apns-simulator";
 
 export interface ServiceSpec {
   /** Unique, such as "auth" or "push-node-2". */
@@ -22,17 +23,26 @@ export interface SpecInput {
   readonly ports: LocalPorts;
   readonly redisUrl: string;
   readonly secretFiles: SecretFiles;
+  /** Whose file `secretFiles.apnsKey` is. */
+  readonly apnsKey: Pick<ApnsProviderKey, "keyId" | "teamId">;
   readonly environment: Environment;
 }
 
 /** Groups of services that may start at the same time; each group after the one before is ready. */
 export const startOrder: readonly (readonly ServiceKind[])[] = [
-  ["auth"],
+  ["auth", "apns-simulator"],
   ["collect", "dispatch", "push-node", "console"],
 ];
 
 /** Groups in the order of the stop: those who ask before those who answer. */
-export const stopOrder: readonly ServiceKind[] = ["console", "collect", "push-node", "dispatch", "auth"];
+export const stopOrder: readonly ServiceKind[] = [
+  "console",
+  "collect",
+  "push-node",
+  "dispatch",
+  "apns-simulator",
+  "auth",
+];
 
 export const originOf = (port: number): string => `http://127.0.0.1:${port}`;
 
@@ -41,17 +51,12 @@ export function nodeUrls({ nodes }: LocalPorts): string[] {
   return nodes.map((port) => `ws://127.0.0.1:${port}/v1/connect`);
 }
 
-export function describeServices({
-  repositoryRoot,
-  ports,
-  redisUrl,
-  secretFiles,
-  environment,
-}: SpecInput): ServiceSpec[] {
+export function describeServices(input: SpecInput): ServiceSpec[] {
+  const { repositoryRoot, ports, redisUrl, secretFiles, environment } = input;
   const spec = (name: string, kind: ServiceKind, port: number, own: Environment): ServiceSpec => ({
     name,
     kind,
-    script: join(repositoryRoot, "services", kind, "dist", "main.js"),
+    script: join(repositoryRoot, ...scriptOf(kind)),
     origin: originOf(port),
     environment: {
       ...defaults(ports),
@@ -73,8 +78,15 @@ export function describeServices({
     }),
     spec("collect", "collect", ports.collect, { METRICS_PORT: String(ports.metrics.collect) }),
     ...ports.dispatchers.map((port, i) =>
-      spec(`dispatch-${i + 1}`, "dispatch", port, { NODE_NAME: `dispatch-${i + 1}` }),
+      spec(`dispatch-${i + 1}`, "dispatch", port, {
+        NODE_NAME: `dispatch-${i + 1}`,
+        ...apnsEnvironment(input),
+      }),
     ),
+    spec("apns-simulator", "apns-simulator", ports.apnsControl, {
+      APNS_SIMULATOR_TLS_PORT: String(ports.apnsTls),
+      APNS_SIMULATOR_KEYS_FILE: secretFiles.apnsKnownKeys,
+    }),
     ...ports.nodes.map((port, i) =>
       spec(`push-node-${i + 1}`, "push-node", port, {
         NODE_NAME: `node-${i + 1}`,
@@ -86,8 +98,49 @@ export function describeServices({
       COLLECT_URL: originOf(ports.collect),
       NODE_URLS: nodeUrls(ports).join(","),
       API_KEY_FILE: secretFiles.apiKey,
+      APNS_SIMULATOR_URL: originOf(ports.apnsControl),
     }),
   ];
+}
+
+function scriptOf(kind: ServiceKind): readonly string[] {
+  return kind === "apns-simulator"
+    ? ["deploy", "local", "dist", kind, "main.js"]
+    : ["services", kind, "dist", "main.js"];
+}
+
+const apnsEndpoints = ["APNS_ENDPOINT", "APNS_SANDBOX_ENDPOINT", "APNS_CA_FILE"];
+const apnsCredentials = ["APNS_KEY_FILE", "APNS_KEY_ID", "APNS_TEAM_ID", "APNS_APPS_FILE"];
+
+/**
+ * What makes dispatch push to the simulator. Both of Apple's environments have one port there, told apart by the name
+ * that is asked for. The user's own win as a whole: a key of theirs is not sent to the simulator, which does not know
+ * it, and an endpoint of theirs is not checked by the simulator's authority.
+ */
+function apnsEnvironment({
+  repositoryRoot,
+  ports,
+  secretFiles,
+  apnsKey,
+  environment,
+}: SpecInput): Environment {
+  const own = set(environment);
+  const hasCredentials = apnsCredentials.some((name) => name in own);
+  const hasEndpoints = apnsEndpoints.some((name) => name in own);
+  const endpoints = {
+    APNS_ENDPOINT: `https://127.0.0.1:${ports.apnsTls}`,
+    APNS_SANDBOX_ENDPOINT: `https://localhost:${ports.apnsTls}`,
+    APNS_CA_FILE: join(repositoryRoot, "deploy", "local", "certificates", "authority.pem"),
+  };
+  const credentials = {
+    APNS_KEY_FILE: secretFiles.apnsKey,
+    APNS_KEY_ID: apnsKey.keyId,
+    APNS_TEAM_ID: apnsKey.teamId,
+  };
+  return {
+    ...(hasCredentials || hasEndpoints ? {} : endpoints),
+    ...(hasCredentials ? {} : credentials),
+  };
 }
 
 /** What the services get where the user says nothing. */

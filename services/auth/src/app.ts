@@ -1,18 +1,22 @@
-// auth's HTTP application: who is a user, and who may send.
+// auth's HTTP application: who is a user, who may send, and which devices are whose.
 // Guarantees: built from what it is given, without listening; every route of auth's contract is here or answers 501.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http-app";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import { addJsonBodyReader } from "@petrel/shared/kernel/read-json-body";
+import type { DevicesStore } from "@petrel/shared/redis/devices-store";
 import type { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
 import type { TokenGenerationStore } from "@petrel/shared/redis/token-generation-store";
 import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
 import { createSignToken } from "@petrel/shared/security/sign-token";
 import { createVerifyToken } from "@petrel/shared/security/verify-token";
 import { decorateWithProducer } from "@petrel/shared/security/authorize-producer";
+import { decorateWithUser } from "./authorize-user.js";
 import { addCreateKey } from "./routes/create-key.js";
 import { addCreateToken } from "./routes/create-token.js";
+import { addDevicesOfToken } from "./routes/devices-of-token.js";
+import { addDevicesOfUser } from "./routes/devices-of-user.js";
 import { addIntrospect } from "./routes/introspect.js";
 import { addListKeys } from "./routes/list-keys.js";
 import { addPublishJwks } from "./routes/publish-jwks.js";
@@ -27,6 +31,7 @@ export interface AuthDeps {
   readonly clock: Clock;
   readonly producerKeys: ProducerKeysStore;
   readonly generations: TokenGenerationStore;
+  readonly devices: DevicesStore;
   readonly keyring: SigningKeyring;
   readonly issuer: string;
   readonly audience: string;
@@ -38,7 +43,7 @@ const BODY_LIMIT_BYTES = 65_536;
 
 /** Builds the application; call `ready()` or `listen()` on it. */
 export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
-  const { clock, issuer, audience, producerKeys, generations, keyring } = deps;
+  const { clock, issuer, audience, producerKeys, generations, devices, keyring } = deps;
   const app = await buildHttpApp({
     service: "auth",
     version: deps.version,
@@ -61,6 +66,7 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
 
   addJsonBodyReader(app, BODY_LIMIT_BYTES);
   decorateWithProducer(app);
+  decorateWithUser(app);
   addCreateToken(app, { authenticator, generations, keyring, signToken });
   addPublishJwks(app, { keyring });
   addIntrospect(app, { authenticator, generations, verifyToken, issuer, audience });
@@ -68,6 +74,8 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
   addListKeys(app, manageKeys);
   addRotateKey(app, manageKeys);
   addRevokeKey(app, manageKeys);
+  addDevicesOfToken(app, { verifyToken, generations, devices, clock });
+  addDevicesOfUser(app, { authenticator, devices, clock });
   addRefuseNotBuilt(app);
   return app;
 }

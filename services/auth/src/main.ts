@@ -1,4 +1,4 @@
-// auth's process: says who a user is, and who may send.
+// auth's process: says who a user is, who may send, and which devices are whose.
 // Guarantees: nothing listens before the configuration, the key file and Redis are good; the only reader of
 // process.env here.
 import { readFileSync } from "node:fs";
@@ -10,8 +10,11 @@ import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics";
 import { checkServer } from "@petrel/shared/redis/check-server";
 import { pingRedis } from "@petrel/shared/redis/cluster-nodes";
 import { connectRedis } from "@petrel/shared/redis/connect";
+import { DevicesStore } from "@petrel/shared/redis/devices-store";
+import { allPartitionKeys } from "@petrel/shared/redis/keys";
 import { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
 import { readRedisTarget } from "@petrel/shared/redis/redis-target";
+import { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import { SigningKeysStore } from "@petrel/shared/redis/signing-keys-store";
 import { TokenGenerationStore } from "@petrel/shared/redis/token-generation-store";
 import { createAtRestCipher, readEncryptionKeyFile } from "@petrel/shared/security/encrypt-at-rest";
@@ -56,6 +59,7 @@ await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
     clock: systemClock,
     producerKeys,
     generations: new TokenGenerationStore(redis, config.partitions),
+    devices: new DevicesStore(new ScriptRunner(redis), allPartitionKeys(config.partitions)),
     keyring,
     issuer: config.tokenIssuer,
     audience: config.tokenAudience,

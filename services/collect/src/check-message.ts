@@ -1,6 +1,8 @@
 // message-routes, batch-routes -> here -> accept-request: the rules for a message that its schema cannot say.
 // Guarantees: what comes out can be stored as it is: one kind of recipient, built parts only, data within its bound.
 import { PetrelError } from "@petrel/shared/kernel/errors";
+import { checkApnsOverrides } from "@petrel/shared/protocol/apns-overrides";
+import { joinCollapseKey } from "@petrel/shared/protocol/notification-text";
 import type { FallbackPolicy, Priority } from "@petrel/shared/protocol/stored-message";
 import type { MessageBody } from "./message-schema.js";
 
@@ -17,7 +19,7 @@ export interface CheckedMessage {
   readonly body: MessageBody;
   /** `data` as JSON text. */
   readonly data: string;
-  /** `notification` as JSON text; "" where there is none. */
+  /** `notification` as JSON text, with `collapseKey` as its last member where there is one; "" where there is none. */
   readonly notification: string;
   readonly fallback: FallbackPolicy;
   readonly priority: Priority;
@@ -49,12 +51,13 @@ export function checkMessage(body: MessageBody): CheckedMessage {
   refuseLargerThan(data, MAX_DATA_BYTES, "data");
   const notification = body.notification === undefined ? "" : JSON.stringify(body.notification);
   refuseLargerThan(notification, MAX_NOTIFICATION_BYTES, "notification");
+  refuseBadOverrides(body);
   return {
     users: users ?? [user ?? ""],
     isList: users !== undefined,
     body,
     data,
-    notification,
+    notification: joinCollapseKey(notification, body.collapseKey),
     fallback: body.fallback,
     priority: body.priority,
     ttlMs: body.ttlSeconds * 1_000,
@@ -62,16 +65,24 @@ export function checkMessage(body: MessageBody): CheckedMessage {
 }
 
 /** Part of the contract, so not unknown; but never accepted and then ignored. */
-function refuseNotBuilt({ to, deliverAt, collapseKey }: MessageBody): void {
+function refuseNotBuilt({ to, deliverAt }: MessageBody): void {
   const field =
     (to.topic !== undefined && "to/topic") ||
     (to.all !== undefined && "to/all") ||
-    (deliverAt !== undefined && "deliverAt") ||
-    (collapseKey !== undefined && "collapseKey");
+    (deliverAt !== undefined && "deliverAt");
   if (field === false) return;
   throw new PetrelError("PETREL_NOT_IMPLEMENTED", `body/${field} is not built yet; nothing was stored.`, {
     details: { field: `body/${field}` },
   });
+}
+
+/** Said now, to whoever can mend it, instead of later in a dead letter. */
+function refuseBadOverrides({ notification }: MessageBody): void {
+  if (notification?.apns === undefined) return;
+  const problem = checkApnsOverrides(notification.apns);
+  if (problem === undefined) return;
+  const field = "body/notification/apns";
+  throw new PetrelError("PETREL_INVALID_REQUEST", `${field}: ${problem}`, { details: { field } });
 }
 
 function refuseLargerThan(json: string, maxBytes: number, field: string): void {

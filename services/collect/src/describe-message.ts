@@ -35,7 +35,7 @@ export const messageStateSchema = Type.Object({
         Type.String({ description: "Of `attempt` and `pushed`: the fallback channel." }),
       ),
       outcome: Type.Optional(
-        Type.String({ description: "Of `attempt`: taken, no-device, retry or failed." }),
+        Type.String({ description: "Of `attempt`: taken, no-device, superseded, retry or failed." }),
       ),
       reason: Type.Optional(Type.String({ description: "Of `attempt`: why it was not taken." })),
       details: Type.Optional(

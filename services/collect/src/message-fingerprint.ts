@@ -12,12 +12,16 @@ export interface MessageContent {
   readonly priority: string;
   readonly fallback: string;
   readonly notification?: unknown;
+  readonly collapseKey?: string | undefined;
 }
 
 /** @returns the SHA-256 of the content's canonical JSON: 43 characters of base64url */
 export function fingerprintMessage(content: MessageContent): string {
-  const { data, ttlSeconds, priority, fallback, notification = null } = content;
-  return hash("sha256", canonicalJson([data, ttlSeconds, priority, fallback, notification]), "base64url");
+  const { data, ttlSeconds, priority, fallback, notification = null, collapseKey } = content;
+  const parts = [data, ttlSeconds, priority, fallback, notification];
+  // Without a key as before there were any: fingerprints are compared across releases.
+  if (collapseKey !== undefined) parts.push(collapseKey);
+  return hash("sha256", canonicalJson(parts), "base64url");
 }
 
 /**

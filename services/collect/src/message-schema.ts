@@ -70,7 +70,12 @@ export const messageSchema = Type.Object(
     notification: Type.Optional(notificationSchema),
     deliverAt: Type.Optional(Type.String({ format: "date-time", description: "Not built yet: 501." })),
     collapseKey: Type.Optional(
-      Type.String({ minLength: 1, maxLength: 64, description: "Not built yet: 501." }),
+      Type.String({
+        pattern: "^[!-~]([ -~]{0,62}[!-~])?$",
+        description:
+          "Of a user's notifications with the same key a phone shows the newest alone. Printable ASCII, 1 to 64 " +
+          "characters, no space at either end. Without a `notification` there is nothing to collapse.",
+      }),
     ),
   },
   {

@@ -82,6 +82,16 @@ describe("a message that does not fit its schema: 400, naming the field", () => 
       { ...good, notification: { title: "t", body: "b", badge: -1 } },
       "body/notification/badge",
     ],
+    ["an empty collapse key", { ...good, collapseKey: "" }, "body/collapseKey"],
+    ["a collapse key of 65", { ...good, collapseKey: "k".repeat(65) }, "body/collapseKey"],
+    ["a collapse key that is not ASCII", { ...good, collapseKey: "spiel-é" }, "body/collapseKey"],
+    ["a collapse key with a newline", { ...good, collapseKey: "a\nb" }, "body/collapseKey"],
+    ["a collapse key with a space at its end", { ...good, collapseKey: "a " }, "body/collapseKey"],
+    [
+      "an apns part that Apple would refuse",
+      { ...good, notification: { title: "t", body: "b", apns: { pushType: "nonsense" } } },
+      "body/notification/apns",
+    ],
     ["deliverAt that is no time", { ...good, deliverAt: "tomorrow" }, "body/deliverAt"],
     ["an array", [good], "body"],
     ["null", null, "body"],
@@ -228,7 +238,6 @@ describe("what is part of the contract and not built yet: 501", () => {
     ["to.topic", { ...good, to: { topic: "news" } }],
     ["to.all", { ...good, to: { all: true } }],
     ["deliverAt", { ...good, deliverAt: "2030-01-01T00:00:00Z" }],
-    ["collapseKey", { ...good, collapseKey: "score" }],
   ])("%s", async (_name, body) => {
     await expectRefused(await send({ body }), 501, "PETREL_NOT_IMPLEMENTED", { retryable: false });
   });

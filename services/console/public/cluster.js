@@ -1,4 +1,4 @@
-// The page's calls to the console's own server, which passes them on to auth and collect.
+// The page's calls to the console's own server, which passes them on to auth, collect and the APNs simulator.
 // Guarantees: an answer that is an error of the contract is thrown as one, with its code and message.
 
 export class ClusterError extends Error {
@@ -9,7 +9,7 @@ export class ClusterError extends Error {
   }
 }
 
-/** @returns {Promise<{ nodeUrls: string[] }>} */
+/** @returns {Promise<{ nodeUrls: string[], hasPhones: boolean }>} */
 export const readConfig = () => call("GET", "/api/config");
 
 /** @returns {Promise<string>} an access token for this user */
@@ -18,11 +18,26 @@ export async function createToken(userId) {
   return accessToken;
 }
 
-/** @returns {Promise<{ id: string, duplicate: boolean }>} */
-export const sendMessage = (user, data) => call("POST", "/api/messages", { to: { user }, data });
+/**
+ * @param {{ to: { user: string }, data: unknown, fallback?: string, notification?: { title: string, body: string } }} message
+ * @returns {Promise<{ id: string, duplicate: boolean }>}
+ */
+export const sendMessage = (message) => call("POST", "/api/messages", message);
 
 /** @returns {Promise<{ id: string, state: string, seq?: number, reason?: { code: string, message: string } }>} */
 export const readMessage = (id) => call("GET", `/api/messages/${encodeURIComponent(id)}`);
+
+const phonePath = (userId) => `/api/phones/${encodeURIComponent(userId)}`;
+
+/** @returns {Promise<{ registered: boolean, badge: number, notifications: object[] }>} */
+export const readPhone = (userId) => call("GET", phonePath(userId));
+
+/** Registers a pretend iPhone for the user. */
+export const addPhone = (userId) => call("PUT", phonePath(userId));
+
+export const removePhone = (userId) => call("DELETE", phonePath(userId));
+
+export const clearPhone = (userId) => call("DELETE", `${phonePath(userId)}/notifications`);
 
 async function call(method, path, value) {
   const headers = { "content-type": "application/json" };
@@ -33,6 +48,7 @@ async function call(method, path, value) {
   } catch {
     throw new ClusterError("unreachable", "The console's server does not answer");
   }
+  if (response.status === 204) return undefined;
   const answer = await response.json();
   if (!response.ok) throw new ClusterError(answer.error.code, answer.error.message);
   return answer;

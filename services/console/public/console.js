@@ -2,12 +2,23 @@
 // Guarantees: everything on the page is what the cluster said; nothing is shown as sent or received before it is.
 import { readConfig } from "./cluster.js";
 import { createMessageList } from "./message-list.js";
+import { createPhone } from "./phone.js";
 import { createReceiver } from "./receiver.js";
 import { createSender } from "./sender.js";
 import { createSentList } from "./sent-list.js";
 
 const find = (id) => document.getElementById(id);
 
+const phone = createPhone({
+  card: find("phone-card"),
+  title: find("phone-title"),
+  note: find("phone-note"),
+  add: find("phone-add"),
+  remove: find("phone-remove"),
+  clear: find("phone-clear"),
+  problem: find("phone-problem"),
+  screen: find("phone-screen"),
+});
 const messages = createMessageList({ list: find("messages"), count: find("message-count") });
 const receiver = createReceiver({
   form: find("sign-in-form"),
@@ -18,15 +29,24 @@ const receiver = createReceiver({
   problem: find("problem"),
   readConfig,
   messages,
+  onSignIn: (userId) => phone.show(userId),
 });
 createSender({
   form: find("send-form"),
   to: find("to"),
   data: find("data"),
+  title: find("notification-title"),
+  body: find("notification-body"),
+  fallback: find("fallback"),
   button: find("send"),
   problem: find("send-problem"),
   sent: createSentList(find("sent")),
 });
+
+readConfig().then(
+  ({ hasPhones }) => phone.offer(hasPhones),
+  () => undefined,
+);
 
 // Most of the time one looks at oneself: the recipient follows the user until it was edited.
 let recipientEdited = false;

@@ -4,7 +4,11 @@ import { PetrelClient } from "./sdk/client.js";
 import { createToken } from "./cluster.js";
 import { showProblem } from "./list-parts.js";
 
-export function createReceiver({ form, user, signOut, state, whereabouts, problem, readConfig, messages }) {
+/**
+ * @param parts the page's elements; `onSignIn(userId)` is told who signs in
+ */
+export function createReceiver(parts) {
+  const { form, user, signOut, state, whereabouts, problem, readConfig, messages, onSignIn } = parts;
   let client;
 
   function showState(name) {
@@ -22,6 +26,7 @@ export function createReceiver({ form, user, signOut, state, whereabouts, proble
 
   async function signIn(userId) {
     await stop();
+    onSignIn(userId);
     messages.clear();
     showProblem(problem, "");
     showState("connecting");

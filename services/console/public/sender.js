@@ -3,7 +3,7 @@
 import { sendMessage } from "./cluster.js";
 import { showProblem } from "./list-parts.js";
 
-export function createSender({ form, to, data, button, problem, sent }) {
+export function createSender({ form, to, data, title, body, fallback, button, problem, sent }) {
   async function send() {
     let value;
     try {
@@ -16,7 +16,12 @@ export function createSender({ form, to, data, button, problem, sent }) {
     showProblem(problem, "");
     button.disabled = true;
     try {
-      const { id } = await sendMessage(to.value, value);
+      const { id } = await sendMessage({
+        to: { user: to.value },
+        data: value,
+        fallback: fallback.value,
+        ...(title.value === "" ? {} : { notification: { title: title.value, body: body.value } }),
+      });
       sent.add({ id, to: to.value });
     } catch (error) {
       showProblem(problem, error.message);

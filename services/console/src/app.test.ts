@@ -35,6 +35,7 @@ async function buildConsole(baseUrl: string): Promise<HttpApp> {
     logger: createLogger({ service: "test", level: "silent" }),
     callAuth: call("auth"),
     callCollect: call("collect"),
+    callApns: createCallService({ name: "apns", baseUrl, credential: undefined, timeoutMs: 2_000 }),
     nodeUrls: ["ws://127.0.0.1:7110/v1/connect", "ws://127.0.0.1:7111/v1/connect"],
     ownNames: ["console.example.test"],
     pageDirectory: at("../public/"),
@@ -192,6 +193,7 @@ describe("its calls", () => {
     const config = await app.inject({ url: "/api/config", headers: local });
     expect(config.json()).toEqual({
       nodeUrls: ["ws://127.0.0.1:7110/v1/connect", "ws://127.0.0.1:7111/v1/connect"],
+      hasPhones: true,
     });
   });
 });

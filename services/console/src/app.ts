@@ -7,6 +7,7 @@ import type { CallService } from "./call-service.js";
 import { addPageHeaders } from "./page-headers.js";
 import { refuseForeignPages } from "./refuse-foreign-pages.js";
 import { addCreateToken } from "./routes/create-token.js";
+import { addPhoneRoutes } from "./routes/phone.js";
 import { addReadMessage } from "./routes/read-message.js";
 import { addSendMessage } from "./routes/send-message.js";
 import { addShowConfig } from "./routes/show-config.js";
@@ -16,6 +17,8 @@ export interface ConsoleDeps {
   readonly logger: Logger;
   readonly callAuth: CallService;
   readonly callCollect: CallService;
+  /** The APNs simulator's control API; undefined where there is none: the page shows no phone then. */
+  readonly callApns: CallService | undefined;
   readonly nodeUrls: readonly string[];
   /** Host names beside the loopback's. */
   readonly ownNames: readonly string[];
@@ -40,10 +43,11 @@ export async function buildApp(deps: ConsoleDeps): Promise<HttpApp> {
   });
   refuseForeignPages(app, deps.ownNames);
   addPageHeaders(app, deps.nodeUrls);
-  addShowConfig(app, deps.nodeUrls);
+  addShowConfig(app, { nodeUrls: deps.nodeUrls, hasPhones: deps.callApns !== undefined });
   addCreateToken(app, deps.callAuth);
   addSendMessage(app, deps.callCollect);
   addReadMessage(app, deps.callCollect);
+  addPhoneRoutes(app, deps);
   const files = { cacheControl: true, maxAge: 0, dotfiles: "ignore" } as const;
   await app.register(fastifyStatic, { ...files, root: deps.pageDirectory });
   await app.register(fastifyStatic, {

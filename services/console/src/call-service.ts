@@ -1,26 +1,26 @@
-// The console's calls to auth and collect: the only place where its producer key is used.
+// The console's calls to auth, collect and the APNs simulator: the only place where its producer key is used.
 // Guarantees: an answer in the contract's form is passed on as it came; no answer, or another, is a 503.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 
 export interface ServiceAnswer {
   readonly status: number;
-  /** JSON text. */
+  /** JSON text; "" where the status is 204. */
   readonly body: string;
   readonly retryAfter: string | undefined;
 }
 
 export type CallService = (
-  method: "GET" | "POST",
+  method: "GET" | "POST" | "PUT" | "DELETE",
   path: string,
   body?: Readonly<Record<string, unknown>>,
 ) => Promise<ServiceAnswer>;
 
 export interface CallServiceOptions {
-  /** For messages: "auth" or "collect". */
+  /** For messages, such as "auth". */
   readonly name: string;
   readonly baseUrl: string;
-  /** `key.secret`. */
-  readonly credential: string;
+  /** `key.secret`; undefined for who asks for none. */
+  readonly credential: string | undefined;
   readonly timeoutMs: number;
 }
 
@@ -30,7 +30,7 @@ export function createCallService({ name, baseUrl, credential, timeoutMs }: Call
       const response = await fetch(new URL(path, baseUrl), {
         method,
         headers: {
-          authorization: `Bearer ${credential}`,
+          ...(credential === undefined ? {} : { authorization: `Bearer ${credential}` }),
           ...(body === undefined ? {} : { "content-type": "application/json" }),
         },
         // A redirect would carry the key to another address.
@@ -39,7 +39,7 @@ export function createCallService({ name, baseUrl, credential, timeoutMs }: Call
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
       const text = await response.text();
-      JSON.parse(text);
+      if (response.status !== 204) JSON.parse(text);
       return {
         status: response.status,
         body: text,

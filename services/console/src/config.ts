@@ -1,6 +1,6 @@
 // The console's environment.
 // Guarantees: validated, frozen, and documented by this schema (docs/configuration.md is made from it).
-import { commonSettings, list, portSetting, text, url } from "@petrel/shared/kernel/config";
+import { commonSettings, list, optionalText, portSetting, text, url } from "@petrel/shared/kernel/config";
 
 export const consoleConfigSchema = {
   ...commonSettings,
@@ -24,6 +24,11 @@ export const consoleConfigSchema = {
   apiKeyFile: text(
     "API_KEY_FILE",
     "file with `key.secret` of a producer key with the scopes tokens, send and read",
+  ),
+  apnsSimulatorUrl: optionalText(
+    "APNS_SIMULATOR_URL",
+    "control API of the APNs simulator of the local run; with it the page shows a phone, for which the key needs the " +
+      "scope devices too",
   ),
   consoleHosts: list(
     "CONSOLE_HOSTS",

@@ -25,6 +25,10 @@ const { config, credential } = configOrExit("console", () => {
       throw new ConfigError(`NODE_URLS must be ws:// or wss:// URLs, not ${JSON.stringify(url)}`);
     }
   }
+  const { apnsSimulatorUrl } = config;
+  if (apnsSimulatorUrl !== undefined && !/^https?:\/\//.test(apnsSimulatorUrl)) {
+    throw new ConfigError(`APNS_SIMULATOR_URL must be a URL with http:// or https://`);
+  }
   if (!existsSync(`${sdkDirectory}client.js`)) {
     throw new ConfigError(`the SDK is not built: there is no client.js in ${sdkDirectory}`);
   }
@@ -38,11 +42,21 @@ const logger = createLogger({ service: "console", level: config.logLevel });
 await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
   const callServiceAt = (name: string, baseUrl: string) =>
     createCallService({ name, baseUrl, credential, timeoutMs: CALL_TIMEOUT_MS });
+  const callSimulator = (baseUrl: string | undefined) =>
+    baseUrl === undefined
+      ? undefined
+      : createCallService({
+          name: "the APNs simulator",
+          baseUrl,
+          credential: undefined,
+          timeoutMs: CALL_TIMEOUT_MS,
+        });
   const app = await buildApp({
     version,
     logger,
     callAuth: callServiceAt("auth", config.authUrl),
     callCollect: callServiceAt("collect", config.collectUrl),
+    callApns: callSimulator(config.apnsSimulatorUrl),
     nodeUrls: config.nodeUrls,
     ownNames: config.consoleHosts,
     pageDirectory,

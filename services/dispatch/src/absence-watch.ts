@@ -12,9 +12,14 @@ export interface AbsenceWatchOptions {
   readonly confirmMs: number;
 }
 
+/** A link that keeps breaking extends the time to this many times itself, at most. */
+const MAX_SETTLES = 3;
+
 export class AbsenceWatch {
   readonly #options: AbsenceWatchOptions;
   #countsFromMs = Number.NEGATIVE_INFINITY;
+  /** When the time began in which absence says nothing. */
+  #unsettledSinceMs = 0;
 
   constructor(options: AbsenceWatchOptions) {
     this.#options = options;
@@ -22,7 +27,11 @@ export class AbsenceWatch {
 
   /** The link to Redis was down and is back. */
   linkIsBack(): void {
-    this.#countsFromMs = this.#options.clock.monotonicMs() + this.#options.settleMs;
+    const { clock, settleMs } = this.#options;
+    const nowMs = clock.monotonicMs();
+    if (nowMs >= this.#countsFromMs) this.#unsettledSinceMs = nowMs;
+    // A link that comes and goes all the time must not keep everybody from their fallback for ever.
+    this.#countsFromMs = Math.min(nowMs + settleMs, this.#unsettledSinceMs + MAX_SETTLES * settleMs);
   }
 
   /** As the scripts take them, at this moment. */

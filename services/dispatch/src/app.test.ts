@@ -5,6 +5,7 @@ import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import { createLogger } from "@petrel/shared/kernel/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics";
 import { DeadLettersStore } from "@petrel/shared/redis/dead-letters-store";
+import { InvalidationsStore } from "@petrel/shared/redis/invalidations-store";
 import { allPartitionKeys } from "@petrel/shared/redis/keys";
 import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
 import { hashProducerSecret } from "@petrel/shared/security/producer-keys";
@@ -50,6 +51,7 @@ beforeAll(async () => {
     deadLetters: new DeadLettersStore(store.scripts, store.partitions),
     readAttempts: async () => [],
     onReplayed: () => undefined,
+    invalidations: new InvalidationsStore(store.redis, store.partitions),
     pingRedis: async () => {
       if (!redisAnswers) throw new Error("no answer");
     },
@@ -93,15 +95,6 @@ test("only for the scope admin, and only what is asked for rightly", async () =>
   expect((await app.inject({ url: "/v1/partitions?more=1", headers: admin })).statusCode).toBe(400);
   expect((await app.inject({ url: "/v1/invalidations", headers: sender })).statusCode).toBe(403);
 });
-
-test.each([["GET", "/v1/invalidations"]] as const)(
-  "%s %s is not built yet, and says so",
-  async (method, url) => {
-    const answer = await app.inject({ method, url, headers: admin });
-    expect(answer.statusCode).toBe(501);
-    expect(answer.json()).toMatchObject({ error: { code: "PETREL_NOT_IMPLEMENTED", retryable: false } });
-  },
-);
 
 test("ready while Redis answers and the membership is fresh", async () => {
   expect((await app.inject("/health/ready")).statusCode).toBe(200);

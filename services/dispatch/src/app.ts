@@ -1,6 +1,6 @@
 // dispatch's HTTP application: for operators; no message passes here.
-// Guarantees: built from what it is given, without listening; every route of dispatch's contract is here or
-// answers 501; ready only while Redis answers and the other dispatchers count on this one.
+// Guarantees: built from what it is given, without listening; every route of dispatch's contract is here;
+// ready only while Redis answers and the other dispatchers count on this one.
 import { describeError } from "@petrel/shared/kernel/errors";
 import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http-app";
 import type { Logger } from "@petrel/shared/kernel/logging";
@@ -8,10 +8,10 @@ import { addJsonBodyReader } from "@petrel/shared/kernel/read-json-body";
 import type { Registry } from "@petrel/shared/kernel/metrics";
 import { decorateWithProducer } from "@petrel/shared/security/authorize-producer";
 import { addDeadLetters, type DeadLettersDeps } from "./routes/dead-letters.js";
+import { addListInvalidations, type ListInvalidationsDeps } from "./routes/list-invalidations.js";
 import { addListPartitions, type ListPartitionsDeps } from "./routes/list-partitions.js";
-import { addRefuseNotBuilt } from "./routes/refuse-not-built.js";
 
-export interface DispatchDeps extends ListPartitionsDeps, DeadLettersDeps {
+export interface DispatchDeps extends ListPartitionsDeps, DeadLettersDeps, ListInvalidationsDeps {
   readonly version: string;
   readonly logger: Logger;
   readonly metrics: Registry;
@@ -38,7 +38,7 @@ export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
   decorateWithProducer(app);
   addListPartitions(app, deps);
   addDeadLetters(app, deps);
-  addRefuseNotBuilt(app, deps.authenticator);
+  addListInvalidations(app, deps);
   return app;
 }
 

@@ -1,6 +1,7 @@
 // dispatch: its environment.
 // Guarantees: validated, frozen, and documented by this schema (docs/configuration.md is made from it).
 import {
+  choices,
   commonSettings,
   integer,
   optionalText,
@@ -10,6 +11,9 @@ import {
   url,
 } from "@petrel/shared/kernel/config";
 
+/** `route` hands over and wakes; `apns` reaches users by the fallback channels, whichever are configured. */
+export const dispatchRoles = ["route", "apns"] as const;
+
 export const dispatchSettings = {
   ...commonSettings,
   ...redisSettings,
@@ -17,6 +21,12 @@ export const dispatchSettings = {
   nodeName: optionalText(
     "NODE_NAME",
     "this dispatcher's name, by default the host's; a start appends a fresh mark to it",
+  ),
+  dispatchRoles: choices(
+    "DISPATCH_ROLES",
+    "what this dispatcher does: `route` hands over and looks after what nobody acknowledged, `apns` sends by the " +
+      "fallback channels; each is needed somewhere",
+    { of: dispatchRoles, default: dispatchRoles },
   ),
   ackTimeoutMs: integer(
     "ACK_TIMEOUT_MS",
@@ -39,7 +49,7 @@ export const dispatchSettings = {
   ),
   offlineSettleMs: integer(
     "OFFLINE_SETTLE_MS",
-    "for how long nobody counts as offline after Redis was away or has become another master: the nodes register their connections again",
+    "for how long nobody counts as offline after Redis was away or has become another master: the nodes register their connections again, some 30,000 a second in all",
     { default: 5_000, max: 600_000 },
   ),
   unheardConfirmMs: integer(
@@ -51,6 +61,53 @@ export const dispatchSettings = {
     "RECONCILE_INTERVAL_MS",
     "pause between two steps of the reconciler, which looks at 1,000 keys in each",
     { default: 250, min: 1, max: 3_600_000 },
+  ),
+  deviceKeepDays: integer(
+    "DEVICE_KEEP_DAYS",
+    "for how many days a device is kept that is neither registered again nor reached",
+    { default: 90, min: 1, max: 730 },
+  ),
+  apnsKeyFile: optionalText(
+    "APNS_KEY_FILE",
+    "the .p8 file of a key for APNs, which then pushes to every app of its team; with APNS_KEY_ID and APNS_TEAM_ID",
+  ),
+  apnsKeyId: optionalText("APNS_KEY_ID", "the key's id, as Apple shows it"),
+  apnsTeamId: optionalText("APNS_TEAM_ID", "the id of the team that the key belongs to"),
+  apnsAppsFile: optionalText(
+    "APNS_APPS_FILE",
+    "JSON file with several apps, each with its key or certificate (see docs/apns.md); instead of APNS_KEY_FILE",
+  ),
+  apnsEndpoint: url("APNS_ENDPOINT", "APNs for devices of the environment production", {
+    default: "https://api.push.apple.com",
+    protocols: ["https"],
+  }),
+  apnsSandboxEndpoint: url("APNS_SANDBOX_ENDPOINT", "APNs for devices of the environment sandbox", {
+    default: "https://api.sandbox.push.apple.com",
+    protocols: ["https"],
+  }),
+  apnsCaFile: optionalText(
+    "APNS_CA_FILE",
+    "PEM file of the authorities behind the endpoints' certificates; the system's own by default",
+  ),
+  apnsProxyUrl: url(
+    "APNS_PROXY_URL",
+    "an HTTP proxy on the way to APNs, as http://[user:password@]host:port",
+    { default: "", protocols: ["http", "https"] },
+  ),
+  apnsTimeoutMs: integer("APNS_TIMEOUT_MS", "how long an attempt at a user's devices may take, in ms", {
+    default: 15_000,
+    min: 500,
+    max: 120_000,
+  }),
+  apnsSuspicionMs: integer(
+    "APNS_SUSPICION_MS",
+    "how long a device must stand alone with a token that Apple calls bad before it is set aside, in ms",
+    { default: 30_000, min: 100, max: 600_000 },
+  ),
+  apnsBreakerOpenMs: integer(
+    "APNS_BREAKER_OPEN_MS",
+    "how long an app's sends pause at first where many of its tokens are called bad at once, in ms",
+    { default: 60_000, min: 100, max: 3_600_000 },
   ),
   fallbackWebhookUrl: url(
     "FALLBACK_WEBHOOK_URL",

@@ -26,6 +26,8 @@ export interface DispatchMetrics {
   /** A round of the reconciler is over. */
   readonly reconciled: () => void;
   readonly leaseLost: () => void;
+  /** Devices forgotten that were not seen for long. */
+  readonly devicesSwept: (count: number) => void;
 }
 
 export interface DispatchGauges {
@@ -85,6 +87,11 @@ export function createDispatchMetrics(registry: Registry): DispatchMetrics {
     help: "Partitions lost: not given back, but over or taken",
     registers,
   });
+  const devicesSwept = new Counter({
+    name: "petrel_dispatch_devices_swept_total",
+    help: "Devices forgotten because they were neither registered again nor reached for long",
+    registers,
+  });
   for (const outcome of handOverOutcomes) messages.inc({ outcome }, 0);
   for (const outcome of wakeOutcomes) wakes.inc({ outcome }, 0);
   for (const reason of hangReasons) hanging.inc({ reason }, 0);
@@ -98,6 +105,7 @@ export function createDispatchMetrics(registry: Registry): DispatchMetrics {
     hanging: (reason) => hanging.inc({ reason }),
     reconciled: () => reconciliations.inc(),
     leaseLost: () => leaseLosses.inc(),
+    devicesSwept: (count) => devicesSwept.inc(count),
   };
 }
 

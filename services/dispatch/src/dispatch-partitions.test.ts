@@ -192,6 +192,18 @@ test("a user whose keys are broken holds up nobody else, and is counted", async 
   expect(await store.redis.zscore(keys.due, "broken")).not.toBeNull();
 });
 
+test("a user whose inbox is broken holds up nobody else's offer", async () => {
+  const accepter = store.accepter();
+  await accepter.accept(message({ userId: "broken", notification: "{}" }));
+  await store.redis.del(keys.inbox("broken"));
+  await store.redis.set(keys.inbox("broken"), "x");
+  for (let i = 0; i < 5; i++) await accepter.accept(message({ userId: `u${i}`, notification: "{}" }));
+  await start("a");
+  await readyIsEmpty();
+  expect(await store.redis.xlen(keys.fallback("normal"))).toBe(5);
+  expect(await store.redis.zscore(keys.due, "broken")).not.toBeNull();
+});
+
 describe("a message that nobody took goes to the fallback", () => {
   const offered = (): Promise<number> => store.redis.xlen(keys.fallback("normal"));
   const accept = (userId = "u1") => store.accepter().accept(message({ userId, notification: "{}" }));

@@ -75,7 +75,8 @@ export async function fallBack(options: FallBackOptions, held: HeldEntry): Promi
 }
 
 async function send(options: FallBackOptions, held: HeldEntry, attempt: number): Promise<FallBackResult> {
-  const { id, userId, seq, epoch, atMs, expiresAtMs, priority, notification } = held.entry.message;
+  const { id, userId, seq, epoch, atMs, expiresAtMs, priority, notification, collapseKey } =
+    held.entry.message;
   let sent;
   try {
     sent = await sendByChannels(
@@ -89,6 +90,7 @@ async function send(options: FallBackOptions, held: HeldEntry, attempt: number):
         expiresAtMs,
         priority,
         notification,
+        collapseKey,
         attempt,
       },
       held.signal,
@@ -101,9 +103,11 @@ async function send(options: FallBackOptions, held: HeldEntry, attempt: number):
   switch (result.outcome) {
     case "taken":
       return settle(options, held, { outcome: "taken", channel }, attempt, notes);
-    case "no-device": {
+    case "no-device":
+    case "superseded": {
       const outcome = await settle(options, held, { outcome: "dropped" }, attempt, notes);
-      if (outcome === "settled") options.metrics.dropped("unreachable");
+      const reason = result.outcome === "superseded" ? "superseded" : "unreachable";
+      if (outcome === "settled") options.metrics.dropped(reason);
       return outcome;
     }
     case "failed":
@@ -125,7 +129,7 @@ async function send(options: FallBackOptions, held: HeldEntry, attempt: number):
   }
 }
 
-type MessageEnd = Exclude<DropReason, "unreachable" | "malformed">;
+type MessageEnd = Exclude<DropReason, "unreachable" | "superseded" | "malformed">;
 
 /** @returns undefined where Redis does not answer before the entry must be left to others */
 async function readState(

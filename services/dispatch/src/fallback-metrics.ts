@@ -16,6 +16,7 @@ export const dropReasons = [
   "failed",
   "forgotten",
   "unreachable",
+  "superseded",
   "malformed",
 ] as const;
 export type DropReason = (typeof dropReasons)[number];

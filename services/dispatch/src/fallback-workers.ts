@@ -39,6 +39,8 @@ export interface FallbackWorkersOptions extends FallBackOptions {
 const POLL_MS = 100;
 const RETRIES_PER_POLL = 200;
 const CLAIM_SCAN_MS = 1_000;
+/** After Redis was away: those who wait to settle what they have sent go first. */
+const SETTLE_FIRST_MS = 3_000;
 /** Workers that have ended are no burden: their names are only tidied up. */
 const FORGET_EVERY_MS = 60_000;
 const FORGET_IDLE_MS = 10 * 60_000;
@@ -120,6 +122,7 @@ export class FallbackWorkers {
       try {
         const nowMs = clock.monotonicMs();
         const claimEveryMs = Math.min(CLAIM_SCAN_MS, this.#options.claimMs / 4);
+        if (this.#failing) this.#claimedAtMs = nowMs + SETTLE_FIRST_MS;
         let busy = nowMs - this.#claimedAtMs >= claimEveryMs && (await this.#claim());
         if (nowMs - this.#polledAtMs >= this.#pollMs || !this.#knowsOfMore()) {
           busy = (await this.#poll()) || busy;
@@ -164,7 +167,7 @@ export class FallbackWorkers {
       this.#clockOffsetMs = answer.nowMs - clock.monotonicMs();
       moved ||= answer.promoted > 0;
     }
-    return moved || this.#knowsOfMore();
+    return moved;
   }
 
   /** @returns whether anything was there */
@@ -178,6 +181,7 @@ export class FallbackWorkers {
         allotted.map((source) => readFallback(scripts.redis, source, workerId, source.count)),
       ),
     );
+    let any = false;
     for (const [i, { keys, priority, count }] of allotted.entries()) {
       const entries = taken[i] ?? [];
       const { waiting } = this.#backlog.get(keys) ?? nothingIn(keys);
@@ -185,8 +189,9 @@ export class FallbackWorkers {
       const left = entries.length < count ? 0 : Math.max(0, waiting[priority] - entries.length);
       this.#backlog.set(keys, { keys, waiting: { ...waiting, [priority]: left } });
       for (const entry of entries) this.#begin(entry);
+      any ||= entries.length > 0;
     }
-    return true;
+    return any;
   }
 
   /** @returns whether anything was claimed */
@@ -242,7 +247,7 @@ export class FallbackWorkers {
         mayBegin: () => !this.#stopping.signal.aborted,
         signal: this.#ending.signal,
       });
-      if (result === "left") await giveBackFallback(scripts.redis, entry, workerId, claimMs);
+      if (result === "left") await giveBackFallback(scripts, entry, workerId, claimMs);
     } catch (error) {
       // It stays pending, and is taken over when its time is over.
       const { entryId, keys } = entry;

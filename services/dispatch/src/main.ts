@@ -10,9 +10,11 @@ import { createLogger } from "@petrel/shared/kernel/logging";
 import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics";
 import { checkServer } from "@petrel/shared/redis/check-server";
 import { DeadLettersStore } from "@petrel/shared/redis/dead-letters-store";
-import { onServerReady, pingRedis } from "@petrel/shared/redis/cluster-nodes";
+import { isMaster, onServerReady, pingRedis } from "@petrel/shared/redis/cluster-nodes";
 import { connectRedis } from "@petrel/shared/redis/connect";
+import { DEFAULT_AUDIT_CAP } from "@petrel/shared/redis/device-invalidations";
 import { readFallbackBacklog } from "@petrel/shared/redis/fallback-queue";
+import { InvalidationsStore } from "@petrel/shared/redis/invalidations-store";
 import { allPartitionKeys, partitionKeys } from "@petrel/shared/redis/keys";
 import { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
 import { readAttempts } from "@petrel/shared/redis/read-message";
@@ -31,7 +33,11 @@ import { FallbackWorkers } from "./fallback-workers.js";
 import { PartitionOwner } from "./own-partitions.js";
 import { Reconciler } from "./reconcile-partitions.js";
 import { MAX_BLOCK_MS, ReadyReader } from "./read-ready.js";
+import { DeviceSweeper } from "./sweep-devices.js";
 import { UserWaker } from "./wake-users.js";
+
+/** A round over a million keys takes a quarter of an hour. */
+const DEVICE_SWEEP = { intervalMs: 1_000, restMs: 3_600_000 } as const;
 
 const config = configOrExit("dispatch", () => readDispatchConfig(process.env));
 const target = configOrExit("dispatch", () => readRedisTarget(config));
@@ -77,9 +83,15 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
     settleMs: config.offlineSettleMs,
     confirmMs: config.unheardConfirmMs,
   });
-  onServerReady(redis, () => absence.linkIsBack());
+  onServerReady(redis, (server) => {
+    if (isMaster(redis, server)) absence.linkIsBack();
+  });
   const partitions = allPartitionKeys(config.partitions);
-  const channels = openChannels(config, systemClock);
+  const routes = config.dispatchRoles.includes("route");
+  const sends = config.dispatchRoles.includes("apns");
+  const channels = sends
+    ? openChannels(config, { scripts, partitions, registry, clock: systemClock, logger })
+    : [];
   const fallback = new FallbackWorkers({
     scripts,
     partitions,
@@ -104,6 +116,7 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
     countDeadLetters: () => deadLetters.count(),
     nowMs: () => systemClock.wallMs(),
   });
+  // Where others send, they look often enough by themselves.
   const onOffered = (): void => fallback.poke();
   const work = { scripts, owner, metrics, absence, onOffered, logger };
   const dispatcher = new PartitionDispatcher({ ...work, reader, clock: systemClock });
@@ -112,6 +125,15 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
     ...work,
     overdueMs: 3 * ackTimeoutMs + 2 * leaseMs,
     intervalMs: config.reconcileIntervalMs,
+  });
+  const sweeper = new DeviceSweeper({
+    scripts,
+    owner,
+    logger,
+    keepMs: config.deviceKeepDays * 24 * 60 * 60 * 1000,
+    auditCap: DEFAULT_AUDIT_CAP,
+    ...DEVICE_SWEEP,
+    onSwept: metrics.devicesSwept,
   });
   addDispatchGauges(registry, {
     countOwned: () => owner.open.length,
@@ -136,8 +158,10 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
     deadLetters,
     readAttempts: ({ partition, message }) => readAttempts(redis, partitionKeys(partition), message.id),
     onReplayed: () => fallback.poke(),
+    invalidations: new InvalidationsStore(redis, partitions),
     pingRedis: () => pingRedis(redis),
-    isMember: () => owner.isMember,
+    // Who owns no partitions has nothing to be a member for.
+    isMember: () => !routes || owner.isMember,
   });
   if (config.metricsPort !== undefined) {
     const server = await serveMetrics(registry, config.metricsPort, config.metricsHost);
@@ -151,13 +175,17 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
   });
   lifecycle.onStop("partitions", () => owner.stop());
   lifecycle.onStop("hand-over and wake", async () => {
-    await Promise.all([dispatcher.stop(), waker.stop(), reconciler.stop()]);
+    await Promise.all([dispatcher.stop(), waker.stop(), reconciler.stop(), sweeper.stop()]);
   });
-  owner.start();
-  dispatcher.start();
-  waker.start();
-  reconciler.start();
-  fallback.start();
+  if (routes) {
+    owner.start();
+    dispatcher.start();
+    waker.start();
+    reconciler.start();
+    sweeper.start();
+  }
+  if (sends) fallback.start();
   await app.listen({ port: config.port, host: config.host });
-  logger.info({ port: config.port, partitions: config.partitions, leaseMs }, "dispatch listens");
+  const { port, partitions: partitionCount, dispatchRoles: roles } = config;
+  logger.info({ port, partitions: partitionCount, leaseMs, roles }, "dispatch listens");
 });

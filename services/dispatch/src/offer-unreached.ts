@@ -1,8 +1,11 @@
 // dispatch/{dispatch-partitions, wake-users} -> here -> scripts/offer -> dispatch/fall-back: users whom nobody reached.
 // Guarantees: offline by evidence: no live route; or nodes that neither listen nor renew their key, at once; or nodes
 // that are there and do not listen, when a second look has confirmed it.
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging";
 import { findGoneNodes } from "@petrel/shared/redis/node-presence";
-import { offerUsers } from "@petrel/shared/redis/offer-users";
+import { isConnectionError } from "@petrel/shared/redis/connect";
+import { offerUsers, type OfferedUser } from "@petrel/shared/redis/offer-users";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import type { AbsenceWatch } from "./absence-watch.js";
 import type { DispatchMetrics } from "./dispatch-metrics.js";
@@ -12,6 +15,7 @@ export interface OfferUnreachedDeps {
   readonly scripts: ScriptRunner;
   readonly absence: AbsenceWatch;
   readonly metrics: Pick<DispatchMetrics, "offered" | "nodesGone">;
+  readonly logger: Logger;
   /** Something was put into the fallback streams. */
   readonly onOffered: () => void;
 }
@@ -30,16 +34,18 @@ const MAX_USERS = 200;
  * @throws what Redis' client throws; offering again does no harm
  */
 export async function offerUnreached(
-  { scripts, absence, metrics, onOffered }: OfferUnreachedDeps,
+  { scripts, absence, metrics, logger, onOffered }: OfferUnreachedDeps,
   held: HeldPartition,
   users: readonly UnreachedUser[],
 ): Promise<boolean> {
-  const gone = await findGoneNodes(scripts.redis, [...new Set(users.flatMap(({ nodes }) => nodes))]);
+  const gone = await findGone(scripts, [...new Set(users.flatMap(({ nodes }) => nodes))]);
   if (gone.length > 0) metrics.nodesGone(gone.length);
   for (let start = 0; start < users.length; start += MAX_USERS) {
     const ids = users.slice(start, start + MAX_USERS).map(({ userId }) => userId);
     if (!held.isHeld) return false;
-    const results = await offerUsers(scripts, held.keys, held.token, absence.rules, gone, ids);
+    const results = await offerEach(ids, logger, (some) =>
+      offerUsers(scripts, held.keys, held.token, absence.rules, gone, some),
+    );
     if (results === "stale") return false;
     let offered = 0;
     for (const result of results) offered += result.offered;
@@ -48,4 +54,41 @@ export async function offerUnreached(
     onOffered();
   }
   return true;
+}
+
+/** A shard of a cluster that does not answer must not hold up the others': the second look decides then. */
+async function findGone({ redis }: ScriptRunner, nodes: readonly string[]): Promise<string[]> {
+  try {
+    return await findGoneNodes(redis, nodes);
+  } catch (error) {
+    if (!isConnectionError(error)) throw error;
+    return [];
+  }
+}
+
+/** One user's broken keys hold up nobody else: it stays in `due`. */
+async function offerEach(
+  ids: readonly string[],
+  logger: Logger,
+  offer: (ids: readonly string[]) => Promise<OfferedUser[] | "stale">,
+): Promise<OfferedUser[] | "stale"> {
+  try {
+    return await offer(ids);
+  } catch (error) {
+    if (isConnectionError(error)) throw error;
+  }
+  // With nobody in it, it fails only where the partition's own keys are at fault: that is tried again as a whole.
+  if ((await offer([])) === "stale") return "stale";
+  const all: OfferedUser[] = [];
+  for (const id of ids) {
+    try {
+      const one = await offer([id]);
+      if (one === "stale") return one;
+      all.push(...one);
+    } catch (error) {
+      if (isConnectionError(error)) throw error;
+      logger.error({ user: id, reason: describeError(error) }, "user not offered to the fallback");
+    }
+  }
+  return all;
 }

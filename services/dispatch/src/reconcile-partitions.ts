@@ -88,7 +88,7 @@ export class Reconciler {
     if (hanging === "stale") return owner.lose(held, "the reconciliation was refused");
     for (const user of hanging) {
       metrics.hanging(user.reason);
-      const ids = await this.#readIds(held.keys, user);
+      const ids = await this.#readIds(held.keys, user).catch(() => []);
       const { userId, reason, acked, seq } = user;
       logger.warn({ user: userId, reason, open: seq - acked, ids }, "a user's messages hang: driven on");
     }

@@ -143,6 +143,27 @@ export function choice<const C extends readonly string[]>(
   );
 }
 
+/** Some of a few words, separated by commas; at least one. */
+export function choices<const C extends readonly string[]>(
+  env: string,
+  describe: string,
+  { of, ...rest }: { readonly of: C; readonly default?: readonly C[number][] },
+) {
+  return setting<readonly C[number][]>(
+    env,
+    describe,
+    (value) => {
+      const words = value.split(",").map((word) => word.trim());
+      const found = of.filter((word) => words.includes(word));
+      if (found.length !== words.length) {
+        throw new Error(`some of ${of.join(", ")}, each once, not ${JSON.stringify(value)}`);
+      }
+      return found;
+    },
+    rest,
+  );
+}
+
 export function flag(env: string, describe: string, rest: { readonly default?: boolean }) {
   return setting(
     env,

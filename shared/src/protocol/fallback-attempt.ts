@@ -3,7 +3,7 @@
 // Guarantees: what is written and what is read here agree; a note that cannot be read is left out, never an error.
 
 /** What a channel said of one attempt. */
-export const attemptOutcomes = ["taken", "no-device", "retry", "failed"] as const;
+export const attemptOutcomes = ["taken", "no-device", "superseded", "retry", "failed"] as const;
 export type AttemptOutcome = (typeof attemptOutcomes)[number];
 
 /** As a channel tells it; the time is added when it is stored. */

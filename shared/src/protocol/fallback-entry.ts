@@ -1,9 +1,11 @@
 // scripts/accept, scripts/offer, scripts/wake -> here -> dispatch/fall-back: a message that is to reach its user by a
 // fallback channel.
 // Guarantees: what the scripts write and what is read here agree; it carries what a channel needs, and not `data`.
+import { splitCollapseKey } from "./notification-text.js";
 import { decodePolicyLetters, type DeliveryPolicy } from "./stored-message.js";
 
 export interface FallbackEntry extends DeliveryPolicy {
+  readonly collapseKey: string | undefined;
   readonly userId: string;
   readonly seq: number;
   readonly epoch: string;
@@ -36,6 +38,6 @@ export function decodeFallbackEntry(value: string): FallbackEntry {
     expiresAtMs: Number(expiresAt),
     id,
     ...decodePolicyLetters(letters),
-    notification,
+    ...splitCollapseKey(notification),
   };
 }

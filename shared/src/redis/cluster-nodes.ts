@@ -62,6 +62,15 @@ export function onServerReady(redis: Redis, listener: (server: SingleRedis) => v
   for (const server of connectionsOf(redis)) listenTo(server);
 }
 
+/** Whether a server has slots of its own; where that is not known, it is taken to have. */
+export function isMaster(redis: Redis, server: SingleRedis): boolean {
+  try {
+    return allMasters(redis).includes(server);
+  } catch {
+    return true;
+  }
+}
+
 /** Reads the map of slots anew: a node has said that it is not the right one. */
 export function forgetSlots(redis: Redis): void {
   if (isCluster(redis)) redis.refreshSlotsCache();

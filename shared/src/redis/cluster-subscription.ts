@@ -100,7 +100,7 @@ export class ClusterSubscription {
         this.#options.logger.warn({ reason: describeError(error) }, "not subscribed again yet");
         const waitMs = RETRY_LEAST_MS + backoffMs(this.#failures++, RETRY);
         this.#retry = setTimeout(() => this.#settle(), waitMs);
-      } else if (this.#missed) {
+      } else if (this.#missed && !this.#changed) {
         this.#missed = false;
         this.#failures = 0;
         this.#options.onResubscribed();

@@ -75,6 +75,28 @@ test("while Redis is gone commands fail at once, and nothing is sent later on; t
   expect(await redis.get("late")).toBeNull();
 });
 
+test("a server that runs a script for too long is one that could not answer: what was asked may be asked again", async () => {
+  const [redis, other] = await Promise.all([connect(10_000), connect(10_000)]);
+  await other.config("SET", "busy-reply-threshold", "50");
+  const script = `local function ms() local t = redis.call('TIME') return t[1] * 1000 + t[2] / 1000 end
+    local till = ms() + 1500 repeat until ms() > till return 1`;
+  const long = other.eval(script, 0).catch(() => undefined);
+  let error: unknown;
+  await waitFor(
+    async () => {
+      error = await redis.get("k").then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
+      return error !== undefined;
+    },
+    { what: "BUSY", deadlineMs: 1_400, everyMs: 5 },
+  );
+  expect(error).toMatchObject({ message: expect.stringMatching(/^BUSY/) });
+  expect(isConnectionError(error)).toBe(true);
+  await long;
+});
+
 test("a server that has become a replica is left, to look for the master anew", async () => {
   const redis = await connect();
   const before = await redis.client("ID");

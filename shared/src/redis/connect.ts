@@ -74,6 +74,8 @@ function linkOptions(target: RedisTarget, settings: ConnectSettings): RedisOptio
     ...(commandTimeoutMs > 0 ? { commandTimeout: commandTimeoutMs } : {}),
     socketTimeout: silenceTimeoutMs,
     connectTimeout: 5_000,
+    // While Redis loads its data: ioredis would wait for as long as Redis thinks that takes, up to 10 s.
+    maxLoadingRetryTime: 500,
     ...(target.username === undefined ? {} : { username: target.username }),
     ...(target.password === undefined ? {} : { password: target.password }),
     ...(target.tls === undefined ? {} : { tls: target.tls }),
@@ -131,7 +133,7 @@ export function isConnectionError(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   return (
     error.name !== "ReplyError" ||
-    /^(LOADING|MASTERDOWN|CLUSTERDOWN|READONLY|TRYAGAIN|MOVED|ASK|NOSCRIPT|OOM|MISCONF|UNBLOCKED|NOREPLICAS)\b/.test(
+    /^(LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|READONLY|TRYAGAIN|MOVED|ASK|NOSCRIPT|OOM|MISCONF|UNBLOCKED|NOREPLICAS)\b/.test(
       error.message,
     )
   );

@@ -138,23 +138,15 @@ export interface ClaimOptions {
 
 /** Lets the next worker that looks for abandoned entries have this one at once, as if we had never had it. */
 export async function giveBackFallback(
-  redis: Redis,
+  scripts: ScriptRunner,
   { keys, priority, entryId, abandoned }: TakenEntry,
   consumer: string,
   idleMs: number,
 ): Promise<void> {
-  await redis.call(
-    "XCLAIM",
-    keys.fallback(priority),
-    FALLBACK_GROUP,
-    consumer,
-    0,
-    entryId,
-    "IDLE",
-    idleMs,
-    "RETRYCOUNT",
-    abandoned,
-    "JUSTID",
+  await scripts.run(
+    "give-back-fallback.v1",
+    [keys.fallback(priority)],
+    [FALLBACK_GROUP, entryId, consumer, idleMs, abandoned],
   );
 }
 

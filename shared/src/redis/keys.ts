@@ -28,9 +28,15 @@ export interface PartitionKeys {
   deadLetters(cause: DeadLetterCause): string;
   /** list: what was tried for a message by fallback channels, oldest first, as JSON texts */
   attempts(messageId: string): string;
+  /** stream, bounded: devices that were forgotten, quarantined, or kept against a provider's word */
+  readonly invalidations: string;
+  /** set: the devices that have a message already, while others of its user's are still to be tried */
+  deviceSends(messageId: string): string;
+  /** string: which of a user's notifications with one collapse key is the newest, see scripts/take-collapse-turn */
+  collapseTurn(userId: string, keyHash: string): string;
   /** what the name of a node's channel for this partition begins with */
   readonly channel: string;
-  /** hash: seq epoch acked generation keepUntil nextExpiry ackedAt ackedAtWake nudged nudgedAt offered unheardAt */
+  /** hash: seq epoch acked generation keepUntil nextExpiry ackedAt ackedAtWake nudged nudgedAt offered unheardAt graceFrom spared */
   user(userId: string): string;
   /** stream whose ids are `seq-0` */
   inbox(userId: string): string;
@@ -38,6 +44,8 @@ export interface PartitionKeys {
   routes(userId: string): string;
   /** string, see protocol/message-record.ts */
   record(messageId: string): string;
+  /** hash: device id -> see redis/device-entry.ts */
+  devices(userId: string): string;
 }
 
 export function partitionKeys(partition: number): PartitionKeys {
@@ -52,11 +60,15 @@ export function partitionKeys(partition: number): PartitionKeys {
     retries: `${tag}retries`,
     deadLetters: (cause: DeadLetterCause) => `${tag}dead-letters:${cause}`,
     attempts: (messageId: string) => `${tag}attempts:${messageId}`,
+    invalidations: `${tag}invalidations`,
+    deviceSends: (messageId: string) => `${tag}device-sends:${messageId}`,
+    collapseTurn: (userId: string, keyHash: string) => `${tag}collapse-turn:${keyHash}:${userId}`,
     channel: `${tag}node:`,
     user: (userId: string) => `${tag}user:${userId}`,
     inbox: (userId: string) => `${tag}inbox:${userId}`,
     routes: (userId: string) => `${tag}routes:${userId}`,
     record: (messageId: string) => `${tag}record:${messageId}`,
+    devices: (userId: string) => `${tag}devices:${userId}`,
   });
 }
 
@@ -73,4 +85,6 @@ export const clusterKeys = Object.freeze({
   dispatchers: "petrel:dispatchers",
   /** string with a short TTL: this node lives */
   node: (nodeId: string) => `petrel:node:${nodeId}`,
+  /** string `user TAB claim`, in a slot of its own: whose device this is, of all users */
+  deviceOwner: (deviceId: string) => `petrel:device-token:${deviceId}`,
 });

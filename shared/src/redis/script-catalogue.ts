@@ -7,10 +7,14 @@ import { readFileSync } from "node:fs";
 export const scriptNames = [
   "accept.v1",
   "ack.v1",
+  "agree-provider-token.v1",
+  "claim-device.v1",
   "connect.v1",
   "expire.v1",
   "forget-workers.v1",
+  "give-back-fallback.v1",
   "heartbeat.v1",
+  "invalidate-devices.v1",
   "lease.v1",
   "leave.v1",
   "mark-leaving.v1",
@@ -19,8 +23,13 @@ export const scriptNames = [
   "read-inbox.v1",
   "read-routes.v1",
   "reconcile.v1",
+  "register-device.v1",
+  "release-device.v1",
+  "remove-device.v1",
   "replay-dead-letter.v1",
   "settle-fallback.v1",
+  "take-collapse-turn.v1",
+  "touch-device.v1",
   "trim-ready.v1",
   "wake.v1",
 ] as const;
@@ -29,6 +38,9 @@ export type ScriptName = (typeof scriptNames)[number];
 
 /** Scripts that only a partition's owner may run: each takes the owner key and a token, and refuses a stale one. */
 export const ownerScripts: readonly ScriptName[] = ["offer.v1", "reconcile.v1", "trim-ready.v1", "wake.v1"];
+
+/** Scripts whose only key belongs to no partition, but has a slot of its own. */
+export const ownSlotScripts: readonly ScriptName[] = ["claim-device.v1", "release-device.v1"];
 
 export interface Script {
   readonly name: ScriptName;

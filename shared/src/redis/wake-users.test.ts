@@ -51,11 +51,13 @@ async function dueInMs(userId: string): Promise<number> {
   return Number(await store.redis.zscore(keys.due, userId)) - (await store.nowMs());
 }
 
-async function connect(userId: string, node: string): Promise<void> {
+/** A connection that is a minute old, except as said. */
+async function connect(userId: string, node: string, ageMs = 60_000): Promise<void> {
+  const connectTimeMs = (await store.nowMs()) - ageMs;
   await connectRoute(
     store.scripts,
     keys,
-    { userId, node, connection: `c-${node}`, platform: "web" },
+    { userId, node, connection: `c-${node}`, platform: "web", connectTimeMs },
     { leaseMs: 60_000, maxConnectionsPerUser: 5, whenFull: "evict", ackTimeoutMs: ACK_TIMEOUT_MS },
   );
 }
@@ -256,6 +258,82 @@ describe("offers to the fallback", () => {
     await store.endLeases("u1");
     await store.redis.zadd(keys.due, 1, "u1");
     expect(await wake("u1")).toMatchObject([{ outcome: "offline", offered: 1 }]);
+  });
+
+  test("who comes and goes without acknowledging anything is not for ever on the way back", async () => {
+    await notify("m1");
+    let gone = false;
+    for (let i = 0; i < 12 && !gone; i++) {
+      await connect("u1", `n${i}`);
+      const [member = ""] = await store.redis.zrange(keys.routes("u1"), "0", "-1");
+      await removeRoute(store.scripts, keys, "u1", member, 3_000);
+      await store.redis.zadd(keys.due, 1, "u1");
+      const [woken] = await wake("u1");
+      gone = woken?.offered === 1;
+      if (!gone) expect(woken).toMatchObject({ outcome: "grace", offered: 0 });
+      if (await store.redis.hexists(keys.user("u1"), "graceFrom")) {
+        await store.redis.hincrby(keys.user("u1"), "graceFrom", -3_000);
+      }
+    }
+    expect(gone).toBe(true);
+    expect(await store.redis.hget(keys.user("u1"), "graceFrom")).toBeNull();
+  });
+
+  test("one who acknowledged something since then has all its grace anew", async () => {
+    const epoch = await notify("m1");
+    await notify("m2");
+    await connect("u1", "n1");
+    const [member = ""] = await store.redis.zrange(keys.routes("u1"), "0", "-1");
+    await removeRoute(store.scripts, keys, "u1", member, 3_000);
+    const beforeMs = await store.nowMs();
+    await store.redis.hset(keys.user("u1"), "graceFrom", beforeMs - 3 * ACK_TIMEOUT_MS);
+    await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 100);
+    await store.redis.zadd(keys.due, 1, "u1");
+    expect(await wake("u1")).toMatchObject([{ outcome: "grace", offered: 0 }]);
+  });
+
+  test("who is back just now gets a moment to acknowledge, once for each nudge", async () => {
+    await connect("u1", "n1");
+    await store.listen(`${keys.channel}n1`, `${keys.channel}n2`);
+    await notify("m1");
+    await timePasses();
+    await wake("u1");
+    await timePasses();
+    await connect("u1", "n2", 0);
+    expect(await wake("u1")).toMatchObject([{ outcome: "later", offered: 0 }]);
+    expect(await dueInMs("u1")).toBeGreaterThan(1_500);
+    expect(await dueInMs("u1")).toBeLessThanOrEqual(2_000);
+    await store.redis.zadd(keys.due, 1, "u1");
+    expect(await wake("u1")).toMatchObject([{ outcome: "nudged", offered: 1 }]);
+  });
+
+  test("a clock that was set back makes no wait longer than it is", async () => {
+    await notify("m1");
+    await timePasses();
+    await store.redis.hset(keys.generation, "since", (await store.nowMs()) + 3_600_000);
+    expect(await wake("u1")).toMatchObject([{ outcome: "unsettled", offered: 0 }]);
+    expect(await dueInMs("u1")).toBeLessThanOrEqual(5_000);
+    await connect("u1", "n1");
+    await store.redis.hset(keys.generation, "since", 0);
+    await store.redis.hset(keys.user("u1"), "unheardAt", (await store.nowMs()) + 3_600_000);
+    await store.redis.zadd(keys.due, await store.nowMs(), "u1");
+    expect(await wake("u1")).toMatchObject([{ outcome: "unheard", offered: 0 }]);
+    expect(await dueInMs("u1")).toBeLessThanOrEqual(1_000);
+  });
+
+  test("a user for whom a call has no room left keeps its place before one who had some of it", async () => {
+    const data = JSON.stringify("x".repeat(60_000));
+    for (const userId of ["u1", "u2"]) {
+      for (let i = 0; i < 12; i++) {
+        await store.accepter().accept(message({ userId, notification: NOTIFICATION, data }));
+      }
+      await store.redis.zadd(keys.due, 1, userId);
+    }
+    expect(await wake("u1", "u2")).toMatchObject([
+      { outcome: "offline" },
+      { outcome: "offline", offered: 0 },
+    ]);
+    expect(await readDueUsers(store.redis, keys, (await store.nowMs()) + 10, 200)).toEqual(["u2", "u1"]);
   });
 
   test("not while absence says nothing yet", async () => {

@@ -8,12 +8,6 @@ const notBuilt = [
   { method: "POST", url: "/v1/tokens/refresh" },
   { method: "POST", url: "/v1/tokens/revoke" },
   { method: "POST", url: "/v1/tickets" },
-  { method: "PUT", url: "/v1/devices" },
-  { method: "GET", url: "/v1/devices" },
-  { method: "DELETE", url: "/v1/devices/:id" },
-  { method: "PUT", url: "/v1/users/:userId/devices" },
-  { method: "GET", url: "/v1/users/:userId/devices" },
-  { method: "DELETE", url: "/v1/users/:userId/devices/:id" },
   { method: "GET", url: "/v1/audit" },
 ] as const;
 

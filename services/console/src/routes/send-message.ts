@@ -10,6 +10,12 @@ const bodySchema = Type.Object(
   {
     to: Type.Object({ user: Type.String({ pattern: USER_ID_PATTERN }) }, { additionalProperties: false }),
     data: Type.Unknown(),
+    notification: Type.Optional(
+      Type.Object({ title: Type.String(), body: Type.String() }, { additionalProperties: false }),
+    ),
+    fallback: Type.Optional(
+      Type.Union([Type.Literal("offline"), Type.Literal("always"), Type.Literal("never")]),
+    ),
     ttlSeconds: Type.Optional(Type.Integer()),
     idempotencyKey: Type.Optional(Type.String()),
   },

@@ -2,6 +2,12 @@
 // Guarantees: addresses only, no credential.
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
 
-export function addShowConfig(app: HttpApp, nodeUrls: readonly string[]): void {
-  app.get("/api/config", (_request, reply) => reply.header("cache-control", "no-store").send({ nodeUrls }));
+export interface PageConfig {
+  readonly nodeUrls: readonly string[];
+  /** Whether there is an APNs simulator to show phones of. */
+  readonly hasPhones: boolean;
+}
+
+export function addShowConfig(app: HttpApp, config: PageConfig): void {
+  app.get("/api/config", (_request, reply) => reply.header("cache-control", "no-store").send(config));
 }

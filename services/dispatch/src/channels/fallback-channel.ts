@@ -18,6 +18,8 @@ export interface FallbackJob {
   readonly priority: Priority;
   /** JSON text of the request's `notification`; never empty. */
   readonly notification: string;
+  /** Of a user's notifications with the same key the newest alone is to be shown. */
+  readonly collapseKey?: string | undefined;
   /** 1 for the first. A worker that died while it sent has made one, too. */
   readonly attempt: number;
 }
@@ -27,6 +29,8 @@ export type ChannelOutcome =
   | { readonly outcome: "taken" }
   /** This user cannot be reached this way: the next channel is asked. */
   | { readonly outcome: "no-device" }
+  /** A newer message with the same collapse key is on its way, or there: this one must not come after it. */
+  | { readonly outcome: "superseded" }
   /** It may work later. `afterMs`: the provider wants to be left alone for so long. */
   | { readonly outcome: "retry"; readonly reason: string; readonly afterMs?: number }
   /** It never will: the message ends `failed` and goes to the dead letters of this cause. */

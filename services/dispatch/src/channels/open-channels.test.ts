@@ -1,19 +1,36 @@
 // Tests which channels a configuration opens, and which it refuses.
+import { generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { ConfigError } from "@petrel/shared/kernel/config";
+import { createLogger } from "@petrel/shared/kernel/logging";
+import { createRegistry } from "@petrel/shared/kernel/metrics";
+import { openStore, type OpenStore } from "@petrel/shared/testing/open-store";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readDispatchConfig } from "../config.js";
 import { openChannels } from "./open-channels.js";
 
 let directory: string;
-beforeAll(() => void (directory = mkdtempSync(join(tmpdir(), "petrel-channels-"))));
-afterAll(() => rmSync(directory, { recursive: true }));
+let store: OpenStore;
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), "petrel-channels-"));
+  store = await openStore();
+});
+afterAll(async () => {
+  rmSync(directory, { recursive: true });
+  await store.close();
+});
 
 const open = (environment: Record<string, string>) =>
-  openChannels(readDispatchConfig(environment), systemClock);
+  openChannels(readDispatchConfig(environment), {
+    scripts: store.scripts,
+    partitions: store.partitions,
+    registry: createRegistry("test"),
+    clock: systemClock,
+    logger: createLogger({ service: "test", level: "silent" }),
+  });
 const FALLBACK_WEBHOOK_URL = "https://shop.example.test/hook";
 
 function secretFile(content: string): string {
@@ -32,7 +49,23 @@ test("the webhook, signed or not", () => {
   expect(open({ FALLBACK_WEBHOOK_URL, FALLBACK_WEBHOOK_SECRET_FILE: file })).toHaveLength(1);
 });
 
+test("APNs, and before the webhook: the business system is asked only where there is no phone", async () => {
+  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const file = secretFile(privateKey.export({ type: "pkcs8", format: "pem" }) as string);
+  const apns = { APNS_KEY_FILE: file, APNS_KEY_ID: "ABCDE12345", APNS_TEAM_ID: "TEAM123456" };
+  const channels = open({ ...apns, FALLBACK_WEBHOOK_URL });
+  expect(channels.map(({ name }) => name)).toEqual(["apns", "webhook"]);
+  // With the defaults they fit into the time after which others would take their entries over.
+  const longestMs = channels.reduce((sum, { longestSendMs }) => sum + longestSendMs, 0);
+  expect(2 * longestMs).toBeLessThanOrEqual(readDispatchConfig({}).fallbackClaimMs);
+  await Promise.all(channels.map((channel) => channel.close()));
+});
+
 test.each([
+  [{ APNS_KEY_ID: "ABCDE12345" }, "APNs needs"],
+  [{ APNS_CA_FILE: "/nowhere" }, "APNS_CA_FILE cannot be read"],
+  [{ APNS_ENDPOINT: "http://api.push.apple.com" }, "APNS_ENDPOINT must be a URL"],
+  [{ APNS_PROXY_URL: "socks://x" }, "APNS_PROXY_URL must be a URL"],
   [{ FALLBACK_WEBHOOK_URL: "ftp://x/" }, "FALLBACK_WEBHOOK_URL must be a URL"],
   [{ FALLBACK_WEBHOOK_URL: "https://a:b@x/" }, "no user and password"],
   [{ FALLBACK_WEBHOOK_SECRET_FILE: "/x" }, "needs FALLBACK_WEBHOOK_URL"],

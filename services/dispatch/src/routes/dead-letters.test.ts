@@ -7,6 +7,7 @@ import type { MessageToAccept } from "@petrel/shared/redis/accept-messages";
 import { ackUsers } from "@petrel/shared/redis/ack-users";
 import { DeadLettersStore } from "@petrel/shared/redis/dead-letters-store";
 import { readFallback } from "@petrel/shared/redis/fallback-queue";
+import { InvalidationsStore } from "@petrel/shared/redis/invalidations-store";
 import { partitionKeys, type PartitionKeys } from "@petrel/shared/redis/keys";
 import { readAttempts, readMessage } from "@petrel/shared/redis/read-message";
 import { settleFallback } from "@petrel/shared/redis/settle-fallback";
@@ -54,6 +55,7 @@ beforeAll(async () => {
     deadLetters: new DeadLettersStore(store.scripts, store.partitions),
     readAttempts: ({ partition, message }) => readAttempts(store.redis, partitionKeys(partition), message.id),
     onReplayed: () => void pokes++,
+    invalidations: new InvalidationsStore(store.redis, store.partitions),
     pingRedis: async () => undefined,
     isMember: () => true,
   });

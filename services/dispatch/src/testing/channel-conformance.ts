@@ -3,13 +3,15 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { FallbackChannel, FallbackJob } from "../channels/fallback-channel.js";
 
+type Received = readonly { readonly id: string; readonly notification: unknown }[];
+
 /** A channel with a far side that a test can command. */
 export interface ChannelUnderTest {
   readonly channel: FallbackChannel;
   /** What the far side does with the next jobs. */
-  readonly behave: (as: "take" | "refuse" | "fail for now" | "hang") => void;
+  readonly behave: (as: "take" | "refuse" | "fail for now" | "hang") => void | Promise<void>;
   /** What reached the far side: one a job, with the id by which it tells repetitions. */
-  readonly received: () => readonly { readonly id: string; readonly notification: unknown }[];
+  readonly received: () => Received | Promise<Received>;
   readonly close: () => Promise<void>;
 }
 
@@ -42,20 +44,20 @@ export function describeChannel(name: string, open: () => Promise<ChannelUnderTe
     });
 
     test("says taken when the far side has it, with its id and its notification", async () => {
-      one.behave("take");
+      await one.behave("take");
       expect((await one.channel.send(job, never)).outcome).toBe("taken");
-      expect(one.received()).toEqual([{ id: job.id, notification: { title: "hi", body: "there" } }]);
+      expect(await one.received()).toEqual([{ id: job.id, notification: { title: "hi", body: "there" } }]);
     });
 
     test("the same job again carries the same id", async () => {
-      one.behave("take");
+      await one.behave("take");
       await one.channel.send(job, never);
       await one.channel.send({ ...job, attempt: 2 }, never);
-      expect(one.received().map(({ id }) => id)).toEqual([job.id, job.id]);
+      expect((await one.received()).map(({ id }) => id)).toEqual([job.id, job.id]);
     });
 
     test("what may pass is a retry, with a reason", async () => {
-      one.behave("fail for now");
+      await one.behave("fail for now");
       expect(await one.channel.send(job, never)).toMatchObject({
         outcome: "retry",
         reason: expect.stringMatching(/./),
@@ -63,7 +65,7 @@ export function describeChannel(name: string, open: () => Promise<ChannelUnderTe
     });
 
     test("what never will work has a cause and a reason", async () => {
-      one.behave("refuse");
+      await one.behave("refuse");
       expect(await one.channel.send(job, never)).toMatchObject({
         outcome: "failed",
         cause: "rejected",
@@ -72,7 +74,7 @@ export function describeChannel(name: string, open: () => Promise<ChannelUnderTe
     });
 
     test("an abort ends it soon, and only that makes it reject", async () => {
-      one.behave("hang");
+      await one.behave("hang");
       const controller = new AbortController();
       const sending = one.channel.send(job, controller.signal);
       const early = await Promise.race([sending, new Promise((resolve) => setTimeout(resolve, 50, "open"))]);
@@ -82,22 +84,17 @@ export function describeChannel(name: string, open: () => Promise<ChannelUnderTe
     });
 
     test("nothing is sent when it is aborted already", async () => {
-      one.behave("take");
+      await one.behave("take");
       await expect(one.channel.send(job, AbortSignal.abort())).rejects.toThrow();
-      expect(one.received()).toEqual([]);
+      expect(await one.received()).toEqual([]);
     });
 
     test("jobs go beside each other, and each gets its own answer", async () => {
-      one.behave("take");
+      await one.behave("take");
       const ids = Array.from({ length: 20 }, (_, i) => `p0_${String(i).padStart(22, "0")}`);
       const answers = await Promise.all(ids.map((id) => one.channel.send({ ...job, id }, never)));
       expect(answers.map(({ outcome }) => outcome)).toEqual(ids.map(() => "taken"));
-      expect(
-        one
-          .received()
-          .map(({ id }) => id)
-          .sort(),
-      ).toEqual(ids);
+      expect((await one.received()).map(({ id }) => id).sort()).toEqual(ids);
     });
   });
 }

@@ -16,7 +16,7 @@
 -- ARGV[1] seed        8 random characters, for the epochs this call makes
 -- ARGV[2] ackTimeoutMs
 -- ARGV[3] inboxCap    un-acked messages a user may have
--- ARGV[4] readyCap    entries that `ready` may have
+-- ARGV[4] readyCap    entries that `ready` may have; and a fallback stream, where a message goes there at once
 -- ARGV[5] channel     what a node's channel name begins with, "{pN}"-tagged
 -- ARGV[6] handOver    "accept": hand over here · "dispatch": leave it to the partition's owner
 -- ARGV[7] keepMs      how long a user's hash and inbox outlive their last message
@@ -29,7 +29,7 @@
 -- One text serves the inbox (epoch TAB now TAB expiresAt TAB body) and, led by userId TAB seq TAB, `ready` and the
 -- nodes' channels: a script pays for each text it makes.
 --
--- Result: lines. First "now <ms>" or "busy" (ready is full: nothing was stored). Then one for each message:
+-- Result: lines. First "now <ms>" or "busy" (ready, or a fallback stream, is full: nothing was stored). Then one for each message:
 --   "+" seq TAB epoch      stored
 --   "=" record             its record exists: nothing was changed but the record's time to live
 --   "!"                    the user's inbox is full: nothing was stored
@@ -39,7 +39,14 @@
 --@include missing-user
 --@include live-nodes
 
-if redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[4]) then return 'busy' end
+local readyCap = tonumber(ARGV[4])
+if redis.call('XLEN', KEYS[3]) >= readyCap then return 'busy' end
+if ARGV[9] ~= '' then
+  -- These are bounded by no inbox: their users may acknowledge while nobody sends them on.
+  for k = 4, 6 do
+    if redis.call('XLEN', KEYS[k]) >= readyCap then return 'busy' end
+  end
+end
 
 local seed, ackTimeoutMs, inboxCap = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local channel, handOverHere = ARGV[5], ARGV[6] == 'accept'

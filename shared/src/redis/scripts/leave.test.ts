@@ -80,6 +80,12 @@ test("a connection whose node stops does not count, and is not put out", async (
   expect(await readRoutes(store.scripts, store.keys, ["u1"])).toEqual([["n1", "n2"]]);
 });
 
+test("the set still ends by itself", async () => {
+  const member = await connect("c1");
+  await markLeaving(store.scripts, store.keys, [{ userId: "u1", member }]);
+  expect(await store.redis.pttl(store.keys.routes("u1"))).toBeGreaterThan(0);
+});
+
 test("its lease is kept, and it can be renewed, registered again and removed", async () => {
   const member = await connect("c1");
   const before = await store.redis.zscore(store.keys.routes("u1"), member);

@@ -13,8 +13,9 @@ local missing = {}
 for i = 1, #KEYS do
   local leaseEnd = redis.call('ZSCORE', KEYS[i], ARGV[i])
   if leaseEnd then
-    redis.call('ZREM', KEYS[i], ARGV[i])
+    -- In this order: a set that is empty for a moment loses its time to live.
     redis.call('ZADD', KEYS[i], leaseEnd, ARGV[i] .. '/leaving')
+    redis.call('ZREM', KEYS[i], ARGV[i])
   else
     missing[#missing + 1] = i
   end

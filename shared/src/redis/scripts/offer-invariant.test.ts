@@ -63,7 +63,7 @@ afterAll(() => store.close());
 async function leap(ms: number): Promise<void> {
   const { redis, keys } = store;
   if ((await redis.zscore(keys.due, USER)) !== null) await redis.zincrby(keys.due, -ms, USER);
-  for (const field of ["nudgedAt", "unheardAt", "ackedAt"]) {
+  for (const field of ["nudgedAt", "spared", "unheardAt", "graceFrom", "ackedAt"]) {
     if (await redis.hexists(keys.user(USER), field)) await redis.hincrby(keys.user(USER), field, -ms);
   }
   for (const member of await redis.zrange(keys.routes(USER), "0", "-1")) {
@@ -187,7 +187,7 @@ test("offered once at most, never too soon, and in the end always", async () => 
         expect(await redis.zscore(keys.due, USER), "watched").not.toBeNull();
       }
       // Nobody acknowledges any more: whatever is open and may go to the fallback does.
-      for (let round = 0; round < 4; round++) {
+      for (let round = 0; round < 6; round++) {
         await run({ do: "wait", ms: T });
         await run({ do: "wake" });
       }

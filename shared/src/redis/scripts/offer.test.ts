@@ -132,6 +132,17 @@ test("of a batch only the ones that go always do, each to the stream of its prio
   expect((await entries("normal")).map(({ id }) => id)).toEqual(["c"]);
 });
 
+test("what goes to the fallback always is refused where nobody sends it on: a stream is bounded like ready", async () => {
+  const accepter = store.accepter({ readyCap: 2 });
+  const always = { notification: NOTIFICATION, fallback: "always", priority: "high" } as const;
+  await store.redis.xadd(keys.fallback("high"), "*", "m", "1");
+  await accepter.accept(message(always));
+  await store.redis.del(keys.ready);
+  await expect(accepter.accept(message(always))).rejects.toMatchObject({ code: "PETREL_UNAVAILABLE" });
+  await accepter.accept(message({ notification: NOTIFICATION }));
+  expect(await store.redis.xlen(keys.fallback("high"))).toBe(2);
+});
+
 test("each priority has its stream", async () => {
   for (const priority of ["low", "high", "normal"] as const) await accept(priority, { priority });
   await offer();
@@ -185,6 +196,17 @@ describe("not offline", () => {
     expect(await offer()).toMatchObject({ outcome: "unheard", offered: 0 });
   });
 
+  test("what was noted before an acknowledgement confirms nothing", async () => {
+    const { epoch } = await accept("m1");
+    await connect("n1");
+    await offer();
+    await store.redis.hincrby(keys.user("u1"), "unheardAt", -1_000);
+    await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 100);
+    await accept("m2");
+    expect(await offer()).toMatchObject({ outcome: "unheard", offered: 0 });
+    expect(await dueInMs()).toBeGreaterThan(500);
+  });
+
   test("what was noted long ago confirms nothing", async () => {
     await accept("m1");
     await connect("n1");
@@ -200,6 +222,11 @@ describe("not offline", () => {
     expect(await dueInMs()).toBeLessThan(710);
     await store.redis.hset(keys.generation, "replid", "0".repeat(40));
     expect(await offer()).toMatchObject({ outcome: "unsettled", offered: 0 });
+    await store.redis.hincrby(keys.generation, "since", 3_600_000);
+    await store.redis.del(keys.due);
+    expect(await offer()).toMatchObject({ outcome: "unsettled", offered: 0 });
+    expect(await dueInMs(), "a clock that was set back").toBeLessThanOrEqual(5_000);
+    await store.redis.hincrby(keys.generation, "since", -3_600_000);
     await store.redis.hincrby(keys.generation, "since", -5_000);
     expect(await offer()).toMatchObject({ outcome: "offered", offered: 1 });
   });

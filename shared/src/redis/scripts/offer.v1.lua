@@ -33,7 +33,8 @@
 if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
 
 local _, since = currentGeneration(KEYS[3])
-local absenceIn = math.max(tonumber(ARGV[2]), since + tonumber(ARGV[3]) - now, 0)
+-- (A clock that was set back makes no wait longer.)
+local absenceIn = math.max(tonumber(ARGV[2]), math.min(since + tonumber(ARGV[3]) - now, tonumber(ARGV[3])), 0)
 local confirmMs = tonumber(ARGV[4])
 local streams = { h = KEYS[4], n = KEYS[5], l = KEYS[6] }
 local gone, lines = {}, {}
@@ -42,9 +43,9 @@ for node in string.gmatch(ARGV[5], '[^\t]+') do gone[node] = true end
 for i = 1, (#KEYS - 6) / 3 do
   local userKey, inboxKey, routesKey = KEYS[i * 3 + 4], KEYS[i * 3 + 5], KEYS[i * 3 + 6]
   local userId = ARGV[5 + i]
-  local user = redis.call('HMGET', userKey, 'seq', 'acked', 'offered', 'unheardAt')
+  local user = redis.call('HMGET', userKey, 'seq', 'acked', 'offered', 'unheardAt', 'ackedAt')
   local seq, acked, offered, unheardAt =
-    tonumber(user[1]), tonumber(user[2]), tonumber(user[3]), stillUnheard(user[4], confirmMs)
+    tonumber(user[1]), tonumber(user[2]), tonumber(user[3]), stillUnheard(user[4], confirmMs, user[5])
   if not seq or acked >= seq then
     lines[i] = 'done\t0'
   else

@@ -305,13 +305,37 @@ describe("an entry that was left behind", () => {
   test("given back it is there at once, as it was", async () => {
     await enter();
     const entry = await takeOne();
-    await giveBackFallback(store.redis, entry, "w1", 60_000);
+    await giveBackFallback(store.scripts, entry, "w1", 60_000);
     expect(await claim("w2", 60_000)).toMatchObject([{ entryId: entry.entryId, attempts: 0, abandoned: 0 }]);
+  });
+
+  test("not given back where another has taken it over meanwhile", async () => {
+    await enter();
+    const entry = await takeOne();
+    await age(entry.entryId, 60_001);
+    await claim("w2", 60_000);
+    await giveBackFallback(store.scripts, entry, "w1", 60_000);
+    expect(await claim("w3", 60_000)).toEqual([]);
   });
 
   test("without a group there is none", async () => {
     expect(await claim("w2", 1)).toEqual([]);
   });
+});
+
+test("keys of another kind lose nothing: the attempt's note is left out, and nothing is settled half", async () => {
+  const id = await enter();
+  const entry = await takeOne();
+  await store.redis.set(store.keys.attempts(id), "x");
+  await store.redis.set(store.keys.retries, "x");
+  const retry = { outcome: "retry", delayMs: 0 } as const;
+  const notes = [{ channel: "c", outcome: "retry" }] as const;
+  await expect(settle(entry, retry, { notes })).rejects.toThrow(/WRONGTYPE/);
+  expect(await queued()).toBe(1);
+  await store.redis.del(store.keys.retries);
+  await settle(entry, retry, { notes });
+  expect(await queued()).toBe(0);
+  expect(await store.redis.zcard(store.keys.retries)).toBe(1);
 });
 
 describe("workers", () => {

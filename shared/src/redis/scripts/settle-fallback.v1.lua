@@ -40,6 +40,9 @@ local function isAcked()
 end
 
 local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
+-- Of another kind, these fail here, before anything is written.
+redis.call('ZCARD', KEYS[2])
+redis.call('XLEN', KEYS[3])
 local wasPending = redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 1
 if outcome == 'taken' and hasNoEnd then
   redis.call('SET', KEYS[4], record .. '\tpushed ' .. nowText .. ' ' .. word, 'KEEPTTL')
@@ -49,9 +52,9 @@ redis.call('XDEL', KEYS[1], ARGV[2])
 
 if record and #ARGV > 9 then
   for i = 10, #ARGV do
-    redis.call('RPUSH', KEYS[6], '{"at":' .. nowText .. ',' .. string.sub(ARGV[i], 2))
+    redis.pcall('RPUSH', KEYS[6], '{"at":' .. nowText .. ',' .. string.sub(ARGV[i], 2))
   end
-  redis.call('LTRIM', KEYS[6], '-' .. ARGV[9], '-1')
+  redis.pcall('LTRIM', KEYS[6], '-' .. ARGV[9], '-1')
   local ttl = redis.call('PTTL', KEYS[4])
   if ttl > 0 then redis.call('PEXPIRE', KEYS[6], ms(ttl)) end
 end

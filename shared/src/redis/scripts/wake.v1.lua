@@ -15,9 +15,10 @@
 --
 -- Result: "stale", or lines, one for each user: outcome TAB "expire" or "" TAB number offered TAB nodes joined by ","
 --   "done"      nothing is open any more
---   "later"     not due any more, nudged a moment ago, or acked something since it was armed: armed again
+--   "later"     not due any more, nudged or back a moment ago, or acked something since it was armed: armed again
 --   "offline"   no live route: all it has was offered; armed for its next expiry
---   "grace"     its socket has just closed: armed for when the grace lease is over
+--   "grace"     its socket has just closed: armed for when the grace lease is over; but who comes and goes for two
+--               ackTimeouts without acknowledging anything is not on the way back
 --   "unsettled" no live route, but absence says nothing yet: armed for when it does
 --   "nudged"    a node that holds it was told to catch up; what was nudged before was offered
 --   "unheard"   it has routes, but nobody listened on its nodes' channels: armed for when that is confirmed; where it
@@ -35,14 +36,24 @@ if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
 
 local ackTimeoutMs, channel, confirmMs = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[6])
 local _, since = currentGeneration(KEYS[3])
-local absenceIn = math.max(tonumber(ARGV[4]), since + tonumber(ARGV[5]) - now, 0)
+-- (A clock that was set back makes no wait longer.)
+local absenceIn = math.max(tonumber(ARGV[4]), math.min(since + tonumber(ARGV[5]) - now, tonumber(ARGV[5])), 0)
 local streams = { h = KEYS[4], n = KEYS[5], l = KEYS[6] }
+local BACK_MS = math.min(2000, ackTimeoutMs)
 local lines = {}
 local toNudge = {}            -- users to nudge: what is known of each
 local forNode, nodes = {}, {} -- node -> { user, … } and the nodes in the order of their first user
 
 local function answer(i, outcome, isOver, offeredCount, itsNodes)
   lines[i] = outcome .. '\t' .. (isOver and 'expire' or '') .. '\t' .. (offeredCount or 0) .. '\t' .. (itsNodes or '')
+end
+-- Whether a connection was made after the nudge, and only just now.
+local function isJustBack(routesKey, nudgedAt)
+  for _, member in ipairs(redis.call('ZREVRANGE', routesKey, 0, -1)) do
+    local connectedAt = tonumber(string.match(member, '^%d+'))
+    if connectedAt > nudgedAt and now - connectedAt < BACK_MS then return true end
+  end
+  return false
 end
 local function arm(userId, at) redis.call('ZADD', KEYS[2], ms(at), userId) end
 
@@ -51,11 +62,11 @@ for i = 1, (#KEYS - 6) / 3 do
   local userId = ARGV[6 + i]
   local score = tonumber(redis.call('ZSCORE', KEYS[2], userId))
   local user = redis.call('HMGET', userKey, 'seq', 'acked', 'ackedAtWake', 'ackedAt', 'nextExpiry', 'offered', 'nudged',
-    'nudgedAt', 'unheardAt')
+    'nudgedAt', 'unheardAt', 'graceFrom', 'spared')
   local seq, acked = tonumber(user[1]), tonumber(user[2])
   local ackedAtWake, ackedAt = tonumber(user[3]), tonumber(user[4]) or 0
   local nextExpiry = tonumber(user[5]) or now + ackTimeoutMs
-  local offered, nudgedAt, unheardAt = tonumber(user[6]), tonumber(user[8]), stillUnheard(user[9], confirmMs)
+  local offered, nudgedAt, unheardAt = tonumber(user[6]), tonumber(user[8]), stillUnheard(user[9], confirmMs, user[4])
   local isOver = nextExpiry <= now
 
   if not score or score > now then
@@ -69,15 +80,22 @@ for i = 1, (#KEYS - 6) / 3 do
     -- idle would otherwise be nudged a whole timeout late.
     local alive = ackedAtWake ~= acked and ackedAt > score - ackTimeoutMs
     local sinceNudge = nudgedAt and now - nudgedAt
-    if #live == 0 and isExpected then
+    local graceFrom = tonumber(user[10])
+    if graceFrom and (graceFrom > now or ackedAt >= graceFrom) then graceFrom = nil end
+    if #live == 0 and isExpected and not (graceFrom and now - graceFrom > 2 * ackTimeoutMs) then
+      if not graceFrom then redis.call('HSET', userKey, 'graceFrom', ms(now)) end
       arm(userId, graceEnd(routesKey) + 1)
       answer(i, 'grace', isOver)
     elseif #live == 0 and absenceIn > 0 then
       arm(userId, now + absenceIn)
       answer(i, 'unsettled', isOver)
     elseif #live == 0 then
-      local count, complete = offerMessages(streams, userKey, inboxKey, userId, acked, offered, seq)
-      arm(userId, complete and math.max(nextExpiry, now + ackTimeoutMs) or now)
+      local count, complete, progressed = offerMessages(streams, userKey, inboxKey, userId, acked, offered, seq)
+      if user[10] and complete then redis.call('HDEL', userKey, 'graceFrom') end
+      -- One for whom this call had no room left keeps its place, before those who had some of it.
+      if complete or progressed then
+        arm(userId, complete and math.max(nextExpiry, now + ackTimeoutMs) or now)
+      end
       answer(i, 'offline', isOver, count)
     elseif not unheardAt and sinceNudge and sinceNudge >= 0 and sinceNudge < ackTimeoutMs then
       -- Woken early, for an expiry or a new message: what was nudged has its time still to run.
@@ -87,10 +105,16 @@ for i = 1, (#KEYS - 6) / 3 do
       redis.call('HSET', userKey, 'ackedAtWake', ms(acked))
       arm(userId, now + ackTimeoutMs)
       answer(i, 'later', isOver)
+    elseif not unheardAt and nudgedAt and user[11] ~= user[8] and isJustBack(routesKey, nudgedAt)
+      and math.min(tonumber(user[7]), seq) > math.max(acked, offered or 0) then
+      -- It has what was nudged from its new connection, and a moment to say so: once for each nudge.
+      redis.call('HSET', userKey, 'spared', user[8])
+      arm(userId, now + BACK_MS)
+      answer(i, 'later', isOver)
     else
       toNudge[#toNudge + 1] = {
         i = i, userId = userId, userKey = userKey, inboxKey = inboxKey, live = live, seq = seq, acked = acked,
-        offered = offered, nudged = tonumber(user[7]), unheardAt = unheardAt, isOver = isOver,
+        offered = offered, nudged = tonumber(user[7]), unheardAt = unheardAt, graceFrom = user[10], isOver = isOver,
       }
       for _, node in ipairs(live) do
         if not forNode[node] then
@@ -121,6 +145,7 @@ for _, u in ipairs(toNudge) do
       redis.call('HSET', u.userKey, 'ackedAtWake', ms(u.acked), 'nudged', ms(u.seq), 'nudgedAt', ms(now))
     end
     if u.unheardAt then redis.call('HDEL', u.userKey, 'unheardAt') end
+    if u.graceFrom then redis.call('HDEL', u.userKey, 'graceFrom') end
     arm(u.userId, complete and now + ackTimeoutMs or now)
     answer(u.i, 'nudged', u.isOver, count)
   else

@@ -74,10 +74,11 @@ function encodeJob({
   expiresAtMs,
   priority,
   notification,
+  collapseKey,
 }: FallbackJob): string {
   const acceptedAt = new Date(acceptedAtMs).toISOString();
   const expiresAt = new Date(expiresAtMs).toISOString();
-  const envelope = JSON.stringify({ id, user, seq, epoch, acceptedAt, expiresAt, priority });
+  const envelope = JSON.stringify({ id, user, seq, epoch, acceptedAt, expiresAt, priority, collapseKey });
   return `${envelope.slice(0, -1)},"notification":${notification}}`;
 }
 

@@ -2,8 +2,8 @@
 -- for an offline user and say what to notify. `offered` moves in the same step, so that none is offered twice. What is
 -- over its time is passed over: its end is written by `expire`, which comes in its own time.
 --
--- streams: fallback streams by the letter of their priority. Returns how many were offered, and whether `upTo` was
--- reached: a call reads so many entries and bytes at most.
+-- streams: fallback streams by the letter of their priority. Returns how many were offered; whether `upTo` was reached
+-- (a call reads so many entries and bytes at most); and whether any was read.
 local offerBytesLeft = 262144
 local function offerMessages(streams, userKey, inboxKey, userId, acked, offered, upTo)
   local from = math.max(acked, offered or 0)
@@ -26,5 +26,5 @@ local function offerMessages(streams, userKey, inboxKey, userId, acked, offered,
     end
   end
   if from > (offered or 0) and from > acked then redis.call('HSET', userKey, 'offered', ms(from)) end
-  return count, from >= upTo
+  return count, from >= upTo, left < 64
 end

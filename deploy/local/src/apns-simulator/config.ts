@@ -1,0 +1,29 @@
+// The APNs simulator's environment.
+// Guarantees: validated and frozen; its names are its own, so that a user's APNS_… for dispatch never reach it.
+import { commonSettings, integer, optionalText, portSetting, text } from "@petrel/shared/kernel/config";
+
+export const apnsSimulatorConfigSchema = {
+  ...commonSettings,
+  host: text("HOST", "address to listen on; whoever reaches it may change what it answers", {
+    default: "127.0.0.1",
+  }),
+  port: portSetting(7104),
+  tlsPort: integer("APNS_SIMULATOR_TLS_PORT", "port for providers, HTTP/2 over TLS", {
+    default: 7106,
+    min: 1,
+    max: 65_535,
+  }),
+  keysFile: text(
+    "APNS_SIMULATOR_KEYS_FILE",
+    "JSON file with the provider keys that are known: `[{ keyId, teamId, publicKey (PEM), environment? }]`",
+  ),
+  certificateFile: optionalText(
+    "APNS_SIMULATOR_CERTIFICATE_FILE",
+    "PEM file of the server's certificate; by default that of deploy/local/certificates",
+  ),
+  certificateKeyFile: optionalText("APNS_SIMULATOR_CERTIFICATE_KEY_FILE", "PEM file of its key"),
+  clientAuthorityFile: optionalText(
+    "APNS_SIMULATOR_CLIENT_CA_FILE",
+    "PEM file of the authority behind providers' certificates; without it only provider tokens are taken",
+  ),
+} as const;

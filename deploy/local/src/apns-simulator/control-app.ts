@@ -1,0 +1,51 @@
+// The APNs simulator's control API, plain HTTP: what tests and the console ask of it and tell it.
+// Guarantees: the shape of the public contract (DESIGN section 3, "Local run"); unknown members are refused, and a
+// request that is refused changes nothing.
+import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http-app";
+import type { Logger } from "@petrel/shared/kernel/logging";
+import type { ApnsServer } from "./apns-server.js";
+import { addBehaviourRoutes } from "./behaviour-routes.js";
+import { addDeviceRoutes } from "./device-routes.js";
+import type { Behaviour } from "./behaviour.js";
+import type { ProviderTokens } from "./provider-tokens.js";
+import type { ReceivedNotifications } from "./received-notifications.js";
+import type { RequestCounts } from "./request-counts.js";
+import type { SimulatedDevices } from "./simulated-devices.js";
+
+export interface ControlDeps {
+  readonly version: string;
+  readonly logger: Logger;
+  readonly devices: SimulatedDevices;
+  readonly behaviour: Behaviour;
+  readonly notifications: ReceivedNotifications;
+  readonly counts: RequestCounts;
+  readonly providerTokens: ProviderTokens;
+  readonly server: ApnsServer;
+}
+
+const BODY_LIMIT_BYTES = 64 * 1024;
+
+/** Builds the application; call `listen()` on it. */
+export async function buildControlApp(deps: ControlDeps): Promise<HttpApp> {
+  const { version, logger, counts, notifications, providerTokens, server } = deps;
+  const app = await buildHttpApp({
+    service: "apns-simulator",
+    version,
+    logger,
+    bodyLimitBytes: BODY_LIMIT_BYTES,
+    readiness: () => ({ ready: true, checks: {} }),
+  });
+  addDeviceRoutes(app, deps);
+  addBehaviourRoutes(app, deps);
+  app.get("/stats", () => ({
+    connections: { open: server.openConnections, opened: counts.connectionsOpened },
+    streams: { open: server.openStreams, opened: counts.streamsOpened, most: counts.mostStreamsOpen },
+    answers: counts.answers(),
+    swallowed: counts.swallowed,
+    refusedByGoaway: counts.refusedByGoaway,
+    abandoned: counts.abandoned,
+    providerTokens: providerTokens.distinct,
+    repeatedApnsIds: notifications.repeats,
+  }));
+  return app;
+}

@@ -1,0 +1,51 @@
+// The APNs simulator's process: stands for Apple in the local run and in tests.
+// Guarantees: nothing listens before the configuration, the keys and the certificate are good; the only reader of
+// process.env here.
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { readConfig } from "@petrel/shared/kernel/config";
+import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle";
+import { createLogger } from "@petrel/shared/kernel/logging";
+import { ApnsServer } from "./apns-server.js";
+import { Behaviour } from "./behaviour.js";
+import { apnsSimulatorConfigSchema } from "./config.js";
+import { buildControlApp } from "./control-app.js";
+import { parseKnownKeys } from "./known-keys.js";
+import { ProviderTokens } from "./provider-tokens.js";
+import { ReceivedNotifications } from "./received-notifications.js";
+import { RequestCounts } from "./request-counts.js";
+import { SimulatedDevices } from "./simulated-devices.js";
+
+const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+const read = (file: string): string => readFileSync(file, "utf8");
+
+const { config, keys, certificate, certificateKey, clientAuthority } = configOrExit("apns-simulator", () => {
+  const config = readConfig(apnsSimulatorConfigSchema, process.env);
+  const { certificateFile, certificateKeyFile, clientAuthorityFile } = config;
+  return {
+    config,
+    keys: parseKnownKeys(read(config.keysFile)),
+    certificate: read(certificateFile ?? at("../../certificates/certificate.pem")),
+    certificateKey: read(certificateKeyFile ?? at("../../certificates/certificate-key.pem")),
+    clientAuthority: clientAuthorityFile === undefined ? undefined : read(clientAuthorityFile),
+  };
+});
+const { version } = JSON.parse(read(at("../../package.json"))) as { readonly version: string };
+const logger = createLogger({ service: "apns-simulator", level: config.logLevel });
+
+await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
+  const now = (): number => Date.now();
+  const devices = new SimulatedDevices();
+  const behaviour = new Behaviour();
+  const notifications = new ReceivedNotifications();
+  const counts = new RequestCounts();
+  const providerTokens = new ProviderTokens({ keys, now });
+  const context = { devices, behaviour, notifications, counts, providerTokens, logger, now };
+  const server = new ApnsServer({ ...context, certificate, certificateKey, clientAuthority });
+  const app = await buildControlApp({ ...context, version, server });
+  lifecycle.onStop("tls", () => server.close());
+  await server.listen(config.tlsPort, config.host);
+  lifecycle.onStop("http", () => app.close());
+  await app.listen({ port: config.port, host: config.host });
+  logger.info({ port: config.port, tlsPort: config.tlsPort }, "the APNs simulator listens");
+});

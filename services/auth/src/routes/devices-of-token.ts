@@ -1,0 +1,97 @@
+// PUT, GET /v1/devices, DELETE /v1/devices/:id: an app keeps its own user's devices.
+// Guarantees: whose devices is what the token says; of others there is nothing to see here.
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { errorSchema } from "@petrel/shared/kernel/error-schema";
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
+import { tokenEndOf } from "@petrel/shared/protocol/device";
+import type { DevicesStore } from "@petrel/shared/redis/devices-store";
+import { Type } from "typebox";
+import { authorizeUser, type AuthorizeUserDeps, userOf } from "../authorize-user.js";
+import {
+  devicePageSchema,
+  listQuerySchema,
+  newDeviceSchema,
+  ownDeviceParamsSchema,
+  readDevice,
+  viewDevicePage,
+} from "../device-schema.js";
+
+export interface DevicesOfTokenDeps extends AuthorizeUserDeps {
+  readonly devices: DevicesStore;
+  readonly clock: Clock;
+}
+
+const tags = ["devices"];
+const security = [{ bearer: [] }];
+/** No scopes here: a user's token is good for the user's devices. */
+const userErrors = { 400: errorSchema, 401: errorSchema, 503: errorSchema } as const;
+
+export function addDevicesOfToken(app: HttpApp, deps: DevicesOfTokenDeps): void {
+  const { devices, clock } = deps;
+  const onRequest = authorizeUser(deps);
+
+  app.put(
+    "/v1/devices",
+    {
+      onRequest,
+      schema: {
+        tags,
+        summary: "Register a device for the token's user (user token)",
+        description: "Each start of the app may do this: it renews. The device leaves whoever had it before.",
+        security,
+        querystring: noQuerySchema,
+        body: newDeviceSchema,
+        response: { 204: Type.Null(), ...userErrors },
+      },
+    },
+    async (request, reply) => {
+      const userId = userOf(request);
+      const device = readDevice(request.body);
+      await devices.register(userId, device, clock.wallMs());
+      request.log.info({ user: userId, tokenEnd: tokenEndOf(device) }, "device registered");
+      return reply.code(204).send(null);
+    },
+  );
+
+  app.get(
+    "/v1/devices",
+    {
+      onRequest,
+      schema: {
+        tags,
+        summary: "List the devices of the token's user (user token)",
+        security,
+        querystring: listQuerySchema,
+        response: { 200: devicePageSchema, ...userErrors },
+      },
+    },
+    async (request) => viewDevicePage(await devices.list(userOf(request)), request.query, clock.wallMs()),
+  );
+
+  app.delete(
+    "/v1/devices/:id",
+    {
+      onRequest,
+      schema: {
+        tags,
+        summary: "Remove a device of the token's user (user token)",
+        description: "As an app does when its user signs out.",
+        security,
+        params: ownDeviceParamsSchema,
+        querystring: noQuerySchema,
+        response: { 204: Type.Null(), ...userErrors, 404: errorSchema },
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params;
+      const userId = userOf(request);
+      if (!(await devices.remove(userId, id))) {
+        throw new PetrelError("PETREL_NOT_FOUND", "There is no such device (any more).");
+      }
+      request.log.info({ user: userId, device: id }, "device removed");
+      return reply.code(204).send(null);
+    },
+  );
+}

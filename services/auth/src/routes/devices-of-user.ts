@@ -1,0 +1,100 @@
+// PUT, GET /v1/users/:userId/devices, DELETE /v1/users/:userId/devices/:id: a business system keeps its users' devices.
+// Guarantees: only for the scope devices; the log says which key did it, and of a token only its end.
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { errorSchema, producerErrors } from "@petrel/shared/kernel/error-schema";
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
+import { tokenEndOf } from "@petrel/shared/protocol/device";
+import type { DevicesStore } from "@petrel/shared/redis/devices-store";
+import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
+import { Type } from "typebox";
+import {
+  devicePageSchema,
+  listQuerySchema,
+  newDeviceSchema,
+  readDevice,
+  userDeviceParamsSchema,
+  userParamsSchema,
+  viewDevicePage,
+} from "../device-schema.js";
+
+export interface DevicesOfUserDeps {
+  readonly authenticator: ProducerAuthenticator;
+  readonly devices: DevicesStore;
+  readonly clock: Clock;
+}
+
+const tags = ["devices"];
+const security = [{ bearer: [] }];
+
+export function addDevicesOfUser(app: HttpApp, deps: DevicesOfUserDeps): void {
+  const { authenticator, devices, clock } = deps;
+  const onRequest = authorize(authenticator, "devices");
+
+  app.put(
+    "/v1/users/:userId/devices",
+    {
+      onRequest,
+      schema: {
+        tags,
+        summary: "Register a device for a user (scope: devices)",
+        description: "Again and again without harm: it renews. The device leaves whoever had it before.",
+        security,
+        params: userParamsSchema,
+        querystring: noQuerySchema,
+        body: newDeviceSchema,
+        response: { 204: Type.Null(), ...producerErrors },
+      },
+    },
+    async (request, reply) => {
+      const { userId } = request.params;
+      const device = readDevice(request.body);
+      await devices.register(userId, device, clock.wallMs());
+      const by = producerOf(request).keyId;
+      request.log.info({ user: userId, tokenEnd: tokenEndOf(device), by }, "device registered");
+      return reply.code(204).send(null);
+    },
+  );
+
+  app.get(
+    "/v1/users/:userId/devices",
+    {
+      onRequest,
+      schema: {
+        tags,
+        summary: "List a user's devices (scope: devices)",
+        security,
+        params: userParamsSchema,
+        querystring: listQuerySchema,
+        response: { 200: devicePageSchema, ...producerErrors },
+      },
+    },
+    async ({ params: { userId }, query }) =>
+      viewDevicePage(await devices.list(userId), query, clock.wallMs()),
+  );
+
+  app.delete(
+    "/v1/users/:userId/devices/:id",
+    {
+      onRequest,
+      schema: {
+        tags,
+        summary: "Remove a user's device (scope: devices)",
+        security,
+        params: userDeviceParamsSchema,
+        querystring: noQuerySchema,
+        response: { 204: Type.Null(), ...producerErrors, 404: errorSchema },
+      },
+    },
+    async (request, reply) => {
+      const { userId, id } = request.params;
+      if (!(await devices.remove(userId, id))) {
+        throw new PetrelError("PETREL_NOT_FOUND", "There is no such device (any more).");
+      }
+      request.log.info({ user: userId, device: id, by: producerOf(request).keyId }, "device removed");
+      return reply.code(204).send(null);
+    },
+  );
+}

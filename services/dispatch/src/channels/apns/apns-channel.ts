@@ -1,0 +1,157 @@
+// dispatch/fall-back -> here -> send-to-device: the fallback channel that reaches a user's iPhones.
+// Guarantees: every device of the user that is not set aside is tried, once an attempt; one that has a message is not
+// sent it again by a retry for another; what is repeated after a crash carries the same apns-id and collapse id; of
+// messages with one collapse key none comes after a newer one.
+import type { BackoffOptions } from "@petrel/shared/kernel/backoff";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { IosDevice } from "@petrel/shared/protocol/device";
+import { partitionOfUser } from "@petrel/shared/protocol/partition";
+import { keepDeviceSends, readDeviceSends } from "@petrel/shared/redis/device-sends-store";
+import type { DeviceInvalidations } from "@petrel/shared/redis/device-invalidations";
+import type { DevicesStore } from "@petrel/shared/redis/devices-store";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import type { ChannelAnswer, FallbackChannel, FallbackJob } from "../fallback-channel.js";
+import { combineResults, type DeviceResult } from "./combine-results.js";
+import { keepCollapseOrder } from "./keep-collapse-order.js";
+import { sendToDevice, type SendSignals, type SendToDeviceDeps } from "./send-to-device.js";
+import { unlessAborted } from "./unless-aborted.js";
+
+export interface ApnsChannelOptions extends Omit<SendToDeviceDeps, "devices" | "invalidations"> {
+  readonly scripts: ScriptRunner;
+  /** All of them, by number. */
+  readonly partitions: readonly PartitionKeys[];
+  readonly devices: Pick<DevicesStore, "list" | "touch">;
+  readonly invalidations: Pick<DeviceInvalidations, "forget" | "quarantine" | "stop">;
+  /** For an attempt at all devices, ms. */
+  readonly timeoutMs: number;
+  /** As fall-back waits between attempts, and how many there are. */
+  readonly retry: BackoffOptions;
+  readonly maxAttempts: number;
+}
+
+/** From the end of the time for an attempt to the answer. */
+const ANSWER_MS = 500;
+/** How long to wait for another message with the same collapse key. */
+const TURN_MS = 2_000;
+
+export class ApnsChannel implements FallbackChannel {
+  readonly name = "apns";
+  readonly longestSendMs: number;
+  readonly #options: ApnsChannelOptions;
+
+  constructor(options: ApnsChannelOptions) {
+    this.#options = options;
+    this.longestSendMs = options.timeoutMs + ANSWER_MS;
+    options.breaker.start();
+  }
+
+  async send(job: FallbackJob, signal: AbortSignal): Promise<ChannelAnswer> {
+    signal.throwIfAborted();
+    const { timeoutMs } = this.#options;
+    const timeout = AbortSignal.timeout(timeoutMs);
+    const signals = { ending: signal, either: AbortSignal.any([signal, timeout]) };
+    try {
+      return await this.#sendInTurn(job, signals);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      const reason = timeout.aborted ? `no answer within ${timeoutMs} ms` : describeError(error);
+      return { outcome: "retry", reason };
+    }
+  }
+
+  /** What is on its way gets its answer, and what that means for the devices is written down. */
+  async close(): Promise<void> {
+    this.#options.breaker.stop();
+    await this.#options.lines.close();
+    await this.#options.invalidations.stop();
+  }
+
+  async #sendInTurn(job: FallbackJob, signals: SendSignals): Promise<ChannelAnswer> {
+    const devices = await this.#devicesOf(job.userId, signals.either);
+    if (devices.length === 0) return { outcome: "no-device" };
+    const { clock } = this.#options;
+    const usable = devices.filter(({ quarantinedUntilMs = 0 }) => quarantinedUntilMs <= clock.wallMs());
+    if (usable.length === 0) {
+      return { outcome: "no-device", notes: devices.map(noteOfQuarantine) };
+    }
+    const { collapseKey, userId, epoch, seq, expiresAtMs } = job;
+    const send = (): Promise<ChannelAnswer> => this.#sendToAll(job, usable, signals);
+    if (collapseKey === undefined) return send();
+    const { scripts } = this.#options;
+    return keepCollapseOrder(
+      {
+        scripts,
+        keys: this.#keysOf(userId),
+        leaseMs: this.longestSendMs,
+        waitMs: TURN_MS,
+        keepUntilMs: expiresAtMs,
+      },
+      { userId, collapseKey, epoch, seq },
+      signals.either,
+      send,
+    );
+  }
+
+  async #sendToAll(
+    job: FallbackJob,
+    devices: readonly IosDevice[],
+    signals: SendSignals,
+  ): Promise<ChannelAnswer> {
+    const { scripts, retry, maxAttempts, clock } = this.#options;
+    const { id, userId, attempt, expiresAtMs } = job;
+    const keys = this.#keysOf(userId);
+    const before =
+      attempt === 1
+        ? new Set<string>()
+        : await unlessAborted(readDeviceSends(scripts.redis, keys, id), signals.either);
+    const takenNow = new Set<string>();
+    const open = devices.filter((device) => !before.has(device.id));
+    let results: DeviceResult[];
+    try {
+      results = await Promise.all(open.map((device) => this.#sendToOne(job, device, signals, takenNow)));
+    } catch (error) {
+      // Nobody waits for it: where it is lost, too, the phone knows the message by its id.
+      void this.#keep(job, takenNow).catch(() => undefined);
+      throw error;
+    }
+    const next = { attempt, maxAttempts, retry, nowMs: clock.wallMs(), expiresAtMs };
+    const answer = combineResults(results, before.size > 0, next);
+    // Before the retry is settled: whoever takes it up finds it.
+    if (answer.outcome === "retry") await unlessAborted(this.#keep(job, takenNow), signals.either);
+    return answer;
+  }
+
+  async #sendToOne(
+    job: FallbackJob,
+    device: IosDevice,
+    signals: SendSignals,
+    takenNow: Set<string>,
+  ): Promise<DeviceResult> {
+    const result = await sendToDevice(this.#options, job, device, signals);
+    if (result.is === "taken") takenNow.add(device.id);
+    return result;
+  }
+
+  async #keep({ id, userId, expiresAtMs }: FallbackJob, taken: ReadonlySet<string>): Promise<void> {
+    if (taken.size === 0) return;
+    await keepDeviceSends(this.#options.scripts.redis, this.#keysOf(userId), id, taken, expiresAtMs);
+  }
+
+  async #devicesOf(userId: string, signal: AbortSignal): Promise<IosDevice[]> {
+    const devices = await unlessAborted(this.#options.devices.list(userId), signal);
+    return devices.filter((device): device is IosDevice => device.platform === "ios");
+  }
+
+  #keysOf(userId: string): PartitionKeys {
+    const { partitions } = this.#options;
+    const keys = partitions[partitionOfUser(userId, partitions.length)];
+    if (keys === undefined) throw new Error("there are no partitions");
+    return keys;
+  }
+}
+
+function noteOfQuarantine({ id, quarantinedUntilMs = 0 }: IosDevice) {
+  const until = new Date(quarantinedUntilMs).toISOString();
+  return { outcome: "no-device", reason: `set aside until ${until}`, details: { device: id } } as const;
+}

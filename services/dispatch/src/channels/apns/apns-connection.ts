@@ -1,0 +1,210 @@
+// apns-slot -> here -> apns-stream: one HTTP/2 session with Apple: its gate, its PINGs, its end.
+// Guarantees: the first request is alone until one was answered by anything but 403; then never more streams than the
+// peer's SETTINGS allow, however it changes them; a peer that is silent is found out within pingTimeoutMs and the
+// session destroyed, so that every request on it gets its result; after a GOAWAY nothing new is sent.
+import type { ClientHttp2Session } from "node:http2";
+import type { Clock } from "@petrel/shared/kernel/clock";
+import type { ApnsRequest, ApnsResult } from "./apns-exchange.js";
+import { ApnsStream } from "./apns-stream.js";
+import { readGoawayReason } from "./read-apns-answer.js";
+
+export interface ApnsConnectionLimits {
+  /** From when the request is handed to its stream to the end of its answer, ms. */
+  readonly requestTimeoutMs: number;
+  /** A connection on which nothing came for so long is asked with a PING, ms. */
+  readonly pingIdleMs: number;
+  /** How long the answer to a PING may take, ms. */
+  readonly pingTimeoutMs: number;
+  /** Streams at once, whatever more the peer would allow. */
+  readonly maxStreams: number;
+}
+
+export interface ApnsConnectionOptions extends ApnsConnectionLimits {
+  readonly clock: Clock;
+  /** There may be room for another request. */
+  readonly onRoom: () => void;
+  /** It takes no new requests any more, ever; those on it go on. Called once. */
+  readonly onRetired: (why: string) => void;
+  /** It is gone, and with it all its streams. Called once, after onRetired. */
+  readonly onClosed: () => void;
+}
+
+export interface SentRequest {
+  /** Stops waiting: the result is "unanswered", at once. */
+  giveUp(why: string): void;
+}
+
+/** A session that was asked to close and has nothing left to do needs no longer, ms. */
+const CLOSE_MS = 1_000;
+
+export class ApnsConnection {
+  readonly #session: ClientHttp2Session;
+  readonly #options: ApnsConnectionOptions;
+  readonly #idle: NodeJS.Timeout;
+  #streams = 0;
+  #isProven = false;
+  #isRetired = false;
+  #isClosed = false;
+  /** A request was not answered in time, and neither is the PING yet. */
+  #isSuspect = false;
+  #isPinging = false;
+  #lastStreamId: number | undefined;
+  #answeredAtMs: number;
+  #answersAtLastTick = 0;
+  #answers = 0;
+  #overdue: NodeJS.Timeout | undefined;
+
+  /** @param session open, its first SETTINGS received */
+  constructor(session: ClientHttp2Session, options: ApnsConnectionOptions) {
+    this.#session = session;
+    this.#options = options;
+    this.#answeredAtMs = options.clock.monotonicMs();
+    session.on("remoteSettings", () => options.onRoom());
+    // With a reason to tell, where there is one, by GOAWAY or the streams themselves.
+    session.on("error", (error: Error) => this.retire(error.message));
+    session.on("goaway", (code, lastStreamId, data) => this.#onGoaway(code, lastStreamId, data));
+    session.on("close", () => this.#onClose());
+    this.#idle = setInterval(() => this.#onIdleTick(), options.pingIdleMs);
+  }
+
+  /** Whether a request was answered by anything but 403. */
+  get isProven(): boolean {
+    return this.#isProven;
+  }
+
+  get inFlight(): number {
+    return this.#streams;
+  }
+
+  /** How many requests may be sent now. */
+  get room(): number {
+    if (this.#isRetired || this.#isSuspect || this.#session.closed || this.#session.destroyed) return 0;
+    const { maxConcurrentStreams = Infinity } = this.#session.remoteSettings;
+    const limit = Math.min(maxConcurrentStreams, this.#options.maxStreams, this.#isProven ? Infinity : 1);
+    return Math.max(0, limit - this.#streams);
+  }
+
+  /**
+   * Only where there is room. The result comes later, never before this returns.
+   * @param authorization `bearer <token>`, or undefined where a certificate speaks for us
+   */
+  send(
+    request: ApnsRequest,
+    authorization: string | undefined,
+    onResult: (result: ApnsResult) => void,
+  ): SentRequest {
+    const { clock, requestTimeoutMs, onRoom } = this.#options;
+    const sentAtMs = clock.monotonicMs();
+    let timer: NodeJS.Timeout | undefined;
+    let stream: ApnsStream;
+    try {
+      stream = new ApnsStream(
+        {
+          session: this.#session,
+          lastStreamId: () => this.#lastStreamId,
+          wallMs: () => clock.wallMs(),
+          onAnswer: () => this.#onAnswer(),
+          onResult: (result) => {
+            clearTimeout(timer);
+            if (result.kind === "answered" && result.status !== 403) this.#isProven = true;
+            onResult(result);
+          },
+          onClose: () => {
+            this.#streams--;
+            if (this.#isRetired) this.#closeWhenDone();
+            else onRoom();
+          },
+        },
+        request,
+        authorization,
+      );
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      queueMicrotask(() => {
+        this.retire(why);
+        onResult({ kind: "not-sent", why });
+      });
+      return { giveUp: () => undefined };
+    }
+    this.#streams++;
+    timer = setTimeout(() => {
+      stream.giveUp(`no answer within ${requestTimeoutMs} ms`);
+      this.#suspect(sentAtMs);
+    }, requestTimeoutMs);
+    return stream;
+  }
+
+  /** No new requests; the session closes when those on it have their results. */
+  retire(why: string): void {
+    if (this.#isRetired) return;
+    this.#isRetired = true;
+    const { onRetired, requestTimeoutMs, pingTimeoutMs } = this.#options;
+    // Each request ends in its own time; this is for a session that cannot even tell that they did.
+    this.#overdue = setTimeout(() => this.#session.destroy(), requestTimeoutMs + pingTimeoutMs);
+    this.#closeWhenDone();
+    onRetired(why);
+  }
+
+  #closeWhenDone(): void {
+    if (this.#streams > 0 || this.#isClosed) return;
+    clearTimeout(this.#overdue);
+    this.#overdue = setTimeout(() => this.#session.destroy(), CLOSE_MS);
+    if (!this.#session.destroyed) this.#session.close();
+  }
+
+  #onAnswer(): void {
+    this.#answers++;
+    this.#answeredAtMs = this.#options.clock.monotonicMs();
+  }
+
+  #onIdleTick(): void {
+    const isQuiet = this.#answers === this.#answersAtLastTick;
+    this.#answersAtLastTick = this.#answers;
+    if (isQuiet) this.#ping(() => undefined);
+  }
+
+  #suspect(sentAtMs: number): void {
+    if (this.#isRetired) return;
+    this.#isSuspect = true;
+    this.#ping(() => {
+      this.#isSuspect = false;
+      // It answers PINGs but no request, not even one that came after this: something behind it does not live.
+      if (this.#answeredAtMs < sentAtMs) this.retire("answers no request");
+      else this.#options.onRoom();
+    });
+  }
+
+  /** The session is destroyed where no answer comes in time. */
+  #ping(onPong: () => void): void {
+    if (this.#session.destroyed) return;
+    const { pingTimeoutMs } = this.#options;
+    if (this.#isPinging && !this.#isSuspect) return;
+    this.#isPinging = true;
+    const timer = setTimeout(() => {
+      this.retire(`no answer to a PING within ${pingTimeoutMs} ms`);
+      this.#session.destroy();
+    }, pingTimeoutMs);
+    const isSent = this.#session.ping((error) => {
+      clearTimeout(timer);
+      this.#isPinging = false;
+      if (error === null) onPong();
+    });
+    // Too many are unanswered already: theirs are the deadlines that count.
+    if (!isSent) clearTimeout(timer);
+  }
+
+  #onGoaway(code: number, lastStreamId: number, data: Uint8Array | undefined): void {
+    this.#lastStreamId = Math.min(lastStreamId, this.#lastStreamId ?? Infinity);
+    const reason = readGoawayReason(data);
+    this.retire(`GOAWAY ${code}${reason === undefined ? "" : ` ${reason}`}`);
+  }
+
+  #onClose(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    clearInterval(this.#idle);
+    this.retire("the connection closed");
+    clearTimeout(this.#overdue);
+    this.#options.onClosed();
+  }
+}

@@ -1,0 +1,126 @@
+// dispatch: what it measures of APNs.
+// Guarantees: counters only grow; labels come from fixed lists, but for topics whose breaker is open: those are few.
+import { Counter, Gauge, Histogram, type Registry } from "@petrel/shared/kernel/metrics";
+import { type ApnsEnvironment, apnsEnvironments } from "@petrel/shared/protocol/device";
+import type { ApnsResult } from "./apns-exchange.js";
+import type { ApnsLine } from "./apns-lines.js";
+import type { DeviceScope } from "./device-breaker.js";
+import { apnsReasons, type ApnsVerdict } from "./judge-apns-answer.js";
+
+export interface ApnsMetrics {
+  readonly sent: (
+    environment: ApnsEnvironment,
+    result: ApnsResult,
+    verdict: ApnsVerdict | undefined,
+    tookMs: number,
+  ) => void;
+  /** A device whose app is not configured. */
+  readonly noApp: (environment: ApnsEnvironment) => void;
+  readonly connection: (environment: ApnsEnvironment, event: "opened" | "lost" | "failed") => void;
+  readonly breaker: (scope: DeviceScope, isOpen: boolean) => void;
+  /** What became of devices that Apple does not reach; see redis/device-invalidations. */
+  readonly invalidated: (
+    outcome: "forgotten" | "quarantined" | "kept" | "dropped",
+    reason: string,
+    count: number,
+  ) => void;
+}
+
+const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15];
+
+export function createApnsMetrics(registry: Registry, lines: () => readonly ApnsLine[]): ApnsMetrics {
+  const registers = [registry];
+  const sends = new Counter({
+    name: "petrel_apns_sends_total",
+    help: "Requests to APNs, by what their answer means and Apple's reason",
+    labelNames: ["environment", "result", "reason"],
+    registers,
+  });
+  const seconds = new Histogram({
+    name: "petrel_apns_send_seconds",
+    help: "How long a request took, the wait for a connection included",
+    labelNames: ["environment"],
+    buckets: SECONDS,
+    registers,
+  });
+  const noApp = new Counter({
+    name: "petrel_apns_no_app_total",
+    help: "Devices not sent to because nothing is configured for their app and environment",
+    labelNames: ["environment"],
+    registers,
+  });
+  const connections = new Counter({
+    name: "petrel_apns_connections_total",
+    help: "Connections to APNs: opened, lost, or not to be had",
+    labelNames: ["environment", "event"],
+    registers,
+  });
+  const breakers = new Gauge({
+    name: "petrel_apns_breaker_open",
+    help: "1 while the sends of an app are paused because many of its device tokens were called bad at once",
+    labelNames: ["topic", "environment"],
+    registers,
+  });
+  const invalidations = new Counter({
+    name: "petrel_apns_invalidations_total",
+    help: "Devices that Apple does not reach: forgotten, quarantined, kept as registered again, or dropped here",
+    labelNames: ["outcome", "reason"],
+    registers,
+  });
+  for (const environment of apnsEnvironments) {
+    sends.inc({ environment, result: "taken", reason: "" }, 0);
+    noApp.inc({ environment }, 0);
+    for (const event of ["opened", "lost", "failed"]) connections.inc({ environment, event }, 0);
+  }
+  addLineGauges(registry, lines);
+  return {
+    sent: (environment, result, verdict, tookMs) => {
+      const reason = result.kind === "answered" ? knownReason(result.reason) : "";
+      sends.inc({ environment, result: verdict?.verdict ?? result.kind, reason });
+      seconds.observe({ environment }, tookMs / 1000);
+    },
+    noApp: (environment) => noApp.inc({ environment }),
+    connection: (environment, event) => connections.inc({ environment, event }),
+    breaker: ({ topic, environment }, isOpen) => {
+      if (isOpen) breakers.set({ topic, environment }, 1);
+      else breakers.set({ topic, environment }, 0);
+    },
+    invalidated: (outcome, reason, count) => invalidations.inc({ outcome, reason }, count),
+  };
+}
+
+function addLineGauges(registry: Registry, lines: () => readonly ApnsLine[]): void {
+  const gauge = (name: string, help: string, labelNames: string[], fill: (gauge: Gauge, line: ApnsLine) => void) =>
+    registry.registerMetric(
+      new Gauge({
+        name,
+        help,
+        labelNames,
+        registers: [],
+        collect() {
+          this.reset();
+          for (const line of lines()) fill(this, line);
+        },
+      }),
+    );
+  const byLine = ["credential", "environment"];
+  const labelsOf = ({ credential, environment }: ApnsLine) => ({ credential, environment });
+  gauge("petrel_apns_connections", "Connections to APNs that take requests", byLine, (to, line) =>
+    to.set(labelsOf(line), line.pool.state.connections),
+  );
+  gauge("petrel_apns_in_flight", "Requests on their way to APNs", byLine, (to, line) =>
+    to.set(labelsOf(line), line.pool.state.inFlight),
+  );
+  gauge("petrel_apns_waiting", "Requests that wait for a place on a connection", byLine, (to, line) =>
+    to.set(labelsOf(line), line.pool.state.waiting),
+  );
+  gauge("petrel_apns_credential_halted", "1 where Apple has refused the key or the certificate", byLine, (to, line) =>
+    to.set(labelsOf(line), line.gate.isHalted ? 1 : 0),
+  );
+}
+
+/** What an unknown far side says is no label. */
+function knownReason(reason: string | undefined): string {
+  if (reason === undefined) return "";
+  return Object.hasOwn(apnsReasons, reason) ? reason : "other";
+}

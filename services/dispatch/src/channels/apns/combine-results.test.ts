@@ -1,0 +1,65 @@
+// Tests what a message's answer is, of what became of it at each device.
+import { expect, test } from "vitest";
+import { combineResults, type DeviceResult, type NextAttempt } from "./combine-results.js";
+
+const next: NextAttempt = {
+  attempt: 1,
+  maxAttempts: 30,
+  retry: { baseMs: 1_000, capMs: 300_000 },
+  nowMs: 1_000_000,
+  expiresAtMs: 2_000_000,
+};
+const taken: DeviceResult = { is: "taken" };
+const gone: DeviceResult = { is: "gone", reason: "unregistered" };
+const failed: DeviceResult = { is: "failed", reason: "PayloadTooLarge" };
+const halted: DeviceResult = { is: "halted", reason: "InvalidProviderToken" };
+const doubted: DeviceResult = { is: "doubted", reason: "bad-device-token", afterMs: 30_000 };
+const held: DeviceResult = { is: "held", reason: "paused", afterMs: 60_000 };
+const retry: DeviceResult = { is: "retry", reason: "503", afterMs: undefined };
+const later: DeviceResult = { is: "retry", reason: "429", afterMs: 7_000 };
+
+test.each<[string, readonly DeviceResult[], object]>([
+  ["one has it", [taken], { outcome: "taken" }],
+  ["one has it, the other is gone", [gone, taken], { outcome: "taken" }],
+  ["one has it, the other never will", [taken, failed, halted], { outcome: "taken" }],
+  ["one has it, the other is doubted", [taken, doubted], { outcome: "taken" }],
+  ["one has it, the other may", [taken, retry], { outcome: "retry", reason: "503", afterMs: 0 }],
+  ["one has it, the other's app is paused", [taken, held], { outcome: "retry", afterMs: 60_000 }],
+  ["none is left", [gone, gone], { outcome: "no-device" }],
+  ["nothing but a fault", [retry], { outcome: "retry", reason: "503", afterMs: 0 }],
+  ["the longest wish counts", [retry, later], { outcome: "retry", afterMs: 7_000 }],
+  ["what is held back elsewhere does not hold up a fault", [retry, held], { outcome: "retry", afterMs: 0 }],
+  ["a fault before a refusal", [failed, halted, retry], { outcome: "retry" }],
+  ["a doubt before a refusal", [failed, doubted], { outcome: "retry", afterMs: 30_000 }],
+  ["refused for the message's sake", [failed, gone], { outcome: "failed", cause: "rejected", reason: "PayloadTooLarge" }],
+  ["refused for the key's sake", [failed, halted], { outcome: "failed", cause: "misconfigured", reason: "InvalidProviderToken" }],
+])("%s", (_name, results, answer) => {
+  const combined = combineResults(results, false, next);
+  expect(combined).toMatchObject(answer);
+  expect(combined.notes).toHaveLength(results.length);
+});
+
+test("what an earlier attempt reached counts", () => {
+  expect(combineResults([gone], true, next)).toMatchObject({ outcome: "taken" });
+  expect(combineResults([], true, next)).toMatchObject({ outcome: "taken" });
+  expect(combineResults([retry], true, next)).toMatchObject({ outcome: "retry" });
+});
+
+test("what one phone has neither fails nor expires for another's sake: the last attempt that is sure to come settles it", () => {
+  const both = [taken, retry];
+  expect(combineResults(both, false, { ...next, attempt: 29 })).toMatchObject({ outcome: "retry" });
+  expect(combineResults(both, false, { ...next, attempt: 30 })).toMatchObject({ outcome: "taken" });
+  expect(combineResults(both, false, { ...next, expiresAtMs: 1_001_001 })).toMatchObject({ outcome: "retry" });
+  expect(combineResults(both, false, { ...next, expiresAtMs: 1_001_000 })).toMatchObject({ outcome: "taken" });
+  expect(combineResults([taken, later], false, { ...next, expiresAtMs: 1_007_000 })).toMatchObject({ outcome: "taken" });
+  // What nobody has goes on as any other.
+  expect(combineResults([retry], false, { ...next, attempt: 30 })).toMatchObject({ outcome: "retry" });
+});
+
+test("the notes say what became of each", () => {
+  const details = { device: "d_1", token: "…abcdef", apnsId: "x" };
+  expect(combineResults([{ ...taken, details }, doubted], false, next).notes).toEqual([
+    { outcome: "taken", details },
+    { outcome: "retry", reason: "bad-device-token" },
+  ]);
+});

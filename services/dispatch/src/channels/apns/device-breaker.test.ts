@@ -1,0 +1,143 @@
+// Tests when a token that Apple calls bad is set aside, and when that is not believed.
+import { createLogger } from "@petrel/shared/kernel/logging";
+import { beforeEach, expect, test } from "vitest";
+import { DeviceBreaker } from "./device-breaker.js";
+
+const app = { topic: "com.example.app", environment: "production" } as const;
+const other = { topic: "com.example.app", environment: "sandbox" } as const;
+
+let nowMs: number;
+let breaker: DeviceBreaker;
+let aside: string[];
+let changes: string[];
+beforeEach(() => {
+  nowMs = 1_000_000;
+  aside = [];
+  changes = [];
+  breaker = new DeviceBreaker({
+    clock: { monotonicMs: () => nowMs },
+    logger: createLogger({ service: "test", level: "silent" }),
+    suspicionMs: 30_000,
+    openMs: 60_000,
+    onChange: ({ environment }, isOpen) => void changes.push(`${environment} ${isOpen ? "open" : "closed"}`),
+    random: () => 0,
+  });
+});
+
+function pass(ms: number): void {
+  nowMs += ms;
+  breaker.decide();
+}
+const suspect = (n: number, scope: { topic: string; environment: "production" | "sandbox" } = app) =>
+  breaker.suspect({ ...scope, userId: `u${n}`, deviceId: `d${n}` }, () => void aside.push(`d${n}`));
+const good = (times: number) => {
+  for (let i = 0; i < times; i++) breaker.known(app);
+};
+const spike = (from = 0) => {
+  for (let n = from; n < from + 20; n++) suspect(n);
+};
+const admit = (deviceId = "any") => breaker.admit(app, deviceId);
+
+test("one bad token: its messages wait, it is set aside when its time is over, the others are sent to", () => {
+  expect(suspect(1)).toBeGreaterThan(30_000);
+  expect(admit("d1")).toMatchObject({ admitted: false, why: "suspect" });
+  expect(admit("d2")).toEqual({ admitted: true });
+  pass(29_999);
+  expect(aside).toEqual([]);
+  pass(1);
+  expect(aside).toEqual(["d1"]);
+  expect(admit("d1")).toEqual({ admitted: true });
+  expect(changes).toEqual([]);
+});
+
+test("many users' tokens at once: open, nothing is set aside, nothing forgotten, nothing sent", () => {
+  for (let n = 0; n < 19; n++) suspect(n);
+  expect(changes).toEqual([]);
+  expect(breaker.mayForget(app)).toBe(true);
+  suspect(19);
+  expect(changes).toEqual(["production open"]);
+  expect(breaker.open).toEqual([app]);
+  expect(breaker.mayForget(app)).toBe(false);
+  expect(admit()).toMatchObject({ admitted: false, why: "breaker-open" });
+  pass(59_999);
+  expect(aside).toEqual([]);
+  expect(admit()).toMatchObject({ admitted: false });
+});
+
+test("each app and environment has its own", () => {
+  spike();
+  expect(breaker.admit(other, "x")).toEqual({ admitted: true });
+  expect(breaker.mayForget(other)).toBe(true);
+});
+
+test("many bad ones among many more good ones are no spike: they are what Apple calls them", () => {
+  good(21);
+  spike();
+  expect(changes).toEqual([]);
+  pass(30_000);
+  expect(aside).toHaveLength(20);
+});
+
+test("over a long time they are no spike either", () => {
+  for (let n = 0; n < 100; n++) {
+    suspect(n);
+    pass(5_000);
+  }
+  expect(changes).toEqual([]);
+  expect(aside.length).toBeGreaterThan(80);
+});
+
+test("one user with twenty bad tokens trips nothing", () => {
+  for (let n = 0; n < 30; n++) {
+    breaker.suspect({ ...app, userId: "u1", deviceId: `d${n}` }, () => void aside.push(`d${n}`));
+  }
+  expect(changes).toEqual([]);
+  pass(30_000);
+  expect(aside).toHaveLength(30);
+});
+
+test("when the pause is over a few may look; one that Apple knows closes it", () => {
+  spike();
+  pass(60_000);
+  for (let i = 0; i < 5; i++) expect(admit()).toEqual({ admitted: true });
+  expect(admit()).toMatchObject({ admitted: false, why: "breaker-open" });
+  // Half-open still says open to whoever watches, and nothing is touched.
+  expect(breaker.open).toEqual([app]);
+  expect(breaker.mayForget(app)).toBe(false);
+  breaker.known(app);
+  expect(changes).toEqual(["production open", "production closed"]);
+  expect(admit()).toEqual({ admitted: true });
+  expect(breaker.mayForget(app)).toBe(true);
+  expect(aside).toEqual([]);
+});
+
+test("where those few are called bad, too, it stays open, each time for longer, up to ten times", () => {
+  spike();
+  let openMs = 60_000;
+  for (let round = 0; round < 6; round++) {
+    pass(openMs);
+    for (let n = 0; n < 5; n++) {
+      expect(admit(), `round ${round}`).toEqual({ admitted: true });
+      suspect(n);
+    }
+    openMs = Math.min(openMs * 2, 600_000);
+    expect(admit()).toEqual({ admitted: false, why: "breaker-open", afterMs: openMs + 1 });
+  }
+  expect(changes).toEqual(["production open"]);
+  expect(aside).toEqual([]);
+});
+
+test("where none of those few is answered, others may look a while later", () => {
+  spike();
+  pass(60_000);
+  for (let i = 0; i < 5; i++) admit();
+  expect(admit()).toMatchObject({ admitted: false });
+  pass(30_000);
+  expect(admit()).toEqual({ admitted: true });
+});
+
+test("apps of which nothing is heard any more take no room", () => {
+  for (let n = 0; n < 1_000; n++) breaker.known({ ...app, topic: `com.example.app${n}` });
+  pass(60_001);
+  expect(breaker.size).toBe(0);
+});

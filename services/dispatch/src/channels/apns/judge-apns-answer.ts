@@ -1,0 +1,115 @@
+// apns-channel -> here: what Apple's answer means.
+// Guarantees: the table of docs/apns.md, as data; every answer has one meaning, those that Apple has not thought of yet
+// too.
+import type { ApnsAnswer } from "./apns-exchange.js";
+
+export type ApnsVerdict =
+  /** Apple has it. */
+  | { readonly verdict: "taken" }
+  /** The token is gone, if it was registered before the time stamp. */
+  | {
+      readonly verdict: "forget";
+      readonly reason: "unregistered" | "expired-token";
+      readonly timestampMs: number | undefined;
+    }
+  /** The token does not fit; so it looks in the wrong environment, too. */
+  | { readonly verdict: "quarantine"; readonly reason: "bad-device-token" | "device-token-not-for-topic" }
+  /** The key or the certificate is not good: nothing more with it, and somebody must look. */
+  | { readonly verdict: "halt"; readonly reason: string }
+  /** A fresh provider token was refused as expired too, or could not be had: a clock is wrong. */
+  | { readonly verdict: "renew-token" }
+  /** Apple saw too many provider tokens of this key. */
+  | { readonly verdict: "pause-token"; readonly afterMs: number }
+  | { readonly verdict: "retry"; readonly reason: string; readonly afterMs?: number }
+  /** The message is wrong, and would be every time. */
+  | { readonly verdict: "failed"; readonly reason: string };
+
+/** Where Apple does not say how long. The token stays the same: it must get old enough. */
+const TOKEN_PAUSE_MS = 5 * 60_000;
+
+type Meaning = ApnsVerdict["verdict"];
+
+/** https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns */
+export const apnsReasons: Readonly<Record<string, { readonly status: number; readonly meaning: Meaning }>> =
+  Object.freeze({
+    BadCollapseId: { status: 400, meaning: "failed" },
+    BadDeviceToken: { status: 400, meaning: "quarantine" },
+    BadExpirationDate: { status: 400, meaning: "failed" },
+    BadMessageId: { status: 400, meaning: "failed" },
+    BadPriority: { status: 400, meaning: "failed" },
+    BadTopic: { status: 400, meaning: "failed" },
+    DeviceTokenNotForTopic: { status: 400, meaning: "quarantine" },
+    DuplicateHeaders: { status: 400, meaning: "failed" },
+    IdleTimeout: { status: 400, meaning: "retry" },
+    InvalidPushType: { status: 400, meaning: "failed" },
+    MissingDeviceToken: { status: 400, meaning: "failed" },
+    MissingTopic: { status: 400, meaning: "failed" },
+    PayloadEmpty: { status: 400, meaning: "failed" },
+    TopicDisallowed: { status: 400, meaning: "failed" },
+    BadCertificate: { status: 403, meaning: "halt" },
+    BadCertificateEnvironment: { status: 403, meaning: "halt" },
+    BadEnvironmentKeyIdInToken: { status: 403, meaning: "halt" },
+    ExpiredProviderToken: { status: 403, meaning: "renew-token" },
+    Forbidden: { status: 403, meaning: "halt" },
+    InvalidProviderToken: { status: 403, meaning: "halt" },
+    MissingProviderToken: { status: 403, meaning: "halt" },
+    UnrelatedKeyIdInToken: { status: 403, meaning: "halt" },
+    BadPath: { status: 404, meaning: "failed" },
+    MethodNotAllowed: { status: 405, meaning: "failed" },
+    ExpiredToken: { status: 410, meaning: "forget" },
+    Unregistered: { status: 410, meaning: "forget" },
+    PayloadTooLarge: { status: 413, meaning: "failed" },
+    TooManyProviderTokenUpdates: { status: 429, meaning: "pause-token" },
+    TooManyRequests: { status: 429, meaning: "retry" },
+    InternalServerError: { status: 500, meaning: "retry" },
+    ServiceUnavailable: { status: 503, meaning: "retry" },
+    Shutdown: { status: 503, meaning: "retry" },
+  });
+
+/**
+ * The reason counts where it belongs to the status; otherwise the status does.
+ * @param answer what came, whatever it is
+ */
+export function judgeApnsAnswer(answer: Omit<ApnsAnswer, "kind">): ApnsVerdict {
+  const { status, reason, timestampMs, retryAfterMs } = answer;
+  if (status === 200) return { verdict: "taken" };
+  const known = reason !== undefined && Object.hasOwn(apnsReasons, reason) ? apnsReasons[reason] : undefined;
+  const meaning = known?.status === status ? known.meaning : meaningOfStatus(status);
+  const text = reason ?? `HTTP ${status}`;
+  switch (meaning) {
+    case "taken":
+      return { verdict: "taken" };
+    case "forget":
+      return {
+        verdict: "forget",
+        reason: reason === "ExpiredToken" ? "expired-token" : "unregistered",
+        timestampMs,
+      };
+    case "quarantine":
+      return {
+        verdict: "quarantine",
+        reason: reason === "DeviceTokenNotForTopic" ? "device-token-not-for-topic" : "bad-device-token",
+      };
+    case "renew-token":
+      return { verdict: "renew-token" };
+    case "pause-token":
+      return { verdict: "pause-token", afterMs: retryAfterMs ?? TOKEN_PAUSE_MS };
+    case "retry":
+      return retryAfterMs === undefined
+        ? { verdict: "retry", reason: text }
+        : { verdict: "retry", reason: text, afterMs: retryAfterMs };
+    case "halt":
+      return { verdict: "halt", reason: text };
+    case "failed":
+      return { verdict: "failed", reason: text };
+  }
+}
+
+/** For answers that the table does not know, or whose body could not be read. */
+export function meaningOfStatus(status: number): Meaning {
+  if (status === 403) return "halt";
+  // Without Apple's word for it no token is forgotten.
+  if (status === 410) return "quarantine";
+  if (status === 408 || status === 425 || status === 429 || status >= 500) return "retry";
+  return "failed";
+}

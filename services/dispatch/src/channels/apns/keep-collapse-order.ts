@@ -1,0 +1,52 @@
+// apns-channel -> here -> redis/take-collapse-turn: notifications of a user with one collapse key, one after the other.
+// Guarantees: an older one is never sent once a newer one has begun, in whichever process; one that dies holds the others
+// up for its lease. What it cannot know is what Apple does with two requests that are both on their way: so there is one.
+import { randomBytes } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import {
+  type CollapsibleMessage,
+  endCollapseTurn,
+  takeCollapseTurn,
+} from "@petrel/shared/redis/take-collapse-turn";
+import type { ChannelAnswer } from "../fallback-channel.js";
+import { unlessAborted } from "./unless-aborted.js";
+
+export interface CollapseOrderOptions {
+  readonly scripts: ScriptRunner;
+  readonly keys: PartitionKeys;
+  /** As long as a send may take; ms. */
+  readonly leaseMs: number;
+  /** How long to wait for another to end, before the message is tried again later, ms. */
+  readonly waitMs: number;
+  /** The message's, ms since 1970. */
+  readonly keepUntilMs: number;
+}
+
+const ASK_EVERY_MS = 25;
+
+/** @throws where the signal is aborted, or Redis does not answer before it began */
+export async function keepCollapseOrder(
+  { scripts, keys, leaseMs, waitMs, keepUntilMs }: CollapseOrderOptions,
+  message: CollapsibleMessage,
+  signal: AbortSignal,
+  send: () => Promise<ChannelAnswer>,
+): Promise<ChannelAnswer> {
+  const options = { holder: randomBytes(9).toString("base64url"), leaseMs, keepUntilMs };
+  for (let waitedMs = 0; ; waitedMs += ASK_EVERY_MS) {
+    const taken = await unlessAborted(takeCollapseTurn(scripts, keys, message, options), signal);
+    if (taken.turn === "superseded") return { outcome: "superseded" };
+    if (taken.turn === "go") break;
+    if (waitedMs >= waitMs) {
+      return { outcome: "retry", reason: "another with its collapse key is being sent", afterMs: taken.forMs };
+    }
+    await pause(ASK_EVERY_MS, undefined, { signal });
+  }
+  try {
+    return await send();
+  } finally {
+    // Without it the lease ends by itself.
+    void endCollapseTurn(scripts, keys, message, options).catch(() => undefined);
+  }
+}

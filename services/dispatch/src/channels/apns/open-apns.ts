@@ -1,0 +1,111 @@
+// open-channels -> here: the APNs channel, with all that it needs.
+// Guarantees: opened only where its settings are complete and usable; otherwise one line says what is wrong.
+import { readFileSync } from "node:fs";
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { ConfigError } from "@petrel/shared/kernel/config";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging";
+import type { Registry } from "@petrel/shared/kernel/metrics";
+import { DeviceInvalidations } from "@petrel/shared/redis/device-invalidations";
+import { DevicesStore } from "@petrel/shared/redis/devices-store";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { ProviderTokenStore } from "@petrel/shared/redis/provider-token-store";
+import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import type { DispatchConfig } from "../../config.js";
+import { ApnsChannel } from "./apns-channel.js";
+import { type ApnsAppsSettings, readApnsApps } from "./apns-apps.js";
+import { ApnsLines } from "./apns-lines.js";
+import { createApnsMetrics } from "./apns-metrics.js";
+import { DeviceBreaker } from "./device-breaker.js";
+
+export type ApnsSettings = ApnsAppsSettings &
+  Pick<
+    DispatchConfig,
+    | "apnsEndpoint"
+    | "apnsSandboxEndpoint"
+    | "apnsCaFile"
+    | "apnsProxyUrl"
+    | "apnsTimeoutMs"
+    | "apnsSuspicionMs"
+    | "apnsBreakerOpenMs"
+    | "fallbackRetryBaseMs"
+    | "fallbackRetryCapMs"
+    | "fallbackMaxAttempts"
+  >;
+
+export interface ChannelDeps {
+  readonly scripts: ScriptRunner;
+  /** All of them, by number. */
+  readonly partitions: readonly PartitionKeys[];
+  readonly registry: Registry;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** A device whose token Apple calls bad is tried again so often; it is swept when it was not seen for long. */
+const QUARANTINE_MS = 6 * 60 * 60_000;
+/** After this long one request looks whether a credential that Apple refused is good again. */
+const HALT_MS = 10 * 60_000;
+
+/**
+ * @returns undefined where APNs is not configured
+ * @throws ConfigError
+ */
+export function openApns(settings: ApnsSettings, deps: ChannelDeps): ApnsChannel | undefined {
+  const apps = readApnsApps(settings);
+  const ca = settings.apnsCaFile === undefined ? undefined : readAuthorities(settings.apnsCaFile);
+  if (apps.length === 0) return undefined;
+  const { scripts, partitions, clock, logger, registry } = deps;
+  const { apnsTimeoutMs: timeoutMs, apnsProxyUrl } = settings;
+  const metrics = createApnsMetrics(registry, () => lines.all);
+  const lines: ApnsLines = new ApnsLines({
+    apps,
+    endpoints: { production: settings.apnsEndpoint, sandbox: settings.apnsSandboxEndpoint },
+    ca,
+    proxyUrl: apnsProxyUrl === "" ? undefined : apnsProxyUrl,
+    waitMs: timeoutMs / 2,
+    requestTimeoutMs: (timeoutMs * 2) / 3,
+    haltMs: HALT_MS,
+    tokenStore: new ProviderTokenStore(scripts, partitions),
+    onConnection: metrics.connection,
+    clock,
+    logger,
+  });
+  return new ApnsChannel({
+    scripts,
+    partitions,
+    lines,
+    devices: new DevicesStore(scripts, partitions),
+    invalidations: new DeviceInvalidations({
+      scripts,
+      partitions,
+      logger,
+      onForgotten: (reason, count) => metrics.invalidated("forgotten", reason, count),
+      onQuarantined: (reason, count) => metrics.invalidated("quarantined", reason, count),
+      onKept: (reason, count) => metrics.invalidated("kept", reason, count),
+      onDropped: (reason, count) => metrics.invalidated("dropped", reason, count),
+    }),
+    breaker: new DeviceBreaker({
+      clock,
+      logger,
+      suspicionMs: settings.apnsSuspicionMs,
+      openMs: settings.apnsBreakerOpenMs,
+      onChange: metrics.breaker,
+    }),
+    metrics,
+    clock,
+    logger,
+    quarantineMs: QUARANTINE_MS,
+    timeoutMs,
+    retry: { baseMs: settings.fallbackRetryBaseMs, capMs: settings.fallbackRetryCapMs },
+    maxAttempts: settings.fallbackMaxAttempts,
+  });
+}
+
+function readAuthorities(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw new ConfigError(`APNS_CA_FILE cannot be read: ${describeError(error)}`);
+  }
+}

@@ -1,0 +1,181 @@
+// apns-channel -> here -> apns-pool: one message to one device, and what is to be done about the answer.
+// Guarantees: nothing is sent where the credential is halted, or the breaker of the app is open; a device is forgotten or
+// set aside only on Apple's own word, and not while the breaker is open; a fault is an outcome, not an error.
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging";
+import { type IosDevice, tokenEndOf } from "@petrel/shared/protocol/device";
+import type { DeviceInvalidations, Invalidation } from "@petrel/shared/redis/device-invalidations";
+import type { DevicesStore } from "@petrel/shared/redis/devices-store";
+import type { FallbackJob } from "../fallback-channel.js";
+import type { ApnsResult } from "./apns-exchange.js";
+import type { ApnsLine, ApnsLines } from "./apns-lines.js";
+import type { ApnsMetrics } from "./apns-metrics.js";
+import { buildApnsRequest } from "./apns-request.js";
+import type { DeviceOutcome, DeviceResult } from "./combine-results.js";
+import type { DeviceBreaker } from "./device-breaker.js";
+import { type ApnsVerdict, judgeApnsAnswer } from "./judge-apns-answer.js";
+
+export interface SendToDeviceDeps {
+  readonly lines: ApnsLines;
+  readonly breaker: DeviceBreaker;
+  readonly invalidations: Pick<DeviceInvalidations, "forget" | "quarantine">;
+  readonly devices: Pick<DevicesStore, "touch">;
+  readonly metrics: Pick<ApnsMetrics, "sent" | "noApp">;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** How long a device is left alone whose token Apple calls bad, ms. */
+  readonly quarantineMs: number;
+}
+
+export interface SendSignals {
+  /** Aborted when the process must end: then, and only then, it rejects. */
+  readonly ending: AbortSignal;
+  /** Aborted then, too, and when the attempt has taken too long. */
+  readonly either: AbortSignal;
+}
+
+export async function sendToDevice(
+  deps: SendToDeviceDeps,
+  job: FallbackJob,
+  device: IosDevice,
+  signals: SendSignals,
+): Promise<DeviceResult> {
+  const details = { device: device.id, token: `…${tokenEndOf(device)}` };
+  const line = deps.lines.find(device.topic, device.environment);
+  if (line === undefined) {
+    deps.metrics.noApp(device.environment);
+    const reason = `nothing is configured for ${device.topic} in ${device.environment}`;
+    return { is: "gone", reason, details };
+  }
+  const built = buildApnsRequest({ message: job, device });
+  if (!built.ok) return { is: "failed", reason: built.reason, details };
+  const heldBack = holdBack(deps, line, device);
+  if (heldBack !== undefined) return { ...heldBack, details };
+  const { request } = built;
+  const startedMs = deps.clock.monotonicMs();
+  const result = await send(line, request, signals);
+  const verdict = result.kind === "answered" ? judgeApnsAnswer(result) : undefined;
+  deps.metrics.sent(device.environment, result, verdict, deps.clock.monotonicMs() - startedMs);
+  const apnsId = request.headers["apns-id"] ?? "";
+  return {
+    ...heed(deps, { line, userId: job.userId, device }, result, verdict),
+    details: { ...details, apnsId },
+  };
+}
+
+/** @returns undefined where it may be sent */
+function holdBack(
+  { breaker }: SendToDeviceDeps,
+  { gate }: ApnsLine,
+  device: IosDevice,
+): DeviceOutcome | undefined {
+  // The breaker first: of a gate that lets one look, nobody may take the place and not look.
+  const admission = breaker.admit(device, device.id);
+  if (!admission.admitted) {
+    const { why, afterMs } = admission;
+    return why === "suspect"
+      ? { is: "doubted", reason: "Apple has just called its token bad", afterMs }
+      : { is: "held", reason: `too many tokens of ${device.topic} were called bad: paused`, afterMs };
+  }
+  const passage = gate.pass();
+  switch (passage.passage) {
+    case "open":
+      return undefined;
+    case "halted":
+      return { is: "halted", reason: `not sent: Apple has answered ${passage.reason}` };
+    case "resting":
+      return { is: "held", reason: "Apple wants no new provider token yet", afterMs: passage.forMs };
+  }
+}
+
+async function send(
+  { pool }: ApnsLine,
+  request: Parameters<ApnsLine["pool"]["send"]>[0],
+  { ending, either }: SendSignals,
+): Promise<ApnsResult> {
+  try {
+    return await pool.send(request, either);
+  } catch (error) {
+    if (ending.aborted) throw error;
+    return { kind: "unanswered", why: either.aborted ? "no answer in time" : describeError(error) };
+  }
+}
+
+interface Sent {
+  readonly line: ApnsLine;
+  readonly userId: string;
+  readonly device: IosDevice;
+}
+
+function heed(
+  deps: SendToDeviceDeps,
+  { line, userId, device }: Sent,
+  result: ApnsResult,
+  verdict: ApnsVerdict | undefined,
+): DeviceOutcome {
+  const { breaker, invalidations, clock, quarantineMs } = deps;
+  if (verdict === undefined || result.kind !== "answered") {
+    const reason = result.kind === "answered" ? "no verdict" : result.why;
+    return { is: "retry", reason, afterMs: undefined };
+  }
+  if (["taken", "forget", "quarantine", "failed"].includes(verdict.verdict)) line.gate.accept();
+  switch (verdict.verdict) {
+    case "taken":
+      breaker.known(device);
+      touch(deps, userId, device.id);
+      return { is: "taken" };
+    case "forget": {
+      const { reason, timestampMs } = verdict;
+      const mayForget = breaker.mayForget(device);
+      breaker.known(device);
+      if (mayForget) invalidations.forget(invalidationOf(userId, device, reason, timestampMs));
+      return { is: "gone", reason };
+    }
+    case "quarantine": {
+      const invalidation = invalidationOf(userId, device, verdict.reason, undefined);
+      const afterMs = breaker.suspect({ ...device, userId, deviceId: device.id }, () =>
+        invalidations.quarantine(invalidation, clock.wallMs() + quarantineMs),
+      );
+      return { is: "doubted", reason: verdict.reason, afterMs };
+    }
+    case "halt":
+      line.gate.halt(verdict.reason);
+      return { is: "halted", reason: verdict.reason };
+    case "renew-token":
+      return { is: "retry", reason: "ExpiredProviderToken, and a new one is of no use: whose clock is wrong?", afterMs: undefined };
+    case "pause-token":
+      line.gate.rest(verdict.afterMs);
+      return { is: "held", reason: "TooManyProviderTokenUpdates", afterMs: verdict.afterMs };
+    case "retry":
+      return { is: "retry", reason: verdict.reason, afterMs: verdict.afterMs };
+    case "failed":
+      return { is: "failed", reason: verdict.reason };
+  }
+}
+
+function invalidationOf(
+  userId: string,
+  device: IosDevice,
+  reason: Invalidation["reason"],
+  providerTimestampMs: number | undefined,
+): Invalidation {
+  const { id: deviceId, topic, environment, registeredAtMs } = device;
+  return {
+    userId,
+    deviceId,
+    tokenEnd: tokenEndOf(device),
+    topic,
+    environment,
+    reason,
+    registeredAtMs,
+    ...(providerTimestampMs === undefined ? {} : { providerTimestampMs }),
+  };
+}
+
+/** Nobody waits for it: seen a day later is seen, too. */
+function touch({ devices, clock, logger }: SendToDeviceDeps, userId: string, deviceId: string): void {
+  devices.touch(userId, deviceId, clock.wallMs()).catch((error: unknown) => {
+    logger.debug({ reason: describeError(error) }, "device not noted as seen");
+  });
+}

@@ -1,0 +1,135 @@
+// Tests what operators are told of devices that are not sent to any more, on a real Redis.
+// Guarantees: each answer's status and shape are the contract's; nobody without the scope gets one.
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { createLogger } from "@petrel/shared/kernel/logging";
+import { createRegistry } from "@petrel/shared/kernel/metrics";
+import { deviceIdOf } from "@petrel/shared/redis/device-id";
+import { DeviceInvalidations } from "@petrel/shared/redis/device-invalidations";
+import { DevicesStore } from "@petrel/shared/redis/devices-store";
+import { DeadLettersStore } from "@petrel/shared/redis/dead-letters-store";
+import { InvalidationsStore } from "@petrel/shared/redis/invalidations-store";
+import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import { hashProducerSecret } from "@petrel/shared/security/producer-keys";
+import { openStore, type OpenStore } from "@petrel/shared/testing/open-store";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { buildApp } from "../app.js";
+
+const secret = "s".repeat(43);
+const T0 = Date.UTC(2026, 0, 1);
+const logger = createLogger({ service: "test", level: "silent" });
+const phone = (n: number) =>
+  ({ platform: "ios", token: String(n).padStart(64, "a"), topic: "t", environment: "production" }) as const;
+
+interface Page {
+  readonly items: readonly { readonly id: string; readonly user: string; readonly reason: string }[];
+  readonly nextCursor: string | null;
+}
+
+let store: OpenStore;
+let app: HttpApp;
+beforeAll(async () => {
+  store = await openStore();
+  const { redis, scripts, partitions } = store;
+  app = await buildApp({
+    version: "0.0.0",
+    logger,
+    metrics: createRegistry("dispatch"),
+    authenticator: new ProducerAuthenticator({
+      findKey: async (id) => ({
+        id,
+        owner: "o",
+        scopes: id === "operator" ? ["admin"] : ["send", "read", "devices"],
+        secretSha256: hashProducerSecret(secret),
+      }),
+    }),
+    dispatcherId: "d.1",
+    ownedPartitions: () => [],
+    readReadyLengths: async () => [],
+    deadLetters: new DeadLettersStore(scripts, partitions),
+    readAttempts: async () => [],
+    onReplayed: () => undefined,
+    invalidations: new InvalidationsStore(redis, partitions),
+    pingRedis: async () => undefined,
+    isMember: () => true,
+  });
+  await app.ready();
+  const devices = new DevicesStore(scripts, partitions);
+  const invalidations = new DeviceInvalidations({ scripts, partitions, logger });
+  for (const n of [1, 2, 3, 4, 5]) {
+    await devices.register(`u${n}`, phone(n), T0);
+    const about = {
+      userId: `u${n}`,
+      deviceId: deviceIdOf(phone(n)),
+      tokenEnd: `aaaaa${n}`,
+      topic: "t",
+      environment: "production",
+      registeredAtMs: T0,
+    } as const;
+    if (n === 5) invalidations.quarantine({ ...about, reason: "bad-device-token" }, T0 + 1);
+    else invalidations.forget({ ...about, reason: "unregistered", providerTimestampMs: T0 + 1_000 });
+    await invalidations.drained();
+  }
+});
+afterAll(async () => {
+  await app.close();
+  await store.close();
+});
+
+async function ask(query = "", as = "operator") {
+  const headers = as === "" ? {} : { authorization: `Bearer ${as}.${secret}` };
+  const answer = await app.inject({ url: `/v1/invalidations${query}`, headers });
+  return { status: answer.statusCode, headers: answer.headers, body: answer.json<Page>() };
+}
+
+test("newest first: who, what, why and when", async () => {
+  const { status, body } = await ask();
+  expect(status).toBe(200);
+  expect(body.nextCursor).toBeNull();
+  expect(body.items.map(({ user }) => user)).toEqual(["u5", "u4", "u3", "u2", "u1"]);
+  const [quarantined, forgotten] = body.items;
+  expect(quarantined).toMatchObject({
+    outcome: "quarantined",
+    reason: "bad-device-token",
+    providerTimestamp: null,
+  });
+  expect(forgotten).toEqual({
+    id: expect.any(String),
+    at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+    outcome: "forgotten",
+    reason: "unregistered",
+    user: "u4",
+    device: deviceIdOf(phone(4)),
+    tokenEnd: "aaaaa4",
+    topic: "t",
+    environment: "production",
+    providerTimestamp: "2026-01-01T00:00:01.000Z",
+    registeredAt: "2026-01-01T00:00:00.000Z",
+  });
+});
+
+test("page by page, and of one reason", async () => {
+  const first = await ask("?limit=2&reason=unregistered");
+  expect(first.body.items.map(({ user }) => user)).toEqual(["u4", "u3"]);
+  const second = await ask(`?limit=2&reason=unregistered&cursor=${first.body.nextCursor}`);
+  expect(second.body.items.map(({ user }) => user)).toEqual(["u2", "u1"]);
+  expect(second.body.nextCursor).toBeNull();
+  expect((await ask("?reason=not-seen")).body).toEqual({ items: [], nextCursor: null });
+});
+
+test("only for the scope admin, and only what is asked for rightly", async () => {
+  const stranger = await ask("", "");
+  expect(stranger.status).toBe(401);
+  expect(stranger.headers["www-authenticate"]).toContain("Bearer");
+  expect((await ask("", "sender")).status).toBe(403);
+  for (const query of [
+    "limit=0",
+    "limit=1001",
+    "reason=x",
+    "reason=",
+    "cursor=x",
+    "x=1",
+    "limit=1&limit=2",
+  ]) {
+    expect((await ask(`?${query}`)).status, query).toBe(400);
+  }
+});

@@ -1,0 +1,114 @@
+// GET /v1/invalidations: which devices were forgotten, quarantined or kept, and why, for operators.
+// Guarantees: only for the scope admin; of a token only its end; newest first, over all partitions.
+import { producerErrors } from "@petrel/shared/kernel/error-schema";
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import {
+  invalidationOutcomes,
+  type InvalidationReason,
+  invalidationReasons,
+} from "@petrel/shared/protocol/invalidation-reasons";
+import { awaitAnswer } from "@petrel/shared/redis/await-answer";
+import {
+  INVALIDATION_ID_PATTERN,
+  type InvalidationsStore,
+  type NotedInvalidation,
+} from "@petrel/shared/redis/invalidations-store";
+import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import { authorize } from "@petrel/shared/security/authorize-producer";
+import { Type } from "typebox";
+
+export interface ListInvalidationsDeps {
+  readonly authenticator: ProducerAuthenticator;
+  readonly invalidations: InvalidationsStore;
+}
+
+const DEFAULT_LIMIT = "50";
+
+const time = Type.String({ format: "date-time" });
+
+const querySchema = Type.Object(
+  {
+    reason: Type.Optional(
+      Type.Union(
+        invalidationReasons.map((reason) => Type.Literal(reason)),
+        { type: "string", enum: [...invalidationReasons] },
+      ),
+    ),
+    cursor: Type.Optional(Type.String({ pattern: INVALIDATION_ID_PATTERN })),
+    // A text: nothing in a request is coerced.
+    limit: Type.Optional(
+      Type.String({ pattern: "^([1-9][0-9]{0,2}|1000)$", default: DEFAULT_LIMIT, description: "1 to 1000." }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+const pageSchema = Type.Object({
+  items: Type.Array(
+    Type.Object({
+      id: Type.String(),
+      at: time,
+      outcome: Type.String({ description: invalidationOutcomes.join(", ") }),
+      reason: Type.String({ description: invalidationReasons.join(", ") }),
+      user: Type.String(),
+      device: Type.String({ description: "Its id." }),
+      tokenEnd: Type.String({ description: "Its last six characters." }),
+      topic: Type.String({ description: "The app: a bundle id, or an appid." }),
+      environment: Type.Union([Type.String(), Type.Null()]),
+      providerTimestamp: Type.Union([time, Type.Null()], {
+        description: "Since when the provider knew, where it said so.",
+      }),
+      registeredAt: time,
+    }),
+    { description: "Newest first, over all partitions." },
+  ),
+  nextCursor: Type.Union([Type.String(), Type.Null()]),
+});
+
+export function addListInvalidations(
+  app: HttpApp,
+  { authenticator, invalidations }: ListInvalidationsDeps,
+): void {
+  app.get(
+    "/v1/invalidations",
+    {
+      onRequest: authorize(authenticator, "admin"),
+      schema: {
+        tags: ["devices"],
+        summary: "List devices that are not sent to any more, newest first (scope: admin)",
+        description: "The last ten thousand of each partition.",
+        security: [{ bearer: [] }],
+        querystring: querySchema,
+        response: { 200: pageSchema, ...producerErrors },
+      },
+    },
+    async ({ query: { reason, cursor, limit = DEFAULT_LIMIT } }) => {
+      const { items, nextAfter } = await awaitAnswer(
+        invalidations.list(reason as InvalidationReason | undefined, cursor, Number(limit)),
+      );
+      return { items: items.map(describe), nextCursor: nextAfter ?? null };
+    },
+  );
+}
+
+function describe(noted: NotedInvalidation) {
+  const { id, outcome, reason, tokenEnd, topic, environment, providerTimestampMs } = noted;
+  return {
+    id,
+    at: formatTime(noted.atMs),
+    outcome,
+    reason,
+    user: noted.userId,
+    device: noted.deviceId,
+    tokenEnd,
+    topic,
+    environment: environment ?? null,
+    providerTimestamp: providerTimestampMs === undefined ? null : formatTime(providerTimestampMs),
+    registeredAt: formatTime(noted.registeredAtMs),
+  };
+}
+
+/** RFC 3339, UTC, with milliseconds. */
+function formatTime(ms: number): string {
+  return new Date(ms).toISOString();
+}

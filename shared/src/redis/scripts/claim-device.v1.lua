@@ -1,0 +1,17 @@
+-- claim-device: makes a device a user's, if it is still whose it was when its registration began.
+--
+-- Each claim is written here at most once, and never comes back: so a call that is carried out late or twice changes
+-- nothing that came after it.
+--
+-- KEYS[1] device owner, in a slot of its own: this is the only key
+-- ARGV[1] expected  user TAB claim, as it was read; "" for nobody's
+-- ARGV[2] next      user TAB claim, with a claim that was never used
+-- ARGV[3] keepMs    how long the key lives if nobody renews it
+--
+-- Result: "claimed", or "changed": then nothing was written
+
+local current = redis.call('GET', KEYS[1]) or ''
+if current == ARGV[2] then return 'claimed' end
+if current ~= ARGV[1] then return 'changed' end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 'claimed'

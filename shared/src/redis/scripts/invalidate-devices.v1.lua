@@ -1,0 +1,53 @@
+#!lua flags=allow-oom
+-- invalidate-devices: forgets devices, or lets them rest, unless they were registered again; and notes what it did.
+--
+-- Comparing and removing are one step: a registration comes either before it, and then keeps the device, or after it,
+-- and then puts the device back. Allowed where Redis is out of memory: it frees, and what it notes is bounded.
+--
+-- KEYS[1] invalidations · KEYS[i + 1] devices of the i-th one's user
+-- ARGV[1] cap  notes kept; beyond it the oldest go
+-- then ten for each:
+--   what               "forget" | "quarantine" | "sweep"
+--   deviceId
+--   beforeMs           only if it was registered (of a sweep: last seen) before this
+--   quarantinedUntilMs of a quarantine; else 0
+--   userId, tokenEnd, reason, providerTimestampMs ("" for none), topic, environment ("" for none): for the note
+--
+-- Result: lines, one for each: outcome TAB claim
+--   "forgotten"    it is gone; claim is that of its registration
+--   "quarantined"  it stays, and is not sent to until then
+--   "kept"         it was registered again meanwhile (of a sweep: was seen; that is not noted)
+--   "gone"         it was not there (any more); that is not noted
+
+local FIELDS = 10
+local lines = {}
+-- Of another kind, it would be refused in the middle.
+redis.call('XLEN', KEYS[1])
+for i = 1, #KEYS - 1 do
+  local at = 1 + (i - 1) * FIELDS
+  local what, deviceId, before = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
+  -- A user whose key is no hash holds up nobody else.
+  local entry = redis.pcall('HGET', KEYS[i + 1], deviceId)
+  local registeredAt, lastSeen, _, claim, rest =
+    string.match(type(entry) == 'string' and entry or '', '^(%d+)\t(%d+)\t(%d+)\t([^\t]*)\t(.*)$')
+  local outcome = 'gone'
+  if registeredAt then
+    if tonumber(what == 'sweep' and lastSeen or registeredAt) >= before then
+      outcome = 'kept'
+    elseif what == 'quarantine' then
+      outcome = 'quarantined'
+      redis.call('HSET', KEYS[i + 1], deviceId,
+        registeredAt .. '\t' .. lastSeen .. '\t' .. ARGV[at + 4] .. '\t' .. claim .. '\t' .. rest)
+    else
+      outcome = 'forgotten'
+      redis.call('HDEL', KEYS[i + 1], deviceId)
+    end
+  end
+  if outcome ~= 'gone' and not (what == 'sweep' and outcome == 'kept') then
+    redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[1], '*', 'w', outcome, 'u', ARGV[at + 5], 'd', deviceId,
+      'e', ARGV[at + 6], 'r', ARGV[at + 7], 'p', ARGV[at + 8], 't', ARGV[at + 9], 'v', ARGV[at + 10],
+      'g', registeredAt)
+  end
+  lines[i] = outcome .. '\t' .. (claim or '')
+end
+return table.concat(lines, '\n')
