@@ -1,5 +1,6 @@
 // Tests sending by collect's application on real Redis: single messages, lists, batches.
 // Guarantees: what is answered 202 stands in the inbox, in order, once.
+import { splitCollapseKey } from "@petrel/shared/protocol/notification-text";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type OpenCollect, openCollect } from "./testing/open-collect.js";
@@ -22,7 +23,7 @@ describe("one message", () => {
       body: "there",
       badge: 2,
       sound: "ping",
-      apns: { x: [1] },
+      apns: { data: { x: [1] } },
       wechat: {},
     };
     const answer = await send({
@@ -46,6 +47,18 @@ describe("one message", () => {
     expect((stored?.expiresAtMs ?? 0) - (stored?.atMs ?? 0)).toBe(60_000);
     expect(JSON.parse(stored?.notification ?? "")).toEqual(notification);
     expect(JSON.parse(stored?.data ?? "")).toEqual({ text: "tab\t newline\n ünïcode \ud83d\ude00" });
+  });
+
+  test("has its collapse key beside its notification, which stays the sender's own text", async () => {
+    const notification = { title: "t", body: "b" };
+    await send({ to: { user: "goal" }, data: 1, notification, collapseKey: "score 3" });
+    await send({ to: { user: "goal" }, data: 1, collapseKey: "nothing to collapse" });
+    const [stored, without] = await collect.inboxOf("goal");
+    expect(splitCollapseKey(stored?.notification ?? "")).toEqual({
+      notification: JSON.stringify(notification),
+      collapseKey: "score 3",
+    });
+    expect(without?.notification).toBe("");
   });
 
   test("has the contract's defaults", async () => {

@@ -198,6 +198,96 @@ describe("its calls", () => {
   });
 });
 
+describe("the phone", () => {
+  const phone = { badge: 2, notifications: [{ apnsId: "A", payload: { aps: { alert: "hello" } } }] };
+
+  /** What the upstream answers, by the path asked for. */
+  function answerByPath(answers: Readonly<Record<string, string>>): void {
+    upstream.removeAllListeners("request");
+    upstream.on("request", (request, response) => {
+      const { method, url, headers } = request;
+      const chunks: Buffer[] = [];
+      request.on("data", (chunk: Buffer) => chunks.push(chunk));
+      request.on("end", () => {
+        asked.push({ method, url, headers, body: Buffer.concat(chunks).toString() });
+        const found = Object.entries(answers).find(([part]) => url?.includes(part));
+        response.writeHead(found === undefined ? 204 : 200, { "content-type": "application/json" });
+        response.end(found?.[1]);
+      });
+    });
+  }
+
+  it("is registered with auth as a real one is, the same for a user each time", async () => {
+    answerByPath({});
+    for (const userId of ["alice", "alice", "bob"]) {
+      const put = await app.inject({ method: "PUT", url: `/api/phones/${userId}`, headers: local });
+      expect([put.statusCode, put.body]).toEqual([204, ""]);
+    }
+    const bodies = asked.map(({ body }) => JSON.parse(body) as { token: string });
+    expect(asked[2]).toMatchObject({
+      method: "PUT",
+      url: "/v1/users/bob/devices",
+      headers: { authorization: `Bearer ${CREDENTIAL}` },
+    });
+    expect(bodies[0]).toEqual({
+      platform: "ios",
+      token: expect.stringMatching(/^[0-9a-f]{64}$/) as unknown,
+      topic: "com.example.petrel",
+      environment: "production",
+    });
+    expect(bodies[1]).toEqual(bodies[0]);
+    expect(bodies[2]?.token).not.toBe(bodies[0]?.token);
+  });
+
+  it("shows what the simulator has, whose API gets no key, and whether it is registered", async () => {
+    answerByPath({});
+    await app.inject({ method: "PUT", url: "/api/phones/alice", headers: local });
+    const { token } = JSON.parse(asked[0]?.body ?? "") as { token: string };
+    const item = { id: "d_1", platform: "ios", topic: "com.example.petrel", tokenEnd: token.slice(-6) };
+    for (const [items, registered] of [
+      [[item], true],
+      [[{ ...item, topic: "com.example.other" }], false],
+      [[], false],
+    ] as const) {
+      asked = [];
+      answerByPath({
+        [`/devices/${token}/screen`]: JSON.stringify(phone),
+        "/v1/users/alice/devices": JSON.stringify({ items, nextCursor: null }),
+      });
+      const shown = await app.inject({ url: "/api/phones/alice", headers: local });
+      expect(shown.json()).toEqual({ registered, ...phone });
+      expect(asked.map(({ headers }) => headers.authorization)).toEqual([undefined, `Bearer ${CREDENTIAL}`]);
+    }
+  });
+
+  it("is removed by its id, and cleared", async () => {
+    answerByPath({});
+    await app.inject({ method: "PUT", url: "/api/phones/alice", headers: local });
+    const { token } = JSON.parse(asked[0]?.body ?? "") as { token: string };
+    const item = { id: "d_1", topic: "com.example.petrel", tokenEnd: token.slice(-6) };
+    answerByPath({ "devices?limit": JSON.stringify({ items: [item] }) });
+    const removed = await app.inject({ method: "DELETE", url: "/api/phones/alice", headers: local });
+    expect([removed.statusCode, asked.at(-1)?.method, asked.at(-1)?.url]).toEqual([
+      204,
+      "DELETE",
+      "/v1/users/alice/devices/d_1",
+    ]);
+    const cleared = await app.inject({
+      method: "DELETE",
+      url: "/api/phones/alice/notifications",
+      headers: local,
+    });
+    expect([cleared.statusCode, asked.at(-1)?.url]).toEqual([204, `/devices/${token}/notifications`]);
+  });
+
+  it("is refused to pages of other sites, and for who is no user", async () => {
+    const foreign = { ...local, "sec-fetch-site": "cross-site" };
+    const put = await app.inject({ method: "PUT", url: "/api/phones/alice", headers: foreign });
+    const nobody = await app.inject({ method: "PUT", url: "/api/phones/a%20b", headers: local });
+    expect([put.statusCode, nobody.statusCode, asked]).toEqual([403, 400, []]);
+  });
+});
+
 describe("foreign pages", () => {
   it.each(["localhost", "127.0.0.1:7100", "[::1]:7100", "console.example.test", "CONSOLE.example.test:80"])(
     "are not those under the console's own name %s",

@@ -1,6 +1,6 @@
 // Tests what a log line holds.
 // Guarantees: no credential reaches one, neither at the top nor a level down.
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { expect, test } from "vitest";
 
 /** pino writes to the process's own stdout: so each line is taken from a process of its own. */
@@ -41,4 +41,27 @@ test("credentials are removed", () => {
   const text = logged({ ...fields, inner: fields, req: { headers: { authorization: "hush" } } });
   expect(text).toContain("[redacted]");
   expect(text).not.toContain("hush");
+});
+
+test("a service whose output nobody reads any more still ends when it is asked to", async () => {
+  const script = `
+    import { createLogger } from "@petrel/shared/kernel/logging";
+    import { runService } from "@petrel/shared/kernel/lifecycle";
+    const logger = createLogger({ service: "test", level: "info" });
+    await runService({ logger, stopDeadlineMs: 2_000 }, async () => {
+      logger.info("up");
+      setInterval(() => undefined, 1_000);
+    });`;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", script], {
+    cwd: new URL("../..", import.meta.url),
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const ended = new Promise((resolve) => child.once("exit", (code, signal) => resolve(code ?? signal)));
+  const insist = setTimeout(() => child.kill("SIGKILL"), 15_000);
+  await new Promise((resolve) => child.stdout.once("data", resolve));
+  child.stdout.destroy();
+  await new Promise((resolve) => child.stdout.once("close", resolve));
+  child.kill("SIGTERM");
+  expect(await ended).toBe(0);
+  clearTimeout(insist);
 });

@@ -21,15 +21,18 @@ const secretPaths = [
 ];
 
 export function createLogger({ service, level }: LoggingOptions): Logger {
-  return pino({
+  // Said outright, or pino flushes once more at the exit, and tries that for ever where nobody reads our output any more.
+  const stdout = pino.destination({ dest: 1, sync: true });
+  const options = {
     level,
     base: { service, pid: process.pid },
     timestamp: pino.stdTimeFunctions.isoTime,
-    formatters: { level: (label) => ({ level: label }) },
+    formatters: { level: (label: string) => ({ level: label }) },
     redact: {
       paths: secretPaths.flatMap((path) => [path, `*.${path}`, `req.headers.${path}`]),
       censor: "[redacted]",
     },
     serializers: { err: pino.stdSerializers.err, error: pino.stdSerializers.err },
-  });
+  };
+  return pino(options, stdout);
 }

@@ -26,7 +26,11 @@ export async function keepDeviceSends(
   keepUntilMs: number,
 ): Promise<void> {
   const key = keys.deviceSends(messageId);
-  const results = await redis.multi().sadd(key, ...devices).pexpireat(key, keepUntilMs).exec();
+  const results = await redis
+    .multi()
+    .sadd(key, ...devices)
+    .pexpireat(key, keepUntilMs)
+    .exec();
   const failed = results?.find(([error]) => error !== null)?.[0];
   if (failed !== undefined && failed !== null) throw failed;
 }

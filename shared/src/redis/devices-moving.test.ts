@@ -169,6 +169,15 @@ test("registrations beside each other: each device is somebody's in the end", as
   );
 }, 60_000);
 
+test("more than one may have, registered at once by the same user: all are answered, as many as may be are there", async () => {
+  const real = open(store.scripts);
+  await Promise.all(
+    Array.from({ length: 9 }, (_, n) => run(real, { does: "register", user: 0, device: n }, 1)),
+  );
+  expect(await real.devices.list(userOf(0))).toHaveLength(MAX_PER_USER);
+  expect(await store.redis.keys("petrel:device-token:*")).toHaveLength(MAX_PER_USER);
+});
+
 test("on a Redis Cluster, where users and devices lie on different masters", async () => {
   const cluster = await startRedisCluster({ replicas: 0 });
   const { REDIS_CLUSTER: redisCluster, REDIS_URL: redisUrl } = cluster.environment;

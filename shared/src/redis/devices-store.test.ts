@@ -228,6 +228,15 @@ describe("what comes between the steps of a registration", () => {
     expect(await idsOf("alice")).toEqual([phoneId(1)]);
   });
 
+  test("as many others as one may have: it was one too many, and pushes none of them out in turn", async () => {
+    const one = { maxPerUser: 1 };
+    const other = new DevicesStore(store.scripts, store.partitions, one);
+    const runner = new InterruptedRunner("claim-device.v1", () => other.register("alice", phone(2), T0 + 9));
+    await new DevicesStore(runner, store.partitions, one).register("alice", phone(1), T0 + 9);
+    expect(await idsOf("alice")).toEqual([phoneId(2)]);
+    expect(await store.redis.exists(clusterKeys.deviceOwner(phoneId(1)))).toBe(0);
+  });
+
   test("a removal that was interrupted by a registration takes the registration not along", async () => {
     await devices.register("alice", phone(1), T0);
     const removing = new DevicesStore(

@@ -86,9 +86,20 @@ export class DevicesStore {
         : undefined,
     ]);
     if (!isClaimed) return false;
-    if ((await this.#scripts.redis.hexists(devices, id)) === 1) return true;
-    // Taken out before it was claimed (forgotten, removed, one too many): anew. Taken out after it: that came later.
-    return (await this.#owners.read(id))?.claim !== claim;
+    return this.#isSettled(userId, id, claim);
+  }
+
+  /** @returns false where the entry was taken out before it was claimed: then it is to be tried anew */
+  async #isSettled(userId: string, id: string, claim: string): Promise<boolean> {
+    const { redis } = this.#scripts;
+    const { devices } = this.#keysOf(userId);
+    if ((await redis.hexists(devices, id)) === 1) return true;
+    // Taken out after it was claimed: that came later, and has freed it.
+    if ((await this.#owners.read(id))?.claim !== claim) return true;
+    if ((await redis.hlen(devices)) < this.#maxPerUser) return false;
+    // One too many: anew, it would push out another that is being registered, which would do the same, without end.
+    await this.#owners.release(id, { userId, claim }).catch(() => undefined);
+    return true;
   }
 
   /** Those that still belong to this user, by their ids. */

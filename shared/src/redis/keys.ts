@@ -83,6 +83,8 @@ export const clusterKeys = Object.freeze({
   partitionCount: "petrel:partition-count",
   /** sorted set: dispatcher -> lease end, server ms */
   dispatchers: "petrel:dispatchers",
+  /** string with a short TTL: many of this app's device tokens were just called bad at once */
+  apnsSpike: (environment: string, topic: string) => `petrel:apns-spike:${environment}:${topic}`,
   /** string with a short TTL: this node lives */
   node: (nodeId: string) => `petrel:node:${nodeId}`,
   /** string `user TAB claim`, in a slot of its own: whose device this is, of all users */

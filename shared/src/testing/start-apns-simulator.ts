@@ -2,10 +2,11 @@
 // Guarantees: free ports; resolves when it is ready; `stop` leaves no process and no file behind.
 import { spawn } from "node:child_process";
 import { generateKeyPairSync, randomInt } from "node:crypto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { dieWithParentPrefix } from "../embedded-redis/die-with-parent.js";
 import { freePortRange } from "./free-port.js";
 import { waitFor } from "./wait-for.js";
 
@@ -139,7 +140,13 @@ export async function startApnsSimulator(
 
   const port = await freePortRange(2);
   const controlUrl = `http://127.0.0.1:${port}`;
-  const child = spawn(process.execPath, ["deploy/local/dist/apns-simulator/main.js"], {
+  // A test's worker may be ended without a chance to tidy up.
+  const prefix = await dieWithParentPrefix(process.env);
+  const [command, ...args] = [...prefix, process.execPath, "deploy/local/dist/apns-simulator/main.js"];
+  // A file: a pipe whose reader is gone would keep it from ending.
+  const logFile = join(directory, "log");
+  const log = await open(logFile, "a");
+  const child = spawn(command, args, {
     cwd: root,
     env: {
       PATH: process.env["PATH"],
@@ -148,12 +155,9 @@ export async function startApnsSimulator(
       APNS_SIMULATOR_KEYS_FILE: keysFile,
       ...options.environment,
     },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["ignore", log.fd, log.fd],
   });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on("data", (chunk: Buffer) => (output = (output + chunk.toString()).slice(-20_000)));
-  }
+  await log.close();
   // Whatever ends the test process, nothing is left running.
   const killWithUs = (): void => void child.kill("SIGKILL");
   process.once("exit", killWithUs);
@@ -194,6 +198,7 @@ export async function startApnsSimulator(
     );
     if (child.exitCode !== null) throw new Error("the APNs simulator ended at its start");
   } catch (error) {
+    const output = await readFile(logFile, "utf8");
     await stop();
     throw new Error(`${String(error)}\n${output}`, { cause: error });
   }

@@ -66,7 +66,7 @@ test("every notification is listed; the screen shows one for a collapse id and o
   await push(token, { collapseId: "score", aps: { alert: "1:0", badge: 1 } });
   await push(token, { id, aps: { alert: "once" } });
   await push(token, { collapseId: "score", aps: { alert: "2:0", badge: 2 } });
-  await push(token, { id, aps: { alert: "once" } });
+  await push(token, { id, collapseId: "other", aps: { alert: "once" } });
   await push(token, { type: "background", aps: { "content-available": 1 } });
   await push(token, { aps: { badge: 5 } });
 

@@ -93,9 +93,11 @@ export class ReceivedNotifications {
       shown.delete(key);
       shown.set(key, notification);
     }
-    // The same apns-id may have come with another collapse id: still one.
-    const byId = new Map([...shown.values()].map((one) => [one.apnsId, one]));
-    return { badge, notifications: [...byId.values()].reverse() };
+    // The same apns-id may have come with another collapse id: still one, the newest.
+    const ids = new Set<string>();
+    const newestFirst = [...shown.values()].reverse();
+    const notifications = newestFirst.filter(({ apnsId }) => !ids.has(apnsId) && ids.add(apnsId));
+    return { badge, notifications };
   }
 
   /** Every apns-id that arrived, as long as it is remembered, and how often it did. */

@@ -9,7 +9,7 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from "node:http2";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { testAuthority, testCertificate, testCertificateKey } from "@petrel/shared/testing/tls-certificate";
 
 export interface ApnsServerRequest {
@@ -56,6 +56,7 @@ export async function startApnsServer(
   const requests: ApnsServerRequest[] = [];
   const sessions: ServerHttp2Session[] = [];
   const mostAtOnce: number[] = [];
+  const sockets = new Set<Socket>();
   const server = createSecureServer({ cert: testCertificate, key: testCertificateKey, ...options });
   server.on("session", (session) => {
     const connection = sessions.push(session) - 1;
@@ -80,6 +81,7 @@ export async function startApnsServer(
       });
     });
   });
+  server.on("connection", (socket: Socket) => void sockets.add(socket));
   // Handshakes that are called off.
   server.on("tlsClientError", () => undefined);
   server.listen(0, "127.0.0.1");
@@ -94,6 +96,7 @@ export async function startApnsServer(
     mostAtOnce,
     stop: async () => {
       for (const session of sessions) session.destroy();
+      for (const socket of sockets) socket.destroy();
       server.close();
       await once(server, "close");
     },

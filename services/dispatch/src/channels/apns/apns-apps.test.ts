@@ -65,9 +65,17 @@ test.each<[string, Record<string, string>, string]>([
   ["a key file alone", { APNS_KEY_FILE: "/k" }, "without APNS_KEY_ID and APNS_TEAM_ID"],
   ["ids alone", { APNS_KEY_ID: "a", APNS_TEAM_ID: "b" }, "without APNS_KEY_FILE"],
   ["both ways", { APNS_KEY_ID: "a", APNS_APPS_FILE: "/x" }, "leave out APNS_KEY_FILE"],
-  ["no such file", { APNS_KEY_FILE: "/nowhere", APNS_KEY_ID: "a", APNS_TEAM_ID: "b" }, "APNS_KEY_FILE cannot be read"],
+  [
+    "no such file",
+    { APNS_KEY_FILE: "/nowhere", APNS_KEY_ID: "a", APNS_TEAM_ID: "b" },
+    "APNS_KEY_FILE cannot be read",
+  ],
   ["no such apps file", { APNS_APPS_FILE: "/nowhere" }, "APNS_APPS_FILE cannot be read"],
-  ["an id with a slash", { APNS_KEY_FILE: "/k", APNS_KEY_ID: "a/b", APNS_TEAM_ID: "b" }, "the keyId must be letters"],
+  [
+    "an id with a slash",
+    { APNS_KEY_FILE: "/k", APNS_KEY_ID: "a/b", APNS_TEAM_ID: "b" },
+    "the keyId must be letters",
+  ],
 ])("%s is refused", (_name, environment, problem) => {
   const attempt = (): unknown => read(environment);
   expect(attempt).toThrow(ConfigError);
@@ -88,10 +96,22 @@ test.each<[string, unknown, string]>([
   ["an unknown member", [{ topics: ["a"], key: key(), colour: 1 }], 'has "colour"'],
   ["no topics", [{ key: key() }], "[0].topics must be"],
   ["a topic with a space", [{ topics: ["a b"], key: key() }], "[0].topics must be"],
-  ["an unknown environment", [{ topics: ["a"], environments: ["test"], key: key() }], "[0].environments must be"],
+  [
+    "an unknown environment",
+    [{ topics: ["a"], environments: ["test"], key: key() }],
+    "[0].environments must be",
+  ],
   ["neither key nor certificate", [{ topics: ["a"] }], "either a key or a certificate"],
-  ["both", [{ topics: ["a"], key: key(), certificate: { file: "cert.pem" } }], "either a key or a certificate"],
-  ["a key without its team", [{ topics: ["a"], key: { file: "key.p8", keyId: "a" } }], "needs file, keyId, teamId"],
+  [
+    "both",
+    [{ topics: ["a"], key: key(), certificate: { file: "cert.pem" } }],
+    "either a key or a certificate",
+  ],
+  [
+    "a key without its team",
+    [{ topics: ["a"], key: { file: "key.p8", keyId: "a" } }],
+    "needs file, keyId, teamId",
+  ],
   ["a key file that is not there", [{ topics: ["a"], key: key("A", "none.p8") }], "[0].key cannot be read"],
   ["a certificate without its key", [{ topics: ["a"], certificate: { file: "cert.pem" } }], "cannot be used"],
   ["a certificate that is none", [{ topics: ["a"], certificate: { file: "words.txt" } }], "cannot be used"],

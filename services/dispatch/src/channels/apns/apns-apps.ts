@@ -49,13 +49,17 @@ export function readApnsApps(settings: ApnsAppsSettings): ApnsApp[] {
   const { apnsKeyFile: keyFile, apnsKeyId: keyId, apnsTeamId: teamId, apnsAppsFile: appsFile } = settings;
   if (appsFile !== undefined) {
     if (missing.length < KEY_NAMES.length) {
-      throw new ConfigError("APNS_APPS_FILE names the keys: leave out APNS_KEY_FILE, APNS_KEY_ID and APNS_TEAM_ID");
+      throw new ConfigError(
+        "APNS_APPS_FILE names the keys: leave out APNS_KEY_FILE, APNS_KEY_ID and APNS_TEAM_ID",
+      );
     }
     return readAppsFile(appsFile);
   }
   if (missing.length === KEY_NAMES.length) return [];
   if (keyFile === undefined || keyId === undefined || teamId === undefined) {
-    throw new ConfigError(`APNs needs ${KEY_NAMES.join(", ")}, all three: without ${missing.join(" and ")} it is off`);
+    throw new ConfigError(
+      `APNs needs ${KEY_NAMES.join(", ")}, all three: without ${missing.join(" and ")} it is off`,
+    );
   }
   return [
     {
@@ -105,7 +109,9 @@ function readAppsFile(file: string): ApnsApp[] {
 
 function readApp(where: string, value: unknown, directory: string): ApnsApp {
   const app = asObject(where, value, ["topics", "environments", "key", "certificate"]);
-  const topics = asWords(`${where}.topics`, app["topics"], (word) => new RegExp(APNS_TOPIC_PATTERN).test(word));
+  const topics = asWords(`${where}.topics`, app["topics"], (word) =>
+    new RegExp(APNS_TOPIC_PATTERN).test(word),
+  );
   const environments =
     app["environments"] === undefined
       ? apnsEnvironments
@@ -130,7 +136,8 @@ function readKey(
   { file, keyId, teamId }: { readonly file: string; readonly keyId: string; readonly teamId: string },
 ): ApnsCredential {
   for (const [name, id] of Object.entries({ keyId, teamId })) {
-    if (!ID_PATTERN.test(id)) throw new ConfigError(`${where}: the ${name} must be letters and digits, as Apple shows it`);
+    if (!ID_PATTERN.test(id))
+      throw new ConfigError(`${where}: the ${name} must be letters and digits, as Apple shows it`);
   }
   const privateKeyPem = readText(where, file);
   let curve: string | undefined;
@@ -140,7 +147,9 @@ function readKey(
     // OpenSSL's own words help nobody here.
   }
   if (curve !== "prime256v1") {
-    throw new ConfigError(`${where} must be a .p8 file with an EC private key on P-256, as Apple hands out; ${file} is none`);
+    throw new ConfigError(
+      `${where} must be a .p8 file with an EC private key on P-256, as Apple hands out; ${file} is none`,
+    );
   }
   return { kind: "key", name: `key ${teamId}.${keyId}`, keyId, teamId, privateKeyPem };
 }
@@ -160,7 +169,8 @@ function readCertificate(where: string, value: unknown, directory: string): Apns
   const certificate: ClientCertificate = isPem
     ? { cert: bytes, key, ...passphrase }
     : { pfx: bytes, ...passphrase };
-  if (!isPem && keyFile !== undefined) throw new ConfigError(`${where}: a .p12 file holds its key, leave out keyFile`);
+  if (!isPem && keyFile !== undefined)
+    throw new ConfigError(`${where}: a .p12 file holds its key, leave out keyFile`);
   try {
     createSecureContext(certificate);
   } catch (error) {
@@ -201,7 +211,11 @@ function isEnvironment(word: string): word is ApnsEnvironment {
   return apnsEnvironments.some((known) => known === word);
 }
 
-function asObject(where: string, value: unknown, known: readonly string[]): Readonly<Record<string, unknown>> {
+function asObject(
+  where: string,
+  value: unknown,
+  known: readonly string[],
+): Readonly<Record<string, unknown>> {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new ConfigError(`${where} must be an object`);
   }
@@ -231,7 +245,9 @@ function asTexts(
 function asWords(where: string, value: unknown, isGood: (word: string) => boolean): string[] {
   const isList = Array.isArray(value) && value.length > 0;
   if (!isList || !value.every((word): word is string => typeof word === "string" && isGood(word))) {
-    throw new ConfigError(`${where} must be a list of them, such as ["com.example.app"] or ["production", "sandbox"]`);
+    throw new ConfigError(
+      `${where} must be a list of them, such as ["com.example.app"] or ["production", "sandbox"]`,
+    );
   }
   return value;
 }

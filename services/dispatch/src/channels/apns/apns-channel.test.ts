@@ -46,8 +46,16 @@ afterAll(async () => {
 /** A phone's token, by its number. */
 const token = (n: number) => n.toString(16).padStart(64, "0");
 
-function open(environment: Readonly<Record<string, string>> = {}, registry = createRegistry("test")): ApnsChannel {
-  const settings = { ...simulator.environment, APNS_TIMEOUT_MS: "10000", APNS_SUSPICION_MS: "300", ...environment };
+function open(
+  environment: Readonly<Record<string, string>> = {},
+  registry = createRegistry("test"),
+): ApnsChannel {
+  const settings = {
+    ...simulator.environment,
+    APNS_TIMEOUT_MS: "10000",
+    APNS_SUSPICION_MS: "300",
+    ...environment,
+  };
   const { scripts, partitions } = store;
   const deps = { scripts, partitions, registry, clock: systemClock, logger };
   const channel = openApns(readDispatchConfig(settings), deps);
@@ -62,7 +70,13 @@ async function reset(): Promise<void> {
 }
 
 async function register(userId: string, n: number, parts: Partial<NewDevice> = {}): Promise<void> {
-  const device = { platform: "ios", token: token(n), topic: TOPIC, environment: "production", ...parts } as NewDevice;
+  const device = {
+    platform: "ios",
+    token: token(n),
+    topic: TOPIC,
+    environment: "production",
+    ...parts,
+  } as NewDevice;
   await devices.register(userId, device, Date.now());
   await simulator.setAnswer(token(n), null);
 }
@@ -136,7 +150,10 @@ describe("APNs", () => {
     const answer = await send(jobFor("ada"));
     expect(answer.outcome).toBe("taken");
     expect([await arrived(1), await arrived(2)]).toEqual([1, 1]);
-    const [first, second] = [await simulator.notifications(token(1)), await simulator.notifications(token(2))].flat();
+    const [first, second] = [
+      await simulator.notifications(token(1)),
+      await simulator.notifications(token(2)),
+    ].flat();
     expect(answer.notes?.map(({ outcome, details }) => [outcome, details?.["apnsId"]]).sort()).toEqual(
       [
         ["taken", first?.apnsId],
@@ -152,7 +169,12 @@ describe("APNs", () => {
   test("one that has it is not sent it again by a retry for another", async () => {
     await register("ada", 1);
     await register("ada", 2);
-    await simulator.setAnswer(token(2), { status: 503, reason: "ServiceUnavailable", retryAfter: 7, times: 1 });
+    await simulator.setAnswer(token(2), {
+      status: 503,
+      reason: "ServiceUnavailable",
+      retryAfter: 7,
+      times: 1,
+    });
     const job = jobFor("ada");
     expect(await send(job)).toMatchObject({ outcome: "retry", afterMs: 7_000 });
     const again = await send({ ...job, attempt: 2 });
@@ -178,16 +200,32 @@ describe("APNs", () => {
     });
     controller.abort();
     await expect(sending).rejects.toThrow();
-    await waitFor(async () => (await store.redis.keys("*device-sends*")).length === 1, { what: "what is left behind" });
+    await waitFor(async () => (await store.redis.keys("*device-sends*")).length === 1, {
+      what: "what is left behind",
+    });
   });
 
   test("410: gone where it was registered before, kept where it was registered after; nobody waits for it", async () => {
     await register("ada", 1);
     await register("bob", 2);
-    await simulator.setAnswer(token(1), { status: 410, reason: "Unregistered", timestamp: Date.now() + 60_000 });
-    await simulator.setAnswer(token(2), { status: 410, reason: "ExpiredToken", timestamp: Date.now() - 60_000 });
-    expect(await send(jobFor("ada"))).toMatchObject({ outcome: "no-device", notes: [{ reason: "unregistered" }] });
-    expect(await send(jobFor("bob"))).toMatchObject({ outcome: "no-device", notes: [{ reason: "expired-token" }] });
+    await simulator.setAnswer(token(1), {
+      status: 410,
+      reason: "Unregistered",
+      timestamp: Date.now() + 60_000,
+    });
+    await simulator.setAnswer(token(2), {
+      status: 410,
+      reason: "ExpiredToken",
+      timestamp: Date.now() - 60_000,
+    });
+    expect(await send(jobFor("ada"))).toMatchObject({
+      outcome: "no-device",
+      notes: [{ reason: "unregistered" }],
+    });
+    expect(await send(jobFor("bob"))).toMatchObject({
+      outcome: "no-device",
+      notes: [{ reason: "expired-token" }],
+    });
     await waitFor(async () => (await tokensOf("ada")).length === 0, { what: "the device to be forgotten" });
     await waitFor(async () => (await metric("petrel_apns_invalidations_total", { outcome: "kept" })) === 1, {
       what: "the other to be kept",
@@ -201,10 +239,16 @@ describe("APNs", () => {
     const job = jobFor("ada");
     const first = await send(job);
     expect(first).toMatchObject({ outcome: "retry", reason: "bad-device-token" });
-    expect(await send(jobFor("ada"))).toMatchObject({ outcome: "retry", reason: expect.stringContaining("just") });
-    await waitFor(async () => (await metric("petrel_apns_invalidations_total", { outcome: "quarantined" })) === 1, {
-      what: "the device to be set aside",
+    expect(await send(jobFor("ada"))).toMatchObject({
+      outcome: "retry",
+      reason: expect.stringContaining("just"),
     });
+    await waitFor(
+      async () => (await metric("petrel_apns_invalidations_total", { outcome: "quarantined" })) === 1,
+      {
+        what: "the device to be set aside",
+      },
+    );
     expect(await send({ ...job, attempt: 2 })).toMatchObject({
       outcome: "no-device",
       notes: [{ reason: expect.stringContaining("set aside until") }],
@@ -228,7 +272,9 @@ describe("APNs", () => {
     expect((await simulator.stats()).streams.opened - before).toBe(20);
     for (const user of users) expect(await tokensOf(user)).toHaveLength(1);
     await simulator.setBehaviour({ environment: null });
-    await waitFor(async () => (await send(jobFor("user1"))).outcome === "taken", { what: "the breaker to close" });
+    await waitFor(async () => (await send(jobFor("user1"))).outcome === "taken", {
+      what: "the breaker to close",
+    });
     expect(await open_()).toBe(0);
     for (const user of users) expect(await send(jobFor(user))).toMatchObject({ outcome: "taken" });
     expect(await metric("petrel_apns_invalidations_total")).toBe(0);
@@ -274,7 +320,11 @@ describe("APNs", () => {
     await register("ada", 1);
     const notification = JSON.stringify({ title: "t", body: "x".repeat(5_000) });
     const [large, small] = await Promise.all([send(jobFor("ada", { notification })), send(jobFor("ada"))]);
-    expect(large).toMatchObject({ outcome: "failed", cause: "rejected", reason: expect.stringMatching(/\d{4} bytes.*4096/) });
+    expect(large).toMatchObject({
+      outcome: "failed",
+      cause: "rejected",
+      reason: expect.stringMatching(/\d{4} bytes.*4096/),
+    });
     expect(small).toMatchObject({ outcome: "taken" });
     expect(await arrived(1)).toBe(1);
   });
@@ -282,8 +332,16 @@ describe("APNs", () => {
   test("Redis away is a fault that passes", async () => {
     const redis = await connectRedis({ url: store.server.url, role: "test", logger });
     redis.disconnect();
-    const deps = { scripts: new ScriptRunner(redis), partitions: store.partitions, clock: systemClock, logger };
-    const cut = openApns(readDispatchConfig(simulator.environment), { ...deps, registry: createRegistry("test") });
+    const deps = {
+      scripts: new ScriptRunner(redis),
+      partitions: store.partitions,
+      clock: systemClock,
+      logger,
+    };
+    const cut = openApns(readDispatchConfig(simulator.environment), {
+      ...deps,
+      registry: createRegistry("test"),
+    });
     expect(await cut?.send(jobFor("ada"), never)).toMatchObject({ outcome: "retry" });
     await cut?.close();
   });
@@ -319,8 +377,8 @@ describe("APNs", () => {
       expect(answers.map((answer) => answer?.outcome).filter((outcome) => outcome === "failed")).toEqual([]);
       expect(answers[seqs.indexOf(12)]).toMatchObject({ outcome: "taken" });
       expect(await shown()).toEqual(["12:0"]);
-      const bodies = (await simulator.notifications(token(1))).map(
-        ({ payload }) => Number.parseInt((payload["aps"] as { alert: { body: string } }).alert.body, 10),
+      const bodies = (await simulator.notifications(token(1))).map(({ payload }) =>
+        Number.parseInt((payload["aps"] as { alert: { body: string } }).alert.body, 10),
       );
       expect(bodies).toEqual([...bodies].sort((a, b) => a - b));
       await Promise.all(others.slice(1).map((other) => other.close()));

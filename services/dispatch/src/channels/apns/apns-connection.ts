@@ -6,6 +6,7 @@ import type { ClientHttp2Session } from "node:http2";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { ApnsRequest, ApnsResult } from "./apns-exchange.js";
 import { ApnsStream } from "./apns-stream.js";
+import type { ApnsSession } from "./open-apns-session.js";
 import { readGoawayReason } from "./read-apns-answer.js";
 
 export interface ApnsConnectionLimits {
@@ -35,10 +36,11 @@ export interface SentRequest {
 }
 
 /** A session that was asked to close and has nothing left to do needs no longer, ms. */
-const CLOSE_MS = 1_000;
+const CLOSE_MS = 500;
 
 export class ApnsConnection {
   readonly #session: ClientHttp2Session;
+  readonly #socket: ApnsSession["socket"];
   readonly #options: ApnsConnectionOptions;
   readonly #idle: NodeJS.Timeout;
   #streams = 0;
@@ -48,15 +50,16 @@ export class ApnsConnection {
   /** A request was not answered in time, and neither is the PING yet. */
   #isSuspect = false;
   #isPinging = false;
-  #lastStreamId: number | undefined;
+  #goaway: { readonly code: number; readonly lastStreamId: number } | undefined;
   #answeredAtMs: number;
   #answersAtLastTick = 0;
   #answers = 0;
   #overdue: NodeJS.Timeout | undefined;
 
   /** @param session open, its first SETTINGS received */
-  constructor(session: ClientHttp2Session, options: ApnsConnectionOptions) {
+  constructor({ session, socket }: ApnsSession, options: ApnsConnectionOptions) {
     this.#session = session;
+    this.#socket = socket;
     this.#options = options;
     this.#answeredAtMs = options.clock.monotonicMs();
     session.on("remoteSettings", () => options.onRoom());
@@ -101,7 +104,7 @@ export class ApnsConnection {
       stream = new ApnsStream(
         {
           session: this.#session,
-          lastStreamId: () => this.#lastStreamId,
+          goaway: () => this.#goaway,
           wallMs: () => clock.wallMs(),
           onAnswer: () => this.#onAnswer(),
           onResult: (result) => {
@@ -140,7 +143,7 @@ export class ApnsConnection {
     this.#isRetired = true;
     const { onRetired, requestTimeoutMs, pingTimeoutMs } = this.#options;
     // Each request ends in its own time; this is for a session that cannot even tell that they did.
-    this.#overdue = setTimeout(() => this.#session.destroy(), requestTimeoutMs + pingTimeoutMs);
+    this.#overdue = setTimeout(() => this.#destroy(), requestTimeoutMs + pingTimeoutMs);
     this.#closeWhenDone();
     onRetired(why);
   }
@@ -148,7 +151,7 @@ export class ApnsConnection {
   #closeWhenDone(): void {
     if (this.#streams > 0 || this.#isClosed) return;
     clearTimeout(this.#overdue);
-    this.#overdue = setTimeout(() => this.#session.destroy(), CLOSE_MS);
+    this.#overdue = setTimeout(() => this.#destroy(), CLOSE_MS);
     if (!this.#session.destroyed) this.#session.close();
   }
 
@@ -182,7 +185,7 @@ export class ApnsConnection {
     this.#isPinging = true;
     const timer = setTimeout(() => {
       this.retire(`no answer to a PING within ${pingTimeoutMs} ms`);
-      this.#session.destroy();
+      this.#destroy();
     }, pingTimeoutMs);
     const isSent = this.#session.ping((error) => {
       clearTimeout(timer);
@@ -194,9 +197,16 @@ export class ApnsConnection {
   }
 
   #onGoaway(code: number, lastStreamId: number, data: Uint8Array | undefined): void {
-    this.#lastStreamId = Math.min(lastStreamId, this.#lastStreamId ?? Infinity);
+    const before = this.#goaway?.lastStreamId ?? Infinity;
+    this.#goaway = { code, lastStreamId: Math.min(lastStreamId, before) };
     const reason = readGoawayReason(data);
     this.retire(`GOAWAY ${code}${reason === undefined ? "" : ` ${reason}`}`);
+  }
+
+  /** Without waiting for the peer: its end of the socket may never come. */
+  #destroy(): void {
+    this.#session.destroy();
+    this.#socket.destroy();
   }
 
   #onClose(): void {

@@ -90,7 +90,12 @@ export function createApnsMetrics(registry: Registry, lines: () => readonly Apns
 }
 
 function addLineGauges(registry: Registry, lines: () => readonly ApnsLine[]): void {
-  const gauge = (name: string, help: string, labelNames: string[], fill: (gauge: Gauge, line: ApnsLine) => void) =>
+  const gauge = (
+    name: string,
+    help: string,
+    labelNames: string[],
+    fill: (gauge: Gauge, line: ApnsLine) => void,
+  ) =>
     registry.registerMetric(
       new Gauge({
         name,
@@ -114,8 +119,11 @@ function addLineGauges(registry: Registry, lines: () => readonly ApnsLine[]): vo
   gauge("petrel_apns_waiting", "Requests that wait for a place on a connection", byLine, (to, line) =>
     to.set(labelsOf(line), line.pool.state.waiting),
   );
-  gauge("petrel_apns_credential_halted", "1 where Apple has refused the key or the certificate", byLine, (to, line) =>
-    to.set(labelsOf(line), line.gate.isHalted ? 1 : 0),
+  gauge(
+    "petrel_apns_credential_halted",
+    "1 where Apple has refused the key or the certificate",
+    byLine,
+    (to, line) => to.set(labelsOf(line), line.gate.isHalted ? 1 : 0),
   );
 }
 

@@ -214,6 +214,7 @@ describe("the gate", () => {
         async (firstLimit, script, connections) => {
           let at = 0;
           const limits = new Map<ServerHttp2Session, number>();
+          const leaving = new Set<ServerHttp2Session>();
           const tooMany: string[] = [];
           const openStreams = new Map<ServerHttp2Session, number>();
           const server = await startApnsServer(
@@ -231,7 +232,9 @@ describe("the gate", () => {
               else if (what === "reset") stream.close(2);
               else if (what === "goaway") {
                 answer(request);
-                session.goaway(0, stream.id ?? 0);
+                // RFC 9113 6.8: once; another must not name a higher stream.
+                if (!leaving.has(session)) session.goaway(0, stream.id ?? 0);
+                leaving.add(session);
               } else if (what === "limit") {
                 const next = 1 + ((at * 7) % 12);
                 // Only a higher one counts at once; a lower one when the client has taken note.
@@ -244,20 +247,17 @@ describe("the gate", () => {
           );
           const pool = open(server, { connections });
           const ids = Array.from({ length: script.length + 20 }, () => randomUUID());
-          const t = setTimeout(() => console.log("STUCK", pool.state, firstLimit, script, connections, at, server.sessions.map((x) => [x.destroyed, x.closed, limits.get(x), openStreams.get(x), x.remoteSettings?.maxConcurrentStreams])), 5000);
           const results = await Promise.all(ids.map((id) => pool.send(push(id), never)));
-          clearTimeout(t);
           await pool.close();
           await server.stop();
           expect(tooMany).toEqual([]);
           expect(results.map(({ kind }) => kind)).not.toContain("not-sent");
-          const answered = results.filter(({ kind }) => kind === "answered").length;
-          expect(answered).toBe(
-            results.length - script.slice(0, at).filter((what) => what === "reset").length,
-          );
+          // A reset stream above the last of a GOAWAY was not looked at: it goes out again.
+          const resets = script.slice(0, at).filter((what) => what === "reset").length;
+          expect(results.filter(({ kind }) => kind === "unanswered").length).toBeLessThanOrEqual(resets);
         },
       ),
-      { numRuns: 25, endOnFailure: true, interruptAfterTimeLimit: 20_000 },
+      { numRuns: 15 },
     );
   }, 60_000);
 
@@ -372,7 +372,7 @@ describe("a broken connection", () => {
   test("an error whose reason is cut off is in doubt, 200 is not", async () => {
     const server = await serve(({ apnsId, stream }) => {
       stream.respond({ ":status": apnsId === "good" ? 200 : 410 });
-      stream.write('{"reason":', () => stream.close(2));
+      stream.write('{"reason":', () => stream.session?.destroy());
     });
     const pool = open(server);
     expect(await pool.send(push("bad"), never)).toMatchObject({ kind: "unanswered" });
@@ -394,7 +394,7 @@ describe("a broken connection", () => {
     expect(results[0]).toMatchObject({ why: "no answer within 300 ms" });
     const next = pool.send(push(), never);
     // Not on the one that is suspected: it waits for another.
-    expect(pool.state).toMatchObject({ waiting: 1 });
+    await waitFor(() => pool.state.waiting === 1, { what: "the next to wait" });
     await waitFor(() => pool.state.connections === 0, { what: "the connection to be given up" });
     proxy.heal();
     expect(await next).toMatchObject({ status: 200 });

@@ -73,9 +73,9 @@ export class ApnsSlot {
     const { endpoint, limits, clock, onOpened, onFailed, onRoom } = this.#options;
     this.#isOpening = true;
     try {
-      const session = await openApnsSession(endpoint, this.#ending.signal);
+      const opened = await openApnsSession(endpoint, this.#ending.signal);
       const openedAtMs = clock.monotonicMs();
-      const connection: ApnsConnection = new ApnsConnection(session, {
+      const connection: ApnsConnection = new ApnsConnection(opened, {
         ...limits,
         clock,
         onRoom,

@@ -7,8 +7,8 @@ import { readApnsAnswer } from "./read-apns-answer.js";
 
 export interface ApnsStreamDeps {
   readonly session: ClientHttp2Session;
-  /** Of the GOAWAY that came, or undefined: streams above were not looked at. */
-  readonly lastStreamId: () => number | undefined;
+  /** That came, if any: streams above the last one were not looked at. */
+  readonly goaway: () => { readonly code: number; readonly lastStreamId: number } | undefined;
   readonly wallMs: () => number;
   /** The head of an answer has come. */
   readonly onAnswer: () => void;
@@ -74,18 +74,21 @@ export class ApnsStream {
 
   #judge(): ApnsResult {
     const { rstCode, id, readableEnded } = this.#stream;
-    const answer = this.#headers;
-    // An error whose reason was cut off tells too little; 200 tells everything.
-    if (answer !== undefined && (readableEnded || answer[":status"] === 200)) {
-      return readApnsAnswer(answer, this.#body, this.#deps.wallMs());
+    const { session, goaway, wallMs } = this.#deps;
+    if (this.#headers !== undefined) {
+      const answer = readApnsAnswer(this.#headers, this.#body, wallMs());
+      const isWhole = readableEnded && rstCode === constants.NGHTTP2_NO_ERROR;
+      // An error whose reason was cut off tells too little; 200 tells everything.
+      return isWhole || answer.status === 200 || answer.reason !== undefined
+        ? answer
+        : { kind: "unanswered", why: "cut off in the middle of its answer" };
     }
     if (id === undefined) return { kind: "not-sent", why: this.#fault || "the connection closed" };
-    const lastStreamId = this.#deps.lastStreamId();
-    if (lastStreamId !== undefined && id > lastStreamId) return { kind: "not-sent", why: "GOAWAY" };
-    if (answer === undefined && rstCode === constants.NGHTTP2_REFUSED_STREAM && lastStreamId === undefined) {
-      return { kind: "not-sent", why: "REFUSED_STREAM" };
-    }
-    if (answer !== undefined) return { kind: "unanswered", why: "cut off in the middle of its answer" };
+    const { code, lastStreamId } = goaway() ?? { code: 0, lastStreamId: Infinity };
+    if (id > lastStreamId) return { kind: "not-sent", why: "GOAWAY" };
+    // Of this stream alone, not what the whole session ended with.
+    const isRefused = rstCode === constants.NGHTTP2_REFUSED_STREAM && rstCode !== code;
+    if (isRefused && !session.destroyed) return { kind: "not-sent", why: "REFUSED_STREAM" };
     return { kind: "unanswered", why: this.#fault || `the connection closed (${rstCode})` };
   }
 }

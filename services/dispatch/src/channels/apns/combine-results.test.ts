@@ -31,8 +31,16 @@ test.each<[string, readonly DeviceResult[], object]>([
   ["what is held back elsewhere does not hold up a fault", [retry, held], { outcome: "retry", afterMs: 0 }],
   ["a fault before a refusal", [failed, halted, retry], { outcome: "retry" }],
   ["a doubt before a refusal", [failed, doubted], { outcome: "retry", afterMs: 30_000 }],
-  ["refused for the message's sake", [failed, gone], { outcome: "failed", cause: "rejected", reason: "PayloadTooLarge" }],
-  ["refused for the key's sake", [failed, halted], { outcome: "failed", cause: "misconfigured", reason: "InvalidProviderToken" }],
+  [
+    "refused for the message's sake",
+    [failed, gone],
+    { outcome: "failed", cause: "rejected", reason: "PayloadTooLarge" },
+  ],
+  [
+    "refused for the key's sake",
+    [failed, halted],
+    { outcome: "failed", cause: "misconfigured", reason: "InvalidProviderToken" },
+  ],
 ])("%s", (_name, results, answer) => {
   const combined = combineResults(results, false, next);
   expect(combined).toMatchObject(answer);
@@ -49,9 +57,15 @@ test("what one phone has neither fails nor expires for another's sake: the last 
   const both = [taken, retry];
   expect(combineResults(both, false, { ...next, attempt: 29 })).toMatchObject({ outcome: "retry" });
   expect(combineResults(both, false, { ...next, attempt: 30 })).toMatchObject({ outcome: "taken" });
-  expect(combineResults(both, false, { ...next, expiresAtMs: 1_001_001 })).toMatchObject({ outcome: "retry" });
-  expect(combineResults(both, false, { ...next, expiresAtMs: 1_001_000 })).toMatchObject({ outcome: "taken" });
-  expect(combineResults([taken, later], false, { ...next, expiresAtMs: 1_007_000 })).toMatchObject({ outcome: "taken" });
+  expect(combineResults(both, false, { ...next, expiresAtMs: 1_001_001 })).toMatchObject({
+    outcome: "retry",
+  });
+  expect(combineResults(both, false, { ...next, expiresAtMs: 1_001_000 })).toMatchObject({
+    outcome: "taken",
+  });
+  expect(combineResults([taken, later], false, { ...next, expiresAtMs: 1_007_000 })).toMatchObject({
+    outcome: "taken",
+  });
   // What nobody has goes on as any other.
   expect(combineResults([retry], false, { ...next, attempt: 30 })).toMatchObject({ outcome: "retry" });
 });

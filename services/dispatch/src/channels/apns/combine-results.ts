@@ -61,7 +61,8 @@ export function combineResults(
   }
   // Before what is wrong with the message: when this is mended, there is more to see.
   const [halted] = of("halted");
-  if (halted !== undefined) return { outcome: "failed", cause: "misconfigured", reason: halted.reason, notes };
+  if (halted !== undefined)
+    return { outcome: "failed", cause: "misconfigured", reason: halted.reason, notes };
   const [failed] = of("failed");
   if (failed !== undefined) return { outcome: "failed", cause: "rejected", reason: failed.reason, notes };
   return { outcome: "no-device", notes };
@@ -88,7 +89,10 @@ function retryAnswer(
 }
 
 /** Whether another attempt certainly comes before the message's time, and the attempts allowed, are over. */
-function isTimeForMore(afterMs: number, { attempt, maxAttempts, retry, nowMs, expiresAtMs }: NextAttempt): boolean {
+function isTimeForMore(
+  afterMs: number,
+  { attempt, maxAttempts, retry, nowMs, expiresAtMs }: NextAttempt,
+): boolean {
   if (attempt >= maxAttempts) return false;
   const jitterMs = Math.min(retry.capMs, retry.baseMs * 2 ** Math.min(attempt - 1, 30));
   return nowMs + Math.max(afterMs, jitterMs) < expiresAtMs;

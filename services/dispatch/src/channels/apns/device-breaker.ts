@@ -4,10 +4,13 @@
 //
 // A token of the other environment, or of another app, looks to Apple like no token at all: after a mistake in the
 // configuration, or in a release of the app, every device is "bad". So an answer is first a suspicion, and what came with
-// it in the same while decides. Per process: each sees a share of the traffic, and the same mistake in it.
-import { type Clock } from "@petrel/shared/kernel/clock";
+// it in the same while decides. Each process pauses for itself, by its share of the traffic; what one has seen as a spike
+// keeps the others from setting devices aside, too.
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import type { ApnsEnvironment } from "@petrel/shared/protocol/device";
+import type { ApnsSpikesStore } from "@petrel/shared/redis/apns-spikes-store";
 
 /** An app and environment, of which each has a breaker of its own. */
 export interface DeviceScope {
@@ -23,15 +26,17 @@ export interface SuspectDevice extends DeviceScope {
 export interface DeviceBreakerOptions {
   readonly clock: Pick<Clock, "monotonicMs">;
   readonly logger: Logger;
-  /** How long a suspicion lasts before it counts; and what is counted against it, ms. */
+  /** How long a suspicion lasts before it counts; and how old what is seen as one spike may be, ms. */
   readonly suspicionMs: number;
   /** A spike has at least so many users whose token was called bad… */
   readonly minUsers?: number;
-  /** …and at least this share of all that was answered. */
+  /** …and at least this share of the last answers. */
   readonly minShare?: number;
   /** How long sends pause at first; twice as long after each look that was in vain, up to ten times. */
   readonly openMs: number;
   readonly onChange: (scope: DeviceScope, isOpen: boolean) => void;
+  /** What other processes have seen, and are told. */
+  readonly spikes: Pick<ApnsSpikesStore, "note" | "isKnown">;
   readonly random?: () => number;
 }
 
@@ -45,18 +50,18 @@ const MIN_SHARE = 0.5;
 const MAX_OPEN_FACTOR = 10;
 /** Sends that are let through to see whether it is over. */
 const PROBES = 5;
-/** Whom to remember of a spike: more tell no more. */
-const MAX_USERS = 10_000;
+/** By how many of the last answers a spike is seen: few, so that it is seen at once, however much went well before. */
+const LAST_ANSWERS = 40;
 
 interface Suspicion {
   readonly confirm: () => void;
   readonly untilMs: number;
 }
 
-interface Counts {
-  good: number;
-  /** Nobody is in two of them. */
-  readonly badUsers: Set<string>;
+interface Answer {
+  readonly atMs: number;
+  /** Whose token was called bad; undefined where Apple knows it. */
+  readonly badUser: string | undefined;
 }
 
 type State =
@@ -67,10 +72,9 @@ type State =
 interface Breaker {
   readonly scope: DeviceScope;
   state: State;
-  /** This while and the one before: what is counted is at least one long, and at most two. */
-  current: Counts;
-  previous: Counts;
-  startedMs: number;
+  /** The last ones, oldest first. */
+  answers: Answer[];
+  lastAnswerMs: number;
   readonly suspects: Map<string, Suspicion>;
 }
 
@@ -84,7 +88,10 @@ export class DeviceBreaker {
   }
 
   start(): void {
-    this.#timer ??= setInterval(() => this.decide(), Math.max(10, this.#options.suspicionMs / 4)).unref();
+    this.#timer ??= setInterval(
+      () => void this.decide(),
+      Math.max(10, this.#options.suspicionMs / 4),
+    ).unref();
   }
 
   /** What is not decided is forgotten: the next message brings it up again. */
@@ -121,8 +128,7 @@ export class DeviceBreaker {
   /** Apple knows the token: it took the message, or says since when the token is over. */
   known(scope: DeviceScope): void {
     const breaker = this.#find(scope);
-    this.#turn(breaker);
-    breaker.current.good++;
+    this.#note(breaker, undefined);
     if (breaker.state.is !== "half-open") return;
     breaker.state = { is: "closed" };
     this.#reset(breaker);
@@ -140,12 +146,9 @@ export class DeviceBreaker {
   suspect(device: SuspectDevice, confirm: () => void): number {
     const { suspicionMs, clock } = this.#options;
     const breaker = this.#find(device);
-    this.#turn(breaker);
+    this.#note(breaker, device.userId);
     const nowMs = clock.monotonicMs();
-    const { state, current, previous } = breaker;
-    if (current.badUsers.size < MAX_USERS && !previous.badUsers.has(device.userId)) {
-      current.badUsers.add(device.userId);
-    }
+    const { state } = breaker;
     if (state.is === "half-open") {
       state.bad++;
       if (state.bad >= PROBES) this.#open(breaker, state.openMs * 2);
@@ -155,7 +158,9 @@ export class DeviceBreaker {
       }
       if (this.#isSpike(breaker)) this.#open(breaker, this.#options.openMs);
     }
-    return breaker.state.is === "open" ? this.#spread(breaker.state.untilMs - nowMs) : this.#spread(suspicionMs);
+    return breaker.state.is === "open"
+      ? this.#spread(breaker.state.untilMs - nowMs)
+      : this.#spread(suspicionMs);
   }
 
   /** Whether a device of this app and environment may be forgotten now. */
@@ -166,7 +171,9 @@ export class DeviceBreaker {
 
   /** Those that are open, half-open among them. */
   get open(): readonly DeviceScope[] {
-    return [...this.#breakers.values()].filter(({ state }) => state.is !== "closed").map(({ scope }) => scope);
+    return [...this.#breakers.values()]
+      .filter(({ state }) => state.is !== "closed")
+      .map(({ scope }) => scope);
   }
 
   /** Apps and environments that are remembered. */
@@ -174,19 +181,33 @@ export class DeviceBreaker {
     return this.#breakers.size;
   }
 
-  /** Suspicions whose time is over are confirmed; called by a timer. */
-  decide(): void {
+  /** Suspicions whose time is over are confirmed, unless another process has seen a spike; called by a timer. */
+  async decide(): Promise<void> {
     const { clock, suspicionMs } = this.#options;
     const nowMs = clock.monotonicMs();
     for (const [name, breaker] of this.#breakers) {
-      for (const [deviceId, { untilMs, confirm }] of breaker.suspects) {
-        if (untilMs > nowMs) continue;
-        breaker.suspects.delete(deviceId);
-        confirm();
-      }
-      const isIdle = nowMs - breaker.startedMs > 2 * suspicionMs;
+      const due = [...breaker.suspects].filter(([, { untilMs }]) => untilMs <= nowMs);
+      if (due.length > 0) await this.#confirm(breaker, due);
+      const isIdle = nowMs - breaker.lastAnswerMs > suspicionMs;
       // Topics come from outside: those that are quiet take no room.
       if (isIdle && breaker.state.is === "closed" && breaker.suspects.size === 0) this.#breakers.delete(name);
+    }
+  }
+
+  async #confirm(breaker: Breaker, due: readonly (readonly [string, Suspicion])[]): Promise<void> {
+    const { spikes, logger } = this.#options;
+    let isSpike: boolean;
+    try {
+      isSpike = await spikes.isKnown(breaker.scope);
+    } catch (error) {
+      logger.debug({ reason: describeError(error) }, "suspect devices not decided yet");
+      return;
+    }
+    for (const [deviceId, suspicion] of due) {
+      // Meanwhile it may have become part of a spike here, or have been decided already.
+      if (breaker.suspects.get(deviceId) !== suspicion) continue;
+      breaker.suspects.delete(deviceId);
+      if (!isSpike) suspicion.confirm();
     }
   }
 
@@ -198,9 +219,8 @@ export class DeviceBreaker {
       breaker = {
         scope,
         state: { is: "closed" },
-        current: noCounts(),
-        previous: noCounts(),
-        startedMs: this.#options.clock.monotonicMs(),
+        answers: [],
+        lastAnswerMs: this.#options.clock.monotonicMs(),
         suspects: new Map(),
       };
       this.#breakers.set(name, breaker);
@@ -208,35 +228,38 @@ export class DeviceBreaker {
     return breaker;
   }
 
-  #turn(breaker: Breaker): void {
-    const { clock, suspicionMs } = this.#options;
-    const nowMs = clock.monotonicMs();
-    const passedMs = nowMs - breaker.startedMs;
-    if (passedMs < suspicionMs) return;
-    breaker.previous = passedMs < 2 * suspicionMs ? breaker.current : noCounts();
-    breaker.current = noCounts();
-    breaker.startedMs = nowMs;
+  #note(breaker: Breaker, badUser: string | undefined): void {
+    const atMs = this.#options.clock.monotonicMs();
+    breaker.lastAnswerMs = atMs;
+    breaker.answers.push({ atMs, badUser });
+    if (breaker.answers.length > LAST_ANSWERS) breaker.answers.shift();
   }
 
-  #isSpike({ current, previous }: Breaker): boolean {
-    const { minUsers, minShare } = this.#options;
-    const bad = current.badUsers.size + previous.badUsers.size;
-    return bad >= minUsers && bad / (bad + current.good + previous.good) >= minShare;
+  /** Of the last answers, those that are not too old. */
+  #isSpike({ answers }: Breaker): boolean {
+    const { minUsers, minShare, suspicionMs, clock } = this.#options;
+    const sinceMs = clock.monotonicMs() - suspicionMs;
+    const recent = answers.filter(({ atMs }) => atMs > sinceMs);
+    const bad = recent.flatMap(({ badUser }) => badUser ?? []);
+    return new Set(bad).size >= minUsers && bad.length / recent.length >= minShare;
   }
 
   #open(breaker: Breaker, wantedMs: number): void {
-    const { clock, openMs: firstMs, logger, onChange } = this.#options;
+    const { clock, openMs: firstMs, suspicionMs, logger, onChange, spikes } = this.#options;
     const openMs = Math.min(wantedMs, firstMs * MAX_OPEN_FACTOR);
     const wasClosed = breaker.state.is === "closed";
-    const users = breaker.current.badUsers.size + breaker.previous.badUsers.size;
     breaker.state = { is: "open", untilMs: clock.monotonicMs() + openMs, openMs };
     this.#reset(breaker);
     const { topic, environment } = breaker.scope;
     logger.error(
-      { topic, environment, users, pausedMs: openMs },
+      { topic, environment, pausedMs: openMs },
       "APNs calls this app's device tokens bad, those of many users at once: sends are paused and no device is touched. Is the environment or the topic right?",
     );
     if (wasClosed) onChange(breaker.scope, true);
+    // Until the last suspicion that another process has of it by now is over.
+    spikes.note(breaker.scope, openMs + 2 * suspicionMs).catch((error: unknown) => {
+      logger.debug({ reason: describeError(error) }, "spike not told to the others");
+    });
   }
 
   #halfOpen(breaker: Breaker, nowMs: number): void {
@@ -247,9 +270,7 @@ export class DeviceBreaker {
 
   #reset(breaker: Breaker): void {
     breaker.suspects.clear();
-    breaker.current = noCounts();
-    breaker.previous = noCounts();
-    breaker.startedMs = this.#options.clock.monotonicMs();
+    breaker.answers = [];
   }
 
   #refuse(why: "breaker-open" | "suspect", waitMs: number): Admission {
@@ -260,10 +281,6 @@ export class DeviceBreaker {
   #spread(waitMs: number): number {
     return Math.ceil(Math.max(0, waitMs) * (1 + this.#options.random() / 4)) + 1;
   }
-}
-
-function noCounts(): Counts {
-  return { good: 0, badUsers: new Set() };
 }
 
 function nameOf({ topic, environment }: DeviceScope): string {

@@ -39,7 +39,11 @@ export async function keepCollapseOrder(
     if (taken.turn === "superseded") return { outcome: "superseded" };
     if (taken.turn === "go") break;
     if (waitedMs >= waitMs) {
-      return { outcome: "retry", reason: "another with its collapse key is being sent", afterMs: taken.forMs };
+      return {
+        outcome: "retry",
+        reason: "another with its collapse key is being sent",
+        afterMs: taken.forMs,
+      };
     }
     await pause(ASK_EVERY_MS, undefined, { signal });
   }

@@ -28,14 +28,17 @@ export interface ApnsEndpoint {
   readonly connectTimeoutMs: number;
 }
 
+export interface ApnsSession {
+  readonly session: ClientHttp2Session;
+  /** What it runs on: a session that was destroyed still waits for the peer's end of it. */
+  readonly socket: Duplex;
+}
+
 /** What may wait inside a session for all its streams, MB; Node's own 10 are few for a thousand of them. */
 const SESSION_MEMORY_MB = 64;
 
 /** @throws Error with what failed: look-up, connection, proxy, certificate, protocol */
-export async function openApnsSession(
-  options: ApnsEndpoint,
-  signal: AbortSignal,
-): Promise<ClientHttp2Session> {
+export async function openApnsSession(options: ApnsEndpoint, signal: AbortSignal): Promise<ApnsSession> {
   const { connectTimeoutMs } = options;
   const timeout = AbortSignal.timeout(connectTimeoutMs);
   const either = AbortSignal.any([signal, timeout]);
@@ -52,7 +55,7 @@ export async function openApnsSession(
     });
     // The first SETTINGS of the peer: proof that it speaks HTTP/2, and how many streams it allows.
     await once(session, "remoteSettings", { signal: either });
-    return session;
+    return { session, socket };
   } catch (error) {
     for (const one of [session, socket]) {
       one?.on("error", () => undefined);

@@ -6,6 +6,7 @@ import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import type { Registry } from "@petrel/shared/kernel/metrics";
+import { ApnsSpikesStore } from "@petrel/shared/redis/apns-spikes-store";
 import { DeviceInvalidations } from "@petrel/shared/redis/device-invalidations";
 import { DevicesStore } from "@petrel/shared/redis/devices-store";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -91,6 +92,7 @@ export function openApns(settings: ApnsSettings, deps: ChannelDeps): ApnsChannel
       suspicionMs: settings.apnsSuspicionMs,
       openMs: settings.apnsBreakerOpenMs,
       onChange: metrics.breaker,
+      spikes: new ApnsSpikesStore(scripts.redis),
     }),
     metrics,
     clock,

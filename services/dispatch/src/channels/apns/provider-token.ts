@@ -6,7 +6,7 @@ import type { Clock } from "@petrel/shared/kernel/clock";
 import type { ProviderTokenStore, StoredProviderToken } from "@petrel/shared/redis/provider-token-store";
 
 export interface ProviderTokensOptions {
-  readonly store: ProviderTokenStore;
+  readonly store: Pick<ProviderTokenStore, "read" | "agree">;
   /** Ten characters each, from Apple's developer pages. */
   readonly keyId: string;
   readonly teamId: string;

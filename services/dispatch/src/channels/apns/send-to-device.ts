@@ -143,7 +143,11 @@ function heed(
       line.gate.halt(verdict.reason);
       return { is: "halted", reason: verdict.reason };
     case "renew-token":
-      return { is: "retry", reason: "ExpiredProviderToken, and a new one is of no use: whose clock is wrong?", afterMs: undefined };
+      return {
+        is: "retry",
+        reason: "ExpiredProviderToken, and a new one is of no use: whose clock is wrong?",
+        afterMs: undefined,
+      };
     case "pause-token":
       line.gate.rest(verdict.afterMs);
       return { is: "held", reason: "TooManyProviderTokenUpdates", afterMs: verdict.afterMs };
