@@ -5,7 +5,7 @@ import { startApnsSimulator, type TestApnsSimulator } from "@petrel/shared/testi
 import { startCluster, type TestCluster } from "@petrel/shared/testing/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { callCluster, metricOf, readState, registerPhone } from "./apns-helpers.js";
+import { callCluster, metricOf, readState, registerPhone } from "./cluster-with-phones.js";
 
 let simulator: TestApnsSimulator;
 let cluster: TestCluster;

@@ -4,16 +4,15 @@
 // watched from then on, counted, and logged with the ids of its messages.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
-import type { Redis } from "@petrel/shared/redis/connect";
-import { forEachMaster } from "@petrel/shared/redis/each-master";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { readInbox } from "@petrel/shared/redis/read-inbox";
-import { reconcileUsers, scanUsers, type HangingUser } from "@petrel/shared/redis/reconcile-users";
+import { reconcileUsers, type HangingUser } from "@petrel/shared/redis/reconcile-users";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import type { DispatchMetrics } from "./dispatch-metrics.js";
 import type { HeldPartition } from "./held-partition.js";
 import type { PartitionOwner } from "./own-partitions.js";
 import { pause } from "./pause.js";
+import { walkUsers } from "./walk-users.js";
 
 export interface ReconcilerOptions {
   readonly scripts: ScriptRunner;
@@ -26,10 +25,6 @@ export interface ReconcilerOptions {
   readonly intervalMs: number;
 }
 
-/** Keys looked at in a step: about a quarter of a millisecond of Redis' time. */
-const KEYS_A_STEP = 1_000;
-/** What one call of the script takes. */
-const MAX_USERS = 200;
 /** Of a hanging user's messages, how many ids are logged. */
 const MAX_IDS = 20;
 
@@ -53,33 +48,23 @@ export class Reconciler {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
-    const { scripts, logger, metrics, intervalMs } = this.#options;
+    const { scripts, owner, logger, metrics, intervalMs } = this.#options;
     while (!signal.aborted) {
       try {
-        await forEachMaster(scripts.redis, (server) => this.#walk(server));
+        await walkUsers({
+          scripts,
+          owner,
+          kind: "user",
+          intervalMs,
+          signal,
+          visit: (held, userIds) => this.#reconcile(held, userIds),
+        });
         if (!signal.aborted) metrics.reconciled();
       } catch (error) {
         logger.warn({ reason: describeError(error) }, "not reconciled: beginning anew");
       }
       await pause(intervalMs, signal);
     }
-  }
-
-  /** One server's keys, step by step. */
-  async #walk(server: Redis): Promise<void> {
-    const { signal } = this.#stopping;
-    let cursor = "0";
-    do {
-      const scan = await scanUsers(server, cursor, KEYS_A_STEP);
-      ({ cursor } = scan);
-      for (const held of this.#options.owner.open) {
-        const users = scan.found.get(held.keys.partition) ?? [];
-        for (let start = 0; start < users.length && !signal.aborted; start += MAX_USERS) {
-          await held.runStep(() => this.#reconcile(held, users.slice(start, start + MAX_USERS)));
-        }
-      }
-      if (cursor !== "0") await pause(this.#options.intervalMs, signal);
-    } while (cursor !== "0" && !signal.aborted);
   }
 
   async #reconcile(held: HeldPartition, userIds: readonly string[]): Promise<void> {

@@ -3,15 +3,14 @@
 // that goes is noted and counted.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
-import type { Redis } from "@petrel/shared/redis/connect";
-import { forEachMaster } from "@petrel/shared/redis/each-master";
 import { invalidateDevices } from "@petrel/shared/redis/invalidate-devices";
-import { findNotSeen, scanDevices } from "@petrel/shared/redis/scan-devices";
+import { findNotSeen } from "@petrel/shared/redis/find-not-seen";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import { readServerTimeMs } from "@petrel/shared/redis/server-time";
 import type { HeldPartition } from "./held-partition.js";
 import type { PartitionOwner } from "./own-partitions.js";
 import { pause } from "./pause.js";
+import { walkUsers } from "./walk-users.js";
 
 export interface DeviceSweeperOptions {
   readonly scripts: ScriptRunner;
@@ -28,9 +27,7 @@ export interface DeviceSweeperOptions {
   readonly onSwept: (count: number) => void;
 }
 
-/** Keys looked at in a step: about a quarter of a millisecond of Redis' time. */
-const KEYS_A_STEP = 1_000;
-/** Users read, and devices swept, by one call. */
+/** Devices swept by one call. */
 const MAX_A_CALL = 200;
 
 export class DeviceSweeper {
@@ -61,29 +58,19 @@ export class DeviceSweeper {
         continue;
       }
       try {
-        await forEachMaster(scripts.redis, (server) => this.#walk(server));
+        await walkUsers({
+          scripts,
+          owner,
+          kind: "devices",
+          intervalMs,
+          signal,
+          visit: (held, userIds) => this.#sweep(held, userIds),
+        });
       } catch (error) {
         logger.warn({ reason: describeError(error) }, "devices not swept: beginning anew");
       }
       await pause(restMs, signal);
     }
-  }
-
-  /** One server's keys, step by step. */
-  async #walk(server: Redis): Promise<void> {
-    const { signal } = this.#stopping;
-    let cursor = "0";
-    do {
-      const scan = await scanDevices(server, cursor, KEYS_A_STEP);
-      ({ cursor } = scan);
-      for (const held of this.#options.owner.open) {
-        const users = scan.found.get(held.keys.partition) ?? [];
-        for (let start = 0; start < users.length && !signal.aborted; start += MAX_A_CALL) {
-          await held.runStep(() => this.#sweep(held, users.slice(start, start + MAX_A_CALL)));
-        }
-      }
-      if (cursor !== "0") await pause(this.#options.intervalMs, signal);
-    } while (cursor !== "0" && !signal.aborted);
   }
 
   /** Needs no fence: of two that sweep the same device, the second finds it gone. */

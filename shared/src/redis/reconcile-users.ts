@@ -1,6 +1,5 @@
 // dispatch/reconcile-partitions -> here -> scripts/reconcile: users who hang, though nobody should.
 // Guarantees: looks at each user once in a round; a user who has something open and is not watched is, from then on.
-import type { Redis } from "./connect.js";
 import type { PartitionKeys } from "./keys.js";
 import type { ScriptRunner } from "./script-runner.js";
 
@@ -41,32 +40,4 @@ export async function reconcileUsers(
     const reason = hangReasons.find((known) => known === word);
     return reason === undefined ? [] : [{ userId, reason, acked: Number(acked), seq: Number(seq) }];
   });
-}
-
-/** A step through all keys of one server. */
-export interface UserScan {
-  /** Partition -> ids of users that were come upon. */
-  readonly found: ReadonlyMap<number, string[]>;
-  /** Where to go on; "0" at the end. */
-  readonly cursor: string;
-}
-
-const USER_KEY = /^petrel:\{p(\d+)\}:user:(.+)$/;
-
-/**
- * https://redis.io/docs/latest/commands/scan/: each user that is there during a whole round is come upon at least once.
- * @param count keys to look at
- */
-export async function scanUsers(redis: Redis, cursor: string, count: number): Promise<UserScan> {
-  const [next, names] = await redis.scan(cursor, "MATCH", "petrel:{p*}:user:*", "COUNT", count);
-  const found = new Map<number, string[]>();
-  for (const name of names) {
-    const match = USER_KEY.exec(name);
-    if (match === null) continue;
-    const partition = Number(match[1]);
-    const users = found.get(partition);
-    if (users === undefined) found.set(partition, [match[2] ?? ""]);
-    else users.push(match[2] ?? "");
-  }
-  return { found, cursor: next };
 }

@@ -4,7 +4,8 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/open-store.js";
 import { ackUsers } from "../ack-users.js";
 import { takePartition } from "../partition-lease.js";
-import { reconcileUsers, scanUsers } from "../reconcile-users.js";
+import { reconcileUsers } from "../reconcile-users.js";
+import { scanUsers } from "../scan-users.js";
 
 const OVERDUE_MS = 60_000;
 
@@ -81,7 +82,7 @@ test("a walk comes upon every user, by partition, and upon nothing else", async 
   let cursor = "0";
   let steps = 0;
   do {
-    const scan = await scanUsers(store.redis, cursor, 50);
+    const scan = await scanUsers(store.redis, "user", cursor, 50);
     ({ cursor } = scan);
     steps++;
     for (const [partition, users] of scan.found) {

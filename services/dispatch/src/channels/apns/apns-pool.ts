@@ -11,6 +11,7 @@ import { ApnsSlot } from "./apns-slot.js";
 import type { LookUp } from "./connect-tcp.js";
 import type { ClientCertificate } from "./open-apns-session.js";
 import type { ProviderTokens } from "./provider-token.js";
+import { unlessAborted } from "./unless-aborted.js";
 
 export type { ApnsRequest, ApnsResult } from "./apns-exchange.js";
 
@@ -267,17 +268,4 @@ export class ApnsPool {
 
 function isExpiredToken(result: ApnsResult): boolean {
   return result.kind === "answered" && result.status === 403 && result.reason === "ExpiredProviderToken";
-}
-
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  let abort = (): void => undefined;
-  const aborted = new Promise<never>((_resolve, reject) => {
-    abort = () => reject(signal.reason as Error);
-    signal.addEventListener("abort", abort, { once: true });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
 }

@@ -4,6 +4,7 @@
 import { lookup } from "node:dns/promises";
 import { connect, type Socket } from "node:net";
 import { describeError } from "@petrel/shared/kernel/errors";
+import { unlessAborted } from "./unless-aborted.js";
 
 /** All addresses of a host, best first. */
 export type LookUp = (host: string) => Promise<readonly string[]>;
@@ -66,19 +67,4 @@ function connectOnce(address: string, port: number, timeoutMs: number, signal: A
     signal.addEventListener("abort", abort, { once: true });
     if (signal.aborted) abort();
   });
-}
-
-/** A look-up cannot be called off, only left. */
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  let abort: (() => void) | undefined;
-  const aborted = new Promise<never>((_resolve, reject) => {
-    abort = () => reject(signal.reason as Error);
-    signal.addEventListener("abort", abort, { once: true });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    if (abort !== undefined) signal.removeEventListener("abort", abort);
-  }
 }

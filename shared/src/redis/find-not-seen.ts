@@ -1,38 +1,10 @@
 // dispatch/sweep-devices -> here: which devices were not seen for long.
-// Guarantees: each user that is there during a whole round is come upon at least once; nothing is changed here.
+// Guarantees: nothing is changed here; a key of another kind holds up nobody else's.
 import { tokenEndOf } from "../protocol/device.js";
 import type { Redis } from "./connect.js";
 import { decodeDeviceEntry } from "./device-entry.js";
 import type { DeviceVerdict } from "./invalidate-devices.js";
 import type { PartitionKeys } from "./keys.js";
-
-/** A step through all keys of one server. */
-export interface DeviceScan {
-  /** Partition -> ids of users with devices that were come upon. */
-  readonly found: ReadonlyMap<number, string[]>;
-  /** Where to go on; "0" at the end. */
-  readonly cursor: string;
-}
-
-const DEVICES_KEY = /^petrel:\{p(\d+)\}:devices:(.+)$/;
-
-/**
- * https://redis.io/docs/latest/commands/scan/
- * @param count keys to look at
- */
-export async function scanDevices(redis: Redis, cursor: string, count: number): Promise<DeviceScan> {
-  const [next, names] = await redis.scan(cursor, "MATCH", "petrel:{p*}:devices:*", "COUNT", count);
-  const found = new Map<number, string[]>();
-  for (const name of names) {
-    const match = DEVICES_KEY.exec(name);
-    if (match === null) continue;
-    const partition = Number(match[1]);
-    const users = found.get(partition);
-    if (users === undefined) found.set(partition, [match[2] ?? ""]);
-    else users.push(match[2] ?? "");
-  }
-  return { found, cursor: next };
-}
 
 /**
  * @param userIds of one partition

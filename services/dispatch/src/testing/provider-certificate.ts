@@ -1,0 +1,25 @@
+// Tests only: the certificate of shared/testing/tls-certificate with its key, as a .p12 file with a passphrase.
+// Guarantees: nothing trusts it but what a test tells to.
+
+export const testP12Passphrase = "secret";
+
+export const testP12 = Buffer.from(
+  [
+    "MIIETAIBAzCCBAIGCSqGSIb3DQEHAaCCA/MEggPvMIID6zCCAqIGCSqGSIb3DQEHBqCCApMwggKPAgEAMIICiAYJKoZIhvcNAQcB",
+    "MFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAhDqDw4wOYb7gICCAAwDAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEP6v",
+    "hhB4iLTX6d9rKgdI3UeAggIgOGks6P8akuRGvBWASaDsvBsSoNSSXMBB0mAT9T0+UJM9K6AgJHAjGXdKHrWe5y4sivNe28lW80d9",
+    "C9RNowbFEZsaFJTqlsa9YJN8UdSsMGRnP5m3HZQ7PGiKCn2PRE1Q/PdMhN6BTF13gI1+x7y5J4X83lrjIkH+cPj/nJ+YefZ8I81P",
+    "Rvw0jIQOGB+fSJzwnqSm+OX63sWQI0g3cSIYO7TqBSKkuxrOFRPyrdaLkmI0B4gYMrUILVxZ+mlv4F3Buln2/yiVy7DlaMQQnipC",
+    "AKTlZSoDsZ2YZArUsOIy6hsoPr8hGvYg9b2TCrkJcrUBjnzg22aC0B84UB0hl8M48CZ6J4WereD0B1knQGYKqxMFYR8XK1AqreZd",
+    "PfSYJEXZrEJrxovJIw8IUGt5bjTVGHEwNCC2Yw5pRUqEPZNEB4KvFejg1Wx5/TkYdQ5wu/ru80795b03qk9rb9ShtxZfBDbgrdvf",
+    "21THwH47tZSdG8wJb3r2HoYU732LshCqD7ULDFQuriCPVxEDJR0GTkKMToP7NyQpWwApDbkz2cmbz1bZs8SQDAUAtDGuBz+PiLaY",
+    "gue3LhnrEFwDVxuhJUKJ95D9tmLP9GpFTa9LtMdFGvjZgo3lc0aVQUpU/zsquYlyI26SsgT1aiQo1ETEwjqIjmeoNk06LumrQM+N",
+    "k6hu5bu46Vrpq0nVrL4fFmpAa8BuoLtfmc5zlh43Tq/XC5KVQjCCAUEGCSqGSIb3DQEHAaCCATIEggEuMIIBKjCCASYGCyqGSIb3",
+    "DQEMCgECoIHvMIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAhdr2lOVLNXggICCAAwDAYIKoZIhvcNAgkFADAdBglg",
+    "hkgBZQMEASoEEJGxjLyjMKc0SAvjGwAxRygEgZCvd5OdLjmQl8V7Q33SarDLXYDeumpjxJw9ykiAs85uVhgqf1HWNAS8tAPGii67",
+    "O0SzS+TUj+4LtzQHkW1oBfKT0EeT/dZ2CEh+AquVtKK4kRgeFW7OxJwaJIM7zXgkWYj79jWLTQWgrT9/goz06cL0Blj1i3wt74PR",
+    "hvVMt+n8CX7yVt6Q3Ms1hOzs9WikT08xJTAjBgkqhkiG9w0BCRUxFgQUc92L9oaRFnpJQdg784tkvOVkjy0wQTAxMA0GCWCGSAFl",
+    "AwQCAQUABCDEfyYLV7vER3C2oh7UBoE+NJcu27nHJfUlQ17L9UhcDAQIdivCA9Xez3ACAggA",
+  ].join(""),
+  "base64",
+);
