@@ -1,4 +1,5 @@
 // Tests which messages count as the same content.
+import { hash } from "node:crypto";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { canonicalJson, fingerprintMessage, type MessageContent } from "./message-fingerprint.js";
@@ -67,11 +68,18 @@ test("a change of any part of the content is seen", () => {
     { ...base, priority: "high" },
     { ...base, fallback: "never" },
     { ...base, notification: { title: "t", body: "c" } },
+    { ...base, collapseKey: "k" },
+    { ...base, collapseKey: "l" },
     without,
   ];
   const fingerprints = new Set([base, ...others].map(fingerprintMessage));
   expect(notification).toBeDefined();
   expect(fingerprints.size).toBe(others.length + 1);
+});
+
+test("a message without a collapse key counts as it did before there were any", () => {
+  const content = { data: 1, ttlSeconds: 60, priority: "normal", fallback: "offline" };
+  expect(fingerprintMessage(content)).toBe(hash("sha256", '[1,60,"normal","offline",null]', "base64url"));
 });
 
 test("a member named __proto__ is content", () => {

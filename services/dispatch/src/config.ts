@@ -126,7 +126,7 @@ export const dispatchSettings = {
   fallbackConcurrency: integer(
     "FALLBACK_CONCURRENCY",
     "messages that this dispatcher sends by fallback channels at the same time",
-    { default: 64, min: 1, max: 10_000 },
+    { default: 256, min: 1, max: 10_000 },
   ),
   fallbackClaimMs: integer(
     "FALLBACK_CLAIM_MS",

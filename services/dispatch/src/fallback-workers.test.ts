@@ -4,6 +4,7 @@ import { ConfigError } from "@petrel/shared/kernel/config";
 import { createLogger } from "@petrel/shared/kernel/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics";
 import type { Priority } from "@petrel/shared/protocol/stored-message";
+import { joinCollapseKey } from "@petrel/shared/protocol/notification-text";
 import type { MessageToAccept } from "@petrel/shared/redis/accept-messages";
 import { ackUsers } from "@petrel/shared/redis/ack-users";
 import { connectRedis } from "@petrel/shared/redis/connect";
@@ -249,6 +250,24 @@ describe("where nobody can be reached", () => {
       ["one", "no-device"],
       ["two", "no-device"],
     ]);
+  });
+
+  test("superseded by a newer one: it stays for the inbox, and no further channel is asked", async () => {
+    const first = new RecordingChannel({ name: "first", answer: () => ({ outcome: "superseded" }) });
+    const second = new RecordingChannel({ name: "second" });
+    const { count } = await start([first, second]);
+    const { id } = await enter({ notification: joinCollapseKey('{"title":"t"}', "score") });
+    await waitFor(isSettled, { what: "it to be settled" });
+    expect(await stateOf(id)).toBe("queued");
+    expect(first.jobs).toMatchObject([{ notification: '{"title":"t"}', collapseKey: "score" }]);
+    expect(second.jobs).toEqual([]);
+    expect(await attemptsOf(id)).toMatchObject([{ channel: "first", outcome: "superseded" }]);
+    await waitFor(
+      async () => (await count("petrel_fallback_dropped_total", { reason: "superseded" })) === 1,
+      {
+        what: "it to be counted",
+      },
+    );
   });
 
   test("the next channel is asked, and no further one after it took it", async () => {

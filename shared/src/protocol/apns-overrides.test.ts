@@ -1,5 +1,5 @@
 // Tests what may stand in `notification.apns`.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { checkApnsOverrides } from "./apns-overrides.js";
 

@@ -2,6 +2,7 @@
 // Guarantees: every device of the user that is not set aside is tried, once an attempt; one that has a message is not
 // sent it again by a retry for another; what is repeated after a crash carries the same apns-id and collapse id; of
 // messages with one collapse key none comes after a newer one.
+import { setMaxListeners } from "node:events";
 import type { BackoffOptions } from "@petrel/shared/kernel/backoff";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { IosDevice } from "@petrel/shared/protocol/device";
@@ -51,6 +52,8 @@ export class ApnsChannel implements FallbackChannel {
     const { timeoutMs } = this.#options;
     const timeout = AbortSignal.timeout(timeoutMs);
     const signals = { ending: signal, either: AbortSignal.any([signal, timeout]) };
+    // Each device listens to it, and Redis' answers.
+    setMaxListeners(0, signals.either);
     try {
       return await this.#sendInTurn(job, signals);
     } catch (error) {

@@ -134,7 +134,13 @@ export class ApnsConnection {
       stream.giveUp(`no answer within ${requestTimeoutMs} ms`);
       this.#suspect(sentAtMs);
     }, requestTimeoutMs);
-    return stream;
+    return {
+      giveUp: (why) => {
+        stream.giveUp(why);
+        // Whoever gives up has waited, perhaps for nobody.
+        this.#check();
+      },
+    };
   }
 
   /** No new requests; the session closes when those on it have their results. */
@@ -163,11 +169,16 @@ export class ApnsConnection {
   #onIdleTick(): void {
     const isQuiet = this.#answers === this.#answersAtLastTick;
     this.#answersAtLastTick = this.#answers;
-    if (isQuiet) this.#ping(() => undefined);
+    if (isQuiet) this.#check();
+  }
+
+  /** Asks whether it lives, where that is not being asked. */
+  #check(): void {
+    if (!this.#isPinging) this.#ping(() => undefined);
   }
 
   #suspect(sentAtMs: number): void {
-    if (this.#isRetired) return;
+    if (this.#isRetired || this.#isSuspect) return;
     this.#isSuspect = true;
     this.#ping(() => {
       this.#isSuspect = false;
@@ -181,19 +192,16 @@ export class ApnsConnection {
   #ping(onPong: () => void): void {
     if (this.#session.destroyed) return;
     const { pingTimeoutMs } = this.#options;
-    if (this.#isPinging && !this.#isSuspect) return;
     this.#isPinging = true;
     const timer = setTimeout(() => {
       this.retire(`no answer to a PING within ${pingTimeoutMs} ms`);
       this.#destroy();
     }, pingTimeoutMs);
-    const isSent = this.#session.ping((error) => {
+    this.#session.ping((error) => {
       clearTimeout(timer);
       this.#isPinging = false;
       if (error === null) onPong();
     });
-    // Too many are unanswered already: theirs are the deadlines that count.
-    if (!isSent) clearTimeout(timer);
   }
 
   #onGoaway(code: number, lastStreamId: number, data: Uint8Array | undefined): void {

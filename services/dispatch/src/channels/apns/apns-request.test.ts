@@ -1,5 +1,5 @@
 // Tests the headers and the payload of a push.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { apnsIdOf, buildApnsRequest, collapseIdOf, type ApnsRequestInput } from "./apns-request.js";
 

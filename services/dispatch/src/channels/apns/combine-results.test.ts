@@ -66,7 +66,7 @@ test("what one phone has neither fails nor expires for another's sake: the last 
   expect(combineResults([taken, later], false, { ...next, expiresAtMs: 1_007_000 })).toMatchObject({
     outcome: "taken",
   });
-  // What nobody has goes on as any other.
+  // What nobody has goes on like every other.
   expect(combineResults([retry], false, { ...next, attempt: 30 })).toMatchObject({ outcome: "retry" });
 });
 

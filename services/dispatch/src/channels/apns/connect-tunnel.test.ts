@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import { connect, type AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
+import { setTimeout as pause } from "node:timers/promises";
 import type { TLSSocket } from "node:tls";
 import { createLogger } from "@petrel/shared/kernel/logging";
 import { testAuthority, testCertificate, testCertificateKey } from "@petrel/shared/testing/tls-certificate";
@@ -138,6 +139,16 @@ describe("a proxy", () => {
       why: expect.stringContaining("TLS with 127.0.0.1") as string,
     });
   });
+});
+
+test("the time for connecting ends with it: the tunnel stays", async () => {
+  const server = await serve(answer);
+  const proxyUrl = `http://127.0.0.1:${await startProxy(passOn)}`;
+  const pool = open(server, { proxyUrl, connectTimeoutMs: 300 });
+  await pool.send(push, never);
+  await pause(600);
+  expect(await pool.send(push, never)).toMatchObject({ status: 200 });
+  expect(server.sessions).toHaveLength(1);
 });
 
 describe("a certificate", () => {

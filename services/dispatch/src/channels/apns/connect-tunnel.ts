@@ -64,7 +64,6 @@ function askForTunnel(
     const asking = request({
       method: "CONNECT",
       path: target,
-      agent: false,
       createConnection: () => socket,
       setHost: false,
       headers: {

@@ -1,6 +1,6 @@
 // Tests what each of Apple's answers means, and holds the page to the table.
 import { readFileSync } from "node:fs";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { apnsReasons, judgeApnsAnswer, meaningOfStatus } from "./judge-apns-answer.js";
 

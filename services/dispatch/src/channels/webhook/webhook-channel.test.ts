@@ -54,6 +54,14 @@ describe("the webhook", () => {
     );
   });
 
+  test("a collapse key stands beside the notification, not in it", async () => {
+    await channelFor(receiver.url).send({ ...job, collapseKey: "score" }, never);
+    expect(JSON.parse(receiver.requests[0]?.body ?? "")).toMatchObject({
+      collapseKey: "score",
+      notification: { title: "hi", body: "there" },
+    });
+  });
+
   test("signs id, time and body with each secret", async () => {
     await channelFor(receiver.url).send(job, never);
     const [request] = receiver.requests;
