@@ -6,7 +6,7 @@ import { apnsTable, runApns } from "../bench/src/apns-run.js";
 import { sized } from "./sizes.js";
 
 const PUSHES = sized(20_000, 3_000);
-const PEER_PUSHES = sized(5_000, 200);
+const PEER_PUSHES = sized(5_000, 60);
 
 test(`${PUSHES} pushes, with faults in their middle`, async () => {
   const common = { latencyMs: 100, deadlineMs: 200_000 } as const;
@@ -17,7 +17,7 @@ test(`${PUSHES} pushes, with faults in their middle`, async () => {
     concurrency: sized(2_000, 500),
     withFaults: true,
   });
-  const peer = { ...common, pushes: PEER_PUSHES, concurrency: sized(2_000, 100), withFaults: false } as const;
+  const peer = { ...common, pushes: PEER_PUSHES, concurrency: sized(2_000, 30), withFaults: false } as const;
   const nodeApn = await runApns({ ...peer, client: "node-apn" });
   const apns2 = await runApns({ ...peer, client: "apns2" });
   process.stdout.write(`${apnsTable([petrel, nodeApn, apns2])}\n`);

@@ -74,7 +74,7 @@ test("requests that are wrong get the error shape and change nothing", async () 
     ["topic, not built", message({ to: { topic: "news" } }), 501, "PETREL_NOT_IMPLEMENTED"],
     ["all, not built", message({ to: { all: true } }), 501, "PETREL_NOT_IMPLEMENTED"],
     ["deliverAt, not built", message({ deliverAt: "2099-01-01T00:00:00Z" }), 501, "PETREL_NOT_IMPLEMENTED"],
-    ["collapseKey, not built", message({ collapseKey: "k" }), 501, "PETREL_NOT_IMPLEMENTED"],
+    ["collapseKey too long", message({ collapseKey: "k".repeat(65) }), 400, "PETREL_INVALID_REQUEST"],
   ];
   for (const [name, init, status, code] of cases) {
     const answer = await refused(init);

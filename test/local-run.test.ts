@@ -84,6 +84,7 @@ test("dev.json has the contract's shape, and is for its owner only", () => {
     collect: `http://127.0.0.1:${portBase + 2}`,
     dispatch: `http://127.0.0.1:${portBase + 3}`,
     nodes: [10, 11].map((offset) => `ws://127.0.0.1:${portBase + offset}/v1/connect`),
+    apnsSimulator: `http://127.0.0.1:${portBase + 4}`,
     redis: `redis://127.0.0.1:${portBase + 9}`,
     apiKey: expect.stringMatching(/^[\w-]+$/) as string,
     apiSecret: expect.stringMatching(/^[\w-]{43,}$/) as string,

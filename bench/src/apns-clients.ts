@@ -59,7 +59,7 @@ function openPetrel({ endpoint, ca, privateKey, keyId, teamId }: ClientOptions):
   const tokens = new ProviderTokens({
     store: {
       read: () => Promise.resolve(stored),
-      agree: (_team, _key, candidate) => Promise.resolve((stored = candidate)),
+      agree: (_key, candidate) => Promise.resolve((stored = candidate)),
     },
     keyId,
     teamId,

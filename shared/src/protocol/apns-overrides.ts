@@ -19,6 +19,13 @@ export const apnsPushTypes = Object.freeze({
 
 export type ApnsPushType = keyof typeof apnsPushTypes;
 
+/** @returns the longest of Apple's suffixes that the topic ends with; "" for a bundle id alone */
+export function suffixOf(topic: string): string {
+  return Object.values(apnsPushTypes)
+    .filter((suffix) => topic.endsWith(suffix))
+    .reduce<string>((longest, suffix) => (suffix.length > longest.length ? suffix : longest), "");
+}
+
 export interface ApnsOverrides {
   /** "alert" by default. */
   readonly pushType?: ApnsPushType;

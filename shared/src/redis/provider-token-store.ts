@@ -15,6 +15,14 @@ export interface StoredProviderToken {
   readonly token: string;
 }
 
+/** Which key it is made with. */
+export interface ProviderKeyName {
+  readonly teamId: string;
+  readonly keyId: string;
+  /** Of the public key. */
+  readonly fingerprint: string;
+}
+
 const KEEP_MS = 60 * 60_000;
 
 export class ProviderTokenStore {
@@ -28,8 +36,8 @@ export class ProviderTokenStore {
   }
 
   /** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all here */
-  async read(teamId: string, keyId: string): Promise<StoredProviderToken | undefined> {
-    const text = await awaitAnswer(this.#scripts.redis.get(this.#key(teamId, keyId)));
+  async read(key: ProviderKeyName): Promise<StoredProviderToken | undefined> {
+    const text = await awaitAnswer(this.#scripts.redis.get(this.#nameOf(key)));
     return text === null ? undefined : decode(text);
   }
 
@@ -39,8 +47,7 @@ export class ProviderTokenStore {
    * older
    */
   async agree(
-    teamId: string,
-    keyId: string,
+    key: ProviderKeyName,
     { mintedAtMs, token }: StoredProviderToken,
     minIntervalMs: number,
   ): Promise<StoredProviderToken> {
@@ -48,7 +55,7 @@ export class ProviderTokenStore {
       await awaitAnswer(
         this.#scripts.run(
           "agree-provider-token.v1",
-          [this.#key(teamId, keyId)],
+          [this.#nameOf(key)],
           [mintedAtMs, token, minIntervalMs, KEEP_MS],
         ),
       ),
@@ -56,8 +63,8 @@ export class ProviderTokenStore {
   }
 
   /** Spread over the partitions as users are. */
-  #key(teamId: string, keyId: string): string {
-    const name = `${teamId}.${keyId}`;
+  #nameOf({ teamId, keyId, fingerprint }: ProviderKeyName): string {
+    const name = `${teamId}.${keyId}.${fingerprint}`;
     const { partition } = this.#partitions[partitionOfUser(name, this.#partitions.length)] as PartitionKeys;
     return providerTokenKey(partition, name);
   }

@@ -10,7 +10,7 @@ export interface ScriptedAnswer extends ApnsAnswer {
 
 export interface DeviceSettings {
   readonly answer?: ScriptedAnswer;
-  /** The app that the token belongs to: its bundle id. */
+  /** The app that the token belongs to: its full topic. */
   readonly topic?: string;
   readonly environment?: ApnsEnvironment;
 }

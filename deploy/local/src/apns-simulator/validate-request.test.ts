@@ -299,7 +299,7 @@ describe("device tokens", () => {
     expect(await provider.send(headers({ token }), payload)).toMatchObject({ status: 200 });
   });
 
-  test("of another app: DeviceTokenNotForTopic; its own suffixes are its own", async () => {
+  test("of another app: DeviceTokenNotForTopic; so is the token of alerts under a suffix of its own app", async () => {
     const token = newToken();
     await simulator.setDevice(token, { topic });
     const foreign = headers({ token, "apns-topic": "com.example.other" });
@@ -308,7 +308,15 @@ describe("device tokens", () => {
       reason: "DeviceTokenNotForTopic",
     });
     const voip = { "apns-push-type": "voip", "apns-topic": `${topic}.voip` };
+    expect(await provider.send(headers({ token, ...voip }), payload)).toMatchObject({
+      status: 400,
+      reason: "DeviceTokenNotForTopic",
+    });
+    await simulator.setDevice(token, { topic: `${topic}.voip` });
     expect(await provider.send(headers({ token, ...voip }), payload)).toMatchObject({ status: 200 });
+    expect(await provider.send(headers({ token }), payload)).toMatchObject({
+      reason: "DeviceTokenNotForTopic",
+    });
   });
 
   test("of the other environment: BadDeviceToken, by the token's or by everybody's", async () => {

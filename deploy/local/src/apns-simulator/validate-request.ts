@@ -124,7 +124,8 @@ function checkDevice(
   const scripted = devices.takeAnswer(deviceToken) ?? behaviour.takeAnswer();
   if (scripted !== undefined && scripted.status !== 200) return scripted;
   if (device?.topic === undefined) return undefined;
-  return withoutSuffix(topic) === device.topic ? undefined : refusal("DeviceTokenNotForTopic");
+  // Apple hands out another token for each topic: that of alerts is none of VoIP's.
+  return topic === device.topic ? undefined : refusal("DeviceTokenNotForTopic");
 }
 
 function checkSender(

@@ -135,7 +135,11 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
   );
   await expireMessages(scripts, keys, "u2", [{ seq: 1, id: "m2" }], { atMs: 1, readSeq: 1 });
   await callFallback(scripts, partition);
-  await new ProviderTokenStore(scripts, [keys]).agree("T", "K", { mintedAtMs: 1, token: "t" }, 1);
+  await new ProviderTokenStore(scripts, [keys]).agree(
+    { teamId: "T", keyId: "K", fingerprint: "f" },
+    { mintedAtMs: 1, token: "t" },
+    1,
+  );
   await callDevices(scripts, partition);
 }
 

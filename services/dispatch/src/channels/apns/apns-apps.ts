@@ -7,7 +7,7 @@ import { dirname, resolve } from "node:path";
 import { createSecureContext } from "node:tls";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
-import { apnsPushTypes } from "@petrel/shared/protocol/apns-overrides";
+import { suffixOf } from "@petrel/shared/protocol/apns-overrides";
 import { APNS_TOPIC_PATTERN, type ApnsEnvironment, apnsEnvironments } from "@petrel/shared/protocol/device";
 import type { DispatchConfig } from "../../config.js";
 import type { ClientCertificate } from "./open-apns-session.js";
@@ -85,8 +85,7 @@ export function findApnsApp(
 
 /** A device may be registered for one kind of push, such as com.example.app.voip. */
 function bundleIdOf(topic: string): string {
-  const suffix = Object.values(apnsPushTypes).find((one) => one !== "" && topic.endsWith(one));
-  return suffix === undefined ? topic : topic.slice(0, -suffix.length);
+  return topic.slice(0, topic.length - suffixOf(topic).length);
 }
 
 function readAppsFile(file: string): ApnsApp[] {

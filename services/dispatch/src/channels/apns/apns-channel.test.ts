@@ -197,6 +197,81 @@ describe("APNs", () => {
     expect(await store.redis.pexpiretime(key)).toBe(job.expiresAtMs);
   });
 
+  test("each push goes to the devices that are registered for such ones, and to no other", async () => {
+    // What the simulator is told of a token stays: tokens of this test alone.
+    await register("ada", 901);
+    await register("ada", 902, { topic: `${TOPIC}.voip` });
+    for (const [n, topic] of [
+      [901, TOPIC],
+      [902, `${TOPIC}.voip`],
+    ] as const) {
+      await simulator.setDevice(token(n), { topic });
+    }
+    const pushOf = (pushType: string) => JSON.stringify({ title: "t", body: "b", apns: { pushType } });
+    const voip = await send(jobFor("ada", { notification: pushOf("voip") }));
+    expect(voip).toMatchObject({ outcome: "taken", notes: [{ outcome: "taken" }] });
+    expect([await arrived(901), await arrived(902)]).toEqual([0, 1]);
+    expect(await send(jobFor("ada", { notification: pushOf("background") }))).toMatchObject({
+      outcome: "taken",
+    });
+    expect(await send(jobFor("ada"))).toMatchObject({ outcome: "taken", notes: [{ outcome: "taken" }] });
+    expect([await arrived(901), await arrived(902)]).toEqual([2, 1]);
+    const other = await send(jobFor("ada", { notification: pushOf("liveactivity") }));
+    expect(other).toMatchObject({
+      outcome: "no-device",
+      notes: [
+        { reason: expect.stringContaining("registered for other pushes") },
+        { reason: expect.stringContaining("registered for other pushes") },
+      ],
+    });
+    expect(await tokensOf("ada")).toHaveLength(2);
+  });
+
+  test("what a phone has was delivered, though all devices are gone since, or a newer one has come", async () => {
+    const unwell = { status: 503, reason: "ServiceUnavailable", times: 1 };
+    const removeAll = async (userId: string) => {
+      for (const { id } of await devices.list(userId)) await devices.remove(userId, id);
+    };
+    const reach = async (userId: string, n: number, parts: Partial<FallbackJob> = {}) => {
+      await register(userId, n);
+      await register(userId, n + 1);
+      await simulator.setAnswer(token(n + 1), unwell);
+      const job = jobFor(userId, parts);
+      expect(await send(job)).toMatchObject({ outcome: "retry" });
+      return job;
+    };
+    const gone = await reach("ada", 1);
+    await removeAll("ada");
+    expect(await send({ ...gone, attempt: 2 })).toMatchObject({ outcome: "taken" });
+    // As a dead letter that is replayed.
+    expect(await send(gone)).toMatchObject({ outcome: "taken" });
+    const unfit = await reach("bob", 3);
+    await removeAll("bob");
+    await register("bob", 5, { topic: `${TOPIC}.voip` });
+    expect(await send({ ...unfit, attempt: 2 })).toMatchObject({
+      outcome: "taken",
+      notes: [{ outcome: "no-device" }],
+    });
+    const older = await reach("eve", 6, { seq: 1, collapseKey: "score" });
+    expect(await send(jobFor("eve", { seq: 2, collapseKey: "score" }))).toMatchObject({ outcome: "taken" });
+    expect(await send({ ...older, attempt: 2 })).toMatchObject({ outcome: "taken" });
+    expect(await arrived(7)).toBe(1);
+  });
+
+  test("a key that is refused for one topic goes on for the others", async () => {
+    await register("ada", 1);
+    await register("bob", 2, { topic: "com.example.foreign" });
+    await simulator.setAnswer(token(2), { status: 403, reason: "InvalidProviderToken" });
+    expect(await send(jobFor("ada"))).toMatchObject({ outcome: "taken" });
+    const before = (await simulator.stats()).streams.opened;
+    for (let i = 0; i < 2; i++) {
+      expect(await send(jobFor("bob"))).toMatchObject({ outcome: "failed", cause: "misconfigured" });
+    }
+    expect((await simulator.stats()).streams.opened - before).toBe(1);
+    expect(await send(jobFor("ada"))).toMatchObject({ outcome: "taken" });
+    expect(await metric("petrel_apns_credential_halted")).toBe(0);
+  });
+
   test("one that is stopped while it waits for another device leaves behind who has it", async () => {
     await reopen({ APNS_SANDBOX_ENDPOINT: `https://127.0.0.1:${await freePort()}` });
     await register("ada", 1);

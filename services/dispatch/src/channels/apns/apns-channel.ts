@@ -1,7 +1,8 @@
 // dispatch/fall-back -> here -> send-to-device: the fallback channel that reaches a user's iPhones.
-// Guarantees: every device of the user that is not set aside is tried, once an attempt; one that has a message is not
-// sent it again by a retry for another; what is repeated after a crash carries the same apns-id and collapse id; of
-// messages with one collapse key none comes after a newer one.
+// Guarantees: every device of the user that is not set aside, and is registered for such pushes, is tried, once an
+// attempt; one that has a message is not sent it again by a retry for another, and the message counts as taken; what is
+// repeated after a crash carries the same apns-id and collapse id; of messages with one collapse key none comes after a
+// newer one.
 import { setMaxListeners } from "node:events";
 import type { BackoffOptions } from "@petrel/shared/kernel/backoff";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -13,6 +14,7 @@ import type { DevicesStore } from "@petrel/shared/redis/devices-store";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import type { ChannelAnswer, FallbackChannel, FallbackJob } from "../fallback-channel.js";
+import { fitsPushType } from "./apns-request.js";
 import { combineResults, type DeviceResult } from "./combine-results.js";
 import { keepCollapseOrder } from "./keep-collapse-order.js";
 import { sendToDevice, type SendSignals, type SendToDeviceDeps } from "./send-to-device.js";
@@ -71,21 +73,30 @@ export class ApnsChannel implements FallbackChannel {
   }
 
   async #sendInTurn(job: FallbackJob, signals: SendSignals): Promise<ChannelAnswer> {
-    const devices = await this.#devicesOf(job.userId, signals.either);
-    if (devices.length === 0) return { outcome: "no-device" };
-    const { clock } = this.#options;
-    const usable = devices.filter(({ quarantinedUntilMs = 0 }) => quarantinedUntilMs <= clock.wallMs());
-    if (usable.length === 0) {
-      return { outcome: "no-device", notes: devices.map(noteOfQuarantine) };
-    }
+    const { clock, scripts } = this.#options;
     const { collapseKey, userId, epoch, seq, expiresAtMs } = job;
-    const send = (): Promise<ChannelAnswer> => this.#sendToAll(job, usable, signals);
+    const keys = this.#keysOf(userId);
+    // Also at the first attempt: that of a replayed dead letter is one.
+    const [devices, before] = await Promise.all([
+      this.#devicesOf(userId, signals.either),
+      unlessAborted(readDeviceSends(scripts.redis, keys, job.id), signals.either),
+    ]);
+    // What a phone has was delivered, whatever became of the others since.
+    const none = before.size > 0 ? "taken" : "no-device";
+    if (devices.length === 0) return { outcome: none };
+    const nowMs = clock.wallMs();
+    const usable = devices.filter(
+      (device) => !isSetAside(device, nowMs) && fitsPushType(device.topic, job.notification),
+    );
+    if (usable.length === 0) {
+      return { outcome: none, notes: devices.map((device) => noteOfUnused(device, nowMs)) };
+    }
+    const send = (): Promise<ChannelAnswer> => this.#sendToAll(job, usable, before, signals);
     if (collapseKey === undefined) return send();
-    const { scripts } = this.#options;
-    return keepCollapseOrder(
+    const answer = await keepCollapseOrder(
       {
         scripts,
-        keys: this.#keysOf(userId),
+        keys,
         leaseMs: this.longestSendMs,
         waitMs: TURN_MS,
         keepUntilMs: expiresAtMs,
@@ -94,20 +105,17 @@ export class ApnsChannel implements FallbackChannel {
       signals.either,
       send,
     );
+    return answer.outcome === "superseded" && before.size > 0 ? { outcome: "taken" } : answer;
   }
 
   async #sendToAll(
     job: FallbackJob,
     devices: readonly IosDevice[],
+    before: ReadonlySet<string>,
     signals: SendSignals,
   ): Promise<ChannelAnswer> {
-    const { scripts, retry, maxAttempts, clock } = this.#options;
-    const { id, userId, attempt, expiresAtMs } = job;
-    const keys = this.#keysOf(userId);
-    const before =
-      attempt === 1
-        ? new Set<string>()
-        : await unlessAborted(readDeviceSends(scripts.redis, keys, id), signals.either);
+    const { retry, maxAttempts, clock } = this.#options;
+    const { attempt, expiresAtMs } = job;
     const takenNow = new Set<string>();
     const open = devices.filter((device) => !before.has(device.id));
     let results: DeviceResult[];
@@ -154,7 +162,14 @@ export class ApnsChannel implements FallbackChannel {
   }
 }
 
-function noteOfQuarantine({ id, quarantinedUntilMs = 0 }: IosDevice) {
-  const until = new Date(quarantinedUntilMs).toISOString();
-  return { outcome: "no-device", reason: `set aside until ${until}`, details: { device: id } } as const;
+function isSetAside({ quarantinedUntilMs = 0 }: IosDevice, nowMs: number): boolean {
+  return quarantinedUntilMs > nowMs;
+}
+
+function noteOfUnused(device: IosDevice, nowMs: number) {
+  const { id, topic, quarantinedUntilMs = 0 } = device;
+  const reason = isSetAside(device, nowMs)
+    ? `set aside until ${new Date(quarantinedUntilMs).toISOString()}`
+    : `registered for other pushes: ${topic}`;
+  return { outcome: "no-device", reason, details: { device: id } } as const;
 }

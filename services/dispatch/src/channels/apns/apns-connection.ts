@@ -1,8 +1,10 @@
 // apns-slot -> here -> apns-stream: one HTTP/2 session with Apple: its gate, its PINGs, its end.
 // Guarantees: the first request is alone until one was answered by anything but 403; then never more streams than the
 // peer's SETTINGS allow, however it changes them; a peer that is silent is found out within pingTimeoutMs and the
-// session destroyed, so that every request on it gets its result; after a GOAWAY nothing new is sent.
+// session destroyed, so that every request on it gets its result; after a GOAWAY nothing new is sent; a peer that refuses
+// streams is asked with one at a time, with growing pauses, and is left where that does not help.
 import type { ClientHttp2Session } from "node:http2";
+import { backoffMs } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { ApnsRequest, ApnsResult } from "./apns-exchange.js";
 import { ApnsStream } from "./apns-stream.js";
@@ -37,6 +39,12 @@ export interface SentRequest {
 
 /** A session that was asked to close and has nothing left to do needs no longer, ms. */
 const CLOSE_MS = 500;
+/** The pause after a refused stream, ms: at least the first, with full jitter on top. */
+const REFUSED_MIN_MS = 5;
+const REFUSED_BASE_MS = 10;
+const REFUSED_CAP_MS = 1_000;
+/** After so many pauses without an answer another connection may do better. */
+const MAX_REFUSALS = 8;
 
 export class ApnsConnection {
   readonly #session: ClientHttp2Session;
@@ -55,6 +63,9 @@ export class ApnsConnection {
   #answersAtLastTick = 0;
   #answers = 0;
   #overdue: NodeJS.Timeout | undefined;
+  /** In a row, without an answer between them; those that come during a pause are the same one. */
+  #refusals = 0;
+  #refused: NodeJS.Timeout | undefined;
 
   /** @param session open, its first SETTINGS received */
   constructor({ session, socket }: ApnsSession, options: ApnsConnectionOptions) {
@@ -81,9 +92,11 @@ export class ApnsConnection {
 
   /** How many requests may be sent now. */
   get room(): number {
-    if (this.#isRetired || this.#isSuspect || this.#session.closed || this.#session.destroyed) return 0;
+    if (this.#isRetired || this.#isSuspect || this.#refused !== undefined) return 0;
+    if (this.#session.closed || this.#session.destroyed) return 0;
     const { maxConcurrentStreams = Infinity } = this.#session.remoteSettings;
-    const limit = Math.min(maxConcurrentStreams, this.#options.maxStreams, this.#isProven ? Infinity : 1);
+    const isOpenToAll = this.#isProven && this.#refusals === 0;
+    const limit = Math.min(maxConcurrentStreams, this.#options.maxStreams, isOpenToAll ? Infinity : 1);
     return Math.max(0, limit - this.#streams);
   }
 
@@ -110,10 +123,14 @@ export class ApnsConnection {
           onResult: (result) => {
             clearTimeout(timer);
             if (result.kind === "answered" && result.status !== 403) this.#isProven = true;
+            // First: whoever gets the result may send it again at once.
+            if (result.kind === "answered") this.#endRefusals();
+            else if (result.kind === "not-sent") this.#onRefused();
             onResult(result);
           },
           onClose: () => {
             this.#streams--;
+            if (this.#refusals >= MAX_REFUSALS && this.#streams === 0) this.retire("refuses streams");
             if (this.#isRetired) this.#closeWhenDone();
             else onRoom();
           },
@@ -147,6 +164,7 @@ export class ApnsConnection {
   retire(why: string): void {
     if (this.#isRetired) return;
     this.#isRetired = true;
+    clearTimeout(this.#refused);
     const { onRetired, requestTimeoutMs, pingTimeoutMs } = this.#options;
     // Each request ends in its own time; this is for a session that cannot even tell that they did.
     this.#overdue = setTimeout(() => this.#destroy(), requestTimeoutMs + pingTimeoutMs);
@@ -159,6 +177,26 @@ export class ApnsConnection {
     clearTimeout(this.#overdue);
     this.#overdue = setTimeout(() => this.#destroy(), CLOSE_MS);
     if (!this.#session.destroyed) this.#session.close();
+  }
+
+  /** RFC 9113 8.7: it may be sent again; but at once it would only be refused again, thousands of times a second. */
+  #onRefused(): void {
+    if (this.#isRetired || this.#refused !== undefined) return;
+    const backoff = { baseMs: REFUSED_BASE_MS, capMs: REFUSED_CAP_MS };
+    this.#refused = setTimeout(
+      () => {
+        this.#refused = undefined;
+        this.#options.onRoom();
+      },
+      REFUSED_MIN_MS + backoffMs(this.#refusals++, backoff),
+    );
+    this.#refused.unref();
+  }
+
+  #endRefusals(): void {
+    this.#refusals = 0;
+    clearTimeout(this.#refused);
+    this.#refused = undefined;
   }
 
   #onAnswer(): void {

@@ -200,15 +200,18 @@ describe("the gate", () => {
     await fc.assert(
       fc.asyncProperty(
         fc.integer({ min: 1, max: 12 }),
-        fc.array(fc.constantFrom("ok", "slow", "forbidden", "refused", "reset", "limit", "goaway"), {
-          minLength: 1,
-          maxLength: 60,
-        }),
+        // Never a GOAWAY beside resets: together they corrupt the memory of Node's own server (20.20).
+        fc
+          .constantFrom(
+            ["ok", "slow", "forbidden", "limit", "goaway"],
+            ["ok", "slow", "forbidden", "limit", "refused", "reset"],
+          )
+          .chain((words) => fc.array(fc.constantFrom(...words), { minLength: 1, maxLength: 60 })),
         fc.integer({ min: 1, max: 3 }),
         async (firstLimit, script, connections) => {
           let at = 0;
           const limits = new Map<ServerHttp2Session, number>();
-          const leaving = new Set<ServerHttp2Session>();
+          const leaving = new Map<ServerHttp2Session, number>();
           const tooMany: string[] = [];
           const openStreams = new Map<ServerHttp2Session, number>();
           const server = await startApnsServer(
@@ -217,6 +220,8 @@ describe("the gate", () => {
               const now = (openStreams.get(session) ?? 0) + 1;
               openStreams.set(session, now);
               stream.on("close", () => openStreams.set(session, (openStreams.get(session) ?? 1) - 1));
+              // What a GOAWAY gave back is not answered: that, too, corrupts the memory of Node's own server.
+              if ((stream.id ?? 0) > (leaving.get(session) ?? Infinity)) return;
               const limit = limits.get(session) ?? firstLimit;
               if (now > limit) tooMany.push(`${now} > ${limit}`);
               const what = script[at++] ?? "ok";
@@ -228,7 +233,7 @@ describe("the gate", () => {
                 answer(request);
                 // RFC 9113 6.8: once; another must not name a higher stream.
                 if (!leaving.has(session)) session.goaway(0, stream.id ?? 0);
-                leaving.add(session);
+                leaving.set(session, leaving.get(session) ?? stream.id ?? 0);
               } else if (what === "limit") {
                 const next = 1 + ((at * 7) % 12);
                 // Only a higher one counts at once; a lower one when the client has taken note.
@@ -246,9 +251,8 @@ describe("the gate", () => {
           await server.stop();
           expect(tooMany).toEqual([]);
           expect(results.map(({ kind }) => kind)).not.toContain("not-sent");
-          // A reset stream above the last of a GOAWAY was not looked at: it goes out again.
           const resets = script.slice(0, at).filter((what) => what === "reset").length;
-          expect(results.filter(({ kind }) => kind === "unanswered").length).toBeLessThanOrEqual(resets);
+          expect(results.filter(({ kind }) => kind === "unanswered")).toHaveLength(resets);
         },
       ),
       { numRuns: 15 },
@@ -348,6 +352,45 @@ describe("a broken connection", () => {
     expect(refusals).toBe(3);
     expect(await pool.send(push("reset"), never)).toMatchObject({ kind: "unanswered" });
     expect(server.requests.filter(({ apnsId }) => apnsId === "reset")).toHaveLength(1);
+  });
+
+  test("a peer that refuses everything is asked seldom, and nothing is said to be sent", async () => {
+    const server = await serve(({ stream }) => stream.close(7));
+    const pool = open(server, { waitMs: 3_000 });
+    const results = await sendMany(pool, 20);
+    expect(new Set(statuses(results))).toEqual(new Set(["not-sent"]));
+    // Each of the pauses is at least 5 ms and grows; without them it is thousands.
+    expect(server.requests.length).toBeLessThan(200);
+    // It was left for others, which it refused too.
+    expect(server.sessions.length).toBeGreaterThan(1);
+  });
+
+  test("one that refuses for a moment has all in the end, on the same connection", async () => {
+    let refusals = 0;
+    const inFlightAfterTheBurst: number[] = [];
+    const server = await serve((request) => {
+      if (request.index > 20 && refusals < 23) inFlightAfterTheBurst.push(pool.state.inFlight);
+      if (request.index > 0 && refusals < 23) {
+        refusals++;
+        request.stream.close(7);
+      } else answer(request);
+    });
+    const pool = open(server);
+    await pool.send(push(), never);
+    expect(new Set(statuses(await sendMany(pool, 20)))).toEqual(new Set([200]));
+    expect(inFlightAfterTheBurst).toEqual([1, 1, 1]);
+    expect(server.requests).toHaveLength(1 + 23 + 20);
+    expect(server.sessions).toHaveLength(1);
+  });
+
+  test("one that refuses now and then, and answers between, stays", async () => {
+    const server = await serve((request) => {
+      if (request.index % 2 === 1) request.stream.close(7);
+      else answer(request);
+    });
+    const pool = open(server);
+    for (let i = 0; i < 20; i++) expect(await pool.send(push(), never)).toMatchObject({ status: 200 });
+    expect(server.sessions).toHaveLength(1);
   });
 
   test("one that closes in the middle leaves its requests in doubt, and is replaced", async () => {
@@ -536,6 +579,24 @@ describe("connecting", () => {
     expect(pauses.length).toBeLessThan(20);
   });
 
+  test("a place that pauses does not keep another from being used", async () => {
+    const server = await serve(ok);
+    let asked = 0;
+    const lookUp = (): Promise<string[]> =>
+      asked++ === 0 ? Promise.reject(new Error("no such name")) : Promise.resolve(["127.0.0.1"]);
+    const pool = open(
+      { endpoint: `https://localhost:${server.port}`, ca: server.ca },
+      { connections: 2, lookUp, reconnectBaseMs: 60_000, reconnectCapMs: 60_000, random: () => 0.999 },
+    );
+    expect(await pool.send(push(), never)).toMatchObject({ status: 200 });
+  });
+
+  test("the time for waiting ends where a request is sent", async () => {
+    const server = await serve((request) => setTimeout(() => answer(request), 500));
+    const pool = open(server, { waitMs: 250 });
+    expect(await pool.send(push(), never)).toMatchObject({ status: 200 });
+  });
+
   test("two connections are used alike", async () => {
     const server = await serve((request) => setTimeout(() => answer(request), 5));
     const pool = open(server, { connections: 2 });
@@ -563,6 +624,55 @@ describe("an expired token", () => {
       [0, "bearer token-0"],
       [1, "bearer token-1"],
     ]);
+  });
+
+  test("what waits is not sent with it, and retires no connection that was opened since", async () => {
+    let isExpired = false;
+    const server = await serve(
+      (request) => {
+        if (isExpired && request.headers.authorization === "bearer token-0") {
+          answer(request, 403, { reason: "ExpiredProviderToken" });
+        } else answer(request);
+      },
+      { settings: { maxConcurrentStreams: 4 } },
+    );
+    let token = "token-0";
+    const tokens = {
+      current: () => Promise.resolve(token),
+      // Later than a connection needs to open.
+      replace: async () => {
+        await pause(100);
+        return (token = "token-1");
+      },
+    };
+    const pool = open(server, { connections: 2, auth: { kind: "token", tokens } });
+    await waitFor(
+      async () => {
+        await sendMany(pool, 20);
+        return pool.state.connections === 2;
+      },
+      { what: "both to be open" },
+    );
+    const before = server.requests.length;
+    isExpired = true;
+    expect(new Set(statuses(await sendMany(pool, 200)))).toEqual(new Set([200]));
+    const since = server.requests.slice(before).map(({ headers }) => headers.authorization);
+    expect(since.filter((one) => one === "bearer token-0").length).toBeLessThanOrEqual(8);
+    expect(since.filter((one) => one === "bearer token-1")).toHaveLength(200);
+    expect(server.sessions.length).toBeLessThanOrEqual(4);
+  });
+
+  test("where there is no other for now, the next request asks again", async () => {
+    let isExpired = true;
+    const server = await serve((request) =>
+      isExpired ? answer(request, 403, { reason: "ExpiredProviderToken" }) : answer(request),
+    );
+    const same = (): Promise<string> => Promise.resolve("same");
+    const pool = open(server, { auth: { kind: "token", tokens: { current: same, replace: same } } });
+    expect(new Set(statuses(await sendMany(pool, 10)))).toEqual(new Set([403]));
+    expect(server.requests).toHaveLength(1);
+    isExpired = false;
+    expect(await pool.send(push(), never)).toMatchObject({ status: 200 });
   });
 
   test("where the next is refused too, that is the answer", async () => {
@@ -595,6 +705,19 @@ describe("the end", () => {
     expect(await first).toMatchObject({ status: 200 });
     await closing;
     await waitFor(() => server.sessions[0]?.destroyed, { what: "the session's end" });
+  });
+
+  test("a server that was asked to close and does not is not waited for", async () => {
+    const server = await serve(ok);
+    // Nothing comes back any more, not even the end of its side.
+    const proxy = await startFaultProxy({ targetPort: server.port });
+    cleanUps.push(proxy.stop);
+    const pool = open({ endpoint: `https://127.0.0.1:${proxy.port}`, ca: server.ca });
+    await pool.send(push(), never);
+    proxy.stall("toClient");
+    await pool.close();
+    proxy.heal();
+    expect(pool.state).toEqual({ connections: 0, inFlight: 0, waiting: 0 });
   });
 
   test("while it connects", async () => {

@@ -6,7 +6,7 @@ import { type Clock, systemClock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import type { ApnsConnection, ApnsConnectionLimits, SentRequest } from "./apns-connection.js";
-import type { ApnsRequest, ApnsResult } from "./apns-exchange.js";
+import type { ApnsAnswer, ApnsRequest, ApnsResult } from "./apns-exchange.js";
 import { ApnsSlot } from "./apns-slot.js";
 import type { LookUp } from "./connect-tcp.js";
 import type { ClientCertificate } from "./open-apns-session.js";
@@ -58,6 +58,11 @@ interface Waiting {
   sent: SentRequest | undefined;
 }
 
+interface ExpiredToken {
+  readonly authorization: string;
+  readonly answer: ApnsAnswer;
+}
+
 const DEFAULT_CONNECTIONS = 2;
 const DEFAULT_WAIT_MS = 10_000;
 const DEFAULT_CONNECT_TIMEOUT_MS = 10_000;
@@ -77,6 +82,8 @@ export class ApnsPool {
   readonly #returned = new Set<Waiting>();
   #isClosed = false;
   #lastFault = "";
+  /** What waits with it is not sent: Apple's answer is known. */
+  #expired: ExpiredToken | undefined;
 
   constructor(options: ApnsPoolOptions) {
     const { clock = systemClock, logger, metrics, auth, endpoint } = options;
@@ -155,6 +162,8 @@ export class ApnsPool {
     const result = await this.#queue(request, token, this.#waitMs, signal);
     if (!isExpiredToken(result)) return result;
     const fresh = await unlessAborted(auth.tokens.replace(token), signal).catch(() => token);
+    // There is no other one for now: it is for Apple to say whether this one is taken later.
+    if (fresh === token && this.#expired?.authorization === bearer(token)) this.#expired = undefined;
     signal.throwIfAborted();
     const waitMs = this.#waitMs - (this.#clock.monotonicMs() - sinceMs);
     if (fresh === token || waitMs <= 0) return result;
@@ -182,7 +191,7 @@ export class ApnsPool {
     return new Promise((resolve, reject) => {
       const waiting: Waiting = {
         request,
-        authorization: token === undefined ? undefined : `bearer ${token}`,
+        authorization: token === undefined ? undefined : bearer(token),
         waitUntilMs: this.#clock.monotonicMs() + waitMs,
         settle: (result) => {
           signal.removeEventListener("abort", abort);
@@ -222,6 +231,11 @@ export class ApnsPool {
     for (;;) {
       const [next] = this.#returned.size > 0 ? this.#returned : this.#waiting;
       if (next === undefined) return;
+      if (this.#expired !== undefined && next.authorization === this.#expired.authorization) {
+        this.#forget(next);
+        next.settle({ ...this.#expired.answer, apnsId: undefined });
+        continue;
+      }
       const connection = this.#roomiest();
       if (connection === undefined) {
         this.#openMore();
@@ -255,7 +269,7 @@ export class ApnsPool {
 
   #onResult(waiting: Waiting, connection: ApnsConnection, result: ApnsResult): void {
     waiting.sent = undefined;
-    if (isExpiredToken(result)) connection.retire("its token has expired");
+    if (isExpiredToken(result)) this.#onExpired(waiting, connection, result);
     if (result.kind === "answered" && result.status !== 403) this.#lastFault = "";
     if (result.kind !== "not-sent" || this.#isClosed || this.#clock.monotonicMs() >= waiting.waitUntilMs) {
       waiting.settle(result);
@@ -264,8 +278,18 @@ export class ApnsPool {
     this.#wait(waiting, this.#returned);
     this.#pump();
   }
+
+  /** From now on nothing goes out with it: no connection that is opened later will see it. */
+  #onExpired({ authorization }: Waiting, connection: ApnsConnection, answer: ApnsAnswer): void {
+    if (authorization !== undefined) this.#expired = { authorization, answer };
+    connection.retire("its token has expired");
+  }
 }
 
-function isExpiredToken(result: ApnsResult): boolean {
+function bearer(token: string): string {
+  return `bearer ${token}`;
+}
+
+function isExpiredToken(result: ApnsResult): result is ApnsAnswer {
   return result.kind === "answered" && result.status === 403 && result.reason === "ExpiredProviderToken";
 }

@@ -1,7 +1,13 @@
 // Tests the headers and the payload of a push.
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { apnsIdOf, buildApnsRequest, collapseIdOf, type ApnsRequestInput } from "./apns-request.js";
+import {
+  apnsIdOf,
+  buildApnsRequest,
+  collapseIdOf,
+  fitsPushType,
+  type ApnsRequestInput,
+} from "./apns-request.js";
 
 const device = { id: "d_0123456789abcdef", token: "ab".repeat(32), topic: "com.example.app" };
 
@@ -67,10 +73,22 @@ describe("headers", () => {
     ["pushtotalk", "com.example.app.voip-ptt"],
     ["widgets", "com.example.app.push-type.widgets"],
     ["controls", "com.example.app.push-type.controls"],
-  ])("the topic of %s is %s, and its suffix stands once", (pushType, topic) => {
+  ])("%s goes to the device's own topic, %s, and to no device of another", (pushType, topic) => {
+    const notification = { ...hello, apns: { pushType } };
     const headers = { "apns-push-type": pushType, "apns-topic": topic };
-    expect(build({ ...hello, apns: { pushType } }).headers).toMatchObject(headers);
-    expect(build({ ...hello, apns: { pushType } }, {}, topic).headers).toMatchObject(headers);
+    expect(build(notification, {}, topic).headers).toMatchObject(headers);
+    const text = JSON.stringify(notification);
+    expect(fitsPushType(topic, text)).toBe(true);
+    expect(fitsPushType("com.example.app", text)).toBe(topic === "com.example.app");
+    expect(fitsPushType("com.example.app.voip", text)).toBe(pushType === "voip");
+    expect(fitsPushType("com.example.app.voip-ptt", text)).toBe(pushType === "pushtotalk");
+  });
+
+  test("what has no push type, or cannot be read, is an alert", () => {
+    for (const text of [JSON.stringify(hello), '{"title":']) {
+      expect(fitsPushType("com.example.app", text)).toBe(true);
+      expect(fitsPushType("com.example.app.voip", text)).toBe(false);
+    }
   });
 
   test("push to talk is now or never, and replaces nothing", () => {

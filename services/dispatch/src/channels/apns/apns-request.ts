@@ -2,7 +2,7 @@
 // Guarantees: the same message and device give the same apns-id and collapse id at every attempt, in every process, so
 // that a phone shows one; what Apple would refuse for its form is refused here, with the reason.
 import { createHash } from "node:crypto";
-import { apnsPushTypes, type ApnsPushType } from "@petrel/shared/protocol/apns-overrides";
+import { apnsPushTypes, type ApnsPushType, suffixOf } from "@petrel/shared/protocol/apns-overrides";
 import type { IosDevice } from "@petrel/shared/protocol/device";
 import type { Priority } from "@petrel/shared/protocol/stored-message";
 import type { ApnsRequest } from "./apns-exchange.js";
@@ -40,7 +40,7 @@ export function buildApnsRequest({ message, device }: ApnsRequestInput): BuiltAp
       path: `/3/device/${device.token}`,
       headers: {
         "apns-id": apnsIdOf(message.id, device.id),
-        "apns-topic": topicFor(device.topic, pushType),
+        "apns-topic": device.topic,
         "apns-push-type": pushType,
         "apns-priority": String(priorityFor(pushType, notification.apns?.priority, message.priority)),
         "apns-expiration": String(expirationFor(pushType, message.expiresAtMs)),
@@ -72,10 +72,15 @@ export function collapseIdOf(key: string): string {
   return /^[\x21-\x7e]{1,64}$/.test(key) ? key : createHash("sha256").update(key).digest("base64url");
 }
 
-/** A device is registered with its bundle id; where the suffix stands there already, it is not put twice. */
-function topicFor(registered: string, pushType: ApnsPushType): string {
-  const suffix = apnsPushTypes[pushType];
-  return registered.endsWith(suffix) ? registered : `${registered}${suffix}`;
+/**
+ * Apple hands out a token of its own for each topic: a VoIP push to the token of alerts is a bad one.
+ * https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns
+ * @param notification JSON text; one that cannot be read counts as an alert
+ * @returns whether a device that is registered with this topic takes such a push
+ */
+export function fitsPushType(topic: string, notification: string): boolean {
+  const pushType = parseNotification(notification)?.apns?.pushType ?? "alert";
+  return suffixOf(topic) === apnsPushTypes[pushType];
 }
 
 function priorityFor(

@@ -52,11 +52,11 @@ export class ApnsSlot {
     return sum;
   }
 
-  /** @returns whether one is being opened now, or will be after a pause; onRoom tells when something has come of it */
+  /** @returns whether one is being opened now; onRoom tells when something has come of it, or a pause is over */
   open(): boolean {
     if (this.#ending.signal.aborted || this.#connection !== undefined) return false;
     if (!this.#isOpening && this.#pause === undefined) void this.#open();
-    return true;
+    return this.#isOpening;
   }
 
   /** Lets what was sent end. */

@@ -2,6 +2,9 @@
 import { beforeEach, expect, test } from "vitest";
 import { CredentialGate } from "./credential-gate.js";
 
+const TOPIC = "com.example.app";
+const FOREIGN = "com.example.foreign";
+
 let nowMs: number;
 let changes: string[];
 let gate: CredentialGate;
@@ -16,37 +19,91 @@ beforeEach(() => {
 });
 
 test("halted: nothing passes but one look a long while later; an answer ends it", () => {
-  expect(gate.pass()).toEqual({ passage: "open" });
-  gate.halt("InvalidProviderToken");
-  gate.halt("InvalidProviderToken");
+  expect(gate.pass(TOPIC)).toEqual({ passage: "open" });
+  gate.halt(TOPIC, "InvalidProviderToken");
+  gate.halt(TOPIC, "InvalidProviderToken");
   expect(changes).toEqual(["halted InvalidProviderToken"]);
   nowMs += 59_999;
-  expect(gate.pass()).toEqual({ passage: "halted", reason: "InvalidProviderToken" });
+  expect(gate.pass(TOPIC)).toEqual({ passage: "halted", reason: "InvalidProviderToken" });
   nowMs += 1;
-  expect(gate.pass()).toEqual({ passage: "open" });
-  expect(gate.pass()).toMatchObject({ passage: "halted" });
-  gate.halt("InvalidProviderToken");
+  expect(gate.pass(TOPIC)).toEqual({ passage: "open" });
+  expect(gate.pass(TOPIC)).toMatchObject({ passage: "halted" });
+  gate.halt(TOPIC, "InvalidProviderToken");
   nowMs += 60_000;
-  expect(gate.pass()).toEqual({ passage: "open" });
-  gate.accept();
-  gate.accept();
-  expect(gate.pass()).toEqual({ passage: "open" });
+  expect(gate.pass(TOPIC)).toEqual({ passage: "open" });
+  gate.accept(TOPIC);
+  gate.accept(TOPIC);
+  expect(gate.pass(TOPIC)).toEqual({ passage: "open" });
   expect(gate.isHalted).toBe(false);
   expect(changes).toEqual(["halted InvalidProviderToken", "good InvalidProviderToken"]);
 });
 
 test("a look that is never answered is followed by another", () => {
-  gate.halt("Forbidden");
+  gate.halt(TOPIC, "Forbidden");
   nowMs += 60_000;
-  expect(gate.pass()).toEqual({ passage: "open" });
+  expect(gate.pass(TOPIC)).toEqual({ passage: "open" });
   nowMs += 60_000;
-  expect(gate.pass()).toEqual({ passage: "open" });
+  expect(gate.pass(TOPIC)).toEqual({ passage: "open" });
 });
 
 test("it rests as long as the longest wish", () => {
   gate.rest(10_000);
   gate.rest(1_000);
-  expect(gate.pass()).toEqual({ passage: "resting", forMs: 10_000 });
+  expect(gate.pass(TOPIC)).toEqual({ passage: "resting", forMs: 10_000 });
   nowMs += 10_000;
-  expect(gate.pass()).toEqual({ passage: "open" });
+  expect(gate.pass(TOPIC)).toEqual({ passage: "open" });
+});
+
+test("refused for one topic while another was just taken: that one is halted alone, and looked at after the same rest", () => {
+  gate.take(TOPIC);
+  nowMs += 60_000;
+  expect(gate.halt(FOREIGN, "InvalidProviderToken")).toBe("topic");
+  expect(gate.pass(FOREIGN)).toEqual({ passage: "halted", reason: "InvalidProviderToken" });
+  expect(gate.pass(TOPIC)).toEqual({ passage: "open" });
+  expect([gate.isHalted, changes]).toEqual([false, []]);
+  nowMs += 60_000;
+  expect(gate.pass(FOREIGN)).toEqual({ passage: "open" });
+  expect(gate.pass(FOREIGN)).toMatchObject({ passage: "halted" });
+  // Nobody else was taken for long: refused again it still halts nobody else.
+  expect(gate.halt(FOREIGN, "InvalidProviderToken")).toBe("line");
+  expect(gate.pass(TOPIC)).toEqual({ passage: "open" });
+  nowMs += 60_000;
+  expect(gate.pass(FOREIGN)).toEqual({ passage: "open" });
+  gate.take(FOREIGN);
+  expect(gate.pass(FOREIGN)).toEqual({ passage: "open" });
+});
+
+test("its own topic taken speaks for nothing, nor does another's that was taken long ago", () => {
+  gate.take(TOPIC);
+  gate.halt(TOPIC, "Forbidden");
+  expect(gate.pass(FOREIGN)).toMatchObject({ passage: "halted" });
+  gate.take(TOPIC);
+  nowMs += 60_001;
+  gate.halt(FOREIGN, "Forbidden");
+  expect(gate.pass(TOPIC)).toMatchObject({ passage: "halted" });
+  expect(changes).toEqual(["halted Forbidden", "good Forbidden", "halted Forbidden"]);
+});
+
+test("the one before the last is remembered where the last is the refused one's own", () => {
+  gate.take(TOPIC);
+  gate.take(FOREIGN);
+  gate.take(FOREIGN);
+  expect(gate.halt(FOREIGN, "Forbidden")).toBe("topic");
+  expect(gate.pass(TOPIC)).toEqual({ passage: "open" });
+});
+
+test("a key that was withdrawn halts all, however many topics it has", () => {
+  const topics = ["a", "b", "c"].map((name) => `com.example.${name}`);
+  for (const topic of topics) gate.take(topic);
+  for (const topic of topics.toReversed()) gate.halt(topic, "InvalidProviderToken");
+  expect(gate.isHalted).toBe(true);
+  expect(gate.pass(TOPIC)).toMatchObject({ passage: "halted" });
+});
+
+test("so many halted topics are remembered, the oldest goes first", () => {
+  gate.take(TOPIC);
+  for (let i = 0; i <= 1_000; i++) gate.halt(`com.example.foreign${i}`, "Forbidden");
+  expect(gate.pass("com.example.foreign0")).toEqual({ passage: "open" });
+  expect(gate.pass("com.example.foreign1")).toMatchObject({ passage: "halted" });
+  expect(gate.pass("com.example.foreign1000")).toMatchObject({ passage: "halted" });
 });

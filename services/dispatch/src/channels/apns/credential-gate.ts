@@ -1,6 +1,7 @@
 // apns-channel -> here: whether anything may be sent with a credential, in an environment.
 // Guarantees: once Apple has refused the key or the certificate, nothing goes out with it, but for one request after a
-// long while that looks whether it is mended; after too many provider tokens it rests as long as Apple wants.
+// long while that looks whether it is mended; where it was good for another topic just before, this holds for the refused
+// topic alone; after too many provider tokens it rests as long as Apple wants.
 import type { Clock } from "@petrel/shared/kernel/clock";
 
 export interface CredentialGateOptions {
@@ -16,47 +17,105 @@ export type Passage =
   | { readonly passage: "halted"; readonly reason: string }
   | { readonly passage: "resting"; readonly forMs: number };
 
+interface Halt {
+  readonly reason: string;
+  lookAtMs: number;
+}
+
+interface Taken {
+  readonly topic: string;
+  readonly atMs: number;
+}
+
+/** Topics come from clients. Beyond so many the oldest may look early. */
+const MAX_HALTED_TOPICS = 1_000;
+
 export class CredentialGate {
   readonly #options: CredentialGateOptions;
-  #halted: { readonly reason: string; lookAtMs: number } | undefined;
+  #halted: Halt | undefined;
+  readonly #haltedTopics = new Map<string, Halt>();
+  /** The last request that Apple took, and the last one of any other topic: so there is one for every topic's question. */
+  #lastTaken: Taken | undefined;
+  #otherTaken: Taken | undefined;
   #restsUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: CredentialGateOptions) {
     this.#options = options;
   }
 
+  /** Whether it is for every topic. */
   get isHalted(): boolean {
     return this.#halted !== undefined;
   }
 
   /** Asked before each request; where a halt's time is over, one is let through. */
-  pass(): Passage {
+  pass(topic: string): Passage {
     const { clock, haltMs } = this.#options;
     const nowMs = clock.monotonicMs();
-    if (this.#halted !== undefined) {
-      if (nowMs < this.#halted.lookAtMs) return { passage: "halted", reason: this.#halted.reason };
-      // Until it is answered the others stay away; where it never is, the next looks a while later.
-      this.#halted.lookAtMs = nowMs + haltMs;
-      return { passage: "open" };
-    }
+    const halts = [this.#halted, this.#haltedTopics.get(topic)].filter((halt) => halt !== undefined);
+    const closed = halts.find(({ lookAtMs }) => nowMs < lookAtMs);
+    if (closed !== undefined) return { passage: "halted", reason: closed.reason };
+    // Until it is answered the others stay away; where it never is, the next looks a while later.
+    for (const halt of halts) halt.lookAtMs = nowMs + haltMs;
+    if (halts.length > 0) return { passage: "open" };
     if (nowMs < this.#restsUntilMs) return { passage: "resting", forMs: this.#restsUntilMs - nowMs };
     return { passage: "open" };
   }
 
-  /** Apple has refused the key or the certificate. */
-  halt(reason: string): void {
+  /**
+   * Apple has refused the key or the certificate.
+   * @returns "topic" where this topic is halted alone, since now; "line" where all are, or nothing is new
+   */
+  halt(topic: string, reason: string): "topic" | "line" {
     const { clock, haltMs, onChange } = this.#options;
-    const wasHalted = this.isHalted;
-    this.#halted = { reason, lookAtMs: clock.monotonicMs() + haltMs };
-    if (!wasHalted) onChange(true, reason);
+    const nowMs = clock.monotonicMs();
+    const halt = { reason, lookAtMs: nowMs + haltMs };
+    // A topic that is refused again says nothing new about the others.
+    const isKnown = this.#haltedTopics.delete(topic);
+    const isAlone = isKnown || this.#isGoodForOthers(topic, nowMs);
+    this.#forgetTaken(topic);
+    if (isAlone) {
+      this.#haltedTopics.set(topic, halt);
+      const [oldest] = this.#haltedTopics.keys();
+      if (this.#haltedTopics.size > MAX_HALTED_TOPICS && oldest !== undefined)
+        this.#haltedTopics.delete(oldest);
+      if (!isKnown) return "topic";
+    } else {
+      const wasHalted = this.isHalted;
+      this.#halted = halt;
+      if (!wasHalted) onChange(true, reason);
+    }
+    return "line";
+  }
+
+  /** Apple has taken a request: the credential is good for this topic. */
+  take(topic: string): void {
+    const taken = { topic, atMs: this.#options.clock.monotonicMs() };
+    if (this.#lastTaken?.topic !== topic) this.#otherTaken = this.#lastTaken;
+    this.#lastTaken = taken;
+    this.accept(topic);
   }
 
   /** Apple has answered something that it says only to those whom it knows. */
-  accept(): void {
+  accept(topic: string): void {
+    this.#haltedTopics.delete(topic);
     if (this.#halted === undefined) return;
     const { reason } = this.#halted;
     this.#halted = undefined;
     this.#options.onChange(false, reason);
+  }
+
+  #isGoodForOthers(topic: string, nowMs: number): boolean {
+    const taken = this.#lastTaken?.topic === topic ? this.#otherTaken : this.#lastTaken;
+    return taken !== undefined && nowMs - taken.atMs <= this.#options.haltMs;
+  }
+
+  /** What was taken before a refusal speaks for nothing: so a key that was withdrawn halts all, not one by one. */
+  #forgetTaken(topic: string): void {
+    if (this.#lastTaken?.topic === topic) {
+      this.#lastTaken = this.#otherTaken;
+      this.#otherTaken = undefined;
+    } else if (this.#otherTaken?.topic === topic) this.#otherTaken = undefined;
   }
 
   rest(forMs: number): void {

@@ -19,7 +19,6 @@ class SteppedClock {
   nowMs = 1_700_000_000_000;
   setBackMs = 0;
   wallMs = (): number => this.nowMs - this.setBackMs;
-  monotonicMs = (): number => this.nowMs;
   step(minutes: number): void {
     this.nowMs += minutes * MINUTE_MS;
   }
@@ -65,6 +64,15 @@ describe("a provider token", () => {
     const content = Buffer.from(`${head}.${claims}`);
     const key = { key: publicKey, dsaEncoding: "ieee-p1363" } as const;
     expect(verify("sha256", content, key, Buffer.from(signature, "base64url"))).toBe(true);
+  });
+
+  test("is that of its very key: a wrong one under the same id neither speaks for it nor outlasts its mending", async () => {
+    const clock = new SteppedClock();
+    const wrong = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey;
+    const bad = await dispatcher(clock, { privateKey: wrong }).current();
+    const good = await dispatcher(clock).current();
+    expect(good).not.toBe(bad);
+    expect(await dispatcher(clock).current()).toBe(good);
   });
 
   test("two dispatchers make one in 50 minutes between them", async () => {
@@ -132,7 +140,7 @@ describe("a provider token", () => {
     expect(await tokens.current()).not.toBe(first);
   });
 
-  test("a clock that is set back makes none young again", async () => {
+  test("where a clock was set back Apple calls it expired, and it is replaced", async () => {
     const clock = new SteppedClock();
     const tokens = dispatcher(clock);
     const first = await tokens.current();

@@ -1,7 +1,7 @@
 // apns-pool -> here -> redis/provider-token-store: the ES256 token that shows Apple who we are.
 // Guarantees: one token for each key in the whole cluster: a new one counts only once Redis has agreed to it, about
 // every 50 minutes, and never within 20 of the last; while Redis is away the one in hand is used as long as it is good.
-import { sign, type KeyObject } from "node:crypto";
+import { createHash, createPublicKey, sign, type KeyObject } from "node:crypto";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { ProviderTokenStore, StoredProviderToken } from "@petrel/shared/redis/provider-token-store";
 
@@ -12,7 +12,7 @@ export interface ProviderTokensOptions {
   readonly teamId: string;
   /** An EC P-256 private key, from the .p8 file. */
   readonly privateKey: KeyObject;
-  readonly clock: Clock;
+  readonly clock: Pick<Clock, "wallMs">;
 }
 
 const MINUTE_MS = 60_000;
@@ -24,11 +24,15 @@ export const MIN_INTERVAL_MS = 20 * MINUTE_MS;
 
 export class ProviderTokens {
   readonly #options: ProviderTokensOptions;
-  #cached: (StoredProviderToken & { readonly seenAtMs: number; readonly ageWhenSeenMs: number }) | undefined;
+  /** Of this very key: a wrong file under the right key id must not speak for the right one, nor outlast its mending. */
+  readonly #fingerprint: string;
+  #cached: StoredProviderToken | undefined;
   #agreeing: Promise<string> | undefined;
 
   constructor(options: ProviderTokensOptions) {
     this.#options = options;
+    const publicKey = createPublicKey(options.privateKey).export({ type: "spki", format: "der" });
+    this.#fingerprint = createHash("sha256").update(publicKey).digest("base64url").slice(0, 16);
   }
 
   /** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer and there is no token that is good */
@@ -59,31 +63,24 @@ export class ProviderTokens {
   /** Proposes a token, and takes the one that counts. */
   async #agree(minIntervalMs: number): Promise<string> {
     const { store, keyId, teamId, clock } = this.#options;
-    const stored = await store.read(teamId, keyId);
+    const key = { teamId, keyId, fingerprint: this.#fingerprint };
+    const stored = await store.read(key);
     if (stored !== undefined) {
       const ageMs = clock.wallMs() - stored.mintedAtMs;
       if (ageMs < minIntervalMs && ageMs > -MIN_INTERVAL_MS) return this.#keep(stored);
     }
     const candidate = { mintedAtMs: clock.wallMs(), token: this.#mint() };
-    return this.#keep(await store.agree(teamId, keyId, candidate, MIN_INTERVAL_MS));
+    return this.#keep(await store.agree(key, candidate, MIN_INTERVAL_MS));
   }
 
   #keep(stored: StoredProviderToken): string {
-    const { clock } = this.#options;
-    this.#cached = {
-      ...stored,
-      seenAtMs: clock.monotonicMs(),
-      ageWhenSeenMs: Math.max(0, clock.wallMs() - stored.mintedAtMs),
-    };
+    this.#cached = stored;
     return stored.token;
   }
 
-  /** By both clocks: one that is set back must not make it young again. */
+  /** By the wall clock, as Apple sees it. Where that was set back Apple says so: see `replace`. */
   #ageMs(): number {
-    if (this.#cached === undefined) return Infinity;
-    const { clock } = this.#options;
-    const { mintedAtMs, seenAtMs, ageWhenSeenMs } = this.#cached;
-    return Math.max(clock.wallMs() - mintedAtMs, ageWhenSeenMs + clock.monotonicMs() - seenAtMs);
+    return this.#cached === undefined ? Infinity : this.#options.clock.wallMs() - this.#cached.mintedAtMs;
   }
 
   /** RFC 7519, RFC 7518 3.4; the claims are Apple's: iss and iat, nothing else. */

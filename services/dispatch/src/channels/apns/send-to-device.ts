@@ -1,5 +1,5 @@
 // apns-channel -> here -> apns-pool: one message to one device, and what is to be done about the answer.
-// Guarantees: nothing is sent where the credential is halted, or the breaker of the app is open; a device is forgotten or
+// Guarantees: nothing is sent where the credential is halted, for all or for the topic, or the breaker of the app is open; a device is forgotten or
 // set aside only on Apple's own word, and not while the breaker is open; a fault is an outcome, not an error.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -78,7 +78,7 @@ function holdBack(
       ? { is: "doubted", reason: "Apple has just called its token bad", afterMs }
       : { is: "held", reason: `too many tokens of ${device.topic} were called bad: paused`, afterMs };
   }
-  const passage = gate.pass();
+  const passage = gate.pass(device.topic);
   switch (passage.passage) {
     case "open":
       return undefined;
@@ -119,9 +119,10 @@ function heed(
     const reason = result.kind === "answered" ? "no verdict" : result.why;
     return { is: "retry", reason, afterMs: undefined };
   }
-  if (["taken", "forget", "quarantine", "failed"].includes(verdict.verdict)) line.gate.accept();
+  if (["forget", "quarantine", "failed"].includes(verdict.verdict)) line.gate.accept(device.topic);
   switch (verdict.verdict) {
     case "taken":
+      line.gate.take(device.topic);
       breaker.known(device);
       touch(deps, userId, device.id);
       return { is: "taken" };
@@ -140,7 +141,13 @@ function heed(
       return { is: "doubted", reason: verdict.reason, afterMs };
     }
     case "halt":
-      line.gate.halt(verdict.reason);
+      if (line.gate.halt(device.topic, verdict.reason) === "topic") {
+        const { credential, environment } = line;
+        deps.logger.warn(
+          { credential, environment, topic: device.topic, reason: verdict.reason },
+          "APNs refuses this key or certificate for one topic, and takes it for others: nothing is sent to it",
+        );
+      }
       return { is: "halted", reason: verdict.reason };
     case "renew-token":
       return {
