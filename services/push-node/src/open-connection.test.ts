@@ -1,4 +1,6 @@
 // From the upgrade to the welcome: who brings no credential, a bad one, or frames too early.
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -141,8 +143,14 @@ describe("while the token is being checked", () => {
     const before = process.memoryUsage().heapUsed + process.memoryUsage().external;
     for (let i = 0; i < 500; i++) raw.socket.write(ping);
     await waitFor(() => raw.socket.writableLength === 0, { what: "the flood's end" });
-    const growth = process.memoryUsage().heapUsed + process.memoryUsage().external - before;
-    expect(growth).toBeLessThan(25 * 1024 * 1024);
+    // What is not kept is garbage, but not at once gone.
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    const grown = (): number => {
+      collect();
+      return process.memoryUsage().heapUsed + process.memoryUsage().external - before;
+    };
+    await waitFor(() => grown() < 25 * 1024 * 1024, { what: "the flood to be forgotten" });
     raw.socket.destroy();
   });
 
