@@ -40,7 +40,7 @@ const POLL_MS = 100;
 const RETRIES_PER_POLL = 200;
 const CLAIM_SCAN_MS = 1_000;
 /** After Redis was away: those who wait to settle what they have sent go first. */
-const SETTLE_FIRST_MS = 3_000;
+const SETTLE_FIRST_MS = 5_000;
 /** Workers that have ended are no burden: their names are only tidied up. */
 const FORGET_EVERY_MS = 60_000;
 const FORGET_IDLE_MS = 10 * 60_000;
