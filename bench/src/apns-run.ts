@@ -103,7 +103,14 @@ async function makeFaults(
     });
   };
   await taken(0.25);
-  await simulator.setBehaviour({ goaway: { lastStream: "middle" } });
+  // Again where no request was under way just then: it refused none.
+  await waitFor(
+    async () => {
+      await simulator.setBehaviour({ goaway: { lastStream: "middle" } });
+      return (await simulator.stats()).refusedByGoaway > 0;
+    },
+    { what: "requests that a GOAWAY refuses", deadlineMs, everyMs: 20 },
+  );
   await taken(0.5);
   // The phones get what was sent: only the answers are lost.
   await simulator.setBehaviour({ blackhole: { connections: 1, delivering: true } });

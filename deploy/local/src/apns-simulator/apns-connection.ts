@@ -50,7 +50,10 @@ export class ApnsConnection {
   /** By stream id; in the order they were opened. */
   readonly #open = new Map<number, OpenRequest>();
   #lastStreamId = 0;
-  #isLeaving = false;
+  /** The newest that was answered, and so has arrived: no GOAWAY may say that it was not looked at. */
+  #lastAnsweredId = 0;
+  /** What the GOAWAY said; undefined before. */
+  #lastStreamOfGoaway: number | undefined;
   #isAllowed = false;
   #hole: BlackholeOrder | undefined;
 
@@ -90,20 +93,20 @@ export class ApnsConnection {
 
   /** GOAWAY as Apple sends it: NO_ERROR with the reason as JSON; streams up to the last one are answered first. */
   goAway({ lastStream = "newest" }: GoawayOrder): void {
-    if (this.#session.destroyed || this.#isLeaving) return;
-    this.#isLeaving = true;
+    if (this.#session.destroyed || this.#lastStreamOfGoaway !== undefined) return;
     const open = [...this.#open.keys()];
     const kept = { newest: open.length, middle: Math.floor(open.length / 2), none: 0 }[lastStream];
-    const refused = open.slice(kept);
+    const refused = open.slice(kept).filter((id) => id > this.#lastAnsweredId);
     // A client's streams have odd numbers: the one before the first refused.
-    const lastStreamId = refused[0] === undefined ? this.#lastStreamId : refused[0] - 2;
+    const lastStreamId = refused[0] === undefined ? this.#lastStreamId : Math.max(0, refused[0] - 2);
+    this.#lastStreamOfGoaway = lastStreamId;
     for (const id of refused) {
       clearTimeout(this.#open.get(id)?.timer);
       this.#open.delete(id);
       this.#context.counts.refusedByGoaway++;
     }
     const reason = Buffer.from(JSON.stringify({ reason: "Shutdown" }));
-    this.#session.goaway(constants.NGHTTP2_NO_ERROR, Math.max(0, lastStreamId), reason);
+    this.#session.goaway(constants.NGHTTP2_NO_ERROR, lastStreamId, reason);
     this.#closeIfDone();
   }
 
@@ -127,6 +130,13 @@ export class ApnsConnection {
   #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: readonly string[]): void {
     const { counts } = this.#context;
     const id = stream.id ?? 0;
+    if (this.#lastStreamOfGoaway !== undefined && id > this.#lastStreamOfGoaway) {
+      // It came while the GOAWAY waited for its turn on a full socket: that will say that this was not looked at.
+      counts.refusedByGoaway++;
+      stream.on("error", () => undefined);
+      stream.resume();
+      return;
+    }
     const request: OpenRequest = { stream, timer: undefined };
     this.#open.set(id, request);
     this.#lastStreamId = id;
@@ -159,6 +169,7 @@ export class ApnsConnection {
 
   #answer(id: number, { stream }: OpenRequest, received: ReceivedRequest): void {
     this.#open.delete(id);
+    this.#lastAnsweredId = Math.max(this.#lastAnsweredId, id);
     const { counts } = this.#context;
     if (this.#hole !== undefined && this.#hole.delivering !== true) {
       counts.swallowed++;
@@ -208,7 +219,7 @@ export class ApnsConnection {
   }
 
   #closeIfDone(): void {
-    if (this.#isLeaving && this.#open.size === 0) this.#session.close();
+    if (this.#lastStreamOfGoaway !== undefined && this.#open.size === 0) this.#session.close();
   }
 }
 
