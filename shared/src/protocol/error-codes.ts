@@ -35,6 +35,41 @@ export const errorCatalogue = {
     retryable: false,
     meaning: "The token's time is over: get a fresh one.",
   },
+  PETREL_TOKEN_REVOKED: {
+    status: 401,
+    retryable: false,
+    meaning: "The token, its session, or all tokens of its user were revoked: sign in again (4403).",
+  },
+  PETREL_REFRESH_REUSED: {
+    status: 401,
+    retryable: false,
+    meaning: "A spent refresh token came again: its session is revoked, for both who hold it.",
+  },
+  PETREL_TICKET_INVALID: {
+    status: 401,
+    retryable: false,
+    meaning: "The ticket is unknown, over, or was used before (4401).",
+  },
+  PETREL_SIGNATURE_REQUIRED: {
+    status: 401,
+    retryable: false,
+    meaning: "This key's requests must be signed; a secret in Authorization is not taken.",
+  },
+  PETREL_SIGNATURE_INVALID: {
+    status: 401,
+    retryable: false,
+    meaning: "The signature's form is wrong, or it does not fit the request as it arrived.",
+  },
+  PETREL_SIGNATURE_EXPIRED: {
+    status: 401,
+    retryable: false,
+    meaning: "The signature's timestamp is more than 300 seconds from the server's time.",
+  },
+  PETREL_SIGNATURE_REPLAYED: {
+    status: 401,
+    retryable: false,
+    meaning: "A request with this petrel-id came before: each is good once.",
+  },
   PETREL_FORBIDDEN: {
     status: 403,
     retryable: false,
@@ -117,6 +152,10 @@ export const errorCatalogue = {
     retryable: false,
     meaning: "An operator closed this user's connections (4403).",
   },
+  PETREL_USER_ERASED: {
+    retryable: false,
+    meaning: "An operator erased this user, connections included (4403).",
+  },
   PETREL_TOO_SLOW: {
     retryable: true,
     meaning: "The connection took nothing for too long while data waited (4408).",
@@ -124,6 +163,10 @@ export const errorCatalogue = {
   PETREL_CONNECTION_REPLACED: {
     retryable: false,
     meaning: "A newer connection of this user took this one's place (4409).",
+  },
+  PETREL_SIGNED_IN_ELSEWHERE: {
+    retryable: false,
+    meaning: "The user signed in elsewhere, and the session policy allows one connection (4409).",
   },
   PETREL_TOO_MANY_CONNECTIONS: {
     status: 429,

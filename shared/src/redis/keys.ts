@@ -36,6 +36,17 @@ export interface PartitionKeys {
   collapseTurn(userId: string, keyHash: string): string;
   /** what the name of a node's channel for this partition begins with */
   readonly channel: string;
+  /** channel of every node: what concerns sockets wherever they are, such as a revocation; see protocol/node-messages.ts */
+  readonly control: string;
+  /**
+   * string: when all tokens of a user were last revoked, server ms, growing with each revocation; absent: never. A
+   * token's generation is this value as it was when the token was made; below the present one, the token is revoked
+   */
+  tokenGeneration(userId: string): string;
+  /** string with a TTL: this session of the user, and all tokens made for it, are revoked */
+  revokedSession(userId: string, sessionId: string): string;
+  /** string with a TTL: this token is revoked; whose it is need not be known, so each partition has one */
+  revokedToken(jti: string): string;
   /** hash: seq epoch acked generation keepUntil nextExpiry ackedAt ackedAtWake nudged nudgedAt offered unheardAt graceFrom spared */
   user(userId: string): string;
   /** stream whose ids are `seq-0` */
@@ -64,6 +75,10 @@ export function partitionKeys(partition: number): PartitionKeys {
     deviceSends: (messageId: string) => `${tag}device-sends:${messageId}`,
     collapseTurn: (userId: string, keyHash: string) => `${tag}collapse-turn:${keyHash}:${userId}`,
     channel: `${tag}node:`,
+    control: `${tag}control`,
+    tokenGeneration: (userId: string) => `${tag}token-generation:${userId}`,
+    revokedSession: (userId: string, sessionId: string) => `${tag}revoked-session:${sessionId}:${userId}`,
+    revokedToken: (jti: string) => `${tag}revoked-token:${jti}`,
     user: (userId: string) => `${tag}user:${userId}`,
     inbox: (userId: string) => `${tag}inbox:${userId}`,
     routes: (userId: string) => `${tag}routes:${userId}`,
