@@ -43,6 +43,38 @@ test("credentials are removed", () => {
   expect(text).not.toContain("hush");
 });
 
+test("an error says what happened, not what it was about", () => {
+  const script = `
+    import { createLogger } from "@petrel/shared/kernel/logging";
+    const reply = Object.assign(new Error("OOM command not allowed"), { command: { name: "evalsha", args: ["hush"] } });
+    const outer = Object.assign(new Error("not stored", { cause: reply }), { code: "PETREL_UNAVAILABLE", details: "hush" });
+    createLogger({ service: "test", level: "info" }).error({ err: outer }, "said");
+    createLogger({ service: "test", level: "info" }).error(reply);`;
+  const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
+    encoding: "utf8",
+    cwd: new URL("../..", import.meta.url),
+  });
+  const [line = "", bare = ""] = stdout.split("\n");
+  expect(JSON.parse(line)).toMatchObject({
+    err: {
+      type: "Error",
+      code: "PETREL_UNAVAILABLE",
+      message: "not stored",
+      stack: expect.stringContaining("at ") as unknown,
+      cause: { type: "Error", message: "OOM command not allowed" },
+    },
+  });
+  expect(JSON.parse(bare)).toMatchObject({ err: { message: "OOM command not allowed" } });
+  expect(stdout).not.toContain("hush");
+});
+
+test("what has the form of a credential is replaced wherever it stands", () => {
+  const secret = "A".repeat(43);
+  expect(
+    logged({ reason: `refused pk_1.${secret}`, deep: { er: { still: `pk_2.${secret}` } } }),
+  ).not.toContain(secret);
+});
+
 test("a service whose output nobody reads any more still ends when it is asked to", async () => {
   const script = `
     import { createLogger } from "@petrel/shared/kernel/logging";

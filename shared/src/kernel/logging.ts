@@ -1,6 +1,9 @@
 // One JSON line per event, on stdout, from every service.
-// Guarantees: credentials do not reach a line: the headers and fields that hold them are removed.
+// Guarantees: credentials do not reach a line: fields that hold them are removed by name, errors keep only what says
+// what happened, and what still has the form of a credential is replaced at last.
 import { pino, type Logger } from "pino";
+import { describeErrorForLog } from "./describe-error-for-log.js";
+import { hideSecrets } from "./hide-secrets.js";
 
 export type { Logger } from "pino";
 
@@ -32,7 +35,11 @@ export function createLogger({ service, level }: LoggingOptions): Logger {
       paths: secretPaths.flatMap((path) => [path, `*.${path}`, `req.headers.${path}`]),
       censor: "[redacted]",
     },
-    serializers: { err: pino.stdSerializers.err, error: pino.stdSerializers.err },
+    serializers: {
+      err: (error: unknown) => describeErrorForLog(error),
+      error: (error: unknown) => describeErrorForLog(error),
+    },
+    hooks: { streamWrite: hideSecrets },
   };
   return pino(options, stdout);
 }
