@@ -3,7 +3,7 @@
 
 /** Codes made here; those of the server (`PETREL_…`) pass through unchanged. */
 export const clientErrorCodes = {
-  /** `getToken` threw, was rejected, took too long, or gave something else than a text. */
+  /** `getToken` or `getTicket` threw, was rejected, took too long, or gave something else than a text. */
   tokenFailed: "PETREL_CLIENT_TOKEN_FAILED",
   /** No welcome came: refused, unreachable, or too late. */
   connectFailed: "PETREL_CLIENT_CONNECT_FAILED",

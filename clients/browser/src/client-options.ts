@@ -1,6 +1,7 @@
 // What an application tells the client, and the values where it says nothing.
 // Guarantees: a client that was made has a usable WebSocket, addresses that are WebSocket URLs, and all timings.
 import type { SocketConstructor } from "./socket.js";
+import type { GetTicket } from "./ticket-source.js";
 import type { GetToken } from "./token-source.js";
 import type { Position } from "./user-sequence.js";
 
@@ -15,7 +16,7 @@ export interface ClientTiming {
   readonly stableAfterMs: number;
   /** From the first byte to the welcome. */
   readonly connectTimeoutMs: number;
-  /** How long `getToken` may take. */
+  /** How long `getToken` and `getTicket` may take. */
   readonly tokenTimeoutMs: number;
   /** Handled messages within this time share one ack. */
   readonly ackDelayMs: number;
@@ -57,8 +58,16 @@ export interface NetworkEvents {
 export interface PetrelClientOptions {
   /** One or more push nodes, as `wss://host/v1/connect`; tried in this order, the next one after a failure. */
   readonly url: string | readonly string[];
-  /** Asked for an access token when there is none, and when the server refused or soon refuses the last one. */
-  readonly getToken: GetToken;
+  /**
+   * Asked for an access token when there is none, and when the server refused or soon refuses the last one. May be left
+   * out where there is `getTicket`.
+   */
+  readonly getToken?: GetToken;
+  /**
+   * Asked for a ticket at each attempt: it is good once, and travels in the address. With it `getToken` is asked only for
+   * what goes over the open connection when the token soon runs out; without that the client moves to a new connection.
+   */
+  readonly getTicket?: GetTicket;
   /** Default: the global one. In Node before 22: the default export of `ws`. */
   readonly WebSocket?: SocketConstructor;
   /** How the token travels. Default `subprotocol`: in the handshake. `first-frame`: after it, unseen by proxies. */
@@ -76,7 +85,8 @@ export interface PetrelClientOptions {
 
 export interface ResolvedOptions {
   readonly urls: readonly string[];
-  readonly getToken: GetToken;
+  readonly getToken: GetToken | undefined;
+  readonly getTicket: GetTicket | undefined;
   readonly WebSocket: SocketConstructor;
   readonly credentials: "subprotocol" | "first-frame";
   readonly ack: AckMode;
@@ -96,14 +106,21 @@ export function resolveOptions(options: PetrelClientOptions): ResolvedOptions {
       throw new TypeError(`url: ${JSON.stringify(url)} is not a ws:// or wss:// URL`);
     }
   }
-  if (typeof options.getToken !== "function") throw new TypeError("getToken: a function is needed");
+  const { getToken, getTicket } = options;
+  for (const [name, get] of Object.entries({ getToken, getTicket })) {
+    if (get !== undefined && typeof get !== "function") throw new TypeError(`${name}: a function is needed`);
+  }
+  if (getToken === undefined && getTicket === undefined) {
+    throw new TypeError("getToken: a function is needed, or getTicket");
+  }
   const WebSocket = options.WebSocket ?? globalWebSocket();
   if (WebSocket === undefined) {
     throw new TypeError("WebSocket: there is no global one here; pass the default export of the package ws");
   }
   return Object.freeze({
     urls,
-    getToken: options.getToken,
+    getToken,
+    getTicket,
     WebSocket,
     credentials: options.credentials ?? "subprotocol",
     ack: options.ack ?? "handled",
@@ -129,10 +146,17 @@ function globalNetworkEvents(): NetworkEvents | undefined {
 /**
  * @param base a push node's address
  * @param position resume after it
+ * @param ticket where one is the credential
  * @returns the address with the query of the contract; a query that was there stays
  */
-export function connectUrl(base: string, position: Position | undefined, ack: AckMode): string {
+export function connectUrl(
+  base: string,
+  position: Position | undefined,
+  ack: AckMode,
+  ticket?: string,
+): string {
   const url = new URL(base);
+  if (ticket !== undefined) url.searchParams.set("ticket", ticket);
   if (position !== undefined) {
     url.searchParams.set("epoch", position.epoch);
     url.searchParams.set("since", String(position.since));

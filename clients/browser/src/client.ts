@@ -15,6 +15,7 @@ import type { Position } from "./user-sequence.js";
 export type { AckMode, ClientTiming, NetworkEvents, PetrelClientOptions } from "./client-options.js";
 export type { WelcomeFrame } from "./frames.js";
 export type { Socket, SocketConstructor } from "./socket.js";
+export type { GetTicket } from "./ticket-source.js";
 export type { GetToken, TokenReason } from "./token-source.js";
 export type { ClientEvents, ClientState, ClosedEvent, OfflineEvent, PetrelMessage, Position };
 export { clientErrorCodes, PetrelClientError };
@@ -160,9 +161,10 @@ export class PetrelClient<Data = unknown> {
         this.#keeper.move(connection, frame.afterMs);
         return;
       case "token_expiring":
-        void this.#keeper.renewToken(connection);
+        this.#keeper.tokenExpires(connection, frame.inSeconds);
         return;
       case "error":
+        if (frame.ref === "token") this.#keeper.tokenNotChecked(connection);
         this.#fail(frame.code, frame.message, { retryable: frame.action !== "stop" });
         return;
       case "other":

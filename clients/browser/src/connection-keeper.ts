@@ -15,6 +15,7 @@ import { Connection, type ConnectionEnd, type ConnectionOptions } from "./connec
 import type { WelcomeFrame } from "./frames.js";
 import { NetworkWatch } from "./network-watch.js";
 import { RetrySchedule } from "./retry-schedule.js";
+import { TicketSource } from "./ticket-source.js";
 import { TokenSource } from "./token-source.js";
 import type { Position } from "./user-sequence.js";
 
@@ -30,12 +31,20 @@ export interface KeeperEvents extends Pick<ConnectionOptions, "onFrame" | "onBad
 
 /** The longest delay that a timer takes. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
+/** The server tells of a token's end with 30 s left; with fewer than this, the token was short from the start. */
+const USUAL_NOTICE_SECONDS = 25;
+/** Before a token that could not be checked is sent again: this, up to twice this. */
+const TOKEN_AGAIN_MS = 2_000;
+
+/** What an attempt to connect brings. */
+type Credential = { readonly token: string } | { readonly ticket: string };
 
 export class ConnectionKeeper {
   readonly #options: ResolvedOptions;
   readonly #events: KeeperEvents;
   readonly #position: () => Position | undefined;
-  readonly #tokens: TokenSource;
+  readonly #tokens: TokenSource | undefined;
+  readonly #tickets: TicketSource | undefined;
   readonly #retry: RetrySchedule;
   readonly #network: NetworkWatch;
   /** Welcomed and read from. During a move it lives beside the attempt that will take its place. */
@@ -44,6 +53,9 @@ export class ConnectionKeeper {
   /** An attempt is being prepared: its token is awaited. */
   #preparing = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #renewalTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Beside the open connection an attempt was made: what replaces that may be this client itself. */
+  #triedBeside = false;
   #urlIndex = 0;
   /** Rises with every start and stop, so that what was begun before can tell that it is late. */
   #run = 0;
@@ -54,7 +66,9 @@ export class ConnectionKeeper {
     this.#options = options;
     this.#events = events;
     this.#position = position;
-    this.#tokens = new TokenSource(options.getToken, timing.tokenTimeoutMs);
+    const { getToken, getTicket } = options;
+    this.#tokens = getToken === undefined ? undefined : new TokenSource(getToken, timing.tokenTimeoutMs);
+    this.#tickets = getTicket === undefined ? undefined : new TicketSource(getTicket, timing.tokenTimeoutMs);
     this.#retry = new RetrySchedule({
       normal: { baseMs: timing.backoffBaseMs, capMs: timing.backoffCapMs },
       long: { baseMs: timing.longBackoffBaseMs, capMs: timing.longBackoffCapMs },
@@ -87,6 +101,7 @@ export class ConnectionKeeper {
     this.#preparing = false;
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    clearTimeout(this.#renewalTimer);
     this.#network.stop();
     const attemptClosed = attempt?.close(CLIENT_LEAVES_SOCKET, reason, closeGraceMs);
     return async () => {
@@ -101,12 +116,41 @@ export class ConnectionKeeper {
     this.#schedule(this.#retry.moveDelayMs(afterMs));
   }
 
-  /** The token soon runs out: a fresh one goes over the open connection. */
-  async renewToken(connection: Connection): Promise<void> {
+  /** The token soon runs out: a fresh one goes over the open connection, or a fresh ticket makes a new one. */
+  tokenExpires(connection: Connection, inSeconds: number): void {
+    // Half of what is left is used first, so that a token which lasts seconds is not asked for every second.
+    const waitMs = inSeconds < USUAL_NOTICE_SECONDS ? inSeconds * 500 : 0;
+    this.#renewLater(connection, waitMs, () => {
+      if (this.#tokens !== undefined) {
+        void this.#renewToken(connection, this.#tokens.fetch("expiring"));
+      } else if (!this.#isUnderWay()) {
+        this.#tickets?.becauseOf("expiring");
+        this.#schedule(this.#retry.moveDelayMs(0));
+      }
+    });
+  }
+
+  /** The server could not look at the fresh token: once more, while the old one is good. */
+  tokenNotChecked(connection: Connection): void {
+    const tokens = this.#tokens;
+    if (tokens === undefined) return;
+    this.#renewLater(connection, TOKEN_AGAIN_MS * (1 + Math.random()), () => {
+      void this.#renewToken(connection, tokens.current());
+    });
+  }
+
+  #renewLater(connection: Connection, waitMs: number, renew: () => void): void {
+    if (connection !== this.#active) return;
+    clearTimeout(this.#renewalTimer);
+    this.#renewalTimer = setTimeout(() => {
+      if (connection === this.#active) renew();
+    }, waitMs);
+  }
+
+  async #renewToken(connection: Connection, fetched: Promise<string>): Promise<void> {
     const run = this.#run;
     try {
-      const token = await this.#tokens.fetch("expiring");
-      connection.send({ type: "token", token });
+      connection.send({ type: "token", token: await fetched });
     } catch (error) {
       // Not the end: when the token has run out, 4401 makes the client ask again.
       if (run === this.#run) this.#events.onError(error as PetrelClientError);
@@ -120,30 +164,44 @@ export class ConnectionKeeper {
     // A listener may have closed the client, here and after each event below.
     if (run !== this.#run) return;
     try {
-      const token = await this.#tokens.current();
+      const credential = await this.#credential();
       if (run !== this.#run) return;
-      this.#attempt = this.#connect(token);
+      this.#attempt = this.#connect(credential);
       this.#preparing = false;
     } catch (error) {
       if (run !== this.#run) return;
       this.#preparing = false;
       const isTokens = error instanceof PetrelClientError;
       // The WebSocket constructor refuses a token that has characters no token has.
-      if (!isTokens) this.#tokens.invalidate();
+      if (!isTokens) this.#refused();
       this.#events.onError(isTokens ? error : connectFailed(describeFailure(error), error));
       if (run === this.#run) this.#retryAfter("resume");
     }
   }
 
-  #connect(token: string): Connection {
+  async #credential(): Promise<Credential> {
+    if (this.#tickets !== undefined) return { ticket: await this.#tickets.next() };
+    return { token: (await this.#tokens?.current()) ?? "" };
+  }
+
+  /** The server refused the last credential. */
+  #refused(): void {
+    this.#tokens?.invalidate();
+    this.#tickets?.becauseOf("refresh");
+  }
+
+  #connect(credential: Credential): Connection {
     const { urls, credentials, ack, timing, WebSocket } = this.#options;
     const base = urls[this.#urlIndex % urls.length] ?? "";
+    const ticket = "ticket" in credential ? credential.ticket : undefined;
+    const token = "token" in credential ? credential.token : undefined;
     const inHandshake = credentials === "subprotocol";
+    this.#triedBeside = this.#active !== undefined;
     return new Connection({
       WebSocket,
-      url: connectUrl(base, this.#position(), ack),
-      protocols: inHandshake ? ["petrel.v1", `bearer.${token}`] : ["petrel.v1"],
-      firstFrame: inHandshake ? undefined : { type: "auth", token },
+      url: connectUrl(base, this.#position(), ack, ticket),
+      protocols: token !== undefined && inHandshake ? ["petrel.v1", `bearer.${token}`] : ["petrel.v1"],
+      firstFrame: token === undefined || inHandshake ? undefined : { type: "auth", token },
       connectTimeoutMs: timing.connectTimeoutMs,
       onWelcome: (connection, welcome) => this.#welcomed(connection, welcome),
       onFrame: this.#events.onFrame,
@@ -156,6 +214,7 @@ export class ConnectionKeeper {
     const previous = this.#active;
     this.#attempt = undefined;
     this.#active = connection;
+    this.#triedBeside = false;
     this.#retry.opened();
     void previous?.close(CLIENT_LEAVES_SOCKET, "moved", this.#options.timing.closeGraceMs);
     this.#events.onWelcome(connection, welcome, previous !== undefined);
@@ -175,12 +234,12 @@ export class ConnectionKeeper {
     }
     const step = this.#stepAfter(end, wasActive);
     if (step === "stop") {
-      this.#tokens.invalidate();
+      this.#refused();
       const why = error === undefined ? {} : { error: { code: error.code, message: error.message } };
       this.#events.onRefused({ code, reason, byClient: false, ...why });
       return;
     }
-    if (step === "refresh") this.#tokens.invalidate();
+    if (step === "refresh") this.#refused();
     if (this.#preparing || this.#attempt !== undefined) this.#events.onState("connecting");
     // Asked to come again at a given time, and closed before it: that time spreads a crowd, so it holds.
     else if (this.#timer !== undefined && code === SERVICE_RESTART) this.#events.onState("waiting");
@@ -189,8 +248,8 @@ export class ConnectionKeeper {
   }
 
   #stepAfter(end: ConnectionEnd, wasActive: boolean): NextStep {
-    // The socket that takes our place during a move is our own.
-    if (end.code === REPLACED && wasActive && this.#isUnderWay()) return "resume";
+    // The socket that took our place during a move is our own; before there was one, it is somebody else's.
+    if (end.code === REPLACED && wasActive && this.#triedBeside && this.#isUnderWay()) return "resume";
     return nextStep(end.code, end.error?.action);
   }
 

@@ -1,11 +1,9 @@
 // Where the client's access token comes from: the application's callback, and the last answer of it.
 // Guarantees: a token is used until it is refused or replaced, so that a crowd of reconnects asks for no tokens.
-import { clientErrorCodes, describeFailure, PetrelClientError } from "./client-error.js";
+import { askApplication, type AskForCredential, type TokenReason } from "./ask-application.js";
 
-/** `connect`: none yet · `refresh`: the server refused the last one · `expiring`: it soon runs out */
-export type TokenReason = "connect" | "refresh" | "expiring";
-
-export type GetToken = (request: { readonly reason: TokenReason }) => string | Promise<string>;
+export type { TokenReason };
+export type GetToken = AskForCredential;
 
 export class TokenSource {
   readonly #getToken: GetToken;
@@ -31,22 +29,8 @@ export class TokenSource {
 
   /** @throws PetrelClientError `tokenFailed` */
   async fetch(reason: TokenReason): Promise<string> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const tooLate = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new Error(`no answer within ${this.#timeoutMs} ms`)), this.#timeoutMs);
-    });
-    try {
-      // Called inside a then, so that a callback that throws is the same as one that is rejected.
-      const asked = Promise.resolve().then(() => this.#getToken({ reason }));
-      const token: unknown = await Promise.race([asked, tooLate]);
-      if (typeof token !== "string" || token === "") throw new Error("it gave no text");
-      this.#token = token;
-      return token;
-    } catch (error) {
-      const message = `getToken failed: ${describeFailure(error)}`;
-      throw new PetrelClientError(clientErrorCodes.tokenFailed, message, { retryable: true, cause: error });
-    } finally {
-      clearTimeout(timer);
-    }
+    const question = { name: "getToken", ask: this.#getToken, timeoutMs: this.#timeoutMs } as const;
+    this.#token = await askApplication(question, reason);
+    return this.#token;
   }
 }

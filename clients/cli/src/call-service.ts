@@ -1,12 +1,16 @@
 // One call to auth, collect or dispatch.
 // Guarantees: the answer's JSON, or an error that says what the service said, or that it did not answer.
 import { CliError, describeError } from "./cli-error.js";
+import { signRequest } from "./sign-request.js";
 
 export interface CallOptions {
   /** For messages: "auth", "collect" or "dispatch". */
   readonly service: string;
   readonly baseUrl: string;
+  /** `KEY.SECRET`. */
   readonly key: string;
+  /** Whether to sign the request, instead of sending the secret. */
+  readonly sign?: boolean;
   readonly method: "GET" | "POST" | "PUT" | "DELETE";
   readonly path: string;
   /** JSON text. */
@@ -18,14 +22,18 @@ const TIMEOUT_MS = 15_000;
 
 /** @throws CliError */
 export async function callService(options: CallOptions): Promise<Readonly<Record<string, unknown>>> {
-  const { service, baseUrl, key, method, path, body, interrupted } = options;
+  const { service, baseUrl, key, sign = false, method, path, body, interrupted } = options;
+  const url = new URL(path, baseUrl);
+  const credential = sign
+    ? signRequest({ key, method, target: url.pathname + url.search, body: body ?? "" })
+    : { authorization: `Bearer ${key}` };
   let status: number;
   let text: string;
   try {
-    const response = await fetch(new URL(path, baseUrl), {
+    const response = await fetch(url, {
       method,
       headers: {
-        authorization: `Bearer ${key}`,
+        ...credential,
         ...(body === undefined ? {} : { "content-type": "application/json" }),
       },
       // A redirect would carry the key to another address.

@@ -17,7 +17,7 @@ export interface ClusterAddress {
   readonly adminKey: string;
 }
 
-/** The options that name a cluster, as `parseArgs` takes them. */
+/** The options that name a cluster and say how to ask it, as `parseArgs` takes them. */
 export const addressOptions = {
   config: { type: "string" },
   auth: { type: "string" },
@@ -25,6 +25,7 @@ export const addressOptions = {
   dispatch: { type: "string" },
   node: { type: "string", multiple: true },
   key: { type: "string" },
+  sign: { type: "boolean" },
 } as const;
 
 export interface AddressValues {
@@ -34,6 +35,7 @@ export interface AddressValues {
   readonly dispatch?: string | undefined;
   readonly node?: readonly string[] | undefined;
   readonly key?: string | undefined;
+  readonly sign?: boolean | undefined;
 }
 
 const DEV_FILE = join(".data", "dev.json");

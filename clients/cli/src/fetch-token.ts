@@ -12,12 +12,13 @@ export interface IssuedToken {
 export async function fetchToken(
   { auth, key }: Pick<ClusterAddress, "auth" | "key">,
   request: { readonly userId: string; readonly ttlSeconds?: number },
-  interrupted: AbortSignal,
+  { interrupted, sign }: { readonly interrupted: AbortSignal; readonly sign: boolean },
 ): Promise<IssuedToken> {
   const answer = await callService({
     service: "auth",
     baseUrl: auth,
     key,
+    sign,
     method: "POST",
     path: "/v1/tokens",
     body: JSON.stringify(request),

@@ -11,6 +11,7 @@ Which cluster (an option wins over the environment, that over the file):
   --node URL       push node, wss://…/v1/connect; repeatable PETREL_NODE_URL
   --key KEY.SECRET producer key; better in the environment,  PETREL_KEY
                    where other users do not see it
+  --sign           sign each request with the key, instead of sending its secret
 
 Exit codes: 0 done, 1 not done, 2 the command line is wrong.`;
 
@@ -19,8 +20,12 @@ export const generalHelp = `petrel: talks to a Petrel cluster
   petrel listen USER       show a user's messages as they arrive
   petrel send USER JSON    send a message to a user
   petrel token USER        print an access token for a user
+  petrel tokens revoke     end a user's tokens and sockets, or one token's
+  petrel keys …            producer keys: list, create, rotate, revoke
+  petrel signing-keys …    the keys that sign users' tokens: list, rotate
   petrel devices …         where a user can be reached: list, register, delete
   petrel dead-letters …    messages whose fallback failed: list, show, replay, delete, purge
+  petrel audit             who did what: keys, tokens, kicks, replays, erasures
 
 petrel COMMAND --help says more. petrel --version prints the version.`;
 
@@ -52,6 +57,44 @@ ${address}`,
   --ttl SECONDS    how long it is good for
   --json           print the whole answer
 ${address}`,
+  tokens: `petrel tokens revoke: ends tokens before their time; the key needs the scope tokens
+
+  petrel tokens revoke --user U    all of the user's so far: tokens, refresh tokens, sockets
+  petrel tokens revoke --jti J     this token and its sockets
+
+  --user U         the user's id
+  --jti J          the token's claim of that name
+  --json           print nothing
+${address}`,
+  "signing-keys": `petrel signing-keys: the keys that sign users' tokens; the key that asks needs the scope admin
+
+  petrel signing-keys list
+  petrel signing-keys rotate       bring the next one: published now, signing a while later
+
+  --immediately    for a compromised key: the new one signs at once, and no token by any other is good any more
+  --json           print each key as a line of JSON
+${address}`,
+  keys: `petrel keys: the keys of business systems; the key that asks needs the scope admin
+
+  petrel keys list
+  petrel keys create --name NAME --scopes send,read
+  petrel keys rotate ID            give it a new secret
+  petrel keys revoke ID            for good
+
+  --name NAME      for people: what the key is for
+  --scopes S,S     of send, read, tokens, devices, introspect, admin
+  --owner O        the business system behind it (default: that of the key that asks)
+  --signing        it may sign its requests
+  --require-signature
+                   its requests must be signed
+  --messages-per-second N
+                   its own limit; 0 is none at all
+  --overlap-seconds N
+                   rotate: how long the old secret stays good (0)
+  --json           print each key as a line of JSON
+
+create and rotate print KEY.SECRET, once; nobody can be asked for it again.
+${address}`,
   devices: `petrel devices: where a user can be reached without a socket; the key needs the scope devices
 
   petrel devices list USER
@@ -66,6 +109,15 @@ ${address}`,
   --openid O       wechat: the user's openid
   --appid A        wechat: the app's id
   --json           print each device as a line of JSON
+${address}`,
+  audit: `petrel audit: who did what to whom, newest first; the key needs the scope admin
+
+  --actor A        such as key:ID or user:ID
+  --action A       such as key.revoke
+  --target T       the id of what was acted on
+  --limit N        list at most N (50)
+  --all            list all
+  --json           print each act as a line of JSON
 ${address}`,
   "dead-letters": `petrel dead-letters: messages whose fallback failed for good; the key needs the scope admin
 

@@ -1,27 +1,34 @@
 // Tests of the commands against small real servers in the places of auth, collect and a push node.
 // Guarantees: results on the standard output, all else on the standard error, and the exit codes 0, 1 and 2.
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:http";
+import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
+import { signRequest } from "@petrel/shared/security/request-signature";
 import { freePort } from "@petrel/shared/testing/free-port";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { WsPeer } from "@petrel/shared/testing/ws-peer";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { auditOptions } from "./commands/audit.js";
 import { deadLettersOptions } from "./commands/dead-letters.js";
 import { devicesOptions } from "./commands/devices.js";
+import { keysOptions } from "./commands/keys.js";
 import { listenOptions } from "./commands/listen.js";
 import { sendOptions } from "./commands/send.js";
+import { signingKeysOptions } from "./commands/signing-keys.js";
 import { tokenOptions } from "./commands/token.js";
+import { tokensOptions } from "./commands/tokens.js";
 import { commandHelp } from "./help.js";
 import { runPetrel } from "./run-petrel.js";
 
 interface Asked {
   readonly line: string;
   readonly authorization: string | undefined;
+  readonly headers: IncomingHttpHeaders;
   readonly body: string;
 }
 
@@ -48,6 +55,7 @@ beforeEach(async () => {
       asked.push({
         line,
         authorization: request.headers.authorization,
+        headers: request.headers,
         body: Buffer.concat(chunks).toString(),
       });
       const list = answers.get(line) ?? [];
@@ -116,7 +124,7 @@ describe("petrel token", () => {
   it("prints the token and nothing else", async () => {
     const run = petrel(["token", "alice", "--ttl", "90"]);
     expect([await run.exitCode, run.out, run.err]).toEqual([0, ["jwt"], []]);
-    expect(asked).toEqual([
+    expect(asked).toMatchObject([
       {
         line: "POST /v1/tokens",
         authorization: "Bearer key1.s3cret",
@@ -305,6 +313,217 @@ describe("petrel listen", () => {
     run.interrupt();
     await run.exitCode;
   });
+});
+
+describe("petrel audit", () => {
+  const act = { at: "2026-01-02T03:04:05.678Z", actor: "key:root", action: "key.revoke", target: "shop" };
+
+  it("shows who did what, over pages that may be short", async () => {
+    answers.set("GET /v1/audit?limit=50", [
+      { status: 200, body: { items: [{ ...act, id: "2-0", details: { owner: "o" } }], nextCursor: "2-0" } },
+    ]);
+    answers.set("GET /v1/audit?limit=49&cursor=2-0", [
+      { status: 200, body: { items: [], nextCursor: "1-0" } },
+    ]);
+    answers.set("GET /v1/audit?limit=49&cursor=1-0", [
+      { status: 200, body: { items: [{ ...act, id: "0-1", details: {} }], nextCursor: null } },
+    ]);
+    const run = petrel(["audit"]);
+    expect(await run.exitCode).toBe(0);
+    expect(run.out).toEqual([
+      "2026-01-02T03:04:05.678Z key:root key.revoke shop owner=o",
+      "2026-01-02T03:04:05.678Z key:root key.revoke shop",
+    ]);
+    expect(asked[0]?.authorization).toBe("Bearer root.s3cret");
+  });
+
+  it("narrows it, and prints JSON", async () => {
+    const line = "GET /v1/audit?limit=1&actor=key%3Aroot&action=key.revoke&target=shop";
+    answers.set(line, [{ status: 200, body: { items: [{ ...act, details: {} }], nextCursor: "x" } }]);
+    const options = ["--actor", "key:root", "--action", "key.revoke", "--target", "shop"];
+    const run = petrel(["audit", ...options, "--limit", "1", "--json"]);
+    expect(await run.exitCode).toBe(0);
+    expect(run.out).toEqual([JSON.stringify({ ...act, details: {} })]);
+  });
+});
+
+describe("petrel keys", () => {
+  const key = {
+    id: "pk_1",
+    owner: "shop",
+    name: "Shop",
+    scopes: ["send", "read"],
+    signing: true,
+    createdAt: "2030-01-01T00:00:00.000Z",
+  };
+
+  it("makes one, and prints its credential alone", async () => {
+    answers.set("POST /v1/keys", [{ status: 201, body: { ...key, secret: "new" } }]);
+    const made = petrel(["keys", "create", "--name", "Shop", "--scopes", "send, read"]);
+    expect([await made.exitCode, made.out]).toEqual([0, ["pk_1.new"]]);
+    expect(made.err).toEqual(["This is the only time the secret is shown."]);
+    const options = ["--owner", "shop", "--signing", "--require-signature", "--messages-per-second", "0"];
+    const full = petrel(["keys", "create", "--name", "Shop", "--scopes", "send", ...options, "--json"]);
+    expect([await full.exitCode, full.out]).toEqual([0, [JSON.stringify({ ...key, secret: "new" })]]);
+    expect(asked.map(({ authorization, body }) => [authorization, body])).toEqual([
+      ["Bearer root.s3cret", '{"name":"Shop","scopes":["send","read"]}'],
+      [
+        "Bearer root.s3cret",
+        '{"name":"Shop","owner":"shop","scopes":["send"],"signing":true,"require":"signature","messagesPerSecond":0}',
+      ],
+    ]);
+  });
+
+  it("lists them, page by page", async () => {
+    const rotated = { rotatedAt: "2030-01-02T00:00:00.000Z", formerUntil: "2030-01-03T00:00:00.000Z" };
+    const strict = { ...key, id: "pk_2", require: "signature", messagesPerSecond: 5, ...rotated };
+    const plain = {
+      ...key,
+      id: "pk_3",
+      signing: false,
+      messagesPerSecond: 0,
+      revokedAt: "2030-01-04T00:00:00.000Z",
+    };
+    answers.set("GET /v1/keys?limit=1000", [{ status: 200, body: { items: [key], nextCursor: "pk_1" } }]);
+    answers.set("GET /v1/keys?limit=1000&cursor=pk_1", [
+      { status: 200, body: { items: [strict, plain], nextCursor: null } },
+    ]);
+    const run = petrel(["keys", "list"]);
+    expect([await run.exitCode, run.out]).toEqual([
+      0,
+      [
+        "pk_1 shop send,read may sign, created 2030-01-01T00:00:00.000Z: Shop",
+        "pk_2 shop send,read must sign, 5 messages/s, created 2030-01-01T00:00:00.000Z, rotated 2030-01-02T00:00:00.000Z, " +
+          "a former secret good until 2030-01-03T00:00:00.000Z: Shop",
+        "pk_3 shop send,read no limit, created 2030-01-01T00:00:00.000Z, REVOKED 2030-01-04T00:00:00.000Z: Shop",
+      ],
+    ]);
+  });
+
+  it("rotates and revokes one", async () => {
+    answers.set("POST /v1/keys/pk_1/rotate", [{ status: 200, body: { ...key, secret: "newer" } }]);
+    answers.set("DELETE /v1/keys/pk_1", [{ status: 204, body: undefined }]);
+    const rotate = petrel(["keys", "rotate", "pk_1", "--overlap-seconds", "60"]);
+    expect([await rotate.exitCode, rotate.out]).toEqual([0, ["pk_1.newer"]]);
+    expect(asked[0]?.body).toBe('{"overlapSeconds":60}');
+    const revoke = petrel(["keys", "revoke", "pk_1"]);
+    expect([await revoke.exitCode, revoke.out]).toEqual([0, ["pk_1 revoked"]]);
+  });
+
+  it.each([
+    [["keys"]],
+    [["keys", "make"]],
+    [["keys", "create", "--scopes", "send"]],
+    [["keys", "create", "--name", "n"]],
+    [["keys", "create", "--name", "n", "--scopes", "send", "--messages-per-second", "-1"]],
+    [["keys", "rotate"]],
+    [["keys", "rotate", "pk_1", "--signing"]],
+    [["keys", "revoke", "pk_1", "--overlap-seconds", "1"]],
+  ])("%j is a wrong command line, and asks nobody", async (args) => {
+    const run = petrel(args);
+    expect(await run.exitCode).toBe(2);
+    expect(asked).toEqual([]);
+  });
+});
+
+describe("--sign", () => {
+  it("signs what is sent, and keeps the secret back", async () => {
+    const run = petrel(["send", "bob", '"é"', "--sign"]);
+    expect(await run.exitCode).toBe(0);
+    const [{ headers, body }] = asked as [Asked];
+    expect(headers.authorization).toBeUndefined();
+    expect(JSON.stringify(headers)).not.toContain("s3cret");
+    const content = {
+      id: String(headers["petrel-id"]),
+      timestamp: String(headers["petrel-timestamp"]),
+      method: "POST",
+      target: "/v1/messages",
+      bodySha256: createHash("sha256").update(body).digest("hex"),
+    };
+    expect(headers["petrel-key"]).toBe("key1");
+    expect(headers["petrel-signature"]).toBe(`v1,${signRequest(content, "s3cret")}`);
+    expect(Math.abs(Number(content.timestamp) - Date.now() / 1_000)).toBeLessThan(300);
+  });
+
+  it("covers the query, and has a nonce for each request", async () => {
+    answers.set("GET /v1/keys?limit=1000", [{ status: 200, body: { items: [], nextCursor: null } }]);
+    for (let i = 0; i < 2; i++) expect(await petrel(["keys", "list", "--sign"]).exitCode).toBe(0);
+    const [first, second] = asked as [Asked, Asked];
+    const content = {
+      id: String(first.headers["petrel-id"]),
+      timestamp: String(first.headers["petrel-timestamp"]),
+      method: "GET",
+      target: "/v1/keys?limit=1000",
+      bodySha256: createHash("sha256").digest("hex"),
+    };
+    expect(first.headers["petrel-signature"]).toBe(`v1,${signRequest(content, "s3cret")}`);
+    expect(second.headers["petrel-id"]).not.toBe(content.id);
+  });
+});
+
+describe("petrel tokens revoke", () => {
+  it.each([
+    [["--user", "a@b"], { userId: "a@b" }, "all tokens of a@b revoked"],
+    [["--jti", "j1"], { jti: "j1" }, "token j1 revoked"],
+  ])("%j", async (args, body, said) => {
+    answers.set("POST /v1/tokens/revoke", [{ status: 204, body: undefined }]);
+    const run = petrel(["tokens", "revoke", ...args]);
+    expect([await run.exitCode, run.out, run.err]).toEqual([0, [said], []]);
+    expect(asked[0]?.authorization).toBe("Bearer root.s3cret");
+    expect(JSON.parse(asked[0]?.body ?? "")).toEqual(body);
+  });
+
+  it.each([[[]], [["revoke"]], [["revoke", "--user", "a", "--jti", "j"]], [["revoke", "alice"]], [["list"]]])(
+    "%j is a wrong command line, and asks nothing",
+    async (args) => {
+      expect(await petrel(["tokens", ...args]).exitCode).toBe(2);
+      expect(asked).toEqual([]);
+    },
+  );
+});
+
+describe("petrel signing-keys", () => {
+  const key = {
+    kid: "k1",
+    alg: "ES256",
+    state: "retired",
+    createdAt: "2030-01-01T00:00:00.000Z",
+    activeFrom: "2030-01-02T00:00:00.000Z",
+    retiredAt: "2030-01-03T00:00:00.000Z",
+    publishedUntil: "2030-01-04T00:00:00.000Z",
+  };
+
+  it("lists them", async () => {
+    answers.set("GET /v1/signing-keys", [{ status: 200, body: { items: [key], nextCursor: null } }]);
+    const run = petrel(["signing-keys", "list"]);
+    expect([await run.exitCode, run.out]).toEqual([
+      0,
+      [
+        "k1 ES256 retired created 2030-01-01T00:00:00.000Z, signs from 2030-01-02T00:00:00.000Z, " +
+          "until 2030-01-03T00:00:00.000Z, published until 2030-01-04T00:00:00.000Z",
+      ],
+    ]);
+    const asJson = petrel(["signing-keys", "list", "--json"]);
+    expect([await asJson.exitCode, asJson.out]).toEqual([0, [JSON.stringify(key)]]);
+  });
+
+  it.each([
+    [[], false],
+    [["--immediately"], true],
+  ])("rotates, with %j", async (args, immediately) => {
+    answers.set("POST /v1/signing-keys/rotate", [{ status: 200, body: key }]);
+    const run = petrel(["signing-keys", "rotate", ...args]);
+    expect([await run.exitCode, run.out.length]).toEqual([0, 1]);
+    expect(JSON.parse(asked[0]?.body ?? "")).toEqual({ immediately });
+  });
+
+  it.each([[[]], [["list", "--immediately"]], [["rotate", "k1"]], [["delete"]]])(
+    "%j is a wrong command line, and asks nothing",
+    async (args) => {
+      expect(await petrel(["signing-keys", ...args]).exitCode).toBe(2);
+      expect(asked).toEqual([]);
+    },
+  );
 });
 
 describe("petrel dead-letters", () => {
@@ -597,8 +816,12 @@ describe("the command line", () => {
     ["listen", listenOptions],
     ["send", sendOptions],
     ["token", tokenOptions],
+    ["tokens", tokensOptions],
+    ["keys", keysOptions],
+    ["signing-keys", signingKeysOptions],
     ["devices", devicesOptions],
     ["dead-letters", deadLettersOptions],
+    ["audit", auditOptions],
   ] as const)("%s --help names every option", async (name, options) => {
     const run = petrel([name, "--help"]);
     expect([await run.exitCode, run.out]).toEqual([0, [commandHelp[name]]]);

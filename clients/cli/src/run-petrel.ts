@@ -1,11 +1,15 @@
 // Finds the command that was asked for and runs it.
 // Guarantees: every way to fail ends in one line on the standard error and an exit code, never in a stack trace.
 import { CliError, usageError, type ExitCode } from "./cli-error.js";
+import { runAudit } from "./commands/audit.js";
 import { runDeadLetters } from "./commands/dead-letters.js";
 import { runDevices } from "./commands/devices.js";
+import { runKeys } from "./commands/keys.js";
 import { runListen } from "./commands/listen.js";
 import { runSend } from "./commands/send.js";
+import { runSigningKeys } from "./commands/signing-keys.js";
 import { runToken } from "./commands/token.js";
+import { runTokens } from "./commands/tokens.js";
 import { commandHelp, generalHelp, type CommandName } from "./help.js";
 import type { Terminal } from "./terminal.js";
 
@@ -17,6 +21,10 @@ const commands: Readonly<
   token: runToken,
   "dead-letters": runDeadLetters,
   devices: runDevices,
+  keys: runKeys,
+  tokens: runTokens,
+  "signing-keys": runSigningKeys,
+  audit: runAudit,
 };
 
 /**
@@ -49,8 +57,7 @@ async function dispatch(args: readonly string[], terminal: Terminal, version: st
     terminal.print(isCommand(about) ? commandHelp[about] : generalHelp);
     return 0;
   }
-  if (name === undefined)
-    throw usageError("which command? There are listen, send, token, devices and dead-letters.");
+  if (name === undefined) throw usageError(`which command? There are ${Object.keys(commands).join(", ")}.`);
   if (!isCommand(name)) throw usageError(`there is no command ${JSON.stringify(name)}`);
   if (asksForHelp(rest)) {
     terminal.print(commandHelp[name]);

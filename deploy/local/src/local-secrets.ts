@@ -4,11 +4,7 @@ import { randomBytes } from "node:crypto";
 import { chmod, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { producerScopes, type ProducerScope } from "@petrel/shared/protocol/producer-scopes";
-import {
-  hashProducerSecret,
-  makeProducerKeyId,
-  makeProducerSecret,
-} from "@petrel/shared/security/producer-keys";
+import { makeProducerKeyId, makeProducerSecret } from "@petrel/shared/security/producer-keys";
 import {
   describeKnownKeys,
   isApnsProviderKey,
@@ -36,9 +32,9 @@ export interface LocalSecrets {
 
 /** The files that services read them from. */
 export interface SecretFiles {
-  /** For auth: `[{ id, owner, name, scopes, secretSha256 }]`. */
+  /** For auth: `[{ id, owner, name, scopes, secret }]`. */
   readonly producerKeys: string;
-  /** For auth: 32 bytes as base64. */
+  /** For auth, collect and dispatch: 32 bytes as base64. */
   readonly keyEncryption: string;
   /** For services that call others: `key.secret` of the API key. */
   readonly apiKey: string;
@@ -103,7 +99,8 @@ export function credential({ id, secret }: LocalKey): string {
 }
 
 function describeKey({ id, secret }: LocalKey, name: string, scopes: readonly ProducerScope[]) {
-  return { id, owner: "local", name, scopes, secretSha256: hashProducerSecret(secret) };
+  // The secret itself, so that the key may sign; the file is for its owner only, as secrets.json is.
+  return { id, owner: "local", name, scopes, secret };
 }
 
 function makeSecrets(): LocalSecrets {

@@ -76,10 +76,14 @@ export function describeServices(input: SpecInput): ServiceSpec[] {
       KEY_ENCRYPTION_FILE: secretFiles.keyEncryption,
       METRICS_PORT: String(ports.metrics.auth),
     }),
-    spec("collect", "collect", ports.collect, { METRICS_PORT: String(ports.metrics.collect) }),
+    spec("collect", "collect", ports.collect, {
+      KEY_ENCRYPTION_FILE: secretFiles.keyEncryption,
+      METRICS_PORT: String(ports.metrics.collect),
+    }),
     ...ports.dispatchers.map((port, i) =>
       spec(`dispatch-${i + 1}`, "dispatch", port, {
         NODE_NAME: `dispatch-${i + 1}`,
+        KEY_ENCRYPTION_FILE: secretFiles.keyEncryption,
         ...apnsEnvironment(input),
       }),
     ),
@@ -149,6 +153,9 @@ function defaults(ports: LocalPorts): Environment {
     ALLOWED_ORIGINS: `http://127.0.0.1:${ports.console},http://localhost:${ports.console}`,
     // Nobody waits at a desk while clients are asked to move over twenty seconds.
     DRAIN_WINDOW_MS: "2000",
+    // One machine is one address, however many clients it plays.
+    CONNECTS_PER_ADDRESS_PER_MINUTE: "0",
+    CONNECTS_PER_USER_PER_MINUTE: "0",
   };
 }
 

@@ -4,47 +4,84 @@ import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http-app";
 import type { Logger } from "@petrel/shared/kernel/logging";
+import type { TlsFiles } from "@petrel/shared/kernel/tls-files";
 import { addJsonBodyReader } from "@petrel/shared/kernel/read-json-body";
+import type { AuditLog } from "@petrel/shared/redis/audit-log";
 import type { DevicesStore } from "@petrel/shared/redis/devices-store";
 import type { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
-import type { TokenGenerationStore } from "@petrel/shared/redis/token-generation-store";
+import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import { SpentNonces } from "@petrel/shared/redis/spent-nonces";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { SessionsStore, type SessionsStoreOptions } from "@petrel/shared/redis/sessions-store";
+import { TicketsStore } from "@petrel/shared/redis/tickets-store";
+import { TokenRevocations } from "@petrel/shared/redis/token-revocations";
 import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import type { AtRestCipher } from "@petrel/shared/security/encrypt-at-rest";
+import { createSignatureChecks } from "@petrel/shared/security/signature-checks";
 import { createSignToken } from "@petrel/shared/security/sign-token";
-import { createVerifyToken } from "@petrel/shared/security/verify-token";
+import type { MatchOrigin } from "@petrel/shared/security/match-origin";
+import type { RefreshTokens } from "@petrel/shared/security/refresh-token";
+import { createTrustedVerification, type TrustRules } from "@petrel/shared/security/trusted-issuers";
+import { MAX_FOREIGN_LIFE_SECONDS, type VerifiedToken } from "@petrel/shared/security/verified-token";
+import { answerBrowsers } from "./answer-browsers.js";
 import { decorateWithProducer } from "@petrel/shared/security/authorize-producer";
+import { limitRequests, type RequestLimits } from "@petrel/shared/security/limit-requests";
 import { decorateWithUser } from "./authorize-user.js";
 import { addCreateKey } from "./routes/create-key.js";
+import { addCreateTicket } from "./routes/create-ticket.js";
 import { addCreateToken } from "./routes/create-token.js";
 import { addDevicesOfToken } from "./routes/devices-of-token.js";
 import { addDevicesOfUser } from "./routes/devices-of-user.js";
 import { addIntrospect } from "./routes/introspect.js";
+import { addListAudit } from "./routes/list-audit.js";
 import { addListKeys } from "./routes/list-keys.js";
 import { addPublishJwks } from "./routes/publish-jwks.js";
-import { addRefuseNotBuilt } from "./routes/refuse-not-built.js";
+import { addRefreshToken } from "./routes/refresh-token.js";
 import { addRevokeKey } from "./routes/revoke-key.js";
+import { addRevokeTokens } from "./routes/revoke-tokens.js";
 import { addRotateKey } from "./routes/rotate-key.js";
+import { addSigningKeys } from "./routes/signing-keys.js";
+import type { SigningKeyTimes } from "./signing-key-set.js";
 import type { SigningKeyring } from "./signing-keyring.js";
 
 export interface AuthDeps {
   readonly version: string;
+  /** Its certificate; without one plain HTTP is spoken. */
+  readonly tls?: TlsFiles | undefined;
+  /** None by default. */
+  readonly requestLimits?: RequestLimits;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly producerKeys: ProducerKeysStore;
-  readonly generations: TokenGenerationStore;
   readonly devices: DevicesStore;
+  readonly audit: AuditLog;
+  readonly scripts: ScriptRunner;
+  /** All of them, by number. */
+  readonly partitions: readonly PartitionKeys[];
+  /** Seals and opens the secrets of producer keys that may sign. */
+  readonly cipher: AtRestCipher;
   readonly keyring: SigningKeyring;
-  readonly issuer: string;
-  readonly audience: string;
+  readonly keyTimes: SigningKeyTimes;
+  readonly refreshTokens: RefreshTokens;
+  readonly sessionTimes: Pick<SessionsStoreOptions, "leewayMs" | "idleMs" | "absoluteMs" | "maxPerUser">;
+  readonly trust: TrustRules;
+  /** Pages that may call the routes that are for them. */
+  readonly matchOrigin: MatchOrigin;
   /** Rejects where Redis does not answer. */
   readonly pingRedis: () => Promise<unknown>;
 }
 
 const BODY_LIMIT_BYTES = 65_536;
+/** Of a token that auth makes. */
+const MAX_OWN_LIFE_SECONDS = 86_400;
 
 /** Builds the application; call `ready()` or `listen()` on it. */
 export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
-  const { clock, issuer, audience, producerKeys, generations, devices, keyring } = deps;
+  const { clock, logger, producerKeys, devices, keyring, keyTimes, refreshTokens, trust } = deps;
+  const { audit, scripts, partitions } = deps;
+  const { tokenIssuer: issuer, tokenAudience: audience, trustOwnTokens } = trust.settings;
   const app = await buildHttpApp({
+    tls: deps.tls,
     service: "auth",
     version: deps.version,
     logger: deps.logger,
@@ -52,31 +89,57 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
     documented: true,
     readiness: () => checkReadiness(deps.pingRedis),
   });
-  const authenticator = new ProducerAuthenticator({ findKey: producerKeys.find, clock });
-  const signToken = createSignToken({ issuer, audience, clock });
-  const verifyToken = createVerifyToken({
-    issuer,
-    audience,
+  const authenticator = new ProducerAuthenticator({
+    findKey: producerKeys.find,
+    signatures: createSignatureChecks(deps.cipher, new SpentNonces(deps.scripts.redis).spend, deps.logger),
     clock,
-    findKey: keyring.findKey,
-    // auth made the token by this clock: what is over is over.
-    clockToleranceSeconds: 0,
   });
-  const manageKeys = { authenticator, producerKeys, clock };
+  const signToken = createSignToken({ issuer, audience, clock });
+  const verifyToken = createTrustedVerification(trust, {
+    findOwnKey: keyring.findKey,
+    // auth made the token by this clock: what is over is over.
+    ownClockToleranceSeconds: 0,
+    logger,
+    clock,
+  });
+  const hasForeignTokens = trust.external !== undefined || trust.hs256Key !== undefined;
+  const revocations = new TokenRevocations({
+    scripts,
+    partitions,
+    maxTokenLifeMs: (hasForeignTokens ? MAX_FOREIGN_LIFE_SECONDS : MAX_OWN_LIFE_SECONDS) * 1_000,
+  });
+  const sessions = new SessionsStore({ scripts, partitions, ...deps.sessionTimes });
+  const tickets = new TicketsStore<VerifiedToken>(scripts.redis);
+  const users = { verifyToken, revocations };
+  const issue = { keyring, signToken, trustOwnTokens, sessions, refreshTokens };
+  const manageKeys = {
+    authenticator,
+    producerKeys,
+    scripts: deps.scripts,
+    cipher: deps.cipher,
+    audit: deps.audit,
+    clock,
+  };
 
   addJsonBodyReader(app, BODY_LIMIT_BYTES);
   decorateWithProducer(app);
   decorateWithUser(app);
-  addCreateToken(app, { authenticator, generations, keyring, signToken });
+  answerBrowsers(app, deps.matchOrigin);
+  if (deps.requestLimits !== undefined) limitRequests(app, { authenticator, ...deps.requestLimits });
+  addCreateToken(app, { authenticator, ...issue });
+  addRefreshToken(app, { ...issue, audit });
+  addRevokeTokens(app, { authenticator, audit, ...users });
+  addCreateTicket(app, { tickets, clock, ...users });
   addPublishJwks(app, { keyring });
-  addIntrospect(app, { authenticator, generations, verifyToken, issuer, audience });
+  addSigningKeys(app, { authenticator, keyring, keyTimes, audit });
+  addIntrospect(app, { authenticator, ...users, issuer, audience, external: trust.external });
   addCreateKey(app, manageKeys);
   addListKeys(app, manageKeys);
+  addListAudit(app, { authenticator, audit: deps.audit });
   addRotateKey(app, manageKeys);
   addRevokeKey(app, manageKeys);
-  addDevicesOfToken(app, { verifyToken, generations, devices, clock });
+  addDevicesOfToken(app, { ...users, devices, clock });
   addDevicesOfUser(app, { authenticator, devices, clock });
-  addRefuseNotBuilt(app);
   return app;
 }
 

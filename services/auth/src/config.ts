@@ -1,19 +1,124 @@
 // What auth reads from its environment.
 // Guarantees: validated and frozen by the kernel; docs/configuration.md is made from this schema.
-import { commonSettings, optionalText, portSetting, redisSettings, text } from "@petrel/shared/kernel/config";
+import {
+  auditSettings,
+  commonSettings,
+  choice,
+  integer,
+  list,
+  optionalText,
+  portSetting,
+  type readConfig,
+  redisSettings,
+  text,
+} from "@petrel/shared/kernel/config";
+import { addressLimitSettings } from "@petrel/shared/security/request-limit-settings";
+import { tokenAlgorithms } from "@petrel/shared/security/token-algorithm";
+import { tokenSettings } from "@petrel/shared/security/token-settings";
+import type { SigningKeyTimes } from "./signing-key-set.js";
 
 export const authConfigSchema = {
   ...commonSettings,
   ...redisSettings,
+  ...auditSettings,
   port: portSetting(7101),
-  tokenIssuer: text("TOKEN_ISSUER", "the `iss` claim of users' tokens", { default: "petrel" }),
-  tokenAudience: text("TOKEN_AUDIENCE", "the `aud` claim of users' tokens", { default: "petrel" }),
+  ...addressLimitSettings,
+  requestsPerKey: integer(
+    "REQUESTS_PER_KEY_PER_SECOND",
+    "requests to auth with one producer key, over all of its processes, counted in 10 s; 0: no limit",
+    { default: 1_000, max: 1_000_000 },
+  ),
+  requestsPerAddress: integer(
+    "REQUESTS_PER_ADDRESS_PER_SECOND",
+    "requests without a producer key, such as refreshes and tickets, that one process answers an address, counted in " +
+      "10 s; 0: no limit",
+    { default: 100, max: 1_000_000 },
+  ),
+  ...tokenSettings,
+  tokenAlgorithm: choice(
+    "TOKEN_ALGORITHM",
+    "what new signing keys sign with; a rotation brings it into effect",
+    {
+      of: tokenAlgorithms,
+      default: "ES256",
+    },
+  ),
+  signingKeyRotationDays: integer(
+    "SIGNING_KEY_ROTATION_DAYS",
+    "how long a key signs before the next one does; 0: until somebody rotates",
+    { default: 90, max: 3_650 },
+  ),
+  signingKeyLeadSeconds: integer(
+    "SIGNING_KEY_LEAD_SECONDS",
+    "how long a key is published before it signs; longer than anyone who checks tokens keeps a copy of the JWK set",
+    { default: 900, max: 86_400 },
+  ),
+  refreshLeewaySeconds: integer(
+    "REFRESH_LEEWAY_SECONDS",
+    "for how long a spent refresh token answers its successor once more, where the answer was lost; then it ends its session",
+    { default: 10, max: 60 },
+  ),
+  sessionIdleDays: integer("SESSION_IDLE_DAYS", "how long a session lives without being refreshed", {
+    default: 30,
+    min: 1,
+    max: 366,
+  }),
+  sessionMaxDays: integer("SESSION_MAX_DAYS", "how long a session lives in all", {
+    default: 90,
+    min: 1,
+    max: 366,
+  }),
+  maxSessionsPerUser: integer(
+    "MAX_SESSIONS_PER_USER",
+    "sessions of one user; beyond it those go that were never refreshed, then those not refreshed for longest",
+    { default: 20, min: 1, max: 1_000 },
+  ),
+  allowedOrigins: list(
+    "ALLOWED_ORIGINS",
+    "origins of pages whose scripts may read auth's answers (CORS), such as `https://app.example.com`, " +
+      "`https://*.example.com` for its sub-domains, or `*`",
+    { default: [] },
+  ),
   keyEncryptionFile: text(
     "KEY_ENCRYPTION_FILE",
-    "file with 32 bytes as base64 (`openssl rand -base64 32`): seals private keys in Redis",
+    "file with 32 bytes as base64 (`openssl rand -base64 32`): seals private keys and the secrets of producer keys that " +
+      "sign in Redis; collect and dispatch need the same to check signatures",
   ),
   producerKeysFile: optionalText(
     "PRODUCER_KEYS_FILE",
-    "JSON file of producer keys, `[{ id, owner, name, scopes, secretSha256 }]`, taken over at the start",
+    "JSON file of producer keys, `[{ id, owner, name, scopes, secretSha256 or secret, require?, messagesPerSecond? }]`, " +
+      "taken over at the start; see producers.md",
   ),
 } as const;
+
+export type AuthConfig = ReturnType<typeof readConfig<typeof authConfigSchema>>;
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+/** Beside the day that a token lives at most: clocks that differ, and whoever keeps the JWK set. */
+const RETIRED_MARGIN_MS = 60 * 60 * 1000;
+
+export function readKeyTimes(
+  config: Pick<AuthConfig, "signingKeyLeadSeconds" | "signingKeyRotationDays">,
+): SigningKeyTimes {
+  const leadMs = config.signingKeyLeadSeconds * 1_000;
+  return {
+    leadMs,
+    rotateAfterMs: config.signingKeyRotationDays * DAY_MS,
+    keepRetiredMs: DAY_MS + leadMs + RETIRED_MARGIN_MS,
+    keepWithdrawnMs: 366 * DAY_MS,
+  };
+}
+
+export function readSessionTimes(
+  config: Pick<
+    AuthConfig,
+    "refreshLeewaySeconds" | "sessionIdleDays" | "sessionMaxDays" | "maxSessionsPerUser"
+  >,
+) {
+  return {
+    leewayMs: config.refreshLeewaySeconds * 1_000,
+    idleMs: config.sessionIdleDays * DAY_MS,
+    absoluteMs: config.sessionMaxDays * DAY_MS,
+    maxPerUser: config.maxSessionsPerUser,
+  };
+}

@@ -4,33 +4,48 @@
 import { readFileSync } from "node:fs";
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { readConfig } from "@petrel/shared/kernel/config";
+import { TrustedProxies } from "@petrel/shared/kernel/client-address";
 import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle";
+import { openListenerTls } from "@petrel/shared/kernel/listener-tls";
 import { createLogger } from "@petrel/shared/kernel/logging";
 import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics";
+import { AuditLog } from "@petrel/shared/redis/audit-log";
 import { checkServer } from "@petrel/shared/redis/check-server";
 import { pingRedis } from "@petrel/shared/redis/cluster-nodes";
 import { connectRedis } from "@petrel/shared/redis/connect";
 import { DevicesStore } from "@petrel/shared/redis/devices-store";
 import { allPartitionKeys } from "@petrel/shared/redis/keys";
+import { LimitCounts } from "@petrel/shared/redis/limit-counts";
 import { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
+import { RedisMetrics } from "@petrel/shared/redis/redis-metrics";
 import { readRedisTarget } from "@petrel/shared/redis/redis-target";
+import { SlidingWindowLimiter } from "@petrel/shared/redis/sliding-window-limiter";
 import { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import { SigningKeysStore } from "@petrel/shared/redis/signing-keys-store";
-import { TokenGenerationStore } from "@petrel/shared/redis/token-generation-store";
 import { createAtRestCipher, readEncryptionKeyFile } from "@petrel/shared/security/encrypt-at-rest";
+import { createMatchOrigin } from "@petrel/shared/security/match-origin";
+import { REQUESTS_WINDOW_MS } from "@petrel/shared/security/limit-requests";
+import { createRefreshTokens } from "@petrel/shared/security/refresh-token";
+import { readTrustRules } from "@petrel/shared/security/trusted-issuers";
 import { buildApp } from "./app.js";
-import { authConfigSchema } from "./config.js";
+import { auditTransitions } from "./audit-transitions.js";
+import { authConfigSchema, readKeyTimes, readSessionTimes } from "./config.js";
 import { readProducerKeysFile } from "./read-producer-keys-file.js";
 import { SigningKeyring } from "./signing-keyring.js";
+import { takeOverKeyFile } from "./take-over-key-file.js";
 
 const KEYRING_REFRESH_MS = 5_000;
 
-const { config, target, cipher, fileKeys } = configOrExit("auth", () => {
+const { config, target, cipher, refreshTokens, trust, matchOrigin, fileKeys } = configOrExit("auth", () => {
   const config = readConfig(authConfigSchema, process.env);
+  const encryptionKey = readEncryptionKeyFile(config.keyEncryptionFile);
   return {
     config,
     target: readRedisTarget(config),
-    cipher: createAtRestCipher(readEncryptionKeyFile(config.keyEncryptionFile)),
+    cipher: createAtRestCipher(encryptionKey),
+    refreshTokens: createRefreshTokens(encryptionKey),
+    trust: readTrustRules(config),
+    matchOrigin: createMatchOrigin(config.allowedOrigins),
     fileKeys: config.producerKeysFile === undefined ? [] : readProducerKeysFile(config.producerKeysFile),
   };
 });
@@ -39,34 +54,82 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 };
 const logger = createLogger({ service: "auth", level: config.logLevel });
 
+const trustedProxies = configOrExit("auth", () => new TrustedProxies(config.trustedProxies));
+
 await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
+  const tls = await openListenerTls(config, { logger, lifecycle });
   const redis = await connectRedis({ target, role: "auth", logger });
   lifecycle.onStop("redis", () => redis.disconnect());
   await checkServer(redis, config.partitions);
 
+  const scripts = new ScriptRunner(redis);
+  const audit = new AuditLog({
+    scripts,
+    logger,
+    maxEntries: config.auditMaxEntries,
+    keepDays: config.auditKeepDays,
+  });
+  const partitions = allPartitionKeys(config.partitions);
   const producerKeys = new ProducerKeysStore(redis);
-  for (const key of fileKeys) {
-    const { id, revokedAt } = await producerKeys.upsertFromFile(key, new Date());
-    if (revokedAt !== undefined) logger.warn({ keyId: id, revokedAt }, "a key of the key file stays revoked");
-  }
-  const keyring = await SigningKeyring.open({ store: new SigningKeysStore(redis), cipher, logger });
+  await takeOverKeyFile(fileKeys, { producerKeys, cipher, audit, logger });
+  const keyTimes = readKeyTimes(config);
+  const keyring = await SigningKeyring.open({
+    store: new SigningKeysStore(scripts),
+    cipher,
+    logger,
+    algorithm: config.tokenAlgorithm,
+    times: keyTimes,
+    onTransition: auditTransitions(audit),
+  });
   const refreshing = setInterval(() => void keyring.refresh(), KEYRING_REFRESH_MS);
   lifecycle.onStop("keyring", () => clearInterval(refreshing));
 
+  const limitCounts = new LimitCounts();
   const app = await buildApp({
     version,
+    tls: tls.http,
+    requestLimits: {
+      trustedProxies,
+      failedAuths: config.failedAuths,
+      requestsPerAddress: (config.requestsPerAddress * REQUESTS_WINDOW_MS) / 1_000,
+      perKey: new SlidingWindowLimiter({
+        scripts,
+        name: "requests-per-key",
+        limit: (config.requestsPerKey * REQUESTS_WINDOW_MS) / 1_000,
+        windowMs: REQUESTS_WINDOW_MS,
+        prepaid: 0.01,
+        counts: limitCounts,
+        logger,
+      }),
+      counts: limitCounts,
+    },
     logger,
     clock: systemClock,
     producerKeys,
-    generations: new TokenGenerationStore(redis, config.partitions),
-    devices: new DevicesStore(new ScriptRunner(redis), allPartitionKeys(config.partitions)),
+    devices: new DevicesStore(scripts, partitions),
+    audit,
+    scripts,
+    cipher,
+    partitions,
     keyring,
-    issuer: config.tokenIssuer,
-    audience: config.tokenAudience,
+    keyTimes,
+    refreshTokens,
+    sessionTimes: readSessionTimes(config),
+    trust,
+    matchOrigin,
     pingRedis: () => pingRedis(redis),
   });
   if (config.metricsPort !== undefined) {
-    const metrics = await serveMetrics(createRegistry("auth"), config.metricsPort, config.metricsHost);
+    const registry = createRegistry("auth", version);
+    limitCounts.register(registry);
+    new RedisMetrics(registry, config.partitions).watch(redis, "commands");
+    const metrics = await serveMetrics({
+      registry,
+      port: config.metricsPort,
+      host: config.metricsHost,
+      tls: tls.metrics,
+      health: (path) => app.inject(path),
+    });
     lifecycle.onStop("metrics", () => void metrics.close());
   }
   lifecycle.onStop("http", () => app.close());

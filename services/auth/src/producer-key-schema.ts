@@ -1,10 +1,10 @@
 // How a producer's key looks in requests, answers and the key file.
-// Guarantees: no shape here but the key file's has a place for a secret's hash; the secret itself has one only where
-// it is made.
+// Guarantees: no shape here but the key file's has a place for a secret's hash; the secret itself has one there, and
+// where it is made.
 import { producerScopes } from "@petrel/shared/protocol/producer-scopes";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/ids";
 import { PRODUCER_KEY_ID_PATTERN } from "@petrel/shared/security/producer-keys";
-import { Type } from "typebox";
+import { type Static, Type } from "typebox";
 import type { ProducerKeyRecord } from "@petrel/shared/redis/producer-keys-store";
 
 const closed = { additionalProperties: false } as const;
@@ -23,6 +23,14 @@ export const scopesSchema = Type.Array(Type.Enum([...producerScopes]), {
   maxItems: producerScopes.length,
   uniqueItems: true,
 });
+export const requireSchema = Type.Literal("signature", {
+  description: "The key's requests must be signed: its secret alone, in Authorization, is refused.",
+});
+export const messagesPerSecondSchema = Type.Integer({
+  minimum: 0,
+  maximum: 1_000_000_000,
+  description: "Instead of the limit that every key has; 0 is none at all.",
+});
 const timeSchema = Type.String({ description: "RFC 3339, UTC." });
 
 export const keyParamsSchema = Type.Object({ id: keyIdSchema }, closed);
@@ -32,8 +40,14 @@ const viewMembers = {
   name: Type.String(),
   owner: Type.String(),
   scopes: scopesSchema,
+  signing: Type.Boolean({ description: "Whether the key may sign its requests." }),
+  require: Type.Optional(requireSchema),
+  messagesPerSecond: Type.Optional(messagesPerSecondSchema),
   createdAt: timeSchema,
   rotatedAt: Type.Optional(timeSchema),
+  formerUntil: Type.Optional(
+    Type.String({ description: "RFC 3339, UTC: until then a secret from before a rotation is good too." }),
+  ),
   revokedAt: Type.Optional(timeSchema),
 };
 
@@ -42,11 +56,15 @@ export const keyViewSchema = Type.Object(viewMembers, closed);
 export const keyWithSecretSchema = Type.Object(
   {
     ...viewMembers,
-    secret: Type.String({ description: "Shown this once; only its hash is kept." }),
+    secret: Type.String({
+      description:
+        "Shown this once; what is kept is its hash, and of a key that may sign the secret encrypted.",
+    }),
   },
   closed,
 );
 
+/** Either the secret's hash, or the secret itself: then the key may sign. */
 export const keyFileSchema = Type.Array(
   Type.Object(
     {
@@ -54,17 +72,37 @@ export const keyFileSchema = Type.Array(
       owner: ownerSchema,
       name: keyNameSchema,
       scopes: scopesSchema,
-      secretSha256: Type.String({ pattern: "^[0-9a-f]{64}$" }),
+      secretSha256: Type.Optional(Type.String({ pattern: "^[0-9a-f]{64}$" })),
+      // 256 random bits have at least as many characters in any common writing.
+      secret: Type.Optional(Type.String({ pattern: "^[!-~]{43,256}$" })),
+      require: Type.Optional(requireSchema),
+      messagesPerSecond: Type.Optional(messagesPerSecondSchema),
     },
     closed,
   ),
 );
 
-export type KeyView = Omit<ProducerKeyRecord, "secretSha256" | "scopes"> & {
-  scopes: ProducerKeyRecord["scopes"][number][];
-};
+export type KeyView = Static<typeof keyViewSchema>;
 
-/** A stored key without its hash. */
-export function viewKey({ secretSha256: _hidden, scopes, ...rest }: ProducerKeyRecord): KeyView {
-  return { ...rest, scopes: [...scopes] };
+/**
+ * A stored key as it may be shown.
+ * @param nowMs wall clock
+ */
+export function viewKey(record: ProducerKeyRecord, nowMs: number): KeyView {
+  const { id, name, owner, scopes, sealedSecret, require, messagesPerSecond, former = [] } = record;
+  const { createdAt, rotatedAt, revokedAt } = record;
+  const formerUntilMs = Math.max(...former.map(({ untilMs }) => untilMs), 0);
+  return {
+    id,
+    name,
+    owner,
+    scopes: [...scopes],
+    signing: sealedSecret !== undefined,
+    ...(require === undefined ? {} : { require }),
+    ...(messagesPerSecond === undefined ? {} : { messagesPerSecond }),
+    createdAt,
+    ...(rotatedAt === undefined ? {} : { rotatedAt }),
+    ...(formerUntilMs > nowMs ? { formerUntil: new Date(formerUntilMs).toISOString() } : {}),
+    ...(revokedAt === undefined ? {} : { revokedAt }),
+  };
 }

@@ -3,6 +3,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { hashProducerSecret } from "@petrel/shared/security/producer-keys";
 import { afterAll, expect, test } from "vitest";
 import { readProducerKeysFile } from "./read-producer-keys-file.js";
 
@@ -28,11 +29,26 @@ test("good entries are taken", () => {
   expect(read([])).toEqual([]);
 });
 
+test("a key with its secret, which may sign, and must where the file says so", () => {
+  const { secretSha256, ...rest } = good;
+  const secret = "s".repeat(43);
+  const entry = { ...rest, secret, require: "signature", messagesPerSecond: 0 };
+  expect(read([entry])).toEqual([{ ...entry, secretSha256: hashProducerSecret(secret) }]);
+  expect(read([{ ...good, messagesPerSecond: 100 }])).toEqual([{ ...good, messagesPerSecond: 100 }]);
+  expect(secretSha256).toHaveLength(64);
+});
+
 test.each<[string, unknown, RegExp]>([
   ["no JSON", "[{", /not JSON/],
   ["no list", good, /wrong at \//],
   ["a missing field", [{ ...good, owner: undefined }], /wrong at \/0/],
-  ["an unknown field", [{ ...good, secret: "plain" }], /wrong at \/0/],
+  ["an unknown field", [{ ...good, password: "plain" }], /wrong at \/0/],
+  ["a secret and a hash", [{ ...good, secret: "s3cret".repeat(10) }], /wrong at \/0: it has both/],
+  ["neither", [{ ...good, secretSha256: undefined }], /wrong at \/0: it has neither/],
+  ["a short secret", [{ ...good, secretSha256: undefined, secret: "s3cret" }], /wrong at \/0\/secret/],
+  ["a hash of a key that must sign", [good, { ...good, id: "b", require: "signature" }], /wrong at \/1/],
+  ["another requirement", [{ ...good, require: "certificate" }], /wrong at \/0\/require/],
+  ["a limit below nothing", [{ ...good, messagesPerSecond: -1 }], /messagesPerSecond/],
   ["an unknown scope", [good, { ...good, id: "b", scopes: ["fly"] }], /wrong at \/1\/scopes/],
   ["no scopes", [{ ...good, scopes: [] }], /scopes/],
   ["a scope twice", [{ ...good, scopes: ["send", "send"] }], /scopes/],

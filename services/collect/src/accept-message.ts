@@ -107,6 +107,8 @@ function decide(message: MessageToAccept, result: AcceptResult): Acceptance {
       return stored;
     case "inbox-full":
       return inboxFull;
+    case "limited":
+      return result;
     case "exists":
       if (result.record.fingerprint !== message.fingerprint) return mismatch;
       // Our own attempt: it was stored by the call whose answer we missed.

@@ -88,6 +88,8 @@ function answerOne(
       return mismatchError();
     case "inbox-full":
       return inboxFullError();
+    case "limited":
+      return limitedError(acceptance.retryAfterMs);
     case "unavailable":
       return acceptance.error;
   }
@@ -101,6 +103,8 @@ function answerList(
   const results: { user: string; id: string; duplicate: boolean }[] = [];
   const mismatched: string[] = [];
   const full: string[] = [];
+  const limited: string[] = [];
+  let limitedForMs = 0;
   let unavailable: PetrelError | undefined;
   for (const [i, { userId, id }] of messages.entries()) {
     const acceptance = outcomes[i];
@@ -108,16 +112,22 @@ function answerList(
       results.push({ user: userId, id, duplicate: acceptance.duplicate });
     else if (acceptance?.outcome === "mismatch") mismatched.push(userId);
     else if (acceptance?.outcome === "inbox-full") full.push(userId);
-    else unavailable ??= acceptance?.error;
+    else if (acceptance?.outcome === "limited") {
+      limited.push(userId);
+      limitedForMs = Math.max(limitedForMs, acceptance.retryAfterMs);
+    } else unavailable ??= acceptance?.error;
   }
   if (results.length === messages.length) return { results };
   const details = {
     stored: results.map(({ user, id }) => ({ user, id })),
     ...(mismatched.length === 0 ? {} : { mismatched }),
     ...(full.length === 0 ? {} : { full }),
+    ...(limited.length === 0 ? {} : { limited }),
   };
   if (mismatched.length > 0) return mismatchError(details);
-  if (unavailable === undefined) return inboxFullError(details);
+  if (unavailable === undefined) {
+    return limited.length > 0 ? limitedError(limitedForMs, details) : inboxFullError(details);
+  }
   const { code, message, cause, retryAfterSeconds } = unavailable;
   return new PetrelError(code, message, { cause, details, retryAfterSeconds });
 }
@@ -136,4 +146,14 @@ function inboxFullError(details?: Details): PetrelError {
   return new PetrelError("PETREL_INBOX_FULL", "The user's inbox is full; nothing was stored for it.", {
     details,
   });
+}
+
+/** In a batch there is no header for one entry: so the details say it, too. */
+function limitedError(retryAfterMs: number, details?: Details): PetrelError {
+  const retryAfterSeconds = Math.max(1, Math.ceil(retryAfterMs / 1_000));
+  return new PetrelError(
+    "PETREL_RATE_LIMITED",
+    "The user was sent as many messages as it may be for now; nothing was stored for it.",
+    { retryAfterSeconds, details: { ...details, retryAfterSeconds } },
+  );
 }

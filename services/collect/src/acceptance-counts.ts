@@ -3,7 +3,7 @@
 import { Counter, type Registry } from "@petrel/shared/kernel/metrics";
 import type { Acceptance } from "./acceptance.js";
 
-type Outcome = "stored" | "duplicate" | "mismatch" | "inbox_full" | "unavailable";
+type Outcome = "stored" | "duplicate" | "mismatch" | "inbox_full" | "limited" | "unavailable";
 
 export class AcceptanceCounts {
   readonly #counts: Record<Outcome, number> = {
@@ -11,6 +11,7 @@ export class AcceptanceCounts {
     duplicate: 0,
     mismatch: 0,
     inbox_full: 0,
+    limited: 0,
     unavailable: 0,
   };
 

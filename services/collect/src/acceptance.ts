@@ -8,5 +8,7 @@ export type Acceptance =
   /** Its idempotency key was used before, with other content. */
   | { readonly outcome: "mismatch" }
   | { readonly outcome: "inbox-full" }
+  /** Its user was sent as much as it may be, for now. */
+  | { readonly outcome: "limited"; readonly retryAfterMs: number }
   /** It may be stored or not. */
   | { readonly outcome: "unavailable"; readonly error: PetrelError };

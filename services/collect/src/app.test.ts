@@ -1,5 +1,6 @@
 // Tests presence, disconnecting, and what collect tells of itself, by its application on real Redis.
 import { connectRoute } from "@petrel/shared/redis/route-store";
+import { producerSecurity } from "@petrel/shared/security/producer-security";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type OpenCollect, openCollect } from "./testing/open-collect.js";
@@ -97,7 +98,7 @@ describe("the documentation", () => {
       "POST /v1/users/{id}/disconnect",
     ]);
     for (const operation of Object.values(paths).flatMap((methods) => Object.values(methods))) {
-      expect(operation.security).toEqual([{ bearer: [] }]);
+      expect(operation.security).toEqual(producerSecurity);
       expect(operation.description).toMatch(/Scope: `(send|read|admin)`/);
       expect(Object.keys(operation.responses)).toEqual(expect.arrayContaining(["400", "401", "403", "503"]));
     }

@@ -3,11 +3,14 @@
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http-app";
 import type { Logger } from "@petrel/shared/kernel/logging";
+import type { TlsFiles } from "@petrel/shared/kernel/tls-files";
 import { addJsonBodyReader } from "@petrel/shared/kernel/read-json-body";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { MessageAccepter } from "@petrel/shared/redis/accept-messages";
+import type { AuditLog } from "@petrel/shared/redis/audit-log";
 import { awaitAnswer } from "@petrel/shared/redis/await-answer";
 import { pingRedis } from "@petrel/shared/redis/cluster-nodes";
+import type { UserEraser } from "@petrel/shared/redis/erase-user";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
@@ -15,20 +18,30 @@ import { MessageAcceptance } from "./accept-message.js";
 import { RequestAcceptance } from "./accept-request.js";
 import type { AcceptanceCounts } from "./acceptance-counts.js";
 import { decorateWithProducer } from "@petrel/shared/security/authorize-producer";
+import { limitRequests, type RequestLimits } from "@petrel/shared/security/limit-requests";
 import { addBatchRoutes } from "./batch-routes.js";
+import { UserErasure } from "./erase-user.js";
+import type { MessageLimits } from "./limit-messages.js";
 import { addMessageRoutes } from "./message-routes.js";
 import { addTopicRoutes } from "./topic-routes.js";
 import { addUserRoutes } from "./user-routes.js";
 
 export interface CollectDeps {
   readonly version: string;
+  /** Its certificate; without one plain HTTP is spoken. */
+  readonly tls?: TlsFiles | undefined;
+  /** None by default. */
+  readonly requestLimits?: RequestLimits;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly authenticator: ProducerAuthenticator;
   readonly scripts: ScriptRunner;
+  readonly audit: AuditLog;
+  readonly eraser: Pick<UserEraser, "erase">;
   readonly partitions: readonly PartitionKeys[];
   readonly store: Pick<MessageAccepter, "accept">;
   readonly counts: AcceptanceCounts;
+  readonly limits: MessageLimits;
   /** How long a request's messages may take to be stored. */
   readonly acceptDeadlineMs: number;
   /** How long one call of the store takes to answer or fail, at most. */
@@ -42,6 +55,7 @@ const BODY_LIMIT_BYTES = 8 * 1024 * 1024;
 export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
   const { authenticator, clock, scripts, partitions } = deps;
   const app = await buildHttpApp({
+    tls: deps.tls,
     service: "collect",
     version: deps.version,
     logger: deps.logger,
@@ -62,9 +76,16 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
   });
   addJsonBodyReader(app, BODY_LIMIT_BYTES);
   decorateWithProducer(app);
-  addMessageRoutes(app, { authenticator, requests, scripts, partitions });
-  addBatchRoutes(app, { authenticator, requests });
-  addUserRoutes(app, { authenticator, scripts, partitions });
+  if (deps.requestLimits !== undefined) limitRequests(app, { authenticator, ...deps.requestLimits });
+  addMessageRoutes(app, { authenticator, requests, limits: deps.limits, scripts, partitions });
+  addBatchRoutes(app, { authenticator, requests, limits: deps.limits });
+  addUserRoutes(app, {
+    authenticator,
+    scripts,
+    audit: deps.audit,
+    erasure: new UserErasure({ eraser: deps.eraser, audit: deps.audit }),
+    partitions,
+  });
   addTopicRoutes(app, { authenticator });
   return app;
 }

@@ -7,7 +7,9 @@ import type { FastifyRequest } from "fastify";
 import type { RequestAcceptance } from "./accept-request.js";
 import { type AcceptedAnswer, batchAcceptedSchema } from "./answer-schema.js";
 import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producer-security";
 import { checkMessage, type CheckedMessage } from "./check-message.js";
+import type { MessageLimits } from "./limit-messages.js";
 import { sendErrors } from "@petrel/shared/kernel/error-schema";
 import { batchSchema, MAX_RECIPIENTS, type MessageBody, messageSchema } from "./message-schema.js";
 import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
@@ -15,6 +17,7 @@ import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
 export interface BatchRoutesDeps {
   readonly authenticator: ProducerAuthenticator;
   readonly requests: RequestAcceptance;
+  readonly limits: MessageLimits;
 }
 
 /** An entry's error, with the status it would have had alone. */
@@ -22,17 +25,18 @@ interface EntryError {
   readonly error: ErrorBody["error"] & { readonly status: number };
 }
 
-export function addBatchRoutes(app: HttpApp, { authenticator, requests }: BatchRoutesDeps): void {
+export function addBatchRoutes(app: HttpApp, { authenticator, requests, limits }: BatchRoutesDeps): void {
   app.post(
     "/v1/messages/batch",
     {
       onRequest: authorize(authenticator, "send"),
+      preParsing: limits.refuseEarly,
       schema: {
         tags: ["messages"],
         summary: "Send many messages at once",
         description:
           "Each entry is checked and stored on its own. Scope: `send`. The body may be gzip, 8 MiB unpacked.",
-        security: [{ bearer: [] }],
+        security: producerSecurity,
         body: batchSchema,
         querystring: noQuerySchema,
         response: { 202: batchAcceptedSchema, ...sendErrors },
@@ -43,7 +47,12 @@ export function addBatchRoutes(app: HttpApp, { authenticator, requests }: BatchR
       refuseTooManyRecipients(messages);
       const checked = messages.map((entry) => checkEntry(request, entry));
       const good = checked.filter((one): one is CheckedMessage => !(one instanceof PetrelError));
-      const answers = (await requests.accept(producerOf(request), good)).values();
+      const producer = producerOf(request);
+      // A batch without a good entry is a request all the same.
+      const recipients = good.reduce((sum, { users }) => sum + users.length, 0);
+      const waits = limits.take(producer, Math.max(1, recipients), "body/messages", reply);
+      if (waits !== undefined) await waits;
+      const answers = (await requests.accept(producer, good)).values();
       const results = checked.map((one) =>
         answerEntry(one instanceof PetrelError ? one : (answers.next().value ?? missingAnswer())),
       );

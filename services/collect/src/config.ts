@@ -1,19 +1,24 @@
 // What collect reads from its environment.
 // Guarantees: validated and frozen by the kernel; docs/configuration.md is made from this schema.
 import {
+  auditSettings,
   choice,
   commonSettings,
   integer,
   notBuilt,
+  optionalText,
   portSetting,
   redisSettings,
 } from "@petrel/shared/kernel/config";
+import { addressLimitSettings } from "@petrel/shared/security/request-limit-settings";
 import { parseAcceptDurability, type AcceptDurability } from "@petrel/shared/redis/confirm-writes";
 
 export const collectConfigSchema = {
   ...commonSettings,
   ...redisSettings,
+  ...auditSettings,
   port: portSetting(7102),
+  ...addressLimitSettings,
   ackTimeoutMs: integer("ACK_TIMEOUT_MS", "how long an acknowledgement may take, in ms", {
     default: 10_000,
     min: 100,
@@ -44,6 +49,23 @@ export const collectConfigSchema = {
       parse: parseAcceptDurability,
     },
   },
+  keyEncryptionFile: optionalText(
+    "KEY_ENCRYPTION_FILE",
+    "file with 32 bytes as base64, the same as auth's: opens the secrets of producer keys that sign; without it signed " +
+      "requests are answered 503",
+  ),
+  messagesPerKey: integer(
+    "MESSAGES_PER_KEY_PER_SECOND",
+    "messages that one producer key may send, over all collects, counted in 10 s; a list counts each recipient; 0: no " +
+      "limit; a key may have its own, see limits.md",
+    { default: 10_000, max: 1_000_000 },
+  ),
+  messagesPerUser: integer(
+    "MESSAGES_PER_USER_PER_SECOND",
+    "messages that one user may be sent, by all producers together, counted in 10 s; beyond it they are refused; 0: " +
+      "none is refused",
+    { default: 0, max: 1_000_000 },
+  ),
   messageArchiveUrl: notBuilt("MESSAGE_ARCHIVE_URL"),
   acceptDeadlineMs: integer(
     "ACCEPT_DEADLINE_MS",

@@ -4,21 +4,33 @@
 import { readFileSync } from "node:fs";
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { readConfig } from "@petrel/shared/kernel/config";
+import { TrustedProxies } from "@petrel/shared/kernel/client-address";
 import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle";
+import { openListenerTls } from "@petrel/shared/kernel/listener-tls";
 import { createLogger } from "@petrel/shared/kernel/logging";
 import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics";
-import { MessageAccepter } from "@petrel/shared/redis/accept-messages";
+import { MessageAccepter, RECEIVE_WINDOW_MS } from "@petrel/shared/redis/accept-messages";
+import { AuditLog } from "@petrel/shared/redis/audit-log";
 import { checkServer } from "@petrel/shared/redis/check-server";
 import { chooseConfirmation } from "@petrel/shared/redis/confirm-writes";
 import { connectRedis } from "@petrel/shared/redis/connect";
+import { DevicesStore } from "@petrel/shared/redis/devices-store";
+import { UserEraser } from "@petrel/shared/redis/erase-user";
 import { allPartitionKeys } from "@petrel/shared/redis/keys";
+import { LimitCounts } from "@petrel/shared/redis/limit-counts";
 import { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
+import { RedisMetrics } from "@petrel/shared/redis/redis-metrics";
 import { readRedisTarget } from "@petrel/shared/redis/redis-target";
+import { SlidingWindowLimiter } from "@petrel/shared/redis/sliding-window-limiter";
 import { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import { SpentNonces } from "@petrel/shared/redis/spent-nonces";
 import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import { createAtRestCipher, readEncryptionKeyFile } from "@petrel/shared/security/encrypt-at-rest";
+import { createSignatureChecks } from "@petrel/shared/security/signature-checks";
 import { AcceptanceCounts } from "./acceptance-counts.js";
 import { buildApp } from "./app.js";
 import { collectConfigSchema } from "./config.js";
+import { KEY_PREPAID, KEY_WINDOW_MS, MessageLimits } from "./limit-messages.js";
 
 /** Script calls under way at once: few, so that load makes batches larger. */
 const STORE_CALLS_IN_FLIGHT = 1;
@@ -30,12 +42,20 @@ const CONFIRMATION_SHARE = 0.75;
 
 const config = configOrExit("collect", () => readConfig(collectConfigSchema, process.env));
 const target = configOrExit("collect", () => readRedisTarget(config));
+const cipher = configOrExit("collect", () =>
+  config.keyEncryptionFile === undefined
+    ? undefined
+    : createAtRestCipher(readEncryptionKeyFile(config.keyEncryptionFile)),
+);
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   readonly version: string;
 };
 const logger = createLogger({ service: "collect", level: config.logLevel });
 
+const trustedProxies = configOrExit("collect", () => new TrustedProxies(config.trustedProxies));
+
 await runService({ logger, stopDeadlineMs: config.acceptDeadlineMs + 10_000 }, async (lifecycle) => {
+  const tls = await openListenerTls(config, { logger, lifecycle });
   const storeAttemptMs = Math.floor(config.acceptDeadlineMs * STORE_ATTEMPT_SHARE);
   const redis = await connectRedis({
     target,
@@ -55,12 +75,29 @@ await runService({ logger, stopDeadlineMs: config.acceptDeadlineMs + 10_000 }, a
   const scripts = new ScriptRunner(readRedis);
   const partitions = allPartitionKeys(config.partitions);
   const counts = new AcceptanceCounts();
+  const limitCounts = new LimitCounts();
   const app = await buildApp({
     version,
+    tls: tls.http,
+    requestLimits: {
+      trustedProxies,
+      failedAuths: config.failedAuths,
+      counts: limitCounts,
+    },
     logger,
     clock: systemClock,
-    authenticator: new ProducerAuthenticator({ findKey: new ProducerKeysStore(readRedis).find }),
+    authenticator: new ProducerAuthenticator({
+      findKey: new ProducerKeysStore(readRedis).find,
+      signatures: createSignatureChecks(cipher, new SpentNonces(readRedis).spend, logger),
+    }),
     scripts,
+    audit: new AuditLog({
+      scripts,
+      logger,
+      maxEntries: config.auditMaxEntries,
+      keepDays: config.auditKeepDays,
+    }),
+    eraser: new UserEraser({ scripts, partitions, devices: new DevicesStore(scripts, partitions) }),
     partitions,
     store: new MessageAccepter({
       scripts: storeScripts,
@@ -69,17 +106,41 @@ await runService({ logger, stopDeadlineMs: config.acceptDeadlineMs + 10_000 }, a
       inboxCap: config.inboxCap,
       readyCap: config.readyCap,
       handOver: config.handOver,
+      receiveLimit: (config.messagesPerUser * RECEIVE_WINDOW_MS) / 1_000,
       maxInFlight: STORE_CALLS_IN_FLIGHT,
       ...(confirm === undefined ? {} : { confirm }),
     }),
     counts,
+    limits: new MessageLimits(
+      new SlidingWindowLimiter({
+        scripts,
+        name: "messages-per-key",
+        limit: 0,
+        windowMs: KEY_WINDOW_MS,
+        prepaid: KEY_PREPAID,
+        counts: limitCounts,
+        logger,
+      }),
+      config.messagesPerKey,
+    ),
     acceptDeadlineMs: config.acceptDeadlineMs,
     storeAttemptMs,
   });
   if (config.metricsPort !== undefined) {
-    const registry = createRegistry("collect");
+    const registry = createRegistry("collect", version);
+    const redisMetrics = new RedisMetrics(registry, config.partitions);
+    redisMetrics.watch(redis, "store");
+    redisMetrics.watch(readRedis, "reads");
+    scripts.ends.register(registry);
     counts.register(registry);
-    const metrics = await serveMetrics(registry, config.metricsPort, config.metricsHost);
+    limitCounts.register(registry);
+    const metrics = await serveMetrics({
+      registry,
+      port: config.metricsPort,
+      host: config.metricsHost,
+      tls: tls.metrics,
+      health: (path) => app.inject(path),
+    });
     lifecycle.onStop("metrics", () => void metrics.close());
   }
   lifecycle.onStop("http", () => app.close());

@@ -12,7 +12,9 @@ import { Type } from "typebox";
 import type { RequestAcceptance } from "./accept-request.js";
 import { acceptedSchema } from "./answer-schema.js";
 import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producer-security";
 import { checkMessage } from "./check-message.js";
+import type { MessageLimits } from "./limit-messages.js";
 import { describeMessage, messageStateSchema } from "./describe-message.js";
 import { conflictError, notFoundError, producerErrors, sendErrors } from "@petrel/shared/kernel/error-schema";
 import { type MessageBody, messageSchema } from "./message-schema.js";
@@ -21,6 +23,7 @@ import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
 export interface MessageRoutesDeps {
   readonly authenticator: ProducerAuthenticator;
   readonly requests: RequestAcceptance;
+  readonly limits: MessageLimits;
   readonly scripts: ScriptRunner;
   readonly partitions: readonly PartitionKeys[];
 }
@@ -28,18 +31,19 @@ export interface MessageRoutesDeps {
 const paramsSchema = Type.Object({ id: Type.String({ pattern: MESSAGE_ID_PATTERN }) });
 
 export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
-  const { authenticator, requests } = deps;
+  const { authenticator, requests, limits } = deps;
 
   app.post(
     "/v1/messages",
     {
       onRequest: authorize(authenticator, "send"),
+      preParsing: limits.refuseEarly,
       schema: {
         tags: ["messages"],
         summary: "Send a message to a user, or to a list of users",
         description:
           "Answered when the message is stored. Scope: `send`. The body may be gzip, 8 MiB unpacked.",
-        security: [{ bearer: [] }],
+        security: producerSecurity,
         body: messageSchema,
         querystring: noQuerySchema,
         response: { 202: acceptedSchema, ...sendErrors },
@@ -47,7 +51,10 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
     },
     async (request, reply) => {
       const checked = checkMessage(request.body as MessageBody);
-      const [answer] = await requests.accept(producerOf(request), [checked]);
+      const producer = producerOf(request);
+      const waits = limits.take(producer, checked.users.length, "body/to", reply);
+      if (waits !== undefined) await waits;
+      const [answer] = await requests.accept(producer, [checked]);
       if (answer === undefined || answer instanceof PetrelError) throw answer;
       reply.code(202);
       return answer;
@@ -63,7 +70,7 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
         summary: "What became of a message",
         description:
           "With what fallback channels tried. Kept for at least 24 h after the message's end. Scope: `read`.",
-        security: [{ bearer: [] }],
+        security: producerSecurity,
         params: paramsSchema,
         querystring: noQuerySchema,
         response: { 200: messageStateSchema, ...producerErrors, ...notFoundError },
@@ -83,7 +90,7 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
         tags: ["messages"],
         summary: "Cancel a scheduled message",
         description: "A message that is stored already cannot be called back: 409. Scope: `send`.",
-        security: [{ bearer: [] }],
+        security: producerSecurity,
         params: paramsSchema,
         querystring: noQuerySchema,
         response: { 204: Type.Null(), ...producerErrors, ...notFoundError, ...conflictError },

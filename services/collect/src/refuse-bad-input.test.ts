@@ -242,8 +242,7 @@ describe("what is part of the contract and not built yet: 501", () => {
     await expectRefused(await send({ body }), 501, "PETREL_NOT_IMPLEMENTED", { retryable: false });
   });
 
-  test("erasing a user, and a topic's presence", async () => {
-    await expectRefused(await collect.ask("DELETE", "/v1/users/ada"), 501, "PETREL_NOT_IMPLEMENTED");
+  test("a topic's presence", async () => {
     await expectRefused(await collect.ask("GET", "/v1/topics/news/presence"), 501, "PETREL_NOT_IMPLEMENTED");
   });
 });

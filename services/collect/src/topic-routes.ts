@@ -5,6 +5,7 @@ import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
 import { Type } from "typebox";
 import { authorize } from "@petrel/shared/security/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producer-security";
 import { notImplementedError, producerErrors } from "@petrel/shared/kernel/error-schema";
 import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
 
@@ -20,7 +21,7 @@ export function addTopicRoutes(
         tags: ["topics"],
         summary: "Who listens to a topic (not built yet)",
         description: "Scope: `read`.",
-        security: [{ bearer: [] }],
+        security: producerSecurity,
         params: Type.Object({ topic: Type.String({ minLength: 1, maxLength: 256 }) }),
         querystring: noQuerySchema,
         response: { ...producerErrors, ...notImplementedError },

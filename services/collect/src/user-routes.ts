@@ -1,18 +1,20 @@
 // A producer's request -> here: what is stored for a user, who is connected, and the operators' calls.
 // Guarantees: reads change nothing but the ends of messages whose time is over.
-import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/ids";
 import { partitionOfUser } from "@petrel/shared/protocol/partition";
+import type { AuditLog } from "@petrel/shared/redis/audit-log";
 import { awaitAnswer } from "@petrel/shared/redis/await-answer";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { readConnections } from "@petrel/shared/redis/route-store";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
 import { Type } from "typebox";
-import { authorize } from "@petrel/shared/security/authorize-producer";
+import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producer-security";
 import { disconnectUser } from "./disconnect-user.js";
-import { notImplementedError, producerErrors } from "@petrel/shared/kernel/error-schema";
+import type { UserErasure } from "./erase-user.js";
+import { producerErrors } from "@petrel/shared/kernel/error-schema";
 import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
 import { afterSeqSchema, DEFAULT_PAGE_SIZE } from "./query-schema.js";
 import { readUserMessages, userMessagesSchema } from "./read-user-messages.js";
@@ -21,6 +23,8 @@ import { refuseBody } from "./refuse-body.js";
 export interface UserRoutesDeps {
   readonly authenticator: ProducerAuthenticator;
   readonly scripts: ScriptRunner;
+  readonly audit: AuditLog;
+  readonly erasure: Pick<UserErasure, "erase">;
   readonly partitions: readonly PartitionKeys[];
 }
 
@@ -40,7 +44,7 @@ const presenceSchema = Type.Object({
 });
 
 export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
-  const { authenticator, scripts } = deps;
+  const { authenticator, scripts, audit } = deps;
 
   app.get(
     "/v1/users/:id/messages",
@@ -50,7 +54,7 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
         tags: ["users"],
         summary: "A user's stored messages, in order",
         description: "Acknowledged ones too, as far as they are kept for slower devices. Scope: `read`.",
-        security: [{ bearer: [] }],
+        security: producerSecurity,
         params: paramsSchema,
         querystring: afterSeqSchema,
         response: { 200: userMessagesSchema, ...producerErrors },
@@ -74,7 +78,7 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
         tags: ["users"],
         summary: "Whether a user is connected, and from where",
         description: "Scope: `read`.",
-        security: [{ bearer: [] }],
+        security: producerSecurity,
         params: paramsSchema,
         querystring: noQuerySchema,
         response: { 200: presenceSchema, ...producerErrors },
@@ -101,7 +105,7 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
         tags: ["users"],
         summary: "Close all connections of a user",
         description: "They close with 4403 and do not come back by themselves. Scope: `admin`.",
-        security: [{ bearer: [] }],
+        security: producerSecurity,
         params: paramsSchema,
         querystring: noQuerySchema,
         response: {
@@ -110,30 +114,40 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
         },
       },
     },
-    async ({ params: { id } }) => ({
-      disconnected: await awaitAnswer(disconnectUser(scripts, keysOf(deps, id), id)),
-    }),
+    async (request) => {
+      const { id } = request.params;
+      const disconnected = await awaitAnswer(disconnectUser(scripts, keysOf(deps, id), id));
+      await audit.record({
+        actor: `key:${producerOf(request).keyId}`,
+        action: "user.disconnect",
+        target: id,
+        details: { disconnected },
+      });
+      return { disconnected };
+    },
   );
 
   app.delete(
     "/v1/users/:id",
     {
       onRequest: authorize(authenticator, "admin"),
+      preValidation: refuseBody,
       schema: {
         tags: ["users"],
-        summary: "Erase a person (not built yet)",
-        description: "Scope: `admin`.",
-        security: [{ bearer: [] }],
+        summary: "Erase a person",
+        description:
+          "Their sockets close and their tokens end at once; then all that is stored of them goes: messages and their " +
+          "states, devices, what waits for a fallback. Idempotent: after a 503 or a lost answer, call it again. It takes " +
+          "as long as a walk over all keys of a Redis server. Scope: `admin`.",
+        security: producerSecurity,
         params: paramsSchema,
         querystring: noQuerySchema,
-        response: { 204: Type.Null(), ...producerErrors, ...notImplementedError },
+        response: { 204: Type.Null(), ...producerErrors },
       },
     },
-    () => {
-      throw new PetrelError(
-        "PETREL_NOT_IMPLEMENTED",
-        "Erasing a user is not built yet; nothing was changed.",
-      );
+    async (request, reply) => {
+      await deps.erasure.erase(request.params.id, producerOf(request).keyId);
+      return reply.code(204).send(null);
     },
   );
 }

@@ -3,6 +3,7 @@
 import fastifyStatic from "@fastify/static";
 import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http-app";
 import type { Logger } from "@petrel/shared/kernel/logging";
+import type { TlsFiles } from "@petrel/shared/kernel/tls-files";
 import type { CallService } from "./call-service.js";
 import { addPageHeaders } from "./page-headers.js";
 import { refuseForeignPages } from "./refuse-foreign-pages.js";
@@ -14,6 +15,8 @@ import { addShowConfig } from "./routes/show-config.js";
 
 export interface ConsoleDeps {
   readonly version: string;
+  /** Its certificate; without one plain HTTP is spoken. */
+  readonly tls?: TlsFiles | undefined;
   readonly logger: Logger;
   readonly callAuth: CallService;
   readonly callCollect: CallService;
@@ -34,6 +37,7 @@ const BODY_LIMIT_BYTES = 128 * 1024;
 /** Builds the application; call `ready()` or `listen()` on it. */
 export async function buildApp(deps: ConsoleDeps): Promise<HttpApp> {
   const app = await buildHttpApp({
+    tls: deps.tls,
     service: "console",
     version: deps.version,
     logger: deps.logger,

@@ -1,6 +1,8 @@
 // The console's calls to auth, collect and the APNs simulator: the only place where its producer key is used.
 // Guarantees: an answer in the contract's form is passed on as it came; no answer, or another, is a 503.
+import type { ClientTlsFiles } from "@petrel/shared/kernel/client-tls-files";
 import { PetrelError } from "@petrel/shared/kernel/errors";
+import { requestOverTls } from "@petrel/shared/kernel/request-over-tls";
 
 export interface ServiceAnswer {
   readonly status: number;
@@ -22,17 +24,48 @@ export interface CallServiceOptions {
   /** `key.secret`; undefined for who asks for none. */
   readonly credential: string | undefined;
   readonly timeoutMs: number;
+  /** For an https URL; the system's authorities, and no certificate of ours, by default. */
+  readonly tls?: ClientTlsFiles | undefined;
 }
 
-export function createCallService({ name, baseUrl, credential, timeoutMs }: CallServiceOptions): CallService {
+/** More than any answer that is asked for here. */
+const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+
+export function createCallService({
+  name,
+  baseUrl,
+  credential,
+  timeoutMs,
+  tls,
+}: CallServiceOptions): CallService {
   return async (method, path, body) => {
+    const url = new URL(path, baseUrl);
+    const headers = {
+      ...(credential === undefined ? {} : { authorization: `Bearer ${credential}` }),
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+    };
     try {
-      const response = await fetch(new URL(path, baseUrl), {
+      if (tls !== undefined && url.protocol === "https:") {
+        const answer = await requestOverTls(url, {
+          tls,
+          method,
+          headers,
+          timeoutMs,
+          maxBytes: MAX_ANSWER_BYTES,
+          body: body === undefined ? undefined : JSON.stringify(body),
+        });
+        if (answer.status >= 300 && answer.status < 400) throw new Error("a redirect");
+        if (answer.status !== 204) JSON.parse(answer.text);
+        const retryAfter = answer.headers["retry-after"];
+        return {
+          status: answer.status,
+          body: answer.text,
+          retryAfter: typeof retryAfter === "string" ? retryAfter : undefined,
+        };
+      }
+      const response = await fetch(url, {
         method,
-        headers: {
-          ...(credential === undefined ? {} : { authorization: `Bearer ${credential}` }),
-          ...(body === undefined ? {} : { "content-type": "application/json" }),
-        },
+        headers,
         // A redirect would carry the key to another address.
         redirect: "error",
         signal: AbortSignal.timeout(timeoutMs),

@@ -18,6 +18,15 @@ export const consoleConfigSchema = {
     default: "http://127.0.0.1:7102",
     protocols: ["http", "https"],
   }),
+  servicesCaFile: optionalText(
+    "SERVICES_CA_FILE",
+    "PEM file of the authorities behind the services' certificates, for https URLs; the system's own by default",
+  ),
+  servicesCertFile: optionalText(
+    "SERVICES_CERT_FILE",
+    "PEM file of the certificate that the console shows to services that ask for one; with SERVICES_KEY_FILE",
+  ),
+  servicesKeyFile: optionalText("SERVICES_KEY_FILE", "PEM file of the private key of SERVICES_CERT_FILE"),
   nodeUrls: list("NODE_URLS", "push nodes as the page reaches them, full WebSocket URLs up to /v1/connect", {
     default: ["ws://127.0.0.1:7110/v1/connect"],
   }),

@@ -3,8 +3,10 @@
 // reader of process.env here.
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { openClientTls } from "@petrel/shared/kernel/client-tls-files";
 import { ConfigError, readConfig } from "@petrel/shared/kernel/config";
 import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle";
+import { openListenerTls } from "@petrel/shared/kernel/listener-tls";
 import { createLogger } from "@petrel/shared/kernel/logging";
 import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics";
 import { buildApp } from "./app.js";
@@ -40,8 +42,15 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 const logger = createLogger({ service: "console", level: config.logLevel });
 
 await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
+  const tls = await openListenerTls(config, { logger, lifecycle });
+  const servicesTls = openClientTls({
+    caFile: config.servicesCaFile,
+    certFile: config.servicesCertFile,
+    keyFile: config.servicesKeyFile,
+    logger,
+  });
   const callServiceAt = (name: string, baseUrl: string) =>
-    createCallService({ name, baseUrl, credential, timeoutMs: CALL_TIMEOUT_MS });
+    createCallService({ name, baseUrl, credential, timeoutMs: CALL_TIMEOUT_MS, tls: servicesTls });
   const callSimulator = (baseUrl: string | undefined) =>
     baseUrl === undefined
       ? undefined
@@ -53,6 +62,7 @@ await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
         });
   const app = await buildApp({
     version,
+    tls: tls.http,
     logger,
     callAuth: callServiceAt("auth", config.authUrl),
     callCollect: callServiceAt("collect", config.collectUrl),
@@ -63,7 +73,13 @@ await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
     sdkDirectory,
   });
   if (config.metricsPort !== undefined) {
-    const metrics = await serveMetrics(createRegistry("console"), config.metricsPort, config.metricsHost);
+    const metrics = await serveMetrics({
+      registry: createRegistry("console", version),
+      port: config.metricsPort,
+      host: config.metricsHost,
+      tls: tls.metrics,
+      health: (path) => app.inject(path),
+    });
     lifecycle.onStop("metrics", () => void metrics.close());
   }
   lifecycle.onStop("http", () => app.close());

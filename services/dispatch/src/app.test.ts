@@ -4,6 +4,7 @@ import { systemClock } from "@petrel/shared/kernel/clock";
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import { createLogger } from "@petrel/shared/kernel/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics";
+import { AuditLog } from "@petrel/shared/redis/audit-log";
 import { DeadLettersStore } from "@petrel/shared/redis/dead-letters-store";
 import { InvalidationsStore } from "@petrel/shared/redis/invalidations-store";
 import { allPartitionKeys } from "@petrel/shared/redis/keys";
@@ -49,6 +50,12 @@ beforeAll(async () => {
     ownedPartitions: () => owned,
     readReadyLengths: async (partitions) => partitions.map(({ partition }) => partition * 10),
     deadLetters: new DeadLettersStore(store.scripts, store.partitions),
+    audit: new AuditLog({
+      scripts: store.scripts,
+      logger: createLogger({ service: "test", level: "silent" }),
+      maxEntries: 1_000,
+      keepDays: 30,
+    }),
     readAttempts: async () => [],
     onReplayed: () => undefined,
     invalidations: new InvalidationsStore(store.redis, store.partitions),

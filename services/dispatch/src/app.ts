@@ -4,15 +4,21 @@
 import { describeError } from "@petrel/shared/kernel/errors";
 import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http-app";
 import type { Logger } from "@petrel/shared/kernel/logging";
+import type { TlsFiles } from "@petrel/shared/kernel/tls-files";
 import { addJsonBodyReader } from "@petrel/shared/kernel/read-json-body";
 import type { Registry } from "@petrel/shared/kernel/metrics";
 import { decorateWithProducer } from "@petrel/shared/security/authorize-producer";
+import { limitRequests, type RequestLimits } from "@petrel/shared/security/limit-requests";
 import { addDeadLetters, type DeadLettersDeps } from "./routes/dead-letters.js";
 import { addListInvalidations, type ListInvalidationsDeps } from "./routes/list-invalidations.js";
 import { addListPartitions, type ListPartitionsDeps } from "./routes/list-partitions.js";
 
 export interface DispatchDeps extends ListPartitionsDeps, DeadLettersDeps, ListInvalidationsDeps {
   readonly version: string;
+  /** Its certificate; without one plain HTTP is spoken. */
+  readonly tls?: TlsFiles | undefined;
+  /** None by default. */
+  readonly requestLimits?: RequestLimits;
   readonly logger: Logger;
   readonly metrics: Registry;
   /** Rejects where Redis does not answer. */
@@ -26,6 +32,7 @@ const BODY_LIMIT_BYTES = 65_536;
 /** Builds the application; call `ready()` or `listen()` on it. */
 export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
   const app = await buildHttpApp({
+    tls: deps.tls,
     service: "dispatch",
     version: deps.version,
     logger: deps.logger,
@@ -36,6 +43,8 @@ export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
   });
   addJsonBodyReader(app, BODY_LIMIT_BYTES);
   decorateWithProducer(app);
+  if (deps.requestLimits !== undefined)
+    limitRequests(app, { authenticator: deps.authenticator, ...deps.requestLimits });
   addListPartitions(app, deps);
   addDeadLetters(app, deps);
   addListInvalidations(app, deps);

@@ -1,6 +1,7 @@
 // dispatch: its environment.
 // Guarantees: validated, frozen, and documented by this schema (docs/configuration.md is made from it).
 import {
+  auditSettings,
   choices,
   commonSettings,
   integer,
@@ -10,6 +11,7 @@ import {
   redisSettings,
   url,
 } from "@petrel/shared/kernel/config";
+import { addressLimitSettings } from "@petrel/shared/security/request-limit-settings";
 
 /** `route` hands over and wakes; `apns` reaches users by the fallback channels, whichever are configured. */
 export const dispatchRoles = ["route", "apns"] as const;
@@ -17,10 +19,17 @@ export const dispatchRoles = ["route", "apns"] as const;
 export const dispatchSettings = {
   ...commonSettings,
   ...redisSettings,
+  ...auditSettings,
   port: portSetting(7103),
+  ...addressLimitSettings,
   nodeName: optionalText(
     "NODE_NAME",
     "this dispatcher's name, by default the host's; a start appends a fresh mark to it",
+  ),
+  keyEncryptionFile: optionalText(
+    "KEY_ENCRYPTION_FILE",
+    "file with 32 bytes as base64, the same as auth's: opens the secrets of producer keys that sign; without it signed " +
+      "requests are answered 503",
   ),
   dispatchRoles: choices(
     "DISPATCH_ROLES",

@@ -1,5 +1,5 @@
 // dispatch: what it measures of its work.
-// Guarantees: counters only grow; what is asked of Redis is asked when somebody reads the metrics.
+// Guarantees: counters only grow; what is asked of Redis at a reading is in partition-gauges.
 import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics";
 import { hangReasons, type HangReason } from "@petrel/shared/redis/reconcile-users";
 import { wakeOutcomes, type WakeOutcome } from "@petrel/shared/redis/wake-users";
@@ -32,8 +32,6 @@ export interface DispatchMetrics {
 
 export interface DispatchGauges {
   readonly countOwned: () => number;
-  /** Partition -> entries of its `ready`, of those owned here. */
-  readonly readReadyLengths: () => Promise<ReadonlyMap<number, number>>;
 }
 
 /** @param gauges asked at each reading of the registry */
@@ -109,10 +107,7 @@ export function createDispatchMetrics(registry: Registry): DispatchMetrics {
   };
 }
 
-export function addDispatchGauges(
-  registry: Registry,
-  { countOwned, readReadyLengths }: DispatchGauges,
-): void {
+export function addDispatchGauges(registry: Registry, { countOwned }: DispatchGauges): void {
   const partitionsOwned = new Gauge({
     name: "petrel_dispatch_partitions_owned",
     help: "Partitions that this dispatcher owns now",
@@ -121,18 +116,5 @@ export function addDispatchGauges(
       this.set(countOwned());
     },
   });
-  const readyLength = new Gauge({
-    name: "petrel_dispatch_ready_length",
-    help: "Messages that wait to be handed over, for each partition owned here",
-    labelNames: ["partition"],
-    registers: [],
-    async collect() {
-      // Without an answer there is nothing to say; the other metrics are still worth reading.
-      const lengths = await readReadyLengths().catch(() => new Map<number, number>());
-      this.reset();
-      for (const [partition, length] of lengths) this.set({ partition }, length);
-    },
-  });
   registry.registerMetric(partitionsOwned);
-  registry.registerMetric(readyLength);
 }

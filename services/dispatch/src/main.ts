@@ -5,9 +5,12 @@ import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { systemClock } from "@petrel/shared/kernel/clock";
+import { TrustedProxies } from "@petrel/shared/kernel/client-address";
 import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle";
+import { openListenerTls } from "@petrel/shared/kernel/listener-tls";
 import { createLogger } from "@petrel/shared/kernel/logging";
 import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics";
+import { AuditLog } from "@petrel/shared/redis/audit-log";
 import { checkServer } from "@petrel/shared/redis/check-server";
 import { DeadLettersStore } from "@petrel/shared/redis/dead-letters-store";
 import { isMaster, onServerReady, pingRedis } from "@petrel/shared/redis/cluster-nodes";
@@ -16,12 +19,18 @@ import { DEFAULT_AUDIT_CAP } from "@petrel/shared/redis/device-invalidations";
 import { readFallbackBacklog } from "@petrel/shared/redis/fallback-queue";
 import { InvalidationsStore } from "@petrel/shared/redis/invalidations-store";
 import { allPartitionKeys, partitionKeys } from "@petrel/shared/redis/keys";
+import { LimitCounts } from "@petrel/shared/redis/limit-counts";
 import { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
 import { readAttempts } from "@petrel/shared/redis/read-message";
+import { readPartitionBacklog } from "@petrel/shared/redis/read-partition-backlog";
 import { readReadyLengths } from "@petrel/shared/redis/ready-stream";
+import { RedisMetrics } from "@petrel/shared/redis/redis-metrics";
 import { readRedisTarget } from "@petrel/shared/redis/redis-target";
 import { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import { SpentNonces } from "@petrel/shared/redis/spent-nonces";
 import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import { createAtRestCipher, readEncryptionKeyFile } from "@petrel/shared/security/encrypt-at-rest";
+import { createSignatureChecks } from "@petrel/shared/security/signature-checks";
 import { AbsenceWatch } from "./absence-watch.js";
 import { buildApp } from "./app.js";
 import { readDispatchConfig } from "./config.js";
@@ -31,6 +40,7 @@ import { PartitionDispatcher } from "./dispatch-partitions.js";
 import { addFallbackGauges, createFallbackMetrics } from "./fallback-metrics.js";
 import { FallbackWorkers } from "./fallback-workers.js";
 import { PartitionOwner } from "./own-partitions.js";
+import { addPartitionGauges } from "./partition-gauges.js";
 import { Reconciler } from "./reconcile-partitions.js";
 import { MAX_BLOCK_MS, ReadyReader } from "./read-ready.js";
 import { DeviceSweeper } from "./sweep-devices.js";
@@ -41,6 +51,11 @@ const DEVICE_SWEEP = { intervalMs: 1_000, restMs: 3_600_000 } as const;
 
 const config = configOrExit("dispatch", () => readDispatchConfig(process.env));
 const target = configOrExit("dispatch", () => readRedisTarget(config));
+const cipher = configOrExit("dispatch", () =>
+  config.keyEncryptionFile === undefined
+    ? undefined
+    : createAtRestCipher(readEncryptionKeyFile(config.keyEncryptionFile)),
+);
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   readonly version: string;
 };
@@ -51,7 +66,10 @@ const logger = createLogger({ service: "dispatch", level: config.logLevel }).chi
   dispatcher: dispatcherId,
 });
 
+const trustedProxies = configOrExit("dispatch", () => new TrustedProxies(config.trustedProxies));
+
 await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
+  const tls = await openListenerTls(config, { logger, lifecycle });
   const { ackTimeoutMs, leaseMs } = config;
   const redis = await connectRedis({ target, role: "dispatch", logger });
   lifecycle.onStop("redis", () => redis.disconnect());
@@ -65,9 +83,13 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
   });
   lifecycle.onStop("redis reader", () => blocking.disconnect());
 
-  const registry = createRegistry("dispatch");
+  const registry = createRegistry("dispatch", version);
+  const redisMetrics = new RedisMetrics(registry, config.partitions);
+  redisMetrics.watch(redis, "commands");
+  redisMetrics.watchLink(blocking, "reader");
   const metrics = createDispatchMetrics(registry);
   const scripts = new ScriptRunner(redis);
+  scripts.ends.register(registry);
   const owner = new PartitionOwner({
     scripts,
     partitions: allPartitionKeys(config.partitions),
@@ -135,27 +157,40 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
     ...DEVICE_SWEEP,
     onSwept: metrics.devicesSwept,
   });
-  addDispatchGauges(registry, {
-    countOwned: () => owner.open.length,
-    readReadyLengths: async () => {
-      const owned = owner.open.map(({ keys }) => keys);
-      const lengths = await readReadyLengths(redis, owned);
-      return new Map(owned.map(({ partition }, i) => [partition, lengths[i] ?? 0]));
-    },
+  addDispatchGauges(registry, { countOwned: () => owner.open.length });
+  addPartitionGauges(registry, {
+    owned: () => owner.open.map(({ keys }) => keys.partition),
+    read: (partition) => readPartitionBacklog(redis, partitionKeys(partition)),
+    ackTimeoutMs,
   });
 
+  const limitCounts = new LimitCounts();
+  limitCounts.register(registry);
   const app = await buildApp({
     version,
+    tls: tls.http,
+    requestLimits: {
+      trustedProxies,
+      failedAuths: config.failedAuths,
+      counts: limitCounts,
+    },
     logger,
     metrics: registry,
     authenticator: new ProducerAuthenticator({
       findKey: new ProducerKeysStore(redis).find,
+      signatures: createSignatureChecks(cipher, new SpentNonces(redis).spend, logger),
       clock: systemClock,
     }),
     dispatcherId,
     ownedPartitions: () => owner.open,
     readReadyLengths: (partitions) => readReadyLengths(redis, partitions),
     deadLetters,
+    audit: new AuditLog({
+      scripts,
+      logger,
+      maxEntries: config.auditMaxEntries,
+      keepDays: config.auditKeepDays,
+    }),
     readAttempts: ({ partition, message }) => readAttempts(redis, partitionKeys(partition), message.id),
     onReplayed: () => fallback.poke(),
     invalidations: new InvalidationsStore(redis, partitions),
@@ -164,7 +199,13 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
     isMember: () => !routes || owner.isMember,
   });
   if (config.metricsPort !== undefined) {
-    const server = await serveMetrics(registry, config.metricsPort, config.metricsHost);
+    const server = await serveMetrics({
+      registry,
+      port: config.metricsPort,
+      host: config.metricsHost,
+      tls: tls.metrics,
+      health: (path) => app.inject(path),
+    });
     lifecycle.onStop("metrics", () => void server.close());
   }
   lifecycle.onStop("http", () => app.close());

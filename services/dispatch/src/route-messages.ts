@@ -128,6 +128,6 @@ async function writeEnds(
   await Promise.all([...byUser].map(([userId, ended]) => expireMessages(scripts, keys, userId, ended)));
 }
 
-function toEnvelope({ userId, epoch, seq, atMs, id, data }: ReadyMessage): Envelope {
-  return { userId, epoch, seq, atMs, id, data };
+function toEnvelope({ userId, epoch, seq, atMs, id, priority, data }: ReadyMessage): Envelope {
+  return { userId, epoch, seq, atMs, id, priority, data };
 }

@@ -1,7 +1,7 @@
 // push-node/{register-connection, deliver, receive-envelopes, renew-leases} -> here -> redis/read-inbox -> connection.
 // Guarantees: the one way by which a connection is brought up to date: backlog, resume, gap, nudge, resubscription,
-// pause and slow reader. A page is read only when the socket has drained; an expired message is skipped only after
-// its end is written; a fault of Redis costs time.
+// pause, slow reader and one that is sent too much. A page is read only when the socket has drained and the pace allows;
+// an expired message is skipped only after its end is written; a fault of Redis costs time.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
@@ -15,6 +15,8 @@ import type { CollectAcks } from "./collect-acks.js";
 import type { Connection } from "./connection.js";
 import { encodeTextFrame } from "./encode-text-frame.js";
 import type { Gate } from "./gate.js";
+import type { MeasureLatency } from "./measure-latency.js";
+import type { ReceivePace } from "./pace-receiving.js";
 
 export interface CatchUpDeps {
   readonly scripts: ScriptRunner;
@@ -22,7 +24,10 @@ export interface CatchUpDeps {
   readonly logger: Logger;
   /** Bounds how many pages are read at a time, so that a crowd's return leaves room for those connected. */
   readonly gate: Gate;
+  /** How many messages a connection may be sent. */
+  readonly pace: ReceivePace;
   readonly onSent: (count: number) => void;
+  readonly latency: Pick<MeasureLatency, "sent">;
 }
 
 export type CatchUp = (connection: Connection) => void;
@@ -47,6 +52,8 @@ async function readUntilLive(deps: CatchUpDeps, connection: Connection): Promise
   while (connection.isOpen && (connection.readToEnd || connection.lastSent < connection.want)) {
     try {
       await connection.drained();
+      // Before the gate: who waits for its own pace takes no place from others.
+      await deps.pace.ready(connection);
       if (!connection.isOpen) break;
       await deps.gate.run(() => readPage(deps, connection));
       failures = 0;
@@ -65,13 +72,14 @@ async function readUntilLive(deps: CatchUpDeps, connection: Connection): Promise
 }
 
 async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void> {
-  const { scripts, acks, onSent } = deps;
+  const { scripts, acks, pace, onSent, latency } = deps;
   const { keys, userId, want, readToEnd } = connection;
   connection.readToEnd = false;
+  const maxEntries = Math.min(PAGE.maxEntries, Math.max(1, pace.allowance(connection)));
   let page: readonly InboxMessage[];
   let over: ReadonlySet<InboxMessage>;
   try {
-    page = await readInbox(scripts, keys, userId, connection.lastSent, PAGE);
+    page = await readInbox(scripts, keys, userId, connection.lastSent, { ...PAGE, maxEntries });
     over = await endExpired(scripts, connection, page);
   } catch (error) {
     connection.readToEnd ||= readToEnd;
@@ -91,11 +99,13 @@ async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void
     const at = new Date(message.atMs).toISOString();
     connection.queue(encodeTextFrame(encodeMessageFrame(message.id, message.seq, at, message.data)));
     connection.lastShown = message.seq;
+    latency.sent(connection, message);
     sent++;
   }
   if (connection.ackAuto) acks.ackWhenTaken(connection);
   else connection.flush();
   acks.ackSkipped(connection);
+  pace.spend(connection, sent);
   onSent(sent);
 
   const last = page.at(-1);
@@ -105,7 +115,7 @@ async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void
   } else {
     connection.want = Math.max(connection.want, last.seq);
     // The end is only where nothing comes any more: a page may have been cut by its number or by its bytes.
-    connection.readToEnd ||= readToEnd || page.length >= PAGE.maxEntries;
+    connection.readToEnd ||= readToEnd || page.length >= maxEntries;
   }
 }
 

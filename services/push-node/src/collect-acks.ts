@@ -11,6 +11,7 @@ import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import type { Connection } from "./connection.js";
 import type { ConnectionRegistry } from "./connection-registry.js";
+import type { MeasureLatency } from "./measure-latency.js";
 
 export interface CollectAcksOptions {
   readonly scripts: ScriptRunner;
@@ -18,6 +19,7 @@ export interface CollectAcksOptions {
   readonly logger: Logger;
   /** Acked messages that stay readable for slower devices. */
   readonly history: number;
+  readonly latency: Pick<MeasureLatency, "acked">;
 }
 
 interface PendingAck extends UserAck {
@@ -51,6 +53,7 @@ export class CollectAcks {
   add(connection: Connection, seq: number): boolean {
     if (seq > connection.lastSent) return false;
     connection.acked = Math.max(connection.acked, seq);
+    this.#options.latency.acked(connection, seq);
     // Behind the newest one shown there may be skipped ones: they have ended, nobody else will ack them.
     this.#put(connection, seq >= connection.lastShown ? connection.lastSent : seq);
     return true;

@@ -3,17 +3,17 @@
 import {
   choice,
   commonSettings,
+  ConfigError,
   flag,
   integer,
   list,
-  notBuilt,
   optionalText,
   portSetting,
   readConfig,
   redisSettings,
-  text,
   url,
 } from "@petrel/shared/kernel/config";
+import { tokenSettings } from "@petrel/shared/security/token-settings";
 
 export const pushNodeSettings = {
   ...commonSettings,
@@ -27,8 +27,16 @@ export const pushNodeSettings = {
     default: "http://127.0.0.1:7101",
     protocols: ["http", "https"],
   }),
-  tokenIssuer: text("TOKEN_ISSUER", "`iss` that a user token must carry", { default: "petrel" }),
-  tokenAudience: text("TOKEN_AUDIENCE", "`aud` that a user token must carry", { default: "petrel" }),
+  authCaFile: optionalText(
+    "AUTH_CA_FILE",
+    "PEM file of the authorities behind auth's certificate, for an https AUTH_URL; the system's own by default",
+  ),
+  authCertFile: optionalText(
+    "AUTH_CERT_FILE",
+    "PEM file of the certificate that this node shows to auth, where auth asks for one; with AUTH_KEY_FILE",
+  ),
+  authKeyFile: optionalText("AUTH_KEY_FILE", "PEM file of the private key of AUTH_CERT_FILE"),
+  ...tokenSettings,
   verifyTokens: choice(
     "VERIFY_TOKENS",
     "verify user tokens against auth's published keys, or ask auth about each",
@@ -44,7 +52,34 @@ export const pushNodeSettings = {
   tokenInQuery: flag("ALLOW_TOKEN_IN_QUERY", "accept `?token=`; a URL is easily logged on its way", {
     default: false,
   }),
-  allowedOrigins: list("ALLOWED_ORIGINS", "origins of pages that may connect; `*` for any", { default: [] }),
+  allowedOrigins: list(
+    "ALLOWED_ORIGINS",
+    "origins of pages that may connect: `https://app.example.com`, `https://*.example.com` for its sub-domains, `*` for any",
+    { default: [] },
+  ),
+  trustedProxies: list(
+    "TRUSTED_PROXIES",
+    "addresses or blocks (`10.0.0.0/8`) of proxies whose X-Forwarded-For says who a client is; what others say is ignored",
+    { default: [] },
+  ),
+  headersTimeoutMs: integer(
+    "HEADERS_TIMEOUT_MS",
+    "from a socket's beginning to the end of its upgrade request; what takes longer is cut",
+    { default: 10_000, min: 100, max: 120_000 },
+  ),
+  maxPendingSockets: integer(
+    "MAX_PENDING_SOCKETS",
+    "sockets that have not sent an upgrade request, at a time",
+    {
+      default: 4_000,
+      min: 1,
+    },
+  ),
+  maxPendingPerAddress: integer(
+    "MAX_PENDING_SOCKETS_PER_ADDRESS",
+    "of these from one address, proxies that are trusted aside",
+    { default: 1_000, min: 1 },
+  ),
   ackTimeoutMs: integer(
     "ACK_TIMEOUT_MS",
     "how long an acknowledgement may take before the user is looked at again",
@@ -92,6 +127,31 @@ export const pushNodeSettings = {
     default: 1_000,
     min: 1,
   }),
+  maxUnauthenticatedPerAddress: integer(
+    "MAX_UNAUTHENTICATED_PER_ADDRESS",
+    "of these from one address (IPv6: one /64); the oldest makes room for the newest",
+    { default: 200, min: 1 },
+  ),
+  connectsPerAddressPerMinute: integer(
+    "CONNECTS_PER_ADDRESS_PER_MINUTE",
+    "handshakes from one address (IPv6: one /64), in the cluster; beyond it 429; 0: any number",
+    { default: 3_000 },
+  ),
+  connectsPerUserPerMinute: integer(
+    "CONNECTS_PER_USER_PER_MINUTE",
+    "connections that one user may begin, in the cluster; beyond it 4429; 0: any number",
+    { default: 120 },
+  ),
+  framesPerUserPerSecond: integer(
+    "FRAMES_PER_USER_PER_SECOND",
+    "frames that one user may send, in the cluster, acks that move forward aside; beyond it 4429; 0: any number",
+    { default: 200 },
+  ),
+  receivePerUserPerSecond: integer(
+    "RECEIVE_PER_USER_PER_SECOND",
+    "messages that one connection is sent, after a burst of ten seconds' worth; the rest waits; 0: any number",
+    { default: 500, max: 100_000 },
+  ),
   connectsPerSecond: integer(
     "CONNECTS_PER_SECOND",
     "handshakes let in per second, so that a crowd that reconnects does not starve those connected",
@@ -123,7 +183,12 @@ export const pushNodeSettings = {
       min: 500,
     },
   ),
-  sessionPolicy: notBuilt("SESSION_POLICY", ["multi"]),
+  sessionPolicy: choice(
+    "SESSION_POLICY",
+    "how many sign-ins of a user stay connected, in the cluster: as many as the limit allows, one on each platform, or " +
+      "one; a newer one closes the older (4409)",
+    { of: ["multi", "one-per-platform", "one"], default: "multi" },
+  ),
   historySize: integer(
     "INBOX_HISTORY",
     "acknowledged messages that stay readable for a user's slower devices",
@@ -136,8 +201,20 @@ export const pushNodeSettings = {
   }),
 } as const;
 
+/** Messages that a user who is sent too much still gets while one acknowledgement may take. */
+const MIN_PER_ACK_TIMEOUT = 4;
+
 export type PushNodeConfig = ReturnType<typeof readPushNodeConfig>;
 
 export function readPushNodeConfig(environment: Readonly<Record<string, string | undefined>>) {
-  return readConfig(pushNodeSettings, environment);
+  const settings = readConfig(pushNodeSettings, environment);
+  const { receivePerUserPerSecond: perSecond, ackTimeoutMs } = settings;
+  // What waits for its turn counts as seen to only as long as others of that user are acknowledged meanwhile.
+  if (perSecond > 0 && perSecond * ackTimeoutMs < MIN_PER_ACK_TIMEOUT * 1_000) {
+    throw new ConfigError(
+      `RECEIVE_PER_USER_PER_SECOND must be at least ${Math.ceil((MIN_PER_ACK_TIMEOUT * 1_000) / ackTimeoutMs)}, or 0, ` +
+        `for an ACK_TIMEOUT_MS of ${ackTimeoutMs}: what waits for its turn would go to the fallback`,
+    );
+  }
+  return settings;
 }

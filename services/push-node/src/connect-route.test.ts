@@ -135,23 +135,46 @@ test("while draining: 503 with Retry-After", async () => {
   expect(Number(/retry-after: (\d+)/.exec(answer.head)?.[1])).toBeGreaterThanOrEqual(1);
 });
 
-test("too many that are nobody's yet: 503; a place is free again when one is somebody's, or gone", async () => {
+test("too many that are nobody's yet: the oldest makes room; who is somebody's, or gone, is not counted", async () => {
   const small = await bench.startNode({ maxUnauthenticated: 2 });
   const first = await openRaw({ port: small.port });
   const second = await openRaw({ port: small.port });
-  const answer = refusalOf(await openRaw({ port: small.port }));
-  expect(answer).toMatchObject({ status: 503, code: "PETREL_UNAVAILABLE" });
-  expect(Number(/retry-after: (\d+)/.exec(answer.head)?.[1])).toBeGreaterThanOrEqual(1);
-
   first.text({ type: "auth", token: "user.place" });
   await waitFor(() => first.frames().length > 0, { what: "the welcome" });
   const third = await openRaw({ port: small.port });
-  expect(third.answer).toContain("101");
-  second.socket.destroy();
-  await waitFor(() => small.closes.length > 0, { what: "the second one's end" });
+  expect(small.pushedOut()).toBe(0);
   const fourth = await openRaw({ port: small.port });
   expect(fourth.answer).toContain("101");
-  for (const { socket } of [first, third, fourth]) socket.destroy();
+  expect(await second.closeCode()).toBe(1013);
+  expect(second.frames()[0]?.payload.toString()).toContain("PETREL_UNAVAILABLE");
+  await second.untilGone();
+  third.socket.destroy();
+  await waitFor(() => small.closes.length === 2, { what: "the third one's end" });
+  const fifth = await openRaw({ port: small.port });
+  expect(fifth.answer).toContain("101");
+  expect(small.pushedOut()).toBe(1);
+  for (const { socket } of [first, fourth, fifth]) socket.destroy();
+});
+
+test("one address has its share of the places, and takes nobody else's", async () => {
+  const small = await bench.startNode({
+    maxUnauthenticated: 3,
+    maxUnauthenticatedPerAddress: 2,
+    trustedProxies: ["127.0.0.1"],
+  });
+  const from = (address: string): Promise<RawClient> =>
+    openRaw({ port: small.port, headers: { "x-forwarded-for": address } });
+  const quiet = await from("203.0.113.9");
+  const flood: RawClient[] = [];
+  for (let i = 0; i < 5; i++) flood.push(await from("2001:db8::1"));
+  // Another address of the same network counts as the same.
+  flood.push(await from("2001:db8::2"));
+  expect(small.pushedOut()).toBe(4);
+  for (const client of flood.slice(0, 4)) expect(await client.closeCode()).toBe(1013);
+  expect(quiet.frames()).toEqual([]);
+  quiet.text({ type: "auth", token: "user.quiet" });
+  await waitFor(() => quiet.frames().length > 0, { what: "the welcome" });
+  for (const { socket } of [quiet, ...flood]) socket.destroy();
 });
 
 test("beyond the rate: some wait for their turn, the others get 503 with spread moments", async () => {
@@ -192,15 +215,55 @@ test("a bad request takes no place, and a stop refuses those that wait", async (
   first.socket.destroy();
 });
 
-test("a socket whose token was bad counts until it is gone", async () => {
+test("a socket whose token was bad counts until it is gone, and makes room for the next", async () => {
   const small = await bench.startNode({ maxUnauthenticated: 1 });
   const bad = await openRaw({ port: small.port, headers: { authorization: "Bearer nonsense" } });
   // It does not answer the close.
   expect(await bad.closeCode()).toBe(4401);
-  expect(refusalOf(await openRaw({ port: small.port })).status).toBe(503);
-  bad.socket.destroy();
-  await waitFor(() => small.closes.length > 0, { what: "its end" });
   expect((await join(small, "after")).closed()).toBeUndefined();
+  await bad.untilGone();
+  expect(small.pushedOut()).toBe(1);
+});
+
+describe("how often one may connect", () => {
+  test("an address: 429 with Retry-After and the RateLimit headers; others are let in", async () => {
+    const strict = await bench.startNode({
+      connectsPerAddressPerMinute: 3,
+      trustedProxies: ["127.0.0.0/8"],
+    });
+    const from = (address: string): Promise<RawClient> =>
+      openRaw({
+        port: strict.port,
+        headers: { "x-forwarded-for": `198.51.100.7, ${address}`, authorization: "Bearer user.often" },
+      });
+    const let3 = await Promise.all([from("203.0.113.1"), from("203.0.113.1"), from("203.0.113.1")]);
+    for (const { answer } of let3) expect(answer).toContain("101");
+    for (let i = 0; i < 3; i++) {
+      const refusal = refusalOf(await from("203.0.113.1"));
+      expect(refusal).toMatchObject({ status: 429, code: "PETREL_RATE_LIMITED", retryable: true });
+      const seconds = Number(/retry-after: (\d+)/.exec(refusal.head)?.[1]);
+      expect(seconds).toBeGreaterThanOrEqual(1);
+      expect(seconds).toBeLessThanOrEqual(60);
+      expect(refusal.head).toContain('ratelimit-policy: "connects";q=3;w=60');
+      expect(refusal.head).toContain(`ratelimit: "connects";r=0;t=${seconds}`);
+    }
+    expect(strict.counts.of("connects-address").refusals).toBe(3);
+    const other = await from("203.0.113.2");
+    expect(other.answer).toContain("101");
+    for (const { socket } of [...let3, other]) socket.destroy();
+  });
+
+  test("a user: error, then 4429; a header that the client wrote itself changes nothing", async () => {
+    const strict = await bench.startNode({ connectsPerUserPerMinute: 2 });
+    const open = () => approach(strict, { token: "user.eager", headers: { "x-forwarded-for": "10.0.0.1" } });
+    for (let i = 0; i < 2; i++) await open().frame("welcome");
+    const third = open();
+    expect(await third.untilClosed()).toMatchObject({ code: 4429 });
+    expect(third.frames).toEqual([
+      expect.objectContaining({ type: "error", code: "PETREL_RATE_LIMITED", action: "backoff" }),
+    ]);
+    expect((await join(strict, "patient")).closed()).toBeUndefined();
+  });
 });
 
 test("a stop closes those that are nobody's with 1012", async () => {

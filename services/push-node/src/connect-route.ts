@@ -1,20 +1,26 @@
 // browser -> here -> open-connection: `GET /v1/connect`, the upgrade.
-// Guarantees: before the upgrade only 400, 403, 426 and 503 are answered; upgrades are no more than the admission lets
-// in; afterwards nothing of the handshake's request and response is kept alive by the connection.
+// Guarantees: before the upgrade only 400, 403, 426, 429 and 503 are answered; upgrades are no more than the admission
+// lets in, and shared out by address; afterwards nothing of the handshake's request and response is kept alive by the
+// connection.
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
+import { clientAddress, limitKeyOfAddress, type TrustedProxies } from "@petrel/shared/kernel/client-address";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import { closeCodes } from "@petrel/shared/protocol/close-codes";
 import type { FastifyReply, FastifyRequest } from "fastify";
-import type { WebSocket } from "ws";
+import type { LimitDecision } from "@petrel/shared/redis/sliding-window-limiter";
 import type { HandshakeAdmission } from "./handshake-admission.js";
 import { openConnection, type OpenDeps } from "./open-connection.js";
 import { readHandshake, type Handshake, type HandshakeRules } from "./read-handshake.js";
+import type { UnauthenticatedSockets } from "./unauthenticated-sockets.js";
 
 export interface ConnectRouteDeps extends OpenDeps {
   readonly rules: HandshakeRules;
-  readonly maxUnauthenticated: number;
+  readonly trustedProxies: TrustedProxies;
+  readonly unauthenticated: UnauthenticatedSockets;
   readonly admission: HandshakeAdmission;
+  /** How often one address may connect. */
+  readonly takeConnectOfAddress: (address: string) => LimitDecision | Promise<LimitDecision>;
   /** A handshake was answered with 503. */
   readonly onTurnedAway: () => void;
 }
@@ -22,36 +28,48 @@ export interface ConnectRouteDeps extends OpenDeps {
 interface Upgrade {
   readonly handshake: Handshake;
   readonly response: ServerResponse;
+  /** What its share is counted by. */
+  readonly address: string;
 }
+
+/** Handshakes that wait for a limit to be asked of Redis. */
+const MAX_ASKING = 1_000;
+const ADDRESS_WINDOW_SECONDS = 60;
 
 export function addConnectRoute(app: HttpApp, deps: ConnectRouteDeps): void {
   const upgrades = new WeakMap<FastifyRequest, Upgrade>();
-  const unauthenticated = new Set<WebSocket>();
+  let asking = 0;
+  let hasWarned = false;
 
   // The drain knows only those that are somebody's; a stop must not wait for the others' time to run out.
   app.addHook("preClose", (done) => {
-    for (const ws of unauthenticated) ws.close(closeCodes.serviceRestart, "PETREL_SHUTTING_DOWN");
+    deps.unauthenticated.closeAll(closeCodes.serviceRestart, "PETREL_SHUTTING_DOWN");
     deps.admission.refuseAll();
     done();
   });
 
-  /** Not thrown: each would be logged as an error, and there are as many as clients. */
-  const turnAway = (reply: FastifyReply, message: string, retryAfterSeconds = 1): void => {
-    const error = new PetrelError("PETREL_UNAVAILABLE", message);
+  const turnAway = (reply: FastifyReply, message: string, retryAfterSeconds: number): void => {
     deps.onTurnedAway();
-    void reply
-      .code(error.status)
-      .header("retry-after", String(retryAfterSeconds))
-      .type("application/json")
-      .serializer(JSON.stringify)
-      .send(error.toBody());
+    answer(reply, new PetrelError("PETREL_UNAVAILABLE", message), retryAfterSeconds);
   };
-  /** @returns why no upgrade can be made now, whoever asks */
-  const obstacle = (): string | undefined => {
-    if (deps.isDraining()) return "This node is stopping: use another.";
-    if (unauthenticated.size >= deps.maxUnauthenticated)
-      return "Too many connections are waiting to be authenticated.";
-    return undefined;
+  /** @returns whether this node stops, and the client was told so */
+  const turnedAwayAtStop = (reply: FastifyReply): boolean => {
+    if (!deps.isDraining()) return false;
+    turnAway(reply, "This node is stopping: use another.", 1 + Math.floor(Math.random() * 4));
+    return true;
+  };
+  const addressOf = ({ headers, raw: { socket } }: FastifyRequest): string => {
+    const forwarded = headers["x-forwarded-for"];
+    if (forwarded !== undefined && deps.trustedProxies.isEmpty && !hasWarned) {
+      hasWarned = true;
+      deps.logger.warn(
+        { peer: socket.remoteAddress },
+        "X-Forwarded-For is ignored: if this is a proxy of yours, name it in TRUSTED_PROXIES; all clients behind it " +
+          "count as one",
+      );
+    }
+    const joined = Array.isArray(forwarded) ? forwarded.join(",") : forwarded;
+    return clientAddress(socket.remoteAddress, joined, deps.trustedProxies);
   };
 
   app.route({
@@ -68,32 +86,52 @@ export function addConnectRoute(app: HttpApp, deps: ConnectRouteDeps): void {
         );
         return;
       }
-      const refusal = obstacle();
-      if (refusal !== undefined) {
-        turnAway(reply, refusal, 1 + Math.floor(Math.random() * 4));
+      if (turnedAwayAtStop(reply)) return;
+      const client = addressOf(request);
+      const address = limitKeyOfAddress(client);
+      const proceed = (decision: LimitDecision): void => {
+        if (request.raw.socket.destroyed) return;
+        if (!decision.allowed) {
+          deps.logger.debug({ address: client }, "handshake refused: this address connects too often");
+          answerTooMany(reply, decision);
+          return;
+        }
+        let handshake: Handshake;
+        try {
+          checkUpgrade(request.headers);
+          const { url } = request;
+          const query = new URLSearchParams(url.includes("?") ? url.slice(url.indexOf("?")) : "");
+          handshake = readHandshake(request.headers, query, deps.rules);
+        } catch (error) {
+          done(error as PetrelError);
+          return;
+        }
+        upgrades.set(request, { handshake, response: reply.raw, address });
+        deps.admission.enter({
+          address,
+          isGone: () => request.raw.socket.destroyed,
+          admit: () => {
+            // What was so when it came may not be so when its turn comes.
+            if (!turnedAwayAtStop(reply)) done();
+          },
+          refuse: (retryAfterSeconds) =>
+            turnAway(reply, "Too many connect at the same time.", retryAfterSeconds),
+        });
+      };
+      if (asking >= MAX_ASKING) {
+        turnAway(reply, "Too many connect at the same time.", 1 + Math.floor(Math.random() * 4));
         return;
       }
-      let handshake: Handshake;
-      try {
-        checkUpgrade(request.headers);
-        const { url } = request;
-        const query = new URLSearchParams(url.includes("?") ? url.slice(url.indexOf("?")) : "");
-        handshake = readHandshake(request.headers, query, deps.rules);
-      } catch (error) {
-        done(error as PetrelError);
+      const decision = deps.takeConnectOfAddress(address);
+      if (!(decision instanceof Promise)) {
+        proceed(decision);
         return;
       }
-      upgrades.set(request, { handshake, response: reply.raw });
-      deps.admission.enter({
-        isGone: () => request.raw.socket.destroyed,
-        admit: () => {
-          // What was so when it came may not be so when its turn comes.
-          const late = obstacle();
-          if (late === undefined) done();
-          else turnAway(reply, late, 1 + Math.floor(Math.random() * 4));
-        },
-        refuse: (retryAfterSeconds) =>
-          turnAway(reply, "Too many connect at the same time.", retryAfterSeconds),
+      asking++;
+      // It never rejects: where Redis does not answer, this node decides alone.
+      void decision.then((decided) => {
+        asking--;
+        proceed(decided);
       });
     },
     handler: () => {
@@ -112,10 +150,33 @@ export function addConnectRoute(app: HttpApp, deps: ConnectRouteDeps): void {
       // The plugin's own error listener and the response hold on to the whole request: a few KB a connection.
       ws.removeAllListeners("error");
       upgrade.response.detachSocket(socket);
-      unauthenticated.add(ws);
-      openConnection(deps, ws, socket, upgrade.handshake, () => void unauthenticated.delete(ws));
+      const onAuthenticated = deps.unauthenticated.add(upgrade.address, ws, socket);
+      openConnection(deps, ws, socket, upgrade.handshake, onAuthenticated);
     },
   });
+}
+
+/** Not thrown: each would be logged as an error, and there are as many as clients. */
+function answer(reply: FastifyReply, error: PetrelError, retryAfterSeconds: number): void {
+  void reply
+    .code(error.status)
+    .header("retry-after", String(retryAfterSeconds))
+    .type("application/json")
+    .serializer(JSON.stringify)
+    .send(error.toBody());
+}
+
+/** The headers are those of draft-ietf-httpapi-ratelimit-headers-10. */
+function answerTooMany(
+  reply: FastifyReply,
+  { limit, retryAfterMs }: Extract<LimitDecision, { readonly allowed: false }>,
+): void {
+  const seconds = Math.min(ADDRESS_WINDOW_SECONDS, Math.max(1, Math.ceil(retryAfterMs / 1_000)));
+  void reply
+    .header("ratelimit-policy", `"connects";q=${limit};w=${ADDRESS_WINDOW_SECONDS}`)
+    .header("ratelimit", `"connects";r=0;t=${seconds}`);
+  const message = "This address connects too often.";
+  answer(reply, new PetrelError("PETREL_RATE_LIMITED", message), seconds);
 }
 
 /** RFC 6455 section 4.2.1: what `ws` would refuse in its own words is refused in ours. */

@@ -1,6 +1,7 @@
 // push-node: what it counts of its connections and messages.
-// Guarantees: low cardinality: close codes, never users.
+// Guarantees: low cardinality: the close codes of the contract, never users; what else a client sends is "other".
 import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics";
+import { closeCodes } from "@petrel/shared/protocol/close-codes";
 import type { ConnectionRegistry } from "./connection-registry.js";
 
 export interface ConnectionMetrics {
@@ -8,7 +9,14 @@ export interface ConnectionMetrics {
   readonly closed: (code: number) => void;
   readonly sent: (count: number) => void;
   readonly turnedAway: () => void;
+  readonly socketCut: () => void;
+  readonly pushedOut: () => void;
+  readonly paced: () => void;
 }
+
+/** No status received, RFC 6455 section 7.4.1: a close frame without a code. */
+const NO_STATUS = 1005;
+const knownCodes: ReadonlySet<number> = new Set([...Object.values(closeCodes), NO_STATUS]);
 
 export function createConnectionMetrics(metrics: Registry, registry: ConnectionRegistry): ConnectionMetrics {
   const opened = new Counter({
@@ -22,6 +30,8 @@ export function createConnectionMetrics(metrics: Registry, registry: ConnectionR
     labelNames: ["code"],
     registers: [metrics],
   });
+  for (const code of knownCodes) closed.inc({ code: String(code) }, 0);
+  closed.inc({ code: "other" }, 0);
   const sent = new Counter({
     name: "petrel_messages_sent_total",
     help: "Messages written to sockets.",
@@ -32,6 +42,21 @@ export function createConnectionMetrics(metrics: Registry, registry: ConnectionR
     help: "Handshakes that were answered with 503: too many at a time, or the node stops.",
     registers: [metrics],
   });
+  const socketsCut = new Counter({
+    name: "petrel_sockets_cut_total",
+    help: "Sockets that had sent no upgrade request and made room for others.",
+    registers: [metrics],
+  });
+  const pushedOut = new Counter({
+    name: "petrel_unauthenticated_pushed_out_total",
+    help: "WebSockets that had brought no good credential and made room for others.",
+    registers: [metrics],
+  });
+  const paced = new Counter({
+    name: "petrel_receiving_paced_total",
+    help: "Times that a connection had to wait because it was sent as much as one may be.",
+    registers: [metrics],
+  });
   const open: Gauge = new Gauge({
     name: "petrel_connections_open",
     help: "Connections that are registered now.",
@@ -40,8 +65,12 @@ export function createConnectionMetrics(metrics: Registry, registry: ConnectionR
   });
   return {
     opened: () => opened.inc(),
-    closed: (code) => closed.inc({ code: String(code) }),
+    // A client may close with any of 3000 to 4999.
+    closed: (code) => closed.inc({ code: knownCodes.has(code) ? String(code) : "other" }),
     sent: (count) => sent.inc(count),
     turnedAway: () => turnedAway.inc(),
+    socketCut: () => socketsCut.inc(),
+    pushedOut: () => pushedOut.inc(),
+    paced: () => paced.inc(),
   };
 }

@@ -3,6 +3,7 @@
 // a slow reader is bounded by whoever asks `isFull` first.
 import type { Socket } from "node:net";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import type { RouteToken } from "@petrel/shared/redis/route-store";
 import { closeCodes, type CloseCode } from "@petrel/shared/protocol/close-codes";
 import type { ErrorCode } from "@petrel/shared/protocol/error-codes";
 import { encodeServerFrame, type ErrorAction, type ServerFrame } from "@petrel/shared/protocol/server-frames";
@@ -21,6 +22,13 @@ export interface ConnectionIdentity {
   readonly keys: PartitionKeys;
   readonly platform: string;
   readonly ackAuto: boolean;
+  readonly token: RouteToken;
+}
+
+/** A fresh token that a client has brought, from its arrival until the connection lives under it. */
+export interface TokenRenewal {
+  /** Once it is verified. */
+  token: RouteToken | undefined;
 }
 
 export class Connection {
@@ -56,13 +64,23 @@ export class Connection {
   isReading = false;
   /** Which beat of the shared timers this connection belongs to. */
   slot = 0;
+  /** What it lives under: a revocation of it ends the connection. */
+  token: RouteToken;
   tokenExpiresAtMs = Number.POSITIVE_INFINITY;
   expiryAnnounced = false;
+  /** The newest token that is being checked. */
+  renewal: TokenRenewal | undefined;
+  /** Something may have been missed while this connection could not register again: it must, as soon as it can. */
+  mustRegisterAgain = false;
   /** When anything last came from the client, monotonic ms. */
   lastHeardMs: number;
   /** Since when the socket has taken nothing although something waits, monotonic ms; undefined while it moves. */
   stuckSinceMs: number | undefined;
   lastMark = 0;
+  /** What waits for its acknowledgement to be measured, see measure-latency. */
+  unmeasured: number[] | undefined;
+  /** What it was sent is paid for until then, monotonic ms; ahead of now by no more than the pace's burst. */
+  pacedUntilMs = 0;
 
   readonly #ws: WebSocket;
   readonly #socket: Socket;
@@ -74,6 +92,7 @@ export class Connection {
     this.keys = identity.keys;
     this.platform = identity.platform;
     this.ackAuto = identity.ackAuto;
+    this.token = identity.token;
     this.#ws = ws;
     this.#socket = socket;
     this.lastHeardMs = nowMs;

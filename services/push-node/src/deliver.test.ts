@@ -30,7 +30,16 @@ async function publish(...envelopes: Envelope[]): Promise<void> {
 
 async function envelope(userId: string, parts: Partial<Envelope>): Promise<Envelope> {
   const { epoch = "" } = await bench.user(userId);
-  return { userId, epoch, seq: 1, atMs: Date.now(), id: "m", data: `"by hand"`, ...parts };
+  return {
+    userId,
+    epoch,
+    seq: 1,
+    atMs: Date.now(),
+    id: "m",
+    priority: "normal",
+    data: `"by hand"`,
+    ...parts,
+  };
 }
 
 /** Everything published before has been handled. */

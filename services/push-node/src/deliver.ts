@@ -1,6 +1,7 @@
 // push-node/receive-envelopes -> here -> connection: puts messages on the sockets of their users.
 // Guarantees: a connection sees strictly increasing seq without a gap: what was sent is dropped, a gap is repaired
-// from the inbox first, a foreign epoch makes the client reconnect; each frame is encoded once.
+// from the inbox first, a foreign epoch makes the client reconnect; each frame is encoded once; nobody is sent more
+// than its pace allows, and what is too much for one delays nobody else.
 import { lineageOf } from "@petrel/shared/protocol/stored-message";
 import type { Envelope } from "@petrel/shared/protocol/node-messages";
 import { encodeMessageFrame } from "@petrel/shared/protocol/server-frames";
@@ -8,6 +9,8 @@ import type { CollectAcks } from "./collect-acks.js";
 import type { Connection } from "./connection.js";
 import type { ConnectionRegistry } from "./connection-registry.js";
 import { encodeTextFrame } from "./encode-text-frame.js";
+import type { MeasureLatency } from "./measure-latency.js";
+import type { ReceivePace } from "./pace-receiving.js";
 
 export interface DeliverDeps {
   readonly registry: ConnectionRegistry;
@@ -15,21 +18,27 @@ export interface DeliverDeps {
   readonly catchUp: (connection: Connection) => void;
   /** Bytes that may wait in a live connection's socket. */
   readonly outboundBoundBytes: number;
+  /** How many messages a connection may be sent. */
+  readonly pace: ReceivePace;
   readonly onSent: (count: number) => void;
+  readonly latency: Pick<MeasureLatency, "sent">;
 }
 
 export type Deliver = (envelopes: readonly Envelope[]) => void;
 
-export function createDeliver({ registry, acks, catchUp, outboundBoundBytes, onSent }: DeliverDeps): Deliver {
+export function createDeliver(deps: DeliverDeps): Deliver {
+  const { registry, acks, catchUp, outboundBoundBytes, pace, onSent, latency } = deps;
   return (envelopes) => {
+    const nowMs = pace.nowMs();
     const written = new Set<Connection>();
     let sent = 0;
     for (const envelope of envelopes) {
       let frame: Buffer | undefined;
       for (const connection of registry.ofUser(envelope.userId)) {
         if (!isNext(connection, envelope, catchUp)) continue;
-        if (connection.waitingBytes > outboundBoundBytes) {
-          // A slow reader: from here on it reads its inbox, page by page as its socket drains.
+        if (connection.waitingBytes > outboundBoundBytes || !pace.takeOne(connection, nowMs)) {
+          // A slow reader, or one that is sent too much: from here on it reads its inbox, page by page, as its socket
+          // drains and its pace allows.
           connection.want = envelope.seq;
           catchUp(connection);
           continue;
@@ -38,6 +47,7 @@ export function createDeliver({ registry, acks, catchUp, outboundBoundBytes, onS
         connection.queue(frame);
         connection.lastSent = envelope.seq;
         connection.lastShown = envelope.seq;
+        latency.sent(connection, envelope);
         written.add(connection);
         sent++;
       }

@@ -15,9 +15,14 @@ export interface DrainDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly windowMs: number;
+  /** Told of each connection when its moment has come. */
+  readonly onLeft: (outcome: LeaveOutcome) => void;
   /** Uniform in [0, 1); given by tests. */
   readonly random?: () => number;
 }
+
+/** `moved`: it had left when its moment came · `closed`: it was closed with 1012 */
+export type LeaveOutcome = "moved" | "closed";
 
 interface Leaver {
   readonly connection: Connection;
@@ -32,7 +37,7 @@ const OVERLAP_MS = 1_000;
 const CLOSE_GRACE_MS = 2_000;
 
 export async function drainConnections(deps: DrainDeps): Promise<void> {
-  const { registry, acks, clock, logger, windowMs, random = Math.random } = deps;
+  const { registry, acks, clock, logger, windowMs, onLeft, random = Math.random } = deps;
   const startMs = clock.monotonicMs();
   const connections = [...registry.all()];
   // One in each of equal parts of the window: the other nodes get a steady stream, not the clusters of pure chance.
@@ -53,12 +58,15 @@ export async function drainConnections(deps: DrainDeps): Promise<void> {
       item !== undefined && item.atMs + OVERLAP_MS <= elapsedMs;
       item = leaving[next]
     ) {
-      if (!item.connection.isOpen) left++;
+      const { isOpen } = item.connection;
+      if (!isOpen) left++;
+      onLeft(isOpen ? "closed" : "moved");
       item.connection.close(closeCodes.serviceRestart, "PETREL_SHUTTING_DOWN");
       next++;
     }
     if (next < leaving.length) await pause(TICK_MS);
   }
+  for (let i = next; i < leaving.length; i++) onLeft("moved");
   const graceEndMs = clock.monotonicMs() + CLOSE_GRACE_MS;
   while (registry.size > 0 && clock.monotonicMs() < graceEndMs) await pause(TICK_MS);
   for (const connection of registry.all()) connection.terminate();

@@ -1,15 +1,18 @@
 // browser -> here -> collect-acks: what a client says once it is registered.
 // Guarantees: a frame that is wrong closes with 4400 and says why; an ack beyond what was sent is such a frame.
+// Frames beyond a user's share close with 4429.
 import { closeCodes } from "@petrel/shared/protocol/close-codes";
-import { PetrelError } from "@petrel/shared/kernel/errors";
 import { parseClientFrame } from "@petrel/shared/protocol/client-frames";
-import type { VerifyToken } from "@petrel/shared/security/verified-token";
 import type { CollectAcks } from "./collect-acks.js";
 import type { Connection } from "./connection.js";
+import type { TakeFrame } from "./limit-frames.js";
+import type { RenewToken } from "./renew-token.js";
 
 export interface HandleFrameDeps {
   readonly acks: CollectAcks;
-  readonly verifyToken: VerifyToken;
+  readonly renewToken: RenewToken;
+  /** How many frames a user may send. */
+  readonly takeFrame: TakeFrame;
   /** Bytes that messages may leave waiting in a socket; answers go on beyond, up to a limit of their own. */
   readonly outboundBoundBytes: number;
 }
@@ -21,7 +24,8 @@ const MAX_REF_LENGTH = 128;
 
 export type HandleFrame = (connection: Connection, text: string) => void;
 
-export function createHandleFrame({ acks, verifyToken, outboundBoundBytes }: HandleFrameDeps): HandleFrame {
+export function createHandleFrame(deps: HandleFrameDeps): HandleFrame {
+  const { acks, renewToken, takeFrame, outboundBoundBytes } = deps;
   return (connection, text) => {
     if (connection.waitingBytes > outboundBoundBytes + BEYOND_BOUND_BYTES) {
       // It asks and asks, and takes none of the answers.
@@ -34,6 +38,8 @@ export function createHandleFrame({ acks, verifyToken, outboundBoundBytes }: Han
       return;
     }
     const { frame } = parsed;
+    const isProgress = frame.type === "ack" && frame.seq > connection.acked;
+    if (!isProgress && !takeFrame(connection)) return;
     switch (frame.type) {
       case "ack":
         if (!acks.add(connection, frame.seq)) {
@@ -49,7 +55,7 @@ export function createHandleFrame({ acks, verifyToken, outboundBoundBytes }: Han
         connection.send({ type: "pong" });
         return;
       case "token":
-        void renewToken(connection, frame.token, verifyToken);
+        void renewToken(connection, frame.token);
         return;
       case "auth":
         connection.fail(
@@ -71,54 +77,4 @@ export function createHandleFrame({ acks, verifyToken, outboundBoundBytes }: Han
         return;
     }
   };
-}
-
-/** A fresh token for the same user: the connection goes on under it. */
-async function renewToken(connection: Connection, token: string, verifyToken: VerifyToken): Promise<void> {
-  try {
-    const { userId, expiresAtMs } = await verifyToken(token);
-    if (userId !== connection.userId) {
-      connection.fail(closeCodes.revoked, "PETREL_USER_CHANGED", "The token is for another user.", "stop");
-      return;
-    }
-    connection.tokenExpiresAtMs = expiresAtMs;
-    connection.expiryAnnounced = false;
-    if (!connection.isOpen) return;
-    connection.send({
-      type: "token_accepted",
-      expiresIn: Math.max(0, Math.floor((expiresAtMs - Date.now()) / 1000)),
-    });
-  } catch (error) {
-    if (!isUnavailable(error)) {
-      failAuthentication(connection, error);
-      return;
-    }
-    // The token that the connection came with is good until it ends: no reason to close.
-    connection.send({
-      type: "error",
-      code: "PETREL_UNAVAILABLE",
-      message: "The token cannot be checked now.",
-      action: "backoff",
-      ref: "token",
-    });
-  }
-}
-
-/** Whether the check itself failed, and says nothing of the token. */
-function isUnavailable(error: unknown): boolean {
-  return !(error instanceof PetrelError) || error.status >= 500;
-}
-
-/** Closes with what a failed verification means for the client. */
-export function failAuthentication(connection: Pick<Connection, "fail">, error: unknown): void {
-  if (!(error instanceof PetrelError) || isUnavailable(error)) {
-    connection.fail(
-      closeCodes.tryAgainLater,
-      "PETREL_UNAVAILABLE",
-      "The token cannot be checked now.",
-      "resume",
-    );
-    return;
-  }
-  connection.fail(closeCodes.tokenBad, error.code, error.message, "refresh");
 }

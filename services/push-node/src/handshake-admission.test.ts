@@ -1,5 +1,6 @@
 // How fast handshakes are let in: by a clock that the test moves, so that counts are exact.
 import { waitFor } from "@petrel/shared/testing/wait-for";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { HandshakeAdmission, type HandshakeAdmissionOptions } from "./handshake-admission.js";
 
@@ -15,9 +16,10 @@ function open(options: Partial<HandshakeAdmissionOptions> = {}) {
   const admitted: number[] = [];
   const refused: number[] = [];
   let next = 0;
-  const enter = (isGone: () => boolean = () => false): void => {
+  const enter = (isGone: () => boolean = () => false, address = "one"): void => {
     const mine = next++;
     admission.enter({
+      address,
       isGone,
       admit: () => admitted.push(mine),
       refuse: (retryAfterSeconds) => refused.push(retryAfterSeconds),
@@ -108,5 +110,107 @@ describe("those beyond it", () => {
     smallCrowd(60);
     expect(Math.max(...few)).toBeLessThanOrEqual(3);
     expect(new Set(few).size).toBeGreaterThan(1);
+  });
+});
+
+/** Handshakes from several addresses: who was let in, and who was refused, in their order. */
+function openShared(options: Partial<HandshakeAdmissionOptions>) {
+  const clock = stillClock();
+  const admission = new HandshakeAdmission({ clock, perSecond: 100, burst: 1, maxWaitMs: 200, ...options });
+  const admitted: string[] = [];
+  const refused: string[] = [];
+  const enter = (address: string, isGone = () => false): void =>
+    admission.enter({
+      address,
+      isGone,
+      admit: () => admitted.push(address),
+      refuse: () => refused.push(address),
+    });
+  return { clock, admission, admitted, refused, enter };
+}
+
+describe("shares by address", () => {
+  test("who comes alone is let in next, whatever stands in line from elsewhere", async () => {
+    const { clock, admitted, refused, enter } = openShared({ burst: 5 });
+    for (let i = 0; i < 500; i++) enter("flood");
+    enter("quiet");
+    expect(refused).not.toContain("quiet");
+    clock.pass(30);
+    await waitFor(() => admitted.includes("quiet"), { what: "its turn" });
+    // A burst at once, and at most one turn of the flood's before it.
+    expect(admitted.indexOf("quiet")).toBeLessThanOrEqual(6);
+  });
+
+  test("of many addresses none gets more than its share of a line that is full", () => {
+    const { admission, refused, enter } = openShared({ burst: 1 });
+    enter("first");
+    for (let i = 0; i < 300; i++) enter(`a${i % 4}`);
+    expect(admission.waiting).toBe(20);
+    expect(refused).toHaveLength(280);
+    enter("late");
+    expect(refused).toHaveLength(281);
+    expect(refused.at(-1)).not.toBe("late");
+  });
+
+  const arrivals = fc.array(
+    fc.record({ address: fc.integer({ min: 0, max: 5 }).map((n) => `a${n}`), gone: fc.boolean() }),
+    { maxLength: 300 },
+  );
+  test("whatever comes: bounded, everybody answered once, no address behind by more than one", () => {
+    fc.assert(
+      fc.property(arrivals, fc.integer({ min: 0, max: 40 }), (handshakes, places) => {
+        const clock = stillClock();
+        const admission = new HandshakeAdmission({
+          clock,
+          perSecond: 1_000,
+          burst: 1,
+          maxWaitMs: places,
+        });
+        const waiting = new Map<string, number>();
+        let answered = 0;
+        for (const { address, gone } of handshakes) {
+          let isMine = true;
+          const leave = (): void => {
+            expect(isMine).toBe(true);
+            isMine = false;
+            answered++;
+            waiting.set(address, (waiting.get(address) ?? 0) - 1);
+          };
+          waiting.set(address, (waiting.get(address) ?? 0) + 1);
+          admission.enter({ address, isGone: () => gone && !isMine, admit: leave, refuse: leave });
+          expect(admission.waiting).toBeLessThanOrEqual(places);
+          const counts = [...waiting.values()];
+          expect(counts.reduce((sum, count) => sum + count, 0)).toBe(admission.waiting);
+          // Who was refused had, with the one refused, no less than the largest but one.
+          if (!isMine && admission.waiting === places && places > 0) {
+            expect((waiting.get(address) ?? 0) + 1).toBeGreaterThanOrEqual(Math.max(...counts));
+          }
+        }
+        admission.refuseAll();
+        expect(answered).toBe(handshakes.length);
+        expect(admission.waiting).toBe(0);
+      }),
+    );
+  });
+
+  test("turns go round: among those who always wait, none is two turns ahead of another", async () => {
+    const { clock, admission, admitted, enter } = openShared({ burst: 50, maxWaitMs: 2_000 });
+    for (let i = 0; i < 50; i++) enter("before");
+    const sizes = [60, 7, 20, 40];
+    for (const [n, size] of sizes.entries()) for (let i = 0; i < size; i++) enter(`a${n}`);
+    admitted.length = 0;
+    while (admission.waiting > 0) {
+      const { waiting } = admission;
+      clock.pass(100);
+      await waitFor(() => admission.waiting <= Math.max(0, waiting - 10), { what: "ten more", everyMs: 1 });
+    }
+    const counts = sizes.map(() => 0);
+    for (const address of admitted) {
+      const n = Number(address.slice(1));
+      counts[n] = (counts[n] ?? 0) + 1;
+      const open = counts.filter((count, other) => count < (sizes[other] ?? 0));
+      if (open.length > 1) expect(Math.max(...open) - Math.min(...open)).toBeLessThanOrEqual(1);
+    }
+    expect(counts).toEqual(sizes);
   });
 });

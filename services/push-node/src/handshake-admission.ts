@@ -1,6 +1,8 @@
 // browser -> connect-route -> here: how fast handshakes are let in.
-// Guarantees: never more than the burst and the rate allow, by a monotonic clock; those beyond wait in their order,
-// a bounded number of them, each for a bounded time; the rest are refused at once, with moments that spread them.
+// Guarantees: never more than the burst and the rate allow, by a monotonic clock; those beyond wait, a bounded number of
+// them, each for a bounded time; the rest are refused at once, with moments that spread them. Turns and places to wait
+// are shared out by address: however many come from elsewhere, with whatever tokens, each address gets its share.
+import { AddressCounts } from "@petrel/shared/kernel/address-counts";
 import type { Clock } from "@petrel/shared/kernel/clock";
 
 export interface HandshakeAdmissionOptions {
@@ -15,6 +17,8 @@ export interface HandshakeAdmissionOptions {
 }
 
 export interface WaitingHandshake {
+  /** What its share is counted by. */
+  readonly address: string;
   /** Whether its socket is gone: it takes no place then. */
   readonly isGone: () => boolean;
   readonly admit: () => void;
@@ -34,7 +38,10 @@ export class HandshakeAdmission {
   readonly #burst: number;
   readonly #maxWaiting: number;
   readonly #random: () => number;
-  readonly #waiting: WaitingHandshake[] = [];
+  /** By address, each in its order; the addresses in the order of their turns. */
+  readonly #waiting = new Map<string, WaitingHandshake[]>();
+  readonly #counts = new AddressCounts();
+  #waitingCount = 0;
   #tokens: number;
   #filledAtMs: number;
   /** Those refused lately who are still to come again, as far as one can tell. */
@@ -55,44 +62,79 @@ export class HandshakeAdmission {
   }
 
   get waiting(): number {
-    return this.#waiting.length;
+    return this.#waitingCount;
   }
 
   /** Answers by exactly one of its functions, now or when its turn has come. */
   enter(handshake: WaitingHandshake): void {
-    if (this.#waiting.length === 0 && this.#take()) {
+    if (this.#waitingCount === 0 && this.#take()) {
       handshake.admit();
       return;
     }
-    if (this.#waiting.length >= this.#maxWaiting) {
-      handshake.refuse(this.#retryAfterSeconds());
-      return;
+    if (this.#waitingCount >= this.#maxWaiting) {
+      const replaced = this.#takePlaceFor(handshake.address);
+      // Whoever is gone has heard enough.
+      if (replaced?.isGone() !== true) (replaced ?? handshake).refuse(this.#retryAfterSeconds());
+      if (replaced === undefined) return;
     }
-    this.#waiting.push(handshake);
+    const line = this.#waiting.get(handshake.address);
+    if (line === undefined) this.#waiting.set(handshake.address, [handshake]);
+    else line.push(handshake);
+    this.#counts.add(handshake.address);
+    this.#waitingCount++;
     this.#wakeLater();
   }
 
   /** At the end: whoever waits is refused. */
   refuseAll(): void {
-    for (const handshake of this.#waiting.splice(0)) {
-      if (!handshake.isGone()) handshake.refuse(this.#retryAfterSeconds());
+    for (let next = this.#next(); next !== undefined; next = this.#next()) {
+      if (!next.isGone()) next.refuse(this.#retryAfterSeconds());
     }
   }
 
+  /**
+   * The last one of the address that has most gives up its place, where that has more than the newcomer's would have.
+   * @returns undefined where the newcomer's own has most
+   */
+  #takePlaceFor(address: string): WaitingHandshake | undefined {
+    const largest = this.#counts.largest();
+    if (largest === undefined || this.#counts.of(largest) <= this.#counts.of(address) + 1) return undefined;
+    const line = this.#waiting.get(largest);
+    const last = line?.pop();
+    if (last !== undefined) this.#left(last);
+    return last;
+  }
+
+  /** The first of the address whose turn it is; that address is then the last one in turn. */
+  #next(): WaitingHandshake | undefined {
+    const [first] = this.#waiting;
+    if (first === undefined) return undefined;
+    const [address, line] = first;
+    const next = line.shift();
+    this.#waiting.delete(address);
+    if (line.length > 0) this.#waiting.set(address, line);
+    if (next !== undefined) this.#left(next);
+    return next;
+  }
+
+  #left({ address }: WaitingHandshake): void {
+    this.#counts.remove(address);
+    this.#waitingCount--;
+  }
+
   #admitSome(): void {
-    for (let admitted = 0; admitted < PER_LOOP_TURN;) {
-      const [first] = this.#waiting;
-      if (first === undefined) return;
-      if (first.isGone()) {
-        this.#waiting.shift();
+    for (let admitted = 0; admitted < PER_LOOP_TURN && this.#waitingCount > 0;) {
+      if (!this.#take()) break;
+      const next = this.#next();
+      if (next?.isGone() === true) {
+        // It takes no turn.
+        this.#tokens++;
         continue;
       }
-      if (!this.#take()) break;
-      this.#waiting.shift();
-      first.admit();
+      next?.admit();
       admitted++;
     }
-    if (this.#waiting.length > 0) this.#wakeLater();
+    if (this.#waitingCount > 0) this.#wakeLater();
   }
 
   #take(): boolean {

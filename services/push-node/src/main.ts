@@ -3,18 +3,26 @@
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { systemClock } from "@petrel/shared/kernel/clock";
+import { TrustedProxies } from "@petrel/shared/kernel/client-address";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Readiness } from "@petrel/shared/kernel/http-app";
 import { configOrExit, runService, type Lifecycle } from "@petrel/shared/kernel/lifecycle";
+import { openListenerTls } from "@petrel/shared/kernel/listener-tls";
 import { createLogger, type Logger } from "@petrel/shared/kernel/logging";
 import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics";
 import { checkServer } from "@petrel/shared/redis/check-server";
 import { pingRedis } from "@petrel/shared/redis/cluster-nodes";
 import { connectRedis } from "@petrel/shared/redis/connect";
-import { allPartitionKeys } from "@petrel/shared/redis/keys";
+import { allPartitionKeys, type PartitionKeys } from "@petrel/shared/redis/keys";
+import { LimitCounts } from "@petrel/shared/redis/limit-counts";
 import { subscribeNode } from "@petrel/shared/redis/node-subscription";
+import { RedisMetrics } from "@petrel/shared/redis/redis-metrics";
 import { readRedisTarget } from "@petrel/shared/redis/redis-target";
 import { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import { TicketsStore } from "@petrel/shared/redis/tickets-store";
+import { TokenRevocations } from "@petrel/shared/redis/token-revocations";
+import { createMatchOrigin } from "@petrel/shared/security/match-origin";
+import type { VerifiedToken } from "@petrel/shared/security/verified-token";
 import { announceWhileRunning } from "./announce-node.js";
 import { buildApp } from "./app.js";
 import { createCatchUp } from "./catch-up.js";
@@ -24,13 +32,20 @@ import { ConnectionRegistry } from "./connection-registry.js";
 import { createConnectionMetrics } from "./connection-metrics.js";
 import { createDeliver } from "./deliver.js";
 import { drainConnections } from "./drain-connections.js";
+import { createDrainMetrics } from "./drain-metrics.js";
 import { Gate } from "./gate.js";
 import { createHandleFrame } from "./handle-frame.js";
 import { HandshakeAdmission } from "./handshake-admission.js";
 import { markConnectionsLeaving } from "./mark-connections-leaving.js";
+import { createMeasureLatency } from "./measure-latency.js";
+import { createNodeLimits } from "./node-limits.js";
+import { ReceivePace } from "./pace-receiving.js";
 import { createReceiveEnvelopes } from "./receive-envelopes.js";
+import { RedisClocks } from "./redis-clocks.js";
+import { createRenewToken } from "./renew-token.js";
 import { createLeaseRenewal } from "./renew-leases.js";
 import { createTokenVerification } from "./token-verification.js";
+import { UnauthenticatedSockets } from "./unauthenticated-sockets.js";
 import { createConnectionWatch } from "./watch-connections.js";
 
 /** Pages read, and connections registered again, at a time. */
@@ -40,6 +55,8 @@ const SLOTS = 20;
 
 const config = configOrExit("push-node", () => readPushNodeConfig(process.env));
 const target = configOrExit("push-node", () => readRedisTarget(config));
+const isAllowedOrigin = configOrExit("push-node", () => createMatchOrigin(config.allowedOrigins));
+const trustedProxies = configOrExit("push-node", () => new TrustedProxies(config.trustedProxies));
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   version: string;
 };
@@ -51,27 +68,48 @@ await runService({ logger, stopDeadlineMs: config.drainWindowMs + 10_000 }, (lif
 );
 
 async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: Lifecycle): Promise<void> {
+  const tls = await openListenerTls(settings, { logger: log, lifecycle });
   const redis = await connectRedis({ target, role: "push-node", logger: log });
   lifecycle.onStop("redis", () => void redis.quit().catch(() => redis.disconnect()));
   await checkServer(redis, settings.partitions);
   const scripts = new ScriptRunner(redis);
   const partitions = allPartitionKeys(settings.partitions);
   const registry = new ConnectionRegistry(SLOTS);
-  const metrics = createRegistry("push-node");
+  const metrics = createRegistry("push-node", version);
+  const redisMetrics = new RedisMetrics(metrics, settings.partitions);
+  redisMetrics.watch(redis, "commands");
+  scripts.ends.register(metrics);
   const measure = createConnectionMetrics(metrics, registry);
+  const onLeft = createDrainMetrics(metrics, () => lifecycle.stopping.aborted);
+  const clocks = new RedisClocks({ redis, partitions, clock: systemClock, logger: log });
+  clocks.start();
+  lifecycle.onStop("redis clocks", () => clocks.stop());
+  const latency = createMeasureLatency(metrics, clocks);
   const gate = new Gate(CONCURRENT_CATCH_UPS);
 
-  const acks = new CollectAcks({ scripts, registry, logger: log, history: settings.historySize });
+  const acks = new CollectAcks({ scripts, registry, logger: log, history: settings.historySize, latency });
   const onSent = measure.sent;
-  const catchUp = createCatchUp({ scripts, acks, logger: log, gate, onSent });
+  const pace = new ReceivePace({
+    clock: systemClock,
+    perSecond: settings.receivePerUserPerSecond,
+    onPaced: measure.paced,
+  });
+  const catchUp = createCatchUp({ scripts, acks, logger: log, gate, pace, onSent, latency });
   const deliver = createDeliver({
     registry,
     acks,
     catchUp,
     outboundBoundBytes: settings.outboundBoundBytes,
+    pace,
     onSent,
+    latency,
   });
+  const counts = new LimitCounts();
+  counts.register(metrics);
+  const limits = createNodeLimits({ settings, scripts, counts, logger: log });
   const verifyToken = createTokenVerification(settings, log);
+  const revocations = new TokenRevocations({ scripts, partitions, maxTokenLifeMs: 0 });
+  const tickets = new TicketsStore<VerifiedToken>(redis);
   const registerDeps = {
     scripts,
     registry,
@@ -84,9 +122,11 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
       maxConnectionsPerUser: settings.maxConnectionsPerUser,
       whenFull: settings.whenUserFull,
       ackTimeoutMs: settings.ackTimeoutMs,
+      sessionPolicy: settings.sessionPolicy,
     },
     graceMs: settings.routeGraceMs,
     isDraining: () => lifecycle.stopping.aborted,
+    redisNowMs: (keys: PartitionKeys) => clocks.nowMs(keys),
   };
   const renewal = createLeaseRenewal({
     ...registerDeps,
@@ -106,6 +146,7 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
     role: "push-node-subscriber",
     logger: log,
   });
+  redisMetrics.watchLink(subscriber, "subscriber");
   const subscription = await subscribeNode({
     redis: subscriber,
     partitions,
@@ -131,12 +172,23 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
   const app = await buildApp({
     ...registerDeps,
     version,
+    tls: tls.http,
     partitions,
     clock: systemClock,
     verifyToken,
+    redeemTicket: (ticket) => tickets.redeem(ticket),
+    takeFrame: limits.takeFrame,
+    takeConnectOfAddress: limits.takeConnectOfAddress,
+    takeConnectOfUser: limits.takeConnectOfUser,
     handleFrame: createHandleFrame({
       acks,
-      verifyToken,
+      takeFrame: limits.takeFrame,
+      renewToken: createRenewToken({
+        verifyToken,
+        isRevoked: (token) => revocations.isRevoked(token),
+        registerAgain: renewal.renew,
+        logger: log,
+      }),
       outboundBoundBytes: settings.outboundBoundBytes,
     }),
     authTimeoutMs: settings.authTimeoutMs,
@@ -145,8 +197,17 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
       measure.closed(code);
       acks.hurry();
     },
-    rules: { allowedOrigins: settings.allowedOrigins, tokenInQuery: settings.tokenInQuery },
-    maxUnauthenticated: settings.maxUnauthenticated,
+    rules: { isAllowedOrigin, tokenInQuery: settings.tokenInQuery },
+    trustedProxies,
+    headersTimeoutMs: settings.headersTimeoutMs,
+    maxPendingSockets: settings.maxPendingSockets,
+    maxPendingPerAddress: settings.maxPendingPerAddress,
+    onSocketCut: measure.socketCut,
+    unauthenticated: new UnauthenticatedSockets({
+      max: settings.maxUnauthenticated,
+      maxPerAddress: settings.maxUnauthenticatedPerAddress,
+      onPushedOut: measure.pushedOut,
+    }),
     admission: new HandshakeAdmission({
       clock: systemClock,
       perSecond: settings.connectsPerSecond,
@@ -164,6 +225,17 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
       return { ready: Object.values(checks).every((check) => check === "ok"), checks };
     },
   });
+  // Closed after the drain, which is to be seen.
+  if (settings.metricsPort !== undefined) {
+    const server = await serveMetrics({
+      registry: metrics,
+      port: settings.metricsPort,
+      host: settings.metricsHost,
+      tls: tls.metrics,
+      health: (path) => app.inject(path),
+    });
+    lifecycle.onStop("metrics", () => void server.close());
+  }
   lifecycle.onStop("http", () => app.close());
   lifecycle.onStop("connections", async () => {
     await markConnectionsLeaving({ scripts, registry, logger: log });
@@ -173,12 +245,9 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
       clock: systemClock,
       logger: log,
       windowMs: settings.drainWindowMs,
+      onLeft,
     });
   });
-  if (settings.metricsPort !== undefined) {
-    const server = await serveMetrics(metrics, settings.metricsPort, settings.metricsHost);
-    lifecycle.onStop("metrics", () => void server.close());
-  }
   await app.listen({ port: settings.port, host: settings.host });
   log.info({ port: settings.port }, "ready");
 }

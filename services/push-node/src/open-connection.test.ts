@@ -35,10 +35,10 @@ describe("a bad credential completes the upgrade, says why, then closes", () => 
     expect(await client.untilClosed()).toMatchObject({ code: 4401 });
   });
 
-  test("a ticket, as long as none are given out", async () => {
+  test("a ticket, one that nobody gave out", async () => {
     const client = approach(node, { query: "ticket=t1" });
     expect(await client.untilClosed()).toMatchObject({ code: 4401 });
-    expect(client.frames).toMatchObject([{ type: "error", code: "PETREL_NOT_IMPLEMENTED" }]);
+    expect(client.frames).toMatchObject([{ type: "error", code: "PETREL_TICKET_INVALID" }]);
   });
 });
 

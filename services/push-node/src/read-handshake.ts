@@ -3,6 +3,7 @@
 // credential is not judged here, since browsers cannot read a refused handshake.
 import type { IncomingHttpHeaders } from "node:http";
 import { PetrelError } from "@petrel/shared/kernel/errors";
+import type { MatchOrigin } from "@petrel/shared/security/match-origin";
 
 export const SUBPROTOCOL = "petrel.v1";
 const BEARER_ENTRY = "bearer.";
@@ -24,7 +25,7 @@ export interface Handshake {
 }
 
 export interface HandshakeRules {
-  readonly allowedOrigins: readonly string[];
+  readonly isAllowedOrigin: MatchOrigin;
   readonly tokenInQuery: boolean;
 }
 
@@ -37,7 +38,7 @@ export function readHandshake(
   query: URLSearchParams,
   rules: HandshakeRules,
 ): Handshake {
-  checkOrigin(headers.origin, rules.allowedOrigins);
+  checkOrigin(headers.origin, rules.isAllowedOrigin);
   const offered = offeredProtocols(headers["sec-websocket-protocol"]);
   if (offered.length > 0 && !offered.includes(SUBPROTOCOL)) {
     throw new PetrelError(
@@ -72,9 +73,8 @@ function offeredProtocols(header: string | undefined): string[] {
 }
 
 /** A page's origin must be on the list; programs send none. `null` is any sandboxed page: it names nobody. */
-function checkOrigin(origin: string | undefined, allowed: readonly string[]): void {
-  if (origin === undefined) return;
-  if (origin !== "null" && (allowed.includes("*") || allowed.includes(origin))) return;
+function checkOrigin(origin: string | undefined, isAllowed: MatchOrigin): void {
+  if (origin === undefined || isAllowed(origin)) return;
   throw new PetrelError("PETREL_ORIGIN_REFUSED", "This page's origin may not connect here.");
 }
 

@@ -1,8 +1,11 @@
 // scripts/accept or dispatch/route-messages -> here -> deliver: what comes over this node's channels.
-// Guarantees: taken in the order it was published; kinds of a newer release are skipped.
+// Guarantees: taken in the order it was published; kinds of a newer release are skipped; what is revoked is closed in
+// the same turn, a single token in the next one.
 import { closeCodes } from "@petrel/shared/protocol/close-codes";
 import { decodeNodeMessage } from "@petrel/shared/protocol/node-messages";
 import type { CatchUp } from "./catch-up.js";
+import { closeReplaced } from "./close-replaced.js";
+import { createRevokedTokens, closeErased, closeRevoked, livesUnder } from "./close-revoked.js";
 import type { CollectAcks } from "./collect-acks.js";
 import type { ConnectionRegistry } from "./connection-registry.js";
 import type { Deliver } from "./deliver.js";
@@ -21,6 +24,7 @@ export function createReceiveEnvelopes({
   catchUp,
   acks,
 }: ReceiveDeps): (text: string) => void {
+  const closeTokens = createRevokedTokens(registry);
   return (text) => {
     const message = decodeNodeMessage(text);
     switch (message?.kind) {
@@ -37,15 +41,9 @@ export function createReceiveEnvelopes({
         }
         return;
       case "evict":
-        for (const { userId, connection: id } of message.connections) {
+        for (const { userId, connection: id, reason, platform } of message.connections) {
           for (const connection of registry.ofUser(userId)) {
-            if (connection.id !== id) continue;
-            connection.fail(
-              closeCodes.replaced,
-              "PETREL_CONNECTION_REPLACED",
-              "A newer connection of this user took this one's place.",
-              "stop",
-            );
+            if (connection.id === id) closeReplaced(connection, reason, platform);
           }
         }
         return;
@@ -59,6 +57,28 @@ export function createReceiveEnvelopes({
               "stop",
             );
           }
+        }
+        return;
+      case "revoke-user":
+        for (const { userId, generation } of message.revocations) {
+          for (const connection of registry.ofUser(userId)) {
+            if (livesUnder(connection, (token) => token.generation < generation)) closeRevoked(connection);
+          }
+        }
+        return;
+      case "revoke-session":
+        for (const { userId, sessionId } of message.revocations) {
+          for (const connection of registry.ofUser(userId)) {
+            if (livesUnder(connection, (token) => token.sessionId === sessionId)) closeRevoked(connection);
+          }
+        }
+        return;
+      case "revoke-token":
+        closeTokens(message.jtis);
+        return;
+      case "erase-user":
+        for (const userId of message.userIds) {
+          for (const connection of registry.ofUser(userId)) closeErased(connection);
         }
         return;
       case undefined:

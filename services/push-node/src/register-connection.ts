@@ -6,6 +6,7 @@ import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import { closeCodes } from "@petrel/shared/protocol/close-codes";
 import { lineageOf } from "@petrel/shared/protocol/stored-message";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import {
   connectRoute,
   readConnections,
@@ -15,6 +16,8 @@ import {
 } from "@petrel/shared/redis/route-store";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import type { CatchUp } from "./catch-up.js";
+import { closeReplaced } from "./close-replaced.js";
+import { closeRevoked } from "./close-revoked.js";
 import type { Connection } from "./connection.js";
 import type { ConnectionRegistry } from "./connection-registry.js";
 import type { ResumePosition } from "./read-handshake.js";
@@ -30,7 +33,12 @@ export interface RegisterDeps {
   /** For how long the user of a closed connection counts as on the way back. */
   readonly graceMs: number;
   readonly isDraining: () => boolean;
+  /** What the clock of a partition's master says now, ms; undefined where that is not known. */
+  readonly redisNowMs: (keys: PartitionKeys) => number | undefined;
 }
+
+/** As long as a command is waited for: then the client is told to come again, and does. */
+const PATIENCE_MS = 5_000;
 
 /** What this release of the node can do, for clients that ask before they use it. */
 const FEATURES: readonly string[] = ["ack", "resume"];
@@ -48,18 +56,21 @@ export async function registerConnection(
   deps.registry.add(connection);
   let result: ConnectResult;
   try {
-    result = await connect(deps, connection, position === undefined ? {} : { position });
+    result = await connectInTime(deps, connection, position === undefined ? {} : { position });
   } catch (error) {
     void forgetRoute(deps, connection);
     throw error;
   }
-  if (result.outcome === "refused") {
-    connection.fail(
-      closeCodes.tooMany,
-      "PETREL_TOO_MANY_CONNECTIONS",
-      `This user has ${limits.maxConnectionsPerUser} connections already.`,
-      "backoff",
-    );
+  if (result.outcome !== "connected") {
+    if (result.outcome === "revoked") closeRevoked(connection);
+    else if (result.outcome === "elsewhere") closeReplaced(connection, "elsewhere", result.platform);
+    else
+      connection.fail(
+        closeCodes.tooMany,
+        "PETREL_TOO_MANY_CONNECTIONS",
+        `This user has ${limits.maxConnectionsPerUser} connections already.`,
+        "backoff",
+      );
     return;
   }
   const { member, epoch, seq, after, resumed } = result;
@@ -94,31 +105,32 @@ export async function registerConnection(
   }
   connection.want = Math.max(connection.want, seq);
   deps.catchUp(connection);
+  if (connection.mustRegisterAgain) await reRegisterConnection(deps, connection);
 }
 
 /**
- * Makes sure that a connection's route stands, after it may have been lost, and brings it up to date: after a
- * heartbeat that did not find it, a resubscription, a pause.
+ * Makes sure that a connection's route stands, after it may have been lost, and that its token is still good, and brings
+ * it up to date: after a heartbeat that did not find it, a resubscription, a pause.
  */
 export async function reRegisterConnection(deps: RegisterDeps, connection: Connection): Promise<void> {
   if (!connection.isOpen) return;
   if (connection.phase === "registering") {
     // Its script may have run before the loss: what it answers is then not the inbox's end any more.
     connection.readToEnd = true;
+    connection.mustRegisterAgain = true;
     return;
   }
+  // A fresh token that is being checked is not looked at here, and its revocation may have been missed: once more then.
+  connection.mustRegisterAgain = connection.renewal !== undefined;
   const result = await connect(deps, connection, { connectTimeMs: connection.connectTimeMs });
   if (!connection.isOpen) {
     if (result.outcome === "connected") await releaseRoute(deps, connection);
     return;
   }
-  if (result.outcome === "refused") {
-    connection.fail(
-      closeCodes.replaced,
-      "PETREL_CONNECTION_REPLACED",
-      "Newer connections of this user took this one's place.",
-      "stop",
-    );
+  if (result.outcome !== "connected") {
+    if (result.outcome === "revoked") closeRevoked(connection);
+    else if (result.outcome === "elsewhere") closeReplaced(connection, "elsewhere", result.platform);
+    else closeReplaced(connection, "limit", "");
     return;
   }
   if (result.epoch !== connection.epoch) {
@@ -175,11 +187,31 @@ async function forgetRoute(
   }
 }
 
+/**
+ * A call that hangs on a dead link and is run long after: its client has come by another way since, and would be closed
+ * as the older sign-in.
+ */
+async function connectInTime(
+  deps: RegisterDeps,
+  connection: Connection,
+  how: { readonly position?: ResumePosition },
+): Promise<ConnectResult> {
+  const nowMs = deps.redisNowMs(connection.keys);
+  const notAfterMs = nowMs === undefined ? undefined : nowMs + PATIENCE_MS;
+  const result = await connect(deps, connection, { ...how, notAfterMs });
+  // Who still waits for the answer knows better: it is Redis' clock that is another one than before.
+  return result.outcome === "late" ? connect(deps, connection, how) : result;
+}
+
 function connect(
   { scripts, nodeId, limits, isDraining }: RegisterDeps,
-  { keys, userId, id, platform }: Connection,
-  how: { readonly position?: ResumePosition; readonly connectTimeMs?: number },
+  { keys, userId, id, platform, token }: Connection,
+  how: {
+    readonly position?: ResumePosition;
+    readonly connectTimeMs?: number;
+    readonly notAfterMs?: number | undefined;
+  },
 ): Promise<ConnectResult> {
-  const route = { userId, node: nodeId, connection: id, platform, isLeaving: isDraining(), ...how };
+  const route = { userId, node: nodeId, connection: id, platform, token, isLeaving: isDraining(), ...how };
   return connectRoute(scripts, keys, route, limits);
 }

@@ -109,7 +109,7 @@ describe("a lost subscription", () => {
     const list = String(await bench.store.redis.client("LIST"));
     const address = list
       .split("\n")
-      .filter((line) => line.includes("name=petrel-push-node-subscriber") && line.includes(`ssub=2`))
+      .filter((line) => line.includes("name=petrel-push-node-subscriber") && line.includes(`ssub=4`))
       .map((line) => /(?:^| )addr=(\S+)/.exec(line)?.[1] ?? "");
     expect(address.length).toBeGreaterThan(0);
     for (const one of address) await bench.store.redis.client("KILL", "ADDR", one);

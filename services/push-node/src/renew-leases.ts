@@ -1,6 +1,7 @@
 // push-node: keeps the leases of this node's connections, and notices when they were lost.
 // Guarantees: every connection is renewed three times a lease, in batches spread over that time; one that is not
-// registered any more is registered again by its age, or closed; after a pause longer than half a lease, all are.
+// registered any more is registered again by its age, or closed; so is one whose token was revoked, closed; after a
+// pause longer than half a lease, all are registered again.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -23,7 +24,9 @@ export interface RenewDeps extends RegisterDeps {
 export interface LeaseRenewal {
   readonly start: () => void;
   readonly stop: () => void;
-  /** Registers every connection again and brings it up to date, a bounded number at a time. */
+  /** Registers a connection again and brings it up to date, however often that has to be tried. */
+  readonly renew: (connection: Connection) => Promise<void>;
+  /** The same for every connection, a bounded number at a time. */
   readonly renewAll: (why: string) => Promise<void>;
 }
 
@@ -120,6 +123,7 @@ export function createLeaseRenewal(deps: RenewDeps): LeaseRenewal {
       timer = setInterval(beat, beatMs);
     },
     stop: () => clearInterval(timer),
+    renew: registerAgain,
     renewAll,
   };
 }

@@ -6,6 +6,7 @@ import type { Clock } from "@petrel/shared/kernel/clock";
 import { closeCodes } from "@petrel/shared/protocol/close-codes";
 import type { Connection } from "./connection.js";
 import type { ConnectionRegistry } from "./connection-registry.js";
+import { watchTokenExpiry } from "./watch-token-expiry.js";
 
 export interface WatchDeps {
   readonly registry: ConnectionRegistry;
@@ -15,7 +16,6 @@ export interface WatchDeps {
 }
 
 const TICK_MS = 1_000;
-const EXPIRY_NOTICE_MS = 30_000;
 
 export interface ConnectionWatch {
   readonly start: () => void;
@@ -45,7 +45,7 @@ export function createConnectionWatch(deps: WatchDeps): ConnectionWatch {
         continue;
       }
       watchProgress(connection, nowMs, deps.slowTimeoutMs);
-      watchToken(connection, wallMs);
+      watchTokenExpiry(connection, wallMs);
       // Spread by slot: not everyone is asked in the same second.
       if ((beat + connection.slot) % pingSeconds === 0) connection.ping();
     }
@@ -88,15 +88,4 @@ function watchProgress(connection: Connection, nowMs: number, slowTimeoutMs: num
       "This connection took nothing for too long.",
       "resume",
     );
-}
-
-function watchToken(connection: Connection, wallMs: number): void {
-  const leftMs = connection.tokenExpiresAtMs - wallMs;
-  if (leftMs > EXPIRY_NOTICE_MS || !connection.isOpen) return;
-  if (leftMs <= 0) {
-    connection.fail(closeCodes.tokenBad, "PETREL_TOKEN_EXPIRED", "The token's time is over.", "refresh");
-  } else if (!connection.expiryAnnounced) {
-    connection.expiryAnnounced = true;
-    connection.send({ type: "token_expiring", inSeconds: Math.ceil(leftMs / 1000) });
-  }
 }

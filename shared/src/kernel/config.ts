@@ -219,6 +219,32 @@ export const commonSettings = {
     of: ["trace", "debug", "info", "warn", "error", "fatal", "silent"],
     default: "info",
   }),
+  tlsCertFile: optionalText(
+    "TLS_CERT_FILE",
+    "PEM file of this service's certificate and those that lead to its authority: with it, and TLS_KEY_FILE, every " +
+      "listener speaks TLS (1.2 at least); read again when it changes; see tls.md",
+  ),
+  tlsKeyFile: optionalText("TLS_KEY_FILE", "PEM file of the private key of TLS_CERT_FILE"),
+  tlsClientCaFile: optionalText(
+    "TLS_CLIENT_CA_FILE",
+    "PEM file of authorities: with it only clients with a certificate by one of them are let in (mTLS); not for a push " +
+      "node that browsers reach",
+  ),
+  tlsClientNames: list(
+    "TLS_CLIENT_NAMES",
+    "of these clients, only those of these names: DNS names or URIs of their certificates, or common names",
+    { default: [] },
+  ),
+  metricsTls: choice(
+    "METRICS_TLS",
+    "the internal listener: like the other (`same`), with TLS but without client certificates (`server`), or plain " +
+      "(`off`); without TLS_CERT_FILE it is plain",
+    { of: ["same", "server", "off"], default: "same" },
+  ),
+  metricsClientCaFile: optionalText(
+    "METRICS_CLIENT_CA_FILE",
+    "PEM file of authorities, where the internal listener is to have others than TLS_CLIENT_CA_FILE; for METRICS_TLS=same",
+  ),
 } as const;
 
 /** The settings of a service that speaks to Redis; `readRedisTarget` in shared/redis makes one value of them. */
@@ -247,6 +273,20 @@ export const redisSettings = {
     "into how many partitions the users are divided; fixed when the cluster is first created",
     { default: 4, min: 1, max: 4096 },
   ),
+} as const;
+
+/** The settings of a service that writes the audit log. */
+export const auditSettings = {
+  auditMaxEntries: integer("AUDIT_MAX_ENTRIES", "acts that the audit log keeps, about; the oldest go first", {
+    default: 100_000,
+    min: 1_000,
+    max: 10_000_000,
+  }),
+  auditKeepDays: integer("AUDIT_KEEP_DAYS", "how long the audit log keeps an act, in days", {
+    default: 365,
+    min: 1,
+    max: 3_650,
+  }),
 } as const;
 
 /** The port a service listens on. */

@@ -29,6 +29,7 @@ export const sendErrors = {
   413: errorSchema,
   415: errorSchema,
   422: errorSchema,
+  429: errorSchema,
   501: errorSchema,
 } as const;
 

@@ -15,9 +15,18 @@ import fastify, {
   type RawServerDefault,
 } from "fastify";
 import type { ErrorCode } from "../protocol/error-codes.js";
+import { TrustedProxies } from "./client-address.js";
 import { PetrelError } from "./errors.js";
+import {
+  answerClientError,
+  applyHttpBounds,
+  defaultHttpBounds,
+  nodeServerOptions,
+  type HttpBounds,
+} from "./http-bounds.js";
 import type { Logger } from "./logging.js";
 import type { Registry } from "./metrics.js";
+import type { TlsFiles } from "./tls-files.js";
 
 export type HttpApp = FastifyInstance<
   RawServerDefault,
@@ -46,7 +55,30 @@ export interface HttpAppOptions {
   readonly metrics?: Registry;
   /** Whether `/docs` and `/docs/json` describe the routes. */
   readonly documented?: boolean;
+  /** Its certificate; without one plain HTTP is spoken. */
+  readonly tls?: TlsFiles | undefined;
+  /** What clients may make this server hold and wait for, where it is not what others have. */
+  readonly bounds?: Partial<HttpBounds>;
+  /** None by default. */
+  readonly trustedProxies?: TrustedProxies;
+  /** A socket that had sent no request was cut, because others needed its place. */
+  readonly onSocketCut?: () => void;
 }
+
+const headerScheme = (name: string, description: string) =>
+  ({ type: "apiKey", in: "header", name, description }) as const;
+
+/** What routes ask for by name: a bearer credential, or all four headers of a producer's signature. */
+const securitySchemes = {
+  bearer: { type: "http", scheme: "bearer" },
+  petrelKey: headerScheme("petrel-key", "The producer key's id; see docs/producers.md."),
+  petrelId: headerScheme("petrel-id", "A nonce, good once: 1 to 128 visible ASCII characters."),
+  petrelTimestamp: headerScheme("petrel-timestamp", "Unix time in seconds, at most 300 from the server's."),
+  petrelSignature: headerScheme(
+    "petrel-signature",
+    "v1,<base64 HMAC-SHA256>; several between spaces, of which one must fit.",
+  ),
+} as const;
 
 /** Long enough for a user id of 128 characters, each percent-encoded. */
 const MAX_PARAM_LENGTH = 512;
@@ -58,6 +90,7 @@ const READINESS_MS = 800;
 export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   const { service, version, logger } = options;
   const loggerInstance: FastifyBaseLogger = logger;
+  const bounds: HttpBounds = { ...defaultHttpBounds, ...options.bounds };
   const app = fastify({
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }),
@@ -75,23 +108,20 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
       },
     },
     frameworkErrors: (error, request, reply) => sendError(error, request, reply),
-    clientErrorHandler: (_error, socket) => {
-      // Not HTTP that can be parsed: no request to attach an answer to, so the bytes are written by hand.
-      if (!socket.writable) return;
-      // An answer is under way: bytes between would be read as part of it, or as the answer to what was accepted.
-      if ("_httpMessage" in socket && socket._httpMessage !== null && socket._httpMessage !== undefined) {
-        socket.destroy();
-        return;
-      }
-      const body = JSON.stringify(
-        new PetrelError("PETREL_INVALID_REQUEST", "Not a valid HTTP request.").toBody(),
-      );
-      socket.end(
-        `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
-      );
-    },
+    clientErrorHandler: (error, socket) => answerClientError(error, socket),
+    ...listenerOptions(bounds, options.tls),
+    requestTimeout: bounds.requestTimeoutMs,
+    keepAliveTimeout: bounds.keepAliveTimeoutMs,
+    connectionTimeout: bounds.silenceTimeoutMs,
   }).withTypeProvider<TypeBoxTypeProvider>();
 
+  options.tls?.serve(app.server);
+  applyHttpBounds(
+    app.server,
+    bounds,
+    options.trustedProxies ?? new TrustedProxies([]),
+    options.onSocketCut ?? (() => undefined),
+  );
   // JSON is spoken here: text would be taken, and fail later with a worse answer.
   app.removeContentTypeParser("text/plain");
   // A logger of its own for each request would cost more than its line is worth.
@@ -114,7 +144,7 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
       openapi: {
         openapi: "3.1.0",
         info: { title: `Petrel ${service}`, version },
-        components: { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } },
+        components: { securitySchemes },
       },
     });
     await app.register(swaggerUi, { routePrefix: "/docs" });
@@ -138,6 +168,13 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
     node: process.version,
   }));
   return app;
+}
+
+/** A TLS server takes the same options, and serves the same requests: for the types it is the plain one. */
+function listenerOptions(bounds: HttpBounds, tls: TlsFiles | undefined) {
+  const plain = nodeServerOptions(bounds);
+  if (tls === undefined) return { http: plain };
+  return { https: { ...plain, ...tls.serverOptions } } as unknown as { readonly http: typeof plain };
 }
 
 /** Answers with the contract's error shape and the headers its status asks for. */

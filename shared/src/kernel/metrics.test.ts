@@ -9,19 +9,21 @@ let server: Server;
 let base: string;
 
 beforeAll(async () => {
-  const registry = createRegistry("test");
+  const registry = createRegistry("test", "1.2.3");
   new Counter({ name: "petrel_things_total", help: "Things.", registers: [registry] }).inc(3);
-  server = await serveMetrics(registry, 0, "127.0.0.1");
+  server = await serveMetrics({ registry, port: 0, host: "127.0.0.1" });
   base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 });
 afterAll(() => new Promise((resolve) => server.close(resolve)));
 
-test("GET /metrics: Prometheus' text, labelled with the service", async () => {
+test("GET /metrics: Prometheus' text, labelled with the component", async () => {
   const answer = await fetch(`${base}/metrics`);
   expect(answer.headers.get("content-type")).toContain("text/plain");
   const text = await answer.text();
-  expect(text).toContain('petrel_things_total{service="test"} 3');
+  expect(text).toContain('petrel_things_total{component="test"} 3');
   expect(text).toContain("process_cpu_user_seconds_total");
+  expect(text).toMatch(/^nodejs_eventloop_lag_p99_seconds\{/m);
+  expect(text).toContain('petrel_build_info{version="1.2.3",component="test"} 1');
 });
 
 test.each([
@@ -31,11 +33,18 @@ test.each([
   expect((await fetch(`${base}${path}`, { method })).status).toBe(404);
 });
 
+test("nothing that walks over all open sockets at each reading", async () => {
+  const text = await (await fetch(`${base}/metrics`)).text();
+  expect(text).not.toMatch(/^(process_open_fds|nodejs_active_)/m);
+});
+
 test("two registries do not share", async () => {
   expect(await createRegistry("other").metrics()).not.toContain("petrel_things_total");
 });
 
 test("a port that is taken is said", async () => {
   const { port } = server.address() as AddressInfo;
-  await expect(serveMetrics(createRegistry("other"), port, "127.0.0.1")).rejects.toThrow("EADDRINUSE");
+  await expect(serveMetrics({ registry: createRegistry("other"), port, host: "127.0.0.1" })).rejects.toThrow(
+    "EADDRINUSE",
+  );
 });

@@ -2,6 +2,7 @@
 // Guarantees: what is encoded decodes to the same; kinds of a newer release are skipped, not guessed at.
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
+import { priorities } from "./stored-message.js";
 import { decodeNodeMessage, encodeDeliver, encodeDisconnect, type Envelope } from "./node-messages.js";
 
 const word = fc.stringMatching(/^[A-Za-z0-9._-]{1,12}$/);
@@ -11,6 +12,7 @@ const envelope: fc.Arbitrary<Envelope> = fc.record({
   seq: fc.nat({ max: Number.MAX_SAFE_INTEGER }),
   atMs: fc.nat({ max: Number.MAX_SAFE_INTEGER }),
   id: word,
+  priority: fc.constantFrom(...priorities),
   data: fc.jsonValue().map((value) => JSON.stringify(value)),
 });
 
@@ -23,7 +25,8 @@ test("envelopes come out as they went in, in order, whatever their data", () => 
 });
 
 test("tabs and line breaks in data are escaped by JSON, so a line stays a line", () => {
-  const one = { userId: "u", epoch: "e", seq: 1, atMs: 2, id: "m", data: JSON.stringify("a\tb\nc\u2028d") };
+  const data = JSON.stringify("a\tb\nc\u2028d");
+  const one = { userId: "u", epoch: "e", seq: 1, atMs: 2, id: "m", priority: "high", data } as const;
   expect(encodeDeliver([one]).split("\n")).toHaveLength(2);
   expect(decodeNodeMessage(encodeDeliver([one]))).toEqual({ kind: "deliver", envelopes: [one] });
 });
@@ -34,13 +37,38 @@ test("nudge, disconnect and evict", () => {
     kind: "disconnect",
     userIds: ["u1", "u2"],
   });
-  expect(decodeNodeMessage("evict\nu1\tc1\nu2\tc2")).toEqual({
+  expect(decodeNodeMessage("evict\nu1\tc1\telsewhere\tios\nu2\tc2\tlimit\tweb")).toEqual({
     kind: "evict",
     connections: [
-      { userId: "u1", connection: "c1" },
-      { userId: "u2", connection: "c2" },
+      { userId: "u1", connection: "c1", reason: "elsewhere", platform: "ios" },
+      { userId: "u2", connection: "c2", reason: "limit", platform: "web" },
     ],
   });
+});
+
+test("an eviction by a script that gave no reason yet: the limit; one with an unknown reason too", () => {
+  const limit = { userId: "u1", connection: "c1", reason: "limit" };
+  expect(decodeNodeMessage("evict\nu1\tc1")).toEqual({
+    kind: "evict",
+    connections: [{ ...limit, platform: "" }],
+  });
+  expect(decodeNodeMessage("evict\nu1\tc1\tweather\tios")).toEqual({
+    kind: "evict",
+    connections: [{ ...limit, platform: "ios" }],
+  });
+});
+
+test("revocations, as the scripts tell them", () => {
+  expect(decodeNodeMessage("revoke-user\nu1\t1800000000000")).toEqual({
+    kind: "revoke-user",
+    revocations: [{ userId: "u1", generation: 1_800_000_000_000 }],
+  });
+  expect(decodeNodeMessage("revoke-session\nu1\ts1")).toEqual({
+    kind: "revoke-session",
+    revocations: [{ userId: "u1", sessionId: "s1" }],
+  });
+  expect(decodeNodeMessage("revoke-token\nj1")).toEqual({ kind: "revoke-token", jtis: ["j1"] });
+  expect(decodeNodeMessage("erase-user\nu1")).toEqual({ kind: "erase-user", userIds: ["u1"] });
 });
 
 test.each(["", "topic\nx", "toString\n", "delivered\nu"])("%j is of an unknown kind", (text) => {

@@ -1,6 +1,9 @@
-// What reaches a push node over its channel: from accept's hand-over, the dispatcher, and the operators' calls.
+// What reaches a push node: over its own channel, from accept's hand-over, the dispatcher and the operators' calls; over
+// the channel of all nodes, revocations.
 // Guarantees: one kind a message, several lines of it; unknown kinds (of a newer release) decode to undefined and
 // are skipped: `due` brings their users up to date.
+
+import { decodePolicyLetters, priorityLetters, type Priority } from "./stored-message.js";
 
 /** One message for one user, on its way to the sockets. */
 export interface Envelope {
@@ -9,6 +12,7 @@ export interface Envelope {
   readonly seq: number;
   readonly atMs: number;
   readonly id: string;
+  readonly priority: Priority;
   /** JSON text, put into the frame as it is. */
   readonly data: string;
 }
@@ -18,12 +22,31 @@ export type NodeMessage =
   /** Bring these users' connections up to date from their inboxes. */
   | { readonly kind: "nudge"; readonly userIds: readonly string[] }
   /** A newer connection took these ones' places. */
-  | {
-      readonly kind: "evict";
-      readonly connections: readonly { readonly userId: string; readonly connection: string }[];
-    }
+  | { readonly kind: "evict"; readonly connections: readonly Eviction[] }
   /** Close all connections of these users: an operator's wish. */
-  | { readonly kind: "disconnect"; readonly userIds: readonly string[] };
+  | { readonly kind: "disconnect"; readonly userIds: readonly string[] }
+  /** All tokens of these users below a generation are good no longer. */
+  | {
+      readonly kind: "revoke-user";
+      readonly revocations: readonly { readonly userId: string; readonly generation: number }[];
+    }
+  | {
+      readonly kind: "revoke-session";
+      readonly revocations: readonly { readonly userId: string; readonly sessionId: string }[];
+    }
+  /** Whose they are is not known; each partition says so once. */
+  | { readonly kind: "revoke-token"; readonly jtis: readonly string[] }
+  /** These users are no more. */
+  | { readonly kind: "erase-user"; readonly userIds: readonly string[] };
+
+export interface Eviction {
+  readonly userId: string;
+  readonly connection: string;
+  /** `limit`: too many connections · `elsewhere`: the session policy. */
+  readonly reason: "limit" | "elsewhere";
+  /** The newer connection's; "" where the script that said so is of an older release. */
+  readonly platform: string;
+}
 
 /** @param text kind NEWLINE line NEWLINE line …, each line TAB-separated */
 export function decodeNodeMessage(text: string): NodeMessage | undefined {
@@ -33,15 +56,34 @@ export function decodeNodeMessage(text: string): NodeMessage | undefined {
       return { kind, envelopes: lines.map(decodeEnvelope) };
     case "nudge":
     case "disconnect":
+    case "erase-user":
       return { kind, userIds: lines };
     case "evict":
       return {
         kind,
         connections: lines.map((line) => {
-          const [userId = "", connection = ""] = line.split("\t");
-          return { userId, connection };
+          const [userId = "", connection = "", reason, platform = ""] = line.split("\t");
+          return { userId, connection, reason: reason === "elsewhere" ? reason : "limit", platform };
         }),
       };
+    case "revoke-user":
+      return {
+        kind,
+        revocations: lines.map((line) => {
+          const [userId = "", generation = ""] = line.split("\t");
+          return { userId, generation: Number(generation) };
+        }),
+      };
+    case "revoke-session":
+      return {
+        kind,
+        revocations: lines.map((line) => {
+          const [userId = "", sessionId = ""] = line.split("\t");
+          return { userId, sessionId };
+        }),
+      };
+    case "revoke-token":
+      return { kind, jtis: lines };
     default:
       return undefined;
   }
@@ -49,7 +91,8 @@ export function decodeNodeMessage(text: string): NodeMessage | undefined {
 
 export function encodeDeliver(envelopes: readonly Envelope[]): string {
   const lines = envelopes.map(
-    ({ userId, epoch, seq, atMs, id, data }) => `${userId}\t${seq}\t${epoch}\t${atMs}\t\t${id}\t\t\t${data}`,
+    ({ userId, epoch, seq, atMs, id, priority, data }) =>
+      `${userId}\t${seq}\t${epoch}\t${atMs}\t\t${id}\t-${priorityLetters[priority]}\t\t${data}`,
   );
   return `deliver\n${lines.join("\n")}`;
 }
@@ -58,8 +101,9 @@ export function encodeDisconnect(userIds: readonly string[]): string {
   return `disconnect\n${userIds.join("\n")}`;
 }
 
-/** A line is an entry of `ready` (see stored-message.ts): a node has no use for its expiry and its policy. */
+/** A line is an entry of `ready` (see stored-message.ts): a node has no use for its expiry and its fallback. */
 function decodeEnvelope(line: string): Envelope {
-  const [userId = "", seq = "", epoch = "", at = "", , id = "", , , data = ""] = line.split("\t");
-  return { userId, epoch, seq: Number(seq), atMs: Number(at), id, data };
+  const [userId = "", seq = "", epoch = "", at = "", , id = "", letters = "", , data = ""] = line.split("\t");
+  const { priority } = decodePolicyLetters(letters);
+  return { userId, epoch, seq: Number(seq), atMs: Number(at), id, priority, data };
 }

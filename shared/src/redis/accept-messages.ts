@@ -37,7 +37,9 @@ export type AcceptResult =
   | { readonly outcome: "stored"; readonly seq: number; readonly epoch: string; readonly atMs: number }
   /** Its record is there already; whether it is the same message is for the caller to say. */
   | { readonly outcome: "exists"; readonly record: MessageRecord }
-  | { readonly outcome: "inbox-full" };
+  | { readonly outcome: "inbox-full" }
+  /** Its user was sent as much as it may be, for now. */
+  | { readonly outcome: "limited"; readonly retryAfterMs: number };
 
 export interface AcceptOptions {
   readonly scripts: ScriptRunner;
@@ -49,10 +51,17 @@ export interface AcceptOptions {
   readonly readyCap: number;
   /** Where a message is handed to its user's nodes: in the step that stores it, or by the dispatcher. */
   readonly handOver: "accept" | "dispatch";
+  /** Messages that one user may be sent in 10 s, RECEIVE_WINDOW_MS; 0, the default: no limit. */
+  readonly receiveLimit?: number;
   readonly maxInFlight: number;
   /** What a message must have reached before it counts as stored, where that is more than Redis' memory. */
   readonly confirm?: ConfirmWrites;
 }
+
+/** In which a user's receive limit is counted. */
+export const RECEIVE_WINDOW_MS = 10_000;
+/** Fewer than elsewhere: each may cost its user's hash a write. */
+const RECEIVE_SUB_WINDOWS = 20;
 
 const MAX_ENTRIES = 200;
 const MAX_BYTES = 256 * 1024;
@@ -145,6 +154,7 @@ export class MessageAccepter {
     confirmations: ReadonlyMap<number, Promise<void>>,
   ): Promise<void> {
     const { scripts, partitions, ackTimeoutMs, inboxCap, readyCap, handOver, confirm } = this.#options;
+    const { receiveLimit = 0 } = this.#options;
     const keys = partitions[partition];
     try {
       if (keys === undefined) throw new Error(`no partition ${partition}`);
@@ -165,6 +175,9 @@ export class MessageAccepter {
         USER_KEEP_MS,
         RECORD_KEEP_MS,
         listAlways(batch),
+        receiveLimit,
+        RECEIVE_WINDOW_MS / RECEIVE_SUB_WINDOWS,
+        RECEIVE_SUB_WINDOWS,
       ];
       for (const { message } of batch) {
         const { userId, id, ttlMs, fingerprint, attempt } = message;
@@ -211,6 +224,8 @@ function decodeLine(line: string, atMs: number): AcceptResult {
       return { outcome: "exists", record: decodeMessageRecord(line.slice(1)) };
     case "!":
       return { outcome: "inbox-full" };
+    case "~":
+      return { outcome: "limited", retryAfterMs: Number(line.slice(1)) };
     default:
       throw new Error(`accept answered ${JSON.stringify(line)}`);
   }

@@ -26,5 +26,14 @@ export async function ackUsers(
     [keys.due, ...acks.flatMap(({ userId }) => [keys.user(userId), keys.inbox(userId)])],
     [history, ...acks.flatMap(({ userId, epoch, seq }) => [userId, epoch, seq])],
   );
-  return answer.split("\n").map((line) => (line === "-" ? undefined : Number(line)));
+  let moved = 0;
+  const results = answer.split("\n").map((line) => {
+    if (line === "-") return undefined;
+    const tab = line.indexOf("\t");
+    if (tab === -1) return Number(line);
+    moved += Number(line.slice(tab + 1));
+    return Number(line.slice(0, tab));
+  });
+  scripts.ends.count("delivered", moved);
+  return results;
 }

@@ -1,19 +1,16 @@
 // The names of the keys that auth owns.
-// Guarantees: cluster-wide ones share one hash tag; what belongs to a user carries the tag of the user's partition.
+// Guarantees: they share one hash tag; what belongs to a user is in keys.ts.
 
 export const authKeys = Object.freeze({
-  /** hash: id owner name scopes secretSha256 createdAt revokedAt? rotatedAt? fileSecretSha256? */
+  /**
+   * hash: id owner name scopes secretSha256 createdAt revokedAt? rotatedAt? fileSecretSha256? sealedSecret? require?
+   * messagesPerSecond? former? (lines of secretSha256 TAB until, ms TAB sealedSecret or nothing)
+   */
   producerKey: (keyId: string) => `petrel:{auth}:producer-key:${keyId}`,
   /** sorted set, all scores 0: the ids of all producer keys, in lexical order */
   producerKeyIds: "petrel:{auth}:producer-keys",
-  /** string, JSON: the key that signs tokens now */
-  activeSigningKey: "petrel:{auth}:active-signing-key",
+  /** string with a TTL, in a slot of its own: this nonce of a signed request has come */
+  spentNonce: (digest: string) => `petrel:nonce:${digest}`,
+  /** string: revision LF JSON, see signing-keys-store.ts */
+  signingKeys: "petrel:{auth}:signing-keys",
 });
-
-/**
- * string, an integer: how often all tokens of a user were revoked
- * @param partition the user's
- */
-export function tokenGenerationKey(partition: number, userId: string): string {
-  return `petrel:{p${partition}}:token-generation:${userId}`;
-}

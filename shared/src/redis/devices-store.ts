@@ -147,8 +147,9 @@ export class DevicesStore {
   async forgetUser(userId: string): Promise<void> {
     const entries = await awaitAnswer(this.#readEntries(userId));
     for (const { device, claim } of entries) {
-      await awaitAnswer(this.#removeEntry(userId, device.id, claim));
+      // Released first: dying in between, the entry is seen by nobody, and leads here again.
       await awaitAnswer(this.#owners.release(device.id, { userId, claim }));
+      await awaitAnswer(this.#removeEntry(userId, device.id, claim));
     }
   }
 

@@ -46,5 +46,6 @@ export async function expireMessages(
     );
     written += Number(answer);
   }
+  scripts.ends.count("expired", written);
   return written;
 }

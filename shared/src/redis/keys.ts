@@ -12,6 +12,8 @@ export const USER_KEEP_MS = 33 * 24 * 60 * 60 * 1000;
 
 export interface PartitionKeys {
   readonly partition: number;
+  /** what all of its keys begin with */
+  readonly prefix: string;
   /** hash: holder, token, until */
   readonly owner: string;
   /** hash: replid, n */
@@ -47,7 +49,9 @@ export interface PartitionKeys {
   revokedSession(userId: string, sessionId: string): string;
   /** string with a TTL: this token is revoked; whose it is need not be known, so each partition has one */
   revokedToken(jti: string): string;
-  /** hash: seq epoch acked generation keepUntil nextExpiry ackedAt ackedAtWake nudged nudgedAt offered unheardAt graceFrom spared */
+  /** hash: session id -> its refresh token's hash and more, see scripts/open-session */
+  sessions(userId: string): string;
+  /** hash: seq epoch acked generation keepUntil nextExpiry ackedAt ackedAtWake nudged nudgedAt offered unheardAt graceFrom spared received */
   user(userId: string): string;
   /** stream whose ids are `seq-0` */
   inbox(userId: string): string;
@@ -63,6 +67,7 @@ export function partitionKeys(partition: number): PartitionKeys {
   const tag = `petrel:{p${partition}}:`;
   return Object.freeze({
     partition,
+    prefix: tag,
     owner: `${tag}owner`,
     generation: `${tag}generation`,
     ready: `${tag}ready`,
@@ -79,12 +84,26 @@ export function partitionKeys(partition: number): PartitionKeys {
     tokenGeneration: (userId: string) => `${tag}token-generation:${userId}`,
     revokedSession: (userId: string, sessionId: string) => `${tag}revoked-session:${sessionId}:${userId}`,
     revokedToken: (jti: string) => `${tag}revoked-token:${jti}`,
+    sessions: (userId: string) => `${tag}sessions:${userId}`,
     user: (userId: string) => `${tag}user:${userId}`,
     inbox: (userId: string) => `${tag}inbox:${userId}`,
     routes: (userId: string) => `${tag}routes:${userId}`,
     record: (messageId: string) => `${tag}record:${messageId}`,
     devices: (userId: string) => `${tag}devices:${userId}`,
   });
+}
+
+/** The message id in the name of a record's key. */
+export function idOfRecordKey(keys: PartitionKeys, name: string): string | undefined {
+  const prefix = keys.record("");
+  return name.startsWith(prefix) ? name.slice(prefix.length) : undefined;
+}
+
+/** Whether it is a key of this user whose name cannot be built from the user's id alone. */
+export function isCollapseTurnOf(keys: PartitionKeys, name: string, userId: string): boolean {
+  const prefix = keys.collapseTurn("", "").slice(0, -1);
+  // The hash before the user id holds no colon; a user id may.
+  return name.startsWith(prefix) && name.slice(name.indexOf(":", prefix.length) + 1) === userId;
 }
 
 /** The keys of all partitions, by number. */
@@ -100,8 +119,14 @@ export const clusterKeys = Object.freeze({
   dispatchers: "petrel:dispatchers",
   /** string with a short TTL: many of this app's device tokens were just called bad at once */
   apnsSpike: (environment: string, topic: string) => `petrel:apns-spike:${environment}:${topic}`,
+  /** stream, bounded: who did what, see redis/audit-log.ts */
+  audit: "petrel:audit",
   /** string with a short TTL: this node lives */
   node: (nodeId: string) => `petrel:node:${nodeId}`,
+  /** string, in a slot of its own: what was taken from a limit in its last window, see scripts/take-from-window */
+  limitWindow: (limit: string, windowMs: number, key: string) => `petrel:limit:${limit}:${windowMs}:${key}`,
+  /** string with a short TTL, JSON: whose token a ticket stands for, under the ticket's SHA-256 */
+  ticket: (ticketHash: string) => `petrel:ticket:${ticketHash}`,
   /** string `user TAB claim`, in a slot of its own: whose device this is, of all users */
   deviceOwner: (deviceId: string) => `petrel:device-token:${deviceId}`,
 });

@@ -1,4 +1,5 @@
-// scripts/accept, dispatch/route-messages -> here -> push-node/receive-envelopes: a node's channels, one a partition.
+// scripts/accept, dispatch/route-messages -> here -> push-node/receive-envelopes: a node's channels, one a partition,
+// and those of all nodes, where revocations are told, one a partition too.
 // Guarantees: texts come in the order they were published; what is published while the link is down is gone, so
 // every return of the subscription is told; a link that is silently dead is noticed and opened anew.
 import { backoffMs } from "../kernel/backoff.js";
@@ -31,8 +32,8 @@ const PROBE_EVERY_MS = 2_000;
 /** Resolves when every channel is subscribed to. */
 export async function subscribeNode(options: NodeSubscriptionOptions): Promise<NodeSubscription> {
   const { redis, partitions, nodeId, logger, onText, onResubscribed } = options;
+  const channels = partitions.flatMap(({ channel, control }) => [channel + nodeId, control]);
   if (isCluster(redis)) {
-    const channels = partitions.map(({ channel }) => channel + nodeId);
     const spread = await ClusterSubscription.start({
       cluster: redis,
       channels,
@@ -46,7 +47,7 @@ export async function subscribeNode(options: NodeSubscriptionOptions): Promise<N
   let stopped = false;
 
   const subscribeAll = async (): Promise<void> => {
-    await Promise.all(partitions.map(({ channel }) => redis.ssubscribe(channel + nodeId)));
+    await Promise.all(channels.map((channel) => redis.ssubscribe(channel)));
     active = true;
   };
 

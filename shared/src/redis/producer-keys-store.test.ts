@@ -3,8 +3,11 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { createLogger } from "../kernel/logging.js";
 import { startRedis, type TestRedis } from "../testing/start-redis.js";
+import { waitFor } from "../testing/wait-for.js";
 import { connectRedis, type Redis } from "./connect.js";
 import { type NewProducerKey, ProducerKeysStore } from "./producer-keys-store.js";
+import { rotateProducerKey } from "./rotate-producer-key.js";
+import { ScriptRunner } from "./script-runner.js";
 
 const logger = createLogger({ service: "test", level: "silent" });
 const day1 = new Date("2026-01-01T00:00:00.000Z");
@@ -13,11 +16,13 @@ const day2 = new Date("2026-01-02T00:00:00.000Z");
 let server: TestRedis;
 let redis: Redis;
 let store: ProducerKeysStore;
+let scripts: ScriptRunner;
 
 beforeAll(async () => {
   server = await startRedis();
   redis = await connectRedis({ url: server.url, role: "test", logger });
   store = new ProducerKeysStore(redis);
+  scripts = new ScriptRunner(redis);
 });
 beforeEach(() => redis.flushall());
 afterAll(async () => {
@@ -36,6 +41,16 @@ function key(id: string, more: Partial<NewProducerKey> = {}): NewProducerKey {
   };
 }
 
+function rotate(id: string, digit: string, overlapMs = 0) {
+  const secretSha256 = digit.repeat(64);
+  return rotateProducerKey(scripts, id, {
+    secretSha256,
+    sealedSecret: `sealed.${digit}`,
+    overlapMs,
+    rotatedAt: day2,
+  });
+}
+
 test("a key that was created is found, and no other", async () => {
   const created = await store.create(key("k1"), day1);
   expect(created).toEqual({ ...key("k1"), createdAt: day1.toISOString() });
@@ -47,7 +62,7 @@ test("a revoked key stays revoked: by a second revocation, a rotation, or the ke
   await store.upsertFromFile(key("k1"), day1);
   expect(await store.revoke("k1", day1)).toBe(true);
   expect(await store.revoke("k1", day2)).toBe(true);
-  expect(await store.rotate("k1", "b".repeat(64), day2)).toBeUndefined();
+  expect(await rotate("k1", "b")).toBe("revoked");
   await store.upsertFromFile(key("k1", { secretSha256: "c".repeat(64) }), day2);
   expect((await store.find("k1"))?.revokedAt).toBe(day1.toISOString());
   expect(await store.revoke("k2", day1)).toBe(false);
@@ -56,28 +71,122 @@ test("a revoked key stays revoked: by a second revocation, a rotation, or the ke
 
 test("a rotation replaces the hash", async () => {
   await store.create(key("k1"), day1);
-  const rotated = await store.rotate("k1", "b".repeat(64), day2);
-  expect(rotated).toEqual({
+  expect(await rotate("k1", "b")).toBe("rotated");
+  expect(await store.find("k1")).toEqual({
     ...key("k1", { secretSha256: "b".repeat(64) }),
     createdAt: day1.toISOString(),
     rotatedAt: day2.toISOString(),
   });
-  expect(await store.find("k1")).toEqual(rotated);
-  expect(await store.rotate("k2", "b".repeat(64), day2)).toBeUndefined();
+  expect(await rotate("k2", "b")).toBe("missing");
+  expect(await redis.exists("petrel:{auth}:producer-key:k2")).toBe(0);
+});
+
+test("what a key that signs has beside: its sealed secret, its limit, what it requires; created twice it is the same", async () => {
+  const signing = key("k1", { sealedSecret: "sealed.a", require: "signature", messagesPerSecond: 0 });
+  const created = await store.create(signing, day1);
+  await store.create(signing, day1);
+  expect(created).toEqual({ ...signing, createdAt: day1.toISOString() });
+  expect(await store.find("k1")).toEqual(created);
+  expect((await store.list(undefined, 10)).items).toEqual([created]);
+  // Of a newer release: at least that much is held to.
+  await redis.hset("petrel:{auth}:producer-key:k1", "require", "certificate");
+  expect((await store.find("k1"))?.require).toBe("signature");
+});
+
+test("only a key that may sign keeps the sealed secret of its rotation", async () => {
+  await store.create(key("plain"), day1);
+  await rotate("plain", "b");
+  expect(await store.find("plain")).not.toHaveProperty("sealedSecret");
+  await store.create(key("signs", { sealedSecret: "sealed.a" }), day1);
+  await rotate("signs", "b");
+  expect((await store.find("signs"))?.sealedSecret).toBe("sealed.b");
+});
+
+test("with an overlap the secret before stays, by Redis' clock; without one it ends, and those before it", async () => {
+  await store.create(key("k1", { sealedSecret: "sealed.a" }), day1);
+  const beforeMs = Number((await redis.time())[0]) * 1_000;
+  await rotate("k1", "b", 60_000);
+  const [former, ...others] = (await store.find("k1"))?.former ?? [];
+  expect(others).toEqual([]);
+  expect(former).toMatchObject({ secretSha256: "a".repeat(64), sealedSecret: "sealed.a" });
+  expect(former?.untilMs).toBeGreaterThanOrEqual(beforeMs + 60_000);
+  expect(former?.untilMs).toBeLessThan(beforeMs + 600_000);
+
+  await rotate("k1", "c", 60_000);
+  expect((await store.find("k1"))?.former?.map(({ secretSha256 }) => secretSha256[0])).toEqual(["b", "a"]);
+  // The same once more, because its answer was lost: nothing moves.
+  const once = await store.find("k1");
+  expect(await rotate("k1", "c", 60_000)).toBe("rotated");
+  expect(await store.find("k1")).toEqual(once);
+  // Bounded: the oldest go.
+  for (const digit of ["d", "e", "f", "0"]) await rotate("k1", digit, 60_000);
+  expect((await store.find("k1"))?.former?.map(({ secretSha256 }) => secretSha256[0])).toEqual([
+    "f",
+    "e",
+    "d",
+    "c",
+  ]);
+  await rotate("k1", "1");
+  expect(await store.find("k1")).toMatchObject({ secretSha256: "1".repeat(64) });
+  expect(await store.find("k1")).not.toHaveProperty("former");
+});
+
+test("a former secret whose time is over goes with the next rotation", async () => {
+  await store.create(key("k1"), day1);
+  await rotate("k1", "b", 1);
+  const [former] = (await store.find("k1"))?.former ?? [];
+  await waitFor(async () => Number((await redis.time())[0]) * 1_000 > (former?.untilMs ?? 0), {
+    what: "the overlap to end",
+  });
+  await rotate("k1", "c", 60_000);
+  expect((await store.find("k1"))?.former?.map(({ secretSha256 }) => secretSha256[0])).toEqual(["b"]);
+});
+
+test("of rotations at the same time with an overlap, every secret that was given out is good", async () => {
+  await store.create(key("k1"), day1);
+  await Promise.all(["b", "c", "d"].map((digit) => rotate("k1", digit, 60_000)));
+  const record = await store.find("k1");
+  const good = [record?.secretSha256, ...(record?.former ?? []).map(({ secretSha256 }) => secretSha256)];
+  expect(new Set(good.map((sha256) => sha256?.[0]))).toEqual(new Set(["a", "b", "c", "d"]));
 });
 
 test("the key file renames and re-scopes, and brings a secret only where it has a new one", async () => {
   await store.upsertFromFile(key("k1"), day1);
-  await store.rotate("k1", "b".repeat(64), day1);
+  await rotate("k1", "b");
   const sameFile = await store.upsertFromFile(key("k1", { name: "Renamed", scopes: ["send"] }), day2);
-  expect(sameFile).toMatchObject({
+  expect(sameFile.record).toMatchObject({
     name: "Renamed",
     scopes: ["send"],
     secretSha256: "b".repeat(64),
     createdAt: day1.toISOString(),
   });
   const newFile = await store.upsertFromFile(key("k1", { secretSha256: "c".repeat(64) }), day2);
-  expect(newFile.secretSha256).toBe("c".repeat(64));
+  expect(newFile.record.secretSha256).toBe("c".repeat(64));
+});
+
+test("the key file says whether its key may sign, must, and how much; what it leaves out goes", async () => {
+  const full = key("k1", { sealedSecret: "sealed.1", require: "signature", messagesPerSecond: 7 });
+  expect((await store.upsertFromFile(key("k1"), day1)).change).toBe("created");
+  const now = await store.upsertFromFile(full, day1);
+  expect(now).toEqual({ record: { ...full, createdAt: day1.toISOString() }, change: "changed" });
+  // A seal is another each time; only one of an encryption key that is there now opens.
+  const sealedAnew = await store.upsertFromFile({ ...full, sealedSecret: "sealed.2" }, day2);
+  expect(sealedAnew).toMatchObject({ record: { sealedSecret: "sealed.2" }, change: "none" });
+  const less = await store.upsertFromFile(key("k1"), day2);
+  expect(less).toEqual({ record: { ...key("k1"), createdAt: day1.toISOString() }, change: "changed" });
+});
+
+test("a key of the file that was rotated since keeps the sealed secret of its rotation", async () => {
+  const signing = key("k1", { sealedSecret: "sealed.a" });
+  await store.upsertFromFile(signing, day1);
+  await rotate("k1", "b", 60_000);
+  const { record } = await store.upsertFromFile(signing, day2);
+  expect(record).toMatchObject({ secretSha256: "b".repeat(64), sealedSecret: "sealed.b" });
+  expect(record.former).toHaveLength(1);
+  // A new secret of the file ends them all.
+  const renewed = await store.upsertFromFile(key("k1", { secretSha256: "c".repeat(64) }), day2);
+  expect(renewed.record).not.toHaveProperty("former");
+  expect(renewed.record).not.toHaveProperty("sealedSecret");
 });
 
 test("the list goes on where it stopped, each key once, in order", async () => {

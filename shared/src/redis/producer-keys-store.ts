@@ -1,30 +1,46 @@
 // The keys of business systems: who they belong to, what they may do, and the hash of their secret.
-// Guarantees: a secret is never stored; a revoked key stays revoked, whatever a key file says; one that was rotated
-// is not set back by a key file that has not changed.
+// Guarantees: a secret is stored only sealed, and only of a key that may sign; a revoked key stays revoked, whatever a
+// key file says; one that was rotated is not set back by a key file that has not changed.
 import { isProducerScope, type ProducerScope } from "../protocol/producer-scopes.js";
 import { authKeys } from "./auth-keys.js";
 import { awaitAnswer } from "./await-answer.js";
 import type { Redis } from "./connect.js";
-
-export interface ProducerKeyRecord {
-  readonly id: string;
-  readonly owner: string;
-  readonly name: string;
-  readonly scopes: readonly ProducerScope[];
-  /** 64 lower-case hex characters. */
-  readonly secretSha256: string;
-  /** RFC 3339, UTC, as all times here. */
-  readonly createdAt: string;
-  readonly rotatedAt?: string;
-  readonly revokedAt?: string;
-}
 
 export interface NewProducerKey {
   readonly id: string;
   readonly owner: string;
   readonly name: string;
   readonly scopes: readonly ProducerScope[];
+  /** 64 lower-case hex characters. */
   readonly secretSha256: string;
+  /** The secret, encrypted at rest: with it the key may sign. */
+  readonly sealedSecret?: string | undefined;
+  /** Its requests must be signed. */
+  readonly require?: "signature" | undefined;
+  /** Instead of the limit that every key has; 0 is none at all. */
+  readonly messagesPerSecond?: number | undefined;
+}
+
+export interface ProducerKeyRecord extends NewProducerKey {
+  /** RFC 3339, UTC, as all times here. */
+  readonly createdAt: string;
+  readonly rotatedAt?: string;
+  readonly revokedAt?: string;
+  /** Secrets from before a rotation, newest first; their time may be over. */
+  readonly former?: readonly FormerSecret[];
+}
+
+export interface FormerSecret {
+  readonly secretSha256: string;
+  readonly sealedSecret?: string;
+  /** By Redis' clock, ms: good before this. */
+  readonly untilMs: number;
+}
+
+/** What taking over an entry of a key file has done. */
+export interface FileKeyResult {
+  readonly record: ProducerKeyRecord;
+  readonly change: "created" | "changed" | "none";
 }
 
 export interface ProducerKeyPage {
@@ -48,12 +64,15 @@ export class ProducerKeysStore {
     return readRecord(await awaitAnswer(this.#redis.hgetall(authKeys.producerKey(id))));
   };
 
-  /** @param key with an id that is not in use */
+  /**
+   * May be sent again, the same, where its answer was lost.
+   * @param key with an id that is not in use
+   */
   async create(key: NewProducerKey, createdAt: Date): Promise<ProducerKeyRecord> {
     const record: ProducerKeyRecord = { ...key, createdAt: createdAt.toISOString() };
     await this.#write(key.id, {
       ...describe(key),
-      secretSha256: key.secretSha256,
+      ...describeSecret(key),
       createdAt: record.createdAt,
     });
     return record;
@@ -63,29 +82,20 @@ export class ProducerKeysStore {
    * Takes over an entry of a key file: made where it is missing, renamed and re-scoped where it is there; its secret
    * counts only where the file brings another one than it brought the last time.
    */
-  async upsertFromFile(key: NewProducerKey, now: Date): Promise<ProducerKeyRecord> {
+  async upsertFromFile(key: NewProducerKey, now: Date): Promise<FileKeyResult> {
     const existing = await awaitAnswer(this.#redis.hgetall(authKeys.producerKey(key.id)));
     const fileIsNew = existing["fileSecretSha256"] !== key.secretSha256;
+    // The secret that is good now is the file's: sealed anew, for the encryption key that there is now.
+    const secretIsOfFile = fileIsNew || existing["secretSha256"] === key.secretSha256;
     await this.#write(key.id, {
       ...describe(key),
-      ...(fileIsNew ? { secretSha256: key.secretSha256, fileSecretSha256: key.secretSha256 } : {}),
+      ...(secretIsOfFile ? describeSecret(key) : {}),
+      ...(fileIsNew ? { fileSecretSha256: key.secretSha256, former: undefined } : {}),
       ...(existing["createdAt"] === undefined ? { createdAt: now.toISOString() } : {}),
     });
     const record = await this.find(key.id);
     if (record === undefined) throw new Error(`the producer key ${key.id} cannot be read back`);
-    return record;
-  }
-
-  /**
-   * @returns the record with its new hash, or undefined where there is no such key or it is revoked; a key revoked
-   * in the same moment stays revoked
-   */
-  async rotate(id: string, secretSha256: string, now: Date): Promise<ProducerKeyRecord | undefined> {
-    const record = await this.find(id);
-    if (record === undefined || record.revokedAt !== undefined) return undefined;
-    const rotatedAt = now.toISOString();
-    await awaitAnswer(this.#redis.hset(authKeys.producerKey(id), { secretSha256, rotatedAt }));
-    return { ...record, secretSha256, rotatedAt };
+    return { record, change: changeOf(readRecord(existing), record) };
   }
 
   /**
@@ -121,20 +131,47 @@ export class ProducerKeysStore {
     return { items, nextAfter: ids.length > limit ? page.at(-1) : undefined };
   }
 
-  async #write(id: string, fields: Readonly<Record<string, string>>): Promise<void> {
-    const results = await awaitAnswer(
-      this.#redis.multi().hset(authKeys.producerKey(id), fields).zadd(authKeys.producerKeyIds, 0, id).exec(),
-    );
-    for (const [error] of results ?? []) if (error !== null) throw error;
+  /** @param fields those without a value are removed */
+  async #write(id: string, fields: Readonly<Record<string, string | undefined>>): Promise<void> {
+    const entries = Object.entries(fields);
+    const values = entries.filter((entry): entry is [string, string] => entry[1] !== undefined);
+    const removed = entries.filter(([, value]) => value === undefined).map(([name]) => name);
+    const writing = this.#redis
+      .multi()
+      .hset(authKeys.producerKey(id), Object.fromEntries(values))
+      .zadd(authKeys.producerKeyIds, 0, id);
+    if (removed.length > 0) writing.hdel(authKeys.producerKey(id), ...removed);
+    for (const [error] of (await awaitAnswer(writing.exec())) ?? []) if (error !== null) throw error;
   }
 }
 
-function describe(key: NewProducerKey): Record<string, string> {
-  return { id: key.id, owner: key.owner, name: key.name, scopes: key.scopes.join(" ") };
+function describe(key: NewProducerKey): Record<string, string | undefined> {
+  const { id, owner, name, scopes, require, messagesPerSecond } = key;
+  return {
+    id,
+    owner,
+    name,
+    scopes: scopes.join(" "),
+    require,
+    messagesPerSecond: messagesPerSecond?.toString(),
+  };
+}
+
+function describeSecret({ secretSha256, sealedSecret }: NewProducerKey): Record<string, string | undefined> {
+  return { secretSha256, sealedSecret };
+}
+
+function changeOf(before: ProducerKeyRecord | undefined, after: ProducerKeyRecord): FileKeyResult["change"] {
+  if (before === undefined) return "created";
+  // A seal is another each time.
+  const shown = ({ sealedSecret, ...rest }: ProducerKeyRecord): string =>
+    JSON.stringify({ ...rest, signs: sealedSecret !== undefined });
+  return shown(before) === shown(after) ? "none" : "changed";
 }
 
 function readRecord(hash: Readonly<Record<string, string>>): ProducerKeyRecord | undefined {
   const { id, owner, name, scopes, secretSha256, createdAt, rotatedAt, revokedAt } = hash;
+  const { sealedSecret, require, messagesPerSecond, former } = hash;
   if (id === undefined || owner === undefined || secretSha256 === undefined) return undefined;
   return {
     id,
@@ -144,7 +181,23 @@ function readRecord(hash: Readonly<Record<string, string>>): ProducerKeyRecord |
     scopes: (scopes ?? "").split(" ").filter(isProducerScope),
     secretSha256,
     createdAt: createdAt ?? new Date(0).toISOString(),
+    ...(sealedSecret === undefined ? {} : { sealedSecret }),
+    // Of a newer release, whatever it asks for beside: at least this.
+    ...(require === undefined ? {} : { require: "signature" }),
+    ...(messagesPerSecond === undefined ? {} : { messagesPerSecond: Number(messagesPerSecond) }),
     ...(rotatedAt === undefined ? {} : { rotatedAt }),
     ...(revokedAt === undefined ? {} : { revokedAt }),
+    ...(former === undefined ? {} : { former: readFormer(former) }),
   };
+}
+
+function readFormer(lines: string): FormerSecret[] {
+  return lines.split("\n").map((line) => {
+    const [secretSha256 = "", untilMs = "0", sealedSecret = ""] = line.split("\t");
+    return {
+      secretSha256,
+      untilMs: Number(untilMs),
+      ...(sealedSecret === "" ? {} : { sealedSecret }),
+    };
+  });
 }

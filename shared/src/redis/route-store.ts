@@ -6,6 +6,18 @@ import { USER_KEEP_MS, type PartitionKeys } from "./keys.js";
 import type { ScriptRunner } from "./script-runner.js";
 import { readServerTimeMs } from "./server-time.js";
 
+/** What a revocation names of the token that a connection lives under. */
+export interface RouteToken {
+  /** As in VerifiedToken. */
+  readonly generation: number;
+  /** "" where the token has none. */
+  readonly sessionId: string;
+  readonly jti: string;
+}
+
+/** How many sign-ins of one user stay connected; the newest does. */
+export type SessionPolicy = "multi" | "one-per-platform" | "one";
+
 export interface RouteToConnect {
   readonly userId: string;
   readonly node: string;
@@ -17,6 +29,10 @@ export interface RouteToConnect {
   readonly isLeaving?: boolean;
   /** Where the client says it is. */
   readonly position?: { readonly epoch: string; readonly since: number };
+  /** Refused where it is revoked; without one there is nothing to check. */
+  readonly token?: RouteToken;
+  /** Redis' clock, ms: a call that is run after this changes nothing. */
+  readonly notAfterMs?: number | undefined;
 }
 
 export interface RouteLimits {
@@ -24,6 +40,8 @@ export interface RouteLimits {
   readonly maxConnectionsPerUser: number;
   readonly whenFull: "evict" | "refuse";
   readonly ackTimeoutMs: number;
+  /** Default multi. */
+  readonly sessionPolicy?: SessionPolicy;
 }
 
 export type ConnectResult =
@@ -36,7 +54,11 @@ export type ConnectResult =
       readonly resumed: boolean;
       readonly acked: number;
     }
-  | { readonly outcome: "refused"; readonly connections: number };
+  | { readonly outcome: "refused"; readonly connections: number }
+  /** It registered again, but the session policy lets a newer sign-in stay, on that platform. */
+  | { readonly outcome: "elsewhere"; readonly platform: string }
+  | { readonly outcome: "revoked" }
+  | { readonly outcome: "late" };
 
 export async function connectRoute(
   scripts: ScriptRunner,
@@ -44,10 +66,17 @@ export async function connectRoute(
   route: RouteToConnect,
   limits: RouteLimits,
 ): Promise<ConnectResult> {
-  const { userId, node, connection, platform, connectTimeMs, isLeaving, position } = route;
+  const { userId, node, connection, platform, connectTimeMs, isLeaving, position, token, notAfterMs } = route;
   const answer = await scripts.run(
     "connect.v1",
-    [keys.user(userId), keys.inbox(userId), keys.routes(userId), keys.due, keys.generation],
+    [
+      keys.user(userId),
+      keys.inbox(userId),
+      keys.routes(userId),
+      keys.due,
+      keys.generation,
+      ...tokenKeys(keys, userId, token),
+    ],
     [
       userId,
       node,
@@ -64,11 +93,16 @@ export async function connectRoute(
       keys.channel,
       limits.ackTimeoutMs,
       isLeaving === true ? "1" : "",
+      token?.generation ?? "",
+      limits.sessionPolicy ?? "multi",
+      notAfterMs === undefined ? "" : Math.ceil(notAfterMs),
     ],
   );
   const [outcome, member = "", epoch = "", seq = "", after = "", resumed = "", acked = ""] =
     answer.split("\t");
   if (outcome === "refused") return { outcome, connections: Number(member) };
+  if (outcome === "elsewhere") return { outcome, platform: member };
+  if (outcome === "revoked" || outcome === "late") return { outcome };
   return {
     outcome: "connected",
     member,
@@ -115,22 +149,38 @@ export async function markLeaving(
   return routes.map(({ member }, i) => (missing.has(String(i + 1)) ? member : member + LEAVING));
 }
 
+/** A connection as its node knows it; without `token` there is none to check. */
+export interface RouteToRenew {
+  readonly userId: string;
+  readonly member: string;
+  readonly token?: RouteToken;
+}
+
 /**
  * Renews leases, at most 200 in a call.
- * @returns the indices of those that are not registered (any more)
+ * @returns the indices of those that are not registered (any more), or whose token was revoked
  */
 export async function renewRoutes(
   scripts: ScriptRunner,
   keys: PartitionKeys,
-  routes: readonly { readonly userId: string; readonly member: string }[],
+  routes: readonly RouteToRenew[],
   leaseMs: number,
 ): Promise<number[]> {
   const answer = await scripts.run(
     "heartbeat.v1",
-    routes.map(({ userId }) => keys.routes(userId)),
-    [leaseMs, ...routes.map(({ member }) => member)],
+    routes.flatMap(({ userId, token }) => [keys.routes(userId), ...tokenKeys(keys, userId, token)]),
+    [leaseMs, ...routes.flatMap(({ member, token }) => [member, token?.generation ?? ""])],
   );
   return answer === "" ? [] : answer.split(",").map((index) => Number(index) - 1);
+}
+
+/** The keys that say whether a token is revoked, as scripts/includes/token-revoked takes them. */
+function tokenKeys(keys: PartitionKeys, userId: string, token: RouteToken | undefined): string[] {
+  return [
+    keys.tokenGeneration(userId),
+    keys.revokedSession(userId, token?.sessionId ?? ""),
+    keys.revokedToken(token?.jti ?? ""),
+  ];
 }
 
 /** @returns for each user, in order, the nodes that hold live connections of it */

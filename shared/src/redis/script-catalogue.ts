@@ -8,8 +8,15 @@ export const scriptNames = [
   "accept.v1",
   "ack.v1",
   "agree-provider-token.v1",
+  "agree-signing-keys.v1",
+  "append-audit.v1",
+  "check-token.v1",
   "claim-device.v1",
   "connect.v1",
+  "erase-entries.v1",
+  "erase-records.v1",
+  "erase-retries.v1",
+  "erase-user.v1",
   "expire.v1",
   "forget-workers.v1",
   "give-back-fallback.v1",
@@ -19,16 +26,23 @@ export const scriptNames = [
   "leave.v1",
   "mark-leaving.v1",
   "offer.v1",
+  "open-session.v1",
   "promote-retries.v1",
   "read-inbox.v1",
   "read-routes.v1",
   "reconcile.v1",
+  "refresh-session.v1",
   "register-device.v1",
   "release-device.v1",
   "remove-device.v1",
   "replay-dead-letter.v1",
+  "revoke-session.v1",
+  "revoke-token.v1",
+  "revoke-user.v1",
+  "rotate-producer-key.v1",
   "settle-fallback.v1",
   "take-collapse-turn.v1",
+  "take-from-window.v1",
   "touch-device.v1",
   "trim-ready.v1",
   "wake.v1",
@@ -40,7 +54,14 @@ export type ScriptName = (typeof scriptNames)[number];
 export const ownerScripts: readonly ScriptName[] = ["offer.v1", "reconcile.v1", "trim-ready.v1", "wake.v1"];
 
 /** Scripts whose only key belongs to no partition, but has a slot of its own. */
-export const ownSlotScripts: readonly ScriptName[] = ["claim-device.v1", "release-device.v1"];
+export const ownSlotScripts: readonly ScriptName[] = [
+  "agree-signing-keys.v1",
+  "append-audit.v1",
+  "claim-device.v1",
+  "release-device.v1",
+  "rotate-producer-key.v1",
+  "take-from-window.v1",
+];
 
 export interface Script {
   readonly name: ScriptName;

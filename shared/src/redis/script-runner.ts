@@ -5,12 +5,15 @@ import { Command } from "ioredis";
 import { backoffMs } from "../kernel/backoff.js";
 import { connectionsOf, forgetSlots, masterOf, onServerReady } from "./cluster-nodes.js";
 import type { Redis, SingleRedis } from "./connect.js";
+import { MessageEnds } from "./message-ends.js";
 import { readScripts, type Script, type ScriptName } from "./script-catalogue.js";
 
 const TRYAGAIN_ATTEMPTS = 5;
 
 export class ScriptRunner {
   readonly redis: Redis;
+  /** Of the messages that ended by calls made here. */
+  readonly ends = new MessageEnds();
   readonly #scripts: ReadonlyMap<ScriptName, Script>;
 
   constructor(redis: Redis) {

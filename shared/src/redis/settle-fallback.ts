@@ -62,6 +62,8 @@ export async function settleFallback(
   if (word !== "settled" && word !== "ended" && word !== "gone") {
     throw new Error(`settle-fallback answered ${JSON.stringify(answer)}`);
   }
+  if (word === "settled" && outcome === "taken") scripts.ends.count("pushed", 1);
+  if (word === "settled" && outcome === "failed") scripts.ends.count("failed", 1);
   return { outcome: word, evicted: Number(evicted) };
 }
 

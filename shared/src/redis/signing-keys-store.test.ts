@@ -1,56 +1,41 @@
-// Tests of the shared signing key on a real Redis.
+// Tests the shared signing keys on a real Redis.
 // Guarantees: the race is run, not argued.
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { createLogger } from "../kernel/logging.js";
-import { startRedis, type TestRedis } from "../testing/start-redis.js";
-import { connectRedis, type Redis } from "./connect.js";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { openStore, type OpenStore } from "../testing/open-store.js";
 import { type SigningKeyRecord, SigningKeysStore } from "./signing-keys-store.js";
 
-const logger = createLogger({ service: "test", level: "silent" });
-let server: TestRedis;
-let connections: Redis[];
+let store: OpenStore;
+beforeAll(async () => void (store = await openStore()));
+beforeEach(() => store.clear());
+afterAll(() => store.close());
 
-beforeAll(async () => {
-  server = await startRedis();
-  connections = await Promise.all(
-    Array.from({ length: 5 }, (_, i) => connectRedis({ url: server.url, role: `test-${i}`, logger })),
-  );
-});
-afterAll(async () => {
-  for (const redis of connections) redis.disconnect();
-  await server.stop();
-});
-
-function candidate(kid: string): SigningKeyRecord {
-  return {
-    kid,
-    alg: "ES256",
-    state: "active",
-    publicJwk: { kty: "EC" },
-    sealedPrivateKey: "v1.…",
-    createdAt: "2026-01-01T00:00:00.000Z",
-  };
+function key(kid: string): SigningKeyRecord {
+  return { kid, alg: "ES256", state: "active", sealedPrivateKey: "v1.…", createdAtMs: 1, activatedAtMs: 1 };
 }
 
-test("all that bring a first key at once get the same one", async () => {
+test("of all that would replace the same keys at once, one does, and all are told which", async () => {
+  const stores = Array.from({ length: 5 }, () => new SigningKeysStore(store.scripts));
   for (let round = 0; round < 20; round++) {
-    await connections[0]?.flushall();
-    const agreed = await Promise.all(
-      connections.map((redis, i) => new SigningKeysStore(redis).agreeOnActive(candidate(`k${i}`))),
-    );
-    const kids = new Set(agreed.map(({ kid }) => kid));
-    expect(kids.size).toBe(1);
-    const [redis] = connections;
-    if (redis !== undefined) expect(await new SigningKeysStore(redis).readActive()).toEqual(agreed[0]);
+    const { revision } = await stores[0]!.read();
+    expect(revision).toBe(String(round));
+    const agreed = await Promise.all(stores.map((one, i) => one.replace(revision, [key(`${round}-${i}`)])));
+    expect(new Set(agreed.map(({ keys }) => JSON.stringify(keys))).size).toBe(1);
+    expect(agreed.filter(({ isTaken }) => isTaken)).toHaveLength(1);
+    expect(new Set(agreed.map((one) => one.revision))).toEqual(new Set([String(round + 1)]));
+    expect((await stores[1]!.read()).keys).toEqual(agreed[0]?.keys);
   }
 });
 
-test("there is none before the first", async () => {
-  const [redis] = connections;
-  if (redis === undefined) throw new Error("no connection");
-  await redis.flushall();
-  const store = new SigningKeysStore(redis);
-  expect(await store.readActive()).toBeUndefined();
-  expect(await store.agreeOnActive(candidate("a"))).toEqual(candidate("a"));
-  expect(await store.agreeOnActive(candidate("b"))).toEqual(candidate("a"));
+test("there are none before the first; what is read changes nothing; the time is Redis'", async () => {
+  const keys = new SigningKeysStore(store.scripts);
+  const before = await store.nowMs();
+  const none = await keys.read();
+  expect(none).toMatchObject({ revision: "0", keys: [] });
+  expect(none.nowMs).toBeGreaterThanOrEqual(before);
+  expect(none.nowMs).toBeLessThanOrEqual(await store.nowMs());
+  expect(await store.redis.dbsize()).toBe(0);
+  expect((await keys.replace("0", [key("a")])).keys).toEqual([key("a")]);
+  expect((await keys.replace("0", [key("b")])).keys).toEqual([key("a")]);
+  expect((await keys.replace("7", [key("b")])).keys).toEqual([key("a")]);
+  expect((await keys.replace("1", [key("b")])).keys).toEqual([key("b")]);
 });

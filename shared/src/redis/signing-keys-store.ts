@@ -1,39 +1,74 @@
-// The key that signs users' tokens, shared by all auth processes.
-// Guarantees: of several that bring a first key at once, all get the same one; the private part comes here sealed.
+// auth/signing-keyring -> here -> scripts/agree-signing-keys: the keys that sign users' tokens, shared by all auth processes.
+// Guarantees: of several that would replace the same keys at once one does, and the others are told what counts now; a
+// private part comes here sealed.
 import { authKeys } from "./auth-keys.js";
 import { awaitAnswer } from "./await-answer.js";
-import type { Redis } from "./connect.js";
+import type { ScriptRunner } from "./script-runner.js";
 
-/** As stored. `publicJwk` has no private member; `sealedPrivateKey` is a PKCS #8 PEM, encrypted at rest. */
+/**
+ * - upcoming: published, signs nothing yet, until everyone who checks tokens must have it
+ * - active: signs; there is one
+ * - retired: published until no token that it has signed can be good
+ * - withdrawn: not published, and no token by it is good: it was compromised
+ */
+export const signingKeyStates = ["upcoming", "active", "retired", "withdrawn"] as const;
+
+export type SigningKeyState = (typeof signingKeyStates)[number];
+
+/** As stored. All times are ms by Redis' clock. */
 export interface SigningKeyRecord {
   readonly kid: string;
   readonly alg: "ES256" | "RS256";
-  readonly state: "active";
-  readonly publicJwk: Readonly<Record<string, string>>;
+  readonly state: SigningKeyState;
+  /** A PKCS #8 PEM, encrypted at rest; "" once withdrawn. */
   readonly sealedPrivateKey: string;
-  /** RFC 3339, UTC. */
-  readonly createdAt: string;
+  readonly createdAtMs: number;
+  /** When it began to sign. */
+  readonly activatedAtMs?: number;
+  /** When it ceased to. */
+  readonly retiredAtMs?: number;
+}
+
+export interface AgreedSigningKeys {
+  /** Ms by Redis' clock. */
+  readonly nowMs: number;
+  /** Grows with each change; "0" where there are no keys yet. */
+  readonly revision: string;
+  /** Whether they are what this call proposed; two may propose the same. */
+  readonly isTaken: boolean;
+  readonly keys: readonly SigningKeyRecord[];
 }
 
 export class SigningKeysStore {
-  readonly #redis: Redis;
+  readonly #scripts: ScriptRunner;
 
-  constructor(redis: Redis) {
-    this.#redis = redis;
+  constructor(scripts: ScriptRunner) {
+    this.#scripts = scripts;
   }
 
   /** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all here */
-  async readActive(): Promise<SigningKeyRecord | undefined> {
-    const text = await awaitAnswer(this.#redis.get(authKeys.activeSigningKey));
-    return text === null ? undefined : (JSON.parse(text) as SigningKeyRecord);
+  read(): Promise<AgreedSigningKeys> {
+    return this.#run("", "");
   }
 
-  /** Stores the candidate where there is no active key; answers with the one that is active now. */
-  async agreeOnActive(candidate: SigningKeyRecord): Promise<SigningKeyRecord> {
-    // NX with GET (Redis 7.0): one step tells whether ours was taken, and if not, which was.
-    const earlier = await awaitAnswer(
-      this.#redis.set(authKeys.activeSigningKey, JSON.stringify(candidate), "NX", "GET"),
+  /**
+   * Puts other keys in the place of those that were read with `expected`.
+   * @returns what counts now: these, or what another process has put there meanwhile
+   */
+  replace(expected: string, keys: readonly SigningKeyRecord[]): Promise<AgreedSigningKeys> {
+    return this.#run(expected, JSON.stringify(keys));
+  }
+
+  async #run(expected: string, proposed: string): Promise<AgreedSigningKeys> {
+    const answer = await awaitAnswer(
+      this.#scripts.run("agree-signing-keys.v1", [authKeys.signingKeys], [expected, proposed]),
     );
-    return earlier === null ? candidate : (JSON.parse(earlier) as SigningKeyRecord);
+    const [now = "", taken = "", revision = "", json = ""] = answer.split("\t");
+    return {
+      nowMs: Number(now),
+      isTaken: taken === "1",
+      revision,
+      keys: json === "" ? [] : (JSON.parse(json) as SigningKeyRecord[]),
+    };
   }
 }

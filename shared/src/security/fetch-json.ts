@@ -1,6 +1,8 @@
-// Asks auth for JSON on behalf of a node.
+// Asks auth, or another issuer of tokens, for JSON.
 // Guarantees: an answer comes within `timeoutMs`, body included, and never fills more than `maxBytes` of memory; a
 // redirect is an error, so that a credential goes nowhere else.
+import type { ClientTlsFiles } from "../kernel/client-tls-files.js";
+import { requestOverTls } from "../kernel/request-over-tls.js";
 
 export interface FetchJsonOptions {
   readonly timeoutMs: number;
@@ -8,6 +10,8 @@ export interface FetchJsonOptions {
   readonly method?: "GET" | "POST";
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
+  /** Authorities and a certificate of ours, for an https URL; the system's authorities and none by default. */
+  readonly tls?: ClientTlsFiles | undefined;
 }
 
 export interface JsonAnswer {
@@ -18,7 +22,19 @@ export interface JsonAnswer {
 
 /** Rejects where there is no answer in time, or one that is too large or not JSON. */
 export async function fetchJson(url: string, options: FetchJsonOptions): Promise<JsonAnswer> {
-  const { timeoutMs, maxBytes, method = "GET", headers = {}, body } = options;
+  const { timeoutMs, maxBytes, method = "GET", headers = {}, body, tls } = options;
+  if (tls !== undefined && new URL(url).protocol === "https:") {
+    const answer = await requestOverTls(new URL(url), {
+      tls,
+      method,
+      body,
+      timeoutMs,
+      maxBytes,
+      headers: { accept: "application/json", ...headers },
+    });
+    if (answer.status >= 300 && answer.status < 400) throw new Error("the answer is a redirect");
+    return { status: answer.status, body: JSON.parse(answer.text) as unknown };
+  }
   const response = await fetch(url, {
     method,
     headers: { accept: "application/json", ...headers },

@@ -30,7 +30,7 @@ beforeAll(async () => {
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const authUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  verify = createIntrospectToken({ authUrl, credential: "node.s3cret", timeoutMs: 300 });
+  verify = createIntrospectToken({ authUrl, credential: "node.s3cret", timeoutMs: 1_500 });
 });
 
 afterAll(async () => {

@@ -1,5 +1,6 @@
 // Checks a user's token by asking auth (RFC 7662), for nodes set to see a revocation at once.
 // Guarantees: the answer comes from auth each time, within a deadline; without one the token is neither good nor bad.
+import type { ClientTlsFiles } from "../kernel/client-tls-files.js";
 import { PetrelError } from "../kernel/errors.js";
 import { fetchJson, type JsonAnswer } from "./fetch-json.js";
 import { readTokenClaims, type VerifiedToken, type VerifyToken } from "./verified-token.js";
@@ -11,13 +12,15 @@ export interface IntrospectTokenOptions {
   readonly credential: string;
   /** Default 3000. */
   readonly timeoutMs?: number;
+  /** For an https URL, see fetch-json. */
+  readonly tls?: ClientTlsFiles | undefined;
 }
 
 const MAX_BODY_BYTES = 65_536;
 const MAX_TOKEN_LENGTH = 16_384;
 
 export function createIntrospectToken(options: IntrospectTokenOptions): VerifyToken {
-  const { authUrl, credential, timeoutMs = 3_000 } = options;
+  const { authUrl, credential, timeoutMs = 3_000, tls } = options;
   const url = `${authUrl.replace(/\/+$/, "")}/v1/introspect`;
 
   async function ask(token: string): Promise<JsonAnswer> {
@@ -25,6 +28,7 @@ export function createIntrospectToken(options: IntrospectTokenOptions): VerifyTo
       return await fetchJson(url, {
         method: "POST",
         timeoutMs,
+        tls,
         maxBytes: MAX_BODY_BYTES,
         headers: {
           authorization: `Bearer ${credential}`,

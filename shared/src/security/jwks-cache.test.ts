@@ -5,7 +5,7 @@ import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createLogger } from "../kernel/logging.js";
-import { JwksCache } from "./jwks-cache.js";
+import { JwksCache, jwksUrlOf } from "./jwks-cache.js";
 import { type PublicJwk, toPublicJwk } from "./public-jwk.js";
 
 const logger = createLogger({ service: "test", level: "silent" });
@@ -50,11 +50,12 @@ function redirectToGoodKeys(response: ServerResponse): void {
 
 function open(more: { timeoutMs?: number } = {}): JwksCache {
   return new JwksCache({
-    authUrl: `${authUrl}/`,
+    url: jwksUrlOf(`${authUrl}/`),
     logger,
     clock,
     cooldownMs: 5_000,
     maxAgeMs: 60_000,
+    staleAfterMs: 120_000,
     ...more,
   });
 }
@@ -100,6 +101,34 @@ test("old keys are used on while they are fetched anew in the background", async
   expect(requests).toHaveLength(2);
 });
 
+test("a withdrawn key is not used again after its time, though nobody asked in between", async () => {
+  const cache = open();
+  await cache.findKey(first.kid);
+  answer = serve([second]);
+  clock.nowMs = 119_999;
+  // Still believed; the fetch this starts is what shows the change.
+  expect((await cache.findKey(first.kid))?.kid).toBe(first.kid);
+  await cache.refresh();
+  expect(await cache.findKey(first.kid)).toBeUndefined();
+
+  const idle = open();
+  answer = serve([first]);
+  clock.nowMs = 200_000;
+  await idle.findKey(first.kid);
+  answer = serve([second]);
+  clock.nowMs = 320_000;
+  expect(await idle.findKey(first.kid)).toBeUndefined();
+});
+
+test("stale keys are used on where the issuer is down, without waiting for it each time", async () => {
+  const cache = open({ timeoutMs: 300 });
+  await cache.findKey(first.kid);
+  answer = (response) => void response.destroy();
+  clock.nowMs = 120_000;
+  for (let i = 0; i < 5; i++) expect((await cache.findKey(first.kid))?.kid).toBe(first.kid);
+  expect(requests).toHaveLength(2);
+});
+
 test.each<[string, (response: ServerResponse) => void]>([
   ["an error", (response) => void response.writeHead(500).end("{}")],
   ["no JSON", (response) => void response.end("<html>")],
@@ -134,7 +163,7 @@ test("good keys among bad ones are taken, the first of two with one name", async
   answer = serve([{ kid: "s", kty: "oct", k: "AAAA" }, null, first, twin, second]);
   const cache = open();
   const key = await cache.findKey(first.kid);
-  expect(key?.publicKey.export({ format: "jwk" })).toMatchObject({ x: first.x });
+  expect(key?.key.export({ format: "jwk" })).toMatchObject({ x: first.x });
   expect(await cache.findKey("s")).toBeUndefined();
   expect((await cache.findKey(second.kid))?.kid).toBe(second.kid);
 });

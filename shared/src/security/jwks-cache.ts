@@ -1,6 +1,8 @@
-// The public keys by which a node checks tokens without asking auth each time.
-// Guarantees: auth is asked at most once per `cooldownMs` and by one request at a time, whatever tokens arrive; the
-// last good keys stay while auth is down; only public ES256 and RS256 keys are ever taken.
+// The public keys by which tokens are checked without asking their issuer each time: auth, or an external one.
+// Guarantees: the issuer is asked at most once per `cooldownMs` and by one request at a time, whatever tokens arrive; a
+// key that it has withdrawn is used for `staleAfterMs` at most, and the last good keys on while it is down; only public
+// ES256 and RS256 keys are ever taken.
+import type { ClientTlsFiles } from "../kernel/client-tls-files.js";
 import { type Clock, systemClock } from "../kernel/clock.js";
 import { describeError, PetrelError } from "../kernel/errors.js";
 import type { Logger } from "../kernel/logging.js";
@@ -9,24 +11,34 @@ import { readPublicJwk } from "./public-jwk.js";
 import type { VerificationKey } from "./verify-token.js";
 
 export interface JwksCacheOptions {
-  /** Where auth answers, such as http://127.0.0.1:7101. */
-  readonly authUrl: string;
+  /** Of the JWK set. */
+  readonly url: string;
+  /** For messages: whose it is. Default "auth". */
+  readonly source?: string;
   readonly logger: Logger;
   /** Default 3000. */
   readonly timeoutMs?: number;
   /** An unknown `kid` leads to a new fetch only this long after the last one. Default 5000. */
   readonly cooldownMs?: number;
-  /** Keys older than this are fetched anew in the background when one is used. Default 300000. */
+  /** Keys older than this are fetched anew in the background when one is used. Default 30000. */
   readonly maxAgeMs?: number;
+  /** Keys older than this are not used before that fetch has ended, well or not. Default 60000. */
+  readonly staleAfterMs?: number;
   readonly clock?: Clock;
+  /** For an https URL, see fetch-json. */
+  readonly tls?: ClientTlsFiles | undefined;
+}
+
+/** Where auth publishes its keys. */
+export function jwksUrlOf(authUrl: string): string {
+  return `${authUrl.replace(/\/+$/, "")}/.well-known/jwks.json`;
 }
 
 const MAX_BODY_BYTES = 65_536;
 const MAX_KEYS = 64;
 
 export class JwksCache {
-  readonly #url: string;
-  readonly #options: Required<Omit<JwksCacheOptions, "authUrl">>;
+  readonly #options: Required<Omit<JwksCacheOptions, "tls">> & Pick<JwksCacheOptions, "tls">;
   #keys: ReadonlyMap<string, VerificationKey> = new Map();
   #triedAtMs = Number.NEGATIVE_INFINITY;
   #loadedAtMs = Number.NEGATIVE_INFINITY;
@@ -34,37 +46,44 @@ export class JwksCache {
   #underWay: Promise<void> | undefined;
 
   constructor({
-    authUrl,
+    url,
+    source = "auth",
     logger,
     timeoutMs = 3_000,
     cooldownMs = 5_000,
-    maxAgeMs = 300_000,
+    maxAgeMs = 30_000,
+    staleAfterMs = 60_000,
     clock = systemClock,
+    tls,
   }: JwksCacheOptions) {
-    this.#url = `${authUrl.replace(/\/+$/, "")}/.well-known/jwks.json`;
-    this.#options = { logger, timeoutMs, cooldownMs, maxAgeMs, clock };
+    this.#options = { url, source, logger, timeoutMs, cooldownMs, maxAgeMs, staleAfterMs, clock, tls };
   }
 
   /**
    * Bound, to be handed to createVerifyToken.
-   * @returns undefined where auth, asked lately, has no such key
-   * @throws PetrelError PETREL_UNAVAILABLE where the key is not known and auth does not answer
+   * @returns undefined where the issuer, asked lately, has no such key
+   * @throws PetrelError PETREL_UNAVAILABLE where the key is not known and the issuer does not answer
    */
   readonly findKey = async (kid: string): Promise<VerificationKey | undefined> => {
-    const { clock, cooldownMs, maxAgeMs } = this.#options;
+    const { source, clock, cooldownMs, maxAgeMs, staleAfterMs } = this.#options;
     const known = this.#keys.get(kid);
     const nowMs = clock.monotonicMs();
     const mayFetch = this.#underWay !== undefined || nowMs - this.#triedAtMs >= cooldownMs;
-    if (known !== undefined) {
-      if (mayFetch && nowMs - this.#loadedAtMs >= maxAgeMs) void this.refresh();
+    const ageMs = nowMs - this.#loadedAtMs;
+    if (known !== undefined && ageMs < staleAfterMs) {
+      if (mayFetch && ageMs >= maxAgeMs) void this.refresh();
       return known;
     }
     if (mayFetch) await this.refresh();
     const found = this.#keys.get(kid);
     if (found === undefined && this.#lastFailure !== undefined) {
-      throw new PetrelError("PETREL_UNAVAILABLE", "The token cannot be checked now: auth does not answer.", {
-        cause: this.#lastFailure,
-      });
+      throw new PetrelError(
+        "PETREL_UNAVAILABLE",
+        `The token cannot be checked now: ${source} does not answer.`,
+        {
+          cause: this.#lastFailure,
+        },
+      );
     }
     return found;
   };
@@ -78,20 +97,17 @@ export class JwksCache {
   }
 
   async #load(): Promise<void> {
-    const { clock, logger, timeoutMs } = this.#options;
+    const { url, source, clock, logger, timeoutMs, tls } = this.#options;
     this.#triedAtMs = clock.monotonicMs();
     try {
-      const { status, body } = await fetchJson(this.#url, { timeoutMs, maxBytes: MAX_BODY_BYTES });
-      if (status !== 200) throw new Error(`auth answered ${status}`);
+      const { status, body } = await fetchJson(url, { timeoutMs, maxBytes: MAX_BODY_BYTES, tls });
+      if (status !== 200) throw new Error(`${source} answered ${status}`);
       this.#keys = readKeySet(body, logger);
       this.#loadedAtMs = clock.monotonicMs();
       this.#lastFailure = undefined;
     } catch (error) {
       this.#lastFailure = error;
-      logger.warn(
-        { url: this.#url, reason: describeError(error) },
-        "jwks: not fetched, keeping the last good keys",
-      );
+      logger.warn({ url, reason: describeError(error) }, "jwks: not fetched, keeping the last good keys");
     }
   }
 }

@@ -46,7 +46,7 @@ test("a secret matches its own hash only", () => {
   const secret = makeProducerSecret();
   const stored = hashProducerSecret(secret);
   expect(stored).toBe(createHash("sha256").update(secret).digest("hex"));
-  expect(producerSecretMatches(secret, Buffer.from(stored, "hex"))).toBe(true);
-  expect(producerSecretMatches(`${secret}x`, Buffer.from(stored, "hex"))).toBe(false);
-  expect(producerSecretMatches(makeProducerSecret(), Buffer.from(stored, "hex"))).toBe(false);
+  expect(producerSecretMatches(secret, [Buffer.from(stored, "hex")])).toBe(true);
+  expect(producerSecretMatches(`${secret}x`, [Buffer.from(stored, "hex")])).toBe(false);
+  expect(producerSecretMatches(makeProducerSecret(), [Buffer.from(stored, "hex")])).toBe(false);
 });

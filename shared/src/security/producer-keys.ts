@@ -45,8 +45,17 @@ export function hashProducerSecret(secret: string): string {
 
 /**
  * @param secret as presented
- * @param storedSha256 32 bytes
+ * @param storedSha256 32 bytes each: of the secrets that are good now, at least one
+ * @param compare only tests bring another
+ * @returns whether it is any of them; all are compared
  */
-export function producerSecretMatches(secret: string, storedSha256: Buffer): boolean {
-  return timingSafeEqual(hash("sha256", secret, "buffer"), storedSha256);
+export function producerSecretMatches(
+  secret: string,
+  storedSha256: readonly Buffer[],
+  compare: (a: Buffer, b: Buffer) => boolean = timingSafeEqual,
+): boolean {
+  const presented = hash("sha256", secret, "buffer");
+  let matches = false;
+  for (const stored of storedSha256) if (compare(presented, stored)) matches = true;
+  return matches;
 }

@@ -14,7 +14,7 @@ test("what is published is read back", () => {
     const jwk = toPublicJwk(publicKey);
     const read = readPublicJwk(JSON.parse(JSON.stringify(jwk)));
     expect(read).toMatchObject({ kid: jwk.kid, alg: jwk.alg });
-    expect(read.publicKey.equals(publicKey)).toBe(true);
+    expect(read.key.equals(publicKey)).toBe(true);
     expect(jwk).not.toHaveProperty("d");
   }
 });
@@ -22,8 +22,8 @@ test("what is published is read back", () => {
 test("a kid is the key's thumbprint (RFC 7638 3.1)", () => {
   const n =
     "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
-  const { publicKey } = readPublicJwk({ kid: "x", kty: "RSA", n, e: "AQAB" });
-  expect(toPublicJwk(publicKey).kid).toBe("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+  const { key } = readPublicJwk({ kid: "x", kty: "RSA", n, e: "AQAB" });
+  expect(toPublicJwk(key).kid).toBe("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
 });
 
 const ecJwk = toPublicJwk(ec.publicKey);
@@ -35,6 +35,7 @@ test.each<[string, unknown]>([
   ["a private key", { ...ec.privateKey.export({ format: "jwk" }), kid: "p" }],
   ["another algorithm", { ...ecJwk, alg: "HS256" }],
   ["the other algorithm", { ...ecJwk, alg: "RS256" }],
+  ["a key for encrypting, by its key_ops", { ...ecJwk, key_ops: ["encrypt"] }],
   ["a key for encryption", { ...ecJwk, use: "enc" }],
   ["another curve", { ...p384.publicKey.export({ format: "jwk" }), kid: "p384" }],
   ["a point off the curve", { ...ecJwk, x: ecJwk.y }],

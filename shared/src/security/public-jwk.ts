@@ -2,7 +2,8 @@
 // Guarantees: only EC P-256 for ES256 and RSA of 2048 bits or more for RS256 pass, public parts only; never a
 // symmetric key.
 import { createHash, createPublicKey, type JsonWebKey, type KeyObject } from "node:crypto";
-import type { TokenAlgorithm, VerificationKey } from "./verify-token.js";
+import type { TokenAlgorithm } from "./token-algorithm.js";
+import type { VerificationKey } from "./verify-token.js";
 
 export interface PublicJwk {
   readonly kid: string;
@@ -48,7 +49,7 @@ function thumbprint(members: Readonly<Record<string, string>>): string {
  */
 export function readPublicJwk(entry: unknown): VerificationKey {
   if (typeof entry !== "object" || entry === null) throw new Error("a key is not an object");
-  const { kid, kty, alg, use, crv, d, k, x, y, n, e } = entry as Readonly<Record<string, unknown>>;
+  const { kid, kty, alg, use, key_ops, crv, d, k, x, y, n, e } = entry as Readonly<Record<string, unknown>>;
   if (typeof kid !== "string" || kid === "" || kid.length > 128) throw new Error("a key has no kid");
   if (d !== undefined || k !== undefined) throw new Error(`the key ${kid} is not public`);
   const expectedAlg = typeof kty === "string" ? algorithmOfKeyType.get(kty) : undefined;
@@ -56,10 +57,13 @@ export function readPublicJwk(entry: unknown): VerificationKey {
     throw new Error(`the key ${kid} is for neither ES256 nor RS256`);
   }
   if (use !== undefined && use !== "sig") throw new Error(`the key ${kid} is not for signatures`);
+  if (key_ops !== undefined && !(Array.isArray(key_ops) && key_ops.includes("verify"))) {
+    throw new Error(`the key ${kid} is not for checking signatures`);
+  }
   if (expectedAlg === "ES256" && crv !== "P-256") throw new Error(`the key ${kid} is not on P-256`);
   const members = expectedAlg === "ES256" ? { kty, crv, x, y } : { kty, n, e };
-  const publicKey = createPublicKey({ key: members as JsonWebKey, format: "jwk" });
-  const bits = publicKey.asymmetricKeyDetails?.modulusLength;
+  const key = createPublicKey({ key: members as JsonWebKey, format: "jwk" });
+  const bits = key.asymmetricKeyDetails?.modulusLength;
   if (bits !== undefined && bits < MIN_RSA_BITS) throw new Error(`the key ${kid} has only ${bits} bits`);
-  return { kid, alg: expectedAlg, publicKey };
+  return { kid, alg: expectedAlg, key };
 }

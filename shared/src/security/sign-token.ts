@@ -4,7 +4,7 @@ import { type KeyObject, randomBytes } from "node:crypto";
 import jwt from "jsonwebtoken";
 import { type Clock, systemClock } from "../kernel/clock.js";
 import { ACCESS_TOKEN_TYPE, type TokenDevice } from "./verified-token.js";
-import type { TokenAlgorithm } from "./verify-token.js";
+import type { TokenAlgorithm } from "./token-algorithm.js";
 
 export interface SigningKey {
   readonly kid: string;
@@ -17,6 +17,7 @@ export interface TokenContent {
   readonly userId: string;
   /** The user's token generation now. */
   readonly generation: number;
+  readonly sessionId?: string | undefined;
   readonly ttlSeconds: number;
   readonly device?: TokenDevice | undefined;
   readonly topics?: readonly string[] | undefined;
@@ -38,7 +39,7 @@ export interface SignTokenOptions {
 export type SignToken = (key: SigningKey, content: TokenContent) => SignedToken;
 
 export function createSignToken({ issuer, audience, clock = systemClock }: SignTokenOptions): SignToken {
-  return (key, { userId, generation, ttlSeconds, device, topics }) => {
+  return (key, { userId, generation, sessionId, ttlSeconds, device, topics }) => {
     const iat = Math.floor(clock.wallMs() / 1000);
     const exp = iat + ttlSeconds;
     const jti = randomBytes(16).toString("base64url");
@@ -51,6 +52,7 @@ export function createSignToken({ issuer, audience, clock = systemClock }: SignT
       jti,
       typ: ACCESS_TOKEN_TYPE,
       gen: generation,
+      ...(sessionId === undefined ? {} : { sid: sessionId }),
       ...(device === undefined ? {} : { device }),
       ...(topics === undefined ? {} : { topics }),
     };

@@ -23,17 +23,15 @@ const pairs: { ec: Pair; otherEc: Pair; rsa: Pair } = {
   rsa: generateKeyPairSync("rsa", { modulusLength: 2048 }),
 };
 const keys = new Map<string, VerificationKey>([
-  ["ec1", { kid: "ec1", alg: "ES256", publicKey: pairs.ec.publicKey }],
-  ["ec2", { kid: "ec2", alg: "ES256", publicKey: pairs.otherEc.publicKey }],
-  ["rsa1", { kid: "rsa1", alg: "RS256", publicKey: pairs.rsa.publicKey }],
+  ["ec1", { kid: "ec1", alg: "ES256", key: pairs.ec.publicKey }],
+  ["ec2", { kid: "ec2", alg: "ES256", key: pairs.otherEc.publicKey }],
+  ["rsa1", { kid: "rsa1", alg: "RS256", key: pairs.rsa.publicKey }],
 ]);
 const ec1: SigningKey = { kid: "ec1", alg: "ES256", privateKey: pairs.ec.privateKey };
 
 const verify = createVerifyToken({
-  issuer: "petrel",
-  audience: "petrel",
+  issuers: [{ issuer: "petrel", audience: "petrel", findKey: (kid) => Promise.resolve(keys.get(kid)) }],
   clock,
-  findKey: (kid) => Promise.resolve(keys.get(kid)),
 });
 const sign = createSignToken({ issuer: "petrel", audience: "petrel", clock });
 const content = { userId: "alice", generation: 3, ttlSeconds: 60 };
@@ -123,6 +121,10 @@ test.each<[string, Readonly<Record<string, unknown>>]>([
   ["a text as exp", { exp: String(nowSeconds + 60) }],
   ["an nbf in the future", { nbf: nowSeconds + 30 }],
   ["no jti", { jti: undefined }],
+  ["a jti with a line end", { jti: "a\nb" }],
+  ["a jti that is too long", { jti: "a".repeat(129) }],
+  ["a number as sid", { sid: 7 }],
+  ["a sid with a brace", { sid: "{p1}" }],
   ["no typ", { typ: undefined }],
   ["the typ of another kind", { typ: "refresh" }],
   ["no gen", { gen: undefined }],
@@ -146,7 +148,7 @@ test("alg none is refused, with and without a signature", async () => {
 });
 
 test.each(["ec1", "rsa1"])("HS256 with the public key %s as the secret is refused", async (kid) => {
-  const publicKey = keys.get(kid)?.publicKey;
+  const publicKey = keys.get(kid)?.key;
   const pem = publicKey?.export({ type: "spki", format: "pem" }).toString() ?? "";
   for (const secret of [pem, pem.trim(), Buffer.from(JSON.stringify(publicKey?.export({ format: "jwk" })))]) {
     const input = `${base64url({ alg: "HS256", typ: "JWT", kid })}.${base64url(goodClaims)}`;
@@ -199,11 +201,10 @@ test("claims that are no object, and tokens beyond all measure, are refused", as
 });
 
 test("where the keys cannot be had, the token is neither good nor bad", async () => {
+  const findKey = () => Promise.reject(new Error("down"));
   const unavailable = createVerifyToken({
-    issuer: "petrel",
-    audience: "petrel",
+    issuers: [{ issuer: "petrel", audience: "petrel", findKey }],
     clock,
-    findKey: () => Promise.reject(new Error("down")),
   });
   await expect(unavailable(signed({}))).rejects.toThrow("down");
 });

@@ -137,6 +137,8 @@ async function readValue(redis: Redis, key: string): Promise<unknown> {
       return redis.hgetall(key);
     case "zset":
       return redis.zrange(key, "0", "-1", "WITHSCORES");
+    case "set":
+      return (await redis.smembers(key)).sort();
     case "list":
       return redis.lrange(key, 0, -1);
     case "stream":

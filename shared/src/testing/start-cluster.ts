@@ -1,7 +1,7 @@
 // Tests and benches only: a whole cluster of real processes on free ports, with its own Redis.
 // Guarantees: resolves when every service is ready; `stop` leaves no process behind; output is kept for failures.
 import { spawn, type ChildProcess } from "node:child_process";
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createWriteStream } from "node:fs";
 import { tmpdir } from "node:os";
@@ -22,8 +22,24 @@ export interface StartClusterOptions {
   readonly environmentOf?: (name: string, redisUrl: string) => Readonly<Record<string, string>>;
   /** A Redis to use, stopped by whoever started it; one of its own by default. */
   readonly redis?: TestRedis;
+  /** The environment lets every service speak TLS: URLs are https and wss. */
+  readonly isTls?: boolean;
+  /** How the services are asked; `fetch` by default. */
+  readonly ask?: (url: string, init?: AskInit) => Promise<AskAnswer>;
   /** Arguments for node itself, such as `--cpu-prof`. */
   readonly nodeArguments?: readonly string[];
+}
+
+export interface AskInit {
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+}
+
+export interface AskAnswer {
+  readonly ok: boolean;
+  readonly status: number;
+  readonly text: () => Promise<string>;
 }
 
 export interface ServiceProcess {
@@ -73,7 +89,8 @@ const root = fileURLToPath(new URL("../../../", import.meta.url));
 const STOP_DEADLINE_MS = 15_000;
 
 export async function startCluster(options: StartClusterOptions = {}): Promise<TestCluster> {
-  const { nodes: nodeCount = 2, dispatchers: dispatcherCount = 1 } = options;
+  const { nodes: nodeCount = 2, dispatchers: dispatcherCount = 1, isTls = false, ask = fetch } = options;
+  const secure = isTls ? "s" : "";
   const redis = options.redis ?? (await startRedis({ appendOnly: options.appendOnly ?? false }));
   const directory = await mkdtemp(join(tmpdir(), "petrel-cluster-"));
   const api = makeKey("pk_test_api", ["send", "read", "tokens", "devices", "introspect"]);
@@ -90,26 +107,33 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
     PATH: process.env["PATH"],
     HOST: "127.0.0.1",
     REDIS_URL: redis.url,
-    AUTH_URL: `http://127.0.0.1:${authPort}`,
+    AUTH_URL: `http${secure}://127.0.0.1:${authPort}`,
     PRODUCER_KEYS_FILE: keysFile,
     KEY_ENCRYPTION_FILE: encryptionFile,
     DRAIN_WINDOW_MS: "200",
+    // Tests connect thousands of clients from one address.
+    CONNECTS_PER_ADDRESS_PER_MINUTE: "0",
+    CONNECTS_PER_USER_PER_MINUTE: "0",
+    // All of a test's clients have one address.
+    FAILED_AUTHS_PER_ADDRESS_PER_MINUTE: "0",
+    REQUESTS_PER_ADDRESS_PER_SECOND: "0",
     ...options.environment,
   };
-  const start = async (service: string, name: string, port?: number): Promise<ServiceProcess> => {
+  const start = async (kind: string, name: string, port?: number): Promise<ServiceProcess> => {
     const chosen = port ?? (await freePort());
     const logFile = join(directory, `${name}.log`);
     const started = launch(
-      [...(options.nodeArguments ?? []), `services/${service}/dist/main.js`],
+      [...(options.nodeArguments ?? []), `services/${kind}/dist/main.js`],
       name,
       chosen,
       logFile,
       { ...environment, ...options.environmentOf?.(name, redis.url), NODE_NAME: name },
     );
-    serviceOf.set(name, service);
-    processes.push(started);
-    await waitUntilReady(started);
-    return started;
+    const service = { ...started, url: `http${secure}://127.0.0.1:${chosen}` };
+    serviceOf.set(name, kind);
+    processes.push(service);
+    await waitUntilReady(service, ask);
+    return service;
   };
   const stop = async (): Promise<void> => {
     for (const running of processes) if (running.isRunning()) running.signal("SIGCONT");
@@ -127,7 +151,7 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
       Promise.all(numbered("push-node", nodeCount).map((name) => start("push-node", name))),
     ]);
     const request = async (url: string, key: string, body: unknown): Promise<unknown> => {
-      const response = await fetch(url, {
+      const response = await ask(url, {
         method: "POST",
         headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
         body: JSON.stringify(body),
@@ -145,7 +169,7 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
       collects,
       dispatchers,
       nodes,
-      nodeUrls: nodes.map(({ port }) => `ws://127.0.0.1:${port}/v1/connect`),
+      nodeUrls: nodes.map(({ port }) => `ws${secure}://127.0.0.1:${port}/v1/connect`),
       apiKey: api.presented,
       adminKey: admin.presented,
       processes,
@@ -179,8 +203,8 @@ function numbered(name: string, count: number): string[] {
 
 function makeKey(id: string, scopes: readonly string[]) {
   const secret = randomBytes(32).toString("base64url");
-  const secretSha256 = createHash("sha256").update(secret).digest("hex");
-  return { presented: `${id}.${secret}`, record: { id, owner: id, name: id, scopes, secretSha256 } };
+  // With the secret itself: so it may sign, too.
+  return { presented: `${id}.${secret}`, record: { id, owner: id, name: id, scopes, secret } };
 }
 
 function launch(
@@ -220,12 +244,15 @@ function launch(
   };
 }
 
-async function waitUntilReady(service: ServiceProcess): Promise<void> {
+async function waitUntilReady(
+  service: ServiceProcess,
+  ask: Required<StartClusterOptions>["ask"],
+): Promise<void> {
   try {
     await waitFor(
       async () => {
         if (!service.isRunning()) return true;
-        return (await fetch(`${service.url}/health/ready`)).ok;
+        return (await ask(`${service.url}/health/ready`)).ok;
       },
       { what: `${service.name} to be ready`, deadlineMs: 30_000, everyMs: 50 },
     );

@@ -65,6 +65,7 @@ export async function runDeadLetters(args: readonly string[], terminal: Terminal
       service: "dispatch",
       baseUrl: dispatch,
       key: adminKey,
+      sign: values.sign === true,
       method,
       path,
       interrupted: terminal.interrupted,

@@ -70,6 +70,7 @@ export async function runDevices(args: readonly string[], terminal: Terminal): P
       service: "auth",
       baseUrl: auth,
       key: adminKey,
+      sign: values.sign === true,
       method,
       path,
       interrupted: terminal.interrupted,

@@ -34,7 +34,7 @@ export async function runListen(args: readonly string[], terminal: Terminal): Pr
 
   const { print, note, interrupted, stdin } = terminal;
   const freshToken = async (): Promise<string> =>
-    (await fetchToken(cluster, { userId }, interrupted)).accessToken;
+    (await fetchToken(cluster, { userId }, { interrupted, sign: values.sign === true })).accessToken;
   // Asked for once before the client, which would try for ever: a cluster that is away is an error here.
   let first: string | undefined = await freshToken();
   const client = new PetrelClient({

@@ -33,6 +33,7 @@ export async function runSend(args: readonly string[], terminal: Terminal): Prom
   const ttlSeconds = wholeNumber("--ttl", values.ttl, 1);
   const waitSeconds = wholeNumber("--wait-seconds", values["wait-seconds"], 1) ?? DEFAULT_WAIT_SECONDS;
   const cluster = findCluster(values, ["collect", "key"], terminal);
+  const sign = values.sign === true;
   const data = argument === "-" ? await text(terminal.stdin) : argument;
   requireJson(data);
   const envelope = JSON.stringify({ to: { user }, ttlSeconds, idempotencyKey: values["idempotency-key"] });
@@ -40,6 +41,7 @@ export async function runSend(args: readonly string[], terminal: Terminal): Prom
     service: "collect",
     baseUrl: cluster.collect,
     key: cluster.key,
+    sign,
     method: "POST",
     path: "/v1/messages",
     // Not parsed and written again, which would change numbers beyond 2^53.
@@ -51,7 +53,7 @@ export async function runSend(args: readonly string[], terminal: Terminal): Prom
   if (values.json === true) terminal.print(JSON.stringify(answer));
   else terminal.print(`${id} ${duplicate === true ? "duplicate" : "accepted"}`);
   if (values.wait !== true) return 0;
-  return waitForEnd(id, cluster, terminal, { waitSeconds, json: values.json === true });
+  return waitForEnd(id, cluster, terminal, { waitSeconds, json: values.json === true, sign });
 }
 
 function requireJson(data: string): void {
@@ -67,7 +69,11 @@ async function waitForEnd(
   id: string,
   { collect, key }: Cluster,
   { print, interrupted }: Terminal,
-  { waitSeconds, json }: { readonly waitSeconds: number; readonly json: boolean },
+  {
+    waitSeconds,
+    json,
+    sign,
+  }: { readonly waitSeconds: number; readonly json: boolean; readonly sign: boolean },
 ): Promise<ExitCode> {
   const deadlineMs = performance.now() + waitSeconds * 1_000;
   let pollMs = FIRST_POLL_MS;
@@ -77,6 +83,7 @@ async function waitForEnd(
       service: "collect",
       baseUrl: collect,
       key,
+      sign,
       method: "GET",
       path: `/v1/messages/${encodeURIComponent(id)}`,
       interrupted,

@@ -20,7 +20,10 @@ export async function runToken(args: readonly string[], terminal: Terminal): Pro
   const ttlSeconds = wholeNumber("--ttl", values.ttl, 1);
   const cluster = findCluster(values, ["auth", "key"], terminal);
   const request = ttlSeconds === undefined ? { userId } : { userId, ttlSeconds };
-  const token = await fetchToken(cluster, request, terminal.interrupted);
+  const token = await fetchToken(cluster, request, {
+    interrupted: terminal.interrupted,
+    sign: values.sign === true,
+  });
   terminal.print(values.json === true ? JSON.stringify(token) : token.accessToken);
   return 0;
 }

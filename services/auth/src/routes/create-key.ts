@@ -1,5 +1,7 @@
 // POST /v1/keys: an administrator makes a key for a business system.
-// Guarantees: the secret is in this answer and nowhere else; what is kept is its hash.
+// Guarantees: the secret is in this answer and nowhere else; what is kept is its hash, and where the key may sign the
+// secret sealed; who did not get the answer is told the id of what may have been made.
+import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
 import {
@@ -10,29 +12,50 @@ import {
 import { Type } from "typebox";
 import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
 import { producerErrors } from "@petrel/shared/kernel/error-schema";
+import type { NewProducerKey, ProducerKeyRecord } from "@petrel/shared/redis/producer-keys-store";
+import { producerSecurity } from "@petrel/shared/security/producer-security";
+import { sealProducerSecret } from "@petrel/shared/security/seal-producer-secret";
 import type { ManageKeysDeps } from "../manage-keys-deps.js";
 import {
   keyNameSchema,
   keyWithSecretSchema,
+  messagesPerSecondSchema,
   ownerSchema,
+  requireSchema,
   scopesSchema,
   viewKey,
 } from "../producer-key-schema.js";
+import { repeatUntilAnswered } from "../repeat-until-answered.js";
 
 const bodySchema = Type.Object(
-  { name: keyNameSchema, owner: Type.Optional(ownerSchema), scopes: scopesSchema },
+  {
+    name: keyNameSchema,
+    owner: Type.Optional(ownerSchema),
+    scopes: scopesSchema,
+    signing: Type.Optional(
+      Type.Boolean({
+        description:
+          "Whether the key may sign its requests: then its secret is kept, encrypted. By default only where `require` says so.",
+      }),
+    ),
+    require: Type.Optional(requireSchema),
+    messagesPerSecond: Type.Optional(messagesPerSecondSchema),
+  },
   { additionalProperties: false },
 );
 
-export function addCreateKey(app: HttpApp, { authenticator, producerKeys, clock }: ManageKeysDeps): void {
+export function addCreateKey(app: HttpApp, deps: ManageKeysDeps): void {
+  const { authenticator, cipher, audit, clock } = deps;
   app.post(
     "/v1/keys",
     {
       onRequest: authorize(authenticator, "admin"),
       schema: {
         summary: "Make a producer key (scope: admin)",
-        description: "Without an owner, the key belongs to the owner of the key that makes it.",
-        security: [{ bearer: [] }],
+        description:
+          "Without an owner, the key belongs to the owner of the key that makes it. After a 503 with `keyId` in its " +
+          "details, that key may have been made: nobody has its secret, so revoke it.",
+        security: producerSecurity,
         querystring: noQuerySchema,
         body: bodySchema,
         response: { 201: keyWithSecretSchema, ...producerErrors },
@@ -40,17 +63,59 @@ export function addCreateKey(app: HttpApp, { authenticator, producerKeys, clock 
     },
     async (request, reply) => {
       const by = producerOf(request);
-      const { name, owner = by.owner, scopes } = request.body;
+      const { name, owner = by.owner, scopes, require, messagesPerSecond } = request.body;
+      const { signing = require !== undefined } = request.body;
+      if (require !== undefined && !signing) {
+        throw new PetrelError("PETREL_INVALID_REQUEST", "body/signing: a key that must sign may sign", {
+          details: { field: "body/signing" },
+        });
+      }
+      const id = makeProducerKeyId();
       const secret = makeProducerSecret();
-      const record = await producerKeys.create(
-        { id: makeProducerKeyId(), name, owner, scopes, secretSha256: hashProducerSecret(secret) },
-        new Date(clock.wallMs()),
-      );
-      request.log.info({ keyId: record.id, owner, scopes, by: by.keyId }, "producer key created");
+      const record = await createKey(deps, {
+        id,
+        name,
+        owner,
+        scopes,
+        secretSha256: hashProducerSecret(secret),
+        ...(signing ? { sealedSecret: sealProducerSecret(cipher, id, secret) } : {}),
+        ...(require === undefined ? {} : { require }),
+        ...(messagesPerSecond === undefined ? {} : { messagesPerSecond }),
+      });
+      await audit.record({
+        actor: `key:${by.keyId}`,
+        action: "key.create",
+        target: id,
+        details: {
+          name,
+          owner,
+          scopes: scopes.join(" "),
+          signing,
+          ...(require === undefined ? {} : { require }),
+          ...(messagesPerSecond === undefined ? {} : { messagesPerSecond }),
+        },
+      });
+      request.log.info({ keyId: id, owner, scopes, signing, by: by.keyId }, "producer key created");
       return reply
         .code(201)
         .header("cache-control", "no-store")
-        .send({ ...viewKey(record), secret });
+        .send({ ...viewKey(record, clock.wallMs()), secret });
     },
   );
+}
+
+async function createKey(
+  { producerKeys, clock }: ManageKeysDeps,
+  key: NewProducerKey,
+): Promise<ProducerKeyRecord> {
+  const createdAt = new Date(clock.wallMs());
+  try {
+    return await repeatUntilAnswered(() => producerKeys.create(key, createdAt));
+  } catch (error) {
+    if (!(error instanceof PetrelError) || error.code !== "PETREL_UNAVAILABLE") throw error;
+    throw new PetrelError("PETREL_UNAVAILABLE", "Redis does not answer: the key may have been made.", {
+      cause: error,
+      details: { keyId: key.id },
+    });
+  }
 }

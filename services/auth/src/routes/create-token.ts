@@ -1,23 +1,24 @@
-// POST /v1/tokens: a business system asks for a token for one of its users.
-// Guarantees: the token carries the user's generation of this moment, so that a later revocation covers it.
+// POST /v1/tokens: a business system signs one of its users in.
+// Guarantees: the session and its tokens carry the user's generation of the moment they are stored, so that a later
+// revocation covers them.
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/ids";
-import type { TokenGenerationStore } from "@petrel/shared/redis/token-generation-store";
+import type { SessionsStore } from "@petrel/shared/redis/sessions-store";
 import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
-import type { SignToken } from "@petrel/shared/security/sign-token";
+import type { RefreshTokens } from "@petrel/shared/security/refresh-token";
 import { DEVICE_ID_PATTERN, DEVICE_PLATFORM_PATTERN } from "@petrel/shared/security/verified-token";
 import { Type } from "typebox";
 import { authorize } from "@petrel/shared/security/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producer-security";
 import { errorSchema, producerErrors } from "@petrel/shared/kernel/error-schema";
-import type { SigningKeyring } from "../signing-keyring.js";
+import { issueTokens, type IssueTokensDeps, requireOwnTokens, tokenPairSchema } from "../issue-tokens.js";
 
-export interface CreateTokenDeps {
+export interface CreateTokenDeps extends IssueTokensDeps {
   readonly authenticator: ProducerAuthenticator;
-  readonly generations: TokenGenerationStore;
-  readonly keyring: SigningKeyring;
-  readonly signToken: SignToken;
+  readonly sessions: SessionsStore;
+  readonly refreshTokens: RefreshTokens;
 }
 
 const DEFAULT_TTL_SECONDS = 3_600;
@@ -40,34 +41,26 @@ const bodySchema = Type.Object(
         minimum: 1,
         maximum: 86_400,
         default: DEFAULT_TTL_SECONDS,
-        description: "How long it is good; a day at most.",
+        description: "How long each access token of the session is good; a day at most.",
       }),
     ),
   },
   { additionalProperties: false },
 );
 
-const answerSchema = Type.Object(
-  {
-    accessToken: Type.String({ description: "A compact JWT, for a push node." }),
-    expiresIn: Type.Integer({ description: "Seconds." }),
-    tokenType: Type.Literal("Bearer"),
-  },
-  { additionalProperties: false },
-);
-
 export function addCreateToken(app: HttpApp, deps: CreateTokenDeps): void {
-  const { authenticator, generations, keyring, signToken } = deps;
+  const { authenticator, sessions, refreshTokens } = deps;
   app.post(
     "/v1/tokens",
     {
       onRequest: authorize(authenticator, "tokens"),
       schema: {
-        summary: "Make an access token for a user (scope: tokens)",
-        security: [{ bearer: [] }],
+        tags: ["tokens"],
+        summary: "Sign a user in: an access token and a refresh token (scope: tokens)",
+        security: producerSecurity,
         querystring: noQuerySchema,
         body: bodySchema,
-        response: { 201: answerSchema, ...producerErrors, 501: errorSchema },
+        response: { 201: tokenPairSchema, ...producerErrors, 409: errorSchema, 501: errorSchema },
       },
     },
     async (request, reply) => {
@@ -75,12 +68,15 @@ export function addCreateToken(app: HttpApp, deps: CreateTokenDeps): void {
       if (topics !== undefined) {
         throw new PetrelError("PETREL_NOT_IMPLEMENTED", "Tokens with topics are not built yet.");
       }
-      const generation = await generations.read(userId);
-      const { token } = signToken(keyring.active, { userId, generation, ttlSeconds, device });
+      requireOwnTokens(deps);
+      const content = { ttlSeconds, ...(device === undefined ? {} : { device }) };
+      const first = refreshTokens.open(userId);
+      const { sessionId, hash } = first;
+      const generation = await sessions.open({ userId, sessionId, hash, content });
       return reply
         .code(201)
         .header("cache-control", "no-store")
-        .send({ accessToken: token, expiresIn: ttlSeconds, tokenType: "Bearer" });
+        .send(issueTokens(deps, first, generation, content));
     },
   );
 }

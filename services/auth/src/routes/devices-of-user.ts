@@ -9,6 +9,7 @@ import { tokenEndOf } from "@petrel/shared/protocol/device";
 import type { DevicesStore } from "@petrel/shared/redis/devices-store";
 import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
 import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producer-security";
 import { Type } from "typebox";
 import {
   devicePageSchema,
@@ -27,7 +28,7 @@ export interface DevicesOfUserDeps {
 }
 
 const tags = ["devices"];
-const security = [{ bearer: [] }];
+const security = producerSecurity;
 
 export function addDevicesOfUser(app: HttpApp, deps: DevicesOfUserDeps): void {
   const { authenticator, devices, clock } = deps;

@@ -1,6 +1,5 @@
 // Tests the routes of devices as an app and a business system see them, on a real Redis, without a port.
 // Guarantees: each answer's status, shape and headers are the contract's; no token is in an answer or a log.
-import { randomBytes } from "node:crypto";
 import type { InjectOptions } from "fastify";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
@@ -8,15 +7,13 @@ import { createLogger, type Logger } from "@petrel/shared/kernel/logging";
 import type { ProducerScope } from "@petrel/shared/protocol/producer-scopes";
 import { connectRedis } from "@petrel/shared/redis/connect";
 import { DevicesStore } from "@petrel/shared/redis/devices-store";
-import { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
 import { ScriptRunner } from "@petrel/shared/redis/script-runner";
-import { SigningKeysStore } from "@petrel/shared/redis/signing-keys-store";
-import { TokenGenerationStore } from "@petrel/shared/redis/token-generation-store";
-import { createAtRestCipher } from "@petrel/shared/security/encrypt-at-rest";
+import { TokenRevocations } from "@petrel/shared/redis/token-revocations";
 import { hashProducerSecret } from "@petrel/shared/security/producer-keys";
+import { producerSecurity } from "@petrel/shared/security/producer-security";
 import { openStore, type OpenStore } from "@petrel/shared/testing/open-store";
 import { type AuthDeps, buildApp } from "../app.js";
-import { SigningKeyring } from "../signing-keyring.js";
+import { makeAuthDeps } from "../testing/make-auth-deps.js";
 
 const silent = createLogger({ service: "test", level: "silent" });
 const clock = {
@@ -34,19 +31,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   await store.clear();
-  const cipher = createAtRestCipher(randomBytes(32));
-  deps = {
-    version: "1.2.3",
-    logger: notingLogger(),
-    clock,
-    producerKeys: new ProducerKeysStore(store.redis),
-    generations: new TokenGenerationStore(store.redis, 2),
-    devices: new DevicesStore(store.scripts, store.partitions),
-    keyring: await SigningKeyring.open({ store: new SigningKeysStore(store.redis), cipher, logger: silent }),
-    issuer: "petrel",
-    audience: "petrel",
-    pingRedis: () => store.redis.ping(),
-  };
+  deps = await makeAuthDeps({ scripts: store.scripts, partitionCount: 2, clock, logger: notingLogger() });
   clock.offsetMs = 0;
   logged.length = 0;
   app = await buildApp(deps);
@@ -315,10 +300,11 @@ test("a user's token is good for the user's own door only, while it lasts", asyn
   const token = await tokenOf("alice", 60);
   expect((await call(token, get("/v1/users/alice/devices"))).status).toBe(401);
   expect((await call(token, get("/v1/devices"))).status).toBe(200);
-  await deps.generations.increment("alice");
+  const { scripts, partitions } = deps;
+  await new TokenRevocations({ scripts, partitions, maxTokenLifeMs: 1 }).revokeUser("alice");
   const revoked = await call(token, get("/v1/devices"));
   expect(revoked.status).toBe(401);
-  expect(revoked.body).toEqual(errorCode("PETREL_TOKEN_INVALID"));
+  expect(revoked.body).toEqual(errorCode("PETREL_TOKEN_REVOKED"));
   const fresh = await tokenOf("alice", 60);
   clock.offsetMs = 61_000;
   expect((await call(fresh, get("/v1/devices"))).body).toEqual(errorCode("PETREL_TOKEN_EXPIRED"));
@@ -345,9 +331,12 @@ test("the documentation names who may call them", async () => {
   const { paths } = (await call(undefined, get("/docs/json"))).body as {
     paths: Record<string, Record<string, { security?: unknown }>>;
   };
-  for (const door of ["/v1/devices", "/v1/users/{userId}/devices"]) {
-    expect(paths[door]?.["put"]?.security).toEqual([{ bearer: [] }]);
-    expect(paths[door]?.["get"]?.security).toEqual([{ bearer: [] }]);
-    expect(paths[`${door}/{id}`]?.["delete"]?.security).toEqual([{ bearer: [] }]);
+  for (const [door, security] of [
+    ["/v1/devices", [{ bearer: [] }]],
+    ["/v1/users/{userId}/devices", producerSecurity],
+  ] as const) {
+    expect(paths[door]?.["put"]?.security).toEqual(security);
+    expect(paths[door]?.["get"]?.security).toEqual(security);
+    expect(paths[`${door}/{id}`]?.["delete"]?.security).toEqual(security);
   }
 });

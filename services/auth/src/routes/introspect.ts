@@ -1,21 +1,23 @@
 // POST /v1/introspect: is this user's token good, right now? (RFC 7662)
-// Guarantees: a revoked generation reads as inactive at once; an inactive token's answer says nothing but that.
+// Guarantees: what was revoked reads as inactive at once; an inactive token's answer says nothing but that.
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import type { TokenGenerationStore } from "@petrel/shared/redis/token-generation-store";
+import type { TokenRevocations } from "@petrel/shared/redis/token-revocations";
 import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
 import type { VerifiedToken, VerifyToken } from "@petrel/shared/security/verified-token";
 import { Type } from "typebox";
 import { authorize } from "@petrel/shared/security/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producer-security";
 import { errorSchema, producerErrors } from "@petrel/shared/kernel/error-schema";
 
 export interface IntrospectDeps {
   readonly authenticator: ProducerAuthenticator;
-  readonly generations: TokenGenerationStore;
+  readonly revocations: TokenRevocations;
   readonly verifyToken: VerifyToken;
   readonly issuer: string;
   readonly audience: string;
+  readonly external: { readonly audience: string } | undefined;
 }
 
 const bodySchema = Type.Object(
@@ -39,6 +41,7 @@ const activeSchema = Type.Object(
     jti: Type.String(),
     typ: Type.Literal("access"),
     gen: Type.Integer({ description: "The user's token generation." }),
+    sid: Type.Optional(Type.String({ description: "The session; tokens that auth has not made have none." })),
     device: Type.Optional(
       Type.Object({ id: Type.String(), platform: Type.String() }, { additionalProperties: false }),
     ),
@@ -62,7 +65,7 @@ export function addIntrospect(app: HttpApp, deps: IntrospectDeps): void {
         schema: {
           summary: "Is a user's token good? (RFC 7662; scope: introspect)",
           description: "The body is a form, or JSON with the same fields.",
-          security: [{ bearer: [] }],
+          security: producerSecurity,
           querystring: noQuerySchema,
           consumes: ["application/x-www-form-urlencoded", "application/json"],
           body: bodySchema,
@@ -100,22 +103,24 @@ async function readActive(text: string, deps: IntrospectDeps): Promise<VerifiedT
     if (error instanceof PetrelError && error.status === 401) return undefined;
     throw error;
   }
-  return token.generation < (await deps.generations.read(token.userId)) ? undefined : token;
+  return (await deps.revocations.isRevoked(token)) ? undefined : token;
 }
 
-function describeToken(token: VerifiedToken, { issuer, audience }: IntrospectDeps) {
-  const { userId, issuedAtMs, expiresAtMs, jti, generation, device, topics } = token;
+function describeToken(token: VerifiedToken, { issuer, audience, external }: IntrospectDeps) {
+  const { userId, issuedAtMs, expiresAtMs, jti, generation, sessionId, device, topics } = token;
   return {
     active: true as const,
     token_type: "Bearer" as const,
-    iss: issuer,
-    aud: audience,
+    iss: token.issuer ?? issuer,
+    aud: token.issuer === undefined ? audience : (external?.audience ?? audience),
     sub: userId,
-    iat: issuedAtMs / 1000,
-    exp: expiresAtMs / 1000,
+    // Whole seconds, though RFC 7519 allows parts of one.
+    iat: Math.floor(issuedAtMs / 1000),
+    exp: Math.floor(expiresAtMs / 1000),
     jti,
     typ: "access" as const,
     gen: generation,
+    ...(sessionId === undefined ? {} : { sid: sessionId }),
     ...(device === undefined ? {} : { device }),
     ...(topics === undefined ? {} : { topics: [...topics] }),
   };

@@ -4,6 +4,7 @@ import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import { Type } from "typebox";
 import { authorize } from "@petrel/shared/security/authorize-producer";
 import { producerErrors } from "@petrel/shared/kernel/error-schema";
+import { producerSecurity } from "@petrel/shared/security/producer-security";
 import type { ManageKeysDeps } from "../manage-keys-deps.js";
 import { keyIdSchema, keyViewSchema, viewKey } from "../producer-key-schema.js";
 
@@ -25,22 +26,23 @@ const answerSchema = Type.Object(
   { additionalProperties: false },
 );
 
-export function addListKeys(app: HttpApp, { authenticator, producerKeys }: ManageKeysDeps): void {
+export function addListKeys(app: HttpApp, { authenticator, producerKeys, clock }: ManageKeysDeps): void {
   app.get(
     "/v1/keys",
     {
       onRequest: authorize(authenticator, "admin"),
       schema: {
         summary: "List producer keys, revoked ones too (scope: admin)",
-        security: [{ bearer: [] }],
+        security: producerSecurity,
         querystring: querySchema,
         response: { 200: answerSchema, ...producerErrors },
       },
     },
     async (request, reply) => {
       const { cursor, limit = DEFAULT_LIMIT } = request.query;
+      const nowMs = clock.wallMs();
       const { items, nextAfter } = await producerKeys.list(cursor, Number(limit));
-      return reply.send({ items: items.map(viewKey), nextCursor: nextAfter ?? null });
+      return reply.send({ items: items.map((item) => viewKey(item, nowMs)), nextCursor: nextAfter ?? null });
     },
   );
 }

@@ -1,43 +1,85 @@
 // POST /v1/keys/:id/rotate: a producer key gets a new secret.
-// Guarantees: the old secret ends here at once, elsewhere within the caches' few seconds; a revoked key stays revoked.
+// Guarantees: the old secret ends when its overlap does: here at once, elsewhere within the caches' two seconds; a
+// revoked key stays revoked.
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { hashProducerSecret, makeProducerSecret } from "@petrel/shared/security/producer-keys";
 import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
 import { errorSchema, producerErrors } from "@petrel/shared/kernel/error-schema";
+import { rotateProducerKey } from "@petrel/shared/redis/rotate-producer-key";
+import { producerSecurity } from "@petrel/shared/security/producer-security";
+import { sealProducerSecret } from "@petrel/shared/security/seal-producer-secret";
+import { Type } from "typebox";
 import type { ManageKeysDeps } from "../manage-keys-deps.js";
 import { keyParamsSchema, keyWithSecretSchema, viewKey } from "../producer-key-schema.js";
+import { repeatUntilAnswered } from "../repeat-until-answered.js";
 
-export function addRotateKey(app: HttpApp, { authenticator, producerKeys, clock }: ManageKeysDeps): void {
+const MAX_OVERLAP_SECONDS = 2_592_000;
+
+const bodySchema = Type.Object(
+  {
+    overlapSeconds: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: MAX_OVERLAP_SECONDS,
+        default: 0,
+        description:
+          "How long the old secret stays good, 30 days at most. 0 ends it at once, and those of earlier rotations.",
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+export function addRotateKey(app: HttpApp, deps: ManageKeysDeps): void {
+  const { authenticator, producerKeys, scripts, cipher, audit, clock } = deps;
   app.post(
     "/v1/keys/:id/rotate",
     {
       onRequest: authorize(authenticator, "admin"),
+      preValidation: async (request) => {
+        request.body ??= {};
+      },
       schema: {
         summary: "Give a producer key a new secret (scope: admin)",
-        security: [{ bearer: [] }],
+        description:
+          "The body may be left out. After a 503 the new secret may be in force, and nobody has it: rotate again; with " +
+          "an overlap, the old one is good meanwhile.",
+        security: producerSecurity,
         querystring: noQuerySchema,
         params: keyParamsSchema,
+        body: bodySchema,
         response: { 200: keyWithSecretSchema, ...producerErrors, 404: errorSchema, 409: errorSchema },
       },
     },
     async (request, reply) => {
       const { id } = request.params;
-      if (request.body !== undefined && request.body !== null) {
-        throw new PetrelError("PETREL_INVALID_REQUEST", "This takes no body.");
-      }
+      const { overlapSeconds = 0 } = request.body;
       const secret = makeProducerSecret();
-      const record = await producerKeys.rotate(id, hashProducerSecret(secret), new Date(clock.wallMs()));
-      if (record === undefined) {
-        if ((await producerKeys.find(id)) === undefined) {
-          throw new PetrelError("PETREL_NOT_FOUND", `There is no producer key ${id}.`);
-        }
+      const newSecret = {
+        secretSha256: hashProducerSecret(secret),
+        sealedSecret: sealProducerSecret(cipher, id, secret),
+        overlapMs: overlapSeconds * 1_000,
+        rotatedAt: new Date(clock.wallMs()),
+      };
+      const outcome = await repeatUntilAnswered(() => rotateProducerKey(scripts, id, newSecret));
+      if (outcome === "missing") throw new PetrelError("PETREL_NOT_FOUND", `There is no producer key ${id}.`);
+      if (outcome === "revoked") {
         throw new PetrelError("PETREL_CONFLICT", `The producer key ${id} is revoked.`);
       }
       authenticator.forget(id);
-      request.log.info({ keyId: id, by: producerOf(request).keyId }, "producer key rotated");
-      return reply.header("cache-control", "no-store").send({ ...viewKey(record), secret });
+      const by = producerOf(request).keyId;
+      await audit.record({
+        actor: `key:${by}`,
+        action: "key.rotate",
+        target: id,
+        details: { overlapSeconds },
+      });
+      request.log.info({ keyId: id, overlapSeconds, by }, "producer key rotated");
+      const record = await repeatUntilAnswered(() => producerKeys.find(id));
+      if (record === undefined) throw new PetrelError("PETREL_NOT_FOUND", `There is no producer key ${id}.`);
+      return reply.header("cache-control", "no-store").send({ ...viewKey(record, clock.wallMs()), secret });
     },
   );
 }

@@ -7,10 +7,14 @@ import { partitionOfUser } from "@petrel/shared/protocol/partition";
 import type { ProducerScope } from "@petrel/shared/protocol/producer-scopes";
 import type { InboxMessage } from "@petrel/shared/protocol/stored-message";
 import { type AcceptOptions, MessageAccepter } from "@petrel/shared/redis/accept-messages";
+import { AuditLog } from "@petrel/shared/redis/audit-log";
 import { connectRedis } from "@petrel/shared/redis/connect";
+import { DevicesStore } from "@petrel/shared/redis/devices-store";
+import { UserEraser } from "@petrel/shared/redis/erase-user";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
 import { readInbox } from "@petrel/shared/redis/read-inbox";
+import { SlidingWindowLimiter } from "@petrel/shared/redis/sliding-window-limiter";
 import { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
 import { hashProducerSecret } from "@petrel/shared/security/producer-keys";
@@ -18,11 +22,14 @@ import { type OpenStore, openStore } from "@petrel/shared/testing/open-store";
 import type { StartRedisOptions } from "@petrel/shared/testing/start-redis";
 import { AcceptanceCounts } from "../acceptance-counts.js";
 import { buildApp } from "../app.js";
+import { KEY_PREPAID, KEY_WINDOW_MS, MessageLimits } from "../limit-messages.js";
 
 export interface OpenCollectOptions {
   readonly redis?: StartRedisOptions;
   readonly accept?: Partial<AcceptOptions>;
   readonly acceptDeadlineMs?: number;
+  /** Of a key that has no limit of its own; none by default. */
+  readonly messagesPerKey?: number;
   /** Stands between the application and the store. */
   readonly wrapStore?: (store: MessageAccepter) => Pick<MessageAccepter, "accept">;
 }
@@ -88,9 +95,26 @@ export async function openCollect(options: OpenCollectOptions = {}): Promise<Ope
     clock: systemClock,
     authenticator: new ProducerAuthenticator({ findKey: keys.find }),
     scripts,
+    audit: new AuditLog({ scripts, logger, maxEntries: 1_000, keepDays: 30 }),
+    eraser: new UserEraser({
+      scripts,
+      partitions: store.partitions,
+      devices: new DevicesStore(scripts, store.partitions),
+    }),
     partitions: store.partitions,
     store: wrapStore(accepter),
     counts,
+    limits: new MessageLimits(
+      new SlidingWindowLimiter({
+        scripts,
+        name: "messages-per-key",
+        limit: 0,
+        windowMs: KEY_WINDOW_MS,
+        prepaid: KEY_PREPAID,
+        deadlineMs: 5_000,
+      }),
+      options.messagesPerKey ?? 0,
+    ),
     acceptDeadlineMs,
     storeAttemptMs,
   });

@@ -5,6 +5,7 @@ import { createRegistry } from "@petrel/shared/kernel/metrics";
 import type { DeadLetterCause } from "@petrel/shared/protocol/dead-letter-causes";
 import type { MessageToAccept } from "@petrel/shared/redis/accept-messages";
 import { ackUsers } from "@petrel/shared/redis/ack-users";
+import { AuditLog } from "@petrel/shared/redis/audit-log";
 import { DeadLettersStore } from "@petrel/shared/redis/dead-letters-store";
 import { readFallback } from "@petrel/shared/redis/fallback-queue";
 import { InvalidationsStore } from "@petrel/shared/redis/invalidations-store";
@@ -53,6 +54,12 @@ beforeAll(async () => {
     ownedPartitions: () => [],
     readReadyLengths: async () => [],
     deadLetters: new DeadLettersStore(store.scripts, store.partitions),
+    audit: new AuditLog({
+      scripts: store.scripts,
+      logger: createLogger({ service: "test", level: "silent" }),
+      maxEntries: 1_000,
+      keepDays: 30,
+    }),
     readAttempts: ({ partition, message }) => readAttempts(store.redis, partitionKeys(partition), message.id),
     onReplayed: () => void pokes++,
     invalidations: new InvalidationsStore(store.redis, store.partitions),
@@ -355,4 +362,30 @@ describe("refused", () => {
     expect((await ask("DELETE", `/v1/dead-letters?${query}`)).status).toBe(400);
     expect((await list()).items).toHaveLength(1);
   });
+});
+
+test("what an operator does to dead letters is noted in the audit log", async () => {
+  const logger = createLogger({ service: "test", level: "silent" });
+  const audit = new AuditLog({ scripts: store.scripts, logger, maxEntries: 1_000, keepDays: 30 });
+  const replayed = await fail("rejected");
+  await fail("misconfigured");
+  const [first, second] = (await list()).items;
+  const toReplay = first?.messageId === replayed.id ? first : second;
+  const toDelete = first?.messageId === replayed.id ? second : first;
+  expect((await ask("POST", `/v1/dead-letters/${toReplay?.id}/replay`)).status).toBe(202);
+  expect((await ask("DELETE", `/v1/dead-letters/${toDelete?.id}`)).status).toBe(204);
+  expect((await ask("DELETE", `/v1/dead-letters/${toDelete?.id}`)).status).toBe(404);
+  await fail("rejected");
+  expect((await ask("DELETE", "/v1/dead-letters?cause=rejected")).status).toBe(200);
+  const acts = (await audit.list({ limit: 10 })).items.map(({ id: _id, atMs: _at, ...act }) => act);
+  expect(acts).toEqual([
+    { actor: "key:operator", action: "dead-letter.purge", target: "rejected", details: { purged: 1 } },
+    { actor: "key:operator", action: "dead-letter.delete", target: toDelete?.id, details: {} },
+    {
+      actor: "key:operator",
+      action: "dead-letter.replay",
+      target: toReplay?.id,
+      details: { message: replayed.id, cause: "rejected" },
+    },
+  ]);
 });

@@ -9,15 +9,18 @@ import { type DeadLetterCause, deadLetterCauses } from "@petrel/shared/protocol/
 import { DEAD_LETTER_ID_PATTERN, parseDeadLetterId } from "@petrel/shared/protocol/dead-letter-id";
 import type { FallbackAttempt } from "@petrel/shared/protocol/fallback-attempt";
 import { priorities } from "@petrel/shared/protocol/stored-message";
+import type { AuditLog } from "@petrel/shared/redis/audit-log";
 import { awaitAnswer } from "@petrel/shared/redis/await-answer";
 import type { DeadLetter, DeadLettersStore } from "@petrel/shared/redis/dead-letters-store";
 import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
 import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producer-security";
 import { Type } from "typebox";
 
 export interface DeadLettersDeps {
   readonly authenticator: ProducerAuthenticator;
   readonly deadLetters: DeadLettersStore;
+  readonly audit: AuditLog;
   readonly readAttempts: (letter: DeadLetter) => Promise<FallbackAttempt[]>;
   /** Something is in a fallback stream again. */
   readonly onReplayed: () => void;
@@ -81,10 +84,10 @@ const shownSchema = Type.Object({
 });
 
 const tags = ["dead letters"];
-const security = [{ bearer: [] }];
+const security = producerSecurity;
 
 export function addDeadLetters(app: HttpApp, deps: DeadLettersDeps): void {
-  const { authenticator, deadLetters } = deps;
+  const { authenticator, deadLetters, audit } = deps;
   const onRequest = authorize(authenticator, "admin");
 
   app.get(
@@ -153,7 +156,9 @@ export function addDeadLetters(app: HttpApp, deps: DeadLettersDeps): void {
       const { id } = request.params;
       const place = parseDeadLetterId(id);
       if (place === undefined || !(await awaitAnswer(deadLetters.remove(place)))) throw notFound();
-      request.log.info({ deadLetter: id, by: producerOf(request).keyId }, "dead letter removed");
+      const by = producerOf(request).keyId;
+      request.log.info({ deadLetter: id, by }, "dead letter removed");
+      await audit.record({ actor: `key:${by}`, action: "dead-letter.delete", target: id });
       return reply.code(204).send(null);
     },
   );
@@ -174,7 +179,14 @@ export function addDeadLetters(app: HttpApp, deps: DeadLettersDeps): void {
     async (request) => {
       const { cause } = request.query;
       const purged = await awaitAnswer(deadLetters.purge(cause as DeadLetterCause | undefined));
-      request.log.info({ cause, purged, by: producerOf(request).keyId }, "dead letters purged");
+      const by = producerOf(request).keyId;
+      request.log.info({ cause, purged, by }, "dead letters purged");
+      await audit.record({
+        actor: `key:${by}`,
+        action: "dead-letter.purge",
+        target: cause ?? "all",
+        details: { purged },
+      });
       return { purged };
     },
   );
@@ -210,11 +222,16 @@ export function addDeadLetters(app: HttpApp, deps: DeadLettersDeps): void {
         });
       }
       deps.onReplayed();
-      request.log.info(
-        { deadLetter: found.id, messageId: found.message.id, by: producerOf(request).keyId },
-        "dead letter replayed",
-      );
-      return reply.code(202).send({ id: found.message.id });
+      const { id } = found.message;
+      const by = producerOf(request).keyId;
+      request.log.info({ deadLetter: found.id, messageId: id, by }, "dead letter replayed");
+      await audit.record({
+        actor: `key:${by}`,
+        action: "dead-letter.replay",
+        target: found.id,
+        details: { message: id, cause: found.cause },
+      });
+      return reply.code(202).send({ id });
     },
   );
 }

@@ -6,6 +6,7 @@ import { createRegistry } from "@petrel/shared/kernel/metrics";
 import { deviceIdOf } from "@petrel/shared/redis/device-id";
 import { DeviceInvalidations } from "@petrel/shared/redis/device-invalidations";
 import { DevicesStore } from "@petrel/shared/redis/devices-store";
+import { AuditLog } from "@petrel/shared/redis/audit-log";
 import { DeadLettersStore } from "@petrel/shared/redis/dead-letters-store";
 import { InvalidationsStore } from "@petrel/shared/redis/invalidations-store";
 import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
@@ -46,6 +47,12 @@ beforeAll(async () => {
     ownedPartitions: () => [],
     readReadyLengths: async () => [],
     deadLetters: new DeadLettersStore(scripts, partitions),
+    audit: new AuditLog({
+      scripts: store.scripts,
+      logger: createLogger({ service: "test", level: "silent" }),
+      maxEntries: 1_000,
+      keepDays: 30,
+    }),
     readAttempts: async () => [],
     onReplayed: () => undefined,
     invalidations: new InvalidationsStore(redis, partitions),

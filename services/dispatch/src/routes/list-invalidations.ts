@@ -15,6 +15,7 @@ import {
 } from "@petrel/shared/redis/invalidations-store";
 import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
 import { authorize } from "@petrel/shared/security/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producer-security";
 import { Type } from "typebox";
 
 export interface ListInvalidationsDeps {
@@ -77,7 +78,7 @@ export function addListInvalidations(
         tags: ["devices"],
         summary: "List devices that are not sent to any more, newest first (scope: admin)",
         description: "The last ten thousand of each partition.",
-        security: [{ bearer: [] }],
+        security: producerSecurity,
         querystring: querySchema,
         response: { 200: pageSchema, ...producerErrors },
       },

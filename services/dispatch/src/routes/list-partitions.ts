@@ -6,6 +6,7 @@ import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
 import { Type } from "typebox";
 import { authorize } from "@petrel/shared/security/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producer-security";
 import { producerErrors } from "@petrel/shared/kernel/error-schema";
 import type { HeldPartition } from "../held-partition.js";
 
@@ -56,7 +57,7 @@ export function addListPartitions(app: HttpApp, deps: ListPartitionsDeps): void 
       onRequest: authorize(deps.authenticator, "admin"),
       schema: {
         summary: "List the partitions that this dispatcher owns (scope: admin)",
-        security: [{ bearer: [] }],
+        security: producerSecurity,
         querystring: querySchema,
         response: { 200: answerSchema, ...producerErrors },
       },

@@ -18,6 +18,7 @@ export interface RawClient {
   readonly frames: () => readonly RawFrame[];
   readonly closeCode: (deadlineMs?: number) => Promise<number>;
   readonly untilGone: (deadlineMs?: number) => Promise<void>;
+  readonly isGone: () => boolean;
 }
 
 export interface RawOptions {
@@ -25,10 +26,13 @@ export interface RawOptions {
   readonly path?: string;
   /** In place of, or beside, the usual ones; undefined leaves one out. */
   readonly headers?: Readonly<Record<string, string | undefined>>;
+  /** Linux gives all of 127.0.0.0/8 to this machine: an address of one's own. */
+  readonly localAddress?: string;
 }
 
-export async function openRaw({ port, path = "/v1/connect", headers = {} }: RawOptions): Promise<RawClient> {
-  const socket = connect(port, "127.0.0.1");
+export async function openRaw(options: RawOptions): Promise<RawClient> {
+  const { port, path = "/v1/connect", headers = {}, localAddress = "127.0.0.1" } = options;
+  const socket = connect({ port, host: "127.0.0.1", localAddress });
   const chunks: Buffer[] = [];
   let gone = false;
   socket.on("data", (chunk) => chunks.push(chunk));
@@ -71,6 +75,7 @@ export async function openRaw({ port, path = "/v1/connect", headers = {} }: RawO
       });
       return close.payload.readUInt16BE(0);
     },
+    isGone: () => gone,
     untilGone: async (deadlineMs = 10_000) => {
       await waitFor(() => gone, { what: "the socket's end", deadlineMs, everyMs: 5 });
     },

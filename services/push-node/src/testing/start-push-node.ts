@@ -2,13 +2,21 @@
 // Guarantees: a free port; everything it opened is closed by `stop()`, which asks nobody to move.
 import { randomBytes } from "node:crypto";
 import type { AddressInfo } from "node:net";
+import { TrustedProxies } from "@petrel/shared/kernel/client-address";
+import { systemClock } from "@petrel/shared/kernel/clock";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { createLogger } from "@petrel/shared/kernel/logging";
+import { createRegistry, type Registry } from "@petrel/shared/kernel/metrics";
 import { connectRedis, type Redis } from "@petrel/shared/redis/connect";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { LimitCounts } from "@petrel/shared/redis/limit-counts";
 import { subscribeNode, type NodeSubscription } from "@petrel/shared/redis/node-subscription";
 import { ScriptRunner } from "@petrel/shared/redis/script-runner";
-import type { VerifyToken } from "@petrel/shared/security/verified-token";
+import type { SessionPolicy } from "@petrel/shared/redis/route-store";
+import { TicketsStore } from "@petrel/shared/redis/tickets-store";
+import { TokenRevocations } from "@petrel/shared/redis/token-revocations";
+import { createMatchOrigin } from "@petrel/shared/security/match-origin";
+import type { VerifiedToken, VerifyToken } from "@petrel/shared/security/verified-token";
 import { buildApp } from "../app.js";
 import { createCatchUp } from "../catch-up.js";
 import { CollectAcks } from "../collect-acks.js";
@@ -19,8 +27,14 @@ import { Gate } from "../gate.js";
 import { createHandleFrame } from "../handle-frame.js";
 import { HandshakeAdmission } from "../handshake-admission.js";
 import { markConnectionsLeaving } from "../mark-connections-leaving.js";
+import { createNodeLimits } from "../node-limits.js";
+import { createMeasureLatency } from "../measure-latency.js";
+import { ReceivePace } from "../pace-receiving.js";
 import { createReceiveEnvelopes } from "../receive-envelopes.js";
+import { RedisClocks } from "../redis-clocks.js";
+import { createRenewToken } from "../renew-token.js";
 import { createLeaseRenewal, type LeaseRenewal } from "../renew-leases.js";
+import { UnauthenticatedSockets } from "../unauthenticated-sockets.js";
 import { createConnectionWatch, type ConnectionWatch } from "../watch-connections.js";
 import { createSteppedClock, type SteppedClock } from "./stepped-clock.js";
 
@@ -29,9 +43,23 @@ export interface StartPushNodeOptions {
   readonly partitions: readonly PartitionKeys[];
   readonly nodeId?: string;
   readonly verifyToken?: VerifyToken;
+  readonly redisNowMs?: (keys: PartitionKeys) => number | undefined;
+  readonly isRevoked?: (token: VerifiedToken) => Promise<boolean>;
+  readonly redeemTicket?: (ticket: string) => Promise<VerifiedToken | undefined>;
   readonly allowedOrigins?: readonly string[];
   readonly tokenInQuery?: boolean;
+  readonly trustedProxies?: readonly string[];
   readonly maxUnauthenticated?: number;
+  readonly maxUnauthenticatedPerAddress?: number;
+  readonly headersTimeoutMs?: number;
+  readonly maxPendingSockets?: number;
+  readonly maxPendingPerAddress?: number;
+  /** Limits are off by default. */
+  readonly connectsPerAddressPerMinute?: number;
+  readonly connectsPerUserPerMinute?: number;
+  readonly framesPerUserPerSecond?: number;
+  readonly receivePerSecond?: number;
+  readonly receiveBurstMs?: number;
   readonly graceMs?: number;
   /** By default more than any test opens. */
   readonly connectsPerSecond?: number;
@@ -45,6 +73,7 @@ export interface StartPushNodeOptions {
   readonly leaseMs?: number;
   readonly maxConnectionsPerUser?: number;
   readonly whenFull?: "evict" | "refuse";
+  readonly sessionPolicy?: SessionPolicy;
   readonly history?: number;
   readonly drainWindowMs?: number;
   readonly commandTimeoutMs?: number;
@@ -73,6 +102,15 @@ export interface PushNode {
   readonly sent: () => number;
   /** Handshakes answered with 503. */
   readonly turnedAway: () => number;
+  /** Sockets that had sent no upgrade request and made room for others. */
+  readonly socketsCut: () => number;
+  /** WebSockets that were nobody's and made room for others. */
+  readonly pushedOut: () => number;
+  /** Times that a connection had to wait for its pace. */
+  readonly paced: () => number;
+  /** What the limits refused and asked. */
+  readonly counts: LimitCounts;
+  readonly metrics: Registry;
   readonly startDraining: () => void;
   /** @param random where in the window each client's moment lies, in [0, 1) */
   readonly drain: (random?: () => number) => Promise<void>;
@@ -97,11 +135,35 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
   let opened = 0;
   let sent = 0;
   let turnedAway = 0;
+  let socketsCut = 0;
+  let pushedOut = 0;
+  let paced = 0;
   let draining = false;
   const onSent = (count: number): void => void (sent += count);
-  const acks = new CollectAcks({ scripts, registry, logger, history: options.history ?? 100 });
-  const catchUp = createCatchUp({ scripts, acks, logger, gate: new Gate(32), onSent });
-  const deliver = createDeliver({ registry, acks, catchUp, outboundBoundBytes, onSent });
+  const metrics = createRegistry("push-node");
+  const clocks = new RedisClocks({ redis, partitions, clock: systemClock, logger });
+  await clocks.read();
+  const latency = createMeasureLatency(metrics, clocks);
+  const acks = new CollectAcks({ scripts, registry, logger, history: options.history ?? 100, latency });
+  const counts = new LimitCounts();
+  const pace = new ReceivePace({
+    clock,
+    perSecond: options.receivePerSecond ?? 0,
+    ...(options.receiveBurstMs === undefined ? {} : { burstMs: options.receiveBurstMs }),
+    onPaced: () => void paced++,
+  });
+  const catchUp = createCatchUp({ scripts, acks, logger, gate: new Gate(32), pace, onSent, latency });
+  const deliver = createDeliver({ registry, acks, catchUp, outboundBoundBytes, pace, onSent, latency });
+  const limits = createNodeLimits({
+    settings: {
+      connectsPerAddressPerMinute: options.connectsPerAddressPerMinute ?? 0,
+      connectsPerUserPerMinute: options.connectsPerUserPerMinute ?? 0,
+      framesPerUserPerSecond: options.framesPerUserPerSecond ?? 0,
+    },
+    scripts,
+    counts,
+    logger,
+  });
   const registerDeps = {
     scripts,
     registry,
@@ -114,9 +176,11 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
       maxConnectionsPerUser: options.maxConnectionsPerUser ?? 5,
       whenFull: options.whenFull ?? ("evict" as const),
       ackTimeoutMs: 10_000,
+      sessionPolicy: options.sessionPolicy ?? ("multi" as const),
     },
     graceMs: options.graceMs ?? 3_000,
     isDraining: () => draining,
+    redisNowMs: options.redisNowMs ?? ((keys: PartitionKeys) => clocks.nowMs(keys)),
   };
   const renewal = createLeaseRenewal({ ...registerDeps, clock, gate: new Gate(32) });
   const watch = createConnectionWatch({
@@ -134,18 +198,42 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
     onResubscribed: () => void renewal.renewAll("resubscribed"),
   });
   if (options.renewing === true) renewal.start();
+  const revocations = new TokenRevocations({ scripts, partitions, maxTokenLifeMs: 3_600_000 });
+  const tickets = new TicketsStore<VerifiedToken>(redis);
+  const renewToken = createRenewToken({
+    verifyToken,
+    isRevoked: options.isRevoked ?? ((token) => revocations.isRevoked(token)),
+    registerAgain: renewal.renew,
+    logger,
+  });
   const app = await buildApp({
     ...registerDeps,
     version: "0.0.0-test",
     partitions,
     clock,
     verifyToken,
-    handleFrame: createHandleFrame({ acks, verifyToken, outboundBoundBytes }),
+    redeemTicket: options.redeemTicket ?? ((ticket) => tickets.redeem(ticket)),
+    takeFrame: limits.takeFrame,
+    takeConnectOfAddress: limits.takeConnectOfAddress,
+    takeConnectOfUser: limits.takeConnectOfUser,
+    handleFrame: createHandleFrame({ acks, renewToken, takeFrame: limits.takeFrame, outboundBoundBytes }),
     authTimeoutMs: options.authTimeoutMs ?? 5_000,
     onOpened: () => void opened++,
     onClosed: (code) => void closes.push(code),
-    rules: { allowedOrigins: options.allowedOrigins ?? [], tokenInQuery: options.tokenInQuery ?? false },
-    maxUnauthenticated: options.maxUnauthenticated ?? 1_000,
+    rules: {
+      isAllowedOrigin: createMatchOrigin(options.allowedOrigins ?? []),
+      tokenInQuery: options.tokenInQuery ?? false,
+    },
+    trustedProxies: new TrustedProxies(options.trustedProxies ?? []),
+    headersTimeoutMs: options.headersTimeoutMs ?? 10_000,
+    maxPendingSockets: options.maxPendingSockets ?? 4_000,
+    maxPendingPerAddress: options.maxPendingPerAddress ?? 4_000,
+    onSocketCut: () => void socketsCut++,
+    unauthenticated: new UnauthenticatedSockets({
+      max: options.maxUnauthenticated ?? 1_000,
+      maxPerAddress: options.maxUnauthenticatedPerAddress ?? 1_000,
+      onPushedOut: () => void pushedOut++,
+    }),
     admission: new HandshakeAdmission({
       clock,
       perSecond: options.connectsPerSecond ?? 100_000,
@@ -176,6 +264,11 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
     opened: () => opened,
     sent: () => sent,
     turnedAway: () => turnedAway,
+    socketsCut: () => socketsCut,
+    pushedOut: () => pushedOut,
+    paced: () => paced,
+    counts,
+    metrics,
     startDraining: () => {
       draining = true;
     },
@@ -189,6 +282,7 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
         clock,
         logger,
         windowMs,
+        onLeft: () => undefined,
         ...(random === undefined ? {} : { random }),
       });
     },
@@ -205,8 +299,8 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
 }
 
 /**
- * "user.ID" is a good token of that user; "until.MS.ID" one that ends at that moment; "expired.ID" is over, "down"
- * cannot be checked now, anything else is wrong.
+ * "user.ID" is a good token of that user; "until.MS.ID" one that ends at that moment; "claims.…" says itself what is in
+ * it, see `tokenWith`; "expired.ID" is over, "down" cannot be checked now, anything else is wrong.
  */
 export const verifyTestToken: VerifyToken = async (token) => {
   const [kind, ...rest] = token.split(".");
@@ -216,6 +310,12 @@ export const verifyTestToken: VerifyToken = async (token) => {
       return { ...base, userId: rest.join("."), expiresAtMs: Date.now() + 3_600_000 };
     case "until":
       return { ...base, userId: rest.slice(1).join("."), expiresAtMs: Number(rest[0]) };
+    case "claims":
+      return {
+        ...base,
+        expiresAtMs: Date.now() + 3_600_000,
+        ...(JSON.parse(Buffer.from(rest.join("."), "base64url").toString()) as TestClaims),
+      };
     case "expired":
       throw new PetrelError("PETREL_TOKEN_EXPIRED", "The token's time is over.");
     case "down":
@@ -224,3 +324,10 @@ export const verifyTestToken: VerifyToken = async (token) => {
       throw new PetrelError("PETREL_TOKEN_INVALID", "The token is wrong.");
   }
 };
+
+type TestClaims = Partial<VerifiedToken> & Pick<VerifiedToken, "userId">;
+
+/** A token that `verifyTestToken` takes for good, with these claims. */
+export function tokenWith(claims: TestClaims): string {
+  return `claims.${Buffer.from(JSON.stringify(claims)).toString("base64url")}`;
+}

@@ -52,10 +52,10 @@ test("a node that holds the user hears its messages in the order of seq, in one 
   expect(heard).toHaveLength(1);
   expect(heard[0]).toMatch(/^deliver\n/);
   expect(envelopes(heard)).toEqual(
-    given.map(({ userId, id, data }, i) => {
+    given.map(({ userId, id, priority, data }, i) => {
       const result = results[i];
       if (result?.outcome !== "stored") throw new Error("not stored");
-      return { userId, epoch: result.epoch, seq: result.seq, atMs: result.atMs, id, data };
+      return { userId, epoch: result.epoch, seq: result.seq, atMs: result.atMs, id, priority, data };
     }),
   );
   expect(await readySeqs()).toEqual([]);

@@ -23,6 +23,9 @@
 -- ARGV[8] recordKeepMs how long a record outlives its message's expiry
 -- ARGV[9] always      letters of the messages' priorities that go to the fallback at once, "-" for the others: "--h";
 --                     "" where none do
+-- ARGV[10] receiveLimit messages that a user may be sent in a window, "0" for no limit
+-- ARGV[11] receiveSubMs a sub-window's length, for that
+-- ARGV[12] receiveHeld  for how many sub-windows after its own a message counts
 -- then four for each message:
 --   userId · ttlMs · recordTail (userId TAB fingerprint TAB attempt) · body (id TAB policy TAB notification TAB data)
 --
@@ -33,11 +36,13 @@
 --   "+" seq TAB epoch      stored
 --   "=" record             its record exists: nothing was changed but the record's time to live
 --   "!"                    the user's inbox is full: nothing was stored
+--   "~" retryAfterMs       the user was sent as much as the limit allows: nothing was stored
 
 --@include server-time
 --@include current-generation
 --@include missing-user
 --@include live-nodes
+--@include received-lately
 
 local readyCap = tonumber(ARGV[4])
 if redis.call('XLEN', KEYS[3]) >= readyCap then return 'busy' end
@@ -52,6 +57,9 @@ local seed, ackTimeoutMs, inboxCap = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3
 local channel, handOverHere = ARGV[5], ARGV[6] == 'accept'
 local keepMs, recordKeepMs = tonumber(ARGV[7]), tonumber(ARGV[8])
 local always = ARGV[9] ~= '' and ARGV[9]
+local receiveLimit = tonumber(ARGV[10])
+local receiveSubMs, receiveHeld = tonumber(ARGV[11]), tonumber(ARGV[12])
+local subWindow = math.floor(now / receiveSubMs)
 local fallback = { h = KEYS[4], n = KEYS[5], l = KEYS[6] }
 local dayMs = 86400000
 
@@ -84,12 +92,17 @@ end
 
 local count = (#KEYS - 6) / 4
 for i = 1, count do
-  local k, a = 6 + (i - 1) * 4, 9 + (i - 1) * 4
+  local k, a = 6 + (i - 1) * 4, 12 + (i - 1) * 4
   local userKey, inboxKey, routesKey, recordKey = KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4]
   local userId, recordTail, body = ARGV[a + 1], ARGV[a + 3], ARGV[a + 4]
   local expiresAt, expiresAtText, recordTtl = expiryOf(ARGV[a + 2])
 
-  local user = redis.call('HMGET', userKey, 'seq', 'epoch', 'acked', 'generation', 'keepUntil', 'nextExpiry')
+  local user
+  if receiveLimit > 0 then
+    user = redis.call('HMGET', userKey, 'seq', 'epoch', 'acked', 'generation', 'keepUntil', 'nextExpiry', 'received')
+  else
+    user = redis.call('HMGET', userKey, 'seq', 'epoch', 'acked', 'generation', 'keepUntil', 'nextExpiry')
+  end
   local seq, epoch, acked = tonumber(user[1]), user[2], tonumber(user[3])
   local isNew = not seq
   if isNew then
@@ -98,11 +111,25 @@ for i = 1, count do
     epoch = nextEpoch(epoch, seed)
   end
 
+  local isLimited, notes, areMoved = false, nil, false
+  if receiveLimit > 0 then
+    local received
+    received, notes, areMoved = receivedLately(user[7], seq, subWindow, receiveHeld)
+    isLimited = received >= receiveLimit
+  end
+
   local seqText = ms(seq + 1)
   local record
-  if seq - acked >= inboxCap then
+  local isFull = seq - acked >= inboxCap
+  local isRefused = isFull or isLimited
+  if isRefused then
     record = redis.call('GET', recordKey)
-    if not record then lines[#lines + 1] = '!' end
+    if not record then
+      lines[#lines + 1] = isFull and '!'
+        or '~' .. ms(waitForRoom(user[7], seq, receiveLimit, subWindow, receiveSubMs, receiveHeld))
+    end
+    -- Or a clock that was set back would move them again and again, and nobody's turn would come.
+    if areMoved then redis.call('HSET', userKey, 'received', noteBeginning(notes, subWindow, seq)) end
   else
     record = redis.call('SET', recordKey,
       seqText .. '\t' .. epoch .. '\t' .. nowText .. '\t' .. expiresAtText .. '\t' .. recordTail,
@@ -113,7 +140,7 @@ for i = 1, count do
     redis.call('PEXPIRE', recordKey, recordTtl, 'GT')
     if not isNew and (tonumber(user[5]) or 0) < keepUntil then keepUser(userKey, inboxKey) end
     lines[#lines + 1] = '=' .. record
-  elseif seq - acked < inboxCap then
+  elseif not isRefused then
     local nextExpiry = tonumber(user[6])
     local changes = { 'seq', seqText }
     if isNew or user[4] ~= generation then
@@ -130,6 +157,10 @@ for i = 1, count do
       -- A lower bound: one that has become too low costs a wake a look into the inbox, which puts it right.
       changes[#changes + 1] = 'nextExpiry'
       changes[#changes + 1] = expiresAtText
+    end
+    if notes then
+      changes[#changes + 1] = 'received'
+      changes[#changes + 1] = noteBeginning(notes, subWindow, seq)
     end
     local inboxValue = epoch .. '\t' .. nowText .. '\t' .. expiresAtText .. '\t' .. body
     redis.call('XADD', inboxKey, seqText .. '-0', 'm', inboxValue)

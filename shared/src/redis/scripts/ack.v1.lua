@@ -8,7 +8,8 @@
 -- Runs where memory is full too: it is what frees it. Never creates a hash, never moves back, never beyond `seq`; an ack of a foreign epoch changes nothing. The user
 -- leaves `due` only when everything is acked.
 --
--- Result: lines, one for each user: the new `acked`, or "-" where the epoch is not the user's (or there is no hash)
+-- Result: lines, one for each user: the new `acked`, or "-" where the epoch is not the user's (or there is no hash);
+-- where it moved, TAB and by how many numbers
 
 --@include server-time
 local history, nowText = tonumber(ARGV[1]), ms(now)
@@ -22,19 +23,20 @@ for i = 1, (#KEYS - 1) / 2 do
   if not seq or user[2] ~= epoch then
     lines[i] = '-'
   else
-    local target, targetText = tonumber(wanted), wanted
+    local target, targetText, moved = tonumber(wanted), wanted, ''
     if target > seq then target, targetText = seq, user[1] end
     if target > acked then
       redis.call('HSET', userKey, 'acked', targetText, 'ackedAt', nowText)
       if math.floor(target / trimStep) > math.floor(acked / trimStep) and target > history then
         redis.call('XTRIM', inboxKey, 'MINID', '~', ms(target - history + 1) .. '-0')
       end
+      moved = '\t' .. ms(target - acked)
       acked = target
     else
       targetText = user[3]
     end
     if acked == seq then redis.call('ZREM', KEYS[1], userId) end
-    lines[i] = targetText
+    lines[i] = targetText .. moved
   end
 end
 return table.concat(lines, '\n')

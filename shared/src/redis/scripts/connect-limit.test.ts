@@ -66,7 +66,7 @@ describe("policy evict", () => {
     await connected("second", evict, { node: "n2", connectTimeMs: now - 2 });
     await connected("third", evict, { node: "n2", connectTimeMs: now - 1 });
     await waitFor(() => heard.length > 0, { what: "the eviction" });
-    expect(heard).toEqual(["evict\nu1\tfirst"]);
+    expect(heard).toEqual(["evict\nu1\tfirst\tlimit\tweb"]);
     expect(elsewhere).toEqual([]);
   });
 

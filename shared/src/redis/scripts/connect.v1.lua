@@ -2,9 +2,14 @@
 -- connect: registers a connection and says from where its user's messages go on.
 --
 -- Registering and reading the cursor are one step: every message is either numbered before it (and so within the
--- returned seq, to be read from the inbox) or after it (and so finds the route).
+-- returned seq, to be read from the inbox) or after it (and so finds the route). So are registering and looking whether
+-- its token is revoked: a revocation either comes before this, and is seen here, or after it, and finds the connection
+-- on its node, which was there before this was called.
+--
+-- A session policy is heeded before the limit: whom a sign-in elsewhere replaces takes no place.
 --
 -- KEYS[1] user · KEYS[2] inbox · KEYS[3] routes · KEYS[4] due · KEYS[5] generation
+-- KEYS[6] tokenGeneration · KEYS[7] revokedSession · KEYS[8] revokedToken   of the token it lives under
 -- ARGV[1] userId · ARGV[2] node · ARGV[3] connection · ARGV[4] platform
 -- ARGV[5] connectTimeMs  "" for a new connection; its own for one that registers again
 -- ARGV[6] leaseMs
@@ -16,10 +21,23 @@
 -- ARGV[13] channel       what a node's channel name begins with
 -- ARGV[14] ackTimeoutMs  when the user is looked at next, if anything is open
 -- ARGV[15] leaving       "1" where the connection's node stops: see scripts/mark-leaving; "" else
+-- ARGV[16] tokenGeneration   the token's own; "" where there is no token to check
+-- ARGV[17] sessionPolicy     "multi" · "one-per-platform" · "one": how many sign-ins of a user stay, the newest
+-- ARGV[18] notAfterMs        server ms: who asks has given up by then; "" for no such time
 --
--- Result: "ok" TAB member TAB epoch TAB seq TAB after TAB resumed (0|1) TAB acked, or "refused" TAB connections
+-- Result: "ok" TAB member TAB epoch TAB seq TAB after TAB resumed (0|1) TAB acked
+--   "late"                       it is after notAfterMs; nothing was changed
+--   "revoked"                    its token is good no longer; nothing was changed
+--   "elsewhere" TAB platform     it registers again, and there is a newer sign-in, on that platform; nothing was added
+--   "refused" TAB connections    the limit; nothing was added
+
+--@include token-revoked
+if ARGV[16] ~= '' and tokenRevoked(KEYS[6], KEYS[7], KEYS[8], ARGV[16]) then return 'revoked' end
 
 --@include server-time
+-- A call that was stuck on its way must not take the place of the connection that its client has opened since.
+if ARGV[18] ~= '' and now > tonumber(ARGV[18]) then return 'late' end
+
 --@include current-generation
 --@include missing-user
 
@@ -29,8 +47,12 @@ redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', '(' .. ms(now))
 
 -- By connect time, which leads the member: the score is the lease's end and says nothing about age.
 local connectTime = ARGV[5] == '' and now or tonumber(ARGV[5])
-local member = string.format('%013d', connectTime) .. '/' .. ARGV[2] .. '/' .. ARGV[3] .. '/' .. ARGV[4]
-if ARGV[15] == '1' then member = member .. '/leaving' end
+local leaving = ARGV[15] == '1'
+local function memberAt(time)
+  local plain = string.format('%013d', time) .. '/' .. ARGV[2] .. '/' .. ARGV[3] .. '/' .. ARGV[4]
+  return leaving and plain .. '/leaving' or plain
+end
+local member = memberAt(connectTime)
 local members = redis.call('ZRANGE', KEYS[3], 0, -1)
 local others = {}
 for _, other in ipairs(members) do
@@ -41,20 +63,45 @@ for _, other in ipairs(members) do
     others[#others + 1] = other
   end
 end
-local limit = tonumber(ARGV[7])
-if #others >= limit and ARGV[15] ~= '1' then
-  if ARGV[8] == 'refuse' then return 'refused\t' .. #others end
-  others[#others + 1] = member
-  table.sort(others)
-  local excess = #others - limit
-  for i = 1, excess do
-    if others[i] == member then return 'refused\t' .. (#others - 1) end
+
+-- Whom this one replaces, each with the reason. A connection whose node stops replaces nobody, and nobody replaces it.
+local replaced = {}
+if not leaving then
+  if ARGV[5] == '' then
+    -- Who comes now is the newest, within one millisecond and on a clock that was set back, too.
+    for _, other in ipairs(others) do
+      connectTime = math.max(connectTime, tonumber(string.match(other, '^%d+')) + 1)
+    end
+    member = memberAt(connectTime)
   end
-  for i = 1, excess do
-    redis.call('ZREM', KEYS[3], others[i])
-    local node, connection = string.match(others[i], '^%d+/([^/]+)/([^/]+)/')
-    redis.call('SPUBLISH', ARGV[13] .. node, 'evict\n' .. ARGV[1] .. '\t' .. connection)
+  local kept, newest = others, member
+  if ARGV[17] ~= 'multi' then
+    kept = {}
+    for _, other in ipairs(others) do
+      if ARGV[17] == 'one-per-platform' and string.match(other, '([^/]+)$') ~= ARGV[4] then
+        kept[#kept + 1] = other
+      else
+        replaced[#replaced + 1] = { other, 'elsewhere' }
+        if other > newest then newest = other end
+      end
+    end
+    if newest ~= member then return 'elsewhere\t' .. string.match(newest, '([^/]+)$') end
   end
+  local limit = tonumber(ARGV[7])
+  if #kept >= limit then
+    if ARGV[8] == 'refuse' then return 'refused\t' .. #kept end
+    kept[#kept + 1] = member
+    table.sort(kept)
+    for i = 1, #kept - limit do
+      if kept[i] == member then return 'refused\t' .. (#kept - 1) end
+      replaced[#replaced + 1] = { kept[i], 'limit' }
+    end
+  end
+end
+for _, one in ipairs(replaced) do
+  redis.call('ZREM', KEYS[3], one[1])
+  local node, connection = string.match(one[1], '^%d+/([^/]+)/([^/]+)/')
+  redis.call('SPUBLISH', ARGV[13] .. node, table.concat({ 'evict\n' .. ARGV[1], connection, one[2], ARGV[4] }, '\t'))
 end
 local leaseMs = tonumber(ARGV[6])
 redis.call('ZADD', KEYS[3], ms(now + leaseMs), member)

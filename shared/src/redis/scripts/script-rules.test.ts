@@ -3,18 +3,22 @@
 // strings, which read the same by every protocol version.
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { createLogger } from "../../kernel/logging.js";
 import { message, openStore, type OpenStore } from "../../testing/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";
 import { ackUsers } from "../ack-users.js";
+import { AuditLog } from "../audit-log.js";
 import { DeadLettersStore } from "../dead-letters-store.js";
 import { DevicesStore } from "../devices-store.js";
 import { partitionOfUser } from "../../protocol/partition.js";
+import { UserEraser } from "../erase-user.js";
 import { expireMessages } from "../expire-messages.js";
 import { forgetWorkers, giveBackFallback, promoteRetries, readFallback } from "../fallback-queue.js";
 import { invalidateDevices } from "../invalidate-devices.js";
 import { partitionKeys } from "../keys.js";
 import { releasePartition, renewPartition, takePartition } from "../partition-lease.js";
 import { ProviderTokenStore } from "../provider-token-store.js";
+import { SlidingWindowLimiter } from "../sliding-window-limiter.js";
 import { readInbox } from "../read-inbox.js";
 import { takeCollapseTurn } from "../take-collapse-turn.js";
 import { trimReady } from "../ready-stream.js";
@@ -28,8 +32,12 @@ import {
   scriptNames,
   type ScriptName,
 } from "../script-catalogue.js";
+import { rotateProducerKey } from "../rotate-producer-key.js";
 import { ScriptRunner } from "../script-runner.js";
+import { SessionsStore } from "../sessions-store.js";
 import { settleFallback } from "../settle-fallback.js";
+import { SigningKeysStore } from "../signing-keys-store.js";
+import { TokenRevocations } from "../token-revocations.js";
 import { wakeUsers } from "../wake-users.js";
 import { MessageAccepter } from "../accept-messages.js";
 
@@ -64,6 +72,9 @@ class NotingRunner extends ScriptRunner {
 }
 
 const turnOptions = { holder: "h", leaseMs: 1_000, keepUntilMs: 99_999_999_999_999 } as const;
+
+const logger = createLogger({ service: "test", level: "silent" });
+const act = { actor: "system", action: "key.create", target: "k" } as const;
 
 const limits = {
   leaseMs: 30_000,
@@ -141,6 +152,16 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
     1,
   );
   await callDevices(scripts, partition);
+  await callTokens(scripts, partition);
+  await new SlidingWindowLimiter({ scripts, name: "test", limit: 1, windowMs: 1_000 }).take("k");
+  await callEraser(scripts, partition);
+  await rotateProducerKey(scripts, "k", {
+    secretSha256: "a".repeat(64),
+    sealedSecret: "",
+    overlapMs: 0,
+    rotatedAt: new Date(),
+  });
+  await new AuditLog({ scripts, logger, maxEntries: 1_000, keepDays: 1 }).record(act);
 }
 
 /** A message whose fallback fails, is tried again, and is let go. */
@@ -173,6 +194,47 @@ async function callFallback(scripts: ScriptRunner, partition: number): Promise<v
     { userId: "u1", collapseKey: "k", epoch: "e.1", seq: 1 },
     turnOptions,
   );
+}
+
+/** A user is erased: nobody's keys are touched together with another partition's. */
+async function callEraser(scripts: ScriptRunner, partition: number): Promise<void> {
+  const partitions = [partitionKeys(0), partitionKeys(1), partitionKeys(2)];
+  const names = Array.from({ length: 50 }, (_, i) => `e${i}`);
+  const userId = names.find((name) => partitionOfUser(name, 3) === partition) ?? "";
+  const devices = new DevicesStore(scripts, partitions);
+  await scripts.redis.set(partitionKeys(partition).record("m_erased"), `1\te.1\t1\t2\t${userId}\t-\tfirst`);
+  await new UserEraser({ scripts, partitions, devices }).erase(userId);
+}
+
+/** A user who signs in, refreshes, and is signed out, in each of the ways there are. */
+async function callTokens(scripts: ScriptRunner, partition: number): Promise<void> {
+  const names = Array.from({ length: 50 }, (_, i) => `d${i}`);
+  const userId = names.find((name) => partitionOfUser(name, 3) === partition) ?? "";
+  const sessions = new SessionsStore({
+    scripts,
+    partitions: [partitionKeys(0), partitionKeys(1), partitionKeys(2)],
+    leewayMs: -1,
+    idleMs: 1_000,
+    absoluteMs: 1_000,
+    maxPerUser: 1,
+  });
+  for (const sessionId of ["s1", "s2"]) {
+    await sessions.open({ userId, sessionId, hash: "h0", content: { ttlSeconds: 1 } });
+  }
+  const first = { userId, sessionId: "s2", number: 0, hash: "h0", successorHash: "h1" };
+  for (let i = 0; i < 2; i++) await sessions.refresh(first);
+  // In this partition alone: a token is revoked in all there are.
+  const revocations = new TokenRevocations({
+    scripts,
+    partitions: Array.from({ length: 3 }, () => partitionKeys(partition)),
+    maxTokenLifeMs: 1,
+  });
+  await revocations.revokeSession(userId, "s1");
+  await revocations.revokeToken("j1");
+  await revocations.revokeUser(userId);
+  await revocations.isRevoked({ userId, jti: "j1", generation: 0 });
+  const signingKeys = new SigningKeysStore(scripts);
+  await signingKeys.replace((await signingKeys.read()).revision, []);
 }
 
 /** A device that moves from user to user, is reached, rests, and goes, in each of the ways there are. */
@@ -228,8 +290,9 @@ describe("every call", () => {
   test("has no key among its arguments", () => {
     for (const { name, args } of calls) {
       // A channel is not a key; its name begins as the keys do, so that it lives in the same slot.
+      const { channel, control } = partitionKeys(2);
       const keyLike = args.filter(
-        (arg) => String(arg).includes("petrel:") && arg !== partitionKeys(2).channel,
+        (arg) => String(arg).includes("petrel:") && arg !== channel && arg !== control,
       );
       expect(keyLike, name).toEqual([]);
     }

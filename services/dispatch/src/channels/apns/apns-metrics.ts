@@ -2,6 +2,7 @@
 // Guarantees: counters only grow; labels come from fixed lists, but for topics whose breaker is open: those are few.
 import { Counter, Gauge, Histogram, type Registry } from "@petrel/shared/kernel/metrics";
 import { type ApnsEnvironment, apnsEnvironments } from "@petrel/shared/protocol/device";
+import { invalidationOutcomes, invalidationReasons } from "@petrel/shared/protocol/invalidation-reasons";
 import type { ApnsResult } from "./apns-exchange.js";
 import type { ApnsLine } from "./apns-lines.js";
 import type { DeviceScope } from "./device-breaker.js";
@@ -68,9 +69,13 @@ export function createApnsMetrics(registry: Registry, lines: () => readonly Apns
     registers,
   });
   for (const environment of apnsEnvironments) {
-    sends.inc({ environment, result: "taken", reason: "" }, 0);
+    for (const result of ["taken", "not-sent", "unanswered"])
+      sends.inc({ environment, result, reason: "" }, 0);
     noApp.inc({ environment }, 0);
     for (const event of ["opened", "lost", "failed"]) connections.inc({ environment, event }, 0);
+  }
+  for (const outcome of [...invalidationOutcomes, "dropped"]) {
+    for (const reason of invalidationReasons) invalidations.inc({ outcome, reason }, 0);
   }
   addLineGauges(registry, lines);
   return {

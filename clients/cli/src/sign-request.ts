@@ -1,0 +1,33 @@
+// call-service -> here: signs a request instead of sending the key's secret with it.
+// Guarantees: the headers are those of docs/producers.md; each call has a nonce of its own, so that it is good once.
+import { createHash, createHmac, randomUUID } from "node:crypto";
+
+export interface RequestToSign {
+  /** `KEY.SECRET`. */
+  readonly key: string;
+  /** Upper case. */
+  readonly method: string;
+  /** As it is sent: path and query. */
+  readonly target: string;
+  readonly body: string;
+}
+
+/** @param nowMs wall clock; the server's may differ by 300 s */
+export function signRequest(
+  { key, method, target, body }: RequestToSign,
+  nowMs = Date.now(),
+  id: string = randomUUID(),
+): Readonly<Record<string, string>> {
+  const dot = key.indexOf(".");
+  const timestamp = String(Math.floor(nowMs / 1_000));
+  const bodySha256 = createHash("sha256").update(body).digest("hex");
+  const signature = createHmac("sha256", key.slice(dot + 1))
+    .update([id, timestamp, method, target, bodySha256].join("\n"))
+    .digest("base64");
+  return {
+    "petrel-key": key.slice(0, dot),
+    "petrel-id": id,
+    "petrel-timestamp": timestamp,
+    "petrel-signature": `v1,${signature}`,
+  };
+}

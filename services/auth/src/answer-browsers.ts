@@ -1,0 +1,65 @@
+// A page's script -> here -> the routes that browsers call: which origins may read the answers (CORS).
+// Guarantees: only listed routes answer pages, and only those of ALLOWED_ORIGINS; no cookie or other credential of the
+// browser's own is ever let in; whoever is no page sees no difference.
+//
+// Fetch Standard, section 3.2: https://fetch.spec.whatwg.org/#http-cors-protocol
+import { errorSchema } from "@petrel/shared/kernel/error-schema";
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import type { MatchOrigin } from "@petrel/shared/security/match-origin";
+import { Type } from "typebox";
+
+/** What pages may call, with a user's token or with none. */
+const openToPages: ReadonlyMap<string, string> = new Map([
+  ["/v1/tokens/refresh", "POST"],
+  ["/v1/tokens/revoke", "POST"],
+  ["/v1/tickets", "POST"],
+  ["/v1/devices", "GET, PUT"],
+  ["/v1/devices/:id", "DELETE"],
+]);
+/** Public keys are everyone's. */
+const OPEN_TO_ALL = "/.well-known/jwks.json";
+
+const PREFLIGHT_SECONDS = 600;
+const EXPOSED = "retry-after, ratelimit, ratelimit-policy, www-authenticate";
+
+/** Call before the routes. */
+export function answerBrowsers(app: HttpApp, matchOrigin: MatchOrigin): void {
+  app.addHook("onRequest", async (request, reply) => {
+    const path = request.routeOptions.url ?? "";
+    const { origin } = request.headers;
+    if (path === OPEN_TO_ALL) {
+      void reply.header("access-control-allow-origin", "*");
+      return;
+    }
+    if (!openToPages.has(path)) return;
+    void reply.header("vary", "origin");
+    if (origin === undefined || !matchOrigin(origin)) return;
+    void reply.header("access-control-allow-origin", origin).header("access-control-expose-headers", EXPOSED);
+  });
+
+  for (const [path, methods] of openToPages) {
+    app.options(
+      path,
+      {
+        // Whatever the query is: it is the actual request that is judged.
+        schema: {
+          hide: true,
+          response: { 204: Type.Null(), 403: errorSchema },
+        },
+      },
+      async (request, reply) => {
+        const { origin } = request.headers;
+        if (origin === undefined || !matchOrigin(origin)) {
+          throw new PetrelError("PETREL_ORIGIN_REFUSED", "This page's origin is not on the list.");
+        }
+        return reply
+          .code(204)
+          .header("access-control-allow-methods", methods)
+          .header("access-control-allow-headers", "authorization, content-type")
+          .header("access-control-max-age", String(PREFLIGHT_SECONDS))
+          .send(null);
+      },
+    );
+  }
+}

@@ -1,0 +1,57 @@
+// POST /v1/tickets: a page that cannot send headers gets a credential for its WebSocket's URL.
+// Guarantees: good once, for seconds, and no longer than the token it is asked with; revoked with that token.
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { errorSchema } from "@petrel/shared/kernel/error-schema";
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
+import type { TicketsStore } from "@petrel/shared/redis/tickets-store";
+import type { VerifiedToken } from "@petrel/shared/security/verified-token";
+import { Type } from "typebox";
+import { authorizeUser, type AuthorizeUserDeps, tokenOf } from "../authorize-user.js";
+
+export interface CreateTicketDeps extends AuthorizeUserDeps {
+  readonly tickets: TicketsStore<VerifiedToken>;
+  readonly clock: Clock;
+}
+
+const TTL_SECONDS = 30;
+
+const answerSchema = Type.Object(
+  {
+    ticket: Type.String({ description: "For `?ticket=` of a push node; good once." }),
+    expiresIn: Type.Integer({
+      description: `Seconds: ${TTL_SECONDS}, or less where the token is over sooner.`,
+    }),
+  },
+  { additionalProperties: false },
+);
+
+export function addCreateTicket(app: HttpApp, deps: CreateTicketDeps): void {
+  const { tickets, clock } = deps;
+  app.post(
+    "/v1/tickets",
+    {
+      onRequest: authorizeUser(deps),
+      schema: {
+        tags: ["tokens"],
+        summary: "A one-use ticket to connect with (user token)",
+        description: "Takes no body, or an empty object.",
+        security: [{ bearer: [] }],
+        querystring: noQuerySchema,
+        body: Type.Union([Type.Object({}, { additionalProperties: false }), Type.Null()]),
+        response: { 201: answerSchema, 400: errorSchema, 401: errorSchema, 503: errorSchema },
+      },
+    },
+    async (request, reply) => {
+      const token = tokenOf(request);
+      const leftMs = Math.min(TTL_SECONDS * 1_000, token.expiresAtMs - clock.wallMs());
+      if (leftMs < 1) throw new PetrelError("PETREL_TOKEN_EXPIRED", "The token is over: get a fresh one.");
+      const ticket = await tickets.issue(token, Math.floor(leftMs));
+      return reply
+        .code(201)
+        .header("cache-control", "no-store")
+        .send({ ticket, expiresIn: Math.ceil(leftMs / 1_000) });
+    },
+  );
+}

@@ -1,0 +1,85 @@
+// GET /v1/audit: who did what to whom, for operators.
+// Guarantees: only for the scope admin; newest first; neither secrets nor tokens: none are noted.
+import { producerErrors } from "@petrel/shared/kernel/error-schema";
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { auditActions } from "@petrel/shared/protocol/audit-actions";
+import { AUDIT_ID_PATTERN, type AuditLog } from "@petrel/shared/redis/audit-log";
+import { erasedUserTarget } from "@petrel/shared/redis/erased-user-target";
+import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import { authorize } from "@petrel/shared/security/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producer-security";
+import { Type } from "typebox";
+
+export interface ListAuditDeps {
+  readonly authenticator: ProducerAuthenticator;
+  readonly audit: AuditLog;
+}
+
+const DEFAULT_LIMIT = "50";
+
+const name = Type.String({ minLength: 1, maxLength: 512 });
+
+const querySchema = Type.Object(
+  {
+    actor: Type.Optional(name),
+    action: Type.Optional(
+      Type.Union(
+        auditActions.map((action) => Type.Literal(action)),
+        { type: "string", enum: [...auditActions] },
+      ),
+    ),
+    target: Type.Optional(name),
+    cursor: Type.Optional(Type.String({ pattern: AUDIT_ID_PATTERN })),
+    // A text: nothing in a request is coerced.
+    limit: Type.Optional(
+      Type.String({ pattern: "^([1-9][0-9]{0,2}|1000)$", default: DEFAULT_LIMIT, description: "1 to 1000." }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+const pageSchema = Type.Object({
+  items: Type.Array(
+    Type.Object({
+      id: Type.String(),
+      at: Type.String({ format: "date-time" }),
+      actor: Type.String({ description: "`key:ID`, `user:ID`, `file` or `system`." }),
+      action: Type.String({ description: auditActions.join(", ") }),
+      target: Type.String({ description: "The id of what was acted on." }),
+      details: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean()])),
+    }),
+    { description: "Newest first. With a filter a page may be short, even empty, though more follow." },
+  ),
+  nextCursor: Type.Union([Type.String(), Type.Null()]),
+});
+
+export function addListAudit(app: HttpApp, { authenticator, audit }: ListAuditDeps): void {
+  app.get(
+    "/v1/audit",
+    {
+      onRequest: authorize(authenticator, "admin"),
+      schema: {
+        tags: ["audit"],
+        summary: "List what operators and users did, newest first (scope: admin)",
+        description:
+          "Filters match exactly. A user's id finds the erasing of that user too, which holds only its hash.",
+        security: producerSecurity,
+        querystring: querySchema,
+        response: { 200: pageSchema, ...producerErrors },
+      },
+    },
+    async ({ query: { actor, action, target, cursor, limit = DEFAULT_LIMIT } }) => {
+      const page = await audit.list({
+        cursor,
+        limit: Number(limit),
+        ...(actor === undefined ? {} : { actor }),
+        ...(action === undefined ? {} : { action }),
+        ...(target === undefined ? {} : { targets: [target, erasedUserTarget(target)] }),
+      });
+      return {
+        items: page.items.map(({ atMs, ...entry }) => ({ ...entry, at: new Date(atMs).toISOString() })),
+        nextCursor: page.nextCursor ?? null,
+      };
+    },
+  );
+}

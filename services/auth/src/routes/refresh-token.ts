@@ -1,0 +1,94 @@
+// POST /v1/tokens/refresh: a client exchanges its refresh token for the next pair.
+// Guarantees: of any number that bring the same token within the leeway, on any process, all get the same successor; one
+// that is held by two ends the session for both, sockets too. What was not made here changes nothing.
+import { errorSchema } from "@petrel/shared/kernel/error-schema";
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
+import type { AuditLog } from "@petrel/shared/redis/audit-log";
+import type { SessionsStore } from "@petrel/shared/redis/sessions-store";
+import type { RefreshToken, RefreshTokens } from "@petrel/shared/security/refresh-token";
+import { Type } from "typebox";
+import { issueTokens, type IssueTokensDeps, requireOwnTokens, tokenPairSchema } from "../issue-tokens.js";
+
+export interface RefreshTokenDeps extends IssueTokensDeps {
+  readonly sessions: SessionsStore;
+  readonly refreshTokens: RefreshTokens;
+  readonly audit: AuditLog;
+}
+
+const bodySchema = Type.Object(
+  { refreshToken: Type.String({ minLength: 1, maxLength: 1_024 }) },
+  { additionalProperties: false },
+);
+
+export function addRefreshToken(app: HttpApp, deps: RefreshTokenDeps): void {
+  const { sessions, refreshTokens } = deps;
+  app.post(
+    "/v1/tokens/refresh",
+    {
+      schema: {
+        tags: ["tokens"],
+        summary: "Exchange a refresh token for the next pair",
+        description:
+          "The token is the credential. Where the answer was lost, the same token answers the same successor for a few " +
+          "seconds; afterwards a spent one ends its session: PETREL_REFRESH_REUSED.",
+        security: [],
+        querystring: noQuerySchema,
+        body: bodySchema,
+        response: {
+          200: tokenPairSchema,
+          400: errorSchema,
+          401: errorSchema,
+          409: errorSchema,
+          503: errorSchema,
+        },
+      },
+    },
+    async (request, reply) => {
+      void reply.header("cache-control", "no-store");
+      requireOwnTokens(deps);
+      const presented = refreshTokens.read(request.body.refreshToken);
+      if (presented === undefined) {
+        throw new PetrelError("PETREL_TOKEN_INVALID", "This is no refresh token of this cluster.");
+      }
+      const successor = refreshTokens.successorOf(presented);
+      const { userId, sessionId, number, hash } = presented;
+      const result = await sessions.refresh({
+        userId,
+        sessionId,
+        number,
+        hash,
+        successorHash: successor.hash,
+      });
+      switch (result.outcome) {
+        case "rotated":
+        case "again":
+          return issueTokens(deps, successor, result.generation, result.content);
+        case "reused":
+          request.log.warn(
+            { user: userId, session: sessionId, number },
+            "spent refresh token: session revoked",
+          );
+          await noteReuse(deps, presented);
+          throw new PetrelError(
+            "PETREL_REFRESH_REUSED",
+            "A spent refresh token of this session came again, so somebody else may have it: sign in again.",
+          );
+        case "revoked":
+          throw new PetrelError("PETREL_TOKEN_REVOKED", "The session was revoked: sign in again.");
+        default:
+          throw new PetrelError("PETREL_TOKEN_EXPIRED", "The session is over: sign in again.");
+      }
+    },
+  );
+}
+
+async function noteReuse({ audit }: RefreshTokenDeps, { userId, sessionId }: RefreshToken): Promise<void> {
+  await audit.record({
+    actor: "system",
+    action: "token.revoke",
+    target: userId,
+    details: { session: sessionId, reason: "refresh token reused" },
+  });
+}

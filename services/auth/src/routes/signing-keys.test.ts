@@ -1,0 +1,180 @@
+// Tests the routes of signing keys, and who may call what from a page, on a real Redis.
+// Guarantees: no answer has a private part.
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { openStore, type OpenStore } from "@petrel/shared/testing/open-store";
+import { type AuthDeps, buildApp } from "../app.js";
+import { addKey, type Answer, ask, type TokenPair } from "../testing/auth-caller.js";
+import { makeAuthDeps } from "../testing/make-auth-deps.js";
+
+interface Listed {
+  readonly kid: string;
+  readonly state: string;
+}
+
+let store: OpenStore;
+let deps: AuthDeps;
+let app: HttpApp;
+beforeAll(async () => void (store = await openStore()));
+beforeEach(async () => {
+  await store.clear();
+  deps = await makeAuthDeps({
+    scripts: store.scripts,
+    partitionCount: 2,
+    environment: { ALLOWED_ORIGINS: "https://app.example.com, https://*.shop.example" },
+  });
+  app = await buildApp(deps);
+  await addKey(deps.producerKeys, "admin", ["admin"]);
+  await addKey(deps.producerKeys, "shop", ["tokens"]);
+});
+afterAll(() => store.close());
+
+const list = async (): Promise<Listed[]> => {
+  const answer = await ask(app, "admin", { method: "GET", url: "/v1/signing-keys" });
+  expect(answer.status).toBe(200);
+  expect(answer.text).not.toMatch(/ealed|PRIVATE|"d"/);
+  return (answer.body as { items: Listed[] }).items;
+};
+const rotate = (payload?: object, as = "admin"): Promise<Answer> =>
+  ask(app, as, { method: "POST", url: "/v1/signing-keys/rotate", ...(payload && { payload }) });
+const published = async (): Promise<string[]> => {
+  const answer = await ask(app, undefined, { method: "GET", url: "/.well-known/jwks.json" });
+  return (answer.body as { keys: Listed[] }).keys.map(({ kid }) => kid);
+};
+const code = (answer: Answer): unknown => [
+  answer.status,
+  (answer.body as { error?: { code?: string } }).error?.code,
+];
+
+test("the next key is published, says from when it signs, and is the same when asked again", async () => {
+  const [first] = await list();
+  expect(first).toEqual({
+    kid: deps.keyring.active.kid,
+    alg: "ES256",
+    state: "active",
+    createdAt: expect.stringMatching(/Z$/),
+    activeFrom: expect.stringMatching(/Z$/),
+  });
+  const answer = await rotate();
+  expect(answer.status).toBe(200);
+  const next = answer.body as Listed & { createdAt: string; activeFrom: string };
+  expect(next.state).toBe("upcoming");
+  expect(Date.parse(next.activeFrom) - Date.parse(next.createdAt)).toBe(900_000);
+  expect((await rotate({})).body).toEqual(answer.body);
+  expect((await rotate({ immediately: false })).body).toEqual(answer.body);
+  expect((await list()).map(({ state }) => state)).toEqual(["active", "upcoming"]);
+  expect(new Set(await published())).toEqual(new Set([first?.kid, next.kid]));
+});
+
+test("immediately: tokens by the former key are good no longer, refresh tokens are", async () => {
+  const signedIn: TokenPair = (
+    await ask(app, "shop", { method: "POST", url: "/v1/tokens", payload: { userId: "alice" } })
+  ).body;
+  const next = (await rotate({ immediately: true })).body as Listed;
+  expect(next.state).toBe("active");
+  expect(await published()).toEqual([next.kid]);
+  expect((await list()).map(({ state }) => state)).toEqual(["withdrawn", "active"]);
+  const devices = { method: "GET", url: "/v1/devices" } as const;
+  expect(code(await ask(app, signedIn.accessToken, devices))).toEqual([401, "PETREL_TOKEN_INVALID"]);
+  const { refreshToken } = signedIn;
+  const refreshed: TokenPair = (
+    await ask(app, undefined, { method: "POST", url: "/v1/tokens/refresh", payload: { refreshToken } })
+  ).body;
+  expect((await ask(app, refreshed.accessToken, devices)).status).toBe(200);
+  const { items } = await deps.audit.list({ limit: 10, actor: "key:admin" });
+  expect(items).toEqual([
+    expect.objectContaining({
+      action: "signing-key.rotate",
+      target: next.kid,
+      details: { immediately: true },
+    }),
+  ]);
+});
+
+test("only for the scope admin; what is not understood changes nothing", async () => {
+  expect(code(await rotate(undefined, "shop"))).toEqual([403, "PETREL_FORBIDDEN"]);
+  const listed = await ask(app, "shop", { method: "GET", url: "/v1/signing-keys" });
+  expect(code(listed)).toEqual([403, "PETREL_FORBIDDEN"]);
+  const stranger = await ask(app, undefined, { method: "POST", url: "/v1/signing-keys/rotate" });
+  expect(code(stranger)).toEqual([401, "PETREL_UNAUTHENTICATED"]);
+  for (const payload of [{ immediately: "yes" }, { immediately: true, x: 1 }, []]) {
+    expect((await rotate(payload)).status).toBe(400);
+  }
+  expect((await list()).map(({ state }) => state)).toEqual(["active"]);
+});
+
+describe("a page's script", () => {
+  const allowed = "https://app.example.com";
+  const preflight = (url: string, origin: string, method: string) =>
+    ask(app, undefined, {
+      method: "OPTIONS",
+      url,
+      headers: {
+        origin,
+        "access-control-request-method": method,
+        "access-control-request-headers": "authorization,content-type",
+      },
+    });
+
+  test.each([
+    ["/v1/tokens/refresh", "POST"],
+    ["/v1/tokens/revoke", "POST"],
+    ["/v1/tickets", "POST"],
+    ["/v1/devices", "PUT"],
+    ["/v1/devices", "GET"],
+    ["/v1/devices/d1", "DELETE"],
+  ])("of an origin on the list may call %s by %s", async (url, method) => {
+    for (const origin of [allowed, "https://eu.shop.example"]) {
+      const answer = await preflight(url, origin, method);
+      expect([answer.status, answer.text]).toEqual([204, ""]);
+      expect(answer.headers["access-control-allow-origin"]).toBe(origin);
+      expect(String(answer.headers["access-control-allow-methods"])).toContain(method);
+      expect(answer.headers["access-control-allow-headers"]).toBe("authorization, content-type");
+      expect(answer.headers["vary"]).toBe("origin");
+      expect(answer.headers).not.toHaveProperty("access-control-allow-credentials");
+    }
+  });
+
+  test.each(["https://evil.test", "https://shop.example", "null", "http://app.example.com"])(
+    "of %s may not",
+    async (origin) => {
+      const answer = await preflight("/v1/tokens/refresh", origin, "POST");
+      expect(code(answer)).toEqual([403, "PETREL_ORIGIN_REFUSED"]);
+      expect(answer.headers).not.toHaveProperty("access-control-allow-origin");
+    },
+  );
+
+  test("reads errors too, and when to try again", async () => {
+    const answer = await ask(app, undefined, {
+      method: "POST",
+      url: "/v1/tokens/refresh",
+      headers: { origin: allowed },
+      payload: { refreshToken: "x" },
+    });
+    expect(answer.status).toBe(401);
+    expect(answer.headers["access-control-allow-origin"]).toBe(allowed);
+    expect(String(answer.headers["access-control-expose-headers"])).toContain("retry-after");
+    const other = await ask(app, undefined, {
+      method: "POST",
+      url: "/v1/tokens/refresh",
+      headers: { origin: "https://evil.test" },
+      payload: { refreshToken: "x" },
+    });
+    expect(other.status).toBe(401);
+    expect(other.headers).not.toHaveProperty("access-control-allow-origin");
+  });
+
+  test("never calls what is for business systems; public keys are everyone's", async () => {
+    for (const url of ["/v1/tokens", "/v1/keys", "/v1/introspect", "/v1/signing-keys/rotate"]) {
+      const answer = await preflight(url, allowed, "POST");
+      expect(answer.status).toBe(404);
+      expect(answer.headers).not.toHaveProperty("access-control-allow-origin");
+    }
+    const keys = await ask(app, undefined, {
+      method: "GET",
+      url: "/.well-known/jwks.json",
+      headers: { origin: "https://evil.test" },
+    });
+    expect(keys.headers["access-control-allow-origin"]).toBe("*");
+  });
+});

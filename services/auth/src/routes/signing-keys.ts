@@ -1,0 +1,99 @@
+// GET /v1/signing-keys, POST /v1/signing-keys/rotate: operators see and change the keys of users' tokens.
+// Guarantees: a rotation by plan costs no token; one at once, for a compromised key, costs every token by the others. An
+// addition to the contract.
+import { errorSchema, producerErrors } from "@petrel/shared/kernel/error-schema";
+import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
+import type { AuditLog } from "@petrel/shared/redis/audit-log";
+import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producer-security";
+import { Type } from "typebox";
+import { signingKeySchema, viewSigningKey } from "../signing-key-schema.js";
+import type { SigningKeyTimes } from "../signing-key-set.js";
+import type { SigningKeyring } from "../signing-keyring.js";
+
+export interface SigningKeysDeps {
+  readonly authenticator: ProducerAuthenticator;
+  readonly keyring: SigningKeyring;
+  readonly keyTimes: SigningKeyTimes;
+  readonly audit: AuditLog;
+}
+
+const tags = ["signing keys"];
+const security = producerSecurity;
+
+const listSchema = Type.Object(
+  {
+    items: Type.Array(signingKeySchema),
+    nextCursor: Type.Null({ description: "They are few: always all." }),
+  },
+  { additionalProperties: false },
+);
+
+const rotateSchema = Type.Union([
+  Type.Object(
+    {
+      immediately: Type.Optional(
+        Type.Boolean({ description: "For a compromised key: tokens by all former keys are good no longer." }),
+      ),
+    },
+    { additionalProperties: false },
+  ),
+  // No body at all.
+  Type.Null(),
+]);
+
+export function addSigningKeys(app: HttpApp, deps: SigningKeysDeps): void {
+  const { authenticator, keyring, keyTimes, audit } = deps;
+  const onRequest = authorize(authenticator, "admin");
+
+  app.get(
+    "/v1/signing-keys",
+    {
+      onRequest,
+      schema: {
+        tags,
+        summary: "List the keys that sign users' tokens (scope: admin)",
+        security,
+        querystring: noQuerySchema,
+        response: { 200: listSchema, ...producerErrors },
+      },
+    },
+    async () => ({
+      items: (await keyring.list()).map((key) => viewSigningKey(key, keyTimes)),
+      nextCursor: null,
+    }),
+  );
+
+  app.post(
+    "/v1/signing-keys/rotate",
+    {
+      onRequest,
+      schema: {
+        tags,
+        summary: "Bring the next signing key (scope: admin)",
+        description:
+          "It is published now, and signs when everyone who checks tokens must have it; asked again meanwhile, it is " +
+          "the same key.",
+        security,
+        querystring: noQuerySchema,
+        body: rotateSchema,
+        response: { 200: signingKeySchema, ...producerErrors, 409: errorSchema },
+      },
+    },
+    async (request) => {
+      const immediately = request.body?.immediately === true;
+      const key = await keyring.rotate({ immediately });
+      const { keyId } = producerOf(request);
+      request.log.warn({ kid: key.kid, immediately, by: keyId }, "signing keys rotated");
+      await audit.record({
+        actor: `key:${keyId}`,
+        action: "signing-key.rotate",
+        target: key.kid,
+        details: { immediately },
+      });
+      return viewSigningKey(key, keyTimes);
+    },
+  );
+}

@@ -1,0 +1,31 @@
+// open-connection -> here: what a client sends before it is welcome.
+// Guarantees: bounded in number and in size: until a socket is somebody's it costs next to nothing to hold.
+
+const MAX_FRAMES = 16;
+const MAX_LENGTH = 16 * 1024;
+
+export class EarlyFrames {
+  #count = 0;
+  #length = 0;
+  readonly #texts: string[] = [];
+
+  /** @returns false where it is one too many; control frames count too */
+  count(): boolean {
+    return ++this.#count <= MAX_FRAMES;
+  }
+
+  /**
+   * Keeps a frame until the connection is registered.
+   * @returns false where there is no room for it
+   */
+  keep(text: string): boolean {
+    this.#length += text.length;
+    if (this.#length > MAX_LENGTH) return false;
+    this.#texts.push(text);
+    return true;
+  }
+
+  takeAll(): string[] {
+    return this.#texts.splice(0);
+  }
+}

@@ -1,0 +1,31 @@
+// Redis' clock, as a node knows it.
+import { createLogger } from "@petrel/shared/kernel/logging";
+import { readServerTimeMs } from "@petrel/shared/redis/server-time";
+import { openStore, type OpenStore } from "@petrel/shared/testing/open-store";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { RedisClocks } from "./redis-clocks.js";
+
+let store: OpenStore;
+beforeAll(async () => void (store = await openStore()));
+afterAll(() => store.close());
+
+test("it is Redis' time, not this machine's, also between two questions", async () => {
+  let skewMs = 0;
+  const clock = { wallMs: () => 0, monotonicMs: () => performance.now() + skewMs };
+  const logger = createLogger({ service: "test", level: "silent" });
+  const clocks = new RedisClocks({ redis: store.redis, partitions: [store.keys], clock, logger });
+  expect(clocks.nowMs(store.keys)).toBeUndefined();
+  await clocks.read();
+  const first = await readServerTimeMs(store.redis);
+  const between = clocks.nowMs(store.keys) ?? 0;
+  const second = await readServerTimeMs(store.redis);
+  expect(between).toBeGreaterThan(first - 20);
+  expect(between).toBeLessThan(second + 20);
+  // A difference that no imprecision explains is believed at once.
+  skewMs = 3_600_000;
+  expect((clocks.nowMs(store.keys) ?? 0) - second).toBeGreaterThan(3_500_000);
+  await clocks.read();
+  expect(Math.abs((clocks.nowMs(store.keys) ?? 0) - (await readServerTimeMs(store.redis)))).toBeLessThan(
+    60_000,
+  );
+});

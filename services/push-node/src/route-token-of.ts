@@ -1,0 +1,8 @@
+// {open-connection, renew-token} -> here: what a connection keeps of the token it lives under.
+// Guarantees: nothing of it but what a revocation can name.
+import type { RouteToken } from "@petrel/shared/redis/route-store";
+import type { VerifiedToken } from "@petrel/shared/security/verified-token";
+
+export function routeTokenOf({ generation, sessionId, jti }: VerifiedToken): RouteToken {
+  return { generation, sessionId: sessionId ?? "", jti };
+}

@@ -1,0 +1,93 @@
+// kernel/metrics -> here: a histogram for the hot path.
+// Guarantees: what Prometheus reads is what the client library's own histogram would show; an observation costs an
+// addition or two (the library's: a third of a microsecond, most of it for finding the labels by name).
+import type { Histogram, Registry } from "prom-client";
+
+export interface DurationHistogramOptions {
+  /** Ends in `_seconds`. */
+  readonly name: string;
+  readonly help: string;
+  /** Upper bounds, ascending, seconds. */
+  readonly bounds: readonly number[];
+}
+
+/** The observations of one set of labels. */
+export class DurationSeries {
+  readonly #bounds: readonly number[];
+  /** Not cumulative; the last is for what is above every bound. */
+  readonly #counts: number[];
+  #sum = 0;
+
+  constructor(bounds: readonly number[]) {
+    this.#bounds = bounds;
+    this.#counts = new Array<number>(bounds.length + 1).fill(0);
+  }
+
+  observe(seconds: number): void {
+    const bounds = this.#bounds;
+    let i = 0;
+    while (i < bounds.length && seconds > (bounds[i] ?? 0)) i++;
+    this.#counts[i] = (this.#counts[i] ?? 0) + 1;
+    this.#sum += seconds;
+  }
+
+  get sum(): number {
+    return this.#sum;
+  }
+
+  /** How many were at most each bound; the last is all of them. */
+  cumulated(): number[] {
+    let all = 0;
+    return this.#counts.map((count) => (all += count));
+  }
+}
+
+interface Row {
+  readonly metricName: string;
+  readonly labels: Readonly<Record<string, string | number>>;
+  readonly value: number;
+}
+
+export class DurationHistogram<L extends string> {
+  readonly name: string;
+  readonly help: string;
+  readonly type = "histogram";
+  readonly #bounds: readonly number[];
+  readonly #series: { readonly labels: Readonly<Record<L, string>>; readonly series: DurationSeries }[] = [];
+
+  constructor(registry: Registry, { name, help, bounds }: DurationHistogramOptions) {
+    this.name = name;
+    this.help = help;
+    this.#bounds = bounds;
+    // A registry asks no more of a metric than its name, and `get`.
+    registry.registerMetric(this as unknown as Histogram);
+  }
+
+  /** To be kept by whoever observes: nothing is looked up then. Once for each set of labels. */
+  series(labels: Readonly<Record<L, string>>): DurationSeries {
+    const series = new DurationSeries(this.#bounds);
+    this.#series.push({ labels, series });
+    return series;
+  }
+
+  /** Asked by the registry. */
+  get(): Promise<{ name: string; help: string; type: "histogram"; aggregator: "sum"; values: Row[] }> {
+    const { name, help, type } = this;
+    const values = this.#series.flatMap(({ labels, series }) => this.#rows(labels, series));
+    return Promise.resolve({ name, help, type, aggregator: "sum", values });
+  }
+
+  #rows(labels: Readonly<Record<string, string>>, series: DurationSeries): Row[] {
+    const cumulated = series.cumulated();
+    const count = cumulated.at(-1) ?? 0;
+    return [
+      ...cumulated.map((value, i) => ({
+        metricName: `${this.name}_bucket`,
+        labels: { ...labels, le: this.#bounds[i] ?? "+Inf" },
+        value,
+      })),
+      { metricName: `${this.name}_sum`, labels, value: series.sum },
+      { metricName: `${this.name}_count`, labels, value: count },
+    ];
+  }
+}

@@ -1,0 +1,142 @@
+// http-app -> here: what a client may make an HTTP server hold and wait for before it has said what it wants.
+// Guarantees: a request's head, body and the pause after it end at a bounded time; sockets that have not sent a request
+// are bounded in number, in all and for each address, and none of them keeps out one that has just come.
+import type { Server } from "node:http";
+import type { Socket } from "node:net";
+import { Server as TlsServer, type TLSSocket } from "node:tls";
+import { readAddress, type TrustedProxies } from "./client-address.js";
+import { PetrelError } from "./errors.js";
+import { PlacesByAddress } from "./places-by-address.js";
+
+export interface HttpBounds {
+  /** From the connection, or the first byte of a further request, to the end of its head. */
+  readonly headersTimeoutMs: number;
+  /** The same to the end of its body. */
+  readonly requestTimeoutMs: number;
+  /** Between an answer and the next request; longer than a load balancer's own, which is 60 s as a rule. */
+  readonly keepAliveTimeoutMs: number;
+  /** Without a byte in either direction, while an answer is under way. */
+  readonly silenceTimeoutMs: number;
+  readonly maxHeaderBytes: number;
+  readonly maxHeaders: number;
+  /** Sockets that have not sent a whole head yet. */
+  readonly maxPendingSockets: number;
+  /** Of these from one address; a trusted proxy has no share. */
+  readonly maxPendingPerAddress: number;
+  /**
+   * Until when a socket counts as pending: its first request, or its upgrade, where everybody is to upgrade and
+   * whoever does not is no client.
+   */
+  readonly pendingUntil: "request" | "upgrade";
+}
+
+export const defaultHttpBounds: HttpBounds = {
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 120_000,
+  keepAliveTimeoutMs: 72_000,
+  silenceTimeoutMs: 120_000,
+  maxHeaderBytes: 16 * 1024,
+  maxHeaders: 100,
+  maxPendingSockets: 4_000,
+  // Producers stand behind few addresses.
+  maxPendingPerAddress: 4_000,
+  pendingUntil: "request",
+};
+
+/** How often times are looked at: so much later, at most, they are heeded. */
+const CHECK_INTERVAL_MS = 1_000;
+/** How long a client that sent nonsense may take to read the answer. */
+const GOODBYE_MS = 1_000;
+
+/** For `http.createServer`, or `https`: Node's own limits. */
+export function nodeServerOptions(bounds: HttpBounds) {
+  return {
+    headersTimeout: bounds.headersTimeoutMs,
+    requestTimeout: bounds.requestTimeoutMs,
+    connectionsCheckingInterval: CHECK_INTERVAL_MS,
+    maxHeaderSize: bounds.maxHeaderBytes,
+  } as const;
+}
+
+/** @param onCut called for each socket that was cut because others needed its place */
+export function applyHttpBounds(
+  server: Server,
+  bounds: HttpBounds,
+  trustedProxies: TrustedProxies,
+  onCut: () => void,
+): void {
+  server.maxHeadersCount = bounds.maxHeaders;
+  const isTls = server instanceof TlsServer;
+  // A TLS server hands on another socket than the one that came: both have one entry.
+  const entries = new WeakMap<Socket, Pending>();
+  const handshaking = new Map<string, Pending>();
+  const places = new PlacesByAddress<Pending>({
+    max: bounds.maxPendingSockets,
+    maxPerAddress: bounds.maxPendingPerAddress,
+    onPushedOut: ({ socket }) => {
+      socket.destroy();
+      onCut();
+    },
+  });
+  const settle = (socket: Socket): void => {
+    const pending = entries.get(socket);
+    if (pending === undefined) return;
+    entries.delete(socket);
+    places.free(pending.address, pending);
+    // A WebSocket may live for days: nothing is kept for it here.
+    pending.socket.off("close", pending.onClose);
+    if (isTls) handshaking.delete(endOf(pending.socket));
+  };
+  server.on("connection", (socket: Socket) => {
+    const address = readAddress(socket.remoteAddress ?? "") ?? "";
+    const end = isTls ? endOf(socket) : "";
+    const onClose = (): void => {
+      if (isTls) handshaking.delete(end);
+      places.free(address, pending);
+    };
+    const pending: Pending = { socket, address, onClose };
+    entries.set(socket, pending);
+    if (isTls) handshaking.set(end, pending);
+    socket.once("close", onClose);
+    places.take(address, pending, trustedProxies.includes(address));
+  });
+  if (isTls) {
+    server.on("secureConnection", (socket: TLSSocket) => {
+      const pending = handshaking.get(endOf(socket));
+      if (pending !== undefined) entries.set(socket, pending);
+    });
+  }
+  if (bounds.pendingUntil === "request") server.on("request", ({ socket }) => settle(socket));
+  server.on("upgrade", ({ socket }) => settle(socket));
+}
+
+interface Pending {
+  readonly socket: Socket;
+  readonly address: string;
+  readonly onClose: () => void;
+}
+
+function endOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
+}
+
+/** Answers what cannot be parsed as HTTP, or took too long: there is no request to attach an answer to. */
+export function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
+  // An answer is under way: bytes between would be read as part of it, or as the answer to what was accepted.
+  if (!socket.writable || ("_httpMessage" in socket && socket._httpMessage != null)) {
+    socket.destroy();
+    return;
+  }
+  const message =
+    error.code === "ERR_HTTP_REQUEST_TIMEOUT"
+      ? "The request did not come in time."
+      : error.code === "HPE_HEADER_OVERFLOW"
+        ? "The request's headers are too large."
+        : "Not a valid HTTP request.";
+  const body = JSON.stringify(new PetrelError("PETREL_INVALID_REQUEST", message).toBody());
+  socket.end(
+    `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
+  );
+  // The other end may never close: half a connection is held for as long as a whole one.
+  setTimeout(() => socket.destroy(), GOODBYE_MS).unref();
+}

@@ -1,0 +1,62 @@
+// bound-pending-sockets, push-node/connect-route -> here: a bounded number of places, none of which one address can keep.
+// Guarantees: never more than `max` in all and `maxPerAddress` for one; who comes always gets a place: the oldest of the
+// address that has most gives up its own, so that places taken and kept shut nobody out.
+import { AddressCounts } from "./address-counts.js";
+
+export interface PlacesByAddressOptions<T> {
+  readonly max: number;
+  readonly maxPerAddress: number;
+  /** Called when an item has lost its place, with nothing left to do here. */
+  readonly onPushedOut: (item: T) => void;
+}
+
+export class PlacesByAddress<T> {
+  readonly #options: PlacesByAddressOptions<T>;
+  readonly #counts = new AddressCounts();
+  readonly #byAddress = new Map<string, Set<T>>();
+  #size = 0;
+
+  constructor(options: PlacesByAddressOptions<T>) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /**
+   * @param item not here yet
+   * @param isShared many clients come from this address: it has no share of its own
+   */
+  take(address: string, item: T, isShared = false): void {
+    const { max, maxPerAddress } = this.#options;
+    if (!isShared && this.#counts.of(address) >= maxPerAddress) this.#pushOut(address);
+    if (this.#size >= max) this.#pushOut(this.#counts.largest() ?? address);
+    const items = this.#byAddress.get(address);
+    if (items === undefined) this.#byAddress.set(address, new Set([item]));
+    else items.add(item);
+    this.#counts.add(address);
+    this.#size++;
+  }
+
+  /** @returns false where it had lost its place before */
+  free(address: string, item: T): boolean {
+    const items = this.#byAddress.get(address);
+    if (items === undefined || !items.delete(item)) return false;
+    if (items.size === 0) this.#byAddress.delete(address);
+    this.#counts.remove(address);
+    this.#size--;
+    return true;
+  }
+
+  *all(): Iterable<T> {
+    for (const items of this.#byAddress.values()) yield* items;
+  }
+
+  #pushOut(address: string): void {
+    const oldest = this.#byAddress.get(address)?.values().next();
+    if (oldest === undefined || oldest.done === true) return;
+    this.free(address, oldest.value);
+    this.#options.onPushedOut(oldest.value);
+  }
+}

@@ -1,0 +1,31 @@
+// Tests that what is remembered stays within its bound, and who is asked for stays.
+import { expect, test } from "vitest";
+import { RecentMap } from "./recent-map.js";
+
+test("remembers what was set, never more than its bound", () => {
+  const map = new RecentMap<number>(100);
+  for (let i = 0; i < 1_000; i++) {
+    map.set(`k${i}`, i);
+    expect(map.get(`k${i}`)).toBe(i);
+    expect(map.size).toBeLessThanOrEqual(100);
+  }
+  expect(map.get("k0")).toBeUndefined();
+});
+
+test("whoever is asked for stays, however many others come", () => {
+  const map = new RecentMap<number>(10);
+  map.set("busy", 7);
+  for (let i = 0; i < 1_000; i++) {
+    map.set(`k${i}`, i);
+    expect(map.get("busy")).toBe(7);
+  }
+});
+
+test("what is set again is there once, with its last value", () => {
+  const map = new RecentMap<number>(4);
+  map.set("a", 1);
+  map.set("b", 1);
+  map.set("a", 2);
+  expect(map.get("a")).toBe(2);
+  expect(map.size).toBe(2);
+});

@@ -1,0 +1,20 @@
+// auth, collect, dispatch -> here -> redis/audit-log: what operators and users did that must be seen afterwards.
+// Guarantees: a name is never renamed or reused: it stands in the audit log, and in the API that filters by it.
+
+export const auditActions = [
+  "key.create",
+  "key.update",
+  "key.rotate",
+  "key.revoke",
+  "token.revoke",
+  "signing-key.create",
+  "signing-key.rotate",
+  "signing-key.retire",
+  "user.disconnect",
+  "user.erase",
+  "dead-letter.replay",
+  "dead-letter.delete",
+  "dead-letter.purge",
+] as const;
+
+export type AuditAction = (typeof auditActions)[number];

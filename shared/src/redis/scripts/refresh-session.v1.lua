@@ -1,0 +1,57 @@
+#!lua flags=allow-oom
+-- refresh-session: a refresh token is exchanged for its successor.
+--
+-- The whole decision is here, in one step: of any number of callers with the same token, on any process, one rotates
+-- and the others within the leeway get the same successor. A token of an earlier number, or the previous one after the
+-- leeway, is held by two: the session ends for both, and every node is told in the same step.
+--
+-- KEYS[1] sessions · KEYS[2] tokenGeneration · KEYS[3] revokedSession
+-- ARGV[1] userId · ARGV[2] sessionId
+-- ARGV[3] number         of the token that is presented, 0 for a session's first; the caller has made sure that the
+--                        token was made here
+-- ARGV[4] hash           of the token that is presented
+-- ARGV[5] successorHash  of the one that follows it, which is made from it alone
+-- ARGV[6] leewayMs
+-- ARGV[7] idleMs · ARGV[8] absoluteMs   see scripts/open-session
+-- ARGV[9] keepMs         of a revocation: longer than any access token of the session may live
+-- ARGV[10] channel       of all nodes, for this partition
+--
+-- Result: "rotated" or "again" TAB generation TAB content; "reused"; "revoked"; or "over" where there is no such session
+-- (any more)
+
+--@include server-time
+
+local function finish(outcome)
+  redis.call('HDEL', KEYS[1], ARGV[2])
+  return outcome
+end
+
+local ended = redis.call('GET', KEYS[3])
+if ended then return ended end
+local session = redis.call('HGET', KEYS[1], ARGV[2])
+if not session then return 'over' end
+local number, current, previous, rotatedAt, createdAt, usedAt, generation, content =
+  string.match(session, '^(%d+)\t([^\t]*)\t([^\t]*)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t(.*)$')
+if not number then return 'over' end
+if tonumber(generation) < (tonumber(redis.call('GET', KEYS[2])) or 0) then return finish('revoked') end
+if tonumber(usedAt) + tonumber(ARGV[7]) <= now or tonumber(createdAt) + tonumber(ARGV[8]) <= now then
+  return finish('over')
+end
+
+local ahead = tonumber(ARGV[3]) - tonumber(number)
+if ahead == -1 and ARGV[4] == previous and ARGV[5] == current and now - tonumber(rotatedAt) <= tonumber(ARGV[6]) then
+  return table.concat({ 'again', generation, content }, '\t')
+end
+if ahead < 0 then
+  redis.call('SET', KEYS[3], 'reused', 'PX', ARGV[9])
+  redis.call('SPUBLISH', ARGV[10], 'revoke-session\n' .. ARGV[1] .. '\t' .. ARGV[2])
+  return finish('reused')
+end
+-- A later one: this Redis has lost the rotations since, which its former self had answered for. Who made it can be told
+-- from its seal alone, and that is not enough.
+if ahead > 0 or ARGV[4] ~= current then return 'over' end
+local at = ms(now)
+local rotated = { ms(tonumber(ARGV[3]) + 1), ARGV[5], ARGV[4], at, createdAt, at, generation, content }
+redis.call('HSET', KEYS[1], ARGV[2], table.concat(rotated, '\t'))
+redis.call('PEXPIRE', KEYS[1], ARGV[7])
+return table.concat({ 'rotated', generation, content }, '\t')

@@ -1,0 +1,13 @@
+#!lua flags=allow-oom
+-- revoke-token: one token is good no longer. Whose it is need not be known: this runs once for each partition.
+--
+-- KEYS[1] revokedToken
+-- ARGV[1] jti
+-- ARGV[2] keepMs   until the token is over in any case; never shortens what is there
+-- ARGV[3] channel  of all nodes, for this partition
+--
+-- Result: "ok"
+
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('SET', KEYS[1], '1', 'PX', ARGV[2]) end
+redis.call('SPUBLISH', ARGV[3], 'revoke-token\n' .. ARGV[1])
+return 'ok'

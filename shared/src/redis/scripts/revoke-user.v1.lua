@@ -1,0 +1,19 @@
+#!lua flags=allow-oom
+-- revoke-user: all tokens of a user that were made so far are good no longer; every node is told in the same step.
+--
+-- A connection that registers before this is told by the message; one that registers after it finds the generation.
+-- By Redis' clock and always growing, so that a generation that has ended by its TTL is never given out again.
+--
+-- KEYS[1] tokenGeneration
+-- ARGV[1] userId
+-- ARGV[2] keepMs   longer than any token of the user may live
+-- ARGV[3] channel  of all nodes, for this partition
+--
+-- Result: the user's generation from now on
+
+--@include server-time
+
+local generation = math.max((tonumber(redis.call('GET', KEYS[1])) or 0) + 1, now)
+redis.call('SET', KEYS[1], ms(generation), 'PX', ARGV[2])
+redis.call('SPUBLISH', ARGV[3], 'revoke-user\n' .. ARGV[1] .. '\t' .. ms(generation))
+return ms(generation)

@@ -1,0 +1,135 @@
+// Tests how many requests an address and a key may make, over an application with routes like those of the services.
+// Guarantees: invented keys are looked up so often and no more; good keys and other addresses go on as before.
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { TrustedProxies } from "../kernel/client-address.js";
+import { buildHttpApp, type HttpApp } from "../kernel/http-app.js";
+import { createLogger } from "../kernel/logging.js";
+import type { LimitDecision } from "../kernel/limit-decision.js";
+import { ProducerAuthenticator } from "./authenticate-producer.js";
+import { authorize, decorateWithProducer } from "./authorize-producer.js";
+import { limitRequests, type RequestLimitsOptions } from "./limit-requests.js";
+import { hashProducerSecret } from "./producer-keys.js";
+
+let app: HttpApp;
+let lookUps: number;
+let nowMs: number;
+const counted: Record<string, { refusals: number; local_refusals: number }> = {};
+
+async function open(options: Partial<RequestLimitsOptions> = {}): Promise<void> {
+  lookUps = 0;
+  nowMs = 1_000_000;
+  const clock = { wallMs: () => Date.now(), monotonicMs: () => nowMs };
+  const authenticator = new ProducerAuthenticator({
+    findKey: async (id) => {
+      lookUps++;
+      if (id !== "good") return undefined;
+      return { id, owner: "shop", scopes: ["send"], secretSha256: hashProducerSecret("secret") };
+    },
+    clock,
+  });
+  app = await buildHttpApp({
+    service: "test",
+    version: "0",
+    logger: createLogger({ service: "test", level: "silent" }),
+    readiness: () => ({ ready: true, checks: {} }),
+    bodyLimitBytes: 1_000,
+  });
+  decorateWithProducer(app);
+  limitRequests(app, {
+    authenticator,
+    trustedProxies: new TrustedProxies([]),
+    failedAuths: 10,
+    clock,
+    counts: { of: (name) => (counted[name] ??= { refusals: 0, local_refusals: 0 }) },
+    ...options,
+  });
+  app.post("/v1/send", { onRequest: authorize(authenticator, "send", clock) }, () => ({ ok: true }));
+  app.post("/v1/refresh", () => ({ ok: true }));
+  await app.ready();
+}
+
+beforeEach(() => open());
+afterEach(() => app.close());
+
+async function send(authorization?: string, more: object = {}) {
+  return app.inject({
+    method: "POST",
+    url: "/v1/send",
+    headers: authorization === undefined ? {} : { authorization },
+    ...more,
+  });
+}
+
+describe("failed authentications", () => {
+  test("so many are answered 401; from then on an invented key costs no look-up, and a good one goes on", async () => {
+    expect((await send("Bearer good.secret")).statusCode).toBe(200);
+    for (let i = 0; i < 10; i++) expect((await send(`Bearer made${i}.up`)).statusCode).toBe(401);
+    const before = lookUps;
+    for (let i = 0; i < 50; i++) {
+      const { statusCode, headers, body } = await send(`Bearer more${i}.up`);
+      expect(statusCode).toBe(429);
+      expect(Number(headers["retry-after"])).toBeGreaterThanOrEqual(1);
+      expect(headers["ratelimit-policy"]).toBe('"failed-authentications";q=10;w=60');
+      expect(body).toContain("PETREL_RATE_LIMITED");
+    }
+    expect(lookUps).toBe(before);
+    expect(counted["failed-authentications"]?.refusals).toBe(50);
+    nowMs += 2_000;
+    expect((await send("Bearer good.secret")).statusCode).toBe(200);
+    // Its secret guessed: no look-up either, and said as always.
+    expect((await send("Bearer good.wrong")).statusCode).toBe(401);
+  });
+
+  test("another address is not touched; and a minute later this one is not either", async () => {
+    for (let i = 0; i < 11; i++) await send(`Bearer made${i}.up`);
+    expect((await send("Bearer other.up", { remoteAddress: "192.0.2.7" })).statusCode).toBe(401);
+    expect((await send("Bearer other.up")).statusCode).toBe(429);
+    nowMs += 61_501;
+    expect((await send("Bearer other.up")).statusCode).toBe(401);
+  });
+
+  test("behind a proxy that is trusted it is the client's address that counts", async () => {
+    await app.close();
+    await open({ trustedProxies: new TrustedProxies(["127.0.0.1"]) });
+    const from = (address: string) => ({
+      headers: { authorization: "Bearer no.key", "x-forwarded-for": address },
+    });
+    for (let i = 0; i < 10; i++) await send(undefined, from("192.0.2.1"));
+    expect((await send(undefined, from("192.0.2.1"))).statusCode).toBe(429);
+    expect((await send(undefined, from("192.0.2.2"))).statusCode).toBe(401);
+  });
+
+  test("0 is no limit", async () => {
+    await app.close();
+    await open({ failedAuths: 0 });
+    for (let i = 0; i < 30; i++) expect((await send(`Bearer made${i}.up`)).statusCode).toBe(401);
+  });
+});
+
+test("requests without a producer's credential: so many from an address", async () => {
+  await app.close();
+  await open({ requestsPerAddress: 3 });
+  const refresh = (remoteAddress = "127.0.0.1") =>
+    app.inject({ method: "POST", url: "/v1/refresh", remoteAddress });
+  for (let i = 0; i < 3; i++) expect((await refresh()).statusCode).toBe(200);
+  const over = await refresh();
+  expect(over.statusCode).toBe(429);
+  expect(over.headers["ratelimit"]).toMatch(/^"requests";r=0;t=1[01]$/);
+  expect((await refresh("2001:db8::1")).statusCode).toBe(200);
+  expect((await send("Bearer good.secret")).statusCode).toBe(200);
+  expect((await app.inject({ url: "/health/live" })).statusCode).toBe(200);
+});
+
+test("requests of a key", async () => {
+  await app.close();
+  const decisions: LimitDecision[] = [
+    { allowed: true, limit: 5, remaining: 0, resetMs: 1 },
+    { allowed: false, limit: 5, remaining: 0, retryAfterMs: 2_500 },
+  ];
+  await open({ perKey: { take: () => Promise.resolve(decisions.shift() ?? expect.fail()) } });
+  expect((await send("Bearer good.secret")).statusCode).toBe(200);
+  const over = await send("Bearer good.secret");
+  expect(over.statusCode).toBe(429);
+  expect(over.headers).toMatchObject({ "retry-after": "3", ratelimit: '"requests";r=0;t=3' });
+  expect((await send("Bearer made.up")).statusCode).toBe(401);
+});

@@ -1,0 +1,121 @@
+// Every HTTP request -> here, before and behind its authentication: how many an address, and a key, may make.
+// Guarantees: a flood of invented keys costs no look-up in Redis, and locks out no key that this process has seen to be
+// good; an address is counted by this process alone, a key by all of them.
+import { clientAddress, limitKeyOfAddress, type TrustedProxies } from "../kernel/client-address.js";
+import { type Clock, systemClock } from "../kernel/clock.js";
+import { PetrelError } from "../kernel/errors.js";
+import type { HttpApp, HttpRequest } from "../kernel/http-app.js";
+import type { LimitDecision } from "../kernel/limit-decision.js";
+import { LocalLimiter } from "../kernel/local-limiter.js";
+import { refusalByLimit } from "../kernel/rate-limit-headers.js";
+import type { ProducerAuthenticator } from "./authenticate-producer.js";
+import { knownProducerOf } from "./authorize-producer.js";
+import { parseProducerCredential } from "./producer-keys.js";
+
+/** Of a limit's counts, those that are counted here. */
+interface Refusals {
+  refusals: number;
+  local_refusals: number;
+}
+
+export interface RequestLimitsOptions {
+  readonly authenticator: Pick<ProducerAuthenticator, "hasSeen">;
+  readonly trustedProxies: TrustedProxies;
+  /** Failed authentications of an address in a minute; 0: no limit. */
+  readonly failedAuths: number;
+  /** Requests of an address without a producer's credential, in 10 s; 0, the default: no limit. */
+  readonly requestsPerAddress?: number;
+  /** Requests of a key. */
+  readonly perKey?: {
+    take(key: string): LimitDecision | Promise<LimitDecision>;
+  };
+  /** By the limit's name, as LimitCounts has them. */
+  readonly counts?: { of(limit: string): Refusals };
+  readonly clock?: Clock;
+}
+
+/** What a service's composition root brings; where it brings none, nothing is limited. */
+export type RequestLimits = Omit<RequestLimitsOptions, "authenticator" | "clock">;
+
+export const REQUESTS_WINDOW_MS = 10_000;
+const FAILURES_WINDOW_MS = 60_000;
+
+const failures = { name: "failed-authentications", windowMs: FAILURES_WINDOW_MS } as const;
+const requests = { name: "requests", windowMs: REQUESTS_WINDOW_MS } as const;
+
+/** Call behind `decorateWithProducer` and before the routes. */
+export function limitRequests(app: HttpApp, options: RequestLimitsOptions): void {
+  const { authenticator, trustedProxies, failedAuths, perKey, counts, clock = systemClock } = options;
+  const failed = new LocalLimiter({ limit: failedAuths, windowMs: FAILURES_WINDOW_MS, clock });
+  const ofAddress = new LocalLimiter({
+    limit: options.requestsPerAddress ?? 0,
+    windowMs: REQUESTS_WINDOW_MS,
+    clock,
+  });
+  const addressOf = ({ headers, raw }: HttpRequest): string => {
+    const forwarded = headers["x-forwarded-for"];
+    const joined = Array.isArray(forwarded) ? forwarded.join(",") : forwarded;
+    return limitKeyOfAddress(clientAddress(raw.socket.remoteAddress, joined, trustedProxies));
+  };
+  const note = (limit: string): void => {
+    const ours = counts?.of(limit);
+    if (ours === undefined) return;
+    ours.refusals++;
+    ours.local_refusals++;
+  };
+
+  app.addHook("onRequest", (request, reply, done) => {
+    // A page's preflight is the browser's own, and asks for nothing.
+    if (!isOfContract(request) || request.method === "OPTIONS") return done();
+    const keyId = keyIdOf(request);
+    if (keyId === undefined) {
+      const waitMs = ofAddress.limit === 0 ? 0 : ofAddress.take(addressOf(request));
+      if (waitMs === 0) return done();
+      note("requests-per-address");
+      return done(
+        refusalByLimit(reply, requests, ofAddress.limit, waitMs, "Too many requests from this address."),
+      );
+    }
+    if (failed.limit === 0 || authenticator.hasSeen(keyId)) return done();
+    const waitMs = failed.waitMs(addressOf(request));
+    if (waitMs === 0) return done();
+    note(failures.name);
+    return done(
+      refusalByLimit(reply, failures, failed.limit, waitMs, "Too many failed authentications from here."),
+    );
+  });
+
+  // Costs nothing where nothing fails.
+  app.addHook("onError", (request, _reply, error, done) => {
+    if (error instanceof PetrelError && error.status === 401 && failed.limit > 0) {
+      failed.take(addressOf(request));
+    }
+    done();
+  });
+
+  if (perKey === undefined) return;
+  app.addHook("preParsing", (request, reply, payload, done) => {
+    const producer = isOfContract(request) ? knownProducerOf(request) : null;
+    if (producer === null) return done(null, payload);
+    const answer = (decision: LimitDecision): void => {
+      if (decision.allowed) return done(null, payload);
+      const { limit, retryAfterMs } = decision;
+      done(refusalByLimit(reply, requests, limit, retryAfterMs, "Too many requests with this key."));
+    };
+    const decision = perKey.take(producer.keyId);
+    if (decision instanceof Promise) void decision.then(answer);
+    else answer(decision);
+  });
+}
+
+/** Health and documentation are nobody's credential, and lie in contexts of their own. */
+function isOfContract({ routeOptions }: HttpRequest): boolean {
+  return routeOptions.url?.startsWith("/v1/") === true;
+}
+
+function keyIdOf({ headers }: HttpRequest): string | undefined {
+  const signedBy = headers["petrel-key"];
+  if (typeof signedBy === "string") return signedBy;
+  const { authorization } = headers;
+  return authorization === undefined ? undefined : parseProducerCredential(authorization)?.keyId;
+}

@@ -1,0 +1,138 @@
+// Tests which origins a list lets in, by cases and by properties over invented hosts.
+// Guarantees: each refused origin differs from an allowed one in one thing.
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { createMatchOrigin } from "./match-origin.js";
+
+const matches = (allowed: string, origin: string): boolean => createMatchOrigin([allowed])(origin);
+
+describe("an exact entry", () => {
+  test.each([
+    ["https://app.example.com", "https://app.example.com"],
+    ["https://App.Example.COM", "https://app.example.com"],
+    ["https://app.example.com", "HTTPS://APP.EXAMPLE.COM"],
+    ["https://app.example.com:443", "https://app.example.com"],
+    ["https://app.example.com", "https://app.example.com:443"],
+    ["http://127.0.0.1:7100", "http://127.0.0.1:7100"],
+    ["http://[::1]:7100", "http://[::1]:7100"],
+    ["capacitor://localhost", "capacitor://localhost"],
+    ["https://bücher.example", "https://xn--bcher-kva.example"],
+  ])("%s lets %s in", (allowed, origin) => expect(matches(allowed, origin)).toBe(true));
+
+  test.each([
+    "http://app.example.com",
+    "https://app.example.com:8443",
+    "https://example.com",
+    "https://x.app.example.com",
+    "https://app.example.com.evil.test",
+    "https://app.example.com.",
+    "https://app.example.com/",
+    "https://app.example.com/path",
+    "https://user@app.example.com",
+    "https://evil.test#https://app.example.com",
+    "https://app.example.com https://evil.test",
+    "app.example.com",
+    "null",
+    "",
+    "*",
+  ])("does not let %j in", (origin) => expect(matches("https://app.example.com", origin)).toBe(false));
+});
+
+describe("a wildcard", () => {
+  test.each(["https://a.example.com", "https://a.b.example.com", "https://A.EXAMPLE.com:443"])(
+    "lets %s in",
+    (origin) => expect(matches("https://*.Example.com", origin)).toBe(true),
+  );
+  test.each([
+    "https://example.com",
+    "https://.example.com",
+    "https://a..example.com",
+    "https://aexample.com",
+    "http://a.example.com",
+    "https://a.example.com:8443",
+    "https://a.example.com.evil.test",
+    "https://evil.test/.example.com",
+    "https://evil.test?.example.com",
+    "https://evil.test\\.example.com",
+    "https://*.example.com",
+    "null",
+  ])("does not let %j in", (origin) => expect(matches("https://*.example.com", origin)).toBe(false));
+  test("has a port of its own", () => {
+    expect(matches("http://*.localhost:3000", "http://app.localhost:3000")).toBe(true);
+    expect(matches("http://*.localhost:3000", "http://app.localhost")).toBe(false);
+  });
+});
+
+test("* lets every origin in but null and what is none", () => {
+  const match = createMatchOrigin(["https://a.example", "*"]);
+  expect(match("https://anything.test:1")).toBe(true);
+  for (const origin of ["null", "", "*", "https://a.example/path"]) expect(match(origin)).toBe(false);
+});
+
+test("an empty list lets nobody in", () => {
+  expect(createMatchOrigin([])("https://app.example.com")).toBe(false);
+});
+
+test.each([
+  "app.example.com",
+  "https://app.example.com/",
+  "https://app.example.com/path",
+  "https://*",
+  "https://*.com",
+  "https://*.*.example.com",
+  "https://a.*.example.com",
+  "https://a*.example.com",
+  "https://*.1.2.3.4",
+  "*.example.com",
+  "null",
+  "https://",
+  "https://u:p@example.com",
+])("%j is no entry, and stops the start", (entry) => {
+  expect(() => createMatchOrigin([entry])).toThrow(/ALLOWED_ORIGINS/);
+});
+
+const label = fc.stringMatching(/^[a-z][a-z0-9]{0,8}$/);
+const scheme = fc.constantFrom("http", "https");
+const domain = fc.tuple(label, label).map(([name, top]) => `${name}.${top}`);
+const port = fc.option(fc.integer({ min: 1, max: 65_535 }), { nil: undefined });
+const written = (s: string, host: string, p: number | undefined): string =>
+  `${s}://${host}${p === undefined ? "" : `:${p}`}`;
+const portOf = (s: string, p: number | undefined): number => p ?? (s === "http" ? 80 : 443);
+
+test("by any names: exact is exact, and a wildcard takes just the sub-domains", () => {
+  fc.assert(
+    fc.property(
+      scheme,
+      scheme,
+      domain,
+      fc.array(label, { maxLength: 3 }),
+      port,
+      port,
+      (listed, shown, name, subs, listedPort, shownPort) => {
+        const host = [...subs, name].join(".");
+        const origin = written(shown, host.toUpperCase(), shownPort);
+        const isSamePlace = listed === shown && portOf(listed, listedPort) === portOf(shown, shownPort);
+        expect(matches(written(listed, name, listedPort), origin)).toBe(isSamePlace && subs.length === 0);
+        expect(matches(written(listed, `*.${name}`, listedPort), origin)).toBe(
+          isSamePlace && subs.length > 0,
+        );
+        // A name that only ends in the same letters.
+        expect(
+          matches(written(listed, `*.${name}`, listedPort), written(listed, `x${name}`, listedPort)),
+        ).toBe(false);
+      },
+    ),
+    { numRuns: 300 },
+  );
+});
+
+test("by any text: never an exception, never null", () => {
+  const match = createMatchOrigin(["https://*.example.com", "https://app.example.com"]);
+  fc.assert(
+    fc.property(fc.string({ unit: "binary", maxLength: 60 }), (text) => {
+      expect(match(text)).toBe(false);
+      expect(match(`https://${text}.evil.test`)).toBe(false);
+    }),
+    { numRuns: 500 },
+  );
+});

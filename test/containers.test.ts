@@ -1,0 +1,351 @@
+// Holds the Dockerfile, .dockerignore and docker-compose.yml to what they promise. No engine is needed.
+// Guarantees: the Compose file is one by its specification's schema, and hardened; every image is built from files that
+// are there and sent, runs as nobody, and is watched without a shell; nothing is configured that nothing reads.
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { validate } from "dockerfile-utils";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { parseKnownKeys } from "../deploy/local/src/apns-simulator/known-keys.js";
+import { readProducerKeysFile } from "../services/auth/src/read-producer-keys-file.js";
+import { readCompose, type ComposeService } from "./read-compose.js";
+import { environmentOf, inheritedInstructions, lastOf, readDockerfile } from "./read-dockerfile.js";
+import {
+  imageNames,
+  isImageName,
+  problemsOf,
+  stopDeadlineMs,
+  stopDeadlineSources,
+  type ImageName,
+} from "./service-settings.js";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const read = (path: string): string => readFileSync(join(root, path), "utf8");
+
+const dockerfile = read("deploy/docker/Dockerfile");
+const stages = readDockerfile(dockerfile);
+const composeText = read("docker-compose.yml");
+const compose = readCompose(composeText);
+const services = Object.entries(compose.services);
+const ours = services.filter(([, { build }]) => build !== undefined);
+const imageOf = ({ build }: ComposeService): ImageName => {
+  if (build === undefined || !isImageName(build.target)) throw new Error(`no target ${build?.target}`);
+  return build.target;
+};
+
+describe("the Dockerfile", () => {
+  test("has nothing that a linter minds", () => {
+    expect(validate(dockerfile)).toEqual([]);
+    // The linter does see: a stage that is not there, a form that needs a shell to be understood.
+    expect(validate("FROM a AS b\nCOPY . \nENTRYPOINT ['node']\n").length).toBeGreaterThan(0);
+  });
+
+  test("names the base by a version, once", () => {
+    expect(/^ARG NODE_IMAGE=(.*)$/m.exec(dockerfile)?.[1]).toMatch(/^node:24\.\d+\.\d+-/);
+    const names = new Set(stages.map(({ name }) => name));
+    for (const { base } of stages) expect(base === "${NODE_IMAGE}" || names.has(base), base).toBe(true);
+  });
+
+  test("is built from files that are there, and that .dockerignore lets through", () => {
+    const rules = readDockerignore(read(".dockerignore"));
+    const build = stages.find(({ name }) => name === "build");
+    const sources = (build?.instructions ?? [])
+      .filter(({ keyword }) => keyword === "COPY")
+      .flatMap(({ text }) => text.split(/\s+/).slice(0, -1));
+    expect(sources.length).toBeGreaterThan(10);
+    for (const source of sources) {
+      expect(existsSync(join(root, source)), source).toBe(true);
+      const path = source.replace(/\/$/, "");
+      const sent = source.endsWith("/") ? `${path}/package.json` : path;
+      expect(isSent(rules, sent), source).toBe(true);
+    }
+    // npm refuses a lock file that knows more workspaces than it finds.
+    for (const path of workspaces()) expect(sources).toContain(`${path}/package.json`);
+    for (const path of [
+      "deploy/docker/secrets/key-encryption",
+      ".data/dev.json",
+      ".git/config",
+      "node_modules/ws/package.json",
+      "services/auth/node_modules/x/package.json",
+      "shared/dist/kernel/config.js",
+      "shared/src/kernel/config.test.ts",
+      ".env",
+    ]) {
+      expect(isSent(rules, path), path).toBe(false);
+    }
+  });
+
+  test("installs nothing but what the lock file names, and runs none of its scripts", () => {
+    const installs = dockerfile
+      .split("\n")
+      .filter((line) => /\b(npm|yarn|apt-get|apk|curl|wget)\b/.test(line));
+    expect(installs.filter((line) => !line.startsWith("#"))).toEqual([
+      "RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts --no-audit --no-fund",
+    ]);
+  });
+
+  test.each(imageNames)("%s: only its own files, as nobody, watched without a shell", (name) => {
+    const assemble = stages.find((stage) => stage.name === `assemble-${name}`);
+    expect(assemble?.base).toBe("build");
+    expect(assemble?.instructions.map(({ words }) => words)).toEqual([
+      ["node", "deploy/docker/assemble-service.mjs", name, "/assembled"],
+    ]);
+    const instructions = inheritedInstructions(stages, name);
+    const own = (keyword: string) => lastOf(instructions, keyword);
+    expect(instructions.filter(({ keyword }) => keyword === "COPY").map(({ text }) => text)).toEqual([
+      `--from=assemble-${name} /assembled/ ./`,
+    ]);
+    // Whatever a stage before may have: nothing is run or added in the image itself.
+    expect(instructions.filter(({ keyword }) => keyword === "RUN" || keyword === "ADD")).toEqual([]);
+    expect(own("USER")?.text).toMatch(/^[1-9]\d{3,}:[1-9]\d{3,}$/);
+    expect(own("STOPSIGNAL")?.text).toBe("SIGTERM");
+    expect(own("HEALTHCHECK")?.words).toEqual(["node", "healthcheck.mjs"]);
+    const [program, script = ""] = own("ENTRYPOINT")?.words ?? [];
+    expect(program).toBe("node");
+    expect(existsSync(join(root, script.replace("/dist/", "/src/").replace(/\.js$/, ".ts"))), script).toBe(
+      true,
+    );
+    const labels = instructions.filter(({ keyword }) => keyword === "LABEL").map(({ text }) => text);
+    for (const label of ["title", "description", "licenses", "version", "revision"]) {
+      expect(labels.join(" ")).toContain(`org.opencontainers.image.${label}=`);
+    }
+    const { NODE_ENV, ...environment } = environmentOf(instructions);
+    expect(NODE_ENV).toBe("production");
+    expect(problemsOf(name, environment)).toEqual([]);
+    expect(own("EXPOSE")?.text.split(" ")[0]).toBe(environment["PORT"]);
+  });
+});
+
+describe("docker-compose.yml", () => {
+  const isValid = new Ajv2020({ strict: false, validateFormats: false }).compile(
+    JSON.parse(read("test/schemas/compose-spec.json")) as object,
+  );
+
+  test("is a Compose file", () => {
+    isValid(parse(composeText, { merge: true }));
+    expect(isValid.errors).toBeNull();
+    expect(isValid({ services: { a: { imagge: "b" } } })).toBe(false);
+  });
+
+  test("has every image but the simulators' by default, and two push nodes", () => {
+    const targets = ours.map(([, service]) => imageOf(service)).sort();
+    expect(targets).toEqual([...imageNames, "push-node"].sort());
+    const behind = services.flatMap(([name, { profiles }]) =>
+      profiles === undefined ? [] : [[name, ...profiles]],
+    );
+    expect(behind).toEqual([
+      ["mongodb", "mongodb"],
+      ["apns-simulator", "simulators"],
+    ]);
+  });
+
+  test.each(services)("%s: hardened, bounded, of a fixed version", (_name, service) => {
+    expect(service.read_only).toBe(true);
+    expect(service.cap_drop).toEqual(["ALL"]);
+    expect(service.security_opt).toEqual(["no-new-privileges:true"]);
+    expect(service.privileged).toBeUndefined();
+    expect(service.restart).toBe("unless-stopped");
+    expect(service.image).toMatch(/^[\w./-]+:v?\d+\.\d+\.\d+(-\w+)?$/);
+    expect(service.deploy.resources.limits.memory).toMatch(/^\d+[MG]$/);
+    expect(Number(service.deploy.resources.limits.cpus)).toBeGreaterThan(0);
+  });
+
+  test.each(services)("%s: is watched without a shell", (_name, { build, healthcheck }) => {
+    // Ours bring their own in the image.
+    if (build !== undefined) expect(healthcheck).toBeUndefined();
+    else expect(healthcheck?.test[0]).toBe("CMD");
+    expect(healthcheck?.test ?? []).not.toContain("sh");
+  });
+
+  test("starts each when those it needs are healthy", () => {
+    for (const [name, { depends_on: dependsOn = {} }] of services) {
+      for (const [other, { condition }] of Object.entries(dependsOn)) {
+        expect(compose.services, name).toHaveProperty([other]);
+        expect(condition, `${name} on ${other}`).toBe("service_healthy");
+      }
+    }
+    for (const [name, service] of ours) {
+      if (["console", "apns-simulator"].includes(name)) continue;
+      expect(service.depends_on, name).toHaveProperty("redis");
+    }
+  });
+
+  test.each(ours)("%s: is configured with what it reads, and stops in its own time", (_name, service) => {
+    const image = imageOf(service);
+    const environment = service.environment ?? {};
+    expect(problemsOf(image, environment)).toEqual([]);
+    const mounted = (service.secrets ?? []).map((secret) => `/run/secrets/${secret}`);
+    for (const value of Object.values(environment)) {
+      if (value.startsWith("/run/secrets/")) expect(mounted).toContain(value);
+    }
+    // Secrets come as files: nothing that looks like one is in the environment.
+    for (const name of Object.keys(environment)) expect(name).not.toMatch(/PASSWORD|SECRET$|TOKEN$/);
+    expect(Number.parseInt(service.stop_grace_period, 10) * 1000).toBeGreaterThanOrEqual(
+      stopDeadlineMs(image, environment),
+    );
+  });
+
+  test("what a stop may take is what the programs say", () => {
+    for (const [file, text] of Object.values(stopDeadlineSources)) expect(read(file), file).toContain(text);
+  });
+
+  test("simulators.env names what dispatch reads, and finds the simulator", () => {
+    const variables = Object.fromEntries(
+      [...read("deploy/docker/simulators.env").matchAll(/^(\w+)=(.*)$/gm)].map(
+        ([, name = "", value = ""]) => [name, value],
+      ),
+    );
+    const { APNS_SIMULATOR_URL: url = "", ...forDispatch } = variables;
+    expect(problemsOf("dispatch", forDispatch)).toEqual([]);
+    expect(problemsOf("console", { APNS_SIMULATOR_URL: url })).toEqual([]);
+    for (const name of Object.keys(variables)) expect(composeText).toContain(`${name}: \${${name}:-}`);
+    for (const name of ["APNS_KEY_FILE", "APNS_CA_FILE"]) {
+      expect(compose.services["dispatch"]?.secrets).toContain(
+        forDispatch[name]?.replace("/run/secrets/", ""),
+      );
+    }
+  });
+
+  test("only the proxy faces others; the rest is for this machine, or for nobody", () => {
+    for (const [name, { ports = [], networks }] of services) {
+      const open = ports.filter((port) => !port.startsWith("127.0.0.1:"));
+      expect(open, name).toHaveLength(name === "proxy" ? 1 : 0);
+      if (["redis", "auth", "collect", "push-node-1", "push-node-2"].includes(name)) {
+        expect(networks, name).toEqual(["backend"]);
+      }
+    }
+    expect(compose.networks["backend"]?.internal).toBe(true);
+    const subnet = compose.networks["backend"]?.ipam?.config[0]?.subnet;
+    expect(compose.services["push-node-1"]?.environment?.["TRUSTED_PROXIES"]).toBe(subnet);
+  });
+
+  test("every file and folder that is mounted is there, or made by make-secrets", () => {
+    for (const [name, { volumes = [] }] of services) {
+      for (const [source = ""] of volumes.map((volume) => volume.split(":"))) {
+        if (source.startsWith("./")) expect(existsSync(join(root, source)), `${name}: ${source}`).toBe(true);
+      }
+    }
+    const used = new Set(services.flatMap(([, { secrets = [] }]) => secrets));
+    expect([...used].sort()).toEqual(Object.keys(compose.secrets).sort());
+  });
+
+  test("the proxy keeps a socket for longer than two of its node's pings, and knows both nodes", () => {
+    const nginx = read("deploy/docker/nginx.conf");
+    const connect = /location = \/v1\/connect \{([^}]*)\}/.exec(nginx)?.[1] ?? "";
+    expect(Number(/proxy_read_timeout (\d+)s;/.exec(connect)?.[1])).toBeGreaterThan(2 * 25);
+    for (const header of ["Upgrade $http_upgrade", 'Connection "upgrade"', "X-Forwarded-For $remote_addr"]) {
+      expect(connect).toContain(`proxy_set_header ${header};`);
+    }
+    const upstreams = [...nginx.matchAll(/^\s+server ([\w-]+):(\d+) resolve/gm)];
+    expect(upstreams).toHaveLength(5);
+    for (const [, host = "", port] of upstreams) {
+      const service = compose.services[host];
+      expect(service, host).toBeDefined();
+      const target = service?.build?.target ?? "";
+      expect(environmentOf(inheritedInstructions(stages, target))["PORT"], host).toBe(port);
+    }
+  });
+});
+
+describe("make-secrets", () => {
+  let parent: string;
+  let directory: string;
+  const makeSecrets = (...args: string[]) =>
+    spawnSync(process.execPath, [join(root, "deploy/docker/make-secrets.mjs"), ...args], {
+      encoding: "utf8",
+    });
+
+  beforeAll(() => {
+    parent = mkdtempSync(join(tmpdir(), "petrel-secrets-"));
+    directory = join(parent, "secrets");
+    expect(makeSecrets("--host", "push.example.com", directory).stderr).toBe("");
+  });
+  afterAll(() => rmSync(parent, { recursive: true, force: true }));
+
+  test("makes every file that docker-compose.yml names, for their owner and the containers", () => {
+    const names = Object.values(compose.secrets).map(({ file }) =>
+      file.replace("./deploy/docker/secrets/", ""),
+    );
+    // The administrator's own key is for no container.
+    expect(readdirSync(directory).sort()).toEqual([...names, "admin-key"].sort());
+    expect(statSync(directory).mode & 0o777).toBe(0o700);
+    for (const name of names) expect(statSync(join(directory, name)).mode & 0o777, name).toBe(0o444);
+  });
+
+  test("makes what the services take", () => {
+    const keys = readProducerKeysFile(join(directory, "producer-keys.json"));
+    expect(keys.map(({ scopes }) => scopes.includes("admin"))).toEqual([false, true]);
+    for (const [i, name] of ["api-key", "admin-key"].entries()) {
+      expect(readFileSync(join(directory, name), "utf8")).toMatch(
+        new RegExp(`^${keys[i]?.id}\\.[A-Za-z0-9_-]{43}\\n$`),
+      );
+    }
+    expect(Buffer.from(readFileSync(join(directory, "key-encryption"), "utf8"), "base64")).toHaveLength(32);
+    const known = parseKnownKeys(readFileSync(join(directory, "apns-known-keys.json"), "utf8"));
+    const environment = read("deploy/docker/simulators.env");
+    for (const [keyId, { teamId }] of known) {
+      expect(environment).toContain(`APNS_KEY_ID=${keyId}\nAPNS_TEAM_ID=${teamId}\n`);
+    }
+    const names = execFileSync(
+      "openssl",
+      ["x509", "-in", join(directory, "proxy-certificate.pem"), "-noout", "-ext", "subjectAltName"],
+      { encoding: "utf8" },
+    );
+    expect(names).toContain("DNS:push.example.com");
+  });
+
+  test("overwrites nothing, and leaves nothing behind where it fails", () => {
+    const before = readFileSync(join(directory, "key-encryption"), "utf8");
+    expect(makeSecrets(directory)).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining("is there already") as string,
+    });
+    expect(readFileSync(join(directory, "key-encryption"), "utf8")).toBe(before);
+    expect(makeSecrets("--host", "a/b", join(parent, "other")).status).toBe(1);
+    expect(readdirSync(parent)).toEqual(["secrets"]);
+  });
+});
+
+interface IgnoreRule {
+  readonly pattern: RegExp;
+  readonly isException: boolean;
+}
+
+/** The patterns in use here: `*`, plain paths, `**` before a name, `!` for exceptions. */
+function readDockerignore(text: string): IgnoreRule[] {
+  return text
+    .split("\n")
+    .filter((line) => line !== "" && !line.startsWith("#"))
+    .map((line) => {
+      const isException = line.startsWith("!");
+      const expression = line
+        .replace(/^!/, "")
+        .replace(/[.+]/g, "\\$&")
+        .replace(/\*\*\//g, "(.*/)?")
+        .replace(/(?<![.)])\*/g, "[^/]*");
+      // What is below a match is matched too.
+      return { isException, pattern: new RegExp(`^${expression}(/|$)`) };
+    });
+}
+
+/** The last rule that matches decides. */
+function isSent(rules: readonly IgnoreRule[], path: string): boolean {
+  return rules.findLast(({ pattern }) => pattern.test(path))?.isException ?? true;
+}
+
+function workspaces(): string[] {
+  const { workspaces: patterns } = JSON.parse(read("package.json")) as {
+    readonly workspaces: readonly string[];
+  };
+  return patterns.flatMap((pattern) => {
+    if (!pattern.endsWith("/*")) return [pattern];
+    const folder = pattern.slice(0, -2);
+    return readdirSync(join(root, folder))
+      .filter((name) => existsSync(join(root, folder, name, "package.json")))
+      .map((name) => `${folder}/${name}`);
+  });
+}
