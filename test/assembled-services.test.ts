@@ -1,14 +1,14 @@
 // Starts each image's program from a directory that is assembled as the Dockerfile assembles it, as its container would.
 // Guarantees: production dependencies of that service only; on a read-only root, as a foreign user without capabilities,
 // with the settings of docker-compose.yml and a real Redis, it answers its health check and stops cleanly.
-import { execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { execFile, execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { execFile } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { freePort } from "@petrel/shared/testing/free-port";
 import { startRedis, type TestRedis } from "@petrel/shared/testing/start-redis";
@@ -48,7 +48,7 @@ beforeAll(async () => {
       await promisify(execFile)(process.execPath, args, { cwd: root });
     }),
   );
-});
+}, 120_000);
 afterAll(() => rm(directory, { recursive: true, force: true }));
 
 describe("what is assembled", () => {
@@ -100,7 +100,7 @@ describe("what is assembled", () => {
   });
 });
 
-describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", () => {
+describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { timeout: 60_000 }, () => {
   let redis: TestRedis;
   const running: ChildProcess[] = [];
 
@@ -156,11 +156,13 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", () 
       await waitFor(
         async () => {
           if (service.child.exitCode !== null) return true;
+          // A health check is a process of its own: none before there is something to ask.
+          if (!(await isListening(Number(environment["PORT"])))) return false;
           const health = await checkHealth(image, environment);
           if (health !== "healthy") throw new Error(health);
           return true;
         },
-        { what: `${image} to be healthy`, deadlineMs: 20_000, everyMs: 100 },
+        { what: `${image} to be healthy`, deadlineMs: 20_000, everyMs: 50 },
       );
     } catch (error) {
       throw new Error(service.output(), { cause: error });
@@ -182,10 +184,20 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", () 
     expect(JSON.parse(output())).toEqual({ uid: 10_001, cwd: "/app", written: erofs, read: "done" });
   });
 
+  /** Files that are read when they are asked for. */
+  const pagesOf: Partial<Record<ImageName, readonly string[]>> = {
+    auth: ["/docs/json", "/docs/static/index.html"],
+    console: ["/", "/sdk/client.js"],
+  };
+
   test.each(imageNames)("%s answers its health check, and stops cleanly", async (image) => {
     const environment = await environmentFor(image);
     expect(await checkHealth(image, environment)).toMatch(/^not ready: /);
     const { child, exited, output } = await start(image, environment);
+    for (const path of pagesOf[image] ?? []) {
+      const { status } = await fetch(`http://127.0.0.1:${environment["PORT"]}${path}`);
+      expect(status, path).toBe(200);
+    }
     const status = readFileSync(`/proc/${child.pid}/status`, "utf8");
     expect(status).toMatch(/^Uid:\t10001\t10001\t10001\t10001$/m);
     expect(status).toMatch(/^CapEff:\t0+$/m);
@@ -225,6 +237,14 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", () 
     expect(await exited).toBe(0);
   });
 });
+
+function isListening(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1");
+    socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
+    socket.once("connect", () => socket.destroy());
+  });
+}
 
 /** Every package in a node_modules of the directory, as the lock file names it. */
 function packagesUnder(directory: string, prefix = ""): string[] {

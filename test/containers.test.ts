@@ -1,23 +1,20 @@
 // Holds the Dockerfile, .dockerignore and docker-compose.yml to what they promise. No engine is needed.
 // Guarantees: the Compose file is one by its specification's schema, and hardened; every image is built from files that
 // are there and sent, runs as nobody, and is watched without a shell; nothing is configured that nothing reads.
-import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { validate } from "dockerfile-utils";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
-import { parseKnownKeys } from "../deploy/local/src/apns-simulator/known-keys.js";
-import { readProducerKeysFile } from "../services/auth/src/read-producer-keys-file.js";
 import { readCompose, type ComposeService } from "./read-compose.js";
 import { environmentOf, inheritedInstructions, lastOf, readDockerfile } from "./read-dockerfile.js";
 import {
   imageNames,
   isImageName,
   problemsOf,
+  settingsOf,
   stopDeadlineMs,
   stopDeadlineSources,
   type ImageName,
@@ -220,7 +217,13 @@ describe("docker-compose.yml", () => {
     }
     expect(compose.networks["backend"]?.internal).toBe(true);
     const subnet = compose.networks["backend"]?.ipam?.config[0]?.subnet;
-    expect(compose.services["push-node-1"]?.environment?.["TRUSTED_PROXIES"]).toBe(subnet);
+    // Limits are by address: without this all clients would share the proxy's.
+    for (const [name, { environment = {}, ...service }] of ours) {
+      const isAsked = Object.values(settingsOf[imageOf(service)]).some(
+        ({ env }) => env === "TRUSTED_PROXIES",
+      );
+      expect(environment["TRUSTED_PROXIES"], name).toBe(isAsked ? subnet : undefined);
+    }
   });
 
   test("every file and folder that is mounted is there, or made by make-secrets", () => {
@@ -248,65 +251,6 @@ describe("docker-compose.yml", () => {
       const target = service?.build?.target ?? "";
       expect(environmentOf(inheritedInstructions(stages, target))["PORT"], host).toBe(port);
     }
-  });
-});
-
-describe("make-secrets", () => {
-  let parent: string;
-  let directory: string;
-  const makeSecrets = (...args: string[]) =>
-    spawnSync(process.execPath, [join(root, "deploy/docker/make-secrets.mjs"), ...args], {
-      encoding: "utf8",
-    });
-
-  beforeAll(() => {
-    parent = mkdtempSync(join(tmpdir(), "petrel-secrets-"));
-    directory = join(parent, "secrets");
-    expect(makeSecrets("--host", "push.example.com", directory).stderr).toBe("");
-  });
-  afterAll(() => rmSync(parent, { recursive: true, force: true }));
-
-  test("makes every file that docker-compose.yml names, for their owner and the containers", () => {
-    const names = Object.values(compose.secrets).map(({ file }) =>
-      file.replace("./deploy/docker/secrets/", ""),
-    );
-    // The administrator's own key is for no container.
-    expect(readdirSync(directory).sort()).toEqual([...names, "admin-key"].sort());
-    expect(statSync(directory).mode & 0o777).toBe(0o700);
-    for (const name of names) expect(statSync(join(directory, name)).mode & 0o777, name).toBe(0o444);
-  });
-
-  test("makes what the services take", () => {
-    const keys = readProducerKeysFile(join(directory, "producer-keys.json"));
-    expect(keys.map(({ scopes }) => scopes.includes("admin"))).toEqual([false, true]);
-    for (const [i, name] of ["api-key", "admin-key"].entries()) {
-      expect(readFileSync(join(directory, name), "utf8")).toMatch(
-        new RegExp(`^${keys[i]?.id}\\.[A-Za-z0-9_-]{43}\\n$`),
-      );
-    }
-    expect(Buffer.from(readFileSync(join(directory, "key-encryption"), "utf8"), "base64")).toHaveLength(32);
-    const known = parseKnownKeys(readFileSync(join(directory, "apns-known-keys.json"), "utf8"));
-    const environment = read("deploy/docker/simulators.env");
-    for (const [keyId, { teamId }] of known) {
-      expect(environment).toContain(`APNS_KEY_ID=${keyId}\nAPNS_TEAM_ID=${teamId}\n`);
-    }
-    const names = execFileSync(
-      "openssl",
-      ["x509", "-in", join(directory, "proxy-certificate.pem"), "-noout", "-ext", "subjectAltName"],
-      { encoding: "utf8" },
-    );
-    expect(names).toContain("DNS:push.example.com");
-  });
-
-  test("overwrites nothing, and leaves nothing behind where it fails", () => {
-    const before = readFileSync(join(directory, "key-encryption"), "utf8");
-    expect(makeSecrets(directory)).toMatchObject({
-      status: 1,
-      stderr: expect.stringContaining("is there already") as string,
-    });
-    expect(readFileSync(join(directory, "key-encryption"), "utf8")).toBe(before);
-    expect(makeSecrets("--host", "a/b", join(parent, "other")).status).toBe(1);
-    expect(readdirSync(parent)).toEqual(["secrets"]);
   });
 });
 

@@ -380,6 +380,7 @@ test("there are at least forty cases, each of its own", () => {
   const names = Object.values(groups).flatMap((cases) => cases.map(([name]) => name));
   expect(new Set(names).size).toBe(names.length);
   expect(names.length).toBeGreaterThanOrEqual(40);
+  process.stdout.write(`${names.length} named cases\n`);
 });
 
 /** What the server may close with by itself (the contract's list); a client's own code is repeated to it. */

@@ -132,7 +132,7 @@ describe("what services expose", () => {
       const row = page.get(name);
       expect(row?.type, name).toBe(type);
       expect([...(row?.labels ?? [])].sort(), name).toEqual([...labels].sort());
-      expect(row?.unit === "seconds", name).toBe(/_seconds$/.test(name));
+      expect(row?.unit === "seconds", name).toBe(name.endsWith("_seconds"));
       const where = names
         .filter((_, i) => texts[i]?.includes(`# TYPE ${name} `))
         .map((service) => service.replace(/-\d$/, ""));
@@ -226,7 +226,11 @@ describe.runIf(runsPrometheus)("Prometheus", () => {
   });
 
   test("a dispatcher that is killed is an alert: nobody owns its partitions; another one ends it", async () => {
-    expect(await firing("PetrelPartitionUnowned")).toEqual([]);
+    // A reading that took too long on a busy machine may have looked like it for a moment.
+    await waitFor(async () => (await firing("PetrelPartitionUnowned")).length === 0, {
+      what: "every partition to have an owner",
+      deadlineMs: 20_000,
+    });
     const [dispatcher] = cluster.dispatchers;
     if (dispatcher === undefined) throw new Error("no dispatcher");
     dispatcher.signal("SIGKILL");
@@ -235,11 +239,10 @@ describe.runIf(runsPrometheus)("Prometheus", () => {
       what: "PetrelPartitionUnowned to fire",
       deadlineMs: 30_000,
     });
-    await waitFor(async () => (await firing("PetrelTargetDown")).length === 1, {
-      what: "PetrelTargetDown to fire",
-      deadlineMs: 30_000,
-    });
-    expect((await firing("PetrelTargetDown"))[0]?.labels["job"]).toBe("dispatch");
+    await waitFor(
+      async () => (await firing("PetrelTargetDown")).some(({ labels }) => labels["job"] === "dispatch"),
+      { what: "PetrelTargetDown to fire", deadlineMs: 30_000 },
+    );
     await cluster.startAgain(dispatcher);
     await waitFor(
       async () =>

@@ -79,7 +79,7 @@ export async function startPrometheus(targets: ReadonlyMap<string, string>): Pro
   await writeFile(join(directory, "prometheus.yml"), head + here.join(""));
 
   const port = await freePort();
-  const [command = "", ...prefix] = [...(await dieWithParentPrefix(process.env)), "prometheus"];
+  const [command, ...prefix] = [...(await dieWithParentPrefix(process.env)), "prometheus"];
   const child = spawn(
     command,
     [

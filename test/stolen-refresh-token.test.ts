@@ -1,4 +1,4 @@
-// Flow: a refresh token is stolen, and used after its owner has refreshed; over two auth processes and two nodes.
+// Flow: a refresh token is stolen, and used after its owner has refreshed, while both hold sockets on two nodes.
 // Guarantees: both are out, sockets too, within a second; the user's other sessions are not concerned.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/start-cluster";

@@ -41,7 +41,19 @@ const unreadInPackages = /\.(d\.[cm]?ts|map)$/;
 
 class AssemblyError extends Error {}
 
-/** @param {string} directory */
+/**
+ * @typedef {{
+ *   dependencies?: Record<string, string>,
+ *   optionalDependencies?: Record<string, string>,
+ *   peerDependencies?: Record<string, string>,
+ *   peerDependenciesMeta?: Record<string, { optional?: boolean }>,
+ * }} Manifest
+ */
+
+/**
+ * @param {string} directory
+ * @returns {Manifest}
+ */
 function readManifest(directory) {
   return JSON.parse(readFileSync(join(directory, "package.json"), "utf8"));
 }
@@ -62,7 +74,7 @@ function findPackage(name, directory) {
 
 /**
  * The packages that one needs at run time.
- * @param {Record<string, any>} manifest
+ * @param {Manifest} manifest
  * @returns {{ name: string, isRequired: boolean }[]}
  */
 function dependenciesOf({

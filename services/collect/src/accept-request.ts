@@ -4,6 +4,7 @@
 import { randomBytes } from "node:crypto";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { PetrelError } from "@petrel/shared/kernel/errors";
+import { NO_TRACING, type Tracing } from "@petrel/shared/kernel/tracing";
 import { partitionOfUser } from "@petrel/shared/protocol/partition";
 import type { MessageToAccept } from "@petrel/shared/redis/accept-messages";
 import type { Producer } from "@petrel/shared/security/authenticate-producer";
@@ -13,6 +14,7 @@ import type { AcceptedAnswer } from "./answer-schema.js";
 import type { CheckedMessage } from "./check-message.js";
 import { fingerprintMessage, NO_FINGERPRINT } from "./message-fingerprint.js";
 import { keyedMessageId, RandomMessageIds } from "./message-id.js";
+import { traceAcceptance, type TracedAcceptance } from "./trace-acceptance.js";
 
 export interface RequestAcceptanceOptions {
   readonly messages: MessageAcceptance;
@@ -20,6 +22,8 @@ export interface RequestAcceptanceOptions {
   /** How long a request may wait for all of its messages. */
   readonly deadlineMs: number;
   readonly clock: Clock;
+  /** Off by default. */
+  readonly tracing?: Tracing | undefined;
 }
 
 export class RequestAcceptance {
@@ -33,15 +37,22 @@ export class RequestAcceptance {
     this.#options = options;
   }
 
-  /** @returns one answer or error for each, in order */
+  /**
+   * @param traceparent the request's header of that name, whatever it is
+   * @returns one answer or error for each, in order
+   */
   async accept(
     producer: Producer,
     requested: readonly CheckedMessage[],
+    traceparent?: unknown,
   ): Promise<(AcceptedAnswer | PetrelError)[]> {
-    const { messages, clock, deadlineMs } = this.#options;
+    const { messages, clock, deadlineMs, tracing = NO_TRACING } = this.#options;
     const all: MessageToAccept[] = [];
-    for (const message of requested) this.#prepare(producer, message, all);
+    const recipients = requested.reduce((sum, { users }) => sum + users.length, 0);
+    const traced = traceAcceptance(tracing, traceparent, recipients);
+    for (const message of requested) this.#prepare(producer, message, all, traced);
     const outcomes = await messages.accept(all, clock.monotonicMs() + deadlineMs);
+    traced?.end(outcomes);
     let next = 0;
     return requested.map(({ isList, users }) => {
       const from = next;
@@ -51,19 +62,25 @@ export class RequestAcceptance {
     });
   }
 
-  #prepare(producer: Producer, message: CheckedMessage, into: MessageToAccept[]): void {
+  #prepare(
+    producer: Producer,
+    message: CheckedMessage,
+    into: MessageToAccept[],
+    traced: TracedAcceptance | undefined,
+  ): void {
     const { idempotencyKey } = message.body;
     const fingerprint = idempotencyKey === undefined ? NO_FINGERPRINT : fingerprintMessage(message.body);
     const attempt = `${this.#attemptPrefix}${(this.#attempts++).toString(36)}`;
     for (const userId of message.users) {
       const partition = partitionOfUser(userId, this.#options.partitionCount);
+      const id =
+        idempotencyKey === undefined
+          ? this.#randomIds.next(partition)
+          : keyedMessageId(partition, producer.owner, idempotencyKey, userId);
       into.push({
         userId,
         partition,
-        id:
-          idempotencyKey === undefined
-            ? this.#randomIds.next(partition)
-            : keyedMessageId(partition, producer.owner, idempotencyKey, userId),
+        id,
         ttlMs: message.ttlMs,
         fingerprint,
         attempt,
@@ -71,6 +88,7 @@ export class RequestAcceptance {
         fallback: message.fallback,
         priority: message.priority,
         notification: message.notification,
+        trace: traced?.begin({ id, partition, priority: message.priority }),
       });
     }
   }

@@ -4,6 +4,7 @@ import type { Clock } from "@petrel/shared/kernel/clock";
 import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http-app";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import type { TlsFiles } from "@petrel/shared/kernel/tls-files";
+import type { Tracing } from "@petrel/shared/kernel/tracing";
 import { addJsonBodyReader } from "@petrel/shared/kernel/read-json-body";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { MessageAccepter } from "@petrel/shared/redis/accept-messages";
@@ -46,6 +47,8 @@ export interface CollectDeps {
   readonly acceptDeadlineMs: number;
   /** How long one call of the store takes to answer or fail, at most. */
   readonly storeAttemptMs: number;
+  /** Off by default. */
+  readonly tracing?: Tracing;
 }
 
 /** Of a request's body, unpacked. */
@@ -73,6 +76,7 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
     partitionCount: partitions.length,
     deadlineMs: deps.acceptDeadlineMs,
     clock,
+    tracing: deps.tracing,
   });
   addJsonBodyReader(app, BODY_LIMIT_BYTES);
   decorateWithProducer(app);

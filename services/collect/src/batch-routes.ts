@@ -52,7 +52,7 @@ export function addBatchRoutes(app: HttpApp, { authenticator, requests, limits }
       const recipients = good.reduce((sum, { users }) => sum + users.length, 0);
       const waits = limits.take(producer, Math.max(1, recipients), "body/messages", reply);
       if (waits !== undefined) await waits;
-      const answers = (await requests.accept(producer, good)).values();
+      const answers = (await requests.accept(producer, good, request.headers.traceparent)).values();
       const results = checked.map((one) =>
         answerEntry(one instanceof PetrelError ? one : (answers.next().value ?? missingAnswer())),
       );

@@ -10,6 +10,7 @@ import {
   portSetting,
   redisSettings,
 } from "@petrel/shared/kernel/config";
+import { tracingSettings } from "@petrel/shared/kernel/tracing-settings";
 import { addressLimitSettings } from "@petrel/shared/security/request-limit-settings";
 import { parseAcceptDurability, type AcceptDurability } from "@petrel/shared/redis/confirm-writes";
 
@@ -17,6 +18,7 @@ export const collectConfigSchema = {
   ...commonSettings,
   ...redisSettings,
   ...auditSettings,
+  ...tracingSettings,
   port: portSetting(7102),
   ...addressLimitSettings,
   ackTimeoutMs: integer("ACK_TIMEOUT_MS", "how long an acknowledgement may take, in ms", {

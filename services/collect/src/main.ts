@@ -2,6 +2,7 @@
 // Guarantees: nothing listens before the configuration and Redis are good; a stop answers what was begun first; the
 // only reader of process.env here.
 import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { readConfig } from "@petrel/shared/kernel/config";
 import { TrustedProxies } from "@petrel/shared/kernel/client-address";
@@ -9,6 +10,8 @@ import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle";
 import { openListenerTls } from "@petrel/shared/kernel/listener-tls";
 import { createLogger } from "@petrel/shared/kernel/logging";
 import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics";
+import { openTracing } from "@petrel/shared/kernel/open-tracing";
+import { SpanCounts } from "@petrel/shared/kernel/span-counts";
 import { MessageAccepter, RECEIVE_WINDOW_MS } from "@petrel/shared/redis/accept-messages";
 import { AuditLog } from "@petrel/shared/redis/audit-log";
 import { checkServer } from "@petrel/shared/redis/check-server";
@@ -55,6 +58,15 @@ const logger = createLogger({ service: "collect", level: config.logLevel });
 const trustedProxies = configOrExit("collect", () => new TrustedProxies(config.trustedProxies));
 
 await runService({ logger, stopDeadlineMs: config.acceptDeadlineMs + 10_000 }, async (lifecycle) => {
+  const spanCounts = new SpanCounts();
+  const tracing = await openTracing(config, {
+    service: "collect",
+    version,
+    instance: `${hostname()}.${process.pid}`,
+    counts: spanCounts,
+    logger,
+    lifecycle,
+  });
   const tls = await openListenerTls(config, { logger, lifecycle });
   const storeAttemptMs = Math.floor(config.acceptDeadlineMs * STORE_ATTEMPT_SHARE);
   const redis = await connectRedis({
@@ -125,6 +137,7 @@ await runService({ logger, stopDeadlineMs: config.acceptDeadlineMs + 10_000 }, a
     ),
     acceptDeadlineMs: config.acceptDeadlineMs,
     storeAttemptMs,
+    tracing,
   });
   if (config.metricsPort !== undefined) {
     const registry = createRegistry("collect", version);
@@ -134,6 +147,7 @@ await runService({ logger, stopDeadlineMs: config.acceptDeadlineMs + 10_000 }, a
     scripts.ends.register(registry);
     counts.register(registry);
     limitCounts.register(registry);
+    spanCounts.register(registry);
     const metrics = await serveMetrics({
       registry,
       port: config.metricsPort,

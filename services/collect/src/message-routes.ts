@@ -54,7 +54,7 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
       const producer = producerOf(request);
       const waits = limits.take(producer, checked.users.length, "body/to", reply);
       if (waits !== undefined) await waits;
-      const [answer] = await requests.accept(producer, [checked]);
+      const [answer] = await requests.accept(producer, [checked], request.headers.traceparent);
       if (answer === undefined || answer instanceof PetrelError) throw answer;
       reply.code(202);
       return answer;

@@ -11,6 +11,7 @@ import {
   redisSettings,
   url,
 } from "@petrel/shared/kernel/config";
+import { tracingSettings } from "@petrel/shared/kernel/tracing-settings";
 import { addressLimitSettings } from "@petrel/shared/security/request-limit-settings";
 
 /** `route` hands over and wakes; `apns` reaches users by the fallback channels, whichever are configured. */
@@ -20,6 +21,7 @@ export const dispatchSettings = {
   ...commonSettings,
   ...redisSettings,
   ...auditSettings,
+  ...tracingSettings,
   port: portSetting(7103),
   ...addressLimitSettings,
   nodeName: optionalText(

@@ -5,6 +5,7 @@ import { backoffMs } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
+import { traceIdsOf, type Tracing } from "@petrel/shared/kernel/tracing";
 import { isConnectionError } from "@petrel/shared/redis/connect";
 import { trimReady } from "@petrel/shared/redis/ready-stream";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
@@ -28,6 +29,8 @@ export interface DispatcherOptions {
   readonly onOffered: () => void;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Off by default. */
+  readonly tracing?: Tracing;
 }
 
 interface Failure {
@@ -134,23 +137,28 @@ export class PartitionDispatcher {
 
   /** As `routeMessages`, but one user's broken keys hold up nobody else's messages. */
   async #route(held: HeldPartition, messages: readonly ReadyMessage[]): Promise<RoutedMessages | undefined> {
-    const { scripts, logger } = this.#options;
+    const { scripts, logger, tracing } = this.#options;
     try {
-      return await routeMessages(scripts, held, messages);
+      return await routeMessages(scripts, held, messages, tracing);
     } catch (error) {
       if (isConnectionError(error)) throw error;
     }
     const routed: RoutedMessages[] = [];
     for (const [userId, ofUser] of groupByUser(messages)) {
       try {
-        const one = await routeMessages(scripts, held, ofUser);
+        const one = await routeMessages(scripts, held, ofUser, tracing);
         if (one === undefined) return undefined;
         routed.push(one);
       } catch (error) {
         if (isConnectionError(error)) throw error;
         // It stays in its inbox, where `due` and its user's next connection find it.
         logger.error(
-          { user: userId, ids: ofUser.map(({ id }) => id), reason: describeError(error) },
+          {
+            user: userId,
+            ids: ofUser.map(({ id }) => id),
+            ...traceIdsOf(ofUser),
+            reason: describeError(error),
+          },
           "not handed over",
         );
       }

@@ -6,6 +6,7 @@ import { backoffMs, type BackoffOptions } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
+import { messageAttributes, type Span, traceIdOf, type Tracing } from "@petrel/shared/kernel/tracing";
 import type { AttemptNote } from "@petrel/shared/protocol/fallback-attempt";
 import { isMessageId, isUserId } from "@petrel/shared/protocol/ids";
 import { isConnectionError } from "@petrel/shared/redis/connect";
@@ -17,6 +18,7 @@ import type { FallbackChannel } from "./channels/fallback-channel.js";
 import type { DropReason, FallbackMetrics } from "./fallback-metrics.js";
 import { pause } from "./pause.js";
 import { sendByChannels } from "./send-by-channels.js";
+import { fallbackParentOf } from "./trace-offers.js";
 
 export interface FallBackOptions {
   readonly scripts: ScriptRunner;
@@ -29,6 +31,8 @@ export interface FallBackOptions {
   readonly maxAttempts: number;
   /** Of each partition and cause. */
   readonly deadLettersCap: number;
+  /** Off by default. */
+  readonly tracing?: Tracing;
 }
 
 export interface HeldEntry {
@@ -41,6 +45,8 @@ export interface HeldEntry {
   readonly mayBegin: () => boolean;
   /** Aborted when everything must end. */
   readonly signal: AbortSignal;
+  /** Where its message is sampled: of this look at it. */
+  readonly span?: Span;
 }
 
 /** `left`: not settled; it is to be given to another worker. */
@@ -49,6 +55,32 @@ export type FallBackResult = "settled" | "left";
 const ASK_AGAIN = { baseMs: 50, capMs: 1_000 } as const;
 
 export async function fallBack(options: FallBackOptions, held: HeldEntry): Promise<FallBackResult> {
+  const { message, keys, attempts } = held.entry;
+  const span =
+    message.trace === undefined
+      ? undefined
+      : options.tracing?.beginSpan("fall back", fallbackParentOf(message), {
+          kind: "consumer",
+          attributes: {
+            ...messageAttributes({ ...message, partition: keys.partition }),
+            "messaging.operation.type": "process",
+            "petrel.attempt": attempts + 1,
+          },
+        });
+  if (span === undefined) return attemptFallback(options, held);
+  try {
+    const result = await attemptFallback(options, { ...held, span });
+    if (result === "left") span.set({ "petrel.outcome": result });
+    return result;
+  } catch (error) {
+    span.fail(describeError(error));
+    throw error;
+  } finally {
+    span.end();
+  }
+}
+
+async function attemptFallback(options: FallBackOptions, held: HeldEntry): Promise<FallBackResult> {
   const { entry } = held;
   const { message, attempts: before } = entry;
   const drop = async (reason: DropReason): Promise<FallBackResult> => {
@@ -92,6 +124,7 @@ async function send(options: FallBackOptions, held: HeldEntry, attempt: number):
         notification,
         collapseKey,
         attempt,
+        trace: held.span?.context,
       },
       held.signal,
     );
@@ -153,7 +186,7 @@ async function readState(
 /** Goes on asking while Redis does not answer: a message that is sent and not settled is sent again. */
 async function settle(
   { scripts, metrics, logger, deadLettersCap }: FallBackOptions,
-  { entry, signal }: HeldEntry,
+  { entry, signal, span }: HeldEntry,
   settlement: Settlement,
   attempts: number,
   notes: readonly AttemptNote[],
@@ -162,12 +195,19 @@ async function settle(
     () => settleFallback(scripts, entry, settlement, { attempts, notes, deadLettersCap }),
     () => !signal.aborted,
   );
+  span?.set({ "petrel.outcome": settlement.outcome });
+  if (settlement.outcome === "taken") span?.set({ "petrel.channel": settlement.channel });
+  if (settlement.outcome === "failed") span?.fail(`${settlement.cause}: ${settlement.reason}`);
   if (settled === undefined) return "left";
   const { outcome, evicted } = settled.answer;
   if (settlement.outcome === "failed" && outcome === "settled") {
     const { cause, reason } = settlement;
     metrics.deadLetter(cause, evicted);
-    logger.warn({ messageId: entry.message.id, cause, reason, attempts }, "fallback failed: a dead letter");
+    const { id, trace } = entry.message;
+    logger.warn(
+      { messageId: id, ...traceIdOf(trace), cause, reason, attempts },
+      "fallback failed: a dead letter",
+    );
   }
   return "settled";
 }

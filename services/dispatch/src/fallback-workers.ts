@@ -7,6 +7,7 @@
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
+import { traceIdOf } from "@petrel/shared/kernel/tracing";
 import { priorities } from "@petrel/shared/protocol/stored-message";
 import {
   claimFallback,
@@ -250,9 +251,15 @@ export class FallbackWorkers {
       if (result === "left") await giveBackFallback(scripts, entry, workerId, claimMs);
     } catch (error) {
       // It stays pending, and is taken over when its time is over.
-      const { entryId, keys } = entry;
+      const { entryId, keys, message } = entry;
       logger.error(
-        { err: error, partition: keys.partition, entryId, messageId: entry.message.id },
+        {
+          err: error,
+          partition: keys.partition,
+          entryId,
+          messageId: message.id,
+          ...traceIdOf(message.trace),
+        },
         "fallback entry not settled",
       );
     }

@@ -10,6 +10,8 @@ import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle";
 import { openListenerTls } from "@petrel/shared/kernel/listener-tls";
 import { createLogger } from "@petrel/shared/kernel/logging";
 import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics";
+import { openTracing } from "@petrel/shared/kernel/open-tracing";
+import { SpanCounts } from "@petrel/shared/kernel/span-counts";
 import { AuditLog } from "@petrel/shared/redis/audit-log";
 import { checkServer } from "@petrel/shared/redis/check-server";
 import { DeadLettersStore } from "@petrel/shared/redis/dead-letters-store";
@@ -69,6 +71,15 @@ const logger = createLogger({ service: "dispatch", level: config.logLevel }).chi
 const trustedProxies = configOrExit("dispatch", () => new TrustedProxies(config.trustedProxies));
 
 await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
+  const spanCounts = new SpanCounts();
+  const tracing = await openTracing(config, {
+    service: "dispatch",
+    version,
+    instance: dispatcherId,
+    counts: spanCounts,
+    logger,
+    lifecycle,
+  });
   const tls = await openListenerTls(config, { logger, lifecycle });
   const { ackTimeoutMs, leaseMs } = config;
   const redis = await connectRedis({ target, role: "dispatch", logger });
@@ -84,6 +95,7 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
   lifecycle.onStop("redis reader", () => blocking.disconnect());
 
   const registry = createRegistry("dispatch", version);
+  spanCounts.register(registry);
   const redisMetrics = new RedisMetrics(registry, config.partitions);
   redisMetrics.watch(redis, "commands");
   redisMetrics.watchLink(blocking, "reader");
@@ -112,7 +124,7 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
   const routes = config.dispatchRoles.includes("route");
   const sends = config.dispatchRoles.includes("apns");
   const channels = sends
-    ? openChannels(config, { scripts, partitions, registry, clock: systemClock, logger })
+    ? openChannels(config, { scripts, partitions, registry, clock: systemClock, logger, tracing })
     : [];
   const fallback = new FallbackWorkers({
     scripts,
@@ -131,6 +143,7 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
     retry: { baseMs: config.fallbackRetryBaseMs, capMs: config.fallbackRetryCapMs },
     maxAttempts: config.fallbackMaxAttempts,
     deadLettersCap: config.deadLettersCap,
+    tracing,
   });
   const deadLetters = new DeadLettersStore(scripts, partitions);
   addFallbackGauges(registry, {
@@ -140,7 +153,7 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
   });
   // Where others send, they look often enough by themselves.
   const onOffered = (): void => fallback.poke();
-  const work = { scripts, owner, metrics, absence, onOffered, logger };
+  const work = { scripts, owner, metrics, absence, onOffered, logger, tracing };
   const dispatcher = new PartitionDispatcher({ ...work, reader, clock: systemClock });
   const waker = new UserWaker({ ...work, ackTimeoutMs, intervalMs: config.wakeIntervalMs });
   const reconciler = new Reconciler({

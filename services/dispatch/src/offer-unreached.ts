@@ -3,6 +3,7 @@
 // that are there and do not listen, when a second look has confirmed it.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
+import { NO_TRACING, type Tracing } from "@petrel/shared/kernel/tracing";
 import { findGoneNodes } from "@petrel/shared/redis/node-presence";
 import { isConnectionError } from "@petrel/shared/redis/connect";
 import { offerUsers, type OfferedUser } from "@petrel/shared/redis/offer-users";
@@ -10,6 +11,7 @@ import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import type { AbsenceWatch } from "./absence-watch.js";
 import type { DispatchMetrics } from "./dispatch-metrics.js";
 import type { HeldPartition } from "./held-partition.js";
+import { traceOffers } from "./trace-offers.js";
 
 export interface OfferUnreachedDeps {
   readonly scripts: ScriptRunner;
@@ -18,6 +20,8 @@ export interface OfferUnreachedDeps {
   readonly logger: Logger;
   /** Something was put into the fallback streams. */
   readonly onOffered: () => void;
+  /** Off by default. */
+  readonly tracing?: Tracing;
 }
 
 export interface UnreachedUser {
@@ -34,7 +38,7 @@ const MAX_USERS = 200;
  * @throws what Redis' client throws; offering again does no harm
  */
 export async function offerUnreached(
-  { scripts, absence, metrics, logger, onOffered }: OfferUnreachedDeps,
+  { scripts, absence, metrics, logger, onOffered, tracing = NO_TRACING }: OfferUnreachedDeps,
   held: HeldPartition,
   users: readonly UnreachedUser[],
 ): Promise<boolean> {
@@ -43,12 +47,17 @@ export async function offerUnreached(
   for (let start = 0; start < users.length; start += MAX_USERS) {
     const ids = users.slice(start, start + MAX_USERS).map(({ userId }) => userId);
     if (!held.isHeld) return false;
+    const startMs = Date.now();
     const results = await offerEach(ids, logger, (some) =>
       offerUsers(scripts, held.keys, held.token, absence.rules, gone, some),
     );
     if (results === "stale") return false;
     let offered = 0;
-    for (const result of results) offered += result.offered;
+    for (const result of results) {
+      offered += result.offered;
+      if (result.traced === undefined) continue;
+      traceOffers(tracing, { partition: held.keys.partition, startMs, reason: "unreached" }, result.traced);
+    }
     if (offered === 0) continue;
     metrics.offered(offered);
     onOffered();

@@ -40,10 +40,7 @@ const gauges: readonly (readonly [string, string, (backlog: PartitionBacklog) =>
   ],
 ];
 
-export function addPartitionGauges(
-  registry: Registry,
-  { owned, read, ackTimeoutMs }: PartitionGauges,
-): void {
+export function addPartitionGauges(registry: Registry, { owned, read, ackTimeoutMs }: PartitionGauges): void {
   let underWay: Promise<ReadonlyMap<number, PartitionBacklog>> | undefined;
   const readOwned = async (): Promise<ReadonlyMap<number, PartitionBacklog>> => {
     const partitions = owned();

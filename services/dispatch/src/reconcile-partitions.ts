@@ -4,6 +4,8 @@
 // watched from then on, counted, and logged with the ids of its messages.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
+import { traceIdsOf } from "@petrel/shared/kernel/tracing";
+import type { InboxMessage } from "@petrel/shared/protocol/stored-message";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { readInbox } from "@petrel/shared/redis/read-inbox";
 import { reconcileUsers, type HangingUser } from "@petrel/shared/redis/reconcile-users";
@@ -73,15 +75,19 @@ export class Reconciler {
     if (hanging === "stale") return owner.lose(held, "the reconciliation was refused");
     for (const user of hanging) {
       metrics.hanging(user.reason);
-      const ids = await this.#readIds(held.keys, user).catch(() => []);
+      const messages = await this.#readOpen(held.keys, user).catch(() => []);
       const { userId, reason, acked, seq } = user;
-      logger.warn({ user: userId, reason, open: seq - acked, ids }, "a user's messages hang: driven on");
+      const ids = messages.map(({ id }) => id);
+      logger.warn(
+        { user: userId, reason, open: seq - acked, ids, ...traceIdsOf(messages) },
+        "a user's messages hang: driven on",
+      );
     }
   }
 
-  async #readIds(keys: PartitionKeys, { userId, acked, seq }: HangingUser): Promise<string[]> {
+  async #readOpen(keys: PartitionKeys, { userId, acked, seq }: HangingUser): Promise<InboxMessage[]> {
     if (acked >= seq) return [];
     const page = { maxEntries: MAX_IDS, maxBytes: 256 * 1024 } as const;
-    return (await readInbox(this.#options.scripts, keys, userId, acked, page)).map(({ id }) => id);
+    return readInbox(this.#options.scripts, keys, userId, acked, page);
   }
 }

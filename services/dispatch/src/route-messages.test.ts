@@ -85,6 +85,7 @@ test("one publish a node, each user's messages in order, to every node that hold
     epoch: first?.epoch,
     seq: 1,
     atMs: first?.atMs,
+    priority: "normal",
     id: first?.id,
     data: "0",
   });

@@ -1,6 +1,8 @@
 // dispatch/read-ready -> here -> push-node/receive-envelopes: hands a batch to the nodes that hold its users.
 // Guarantees: one look-up for the batch, one publish per node (more where it passes 256 KiB); each user's messages in
 // the order they were stored; a message whose time is over is not handed over, and its end is written first.
+import { describeError } from "@petrel/shared/kernel/errors";
+import { NO_TRACING, type Tracing } from "@petrel/shared/kernel/tracing";
 import { encodeDeliver, type Envelope } from "@petrel/shared/protocol/node-messages";
 import type { ReadyMessage } from "@petrel/shared/protocol/stored-message";
 import { expireMessages, type ExpiredMessage } from "@petrel/shared/redis/expire-messages";
@@ -10,6 +12,7 @@ import { readRoutes } from "@petrel/shared/redis/route-store";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import { readServerTimeMs } from "@petrel/shared/redis/server-time";
 import type { HeldPartition } from "./held-partition.js";
+import { traceRoutes, type TracedRoutes } from "./trace-routes.js";
 
 /** What became of each message of a batch. */
 export interface RoutedMessages {
@@ -44,6 +47,29 @@ export async function routeMessages(
   scripts: ScriptRunner,
   held: HeldPartition,
   messages: readonly ReadyMessage[],
+  tracing: Tracing = NO_TRACING,
+): Promise<RoutedMessages | undefined> {
+  const traced = traceRoutes(tracing, held.keys.partition, messages);
+  if (traced === undefined) return route(scripts, held, messages, undefined);
+  try {
+    const routed = await route(scripts, held, messages, traced);
+    traced.end("handed-over", routed?.handedOver ?? []);
+    traced.end("offline", routed?.offline ?? []);
+    traced.end("unheard", routed?.unheard ?? []);
+    traced.end("expired", routed?.expired ?? []);
+    traced.fail("the lease ended");
+    return routed;
+  } catch (error) {
+    traced.fail(describeError(error));
+    throw error;
+  }
+}
+
+async function route(
+  scripts: ScriptRunner,
+  held: HeldPartition,
+  messages: readonly ReadyMessage[],
+  traced: TracedRoutes | undefined,
 ): Promise<RoutedMessages | undefined> {
   const { keys } = held;
   const userIds = [...new Set(messages.map(({ userId }) => userId))];
@@ -57,7 +83,7 @@ export async function routeMessages(
   if (expired.length > 0) await writeEnds(scripts, keys, expired);
   if (!held.isHeld) return undefined;
 
-  const reached = await publish(scripts, keys, splitByNode(live, nodesOf));
+  const reached = await publish(scripts, keys, splitByNode(live, nodesOf), traced);
   const handedOver: ReadyMessage[] = [];
   const offline: ReadyMessage[] = [];
   const unheard: ReadyMessage[] = [];
@@ -99,11 +125,17 @@ async function publish(
   scripts: ScriptRunner,
   keys: PartitionKeys,
   chunks: readonly Chunk[],
+  traced: TracedRoutes | undefined,
 ): Promise<ReadonlySet<ReadyMessage>> {
   // Written without waiting in between; all answers are awaited before anyone tries again, so that no two tries mix.
   const answers = await Promise.allSettled(
     chunks.map(({ node, messages }) =>
-      publishToNode(scripts.redis, keys, node, encodeDeliver(messages.map(toEnvelope))),
+      publishToNode(
+        scripts.redis,
+        keys,
+        node,
+        encodeDeliver(messages.map((message) => toEnvelope(message, traced))),
+      ),
     ),
   );
   const reached = new Set<ReadyMessage>();
@@ -128,6 +160,7 @@ async function writeEnds(
   await Promise.all([...byUser].map(([userId, ended]) => expireMessages(scripts, keys, userId, ended)));
 }
 
-function toEnvelope({ userId, epoch, seq, atMs, id, priority, data }: ReadyMessage): Envelope {
-  return { userId, epoch, seq, atMs, id, priority, data };
+function toEnvelope(message: ReadyMessage, traced: TracedRoutes | undefined): Envelope {
+  const { userId, epoch, seq, atMs, id, priority, data } = message;
+  return { userId, epoch, seq, atMs, id, priority, data, trace: traced?.contextOf(message) };
 }

@@ -3,6 +3,7 @@
 // a way that may pass.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
+import { traceIdOf } from "@petrel/shared/kernel/tracing";
 import type { AttemptNote } from "@petrel/shared/protocol/fallback-attempt";
 import type {
   ChannelAnswer,
@@ -77,7 +78,10 @@ async function sendOnce(
     return await Promise.race([channel.send(job, controller.signal), tooLate]);
   } catch (error) {
     if (signal.aborted) throw error;
-    logger.error({ err: error, channel: channel.name, messageId: job.id }, "fallback channel failed");
+    logger.error(
+      { err: error, channel: channel.name, messageId: job.id, ...traceIdOf(job.trace) },
+      "fallback channel failed",
+    );
     return { outcome: "retry", reason: `fault: ${describeError(error)}` };
   } finally {
     clearTimeout(timer);

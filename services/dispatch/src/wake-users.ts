@@ -4,9 +4,16 @@
 import { describeError } from "@petrel/shared/kernel/errors";
 import { isConnectionError } from "@petrel/shared/redis/connect";
 import type { Logger } from "@petrel/shared/kernel/logging";
+import { NO_TRACING, type Tracing } from "@petrel/shared/kernel/tracing";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import { readServerTimeMs } from "@petrel/shared/redis/server-time";
-import { postponeUser, readDueUsers, wakeUsers, type WokenUser } from "@petrel/shared/redis/wake-users";
+import {
+  postponeUser,
+  readDueUsers,
+  wakeUsers,
+  type WakeOutcome,
+  type WokenUser,
+} from "@petrel/shared/redis/wake-users";
 import type { AbsenceWatch } from "./absence-watch.js";
 import type { DispatchMetrics } from "./dispatch-metrics.js";
 import { expireUsers } from "./expire-users.js";
@@ -14,6 +21,7 @@ import type { HeldPartition } from "./held-partition.js";
 import { offerUnreached } from "./offer-unreached.js";
 import type { PartitionOwner } from "./own-partitions.js";
 import { pause } from "./pause.js";
+import { traceOffers } from "./trace-offers.js";
 
 export interface UserWakerOptions {
   readonly scripts: ScriptRunner;
@@ -25,12 +33,21 @@ export interface UserWakerOptions {
   readonly logger: Logger;
   readonly ackTimeoutMs: number;
   readonly intervalMs: number;
+  /** Off by default. */
+  readonly tracing?: Tracing;
 }
 
 /** What one call of the script takes. */
 const MAX_USERS = 200;
 /** When a user is looked at again whom Redis refuses to work on. */
 const POSTPONE_MS = 60_000;
+
+/** Why a wake offers, for traces: nobody was there, or somebody was and did not acknowledge in time. */
+const reasons: Readonly<Partial<Record<WakeOutcome, string>>> = {
+  offline: "unreached",
+  unheard: "unreached",
+  nudged: "unacknowledged",
+};
 
 export class UserWaker {
   readonly #options: UserWakerOptions;
@@ -84,8 +101,9 @@ export class UserWaker {
 
   /** @returns how many were due */
   async #wakeBatch(held: HeldPartition): Promise<number> {
-    const { scripts, owner, metrics, onOffered } = this.#options;
+    const { scripts, owner, metrics, onOffered, tracing = NO_TRACING } = this.#options;
     const { keys } = held;
+    const startMs = Date.now();
     // Anew for each batch: a clock that was set back must not show the same users for ever.
     const nowMs = await readServerTimeMs(scripts.redis, keys.due);
     const userIds = await readDueUsers(scripts.redis, keys, nowMs, MAX_USERS);
@@ -99,6 +117,9 @@ export class UserWaker {
     for (const user of woken) {
       metrics.woken(user.outcome);
       offered += user.offered;
+      if (user.traced === undefined) continue;
+      const reason = reasons[user.outcome] ?? user.outcome;
+      traceOffers(tracing, { partition: keys.partition, startMs, reason }, user.traced);
     }
     if (offered > 0) {
       metrics.offered(offered);

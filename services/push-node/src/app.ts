@@ -3,7 +3,7 @@
 import websocket, { type WebsocketPluginOptions } from "@fastify/websocket";
 import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http-app";
 import type { TlsFiles } from "@petrel/shared/kernel/tls-files";
-import { BoundedWebSocket } from "./bounded-web-socket.js";
+import { ConnectionWebSocket } from "./connection-web-socket.js";
 import { addConnectRoute, type ConnectRouteDeps } from "./connect-route.js";
 import { SUBPROTOCOL } from "./read-handshake.js";
 
@@ -66,7 +66,7 @@ export async function buildApp(deps: PushNodeDeps): Promise<HttpApp> {
       // The registry knows them; a second list would only cost memory.
       clientTracking: false,
       // What is asked for is a class to make; the type wants the module's other members on it, too.
-      WebSocket: BoundedWebSocket as unknown as SocketClass,
+      WebSocket: ConnectionWebSocket as unknown as SocketClass,
       ...UNTYPED,
       handleProtocols: (protocols) => (protocols.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
     },

@@ -13,11 +13,13 @@ import {
   redisSettings,
   url,
 } from "@petrel/shared/kernel/config";
+import { tracingSettings } from "@petrel/shared/kernel/tracing-settings";
 import { tokenSettings } from "@petrel/shared/security/token-settings";
 
 export const pushNodeSettings = {
   ...commonSettings,
   ...redisSettings,
+  ...tracingSettings,
   port: portSetting(7110),
   nodeName: optionalText(
     "NODE_NAME",
@@ -134,22 +136,22 @@ export const pushNodeSettings = {
   ),
   connectsPerAddressPerMinute: integer(
     "CONNECTS_PER_ADDRESS_PER_MINUTE",
-    "handshakes from one address (IPv6: one /64), in the cluster; beyond it 429; 0: any number",
+    "handshakes from one address (IPv6: one /64), in the cluster; beyond it 429; 0: no limit",
     { default: 3_000 },
   ),
   connectsPerUserPerMinute: integer(
     "CONNECTS_PER_USER_PER_MINUTE",
-    "connections that one user may begin, in the cluster; beyond it 4429; 0: any number",
+    "connections that one user may begin, in the cluster; beyond it 4429; 0: no limit",
     { default: 120 },
   ),
   framesPerUserPerSecond: integer(
     "FRAMES_PER_USER_PER_SECOND",
-    "frames that one user may send, in the cluster, acks that move forward aside; beyond it 4429; 0: any number",
+    "frames that one user may send, in the cluster, acks that move forward aside; beyond it 4429; 0: no limit",
     { default: 200 },
   ),
   receivePerUserPerSecond: integer(
     "RECEIVE_PER_USER_PER_SECOND",
-    "messages that one connection is sent, after a burst of ten seconds' worth; the rest waits; 0: any number",
+    "messages that one connection is sent, after a burst of ten seconds' worth; the rest waits; 0: no limit",
     { default: 500, max: 100_000 },
   ),
   connectsPerSecond: integer(

@@ -12,12 +12,12 @@ import type { LimitDecision } from "@petrel/shared/redis/sliding-window-limiter"
 import type { HandshakeAdmission } from "./handshake-admission.js";
 import { openConnection, type OpenDeps } from "./open-connection.js";
 import { readHandshake, type Handshake, type HandshakeRules } from "./read-handshake.js";
-import type { UnauthenticatedSockets } from "./unauthenticated-sockets.js";
+import type { UnauthenticatedConnections } from "./unauthenticated-connections.js";
 
 export interface ConnectRouteDeps extends OpenDeps {
   readonly rules: HandshakeRules;
   readonly trustedProxies: TrustedProxies;
-  readonly unauthenticated: UnauthenticatedSockets;
+  readonly unauthenticated: UnauthenticatedConnections;
   readonly admission: HandshakeAdmission;
   /** How often one address may connect. */
   readonly takeConnectOfAddress: (address: string) => LimitDecision | Promise<LimitDecision>;

@@ -10,6 +10,9 @@ import { configOrExit, runService, type Lifecycle } from "@petrel/shared/kernel/
 import { openListenerTls } from "@petrel/shared/kernel/listener-tls";
 import { createLogger, type Logger } from "@petrel/shared/kernel/logging";
 import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics";
+import { openTracing } from "@petrel/shared/kernel/open-tracing";
+import { SpanCounts } from "@petrel/shared/kernel/span-counts";
+import { NO_TRACING } from "@petrel/shared/kernel/tracing";
 import { checkServer } from "@petrel/shared/redis/check-server";
 import { pingRedis } from "@petrel/shared/redis/cluster-nodes";
 import { connectRedis } from "@petrel/shared/redis/connect";
@@ -44,8 +47,9 @@ import { createReceiveEnvelopes } from "./receive-envelopes.js";
 import { RedisClocks } from "./redis-clocks.js";
 import { createRenewToken } from "./renew-token.js";
 import { createLeaseRenewal } from "./renew-leases.js";
+import { bothOf, createTraceDeliveries } from "./trace-deliveries.js";
 import { createTokenVerification } from "./token-verification.js";
-import { UnauthenticatedSockets } from "./unauthenticated-sockets.js";
+import { UnauthenticatedConnections } from "./unauthenticated-connections.js";
 import { createConnectionWatch } from "./watch-connections.js";
 
 /** Pages read, and connections registered again, at a time. */
@@ -68,6 +72,15 @@ await runService({ logger, stopDeadlineMs: config.drainWindowMs + 10_000 }, (lif
 );
 
 async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: Lifecycle): Promise<void> {
+  const spanCounts = new SpanCounts();
+  const tracing = await openTracing(settings, {
+    service: "push-node",
+    version,
+    instance: nodeId,
+    counts: spanCounts,
+    logger: log,
+    lifecycle,
+  });
   const tls = await openListenerTls(settings, { logger: log, lifecycle });
   const redis = await connectRedis({ target, role: "push-node", logger: log });
   lifecycle.onStop("redis", () => void redis.quit().catch(() => redis.disconnect()));
@@ -76,6 +89,7 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
   const partitions = allPartitionKeys(settings.partitions);
   const registry = new ConnectionRegistry(SLOTS);
   const metrics = createRegistry("push-node", version);
+  spanCounts.register(metrics);
   const redisMetrics = new RedisMetrics(metrics, settings.partitions);
   redisMetrics.watch(redis, "commands");
   scripts.ends.register(metrics);
@@ -84,7 +98,10 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
   const clocks = new RedisClocks({ redis, partitions, clock: systemClock, logger: log });
   clocks.start();
   lifecycle.onStop("redis clocks", () => clocks.stop());
-  const latency = createMeasureLatency(metrics, clocks);
+  const measured = createMeasureLatency(metrics, clocks);
+  const traced = tracing === NO_TRACING ? undefined : createTraceDeliveries({ tracing, nodeId });
+  lifecycle.onStop("traced deliveries", () => traced?.stop());
+  const latency = traced === undefined ? measured : bothOf(measured, traced);
   const gate = new Gate(CONCURRENT_CATCH_UPS);
 
   const acks = new CollectAcks({ scripts, registry, logger: log, history: settings.historySize, latency });
@@ -193,8 +210,9 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
     }),
     authTimeoutMs: settings.authTimeoutMs,
     onOpened: measure.opened,
-    onClosed: (code) => {
+    onClosed: (code, connection) => {
       measure.closed(code);
+      traced?.closed(connection);
       acks.hurry();
     },
     rules: { isAllowedOrigin, tokenInQuery: settings.tokenInQuery },
@@ -203,7 +221,7 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
     maxPendingSockets: settings.maxPendingSockets,
     maxPendingPerAddress: settings.maxPendingPerAddress,
     onSocketCut: measure.socketCut,
-    unauthenticated: new UnauthenticatedSockets({
+    unauthenticated: new UnauthenticatedConnections({
       max: settings.maxUnauthenticated,
       maxPerAddress: settings.maxUnauthenticatedPerAddress,
       onPushedOut: measure.pushedOut,

@@ -13,6 +13,9 @@ export interface SentMessage {
   /** When it was accepted, by Redis' clock. */
   readonly atMs: number;
   readonly priority: Priority;
+  readonly id?: string;
+  /** Where it is sampled, see trace-deliveries. */
+  readonly trace?: string | undefined;
 }
 
 export interface MeasureLatency {

@@ -40,7 +40,8 @@ export interface OpenDeps extends RegisterDeps {
   readonly takeConnectOfUser: (userId: string) => LimitDecision | Promise<LimitDecision>;
   readonly authTimeoutMs: number;
   readonly onOpened: () => void;
-  readonly onClosed: (code: number) => void;
+  /** @param connection undefined where it had not become somebody's yet */
+  readonly onClosed: (code: number, connection: Connection | undefined) => void;
 }
 
 /** Nothing that a client says is deeper than a level or two. */
@@ -115,7 +116,7 @@ export function openConnection(
   ws.on("error", (error) => deps.logger.debug({ reason: error.message }, "socket error"));
   ws.on("close", (code) => {
     settle();
-    deps.onClosed(code);
+    deps.onClosed(code, connection);
     if (connection === undefined) return;
     connection.phase = "closing";
     if (code === SIGNED_OUT) connection.isExpectedBack = false;

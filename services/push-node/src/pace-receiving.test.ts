@@ -32,7 +32,7 @@ describe("by a clock that is moved", () => {
     expect(pace.allowance(connection)).toBe(500);
   });
 
-  test("off: any number, and no clock is asked", () => {
+  test("off: no limit, and no clock is asked", () => {
     const pace = new ReceivePace({
       clock: {
         monotonicMs: () => {
@@ -125,6 +125,20 @@ describe("on a node", () => {
     const again = await join(node, "late", { ack: "turn" });
     await again.untilMessages(60, 20_000);
     expect(seqsOf(again)).toEqual(range(1, 60));
+  });
+
+  test("more that wait than pages may be read at a time hold up nobody else's page", async () => {
+    // One message at once, and the next in twenty seconds.
+    const node = await bench.startNode({ receivePerSecond: 0.05 });
+    const users = range(1, 40).map((n) => `waiting-${n}`);
+    await Promise.all(users.map((user) => bench.acceptMany(user, 3, "dispatch")));
+    await Promise.all(users.map((user) => join(node, user)));
+    await waitFor(() => node.paced() >= 40, { what: "all of them to wait" });
+    await bench.accept("late", 1, "dispatch");
+    const late = await join(node, "late");
+    await late.untilMessages(1);
+    const waiting = [...node.registry.all()].filter(({ userId }) => userId.startsWith("waiting-"));
+    expect(waiting.map(({ phase }) => phase)).toEqual(users.map(() => "catching-up"));
   });
 
   test("one that waives acknowledging is paced and acknowledged as it is sent", async () => {

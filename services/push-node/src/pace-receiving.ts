@@ -6,7 +6,7 @@ import type { Connection } from "./connection.js";
 
 export interface ReceivePaceOptions {
   readonly clock: Pick<Clock, "monotonicMs">;
-  /** Messages a connection may be sent in a second, in the long run; 0: any number. */
+  /** Messages a connection may be sent in a second, in the long run; 0: no limit. */
   readonly perSecond: number;
   /** For how long's worth of messages may go out at once. */
   readonly burstMs?: number;

@@ -2,9 +2,9 @@
 // fallback channel.
 // Guarantees: what the scripts write and what is read here agree; it carries what a channel needs, and not `data`.
 import { splitCollapseKey } from "./notification-text.js";
-import { decodePolicyLetters, type DeliveryPolicy } from "./stored-message.js";
+import { decodePolicyLetters, type DeliveryPolicy, type Traced } from "./stored-message.js";
 
-export interface FallbackEntry extends DeliveryPolicy {
+export interface FallbackEntry extends DeliveryPolicy, Traced {
   readonly collapseKey: string | undefined;
   readonly userId: string;
   readonly seq: number;
@@ -18,7 +18,7 @@ export interface FallbackEntry extends DeliveryPolicy {
 /** The fields of a stream entry: "m", this text; "n", how many attempts were made before. */
 export const FALLBACK_FIELDS = { entry: "m", attempts: "n" } as const;
 
-/** @param value userId TAB seq TAB epoch TAB at TAB expiresAt TAB id TAB letters TAB notification */
+/** @param value userId TAB seq TAB epoch TAB at TAB expiresAt TAB id TAB letters TAB notification [TAB trace] */
 export function decodeFallbackEntry(value: string): FallbackEntry {
   const [
     userId = "",
@@ -29,6 +29,7 @@ export function decodeFallbackEntry(value: string): FallbackEntry {
     id = "",
     letters = "",
     notification = "",
+    trace,
   ] = value.split("\t");
   return {
     userId,
@@ -39,5 +40,6 @@ export function decodeFallbackEntry(value: string): FallbackEntry {
     id,
     ...decodePolicyLetters(letters),
     ...splitCollapseKey(notification),
+    trace,
   };
 }

@@ -3,10 +3,10 @@
 // Guarantees: one kind a message, several lines of it; unknown kinds (of a newer release) decode to undefined and
 // are skipped: `due` brings their users up to date.
 
-import { decodePolicyLetters, priorityLetters, type Priority } from "./stored-message.js";
+import { decodePolicyLetters, priorityLetters, type Priority, type Traced } from "./stored-message.js";
 
 /** One message for one user, on its way to the sockets. */
-export interface Envelope {
+export interface Envelope extends Traced {
   readonly userId: string;
   readonly epoch: string;
   readonly seq: number;
@@ -91,8 +91,9 @@ export function decodeNodeMessage(text: string): NodeMessage | undefined {
 
 export function encodeDeliver(envelopes: readonly Envelope[]): string {
   const lines = envelopes.map(
-    ({ userId, epoch, seq, atMs, id, priority, data }) =>
-      `${userId}\t${seq}\t${epoch}\t${atMs}\t\t${id}\t-${priorityLetters[priority]}\t\t${data}`,
+    ({ userId, epoch, seq, atMs, id, priority, data, trace }) =>
+      `${userId}\t${seq}\t${epoch}\t${atMs}\t\t${id}\t-${priorityLetters[priority]}\t\t${data}` +
+      (trace === undefined ? "" : `\t${trace}`),
   );
   return `deliver\n${lines.join("\n")}`;
 }
@@ -103,7 +104,8 @@ export function encodeDisconnect(userIds: readonly string[]): string {
 
 /** A line is an entry of `ready` (see stored-message.ts): a node has no use for its expiry and its fallback. */
 function decodeEnvelope(line: string): Envelope {
-  const [userId = "", seq = "", epoch = "", at = "", , id = "", letters = "", , data = ""] = line.split("\t");
+  const [userId = "", seq = "", epoch = "", at = "", , id = "", letters = "", , data = "", trace] =
+    line.split("\t");
   const { priority } = decodePolicyLetters(letters);
-  return { userId, epoch, seq: Number(seq), atMs: Number(at), id, priority, data };
+  return { userId, epoch, seq: Number(seq), atMs: Number(at), id, priority, data, trace };
 }

@@ -28,19 +28,30 @@ export interface DeliveryPolicy {
   readonly notification: string;
 }
 
-/** id TAB two letters TAB notification TAB data: what a message's writer knows beforehand. */
+/** What a message carries of its trace, wherever it goes. */
+export interface Traced {
+  /** Where it is sampled, see protocol/trace-context; else there is none, and no field for it. */
+  readonly trace?: string | undefined;
+}
+
+/**
+ * id TAB two letters TAB notification TAB data [TAB trace]: what a message's writer knows beforehand. The trace is last:
+ * a release that does not know it reads the fields before it, and leaves it.
+ */
 export function encodeBody({
   id,
   fallback,
   priority,
   notification,
   data,
-}: DeliveryPolicy & { readonly id: string; readonly data: string }): string {
-  return `${id}\t${fallbackLetters[fallback]}${priorityLetters[priority]}\t${notification}\t${data}`;
+  trace,
+}: DeliveryPolicy & Traced & { readonly id: string; readonly data: string }): string {
+  const body = `${id}\t${fallbackLetters[fallback]}${priorityLetters[priority]}\t${notification}\t${data}`;
+  return trace === undefined ? body : `${body}\t${trace}`;
 }
 
 /** An entry of a user's inbox. */
-export interface InboxMessage extends DeliveryPolicy {
+export interface InboxMessage extends DeliveryPolicy, Traced {
   readonly seq: number;
   readonly epoch: string;
   /** When it was accepted, ms since 1970 by Redis' clock. */
@@ -53,10 +64,10 @@ export interface InboxMessage extends DeliveryPolicy {
 
 /**
  * @param seq the entry's number
- * @param value epoch TAB at TAB expiresAt TAB id TAB letters TAB notification TAB data
+ * @param value epoch TAB at TAB expiresAt TAB id TAB letters TAB notification TAB data [TAB trace]
  */
 export function decodeInboxMessage(seq: number, value: string): InboxMessage {
-  const [epoch = "", at = "", expiresAt = "", id = "", letters = "", notification = "", data = ""] =
+  const [epoch = "", at = "", expiresAt = "", id = "", letters = "", notification = "", data = "", trace] =
     value.split("\t");
   return {
     seq,
@@ -67,6 +78,7 @@ export function decodeInboxMessage(seq: number, value: string): InboxMessage {
     ...decodePolicyLetters(letters),
     notification,
     data,
+    trace,
   };
 }
 

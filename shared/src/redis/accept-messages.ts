@@ -13,6 +13,7 @@ import {
   priorityLetters,
   type DeliveryPolicy,
   type MessageRecord,
+  type Traced,
 } from "../protocol/stored-message.js";
 import { masterOf } from "./cluster-nodes.js";
 import type { ConfirmWrites } from "./confirm-writes.js";
@@ -21,7 +22,7 @@ import { USER_KEEP_MS, type PartitionKeys } from "./keys.js";
 import type { ScriptRunner } from "./script-runner.js";
 
 /** A message that is checked and has its id, on its way to the store. */
-export interface MessageToAccept extends DeliveryPolicy {
+export interface MessageToAccept extends DeliveryPolicy, Traced {
   readonly userId: string;
   readonly partition: number;
   readonly id: string;
@@ -66,8 +67,8 @@ const RECEIVE_SUB_WINDOWS = 20;
 const MAX_ENTRIES = 200;
 const MAX_BYTES = 256 * 1024;
 const MAX_ENTRIES_PER_USER = 64;
-/** Tabs and letters between a body's parts. */
-const FIELD_MARKS = 5;
+/** Tabs and letters between a body's parts, and the trace that some have. */
+const FIELD_MARKS = 61;
 /** Messages in one pipeline: a burst of a hundred thousand must not keep everyone else waiting for Redis. */
 const MAX_PER_FLUSH = 1_000;
 /** A record stays readable for a day after the message's end, and an hour to spare. */

@@ -1,6 +1,7 @@
 // dispatch/offer-unreached -> here -> scripts/offer: users whom a hand-over or a nudge did not reach.
 // Guarantees: offline is decided in the same step as the offer; a message is offered once.
 import type { PartitionKeys } from "./keys.js";
+import { decodeOfferedTraces, type TracedMessage } from "./offered-traces.js";
 import type { ScriptRunner } from "./script-runner.js";
 import { ownerAndFallbackKeys, type AbsenceRules } from "./wake-users.js";
 
@@ -14,6 +15,8 @@ export interface OfferedUser {
   readonly outcome: OfferOutcome;
   /** How many of its messages went to the fallback. */
   readonly offered: number;
+  /** Those of them that are sampled. */
+  readonly traced?: readonly TracedMessage[] | undefined;
 }
 
 /**
@@ -40,9 +43,9 @@ export async function offerUsers(
   if (answer === "stale") return answer;
   const lines = answer.split("\n");
   return userIds.map((userId, i) => {
-    const [word, offered] = (lines[i] ?? "").split("\t");
+    const [word, offered, traced] = (lines[i] ?? "").split("\t");
     const outcome = offerOutcomes.find((known) => known === word);
     if (outcome === undefined) throw new Error(`offer answered ${JSON.stringify(lines[i])}`);
-    return { userId, outcome, offered: Number(offered) };
+    return { userId, outcome, offered: Number(offered), traced: decodeOfferedTraces(traced) };
   });
 }

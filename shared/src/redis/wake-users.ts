@@ -3,6 +3,7 @@
 import { priorities } from "../protocol/stored-message.js";
 import type { Redis } from "./connect.js";
 import type { PartitionKeys } from "./keys.js";
+import { decodeOfferedTraces, type TracedMessage } from "./offered-traces.js";
 import type { ScriptRunner } from "./script-runner.js";
 
 export const wakeOutcomes = ["done", "later", "offline", "grace", "unsettled", "nudged", "unheard"] as const;
@@ -17,6 +18,8 @@ export interface WokenUser {
   readonly expire: boolean;
   /** How many of its messages went to the fallback. */
   readonly offered: number;
+  /** Those of them that are sampled. */
+  readonly traced?: readonly TracedMessage[] | undefined;
   /** Of `unheard`: the nodes that hold it by their routes. */
   readonly nodes: readonly string[];
 }
@@ -66,7 +69,7 @@ export async function wakeUsers(
   if (answer === "stale") return answer;
   const lines = answer.split("\n");
   return userIds.map((userId, i) => {
-    const [word, expire, offered, nodes = ""] = (lines[i] ?? "").split("\t");
+    const [word, expire, offered, nodes = "", traced] = (lines[i] ?? "").split("\t");
     const outcome = wakeOutcomes.find((known) => known === word);
     if (outcome === undefined) throw new Error(`wake answered ${JSON.stringify(lines[i])}`);
     return {
@@ -74,6 +77,7 @@ export async function wakeUsers(
       outcome,
       expire: expire === "expire",
       offered: Number(offered),
+      traced: decodeOfferedTraces(traced),
       nodes: nodes === "" ? [] : nodes.split(","),
     };
   });

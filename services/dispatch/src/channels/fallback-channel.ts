@@ -22,6 +22,8 @@ export interface FallbackJob {
   readonly collapseKey?: string | undefined;
   /** 1 for the first. A worker that died while it sent has made one, too. */
   readonly attempt: number;
+  /** Where the message is sampled: the context of this attempt, see protocol/trace-context. */
+  readonly trace?: string | undefined;
 }
 
 export type ChannelOutcome =

@@ -24,7 +24,10 @@ export function openChannels(settings: ChannelSettings, deps: ChannelDeps): Fall
   return [openApns(settings, deps), webhook].filter((channel) => channel !== undefined);
 }
 
-function openWebhook(settings: WebhookSettings, { clock }: ChannelDeps): FallbackChannel | undefined {
+function openWebhook(
+  settings: WebhookSettings,
+  { clock, tracing }: ChannelDeps,
+): FallbackChannel | undefined {
   const { fallbackWebhookUrl: url, fallbackWebhookSecretFile: file } = settings;
   if (url === "") {
     if (file !== undefined) throw new ConfigError("FALLBACK_WEBHOOK_SECRET_FILE needs FALLBACK_WEBHOOK_URL");
@@ -35,7 +38,7 @@ function openWebhook(settings: WebhookSettings, { clock }: ChannelDeps): Fallbac
     throw new ConfigError("FALLBACK_WEBHOOK_URL must hold no user and password: sign the requests instead");
   }
   const secrets = file === undefined ? [] : readSecrets(file);
-  return new WebhookChannel({ url, secrets, timeoutMs: settings.fallbackWebhookTimeoutMs, clock });
+  return new WebhookChannel({ url, secrets, timeoutMs: settings.fallbackWebhookTimeoutMs, clock, tracing });
 }
 
 function readSecrets(file: string): Buffer[] {

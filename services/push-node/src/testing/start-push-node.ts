@@ -34,7 +34,7 @@ import { createReceiveEnvelopes } from "../receive-envelopes.js";
 import { RedisClocks } from "../redis-clocks.js";
 import { createRenewToken } from "../renew-token.js";
 import { createLeaseRenewal, type LeaseRenewal } from "../renew-leases.js";
-import { UnauthenticatedSockets } from "../unauthenticated-sockets.js";
+import { UnauthenticatedConnections } from "../unauthenticated-connections.js";
 import { createConnectionWatch, type ConnectionWatch } from "../watch-connections.js";
 import { createSteppedClock, type SteppedClock } from "./stepped-clock.js";
 
@@ -229,7 +229,7 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
     maxPendingSockets: options.maxPendingSockets ?? 4_000,
     maxPendingPerAddress: options.maxPendingPerAddress ?? 4_000,
     onSocketCut: () => void socketsCut++,
-    unauthenticated: new UnauthenticatedSockets({
+    unauthenticated: new UnauthenticatedConnections({
       max: options.maxUnauthenticated ?? 1_000,
       maxPerAddress: options.maxUnauthenticatedPerAddress ?? 1_000,
       onPushedOut: () => void pushedOut++,

@@ -27,7 +27,7 @@
 -- ARGV[11] receiveSubMs a sub-window's length, for that
 -- ARGV[12] receiveHeld  for how many sub-windows after its own a message counts
 -- then four for each message:
---   userId · ttlMs · recordTail (userId TAB fingerprint TAB attempt) · body (id TAB policy TAB notification TAB data)
+--   userId · ttlMs · recordTail (userId TAB fingerprint TAB attempt) · body (id TAB policy TAB notification TAB data [TAB trace])
 --
 -- One text serves the inbox (epoch TAB now TAB expiresAt TAB body) and, led by userId TAB seq TAB, `ready` and the
 -- nodes' channels: a script pays for each text it makes.
@@ -43,6 +43,7 @@
 --@include missing-user
 --@include live-nodes
 --@include received-lately
+--@include trace-of
 
 local readyCap = tonumber(ARGV[4])
 if redis.call('XLEN', KEYS[3]) >= readyCap then return 'busy' end
@@ -173,7 +174,9 @@ for i = 1, count do
     local letter = always and string.sub(always, i, i)
     if letter and fallback[letter] then
       -- All but the data, which is JSON text and so holds no tab.
-      redis.call('XADD', fallback[letter], '*', 'm', string.match(line, '^(.*)\t'), 'n', '0')
+      local trace = traceOf(line)
+      local head = string.match(string.sub(line, 1, #line - #trace), '^(.*)\t')
+      redis.call('XADD', fallback[letter], '*', 'm', head .. trace, 'n', '0')
     end
     local itsNodes = handOverHere and liveNodes(routesKey, nowText)
     if itsNodes then

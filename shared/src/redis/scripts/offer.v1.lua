@@ -16,7 +16,8 @@
 -- Refuses before its first write where the token is not the owner's or the lease is over.
 -- Allowed where Redis is out of memory: what it adds is small, and what is pushed ends.
 --
--- Result: "stale", or lines, one for each user: outcome TAB number offered, where the outcome is
+-- Result: "stale", or lines, one for each user: outcome TAB number offered [TAB what of it is sampled: id SPACE trace,
+-- joined by ","], where the outcome is
 --   "done"      nothing is open
 --   "offered"   offline: all it has open was offered, or `due` brings the rest at once
 --   "grace"     its socket has just closed: `due` looks again when the grace lease is over
@@ -29,6 +30,7 @@
 --@include live-nodes
 --@include grace-end
 --@include still-unheard
+--@include trace-of
 --@include offer-messages
 if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
 
@@ -68,9 +70,9 @@ for i = 1, (#KEYS - 6) / 3 do
       redis.call('ZADD', KEYS[2], 'LT', ms(lookAt), userId)
       lines[i] = outcome .. '\t0'
     else
-      local count, complete = offerMessages(streams, userKey, inboxKey, userId, acked, offered, seq)
+      local count, complete, _, traced = offerMessages(streams, userKey, inboxKey, userId, acked, offered, seq)
       if not complete then redis.call('ZADD', KEYS[2], 'LT', ms(now), userId) end
-      lines[i] = 'offered\t' .. count
+      lines[i] = 'offered\t' .. count .. traced
     end
   end
 end

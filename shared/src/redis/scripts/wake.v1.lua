@@ -14,6 +14,7 @@
 -- Allowed where Redis is out of memory: it adds next to nothing, and acks, which free it, follow a nudge.
 --
 -- Result: "stale", or lines, one for each user: outcome TAB "expire" or "" TAB number offered TAB nodes joined by ","
+-- [TAB what was offered and is sampled: id SPACE trace, joined by ","]
 --   "done"      nothing is open any more
 --   "later"     not due any more, nudged or back a moment ago, or acked something since it was armed: armed again
 --   "offline"   no live route: all it has was offered; armed for its next expiry
@@ -31,6 +32,7 @@
 --@include live-nodes
 --@include grace-end
 --@include still-unheard
+--@include trace-of
 --@include offer-messages
 if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
 
@@ -44,8 +46,9 @@ local lines = {}
 local toNudge = {}            -- users to nudge: what is known of each
 local forNode, nodes = {}, {} -- node -> { user, … } and the nodes in the order of their first user
 
-local function answer(i, outcome, isOver, offeredCount, itsNodes)
+local function answer(i, outcome, isOver, offeredCount, itsNodes, traced)
   lines[i] = outcome .. '\t' .. (isOver and 'expire' or '') .. '\t' .. (offeredCount or 0) .. '\t' .. (itsNodes or '')
+    .. (traced or '')
 end
 -- Whether a connection was made after the nudge, and only just now.
 local function isJustBack(routesKey, nudgedAt)
@@ -90,13 +93,13 @@ for i = 1, (#KEYS - 6) / 3 do
       arm(userId, now + absenceIn)
       answer(i, 'unsettled', isOver)
     elseif #live == 0 then
-      local count, complete, progressed = offerMessages(streams, userKey, inboxKey, userId, acked, offered, seq)
+      local count, complete, progressed, traced = offerMessages(streams, userKey, inboxKey, userId, acked, offered, seq)
       if user[10] and complete then redis.call('HDEL', userKey, 'graceFrom') end
       -- One for whom this call had no room left keeps its place, before those who had some of it.
       if complete or progressed then
         arm(userId, complete and math.max(nextExpiry, now + ackTimeoutMs) or now)
       end
-      answer(i, 'offline', isOver, count)
+      answer(i, 'offline', isOver, count, nil, traced)
     elseif not unheardAt and sinceNudge and sinceNudge >= 0 and sinceNudge < ackTimeoutMs then
       -- Woken early, for an expiry or a new message: what was nudged has its time still to run.
       arm(userId, nudgedAt + ackTimeoutMs)
@@ -135,10 +138,10 @@ for _, u in ipairs(toNudge) do
   local heard = false
   for _, node in ipairs(u.live) do heard = heard or reached[node] end
   local confirmed = u.unheardAt and now - u.unheardAt >= confirmMs and absenceIn == 0
-  local count, complete = 0, true
+  local count, complete, traced, _ = 0, true, nil, nil
   if heard then
     if u.nudged then
-      count, complete =
+      count, complete, _, traced =
         offerMessages(streams, u.userKey, u.inboxKey, u.userId, u.acked, u.offered, math.min(u.nudged, u.seq))
     end
     if complete then
@@ -147,16 +150,16 @@ for _, u in ipairs(toNudge) do
     if u.unheardAt then redis.call('HDEL', u.userKey, 'unheardAt') end
     if u.graceFrom then redis.call('HDEL', u.userKey, 'graceFrom') end
     arm(u.userId, complete and now + ackTimeoutMs or now)
-    answer(u.i, 'nudged', u.isOver, count)
+    answer(u.i, 'nudged', u.isOver, count, nil, traced)
   else
     if confirmed then
-      count, complete = offerMessages(streams, u.userKey, u.inboxKey, u.userId, u.acked, u.offered, u.seq)
+      count, complete, _, traced = offerMessages(streams, u.userKey, u.inboxKey, u.userId, u.acked, u.offered, u.seq)
       arm(u.userId, complete and now + ackTimeoutMs or now)
     else
       if not u.unheardAt then redis.call('HSET', u.userKey, 'unheardAt', ms(now)) end
       arm(u.userId, math.max((u.unheardAt or now) + confirmMs, now + absenceIn))
     end
-    answer(u.i, 'unheard', u.isOver, count, table.concat(u.live, ','))
+    answer(u.i, 'unheard', u.isOver, count, table.concat(u.live, ','), traced)
   end
 end
 return table.concat(lines, '\n')

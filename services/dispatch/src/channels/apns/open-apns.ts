@@ -6,6 +6,7 @@ import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import type { Registry } from "@petrel/shared/kernel/metrics";
+import type { Tracing } from "@petrel/shared/kernel/tracing";
 import { ApnsSpikesStore } from "@petrel/shared/redis/apns-spikes-store";
 import { DeviceInvalidations } from "@petrel/shared/redis/device-invalidations";
 import { DevicesStore } from "@petrel/shared/redis/devices-store";
@@ -41,6 +42,8 @@ export interface ChannelDeps {
   readonly registry: Registry;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Off by default. */
+  readonly tracing?: Tracing | undefined;
 }
 
 /** A device whose token Apple calls bad is tried again so often; it is swept when it was not seen for long. */
@@ -56,7 +59,7 @@ export function openApns(settings: ApnsSettings, deps: ChannelDeps): ApnsChannel
   const apps = readApnsApps(settings);
   const ca = settings.apnsCaFile === undefined ? undefined : readAuthorities(settings.apnsCaFile);
   if (apps.length === 0) return undefined;
-  const { scripts, partitions, clock, logger, registry } = deps;
+  const { scripts, partitions, clock, logger, registry, tracing } = deps;
   const { apnsTimeoutMs: timeoutMs, apnsProxyUrl } = settings;
   const metrics = createApnsMetrics(registry, () => lines.all);
   const lines: ApnsLines = new ApnsLines({
@@ -97,6 +100,7 @@ export function openApns(settings: ApnsSettings, deps: ChannelDeps): ApnsChannel
     metrics,
     clock,
     logger,
+    tracing,
     quarantineMs: QUARANTINE_MS,
     timeoutMs,
     retry: { baseMs: settings.fallbackRetryBaseMs, capMs: settings.fallbackRetryCapMs },

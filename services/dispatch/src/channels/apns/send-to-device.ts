@@ -4,6 +4,7 @@
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
+import type { Span, Tracing } from "@petrel/shared/kernel/tracing";
 import { type IosDevice, tokenEndOf } from "@petrel/shared/protocol/device";
 import type { DeviceInvalidations, Invalidation } from "@petrel/shared/redis/device-invalidations";
 import type { DevicesStore } from "@petrel/shared/redis/devices-store";
@@ -26,6 +27,8 @@ export interface SendToDeviceDeps {
   readonly clock: Clock;
   /** How long a device is left alone whose token Apple calls bad, ms. */
   readonly quarantineMs: number;
+  /** Off by default. */
+  readonly tracing?: Tracing | undefined;
 }
 
 export interface SendSignals {
@@ -53,15 +56,56 @@ export async function sendToDevice(
   const heldBack = holdBack(deps, line, device);
   if (heldBack !== undefined) return { ...heldBack, details };
   const { request } = built;
+  const apnsId = request.headers["apns-id"] ?? "";
+  const span = beginSpan(deps, job, device, apnsId);
   const startedMs = deps.clock.monotonicMs();
-  const result = await send(line, request, signals);
+  let result: ApnsResult;
+  try {
+    result = await send(line, request, signals);
+  } catch (error) {
+    span?.fail("this process ends");
+    span?.end();
+    throw error;
+  }
   const verdict = result.kind === "answered" ? judgeApnsAnswer(result) : undefined;
   deps.metrics.sent(device.environment, result, verdict, deps.clock.monotonicMs() - startedMs);
-  const apnsId = request.headers["apns-id"] ?? "";
+  endSpan(span, result, verdict);
   return {
     ...heed(deps, { line, userId: job.userId, device }, result, verdict),
     details: { ...details, apnsId },
   };
+}
+
+/** Of one request to Apple; it names neither the device nor its token: `apns-id` is what to ask Apple about. */
+function beginSpan(
+  { tracing }: SendToDeviceDeps,
+  { id, trace }: FallbackJob,
+  { topic, environment }: IosDevice,
+  apnsId: string,
+): Span | undefined {
+  if (trace === undefined) return undefined;
+  return tracing?.beginSpan("send apns", trace, {
+    kind: "client",
+    attributes: {
+      "messaging.message.id": id,
+      "petrel.channel": "apns",
+      "petrel.apns.id": apnsId,
+      "petrel.apns.topic": topic,
+      "petrel.apns.environment": environment,
+    },
+  });
+}
+
+function endSpan(span: Span | undefined, result: ApnsResult, verdict: ApnsVerdict | undefined): void {
+  if (span === undefined) return;
+  span.set({ "petrel.outcome": verdict?.verdict ?? result.kind });
+  if (result.kind !== "answered") span.fail(result.why);
+  else {
+    const { status, reason } = result;
+    span.set({ "http.request.method": "POST", "http.response.status_code": status, "error.type": reason });
+    if (status !== 200) span.fail(reason ?? String(status));
+  }
+  span.end();
 }
 
 /** @returns undefined where it may be sent */

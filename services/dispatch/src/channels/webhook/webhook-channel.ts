@@ -4,6 +4,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
+import { NO_TRACING, type Span, type Tracing } from "@petrel/shared/kernel/tracing";
 import type { ChannelAnswer, FallbackChannel, FallbackJob } from "../fallback-channel.js";
 import { judgeAnswer } from "./judge-answer.js";
 import { signWebhook } from "./sign-webhook.js";
@@ -16,6 +17,8 @@ export interface WebhookOptions {
   /** For the whole of a request, to the head of its answer. */
   readonly timeoutMs: number;
   readonly clock: Pick<Clock, "wallMs">;
+  /** Off by default; where a message is sampled, its request says so to the receiver. */
+  readonly tracing?: Tracing | undefined;
 }
 
 /** An answer's body says nothing that is heeded; read to its end it leaves the connection for the next request. */
@@ -33,6 +36,26 @@ export class WebhookChannel implements FallbackChannel {
   }
 
   async send(job: FallbackJob, signal: AbortSignal): Promise<ChannelAnswer> {
+    const { tracing = NO_TRACING } = this.#options;
+    const span = tracing.beginSpan("send webhook", job.trace, {
+      kind: "client",
+      attributes: { "messaging.message.id": job.id, "petrel.channel": this.name },
+    });
+    if (span === undefined) return this.#post(job, signal, undefined);
+    try {
+      const answer = await this.#post(job, signal, span);
+      span.set({ "petrel.outcome": answer.outcome });
+      if ("reason" in answer) span.fail(answer.reason);
+      return answer;
+    } catch (error) {
+      span.fail(describeError(error));
+      throw error;
+    } finally {
+      span.end();
+    }
+  }
+
+  async #post(job: FallbackJob, signal: AbortSignal, span: Span | undefined): Promise<ChannelAnswer> {
     const { url, secrets, timeoutMs, clock } = this.#options;
     const body = encodeJob(job);
     const timeout = AbortSignal.timeout(timeoutMs);
@@ -44,6 +67,7 @@ export class WebhookChannel implements FallbackChannel {
           "content-type": "application/json",
           "user-agent": "petrel",
           ...signWebhook(job.id, clock.wallMs(), body, secrets),
+          ...(span === undefined ? {} : { traceparent: span.context }),
         },
         body,
         redirect: "manual",
@@ -54,6 +78,7 @@ export class WebhookChannel implements FallbackChannel {
       const reason = timeout.aborted ? `no answer within ${timeoutMs} ms` : causeOf(error);
       return { outcome: "retry", reason };
     }
+    span?.set({ "http.request.method": "POST", "http.response.status_code": response.status });
     await skipBody(response);
     return judgeAnswer(response.status, response.headers.get("retry-after"), clock.wallMs());
   }

@@ -3,11 +3,12 @@
 -- over its time is passed over: its end is written by `expire`, which comes in its own time.
 --
 -- streams: fallback streams by the letter of their priority. Returns how many were offered; whether `upTo` was reached
--- (a call reads so many entries and bytes at most); and whether any was read.
+-- (a call reads so many entries and bytes at most); whether any was read; and of those that are sampled, as the last
+-- part of a line, TAB id SPACE trace [, id SPACE trace …], "" where there are none. Needs `trace-of`.
 local offerBytesLeft = 262144
 local function offerMessages(streams, userKey, inboxKey, userId, acked, offered, upTo)
   local from = math.max(acked, offered or 0)
-  local count, left = 0, 64
+  local count, left, traced = 0, 64, ''
   while from < upTo do
     if left == 0 or offerBytesLeft <= 0 then break end
     local entries = redis.call('XRANGE', inboxKey, ms(from + 1) .. '-0', ms(upTo) .. '-0', 'COUNT', 8)
@@ -17,8 +18,13 @@ local function offerMessages(streams, userKey, inboxKey, userId, acked, offered,
       local head, expiresAt, policy, priority, notification =
         string.match(value, '^([^\t]*\t%d+\t(%d+)\t[^\t]*\t(%a)(%a)\t([^\t]*))\t')
       if policy == 'o' and notification ~= '' and tonumber(expiresAt) > now then
-        redis.call('XADD', streams[priority], '*', 'm', userId .. '\t' .. seqText .. '\t' .. head, 'n', '0')
+        local trace = traceOf(value)
+        redis.call('XADD', streams[priority], '*', 'm', userId .. '\t' .. seqText .. '\t' .. head .. trace, 'n', '0')
         count = count + 1
+        if trace ~= '' then
+          local id = string.match(head, '^[^\t]*\t[^\t]*\t[^\t]*\t([^\t]*)')
+          traced = traced .. (traced == '' and '\t' or ',') .. id .. ' ' .. string.sub(trace, 2)
+        end
       end
       from = tonumber(seqText)
       left = left - 1
@@ -26,5 +32,5 @@ local function offerMessages(streams, userKey, inboxKey, userId, acked, offered,
     end
   end
   if from > (offered or 0) and from > acked then redis.call('HSET', userKey, 'offered', ms(from)) end
-  return count, from >= upTo, left < 64
+  return count, from >= upTo, left < 64, traced
 end

@@ -6,7 +6,7 @@ import { closeCodes } from "@petrel/shared/protocol/close-codes";
 /** What `ws` closes with when a message has more fragments, or comes in more pieces, than it may (RFC 6455: policy). */
 const POLICY_VIOLATION = 1008;
 
-export class BoundedWebSocket extends WebSocket {
+export class ConnectionWebSocket extends WebSocket {
   override close(code?: number, reason?: string | Buffer): void {
     // A client's own 1008 is repeated to it, with its reason.
     if (code === POLICY_VIOLATION && reason === undefined)

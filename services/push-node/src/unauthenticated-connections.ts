@@ -7,7 +7,7 @@ import { closeCodes, type CloseCode } from "@petrel/shared/protocol/close-codes"
 import { encodeServerFrame } from "@petrel/shared/protocol/server-frames";
 import type { WebSocket } from "ws";
 
-export interface UnauthenticatedSocketsOptions {
+export interface UnauthenticatedConnectionsOptions {
   readonly max: number;
   readonly maxPerAddress: number;
   /** One had to make room for another. */
@@ -19,10 +19,10 @@ interface Waiting {
   readonly socket: Socket;
 }
 
-export class UnauthenticatedSockets {
+export class UnauthenticatedConnections {
   readonly #places: PlacesByAddress<Waiting>;
 
-  constructor({ max, maxPerAddress, onPushedOut }: UnauthenticatedSocketsOptions) {
+  constructor({ max, maxPerAddress, onPushedOut }: UnauthenticatedConnectionsOptions) {
     this.#places = new PlacesByAddress({
       max,
       maxPerAddress,

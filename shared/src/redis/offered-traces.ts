@@ -1,0 +1,16 @@
+// scripts/offer, scripts/wake -> here: which of the messages that were offered are sampled.
+// Guarantees: what includes/offer-messages writes and what is read here agree.
+
+/** A message with the trace that it carries. */
+export interface TracedMessage {
+  readonly id: string;
+  readonly trace: string;
+}
+
+/** @param text id SPACE trace, joined by ","; undefined where nothing is sampled */
+export function decodeOfferedTraces(text: string | undefined): readonly TracedMessage[] | undefined {
+  return text?.split(",").map((one) => {
+    const [id = "", trace = ""] = one.split(" ");
+    return { id, trace };
+  });
+}
