@@ -1,7 +1,8 @@
 // Flow: what the README says, on a cluster that `npm start` runs.
 // Guarantees: its commands work as pasted: sent by curl, seen by `petrel listen` and by a plain WebSocket client,
-// reported as delivered.
+// reported as delivered; what it leaves in dev.json is good to sign with.
 import { execFile, spawn, type ChildProcess } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -9,6 +10,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { EMPTY_BODY_SHA256, signRequest } from "@petrel/shared/security/request-signature";
 import { freePortRange } from "@petrel/shared/testing/free-port";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { connectClient } from "@petrel/shared/testing/ws-client";
@@ -90,6 +92,28 @@ test("dev.json has the contract's shape, and is for its owner only", () => {
     apiSecret: expect.stringMatching(/^[\w-]{43,}$/) as string,
     adminToken: expect.stringMatching(/^[\w-]+\.[\w-]{43,}$/) as string,
   });
+});
+
+test("dev.json's key and secret are good to sign with, at each service that takes keys", async () => {
+  const { apiKey, apiSecret, adminToken, collect, auth, dispatch } = readDevFile();
+  const [adminKey = "", adminSecret = ""] = adminToken.split(".");
+  const sign = (key: string, secret: string, base: string, target: string): Promise<Response> => {
+    const id = randomUUID();
+    const timestamp = String(Math.floor(Date.now() / 1_000));
+    const content = { id, timestamp, method: "GET", target, bodySha256: EMPTY_BODY_SHA256 };
+    return fetch(base + target, {
+      headers: {
+        "petrel-key": key,
+        "petrel-id": id,
+        "petrel-timestamp": timestamp,
+        "petrel-signature": `v1,${signRequest(content, secret)}`,
+      },
+    });
+  };
+  expect((await sign(apiKey, apiSecret, collect, "/v1/users/ada/messages?after=0&limit=1")).status).toBe(200);
+  expect((await sign(adminKey, adminSecret, auth, "/v1/keys?limit=1")).status).toBe(200);
+  expect((await sign(adminKey, adminSecret, dispatch, "/v1/dead-letters")).status).toBe(200);
+  expect((await sign(adminKey, apiSecret, auth, "/v1/keys?limit=1")).status).toBe(401);
 });
 
 test("the README's curl is seen by petrel listen and a plain client; the state reads delivered", async () => {

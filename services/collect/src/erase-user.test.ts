@@ -3,6 +3,7 @@ import { AuditLog } from "@petrel/shared/redis/audit-log";
 import { erasedUserTarget } from "@petrel/shared/redis/erased-user-target";
 import { createLogger } from "@petrel/shared/kernel/logging";
 import { PetrelError } from "@petrel/shared/kernel/errors";
+import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { UserErasure } from "./erase-user.js";
 import { type OpenCollect, openCollect } from "./testing/open-collect.js";
@@ -66,28 +67,53 @@ test("nothing is erased that cannot be noted; what fails half-way shows as begun
   expect((await acts()).map(({ details }) => details["phase"])).toEqual(["begun"]);
 });
 
-test("two calls at once are one erasing; a later one is another", async () => {
-  let erased = 0;
-  let finish: (() => void) | undefined;
+test("what is there when a call comes is gone when it is answered, whoever erases the same person already", async () => {
+  let isThere = true;
+  const walks: (() => void)[] = [];
   const eraser = {
+    // As the real one: what comes after its first step stays.
     erase: async () => {
-      erased++;
-      await new Promise<void>((resolve) => (finish = resolve));
+      isThere = false;
+      await new Promise<void>((resolve) => walks.push(resolve));
       return { messages: 0, records: 0, entries: 0, notes: 0 };
     },
   };
   const silent = { recordBefore: async () => undefined, record: async () => undefined };
   const erasure = new UserErasure({ eraser, audit: silent as unknown as AuditLog });
-  const both = [erasure.erase("ada", "k"), erasure.erase("ada", "k")];
-  await Promise.resolve();
-  finish?.();
-  await Promise.all(both);
-  expect(erased).toBe(1);
-  const third = erasure.erase("ada", "k");
-  await Promise.resolve();
-  finish?.();
-  await third;
-  expect(erased).toBe(2);
+  const began = (count: number) =>
+    waitFor(() => walks.length === count, { what: `erasing ${count}`, everyMs: 1 });
+  const first = erasure.erase("ada", "k");
+  await began(1);
+  isThere = true;
+  let answered = 0;
+  const waiting = [1, 2, 3].map(() => erasure.erase("ada", "k").then(() => answered++));
+  walks[0]?.();
+  await first;
+  await began(2);
+  expect({ isThere, answered }).toEqual({ isThere: false, answered: 0 });
+  walks[1]?.();
+  await Promise.all(waiting);
+  // One more for all three, and another for who comes later.
+  expect(walks).toHaveLength(2);
+  const later = erasure.erase("ada", "k");
+  await began(3);
+  walks[2]?.();
+  await later;
+});
+
+test("who waits for an erasing that fails is erased all the same", async () => {
+  let calls = 0;
+  const eraser = {
+    erase: async () => {
+      if (calls++ === 0) throw new PetrelError("PETREL_UNAVAILABLE", "Redis does not answer.");
+      return { messages: 0, records: 0, entries: 0, notes: 0 };
+    },
+  };
+  const silent = { recordBefore: async () => undefined, record: async () => undefined };
+  const erasure = new UserErasure({ eraser, audit: silent as unknown as AuditLog });
+  const outcomes = await Promise.allSettled([erasure.erase("ada", "k"), erasure.erase("ada", "k")]);
+  expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "fulfilled"]);
+  expect(calls).toBe(2);
 });
 
 test("a kick is noted, with whom and by whom", async () => {

@@ -1,5 +1,6 @@
 // user-routes -> here -> redis/erase-user: a person is erased, and it is noted that they were.
-// Guarantees: nothing is erased unnoted; a call that comes while the same person is being erased waits for that.
+// Guarantees: nothing is erased unnoted; whatever there was when a call came is gone when it is answered, also where the
+// same person is being erased at that time: then it waits, and they are erased once more, for all that have waited.
 import type { AuditLog } from "@petrel/shared/redis/audit-log";
 import type { UserEraser } from "@petrel/shared/redis/erase-user";
 import { erasedUserTarget } from "@petrel/shared/redis/erased-user-target";
@@ -12,6 +13,7 @@ export interface EraseUserDeps {
 export class UserErasure {
   readonly #deps: EraseUserDeps;
   readonly #underWay = new Map<string, Promise<void>>();
+  readonly #next = new Map<string, Promise<void>>();
 
   constructor(deps: EraseUserDeps) {
     this.#deps = deps;
@@ -23,8 +25,20 @@ export class UserErasure {
    * was begun
    */
   erase(userId: string, keyId: string): Promise<void> {
+    const waiting = this.#next.get(userId);
+    if (waiting !== undefined) return waiting;
     const underWay = this.#underWay.get(userId);
-    if (underWay !== undefined) return underWay;
+    if (underWay === undefined) return this.#begin(userId, keyId);
+    const begin = (): Promise<void> => {
+      this.#next.delete(userId);
+      return this.#begin(userId, keyId);
+    };
+    const next = underWay.then(begin, begin);
+    this.#next.set(userId, next);
+    return next;
+  }
+
+  #begin(userId: string, keyId: string): Promise<void> {
     const erasing = this.#erase(userId, keyId).finally(() => this.#underWay.delete(userId));
     this.#underWay.set(userId, erasing);
     return erasing;

@@ -7,7 +7,7 @@ import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { approach, join, openNodeBench, type NodeBench } from "./testing/node-bench.js";
 import { maskedFrame, openRaw } from "./testing/raw-client.js";
-import { verifyTestToken, type PushNode } from "./testing/start-push-node.js";
+import { tokenWith, verifyTestToken, type PushNode } from "./testing/start-push-node.js";
 
 let bench: NodeBench;
 let node: PushNode;
@@ -28,6 +28,18 @@ describe("a bad credential completes the upgrade, says why, then closes", () => 
     expect(await client.untilClosed()).toMatchObject({ code: closeCode });
     expect(client.frames).toEqual([{ type: "error", code, message: expect.any(String) as string, action }]);
     expect(client.socket.protocol).toBe("petrel.v1");
+  });
+
+  test("over, though the check lets some seconds pass: no welcome, and nobody's place is taken", async () => {
+    const strict = await bench.startNode({ sessionPolicy: "one" });
+    const device = await join(strict, "ida");
+    const token = tokenWith({ userId: "ida", expiresAtMs: Date.now() - 1 });
+    const client = approach(strict, { token });
+    expect(await client.untilClosed()).toMatchObject({ code: 4401 });
+    expect(client.frames).toMatchObject([{ type: "error", code: "PETREL_TOKEN_EXPIRED", action: "refresh" }]);
+    device.send({ type: "ping" });
+    await device.frame("pong");
+    device.close();
   });
 
   test("an Authorization of another scheme", async () => {

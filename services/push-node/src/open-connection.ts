@@ -23,7 +23,7 @@ import type { HandleFrame } from "./handle-frame.js";
 import type { TakeFrame } from "./limit-frames.js";
 import type { Handshake } from "./read-handshake.js";
 import { registerConnection, unregisterConnection, type RegisterDeps } from "./register-connection.js";
-import { watchTokenExpiry } from "./watch-token-expiry.js";
+import { requireTimeLeft, watchTokenExpiry } from "./watch-token-expiry.js";
 import { routeTokenOf } from "./route-token-of.js";
 
 export interface OpenDeps extends RegisterDeps {
@@ -210,8 +210,12 @@ export function openConnection(
 type Authenticate = () => Promise<VerifiedToken>;
 
 /** Apart from the listeners: what is made beside them lives as long as they do. */
-function byToken({ verifyToken }: OpenDeps, token: string): Authenticate {
-  return () => verifyToken(token);
+function byToken({ verifyToken, clock }: OpenDeps, text: string): Authenticate {
+  return async () => {
+    const token = await verifyToken(text);
+    requireTimeLeft(token, clock.wallMs());
+    return token;
+  };
 }
 
 /** What it returns throws PetrelError PETREL_TICKET_INVALID, and what the store throws where Redis does not answer. */

@@ -146,6 +146,14 @@ describe("while it is being checked", () => {
 });
 
 describe("a token's end", () => {
+  test("a fresh one that is over already is not accepted", async () => {
+    const userId = newUser();
+    const client = await signIn(node, userId);
+    client.send({ type: "token", token: tokenWith({ userId, expiresAtMs: Date.now() - 1 }) });
+    expect(await client.untilClosed()).toMatchObject({ code: 4401 });
+    expect(client.frames.map(({ type }) => type)).toEqual(["welcome", "error"]);
+  });
+
   test("one that has less than 30 s left: told right behind the welcome", async () => {
     const client = approach(node, {
       token: tokenWith({ userId: newUser(), expiresAtMs: Date.now() + 10_000 }),

@@ -9,6 +9,7 @@ import { closeRevoked } from "./close-revoked.js";
 import type { Connection, TokenRenewal } from "./connection.js";
 import { failAuthentication, isUnavailable } from "./fail-authentication.js";
 import { routeTokenOf } from "./route-token-of.js";
+import { requireTimeLeft } from "./watch-token-expiry.js";
 
 export interface RenewTokenDeps {
   readonly verifyToken: VerifyToken;
@@ -33,6 +34,7 @@ export function createRenewToken(deps: RenewTokenDeps): RenewToken {
         connection.fail(closeCodes.revoked, "PETREL_USER_CHANGED", "The token is for another user.", "stop");
         return;
       }
+      requireTimeLeft(token, Date.now());
       // Before the check: a revocation that comes after it is heard for this token too.
       renewal.token = routeTokenOf(token);
       const isRevoked = await deps.isRevoked(token);

@@ -1,10 +1,23 @@
-// {open-connection, watch-connections} -> here: whether the token that a connection lives under comes to its end.
+// {open-connection, renew-token, watch-connections} -> here: whether the token that a connection lives under comes to its
+// end.
 // Guarantees: whoever is welcome is told before, once for each token, with 30 s left or at once where it has less; at the
-// end it is closed with 4401.
+// end it is closed with 4401; nobody is welcome whose token is over.
+import { PetrelError } from "@petrel/shared/kernel/errors";
 import { closeCodes } from "@petrel/shared/protocol/close-codes";
+import type { VerifiedToken } from "@petrel/shared/security/verified-token";
 import type { Connection } from "./connection.js";
 
 const NOTICE_MS = 30_000;
+
+/**
+ * A check lets a token pass for some seconds after its end, for clocks that differ. A connection would be closed in the
+ * same moment, and might have taken the place of another until then.
+ * @throws PetrelError PETREL_TOKEN_EXPIRED
+ */
+export function requireTimeLeft({ expiresAtMs }: VerifiedToken, wallMs: number): void {
+  if (expiresAtMs > wallMs) return;
+  throw new PetrelError("PETREL_TOKEN_EXPIRED", "The token is over: get a fresh one.");
+}
 
 /** @param wallMs now, milliseconds since 1970 UTC */
 export function watchTokenExpiry(connection: Connection, wallMs: number): void {

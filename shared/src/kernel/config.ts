@@ -255,6 +255,10 @@ export const redisSettings = {
       "scheme, user, password and database count",
     { default: "redis://127.0.0.1:6379", protocols: ["redis", "rediss"] },
   ),
+  redisPasswordFile: optionalText(
+    "REDIS_PASSWORD_FILE",
+    "file with Redis' password, instead of one in REDIS_URL",
+  ),
   redisSentinels: optionalText(
     "REDIS_SENTINELS",
     "a Redis that Sentinel watches, as `master-name@host:port,host:port`; not with REDIS_CLUSTER",

@@ -67,7 +67,7 @@ export async function startOpenTelemetry(
     const options = {
       kind: kinds[kind],
       attributes,
-      ...(startMs === undefined ? {} : { startTime: startMs }),
+      ...(startMs === undefined ? {} : { startTime: new Date(startMs) }),
     };
     const context =
       parent === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, remoteContext(parent));

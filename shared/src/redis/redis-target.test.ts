@@ -1,5 +1,8 @@
 // Tests how the settings about Redis become one value.
 // Guarantees: what contradicts itself is refused by name; no password in what is shown.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { readConfig, redisSettings } from "../kernel/config.js";
 import { readRedisTarget } from "./redis-target.js";
@@ -25,6 +28,22 @@ test("a single server, by its URL", () => {
     tls: {},
   });
   expect(read({ REDIS_URL: "redis://[::1]:7000" })).toMatchObject({ server: { host: "::1", port: 7000 } });
+});
+
+test("a password from a file", () => {
+  const directory = mkdtempSync(join(tmpdir(), "petrel-target-"));
+  const file = join(directory, "password");
+  try {
+    writeFileSync(file, "s3cret\n");
+    const environment = { REDIS_URL: "redis://petrel@h", REDIS_PASSWORD_FILE: file };
+    expect(read(environment)).toMatchObject({ username: "petrel", password: "s3cret", address: "redis://h" });
+    expect(() => read({ ...environment, REDIS_URL: "redis://petrel:other@h" })).toThrow(/give one of them/);
+    writeFileSync(file, "\n");
+    expect(() => read(environment)).toThrow("REDIS_PASSWORD_FILE is empty");
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+  expect(() => read({ REDIS_PASSWORD_FILE: file })).toThrow(/REDIS_PASSWORD_FILE cannot be read: .*ENOENT/);
 });
 
 test("sentinels: the master's name, then who watches it; access from the URL", () => {

@@ -39,6 +39,7 @@ export interface RedisSettings {
   readonly redisSentinelPassword?: string | undefined;
   readonly redisCluster?: string | undefined;
   readonly redisCaFile?: string | undefined;
+  readonly redisPasswordFile?: string | undefined;
 }
 
 const DEFAULT_PORT = 6379;
@@ -60,8 +61,12 @@ export function readRedisTarget(settings: RedisSettings): RedisTarget {
   }
   const access = {
     username: decoded(url.username),
-    password: decoded(url.password),
-    tls: isEncrypted ? (redisCaFile === undefined ? {} : { ca: readCa(redisCaFile) }) : undefined,
+    password: readPassword(decoded(url.password), settings.redisPasswordFile),
+    tls: isEncrypted
+      ? redisCaFile === undefined
+        ? {}
+        : { ca: readText("REDIS_CA_FILE", redisCaFile) }
+      : undefined,
   };
   if (redisCluster !== undefined) {
     if (readDatabase(url) !== 0)
@@ -96,6 +101,17 @@ function decoded(part: string): string | undefined {
   return part === "" ? undefined : decodeURIComponent(part);
 }
 
+function readPassword(ofUrl: string | undefined, file: string | undefined): string | undefined {
+  if (file === undefined) return ofUrl;
+  if (ofUrl !== undefined) {
+    throw new ConfigError("REDIS_PASSWORD_FILE is set, and REDIS_URL has a password too; give one of them");
+  }
+  // A secret that an editor or `echo` wrote ends with a line break.
+  const password = readText("REDIS_PASSWORD_FILE", file).replace(/\r?\n$/, "");
+  if (password === "") throw new ConfigError("REDIS_PASSWORD_FILE is empty");
+  return password;
+}
+
 function unbracketed(host: string): string {
   return host.replace(/^\[(.*)\]$/, "$1") || "127.0.0.1";
 }
@@ -120,10 +136,10 @@ function readAddresses(name: string, text: string, defaultPort: number): RedisAd
   });
 }
 
-function readCa(file: string): string {
+function readText(name: string, file: string): string {
   try {
     return readFileSync(file, "utf8");
   } catch (error) {
-    throw new ConfigError(`REDIS_CA_FILE cannot be read: ${describeError(error)}`);
+    throw new ConfigError(`${name} cannot be read: ${describeError(error)}`);
   }
 }

@@ -39,8 +39,10 @@ export type RefreshResult =
       readonly generation: number;
       readonly content: SessionContent;
     }
-  /** `reused`: a spent token came again, now or before; `over`: unknown, too old, or pushed out by newer ones. */
-  | { readonly outcome: "reused" | "revoked" | "over" };
+  /** A spent token came again, and ended the session: now, for the first time, or before. */
+  | { readonly outcome: "reused"; readonly isFirst: boolean }
+  /** `over`: unknown, too old, or pushed out by newer ones. */
+  | { readonly outcome: "revoked" | "over" };
 
 export interface SessionsStoreOptions {
   readonly scripts: ScriptRunner;
@@ -116,6 +118,8 @@ export class SessionsStore {
           content: JSON.parse(content) as SessionContent,
         };
       case "reused":
+      case "reused-before":
+        return { outcome: "reused", isFirst: outcome === "reused" };
       case "revoked":
         return { outcome };
       default:

@@ -335,6 +335,7 @@ describe("where Redis' answer is lost", () => {
 
   test("for a moment, a rotation is done once, and its secret is good", async () => {
     const key = await create({ signing: true });
+    await store.redis.config("RESETSTAT");
     const rotating = ask("POST", `/v1/keys/${key.id}/rotate`, { overlapSeconds: 60 }, cut);
     await asksAgain("evalsha");
     proxy.heal();

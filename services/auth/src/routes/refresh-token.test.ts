@@ -126,6 +126,18 @@ describe("a refresh token that is held by two", () => {
     await waitFor(async () => (await store.redis.xlen("petrel:audit")) > 0, { what: "the audit entry" });
     expect(JSON.stringify(await store.redis.xrange("petrel:audit", "-", "+"))).toContain("token.revoke");
   });
+
+  test("it is noted once: whoever goes on with such a token cannot fill the audit log", async () => {
+    const { refreshToken } = await signIn();
+    const next: TokenPair = (await refresh(refreshToken)).body;
+    await refresh(next.refreshToken);
+    for (const text of [refreshToken, refreshToken, next.refreshToken]) {
+      const answers = await Promise.all([one, other].map((at) => refresh(text, at)));
+      for (const answer of answers) expect(code(answer)).toEqual([401, "PETREL_REFRESH_REUSED"]);
+    }
+    const acts = await store.redis.xrange("petrel:audit", "-", "+");
+    expect(acts.filter(([, fields]) => fields.join(" ").includes("refresh token reused"))).toHaveLength(1);
+  });
 });
 
 test.each<[string, unknown, unknown]>([

@@ -66,11 +66,14 @@ export function addRefreshToken(app: HttpApp, deps: RefreshTokenDeps): void {
         case "again":
           return issueTokens(deps, successor, result.generation, result.content);
         case "reused":
-          request.log.warn(
-            { user: userId, session: sessionId, number },
-            "spent refresh token: session revoked",
-          );
-          await noteReuse(deps, presented);
+          // Once: else whoever holds one such token could fill the audit log, until it says nothing of others.
+          if (result.isFirst) {
+            request.log.warn(
+              { user: userId, session: sessionId, number },
+              "spent refresh token: session revoked",
+            );
+            await noteReuse(deps, presented);
+          }
           throw new PetrelError(
             "PETREL_REFRESH_REUSED",
             "A spent refresh token of this session came again, so somebody else may have it: sign in again.",

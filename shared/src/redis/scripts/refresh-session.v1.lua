@@ -16,8 +16,8 @@
 -- ARGV[9] keepMs         of a revocation: longer than any access token of the session may live
 -- ARGV[10] channel       of all nodes, for this partition
 --
--- Result: "rotated" or "again" TAB generation TAB content; "reused"; "revoked"; or "over" where there is no such session
--- (any more)
+-- Result: "rotated" or "again" TAB generation TAB content; "reused"; "reused-before" where that has ended the session
+-- already; "revoked"; or "over" where there is no such session (any more)
 
 --@include server-time
 
@@ -27,7 +27,7 @@ local function finish(outcome)
 end
 
 local ended = redis.call('GET', KEYS[3])
-if ended then return ended end
+if ended then return ended == 'reused' and 'reused-before' or ended end
 local session = redis.call('HGET', KEYS[1], ARGV[2])
 if not session then return 'over' end
 local number, current, previous, rotatedAt, createdAt, usedAt, generation, content =
