@@ -217,6 +217,22 @@ describe("what stands for one technology stays in its place", () => {
     expect(offences(elsewhere, ({ specifier }) => isFrom(specifier, "ws"))).toEqual([]);
   });
 
+  test("OpenTelemetry: in two files of the kernel, which are loaded only where tracing is on", () => {
+    const own = /^shared\/src\/kernel\/(open-telemetry|span-file)\.ts$/;
+    const elsewhere = sources.filter(({ path }) => !own.test(path));
+    expect(offences(elsewhere, ({ specifier }) => specifier.startsWith("@opentelemetry/"))).toEqual([]);
+    const importing = production.filter(({ imports }) =>
+      imports.some(({ file, isTypeOnly }) => !isTypeOnly && file !== undefined && own.test(file)),
+    );
+    expect(paths(importing).sort()).toEqual([
+      "shared/src/kernel/open-telemetry.ts",
+      "shared/src/kernel/open-tracing.ts",
+    ]);
+    for (const { path, text } of importing) {
+      expect(/^import (?!type ).*(open-telemetry|span-file)\.js/m.test(text), path).toBe(false);
+    }
+  });
+
   const isFastify = ({ specifier }: Import) => /^(fastify$|fastify\/|@fastify\/)/.test(specifier);
 
   test("fastify: made in kernel/http-app, extended in the apps", () => {

@@ -10,7 +10,7 @@ import { startCluster, type TestCluster } from "@petrel/shared/testing/start-clu
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { connectClient } from "@petrel/shared/testing/ws-client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { metricOf, readState, registerPhone } from "./cluster-with-phones.js";
+import { callCluster, metricOf, readState, registerPhone } from "./cluster-with-phones.js";
 
 interface FileSpan {
   readonly traceId: string;
@@ -268,6 +268,30 @@ describe("handed over in the step that stores", () => {
     expect(only(spans, "offer").attributes["petrel.reason"]).toBe("unacknowledged");
     expect(wayOf(only(spans, "send apns"), spans, producer)).toContain("offer");
     expect(only(spans, "await ack").attributes["petrel.outcome"]).toBe("closed");
+  });
+
+  test("refused for good: the spans say so, and the log line names the trace; a replay goes on in it", async () => {
+    const token = randomBytes(32).toString("hex");
+    await registerPhone(traced.cluster, "refused", token);
+    await simulator.setAnswer(token, { status: 413, reason: "PayloadTooLarge", times: 1 });
+    const producer = newProducerSpan();
+    const id = await traced.send("refused", producer.header, { notification });
+    await traced.untilState(id, "failed");
+    const failed = await traced.untilSpans(producer, "fall back", "send apns");
+    expect(only(failed, "fall back")).toMatchObject({
+      status: "error",
+      attributes: { "petrel.outcome": "failed" },
+    });
+    const [dispatcher] = traced.cluster.dispatchers;
+    const line = ((await dispatcher?.log()) ?? "").split("\n").find((one) => one.includes(id));
+    expect(JSON.parse(line ?? "{}")).toMatchObject({ messageId: id, traceId: producer.traceId });
+
+    const { body } = await callCluster(traced.cluster, "GET", `${dispatcher?.url}/v1/dead-letters`);
+    const [letter] = (body as { readonly items: readonly { readonly id: string }[] }).items;
+    await callCluster(traced.cluster, "POST", `${dispatcher?.url}/v1/dead-letters/${letter?.id}/replay`);
+    await traced.untilState(id, "pushed");
+    const spans = await traced.untilSpans(producer, ["fall back", 2], ["send apns", 2]);
+    expect(new Set(waysOf(spans, producer))).toEqual(new Set(waysOf(failed, producer)));
   });
 
   test("pushed always: no offer stands between", async () => {

@@ -66,8 +66,13 @@ test("one that never becomes ready is a failure that names it", async () => {
 });
 
 test("a service that keeps dying is restarted ever more slowly", async () => {
-  const auth = await service(`console.log("up"); setTimeout(() => process.exit(1), 50)`);
+  // Not before it was seen to be ready: then its start would have failed.
+  const dying = JSON.stringify(join(directory, "dying"));
+  const auth = await service(
+    `console.log("up"); setInterval(() => require("node:fs").existsSync(${dying}) && process.exit(1), 20)`,
+  );
   await startServices([auth], { stopAsked: new AbortController().signal, say: () => undefined });
+  await writeFile(join(directory, "dying"), "");
   await waitFor(() => lines.some((line) => line.includes("restarting in 1 s")), { what: "the third death" });
   const delays = lines.flatMap((line) => /restarting in ([\d.]+) s/.exec(line)?.[1] ?? []);
   expect(delays).toEqual(["0.25", "0.5", "1"]);

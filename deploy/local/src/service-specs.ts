@@ -156,6 +156,18 @@ function defaults(ports: LocalPorts): Environment {
     // One machine is one address, however many clients it plays.
     CONNECTS_PER_ADDRESS_PER_MINUTE: "0",
     CONNECTS_PER_USER_PER_MINUTE: "0",
+    REQUESTS_PER_ADDRESS_PER_SECOND: "0",
+    FAILED_AUTHS_PER_ADDRESS_PER_MINUTE: "0",
+    // So it may have all the places that there are, and as many as a load generator opens in one breath: a socket whose
+    // request has come, and was not read yet, would be cut without an answer.
+    MAX_PENDING_SOCKETS: "20000",
+    MAX_PENDING_SOCKETS_PER_ADDRESS: "20000",
+    MAX_UNAUTHENTICATED_PER_ADDRESS: "1000",
+    // Ten thousand that come at once to two nodes wait for their turn instead of being sent away.
+    CONNECT_WAIT_MS: "10000",
+    // One key sends all that this machine can take.
+    MESSAGES_PER_KEY_PER_SECOND: "100000",
+    REQUESTS_PER_KEY_PER_SECOND: "10000",
   };
 }
 

@@ -41,8 +41,8 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-function newConnection(id = "c1"): Connection {
-  return { id, phase: "live", keys: partitionKeys(2) } as Connection;
+function newConnection(id = "c1", isOpen = true): Connection {
+  return { id, phase: "live", isOpen, keys: partitionKeys(2) } as Connection;
 }
 const send = (connection: Connection, seq: number, ofTrace: string | undefined = trace) =>
   deliveries.sent(connection, { seq, atMs: 1, priority: "normal", id: `m${seq}`, trace: ofTrace });
@@ -54,6 +54,8 @@ test("what is not sampled begins nothing", () => {
   deliveries.sent(connection, { seq: 1, atMs: 1, priority: "normal", id: "m1" });
   deliveries.acked(connection, 1);
   deliveries.closed(connection);
+  // Nor what was read for a connection that has closed meanwhile.
+  send(newConnection("c2", false), 1);
   expect(spans).toEqual([]);
 });
 

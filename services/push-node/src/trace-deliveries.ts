@@ -81,7 +81,7 @@ export function createTraceDeliveries({
 
   return {
     sent: (connection, message) => {
-      if (message.trace === undefined) return;
+      if (message.trace === undefined || !connection.isOpen) return;
       const span = tracing.beginSpan("deliver", message.trace, {
         kind: "consumer",
         attributes: {

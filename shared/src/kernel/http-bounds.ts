@@ -1,7 +1,7 @@
 // http-app -> here: what a client may make an HTTP server hold and wait for before it has said what it wants.
 // Guarantees: a request's head, body and the pause after it end at a bounded time; sockets that have not sent a request
 // are bounded in number, in all and for each address, and none of them keeps out one that has just come.
-import type { Server } from "node:http";
+import type { IncomingMessage, Server } from "node:http";
 import type { Socket } from "node:net";
 import { Server as TlsServer, type TLSSocket } from "node:tls";
 import { readAddress, type TrustedProxies } from "./client-address.js";
@@ -106,8 +106,9 @@ export function applyHttpBounds(
       if (pending !== undefined) entries.set(socket, pending);
     });
   }
-  if (bounds.pendingUntil === "request") server.on("request", ({ socket }) => settle(socket));
-  server.on("upgrade", ({ socket }) => settle(socket));
+  // Never both: whoever listens for upgrades must answer them. Where nobody does, Node serves such a request as any
+  // other, which is what clients that only offer one (`Upgrade: h2c`) wait for.
+  server.on(bounds.pendingUntil, ({ socket }: IncomingMessage) => settle(socket));
 }
 
 interface Pending {

@@ -17,9 +17,25 @@ import {
 import { formatTraceContext, parseTraceContext, type TraceContext } from "../protocol/trace-context.js";
 import { describeError } from "./errors.js";
 import type { Logger } from "./logging.js";
-import type { TracingDeps, TracingSettings } from "./open-tracing.js";
 import type { SpanCounts } from "./span-counts.js";
 import type { Span, SpanAttributes, SpanKind, SpanStart, Tracing } from "./tracing.js";
+
+export interface TracingSettings {
+  readonly tracing: "off" | "otlp" | "file";
+  readonly traceSampleRatio: number;
+  readonly traceFile: string | undefined;
+  readonly otlpEndpoint: string;
+}
+
+export interface TracingDeps {
+  /** Such as "collect". */
+  readonly service: string;
+  readonly version: string;
+  /** Which of the service's processes this is. */
+  readonly instance: string;
+  readonly counts: SpanCounts;
+  readonly logger: Logger;
+}
 
 /** Spans that wait to be exported, and are being exported; some 2 MB. */
 const MAX_QUEUED = 4_096;
@@ -27,6 +43,8 @@ const BATCH = 512;
 const EXPORT_EVERY_MS = 1_000;
 /** One export, with what its library tries again. */
 const EXPORT_TIMEOUT_MS = 5_000;
+/** `ExportResultCode.SUCCESS`, of a package that comes with the others. */
+const EXPORTED = 0;
 /** The last one, at the stop. */
 const STOP_TIMEOUT_MS = 3_000;
 
@@ -116,7 +134,8 @@ function boundedProcessor(exporter: SpanExporter, counts: SpanCounts, logger: Lo
       export: (spans, done) =>
         exporter.export(spans, (result) => {
           queued -= spans.length;
-          const hasFailed = result.code !== 0;
+          const code: number = result.code;
+          const hasFailed = code !== EXPORTED;
           if (hasFailed) counts.dropped += spans.length;
           else counts.exported += spans.length;
           // Said when it begins and when it is over: the counter says the rest.

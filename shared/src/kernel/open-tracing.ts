@@ -3,40 +3,24 @@
 // that says what; the stop exports what is left, within a bound.
 import { ConfigError } from "./config.js";
 import type { Lifecycle } from "./lifecycle.js";
-import type { Logger } from "./logging.js";
-import type { SpanCounts } from "./span-counts.js";
+import type { TracingDeps, TracingSettings } from "./open-telemetry.js";
 import { NO_TRACING, type Tracing } from "./tracing.js";
-
-export interface TracingSettings {
-  readonly tracing: "off" | "otlp" | "file";
-  readonly traceSampleRatio: number;
-  readonly traceFile: string | undefined;
-  readonly otlpEndpoint: string;
-}
-
-export interface TracingDeps {
-  /** Such as "collect". */
-  readonly service: string;
-  readonly version: string;
-  /** Which of the service's processes this is. */
-  readonly instance: string;
-  readonly counts: SpanCounts;
-  readonly logger: Logger;
-  readonly lifecycle: Pick<Lifecycle, "onStop">;
-}
 
 /**
  * Called before the parts that use it, so that it is closed after them.
  * @throws ConfigError; what `open` throws where TRACE_FILE cannot be written
  */
-export async function openTracing(settings: TracingSettings, deps: TracingDeps): Promise<Tracing> {
+export async function openTracing(
+  settings: TracingSettings,
+  deps: TracingDeps & { readonly lifecycle: Pick<Lifecycle, "onStop"> },
+): Promise<Tracing> {
   const { tracing: mode, traceFile } = settings;
   if (mode === "off") return NO_TRACING;
   if (mode === "file" && traceFile === undefined) throw new ConfigError("TRACING=file needs TRACE_FILE");
   const { startOpenTelemetry } = await import("./open-telemetry.js");
   const { tracing, stop } = await startOpenTelemetry(settings, deps);
   deps.lifecycle.onStop("tracing", stop);
-  const where = mode === "file" ? traceFile : settings.otlpEndpoint;
+  const where = mode === "file" ? traceFile : new URL(settings.otlpEndpoint).host;
   deps.logger.info({ tracing: mode, where, sampleRatio: settings.traceSampleRatio }, "tracing is on");
   return tracing;
 }

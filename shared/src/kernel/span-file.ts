@@ -7,14 +7,21 @@ import type { ReadableSpan, SpanExporter } from "@opentelemetry/sdk-trace";
 /** @throws what `open` throws */
 export async function openSpanFile(path: string): Promise<SpanExporter> {
   const file = await open(path, "a", 0o600);
-  return {
-    export: (spans, done) => {
+  const append = async (
+    spans: readonly ReadableSpan[],
+    done: Parameters<SpanExporter["export"]>[1],
+  ): Promise<void> => {
+    try {
       // One write for all: appended to a local file, none comes between another's lines.
-      file.appendFile(spans.map((span) => `${JSON.stringify(describeSpan(span))}\n`).join("")).then(
-        () => done({ code: 0 }),
-        (error: Error) => done({ code: 1, error }),
-      );
-    },
+      await file.appendFile(spans.map((span) => `${JSON.stringify(describeSpan(span))}\n`).join(""));
+    } catch (error) {
+      done({ code: 1, error: error instanceof Error ? error : new Error(String(error)) });
+      return;
+    }
+    done({ code: 0 });
+  };
+  return {
+    export: (spans, done) => void append(spans, done),
     shutdown: () => file.close(),
   };
 }

@@ -14,6 +14,7 @@ const envelope: fc.Arbitrary<Envelope> = fc.record({
   id: word,
   priority: fc.constantFrom(...priorities),
   data: fc.jsonValue().map((value) => JSON.stringify(value)),
+  trace: fc.constantFrom(undefined, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
 });
 
 test("envelopes come out as they went in, in order, whatever their data", () => {

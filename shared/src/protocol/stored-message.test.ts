@@ -21,11 +21,14 @@ const policy: fc.Arbitrary<DeliveryPolicy> = fc.record({
   ),
 });
 
-test("an inbox entry and a ready entry read back, whatever notification and data", () => {
+const trace = fc.constantFrom(undefined, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+
+test("an inbox entry and a ready entry read back, whatever notification and data, sampled or not", () => {
   fc.assert(
-    fc.property(policy, fc.jsonValue(), (deliveryPolicy, value) => {
+    fc.property(policy, fc.jsonValue(), trace, (deliveryPolicy, value, ofTrace) => {
       const data = JSON.stringify(value);
-      const text = `e.0\t1000\t2000\t${encodeBody({ id: "m1", ...deliveryPolicy, data })}`;
+      const body = encodeBody({ id: "m1", ...deliveryPolicy, data, trace: ofTrace });
+      const text = `e.0\t1000\t2000\t${body}`;
       const message = {
         seq: 7,
         epoch: "e.0",
@@ -34,6 +37,7 @@ test("an inbox entry and a ready entry read back, whatever notification and data
         id: "m1",
         ...deliveryPolicy,
         data,
+        trace: ofTrace,
       };
       expect(decodeInboxMessage(7, text)).toEqual(message);
       expect(decodeReadyMessage(`u1\t7\t${text}`)).toEqual({ userId: "u1", ...message });

@@ -11,6 +11,9 @@ interface Call {
   readonly dataBytes: number;
 }
 
+/** Of a call of `accept`, before those of its messages. */
+const OWN_ARGUMENTS = 12;
+
 /** Runs everything as always, and takes notes; can be told to lose a call's answer. */
 class NotingRunner extends ScriptRunner {
   readonly calls: Call[] = [];
@@ -19,9 +22,9 @@ class NotingRunner extends ScriptRunner {
   override async run(...[name, keys, args]: Parameters<ScriptRunner["run"]>): Promise<string> {
     const entries = (keys.length - 6) / 4;
     const texts = args.map(String);
-    const userIds = Array.from({ length: entries }, (_, i) => texts[9 + i * 4] ?? "");
+    const userIds = Array.from({ length: entries }, (_, i) => texts[OWN_ARGUMENTS + i * 4] ?? "");
     const dataBytes = Array.from({ length: entries }, (_, i) =>
-      Buffer.byteLength(texts[9 + i * 4 + 3] ?? ""),
+      Buffer.byteLength(texts[OWN_ARGUMENTS + i * 4 + 3] ?? ""),
     ).reduce((sum, bytes) => sum + bytes, 0);
     const call = { partition: /\{(p\d+)\}/.exec(keys[0] ?? "")?.[1] ?? "", userIds, dataBytes };
     this.calls.push(call);
