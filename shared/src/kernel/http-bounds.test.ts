@@ -192,7 +192,7 @@ test("a socket that is gone gives its place back", async () => {
   expect(cut).toBe(0);
 });
 
-test("an upgrade that is only offered is served as any other request, and its socket's end harms nobody", async () => {
+test("an upgrade that is only offered is served like every other request, and its socket's end harms nobody", async () => {
   const { port, held } = await startApp({});
   const offer =
     "GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n";

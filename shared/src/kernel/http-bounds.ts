@@ -106,8 +106,8 @@ export function applyHttpBounds(
       if (pending !== undefined) entries.set(socket, pending);
     });
   }
-  // Never both: whoever listens for upgrades must answer them. Where nobody does, Node serves such a request as any
-  // other, which is what clients that only offer one (`Upgrade: h2c`) wait for.
+  // Never both: whoever listens for upgrades must answer them. Where nobody does, Node serves such a request like
+  // every other, which is what clients that only offer one (`Upgrade: h2c`) wait for.
   server.on(bounds.pendingUntil, ({ socket }: IncomingMessage) => settle(socket));
 }
 
