@@ -1,6 +1,7 @@
 // Tests of the key that signs, on a real Redis, with several auth processes' keyrings at once.
 // Guarantees: what one signs, all can check.
 import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { createLogger } from "@petrel/shared/kernel/logging";
@@ -116,6 +117,15 @@ test("with another encryption key the start says why it fails", async () => {
   await expect(open(1, { cipher: createAtRestCipher(randomBytes(32)) })).rejects.toThrow(
     /KEY_ENCRYPTION_FILE.*another key/,
   );
+});
+
+test("what docs/operations.md says lets auth start with another encryption key", async () => {
+  const { active } = await open(0);
+  const page = readFileSync(new URL("../../../docs/operations.md", import.meta.url), "utf8");
+  const [, name = ""] = /`redis-cli DEL '([^']+)'`/.exec(page) ?? [];
+  expect(await connection(0).del(name)).toBe(1);
+  const ring = await open(1, { cipher: createAtRestCipher(randomBytes(32)) });
+  expect(ring.active.kid).not.toBe(active.kid);
 });
 
 test("a sealed key put under another name is refused", async () => {

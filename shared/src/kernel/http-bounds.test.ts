@@ -8,7 +8,7 @@ import { connect as connectTls } from "node:tls";
 import { afterEach, expect, test } from "vitest";
 import { testAuthority, testCertificate, testCertificateKey } from "../testing/tls-certificate.js";
 import { waitFor } from "../testing/wait-for.js";
-import { TrustedProxies } from "./client-address.js";
+import { clientAddress, TrustedProxies } from "./client-address.js";
 import { applyHttpBounds, defaultHttpBounds, nodeServerOptions, type HttpBounds } from "./http-bounds.js";
 import { buildHttpApp, type HttpApp } from "./http-app.js";
 import { createLogger } from "./logging.js";
@@ -91,7 +91,7 @@ test("a further request on the same socket has the same time, and a pause has an
   await waitFor(() => idle.isGone(), { what: "the pause's end" });
 });
 
-test("headers too large, or more than a few", async () => {
+test("headers too large", async () => {
   const { port } = await startApp({ maxHeaderBytes: 4_096 });
   const large = await dial(port, `GET / HTTP/1.1\r\nX: ${"x".repeat(5_000)}\r\n\r\n`);
   await waitFor(() => large.isGone(), { what: "the end" });
@@ -201,4 +201,21 @@ test("an upgrade that is only offered is served like every other request, and it
   // An error of a socket that nobody listens on would end the process.
   client.socket.resetAndDestroy();
   await waitFor(async () => (await held()) === 0, { what: "its end" });
+});
+
+test("however many headers a client sends, what a proxy puts behind them is read", async () => {
+  const server = createServer(nodeServerOptions(defaultHttpBounds), ({ headers }, answer) => {
+    const peer = "127.0.0.1";
+    answer.end(clientAddress(peer, String(headers["x-forwarded-for"]), new TrustedProxies([peer])));
+  });
+  applyHttpBounds(server, defaultHttpBounds, new TrustedProxies([]), () => undefined);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  open.push(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const own = Array.from({ length: 1_500 }, (_, i) => `h${i.toString(36)}: 1\r\n`).join("");
+  const head = `GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Forwarded-For: 198.51.100.1\r\n${own}`;
+  const client = await dial(port, `${head}X-Forwarded-For: 192.0.2.7\r\n\r\n`);
+  await waitFor(() => client.isGone(), { what: "the answer" });
+  expect(client.received()).toMatch(/192\.0\.2\.7$/);
 });

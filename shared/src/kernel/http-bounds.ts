@@ -18,7 +18,6 @@ export interface HttpBounds {
   /** Without a byte in either direction, while an answer is under way. */
   readonly silenceTimeoutMs: number;
   readonly maxHeaderBytes: number;
-  readonly maxHeaders: number;
   /** Sockets that have not sent a whole head yet. */
   readonly maxPendingSockets: number;
   /** Of these from one address; a trusted proxy has no share. */
@@ -36,7 +35,6 @@ export const defaultHttpBounds: HttpBounds = {
   keepAliveTimeoutMs: 72_000,
   silenceTimeoutMs: 120_000,
   maxHeaderBytes: 16 * 1024,
-  maxHeaders: 100,
   maxPendingSockets: 4_000,
   // Producers stand behind few addresses.
   maxPendingPerAddress: 4_000,
@@ -65,7 +63,9 @@ export function applyHttpBounds(
   trustedProxies: TrustedProxies,
   onCut: () => void,
 ): void {
-  server.maxHeadersCount = bounds.maxHeaders;
+  // Their bytes are what bounds them. By number Node drops the last ones, and one of these may be what a proxy has put
+  // behind the client's own: whom it was reached by.
+  server.maxHeadersCount = 0;
   const isTls = server instanceof TlsServer;
   // A TLS server hands on another socket than the one that came: both have one entry.
   const entries = new WeakMap<Socket, Pending>();

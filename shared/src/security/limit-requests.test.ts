@@ -80,6 +80,19 @@ describe("failed authentications", () => {
     expect((await send("Bearer good.wrong")).statusCode).toBe(401);
   });
 
+  test("who fails on and on shuts out no good key that this process has not seen yet, and costs few look-ups", async () => {
+    for (let i = 0; i < 10; i++) await send(`Bearer made${i}.up`);
+    const before = lookUps;
+    let accepted = 0;
+    for (let tenth = 0; tenth < 50; tenth++) {
+      for (let i = 0; i < 10; i++) await send(`Bearer on${tenth}and${i}.up`);
+      nowMs += 100;
+      if ((await send("Bearer good.secret")).statusCode === 200) accepted++;
+    }
+    expect(accepted).toBeGreaterThan(40);
+    expect(lookUps - before).toBeLessThanOrEqual(5 * 20);
+  });
+
   test("another address is not touched; and a minute later this one is not either", async () => {
     for (let i = 0; i < 11; i++) await send(`Bearer made${i}.up`);
     expect((await send("Bearer other.up", { remoteAddress: "192.0.2.7" })).statusCode).toBe(401);
@@ -118,6 +131,23 @@ test("requests without a producer's credential: so many from an address", async 
   expect((await refresh("2001:db8::1")).statusCode).toBe(200);
   expect((await send("Bearer good.secret")).statusCode).toBe(200);
   expect((await app.inject({ url: "/health/live" })).statusCode).toBe(200);
+});
+
+test("a key's name that the route does not ask for does not get around it", async () => {
+  await app.close();
+  await open({ requestsPerAddress: 3 });
+  expect((await send("Bearer good.secret")).statusCode).toBe(200);
+  for (const headers of [
+    { "petrel-key": "good" },
+    { "petrel-key": "made-up" },
+    { authorization: "Bearer good.wrong" },
+  ]) {
+    expect((await app.inject({ method: "POST", url: "/v1/refresh", headers })).statusCode).toBe(200);
+  }
+  for (const headers of [{ "petrel-key": "good" }, { authorization: "Bearer good.wrong" }]) {
+    expect((await app.inject({ method: "POST", url: "/v1/refresh", headers })).statusCode).toBe(429);
+  }
+  expect((await send("Bearer good.secret")).statusCode).toBe(200);
 });
 
 test("requests of a key", async () => {

@@ -1,13 +1,13 @@
 // Every HTTP request -> here, before and behind its authentication: how many an address, and a key, may make.
-// Guarantees: a flood of invented keys costs no look-up in Redis, and locks out no key that this process has seen to be
-// good; an address is counted by this process alone, a key by all of them.
+// Guarantees: a flood of invented keys costs a few look-ups in Redis a second, and locks out no key: none that this
+// process has seen to be good, and others not for long; an address is counted by this process alone, a key by all.
 import { clientAddress, limitKeyOfAddress, type TrustedProxies } from "../kernel/client-address.js";
 import { type Clock, systemClock } from "../kernel/clock.js";
 import { PetrelError } from "../kernel/errors.js";
 import type { HttpApp, HttpRequest } from "../kernel/http-app.js";
 import type { LimitDecision } from "../kernel/limit-decision.js";
 import { LocalLimiter } from "../kernel/local-limiter.js";
-import { refusalByLimit } from "../kernel/rate-limit-headers.js";
+import { refusalByLimit, type UnsentAnswer } from "../kernel/rate-limit-headers.js";
 import type { ProducerAuthenticator } from "./authenticate-producer.js";
 import { knownProducerOf } from "./authorize-producer.js";
 import { parseProducerCredential } from "./producer-keys.js";
@@ -39,6 +39,12 @@ export type RequestLimits = Omit<RequestLimitsOptions, "authenticator" | "clock"
 
 export const REQUESTS_WINDOW_MS = 10_000;
 const FAILURES_WINDOW_MS = 60_000;
+/**
+ * A key that this process has not seen yet, from an address that failed too often, is looked up all the same once in so
+ * long, over all addresses: a process that has just started knows no key, and somebody who goes on failing behind the
+ * same proxy would shut out every producer there for as long as they like.
+ */
+const CHANCE_INTERVAL_MS = 50;
 
 const failures = { name: "failed-authentications", windowMs: FAILURES_WINDOW_MS } as const;
 const requests = { name: "requests", windowMs: REQUESTS_WINDOW_MS } as const;
@@ -64,21 +70,32 @@ export function limitRequests(app: HttpApp, options: RequestLimitsOptions): void
     ours.local_refusals++;
   };
 
+  const refusalByAddress = (request: HttpRequest, reply: UnsentAnswer): PetrelError | undefined => {
+    const waitMs = ofAddress.limit === 0 ? 0 : ofAddress.take(addressOf(request));
+    if (waitMs === 0) return undefined;
+    note("requests-per-address");
+    return refusalByLimit(reply, requests, ofAddress.limit, waitMs, "Too many requests from this address.");
+  };
+
+  let nextChanceMs: number | undefined;
+  const hasChance = (): boolean => {
+    const nowMs = clock.monotonicMs();
+    const isTime = nextChanceMs !== undefined && nowMs >= nextChanceMs;
+    if (isTime || nextChanceMs === undefined) nextChanceMs = nowMs + CHANCE_INTERVAL_MS;
+    return isTime;
+  };
+
   app.addHook("onRequest", (request, reply, done) => {
+    const keyId = keyIdOf(request);
+    // First what nearly every request is: the route is known only by an object that is made for the question.
+    if (keyId !== undefined && (failed.limit === 0 || authenticator.hasSeen(keyId))) return done();
     // A page's preflight is the browser's own, and asks for nothing.
     if (!isOfContract(request) || request.method === "OPTIONS") return done();
-    const keyId = keyIdOf(request);
     if (keyId === undefined) {
-      const waitMs = ofAddress.limit === 0 ? 0 : ofAddress.take(addressOf(request));
-      if (waitMs === 0) return done();
-      note("requests-per-address");
-      return done(
-        refusalByLimit(reply, requests, ofAddress.limit, waitMs, "Too many requests from this address."),
-      );
+      return done(refusalByAddress(request, reply));
     }
-    if (failed.limit === 0 || authenticator.hasSeen(keyId)) return done();
     const waitMs = failed.waitMs(addressOf(request));
-    if (waitMs === 0) return done();
+    if (waitMs === 0 || hasChance()) return done();
     note(failures.name);
     return done(
       refusalByLimit(reply, failures, failed.limit, waitMs, "Too many failed authentications from here."),
@@ -93,10 +110,16 @@ export function limitRequests(app: HttpApp, options: RequestLimitsOptions): void
     done();
   });
 
-  if (perKey === undefined) return;
+  if (perKey === undefined && ofAddress.limit === 0) return;
   app.addHook("preParsing", (request, reply, payload, done) => {
-    const producer = isOfContract(request) ? knownProducerOf(request) : null;
-    if (producer === null) return done(null, payload);
+    if (!isOfContract(request)) return done(null, payload);
+    const producer = knownProducerOf(request);
+    if (producer === null) {
+      // A key that the route never asked for, right or wrong, buys nothing.
+      const refusal = keyIdOf(request) === undefined ? undefined : refusalByAddress(request, reply);
+      return refusal === undefined ? done(null, payload) : done(refusal);
+    }
+    if (perKey === undefined) return done(null, payload);
     const answer = (decision: LimitDecision): void => {
       if (decision.allowed) return done(null, payload);
       const { limit, retryAfterMs } = decision;
