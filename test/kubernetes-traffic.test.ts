@@ -137,6 +137,15 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
     );
   }
 
+  test("names are resolved, by a cache on the machine too", () => {
+    const dns = of<Policy>("NetworkPolicy").find(({ metadata }) => metadata.name === "dns");
+    expect(dns?.spec.podSelector).toEqual({});
+    const [rule] = dns?.spec.egress ?? [];
+    expect(rule?.ports?.map(({ port }) => port)).toEqual([53, 53]);
+    // NodeLocal DNSCache listens on the machine's own network, which no namespace selector matches.
+    expect(rule?.to?.map(({ ipBlock }) => ipBlock?.cidr)).toContain("169.254.20.10/32");
+  });
+
   test("whoever is told of another may reach it, and nobody else", () => {
     expect(mayReach("push-node", "auth", 7101)).toBe(true);
     expect(mayReach("collect", "auth", 7101)).toBe(false);

@@ -30,20 +30,48 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
       directory === "overlays/dev" ? ["apns-simulator", ...services, "console", "redis"].sort() : services,
     );
     const counts = Object.fromEntries(
-      ["HorizontalPodAutoscaler", "ServiceMonitor", "HTTPRoute", "Ingress"].map((kind) => [
+      ["HorizontalPodAutoscaler", "ServiceMonitor", "PrometheusRule", "HTTPRoute", "Ingress"].map((kind) => [
         kind,
         of(kind).length,
       ]),
     );
     expect(counts).toEqual(
       {
-        base: { HorizontalPodAutoscaler: 4, ServiceMonitor: 1, HTTPRoute: 0, Ingress: 0 },
-        "overlays/dev": { HorizontalPodAutoscaler: 0, ServiceMonitor: 0, HTTPRoute: 0, Ingress: 0 },
-        "overlays/production": { HorizontalPodAutoscaler: 4, ServiceMonitor: 1, HTTPRoute: 3, Ingress: 0 },
-        "overlays/nginx-ingress": { HorizontalPodAutoscaler: 4, ServiceMonitor: 1, HTTPRoute: 0, Ingress: 2 },
+        base: { HorizontalPodAutoscaler: 4, ServiceMonitor: 1, PrometheusRule: 1, HTTPRoute: 0, Ingress: 0 },
+        "overlays/dev": {
+          HorizontalPodAutoscaler: 0,
+          ServiceMonitor: 0,
+          PrometheusRule: 0,
+          HTTPRoute: 0,
+          Ingress: 0,
+        },
+        "overlays/production": {
+          HorizontalPodAutoscaler: 4,
+          ServiceMonitor: 1,
+          PrometheusRule: 1,
+          HTTPRoute: 3,
+          Ingress: 0,
+        },
+        "overlays/nginx-ingress": {
+          HorizontalPodAutoscaler: 4,
+          ServiceMonitor: 1,
+          PrometheusRule: 1,
+          HTTPRoute: 0,
+          Ingress: 2,
+        },
       }[directory],
     );
     expect(of("PodDisruptionBudget")).toHaveLength(4);
+    // Those that hold no sockets never keep a machine from being emptied because they are not ready.
+    const policies = of<Manifest & { readonly spec: { readonly unhealthyPodEvictionPolicy?: string } }>(
+      "PodDisruptionBudget",
+    ).map(({ metadata, spec }) => [metadata.name, spec.unhealthyPodEvictionPolicy]);
+    expect(Object.fromEntries(policies)).toEqual({
+      auth: "AlwaysAllow",
+      collect: "AlwaysAllow",
+      dispatch: "AlwaysAllow",
+      "push-node": undefined,
+    });
   });
 
   test("every container is nobody's, and cannot write", () => {

@@ -1,8 +1,9 @@
 // Flow: everything that a cluster does and suffers, at its most talkative, and then every line that it wrote.
 // Guarantees: no log of any service, the simulator's neighbours included, holds a token, a secret, a ticket, a device
 // token or a word of what was sent; what happened can be read all the same.
-import { createHmac, randomBytes } from "node:crypto";
+import { createHash, createHmac, randomBytes } from "node:crypto";
 import { probeRedis } from "@petrel/shared/embedded-redis/resp-probe";
+import { signRequest } from "@petrel/shared/security/request-signature";
 import { startApnsSimulator, type TestApnsSimulator } from "@petrel/shared/testing/start-apns-simulator";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -117,6 +118,63 @@ async function liveALife(): Promise<void> {
   await post("auth", `/v1/keys/${made.id}/rotate`, undefined);
 }
 
+/** Tickets that are good and then spent, a session that is stolen, one that is ended, and a token that is revoked by name. */
+async function endSessions(): Promise<void> {
+  const { accessToken } = await makeTokens("ticket-user");
+  const answer = await post("auth", "/v1/tickets", undefined, accessToken);
+  expect(answer.status).toBe(201);
+  const ticket = secret("a good ticket", ((await answer.json()) as { ticket: string }).ticket);
+  const first = openClient({ url: nodeUrl(), query: `ticket=${ticket}` });
+  await first.frame("welcome");
+  await openClient({ url: nodeUrl(1), query: `ticket=${ticket}` }).untilClosed();
+  expect((await post("auth", "/v1/tokens/revoke", { jti: jtiOf(accessToken) })).status).toBe(204);
+  await first.untilClosed();
+  await openClient({ url: nodeUrl(), token: accessToken }).untilClosed();
+
+  const session = await makeTokens("left-user");
+  expect((await post("auth", "/v1/tokens/revoke", {}, session.accessToken)).status).toBe(204);
+  const late = await post("auth", "/v1/tokens/refresh", { refreshToken: session.refreshToken });
+  expect(late.status).toBe(401);
+}
+
+const jtiOf = (token: string): string =>
+  (JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString()) as { jti: string }).jti;
+
+/** Signed well, repeated, changed, and as a bearer where that is not enough. */
+async function signRequests(): Promise<void> {
+  const wanted = { name: "signs", scopes: ["send"], signing: true, require: "signature" };
+  const key = (await (await post("auth", "/v1/keys", wanted)).json()) as { id: string; secret: string };
+  secret("a signing key's secret", key.secret);
+  const send = async (body: string, signedBody = body, id = randomBytes(16).toString("hex")) => {
+    const timestamp = String(Math.floor(Date.now() / 1_000));
+    const bodySha256 = createHash("sha256").update(signedBody).digest("hex");
+    const content = { id, timestamp, method: "POST", target: "/v1/messages", bodySha256 };
+    const signature = signRequest(content, key.secret);
+    secret("a nonce", id);
+    secret("a good signature", signature);
+    const headers = {
+      "petrel-key": key.id,
+      "petrel-id": id,
+      "petrel-timestamp": timestamp,
+      "petrel-signature": `v1,${signature}`,
+      "content-type": "application/json",
+    };
+    return (await fetch(`${cluster.collect.url}/v1/messages`, { method: "POST", headers, body })).status;
+  };
+  const body = JSON.stringify({ to: { user: "log-user" }, data: payload });
+  const nonce = randomBytes(16).toString("hex");
+  expect(await send(body, body, nonce)).toBe(202);
+  expect(await send(body, body, nonce)).toBe(401);
+  expect(await send(body, `${body} `)).toBe(401);
+  const bearer = await post(
+    "collect",
+    "/v1/messages",
+    { to: { user: "log-user" }, data: payload },
+    `${key.id}.${key.secret}`,
+  );
+  expect(bearer.status).toBe(401);
+}
+
 async function askWrongly(): Promise<void> {
   const { accessToken } = await makeTokens("log-user");
   const stolen = secret("a stranger's credential", randomBytes(32).toString("base64url"));
@@ -217,6 +275,8 @@ async function sufferRedis(): Promise<void> {
 
 test("no log line holds what only those concerned may know", async () => {
   await liveALife();
+  await endSessions();
+  await signRequests();
   await askWrongly();
   await ringPhones();
   await sufferRedis();

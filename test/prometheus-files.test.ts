@@ -63,6 +63,11 @@ test("the dashboards are what their script makes", () => {
   expect(() => execFileSync(process.execPath, [script, "--check"], { stdio: "pipe" })).not.toThrow();
 });
 
+test("the operator's PrometheusRule holds the same rules", () => {
+  const script = at("deploy/prometheus/make-prometheus-rule.mjs");
+  expect(() => execFileSync(process.execPath, [script, "--check"], { stdio: "pipe" })).not.toThrow();
+});
+
 test("Grafana is told where they are, and the data source that they name", () => {
   const provider = readFileSync(at("deploy/grafana/provisioning/dashboards/petrel.yml"), "utf8");
   const source = readFileSync(at("deploy/grafana/provisioning/datasources/prometheus.yml"), "utf8");

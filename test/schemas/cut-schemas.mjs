@@ -91,16 +91,19 @@ const customResources = [
     `github.com/prometheus-operator/${versionOf(operator)}`,
     operator,
     "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
+    "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
   ],
 ];
-for (const [name, module, directory, file] of customResources) {
-  const { spec } = parse(readFileSync(join(directory, file), "utf8"));
-  const { name: version, schema } = spec.versions.find((one) => one.name === "v1");
-  const kind = `${spec.group}/${version} ${spec.names.kind}`;
-  write(name, `${module}, ${file}`, {
-    kinds: { [kind]: `#/components/schemas/${spec.names.kind}` },
-    components: { schemas: { [spec.names.kind]: withoutStatus(bare(schema.openAPIV3Schema)) } },
-  });
+for (const [name, module, directory, ...files] of customResources) {
+  const kindsOf = {};
+  const schemas = {};
+  for (const file of files) {
+    const { spec } = parse(readFileSync(join(directory, file), "utf8"));
+    const { name: version, schema } = spec.versions.find((one) => one.name === "v1");
+    kindsOf[`${spec.group}/${version} ${spec.names.kind}`] = `#/components/schemas/${spec.names.kind}`;
+    schemas[spec.names.kind] = withoutStatus(bare(schema.openAPIV3Schema));
+  }
+  write(name, `${module}, ${files.join(", ")}`, { kinds: kindsOf, components: { schemas } });
 }
 
 // As it is, but for its spaces.
