@@ -16,8 +16,8 @@ import {
 import { sized } from "./sizes.js";
 
 const FLOOD = sized(10_000, 2_000);
-/** A burst of ten seconds' worth goes out at once, the rest takes fifteen seconds. */
-const PER_SECOND = FLOOD / 25;
+/** A burst of ten seconds' worth goes out at once, the rest takes fifteen seconds, or six. */
+const PER_SECOND = FLOOD / sized(25, 16);
 const BATCH = 500;
 const OTHERS = 20;
 const EVERY_MS = 50;
