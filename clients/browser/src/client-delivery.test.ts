@@ -275,4 +275,100 @@ describe("delivery", () => {
     await ackOf(second, 2);
     expect(seen).toEqual([1, 2]);
   });
+
+  it("delivers nothing twice when it is closed after the epoch changed under a running handler", async () => {
+    const client = newClient({ timing: { closeGraceMs: 1 } });
+    const seen: string[] = [];
+    let finish: (() => void) | undefined;
+    client.on("message", ({ id }) => {
+      seen.push(id);
+      return id === "m1" ? new Promise<void>((resolve) => (finish = resolve)) : undefined;
+    });
+    const first = await welcomed(client);
+    first.message(1);
+    first.message(2);
+    await waitFor(() => finish, { what: "the handler to start" });
+    first.close(1012);
+    const second = await peer.accept();
+    second.welcome({ epoch: "e2" });
+    for (const seq of [1, 2, 3]) second.message(seq);
+    await waitFor(() => client.position?.epoch === "e2", { what: "the new epoch" });
+    await client.close();
+    client.connect();
+    const third = await peer.accept();
+    expect([third.query.get("epoch"), third.query.get("since")]).toEqual(["e2", "0"]);
+    third.welcome({ epoch: "e2", resumed: true });
+    for (const seq of [1, 2, 3]) third.message(seq);
+    finish?.();
+    await ackOf(third, 3);
+    expect(seen).toEqual(["m1", "m2", "m3"]);
+  });
+});
+
+describe("manual acknowledgement", () => {
+  const manual = (): { client: PetrelClient<number>; seen: { epoch: string; seq: number; id: string }[] } => {
+    const client = newClient({ ack: "manual" });
+    const seen: { epoch: string; seq: number; id: string }[] = [];
+    client.on("message", (message) => seen.push(message));
+    return { client, seen };
+  };
+
+  it("stays the application's when the client was closed and connected again", async () => {
+    const { client, seen } = manual();
+    const first = await welcomed(client);
+    for (const seq of [1, 2, 3]) first.message(seq);
+    await waitFor(() => seen.length === 3, { what: "three messages" });
+    expect(client.ack(seen[0]!)).toBe(true);
+    await client.close();
+    client.connect();
+    const second = await peer.accept();
+    expect(second.query.get("since")).toBe("1");
+    second.welcome({ after: 1, resumed: true });
+    for (const seq of [2, 3, 4]) second.message(seq);
+    await waitFor(() => seen.length === 4, { what: "the fourth message" });
+    expect(seen.map(({ id }) => id)).toEqual(["m1", "m2", "m3", "m4"]);
+    // Nothing has been acknowledged but what the application said.
+    expect(client.position).toEqual({ epoch: "e1", since: 1 });
+    expect(client.ack(seen[2]!)).toBe(true);
+    await ackOf(second, 3);
+  });
+
+  it("stays the application's where history was trimmed", async () => {
+    const { client, seen } = manual();
+    const first = await welcomed(client);
+    for (const seq of [1, 2, 3]) first.message(seq);
+    await waitFor(() => seen.length === 3, { what: "three messages" });
+    first.close(1012);
+    const second = await peer.accept();
+    second.welcome({ after: 1, resumed: false });
+    for (const seq of [2, 3, 4]) second.message(seq);
+    await waitFor(() => seen.length === 4, { what: "the fourth message" });
+    expect(client.position).toEqual({ epoch: "e1", since: 1 });
+  });
+
+  it("hands over once, under its new number, what waited when the epoch changed", async () => {
+    const client = newClient({ ack: "manual" });
+    const seen: string[] = [];
+    let finish: (() => void) | undefined;
+    client.on("message", ({ epoch, id }) => {
+      seen.push(`${epoch}/${id}`);
+      return seen.length === 1 ? new Promise<void>((resolve) => (finish = resolve)) : undefined;
+    });
+    const first = await welcomed(client);
+    first.message(1);
+    first.message(2);
+    await waitFor(() => finish, { what: "the handler to start" });
+    first.close(1012);
+    const second = await peer.accept();
+    second.welcome({ epoch: "e2" });
+    for (const seq of [1, 2, 3]) second.message(seq);
+    // An answer to what was sent behind them: they have come.
+    const told = new Promise((resolve) => client.once("error", resolve));
+    second.send({ type: "error", code: "PETREL_INTERNAL", message: "read behind them", action: "resume" });
+    await told;
+    finish?.();
+    await waitFor(() => seen.includes("e2/m3"), { what: "the third message" });
+    // m1 again: its ack under the old epoch could not count.
+    expect(seen).toEqual(["e1/m1", "e2/m1", "e2/m2", "e2/m3"]);
+  });
 });

@@ -16,14 +16,15 @@ interface ConnectionScript {
   /** How many of them it sends again before it ends. */
   readonly repeats: number;
   readonly newEpoch: boolean;
-  readonly end: "cut" | "move" | "none" | 1012 | 4408;
+  /** `reopen`: the application closes the client and connects it again. */
+  readonly end: "cut" | "move" | "none" | "reopen" | 1012 | 4408;
 }
 
 const faultyConnection: fc.Arbitrary<ConnectionScript> = fc.record({
   carries: fc.integer({ min: 0, max: 12 }),
   repeats: fc.integer({ min: 0, max: 4 }),
   newEpoch: fc.boolean(),
-  end: fc.constantFrom("cut" as const, "move" as const, 1012 as const, 4408 as const),
+  end: fc.constantFrom("cut" as const, "move" as const, "reopen" as const, 1012 as const, 4408 as const),
 });
 
 const goodConnection: ConnectionScript = { carries: MESSAGES, repeats: 0, newEpoch: false, end: "none" };
@@ -54,7 +55,7 @@ class Inbox {
     for (let seq = Math.max(after + 1, last - repeats); seq <= last; seq++) socket.message(seq);
     if (end === "cut") socket.cut();
     else if (end === "move") socket.send({ type: "reconnect", afterMs: 1, reason: "drain" });
-    else if (end !== "none") socket.close(end);
+    else if (end !== "none" && end !== "reopen") socket.close(end);
   }
 
   #ack(seq: number, sent: number): void {
@@ -76,7 +77,8 @@ it("holds for any schedule of faults", { timeout: 60_000 }, async () => {
           url: peer.url,
           getToken: () => "token",
           WebSocket,
-          timing: { backoffBaseMs: 1, backoffCapMs: 4, ackDelayMs: 1 },
+          // Shorter than some handlers take, so that a client is connected again while one runs.
+          timing: { backoffBaseMs: 1, backoffCapMs: 4, ackDelayMs: 1, closeGraceMs: 2 },
         });
         client.on("message", async ({ id }) => {
           for (let turns = handlerTurns.next().value ?? 0; turns > 0; turns--) {
@@ -85,11 +87,22 @@ it("holds for any schedule of faults", { timeout: 60_000 }, async () => {
           seen.push(id);
         });
         const scripts = [...faults];
-        peer.onAccept = (socket) => inbox.serve(socket, scripts.shift() ?? goodConnection);
+        let isOver = false;
+        const reopen = async (): Promise<void> => {
+          await client.close();
+          if (!isOver) client.connect();
+        };
+        peer.onAccept = (socket) => {
+          const script = scripts.shift() ?? goodConnection;
+          inbox.serve(socket, script);
+          // At some moment between the welcome and the last handler.
+          if (script.end === "reopen") setTimeout(() => void reopen(), script.repeats);
+        };
         try {
           client.connect();
           await waitFor(() => inbox.acked === MESSAGES, { what: "all acks", everyMs: 2 });
         } finally {
+          isOver = true;
           await client.close();
           await peer.close();
         }

@@ -5,8 +5,8 @@ import { AckCoalescer, pageIsHidden } from "./ack-coalescer.js";
 import type { AckMode } from "./client-options.js";
 import type { Connection } from "./connection.js";
 import type { MessageFrame, WelcomeFrame } from "./frames.js";
-import { MessagePump } from "./message-pump.js";
-import { UserSequence, type Position } from "./user-sequence.js";
+import { MessagePump, type Pumped } from "./message-pump.js";
+import { UserSequence, type Dropped, type Position } from "./user-sequence.js";
 
 /** What an application gets. */
 export interface PetrelMessage<Data = unknown> {
@@ -36,7 +36,7 @@ export interface MessageDeliveryOptions {
 export class MessageDelivery {
   readonly #options: MessageDeliveryOptions;
   readonly #sequence: UserSequence;
-  readonly #pump: MessagePump;
+  readonly #pump: MessagePump<Pumped & Dropped>;
   readonly #acks: AckCoalescer;
   #stopped = false;
   #target: Connection | undefined;
@@ -80,18 +80,14 @@ export class MessageDelivery {
     const { epoch } = connection;
     switch (this.#sequence.admit(epoch, seq, id)) {
       case "deliver":
-        this.#pump.push({
-          id,
-          handle: async () => {
-            await this.#options.handle({ id, seq, epoch, at, data });
-            if (this.#options.ack !== "manual") this.#handled(epoch, seq);
-          },
-        });
+        this.#deliver({ id, seq, epoch, at, data });
         return;
       case "pass":
+        // Where the application acknowledges, a number moves the position only when it says so.
+        if (this.#options.ack === "manual") return;
         // Behind its original, so that it is not acknowledged while that is still being handled.
         this.#pump.push({
-          id,
+          ...{ id, epoch, seq, isCopy: true },
           handle: async () => {
             this.#handled(epoch, seq);
           },
@@ -130,6 +126,20 @@ export class MessageDelivery {
     await Promise.race([this.#pump.settled(), grace]);
     clearTimeout(timer);
     this.#acks.flushNow();
+  }
+
+  #deliver(message: PetrelMessage): void {
+    const { id, epoch, seq } = message;
+    const isManual = this.#options.ack === "manual";
+    // An ack counts under the newest epoch only: what waits from before is handed over under its new number, once.
+    if (isManual) this.#pump.remove(id);
+    this.#pump.push({
+      ...{ id, epoch, seq, isCopy: false },
+      handle: async () => {
+        await this.#options.handle(message);
+        if (!isManual) this.#handled(epoch, seq);
+      },
+    });
   }
 
   #handled(epoch: string, seq: number): void {

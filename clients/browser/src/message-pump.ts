@@ -8,8 +8,8 @@ export interface Pumped {
   readonly id: string;
 }
 
-export class MessagePump {
-  #waiting: Pumped[] = [];
+export class MessagePump<Item extends Pumped> {
+  #waiting: Item[] = [];
   #running: Promise<void> | undefined;
   readonly #mayRun: () => boolean;
 
@@ -18,9 +18,15 @@ export class MessagePump {
     this.#mayRun = mayRun;
   }
 
-  push(item: Pumped): void {
+  push(item: Item): void {
     this.#waiting.push(item);
     this.resume();
+  }
+
+  /** Drops the one with this id, where it has not started. */
+  remove(id: string): void {
+    const place = this.#waiting.findIndex((item) => item.id === id);
+    if (place !== -1) this.#waiting.splice(place, 1);
   }
 
   resume(): void {
@@ -35,9 +41,9 @@ export class MessagePump {
       });
   }
 
-  /** Drops what has not started. @returns the ids of what was dropped */
-  clear(): string[] {
-    return this.#waiting.splice(0).map(({ id }) => id);
+  /** Drops what has not started. @returns what was dropped */
+  clear(): Item[] {
+    return this.#waiting.splice(0);
   }
 
   /** Resolves when the message that is being handled, if any, has been handled. */
@@ -49,7 +55,7 @@ export class MessagePump {
     for (let next = this.#take(); next !== undefined; next = this.#take()) await next.handle();
   }
 
-  #take(): Pumped | undefined {
+  #take(): Item | undefined {
     return this.#mayRun() ? this.#waiting.shift() : undefined;
   }
 }

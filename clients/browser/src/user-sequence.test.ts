@@ -52,9 +52,25 @@ describe("user sequence", () => {
     sequence.adopt(welcome("e", 0));
     for (const seq of [1, 2, 3]) sequence.admit("e", seq, `m${seq}`);
     sequence.handled("e", 1);
-    sequence.rewind(["m3"]);
+    sequence.rewind([{ id: "m3", epoch: "e", seq: 3, isCopy: false }]);
     // m2's handler still runs: it must not run twice.
-    expect(sequence.admit("e", 2, "m2")).toBe("pass");
+    expect(sequence.admit("e", 2, "m2")).toBe("seen");
     expect(sequence.admit("e", 3, "m3")).toBe("deliver");
+  });
+
+  it("remembers what was handed over under another epoch when its copy is dropped", () => {
+    const sequence = new UserSequence(undefined, { repeatAcrossEpochs: false });
+    sequence.adopt(welcome("e1", 0));
+    for (const seq of [1, 2]) sequence.admit("e1", seq, `m${seq}`);
+    sequence.adopt(welcome("e2", 0));
+    expect([sequence.admit("e2", 1, "m1"), sequence.admit("e2", 2, "m2")]).toEqual(["pass", "pass"]);
+    // m1's handler runs; all that waits behind it is dropped.
+    sequence.rewind([
+      { id: "m2", epoch: "e1", seq: 2, isCopy: false },
+      { id: "m1", epoch: "e2", seq: 1, isCopy: true },
+      { id: "m2", epoch: "e2", seq: 2, isCopy: true },
+    ]);
+    expect(sequence.admit("e2", 1, "m1")).toBe("pass");
+    expect(sequence.admit("e2", 2, "m2")).toBe("deliver");
   });
 });

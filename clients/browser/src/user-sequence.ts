@@ -9,10 +9,19 @@ export interface Position {
 }
 
 /**
- * `deliver`: new, hand it over · `pass`: handed over before under another epoch, only move the position past it
- * in its turn · `seen`: its number was received before in this epoch · `foreign`: of an epoch that is over
+ * `deliver`: new, hand it over · `pass`: a copy of one that was handed over, or waits for it, under another number:
+ * only move the position past it in its turn · `seen`: its number was received before in this epoch · `foreign`: of an epoch that is over
  */
 export type Admission = "deliver" | "pass" | "seen" | "foreign";
+
+/** A message that was admitted, and then not handed over. */
+export interface Dropped {
+  readonly id: string;
+  readonly epoch: string;
+  readonly seq: number;
+  /** Whether it was admitted as `pass`. */
+  readonly isCopy: boolean;
+}
 
 /** As many as the server keeps unacknowledged for a user: all of them may come again under a new epoch. */
 const REMEMBERED_IDS = 10_000;
@@ -66,7 +75,6 @@ export class UserSequence {
   handled(epoch: string, seq: number): boolean {
     if (epoch !== this.#epoch || seq <= this.#handled) return false;
     this.#handled = seq;
-    // After a rewind, a handler that was still running can finish beyond what counts as received.
     this.#received = Math.max(this.#received, seq);
     return true;
   }
@@ -76,9 +84,13 @@ export class UserSequence {
     return epoch === this.#epoch && seq <= this.#received;
   }
 
-  /** Forgets what was received and not handed over: the server will send it again. */
-  rewind(undeliveredIds: Iterable<string>): void {
-    for (const id of undeliveredIds) this.#ids.delete(id);
-    this.#received = this.#handled;
+  /** Takes back what was received and will not be handed over: the server will send it again. */
+  rewind(dropped: Iterable<Dropped>): void {
+    for (const { id, epoch, seq, isCopy } of dropped) {
+      // The original of a copy was handed over, or is dropped itself.
+      if (!isCopy) this.#ids.delete(id);
+      if (epoch === this.#epoch) this.#received = Math.min(this.#received, seq - 1);
+    }
+    this.#received = Math.max(this.#received, this.#handled);
   }
 }
