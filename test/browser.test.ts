@@ -103,6 +103,25 @@ describe.runIf(executablePath !== undefined || isRequired)("in a browser", () =>
     expect(problems).toEqual([]);
   }, 60_000);
 
+  test("an address names a user and signs nobody in: that takes a click", async () => {
+    const visitor = await browser.newPage();
+    const changes: string[] = [];
+    visitor.on("request", (request) => {
+      if (request.method() !== "GET") changes.push(`${request.method()} ${request.url()}`);
+    });
+    visitor.on("websocket", (socket) => changes.push(socket.url()));
+    await visitor.goto(`${consoleUrl}/?user=mallory`, { waitUntil: "networkidle" });
+    await visitor.waitForFunction(`document.getElementById("user").value === "mallory"`);
+    expect(await visitor.inputValue("#to")).toBe("mallory");
+    expect(await visitor.getAttribute("#state", "data-state")).toBe("closed");
+    expect(changes).toEqual([]);
+    // The name is there, and the button in focus: one key.
+    await visitor.keyboard.press("Enter");
+    await visitor.waitForSelector('#state[data-state="online"]', { timeout: 15_000 });
+    expect(await visitor.textContent("#whereabouts")).toContain("mallory");
+    await visitor.close();
+  }, 60_000);
+
   test("a node that dies costs the page a reconnect, not a message", async () => {
     const text = (await page.textContent("#whereabouts")) ?? "";
     const holder = cluster.nodes.find(({ name }) => text.includes(name));

@@ -87,7 +87,10 @@ export class MessageDelivery {
         if (this.#options.ack === "manual") return;
         // Behind its original, so that it is not acknowledged while that is still being handled.
         this.#pump.push({
-          ...{ id, epoch, seq, isCopy: true },
+          id,
+          epoch,
+          seq,
+          isCopy: true,
           handle: async () => {
             this.#handled(epoch, seq);
           },
@@ -134,7 +137,10 @@ export class MessageDelivery {
     // An ack counts under the newest epoch only: what waits from before is handed over under its new number, once.
     if (isManual) this.#pump.remove(id);
     this.#pump.push({
-      ...{ id, epoch, seq, isCopy: false },
+      id,
+      epoch,
+      seq,
+      isCopy: false,
       handle: async () => {
         await this.#options.handle(message);
         if (!isManual) this.#handled(epoch, seq);

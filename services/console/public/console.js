@@ -20,7 +20,7 @@ const phone = createPhone({
   screen: find("phone-screen"),
 });
 const messages = createMessageList({ list: find("messages"), count: find("message-count") });
-const receiver = createReceiver({
+createReceiver({
   form: find("sign-in-form"),
   user: find("user"),
   signOut: find("sign-out"),
@@ -55,10 +55,11 @@ find("user").addEventListener("input", () => {
   if (!recipientEdited) find("to").value = find("user").value;
 });
 
-// `/?user=bob` opens the page signed in, for a second window beside the first.
+// `/?user=bob` fills the name in, for a second window beside the first. Signing in is a person's click: an address can
+// come from anywhere, and whoever signs in reads that user's messages and takes a place of that user's connections.
 const named = new URLSearchParams(location.search).get("user");
 if (named !== null) {
   find("user").value = named;
   find("to").value = named;
-  void receiver.signIn(named);
+  find("sign-in").focus();
 }

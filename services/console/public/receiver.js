@@ -75,7 +75,6 @@ export function createReceiver(parts) {
     showProblem(problem, "");
     void stop();
   });
-  return { signIn };
 }
 
 /** Pages spread over the nodes; the SDK goes on to the next where one fails. */

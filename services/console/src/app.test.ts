@@ -189,6 +189,24 @@ describe("its calls", () => {
     }
   });
 
+  it("ask for nothing but reads when the page only reads, whatever its query says", async () => {
+    for (const url of ["/?user=mallory", "/api/config", "/api/messages/p1_m", "/api/phones/ada"]) {
+      for (const method of ["GET", "HEAD"] as const) await app.inject({ method, url, headers: local });
+    }
+    expect(asked.length).toBeGreaterThan(0);
+    expect(new Set(asked.map(({ method }) => method))).toEqual(new Set(["GET"]));
+    // Nor is there a way to name a change in an address.
+    for (const url of [
+      "/api/tokens?userId=mallory",
+      "/api/phones/ada?_method=DELETE",
+      "/api/messages?to=ada",
+    ]) {
+      const seen = asked.length;
+      await app.inject({ url, headers: { ...local, "x-http-method-override": "POST" } });
+      expect(asked.slice(seen).filter(({ method }) => method !== "GET")).toEqual([]);
+    }
+  });
+
   it("tell the page where the nodes are", async () => {
     const config = await app.inject({ url: "/api/config", headers: local });
     expect(config.json()).toEqual({
