@@ -196,17 +196,32 @@ test("texts of every partition come, from whichever master has it", async () => 
   await waitFor(() => heard.length === 8, { what: "all texts" });
 });
 
-test("a slot that moves to another master takes its subscription along", async () => {
+test("a slot that moves to another master takes its subscription along, and begins no generation", async () => {
   const { heard, subscription, returns } = await subscribe("n2");
-  const { owner, channel } = partitionKeys(2);
+  const { owner, channel, generation } = partitionKeys(2);
   const from = await cluster.masterOf(owner);
   const to = cluster.nodes.slice(0, 3).find((node) => node !== from);
   if (to === undefined) throw new Error("no other master");
+  const before = await acceptIn(2);
+  // As if the target had run for minutes when the source last noted the time; in truth it has for seconds.
+  await redis.hset(generation, "at", (await readServerTimeMs(redis, owner)) + 120_000);
   await moveSlot(owner, from, to);
   await waitFor(() => returns() > 0 && subscription.isActive(), { what: "the subscription to follow" });
   await waitFor(async () => (await redis.spublish(`${channel}n2`, "moved")) === 1, { what: "a receiver" });
   await waitFor(() => heard.includes("moved"), { what: "the text" });
+  expect(await acceptIn(2)).toEqual({ ...before, seq: before.seq + 1 });
+
+  // Back, and now as it is: a process that began after the time that was noted may have been restarted in between.
+  await redis.hset(generation, "at", await readServerTimeMs(redis, owner));
+  await moveSlot(owner, to, from);
+  await waitFor(async () => (await acceptIn(2)).epoch !== before.epoch, { what: "a new epoch" });
 });
+
+async function acceptIn(partition: number): Promise<{ readonly seq: number; readonly epoch: string }> {
+  const result = await accepter().accept(message({ partition, userId: "mover" }));
+  if (result.outcome !== "stored") throw new Error(result.outcome);
+  return { seq: result.seq, epoch: result.epoch };
+}
 
 /** With all its keys; https://redis.io/docs/latest/commands/cluster-setslot/ */
 async function moveSlot(key: string, from: TestRedis, to: TestRedis): Promise<void> {

@@ -7,7 +7,7 @@
 -- A message is numbered in the same step that stores it: no crash can give it two numbers, or none.
 -- An entry stands in `ready` exactly while it has not been handed over.
 --
--- KEYS[1] generation  hash: replid, n
+-- KEYS[1] generation  hash, see includes/current-generation
 -- KEYS[2] due         sorted set: user -> next wake
 -- KEYS[3] ready       stream
 -- KEYS[4..6] fallback streams: high, normal, low

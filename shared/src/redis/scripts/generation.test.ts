@@ -18,6 +18,10 @@ const limits = {
   ackTimeoutMs: 10_000,
 } as const;
 
+async function runIdOf(store: OpenStore): Promise<string> {
+  return /^run_id:(\w+)/m.exec(await store.redis.info("server"))?.[1] ?? "";
+}
+
 async function accept(store: OpenStore, userId = "u1", id?: string) {
   const result = await store.accepter().accept(message({ userId, ...(id === undefined ? {} : { id }) }));
   if (result.outcome !== "stored") throw new Error(`not stored: ${result.outcome}`);
@@ -46,15 +50,43 @@ describe("another master_replid than the one that is noted", () => {
     await accept(store);
     const before = await store.redis.hgetall(store.keys.generation);
     const replid = /^master_replid:(\w+)/m.exec(await store.redis.info("replication"))?.[1];
+    const run = `${replid} ${await runIdOf(store)}`;
     // The first one followed no other: nothing can have been lost.
-    expect(before).toEqual({ replid, n: "1", since: "0" });
+    expect(before).toEqual({ replid, run, n: "1", since: "0" });
     await becomeAnotherMaster();
     const beforeMs = await store.nowMs();
     await accept(store);
     await accept(store, "u2");
     const after = await store.redis.hgetall(store.keys.generation);
-    expect(after).toEqual({ replid, n: "2", since: expect.any(String) });
+    expect(after).toEqual({ replid, run, n: "2", since: expect.any(String) });
     expect(Number(after["since"])).toBeGreaterThanOrEqual(beforeMs);
+  });
+
+  test("the same process under a new id has lost nothing: the id is noted, and no generation begins", async () => {
+    const first = await accept(store);
+    const before = await store.redis.hgetall(store.keys.generation);
+    const former = "0".repeat(40);
+    await store.redis.hset(store.keys.generation, {
+      replid: former,
+      run: `${former} ${await runIdOf(store)}`,
+    });
+    expect((await accept(store)).epoch).toBe(first.epoch);
+    expect(await store.redis.hgetall(store.keys.generation)).toEqual(before);
+  });
+
+  test("a process that was noted with an older id is not believed: a release that knows no process came between", async () => {
+    const first = await accept(store);
+    const [older, newer] = ["1".repeat(40), "2".repeat(40)];
+    await store.redis.hset(store.keys.generation, { replid: newer, run: `${older} ${await runIdOf(store)}` });
+    expect((await accept(store)).epoch).not.toBe(first.epoch);
+    expect(await store.redis.hget(store.keys.generation, "n")).toBe("2");
+  });
+
+  test("what the former release noted is read as it stands, until the id changes", async () => {
+    const first = await accept(store);
+    await store.redis.hdel(store.keys.generation, "run");
+    expect((await accept(store)).epoch).toBe(first.epoch);
+    expect(await store.redis.hget(store.keys.generation, "n")).toBe("1");
   });
 
   test("accept: a user of an older generation gets a new epoch while seq goes on", async () => {
@@ -189,16 +221,45 @@ describe("a real server", { timeout: 60_000 }, () => {
     expect(second.epoch).not.toBe(first.epoch);
   });
 
-  test("a replica that goes and comes back changes nothing for its master", async () => {
-    const [main, replica] = [await openEmpty(), await openEmpty()];
-    // The first replica ever gives its master a new id: an epoch more than needed, on the safe side.
-    await replicate(main, replica);
+  test("a master whose place was taken for a while: it is the same process, and lacks what the other had", async () => {
+    const [main, other] = [await openEmpty(), await openEmpty()];
     const first = await accept(main);
+    await replicate(main, other);
+    const before = await main.redis.hgetall(main.keys.generation);
+    await other.redis.replicaof("NO", "ONE");
+    // Nobody calls here under the other master: what is noted is still this process'.
+    await replicate(other, main);
+    await main.redis.replicaof("NO", "ONE");
+    expect(await main.redis.hget(main.keys.generation, "run")).toBe(before["run"]);
+    expect((await accept(main)).epoch).not.toBe(first.epoch);
+  });
+
+  test("the first replica attaches, leaves for good, and comes again: its master has lost nothing", async () => {
+    const [main, replica] = [await openEmpty(), await openEmpty()];
+    const first = await accept(main);
+    const ids = new Set([await replidOf(main)]);
+    await replicate(main, replica);
+    ids.add(await replidOf(main));
+    expect((await accept(main)).epoch).toBe(first.epoch);
+    await main.redis.config("SET", "repl-backlog-ttl", "1");
     await replica.redis.replicaof("NO", "ONE");
+    await waitFor(async () => !ids.has(await replidOf(main)), {
+      what: "the id without replicas",
+      deadlineMs: 25_000,
+    });
+    ids.add(await replidOf(main));
     expect((await accept(main)).epoch).toBe(first.epoch);
     await replicate(main, replica);
+    ids.add(await replidOf(main));
     expect((await accept(main)).epoch).toBe(first.epoch);
+    // Each of these is a change by which alone every client would have been asked to move.
+    expect(ids.size).toBe(4);
+    expect(await main.redis.hget(main.keys.generation, "n")).toBe("1");
   });
+
+  async function replidOf(store: OpenStore): Promise<string> {
+    return /^master_replid:(\w+)/m.exec(await store.redis.info("replication"))?.[1] ?? "";
+  }
 
   async function replicate(main: OpenStore, replica: OpenStore): Promise<void> {
     await main.redis.config("SET", "repl-diskless-sync-delay", "0");
