@@ -4,6 +4,7 @@ import {
   auditSettings,
   choice,
   commonSettings,
+  fallbackStreamSettings,
   integer,
   notBuilt,
   optionalText,
@@ -36,6 +37,7 @@ export const collectConfigSchema = {
     min: 1,
     max: 100_000_000,
   }),
+  ...fallbackStreamSettings,
   handOver: choice(
     "HAND_OVER",
     "where a message is handed to its user's nodes: in the step that stores it, or by the dispatcher",

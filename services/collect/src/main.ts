@@ -117,6 +117,7 @@ await runService({ logger, stopDeadlineMs: config.acceptDeadlineMs + 10_000 }, a
       ackTimeoutMs: config.ackTimeoutMs,
       inboxCap: config.inboxCap,
       readyCap: config.readyCap,
+      fallbackCap: config.fallbackCap,
       handOver: config.handOver,
       receiveLimit: (config.messagesPerUser * RECEIVE_WINDOW_MS) / 1_000,
       maxInFlight: STORE_CALLS_IN_FLIGHT,

@@ -4,6 +4,7 @@ import {
   auditSettings,
   choices,
   commonSettings,
+  fallbackStreamSettings,
   integer,
   optionalText,
   portSetting,
@@ -134,6 +135,7 @@ export const dispatchSettings = {
     "how long the receiver may take to answer, in ms",
     { default: 10_000, min: 100, max: 120_000 },
   ),
+  ...fallbackStreamSettings,
   fallbackConcurrency: integer(
     "FALLBACK_CONCURRENCY",
     "messages that this dispatcher sends by fallback channels at the same time",

@@ -25,6 +25,8 @@ export interface DispatcherOptions {
   readonly reader: ReadyReader;
   readonly metrics: Pick<DispatchMetrics, "messages" | "batch" | "offered" | "nodesGone">;
   readonly absence: AbsenceWatch;
+  /** Entries that a fallback stream may have. */
+  readonly fallbackCap?: number | undefined;
   /** Something was put into the fallback streams. */
   readonly onOffered: () => void;
   readonly clock: Clock;

@@ -31,6 +31,8 @@ export interface FallbackMetrics {
 export interface FallbackGauges {
   /** Of every partition. */
   readonly readBacklogs: () => Promise<readonly FallbackBacklog[]>;
+  /** Entries that one of them may have. */
+  readonly fallbackCap: number;
   readonly countDeadLetters: () => Promise<ReadonlyMap<DeadLetterCause, number>>;
   /** ms since 1970. */
   readonly nowMs: () => number;
@@ -89,7 +91,7 @@ export function createFallbackMetrics(registry: Registry, channels: readonly str
 
 export function addFallbackGauges(
   registry: Registry,
-  { readBacklogs, countDeadLetters, nowMs }: FallbackGauges,
+  { readBacklogs, fallbackCap, countDeadLetters, nowMs }: FallbackGauges,
 ): void {
   const ask = shareUnderWay(readBacklogs);
   const queued = new Gauge({
@@ -106,6 +108,19 @@ export function addFallbackGauges(
           { priority },
           all.reduce((sum, one) => sum + one.queued[priority], 0),
         );
+      }
+    },
+  });
+  const full = new Gauge({
+    name: "petrel_fallback_full_streams",
+    help: "Fallback streams that have as many entries as they may, by priority: what is offered waits, what would go there at once is refused",
+    labelNames: ["priority"],
+    registers: [],
+    async collect() {
+      const all = await ask();
+      this.reset();
+      for (const priority of all === undefined ? [] : priorities) {
+        this.set({ priority }, all?.filter(({ queued }) => queued[priority] >= fallbackCap).length ?? 0);
       }
     },
   });
@@ -141,7 +156,7 @@ export function addFallbackGauges(
       for (const [cause, count] of counts ?? []) this.set({ cause }, count);
     },
   });
-  for (const gauge of [queued, retries, oldest, letters]) registry.registerMetric(gauge);
+  for (const gauge of [queued, full, retries, oldest, letters]) registry.registerMetric(gauge);
 }
 
 /** One question for all gauges of a reading; undefined without an answer: the other metrics are still worth reading. */

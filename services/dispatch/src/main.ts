@@ -148,12 +148,14 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
   const deadLetters = new DeadLettersStore(scripts, partitions);
   addFallbackGauges(registry, {
     readBacklogs: () => Promise.all(partitions.map((keys) => readFallbackBacklog(redis, keys))),
+    fallbackCap: config.fallbackCap,
     countDeadLetters: () => deadLetters.count(),
     nowMs: () => systemClock.wallMs(),
   });
   // Where others send, they look often enough by themselves.
   const onOffered = (): void => fallback.poke();
-  const work = { scripts, owner, metrics, absence, onOffered, logger, tracing };
+  const { fallbackCap } = config;
+  const work = { scripts, owner, metrics, absence, fallbackCap, onOffered, logger, tracing };
   const dispatcher = new PartitionDispatcher({ ...work, reader, clock: systemClock });
   const waker = new UserWaker({ ...work, ackTimeoutMs, intervalMs: config.wakeIntervalMs });
   const reconciler = new Reconciler({

@@ -1,6 +1,7 @@
 // dispatch/{dispatch-partitions, wake-users} -> here -> scripts/offer -> dispatch/fall-back: users whom nobody reached.
 // Guarantees: offline by evidence: no live route; or nodes that neither listen nor renew their key, at once; or nodes
-// that are there and do not listen, when a second look has confirmed it.
+// that are there and do not listen, when a second look has confirmed it. What finds its fallback stream full stays in
+// its inbox, and its user in `due`.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import { NO_TRACING, type Tracing } from "@petrel/shared/kernel/tracing";
@@ -16,6 +17,8 @@ import { traceOffers } from "./trace-offers.js";
 export interface OfferUnreachedDeps {
   readonly scripts: ScriptRunner;
   readonly absence: AbsenceWatch;
+  /** Entries that a fallback stream may have. */
+  readonly fallbackCap?: number | undefined;
   readonly metrics: Pick<DispatchMetrics, "offered" | "nodesGone">;
   readonly logger: Logger;
   /** Something was put into the fallback streams. */
@@ -38,7 +41,7 @@ const MAX_USERS = 200;
  * @throws what Redis' client throws; offering again does no harm
  */
 export async function offerUnreached(
-  { scripts, absence, metrics, logger, onOffered, tracing = NO_TRACING }: OfferUnreachedDeps,
+  { scripts, absence, fallbackCap, metrics, logger, onOffered, tracing = NO_TRACING }: OfferUnreachedDeps,
   held: HeldPartition,
   users: readonly UnreachedUser[],
 ): Promise<boolean> {
@@ -49,7 +52,7 @@ export async function offerUnreached(
     if (!held.isHeld) return false;
     const startMs = Date.now();
     const results = await offerEach(ids, logger, (some) =>
-      offerUsers(scripts, held.keys, held.token, absence.rules, gone, some),
+      offerUsers(scripts, held.keys, held.token, { ...absence.rules, fallbackCap }, gone, some),
     );
     if (results === "stale") return false;
     let offered = 0;

@@ -28,6 +28,8 @@ export interface UserWakerOptions {
   readonly owner: PartitionOwner;
   readonly metrics: Pick<DispatchMetrics, "woken" | "expired" | "offered" | "nodesGone">;
   readonly absence: AbsenceWatch;
+  /** Entries that a fallback stream may have. */
+  readonly fallbackCap?: number | undefined;
   /** Something was put into the fallback streams. */
   readonly onOffered: () => void;
   readonly logger: Logger;
@@ -141,9 +143,9 @@ export class UserWaker {
     userIds: readonly string[],
     nowMs: number,
   ): Promise<WokenUser[] | "stale"> {
-    const { scripts, absence, ackTimeoutMs, logger } = this.#options;
+    const { scripts, absence, fallbackCap, ackTimeoutMs, logger } = this.#options;
     const wake = (ids: readonly string[]): Promise<WokenUser[] | "stale"> =>
-      wakeUsers(scripts, keys, token, { ...absence.rules, ackTimeoutMs }, ids);
+      wakeUsers(scripts, keys, token, { ...absence.rules, fallbackCap, ackTimeoutMs }, ids);
     try {
       return await wake(userIds);
     } catch (error) {

@@ -293,6 +293,16 @@ export const auditSettings = {
   }),
 } as const;
 
+/** collect puts into the fallback streams what goes there at once, dispatch what it offers: both keep to the bound. */
+export const fallbackStreamSettings = {
+  fallbackCap: integer(
+    "FALLBACK_CAP",
+    "entries that a fallback stream of a partition and priority may have: beyond it what would go there at once is " +
+      "refused, and what is offered waits in its inbox; the same for collect and dispatch",
+    { default: 100_000, min: 1, max: 100_000_000 },
+  ),
+} as const;
+
 /** The port a service listens on. */
 export function portSetting(defaultPort: number) {
   return integer("PORT", "port to listen on", { default: defaultPort, max: 65535 });

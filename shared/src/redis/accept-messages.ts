@@ -50,6 +50,8 @@ export interface AcceptOptions {
   readonly inboxCap: number;
   /** Messages of one partition that may wait for a dispatcher. */
   readonly readyCap: number;
+  /** Entries of one partition that a fallback stream may have, where a message goes there at once; as `readyCap` by default. */
+  readonly fallbackCap?: number;
   /** Where a message is handed to its user's nodes: in the step that stores it, or by the dispatcher. */
   readonly handOver: "accept" | "dispatch";
   /** Messages that one user may be sent in 10 s, RECEIVE_WINDOW_MS; 0, the default: no limit. */
@@ -99,7 +101,8 @@ export class MessageAccepter {
   }
 
   /**
-   * @throws PetrelError PETREL_UNAVAILABLE where too much waits for a dispatcher (nothing was stored)
+   * @throws PetrelError PETREL_UNAVAILABLE where too much waits for a dispatcher, or this message would go to a fallback
+   * stream that is full (nothing was stored of it)
    * @throws what ioredis throws where the answer is missing: the message may be stored or not; the same one may be
    * sent again safely
    */
@@ -155,7 +158,7 @@ export class MessageAccepter {
     confirmations: ReadonlyMap<number, Promise<void>>,
   ): Promise<void> {
     const { scripts, partitions, ackTimeoutMs, inboxCap, readyCap, handOver, confirm } = this.#options;
-    const { receiveLimit = 0 } = this.#options;
+    const { receiveLimit = 0, fallbackCap = readyCap } = this.#options;
     const keys = partitions[partition];
     try {
       if (keys === undefined) throw new Error(`no partition ${partition}`);
@@ -179,6 +182,7 @@ export class MessageAccepter {
         receiveLimit,
         RECEIVE_WINDOW_MS / RECEIVE_SUB_WINDOWS,
         RECEIVE_SUB_WINDOWS,
+        fallbackCap,
       ];
       for (const { message } of batch) {
         const { userId, id, ttlMs, fingerprint, attempt } = message;
@@ -188,21 +192,28 @@ export class MessageAccepter {
       // A call that was sent again would have run behind its confirmation.
       const answer =
         confirm === undefined
-          ? scripts.run("accept.v1", keyList, args)
-          : scripts.runOnce("accept.v1", keyList, args);
+          ? scripts.run("accept.v2", keyList, args)
+          : scripts.runOnce("accept.v2", keyList, args);
       const lines = (await answer).split("\n");
       if (lines[0] === "busy") {
-        throw new PetrelError("PETREL_UNAVAILABLE", "Too many messages wait for a dispatcher.", {
-          retryAfterSeconds: 5,
-        });
+        throw tooMuchWaits("Too many messages wait for a dispatcher.");
       }
       if (confirm !== undefined) await confirmations.get(partition);
       const atMs = Number(lines[0]?.slice("now ".length));
-      for (const [i, { resolve }] of batch.entries()) resolve(decodeLine(lines[i + 1] ?? "", atMs));
+      for (const [i, { resolve, reject }] of batch.entries()) {
+        const line = lines[i + 1] ?? "";
+        if (line === "?")
+          reject(tooMuchWaits("Too many messages of its priority wait for a fallback channel."));
+        else resolve(decodeLine(line, atMs));
+      }
     } catch (error) {
       for (const { reject } of batch) reject(error);
     }
   }
+}
+
+function tooMuchWaits(message: string): PetrelError {
+  return new PetrelError("PETREL_UNAVAILABLE", message, { retryAfterSeconds: 5 });
 }
 
 /** Which messages go to the fallback at once, for the script: a letter for each message; "" where none does. */

@@ -3,7 +3,7 @@
 import type { PartitionKeys } from "./keys.js";
 import { decodeOfferedTraces, type TracedMessage } from "./offered-traces.js";
 import type { ScriptRunner } from "./script-runner.js";
-import { ownerAndFallbackKeys, type AbsenceRules } from "./wake-users.js";
+import { DEFAULT_FALLBACK_CAP, ownerAndFallbackKeys, type OfferRules } from "./wake-users.js";
 
 export const offerOutcomes = ["done", "offered", "grace", "unheard", "unsettled"] as const;
 
@@ -20,7 +20,7 @@ export interface OfferedUser {
 }
 
 /**
- * @param gone nodes that neither listen nor renew their key
+ * @param gone nodes that did not listen, and whose key was gone, a moment ago
  * @param userIds at most 200
  * @returns one for each user, in order, or "stale" where the token is not the owner's any more (nothing was changed)
  */
@@ -28,17 +28,17 @@ export async function offerUsers(
   scripts: ScriptRunner,
   keys: PartitionKeys,
   token: string,
-  { absenceInMs, settleMs, confirmMs }: AbsenceRules,
+  { absenceInMs, settleMs, confirmMs, fallbackCap = DEFAULT_FALLBACK_CAP }: OfferRules,
   gone: readonly string[],
   userIds: readonly string[],
 ): Promise<OfferedUser[] | "stale"> {
   const answer = await scripts.run(
-    "offer.v1",
+    "offer.v2",
     [
       ...ownerAndFallbackKeys(keys),
       ...userIds.flatMap((userId) => [keys.user(userId), keys.inbox(userId), keys.routes(userId)]),
     ],
-    [token, absenceInMs, settleMs, confirmMs, gone.join("\t"), ...userIds],
+    [token, absenceInMs, settleMs, confirmMs, gone.join("\t"), keys.channel, fallbackCap, ...userIds],
   );
   if (answer === "stale") return answer;
   const lines = answer.split("\n");

@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 
 export const scriptNames = [
-  "accept.v1",
+  "accept.v2",
   "ack.v1",
   "agree-provider-token.v1",
   "agree-signing-keys.v1",
@@ -25,7 +25,7 @@ export const scriptNames = [
   "lease.v1",
   "leave.v1",
   "mark-leaving.v1",
-  "offer.v1",
+  "offer.v2",
   "open-session.v1",
   "promote-retries.v1",
   "read-inbox.v1",
@@ -45,13 +45,13 @@ export const scriptNames = [
   "take-from-window.v1",
   "touch-device.v1",
   "trim-ready.v1",
-  "wake.v1",
+  "wake.v2",
 ] as const;
 
 export type ScriptName = (typeof scriptNames)[number];
 
 /** Scripts that only a partition's owner may run: each takes the owner key and a token, and refuses a stale one. */
-export const ownerScripts: readonly ScriptName[] = ["offer.v1", "reconcile.v1", "trim-ready.v1", "wake.v1"];
+export const ownerScripts: readonly ScriptName[] = ["offer.v2", "reconcile.v1", "trim-ready.v1", "wake.v2"];
 
 /** Scripts whose only key belongs to no partition, but has a slot of its own. */
 export const ownSlotScripts: readonly ScriptName[] = [

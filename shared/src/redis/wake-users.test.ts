@@ -246,6 +246,38 @@ describe("offers to the fallback", () => {
     expect(await dueInMs("u1")).toBeGreaterThan(1_000);
   });
 
+  test("where the stream is full it waits: not looked at again at once, but before its next expiry", async () => {
+    await notify("m1");
+    await store.redis.xadd(keys.fallback("normal"), "*", "m", "1");
+    const wakeWith = async (fallbackCap: number) => {
+      await store.redis.zadd(keys.due, 0, "u1");
+      const woken = await wakeUsers(store.scripts, keys, token, { ...RULES, fallbackCap }, ["u1"]);
+      return woken === "stale" ? undefined : woken[0];
+    };
+    expect(await wakeWith(1)).toMatchObject({ outcome: "offline", offered: 0 });
+    expect(await dueInMs("u1")).toBeGreaterThan(3 * ACK_TIMEOUT_MS);
+    expect(await dueInMs("u1")).toBeLessThanOrEqual(4 * ACK_TIMEOUT_MS);
+    expect(await wakeWith(2)).toMatchObject({ outcome: "offline", offered: 1 });
+    expect(await dueInMs("u1")).toBeGreaterThan(3_000_000);
+  });
+
+  test("one that is nudged is nudged on while its message waits for a full stream", async () => {
+    await store.listen(`${keys.channel}n1`);
+    await notify("m1");
+    await connect("u1", "n1");
+    await store.redis.xadd(keys.fallback("normal"), "*", "m", "1");
+    const offered: number[] = [];
+    for (const fallbackCap of [1, 1, 1, 2, 2]) {
+      await timePasses();
+      const woken = await wakeUsers(store.scripts, keys, token, { ...RULES, fallbackCap }, ["u1"]);
+      if (woken === "stale") throw new Error("stale");
+      expect(woken[0]?.outcome).toBe("nudged");
+      expect(await dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
+      offered.push(woken[0]?.offered ?? 0);
+    }
+    expect(offered).toEqual([0, 0, 0, 1, 0]);
+  });
+
   test("not while its socket has just closed: looked at when the grace is over", async () => {
     await connect("u1", "n1");
     await notify("m1");

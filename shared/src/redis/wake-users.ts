@@ -34,6 +34,15 @@ export interface AbsenceRules {
   readonly confirmMs: number;
 }
 
+/** Entries that a fallback stream of a partition may have, where nothing else is said. */
+export const DEFAULT_FALLBACK_CAP = 100_000;
+
+/** When a user is offered to the fallback, and what bounds it. */
+export interface OfferRules extends AbsenceRules {
+  /** Entries that a fallback stream may have; what finds no room waits in its inbox. */
+  readonly fallbackCap?: number | undefined;
+}
+
 /**
  * @param nowMs Redis' clock
  * @param limit at most 200, what one call of `wakeUsers` takes
@@ -55,16 +64,22 @@ export async function wakeUsers(
   scripts: ScriptRunner,
   keys: PartitionKeys,
   token: string,
-  { ackTimeoutMs, absenceInMs, settleMs, confirmMs }: AbsenceRules & { readonly ackTimeoutMs: number },
+  {
+    ackTimeoutMs,
+    absenceInMs,
+    settleMs,
+    confirmMs,
+    fallbackCap = DEFAULT_FALLBACK_CAP,
+  }: OfferRules & { readonly ackTimeoutMs: number },
   userIds: readonly string[],
 ): Promise<WokenUser[] | "stale"> {
   const answer = await scripts.run(
-    "wake.v1",
+    "wake.v2",
     [
       ...ownerAndFallbackKeys(keys),
       ...userIds.flatMap((userId) => [keys.user(userId), keys.inbox(userId), keys.routes(userId)]),
     ],
-    [token, ackTimeoutMs, keys.channel, absenceInMs, settleMs, confirmMs, ...userIds],
+    [token, ackTimeoutMs, keys.channel, absenceInMs, settleMs, confirmMs, fallbackCap, ...userIds],
   );
   if (answer === "stale") return answer;
   const lines = answer.split("\n");

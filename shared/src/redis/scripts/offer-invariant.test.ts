@@ -1,9 +1,11 @@
 // Tests wake and offer against what must hold of them, in random orders, with time that passes by leaps.
 // Guarantees: a message goes to the fallback once at most, never when it is acknowledged, never while its user may still
-// take it (a grace lease, a node that listens and less than a timeout), and in the end always.
+// take it (a grace lease, a node that listens and less than a timeout), and in the end always, also where the fallback's
+// streams are full most of the time; no stream has more than it may.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { decodeFallbackEntry } from "../../protocol/fallback-entry.js";
+import { priorities, type Priority } from "../../protocol/stored-message.js";
 import { message, openStore, type OpenStore } from "../../testing/open-store.js";
 import { ackUsers } from "../ack-users.js";
 import { connectRedis } from "../connect.js";
@@ -16,31 +18,40 @@ import { readDueUsers, wakeUsers } from "../wake-users.js";
 const T = 10_000;
 const GRACE_MS = 3_000;
 const CONFIRM_MS = 1_000;
-const RULES = { absenceInMs: 0, settleMs: 5_000, confirmMs: CONFIRM_MS };
+/** So few that streams are full most of the time. */
+const FALLBACK_CAP = 1;
+const RULES = { absenceInMs: 0, settleMs: 5_000, confirmMs: CONFIRM_MS, fallbackCap: FALLBACK_CAP };
 const USER = "u1";
 const NODE = "n1";
 const numRuns = process.env["PETREL_TEST_SIZE"] === "full" ? 1_000 : 150;
 
 type Step =
-  | { readonly do: "accept"; readonly fallback: "offline" | "never" | "always"; readonly notifies: boolean }
+  | {
+      readonly do: "accept";
+      readonly fallback: "offline" | "never" | "always";
+      readonly notifies: boolean;
+      readonly priority: Priority;
+    }
   | { readonly do: "ack"; readonly upTo: number }
   | { readonly do: "connect" }
   | { readonly do: "close"; readonly isSignOut: boolean }
   | { readonly do: "listen"; readonly on: boolean }
   | { readonly do: "wait"; readonly ms: number }
   | { readonly do: "wake" }
-  | { readonly do: "offer" };
+  | { readonly do: "offer" }
+  | { readonly do: "work" };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
-    weight: 5,
+    weight: 7,
     arbitrary: fc.record({
       do: fc.constant("accept" as const),
       fallback: fc.constantFrom("offline", "offline", "offline", "never", "always"),
       notifies: fc.integer({ min: 0, max: 4 }).map((n) => n > 0),
+      priority: fc.constantFrom("high", "normal", "low", "low"),
     }),
   },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant("ack" as const), upTo: fc.nat(12) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("ack" as const), upTo: fc.nat(6) }) },
   { weight: 2, arbitrary: fc.constant({ do: "connect" } as const) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("close" as const), isSignOut: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("listen" as const), on: fc.boolean() }) },
@@ -53,6 +64,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   { weight: 5, arbitrary: fc.constant({ do: "wake" } as const) },
   { weight: 2, arbitrary: fc.constant({ do: "offer" } as const) },
+  { weight: 2, arbitrary: fc.constant({ do: "work" } as const) },
 );
 
 let store: OpenStore;
@@ -79,7 +91,7 @@ test("offered once at most, never too soon, and in the end always", async () => 
   const limits = { leaseMs: 600_000, maxConnectionsPerUser: 5, whenFull: "evict", ackTimeoutMs: T } as const;
 
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
+    fc.asyncProperty(fc.array(step, { maxLength: 30, size: "max" }), async (steps) => {
       await redis.flushall();
       await subscriber.sunsubscribe(keys.channel + NODE);
       const lease = await takePartition(scripts, keys, "a", 600_000);
@@ -91,13 +103,21 @@ test("offered once at most, never too soon, and in the end always", async () => 
       let unheardSinceMs: number | undefined;
       let epoch = "";
       let acked = 0;
-      let seen = 0;
+      const seen = new Set<string>();
       const messages: { readonly id: string; readonly atMs: number; readonly isEligible: boolean }[] = [];
       const offered = new Set<string>();
 
       const lookAtOffers = async (): Promise<void> => {
-        const entries = await redis.xrange(keys.fallback("normal"), "-", "+");
-        for (const [, fields] of entries.slice(seen)) {
+        const streams = await Promise.all(
+          priorities.map(async (priority) => {
+            const found = await redis.xrange(keys.fallback(priority), "-", "+");
+            expect(found.length, "bounded").toBeLessThanOrEqual(FALLBACK_CAP);
+            return found.map(([id, fields]) => ({ name: `${priority} ${id}`, fields }));
+          }),
+        );
+        for (const { name, fields } of streams.flat()) {
+          if (seen.has(name)) continue;
+          seen.add(name);
           const entry = decodeFallbackEntry(fields[1] ?? "");
           expect(offered.has(entry.id), "offered twice").toBe(false);
           offered.add(entry.id);
@@ -116,7 +136,6 @@ test("offered once at most, never too soon, and in the end always", async () => 
             expect(passedMs, "in its grace").toBeGreaterThanOrEqual(graceUntilMs);
           }
         }
-        seen = entries.length;
       };
       const wake = async (): Promise<void> => {
         const due = await readDueUsers(redis, keys, (await store.nowMs()) + 50, 200);
@@ -131,10 +150,17 @@ test("offered once at most, never too soon, and in the end always", async () => 
         switch (one.do) {
           case "accept": {
             const id = `m${messages.length + 1}`;
+            const { fallback, priority } = one;
             const notification = one.notifies ? '{"title":"t"}' : "";
             const result = await store
-              .accepter({ ackTimeoutMs: T })
-              .accept(message({ id, fallback: one.fallback, notification }));
+              .accepter({ ackTimeoutMs: T, fallbackCap: FALLBACK_CAP })
+              .accept(message({ id, fallback, priority, notification }))
+              .catch((error: unknown) => error as Error);
+            if (result instanceof Error) {
+              expect(fallback, result.message).toBe("always");
+              expect(await redis.xlen(keys.fallback(priority))).toBe(FALLBACK_CAP);
+              return;
+            }
             if (result.outcome !== "stored") throw new Error(result.outcome);
             ({ epoch } = result);
             const isEligible = one.fallback === "offline" && one.notifies;
@@ -172,6 +198,9 @@ test("offered once at most, never too soon, and in the end always", async () => 
           case "wake":
             if (member !== undefined && !listens) unheardSinceMs ??= passedMs;
             return wake();
+          case "work":
+            await redis.del(...priorities.map((priority) => keys.fallback(priority)));
+            return;
           case "offer":
             if (member !== undefined) unheardSinceMs ??= passedMs;
             // As the dispatcher does after a hand-over that reached nobody.
@@ -187,7 +216,8 @@ test("offered once at most, never too soon, and in the end always", async () => 
         expect(await redis.zscore(keys.due, USER), "watched").not.toBeNull();
       }
       // Nobody acknowledges any more: whatever is open and may go to the fallback does.
-      for (let round = 0; round < 6; round++) {
+      for (let round = 0; round < 6 + 4 * messages.length; round++) {
+        await run({ do: "work" });
         await run({ do: "wait", ms: T });
         await run({ do: "wake" });
       }

@@ -9,6 +9,7 @@ import type { MessageToAccept } from "../accept-messages.js";
 import type { PartitionKeys } from "../keys.js";
 import { offerUsers, type OfferedUser } from "../offer-users.js";
 import { takePartition } from "../partition-lease.js";
+import type { OfferRules } from "../wake-users.js";
 import { connectRoute, readRoutes, removeRoute } from "../route-store.js";
 
 const RULES = { absenceInMs: 0, settleMs: 5_000, confirmMs: 1_000 };
@@ -35,7 +36,7 @@ async function accept(id: string, parts: Partial<MessageToAccept> = {}) {
   return result;
 }
 
-async function offer(userId = "u1", more: Partial<typeof RULES> = {}, gone: string[] = []) {
+async function offer(userId = "u1", more: Partial<OfferRules> = {}, gone: string[] = []) {
   const result = await offerUsers(store.scripts, keys, token, { ...RULES, ...more }, gone, [userId]);
   if (result === "stale") throw new Error("stale");
   return result[0] as OfferedUser;
@@ -132,15 +133,98 @@ test("of a batch only the ones that go always do, each to the stream of its prio
   expect((await entries("normal")).map(({ id }) => id)).toEqual(["c"]);
 });
 
-test("what goes to the fallback always is refused where nobody sends it on: a stream is bounded like ready", async () => {
-  const accepter = store.accepter({ readyCap: 2 });
-  const always = { notification: NOTIFICATION, fallback: "always", priority: "high" } as const;
-  await store.redis.xadd(keys.fallback("high"), "*", "m", "1");
-  await accepter.accept(message(always));
-  await store.redis.del(keys.ready);
-  await expect(accepter.accept(message(always))).rejects.toMatchObject({ code: "PETREL_UNAVAILABLE" });
-  await accepter.accept(message({ notification: NOTIFICATION }));
-  expect(await store.redis.xlen(keys.fallback("high"))).toBe(2);
+describe("a full fallback stream", () => {
+  const always = { notification: NOTIFICATION, fallback: "always" } as const;
+  const fill = (priority: Priority, count: number) =>
+    Promise.all(
+      Array.from({ length: count }, () => store.redis.xadd(keys.fallback(priority), "*", "m", "1")),
+    );
+
+  test("refuses what would go there at once, message by message, and nothing else of the same call", async () => {
+    const accepter = store.accepter({ fallbackCap: 3 });
+    await fill("low", 2);
+    const parts = [
+      { userId: "a", ...always, priority: "low" },
+      { userId: "b", ...always, priority: "low" },
+      { userId: "c", ...always, priority: "normal" },
+      { userId: "d", notification: NOTIFICATION, priority: "low" },
+      { userId: "b", priority: "low" },
+    ] as const;
+    const results = await Promise.allSettled(parts.map((part) => accepter.accept(message(part))));
+    expect(results.map(({ status }) => status)).toEqual([
+      "fulfilled",
+      "rejected",
+      "fulfilled",
+      "fulfilled",
+      "fulfilled",
+    ]);
+    expect(results[1]).toMatchObject({ reason: { code: "PETREL_UNAVAILABLE", retryAfterSeconds: 5 } });
+    expect(results[4], "a number is not taken by what was refused").toMatchObject({ value: { seq: 1 } });
+    expect(await store.redis.xlen(keys.fallback("low"))).toBe(3);
+    expect(await store.redis.xlen(keys.fallback("normal"))).toBe(1);
+  });
+
+  test("answers a message that it has taken before as the duplicate it is", async () => {
+    const accepter = store.accepter({ fallbackCap: 1 });
+    const one = message({ ...always, priority: "high" });
+    await accepter.accept(one);
+    expect(await accepter.accept(one)).toMatchObject({ outcome: "exists", record: { seq: 1 } });
+  });
+
+  test("takes no offer beyond its bound: the message waits with its user in due, and others go on", async () => {
+    await accept("low1", { priority: "low" });
+    await accept("high1", { priority: "high" });
+    await accept("low2", { priority: "low" });
+    await accept("high2", { priority: "high" });
+    await fill("low", 2);
+    expect(await offer("u1", { fallbackCap: 2 })).toMatchObject({ outcome: "offered", offered: 2 });
+    expect((await entries("high")).map(({ id }) => id)).toEqual(["high1", "high2"]);
+    expect(await dueInMs(), "watched, and not at once").toBeGreaterThan(5_000);
+    await accept("high3", { priority: "high" });
+    expect(await offer("u1", { fallbackCap: 4 })).toMatchObject({ offered: 3 });
+    expect((await entries("low")).slice(2).map(({ id }) => id)).toEqual(["low1", "low2"]);
+    expect((await entries("high")).map(({ id }) => id)).toEqual(["high1", "high2", "high3"]);
+    expect(await offer("u1", { fallbackCap: 9 })).toMatchObject({ offered: 0 });
+    expect(await store.redis.hget(keys.user("u1"), "offeredBy")).toBeNull();
+  });
+
+  test("holds up its own priority only, however long the queue behind it is", async () => {
+    await accept("low1", { priority: "low" });
+    for (let i = 1; i <= 150; i++) await accept(`m${i}`);
+    await fill("low", 200);
+    for (let call = 0; call < 4; call++) await offer("u1", { fallbackCap: 200 });
+    expect((await ids()).length).toBe(150);
+    await store.redis.del(keys.fallback("normal"));
+    await accept("low2", { priority: "low" });
+    await accept("late");
+    await offer("u1", { fallbackCap: 200 });
+    expect(await ids()).toEqual(["late"]);
+  });
+
+  test("an acknowledgement moves over what waited", async () => {
+    const { epoch } = await accept("low1", { priority: "low" });
+    await accept("m1");
+    await accept("m2");
+    await fill("low", 1);
+    await offer("u1", { fallbackCap: 1 });
+    await store.redis.del(keys.fallback("normal"));
+    await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 2 }], 100);
+    await accept("low2", { priority: "low" });
+    await offer("u1", { fallbackCap: 2 });
+    expect((await entries("low")).slice(1).map(({ id }) => id)).toEqual(["low2"]);
+    expect(await ids()).toEqual(["m2"]);
+  });
+
+  test("what the last release has written goes on from where it stands", async () => {
+    for (const id of ["m1", "m2", "m3"]) await accept(id);
+    // Its `offered` alone; then both releases beside each other, of which the older one moves `offered` only.
+    await store.redis.hset(keys.user("u1"), "offered", 1);
+    await offer();
+    expect(await ids()).toEqual(["m2", "m3"]);
+    await accept("low1", { priority: "low" });
+    await store.redis.hset(keys.user("u1"), "offered", 4, "offeredBy", "3 3 2");
+    expect(await offer()).toMatchObject({ offered: 0 });
+  });
 });
 
 test("each priority has its stream", async () => {
@@ -241,6 +325,15 @@ describe("a node that is gone", () => {
     expect(await readRoutes(store.scripts, keys, ["u1"])).toEqual([["n2"]]);
     expect(await offer("u1", {}, ["n1", "n2"])).toMatchObject({ outcome: "offered", offered: 1 });
     expect(await readRoutes(store.scripts, keys, ["u1"])).toEqual([[]]);
+  });
+
+  test("keeps its routes where it has come back since it was looked for, and its users are not offline", async () => {
+    await accept("m1");
+    await connect("n1");
+    await connect("n2");
+    await store.listen(`${keys.channel}n1`);
+    expect(await offer("u1", {}, ["n1", "n2"])).toMatchObject({ outcome: "unheard", offered: 0 });
+    expect(await readRoutes(store.scripts, keys, ["u1"])).toEqual([["n1"]]);
   });
 
   test("is not believed while absence says nothing", async () => {

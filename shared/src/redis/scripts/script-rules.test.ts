@@ -362,7 +362,7 @@ describe("every script's text", () => {
       ),
     );
     for (const [, command = "", first] of firstArguments) {
-      if (["TIME", "INFO", "SPUBLISH"].includes(command)) continue;
+      if (["TIME", "INFO", "SPUBLISH", "PUBSUB"].includes(command)) continue;
       const key = command === "XINFO" ? "inboxKey" : (first ?? "");
       const isParameter = new RegExp(`local function \\w+\\([^)]*\\b${key}\\b[^)]*\\)`).test(code);
       // One of a table of keys; or what an entry of a list keeps of the keys it was made with.

@@ -1,36 +1,73 @@
--- Offers a user's messages to the fallback: those above both `acked` and `offered`, up to and including `upTo`, that wait
--- for an offline user and say what to notify. `offered` moves in the same step, so that none is offered twice. What is
--- over its time is passed over: its end is written by `expire`, which comes in its own time.
+-- Offers a user's messages to the fallback: those above `acked` and above what was offered of their priority, up to and
+-- including `upTo`, that wait for an offline user and say what to notify. What was offered is noted in the same step, so
+-- that none is offered twice. What is over its time is passed over: its end is written by `expire`, in its own time.
 --
--- streams: fallback streams by the letter of their priority. Returns how many were offered; whether `upTo` was reached
--- (a call reads so many entries and bytes at most); whether any was read; and of those that are sampled, as the last
--- part of a line, TAB id SPACE trace [, id SPACE trace …], "" where there are none. Needs `trace-of`.
+-- A stream with `cap` entries takes none: its messages wait in the inbox, and their user in `due`; those of other
+-- priorities go on. `offered` stands below the first that waits, and `offeredBy`, there while some are further, says how
+-- far each priority is: "high normal low". (A release that knows `offered` alone may offer such a message once more: the
+-- worker that takes the second entry finds its message pushed.)
+--
+-- streams: fallback streams by the letter of their priority. u: userKey, inboxKey, userId, acked, offered, offeredBy.
+-- Returns how many were offered; "complete", "waits" where a full stream is all that is in the way, or "more" where
+-- `upTo` was not reached (a call reads so many entries and bytes at most); whether any was read; and of those that are
+-- sampled, as the last part of a line, TAB id SPACE trace [, id SPACE trace …], "" where there are none. Needs `trace-of`.
 local offerBytesLeft = 262144
-local function offerMessages(streams, userKey, inboxKey, userId, acked, offered, upTo)
-  local from = math.max(acked, offered or 0)
+local streamLengths = {}
+local function offerMessages(streams, cap, u, upTo)
+  local base = math.max(u.acked, u.offered or 0)
+  local high, normal, low = string.match(u.offeredBy or '', '^(%d+) (%d+) (%d+)$')
+  local by = { h = math.max(base, tonumber(high) or 0), n = math.max(base, tonumber(normal) or 0),
+    l = math.max(base, tonumber(low) or 0) }
+  local furthest, from, waits = math.max(by.h, by.n, by.l), math.huge, {}
+  for letter, cursor in pairs(by) do
+    streamLengths[letter] = streamLengths[letter] or redis.call('XLEN', streams[letter])
+    -- One that stayed behind has a message that waits: while its stream is full nobody need look for it.
+    if cursor < furthest and streamLengths[letter] >= cap then waits[letter] = true
+    elseif cursor < from then from = cursor end
+  end
   local count, left, traced = 0, 64, ''
   while from < upTo do
     if left == 0 or offerBytesLeft <= 0 then break end
-    local entries = redis.call('XRANGE', inboxKey, ms(from + 1) .. '-0', ms(upTo) .. '-0', 'COUNT', 8)
+    local entries = redis.call('XRANGE', u.inboxKey, ms(from + 1) .. '-0', ms(upTo) .. '-0', 'COUNT', 8)
     if #entries == 0 then from = upTo end
     for _, entry in ipairs(entries) do
       local seqText, value = string.match(entry[1], '^%d+'), entry[2][2]
-      local head, expiresAt, policy, priority, notification =
+      local seq = tonumber(seqText)
+      local head, expiresAt, policy, letter, notification =
         string.match(value, '^([^\t]*\t%d+\t(%d+)\t[^\t]*\t(%a)(%a)\t([^\t]*))\t')
-      if policy == 'o' and notification ~= '' and tonumber(expiresAt) > now then
-        local trace = traceOf(value)
-        redis.call('XADD', streams[priority], '*', 'm', userId .. '\t' .. seqText .. '\t' .. head .. trace, 'n', '0')
-        count = count + 1
-        if trace ~= '' then
-          local id = string.match(head, '^[^\t]*\t[^\t]*\t[^\t]*\t([^\t]*)')
-          traced = traced .. (traced == '' and '\t' or ',') .. id .. ' ' .. string.sub(trace, 2)
+      if policy == 'o' and notification ~= '' and tonumber(expiresAt) > now and seq > by[letter]
+        and not waits[letter] then
+        if streamLengths[letter] >= cap then
+          waits[letter] = true
+          by[letter] = seq - 1
+        else
+          local trace = traceOf(value)
+          redis.call('XADD', streams[letter], '*', 'm', u.userId .. '\t' .. seqText .. '\t' .. head .. trace, 'n', '0')
+          streamLengths[letter] = streamLengths[letter] + 1
+          count = count + 1
+          if trace ~= '' then
+            local id = string.match(head, '^[^\t]*\t[^\t]*\t[^\t]*\t([^\t]*)')
+            traced = traced .. (traced == '' and '\t' or ',') .. id .. ' ' .. string.sub(trace, 2)
+          end
         end
       end
-      from = tonumber(seqText)
+      from = seq
       left = left - 1
       offerBytesLeft = offerBytesLeft - #value
     end
   end
-  if from > (offered or 0) and from > acked then redis.call('HSET', userKey, 'offered', ms(from)) end
-  return count, from >= upTo, left < 64, traced
+  local isHeldUp = false
+  for letter, cursor in pairs(by) do
+    if not waits[letter] then by[letter] = math.max(cursor, from)
+    elseif cursor < upTo then isHeldUp = true end
+  end
+  local offered = math.min(by.h, by.n, by.l)
+  if offered > (u.offered or 0) and offered > u.acked then redis.call('HSET', u.userKey, 'offered', ms(offered)) end
+  if math.max(by.h, by.n, by.l) > offered then
+    redis.call('HSET', u.userKey, 'offeredBy', ms(by.h) .. ' ' .. ms(by.n) .. ' ' .. ms(by.l))
+  elseif u.offeredBy then
+    redis.call('HDEL', u.userKey, 'offeredBy')
+  end
+  local status = from < upTo and 'more' or isHeldUp and 'waits' or 'complete'
+  return count, status, left < 64, traced
 end

@@ -5,13 +5,15 @@
 -- KEYS[1] owner · KEYS[2] due · KEYS[3] generation · KEYS[4..6] fallback streams: high, normal, low
 -- then three for each user: user (hash) · inbox (stream) · routes (sorted set)
 -- ARGV[1] token · ARGV[2] ackTimeoutMs · ARGV[3] channel (what a node's channel name begins with)
--- ARGV[4] absenceInMs · ARGV[5] settleMs · ARGV[6] confirmMs   as in scripts/offer
+-- ARGV[4] absenceInMs · ARGV[5] settleMs · ARGV[6] confirmMs · ARGV[7] fallbackCap   as in scripts/offer
 -- then the i-th user's id
 --
 -- Refuses before its first write where the token is not the owner's or the lease is over. Never pops: a user leaves
 -- `due` only when everything it has is acked; else it is armed again in the same step.
 -- A message is offered when it was nudged and a whole ackTimeout has gone by since: so each gets one to two of them.
 -- Allowed where Redis is out of memory: it adds next to nothing, and acks, which free it, follow a nudge.
+-- Since v2: where a fallback stream is full, its messages wait, see includes/offer-messages for what is stored, and an
+-- offline user is looked at again after some ackTimeouts.
 --
 -- Result: "stale", or lines, one for each user: outcome TAB "expire" or "" TAB number offered TAB nodes joined by ","
 -- [TAB what was offered and is sampled: id SPACE trace, joined by ","]
@@ -37,11 +39,14 @@
 if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
 
 local ackTimeoutMs, channel, confirmMs = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[6])
+local fallbackCap = tonumber(ARGV[7])
 local _, since = currentGeneration(KEYS[3])
 -- (A clock that was set back makes no wait longer.)
 local absenceIn = math.max(tonumber(ARGV[4]), math.min(since + tonumber(ARGV[5]) - now, tonumber(ARGV[5])), 0)
 local streams = { h = KEYS[4], n = KEYS[5], l = KEYS[6] }
 local BACK_MS = math.min(2000, ackTimeoutMs)
+-- While a stream is full: its workers have much to do first.
+local FULL_MS = 4 * ackTimeoutMs
 local lines = {}
 local toNudge = {}            -- users to nudge: what is known of each
 local forNode, nodes = {}, {} -- node -> { user, … } and the nodes in the order of their first user
@@ -62,10 +67,10 @@ local function arm(userId, at) redis.call('ZADD', KEYS[2], ms(at), userId) end
 
 for i = 1, (#KEYS - 6) / 3 do
   local userKey, inboxKey, routesKey = KEYS[i * 3 + 4], KEYS[i * 3 + 5], KEYS[i * 3 + 6]
-  local userId = ARGV[6 + i]
+  local userId = ARGV[7 + i]
   local score = tonumber(redis.call('ZSCORE', KEYS[2], userId))
   local user = redis.call('HMGET', userKey, 'seq', 'acked', 'ackedAtWake', 'ackedAt', 'nextExpiry', 'offered', 'nudged',
-    'nudgedAt', 'unheardAt', 'graceFrom', 'spared')
+    'nudgedAt', 'unheardAt', 'graceFrom', 'spared', 'offeredBy')
   local seq, acked = tonumber(user[1]), tonumber(user[2])
   local ackedAtWake, ackedAt = tonumber(user[3]), tonumber(user[4]) or 0
   local nextExpiry = tonumber(user[5]) or now + ackTimeoutMs
@@ -93,12 +98,14 @@ for i = 1, (#KEYS - 6) / 3 do
       arm(userId, now + absenceIn)
       answer(i, 'unsettled', isOver)
     elseif #live == 0 then
-      local count, complete, progressed, traced = offerMessages(streams, userKey, inboxKey, userId, acked, offered, seq)
-      if user[10] and complete then redis.call('HDEL', userKey, 'graceFrom') end
+      local count, status, progressed, traced = offerMessages(streams, fallbackCap, {
+        userKey = userKey, inboxKey = inboxKey, userId = userId, acked = acked, offered = offered, offeredBy = user[12],
+      }, seq)
+      if user[10] and status == 'complete' then redis.call('HDEL', userKey, 'graceFrom') end
+      local nextLook = math.max(nextExpiry, now + ackTimeoutMs)
+      if status == 'waits' then nextLook = math.min(nextLook, now + FULL_MS) end
       -- One for whom this call had no room left keeps its place, before those who had some of it.
-      if complete or progressed then
-        arm(userId, complete and math.max(nextExpiry, now + ackTimeoutMs) or now)
-      end
+      if status ~= 'more' then arm(userId, nextLook) elseif progressed then arm(userId, now) end
       answer(i, 'offline', isOver, count, nil, traced)
     elseif not unheardAt and sinceNudge and sinceNudge >= 0 and sinceNudge < ackTimeoutMs then
       -- Woken early, for an expiry or a new message: what was nudged has its time still to run.
@@ -117,7 +124,7 @@ for i = 1, (#KEYS - 6) / 3 do
     else
       toNudge[#toNudge + 1] = {
         i = i, userId = userId, userKey = userKey, inboxKey = inboxKey, live = live, seq = seq, acked = acked,
-        offered = offered, nudged = tonumber(user[7]), unheardAt = unheardAt, graceFrom = user[10], isOver = isOver,
+        offered = offered, offeredBy = user[12], nudged = tonumber(user[7]), unheardAt = unheardAt, graceFrom = user[10], isOver = isOver,
       }
       for _, node in ipairs(live) do
         if not forNode[node] then
@@ -138,23 +145,23 @@ for _, u in ipairs(toNudge) do
   local heard = false
   for _, node in ipairs(u.live) do heard = heard or reached[node] end
   local confirmed = u.unheardAt and now - u.unheardAt >= confirmMs and absenceIn == 0
-  local count, complete, traced, _ = 0, true, nil, nil
+  local count, status, traced, _ = 0, 'complete', nil, nil
   if heard then
     if u.nudged then
-      count, complete, _, traced =
-        offerMessages(streams, u.userKey, u.inboxKey, u.userId, u.acked, u.offered, math.min(u.nudged, u.seq))
+      count, status, _, traced = offerMessages(streams, fallbackCap, u, math.min(u.nudged, u.seq))
     end
-    if complete then
+    -- (What waits for a full stream is offered at a later nudge: it is below `nudged` then, too.)
+    if status ~= 'more' then
       redis.call('HSET', u.userKey, 'ackedAtWake', ms(u.acked), 'nudged', ms(u.seq), 'nudgedAt', ms(now))
     end
     if u.unheardAt then redis.call('HDEL', u.userKey, 'unheardAt') end
     if u.graceFrom then redis.call('HDEL', u.userKey, 'graceFrom') end
-    arm(u.userId, complete and now + ackTimeoutMs or now)
+    arm(u.userId, status == 'more' and now or now + ackTimeoutMs)
     answer(u.i, 'nudged', u.isOver, count, nil, traced)
   else
     if confirmed then
-      count, complete, _, traced = offerMessages(streams, u.userKey, u.inboxKey, u.userId, u.acked, u.offered, u.seq)
-      arm(u.userId, complete and now + ackTimeoutMs or now)
+      count, status, _, traced = offerMessages(streams, fallbackCap, u, u.seq)
+      arm(u.userId, status == 'more' and now or now + (status == 'waits' and FULL_MS or ackTimeoutMs))
     else
       if not u.unheardAt then redis.call('HSET', u.userKey, 'unheardAt', ms(now)) end
       arm(u.userId, math.max((u.unheardAt or now) + confirmMs, now + absenceIn))

@@ -16,7 +16,7 @@
 -- ARGV[1] seed        8 random characters, for the epochs this call makes
 -- ARGV[2] ackTimeoutMs
 -- ARGV[3] inboxCap    un-acked messages a user may have
--- ARGV[4] readyCap    entries that `ready` may have; and a fallback stream, where a message goes there at once
+-- ARGV[4] readyCap    entries that `ready` may have
 -- ARGV[5] channel     what a node's channel name begins with, "{pN}"-tagged
 -- ARGV[6] handOver    "accept": hand over here · "dispatch": leave it to the partition's owner
 -- ARGV[7] keepMs      how long a user's hash and inbox outlive their last message
@@ -26,17 +26,21 @@
 -- ARGV[10] receiveLimit messages that a user may be sent in a window, "0" for no limit
 -- ARGV[11] receiveSubMs a sub-window's length, for that
 -- ARGV[12] receiveHeld  for how many sub-windows after its own a message counts
+-- ARGV[13] fallbackCap  entries that a fallback stream may have, where a message goes there at once
 -- then four for each message:
 --   userId · ttlMs · recordTail (userId TAB fingerprint TAB attempt) · body (id TAB policy TAB notification TAB data [TAB trace])
 --
 -- One text serves the inbox (epoch TAB now TAB expiresAt TAB body) and, led by userId TAB seq TAB, `ready` and the
 -- nodes' channels: a script pays for each text it makes.
 --
--- Result: lines. First "now <ms>" or "busy" (ready, or a fallback stream, is full: nothing was stored). Then one for each message:
+-- Since v2 a full fallback stream refuses the messages that would go there at once, each by itself, and no other.
+--
+-- Result: lines. First "now <ms>" or "busy" (ready is full: nothing was stored). Then one for each message:
 --   "+" seq TAB epoch      stored
 --   "=" record             its record exists: nothing was changed but the record's time to live
 --   "!"                    the user's inbox is full: nothing was stored
 --   "~" retryAfterMs       the user was sent as much as the limit allows: nothing was stored
+--   "?"                    it goes to the fallback at once, and its stream is full: nothing was stored
 
 --@include server-time
 --@include current-generation
@@ -47,11 +51,13 @@
 
 local readyCap = tonumber(ARGV[4])
 if redis.call('XLEN', KEYS[3]) >= readyCap then return 'busy' end
+-- What goes there at once is bounded by no inbox: its users may acknowledge while nobody sends it on.
+local roomFor = {}
 if ARGV[9] ~= '' then
-  -- These are bounded by no inbox: their users may acknowledge while nobody sends them on.
-  for k = 4, 6 do
-    if redis.call('XLEN', KEYS[k]) >= readyCap then return 'busy' end
-  end
+  local fallbackCap = tonumber(ARGV[13])
+  roomFor.h = fallbackCap - redis.call('XLEN', KEYS[4])
+  roomFor.n = fallbackCap - redis.call('XLEN', KEYS[5])
+  roomFor.l = fallbackCap - redis.call('XLEN', KEYS[6])
 end
 
 local seed, ackTimeoutMs, inboxCap = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -93,7 +99,7 @@ end
 
 local count = (#KEYS - 6) / 4
 for i = 1, count do
-  local k, a = 6 + (i - 1) * 4, 12 + (i - 1) * 4
+  local k, a = 6 + (i - 1) * 4, 13 + (i - 1) * 4
   local userKey, inboxKey, routesKey, recordKey = KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4]
   local userId, recordTail, body = ARGV[a + 1], ARGV[a + 3], ARGV[a + 4]
   local expiresAt, expiresAtText, recordTtl = expiryOf(ARGV[a + 2])
@@ -122,11 +128,14 @@ for i = 1, count do
   local seqText = ms(seq + 1)
   local record
   local isFull = seq - acked >= inboxCap
-  local isRefused = isFull or isLimited
+  local letter = always and string.sub(always, i, i)
+  if not roomFor[letter] then letter = nil end
+  local isHeldUp = letter and roomFor[letter] <= 0
+  local isRefused = isFull or isLimited or isHeldUp
   if isRefused then
     record = redis.call('GET', recordKey)
     if not record then
-      lines[#lines + 1] = isFull and '!'
+      lines[#lines + 1] = isFull and '!' or not isLimited and '?'
         or '~' .. ms(waitForRoom(user[7], seq, receiveLimit, subWindow, receiveSubMs, receiveHeld))
     end
     -- Or a clock that was set back would move them again and again, and nobody's turn would come.
@@ -171,8 +180,8 @@ for i = 1, count do
     lines[#lines + 1] = '+' .. seqText .. '\t' .. epoch
 
     local line = userId .. '\t' .. seqText .. '\t' .. inboxValue
-    local letter = always and string.sub(always, i, i)
-    if letter and fallback[letter] then
+    if letter then
+      roomFor[letter] = roomFor[letter] - 1
       -- All but the data, which is JSON text and so holds no tab.
       local trace = traceOf(line)
       local head = string.match(string.sub(line, 1, #line - #trace), '^(.*)\t')

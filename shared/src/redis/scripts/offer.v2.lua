@@ -10,16 +10,22 @@
 -- ARGV[2] absenceInMs  for how long from now absence says nothing yet (the caller's link has just come back); 0 else
 -- ARGV[3] settleMs     for how long it says nothing after a change of generation
 -- ARGV[4] confirmMs    after how long a node that is there, but does not listen, counts as not reached
--- ARGV[5] gone         nodes that neither listen nor renew their key, joined by TAB: their routes are removed
+-- ARGV[5] gone         nodes that did not listen and whose key was gone a moment ago, joined by TAB: their routes are
+--                      removed, unless somebody listens on the node's channel now (it has come back in between)
+-- ARGV[6] channel      what a node's channel name begins with
+-- ARGV[7] fallbackCap  entries that a fallback stream may have
 -- then the i-th user's id
 --
 -- Refuses before its first write where the token is not the owner's or the lease is over.
--- Allowed where Redis is out of memory: what it adds is small, and what is pushed ends.
+-- Allowed where Redis is out of memory: what it adds is small and bounded, and what is pushed ends.
+-- Since v2: a full fallback stream holds its messages up, see includes/offer-messages for what is stored; and a node that
+-- has come back keeps its routes.
 --
 -- Result: "stale", or lines, one for each user: outcome TAB number offered [TAB what of it is sampled: id SPACE trace,
 -- joined by ","], where the outcome is
 --   "done"      nothing is open
---   "offered"   offline: all it has open was offered, or `due` brings the rest at once
+--   "offered"   offline: all it has open was offered, or `due` brings the rest: at once, or, where a stream is full, in
+--               its own time
 --   "grace"     its socket has just closed: `due` looks again when the grace lease is over
 --   "unheard"   it has a route on a node that is there: `due` looks again when that can be confirmed
 --   "unsettled" absence says nothing yet: `due` looks again when it does
@@ -38,14 +44,18 @@ local _, since = currentGeneration(KEYS[3])
 -- (A clock that was set back makes no wait longer.)
 local absenceIn = math.max(tonumber(ARGV[2]), math.min(since + tonumber(ARGV[3]) - now, tonumber(ARGV[3])), 0)
 local confirmMs = tonumber(ARGV[4])
+local fallbackCap = tonumber(ARGV[7])
 local streams = { h = KEYS[4], n = KEYS[5], l = KEYS[6] }
 local gone, lines = {}, {}
-for node in string.gmatch(ARGV[5], '[^\t]+') do gone[node] = true end
+for node in string.gmatch(ARGV[5], '[^\t]+') do
+  -- A node subscribes before it registers: where nobody listens, no route can be a fresh one.
+  gone[node] = redis.call('PUBSUB', 'SHARDNUMSUB', ARGV[6] .. node)[2] == 0 or nil
+end
 
 for i = 1, (#KEYS - 6) / 3 do
   local userKey, inboxKey, routesKey = KEYS[i * 3 + 4], KEYS[i * 3 + 5], KEYS[i * 3 + 6]
-  local userId = ARGV[5 + i]
-  local user = redis.call('HMGET', userKey, 'seq', 'acked', 'offered', 'unheardAt', 'ackedAt')
+  local userId = ARGV[7 + i]
+  local user = redis.call('HMGET', userKey, 'seq', 'acked', 'offered', 'unheardAt', 'ackedAt', 'offeredBy')
   local seq, acked, offered, unheardAt =
     tonumber(user[1]), tonumber(user[2]), tonumber(user[3]), stillUnheard(user[4], confirmMs, user[5])
   if not seq or acked >= seq then
@@ -70,8 +80,10 @@ for i = 1, (#KEYS - 6) / 3 do
       redis.call('ZADD', KEYS[2], 'LT', ms(lookAt), userId)
       lines[i] = outcome .. '\t0'
     else
-      local count, complete, _, traced = offerMessages(streams, userKey, inboxKey, userId, acked, offered, seq)
-      if not complete then redis.call('ZADD', KEYS[2], 'LT', ms(now), userId) end
+      local count, status, _, traced = offerMessages(streams, fallbackCap, {
+        userKey = userKey, inboxKey = inboxKey, userId = userId, acked = acked, offered = offered, offeredBy = user[6],
+      }, seq)
+      if status == 'more' then redis.call('ZADD', KEYS[2], 'LT', ms(now), userId) end
       lines[i] = 'offered\t' .. count .. traced
     end
   end
