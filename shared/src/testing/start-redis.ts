@@ -1,12 +1,12 @@
-// Tests only: a real Redis of one's own, the same server that `npm start` embeds.
+// Tests only: a real Redis of one's own, the same server that `npm start` embeds, or the one that was asked for.
 // Guarantees: own port and directory; both gone after `stop()`, and when the test process ends. One that is killed
 // outright leaves its directory, but no server.
 import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { findRedisServer } from "../embedded-redis/find-redis-server.js";
 import { startRedisServer, type RedisServer } from "../embedded-redis/start-redis-server.js";
+import { findTestServer } from "./find-test-server.js";
 import { freePort } from "./free-port.js";
 
 export interface StartRedisOptions {
@@ -31,7 +31,7 @@ const attempts = 3;
 
 /** Call `stop()` in `afterAll`; `signal("SIGKILL")` is a crash, `exited` tells when it is gone. */
 export async function startRedis(options: StartRedisOptions = {}): Promise<TestRedis> {
-  const binary = await findRedisServer({ environment: process.env });
+  const binary = await findTestServer(process.env);
   const directory = options.directory ?? (await mkdtemp(join(tmpdir(), "petrel-redis-")));
   const isTemporary = options.directory === undefined;
   const removeWithUs = (): void => {
