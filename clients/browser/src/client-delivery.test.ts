@@ -178,6 +178,20 @@ describe("delivery", () => {
     expect(errors).toEqual([[clientErrorCodes.handlerFailed, "m1"]]);
   });
 
+  it("goes on after a handler that throws what cannot even be shown", async () => {
+    const client = newClient();
+    const errors: string[] = [];
+    client.on("error", ({ message }) => errors.push(message));
+    client.on("message", ({ seq }) => {
+      if (seq === 1) throw Object.create(null);
+    });
+    const socket = await welcomed(client);
+    socket.message(1);
+    socket.message(2);
+    await ackOf(socket, 2);
+    expect(errors).toEqual(["A message handler failed: something that cannot be shown as text"]);
+  });
+
   it("leaves acks to the application in manual mode", async () => {
     const client = newClient({ ack: "manual" });
     const seen: { epoch: string; seq: number }[] = [];

@@ -41,9 +41,13 @@ export class PetrelClientError extends Error {
   }
 }
 
-/** Anything thrown, as text. */
+/** Anything thrown, as text; an application can throw what is none. */
 export function describeFailure(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  try {
+    return error instanceof Error ? String(error.message) : String(error);
+  } catch {
+    return "something that cannot be shown as text";
+  }
 }
 
 export function connectFailed(why: string, cause?: unknown): PetrelClientError {

@@ -420,6 +420,22 @@ describe("listeners and options", () => {
     await expect(peer.accept(100)).rejects.toThrow("no connection");
   });
 
+  it.each([
+    ["long", "x".repeat(124), "x".repeat(123)],
+    ["long in bytes", "é".repeat(62), "é".repeat(61)],
+    ["an error", new Error("the tab is full"), "the tab is full"],
+    ["a click", new Event("click"), "closed by the application"],
+  ])("close with a reason that is %s closes the socket", async (_what, reason, sent) => {
+    const client = started();
+    const closed = new Promise<ClosedEvent>((resolve) => client.once("closed", resolve));
+    const socket = await peer.accept();
+    socket.welcome();
+    await client.whenOnline();
+    await client.close(reason as string);
+    expect(await socket.closed).toEqual({ code: 1000, reason: sent });
+    expect(await closed).toMatchObject({ code: 1000, reason: sent, byClient: true });
+  });
+
   it("close before the welcome ends the attempt", async () => {
     const client = started();
     const socket = await peer.accept();

@@ -5,6 +5,7 @@ import { clientErrorCodes, describeFailure, PetrelClientError } from "./client-e
 import type { ClientEvents, ClientState, ClosedEvent, OfflineEvent } from "./client-events.js";
 import { resolveOptions, type PetrelClientOptions } from "./client-options.js";
 import { NORMAL_CLOSURE } from "./close-policy.js";
+import { closeReason } from "./close-reason.js";
 import { ConnectionKeeper } from "./connection-keeper.js";
 import type { Connection } from "./connection.js";
 import type { ServerFrame, WelcomeFrame } from "./frames.js";
@@ -129,16 +130,20 @@ export class PetrelClient<Data = unknown> {
 
   /**
    * Signs out. No handler starts after this; the running one may finish, and is acknowledged, for a short time.
+   * @param reason for the server's log; as much of it as fits a close frame (123 bytes of UTF-8) is sent
    * @returns resolves when the socket is closed; do not await it inside a `message` handler
    */
-  async close(reason = "closed by the application"): Promise<void> {
-    if (this.#state !== "closed") this.#finish({ code: NORMAL_CLOSURE, reason, byClient: true });
+  async close(reason?: string): Promise<void> {
+    if (this.#state !== "closed") {
+      this.#finish({ code: NORMAL_CLOSURE, reason: closeReason(reason), byClient: true });
+    }
     await this.#finished;
   }
 
   #finish(event: ClosedEvent): void {
     const closeSocket = this.#keeper.stop(event.reason);
-    this.#finished = this.#delivery.stop(this.#closeGraceMs).then(closeSocket);
+    // Whatever became of the last ack, the socket is closed.
+    this.#finished = this.#delivery.stop(this.#closeGraceMs).then(closeSocket, closeSocket);
     this.#setState("closed");
     this.#events.emit("closed", event);
   }

@@ -101,7 +101,7 @@ export class Connection {
         clearTimeout(timer);
         resolve();
       });
-      this.#socket.close(code, reason);
+      this.#closeSocket(code, reason);
     });
   }
 
@@ -111,7 +111,16 @@ export class Connection {
     // The close event of a dead socket can take minutes; nobody waits for it.
     this.#end(ABNORMAL_CLOSURE, reason);
     if (this.#socket.terminate !== undefined) this.#socket.terminate();
-    else this.#socket.close(CLIENT_LEAVES_SOCKET, reason);
+    else this.#closeSocket(CLIENT_LEAVES_SOCKET, reason);
+  }
+
+  /** A reason that the socket refuses must not keep it open: the user would stay online. */
+  #closeSocket(code: number, reason: string): void {
+    try {
+      this.#socket.close(code, reason);
+    } catch {
+      this.#socket.close();
+    }
   }
 
   #receive(data: unknown): void {

@@ -1,0 +1,28 @@
+// Tests of close reasons.
+// Guarantees: the bounds of a close frame hold for every text, and what is no text harms nothing.
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { closeReason } from "./close-reason.js";
+
+const bytes = (text: string): number => Buffer.byteLength(text);
+
+describe("close reason", () => {
+  it("fits a close frame, and is the longest beginning that does", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "binary", maxLength: 200 }), (text) => {
+        const reason = closeReason(text);
+        expect(text.startsWith(reason)).toBe(true);
+        expect(bytes(reason)).toBeLessThanOrEqual(123);
+        const [next = ""] = text.slice(reason.length);
+        if (next !== "") expect(bytes(reason + next)).toBeGreaterThan(123);
+      }),
+    );
+  });
+
+  it("takes anything", () => {
+    expect(closeReason(new Error("no room"))).toBe("no room");
+    for (const other of [undefined, null, 7, {}, Symbol("s"), Object.create(null), () => "x"]) {
+      expect(closeReason(other)).toBe("closed by the application");
+    }
+  });
+});
