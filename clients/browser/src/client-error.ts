@@ -44,7 +44,7 @@ export class PetrelClientError extends Error {
 /** Anything thrown, as text; an application can throw what is none. */
 export function describeFailure(error: unknown): string {
   try {
-    return error instanceof Error ? String(error.message) : String(error);
+    return error instanceof Error ? error.message : String(error);
   } catch {
     return "something that cannot be shown as text";
   }

@@ -391,6 +391,49 @@ describe("listeners and options", () => {
     expect(events).toEqual(["online", "closed"]);
   });
 
+  it.each(["state", "closed"] as const)(
+    "may connect again from within %s: all hear in order",
+    async (where) => {
+      const client = started();
+      const heard: string[][] = [[], []];
+      client.on("state", (state) => heard[0]?.push(state));
+      client.on("closed", () => heard[0]?.push("closed event"));
+      const again = new Promise((resolve) => {
+        client.on(where, () => {
+          if (client.state !== "closed") return;
+          client.connect();
+          // Of the new start: the end that is being told is not its.
+          client.whenOnline().then(resolve, resolve);
+        });
+      });
+      client.on("state", (state) => heard[1]?.push(state));
+      client.on("closed", () => heard[1]?.push("closed event"));
+      const first = await peer.accept();
+      first.welcome();
+      await client.whenOnline();
+      first.close(4403);
+      const second = await peer.accept();
+      second.welcome();
+      expect(await again).toMatchObject({ type: "welcome" });
+      const inOrder = ["online", "closed", "closed event", "connecting", "online"];
+      expect(heard).toEqual([inOrder, inOrder]);
+    },
+  );
+
+  it("that cause events hear of them after the others have heard of the cause", async () => {
+    const client = started();
+    const heard: string[] = [];
+    client.on("welcome", () => {
+      throw new Error("no");
+    });
+    client.on("error", ({ code }) => heard.push(code));
+    client.on("welcome", () => heard.push("welcome"));
+    client.on("online", () => heard.push("online"));
+    (await peer.accept()).welcome();
+    await waitFor(() => heard.length === 3, { what: "three events" });
+    expect(heard).toEqual(["welcome", clientErrorCodes.listenerFailed, "online"]);
+  });
+
   it("that fail are reported", async () => {
     const client = started();
     const failed = new Promise((resolve) => client.once("error", ({ code }) => resolve(code)));

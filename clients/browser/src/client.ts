@@ -144,8 +144,11 @@ export class PetrelClient<Data = unknown> {
     const closeSocket = this.#keeper.stop(event.reason);
     // Whatever became of the last ack, the socket is closed.
     this.#finished = this.#delivery.stop(this.#closeGraceMs).then(closeSocket, closeSocket);
-    this.#setState("closed");
-    this.#events.emit("closed", event);
+    // A listener may connect again: that comes after both.
+    this.#events.together(() => {
+      this.#setState("closed");
+      this.#events.emit("closed", event);
+    });
   }
 
   #welcomed(connection: Connection, welcome: WelcomeFrame, moved: boolean): void {

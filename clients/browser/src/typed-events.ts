@@ -1,11 +1,21 @@
 // Listeners by event name, typed, without Node's EventEmitter or the DOM's EventTarget.
-// Guarantees: a listener that fails harms neither the others nor the caller; its error is reported, not lost.
+// Guarantees: a listener that fails harms neither the others nor the caller; its error is reported, not lost. All
+// listeners hear of events in the order in which they happened, also where one of them causes the next event.
 
 export type Listener<Payload> = (payload: Payload) => unknown;
+
+/** An event that happened, and those who listened then. */
+interface Told<Events extends object> {
+  readonly event: keyof Events;
+  readonly payload: Events[keyof Events];
+  readonly listeners: readonly Listener<Events[keyof Events]>[];
+}
 
 export class TypedEvents<Events extends object> {
   readonly #listeners = new Map<keyof Events, Listener<never>[]>();
   readonly #reportFailure: (error: unknown, event: keyof Events) => void;
+  readonly #untold: Told<Events>[] = [];
+  #isTelling = false;
 
   /** @param reportFailure told what a listener threw, or what its promise was rejected with */
   constructor(reportFailure: (error: unknown, event: keyof Events) => void) {
@@ -19,27 +29,32 @@ export class TypedEvents<Events extends object> {
   on<Name extends keyof Events>(event: Name, listener: Listener<Events[Name]>): () => void {
     // A wrapper of its own, so that removing one addition leaves the other.
     const added: Listener<Events[Name]> = (payload) => listener(payload);
-    this.#listeners.set(event, [...(this.#listeners.get(event) ?? []), added]);
+    this.#listeners.set(event, [...this.#of(event), added]);
     return () => {
-      const rest = (this.#listeners.get(event) ?? []).filter((one) => one !== added);
+      const rest = this.#of(event).filter((one) => one !== added);
       this.#listeners.set(event, rest);
     };
   }
 
   count(event: keyof Events): number {
-    return this.#listeners.get(event)?.length ?? 0;
+    return this.#of(event).length;
   }
 
-  /** Calls all listeners at once; waits for none. */
+  /** Tells all listeners now, or as soon as they have been told of what happened before; waits for no promise. */
   emit<Name extends keyof Events>(event: Name, payload: Events[Name]): void {
-    for (const listener of this.#of(event)) {
-      try {
-        const result = listener(payload);
-        if (result instanceof Promise) result.catch((error: unknown) => this.#reportFailure(error, event));
-      } catch (error) {
-        this.#reportFailure(error, event);
-      }
-    }
+    const listeners = this.#of(event) as Listener<Events[keyof Events]>[];
+    this.#untold.push({ event, payload, listeners });
+    this.#tell();
+  }
+
+  /** What is emitted inside is told in one piece: what a listener causes comes after all of it. */
+  together(emits: () => void): void {
+    const isOutermost = !this.#isTelling;
+    this.#isTelling = true;
+    emits();
+    if (!isOutermost) return;
+    this.#isTelling = false;
+    this.#tell();
   }
 
   /**
@@ -56,6 +71,26 @@ export class TypedEvents<Events extends object> {
       }
     }
     return failures;
+  }
+
+  #tell(): void {
+    if (this.#isTelling) return;
+    this.#isTelling = true;
+    for (let told = this.#untold.shift(); told !== undefined; told = this.#untold.shift()) {
+      for (const listener of told.listeners) this.#call(told, listener);
+    }
+    this.#isTelling = false;
+  }
+
+  #call({ event, payload }: Told<Events>, listener: Listener<Events[keyof Events]>): void {
+    // Removed since.
+    if (!this.#of(event).includes(listener)) return;
+    try {
+      const result = listener(payload);
+      if (result instanceof Promise) result.catch((error: unknown) => this.#reportFailure(error, event));
+    } catch (error) {
+      this.#reportFailure(error, event);
+    }
   }
 
   #of<Name extends keyof Events>(event: Name): Listener<Events[Name]>[] {
