@@ -100,6 +100,28 @@ test.each([
   expect((await ask("GET", "/v1/devices", token)).status).toBe(401);
 });
 
+test("without a name of its own a token stays revoked, however it is spelled", async () => {
+  const token = providersToken("dora", { jti: undefined });
+  const client = await connectClient({ url: url(), token });
+  expect((await ask("POST", "/v1/tokens/revoke", token)).status).toBe(204);
+  expect(await client.untilClosed()).toMatchObject({ code: 4403 });
+  const start = token.lastIndexOf(".") + 1;
+  const bytes = Buffer.from(token.slice(start), "base64url");
+  const order = BigInt("0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551");
+  const s = BigInt(`0x${bytes.subarray(32).toString("hex")}`);
+  bytes.write((order - s).toString(16).padStart(64, "0"), 32, "hex");
+  const last = token.slice(-1);
+  const respelled = token.slice(0, -1) + String.fromCharCode(last.charCodeAt(0) + 1);
+  for (const [one, code] of [
+    [token, 4403],
+    [token.slice(0, start) + bytes.toString("base64url"), 4403],
+    [respelled, 4401],
+  ] as const) {
+    expect((await ask("GET", "/v1/devices", one)).status).toBe(401);
+    expect(await openClient({ url: url(), token: one }).untilClosed()).toMatchObject({ code });
+  }
+});
+
 test("all of a user: by the time they were made", async () => {
   const before = providersToken("bob", { iat: Math.floor(Date.now() / 1_000) - 5, jti: "before" });
   const client = await connectClient({ url: url(), token: before });

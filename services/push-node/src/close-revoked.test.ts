@@ -27,7 +27,12 @@ const newUser = (): string => `u${++users}`;
 async function signIn(
   node: PushNode,
   userId: string,
-  claims: { readonly generation?: number; readonly sessionId?: string; readonly jti?: string } = {},
+  claims: {
+    readonly generation?: number;
+    readonly sessionId?: string;
+    readonly jti?: string;
+    readonly formerNames?: string[];
+  } = {},
 ): Promise<WsClient> {
   const client = approach(node, { token: tokenWith({ userId, ...claims }) });
   await client.frame("welcome");
@@ -71,6 +76,15 @@ describe("told to every node", () => {
     await revocations.revokeSession(userId, "s1");
     for (const client of mine) await expectRevoked(client);
     await expectOpen(...others);
+  });
+
+  test("a token by the name that the release before gave it", async () => {
+    const jti = `jti-${newUser()}`;
+    const mine = await signIn(nodes[0], newUser(), { jti, formerNames: [`old-${jti}`] });
+    const other = await signIn(nodes[0], newUser(), { jti: "other", formerNames: ["old-other"] });
+    await revocations.revokeToken(`old-${jti}`);
+    await expectRevoked(mine);
+    await expectOpen(other);
   });
 
   test("a token: its connections, whoever's they are, although every partition says so", async () => {

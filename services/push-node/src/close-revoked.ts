@@ -34,11 +34,15 @@ export function createRevokedTokens(registry: ConnectionRegistry): (jtis: readon
     const jtis = revoked;
     revoked = new Set();
     for (const connection of registry.all()) {
-      if (livesUnder(connection, ({ jti }) => jtis.has(jti))) closeRevoked(connection);
+      if (livesUnder(connection, (token) => isAnyOf(jtis, token))) closeRevoked(connection);
     }
   };
   return (jtis) => {
     if (revoked.size === 0 && jtis.length > 0) setImmediate(closeAll);
     for (const jti of jtis) revoked.add(jti);
   };
+}
+
+function isAnyOf(names: ReadonlySet<string>, { jti, formerNames }: RouteToken): boolean {
+  return names.has(jti) || formerNames?.some((name) => names.has(name)) === true;
 }

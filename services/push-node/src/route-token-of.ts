@@ -3,6 +3,11 @@
 import type { RouteToken } from "@petrel/shared/redis/route-store";
 import type { VerifiedToken } from "@petrel/shared/security/verified-token";
 
-export function routeTokenOf({ generation, sessionId, jti }: VerifiedToken): RouteToken {
-  return { generation, sessionId: sessionId ?? "", jti };
+export function routeTokenOf({ generation, sessionId, jti, formerNames }: VerifiedToken): RouteToken {
+  return {
+    generation,
+    sessionId: sessionId ?? "",
+    jti,
+    ...(formerNames === undefined ? {} : { formerNames }),
+  };
 }

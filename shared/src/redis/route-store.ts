@@ -2,6 +2,7 @@
 // Guarantees: the limit of connections per user is decided in one call across all nodes; a route ends with its lease
 // where nobody renews it.
 import { randomBytes } from "node:crypto";
+import { isRevokedByFormerName } from "./former-token-names.js";
 import { USER_KEEP_MS, type PartitionKeys } from "./keys.js";
 import type { ScriptRunner } from "./script-runner.js";
 import { readServerTimeMs } from "./server-time.js";
@@ -13,6 +14,8 @@ export interface RouteToken {
   /** "" where the token has none. */
   readonly sessionId: string;
   readonly jti: string;
+  /** What the release before calls a token without a `jti`. */
+  readonly formerNames?: readonly string[];
 }
 
 /** How many sign-ins of one user stay connected; the newest does. */
@@ -67,6 +70,10 @@ export async function connectRoute(
   limits: RouteLimits,
 ): Promise<ConnectResult> {
   const { userId, node, connection, platform, connectTimeMs, isLeaving, position, token, notAfterMs } = route;
+  // The connection stands in its node's registry: a revocation that comes after this look finds it there.
+  if (token !== undefined && (await isRevokedByFormerName(scripts, keys, { userId, ...token }))) {
+    return { outcome: "revoked" };
+  }
   const answer = await scripts.run(
     "connect.v1",
     [

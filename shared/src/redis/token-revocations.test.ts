@@ -68,6 +68,39 @@ test("a session: its tokens, not the user's others", async () => {
   expect(ttl).toBeGreaterThan(86_400_000);
 });
 
+test("a verified token: by all its names, in its user's partition, until it is over", async () => {
+  const heard = await listenToAll();
+  const expiresAtMs = Date.now() + 60_000;
+  const names = { jti: "new", formerNames: ["old", "older"] };
+  await revocations.revokeVerified({ userId: "alice", generation: 0, expiresAtMs, ...names });
+  expect(new Set(await heardFrom(heard, 3))).toEqual(
+    new Set(["revoke-token\nnew", "revoke-token\nold", "revoke-token\nolder"]),
+  );
+  // The release before looks for its own name only.
+  for (const jti of ["new", "old", "older"]) expect(await isRevoked({ jti })).toBe(true);
+  expect(await store.redis.dbsize()).toBe(3);
+  const ttl = await store.redis.pttl(keysOf("alice").revokedToken("new"));
+  expect(ttl).toBeGreaterThan(3_600_000);
+  expect(ttl).toBeLessThanOrEqual(3_660_000);
+});
+
+test("a name that the release before gave it, and revoked", async () => {
+  await revocations.revokeToken("old");
+  expect(await isRevoked({ jti: "new" })).toBe(false);
+  expect(await isRevoked({ jti: "new", formerNames: ["other", "old"] })).toBe(true);
+  expect(await isRevoked({ userId: "bob", jti: "new", formerNames: ["old"] })).toBe(true);
+});
+
+test("a token whose end is known is remembered until then, and never for longer than any may live", async () => {
+  await revocations.revokeToken("j1", Date.now() + 60_000);
+  expect(await store.redis.pttl(keysOf("alice").revokedToken("j1"))).toBeLessThanOrEqual(3_660_000);
+  await revocations.revokeToken("j2", Date.now() + 900 * 86_400_000);
+  expect(await store.redis.pttl(keysOf("alice").revokedToken("j2"))).toBeLessThanOrEqual(90_000_000);
+  // An end in the past, by a clock that differs, is no reason to forget at once.
+  await revocations.revokeToken("j3", 0);
+  expect(await isRevoked({ jti: "j3" })).toBe(true);
+});
+
 test("a token: whoever's it is, in every partition", async () => {
   const heard = await listenToAll();
   await revocations.revokeToken("j1");

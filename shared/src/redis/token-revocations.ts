@@ -1,8 +1,10 @@
 // auth's routes -> here -> scripts/revoke-*, check-token: which tokens are good no longer, though their time is not over.
 // Guarantees: written and told to every node in one step; a revocation outlives what it revokes; to revoke again does no
 // harm.
+import { type Clock, systemClock } from "../kernel/clock.js";
 import { partitionOfUser } from "../protocol/partition.js";
 import { awaitAnswer } from "./await-answer.js";
+import { isRevokedByFormerName } from "./former-token-names.js";
 import type { PartitionKeys } from "./keys.js";
 import type { ScriptRunner } from "./script-runner.js";
 
@@ -12,6 +14,12 @@ export interface TokenToCheck {
   readonly jti: string;
   readonly generation: number;
   readonly sessionId?: string;
+  /** What the release before calls a token without a `jti`. */
+  readonly formerNames?: readonly string[];
+}
+
+export interface TokenToRevoke extends TokenToCheck {
+  readonly expiresAtMs: number;
 }
 
 export interface TokenRevocationsOptions {
@@ -20,38 +28,50 @@ export interface TokenRevocationsOptions {
   readonly partitions: readonly PartitionKeys[];
   /** For how long a token may be good, of whichever issuer that is trusted here. */
   readonly maxTokenLifeMs: number;
+  readonly clock?: Clock;
 }
 
-const DAY_MS = 24 * 60 * 60 * 1000;
+const HOUR_MS = 60 * 60 * 1000;
+const DAY_MS = 24 * HOUR_MS;
+/** A revocation outlives its token by more than any clocks differ. */
+const BEYOND_END_MS = HOUR_MS;
 /**
  * Of a user's generation: longer than any token or session may live (each at most 366 days), so that what has ended by
  * itself is needed by nobody.
  */
 export const GENERATION_KEEP_MS = 400 * DAY_MS;
 /** Access tokens of a session live a day at most. */
-export const SESSION_REVOCATION_KEEP_MS = DAY_MS + 60 * 60 * 1000;
+export const SESSION_REVOCATION_KEEP_MS = DAY_MS + HOUR_MS;
 
 export class TokenRevocations {
   readonly #scripts: ScriptRunner;
   readonly #partitions: readonly PartitionKeys[];
   readonly #tokenKeepMs: number;
+  readonly #clock: Clock;
 
-  constructor({ scripts, partitions, maxTokenLifeMs }: TokenRevocationsOptions) {
+  constructor({ scripts, partitions, maxTokenLifeMs, clock = systemClock }: TokenRevocationsOptions) {
     this.#scripts = scripts;
     this.#partitions = partitions;
-    this.#tokenKeepMs = maxTokenLifeMs + 60 * 60 * 1000;
+    this.#tokenKeepMs = maxTokenLifeMs + BEYOND_END_MS;
+    this.#clock = clock;
   }
 
   /** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all here: then it is known of no token */
-  async isRevoked({ userId, jti, generation, sessionId = "" }: TokenToCheck): Promise<boolean> {
+  async isRevoked(token: TokenToCheck): Promise<boolean> {
+    const { userId, jti, generation, sessionId = "" } = token;
     const keys = this.#keysOf(userId);
     const names = [
       keys.tokenGeneration(userId),
       keys.revokedSession(userId, sessionId),
       keys.revokedToken(jti),
     ];
-    const answer = await awaitAnswer(this.#scripts.run("check-token.v1", names, [generation]));
-    return answer !== "good";
+    const [answer, formerly] = await awaitAnswer(
+      Promise.all([
+        this.#scripts.run("check-token.v1", names, [generation]),
+        isRevokedByFormerName(this.#scripts, keys, token),
+      ]),
+    );
+    return answer !== "good" || formerly;
   }
 
   /**
@@ -82,19 +102,31 @@ export class TokenRevocations {
     );
   }
 
-  /** One token and its sockets. Where this rejects, some partitions may know of it; to be called again. */
-  async revokeToken(jti: string): Promise<void> {
-    await awaitAnswer(
-      Promise.all(
-        this.#partitions.map((keys) =>
-          this.#scripts.run(
-            "revoke-token.v1",
-            [keys.revokedToken(jti)],
-            [jti, this.#tokenKeepMs, keys.control],
-          ),
-        ),
-      ),
-    );
+  /**
+   * One token and its sockets, whoever's it is: written in each partition. Where this rejects, some may know of it; to be
+   * called again.
+   * @param expiresAtMs of the token, where that is known: then it is remembered until then, not for as long as any may live
+   */
+  async revokeToken(jti: string, expiresAtMs?: number): Promise<void> {
+    const keepMs = this.#keepMs(expiresAtMs);
+    await awaitAnswer(Promise.all(this.#partitions.map((keys) => this.#revokeName(keys, jti, keepMs))));
+  }
+
+  /** One token that was verified, and its sockets: by the names of the release before too, which may still look for it. */
+  async revokeVerified({ userId, jti, formerNames = [], expiresAtMs }: TokenToRevoke): Promise<void> {
+    const keys = this.#keysOf(userId);
+    const keepMs = this.#keepMs(expiresAtMs);
+    await awaitAnswer(Promise.all([jti, ...formerNames].map((name) => this.#revokeName(keys, name, keepMs))));
+  }
+
+  async #revokeName(keys: PartitionKeys, name: string, keepMs: number): Promise<void> {
+    await this.#scripts.run("revoke-token.v1", [keys.revokedToken(name)], [name, keepMs, keys.control]);
+  }
+
+  #keepMs(expiresAtMs: number | undefined): number {
+    if (expiresAtMs === undefined) return this.#tokenKeepMs;
+    const leftMs = Math.max(0, Math.ceil(expiresAtMs - this.#clock.wallMs()));
+    return Math.min(leftMs + BEYOND_END_MS, this.#tokenKeepMs);
   }
 
   #keysOf(userId: string): PartitionKeys {

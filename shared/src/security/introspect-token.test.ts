@@ -1,5 +1,6 @@
 // Tests of asking auth about a token, against a real HTTP server.
 // Guarantees: only a plain "active" with good claims passes.
+import { createHash } from "node:crypto";
 import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
@@ -56,6 +57,15 @@ test("an active token gives what it says; the question is a form, with the node'
   expect(last.headers.authorization).toBe("Bearer node.s3cret");
   expect(last.headers["content-type"]).toBe("application/x-www-form-urlencoded");
   expect(new URLSearchParams(last.body).get("token")).toBe("a+b&c=d");
+});
+
+test("one that auth calls by its signed text is known by the names of the release before, too", async () => {
+  const nameOf = (text: string): string => `sha256.${createHash("sha256").update(text).digest("base64url")}`;
+  answer = reply({ ...active, jti: nameOf("head.claims") });
+  expect((await verify("head.claims.sign")).formerNames).toEqual([nameOf("head.claims.sign")]);
+  // auth is of the release before: that is its name already.
+  answer = reply({ ...active, jti: nameOf("head.claims.sign") });
+  expect(await verify("head.claims.sign")).not.toHaveProperty("formerNames");
 });
 
 test.each<[string, unknown]>([

@@ -3,6 +3,7 @@
 import type { ClientTlsFiles } from "../kernel/client-tls-files.js";
 import { PetrelError } from "../kernel/errors.js";
 import { fetchJson, type JsonAnswer } from "./fetch-json.js";
+import { formerNamesOf, nameOfToken } from "./name-of-token.js";
 import { readTokenClaims, type VerifiedToken, type VerifyToken } from "./verified-token.js";
 
 export interface IntrospectTokenOptions {
@@ -55,7 +56,7 @@ export function createIntrospectToken(options: IntrospectTokenOptions): VerifyTo
         `The token cannot be checked now: auth answered ${status}.`,
       );
     }
-    return readIntrospection(body as Readonly<Record<string, unknown>>);
+    return withFormerNames(readIntrospection(body as Readonly<Record<string, unknown>>), token);
   };
 }
 
@@ -64,4 +65,10 @@ function readIntrospection(answer: Readonly<Record<string, unknown>>): VerifiedT
     throw new PetrelError("PETREL_TOKEN_INVALID", "The token is not active: wrong, over, or revoked.");
   }
   return readTokenClaims(answer);
+}
+
+/** Where auth calls it by its signed text, a process of the release before may have revoked it by another name. */
+function withFormerNames(verified: VerifiedToken, token: string): VerifiedToken {
+  if (verified.jti !== nameOfToken(token)) return verified;
+  return Object.freeze({ ...verified, formerNames: formerNamesOf(token) });
 }

@@ -1,7 +1,7 @@
 // Tests whose tokens are good, by settings: auth's own, those of a shared secret, those of another issuer, whose keys come
 // from a real HTTP server. With the attacks of RFC 8725 on each.
 // Guarantees: each refused token differs from a good one in one thing.
-import { createHmac, generateKeyPairSync, type KeyObject, randomBytes, sign } from "node:crypto";
+import { createHash, createHmac, generateKeyPairSync, type KeyObject, randomBytes, sign } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -136,6 +136,24 @@ const ourToken = (): string =>
     { userId: "alice", generation: 3, sessionId: "s1", ttlSeconds: 60 },
   ).token;
 
+/** With n - s in the place of s: good by the same key, and anybody can make it. */
+function otherSignature(token: string): string {
+  const start = token.lastIndexOf(".") + 1;
+  const bytes = Buffer.from(token.slice(start), "base64url");
+  const order = BigInt("0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551");
+  const s = BigInt(`0x${bytes.subarray(32).toString("hex")}`);
+  bytes.write((order - s).toString(16).padStart(64, "0"), 32, "hex");
+  return token.slice(0, start) + bytes.toString("base64url");
+}
+
+/** The same bytes, with other values of the bits that base64url leaves unused. */
+function otherSpellings(token: string): string[] {
+  const bytes = (text: string): Buffer => Buffer.from(text.slice(text.lastIndexOf(".") + 1), "base64url");
+  return [..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"]
+    .map((last) => token.slice(0, -1) + last)
+    .filter((one) => one !== token && bytes(one).equals(bytes(token)));
+}
+
 const refusal = (code: ErrorCode = "PETREL_TOKEN_INVALID") => expect.objectContaining({ code });
 
 describe("another issuer's tokens", () => {
@@ -183,6 +201,37 @@ describe("another issuer's tokens", () => {
       expect(made).toMatch(/^sha256\.[A-Za-z0-9_-]{43}$/);
       expect((await verify(token)).jti).toBe(made);
     }
+  });
+
+  test("have one name in all spellings that pass, and only the signed part makes it", async () => {
+    const verify = trustBy(external());
+    const token = await theirToken({ jti: undefined });
+    const { jti, formerNames } = await verify(token);
+    // The same text with the other signature that its holder can make of it.
+    const twin = otherSignature(token);
+    expect(twin).not.toBe(token);
+    expect(await verify(twin)).toMatchObject({ jti });
+    expect(new Set((await verify(twin)).formerNames)).toEqual(new Set(formerNames));
+    // What the release before called it.
+    expect(formerNames).toContain(`sha256.${createHash("sha256").update(token).digest("base64url")}`);
+    expect(formerNames).toContain(`sha256.${createHash("sha256").update(twin).digest("base64url")}`);
+    const other = await verify(await theirToken({ jti: undefined, exp: nowSeconds + 61 }));
+    expect(other.jti).not.toBe(jti);
+    expect(await verify(await theirToken())).not.toHaveProperty("formerNames");
+  });
+
+  test.each([
+    ["ES256", () => theirToken({ jti: undefined })],
+    ["RS256", () => theirToken({}, { alg: "RS256", kid: "their-rsa" }, rsa.privateKey)],
+    ["HS256", () => sharedToken()],
+    ["our own", () => Promise.resolve(ourToken())],
+  ])("%s: of the spellings of a signature only an encoder's passes", async (_what, make) => {
+    const verify = trustBy({ ...shared(), ...external() });
+    const token = await make();
+    await verify(token);
+    const respelled = otherSpellings(token);
+    expect(respelled.length).toBeGreaterThan(0);
+    for (const one of respelled) await expect(verify(one)).rejects.toEqual(refusal());
   });
 
   test("bring no session, generation or device of ours", async () => {

@@ -1,8 +1,8 @@
 // What a user's token says once it has been checked, and how its claims are read.
 // Guarantees: every required claim is there and has its form; whoever holds a VerifiedToken need not look again.
-import { hash } from "node:crypto";
 import { PetrelError } from "../kernel/errors.js";
 import { isUserId } from "../protocol/ids.js";
+import { formerNamesOf, nameOfToken } from "./name-of-token.js";
 
 /** The value of our `typ` claim: a token of another kind is never taken for an access token (RFC 8725 3.11). */
 export const ACCESS_TOKEN_TYPE = "access";
@@ -23,7 +23,10 @@ export interface TokenDevice {
 export interface VerifiedToken {
   /** The `sub` claim: a valid user id. */
   readonly userId: string;
+  /** Where the token has none: a name made from what is signed. */
   readonly jti: string;
+  /** What the release before calls a token without a `jti`, and may have revoked it by. */
+  readonly formerNames?: readonly string[];
   /** When it was made, milliseconds since 1970 UTC. */
   readonly issuedAtMs: number;
   /** When it ends, milliseconds since 1970 UTC. */
@@ -88,7 +91,7 @@ interface ForeignForm {
 
 /**
  * Reads the claims of a token that auth has not made, which says nothing of generations and of our sessions: all tokens of
- * its user are revoked by time. Without a `jti` of its own it gets one made from its text, by which it can be revoked.
+ * its user are revoked by time. Without a `jti` of its own it gets one made from what is signed, by which it can be revoked.
  * @param how `userClaim`: where the user's id stands; `hasDevice`: whether `device` is a claim of our form
  * @throws PetrelError PETREL_TOKEN_INVALID naming the claim that is wrong
  */
@@ -105,7 +108,7 @@ export function readForeignClaims(
   if (exp - iat > MAX_FOREIGN_LIFE_SECONDS) throw invalidClaim("exp");
   return Object.freeze({
     userId: sub,
-    jti: isTokenId(jti) ? jti : `sha256.${hash("sha256", token, "base64url")}`,
+    ...(isTokenId(jti) ? { jti } : { jti: nameOfToken(token), formerNames: formerNamesOf(token) }),
     issuedAtMs: iat * 1000,
     expiresAtMs: exp * 1000,
     generation: Math.floor(iat * 1000),

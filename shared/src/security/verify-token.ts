@@ -15,6 +15,7 @@ import {
   type VerifiedToken,
   type VerifyToken,
 } from "./verified-token.js";
+import { isCanonicalBase64url } from "./name-of-token.js";
 
 export interface VerificationKey {
   readonly kid: string;
@@ -56,7 +57,7 @@ export const MAX_SKEW_SECONDS = 60;
 const DEFAULT_SKEW_SECONDS = 5;
 /** Ours say what they are in a claim, since that is what business systems that sign by themselves can set. */
 const OWN_HEADER_TYPES: readonly string[] = ["jwt", "at+jwt"];
-const compactJws = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+$/;
+const compactJws = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)$/;
 
 /** @param options issuers with different names */
 export function createVerifyToken({ issuers, clock = systemClock }: VerifyTokenOptions): VerifyToken {
@@ -97,8 +98,11 @@ interface Unchecked {
 /** What must be known before the signature can be checked. */
 function readUnchecked(token: string): Unchecked {
   const match = token.length > MAX_TOKEN_LENGTH ? null : compactJws.exec(token);
-  if (match?.[1] === undefined || match[2] === undefined) {
+  if (match?.[1] === undefined || match[2] === undefined || match[3] === undefined) {
     throw new PetrelError("PETREL_TOKEN_INVALID", "The token is not a signed JWT in compact form.");
+  }
+  if (!isCanonicalBase64url(match[3])) {
+    throw new PetrelError("PETREL_TOKEN_INVALID", "The token's signature has bits that no encoder writes.");
   }
   const { kid, alg, typ, crit } = readPart(match[1], "header");
   // RFC 7515 4.1.11: extensions marked critical that are not understood make the token invalid; we have none.

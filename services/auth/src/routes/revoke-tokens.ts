@@ -89,7 +89,7 @@ async function signOut(
     );
   }
   const { userId, sessionId, jti } = token;
-  if (sessionId === undefined) await revocations.revokeToken(jti);
+  if (sessionId === undefined) await revocations.revokeVerified(token);
   else await revocations.revokeSession(userId, sessionId);
   // Not for the audit log, which is bounded: there are as many of these as users, and operators' acts must not give way.
   request.log.info({ user: userId, session: sessionId, jti }, "signed out");

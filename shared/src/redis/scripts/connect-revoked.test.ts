@@ -68,6 +68,15 @@ describe.each(revocations)("revoked: %s", (_what, revoke) => {
   });
 });
 
+test("revoked by a name that the release before gave its token: refused, also when it registers again", async () => {
+  const named: RouteToken = { ...withoutSession, jti: "new", formerNames: ["old"] };
+  const member = await connected(named);
+  await store.redis.set(store.keys.revokedToken("old"), "1");
+  expect(await connect(named, "c2")).toEqual({ outcome: "revoked" });
+  expect(await connect(named, "c1", Number(member.split("/")[0]))).toEqual({ outcome: "revoked" });
+  expect(await connect({ ...named, formerNames: ["other"] }, "c3")).toMatchObject({ outcome: "connected" });
+});
+
 test("the generation of the revocation itself is good: what was made since", async () => {
   await store.redis.set(store.keys.tokenGeneration("u1"), "1000");
   expect(await connect(token)).toMatchObject({ outcome: "connected" });

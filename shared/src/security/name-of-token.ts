@@ -1,0 +1,44 @@
+// verify-token, introspect-token -> here: the name by which a token without a `jti` is revoked.
+// Guarantees: made from what is signed, so that all spellings of a token that pass have one name, and what passes under
+// another name needs the issuer's key. The names that the release before gave are known too: what it revoked stays revoked.
+//
+// A signature is not part of the name: base64url leaves bits of its last character unused, and whoever holds an ES256
+// signature (r, s) can write (r, n - s), which is as good. High values of s are taken all the same: half of all
+// signatures that libraries make have one (RFC 7515 asks for neither).
+import { hash } from "node:crypto";
+
+/** The order of P-256 (FIPS 186-5). */
+const P256_ORDER = BigInt("0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551");
+const ES256_SIGNATURE_BYTES = 64;
+
+/** @param token a compact JWS whose signature is good */
+export function nameOfToken(token: string): string {
+  return nameOf(token.slice(0, token.lastIndexOf(".")));
+}
+
+/** The names that the release before gave it, by its whole text: as it came, and with the other signature that fits. */
+export function formerNamesOf(token: string): readonly string[] {
+  const twin = withOtherSignature(token);
+  return Object.freeze(twin === undefined ? [nameOf(token)] : [nameOf(token), nameOf(twin)]);
+}
+
+/** Whether it is written as an encoder writes it: base64url can say the same bytes in several ways (RFC 4648 3.5). */
+export function isCanonicalBase64url(text: string): boolean {
+  return Buffer.from(text, "base64url").toString("base64url") === text;
+}
+
+function nameOf(text: string): string {
+  return `sha256.${hash("sha256", text, "base64url")}`;
+}
+
+/** Only ES256 has signatures of this length. */
+function withOtherSignature(token: string): string | undefined {
+  const start = token.lastIndexOf(".") + 1;
+  const signature = Buffer.from(token.slice(start), "base64url");
+  if (signature.length !== ES256_SIGNATURE_BYTES) return undefined;
+  const half = ES256_SIGNATURE_BYTES / 2;
+  const s = BigInt(`0x${signature.subarray(half).toString("hex")}`);
+  const other = (P256_ORDER - s).toString(16).padStart(2 * half, "0");
+  const twin = Buffer.concat([signature.subarray(0, half), Buffer.from(other, "hex")]);
+  return token.slice(0, start) + twin.toString("base64url");
+}
