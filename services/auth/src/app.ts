@@ -38,7 +38,7 @@ import { addListKeys } from "./routes/list-keys.js";
 import { addPublishJwks } from "./routes/publish-jwks.js";
 import { addRefreshToken } from "./routes/refresh-token.js";
 import { addRevokeKey } from "./routes/revoke-key.js";
-import { addRevokeTokens } from "./routes/revoke-tokens.js";
+import { addRevokeTokens, type RevocationLimit } from "./routes/revoke-tokens.js";
 import { addRotateKey } from "./routes/rotate-key.js";
 import { addSigningKeys } from "./routes/signing-keys.js";
 import type { SigningKeyTimes } from "./signing-key-set.js";
@@ -50,6 +50,8 @@ export interface AuthDeps {
   readonly tls?: TlsFiles | undefined;
   /** None by default. */
   readonly requestLimits?: RequestLimits;
+  /** None by default. */
+  readonly revocationLimit?: RevocationLimit;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly producerKeys: ProducerKeysStore;
@@ -128,7 +130,7 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
   if (deps.requestLimits !== undefined) limitRequests(app, { authenticator, ...deps.requestLimits });
   addCreateToken(app, { authenticator, ...issue });
   addRefreshToken(app, { ...issue, audit });
-  addRevokeTokens(app, { authenticator, audit, ...users });
+  addRevokeTokens(app, { authenticator, audit, limit: deps.revocationLimit, ...users });
   addCreateTicket(app, { tickets, clock, ...users });
   addPublishJwks(app, { keyring });
   addSigningKeys(app, { authenticator, keyring, keyTimes, audit });

@@ -34,6 +34,12 @@ export const authConfigSchema = {
       "10 s; 0: no limit",
     { default: 100, max: 1_000_000 },
   ),
+  revocationsPerKey: integer(
+    "REVOCATIONS_PER_KEY_PER_HOUR",
+    "revocations with one producer key by `userId` or `jti`, over all processes of auth; a `jti` that must be remembered " +
+      "for more than a day counts as ten, one proved by its token as none; 0: no limit",
+    { default: 10_000, max: 100_000_000 },
+  ),
   ...tokenSettings,
   tokenAlgorithm: choice(
     "TOKEN_ALGORITHM",

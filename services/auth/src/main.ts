@@ -29,6 +29,7 @@ import { createRefreshTokens } from "@petrel/shared/security/refresh-token";
 import { readTrustRules } from "@petrel/shared/security/trusted-issuers";
 import { buildApp } from "./app.js";
 import { auditTransitions } from "./audit-transitions.js";
+import { REVOCATIONS_WINDOW_MS } from "./routes/revoke-tokens.js";
 import { authConfigSchema, readKeyTimes, readSessionTimes } from "./config.js";
 import { readProducerKeysFile } from "./read-producer-keys-file.js";
 import { SigningKeyring } from "./signing-keyring.js";
@@ -102,6 +103,17 @@ await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
         logger,
       }),
       counts: limitCounts,
+    },
+    revocationLimit: {
+      perWindow: config.revocationsPerKey,
+      limiter: new SlidingWindowLimiter({
+        scripts,
+        name: "revocations-per-key",
+        limit: config.revocationsPerKey,
+        windowMs: REVOCATIONS_WINDOW_MS,
+        counts: limitCounts,
+        logger,
+      }),
     },
     logger,
     clock: systemClock,

@@ -84,7 +84,7 @@ test("a filter that finds little reads so much a request, and says where to go o
 
 test("beyond its number the oldest go; so do those whose time is over", async () => {
   const small = new AuditLog({ scripts: store.scripts, logger: silent, maxEntries: 100, keepDays: 30 });
-  for (let i = 0; i < 400; i++) await small.record(revoke(`k${i}`));
+  for (let i = 0; i < 400; i++) await small.record(revoke(`k${i}`, { actor: `key:${i % 40}` }));
   const kept = await store.redis.xlen(clusterKeys.audit);
   // "About": Redis drops whole nodes of its tree, of a hundred entries by default.
   expect(kept).toBeGreaterThanOrEqual(100);
@@ -99,6 +99,46 @@ test("beyond its number the oldest go; so do those whose time is over", async ()
   await store.redis.xadd(clusterKeys.audit, `${now - 29 * day}-0`, ...fields, "kept", "d", "{}");
   await audit.record(revoke("new"));
   expect(await targets({ limit: 10 })).toEqual(["new", "kept"]);
+});
+
+test("an actor that does a lot pushes out its own acts, nobody else's", async () => {
+  const small = new AuditLog({ scripts: store.scripts, logger: silent, maxEntries: 1_000, keepDays: 30 });
+  const flood = { actor: "key:shop", action: "token.revoke" } as const;
+  await small.record(revoke("k1"));
+  await small.record({ actor: "system", action: "signing-key.rotate", target: "s1" });
+  for (let i = 0; i < 1_500; i++) await small.record({ ...flood, target: `j${i}` });
+  for (let i = 0; i < 150; i++) {
+    await small.record({ actor: "system", action: "token.revoke", target: `u${i}` });
+  }
+  expect(await targets({ limit: 1_000, actor: "key:admin" })).toEqual(["k1"]);
+  expect(await targets({ limit: 1_000, actor: "system", action: "signing-key.rotate" })).toEqual(["s1"]);
+  // A tenth of the log, the newest of it.
+  const kept = await targets({ limit: 1_000, actor: flood.actor });
+  expect(kept).toEqual(Array.from({ length: 100 }, (_, i) => `j${1_499 - i}`));
+  expect(await store.redis.xlen(clusterKeys.audit)).toBe(202);
+  expect(await store.redis.pttl(clusterKeys.auditShare("key:shop"))).toBeGreaterThan(29 * 86_400_000);
+});
+
+test("what the release before noted counts towards nobody's share, and stays", async () => {
+  const small = new AuditLog({ scripts: store.scripts, logger: silent, maxEntries: 100, keepDays: 30 });
+  const fields = ["n", "x", "a", "key:shop", "c", "token.revoke", "t"] as const;
+  for (let i = 0; i < 20; i++)
+    await store.redis.xadd(clusterKeys.audit, "*", ...fields, `old${i}`, "d", "{}");
+  for (let i = 0; i < 15; i++) {
+    await small.record({ actor: "key:shop", action: "token.revoke", target: `j${i}` });
+  }
+  const kept = await targets({ limit: 100, actor: "key:shop" });
+  expect(kept.filter((target) => target.startsWith("old"))).toHaveLength(20);
+  expect(kept.filter((target) => target.startsWith("j"))).toHaveLength(10);
+});
+
+test("a smaller share than before is reached step by step", async () => {
+  const large = new AuditLog({ scripts: store.scripts, logger: silent, maxEntries: 5_000, keepDays: 30 });
+  for (let i = 0; i < 300; i++) await large.record(revoke(`k${i}`));
+  const small = new AuditLog({ scripts: store.scripts, logger: silent, maxEntries: 1_000, keepDays: 30 });
+  for (let i = 300; i < 305; i++) await small.record(revoke(`k${i}`));
+  expect(await targets({ limit: 1_000 })).toHaveLength(100);
+  expect(await targets({ limit: 1 })).toEqual(["k304"]);
 });
 
 test("long texts are cut, what is not ours reads as nothing", async () => {

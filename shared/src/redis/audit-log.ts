@@ -1,5 +1,5 @@
 // auth, collect, dispatch -> here -> scripts/append-audit: who did what to whom, for operators.
-// Guarantees: an act is noted once; where Redis does not take it, after a few tries, all of it stands in the service's own
+// Guarantees: an act is noted once; no actor pushes out what others did, however much it does; where Redis does not take it, after a few tries, all of it stands in the service's own
 // log, at error. Bounded by number and age. Nothing in it is a secret, a token or a message's content.
 import { randomBytes } from "node:crypto";
 import { backoffMs } from "../kernel/backoff.js";
@@ -64,6 +64,8 @@ export interface AuditLogOptions {
 
 export const AUDIT_ID_PATTERN = "^\\d{1,15}-\\d{1,10}$";
 
+/** What one actor may have of the log: one part in so many. */
+const SHARES = 10;
 const ATTEMPTS = 4;
 const RETRY = { baseMs: 100, capMs: 1_000 } as const;
 const NONCE_BYTES = 9;
@@ -121,8 +123,8 @@ export class AuditLog {
   async #append(act: Act, nonce: string, isRepeated: boolean): Promise<void> {
     const { actor, action, target, details = {} } = act;
     await this.#scripts.run(
-      "append-audit.v1",
-      [clusterKeys.audit],
+      "append-audit.v2",
+      [clusterKeys.audit, clusterKeys.auditShare(shareOf(act))],
       [
         this.#maxEntries,
         this.#keepMs,
@@ -132,6 +134,7 @@ export class AuditLog {
         action,
         target.slice(0, MAX_TEXT_LENGTH),
         encodeDetails(details),
+        Math.max(1, Math.floor(this.#maxEntries / SHARES)),
       ],
     );
   }
@@ -158,6 +161,11 @@ export class AuditLog {
       from = `(${last}`;
     }
   }
+}
+
+/** `system` does things of different weight, some of them on anybody's account: each kind has its own share. */
+function shareOf({ actor, action }: Act): string {
+  return actor === "system" ? `system ${action}` : actor.slice(0, MAX_TEXT_LENGTH);
 }
 
 type RawEntry = [id: string, fields: string[]];

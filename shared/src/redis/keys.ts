@@ -111,7 +111,7 @@ export function allPartitionKeys(partitionCount: number): readonly PartitionKeys
   return Object.freeze(Array.from({ length: partitionCount }, (_, partition) => partitionKeys(partition)));
 }
 
-/** Keys that belong to no partition; each is used alone, never with others in one call. */
+/** Keys that belong to no partition; each is used alone, but for those of the audit log. */
 export const clusterKeys = Object.freeze({
   /** string: the partition count this data was laid out with */
   partitionCount: "petrel:partition-count",
@@ -121,6 +121,8 @@ export const clusterKeys = Object.freeze({
   apnsSpike: (environment: string, topic: string) => `petrel:apns-spike:${environment}:${topic}`,
   /** stream, bounded: who did what, see redis/audit-log.ts */
   audit: "petrel:audit",
+  /** list, in the slot of `audit`: the ids of an actor's entries there, oldest first */
+  auditShare: (actor: string) => `petrel:audit-share:{petrel:audit}:${actor}`,
   /** string with a short TTL: this node lives */
   node: (nodeId: string) => `petrel:node:${nodeId}`,
   /** string, in a slot of its own: what was taken from a limit in its last window, see scripts/take-from-window */

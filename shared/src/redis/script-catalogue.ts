@@ -9,7 +9,7 @@ export const scriptNames = [
   "ack.v1",
   "agree-provider-token.v1",
   "agree-signing-keys.v1",
-  "append-audit.v1",
+  "append-audit.v2",
   "check-token.v1",
   "claim-device.v1",
   "connect.v1",
@@ -53,10 +53,10 @@ export type ScriptName = (typeof scriptNames)[number];
 /** Scripts that only a partition's owner may run: each takes the owner key and a token, and refuses a stale one. */
 export const ownerScripts: readonly ScriptName[] = ["offer.v2", "reconcile.v1", "trim-ready.v1", "wake.v2"];
 
-/** Scripts whose only key belongs to no partition, but has a slot of its own. */
+/** Scripts whose keys belong to no partition, but have a slot of their own. */
 export const ownSlotScripts: readonly ScriptName[] = [
   "agree-signing-keys.v1",
-  "append-audit.v1",
+  "append-audit.v2",
   "claim-device.v1",
   "release-device.v1",
   "rotate-producer-key.v1",

@@ -105,17 +105,17 @@ export class TokenRevocations {
   /**
    * One token and its sockets, whoever's it is: written in each partition. Where this rejects, some may know of it; to be
    * called again.
-   * @param expiresAtMs of the token, where that is known: then it is remembered until then, not for as long as any may live
+   * @param expiresAtMs of the token, where that is known: then it is remembered until then, not for the longest life of all
    */
   async revokeToken(jti: string, expiresAtMs?: number): Promise<void> {
-    const keepMs = this.#keepMs(expiresAtMs);
+    const keepMs = this.keepMs(expiresAtMs);
     await awaitAnswer(Promise.all(this.#partitions.map((keys) => this.#revokeName(keys, jti, keepMs))));
   }
 
   /** One token that was verified, and its sockets: by the names of the release before too, which may still look for it. */
   async revokeVerified({ userId, jti, formerNames = [], expiresAtMs }: TokenToRevoke): Promise<void> {
     const keys = this.#keysOf(userId);
-    const keepMs = this.#keepMs(expiresAtMs);
+    const keepMs = this.keepMs(expiresAtMs);
     await awaitAnswer(Promise.all([jti, ...formerNames].map((name) => this.#revokeName(keys, name, keepMs))));
   }
 
@@ -123,7 +123,8 @@ export class TokenRevocations {
     await this.#scripts.run("revoke-token.v1", [keys.revokedToken(name)], [name, keepMs, keys.control]);
   }
 
-  #keepMs(expiresAtMs: number | undefined): number {
+  /** For how long a token's revocation is remembered, ms. */
+  keepMs(expiresAtMs: number | undefined): number {
     if (expiresAtMs === undefined) return this.#tokenKeepMs;
     const leftMs = Math.max(0, Math.ceil(expiresAtMs - this.#clock.wallMs()));
     return Math.min(leftMs + BEYOND_END_MS, this.#tokenKeepMs);

@@ -149,7 +149,7 @@ function otherSignature(token: string): string {
 /** The same bytes, with other values of the bits that base64url leaves unused. */
 function otherSpellings(token: string): string[] {
   const bytes = (text: string): Buffer => Buffer.from(text.slice(text.lastIndexOf(".") + 1), "base64url");
-  return [..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"]
+  return Array.from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
     .map((last) => token.slice(0, -1) + last)
     .filter((one) => one !== token && bytes(one).equals(bytes(token)));
 }

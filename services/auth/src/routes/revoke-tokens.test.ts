@@ -1,7 +1,12 @@
 // Tests sign-out, revocation and tickets as their callers see them, on a real Redis.
 // Guarantees: in each test what was not revoked stays good.
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { SlidingWindowLimiter } from "@petrel/shared/redis/sliding-window-limiter";
 import { TicketsStore } from "@petrel/shared/redis/tickets-store";
 import type { VerifiedToken } from "@petrel/shared/security/verified-token";
 import { openStore, type OpenStore } from "@petrel/shared/testing/open-store";
@@ -15,6 +20,11 @@ const clock = {
   wallMs: () => Date.now() + clock.offsetMs,
   monotonicMs: () => performance.now(),
 };
+
+const directory = mkdtempSync(join(tmpdir(), "petrel-revoke-"));
+const secretFile = join(directory, "secret");
+writeFileSync(secretFile, randomBytes(48).toString("base64"), { mode: 0o600 });
+afterAll(() => rmSync(directory, { recursive: true }));
 
 let store: OpenStore;
 let deps: AuthDeps;
@@ -123,9 +133,99 @@ describe("as a business system", () => {
     expect(await refreshed(pair)).toBe(200);
   });
 
+  test("a token itself: that one, until it is over, in its user's partition alone", async () => {
+    const [pair, other] = [await signIn(), await signIn()];
+    const { jti } = await claimsOf(pair);
+    expect((await revoke("shop", { token: pair.accessToken })).status).toBe(204);
+    expect(await isGood(pair)).toBe(false);
+    expect(await refreshed(pair)).toBe(200);
+    expect(await isGood(other)).toBe(true);
+    const keys = await store.redis.keys("*revoked-token:*");
+    expect(keys).toEqual([expect.stringContaining(jti)]);
+    expect(await store.redis.pttl(keys[0] ?? "")).toBeLessThanOrEqual(4_200_000);
+    const { items } = await deps.audit.list({ limit: 10, action: "token.revoke" });
+    expect(items.map(({ actor, target }) => [actor, target])).toEqual([["key:shop", jti]]);
+    for (const token of ["x", `${other.accessToken.slice(0, -8)}AAAAAAAA`]) {
+      expect(code(await revoke("shop", { token }))).toEqual([400, "PETREL_INVALID_REQUEST"]);
+    }
+    expect(await isGood(other)).toBe(true);
+  });
+
+  test("a name with its end is remembered until then", async () => {
+    const pair = await signIn();
+    const { jti } = await claimsOf(pair);
+    const exp = Math.floor(Date.now() / 1_000) + 600;
+    expect((await revoke("shop", { jti, exp })).status).toBe(204);
+    expect(await isGood(pair)).toBe(false);
+    for (const key of await store.redis.keys("*revoked-token:*")) {
+      expect(await store.redis.pttl(key)).toBeLessThanOrEqual(4_200_000);
+    }
+  });
+
+  describe("beyond a key's limit", () => {
+    beforeEach(async () => {
+      await store.clear();
+      const limiter = new SlidingWindowLimiter({
+        scripts: store.scripts,
+        name: "revocations-per-key",
+        limit: 20,
+        windowMs: 3_600_000,
+      });
+      // Tokens of others may live for a year here.
+      const environment = { TOKEN_HS256_SECRET_FILE: secretFile };
+      deps = {
+        ...(await makeAuthDeps({ scripts: store.scripts, partitionCount: 2, environment })),
+        revocationLimit: { perWindow: 20, limiter },
+      };
+      app = await buildApp(deps);
+      await addKey(deps.producerKeys, "shop", ["tokens", "introspect"]);
+    });
+
+    const invent = async (make: (i: number) => object, count: number): Promise<number[]> => {
+      const statuses: number[] = [];
+      for (let i = 0; i < count; i++) statuses.push((await revoke("shop", make(i))).status);
+      return statuses;
+    };
+    const soon = Math.floor(Date.now() / 1_000) + 600;
+
+    test.each<[string, (i: number) => object, number]>([
+      ["names that are remembered for a year", (i) => ({ jti: `j${i}` }), 2],
+      ["names that last a year by their word", (i) => ({ jti: `j${i}`, exp: soon + 300 * 86_400 }), 2],
+      ["names that are over today", (i) => ({ jti: `j${i}`, exp: soon }), 20],
+      ["users", (i) => ({ userId: `u${i}` }), 20],
+    ])("invented %s fill nothing", async (_what, make, taken) => {
+      const statuses = await invent(make, taken + 3);
+      expect(statuses).toEqual([...Array(taken).fill(204), 429, 429, 429]);
+      const answer = await revoke("shop", make(99));
+      expect(code(answer)).toEqual([429, "PETREL_RATE_LIMITED"]);
+      expect(answer.headers["ratelimit-policy"]).toBe('"revocations";q=20;w=3600');
+      expect(Number(answer.headers["retry-after"])).toBeGreaterThan(0);
+      // What is refused is neither written nor noted.
+      const { items } = await deps.audit.list({ limit: 100, action: "token.revoke" });
+      expect(items).toHaveLength(taken);
+    });
+
+    test("a token itself is revoked all the same, and so is what other keys and users revoke", async () => {
+      await addKey(deps.producerKeys, "other", ["tokens"]);
+      const [pair, own] = [await signIn(), await signIn()];
+      await invent((i) => ({ userId: `u${i}` }), 21);
+      expect((await revoke("shop", { token: pair.accessToken })).status).toBe(204);
+      expect((await revoke(own.accessToken)).status).toBe(204);
+      expect((await revoke("other", { userId: "bob" })).status).toBe(204);
+      expect(await isGood(pair)).toBe(false);
+    });
+  });
+
   test.each([
     undefined,
     {},
+    { exp: 1 },
+    { userId: "a", exp: 1 },
+    { token: "a.b.c", exp: 1 },
+    { token: "a.b.c", jti: "j" },
+    { jti: "j", exp: -1 },
+    { jti: "j", exp: 1.5 },
+    { jti: "j", exp: 1e15 },
     { userId: "a", jti: "j" },
     { userId: "a b" },
     { jti: "a b" },

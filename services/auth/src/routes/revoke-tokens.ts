@@ -1,9 +1,11 @@
 // POST /v1/tokens/revoke: a user signs out; a business system ends a token, or everything of a user.
 // Guarantees: answered when it is written and every node has been told; from then on no service takes the token, and its
 // sockets close. Again and again without harm.
-import { producerErrors } from "@petrel/shared/kernel/error-schema";
+import { errorSchema, producerErrors } from "@petrel/shared/kernel/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp, HttpRequest } from "@petrel/shared/kernel/http-app";
+import type { LimitDecision } from "@petrel/shared/kernel/limit-decision";
+import { refusalByLimit, type UnsentAnswer } from "@petrel/shared/kernel/rate-limit-headers";
 import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/ids";
 import type { AuditLog } from "@petrel/shared/redis/audit-log";
@@ -14,10 +16,27 @@ import { TOKEN_ID_PATTERN, type VerifiedToken } from "@petrel/shared/security/ve
 import { type Static, Type } from "typebox";
 import { authorizeUser, type AuthorizeUserDeps, tokenIfAny } from "../authorize-user.js";
 
+export interface RevocationLimit {
+  /** 0: no limit. */
+  readonly perWindow: number;
+  readonly limiter: { take(keyId: string, count: number): LimitDecision | Promise<LimitDecision> };
+}
+
 export interface RevokeTokensDeps extends AuthorizeUserDeps {
   readonly authenticator: ProducerAuthenticator;
   readonly audit: AuditLog;
+  /** Of what a key may revoke unproved, by its id; without it as much as it likes. */
+  readonly limit: RevocationLimit | undefined;
 }
+
+export const REVOCATIONS_WINDOW_MS = 60 * 60 * 1000;
+const revocationsPolicy = { name: "revocations", windowMs: REVOCATIONS_WINDOW_MS } as const;
+/** What is remembered for longer, in every partition, counts as ten: an invented `jti` is to fill nobody's Redis. */
+const SHORT_MS = 24 * 60 * 60 * 1000;
+const LONG_COST = 10;
+
+/** The year 9999: what is no time is no end. */
+const MAX_EXP_SECONDS = 253_402_300_799;
 
 const bodySchema = Type.Union([
   Type.Object(
@@ -29,6 +48,22 @@ const bodySchema = Type.Union([
         }),
       ),
       jti: Type.Optional(Type.String({ pattern: TOKEN_ID_PATTERN, description: "This one token." })),
+      exp: Type.Optional(
+        Type.Integer({
+          minimum: 0,
+          maximum: MAX_EXP_SECONDS,
+          description:
+            "With `jti`: when that token ends, Unix time in seconds. It is remembered until then only.",
+        }),
+      ),
+      token: Type.Optional(
+        Type.String({
+          minLength: 1,
+          maxLength: 16_384,
+          description:
+            "This one token, itself: it says whose it is and when it ends, and does not count against a limit.",
+        }),
+      ),
     },
     { additionalProperties: false },
   ),
@@ -49,18 +84,19 @@ export function addRevokeTokens(app: HttpApp, deps: RevokeTokensDeps): void {
         tags: ["tokens"],
         summary: "Sign out (user token), or revoke a token or all of a user's (scope: tokens)",
         description:
-          "With a user's token, and no body: ends its session. With a producer key: `userId` or `jti`. Sockets close " +
+          "With a user's token, and no body: ends its session. With a producer key: `userId`, `jti` (and `exp`, if known) or " +
+          "`token`. Sockets close " +
           "with 4403, on every node.",
         security: producerSecurity,
         querystring: noQuerySchema,
         body: bodySchema,
-        response: { 204: Type.Null(), ...producerErrors },
+        response: { 204: Type.Null(), ...producerErrors, 429: errorSchema },
       },
     },
     async (request, reply) => {
       const token = tokenIfAny(request);
       const body: Body | undefined = request.body;
-      if (token === undefined) await revokeAsProducer(deps, request, body ?? null);
+      if (token === undefined) await revokeAsProducer(deps, request, reply, body ?? null);
       else await signOut(deps, request, token, body ?? null);
       return reply.code(204).send(null);
     },
@@ -96,24 +132,78 @@ async function signOut(
 }
 
 async function revokeAsProducer(
-  { revocations, audit }: RevokeTokensDeps,
+  deps: RevokeTokensDeps,
   request: HttpRequest,
+  reply: UnsentAnswer,
   body: Body,
 ): Promise<void> {
-  const { userId, jti } = body ?? {};
-  if ((userId === undefined) === (jti === undefined)) {
-    throw new PetrelError("PETREL_INVALID_REQUEST", "Say which: either userId or jti.", {
-      details: { field: "body" },
+  const { keyId } = producerOf(request);
+  const { target, what } = await revokeNamed(deps, reply, keyId, body ?? {});
+  request.log.info({ target, what, by: keyId }, "tokens revoked");
+  await deps.audit.record({ actor: `key:${keyId}`, action: "token.revoke", target, details: { what } });
+}
+
+/** @returns what the audit log says of it */
+async function revokeNamed(
+  deps: RevokeTokensDeps,
+  reply: UnsentAnswer,
+  keyId: string,
+  { userId, jti, exp, token }: NonNullable<Body>,
+): Promise<{ readonly target: string; readonly what: string }> {
+  const { revocations } = deps;
+  const named = [userId, jti, token].filter((one) => one !== undefined);
+  if (named.length !== 1 || (exp !== undefined && jti === undefined)) {
+    throw new PetrelError(
+      "PETREL_INVALID_REQUEST",
+      "Say which: either userId, or jti (with its exp, if known), or token.",
+      { details: { field: "body" } },
+    );
+  }
+  if (userId !== undefined) {
+    await takeFromLimit(deps, reply, keyId, 1);
+    await revocations.revokeUser(userId);
+    return { target: userId, what: "all of the user" };
+  }
+  if (jti !== undefined) {
+    const expiresAtMs = exp === undefined ? undefined : exp * 1_000;
+    const isShort = revocations.keepMs(expiresAtMs) <= SHORT_MS + revocations.keepMs(0);
+    await takeFromLimit(deps, reply, keyId, isShort ? 1 : LONG_COST);
+    await revocations.revokeToken(jti, expiresAtMs);
+    return { target: jti, what: "token" };
+  }
+  const verified = await verifyNamed(deps, token ?? "");
+  await revocations.revokeVerified(verified);
+  return { target: verified.jti, what: "token" };
+}
+
+async function takeFromLimit(
+  { limit }: RevokeTokensDeps,
+  reply: UnsentAnswer,
+  keyId: string,
+  count: number,
+): Promise<void> {
+  if (limit === undefined || limit.perWindow === 0) return;
+  // Under a small limit one is one at least: else it would be refused for ever.
+  const decision = await limit.limiter.take(keyId, Math.min(count, limit.perWindow));
+  if (decision.allowed) return;
+  throw refusalByLimit(
+    reply,
+    revocationsPolicy,
+    decision.limit,
+    decision.retryAfterMs,
+    "Too many revocations with this key: name the tokens themselves, or wait.",
+  );
+}
+
+/** The token is what is asked about, not who asks: a wrong one is a wrong request. */
+async function verifyNamed({ verifyToken }: RevokeTokensDeps, token: string): Promise<VerifiedToken> {
+  try {
+    return await verifyToken(token);
+  } catch (error) {
+    if (!(error instanceof PetrelError) || error.status !== 401) throw error;
+    throw new PetrelError("PETREL_INVALID_REQUEST", `Nothing to revoke: ${error.message}`, {
+      details: { field: "body.token" },
+      cause: error,
     });
   }
-  const { keyId } = producerOf(request);
-  if (userId !== undefined) await revocations.revokeUser(userId);
-  else if (jti !== undefined) await revocations.revokeToken(jti);
-  request.log.info({ user: userId, jti, by: keyId }, "tokens revoked");
-  await audit.record({
-    actor: `key:${keyId}`,
-    action: "token.revoke",
-    target: userId ?? jti ?? "",
-    details: { what: userId === undefined ? "token" : "all of the user" },
-  });
 }

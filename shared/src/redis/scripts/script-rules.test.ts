@@ -276,10 +276,11 @@ describe("every call", () => {
     expect(new Set(calls.map(({ name }) => name))).toEqual(new Set(scriptNames));
   });
 
-  test("has only keys of one hash tag, its partition's; or one key, in a slot of its own", () => {
+  test("has only keys of one hash tag, its partition's; or those of a slot of their own", () => {
     for (const { name, keys } of calls) {
       if (ownSlotScripts.includes(name)) {
-        expect(keys.length, name).toBe(1);
+        expect(new Set(keys.map(hashTag)).size, name).toBe(1);
+        for (const key of keys) expect(hashTag(key), name).not.toMatch(/^p\d+$/);
         continue;
       }
       expect(keys.length, name).toBeGreaterThan(0);
