@@ -11,6 +11,7 @@ import { expireMessages } from "@petrel/shared/redis/expire-messages";
 import { readInbox } from "@petrel/shared/redis/read-inbox";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import { readServerTimeMs } from "@petrel/shared/redis/server-time";
+import type { CheckEpoch } from "./check-epoch.js";
 import type { CollectAcks } from "./collect-acks.js";
 import type { Connection } from "./connection.js";
 import { encodeTextFrame } from "./encode-text-frame.js";
@@ -22,6 +23,7 @@ export interface CatchUpDeps {
   readonly scripts: ScriptRunner;
   readonly acks: CollectAcks;
   readonly logger: Logger;
+  readonly checkEpoch: CheckEpoch;
   /** Bounds how many pages are read at a time, so that a crowd's return leaves room for those connected. */
   readonly gate: Gate;
   /** How many messages a connection may be sent. */
@@ -72,7 +74,7 @@ async function readUntilLive(deps: CatchUpDeps, connection: Connection): Promise
 }
 
 async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void> {
-  const { scripts, acks, pace, onSent, latency } = deps;
+  const { scripts, acks, checkEpoch, pace, onSent, latency } = deps;
   const { keys, userId, want, readToEnd } = connection;
   connection.readToEnd = false;
   const maxEntries = Math.min(PAGE.maxEntries, Math.max(1, pace.allowance(connection)));
@@ -89,10 +91,9 @@ async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void
   let sent = 0;
   for (const message of page) {
     if (message.seq <= connection.lastSent) continue;
-    if (connection.isForeign(message)) {
+    if (message.epoch !== connection.epoch && message.epoch !== connection.pastEpoch) {
       connection.flush();
-      connection.reconnect(0, "PETREL_EPOCH_CHANGED");
-      return;
+      if (!(await checkEpoch(connection, message.epoch)) || !connection.isOpen) return;
     }
     connection.lastSent = message.seq;
     if (over.has(message)) continue;

@@ -44,8 +44,10 @@ export class Connection {
   /** This connection's member in its user's routes. */
   member = "";
   connectTimeMs = 0;
-  /** The user's newest seq when this connection was registered. */
-  seqAtConnect = 0;
+  /** Another epoch, known to be over: see check-epoch. */
+  pastEpoch = "";
+  /** An epoch that is being asked about. */
+  epochUnderCheck = "";
   /** Everything up to here was sent, or has ended; strictly increasing. */
   lastSent = 0;
   /** The newest seq whose message was really sent, not skipped. */
@@ -100,24 +102,6 @@ export class Connection {
 
   get isOpen(): boolean {
     return this.phase !== "closing" && this.#ws.readyState === this.#ws.OPEN;
-  }
-
-  /**
-   * Whether a message was numbered in a history that this connection does not know: one that began after it was
-   * registered. What another epoch numbered before that moment was read from the inbox, under the connection's own.
-   * By number alone a reused one could not be told: where Redis loses its tail, `seq` goes back.
-   * @param atMs when the message was accepted, by Redis' clock, as `connectTimeMs` is
-   */
-  isForeign({
-    epoch,
-    seq,
-    atMs,
-  }: {
-    readonly epoch: string;
-    readonly seq: number;
-    readonly atMs: number;
-  }): boolean {
-    return epoch !== this.epoch && (seq > this.seqAtConnect || atMs > this.connectTimeMs);
   }
 
   /** Bytes that the socket has not taken yet. */

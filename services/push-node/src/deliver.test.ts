@@ -2,7 +2,7 @@
 import { encodeDeliver, type Envelope } from "@petrel/shared/protocol/node-messages";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import type { WsClient } from "@petrel/shared/testing/ws-client";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { join, openNodeBench, range, seqsOf, type NodeBench } from "./testing/node-bench.js";
 import type { PushNode } from "./testing/start-push-node.js";
 
@@ -14,6 +14,7 @@ beforeAll(async () => {
   bench = await openNodeBench();
   node = await bench.startNode();
 });
+afterEach(() => vi.restoreAllMocks());
 afterAll(() => bench.close());
 
 const newUser = (): string => `u${++users}`;
@@ -153,6 +154,7 @@ describe("live", () => {
 describe("epochs", () => {
   test("an envelope of another lineage: reconnect, 1012; the envelope is not shown", async () => {
     const { userId, client } = await joinWith(2);
+    await bench.store.redis.hset(bench.keysOf(userId).user(userId), "epoch", "other.0");
     await publish(await envelope(userId, { epoch: "other.0", seq: 1 }));
     expect(await client.untilClosed()).toMatchObject({ code: 1012 });
     expect(client.frames.at(-1)).toEqual({ type: "reconnect", afterMs: 0, reason: "PETREL_EPOCH_CHANGED" });
@@ -184,6 +186,53 @@ describe("epochs", () => {
     await bench.accept(userId, "four");
     await client.untilMessages(4);
     expect(seqsOf(client)).toEqual([1, 2, 3, 4]);
+    client.close();
+  });
+
+  test("of another epoch than the user's and the connection's, whatever its number and its clock: dropped", async () => {
+    const { userId, client } = await joinWith(2);
+    const connection = await waitFor(() => [...node.registry.ofUser(userId)][0], { what: "the connection" });
+    const asked = vi.spyOn(node.redis, "hget");
+    const late = await envelope(userId, { epoch: "past.0", seq: 7, atMs: Date.now() + 30_000 });
+    await publish(late, late, late);
+    await waitFor(() => connection.pastEpoch === "past.0", { what: "the look at the user's epoch" });
+    await publish(late);
+    await settled(client);
+    expect(client.closed()).toBeUndefined();
+    // Once, however many come.
+    expect(asked).toHaveBeenCalledTimes(1);
+    await bench.accept(userId, "three");
+    await client.untilMessages(3);
+    expect(seqsOf(client)).toEqual([1, 2, 3]);
+    client.close();
+  });
+
+  test("while Redis does not say whose epoch it is: reconnect, which costs no message", async () => {
+    const { userId, client } = await joinWith(1);
+    vi.spyOn(node.redis, "hget").mockRejectedValueOnce(new Error("gone"));
+    await publish(await envelope(userId, { epoch: "unknown.0", seq: 2 }));
+    expect(await client.untilClosed()).toMatchObject({ code: 1012 });
+  });
+
+  test("the next master's clock is behind: who comes to it reads its inbox, and is not sent away again", async () => {
+    const userId = newUser();
+    await bench.acceptMany(userId, 3, "dispatch");
+    const keys = bench.keysOf(userId);
+    // Accepted by the former master's clock, half a minute ahead.
+    const entries = await bench.store.redis.xrange(keys.inbox(userId), "-", "+");
+    await bench.store.redis.del(keys.inbox(userId));
+    for (const [id, [name = "", value = ""]] of entries) {
+      const parts = value.split("\t");
+      parts[1] = String(Number(parts[1]) + 30_000);
+      await bench.store.redis.xadd(keys.inbox(userId), id, name, parts.join("\t"));
+    }
+    await bench.store.redis.hset(keys.generation, "replid", "another");
+    const client = await join(node, userId);
+    await client.untilMessages(3);
+    await bench.accept(userId, "four");
+    await client.untilMessages(4);
+    expect(seqsOf(client)).toEqual([1, 2, 3, 4]);
+    expect(client.closed()).toBeUndefined();
     client.close();
   });
 

@@ -2,9 +2,9 @@
 // Guarantees: a connection sees strictly increasing seq without a gap: what was sent is dropped, a gap is repaired
 // from the inbox first, a foreign epoch makes the client reconnect; each frame is encoded once; nobody is sent more
 // than its pace allows, and what is too much for one delays nobody else.
-import { lineageOf } from "@petrel/shared/protocol/stored-message";
 import type { Envelope } from "@petrel/shared/protocol/node-messages";
 import { encodeMessageFrame } from "@petrel/shared/protocol/server-frames";
+import type { CheckEpoch } from "./check-epoch.js";
 import type { CollectAcks } from "./collect-acks.js";
 import type { Connection } from "./connection.js";
 import type { ConnectionRegistry } from "./connection-registry.js";
@@ -16,6 +16,7 @@ export interface DeliverDeps {
   readonly registry: ConnectionRegistry;
   readonly acks: CollectAcks;
   readonly catchUp: (connection: Connection) => void;
+  readonly checkEpoch: CheckEpoch;
   /** Bytes that may wait in a live connection's socket. */
   readonly outboundBoundBytes: number;
   /** How many messages a connection may be sent. */
@@ -27,7 +28,7 @@ export interface DeliverDeps {
 export type Deliver = (envelopes: readonly Envelope[]) => void;
 
 export function createDeliver(deps: DeliverDeps): Deliver {
-  const { registry, acks, catchUp, outboundBoundBytes, pace, onSent, latency } = deps;
+  const { registry, acks, outboundBoundBytes, catchUp, pace, onSent, latency } = deps;
   return (envelopes) => {
     const nowMs = pace.nowMs();
     const written = new Set<Connection>();
@@ -35,7 +36,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     for (const envelope of envelopes) {
       let frame: Buffer | undefined;
       for (const connection of registry.ofUser(envelope.userId)) {
-        if (!isNext(connection, envelope, catchUp)) continue;
+        if (!isNext(deps, connection, envelope)) continue;
         if (connection.waitingBytes > outboundBoundBytes || !pace.takeOne(connection, nowMs)) {
           // A slow reader, or one that is sent too much: from here on it reads its inbox, page by page, as its socket
           // drains and its pace allows.
@@ -62,11 +63,10 @@ export function createDeliver(deps: DeliverDeps): Deliver {
 
 /** Whether the envelope is the one this connection waits for; if not, does what is to be done instead. */
 function isNext(
+  { catchUp, checkEpoch }: DeliverDeps,
   connection: Connection,
-  envelope: Envelope,
-  catchUp: (connection: Connection) => void,
+  { epoch, seq }: Envelope,
 ): boolean {
-  const { epoch, seq } = envelope;
   switch (connection.phase) {
     case "closing":
       return false;
@@ -80,8 +80,7 @@ function isNext(
     case "live":
       if (epoch !== connection.epoch) {
         // An old message handed over late is covered by what was sent; a new one means another history.
-        const isOld = lineageOf(epoch) === lineageOf(connection.epoch) && !connection.isForeign(envelope);
-        if (!isOld) connection.reconnect(0, "PETREL_EPOCH_CHANGED");
+        if (connection.epochUnderCheck !== epoch) void checkEpoch(connection, epoch);
         return false;
       }
       if (connection.phase === "live" && seq === connection.lastSent + 1) return true;

@@ -71,8 +71,9 @@ export function createHandleFrame(deps: HandleFrameDeps): HandleFrame {
           type: "error",
           code: "PETREL_NOT_IMPLEMENTED",
           message: "Topics are not built yet.",
-          action: "stop",
+          action: "none",
           ref: frame.topic.slice(0, MAX_REF_LENGTH),
+          on: frame.type,
         });
         return;
     }

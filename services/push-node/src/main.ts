@@ -29,6 +29,7 @@ import type { VerifiedToken } from "@petrel/shared/security/verified-token";
 import { announceWhileRunning } from "./announce-node.js";
 import { buildApp } from "./app.js";
 import { createCatchUp } from "./catch-up.js";
+import { createCheckEpoch } from "./check-epoch.js";
 import { CollectAcks } from "./collect-acks.js";
 import { readPushNodeConfig, type PushNodeConfig } from "./config.js";
 import { ConnectionRegistry } from "./connection-registry.js";
@@ -111,11 +112,13 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
     perSecond: settings.receivePerUserPerSecond,
     onPaced: measure.paced,
   });
-  const catchUp = createCatchUp({ scripts, acks, logger: log, gate, pace, onSent, latency });
+  const checkEpoch = createCheckEpoch({ redis, logger: log });
+  const catchUp = createCatchUp({ scripts, acks, checkEpoch, logger: log, gate, pace, onSent, latency });
   const deliver = createDeliver({
     registry,
     acks,
     catchUp,
+    checkEpoch,
     outboundBoundBytes: settings.outboundBoundBytes,
     pace,
     onSent,
@@ -131,6 +134,7 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
     scripts,
     registry,
     catchUp,
+    checkEpoch,
     logger: log,
     nodeId,
     pingSeconds: settings.pingSeconds,

@@ -15,6 +15,7 @@ import {
   type RouteLimits,
 } from "@petrel/shared/redis/route-store";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import type { CheckEpoch } from "./check-epoch.js";
 import type { CatchUp } from "./catch-up.js";
 import { closeReplaced } from "./close-replaced.js";
 import { closeRevoked } from "./close-revoked.js";
@@ -26,6 +27,7 @@ export interface RegisterDeps {
   readonly scripts: ScriptRunner;
   readonly registry: ConnectionRegistry;
   readonly catchUp: CatchUp;
+  readonly checkEpoch: CheckEpoch;
   readonly logger: Logger;
   readonly nodeId: string;
   readonly pingSeconds: number;
@@ -82,7 +84,6 @@ export async function registerConnection(
     return;
   }
   connection.epoch = epoch;
-  connection.seqAtConnect = seq;
   connection.lastSent = after;
   connection.lastShown = after;
   connection.acked = after;
@@ -100,8 +101,7 @@ export async function registerConnection(
     features: FEATURES,
   });
   if (connection.want > seq && connection.wantEpoch !== epoch && connection.wantEpoch !== "") {
-    connection.reconnect(0, "PETREL_EPOCH_CHANGED");
-    return;
+    if (!(await deps.checkEpoch(connection, connection.wantEpoch))) return;
   }
   connection.want = Math.max(connection.want, seq);
   deps.catchUp(connection);

@@ -74,5 +74,6 @@ function refuse({ logger }: RenewTokenDeps, connection: Connection, isOver: bool
     message: "The token cannot be checked now.",
     action: "backoff",
     ref: "token",
+    on: "token",
   });
 }

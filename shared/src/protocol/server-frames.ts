@@ -18,15 +18,21 @@ export interface WelcomeFrame {
   readonly features: readonly string[];
 }
 
-/** What the client does next; the close code that follows says the same. */
-export type ErrorAction = "resume" | "refresh" | "backoff" | "stop";
+/**
+ * What the client does next. Before a close it is about the connection, and the close code says the same; with `on` it
+ * is about the one frame that is refused, and the connection lives on: "none" where there is nothing to do.
+ */
+export type ErrorAction = "none" | "resume" | "refresh" | "backoff" | "stop";
 
 export interface ErrorFrame {
   readonly type: "error";
   readonly code: ErrorCode;
   readonly message: string;
   readonly action: ErrorAction;
+  /** What it is about, as the client named it. */
   readonly ref?: string;
+  /** The kind of frame that is refused: nothing is closed for it. */
+  readonly on?: "subscribe" | "unsubscribe" | "token";
 }
 
 export type ServerFrame =

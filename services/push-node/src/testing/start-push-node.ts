@@ -19,6 +19,7 @@ import { createMatchOrigin } from "@petrel/shared/security/match-origin";
 import type { VerifiedToken, VerifyToken } from "@petrel/shared/security/verified-token";
 import { buildApp } from "../app.js";
 import { createCatchUp } from "../catch-up.js";
+import { createCheckEpoch } from "../check-epoch.js";
 import { CollectAcks } from "../collect-acks.js";
 import { ConnectionRegistry } from "../connection-registry.js";
 import { createDeliver } from "../deliver.js";
@@ -152,8 +153,27 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
     ...(options.receiveBurstMs === undefined ? {} : { burstMs: options.receiveBurstMs }),
     onPaced: () => void paced++,
   });
-  const catchUp = createCatchUp({ scripts, acks, logger, gate: new Gate(32), pace, onSent, latency });
-  const deliver = createDeliver({ registry, acks, catchUp, outboundBoundBytes, pace, onSent, latency });
+  const checkEpoch = createCheckEpoch({ redis, logger });
+  const catchUp = createCatchUp({
+    scripts,
+    acks,
+    checkEpoch,
+    logger,
+    gate: new Gate(32),
+    pace,
+    onSent,
+    latency,
+  });
+  const deliver = createDeliver({
+    registry,
+    acks,
+    catchUp,
+    checkEpoch,
+    outboundBoundBytes,
+    pace,
+    onSent,
+    latency,
+  });
   const limits = createNodeLimits({
     settings: {
       connectsPerAddressPerMinute: options.connectsPerAddressPerMinute ?? 0,
@@ -168,6 +188,7 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
     scripts,
     registry,
     catchUp,
+    checkEpoch,
     logger,
     nodeId,
     pingSeconds: options.pingSeconds ?? 25,
