@@ -13,6 +13,8 @@ export function describeVerdict({ violations, counts }: Verdict): string {
     `on the wire ${counts.onWire} over ${connections} connections, ${counts.wireDuplicates} of them again; ` +
       `handled by applications ${counts.handled}`,
     `fallbacks ${counts.fallbacks}, ${counts.fallbackRepeats} of them again; faults ${counts.faults}`,
+    `devices that were told of a hole ${counts.toldHoles}; people erased ${counts.erasures}; ` +
+      `requests over kept connections during a planned stop ${counts.keptDuringStops}`,
   ];
   for (const kind of new Set(violations.map((one) => one.kind))) {
     const ofKind = violations.filter((one) => one.kind === kind);

@@ -1,13 +1,18 @@
-// chaos: what can be broken in a cluster: its processes, their links to Redis, its clients' links, and Redis.
-// Guarantees: each process has a link to Redis of its own; `healAll` leaves everything whole and running.
+// chaos: what can befall a cluster: its processes, their links to Redis, its clients' links, Redis, and its users.
+// Guarantees: each process has a link to Redis of its own; where every fault has been ended, everything is whole and runs.
+import { setTimeout as sleep } from "node:timers/promises";
 import type { FaultProxy } from "@petrel/shared/testing/fault-proxy";
 import { startFaultProxy } from "@petrel/shared/testing/fault-proxy";
 import type { ProcessKeeper } from "@petrel/shared/testing/keep-running";
 import type { RestartableRedis } from "@petrel/shared/testing/restartable-redis";
-import type { TestCluster } from "@petrel/shared/testing/start-cluster";
-import type { FaultKind, FaultTargets } from "./plan-faults.js";
+import { startRedis } from "@petrel/shared/testing/start-redis";
+import { startBusyClients } from "./busy-clients.js";
+import { erasePerson } from "./erase-person.js";
+import { floodUser } from "./flood-user.js";
+import type { FaultTargets, PlannedFault } from "./plan-faults.js";
+import type { RecordedCluster } from "./recorded-cluster.js";
 
-/** Processes that are killed and paused, by name. */
+/** Processes that are killed, paused and stopped, by name. */
 export const victims: readonly string[] = Object.freeze([
   "auth",
   "collect-1",
@@ -18,6 +23,11 @@ export const victims: readonly string[] = Object.freeze([
   "push-node-2",
 ]);
 export const REDIS = "redis";
+/** Stopped as planned; collects more often than the others: they have the kept connections. */
+const STOPPABLE: readonly string[] = [...victims, "collect-1", "collect-2", "collect-1", "collect-2"];
+
+/** So that their connections are in use when the stop begins. */
+const BUSY_BEFORE_MS = 500;
 
 /** By what it leads to: "redis link of collect-1", "clients of push-node-1". */
 export type LinkProxies = ReadonlyMap<string, FaultProxy>;
@@ -31,54 +41,128 @@ export async function startRedisLinks(redisPort: number): Promise<Map<string, Fa
   return links;
 }
 
-export function targetsOf(links: LinkProxies): FaultTargets {
-  return { processes: [...victims, REDIS], links: [...links.keys()] };
-}
-
 export interface BreakableCluster {
-  readonly cluster: TestCluster;
+  readonly run: RecordedCluster;
   readonly keeper: ProcessKeeper;
   readonly redis: RestartableRedis;
   readonly links: LinkProxies;
+  /** Aborted when the run ends early. */
+  readonly signal: AbortSignal;
+}
+
+export function targetsOf({ run, redis, links }: Omit<BreakableCluster, "keeper" | "signal">): FaultTargets {
+  return {
+    processes: [...victims, REDIS],
+    links: [...links.keys()],
+    stoppable: STOPPABLE,
+    phoneOwners: run.phoneOwners,
+    persons: run.persons,
+    redis: { name: REDIS, hasClock: redis.clock !== undefined },
+  };
 }
 
 /**
  * Begins a fault.
  * @returns to be called when its time is over; resolves when the target is whole again
  */
-export async function beginFault(
-  parts: BreakableCluster,
-  kind: FaultKind,
-  target: string,
-): Promise<() => Promise<void>> {
-  if (target === REDIS) return breakRedis(parts.redis, kind);
-  const link = parts.links.get(target);
-  if (link === undefined) return breakProcess(parts, kind, target);
-  breakLink(link, kind);
-  return async () => link.heal();
+export async function beginFault(parts: BreakableCluster, fault: PlannedFault): Promise<() => Promise<void>> {
+  const { kind, target } = fault;
+  switch (kind) {
+    case "kill":
+    case "pause":
+    case "skew":
+    case "clock":
+    case "replica":
+      return target === REDIS ? befallRedis(parts.redis, fault) : breakProcess(parts, kind, target);
+    case "stop":
+      return stop(parts, target);
+    case "lag":
+      return lag(parts, target);
+    case "erase": {
+      const erased = erasePerson(parts.run, target, parts.signal);
+      // Awaited when the fault's time is over; what goes wrong before is not unhandled until then.
+      erased.catch(() => undefined);
+      return () => erased;
+    }
+    default: {
+      const link = parts.links.get(target);
+      if (link === undefined) throw new Error(`there is no ${target}`);
+      breakLink(link, kind);
+      return async () => link.heal();
+    }
+  }
 }
 
-async function breakRedis(redis: RestartableRedis, kind: FaultKind): Promise<() => Promise<void>> {
-  if (kind === "kill") {
-    await redis.kill();
-    return redis.startAgain;
+async function befallRedis(
+  redis: RestartableRedis,
+  { kind, shiftMs = 0 }: PlannedFault,
+): Promise<() => Promise<void>> {
+  const setClock = async (): Promise<void> => redis.clock?.step(shiftMs - redis.clock.shiftMs());
+  switch (kind) {
+    case "kill":
+      await redis.kill();
+      return redis.startAgain;
+    case "skew":
+      await redis.kill();
+      await setClock();
+      return redis.startAgain;
+    case "clock":
+      await setClock();
+      return async () => undefined;
+    case "replica": {
+      const replica = await startRedis({
+        extraArgs: ["--replicaof", "127.0.0.1", String(redis.current().port)],
+      });
+      return () => replica.stop();
+    }
+    default:
+      redis.current().signal("SIGSTOP");
+      return async () => redis.current().signal("SIGCONT");
   }
-  redis.current().signal("SIGSTOP");
-  return async () => redis.current().signal("SIGCONT");
 }
 
 function breakProcess(
-  { cluster, keeper }: BreakableCluster,
-  kind: FaultKind,
+  { run, keeper }: BreakableCluster,
+  kind: "kill" | "pause" | "stop" | "skew" | "clock" | "replica",
   name: string,
 ): () => Promise<void> {
-  const running = cluster.newest(name);
-  running.signal(kind === "kill" ? "SIGKILL" : "SIGSTOP");
-  if (kind === "kill") return () => keeper.back(running);
-  return async () => running.signal("SIGCONT");
+  const running = run.cluster.newest(name);
+  if (kind === "pause") {
+    running.signal("SIGSTOP");
+    return async () => running.signal("SIGCONT");
+  }
+  running.signal(kind === "stop" ? "SIGTERM" : "SIGKILL");
+  return () => keeper.back(running);
 }
 
-function breakLink(link: FaultProxy, kind: FaultKind): void {
+/** A collect is stopped while business systems keep their connections to it busy. */
+async function stop(parts: BreakableCluster, name: string): Promise<() => Promise<void>> {
+  const { run } = parts;
+  const collect = run.cluster.collects.find((one) => one.name === name);
+  if (collect === undefined) return breakProcess(parts, "stop", name);
+  const { recorder, cluster, userNames } = run;
+  const end = startBusyClients({ recorder, collect, apiKey: cluster.apiKey, user: userNames[0] ?? "" });
+  await sleep(BUSY_BEFORE_MS);
+  const back = breakProcess(parts, "stop", name);
+  return async () => {
+    await end();
+    await back();
+  };
+}
+
+/** The phone reads nothing, much comes, and the laptop acknowledges it. */
+function lag({ run, signal }: BreakableCluster, user: string): () => Promise<void> {
+  const goOn = run.users.lagPhoneOf(user);
+  const lagging = new AbortController();
+  const flooded = floodUser(run.producer, user, AbortSignal.any([signal, lagging.signal]));
+  return async () => {
+    lagging.abort();
+    goOn();
+    await flooded;
+  };
+}
+
+function breakLink(link: FaultProxy, kind: "cut" | "reset" | "stall" | "deafen" | "slow"): void {
   switch (kind) {
     case "cut":
       return link.cut();
@@ -90,8 +174,5 @@ function breakLink(link: FaultProxy, kind: FaultKind): void {
       return link.stall("toClient");
     case "slow":
       return link.slow({ latencyMs: 200, bytesPerSecond: 200_000 });
-    case "kill":
-    case "pause":
-      throw new Error(`a link cannot ${kind}`);
   }
 }

@@ -1,13 +1,15 @@
 // chaos: messages at a steady rate, whatever the cluster does with them.
 // Guarantees: an open loop: a slow answer does not slow the next message down; what waits is bounded.
 import { setTimeout as sleep } from "node:timers/promises";
-import type { RecordingProducer } from "@petrel/shared/testing/recording-producer";
+import type { MessageToPost, RecordingProducer } from "@petrel/shared/testing/recording-producer";
 import type { SeededRandom } from "@petrel/shared/testing/seeded-random";
 
 export interface OfferLoadOptions {
   readonly producer: RecordingProducer;
   readonly random: SeededRandom;
   readonly users: readonly string[];
+  /** Users who are never connected: their messages fall back, or their time ends. */
+  readonly awayUsers?: readonly string[];
   readonly messagesPerSecond: number;
   readonly durationMs: number;
   /** Of all messages, how many carry a notification for the fallback: 0 to 1. */
@@ -19,13 +21,15 @@ export interface OfferLoadOptions {
 const TICK_MS = 20;
 /** Beyond so many seconds' worth of messages that wait for answers, no more are added. */
 const MAX_WAITING_SECONDS = 10;
+const AWAY_SHARE = 0.06;
+const [SHORTEST_TTL_SECONDS, LONGEST_TTL_SECONDS] = [1, 6];
 
 /**
  * Resolves when the time is over; answers may still be awaited then.
  * @returns how many messages were left out, because too many waited already
  */
 export async function offerLoad(options: OfferLoadOptions): Promise<number> {
-  const { producer, random, users, messagesPerSecond, durationMs, fallbackShare, signal } = options;
+  const { producer, messagesPerSecond, durationMs, signal } = options;
   const startMs = performance.now();
   let offered = 0;
   let leftOut = 0;
@@ -37,13 +41,20 @@ export async function offerLoad(options: OfferLoadOptions): Promise<number> {
         leftOut++;
         continue;
       }
-      void producer.post({
-        user: random.pick(users),
-        data: { filler: "x".repeat(random.between(0, 200)) },
-        insists: random.chance(0.5),
-        ...(random.chance(fallbackShare) ? { fallback: "offline" as const } : {}),
-      });
+      void producer.post(chooseMessage(options));
     }
     await sleep(TICK_MS);
   }
+}
+
+function chooseMessage({ random, users, awayUsers = [], fallbackShare }: OfferLoadOptions): MessageToPost {
+  const data = { filler: "x".repeat(random.between(0, 200)) };
+  const insists = random.chance(0.5);
+  if (awayUsers.length === 0 || !random.chance(AWAY_SHARE)) {
+    const fallback = random.chance(fallbackShare) ? { fallback: "offline" as const } : {};
+    return { user: random.pick(users), data, insists, ...fallback };
+  }
+  const user = random.pick(awayUsers);
+  if (random.chance(0.5)) return { user, data, insists, fallback: "offline" };
+  return { user, data, insists, ttlSeconds: random.between(SHORTEST_TTL_SECONDS, LONGEST_TTL_SECONDS) };
 }

@@ -1,11 +1,20 @@
 // Tests of the fault planner.
 import { seededRandom } from "@petrel/shared/testing/seeded-random";
 import { expect, test } from "vitest";
-import { faultKinds, planFaults, type PlannedFault } from "./plan-faults.js";
+import { faultKinds, planFaults, type FaultTargets, type PlannedFault } from "./plan-faults.js";
 
-const targets = { processes: ["a", "b", "redis"], links: ["link of a", "link of b"] };
-const plan = (seed: number, totalMs = 600_000): PlannedFault[] =>
-  planFaults({ random: seededRandom(seed), targets, totalMs });
+const targets: FaultTargets = {
+  processes: ["a", "b", "redis"],
+  links: ["link of a", "link of b"],
+  stoppable: ["a"],
+  phoneOwners: ["alice", "bob"],
+  persons: ["carol"],
+  redis: { name: "redis", hasClock: true },
+};
+const events = ["stop", "lag", "erase", "replica", "clock", "skew"];
+const plan = (seed: number, totalMs = 600_000, of = targets): PlannedFault[] =>
+  planFaults({ random: seededRandom(seed), targets: of, totalMs });
+const isEvent = ({ kind }: PlannedFault): boolean => events.includes(kind);
 
 test("the same seed plans the same faults, another one others", () => {
   expect(plan(1)).toEqual(plan(1));
@@ -15,20 +24,50 @@ test("the same seed plans the same faults, another one others", () => {
 test("every kind has its turn, at every target it can befall, within the time", () => {
   const faults = plan(3);
   expect(new Set(faults.map(({ kind }) => kind))).toEqual(new Set(faultKinds));
-  expect(new Set(faults.map(({ target }) => target))).toEqual(
-    new Set([...targets.processes, ...targets.links]),
-  );
   for (const { kind, target, atMs, durationMs } of faults) {
-    expect(targets.processes.includes(target)).toBe(kind === "kill" || kind === "pause");
+    const isPerson = kind === "lag" || kind === "erase";
+    expect(["alice", "bob", "carol"].includes(target)).toBe(isPerson);
+    const isLink = ["cut", "reset", "stall", "deafen", "slow"].includes(kind);
+    expect(targets.links.includes(target)).toBe(isLink);
     expect(atMs + durationMs).toBeLessThanOrEqual(600_000);
+  }
+  const others = faults.filter((one) => !isEvent(one)).map(({ target }) => target);
+  expect(new Set(others)).toEqual(new Set([...targets.processes, ...targets.links]));
+});
+
+test("each event comes before one comes again", () => {
+  const kinds = plan(5)
+    .filter(isEvent)
+    .map(({ kind }) => kind);
+  for (let i = 0; i + events.length <= kinds.length; i += events.length) {
+    expect(new Set(kinds.slice(i, i + events.length))).toEqual(new Set(events));
   }
 });
 
-test("at most two at a time, never two at one target", () => {
+test("a clock is never right again, and each step crosses the right time", () => {
+  const shifts = plan(6).flatMap(({ shiftMs }) => (shiftMs === undefined ? [] : [shiftMs]));
+  expect(shifts.length).toBeGreaterThan(4);
+  expect(shifts[0]).toBeLessThan(0);
+  for (const [i, shift] of shifts.entries()) {
+    expect(Math.abs(shift)).toBeGreaterThanOrEqual(15_000);
+    expect(Math.sign(shift)).toBe(i % 2 === 0 ? -1 : 1);
+  }
+});
+
+test("what cannot be done here is left out, and the rest is planned", () => {
+  const kindsOf = (of: FaultTargets): Set<string> => new Set(plan(7, 600_000, of).map(({ kind }) => kind));
+  const withoutClock = kindsOf({ ...targets, redis: { name: "redis", hasClock: false } });
+  expect(faultKinds.filter((kind) => !withoutClock.has(kind))).toEqual(["clock", "skew"]);
+  const { processes, links } = targets;
+  expect(events.filter((kind) => kindsOf({ processes, links }).has(kind))).toEqual([]);
+});
+
+test("at most two faults at a time and one event, never two at one target", () => {
   const faults = plan(4);
   for (const [i, fault] of faults.entries()) {
     const others = faults.slice(0, i).filter(({ atMs, durationMs }) => atMs + durationMs >= fault.atMs);
-    expect(others.length).toBeLessThan(2);
+    expect(others.filter(isEvent).length).toBeLessThan(isEvent(fault) ? 1 : 2);
+    expect(others.filter((one) => !isEvent(one)).length).toBeLessThan(isEvent(fault) ? 3 : 2);
     expect(others.map(({ target }) => target)).not.toContain(fault.target);
   }
 });

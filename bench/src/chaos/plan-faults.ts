@@ -2,22 +2,32 @@
 // Guarantees: a pure function of the seed; two faults never befall the same target at once; all are over at the end.
 import type { SeededRandom } from "@petrel/shared/testing/seeded-random";
 
-export const faultKinds = ["kill", "pause", "cut", "reset", "stall", "deafen", "slow"] as const;
+const PROCESS_FAULTS = ["kill", "pause"] as const;
+const LINK_FAULTS = ["cut", "reset", "stall", "deafen", "slow"] as const;
+/** What happens to a cluster in a year besides faults. Each has its turn before one comes again. */
+const EVENTS = ["stop", "lag", "erase", "replica", "clock", "skew"] as const;
+export const faultKinds = [...PROCESS_FAULTS, ...LINK_FAULTS, ...EVENTS] as const;
 
 /**
  * kill: SIGKILL, started again · pause: SIGSTOP, SIGCONT · cut: connections closed, new ones too · reset: the same
  * with RST · stall: silence · deafen: silence towards one side only · slow: latency, little bandwidth
+ * stop: SIGTERM, started again · lag: a user's second device reads nothing, while much comes for it · erase: a person is
+ * erased, and comes back as a new one · replica: Redis gets a replica · clock: Redis' clock is stepped ·
+ * skew: Redis is killed, and the next one has another clock
  */
 export type FaultKind = (typeof faultKinds)[number];
+type EventKind = (typeof EVENTS)[number];
 
 export interface PlannedFault {
   readonly kind: FaultKind;
-  /** A process, a link ("redis link of NAME", "clients of NAME"), or "redis" itself. */
+  /** A process, a link ("redis link of NAME", "clients of NAME"), a user, or "redis" itself. */
   readonly target: string;
   /** From the beginning of the run. */
   readonly atMs: number;
-  /** How long it lasts; for a kill: until it is started again. */
+  /** How long it lasts; for what ends by itself, how long it should at least take. */
   readonly durationMs: number;
+  /** Of "clock" and "skew": how far Redis' clock is ahead of the machine's from then on; behind where negative. */
+  readonly shiftMs?: number;
 }
 
 export interface FaultTargets {
@@ -25,24 +35,42 @@ export interface FaultTargets {
   readonly processes: readonly string[];
   /** May be cut, reset, stalled and slowed. */
   readonly links: readonly string[];
+  /** May be stopped as planned. */
+  readonly stoppable?: readonly string[];
+  /** Users with a second device. */
+  readonly phoneOwners?: readonly string[];
+  /** Users who may be erased. */
+  readonly persons?: readonly string[];
+  /** Gets replicas, and other clocks where that can be done here. */
+  readonly redis?: { readonly name: string; readonly hasClock: boolean };
 }
 
 export interface FaultPlanOptions {
   readonly random: SeededRandom;
   readonly targets: FaultTargets;
   readonly totalMs: number;
-  /** At a time, at most. */
+  /** Faults at a time, at most; events come on top, one at a time. */
   readonly lanes?: number;
 }
 
-const PROCESS_FAULTS = ["kill", "pause"] as const satisfies readonly FaultKind[];
-const LINK_FAULTS = ["cut", "reset", "stall", "deafen", "slow"] as const satisfies readonly FaultKind[];
 const [SHORTEST_MS, LONGEST_MS] = [300, 9_000];
 const [LEAST_GAP_MS, MOST_GAP_MS] = [300, 3_000];
+const [LEAST_EVENT_GAP_MS, MOST_EVENT_GAP_MS] = [200, 800];
+/** A lag ends before the node gives the silent connection up. */
+const EVENT_MS: Readonly<Record<EventKind, readonly [number, number]>> = {
+  stop: [2_500, 3_500],
+  lag: [2_000, 3_500],
+  erase: [500, 1_500],
+  replica: [1_500, 4_000],
+  clock: [300, 1_000],
+  skew: [300, 1_500],
+};
+/** Redis' clock is so far off at least, and at most: each step crosses the right time. */
+const [LEAST_SHIFT_MS, MOST_SHIFT_MS] = [15_000, 30_000];
 
 /** @returns in the order of their beginning */
 export function planFaults({ random, targets, totalMs, lanes = 2 }: FaultPlanOptions): PlannedFault[] {
-  const planned: PlannedFault[] = [];
+  const planned = planEvents(random, targets, totalMs);
   for (let lane = 0; lane < lanes; lane++) {
     let atMs = random.between(LEAST_GAP_MS, MOST_GAP_MS);
     for (;;) {
@@ -54,6 +82,45 @@ export function planFaults({ random, targets, totalMs, lanes = 2 }: FaultPlanOpt
     }
   }
   return planned.sort((a, b) => a.atMs - b.atMs);
+}
+
+function planEvents(random: SeededRandom, targets: FaultTargets, totalMs: number): PlannedFault[] {
+  const possible = EVENTS.filter((kind) => targetsOf(kind, targets).length > 0);
+  const planned: PlannedFault[] = [];
+  if (possible.length === 0) return planned;
+  let shiftMs = 0;
+  let atMs = random.between(LEAST_GAP_MS, MOST_GAP_MS);
+  for (;;) {
+    for (const kind of random.shuffled(possible)) {
+      const durationMs = random.between(...EVENT_MS[kind]);
+      if (atMs + durationMs > totalMs) return planned;
+      const target = random.pick(targetsOf(kind, targets));
+      if (kind === "clock" || kind === "skew") {
+        shiftMs = (shiftMs < 0 ? 1 : -1) * random.between(LEAST_SHIFT_MS, MOST_SHIFT_MS);
+        planned.push({ kind, target, atMs, durationMs, shiftMs });
+      } else planned.push({ kind, target, atMs, durationMs });
+      atMs += durationMs + random.between(LEAST_EVENT_GAP_MS, MOST_EVENT_GAP_MS);
+    }
+  }
+}
+
+function targetsOf(
+  kind: EventKind,
+  { stoppable = [], phoneOwners = [], persons = [], redis }: FaultTargets,
+): readonly string[] {
+  switch (kind) {
+    case "stop":
+      return stoppable;
+    case "lag":
+      return phoneOwners;
+    case "erase":
+      return persons;
+    case "replica":
+      return redis === undefined ? [] : [redis.name];
+    case "clock":
+    case "skew":
+      return redis?.hasClock === true ? [redis.name] : [];
+  }
 }
 
 function chooseFault(

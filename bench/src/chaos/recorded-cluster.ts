@@ -9,11 +9,14 @@ import {
   type StartClusterOptions,
   type TestCluster,
 } from "@petrel/shared/testing/start-cluster";
+import { waitFor } from "@petrel/shared/testing/wait-for";
 import { connectRecordedUsers, type RecordedUsers } from "./recorded-users.js";
 import { settleHistory } from "./settle-history.js";
 
 export interface RecordedClusterOptions extends StartClusterOptions {
   readonly userCount: number;
+  /** Some users have a second device, some may be erased, and there are some more who are never connected. */
+  readonly isMixed?: boolean;
   /** Where clients connect instead of to the nodes themselves, such as through proxies. */
   readonly connectUrls?: (cluster: TestCluster) => Promise<readonly string[]>;
 }
@@ -23,6 +26,12 @@ export interface RecordedCluster {
   readonly recorder: MessageRecorder;
   readonly producer: RecordingProducer;
   readonly userNames: readonly string[];
+  /** Users with a second device. */
+  readonly phoneOwners: readonly string[];
+  /** Users who may be erased. */
+  readonly persons: readonly string[];
+  /** Users who are not connected. */
+  readonly awayUsers: readonly string[];
   readonly users: RecordedUsers;
   /**
    * After the load and the faults: waits until everybody is online and every message has ended, then judges.
@@ -32,8 +41,16 @@ export interface RecordedCluster {
   readonly stop: () => Promise<void>;
 }
 
+const NOBODY_SPECIAL = { phoneOwners: [], persons: [], awayUsers: [] } as const;
+/** One user in so many has a second device, another one may be erased. None of them has a slow application. */
+const SPECIAL_ONE_IN = 6;
+const [PHONE_OWNER, PERSON] = [1, 4];
+const AWAY_USERS = 6;
+/** For a slower device to read what the quicker one has acknowledged. */
+const SHOWN_DEADLINE_MS = 20_000;
+
 export async function startRecordedCluster(options: RecordedClusterOptions): Promise<RecordedCluster> {
-  const { userCount, connectUrls } = options;
+  const { userCount, isMixed = false, connectUrls } = options;
   const recorder = new MessageRecorder();
   const fallback = await startFallbackRecorder(recorder);
   const undo: (() => Promise<void>)[] = [fallback.stop];
@@ -47,13 +64,16 @@ export async function startRecordedCluster(options: RecordedClusterOptions): Pro
     const producer = new RecordingProducer({
       recorder,
       urls: cluster.collects.map(({ url }) => url),
+      names: cluster.collects.map(({ name }) => name),
       apiKey: cluster.apiKey,
     });
     undo.push(() => producer.stop());
     const userNames = Array.from({ length: userCount }, (_, i) => `user-${i}`);
+    const { phoneOwners, persons, awayUsers } = isMixed ? mixUsers(userNames) : NOBODY_SPECIAL;
     const users = await connectRecordedUsers({
       recorder,
       users: userNames,
+      phoneOwners,
       urls: (await connectUrls?.(cluster)) ?? cluster.nodeUrls,
       tokenFor: cluster.tokenFor,
     });
@@ -63,12 +83,16 @@ export async function startRecordedCluster(options: RecordedClusterOptions): Pro
       recorder,
       producer,
       userNames,
+      phoneOwners,
+      persons,
+      awayUsers,
       users,
       judge: async (deadlineMs) => {
         await producer.settled();
         await users.allOnline(deadlineMs);
         const { collect, apiKey } = cluster;
         await settleHistory({ recorder, collectUrl: collect.url, apiKey, deadlineMs });
+        await untilShown(recorder);
         return checkHistory(recorder);
       },
       stop,
@@ -77,4 +101,26 @@ export async function startRecordedCluster(options: RecordedClusterOptions): Pro
     await stop();
     throw error;
   }
+}
+
+function mixUsers(userNames: readonly string[]) {
+  const awayUsers = Array.from({ length: AWAY_USERS }, (_, i) => `away-${i}`);
+  const every = (remainder: number): string[] => userNames.filter((_, i) => i % SPECIAL_ONE_IN === remainder);
+  // Somebody who is away has open messages when they are erased.
+  return {
+    phoneOwners: every(PHONE_OWNER),
+    persons: [...every(PERSON), ...awayUsers.slice(0, 1)],
+    awayUsers,
+  };
+}
+
+/** What a device is still to be shown comes, or is a violation after the deadline. */
+async function untilShown(recorder: MessageRecorder): Promise<void> {
+  const isShown = (): boolean =>
+    checkHistory(recorder).violations.every(({ kind }) => kind !== "hole-untold");
+  await waitFor(isShown, {
+    what: "every device to be shown everything",
+    deadlineMs: SHOWN_DEADLINE_MS,
+    everyMs: 500,
+  }).catch(() => undefined);
 }

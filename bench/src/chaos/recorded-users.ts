@@ -1,14 +1,16 @@
-// chaos: users with the client library, each with one client, whose every frame and message is recorded.
+// chaos: users with the client library, each with one client or two, whose every frame and message is recorded.
 // Guarantees: all are online when they are returned; they reconnect by the library's own rules, only quicker.
 import { setTimeout as sleep } from "node:timers/promises";
 import { PetrelClient } from "@petrel/client";
-import { createRecordingSocket } from "@petrel/shared/testing/recording-socket";
+import { createRecordingSocket, ReadingGate } from "@petrel/shared/testing/recording-socket";
 import type { MessageRecorder } from "@petrel/shared/testing/message-recorder";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 
 export interface RecordedUsersOptions {
   readonly recorder: MessageRecorder;
   readonly users: readonly string[];
+  /** Of these, the ones with a second device. */
+  readonly phoneOwners?: readonly string[];
   /** Push nodes, up to /v1/connect; the users are spread over them, and move on to the next after a failure. */
   readonly urls: readonly string[];
   readonly tokenFor: (user: string) => Promise<string>;
@@ -19,7 +21,24 @@ export interface RecordedUsers {
   /** Users whose client was told to stop, and why: no fault may do that. */
   readonly stopped: () => readonly string[];
   readonly allOnline: (deadlineMs: number) => Promise<void>;
+  /**
+   * The user's second device reads nothing: its sockets stay open, and fill up.
+   * @returns lets it read again
+   */
+  readonly lagPhoneOf: (user: string) => () => void;
+  /** The user is about to be erased: their clients may be told to stop. */
+  readonly expectErasure: (user: string) => void;
+  /** An erased person signs in again: new devices, which know nothing of the old ones. */
+  readonly comeBack: (user: string) => void;
   readonly close: () => Promise<void>;
+}
+
+interface Device {
+  readonly name: string;
+  readonly user: string;
+  readonly client: PetrelClient;
+  readonly gate: ReadingGate;
+  mayBeStopped: boolean;
 }
 
 /** A test has no minutes to wait, and no crowd to spread. */
@@ -38,31 +57,40 @@ const SLOW_ONE_IN = 3;
 const SLOW_HANDLER_MS = 200;
 
 export async function connectRecordedUsers(options: RecordedUsersOptions): Promise<RecordedUsers> {
-  const { recorder, users, urls, tokenFor } = options;
+  const { recorder, users, phoneOwners = [], urls, tokenFor } = options;
   const stopped: string[] = [];
-  const clients = users.map((user, i) => {
+  const devices: Device[] = [];
+  const lives = new Map<string, number>();
+
+  const connect = (user: string, name: string, turn: number, isSlow: boolean): void => {
+    const gate = new ReadingGate();
     const client = new PetrelClient({
-      url: urls.map((_, j) => urls[(i + j) % urls.length] ?? ""),
+      url: urls.map((_, j) => urls[(turn + j) % urls.length] ?? ""),
       getToken: () => tokenFor(user),
-      WebSocket: createRecordingSocket(recorder, user),
+      WebSocket: createRecordingSocket(recorder, name, gate),
       timing: TIMING,
     });
+    const device: Device = { name, user, client, gate, mayBeStopped: false };
     client.on("message", async ({ id, seq, epoch, data }) => {
-      recorder.wasHandled({ client: user, user, id, seq, epoch }, data);
-      if (i % SLOW_ONE_IN === 0) await sleep(SLOW_HANDLER_MS);
+      recorder.wasHandled({ client: name, user, id, seq, epoch }, data);
+      if (isSlow) await sleep(SLOW_HANDLER_MS);
     });
     client.on("closed", ({ code, reason, byClient }) => {
-      if (!byClient) stopped.push(`${user}: ${code} ${reason}`);
+      if (!byClient && !device.mayBeStopped) stopped.push(`${name}: ${code} ${reason}`);
     });
     // Faults make attempts fail: the client goes on by itself, and the checker judges what comes of it.
     client.on("error", () => undefined);
     client.connect();
-    return client;
-  });
-  const countOnline = (): number => clients.filter(({ state }) => state === "online").length;
+    devices.push(device);
+  };
+
+  for (const [i, user] of users.entries()) connect(user, user, i, i % SLOW_ONE_IN === 0);
+  for (const user of phoneOwners) connect(user, phoneOf(user), users.indexOf(user) + 1, false);
+  const expected = (): Device[] => devices.filter(({ mayBeStopped }) => !mayBeStopped);
+  const countOnline = (): number => expected().filter(({ client }) => client.state === "online").length;
   const allOnline = async (deadlineMs: number): Promise<void> => {
-    await waitFor(() => countOnline() === clients.length, {
-      what: `${clients.length} clients to be online`,
+    await waitFor(() => countOnline() === expected().length, {
+      what: `${expected().length} clients to be online`,
       deadlineMs,
       everyMs: 50,
     });
@@ -72,8 +100,27 @@ export async function connectRecordedUsers(options: RecordedUsersOptions): Promi
     countOnline,
     stopped: () => stopped,
     allOnline,
+    lagPhoneOf: (user) => {
+      const phone = devices.find(({ name }) => name === phoneOf(user));
+      if (phone === undefined) throw new Error(`${user} has no second device`);
+      phone.gate.shut();
+      return () => phone.gate.open();
+    },
+    expectErasure: (user) => {
+      for (const device of devices) if (device.user === user) device.mayBeStopped = true;
+    },
+    comeBack: (user) => {
+      const life = (lives.get(user) ?? 1) + 1;
+      lives.set(user, life);
+      connect(user, `${user} life ${life}`, life, false);
+    },
     close: async () => {
-      await Promise.all(clients.map((client) => client.close()));
+      for (const { gate } of devices) gate.open();
+      await Promise.all(devices.map(({ client }) => client.close()));
     },
   };
+}
+
+function phoneOf(user: string): string {
+  return `${user} phone`;
 }

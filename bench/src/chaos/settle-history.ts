@@ -1,6 +1,7 @@
 // chaos: after the faults: waits until every accepted message has ended, and writes down how.
 // Guarantees: gives up at its deadline; then what has not ended stands in the history as it is.
 import { setTimeout as sleep } from "node:timers/promises";
+import { mayBeErased } from "@petrel/shared/testing/check-erasures";
 import type { MessageRecorder, PostRecord, StateRecord } from "@petrel/shared/testing/message-recorder";
 
 export interface SettleOptions {
@@ -21,6 +22,7 @@ export async function settleHistory({
   deadlineMs,
 }: SettleOptions): Promise<void> {
   const end = performance.now() + deadlineMs;
+  const isErased = mayBeErased(recorder);
   const accepted = recorder.posts.filter(({ outcome }) => outcome === "accepted");
   // Cheap at first: most are seen at a client.
   while (performance.now() < end && accepted.some(({ n }) => !recorder.handledNumbers.has(n))) {
@@ -31,8 +33,10 @@ export async function settleHistory({
   let open = accepted;
   do {
     for (const state of await readStates(open)) states.set(state.id, state);
-    open = open.filter(({ id = "", n }) => {
+    open = open.filter((post) => {
+      const { id = "", n } = post;
       const { state = "missing" } = states.get(id) ?? {};
+      if (isErased(post)) return false;
       // What an application got is acknowledged, if not yet written.
       const mayChange = recorder.handledNumbers.has(n) && ["pushed", "failed"].includes(state);
       return mayChange || ["queued", "missing"].includes(state);

@@ -3,7 +3,9 @@ import { expect, test } from "vitest";
 import { checkHistory } from "./check-history.js";
 import type {
   AckRecord,
+  AttemptRecord,
   ConnectionRecord,
+  ErasureRecord,
   FallbackRecord,
   FaultRecord,
   HandledRecord,
@@ -23,6 +25,7 @@ function post(n: number, fields: Partial<PostRecord> = {}): PostRecord {
     data: JSON.stringify({ n }),
     mayFallBack: true,
     mayExpire: false,
+    insists: true,
     startedAtMs: n * 10,
     outcome: "accepted",
     answeredAtMs: n * 10 + 5,
@@ -59,6 +62,24 @@ function call(n: number, fields: Partial<FallbackRecord> = {}): FallbackRecord {
 
 const ack = (seq: number, on: ConnectionRecord, atMs = 1_000): AckRecord => ({ connection: on, seq, atMs });
 
+const attempt = (fields: Partial<AttemptRecord> = {}): AttemptRecord => ({
+  target: "collect-1",
+  idleMs: 50,
+  startedAtMs: 100,
+  endedAtMs: 110,
+  status: 202,
+  problem: undefined,
+  ...fields,
+});
+
+const erasure = (fields: Partial<ErasureRecord> = {}): ErasureRecord => ({
+  user: USER,
+  atMs: 100,
+  endedAtMs: 150,
+  attempts: 1,
+  ...fields,
+});
+
 const fault = (target: string, atMs: number, endedAtMs = atMs): FaultRecord => ({
   kind: "kill",
   target,
@@ -74,12 +95,15 @@ function goodHistory(): History {
   return {
     posts: numbers.map((n) => post(n)),
     connections: [on],
+    moves: [],
     wire: numbers.map((n) => frame(n, on)),
     handled: numbers.map((n) => handling(n)),
     acks: [ack(3, on)],
     fallbacks: [],
     states: numbers.map((n) => state(n)),
     faults: [],
+    attempts: [],
+    erasures: [],
   };
 }
 
@@ -126,17 +150,20 @@ test("an end without its evidence", () => {
 });
 
 test("pushed by a channel that was called, expired where it may: ends like others", () => {
-  const { posts, handled, states, wire } = goodHistory();
-  expect(
-    kindsOf({
-      posts: replaced(posts, 1, post(1, { mayExpire: true })),
-      states: [state(0), state(1, { state: "expired" }), state(2, { state: "pushed" })],
-      fallbacks: [call(2)],
-      handled: handled.slice(0, 1),
-      wire: wire.slice(0, 1),
-      acks: [ack(1, on)],
-    }),
-  ).toEqual([]);
+  const { posts, handled, states } = goodHistory();
+  const gone = connection("c1", { closed: { code: 1006, atMs: 9 } });
+  const history = {
+    connections: [gone],
+    posts: replaced(posts, 1, post(1, { mayExpire: true })),
+    states: [state(0), state(1, { state: "expired" }), state(2, { state: "pushed" })],
+    fallbacks: [call(2)],
+    handled: handled.slice(0, 1),
+    wire: [frame(0, gone)],
+    acks: [ack(1, gone)],
+  };
+  expect(kindsOf(history)).toEqual([]);
+  // Somebody who is connected is shown it all the same.
+  expect(kindsOf({ ...history, connections: [on], wire: [frame(0, on)], acks: [] })).toEqual(["hole-untold"]);
   expect(states).toHaveLength(3);
 });
 
@@ -204,10 +231,18 @@ test("a connection that resumes begins after its position", () => {
   const { wire } = goodHistory();
   const second = connection("c2", { after: 2 });
   expect(
-    kindsOf({ wire: [...wire.slice(0, 2), frame(2, second)], acks: [ack(2, on), ack(3, second)] }),
+    kindsOf({
+      connections: [on, second],
+      wire: [...wire.slice(0, 2), frame(2, second)],
+      acks: [ack(2, on), ack(3, second)],
+    }),
   ).toEqual([]);
   const early = connection("c2", { after: 1 });
-  const behind = { wire: [...wire.slice(0, 2), frame(2, early)], acks: [ack(2, on), ack(3, early)] };
+  const behind = {
+    connections: [on, early],
+    wire: [...wire.slice(0, 2), frame(2, early)],
+    acks: [ack(2, on), ack(3, early)],
+  };
   expect(kindsOf(behind)).toEqual(["seq-skipped"]);
 });
 
@@ -248,6 +283,32 @@ test("a fallback twice: unless a dispatcher or Redis failed in between", () => {
   expect(checkHistory({ ...goodHistory(), fallbacks: twice }).counts.fallbackRepeats).toBe(1);
 });
 
+test("a fallback late for somebody who is away: time in which its way was broken does not count", () => {
+  const away = (calledMs: number, ...faults: FaultRecord[]): ViolationKind[] =>
+    kindsOf({
+      posts: [post(0, { user: "bob" })],
+      states: [state(0, { state: "pushed" })],
+      fallbacks: [call(0, { user: "bob", atMs: calledMs })],
+      connections: [],
+      wire: [],
+      handled: [],
+      acks: [],
+      faults,
+    });
+  expect(away(20_000)).toEqual([]);
+  expect(away(40_000)).toEqual(["fallback-late"]);
+  expect(away(40_000, { ...fault("redis", 5, 6), kind: "clock" })).toEqual(["fallback-late"]);
+  expect(away(40_000, fault("push-node-1", 0, 40_000))).toEqual(["fallback-late"]);
+  expect(away(40_000, fault("dispatch-1", 100, 20_000))).toEqual([]);
+  expect(away(40_000, fault("dispatch-1", 100, 5_000))).toEqual(["fallback-late"]);
+  // Two at once are one.
+  const [one, other] = [fault("redis", 100, 10_000), fault("redis link of dispatch-2", 5_000, 10_000)];
+  expect(away(40_000, one, other)).toEqual(["fallback-late"]);
+  expect(away(40_000, one, fault("redis link of dispatch-2", 15_000, 20_000))).toEqual([]);
+  // Somebody with a connection may take it in time.
+  expect(kindsOf({ fallbacks: [call(1, { atMs: 90_000 })] })).toEqual([]);
+});
+
 test("a fallback that nobody asked for", () => {
   const { posts } = goodHistory();
   expect(kindsOf({ fallbacks: [call(1)] })).toEqual([]);
@@ -270,4 +331,178 @@ test("one without an answer may arrive or not", () => {
     acks: [ack(2, on)],
   };
   expect(kindsOf(absent)).toEqual([]);
+});
+
+test("a hole: silence is a violation, on one connection, between two, and at the end", () => {
+  const { wire } = goodHistory();
+  const phone = connection("p1", { client: "alice phone" });
+  const both = (...changes: Partial<History>[]): ViolationKind[] =>
+    kindsOf({ connections: [on, phone], ...Object.assign({}, ...changes) });
+  const onPhone = [0, 1, 2].map((n) => frame(n, phone));
+  expect(both({ wire: [...wire, ...onPhone] })).toEqual([]);
+  // The laptop has everything, so every message reads delivered; the phone's page begins too late.
+  expect(both({ wire: [...wire, frame(0, phone), frame(2, phone)] })).toEqual(["seq-skipped"]);
+  // Or nothing comes any more.
+  expect(both({ wire: [...wire, frame(0, phone)] })).toEqual(["hole-untold", "hole-untold"]);
+  expect(both({ wire })).toEqual(["hole-untold", "hole-untold", "hole-untold"]);
+  // Or it is told that it resumes, behind what it has.
+  const back = connection("p2", { client: "alice phone", after: 2, resumed: true, atMs: 50 });
+  const resumedBehind = { connections: [on, phone, back], wire: [...wire, frame(0, phone), frame(2, back)] };
+  expect(both(resumedBehind)).toEqual(["resumed-wrongly"]);
+});
+
+test("a hole that is told, or has ended, is none", () => {
+  const { wire, handled, posts, states } = goodHistory();
+  const phone = connection("p1", { client: "alice phone", closed: { code: 1012, atMs: 40 } });
+  const told = connection("p2", { client: "alice phone", after: 2, atMs: 50 });
+  const history = {
+    ...goodHistory(),
+    connections: [on, phone, told],
+    wire: [...wire, frame(0, phone), frame(2, told)],
+  };
+  const { violations, counts } = checkHistory(history);
+  expect([violations, counts.toldHoles]).toEqual([[], 1]);
+  const resumed = connection("p2", { ...told, resumed: true });
+  const expired = {
+    ...history,
+    connections: [on, phone, resumed],
+    wire: [frame(0, on), frame(2, on), frame(0, phone), frame(2, resumed)],
+    handled: [handling(0), handling(2)],
+    posts: replaced(posts, 1, post(1, { mayExpire: true })),
+    states: replaced(states, 1, state(1, { state: "expired" })),
+  };
+  expect(checkHistory(expired).violations).toEqual([]);
+  expect(handled).toHaveLength(3);
+});
+
+test("resumed in an epoch that the device has never seen; an epoch that changes though Redis lives on", () => {
+  const before = connection("c1", { closed: { code: 1012, atMs: 40 } });
+  const wire = [0, 1, 2].map((n) => frame(n, before));
+  const acks = [ack(3, before)];
+  const next = (fields: Partial<ConnectionRecord>): ConnectionRecord =>
+    connection("c2", { epoch: "l.2", after: 3, atMs: 60, ...fields });
+  const kinds = (to: ConnectionRecord, ...faults: FaultRecord[]): ViolationKind[] =>
+    kindsOf({ connections: [before, to], wire, acks, faults });
+  const killed = fault("redis", 45, 55);
+  expect(kinds(next({}), killed)).toEqual([]);
+  expect(kinds(next({ resumed: true }), killed)).toEqual(["resumed-wrongly"]);
+  expect(kinds(next({}))).toEqual(["epoch-without-loss"]);
+  expect(kinds(next({}), { ...killed, kind: "replica" })).toEqual(["epoch-without-loss"]);
+  expect(kinds(next({}), { ...killed, target: "push-node-1" })).toEqual(["epoch-without-loss"]);
+  expect(kinds(next({}), fault("redis", 70, 80))).toEqual(["epoch-without-loss"]);
+});
+
+test("asked to move again and again", () => {
+  const moves = (everyMs: number): History["moves"] =>
+    Array.from({ length: 8 }, (_, i) => ({ connection: on, reason: "epoch", atMs: i * everyMs }));
+  expect(kindsOf({ moves: moves(500) })).toEqual(["moved-endlessly"]);
+  expect(kindsOf({ moves: moves(2_000) })).toEqual([]);
+  expect(kindsOf({ moves: moves(500).slice(0, 6) })).toEqual([]);
+});
+
+test("a planned stop: a kept connection in use is neither cut nor refused", () => {
+  const stop: FaultRecord = { ...fault("collect-1", 90, 120), kind: "stop" };
+  const kinds = (one: AttemptRecord, ...faults: FaultRecord[]): ViolationKind[] =>
+    kindsOf({ attempts: [one], faults: [stop, ...faults] });
+  const cut = attempt({ status: undefined, problem: "ECONNRESET" });
+  expect(kinds(attempt())).toEqual([]);
+  expect(kinds(cut)).toEqual(["stop-refused"]);
+  expect(kinds({ ...cut, startedAtMs: 80, endedAtMs: 95 })).toEqual(["stop-refused"]);
+  expect(kinds(attempt({ status: 503 }))).toEqual(["stop-refused"]);
+  // Not in use, new, elsewhere, at another time, killed meanwhile, given up by its sender.
+  expect(kinds({ ...cut, idleMs: 5_000 })).toEqual([]);
+  expect(kinds({ ...cut, idleMs: undefined })).toEqual([]);
+  expect(kinds({ ...cut, target: "collect-2" })).toEqual([]);
+  expect(kinds({ ...cut, startedAtMs: 121, endedAtMs: 130 })).toEqual([]);
+  expect(kinds(cut, fault("collect-1", 105, 300))).toEqual([]);
+  expect(kinds(cut, fault("redis", 105, 300))).toEqual(["stop-refused"]);
+  expect(kinds({ ...cut, problem: "no answer in time" })).toEqual([]);
+  // What is away may be refused for.
+  expect(kinds(attempt({ status: 503 }), fault("redis", 60, 70))).toEqual([]);
+  const { counts } = checkHistory({ ...goodHistory(), attempts: [attempt()], faults: [stop] });
+  expect(counts.keptDuringStops).toBe(1);
+});
+
+/** Alice is erased after her three messages, comes back, and gets a fourth. */
+function erasedHistory(): History {
+  const first = connection("c1", { closed: { code: 4403, atMs: 120 } });
+  const second = connection("c2", { client: "alice life 2", epoch: "m.1", atMs: 160 });
+  const later = { startedAtMs: 200, answeredAtMs: 205 };
+  const fourth = { client: "alice life 2", epoch: "m.1", seq: 1, atMs: 210 };
+  return {
+    ...goodHistory(),
+    posts: [post(0), post(1), post(2), post(3, later)],
+    connections: [first, second],
+    wire: [...[0, 1, 2].map((n) => frame(n, first)), frame(3, second, { seq: 1, atMs: 208 })],
+    handled: [0, 1, 2].map((n) => handling(n)).concat(handling(3, fourth)),
+    acks: [ack(3, first), ack(1, second)],
+    states: [0, 1, 2].map((n) => state(n, { state: "missing" })).concat(state(3, { epoch: "m.1", seq: 1 })),
+    erasures: [erasure()],
+  };
+}
+
+const erased = erasedHistory();
+
+function erasedKinds(changes: Partial<History>): ViolationKind[] {
+  return checkHistory({ ...erased, ...changes }).violations.map(({ kind }) => kind);
+}
+
+test("an erased person: what was theirs is gone, what came later stays", () => {
+  const { states, wire, connections, handled } = erased;
+  const [first, second] = connections as [ConnectionRecord, ConnectionRecord];
+  expect(erasedKinds({})).toEqual([]);
+  expect(erasedKinds({ states: replaced(states, 1, state(1)) })).toEqual(["erased-came-back"]);
+  const shown = [...wire, frame(1, second, { seq: 2, atMs: 220 })];
+  expect(erasedKinds({ wire: shown })).toEqual(["erased-came-back"]);
+  expect(erasedKinds({ connections: [{ ...first, closed: undefined }, second] })).toContain(
+    "erased-stays-connected",
+  );
+  // The new one's message.
+  expect(erasedKinds({ states: replaced(states, 3, state(3, { state: "missing" })) })).toEqual(["lost"]);
+  expect(erasedKinds({ handled: handled.slice(0, 3) })).toEqual(["delivered-unseen"]);
+});
+
+test("a channel is not called for an erased person, but for one call under way", () => {
+  const late = (atMs: number): Partial<History> => ({ fallbacks: [call(1, { atMs })] });
+  expect(erasedKinds(late(300))).toEqual([]);
+  expect(erasedKinds(late(60_000))).toEqual(["erased-came-back"]);
+  expect(erasedKinds({ ...late(60_000), faults: [fault("dispatch-1", 110, 59_000)] })).toEqual([]);
+});
+
+test("a message that was sent again after the erasure, under its old id, is the new person's", () => {
+  const { posts, states, handled } = erased;
+  const again = replaced(posts, 3, post(3, { id: "m1", startedAtMs: 200, answeredAtMs: 205 }));
+  const wire = erased.wire.map((one) => (one.atMs === 208 ? { ...one, id: "m1" } : one));
+  const resent = {
+    posts: again,
+    wire,
+    handled: replaced(handled, 3, { ...(handled[3] as HandledRecord), id: "m1" }),
+    states: [states[0], states[2], state(1, { epoch: "m.1", seq: 1 })] as StateRecord[],
+  };
+  expect(erasedKinds(resent)).toEqual([]);
+  // Settled by the old one's push: no channel was called for the new one.
+  const pushed = state(1, { epoch: "m.1", seq: 1, state: "pushed" });
+  const unseen = { ...resent, handled: handled.slice(0, 3) };
+  expect(
+    erasedKinds({
+      ...unseen,
+      states: [...resent.states.slice(0, 2), pushed],
+      fallbacks: [call(1, { atMs: 90 })],
+    }),
+  ).toEqual(["pushed-unsent"]);
+  const calledTwice = [call(1, { atMs: 90 }), call(1, { atMs: 300 })];
+  expect(
+    erasedKinds({ ...unseen, states: [...resent.states.slice(0, 2), pushed], fallbacks: calledTwice }),
+  ).toEqual([]);
+});
+
+test("what came while a person was erased: gone or kept, until their sockets were closed", () => {
+  const during = (startedAtMs: number): Partial<History> => ({
+    posts: replaced(erased.posts, 3, post(3, { startedAtMs, answeredAtMs: 145 })),
+    states: replaced(erased.states, 3, state(3, { state: "missing" })),
+  });
+  expect(erasedKinds(during(110))).toEqual([]);
+  expect(erasedKinds(during(130))).toEqual(["lost"]);
+  // Asked for twice, its effect may have come twice.
+  expect(erasedKinds({ ...during(130), erasures: [erasure({ attempts: 2 })] })).toEqual([]);
 });

@@ -1,8 +1,18 @@
 // Tests only: holds a recorded history against what Petrel promises (docs/guarantees.md).
 // Guarantees: a pure function of the history; each violation is named with the messages that show it.
 import { lineageOf } from "../protocol/stored-message.js";
+import { checkDevices } from "./check-devices.js";
+import { checkErasures, mayBeErased } from "./check-erasures.js";
+import { checkStops } from "./check-stops.js";
 import { checkWire } from "./check-wire.js";
-import type { FallbackRecord, FaultRecord, History, PostRecord, StateRecord } from "./message-recorder.js";
+import type {
+  ErasureRecord,
+  FallbackRecord,
+  FaultRecord,
+  History,
+  PostRecord,
+  StateRecord,
+} from "./message-recorder.js";
 import type { Violation } from "./violation.js";
 
 export interface HistoryCounts {
@@ -12,7 +22,7 @@ export interface HistoryCounts {
   readonly unknown: number;
   /** Of the unknown ones, those that reached an application or a channel. */
   readonly unknownArrived: number;
-  /** Accepted messages by their final state. */
+  /** Accepted messages by their final state, without those of erased people. */
   readonly states: Readonly<Record<string, number>>;
   readonly connections: number;
   readonly onWire: number;
@@ -21,6 +31,11 @@ export interface HistoryCounts {
   readonly fallbacks: number;
   readonly fallbackRepeats: number;
   readonly faults: number;
+  /** Connections that told a device of messages it will not see. */
+  readonly toldHoles: number;
+  /** Requests over kept connections to a process that was being stopped. */
+  readonly keptDuringStops: number;
+  readonly erasures: number;
 }
 
 export interface Verdict {
@@ -38,24 +53,34 @@ const ENDS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Users have one client each, and one producer that sends a user's messages one after another.
+ * Users have any number of devices, and one producer that sends a user's messages one after another. A person who was
+ * erased and came back has new devices.
  * @param history complete: faults are over, and states were read after everything had settled
  */
 export function checkHistory(history: History): Verdict {
   const { posts, states, handled, fallbacks } = history;
   const stateOf = new Map(states.map((state) => [state.id, state]));
   const accepted = posts.filter(({ outcome }) => outcome === "accepted");
-  const wire = checkWire(history, endedUnseen(posts, stateOf));
+  const isErased = mayBeErased(history);
+  const kept = accepted.filter((post) => !isErased(post));
+  const hasEndedUnseen = endedUnseen(history, stateOf);
+  const wire = checkWire(history, hasEndedUnseen);
+  const devices = checkDevices(history, kept, stateOf, hasEndedUnseen);
+  const stops = checkStops(history);
   const repeats = repeatedFallbacks(history);
   const arrived = new Set([...handled, ...fallbacks].map(({ n }) => n));
   return {
     violations: [
-      ...checkEnds(history, accepted, stateOf),
+      ...checkEnds(history, kept, stateOf),
       ...checkHandled(history),
       ...wire.violations,
       ...checkNumbers(accepted, stateOf),
       ...checkFallbacks(history),
       ...repeats.unexplained,
+      ...lateFallbacks(history, kept),
+      ...devices.violations,
+      ...stops.violations,
+      ...checkErasures(history, stateOf),
     ],
     counts: {
       posted: posts.length,
@@ -63,7 +88,7 @@ export function checkHistory(history: History): Verdict {
       refused: countOutcome(posts, "refused"),
       unknown: countOutcome(posts, "unknown"),
       unknownArrived: posts.filter(({ outcome, n }) => outcome === "unknown" && arrived.has(n)).length,
-      states: countStates(accepted, stateOf),
+      states: countStates(kept, stateOf),
       connections: history.connections.length,
       onWire: history.wire.length,
       wireDuplicates: wire.duplicates,
@@ -71,6 +96,9 @@ export function checkHistory(history: History): Verdict {
       fallbacks: fallbacks.length,
       fallbackRepeats: repeats.count,
       faults: history.faults.length,
+      toldHoles: devices.toldHoles,
+      keptDuringStops: stops.keptDuringStops,
+      erasures: history.erasures.length,
     },
   };
 }
@@ -83,7 +111,8 @@ function checkEnds(
 ): Violation[] {
   const violations: Violation[] = [];
   const seen = new Set(handled.map(({ n }) => n));
-  const sent = new Set(fallbacks.map(({ id }) => id));
+  /** The last call of each: one from before an erasure speaks of another message with the same id. */
+  const sentMs = new Map(fallbacks.map(({ id, atMs }) => [id, atMs]));
   for (const post of accepted) {
     const { state = "missing" } = stateOf.get(post.id ?? "") ?? {};
     const detail = `${describe(post)} is ${state}`;
@@ -92,7 +121,8 @@ function checkEnds(
     if ((state === "pushed" || state === "failed") && seen.has(post.n)) {
       violations.push({ kind: "handled-undelivered", detail });
     }
-    if (state === "pushed" && !sent.has(post.id ?? "")) violations.push({ kind: "pushed-unsent", detail });
+    const wasSent = (sentMs.get(post.id ?? "") ?? -Infinity) >= post.startedAtMs;
+    if (state === "pushed" && !wasSent) violations.push({ kind: "pushed-unsent", detail });
     if (state === "expired" && !post.mayExpire) violations.push({ kind: "expired-early", detail });
   }
   return violations;
@@ -160,14 +190,17 @@ function checkFallbacks({ posts, fallbacks }: History): Violation[] {
  * After a crash between the channel's answer and our record of it a call may repeat. A dispatcher that was paused or
  * cut off has the same gap, and so has a Redis that could not be written to.
  */
-function repeatedFallbacks({ fallbacks, faults }: History): { count: number; unexplained: Violation[] } {
+function repeatedFallbacks({ fallbacks, faults, erasures }: History): {
+  count: number;
+  unexplained: Violation[];
+} {
   const lastOf = new Map<string, FallbackRecord>();
   const unexplained: Violation[] = [];
   let count = 0;
   for (const call of fallbacks) {
     const before = lastOf.get(call.id);
     lastOf.set(call.id, call);
-    if (before === undefined) continue;
+    if (before === undefined || erasures.some((erasure) => liesBetween(erasure, before, call))) continue;
     count++;
     if (faults.some((fault) => explainsRepeat(fault, before.atMs, call.atMs))) continue;
     const gapMs = Math.round(call.atMs - before.atMs);
@@ -176,23 +209,76 @@ function repeatedFallbacks({ fallbacks, faults }: History): { count: number; une
   return { count, unexplained };
 }
 
+/** A fallback for somebody who is away needs no longer than this while its way is whole. */
+const LATE_MS = 25_000;
+/** So long after a fault its way is not yet whole. */
+const RECOVERY_MS = 3_000;
+
+/**
+ * Of users who were never connected: their messages are offered at once, however Redis' clock is set meanwhile. Time in
+ * which dispatchers or Redis were away does not count.
+ */
+function lateFallbacks(
+  { connections, fallbacks, faults }: History,
+  kept: readonly PostRecord[],
+): Violation[] {
+  const connected = new Set(connections.map(({ user }) => user));
+  const firstCallMs = new Map(fallbacks.toReversed().map(({ id, atMs }) => [id, atMs]));
+  const hindrances = faults.filter(
+    ({ kind, target }) => /^(dispatch|redis$|redis link of dispatch)/.test(target) && kind !== "clock",
+  );
+  return kept.flatMap(({ id = "", user, answeredAtMs }): Violation[] => {
+    const calledMs = firstCallMs.get(id);
+    if (calledMs === undefined || connected.has(user)) return [];
+    const waitedMs = Math.round(unhinderedMs(hindrances, answeredAtMs, calledMs));
+    if (waitedMs <= LATE_MS) return [];
+    return [{ kind: "fallback-late", detail: `${id} to ${user}: ${waitedMs} ms without a fault in its way` }];
+  });
+}
+
+/** How much of the time between two moments no fault covers. */
+function unhinderedMs(hindrances: readonly FaultRecord[], fromMs: number, toMs: number): number {
+  let freeMs = 0;
+  let untilMs = fromMs;
+  for (const { atMs, endedAtMs } of hindrances.toSorted((a, b) => a.atMs - b.atMs)) {
+    if (atMs >= toMs) break;
+    freeMs += Math.max(0, atMs - untilMs);
+    untilMs = Math.max(untilMs, endedAtMs + RECOVERY_MS);
+  }
+  return freeMs + Math.max(0, toMs - untilMs);
+}
+
+/** The same id, but another message: its recipient was erased in between, and it was sent once more. */
+function liesBetween(erasure: ErasureRecord, before: FallbackRecord, call: FallbackRecord): boolean {
+  return erasure.user === call.user && erasure.endedAtMs >= before.atMs && erasure.atMs <= call.atMs;
+}
+
 function explainsRepeat({ target, atMs, endedAtMs }: FaultRecord, fromMs: number, toMs: number): boolean {
   return /^(dispatch|redis)/.test(target) && atMs <= toMs && endedAtMs >= fromMs;
 }
 
-/** Places in users' sequences whose messages ended without being shown. */
+/**
+ * Places in users' sequences whose messages ended without being shown. Of a sequence that was erased nobody can say:
+ * nothing of it has a state.
+ */
 function endedUnseen(
-  posts: readonly PostRecord[],
+  { posts, erasures }: History,
   stateOf: ReadonlyMap<string, StateRecord>,
 ): (user: string, epoch: string, seq: number) => boolean {
   const places = new Set<string>();
-  const place = (user: string, epoch: string, seq: number): string => `${user}\t${lineageOf(epoch)}\t${seq}`;
+  const sequences = new Set<string>();
+  const erased = new Set(erasures.map(({ user }) => user));
+  const sequence = (user: string, epoch: string): string => `${user}\t${lineageOf(epoch)}`;
   for (const { id = "", user } of posts) {
     const found = stateOf.get(id);
-    if (found?.state === "expired" || found?.state === "cancelled")
-      places.add(place(user, found.epoch, found.seq));
+    if (found === undefined || found.state === "missing") continue;
+    sequences.add(sequence(user, found.epoch));
+    if (found.state === "expired" || found.state === "cancelled")
+      places.add(`${sequence(user, found.epoch)}\t${found.seq}`);
   }
-  return (user, epoch, seq) => places.has(place(user, epoch, seq));
+  return (user, epoch, seq) =>
+    places.has(`${sequence(user, epoch)}\t${seq}`) ||
+    (erased.has(user) && !sequences.has(sequence(user, epoch)));
 }
 
 function countStates(

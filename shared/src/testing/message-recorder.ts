@@ -20,6 +20,8 @@ export interface PostRecord {
   readonly mayFallBack: boolean;
   /** Whether its time may end while the test runs. */
   readonly mayExpire: boolean;
+  /** Whether it was sent with an idempotencyKey. */
+  readonly insists: boolean;
   readonly startedAtMs: number;
   outcome: PostOutcome;
   /** When the answer came; Infinity where none did. */
@@ -30,8 +32,32 @@ export interface PostRecord {
   problem: string | undefined;
 }
 
+/** One try of a POST, over one HTTP connection. */
+export interface AttemptRecord {
+  /** The collect that was asked. */
+  readonly target: string;
+  /** How long the connection had been idle since its last answer; undefined for a new one. */
+  readonly idleMs: number | undefined;
+  readonly startedAtMs: number;
+  readonly endedAtMs: number;
+  /** Undefined where no answer came. */
+  readonly status: number | undefined;
+  /** Why none came, such as ECONNRESET. */
+  readonly problem: string | undefined;
+}
+
+/** `DELETE /v1/users/:id`, asked until it was answered. */
+export interface ErasureRecord {
+  readonly user: string;
+  readonly atMs: number;
+  /** Its 204; Infinity while there is none. */
+  endedAtMs: number;
+  attempts: number;
+}
+
 export interface ConnectionRecord {
   readonly id: string;
+  /** One device of a user, in one of the user's lives. */
   readonly client: string;
   readonly user: string;
   readonly node: string;
@@ -40,6 +66,13 @@ export interface ConnectionRecord {
   readonly resumed: boolean;
   readonly atMs: number;
   closed: { readonly code: number; readonly atMs: number } | undefined;
+}
+
+/** A `reconnect` frame on a socket. */
+export interface MoveRecord {
+  readonly connection: ConnectionRecord;
+  readonly reason: string;
+  readonly atMs: number;
 }
 
 /** A `message` frame on a socket. */
@@ -98,28 +131,37 @@ export interface FaultRecord {
 export interface History {
   readonly posts: readonly PostRecord[];
   readonly connections: readonly ConnectionRecord[];
+  readonly moves: readonly MoveRecord[];
   readonly wire: readonly WireRecord[];
   readonly handled: readonly HandledRecord[];
   readonly acks: readonly AckRecord[];
   readonly fallbacks: readonly FallbackRecord[];
   readonly states: readonly StateRecord[];
   readonly faults: readonly FaultRecord[];
+  readonly attempts: readonly AttemptRecord[];
+  readonly erasures: readonly ErasureRecord[];
 }
 
 export class MessageRecorder implements History {
   readonly posts: PostRecord[] = [];
   readonly connections: ConnectionRecord[] = [];
+  readonly moves: MoveRecord[] = [];
   readonly wire: WireRecord[] = [];
   readonly handled: HandledRecord[] = [];
   readonly acks: AckRecord[] = [];
   readonly fallbacks: FallbackRecord[] = [];
   readonly faults: FaultRecord[] = [];
+  readonly attempts: AttemptRecord[] = [];
+  readonly erasures: ErasureRecord[] = [];
   states: StateRecord[] = [];
   /** Messages that some application has got, by their number. */
   readonly handledNumbers = new Set<number>();
 
   /** A POST is about to be sent. The caller writes its outcome into what is returned. */
-  posting(post: Pick<PostRecord, "user" | "mayFallBack" | "mayExpire">, data: object): PostRecord {
+  posting(
+    post: Pick<PostRecord, "user" | "mayFallBack" | "mayExpire" | "insists">,
+    data: object,
+  ): PostRecord {
     const n = this.posts.length;
     const record: PostRecord = {
       ...post,
@@ -144,6 +186,10 @@ export class MessageRecorder implements History {
 
   closed(connection: ConnectionRecord, code: number): void {
     connection.closed = { code, atMs: performance.now() };
+  }
+
+  askedToMove(connection: ConnectionRecord, reason: string): void {
+    this.moves.push({ connection, reason, atMs: performance.now() });
   }
 
   sentOnWire(connection: ConnectionRecord, seq: number, id: string): void {
@@ -172,6 +218,17 @@ export class MessageRecorder implements History {
 
   fellBack(id: string, user: string, n: number | undefined): void {
     this.fallbacks.push({ id, user, n, atMs: performance.now() });
+  }
+
+  attempted(attempt: AttemptRecord): void {
+    this.attempts.push(attempt);
+  }
+
+  /** A person is about to be erased. The caller writes what comes of it into what is returned. */
+  erasing(user: string): ErasureRecord {
+    const erasure = { user, atMs: performance.now(), endedAtMs: Number.POSITIVE_INFINITY, attempts: 0 };
+    this.erasures.push(erasure);
+    return erasure;
   }
 
   /** @returns to be called when the fault is over */

@@ -1,7 +1,9 @@
 // Tests only: a business system whose every POST is recorded, with what its producer can know of it.
 // Guarantees: a user's messages are sent one after another; one that got no answer is sent again with the same
-// idempotencyKey until it gets one, or left open, as its sender has decided beforehand.
+// idempotencyKey until it gets one, or left open, as its sender has decided beforehand. Connections are kept and used in
+// turn, so that a stop meets all of them at work.
 import { Agent, request } from "node:http";
+import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { MessageRecorder, PostRecord } from "./message-recorder.js";
 
@@ -11,6 +13,8 @@ export interface MessageToPost {
   readonly data: object;
   /** Whether to ask again where no answer came. */
   readonly insists: boolean;
+  /** To be sent with; one of its own by default, where it insists. */
+  readonly idempotencyKey?: string;
   /** With a notification, so that a fallback channel may take it. */
   readonly fallback?: "offline" | "always";
   readonly ttlSeconds?: number;
@@ -20,6 +24,8 @@ export interface RecordingProducerOptions {
   readonly recorder: MessageRecorder;
   /** Collects, to be used in turn. */
   readonly urls: readonly string[];
+  /** Their names, in the same order; their URLs by default. */
+  readonly names?: readonly string[];
   /** `key.secret` */
   readonly apiKey: string;
   /** How long to wait for an answer. */
@@ -27,6 +33,9 @@ export interface RecordingProducerOptions {
   /** How long one that insists goes on. */
   readonly insistMs?: number;
 }
+
+/** To each collect: few enough that each of them is used again within a second. */
+const KEPT_CONNECTIONS = 16;
 
 type Answer =
   | { readonly kind: "answer"; readonly status: number; readonly text: string }
@@ -36,7 +45,9 @@ type Answer =
 
 export class RecordingProducer {
   readonly #options: RecordingProducerOptions;
-  readonly #agent = new Agent({ keepAlive: true });
+  readonly #agent = new Agent({ keepAlive: true, scheduling: "fifo", maxFreeSockets: KEPT_CONNECTIONS });
+  /** When a connection had its last answer. */
+  readonly #lastUsedMs = new WeakMap<Socket, number>();
   readonly #queues = new Map<string, Promise<void>>();
   readonly #run: string = Math.random().toString(36).slice(2);
   #turn = 0;
@@ -45,6 +56,19 @@ export class RecordingProducer {
 
   constructor(options: RecordingProducerOptions) {
     this.#options = options;
+  }
+
+  /** Opens the connections that are kept: before the first message there are as many as there will be. */
+  async warmUp(): Promise<void> {
+    const asking = this.#options.urls.flatMap((url) =>
+      Array.from({ length: KEPT_CONNECTIONS }, () => this.#openOne(url)),
+    );
+    await Promise.all(asking);
+  }
+
+  /** The key of the message with this number, where it insisted. */
+  keyOf(n: number): string {
+    return `${this.#run}-${n}`;
   }
 
   /** Messages that have not been answered or given up. */
@@ -73,15 +97,16 @@ export class RecordingProducer {
     this.#agent.destroy();
   }
 
-  async #send({ user, data, insists, fallback, ttlSeconds }: MessageToPost): Promise<void> {
+  async #send({ user, data, insists, idempotencyKey, fallback, ttlSeconds }: MessageToPost): Promise<void> {
     if (this.#stopped) return;
     const { recorder, insistMs = 60_000 } = this.#options;
     const mayFallBack = fallback !== undefined;
-    const record = recorder.posting({ user, mayFallBack, mayExpire: ttlSeconds !== undefined }, data);
+    const mayExpire = ttlSeconds !== undefined;
+    const record = recorder.posting({ user, mayFallBack, mayExpire, insists }, data);
     const body = JSON.stringify({
       to: { user },
       data: JSON.parse(record.data) as unknown,
-      ...(insists ? { idempotencyKey: `${this.#run}-${record.n}` } : {}),
+      ...(insists ? { idempotencyKey: idempotencyKey ?? this.keyOf(record.n) } : {}),
       ...(ttlSeconds === undefined ? {} : { ttlSeconds }),
       ...(mayFallBack ? { fallback, notification: { title: "test", body: String(record.n) } } : {}),
     });
@@ -97,9 +122,36 @@ export class RecordingProducer {
     }
   }
 
-  #postOnce(body: string): Promise<Answer> {
-    const { urls, apiKey, answerTimeoutMs = 8_000 } = this.#options;
-    const url = urls[this.#turn++ % urls.length] ?? "";
+  #openOne(url: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const asking = request(`${url}/health/live`, { agent: this.#agent });
+      asking.on("error", reject);
+      asking.on("response", (response) => {
+        response.on("end", resolve);
+        response.resume();
+      });
+      asking.end();
+    });
+  }
+
+  async #postOnce(body: string): Promise<Answer> {
+    const { recorder, urls, names = urls } = this.#options;
+    const turn = this.#turn++ % urls.length;
+    const startedAtMs = performance.now();
+    let idleMs: number | undefined;
+    const answer = await this.#ask(urls[turn] ?? "", body, (socket, isKept) => {
+      const lastUsedMs = this.#lastUsedMs.get(socket);
+      if (isKept && lastUsedMs !== undefined) idleMs = startedAtMs - lastUsedMs;
+    });
+    const status = answer.kind === "answer" ? answer.status : undefined;
+    const problem = answer.kind === "answer" ? undefined : answer.problem;
+    const endedAtMs = performance.now();
+    recorder.attempted({ target: names[turn] ?? "", idleMs, startedAtMs, endedAtMs, status, problem });
+    return answer;
+  }
+
+  #ask(url: string, body: string, onSocket: (socket: Socket, isKept: boolean) => void): Promise<Answer> {
+    const { apiKey, answerTimeoutMs = 8_000 } = this.#options;
     return new Promise((resolve) => {
       const headers = {
         authorization: `Bearer ${apiKey}`,
@@ -114,6 +166,11 @@ export class RecordingProducer {
       };
       const timer = setTimeout(() => posting.destroy(new Error("no answer in time")), answerTimeoutMs);
       posting.on("error", fail);
+      let used: Socket | undefined;
+      posting.on("socket", (socket) => {
+        used = socket;
+        onSocket(socket, posting.reusedSocket);
+      });
       posting.on("response", (response) => {
         let text = "";
         response.setEncoding("utf8");
@@ -121,6 +178,7 @@ export class RecordingProducer {
         response.on("error", fail);
         response.on("end", () => {
           clearTimeout(timer);
+          if (used !== undefined) this.#lastUsedMs.set(used, performance.now());
           resolve({ kind: "answer", status: response.statusCode ?? 0, text });
         });
       });

@@ -1,17 +1,50 @@
 // Tests only: a WebSocket for the client library, which writes down what goes over it.
-// Guarantees: behaves as the one of `ws`; every message frame and every ack is recorded, in their order.
+// Guarantees: behaves as the one of `ws`; every message frame and every ack is recorded, in their order, at the time they
+// are read.
 import { WebSocket } from "ws";
 import type { ConnectionRecord, MessageRecorder } from "./message-recorder.js";
 
 export type RecordingSocketConstructor = new (url: string, protocols: string[]) => WebSocket;
 
-/** @param client a name for the one client that will use it, the same over all its connections */
-export function createRecordingSocket(recorder: MessageRecorder, client: string): RecordingSocketConstructor {
+/** Whether the sockets of a device are read: a phone in a lift reads nothing for a while, and its sockets stay open. */
+export class ReadingGate {
+  readonly #open = new Set<WebSocket>();
+  #isShut = false;
+
+  watch(socket: WebSocket): void {
+    this.#open.add(socket);
+    socket.on("close", () => this.#open.delete(socket));
+    socket.on("open", () => {
+      if (this.#isShut) socket.pause();
+    });
+  }
+
+  shut(): void {
+    this.#isShut = true;
+    for (const socket of this.#open) socket.pause();
+  }
+
+  open(): void {
+    this.#isShut = false;
+    for (const socket of this.#open) socket.resume();
+  }
+}
+
+/**
+ * @param client a name for the one client that will use it, the same over all its connections
+ * @param gate stops its reading
+ */
+export function createRecordingSocket(
+  recorder: MessageRecorder,
+  client: string,
+  gate?: ReadingGate,
+): RecordingSocketConstructor {
   return class RecordingSocket extends WebSocket {
     #connection: ConnectionRecord | undefined;
 
     constructor(url: string, protocols: string[]) {
       super(url, protocols);
+      gate?.watch(this);
       // Before any listener of the client: what it does with a frame is recorded after the frame.
       this.on("message", (bytes: Buffer) => this.#received(bytes.toString("utf8")));
       this.on("close", (code: number) => {
@@ -32,6 +65,8 @@ export function createRecordingSocket(recorder: MessageRecorder, client: string)
       const frame = JSON.parse(text) as Readonly<Record<string, unknown>>;
       if (frame["type"] === "message" && this.#connection !== undefined) {
         recorder.sentOnWire(this.#connection, Number(frame["seq"]), String(frame["id"]));
+      } else if (frame["type"] === "reconnect" && this.#connection !== undefined) {
+        recorder.askedToMove(this.#connection, String(frame["reason"]));
       } else if (frame["type"] === "welcome") {
         this.#connection = recorder.welcomed({
           id: String(frame["connection"]),

@@ -20,6 +20,8 @@ export interface StartRedisOptions {
   readonly directory?: string;
   /** A redis.conf to begin with. */
   readonly configFile?: string;
+  /** More for its process: a clock that can be stepped. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 export interface TestRedis extends RedisServer {
@@ -45,7 +47,7 @@ export async function startRedis(options: StartRedisOptions = {}): Promise<TestR
         binary,
         port: options.port ?? (await freePort()),
         directory,
-        environment: process.env,
+        environment: { ...process.env, ...options.environment },
         appendOnly: options.appendOnly ?? false,
         extraArgs: ["--enable-debug-command", "local", ...(options.extraArgs ?? [])],
         ...(options.configFile === undefined ? {} : { configFile: options.configFile }),

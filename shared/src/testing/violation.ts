@@ -33,7 +33,23 @@ export type ViolationKind =
   /** A fallback channel was called again, though nothing befell a dispatcher or Redis in between. */
   | "fallback-twice"
   /** A fallback channel was called for a message that is not for one. */
-  | "fallback-unasked";
+  | "fallback-unasked"
+  /** Nobody is connected, nothing hinders it, and still a channel is called only after a long time. */
+  | "fallback-late"
+  /** A device was never shown a message, and no `resumed: false` told it so. */
+  | "hole-untold"
+  /** A device was told that it resumes, in an epoch or behind a number that it has never seen. */
+  | "resumed-wrongly"
+  /** A user got a new epoch though Redis has lost nothing. */
+  | "epoch-without-loss"
+  /** A device was asked to move again and again. */
+  | "moved-endlessly"
+  /** A kept connection that was in use was cut or refused at a planned stop. */
+  | "stop-refused"
+  /** Something of an erased person was kept, shown or pushed afterwards. */
+  | "erased-came-back"
+  /** A connection of an erased person was never closed. */
+  | "erased-stays-connected";
 
 export interface Violation {
   readonly kind: ViolationKind;

@@ -1,0 +1,74 @@
+// chaos: business systems that keep their connections to one collect busy, while it is stopped.
+// Guarantees: each client has one connection at a time and asks again as soon as it was answered; every try is recorded.
+import { Agent, request } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { MessageRecorder } from "@petrel/shared/testing/message-recorder";
+import type { ServiceProcess } from "@petrel/shared/testing/start-cluster";
+
+export interface BusyClientsOptions {
+  readonly recorder: MessageRecorder;
+  readonly collect: Pick<ServiceProcess, "name" | "url">;
+  /** `key.secret` with the scope read. */
+  readonly apiKey: string;
+  readonly user: string;
+}
+
+const CLIENTS = 12;
+const PAUSE_MS = 20;
+/** When its connections are refused, it is elsewhere that one should ask: here one asks less often. */
+const REFUSED_PAUSE_MS = 250;
+const ANSWER_DEADLINE_MS = 8_000;
+
+interface Outcome {
+  readonly isKept: boolean;
+  readonly status?: number;
+  readonly problem?: string;
+}
+
+/** @returns ends them; resolves when nothing is under way */
+export function startBusyClients(options: BusyClientsOptions): () => Promise<void> {
+  const stopping = new AbortController();
+  const clients = Array.from({ length: CLIENTS }, () => askUntil(stopping.signal, options));
+  return async () => {
+    stopping.abort();
+    await Promise.all(clients);
+  };
+}
+
+async function askUntil(
+  signal: AbortSignal,
+  { recorder, collect, apiKey, user }: BusyClientsOptions,
+): Promise<void> {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const url = `${collect.url}/v1/users/${user}/presence`;
+  let answeredAtMs = performance.now();
+  while (!signal.aborted) {
+    const startedAtMs = performance.now();
+    const { isKept, status, problem } = await ask(url, apiKey, agent);
+    const endedAtMs = performance.now();
+    const idleMs = isKept ? startedAtMs - answeredAtMs : undefined;
+    recorder.attempted({ target: collect.name, idleMs, startedAtMs, endedAtMs, status, problem });
+    answeredAtMs = endedAtMs;
+    await sleep(problem === undefined ? PAUSE_MS : REFUSED_PAUSE_MS);
+  }
+  agent.destroy();
+}
+
+function ask(url: string, apiKey: string, agent: Agent): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const asking = request(url, { agent, headers: { authorization: `Bearer ${apiKey}` } });
+    const timer = setTimeout(() => asking.destroy(new Error("no answer in time")), ANSWER_DEADLINE_MS);
+    const end = (outcome: Omit<Outcome, "isKept">): void => {
+      clearTimeout(timer);
+      resolve({ isKept: asking.reusedSocket, ...outcome });
+    };
+    const fail = (error: NodeJS.ErrnoException): void => end({ problem: error.code ?? error.message });
+    asking.on("error", fail);
+    asking.on("response", (response) => {
+      response.on("error", fail);
+      response.on("end", () => end({ status: response.statusCode ?? 0 }));
+      response.resume();
+    });
+    asking.end();
+  });
+}
