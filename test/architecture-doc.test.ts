@@ -53,7 +53,7 @@ test("the way from the request to the script is one of imports", () => {
     ["services/push-node/src/deliver.ts", "services/push-node/src/connection.ts"],
     ["services/push-node/src/handle-frame.ts", "services/push-node/src/collect-acks.ts"],
     ["services/push-node/src/collect-acks.ts", "shared/src/redis/ack-users.ts"],
-    ["shared/src/redis/ack-users.ts", "shared/src/redis/scripts/ack.v1.lua"],
+    ["shared/src/redis/ack-users.ts", "shared/src/redis/scripts/ack.v2.lua"],
     ["services/dispatch/src/read-ready.ts", "shared/src/redis/ready-stream.ts"],
     ["services/dispatch/src/route-messages.ts", "shared/src/redis/node-channel.ts"],
     ["services/dispatch/src/wake-users.ts", "shared/src/redis/wake-users.ts"],

@@ -1,5 +1,5 @@
 // user-routes -> here -> shared/redis/read-inbox: one page of a user's stored messages.
-// Guarantees: ascending by seq; a message whose time is over is left out, and its end is written before that; `data`
+// Guarantees: ascending by seq; a message whose time is over by Redis' clock is left out, its end written before; `data`
 // goes into the answer as the JSON text it is stored as.
 import type { InboxMessage } from "@petrel/shared/protocol/stored-message";
 import { expireMessages } from "@petrel/shared/redis/expire-messages";
@@ -52,17 +52,16 @@ export async function readUserMessages(
   userId: string,
   { after, limit }: PageRequest,
 ): Promise<string> {
-  const page = await readInbox(scripts, keys, userId, after, {
+  const { messages, nowMs } = await readInbox(scripts, keys, userId, after, {
     maxEntries: limit,
     maxBytes: MAX_PAGE_BYTES,
   });
   // After the page: then nothing stands between its last message and a `seq` that equals it.
   const [epoch = null, seq] = await scripts.redis.hmget(keys.user(userId), "epoch", "seq");
-  const nowMs = Date.now();
-  const expired = page.filter(({ expiresAtMs }) => expiresAtMs <= nowMs);
+  const expired = messages.filter(({ expiresAtMs }) => expiresAtMs <= nowMs);
   if (expired.length > 0) await expireMessages(scripts, keys, userId, expired);
-  const items = page.filter(({ expiresAtMs }) => expiresAtMs > nowMs).map(encodeItem);
-  const lastSeq = page.at(-1)?.seq;
+  const items = messages.filter(({ expiresAtMs }) => expiresAtMs > nowMs).map(encodeItem);
+  const lastSeq = messages.at(-1)?.seq;
   const nextAfter = lastSeq !== undefined && lastSeq < Number(seq ?? 0) ? lastSeq : null;
   return `{"items":[${items.join(",")}],"epoch":${JSON.stringify(epoch)},"nextAfter":${nextAfter}}`;
 }

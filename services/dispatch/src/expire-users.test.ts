@@ -70,11 +70,12 @@ test("what remains says when the next look is", async () => {
 
 test("a message stored while the others were read makes what they say of the next expiry void", async () => {
   await accept("u1", [HOUR_MS, 2 * HOUR_MS]);
+  const epoch = (await store.redis.hget(keys.user("u1"), "epoch")) ?? "";
   const before = await store.snapshot();
   const atMs = (await store.nowMs()) + 2 * HOUR_MS;
-  await expireMessages(store.scripts, keys, "u1", [], { atMs, readSeq: 1 });
+  await expireMessages(store.scripts, keys, "u1", [], { atMs, readSeq: 1, epoch });
   expect(await store.snapshot()).toEqual(before);
-  await expireMessages(store.scripts, keys, "u1", [], { atMs, readSeq: 2 });
+  await expireMessages(store.scripts, keys, "u1", [], { atMs, readSeq: 2, epoch });
   expect(await store.redis.hget(keys.user("u1"), "nextExpiry")).toBe(String(atMs));
 });
 

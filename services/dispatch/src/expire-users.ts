@@ -42,13 +42,14 @@ async function expireUser(
   const ended: ExpiredMessage[] = [];
   let nextMs = Number.POSITIVE_INFINITY;
   for (let after = range.acked; after < range.seq;) {
-    const page = await readInbox(scripts, keys, userId, after, PAGE);
-    for (const { seq, id, expiresAtMs } of page) {
-      if (expiresAtMs <= nowMs) ended.push({ seq, id });
+    const { messages } = await readInbox(scripts, keys, userId, after, PAGE);
+    for (const { seq, epoch, id, expiresAtMs } of messages) {
+      if (expiresAtMs <= nowMs) ended.push({ seq, epoch, id });
       else nextMs = Math.min(nextMs, expiresAtMs);
     }
-    after = page.at(-1)?.seq ?? range.seq;
+    after = messages.at(-1)?.seq ?? range.seq;
   }
-  const next = Number.isFinite(nextMs) ? { atMs: nextMs, readSeq: range.seq } : undefined;
+  const { seq: readSeq, epoch } = range;
+  const next = Number.isFinite(nextMs) ? { atMs: nextMs, readSeq, epoch } : undefined;
   return expireMessages(scripts, keys, userId, ended, next);
 }

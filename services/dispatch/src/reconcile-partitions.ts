@@ -85,9 +85,12 @@ export class Reconciler {
     }
   }
 
-  async #readOpen(keys: PartitionKeys, { userId, acked, seq }: HangingUser): Promise<InboxMessage[]> {
+  async #readOpen(
+    keys: PartitionKeys,
+    { userId, acked, seq }: HangingUser,
+  ): Promise<readonly InboxMessage[]> {
     if (acked >= seq) return [];
     const page = { maxEntries: MAX_IDS, maxBytes: 256 * 1024 } as const;
-    return readInbox(this.#options.scripts, keys, userId, acked, page);
+    return (await readInbox(this.#options.scripts, keys, userId, acked, page)).messages;
   }
 }

@@ -152,10 +152,10 @@ async function writeEnds(
   expired: readonly ReadyMessage[],
 ): Promise<void> {
   const byUser = new Map<string, ExpiredMessage[]>();
-  for (const { userId, seq, id } of expired) {
+  for (const { userId, seq, epoch, id } of expired) {
     const ofUser = byUser.get(userId);
-    if (ofUser === undefined) byUser.set(userId, [{ seq, id }]);
-    else ofUser.push({ seq, id });
+    if (ofUser === undefined) byUser.set(userId, [{ seq, epoch, id }]);
+    else ofUser.push({ seq, epoch, id });
   }
   await Promise.all([...byUser].map(([userId, ended]) => expireMessages(scripts, keys, userId, ended)));
 }

@@ -1,16 +1,18 @@
 // push-node/{register-connection, deliver, receive-envelopes, renew-leases} -> here -> redis/read-inbox -> connection.
 // Guarantees: the one way by which a connection is brought up to date: backlog, resume, gap, nudge, resubscription,
 // pause, slow reader and one that is sent too much. A page is read only when the socket has drained and the pace allows;
-// an expired message is skipped only after its end is written; a fault of Redis costs time.
+// while it waits, what the user's other devices acknowledge is kept for it, within a bound; where that did not reach, the
+// client is told to come again, never left with a hole. An expired message is skipped only after its end is written; a
+// fault of Redis costs time.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import type { InboxMessage } from "@petrel/shared/protocol/stored-message";
 import { encodeMessageFrame } from "@petrel/shared/protocol/server-frames";
 import { expireMessages } from "@petrel/shared/redis/expire-messages";
-import { readInbox } from "@petrel/shared/redis/read-inbox";
+import { holdHistory, type InboxHistory } from "@petrel/shared/redis/hold-history";
+import { readInbox, type InboxPage } from "@petrel/shared/redis/read-inbox";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
-import { readServerTimeMs } from "@petrel/shared/redis/server-time";
 import type { CheckEpoch } from "./check-epoch.js";
 import type { CollectAcks } from "./collect-acks.js";
 import type { Connection } from "./connection.js";
@@ -24,6 +26,7 @@ export interface CatchUpDeps {
   readonly acks: CollectAcks;
   readonly logger: Logger;
   readonly checkEpoch: CheckEpoch;
+  readonly history: InboxHistory;
   /** Bounds how many pages are read at a time, so that a crowd's return leaves room for those connected. */
   readonly gate: Gate;
   /** How many messages a connection may be sent. */
@@ -34,9 +37,8 @@ export interface CatchUpDeps {
 
 export type CatchUp = (connection: Connection) => void;
 
-/** A message whose time is over on this machine's clock, give or take this, is looked at by Redis' clock. */
-const CLOCKS_DIFFER_AT_MOST_MS = 5 * 60_000;
-const NONE: ReadonlySet<InboxMessage> = new Set();
+/** A connection that waits says so again: it is believed for a minute. */
+const HOLD_AGAIN_MS = 20_000;
 const PAGE = { maxEntries: 100, maxBytes: 64 * 1024 } as const;
 
 export function createCatchUp(deps: CatchUpDeps): CatchUp {
@@ -53,9 +55,7 @@ async function readUntilLive(deps: CatchUpDeps, connection: Connection): Promise
   let failures = 0;
   while (connection.isOpen && (connection.readToEnd || connection.lastSent < connection.want)) {
     try {
-      await connection.drained();
-      // Before the gate: who waits for its own pace takes no place from others.
-      await deps.pace.ready(connection);
+      if (connection.mustDrain || !deps.pace.isReady(connection)) await waitBehind(deps, connection);
       if (!connection.isOpen) break;
       await deps.gate.run(() => readPage(deps, connection));
       failures = 0;
@@ -69,8 +69,41 @@ async function readUntilLive(deps: CatchUpDeps, connection: Connection): Promise
     }
   }
   connection.isReading = false;
+  if (!connection.isOpen) return;
   // In the same turn as the last comparison: nothing can have arrived in between.
-  if (connection.isOpen) connection.phase = "live";
+  connection.phase = "live";
+  if (connection.isHeld) {
+    connection.isHeld = false;
+    hold(deps, connection, undefined);
+  }
+}
+
+/** Until its socket has drained and its pace allows more; before the gate, so that it takes no place from others. */
+async function waitBehind(deps: CatchUpDeps, connection: Connection): Promise<void> {
+  const holdOn = (): void => {
+    connection.isHeld = true;
+    hold(deps, connection, connection.lastSent);
+  };
+  // Where a page has just said so, that holds for a while.
+  if (!connection.isHeld) holdOn();
+  const timer = setInterval(holdOn, HOLD_AGAIN_MS);
+  try {
+    await connection.drained();
+    await deps.pace.ready(connection);
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/** Nobody waits for it: where it fails, and more is trimmed meanwhile, the next page says so. */
+function hold(
+  { scripts, history, logger }: CatchUpDeps,
+  { id, userId, epoch, keys }: Connection,
+  lastSent: number | undefined,
+): void {
+  holdHistory(scripts, keys, { userId, connection: id, epoch, lastSent }, history).catch((error: unknown) =>
+    logger.debug({ connection: id, reason: describeError(error) }, "history not held"),
+  );
 }
 
 async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void> {
@@ -78,18 +111,26 @@ async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void
   const { keys, userId, want, readToEnd } = connection;
   connection.readToEnd = false;
   const maxEntries = Math.min(PAGE.maxEntries, Math.max(1, pace.allowance(connection)));
-  let page: readonly InboxMessage[];
+  const reader = { connection: connection.id, epoch: connection.epoch };
+  let page: InboxPage;
   let over: ReadonlySet<InboxMessage>;
   try {
-    page = await readInbox(scripts, keys, userId, connection.lastSent, { ...PAGE, maxEntries });
+    page = await readInbox(scripts, keys, userId, connection.lastSent, { ...PAGE, maxEntries, reader });
     over = await endExpired(scripts, connection, page);
   } catch (error) {
     connection.readToEnd ||= readToEnd;
     throw error;
   }
+  connection.isHeld ||= page.isHeld;
+  if (page.isTrimmed && connection.isOpen) {
+    const { id, lastSent } = connection;
+    deps.logger.info({ connection: id, lastSent }, "too far behind another device: asking to reconnect");
+    connection.reconnect(0, "PETREL_HISTORY_TRIMMED");
+    return;
+  }
 
   let sent = 0;
-  for (const message of page) {
+  for (const message of page.messages) {
     if (message.seq <= connection.lastSent) continue;
     if (message.epoch !== connection.epoch && message.epoch !== connection.pastEpoch) {
       connection.flush();
@@ -109,14 +150,14 @@ async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void
   pace.spend(connection, sent);
   onSent(sent);
 
-  const last = page.at(-1);
+  const last = page.messages.at(-1);
   if (last === undefined) {
-    // Assigned, but not there: acked by another device and trimmed. There is nothing to wait for.
+    // Assigned, but not there: it has ended. There is nothing to wait for.
     if (connection.lastSent < want) connection.lastSent = want;
   } else {
     connection.want = Math.max(connection.want, last.seq);
     // The end is only where nothing comes any more: a page may have been cut by its number or by its bytes.
-    connection.readToEnd ||= readToEnd || page.length >= maxEntries;
+    connection.readToEnd ||= readToEnd || page.messages.length >= maxEntries;
   }
 }
 
@@ -127,13 +168,10 @@ async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void
 async function endExpired(
   scripts: ScriptRunner,
   { keys, userId }: Connection,
-  page: readonly InboxMessage[],
+  { messages, nowMs }: InboxPage,
 ): Promise<ReadonlySet<InboxMessage>> {
-  const isNear = Date.now() + CLOCKS_DIFFER_AT_MOST_MS;
-  if (!page.some(({ expiresAtMs }) => expiresAtMs <= isNear)) return NONE;
   // By Redis' clock, as the script decides: what is skipped here must be what has ended there.
-  const nowMs = await readServerTimeMs(scripts.redis, keys.due);
-  const over = page.filter(({ expiresAtMs }) => expiresAtMs <= nowMs);
+  const over = messages.filter(({ expiresAtMs }) => expiresAtMs <= nowMs);
   if (over.length > 0) await expireMessages(scripts, keys, userId, over);
   return new Set(over);
 }

@@ -7,6 +7,7 @@ import type { Logger } from "@petrel/shared/kernel/logging";
 import { TurnBatcher } from "@petrel/shared/kernel/turn-batcher";
 import { ackUsers, type UserAck } from "@petrel/shared/redis/ack-users";
 import { isConnectionError } from "@petrel/shared/redis/connect";
+import type { InboxHistory } from "@petrel/shared/redis/hold-history";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import type { Connection } from "./connection.js";
@@ -17,8 +18,7 @@ export interface CollectAcksOptions {
   readonly scripts: ScriptRunner;
   readonly registry: ConnectionRegistry;
   readonly logger: Logger;
-  /** Acked messages that stay readable for slower devices. */
-  readonly history: number;
+  readonly history: InboxHistory;
   readonly latency: Pick<MeasureLatency, "acked">;
 }
 
@@ -149,7 +149,7 @@ export class CollectAcks {
   async #write(keys: PartitionKeys, acks: readonly PendingAck[]): Promise<boolean> {
     const { scripts, registry, logger, history } = this.#options;
     try {
-      const results = await ackUsers(scripts, keys, acks, history);
+      const results = await ackUsers(scripts, keys, acks, history.history, history.slowHistory);
       for (const [i, acked] of results.entries()) {
         const ack = acks[i];
         if (acked !== undefined || ack === undefined) continue;

@@ -193,10 +193,15 @@ export const pushNodeSettings = {
   ),
   historySize: integer(
     "INBOX_HISTORY",
-    "acknowledged messages that stay readable for a user's slower devices",
+    "acknowledged messages that stay readable for a user's other devices",
     {
       default: 100,
     },
+  ),
+  slowHistorySize: integer(
+    "INBOX_SLOW_HISTORY",
+    "acknowledged messages that stay, at most, for a connected device that is behind; one further behind is told so",
+    { default: 10_000 },
   ),
   drainWindowMs: integer("DRAIN_WINDOW_MS", "over how long a stopping node asks its clients to move", {
     default: 20_000,

@@ -62,6 +62,8 @@ export class Connection {
   readToEnd = false;
   /** Whether its client is likely to be back in a moment, once its socket is gone; not so after a sign-out. */
   isExpectedBack = true;
+  /** It was noted as being behind: what its user's other devices acknowledge is kept for it, see redis/hold-history. */
+  isHeld = false;
   /** A catch-up is under way. */
   isReading = false;
   /** Which beat of the shared timers this connection belongs to. */
@@ -144,9 +146,14 @@ export class Connection {
     this.flush();
   }
 
+  /** Whether `drained` would wait. */
+  get mustDrain(): boolean {
+    return this.#socket.writableNeedDrain && !this.#socket.destroyed;
+  }
+
   /** Resolves when the socket has drained, or is gone. */
   async drained(): Promise<void> {
-    if (!this.#socket.writableNeedDrain || this.#socket.destroyed) return;
+    if (!this.mustDrain) return;
     await new Promise<void>((resolve) => {
       const done = (): void => {
         this.#socket.off("drain", done);

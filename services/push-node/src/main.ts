@@ -105,7 +105,8 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
   const latency = traced === undefined ? measured : bothOf(measured, traced);
   const gate = new Gate(CONCURRENT_CATCH_UPS);
 
-  const acks = new CollectAcks({ scripts, registry, logger: log, history: settings.historySize, latency });
+  const inboxHistory = { history: settings.historySize, slowHistory: settings.slowHistorySize };
+  const acks = new CollectAcks({ scripts, registry, logger: log, history: inboxHistory, latency });
   const onSent = measure.sent;
   const pace = new ReceivePace({
     clock: systemClock,
@@ -113,7 +114,17 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
     onPaced: measure.paced,
   });
   const checkEpoch = createCheckEpoch({ redis, logger: log });
-  const catchUp = createCatchUp({ scripts, acks, checkEpoch, logger: log, gate, pace, onSent, latency });
+  const catchUp = createCatchUp({
+    scripts,
+    acks,
+    checkEpoch,
+    logger: log,
+    history: inboxHistory,
+    gate,
+    pace,
+    onSent,
+    latency,
+  });
   const deliver = createDeliver({
     registry,
     acks,
@@ -144,6 +155,7 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
       whenFull: settings.whenUserFull,
       ackTimeoutMs: settings.ackTimeoutMs,
       sessionPolicy: settings.sessionPolicy,
+      ...inboxHistory,
     },
     graceMs: settings.routeGraceMs,
     isDraining: () => lifecycle.stopping.aborted,

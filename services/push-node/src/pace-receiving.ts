@@ -68,9 +68,14 @@ export class ReceivePace {
     connection.pacedUntilMs = fromMs + count * this.#perMessageMs;
   }
 
+  /** Whether several may go out now. */
+  isReady(connection: Paced): boolean {
+    return this.#perMessageMs === 0 || this.allowance(connection) >= this.#company;
+  }
+
   /** Resolves when several may go out, or the connection is closed. */
   async ready(connection: Paced): Promise<void> {
-    if (this.#perMessageMs === 0 || this.allowance(connection) >= this.#company) return;
+    if (this.isReady(connection)) return;
     this.#onPaced();
     while (connection.isOpen && this.allowance(connection) < this.#company) {
       const waitMs = Math.ceil((this.#company - this.allowance(connection)) * this.#perMessageMs);

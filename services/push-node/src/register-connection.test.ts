@@ -30,7 +30,7 @@ function holdConnectAnswers(): () => void {
   const run = node.scripts.run.bind(node.scripts);
   vi.spyOn(node.scripts, "run").mockImplementation(async (name, keys, args) => {
     const answer = await run(name, keys, args);
-    if (name === "connect.v1") await released;
+    if (name === "connect.v2") await released;
     return answer;
   });
   return () => {
@@ -149,7 +149,7 @@ describe("resume", () => {
     const { epoch } = await first.frame("welcome");
     const second = await join(node, userId, { query: `epoch=${String(epoch)}&since=20` });
     await second.untilMessages(51);
-    expect(second.frames[0]).toMatchObject({ resumed: false, after: 20 });
+    expect(second.frames[0]).toMatchObject({ resumed: false, after: 149 });
     expect(seqsOf(second)).toEqual(range(150, 200));
     second.close();
   });

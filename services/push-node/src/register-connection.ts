@@ -75,7 +75,7 @@ export async function registerConnection(
       );
     return;
   }
-  const { member, epoch, seq, after, resumed } = result;
+  const { member, epoch, seq, after, resumed, isHeld } = result;
   connection.member = member;
   connection.connectTimeMs = Number(member.slice(0, member.indexOf("/")));
   if (!connection.isOpen) {
@@ -87,6 +87,7 @@ export async function registerConnection(
   connection.lastSent = after;
   connection.lastShown = after;
   connection.acked = after;
+  connection.isHeld = isHeld;
   connection.phase = "catching-up";
   connection.send({
     type: "welcome",

@@ -177,6 +177,11 @@ export const errorCatalogue = {
     retryable: true,
     meaning: "The user's sequence got a new epoch: reconnect to see it (1012).",
   },
+  PETREL_HISTORY_TRIMMED: {
+    retryable: true,
+    meaning:
+      "This device was too far behind another of its user, which had acknowledged more: reconnect, and see what is left (1012).",
+  },
   PETREL_SHUTTING_DOWN: {
     retryable: true,
     meaning: "The node stops: reconnect to another (1012).",

@@ -1,5 +1,6 @@
 // push-node/collect-acks -> here -> scripts/ack: moves users' `acked` forward.
 // Guarantees: never back, never beyond what was assigned, never in a foreign epoch; see the script.
+import { DEFAULT_SLOW_HISTORY } from "./hold-history.js";
 import type { PartitionKeys } from "./keys.js";
 import type { ScriptRunner } from "./script-runner.js";
 
@@ -12,7 +13,8 @@ export interface UserAck {
 
 /**
  * @param acks at most 200, of one partition
- * @param history acked messages that stay readable for a user's slower devices
+ * @param history acked messages that stay readable for a user's other devices
+ * @param slowHistory acked messages that stay for one that is behind, at most
  * @returns for each, in order, the user's `acked` now, or undefined where the epoch is not the user's
  */
 export async function ackUsers(
@@ -20,11 +22,12 @@ export async function ackUsers(
   keys: PartitionKeys,
   acks: readonly UserAck[],
   history: number,
+  slowHistory = DEFAULT_SLOW_HISTORY,
 ): Promise<(number | undefined)[]> {
   const answer = await scripts.run(
-    "ack.v1",
+    "ack.v2",
     [keys.due, ...acks.flatMap(({ userId }) => [keys.user(userId), keys.inbox(userId)])],
-    [history, ...acks.flatMap(({ userId, epoch, seq }) => [userId, epoch, seq])],
+    [history, slowHistory, ...acks.flatMap(({ userId, epoch, seq }) => [userId, epoch, seq])],
   );
   let moved = 0;
   const results = answer.split("\n").map((line) => {

@@ -1,11 +1,14 @@
 // push-node/catch-up, dispatch/expire-users, redis/read-message -> here -> scripts/expire: writes `expired` ends.
 // Guarantees: whoever skips a message because its time is over has written its end first; what is acked stays
 // delivered.
+import { lineageOf } from "../protocol/stored-message.js";
 import type { PartitionKeys } from "./keys.js";
 import type { ScriptRunner } from "./script-runner.js";
 
 export interface ExpiredMessage {
   readonly seq: number;
+  /** Without it the number says nothing: its user may have been erased, and be there again. */
+  readonly epoch: string;
   readonly id: string;
 }
 
@@ -15,6 +18,8 @@ export interface NextExpiry {
   readonly atMs: number;
   /** The user's seq when the reading began; a message stored since then makes this void. */
   readonly readSeq: number;
+  /** The user's epoch then. */
+  readonly epoch: string;
 }
 
 const MAX_PER_CALL = 200;
@@ -30,22 +35,47 @@ export async function expireMessages(
   messages: readonly ExpiredMessage[],
   nextExpiry?: NextExpiry,
 ): Promise<number> {
+  const calls = splitIntoCalls(messages);
+  const last = calls.at(-1);
+  if (
+    nextExpiry !== undefined &&
+    (last === undefined || lineageOf(last.epoch) !== lineageOf(nextExpiry.epoch))
+  ) {
+    calls.push({ epoch: nextExpiry.epoch, part: [] });
+  }
   let written = 0;
-  for (let start = 0; start === 0 || start < messages.length; start += MAX_PER_CALL) {
-    const part = messages.slice(start, start + MAX_PER_CALL);
-    const isLast = start + MAX_PER_CALL >= messages.length;
+  for (const [i, { epoch, part }] of calls.entries()) {
+    // It counts once all that is over is written.
+    const next = i === calls.length - 1 ? nextExpiry : undefined;
     const answer = await scripts.run(
-      "expire.v1",
-      [keys.user(userId), keys.due, ...part.map(({ id }) => keys.record(id))],
-      [
-        userId,
-        isLast && nextExpiry !== undefined ? nextExpiry.atMs : "",
-        nextExpiry?.readSeq ?? 0,
-        ...part.map(({ seq }) => seq),
-      ],
+      "expire.v2",
+      [keys.user(userId), keys.due, keys.inbox(userId), ...part.map(({ id }) => keys.record(id))],
+      [userId, next?.atMs ?? "", next?.readSeq ?? 0, epoch, ...part.map(({ seq }) => seq)],
     );
     written += Number(answer);
   }
   scripts.ends.count("expired", written);
   return written;
+}
+
+interface ExpireCall {
+  readonly epoch: string;
+  readonly part: readonly ExpiredMessage[];
+}
+
+/** A call is about one history; of more than one are only messages that were read while their user was erased. */
+function splitIntoCalls(messages: readonly ExpiredMessage[]): ExpireCall[] {
+  const calls: ExpireCall[] = [];
+  for (let start = 0; start < messages.length;) {
+    const epoch = messages[start]?.epoch ?? "";
+    let end = start + 1;
+    while (end < messages.length && end - start < MAX_PER_CALL && isOfHistory(messages[end], epoch)) end++;
+    calls.push({ epoch, part: messages.slice(start, end) });
+    start = end;
+  }
+  return calls;
+}
+
+function isOfHistory(message: ExpiredMessage | undefined, epoch: string): boolean {
+  return message !== undefined && lineageOf(message.epoch) === lineageOf(epoch);
 }

@@ -48,8 +48,8 @@ test("delivered: by how far `acked` moved, whoever says it again", async () => {
 });
 
 test("expired: by the ends that were written", async () => {
-  const { id } = await accept("u2", { ttlMs: 1 });
-  const expire = () => expireMessages(store.scripts, store.keys, "u2", [{ seq: 1, id }]);
+  const { id, epoch } = await accept("u2", { ttlMs: 1 });
+  const expire = () => expireMessages(store.scripts, store.keys, "u2", [{ seq: 1, epoch, id }]);
   await waitFor(async () => (await expire()) > 0, { what: "its time to be over" });
   await expire();
   expect(await counted("expired")).toBe(1);

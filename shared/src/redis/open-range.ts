@@ -7,6 +7,7 @@ import type { Redis } from "./connect.js";
 export interface OpenRange {
   readonly acked: number;
   readonly seq: number;
+  readonly epoch: string;
 }
 
 /** @returns undefined where Redis has no such user (any more) */
@@ -15,7 +16,7 @@ export async function readOpenRange(
   keys: PartitionKeys,
   userId: string,
 ): Promise<OpenRange | undefined> {
-  const [seq, acked] = await redis.hmget(keys.user(userId), "seq", "acked");
+  const [seq, acked, epoch] = await redis.hmget(keys.user(userId), "seq", "acked", "epoch");
   if (typeof seq !== "string") return undefined;
-  return { acked: Number(acked ?? 0), seq: Number(seq) };
+  return { acked: Number(acked ?? 0), seq: Number(seq), epoch: epoch ?? "" };
 }

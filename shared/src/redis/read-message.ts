@@ -34,10 +34,10 @@ export async function readMessage(
   const { redis } = scripts;
   const first = await redis.get(keys.record(id));
   if (first === null) return undefined;
-  const { userId, expiresAtMs, seq } = decodeMessageRecord(first);
+  const { userId, expiresAtMs, seq, epoch: epochThen } = decodeMessageRecord(first);
   if (expiresAtMs <= nowMs) {
     // The script decides by Redis' clock, and leaves alone what is acked.
-    await expireMessages(scripts, keys, userId, [{ seq, id }]);
+    await expireMessages(scripts, keys, userId, [{ seq, epoch: epochThen, id }]);
   }
   const [cursor, recordNow] = await Promise.all([
     redis.hmget(keys.user(userId), "epoch", "acked", "ackedAt"),

@@ -3,6 +3,7 @@
 // where nobody renews it.
 import { randomBytes } from "node:crypto";
 import { isRevokedByFormerName } from "./former-token-names.js";
+import { DEFAULT_SLOW_HISTORY, type InboxHistory } from "./hold-history.js";
 import { USER_KEEP_MS, type PartitionKeys } from "./keys.js";
 import type { ScriptRunner } from "./script-runner.js";
 import { readServerTimeMs } from "./server-time.js";
@@ -38,7 +39,7 @@ export interface RouteToConnect {
   readonly notAfterMs?: number | undefined;
 }
 
-export interface RouteLimits {
+export interface RouteLimits extends Partial<InboxHistory> {
   readonly leaseMs: number;
   readonly maxConnectionsPerUser: number;
   readonly whenFull: "evict" | "refuse";
@@ -46,6 +47,10 @@ export interface RouteLimits {
   /** Default multi. */
   readonly sessionPolicy?: SessionPolicy;
 }
+
+/** From how many messages on a connection that has just come is behind: more than a page of its catch-up. */
+const BEHIND_FROM = 100;
+const DEFAULT_HISTORY = 100;
 
 export type ConnectResult =
   | {
@@ -56,6 +61,8 @@ export type ConnectResult =
       readonly after: number;
       readonly resumed: boolean;
       readonly acked: number;
+      /** It has so much to catch up with that it was noted as being behind, see hold-history. */
+      readonly isHeld: boolean;
     }
   | { readonly outcome: "refused"; readonly connections: number }
   /** It registered again, but the session policy lets a newer sign-in stay, on that platform. */
@@ -75,7 +82,7 @@ export async function connectRoute(
     return { outcome: "revoked" };
   }
   const answer = await scripts.run(
-    "connect.v1",
+    "connect.v2",
     [
       keys.user(userId),
       keys.inbox(userId),
@@ -103,6 +110,9 @@ export async function connectRoute(
       token?.generation ?? "",
       limits.sessionPolicy ?? "multi",
       notAfterMs === undefined ? "" : Math.ceil(notAfterMs),
+      limits.history ?? DEFAULT_HISTORY,
+      limits.slowHistory ?? DEFAULT_SLOW_HISTORY,
+      BEHIND_FROM,
     ],
   );
   const [outcome, member = "", epoch = "", seq = "", after = "", resumed = "", acked = ""] =
@@ -118,6 +128,7 @@ export async function connectRoute(
     after: Number(after),
     resumed: resumed === "1",
     acked: Number(acked),
+    isHeld: connectTimeMs === undefined && Number(seq) - Number(after) >= BEHIND_FROM,
   };
 }
 

@@ -160,7 +160,9 @@ export async function openCollect(options: OpenCollectOptions = {}): Promise<Ope
     ask,
     keysOf,
     inboxOf: (userId) =>
-      readInbox(store.scripts, keysOf(userId), userId, 0, { maxEntries: 1_000, maxBytes: 1e9 }),
+      readInbox(store.scripts, keysOf(userId), userId, 0, { maxEntries: 1_000, maxBytes: 1e9 }).then(
+        ({ messages }) => [...messages],
+      ),
     producer,
     close: async () => {
       await app.close();

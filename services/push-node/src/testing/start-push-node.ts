@@ -76,6 +76,7 @@ export interface StartPushNodeOptions {
   readonly whenFull?: "evict" | "refuse";
   readonly sessionPolicy?: SessionPolicy;
   readonly history?: number;
+  readonly slowHistory?: number;
   readonly drainWindowMs?: number;
   readonly commandTimeoutMs?: number;
   /** Whether leases are renewed from the start. */
@@ -145,7 +146,8 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
   const clocks = new RedisClocks({ redis, partitions, clock: systemClock, logger });
   await clocks.read();
   const latency = createMeasureLatency(metrics, clocks);
-  const acks = new CollectAcks({ scripts, registry, logger, history: options.history ?? 100, latency });
+  const inboxHistory = { history: options.history ?? 100, slowHistory: options.slowHistory ?? 10_000 };
+  const acks = new CollectAcks({ scripts, registry, logger, history: inboxHistory, latency });
   const counts = new LimitCounts();
   const pace = new ReceivePace({
     clock,
@@ -159,6 +161,7 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
     acks,
     checkEpoch,
     logger,
+    history: inboxHistory,
     gate: new Gate(32),
     pace,
     onSent,
@@ -198,6 +201,7 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
       whenFull: options.whenFull ?? ("evict" as const),
       ackTimeoutMs: 10_000,
       sessionPolicy: options.sessionPolicy ?? ("multi" as const),
+      ...inboxHistory,
     },
     graceMs: options.graceMs ?? 3_000,
     isDraining: () => draining,

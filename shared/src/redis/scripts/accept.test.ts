@@ -215,7 +215,7 @@ describe("bounds", () => {
     const accepter = store.accepter({ inboxCap: 2 });
     const results = await accept(accepter, message(), message(), message(), message({ userId: "u2" }));
     expect(results.map(({ outcome }) => outcome)).toEqual(["stored", "stored", "inbox-full", "stored"]);
-    expect(await readInbox(store.scripts, store.keys, "u1", 0, page)).toHaveLength(2);
+    expect((await readInbox(store.scripts, store.keys, "u1", 0, page)).messages).toHaveLength(2);
   });
 
   test("a full inbox still answers for what it holds", async () => {

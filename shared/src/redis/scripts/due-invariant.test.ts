@@ -171,7 +171,7 @@ class Model {
   /** As a node or the dispatcher does it: reads what is open, and has the ends written of what is over. */
   async #expire(name: User, isComplete: boolean, isLate: boolean): Promise<void> {
     const model = this.users[name];
-    const open = await readInbox(store.scripts, store.keys, name, model.acked, {
+    const { messages: open } = await readInbox(store.scripts, store.keys, name, model.acked, {
       maxEntries: 100,
       maxBytes: 1e6,
     });
@@ -191,7 +191,7 @@ class Model {
       store.keys,
       name,
       over,
-      isComplete ? { atMs, readSeq } : undefined,
+      isComplete ? { atMs, readSeq, epoch: model.epoch ?? "" } : undefined,
     );
     let expected = 0;
     for (const { seq } of over) {

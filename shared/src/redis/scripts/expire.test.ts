@@ -24,7 +24,7 @@ async function accept(...ttlsMs: number[]): Promise<void> {
 }
 
 const HOUR_MS = 3_600_000;
-const named = (...seqs: number[]): ExpiredMessage[] => seqs.map((seq) => ({ seq, id: `m${seq}` }));
+const named = (...seqs: number[]): ExpiredMessage[] => seqs.map((seq) => ({ seq, epoch, id: `m${seq}` }));
 const expire = (messages: readonly ExpiredMessage[], next?: NextExpiry) =>
   expireMessages(store.scripts, store.keys, "u1", messages, next);
 const ack = (seq: number) => ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch, seq }], 1_000);
@@ -145,7 +145,7 @@ describe("the next expiry, by a caller that has read everything open", () => {
   test("is noted, and the user looked at by then", async () => {
     await accept(0, HOUR_MS);
     const atMs = (await store.nowMs()) + 2_000;
-    await expire(named(1), { atMs, readSeq: 2 });
+    await expire(named(1), { atMs, readSeq: 2, epoch });
     expect(await store.redis.hget(store.keys.user("u1"), "nextExpiry")).toBe(String(atMs));
     expect(Number(await dueAt())).toBeLessThanOrEqual(atMs);
   });
@@ -153,7 +153,7 @@ describe("the next expiry, by a caller that has read everything open", () => {
   test("is void where a message was stored since the reading began", async () => {
     await accept(0, HOUR_MS);
     const before = await store.redis.hget(store.keys.user("u1"), "nextExpiry");
-    await expire(named(1), { atMs: 9_999_999_999_999, readSeq: 1 });
+    await expire(named(1), { atMs: 9_999_999_999_999, readSeq: 1, epoch });
     expect(await store.redis.hget(store.keys.user("u1"), "nextExpiry")).toBe(before);
   });
 
@@ -161,7 +161,7 @@ describe("the next expiry, by a caller that has read everything open", () => {
     await accept(HOUR_MS);
     await store.redis.del(store.keys.due);
     const atMs = (await store.nowMs()) + HOUR_MS;
-    expect(await expire([], { atMs, readSeq: 1 })).toBe(0);
+    expect(await expire([], { atMs, readSeq: 1, epoch })).toBe(0);
     expect(Number(await dueAt())).toBe(atMs);
   });
 });

@@ -13,6 +13,7 @@ import { DevicesStore } from "../devices-store.js";
 import { partitionOfUser } from "../../protocol/partition.js";
 import { UserEraser } from "../erase-user.js";
 import { expireMessages } from "../expire-messages.js";
+import { holdHistory } from "../hold-history.js";
 import { forgetWorkers, giveBackFallback, promoteRetries, readFallback } from "../fallback-queue.js";
 import { invalidateDevices } from "../invalidate-devices.js";
 import { partitionKeys } from "../keys.js";
@@ -122,6 +123,10 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
   await removeRoute(scripts, keys, "u1", leaving, 1_000);
   await readInbox(scripts, keys, "u1", 0, { maxEntries: 10, maxBytes: 10_000 });
   await accept("u1", "m4");
+  const slow = { userId: "u1", connection: "c1", epoch };
+  const history = { history: 1, slowHistory: 1 };
+  await holdHistory(scripts, keys, { ...slow, lastSent: 1 }, history);
+  await holdHistory(scripts, keys, { ...slow, lastSent: undefined }, history);
   const lease = await takePartition(scripts, keys, "d1", 30_000);
   const token = lease.outcome === "held" ? lease.token : "";
   await renewPartition(scripts, keys, { holder: "d1", token }, 30_000);
@@ -144,7 +149,11 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
     ],
     100,
   );
-  await expireMessages(scripts, keys, "u2", [{ seq: 1, id: "m2" }], { atMs: 1, readSeq: 1 });
+  await expireMessages(scripts, keys, "u2", [{ seq: 1, epoch, id: "m2" }], {
+    atMs: 1,
+    readSeq: 1,
+    epoch,
+  });
   await callFallback(scripts, partition);
   await new ProviderTokenStore(scripts, [keys]).agree(
     { teamId: "T", keyId: "K", fingerprint: "f" },

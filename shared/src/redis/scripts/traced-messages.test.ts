@@ -48,7 +48,10 @@ async function fallbackTexts(): Promise<string[]> {
 test("the inbox, ready, and what is published to a node", async () => {
   await accept("m1", { trace, userId: "u1" });
   await accept("m2", { userId: "u1" });
-  const page = await readInbox(store.scripts, keys, "u1", 0, { maxEntries: 10, maxBytes: 100_000 });
+  const { messages: page } = await readInbox(store.scripts, keys, "u1", 0, {
+    maxEntries: 10,
+    maxBytes: 100_000,
+  });
   expect(page.map(({ id, trace: its }) => [id, its])).toEqual([
     ["m1", trace],
     ["m2", undefined],

@@ -8,6 +8,9 @@
 --
 -- A session policy is heeded before the limit: whom a sign-in elsewhere replaces takes no place.
 --
+-- v2: where what the client lacks was trimmed, its messages go on after that (`after`), and it is told so; one that has
+-- much to catch up with is noted as being behind (scripts/hold-history); a position that moves `acked` trims, as an ack.
+--
 -- KEYS[1] user · KEYS[2] inbox · KEYS[3] routes · KEYS[4] due · KEYS[5] generation
 -- KEYS[6] tokenGeneration · KEYS[7] revokedSession · KEYS[8] revokedToken   of the token it lives under
 -- ARGV[1] userId · ARGV[2] node · ARGV[3] connection · ARGV[4] platform
@@ -24,6 +27,8 @@
 -- ARGV[16] tokenGeneration   the token's own; "" where there is no token to check
 -- ARGV[17] sessionPolicy     "multi" · "one-per-platform" · "one": how many sign-ins of a user stay, the newest
 -- ARGV[18] notAfterMs        server ms: who asks has given up by then; "" for no such time
+-- ARGV[19] history · ARGV[20] slowHistory   as in scripts/ack
+-- ARGV[21] behindFrom        from how many messages on a connection is behind, until its node says otherwise
 --
 -- Result: "ok" TAB member TAB epoch TAB seq TAB after TAB resumed (0|1) TAB acked
 --   "late"                       it is after notAfterMs; nothing was changed
@@ -40,6 +45,8 @@ if ARGV[18] ~= '' and now > tonumber(ARGV[18]) then return 'late' end
 
 --@include current-generation
 --@include missing-user
+--@include kept-after
+--@include slow-readers
 
 local dayMs = 86400000
 
@@ -110,7 +117,7 @@ redis.call('PEXPIRE', KEYS[3], ms(2 * leaseMs))
 
 local generation = currentGeneration(KEYS[5])
 
-local user = redis.call('HMGET', KEYS[1], 'seq', 'epoch', 'acked', 'generation', 'unheardAt')
+local user = redis.call('HMGET', KEYS[1], 'seq', 'epoch', 'acked', 'generation', 'unheardAt', 'slow')
 local seq, epoch, acked = tonumber(user[1]), user[2], tonumber(user[3])
 if not seq then
   seq, acked, epoch = missingUser(KEYS[2], ARGV[9])
@@ -127,20 +134,19 @@ redis.call('PEXPIRE', KEYS[1], ms(tonumber(ARGV[12]) + 2 * dayMs))
 
 local since = tonumber(ARGV[11])
 local after, resumed = acked, '0'
+local slow = user[6]
 if since and ARGV[10] == epoch and since <= seq then
-  after = since
-  -- Only what is acked is trimmed, so a hole after `since` is possible only below `acked`.
-  if since >= acked then
-    resumed = '1'
-  else
-    local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
-    if first and tonumber(string.match(first[1], '^%d+')) <= since + 1 then resumed = '1' end
-  end
+  local floor = keptAfter(KEYS[1], KEYS[2], since)
+  after, resumed = floor or since, floor and '0' or '1'
   if since > acked then
     acked = since
     redis.call('HSET', KEYS[1], 'acked', ms(since), 'ackedAt', ms(now))
     if acked == seq then redis.call('ZREM', KEYS[4], ARGV[1]) end
+    trimAcked(KEYS[2], acked, tonumber(ARGV[19]), tonumber(ARGV[20]), slow)
   end
+end
+if ARGV[5] == '' and seq - after >= tonumber(ARGV[21]) then
+  redis.call('HSET', KEYS[1], 'slow', withReader(slow, ARGV[3], after))
 end
 -- Someone is there to be nudged now: the next look need not wait for an expiry.
 if acked < seq then
