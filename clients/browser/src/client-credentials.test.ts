@@ -209,3 +209,69 @@ describe("the end of a sign-in", () => {
     expect(client.state).toBe("online");
   });
 });
+
+describe("an answer of getToken", () => {
+  it("that comes late does not take a newer one's place", async () => {
+    const slow: ((token: string) => void)[] = [];
+    const client = started({
+      getToken: ({ reason }) => {
+        asked.push(reason);
+        if (reason !== "expiring") return `token-${asked.length}`;
+        return new Promise<string>((resolve) => slow.push(resolve));
+      },
+    });
+    const first = await welcomed(client);
+    first.send({ type: "token_expiring", inSeconds: 30 });
+    await waitFor(() => slow.length === 1, { what: "the client to ask for a fresh token" });
+    first.close(4401);
+    const second = await peer.accept();
+    expect(second.offered[1]).toBe("bearer.token-3");
+    second.welcome();
+    await client.whenOnline();
+    slow[0]?.("token-2-that-was-revoked");
+    // Behind it in the same queue of promises.
+    await new Promise((resolve) => setTimeout(resolve));
+    second.cut();
+    expect((await peer.accept()).offered[1]).toBe("bearer.token-3");
+    expect(asked).toEqual(["connect", "expiring", "refresh"]);
+  });
+
+  it("that was asked for before the refusal is not taken for a fresh one", async () => {
+    const slow: ((token: string) => void)[] = [];
+    const client = started({
+      getToken: ({ reason }) => {
+        asked.push(reason);
+        return reason === "connect" ? "token-1" : new Promise<string>((resolve) => slow.push(resolve));
+      },
+    });
+    const first = await welcomed(client);
+    first.send({ type: "token_expiring", inSeconds: 30 });
+    await waitFor(() => slow.length === 1, { what: "the client to ask for a fresh token" });
+    first.close(4401);
+    await waitFor(() => slow.length === 2, { what: "the client to ask again" });
+    slow[0]?.("token-2-that-was-revoked");
+    slow[1]?.("token-3");
+    const second = await peer.accept();
+    expect(second.offered[1]).toBe("bearer.token-3");
+    second.cut();
+    expect((await peer.accept()).offered[1]).toBe("bearer.token-3");
+  });
+
+  it.each([
+    ["an error page", "<!doctype html><title>502 Bad Gateway</title>"],
+    ["an error in JSON", '{"error":{"code":"PETREL_UNAUTHORIZED"}}'],
+    ["a token with a line's end", "token-1\n"],
+  ])("that is %s goes to no server, and says so", async (_what, wrong) => {
+    for (const credentials of ["subprotocol", "first-frame"] as const) {
+      let calls = 0;
+      const errors: string[] = [];
+      const client = started({ credentials, getToken: () => (++calls === 1 ? wrong : "good") });
+      client.on("error", ({ code }) => errors.push(code));
+      const socket = await peer.accept();
+      if (credentials === "first-frame") expect(await socket.next("auth")).toMatchObject({ token: "good" });
+      else expect(socket.offered[1]).toBe("bearer.good");
+      expect(errors).toEqual([clientErrorCodes.tokenFailed]);
+      await client.close();
+    }
+  });
+});

@@ -103,7 +103,7 @@ describe("credentials", () => {
     const client = started({ getToken: () => (++calls === 1 ? "not a token" : "good") });
     const code = new Promise((resolve) => client.once("error", (error) => resolve(error.code)));
     expect((await peer.accept()).offered[1]).toBe("bearer.good");
-    expect(await code).toBe(clientErrorCodes.connectFailed);
+    expect(await code).toBe(clientErrorCodes.tokenFailed);
   });
 });
 

@@ -22,8 +22,14 @@ export class TicketSource {
   /** @throws PetrelClientError `tokenFailed` */
   async next(): Promise<string> {
     const question = { name: "getTicket", ask: this.#getTicket, timeoutMs: this.#timeoutMs } as const;
-    const ticket = await askApplication(question, this.#reason);
+    const reason = this.#reason;
+    // Not after the answer: a ticket that is refused meanwhile gives the next question its reason.
     this.#reason = "connect";
-    return ticket;
+    try {
+      return await askApplication(question, reason);
+    } catch (error) {
+      if (this.#reason === "connect") this.#reason = reason;
+      throw error;
+    }
   }
 }
