@@ -3,7 +3,7 @@
 
 /** Codes made here; those of the server (`PETREL_…`) pass through unchanged. */
 export const clientErrorCodes = {
-  /** `getToken` or `getTicket` threw, was rejected, took too long, or gave something else than a text. */
+  /** `getToken` or `getTicket` threw, was rejected, took too long, or gave something that is no credential. */
   tokenFailed: "PETREL_CLIENT_TOKEN_FAILED",
   /** No welcome came: refused, unreachable, or too late. */
   connectFailed: "PETREL_CLIENT_CONNECT_FAILED",
@@ -11,19 +11,37 @@ export const clientErrorCodes = {
   badFrame: "PETREL_CLIENT_BAD_FRAME",
   /** A `message` listener threw or was rejected; the message counts as handled. */
   handlerFailed: "PETREL_CLIENT_HANDLER_FAILED",
+  /** The handlers of a message have not finished for a long time; a `warning`. */
+  handlerSlow: "PETREL_CLIENT_HANDLER_SLOW",
   /** A listener of another event threw. */
   listenerFailed: "PETREL_CLIENT_LISTENER_FAILED",
-  /** `savePosition` failed; the position in memory is right. */
+  /** `savePosition` failed, or took too long; the position in memory is right. */
   savePositionFailed: "PETREL_CLIENT_SAVE_POSITION_FAILED",
+  /** An option, a kept position or an event's name is wrong; the client works without it. */
+  badOption: "PETREL_CLIENT_BAD_OPTION",
   /** The client was closed, by the application or by a code that means stop. */
   closed: "PETREL_CLIENT_CLOSED",
 } as const;
+
+const applicationCodes: ReadonlySet<string> = new Set([
+  clientErrorCodes.tokenFailed,
+  clientErrorCodes.handlerFailed,
+  clientErrorCodes.handlerSlow,
+  clientErrorCodes.listenerFailed,
+  clientErrorCodes.savePositionFailed,
+  clientErrorCodes.badOption,
+]);
+
+/** Whether the application's own code is at fault: its developer must hear of that, whoever listens. */
+export function isOfApplication({ code }: PetrelClientError): boolean {
+  return applicationCodes.has(code);
+}
 
 export interface PetrelClientErrorOptions {
   /** Whether the client goes on by itself. */
   readonly retryable: boolean;
   readonly cause?: unknown;
-  /** The message that was being handled, for `handlerFailed`. */
+  /** The message that was being handled, for `handlerFailed` and `handlerSlow`. */
   readonly messageId?: string;
 }
 

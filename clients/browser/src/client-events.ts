@@ -1,5 +1,5 @@
 // What the client tells the application: its states and the payload of each event.
-// Guarantees: types only; the names are the contract between client.ts and the listeners of applications.
+// Guarantees: the names are the contract between client.ts and the listeners of applications.
 import type { PetrelClientError } from "./client-error.js";
 import type { WelcomeFrame } from "./frames.js";
 import type { PetrelMessage } from "./message-delivery.js";
@@ -31,6 +31,22 @@ export interface ClientEvents<Data = unknown> {
   offline: OfflineEvent;
   /** For the log and for display: the client has already decided what to do. */
   error: PetrelClientError;
+  /** Nothing has failed, but something holds the client up, such as a handler that does not finish. */
+  warning: PetrelClientError;
   /** The end, until `connect` is called again. */
   closed: ClosedEvent;
 }
+
+/** Each name once; the compiler holds this and the events together. */
+const names: Readonly<Record<keyof ClientEvents, true>> = {
+  message: true,
+  welcome: true,
+  state: true,
+  online: true,
+  offline: true,
+  error: true,
+  warning: true,
+  closed: true,
+};
+
+export const clientEventNames: readonly string[] = Object.keys(names);

@@ -1,46 +1,23 @@
 // What an application tells the client, and the values where it says nothing.
-// Guarantees: a client that was made has a usable WebSocket, addresses that are WebSocket URLs, and all timings.
+// Guarantees: a client that was made has a usable WebSocket, addresses that are WebSocket URLs, and all timings; what is
+// wrong is refused, or told and left out.
+import {
+  checkChoice,
+  checkUrls,
+  isNetworkEvents,
+  readFunction,
+  readNetworkEvents,
+  readPosition,
+  readTiming,
+  type Complain,
+} from "./check-options.js";
+import type { ClientTiming } from "./client-timing.js";
+import type { NetworkEvents } from "./network-watch.js";
+import type { SavePosition } from "./position-saver.js";
 import type { SocketConstructor } from "./socket.js";
 import type { GetTicket } from "./ticket-source.js";
 import type { GetToken } from "./token-source.js";
 import type { Position } from "./user-sequence.js";
-
-export interface ClientTiming {
-  /** Full jitter between 0 and `min(cap, base * 2^n)`, after most closes. */
-  readonly backoffBaseMs: number;
-  readonly backoffCapMs: number;
-  /** After 4429 and codes that are not known: the upper half of the same formula. */
-  readonly longBackoffBaseMs: number;
-  readonly longBackoffCapMs: number;
-  /** A connection that lasted this long resets the backoff. */
-  readonly stableAfterMs: number;
-  /** From the first byte to the welcome. */
-  readonly connectTimeoutMs: number;
-  /** How long `getToken` and `getTicket` may take. */
-  readonly tokenTimeoutMs: number;
-  /** Handled messages within this time share one ack. */
-  readonly ackDelayMs: number;
-  /** After the network came back: how long a socket that was open may take to show that it still is. */
-  readonly probeMs: number;
-  /** While the browser says "offline": a slow attempt all the same, since it can be wrong. */
-  readonly offlineRetryMs: number;
-  /** How long `close` waits for the running handler, and then for the server's close frame. */
-  readonly closeGraceMs: number;
-}
-
-export const defaultTiming: ClientTiming = Object.freeze({
-  backoffBaseMs: 500,
-  backoffCapMs: 30_000,
-  longBackoffBaseMs: 5_000,
-  longBackoffCapMs: 120_000,
-  stableAfterMs: 5_000,
-  connectTimeoutMs: 10_000,
-  tokenTimeoutMs: 15_000,
-  ackDelayMs: 5,
-  probeMs: 5_000,
-  offlineRetryMs: 60_000,
-  closeGraceMs: 2_000,
-});
 
 /**
  * `handled`: the client acknowledges a message when its handlers have finished ·
@@ -49,12 +26,6 @@ export const defaultTiming: ClientTiming = Object.freeze({
  */
 export type AckMode = "handled" | "manual" | "auto";
 
-/** Fires `online` and `offline`, as a browser's global object does. */
-export interface NetworkEvents {
-  addEventListener(type: "online" | "offline", listener: () => void): void;
-  removeEventListener(type: "online" | "offline", listener: () => void): void;
-}
-
 export interface PetrelClientOptions {
   /** One or more push nodes, as `wss://host/v1/connect`; tried in this order, the next one after a failure. */
   readonly url: string | readonly string[];
@@ -62,25 +33,29 @@ export interface PetrelClientOptions {
    * Asked for an access token when there is none, and when the server refused or soon refuses the last one. May be left
    * out where there is `getTicket`.
    */
-  readonly getToken?: GetToken;
+  readonly getToken?: GetToken | undefined;
   /**
    * Asked for a ticket at each attempt: it is good once, and travels in the address. With it `getToken` is asked only for
    * what goes over the open connection when the token soon runs out; without that the client moves to a new connection.
    */
-  readonly getTicket?: GetTicket;
+  readonly getTicket?: GetTicket | undefined;
   /** Default: the global one. In Node before 22: the default export of `ws`. */
-  readonly WebSocket?: SocketConstructor;
+  readonly WebSocket?: SocketConstructor | undefined;
   /** How the token travels. Default `subprotocol`: in the handshake. `first-frame`: after it, unseen by proxies. */
-  readonly credentials?: "subprotocol" | "first-frame";
+  readonly credentials?: "subprotocol" | "first-frame" | undefined;
   /** Default `handled`. */
-  readonly ack?: AckMode;
+  readonly ack?: AckMode | undefined;
   /** Where an earlier client stopped; without it the server starts after what the user acknowledged. */
-  readonly position?: Position;
-  /** Told when the position has moved, before the ack is sent; at most once for each ack. */
-  readonly savePosition?: (position: Position) => void | Promise<void>;
-  readonly timing?: Partial<ClientTiming>;
+  readonly position?: Position | null | undefined;
+  /**
+   * Called when the position has moved, before the ack is sent; the ack does not wait for its promise. One call at a time:
+   * the next begins when that has ended, with the newest position. `close` waits for the last one.
+   */
+  readonly savePosition?: SavePosition | undefined;
+  /** In milliseconds; what is not named keeps its default. */
+  readonly timing?: { readonly [Name in keyof ClientTiming]?: ClientTiming[Name] | undefined } | undefined;
   /** Default: the global object, where it fires such events. */
-  readonly networkEvents?: NetworkEvents;
+  readonly networkEvents?: NetworkEvents | undefined;
 }
 
 export interface ResolvedOptions {
@@ -91,20 +66,35 @@ export interface ResolvedOptions {
   readonly credentials: "subprotocol" | "first-frame";
   readonly ack: AckMode;
   readonly position: Position | undefined;
-  readonly savePosition: ((position: Position) => void | Promise<void>) | undefined;
+  readonly savePosition: SavePosition | undefined;
   readonly timing: ClientTiming;
   readonly networkEvents: NetworkEvents | undefined;
 }
 
-/** @throws TypeError that names the option which is missing or wrong */
-export function resolveOptions(options: PetrelClientOptions): ResolvedOptions {
-  const urls = typeof options.url === "string" ? [options.url] : [...options.url];
-  if (urls.length === 0) throw new TypeError("url: at least one is needed");
-  for (const url of urls) {
-    const protocol = URL.canParse(url) ? new URL(url).protocol : "";
-    if (protocol !== "ws:" && protocol !== "wss:") {
-      throw new TypeError(`url: ${JSON.stringify(url)} is not a ws:// or wss:// URL`);
-    }
+const optionNames: Readonly<Record<keyof PetrelClientOptions, true>> = {
+  url: true,
+  getToken: true,
+  getTicket: true,
+  WebSocket: true,
+  credentials: true,
+  ack: true,
+  position: true,
+  savePosition: true,
+  timing: true,
+  networkEvents: true,
+};
+
+/**
+ * @param complain told of an option that is wrong and can be done without: the client works without it
+ * @throws TypeError that names the option which is missing or wrong, where nothing can stand in for it
+ */
+export function resolveOptions(options: PetrelClientOptions, complain: Complain): ResolvedOptions {
+  // Of JavaScript.
+  if (typeof options !== "object" || (options as unknown) === null) {
+    throw new TypeError("options: an object is needed");
+  }
+  for (const name of Object.keys(options)) {
+    if (!Object.hasOwn(optionNames, name)) complain(`${name}: there is no such option`);
   }
   const { getToken, getTicket } = options;
   for (const [name, get] of Object.entries({ getToken, getTicket })) {
@@ -117,17 +107,18 @@ export function resolveOptions(options: PetrelClientOptions): ResolvedOptions {
   if (WebSocket === undefined) {
     throw new TypeError("WebSocket: there is no global one here; pass the default export of the package ws");
   }
+  if (typeof WebSocket !== "function") throw new TypeError("WebSocket: a constructor is needed");
   return Object.freeze({
-    urls,
+    urls: checkUrls(options.url),
     getToken,
     getTicket,
     WebSocket,
-    credentials: options.credentials ?? "subprotocol",
-    ack: options.ack ?? "handled",
-    position: options.position,
-    savePosition: options.savePosition,
-    timing: { ...defaultTiming, ...options.timing },
-    networkEvents: options.networkEvents ?? globalNetworkEvents(),
+    credentials: checkChoice("credentials", options.credentials, ["subprotocol", "first-frame"]),
+    ack: checkChoice("ack", options.ack, ["handled", "manual", "auto"]),
+    position: readPosition(options.position, complain),
+    savePosition: readFunction("savePosition", options.savePosition, complain),
+    timing: readTiming(options.timing, complain),
+    networkEvents: readNetworkEvents(options.networkEvents, complain) ?? globalNetworkEvents(),
   });
 }
 
@@ -136,11 +127,7 @@ function globalWebSocket(): SocketConstructor | undefined {
 }
 
 function globalNetworkEvents(): NetworkEvents | undefined {
-  const candidate = globalThis as Partial<NetworkEvents>;
-  return typeof candidate.addEventListener === "function" &&
-    typeof candidate.removeEventListener === "function"
-    ? (candidate as NetworkEvents)
-    : undefined;
+  return isNetworkEvents(globalThis) ? globalThis : undefined;
 }
 
 /**

@@ -1,8 +1,15 @@
 // The client of a push node, for browsers and for Node: the package's entry.
 // Guarantees: until it is closed, or told to stop by the server, it stays connected or on its way to be; what
 // the application gets is in order and without repetition, whatever happened to the sockets in between.
-import { clientErrorCodes, describeFailure, PetrelClientError } from "./client-error.js";
-import type { ClientEvents, ClientState, ClosedEvent, OfflineEvent } from "./client-events.js";
+import { shown } from "./check-options.js";
+import { clientErrorCodes, describeFailure, isOfApplication, PetrelClientError } from "./client-error.js";
+import {
+  clientEventNames,
+  type ClientEvents,
+  type ClientState,
+  type ClosedEvent,
+  type OfflineEvent,
+} from "./client-events.js";
 import { resolveOptions, type PetrelClientOptions } from "./client-options.js";
 import { NORMAL_CLOSURE } from "./close-policy.js";
 import { closeReason } from "./close-reason.js";
@@ -10,11 +17,14 @@ import { ConnectionKeeper } from "./connection-keeper.js";
 import type { Connection } from "./connection.js";
 import type { ServerFrame, WelcomeFrame } from "./frames.js";
 import { MessageDelivery, type PetrelMessage } from "./message-delivery.js";
+import { PositionSaver } from "./position-saver.js";
 import { TypedEvents } from "./typed-events.js";
 import type { Position } from "./user-sequence.js";
 
-export type { AckMode, ClientTiming, NetworkEvents, PetrelClientOptions } from "./client-options.js";
+export type { AckMode, PetrelClientOptions } from "./client-options.js";
+export type { ClientTiming } from "./client-timing.js";
 export type { WelcomeFrame } from "./frames.js";
+export type { NetworkEvents } from "./network-watch.js";
 export type { Socket, SocketConstructor } from "./socket.js";
 export type { GetTicket } from "./ticket-source.js";
 export type { GetToken, TokenReason } from "./token-source.js";
@@ -25,26 +35,35 @@ export class PetrelClient<Data = unknown> {
   readonly #events: TypedEvents<ClientEvents<Data>>;
   readonly #delivery: MessageDelivery;
   readonly #keeper: ConnectionKeeper;
+  readonly #saver: PositionSaver | undefined;
   readonly #closeGraceMs: number;
-  readonly #savePosition: ((position: Position) => void | Promise<void>) | undefined;
+  readonly #handlerWarningMs: number;
   #state: ClientState = "closed";
   #welcome: WelcomeFrame | undefined;
   /** Resolves when the last end is complete. */
   #finished: Promise<void> = Promise.resolve();
 
-  /** @throws TypeError that names a missing or wrong option */
+  /** @throws TypeError that names an option without which, or with which, no client works */
   constructor(options: PetrelClientOptions) {
-    const resolved = resolveOptions(options);
-    this.#closeGraceMs = resolved.timing.closeGraceMs;
-    this.#savePosition = resolved.savePosition;
+    const resolved = resolveOptions(options, (problem) => this.#complain(problem));
+    const { savePosition, timing } = resolved;
+    this.#closeGraceMs = timing.closeGraceMs;
+    this.#handlerWarningMs = timing.handlerWarningMs;
+    this.#saver =
+      savePosition &&
+      new PositionSaver({
+        save: savePosition,
+        timeoutMs: timing.savePositionTimeoutMs,
+        onFailure: (cause) => this.#saveFailed(cause),
+      });
     this.#events = new TypedEvents((error, event) => this.#listenerFailed(error, event));
     this.#delivery = new MessageDelivery({
       ack: resolved.ack,
       position: resolved.position,
-      ackDelayMs: resolved.timing.ackDelayMs,
+      ackDelayMs: timing.ackDelayMs,
       hasHandlers: () => this.#events.count("message") > 0,
       handle: (message) => this.#handle(message as PetrelMessage<Data>),
-      positionMoved: (position) => void this.#save(position),
+      positionMoved: (position) => this.#saver?.save(position),
     });
     this.#keeper = new ConnectionKeeper(resolved, () => this.#delivery.position, {
       onState: (state) => this.#setState(state),
@@ -53,7 +72,7 @@ export class PetrelClient<Data = unknown> {
       onBadFrame: (problem) =>
         this.#fail(clientErrorCodes.badFrame, `The server sent ${problem}.`, { retryable: true }),
       onOffline: (event) => this.#events.emit("offline", event),
-      onError: (error) => this.#events.emit("error", error),
+      onError: (error) => this.#report("error", error),
       onRefused: (event) => this.#finish(event),
     });
   }
@@ -70,11 +89,16 @@ export class PetrelClient<Data = unknown> {
   /**
    * @param listener may be async; for `message` the client waits for it
    * @returns removes the listener
+   * @throws TypeError where the listener is no function
    */
   on<Name extends keyof ClientEvents<Data>>(
     event: Name,
     listener: (payload: ClientEvents<Data>[Name]) => unknown,
   ): () => void {
+    if (typeof listener !== "function") throw new TypeError(`on(${shown(event)}): a function is needed`);
+    if (!clientEventNames.includes(event)) {
+      this.#complain(`on(${shown(event)}): there is no such event, only ${clientEventNames.join(", ")}`);
+    }
     const off = this.#events.on(event, listener);
     if (event === "message") this.#delivery.resume();
     return off;
@@ -85,6 +109,7 @@ export class PetrelClient<Data = unknown> {
     event: Name,
     listener: (payload: ClientEvents<Data>[Name]) => unknown,
   ): () => void {
+    if (typeof listener !== "function") throw new TypeError(`once(${shown(event)}): a function is needed`);
     const off = this.on(event, (payload) => {
       off();
       return listener(payload);
@@ -142,8 +167,11 @@ export class PetrelClient<Data = unknown> {
 
   #finish(event: ClosedEvent): void {
     const closeSocket = this.#keeper.stop(event.reason);
+    const end = async (): Promise<void> => {
+      await Promise.all([closeSocket(), this.#saver?.settled(this.#closeGraceMs)]);
+    };
     // Whatever became of the last ack, the socket is closed.
-    this.#finished = this.#delivery.stop(this.#closeGraceMs).then(closeSocket, closeSocket);
+    this.#finished = this.#delivery.stop(this.#closeGraceMs).then(end, end);
     // A listener may connect again: that comes after both.
     this.#events.together(() => {
       this.#setState("closed");
@@ -181,19 +209,31 @@ export class PetrelClient<Data = unknown> {
   }
 
   async #handle(message: PetrelMessage<Data>): Promise<void> {
-    for (const cause of await this.#events.emitInOrder("message", message)) {
+    const timer = setTimeout(() => this.#handlerIsSlow(message), this.#handlerWarningMs);
+    const failures = await this.#events.emitInOrder("message", message);
+    clearTimeout(timer);
+    for (const cause of failures) {
       const text = `A message handler failed: ${describeFailure(cause)}`;
       this.#fail(clientErrorCodes.handlerFailed, text, { retryable: false, cause, messageId: message.id });
     }
   }
 
-  async #save(position: Position): Promise<void> {
-    try {
-      await this.#savePosition?.(position);
-    } catch (cause) {
-      const text = `savePosition failed: ${describeFailure(cause)}`;
-      this.#fail(clientErrorCodes.savePositionFailed, text, { retryable: true, cause });
-    }
+  #handlerIsSlow({ id: messageId, seq }: PetrelMessage<Data>): void {
+    const text =
+      `The handlers of message ${seq} have not finished after ${this.#handlerWarningMs} ms: ` +
+      "until they do, it is not acknowledged and the next ones wait.";
+    const options = { retryable: true, messageId };
+    this.#report("warning", new PetrelClientError(clientErrorCodes.handlerSlow, text, options));
+  }
+
+  #saveFailed(cause: unknown): void {
+    const text = `savePosition failed: ${describeFailure(cause)}`;
+    this.#fail(clientErrorCodes.savePositionFailed, text, { retryable: true, cause });
+  }
+
+  /** Later in this turn, so that listeners which are added after the client was made hear of it. */
+  #complain(problem: string): void {
+    queueMicrotask(() => this.#fail(clientErrorCodes.badOption, problem, { retryable: true }));
   }
 
   #setState(state: ClientState): void {
@@ -203,7 +243,14 @@ export class PetrelClient<Data = unknown> {
   }
 
   #fail(...[code, message, options]: ConstructorParameters<typeof PetrelClientError>): void {
-    this.#events.emit("error", new PetrelClientError(code, message, options));
+    this.#report("error", new PetrelClientError(code, message, options));
+  }
+
+  #report(event: "error" | "warning", error: PetrelClientError): void {
+    // What is wrong with the application must not stay unheard because nobody listens.
+    if (this.#events.count(event) > 0 || !isOfApplication(error)) this.#events.emit(event, error);
+    else if (event === "error") console.error(error);
+    else console.warn(error);
   }
 
   #listenerFailed(error: unknown, event: keyof ClientEvents<Data>): void {

@@ -1,6 +1,11 @@
 // Listens to what the browser says about the network.
 // Guarantees: no listener stays behind after `stop`; where there are no such events, the network counts as up.
-import type { NetworkEvents } from "./client-options.js";
+
+/** Fires `online` and `offline`, as a browser's global object does. */
+export interface NetworkEvents {
+  addEventListener(type: "online" | "offline", listener: () => void): void;
+  removeEventListener(type: "online" | "offline", listener: () => void): void;
+}
 
 export interface NetworkChanges {
   readonly onDown: () => void;

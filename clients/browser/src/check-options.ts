@@ -1,0 +1,110 @@
+// What an application passes, checked: types do not hold in JavaScript, nor for what was kept by an older page.
+// Guarantees: what would make every attempt fail, or wait for ever, does not get in. `undefined` is absent.
+import { defaultTiming, type ClientTiming } from "./client-timing.js";
+import type { NetworkEvents } from "./network-watch.js";
+import type { Position } from "./user-sequence.js";
+
+/** Called with what is wrong about an option that the client can do without: it is dropped. */
+export type Complain = (problem: string) => void;
+
+/** The longest delay that a timer takes; a longer one fires at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+/** Those for which nothing is no time at all; the others would fail every attempt, or make them without a pause. */
+const mayBeZero: ReadonlySet<string> = new Set(["stableAfterMs", "ackDelayMs", "closeGraceMs"]);
+
+/** @throws TypeError */
+export function checkUrls(given: unknown): string[] {
+  const urls: unknown[] = Array.isArray(given) ? given : [given];
+  if (urls.length === 0) throw new TypeError("url: at least one is needed");
+  return urls.map((text) => {
+    const url = typeof text === "string" && URL.canParse(text) ? new URL(text) : undefined;
+    if (typeof text !== "string" || (url?.protocol !== "ws:" && url?.protocol !== "wss:")) {
+      throw new TypeError(`url: ${shown(text)} is not a ws:// or wss:// URL`);
+    }
+    if (url.hash !== "") throw new TypeError(`url: ${shown(text)} has a fragment, which no WebSocket takes`);
+    if (url.searchParams.has("token") || url.searchParams.has("ticket")) {
+      throw new TypeError("url: it holds a credential, and a server takes one only: leave it to getToken");
+    }
+    return text;
+  });
+}
+
+/** @throws TypeError */
+export function checkChoice<Choice extends string>(
+  name: string,
+  given: unknown,
+  choices: readonly [Choice, ...Choice[]],
+): Choice {
+  if (given === undefined) return choices[0];
+  const choice = choices.find((one) => one === given);
+  if (choice === undefined) {
+    throw new TypeError(`${name}: one of ${choices.join(", ")} is needed, not ${shown(given)}`);
+  }
+  return choice;
+}
+
+export function readTiming(given: unknown, complain: Complain): ClientTiming {
+  const timing: Record<string, number> = { ...defaultTiming };
+  if (given === undefined || given === null) return defaultTiming;
+  if (typeof given !== "object") {
+    complain(`timing: an object is needed, not ${shown(given)}`);
+    return defaultTiming;
+  }
+  for (const [name, ms] of Object.entries(given) as [string, unknown][]) {
+    if (!Object.hasOwn(defaultTiming, name)) complain(`timing.${name}: there is no such time`);
+    else if (typeof ms === "number" && (ms > 0 || (ms === 0 && mayBeZero.has(name)))) {
+      timing[name] = Math.min(ms, MAX_TIMER_MS);
+    } else if (ms !== undefined) {
+      complain(`timing.${name}: a number of milliseconds above 0 is needed, not ${shown(ms)}`);
+    }
+  }
+  return timing as unknown as ClientTiming;
+}
+
+/** A position has mostly been kept somewhere: null, as a store answers for nothing, is absent too. */
+export function readPosition(given: unknown, complain: Complain): Position | undefined {
+  if (given === undefined || given === null) return undefined;
+  const { epoch, since } = given as Partial<Record<string, unknown>>;
+  // As a push node takes them: with another it refuses each handshake, and a page can't read why.
+  const isGood =
+    typeof epoch === "string" &&
+    /^[A-Za-z0-9._-]{1,64}$/.test(epoch) &&
+    typeof since === "number" &&
+    Number.isInteger(since) &&
+    since >= 0 &&
+    since < 1e15;
+  if (isGood) return { epoch, since };
+  complain(`position: ${shown(given)} is none: the server starts after what was acknowledged`);
+  return undefined;
+}
+
+export function readFunction<Given>(name: string, given: Given, complain: Complain): Given | undefined {
+  if (given === undefined || typeof given === "function") return given;
+  complain(`${name}: a function is needed, not ${shown(given)}`);
+  return undefined;
+}
+
+export function readNetworkEvents(
+  given: NetworkEvents | undefined,
+  complain: Complain,
+): NetworkEvents | undefined {
+  if (given === undefined || isNetworkEvents(given)) return given;
+  complain(`networkEvents: something with addEventListener is needed, not ${shown(given)}`);
+  return undefined;
+}
+
+export function isNetworkEvents(given: unknown): given is NetworkEvents {
+  const { addEventListener, removeEventListener } = (given ?? {}) as Partial<NetworkEvents>;
+  return typeof addEventListener === "function" && typeof removeEventListener === "function";
+}
+
+/** For a message, cut where it is long. */
+export function shown(value: unknown): string {
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(value);
+  } catch {
+    text = undefined;
+  }
+  return (text ?? typeof value).slice(0, 200);
+}
