@@ -5,13 +5,7 @@ import { waitFor } from "@petrel/shared/testing/wait-for";
 import { WsPeer, type PeerSocket } from "@petrel/shared/testing/ws-peer";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { WebSocket } from "ws";
-import {
-  clientErrorCodes,
-  PetrelClient,
-  type PetrelClientError,
-  type PetrelClientOptions,
-  type Position,
-} from "./client.js";
+import { clientErrorCodes, PetrelClient, type PetrelClientError, type Position } from "./client.js";
 
 let peer: WsPeer;
 let clients: PetrelClient[];
@@ -43,7 +37,7 @@ function newClient(options: Readonly<Record<string, unknown>> = {}): PetrelClien
     WebSocket,
     ...rest,
     timing: { backoffBaseMs: 20, backoffCapMs: 100, ...(timing as object | undefined) },
-  } as PetrelClientOptions);
+  });
   clients.push(client);
   return client;
 }
@@ -183,8 +177,12 @@ describe("a position that was kept", () => {
 describe("an option", () => {
   it("that is undefined is absent", async () => {
     const client = newClient({
-      ...{ position: undefined, savePosition: undefined, credentials: undefined, ack: undefined },
-      ...{ getTicket: undefined, networkEvents: undefined },
+      position: undefined,
+      savePosition: undefined,
+      credentials: undefined,
+      ack: undefined,
+      getTicket: undefined,
+      networkEvents: undefined,
       timing: { connectTimeoutMs: undefined, tokenTimeoutMs: undefined },
     });
     await welcomed(client);

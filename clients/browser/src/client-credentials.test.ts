@@ -237,24 +237,24 @@ describe("an answer of getToken", () => {
   });
 
   it("that was asked for before the refusal is not taken for a fresh one", async () => {
-    const slow: ((token: string) => void)[] = [];
+    const answers: { give: (token: string) => void; fail: (error: Error) => void }[] = [];
     const client = started({
       getToken: ({ reason }) => {
         asked.push(reason);
-        return reason === "connect" ? "token-1" : new Promise<string>((resolve) => slow.push(resolve));
+        if (asked.length !== 2 && asked.length !== 3) return `token-${asked.length}`;
+        return new Promise<string>((resolve, reject) => answers.push({ give: resolve, fail: reject }));
       },
     });
+    client.on("error", () => undefined);
     const first = await welcomed(client);
     first.send({ type: "token_expiring", inSeconds: 30 });
-    await waitFor(() => slow.length === 1, { what: "the client to ask for a fresh token" });
+    await waitFor(() => answers.length === 1, { what: "the client to ask for a fresh token" });
     first.close(4401);
-    await waitFor(() => slow.length === 2, { what: "the client to ask again" });
-    slow[0]?.("token-2-that-was-revoked");
-    slow[1]?.("token-3");
-    const second = await peer.accept();
-    expect(second.offered[1]).toBe("bearer.token-3");
-    second.cut();
-    expect((await peer.accept()).offered[1]).toBe("bearer.token-3");
+    await waitFor(() => answers.length === 2, { what: "the client to ask again" });
+    answers[0]?.give("token-2-that-was-revoked");
+    answers[1]?.fail(new Error("the server is away"));
+    expect((await peer.accept()).offered[1]).toBe("bearer.token-4");
+    expect(asked).toEqual(["connect", "expiring", "refresh", "refresh"]);
   });
 
   it.each([
