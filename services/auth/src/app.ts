@@ -88,7 +88,10 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
     version: deps.version,
     logger: deps.logger,
     bodyLimitBytes: BODY_LIMIT_BYTES,
+    ...(deps.requestLimits === undefined ? {} : { trustedProxies: deps.requestLimits.trustedProxies }),
     documented: true,
+    // Strangers send bodies here, and small ones.
+    bounds: { maxBodies: 1_000, maxBodiesPerAddress: 200 },
     readiness: () => checkReadiness(deps.pingRedis),
   });
   const authenticator = new ProducerAuthenticator({

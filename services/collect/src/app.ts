@@ -63,6 +63,7 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
     version: deps.version,
     logger: deps.logger,
     bodyLimitBytes: BODY_LIMIT_BYTES,
+    ...(deps.requestLimits === undefined ? {} : { trustedProxies: deps.requestLimits.trustedProxies }),
     documented: true,
     readiness: () => checkReadiness(scripts),
   });

@@ -38,6 +38,7 @@ export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
     logger: deps.logger,
     metrics: deps.metrics,
     bodyLimitBytes: BODY_LIMIT_BYTES,
+    ...(deps.requestLimits === undefined ? {} : { trustedProxies: deps.requestLimits.trustedProxies }),
     documented: true,
     readiness: () => checkReadiness(deps),
   });

@@ -31,9 +31,9 @@ export class TrustedProxies {
     }
   }
 
-  /** @param address as `readAddress` spells it */
+  /** @param address as `readAddress` spells it; "" where nothing is known */
   includes(address: string): boolean {
-    return !this.isEmpty && this.#list.check(address, isIPv4(address) ? "ipv4" : "ipv6");
+    return !this.isEmpty && address !== "" && this.#list.check(address, isIPv4(address) ? "ipv4" : "ipv6");
   }
 }
 

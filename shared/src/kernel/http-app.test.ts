@@ -76,11 +76,13 @@ function expectError(
 }
 
 const json = { "content-type": "application/json" };
+const form = { "content-type": "application/x-www-form-urlencoded" };
 
 describe("a request that is wrong", () => {
   test.each([
     ["malformed JSON", 400, "PETREL_INVALID_JSON", json, `{"count":`],
-    ["an empty body", 400, "PETREL_INVALID_JSON", json, ""],
+    ["an empty body", 400, "PETREL_INVALID_REQUEST", json, ""],
+    ["an empty form (curl -d '')", 400, "PETREL_INVALID_REQUEST", form, ""],
     [
       "a body that would change prototypes",
       400,
@@ -97,13 +99,7 @@ describe("a request that is wrong", () => {
     ],
     ["no body and no type", 400, "PETREL_INVALID_REQUEST", {}, undefined],
     ["a wrong type", 415, "PETREL_UNSUPPORTED_MEDIA_TYPE", { "content-type": "text/xml" }, "<a/>"],
-    [
-      "a form",
-      415,
-      "PETREL_UNSUPPORTED_MEDIA_TYPE",
-      { "content-type": "application/x-www-form-urlencoded" },
-      "a=1",
-    ],
+    ["a form", 415, "PETREL_UNSUPPORTED_MEDIA_TYPE", form, "a=1"],
     ["no type", 415, "PETREL_UNSUPPORTED_MEDIA_TYPE", {}, `{"count":1}`],
     ["a type that is none", 415, "PETREL_UNSUPPORTED_MEDIA_TYPE", { "content-type": "?" }, `{"count":1}`],
     ["a body too large", 413, "PETREL_PAYLOAD_TOO_LARGE", json, JSON.stringify({ data: "x".repeat(1_000) })],

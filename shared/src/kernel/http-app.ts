@@ -1,5 +1,6 @@
 // The HTTP application that every service builds on: error shape, health, version, documentation.
 // Guarantees: every error, the framework's too, has the contract's shape; nothing in a request is coerced or stripped.
+import type { Socket } from "node:net";
 import swagger from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
 import { type TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
@@ -17,15 +18,16 @@ import fastify, {
 import type { ErrorCode } from "../protocol/error-codes.js";
 import { TrustedProxies } from "./client-address.js";
 import { PetrelError } from "./errors.js";
-import {
-  answerClientError,
-  applyHttpBounds,
-  defaultHttpBounds,
-  nodeServerOptions,
-  type HttpBounds,
-} from "./http-bounds.js";
+import { answerClientError, answerForNode } from "./answer-below-framework.js";
+import { BodiesUnderWay } from "./bodies-under-way.js";
+import { checkHead } from "./check-head.js";
+import { applyHttpBounds, defaultHttpBounds, nodeServerOptions, type HttpBounds } from "./http-bounds.js";
+import { defaultLingerBounds, LingeringSockets } from "./lingering-sockets.js";
+import { createRareLog } from "./rare-log.js";
+import { HttpSockets } from "./stop-serving.js";
 import type { Logger } from "./logging.js";
 import type { Registry } from "./metrics.js";
+import { forgetTypeOfNothing, refuseOtherTypes } from "./other-content-types.js";
 import type { TlsFiles } from "./tls-files.js";
 
 export type HttpApp = FastifyInstance<
@@ -82,7 +84,12 @@ const securitySchemes = {
 
 /** Long enough for a user id of 128 characters, each percent-encoded. */
 const MAX_PARAM_LENGTH = 512;
-const IDLE_CHECK_MS = 25;
+/** A client that was refused early is asked for another connection where the rest of its body is larger. */
+const SMALL_BODY_BYTES = 64 * 1024;
+/** What all bodies that are under way may hold, or so many of the largest kind. */
+const BODIES_BYTES = 64 * 1024 * 1024;
+const LARGEST_BODIES = 32;
+const BODY_BYTES_PER_SECOND = 64 * 1024;
 /** Whoever asks waits about a second: a check that takes longer is an answer too. */
 const READINESS_MS = 800;
 
@@ -91,12 +98,31 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   const { service, version, logger } = options;
   const loggerInstance: FastifyBaseLogger = logger;
   const bounds: HttpBounds = { ...defaultHttpBounds, ...options.bounds };
+  const { bodyLimitBytes, trustedProxies = new TrustedProxies([]) } = options;
+  const lingering = new LingeringSockets(defaultLingerBounds, (address) => trustedProxies.includes(address));
+  const refusals = createRareLog(logger);
+  const bodies = new BodiesUnderWay(
+    {
+      max: bounds.maxBodies,
+      maxPerAddress: bounds.maxBodiesPerAddress,
+      maxBytes: Math.max(BODIES_BYTES, LARGEST_BODIES * bodyLimitBytes),
+      baseMs: bounds.bodyTimeoutMs,
+      bytesPerSecond: BODY_BYTES_PER_SECOND,
+      longestMs: bounds.requestTimeoutMs,
+      bodyLimitBytes,
+    },
+    trustedProxies,
+    lingering,
+    () => refusals.warn("too many slow bodies: the oldest of the address that has most are refused"),
+  );
   const app = fastify({
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }),
     // What still comes on open connections during a stop is answered as usual, with `Connection: close`: the
     // framework's own 503 is not of the contract's shape, and a planned stop costs no errors.
     return503OnClosing: false,
+    // It counts for the stop too, whose deadline is the process' own.
+    pluginTimeout: 0,
     bodyLimit: options.bodyLimitBytes,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     ajv: {
@@ -108,36 +134,47 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
       },
     },
     frameworkErrors: (error, request, reply) => sendError(error, request, reply),
-    clientErrorHandler: (error, socket) => answerClientError(error, socket),
+    clientErrorHandler: (error, socket) => answerClientError(error, socket, { lingering, bodies }),
     ...listenerOptions(bounds, options.tls),
-    requestTimeout: bounds.requestTimeoutMs,
+    requestTimeout: nodeServerOptions(bounds).requestTimeout,
     keepAliveTimeout: bounds.keepAliveTimeoutMs,
     connectionTimeout: bounds.silenceTimeoutMs,
   }).withTypeProvider<TypeBoxTypeProvider>();
 
   options.tls?.serve(app.server);
-  applyHttpBounds(
+  const cutHandshakes = applyHttpBounds(
     app.server,
     bounds,
-    options.trustedProxies ?? new TrustedProxies([]),
+    trustedProxies,
     options.onSocketCut ?? (() => undefined),
   );
+  bodies.watch(app.server);
+  answerForNode(app.server, { lingering, bodies });
+  const sockets = new HttpSockets(app.server);
+  if (bounds.pendingUntil === "upgrade") {
+    app.server.on("upgrade", (_request, socket: Socket) => sockets.release(socket));
+  }
   // JSON is spoken here: text would be taken, and fail later with a worse answer.
   app.removeContentTypeParser("text/plain");
+  refuseOtherTypes(app);
   // A logger of its own for each request would cost more than its line is worth.
   app.setChildLoggerFactory((parent) => parent);
-  app.addHook("preClose", (done) => {
-    closeIdleConnections(app);
+  app.addHook("onRequest", (request, _reply, done) => {
+    if (request.raw.headers["content-type"] !== undefined) forgetTypeOfNothing(request.raw.headers);
+    // At once: nobody's body is read for it.
+    done(checkHead(request.raw) ?? (request.is404 ? notFound(request) : undefined));
+  });
+  // Before a hook that reads the body.
+  app.addHook("preParsing", (request, reply, _payload, done) => {
+    if (request.headers.expect !== undefined) continueIfWanted(request, reply);
     done();
   });
+  app.addHook("preClose", async () => {
+    if (!app.server.listening) return;
+    await sockets.stop({ bodies, cutHandshakes, windowMs: bounds.stopWindowMs });
+  });
   app.setErrorHandler(sendError);
-  app.setNotFoundHandler((request, reply) =>
-    sendError(
-      new PetrelError("PETREL_NOT_FOUND", `There is no ${request.method} ${pathOf(request.url)} here.`),
-      request,
-      reply,
-    ),
-  );
+  app.setNotFoundHandler((request, reply) => sendError(notFound(request), request, reply));
 
   if (options.documented === true) {
     await app.register(swagger, {
@@ -183,6 +220,7 @@ export function sendError(error: unknown, request: FastifyRequest, reply: Fastif
   if (petrelError.status >= 500 && petrelError.code !== "PETREL_NOT_IMPLEMENTED") {
     request.log.error({ err: error, method: request.method, path: pathOf(request.url) }, petrelError.message);
   }
+  if (sendsMuch(request)) void reply.header("connection", "close");
   if (petrelError.status === 401) void reply.header("www-authenticate", 'Bearer realm="petrel"');
   if (petrelError.retryAfterSeconds !== undefined) {
     void reply.header("retry-after", String(Math.max(1, Math.ceil(petrelError.retryAfterSeconds))));
@@ -239,20 +277,28 @@ const frameworkCodes: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode
   ["FST_ERR_CTP_INVALID_CONTENT_LENGTH", "PETREL_INVALID_REQUEST"],
 ]);
 
+function notFound({ method, url }: FastifyRequest): PetrelError {
+  return new PetrelError("PETREL_NOT_FOUND", `There is no ${method} ${pathOf(url)} here.`);
+}
+
 /** The path without its query, which may hold a credential. */
 function pathOf(url: string): string {
   const query = url.indexOf("?");
   return query === -1 ? url : url.slice(0, query);
 }
 
-/**
- * `close()` ends the connections that are idle at that moment; those that fall idle afterwards would stay for their
- * keep-alive time, and the stop with them.
- */
-function closeIdleConnections({ server }: HttpApp): void {
-  if (!server.listening) return;
-  const timer = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
-  server.once("close", () => clearInterval(timer));
+/** Nobody is asked for a body that is refused by its head. */
+function continueIfWanted(request: FastifyRequest, { raw }: FastifyReply): void {
+  if (request.is404 || raw.headersSent || request.raw.complete) return;
+  const { bodyLimit } = request.routeOptions;
+  if (Number(request.headers["content-length"] ?? 0) <= bodyLimit) raw.writeContinue();
+}
+
+/** Whether much of its body may still come: the connection does not wait for it. */
+function sendsMuch({ raw }: FastifyRequest): boolean {
+  if (raw.complete) return false;
+  const { headers } = raw;
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"]) > SMALL_BODY_BYTES;
 }
 
 async function withinMs(ms: number, readiness: Promise<Readiness> | Readiness): Promise<Readiness> {

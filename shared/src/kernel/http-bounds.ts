@@ -5,14 +5,21 @@ import type { IncomingMessage, Server } from "node:http";
 import type { Socket } from "node:net";
 import { Server as TlsServer, type TLSSocket } from "node:tls";
 import { readAddress, type TrustedProxies } from "./client-address.js";
-import { PetrelError } from "./errors.js";
 import { PlacesByAddress } from "./places-by-address.js";
 
 export interface HttpBounds {
   /** From the connection, or the first byte of a further request, to the end of its head. */
   readonly headersTimeoutMs: number;
-  /** The same to the end of its body. */
+  /** The same to the end of its body, however large it is. */
   readonly requestTimeoutMs: number;
+  /** What a body may take to come, beside a second for each 64 KiB. */
+  readonly bodyTimeoutMs: number;
+  /** Requests whose body is under way. */
+  readonly maxBodies: number;
+  /** Of these from one address; a trusted proxy has no share. */
+  readonly maxBodiesPerAddress: number;
+  /** How long a stop says `Connection: close` before it closes connections that nobody uses. */
+  readonly stopWindowMs: number;
   /** Between an answer and the next request; longer than a load balancer's own, which is 60 s as a rule. */
   readonly keepAliveTimeoutMs: number;
   /** Without a byte in either direction, while an answer is under way. */
@@ -32,37 +39,47 @@ export interface HttpBounds {
 export const defaultHttpBounds: HttpBounds = {
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 120_000,
+  bodyTimeoutMs: 10_000,
+  maxBodies: 2_000,
+  // Producers stand behind few addresses.
+  maxBodiesPerAddress: 1_000,
+  stopWindowMs: 1_500,
   keepAliveTimeoutMs: 72_000,
   silenceTimeoutMs: 120_000,
   maxHeaderBytes: 16 * 1024,
   maxPendingSockets: 4_000,
-  // Producers stand behind few addresses.
   maxPendingPerAddress: 4_000,
   pendingUntil: "request",
 };
 
 /** How often times are looked at: so much later, at most, they are heeded. */
 const CHECK_INTERVAL_MS = 1_000;
-/** How long a client that sent nonsense may take to read the answer. */
-const GOODBYE_MS = 1_000;
+
+/** Ours ends a body's time, and answers; Node's only cuts. */
+const NODE_IS_LATER_MS = 15_000;
 
 /** For `http.createServer`, or `https`: Node's own limits. */
 export function nodeServerOptions(bounds: HttpBounds) {
   return {
     headersTimeout: bounds.headersTimeoutMs,
-    requestTimeout: bounds.requestTimeoutMs,
+    requestTimeout: bounds.requestTimeoutMs + NODE_IS_LATER_MS,
+    // The application answers such a request, in the contract's shape.
+    requireHostHeader: false,
     connectionsCheckingInterval: CHECK_INTERVAL_MS,
     maxHeaderSize: bounds.maxHeaderBytes,
   } as const;
 }
 
-/** @param onCut called for each socket that was cut because others needed its place */
+/**
+ * @param onCut called for each socket that was cut because others needed its place
+ * @returns cuts those that have not shaken hands in TLS, or have asked for nothing since
+ */
 export function applyHttpBounds(
   server: Server,
   bounds: HttpBounds,
   trustedProxies: TrustedProxies,
   onCut: () => void,
-): void {
+): () => void {
   // Their bytes are what bounds them. By number Node drops the last ones, and one of these may be what a proxy has put
   // behind the client's own: whom it was reached by.
   server.maxHeadersCount = 0;
@@ -109,6 +126,9 @@ export function applyHttpBounds(
   // Never both: whoever listens for upgrades must answer them. Where nobody does, Node serves such a request like
   // every other, which is what clients that only offer one (`Upgrade: h2c`) wait for.
   server.on(bounds.pendingUntil, ({ socket }: IncomingMessage) => settle(socket));
+  return () => {
+    for (const { socket } of handshaking.values()) socket.destroy();
+  };
 }
 
 interface Pending {
@@ -119,25 +139,4 @@ interface Pending {
 
 function endOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort}`;
-}
-
-/** Answers what cannot be parsed as HTTP, or took too long: there is no request to attach an answer to. */
-export function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
-  // An answer is under way: bytes between would be read as part of it, or as the answer to what was accepted.
-  if (!socket.writable || ("_httpMessage" in socket && socket._httpMessage != null)) {
-    socket.destroy();
-    return;
-  }
-  const message =
-    error.code === "ERR_HTTP_REQUEST_TIMEOUT"
-      ? "The request did not come in time."
-      : error.code === "HPE_HEADER_OVERFLOW"
-        ? "The request's headers are too large."
-        : "Not a valid HTTP request.";
-  const body = JSON.stringify(new PetrelError("PETREL_INVALID_REQUEST", message).toBody());
-  socket.end(
-    `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
-  );
-  // The other end may never close: half a connection is held for as long as a whole one.
-  setTimeout(() => socket.destroy(), GOODBYE_MS).unref();
 }

@@ -5,6 +5,7 @@ import { isUtf8 } from "node:buffer";
 import { PetrelError } from "./errors.js";
 import type { HttpApp } from "./http-app.js";
 import { isNestedDeeperThan } from "./measure-nesting.js";
+import { refuseOtherTypes } from "./other-content-types.js";
 import { unpackBody } from "./unpack-body.js";
 
 type Done = (error: Error | null, body?: unknown) => void;
@@ -14,9 +15,10 @@ const MAX_DEPTH = 256;
 /** @param maxBytes of a body, unpacked */
 export function addJsonBodyReader(app: HttpApp, maxBytes: number): void {
   app.removeAllContentTypeParsers();
+  refuseOtherTypes(app);
   app.addContentTypeParser<Buffer>("application/json", { parseAs: "buffer" }, (request, body, done: Done) => {
     const encoding = request.headers["content-encoding"];
-    if (encoding === undefined) {
+    if (encoding === undefined || body.length === 0) {
       parseJson(body, done);
       return;
     }

@@ -3,7 +3,7 @@
 
 export interface ErrorDefinition {
   /** HTTP status of an answer with this code; undefined where it appears on sockets only. */
-  readonly status?: 400 | 401 | 403 | 404 | 409 | 413 | 415 | 422 | 426 | 429 | 500 | 501 | 503;
+  readonly status?: 400 | 401 | 403 | 404 | 408 | 409 | 413 | 415 | 422 | 426 | 429 | 500 | 501 | 503;
   /** Whether the same request may succeed later, unchanged. */
   readonly retryable: boolean;
   readonly meaning: string;
@@ -81,6 +81,11 @@ export const errorCatalogue = {
     meaning: "The page's origin is not on the list.",
   },
   PETREL_NOT_FOUND: { status: 404, retryable: false, meaning: "There is no such resource." },
+  PETREL_REQUEST_TIMEOUT: {
+    status: 408,
+    retryable: true,
+    meaning: "The request's body did not come in time.",
+  },
   PETREL_CONFLICT: {
     status: 409,
     retryable: false,
