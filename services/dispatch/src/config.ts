@@ -61,7 +61,7 @@ export const dispatchSettings = {
   ),
   offlineSettleMs: integer(
     "OFFLINE_SETTLE_MS",
-    "for how long nobody counts as offline after Redis was away or has become another master: the nodes register their connections again, some 30,000 a second in all",
+    "for how long nobody counts as offline after Redis was away or has become another master: the nodes register their connections again, some 30,000 a second in all; after a new epoch counted from when the last clients have moved",
     { default: 5_000, max: 600_000 },
   ),
   unheardConfirmMs: integer(

@@ -24,6 +24,10 @@ export function createCheckEpoch({ redis, logger }: CheckEpochDeps): CheckEpoch 
   return async (connection, epoch) => {
     const { keys, userId } = connection;
     if (connection.pastEpoch === epoch) return true;
+    if (connection.nextEpoch === epoch) {
+      connection.reconnect(0, "PETREL_EPOCH_CHANGED");
+      return false;
+    }
     connection.epochUnderCheck = epoch;
     try {
       // After the message, which is of the user's epoch at its time: a newer one than the connection's is seen here.

@@ -13,9 +13,11 @@ import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import type { Connection } from "./connection.js";
 import type { ConnectionRegistry } from "./connection-registry.js";
 import type { MeasureLatency } from "./measure-latency.js";
+import type { MoveConnections } from "./move-connections.js";
 
 export interface CollectAcksOptions {
   readonly scripts: ScriptRunner;
+  readonly moves: Pick<MoveConnections, "move">;
   readonly registry: ConnectionRegistry;
   readonly logger: Logger;
   readonly history: InboxHistory;
@@ -147,14 +149,14 @@ export class CollectAcks {
 
   /** @returns false where the acks were put back */
   async #write(keys: PartitionKeys, acks: readonly PendingAck[]): Promise<boolean> {
-    const { scripts, registry, logger, history } = this.#options;
+    const { scripts, registry, moves, logger, history } = this.#options;
     try {
       const results = await ackUsers(scripts, keys, acks, history.history, history.slowHistory);
       for (const [i, acked] of results.entries()) {
         const ack = acks[i];
         if (acked !== undefined || ack === undefined) continue;
         for (const connection of registry.ofUser(ack.userId)) {
-          if (connection.epoch === ack.epoch) connection.reconnect(0, "PETREL_EPOCH_CHANGED");
+          if (connection.epoch === ack.epoch) moves.move(connection, true);
         }
       }
       return true;

@@ -44,6 +44,10 @@ export class Connection {
   /** This connection's member in its user's routes. */
   member = "";
   connectTimeMs = 0;
+  /** Its user's newer epoch, where it is known: the client is asked to move when its moment has come. */
+  nextEpoch = "";
+  /** Its client was asked to move. */
+  isMoving = false;
   /** Another epoch, known to be over: see check-epoch. */
   pastEpoch = "";
   /** An epoch that is being asked about. */

@@ -47,6 +47,8 @@ export class HandshakeAdmission {
   /** Those refused lately who are still to come again, as far as one can tell. */
   #turnedAway = 0;
   #turnedAwayAtMs: number;
+  /** When the last of those who were told a moment should have come. */
+  #expectedUntilMs = Number.NEGATIVE_INFINITY;
   /** A timer runs, or the next turn of the loop is asked for. */
   #isAwaited = false;
 
@@ -63,6 +65,11 @@ export class HandshakeAdmission {
 
   get waiting(): number {
     return this.#waitingCount;
+  }
+
+  /** Whether some wait, or were turned away and told to come at a moment that is still to come. */
+  get isCrowded(): boolean {
+    return this.#waitingCount > 0 || this.#clock.monotonicMs() < this.#expectedUntilMs;
   }
 
   /** Answers by exactly one of its functions, now or when its turn has come. */
@@ -165,6 +172,8 @@ export class HandshakeAdmission {
     this.#turnedAwayAtMs = nowMs;
     const crowdSeconds = Math.ceil(this.#turnedAway / this.#perMs / 1000);
     const spread = Math.min(MAX_SPREAD_SECONDS, Math.max(MIN_SPREAD_SECONDS, crowdSeconds));
+    // A moment longer: they do not come on the dot.
+    this.#expectedUntilMs = Math.max(this.#expectedUntilMs, nowMs + (2 + spread) * 1_000);
     return 1 + Math.floor(this.#random() * spread);
   }
 }

@@ -40,8 +40,9 @@ import { createDrainMetrics } from "./drain-metrics.js";
 import { Gate } from "./gate.js";
 import { createHandleFrame } from "./handle-frame.js";
 import { HandshakeAdmission } from "./handshake-admission.js";
-import { markConnectionsLeaving } from "./mark-connections-leaving.js";
+import { markConnectionsLeaving, notYetMoving } from "./mark-connections-leaving.js";
 import { createMeasureLatency } from "./measure-latency.js";
+import { MoveConnections } from "./move-connections.js";
 import { createNodeLimits } from "./node-limits.js";
 import { ReceivePace } from "./pace-receiving.js";
 import { createReceiveEnvelopes } from "./receive-envelopes.js";
@@ -106,7 +107,21 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
   const gate = new Gate(CONCURRENT_CATCH_UPS);
 
   const inboxHistory = { history: settings.historySize, slowHistory: settings.slowHistorySize };
-  const acks = new CollectAcks({ scripts, registry, logger: log, history: inboxHistory, latency });
+  const admission = new HandshakeAdmission({
+    clock: systemClock,
+    perSecond: settings.connectsPerSecond,
+    maxWaitMs: settings.connectWaitMs,
+  });
+  const moves = new MoveConnections({
+    scripts,
+    registry,
+    admission,
+    clock: systemClock,
+    logger: log,
+    windowMs: settings.drainWindowMs,
+    connectsPerSecond: settings.connectsPerSecond,
+  });
+  const acks = new CollectAcks({ scripts, registry, moves, logger: log, history: inboxHistory, latency });
   const onSent = measure.sent;
   const pace = new ReceivePace({
     clock: systemClock,
@@ -159,6 +174,7 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
     },
     graceMs: settings.routeGraceMs,
     isDraining: () => lifecycle.stopping.aborted,
+    moves,
     redisNowMs: (keys: PartitionKeys) => clocks.nowMs(keys),
   };
   const renewal = createLeaseRenewal({
@@ -242,11 +258,7 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
       maxPerAddress: settings.maxUnauthenticatedPerAddress,
       onPushedOut: measure.pushedOut,
     }),
-    admission: new HandshakeAdmission({
-      clock: systemClock,
-      perSecond: settings.connectsPerSecond,
-      maxWaitMs: settings.connectWaitMs,
-    }),
+    admission,
     onTurnedAway: measure.turnedAway,
     maxFrameBytes: settings.maxFrameBytes,
     maxFragments: settings.maxFragments,
@@ -272,7 +284,8 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
   }
   lifecycle.onStop("http", () => app.close());
   lifecycle.onStop("connections", async () => {
-    await markConnectionsLeaving({ scripts, registry, logger: log });
+    moves.stop();
+    await markConnectionsLeaving({ scripts, connections: notYetMoving(registry), logger: log });
     await drainConnections({
       registry,
       acks,

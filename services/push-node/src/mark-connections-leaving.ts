@@ -1,6 +1,6 @@
-// push-node: at a planned stop, before drain-connections -> here -> scripts/mark-leaving.
-// Guarantees: from then on this node's connections do not count against their users' limits: who opens the new socket
-// before the old one closes takes nobody's place. Where Redis does not answer soon the stop goes on without it.
+// push-node: at a planned stop, before drain-connections; and move-connections -> here -> scripts/mark-leaving.
+// Guarantees: from then on these connections do not count against their users' limits: who opens the new socket
+// before the old one closes takes nobody's place. Where Redis does not answer soon their clients are asked without it.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -11,8 +11,13 @@ import type { ConnectionRegistry } from "./connection-registry.js";
 
 export interface MarkLeavingDeps {
   readonly scripts: ScriptRunner;
-  readonly registry: ConnectionRegistry;
+  readonly connections: Iterable<Connection>;
   readonly logger: Logger;
+}
+
+/** Who was asked to move already is marked. */
+export function notYetMoving(registry: ConnectionRegistry): Connection[] {
+  return [...registry.all()].filter(({ isMoving }) => !isMoving);
 }
 
 const MAX_PER_CALL = 200;
@@ -20,7 +25,7 @@ const PATIENCE_MS = 1_000;
 
 export async function markConnectionsLeaving(deps: MarkLeavingDeps): Promise<void> {
   const byPartition = new Map<PartitionKeys, Connection[]>();
-  for (const connection of deps.registry.all()) {
+  for (const connection of deps.connections) {
     if (connection.member === "") continue;
     const ofPartition = byPartition.get(connection.keys);
     if (ofPartition === undefined) byPartition.set(connection.keys, [connection]);
@@ -32,7 +37,7 @@ export async function markConnectionsLeaving(deps: MarkLeavingDeps): Promise<voi
       calls.push(markBatch(deps, keys, connections.slice(start, start + MAX_PER_CALL)));
     }
   }
-  // Only the limit of connections depends on it: the stop does not wait for a Redis that hangs.
+  // Only the limit of connections depends on it: nobody waits for a Redis that hangs.
   const late = new Promise<void>((resolve) => setTimeout(resolve, PATIENCE_MS).unref());
   await Promise.race([Promise.all(calls), late]);
 }

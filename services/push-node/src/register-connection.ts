@@ -21,6 +21,7 @@ import { closeReplaced } from "./close-replaced.js";
 import { closeRevoked } from "./close-revoked.js";
 import type { Connection } from "./connection.js";
 import type { ConnectionRegistry } from "./connection-registry.js";
+import type { MoveConnections } from "./move-connections.js";
 import type { ResumePosition } from "./read-handshake.js";
 
 export interface RegisterDeps {
@@ -35,6 +36,7 @@ export interface RegisterDeps {
   /** For how long the user of a closed connection counts as on the way back. */
   readonly graceMs: number;
   readonly isDraining: () => boolean;
+  readonly moves: Pick<MoveConnections, "move">;
   /** What the clock of a partition's master says now, ms; undefined where that is not known. */
   readonly redisNowMs: (keys: PartitionKeys) => number | undefined;
 }
@@ -136,11 +138,13 @@ export async function reRegisterConnection(deps: RegisterDeps, connection: Conne
   }
   if (result.epoch !== connection.epoch) {
     const kind = lineageOf(result.epoch) === lineageOf(connection.epoch) ? "generation" : "lineage";
-    deps.logger.info({ connection: connection.id, kind }, "epoch changed: asking the client to reconnect");
-    connection.reconnect(0, "PETREL_EPOCH_CHANGED");
-    return;
+    deps.logger.debug({ connection: connection.id, kind }, "epoch changed: the client is to move");
+    connection.nextEpoch = result.epoch;
+    // Acks of the former epoch count no more: what is open can end only where the client comes back to.
+    if (!deps.isDraining()) deps.moves.move(connection, result.acked < result.seq);
   }
   connection.member = result.member;
+  // Of the former epoch, too: what it numbered is this connection's; what the new one did sends its client away at once.
   connection.want = Math.max(connection.want, result.seq);
   deps.catchUp(connection);
 }
@@ -206,13 +210,21 @@ async function connectInTime(
 
 function connect(
   { scripts, nodeId, limits, isDraining }: RegisterDeps,
-  { keys, userId, id, platform, token }: Connection,
+  { keys, userId, id, platform, token, isMoving }: Connection,
   how: {
     readonly position?: ResumePosition;
     readonly connectTimeMs?: number;
     readonly notAfterMs?: number | undefined;
   },
 ): Promise<ConnectResult> {
-  const route = { userId, node: nodeId, connection: id, platform, token, isLeaving: isDraining(), ...how };
+  const route = {
+    userId,
+    node: nodeId,
+    connection: id,
+    platform,
+    token,
+    isLeaving: isMoving || isDraining(),
+    ...how,
+  };
   return connectRoute(scripts, keys, route, limits);
 }

@@ -16,7 +16,7 @@ export interface PartitionKeys {
   readonly prefix: string;
   /** hash: holder, token, until */
   readonly owner: string;
-  /** hash: replid run n since at, see scripts/includes/current-generation */
+  /** hash: replid run n since held at, see scripts/includes/current-generation */
   readonly generation: string;
   /** stream of messages that are not handed over yet */
   readonly ready: string;

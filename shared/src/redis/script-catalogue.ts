@@ -21,6 +21,7 @@ export const scriptNames = [
   "forget-workers.v1",
   "give-back-fallback.v1",
   "heartbeat.v1",
+  "hold-absence.v1",
   "hold-history.v1",
   "invalidate-devices.v1",
   "lease.v1",

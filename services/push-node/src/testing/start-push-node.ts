@@ -27,7 +27,8 @@ import { drainConnections } from "../drain-connections.js";
 import { Gate } from "../gate.js";
 import { createHandleFrame } from "../handle-frame.js";
 import { HandshakeAdmission } from "../handshake-admission.js";
-import { markConnectionsLeaving } from "../mark-connections-leaving.js";
+import { markConnectionsLeaving, notYetMoving } from "../mark-connections-leaving.js";
+import { MoveConnections } from "../move-connections.js";
 import { createNodeLimits } from "../node-limits.js";
 import { createMeasureLatency } from "../measure-latency.js";
 import { ReceivePace } from "../pace-receiving.js";
@@ -79,6 +80,8 @@ export interface StartPushNodeOptions {
   readonly slowHistory?: number;
   readonly drainWindowMs?: number;
   readonly commandTimeoutMs?: number;
+  /** By default one that runs. */
+  readonly clock?: SteppedClock;
   /** Whether leases are renewed from the start. */
   readonly renewing?: boolean;
 }
@@ -123,7 +126,7 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
   const { redisUrl, partitions, verifyToken = verifyTestToken, outboundBoundBytes = 256 * 1024 } = options;
   const nodeId = options.nodeId ?? `node.${randomBytes(6).toString("hex")}`;
   const logger = createLogger({ service: "test", level: "silent" });
-  const clock = createSteppedClock();
+  const clock = options.clock ?? createSteppedClock();
   const redis = await connectRedis({
     url: redisUrl,
     role: "push-node",
@@ -147,7 +150,21 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
   await clocks.read();
   const latency = createMeasureLatency(metrics, clocks);
   const inboxHistory = { history: options.history ?? 100, slowHistory: options.slowHistory ?? 10_000 };
-  const acks = new CollectAcks({ scripts, registry, logger, history: inboxHistory, latency });
+  const admission = new HandshakeAdmission({
+    clock,
+    perSecond: options.connectsPerSecond ?? 100_000,
+    maxWaitMs: options.connectWaitMs ?? 0,
+  });
+  const moves = new MoveConnections({
+    scripts,
+    registry,
+    admission,
+    clock,
+    logger,
+    windowMs: options.drainWindowMs ?? 500,
+    connectsPerSecond: options.connectsPerSecond ?? 100_000,
+  });
+  const acks = new CollectAcks({ scripts, registry, moves, logger, history: inboxHistory, latency });
   const counts = new LimitCounts();
   const pace = new ReceivePace({
     clock,
@@ -205,6 +222,7 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
     },
     graceMs: options.graceMs ?? 3_000,
     isDraining: () => draining,
+    moves,
     redisNowMs: options.redisNowMs ?? ((keys: PartitionKeys) => clocks.nowMs(keys)),
   };
   const renewal = createLeaseRenewal({ ...registerDeps, clock, gate: new Gate(32) });
@@ -259,11 +277,7 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
       maxPerAddress: options.maxUnauthenticatedPerAddress ?? 1_000,
       onPushedOut: () => void pushedOut++,
     }),
-    admission: new HandshakeAdmission({
-      clock,
-      perSecond: options.connectsPerSecond ?? 100_000,
-      maxWaitMs: options.connectWaitMs ?? 0,
-    }),
+    admission,
     onTurnedAway: () => void turnedAway++,
     maxFrameBytes: options.maxFrameBytes ?? 64 * 1024,
     maxFragments: options.maxFragments ?? 64,
@@ -299,7 +313,8 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
     },
     drain: async (random) => {
       draining = true;
-      await markConnectionsLeaving({ scripts, registry, logger });
+      moves.stop();
+      await markConnectionsLeaving({ scripts, connections: notYetMoving(registry), logger });
       const windowMs = options.drainWindowMs ?? 500;
       return drainConnections({
         registry,
@@ -314,6 +329,7 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
     stop: async () => {
       draining = true;
       renewal.stop();
+      moves.stop();
       watch.stop();
       for (const connection of registry.all()) connection.terminate();
       await app.close();

@@ -1,4 +1,4 @@
-// Tests only: a clock that runs, and can be moved.
+// Tests only: a clock that runs, and can be moved; or one that is only moved.
 // Guarantees: never goes back; both times move together.
 import type { Clock } from "@petrel/shared/kernel/clock";
 
@@ -14,6 +14,18 @@ export function createSteppedClock(): SteppedClock {
     monotonicMs: () => performance.now() + aheadMs,
     step: (ms) => {
       aheadMs += ms;
+    },
+  };
+}
+
+export function createStoppedClock(): SteppedClock {
+  let nowMs = performance.now();
+  const offsetMs = Date.now() - nowMs;
+  return {
+    wallMs: () => nowMs + offsetMs,
+    monotonicMs: () => nowMs,
+    step: (ms) => {
+      nowMs += ms;
     },
   };
 }

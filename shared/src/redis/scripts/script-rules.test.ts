@@ -20,6 +20,7 @@ import { partitionKeys } from "../keys.js";
 import { releasePartition, renewPartition, takePartition } from "../partition-lease.js";
 import { ProviderTokenStore } from "../provider-token-store.js";
 import { SlidingWindowLimiter } from "../sliding-window-limiter.js";
+import { holdAbsence } from "../hold-absence.js";
 import { readInbox } from "../read-inbox.js";
 import { takeCollapseTurn } from "../take-collapse-turn.js";
 import { trimReady } from "../ready-stream.js";
@@ -118,6 +119,7 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
     ],
     30_000,
   );
+  await holdAbsence(scripts, keys);
   await readRoutes(scripts, keys, ["u1", "u2"]);
   const [leaving = ""] = await markLeaving(scripts, keys, [{ userId: "u1", member }]);
   await removeRoute(scripts, keys, "u1", leaving, 1_000);
