@@ -42,7 +42,16 @@ export async function prepareRedis(options: LocalRedisOptions): Promise<LocalRed
     ...options,
     name: "redis",
     logFile: join(directory, "redis.log"),
-    launch: () => startRedisServer({ binary, port, directory, environment, readyDeadlineMs: loadDeadlineMs }),
+    launch: () =>
+      startRedisServer({
+        binary,
+        port,
+        directory,
+        environment,
+        // Otherwise each message would wait for the next second's sync, or the service be refused.
+        appendFsync: environment["ACCEPT_DURABILITY"] === "aof" ? "always" : "everysec",
+        readyDeadlineMs: loadDeadlineMs,
+      }),
     untilReady: async () => void (await probeRedis(url, [["PING"]])),
   });
   return { url, description: `${binary.product} ${binary.version}`, supervised };

@@ -117,6 +117,16 @@ const isAlive = (pid: number): boolean => {
   }
 };
 
+test.each([
+  ["memory", "everysec"],
+  ["aof", "always"],
+])("ACCEPT_DURABILITY=%s: the embedded Redis syncs its file %s", async (durability, appendfsync) => {
+  void run([], { ACCEPT_DURABILITY: durability });
+  await untilSaid("Petrel runs");
+  const settings = await probeRedis(`redis://127.0.0.1:${base + 9}`, [["CONFIG", "GET", "appendfsync"]]);
+  expect(settings).toEqual([["appendfsync", appendfsync]]);
+});
+
 test("everything starts, is described, and stops in order, leaving no process", async () => {
   const code = run(["--nodes", "3", "--dispatchers", "2"]);
   await untilSaid("Petrel runs");

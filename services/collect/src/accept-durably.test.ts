@@ -1,12 +1,14 @@
 // Tests collect where a message must have reached a replica before it is answered for.
 // Guarantees: on a real Redis with a real replica; what is not confirmed in time is 503 with Retry-After, and the same
 // request again is the same message.
+import { createLogger } from "@petrel/shared/kernel/logging";
 import { chooseConfirmation } from "@petrel/shared/redis/confirm-writes";
 import { startRedis, type TestRedis } from "@petrel/shared/testing/start-redis";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterEach, expect, test } from "vitest";
 import { openCollect, type OpenCollect } from "./testing/open-collect.js";
 
+const logger = createLogger({ service: "test", level: "silent" });
 let collect: OpenCollect;
 let replica: TestRedis;
 
@@ -23,7 +25,7 @@ test("a replica that is away: 503 and Retry-After; when it is back, the same req
     acceptDeadlineMs: 1_500,
   });
   const { redis, server } = collect.store;
-  confirm = await chooseConfirmation(redis, { kind: "replicas", count: 1 }, 300);
+  confirm = await chooseConfirmation(redis, { kind: "replicas", count: 1 }, 300, logger);
   replica = await startRedis({ extraArgs: ["--replicaof", "127.0.0.1", String(server.port)] });
   const send = (idempotencyKey: string) =>
     collect.ask("POST", "/v1/messages", { body: { to: { user: "ada" }, data: 1, idempotencyKey } });

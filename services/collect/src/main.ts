@@ -81,7 +81,7 @@ await runService({ logger, stopDeadlineMs: config.acceptDeadlineMs + 10_000 }, a
   lifecycle.onStop("redis for reads", () => readRedis.disconnect());
   await checkServer(redis, config.partitions);
   const confirmationMs = Math.floor(storeAttemptMs * CONFIRMATION_SHARE);
-  const confirm = await chooseConfirmation(redis, config.acceptDurability, confirmationMs);
+  const confirm = await chooseConfirmation(redis, config.acceptDurability, confirmationMs, logger);
 
   const storeScripts = new ScriptRunner(redis);
   const scripts = new ScriptRunner(readRedis);

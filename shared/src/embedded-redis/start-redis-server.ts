@@ -16,8 +16,10 @@ export interface StartRedisServerOptions {
   /** Data and log (`redis.log`) live here; made if missing. */
   readonly directory: string;
   readonly environment: Environment;
-  /** Append-only file, fsync every second (default), or nothing kept at all. */
+  /** Append-only file (default), or nothing kept at all. */
   readonly appendOnly?: boolean;
+  /** When the append-only file is synced to the disk: every second (default), or before each answer. */
+  readonly appendFsync?: "everysec" | "always";
   /** More of redis.conf, as on the command line: `["--maxmemory", "8mb"]`. */
   readonly extraArgs?: readonly string[];
   /** A redis.conf to begin with, for what must be able to write its settings: a sentinel. */
@@ -92,6 +94,7 @@ function serverArgs({
   port,
   directory,
   appendOnly = true,
+  appendFsync = "everysec",
   extraArgs = [],
   configFile,
 }: StartRedisServerOptions): string[] {
@@ -101,7 +104,7 @@ function serverArgs({
     dir: directory,
     daemonize: "no",
     appendonly: appendOnly ? "yes" : "no",
-    appendfsync: "everysec",
+    appendfsync: appendFsync,
     save: "",
     "maxmemory-policy": "noeviction",
   };

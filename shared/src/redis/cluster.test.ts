@@ -154,7 +154,7 @@ test("members and time are asked where they are kept", async () => {
 });
 
 test("what waits for replicas: they are those of the partition's master; without them there is no answer", async () => {
-  const confirm = await chooseConfirmation(redis, { kind: "replicas", count: 1 }, 300);
+  const confirm = await chooseConfirmation(redis, { kind: "replicas", count: 1 }, 300, logger);
   if (confirm === undefined) throw new Error("nothing to wait for");
   const store = accepter({ confirm });
   const sendToAll = (name: string) =>

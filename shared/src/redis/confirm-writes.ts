@@ -2,6 +2,7 @@
 // Guarantees: the answer of the server that wrote is checked; where it cannot give the one asked for, the service is
 // refused at its start, in one line.
 import { describeError, PetrelError } from "../kernel/errors.js";
+import type { Logger } from "../kernel/logging.js";
 import { isAtLeast, readServerVersion, type RunningVersion } from "./check-server.js";
 import { allMasters } from "./cluster-nodes.js";
 import type { Redis, SingleRedis } from "./connect.js";
@@ -22,6 +23,13 @@ export type ConfirmWrites = (server: SingleRedis) => Promise<void>;
 
 /** https://redis.io/docs/latest/commands/waitaof/; Valkey has it since its first release. */
 const WAITAOF_SINCE = [7, 2] as const;
+/**
+ * Under `everysec`, WAITAOF of Redis 7.4 and of every Valkey so far (9.1 was tried) answers before the sync: what was
+ * written less than a second after the last one counts as synced. https://github.com/redis/redis/pull/12622 brought
+ * it, https://github.com/redis/redis/pull/13793 mended Redis 8.0. `sync-counts.test.ts` counts.
+ */
+const WAITAOF_IN_HASTE = [7, 4] as const;
+const WAITAOF_MENDED = [8, 0] as const;
 const MAX_REPLICAS = 16;
 
 /** @throws Error whose message completes "ACCEPT_DURABILITY must be …" */
@@ -45,6 +53,7 @@ export async function chooseConfirmation(
   redis: Redis,
   durability: AcceptDurability,
   timeoutMs: number,
+  logger: Pick<Logger, "warn">,
 ): Promise<ConfirmWrites | undefined> {
   switch (durability.kind) {
     case "memory":
@@ -57,7 +66,14 @@ export async function chooseConfirmation(
           chooseAofWay(await readServerVersion(server), await readAofSettings(server)),
         ),
       );
-      return ways.includes("wait") ? (server) => confirmByAof(server, timeoutMs) : undefined;
+      if (ways.includes("wait-for-next-sync")) {
+        logger.warn(
+          { appendfsync: "everysec" },
+          "redis: under ACCEPT_DURABILITY=aof every message waits for the next sync, a second or more; " +
+            "appendfsync always is meant for this",
+        );
+      }
+      return ways.every((way) => way === "answer") ? undefined : (server) => confirmByAof(server, timeoutMs);
     }
   }
 }
@@ -65,31 +81,54 @@ export async function chooseConfirmation(
 export interface AofSettings {
   readonly appendonly: string;
   readonly appendfsync: string;
+  readonly noAppendfsyncOnRewrite: string;
 }
 
 /**
- * "wait": WAITAOF says when a write is on the disk · "answer": every answer waits for the disk, by `appendfsync always`
- * @throws PetrelError PETREL_UNAVAILABLE where neither is so
+ * "answer": every answer waits for the disk, by `appendfsync always` · "wait": WAITAOF says so once more, at once ·
+ * "wait-for-next-sync": WAITAOF answers when the file was synced, a second later or more
  */
-export function chooseAofWay(
-  { product, version }: RunningVersion,
-  { appendonly, appendfsync }: AofSettings,
-): "wait" | "answer" {
+export type AofWay = "answer" | "wait" | "wait-for-next-sync";
+
+/** @throws PetrelError PETREL_UNAVAILABLE where nothing says when a write is on the disk */
+export function chooseAofWay({ product, version }: RunningVersion, settings: AofSettings): AofWay {
+  const { appendonly, appendfsync, noAppendfsyncOnRewrite } = settings;
   if (appendonly !== "yes") throw refused(`appendonly is ${appendonly}; set it to yes`);
+  const hasWait = isAtLeast(version, WAITAOF_SINCE);
+  if (appendfsync === "always") {
+    if (hasWait) return "wait";
+    // Then an answer during a rewrite comes before the sync, and nothing tells.
+    if (noAppendfsyncOnRewrite !== "yes") return "answer";
+    throw refused(`no-appendfsync-on-rewrite is ${noAppendfsyncOnRewrite}; set it to no`);
+  }
   // Here nothing else syncs the file: WAITAOF would wait for as long as the system likes.
-  if (appendfsync === "no") throw refused("appendfsync is no; set it to always or everysec");
-  if (isAtLeast(version, WAITAOF_SINCE)) return "wait";
-  if (appendfsync === "always") return "answer";
+  if (appendfsync === "no") throw refused("appendfsync is no; set it to always");
+  if (!hasWait) {
+    throw refused(
+      `${product} ${version} has no WAITAOF (7.2 has) and appendfsync is ${appendfsync}; set it to always`,
+    );
+  }
+  const isHasty =
+    product === "Valkey" || (isAtLeast(version, WAITAOF_IN_HASTE) && !isAtLeast(version, WAITAOF_MENDED));
+  if (!isHasty) return "wait-for-next-sync";
   throw refused(
-    `${product} ${version} has no WAITAOF (7.2 has) and appendfsync is ${appendfsync}; set it to always`,
+    `appendfsync is ${appendfsync}, under which WAITAOF of ${product} ${version} answers before the sync; ` +
+      "set it to always",
   );
 }
 
 async function readAofSettings(server: SingleRedis): Promise<AofSettings> {
   try {
-    const flat = (await server.config("GET", "append*")) as readonly string[];
-    const valueOf = (name: string): string => flat[flat.indexOf(name) + 1] ?? "unknown";
-    return { appendonly: valueOf("appendonly"), appendfsync: valueOf("appendfsync") };
+    const flat = (await server.config("GET", "*append*")) as readonly string[];
+    const valueOf = (name: string): string => {
+      const at = flat.indexOf(name);
+      return (at === -1 ? undefined : flat[at + 1]) ?? "unknown";
+    };
+    return {
+      appendonly: valueOf("appendonly"),
+      appendfsync: valueOf("appendfsync"),
+      noAppendfsyncOnRewrite: valueOf("no-appendfsync-on-rewrite"),
+    };
   } catch (error) {
     throw refused(`its settings cannot be read (CONFIG GET: ${describeError(error)})`);
   }

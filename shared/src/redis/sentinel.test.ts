@@ -67,7 +67,7 @@ test("replicas that lag when the master dies: what was confirmed by one of them 
   const lagging = await startRedisSentinels({ replicas: 2 });
   const redis = await connect(lagging.environment.REDIS_SENTINELS);
   try {
-    const confirm = await chooseConfirmation(redis, { kind: "replicas", count: 1 }, 300);
+    const confirm = await chooseConfirmation(redis, { kind: "replicas", count: 1 }, 300, logger);
     if (confirm === undefined) throw new Error("nothing to wait for");
     const keys = partitionKeys(0);
     const accepter = new MessageAccepter({

@@ -1,4 +1,7 @@
 // Tests that a test runs on the server that was asked for, never on another in silence.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { probeRedis } from "../embedded-redis/resp-probe.js";
 import { findTestServer } from "./find-test-server.js";
@@ -6,9 +9,12 @@ import { furtherServerPath, furtherServers, isInstalled } from "./further-server
 import { startRedis } from "./start-redis.js";
 
 test("by its path", async () => {
-  const { path } = await findTestServer(process.env);
+  const directory = await mkdtemp(join(tmpdir(), "petrel-server-"));
+  const path = join(directory, "any-name");
+  await writeFile(path, `#!/bin/sh\necho "Redis server v=7.4.1 sha=0"\n`, { mode: 0o755 });
   const environment = { ...process.env, PETREL_TEST_REDIS_SERVER: path };
-  expect(await findTestServer(environment)).toMatchObject({ path });
+  expect(await findTestServer(environment)).toMatchObject({ path, version: "7.4.1" });
+  await rm(directory, { recursive: true });
 });
 
 test.each(furtherServers)("$name by its name, where it is installed", async (server) => {
