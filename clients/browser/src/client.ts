@@ -73,6 +73,7 @@ export class PetrelClient<Data = unknown> {
         this.#fail(clientErrorCodes.badFrame, `The server sent ${problem}.`, { retryable: true }),
       onOffline: (event) => this.#events.emit("offline", event),
       onError: (error) => this.#report("error", error),
+      onPageHide: () => this.#delivery.flush(),
       onRefused: (event) => this.#finish(event),
     });
   }

@@ -12,11 +12,11 @@ import {
   type NextStep,
 } from "./close-policy.js";
 import { Connection, type ConnectionEnd, type ConnectionOptions } from "./connection.js";
+import { CredentialSource, type Credential } from "./credential-source.js";
 import type { WelcomeFrame } from "./frames.js";
 import { NetworkWatch } from "./network-watch.js";
+import { PageWatch } from "./page-watch.js";
 import { RetrySchedule } from "./retry-schedule.js";
-import { TicketSource } from "./ticket-source.js";
-import { TokenSource } from "./token-source.js";
 import type { Position } from "./user-sequence.js";
 
 export interface KeeperEvents extends Pick<ConnectionOptions, "onFrame" | "onBadFrame"> {
@@ -25,6 +25,8 @@ export interface KeeperEvents extends Pick<ConnectionOptions, "onFrame" | "onBad
   readonly onWelcome: (connection: Connection, welcome: WelcomeFrame, moved: boolean) => void;
   readonly onOffline: (event: OfflineEvent) => void;
   readonly onError: (error: PetrelClientError) => void;
+  /** The page is being left: what has to reach the server goes now. */
+  readonly onPageHide: () => void;
   /** The server said stop. The keeper has stopped already. */
   readonly onRefused: (event: ClosedEvent) => void;
 }
@@ -36,23 +38,24 @@ const USUAL_NOTICE_SECONDS = 25;
 /** Before a token that could not be checked is sent again: this, up to twice this. */
 const TOKEN_AGAIN_MS = 2_000;
 
-/** What an attempt to connect brings. */
-type Credential = { readonly token: string } | { readonly ticket: string };
-
 export class ConnectionKeeper {
   readonly #options: ResolvedOptions;
   readonly #events: KeeperEvents;
   readonly #position: () => Position | undefined;
-  readonly #tokens: TokenSource | undefined;
-  readonly #tickets: TicketSource | undefined;
+  readonly #credentials: CredentialSource;
   readonly #retry: RetrySchedule;
   readonly #network: NetworkWatch;
+  readonly #page: PageWatch;
   /** Welcomed and read from. During a move it lives beside the attempt that will take its place. */
   #active: Connection | undefined;
   #attempt: Connection | undefined;
   /** An attempt is being prepared: its token is awaited. */
   #preparing = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** The wait is the client's own: neither the server's word nor its way of spreading a crowd. */
+  #mayHurry = false;
+  /** The page is in the back/forward cache. */
+  #isShelved = false;
   #renewalTimer: ReturnType<typeof setTimeout> | undefined;
   /** Beside the open connection an attempt was made: what replaces that may be this client itself. */
   #triedBeside = false;
@@ -66,9 +69,7 @@ export class ConnectionKeeper {
     this.#options = options;
     this.#events = events;
     this.#position = position;
-    const { getToken, getTicket } = options;
-    this.#tokens = getToken === undefined ? undefined : new TokenSource(getToken, timing.tokenTimeoutMs);
-    this.#tickets = getTicket === undefined ? undefined : new TicketSource(getTicket, timing.tokenTimeoutMs);
+    this.#credentials = new CredentialSource(options);
     this.#retry = new RetrySchedule({
       normal: { baseMs: timing.backoffBaseMs, capMs: timing.backoffCapMs },
       long: { baseMs: timing.longBackoffBaseMs, capMs: timing.longBackoffCapMs },
@@ -79,12 +80,19 @@ export class ConnectionKeeper {
       onDown: () => this.#networkDown(),
       onUp: () => this.#networkUp(),
     });
+    this.#page = new PageWatch({
+      onSeen: () => this.#pageSeen(),
+      onHide: events.onPageHide,
+      onShelved: () => this.#pageShelved(),
+      onTakenOut: () => this.#pageTakenOut(),
+    });
   }
 
   start(): void {
     this.#run++;
     this.#retry.reset();
     this.#network.start();
+    this.#page.start();
     void this.#open();
   }
 
@@ -93,6 +101,14 @@ export class ConnectionKeeper {
    * @returns closes that connection, to be called when the last ack is in it
    */
   stop(reason: string): () => Promise<void> {
+    this.#network.stop();
+    this.#page.stop();
+    this.#isShelved = false;
+    return this.#letGo(NORMAL_CLOSURE, reason);
+  }
+
+  /** Ends all that is under way. @returns closes the connection that was open, with this code */
+  #letGo(code: number, reason: string): () => Promise<void> {
     const { closeGraceMs } = this.#options.timing;
     const [active, attempt] = [this.#active, this.#attempt];
     this.#run++;
@@ -102,10 +118,9 @@ export class ConnectionKeeper {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     clearTimeout(this.#renewalTimer);
-    this.#network.stop();
     const attemptClosed = attempt?.close(CLIENT_LEAVES_SOCKET, reason, closeGraceMs);
     return async () => {
-      await Promise.all([attemptClosed, active?.close(NORMAL_CLOSURE, reason, closeGraceMs)]);
+      await Promise.all([attemptClosed, active?.close(code, reason, closeGraceMs)]);
     };
   }
 
@@ -113,7 +128,7 @@ export class ConnectionKeeper {
   move(connection: Connection, afterMs: number): void {
     if (connection !== this.#active || this.#isUnderWay()) return;
     this.#urlIndex++;
-    this.#schedule(this.#retry.moveDelayMs(afterMs));
+    this.#schedule(this.#retry.moveDelayMs(afterMs), { mayHurry: false });
   }
 
   /** The token soon runs out: a fresh one goes over the open connection, or a fresh ticket makes a new one. */
@@ -121,18 +136,19 @@ export class ConnectionKeeper {
     // Half of what is left is used first, so that a token which lasts seconds is not asked for every second.
     const waitMs = inSeconds < USUAL_NOTICE_SECONDS ? inSeconds * 500 : 0;
     this.#renewLater(connection, waitMs, () => {
-      if (this.#tokens !== undefined) {
-        void this.#renewToken(connection, this.#tokens.fetch("expiring"));
+      const { tokens } = this.#credentials;
+      if (tokens !== undefined) {
+        void this.#renewToken(connection, tokens.fetch("expiring"));
       } else if (!this.#isUnderWay()) {
-        this.#tickets?.becauseOf("expiring");
-        this.#schedule(this.#retry.moveDelayMs(0));
+        this.#credentials.ticketBecauseOf("expiring");
+        this.#schedule(this.#retry.moveDelayMs(0), { mayHurry: true });
       }
     });
   }
 
   /** The server could not look at the fresh token: once more, while the old one is good. */
   tokenNotChecked(connection: Connection): void {
-    const tokens = this.#tokens;
+    const { tokens } = this.#credentials;
     if (tokens === undefined) return;
     this.#renewLater(connection, TOKEN_AGAIN_MS * (1 + Math.random()), () => {
       void this.#renewToken(connection, tokens.current());
@@ -164,7 +180,7 @@ export class ConnectionKeeper {
     // A listener may have closed the client, here and after each event below.
     if (run !== this.#run) return;
     try {
-      const credential = await this.#credential();
+      const credential = await this.#credentials.next();
       if (run !== this.#run) return;
       this.#attempt = this.#connect(credential);
       this.#preparing = false;
@@ -173,21 +189,10 @@ export class ConnectionKeeper {
       this.#preparing = false;
       const isTokens = error instanceof PetrelClientError;
       // The WebSocket constructor refuses a token that has characters no token has.
-      if (!isTokens) this.#refused();
+      if (!isTokens) this.#credentials.refused();
       this.#events.onError(isTokens ? error : connectFailed(describeFailure(error), error));
       if (run === this.#run) this.#retryAfter("resume");
     }
-  }
-
-  async #credential(): Promise<Credential> {
-    if (this.#tickets !== undefined) return { ticket: await this.#tickets.next() };
-    return { token: (await this.#tokens?.current()) ?? "" };
-  }
-
-  /** The server refused the last credential. */
-  #refused(): void {
-    this.#tokens?.invalidate();
-    this.#tickets?.becauseOf("refresh");
   }
 
   #connect(credential: Credential): Connection {
@@ -234,12 +239,12 @@ export class ConnectionKeeper {
     }
     const step = this.#stepAfter(end, wasActive);
     if (step === "stop") {
-      this.#refused();
+      this.#credentials.refused();
       const why = error === undefined ? {} : { error: { code: error.code, message: error.message } };
       this.#events.onRefused({ code, reason, byClient: false, ...why });
       return;
     }
-    if (step === "refresh") this.#refused();
+    if (step === "refresh") this.#credentials.refused();
     if (this.#preparing || this.#attempt !== undefined) this.#events.onState("connecting");
     // Asked to come again at a given time, and closed before it: that time spreads a crowd, so it holds.
     else if (this.#timer !== undefined && code === SERVICE_RESTART) this.#events.onState("waiting");
@@ -261,11 +266,15 @@ export class ConnectionKeeper {
     // A refused token is not the node's fault; for all else another node may do better.
     if (step !== "refresh") this.#urlIndex++;
     const delayMs = this.#retry.nextDelayMs(step);
-    this.#schedule(this.#network.isDown ? Math.max(delayMs, this.#options.timing.offlineRetryMs) : delayMs);
+    const { offlineRetryMs } = this.#options.timing;
+    this.#schedule(this.#network.isDown ? Math.max(delayMs, offlineRetryMs) : delayMs, {
+      mayHurry: step !== "backoff",
+    });
   }
 
-  #schedule(delayMs: number): void {
+  #schedule(delayMs: number, { mayHurry }: { readonly mayHurry: boolean }): void {
     clearTimeout(this.#timer);
+    this.#mayHurry = mayHurry;
     this.#timer = setTimeout(
       () => {
         this.#timer = undefined;
@@ -278,13 +287,39 @@ export class ConnectionKeeper {
 
   #networkDown(): void {
     // An open socket may survive: its own liveness decides.
-    if (this.#timer !== undefined) this.#schedule(this.#options.timing.offlineRetryMs);
+    if (this.#timer !== undefined) {
+      this.#schedule(this.#options.timing.offlineRetryMs, { mayHurry: this.#mayHurry });
+    }
   }
 
   #networkUp(): void {
     this.#active?.probe(this.#options.timing.probeMs);
     if (this.#timer === undefined) return;
     this.#retry.reset();
-    this.#schedule(0);
+    this.#schedule(0, { mayHurry: true });
+  }
+
+  /** A person looks at the page: what it shows should be so. */
+  #pageSeen(): void {
+    this.#active?.probe(this.#options.timing.probeMs);
+    if (this.#timer !== undefined && this.#mayHurry) this.#schedule(0, { mayHurry: true });
+  }
+
+  /** Nothing runs in the back/forward cache: a user who stayed online there would get no push either. */
+  #pageShelved(): void {
+    const wasOnline = this.#active !== undefined;
+    const reason = "the page is in the back/forward cache";
+    this.#isShelved = true;
+    void this.#letGo(CLIENT_LEAVES_SOCKET, reason)();
+    const run = this.#run;
+    this.#events.onState("waiting");
+    if (wasOnline && run === this.#run) this.#events.onOffline({ code: CLIENT_LEAVES_SOCKET, reason });
+  }
+
+  #pageTakenOut(): void {
+    if (!this.#isShelved) return;
+    this.#isShelved = false;
+    this.#retry.reset();
+    void this.#open();
   }
 }

@@ -10,10 +10,15 @@ export interface LivenessOptions {
   readonly onSilence: (silentMs: number) => void;
 }
 
+/** A deadline that fires later than this did so because nothing ran: what has come meanwhile is not read yet. */
+const LATE_MS = 1_000;
+
 export class Liveness {
   readonly #options: LivenessOptions;
   readonly #pingTimer: ReturnType<typeof setInterval>;
   #deadline: ReturnType<typeof setTimeout> | undefined;
+  #deadlineAtMs = 0;
+  #wasLate = false;
   #lastFrameAtMs = performance.now();
 
   /** Starts at once. */
@@ -25,6 +30,7 @@ export class Liveness {
   /** Any frame of the server is a sign of life. */
   sawFrame(): void {
     this.#lastFrameAtMs = performance.now();
+    this.#wasLate = false;
     clearTimeout(this.#deadline);
     this.#deadline = undefined;
   }
@@ -32,8 +38,7 @@ export class Liveness {
   /** Pings now and waits no longer than `withinMs` for anything. */
   probe(withinMs: number): void {
     this.#options.sendPing();
-    clearTimeout(this.#deadline);
-    this.#deadline = setTimeout(() => this.#silent(), withinMs);
+    this.#expectWithin(withinMs);
   }
 
   stop(): void {
@@ -44,13 +49,29 @@ export class Liveness {
   #ping(): void {
     const { pingMs, sendPing } = this.#options;
     sendPing();
-    if (this.#deadline !== undefined) return;
     const silentMs = performance.now() - this.#lastFrameAtMs;
-    this.#deadline = setTimeout(() => this.#silent(), Math.max(pingMs, 2 * pingMs - silentMs));
+    this.#expectWithin(Math.max(pingMs, 2 * pingMs - silentMs));
   }
 
-  #silent(): void {
+  /** An earlier deadline stays: a page that is looked at again and again still finds out. */
+  #expectWithin(ms: number): void {
+    const atMs = performance.now() + ms;
+    if (this.#deadline !== undefined && this.#deadlineAtMs <= atMs) return;
+    clearTimeout(this.#deadline);
+    this.#deadlineAtMs = atMs;
+    this.#deadline = setTimeout(() => this.#due(), ms);
+  }
+
+  #due(): void {
+    this.#deadline = undefined;
+    const nowMs = performance.now();
+    if (!this.#wasLate && nowMs - this.#deadlineAtMs > LATE_MS) {
+      // Once only: where timers are throttled, all of them are late.
+      this.#wasLate = true;
+      this.probe(LATE_MS);
+      return;
+    }
     this.stop();
-    this.#options.onSilence(performance.now() - this.#lastFrameAtMs);
+    this.#options.onSilence(nowMs - this.#lastFrameAtMs);
   }
 }

@@ -131,6 +131,11 @@ export class MessageDelivery {
     this.#acks.flushNow();
   }
 
+  /** What has been handled so far is acknowledged, and its position saved, now. */
+  flush(): void {
+    this.#acks.flushNow();
+  }
+
   #deliver(message: PetrelMessage): void {
     const { id, epoch, seq } = message;
     const isManual = this.#options.ack === "manual";

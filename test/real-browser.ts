@@ -1,0 +1,66 @@
+// Tests only: a Chromium as a person has it: tabs that are hidden are hidden, and the back/forward cache is on.
+// Guarantees: a profile of its own, gone when it is closed. (Playwright's own launch keeps every page "visible".)
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium, type BrowserContext } from "playwright-core";
+
+export const chromiumPath = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find((path) =>
+  existsSync(path),
+);
+
+export interface RealBrowser {
+  readonly context: BrowserContext;
+  readonly close: () => Promise<void>;
+}
+
+const STARTS_WITHIN_MS = 30_000;
+
+export async function openRealBrowser(): Promise<RealBrowser> {
+  if (chromiumPath === undefined) throw new Error("no Chromium on this machine (apt-get install chromium)");
+  const profile = await mkdtemp(join(tmpdir(), "petrel-chromium-"));
+  const child = spawn(
+    chromiumPath,
+    [
+      "--headless=new",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      "--remote-debugging-port=0",
+      `--user-data-dir=${profile}`,
+      "about:blank",
+    ],
+    { stdio: ["ignore", "ignore", "pipe"] },
+  );
+  const address = await new Promise<string>((resolve, reject) => {
+    let said = "";
+    const timer = setTimeout(() => reject(new Error(`Chromium does not start: ${said}`)), STARTS_WITHIN_MS);
+    child.stderr.on("data", (chunk: Buffer) => {
+      said += chunk.toString();
+      const found = /ws:\/\/127\.0\.0\.1\S+/.exec(said)?.[0];
+      if (found === undefined) return;
+      clearTimeout(timer);
+      resolve(found);
+    });
+  });
+  const browser = await chromium.connectOverCDP(address, { noDefaults: true });
+  const [context] = browser.contexts();
+  if (context === undefined) throw new Error("Chromium has no profile");
+  return {
+    context,
+    close: async () => {
+      await browser.close();
+      const exited = child.exitCode === null ? once(child, "exit") : undefined;
+      child.kill("SIGKILL");
+      await exited;
+      await rm(profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+    },
+  };
+}
