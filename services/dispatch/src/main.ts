@@ -157,7 +157,12 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
   const { fallbackCap } = config;
   const work = { scripts, owner, metrics, absence, fallbackCap, onOffered, logger, tracing };
   const dispatcher = new PartitionDispatcher({ ...work, reader, clock: systemClock });
-  const waker = new UserWaker({ ...work, ackTimeoutMs, intervalMs: config.wakeIntervalMs });
+  const waker = new UserWaker({
+    ...work,
+    ackTimeoutMs,
+    intervalMs: config.wakeIntervalMs,
+    clock: systemClock,
+  });
   const reconciler = new Reconciler({
     ...work,
     overdueMs: 3 * ackTimeoutMs + 2 * leaseMs,

@@ -1,6 +1,7 @@
 // dispatch: looks after users whose `due` has come: nobody acknowledged in time, or a message's time is over.
 // Guarantees: each partition's users on a timer, at once again while there are more; beside the hand-over, never in
 // its way; fenced, so that a stale owner wakes nobody.
+import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { isConnectionError } from "@petrel/shared/redis/connect";
 import type { Logger } from "@petrel/shared/kernel/logging";
@@ -35,12 +36,15 @@ export interface UserWakerOptions {
   readonly logger: Logger;
   readonly ackTimeoutMs: number;
   readonly intervalMs: number;
+  readonly clock: Pick<Clock, "monotonicMs">;
   /** Off by default. */
   readonly tracing?: Tracing;
 }
 
 /** What one call of the script takes. */
 const MAX_USERS = 200;
+/** For how many times as long as a full look at what is over took none follows. */
+const REST_FACTOR = 4;
 /** When a user is looked at again whom Redis refuses to work on. */
 const POSTPONE_MS = 60_000;
 
@@ -54,6 +58,7 @@ const reasons: Readonly<Partial<Record<WakeOutcome, string>>> = {
 export class UserWaker {
   readonly #options: UserWakerOptions;
   readonly #stopping = new AbortController();
+  readonly #restUntilMs = new WeakMap<HeldPartition, number>();
   readonly #underWay = new Map<HeldPartition, Promise<void>>();
   #running: Promise<void> | undefined;
 
@@ -133,8 +138,22 @@ export class UserWaker {
       return 0;
     }
     const overdue = woken.filter(({ expire }) => expire).map(({ userId }) => userId);
-    if (overdue.length > 0) metrics.expired(await expireUsers(scripts, keys, overdue, nowMs));
+    if (overdue.length > 0 && !this.#isResting(held)) await this.#expire(held, overdue);
     return userIds.length;
+  }
+
+  #isResting(held: HeldPartition): boolean {
+    return this.#options.clock.monotonicMs() < (this.#restUntilMs.get(held) ?? 0);
+  }
+
+  /** Where there was more to look at than one call does, the others wait: wakes and acks need Redis, too. */
+  async #expire(held: HeldPartition, userIds: readonly string[]): Promise<void> {
+    const { scripts, metrics, clock } = this.#options;
+    const startMs = clock.monotonicMs();
+    const { written, left } = await expireUsers(scripts, held.keys, userIds);
+    metrics.expired(written);
+    const endMs = clock.monotonicMs();
+    if (left > 0) this.#restUntilMs.set(held, endMs + REST_FACTOR * (endMs - startMs));
   }
 
   /** As `wakeUsers`, but one user's broken keys hold up nobody else. */

@@ -18,6 +18,7 @@ export const scriptNames = [
   "erase-retries.v1",
   "erase-user.v1",
   "expire.v2",
+  "find-expired.v1",
   "forget-workers.v1",
   "give-back-fallback.v1",
   "heartbeat.v1",

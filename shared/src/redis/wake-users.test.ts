@@ -5,6 +5,7 @@ import { decodeFallbackEntry } from "../protocol/fallback-entry.js";
 import { message, openStore, type OpenStore } from "../testing/open-store.js";
 import { waitFor } from "../testing/wait-for.js";
 import { ackUsers } from "./ack-users.js";
+import { findExpired } from "./find-expired.js";
 import type { PartitionKeys } from "./keys.js";
 import { takePartition } from "./partition-lease.js";
 import { connectRoute, removeRoute } from "./route-store.js";
@@ -424,6 +425,36 @@ test("expire: told where a message's time is over, whatever else became of the u
     { userId: "u1", outcome: "offline", expire: true, offered: 0, nodes: [] },
     { userId: "u2", outcome: "unheard", expire: true, offered: 0, nodes: ["n1"] },
   ]);
+});
+
+test("expire: not told while a look at a long inbox rests; the user is armed for when it may be", async () => {
+  await accept("u1");
+  await store.redis.hset(keys.user("u1"), "nextExpiry", 1);
+  const nowMs = await store.nowMs();
+  await store.redis.hset(keys.user("u1"), "expiryLookFrom", nowMs + 30_000);
+  await age("u1", ACK_TIMEOUT_MS);
+  expect(await wake("u1")).toMatchObject([{ outcome: "offline", expire: false }]);
+  expect(Number(await store.redis.zscore(keys.due, "u1"))).toBe(nowMs + 30_000);
+  await age("u1", 60_000);
+  await store.redis.hincrby(keys.user("u1"), "expiryLookFrom", -30_000);
+  expect(await wake("u1")).toMatchObject([{ outcome: "offline", expire: true }]);
+  // A clock that was set back makes no wait longer.
+  await age("u1", 60_000);
+  await store.redis.hset(keys.user("u1"), "expiryLookFrom", nowMs + 3_600_000);
+  expect(await wake("u1")).toMatchObject([{ outcome: "offline", expire: true }]);
+});
+
+test("a long look at an inbox rests for a multiple of what it cost, a short one does not", async () => {
+  await accept("u1");
+  await findExpired(store.scripts, keys, "u1", undefined);
+  expect(await store.redis.hget(keys.user("u1"), "expiryLookFrom")).toBeNull();
+  const restMs = async (entries: number, bytes: number): Promise<number> => {
+    const nowMs = await store.nowMs();
+    await findExpired(store.scripts, keys, "u1", { after: 1, entries, bytes });
+    return Number(await store.redis.hget(keys.user("u1"), "expiryLookFrom")) - nowMs;
+  };
+  expect(await restMs(9_500, 9_500_000)).toBeGreaterThan(20_000);
+  expect(await restMs(9_500_000, 9_500_000_000)).toBeLessThan(61_000);
 });
 
 test("a stale owner wakes nobody and changes nothing", async () => {

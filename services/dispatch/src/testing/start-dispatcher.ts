@@ -103,7 +103,7 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
   const onOffered = (): void => fallback?.poke();
   const work = { scripts, owner, metrics, absence, onOffered, logger };
   const dispatcher = new PartitionDispatcher({ ...work, reader, clock });
-  const waker = new UserWaker({ ...work, ackTimeoutMs, intervalMs });
+  const waker = new UserWaker({ ...work, ackTimeoutMs, intervalMs, clock });
   const reconciler = new Reconciler({ ...work, overdueMs, intervalMs });
   owner.start();
   dispatcher.start();

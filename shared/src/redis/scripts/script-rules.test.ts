@@ -12,6 +12,7 @@ import { DeadLettersStore } from "../dead-letters-store.js";
 import { DevicesStore } from "../devices-store.js";
 import { partitionOfUser } from "../../protocol/partition.js";
 import { UserEraser } from "../erase-user.js";
+import { findExpired } from "../find-expired.js";
 import { expireMessages } from "../expire-messages.js";
 import { holdHistory } from "../hold-history.js";
 import { forgetWorkers, giveBackFallback, promoteRetries, readFallback } from "../fallback-queue.js";
@@ -151,6 +152,7 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
     ],
     100,
   );
+  await findExpired(scripts, keys, "u2", undefined);
   await expireMessages(scripts, keys, "u2", [{ seq: 1, epoch, id: "m2" }], {
     atMs: 1,
     readSeq: 1,

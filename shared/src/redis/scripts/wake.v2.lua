@@ -13,7 +13,7 @@
 -- A message is offered when it was nudged and a whole ackTimeout has gone by since: so each gets one to two of them.
 -- Allowed where Redis is out of memory: it adds next to nothing, and acks, which free it, follow a nudge.
 -- Since v2: where a fallback stream is full, its messages wait, see includes/offer-messages for what is stored, and an
--- offline user is looked at again after some ackTimeouts.
+-- offline user is looked at again after some ackTimeouts; and "expire" heeds `expiryLookFrom`, which find-expired stores.
 --
 -- Result: "stale", or lines, one for each user: outcome TAB "expire" or "" TAB number offered TAB nodes joined by ","
 -- [TAB what was offered and is sampled: id SPACE trace, joined by ","]
@@ -70,11 +70,15 @@ for i = 1, (#KEYS - 6) / 3 do
   local userId = ARGV[7 + i]
   local score = tonumber(redis.call('ZSCORE', KEYS[2], userId))
   local user = redis.call('HMGET', userKey, 'seq', 'acked', 'ackedAtWake', 'ackedAt', 'nextExpiry', 'offered', 'nudged',
-    'nudgedAt', 'unheardAt', 'graceFrom', 'spared', 'offeredBy')
+    'nudgedAt', 'unheardAt', 'graceFrom', 'spared', 'offeredBy', 'expiryLookFrom')
   local seq, acked = tonumber(user[1]), tonumber(user[2])
   local ackedAtWake, ackedAt = tonumber(user[3]), tonumber(user[4]) or 0
   local nextExpiry = tonumber(user[5]) or now + ackTimeoutMs
   local offered, nudgedAt, unheardAt = tonumber(user[6]), tonumber(user[8]), stillUnheard(user[9], confirmMs, user[4])
+  -- A look at a long inbox is dear: scripts/find-expired says when the next one may be. (Unless the clock was set back.)
+  local lookFrom = tonumber(user[13]) or 0
+  if lookFrom - now > 60000 then lookFrom = 0 end
+  nextExpiry = math.max(nextExpiry, lookFrom)
   local isOver = nextExpiry <= now
 
   if not score or score > now then
