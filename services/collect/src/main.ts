@@ -39,6 +39,8 @@ import { KEY_PREPAID, KEY_WINDOW_MS, MessageLimits } from "./limit-messages.js";
 const STORE_CALLS_IN_FLIGHT = 1;
 /** A message may wait for one call and then take its own: two must fit in the deadline. */
 const STORE_ATTEMPT_SHARE = 0.4;
+/** How long it may take to find out who sends, before anything is stored: a key that is new here, a nonce. */
+const CHECK_SHARE = 0.5;
 
 /** Of an attempt: what is left is for the calls before and their answers. */
 const CONFIRMATION_SHARE = 0.75;
@@ -68,6 +70,7 @@ await runService({ logger, stopDeadlineMs: config.acceptDeadlineMs + 10_000 }, a
     lifecycle,
   });
   const tls = await openListenerTls(config, { logger, lifecycle });
+  const checkDeadlineMs = Math.floor(config.acceptDeadlineMs * CHECK_SHARE);
   const storeAttemptMs = Math.floor(config.acceptDeadlineMs * STORE_ATTEMPT_SHARE);
   const redis = await connectRedis({
     target,
@@ -100,7 +103,12 @@ await runService({ logger, stopDeadlineMs: config.acceptDeadlineMs + 10_000 }, a
     clock: systemClock,
     authenticator: new ProducerAuthenticator({
       findKey: new ProducerKeysStore(readRedis).find,
-      signatures: createSignatureChecks(cipher, new SpentNonces(readRedis).spend, logger),
+      signatures: createSignatureChecks(
+        cipher,
+        new SpentNonces(readRedis, { deadlineMs: checkDeadlineMs }).spend,
+        logger,
+      ),
+      lookUpDeadlineMs: checkDeadlineMs,
     }),
     scripts,
     audit: new AuditLog({

@@ -2,7 +2,9 @@
 // Guarantees: each test has an empty database.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { createLogger } from "../kernel/logging.js";
+import { startFaultProxy } from "../testing/fault-proxy.js";
 import { startRedis, type TestRedis } from "../testing/start-redis.js";
+import { waitFor } from "../testing/wait-for.js";
 import { connectRedis, type Redis } from "./connect.js";
 import { NONCE_KEEP_MS, SpentNonces } from "./spent-nonces.js";
 
@@ -63,4 +65,43 @@ test("without an answer nobody is told that it is new", async () => {
   await expect(new SpentNonces(lost).spend("k1", "n1")).rejects.toEqual(
     expect.objectContaining({ code: "PETREL_UNAVAILABLE" }),
   );
+});
+
+test("a write whose answer is missing is written again, and is still the first", async () => {
+  const proxy = await startFaultProxy({ targetPort: server.port });
+  const link = await connectRedis({
+    url: `redis://127.0.0.1:${proxy.port}`,
+    role: "test",
+    logger,
+    commandTimeoutMs: 200,
+    silenceTimeoutMs: 300,
+  });
+  try {
+    const patient = new SpentNonces(link, { deadlineMs: 30_000 });
+    // It arrives, and nobody hears so.
+    proxy.stall("toClient");
+    const spending = patient.spend("k1", "n1");
+    await waitFor(async () => (await redis.keys("*")).length === 1, { what: "the nonce to be written" });
+    proxy.heal();
+    expect(await spending).toBe(true);
+    expect(await patient.spend("k1", "n1")).toBe(false);
+
+    proxy.cut();
+    await expect(new SpentNonces(link).spend("k1", "n2")).rejects.toMatchObject({
+      code: "PETREL_UNAVAILABLE",
+    });
+    const waiting = patient.spend("k1", "n2");
+    proxy.heal();
+    expect(await waiting).toBe(true);
+  } finally {
+    link.disconnect();
+    await proxy.stop();
+  }
+});
+
+test("one that an earlier release has written counts", async () => {
+  await new SpentNonces(redis).spend("k1", "n1");
+  const [name = ""] = await redis.keys("*");
+  await redis.set(name, "");
+  expect(await new SpentNonces(redis).spend("k1", "n1")).toBe(false);
 });

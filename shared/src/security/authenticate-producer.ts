@@ -1,14 +1,14 @@
 // First step of every request of a business system: who sends this, and what may they do.
-// Guarantees: a key's record is read once a second and process, whatever the load, unknown keys included; a revoked key
-// is refused everywhere when that time is over; an unknown key costs what a wrong secret costs.
+// Guarantees: a key's record is read about once a second and process, whatever the load, unknown keys included; a revoked
+// key is refused everywhere when that time is over, and one that was good a moment ago passes where the store does not
+// answer (producer-key-cache); an unknown key costs what a wrong secret costs.
 import { randomBytes, timingSafeEqual } from "node:crypto";
 import { type Clock, systemClock } from "../kernel/clock.js";
 import { describeError, PetrelError } from "../kernel/errors.js";
-import { RecentMap } from "../kernel/recent-map.js";
 import type { ProducerScope } from "../protocol/producer-scopes.js";
 import { SignatureAuthenticator } from "./authenticate-signature.js";
-import { ExpiringCache } from "./expiring-cache.js";
 import { KnownProducerKey, type Producer, type StoredProducerKey } from "./known-producer-key.js";
+import { ProducerKeyCache } from "./producer-key-cache.js";
 import { parseProducerCredential, producerSecretMatches } from "./producer-keys.js";
 import type { Compare } from "./request-signature.js";
 import type { SignatureChecks } from "./signature-checks.js";
@@ -20,8 +20,14 @@ export interface ProducerAuthenticatorOptions {
   readonly findKey: (keyId: string) => Promise<StoredProducerKey | undefined>;
   /** Without it signed requests are answered 503. */
   readonly signatures?: SignatureChecks | undefined;
-  /** How long a record is believed; so long a revoked key may still pass. Default 1000. */
+  /** How long a record is believed where the store answers; so long a revoked key may still pass. Default 1000. */
   readonly ttlMs?: number;
+  /** How old a record may be that serves because the store does not answer. Default 30000. */
+  readonly staleMs?: number;
+  /** How long a key that is not cached is asked for where the store does not answer. Default: once. */
+  readonly lookUpDeadlineMs?: number;
+  /** How long the first request waits for a store that is silent before an older record serves. Default 500. */
+  readonly patienceMs?: number;
   /** Records kept, and as many names of unknown keys beside them. Default 10000. */
   readonly maxEntries?: number;
   readonly clock?: Clock;
@@ -36,18 +42,16 @@ export class ProducerAuthenticator {
   readonly #checks: SignatureChecks | undefined;
   readonly #clock: Clock;
   readonly #compare: Compare;
-  readonly #known: ExpiringCache<KnownProducerKey>;
-  // Apart from the known ones, so that a stream of invented names pushes no real key out.
-  readonly #unknown: ExpiringCache<true>;
-  readonly #underWay = new Map<string, Promise<KnownProducerKey | undefined>>();
+  readonly #keys: ProducerKeyCache<KnownProducerKey>;
   readonly #noSecretSha256: readonly Buffer[] = [randomBytes(32)];
-  readonly #seen: RecentMap<true>;
-  #forgotten = 0;
 
   constructor({
     findKey,
     signatures,
     ttlMs = 1_000,
+    staleMs = 30_000,
+    lookUpDeadlineMs = 0,
+    patienceMs = 500,
     maxEntries = 10_000,
     clock = systemClock,
     compare = timingSafeEqual,
@@ -57,14 +61,20 @@ export class ProducerAuthenticator {
     this.#clock = clock;
     this.#compare = compare;
     this.signatures = new SignatureAuthenticator({
-      findKey: (keyId) => this.#find(keyId),
+      findKey: (keyId) => this.#keys.find(keyId),
       spendNonce: signatures?.spendNonce,
       clock,
       compare,
     });
-    this.#known = new ExpiringCache({ maxEntries, ttlMs });
-    this.#unknown = new ExpiringCache({ maxEntries, ttlMs });
-    this.#seen = new RecentMap(maxEntries);
+    this.#keys = new ProducerKeyCache({
+      read: (keyId) => this.#read(keyId),
+      ttlMs,
+      staleMs,
+      lookUpDeadlineMs,
+      patienceMs,
+      maxEntries,
+      clock,
+    });
   }
 
   /**
@@ -81,7 +91,7 @@ export class ProducerAuthenticator {
     if (credential === undefined) {
       throw new PetrelError("PETREL_UNAUTHENTICATED", "The credential is not of the form <key>.<secret>.");
     }
-    const found = this.#find(credential.keyId);
+    const found = this.#keys.find(credential.keyId);
     const key = found instanceof Promise ? await found : found;
     const hashes = key?.goodHashes(this.#clock) ?? this.#noSecretSha256;
     const matches = producerSecretMatches(credential.secret, hashes, this.#compare);
@@ -99,58 +109,21 @@ export class ProducerAuthenticator {
 
   /** Whether this process has found such a key before; a limit on look-ups does not count for it. */
   hasSeen(keyId: string): boolean {
-    return this.#seen.get(keyId) === true;
+    return this.#keys.hasSeen(keyId);
   }
 
-  /** Changes whenever a key is forgotten: who remembers an answer asks again then. */
+  /** Changes whenever a key is forgotten, or seen to be revoked: who remembers an answer asks again then. */
   get forgotten(): number {
-    return this.#forgotten;
+    return this.#keys.forgotten;
   }
 
   /** Drops what is cached of a key, so that a change made by this process counts here at once. */
   forget(keyId: string): void {
-    this.#forgotten++;
-    this.#known.delete(keyId);
-    this.#unknown.delete(keyId);
-    this.#underWay.delete(keyId);
-  }
-
-  #find(keyId: string): KnownProducerKey | undefined | Promise<KnownProducerKey | undefined> {
-    const nowMs = this.#clock.monotonicMs();
-    return this.#known.get(keyId, nowMs) ?? this.#lookUp(keyId, nowMs);
-  }
-
-  async #lookUp(keyId: string, nowMs: number): Promise<KnownProducerKey | undefined> {
-    if (this.#unknown.get(keyId, nowMs) === true) return undefined;
-    const shared = this.#underWay.get(keyId);
-    if (shared !== undefined) return shared;
-    const reading = this.#read(keyId);
-    this.#underWay.set(keyId, reading);
-    try {
-      const key = await reading;
-      // Forgotten meanwhile: what was read may be from before the change.
-      if (this.#underWay.get(keyId) === reading) {
-        if (key === undefined) this.#unknown.set(keyId, true, nowMs);
-        else {
-          this.#known.set(keyId, key, nowMs);
-          this.#seen.set(keyId, true);
-        }
-      }
-      return key;
-    } finally {
-      if (this.#underWay.get(keyId) === reading) this.#underWay.delete(keyId);
-    }
+    this.#keys.forget(keyId);
   }
 
   async #read(keyId: string): Promise<KnownProducerKey | undefined> {
-    let stored: StoredProducerKey | undefined;
-    try {
-      stored = await this.#findKey(keyId);
-    } catch (error) {
-      throw new PetrelError("PETREL_UNAVAILABLE", "The producer's key cannot be checked now.", {
-        cause: error,
-      });
-    }
+    const stored = await this.#findKey(keyId);
     if (stored === undefined || stored.revokedAt !== undefined) return undefined;
     return new KnownProducerKey(stored, this.#checks?.openSecret, (error) => {
       this.#checks?.logger.error(

@@ -1,0 +1,180 @@
+// Tests of the remembered keys: how old an answer may be, while the store answers and while it does not.
+// Guarantees: the clock is the test's; the store answers when the test lets it.
+import { beforeEach, expect, test, vi } from "vitest";
+import { ProducerKeyCache } from "./producer-key-cache.js";
+
+const TTL_MS = 1_000;
+const STALE_MS = 30_000;
+
+/** One reading that the store was asked for. */
+interface Asked {
+  readonly answer: (key: string | undefined) => void;
+  readonly fail: () => void;
+}
+
+let nowMs: number;
+let asked: Asked[];
+let store: "up" | "down" | "silent";
+let stored: string | undefined;
+let cache: ProducerKeyCache<string>;
+
+function open(options: { patienceMs?: number; lookUpDeadlineMs?: number } = {}): ProducerKeyCache<string> {
+  return new ProducerKeyCache<string>({
+    ttlMs: TTL_MS,
+    staleMs: STALE_MS,
+    lookUpDeadlineMs: 0,
+    patienceMs: 20,
+    maxEntries: 100,
+    clock: { monotonicMs: () => nowMs, wallMs: () => nowMs },
+    ...options,
+    read: () =>
+      new Promise((answer, reject) => {
+        const fail = (): void => reject(new Error("connect ECONNREFUSED"));
+        asked.push({ answer, fail });
+        if (store === "up") answer(stored);
+        else if (store === "down") fail();
+      }),
+  });
+}
+
+beforeEach(async () => {
+  nowMs = 0;
+  asked = [];
+  store = "up";
+  stored = "first";
+  cache = open();
+  await cache.find("k");
+});
+
+/** So that what was begun behind somebody has ended. */
+const behind = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+test("fresh: no reading; towards the end one behind whoever comes; after it one that is waited for", async () => {
+  nowMs = 749;
+  expect(cache.find("k")).toBe("first");
+  expect(asked).toHaveLength(1);
+  stored = "second";
+  nowMs = 750;
+  expect(cache.find("k")).toBe("first");
+  expect(cache.find("k")).toBe("first");
+  expect(asked).toHaveLength(2);
+  await behind();
+  expect(cache.find("k")).toBe("second");
+  stored = "third";
+  nowMs = 2_000;
+  expect(await cache.find("k")).toBe("third");
+});
+
+test("a store that is down: the last good record serves, to one who waits for the refusal and then to all at once", async () => {
+  store = "down";
+  nowMs = TTL_MS;
+  expect(await cache.find("k")).toBe("first");
+  for (nowMs = TTL_MS; nowMs < STALE_MS; nowMs += 100) expect(await cache.find("k")).toBe("first");
+  nowMs = STALE_MS;
+  await expect(cache.find("k")).rejects.toMatchObject({ code: "PETREL_UNAVAILABLE" });
+});
+
+test("how often a store that is down is asked, and that nobody waits meanwhile", async () => {
+  store = "down";
+  nowMs = TTL_MS;
+  await cache.find("k");
+  asked = [];
+  for (nowMs = TTL_MS; nowMs < TTL_MS + 600; nowMs += 10) {
+    expect(cache.find("k")).toBe("first");
+    await Promise.resolve();
+  }
+  expect(asked.length).toBeLessThanOrEqual(3);
+});
+
+test("a store that is silent: the first waits for its patience, nobody after it", async () => {
+  store = "silent";
+  nowMs = TTL_MS;
+  const waiting = cache.find("k");
+  expect(waiting).toBeInstanceOf(Promise);
+  const shared = cache.find("k");
+  expect(asked).toHaveLength(2);
+  expect([await waiting, await shared]).toEqual(["first", "first"]);
+  expect(cache.find("k")).toBe("first");
+  // What was asked before is overdue: asked once more, behind.
+  nowMs += 500;
+  expect(cache.find("k")).toBe("first");
+  expect(asked).toHaveLength(3);
+});
+
+test("revoked: refused as soon as the store says so, though the answer comes late", async () => {
+  store = "silent";
+  nowMs = TTL_MS;
+  expect(await cache.find("k")).toBe("first");
+  const { forgotten } = cache;
+  asked[1]?.answer(undefined);
+  await vi.waitFor(() => expect(cache.forgotten).toBe(forgotten + 1));
+  expect(await cache.find("k")).toBeUndefined();
+});
+
+test("revoked while the store was away: refused within a second of its return, however seldom it is used", async () => {
+  store = "down";
+  nowMs = TTL_MS;
+  await cache.find("k");
+  nowMs = 10_000;
+  await cache.find("k");
+  store = "up";
+  stored = undefined;
+  // In use: the next reading is behind somebody, and the one after that is refused.
+  nowMs = 10_250;
+  expect(cache.find("k")).toBe("first");
+  await vi.waitFor(async () => expect(await cache.find("k")).toBeUndefined());
+});
+
+test("revoked while the store was away, and not used for a while: the first to come is refused", async () => {
+  store = "down";
+  nowMs = TTL_MS;
+  await cache.find("k");
+  store = "up";
+  stored = undefined;
+  nowMs = TTL_MS + 750;
+  expect(await cache.find("k")).toBeUndefined();
+});
+
+test("an answer that was overtaken by a later one does not count", async () => {
+  store = "silent";
+  nowMs = TTL_MS;
+  await cache.find("k");
+  nowMs = TTL_MS + 500;
+  void cache.find("k");
+  asked[2]?.answer("newer");
+  await vi.waitFor(() => expect(cache.find("k")).toBe("newer"));
+  asked[1]?.answer("older");
+  await Promise.resolve();
+  await Promise.resolve();
+  expect(cache.find("k")).toBe("newer");
+});
+
+test("what was being read when a key was forgotten is not kept", async () => {
+  store = "silent";
+  nowMs = TTL_MS;
+  const waiting = cache.find("k");
+  cache.forget("k");
+  asked[1]?.answer("from before");
+  await waiting;
+  store = "up";
+  stored = "from after";
+  expect(await cache.find("k")).toBe("from after");
+});
+
+test("one that is not remembered is asked for until the deadline", async () => {
+  cache = open({ lookUpDeadlineMs: 60_000 });
+  store = "down";
+  const waiting = cache.find("k");
+  await vi.waitFor(() => expect(asked.length).toBeGreaterThan(3));
+  store = "up";
+  expect(await waiting).toBe("first");
+  expect(cache.hasSeen("k")).toBe(true);
+
+  cache = open({ lookUpDeadlineMs: 1_000 });
+  store = "down";
+  asked = [];
+  const late = expect(cache.find("k")).rejects.toMatchObject({ code: "PETREL_UNAVAILABLE" });
+  await vi.waitFor(() => expect(asked.length).toBeGreaterThan(1));
+  nowMs += 1_000;
+  await late;
+});
