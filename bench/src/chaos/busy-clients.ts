@@ -11,6 +11,8 @@ export interface BusyClientsOptions {
   /** `key.secret` with the scope read. */
   readonly apiKey: string;
   readonly user: string;
+  /** Ends them, too. */
+  readonly signal: AbortSignal;
 }
 
 const CLIENTS = 12;
@@ -28,7 +30,8 @@ interface Outcome {
 /** @returns ends them; resolves when nothing is under way */
 export function startBusyClients(options: BusyClientsOptions): () => Promise<void> {
   const stopping = new AbortController();
-  const clients = Array.from({ length: CLIENTS }, () => askUntil(stopping.signal, options));
+  const signal = AbortSignal.any([stopping.signal, options.signal]);
+  const clients = Array.from({ length: CLIENTS }, () => askUntil(signal, options));
   return async () => {
     stopping.abort();
     await Promise.all(clients);

@@ -137,11 +137,12 @@ function breakProcess(
 
 /** A collect is stopped while business systems keep their connections to it busy. */
 async function stop(parts: BreakableCluster, name: string): Promise<() => Promise<void>> {
-  const { run } = parts;
+  const { run, signal } = parts;
   const collect = run.cluster.collects.find((one) => one.name === name);
   if (collect === undefined) return breakProcess(parts, "stop", name);
   const { recorder, cluster, userNames } = run;
-  const end = startBusyClients({ recorder, collect, apiKey: cluster.apiKey, user: userNames[0] ?? "" });
+  const { apiKey } = cluster;
+  const end = startBusyClients({ recorder, collect, apiKey, user: userNames[0] ?? "", signal });
   await sleep(BUSY_BEFORE_MS);
   const back = breakProcess(parts, "stop", name);
   return async () => {
