@@ -55,6 +55,18 @@ test("in time it is sent and settled", async () => {
   expect(await pending()).toBe(0);
 });
 
+test("of a user who was erased it is not sent, nor where its id is another message's by now", async () => {
+  await enterFallback(store);
+  await store.redis.del(store.keys.user("u1"), store.keys.inbox("u1"));
+  expect(await fallBackOne({})).toBe("settled");
+  const { id } = await enterFallback(store);
+  const record = await store.redis.get(store.keys.record(id));
+  await store.redis.set(store.keys.record(id), String(record).replace(/^(\d+)\t[^\t]*/, "$1\tanother.0"));
+  expect(await fallBackOne({})).toBe("settled");
+  expect(channel.ids).toEqual([]);
+  expect(await pending()).toBe(0);
+});
+
 test.each([
   ["in a process that stops", { mayBegin: () => false }],
   ["held so long that others may take it over", { sendBeforeMs: systemClock.monotonicMs() - 1 }],

@@ -9,6 +9,7 @@ import type { Logger } from "@petrel/shared/kernel/logging";
 import { messageAttributes, type Span, traceIdOf, type Tracing } from "@petrel/shared/kernel/tracing";
 import type { AttemptNote } from "@petrel/shared/protocol/fallback-attempt";
 import { isMessageId, isUserId } from "@petrel/shared/protocol/ids";
+import { lineageOf } from "@petrel/shared/protocol/stored-message";
 import { isConnectionError } from "@petrel/shared/redis/connect";
 import type { TakenEntry } from "@petrel/shared/redis/fallback-queue";
 import { readMessage } from "@petrel/shared/redis/read-message";
@@ -175,7 +176,11 @@ async function readState(
   );
   if (found === undefined) return undefined;
   if (found.answer === undefined) return "forgotten";
-  const { state, record } = found.answer;
+  const { state, record, isOfUser } = found.answer;
+  // Its user was erased; the record may be another message's, that was sent under the same id since.
+  const { seq, epoch } = entry.message;
+  const isIts = record.seq === seq && lineageOf(record.epoch) === lineageOf(epoch);
+  if (!isOfUser || !isIts) return "forgotten";
   if (state === "queued") return "wanted";
   // `always` asks for both: an acknowledgement does not stand in for the push, but an end does, and its time.
   const { fallback, expiresAtMs } = entry.message;

@@ -227,6 +227,7 @@ describe("faults", () => {
     const userId = newUser();
     await bench.acceptMany(userId, 300, "dispatch");
     const { raw, connection } = await sleeper(userId);
+    await waitFor(() => connection.phase !== "registering", { what: "its place" });
     bench.store.server.signal("SIGSTOP");
     // Not a single answer within the deadline of a command.
     await new Promise((resolve) => setTimeout(resolve, 700));

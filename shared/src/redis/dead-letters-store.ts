@@ -148,7 +148,7 @@ export class DeadLettersStore {
     const [raw] = (await this.#redis.xrange(keys.deadLetters(cause), entryId, entryId)) as RawLetter[];
     if (raw === undefined) return "unknown";
     const word = await this.#scripts.run(
-      "replay-dead-letter.v1",
+      "replay-dead-letter.v2",
       [
         keys.deadLetters(cause),
         keys.record(message.id),

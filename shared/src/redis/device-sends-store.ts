@@ -4,6 +4,15 @@
 // message that was settled at its first attempt.
 import type { Redis } from "./connect.js";
 import type { PartitionKeys } from "./keys.js";
+import type { ScriptRunner } from "./script-runner.js";
+
+export interface SentMessage {
+  readonly id: string;
+  readonly seq: number;
+  readonly epoch: string;
+  /** Ms since 1970 by Redis' clock. */
+  readonly expiresAtMs: number;
+}
 
 /** @returns device ids */
 export async function readDeviceSends(
@@ -15,22 +24,18 @@ export async function readDeviceSends(
 }
 
 /**
+ * Nothing is kept where the message's record is gone, or its id is another message's by now.
  * @param devices ids, not empty
- * @param keepUntilMs the message's expiry, ms since 1970 by Redis' clock
  */
 export async function keepDeviceSends(
-  redis: Redis,
+  scripts: ScriptRunner,
   keys: PartitionKeys,
-  messageId: string,
+  { id, seq, epoch, expiresAtMs }: SentMessage,
   devices: ReadonlySet<string>,
-  keepUntilMs: number,
 ): Promise<void> {
-  const key = keys.deviceSends(messageId);
-  const results = await redis
-    .multi()
-    .sadd(key, ...devices)
-    .pexpireat(key, keepUntilMs)
-    .exec();
-  const failed = results?.find(([error]) => error !== null)?.[0];
-  if (failed !== undefined && failed !== null) throw failed;
+  await scripts.run(
+    "keep-device-sends.v1",
+    [keys.deviceSends(id), keys.record(id)],
+    [seq, epoch, Math.ceil(expiresAtMs), ...devices],
+  );
 }

@@ -70,7 +70,8 @@ async function fill(userId: string): Promise<void> {
   }
   await enter(userId, notification);
   const held = await accept(userId, { fallback: "always", notification, priority: "high" });
-  await keepDeviceSends(redis, keys, held.id, new Set(["d1"]), (await store.nowMs()) + HOUR_MS);
+  const expiresAtMs = (await store.nowMs()) + HOUR_MS;
+  await keepDeviceSends(scripts, keys, { ...held, expiresAtMs }, new Set(["d1"]));
   const turn = { userId, collapseKey: "k", epoch: held.epoch, seq: held.seq };
   const options = { holder: "h", leaseMs: 1_000, keepUntilMs: (await store.nowMs()) + HOUR_MS };
   await takeCollapseTurn(scripts, keys, turn, options);
@@ -215,7 +216,7 @@ describe.each([
   "erase-retries.v1",
   "release-device.v1",
   "remove-device.v1",
-  "erase-records.v1",
+  "erase-records.v2",
 ] as const)("dying at %s", (name) => {
   test("leaves nothing that is reached, and the next call finishes it", async () => {
     await fill(person);

@@ -56,6 +56,8 @@ export class UserEraser {
     if (keys === undefined) throw new Error("there are no partitions");
     const messages = await awaitAnswer(this.#begin(keys, userId));
     let entries = 0;
+    // Before the fallback streams: only from here something still goes there.
+    entries += await awaitAnswer(this.#eraseRetries(keys, userId));
     for (const stream of [
       keys.ready,
       ...priorities.map((priority) => keys.fallback(priority)),
@@ -63,7 +65,6 @@ export class UserEraser {
     ]) {
       entries += await awaitAnswer(this.#eraseEntries(keys, userId, stream));
     }
-    entries += await awaitAnswer(this.#eraseRetries(keys, userId));
     await this.#devices.forgetUser(userId);
     await awaitAnswer(eraseStrayOwners(this.#scripts, keys, userId));
     // After the devices: a provider's word on one of them is noted while there is one.
@@ -130,10 +131,10 @@ export class UserEraser {
     await scanGently(server, `${keys.prefix}*`, async (names) => {
       const ids = await this.#findRecords(keys, userId, names);
       for (let start = 0; start < ids.length; start += MAX_RECORDS) {
-        erased += await this.#eraseRecords(keys, userId, ids.slice(start, start + MAX_RECORDS));
+        erased += await this.#eraseRecords(keys, userId, ids.slice(start, start + MAX_RECORDS), []);
       }
       const turns = names.filter((name) => isCollapseTurnOf(keys, name, userId));
-      if (turns.length > 0) await this.#scripts.redis.unlink(...turns);
+      if (turns.length > 0) await this.#eraseRecords(keys, userId, [], turns);
     });
     return erased;
   }
@@ -146,15 +147,21 @@ export class UserEraser {
     return ids.filter((_id, i) => decodeMessageRecord(records[i] ?? "").userId === userId);
   }
 
-  async #eraseRecords(keys: PartitionKeys, userId: string, ids: readonly string[]): Promise<number> {
+  async #eraseRecords(
+    keys: PartitionKeys,
+    userId: string,
+    ids: readonly string[],
+    turns: readonly string[],
+  ): Promise<number> {
     return Number(
       await this.#scripts.run(
-        "erase-records.v1",
+        "erase-records.v2",
         [
           keys.user(userId),
           ...ids.flatMap((id) => [keys.record(id), keys.attempts(id), keys.deviceSends(id)]),
+          ...turns,
         ],
-        [userId],
+        [userId, ids.length],
       ),
     );
   }

@@ -2,7 +2,12 @@
 // Guarantees: a final state, once reported, is reported ever after: the record is read after the cursor, and a
 // message whose time is over gets its end written before it is called expired.
 import { decodeAttempt, type FallbackAttempt } from "../protocol/fallback-attempt.js";
-import { decodeMessageRecord, lineageOf, type MessageRecord } from "../protocol/stored-message.js";
+import {
+  decodeMessageRecord,
+  lineageOf,
+  type MessageRecord,
+  type RecordedEnd,
+} from "../protocol/stored-message.js";
 import type { Redis } from "./connect.js";
 import { expireMessages } from "./expire-messages.js";
 import type { PartitionKeys } from "./keys.js";
@@ -13,6 +18,8 @@ export type MessageState = "queued" | "delivered" | "expired" | "cancelled" | "p
 export interface FoundMessage {
   readonly record: MessageRecord;
   readonly state: MessageState;
+  /** Its user has this history still: was not erased since. */
+  readonly isOfUser: boolean;
   /**
    * When the state was reached, ms. For `delivered` the time of the user's last acknowledgement: exact where this
    * was the message it named, else an upper bound (see `stateAtIsUpperBound`).
@@ -46,27 +53,28 @@ export async function readMessage(
   if (recordNow === null) return undefined;
   const record = decodeMessageRecord(recordNow);
   const [epoch, acked, ackedAt] = cursor;
-  const isAcked =
-    epoch !== null &&
-    epoch !== undefined &&
-    lineageOf(epoch) === lineageOf(record.epoch) &&
-    record.seq <= Number(acked ?? 0);
+  const isOfUser = typeof epoch === "string" && lineageOf(epoch) === lineageOf(record.epoch);
+  const isAcked = isOfUser && record.seq <= Number(acked ?? 0);
   const { end } = record;
-  if (end?.isFinal === true) return ended(record, end.state, end.atMs);
+  const found = { record, isOfUser };
+  if (end?.isFinal === true) return { ...found, ...ended(end) };
   if (isAcked) {
     return {
-      record,
+      ...found,
       state: "delivered",
       stateAtMs: typeof ackedAt === "string" ? Number(ackedAt) : undefined,
       stateAtIsUpperBound: record.seq !== Number(acked),
     };
   }
-  if (end !== undefined) return ended(record, end.state, end.atMs);
-  return { record, state: "queued", stateAtMs: undefined, stateAtIsUpperBound: false };
+  if (end !== undefined) return { ...found, ...ended(end) };
+  return { ...found, state: "queued", stateAtMs: undefined, stateAtIsUpperBound: false };
 }
 
-function ended(record: MessageRecord, state: MessageState, stateAtMs: number): FoundMessage {
-  return { record, state, stateAtMs, stateAtIsUpperBound: false };
+function ended({
+  state,
+  atMs,
+}: RecordedEnd): Pick<FoundMessage, "state" | "stateAtMs" | "stateAtIsUpperBound"> {
+  return { state, stateAtMs: atMs, stateAtIsUpperBound: false };
 }
 
 /** What fallback channels have tried for a message, oldest first; the last ones where there were many. */

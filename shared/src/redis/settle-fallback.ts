@@ -29,14 +29,14 @@ const ATTEMPTS_KEPT = 50;
  */
 export async function settleFallback(
   scripts: ScriptRunner,
-  { keys, priority, entryId, message: { id, userId } }: TakenEntry,
+  { keys, priority, entryId, message: { id, userId, seq, epoch } }: TakenEntry,
   settlement: Settlement,
   { attempts, notes, deadLettersCap }: SettleOptions,
 ): Promise<Settled> {
   const { outcome } = settlement;
   const cause = outcome === "failed" ? settlement.cause : "rejected";
   const answer = await scripts.run(
-    "settle-fallback.v1",
+    "settle-fallback.v2",
     [
       keys.fallback(priority),
       keys.retries,
@@ -55,6 +55,8 @@ export async function settleFallback(
       outcome === "failed" ? shortenReason(settlement.reason) : "",
       deadLettersCap,
       ATTEMPTS_KEPT,
+      seq,
+      epoch,
       ...notes.map(encodeAttempt),
     ],
   );

@@ -33,7 +33,10 @@
 -- One text serves the inbox (epoch TAB now TAB expiresAt TAB body) and, led by userId TAB seq TAB, `ready` and the
 -- nodes' channels: a script pays for each text it makes.
 --
--- Since v2 a full fallback stream refuses the messages that would go there at once, each by itself, and no other.
+-- Since v2 a full fallback stream refuses the messages that would go there at once, each by itself, and no other; and a
+-- record of a history that its user has no more (erased, and the walk that erases records has not come by yet) is no
+-- duplicate: it is written over, and with it goes what was tried for its namesake. The names of those two keys are made
+-- here from the record's: declared, they would cost every message what next to none needs.
 --
 -- Result: lines. First "now <ms>" or "busy" (ready is full: nothing was stored). Then one for each message:
 --   "+" seq TAB epoch      stored
@@ -45,6 +48,7 @@
 --@include server-time
 --@include current-generation
 --@include missing-user
+--@include of-history
 --@include live-nodes
 --@include received-lately
 --@include trace-of
@@ -134,6 +138,7 @@ for i = 1, count do
   local isRefused = isFull or isLimited or isHeldUp
   if isRefused then
     record = redis.call('GET', recordKey)
+    if record and not isOfHistory(string.match(record, '^%d+\t([^\t]*)'), epoch) then record = nil end
     if not record then
       lines[#lines + 1] = isFull and '!' or not isLimited and '?'
         or '~' .. ms(waitForRoom(user[7], seq, receiveLimit, subWindow, receiveSubMs, receiveHeld))
@@ -141,9 +146,15 @@ for i = 1, count do
     -- Or a clock that was set back would move them again and again, and nobody's turn would come.
     if areMoved then redis.call('HSET', userKey, 'received', noteBeginning(notes, subWindow, seq)) end
   else
-    record = redis.call('SET', recordKey,
-      seqText .. '\t' .. epoch .. '\t' .. nowText .. '\t' .. expiresAtText .. '\t' .. recordTail,
-      'NX', 'GET', 'PX', recordTtl)
+    local value = seqText .. '\t' .. epoch .. '\t' .. nowText .. '\t' .. expiresAtText .. '\t' .. recordTail
+    record = redis.call('SET', recordKey, value, 'NX', 'GET', 'PX', recordTtl)
+    if record and not isOfHistory(string.match(record, '^%d+\t([^\t]*)'), epoch) then
+      redis.call('SET', recordKey, value, 'PX', recordTtl)
+      local attemptsOfNamesake = string.gsub(recordKey, ':record:', ':attempts:', 1)
+      local sendsOfNamesake = string.gsub(recordKey, ':record:', ':device-sends:', 1)
+      redis.call('UNLINK', attemptsOfNamesake, sendsOfNamesake)
+      record = nil
+    end
   end
 
   if record then

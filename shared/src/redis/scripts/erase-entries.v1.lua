@@ -11,6 +11,7 @@
 --
 -- Result: erased TAB the id to go on after, or "" at the end
 
+--@include of-history
 --@include later-history
 local bytesLeft, left, erased, after = 262144, 200, 0, ARGV[2]
 

@@ -10,6 +10,7 @@
 --
 -- Result: erased TAB the cursor to go on with, or "" at the end
 
+--@include of-history
 --@include later-history
 local step, erased = redis.call('ZSCAN', KEYS[1], ARGV[2], 'COUNT', 100), 0
 for i = 1, #step[2], 2 do

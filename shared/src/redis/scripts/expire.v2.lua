@@ -19,13 +19,12 @@
 -- Result: the number of ends written
 
 --@include server-time
+--@include of-history
 local LEFT_OVER = 1000 -- acked entries, from which on it looks for such as are over
-local function lineageOf(epoch) return string.match(epoch, '^[^.]*') end
 
 local user = redis.call('HMGET', KEYS[1], 'seq', 'acked', 'epoch', 'ended')
 if not user[1] then return '0' end
-local lineage = lineageOf(ARGV[4])
-local isTheirs = lineageOf(user[3]) == lineage
+local isTheirs = isOfHistory(user[3], ARGV[4])
 -- Whoever has no such history any more has acknowledged nothing of it since.
 local seq, before = tonumber(user[1]), isTheirs and tonumber(user[2]) or 0
 local acked, written, passed = before, 0, {}
@@ -44,7 +43,7 @@ for i = 4, #KEYS do
   if record then
     recordSeq, epoch, expiresAt, tail = string.match(record, '^(%d+)\t([^\t]*)\t%d+\t(%d+)\t(.*)$')
   end
-  if tonumber(recordSeq) ~= messageSeq or lineageOf(epoch) ~= lineage then
+  if tonumber(recordSeq) ~= messageSeq or not isOfHistory(epoch, ARGV[4]) then
     -- The record outlives its message: without one, or with one of a later message, this one ended long ago.
     passOver(messageSeq)
   elseif messageSeq > before and tonumber(expiresAt) <= now then

@@ -150,12 +150,14 @@ describe("failed", () => {
     expect(await letters()).toEqual([]);
   });
 
-  test("an ack of another history does not count", async () => {
+  test("of a history that its user has no more: it is gone, and an ack of the other does not count", async () => {
     const id = await enter();
     const entry = await takeOne();
     await store.redis.hset(store.keys.user("u1"), "epoch", "foreign.0", "acked", "1");
-    await settle(entry, failed);
-    expect(await endOf(id)).toMatchObject({ state: "failed" });
+    expect(await settle(entry, failed)).toMatchObject({ outcome: "gone" });
+    expect(await endOf(id)).toBeUndefined();
+    expect(await letters()).toEqual([]);
+    expect(await queued()).toBe(0);
   });
 
   test("its record is gone: it ended long ago, and leaves no dead letter", async () => {

@@ -7,6 +7,7 @@ import { systemClock } from "@petrel/shared/kernel/clock";
 import { createLogger } from "@petrel/shared/kernel/logging";
 import { createRegistry, type Registry } from "@petrel/shared/kernel/metrics";
 import type { NewDevice } from "@petrel/shared/protocol/device";
+import { partitionOfUser } from "@petrel/shared/protocol/partition";
 import { connectRedis } from "@petrel/shared/redis/connect";
 import { DevicesStore } from "@petrel/shared/redis/devices-store";
 import { ScriptRunner } from "@petrel/shared/redis/script-runner";
@@ -127,7 +128,13 @@ describe("APNs", () => {
     expiresAtMs: Date.now() + 3_600_000,
     ...parts,
   });
-  const send = (job: FallbackJob, signal = never) => channel.send(job, signal);
+  /** As a worker does, who has found the message's record. */
+  const send = async (job: FallbackJob, signal = never) => {
+    const record = `${job.seq}\t${job.epoch}\t1\t${job.expiresAtMs}\t${job.userId}\t-\tfirst`;
+    const keys = store.partitions[partitionOfUser(job.userId, store.partitions.length)];
+    await store.redis.set(keys?.record(job.id) ?? "", record);
+    return channel.send(job, signal);
+  };
   const arrived = async (n: number) => (await simulator.notifications(token(n))).length;
   const tokensOf = async (userId: string) =>
     (await devices.list(userId)).map((device) => (device.platform === "ios" ? device.token : ""));

@@ -144,9 +144,9 @@ export class ApnsChannel implements FallbackChannel {
     return result;
   }
 
-  async #keep({ id, userId, expiresAtMs }: FallbackJob, taken: ReadonlySet<string>): Promise<void> {
+  async #keep(job: FallbackJob, taken: ReadonlySet<string>): Promise<void> {
     if (taken.size === 0) return;
-    await keepDeviceSends(this.#options.scripts.redis, this.#keysOf(userId), id, taken, expiresAtMs);
+    await keepDeviceSends(this.#options.scripts, this.#keysOf(job.userId), job, taken);
   }
 
   async #devicesOf(userId: string, signal: AbortSignal): Promise<IosDevice[]> {

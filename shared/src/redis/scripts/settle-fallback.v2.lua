@@ -7,6 +7,10 @@
 -- Allowed where Redis is out of memory: it frees or moves an entry, and what it adds is bounded. Refused, the same
 -- message would be sent again and again.
 --
+-- v2: takes the message's number and epoch. A record of another history under the same id (its user was erased, and it was
+-- sent again) is not its record, and what was tried is not noted there. An entry whose user was erased goes nowhere else:
+-- the walk that erases would miss it.
+--
 -- KEYS[1] fallback stream · KEYS[2] retries · KEYS[3] dead letters, of the cause in ARGV[4]
 -- KEYS[4] record · KEYS[5] user · KEYS[6] attempts
 -- ARGV[1] group
@@ -18,6 +22,7 @@
 -- ARGV[7] reason    of failed
 -- ARGV[8] deadLettersCap
 -- ARGV[9] attemptsKept
+-- ARGV[10] seq · ARGV[11] epoch   of the message
 -- then notes of what was tried: JSON objects, not empty, to which the time is added
 --
 -- Result: "settled", or "settled" TAB how many of the oldest dead letters had to go; "ended" where the message failed
@@ -25,19 +30,20 @@
 -- taking is noted, so that it is not sent once more by a retry.
 
 --@include server-time
+--@include of-history
 local outcome, word, nowText = ARGV[3], ARGV[4], ms(now)
+local seq, epoch = tonumber(ARGV[10]), ARGV[11]
 
-local record, seq, epoch, ending = redis.call('GET', KEYS[4]), nil, nil, nil
+local record, ending = redis.call('GET', KEYS[4]), nil
 if record then
-  seq, epoch, ending = string.match(record, '^(%d+)\t([^\t]*)\t%d+\t%d+\t[^\t]*\t[^\t]*\t[^\t]*(.*)$')
+  local recordSeq, recordEpoch, rest =
+    string.match(record, '^(%d+)\t([^\t]*)\t%d+\t%d+\t[^\t]*\t[^\t]*\t[^\t]*(.*)$')
+  if tonumber(recordSeq) == seq and isOfHistory(recordEpoch, epoch) then ending = rest else record = nil end
 end
 local hasNoEnd = ending == ''
 
-local function isAcked()
-  local user = redis.call('HMGET', KEYS[5], 'epoch', 'acked')
-  return user[1] and tonumber(seq) <= (tonumber(user[2]) or 0)
-    and string.match(user[1], '^[^.]*') == string.match(epoch, '^[^.]*')
-end
+local user = redis.call('HMGET', KEYS[5], 'epoch', 'acked')
+local isTheirs = isOfHistory(user[1], epoch)
 
 local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
 -- Of another kind, these fail here, before anything is written.
@@ -50,8 +56,8 @@ end
 if not wasPending then return 'gone' end
 redis.call('XDEL', KEYS[1], ARGV[2])
 
-if record and #ARGV > 9 then
-  for i = 10, #ARGV do
+if record and #ARGV > 11 then
+  for i = 12, #ARGV do
     redis.pcall('RPUSH', KEYS[6], '{"at":' .. nowText .. ',' .. string.sub(ARGV[i], 2))
   end
   redis.pcall('LTRIM', KEYS[6], '-' .. ARGV[9], '-1')
@@ -59,7 +65,7 @@ if record and #ARGV > 9 then
   if ttl > 0 then redis.call('PEXPIRE', KEYS[6], ms(ttl)) end
 end
 
-if not entry then return 'gone' end
+if not entry or not isTheirs then return 'gone' end
 local text = ''
 for f = 1, #entry[2], 2 do
   if entry[2][f] == 'm' then text = entry[2][f + 1] end
@@ -71,7 +77,7 @@ if outcome == 'retry' then
   if expiresAt and expiresAt < at then at = expiresAt end
   redis.call('ZADD', KEYS[2], ms(at), ARGV[5] .. '\t' .. text)
 elseif outcome == 'failed' then
-  if not hasNoEnd or isAcked() then return 'ended' end
+  if not hasNoEnd or seq <= (tonumber(user[2]) or 0) then return 'ended' end
   redis.call('SET', KEYS[4], record .. '\tfailed ' .. nowText .. ' ' .. word, 'KEEPTTL')
   redis.call('XADD', KEYS[3], '*', 'm', text, 'n', ARGV[5], 'r', ARGV[7])
   local excess = redis.call('XLEN', KEYS[3]) - tonumber(ARGV[8])

@@ -1,6 +1,8 @@
 #!lua
 -- replay-dead-letter: a message whose fallback failed is to be tried again, as if it had never been.
 --
+-- v2: a record of another message under the same id (its user was erased, and it was sent again) is not its record.
+--
 -- One step: it stands either in the dead letters or in its fallback stream, and its record says failed exactly while
 -- it is the former. Refused as a whole where memory is full: nothing hurries here.
 --
@@ -13,20 +15,23 @@
 -- "queued"
 
 --@include server-time
+--@include of-history
 local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
 if not entry or entry[2][2] ~= ARGV[2] then return 'unknown' end
 local record = redis.call('GET', KEYS[2])
 if not record then return 'forgotten' end
+local letterSeq, letterEpoch = string.match(ARGV[2], '^[^\t]*\t(%d+)\t([^\t]*)')
 
 local base, seq, epoch, expiresAt, ending
 base, ending = string.match(record, '^([^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*)(.*)$')
 seq, epoch, expiresAt = string.match(record, '^(%d+)\t([^\t]*)\t%d+\t(%d+)\t')
+if seq ~= letterSeq or not isOfHistory(epoch, letterEpoch) then return 'forgotten' end
 local state = string.match(ending, '^\t(%l+) ') or 'queued'
 if state == 'expired' or state == 'cancelled' then return state end
 
 local user = redis.call('HMGET', KEYS[3], 'epoch', 'acked')
-local isAcked = user[1] and tonumber(seq) <= (tonumber(user[2]) or 0)
-  and string.match(user[1], '^[^.]*') == string.match(epoch, '^[^.]*')
+if not isOfHistory(user[1], epoch) then return 'forgotten' end
+local isAcked = tonumber(seq) <= (tonumber(user[2]) or 0)
 -- An end that is over is one that `acked` has moved over when the message's time was.
 if tonumber(expiresAt) <= now or string.match(ending, ' over$') then return 'expired' end
 if isAcked then return 'delivered' end

@@ -1,0 +1,34 @@
+#!lua flags=allow-oom
+-- erase-records: of these messages' records, erases those of one user, with what was tried for them; and of the user's
+-- collapse turns those of an earlier history.
+--
+-- What came after the erasing stays.
+--
+-- v2: takes the collapse turns, too.
+--
+-- KEYS[1] user, then three for each message: record · attempts · device sends; then collapse turns
+-- ARGV[1] userId · ARGV[2] messages  how many
+--
+-- Result: how many were erased
+
+--@include of-history
+--@include later-history
+local erased = 0
+local turns = 2 + 3 * tonumber(ARGV[2])
+for k = 2, turns - 1, 3 do
+  -- One that is no string is nobody's record.
+  local record = redis.pcall('GET', KEYS[k])
+  local epoch, userId = string.match(type(record) == 'string' and record or '',
+    '^%d+\t([^\t]*)\t%d+\t%d+\t([^\t]*)')
+  if userId == ARGV[1] and not isOfLaterHistory(KEYS[1], epoch) then
+    redis.call('UNLINK', KEYS[k], KEYS[k + 1], KEYS[k + 2])
+    erased = erased + 1
+  end
+end
+for k = turns, #KEYS do
+  -- lineage TAB …, see scripts/take-collapse-turn
+  local turn = redis.pcall('GET', KEYS[k])
+  local lineage = string.match(type(turn) == 'string' and turn or '', '^[^\t]*')
+  if not isOfLaterHistory(KEYS[1], lineage) then redis.call('UNLINK', KEYS[k]) end
+end
+return tostring(erased)
