@@ -206,8 +206,11 @@ export class PartitionOwner {
     for (const [i, keys] of others.entries()) {
       const { partition } = keys;
       const nowMs = clock.monotonicMs();
-      if ((owners[i]?.untilMs ?? 0) > serverNowMs) {
+      const untilMs = owners[i]?.untilMs ?? 0;
+      if (untilMs > serverNowMs) {
         this.#orphanSinceMs.delete(partition);
+        // Redis' clock was set back, or that lease is a longer one: asking for it puts the first right.
+        if (untilMs > serverNowMs + leaseMs) await this.#take(keys);
         continue;
       }
       const sinceMs = this.#orphanSinceMs.get(partition) ?? nowMs;

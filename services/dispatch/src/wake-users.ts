@@ -7,7 +7,6 @@ import { isConnectionError } from "@petrel/shared/redis/connect";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import { NO_TRACING, type Tracing } from "@petrel/shared/kernel/tracing";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
-import { readServerTimeMs } from "@petrel/shared/redis/server-time";
 import {
   postponeUser,
   readDueUsers,
@@ -18,6 +17,7 @@ import {
 import type { AbsenceWatch } from "./absence-watch.js";
 import type { DispatchMetrics } from "./dispatch-metrics.js";
 import { expireUsers } from "./expire-users.js";
+import { followTime } from "./follow-time.js";
 import type { HeldPartition } from "./held-partition.js";
 import { offerUnreached } from "./offer-unreached.js";
 import type { PartitionOwner } from "./own-partitions.js";
@@ -112,7 +112,11 @@ export class UserWaker {
     const { keys } = held;
     const startMs = Date.now();
     // Anew for each batch: a clock that was set back must not show the same users for ever.
-    const nowMs = await readServerTimeMs(scripts.redis, keys.due);
+    const nowMs = await followTime(this.#options, held);
+    if (nowMs === "stale") {
+      owner.lose(held, "the look at the time was refused");
+      return 0;
+    }
     const userIds = await readDueUsers(scripts.redis, keys, nowMs, MAX_USERS);
     if (userIds.length === 0 || !held.isHeld) return 0;
     const woken = await this.#wake(held, userIds, nowMs);

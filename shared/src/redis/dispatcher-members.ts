@@ -22,9 +22,21 @@ export async function renewMembership(
     .zadd(clusterKeys.dispatchers, nowMs + leaseMs, dispatcherId)
     .zremrangebyscore(clusterKeys.dispatchers, "-inf", String(nowMs))
     .zrange(clusterKeys.dispatchers, "0", "-1")
+    .zrangebyscore(clusterKeys.dispatchers, `(${nowMs + leaseMs}`, "+inf")
     .exec();
   for (const [error] of results ?? []) if (error !== null) throw error;
   const members = (results?.[2]?.[1] ?? []) as string[];
+  const ahead = (results?.[3]?.[1] ?? []) as string[];
+  // By a clock that has been set back since: one that is dead would stay for so much longer. Who lives renews itself
+  // several times a lease, whatever its own is.
+  if (ahead.length > 0) {
+    await redis.zadd(
+      clusterKeys.dispatchers,
+      "XX",
+      "LT",
+      ...ahead.flatMap((member) => [nowMs + leaseMs, member]),
+    );
+  }
   return members.sort();
 }
 

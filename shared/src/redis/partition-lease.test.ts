@@ -87,3 +87,34 @@ test("where Redis has lost the tail in which a token was given out, the next one
   expect(await trimReady(store.scripts, keys, lost.token, "9-0")).toBe("stale");
   expect(await trimReady(store.scripts, keys, next.token, "9-0")).toBe(0);
 });
+
+test("a lease that a clock ahead has given gets its length from when it is asked for; the former release's, the asker's", async () => {
+  const hourMs = 3_600_000;
+  const untilIn = async (): Promise<number> => {
+    const [owner] = await readPartitionOwners(store.redis, [keys]);
+    return (owner?.untilMs ?? 0) - (await store.nowMs());
+  };
+  // A longer one than the asker's own is what it is.
+  await take("a", hourMs);
+  const before = await store.snapshot();
+  expect(await takePartition(store.scripts, keys, "b", 5_000)).toMatchObject({
+    outcome: "other",
+    holder: "a",
+  });
+  expect(await store.snapshot()).toEqual(before);
+
+  await store.redis.hset(keys.owner, "until", (await store.nowMs()) + 3 * hourMs);
+  expect(await takePartition(store.scripts, keys, "b", 5_000)).toMatchObject({
+    outcome: "other",
+    holder: "a",
+  });
+  expect(await untilIn()).toBeLessThanOrEqual(hourMs);
+  expect(await untilIn()).toBeGreaterThan(hourMs / 2);
+
+  await store.redis.hdel(keys.owner, "leaseMs");
+  expect(await takePartition(store.scripts, keys, "b", 5_000)).toMatchObject({
+    outcome: "other",
+    holder: "a",
+  });
+  expect(await untilIn()).toBeLessThanOrEqual(5_000);
+});

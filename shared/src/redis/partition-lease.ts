@@ -17,7 +17,10 @@ export interface PartitionOwnerState {
   readonly untilMs: number;
 }
 
-/** Takes a partition that is free, or whose lease is over; a holder who takes anew gets a new token. */
+/**
+ * Takes a partition that is free, or whose lease is over; a holder who takes anew gets a new token. A lease that lies too
+ * far ahead, since the clock was set back, begins anew with this call.
+ */
 export async function takePartition(
   scripts: ScriptRunner,
   keys: PartitionKeys,
@@ -25,7 +28,7 @@ export async function takePartition(
   leaseMs: number,
 ): Promise<LeaseResult> {
   const nonce = randomBytes(6).toString("base64url");
-  return decodeLease(await scripts.run("lease.v1", [keys.owner], ["take", holder, leaseMs, nonce]));
+  return decodeLease(await scripts.run("lease.v2", [keys.owner], ["take", holder, leaseMs, nonce]));
 }
 
 /** Extends a lease that is not over yet. */
@@ -35,7 +38,7 @@ export async function renewPartition(
   { holder, token }: { readonly holder: string; readonly token: string },
   leaseMs: number,
 ): Promise<LeaseResult> {
-  return decodeLease(await scripts.run("lease.v1", [keys.owner], ["renew", holder, leaseMs, token]));
+  return decodeLease(await scripts.run("lease.v2", [keys.owner], ["renew", holder, leaseMs, token]));
 }
 
 /** @returns whether it was still held with this token, and now is free */
@@ -44,7 +47,7 @@ export async function releasePartition(
   keys: PartitionKeys,
   { holder, token }: { readonly holder: string; readonly token: string },
 ): Promise<boolean> {
-  return (await scripts.run("lease.v1", [keys.owner], ["release", holder, 0, token])) === "free";
+  return (await scripts.run("lease.v2", [keys.owner], ["release", holder, 0, token])) === "free";
 }
 
 /** Who holds each of these partitions, in order. */

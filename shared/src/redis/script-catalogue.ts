@@ -26,7 +26,8 @@ export const scriptNames = [
   "hold-history.v1",
   "invalidate-devices.v1",
   "keep-device-sends.v1",
-  "lease.v1",
+  "keep-time.v1",
+  "lease.v2",
   "leave.v1",
   "mark-leaving.v1",
   "offer.v2",
@@ -44,6 +45,7 @@ export const scriptNames = [
   "revoke-token.v1",
   "revoke-user.v1",
   "rotate-producer-key.v1",
+  "set-back.v1",
   "settle-fallback.v2",
   "take-collapse-turn.v1",
   "take-from-window.v1",
@@ -55,7 +57,14 @@ export const scriptNames = [
 export type ScriptName = (typeof scriptNames)[number];
 
 /** Scripts that only a partition's owner may run: each takes the owner key and a token, and refuses a stale one. */
-export const ownerScripts: readonly ScriptName[] = ["offer.v2", "reconcile.v1", "trim-ready.v1", "wake.v2"];
+export const ownerScripts: readonly ScriptName[] = [
+  "keep-time.v1",
+  "offer.v2",
+  "reconcile.v1",
+  "set-back.v1",
+  "trim-ready.v1",
+  "wake.v2",
+];
 
 /** Scripts whose keys belong to no partition, but have a slot of their own. */
 export const ownSlotScripts: readonly ScriptName[] = [

@@ -61,6 +61,14 @@ local function memberAt(time)
 end
 local member = memberAt(connectTime)
 local members = redis.call('ZRANGE', KEYS[3], 0, -1)
+-- A lease that lies further ahead than it is long was written by a clock that has been set back since: one that is dead
+-- must not count against the limit for so much longer.
+if #members > 0 then
+  local latest = ms(now + tonumber(ARGV[6]))
+  for _, ahead in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. latest, '+inf')) do
+    redis.call('ZADD', KEYS[3], 'XX', latest, ahead)
+  end
+end
 local others = {}
 for _, other in ipairs(members) do
   if string.match(other, '^%d+/%-/') then

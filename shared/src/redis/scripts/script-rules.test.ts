@@ -23,6 +23,7 @@ import { releasePartition, renewPartition, takePartition } from "../partition-le
 import { ProviderTokenStore } from "../provider-token-store.js";
 import { SlidingWindowLimiter } from "../sliding-window-limiter.js";
 import { holdAbsence } from "../hold-absence.js";
+import { keepTime, setBack } from "../keep-time.js";
 import { readInbox } from "../read-inbox.js";
 import { takeCollapseTurn } from "../take-collapse-turn.js";
 import { trimReady } from "../ready-stream.js";
@@ -134,6 +135,7 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
   const lease = await takePartition(scripts, keys, "d1", 30_000);
   const token = lease.outcome === "held" ? lease.token : "";
   await renewPartition(scripts, keys, { holder: "d1", token }, 30_000);
+  await keepTime(scripts, keys, token);
   const rules = { ackTimeoutMs: 10_000, absenceInMs: 0, settleMs: 0, confirmMs: 0 };
   const atOnce = { userId: "u3", partition, fallback: "always", notification: "{}" } as const;
   await accepter.accept(message(atOnce));
@@ -141,6 +143,8 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
   await offerUsers(scripts, keys, token, rules, ["n2", "n3"], ["u1", "u3"]);
   await wakeUsers(scripts, keys, token, rules, ["u1", "u2", "u3"]);
   await reconcileUsers(scripts, keys, token, 0, ["u1", "u3"]);
+  const back = { nowMs: 0, backMs: 1_001, armedForMs: 99_999_999_999_999, isHeld: () => true } as const;
+  await setBack(scripts, keys, token, back);
   await trimReady(scripts, keys, token, "1-1");
   await trimReady(scripts, keys, "stale", "1-1");
   await releasePartition(scripts, keys, { holder: "d1", token });

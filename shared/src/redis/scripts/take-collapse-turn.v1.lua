@@ -25,6 +25,9 @@ if value then
   if a then keptLineage, keptSeq, keptHolder, keptUntil = a, tonumber(b), c, tonumber(d) end
 end
 
+-- One that lies further ahead than a turn is long was given by a clock that has been set back since.
+keptUntil = math.min(keptUntil, now + tonumber(ARGV[5]))
+
 local function keep(newLineage, newSeq, newHolder, newUntil)
   local endsAt = math.max(tonumber(ARGV[6]), redis.call('PEXPIRETIME', KEYS[1]), now + tonumber(ARGV[5]))
   redis.call('SET', KEYS[1], table.concat({ newLineage, ms(newSeq), newHolder, ms(newUntil) }, '\t'), 'PXAT', ms(endsAt))

@@ -1,7 +1,11 @@
 #!lua flags=allow-oom
 -- lease: takes, renews or gives back the ownership of a partition.
 --
--- KEYS[1] owner   hash: holder, token, until
+-- A lease that ends further ahead than it is long was given by a clock that has been set back since, and its holder may
+-- have died: whoever asks for it then gives it its length from now, and it ends.
+--
+-- KEYS[1] owner   hash: holder, token, until, leaseMs (new in v2: how long the lease is; v1 leaves it as it was, and
+--                 where it is missing the caller's own stands for it)
 -- ARGV[1] action  "take" · "renew" · "release"
 -- ARGV[2] holder
 -- ARGV[3] leaseMs (take, renew)
@@ -15,17 +19,24 @@
 -- Result: "held" TAB token TAB until · "other" TAB holder TAB until · "free" (released)
 
 --@include server-time
-local owner = redis.call('HMGET', KEYS[1], 'holder', 'token', 'until')
+local owner = redis.call('HMGET', KEYS[1], 'holder', 'token', 'until', 'leaseMs')
 local holder, token, leaseEnd = owner[1], owner[2], tonumber(owner[3]) or 0
+local latest = now + (tonumber(owner[4]) or tonumber(ARGV[3]))
 local live = holder and holder ~= '' and leaseEnd > now
 
 if ARGV[1] == 'take' then
-  if live and holder ~= ARGV[2] then return 'other\t' .. holder .. '\t' .. ms(leaseEnd) end
+  if live and holder ~= ARGV[2] then
+    if leaseEnd > latest then
+      leaseEnd = latest
+      redis.call('HSET', KEYS[1], 'until', ms(leaseEnd))
+    end
+    return 'other\t' .. holder .. '\t' .. ms(leaseEnd)
+  end
   -- Also where it is the same holder: what it began under the former lease must not go on under this one.
   local number = tonumber(string.match(token or '0', '^%d+')) + 1
   token = ms(number) .. '.' .. ARGV[4]
   local till = ms(now + tonumber(ARGV[3]))
-  redis.call('HSET', KEYS[1], 'token', token, 'holder', ARGV[2], 'until', till)
+  redis.call('HSET', KEYS[1], 'token', token, 'holder', ARGV[2], 'until', till, 'leaseMs', ARGV[3])
   return 'held\t' .. token .. '\t' .. till
 end
 
@@ -34,7 +45,7 @@ if not live or holder ~= ARGV[2] or token ~= ARGV[4] then
 end
 if ARGV[1] == 'renew' then
   local till = ms(now + tonumber(ARGV[3]))
-  redis.call('HSET', KEYS[1], 'until', till)
+  redis.call('HSET', KEYS[1], 'until', till, 'leaseMs', ARGV[3])
   return 'held\t' .. token .. '\t' .. till
 end
 redis.call('HSET', KEYS[1], 'holder', '', 'until', '0')

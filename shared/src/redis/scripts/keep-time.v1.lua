@@ -1,0 +1,28 @@
+#!lua flags=allow-oom
+-- keep-time: notes how far a partition's clock has come, and says whether it was set back since.
+--
+-- All times that scripts write are the master's. Where its clock is set back, or the next master's is behind, what was
+-- written before lies further ahead than it was meant to: see scripts/set-back. The note is what lets it be seen, by
+-- whoever owns the partition then. A step of a second and less is waited out.
+-- It also looks at the generation, in every partition, however quiet.
+-- Allowed where Redis is out of memory: a field of a hash that is there.
+--
+-- KEYS[1] owner · KEYS[2] generation
+-- ARGV[1] token
+-- ARGV[2] isSetBack  "1": what was written before lies right again; "" else
+--
+-- Refuses before its first write where the token is not the owner's or the lease is over.
+--
+-- Result: "stale", or now (ms) TAB by how much the clock was set back (ms), 0 for not at all
+
+--@include server-time
+--@include refuse-stale
+--@include current-generation
+if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
+
+currentGeneration(KEYS[2])
+local at = tonumber(redis.call('HGET', KEYS[2], 'at'))
+local back = at and at - now or 0
+if back > 1000 and ARGV[2] ~= '1' then return ms(now) .. '\t' .. ms(back) end
+if not at or back <= -1000 or ARGV[2] == '1' then redis.call('HSET', KEYS[2], 'at', ms(now)) end
+return ms(now) .. '\t0'
