@@ -106,7 +106,7 @@ export class BodiesUnderWay {
     if (body.isRefused) return true;
     if (body.response.headersSent) return false;
     body.isRefused = true;
-    body.deadlineMs = Math.min(body.deadlineMs, this.#clock.monotonicMs() + GOODBYE_MS);
+    body.deadlineMs = this.#clock.monotonicMs() + GOODBYE_MS;
     body.response.setHeader("connection", "close");
     failWhenRead(request, error);
     return true;
