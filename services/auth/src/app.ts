@@ -25,7 +25,7 @@ import { createTrustedVerification, type TrustRules } from "@petrel/shared/secur
 import { MAX_FOREIGN_LIFE_SECONDS, type VerifiedToken } from "@petrel/shared/security/verified-token";
 import { answerBrowsers } from "./answer-browsers.js";
 import { decorateWithProducer } from "@petrel/shared/security/authorize-producer";
-import { limitRequests, type RequestLimits } from "@petrel/shared/security/limit-requests";
+import { createRequestLimiter, type RequestLimits } from "@petrel/shared/security/limit-requests";
 import { decorateWithUser } from "./authorize-user.js";
 import { addCreateKey } from "./routes/create-key.js";
 import { addCreateTicket } from "./routes/create-ticket.js";
@@ -127,10 +127,14 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
   };
 
   addJsonBodyReader(app, BODY_LIMIT_BYTES);
-  decorateWithProducer(app);
+  const limiter =
+    deps.requestLimits === undefined
+      ? undefined
+      : createRequestLimiter({ authenticator, ...deps.requestLimits });
+  decorateWithProducer(app, limiter?.shares);
   decorateWithUser(app);
   answerBrowsers(app, deps.matchOrigin);
-  if (deps.requestLimits !== undefined) limitRequests(app, { authenticator, ...deps.requestLimits });
+  limiter?.limit(app);
   addCreateToken(app, { authenticator, ...issue });
   addRefreshToken(app, { ...issue, audit });
   addRevokeTokens(app, { authenticator, audit, limit: deps.revocationLimit, ...users });

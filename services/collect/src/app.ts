@@ -19,7 +19,7 @@ import { MessageAcceptance } from "./accept-message.js";
 import { RequestAcceptance } from "./accept-request.js";
 import type { AcceptanceCounts } from "./acceptance-counts.js";
 import { decorateWithProducer } from "@petrel/shared/security/authorize-producer";
-import { limitRequests, type RequestLimits } from "@petrel/shared/security/limit-requests";
+import { createRequestLimiter, type RequestLimits } from "@petrel/shared/security/limit-requests";
 import { addBatchRoutes } from "./batch-routes.js";
 import { UserErasure } from "./erase-user.js";
 import type { MessageLimits } from "./limit-messages.js";
@@ -80,8 +80,12 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
     tracing: deps.tracing,
   });
   addJsonBodyReader(app, BODY_LIMIT_BYTES);
-  decorateWithProducer(app);
-  if (deps.requestLimits !== undefined) limitRequests(app, { authenticator, ...deps.requestLimits });
+  const limiter =
+    deps.requestLimits === undefined
+      ? undefined
+      : createRequestLimiter({ authenticator, ...deps.requestLimits });
+  decorateWithProducer(app, limiter?.shares);
+  limiter?.limit(app);
   addMessageRoutes(app, { authenticator, requests, limits: deps.limits, scripts, partitions });
   addBatchRoutes(app, { authenticator, requests, limits: deps.limits });
   addUserRoutes(app, {

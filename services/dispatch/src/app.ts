@@ -8,7 +8,7 @@ import type { TlsFiles } from "@petrel/shared/kernel/tls-files";
 import { addJsonBodyReader } from "@petrel/shared/kernel/read-json-body";
 import type { Registry } from "@petrel/shared/kernel/metrics";
 import { decorateWithProducer } from "@petrel/shared/security/authorize-producer";
-import { limitRequests, type RequestLimits } from "@petrel/shared/security/limit-requests";
+import { createRequestLimiter, type RequestLimits } from "@petrel/shared/security/limit-requests";
 import { addDeadLetters, type DeadLettersDeps } from "./routes/dead-letters.js";
 import { addListInvalidations, type ListInvalidationsDeps } from "./routes/list-invalidations.js";
 import { addListPartitions, type ListPartitionsDeps } from "./routes/list-partitions.js";
@@ -43,9 +43,12 @@ export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
     readiness: () => checkReadiness(deps),
   });
   addJsonBodyReader(app, BODY_LIMIT_BYTES);
-  decorateWithProducer(app);
-  if (deps.requestLimits !== undefined)
-    limitRequests(app, { authenticator: deps.authenticator, ...deps.requestLimits });
+  const limiter =
+    deps.requestLimits === undefined
+      ? undefined
+      : createRequestLimiter({ authenticator: deps.authenticator, ...deps.requestLimits });
+  decorateWithProducer(app, limiter?.shares);
+  limiter?.limit(app);
   addListPartitions(app, deps);
   addDeadLetters(app, deps);
   addListInvalidations(app, deps);

@@ -31,7 +31,11 @@ async function startApp(bounds: Partial<HttpBounds>, trusted: readonly string[] 
   let begun = 0;
   app.server.on("request", () => begun++);
   app.post("/echo", ({ body }) => body);
-  app.post("/late", { onRequest: (_request, _reply, done) => void setTimeout(done, 600) }, ({ body }) => body);
+  app.post(
+    "/late",
+    { onRequest: (_request, _reply, done) => void setTimeout(done, 600) },
+    ({ body }) => body,
+  );
   await app.listen({ port: 0, host: "127.0.0.1" });
   open.push(() => app.close());
   return { port: (app.server.address() as AddressInfo).port, begun: () => begun };
@@ -122,7 +126,7 @@ test("a place is free again when the body has come, and a body that comes with i
   first?.socket.write("123}");
   await waitFor(() => first?.received().includes('{"a":123}') === true, { what: "an answer" });
   const [second] = await dialAll(app, 1, half());
-  first?.socket.write(`${half()}`);
+  first?.socket.write(half());
   await waitFor(() => second?.isGone() === true, { what: "the older one's end" });
   expect(first?.isGone()).toBe(false);
 });
@@ -165,7 +169,9 @@ test("bytes are bounded: the address whose bodies are largest gives up", async (
   await dial(port, head + "x".repeat(100_000), "127.0.0.2");
   const large = await dial(port, head + "x".repeat(2_500_000), "127.0.0.3");
   await dial(port, head + "x".repeat(1_000_000), "127.0.0.4");
-  await waitFor(() => large.received().includes("send this one again"), { what: "the largest one's refusal" });
+  await waitFor(() => large.received().includes("send this one again"), {
+    what: "the largest one's refusal",
+  });
   expect(ended).toEqual(["127.0.0.3"]);
   expect(refused).toBe(1);
 });

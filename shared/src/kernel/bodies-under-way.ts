@@ -5,7 +5,7 @@
 // longer, so that it can read that answer. A request whose body comes with its head costs a look at two headers.
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { Socket } from "node:net";
-import { clientAddress, limitKeyOfAddress, type TrustedProxies } from "./client-address.js";
+import { clientOf, limitKeyOfAddress, type TrustedProxies } from "./client-address.js";
 import { type Clock, systemClock } from "./clock.js";
 import { PetrelError } from "./errors.js";
 import type { LingeringSockets } from "./lingering-sockets.js";
@@ -140,10 +140,7 @@ export class BodiesUnderWay {
 
   #enter(request: IncomingMessage, response: ServerResponse): Body {
     const { socket, headers } = request;
-    const peer = socket.remoteAddress;
-    const forwarded = headers["x-forwarded-for"];
-    const joined = Array.isArray(forwarded) ? forwarded.join(",") : forwarded;
-    const client = clientAddress(peer, joined, this.#trusted);
+    const client = clientOf(request, this.#trusted);
     const announced = Number(headers["content-length"] ?? this.#bounds.bodyLimitBytes);
     const { baseMs, bytesPerSecond, longestMs } = this.#bounds;
     const allowedMs = Math.min(longestMs, baseMs + (announced / bytesPerSecond) * 1_000);

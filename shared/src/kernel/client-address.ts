@@ -1,6 +1,7 @@
 // Any request -> here: whose address it comes from, for limits and logs.
 // Guarantees: what a peer says of others counts only where it is a trusted proxy; one machine has one spelling, and one
 // IPv6 network (/64) counts as one client.
+import type { IncomingMessage } from "node:http";
 import { BlockList, isIPv4, isIPv6 } from "node:net";
 import { ConfigError } from "./config.js";
 
@@ -62,6 +63,16 @@ export function clientAddress(
     end = comma;
   }
   return nearest;
+}
+
+/** Whose request it is. @returns as `clientAddress` does */
+export function clientOf(
+  { headers, socket }: Pick<IncomingMessage, "headers" | "socket">,
+  trusted: TrustedProxies,
+): string {
+  const forwarded = headers["x-forwarded-for"];
+  const joined = Array.isArray(forwarded) ? forwarded.join(",") : forwarded;
+  return clientAddress(socket.remoteAddress, joined, trusted);
 }
 
 /** What a limit counts by: an IPv4 address, or an IPv6 network: whoever has one address of a /64 has all of them. */

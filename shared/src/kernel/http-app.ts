@@ -23,7 +23,7 @@ import { BodiesUnderWay } from "./bodies-under-way.js";
 import { checkHead } from "./check-head.js";
 import { applyHttpBounds, defaultHttpBounds, nodeServerOptions, type HttpBounds } from "./http-bounds.js";
 import { defaultLingerBounds, LingeringSockets } from "./lingering-sockets.js";
-import { createRareLog } from "./rare-log.js";
+import { createRareLog, type RareLog } from "./rare-log.js";
 import { HttpSockets } from "./stop-serving.js";
 import type { Logger } from "./logging.js";
 import type { Registry } from "./metrics.js";
@@ -133,7 +133,7 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
         allErrors: false,
       },
     },
-    frameworkErrors: (error, request, reply) => sendError(error, request, reply),
+    frameworkErrors: (error, request, reply) => sendError(error, request, reply, refusals),
     clientErrorHandler: (error, socket) => answerClientError(error, socket, { lingering, bodies }),
     ...listenerOptions(bounds, options.tls),
     requestTimeout: nodeServerOptions(bounds).requestTimeout,
@@ -173,8 +173,8 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
     if (!app.server.listening) return;
     await sockets.stop({ bodies, cutHandshakes, windowMs: bounds.stopWindowMs });
   });
-  app.setErrorHandler(sendError);
-  app.setNotFoundHandler((request, reply) => sendError(notFound(request), request, reply));
+  app.setErrorHandler((error, request, reply) => sendError(error, request, reply, refusals));
+  app.setNotFoundHandler((request, reply) => sendError(notFound(request), request, reply, refusals));
 
   if (options.documented === true) {
     await app.register(swagger, {
@@ -215,9 +215,12 @@ function listenerOptions(bounds: HttpBounds, tls: TlsFiles | undefined) {
 }
 
 /** Answers with the contract's error shape and the headers its status asks for. */
-export function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply, refusals: RareLog): void {
   const petrelError = toPetrelError(error);
-  if (petrelError.status >= 500 && petrelError.code !== "PETREL_NOT_IMPLEMENTED") {
+  if (petrelError.status === 503 && petrelError.cause === undefined) {
+    // No fault of ours: clients have it refused as often as they like, and where it came from says nothing.
+    refusals.warn(petrelError.message);
+  } else if (petrelError.status >= 500 && petrelError.code !== "PETREL_NOT_IMPLEMENTED") {
     request.log.error({ err: error, method: request.method, path: pathOf(request.url) }, petrelError.message);
   }
   if (sendsMuch(request)) void reply.header("connection", "close");

@@ -10,7 +10,10 @@ export interface RareLog {
 
 const DEFAULT_INTERVAL_MS = 10_000;
 
-/** Counts every message by itself: there are few. */
+/** There are few; whoever writes a user's id into a message does not fill the memory with it. */
+const MAX_KINDS = 100;
+
+/** Counts every message by itself. */
 export function createRareLog(
   logger: Pick<Logger, "warn">,
   intervalMs: number = DEFAULT_INTERVAL_MS,
@@ -25,6 +28,7 @@ export function createRareLog(
         last.unsaid++;
         return;
       }
+      if (said.size >= MAX_KINDS) said.clear();
       said.set(message, { atMs: nowMs, unsaid: 0 });
       logger.warn({ times: 1 + (last?.unsaid ?? 0) }, message);
     },

@@ -13,7 +13,8 @@ import { ProducerAuthenticator } from "./authenticate-producer.js";
 import { authorize, decorateWithProducer, producerOf } from "./authorize-producer.js";
 import { createAtRestCipher } from "./encrypt-at-rest.js";
 import { hashProducerSecret } from "./producer-keys.js";
-import { readSignedBody, UncheckedBytes } from "./read-signed-body.js";
+import { readSignedBody } from "./read-signed-body.js";
+import { UncheckedBytes } from "./unchecked-bytes.js";
 import { signRequest } from "./request-signature.js";
 import { sealProducerSecret } from "./seal-producer-secret.js";
 
@@ -322,7 +323,7 @@ test("a body that trickles in is given up", async () => {
   const payload = new PassThrough();
   const reading = readSignedBody(payload, { maxBytes: 10, budget, deadlineMs: 20 });
   payload.write("x");
-  await expect(reading).rejects.toMatchObject({ code: "PETREL_INVALID_REQUEST" });
+  await expect(reading).rejects.toMatchObject({ code: "PETREL_REQUEST_TIMEOUT" });
 });
 
 /** The bytes as they are. @returns the answer's, once the connection is closed */

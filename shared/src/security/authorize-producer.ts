@@ -8,7 +8,8 @@ import type { HttpApp, HttpRequest } from "../kernel/http-app.js";
 import type { ProducerScope } from "../protocol/producer-scopes.js";
 import { type Producer, type ProducerAuthenticator, requireScope } from "./authenticate-producer.js";
 import { type BegunSignature, isSigned } from "./authenticate-signature.js";
-import { readSignedBody, streamOf, UncheckedBytes } from "./read-signed-body.js";
+import { FREE_BYTES, readSignedBody, streamOf } from "./read-signed-body.js";
+import { UncheckedBytes } from "./unchecked-bytes.js";
 import { EMPTY_BODY_SHA256 } from "./request-signature.js";
 
 const DECORATOR = "producer";
@@ -27,8 +28,18 @@ interface SignedRequest {
   readonly scope: ProducerScope;
 }
 
+/** Who may make this process hold how much of a signed body before it is checked. */
+export interface SignedBodyShares {
+  /** What a request's share is counted by. */
+  readonly addressOf: (request: HttpRequest) => string;
+  /** Whether too many that came from there were not what they said. */
+  readonly isSuspect: (address: string) => boolean;
+}
+
+const ALL_ALIKE: SignedBodyShares = { addressOf: () => "", isSuspect: () => false };
+
 /** Call once per application, before the routes: signed requests pass here before their bodies are parsed. */
-export function decorateWithProducer(app: HttpApp): void {
+export function decorateWithProducer(app: HttpApp, shares: SignedBodyShares = ALL_ALIKE): void {
   app.decorateRequest(DECORATOR, null);
   app.decorateRequest(SIGNED_DECORATOR, null);
   const budget = new UncheckedBytes(UNCHECKED_BYTES);
@@ -39,7 +50,7 @@ export function decorateWithProducer(app: HttpApp): void {
       done();
       return;
     }
-    void finishThen(done, reply, () => finishSignature(request, signed, payload, budget));
+    void finishThen(done, reply, () => finishSignature(request, signed, payload, { ...shares, budget }));
   });
 }
 
@@ -72,11 +83,16 @@ async function finishSignature(
   request: HttpRequest,
   { begun, authenticator, scope }: SignedRequest,
   payload: Readable,
-  budget: UncheckedBytes,
+  { budget, addressOf, isSuspect }: SignedBodyShares & { readonly budget: UncheckedBytes },
 ): Promise<Readable> {
-  const maxBytes = request.routeOptions.bodyLimit ?? 0;
+  const address = isLarge(request) ? addressOf(request) : undefined;
   const body = hasBody(request)
-    ? await readSignedBody(payload, { maxBytes, budget, deadlineMs: BODY_DEADLINE_MS })
+    ? await readSignedBody(payload, {
+        maxBytes: request.routeOptions.bodyLimit ?? 0,
+        budget,
+        ...(address === undefined ? {} : { address, mayBeLarge: !isSuspect(address) }),
+        deadlineMs: BODY_DEADLINE_MS,
+      })
     : undefined;
   const producer = await authenticator.signatures.finish(begun, body?.sha256 ?? EMPTY_BODY_SHA256);
   requireScope(producer, scope);
@@ -87,6 +103,11 @@ async function finishSignature(
 /** RFC 9112 section 6.3: a request without either header has no body. */
 function hasBody({ headers }: HttpRequest): boolean {
   return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
+}
+
+/** Or of a length that is not told. */
+function isLarge({ headers }: HttpRequest): boolean {
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"]) > FREE_BYTES;
 }
 
 interface Remembered {
@@ -111,7 +132,7 @@ export function authorize(
   clock: Clock = systemClock,
 ) {
   const remembered = new WeakMap<object, Remembered>();
-  return async (request: HttpRequest): Promise<void> => {
+  return checksProducers(async (request: HttpRequest): Promise<void> => {
     const { headers } = request;
     if (isSigned(headers)) {
       const { method = "", url: target = "" } = request.raw;
@@ -140,7 +161,17 @@ export function authorize(
     if (authorization !== undefined) {
       remembered.set(socket, { authorization, producer, untilMs: nowMs + REMEMBERED_MS, forgotten });
     }
-  };
+  });
+}
+
+/** Marks an `onRequest` hook that asks for a producer's credential: only there one is worth something. */
+export function checksProducers<T extends (request: HttpRequest) => Promise<void>>(hook: T): T {
+  return Object.assign(hook, { checksProducers: true });
+}
+
+/** Whether a request was let pass by its key's id alone: nothing of it has been shown to be so yet. */
+export function awaitsItsSignature(request: HttpRequest): boolean {
+  return signedRequestOf(request) !== null && knownProducerOf(request) === null;
 }
 
 /** Who sent a request, where it is a producer's, and that is known by now; null else. */

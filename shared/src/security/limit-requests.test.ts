@@ -1,16 +1,24 @@
 // Tests how many requests an address and a key may make, over an application with routes like those of the services.
 // Guarantees: invented keys are looked up so often and no more; good keys and other addresses go on as before.
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import type { ServerResponse } from "node:http";
+import { connect } from "node:net";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { TrustedProxies } from "../kernel/client-address.js";
 import { buildHttpApp, type HttpApp } from "../kernel/http-app.js";
+import { PetrelError } from "../kernel/errors.js";
 import { createLogger } from "../kernel/logging.js";
 import type { LimitDecision } from "../kernel/limit-decision.js";
+import { waitFor } from "../testing/wait-for.js";
 import { ProducerAuthenticator } from "./authenticate-producer.js";
 import { authorize, decorateWithProducer } from "./authorize-producer.js";
-import { limitRequests, type RequestLimitsOptions } from "./limit-requests.js";
+import { createRequestLimiter, type RequestLimitsOptions } from "./limit-requests.js";
 import { hashProducerSecret } from "./producer-keys.js";
 
+const logger = createLogger({ service: "test", level: "silent" });
 let app: HttpApp;
+let userChecks = 0;
 let lookUps: number;
 let nowMs: number;
 const counted: Record<string, { refusals: number; local_refusals: number }> = {};
@@ -23,19 +31,21 @@ async function open(options: Partial<RequestLimitsOptions> = {}): Promise<void> 
     findKey: async (id) => {
       lookUps++;
       if (id !== "good") return undefined;
-      return { id, owner: "shop", scopes: ["send"], secretSha256: hashProducerSecret("secret") };
+      const secretSha256 = hashProducerSecret("secret");
+      return { id, owner: "shop", scopes: ["send"], secretSha256, sealedSecret: "sealed" };
     },
+    signatures: { openSecret: () => "secret", spendNonce: async () => true, logger },
     clock,
   });
   app = await buildHttpApp({
     service: "test",
     version: "0",
-    logger: createLogger({ service: "test", level: "silent" }),
+    logger,
     readiness: () => ({ ready: true, checks: {} }),
-    bodyLimitBytes: 1_000,
+    bodyLimitBytes: 1_000_000,
+    bounds: { stopWindowMs: 0 },
   });
-  decorateWithProducer(app);
-  limitRequests(app, {
+  const limiter = createRequestLimiter({
     authenticator,
     trustedProxies: new TrustedProxies([]),
     failedAuths: 10,
@@ -43,7 +53,14 @@ async function open(options: Partial<RequestLimitsOptions> = {}): Promise<void> 
     counts: { of: (name) => (counted[name] ??= { refusals: 0, local_refusals: 0 }) },
     ...options,
   });
+  decorateWithProducer(app, limiter.shares);
+  limiter.limit(app);
   app.post("/v1/send", { onRequest: authorize(authenticator, "send", clock) }, () => ({ ok: true }));
+  const onRequest = async (): Promise<void> => {
+    userChecks++;
+    throw new PetrelError("PETREL_TOKEN_INVALID", "This is no token.");
+  };
+  app.post("/v1/tickets", { onRequest }, () => ({ ok: true }));
   app.post("/v1/refresh", () => ({ ok: true }));
   await app.ready();
 }
@@ -148,6 +165,70 @@ test("a key's name that the route does not ask for does not get around it", asyn
     expect((await app.inject({ method: "POST", url: "/v1/refresh", headers })).statusCode).toBe(429);
   }
   expect((await send("Bearer good.secret")).statusCode).toBe(200);
+});
+
+test("on a route for users a key's id, however good, exempts from nothing, and nothing is checked for it", async () => {
+  await app.close();
+  await open({ requestsPerAddress: 3 });
+  expect((await send("Bearer good.secret")).statusCode).toBe(200);
+  userChecks = 0;
+  const statuses: number[] = [];
+  const user = { authorization: "Bearer a.b.c" };
+  const shown = [{ "petrel-key": "good" }, { authorization: "Bearer good.guess" }, user];
+  for (let i = 0; i < 10; i++) {
+    const headers = { ...(i % 2 === 0 ? { "petrel-key": "good" } : {}), ...shown[i % 3] };
+    statuses.push((await app.inject({ method: "POST", url: "/v1/tickets", headers })).statusCode);
+  }
+  expect(statuses).toEqual([401, 401, 401, ...Array.from({ length: 7 }, () => 429)]);
+  expect(userChecks).toBe(3);
+});
+
+test("Authorization is what is checked, so its key counts: another that is named beside it exempts from nothing", async () => {
+  expect((await send("Bearer good.secret")).statusCode).toBe(200);
+  const guess = (i: number) =>
+    send(undefined, { headers: { "petrel-key": "good", authorization: `Bearer made${i}.up` } });
+  for (let i = 0; i < 10; i++) await guess(i);
+  expect((await guess(10)).statusCode).toBe(400);
+  for (let i = 0; i < 10; i++) await send(`Bearer made${i}.up`);
+  expect((await guess(11)).statusCode).toBe(429);
+});
+
+test("signed bodies that never come to their end count as failures: large ones are not waited for then", async () => {
+  const { port } = new URL(await app.listen({ port: 0, host: "127.0.0.1" }));
+  expect((await send("Bearer good.secret")).statusCode).toBe(200);
+  let nonces = 0;
+  const begin = async (bytes: number) => {
+    const socket = connect(Number(port), "127.0.0.1");
+    let text = "";
+    socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
+    socket.on("error", () => undefined);
+    const signature = createHash("sha256").update("a guess").digest("base64");
+    socket.write(
+      `POST /v1/send HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: ${bytes}\r\n` +
+        `petrel-key: good\r\npetrel-id: n${nonces++}\r\npetrel-signature: v1,${signature}\r\n` +
+        `petrel-timestamp: ${Math.floor(Date.now() / 1_000)}\r\n\r\n`,
+    );
+    await once(socket, "connect");
+    return { socket, received: () => text };
+  };
+  let failed = 0;
+  app.server.on("request", (_request, response: ServerResponse) => response.once("close", () => failed++));
+  for (let i = 1; i <= 10; i++) {
+    const { socket } = await begin(500_000);
+    socket.write(Buffer.alloc(100_000));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    socket.destroy();
+    await waitFor(() => failed === i, { what: "the end of half a body" });
+  }
+  const large = await begin(500_000);
+  large.socket.write(Buffer.alloc(500_000));
+  await waitFor(() => large.received().includes("retryable"), { what: "an answer" });
+  expect(large.received()).toMatch(/^HTTP\/1\.1 429 .*only small signed bodies/is);
+  const small = await begin(10);
+  small.socket.write("0123456789");
+  await waitFor(() => small.received().includes("retryable"), { what: "an answer" });
+  expect(small.received()).toMatch(/^HTTP\/1\.1 401 /);
+  for (const { socket } of [large, small]) socket.destroy();
 });
 
 test("requests of a key", async () => {

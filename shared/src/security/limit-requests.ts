@@ -1,7 +1,8 @@
 // Every HTTP request -> here, before and behind its authentication: how many an address, and a key, may make.
 // Guarantees: a flood of invented keys costs a few look-ups in Redis a second, and locks out no key: none that this
 // process has seen to be good, and others not for long; an address is counted by this process alone, a key by all.
-import { clientAddress, limitKeyOfAddress, type TrustedProxies } from "../kernel/client-address.js";
+import type { Readable } from "node:stream";
+import { clientOf, limitKeyOfAddress, type TrustedProxies } from "../kernel/client-address.js";
 import { type Clock, systemClock } from "../kernel/clock.js";
 import { PetrelError } from "../kernel/errors.js";
 import type { HttpApp, HttpRequest } from "../kernel/http-app.js";
@@ -9,7 +10,7 @@ import type { LimitDecision } from "../kernel/limit-decision.js";
 import { LocalLimiter } from "../kernel/local-limiter.js";
 import { refusalByLimit, type UnsentAnswer } from "../kernel/rate-limit-headers.js";
 import type { ProducerAuthenticator } from "./authenticate-producer.js";
-import { knownProducerOf } from "./authorize-producer.js";
+import { awaitsItsSignature, knownProducerOf, type SignedBodyShares } from "./authorize-producer.js";
 import { parseProducerCredential } from "./producer-keys.js";
 
 /** Of a limit's counts, those that are counted here. */
@@ -49,8 +50,14 @@ const CHANCE_INTERVAL_MS = 50;
 const failures = { name: "failed-authentications", windowMs: FAILURES_WINDOW_MS } as const;
 const requests = { name: "requests", windowMs: REQUESTS_WINDOW_MS } as const;
 
-/** Call behind `decorateWithProducer` and before the routes. */
-export function limitRequests(app: HttpApp, options: RequestLimitsOptions): void {
+export interface RequestLimiter {
+  /** For `decorateWithProducer`. */
+  readonly shares: SignedBodyShares;
+  /** Call behind `decorateWithProducer` and before the routes. */
+  limit(app: HttpApp): void;
+}
+
+export function createRequestLimiter(options: RequestLimitsOptions): RequestLimiter {
   const { authenticator, trustedProxies, failedAuths, perKey, counts, clock = systemClock } = options;
   const failed = new LocalLimiter({ limit: failedAuths, windowMs: FAILURES_WINDOW_MS, clock });
   const ofAddress = new LocalLimiter({
@@ -58,11 +65,7 @@ export function limitRequests(app: HttpApp, options: RequestLimitsOptions): void
     windowMs: REQUESTS_WINDOW_MS,
     clock,
   });
-  const addressOf = ({ headers, raw }: HttpRequest): string => {
-    const forwarded = headers["x-forwarded-for"];
-    const joined = Array.isArray(forwarded) ? forwarded.join(",") : forwarded;
-    return limitKeyOfAddress(clientAddress(raw.socket.remoteAddress, joined, trustedProxies));
-  };
+  const addressOf = ({ raw }: HttpRequest): string => limitKeyOfAddress(clientOf(raw, trustedProxies));
   const note = (limit: string): void => {
     const ours = counts?.of(limit);
     if (ours === undefined) return;
@@ -85,37 +88,25 @@ export function limitRequests(app: HttpApp, options: RequestLimitsOptions): void
     return isTime;
   };
 
-  app.addHook("onRequest", (request, reply, done) => {
+  /** Where no key is asked for, none exempts from anything. */
+  const onOpenRequest: OnRequest = (request, reply, done) => done(refusalByAddress(request, reply));
+
+  const onProducerRequest: OnRequest = (request, reply, done) => {
     const keyId = keyIdOf(request);
-    // First what nearly every request is: the route is known only by an object that is made for the question.
-    if (keyId !== undefined && (failed.limit === 0 || authenticator.hasSeen(keyId))) return done();
-    // A page's preflight is the browser's own, and asks for nothing.
-    if (!isOfContract(request) || request.method === "OPTIONS") return done();
-    if (keyId === undefined) {
-      return done(refusalByAddress(request, reply));
-    }
+    if (keyId === undefined) return done(refusalByAddress(request, reply));
+    if (failed.limit === 0 || authenticator.hasSeen(keyId)) return done();
     const waitMs = failed.waitMs(addressOf(request));
     if (waitMs === 0 || hasChance()) return done();
     note(failures.name);
     return done(
       refusalByLimit(reply, failures, failed.limit, waitMs, "Too many failed authentications from here."),
     );
-  });
+  };
 
-  // Costs nothing where nothing fails.
-  app.addHook("onError", (request, _reply, error, done) => {
-    if (error instanceof PetrelError && error.status === 401 && failed.limit > 0) {
-      failed.take(addressOf(request));
-    }
-    done();
-  });
-
-  if (perKey === undefined && ofAddress.limit === 0) return;
-  app.addHook("preParsing", (request, reply, payload, done) => {
-    if (!isOfContract(request)) return done(null, payload);
+  const onProducerKnown: PreParsing = (request, reply, payload, done) => {
     const producer = knownProducerOf(request);
     if (producer === null) {
-      // A key that the route never asked for, right or wrong, buys nothing.
+      // Let in by another credential than a key's; one that was there too, right or wrong, buys nothing.
       const refusal = keyIdOf(request) === undefined ? undefined : refusalByAddress(request, reply);
       return refusal === undefined ? done(null, payload) : done(refusal);
     }
@@ -128,17 +119,61 @@ export function limitRequests(app: HttpApp, options: RequestLimitsOptions): void
     const decision = perKey.take(producer.keyId);
     if (decision instanceof Promise) void decision.then(answer);
     else answer(decision);
-  });
+  };
+
+  return {
+    shares: { addressOf, isSuspect: (address) => failed.waitMs(address) > 0 },
+    limit: (app) => {
+      app.addHook("onRoute", (route) => {
+        // Health and documentation are nobody's credential. A page's preflight is the browser's own, and asks for nothing.
+        if (!route.url.startsWith("/v1/") || route.method === "OPTIONS") return;
+        const own = listOf(route.onRequest);
+        const isForProducers = own.some((hook) => "checksProducers" in hook);
+        const first = isForProducers ? onProducerRequest : onOpenRequest;
+        // The route for HEAD may be made from one that has it.
+        if (own.includes(first)) return;
+        route.onRequest = [first, ...own];
+        if (isForProducers && (perKey !== undefined || ofAddress.limit > 0)) {
+          route.preParsing = [onProducerKnown, ...listOf(route.preParsing)];
+        }
+      });
+      // Costs nothing where nothing fails.
+      app.addHook("onError", (request, _reply, error, done) => {
+        if (failed.limit > 0 && error instanceof PetrelError && isFailure(request, error)) {
+          failed.take(addressOf(request));
+        }
+        done();
+      });
+    },
+  };
 }
 
-/** Health and documentation are nobody's credential, and lie in contexts of their own. */
-function isOfContract({ routeOptions }: HttpRequest): boolean {
-  return routeOptions.url?.startsWith("/v1/") === true;
+type OnRequest = (request: HttpRequest, reply: UnsentAnswer, done: (error?: Error) => void) => void;
+type PreParsing = (
+  request: HttpRequest,
+  reply: UnsentAnswer,
+  payload: Readable,
+  done: (error?: Error | null, payload?: Readable) => void,
+) => void;
+
+function listOf<T>(hooks: T | readonly T[] | undefined): readonly T[] {
+  if (hooks === undefined) return [];
+  return isList(hooks) ? hooks : [hooks];
 }
 
+function isList<T>(hooks: T | readonly T[]): hooks is readonly T[] {
+  return Array.isArray(hooks);
+}
+
+/** A wrong credential, or a signed body that never came to where it is checked. */
+function isFailure(request: HttpRequest, { status }: PetrelError): boolean {
+  return status === 401 || (status < 500 && status !== 429 && awaitsItsSignature(request));
+}
+
+/** What `Authorization` says counts, as for the check; a signature is looked at where there is none. */
 function keyIdOf({ headers }: HttpRequest): string | undefined {
-  const signedBy = headers["petrel-key"];
-  if (typeof signedBy === "string") return signedBy;
   const { authorization } = headers;
-  return authorization === undefined ? undefined : parseProducerCredential(authorization)?.keyId;
+  if (authorization !== undefined) return parseProducerCredential(authorization)?.keyId;
+  const signedBy = headers["petrel-key"];
+  return typeof signedBy === "string" ? signedBy : undefined;
 }

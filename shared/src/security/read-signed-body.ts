@@ -4,6 +4,9 @@
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import { PetrelError } from "../kernel/errors.js";
+import { type UncheckedBytes, UncheckedShare } from "./unchecked-bytes.js";
+
+const SUSPICION_SECONDS = 10;
 
 export interface SignedBody {
   readonly bytes: Buffer;
@@ -15,54 +18,32 @@ export interface ReadSignedBodyOptions {
   /** Of the route. */
   readonly maxBytes: number;
   readonly budget: UncheckedBytes;
+  /** What its share is counted by. */
+  readonly address?: string;
+  /** Whether it may be larger than what every body may take beside the budget. */
+  readonly mayBeLarge?: boolean;
   readonly deadlineMs: number;
 }
 
 /** What each body may take beside the budget: small requests never wait for large ones of strangers. */
-const FREE_BYTES = 64 * 1024;
-
-/** How many bytes are kept of requests whose signature is not checked yet: a key's id is all it takes to send some. */
-export class UncheckedBytes {
-  readonly #max: number;
-  #taken = 0;
-
-  /** @param max in all, beside the first 64 KiB of each body */
-  constructor(max: number) {
-    this.#max = max;
-  }
-
-  get taken(): number {
-    return this.#taken;
-  }
-
-  /** @returns whether there was room; if not, nothing is taken */
-  take(bytes: number): boolean {
-    if (this.#taken + bytes > this.#max) return false;
-    this.#taken += bytes;
-    return true;
-  }
-
-  give(bytes: number): void {
-    this.#taken -= bytes;
-  }
-}
+export const FREE_BYTES = 64 * 1024;
 
 /**
  * @param payload a stream of bytes, not read yet
- * @throws PetrelError PETREL_PAYLOAD_TOO_LARGE, PETREL_UNAVAILABLE where the budget is used up, PETREL_INVALID_REQUEST
- * where the body does not end in time; the rest is then left unread
+ * @throws PetrelError PETREL_PAYLOAD_TOO_LARGE; PETREL_UNAVAILABLE where the budget is used up, or the body gave its
+ * share up; PETREL_REQUEST_TIMEOUT where it does not end in time; PETREL_INVALID_REQUEST where the connection ends
+ * first; PETREL_RATE_LIMITED where it is larger than it may be. The rest is then left unread
  */
 export function readSignedBody(payload: Readable, options: ReadSignedBodyOptions): Promise<SignedBody> {
-  const { maxBytes, budget, deadlineMs } = options;
+  const { maxBytes, budget, address = "", mayBeLarge = true, deadlineMs } = options;
   return new Promise((resolve, reject) => {
     const hashing = createHash("sha256");
     const chunks: Buffer[] = [];
     let length = 0;
-    let taken = 0;
 
     const settle = (): void => {
       clearTimeout(timer);
-      budget.give(taken);
+      budget.give(share);
       payload.off("data", onData).off("end", onEnd).off("error", onBroken).off("close", onBroken);
       // What comes after a refusal may still end in an error: nobody is left to hear of it.
       payload.on("error", () => undefined);
@@ -71,18 +52,23 @@ export function readSignedBody(payload: Readable, options: ReadSignedBodyOptions
       settle();
       reject(error);
     };
+    const share = new UncheckedShare(address, (error) => refuse(error));
     const onData = (chunk: Buffer): void => {
       length += chunk.length;
       if (length > maxBytes) {
         refuse(new PetrelError("PETREL_PAYLOAD_TOO_LARGE", `The body is larger than ${maxBytes} bytes.`));
         return;
       }
-      const needed = Math.max(0, length - FREE_BYTES) - taken;
-      if (needed > 0 && !budget.take(needed)) {
+      const needed = Math.max(0, length - FREE_BYTES);
+      if (needed > 0 && !mayBeLarge) {
+        const message = "Too many failed authentications from here: only small signed bodies are taken.";
+        refuse(new PetrelError("PETREL_RATE_LIMITED", message, { retryAfterSeconds: SUSPICION_SECONDS }));
+        return;
+      }
+      if (needed > 0 && !budget.grow(share, needed)) {
         refuse(new PetrelError("PETREL_UNAVAILABLE", "Too many large signed requests are under way."));
         return;
       }
-      taken += needed;
       hashing.update(chunk);
       chunks.push(chunk);
     };
@@ -90,10 +76,15 @@ export function readSignedBody(payload: Readable, options: ReadSignedBodyOptions
       settle();
       resolve({ bytes: Buffer.concat(chunks, length), sha256: hashing.digest("hex") });
     };
-    const onBroken = (): void =>
-      refuse(new PetrelError("PETREL_INVALID_REQUEST", "The connection ended before the body did."));
+    // A late or broken body is told so by whoever noticed it (bodies-under-way).
+    const onBroken = (error?: unknown): void =>
+      refuse(
+        error instanceof PetrelError
+          ? error
+          : new PetrelError("PETREL_INVALID_REQUEST", "The connection ended before the body did."),
+      );
     const timer = setTimeout(() => {
-      refuse(new PetrelError("PETREL_INVALID_REQUEST", `The body took longer than ${deadlineMs} ms.`));
+      refuse(new PetrelError("PETREL_REQUEST_TIMEOUT", `The body took longer than ${deadlineMs} ms.`));
     }, deadlineMs);
 
     if (payload.destroyed) {

@@ -10,7 +10,7 @@ import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/ids";
 import type { AuditLog } from "@petrel/shared/redis/audit-log";
 import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
-import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
+import { authorize, checksProducers, producerOf } from "@petrel/shared/security/authorize-producer";
 import { producerSecurity } from "@petrel/shared/security/producer-security";
 import { TOKEN_ID_PATTERN, type VerifiedToken } from "@petrel/shared/security/verified-token";
 import { type Static, Type } from "typebox";
@@ -79,7 +79,9 @@ export function addRevokeTokens(app: HttpApp, deps: RevokeTokensDeps): void {
   app.post(
     "/v1/tokens/revoke",
     {
-      onRequest: (request) => (bringsUserToken(request) ? asUser(request) : asProducer(request)),
+      onRequest: checksProducers((request) =>
+        bringsUserToken(request) ? asUser(request) : asProducer(request),
+      ),
       schema: {
         tags: ["tokens"],
         summary: "Sign out (user token), or revoke a token or all of a user's (scope: tokens)",
