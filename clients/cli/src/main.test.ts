@@ -64,6 +64,21 @@ it("listen ends with 0 when its reader has gone", async () => {
   expect(await exit).toMatchObject({ code: 0 });
 });
 
+it("listen acknowledges nothing that its reader did not take", async () => {
+  const { child, exit } = petrel(["listen", "alice", "--json"]);
+  const socket = await node.accept(10_000);
+  socket.welcome();
+  socket.message(1);
+  expect(await socket.next("ack")).toEqual({ type: "ack", seq: 1 });
+  // As `head -1` does when it has its line.
+  child.stdout.destroy();
+  await once(child.stdout, "close");
+  for (const seq of [2, 3]) socket.message(seq);
+  expect(await exit).toMatchObject({ code: 0 });
+  await socket.closed;
+  expect(socket.frames).toEqual([{ type: "ack", seq: 1 }]);
+});
+
 it("passes its exit code on", async () => {
   expect(await petrel(["nothing"]).exit).toMatchObject({ code: 2 });
   expect(await petrel(["--version"]).exit).toMatchObject({ code: 0, err: "" });

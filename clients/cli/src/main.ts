@@ -20,6 +20,10 @@ process.exitCode = await runPetrel(
   process.argv.slice(2),
   {
     print: (line) => void process.stdout.write(`${line}\n`),
+    deliver: (line) =>
+      new Promise((resolve, reject) => {
+        process.stdout.write(`${line}\n`, (error) => (error ? reject(error) : resolve()));
+      }),
     note: (line) => void process.stderr.write(`${line}\n`),
     stdin: process.stdin,
     environment: process.env,

@@ -100,7 +100,12 @@ interface Run {
 
 function petrel(
   args: readonly string[],
-  { environment = {}, workingDirectory = directory, stdin = new PassThrough() } = {},
+  {
+    environment = {},
+    workingDirectory = directory,
+    stdin = new PassThrough(),
+    isUnread = (): boolean => false,
+  } = {},
 ): Run {
   const interruption = new AbortController();
   const out: string[] = [];
@@ -109,6 +114,10 @@ function petrel(
     args,
     {
       print: (line) => void out.push(line),
+      deliver: async (line) => {
+        if (isUnread()) throw new Error("write EPIPE");
+        out.push(line);
+      },
       note: (line) => void err.push(line),
       stdin,
       environment,
@@ -245,6 +254,37 @@ describe("petrel listen", () => {
     expect(run.out.map((line) => (JSON.parse(line) as { id: string }).id)).toEqual(["m1", "m2"]);
     await socket.closed;
     expect(socket.frames.at(-1)).toEqual({ type: "ack", seq: 2 });
+  });
+
+  it("acknowledges nothing that it could not print, and ends", async () => {
+    let isGone = false;
+    const run = petrel(["listen", "alice"], { isUnread: () => isGone });
+    const socket = await node.accept();
+    socket.welcome();
+    socket.message(1);
+    expect(await socket.next("ack")).toEqual({ type: "ack", seq: 1 });
+    isGone = true;
+    for (const seq of [2, 3]) socket.message(seq);
+    expect(await run.exitCode).toBe(0);
+    await socket.closed;
+    expect(socket.frames).toEqual([{ type: "ack", seq: 1 }]);
+    expect(run.out).toHaveLength(1);
+  });
+
+  it("shows what a terminal would obey as text, which is the same JSON", async () => {
+    const text = "\u009b31m\u009d0;title\u009c\u001b[2J\u007f\u0085\u202ereversed\u2028";
+    for (const options of [[], ["--json"]]) {
+      const run = petrel(["listen", "alice", "--count", "1", ...options]);
+      const socket = await node.accept();
+      socket.welcome({ node: `n1${text}` });
+      socket.message(1, { data: { [text]: text }, at: `now${text}` });
+      expect(await run.exitCode).toBe(0);
+      const [line = ""] = run.out;
+      for (const shown of [line, ...run.err]) expect(shown).toMatch(/^[\x20-\x7e]+$/);
+      const json = options.length > 0 ? line : line.slice(line.indexOf("{"));
+      const shown = JSON.parse(json) as { data?: unknown };
+      expect(shown.data ?? shown).toEqual({ [text]: text });
+    }
   });
 
   it("resumes where it is told to", async () => {
@@ -565,12 +605,31 @@ describe("petrel dead-letters", () => {
     expect(asked).toHaveLength(1);
   });
 
+  it("shows a reason that a terminal would obey as text, on one line", async () => {
+    const reason = "no\u009b2J\nsecond line\u202e";
+    const letter = { id: "d1", messageId: "m", user: "u", cause: "apns", reason, attempts: 1, at: "now" };
+    answers.set("GET /v1/dead-letters?limit=50", [{ status: 200, body: { items: [letter] } }]);
+    answers.set("GET /v1/dead-letters/d1", [
+      { status: 409, body: { error: { code: "X", message: reason, retryable: false } } },
+    ]);
+    const list = petrel(["dead-letters", "list"]);
+    expect([await list.exitCode, list.out]).toEqual([
+      0,
+      ["d1 now apns u m 1 attempt: no\\u009b2J\\u000asecond line\\u202e"],
+    ]);
+    const show = petrel(["dead-letters", "show", "d1"]);
+    expect([await show.exitCode, show.err]).toEqual([
+      1,
+      ["petrel: dispatch answered 409 X: no\\u009b2J\\u000asecond line\\u202e"],
+    ]);
+  });
+
   it("shows, replays and deletes one", async () => {
     answers.set(`GET /v1/dead-letters/${id}`, [{ status: 200, body: letter }]);
     answers.set(`POST /v1/dead-letters/${id}/replay`, [{ status: 202, body: { id: "p0_m" } }]);
     answers.set(`DELETE /v1/dead-letters/${id}`, [{ status: 204, body: undefined }]);
     const show = petrel(["dead-letters", "show", id]);
-    expect([await show.exitCode, show.out]).toEqual([0, [JSON.stringify(letter, undefined, 2)]]);
+    expect([await show.exitCode, show.out.join("\n")]).toEqual([0, JSON.stringify(letter, undefined, 2)]);
     const replay = petrel(["dead-letters", "replay", id]);
     expect([await replay.exitCode, replay.out]).toEqual([0, ["p0_m sent again"]]);
     const remove = petrel(["dead-letters", "delete", id]);
@@ -824,8 +883,8 @@ describe("the command line", () => {
     ["audit", auditOptions],
   ] as const)("%s --help names every option", async (name, options) => {
     const run = petrel([name, "--help"]);
-    expect([await run.exitCode, run.out]).toEqual([0, [commandHelp[name]]]);
-    for (const option of Object.keys(options)) expect(run.out[0]).toContain(`--${option}`);
+    expect([await run.exitCode, run.out.join("\n")]).toEqual([0, commandHelp[name]]);
+    for (const option of Object.keys(options)) expect(run.out.join()).toContain(`--${option}`);
     expect((await petrel(["help", name]).exitCode) === 0).toBe(true);
   });
 

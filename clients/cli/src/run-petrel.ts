@@ -1,5 +1,6 @@
 // Finds the command that was asked for and runs it.
-// Guarantees: every way to fail ends in one line on the standard error and an exit code, never in a stack trace.
+// Guarantees: every way to fail ends in one line on the standard error and an exit code, never in a stack trace; what
+// other people wrote is shown as text, and obeyed by no terminal.
 import { CliError, usageError, type ExitCode } from "./cli-error.js";
 import { runAudit } from "./commands/audit.js";
 import { runDeadLetters } from "./commands/dead-letters.js";
@@ -11,6 +12,7 @@ import { runSigningKeys } from "./commands/signing-keys.js";
 import { runToken } from "./commands/token.js";
 import { runTokens } from "./commands/tokens.js";
 import { commandHelp, generalHelp, type CommandName } from "./help.js";
+import { plainTerminal } from "./plain-text.js";
 import type { Terminal } from "./terminal.js";
 
 const commands: Readonly<
@@ -33,9 +35,10 @@ const commands: Readonly<
  */
 export async function runPetrel(
   args: readonly string[],
-  terminal: Terminal,
+  world: Terminal,
   version: string,
 ): Promise<ExitCode> {
+  const terminal = plainTerminal(world);
   try {
     return await dispatch(args, terminal, version);
   } catch (error) {
@@ -54,16 +57,20 @@ async function dispatch(args: readonly string[], terminal: Terminal, version: st
   }
   if (name === "--help" || name === "-h" || name === "help") {
     const [about] = rest;
-    terminal.print(isCommand(about) ? commandHelp[about] : generalHelp);
+    printLines(isCommand(about) ? commandHelp[about] : generalHelp, terminal);
     return 0;
   }
   if (name === undefined) throw usageError(`which command? There are ${Object.keys(commands).join(", ")}.`);
   if (!isCommand(name)) throw usageError(`there is no command ${JSON.stringify(name)}`);
   if (asksForHelp(rest)) {
-    terminal.print(commandHelp[name]);
+    printLines(commandHelp[name], terminal);
     return 0;
   }
   return commands[name](rest, terminal);
+}
+
+function printLines(text: string, { print }: Terminal): void {
+  for (const line of text.split("\n")) print(line);
 }
 
 function asksForHelp(args: readonly string[]): boolean {

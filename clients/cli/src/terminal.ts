@@ -5,6 +5,8 @@ import type { Readable } from "node:stream";
 export interface Terminal {
   /** One line of result, for people and scripts. */
   readonly print: (line: string) => void;
+  /** As `print`. Resolves when the line has left this process; rejects where its reader has gone. */
+  readonly deliver: (line: string) => Promise<void>;
   /** One line about the work, for people. */
   readonly note: (line: string) => void;
   readonly stdin: Readable;

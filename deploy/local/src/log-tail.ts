@@ -1,6 +1,7 @@
 // The local run: the end of a service's log, for a line about why it failed.
-// Guarantees: a few short lines; of structured log lines only the words.
+// Guarantees: a few short lines; of structured log lines only the words, and nothing that a terminal obeys.
 import { open } from "node:fs/promises";
+import { escapeControls } from "@petrel/shared/kernel/escape-controls";
 
 const tailBytes = 8 * 1024;
 const longestLine = 300;
@@ -19,7 +20,7 @@ export async function lastLogLines(logFile: string, count: number): Promise<stri
     return lines
       .filter((line) => line.trim() !== "")
       .slice(-count)
-      .map((line) => wordsOf(line).slice(0, longestLine));
+      .map((line) => escapeControls(wordsOf(line)).replaceAll("\n", " ").slice(0, longestLine));
   } finally {
     await file.close();
   }

@@ -43,6 +43,13 @@ test("credentials are removed", () => {
   expect(text).not.toContain("hush");
 });
 
+test("a line holds nothing that a terminal obeys, and says the same", () => {
+  const said = "\u009b2J\u009d0;title\u009c\u007f\u202e";
+  const line = logged({ said });
+  expect(line.trimEnd()).toMatch(/^[\x20-\x7e]+$/);
+  expect(JSON.parse(line)).toMatchObject({ said });
+});
+
 test("an error says what happened, not what it was about", () => {
   const script = `
     import { createLogger } from "@petrel/shared/kernel/logging";

@@ -1,8 +1,10 @@
 // One JSON line per event, on stdout, from every service.
 // Guarantees: credentials do not reach a line: fields that hold them are removed by name, errors keep only what says
-// what happened, and what still has the form of a credential is replaced at last.
+// what happened, and what still has the form of a credential is replaced at last. A terminal that shows a line obeys
+// nothing in it.
 import { pino, type Logger } from "pino";
 import { describeErrorForLog } from "./describe-error-for-log.js";
+import { escapeControls } from "./escape-controls.js";
 import { hideSecrets } from "./hide-secrets.js";
 
 export type { Logger } from "pino";
@@ -39,7 +41,8 @@ export function createLogger({ service, level }: LoggingOptions): Logger {
       err: (error: unknown) => describeErrorForLog(error),
       error: (error: unknown) => describeErrorForLog(error),
     },
-    hooks: { streamWrite: hideSecrets },
+    // JSON leaves U+007F to U+009F as they are, and a terminal obeys them.
+    hooks: { streamWrite: (line: string) => escapeControls(hideSecrets(line)) },
   };
   return pino(options, stdout);
 }

@@ -104,7 +104,8 @@ async function readLetters(ask: Call["ask"], cause: string | undefined, limit: n
 
 async function showLetter({ values, terminal, ask }: Call, id: string): Promise<ExitCode> {
   const letter = await ask("GET", pathOf(id));
-  terminal.print(values.json === true ? JSON.stringify(letter) : JSON.stringify(letter, undefined, 2));
+  const text = values.json === true ? JSON.stringify(letter) : JSON.stringify(letter, undefined, 2);
+  for (const line of text.split("\n")) terminal.print(line);
   return 0;
 }
 

@@ -1,6 +1,6 @@
 // `petrel listen USER`.
-// Guarantees: a message is on the standard output before it is acknowledged; what is about the connection goes to
-// the standard error.
+// Guarantees: a message has left for the standard output before it is acknowledged, and one whose reader has gone is not;
+// what is about the connection goes to the standard error.
 import { createInterface } from "node:readline";
 import { PetrelClient, type ClosedEvent, type PetrelMessage, type Position } from "@petrel/client";
 import { WebSocket } from "ws";
@@ -32,7 +32,7 @@ export async function runListen(args: readonly string[], terminal: Terminal): Pr
   const count = wholeNumber("--count", values.count, 1) ?? Number.POSITIVE_INFINITY;
   const cluster = findCluster(values, ["auth", "nodes", "key"], terminal);
 
-  const { print, note, interrupted, stdin } = terminal;
+  const { deliver, note, interrupted, stdin } = terminal;
   const freshToken = async (): Promise<string> =>
     (await fetchToken(cluster, { userId }, { interrupted, sign: values.sign === true })).accessToken;
   // Asked for once before the client, which would try for ever: a cluster that is away is an error here.
@@ -52,9 +52,15 @@ export async function runListen(args: readonly string[], terminal: Terminal): Pr
   const ended = new Promise<ClosedEvent>((resolve) => client.once("closed", resolve));
   let shown = 0;
   let last: PetrelMessage | undefined;
-  client.on("message", (message) => {
+  client.on("message", async (message) => {
     if (shown >= count) return;
-    print(values.json === true ? JSON.stringify(message) : describeMessage(message));
+    try {
+      await deliver(values.json === true ? JSON.stringify(message) : describeMessage(message));
+    } catch {
+      // Nobody reads any more. A handler that does not finish is not acknowledged: the message is for the next listener.
+      void client.close();
+      await new Promise(() => undefined);
+    }
     last = message;
     // Not awaited: closing waits for this handler, so that the last message is acknowledged too.
     if (++shown >= count) void client.close();
