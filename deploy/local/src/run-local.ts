@@ -6,6 +6,7 @@ import { EmbeddedRedisError } from "@petrel/shared/embedded-redis/embedded-redis
 import type { Environment } from "@petrel/shared/embedded-redis/run-command";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { awaitHealth } from "./await-health.js";
+import { describeEphemeral, readEphemeralPorts } from "./ephemeral-ports.js";
 import { checkPorts, type WantedPort } from "./check-ports.js";
 import { openDataDirectory, type DataDirectory } from "./data-directory.js";
 import { describeCluster, removeDevFile, writeDevFile } from "./dev-file.js";
@@ -75,7 +76,14 @@ async function runCluster(
 ): Promise<number> {
   const startedAtMs = performance.now();
   await removeDevFile(data.path);
-  await checkPorts(wantedPorts(ports, environment));
+  const wanted = wantedPorts(ports, environment);
+  const ephemeral = await readEphemeralPorts();
+  await checkPorts(wanted, ephemeral);
+  const warning = describeEphemeral(
+    wanted.map(({ port }) => port),
+    ephemeral,
+  );
+  if (warning !== undefined) say(`warning: ${warning}`);
   const pids = createPidFile(join(data.path, "pids.json"));
   const secrets = await loadSecrets(join(data.path, "secrets.json"));
   const secretFiles = await writeSecretFiles(data.secrets, secrets);

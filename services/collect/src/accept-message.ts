@@ -1,11 +1,11 @@
 // accept-request -> here -> shared/redis/accept-messages: checked messages, each for one user and with its id, stored.
 // Guarantees: "accepted" means stored; a missing answer is followed by the same message with the same id, until the
-// deadline; what is sent again goes in the order it had; never rejects, each message gets its outcome.
+// deadline, by which each has its answer; what is sent again goes in the order it had; never rejects, each message gets its outcome.
 import { setTimeout as sleep } from "node:timers/promises";
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import type { AcceptResult, MessageToAccept } from "@petrel/shared/redis/accept-messages";
+import type { AcceptResult, MessageToAccept, PendingRequest } from "@petrel/shared/redis/accept-messages";
 import { isConnectionError } from "@petrel/shared/redis/connect";
 import type { Acceptance } from "./acceptance.js";
 import type { AcceptanceCounts } from "./acceptance-counts.js";
@@ -17,8 +17,8 @@ interface Missing {
 }
 
 export interface MessageAcceptanceOptions {
-  readonly store: { accept(message: MessageToAccept): Promise<AcceptResult> };
-  /** How long the store takes to answer or fail, at most; no attempt begins that could outlast the deadline. */
+  readonly store: { accept(message: MessageToAccept, request?: PendingRequest): Promise<AcceptResult> };
+  /** How long a call of the store takes to answer or fail, at most; none is tried again that could outlast the deadline. */
   readonly attemptMs: number;
   readonly clock: Clock;
   readonly counts: AcceptanceCounts;
@@ -31,6 +31,10 @@ const RETRY_BASE_MS = 50;
 const RETRY_CAP_MS = 500;
 const RETRY_LEAST_MS = 10;
 
+const unanswered: Missing = Object.freeze({
+  outcome: "missing",
+  cause: new Error("no answer by the deadline"),
+});
 const stored: Acceptance = Object.freeze({ outcome: "accepted", duplicate: false });
 const duplicate: Acceptance = Object.freeze({ outcome: "accepted", duplicate: true });
 const mismatch: Acceptance = Object.freeze({ outcome: "mismatch" });
@@ -56,24 +60,40 @@ export class MessageAcceptance {
     for (const { data } of messages) size += data.length;
     if (this.#underWay + size > this.#maxUnderWay) return this.#counted(messages.map(refuse));
     this.#underWay += size;
+    const deadline = new Deadline(giveUpAtMs - this.#options.clock.monotonicMs());
     try {
-      const results = await this.#tryAll(messages);
+      const results = await this.#tryAll(messages, deadline);
       const isMissing = results.some(({ outcome }) => outcome === "missing");
-      const outcomes = isMissing ? await this.#tryAgain(messages, results, giveUpAtMs) : results;
+      const outcomes = isMissing ? await this.#tryAgain(messages, results, giveUpAtMs, deadline) : results;
       return this.#counted(outcomes as Acceptance[]);
     } finally {
+      deadline.cancel();
       this.#underWay -= size;
     }
   }
 
-  /** All at once, in order; the store makes calls of them. */
-  #tryAll(messages: readonly MessageToAccept[]): Promise<(Acceptance | Missing)[]> {
+  /** All at once, in order; the store makes calls of them. What has no answer at the deadline is missing. */
+  async #tryAll(
+    messages: readonly MessageToAccept[],
+    deadline: Deadline,
+  ): Promise<readonly (Acceptance | Missing)[]> {
     const { store } = this.#options;
-    return Promise.all(
-      messages.map((message) =>
-        store.accept(message).then((result) => decide(message, result), classifyFailure),
-      ),
-    );
+    const results: (Acceptance | Missing)[] = messages.map(() => unanswered);
+    let open = messages.length;
+    const answered = new Promise<void>((resolve) => {
+      for (const [i, message] of messages.entries()) {
+        void store
+          .accept(message, deadline)
+          .then((result) => decide(message, result), classifyFailure)
+          .then((result) => {
+            results[i] = result;
+            if (--open === 0) resolve();
+          });
+      }
+    });
+    if (open > 0) await Promise.race([answered, deadline.passed]);
+    // A copy: an answer that comes later changes nothing.
+    return [...results];
   }
 
   /** Together, after one wait: each on its own would lose the order. */
@@ -81,6 +101,7 @@ export class MessageAcceptance {
     messages: readonly MessageToAccept[],
     first: readonly (Acceptance | Missing)[],
     giveUpAtMs: number,
+    deadline: Deadline,
   ): Promise<Acceptance[]> {
     const { attemptMs, clock } = this.#options;
     const results = [...first];
@@ -89,7 +110,10 @@ export class MessageAcceptance {
       const waitMs = RETRY_LEAST_MS + backoffMs(attempt, { baseMs: RETRY_BASE_MS, capMs: RETRY_CAP_MS });
       if (missing.length === 0 || clock.monotonicMs() + waitMs + attemptMs > giveUpAtMs) break;
       await sleep(waitMs);
-      const again = await this.#tryAll(missing.flatMap((i) => messages[i] ?? []));
+      const again = await this.#tryAll(
+        missing.flatMap((i) => messages[i] ?? []),
+        deadline,
+      );
       for (const result of again) results[missing.shift() ?? 0] = result;
     }
     return results.map((result) => (result.outcome === "missing" ? giveUp(result) : result));
@@ -98,6 +122,30 @@ export class MessageAcceptance {
   #counted(outcomes: readonly Acceptance[]): readonly Acceptance[] {
     for (const outcome of outcomes) this.#options.counts.count(outcome);
     return outcomes;
+  }
+}
+
+/** Of one request; the store drops what still waits when it is over. */
+class Deadline implements PendingRequest {
+  readonly passed: Promise<void>;
+  readonly #timer: NodeJS.Timeout;
+  #isOver = false;
+
+  constructor(inMs: number) {
+    let pass: () => void = () => undefined;
+    this.passed = new Promise((resolve) => (pass = resolve));
+    this.#timer = setTimeout(() => {
+      this.#isOver = true;
+      pass();
+    }, inMs);
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  cancel(): void {
+    clearTimeout(this.#timer);
   }
 }
 

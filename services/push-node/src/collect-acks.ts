@@ -1,14 +1,14 @@
 // client -> handle-frame -> here -> redis/ack-users: gathers acknowledgements, one script call a partition and turn.
 // Guarantees: an ack is clamped to what its connection was sent; of a user's acks the highest goes on; one that could
-// not be written is kept and tried again.
+// not be written is kept and tried again; a master that does not answer holds up its own users' only.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
-import { TurnBatcher } from "@petrel/shared/kernel/turn-batcher";
 import { ackUsers, type UserAck } from "@petrel/shared/redis/ack-users";
 import { isConnectionError } from "@petrel/shared/redis/connect";
 import type { InboxHistory } from "@petrel/shared/redis/hold-history";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { MasterBatchers } from "@petrel/shared/redis/master-batchers";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import type { Connection } from "./connection.js";
 import type { ConnectionRegistry } from "./connection-registry.js";
@@ -28,6 +28,13 @@ interface PendingAck extends UserAck {
   readonly keys: PartitionKeys;
 }
 
+/** That there is one to be written, whichever it will be then. */
+interface AckToWrite {
+  /** In the list of those that are pending. */
+  readonly name: string;
+  readonly keys: PartitionKeys;
+}
+
 const MAX_PER_CALL = 200;
 /** Nobody waits for an ack to be written, and a call costs as much as many acks in it. */
 const ACK_COMPANY_MS = 10;
@@ -36,15 +43,18 @@ export class CollectAcks {
   readonly #options: CollectAcksOptions;
   /** By user and epoch: connections of one user may still be in different ones. */
   readonly #pending = new Map<string, PendingAck>();
-  readonly #batcher: TurnBatcher<string>;
-  #failures = 0;
+  readonly #batchers: MasterBatchers<AckToWrite>;
+  /** In a row, by master. */
+  readonly #failures = new Map<string, number>();
 
   constructor(options: CollectAcksOptions) {
     this.#options = options;
-    this.#batcher = new TurnBatcher<string>({
+    this.#batchers = new MasterBatchers<AckToWrite>({
+      redis: options.scripts.redis,
+      partitionOf: ({ keys }) => keys,
       maxInFlight: 1,
       companyMs: ACK_COMPANY_MS,
-      flush: (names) => this.#flush(names),
+      flush: (acks, master) => this.#flush(acks, master),
     });
   }
 
@@ -84,12 +94,12 @@ export class CollectAcks {
 
   /** A client has left: where it comes back to should know what it acknowledged. */
   hurry(): void {
-    this.#batcher.hurry();
+    this.#batchers.hurry();
   }
 
   /** Resolves when every ack has been written. */
   drained(): Promise<void> {
-    return this.#batcher.drained();
+    return this.#batchers.drained();
   }
 
   #put(connection: Connection, seq: number): void {
@@ -100,13 +110,13 @@ export class CollectAcks {
   #keep(ack: PendingAck): void {
     const name = `${ack.userId}\t${ack.epoch}`;
     const known = this.#pending.get(name);
-    if (known === undefined) this.#batcher.add(name);
+    if (known === undefined) this.#batchers.add({ name, keys: ack.keys });
     if (known === undefined || ack.seq > known.seq) this.#pending.set(name, ack);
   }
 
-  async #flush(names: readonly string[]): Promise<void> {
+  async #flush(acksToWrite: readonly AckToWrite[], master: string): Promise<void> {
     const byPartition = new Map<PartitionKeys, PendingAck[]>();
-    for (const name of names) {
+    for (const { name } of acksToWrite) {
       const ack = this.#pending.get(name);
       if (ack === undefined) continue;
       this.#pending.delete(name);
@@ -125,11 +135,13 @@ export class CollectAcks {
     });
     const written = await Promise.all(calls);
     if (written.every(Boolean)) {
-      this.#failures = 0;
+      this.#failures.delete(master);
       return;
     }
+    const failures = this.#failures.get(master) ?? 0;
+    this.#failures.set(master, failures + 1);
     await new Promise((resolve) =>
-      setTimeout(resolve, 50 + backoffMs(this.#failures++, { baseMs: 100, capMs: 5_000 })),
+      setTimeout(resolve, 50 + backoffMs(failures, { baseMs: 100, capMs: 5_000 })),
     );
   }
 

@@ -4,12 +4,12 @@ import * as fc from "fast-check";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { waitFor } from "../testing/wait-for.js";
-import { TurnBatcher } from "./turn-batcher.js";
+import { TurnBatcher, type TurnBatcherOptions } from "./turn-batcher.js";
 
 /** A batcher whose calls end only when the test says so. */
 function heldBatcher(
   maxInFlight: number,
-  more: { readonly maxItems?: number; readonly companyMs?: number } = {},
+  more: Partial<Omit<TurnBatcherOptions<number>, "maxInFlight" | "flush">> = {},
 ) {
   const calls: { items: number[]; end: () => void }[] = [];
   const batcher = new TurnBatcher<number>({
@@ -148,4 +148,48 @@ test("hurried while a call is under way: what waits goes right after it", async 
   calls[0]?.end();
   await waitFor(() => items().length === 2, { what: "the second call" });
   expect(items()).toEqual([[1], [2]]);
+});
+
+test("what waits can be taken back: it is in no call, and nobody waits for it", async () => {
+  const { batcher, calls, items } = heldBatcher(1);
+  batcher.add(1);
+  await nextTurn();
+  for (const item of [2, 3, 4, 5]) batcher.add(item);
+  expect(batcher.takeBack((item) => item % 2 === 0)).toEqual([2, 4]);
+  expect(batcher.waiting).toBe(2);
+  calls[0]?.end();
+  await nextTurn();
+  await nextTurn();
+  expect(items()).toEqual([[1], [3, 5]]);
+  calls[1]?.end();
+  await batcher.drained();
+  batcher.add(6);
+  expect(batcher.takeBack(() => true)).toEqual([6]);
+  await batcher.drained();
+  expect(batcher.isIdle).toBe(true);
+});
+
+test("what nobody waits for any more is dropped before the next call, and told", async () => {
+  const over = new Set<number>();
+  const dropped: number[] = [];
+  const { batcher, calls, items } = heldBatcher(1, {
+    isOver: (item) => over.has(item),
+    onDropped: (item) => dropped.push(item),
+  });
+  batcher.add(1);
+  await nextTurn();
+  for (const item of [2, 3, 4]) batcher.add(item);
+  // Under way: no longer ours to drop.
+  for (const item of [1, 2, 3]) over.add(item);
+  calls[0]?.end();
+  await nextTurn();
+  await nextTurn();
+  expect(items()).toEqual([[1], [4]]);
+  expect(dropped).toEqual([2, 3]);
+  batcher.add(5);
+  over.add(5);
+  const drained = batcher.drained();
+  calls[1]?.end();
+  await drained;
+  expect(items()).toHaveLength(2);
 });

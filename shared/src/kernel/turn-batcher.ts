@@ -8,6 +8,9 @@ export interface TurnBatcherOptions<Item> {
   readonly maxInFlight: number;
   /** Items a call takes at most, so that no call keeps others waiting for long; without it, all that wait. */
   readonly maxItems?: number;
+  /** Whether nobody waits for an item's answer any more: then it is dropped before a call, not sent along. */
+  readonly isOver?: (item: Item) => boolean;
+  readonly onDropped?: (item: Item) => void;
   /** How long the first item waits for company, where nobody waits for the answer; without it, for one turn. */
   readonly companyMs?: number;
 }
@@ -16,6 +19,8 @@ export class TurnBatcher<Item> {
   readonly #flush: (items: Item[]) => Promise<void>;
   readonly #maxInFlight: number;
   readonly #maxItems: number;
+  readonly #isOver: ((item: Item) => boolean) | undefined;
+  readonly #onDropped: (item: Item) => void;
   readonly #companyMs: number | undefined;
   #items: Item[] = [];
   #inFlight = 0;
@@ -28,17 +33,35 @@ export class TurnBatcher<Item> {
     flush,
     maxInFlight,
     maxItems = Number.POSITIVE_INFINITY,
+    isOver,
+    onDropped = () => undefined,
     companyMs,
   }: TurnBatcherOptions<Item>) {
     this.#flush = flush;
     this.#maxInFlight = maxInFlight;
     this.#maxItems = maxItems;
+    this.#isOver = isOver;
+    this.#onDropped = onDropped;
     this.#companyMs = companyMs;
   }
 
   /** Items that wait for a call. */
   get waiting(): number {
     return this.#items.length;
+  }
+
+  /** Whether nothing waits and nothing is under way. */
+  get isIdle(): boolean {
+    return this.#inFlight === 0 && this.#items.length === 0;
+  }
+
+  /** Takes back, in order, those that still wait and are like this. */
+  takeBack(isWanted: (item: Item) => boolean): Item[] {
+    const taken: Item[] = [];
+    const left: Item[] = [];
+    for (const item of this.#items) (isWanted(item) ? taken : left).push(item);
+    this.#items = left;
+    return taken;
   }
 
   add(item: Item): void {
@@ -78,8 +101,21 @@ export class TurnBatcher<Item> {
     void this.#run();
   }
 
+  /** Looked at from the oldest on: as long as nothing is over this costs one look a call. */
+  #dropWhatIsOver(): void {
+    const isOver = this.#isOver;
+    const [oldest] = this.#items;
+    if (isOver === undefined || oldest === undefined || !isOver(oldest)) return;
+    for (const item of this.takeBack(isOver)) this.#onDropped(item);
+  }
+
   async #run(): Promise<void> {
-    if (this.#items.length === 0 || this.#inFlight >= this.#maxInFlight) return;
+    if (this.#inFlight >= this.#maxInFlight) return;
+    this.#dropWhatIsOver();
+    if (this.#items.length === 0) {
+      this.#tellIfIdle();
+      return;
+    }
     const items = this.#items.length <= this.#maxItems ? this.#items : this.#items.slice(0, this.#maxItems);
     this.#items = this.#items.slice(items.length);
     this.#inFlight++;
@@ -90,7 +126,12 @@ export class TurnBatcher<Item> {
     } finally {
       this.#inFlight--;
       if (this.#items.length > 0) this.#schedule();
-      for (const resolve of this.#idle.splice(0)) resolve();
+      this.#tellIfIdle();
     }
+  }
+
+  /** Whoever waits for it looks for itself. */
+  #tellIfIdle(): void {
+    for (const resolve of this.#idle.splice(0)) resolve();
   }
 }

@@ -12,7 +12,7 @@ interface Call {
 }
 
 /** Of a call of `accept`, before those of its messages. */
-const OWN_ARGUMENTS = 12;
+const OWN_ARGUMENTS = 13;
 
 /** Runs everything as always, and takes notes; can be told to lose a call's answer. */
 class NotingRunner extends ScriptRunner {

@@ -1,10 +1,9 @@
 // collect/accept-message -> here -> scripts/accept: stores messages, in batches, one script call a partition.
 // Guarantees: what one producer sends to one user in order is stored in order; a batch holds at most 200 messages or
-// 256 KiB, and no user more than its share of one; calls of several partitions share a pipeline; where more than
+// 256 KiB, and no user more than its share of one; calls of several partitions share a pipeline, but a master that does not answer holds up its own users only; where more than
 // Redis' memory is asked for, no answer, a duplicate's neither, comes before the confirmation that follows its call.
 import { randomBytes } from "node:crypto";
 import { PetrelError } from "../kernel/errors.js";
-import { TurnBatcher } from "../kernel/turn-batcher.js";
 import {
   decodeMessageRecord,
   encodeBody,
@@ -19,6 +18,7 @@ import { masterOf } from "./cluster-nodes.js";
 import type { ConfirmWrites } from "./confirm-writes.js";
 import type { SingleRedis } from "./connect.js";
 import { USER_KEEP_MS, type PartitionKeys } from "./keys.js";
+import { MasterBatchers } from "./master-batchers.js";
 import type { ScriptRunner } from "./script-runner.js";
 
 /** A message that is checked and has its id, on its way to the store. */
@@ -76,28 +76,39 @@ const MAX_PER_FLUSH = 1_000;
 /** A record stays readable for a day after the message's end, and an hour to spare. */
 const RECORD_KEEP_MS = 25 * 60 * 60 * 1000;
 
+/** Who waits for a message. */
+export interface PendingRequest {
+  /** It was answered without it: its deadline has passed. */
+  readonly isOver: boolean;
+}
+
 interface Waiting {
   readonly message: MessageToAccept;
+  readonly request: PendingRequest | undefined;
   readonly resolve: (result: AcceptResult) => void;
   readonly reject: (error: unknown) => void;
 }
 
 export class MessageAccepter {
   readonly #options: AcceptOptions;
-  readonly #batcher: TurnBatcher<Waiting>;
+  readonly #batchers: MasterBatchers<Waiting>;
 
   constructor(options: AcceptOptions) {
     this.#options = options;
-    this.#batcher = new TurnBatcher<Waiting>({
+    this.#batchers = new MasterBatchers<Waiting>({
+      redis: options.scripts.redis,
+      partitionOf: ({ message }) => this.#keysOf(message.partition),
       maxInFlight: options.maxInFlight,
       maxItems: MAX_PER_FLUSH,
+      isOver: ({ request }) => request?.isOver === true,
+      onDropped: ({ reject }) => reject(new Error("its request was answered before it could be sent")),
       flush: (waiting) => this.#flush(waiting),
     });
   }
 
   /** Messages that wait for a call. */
   get waiting(): number {
-    return this.#batcher.waiting;
+    return this.#batchers.waiting;
   }
 
   /**
@@ -105,9 +116,17 @@ export class MessageAccepter {
    * stream that is full (nothing was stored of it)
    * @throws what ioredis throws where the answer is missing: the message may be stored or not; the same one may be
    * sent again safely
+   * @throws Error where nobody waited for it any more before it could be sent: nothing was stored
+   * @param request what it is part of: once that is over it is not sent any more
    */
-  accept(message: MessageToAccept): Promise<AcceptResult> {
-    return new Promise((resolve, reject) => this.#batcher.add({ message, resolve, reject }));
+  accept(message: MessageToAccept, request?: PendingRequest): Promise<AcceptResult> {
+    return new Promise((resolve, reject) => this.#batchers.add({ message, request, resolve, reject }));
+  }
+
+  #keysOf(partition: number): PartitionKeys {
+    const keys = this.#options.partitions[partition];
+    if (keys === undefined) throw new Error(`no partition ${partition}`);
+    return keys;
   }
 
   async #flush(waiting: Waiting[]): Promise<void> {
@@ -157,11 +176,10 @@ export class MessageAccepter {
     batch: readonly Waiting[],
     confirmations: ReadonlyMap<number, Promise<void>>,
   ): Promise<void> {
-    const { scripts, partitions, ackTimeoutMs, inboxCap, readyCap, handOver, confirm } = this.#options;
+    const { scripts, ackTimeoutMs, inboxCap, readyCap, handOver, confirm } = this.#options;
     const { receiveLimit = 0, fallbackCap = readyCap } = this.#options;
-    const keys = partitions[partition];
     try {
-      if (keys === undefined) throw new Error(`no partition ${partition}`);
+      const keys = this.#keysOf(partition);
       const seed = randomBytes(6).toString("base64url");
       const keyList: [string, ...string[]] = [
         keys.generation,

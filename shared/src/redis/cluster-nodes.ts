@@ -15,10 +15,16 @@ function asSingle(redis: Redis): SingleRedis {
   return redis as SingleRedis;
 }
 
+/** Of a cluster's 16,384. */
+export function slotOf(key: string): number {
+  const slot = new Command("get", [key]).getSlot();
+  if (slot === null) throw new Error(`${key} has no slot`);
+  return slot;
+}
+
 /** As far as is known: `host:port` of the master of a key's slot. */
 export function masterAddress(cluster: Cluster, key: string): string | undefined {
-  const slot = new Command("get", [key]).getSlot();
-  return slot === null ? undefined : cluster.slots[slot]?.[0];
+  return cluster.slots[slotOf(key)]?.[0];
 }
 
 /**
