@@ -15,7 +15,7 @@ import { promtool, runsPrometheus, startPrometheus, type Prometheus } from "./st
 const names = ["auth", "collect", "dispatch-1", "push-node-1", "push-node-2"] as const;
 const metricsPorts = new Map<string, number>();
 const notification = { title: "You have mail", body: "from Bob" };
-/** More than the breaker takes for phones that have gone. */
+/** More than the breaker takes for phones that have gone; rung before, or they might be made up. */
 const BAD_PHONES = 30;
 
 let simulator: TestApnsSimulator;
@@ -55,19 +55,16 @@ async function makeTraffic(): Promise<void> {
   for (const priority of ["high", "normal", "low"]) await send("ada", { priority });
   await client.untilMessages(3);
   client.close();
-  await registerPhone(cluster, "bob", randomBytes(32).toString("hex"));
-  await send("bob", { notification });
-  await waitFor(
-    async () =>
-      (await readMetrics("dispatch-1")).includes('result="taken",reason="",component="dispatch"} 1'),
-    {
-      what: "a push",
-      deadlineMs: 20_000,
-    },
-  );
-  await simulator.setBehaviour({ environment: "sandbox" });
   const bad = Array.from({ length: BAD_PHONES }, (_, i) => `bad${i}`);
-  await Promise.all(bad.map((user) => registerPhone(cluster, user, randomBytes(32).toString("hex"))));
+  const phones = ["bob", ...bad];
+  await Promise.all(phones.map((user) => registerPhone(cluster, user, randomBytes(32).toString("hex"))));
+  await Promise.all(phones.map((user) => send(user, { notification })));
+  const taken = `result="taken",reason="",component="dispatch"} ${phones.length}`;
+  await waitFor(async () => (await readMetrics("dispatch-1")).includes(taken), {
+    what: "the pushes",
+    deadlineMs: 20_000,
+  });
+  await simulator.setBehaviour({ environment: "sandbox" });
   await Promise.all(bad.map((user) => send(user, { notification })));
   await waitFor(async () => /^petrel_apns_breaker_open\{.*\} 1$/m.test(await readMetrics("dispatch-1")), {
     what: "the breaker to open",

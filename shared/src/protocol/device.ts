@@ -40,6 +40,8 @@ export interface IosDevice extends Registration {
   readonly environment: ApnsEnvironment;
   /** Not sent to until then. */
   readonly quarantinedUntilMs?: number;
+  /** Apple has taken a push for it: the token is none that somebody has made up. */
+  readonly isTaken?: true;
 }
 
 export interface WechatDevice extends Registration {

@@ -2,7 +2,10 @@
 // Guarantees: what is encoded decodes to the same; an entry that cannot be read is none.
 import type { ApnsEnvironment, Device, NewDevice } from "../protocol/device.js";
 
-/** registeredAtMs, lastSeenAtMs, quarantinedUntilMs (0: not), claim; then platform and what it needs. By tabs. */
+/**
+ * registeredAtMs, lastSeenAtMs, quarantinedUntilMs (0: not), claim; then platform and what it needs; of an iPhone at last
+ * "t" and when a push to it was first taken, where one was. By tabs.
+ */
 export interface DeviceEntry {
   readonly device: Device;
   /** The registration that wrote it, see redis/devices-store.ts. */
@@ -19,7 +22,7 @@ export function encodeDeviceEntry(device: NewDevice, claim: string, atMs: number
 
 /** @returns undefined where the text is no such entry */
 export function decodeDeviceEntry(id: string, text: string): DeviceEntry | undefined {
-  const [registeredAt, lastSeen, quarantinedUntil, claim = "", platform, first, second, environment] =
+  const [registeredAt, lastSeen, quarantinedUntil, claim = "", platform, first, second, environment, taken] =
     text.split("\t");
   if (first === undefined || second === undefined) return undefined;
   const times = { id, registeredAtMs: Number(registeredAt), lastSeenAtMs: Number(lastSeen) };
@@ -28,6 +31,7 @@ export function decodeDeviceEntry(id: string, text: string): DeviceEntry | undef
   }
   if (platform !== "ios" || environment === undefined) return undefined;
   const quarantinedUntilMs = Number(quarantinedUntil);
+  const isTaken = /^t\d+$/.test(taken ?? "") || times.lastSeenAtMs > times.registeredAtMs;
   return {
     claim,
     device: {
@@ -37,6 +41,7 @@ export function decodeDeviceEntry(id: string, text: string): DeviceEntry | undef
       topic: second,
       environment: environment as ApnsEnvironment,
       ...(quarantinedUntilMs > 0 ? { quarantinedUntilMs } : {}),
+      ...(isTaken ? { isTaken: true as const } : {}),
     },
   };
 }

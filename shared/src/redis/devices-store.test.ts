@@ -140,7 +140,7 @@ describe("a process that dies while a device moves from alice to bob", () => {
     await dying.register("bob", phone(1), T0 + 1).catch(() => undefined);
   }
 
-  test.each(["register-device.v1", "claim-device.v1"] as const)(
+  test.each(["register-device.v2", "claim-device.v1"] as const)(
     "before %s: it stays alice's, as it was",
     async (dieBefore) => {
       await move(dieBefore);
@@ -156,7 +156,7 @@ describe("a process that dies while a device moves from alice to bob", () => {
     expect(await idsOf("bob")).toEqual([phoneId(1)]);
   });
 
-  test.each(["register-device.v1", "claim-device.v1", "remove-device.v1"] as const)(
+  test.each(["register-device.v2", "claim-device.v1", "remove-device.v1"] as const)(
     "before %s: whoever registers it next has it",
     async (dieBefore) => {
       for (const next of ["alice", "bob", "carol"]) {
@@ -197,7 +197,7 @@ describe("what comes between the steps of a registration", () => {
     new DevicesStore(new InterruptedRunner(at, then), store.partitions).register(userId, phone(1), T0 + 9);
 
   test("another user's: each was answered, one has it, and who has it can be reached", async () => {
-    for (const at of ["register-device.v1", "claim-device.v1", "remove-device.v1"] as const) {
+    for (const at of ["register-device.v2", "claim-device.v1", "remove-device.v1"] as const) {
       await store.clear();
       await devices.register("alice", phone(1), T0);
       await register("bob", at, () => devices.register("alice", phone(1), T0 + 5));
@@ -214,7 +214,7 @@ describe("what comes between the steps of a registration", () => {
     expect(await idsOf("bob")).toEqual([]);
   });
 
-  test.each(["register-device.v1", "claim-device.v1"] as const)(
+  test.each(["register-device.v2", "claim-device.v1"] as const)(
     "before %s a removal of the same user: it is registered in the end",
     async (at) => {
       await devices.register("alice", phone(1), T0);
@@ -317,11 +317,38 @@ describe("being seen", () => {
     }
     const counted = new DevicesStore(new CountingRunner(store.redis), store.partitions);
     await devices.register("alice", phone(1), T0);
+    await devices.touch("alice", phoneId(1), T0);
     await counted.list("alice");
     for (let i = 0; i < 10; i++) await counted.touch("alice", phoneId(1), T0 + i);
     expect(calls).toEqual([]);
     await Promise.all([1, 2, 3].map((i) => counted.touch("alice", phoneId(1), T0 + DAY_MS + i)));
-    expect(calls).toEqual(["touch-device.v1"]);
+    expect(calls).toEqual(["touch-device.v2"]);
+  });
+
+  test("for the first time is written down at once, and is known after the device was registered again", async () => {
+    const isTaken = async () => (await devices.list("alice")).map((device) => "isTaken" in device);
+    await devices.register("alice", phone(1), T0);
+    expect(await isTaken()).toEqual([false]);
+    await devices.touch("alice", phoneId(1), T0 + 1);
+    expect(await isTaken()).toEqual([true]);
+    await devices.register("alice", phone(1), T0 + 2);
+    expect(await isTaken()).toEqual([true]);
+    const [device] = await devices.list("alice");
+    expect(device).toMatchObject({
+      topic: "com.example.app",
+      environment: "production",
+      registeredAtMs: T0 + 2,
+    });
+  });
+
+  test("is known of a device that the last release has touched: seen later than it was registered", async () => {
+    await devices.register("alice", phone(1), T0);
+    const text = (await store.redis.hget(devicesKey("alice"), phoneId(1))) ?? "";
+    const [, , ...rest] = text.split("\t");
+    await store.redis.hset(devicesKey("alice"), phoneId(1), [T0, T0 + DAY_MS, ...rest].join("\t"));
+    expect(await devices.list("alice")).toMatchObject([{ isTaken: true }]);
+    await devices.register("alice", phone(1), T0 + 2 * DAY_MS);
+    expect(await devices.list("alice")).toMatchObject([{ isTaken: true }]);
   });
 
   test("of a device that is gone does not bring it back", async () => {

@@ -66,7 +66,7 @@ export class DevicesStore {
     const claim = randomBytes(CLAIM_BYTES).toString("base64url");
     // First the entry, which nobody sees before the next step: dying here leaves all as it was.
     const evicted = await this.#scripts.run(
-      "register-device.v1",
+      "register-device.v2",
       [devices],
       [id, encodeDeviceEntry(device, claim, nowMs), this.#maxPerUser],
     );
@@ -107,7 +107,12 @@ export class DevicesStore {
     const entries = await awaitAnswer(this.#readEntries(userId));
     const owners = await awaitAnswer(Promise.all(entries.map(({ device }) => this.#owners.read(device.id))));
     const own = entries.filter((_entry, i) => owners[i]?.userId === userId).map(({ device }) => device);
-    for (const { id, lastSeenAtMs } of own) this.#noteTouched(userId, id, lastSeenAtMs);
+    for (const device of own) {
+      // The first push that is taken is written down, however lately the device was registered.
+      if (device.platform !== "ios" || device.isTaken === true) {
+        this.#noteTouched(userId, device.id, device.lastSeenAtMs);
+      }
+    }
     return own.sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
@@ -123,7 +128,7 @@ export class DevicesStore {
   }
 
   /**
-   * A provider took a push for it, or it was seen in another way. At most one call a day and device.
+   * A provider took a push for it. At most one call a day and device.
    * Resolves where it is not there any more, too.
    */
   async touch(userId: string, deviceId: string, nowMs: number): Promise<void> {
@@ -134,7 +139,7 @@ export class DevicesStore {
     this.#noteTouched(userId, deviceId, nowMs);
     try {
       const answer = await awaitAnswer(
-        this.#scripts.run("touch-device.v1", [devices], [deviceId, nowMs, TOUCH_STEP_MS]),
+        this.#scripts.run("touch-device.v2", [devices], [deviceId, nowMs, TOUCH_STEP_MS]),
       );
       if (answer === "1") await awaitAnswer(this.#owners.keep(deviceId));
     } catch (error) {

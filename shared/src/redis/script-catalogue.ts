@@ -37,7 +37,7 @@ export const scriptNames = [
   "read-routes.v1",
   "reconcile.v1",
   "refresh-session.v1",
-  "register-device.v1",
+  "register-device.v2",
   "release-device.v1",
   "remove-device.v1",
   "replay-dead-letter.v2",
@@ -49,7 +49,7 @@ export const scriptNames = [
   "settle-fallback.v2",
   "take-collapse-turn.v1",
   "take-from-window.v1",
-  "touch-device.v1",
+  "touch-device.v2",
   "trim-ready.v1",
   "wake.v2",
 ] as const;

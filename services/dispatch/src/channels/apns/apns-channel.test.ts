@@ -4,7 +4,6 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@petrel/shared/kernel/clock";
-import { createLogger } from "@petrel/shared/kernel/logging";
 import { createRegistry, type Registry } from "@petrel/shared/kernel/metrics";
 import type { NewDevice } from "@petrel/shared/protocol/device";
 import { partitionOfUser } from "@petrel/shared/protocol/partition";
@@ -15,6 +14,7 @@ import { freePort } from "@petrel/shared/testing/free-port";
 import { openStore, type OpenStore } from "@petrel/shared/testing/open-store";
 import { startApnsSimulator, type TestApnsSimulator } from "@petrel/shared/testing/start-apns-simulator";
 import { waitFor } from "@petrel/shared/testing/wait-for";
+import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { readDispatchConfig } from "../../config.js";
 import { describeChannel, job as conformanceJob } from "../../testing/channel-conformance.js";
@@ -22,7 +22,8 @@ import type { FallbackJob } from "../fallback-channel.js";
 import type { ApnsChannel } from "./apns-channel.js";
 import { openApns } from "./open-apns.js";
 
-const logger = createLogger({ service: "test", level: "silent" });
+const logged: string[] = [];
+const logger = pino({ level: "warn" }, { write: (line) => void logged.push(line) });
 const never = new AbortController().signal;
 const TOPIC = "com.example.app";
 
@@ -354,6 +355,12 @@ describe("APNs", () => {
     await reopen({ APNS_BREAKER_OPEN_MS: "400" });
     const users = Array.from({ length: 40 }, (_, i) => `user${i}`);
     await Promise.all(users.map((user, i) => register(user, 100 + i)));
+    for (const user of users) await send(jobFor(user));
+    await waitFor(
+      async () =>
+        (await Promise.all(users.map((user) => devices.list(user)))).flat().every((one) => "isTaken" in one),
+      { what: "all to be noted as taken" },
+    );
     await simulator.setBehaviour({ environment: "sandbox" });
     const before = (await simulator.stats()).streams.opened;
     for (const user of users) expect(await send(jobFor(user))).toMatchObject({ outcome: "retry" });
@@ -368,6 +375,36 @@ describe("APNs", () => {
     expect(await open_()).toBe(0);
     for (const user of users) expect(await send(jobFor(user))).toMatchObject({ outcome: "taken" });
     expect(await metric("petrel_apns_invalidations_total")).toBe(0);
+  });
+
+  test("a key that rests is logged once and has a gauge", async () => {
+    await register("ada", 1);
+    await register("bob", 2);
+    logged.length = 0;
+    await simulator.setBehaviour({ answer: { status: 429, reason: "TooManyProviderTokenUpdates" } });
+    expect(await send(jobFor("ada"))).toMatchObject({ outcome: "retry" });
+    await simulator.setBehaviour({ answer: null });
+    expect(await send(jobFor("bob"))).toMatchObject({
+      outcome: "retry",
+      reason: expect.stringContaining("Apple"),
+    });
+    expect(await metric("petrel_apns_credential_resting", { environment: "production" })).toBe(1);
+    expect(await metric("petrel_apns_credential_resting", { environment: "sandbox" })).toBe(0);
+    const rests = logged.filter((line) => line.includes("too many provider tokens"));
+    expect(rests).toHaveLength(1);
+    expect(rests[0]).toContain('"pausedMs":300000');
+  });
+
+  test("tokens that somebody has made up stop nobody's pushes", async () => {
+    await register("ada", 1);
+    const users = Array.from({ length: 40 }, (_, i) => `invented${i}`);
+    await Promise.all(users.map((user, i) => register(user, 100 + i)));
+    for (const i of users.keys()) {
+      await simulator.setAnswer(token(100 + i), { status: 400, reason: "BadDeviceToken" });
+    }
+    for (const user of users) expect(await send(jobFor(user))).toMatchObject({ outcome: "retry" });
+    expect(await send(jobFor("ada"))).toMatchObject({ outcome: "taken" });
+    expect(await metric("petrel_apns_breaker_open")).toBe(0);
   });
 
   test("a key that Apple does not know: misconfigured, and nothing more is sent with it", async () => {

@@ -106,6 +106,11 @@ function openLine(
           );
         } else logger.info({ reason }, "APNs takes this key or certificate again");
       },
+      onRest: (forMs) =>
+        logger.error(
+          { pausedMs: forMs },
+          "APNs saw too many provider tokens of this key: nothing is sent with it for so long. Does another installation make tokens of it, too?",
+        ),
     }),
   };
 }

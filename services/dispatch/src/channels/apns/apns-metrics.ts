@@ -130,6 +130,18 @@ function addLineGauges(registry: Registry, lines: () => readonly ApnsLine[]): vo
     byLine,
     (to, line) => to.set(labelsOf(line), line.gate.isHalted ? 1 : 0),
   );
+  gauge(
+    "petrel_apns_halted_topics",
+    "Topics that Apple has refused the key or the certificate for, while it takes it for others",
+    byLine,
+    (to, line) => to.set(labelsOf(line), line.gate.haltedTopics),
+  );
+  gauge(
+    "petrel_apns_credential_resting",
+    "1 while nothing is sent with a key because Apple saw too many provider tokens of it",
+    byLine,
+    (to, line) => to.set(labelsOf(line), line.gate.isResting ? 1 : 0),
+  );
 }
 
 /** What an unknown far side says is no label. */

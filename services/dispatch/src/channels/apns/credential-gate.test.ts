@@ -14,6 +14,7 @@ beforeEach(() => {
   gate = new CredentialGate({
     clock: { monotonicMs: () => nowMs },
     haltMs: 60_000,
+    onRest: (forMs) => void changes.push(`rests ${forMs}`),
     onChange: (isHalted, reason) => void changes.push(`${isHalted ? "halted" : "good"} ${reason}`),
   });
 });
@@ -106,4 +107,26 @@ test("so many halted topics are remembered, the oldest goes first", () => {
   expect(gate.pass("com.example.foreign0")).toEqual({ passage: "open" });
   expect(gate.pass("com.example.foreign1")).toMatchObject({ passage: "halted" });
   expect(gate.pass("com.example.foreign1000")).toMatchObject({ passage: "halted" });
+});
+
+test("a rest is told when it begins, once however many answers come, and anew when the next one begins", () => {
+  expect(gate.isResting).toBe(false);
+  gate.rest(300_000);
+  gate.rest(300_000);
+  nowMs += 299_999;
+  gate.rest(1_000);
+  expect(gate.isResting).toBe(true);
+  expect(changes).toEqual(["rests 300000"]);
+  nowMs += 1_000;
+  expect(gate.isResting).toBe(false);
+  gate.rest(60_000);
+  expect(changes).toEqual(["rests 300000", "rests 60000"]);
+});
+
+test("topics that are halted alone are counted until they are taken", () => {
+  gate.take(TOPIC);
+  gate.halt(FOREIGN, "InvalidProviderToken");
+  expect(gate.haltedTopics).toBe(1);
+  gate.accept(FOREIGN);
+  expect(gate.haltedTopics).toBe(0);
 });

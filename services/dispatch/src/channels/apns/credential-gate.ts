@@ -10,6 +10,8 @@ export interface CredentialGateOptions {
   readonly haltMs: number;
   /** Halted, or good again. */
   readonly onChange: (isHalted: boolean, reason: string) => void;
+  /** A rest begins; not where one goes on for longer. */
+  readonly onRest: (forMs: number) => void;
 }
 
 export type Passage =
@@ -46,6 +48,15 @@ export class CredentialGate {
   /** Whether it is for every topic. */
   get isHalted(): boolean {
     return this.#halted !== undefined;
+  }
+
+  /** Topics that are halted alone. */
+  get haltedTopics(): number {
+    return this.#haltedTopics.size;
+  }
+
+  get isResting(): boolean {
+    return this.#options.clock.monotonicMs() < this.#restsUntilMs;
   }
 
   /** Asked before each request; where a halt's time is over, one is let through. */
@@ -119,6 +130,8 @@ export class CredentialGate {
   }
 
   rest(forMs: number): void {
+    const wasResting = this.isResting;
     this.#restsUntilMs = Math.max(this.#restsUntilMs, this.#options.clock.monotonicMs() + forMs);
+    if (!wasResting) this.#options.onRest(forMs);
   }
 }

@@ -39,15 +39,15 @@ async function pass(ms: number): Promise<void> {
   nowMs += ms;
   await breaker.decide();
 }
-const suspect = (n: number, scope: { topic: string; environment: "production" | "sandbox" } = app) =>
-  breaker.suspect({ ...scope, userId: `u${n}`, deviceId: `d${n}` }, () => void aside.push(`d${n}`));
+const suspect = (n: number, isTaken = true) =>
+  breaker.suspect({ ...app, userId: `u${n}`, deviceId: `d${n}`, isTaken }, () => void aside.push(`d${n}`));
 const good = (times: number) => {
-  for (let i = 0; i < times; i++) breaker.known(app);
+  for (let i = 0; i < times; i++) breaker.known(app, "good");
 };
 const spike = (from = 0) => {
   for (let n = from; n < from + 20; n++) suspect(n);
 };
-const admit = (deviceId = "any") => breaker.admit(app, deviceId);
+const admit = (id = "any", isTaken = true) => breaker.admit(app, isTaken ? { id, isTaken } : { id });
 
 test("one bad token: its messages wait, it is set aside when its time is over, the others are sent to", async () => {
   expect(suspect(1)).toBeGreaterThan(30_000);
@@ -77,7 +77,7 @@ test("many users' tokens at once: open, nothing is set aside, nothing forgotten,
 
 test("each app and environment has its own", async () => {
   spike();
-  expect(breaker.admit(other, "x")).toEqual({ admitted: true });
+  expect(breaker.admit(other, { id: "x" })).toEqual({ admitted: true });
   expect(breaker.mayForget(other)).toBe(true);
 });
 
@@ -129,7 +129,10 @@ test("a spike is told to the others, until their suspicions of it are over", asy
 
 test("one user with twenty bad tokens trips nothing", async () => {
   for (let n = 0; n < 30; n++) {
-    breaker.suspect({ ...app, userId: "u1", deviceId: `d${n}` }, () => void aside.push(`d${n}`));
+    breaker.suspect(
+      { ...app, userId: "u1", deviceId: `d${n}`, isTaken: true },
+      () => void aside.push(`d${n}`),
+    );
   }
   expect(changes).toEqual([]);
   await pass(30_000);
@@ -144,7 +147,7 @@ test("when the pause is over a few may look; one that Apple knows closes it", as
   // Half-open still says open to whoever watches, and nothing is touched.
   expect(breaker.open).toEqual([app]);
   expect(breaker.mayForget(app)).toBe(false);
-  breaker.known(app);
+  breaker.known(app, "good");
   expect(changes).toEqual(["production open", "production closed"]);
   expect(admit()).toEqual({ admitted: true });
   expect(breaker.mayForget(app)).toBe(true);
@@ -177,7 +180,63 @@ test("where none of those few is answered, others may look a while later", async
 });
 
 test("apps of which nothing is heard any more take no room", async () => {
-  for (let n = 0; n < 1_000; n++) breaker.known({ ...app, topic: `com.example.app${n}` });
+  for (let n = 0; n < 1_000; n++) breaker.known({ ...app, topic: `com.example.app${n}` }, "d");
   await pass(60_001);
+  expect(breaker.size).toBe(0);
+});
+
+test("tokens that Apple has never taken trip nothing, however many: they are set aside one by one", async () => {
+  for (let n = 0; n < 200; n++) suspect(n, false);
+  expect(changes).toEqual([]);
+  expect(admit("real")).toEqual({ admitted: true });
+  await pass(30_000);
+  expect(aside).toHaveLength(200);
+});
+
+test("nor do they keep a pause going, or take the places of those who may look", async () => {
+  spike();
+  await pass(60_000);
+  for (let n = 100; n < 105; n++) {
+    expect(admit(`d${n}`, false)).toEqual({ admitted: true });
+    suspect(n, false);
+  }
+  expect(admit("d105", false)).toMatchObject({ admitted: false });
+  expect(admit("real")).toEqual({ admitted: true });
+  breaker.known(app, "real");
+  expect(changes).toEqual(["production open", "production closed"]);
+});
+
+test("a suspicion outlives the pause: the same tokens do not trip it again, they are set aside", async () => {
+  spike();
+  await pass(60_000);
+  admit("real");
+  breaker.known(app, "real");
+  // They are looked at once more.
+  for (let n = 0; n < 20; n++) expect(admit(`d${n}`)).toEqual({ admitted: true });
+  spike();
+  expect(changes).toEqual(["production open", "production closed"]);
+  await pass(1);
+  expect(aside).toHaveLength(20);
+});
+
+test("one that Apple knows after the pause is a suspect no longer", async () => {
+  spike();
+  await pass(60_000);
+  admit();
+  for (let n = 0; n < 20; n++) breaker.known(app, `d${n}`);
+  expect(changes).toEqual(["production open", "production closed"]);
+  suspect(0);
+  await pass(29_999);
+  expect(aside).toEqual([]);
+});
+
+test("what outlives a pause is forgotten in the end", async () => {
+  spike();
+  await pass(60_000);
+  admit();
+  breaker.known(app, "real");
+  await pass(1_000);
+  expect(breaker.size).toBe(1);
+  await pass(3_600_001);
   expect(breaker.size).toBe(0);
 });

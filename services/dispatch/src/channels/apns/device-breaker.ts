@@ -4,12 +4,16 @@
 //
 // A token of the other environment, or of another app, looks to Apple like no token at all: after a mistake in the
 // configuration, or in a release of the app, every device is "bad". So an answer is first a suspicion, and what came with
-// it in the same while decides. Each process pauses for itself, by its share of the traffic; what one has seen as a spike
+// it in the same while decides. Only tokens that Apple has taken before count there: anybody who may sign in can register
+// made-up ones, and twenty of them must not stop an app's pushes. One that Apple never took is set aside by itself.
+//
+// A suspicion outlives the pause: once Apple knows others of the app again, a token that it called bad before, and calls
+// bad again, is set aside, and counts for no second pause. Each process pauses for itself, by its share of the traffic; what one has seen as a spike
 // keeps the others from setting devices aside, too.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
-import type { ApnsEnvironment } from "@petrel/shared/protocol/device";
+import type { ApnsEnvironment, IosDevice } from "@petrel/shared/protocol/device";
 import type { ApnsSpikesStore } from "@petrel/shared/redis/apns-spikes-store";
 
 /** An app and environment, of which each has a breaker of its own. */
@@ -21,6 +25,8 @@ export interface DeviceScope {
 export interface SuspectDevice extends DeviceScope {
   readonly userId: string;
   readonly deviceId: string;
+  /** Apple has taken a push for it before. */
+  readonly isTaken: boolean;
 }
 
 export interface DeviceBreakerOptions {
@@ -50,12 +56,21 @@ const MIN_SHARE = 0.5;
 const MAX_OPEN_FACTOR = 10;
 /** Sends that are let through to see whether it is over. */
 const PROBES = 5;
+/** Devices whose suspicion outlives a pause; and for how many times as long as one lasts. */
+const MAX_OUTLIVING = 10_000;
+const OUTLIVES_FACTOR = 120;
 /** By how many of the last answers a spike is seen: few, so that it is seen at once, however much went well before. */
 const LAST_ANSWERS = 40;
 
 interface Suspicion {
   readonly confirm: () => void;
   readonly untilMs: number;
+}
+
+/** Devices to look at: those that Apple has taken before, and those that it has not. */
+interface Probes {
+  taken: number;
+  never: number;
 }
 
 interface Answer {
@@ -67,7 +82,7 @@ interface Answer {
 type State =
   | { readonly is: "closed" }
   | { readonly is: "open"; readonly untilMs: number; readonly openMs: number }
-  | { readonly is: "half-open"; probesLeft: number; bad: number; idleAtMs: number; readonly openMs: number };
+  | { readonly is: "half-open"; probesLeft: Probes; bad: number; idleAtMs: number; readonly openMs: number };
 
 interface Breaker {
   readonly scope: DeviceScope;
@@ -76,6 +91,8 @@ interface Breaker {
   answers: Answer[];
   lastAnswerMs: number;
   readonly suspects: Map<string, Suspicion>;
+  /** Called bad before a pause, or in it: device -> until when that is remembered. Oldest first. */
+  readonly outliving: Map<string, number>;
 }
 
 export class DeviceBreaker {
@@ -100,7 +117,7 @@ export class DeviceBreaker {
   }
 
   /** Asked before each send. */
-  admit(scope: DeviceScope, deviceId: string): Admission {
+  admit(scope: DeviceScope, { id, isTaken }: Pick<IosDevice, "id" | "isTaken">): Admission {
     const breaker = this.#breakers.get(nameOf(scope));
     if (breaker === undefined) return { admitted: true };
     const nowMs = this.#options.clock.monotonicMs();
@@ -108,27 +125,29 @@ export class DeviceBreaker {
     const { state } = breaker;
     if (state.is === "open") return this.#refuse("breaker-open", state.untilMs - nowMs);
     if (state.is === "half-open") {
-      if (state.probesLeft === 0) {
+      const kind = isTaken === true ? "taken" : "never";
+      if (state.probesLeft[kind] === 0) {
         // None of them answered what would decide: a fault of the network, perhaps. Others may try.
         if (nowMs - state.idleAtMs < this.#options.suspicionMs) {
           return this.#refuse("breaker-open", this.#options.suspicionMs);
         }
-        state.probesLeft = PROBES;
+        state.probesLeft = { taken: PROBES, never: PROBES };
         state.bad = 0;
       }
-      state.probesLeft--;
+      state.probesLeft[kind]--;
       state.idleAtMs = nowMs;
       return { admitted: true };
     }
-    const suspicion = breaker.suspects.get(deviceId);
+    const suspicion = breaker.suspects.get(id);
     if (suspicion === undefined) return { admitted: true };
     return this.#refuse("suspect", suspicion.untilMs - nowMs);
   }
 
   /** Apple knows the token: it took the message, or says since when the token is over. */
-  known(scope: DeviceScope): void {
+  known(scope: DeviceScope, deviceId: string): void {
     const breaker = this.#find(scope);
     this.#note(breaker, undefined);
+    breaker.outliving.delete(deviceId);
     if (breaker.state.is !== "half-open") return;
     breaker.state = { is: "closed" };
     this.#reset(breaker);
@@ -146,17 +165,22 @@ export class DeviceBreaker {
   suspect(device: SuspectDevice, confirm: () => void): number {
     const { suspicionMs, clock } = this.#options;
     const breaker = this.#find(device);
-    this.#note(breaker, device.userId);
+    const { deviceId, isTaken } = device;
     const nowMs = clock.monotonicMs();
+    breaker.lastAnswerMs = nowMs;
     const { state } = breaker;
-    if (state.is === "half-open") {
-      state.bad++;
-      if (state.bad >= PROBES) this.#open(breaker, state.openMs * 2);
-    } else if (state.is === "closed") {
-      if (!breaker.suspects.has(device.deviceId)) {
-        breaker.suspects.set(device.deviceId, { confirm, untilMs: nowMs + suspicionMs });
+    if (state.is === "closed") {
+      const isOldNews = (breaker.outliving.get(deviceId) ?? 0) > nowMs;
+      if (!breaker.suspects.has(deviceId)) {
+        breaker.suspects.set(deviceId, { confirm, untilMs: isOldNews ? nowMs : nowMs + suspicionMs });
       }
-      if (this.#isSpike(breaker)) this.#open(breaker, this.#options.openMs);
+      if (isTaken && !isOldNews) {
+        this.#note(breaker, device.userId);
+        if (this.#isSpike(breaker)) this.#open(breaker, this.#options.openMs);
+      }
+    } else {
+      this.#outlive(breaker, deviceId);
+      if (state.is === "half-open" && isTaken && ++state.bad >= PROBES) this.#open(breaker, state.openMs * 2);
     }
     return breaker.state.is === "open"
       ? this.#spread(breaker.state.untilMs - nowMs)
@@ -189,8 +213,13 @@ export class DeviceBreaker {
       const due = [...breaker.suspects].filter(([, { untilMs }]) => untilMs <= nowMs);
       if (due.length > 0) await this.#confirm(breaker, due);
       const isIdle = nowMs - breaker.lastAnswerMs > suspicionMs;
+      for (const [deviceId, untilMs] of breaker.outliving) {
+        if (untilMs > nowMs) break;
+        breaker.outliving.delete(deviceId);
+      }
       // Topics come from outside: those that are quiet take no room.
-      if (isIdle && breaker.state.is === "closed" && breaker.suspects.size === 0) this.#breakers.delete(name);
+      if (isIdle && breaker.state.is === "closed" && breaker.suspects.size + breaker.outliving.size === 0)
+        this.#breakers.delete(name);
     }
   }
 
@@ -207,7 +236,8 @@ export class DeviceBreaker {
       // Meanwhile it may have become part of a spike here, or have been decided already.
       if (breaker.suspects.get(deviceId) !== suspicion) continue;
       breaker.suspects.delete(deviceId);
-      if (!isSpike) suspicion.confirm();
+      if (isSpike) this.#outlive(breaker, deviceId);
+      else suspicion.confirm();
     }
   }
 
@@ -222,6 +252,7 @@ export class DeviceBreaker {
         answers: [],
         lastAnswerMs: this.#options.clock.monotonicMs(),
         suspects: new Map(),
+        outliving: new Map(),
       };
       this.#breakers.set(name, breaker);
     }
@@ -251,11 +282,14 @@ export class DeviceBreaker {
     breaker.state = { is: "open", untilMs: clock.monotonicMs() + openMs, openMs };
     this.#reset(breaker);
     const { topic, environment } = breaker.scope;
-    logger.error(
-      { topic, environment, pausedMs: openMs },
-      "APNs calls this app's device tokens bad, those of many users at once: sends are paused and no device is touched. Is the environment or the topic right?",
-    );
-    if (wasClosed) onChange(breaker.scope, true);
+    if (wasClosed) {
+      logger.error(
+        { topic, environment, pausedMs: openMs },
+        "APNs calls this app's device tokens bad, those of many users at once: sends are paused and no device is touched. Is the environment or the topic right?",
+      );
+      onChange(breaker.scope, true);
+    } else
+      logger.info({ topic, environment, pausedMs: openMs }, "APNs still calls this app's device tokens bad");
     // Until the last suspicion that another process has of it by now is over.
     spikes.note(breaker.scope, openMs + 2 * suspicionMs).catch((error: unknown) => {
       logger.debug({ reason: describeError(error) }, "spike not told to the others");
@@ -265,12 +299,28 @@ export class DeviceBreaker {
   #halfOpen(breaker: Breaker, nowMs: number): void {
     const { state } = breaker;
     if (state.is !== "open" || state.untilMs > nowMs) return;
-    breaker.state = { is: "half-open", probesLeft: PROBES, bad: 0, idleAtMs: nowMs, openMs: state.openMs };
+    breaker.state = {
+      is: "half-open",
+      probesLeft: { taken: PROBES, never: PROBES },
+      bad: 0,
+      idleAtMs: nowMs,
+      openMs: state.openMs,
+    };
   }
 
   #reset(breaker: Breaker): void {
+    for (const deviceId of breaker.suspects.keys()) this.#outlive(breaker, deviceId);
     breaker.suspects.clear();
     breaker.answers = [];
+  }
+
+  #outlive({ outliving }: Breaker, deviceId: string): void {
+    const { clock, suspicionMs } = this.#options;
+    // Set anew, it becomes the youngest.
+    outliving.delete(deviceId);
+    outliving.set(deviceId, clock.monotonicMs() + OUTLIVES_FACTOR * suspicionMs);
+    const [oldest] = outliving.keys();
+    if (outliving.size > MAX_OUTLIVING && oldest !== undefined) outliving.delete(oldest);
   }
 
   #refuse(why: "breaker-open" | "suspect", waitMs: number): Admission {

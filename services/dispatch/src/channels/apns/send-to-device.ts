@@ -115,7 +115,7 @@ function holdBack(
   device: IosDevice,
 ): DeviceOutcome | undefined {
   // The breaker first: of a gate that lets one look, nobody may take the place and not look.
-  const admission = breaker.admit(device, device.id);
+  const admission = breaker.admit(device, device);
   if (!admission.admitted) {
     const { why, afterMs } = admission;
     return why === "suspect"
@@ -167,20 +167,21 @@ function heed(
   switch (verdict.verdict) {
     case "taken":
       line.gate.take(device.topic);
-      breaker.known(device);
+      breaker.known(device, device.id);
       touch(deps, userId, device.id);
       return { is: "taken" };
     case "forget": {
       const { reason, timestampMs } = verdict;
       const mayForget = breaker.mayForget(device);
-      breaker.known(device);
+      breaker.known(device, device.id);
       if (mayForget) invalidations.forget(invalidationOf(userId, device, reason, timestampMs));
       return { is: "gone", reason };
     }
     case "quarantine": {
       const invalidation = invalidationOf(userId, device, verdict.reason, undefined);
-      const afterMs = breaker.suspect({ ...device, userId, deviceId: device.id }, () =>
-        invalidations.quarantine(invalidation, clock.wallMs() + quarantineMs),
+      const afterMs = breaker.suspect(
+        { ...device, userId, deviceId: device.id, isTaken: device.isTaken === true },
+        () => invalidations.quarantine(invalidation, clock.wallMs() + quarantineMs),
       );
       return { is: "doubted", reason: verdict.reason, afterMs };
     }

@@ -1,0 +1,25 @@
+-- touch-device: a provider took a push for a device: it is seen as of now, if that was not written down lately, and was
+-- taken once.
+--
+-- Since v2 the entry of an iPhone ends with TAB "t" and the time of the first push that was taken. An older release hands
+-- that on where it changes an entry, and drops it where a device is registered again.
+--
+-- KEYS[1] devices
+-- ARGV[1] deviceId
+-- ARGV[2] atMs
+-- ARGV[3] stepMs  what was seen less than this before stays as it is
+--
+-- Result: "1" where it was written; "0" where it was seen lately, or is not there
+
+local entry = redis.call('HGET', KEYS[1], ARGV[1])
+local registeredAt, lastSeen, rest = string.match(entry or '', '^(%d+)\t(%d+)\t(.*)$')
+if not lastSeen then return '0' end
+local isNews = string.match(rest, '^%d+\t[^\t]*\tios\t') and not string.match(rest, '\tt%d+$')
+if tonumber(ARGV[2]) - tonumber(lastSeen) >= tonumber(ARGV[3]) then
+  lastSeen = ARGV[2]
+elseif not isNews then
+  return '0'
+end
+if isNews then rest = rest .. '\tt' .. ARGV[2] end
+redis.call('HSET', KEYS[1], ARGV[1], registeredAt .. '\t' .. lastSeen .. '\t' .. rest)
+return '1'
