@@ -254,7 +254,7 @@ async function waitUntilReady(
         if (!service.isRunning()) return true;
         return (await ask(`${service.url}/health/ready`)).ok;
       },
-      { what: `${service.name} to be ready`, deadlineMs: 30_000, everyMs: 50 },
+      { what: `${service.name} to be ready`, deadlineMs: 90_000, everyMs: 50 },
     );
     if (!service.isRunning()) throw new Error(`${service.name} ended at its start`);
   } catch (error) {
