@@ -27,14 +27,14 @@ const EXPOSED = "retry-after, ratelimit, ratelimit-policy, www-authenticate";
 export function answerBrowsers(app: HttpApp, matchOrigin: MatchOrigin): void {
   app.addHook("onRequest", async (request, reply) => {
     const path = request.routeOptions.url ?? "";
-    const { origin } = request.headers;
+    const { origin, host } = request.headers;
     if (path === OPEN_TO_ALL) {
       void reply.header("access-control-allow-origin", "*");
       return;
     }
     if (!openToPages.has(path)) return;
     void reply.header("vary", "origin");
-    if (origin === undefined || !matchOrigin(origin)) return;
+    if (origin === undefined || !matchOrigin(origin, host)) return;
     void reply.header("access-control-allow-origin", origin).header("access-control-expose-headers", EXPOSED);
   });
 
@@ -49,8 +49,8 @@ export function answerBrowsers(app: HttpApp, matchOrigin: MatchOrigin): void {
         },
       },
       async (request, reply) => {
-        const { origin } = request.headers;
-        if (origin === undefined || !matchOrigin(origin)) {
+        const { origin, host } = request.headers;
+        if (origin === undefined || !matchOrigin(origin, host)) {
           throw new PetrelError("PETREL_ORIGIN_REFUSED", "This page's origin is not on the list.");
         }
         return reply

@@ -82,7 +82,7 @@ export const authConfigSchema = {
   allowedOrigins: list(
     "ALLOWED_ORIGINS",
     "origins of pages whose scripts may read auth's answers (CORS), such as `https://app.example.com`, " +
-      "`https://*.example.com` for its sub-domains, or `*`",
+      "`https://*.example.com` for its sub-domains, `self` for the name that auth is reached by, or `*`",
     { default: [] },
   ),
   keyEncryptionFile: text(

@@ -4,8 +4,9 @@ import websocket, { type WebsocketPluginOptions } from "@fastify/websocket";
 import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http-app";
 import type { TlsFiles } from "@petrel/shared/kernel/tls-files";
 import { ConnectionWebSocket } from "./connection-web-socket.js";
-import { addConnectRoute, type ConnectRouteDeps } from "./connect-route.js";
+import { addConnectRoute, CONNECT_PATH, type ConnectRouteDeps } from "./connect-route.js";
 import { SUBPROTOCOL } from "./read-handshake.js";
+import { routeUpgrades } from "./route-upgrades.js";
 
 export interface PushNodeDeps extends ConnectRouteDeps {
   readonly version: string;
@@ -60,6 +61,7 @@ export async function buildApp(deps: PushNodeDeps): Promise<HttpApp> {
   });
   await app.register(websocket, {
     options: {
+      server: routeUpgrades(app, CONNECT_PATH),
       maxPayload: maxFrameBytes,
       maxFragments,
       perMessageDeflate: false,

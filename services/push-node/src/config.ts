@@ -56,7 +56,7 @@ export const pushNodeSettings = {
   }),
   allowedOrigins: list(
     "ALLOWED_ORIGINS",
-    "origins of pages that may connect: `https://app.example.com`, `https://*.example.com` for its sub-domains, `*` for any",
+    "origins of pages that may connect: `https://app.example.com`, `https://*.example.com` for its sub-domains, `self` for the name that this node is reached by, `*` for any",
     { default: [] },
   ),
   trustedProxies: list(

@@ -46,7 +46,7 @@ describe("refused before the upgrade, in the contract's shape", () => {
     ["subprotocols without ours", { "sec-websocket-protocol": "chat" }, 400, "PETREL_INVALID_REQUEST"],
     [
       "subprotocols that are no list",
-      { "sec-websocket-protocol": "petrel.v1,," },
+      { "sec-websocket-protocol": "petrel.v1, a b" },
       400,
       "PETREL_INVALID_REQUEST",
     ],
@@ -59,10 +59,62 @@ describe("refused before the upgrade, in the contract's shape", () => {
     ["another version", { "sec-websocket-version": "8" }, 426, "PETREL_UPGRADE_REQUIRED"],
     ["no version", { "sec-websocket-version": undefined }, 426, "PETREL_UPGRADE_REQUIRED"],
     ["another protocol", { upgrade: "h2c" }, 426, "PETREL_UPGRADE_REQUIRED"],
+    ["other protocols", { upgrade: "h2c, websockets" }, 426, "PETREL_UPGRADE_REQUIRED"],
+    ["a protocol of another version", { upgrade: "websocket/13" }, 426, "PETREL_UPGRADE_REQUIRED"],
+    ["no host", { host: undefined }, 400, "PETREL_INVALID_REQUEST"],
+    ["a body", { "content-length": "3" }, 400, "PETREL_INVALID_REQUEST"],
+    ["a body in chunks", { "transfer-encoding": "chunked" }, 400, "PETREL_INVALID_REQUEST"],
     ["no key", { "sec-websocket-key": undefined }, 400, "PETREL_INVALID_REQUEST"],
     ["a short key", { "sec-websocket-key": "abc" }, 400, "PETREL_INVALID_REQUEST"],
   ])("%s", async (_name, headers, status, code) => {
-    expect(await refused(headers)).toMatchObject({ status, code, retryable: false });
+    const answer = await refused(headers);
+    expect(answer).toMatchObject({ status, code, retryable: false });
+    const told = answer.head.split("\r\n").filter((line) => /^(upgrade|sec-websocket-version):/.test(line));
+    expect(told.sort()).toEqual(status === 426 ? ["sec-websocket-version: 13", "upgrade: websocket"] : []);
+    expect(answer.head).toMatch(status === 426 ? /^connection: upgrade, close$/m : /^connection: close$/m);
+  });
+
+  const raw = (head: string) => openRaw({ port: node.port, head });
+  const asked =
+    "Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13";
+
+  test("an upgrade of HTTP/1.0 is ignored", async () => {
+    const { status, head } = refusalOf(
+      await raw(`GET /v1/connect HTTP/1.0\r\nHost: a\r\nUpgrade: websocket\r\n${asked}\r\n\r\n`),
+    );
+    expect(status).toBe(426);
+    expect(head).toContain("sec-websocket-version: 13");
+  });
+
+  test.each([
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+    "Sec-WebSocket-Version: 13",
+    "Host: a",
+    "Origin: a",
+  ])("%s twice", async (line) => {
+    const head = `GET /v1/connect HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n${asked}\r\n`;
+    const twice = head.includes(line) ? line : `${line}\r\n${line}`;
+    expect(refusalOf(await raw(`${head}${twice}\r\n\r\n`))).toMatchObject({ status: 400 });
+  });
+
+  test.each([
+    ["Upgrade: h2c, websocket"],
+    ["Upgrade: h2c\r\nUpgrade: WebSocket"],
+    ["Upgrade: , websocket ,\t"],
+    ["Upgrade: websocket\r\nSec-WebSocket-Protocol: petrel.v1\r\nSec-WebSocket-Protocol: ,bearer.user.a"],
+    ["Upgrade: websocket\r\nContent-Length: 0"],
+    ["Upgrade: websocket\r\nConnection: keep-alive"],
+  ])("taken: %s", async (lines) => {
+    const client = await raw(`GET /v1/connect HTTP/1.1\r\nHost: a\r\n${lines}\r\n${asked}\r\n\r\n`);
+    expect(client.answer).toMatch(/^HTTP\/1\.1 101 .*^upgrade: websocket\r$/ims);
+    client.socket.destroy();
+  });
+
+  test.each(["h2c", "websocket", "TLS/1.0"])("elsewhere an offer of %s is passed over", async (protocol) => {
+    const { answer } = await raw(
+      `GET /health/live HTTP/1.1\r\nHost: a\r\nUpgrade: ${protocol}\r\n${asked}\r\n\r\n`,
+    );
+    expect(answer).toMatch(/^HTTP\/1\.1 200 .*connection: close.*"live"/is);
   });
 
   test.each(["?token=user.a", "?epoch=a", "?since=x&epoch=a", "?ack=other"])("%s", async (query) => {
@@ -80,6 +132,7 @@ describe("refused before the upgrade, in the contract's shape", () => {
     const response = await fetch(`${node.httpUrl}/v1/connect`);
     expect(response.status).toBe(426);
     expect(response.headers.get("upgrade")).toBe("websocket");
+    expect(response.headers.get("sec-websocket-version")).toBe("13");
     expect(await response.json()).toMatchObject({
       error: { code: "PETREL_UPGRADE_REQUIRED", retryable: false },
     });

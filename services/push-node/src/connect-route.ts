@@ -2,13 +2,14 @@
 // Guarantees: before the upgrade only 400, 403, 426, 429 and 503 are answered; upgrades are no more than the admission
 // lets in, and shared out by address; afterwards nothing of the handshake's request and response is kept alive by the
 // connection.
-import type { IncomingHttpHeaders, ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 import { clientAddress, limitKeyOfAddress, type TrustedProxies } from "@petrel/shared/kernel/client-address";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import { closeCodes } from "@petrel/shared/protocol/close-codes";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { LimitDecision } from "@petrel/shared/redis/sliding-window-limiter";
+import { checkUpgrade } from "./check-upgrade.js";
 import type { HandshakeAdmission } from "./handshake-admission.js";
 import { openConnection, type OpenDeps } from "./open-connection.js";
 import { readHandshake, type Handshake, type HandshakeRules } from "./read-handshake.js";
@@ -32,6 +33,7 @@ interface Upgrade {
   readonly address: string;
 }
 
+export const CONNECT_PATH = "/v1/connect";
 /** Handshakes that wait for a limit to be asked of Redis. */
 const MAX_ASKING = 1_000;
 const ADDRESS_WINDOW_SECONDS = 60;
@@ -74,18 +76,14 @@ export function addConnectRoute(app: HttpApp, deps: ConnectRouteDeps): void {
 
   app.route({
     method: "GET",
-    url: "/v1/connect",
+    url: CONNECT_PATH,
     onRequest: (request, reply, done) => {
       if (!request.ws) {
-        void reply.header("upgrade", "websocket").header("connection", "Upgrade");
-        done(
-          new PetrelError(
-            "PETREL_UPGRADE_REQUIRED",
-            "This address speaks WebSocket: send an upgrade request.",
-          ),
-        );
+        done(upgradeRequired(reply, "This address speaks WebSocket: send an upgrade request."));
         return;
       }
+      // Node has let go of the socket: a refusal is its last answer.
+      void reply.header("connection", "close");
       if (turnedAwayAtStop(reply)) return;
       const client = addressOf(request);
       const address = limitKeyOfAddress(client);
@@ -98,12 +96,16 @@ export function addConnectRoute(app: HttpApp, deps: ConnectRouteDeps): void {
         }
         let handshake: Handshake;
         try {
-          checkUpgrade(request.headers);
+          checkUpgrade(request.raw);
           const { url } = request;
           const query = new URLSearchParams(url.includes("?") ? url.slice(url.indexOf("?")) : "");
           handshake = readHandshake(request.headers, query, deps.rules);
+          const { protocols } = handshake;
+          // As `ws` reads them: it knows no empty elements.
+          if (protocols.length > 0) request.headers["sec-websocket-protocol"] = protocols.join(", ");
         } catch (error) {
-          done(error as PetrelError);
+          const refusal = error as PetrelError;
+          done(refusal.status === 426 ? upgradeRequired(reply, refusal.message) : refusal);
           return;
         }
         upgrades.set(request, { handshake, response: reply.raw, address });
@@ -134,11 +136,8 @@ export function addConnectRoute(app: HttpApp, deps: ConnectRouteDeps): void {
         proceed(decided);
       });
     },
-    handler: () => {
-      throw new PetrelError(
-        "PETREL_UPGRADE_REQUIRED",
-        "This address speaks WebSocket: send an upgrade request.",
-      );
+    handler: (_request, reply) => {
+      throw upgradeRequired(reply, "This address speaks WebSocket: send an upgrade request.");
     },
     wsHandler: (ws, request) => {
       const upgrade = upgrades.get(request);
@@ -179,13 +178,11 @@ function answerTooMany(
   answer(reply, new PetrelError("PETREL_RATE_LIMITED", message), seconds);
 }
 
-/** RFC 6455 section 4.2.1: what `ws` would refuse in its own words is refused in ours. */
-function checkUpgrade(headers: IncomingHttpHeaders): void {
-  if (headers.upgrade?.toLowerCase() !== "websocket" || headers["sec-websocket-version"] !== "13") {
-    throw new PetrelError("PETREL_UPGRADE_REQUIRED", "Only WebSocket version 13 (RFC 6455) is spoken here.");
-  }
-  const key = headers["sec-websocket-key"];
-  if (key === undefined || !/^[+/0-9A-Za-z]{22}==$/.test(key)) {
-    throw new PetrelError("PETREL_INVALID_REQUEST", "Sec-WebSocket-Key is not 16 bytes in base64.");
-  }
+/** What RFC 9110 section 15.5.22 and RFC 6455 section 4.4 ask of such an answer. */
+function upgradeRequired(reply: FastifyReply, message: string): PetrelError {
+  void reply
+    .header("upgrade", "websocket")
+    .header("sec-websocket-version", "13")
+    .header("connection", reply.request.ws || !reply.raw.shouldKeepAlive ? "Upgrade, close" : "Upgrade");
+  return new PetrelError("PETREL_UPGRADE_REQUIRED", message);
 }

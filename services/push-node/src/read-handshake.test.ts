@@ -54,7 +54,10 @@ describe("subprotocols", () => {
     ["another", "graphql-ws", badRequest],
     ["a token alone", "bearer.abc", badRequest],
     ["empty", "", badRequest],
-    ["a hole in the list", "petrel.v1,,bearer.abc", badRequest],
+    ["a hole in the list", "petrel.v1,,bearer.abc", "taken"],
+    ["holes at its ends", ",petrel.v1 ,\t", "taken"],
+    ["nothing but holes", ", ,", badRequest],
+    ["what is white space elsewhere", "petrel.v1,\u00a0bearer.abc", badRequest],
     ["ours twice", "petrel.v1, petrel.v1", badRequest],
     ["not a token", "petrel.v1, bearer.a b", badRequest],
   ])("%s", (_name, header, expected) => {

@@ -4,6 +4,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { MatchOrigin } from "@petrel/shared/security/match-origin";
+import { listElements } from "./check-upgrade.js";
 
 export const SUBPROTOCOL = "petrel.v1";
 const BEARER_ENTRY = "bearer.";
@@ -20,6 +21,8 @@ export interface Handshake {
     | { readonly kind: "ticket"; readonly ticket: string }
     /** It comes as the first frame. */
     | { readonly kind: "awaited" };
+  /** Those offered, in the client's order. */
+  readonly protocols: readonly string[];
   readonly position: ResumePosition | undefined;
   readonly ackAuto: boolean;
 }
@@ -38,7 +41,7 @@ export function readHandshake(
   query: URLSearchParams,
   rules: HandshakeRules,
 ): Handshake {
-  checkOrigin(headers.origin, rules.isAllowedOrigin);
+  checkOrigin(headers, rules.isAllowedOrigin);
   const offered = offeredProtocols(headers["sec-websocket-protocol"]);
   if (offered.length > 0 && !offered.includes(SUBPROTOCOL)) {
     throw new PetrelError(
@@ -47,6 +50,7 @@ export function readHandshake(
     );
   }
   return {
+    protocols: offered,
     credential: readCredential(headers.authorization, offered, query, rules.tokenInQuery),
     position: readPosition(readOnce(query, "epoch"), readOnce(query, "since")),
     ackAuto: readAck(readOnce(query, "ack")),
@@ -62,8 +66,9 @@ const protocolName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
  */
 function offeredProtocols(header: string | undefined): string[] {
   if (header === undefined) return [];
-  const offered = header.split(",").map((entry) => entry.trim());
-  if (!offered.every((entry) => protocolName.test(entry)) || new Set(offered).size < offered.length) {
+  const offered = listElements(header);
+  const areNames = offered.length > 0 && offered.every((entry) => protocolName.test(entry));
+  if (!areNames || new Set(offered).size < offered.length) {
     throw new PetrelError(
       "PETREL_INVALID_REQUEST",
       "Sec-WebSocket-Protocol is not a list of different names.",
@@ -72,9 +77,9 @@ function offeredProtocols(header: string | undefined): string[] {
   return offered;
 }
 
-/** A page's origin must be on the list; programs send none. `null` is any sandboxed page: it names nobody. */
-function checkOrigin(origin: string | undefined, isAllowed: MatchOrigin): void {
-  if (origin === undefined || isAllowed(origin)) return;
+/** A page's origin must be on the list; most programs send none. `null` is any sandboxed page: it names nobody. */
+function checkOrigin({ origin, host }: IncomingHttpHeaders, isAllowed: MatchOrigin): void {
+  if (origin === undefined || isAllowed(origin, host)) return;
   throw new PetrelError("PETREL_ORIGIN_REFUSED", "This page's origin may not connect here.");
 }
 

@@ -69,6 +69,35 @@ test("* lets every origin in but null and what is none", () => {
   for (const origin of ["null", "", "*", "https://a.example/path"]) expect(match(origin)).toBe(false);
 });
 
+describe("self", () => {
+  const match = createMatchOrigin(["https://app.example.com", "self"]);
+  test.each([
+    ["https://push.example.com", "push.example.com"],
+    ["https://Push.example.com", "push.EXAMPLE.com"],
+    ["https://push.example.com", "push.example.com:443"],
+    ["wss://push.example.com", "push.example.com"],
+    ["http://127.0.0.1:7110", "127.0.0.1:7110"],
+    ["ws://[::1]:7110", "[::1]:7110"],
+    ["https://app.example.com", "push.example.com"],
+  ])("lets %s in at %s", (origin, host) => expect(match(origin, host)).toBe(true));
+
+  test.each([
+    ["https://evil.test", "push.example.com"],
+    ["https://push.example.com:8443", "push.example.com"],
+    ["https://push.example.com", "push.example.com:8443"],
+    ["https://x.push.example.com", "push.example.com"],
+    ["ftp://push.example.com", "push.example.com"],
+    ["https://evil.test", "x@evil.test/"],
+    ["https://push.example.com", ""],
+    ["https://push.example.com", undefined],
+    ["null", "null"],
+  ])("does not let %s in at %s", (origin, host) => expect(match(origin, host)).toBe(false));
+
+  test("counts only where it is listed", () => {
+    expect(createMatchOrigin(["https://a.example"])("https://b.example", "b.example")).toBe(false);
+  });
+});
+
 test("an empty list lets nobody in", () => {
   expect(createMatchOrigin([])("https://app.example.com")).toBe(false);
 });

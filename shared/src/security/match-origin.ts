@@ -3,8 +3,14 @@
 // domain itself, another scheme or another port; a list that cannot be read stops the start.
 import { ConfigError } from "../kernel/config.js";
 
-/** @param origin the value of an `Origin` header */
-export type MatchOrigin = (origin: string) => boolean;
+/**
+ * @param origin the value of an `Origin` header
+ * @param host that of the request's `Host`
+ */
+export type MatchOrigin = (origin: string, host?: string) => boolean;
+
+/** The entry that lets in whoever calls by the name that they were reached by. */
+const SELF = "self";
 
 interface Pattern {
   /** Such as "https:". */
@@ -24,6 +30,7 @@ const SUB_DOMAINS = /^(?:[a-z0-9_-]+\.)*[a-z0-9_-]+$/;
  * Reads a list of origins (RFC 6454 section 6.1), as of ALLOWED_ORIGINS:
  * - `https://app.example.com`: exactly this one; letter case and the scheme's default port do not count
  * - `https://*.example.com`: its sub-domains, at any depth, not `https://example.com` itself
+ * - `self`: the origin that names the very host the request was sent to, as some programs send it
  * - `*`: every origin but `null`
  * @throws ConfigError naming the entry that is none of these
  */
@@ -34,18 +41,21 @@ export function createMatchOrigin(allowed: readonly string[]): MatchOrigin {
   for (const entry of allowed) {
     const pattern = readPattern(entry);
     const origin = readOrigin(entry);
+    if (entry === SELF) continue;
     if (pattern !== undefined) patterns.push(pattern);
     else if (origin !== undefined && !entry.includes("*")) exact.add(normalForm(origin));
     else {
       throw new ConfigError(
         `ALLOWED_ORIGINS: ${JSON.stringify(entry)} is no origin: write https://app.example.com, ` +
-          "https://*.example.com or *, without a path",
+          "https://*.example.com, self or *, without a path",
       );
     }
   }
-  return (text) => {
+  const letsSelfIn = allowed.includes(SELF);
+  return (text, host) => {
     const origin = readOrigin(text);
     if (origin === undefined) return false;
+    if (letsSelfIn && host !== undefined && isSelf(origin, host)) return true;
     return exact.has(normalForm(origin)) || patterns.some((pattern) => fits(origin, pattern));
   };
 }
@@ -55,6 +65,15 @@ function readOrigin(text: string): URL | undefined {
   if (!ORIGIN.test(text) || !URL.canParse(text)) return undefined;
   const url = new URL(text);
   return url.hostname === "" ? undefined : url;
+}
+
+/** The port that goes without saying is the origin's scheme's: TLS may end before us. */
+function isSelf({ protocol, hostname, port }: URL, host: string): boolean {
+  const url = `${protocol}//${host}`;
+  const isHost = /^[^@/?#\\]+$/.test(host) && URL.canParse(url);
+  if (!isHost || !/^(?:https?|wss?):$/.test(protocol)) return false;
+  const own = new URL(url);
+  return own.hostname === hostname && own.port === port;
 }
 
 function readPattern(entry: string): Pattern | undefined {

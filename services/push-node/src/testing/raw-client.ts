@@ -24,6 +24,8 @@ export interface RawClient {
 export interface RawOptions {
   readonly port: number;
   readonly path?: string;
+  /** All of the head, as it is sent; the others do not count then. */
+  readonly head?: string;
   /** In place of, or beside, the usual ones; undefined leaves one out. */
   readonly headers?: Readonly<Record<string, string | undefined>>;
   /** Linux gives all of 127.0.0.0/8 to this machine: an address of one's own. */
@@ -47,9 +49,8 @@ export async function openRaw(options: RawOptions): Promise<RawClient> {
     ...headers,
   };
   const lines = Object.entries(all).filter(([, value]) => value !== undefined);
-  socket.write(
-    `GET ${path} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`,
-  );
+  const usual = `GET ${path} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`;
+  socket.write(options.head ?? usual);
   const headEnd = (): number => Buffer.concat(chunks).indexOf("\r\n\r\n");
   await waitFor(() => headEnd() > 0 || gone, { what: "the handshake's answer", everyMs: 2 });
   const isUpgraded = Buffer.concat(chunks).toString("latin1").startsWith("HTTP/1.1 101");
