@@ -247,3 +247,45 @@ test("whatever the order of sign-ins and of registering again, the newest of eac
     { numRuns: 60 },
   );
 });
+
+describe.each(["leaving", "-", ".", "limit", "elsewhere", "ok", "refused", "web"])(
+  "the platform %s is one as any other",
+  (platform) => {
+    test("takes its place among those that a user may have", async () => {
+      const two = { ...base, maxConnectionsPerUser: 2 };
+      for (const name of ["a", "b", "c", "d"]) await connected(name, two, { platform });
+      expect(await ids()).toEqual(["c", "d"]);
+      const refused = await connect("e", { ...two, whenFull: "refuse" }, { platform });
+      expect(refused).toEqual({ outcome: "refused", connections: 2 });
+    });
+
+    test("is replaced by a newer sign-in, and named to the older", async () => {
+      const older = await connected("a", one, { platform });
+      const heard = await store.listen(`${store.keys.channel}n1`);
+      await connected("b", one, { platform });
+      expect(await ids()).toEqual(["b"]);
+      await waitFor(() => heard.length === 1, { what: "the word to its node" });
+      expect(heard).toEqual([`evict\nu1\ta\telsewhere\t${platform}`]);
+      expect(await connect("a", one, { platform, connectTimeMs: timeOf(older) })).toEqual({
+        outcome: "elsewhere",
+        platform,
+      });
+      await connected("c", perPlatform, { platform });
+      await connected("x", perPlatform, { platform: "another" });
+      expect(await ids()).toEqual(["c", "x"]);
+    });
+
+    test("leaves room for another while its node stops, and only then; its grace lease takes none", async () => {
+      const member = await connected("a", one, { platform });
+      const [marked = ""] = await markLeaving(store.scripts, store.keys, [{ userId: "u1", member }]);
+      const moved = await connected("b", one, { platform });
+      expect(await ids()).toEqual(["a", "b"]);
+      await removeRoute(store.scripts, store.keys, "u1", marked, 3_000);
+      await removeRoute(store.scripts, store.keys, "u1", moved, 3_000);
+      expect(await ids()).toEqual([]);
+      await connected("c", one, { platform });
+      const found = await readConnections(store.scripts, store.keys, "u1");
+      expect(found).toMatchObject([{ id: "c", node: "n1", platform }]);
+    });
+  },
+);

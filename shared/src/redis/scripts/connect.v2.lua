@@ -9,7 +9,8 @@
 -- A session policy is heeded before the limit: whom a sign-in elsewhere replaces takes no place.
 --
 -- v2: where what the client lacks was trimmed, its messages go on after that (`after`), and it is told so; one that has
--- much to catch up with is noted as being behind (scripts/hold-history); a position that moves `acked` trims, as an ack.
+-- much to catch up with is noted as being behind (scripts/hold-history); a position that moves `acked` trims, as an ack;
+-- a platform whose name is that of a mark is no mark (includes/route-member).
 --
 -- KEYS[1] user · KEYS[2] inbox · KEYS[3] routes · KEYS[4] due · KEYS[5] generation
 -- KEYS[6] tokenGeneration · KEYS[7] revokedSession · KEYS[8] revokedToken   of the token it lives under
@@ -47,6 +48,7 @@ if ARGV[18] ~= '' and now > tonumber(ARGV[18]) then return 'late' end
 --@include missing-user
 --@include kept-after
 --@include slow-readers
+--@include route-member
 
 local dayMs = 86400000
 
@@ -74,7 +76,7 @@ for _, other in ipairs(members) do
   if string.match(other, '^%d+/%-/') then
     -- The grace lease of a socket that has closed: somebody is there again.
     redis.call('ZREM', KEYS[3], other)
-  elseif other ~= member and not string.match(other, '/leaving$') then
+  elseif other ~= member and not isMarkedLeaving(other) then
     others[#others + 1] = other
   end
 end
@@ -93,14 +95,14 @@ if not leaving then
   if ARGV[17] ~= 'multi' then
     kept = {}
     for _, other in ipairs(others) do
-      if ARGV[17] == 'one-per-platform' and string.match(other, '([^/]+)$') ~= ARGV[4] then
+      if ARGV[17] == 'one-per-platform' and platformOf(other) ~= ARGV[4] then
         kept[#kept + 1] = other
       else
         replaced[#replaced + 1] = { other, 'elsewhere' }
         if other > newest then newest = other end
       end
     end
-    if newest ~= member then return 'elsewhere\t' .. string.match(newest, '([^/]+)$') end
+    if newest ~= member then return 'elsewhere\t' .. platformOf(newest) end
   end
   local limit = tonumber(ARGV[7])
   if #kept >= limit then
