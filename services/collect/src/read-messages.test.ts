@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { ackUsers } from "@petrel/shared/redis/ack-users";
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { MessageStateAnswer } from "./describe-message.js";
 import { type OpenCollect, openCollect } from "./testing/open-collect.js";
 
@@ -244,6 +244,25 @@ describe("a user's messages", () => {
     expect((await page("short")).items.map(({ id }) => id)).toEqual([long]);
     const record = await collect.store.redis.get(collect.keysOf("short").record(short));
     expect(record).toMatch(/\texpired \d+$/);
+  });
+
+  test.each([-2, 2])("by Redis' clock: a machine whose own is %i h off tells the same", async (hours) => {
+    const user = `clock${hours}`;
+    const short = await send(user, 1, { ttlSeconds: 1 });
+    const long = await send(user, 2, { ttlSeconds: 60 });
+    await sleep(Math.max(0, Date.parse((await read(short)).expiresAt) - Date.now()) + 20);
+    const real = Date.now;
+    vi.spyOn(Date, "now").mockImplementation(() => real() + hours * 3_600_000);
+    try {
+      expect((await page(user)).items.map(({ id }) => id)).toEqual([long]);
+      const other = await send(`other${hours}`, 1, { ttlSeconds: 1 });
+      expect((await read(other)).state).toBe("queued");
+      await sleep(1_050);
+      expect((await read(other)).state).toBe("expired");
+      expect((await read(long)).state).toBe("queued");
+    } finally {
+      vi.restoreAllMocks();
+    }
   });
 
   test("a page of nothing but expired ones still leads on", async () => {

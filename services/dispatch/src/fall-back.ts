@@ -121,6 +121,7 @@ async function send(options: FallBackOptions, held: HeldEntry, attempt: number):
         epoch,
         acceptedAtMs: atMs,
         expiresAtMs,
+        serverNowMs: held.serverNowMs,
         priority,
         notification,
         collapseKey,

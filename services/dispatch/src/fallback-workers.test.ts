@@ -115,6 +115,7 @@ test("a message is sent once, with all that a channel needs, and ends pushed", a
       epoch,
       acceptedAtMs: atMs,
       expiresAtMs: atMs + 3_600_000,
+      serverNowMs: expect.any(Function) as () => number,
       priority: "high",
       notification: '{"title":"hi"}',
       attempt: 1,

@@ -200,7 +200,7 @@ describe("expired messages", () => {
     const userId = newUser();
     await bench.accept(userId, "still good", "dispatch", { ttlMs: 30_000 });
     const real = Date.now;
-    vi.spyOn(Date, "now").mockImplementation(() => real() + 60_000);
+    vi.spyOn(Date, "now").mockImplementation(() => real() + 7_200_000);
     const client = await join(node, userId);
     await client.untilMessages(1, 2_000);
     vi.restoreAllMocks();
@@ -213,7 +213,7 @@ describe("expired messages", () => {
     await bench.accept(userId, "still good", "dispatch");
     await new Promise((resolve) => setTimeout(resolve, 5));
     const real = Date.now;
-    vi.spyOn(Date, "now").mockImplementation(() => real() - 60_000);
+    vi.spyOn(Date, "now").mockImplementation(() => real() - 7_200_000);
     const client = await join(node, userId);
     await client.untilMessages(1);
     vi.restoreAllMocks();

@@ -12,6 +12,7 @@ import type { Redis } from "./connect.js";
 import { expireMessages } from "./expire-messages.js";
 import type { PartitionKeys } from "./keys.js";
 import type { ScriptRunner } from "./script-runner.js";
+import { readServerTimeMs } from "./server-time.js";
 
 export type MessageState = "queued" | "delivered" | "expired" | "cancelled" | "pushed" | "failed";
 
@@ -29,20 +30,23 @@ export interface FoundMessage {
 }
 
 /**
- * @param nowMs by which an expiry is noticed; decided it is by Redis' clock
+ * @param nowMs Redis' clock, where the caller knows it; else it is asked for: a process' own may be wrong by hours
  * @returns undefined where there is no such message, or its record's time is over
  */
 export async function readMessage(
   scripts: ScriptRunner,
   keys: PartitionKeys,
   id: string,
-  nowMs = Date.now(),
+  nowMs?: number,
 ): Promise<FoundMessage | undefined> {
   const { redis } = scripts;
-  const first = await redis.get(keys.record(id));
+  const [first, serverNowMs] = await Promise.all([
+    redis.get(keys.record(id)),
+    nowMs ?? readServerTimeMs(redis, keys.due),
+  ]);
   if (first === null) return undefined;
   const { userId, expiresAtMs, seq, epoch: epochThen } = decodeMessageRecord(first);
-  if (expiresAtMs <= nowMs) {
+  if (expiresAtMs <= serverNowMs) {
     // The script decides by Redis' clock, and leaves alone what is acked.
     await expireMessages(scripts, keys, userId, [{ seq, epoch: epochThen, id }]);
   }

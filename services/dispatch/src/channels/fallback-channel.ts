@@ -15,6 +15,8 @@ export interface FallbackJob {
   /** ms since 1970 by Redis' clock. */
   readonly acceptedAtMs: number;
   readonly expiresAtMs: number;
+  /** Redis' clock now, ms: what is left of the message's time is told by it. Absent where nobody has asked it. */
+  readonly serverNowMs?: () => number;
   readonly priority: Priority;
   /** JSON text of the request's `notification`; never empty. */
   readonly notification: string;

@@ -249,7 +249,7 @@ test("whatever the order of sign-ins and of registering again, the newest of eac
 });
 
 describe.each(["leaving", "-", ".", "limit", "elsewhere", "ok", "refused", "web"])(
-  "the platform %s is one as any other",
+  "the platform %s is like all others",
   (platform) => {
     test("takes its place among those that a user may have", async () => {
       const two = { ...base, maxConnectionsPerUser: 2 };

@@ -205,6 +205,20 @@ describe("APNs", () => {
     expect(await store.redis.pexpiretime(key)).toBe(job.expiresAtMs);
   });
 
+  test("whether there is time for another attempt is told by Redis' clock", async () => {
+    await register("ada", 1);
+    await register("ada", 2);
+    const unwell = { status: 503, reason: "ServiceUnavailable", times: 1 };
+    await simulator.setAnswer(token(2), unwell);
+    const over = jobFor("ada");
+    expect(await send({ ...over, serverNowMs: () => over.expiresAtMs - 1 })).toMatchObject({
+      outcome: "taken",
+    });
+    await simulator.setAnswer(token(2), unwell);
+    const open = jobFor("ada", { expiresAtMs: 3_600_000 });
+    expect(await send({ ...open, serverNowMs: () => 0 })).toMatchObject({ outcome: "retry" });
+  });
+
   test("each push goes to the devices that are registered for such ones, and to no other", async () => {
     // What the simulator is told of a token stays: tokens of this test alone.
     await register("ada", 901);

@@ -115,7 +115,7 @@ export class ApnsChannel implements FallbackChannel {
     signals: SendSignals,
   ): Promise<ChannelAnswer> {
     const { retry, maxAttempts, clock } = this.#options;
-    const { attempt, expiresAtMs } = job;
+    const { attempt, expiresAtMs, serverNowMs = () => clock.wallMs() } = job;
     const takenNow = new Set<string>();
     const open = devices.filter((device) => !before.has(device.id));
     let results: DeviceResult[];
@@ -126,7 +126,7 @@ export class ApnsChannel implements FallbackChannel {
       void this.#keep(job, takenNow).catch(() => undefined);
       throw error;
     }
-    const next = { attempt, maxAttempts, retry, nowMs: clock.wallMs(), expiresAtMs };
+    const next = { attempt, maxAttempts, retry, nowMs: serverNowMs(), expiresAtMs };
     const answer = combineResults(results, before.size > 0, next);
     // Before the retry is settled: whoever takes it up finds it.
     if (answer.outcome === "retry") await unlessAborted(this.#keep(job, takenNow), signals.either);
