@@ -1,6 +1,7 @@
 // Tests of what an application does wrong, over real sockets to a scripted push node.
 // Guarantees: a wrong option, position, event name, handler or savePosition harms as little as it can, and its
 // developer hears of it, whoever listens.
+import { runInNewContext } from "node:vm";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { WsPeer, type PeerSocket } from "@petrel/shared/testing/ws-peer";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -134,6 +135,16 @@ describe("a handler", () => {
     expect(toConsole).toMatchObject([{ level: "warn", error: { code: clientErrorCodes.handlerSlow } }]);
   });
 
+  it("of another event is heard of where it returns a promise of any make", async () => {
+    const client = newClient();
+    const errors = errorsOf(client);
+    // As of another frame: no instance of this one's Promise.
+    client.on("welcome", () => runInNewContext("Promise.reject('later')"));
+    await welcomed(client);
+    await waitFor(() => errors.length === 1, { what: "the error" });
+    expect(errors).toEqual([`${clientErrorCodes.listenerFailed} A listener of "welcome" failed: later`]);
+  });
+
   it("that is none, and an event that does not exist, are told", async () => {
     const client = newClient();
     const errors = errorsOf(client);
@@ -229,12 +240,20 @@ describe("an option", () => {
   });
 });
 
+it("an option that is left out is told also where another one makes the client impossible", async () => {
+  expect(() => newClient({ savePositon: () => undefined, url: "http://example.test" })).toThrow(/^url:/);
+  await waitFor(() => toConsole.length === 1, { what: "the complaint" });
+  expect(toConsole).toMatchObject([{ level: "error", error: { code: clientErrorCodes.badOption } }]);
+});
+
 describe("savePosition", () => {
   it("is called before the ack, which does not wait for it, and never twice at once", async () => {
     const saves: { position: Position; done: () => void }[] = [];
     const client = newClient({
       savePosition: (position: Position) =>
         new Promise<void>((resolve) => saves.push({ position, done: resolve })),
+      // Longer than any pause of a loaded machine: what is waited for here is the call.
+      timing: { closeGraceMs: 600_000, savePositionTimeoutMs: 600_000 },
     });
     client.on("message", () => undefined);
     const socket = await welcomed(client);

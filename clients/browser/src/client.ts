@@ -45,6 +45,8 @@ export class PetrelClient<Data = unknown> {
 
   /** @throws TypeError that names an option without which, or with which, no client works */
   constructor(options: PetrelClientOptions) {
+    // First of all: what is wrong with an option is told by it.
+    this.#events = new TypedEvents((error, event) => this.#listenerFailed(error, event));
     const resolved = resolveOptions(options, (problem) => this.#complain(problem));
     const { savePosition, timing } = resolved;
     this.#closeGraceMs = timing.closeGraceMs;
@@ -56,7 +58,6 @@ export class PetrelClient<Data = unknown> {
         timeoutMs: timing.savePositionTimeoutMs,
         onFailure: (cause) => this.#saveFailed(cause),
       });
-    this.#events = new TypedEvents((error, event) => this.#listenerFailed(error, event));
     this.#delivery = new MessageDelivery({
       ack: resolved.ack,
       position: resolved.position,

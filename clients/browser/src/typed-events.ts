@@ -87,7 +87,8 @@ export class TypedEvents<Events extends object> {
     if (!this.#of(event).includes(listener)) return;
     try {
       const result = listener(payload);
-      if (result instanceof Promise) result.catch((error: unknown) => this.#reportFailure(error, event));
+      // Of any make: an older library's promise, or one of another frame, can be rejected too.
+      if (isPromise(result)) result.then(undefined, (error: unknown) => this.#reportFailure(error, event));
     } catch (error) {
       this.#reportFailure(error, event);
     }
@@ -96,4 +97,8 @@ export class TypedEvents<Events extends object> {
   #of<Name extends keyof Events>(event: Name): Listener<Events[Name]>[] {
     return (this.#listeners.get(event) ?? []) as Listener<Events[Name]>[];
   }
+}
+
+function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { readonly then?: unknown } | null | undefined)?.then === "function";
 }
