@@ -172,8 +172,8 @@ export class HandshakeAdmission {
     this.#turnedAwayAtMs = nowMs;
     const crowdSeconds = Math.ceil(this.#turnedAway / this.#perMs / 1000);
     const spread = Math.min(MAX_SPREAD_SECONDS, Math.max(MIN_SPREAD_SECONDS, crowdSeconds));
-    // A moment longer: they do not come on the dot.
-    this.#expectedUntilMs = Math.max(this.#expectedUntilMs, nowMs + (2 + spread) * 1_000);
+    // Longer: browsers cannot read it, and back off by themselves.
+    this.#expectedUntilMs = Math.max(this.#expectedUntilMs, nowMs + (2 + 2 * spread) * 1_000);
     return 1 + Math.floor(this.#random() * spread);
   }
 }
