@@ -126,6 +126,21 @@ test("a message is sent once, with all that a channel needs, and ends pushed", a
   expect(await attemptsOf(id)).toMatchObject([{ channel: "recording", outcome: "taken" }]);
 });
 
+test("as many as may be are sent at once, without a complaint of Node's", async () => {
+  const warnings: string[] = [];
+  const onWarning = ({ message }: Error): void => void warnings.push(message);
+  process.on("warning", onWarning);
+  const channel = new RecordingChannel();
+  channel.hold();
+  await start([channel], { concurrency: 40 });
+  for (let n = 0; n < 40; n++) await enter();
+  await waitFor(() => channel.mostAtOnce === 40, { what: "40 sends at once" });
+  channel.release();
+  await waitFor(isSettled, { what: "all to be settled" });
+  process.off("warning", onWarning);
+  expect(warnings).toEqual([]);
+});
+
 test("what was there before anyone read the streams is sent, too", async () => {
   const ids = [await enter(), await enter({ priority: "low" })].map(({ id }) => id);
   const channel = new RecordingChannel();

@@ -4,6 +4,7 @@
 //
 // Every dispatcher does this for every partition, owner or not: an entry is given to one of them by its consumer group,
 // and settled once, by whoever settles it first. So nothing here is fenced.
+import { setMaxListeners } from "node:events";
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -76,6 +77,8 @@ export class FallbackWorkers {
       );
     }
     this.#options = options;
+    // Each send listens to it.
+    setMaxListeners(0, this.#ending.signal);
     this.#pollMs = options.pollMs ?? POLL_MS;
     this.#sources = options.partitions.flatMap((keys) => priorities.map((priority) => ({ keys, priority })));
     this.#backlog = new Map(options.partitions.map((keys) => [keys, nothingIn(keys)]));

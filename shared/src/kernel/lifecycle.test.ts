@@ -102,6 +102,27 @@ test("an exception that nobody caught is logged and ends the process with 1", as
   expect(code).toBe(1);
 });
 
+test("what Node warns of is a line of JSON like any other, once", async () => {
+  const { child, ended, ready } = service(`
+    const target = new EventTarget();
+    for (let i = 0; i < 12; i++) target.addEventListener("x", () => {});
+    const { signal } = new AbortController();
+    for (let i = 0; i < 12; i++) signal.addEventListener("abort", () => {});
+    process.emitWarning("told twice?", { code: "PETREL_TEST" });
+    setTimeout(() => console.log("{}\\nREADY"), 20); setInterval(() => {}, 1000);`);
+  await ready;
+  child.kill("SIGTERM");
+  const { output } = await ended;
+  const lines = output.split("\n").filter((line) => line !== "" && line !== "READY");
+  const logged = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+  const warnings = logged.filter(({ level }) => level === "warn");
+  expect(warnings).toContainEqual(
+    expect.objectContaining({ service: "test", code: "PETREL_TEST", reason: "told twice?" }),
+  );
+  expect(warnings).toContainEqual(expect.objectContaining({ warning: "MaxListenersExceededWarning" }));
+  expect(warnings.filter(({ code }) => code === "PETREL_TEST")).toHaveLength(1);
+});
+
 test("a wrong configuration is one line on stderr, and 1", async () => {
   const { ended } = service(
     `configOrExit("collect", () => { throw new ConfigError("PORT must be a whole number"); });`,

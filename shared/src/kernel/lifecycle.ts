@@ -1,6 +1,6 @@
 // Starts and stops a service's process: signals in, exit code out.
 // Guarantees: parts are closed in reverse order of their opening, each at most once, within a deadline; a start
-// that fails says one clear line and exits 1.
+// that fails says one clear line and exits 1; what Node warns of is a line like any other.
 import { ConfigError } from "./config.js";
 import { describeError, PetrelError } from "./errors.js";
 import type { Logger } from "./logging.js";
@@ -73,6 +73,7 @@ export async function runService(
     logger.fatal({ err: error }, "uncaught exception");
     process.exit(1);
   });
+  logWarnings(logger);
   try {
     await start(lifecycle);
   } catch (error) {
@@ -86,6 +87,16 @@ export async function runService(
     await lifecycle.stop("start failed");
     process.exit(1);
   }
+}
+
+/** Node prints its warnings as plain text, which no reader of our lines takes for one. */
+function logWarnings(logger: Logger): void {
+  // The one that prints is a listener like any other.
+  process.removeAllListeners("warning");
+  process.on("warning", (warning: Error & { readonly code?: string }) => {
+    const { name, code, message, stack } = warning;
+    logger.warn({ warning: name, code, reason: message, stack }, "warning of the process");
+  });
 }
 
 /** Calls `read`; a configuration that is wrong ends the process with one line instead of a stack. */

@@ -1,6 +1,7 @@
 // dispatch/channels -> here -> redis/invalidate-devices: devices that a provider does not reach any more.
 // Guarantees: whoever sends waits for nothing here; what comes together goes together, one call for each partition; what
 // Redis cannot take now is tried again. Of what is lost with this process, or beyond the bound, the provider tells again.
+import { setMaxListeners } from "node:events";
 import { backoffMs } from "../kernel/backoff.js";
 import { describeError } from "../kernel/errors.js";
 import type { Logger } from "../kernel/logging.js";
@@ -63,6 +64,8 @@ export class DeviceInvalidations {
 
   constructor(options: DeviceInvalidationsOptions) {
     this.#options = options;
+    // Each partition that is tried again waits for it.
+    setMaxListeners(0, this.#stopping.signal);
     this.#queue = new TurnBatcher({
       flush: (verdicts) => this.#flush(verdicts),
       maxInFlight: 1,

@@ -33,6 +33,19 @@ function build(
 
 const hello = { title: "Hello", body: "World" };
 
+test("half an emoji does not go to Apple, also of a message that an older release has stored", () => {
+  const { payload, body } = build({
+    title: "Hi \ud83d",
+    body: "\ud83d\ude00",
+    apns: { data: { "k\ude00": "\udc00" } },
+  });
+  expect(body.toString()).not.toMatch(/\\u[dD][89a-fA-F]/);
+  expect(payload).toMatchObject({
+    aps: { alert: { title: "Hi \ufffd", body: "\ud83d\ude00" } },
+    "k\ufffd": "\ufffd",
+  });
+});
+
 describe("headers", () => {
   test("of a plain message", () => {
     expect(build(hello)).toMatchObject({

@@ -1,6 +1,7 @@
 // build-apns-request -> here: the JSON that a phone gets.
 // Guarantees: `aps` from the notification, what the sender says in `apns.aps` over it; `petrel.id` is the message's id,
 // by which the app knows it from its inbox; never larger than Apple takes.
+import { makeWellFormed } from "@petrel/shared/protocol/well-formed-json";
 import type { ApnsOverrides, ApnsPushType } from "@petrel/shared/protocol/apns-overrides";
 
 /** A request's `notification`, as it was checked. */
@@ -27,7 +28,9 @@ export function buildPayload(
 ): BuiltPayload {
   const { apns = {} } = notification;
   const aps = pushType === "background" ? backgroundAps(apns) : visibleAps(notification, apns);
-  const body = Buffer.from(JSON.stringify({ aps, ...apns.data, petrel: { id: messageId } }));
+  // (A message that an older release has accepted may hold half an emoji.)
+  const text = makeWellFormed(JSON.stringify({ aps, ...apns.data, petrel: { id: messageId } }));
+  const body = Buffer.from(text);
   const maxBytes = pushType === "voip" ? MAX_VOIP_BYTES : MAX_BYTES;
   return body.length <= maxBytes
     ? { ok: true, body }

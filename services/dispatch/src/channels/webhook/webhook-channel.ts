@@ -1,6 +1,7 @@
 // dispatch/fall-back -> here: the fallback channel that posts messages to the business system's own address.
 // Guarantees: one POST an attempt, signed, no redirect followed; an answer within the deadline, whatever the receiver
 // does, and no more of its body read than a little.
+import { makeWellFormed } from "@petrel/shared/protocol/well-formed-json";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -89,7 +90,7 @@ export class WebhookChannel implements FallbackChannel {
   }
 }
 
-/** The notification as the producer wrote it: parsed and written again, numbers beyond 2^53 would change. */
+/** The notification as the producer wrote it (but for half an emoji that an older release has stored): parsed and written again, numbers beyond 2^53 would change. */
 function encodeJob({
   id,
   userId: user,
@@ -104,7 +105,7 @@ function encodeJob({
   const acceptedAt = new Date(acceptedAtMs).toISOString();
   const expiresAt = new Date(expiresAtMs).toISOString();
   const envelope = JSON.stringify({ id, user, seq, epoch, acceptedAt, expiresAt, priority, collapseKey });
-  return `${envelope.slice(0, -1)},"notification":${notification}}`;
+  return `${envelope.slice(0, -1)},"notification":${makeWellFormed(notification)}}`;
 }
 
 /** Never fails: what the answer means is known by its head. */
