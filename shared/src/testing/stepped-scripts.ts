@@ -14,22 +14,22 @@ end }, { __index = real })
 `;
 
 export class SteppedScripts {
-  readonly #redis: Redis;
+  readonly redis: Redis;
   readonly #scripts = readScripts();
   calls = 0;
 
   constructor(redis: Redis) {
-    this.#redis = redis;
+    this.redis = redis;
   }
 
   async setNow(nowMs: number): Promise<void> {
-    await this.#redis.set(NOW_KEY, Math.floor(nowMs));
+    await this.redis.set(NOW_KEY, Math.floor(nowMs));
   }
 
   async run(name: ScriptName, keys: readonly string[], args: readonly (string | number)[]): Promise<string> {
     const source = this.#scripts.get(name)?.source.replace(/^#!lua\n/, "") ?? "";
     this.calls++;
-    return (await this.#redis.eval(PRELUDE + source, keys.length, ...keys, ...args)) as string;
+    return (await this.redis.eval(PRELUDE + source, keys.length, ...keys, ...args)) as string;
   }
 
   together<T>(task: () => T): T {
