@@ -22,7 +22,7 @@ local lines = {}
 for i = 1, (#KEYS - 1) / 2 do
   local userKey, inboxKey = KEYS[i * 2], KEYS[i * 2 + 1]
   local userId, epoch, wanted = ARGV[i * 3], ARGV[i * 3 + 1], ARGV[i * 3 + 2]
-  local user = redis.call('HMGET', userKey, 'seq', 'epoch', 'acked', 'slow', 'ended')
+  local user = redis.call('HMGET', userKey, 'seq', 'epoch', 'acked', 'ended')
   local seq, acked = tonumber(user[1]), tonumber(user[3])
   if not seq or user[2] ~= epoch then
     lines[i] = '-'
@@ -33,12 +33,12 @@ for i = 1, (#KEYS - 1) / 2 do
       redis.call('HSET', userKey, 'acked', targetText, 'ackedAt', nowText)
       -- From where this device, not an expiry, last moved it: or expiries would take all the steps.
       local from = acked
-      if user[5] then
-        local endedFrom, endedTo = string.match(user[5], '^(%d+) (%d+)$')
+      if user[4] then
+        local endedFrom, endedTo = string.match(user[4], '^(%d+) (%d+)$')
         if tonumber(endedTo) == acked then from = tonumber(endedFrom) end
       end
       if math.floor(target / trimStep) > math.floor(from / trimStep) then
-        trimAcked(inboxKey, target, history, slowHistory, user[4])
+        trimAcked(inboxKey, target, history, slowHistory, redis.call('HGET', userKey, 'slow'))
       end
       moved = '\t' .. ms(target - acked)
       acked = target
