@@ -7,6 +7,7 @@ import * as fc from "fast-check";
 import { chooseSeed } from "@petrel/shared/testing/seeded-random";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/start-cluster";
 import { connectClient } from "@petrel/shared/testing/ws-client";
+import { USER_ID_PATTERN } from "@petrel/shared/protocol/ids";
 import { errorCatalogue } from "@petrel/shared/protocol/error-codes";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
@@ -64,7 +65,7 @@ const member = (good: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> =>
     { arbitrary: fc.constant(undefined), weight: 1 },
   );
 const user = fc.oneof(
-  fc.stringMatching(/^[A-Za-z0-9._:@|~+=-]{1,128}$/),
+  fc.stringMatching(new RegExp(USER_ID_PATTERN)),
   fc.constantFrom("fuzz-user", "toString", "__proto__", "constructor", "a".repeat(128)),
 );
 const message = fc.record({

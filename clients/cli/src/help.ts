@@ -88,7 +88,7 @@ ${address}`,
   --require-signature
                    its requests must be signed
   --messages-per-second N
-                   its own limit; 0 is none at all
+                   its own limit, or unlimited; with 0 it may send nothing
   --overlap-seconds N
                    rotate: how long the old secret stays good (0)
   --json           print each key as a line of JSON

@@ -403,6 +403,9 @@ describe("petrel keys", () => {
     expect([await made.exitCode, made.out]).toEqual([0, ["pk_1.new"]]);
     expect(made.err).toEqual(["This is the only time the secret is shown."]);
     const options = ["--owner", "shop", "--signing", "--require-signature", "--messages-per-second", "0"];
+    const unlimited = ["--messages-per-second", "unlimited"];
+    await petrel(["keys", "create", "--name", "Shop", "--scopes", "send", ...unlimited]).exitCode;
+    expect(asked.pop()?.body).toBe('{"name":"Shop","scopes":["send"],"messagesPerSecond":"unlimited"}');
     const full = petrel(["keys", "create", "--name", "Shop", "--scopes", "send", ...options, "--json"]);
     expect([await full.exitCode, full.out]).toEqual([0, [JSON.stringify({ ...key, secret: "new" })]]);
     expect(asked.map(({ authorization, body }) => [authorization, body])).toEqual([
@@ -421,7 +424,7 @@ describe("petrel keys", () => {
       ...key,
       id: "pk_3",
       signing: false,
-      messagesPerSecond: 0,
+      messagesPerSecond: "unlimited",
       revokedAt: "2030-01-04T00:00:00.000Z",
     };
     answers.set("GET /v1/keys?limit=1000", [{ status: 200, body: { items: [key], nextCursor: "pk_1" } }]);
@@ -456,6 +459,7 @@ describe("petrel keys", () => {
     [["keys", "create", "--scopes", "send"]],
     [["keys", "create", "--name", "n"]],
     [["keys", "create", "--name", "n", "--scopes", "send", "--messages-per-second", "-1"]],
+    [["keys", "create", "--name", "n", "--scopes", "send", "--messages-per-second", "none"]],
     [["keys", "rotate"]],
     [["keys", "rotate", "pk_1", "--signing"]],
     [["keys", "revoke", "pk_1", "--overlap-seconds", "1"]],

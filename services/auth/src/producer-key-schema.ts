@@ -26,11 +26,13 @@ export const scopesSchema = Type.Array(Type.Enum([...producerScopes]), {
 export const requireSchema = Type.Literal("signature", {
   description: "The key's requests must be signed: its secret alone, in Authorization, is refused.",
 });
-export const messagesPerSecondSchema = Type.Integer({
-  minimum: 0,
-  maximum: 1_000_000_000,
-  description: "Instead of the limit that every key has; 0 is none at all.",
-});
+export const messagesPerSecondSchema = Type.Union(
+  [Type.Integer({ minimum: 0, maximum: 1_000_000_000 }), Type.Literal("unlimited")],
+  {
+    description:
+      'Instead of the limit that every key has: so many messages, 0 for none at all, or "unlimited".',
+  },
+);
 const timeSchema = Type.String({ description: "RFC 3339, UTC." });
 
 export const keyParamsSchema = Type.Object({ id: keyIdSchema }, closed);
@@ -51,7 +53,7 @@ const viewMembers = {
   revokedAt: Type.Optional(timeSchema),
 };
 
-export const keyViewSchema = Type.Object(viewMembers, closed);
+export const keyViewSchema = Type.Object(viewMembers, { ...closed, title: "ProducerKey" });
 
 export const keyWithSecretSchema = Type.Object(
   {
@@ -61,7 +63,7 @@ export const keyWithSecretSchema = Type.Object(
         "Shown this once; what is kept is its hash, and of a key that may sign the secret encrypted.",
     }),
   },
-  closed,
+  { ...closed, title: "ProducerKeyWithSecret" },
 );
 
 /** Either the secret's hash, or the secret itself: then the key may sign. */

@@ -32,7 +32,7 @@ test("good entries are taken", () => {
 test("a key with its secret, which may sign, and must where the file says so", () => {
   const { secretSha256, ...rest } = good;
   const secret = "s".repeat(43);
-  const entry = { ...rest, secret, require: "signature", messagesPerSecond: 0 };
+  const entry = { ...rest, secret, require: "signature", messagesPerSecond: "unlimited" };
   expect(read([entry])).toEqual([{ ...entry, secretSha256: hashProducerSecret(secret) }]);
   expect(read([{ ...good, messagesPerSecond: 100 }])).toEqual([{ ...good, messagesPerSecond: 100 }]);
   expect(secretSha256).toHaveLength(64);
@@ -48,6 +48,7 @@ test.each<[string, unknown, RegExp]>([
   ["a short secret", [{ ...good, secretSha256: undefined, secret: "s3cret" }], /wrong at \/0\/secret/],
   ["a hash of a key that must sign", [good, { ...good, id: "b", require: "signature" }], /wrong at \/1/],
   ["another requirement", [{ ...good, require: "certificate" }], /wrong at \/0\/require/],
+  ["a limit of nothing, which was none once", [{ ...good, messagesPerSecond: 0 }], /"unlimited"/],
   ["a limit below nothing", [{ ...good, messagesPerSecond: -1 }], /messagesPerSecond/],
   ["an unknown scope", [good, { ...good, id: "b", scopes: ["fly"] }], /wrong at \/1\/scopes/],
   ["no scopes", [{ ...good, scopes: [] }], /scopes/],

@@ -43,6 +43,12 @@ export function readProducerKeysFile(file: string): readonly FileKey[] {
     const wrong = (why: string): never => {
       throw new ConfigError(`PRODUCER_KEYS_FILE is wrong at /${i}: ${why}`);
     };
+    if (rest.messagesPerSecond === 0) {
+      // It meant no limit up to the release before: neither reading is to be taken for the other.
+      wrong(
+        'messagesPerSecond is 0: say "unlimited", or leave the scope send out for a key that may send nothing',
+      );
+    }
     if (secret !== undefined) {
       if (secretSha256 !== undefined) wrong("it has both secret and secretSha256");
       return { ...rest, secret, secretSha256: hashProducerSecret(secret) };

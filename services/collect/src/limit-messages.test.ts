@@ -48,6 +48,25 @@ test("another key is not touched", async () => {
   expect((await post(to("ada"), other)).status).toBe(202);
 });
 
+test("a key's own limit: unlimited is a word, and 0 is none at all", async () => {
+  collect = await openCollect({ messagesPerKey: 1 });
+  const unlimited = await collect.producer("bank", ["send"], "unlimited");
+  for (let i = 0; i < 3; i++) {
+    expect(
+      (await collect.ask("POST", "/v1/messages/batch", { body: batchOf(10), as: unlimited })).status,
+    ).toBe(202);
+  }
+  const before = await stored();
+  const nothing = await collect.producer("shop-window", ["send"], 0);
+  for (const ask of [
+    () => post(to("ada"), nothing),
+    () => collect.ask("POST", "/v1/messages/batch", { body: batchOf(2), as: nothing }),
+  ]) {
+    expect(await ask()).toMatchObject({ status: 403, body: { error: { code: "PETREL_FORBIDDEN" } } });
+  }
+  expect(await stored()).toBe(before);
+});
+
 test("each recipient of a list counts; a repeat counts, too", async () => {
   collect = await openCollect({ messagesPerKey: 1 });
   const list = { to: { users: ["a", "b", "c", "d"] }, data: 1, idempotencyKey: "k" };

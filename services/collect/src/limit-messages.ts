@@ -42,6 +42,7 @@ export class MessageLimits {
     done: (error: Error | null, payload?: Readable) => void,
   ): void => {
     const producer = producerOf(request);
+    if (producer.messagesPerSecond === 0) return done(maySendNothing());
     const refusal = this.#limiter.refusal(producer.keyId, 1, this.#limitOf(producer));
     if (refusal === undefined || refusal.allowed) done(null, payload);
     else done(refusalByLimit(reply, policy, refusal.limit, refusal.retryAfterMs, overLimit));
@@ -53,6 +54,7 @@ export class MessageLimits {
    * @throws PetrelError PETREL_RATE_LIMITED, or PETREL_INVALID_REQUEST where so many never fit; also by the promise
    */
   take(producer: Producer, count: number, field: string, reply: UnsentAnswer): Promise<void> | undefined {
+    if (producer.messagesPerSecond === 0) throw maySendNothing();
     const decision = this.#limiter.take(producer.keyId, count, this.#limitOf(producer));
     if (decision instanceof Promise) return decision.then((one) => this.#apply(one, count, field, reply));
     this.#apply(decision, count, field, reply);
@@ -92,7 +94,12 @@ export class MessageLimits {
     return text;
   }
 
-  #limitOf({ messagesPerSecond }: Producer): number {
-    return ((messagesPerSecond ?? this.#perSecond) * KEY_WINDOW_MS) / 1_000;
+  /** @returns 0 where there is no limit */
+  #limitOf({ messagesPerSecond = this.#perSecond }: Producer): number {
+    return messagesPerSecond === "unlimited" ? 0 : (messagesPerSecond * KEY_WINDOW_MS) / 1_000;
   }
+}
+
+function maySendNothing(): PetrelError {
+  return new PetrelError("PETREL_FORBIDDEN", "This key may send no messages: its own limit is 0.");
 }

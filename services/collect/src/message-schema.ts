@@ -1,6 +1,6 @@
 // What a producer may ask for: the schema that validates a message is the one that documents it.
 // Guarantees: unknown fields are refused by name, except inside `data`, `apns` and `wechat`; nothing is coerced.
-import { USER_ID_PATTERN } from "@petrel/shared/protocol/ids";
+import { TOPIC_PATTERN, USER_ID_PATTERN } from "@petrel/shared/protocol/ids";
 import { type Static, Type } from "typebox";
 
 export const MAX_RECIPIENTS = 1_000;
@@ -23,7 +23,7 @@ const notificationSchema = Type.Object(
       Type.Object({}, { additionalProperties: true, description: "What only WeChat gets." }),
     ),
   },
-  { ...closed, description: "What a fallback channel shows; at most 8 KiB as JSON." },
+  { title: "Notification", ...closed, description: "What a fallback channel shows; at most 8 KiB as JSON." },
 );
 
 /** One object, not a choice of four: so that an error names the field that is wrong. */
@@ -33,10 +33,10 @@ const recipientSchema = Type.Object(
     users: Type.Optional(
       Type.Array(userIdSchema, { minItems: 1, maxItems: MAX_RECIPIENTS, uniqueItems: true }),
     ),
-    topic: Type.Optional(Type.String({ minLength: 1, maxLength: 256, description: "Not built yet: 501." })),
+    topic: Type.Optional(Type.String({ pattern: TOPIC_PATTERN, description: "Not built yet: 501." })),
     all: Type.Optional(Type.Literal(true, { description: "Not built yet: 501." })),
   },
-  { ...closed, description: "Exactly one of `user`, `users`, `topic`, `all`." },
+  { title: "Recipient", ...closed, description: "Exactly one of `user`, `users`, `topic`, `all`." },
 );
 
 export const messageSchema = Type.Object(
@@ -79,6 +79,7 @@ export const messageSchema = Type.Object(
     ),
   },
   {
+    title: "Message",
     ...closed,
     description: "A message.",
     examples: [
@@ -110,6 +111,7 @@ export const batchSchema = Type.Object(
     }),
   },
   {
+    title: "Batch",
     ...closed,
     examples: [
       {

@@ -2,6 +2,7 @@
 // Guarantees: 501, after the same checks that will stand before the real thing.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { TOPIC_PATTERN } from "@petrel/shared/protocol/ids";
 import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
 import { Type } from "typebox";
 import { authorize } from "@petrel/shared/security/authorize-producer";
@@ -22,7 +23,7 @@ export function addTopicRoutes(
         summary: "Who listens to a topic (not built yet)",
         description: "Scope: `read`.",
         security: producerSecurity,
-        params: Type.Object({ topic: Type.String({ minLength: 1, maxLength: 256 }) }),
+        params: Type.Object({ topic: Type.String({ pattern: TOPIC_PATTERN }) }),
         querystring: noQuerySchema,
         response: { ...producerErrors, ...notImplementedError },
       },

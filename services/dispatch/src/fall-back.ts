@@ -8,7 +8,7 @@ import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import { messageAttributes, type Span, traceIdOf, type Tracing } from "@petrel/shared/kernel/tracing";
 import type { AttemptNote } from "@petrel/shared/protocol/fallback-attempt";
-import { isMessageId, isUserId } from "@petrel/shared/protocol/ids";
+import { isMessageId, isStoredUserId } from "@petrel/shared/protocol/ids";
 import { lineageOf } from "@petrel/shared/protocol/stored-message";
 import { isConnectionError } from "@petrel/shared/redis/connect";
 import type { TakenEntry } from "@petrel/shared/redis/fallback-queue";
@@ -89,7 +89,7 @@ async function attemptFallback(options: FallBackOptions, held: HeldEntry): Promi
     if (result === "settled") options.metrics.dropped(reason);
     return result;
   };
-  if (!isMessageId(message.id) || !isUserId(message.userId) || !Number.isFinite(message.expiresAtMs)) {
+  if (!isMessageId(message.id) || !isStoredUserId(message.userId) || !Number.isFinite(message.expiresAtMs)) {
     const { entryId, keys } = entry;
     options.logger.error({ partition: keys.partition, entryId }, "fallback entry cannot be read: dropped");
     return drop("malformed");

@@ -8,8 +8,6 @@ interface Rule {
 }
 
 const rules: readonly Rule[] = [
-  // A compact JWS (RFC 7515): its header is JSON, and `{"` in base64url begins with eyJ.
-  { form: /\beyJ[\w-]{6,}\.[\w-]+\.[\w-]*/g, instead: "[token]" },
   { form: /\b(bearer[ .]+)[^\s"\\,]+/gi, instead: "$1[redacted]" },
   // 256 random bits as base64url behind a dot: a producer's credential, a refresh token.
   { form: /([\w-]\.)[\w-]{43,}(?![\w-])/g, instead: "$1[secret]" },
@@ -25,7 +23,30 @@ const rules: readonly Rule[] = [
 
 /** @param line JSON, or any text */
 export function hideSecrets(line: string): string {
-  let hidden = line;
+  let hidden = line.includes("eyJ") ? hideTokens(line) : line;
   for (const { form, instead } of rules) hidden = hidden.replace(form, instead);
   return hidden;
+}
+
+/**
+ * A compact JWS (RFC 7515): its header is JSON, and `{"` in base64url begins with eyJ. Each character is looked at a few
+ * times, whatever stands there: one expression for all of it would begin anew at each `eyJ` of a long row of them.
+ */
+function hideTokens(line: string): string {
+  return line.replace(/[\w.-]+/g, (run) => {
+    if (!run.includes("eyJ")) return run;
+    const parts = run.split(".");
+    const shown: string[] = [];
+    for (let i = 0; i < parts.length; i++) {
+      const part = parts[i] ?? "";
+      const at = i + 2 < parts.length && parts[i + 1] !== "" ? part.search(/\beyJ[\w-]{6}/) : -1;
+      if (at === -1) {
+        shown.push(part);
+      } else {
+        shown.push(`${part.slice(0, at)}[token]`);
+        i += 2;
+      }
+    }
+    return shown.join(".");
+  });
 }

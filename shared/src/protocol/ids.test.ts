@@ -3,16 +3,51 @@
 import { expect, test } from "vitest";
 import { formatMessageId, isMessageId, isUserId, partitionOfMessageId } from "./ids.js";
 
-test.each(["a", "A-z_0.9:@|~+=", "x".repeat(128), "alice@example.com"])("%j is a user id", (id) => {
+test.each([
+  "a",
+  "A-z_0.9:@|~+=",
+  "x".repeat(128),
+  "alice@example.com",
+  "...",
+  ".a",
+  "..a",
+  "a.",
+  "a..",
+  `..${"x".repeat(126)}`,
+  `.x${".".repeat(126)}`,
+])("%j is a user id", (id) => {
   expect(isUserId(id)).toBe(true);
 });
 
-test.each(["", "x".repeat(129), "a b", "a\tb", "a\nb", "a\n", "a/b", "a{b}", "é", "a%20b", "a*", "a,b"])(
-  "%j is no user id",
-  (id) => {
-    expect(isUserId(id)).toBe(false);
-  },
-);
+test.each([
+  "",
+  ".",
+  "..",
+  `..${"x".repeat(127)}`,
+  `.${"x".repeat(128)}`,
+  "x".repeat(129),
+  "a b",
+  "a\tb",
+  "a\nb",
+  "a\n",
+  "a/b",
+  "a{b}",
+  "é",
+  "a%20b",
+  "a*",
+  "a,b",
+])("%j is no user id", (id) => {
+  expect(isUserId(id)).toBe(false);
+});
+
+test("any short name of its characters is one, but for the steps of a path", () => {
+  const characters = [".", "a", "-", "@"];
+  let names = [""];
+  for (let length = 1; length <= 5; length++) {
+    names = names.flatMap((name) => characters.map((character) => name + character));
+    for (const name of names) expect(isUserId(name), name).toBe(name !== "." && name !== "..");
+  }
+});
 
 test.each(["a", "A-z_09", "x".repeat(64)])("%j is a message id", (id) => {
   expect(isMessageId(id)).toBe(true);

@@ -1,18 +1,34 @@
 // Names of users and messages, as they appear in requests, keys and frames.
 // Guarantees: a string accepted here has no space, tab, newline, slash or brace, so it can stand in keys and lines.
 
-/** A user's name: chosen by the business system, 1 to 128 characters. */
-export const USER_ID_PATTERN = "^[A-Za-z0-9._:@|~+=-]{1,128}$";
+/**
+ * A user's name: chosen by the business system, 1 to 128 characters of `A-Za-z0-9._:@|~+=-`, but not `.` or `..`: in a
+ * path those are steps (RFC 3986 section 5.2.4), and whoever normalises it asks for something else. Written without a
+ * lookahead, which not all readers of an OpenAPI document know.
+ */
+export const USER_ID_PATTERN =
+  "^(?:[A-Za-z0-9_:@|~+=-][A-Za-z0-9._:@|~+=-]{0,127}" +
+  "|\\.[A-Za-z0-9_:@|~+=-][A-Za-z0-9._:@|~+=-]{0,126}" +
+  "|\\.\\.[A-Za-z0-9._:@|~+=-]{1,126})$";
+/** A topic's name: of the same form, for the same reasons. */
+export const TOPIC_PATTERN = USER_ID_PATTERN;
 
 /** A message's name: made by Petrel before it is stored, 1 to 64 characters. */
 export const MESSAGE_ID_PATTERN = "^[A-Za-z0-9_-]{1,64}$";
 
 const userIdExpression = new RegExp(USER_ID_PATTERN);
+/** What a release before took: such users may be in what is stored. */
+const storedUserIdExpression = /^[A-Za-z0-9._:@|~+=-]{1,128}$/;
 const messageIdExpression = new RegExp(MESSAGE_ID_PATTERN);
 const ownMessageIdExpression = /^p(\d{1,5})_[A-Za-z0-9_-]{22}$/;
 
 export function isUserId(text: string): boolean {
   return userIdExpression.test(text);
+}
+
+/** Whether a text that was stored can be a user's name. */
+export function isStoredUserId(text: string): boolean {
+  return storedUserIdExpression.test(text);
 }
 
 export function isMessageId(text: string): boolean {

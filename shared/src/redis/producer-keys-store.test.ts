@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { createLogger } from "../kernel/logging.js";
 import { startRedis, type TestRedis } from "../testing/start-redis.js";
 import { waitFor } from "../testing/wait-for.js";
+import { authKeys } from "./auth-keys.js";
 import { connectRedis, type Redis } from "./connect.js";
 import { type NewProducerKey, ProducerKeysStore } from "./producer-keys-store.js";
 import { rotateProducerKey } from "./rotate-producer-key.js";
@@ -82,7 +83,11 @@ test("a rotation replaces the hash", async () => {
 });
 
 test("what a key that signs has beside: its sealed secret, its limit, what it requires; created twice it is the same", async () => {
-  const signing = key("k1", { sealedSecret: "sealed.a", require: "signature", messagesPerSecond: 0 });
+  const signing = key("k1", {
+    sealedSecret: "sealed.a",
+    require: "signature",
+    messagesPerSecond: "unlimited",
+  });
   const created = await store.create(signing, day1);
   await store.create(signing, day1);
   expect(created).toEqual({ ...signing, createdAt: day1.toISOString() });
@@ -221,4 +226,17 @@ test("without Redis it is unavailable, not unknown", async () => {
   await expect(new ProducerKeysStore(lost).find("k1")).rejects.toEqual(
     expect.objectContaining({ code: "PETREL_UNAVAILABLE" }),
   );
+});
+
+test("a limit of nothing, of any number and none at all are kept; what a release before wrote reads as it meant", async () => {
+  for (const messagesPerSecond of [0, 1, 500, "unlimited"] as const) {
+    await store.create(key("k1", { messagesPerSecond }), day1);
+    expect((await store.find("k1"))?.messagesPerSecond).toBe(messagesPerSecond);
+    await redis.flushall();
+  }
+  await store.create(key("k1"), day1);
+  expect(await store.find("k1")).not.toHaveProperty("messagesPerSecond");
+  // It wrote 0 for no limit, and reads whatever is not above 0 so.
+  await redis.hset(authKeys.producerKey("k1"), "messagesPerSecond", "0");
+  expect((await store.find("k1"))?.messagesPerSecond).toBe("unlimited");
 });

@@ -17,8 +17,8 @@ export interface NewProducerKey {
   readonly sealedSecret?: string | undefined;
   /** Its requests must be signed. */
   readonly require?: "signature" | undefined;
-  /** Instead of the limit that every key has; 0 is none at all. */
-  readonly messagesPerSecond?: number | undefined;
+  /** Instead of the limit that every key has; 0: nothing at all. */
+  readonly messagesPerSecond?: number | "unlimited" | undefined;
 }
 
 export interface ProducerKeyRecord extends NewProducerKey {
@@ -153,7 +153,7 @@ function describe(key: NewProducerKey): Record<string, string | undefined> {
     name,
     scopes: scopes.join(" "),
     require,
-    messagesPerSecond: messagesPerSecond?.toString(),
+    messagesPerSecond: messagesPerSecond === undefined ? undefined : storedLimit(messagesPerSecond),
   };
 }
 
@@ -184,11 +184,26 @@ function readRecord(hash: Readonly<Record<string, string>>): ProducerKeyRecord |
     ...(sealedSecret === undefined ? {} : { sealedSecret }),
     // Of a newer release, whatever it asks for beside: at least this.
     ...(require === undefined ? {} : { require: "signature" }),
-    ...(messagesPerSecond === undefined ? {} : { messagesPerSecond: Number(messagesPerSecond) }),
+    ...(messagesPerSecond === undefined ? {} : { messagesPerSecond: readLimit(messagesPerSecond) }),
     ...(rotatedAt === undefined ? {} : { rotatedAt }),
     ...(revokedAt === undefined ? {} : { revokedAt }),
     ...(former === undefined ? {} : { former: readFormer(former) }),
   };
+}
+
+/** In what is stored 0 has always been no limit, and stays so; what may send nothing has -1: no limit to a release before. */
+const STORED_UNLIMITED = 0;
+const STORED_NOTHING = -1;
+
+function storedLimit(limit: number | "unlimited"): string {
+  if (limit === "unlimited") return String(STORED_UNLIMITED);
+  return String(limit === 0 ? STORED_NOTHING : limit);
+}
+
+function readLimit(text: string): number | "unlimited" {
+  const stored = Number(text);
+  if (stored === STORED_UNLIMITED) return "unlimited";
+  return Math.max(0, stored);
 }
 
 function readFormer(lines: string): FormerSecret[] {

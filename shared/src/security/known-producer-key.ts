@@ -5,14 +5,16 @@ import type { Clock } from "../kernel/clock.js";
 import type { ProducerScope } from "../protocol/producer-scopes.js";
 import type { SealedProducerSecret } from "./seal-producer-secret.js";
 
+/** How much a key may send, instead of the limit that every key has. 0: nothing at all. */
+export type OwnMessageLimit = number | "unlimited";
+
 /** Who sent a request. Frozen, and the same object as long as it is cached. */
 export interface Producer {
   readonly keyId: string;
   /** The business system behind the key: idempotency keys are its own. */
   readonly owner: string;
   readonly scopes: readonly ProducerScope[];
-  /** Instead of the limit that every key has; 0 is none at all. */
-  readonly messagesPerSecond?: number;
+  readonly messagesPerSecond?: OwnMessageLimit;
 }
 
 /** What is stored of a key, as far as it is needed here. */
@@ -26,7 +28,7 @@ export interface StoredProducerKey {
   readonly sealedSecret?: string | undefined;
   /** Its requests must be signed. */
   readonly require?: "signature" | undefined;
-  readonly messagesPerSecond?: number | undefined;
+  readonly messagesPerSecond?: OwnMessageLimit | undefined;
   /** Secrets from before a rotation. */
   readonly former?: readonly FormerProducerSecret[] | undefined;
   /** When it was revoked, or undefined. */

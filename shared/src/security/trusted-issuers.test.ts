@@ -251,6 +251,7 @@ describe("another issuer's tokens", () => {
     ["a life of more than a year", { exp: nowSeconds + 367 * 86_400 }, {}],
     ["no sub", { sub: undefined }, {}],
     ["a sub that is no user id", { sub: "a b" }, {}],
+    ["a sub that is a step of a path", { sub: ".." }, {}],
     ["an nbf to come", { nbf: nowSeconds + 30 }, {}],
     ["an ID token's type", {}, { typ: "JWT" }],
     ["another type", {}, { typ: "logout+jwt" }],

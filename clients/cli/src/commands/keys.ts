@@ -39,7 +39,7 @@ interface ListedKey {
   readonly scopes: readonly string[];
   readonly signing: boolean;
   readonly require?: string;
-  readonly messagesPerSecond?: number;
+  readonly messagesPerSecond?: number | "unlimited";
   readonly createdAt: string;
   readonly rotatedAt?: string;
   readonly formerUntil?: string;
@@ -125,8 +125,13 @@ function describeKey(key: ListedKey): string {
   return `${id} ${owner} ${scopes.join(",")} ${facts.join(", ")}: ${name}`;
 }
 
-function describeLimit(messagesPerSecond: number): string {
-  return messagesPerSecond === 0 ? "no limit" : `${messagesPerSecond} messages/s`;
+function describeLimit(messagesPerSecond: number | "unlimited"): string {
+  if (messagesPerSecond === "unlimited") return "no limit";
+  return messagesPerSecond === 0 ? "may send nothing" : `${messagesPerSecond} messages/s`;
+}
+
+function readLimit(text: string | undefined): number | "unlimited" | undefined {
+  return text === "unlimited" ? text : wholeNumber("--messages-per-second", text, 0);
 }
 
 async function createKey({ values, terminal, ask }: Call): Promise<ExitCode> {
@@ -139,7 +144,7 @@ async function createKey({ values, terminal, ask }: Call): Promise<ExitCode> {
     scopes: scopes.split(",").map((scope) => scope.trim()),
     signing,
     require: values["require-signature"] === true ? "signature" : undefined,
-    messagesPerSecond: wholeNumber("--messages-per-second", values["messages-per-second"], 0),
+    messagesPerSecond: readLimit(values["messages-per-second"]),
   });
   return printSecret(answer, values, terminal);
 }

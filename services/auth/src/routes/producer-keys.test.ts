@@ -172,6 +172,7 @@ describe("a key", () => {
     { require: "certificate" },
     { signing: "true" },
     { messagesPerSecond: -1 },
+    { messagesPerSecond: "none" },
     { messagesPerSecond: 1.5 },
     { messagesPerSecond: "5" },
     { sealedSecret: "x" },
@@ -181,10 +182,13 @@ describe("a key", () => {
   });
 
   test("is listed with all that it is, and without its secret in any form", async () => {
-    const key = await create({ require: "signature", messagesPerSecond: 0, owner: "shop" });
+    const key = await create({ require: "signature", messagesPerSecond: "unlimited", owner: "shop" });
     const listed = await ask("GET", "/v1/keys?limit=1000");
     const { secret, ...shown } = key;
-    expect((listed.body as { items: Key[] }).items).toContainEqual({ ...shown, messagesPerSecond: 0 });
+    expect((listed.body as { items: Key[] }).items).toContainEqual({
+      ...shown,
+      messagesPerSecond: "unlimited",
+    });
     for (const hidden of [secret, hashProducerSecret(secret), "sealed", "Sha256"]) {
       expect(listed.text).not.toContain(hidden);
     }

@@ -58,7 +58,7 @@ export interface OpenCollect {
   /** All that is stored for a user, in order. */
   inboxOf(userId: string): Promise<InboxMessage[]>;
   /** Makes a producer's key. @returns the value of Authorization */
-  producer(owner: string, scopes: readonly ProducerScope[]): Promise<string>;
+  producer(owner: string, scopes: readonly ProducerScope[], limit?: number | "unlimited"): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -120,10 +120,14 @@ export async function openCollect(options: OpenCollectOptions = {}): Promise<Ope
   });
   await app.ready();
 
-  async function producer(owner: string, scopes: readonly ProducerScope[]): Promise<string> {
+  async function producer(
+    owner: string,
+    scopes: readonly ProducerScope[],
+    messagesPerSecond?: number | "unlimited",
+  ): Promise<string> {
     const id = `${owner}-${scopes.join("-")}`;
     await keys.create(
-      { id, owner, name: id, scopes, secretSha256: hashProducerSecret("secret") },
+      { id, owner, name: id, scopes, secretSha256: hashProducerSecret("secret"), messagesPerSecond },
       new Date(),
     );
     return `Bearer ${id}.secret`;
