@@ -26,6 +26,7 @@ import { MAX_FOREIGN_LIFE_SECONDS, type VerifiedToken } from "@petrel/shared/sec
 import { answerBrowsers } from "./answer-browsers.js";
 import { decorateWithProducer } from "@petrel/shared/security/authorize-producer";
 import { createRequestLimiter, type RequestLimits } from "@petrel/shared/security/limit-requests";
+import { documentedRules } from "./documented-rules.js";
 import { decorateWithUser } from "./authorize-user.js";
 import { addCreateKey } from "./routes/create-key.js";
 import { addCreateTicket } from "./routes/create-ticket.js";
@@ -92,6 +93,7 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
     documented: true,
     // Strangers send bodies here, and small ones.
     bounds: { maxBodies: 1_000, maxBodiesPerAddress: 200 },
+    documentedRules,
     readiness: () => checkReadiness(deps.pingRedis),
   });
   const authenticator = new ProducerAuthenticator({

@@ -10,14 +10,15 @@ import {
   tokenEndOf,
   WECHAT_ID_PATTERN,
 } from "@petrel/shared/protocol/device";
+import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/page-query";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/ids";
 import { type Static, Type } from "typebox";
 
 const closed = { additionalProperties: false } as const;
-const DEFAULT_LIMIT = "50";
 
 const userIdSchema = Type.String({ pattern: USER_ID_PATTERN, description: "Percent-encoded." });
-const deviceIdSchema = Type.String({ pattern: "^[A-Za-z0-9_-]{1,64}$", description: "Opaque." });
+const DEVICE_ID_PATTERN = "^[A-Za-z0-9_-]{1,64}$";
+const deviceIdSchema = Type.String({ pattern: DEVICE_ID_PATTERN, description: "Opaque." });
 
 export const ownDeviceParamsSchema = Type.Object({ id: deviceIdSchema }, closed);
 export const userParamsSchema = Type.Object({ userId: userIdSchema }, closed);
@@ -39,16 +40,13 @@ export const newDeviceSchema = Type.Object(
     ),
     appid: Type.Optional(Type.String({ pattern: WECHAT_ID_PATTERN, description: "wechat: the app's." })),
   },
-  closed,
+  { ...closed, title: "NewDevice" },
 );
 
 export const listQuerySchema = Type.Object(
   {
-    cursor: Type.Optional(deviceIdSchema),
-    // A text: nothing in a request is coerced.
-    limit: Type.Optional(
-      Type.String({ pattern: "^([1-9][0-9]{0,2}|1000)$", default: DEFAULT_LIMIT, description: "1 to 1000." }),
-    ),
+    cursor: Type.Optional(cursorSchema(DEVICE_ID_PATTERN)),
+    limit: Type.Optional(limitSchema),
   },
   closed,
 );
@@ -76,12 +74,12 @@ export const devicePageSchema = Type.Object(
             Type.String({ format: "date-time", description: "ios: it is not sent to until then." }),
           ),
         },
-        closed,
+        { ...closed, title: "Device" },
       ),
     ),
     nextCursor: Type.Union([Type.String(), Type.Null()]),
   },
-  closed,
+  { ...closed, title: "DevicePage" },
 );
 
 type NewDeviceBody = Static<typeof newDeviceSchema>;

@@ -22,7 +22,7 @@ export const tokenPairSchema = Type.Object(
     expiresIn: Type.Integer({ description: "Seconds until the access token is over." }),
     tokenType: Type.Literal("Bearer"),
   },
-  { additionalProperties: false },
+  { title: "TokenPair", additionalProperties: false },
 );
 
 /** @throws PetrelError PETREL_CONFLICT where nobody would take what is made here */

@@ -19,7 +19,7 @@ export const signingKeySchema = Type.Object(
     retiredAt: Type.Optional(timeSchema("When it ceased to sign.")),
     publishedUntil: Type.Optional(timeSchema("retired: when it leaves the JWK set.")),
   },
-  { additionalProperties: false },
+  { title: "SigningKey", additionalProperties: false },
 );
 
 interface Times {

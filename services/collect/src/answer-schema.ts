@@ -5,7 +5,10 @@ import { type Static, Type } from "typebox";
 const id = Type.String({ description: "The message's name, for GET /v1/messages/:id." });
 const duplicate = Type.Boolean({ description: "Whether it was stored before, by another request." });
 
-const recipientResultSchema = Type.Object({ user: Type.String(), id, duplicate });
+const recipientResultSchema = Type.Object(
+  { user: Type.String(), id, duplicate },
+  { title: "RecipientResult" },
+);
 
 const accepted = {
   id: Type.Optional(id),
@@ -16,26 +19,30 @@ const accepted = {
 };
 
 export const acceptedSchema = Type.Object(accepted, {
+  title: "Accepted",
   description: "Stored. `id` and `duplicate` for `to.user`; `results` for `to.users`.",
 });
 
-export const batchAcceptedSchema = Type.Object({
-  results: Type.Array(
-    Type.Object({
-      ...accepted,
-      error: Type.Optional(
-        Type.Object({
-          code: Type.String(),
-          message: Type.String(),
-          retryable: Type.Boolean(),
-          status: Type.Integer({ description: "The status this message would have had alone." }),
-          details: Type.Optional(Type.Object({}, { additionalProperties: true })),
-        }),
-      ),
-    }),
-    { description: "One for each message, in order." },
-  ),
-});
+export const batchAcceptedSchema = Type.Object(
+  {
+    results: Type.Array(
+      Type.Object({
+        ...accepted,
+        error: Type.Optional(
+          Type.Object({
+            code: Type.String(),
+            message: Type.String(),
+            retryable: Type.Boolean(),
+            status: Type.Integer({ description: "The status this message would have had alone." }),
+            details: Type.Optional(Type.Object({}, { additionalProperties: true })),
+          }),
+        ),
+      }),
+      { description: "One for each message, in order." },
+    ),
+  },
+  { title: "BatchAccepted" },
+);
 
 export type RecipientResult = Static<typeof recipientResultSchema>;
 

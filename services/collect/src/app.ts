@@ -15,6 +15,7 @@ import type { UserEraser } from "@petrel/shared/redis/erase-user";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import { documentedRules } from "./documented-rules.js";
 import { MessageAcceptance } from "./accept-message.js";
 import { RequestAcceptance } from "./accept-request.js";
 import type { AcceptanceCounts } from "./acceptance-counts.js";
@@ -65,6 +66,7 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
     bodyLimitBytes: BODY_LIMIT_BYTES,
     ...(deps.requestLimits === undefined ? {} : { trustedProxies: deps.requestLimits.trustedProxies }),
     documented: true,
+    documentedRules,
     readiness: () => checkReadiness(scripts),
   });
   const requests = new RequestAcceptance({

@@ -9,41 +9,46 @@ import { type Static, Type } from "typebox";
 
 const time = Type.String({ format: "date-time" });
 
-export const messageStateSchema = Type.Object({
-  id: Type.String(),
-  to: Type.Object({ user: Type.String() }),
-  state: Type.String({ description: "queued, or an end: delivered, pushed, expired, cancelled, failed." }),
-  seq: Type.Integer({ description: "Its place in the user's sequence." }),
-  epoch: Type.String(),
-  acceptedAt: time,
-  expiresAt: time,
-  reason: Type.Optional(
-    Type.Object(
-      {
-        code: Type.String({ description: "rejected, attempts-exhausted, misconfigured." }),
-        message: Type.String({ description: "For people." }),
-      },
-      { description: "Of `failed`: why its fallback failed." },
+export const messageStateSchema = Type.Object(
+  {
+    id: Type.String(),
+    to: Type.Object({ user: Type.String() }),
+    state: Type.String({ description: "queued, or an end: delivered, pushed, expired, cancelled, failed." }),
+    seq: Type.Integer({ description: "Its place in the user's sequence." }),
+    epoch: Type.String(),
+    acceptedAt: time,
+    expiresAt: time,
+    reason: Type.Optional(
+      Type.Object(
+        {
+          code: Type.String({ description: "rejected, attempts-exhausted, misconfigured." }),
+          message: Type.String({ description: "For people." }),
+        },
+        { description: "Of `failed`: why its fallback failed." },
+      ),
     ),
-  ),
-  timeline: Type.Array(
-    Type.Object({
-      at: time,
-      event: Type.String({ description: "accepted, attempt, or an end." }),
-      approximate: Type.Optional(Type.Boolean({ description: "`at` is an upper bound: it was not later." })),
-      channel: Type.Optional(
-        Type.String({ description: "Of `attempt` and `pushed`: the fallback channel." }),
-      ),
-      outcome: Type.Optional(
-        Type.String({ description: "Of `attempt`: taken, no-device, superseded, retry or failed." }),
-      ),
-      reason: Type.Optional(Type.String({ description: "Of `attempt`: why it was not taken." })),
-      details: Type.Optional(
-        Type.Record(Type.String(), Type.String(), { description: "Of `attempt`: what the channel adds." }),
-      ),
-    }),
-  ),
-});
+    timeline: Type.Array(
+      Type.Object({
+        at: time,
+        event: Type.String({ description: "accepted, attempt, or an end." }),
+        approximate: Type.Optional(
+          Type.Boolean({ description: "`at` is an upper bound: it was not later." }),
+        ),
+        channel: Type.Optional(
+          Type.String({ description: "Of `attempt` and `pushed`: the fallback channel." }),
+        ),
+        outcome: Type.Optional(
+          Type.String({ description: "Of `attempt`: taken, no-device, superseded, retry or failed." }),
+        ),
+        reason: Type.Optional(Type.String({ description: "Of `attempt`: why it was not taken." })),
+        details: Type.Optional(
+          Type.Record(Type.String(), Type.String(), { description: "Of `attempt`: what the channel adds." }),
+        ),
+      }),
+    ),
+  },
+  { title: "MessageState" },
+);
 
 export type MessageStateAnswer = Static<typeof messageStateSchema>;
 type TimelineEvent = MessageStateAnswer["timeline"][number];

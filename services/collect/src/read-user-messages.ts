@@ -15,28 +15,31 @@ const time = Type.String({ format: "date-time" });
 
 /** For the documentation: the answer is handed over as text. */
 export const userMessagesSchema = Type.Unsafe<string>(
-  Type.Object({
-    items: Type.Array(
-      Type.Object({
-        id: Type.String(),
-        seq: Type.Integer(),
-        epoch: Type.String(),
-        acceptedAt: time,
-        expiresAt: time,
-        priority: Type.String(),
-        fallback: Type.String(),
-        data: Type.Unknown(),
+  Type.Object(
+    {
+      items: Type.Array(
+        Type.Object({
+          id: Type.String(),
+          seq: Type.Integer(),
+          epoch: Type.String(),
+          acceptedAt: time,
+          expiresAt: time,
+          priority: Type.String(),
+          fallback: Type.String(),
+          data: Type.Unknown(),
+        }),
+      ),
+      epoch: Type.Unsafe<string | null>({
+        type: ["string", "null"],
+        description: "The sequence's epoch now; null for a user who never had a message or a connection.",
       }),
-    ),
-    epoch: Type.Unsafe<string | null>({
-      type: ["string", "null"],
-      description: "The sequence's epoch now; null for a user who never had a message or a connection.",
-    }),
-    nextAfter: Type.Unsafe<number | null>({
-      type: ["integer", "null"],
-      description: "`after` of the next page; null at the end.",
-    }),
-  }),
+      nextAfter: Type.Unsafe<number | null>({
+        type: ["integer", "null"],
+        description: "`after` of the next page; null at the end.",
+      }),
+    },
+    { title: "UserMessages" },
+  ),
 );
 
 export interface PageRequest {

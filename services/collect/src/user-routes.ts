@@ -15,8 +15,9 @@ import { producerSecurity } from "@petrel/shared/security/producer-security";
 import { disconnectUser } from "./disconnect-user.js";
 import type { UserErasure } from "./erase-user.js";
 import { producerErrors } from "@petrel/shared/kernel/error-schema";
+import { DEFAULT_LIMIT } from "@petrel/shared/kernel/page-query";
 import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
-import { afterSeqSchema, DEFAULT_PAGE_SIZE } from "./query-schema.js";
+import { afterSeqSchema } from "./query-schema.js";
 import { readUserMessages, userMessagesSchema } from "./read-user-messages.js";
 import { refuseBody } from "./refuse-body.js";
 
@@ -30,18 +31,21 @@ export interface UserRoutesDeps {
 
 const paramsSchema = Type.Object({ id: Type.String({ pattern: USER_ID_PATTERN }) });
 
-const presenceSchema = Type.Object({
-  online: Type.Boolean(),
-  connections: Type.Array(
-    Type.Object({
-      id: Type.String(),
-      node: Type.String(),
-      platform: Type.String(),
-      connectedAt: Type.String({ format: "date-time" }),
-    }),
-    { description: "Oldest first." },
-  ),
-});
+const presenceSchema = Type.Object(
+  {
+    online: Type.Boolean(),
+    connections: Type.Array(
+      Type.Object({
+        id: Type.String(),
+        node: Type.String(),
+        platform: Type.String(),
+        connectedAt: Type.String({ format: "date-time" }),
+      }),
+      { description: "Oldest first." },
+    ),
+  },
+  { title: "Presence" },
+);
 
 export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
   const { authenticator, scripts, audit } = deps;
@@ -63,7 +67,7 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
     async ({ params: { id }, query }, reply) => {
       const page = {
         after: Number(query.after ?? 0),
-        limit: query.limit === undefined ? DEFAULT_PAGE_SIZE : Number(query.limit),
+        limit: Number(query.limit ?? DEFAULT_LIMIT),
       };
       const body = await awaitAnswer(readUserMessages(scripts, keysOf(deps, id), id, page));
       return reply.type("application/json; charset=utf-8").send(body);

@@ -11,7 +11,7 @@ export const errorSchema = Type.Object(
       details: Type.Optional(Type.Object({}, { additionalProperties: true })),
     }),
   },
-  { description: "What went wrong; the codes are listed in docs/errors.md." },
+  { title: "Error", description: "What went wrong; the codes are listed in docs/errors.md." },
 );
 
 /** What every route for producers may answer besides its own. */

@@ -28,6 +28,7 @@ import { HttpSockets } from "./stop-serving.js";
 import type { Logger } from "./logging.js";
 import type { Registry } from "./metrics.js";
 import { forgetTypeOfNothing, refuseOtherTypes } from "./other-content-types.js";
+import { documentOptions, type DocumentedRules } from "./openapi-document.js";
 import type { TlsFiles } from "./tls-files.js";
 
 export type HttpApp = FastifyInstance<
@@ -55,8 +56,10 @@ export interface HttpAppOptions {
   readonly bodyLimitBytes: number;
   /** Served at `/metrics`, where this listener faces nobody but operators; else see serveMetrics. */
   readonly metrics?: Registry;
-  /** Whether `/docs` and `/docs/json` describe the routes. */
+  /** Whether `/docs` and `/openapi.json` describe the routes. */
   readonly documented?: boolean;
+  /** What that document says beyond the schemas. */
+  readonly documentedRules?: DocumentedRules;
   /** Its certificate; without one plain HTTP is spoken. */
   readonly tls?: TlsFiles | undefined;
   /** What clients may make this server hold and wait for, where it is not what others have. */
@@ -66,21 +69,6 @@ export interface HttpAppOptions {
   /** A socket that had sent no request was cut, because others needed its place. */
   readonly onSocketCut?: () => void;
 }
-
-const headerScheme = (name: string, description: string) =>
-  ({ type: "apiKey", in: "header", name, description }) as const;
-
-/** What routes ask for by name: a bearer credential, or all four headers of a producer's signature. */
-const securitySchemes = {
-  bearer: { type: "http", scheme: "bearer" },
-  petrelKey: headerScheme("petrel-key", "The producer key's id; see docs/producers.md."),
-  petrelId: headerScheme("petrel-id", "A nonce, good once: 1 to 128 visible ASCII characters."),
-  petrelTimestamp: headerScheme("petrel-timestamp", "Unix time in seconds, at most 300 from the server's."),
-  petrelSignature: headerScheme(
-    "petrel-signature",
-    "v1,<base64 HMAC-SHA256>; several between spaces, of which one must fit.",
-  ),
-} as const;
 
 /** Long enough for a user id of 128 characters, each percent-encoded. */
 const MAX_PARAM_LENGTH = 512;
@@ -95,7 +83,7 @@ const READINESS_MS = 800;
 
 /** Builds the application without listening; routes are added by the caller before `ready()`. */
 export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
-  const { service, version, logger } = options;
+  const { service, version, logger, documentedRules: rules } = options;
   const loggerInstance: FastifyBaseLogger = logger;
   const bounds: HttpBounds = { ...defaultHttpBounds, ...options.bounds };
   const { bodyLimitBytes, trustedProxies = new TrustedProxies([]) } = options;
@@ -177,13 +165,13 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   app.setNotFoundHandler((request, reply) => sendError(notFound(request), request, reply, refusals));
 
   if (options.documented === true) {
-    await app.register(swagger, {
-      openapi: {
-        openapi: "3.1.0",
-        info: { title: `Petrel ${service}`, version },
-        components: { securitySchemes },
-      },
-    });
+    await app.register(
+      swagger,
+      documentOptions({ service, version, ...(rules === undefined ? {} : { rules }) }),
+    );
+    app.get("/openapi.json", { schema: { hide: true } }, (_request, reply) =>
+      reply.type("application/json; charset=utf-8").send(JSON.stringify(app.swagger())),
+    );
     await app.register(swaggerUi, { routePrefix: "/docs" });
   }
 

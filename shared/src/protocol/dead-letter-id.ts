@@ -9,10 +9,10 @@ export interface DeadLetterPlace {
   readonly entryId: string;
 }
 
-/** Opaque to those who use it. */
-export const DEAD_LETTER_ID_PATTERN = `^p\\d{1,5}_(${deadLetterCauses.join("|")})_\\d{1,15}-\\d{1,10}$`;
+/** Opaque to those who use it. Its end is a stream's position, as kernel/page-query has it. */
+export const DEAD_LETTER_ID_PATTERN = `^p\\d{1,5}_(${deadLetterCauses.join("|")})_[1-9]\\d{0,14}-\\d{1,10}$`;
 
-const expression = /^p(\d{1,5})_([a-z-]+)_(\d{1,15}-\d{1,10})$/;
+const expression = /^p(\d{1,5})_([a-z-]+)_([1-9]\d{0,14}-\d{1,10})$/;
 
 export function formatDeadLetterId({ partition, cause, entryId }: DeadLetterPlace): string {
   return `p${partition}_${cause}_${entryId}`;

@@ -5,6 +5,7 @@ import { randomBytes } from "node:crypto";
 import { backoffMs } from "../kernel/backoff.js";
 import { describeError } from "../kernel/errors.js";
 import type { Logger } from "../kernel/logging.js";
+import { STREAM_POSITION_PATTERN } from "../kernel/page-query.js";
 import type { AuditAction } from "../protocol/audit-actions.js";
 import { awaitAnswer } from "./await-answer.js";
 import { clusterKeys } from "./keys.js";
@@ -62,7 +63,7 @@ export interface AuditLogOptions {
   readonly keepDays: number;
 }
 
-export const AUDIT_ID_PATTERN = "^\\d{1,15}-\\d{1,10}$";
+export const AUDIT_ID_PATTERN = `^${STREAM_POSITION_PATTERN}$`;
 
 /** What one actor may have of the log: one part in so many. */
 const SHARES = 10;

@@ -1,6 +1,7 @@
 // dispatch/routes/list-invalidations -> here: what scripts/invalidate-devices noted.
 // Guarantees: newest first over all partitions; a page never repeats a note, and misses none that is there while the
 // pages are read.
+import { STREAM_POSITION_PATTERN } from "../kernel/page-query.js";
 import type { ApnsEnvironment } from "../protocol/device.js";
 import type { InvalidationOutcome, InvalidationReason } from "../protocol/invalidation-reasons.js";
 import type { Redis } from "./connect.js";
@@ -31,7 +32,7 @@ export interface InvalidationPage {
   readonly nextAfter: string | undefined;
 }
 
-export const INVALIDATION_ID_PATTERN = "^p\\d{1,5}_\\d{1,15}-\\d{1,10}$";
+export const INVALIDATION_ID_PATTERN = `^p\\d{1,5}_${STREAM_POSITION_PATTERN}$`;
 
 const idExpression = /^p(\d{1,5})_(\d{1,15})-(\d{1,10})$/;
 const READ_AT_ONCE = { least: 20, most: 500 } as const;

@@ -41,7 +41,7 @@ const bodySchema = Type.Object(
     require: Type.Optional(requireSchema),
     messagesPerSecond: Type.Optional(messagesPerSecondSchema),
   },
-  { additionalProperties: false },
+  { title: "NewProducerKey", additionalProperties: false },
 );
 
 export function addCreateKey(app: HttpApp, deps: ManageKeysDeps): void {

@@ -24,7 +24,7 @@ const answerSchema = Type.Object(
       description: `Seconds: ${TTL_SECONDS}, or less where the token is over sooner.`,
     }),
   },
-  { additionalProperties: false },
+  { title: "Ticket", additionalProperties: false },
 );
 
 export function addCreateTicket(app: HttpApp, deps: CreateTicketDeps): void {

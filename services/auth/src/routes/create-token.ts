@@ -32,7 +32,7 @@ const bodySchema = Type.Object(
           id: Type.String({ pattern: DEVICE_ID_PATTERN }),
           platform: Type.String({ pattern: DEVICE_PLATFORM_PATTERN, examples: ["web", "ios"] }),
         },
-        { additionalProperties: false },
+        { title: "TokenDevice", additionalProperties: false },
       ),
     ),
     topics: Type.Optional(Type.Array(Type.String(), { maxItems: 1_000 })),
@@ -45,7 +45,7 @@ const bodySchema = Type.Object(
       }),
     ),
   },
-  { additionalProperties: false },
+  { title: "NewToken", additionalProperties: false },
 );
 
 export function addCreateToken(app: HttpApp, deps: CreateTokenDeps): void {

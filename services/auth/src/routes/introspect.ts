@@ -25,10 +25,13 @@ const bodySchema = Type.Object(
     token: Type.String({ minLength: 1, maxLength: 32_768 }),
     token_type_hint: Type.Optional(Type.String({ maxLength: 128 })),
   },
-  { additionalProperties: false },
+  { title: "IntrospectRequest", additionalProperties: false },
 );
 
-const inactiveSchema = Type.Object({ active: Type.Literal(false) }, { additionalProperties: false });
+const inactiveSchema = Type.Object(
+  { active: Type.Literal(false) },
+  { title: "InactiveToken", additionalProperties: false },
+);
 const activeSchema = Type.Object(
   {
     active: Type.Literal(true),
@@ -47,7 +50,7 @@ const activeSchema = Type.Object(
     ),
     topics: Type.Optional(Type.Array(Type.String())),
   },
-  { additionalProperties: false },
+  { title: "ActiveToken", additionalProperties: false },
 );
 
 export function addIntrospect(app: HttpApp, deps: IntrospectDeps): void {

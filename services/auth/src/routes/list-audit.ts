@@ -2,6 +2,7 @@
 // Guarantees: only for the scope admin; newest first; neither secrets nor tokens: none are noted.
 import { producerErrors } from "@petrel/shared/kernel/error-schema";
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/page-query";
 import { auditActions } from "@petrel/shared/protocol/audit-actions";
 import { AUDIT_ID_PATTERN, type AuditLog } from "@petrel/shared/redis/audit-log";
 import { erasedUserTarget } from "@petrel/shared/redis/erased-user-target";
@@ -15,8 +16,6 @@ export interface ListAuditDeps {
   readonly audit: AuditLog;
 }
 
-const DEFAULT_LIMIT = "50";
-
 const name = Type.String({ minLength: 1, maxLength: 512 });
 
 const querySchema = Type.Object(
@@ -29,29 +28,32 @@ const querySchema = Type.Object(
       ),
     ),
     target: Type.Optional(name),
-    cursor: Type.Optional(Type.String({ pattern: AUDIT_ID_PATTERN })),
-    // A text: nothing in a request is coerced.
-    limit: Type.Optional(
-      Type.String({ pattern: "^([1-9][0-9]{0,2}|1000)$", default: DEFAULT_LIMIT, description: "1 to 1000." }),
-    ),
+    cursor: Type.Optional(cursorSchema(AUDIT_ID_PATTERN)),
+    limit: Type.Optional(limitSchema),
   },
   { additionalProperties: false },
 );
 
-const pageSchema = Type.Object({
-  items: Type.Array(
-    Type.Object({
-      id: Type.String(),
-      at: Type.String({ format: "date-time" }),
-      actor: Type.String({ description: "`key:ID`, `user:ID`, `file` or `system`." }),
-      action: Type.String({ description: auditActions.join(", ") }),
-      target: Type.String({ description: "The id of what was acted on." }),
-      details: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean()])),
-    }),
-    { description: "Newest first. With a filter a page may be short, even empty, though more follow." },
-  ),
-  nextCursor: Type.Union([Type.String(), Type.Null()]),
-});
+const pageSchema = Type.Object(
+  {
+    items: Type.Array(
+      Type.Object(
+        {
+          id: Type.String(),
+          at: Type.String({ format: "date-time" }),
+          actor: Type.String({ description: "`key:ID`, `user:ID`, `file` or `system`." }),
+          action: Type.String({ description: auditActions.join(", ") }),
+          target: Type.String({ description: "The id of what was acted on." }),
+          details: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean()])),
+        },
+        { title: "AuditEntry" },
+      ),
+      { description: "Newest first. With a filter a page may be short, even empty, though more follow." },
+    ),
+    nextCursor: Type.Union([Type.String(), Type.Null()]),
+  },
+  { title: "AuditPage" },
+);
 
 export function addListAudit(app: HttpApp, { authenticator, audit }: ListAuditDeps): void {
   app.get(

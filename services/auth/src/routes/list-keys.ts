@@ -4,26 +4,23 @@ import type { HttpApp } from "@petrel/shared/kernel/http-app";
 import { Type } from "typebox";
 import { authorize } from "@petrel/shared/security/authorize-producer";
 import { producerErrors } from "@petrel/shared/kernel/error-schema";
+import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/page-query";
+import { PRODUCER_KEY_ID_PATTERN } from "@petrel/shared/security/producer-keys";
 import { producerSecurity } from "@petrel/shared/security/producer-security";
 import type { ManageKeysDeps } from "../manage-keys-deps.js";
-import { keyIdSchema, keyViewSchema, viewKey } from "../producer-key-schema.js";
-
-const DEFAULT_LIMIT = "50";
+import { keyViewSchema, viewKey } from "../producer-key-schema.js";
 
 const querySchema = Type.Object(
   {
-    cursor: Type.Optional(keyIdSchema),
-    // A text: nothing in a request is coerced.
-    limit: Type.Optional(
-      Type.String({ pattern: "^([1-9][0-9]{0,2}|1000)$", default: DEFAULT_LIMIT, description: "1 to 1000." }),
-    ),
+    cursor: Type.Optional(cursorSchema(PRODUCER_KEY_ID_PATTERN)),
+    limit: Type.Optional(limitSchema),
   },
   { additionalProperties: false },
 );
 
 const answerSchema = Type.Object(
   { items: Type.Array(keyViewSchema), nextCursor: Type.Union([Type.String(), Type.Null()]) },
-  { additionalProperties: false },
+  { title: "ProducerKeyPage", additionalProperties: false },
 );
 
 export function addListKeys(app: HttpApp, { authenticator, producerKeys, clock }: ManageKeysDeps): void {

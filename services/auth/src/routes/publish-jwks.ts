@@ -19,7 +19,7 @@ const jwkSchema = Type.Object(
     n: Type.Optional(Type.String()),
     e: Type.Optional(Type.String()),
   },
-  { additionalProperties: false },
+  { title: "PublicKey", additionalProperties: false },
 );
 
 export function addPublishJwks(app: HttpApp, { keyring }: { readonly keyring: SigningKeyring }): void {

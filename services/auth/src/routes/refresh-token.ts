@@ -19,7 +19,7 @@ export interface RefreshTokenDeps extends IssueTokensDeps {
 
 const bodySchema = Type.Object(
   { refreshToken: Type.String({ minLength: 1, maxLength: 1_024 }) },
-  { additionalProperties: false },
+  { title: "RefreshRequest", additionalProperties: false },
 );
 
 export function addRefreshToken(app: HttpApp, deps: RefreshTokenDeps): void {

@@ -65,7 +65,7 @@ const bodySchema = Type.Union([
         }),
       ),
     },
-    { additionalProperties: false },
+    { title: "Revocation", additionalProperties: false },
   ),
   // No body at all.
   Type.Null(),

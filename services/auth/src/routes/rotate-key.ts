@@ -23,13 +23,12 @@ const bodySchema = Type.Object(
       Type.Integer({
         minimum: 0,
         maximum: MAX_OVERLAP_SECONDS,
-        default: 0,
         description:
-          "How long the old secret stays good, 30 days at most. 0 ends it at once, and those of earlier rotations.",
+          "How long the old secret stays good, 30 days at most. 0, which it is by default, ends it at once, and those of earlier rotations.",
       }),
     ),
   },
-  { additionalProperties: false },
+  { title: "KeyRotation", additionalProperties: false },
 );
 
 export function addRotateKey(app: HttpApp, deps: ManageKeysDeps): void {
@@ -38,9 +37,6 @@ export function addRotateKey(app: HttpApp, deps: ManageKeysDeps): void {
     "/v1/keys/:id/rotate",
     {
       onRequest: authorize(authenticator, "admin"),
-      preValidation: async (request) => {
-        request.body ??= {};
-      },
       schema: {
         summary: "Give a producer key a new secret (scope: admin)",
         description:
@@ -49,13 +45,13 @@ export function addRotateKey(app: HttpApp, deps: ManageKeysDeps): void {
         security: producerSecurity,
         querystring: noQuerySchema,
         params: keyParamsSchema,
-        body: bodySchema,
+        body: Type.Union([bodySchema, Type.Null()]),
         response: { 200: keyWithSecretSchema, ...producerErrors, 404: errorSchema, 409: errorSchema },
       },
     },
     async (request, reply) => {
       const { id } = request.params;
-      const { overlapSeconds = 0 } = request.body;
+      const { overlapSeconds = 0 } = request.body ?? {};
       const secret = makeProducerSecret();
       const newSecret = {
         secretSha256: hashProducerSecret(secret),

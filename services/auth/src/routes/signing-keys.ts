@@ -28,7 +28,7 @@ const listSchema = Type.Object(
     items: Type.Array(signingKeySchema),
     nextCursor: Type.Null({ description: "They are few: always all." }),
   },
-  { additionalProperties: false },
+  { title: "SigningKeyPage", additionalProperties: false },
 );
 
 const rotateSchema = Type.Union([
@@ -38,7 +38,7 @@ const rotateSchema = Type.Union([
         Type.Boolean({ description: "For a compromised key: tokens by all former keys are good no longer." }),
       ),
     },
-    { additionalProperties: false },
+    { title: "SigningKeyRotation", additionalProperties: false },
   ),
   // No body at all.
   Type.Null(),

@@ -4,6 +4,7 @@
 import { conflictError, notFoundError, producerErrors } from "@petrel/shared/kernel/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/page-query";
 import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
 import { type DeadLetterCause, deadLetterCauses } from "@petrel/shared/protocol/dead-letter-causes";
 import { DEAD_LETTER_ID_PATTERN, parseDeadLetterId } from "@petrel/shared/protocol/dead-letter-id";
@@ -26,8 +27,6 @@ export interface DeadLettersDeps {
   readonly onReplayed: () => void;
 }
 
-const DEFAULT_LIMIT = "50";
-
 const time = Type.String({ format: "date-time" });
 const causeSchema = Type.Union(
   deadLetterCauses.map((cause) => Type.Literal(cause)),
@@ -39,11 +38,8 @@ const paramsSchema = Type.Object({ id: idSchema });
 const listQuerySchema = Type.Object(
   {
     cause: Type.Optional(causeSchema),
-    cursor: Type.Optional(Type.String({ pattern: DEAD_LETTER_ID_PATTERN })),
-    // A text: nothing in a request is coerced.
-    limit: Type.Optional(
-      Type.String({ pattern: "^([1-9][0-9]{0,2}|1000)$", default: DEFAULT_LIMIT, description: "1 to 1000." }),
-    ),
+    cursor: Type.Optional(cursorSchema(DEAD_LETTER_ID_PATTERN)),
+    limit: Type.Optional(limitSchema),
   },
   { additionalProperties: false },
 );
@@ -63,25 +59,33 @@ const letter = {
   expiresAt: time,
 };
 
-const pageSchema = Type.Object({
-  items: Type.Array(Type.Object(letter), { description: "Newest first, over all partitions." }),
-  nextCursor: Type.Union([Type.String(), Type.Null()]),
-});
-
-const shownSchema = Type.Object({
-  ...letter,
-  notification: Type.Unknown(),
-  timeline: Type.Array(
-    Type.Object({
-      at: time,
-      channel: Type.String(),
-      outcome: Type.String(),
-      reason: Type.Optional(Type.String()),
-      details: Type.Optional(Type.Record(Type.String(), Type.String())),
+const pageSchema = Type.Object(
+  {
+    items: Type.Array(Type.Object(letter, { title: "DeadLetter" }), {
+      description: "Newest first, over all partitions.",
     }),
-    { description: "What was tried, oldest first: the last fifty attempts." },
-  ),
-});
+    nextCursor: Type.Union([Type.String(), Type.Null()]),
+  },
+  { title: "DeadLetterPage" },
+);
+
+const shownSchema = Type.Object(
+  {
+    ...letter,
+    notification: Type.Unknown(),
+    timeline: Type.Array(
+      Type.Object({
+        at: time,
+        channel: Type.String(),
+        outcome: Type.String(),
+        reason: Type.Optional(Type.String()),
+        details: Type.Optional(Type.Record(Type.String(), Type.String())),
+      }),
+      { description: "What was tried, oldest first: the last fifty attempts." },
+    ),
+  },
+  { title: "DeadLetterInFull" },
+);
 
 const tags = ["dead letters"];
 const security = producerSecurity;

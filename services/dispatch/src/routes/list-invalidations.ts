@@ -2,6 +2,7 @@
 // Guarantees: only for the scope admin; of a token only its end; newest first, over all partitions.
 import { producerErrors } from "@petrel/shared/kernel/error-schema";
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/page-query";
 import {
   invalidationOutcomes,
   type InvalidationReason,
@@ -23,8 +24,6 @@ export interface ListInvalidationsDeps {
   readonly invalidations: InvalidationsStore;
 }
 
-const DEFAULT_LIMIT = "50";
-
 const time = Type.String({ format: "date-time" });
 
 const querySchema = Type.Object(
@@ -35,36 +34,39 @@ const querySchema = Type.Object(
         { type: "string", enum: [...invalidationReasons] },
       ),
     ),
-    cursor: Type.Optional(Type.String({ pattern: INVALIDATION_ID_PATTERN })),
-    // A text: nothing in a request is coerced.
-    limit: Type.Optional(
-      Type.String({ pattern: "^([1-9][0-9]{0,2}|1000)$", default: DEFAULT_LIMIT, description: "1 to 1000." }),
-    ),
+    cursor: Type.Optional(cursorSchema(INVALIDATION_ID_PATTERN)),
+    limit: Type.Optional(limitSchema),
   },
   { additionalProperties: false },
 );
 
-const pageSchema = Type.Object({
-  items: Type.Array(
-    Type.Object({
-      id: Type.String(),
-      at: time,
-      outcome: Type.String({ description: invalidationOutcomes.join(", ") }),
-      reason: Type.String({ description: invalidationReasons.join(", ") }),
-      user: Type.String(),
-      device: Type.String({ description: "Its id." }),
-      tokenEnd: Type.String({ description: "Its last six characters." }),
-      topic: Type.String({ description: "The app: a bundle id, or an appid." }),
-      environment: Type.Union([Type.String(), Type.Null()]),
-      providerTimestamp: Type.Union([time, Type.Null()], {
-        description: "Since when the provider knew, where it said so.",
-      }),
-      registeredAt: time,
-    }),
-    { description: "Newest first, over all partitions." },
-  ),
-  nextCursor: Type.Union([Type.String(), Type.Null()]),
-});
+const pageSchema = Type.Object(
+  {
+    items: Type.Array(
+      Type.Object(
+        {
+          id: Type.String(),
+          at: time,
+          outcome: Type.String({ description: invalidationOutcomes.join(", ") }),
+          reason: Type.String({ description: invalidationReasons.join(", ") }),
+          user: Type.String(),
+          device: Type.String({ description: "Its id." }),
+          tokenEnd: Type.String({ description: "Its last six characters." }),
+          topic: Type.String({ description: "The app: a bundle id, or an appid." }),
+          environment: Type.Union([Type.String(), Type.Null()]),
+          providerTimestamp: Type.Union([time, Type.Null()], {
+            description: "Since when the provider knew, where it said so.",
+          }),
+          registeredAt: time,
+        },
+        { title: "Invalidation" },
+      ),
+      { description: "Newest first, over all partitions." },
+    ),
+    nextCursor: Type.Union([Type.String(), Type.Null()]),
+  },
+  { title: "InvalidationPage" },
+);
 
 export function addListInvalidations(
   app: HttpApp,

@@ -1,6 +1,7 @@
 // GET /v1/partitions: which partitions this dispatcher owns, and what waits in them.
 // Guarantees: says what this process believes, which is never more than Redis granted it.
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/page-query";
 import { awaitAnswer } from "@petrel/shared/redis/await-answer";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
@@ -18,15 +19,10 @@ export interface ListPartitionsDeps {
   readonly readReadyLengths: (partitions: readonly PartitionKeys[]) => Promise<number[]>;
 }
 
-const DEFAULT_LIMIT = "50";
-
 const querySchema = Type.Object(
   {
-    cursor: Type.Optional(Type.String({ pattern: "^[0-9]{1,5}$" })),
-    // A text: nothing in a request is coerced.
-    limit: Type.Optional(
-      Type.String({ pattern: "^([1-9][0-9]{0,2}|1000)$", default: DEFAULT_LIMIT, description: "1 to 1000." }),
-    ),
+    cursor: Type.Optional(cursorSchema("^[0-9]{1,5}$")),
+    limit: Type.Optional(limitSchema),
   },
   { additionalProperties: false },
 );
@@ -47,7 +43,7 @@ const answerSchema = Type.Object(
     ),
     nextCursor: Type.Union([Type.String(), Type.Null()]),
   },
-  { additionalProperties: false },
+  { title: "PartitionPage", additionalProperties: false },
 );
 
 export function addListPartitions(app: HttpApp, deps: ListPartitionsDeps): void {
