@@ -180,7 +180,7 @@ describe("docker-compose.yml", () => {
       if (value.startsWith("/run/secrets/")) expect(mounted).toContain(value);
     }
     // Secrets come as files: nothing that looks like one is in the environment.
-    for (const name of Object.keys(environment)) expect(name).not.toMatch(/PASSWORD|SECRET$|TOKEN$/);
+    for (const name of Object.keys(environment)) expect(name).not.toMatch(/PASSWORD(?!_FILE)|SECRET$|TOKEN$/);
     expect(Number.parseInt(service.stop_grace_period, 10) * 1000).toBeGreaterThanOrEqual(
       stopDeadlineMs(image, environment),
     );
@@ -211,11 +211,12 @@ describe("docker-compose.yml", () => {
     for (const [name, { ports = [], networks }] of services) {
       const open = ports.filter((port) => !port.startsWith("127.0.0.1:"));
       expect(open, name).toHaveLength(name === "proxy" ? 1 : 0);
-      if (["redis", "auth", "collect", "push-node-1", "push-node-2"].includes(name)) {
-        expect(networks, name).toEqual(["backend"]);
+      if (["auth", "collect", "push-node-1", "push-node-2"].includes(name)) {
+        expect(networks, name).toEqual(["backend", "data"]);
       }
     }
     expect(compose.networks["backend"]?.internal).toBe(true);
+    expect(compose.networks["data"]?.internal).toBe(true);
     const subnet = compose.networks["backend"]?.ipam?.config[0]?.subnet;
     // Limits are by address: without this all clients would share the proxy's.
     for (const [name, { environment = {}, ...service }] of ours) {
@@ -224,6 +225,40 @@ describe("docker-compose.yml", () => {
       );
       expect(environment["TRUSTED_PROXIES"], name).toBe(isAsked ? subnet : undefined);
     }
+  });
+
+  test("Redis asks for a password, and shares no network with what faces others", () => {
+    const { redis } = compose.services;
+    expect(redis?.networks).toEqual(["data"]);
+    const onData = services.filter(([, { networks }]) => Object.values(networks).includes("data"));
+    for (const [name, { ports = [] }] of onData) expect(ports, name).toEqual([]);
+    expect(onData.map(([name]) => name).sort()).toEqual(
+      ["auth", "collect", "dispatch", "mongodb", "push-node-1", "push-node-2", "redis"].sort(),
+    );
+    expect(composeText).toMatch(/--aclfile\n\s+- \/run\/secrets\/redis-users\n/);
+    for (const [name, { environment = {}, secrets = [] }] of ours) {
+      if (environment["REDIS_URL"] === undefined) continue;
+      expect(environment["REDIS_URL"], name).toMatch(/^redis:\/\/petrel@/);
+      expect(environment["REDIS_PASSWORD_FILE"], name).toBe("/run/secrets/redis-password");
+      expect(secrets, name).toContain("redis-password");
+    }
+  });
+
+  test("the proxy lets nobody erase a person or close a user's connections from outside", () => {
+    const nginx = read("deploy/docker/nginx.conf");
+    const [, outside = "", operators = ""] = nginx.split(/listen 844[34] ssl;/);
+    const rule = /location ~ (\S+) \{\s*return 404; \}/.exec(outside)?.[1] ?? "(?!)";
+    for (const path of ["/v1/users/alice", "/v1/users/..", "/v1/users/a@b/disconnect"]) {
+      expect(path).toMatch(new RegExp(rule));
+    }
+    for (const path of [
+      "/v1/users/alice/messages",
+      "/v1/users/disconnect/presence",
+      "/v1/users/a/devices/d",
+    ]) {
+      expect(path).not.toMatch(new RegExp(rule));
+    }
+    expect(operators).toContain(`location ~ ${rule} {\n      proxy_pass http://collect;`);
   });
 
   test("every file and folder that is mounted is there, or made by make-secrets", () => {

@@ -5,6 +5,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { probeRedis, RespError } from "@petrel/shared/embedded-redis/resp-probe";
+import { startRedis } from "@petrel/shared/testing/start-redis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parseKnownKeys } from "../deploy/local/src/apns-simulator/known-keys.js";
 import { readProducerKeysFile } from "../services/auth/src/read-producer-keys-file.js";
@@ -59,6 +61,31 @@ describe("make-secrets", () => {
       { encoding: "utf8" },
     );
     expect(names).toContain("DNS:push.example.com");
+  });
+
+  test("makes users of Redis that a server takes: the services' own, and a health check's", async () => {
+    const redis = await startRedis();
+    try {
+      const users = readFileSync(join(directory, "redis-users"), "utf8").trimEnd().split("\n");
+      const password = readFileSync(join(directory, "redis-password"), "utf8");
+      // In one go: from then on who has no password may not do this any more.
+      const commands = users.reverse().map((line) => ["ACL", "SETUSER", ...line.split(" ").slice(1)]);
+      expect(await probeRedis(redis.url, commands)).toEqual(["OK", "OK"]);
+      const bare = await probeRedis(redis.url, [["PING"], ["GET", "petrel:a"], ["INFO"], ["FLUSHALL"]]);
+      expect(bare[0]).toBe("PONG");
+      for (const refused of bare.slice(1)) expect(refused).toBeInstanceOf(RespError);
+      const own = redis.url.replace("redis://", `redis://petrel:${password}@`);
+      const known = await probeRedis(own, [
+        ["SET", "petrel:a", "1"],
+        ["GET", "other"],
+        ["FLUSHALL"],
+        ["CONFIG", "SET", "dir", "/"],
+      ]);
+      expect(known[0]).toBe("OK");
+      for (const refused of known.slice(1)) expect(refused).toBeInstanceOf(RespError);
+    } finally {
+      await redis.stop();
+    }
   });
 
   test("overwrites nothing, and leaves nothing behind where it fails", () => {

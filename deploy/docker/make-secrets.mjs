@@ -68,6 +68,20 @@ function makeCertificate(directory, name, hosts) {
   execFileSync("chmod", ["0444", keyFile, certificateFile]);
 }
 
+/** Redis' users (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/): as docs/redis.md has them. */
+function makeRedisUsers() {
+  const password = randomBytes(32).toString("base64url");
+  const sha256 = createHash("sha256").update(password).digest("hex");
+  const petrel =
+    "resetkeys ~petrel:* resetchannels &petrel:* +@all -@admin -@dangerous +info +config|get +client|unblock";
+  const users = [
+    // A health check has no password.
+    "user default on nopass resetkeys resetchannels -@all +ping",
+    `user petrel on #${sha256} ${petrel}`,
+  ];
+  return { password, users: `${users.join("\n")}\n` };
+}
+
 function makeSecrets(directory, host) {
   const api = makeProducerKey(
     "everything but administration",
@@ -75,9 +89,12 @@ function makeSecrets(directory, host) {
   );
   const admin = makeProducerKey("administration", scopes);
   const apns = makeApnsKey();
+  const redis = makeRedisUsers();
   const files = {
     "key-encryption": `${randomBytes(32).toString("base64")}\n`,
     "producer-keys.json": `${JSON.stringify([api.entry, admin.entry], null, 2)}\n`,
+    "redis-password": redis.password,
+    "redis-users": redis.users,
     "api-key": api.credential,
     "admin-key": admin.credential,
     "apns-key.p8": apns.privateKey,

@@ -28,7 +28,7 @@ import { HttpSockets } from "./stop-serving.js";
 import type { Logger } from "./logging.js";
 import type { Registry } from "./metrics.js";
 import { forgetTypeOfNothing, refuseOtherTypes } from "./other-content-types.js";
-import { documentOptions, type DocumentedRules } from "./openapi-document.js";
+import { completeDocument, describeService, type DocumentedRules } from "./openapi-document.js";
 import type { TlsFiles } from "./tls-files.js";
 
 export type HttpApp = FastifyInstance<
@@ -165,10 +165,11 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   app.setNotFoundHandler((request, reply) => sendError(notFound(request), request, reply, refusals));
 
   if (options.documented === true) {
-    await app.register(
-      swagger,
-      documentOptions({ service, version, ...(rules === undefined ? {} : { rules }) }),
-    );
+    await app.register(swagger, {
+      openapi: describeService({ service, version }),
+      transformObject: (made) =>
+        "openapiObject" in made ? completeDocument(made.openapiObject, rules) : made.swaggerObject,
+    });
     app.get("/openapi.json", { schema: { hide: true } }, (_request, reply) =>
       reply.type("application/json; charset=utf-8").send(JSON.stringify(app.swagger())),
     );

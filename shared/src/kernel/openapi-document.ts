@@ -1,7 +1,6 @@
 // kernel/http-app -> here: the OpenAPI document of a service, made from the schemas of its routes.
 // Guarantees: every operation has a name of its own and says every status it may answer, the framework's and Node's too;
 // what several operations share stands in `components` once; what only code checks is said by whoever checks it.
-import type { FastifyDynamicSwaggerOptions } from "@fastify/swagger";
 import { isDeepStrictEqual } from "node:util";
 
 /** A JSON schema, or a part of an OpenAPI document. */
@@ -17,12 +16,6 @@ interface Operation extends OpenApiPart {
   security?: readonly unknown[];
   requestBody?: { required?: boolean; content?: Record<string, { schema?: OpenApiPart }> };
   responses?: Record<string, OpenApiPart>;
-}
-
-export interface DescribeOptions {
-  readonly service: string;
-  readonly version: string;
-  readonly rules?: DocumentedRules;
 }
 
 const headerScheme = (name: string, description: string) =>
@@ -61,23 +54,23 @@ const ofAll = ["400", "408", "429", "431", "500", "503"];
 const ofBodies = ["413", "415"];
 const METHODS = ["get", "put", "post", "delete", "patch"];
 
-/** What `@fastify/swagger` is registered with. */
-export function documentOptions({ service, version, rules }: DescribeOptions): FastifyDynamicSwaggerOptions {
+/** What stands in the document beside the routes. */
+export function describeService({
+  service,
+  version,
+}: {
+  readonly service: string;
+  readonly version: string;
+}) {
   return {
-    openapi: {
-      openapi: "3.1.0",
-      info: {
-        title: `Petrel ${service}`,
-        version,
-        license: { name: "Apache-2.0", identifier: "Apache-2.0" },
-      },
-      servers: [{ url: "/", description: "Where this document was read." }],
-      components: { securitySchemes },
+    openapi: "3.1.0",
+    info: {
+      title: `Petrel ${service}`,
+      version,
+      license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
-    transformObject: (made) =>
-      "openapiObject" in made
-        ? (completeDocument(made.openapiObject as OpenApiPart, rules) as typeof made.openapiObject)
-        : made.swaggerObject,
+    servers: [{ url: "/", description: "Where this document was read." }],
+    components: { securitySchemes },
   };
 }
 

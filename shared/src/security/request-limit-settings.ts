@@ -5,7 +5,7 @@ import { integer, list } from "../kernel/config.js";
 export const addressLimitSettings = {
   trustedProxies: list(
     "TRUSTED_PROXIES",
-    "addresses or blocks (`10.0.0.0/8`) of proxies whose X-Forwarded-For says who a client is; what others say is ignored",
+    "addresses or blocks (`192.0.2.16/28`) of proxies whose X-Forwarded-For says who a client is; what others say is ignored",
     { default: [] },
   ),
   failedAuths: integer(

@@ -1,6 +1,7 @@
 // Tests the APNs simulator's control API over HTTP, and what a phone shows.
 // Guarantees: the contract's paths and shapes; strict requests; a screen as a person sees it.
 import { randomBytes, randomUUID } from "node:crypto";
+import { request } from "node:http";
 import {
   connectProvider,
   signProviderToken,
@@ -130,6 +131,32 @@ test("statistics count answers by status and reason", async () => {
   expect(stats.answers["410 Unregistered"]).toBe(before + 1);
   expect(stats).toMatchObject({ connections: { open: 1, opened: 1 }, providerTokens: 1, swallowed: 0 });
 });
+
+test.each<[string, Record<string, string>, number]>([
+  ["127.0.0.1", {}, 200],
+  ["localhost", {}, 200],
+  ["apns-simulator", {}, 200],
+  ["evil.example", {}, 403],
+  ["127.0.0.1.evil.example", {}, 403],
+  ["127.0.0.1@evil.example", {}, 403],
+  ["", {}, 403],
+  ["127.0.0.1", { origin: "https://evil.example" }, 403],
+  ["127.0.0.1", { origin: "null" }, 403],
+  ["127.0.0.1", { "sec-fetch-site": "cross-site" }, 403],
+])(
+  "asked as %j, with %j: %i; a page's name that leads here does not open it",
+  async (host, headers, status) => {
+    const url = new URL(`${simulator.controlUrl}/stats`);
+    const answered = await new Promise<number | undefined>((resolve, reject) => {
+      const asked = request(url, { headers: { ...headers, host }, setHost: false }, (answer) => {
+        answer.resume();
+        resolve(answer.statusCode);
+      });
+      asked.on("error", reject).end();
+    });
+    expect(answered).toBe(status);
+  },
+);
 
 const token = "ab".repeat(32);
 test.each([

@@ -8,6 +8,7 @@ import { addBehaviourRoutes } from "./behaviour-routes.js";
 import { addDeviceRoutes } from "./device-routes.js";
 import type { Behaviour } from "./behaviour.js";
 import type { ProviderTokens } from "./provider-tokens.js";
+import { refuseForeignHosts } from "./refuse-foreign-hosts.js";
 import type { ReceivedNotifications } from "./received-notifications.js";
 import type { RequestCounts } from "./request-counts.js";
 import type { SimulatedDevices } from "./simulated-devices.js";
@@ -35,6 +36,7 @@ export async function buildControlApp(deps: ControlDeps): Promise<HttpApp> {
     bodyLimitBytes: BODY_LIMIT_BYTES,
     readiness: () => ({ ready: true, checks: {} }),
   });
+  refuseForeignHosts(app);
   addDeviceRoutes(app, deps);
   addBehaviourRoutes(app, deps);
   app.get("/stats", () => ({
