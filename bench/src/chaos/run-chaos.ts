@@ -59,6 +59,8 @@ const SETTLE_DEADLINE_MS = 90_000;
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const { seed, durationMs, userCount, messagesPerSecond, print } = options;
   const random = seededRandom(seed);
+  // Each server and process that is started ends with this one, and so listens to its end.
+  process.setMaxListeners(Math.max(process.getMaxListeners(), 200));
   const undo: (() => Promise<void>)[] = [];
   try {
     const redis = await startRestartableRedis();
