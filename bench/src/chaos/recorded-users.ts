@@ -39,6 +39,7 @@ interface Device {
   readonly client: PetrelClient;
   readonly gate: ReadingGate;
   mayBeStopped: boolean;
+  wasStopped: boolean;
 }
 
 /** A test has no minutes to wait, and no crowd to spread. */
@@ -70,13 +71,15 @@ export async function connectRecordedUsers(options: RecordedUsersOptions): Promi
       WebSocket: createRecordingSocket(recorder, name, gate),
       timing: TIMING,
     });
-    const device: Device = { name, user, client, gate, mayBeStopped: false };
+    const device: Device = { name, user, client, gate, mayBeStopped: false, wasStopped: false };
     client.on("message", async ({ id, seq, epoch, data }) => {
       recorder.wasHandled({ client: name, user, id, seq, epoch }, data);
       if (isSlow) await sleep(SLOW_HANDLER_MS);
     });
     client.on("closed", ({ code, reason, byClient }) => {
-      if (!byClient && !device.mayBeStopped) stopped.push(`${name}: ${code} ${reason}`);
+      if (byClient) return;
+      device.wasStopped = true;
+      if (!device.mayBeStopped) stopped.push(`${name}: ${code} ${reason}`);
     });
     // Faults make attempts fail: the client goes on by itself, and the checker judges what comes of it.
     client.on("error", () => undefined);
@@ -86,7 +89,9 @@ export async function connectRecordedUsers(options: RecordedUsersOptions): Promi
 
   for (const [i, user] of users.entries()) connect(user, user, i, i % SLOW_ONE_IN === 0);
   for (const user of phoneOwners) connect(user, phoneOf(user), users.indexOf(user) + 1, false);
-  const expected = (): Device[] => devices.filter(({ mayBeStopped }) => !mayBeStopped);
+  // Who was told to stop does not come back: that is judged, not waited for.
+  const expected = (): Device[] =>
+    devices.filter(({ mayBeStopped, wasStopped }) => !mayBeStopped && !wasStopped);
   const countOnline = (): number => expected().filter(({ client }) => client.state === "online").length;
   const allOnline = async (deadlineMs: number): Promise<void> => {
     await waitFor(() => countOnline() === expected().length, {
