@@ -237,7 +237,7 @@ describe("a message that nobody took goes to the fallback", () => {
 
   test("after a second look, where its node does not listen but has its key", async () => {
     await connect("u1");
-    await announceNode(store.redis, "n1", 60_000);
+    await announceNode(store.scripts, "n1", 60_000);
     const a = await start("a");
     await accept();
     await waitFor(async () => (await offered()) === 1, { what: "the offer" });

@@ -22,7 +22,7 @@ afterAll(() => store.close());
 
 async function fallBackOne(held: Partial<HeldEntry>): Promise<FallBackResult> {
   const source = { keys: store.keys, priority: "normal" } as const;
-  const [entry] = await readFallback(store.redis, source, "w1", 1);
+  const [entry] = await readFallback(store.scripts, source, "w1", 1);
   if (entry === undefined) throw new Error("no entry");
   return fallBack(
     {

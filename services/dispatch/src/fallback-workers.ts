@@ -181,9 +181,7 @@ export class FallbackWorkers {
     const allotted = this.#shares.allot([...this.#backlog.values()], free);
     if (allotted.length === 0) return false;
     const taken = await eachAnswer(
-      scripts.together(() =>
-        allotted.map((source) => readFallback(scripts.redis, source, workerId, source.count)),
-      ),
+      scripts.together(() => allotted.map((source) => readFallback(scripts, source, workerId, source.count))),
     );
     let any = false;
     for (const [i, { keys, priority, count }] of allotted.entries()) {

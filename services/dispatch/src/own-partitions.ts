@@ -107,9 +107,9 @@ export class PartitionOwner {
     const { scripts, dispatcherId, leaseMs, clock } = this.#options;
     const startedAtMs = clock.monotonicMs();
     this.#dropEnded();
-    // Where it fails (a Redis out of memory refuses it, and lets leases be renewed) the members known last still count.
+    // Where it fails the members known last still count: the leases may be renewed all the same.
     await this.#quietly("membership", async () => {
-      this.#members = await renewMembership(scripts.redis, dispatcherId, leaseMs);
+      this.#members = await renewMembership(scripts, dispatcherId, leaseMs);
       this.#memberUntilMs = startedAtMs + leaseMs;
     });
     const members = this.#members;

@@ -15,7 +15,7 @@ afterAll(() => store.close());
 
 test("the key is there while the node runs; one that had ended is told once, and made anew", async () => {
   let ended = 0;
-  const presence = await announceWhileRunning(store.redis, "n.1", 600, logger, () => ended++);
+  const presence = await announceWhileRunning(store.scripts, "n.1", 600, logger, () => ended++);
   const firstMs = await store.redis.pexpiretime("petrel:node:n.1");
   await waitFor(async () => (await store.redis.pexpiretime("petrel:node:n.1")) > firstMs, {
     what: "a renewal",

@@ -3,19 +3,19 @@
 // that had ended all the same is told, since this node's routes may have been removed meanwhile.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
-import type { Redis } from "@petrel/shared/redis/connect";
 import { announceNode, withdrawNode } from "@petrel/shared/redis/node-presence";
+import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 
 export async function announceWhileRunning(
-  redis: Redis,
+  scripts: ScriptRunner,
   nodeId: string,
   ttlMs: number,
   logger: Logger,
   onHadEnded: () => void,
 ): Promise<{ readonly stop: () => Promise<void> }> {
-  await announceNode(redis, nodeId, ttlMs);
+  await announceNode(scripts, nodeId, ttlMs);
   const timer = setInterval(() => {
-    announceNode(redis, nodeId, ttlMs).then(
+    announceNode(scripts, nodeId, ttlMs).then(
       (wasThere) => {
         if (!wasThere) onHadEnded();
       },
@@ -25,7 +25,7 @@ export async function announceWhileRunning(
   return {
     stop: async () => {
       clearInterval(timer);
-      await withdrawNode(redis, nodeId);
+      await withdrawNode(scripts.redis, nodeId);
     },
   };
 }

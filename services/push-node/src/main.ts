@@ -206,7 +206,7 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
   });
   lifecycle.onStop("subscription", subscription.stop);
   const presence = await announceWhileRunning(
-    redis,
+    scripts,
     nodeId,
     settings.nodeTtlMs,
     log,

@@ -2,8 +2,8 @@
 // Guarantees: what one process has seen keeps the others from taking single tokens of the same spike for bad; forgotten
 // by itself.
 import type { ApnsEnvironment } from "../protocol/device.js";
-import type { Redis } from "./connect.js";
 import { clusterKeys } from "./keys.js";
+import type { ScriptRunner } from "./script-runner.js";
 
 interface Scope {
   readonly topic: string;
@@ -11,17 +11,17 @@ interface Scope {
 }
 
 export class ApnsSpikesStore {
-  readonly #redis: Redis;
+  readonly #scripts: ScriptRunner;
 
-  constructor(redis: Redis) {
-    this.#redis = redis;
+  constructor(scripts: ScriptRunner) {
+    this.#scripts = scripts;
   }
 
   async note({ topic, environment }: Scope, forMs: number): Promise<void> {
-    await this.#redis.set(clusterKeys.apnsSpike(environment, topic), "1", "PX", Math.ceil(forMs));
+    await this.#scripts.run("announce.v1", [clusterKeys.apnsSpike(environment, topic)], [Math.ceil(forMs)]);
   }
 
   async isKnown({ topic, environment }: Scope): Promise<boolean> {
-    return (await this.#redis.exists(clusterKeys.apnsSpike(environment, topic))) === 1;
+    return (await this.#scripts.redis.exists(clusterKeys.apnsSpike(environment, topic))) === 1;
   }
 }

@@ -22,6 +22,17 @@ test("the first service lays the partition count down; others must have the same
   expect(await store.redis.get(clusterKeys.partitionCount)).toBe("4");
 });
 
+test("one that is out of memory is good enough to start with, once the count is laid down", async () => {
+  await checkServer(store.redis, 4);
+  await store.redis.config("SET", "maxmemory", "1");
+  try {
+    await checkServer(store.redis, 4);
+    await expect(checkServer(store.redis, 8)).rejects.toThrow("set PARTITIONS=4");
+  } finally {
+    await store.redis.config("SET", "maxmemory", "0");
+  }
+});
+
 test.each(["allkeys-lru", "volatile-ttl"])(
   "one that evicts by %s is refused, and nothing is written",
   async (policy) => {

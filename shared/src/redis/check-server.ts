@@ -25,14 +25,22 @@ export async function checkServer(redis: Redis, partitionCount: number): Promise
       throw refused("it is a node of a Redis Cluster; name its nodes in REDIS_CLUSTER");
     }
   }
-  await redis.set(clusterKeys.partitionCount, String(partitionCount), "NX");
-  const laidOutWith = await redis.get(clusterKeys.partitionCount);
+  const laidOutWith = await readOrLayDown(redis, String(partitionCount));
   if (laidOutWith !== String(partitionCount)) {
     throw refused(
       `its data is divided into ${laidOutWith} partitions, this service is set to ${partitionCount}; ` +
         `set PARTITIONS=${laidOutWith}`,
     );
   }
+}
+
+/** Read before it is written: a Redis out of memory refuses the writing, and a service that starts may free it. */
+async function readOrLayDown(redis: Redis, partitionCount: string): Promise<string | null> {
+  const key = clusterKeys.partitionCount;
+  const laidOutWith = await redis.get(key);
+  if (laidOutWith !== null) return laidOutWith;
+  await redis.set(key, partitionCount, "NX");
+  return redis.get(key);
 }
 
 /** @param address where there are several to tell apart */

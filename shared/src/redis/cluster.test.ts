@@ -148,7 +148,7 @@ test("a read of `ready` waits for what comes, and can be interrupted", async () 
 });
 
 test("members and time are asked where they are kept", async () => {
-  expect(await renewMembership(redis, "d1", 5_000)).toEqual(["d1"]);
+  expect(await renewMembership(scripts, "d1", 5_000)).toEqual(["d1"]);
   const nowMs = await readServerTimeMs(redis, partitionKeys(3).due);
   expect(Math.abs(nowMs - Date.now())).toBeLessThan(60_000);
 });

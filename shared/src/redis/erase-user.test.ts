@@ -85,11 +85,11 @@ async function fill(userId: string): Promise<void> {
 }
 
 async function enter(userId: string, notification: string): Promise<TakenEntry> {
-  const { keys, redis } = store;
+  const { keys, scripts } = store;
   await accept(userId, { fallback: "always", notification });
   let found: TakenEntry | undefined;
   for (;;) {
-    const [entry] = await readFallback(redis, { keys, priority: "normal" }, "w1", 1);
+    const [entry] = await readFallback(scripts, { keys, priority: "normal" }, "w1", 1);
     if (entry === undefined) break;
     if (entry.message.userId === userId) found = entry;
   }

@@ -49,7 +49,7 @@ async function eraseWhile(then: () => Promise<unknown>): Promise<void> {
 /** A message of u1, in a worker's hands. */
 async function takeOld(): Promise<TakenEntry> {
   await accept({ fallback: "always", notification: NOTIFICATION });
-  const [entry] = await readFallback(store.redis, { keys: store.keys, priority: "normal" }, "w1", 1);
+  const [entry] = await readFallback(store.scripts, { keys: store.keys, priority: "normal" }, "w1", 1);
   if (entry === undefined) throw new Error("no entry");
   return entry;
 }

@@ -59,14 +59,14 @@ export async function promoteRetries(
  * light as those of a dead worker do
  */
 export async function readFallback(
-  redis: Redis,
+  scripts: ScriptRunner,
   { keys, priority }: FallbackSource,
   consumer: string,
   count: number,
 ): Promise<TakenEntry[]> {
   const stream = keys.fallback(priority);
   const read = async (): Promise<TakenEntry[]> => {
-    const streams = (await redis.xreadgroup(
+    const streams = (await scripts.redis.xreadgroup(
       "GROUP",
       FALLBACK_GROUP,
       consumer,
@@ -83,7 +83,7 @@ export async function readFallback(
   } catch (error) {
     if (!isNoGroup(error)) throw error;
   }
-  await createGroup(redis, stream);
+  await scripts.run("open-fallback.v1", [stream], [FALLBACK_GROUP]);
   return read();
 }
 
@@ -209,15 +209,6 @@ function taken(source: FallbackSource, raw: RawEntry, abandoned: number): TakenE
       abandoned,
     },
   ];
-}
-
-async function createGroup(redis: Redis, stream: string): Promise<void> {
-  try {
-    await redis.xgroup("CREATE", stream, FALLBACK_GROUP, "0", "MKSTREAM");
-  } catch (error) {
-    // Another worker was quicker.
-    if (!(error instanceof Error) || !error.message.startsWith("BUSYGROUP")) throw error;
-  }
 }
 
 function isNoGroup(error: unknown): boolean {

@@ -12,28 +12,30 @@ beforeAll(async () => {
 afterAll(() => store.close());
 
 test("a node is there from its announcement to its withdrawal, and no other node with it", async () => {
-  expect(await announceNode(store.redis, "n.1", 60_000)).toBe(false);
-  expect(await announceNode(store.redis, "n.1", 60_000)).toBe(true);
+  expect(await announceNode(store.scripts, "n.1", 60_000)).toBe(false);
+  expect(await announceNode(store.scripts, "n.1", 60_000)).toBe(true);
   expect(await findGoneNodes(store.redis, ["n.1", "n.2"])).toEqual(["n.2"]);
   await withdrawNode(store.redis, "n.1");
   expect(await findGoneNodes(store.redis, ["n.1"])).toEqual(["n.1"]);
 });
 
 test("a node that is not announced again is gone when its time is over", async () => {
-  await announceNode(store.redis, "n.3", 60_000);
-  await announceNode(store.redis, "n.3", 30);
+  await announceNode(store.scripts, "n.3", 60_000);
+  await announceNode(store.scripts, "n.3", 30);
   await waitFor(async () => (await findGoneNodes(store.redis, ["n.3"])).length > 0, {
     what: "the key's end",
     deadlineMs: 2_000,
   });
 });
 
-test("a node stays there though Redis is out of memory", async () => {
-  await announceNode(store.redis, "n.4", 60_000);
+test("a node comes, stays and comes back though Redis is out of memory", async () => {
+  await announceNode(store.scripts, "n.4", 60_000);
   await store.redis.config("SET", "maxmemory", "1");
   try {
-    await announceNode(store.redis, "n.4", 90_000);
+    expect(await announceNode(store.scripts, "n.4", 90_000)).toBe(true);
     expect(await store.redis.pttl("petrel:node:n.4")).toBeGreaterThan(60_000);
+    expect(await announceNode(store.scripts, "n.5", 60_000)).toBe(false);
+    expect(await findGoneNodes(store.redis, ["n.5"])).toEqual([]);
   } finally {
     await store.redis.config("SET", "maxmemory", "0");
   }

@@ -1,7 +1,9 @@
 // push-node/announce-node -> here -> dispatch: a key that says that a node lives.
-// Guarantees: the key ends by itself where nobody renews it, so a node that died is seen within its time to live.
+// Guarantees: the key ends by itself where nobody renews it, so a node that died is seen within its time to live; it is
+// set and renewed where Redis is out of memory, too.
 import type { Redis } from "./connect.js";
 import { clusterKeys } from "./keys.js";
+import type { ScriptRunner } from "./script-runner.js";
 
 /**
  * Sets the node's key, or renews it.
@@ -9,12 +11,8 @@ import { clusterKeys } from "./keys.js";
  * @param ttlMs how long the node counts as alive without the next call
  * @returns whether the key was there: if not, others may have taken this node for gone
  */
-export async function announceNode(redis: Redis, nodeId: string, ttlMs: number): Promise<boolean> {
-  // Renewing by PEXPIRE works also where Redis is out of memory and refuses SET: no node is gone for that.
-  const renewed = await redis.pexpire(clusterKeys.node(nodeId), ttlMs);
-  if (renewed === 1) return true;
-  await redis.set(clusterKeys.node(nodeId), "1", "PX", ttlMs);
-  return false;
+export async function announceNode(scripts: ScriptRunner, nodeId: string, ttlMs: number): Promise<boolean> {
+  return (await scripts.run("announce.v1", [clusterKeys.node(nodeId)], [ttlMs])) === "1";
 }
 
 /** At a planned stop: nobody need wait for the key's end. */

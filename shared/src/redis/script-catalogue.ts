@@ -9,6 +9,7 @@ export const scriptNames = [
   "ack.v2",
   "agree-provider-token.v1",
   "agree-signing-keys.v1",
+  "announce.v1",
   "append-audit.v2",
   "check-token.v1",
   "claim-device.v1",
@@ -31,6 +32,7 @@ export const scriptNames = [
   "leave.v1",
   "mark-leaving.v1",
   "offer.v2",
+  "open-fallback.v1",
   "open-session.v1",
   "promote-retries.v1",
   "read-inbox.v2",
@@ -40,6 +42,7 @@ export const scriptNames = [
   "register-device.v2",
   "release-device.v1",
   "remove-device.v1",
+  "renew-member.v1",
   "replay-dead-letter.v2",
   "revoke-session.v1",
   "revoke-token.v1",
@@ -69,9 +72,11 @@ export const ownerScripts: readonly ScriptName[] = [
 /** Scripts whose keys belong to no partition, but have a slot of their own. */
 export const ownSlotScripts: readonly ScriptName[] = [
   "agree-signing-keys.v1",
+  "announce.v1",
   "append-audit.v2",
   "claim-device.v1",
   "release-device.v1",
+  "renew-member.v1",
   "rotate-producer-key.v1",
   "take-from-window.v1",
 ];

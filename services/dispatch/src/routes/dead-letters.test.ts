@@ -100,7 +100,7 @@ async function fail(
 ): Promise<EnteredMessage> {
   const entered = await enterFallback(store, { partition: within.partition, ...parts }, within);
   const source = { keys: within, priority: parts.priority ?? "normal" } as const;
-  const [entry] = await readFallback(store.redis, source, "w", 1);
+  const [entry] = await readFallback(store.scripts, source, "w", 1);
   if (entry === undefined) throw new Error("no entry");
   await settleFallback(
     store.scripts,
@@ -253,7 +253,7 @@ describe("replayed", () => {
     expect(await stateOf(id)).toBe("queued");
     expect(await store.redis.pexpiretime(keys.record(id))).toBe(ttl);
     expect((await list()).items).toEqual([]);
-    const [entry] = await readFallback(store.redis, { keys, priority: "low" }, "w", 5);
+    const [entry] = await readFallback(store.scripts, { keys, priority: "low" }, "w", 5);
     expect(entry).toMatchObject({ attempts: 0, message: { id, priority: "low" } });
     expect(pokes).toBe(1);
   });

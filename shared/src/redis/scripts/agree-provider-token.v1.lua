@@ -1,4 +1,7 @@
+#!lua flags=allow-oom
 -- agree-provider-token: puts a new token in the place of an old one, if that is old enough.
+--
+-- Allowed where Redis is out of memory: there is one a key, and without it no push goes out, which frees memory.
 --
 -- KEYS[1] token          string: when it was made, ms TAB the token
 -- ARGV[1] mintedAtMs     of the token that is proposed

@@ -1,4 +1,7 @@
+#!lua flags=allow-oom
 -- agree-signing-keys: reads the cluster's signing keys, or puts others in their place if nobody else has meanwhile.
+--
+-- Allowed where Redis is out of memory: the set is bounded, and auth, which starts with it, lets clients in that free it.
 --
 -- KEYS[1] signingKeys  string: revision LF JSON
 -- ARGV[1] expected     the revision that is to be replaced, "0" where there is none; "" to read only

@@ -4,7 +4,11 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { message, openStore, type OpenStore } from "../../testing/open-store.js";
 import { isConnectionError } from "../connect.js";
 import { expireMessages } from "../expire-messages.js";
+import { readFallback } from "../fallback-queue.js";
+import { ProviderTokenStore } from "../provider-token-store.js";
 import { connectRoute, readRoutes } from "../route-store.js";
+import { readScripts, type ScriptName } from "../script-catalogue.js";
+import { SigningKeysStore } from "../signing-keys-store.js";
 
 let store: OpenStore;
 beforeAll(async () => void (store = await openStore()));
@@ -100,5 +104,49 @@ describe("what goes on", () => {
     const epoch = stored.outcome === "stored" ? stored.epoch : "";
     await exhaust();
     expect(await expireMessages(store.scripts, store.keys, "u1", [{ seq: 1, epoch, id: "m1" }])).toBe(1);
+  });
+
+  test("what was offered is read by a worker, also where nobody has read of its stream", async () => {
+    const source = { keys: store.keys, priority: "normal" } as const;
+    await store.accepter().accept(message({ fallback: "always", notification: "{}" }));
+    await exhaust();
+    expect(await readFallback(store.scripts, source, "w1", 1)).toHaveLength(1);
+  });
+
+  test("the key that shows Apple who we are, and those that tokens are signed with", async () => {
+    await exhaust();
+    const tokens = new ProviderTokenStore(store.scripts, [store.keys]);
+    const named = { teamId: "T", keyId: "K", fingerprint: "f" };
+    expect(await tokens.agree(named, { mintedAtMs: 1, token: "t" }, 1)).toEqual({
+      mintedAtMs: 1,
+      token: "t",
+    });
+    const signingKeys = new SigningKeysStore(store.scripts);
+    expect(await signingKeys.replace((await signingKeys.read()).revision, [])).toMatchObject({
+      isTaken: true,
+    });
+  });
+});
+
+describe("every script", () => {
+  /** Each brings something new that stays: refused where there is no room for it. */
+  const refused: readonly ScriptName[] = [
+    "accept.v2",
+    "claim-device.v1",
+    "open-session.v1",
+    "register-device.v2",
+    "replay-dead-letter.v2",
+    "rotate-producer-key.v1",
+    // Whoever is refused here counts alone, see sliding-window-limiter.
+    "take-from-window.v1",
+  ];
+  /** What only reads or removes is let through as it is. */
+  const harmless: readonly ScriptName[] = ["check-token.v1", "read-routes.v1", "trim-ready.v1"];
+
+  test("either goes on where Redis is out of memory, or is one that is refused for a reason", () => {
+    const others = [...readScripts().values()]
+      .filter(({ source }) => !source.startsWith("#!lua flags=allow-oom\n"))
+      .map(({ name }) => name);
+    expect(others.sort()).toEqual([...refused, ...harmless].sort());
   });
 });

@@ -40,7 +40,7 @@ async function enter(n = 1, ttlMs = 3_600_000, letters = "on"): Promise<string> 
   return id;
 }
 
-const take = (consumer = "w1", count = 10) => readFallback(store.redis, source(), consumer, count);
+const take = (consumer = "w1", count = 10) => readFallback(store.scripts, source(), consumer, count);
 
 async function takeOne(): Promise<TakenEntry> {
   const [entry] = await take();

@@ -1,8 +1,11 @@
+#!lua flags=allow-oom
 -- touch-device: a provider took a push for a device: it is seen as of now, if that was not written down lately, and was
 -- taken once.
 --
 -- Since v2 the entry of an iPhone ends with TAB "t" and the time of the first push that was taken. An older release hands
 -- that on where it changes an entry, and drops it where a device is registered again.
+--
+-- Allowed where Redis is out of memory: an entry gets a few bytes longer, once, and what was sent is over.
 --
 -- KEYS[1] devices
 -- ARGV[1] deviceId

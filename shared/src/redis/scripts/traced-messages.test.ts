@@ -132,12 +132,12 @@ test("a retry keeps it", async () => {
   await accept("m1", { trace });
   await offerUsers(store.scripts, keys, token, RULES, [], ["u1"]);
   const source = { keys, priority: "normal" } as const;
-  const [entry] = await readFallback(store.redis, source, "w", 1);
+  const [entry] = await readFallback(store.scripts, source, "w", 1);
   if (entry === undefined) throw new Error("no entry");
   const settlement = { outcome: "retry", delayMs: 0 } as const;
   await settleFallback(store.scripts, entry, settlement, { attempts: 1, notes: [], deadLettersCap: 10 });
   await waitFor(async () => (await promoteRetries(store.scripts, keys, 10)).promoted === 1, { what: "it" });
-  const [again] = await readFallback(store.redis, source, "w", 1);
+  const [again] = await readFallback(store.scripts, source, "w", 1);
   expect(again).toMatchObject({ attempts: 1, message: { id: "m1", trace } });
 });
 

@@ -95,7 +95,7 @@ export function openApns(settings: ApnsSettings, deps: ChannelDeps): ApnsChannel
       suspicionMs: settings.apnsSuspicionMs,
       openMs: settings.apnsBreakerOpenMs,
       onChange: metrics.breaker,
-      spikes: new ApnsSpikesStore(scripts.redis),
+      spikes: new ApnsSpikesStore(scripts),
     }),
     metrics,
     clock,

@@ -1,0 +1,14 @@
+#!lua flags=allow-oom
+-- announce: puts a key that ends by itself, or renews it.
+--
+-- Allowed where Redis is out of memory: a node that lives must not be taken for gone by that, nor one that starts be kept
+-- from taking the connections whose acks free memory. Each such key is a few bytes, for a short time.
+--
+-- KEYS[1] the key   string, in a slot of its own, with a TTL
+-- ARGV[1] ttlMs
+--
+-- Result: "1" where it was there, "0" where it was not
+
+local wasThere = redis.call('EXISTS', KEYS[1])
+redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
+return wasThere == 1 and '1' or '0'
