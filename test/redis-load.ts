@@ -99,6 +99,33 @@ export interface Readiness {
   readonly checks: Readonly<Record<string, string>>;
 }
 
+export interface ReadinessWatch {
+  /** Which service said that it is not ready, and what of. */
+  stop(): Promise<readonly string[]>;
+}
+
+/** Asks each running service every 100 ms, as a load balancer in a hurry would. */
+export function watchReadiness(cluster: TestCluster): ReadinessWatch {
+  const refusals = new Set<string>();
+  let watching = true;
+  const watch = async (): Promise<void> => {
+    while (watching) {
+      for (const { name, status, checks } of await readReadiness(cluster)) {
+        if (status !== 200) refusals.add(`${name} ${JSON.stringify(checks)}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  };
+  const watched = watch();
+  return {
+    stop: async () => {
+      watching = false;
+      await watched;
+      return [...refusals];
+    },
+  };
+}
+
 /** What each running service says of itself. */
 export async function readReadiness(cluster: TestCluster): Promise<Readiness[]> {
   const running = cluster.processes.filter((service) => service.isRunning());
@@ -111,6 +138,7 @@ export async function readReadiness(cluster: TestCluster): Promise<Readiness[]> 
   );
 }
 
+/** Ready is not enough: for a while, a service is so without Redis. */
 export async function untilReady(
   cluster: TestCluster,
   isReady: boolean,
@@ -119,8 +147,10 @@ export async function untilReady(
   return waitFor(
     async () => {
       const states = await readReadiness(cluster);
-      return states.every(({ status }) => (status === 200) === isReady) && states;
+      const isWell = ({ status, checks }: Readiness): boolean =>
+        status === 200 && Object.values(checks).every((check) => check === "ok");
+      return states.every((state) => isWell(state) === isReady) && states;
     },
-    { what: `all services to be ${isReady ? "" : "not "}ready`, deadlineMs, everyMs: 50 },
+    { what: `all services to have ${isReady ? "" : "no "}Redis`, deadlineMs, everyMs: 50 },
   );
 }

@@ -1,8 +1,8 @@
 // auth's HTTP application: who is a user, who may send, and which devices are whose.
 // Guarantees: built from what it is given, without listening; every route of auth's contract is here or answers 501.
 import type { Clock } from "@petrel/shared/kernel/clock";
-import { describeError } from "@petrel/shared/kernel/errors";
-import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http-app";
+import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http-app";
+import { createReadiness } from "@petrel/shared/kernel/patient-readiness";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import type { TlsFiles } from "@petrel/shared/kernel/tls-files";
 import { addJsonBodyReader } from "@petrel/shared/kernel/read-json-body";
@@ -72,6 +72,7 @@ export interface AuthDeps {
   readonly matchOrigin: MatchOrigin;
   /** Rejects where Redis does not answer. */
   readonly pingRedis: () => Promise<unknown>;
+  readonly readyWithoutRedisMs: number;
 }
 
 const BODY_LIMIT_BYTES = 65_536;
@@ -94,7 +95,11 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
     // Strangers send bodies here, and small ones.
     bounds: { maxBodies: 1_000, maxBodiesPerAddress: 200 },
     documentedRules,
-    readiness: () => checkReadiness(deps.pingRedis),
+    readiness: createReadiness({
+      patient: { redis: deps.pingRedis },
+      patienceMs: deps.readyWithoutRedisMs,
+      clock,
+    }),
   });
   const authenticator = new ProducerAuthenticator({
     findKey: producerKeys.find,
@@ -152,13 +157,4 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
   addDevicesOfToken(app, { ...users, devices, clock });
   addDevicesOfUser(app, { authenticator, devices, clock });
   return app;
-}
-
-async function checkReadiness(pingRedis: () => Promise<unknown>): Promise<Readiness> {
-  try {
-    await pingRedis();
-    return { ready: true, checks: { redis: "ok" } };
-  } catch (error) {
-    return { ready: false, checks: { redis: describeError(error) } };
-  }
 }

@@ -130,6 +130,7 @@ await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
     trust,
     matchOrigin,
     pingRedis: () => pingRedis(redis),
+    readyWithoutRedisMs: config.readyWithoutRedisMs,
   });
   if (config.metricsPort !== undefined) {
     const registry = createRegistry("auth", version);

@@ -1,12 +1,12 @@
 // collect's HTTP application: producers' messages in, what became of them out.
 // Guarantees: built from what it is given, without listening; every route of collect's contract is here or answers 501.
 import type { Clock } from "@petrel/shared/kernel/clock";
-import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http-app";
+import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http-app";
+import { createReadiness } from "@petrel/shared/kernel/patient-readiness";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import type { TlsFiles } from "@petrel/shared/kernel/tls-files";
 import type { Tracing } from "@petrel/shared/kernel/tracing";
 import { addJsonBodyReader } from "@petrel/shared/kernel/read-json-body";
-import { describeError } from "@petrel/shared/kernel/errors";
 import type { MessageAccepter } from "@petrel/shared/redis/accept-messages";
 import type { AuditLog } from "@petrel/shared/redis/audit-log";
 import { awaitAnswer } from "@petrel/shared/redis/await-answer";
@@ -48,6 +48,7 @@ export interface CollectDeps {
   readonly acceptDeadlineMs: number;
   /** How long one call of the store takes to answer or fail, at most. */
   readonly storeAttemptMs: number;
+  readonly readyWithoutRedisMs: number;
   /** Off by default. */
   readonly tracing?: Tracing;
 }
@@ -67,7 +68,11 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
     ...(deps.requestLimits === undefined ? {} : { trustedProxies: deps.requestLimits.trustedProxies }),
     documented: true,
     documentedRules,
-    readiness: () => checkReadiness(scripts),
+    readiness: createReadiness({
+      patient: { redis: () => awaitAnswer(pingRedis(scripts.redis)) },
+      patienceMs: deps.readyWithoutRedisMs,
+      clock,
+    }),
   });
   const requests = new RequestAcceptance({
     messages: new MessageAcceptance({
@@ -99,13 +104,4 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
   });
   addTopicRoutes(app, { authenticator });
   return app;
-}
-
-async function checkReadiness({ redis }: ScriptRunner): Promise<Readiness> {
-  try {
-    await awaitAnswer(pingRedis(redis));
-    return { ready: true, checks: { redis: "ok" } };
-  } catch (error) {
-    return { ready: false, checks: { redis: describeError(error) } };
-  }
 }

@@ -145,6 +145,7 @@ await runService({ logger, stopDeadlineMs: config.acceptDeadlineMs + 10_000 }, a
       config.messagesPerKey,
     ),
     acceptDeadlineMs: config.acceptDeadlineMs,
+    readyWithoutRedisMs: config.readyWithoutRedisMs,
     storeAttemptMs,
     tracing,
   });

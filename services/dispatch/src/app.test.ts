@@ -59,6 +59,8 @@ beforeAll(async () => {
     readAttempts: async () => [],
     onReplayed: () => undefined,
     invalidations: new InvalidationsStore(store.redis, store.partitions),
+    readyWithoutRedisMs: 0,
+    clock: systemClock,
     pingRedis: async () => {
       if (!redisAnswers) throw new Error("no answer");
     },

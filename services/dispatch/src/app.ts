@@ -1,8 +1,9 @@
 // dispatch's HTTP application: for operators; no message passes here.
 // Guarantees: built from what it is given, without listening; every route of dispatch's contract is here;
-// ready only while Redis answers and the other dispatchers count on this one.
-import { describeError } from "@petrel/shared/kernel/errors";
-import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http-app";
+// ready while Redis answers and the other dispatchers count on this one, and for a failover's time longer.
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http-app";
+import { createReadiness } from "@petrel/shared/kernel/patient-readiness";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import type { TlsFiles } from "@petrel/shared/kernel/tls-files";
 import { addJsonBodyReader } from "@petrel/shared/kernel/read-json-body";
@@ -23,6 +24,8 @@ export interface DispatchDeps extends ListPartitionsDeps, DeadLettersDeps, ListI
   readonly metrics: Registry;
   /** Rejects where Redis does not answer. */
   readonly pingRedis: () => Promise<unknown>;
+  readonly readyWithoutRedisMs: number;
+  readonly clock: Clock;
   /** Whether the membership is fresh. */
   readonly isMember: () => boolean;
 }
@@ -40,7 +43,11 @@ export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
     bodyLimitBytes: BODY_LIMIT_BYTES,
     ...(deps.requestLimits === undefined ? {} : { trustedProxies: deps.requestLimits.trustedProxies }),
     documented: true,
-    readiness: () => checkReadiness(deps),
+    readiness: createReadiness({
+      patient: { redis: deps.pingRedis, membership: () => checkMembership(deps) },
+      patienceMs: deps.readyWithoutRedisMs,
+      clock: deps.clock,
+    }),
   });
   addJsonBodyReader(app, BODY_LIMIT_BYTES);
   const limiter =
@@ -55,10 +62,7 @@ export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
   return app;
 }
 
-async function checkReadiness({ pingRedis, isMember }: DispatchDeps): Promise<Readiness> {
-  const checks = {
-    redis: await pingRedis().then(() => "ok", describeError),
-    membership: isMember() ? "ok" : "not renewed in time",
-  };
-  return { ready: Object.values(checks).every((check) => check === "ok"), checks };
+/** It is renewed in Redis, and so fails with it. */
+async function checkMembership({ isMember }: DispatchDeps): Promise<void> {
+  if (!isMember()) throw new Error("not renewed in time");
 }

@@ -215,6 +215,8 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
     onReplayed: () => fallback.poke(),
     invalidations: new InvalidationsStore(redis, partitions),
     pingRedis: () => pingRedis(redis),
+    readyWithoutRedisMs: config.readyWithoutRedisMs,
+    clock: systemClock,
     // Who owns no partitions has nothing to be a member for.
     isMember: () => !routes || owner.isMember,
   });

@@ -4,8 +4,7 @@ import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { TrustedProxies } from "@petrel/shared/kernel/client-address";
-import { describeError } from "@petrel/shared/kernel/errors";
-import type { Readiness } from "@petrel/shared/kernel/http-app";
+import { createReadiness } from "@petrel/shared/kernel/patient-readiness";
 import { configOrExit, runService, type Lifecycle } from "@petrel/shared/kernel/lifecycle";
 import { openListenerTls } from "@petrel/shared/kernel/listener-tls";
 import { createLogger, type Logger } from "@petrel/shared/kernel/logging";
@@ -262,14 +261,19 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
     onTurnedAway: measure.turnedAway,
     maxFrameBytes: settings.maxFrameBytes,
     maxFragments: settings.maxFragments,
-    readiness: async (): Promise<Readiness> => {
-      const checks = {
-        redis: await pingRedis(redis).then(() => "ok", describeError),
-        subscription: subscription.isActive() ? "ok" : "not subscribed",
-        draining: lifecycle.stopping.aborted ? "stopping" : "ok",
-      };
-      return { ready: Object.values(checks).every((check) => check === "ok"), checks };
-    },
+    readiness: createReadiness({
+      patient: {
+        redis: () => pingRedis(redis),
+        subscription: async () => {
+          if (!subscription.isActive()) throw new Error("not subscribed");
+        },
+      },
+      atOnce: { draining: () => (lifecycle.stopping.aborted ? "stopping" : undefined) },
+      // Some balancers cut the sockets of whom they take out, and all of these would come back at once.
+      isHeld: () => registry.size > 0,
+      patienceMs: settings.readyWithoutRedisMs,
+      clock: systemClock,
+    }),
   });
   // Closed after the drain, which is to be seen.
   if (settings.metricsPort !== undefined) {

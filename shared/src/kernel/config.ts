@@ -272,6 +272,11 @@ export const redisSettings = {
     "REDIS_CA_FILE",
     "PEM file of the authority behind the certificates of a rediss:// server; the system's own by default",
   ),
+  readyWithoutRedisMs: integer(
+    "READY_WITHOUT_REDIS_MS",
+    "how long `/health/ready` still answers 200 while Redis does not answer, ms; longer than a failover takes",
+    { default: 30_000, min: 0, max: 3_600_000 },
+  ),
   partitions: integer(
     "PARTITIONS",
     "into how many partitions the users are divided; fixed when the cluster is first created",

@@ -81,6 +81,8 @@ const BODY_BYTES_PER_SECOND = 64 * 1024;
 /** Whoever asks waits about a second: a check that takes longer is an answer too. */
 const READINESS_MS = 800;
 
+const STOPPING: Readiness = { ready: false, checks: { process: "stopping" } };
+
 /** Builds the application without listening; routes are added by the caller before `ready()`. */
 export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   const { service, version, logger, documentedRules: rules } = options;
@@ -157,7 +159,9 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
     if (request.headers.expect !== undefined) continueIfWanted(request, reply);
     done();
   });
+  let isStopping = false;
   app.addHook("preClose", async () => {
+    isStopping = true;
     if (!app.server.listening) return;
     await sockets.stop({ bodies, cutHandshakes, windowMs: bounds.stopWindowMs });
   });
@@ -178,7 +182,7 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
 
   app.get("/health/live", { schema: { hide: true } }, () => ({ status: "live" }));
   app.get("/health/ready", { schema: { hide: true } }, async (_request, reply) => {
-    const { ready, checks } = await withinMs(READINESS_MS, options.readiness());
+    const { ready, checks } = isStopping ? STOPPING : await withinMs(READINESS_MS, options.readiness());
     if (!ready) void reply.header("retry-after", "1");
     return reply.code(ready ? 200 : 503).send({ status: ready ? "ready" : "not ready", checks });
   });

@@ -81,6 +81,19 @@ function ask(agent: Agent, port: number, body: string | undefined): Promise<bool
   });
 }
 
+test("who stops is not ready, for whoever asks on an open connection", async () => {
+  const { app, port } = await startApp();
+  const ask = "GET /health/ready HTTP/1.1\r\nhost: a\r\n\r\n";
+  const probe = await dial(port, ask);
+  await waitFor(() => probe.received().startsWith("HTTP/1.1 200"), { what: "the first answer" });
+  const closed = app.close();
+  await waitFor(() => !app.server.listening, { what: "the stop to begin" });
+  probe.socket.write(ask);
+  await waitFor(() => probe.received().includes("HTTP/1.1 503"), { what: "the second answer" });
+  expect(probe.received()).toContain("stopping");
+  await closed;
+});
+
 test("clients that keep their connections busy are told to go, and none is cut", async () => {
   const { app, port } = await startApp();
   const failures: unknown[] = [];

@@ -71,5 +71,6 @@ export async function makeAuthDeps({
     trust: readTrustRules(config),
     matchOrigin: createMatchOrigin(config.allowedOrigins),
     pingRedis: () => redis.ping(),
+    readyWithoutRedisMs: 0,
   };
 }

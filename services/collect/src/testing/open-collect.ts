@@ -116,6 +116,7 @@ export async function openCollect(options: OpenCollectOptions = {}): Promise<Ope
       options.messagesPerKey ?? 0,
     ),
     acceptDeadlineMs,
+    readyWithoutRedisMs: 0,
     storeAttemptMs,
   });
   await app.ready();

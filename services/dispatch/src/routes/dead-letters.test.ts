@@ -1,5 +1,6 @@
 // Tests the dead letters over dispatch's API, on a real Redis.
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { systemClock } from "@petrel/shared/kernel/clock";
 import { createLogger } from "@petrel/shared/kernel/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics";
 import type { DeadLetterCause } from "@petrel/shared/protocol/dead-letter-causes";
@@ -64,6 +65,8 @@ beforeAll(async () => {
     onReplayed: () => void pokes++,
     invalidations: new InvalidationsStore(store.redis, store.partitions),
     pingRedis: async () => undefined,
+    readyWithoutRedisMs: 0,
+    clock: systemClock,
     isMember: () => true,
   });
   await app.ready();

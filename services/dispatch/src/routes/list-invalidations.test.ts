@@ -1,6 +1,7 @@
 // Tests what operators are told of devices that are not sent to any more, on a real Redis.
 // Guarantees: each answer's status and shape are the contract's; nobody without the scope gets one.
 import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import { systemClock } from "@petrel/shared/kernel/clock";
 import { createLogger } from "@petrel/shared/kernel/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics";
 import { deviceIdOf } from "@petrel/shared/redis/device-id";
@@ -58,6 +59,8 @@ beforeAll(async () => {
     onReplayed: () => undefined,
     invalidations: new InvalidationsStore(redis, partitions),
     pingRedis: async () => undefined,
+    readyWithoutRedisMs: 0,
+    clock: systemClock,
     isMember: () => true,
   });
   await app.ready();

@@ -1,0 +1,87 @@
+// A service's parts -> here -> kernel/http-app: what `/health/ready` answers.
+// Guarantees: a part that has worked and fails decides only after `patienceMs` of failing, so that a failover takes
+// nobody out of a load balancer; one that has never worked, and what is no fault but a decision (a drain), at once.
+import type { Clock } from "./clock.js";
+import { describeError } from "./errors.js";
+import type { Readiness } from "./http-app.js";
+
+export interface ReadinessOptions {
+  /** Each rejects with what is wrong. */
+  readonly patient: Readonly<Record<string, () => Promise<unknown>>>;
+  /** Each returns what is wrong. */
+  readonly atOnce?: Readonly<Record<string, () => string | undefined>>;
+  /** While it is true, what worked once takes nobody away. */
+  readonly isHeld?: () => boolean;
+  readonly patienceMs: number;
+  readonly clock: Clock;
+}
+
+/** Together with what is done beside it, below the time that http-app gives the whole answer. */
+const CHECK_MS = 500;
+
+export function createReadiness(options: ReadinessOptions): () => Promise<Readiness> {
+  const { patienceMs, clock, isHeld = () => false } = options;
+  const parts = Object.entries(options.patient).map(
+    ([name, check]) => [name, new PatientPart(check, clock)] as const,
+  );
+  const atOnce = Object.entries(options.atOnce ?? {});
+  return async () => {
+    const looks = await Promise.all(parts.map(async ([name, part]) => [name, await part.look()] as const));
+    const decisions = atOnce.map(([name, find]) => [name, find()] as const);
+    const isReady =
+      decisions.every(([, wrong]) => wrong === undefined) &&
+      looks.every(([, { wrong, failingMs }]) => wrong === undefined || isHeld() || failingMs < patienceMs);
+    const found = [...looks.map(([name, { wrong }]) => [name, wrong] as const), ...decisions];
+    const checks = Object.fromEntries(found.map(([name, wrong]) => [name, wrong ?? "ok"]));
+    return { ready: isReady && looks.every(([, { hasWorked }]) => hasWorked), checks };
+  };
+}
+
+interface Look {
+  readonly wrong: string | undefined;
+  readonly failingMs: number;
+  readonly hasWorked: boolean;
+}
+
+class PatientPart {
+  readonly #check: () => Promise<unknown>;
+  readonly #clock: Clock;
+  #hasWorked = false;
+  #failingSinceMs: number | undefined;
+  /** Asked once at a time, whoever asks: a server that is silent gets no queue of questions. */
+  #underWay: Promise<string | undefined> | undefined;
+
+  constructor(check: () => Promise<unknown>, clock: Clock) {
+    this.#check = check;
+    this.#clock = clock;
+  }
+
+  async look(): Promise<Look> {
+    const wrong = await this.#ask();
+    const nowMs = this.#clock.monotonicMs();
+    if (wrong === undefined) {
+      this.#hasWorked = true;
+      this.#failingSinceMs = undefined;
+    } else this.#failingSinceMs ??= nowMs;
+    const failingMs = nowMs - (this.#failingSinceMs ?? nowMs);
+    return { wrong, failingMs, hasWorked: this.#hasWorked };
+  }
+
+  async #ask(): Promise<string | undefined> {
+    this.#underWay ??= this.#askNow().finally(() => (this.#underWay = undefined));
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<string>((resolve) => {
+      timer = setTimeout(() => resolve(`no answer within ${CHECK_MS} ms`), CHECK_MS);
+    });
+    return Promise.race([this.#underWay, late]).finally(() => clearTimeout(timer));
+  }
+
+  async #askNow(): Promise<string | undefined> {
+    try {
+      await this.#check();
+      return undefined;
+    } catch (error) {
+      return describeError(error);
+    }
+  }
+}
