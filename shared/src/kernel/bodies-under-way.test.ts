@@ -131,6 +131,18 @@ test("a place is free again when the body has come, and a body that comes with i
   expect(first?.isGone()).toBe(false);
 });
 
+test("one that is refused in the turn of its head takes one place, not two", async () => {
+  const app = await startApp({ maxBodies: 100, maxBodiesPerAddress: 2 });
+  const [waiting] = await dialAll(app, 1, half());
+  const head = "POST /late HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+  const broken = await dial(app.port, `${head}Transfer-Encoding: chunked\r\n\r\nno chunk\r\n`);
+  await waitFor(() => broken.isGone(), { what: "the end" });
+  expect(broken.received()).toMatch(/^HTTP\/1\.1 400 /);
+  waiting?.socket.write("123}");
+  await waitFor(() => waiting?.received().endsWith("}") === true, { what: "an answer" });
+  expect(waiting?.received()).toMatch(/^HTTP\/1\.1 200 /);
+});
+
 test("whose body is not read yet when its time is over is answered as soon as somebody would read it", async () => {
   const app = await startApp({ bodyTimeoutMs: 200 });
   const late = await dial(app.port, half("/late"));

@@ -132,9 +132,10 @@ export class BodiesUnderWay {
     const heads = this.#heads;
     this.#heads = [];
     for (const [request, response] of heads) {
-      if (!request.complete && !request.socket.destroyed && !this.#lingering.has(request.socket)) {
-        this.#enter(request, response);
-      }
+      const { complete, socket } = request;
+      // One that was refused in its head's turn is here already.
+      if (complete || socket.destroyed || this.#byRequest.has(request)) continue;
+      if (!this.#lingering.has(socket)) this.#enter(request, response);
     }
   }
 
