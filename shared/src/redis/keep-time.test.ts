@@ -63,6 +63,23 @@ test("the time is noted once a second, and a step back of more than that is told
   expect(await follow()).toBe(0);
 });
 
+test.each(["", `${"1".repeat(40)} ${"2".repeat(40)}`])(
+  "where a release that knows no process has left %o, it is noted before the next change of the replid",
+  async (left) => {
+    await follow();
+    const replid = /^master_replid:(\w+)/m.exec(await store.redis.info("replication"))?.[1];
+    const runId = /^run_id:(\w+)/m.exec(await store.redis.info("server"))?.[1];
+    if (left === "") await store.redis.hdel(keys.generation, "run");
+    else await store.redis.hset(keys.generation, "run", left);
+    expect(await follow()).toBe(0);
+    expect(await store.redis.hmget(keys.generation, "replid", "run", "n")).toEqual([
+      replid,
+      `${replid} ${runId}`,
+      "1",
+    ]);
+  },
+);
+
 test("users and retries, more than one call takes: each is moved by the step, once, and never before now", async () => {
   const users = Array.from({ length: 450 }, (_, i) => `u${i}`);
   const entries = Array.from({ length: 1_200 }, (_, i) => `1\t${i}`);

@@ -4,7 +4,7 @@
 -- All times that scripts write are the master's. Where its clock is set back, or the next master's is behind, what was
 -- written before lies further ahead than it was meant to: see scripts/set-back. The note is what lets it be seen, by
 -- whoever owns the partition then. A step of a second and less is waited out.
--- It also looks at the generation, in every partition, however quiet.
+-- It also looks at the generation, in every partition, however quiet, and notes the process where that is not noted.
 -- Allowed where Redis is out of memory: a field of a hash that is there.
 --
 -- KEYS[1] owner · KEYS[2] generation
@@ -21,7 +21,10 @@
 if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
 
 currentGeneration(KEYS[2])
-local at = tonumber(redis.call('HGET', KEYS[2], 'at'))
+local replid, run, noted = unpack(redis.call('HMGET', KEYS[2], 'replid', 'run', 'at'))
+-- A release that knows `replid` alone has left it: the next change of it is to be judged by the process, too.
+if string.match(run or '', '^%x*') ~= replid then noteRun(KEYS[2], replid, redis.call('INFO', 'server')) end
+local at = tonumber(noted)
 local back = at and at - now or 0
 if back > 1000 and ARGV[2] ~= '1' then return ms(now) .. '\t' .. ms(back) end
 if not at or back <= -1000 or ARGV[2] == '1' then redis.call('HSET', KEYS[2], 'at', ms(now)) end

@@ -7,7 +7,8 @@
 -- `master_replid` is what changes with the history, but not only then: the first replica that attaches changes it, the
 -- last one that left long ago, `redis-cli --rdb`. Then the process is the same (`run`: the replid it was seen with, and
 -- its run_id) and follows no other history (no `master_replid2`): nothing was lost. A release that knows `replid` alone
--- leaves `run` behind, and what stands there then belongs to another replid: it is not believed.
+-- leaves `run` behind, and what stands there then belongs to another replid: it is not believed (and scripts/keep-time
+-- notes it anew).
 --
 -- A slot that was moved in a cluster brings its partition into a process that has run since before the former one last
 -- noted the time (`at`, see scripts/keep-time), and that was no replica: it was not restarted in between, and lacks
@@ -19,6 +20,12 @@ local function wasMovedHere(server, at)
     and now - upSeconds * 1000 < at - 60000 and now - at < 1800000
 end
 
+local function noteRun(key, replid, server)
+  local runId = string.match(server, 'run_id:(%x+)') or ''
+  redis.call('HSET', key, 'replid', replid, 'run', replid .. ' ' .. runId)
+  return runId
+end
+
 local function currentGeneration(key)
   local replication = redis.call('INFO', 'replication')
   local replid = string.match(replication, 'master_replid:(%x+)')
@@ -26,9 +33,8 @@ local function currentGeneration(key)
   if known[1] == replid then return known[2], tonumber(known[3]) or 0 end
 
   local server = redis.call('INFO', 'server')
-  local runId = string.match(server, 'run_id:(%x+)') or ''
   local noted = redis.call('HMGET', key, 'run', 'at')
-  redis.call('HSET', key, 'replid', replid, 'run', replid .. ' ' .. runId)
+  local runId = noteRun(key, replid, server)
   if known[1] and string.match(replication, 'master_replid2:0+%s')
     and (noted[1] == known[1] .. ' ' .. runId or wasMovedHere(server, tonumber(noted[2]))) then
     return known[2], tonumber(known[3]) or 0
