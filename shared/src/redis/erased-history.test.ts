@@ -148,6 +148,23 @@ test("accepted again while the person is being erased: stored, with nothing of w
   expect(await user()).toMatchObject({ seq: "1", acked: "0" });
 });
 
+test("accepted again, and Redis refuses to clean up after its namesake: it is not stored, and the next attempt is", async () => {
+  await accept();
+  const again = message({ userId: USER, id: "m1", data: `"new"` });
+  await eraseWhile(async () => {
+    await accept({ id: "m2" });
+    // As where its slot is just being moved: those keys are named by no caller.
+    await store.redis.call("ACL", "SETUSER", "default", "-unlink");
+    try {
+      await expect(store.accepter().accept(again)).rejects.toThrow();
+    } finally {
+      await store.redis.call("ACL", "SETUSER", "default", "+unlink");
+    }
+    expect((await store.accepter().accept(again)).outcome).toBe("stored");
+  });
+  expect(await store.redis.xlen(store.keys.inbox(USER))).toBe(2);
+});
+
 test("refused for a full inbox it is refused, not taken for a duplicate of what is being erased", async () => {
   await accept();
   await eraseWhile(async () => {

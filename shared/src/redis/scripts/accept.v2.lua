@@ -149,10 +149,12 @@ for i = 1, count do
     local value = seqText .. '\t' .. epoch .. '\t' .. nowText .. '\t' .. expiresAtText .. '\t' .. recordTail
     record = redis.call('SET', recordKey, value, 'NX', 'GET', 'PX', recordTtl)
     if record and not isOfHistory(string.match(record, '^%d+\t([^\t]*)'), epoch) then
-      redis.call('SET', recordKey, value, 'PX', recordTtl)
       local attemptsOfNamesake = string.gsub(recordKey, ':record:', ':attempts:', 1)
       local sendsOfNamesake = string.gsub(recordKey, ':record:', ':device-sends:', 1)
+      -- First: while a slot is being moved, a key that was not declared may be refused, and a record that stood by then
+      -- would say of the next attempt that it is stored.
       redis.call('UNLINK', attemptsOfNamesake, sendsOfNamesake)
+      redis.call('SET', recordKey, value, 'PX', recordTtl)
       record = nil
     end
   end
