@@ -46,7 +46,7 @@ test("the way from the request to the script is one of imports", () => {
     ["services/collect/src/message-routes.ts", "services/collect/src/accept-request.ts"],
     ["services/collect/src/accept-request.ts", "services/collect/src/accept-message.ts"],
     ["services/collect/src/accept-message.ts", "shared/src/redis/accept-messages.ts"],
-    ["shared/src/redis/accept-messages.ts", "shared/src/redis/scripts/accept.v2.lua"],
+    ["shared/src/redis/accept-messages.ts", "shared/src/redis/scripts/accept.v3.lua"],
     ["services/push-node/src/main.ts", "shared/src/redis/node-subscription.ts"],
     ["services/push-node/src/receive-envelopes.ts", "services/push-node/src/deliver.ts"],
     ["services/push-node/src/deliver.ts", "services/push-node/src/encode-text-frame.ts"],

@@ -9,6 +9,7 @@ import {
   notBuilt,
   optionalText,
   portSetting,
+  recordSettings,
   redisSettings,
 } from "@petrel/shared/kernel/config";
 import { tracingSettings } from "@petrel/shared/kernel/tracing-settings";
@@ -38,6 +39,7 @@ export const collectConfigSchema = {
     max: 100_000_000,
   }),
   ...fallbackStreamSettings,
+  ...recordSettings,
   handOver: choice(
     "HAND_OVER",
     "where a message is handed to its user's nodes: in the step that stores it, or by the dispatcher",

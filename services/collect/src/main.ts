@@ -126,6 +126,7 @@ await runService({ logger, stopDeadlineMs: config.acceptDeadlineMs + 10_000 }, a
       inboxCap: config.inboxCap,
       readyCap: config.readyCap,
       fallbackCap: config.fallbackCap,
+      recordKeepMs: config.recordKeepHours * 60 * 60 * 1000,
       handOver: config.handOver,
       receiveLimit: (config.messagesPerUser * RECEIVE_WINDOW_MS) / 1_000,
       maxInFlight: STORE_CALLS_IN_FLIGHT,

@@ -9,6 +9,7 @@ import {
   optionalText,
   portSetting,
   readConfig,
+  recordSettings,
   redisSettings,
   url,
 } from "@petrel/shared/kernel/config";
@@ -136,6 +137,7 @@ export const dispatchSettings = {
     { default: 10_000, min: 100, max: 120_000 },
   ),
   ...fallbackStreamSettings,
+  ...recordSettings,
   fallbackConcurrency: integer(
     "FALLBACK_CONCURRENCY",
     "messages that this dispatcher sends by fallback channels at the same time",

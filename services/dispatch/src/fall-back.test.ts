@@ -55,6 +55,18 @@ test("in time it is sent and settled", async () => {
   expect(await pending()).toBe(0);
 });
 
+test("whose record is gone though it is open, since nobody has looked for a day, is sent, and ends", async () => {
+  const { id, seq, epoch, atMs } = await enterFallback(store);
+  const [[, [, value = ""]] = ["", []]] = await store.redis.xrange(store.keys.inbox("u1"), "-", "+");
+  const old = value.replace(`\t${atMs}\t`, `\t${atMs - 26 * 3_600_000}\t`);
+  await store.redis.del(store.keys.inbox("u1"), store.keys.record(id));
+  await store.redis.xadd(store.keys.inbox("u1"), `${seq}-0`, "m", old);
+  expect(await fallBackOne({})).toBe("settled");
+  expect(channel.ids).toEqual([id]);
+  expect((await readMessage(store.scripts, store.keys, id))?.state).toBe("pushed");
+  expect(epoch).not.toBe("");
+});
+
 test("of a user who was erased it is not sent, nor where its id is another message's by now", async () => {
   await enterFallback(store);
   await store.redis.del(store.keys.user("u1"), store.keys.inbox("u1"));

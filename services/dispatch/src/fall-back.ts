@@ -12,6 +12,7 @@ import { isMessageId, isStoredUserId } from "@petrel/shared/protocol/ids";
 import { lineageOf } from "@petrel/shared/protocol/stored-message";
 import { isConnectionError } from "@petrel/shared/redis/connect";
 import type { TakenEntry } from "@petrel/shared/redis/fallback-queue";
+import { keepRecords } from "@petrel/shared/redis/keep-records";
 import { readMessage } from "@petrel/shared/redis/read-message";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import { type Settlement, settleFallback } from "@petrel/shared/redis/settle-fallback";
@@ -32,6 +33,8 @@ export interface FallBackOptions {
   readonly maxAttempts: number;
   /** Of each partition and cause. */
   readonly deadLettersCap: number;
+  /** See redis/keep-records. */
+  readonly recordKeepMs?: number | undefined;
   /** Off by default. */
   readonly tracing?: Tracing;
 }
@@ -168,11 +171,20 @@ type MessageEnd = Exclude<DropReason, "unreachable" | "superseded" | "malformed"
 
 /** @returns undefined where Redis does not answer before the entry must be left to others */
 async function readState(
-  { scripts, clock }: FallBackOptions,
+  { scripts, clock, recordKeepMs }: FallBackOptions,
   { entry, serverNowMs, sendBeforeMs, mayBegin }: HeldEntry,
 ): Promise<MessageEnd | "wanted" | undefined> {
   const found = await askUntil(
-    () => readMessage(scripts, entry.keys, entry.message.id, serverNowMs()),
+    async () => {
+      const { keys, message } = entry;
+      const read = (): ReturnType<typeof readMessage> =>
+        readMessage(scripts, keys, message.id, serverNowMs());
+      const atFirst = await read();
+      if (atFirst !== undefined) return atFirst;
+      // Nobody has looked for a day, and its record is gone: where it is open still, it is made again.
+      await keepRecords(scripts, keys, [{ userId: message.userId, minAgeMs: 0 }], recordKeepMs);
+      return read();
+    },
     () => mayBegin() && clock.monotonicMs() <= sendBeforeMs,
   );
   if (found === undefined) return undefined;

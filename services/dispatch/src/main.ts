@@ -126,6 +126,7 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
   const channels = sends
     ? openChannels(config, { scripts, partitions, registry, clock: systemClock, logger, tracing })
     : [];
+  const recordKeepMs = config.recordKeepHours * 60 * 60 * 1000;
   const fallback = new FallbackWorkers({
     scripts,
     partitions,
@@ -143,6 +144,7 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
     retry: { baseMs: config.fallbackRetryBaseMs, capMs: config.fallbackRetryCapMs },
     maxAttempts: config.fallbackMaxAttempts,
     deadLettersCap: config.deadLettersCap,
+    recordKeepMs,
     tracing,
   });
   const deadLetters = new DeadLettersStore(scripts, partitions);
@@ -155,7 +157,7 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
   // Where others send, they look often enough by themselves.
   const onOffered = (): void => fallback.poke();
   const { fallbackCap } = config;
-  const work = { scripts, owner, metrics, absence, fallbackCap, onOffered, logger, tracing };
+  const work = { scripts, owner, metrics, absence, fallbackCap, recordKeepMs, onOffered, logger, tracing };
   const dispatcher = new PartitionDispatcher({ ...work, reader, clock: systemClock });
   const waker = new UserWaker({
     ...work,

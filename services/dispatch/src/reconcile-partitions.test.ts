@@ -49,6 +49,15 @@ test("a message that nobody watches is driven to its end: here to the fallback",
   expect(await a.count(HANGING, { reason: "unwatched" })).toBe(2);
 });
 
+test("a record that a wake has not kept is kept: an older release's wake does not", async () => {
+  const ttlMs = 5 * 86_400_000;
+  await store.accepter().accept(message({ id: "m1", ttlMs }));
+  await store.redis.zadd(keys.due, (await store.nowMs()) + ttlMs, "u1");
+  const a = await start();
+  await waitFor(async () => (await store.redis.pttl(keys.record("m1"))) > ttlMs, { what: "the record" });
+  expect(await a.count(HANGING, { reason: "unwatched" })).toBe(0);
+});
+
 test("a user whose keys are broken does not end the round", async () => {
   await store.accepter().accept(message({ userId: "u1" }));
   await store.redis.set(keys.user("broken"), "x");

@@ -1,12 +1,13 @@
 // dispatch: the reconciler: compares, for each user of the partitions owned here, what was accepted (`seq`) with what
 // has ended (`acked`), and drives on what hangs.
 // Guarantees: a round comes upon every user at a bounded, steady cost; whoever has something open and is not watched is
-// watched from then on, counted, and logged with the ids of its messages.
+// watched from then on, counted, and logged with the ids of its messages; the records of what is open for long are kept.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import { traceIdsOf } from "@petrel/shared/kernel/tracing";
 import type { InboxMessage } from "@petrel/shared/protocol/stored-message";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { keepRecords } from "@petrel/shared/redis/keep-records";
 import { readInbox } from "@petrel/shared/redis/read-inbox";
 import { reconcileUsers, type HangingUser } from "@petrel/shared/redis/reconcile-users";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
@@ -23,6 +24,8 @@ export interface ReconcilerOptions {
   readonly logger: Logger;
   /** How long after its time a user counts as hanging. */
   readonly overdueMs: number;
+  /** See redis/keep-records. */
+  readonly recordKeepMs?: number | undefined;
   /** Between two steps. */
   readonly intervalMs: number;
 }
@@ -70,9 +73,16 @@ export class Reconciler {
   }
 
   async #reconcile(held: HeldPartition, userIds: readonly string[]): Promise<void> {
-    const { scripts, owner, metrics, logger, overdueMs } = this.#options;
-    const hanging = await reconcileUsers(scripts, held.keys, held.token, overdueMs, userIds);
-    if (hanging === "stale") return owner.lose(held, "the reconciliation was refused");
+    const { scripts, owner, metrics, logger, overdueMs, recordKeepMs } = this.#options;
+    const reconciled = await reconcileUsers(scripts, held.keys, held.token, overdueMs, userIds);
+    if (reconciled === "stale") return owner.lose(held, "the reconciliation was refused");
+    const { hanging, unkept } = reconciled;
+    await keepRecords(
+      scripts,
+      held.keys,
+      unkept.map((userId) => ({ userId, minAgeMs: 0 })),
+      recordKeepMs,
+    );
     for (const user of hanging) {
       metrics.hanging(user.reason);
       const messages = await this.#readOpen(held.keys, user).catch(() => []);

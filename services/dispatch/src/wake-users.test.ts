@@ -70,6 +70,19 @@ test("a backlog of due users is worked off in one go, all of them, the gone ones
   expect(await store.redis.zcount(keys.due, "-inf", await store.nowMs())).toBe(0);
 });
 
+test("the record of what waits for somebody who is away is kept beyond its expiry", async () => {
+  await start();
+  const ttlMs = 5 * 86_400_000;
+  const accepter = store.accepter({ ackTimeoutMs: ACK_TIMEOUT_MS });
+  await accepter.accept(message({ id: "m1", ttlMs }));
+  expect(await store.redis.pttl(keys.record("m1"))).toBeLessThan(2 * 86_400_000);
+  const isKept = async (id: string): Promise<boolean> =>
+    (await store.redis.pttl(keys.record(id))) > ttlMs + 86_400_000;
+  await waitFor(() => isKept("m1"), { what: "the record to be kept" });
+  await accepter.accept(message({ id: "m2", ttlMs }));
+  await waitFor(() => isKept("m2"), { what: "a later one's, too" });
+});
+
 test("a message that nobody fetched in its time gets its end", async () => {
   const a = await start();
   await store.accepter({ ackTimeoutMs: ACK_TIMEOUT_MS }).accept(message({ id: "m1", ttlMs: 50 }));

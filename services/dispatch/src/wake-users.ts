@@ -6,6 +6,7 @@ import { describeError } from "@petrel/shared/kernel/errors";
 import { isConnectionError } from "@petrel/shared/redis/connect";
 import type { Logger } from "@petrel/shared/kernel/logging";
 import { NO_TRACING, type Tracing } from "@petrel/shared/kernel/tracing";
+import { keepRecords, YOUNG_MS } from "@petrel/shared/redis/keep-records";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
 import {
   postponeUser,
@@ -31,6 +32,8 @@ export interface UserWakerOptions {
   readonly absence: AbsenceWatch;
   /** Entries that a fallback stream may have. */
   readonly fallbackCap?: number | undefined;
+  /** See redis/keep-records. */
+  readonly recordKeepMs?: number | undefined;
   /** Something was put into the fallback streams. */
   readonly onOffered: () => void;
   readonly logger: Logger;
@@ -141,9 +144,18 @@ export class UserWaker {
       owner.lose(held, "the offer was refused");
       return 0;
     }
+    await this.#keepRecords(held, woken);
     const overdue = woken.filter(({ expire }) => expire).map(({ userId }) => userId);
     if (overdue.length > 0 && !this.#isResting(held)) await this.#expire(held, overdue);
     return userIds.length;
+  }
+
+  /** Who is offline is looked at when something expires, next: all that waits is kept now. */
+  async #keepRecords({ keys }: HeldPartition, woken: readonly WokenUser[]): Promise<void> {
+    const users = woken
+      .filter(({ outcome }) => outcome !== "done")
+      .map(({ userId, outcome }) => ({ userId, minAgeMs: outcome === "offline" ? 0 : YOUNG_MS }));
+    await keepRecords(this.#options.scripts, keys, users, this.#options.recordKeepMs);
   }
 
   #isResting(held: HeldPartition): boolean {

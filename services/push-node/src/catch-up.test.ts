@@ -184,6 +184,26 @@ describe("expired messages", () => {
     client.close();
   });
 
+  test("and what has waited long is found by its id when it is acknowledged, though no dispatcher has looked", async () => {
+    const userId = newUser();
+    const keys = bench.keysOf(userId);
+    const { redis, scripts } = bench.store;
+    const id = `old_${userId}`;
+    await bench.accept(userId, "old", "dispatch", { id, ttlMs: 5 * 86_400_000 });
+    const [[entryId, [, value = ""]] = ["", []]] = await redis.xrange(keys.inbox(userId), "-", "+");
+    const parts = value.split("\t");
+    parts[1] = String(Number(parts[1]) - 26 * 3_600_000);
+    await redis.del(keys.inbox(userId), keys.record(id));
+    await redis.xadd(keys.inbox(userId), entryId, "m", parts.join("\t"));
+    const client = await join(node, userId);
+    await client.untilMessages(1);
+    client.ack(1);
+    await waitFor(async () => !(await bench.isDue(userId)), { what: "nothing due" });
+    expect((await readMessage(scripts, keys, id))?.state).toBe("delivered");
+    expect(await redis.pttl(keys.record(id))).toBeGreaterThan(86_400_000);
+    client.close();
+  });
+
   test("where all are over, nothing is shown and nobody waits for an ack", async () => {
     const userId = newUser();
     for (let n = 1; n <= 3; n++) await bench.accept(userId, n, "dispatch", { ttlMs: 1 });

@@ -10,6 +10,7 @@ import type { Logger } from "@petrel/shared/kernel/logging";
 import type { InboxMessage } from "@petrel/shared/protocol/stored-message";
 import { encodeMessageFrame } from "@petrel/shared/protocol/server-frames";
 import { expireMessages } from "@petrel/shared/redis/expire-messages";
+import { keepRecords, YOUNG_MS } from "@petrel/shared/redis/keep-records";
 import { holdHistory, type InboxHistory } from "@petrel/shared/redis/hold-history";
 import { readInbox, type InboxPage } from "@petrel/shared/redis/read-inbox";
 import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
@@ -27,6 +28,8 @@ export interface CatchUpDeps {
   readonly logger: Logger;
   readonly checkEpoch: CheckEpoch;
   readonly history: InboxHistory;
+  /** See redis/keep-records. */
+  readonly recordKeepMs?: number | undefined;
   /** Bounds how many pages are read at a time, so that a crowd's return leaves room for those connected. */
   readonly gate: Gate;
   /** How many messages a connection may be sent. */
@@ -116,6 +119,7 @@ async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void
   let over: ReadonlySet<InboxMessage>;
   try {
     page = await readInbox(scripts, keys, userId, connection.lastSent, { ...PAGE, maxEntries, reader });
+    await keepOld(deps, connection, page);
     over = await endExpired(scripts, connection, page);
   } catch (error) {
     connection.readToEnd ||= readToEnd;
@@ -159,6 +163,16 @@ async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void
     // The end is only where nothing comes any more: a page may have been cut by its number or by its bytes.
     connection.readToEnd ||= readToEnd || page.messages.length >= maxEntries;
   }
+}
+
+/** What has waited for long is acknowledged next: its record must outlive that, though no dispatcher has kept it. */
+async function keepOld(
+  { scripts, recordKeepMs }: CatchUpDeps,
+  { keys, userId }: Connection,
+  { messages: [oldest], nowMs }: InboxPage,
+): Promise<void> {
+  if (oldest === undefined || nowMs - oldest.atMs < YOUNG_MS) return;
+  await keepRecords(scripts, keys, [{ userId, minAgeMs: YOUNG_MS }], recordKeepMs);
 }
 
 /**

@@ -10,6 +10,7 @@ import {
   optionalText,
   portSetting,
   readConfig,
+  recordSettings,
   redisSettings,
   url,
 } from "@petrel/shared/kernel/config";
@@ -191,6 +192,7 @@ export const pushNodeSettings = {
       "one; a newer one closes the older (4409)",
     { of: ["multi", "one-per-platform", "one"], default: "multi" },
   ),
+  ...recordSettings,
   historySize: integer(
     "INBOX_HISTORY",
     "acknowledged messages that stay readable for a user's other devices",

@@ -134,6 +134,7 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
     checkEpoch,
     logger: log,
     history: inboxHistory,
+    recordKeepMs: settings.recordKeepHours * 60 * 60 * 1000,
     gate,
     pace,
     onSent,

@@ -308,6 +308,16 @@ export const fallbackStreamSettings = {
   ),
 } as const;
 
+/** For how long a message is found by its id. */
+export const recordSettings = {
+  recordKeepHours: integer(
+    "RECORD_KEEP_HOURS",
+    "for how long a message can be asked for by its id: from when it was accepted, and what is not acknowledged at once " +
+      "from its expiry on; the same for collect, dispatch and push-node",
+    { default: 25, min: 25, max: 72 },
+  ),
+} as const;
+
 /** The port a service listens on. */
 export function portSetting(defaultPort: number) {
   return integer("PORT", "port to listen on", { default: defaultPort, max: 65535 });

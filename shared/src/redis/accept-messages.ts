@@ -17,6 +17,7 @@ import {
 import { masterOf } from "./cluster-nodes.js";
 import type { ConfirmWrites } from "./confirm-writes.js";
 import type { SingleRedis } from "./connect.js";
+import { DEFAULT_RECORD_KEEP_MS } from "./keep-records.js";
 import { USER_KEEP_MS, type PartitionKeys } from "./keys.js";
 import { MasterBatchers } from "./master-batchers.js";
 import type { ScriptRunner } from "./script-runner.js";
@@ -52,6 +53,8 @@ export interface AcceptOptions {
   readonly readyCap: number;
   /** Entries of one partition that a fallback stream may have, where a message goes there at once; as `readyCap` by default. */
   readonly fallbackCap?: number;
+  /** For how long a record is kept, see keep-records; 25 hours by default. */
+  readonly recordKeepMs?: number;
   /** Where a message is handed to its user's nodes: in the step that stores it, or by the dispatcher. */
   readonly handOver: "accept" | "dispatch";
   /** Messages that one user may be sent in 10 s, RECEIVE_WINDOW_MS; 0, the default: no limit. */
@@ -73,8 +76,6 @@ const MAX_ENTRIES_PER_USER = 64;
 const FIELD_MARKS = 61;
 /** Messages in one pipeline: a burst of a hundred thousand must not keep everyone else waiting for Redis. */
 const MAX_PER_FLUSH = 1_000;
-/** A record stays readable for a day after the message's end, and an hour to spare. */
-const RECORD_KEEP_MS = 25 * 60 * 60 * 1000;
 
 /** Who waits for a message. */
 export interface PendingRequest {
@@ -177,7 +178,7 @@ export class MessageAccepter {
     confirmations: ReadonlyMap<number, Promise<void>>,
   ): Promise<void> {
     const { scripts, ackTimeoutMs, inboxCap, readyCap, handOver, confirm } = this.#options;
-    const { receiveLimit = 0, fallbackCap = readyCap } = this.#options;
+    const { receiveLimit = 0, fallbackCap = readyCap, recordKeepMs = DEFAULT_RECORD_KEEP_MS } = this.#options;
     try {
       const keys = this.#keysOf(partition);
       const seed = randomBytes(6).toString("base64url");
@@ -195,7 +196,8 @@ export class MessageAccepter {
         keys.channel,
         handOver,
         USER_KEEP_MS,
-        RECORD_KEEP_MS,
+        // (What is open is kept once it is some minutes old, when its user is looked at.)
+        recordKeepMs + ackTimeoutMs,
         listAlways(batch),
         receiveLimit,
         RECEIVE_WINDOW_MS / RECEIVE_SUB_WINDOWS,
@@ -210,8 +212,8 @@ export class MessageAccepter {
       // A call that was sent again would have run behind its confirmation.
       const answer =
         confirm === undefined
-          ? scripts.run("accept.v2", keyList, args)
-          : scripts.runOnce("accept.v2", keyList, args);
+          ? scripts.run("accept.v3", keyList, args)
+          : scripts.runOnce("accept.v3", keyList, args);
       const lines = (await answer).split("\n");
       if (lines[0] === "busy") {
         throw tooMuchWaits("Too many messages wait for a dispatcher.");

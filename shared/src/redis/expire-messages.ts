@@ -48,7 +48,7 @@ export async function expireMessages(
     // It counts once all that is over is written.
     const next = i === calls.length - 1 ? nextExpiry : undefined;
     const answer = await scripts.run(
-      "expire.v2",
+      "expire.v3",
       [keys.user(userId), keys.due, keys.inbox(userId), ...part.map(({ id }) => keys.record(id))],
       [userId, next?.atMs ?? "", next?.readSeq ?? 0, epoch, ...part.map(({ seq }) => seq)],
     );

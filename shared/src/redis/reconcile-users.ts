@@ -16,10 +16,16 @@ export interface HangingUser {
   readonly seq: number;
 }
 
+export interface Reconciled {
+  readonly hanging: readonly HangingUser[];
+  /** Users with open messages whose records are to be kept, see keep-records. */
+  readonly unkept: readonly string[];
+}
+
 /**
  * @param overdueMs how long after its time a user counts as hanging
  * @param userIds at most 200
- * @returns those who hang, or "stale" where the token is not the owner's any more (nothing was changed)
+ * @returns what is to be done, or "stale" where the token is not the owner's any more (nothing was changed)
  */
 export async function reconcileUsers(
   scripts: ScriptRunner,
@@ -27,17 +33,21 @@ export async function reconcileUsers(
   token: string,
   overdueMs: number,
   userIds: readonly string[],
-): Promise<HangingUser[] | "stale"> {
+): Promise<Reconciled | "stale"> {
   const answer = await scripts.run(
-    "reconcile.v1",
+    "reconcile.v2",
     [keys.owner, keys.due, ...userIds.map((userId) => keys.user(userId))],
     [token, overdueMs, ...userIds],
   );
   if (answer === "stale") return answer;
   const lines = answer.split("\n");
-  return userIds.flatMap((userId, i) => {
-    const [word, acked, seq] = (lines[i] ?? "").split("\t");
+  const hanging: HangingUser[] = [];
+  const unkept: string[] = [];
+  for (const [i, userId] of userIds.entries()) {
+    const [word, acked, seq, keep] = (lines[i] ?? "").split("\t");
     const reason = hangReasons.find((known) => known === word);
-    return reason === undefined ? [] : [{ userId, reason, acked: Number(acked), seq: Number(seq) }];
-  });
+    if (reason !== undefined) hanging.push({ userId, reason, acked: Number(acked), seq: Number(seq) });
+    if (keep === "unkept") unkept.push(userId);
+  }
+  return { hanging, unkept };
 }

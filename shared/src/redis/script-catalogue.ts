@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 
 export const scriptNames = [
-  "accept.v2",
+  "accept.v3",
   "ack.v2",
   "agree-provider-token.v1",
   "agree-signing-keys.v1",
@@ -18,7 +18,7 @@ export const scriptNames = [
   "erase-records.v2",
   "erase-retries.v1",
   "erase-user.v1",
-  "expire.v2",
+  "expire.v3",
   "find-expired.v1",
   "forget-workers.v1",
   "give-back-fallback.v1",
@@ -27,6 +27,7 @@ export const scriptNames = [
   "hold-history.v1",
   "invalidate-devices.v1",
   "keep-device-sends.v1",
+  "keep-records.v1",
   "keep-time.v1",
   "lease.v2",
   "leave.v1",
@@ -37,7 +38,7 @@ export const scriptNames = [
   "promote-retries.v1",
   "read-inbox.v2",
   "read-routes.v1",
-  "reconcile.v1",
+  "reconcile.v2",
   "refresh-session.v1",
   "register-device.v2",
   "release-device.v1",
@@ -49,7 +50,7 @@ export const scriptNames = [
   "revoke-user.v1",
   "rotate-producer-key.v1",
   "set-back.v1",
-  "settle-fallback.v2",
+  "settle-fallback.v3",
   "take-collapse-turn.v1",
   "take-from-window.v1",
   "touch-device.v2",
@@ -63,7 +64,7 @@ export type ScriptName = (typeof scriptNames)[number];
 export const ownerScripts: readonly ScriptName[] = [
   "keep-time.v1",
   "offer.v2",
-  "reconcile.v1",
+  "reconcile.v2",
   "set-back.v1",
   "trim-ready.v1",
   "wake.v2",

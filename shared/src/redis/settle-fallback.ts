@@ -36,7 +36,7 @@ export async function settleFallback(
   const { outcome } = settlement;
   const cause = outcome === "failed" ? settlement.cause : "rejected";
   const answer = await scripts.run(
-    "settle-fallback.v2",
+    "settle-fallback.v3",
     [
       keys.fallback(priority),
       keys.retries,

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/open-store.js";
 import { ackUsers } from "../ack-users.js";
 import { takePartition } from "../partition-lease.js";
-import { reconcileUsers } from "../reconcile-users.js";
+import { reconcileUsers, type Reconciled } from "../reconcile-users.js";
 import { scanUsers } from "../scan-users.js";
 
 const OVERDUE_MS = 60_000;
@@ -20,8 +20,12 @@ beforeEach(async () => {
 });
 afterAll(() => store.close());
 
-const reconcile = (...userIds: string[]) =>
-  reconcileUsers(store.scripts, store.keys, token, OVERDUE_MS, userIds);
+const look = async (userIds: readonly string[]): Promise<Reconciled> => {
+  const reconciled = await reconcileUsers(store.scripts, store.keys, token, OVERDUE_MS, userIds);
+  if (reconciled === "stale") throw new Error("refused");
+  return reconciled;
+};
+const reconcile = async (...userIds: string[]) => (await look(userIds)).hanging;
 
 async function accept(userId: string): Promise<string> {
   const result = await store.accepter().accept(message({ userId }));
@@ -59,12 +63,22 @@ test("overdue: whose time came long ago", async () => {
   expect(await reconcile("u1", "u2")).toEqual([{ userId: "u2", reason: "overdue", acked: 0, seq: 1 }]);
 });
 
+test("unkept: whose open messages' records nobody has kept, and who is not looked at soon", async () => {
+  for (const userId of ["u1", "u2", "u3"]) await accept(userId);
+  const far = (await store.nowMs()) + 3_600_000;
+  await store.redis.zadd(store.keys.due, far, "u1", far, "u2");
+  await store.redis.hset(store.keys.user("u2"), "kept", "1");
+  const before = await store.snapshot();
+  expect(await look(["u1", "u2", "u3"])).toEqual({ hanging: [], unkept: ["u1"] });
+  expect(await store.snapshot()).toEqual(before);
+});
+
 test("a stale owner changes nothing", async () => {
   await accept("u1");
   await store.redis.zrem(store.keys.due, "u1");
   await takePartition(store.scripts, store.keys, "a", 60_000);
   const before = await store.snapshot();
-  expect(await reconcile("u1")).toBe("stale");
+  expect(await reconcileUsers(store.scripts, store.keys, token, OVERDUE_MS, ["u1"])).toBe("stale");
   expect(await store.snapshot()).toEqual(before);
 });
 

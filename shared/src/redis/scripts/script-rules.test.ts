@@ -19,6 +19,7 @@ import { expireMessages } from "../expire-messages.js";
 import { holdHistory } from "../hold-history.js";
 import { forgetWorkers, giveBackFallback, promoteRetries, readFallback } from "../fallback-queue.js";
 import { invalidateDevices } from "../invalidate-devices.js";
+import { keepRecords } from "../keep-records.js";
 import { partitionKeys } from "../keys.js";
 import { announceNode } from "../node-presence.js";
 import { releasePartition, renewPartition, takePartition } from "../partition-lease.js";
@@ -145,6 +146,7 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
   await offerUsers(scripts, keys, token, rules, ["n2", "n3"], ["u1", "u3"]);
   await wakeUsers(scripts, keys, token, rules, ["u1", "u2", "u3"]);
   await reconcileUsers(scripts, keys, token, 0, ["u1", "u3"]);
+  await keepRecords(scripts, keys, [{ userId: "u1", minAgeMs: 0 }]);
   const back = { nowMs: 0, backMs: 1_001, armedForMs: 99_999_999_999_999, isHeld: () => true } as const;
   await setBack(scripts, keys, token, back);
   await trimReady(scripts, keys, token, "1-1");
@@ -405,10 +407,18 @@ describe("every script's text", () => {
         table !== "" && new RegExp(`local ${table} = { (\\w = KEYS\\[\\d\\](, )?)+ }`).test(code);
       const [, field = ""] = /^u\.(\w+)$/.exec(key) ?? [];
       const isKept = aliases.has(field) && code.includes(`${field} = ${field},`);
-      // The named exception of scripts/accept, see its head: of the slot of a key that is declared, and made from it.
+      // The named exceptions of scripts/accept and keep-records, see their heads: of the slot of a key that is declared,
+      // and made from it.
       const isOfNamesake = command === "UNLINK" && key === "attemptsOfNamesake";
+      const isOfEntry = key === "recordOfEntry";
       expect(
-        key.startsWith("KEYS[") || aliases.has(key) || isParameter || isOfTable || isKept || isOfNamesake,
+        key.startsWith("KEYS[") ||
+          aliases.has(key) ||
+          isParameter ||
+          isOfTable ||
+          isKept ||
+          isOfNamesake ||
+          isOfEntry,
         `${command} ${key}`,
       ).toBe(true);
     }

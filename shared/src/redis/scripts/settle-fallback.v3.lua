@@ -10,6 +10,7 @@
 -- v2: takes the message's number and epoch. A record of another history under the same id (its user was erased, and it was
 -- sent again) is not its record, and what was tried is not noted there. An entry whose user was erased goes nowhere else:
 -- the walk that erases would miss it.
+-- v3: what is noted is kept for a day and more beyond the message's expiry, however short its record had to live.
 --
 -- KEYS[1] fallback stream · KEYS[2] retries · KEYS[3] dead letters, of the cause in ARGV[4]
 -- KEYS[4] record · KEYS[5] user · KEYS[6] attempts
@@ -31,14 +32,20 @@
 
 --@include server-time
 --@include of-history
+--@include end-keep
 local outcome, word, nowText = ARGV[3], ARGV[4], ms(now)
 local seq, epoch = tonumber(ARGV[10]), ARGV[11]
 
-local record, ending = redis.call('GET', KEYS[4]), nil
+local record, ending, keepMs = redis.call('GET', KEYS[4]), nil, END_KEEP_MS
 if record then
-  local recordSeq, recordEpoch, rest =
-    string.match(record, '^(%d+)\t([^\t]*)\t%d+\t%d+\t[^\t]*\t[^\t]*\t[^\t]*(.*)$')
-  if tonumber(recordSeq) == seq and isOfHistory(recordEpoch, epoch) then ending = rest else record = nil end
+  local recordSeq, recordEpoch, expiresAt, rest =
+    string.match(record, '^(%d+)\t([^\t]*)\t%d+\t(%d+)\t[^\t]*\t[^\t]*\t[^\t]*(.*)$')
+  if tonumber(recordSeq) == seq and isOfHistory(recordEpoch, epoch) then
+    ending = rest
+    keepMs = END_KEEP_MS + math.max(0, tonumber(expiresAt) - now)
+  else
+    record = nil
+  end
 end
 local hasNoEnd = ending == ''
 
@@ -52,11 +59,13 @@ redis.call('XLEN', KEYS[3])
 local wasPending = redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 1
 if outcome == 'taken' and hasNoEnd then
   redis.call('SET', KEYS[4], record .. '\tpushed ' .. nowText .. ' ' .. word, 'KEEPTTL')
+  redis.call('PEXPIRE', KEYS[4], ms(keepMs), 'GT')
 end
 if not wasPending then return 'gone' end
 redis.call('XDEL', KEYS[1], ARGV[2])
 
 if record and #ARGV > 11 then
+  redis.call('PEXPIRE', KEYS[4], ms(keepMs), 'GT')
   for i = 12, #ARGV do
     redis.pcall('RPUSH', KEYS[6], '{"at":' .. nowText .. ',' .. string.sub(ARGV[i], 2))
   end
@@ -79,6 +88,7 @@ if outcome == 'retry' then
 elseif outcome == 'failed' then
   if not hasNoEnd or seq <= (tonumber(user[2]) or 0) then return 'ended' end
   redis.call('SET', KEYS[4], record .. '\tfailed ' .. nowText .. ' ' .. word, 'KEEPTTL')
+  redis.call('PEXPIRE', KEYS[4], ms(keepMs), 'GT')
   redis.call('XADD', KEYS[3], '*', 'm', text, 'n', ARGV[5], 'r', ARGV[7])
   local excess = redis.call('XLEN', KEYS[3]) - tonumber(ARGV[8])
   if excess > 0 then

@@ -20,7 +20,7 @@
 -- ARGV[5] channel     what a node's channel name begins with, "{pN}"-tagged
 -- ARGV[6] handOver    "accept": hand over here · "dispatch": leave it to the partition's owner
 -- ARGV[7] keepMs      how long a user's hash and inbox outlive their last message
--- ARGV[8] recordKeepMs how long a record outlives its message's expiry
+-- ARGV[8] recordKeepMs a record's time to live; what is open for longer is kept by scripts/keep-records
 -- ARGV[9] always      letters of the messages' priorities that go to the fallback at once, "-" for the others: "--h";
 --                     "" where none do
 -- ARGV[10] receiveLimit messages that a user may be sent in a window, "0" for no limit
@@ -37,6 +37,8 @@
 -- record of a history that its user has no more (erased, and the walk that erases records has not come by yet) is no
 -- duplicate: it is written over, and with it goes what was tried for its namesake. The names of those two keys are made
 -- here from the record's: declared, they would cost every message what next to none needs.
+-- Since v3 a record lives `recordKeepMs`, not that much longer than its message (an older release's does: longer than
+-- needed); but that of a message that goes to the fallback at once does, which an acknowledgement does not keep from it.
 --
 -- Result: lines. First "now <ms>" or "busy" (ready is full: nothing was stored). Then one for each message:
 --   "+" seq TAB epoch      stored
@@ -78,7 +80,8 @@ local generation = currentGeneration(KEYS[1])
 -- A number becomes text once: formatting costs as much as a small command.
 local nowText, wakeAt = ms(now), now + ackTimeoutMs
 local wakeAtText = ms(wakeAt)
-local ofTtl = {}              -- ttlMs as text -> { expiresAt, expiresAt as text, the record's time to live as text }
+local ofTtl = {}              -- ttlMs as text -> { expiresAt, expiresAt as text }
+local recordKeepText = ms(recordKeepMs)
 local lines = { 'now ' .. nowText }
 local forNode, nodes = {}, {} -- node -> { line, … } and the nodes in the order of their first line
 local stored = {}             -- { line, its nodes or nil }, in order
@@ -87,10 +90,10 @@ local function expiryOf(ttlText)
   local expiry = ofTtl[ttlText]
   if not expiry then
     local ttlMs = tonumber(ttlText)
-    expiry = { now + ttlMs, ms(now + ttlMs), ms(ttlMs + recordKeepMs) }
+    expiry = { now + ttlMs, ms(now + ttlMs) }
     ofTtl[ttlText] = expiry
   end
-  return expiry[1], expiry[2], expiry[3]
+  return expiry[1], expiry[2]
 end
 
 -- A user's hash and inbox outlive every record: extended by whole days, so that the online path pays once a day.
@@ -106,7 +109,7 @@ for i = 1, count do
   local k, a = 6 + (i - 1) * 4, 13 + (i - 1) * 4
   local userKey, inboxKey, routesKey, recordKey = KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4]
   local userId, recordTail, body = ARGV[a + 1], ARGV[a + 3], ARGV[a + 4]
-  local expiresAt, expiresAtText, recordTtl = expiryOf(ARGV[a + 2])
+  local expiresAt, expiresAtText = expiryOf(ARGV[a + 2])
 
   local user
   if receiveLimit > 0 then
@@ -134,6 +137,7 @@ for i = 1, count do
   local isFull = seq - acked >= inboxCap
   local letter = always and string.sub(always, i, i)
   if not roomFor[letter] then letter = nil end
+  local recordTtl = letter and ms(tonumber(ARGV[a + 2]) + recordKeepMs) or recordKeepText
   local isHeldUp = letter and roomFor[letter] <= 0
   local isRefused = isFull or isLimited or isHeldUp
   if isRefused then

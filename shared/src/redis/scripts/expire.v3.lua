@@ -7,6 +7,8 @@
 --
 -- v2: takes the epoch that the numbers belong to; takes out of the inbox what `acked` moves over, and notes that it
 -- ended (`ended`, includes/kept-after).
+-- v3: an end is kept for a day and more, however short its record had to live; where an open message's record is gone
+-- (nobody has looked for a day, scripts/keep-records), it is made again, with its end.
 --
 -- KEYS[1] user · KEYS[2] due · KEYS[3] inbox, then the i-th message's record
 -- ARGV[1] userId
@@ -20,14 +22,16 @@
 
 --@include server-time
 --@include of-history
+--@include end-keep
 local LEFT_OVER = 1000 -- acked entries, from which on it looks for such as are over
 
-local user = redis.call('HMGET', KEYS[1], 'seq', 'acked', 'epoch', 'ended')
+local user = redis.call('HMGET', KEYS[1], 'seq', 'acked', 'epoch', 'ended', 'kept', 'endsWrittenAt')
 if not user[1] then return '0' end
 local isTheirs = isOfHistory(user[3], ARGV[4])
 -- Whoever has no such history any more has acknowledged nothing of it since.
 local seq, before = tonumber(user[1]), isTheirs and tonumber(user[2]) or 0
 local acked, written, passed = before, 0, {}
+local kept, endsWrittenAt = tonumber(user[5]) or 0, tonumber(user[6]) or 0
 
 local function passOver(messageSeq)
   if isTheirs and messageSeq == acked + 1 then
@@ -36,24 +40,44 @@ local function passOver(messageSeq)
   end
 end
 
+local function writeEnd(recordKey, record)
+  redis.call('SET', recordKey, record, 'KEEPTTL')
+  redis.call('PEXPIRE', recordKey, END_KEEP_MS, 'GT')
+end
+-- The record of an open message that is over, as its inbox entry tells it; nil where that has ended before: what was
+-- kept outlives its end.
+local function lostRecord(messageSeq)
+  if not isTheirs or messageSeq <= before or messageSeq <= kept then return nil end
+  local id = ms(messageSeq) .. '-0'
+  local entry = redis.call('XRANGE', KEYS[3], id, id)[1]
+  local epoch, at, expiresAt = string.match(entry and entry[2][2] or '', '^([^\t]*)\t(%d+)\t(%d+)\t')
+  if not epoch or not isOfHistory(epoch, ARGV[4]) then return nil end
+  if tonumber(expiresAt) > now or tonumber(expiresAt) < endsWrittenAt then return nil end
+  return ms(messageSeq) .. '\t' .. epoch .. '\t' .. at .. '\t' .. expiresAt .. '\t' .. ARGV[1] .. '\t?\t?'
+end
+
 for i = 4, #KEYS do
   local messageSeq = tonumber(ARGV[i + 1])
   local record = redis.call('GET', KEYS[i])
+  if not record then
+    record = lostRecord(messageSeq)
+    if record then redis.call('SET', KEYS[i], record, 'PX', END_KEEP_MS) end
+  end
   local recordSeq, epoch, expiresAt, tail
   if record then
     recordSeq, epoch, expiresAt, tail = string.match(record, '^(%d+)\t([^\t]*)\t%d+\t(%d+)\t(.*)$')
   end
   if tonumber(recordSeq) ~= messageSeq or not isOfHistory(epoch, ARGV[4]) then
-    -- The record outlives its message: without one, or with one of a later message, this one ended long ago.
+    -- A record outlives its message: without one, or with one of a later message, this one ended long ago.
     passOver(messageSeq)
   elseif messageSeq > before and tonumber(expiresAt) <= now then
     local _, tabs = string.gsub(tail, '\t', '')
     if tabs == 2 then
-      redis.call('SET', KEYS[i], record .. '\texpired ' .. ms(now), 'KEEPTTL')
+      writeEnd(KEYS[i], record .. '\texpired ' .. ms(now))
       written = written + 1
     elseif (string.match(tail, '\tpushed [^\t]*$') or string.match(tail, '\tfailed [^\t]*$')) and not string.match(tail, ' over$') then
       -- That end stays: nobody acked it, and `acked` moves over it now.
-      redis.call('SET', KEYS[i], record .. ' over', 'KEEPTTL')
+      writeEnd(KEYS[i], record .. ' over')
     end
     passOver(messageSeq)
   end

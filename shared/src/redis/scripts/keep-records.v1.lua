@@ -1,0 +1,72 @@
+#!lua flags=allow-oom
+-- keep-records: sees to it that the records of a user's open messages outlive them.
+--
+-- `accept` gives a record a day: most messages are acknowledged within milliseconds, and nothing more is written for them.
+-- What is open for longer is kept until its expiry and `recordKeepMs` from here on. `kept`, in the user's hash, says up to
+-- which number that was done, so that each message is read once for it.
+-- A record that is gone while its message is open (nobody has looked for a day) is made again from the inbox, or its
+-- message would end in silence; content and attempt are not known any more ("?"): no message is taken for the same. Not
+-- made again is one whose end was written before (`endsWrittenAt`, scripts/find-expired), or that cannot be gone yet: it
+-- lies on the other side of a slot that is being moved, and is looked for again.
+-- Whoever runs it, and however often, it does the same: it needs no owner. A user with keys of another kind is passed over.
+-- Allowed where Redis is out of memory: it adds next to nothing.
+--
+-- The records' names are made here: only the inbox tells the ids. They lie in the slot of the keys that are declared.
+--
+-- KEYS[1..] two for each user: user (hash) · inbox (stream)
+-- ARGV[1] recordKeepMs
+-- then two for each user: userId · minAgeMs     younger messages are left as they are: this user is looked at again soon
+--
+-- Result: lines, one for each user: "more" where the call had read enough before it came to the end, else ""
+
+--@include server-time
+local DAY_MS = 86400000
+local recordKeepMs = tonumber(ARGV[1])
+local recordPrefix = string.match(KEYS[1], '^(.-):user:') .. ':record:'
+local entriesLeft, bytesLeft = 512, 262144
+local lines = {}
+
+-- Returns false where it is to be looked for again.
+local function keep(userId, seq, value, endsWrittenAt)
+  local epoch, at, expiresAt, id = string.match(value, '^([^\t]*)\t(%d+)\t(%d+)\t([^\t]+)')
+  if not id then return true end
+  local recordOfEntry, untilText = recordPrefix .. id, ms(math.max(tonumber(expiresAt), now) + recordKeepMs)
+  if redis.call('PEXPIREAT', recordOfEntry, untilText, 'GT') == 1 then return true end
+  if tonumber(expiresAt) < endsWrittenAt or redis.call('EXISTS', recordOfEntry) == 1 then return true end
+  if now - tonumber(at) < DAY_MS then return false end
+  local record = seq .. '\t' .. epoch .. '\t' .. at .. '\t' .. expiresAt .. '\t' .. userId .. '\t?\t?'
+  redis.call('SET', recordOfEntry, record, 'PXAT', untilText)
+  return true
+end
+
+-- Returns whether it came to the end: of what is open, or of what is old enough.
+local function keepOpen(userKey, inboxKey, userId, minAgeMs)
+  local user = redis.pcall('HMGET', userKey, 'seq', 'acked', 'kept', 'endsWrittenAt')
+  local seq, acked = tonumber(user[1]), tonumber(user[2])
+  if not seq or not acked then return true end
+  local from = math.max(acked, tonumber(user[3]) or 0)
+  local start, isLeft, count = from, false, minAgeMs > 0 and 1 or 8
+  while from < seq and not isLeft and entriesLeft > 0 and bytesLeft > 0 do
+    local entries = redis.pcall('XRANGE', inboxKey, ms(from + 1) .. '-0', ms(seq) .. '-0', 'COUNT', count)
+    if entries.err then return true end
+    if #entries == 0 then from = seq end
+    for _, entry in ipairs(entries) do
+      local seqText, value = string.match(entry[1], '^%d+'), entry[2][2]
+      local at = tonumber(string.match(value, '^[^\t]*\t(%d+)'))
+      isLeft = minAgeMs > 0 and at and now - at < minAgeMs or not keep(userId, seqText, value, tonumber(user[4]) or 0)
+      if isLeft then break end
+      from = tonumber(seqText)
+      entriesLeft = entriesLeft - 1
+      bytesLeft = bytesLeft - #value
+    end
+    count = 8
+  end
+  if from > start then redis.call('HSET', userKey, 'kept', ms(from)) end
+  return isLeft or from >= seq
+end
+
+for i = 1, #KEYS / 2 do
+  local userId, minAgeMs = ARGV[2 * i], tonumber(ARGV[1 + 2 * i])
+  lines[i] = keepOpen(KEYS[2 * i - 1], KEYS[2 * i], userId, minAgeMs) and '' or 'more'
+end
+return table.concat(lines, '\n')
