@@ -10,8 +10,15 @@ function environmentsWith(environment: Readonly<Record<string, string>>) {
   return describeServices({
     repositoryRoot: "/petrel",
     ports: assignPorts(undefined, { nodes: 2, dispatchers: 1 }),
-    redisUrl: "redis://127.0.0.1:1",
-    secretFiles: { producerKeys: "a", keyEncryption: "b", apiKey: "c", apnsKey: "d", apnsKnownKeys: "e" },
+    redisEnvironment: { REDIS_URL: "redis://127.0.0.1:1", REDIS_PASSWORD_FILE: "f" },
+    secretFiles: {
+      producerKeys: "a",
+      keyEncryption: "b",
+      apiKey: "c",
+      apnsKey: "d",
+      apnsKnownKeys: "e",
+      redisPassword: "f",
+    },
     apnsKey: { keyId: "k", teamId: "t" },
     environment,
   });

@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { probeRedis, RespError } from "@petrel/shared/embedded-redis/resp-probe";
 import { EMPTY_BODY_SHA256, signRequest } from "@petrel/shared/security/request-signature";
 import { freePortRange } from "@petrel/shared/testing/free-port";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -87,11 +88,20 @@ test("dev.json has the contract's shape, and is for its owner only", () => {
     dispatch: `http://127.0.0.1:${portBase + 3}`,
     nodes: [10, 11].map((offset) => `ws://127.0.0.1:${portBase + offset}/v1/connect`),
     apnsSimulator: `http://127.0.0.1:${portBase + 4}`,
-    redis: `redis://127.0.0.1:${portBase + 9}`,
+    redis: expect.stringMatching(`^redis://:[\\w-]{43}@127\\.0\\.0\\.1:${portBase + 9}$`) as string,
     apiKey: expect.stringMatching(/^[\w-]+$/) as string,
     apiSecret: expect.stringMatching(/^[\w-]{43,}$/) as string,
     adminToken: expect.stringMatching(/^[\w-]+\.[\w-]{43,}$/) as string,
   });
+});
+
+test("Redis answers whoever has dev.json, and nobody else on this machine", async () => {
+  const { redis } = readDevFile();
+  const { host, password } = new URL(redis);
+  const stranger = await probeRedis(`redis://${host}`, [["PING"], ["KEYS", "*"]]);
+  expect(stranger).toEqual([expect.any(RespError), expect.any(RespError)]);
+  expect(await probeRedis(redis, [["PING"]])).toEqual(["PONG"]);
+  expect(output).not.toContain(password);
 });
 
 test("dev.json's key and secret are good to sign with, at each service that takes keys", async () => {

@@ -1,6 +1,6 @@
 // Tests the making of the data directory.
-// Guarantees: what cannot be made is an error soon, never a wait.
-import { mkdtemp, rm, stat } from "node:fs/promises";
+// Guarantees: what cannot be made is an error soon, never a wait; nobody else looks into it.
+import { mkdir, mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -10,6 +10,15 @@ test("one several levels below what is there is made, for its owner only", async
   const base = await mkdtemp(join(tmpdir(), "petrel-data-"));
   const opened = await openDataDirectory(join(base, "a", "b"));
   expect((await stat(opened.secrets)).mode & 0o777).toBe(0o700);
+  await opened.release();
+  await rm(base, { recursive: true });
+});
+
+test("what lies in a directory that others may read is closed to them", async () => {
+  const base = await mkdtemp(join(tmpdir(), "petrel-data-"));
+  await mkdir(join(base, "redis"), { mode: 0o755 });
+  const opened = await openDataDirectory(base);
+  expect((await stat(opened.redis)).mode & 0o777).toBe(0o700);
   await opened.release();
   await rm(base, { recursive: true });
 });

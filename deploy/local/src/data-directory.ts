@@ -1,6 +1,7 @@
 // The local run: the directory with everything that is kept, `.data/`, and the lock on it.
-// Guarantees: one local run at a time has it; a lock whose holder is gone does not stand in the way.
-import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+// Guarantees: one local run at a time has it; a lock whose holder is gone does not stand in the way. What lies below is
+// for its owner only, also where it was copied to with other rights.
+import { chmod, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { LocalRunError, systemErrorCode } from "./local-run-error.js";
 
@@ -27,6 +28,10 @@ export async function openDataDirectory(path: string): Promise<DataDirectory> {
   try {
     for (const directory of [path, ...Object.values(directories)]) {
       await makeDirectory(resolve(directory));
+    }
+    // Redis gives its files the rights that the umask leaves.
+    for (const directory of Object.values(directories)) {
+      if (((await stat(directory)).mode & 0o077) !== 0) await chmod(directory, 0o700);
     }
     await takeLock(lockFile, path);
   } catch (error) {

@@ -1,15 +1,22 @@
 // The local run: the Redis of this cluster, the user's own or an embedded one.
-// Guarantees: when it is returned it answers and keeps data; an embedded one is kept running like a service.
+// Guarantees: when it is returned it answers and keeps data; an embedded one is kept running like a service, and asks
+// for a password.
 import { join } from "node:path";
 import { findRedisServer } from "@petrel/shared/embedded-redis/find-redis-server";
 import { probeRedis } from "@petrel/shared/embedded-redis/resp-probe";
 import type { Environment } from "@petrel/shared/embedded-redis/run-command";
 import { startRedisServer } from "@petrel/shared/embedded-redis/start-redis-server";
+import { ConfigError } from "@petrel/shared/kernel/config";
+import { readRedisTarget } from "@petrel/shared/redis/redis-target";
 import { checkRedis } from "./check-redis.js";
+import { LocalRunError } from "./local-run-error.js";
 import { superviseProcess, type SupervisedOptions, type SupervisedProcess } from "./supervised-process.js";
 
 export interface LocalRedis {
+  /** With the password, if it asks for one. */
   readonly url: string;
+  /** How the services get in. */
+  readonly serviceEnvironment: Environment;
   /** Such as "Redis 7.0.15". */
   readonly description: string;
   /** Undefined where the Redis is the user's own. */
@@ -21,6 +28,10 @@ export interface LocalRedisOptions extends Pick<SupervisedOptions, "restart" | "
   readonly port: number;
   readonly directory: string;
   readonly cacheDirectory: string;
+  /** Of an embedded one. */
+  readonly password: string;
+  /** The file that has it. */
+  readonly passwordFile: string;
 }
 
 /** Loading a large append-only file takes its time. */
@@ -31,13 +42,15 @@ const loadDeadlineMs = 60_000;
  * @throws LocalRunError or EmbeddedRedisError
  */
 export async function prepareRedis(options: LocalRedisOptions): Promise<LocalRedis> {
-  const { environment, port, directory, cacheDirectory, say } = options;
+  const { environment, port, directory, cacheDirectory, password, passwordFile, say } = options;
   const own = environment["REDIS_URL"];
   if (own !== undefined && own !== "") {
-    return { url: own, description: await checkRedis(own), supervised: undefined };
+    const url = withPasswordOf(environment["REDIS_PASSWORD_FILE"], own);
+    const description = await checkRedis(url);
+    return { url, serviceEnvironment: { REDIS_URL: own }, description, supervised: undefined };
   }
   const binary = await findRedisServer({ environment, cacheDirectory, onProgress: say });
-  const url = `redis://127.0.0.1:${port}`;
+  const url = `redis://:${password}@127.0.0.1:${port}`;
   const supervised = superviseProcess({
     ...options,
     name: "redis",
@@ -48,11 +61,35 @@ export async function prepareRedis(options: LocalRedisOptions): Promise<LocalRed
         port,
         directory,
         environment,
+        password,
         // Otherwise each message would wait for the next second's sync, or the service be refused.
         appendFsync: environment["ACCEPT_DURABILITY"] === "aof" ? "always" : "everysec",
         readyDeadlineMs: loadDeadlineMs,
       }),
     untilReady: async () => void (await probeRedis(url, [["PING"]])),
   });
-  return { url, description: `${binary.product} ${binary.version}`, supervised };
+  return {
+    url,
+    serviceEnvironment: { REDIS_URL: `redis://127.0.0.1:${port}`, REDIS_PASSWORD_FILE: passwordFile },
+    description: `${binary.product} ${binary.version}`,
+    supervised,
+  };
+}
+
+/**
+ * The user's own Redis as anybody reaches it who has the URL alone.
+ * @throws LocalRunError
+ */
+function withPasswordOf(file: string | undefined, own: string): string {
+  // What is wrong with a URL is told where it is looked at.
+  if (file === undefined || file === "" || !URL.canParse(own)) return own;
+  try {
+    const { password = "" } = readRedisTarget({ redisUrl: own, redisPasswordFile: file });
+    const url = new URL(own);
+    url.password = encodeURIComponent(password);
+    return url.href;
+  } catch (error) {
+    if (error instanceof ConfigError) throw new LocalRunError(error.message, { cause: error });
+    throw error;
+  }
 }

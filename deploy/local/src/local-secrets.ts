@@ -26,6 +26,8 @@ export interface LocalSecrets {
   readonly adminKey: LocalKey;
   /** 32 bytes as base64: seals what auth keeps encrypted. */
   readonly keyEncryptionKey: string;
+  /** Of the embedded Redis. */
+  readonly redisPassword: string;
   /** With which dispatch pushes to the APNs simulator. */
   readonly apnsKey: ApnsProviderKey;
 }
@@ -36,6 +38,8 @@ export interface SecretFiles {
   readonly producerKeys: string;
   /** For auth, collect and dispatch: 32 bytes as base64. */
   readonly keyEncryption: string;
+  /** For those who use the embedded Redis. */
+  readonly redisPassword: string;
   /** For services that call others: `key.secret` of the API key. */
   readonly apiKey: string;
   /** For dispatch: the provider key as PEM. */
@@ -65,9 +69,14 @@ export async function loadSecrets(file: string): Promise<LocalSecrets> {
   if (read === undefined) {
     throw new LocalRunError(`${file} is damaged: restore it, or remove it to get new keys`);
   }
-  if (read.apnsKey !== undefined) return { ...read, apnsKey: read.apnsKey };
-  // Made by a version that had no simulator: what is there stays.
-  const completed = { ...read, apnsKey: makeApnsProviderKey() };
+  const { apnsKey, redisPassword } = read;
+  if (apnsKey !== undefined && redisPassword !== undefined) return { ...read, apnsKey, redisPassword };
+  // Made by a version that had no simulator, or a Redis without a password: what is there stays.
+  const completed = {
+    ...read,
+    redisPassword: redisPassword ?? makeRedisPassword(),
+    apnsKey: apnsKey ?? makeApnsProviderKey(),
+  };
   await writePrivateFile(file, `${JSON.stringify(completed, null, 2)}\n`);
   return completed;
 }
@@ -77,6 +86,7 @@ export async function writeSecretFiles(directory: string, secrets: LocalSecrets)
   const files = {
     producerKeys: join(directory, "producer-keys.json"),
     keyEncryption: join(directory, "key-encryption"),
+    redisPassword: join(directory, "redis-password"),
     apiKey: join(directory, "api-key"),
     apnsKey: join(directory, "apns-key.p8"),
     apnsKnownKeys: join(directory, "apns-known-keys.json"),
@@ -87,6 +97,7 @@ export async function writeSecretFiles(directory: string, secrets: LocalSecrets)
   ];
   await writePrivateFile(files.producerKeys, `${JSON.stringify(producerKeys, null, 2)}\n`);
   await writePrivateFile(files.keyEncryption, `${secrets.keyEncryptionKey}\n`);
+  await writePrivateFile(files.redisPassword, `${secrets.redisPassword}\n`);
   await writePrivateFile(files.apiKey, `${credential(secrets.apiKey)}\n`);
   await writePrivateFile(files.apnsKey, secrets.apnsKey.privateKey);
   await writePrivateFile(files.apnsKnownKeys, describeKnownKeys(secrets.apnsKey));
@@ -109,26 +120,46 @@ function makeSecrets(): LocalSecrets {
     apiKey: makeKey(),
     adminKey: makeKey(),
     keyEncryptionKey: randomBytes(32).toString("base64"),
+    redisPassword: makeRedisPassword(),
     apnsKey: makeApnsProviderKey(),
   };
 }
 
-type SecretsRead = Omit<LocalSecrets, "apnsKey"> & Partial<Pick<LocalSecrets, "apnsKey">>;
+/** Letters, digits, `-` and `_`: the same in a URL, in a file and in redis.conf. */
+function makeRedisPassword(): string {
+  return randomBytes(32).toString("base64url");
+}
+
+/** What a version added stands in no file of those before it. */
+type Added = "apnsKey" | "redisPassword";
+type SecretsRead = Omit<LocalSecrets, Added> & Partial<Pick<LocalSecrets, Added>>;
 
 function parseSecrets(text: string): SecretsRead | undefined {
   try {
-    const { apiKey, adminKey, keyEncryptionKey, apnsKey } = JSON.parse(text) as Partial<LocalSecrets>;
+    const secrets = JSON.parse(text) as Partial<LocalSecrets>;
+    const { apiKey, adminKey, keyEncryptionKey, apnsKey, redisPassword } = secrets;
     const complete =
       isKey(apiKey) &&
       isKey(adminKey) &&
       typeof keyEncryptionKey === "string" &&
       Buffer.from(keyEncryptionKey, "base64").length === 32 &&
+      (redisPassword === undefined || isPassword(redisPassword)) &&
       (apnsKey === undefined || isApnsProviderKey(apnsKey));
     if (!complete) return undefined;
-    return { apiKey, adminKey, keyEncryptionKey, ...(apnsKey === undefined ? {} : { apnsKey }) };
+    return {
+      apiKey,
+      adminKey,
+      keyEncryptionKey,
+      ...(redisPassword === undefined ? {} : { redisPassword }),
+      ...(apnsKey === undefined ? {} : { apnsKey }),
+    };
   } catch {
     return undefined;
   }
+}
+
+function isPassword(value: unknown): boolean {
+  return typeof value === "string" && /^[\w-]{22,}$/.test(value);
 }
 
 function isKey(key: Partial<LocalKey> | undefined): key is LocalKey {

@@ -1,7 +1,9 @@
 // The local run: the end of a service's log, for a line about why it failed.
-// Guarantees: a few short lines; of structured log lines only the words, and nothing that a terminal obeys.
+// Guarantees: a few short lines; of structured log lines only the words, nothing that a terminal obeys, no credential:
+// what a process prints before it has a logger, such as Node's own report of a crash, is not looked through before.
 import { open } from "node:fs/promises";
 import { escapeControls } from "@petrel/shared/kernel/escape-controls";
+import { hideSecrets } from "@petrel/shared/kernel/hide-secrets";
 
 const tailBytes = 8 * 1024;
 const longestLine = 300;
@@ -20,7 +22,11 @@ export async function lastLogLines(logFile: string, count: number): Promise<stri
     return lines
       .filter((line) => line.trim() !== "")
       .slice(-count)
-      .map((line) => escapeControls(wordsOf(line)).replaceAll("\n", " ").slice(0, longestLine));
+      .map((line) =>
+        escapeControls(hideSecrets(wordsOf(line)))
+          .replaceAll("\n", " ")
+          .slice(0, longestLine),
+      );
   } finally {
     await file.close();
   }

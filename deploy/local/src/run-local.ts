@@ -92,13 +92,15 @@ async function runCluster(
     port: ports.redis,
     directory: data.redis,
     cacheDirectory: join(repositoryRoot, ".cache"),
+    password: secrets.redisPassword,
+    passwordFile: secretFiles.redisPassword,
     restart: options.restart,
     say,
     onPid: (pid) => pids.set("redis", pid),
   });
   const prefix = await dieWithParentPrefix(environment);
   const { apnsKey } = secrets;
-  const layout = { repositoryRoot, ports, redisUrl: redis.url };
+  const layout = { repositoryRoot, ports, redisEnvironment: redis.serviceEnvironment };
   const specs = describeServices({ ...layout, secretFiles, apnsKey, environment });
   const services = specs.map((spec) => superviseService(spec, { prefix, data, say, pids, options }));
 

@@ -21,7 +21,8 @@ export interface ServiceSpec {
 export interface SpecInput {
   readonly repositoryRoot: string;
   readonly ports: LocalPorts;
-  readonly redisUrl: string;
+  /** How Redis is reached: over what the user's environment says of it. */
+  readonly redisEnvironment: Environment;
   readonly secretFiles: SecretFiles;
   /** Whose file `secretFiles.apnsKey` is. */
   readonly apnsKey: Pick<ApnsProviderKey, "keyId" | "teamId">;
@@ -52,7 +53,7 @@ export function nodeUrls({ nodes }: LocalPorts): string[] {
 }
 
 export function describeServices(input: SpecInput): ServiceSpec[] {
-  const { repositoryRoot, ports, redisUrl, secretFiles, environment } = input;
+  const { repositoryRoot, ports, redisEnvironment, secretFiles, environment } = input;
   const spec = (name: string, kind: ServiceKind, port: number, own: Environment): ServiceSpec => ({
     name,
     kind,
@@ -63,7 +64,7 @@ export function describeServices(input: SpecInput): ServiceSpec[] {
       ...set(environment),
       HOST: "127.0.0.1",
       PORT: String(port),
-      REDIS_URL: redisUrl,
+      ...redisEnvironment,
       AUTH_URL: originOf(ports.auth),
       METRICS_PORT: undefined,
       NODE_NAME: undefined,

@@ -1,12 +1,13 @@
 // Tests the embedded server as `npm start` runs it: with its append-only file.
-// Guarantees: data outlives a stop and a crash; a server that cannot start says why.
-import { mkdtemp, rm } from "node:fs/promises";
+// Guarantees: data outlives a stop and a crash; a server that cannot start says why; its password opens it, alone, and
+// shows nowhere.
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { freePort } from "../testing/free-port.js";
 import { findRedisServer } from "./find-redis-server.js";
-import { probeRedis } from "./resp-probe.js";
+import { probeRedis, RespError } from "./resp-probe.js";
 import { startRedisServer } from "./start-redis-server.js";
 
 let directory: string;
@@ -15,9 +16,11 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
-async function start(extraArgs: string[] = []) {
+async function start(extraArgs: string[] = [], password?: string) {
   const binary = await findRedisServer({ environment: process.env });
-  return startRedisServer({ binary, port: await freePort(), directory, environment: process.env, extraArgs });
+  const login = password === undefined ? {} : { password };
+  const port = await freePort();
+  return startRedisServer({ binary, port, directory, environment: process.env, extraArgs, ...login });
 }
 
 test("it runs with the settings that Petrel needs", async () => {
@@ -51,6 +54,38 @@ test("data is still there after a stop, and what was synced after a crash", asyn
 
 test("a setting it does not know is an error that says which", async () => {
   await expect(start(["--no-such-setting", "1"])).rejects.toThrow(/ended at once.*no-such-setting/s);
+});
+
+test("with a password, nobody gets in without it", async () => {
+  const open = await start();
+  await probeRedis(open.url, [["SET", "k", "kept"]]);
+  await open.stop();
+  const password = 'a "quoted" \\ password@/:#';
+  const server = await start([], password);
+  const bare = `redis://127.0.0.1:${server.port}`;
+  const refused = [expect.any(RespError), expect.any(RespError)];
+  expect(await probeRedis(bare, [["PING"], ["GET", "k"]])).toEqual(refused);
+  await expect(probeRedis(bare.replace("//", "//:wrong@"), [["PING"]])).rejects.toThrow(/login was refused/);
+  expect(await probeRedis(server.url, [["PING"], ["GET", "k"]])).toEqual(["PONG", "kept"]);
+  await server.stop();
+});
+
+test("the password is no argument, which every list of processes shows, and in no error", async () => {
+  const found = await findRedisServer({ environment: process.env });
+  // Redis shows another title once it runs.
+  const path = join(directory, "noting-server");
+  const script = `#!/bin/sh\necho "$@" >> arguments\nexec '${found.path}' "$@"\n`;
+  await writeFile(path, script, { mode: 0o755 });
+  const options = { binary: { ...found, path }, directory, environment: process.env, password: "hush" };
+  const server = await startRedisServer({ ...options, port: await freePort() });
+  await server.stop();
+  const args = await readFile(join(directory, "arguments"), "utf8");
+  expect(args).toContain("--appendonly yes");
+  expect(args).not.toContain("hush");
+  const extraArgs = ["--no-such-setting", "hush"];
+  await expect(startRedisServer({ ...options, port: await freePort(), extraArgs })).rejects.toThrow(
+    /ended at once.*no-such-setting "?\[redacted\]/s,
+  );
 });
 
 test("a port that somebody has is an error, not somebody else's server", async () => {

@@ -1,5 +1,6 @@
 // Embedded Redis: a real server as a child process, for `npm start` and for the tests.
-// Guarantees: when it is returned it has loaded its data and answers; it does not outlive this process on Linux.
+// Guarantees: when it is returned it has loaded its data and answers; it does not outlive this process on Linux. Its
+// password stands in no argument, which any user of the machine can read, and in no error.
 import { spawn, type ChildProcess } from "node:child_process";
 import { mkdir, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -20,6 +21,8 @@ export interface StartRedisServerOptions {
   readonly appendOnly?: boolean;
   /** When the append-only file is synced to the disk: every second (default), or before each answer. */
   readonly appendFsync?: "everysec" | "always";
+  /** Whoever connects must give it (`requirepass`). Without one, every program on this machine gets in. */
+  readonly password?: string;
   /** More of redis.conf, as on the command line: `["--maxmemory", "8mb"]`. */
   readonly extraArgs?: readonly string[];
   /** A redis.conf to begin with, for what must be able to write its settings: a sentinel. */
@@ -34,6 +37,7 @@ export interface ServerExit {
 }
 
 export interface RedisServer {
+  /** With the password, if there is one. */
   readonly url: string;
   readonly port: number;
   readonly pid: number;
@@ -49,7 +53,7 @@ export interface RedisServer {
 
 /** @throws EmbeddedRedisError "did-not-start" with the last lines of its log */
 export async function startRedisServer(options: StartRedisServerOptions): Promise<RedisServer> {
-  const { binary, port, directory, environment, readyDeadlineMs = 30_000 } = options;
+  const { binary, port, directory, environment, password, readyDeadlineMs = 30_000 } = options;
   await mkdir(directory, { recursive: true });
   const logFile = join(directory, "redis.log");
   const prefix = await dieWithParentPrefix(environment);
@@ -60,22 +64,25 @@ export async function startRedisServer(options: StartRedisServerOptions): Promis
     cwd: directory,
     env: { ...runtimeEnvironment(binary, environment) },
     // Its log goes where it complains about its settings, too: one file has everything.
-    stdio: ["ignore", log.fd, log.fd],
+    stdio: [password === undefined ? "ignore" : "pipe", log.fd, log.fd],
     // Its own process group: Ctrl-C in a terminal is for us, who stop the services first.
     detached: true,
   });
   const exited = exitOf(child);
+  if (password !== undefined) giveSettings(child, `requirepass ${JSON.stringify(password)}\n`);
   await log.close();
   const killWithUs = (): void => void child.kill("SIGKILL");
   process.once("exit", killWithUs);
   void exited.then(() => process.off("exit", killWithUs));
 
-  const url = `redis://127.0.0.1:${port}`;
+  const login = password === undefined ? "" : `:${encodeURIComponent(password)}@`;
+  const url = `redis://${login}127.0.0.1:${port}`;
   const problem = await untilReady(url, child, exited, readyDeadlineMs);
   if (problem !== undefined || child.pid === undefined) {
     child.kill("SIGKILL");
     await exited;
-    const said = await lastLines(logFile, logStart);
+    const lines = await lastLines(logFile, logStart);
+    const said = password === undefined ? lines : lines.replaceAll(password, "[redacted]");
     throw new EmbeddedRedisError("did-not-start", `redis-server on port ${port} ${problem}: ${said}`);
   }
   return {
@@ -95,6 +102,7 @@ function serverArgs({
   directory,
   appendOnly = true,
   appendFsync = "everysec",
+  password,
   extraArgs = [],
   configFile,
 }: StartRedisServerOptions): string[] {
@@ -112,7 +120,15 @@ function serverArgs({
     ...(configFile === undefined ? [] : [configFile]),
     ...Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]),
     ...extraArgs,
+    // Last: more settings come on the standard input.
+    ...(password === undefined ? [] : ["-"]),
   ];
+}
+
+function giveSettings(child: ChildProcess, settings: string): void {
+  // A server that ended before it read them: `exited` tells.
+  child.stdin?.on("error", () => undefined);
+  child.stdin?.end(settings);
 }
 
 function exitOf(child: ChildProcess): Promise<ServerExit> {

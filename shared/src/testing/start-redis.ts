@@ -14,6 +14,8 @@ export interface StartRedisOptions {
   readonly appendOnly?: boolean;
   /** More of redis.conf, as on the command line: `["--maxmemory", "8mb"]`. */
   readonly extraArgs?: readonly string[];
+  /** What whoever connects must give; `url` has it. */
+  readonly password?: string;
   /** A port to use, where it must be the same as before; one that is free by default. */
   readonly port?: number;
   /** A directory to use, kept after `stop()`; a temporary one by default. */
@@ -50,6 +52,7 @@ export async function startRedis(options: StartRedisOptions = {}): Promise<TestR
         environment: { ...process.env, ...options.environment },
         appendOnly: options.appendOnly ?? false,
         extraArgs: ["--enable-debug-command", "local", ...(options.extraArgs ?? [])],
+        ...(options.password === undefined ? {} : { password: options.password }),
         ...(options.configFile === undefined ? {} : { configFile: options.configFile }),
       });
       return {
