@@ -29,6 +29,8 @@ export interface DispatcherOptions {
   readonly fallbackCap?: number | undefined;
   /** Something was put into the fallback streams. */
   readonly onOffered: () => void;
+  /** Something found its fallback stream full. */
+  readonly onHeldUp?: (() => void) | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Off by default. */

@@ -9,6 +9,7 @@ import { TrustedProxies } from "@petrel/shared/kernel/client-address";
 import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle";
 import { openListenerTls } from "@petrel/shared/kernel/listener-tls";
 import { createLogger } from "@petrel/shared/kernel/logging";
+import { createRareLog } from "@petrel/shared/kernel/rare-log";
 import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics";
 import { openTracing } from "@petrel/shared/kernel/open-tracing";
 import { SpanCounts } from "@petrel/shared/kernel/span-counts";
@@ -50,6 +51,8 @@ import { UserWaker } from "./wake-users.js";
 
 /** A round over a million keys takes a quarter of an hour. */
 const DEVICE_SWEEP = { intervalMs: 1_000, restMs: 3_600_000 } as const;
+/** While a fallback stream is full, so often it is said. */
+const FULL_STREAM_LOG_MS = 60_000;
 
 const config = configOrExit("dispatch", () => readDispatchConfig(process.env));
 const target = configOrExit("dispatch", () => readRedisTarget(config));
@@ -156,8 +159,11 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
   });
   // Where others send, they look often enough by themselves.
   const onOffered = (): void => fallback.poke();
+  const full = createRareLog(logger, FULL_STREAM_LOG_MS);
+  const onHeldUp = (): void => full.warn("a fallback stream is full: what is offered waits in its inbox");
   const { fallbackCap } = config;
-  const work = { scripts, owner, metrics, absence, fallbackCap, recordKeepMs, onOffered, logger, tracing };
+  const offers = { absence, fallbackCap, onOffered, onHeldUp };
+  const work = { scripts, owner, metrics, ...offers, recordKeepMs, logger, tracing };
   const dispatcher = new PartitionDispatcher({ ...work, reader, clock: systemClock });
   const waker = new UserWaker({
     ...work,

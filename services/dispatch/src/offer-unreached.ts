@@ -23,6 +23,8 @@ export interface OfferUnreachedDeps {
   readonly logger: Logger;
   /** Something was put into the fallback streams. */
   readonly onOffered: () => void;
+  /** Something found its fallback stream full. */
+  readonly onHeldUp?: (() => void) | undefined;
   /** Off by default. */
   readonly tracing?: Tracing;
 }
@@ -41,10 +43,11 @@ const MAX_USERS = 200;
  * @throws what Redis' client throws; offering again does no harm
  */
 export async function offerUnreached(
-  { scripts, absence, fallbackCap, metrics, logger, onOffered, tracing = NO_TRACING }: OfferUnreachedDeps,
+  deps: OfferUnreachedDeps,
   held: HeldPartition,
   users: readonly UnreachedUser[],
 ): Promise<boolean> {
+  const { scripts, absence, fallbackCap, metrics, logger, onOffered, tracing = NO_TRACING } = deps;
   const gone = await findGone(scripts, [...new Set(users.flatMap(({ nodes }) => nodes))]);
   if (gone.length > 0) metrics.nodesGone(gone.length);
   for (let start = 0; start < users.length; start += MAX_USERS) {
@@ -55,6 +58,7 @@ export async function offerUnreached(
       offerUsers(scripts, held.keys, held.token, { ...absence.rules, fallbackCap }, gone, some),
     );
     if (results === "stale") return false;
+    if (results.some(({ isHeldUp }) => isHeldUp)) deps.onHeldUp?.();
     let offered = 0;
     for (const result of results) {
       offered += result.offered;

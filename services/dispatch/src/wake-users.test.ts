@@ -137,6 +137,24 @@ test("a live client that never acknowledges: nudged, and a timeout later its mes
   expect(await a.count("petrel_dispatch_offered_total")).toBe(1);
 });
 
+test("where a fallback stream is full it is said, by a wake and by a hand-over", async () => {
+  const offered = { notification: `{"title":"t"}`, fallback: "offline" } as const;
+  await store.redis.xadd(keys.fallback("normal"), "*", "m", "1");
+  let heldUp = 0;
+  await store.accepter({ handOver: "dispatch" }).accept(message(offered));
+  running = await startDispatcher({
+    url: store.server.url,
+    dispatcherId: "a",
+    partitions: store.partitions,
+    fallbackCap: 1,
+    onHeldUp: () => heldUp++,
+  });
+  await waitFor(() => heldUp === 1, { what: "the hand-over's word" });
+  await store.redis.zadd(keys.due, 1, "u1");
+  await waitFor(() => heldUp === 2, { what: "the wake's word" });
+  expect(await store.redis.xlen(keys.fallback("normal"))).toBe(1);
+});
+
 test("a node found gone by a wake: its user is offline at once", async () => {
   await connect("u1");
   const a = await start();

@@ -36,6 +36,8 @@ export interface UserWakerOptions {
   readonly recordKeepMs?: number | undefined;
   /** Something was put into the fallback streams. */
   readonly onOffered: () => void;
+  /** Something found its fallback stream full. */
+  readonly onHeldUp?: (() => void) | undefined;
   readonly logger: Logger;
   readonly ackTimeoutMs: number;
   readonly intervalMs: number;
@@ -127,6 +129,7 @@ export class UserWaker {
       owner.lose(held, "the wake was refused");
       return 0;
     }
+    if (woken.some(({ isHeldUp }) => isHeldUp)) this.#options.onHeldUp?.();
     let offered = 0;
     for (const user of woken) {
       metrics.woken(user.outcome);

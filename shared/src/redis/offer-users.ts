@@ -3,7 +3,7 @@
 import type { PartitionKeys } from "./keys.js";
 import { decodeOfferedTraces, type TracedMessage } from "./offered-traces.js";
 import type { ScriptRunner } from "./script-runner.js";
-import { DEFAULT_FALLBACK_CAP, ownerAndFallbackKeys, type OfferRules } from "./wake-users.js";
+import { decodeOffered, DEFAULT_FALLBACK_CAP, ownerAndFallbackKeys, type OfferRules } from "./wake-users.js";
 
 export const offerOutcomes = ["done", "offered", "grace", "unheard", "unsettled"] as const;
 
@@ -15,6 +15,8 @@ export interface OfferedUser {
   readonly outcome: OfferOutcome;
   /** How many of its messages went to the fallback. */
   readonly offered: number;
+  /** Others found their fallback stream full. */
+  readonly isHeldUp?: true;
   /** Those of them that are sampled. */
   readonly traced?: readonly TracedMessage[] | undefined;
 }
@@ -43,9 +45,9 @@ export async function offerUsers(
   if (answer === "stale") return answer;
   const lines = answer.split("\n");
   return userIds.map((userId, i) => {
-    const [word, offered, traced] = (lines[i] ?? "").split("\t");
+    const [word, offered = "", traced] = (lines[i] ?? "").split("\t");
     const outcome = offerOutcomes.find((known) => known === word);
     if (outcome === undefined) throw new Error(`offer answered ${JSON.stringify(lines[i])}`);
-    return { userId, outcome, offered: Number(offered), traced: decodeOfferedTraces(traced) };
+    return { userId, outcome, ...decodeOffered(offered), traced: decodeOfferedTraces(traced) };
   });
 }

@@ -255,10 +255,12 @@ describe("offers to the fallback", () => {
       const woken = await wakeUsers(store.scripts, keys, token, { ...RULES, fallbackCap }, ["u1"]);
       return woken === "stale" ? undefined : woken[0];
     };
-    expect(await wakeWith(1)).toMatchObject({ outcome: "offline", offered: 0 });
+    expect(await wakeWith(1)).toMatchObject({ outcome: "offline", offered: 0, isHeldUp: true });
     expect(await dueInMs("u1")).toBeGreaterThan(3 * ACK_TIMEOUT_MS);
     expect(await dueInMs("u1")).toBeLessThanOrEqual(4 * ACK_TIMEOUT_MS);
-    expect(await wakeWith(2)).toMatchObject({ outcome: "offline", offered: 1 });
+    const last = await wakeWith(2);
+    expect(last).toMatchObject({ outcome: "offline", offered: 1 });
+    expect(last).not.toHaveProperty("isHeldUp");
     expect(await dueInMs("u1")).toBeGreaterThan(3_000_000);
   });
 
@@ -268,6 +270,7 @@ describe("offers to the fallback", () => {
     await connect("u1", "n1");
     await store.redis.xadd(keys.fallback("normal"), "*", "m", "1");
     const offered: number[] = [];
+    const heldUp: boolean[] = [];
     for (const fallbackCap of [1, 1, 1, 2, 2]) {
       await timePasses();
       const woken = await wakeUsers(store.scripts, keys, token, { ...RULES, fallbackCap }, ["u1"]);
@@ -275,8 +278,10 @@ describe("offers to the fallback", () => {
       expect(woken[0]?.outcome).toBe("nudged");
       expect(await dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
       offered.push(woken[0]?.offered ?? 0);
+      heldUp.push(woken[0]?.isHeldUp === true);
     }
     expect(offered).toEqual([0, 0, 0, 1, 0]);
+    expect(heldUp).toEqual([false, true, true, false, false]);
   });
 
   test("not while its socket has just closed: looked at when the grace is over", async () => {

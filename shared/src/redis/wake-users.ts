@@ -18,6 +18,8 @@ export interface WokenUser {
   readonly expire: boolean;
   /** How many of its messages went to the fallback. */
   readonly offered: number;
+  /** Others found their fallback stream full. */
+  readonly isHeldUp?: true;
   /** Those of them that are sampled. */
   readonly traced?: readonly TracedMessage[] | undefined;
   /** Of `unheard`: the nodes that hold it by their routes. */
@@ -84,18 +86,25 @@ export async function wakeUsers(
   if (answer === "stale") return answer;
   const lines = answer.split("\n");
   return userIds.map((userId, i) => {
-    const [word, expire, offered, nodes = "", traced] = (lines[i] ?? "").split("\t");
+    const [word, expire, offered = "", nodes = "", traced] = (lines[i] ?? "").split("\t");
     const outcome = wakeOutcomes.find((known) => known === word);
     if (outcome === undefined) throw new Error(`wake answered ${JSON.stringify(lines[i])}`);
     return {
       userId,
       outcome,
       expire: expire === "expire",
-      offered: Number(offered),
+      ...decodeOffered(offered),
       traced: decodeOfferedTraces(traced),
       nodes: nodes === "" ? [] : nodes.split(","),
     };
   });
+}
+
+/** How many were offered, as scripts/includes/offer-messages says it. */
+export function decodeOffered(text: string): { readonly offered: number; readonly isHeldUp?: true } {
+  return text.endsWith("+")
+    ? { offered: Number(text.slice(0, -1)), isHeldUp: true }
+    : { offered: Number(text) };
 }
 
 /** Sets when a user is looked at next, where it still is to be: for one that cannot be looked at now. */

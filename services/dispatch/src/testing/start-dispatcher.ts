@@ -28,6 +28,8 @@ export interface StartDispatcherOptions {
   readonly settleMs?: number;
   readonly confirmMs?: number;
   readonly overdueMs?: number;
+  readonly fallbackCap?: number;
+  readonly onHeldUp?: () => void;
   /** Fallback channels; without any given there are no fallback workers either. */
   readonly channels?: readonly FallbackChannel[];
   readonly fallback?: Partial<FallbackWorkersOptions>;
@@ -101,7 +103,8 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
       ...options.fallback,
     });
   const onOffered = (): void => fallback?.poke();
-  const work = { scripts, owner, metrics, absence, onOffered, logger };
+  const { fallbackCap, onHeldUp } = options;
+  const work = { scripts, owner, metrics, absence, fallbackCap, onOffered, onHeldUp, logger };
   const dispatcher = new PartitionDispatcher({ ...work, reader, clock });
   const waker = new UserWaker({ ...work, ackTimeoutMs, intervalMs, clock });
   const reconciler = new Reconciler({ ...work, overdueMs, intervalMs });

@@ -177,14 +177,20 @@ describe("a full fallback stream", () => {
     await accept("low2", { priority: "low" });
     await accept("high2", { priority: "high" });
     await fill("low", 2);
-    expect(await offer("u1", { fallbackCap: 2 })).toMatchObject({ outcome: "offered", offered: 2 });
+    expect(await offer("u1", { fallbackCap: 2 })).toMatchObject({
+      outcome: "offered",
+      offered: 2,
+      isHeldUp: true,
+    });
     expect((await entries("high")).map(({ id }) => id)).toEqual(["high1", "high2"]);
     expect(await dueInMs(), "watched, and not at once").toBeGreaterThan(5_000);
     await accept("high3", { priority: "high" });
     expect(await offer("u1", { fallbackCap: 4 })).toMatchObject({ offered: 3 });
     expect((await entries("low")).slice(2).map(({ id }) => id)).toEqual(["low1", "low2"]);
     expect((await entries("high")).map(({ id }) => id)).toEqual(["high1", "high2", "high3"]);
-    expect(await offer("u1", { fallbackCap: 9 })).toMatchObject({ offered: 0 });
+    const last = await offer("u1", { fallbackCap: 9 });
+    expect(last).toMatchObject({ offered: 0 });
+    expect(last).not.toHaveProperty("isHeldUp");
     expect(await store.redis.hget(keys.user("u1"), "offeredBy")).toBeNull();
   });
 

@@ -21,7 +21,8 @@
 -- Since v2: a full fallback stream holds its messages up, see includes/offer-messages for what is stored; and a node that
 -- has come back keeps its routes.
 --
--- Result: "stale", or lines, one for each user: outcome TAB number offered [TAB what of it is sampled: id SPACE trace,
+-- Result: "stale", or lines, one for each user: outcome TAB number offered, "+" behind it where a full stream holds others
+-- up [TAB what of it is sampled: id SPACE trace,
 -- joined by ","], where the outcome is
 --   "done"      nothing is open
 --   "offered"   offline: all it has open was offered, or `due` brings the rest: at once, or, where a stream is full, in

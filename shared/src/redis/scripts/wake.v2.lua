@@ -15,8 +15,8 @@
 -- Since v2: where a fallback stream is full, its messages wait, see includes/offer-messages for what is stored, and an
 -- offline user is looked at again after some ackTimeouts; and "expire" heeds `expiryLookFrom`, which find-expired stores.
 --
--- Result: "stale", or lines, one for each user: outcome TAB "expire" or "" TAB number offered TAB nodes joined by ","
--- [TAB what was offered and is sampled: id SPACE trace, joined by ","]
+-- Result: "stale", or lines, one for each user: outcome TAB "expire" or "" TAB number offered, "+" behind it where a full
+-- stream holds others up TAB nodes joined by "," [TAB what was offered and is sampled: id SPACE trace, joined by ","]
 --   "done"      nothing is open any more
 --   "later"     not due any more, nudged or back a moment ago, or acked something since it was armed: armed again
 --   "offline"   no live route: all it has was offered; armed for its next expiry
@@ -51,8 +51,8 @@ local lines = {}
 local toNudge = {}            -- users to nudge: what is known of each
 local forNode, nodes = {}, {} -- node -> { user, … } and the nodes in the order of their first user
 
-local function answer(i, outcome, isOver, offeredCount, itsNodes, traced)
-  lines[i] = outcome .. '\t' .. (isOver and 'expire' or '') .. '\t' .. (offeredCount or 0) .. '\t' .. (itsNodes or '')
+local function answer(i, outcome, isOver, offeredText, itsNodes, traced)
+  lines[i] = outcome .. '\t' .. (isOver and 'expire' or '') .. '\t' .. (offeredText or '0') .. '\t' .. (itsNodes or '')
     .. (traced or '')
 end
 -- Whether a connection was made after the nudge, and only just now.
@@ -149,7 +149,7 @@ for _, u in ipairs(toNudge) do
   local heard = false
   for _, node in ipairs(u.live) do heard = heard or reached[node] end
   local confirmed = u.unheardAt and now - u.unheardAt >= confirmMs and absenceIn == 0
-  local count, status, traced, _ = 0, 'complete', nil, nil
+  local count, status, traced, _ = '0', 'complete', nil, nil
   if heard then
     if u.nudged then
       count, status, _, traced = offerMessages(streams, fallbackCap, u, math.min(u.nudged, u.seq))

@@ -8,9 +8,10 @@
 -- worker that takes the second entry finds its message pushed.)
 --
 -- streams: fallback streams by the letter of their priority. u: userKey, inboxKey, userId, acked, offered, offeredBy.
--- Returns how many were offered; "complete", "waits" where a full stream is all that is in the way, or "more" where
--- `upTo` was not reached (a call reads so many entries and bytes at most); whether any was read; and of those that are
--- sampled, as the last part of a line, TAB id SPACE trace [, id SPACE trace …], "" where there are none. Needs `trace-of`.
+-- Returns how many were offered, as text, with "+" behind it where a full stream holds others up; "complete", "waits"
+-- where a full stream is all that is in the way, or "more" where `upTo` was not reached (a call reads so many entries and
+-- bytes at most); whether any was read; and of those that are sampled, as the last part of a line, TAB id SPACE trace
+-- [, id SPACE trace …], "" where there are none. Needs `trace-of`.
 local offerBytesLeft = 262144
 local streamLengths = {}
 local function offerMessages(streams, cap, u, upTo)
@@ -69,5 +70,5 @@ local function offerMessages(streams, cap, u, upTo)
     redis.call('HDEL', u.userKey, 'offeredBy')
   end
   local status = from < upTo and 'more' or isHeldUp and 'waits' or 'complete'
-  return count, status, left < 64, traced
+  return ms(count) .. (isHeldUp and '+' or ''), status, left < 64, traced
 end
