@@ -30,7 +30,7 @@ const onEachServer = [
 const onEachServerInFull = [
   "services/{collect,dispatch,push-node}/src/**/*.test.ts",
   "test/{cut-link,dispatcher-takeover,erase-person,fallback,kill-services,offline-and-resume}.test.ts",
-  "test/{paused-node,redis-tls,revocation-redis-cluster,rolling-restart}.test.ts",
+  "test/{paused-node,redis-full,redis-tls,revocation-redis-cluster,rolling-restart}.test.ts",
 ];
 
 /**

@@ -356,7 +356,7 @@ test("without Redis: not ready, and 503 with Retry-After; it comes back", async 
   const lost = await connectRedis({ url: server.url, role: "lost", logger });
   const stranded = await buildApp({
     ...deps,
-    producerKeys: new ProducerKeysStore(lost),
+    producerKeys: new ProducerKeysStore(new ScriptRunner(lost)),
     scripts: new ScriptRunner(lost),
     pingRedis: () => lost.ping(),
   });

@@ -121,7 +121,7 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
     maxTokenLifeMs: (hasForeignTokens ? MAX_FOREIGN_LIFE_SECONDS : MAX_OWN_LIFE_SECONDS) * 1_000,
   });
   const sessions = new SessionsStore({ scripts, partitions, ...deps.sessionTimes });
-  const tickets = new TicketsStore<VerifiedToken>(scripts.redis);
+  const tickets = new TicketsStore<VerifiedToken>(scripts);
   const users = { verifyToken, revocations };
   const issue = { keyring, signToken, trustOwnTokens, sessions, refreshTokens };
   const manageKeys = {

@@ -71,7 +71,7 @@ await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
     keepDays: config.auditKeepDays,
   });
   const partitions = allPartitionKeys(config.partitions);
-  const producerKeys = new ProducerKeysStore(redis);
+  const producerKeys = new ProducerKeysStore(scripts);
   await takeOverKeyFile(fileKeys, { producerKeys, cipher, audit, logger });
   const keyTimes = readKeyTimes(config);
   const keyring = await SigningKeyring.open({

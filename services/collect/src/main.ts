@@ -21,7 +21,7 @@ import { DevicesStore } from "@petrel/shared/redis/devices-store";
 import { UserEraser } from "@petrel/shared/redis/erase-user";
 import { allPartitionKeys } from "@petrel/shared/redis/keys";
 import { LimitCounts } from "@petrel/shared/redis/limit-counts";
-import { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
+import { ProducerKeysReader } from "@petrel/shared/redis/producer-keys-store";
 import { RedisMetrics } from "@petrel/shared/redis/redis-metrics";
 import { readRedisTarget } from "@petrel/shared/redis/redis-target";
 import { SlidingWindowLimiter } from "@petrel/shared/redis/sliding-window-limiter";
@@ -102,7 +102,7 @@ await runService({ logger, stopDeadlineMs: config.acceptDeadlineMs + 10_000 }, a
     logger,
     clock: systemClock,
     authenticator: new ProducerAuthenticator({
-      findKey: new ProducerKeysStore(readRedis).find,
+      findKey: new ProducerKeysReader(readRedis).find,
       signatures: createSignatureChecks(
         cipher,
         new SpentNonces(readRedis, { deadlineMs: checkDeadlineMs }).spend,

@@ -23,7 +23,7 @@ import { readFallbackBacklog } from "@petrel/shared/redis/fallback-queue";
 import { InvalidationsStore } from "@petrel/shared/redis/invalidations-store";
 import { allPartitionKeys, partitionKeys } from "@petrel/shared/redis/keys";
 import { LimitCounts } from "@petrel/shared/redis/limit-counts";
-import { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
+import { ProducerKeysReader } from "@petrel/shared/redis/producer-keys-store";
 import { readAttempts } from "@petrel/shared/redis/read-message";
 import { readPartitionBacklog } from "@petrel/shared/redis/read-partition-backlog";
 import { readReadyLengths } from "@petrel/shared/redis/ready-stream";
@@ -205,7 +205,7 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
     logger,
     metrics: registry,
     authenticator: new ProducerAuthenticator({
-      findKey: new ProducerKeysStore(redis).find,
+      findKey: new ProducerKeysReader(redis).find,
       signatures: createSignatureChecks(cipher, new SpentNonces(redis).spend, logger),
       clock: systemClock,
     }),

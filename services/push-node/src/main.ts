@@ -155,7 +155,7 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
   const limits = createNodeLimits({ settings, scripts, counts, logger: log });
   const verifyToken = createTokenVerification(settings, log);
   const revocations = new TokenRevocations({ scripts, partitions, maxTokenLifeMs: 0 });
-  const tickets = new TicketsStore<VerifiedToken>(redis);
+  const tickets = new TicketsStore<VerifiedToken>(scripts);
   const registerDeps = {
     scripts,
     registry,

@@ -15,7 +15,7 @@ let users = 0;
 beforeAll(async () => {
   bench = await openNodeBench();
   node = await bench.startNode();
-  tickets = new TicketsStore(bench.store.redis);
+  tickets = new TicketsStore(bench.store.scripts);
 });
 afterAll(() => bench.close());
 

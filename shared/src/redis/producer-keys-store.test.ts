@@ -6,7 +6,7 @@ import { startRedis, type TestRedis } from "../testing/start-redis.js";
 import { waitFor } from "../testing/wait-for.js";
 import { authKeys } from "./auth-keys.js";
 import { connectRedis, type Redis } from "./connect.js";
-import { type NewProducerKey, ProducerKeysStore } from "./producer-keys-store.js";
+import { type NewProducerKey, ProducerKeysReader, ProducerKeysStore } from "./producer-keys-store.js";
 import { rotateProducerKey } from "./rotate-producer-key.js";
 import { ScriptRunner } from "./script-runner.js";
 
@@ -22,8 +22,8 @@ let scripts: ScriptRunner;
 beforeAll(async () => {
   server = await startRedis();
   redis = await connectRedis({ url: server.url, role: "test", logger });
-  store = new ProducerKeysStore(redis);
   scripts = new ScriptRunner(redis);
+  store = new ProducerKeysStore(scripts);
 });
 beforeEach(() => redis.flushall());
 afterAll(async () => {
@@ -223,7 +223,7 @@ test("a scope that this release does not know is left out", async () => {
 test("without Redis it is unavailable, not unknown", async () => {
   const lost = await connectRedis({ url: server.url, role: "lost", logger });
   lost.disconnect();
-  await expect(new ProducerKeysStore(lost).find("k1")).rejects.toEqual(
+  await expect(new ProducerKeysReader(lost).find("k1")).rejects.toEqual(
     expect.objectContaining({ code: "PETREL_UNAVAILABLE" }),
   );
 });
@@ -239,4 +239,22 @@ test("a limit of nothing, of any number and none at all are kept; what a release
   // It wrote 0 for no limit, and reads whatever is not above 0 so.
   await redis.hset(authKeys.producerKey("k1"), "messagesPerSecond", "0");
   expect((await store.find("k1"))?.messagesPerSecond).toBe("unlimited");
+});
+
+test("made, taken over, rotated and revoked though Redis is out of memory", async () => {
+  await redis.config("SET", "maxmemory", "1");
+  try {
+    await store.create(key("k1"), day1);
+    expect((await store.upsertFromFile(key("k2"), day1)).change).toBe("created");
+    expect((await store.upsertFromFile(key("k2"), day2)).change).toBe("none");
+    const secret = { secretSha256: "b".repeat(64), sealedSecret: "", overlapMs: 0, rotatedAt: day2 };
+    expect(await rotateProducerKey(scripts, "k1", secret)).toBe("rotated");
+    expect(await store.revoke("k1", day2)).toBe(true);
+    expect(await store.find("k1")).toMatchObject({
+      secretSha256: secret.secretSha256,
+      revokedAt: day2.toISOString(),
+    });
+  } finally {
+    await redis.config("SET", "maxmemory", "0");
+  }
 });

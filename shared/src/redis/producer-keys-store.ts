@@ -5,6 +5,7 @@ import { isProducerScope, type ProducerScope } from "../protocol/producer-scopes
 import { authKeys } from "./auth-keys.js";
 import { awaitAnswer } from "./await-answer.js";
 import type { Redis } from "./connect.js";
+import type { ScriptRunner } from "./script-runner.js";
 
 export interface NewProducerKey {
   readonly id: string;
@@ -49,7 +50,8 @@ export interface ProducerKeyPage {
   readonly nextAfter: string | undefined;
 }
 
-export class ProducerKeysStore {
+/** For whoever only asks. */
+export class ProducerKeysReader {
   readonly #redis: Redis;
 
   constructor(redis: Redis) {
@@ -61,52 +63,12 @@ export class ProducerKeysStore {
    * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all here
    */
   readonly find = async (id: string): Promise<ProducerKeyRecord | undefined> => {
-    return readRecord(await awaitAnswer(this.#redis.hgetall(authKeys.producerKey(id))));
+    return readRecord(await this.readFields(id));
   };
 
-  /**
-   * May be sent again, the same, where its answer was lost.
-   * @param key with an id that is not in use
-   */
-  async create(key: NewProducerKey, createdAt: Date): Promise<ProducerKeyRecord> {
-    const record: ProducerKeyRecord = { ...key, createdAt: createdAt.toISOString() };
-    await this.#write(key.id, {
-      ...describe(key),
-      ...describeSecret(key),
-      createdAt: record.createdAt,
-    });
-    return record;
-  }
-
-  /**
-   * Takes over an entry of a key file: made where it is missing, renamed and re-scoped where it is there; its secret
-   * counts only where the file brings another one than it brought the last time.
-   */
-  async upsertFromFile(key: NewProducerKey, now: Date): Promise<FileKeyResult> {
-    const existing = await awaitAnswer(this.#redis.hgetall(authKeys.producerKey(key.id)));
-    const fileIsNew = existing["fileSecretSha256"] !== key.secretSha256;
-    // The secret that is good now is the file's: sealed anew, for the encryption key that there is now.
-    const secretIsOfFile = fileIsNew || existing["secretSha256"] === key.secretSha256;
-    await this.#write(key.id, {
-      ...describe(key),
-      ...(secretIsOfFile ? describeSecret(key) : {}),
-      ...(fileIsNew ? { fileSecretSha256: key.secretSha256, former: undefined } : {}),
-      ...(existing["createdAt"] === undefined ? { createdAt: now.toISOString() } : {}),
-    });
-    const record = await this.find(key.id);
-    if (record === undefined) throw new Error(`the producer key ${key.id} cannot be read back`);
-    return { record, change: changeOf(readRecord(existing), record) };
-  }
-
-  /**
-   * Final: no later write removes `revokedAt`.
-   * @returns whether there is such a key
-   */
-  async revoke(id: string, now: Date): Promise<boolean> {
-    const record = await this.find(id);
-    if (record === undefined) return false;
-    await awaitAnswer(this.#redis.hsetnx(authKeys.producerKey(id), "revokedAt", now.toISOString()));
-    return true;
+  /** As they are stored; none where there is no such key. */
+  protected readFields(id: string): Promise<Record<string, string>> {
+    return awaitAnswer(this.#redis.hgetall(authKeys.producerKey(id)));
   }
 
   /**
@@ -130,18 +92,71 @@ export class ProducerKeysStore {
     }
     return { items, nextAfter: ids.length > limit ? page.at(-1) : undefined };
   }
+}
+
+/** For auth, which keeps them. Works where Redis is out of memory, too. */
+export class ProducerKeysStore extends ProducerKeysReader {
+  readonly #scripts: ScriptRunner;
+
+  constructor(scripts: ScriptRunner) {
+    super(scripts.redis);
+    this.#scripts = scripts;
+  }
+
+  /**
+   * May be sent again, the same, where its answer was lost.
+   * @param key with an id that is not in use
+   */
+  async create(key: NewProducerKey, createdAt: Date): Promise<ProducerKeyRecord> {
+    const record: ProducerKeyRecord = { ...key, createdAt: createdAt.toISOString() };
+    await this.#write(key.id, {
+      ...describe(key),
+      ...describeSecret(key),
+      createdAt: record.createdAt,
+    });
+    return record;
+  }
+
+  /**
+   * Takes over an entry of a key file: made where it is missing, renamed and re-scoped where it is there; its secret
+   * counts only where the file brings another one than it brought the last time.
+   */
+  async upsertFromFile(key: NewProducerKey, now: Date): Promise<FileKeyResult> {
+    const existing = await this.readFields(key.id);
+    const fileIsNew = existing["fileSecretSha256"] !== key.secretSha256;
+    // The secret that is good now is the file's: sealed anew, for the encryption key that there is now.
+    const secretIsOfFile = fileIsNew || existing["secretSha256"] === key.secretSha256;
+    await this.#write(key.id, {
+      ...describe(key),
+      ...(secretIsOfFile ? describeSecret(key) : {}),
+      ...(fileIsNew ? { fileSecretSha256: key.secretSha256, former: undefined } : {}),
+      ...(existing["createdAt"] === undefined ? { createdAt: now.toISOString() } : {}),
+    });
+    const record = await this.find(key.id);
+    if (record === undefined) throw new Error(`the producer key ${key.id} cannot be read back`);
+    return { record, change: changeOf(readRecord(existing), record) };
+  }
+
+  /**
+   * Final: no later write removes `revokedAt`.
+   * @returns whether there is such a key
+   */
+  async revoke(id: string, now: Date): Promise<boolean> {
+    const args = ["revoke", 0, "revokedAt", now.toISOString()];
+    return (await this.#run(id, args)) === "written";
+  }
 
   /** @param fields those without a value are removed */
   async #write(id: string, fields: Readonly<Record<string, string | undefined>>): Promise<void> {
     const entries = Object.entries(fields);
     const values = entries.filter((entry): entry is [string, string] => entry[1] !== undefined);
     const removed = entries.filter(([, value]) => value === undefined).map(([name]) => name);
-    const writing = this.#redis
-      .multi()
-      .hset(authKeys.producerKey(id), Object.fromEntries(values))
-      .zadd(authKeys.producerKeyIds, 0, id);
-    if (removed.length > 0) writing.hdel(authKeys.producerKey(id), ...removed);
-    for (const [error] of (await awaitAnswer(writing.exec())) ?? []) if (error !== null) throw error;
+    await this.#run(id, ["set", removed.length, ...removed, ...values.flat()]);
+  }
+
+  #run(id: string, args: readonly (string | number)[]): Promise<string> {
+    const keys = [authKeys.producerKey(id), authKeys.producerKeyIds];
+    return awaitAnswer(this.#scripts.run("write-producer-key.v1", keys, [id, ...args]));
   }
 }
 

@@ -26,6 +26,7 @@ export const scriptNames = [
   "hold-absence.v1",
   "hold-history.v1",
   "invalidate-devices.v1",
+  "issue-ticket.v1",
   "keep-device-sends.v1",
   "keep-records.v1",
   "keep-time.v1",
@@ -56,6 +57,7 @@ export const scriptNames = [
   "touch-device.v2",
   "trim-ready.v1",
   "wake.v2",
+  "write-producer-key.v1",
 ] as const;
 
 export type ScriptName = (typeof scriptNames)[number];
@@ -76,10 +78,12 @@ export const ownSlotScripts: readonly ScriptName[] = [
   "announce.v1",
   "append-audit.v2",
   "claim-device.v1",
+  "issue-ticket.v1",
   "release-device.v1",
   "renew-member.v1",
   "rotate-producer-key.v1",
   "take-from-window.v1",
+  "write-producer-key.v1",
 ];
 
 export interface Script {

@@ -14,7 +14,7 @@ let store: OpenStore;
 let tickets: TicketsStore<Token>;
 beforeAll(async () => {
   store = await openStore();
-  tickets = new TicketsStore(store.redis);
+  tickets = new TicketsStore(store.scripts);
 });
 beforeEach(() => store.clear());
 afterAll(() => store.close());
@@ -54,3 +54,12 @@ test.each(["", "pt_", "x", `pt_${"a".repeat(43)}`, `pt_${"a".repeat(44)}`, "*", 
     expect(await store.redis.dbsize()).toBe(1);
   },
 );
+
+test("a ticket is given where Redis is out of memory: whoever connects with it frees some", async () => {
+  await store.redis.config("SET", "maxmemory", "1");
+  try {
+    expect(await tickets.redeem(await tickets.issue(token, 60_000))).toEqual(token);
+  } finally {
+    await store.redis.config("SET", "maxmemory", "0");
+  }
+});

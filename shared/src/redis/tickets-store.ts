@@ -3,18 +3,18 @@
 // cannot use it.
 import { hash, randomBytes } from "node:crypto";
 import { awaitAnswer } from "./await-answer.js";
-import type { Redis } from "./connect.js";
 import { clusterKeys } from "./keys.js";
+import type { ScriptRunner } from "./script-runner.js";
 
 const TICKET = /^pt_[A-Za-z0-9_-]{43}$/;
 const TICKET_BYTES = 32;
 
 /** @template Token what a ticket stands for: a VerifiedToken, which is of no concern here */
 export class TicketsStore<Token extends object> {
-  readonly #redis: Redis;
+  readonly #scripts: ScriptRunner;
 
-  constructor(redis: Redis) {
-    this.#redis = redis;
+  constructor(scripts: ScriptRunner) {
+    this.#scripts = scripts;
   }
 
   /**
@@ -24,7 +24,7 @@ export class TicketsStore<Token extends object> {
    */
   async issue(token: Token, ttlMs: number): Promise<string> {
     const ticket = `pt_${randomBytes(TICKET_BYTES).toString("base64url")}`;
-    await awaitAnswer(this.#redis.set(keyOf(ticket), JSON.stringify(token), "PX", ttlMs));
+    await awaitAnswer(this.#scripts.run("issue-ticket.v1", [keyOf(ticket)], [JSON.stringify(token), ttlMs]));
     return ticket;
   }
 
@@ -35,7 +35,7 @@ export class TicketsStore<Token extends object> {
    */
   async redeem(ticket: string): Promise<Readonly<Token> | undefined> {
     if (!TICKET.test(ticket)) return undefined;
-    const text = await awaitAnswer(this.#redis.getdel(keyOf(ticket)));
+    const text = await awaitAnswer(this.#scripts.redis.getdel(keyOf(ticket)));
     return text === null ? undefined : Object.freeze(JSON.parse(text) as Token);
   }
 }

@@ -267,7 +267,7 @@ describe("a ticket", () => {
     expect(answer.status).toBe(201);
     expect(answer.headers["cache-control"]).toBe("no-store");
     expect(answer.body).toEqual({ ticket: expect.stringMatching(/^pt_/), expiresIn: 30 });
-    const tickets = new TicketsStore<VerifiedToken>(store.redis);
+    const tickets = new TicketsStore<VerifiedToken>(store.scripts);
     const { ticket }: { ticket: string } = answer.body;
     const { jti, sid } = await claimsOf(pair);
     expect(await tickets.redeem(ticket)).toEqual({

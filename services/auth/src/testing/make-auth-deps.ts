@@ -51,7 +51,7 @@ export async function makeAuthDeps({
     version: "1.2.3",
     logger,
     clock,
-    producerKeys: new ProducerKeysStore(redis),
+    producerKeys: new ProducerKeysStore(scripts),
     devices: new DevicesStore(scripts, partitions),
     audit,
     scripts,

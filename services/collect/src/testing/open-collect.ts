@@ -87,7 +87,7 @@ export async function openCollect(options: OpenCollectOptions = {}): Promise<Ope
     maxInFlight: 2,
     ...options.accept,
   });
-  const keys = new ProducerKeysStore(redis);
+  const keys = new ProducerKeysStore(scripts);
   const counts = new AcceptanceCounts();
   const app = await buildApp({
     version: "0.0.0",

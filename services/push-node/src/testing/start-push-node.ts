@@ -242,7 +242,7 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
   });
   if (options.renewing === true) renewal.start();
   const revocations = new TokenRevocations({ scripts, partitions, maxTokenLifeMs: 3_600_000 });
-  const tickets = new TicketsStore<VerifiedToken>(redis);
+  const tickets = new TicketsStore<VerifiedToken>(scripts);
   const renewToken = createRenewToken({
     verifyToken,
     isRevoked: options.isRevoked ?? ((token) => revocations.isRevoked(token)),

@@ -1,7 +1,11 @@
+#!lua flags=allow-oom
 -- open-session: a user signs in: a session begins, with its first refresh token.
 --
 -- The generation is read in the same step: a revocation comes either before it, and does not concern the session, or
 -- after it, and ends it.
+--
+-- Allowed where Redis is out of memory: without a token nobody comes to acknowledge what fills it; a user's sessions are
+-- few, and bounded.
 --
 -- KEYS[1] sessions · KEYS[2] tokenGeneration
 -- ARGV[1] sessionId

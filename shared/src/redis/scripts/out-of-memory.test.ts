@@ -133,10 +133,8 @@ describe("every script", () => {
   const refused: readonly ScriptName[] = [
     "accept.v3",
     "claim-device.v1",
-    "open-session.v1",
     "register-device.v2",
     "replay-dead-letter.v2",
-    "rotate-producer-key.v1",
     // Whoever is refused here counts alone, see sliding-window-limiter.
     "take-from-window.v1",
   ];

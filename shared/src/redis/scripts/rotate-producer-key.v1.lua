@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- rotate-producer-key: a producer's key gets a new secret; the one before may stay good for a while.
 --
 -- KEYS[1] producerKey (hash), in auth's slot: this is the only key
@@ -8,6 +9,7 @@
 -- ARGV[5] rotatedAt     RFC 3339, for people
 --
 -- Sent again with the same secret, because its answer was lost, it changes nothing more.
+-- Allowed where Redis is out of memory: a secret that has leaked can be replaced at any time.
 --
 -- Result: "rotated"; "revoked" or "missing" where nothing was changed
 

@@ -23,6 +23,7 @@ import { keepRecords } from "../keep-records.js";
 import { partitionKeys } from "../keys.js";
 import { announceNode } from "../node-presence.js";
 import { releasePartition, renewPartition, takePartition } from "../partition-lease.js";
+import { ProducerKeysStore } from "../producer-keys-store.js";
 import { ProviderTokenStore } from "../provider-token-store.js";
 import { SlidingWindowLimiter } from "../sliding-window-limiter.js";
 import { holdAbsence } from "../hold-absence.js";
@@ -45,6 +46,7 @@ import { ScriptRunner } from "../script-runner.js";
 import { SessionsStore } from "../sessions-store.js";
 import { settleFallback } from "../settle-fallback.js";
 import { SigningKeysStore } from "../signing-keys-store.js";
+import { TicketsStore } from "../tickets-store.js";
 import { TokenRevocations } from "../token-revocations.js";
 import { wakeUsers } from "../wake-users.js";
 import { MessageAccepter } from "../accept-messages.js";
@@ -179,6 +181,11 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
   await callTokens(scripts, partition);
   await new SlidingWindowLimiter({ scripts, name: "test", limit: 1, windowMs: 1_000 }).take("k");
   await callEraser(scripts, partition);
+  const producerKeys = new ProducerKeysStore(scripts);
+  const secretSha256 = "b".repeat(64);
+  await producerKeys.create({ id: "k", owner: "o", name: "n", scopes: [], secretSha256 }, new Date());
+  await producerKeys.revoke("k", new Date());
+  await new TicketsStore(scripts).issue({ userId: "u1" }, 1_000);
   await rotateProducerKey(scripts, "k", {
     secretSha256: "a".repeat(64),
     sealedSecret: "",
