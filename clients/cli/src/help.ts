@@ -61,9 +61,13 @@ ${address}`,
 
   petrel tokens revoke --user U    all of the user's so far: tokens, refresh tokens, sockets
   petrel tokens revoke --jti J     this token and its sockets
+  petrel tokens revoke --token T   the same, by the token itself
 
   --user U         the user's id
   --jti J          the token's claim of that name
+  --exp E          with --jti: the claim of that name, Unix time in seconds. The token is remembered until then; without
+                   it as long as any token may live. More than a day counts as ten in the key's limit
+  --token T        the whole token; - reads it from the standard input. Counts in no limit
   --json           print nothing
 ${address}`,
   "signing-keys": `petrel signing-keys: the keys that sign users' tokens; the key that asks needs the scope admin

@@ -509,6 +509,8 @@ describe("petrel tokens revoke", () => {
   it.each([
     [["--user", "a@b"], { userId: "a@b" }, "all tokens of a@b revoked"],
     [["--jti", "j1"], { jti: "j1" }, "token j1 revoked"],
+    [["--jti", "j1", "--exp", "1900000000"], { jti: "j1", exp: 1_900_000_000 }, "token j1 revoked"],
+    [["--token", "a.b.c"], { token: "a.b.c" }, "token revoked"],
   ])("%j", async (args, body, said) => {
     answers.set("POST /v1/tokens/revoke", [{ status: 204, body: undefined }]);
     const run = petrel(["tokens", "revoke", ...args]);
@@ -517,13 +519,29 @@ describe("petrel tokens revoke", () => {
     expect(JSON.parse(asked[0]?.body ?? "")).toEqual(body);
   });
 
-  it.each([[[]], [["revoke"]], [["revoke", "--user", "a", "--jti", "j"]], [["revoke", "alice"]], [["list"]]])(
-    "%j is a wrong command line, and asks nothing",
-    async (args) => {
-      expect(await petrel(["tokens", ...args]).exitCode).toBe(2);
-      expect(asked).toEqual([]);
-    },
-  );
+  it("reads a token from the standard input, which no list of processes shows", async () => {
+    answers.set("POST /v1/tokens/revoke", [{ status: 204, body: undefined }]);
+    const run = petrel(["tokens", "revoke", "--token", "-"]);
+    run.stdin.end("a.b.c\n");
+    expect([await run.exitCode, run.out]).toEqual([0, ["token revoked"]]);
+    expect(JSON.parse(asked[0]?.body ?? "")).toEqual({ token: "a.b.c" });
+  });
+
+  it.each([
+    [[]],
+    [["revoke"]],
+    [["revoke", "--user", "a", "--jti", "j"]],
+    [["revoke", "--jti", "j", "--token", "a.b.c"]],
+    [["revoke", "--user", "a", "--exp", "1"]],
+    [["revoke", "--token", "a.b.c", "--exp", "1"]],
+    [["revoke", "--jti", "j", "--exp", "tomorrow"]],
+    [["revoke", "--token", ""]],
+    [["revoke", "alice"]],
+    [["list"]],
+  ])("%j is a wrong command line, and asks nothing", async (args) => {
+    expect(await petrel(["tokens", ...args]).exitCode).toBe(2);
+    expect(asked).toEqual([]);
+  });
 });
 
 describe("petrel signing-keys", () => {
