@@ -132,8 +132,12 @@ export interface Autoscaler extends Manifest {
 
 export interface Route extends Manifest {
   readonly spec: {
+    readonly hostnames: readonly string[];
     readonly rules: readonly {
-      readonly matches: readonly { readonly path: { readonly value: string } }[];
+      readonly matches: readonly {
+        readonly path: { readonly type: string; readonly value: string };
+        readonly method?: string;
+      }[];
       readonly timeouts: { readonly request: string; readonly backendRequest?: string };
       readonly backendRefs: readonly { readonly name: string; readonly port: number }[];
     }[];
@@ -143,9 +147,11 @@ export interface Route extends Manifest {
 export interface Ingress extends Manifest {
   readonly spec: {
     readonly rules: readonly {
+      readonly host: string;
       readonly http: {
         readonly paths: readonly {
           readonly path: string;
+          readonly pathType: string;
           readonly backend: {
             readonly service: { readonly name: string; readonly port: { readonly name: string } };
           };

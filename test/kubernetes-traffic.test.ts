@@ -14,6 +14,7 @@ import {
 } from "./kubernetes-objects.js";
 import { type Manifest } from "./render-overlay.js";
 import { directories, isToBeRendered, readRendered } from "./rendered-directory.js";
+import { servicesFor } from "./routed-requests.js";
 import { settingsOf } from "./service-settings.js";
 
 describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
@@ -173,6 +174,61 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
       [{ namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "monitoring" } } }],
     ]);
   });
+
+  test.runIf(directory === "overlays/production" || directory === "overlays/nginx-ingress")(
+    "what users and producers ask has a way in; what operators ask has none",
+    () => {
+      const waysIn = { routes: of<Route>("HTTPRoute"), ingresses: of<Ingress>("Ingress") };
+      const servicesAsked = (service: string, line: string): string[] => {
+        const [method = "", path = ""] = line.split(" ");
+        return servicesFor(waysIn, { host: `${service}.example.com`, method, path });
+      };
+      const open = {
+        auth: [
+          "POST /v1/tokens",
+          "POST /v1/tokens/refresh",
+          "POST /v1/tokens/revoke",
+          "POST /v1/tickets",
+          "POST /v1/introspect",
+          "PUT /v1/devices",
+          "DELETE /v1/devices/d",
+          "PUT /v1/users/ada/devices",
+          "GET /v1/users/ada/devices",
+          "DELETE /v1/users/ada/devices/d",
+          "GET /.well-known/jwks.json",
+        ],
+        collect: [
+          "POST /v1/messages",
+          "POST /v1/messages/batch",
+          "GET /v1/messages/p1_m",
+          "DELETE /v1/messages/p1_m",
+          "GET /v1/users/a@b:c/messages",
+          "GET /v1/users/ada/presence",
+          "GET /v1/topics/news/presence",
+        ],
+        push: ["GET /v1/connect"],
+      };
+      for (const [host, asked] of Object.entries(open)) {
+        const service = host === "push" ? "push-node" : host;
+        for (const line of asked) expect(servicesAsked(host, line), line).toEqual([service]);
+      }
+      const closed = {
+        auth: ["GET /v1/keys", "POST /v1/signing-keys/rotate", "GET /v1/audit", "GET /metrics"],
+        collect: [
+          "DELETE /v1/users/ada",
+          "POST /v1/users/ada/disconnect",
+          "DELETE /v1/users/messages",
+          "DELETE /V1/USERS/ada",
+          "GET /v1/dead-letters",
+          "GET /metrics",
+        ],
+        push: ["GET /metrics"],
+      };
+      for (const [host, asked] of Object.entries(closed)) {
+        for (const line of asked) expect(servicesAsked(host, line), line).toEqual([]);
+      }
+    },
+  );
 
   test("no way in ends a socket that lives", () => {
     const pingSeconds = Number(settingsOf["push-node"]["pingSeconds"]?.setting.default);
