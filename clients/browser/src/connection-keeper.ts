@@ -17,6 +17,7 @@ import type { WelcomeFrame } from "./frames.js";
 import { NetworkWatch } from "./network-watch.js";
 import { PageWatch } from "./page-watch.js";
 import { RetrySchedule } from "./retry-schedule.js";
+import { TokenRenewal } from "./token-renewal.js";
 import type { Position } from "./user-sequence.js";
 
 export interface KeeperEvents extends Pick<ConnectionOptions, "onFrame" | "onBadFrame"> {
@@ -33,16 +34,12 @@ export interface KeeperEvents extends Pick<ConnectionOptions, "onFrame" | "onBad
 
 /** The longest delay that a timer takes. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
-/** The server tells of a token's end with 30 s left; with fewer than this, the token was short from the start. */
-const USUAL_NOTICE_SECONDS = 25;
-/** Before a token that could not be checked is sent again: this, up to twice this. */
-const TOKEN_AGAIN_MS = 2_000;
-
 export class ConnectionKeeper {
   readonly #options: ResolvedOptions;
   readonly #events: KeeperEvents;
   readonly #position: () => Position | undefined;
   readonly #credentials: CredentialSource;
+  readonly #renewal: TokenRenewal;
   readonly #retry: RetrySchedule;
   readonly #network: NetworkWatch;
   readonly #page: PageWatch;
@@ -56,7 +53,6 @@ export class ConnectionKeeper {
   #mayHurry = false;
   /** The page is in the back/forward cache. */
   #isShelved = false;
-  #renewalTimer: ReturnType<typeof setTimeout> | undefined;
   /** Beside the open connection an attempt was made: what replaces that may be this client itself. */
   #triedBeside = false;
   #urlIndex = 0;
@@ -70,6 +66,12 @@ export class ConnectionKeeper {
     this.#events = events;
     this.#position = position;
     this.#credentials = new CredentialSource(options);
+    this.#renewal = new TokenRenewal({
+      credentials: this.#credentials,
+      isOpen: (connection) => connection === this.#active,
+      onTicketDue: () => this.#ticketDue(),
+      onError: events.onError,
+    });
     this.#retry = new RetrySchedule({
       normal: { baseMs: timing.backoffBaseMs, capMs: timing.backoffCapMs },
       long: { baseMs: timing.longBackoffBaseMs, capMs: timing.longBackoffCapMs },
@@ -117,7 +119,7 @@ export class ConnectionKeeper {
     this.#preparing = false;
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    clearTimeout(this.#renewalTimer);
+    this.#renewal.stop();
     const attemptClosed = attempt?.close(CLIENT_LEAVES_SOCKET, reason, closeGraceMs);
     return async () => {
       await Promise.all([attemptClosed, active?.close(code, reason, closeGraceMs)]);
@@ -131,46 +133,20 @@ export class ConnectionKeeper {
     this.#schedule(this.#retry.moveDelayMs(afterMs), { mayHurry: false });
   }
 
-  /** The token soon runs out: a fresh one goes over the open connection, or a fresh ticket makes a new one. */
+  /** The token soon runs out. */
   tokenExpires(connection: Connection, inSeconds: number): void {
-    // Half of what is left is used first, so that a token which lasts seconds is not asked for every second.
-    const waitMs = inSeconds < USUAL_NOTICE_SECONDS ? inSeconds * 500 : 0;
-    this.#renewLater(connection, waitMs, () => {
-      const { tokens } = this.#credentials;
-      if (tokens !== undefined) {
-        void this.#renewToken(connection, tokens.fetch("expiring"));
-      } else if (!this.#isUnderWay()) {
-        this.#credentials.ticketBecauseOf("expiring");
-        this.#schedule(this.#retry.moveDelayMs(0), { mayHurry: true });
-      }
-    });
+    this.#renewal.expires(connection, inSeconds);
   }
 
-  /** The server could not look at the fresh token: once more, while the old one is good. */
+  /** The server could not look at the fresh token. */
   tokenNotChecked(connection: Connection): void {
-    const { tokens } = this.#credentials;
-    if (tokens === undefined) return;
-    this.#renewLater(connection, TOKEN_AGAIN_MS * (1 + Math.random()), () => {
-      void this.#renewToken(connection, tokens.current());
-    });
+    this.#renewal.notChecked(connection);
   }
 
-  #renewLater(connection: Connection, waitMs: number, renew: () => void): void {
-    if (connection !== this.#active) return;
-    clearTimeout(this.#renewalTimer);
-    this.#renewalTimer = setTimeout(() => {
-      if (connection === this.#active) renew();
-    }, waitMs);
-  }
-
-  async #renewToken(connection: Connection, fetched: Promise<string>): Promise<void> {
-    const run = this.#run;
-    try {
-      connection.send({ type: "token", token: await fetched });
-    } catch (error) {
-      // Not the end: when the token has run out, 4401 makes the client ask again.
-      if (run === this.#run) this.#events.onError(error as PetrelClientError);
-    }
+  #ticketDue(): void {
+    if (this.#isUnderWay()) return;
+    this.#credentials.ticketBecauseOf("expiring");
+    this.#schedule(this.#retry.moveDelayMs(0), { mayHurry: true });
   }
 
   async #open(): Promise<void> {
