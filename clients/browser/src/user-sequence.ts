@@ -10,7 +10,8 @@ export interface Position {
 
 /**
  * `deliver`: new, hand it over · `pass`: a copy of one that was handed over, or waits for it, under another number:
- * only move the position past it in its turn · `seen`: its number was received before in this epoch · `foreign`: of an epoch that is over
+ * only move the position past it in its turn · `seen`: its number was received before in this epoch · `foreign`: of an
+ * epoch that is over
  */
 export type Admission = "deliver" | "pass" | "seen" | "foreign";
 

@@ -1,6 +1,7 @@
 // accept-request -> here -> shared/redis/accept-messages: checked messages, each for one user and with its id, stored.
 // Guarantees: "accepted" means stored; a missing answer is followed by the same message with the same id, until the
-// deadline, by which each has its answer; what is sent again goes in the order it had; never rejects, each message gets its outcome.
+// deadline, by which each has its answer; what is sent again goes in the order it had; never rejects, each message gets
+// its outcome.
 import { setTimeout as sleep } from "node:timers/promises";
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";

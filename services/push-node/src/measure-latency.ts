@@ -25,8 +25,6 @@ export interface MeasureLatency {
   readonly acked: (connection: Connection, seq: number) => void;
 }
 
-export const NO_LATENCY: MeasureLatency = Object.freeze({ sent: () => undefined, acked: () => undefined });
-
 const BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 const MAX_WAITING = 64;
 /** Two numbers for each: its seq; its time, with its priority in the last two bits. */

@@ -51,7 +51,10 @@ export interface PartitionKeys {
   revokedToken(jti: string): string;
   /** hash: session id -> its refresh token's hash and more, see scripts/open-session */
   sessions(userId: string): string;
-  /** hash: seq epoch acked generation keepUntil nextExpiry ackedAt ackedAtWake nudged nudgedAt offered offeredBy unheardAt graceFrom spared received ended slow expiryLookFrom endsWrittenAt kept */
+  /**
+   * hash: seq epoch acked generation keepUntil nextExpiry ackedAt ackedAtWake nudged nudgedAt offered offeredBy unheardAt
+   * graceFrom spared received ended slow expiryLookFrom endsWrittenAt kept
+   */
   user(userId: string): string;
   /** stream whose ids are `seq-0` */
   inbox(userId: string): string;

@@ -8,8 +8,8 @@
 // made-up ones, and twenty of them must not stop an app's pushes. One that Apple never took is set aside by itself.
 //
 // A suspicion outlives the pause: once Apple knows others of the app again, a token that it called bad before, and calls
-// bad again, is set aside, and counts for no second pause. Each process pauses for itself, by its share of the traffic; what one has seen as a spike
-// keeps the others from setting devices aside, too.
+// bad again, is set aside, and counts for no second pause. Each process pauses for itself, by its share of the traffic;
+// what one has seen as a spike keeps the others from setting devices aside, too.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";

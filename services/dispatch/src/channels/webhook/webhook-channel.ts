@@ -90,7 +90,10 @@ export class WebhookChannel implements FallbackChannel {
   }
 }
 
-/** The notification as the producer wrote it (but for half an emoji that an older release has stored): parsed and written again, numbers beyond 2^53 would change. */
+/**
+ * The notification as the producer wrote it (but for half an emoji that an older release has stored): parsed and written
+ * again, numbers beyond 2^53 would change.
+ */
 function encodeJob({
   id,
   userId: user,
