@@ -75,6 +75,12 @@ export const dispatchSettings = {
     "pause between two steps of the reconciler, which looks at 1,000 keys in each",
     { default: 250, min: 1, max: 3_600_000 },
   ),
+  inboxIdleHours: integer(
+    "INBOX_IDLE_HOURS",
+    "after how long without a message and an acknowledgement an inbox is emptied in which everything is acknowledged: a " +
+      "device of its user that comes back later is told that it has missed what another one acknowledged",
+    { default: 24, min: 1, max: 720 },
+  ),
   deviceKeepDays: integer(
     "DEVICE_KEEP_DAYS",
     "for how many days a device is kept that is neither registered again nor reached",

@@ -174,6 +174,7 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
   const reconciler = new Reconciler({
     ...work,
     overdueMs: 3 * ackTimeoutMs + 2 * leaseMs,
+    idleMs: config.inboxIdleHours * 60 * 60 * 1000,
     intervalMs: config.reconcileIntervalMs,
   });
   const sweeper = new DeviceSweeper({

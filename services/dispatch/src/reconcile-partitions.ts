@@ -24,6 +24,8 @@ export interface ReconcilerOptions {
   readonly logger: Logger;
   /** How long after its time a user counts as hanging. */
   readonly overdueMs: number;
+  /** How long an acknowledged inbox is kept after its last message and acknowledgement; a day by default. */
+  readonly idleMs?: number | undefined;
   /** See redis/keep-records. */
   readonly recordKeepMs?: number | undefined;
   /** Between two steps. */
@@ -32,6 +34,7 @@ export interface ReconcilerOptions {
 
 /** Of a hanging user's messages, how many ids are logged. */
 const MAX_IDS = 20;
+const DEFAULT_IDLE_MS = 24 * 60 * 60 * 1000;
 
 export class Reconciler {
   readonly #options: ReconcilerOptions;
@@ -74,7 +77,8 @@ export class Reconciler {
 
   async #reconcile(held: HeldPartition, userIds: readonly string[]): Promise<void> {
     const { scripts, owner, metrics, logger, overdueMs, recordKeepMs } = this.#options;
-    const reconciled = await reconcileUsers(scripts, held.keys, held.token, overdueMs, userIds);
+    const { idleMs = DEFAULT_IDLE_MS } = this.#options;
+    const reconciled = await reconcileUsers(scripts, held.keys, held.token, { overdueMs, idleMs }, userIds);
     if (reconciled === "stale") return owner.lose(held, "the reconciliation was refused");
     const { hanging, unkept } = reconciled;
     await keepRecords(

@@ -25,12 +25,19 @@ async function start(extraArgs: string[] = [], password?: string) {
 
 test("it runs with the settings that Petrel needs", async () => {
   const server = await start();
-  const names = ["appendonly", "appendfsync", "save", "maxmemory-policy", "bind"];
+  const names = ["appendonly", "appendfsync", "save", "maxmemory-policy", "bind", "stream-node-max-bytes"];
   const [settings] = await probeRedis(server.url, [["CONFIG", "GET", ...names]]);
   const found = new Map<unknown, unknown>();
   for (let i = 0; Array.isArray(settings) && i < settings.length; i += 2)
     found.set(settings[i], settings[i + 1]);
-  expect(names.map((name) => found.get(name))).toEqual(["yes", "everysec", "", "noeviction", "127.0.0.1"]);
+  expect(names.map((name) => found.get(name))).toEqual([
+    "yes",
+    "everysec",
+    "",
+    "noeviction",
+    "127.0.0.1",
+    "1024",
+  ]);
   await server.stop();
   expect(await server.exited).toMatchObject({ code: 0 });
 });

@@ -115,6 +115,8 @@ function serverArgs({
     appendfsync: appendFsync,
     save: "",
     "maxmemory-policy": "noeviction",
+    // Most inboxes hold few messages, and Redis makes room for a whole node with the first: docs/sizing.md.
+    "stream-node-max-bytes": "1024",
   };
   return [
     ...(configFile === undefined ? [] : [configFile]),

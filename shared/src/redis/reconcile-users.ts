@@ -16,14 +16,22 @@ export interface HangingUser {
   readonly seq: number;
 }
 
+export interface ReconcileRules {
+  /** How long after its time a user counts as hanging. */
+  readonly overdueMs: number;
+  /** How long an acknowledged inbox is kept after its last message and acknowledgement. */
+  readonly idleMs: number;
+}
+
 export interface Reconciled {
   readonly hanging: readonly HangingUser[];
   /** Users with open messages whose records are to be kept, see keep-records. */
   readonly unkept: readonly string[];
+  /** Users whose inboxes were emptied. */
+  readonly emptied: readonly string[];
 }
 
 /**
- * @param overdueMs how long after its time a user counts as hanging
  * @param userIds at most 200
  * @returns what is to be done, or "stale" where the token is not the owner's any more (nothing was changed)
  */
@@ -31,23 +39,25 @@ export async function reconcileUsers(
   scripts: ScriptRunner,
   keys: PartitionKeys,
   token: string,
-  overdueMs: number,
+  { overdueMs, idleMs }: ReconcileRules,
   userIds: readonly string[],
 ): Promise<Reconciled | "stale"> {
   const answer = await scripts.run(
     "reconcile.v2",
-    [keys.owner, keys.due, ...userIds.map((userId) => keys.user(userId))],
-    [token, overdueMs, ...userIds],
+    [keys.owner, keys.due, ...userIds.flatMap((userId) => [keys.user(userId), keys.inbox(userId)])],
+    [token, overdueMs, idleMs, ...userIds],
   );
   if (answer === "stale") return answer;
   const lines = answer.split("\n");
   const hanging: HangingUser[] = [];
   const unkept: string[] = [];
+  const emptied: string[] = [];
   for (const [i, userId] of userIds.entries()) {
-    const [word, acked, seq, keep] = (lines[i] ?? "").split("\t");
+    const [word, acked, seq, note] = (lines[i] ?? "").split("\t");
     const reason = hangReasons.find((known) => known === word);
     if (reason !== undefined) hanging.push({ userId, reason, acked: Number(acked), seq: Number(seq) });
-    if (keep === "unkept") unkept.push(userId);
+    if (note === "unkept") unkept.push(userId);
+    if (note === "emptied") emptied.push(userId);
   }
-  return { hanging, unkept };
+  return { hanging, unkept, emptied };
 }

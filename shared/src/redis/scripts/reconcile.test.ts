@@ -8,6 +8,8 @@ import { reconcileUsers, type Reconciled } from "../reconcile-users.js";
 import { scanUsers } from "../scan-users.js";
 
 const OVERDUE_MS = 60_000;
+const DAY_MS = 86_400_000;
+const RULES = { overdueMs: OVERDUE_MS, idleMs: DAY_MS } as const;
 
 let store: OpenStore;
 let token: string;
@@ -21,7 +23,7 @@ beforeEach(async () => {
 afterAll(() => store.close());
 
 const look = async (userIds: readonly string[]): Promise<Reconciled> => {
-  const reconciled = await reconcileUsers(store.scripts, store.keys, token, OVERDUE_MS, userIds);
+  const reconciled = await reconcileUsers(store.scripts, store.keys, token, RULES, userIds);
   if (reconciled === "stale") throw new Error("refused");
   return reconciled;
 };
@@ -69,7 +71,7 @@ test("unkept: whose open messages' records nobody has kept, and who is not looke
   await store.redis.zadd(store.keys.due, far, "u1", far, "u2");
   await store.redis.hset(store.keys.user("u2"), "kept", "1");
   const before = await store.snapshot();
-  expect(await look(["u1", "u2", "u3"])).toEqual({ hanging: [], unkept: ["u1"] });
+  expect(await look(["u1", "u2", "u3"])).toEqual({ hanging: [], unkept: ["u1"], emptied: [] });
   expect(await store.snapshot()).toEqual(before);
 });
 
@@ -78,7 +80,7 @@ test("a stale owner changes nothing", async () => {
   await store.redis.zrem(store.keys.due, "u1");
   await takePartition(store.scripts, store.keys, "a", 60_000);
   const before = await store.snapshot();
-  expect(await reconcileUsers(store.scripts, store.keys, token, OVERDUE_MS, ["u1"])).toBe("stale");
+  expect(await reconcileUsers(store.scripts, store.keys, token, RULES, ["u1"])).toBe("stale");
   expect(await store.snapshot()).toEqual(before);
 });
 

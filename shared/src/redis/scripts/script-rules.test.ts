@@ -147,7 +147,7 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
   await accepter.accept(message({ ...atOnce, fallback: "offline" }));
   await offerUsers(scripts, keys, token, rules, ["n2", "n3"], ["u1", "u3"]);
   await wakeUsers(scripts, keys, token, rules, ["u1", "u2", "u3"]);
-  await reconcileUsers(scripts, keys, token, 0, ["u1", "u3"]);
+  await reconcileUsers(scripts, keys, token, { overdueMs: 0, idleMs: 0 }, ["u1", "u3"]);
   await keepRecords(scripts, keys, [{ userId: "u1", minAgeMs: 0 }]);
   const back = { nowMs: 0, backMs: 1_001, armedForMs: 99_999_999_999_999, isHeld: () => true } as const;
   await setBack(scripts, keys, token, back);
