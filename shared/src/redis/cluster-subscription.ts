@@ -6,6 +6,7 @@ import { describeError, PetrelError } from "../kernel/errors.js";
 import type { Logger } from "../kernel/logging.js";
 import { forgetSlots, masterAddress } from "./cluster-nodes.js";
 import type { Cluster, SingleRedis } from "./connect.js";
+import { isAnswer } from "./is-answer.js";
 import { addressOf } from "./open-cluster.js";
 
 export interface ClusterSubscriptionOptions {
@@ -181,7 +182,7 @@ export class ClusterSubscription {
     for (const [address, link] of this.#links) {
       if (link.status !== "ready") continue;
       link.ping().catch((error: unknown) => {
-        if (this.#stopped || this.#links.get(address) !== link) return;
+        if (isAnswer(error) || this.#stopped || this.#links.get(address) !== link) return;
         const reason = describeError(error);
         this.#options.logger.warn({ node: address, reason }, "subscription does not answer: opening it anew");
         link.disconnect();

@@ -3,6 +3,7 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { createLogger } from "../kernel/logging.js";
 import { openStore, type OpenStore } from "../testing/open-store.js";
+import { startRedis } from "../testing/start-redis.js";
 import { waitFor } from "../testing/wait-for.js";
 import { connectRedis } from "./connect.js";
 import { subscribeNode, type NodeSubscription } from "./node-subscription.js";
@@ -102,6 +103,50 @@ test("a link that is dead without a word is noticed; one that is only quiet is l
   await waitFor(() => heard.includes("heard"), { what: "a text" });
   expect(quiet.returns()).toBe(0);
   expect(quiet.subscription.isActive()).toBe(true);
+});
+
+test("a server that refuses even PING, since its disk is full, is not left: what it publishes is heard", async () => {
+  const server = await startRedis({ extraArgs: ["--enable-protected-configs", "yes"] });
+  const [commands, redis] = await Promise.all([
+    connectRedis({ url: server.url, role: "commands", logger }),
+    connectRedis({ url: server.url, role: "subscriber", logger }),
+  ]);
+  let returns = 0;
+  const heard: string[] = [];
+  try {
+    const [keys] = store.partitions;
+    if (keys === undefined) throw new Error("no partition");
+    const subscription = await subscribeNode({
+      redis,
+      partitions: [keys],
+      nodeId: "n6",
+      logger,
+      onText: (text) => void heard.push(text),
+      onResubscribed: () => void returns++,
+    });
+    open.push(subscription);
+    await commands.config("SET", "save", "900 1");
+    await commands.config("SET", "dir", "/proc");
+    await commands.bgsave();
+    await waitFor(async () => (await commands.info("persistence")).includes("rdb_last_bgsave_status:err"), {
+      what: "a save that failed",
+    });
+    await expect(commands.ping()).rejects.toThrow("MISCONF");
+    const countRefused = async (): Promise<number> =>
+      Number(/cmdstat_ping:.*rejected_calls=(\d+)/.exec(await commands.info("commandstats"))?.[1] ?? 0);
+    const before = await countRefused();
+    await waitFor(async () => (await countRefused()) >= before + 2, {
+      what: "two probes that are refused",
+      deadlineMs: 20_000,
+    });
+    await commands.spublish(`${keys.channel}n6`, "still here");
+    await waitFor(() => heard.includes("still here"), { what: "the text" });
+    expect(returns).toBe(0);
+    expect(subscription.isActive()).toBe(true);
+  } finally {
+    commands.disconnect();
+    await server.stop();
+  }
 });
 
 test("after a stop nothing comes back", async () => {

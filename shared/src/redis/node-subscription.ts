@@ -6,6 +6,7 @@ import { backoffMs } from "../kernel/backoff.js";
 import { describeError } from "../kernel/errors.js";
 import type { Logger } from "../kernel/logging.js";
 import { isCluster } from "./cluster-nodes.js";
+import { isAnswer } from "./is-answer.js";
 import { ClusterSubscription } from "./cluster-subscription.js";
 import type { Redis } from "./connect.js";
 import type { PartitionKeys } from "./keys.js";
@@ -75,6 +76,7 @@ export async function subscribeNode(options: NodeSubscriptionOptions): Promise<N
     if (!active) return;
     // A subscriber only listens: without this, a link cut without a word would look like silence.
     redis.ping().catch((error: unknown) => {
+      if (isAnswer(error)) return;
       logger.warn({ reason: describeError(error) }, "subscription does not answer: opening it anew");
       if (active && !stopped) redis.disconnect(true);
     });
