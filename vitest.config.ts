@@ -25,6 +25,7 @@ const onEachServer = [
   "test/redis-restart.test.ts",
   "test/redis-cluster-failover.test.ts",
   "test/redis-sentinel-failover.test.ts",
+  "test/redis-planned-failover.test.ts",
 ];
 /** In `npm run test:full`: the other fault flows, and what stands closest to the stores. */
 const onEachServerInFull = [

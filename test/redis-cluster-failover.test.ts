@@ -7,7 +7,14 @@ import { startCluster, type TestCluster } from "@petrel/shared/testing/start-clu
 import { startRedisCluster, type TestRedisCluster } from "@petrel/shared/testing/start-redis-cluster";
 import { connectClient } from "@petrel/shared/testing/ws-client";
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { handledTwice, openRedisLoad, untilReady, type RedisLoad } from "./redis-load.js";
+import {
+  handledTwice,
+  longestSilenceMs,
+  openRedisLoad,
+  untilReady,
+  watchReadiness,
+  type RedisLoad,
+} from "./redis-load.js";
 
 /** So many that each of three masters has some. */
 const PARTITIONS = 8;
@@ -90,6 +97,41 @@ test("messages for users of all partitions: delivered in order, kept while nobod
   expect(holders.every(Boolean)).toBe(true);
 }, 120_000);
 
+test("a planned failover, CLUSTER FAILOVER under load: nothing is lost, and hardly a moment passes", async () => {
+  await open();
+  load = openRedisLoad(cluster);
+  const online = users("on", 8);
+  const away = users("away", 8);
+  const clients = await load.connect(online);
+  load.start([...online, ...away]);
+  await load.untilAccepted(150);
+  const watch = watchReadiness(cluster);
+
+  const { owner } = partitionKeys(0);
+  const before = await redis.masterOf(owner);
+  const startMs = performance.now();
+  await (await redis.connect(await redis.replicaOf(owner))).call("CLUSTER", "FAILOVER");
+  await waitFor(async () => (await redis.masterOf(owner)) !== before, {
+    what: "the replica to take over",
+    deadlineMs: 30_000,
+  });
+  await load.untilAccepted(load.accepted().length + 200);
+  await load.stop();
+  await untilReady(cluster, true);
+  const notReady = await watch.stop();
+  await clients.allOnline(30_000);
+  await load.connect(away);
+  const lost = await load.lost();
+  process.stdout.write(
+    `planned Cluster failover, memory: ${load.accepted().length} accepted, ${lost.length} lost, ` +
+      `nothing accepted for ${Math.round(longestSilenceMs(load.accepted(), startMs))} ms\n`,
+  );
+  expect(lost).toEqual([]);
+  expect(notReady).toEqual([]);
+  expect(handledTwice(load.recorder)).toEqual([]);
+  expect(load.recorder.posts.filter(({ outcome }) => outcome !== "accepted")).toEqual([]);
+}, 120_000);
+
 test.each([
   ["memory", 0.02],
   ["replicas:1", 0],
@@ -104,6 +146,7 @@ test.each([
     const clients = await load.connect(online);
     load.start([...online, ...away]);
     await load.untilAccepted(250);
+    const watch = watchReadiness(cluster);
 
     const killed = await redis.masterOf(partitionKeys(0).owner);
     const before = load.accepted().length;
@@ -119,6 +162,7 @@ test.each([
     const outageMs = performance.now() - killedAtMs;
     await load.untilAccepted(before + 400);
     await load.stop();
+    expect(await watch.stop()).toEqual([]);
     await clients.allOnline(30_000);
     await load.connect(away);
     const lost = await load.lost();

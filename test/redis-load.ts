@@ -93,6 +93,13 @@ export function handledTwice({ handled }: MessageRecorder): number[] {
   });
 }
 
+/** The longest time in which nothing was accepted, of what came from then on. */
+export function longestSilenceMs(posts: readonly PostRecord[], fromMs: number): number {
+  const times = posts.map(({ answeredAtMs }) => answeredAtMs).filter((ms) => ms >= fromMs);
+  const sorted = [fromMs, ...times.toSorted((a, b) => a - b)];
+  return Math.max(...sorted.slice(1).map((ms, i) => ms - (sorted[i] ?? ms)));
+}
+
 export interface Readiness {
   readonly name: string;
   readonly status: number;
@@ -110,8 +117,12 @@ export function watchReadiness(cluster: TestCluster): ReadinessWatch {
   let watching = true;
   const watch = async (): Promise<void> => {
     while (watching) {
-      for (const { name, status, checks } of await readReadiness(cluster)) {
-        if (status !== 200) refusals.add(`${name} ${JSON.stringify(checks)}`);
+      try {
+        for (const { name, status, checks } of await readReadiness(cluster)) {
+          if (status !== 200) refusals.add(`${name} ${JSON.stringify(checks)}`);
+        }
+      } catch (error) {
+        refusals.add(`no answer: ${String(error)}`);
       }
       await new Promise((resolve) => setTimeout(resolve, 100));
     }

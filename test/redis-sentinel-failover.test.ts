@@ -5,7 +5,7 @@ import { afterEach, expect, test } from "vitest";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/start-cluster";
 import { startRedisSentinels, type TestRedisSentinels } from "@petrel/shared/testing/start-redis-sentinels";
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { handledTwice, openRedisLoad, untilReady, type RedisLoad } from "./redis-load.js";
+import { handledTwice, openRedisLoad, untilReady, watchReadiness, type RedisLoad } from "./redis-load.js";
 
 let group: TestRedisSentinels;
 let cluster: TestCluster;
@@ -34,6 +34,7 @@ test("the master killed under load: the services follow the sentinels, and nothi
   load.start([...online, ...away]);
   await load.untilAccepted(150);
 
+  const watch = watchReadiness(cluster);
   const before = load.accepted().length;
   first.signal("SIGKILL");
   const killedAtMs = performance.now();
@@ -42,6 +43,7 @@ test("the master killed under load: the services follow the sentinels, and nothi
   const outageMs = performance.now() - killedAtMs;
   await load.untilAccepted(before + 150);
   await load.stop();
+  const notReady = await watch.stop();
   await clients.allOnline(30_000);
   await load.connect(away);
   const lost = await load.lost();
@@ -49,5 +51,6 @@ test("the master killed under load: the services follow the sentinels, and nothi
     `sentinel failover, replicas:1: ${load.accepted().length} accepted, ${lost.length} lost, ready again after ${Math.round(outageMs)} ms\n`,
   );
   expect(lost).toEqual([]);
+  expect(notReady).toEqual([]);
   expect(handledTwice(load.recorder)).toEqual([]);
 }, 180_000);

@@ -26,6 +26,7 @@ export const generalHelp = `petrel: talks to a Petrel cluster
   petrel devices …         where a user can be reached: list, register, delete
   petrel dead-letters …    messages whose fallback failed: list, show, replay, delete, purge
   petrel audit             who did what: keys, tokens, kicks, replays, erasures
+  petrel redis failover    a planned failover of Redis behind Sentinel that loses nothing
 
 petrel COMMAND --help says more. petrel --version prints the version.`;
 
@@ -123,6 +124,30 @@ ${address}`,
   --all            list all
   --json           print each act as a line of JSON
 ${address}`,
+  redis: `petrel redis failover: lets a replica take over from Redis' master behind Sentinel, and loses nothing
+
+Pauses writes at the master, waits until the replicas have all there is, asks a sentinel for the failover, makes the old
+master a replica and lets writes go on: some two seconds, in which services wait. Without this, SENTINEL FAILOVER loses
+what the old master still takes. It needs the permissions of an administrator (CLIENT, REPLICAOF, INFO), which the user of
+the services does not have.
+
+  --sentinels NAME@HOST:PORT,HOST:PORT
+                   the master's name, and who watches it     REDIS_SENTINELS
+  --url URL        redis:// or rediss:// with user and password; its host does not count
+                                                             REDIS_URL
+  --password-file FILE
+                   Redis' password, instead of one in --url  REDIS_PASSWORD_FILE
+  --ca-file FILE   the authority of rediss:// servers        REDIS_CA_FILE
+                   the sentinels' own password               REDIS_SENTINEL_PASSWORD
+  --pause-seconds N
+                   how long writes wait where this command dies in the middle (5)
+  --deadline-seconds N
+                   give up, and let writes go on, where a step takes longer (20)
+  --json           print the outcome as a line of JSON
+
+On a Redis Cluster nothing is needed: redis-cli CLUSTER FAILOVER, at the replica that is to take over, loses nothing.
+
+Exit codes: 0 done, 1 not done, 2 the command line is wrong.`,
   "dead-letters": `petrel dead-letters: messages whose fallback failed for good; the key needs the scope admin
 
   petrel dead-letters list         newest first

@@ -18,6 +18,7 @@ import { deadLettersOptions } from "./commands/dead-letters.js";
 import { devicesOptions } from "./commands/devices.js";
 import { keysOptions } from "./commands/keys.js";
 import { listenOptions } from "./commands/listen.js";
+import { redisOptions } from "./commands/redis.js";
 import { sendOptions } from "./commands/send.js";
 import { signingKeysOptions } from "./commands/signing-keys.js";
 import { tokenOptions } from "./commands/token.js";
@@ -903,6 +904,7 @@ describe("the command line", () => {
     ["devices", devicesOptions],
     ["dead-letters", deadLettersOptions],
     ["audit", auditOptions],
+    ["redis", redisOptions],
   ] as const)("%s --help names every option", async (name, options) => {
     const run = petrel([name, "--help"]);
     expect([await run.exitCode, run.out.join("\n")]).toEqual([0, commandHelp[name]]);

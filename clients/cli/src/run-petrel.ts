@@ -7,6 +7,7 @@ import { runDeadLetters } from "./commands/dead-letters.js";
 import { runDevices } from "./commands/devices.js";
 import { runKeys } from "./commands/keys.js";
 import { runListen } from "./commands/listen.js";
+import { runRedis } from "./commands/redis.js";
 import { runSend } from "./commands/send.js";
 import { runSigningKeys } from "./commands/signing-keys.js";
 import { runToken } from "./commands/token.js";
@@ -27,6 +28,7 @@ const commands: Readonly<
   tokens: runTokens,
   "signing-keys": runSigningKeys,
   audit: runAudit,
+  redis: runRedis,
 };
 
 /**

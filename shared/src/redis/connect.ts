@@ -8,6 +8,7 @@ import { describeError, PetrelError } from "../kernel/errors.js";
 import type { Logger } from "../kernel/logging.js";
 import { openCluster } from "./open-cluster.js";
 import { readRedisTarget, type RedisTarget } from "./redis-target.js";
+import { SentinelSwitches } from "./sentinel-switches.js";
 
 /**
  * One server, alone or behind Sentinel; or a whole Redis Cluster, which sends each command where its keys are. What
@@ -88,6 +89,7 @@ function openSingle(
 ): SingleRedis {
   const { role, logger } = settings;
   let wasReady = false;
+  const switches = target.kind === "sentinel" ? new SentinelSwitches({ target, role, logger }) : undefined;
   const retryDelayMs = (attempt: number): number => 50 + backoffMs(attempt, { baseMs: 100, capMs: 1_000 });
   const redis = new SingleRedis({
     ...linkOptions(target, settings),
@@ -106,12 +108,14 @@ function openSingle(
           ...(target.sentinelPassword === undefined ? {} : { sentinelPassword: target.sentinelPassword }),
           ...(target.tls === undefined ? {} : { enableTLSForSentinelMode: true, sentinelTLS: target.tls }),
           // Not ioredis' `failoverDetector`: a switch that it hears of while the connection looks for the master ends
-          // that connection for good. A silent master is left by the timeouts, one that was demoted by READONLY.
+          // that connection for good.
+          ...(switches === undefined ? {} : { natMap: switches.resolve }),
           sentinelCommandTimeout: 2_000,
           // Ended for good otherwise; at the start, where nothing answers, the caller is told.
           sentinelRetryStrategy: (attempt: number) => (wasReady ? retryDelayMs(attempt) : null),
         }),
   });
+  switches?.watch(redis);
   let lost = false;
   redis.on("error", (error: unknown) => {
     if (!lost) logger.warn({ role, reason: describeError(error) }, "redis: connection failed");

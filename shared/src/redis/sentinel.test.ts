@@ -10,7 +10,7 @@ import { waitFor } from "../testing/wait-for.js";
 import { MessageAccepter } from "./accept-messages.js";
 import { checkServer } from "./check-server.js";
 import { chooseConfirmation } from "./confirm-writes.js";
-import { connectRedis } from "./connect.js";
+import { connectRedis, type Redis } from "./connect.js";
 import { partitionKeys } from "./keys.js";
 import { readRedisTarget } from "./redis-target.js";
 import { ScriptRunner } from "./script-runner.js";
@@ -62,6 +62,59 @@ test("a master that is paused is left for the one that follows it, and is not wr
   expect(await (await group.connect(await group.master())).get("k")).toBe("after");
   redis.disconnect();
 });
+
+test("a planned failover: the old master is left while it still takes writes, by links that only listen, too", async () => {
+  const planned = await startRedisSentinels({ replicas: 2 });
+  const at = planned.environment.REDIS_SENTINELS;
+  const [redis, reader] = await Promise.all([connect(at), connect(at)]);
+  try {
+    const before = await planned.master();
+    const old = await planned.connect(before);
+    const [sentinel] = planned.sentinels;
+    if (sentinel === undefined) throw new Error("no sentinel");
+    let isOver = false;
+    const acknowledged: number[] = [];
+    const writing = (async () => {
+      for (let n = 0; !isOver; n++) {
+        await redis.sadd("written", n).then(
+          () => acknowledged.push(n),
+          () => sleep(5),
+        );
+        await sleep(1);
+      }
+    })();
+    await waitFor(() => acknowledged.length > 50, { what: "writes" });
+    await (await planned.connect(sentinel)).call("SENTINEL", "FAILOVER", "main");
+    await waitFor(async () => (await planned.master()) !== before, {
+      what: "the failover",
+      deadlineMs: 20_000,
+    });
+    const successor = await planned.connect(await planned.master());
+    const seen = await successor.scard("written");
+    await waitFor(async () => (await successor.scard("written")) > seen + 10, { what: "writes there" });
+    await waitFor(async () => (await readRunId(reader)) === (await readRunId(successor)), {
+      what: "the link that only reads to follow",
+    });
+    // The sentinels make it a replica some ten seconds later.
+    expect(await old.info("replication")).toContain("role:master");
+    isOver = true;
+    await writing;
+    const there = new Set(await successor.smembers("written"));
+    const lost = acknowledged.filter((n) => !there.has(String(n))).length;
+    process.stdout.write(
+      `planned failover: ${acknowledged.length} written one after the other, ${lost} lost\n`,
+    );
+  } finally {
+    redis.disconnect();
+    reader.disconnect();
+    await planned.stop();
+  }
+}, 60_000);
+
+async function readRunId(redis: Pick<Redis, "info">): Promise<string | undefined> {
+  const text = await redis.info("server").catch(() => "");
+  return /run_id:(\w+)/.exec(text)?.[1];
+}
 
 test("replicas that lag when the master dies: what was confirmed by one of them is there, the rest was refused", async () => {
   const lagging = await startRedisSentinels({ replicas: 2 });

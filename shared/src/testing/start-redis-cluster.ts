@@ -24,6 +24,8 @@ export interface TestRedisCluster {
   readonly environment: { readonly REDIS_CLUSTER: string; readonly REDIS_URL: string };
   /** As the nodes that run see it now. */
   masterOf(key: string): Promise<TestRedis>;
+  /** Of that master; the first, where it has several. */
+  replicaOf(key: string): Promise<TestRedis>;
   /** Resolves when every slot has a master, by all nodes that run. */
   untilHealthy(deadlineMs?: number): Promise<void>;
   /** A plain connection to one node, for what the test has to see or do there; closed by `stop`. */
@@ -70,15 +72,24 @@ export async function startRedisCluster(options: StartRedisClusterOptions = {}):
       deadlineMs,
     });
   };
-  const masterOf = async (key: string): Promise<TestRedis> => {
+  /** The master first, then its replicas. */
+  const placesOf = async (key: string): Promise<readonly (TestRedis | undefined)[]> => {
     const [asked] = running();
     if (asked === undefined) throw new Error("no node runs");
     const slot = Number(await ask(asked, "CLUSTER", "KEYSLOT", key));
-    const ranges = (await ask(asked, "CLUSTER", "SLOTS")) as [number, number, [string, number]][];
-    const port = ranges.find(([first, last]) => first <= slot && slot <= last)?.[2][1];
-    const master = nodes.find((node) => node.port === port);
-    if (master === undefined) throw new Error(`slot ${slot} has no master`);
+    const ranges = (await ask(asked, "CLUSTER", "SLOTS")) as [number, number, ...[string, number][]][];
+    const [, , ...places] = ranges.find(([first, last]) => first <= slot && slot <= last) ?? [];
+    return places.map(([, port]) => nodes.find((node) => node.port === port));
+  };
+  const masterOf = async (key: string): Promise<TestRedis> => {
+    const [master] = await placesOf(key);
+    if (master === undefined) throw new Error(`the slot of ${key} has no master`);
     return master;
+  };
+  const replicaOf = async (key: string): Promise<TestRedis> => {
+    const [, replica] = await placesOf(key);
+    if (replica === undefined) throw new Error(`the master of ${key} has no replica`);
+    return replica;
   };
 
   try {
@@ -126,6 +137,7 @@ export async function startRedisCluster(options: StartRedisClusterOptions = {}):
       nodes,
       environment: { REDIS_CLUSTER, REDIS_URL: "redis://ignored" },
       masterOf,
+      replicaOf,
       untilHealthy,
       connect,
       stop,
