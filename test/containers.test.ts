@@ -235,6 +235,8 @@ describe("docker-compose.yml", () => {
     expect(onData.map(([name]) => name).sort()).toEqual(
       ["auth", "collect", "dispatch", "mongodb", "push-node-1", "push-node-2", "redis"].sort(),
     );
+    const operators = services.filter(([, { secrets = [] }]) => secrets.includes("redis-operator-password"));
+    expect(operators.map(([name]) => name)).toEqual(["redis"]);
     expect(composeText).toMatch(/--aclfile\n\s+- \/run\/secrets\/redis-users\n/);
     for (const [name, { environment = {}, secrets = [] }] of ours) {
       if (environment["REDIS_URL"] === undefined) continue;

@@ -161,6 +161,20 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
     expect(new Set(partitions).size).toBe(1);
   });
 
+  test.runIf(directory === "overlays/dev")(
+    "Redis takes its users from a secret, and so do the services",
+    () => {
+      const [redis] = workloads.filter(({ metadata }) => metadata.name === "redis");
+      const [container] = redis === undefined ? [] : containersOf(redis);
+      const words = container?.args ?? [];
+      const file = words[words.indexOf("--aclfile") + 1];
+      const [mount] = (container?.volumeMounts ?? []).filter(({ mountPath }) => mountPath !== "/data");
+      const volume = redis?.spec.template.spec.volumes?.find(({ name }) => name === mount?.name);
+      expect(file).toBe(`${mount?.mountPath}/${volume?.secret?.items[0]?.path}`);
+      expect(of("Secret")).toEqual([]);
+    },
+  );
+
   test("names nodes and dispatchers after their pods", () => {
     for (const workload of ours) {
       if (!["push-node", "dispatch"].includes(workload.metadata.name)) continue;

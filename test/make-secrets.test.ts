@@ -63,14 +63,14 @@ describe("make-secrets", () => {
     expect(names).toContain("DNS:push.example.com");
   });
 
-  test("makes users of Redis that a server takes: the services' own, and a health check's", async () => {
+  test("makes users of Redis that a server takes: the services', the operator's, a health check's", async () => {
     const redis = await startRedis();
     try {
       const users = readFileSync(join(directory, "redis-users"), "utf8").trimEnd().split("\n");
       const password = readFileSync(join(directory, "redis-password"), "utf8");
       // In one go: from then on who has no password may not do this any more.
       const commands = users.reverse().map((line) => ["ACL", "SETUSER", ...line.split(" ").slice(1)]);
-      expect(await probeRedis(redis.url, commands)).toEqual(["OK", "OK"]);
+      expect(await probeRedis(redis.url, commands)).toEqual(["OK", "OK", "OK"]);
       const bare = await probeRedis(redis.url, [["PING"], ["GET", "petrel:a"], ["INFO"], ["FLUSHALL"]]);
       expect(bare[0]).toBe("PONG");
       for (const refused of bare.slice(1)) expect(refused).toBeInstanceOf(RespError);
@@ -83,6 +83,15 @@ describe("make-secrets", () => {
       ]);
       expect(known[0]).toBe("OK");
       for (const refused of known.slice(1)) expect(refused).toBeInstanceOf(RespError);
+      const operatorPassword = readFileSync(join(directory, "redis-operator-password"), "utf8");
+      // The words after the function's name, as docs/operations.md has them.
+      const asked = [...read("docs/operations.md").matchAll(/^(?:\d\. )?`?redis_cli ([^|`#\n]+)/gm)];
+      expect(asked.length).toBeGreaterThanOrEqual(4);
+      const answers = await probeRedis(
+        redis.url.replace("redis://", `redis://operator:${operatorPassword}@`),
+        asked.map(([, words = ""]) => words.trim().replaceAll("'", "").split(" ")),
+      );
+      expect(answers.filter((one) => one instanceof RespError)).toEqual([]);
     } finally {
       await redis.stop();
     }

@@ -70,16 +70,19 @@ function makeCertificate(directory, name, hosts) {
 
 /** Redis' users (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/): as docs/redis.md has them. */
 function makeRedisUsers() {
-  const password = randomBytes(32).toString("base64url");
-  const sha256 = createHash("sha256").update(password).digest("hex");
+  const makePassword = () => randomBytes(32).toString("base64url");
+  const sha256 = (password) => createHash("sha256").update(password).digest("hex");
+  const [password, operatorPassword] = [makePassword(), makePassword()];
   const petrel =
     "resetkeys ~petrel:* resetchannels &petrel:* +@all -@admin -@dangerous +info +config|get +client|unblock";
   const users = [
     // A health check has no password.
     "user default on nopass resetkeys resetchannels -@all +ping",
-    `user petrel on #${sha256} ${petrel}`,
+    `user petrel on #${sha256(password)} ${petrel}`,
+    // Backups, settings: docs/operations.md.
+    `user operator on #${sha256(operatorPassword)} ~* &* +@all`,
   ];
-  return { password, users: `${users.join("\n")}\n` };
+  return { password, operatorPassword, users: `${users.join("\n")}\n` };
 }
 
 function makeSecrets(directory, host) {
@@ -94,6 +97,7 @@ function makeSecrets(directory, host) {
     "key-encryption": `${randomBytes(32).toString("base64")}\n`,
     "producer-keys.json": `${JSON.stringify([api.entry, admin.entry], null, 2)}\n`,
     "redis-password": redis.password,
+    "redis-operator-password": redis.operatorPassword,
     "redis-users": redis.users,
     "api-key": api.credential,
     "admin-key": admin.credential,
