@@ -1,7 +1,7 @@
 // A stop's signal -> http-app -> here: an HTTP server goes, and nobody is cut off for it.
 // Guarantees: nothing is accepted any more; for a moment every answer says `Connection: close`, so that a client that
-// keeps its connections busy goes by itself, between two requests; then what stayed idle is closed, and whoever has sent
-// half a request is answered. Requests that are being worked on are waited for.
+// keeps its connections busy goes by itself, between two requests; then what stayed idle is closed, and half a head with
+// it, and whoever has sent half a body is answered. Requests that are being worked on are waited for.
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
 import { Server as TlsServer } from "node:tls";
