@@ -104,3 +104,34 @@ test("a service whose output nobody reads any more still ends when it is asked t
   expect(await ended).toBe(0);
   clearTimeout(insist);
 });
+
+test("what everybody meets in an outage is told some times at once, then once a second", () => {
+  const script = `
+    import { createLogger } from "@petrel/shared/kernel/logging";
+    const logger = createLogger({ service: "test", level: "info" }).child({ node: "n" });
+    const fault = new Error("Redis does not answer");
+    for (let i = 0; i < 1000; i++) {
+      logger.warn({ connection: i, reason: "away" }, "not registered");
+      logger.error({ err: fault, path: "/" + i }, "not stored");
+      logger.info({ reason: "told" }, "always");
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    logger.warn({ connection: "last", reason: "away" }, "not registered");`;
+  const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
+    encoding: "utf8",
+    cwd: new URL("../..", import.meta.url),
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  const lines = stdout
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { level: string; msg: string; times?: number });
+  const count = (level: string): number => lines.filter((line) => line.level === level).length;
+  expect(count("info")).toBe(1_000);
+  // A machine that is slow earns a line for each second more.
+  expect(count("warn")).toBeLessThan(100);
+  expect(count("error")).toBeLessThan(100);
+  expect(lines.at(-1)).toMatchObject({ node: "n", connection: "last", times: expect.any(Number) as unknown });
+  const warned = lines.filter(({ level }) => level === "warn").map(({ times = 1 }) => times);
+  expect(warned.reduce((sum, times) => sum + times, 0)).toBe(1_001);
+});

@@ -128,3 +128,37 @@ test("what is not an error is none of the connection", () => {
   expect(isConnectionError("OOM")).toBe(false);
   expect(isConnectionError(undefined)).toBe(false);
 });
+
+test("an outage whose reason changes is told anew, and told to be over", async () => {
+  const port = await freePort();
+  const start = (password: string) =>
+    startRedis({ port, extraArgs: ["--user", "petrel", "on", `>${password}`, "~*", "&*", "+@all"] });
+  let guarded = await start("right");
+  const lines: string[] = [];
+  const note = (fields: { readonly reason?: string }, text: string): void =>
+    void lines.push(`${text} ${fields.reason ?? ""}`);
+  const noting = Object.assign(createLogger({ service: "test", level: "silent" }), {
+    warn: note,
+    info: note,
+  });
+  try {
+    const redis = await connectRedis({
+      url: `redis://petrel:right@127.0.0.1:${port}`,
+      role: "test",
+      logger: noting,
+    });
+    open.push(redis);
+    const told = (what: string): Promise<unknown> =>
+      waitFor(() => lines.some((line) => line.includes(what)), { what, deadlineMs: 15_000 });
+    await guarded.stop();
+    await told("connection failed connect ECONNREFUSED");
+    guarded = await start("wrong");
+    await told("connection failed WRONGPASS");
+    await guarded.stop();
+    guarded = await start("right");
+    await told("connection is back");
+    expect(lines.filter((line) => line.includes("WRONGPASS"))).toHaveLength(1);
+  } finally {
+    await guarded.stop();
+  }
+}, 60_000);

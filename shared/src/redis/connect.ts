@@ -6,7 +6,8 @@ import { Redis as SingleRedis, type Cluster, type RedisOptions } from "ioredis";
 import { backoffMs } from "../kernel/backoff.js";
 import { describeError, PetrelError } from "../kernel/errors.js";
 import type { Logger } from "../kernel/logging.js";
-import { openCluster } from "./open-cluster.js";
+import { Outage } from "../kernel/outage.js";
+import { CONNECTION_OUTAGE, openCluster } from "./open-cluster.js";
 import { readRedisTarget, type RedisTarget } from "./redis-target.js";
 import { SentinelSwitches } from "./sentinel-switches.js";
 
@@ -116,14 +117,11 @@ function openSingle(
         }),
   });
   switches?.watch(redis);
-  let lost = false;
-  redis.on("error", (error: unknown) => {
-    if (!lost) logger.warn({ role, reason: describeError(error) }, "redis: connection failed");
-    lost = true;
-  });
+  // Told anew where the reason changes: who has mended the network must learn that the password is wrong, too.
+  const outage = new Outage({ logger, ...CONNECTION_OUTAGE, fields: { role } });
+  redis.on("error", (error: unknown) => outage.fail(describeError(error)));
   redis.on("ready", () => {
-    if (lost) logger.info({ role }, "redis: connection is back");
-    lost = false;
+    outage.end();
     wasReady = true;
   });
   return redis;

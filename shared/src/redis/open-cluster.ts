@@ -5,6 +5,7 @@ import { Cluster, type Redis as SingleRedis, type RedisOptions } from "ioredis";
 import { backoffMs } from "../kernel/backoff.js";
 import { describeError } from "../kernel/errors.js";
 import type { Logger } from "../kernel/logging.js";
+import { Outage } from "../kernel/outage.js";
 import type { RedisTarget } from "./redis-target.js";
 
 const SLOTS_REFRESH_MS = 5_000;
@@ -13,6 +14,12 @@ const MAX_REDIRECTIONS = 8;
 const RETRY_DELAY_MS = 100;
 const NODE_RETRY = { baseMs: 50, capMs: 500 } as const;
 const NODE_RETRY_LEAST_MS = 20;
+
+/** What is said of a link that is lost, and of one that is back. */
+export const CONNECTION_OUTAGE = {
+  failing: "redis: connection failed",
+  over: "redis: connection is back",
+} as const;
 
 /** Not connected yet. */
 export function openCluster(
@@ -38,19 +45,23 @@ export function openCluster(
     ...(tls === undefined ? {} : { dnsLookup: (host, done) => done(null, host) }),
     redisOptions: link,
   });
-  const lost = new Set<string>();
+  const lost = new Map<string, Outage>();
   /** `host:port` -> failures in a row */
   const failures = new Map<string, number>();
   let refresh: NodeJS.Timeout | undefined;
 
   const lose = (node: string, error: unknown): void => {
-    if (!lost.has(node))
-      logger.warn({ role, node, reason: describeError(error) }, "redis: connection failed");
-    lost.add(node);
+    let outage = lost.get(node);
+    if (outage === undefined) {
+      outage = new Outage({ logger, ...CONNECTION_OUTAGE, fields: { role, node } });
+      lost.set(node, outage);
+    }
+    outage.fail(describeError(error));
   };
   const find = (node: string): void => {
     failures.delete(node);
-    if (lost.delete(node)) logger.info({ role, node }, "redis: connection is back");
+    lost.get(node)?.end();
+    lost.delete(node);
   };
   const waitMs = (node: string): number => {
     const count = failures.get(node) ?? 0;
