@@ -49,6 +49,7 @@ import { RedisClocks } from "./redis-clocks.js";
 import { createRenewToken } from "./renew-token.js";
 import { createLeaseRenewal } from "./renew-leases.js";
 import { bothOf, createTraceDeliveries } from "./trace-deliveries.js";
+import { addTokenGauges } from "./token-metrics.js";
 import { createTokenVerification } from "./token-verification.js";
 import { UnauthenticatedConnections } from "./unauthenticated-connections.js";
 import { createConnectionWatch } from "./watch-connections.js";
@@ -153,7 +154,9 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
   const counts = new LimitCounts();
   counts.register(metrics);
   const limits = createNodeLimits({ settings, scripts, counts, logger: log });
-  const verifyToken = createTokenVerification(settings, log);
+  const verification = createTokenVerification(settings, log);
+  const { verifyToken } = verification;
+  addTokenGauges(metrics, verification.sources);
   const revocations = new TokenRevocations({ scripts, partitions, maxTokenLifeMs: 0 });
   const tickets = new TicketsStore<VerifiedToken>(scripts);
   const registerDeps = {
@@ -265,6 +268,7 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
     readiness: createReadiness({
       patient: {
         redis: () => pingRedis(redis),
+        tokens: verification.check,
         subscription: async () => {
           if (!subscription.isActive()) throw new Error("not subscribed");
         },

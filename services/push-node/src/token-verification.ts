@@ -6,13 +6,14 @@ import { openClientTls } from "@petrel/shared/kernel/client-tls-files";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging";
-import { createIntrospectToken } from "@petrel/shared/security/introspect-token";
+import { createIntrospection } from "@petrel/shared/security/introspect-token";
 import { JwksCache, jwksUrlOf } from "@petrel/shared/security/jwks-cache";
 import {
   createTrustedVerification,
   readTrustRules,
   type TokenSettings,
 } from "@petrel/shared/security/trusted-issuers";
+import type { TokenSource } from "@petrel/shared/security/token-source";
 import type { VerifyToken } from "@petrel/shared/security/verified-token";
 import type { PushNodeConfig } from "./config.js";
 
@@ -22,8 +23,16 @@ type VerificationSettings = TokenSettings &
     "authUrl" | "authCaFile" | "authCertFile" | "authKeyFile" | "verifyTokens" | "introspectKeyFile"
   >;
 
+export interface TokenVerification {
+  readonly verifyToken: VerifyToken;
+  /** What it depends on. */
+  readonly sources: readonly TokenSource[];
+  /** Rejects where nobody's token can be checked now. */
+  readonly check: () => Promise<void>;
+}
+
 /** @throws ConfigError where the settings do not fit together, or a file cannot be read */
-export function createTokenVerification(settings: VerificationSettings, logger: Logger): VerifyToken {
+export function createTokenVerification(settings: VerificationSettings, logger: Logger): TokenVerification {
   const { authUrl, verifyTokens, introspectKeyFile } = settings;
   const tls = openClientTls({
     caFile: settings.authCaFile,
@@ -36,10 +45,26 @@ export function createTokenVerification(settings: VerificationSettings, logger: 
       throw new ConfigError("VERIFY_TOKENS=introspect needs INTROSPECT_KEY_FILE");
     }
     // Which tokens are good is auth's to say, those of other issuers too.
-    return createIntrospectToken({ authUrl, credential: readCredential(introspectKeyFile), tls });
+    const credential = readCredential(introspectKeyFile);
+    const introspection = createIntrospection({ authUrl, credential, tls, logger });
+    const { verifyToken, check } = introspection;
+    return { verifyToken, sources: [introspection], check };
   }
+  const rules = readTrustRules(settings);
   const ownKeys = new JwksCache({ url: jwksUrlOf(authUrl), logger, tls });
-  return createTrustedVerification(readTrustRules(settings), { findOwnKey: ownKeys.findKey, logger });
+  const sources: TokenSource[] = settings.trustOwnTokens ? [ownKeys] : [];
+  const verifyToken = createTrustedVerification(rules, {
+    findOwnKey: ownKeys.findKey,
+    logger,
+    onSource: (source) => void sources.push(source),
+  });
+  const check = async (): Promise<void> => {
+    const looks = await Promise.allSettled(sources.map((source) => source.check()));
+    // A key that is in our hands fails nobody.
+    if (rules.hs256Key !== undefined || looks.some(({ status }) => status === "fulfilled")) return;
+    throw new Error(`no public keys: ${sources.map(({ problem }) => problem).join("; ")}`);
+  };
+  return { verifyToken, sources, check };
 }
 
 function readCredential(file: string): string {

@@ -59,3 +59,13 @@ export class PetrelError extends Error {
 export function describeError(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** With what caused it: `fetch failed` alone says nothing. */
+export function describeWithCause(error: unknown): string {
+  const text = describeError(error);
+  if (!(error instanceof Error) || !(error.cause instanceof Error)) return text;
+  const { message, code } = error.cause as Error & { readonly code?: unknown };
+  // Of several addresses that were tried at once there is no message.
+  const why = message === "" && typeof code === "string" ? code : message;
+  return why === "" ? text : `${text}: ${why}`;
+}

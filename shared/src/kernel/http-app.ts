@@ -23,6 +23,8 @@ import { BodiesUnderWay } from "./bodies-under-way.js";
 import { checkHead } from "./check-head.js";
 import { applyHttpBounds, defaultHttpBounds, nodeServerOptions, type HttpBounds } from "./http-bounds.js";
 import { defaultLingerBounds, LingeringSockets } from "./lingering-sockets.js";
+import { findOutOfFiles } from "./out-of-files.js";
+import { Outage } from "./outage.js";
 import { createRareLog, type RareLog } from "./rare-log.js";
 import { HttpSockets } from "./stop-serving.js";
 import type { Logger } from "./logging.js";
@@ -181,8 +183,14 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   }
 
   app.get("/health/live", { schema: { hide: true } }, () => ({ status: "live" }));
+  const files = new Outage({
+    logger,
+    failing: "nothing more can be opened: raise the limit of file descriptors",
+    over: "there are file descriptors again",
+  });
   app.get("/health/ready", { schema: { hide: true } }, async (_request, reply) => {
-    const { ready, checks } = isStopping ? STOPPING : await withinMs(READINESS_MS, options.readiness());
+    const found = isStopping ? STOPPING : await withinMs(READINESS_MS, options.readiness());
+    const { ready, checks } = await withFiles(found, files);
     if (!ready) void reply.header("retry-after", "1");
     return reply.code(ready ? 200 : 503).send({ status: ready ? "ready" : "not ready", checks });
   });
@@ -295,6 +303,17 @@ function sendsMuch({ raw }: FastifyRequest): boolean {
   if (raw.complete) return false;
   const { headers } = raw;
   return headers["transfer-encoding"] !== undefined || Number(headers["content-length"]) > SMALL_BODY_BYTES;
+}
+
+/** Who can open no socket more can serve nobody more, whatever works on the sockets that it has. */
+async function withFiles({ ready, checks }: Readiness, outage: Outage): Promise<Readiness> {
+  const wrong = await findOutOfFiles();
+  if (wrong === undefined) {
+    outage.end();
+    return { ready, checks };
+  }
+  outage.fail(wrong);
+  return { ready: false, checks: { ...checks, files: wrong } };
 }
 
 async function withinMs(ms: number, readiness: Promise<Readiness> | Readiness): Promise<Readiness> {

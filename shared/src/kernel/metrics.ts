@@ -3,6 +3,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import { findOutOfFiles } from "./out-of-files.js";
 import type { TlsFiles } from "./tls-files.js";
 
 export { Counter, Gauge, Histogram, Registry } from "prom-client";
@@ -30,6 +31,14 @@ export function createRegistry(component: string, version?: string): Registry {
   registry.setDefaultLabels({ component });
   collectDefaultMetrics({ register: registry });
   for (const name of COSTLY_DEFAULTS) registry.removeSingleMetric(name);
+  new Gauge({
+    name: "petrel_out_of_file_descriptors",
+    help: "1 while this process can open no socket and no file more",
+    registers: [registry],
+    async collect() {
+      this.set((await findOutOfFiles()) === undefined ? 0 : 1);
+    },
+  });
   if (version !== undefined) {
     new Gauge({
       name: "petrel_build_info",

@@ -5,7 +5,8 @@ import { createServer, type IncomingHttpHeaders, type Server, type ServerRespons
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createIntrospectToken } from "./introspect-token.js";
+import { createLogger } from "../kernel/logging.js";
+import { createIntrospection, type Introspection } from "./introspect-token.js";
 import type { VerifyToken } from "./verified-token.js";
 
 const active = {
@@ -19,6 +20,12 @@ const active = {
 };
 let server: Server;
 let verify: VerifyToken;
+let introspection: Introspection;
+const lines: string[] = [];
+const note = (fields: { readonly reason?: string }, text: string): void =>
+  void lines.push(`${text}: ${fields.reason ?? ""}`);
+const noting = Object.assign(createLogger({ service: "test", level: "silent" }), { warn: note, info: note });
+const clock = { nowMs: 0, monotonicMs: () => clock.nowMs, wallMs: () => clock.nowMs };
 let answer: (response: ServerResponse) => void = () => undefined;
 let last: { url: string; headers: IncomingHttpHeaders; body: string };
 
@@ -31,7 +38,14 @@ beforeAll(async () => {
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const authUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  verify = createIntrospectToken({ authUrl, credential: "node.s3cret", timeoutMs: 1_500 });
+  introspection = createIntrospection({
+    authUrl,
+    credential: "node.s3cret",
+    timeoutMs: 1_500,
+    logger: noting,
+    clock,
+  });
+  verify = introspection.verifyToken;
 });
 
 afterAll(async () => {
@@ -96,4 +110,47 @@ test("an empty or endless token is not asked about", async () => {
   for (const token of ["", "x".repeat(20_000)]) {
     await expect(verify(token)).rejects.toEqual(expect.objectContaining({ code: "PETREL_TOKEN_INVALID" }));
   }
+});
+
+test("a key that was revoked is told once, for all who are refused; and that it is good again", async () => {
+  answer = reply({ active: false });
+  await introspection.check();
+  lines.length = 0;
+  clock.nowMs += 10_000;
+  answer = reply({ error: {} }, 401);
+  for (let i = 0; i < 20; i++)
+    await expect(verify("t")).rejects.toMatchObject({ code: "PETREL_UNAVAILABLE" });
+  expect(lines).toEqual([
+    expect.stringMatching(/introspection fails.*: auth answered 401: INTROSPECT_KEY_FILE/),
+  ]);
+  expect(introspection.problem).toContain("401");
+  await expect(introspection.check()).rejects.toThrow("auth answered 401");
+  // Another reason is another line.
+  clock.nowMs += 10_000;
+  answer = (response) => response.destroy();
+  await expect(verify("t")).rejects.toMatchObject({ code: "PETREL_UNAVAILABLE" });
+  expect(lines).toHaveLength(2);
+  // Nobody connects to a node that is not ready: it finds out by itself.
+  answer = reply({ active: false });
+  clock.nowMs += 10_000;
+  await introspection.check();
+  expect(introspection.problem).toBeUndefined();
+  expect(lines.slice(2)).toEqual(["tokens can be checked again: "]);
+  expect(new URLSearchParams(last.body).get("token")).toBe("probe");
+});
+
+test("a node whose key was never good says so when it is first asked whether it is ready", async () => {
+  answer = reply({ error: {} }, 403);
+  const url = new URL("/", `http://127.0.0.1:${(server.address() as AddressInfo).port}`).origin;
+  const fresh = createIntrospection({ authUrl: url, credential: "no.good", logger: noting, clock });
+  await expect(fresh.check()).rejects.toThrow("auth answered 403");
+});
+
+test("what auth says of one token is no outage", async () => {
+  answer = reply({ active: false });
+  clock.nowMs += 10_000;
+  await introspection.check();
+  answer = reply({ error: {} }, 400);
+  await expect(verify("strange")).rejects.toMatchObject({ code: "PETREL_UNAVAILABLE" });
+  expect(introspection.problem).toBeUndefined();
 });

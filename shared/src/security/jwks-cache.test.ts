@@ -167,3 +167,62 @@ test("good keys among bad ones are taken, the first of two with one name", async
   expect(await cache.findKey("s")).toBeUndefined();
   expect((await cache.findKey(second.kid))?.kid).toBe(second.kid);
 });
+
+test("keys that are not taken are told once, and counted; those beyond 64 are, too", async () => {
+  const lines: unknown[] = [];
+  const note = (fields: unknown, text: string): void => void lines.push([text, fields]);
+  const noting = Object.assign(createLogger({ service: "test", level: "silent" }), {
+    warn: note,
+    info: note,
+  });
+  const cache = new JwksCache({ url: jwksUrlOf(authUrl), logger: noting, clock, cooldownMs: 1 });
+  const fetchAgain = async (): Promise<void> => {
+    clock.nowMs += 60_000;
+    await cache.refresh();
+  };
+  answer = serve([first, { kty: "oct" }, ...Array.from({ length: 70 }, () => second)]);
+  for (let i = 0; i < 5; i++) await fetchAgain();
+  const reason = "there are more than 64: only the first are taken";
+  expect(lines).toEqual([
+    [
+      "jwks: some keys are not taken",
+      expect.objectContaining({ count: 70, reasons: expect.arrayContaining([reason]) as unknown }),
+    ],
+  ]);
+  expect(cache.keyCounts).toEqual({ taken: 2, leftOut: 70 });
+  answer = serve([first]);
+  await fetchAgain();
+  expect(lines.slice(1)).toEqual([["jwks: all keys are taken again", { url: jwksUrlOf(authUrl) }]]);
+  expect(cache.keyCounts).toEqual({ taken: 1, leftOut: 0 });
+});
+
+test("an issuer that is away is told once, with the cause; it matters where there are no keys", async () => {
+  const lines: { readonly reason?: string }[] = [];
+  const note = (fields: { readonly reason?: string }): void => void lines.push(fields);
+  const noting = Object.assign(createLogger({ service: "test", level: "silent" }), {
+    warn: note,
+    info: note,
+  });
+  const cache = new JwksCache({ url: jwksUrlOf(authUrl), logger: noting, clock, cooldownMs: 1 });
+  answer = (response) => response.destroy();
+  await cache.check();
+  await cache.refresh();
+  for (let i = 0; i < 5; i++) {
+    clock.nowMs += 60_000;
+    await cache.refresh();
+  }
+  expect(lines).toHaveLength(1);
+  expect(lines[0]?.reason).toMatch(/fetch failed: .+/);
+  await expect(cache.check()).rejects.toThrow("fetch failed");
+  answer = serve([first]);
+  clock.nowMs += 60_000;
+  await cache.refresh();
+  await cache.check();
+  expect(cache.problem).toBeUndefined();
+  answer = (response) => response.destroy();
+  clock.nowMs += 60_000;
+  await cache.refresh();
+  expect(cache.problem).toContain("fetch failed");
+  // What was fetched is good for those who have come.
+  await cache.check();
+});

@@ -4,10 +4,12 @@
 // ES256 and RS256 keys are ever taken.
 import type { ClientTlsFiles } from "../kernel/client-tls-files.js";
 import { type Clock, systemClock } from "../kernel/clock.js";
-import { describeError, PetrelError } from "../kernel/errors.js";
+import { describeError, describeWithCause, PetrelError } from "../kernel/errors.js";
 import type { Logger } from "../kernel/logging.js";
+import { Outage } from "../kernel/outage.js";
 import { fetchJson } from "./fetch-json.js";
 import { readPublicJwk } from "./public-jwk.js";
+import type { TokenSource } from "./token-source.js";
 import type { VerificationKey } from "./verify-token.js";
 
 export interface JwksCacheOptions {
@@ -36,13 +38,18 @@ export function jwksUrlOf(authUrl: string): string {
 
 const MAX_BODY_BYTES = 65_536;
 const MAX_KEYS = 64;
+/** In a log line. */
+const MAX_REASONS = 5;
 
-export class JwksCache {
+export class JwksCache implements TokenSource {
   readonly #options: Required<Omit<JwksCacheOptions, "tls">> & Pick<JwksCacheOptions, "tls">;
   #keys: ReadonlyMap<string, VerificationKey> = new Map();
   #triedAtMs = Number.NEGATIVE_INFINITY;
   #loadedAtMs = Number.NEGATIVE_INFINITY;
   #lastFailure: unknown = undefined;
+  readonly #outage: Outage;
+  /** Why some keys are not used, as it was last logged. */
+  #leftOut: readonly string[] = [];
   #underWay: Promise<void> | undefined;
 
   constructor({
@@ -57,6 +64,13 @@ export class JwksCache {
     tls,
   }: JwksCacheOptions) {
     this.#options = { url, source, logger, timeoutMs, cooldownMs, maxAgeMs, staleAfterMs, clock, tls };
+    this.#outage = new Outage({
+      logger,
+      clock,
+      failing: "jwks: not fetched, keeping the last good keys",
+      over: "jwks: fetched again",
+      fields: { url },
+    });
   }
 
   /**
@@ -88,6 +102,27 @@ export class JwksCache {
     return found;
   };
 
+  get source(): "auth" | "external" {
+    return this.#options.source === "auth" ? "auth" : "external";
+  }
+
+  get problem(): string | undefined {
+    return this.#outage.reason;
+  }
+
+  get keyCounts(): { readonly taken: number; readonly leftOut: number } {
+    return { taken: this.#keys.size, leftOut: this.#leftOut.length };
+  }
+
+  /** Waits for no fetch: rejects where one has failed, and there are no keys at all. */
+  readonly check = (): Promise<void> => {
+    const { clock, cooldownMs } = this.#options;
+    const isInDoubt = this.#keys.size === 0 || this.#outage.reason !== undefined;
+    if (isInDoubt && clock.monotonicMs() - this.#triedAtMs >= cooldownMs) void this.refresh();
+    const problem = this.#keys.size === 0 ? this.#outage.reason : undefined;
+    return problem === undefined ? Promise.resolve() : Promise.reject(new Error(problem));
+  };
+
   /** Fetches the keys now, or joins the fetch under way; never rejects: a failure is logged, and the old keys stay. */
   refresh(): Promise<void> {
     this.#underWay ??= this.#load().finally(() => {
@@ -97,34 +132,62 @@ export class JwksCache {
   }
 
   async #load(): Promise<void> {
-    const { url, source, clock, logger, timeoutMs, tls } = this.#options;
+    const { url, source, clock, timeoutMs, tls } = this.#options;
     this.#triedAtMs = clock.monotonicMs();
     try {
       const { status, body } = await fetchJson(url, { timeoutMs, maxBytes: MAX_BODY_BYTES, tls });
       if (status !== 200) throw new Error(`${source} answered ${status}`);
-      this.#keys = readKeySet(body, logger);
+      const { keys, leftOut } = readKeySet(body);
+      this.#tellLeftOut(leftOut);
+      if (keys.size === 0) throw new Error("the JWK set has no key that can be used");
+      this.#keys = keys;
       this.#loadedAtMs = clock.monotonicMs();
       this.#lastFailure = undefined;
+      this.#outage.end();
     } catch (error) {
       this.#lastFailure = error;
-      logger.warn({ url, reason: describeError(error) }, "jwks: not fetched, keeping the last good keys");
+      this.#outage.fail(describeWithCause(error));
     }
+  }
+
+  /** Once, and where it changes: not at each fetch. */
+  #tellLeftOut(leftOut: readonly string[]): void {
+    const { logger, url } = this.#options;
+    if (leftOut.join("\n") === this.#leftOut.join("\n")) return;
+    this.#leftOut = leftOut;
+    const count = leftOut.length;
+    if (count === 0) logger.info({ url }, "jwks: all keys are taken again");
+    else
+      logger.warn(
+        { url, count, reasons: [...new Set(leftOut)].slice(0, MAX_REASONS) },
+        "jwks: some keys are not taken",
+      );
   }
 }
 
-function readKeySet(body: unknown, logger: Logger): ReadonlyMap<string, VerificationKey> {
+interface ReadKeySet {
+  readonly keys: ReadonlyMap<string, VerificationKey>;
+  /** Why, of each key that is not taken. */
+  readonly leftOut: readonly string[];
+}
+
+function readKeySet(body: unknown): ReadKeySet {
   const entries: unknown = (body as Readonly<Record<string, unknown>> | null)?.["keys"];
   if (!Array.isArray(entries)) throw new Error("the answer is not a JWK set");
   const keys = new Map<string, VerificationKey>();
-  for (const entry of entries.slice(0, MAX_KEYS) as unknown[]) {
+  const leftOut: string[] = [];
+  for (const [index, entry] of (entries as unknown[]).entries()) {
+    if (index >= MAX_KEYS) {
+      leftOut.push(`there are more than ${MAX_KEYS}: only the first are taken`);
+      continue;
+    }
     try {
       const key = readPublicJwk(entry);
       if (keys.has(key.kid)) throw new Error(`the kid ${key.kid} stands twice`);
       keys.set(key.kid, key);
     } catch (error) {
-      logger.warn({ reason: describeError(error) }, "jwks: a key is not taken");
+      leftOut.push(describeError(error));
     }
   }
-  if (keys.size === 0) throw new Error("the JWK set has no key that can be used");
-  return keys;
+  return { keys, leftOut };
 }

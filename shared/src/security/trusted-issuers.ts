@@ -6,6 +6,7 @@ import { ConfigError } from "../kernel/config.js";
 import type { Logger } from "../kernel/logging.js";
 import { readHs256Key } from "./hs256-key.js";
 import { JwksCache } from "./jwks-cache.js";
+import type { TokenSource } from "./token-source.js";
 import type { VerifyToken } from "./verified-token.js";
 import {
   createVerifyToken,
@@ -92,12 +93,14 @@ export interface TokenVerificationOptions {
   readonly ownClockToleranceSeconds?: number;
   readonly logger: Logger;
   readonly clock?: Clock;
+  /** Told of the keys of the external issuer, where there is one. */
+  readonly onSource?: (source: TokenSource) => void;
 }
 
 /** A check of tokens of every issuer that is trusted. */
 export function createTrustedVerification(
   { settings, hs256Key, external }: TrustRules,
-  { findOwnKey, ownClockToleranceSeconds, logger, clock = systemClock }: TokenVerificationOptions,
+  { findOwnKey, ownClockToleranceSeconds, logger, clock = systemClock, onSource }: TokenVerificationOptions,
 ): VerifyToken {
   const { tokenIssuer, tokenAudience, tokenClockSkewSeconds, trustOwnTokens } = settings;
   const own: TrustedIssuer = {
@@ -113,6 +116,7 @@ export function createTrustedVerification(
   const issuers = [own];
   if (external !== undefined) {
     const keys = new JwksCache({ url: external.jwksUrl, source: "the external issuer", logger, clock });
+    onSource?.(keys);
     issuers.push({
       issuer: external.issuer,
       audience: external.audience,
