@@ -33,3 +33,12 @@ test("another reason, another text and another level are others; what has no rea
   expect(spend({ user: "u" })).toEqual([1]);
   expect(spend(undefined)).toEqual([1]);
 });
+
+test("what stands nowhere else is always written: acts that could not be noted, messages that hung", () => {
+  const count = createLineCount({ wallMs: () => 0, monotonicMs: () => 0 });
+  for (let i = 0; i < 100; i++) {
+    const act = { actor: "key:k", action: "key.revoke", target: `k${i}` };
+    expect(count(50, { audit: act, reason: "away" }, "audit: an act could not be noted")).toBe(1);
+    expect(count(WARN, { user: `u${i}`, reason: "unwatched", ids: ["m"] }, "a user's messages hang")).toBe(1);
+  }
+});

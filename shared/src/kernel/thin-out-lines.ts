@@ -1,10 +1,12 @@
 // logging -> here: a fault that everybody meets at once, such as a Redis that is away, is told and not repeated.
 // Guarantees: of lines with the same text and the same reason the first few are written, then one a second, which says
-// how many there were (`times`). What has no reason is no fault, and always written.
+// how many there were (`times`). What has no reason is no fault, and always written; so is what is written down nowhere
+// else: an act that the audit log could not take (`audit`), the messages that hung (`ids`).
 import { type Clock, systemClock } from "./clock.js";
 
 const AT_ONCE = 10;
 const EVERY_MS = 1_000;
+const STANDS_NOWHERE_ELSE = ["audit", "ids"] as const;
 /** There are few; a reason that holds a name or a number does not fill the memory. */
 const MAX_KINDS = 500;
 
@@ -46,9 +48,10 @@ export function createLineCount(
   };
 }
 
-/** Why something failed, with the causes of the error; undefined where the line tells of no failure. */
+/** Why something failed, with the causes of the error; undefined where the line is to be written in any case. */
 function reasonOf(fields: unknown): string | undefined {
   if (typeof fields !== "object" || fields === null) return undefined;
+  if (STANDS_NOWHERE_ELSE.some((name) => name in fields)) return undefined;
   const { reason, err } = fields as { readonly reason?: unknown; readonly err?: unknown };
   if (typeof reason === "string") return reason;
   const error = fields instanceof Error ? fields : err;
