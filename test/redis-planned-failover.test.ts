@@ -72,13 +72,13 @@ test("planned failovers under load: nothing is lost by the command, and no servi
   const away = Array.from({ length: 8 }, (_, i) => `away-${i}`);
   const clients = await load.connect(online);
   load.start([...online, ...away]);
-  await load.untilAccepted(150);
+  await load.untilAccepted(80);
 
   const commandAtMs = performance.now();
   const { to, writesWaitedMs } = await failOverByCommand();
   const second = await group.master();
   expect(to).toBe(`127.0.0.1:${second.port}`);
-  await load.untilAccepted(load.accepted().length + 150);
+  await load.untilAccepted(load.accepted().length + 80);
   const byCommand = load.accepted().length;
   const commandSilenceMs = longestSilenceMs(load.accepted(), commandAtMs);
 
@@ -89,7 +89,7 @@ test("planned failovers under load: nothing is lost by the command, and no servi
   if (sentinel === undefined) throw new Error("no sentinel");
   await (await group.connect(sentinel)).call("SENTINEL", "FAILOVER", "main");
   await waitFor(async () => (await group.master()) !== second, { what: "the failover", deadlineMs: 30_000 });
-  await load.untilAccepted(load.accepted().length + 150);
+  await load.untilAccepted(load.accepted().length + 80);
   await load.stop();
   const bareSilenceMs = longestSilenceMs(load.accepted(), bareAtMs);
   await untilReady(cluster, true);
