@@ -23,7 +23,7 @@ beforeAll(async () => {
       ACK_TIMEOUT_MS: "1000",
       LEASE_MS: "1000",
       OFFLINE_SETTLE_MS: "100",
-      ROUTE_GRACE_MS: "2000",
+      ROUTE_GRACE_MS: "3000",
       APNS_TIMEOUT_MS: "5000",
       APNS_BREAKER_OPEN_MS: "500",
       APNS_SUSPICION_MS: "2000",
@@ -145,10 +145,12 @@ test("a deploy of the push nodes, and a page that reloads, ring no phone", async
   const node = cluster.newest("push-node-1");
   node.signal("SIGTERM");
   const during = await Promise.all(users.map((user) => send(user)));
-  await node.exited;
+  // As a page does: it comes back when its socket closes, not when the node's process is gone.
+  await Promise.all(again.map((client) => client.untilClosed(20_000)));
   const later = await Promise.all(users.map((user) => send(user)));
   const moved = await Promise.all(users.map((user) => connect(user, newUrl)));
   await Promise.all([...during, ...later].map((id) => untilState(id, "delivered")));
+  await node.exited;
   await cluster.startAgain(node);
   // The measure of time: somebody who stays away is rung.
   const measure = await newUser("stays-away");

@@ -98,6 +98,7 @@ test("a dispatcher paused past its lease and continued changes no state", async 
       holder: "another",
       token: String(Number(before[p]?.["token"]) + 1),
       until: "99999999999999",
+      leaseMs: "99999999999999",
     });
   }
   await cluster.post("/v1/messages", { to: { user: "t1" }, data: "while paused" });

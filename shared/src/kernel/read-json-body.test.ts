@@ -5,7 +5,7 @@ import { buildHttpApp } from "./http-app.js";
 import { createLogger } from "./logging.js";
 import { addJsonBodyReader } from "./read-json-body.js";
 
-test("half an emoji in a body is U+FFFD from then on, in names too; a whole one stays", async () => {
+test("a body comes through as it is: half an emoji, in names too, and what looks like one", async () => {
   const app = await buildHttpApp({
     service: "test",
     version: "1.2.3",
@@ -20,7 +20,7 @@ test("half an emoji in a body is U+FFFD from then on, in names too; a whole one 
   const headers = { "content-type": "application/json" };
   const answer = await app.inject({ method: "POST", url: "/things", headers, payload });
   expect(answer.json()).toEqual({
-    data: { "cut \ufffd": ["\ufffd left", "\ud83d\ude00", "\\ud83d"] },
+    data: { "cut \ud83d": ["\ude00 left", "\ud83d\ude00", "\\ud83d"] },
   });
   await app.close();
 });

@@ -1,9 +1,8 @@
 // A request's bytes -> here -> its schema: unpacks, bounds and parses JSON bodies.
 // Guarantees: valid UTF-8, at most `maxBytes` unpacked and 256 levels deep, or an error of the catalogue; any JSON
-// comes through as it is (a member named `__proto__` too), but that half a surrogate pair becomes U+FFFD; every other
-// content type is refused.
+// comes through as it is (a member named `__proto__` and half a surrogate pair too); every other content type is
+// refused.
 import { isUtf8 } from "node:buffer";
-import { wellFormedValue } from "../protocol/well-formed-json.js";
 import { PetrelError } from "./errors.js";
 import type { HttpApp } from "./http-app.js";
 import { isNestedDeeperThan } from "./measure-nesting.js";
@@ -62,7 +61,7 @@ function parseJson(body: Buffer, done: Done): void {
     );
     return;
   }
-  done(null, wellFormedValue(text, value));
+  done(null, value);
 }
 
 /** A number beyond 1.8e308 needs an exponent of three digits, or as many digits itself. */

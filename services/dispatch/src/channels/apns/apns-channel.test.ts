@@ -366,7 +366,7 @@ describe("APNs", () => {
   });
 
   test("a wrong environment for all: nothing is lost, and sends go on when it is mended", async () => {
-    await reopen({ APNS_BREAKER_OPEN_MS: "400" });
+    await reopen({ APNS_BREAKER_OPEN_MS: "400", APNS_SUSPICION_MS: "60000" });
     const users = Array.from({ length: 40 }, (_, i) => `user${i}`);
     await Promise.all(users.map((user, i) => register(user, 100 + i)));
     for (const user of users) await send(jobFor(user));

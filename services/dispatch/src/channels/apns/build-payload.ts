@@ -28,7 +28,7 @@ export function buildPayload(
 ): BuiltPayload {
   const { apns = {} } = notification;
   const aps = pushType === "background" ? backgroundAps(apns) : visibleAps(notification, apns);
-  // (A message that an older release has accepted may hold half an emoji.)
+  // A text that was cut by length may end in half an emoji, which Apple does not take.
   const text = makeWellFormed(JSON.stringify({ aps, ...apns.data, petrel: { id: messageId } }));
   const body = Buffer.from(text);
   const maxBytes = pushType === "voip" ? MAX_VOIP_BYTES : MAX_BYTES;

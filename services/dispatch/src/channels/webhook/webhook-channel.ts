@@ -91,8 +91,8 @@ export class WebhookChannel implements FallbackChannel {
 }
 
 /**
- * The notification as the producer wrote it (but for half an emoji that an older release has stored): parsed and written
- * again, numbers beyond 2^53 would change.
+ * The notification as the producer wrote it, but for half an emoji: parsed and written again, numbers beyond 2^53 would
+ * change.
  */
 function encodeJob({
   id,
