@@ -144,6 +144,8 @@ test("a server that refuses even PING, since its disk is full, is not left: what
     expect(returns).toBe(0);
     expect(subscription.isActive()).toBe(true);
   } finally {
+    // It would not end before it has saved.
+    await commands.config("SET", "save", "");
     commands.disconnect();
     await server.stop();
   }
