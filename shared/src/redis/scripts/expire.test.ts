@@ -100,8 +100,9 @@ test("when all has ended, the user leaves due", async () => {
   expect(await dueAt()).toBeNull();
 });
 
-test("a record that is gone is an end of long ago", async () => {
+test("a record that was kept beyond its message's time, and is gone, is an end of long ago", async () => {
   await accept(0, HOUR_MS);
+  await store.redis.hset(store.keys.user("u1"), "kept", 1);
   await store.redis.del(store.keys.record("m1"));
   expect(await expire(named(1))).toBe(0);
   expect(await acked()).toBe(1);
