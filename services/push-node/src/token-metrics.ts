@@ -4,26 +4,30 @@ import { Gauge, type Registry } from "@petrel/shared/kernel/metrics";
 import type { TokenSource } from "@petrel/shared/security/token-source";
 
 export function addTokenGauges(registry: Registry, sources: readonly TokenSource[]): void {
-  new Gauge({
-    name: "petrel_token_source_up",
-    help: "1 while tokens can be checked by it: auth's introspection, or the public keys of an issuer.",
-    labelNames: ["source"],
-    registers: [registry],
-    collect() {
-      for (const { source, problem } of sources) this.set({ source }, problem === undefined ? 1 : 0);
-    },
-  });
-  new Gauge({
-    name: "petrel_jwks_keys",
-    help: "Public keys that an issuer published when it was last asked.",
-    labelNames: ["source", "outcome"],
-    registers: [registry],
-    collect() {
-      for (const { source, keyCounts } of sources) {
-        if (keyCounts === undefined) continue;
-        this.set({ source, outcome: "taken" }, keyCounts.taken);
-        this.set({ source, outcome: "left_out" }, keyCounts.leftOut);
-      }
-    },
-  });
+  registry.registerMetric(
+    new Gauge({
+      name: "petrel_token_source_up",
+      help: "1 while tokens can be checked by it: auth's introspection, or the public keys of an issuer.",
+      labelNames: ["source"],
+      registers: [],
+      collect() {
+        for (const { source, problem } of sources) this.set({ source }, problem === undefined ? 1 : 0);
+      },
+    }),
+  );
+  registry.registerMetric(
+    new Gauge({
+      name: "petrel_jwks_keys",
+      help: "Public keys that an issuer published when it was last asked.",
+      labelNames: ["source", "outcome"],
+      registers: [],
+      collect() {
+        for (const { source, keyCounts } of sources) {
+          if (keyCounts === undefined) continue;
+          this.set({ source, outcome: "taken" }, keyCounts.taken);
+          this.set({ source, outcome: "left_out" }, keyCounts.leftOut);
+        }
+      },
+    }),
+  );
 }

@@ -31,14 +31,16 @@ export function createRegistry(component: string, version?: string): Registry {
   registry.setDefaultLabels({ component });
   collectDefaultMetrics({ register: registry });
   for (const name of COSTLY_DEFAULTS) registry.removeSingleMetric(name);
-  new Gauge({
-    name: "petrel_out_of_file_descriptors",
-    help: "1 while this process can open no socket and no file more",
-    registers: [registry],
-    async collect() {
-      this.set((await findOutOfFiles()) === undefined ? 0 : 1);
-    },
-  });
+  registry.registerMetric(
+    new Gauge({
+      name: "petrel_out_of_file_descriptors",
+      help: "1 while this process can open no socket and no file more",
+      registers: [],
+      async collect() {
+        this.set((await findOutOfFiles()) === undefined ? 0 : 1);
+      },
+    }),
+  );
   if (version !== undefined) {
     new Gauge({
       name: "petrel_build_info",
