@@ -67,7 +67,7 @@ ${address}`,
   --user U         the user's id
   --jti J          the token's claim of that name
   --exp E          with --jti: the claim of that name, Unix time in seconds. The token is remembered until then; without
-                   it as long as any token may live. More than a day counts as ten in the key's limit
+                   it for the longest life of a token. More than a day counts as ten in the key's limit
   --token T        the whole token; - reads it from the standard input. Counts in no limit
   --json           print nothing
 ${address}`,
