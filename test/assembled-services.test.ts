@@ -222,7 +222,7 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { t
   });
 
   test("a service that is up but not ready is not healthy", async () => {
-    const environment = await environmentFor("collect");
+    const environment = { ...(await environmentFor("collect")), READY_WITHOUT_REDIS_MS: "100" };
     const { child, exited } = await start("collect", environment);
     redis.signal("SIGSTOP");
     try {

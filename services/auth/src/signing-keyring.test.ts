@@ -122,7 +122,7 @@ test("with another encryption key the start says why it fails", async () => {
 test("what docs/operations.md says lets auth start with another encryption key", async () => {
   const { active } = await open(0);
   const page = readFileSync(new URL("../../../docs/operations.md", import.meta.url), "utf8");
-  const [, name = ""] = /`redis-cli DEL '([^']+)'`/.exec(page) ?? [];
+  const [, name = ""] = /`redis_cli DEL '([^']+)'`/.exec(page) ?? [];
   expect(await connection(0).del(name)).toBe(1);
   const ring = await open(1, { cipher: createAtRestCipher(randomBytes(32)) });
   expect(ring.active.kid).not.toBe(active.kid);
