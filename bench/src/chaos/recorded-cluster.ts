@@ -10,7 +10,7 @@ import {
   type TestCluster,
 } from "@petrel/shared/testing/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { connectRecordedUsers, type RecordedUsers } from "./recorded-users.js";
+import { connectRecordedUsers, type RecordedUsers, type RecordedUsersOptions } from "./recorded-users.js";
 import { settleHistory } from "./settle-history.js";
 
 export interface RecordedClusterOptions extends StartClusterOptions {
@@ -19,6 +19,7 @@ export interface RecordedClusterOptions extends StartClusterOptions {
   readonly isMixed?: boolean;
   /** Where clients connect instead of to the nodes themselves, such as through proxies. */
   readonly connectUrls?: (cluster: TestCluster) => Promise<readonly string[]>;
+  readonly libraryOf?: NonNullable<RecordedUsersOptions["libraryOf"]>;
 }
 
 export interface RecordedCluster {
@@ -76,6 +77,7 @@ export async function startRecordedCluster(options: RecordedClusterOptions): Pro
       phoneOwners,
       urls: (await connectUrls?.(cluster)) ?? cluster.nodeUrls,
       tokenFor: cluster.tokenFor,
+      ...(options.libraryOf === undefined ? {} : { libraryOf: options.libraryOf }),
     });
     undo.push(users.close);
     return {

@@ -14,6 +14,8 @@ export interface RecordedUsersOptions {
   /** Push nodes, up to /v1/connect; the users are spread over them, and move on to the next after a failure. */
   readonly urls: readonly string[];
   readonly tokenFor: (user: string) => Promise<string>;
+  /** The client library of a device, by its turn: that of another release. */
+  readonly libraryOf?: (turn: number) => typeof PetrelClient;
 }
 
 export interface RecordedUsers {
@@ -26,6 +28,8 @@ export interface RecordedUsers {
    * @returns lets it read again
    */
   readonly lagPhoneOf: (user: string) => () => void;
+  /** The sockets of the user's devices end at once, as where a phone changes its network. */
+  readonly cutOff: (user: string) => void;
   /** The user is about to be erased: their clients may be told to stop. */
   readonly expectErasure: (user: string) => void;
   /** An erased person signs in again: new devices, which know nothing of the old ones. */
@@ -58,14 +62,15 @@ const SLOW_ONE_IN = 3;
 const SLOW_HANDLER_MS = 200;
 
 export async function connectRecordedUsers(options: RecordedUsersOptions): Promise<RecordedUsers> {
-  const { recorder, users, phoneOwners = [], urls, tokenFor } = options;
+  const { recorder, users, phoneOwners = [], urls, tokenFor, libraryOf = () => PetrelClient } = options;
   const stopped: string[] = [];
   const devices: Device[] = [];
   const lives = new Map<string, number>();
 
   const connect = (user: string, name: string, turn: number, isSlow: boolean): void => {
     const gate = new ReadingGate();
-    const client = new PetrelClient({
+    const Client = libraryOf(turn);
+    const client = new Client({
       url: urls.map((_, j) => urls[(turn + j) % urls.length] ?? ""),
       getToken: () => tokenFor(user),
       WebSocket: createRecordingSocket(recorder, name, gate),
@@ -110,6 +115,9 @@ export async function connectRecordedUsers(options: RecordedUsersOptions): Promi
       if (phone === undefined) throw new Error(`${user} has no second device`);
       phone.gate.shut();
       return () => phone.gate.open();
+    },
+    cutOff: (user) => {
+      for (const device of devices) if (device.user === user) device.gate.cut();
     },
     expectErasure: (user) => {
       for (const device of devices) if (device.user === user) device.mayBeStopped = true;

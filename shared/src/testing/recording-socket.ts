@@ -6,7 +6,10 @@ import type { ConnectionRecord, MessageRecorder } from "./message-recorder.js";
 
 export type RecordingSocketConstructor = new (url: string, protocols: string[]) => WebSocket;
 
-/** Whether the sockets of a device are read: a phone in a lift reads nothing for a while, and its sockets stay open. */
+/**
+ * A device's way to its sockets: a phone in a lift reads nothing for a while, and its sockets stay open; one that changes
+ * its network loses them.
+ */
 export class ReadingGate {
   readonly #open = new Set<WebSocket>();
   #isShut = false;
@@ -22,6 +25,11 @@ export class ReadingGate {
   shut(): void {
     this.#isShut = true;
     for (const socket of this.#open) socket.pause();
+  }
+
+  /** Ends its sockets, without a word to the server. */
+  cut(): void {
+    for (const socket of this.#open) socket.terminate();
   }
 
   open(): void {

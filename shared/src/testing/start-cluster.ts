@@ -28,6 +28,8 @@ export interface StartClusterOptions {
   readonly ask?: (url: string, init?: AskInit) => Promise<AskAnswer>;
   /** Arguments for node itself, such as `--cpu-prof`. */
   readonly nodeArguments?: readonly string[];
+  /** The root of the built tree a process runs from, asked at each of its starts; this tree by default. */
+  readonly releaseOf?: (name: string) => string;
 }
 
 export interface AskInit {
@@ -123,6 +125,7 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
     const chosen = port ?? (await freePort());
     const logFile = join(directory, `${name}.log`);
     const started = launch(
+      options.releaseOf?.(name) ?? root,
       [...(options.nodeArguments ?? []), `services/${kind}/dist/main.js`],
       name,
       chosen,
@@ -208,6 +211,7 @@ function makeKey(id: string, scopes: readonly string[]) {
 }
 
 function launch(
+  release: string,
   nodeArguments: readonly string[],
   name: string,
   port: number,
@@ -215,7 +219,7 @@ function launch(
   environment: NodeJS.ProcessEnv,
 ): ServiceProcess {
   const child: ChildProcess = spawn(process.execPath, nodeArguments, {
-    cwd: root,
+    cwd: release,
     env: { ...environment, PORT: String(port) },
     stdio: ["ignore", "pipe", "pipe"],
   });
