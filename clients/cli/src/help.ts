@@ -138,7 +138,10 @@ the services does not have.
   --password-file FILE
                    Redis' password, instead of one in --url  REDIS_PASSWORD_FILE
   --ca-file FILE   the authority of rediss:// servers        REDIS_CA_FILE
-                   the sentinels' own password               REDIS_SENTINEL_PASSWORD
+  --cert-file FILE, --key-file FILE
+                   the certificate to show to servers that ask for one
+                                                             REDIS_CERT_FILE, REDIS_KEY_FILE
+                   the sentinels' own password               REDIS_SENTINEL_PASSWORD, REDIS_SENTINEL_PASSWORD_FILE
   --pause-seconds N
                    how long writes wait where this command dies in the middle (5)
   --deadline-seconds N

@@ -14,7 +14,7 @@ export interface RedisAccess {
   readonly username?: string | undefined;
   readonly password?: string | undefined;
   /** Present where the link is encrypted. */
-  readonly tls?: { readonly ca?: string } | undefined;
+  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string } | undefined;
 }
 
 /** An error that Redis answers with is thrown, not returned. */
@@ -62,9 +62,7 @@ export class RedisLink {
     const { username, password, tls } = access;
     const { host, port } = address;
     const socket =
-      tls === undefined
-        ? connectTcp({ host, port })
-        : connectTls({ host, port, servername: host, ...(tls.ca === undefined ? {} : { ca: tls.ca }) });
+      tls === undefined ? connectTcp({ host, port }) : connectTls({ host, port, servername: host, ...tls });
     const link = new RedisLink(address, socket);
     if (password !== undefined) {
       await link.ask("AUTH", ...(username === undefined ? [] : [username]), password);

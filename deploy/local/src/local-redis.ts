@@ -84,7 +84,8 @@ function withPasswordOf(file: string | undefined, own: string): string {
   // What is wrong with a URL is told where it is looked at.
   if (file === undefined || file === "" || !URL.canParse(own)) return own;
   try {
-    const { password = "" } = readRedisTarget({ redisUrl: own, redisPasswordFile: file });
+    const { access } = readRedisTarget({ redisUrl: own, redisPasswordFile: file });
+    const { password = "" } = access.credentials;
     const url = new URL(own);
     url.password = encodeURIComponent(password);
     return url.href;

@@ -257,21 +257,32 @@ export const redisSettings = {
   ),
   redisPasswordFile: optionalText(
     "REDIS_PASSWORD_FILE",
-    "file with Redis' password, instead of one in REDIS_URL",
+    "file with Redis' password, instead of one in REDIS_URL; read again for each new connection",
   ),
   redisSentinels: optionalText(
     "REDIS_SENTINELS",
     "a Redis that Sentinel watches, as `master-name@host:port,host:port`; not with REDIS_CLUSTER",
   ),
   redisSentinelPassword: optionalText("REDIS_SENTINEL_PASSWORD", "password of the sentinels themselves"),
+  redisSentinelPasswordFile: optionalText(
+    "REDIS_SENTINEL_PASSWORD_FILE",
+    "file with that password, instead of REDIS_SENTINEL_PASSWORD; read again for each new connection",
+  ),
   redisCluster: optionalText(
     "REDIS_CLUSTER",
     "a Redis Cluster, as `host:port,host:port`: some of its nodes, the others are asked for; not with REDIS_SENTINELS",
   ),
   redisCaFile: optionalText(
     "REDIS_CA_FILE",
-    "PEM file of the authority behind the certificates of a rediss:// server; the system's own by default",
+    "PEM file of the authorities behind the certificates of a rediss:// server; the system's own by default; read again " +
+      "for each new connection",
   ),
+  redisCertFile: optionalText(
+    "REDIS_CERT_FILE",
+    "PEM file of the certificate to show to a rediss:// server, and to its sentinels, that ask for one " +
+      "(`tls-auth-clients`); with REDIS_KEY_FILE; read again for each new connection",
+  ),
+  redisKeyFile: optionalText("REDIS_KEY_FILE", "PEM file of the private key of REDIS_CERT_FILE"),
   readyWithoutRedisMs: integer(
     "READY_WITHOUT_REDIS_MS",
     "how long `/health/ready` still answers 200 while Redis does not answer, ms; longer than a failover takes",

@@ -16,3 +16,9 @@ export function checkPair(certificate: string, key: string): void {
     throw new Error("the key is not the certificate's");
   }
 }
+
+/** @throws where its time has not begun: whoever is shown it refuses it */
+export function checkBegun(certificate: string, nowMs = Date.now()): void {
+  const { validFrom } = readCertificate(certificate);
+  if (Date.parse(validFrom) > nowMs) throw new Error(`the certificate is not valid before ${validFrom}`);
+}

@@ -1,6 +1,6 @@
 // Opens connections to Redis, set so that a fault is seen soon and answered, never waited for in silence.
 // Guarantees: a command that cannot be sent fails at once; one without an answer fails after a deadline, and is never
-// sent again behind the caller's back; the connection comes back by itself, with backoff.
+// sent again behind the caller's back; the connection comes back by itself, with backoff, and with what files say then.
 import type { EventEmitter } from "node:events";
 import { Redis as SingleRedis, type Cluster, type RedisOptions } from "ioredis";
 import { backoffMs } from "../kernel/backoff.js";
@@ -8,6 +8,7 @@ import { describeError, PetrelError } from "../kernel/errors.js";
 import type { Logger } from "../kernel/logging.js";
 import { Outage } from "../kernel/outage.js";
 import { CONNECTION_OUTAGE, openCluster } from "./open-cluster.js";
+import { followAccess } from "./redis-access.js";
 import { readRedisTarget, type RedisTarget } from "./redis-target.js";
 import { SentinelSwitches } from "./sentinel-switches.js";
 
@@ -67,6 +68,7 @@ async function within(deadlineMs: number, connecting: Promise<void>): Promise<vo
 /** What every link has, to whatever kind of server. */
 function linkOptions(target: RedisTarget, settings: ConnectSettings): RedisOptions {
   const { role, commandTimeoutMs = 5_000, silenceTimeoutMs = 10_000 } = settings;
+  const { username } = target.access.credentials;
   return {
     lazyConnect: true,
     connectionName: `petrel-${role}`,
@@ -78,9 +80,8 @@ function linkOptions(target: RedisTarget, settings: ConnectSettings): RedisOptio
     connectTimeout: 5_000,
     // While Redis loads its data: ioredis would wait for as long as Redis thinks that takes, up to 10 s.
     maxLoadingRetryTime: 500,
-    ...(target.username === undefined ? {} : { username: target.username }),
-    ...(target.password === undefined ? {} : { password: target.password }),
-    ...(target.tls === undefined ? {} : { tls: target.tls }),
+    // What else it takes to get in, `followAccess` brings.
+    ...(username === undefined ? {} : { username }),
   };
 }
 
@@ -106,8 +107,7 @@ function openSingle(
       : {
           name: target.masterName,
           sentinels: [...target.sentinels],
-          ...(target.sentinelPassword === undefined ? {} : { sentinelPassword: target.sentinelPassword }),
-          ...(target.tls === undefined ? {} : { enableTLSForSentinelMode: true, sentinelTLS: target.tls }),
+          ...(target.access.isEncrypted ? { enableTLSForSentinelMode: true } : {}),
           // Not ioredis' `failoverDetector`: a switch that it hears of while the connection looks for the master ends
           // that connection for good.
           ...(switches === undefined ? {} : { natMap: switches.resolve }),
@@ -116,6 +116,7 @@ function openSingle(
           sentinelRetryStrategy: (attempt: number) => (wasReady ? retryDelayMs(attempt) : null),
         }),
   });
+  followAccess(redis.options, target.access, logger);
   switches?.watch(redis);
   // Told anew where the reason changes: who has mended the network must learn that the password is wrong, too.
   const outage = new Outage({ logger, ...CONNECTION_OUTAGE, fields: { role } });

@@ -6,6 +6,7 @@ import { backoffMs } from "../kernel/backoff.js";
 import { describeError } from "../kernel/errors.js";
 import type { Logger } from "../kernel/logging.js";
 import { Outage } from "../kernel/outage.js";
+import { followAccess } from "./redis-access.js";
 import type { RedisTarget } from "./redis-target.js";
 
 const SLOTS_REFRESH_MS = 5_000;
@@ -23,7 +24,7 @@ export const CONNECTION_OUTAGE = {
 
 /** Not connected yet. */
 export function openCluster(
-  { seeds, tls }: Extract<RedisTarget, { readonly kind: "cluster" }>,
+  { seeds, access }: Extract<RedisTarget, { readonly kind: "cluster" }>,
   link: RedisOptions,
   { role, logger }: { readonly role: string; readonly logger: Logger },
 ): Cluster {
@@ -42,7 +43,7 @@ export function openCluster(
     // By the map of slots, see below: not by asking a node whether it is there.
     enableReadyCheck: false,
     // A certificate names hosts: so they are not turned into addresses.
-    ...(tls === undefined ? {} : { dnsLookup: (host, done) => done(null, host) }),
+    ...(access.isEncrypted ? { dnsLookup: (host, done) => done(null, host) } : {}),
     redisOptions: link,
   });
   const lost = new Map<string, Outage>();
@@ -71,6 +72,8 @@ export function openCluster(
   cluster.on("node error", (error: unknown, node: string) => lose(node, error));
   cluster.on("ready", () => find("all"));
   cluster.on("+node", (node: SingleRedis) => {
+    // Those links, too, that are made after this one: for subscriptions, and to read the map.
+    followAccess(node.options, access, logger);
     const address = addressOf(node);
     node.on("ready", () => find(address));
     // Soon, a replica's too: commands do not wait for a link, and the replica may be the next master. Not in this

@@ -7,8 +7,12 @@ import { expect, test } from "vitest";
 import { readConfig, redisSettings } from "../kernel/config.js";
 import { readRedisTarget } from "./redis-target.js";
 
-const read = (environment: Record<string, string>) => readRedisTarget(readConfig(redisSettings, environment));
-const open = { username: undefined, password: undefined, tls: undefined };
+/** With what it takes to get in as it would be used now. */
+const read = (environment: Record<string, string>) => {
+  const { access, ...target } = readRedisTarget(readConfig(redisSettings, environment));
+  return { ...target, ...access.credentials };
+};
+const open = { username: undefined, password: undefined, sentinelPassword: undefined, tls: undefined };
 
 test("a single server, by its URL", () => {
   expect(read({})).toEqual({
@@ -25,6 +29,7 @@ test("a single server, by its URL", () => {
     database: 3,
     username: "petrel",
     password: "s@cret",
+    sentinelPassword: undefined,
     tls: {},
   });
   expect(read({ REDIS_URL: "redis://[::1]:7000" })).toMatchObject({ server: { host: "::1", port: 7000 } });
@@ -39,11 +44,11 @@ test("a password from a file", () => {
     expect(read(environment)).toMatchObject({ username: "petrel", password: "s3cret", address: "redis://h" });
     expect(() => read({ ...environment, REDIS_URL: "redis://petrel:other@h" })).toThrow(/give one of them/);
     writeFileSync(file, "\n");
-    expect(() => read(environment)).toThrow("REDIS_PASSWORD_FILE is empty");
+    expect(() => read(environment)).toThrow("REDIS_PASSWORD_FILE cannot be used: the file is empty");
   } finally {
     rmSync(directory, { recursive: true });
   }
-  expect(() => read({ REDIS_PASSWORD_FILE: file })).toThrow(/REDIS_PASSWORD_FILE cannot be read: .*ENOENT/);
+  expect(() => read({ REDIS_PASSWORD_FILE: file })).toThrow(/REDIS_PASSWORD_FILE cannot be used: .*ENOENT/);
 });
 
 test("sentinels: the master's name, then who watches it; access from the URL", () => {
@@ -62,9 +67,9 @@ test("sentinels: the master's name, then who watches it; access from the URL", (
       { host: "b.example.test", port: 26_379 },
       { host: "::1", port: 3 },
     ],
-    sentinelPassword: "word",
     database: 2,
     ...open,
+    sentinelPassword: "word",
     password: "hush",
   });
 });
@@ -79,6 +84,7 @@ test("a cluster: some of its nodes; access from the URL", () => {
     ],
     username: "u",
     password: "p",
+    sentinelPassword: undefined,
     tls: {},
   });
 });
@@ -93,7 +99,25 @@ test.each([
   [{ REDIS_SENTINELS: "main@" }, /REDIS_SENTINELS must be a list of host:port/],
   [{ REDIS_URL: "redis://h/x" }, /REDIS_URL must end with the number of a database/],
   [{ REDIS_CA_FILE: "/ca.pem" }, /REDIS_CA_FILE is set, but REDIS_URL is not rediss/],
-  [{ REDIS_CA_FILE: "/no/such/ca.pem", REDIS_URL: "rediss://h" }, /REDIS_CA_FILE cannot be read: .*ENOENT/],
+  [{ REDIS_CA_FILE: "/no/such/ca.pem", REDIS_URL: "rediss://h" }, /REDIS_CA_FILE cannot be used: .*ENOENT/],
+  [{ REDIS_CERT_FILE: "/c", REDIS_KEY_FILE: "/k" }, /REDIS_CERT_FILE is set, but REDIS_URL is not rediss/],
+  [
+    { REDIS_CERT_FILE: "/c", REDIS_URL: "rediss://h" },
+    /REDIS_CERT_FILE and REDIS_KEY_FILE are needed together/,
+  ],
+  [
+    { REDIS_KEY_FILE: "/k", REDIS_URL: "rediss://h" },
+    /REDIS_CERT_FILE and REDIS_KEY_FILE are needed together/,
+  ],
+  [
+    { REDIS_CERT_FILE: "/no/such", REDIS_KEY_FILE: "/k", REDIS_URL: "rediss://h" },
+    /REDIS_CERT_FILE, REDIS_KEY_FILE cannot be used: .*ENOENT/,
+  ],
+  [{ REDIS_SENTINEL_PASSWORD_FILE: "/p" }, /REDIS_SENTINEL_PASSWORD_FILE is set, but REDIS_SENTINELS is not/],
+  [
+    { REDIS_SENTINELS: "m@a", REDIS_SENTINEL_PASSWORD: "x", REDIS_SENTINEL_PASSWORD_FILE: "/p" },
+    /REDIS_SENTINEL_PASSWORD and REDIS_SENTINEL_PASSWORD_FILE are both set/,
+  ],
   [{ REDIS_SENTINEL_PASSWORD: "x" }, /REDIS_SENTINEL_PASSWORD is set, but REDIS_SENTINELS is not/],
 ])("refused: %j", (environment, message) => {
   expect(() => read(environment as Record<string, string>)).toThrow(message);

@@ -1,44 +1,39 @@
 // Configuration -> here -> connect: which Redis, and how to get in.
 // Guarantees: one of three kinds; what contradicts itself or cannot be read is refused by name, never half understood;
 // `address` names it without its password.
-import { readFileSync } from "node:fs";
 import { ConfigError } from "../kernel/config.js";
-import { describeError } from "../kernel/errors.js";
+import { RedisAccess } from "./redis-access.js";
 
 export interface RedisAddress {
   readonly host: string;
   readonly port: number;
 }
 
-interface RedisAccess {
+export type RedisTarget = {
   /** For logs and errors. */
   readonly address: string;
-  readonly username: string | undefined;
-  readonly password: string | undefined;
-  /** Present where the link is encrypted. */
-  readonly tls: { readonly ca?: string } | undefined;
-}
-
-export type RedisTarget = RedisAccess &
-  (
-    | { readonly kind: "standalone"; readonly server: RedisAddress; readonly database: number }
-    | {
-        readonly kind: "sentinel";
-        readonly masterName: string;
-        readonly sentinels: readonly RedisAddress[];
-        readonly sentinelPassword: string | undefined;
-        readonly database: number;
-      }
-    | { readonly kind: "cluster"; readonly seeds: readonly RedisAddress[] }
-  );
+  readonly access: RedisAccess;
+} & (
+  | { readonly kind: "standalone"; readonly server: RedisAddress; readonly database: number }
+  | {
+      readonly kind: "sentinel";
+      readonly masterName: string;
+      readonly sentinels: readonly RedisAddress[];
+      readonly database: number;
+    }
+  | { readonly kind: "cluster"; readonly seeds: readonly RedisAddress[] }
+);
 
 /** What `redisSettings` of kernel/config reads. */
 export interface RedisSettings {
   readonly redisUrl: string;
   readonly redisSentinels?: string | undefined;
   readonly redisSentinelPassword?: string | undefined;
+  readonly redisSentinelPasswordFile?: string | undefined;
   readonly redisCluster?: string | undefined;
   readonly redisCaFile?: string | undefined;
+  readonly redisCertFile?: string | undefined;
+  readonly redisKeyFile?: string | undefined;
   readonly redisPasswordFile?: string | undefined;
 }
 
@@ -47,32 +42,17 @@ const DEFAULT_SENTINEL_PORT = 26_379;
 
 /** @throws ConfigError naming the variable that is wrong */
 export function readRedisTarget(settings: RedisSettings): RedisTarget {
-  const { redisUrl, redisSentinels, redisSentinelPassword, redisCluster, redisCaFile } = settings;
+  const { redisUrl, redisSentinels, redisCluster } = settings;
   if (redisSentinels !== undefined && redisCluster !== undefined) {
     throw new ConfigError("REDIS_SENTINELS and REDIS_CLUSTER are both set; set at most one of them");
   }
   const url = new URL(redisUrl);
-  const isEncrypted = url.protocol === "rediss:";
-  if (redisCaFile !== undefined && !isEncrypted) {
-    throw new ConfigError("REDIS_CA_FILE is set, but REDIS_URL is not rediss://");
-  }
-  if (redisSentinelPassword !== undefined && redisSentinels === undefined) {
-    throw new ConfigError("REDIS_SENTINEL_PASSWORD is set, but REDIS_SENTINELS is not");
-  }
-  const access = {
-    username: decoded(url.username),
-    password: readPassword(decoded(url.password), settings.redisPasswordFile),
-    tls: isEncrypted
-      ? redisCaFile === undefined
-        ? {}
-        : { ca: readText("REDIS_CA_FILE", redisCaFile) }
-      : undefined,
-  };
+  const access = readAccess(url, settings);
   if (redisCluster !== undefined) {
     if (readDatabase(url) !== 0)
       throw new ConfigError("REDIS_URL names a database; a Redis Cluster has only 0");
     const seeds = readAddresses("REDIS_CLUSTER", redisCluster, DEFAULT_PORT);
-    return { kind: "cluster", address: `cluster ${redisCluster}`, seeds, ...access };
+    return { kind: "cluster", address: `cluster ${redisCluster}`, seeds, access };
   }
   const database = readDatabase(url);
   if (redisSentinels !== undefined) {
@@ -88,28 +68,62 @@ export function readRedisTarget(settings: RedisSettings): RedisTarget {
       address,
       masterName,
       sentinels,
-      sentinelPassword: redisSentinelPassword,
       database,
-      ...access,
+      access,
     };
   }
   const server = { host: unbracketed(url.hostname), port: Number(url.port || DEFAULT_PORT) };
-  return { kind: "standalone", address: `${url.protocol}//${url.host}`, server, database, ...access };
+  return { kind: "standalone", address: `${url.protocol}//${url.host}`, server, database, access };
 }
 
 function decoded(part: string): string | undefined {
   return part === "" ? undefined : decodeURIComponent(part);
 }
 
-function readPassword(ofUrl: string | undefined, file: string | undefined): string | undefined {
-  if (file === undefined) return ofUrl;
-  if (ofUrl !== undefined) {
+function readAccess(url: URL, settings: RedisSettings): RedisAccess {
+  const { redisSentinels, redisSentinelPassword, redisSentinelPasswordFile } = settings;
+  const { redisPasswordFile, redisCaFile, redisCertFile, redisKeyFile } = settings;
+  const isEncrypted = url.protocol === "rediss:";
+  for (const [name, value] of [
+    ["REDIS_CA_FILE", redisCaFile],
+    ["REDIS_CERT_FILE", redisCertFile],
+    ["REDIS_KEY_FILE", redisKeyFile],
+  ]) {
+    if (value !== undefined && !isEncrypted) {
+      throw new ConfigError(`${name} is set, but REDIS_URL is not rediss://`);
+    }
+  }
+  if ((redisCertFile === undefined) !== (redisKeyFile === undefined)) {
+    throw new ConfigError("REDIS_CERT_FILE and REDIS_KEY_FILE are needed together");
+  }
+  for (const [name, value] of [
+    ["REDIS_SENTINEL_PASSWORD", redisSentinelPassword],
+    ["REDIS_SENTINEL_PASSWORD_FILE", redisSentinelPasswordFile],
+  ]) {
+    if (value !== undefined && redisSentinels === undefined) {
+      throw new ConfigError(`${name} is set, but REDIS_SENTINELS is not`);
+    }
+  }
+  if (redisSentinelPassword !== undefined && redisSentinelPasswordFile !== undefined) {
+    throw new ConfigError(
+      "REDIS_SENTINEL_PASSWORD and REDIS_SENTINEL_PASSWORD_FILE are both set; give one of them",
+    );
+  }
+  const password = decoded(url.password);
+  if (redisPasswordFile !== undefined && password !== undefined) {
     throw new ConfigError("REDIS_PASSWORD_FILE is set, and REDIS_URL has a password too; give one of them");
   }
-  // A secret that an editor or `echo` wrote ends with a line break.
-  const password = readText("REDIS_PASSWORD_FILE", file).replace(/\r?\n$/, "");
-  if (password === "") throw new ConfigError("REDIS_PASSWORD_FILE is empty");
-  return password;
+  return new RedisAccess({
+    username: decoded(url.username),
+    password,
+    passwordFile: redisPasswordFile,
+    sentinelPassword: redisSentinelPassword,
+    sentinelPasswordFile: redisSentinelPasswordFile,
+    isEncrypted,
+    caFile: redisCaFile,
+    certFile: redisCertFile,
+    keyFile: redisKeyFile,
+  });
 }
 
 function unbracketed(host: string): string {
@@ -134,12 +148,4 @@ function readAddresses(name: string, text: string, defaultPort: number): RedisAd
     }
     return { host: unbracketed(host), port: number };
   });
-}
-
-function readText(name: string, file: string): string {
-  try {
-    return readFileSync(file, "utf8");
-  } catch (error) {
-    throw new ConfigError(`${name} cannot be read: ${describeError(error)}`);
-  }
 }

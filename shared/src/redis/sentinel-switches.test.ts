@@ -7,6 +7,7 @@ import { createLogger } from "../kernel/logging.js";
 import { startRedis, type TestRedis } from "../testing/start-redis.js";
 import { waitFor } from "../testing/wait-for.js";
 import { connectRedis, type Redis, type SingleRedis } from "./connect.js";
+import { RedisAccess } from "./redis-access.js";
 import { SentinelSwitches } from "./sentinel-switches.js";
 
 const A = { host: "10.0.0.1", port: 7000 };
@@ -33,10 +34,7 @@ beforeEach(async () => {
       address: "",
       masterName: "main",
       sentinels: [{ host: "127.0.0.1", port: server.port }],
-      sentinelPassword: undefined,
-      username: undefined,
-      password: undefined,
-      tls: undefined,
+      access: new RedisAccess({ isEncrypted: false }),
       database: 0,
     },
     role: "test",

@@ -7,6 +7,7 @@ import { backoffMs } from "../kernel/backoff.js";
 import { describeError } from "../kernel/errors.js";
 import type { Logger } from "../kernel/logging.js";
 import { isAnswer } from "./is-answer.js";
+import { followSentinelAccess } from "./redis-access.js";
 import type { RedisAddress, RedisTarget } from "./redis-target.js";
 
 export interface SentinelSwitchesOptions {
@@ -112,9 +113,8 @@ export class SentinelSwitches {
       connectTimeout: 5_000,
       commandTimeout: ANSWER_MS,
       retryStrategy: (attempt) => 100 + backoffMs(attempt, { baseMs: 100, capMs: 2_000 }),
-      ...(target.sentinelPassword === undefined ? {} : { password: target.sentinelPassword }),
-      ...(target.tls === undefined ? {} : { tls: target.tls }),
     });
+    followSentinelAccess(link.options, target.access, logger);
     this.#links.push(link);
     const sentinel = `${host}:${port}`;
     let isHeard = true;

@@ -15,6 +15,8 @@ export interface StartRedisClusterOptions {
   readonly nodeTimeoutMs?: number;
   readonly appendOnly?: boolean;
   readonly extraArgs?: readonly string[];
+  /** More of them, by the node's number. */
+  readonly extraArgsOf?: (index: number) => readonly string[];
 }
 
 export interface TestRedisCluster {
@@ -148,10 +150,8 @@ export async function startRedisCluster(options: StartRedisClusterOptions = {}):
   }
 }
 
-async function startNodes(
-  count: number,
-  { nodeTimeoutMs = 1_500, appendOnly = false, extraArgs = [] }: StartRedisClusterOptions,
-): Promise<TestRedis[]> {
+async function startNodes(count: number, options: StartRedisClusterOptions): Promise<TestRedis[]> {
+  const { nodeTimeoutMs = 1_500, appendOnly = false, extraArgs = [], extraArgsOf = () => [] } = options;
   for (let attempt = 1; ; attempt++) {
     // Two neighbouring ports each: the second is for the nodes among themselves.
     const firstPort = await freePortRange(2 * count);
@@ -166,7 +166,7 @@ async function startNodes(
           "repl-diskless-sync-delay": "0",
         };
         const clusterArgs = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
-        return startRedis({ port, appendOnly, extraArgs: [...clusterArgs, ...extraArgs] });
+        return startRedis({ port, appendOnly, extraArgs: [...clusterArgs, ...extraArgs, ...extraArgsOf(i)] });
       }),
     );
     const nodes = started.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));

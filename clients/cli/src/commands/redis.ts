@@ -12,6 +12,8 @@ export const redisOptions = {
   url: { type: "string" },
   "password-file": { type: "string" },
   "ca-file": { type: "string" },
+  "cert-file": { type: "string" },
+  "key-file": { type: "string" },
   "pause-seconds": { type: "string" },
   "deadline-seconds": { type: "string" },
   json: { type: "boolean" },
@@ -32,6 +34,8 @@ export async function runRedis(args: readonly string[], terminal: Terminal): Pro
   const redisAccess = readAccess(url, {
     passwordFile: values["password-file"] ?? environment["REDIS_PASSWORD_FILE"],
     caFile: values["ca-file"] ?? environment["REDIS_CA_FILE"],
+    certFile: values["cert-file"] ?? environment["REDIS_CERT_FILE"],
+    keyFile: values["key-file"] ?? environment["REDIS_KEY_FILE"],
   });
   const pauseSeconds = wholeNumber("--pause-seconds", values["pause-seconds"], 1) ?? DEFAULT_PAUSE_SECONDS;
   const deadlineSeconds =
@@ -39,7 +43,7 @@ export async function runRedis(args: readonly string[], terminal: Terminal): Pro
   const { from, to, pausedMs } = await failOver({
     ...readSentinels(sentinels),
     redisAccess,
-    sentinelAccess: { password: environment["REDIS_SENTINEL_PASSWORD"], tls: redisAccess.tls },
+    sentinelAccess: { password: readSentinelPassword(environment), tls: redisAccess.tls },
     pauseMs: pauseSeconds * 1_000,
     deadlineMs: deadlineSeconds * 1_000,
     note,
@@ -67,10 +71,18 @@ function readSentinels(text: string): { masterName: string; sentinels: readonly 
   return { masterName, sentinels };
 }
 
-function readAccess(
-  text: string,
-  files: { readonly passwordFile: string | undefined; readonly caFile: string | undefined },
-): RedisAccess {
+interface AccessFiles {
+  readonly passwordFile: string | undefined;
+  readonly caFile: string | undefined;
+  readonly certFile: string | undefined;
+  readonly keyFile: string | undefined;
+}
+
+function readAccess(text: string, files: AccessFiles): RedisAccess {
+  const { passwordFile, caFile, certFile, keyFile } = files;
+  if ((certFile === undefined) !== (keyFile === undefined)) {
+    throw usageError("a certificate and its key are needed together: --cert-file and --key-file");
+  }
   const scheme = /^(rediss?):\/\//.exec(text)?.[1];
   if (scheme === undefined) throw usageError("--url must begin with redis:// or rediss://");
   const url = URL.canParse(text) ? new URL(text) : undefined;
@@ -80,13 +92,29 @@ function readAccess(
   return {
     username: username === undefined ? undefined : decodeURIComponent(username),
     password:
-      files.passwordFile === undefined
+      passwordFile === undefined
         ? password === undefined
           ? undefined
           : decodeURIComponent(password)
-        : readText(files.passwordFile).replace(/\r?\n$/, ""),
-    tls: isEncrypted ? (files.caFile === undefined ? {} : { ca: readText(files.caFile) }) : undefined,
+        : readSecret(passwordFile),
+    tls: isEncrypted
+      ? {
+          ...(caFile === undefined ? {} : { ca: readText(caFile) }),
+          ...(certFile === undefined || keyFile === undefined
+            ? {}
+            : { cert: readText(certFile), key: readText(keyFile) }),
+        }
+      : undefined,
   };
+}
+
+function readSentinelPassword(environment: Terminal["environment"]): string | undefined {
+  const file = environment["REDIS_SENTINEL_PASSWORD_FILE"];
+  return file === undefined ? environment["REDIS_SENTINEL_PASSWORD"] : readSecret(file);
+}
+
+function readSecret(file: string): string {
+  return readText(file).replace(/\r?\n$/, "");
 }
 
 function readText(file: string): string {
