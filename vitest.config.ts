@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig, type TestProjectConfiguration } from "vitest/config";
-import { furtherServers, isInstalled } from "./shared/src/testing/further-servers.js";
+import { furtherServers, isInstalled } from "./shared/src/testing/redis/further-servers.js";
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
@@ -14,7 +14,7 @@ const resolve = {
 /** What every project has. */
 const common = {
   // Fetches Redis where a machine has none, before any test is timed.
-  globalSetup: [at("shared/src/testing/prepare-redis.ts")],
+  globalSetup: [at("shared/src/testing/redis/prepare-redis.ts")],
   testTimeout: 30_000,
   hookTimeout: 60_000,
 };
@@ -22,16 +22,18 @@ const common = {
 /** What Redis itself decides: repeated on each further server. */
 const onEachServer = [
   "shared/src/redis/**/*.test.ts",
-  "test/redis-restart.test.ts",
-  "test/redis-cluster-failover.test.ts",
-  "test/redis-sentinel-failover.test.ts",
-  "test/redis-planned-failover.test.ts",
+  "test/faults/redis/redis-restart.test.ts",
+  "test/faults/redis/redis-cluster-failover.test.ts",
+  "test/faults/redis/redis-sentinel-failover.test.ts",
+  "test/faults/redis/redis-planned-failover.test.ts",
 ];
 /** In `npm run test:full`: the other fault flows, and what stands closest to the stores. */
 const onEachServerInFull = [
   "services/{collect,dispatch,push-node}/src/**/*.test.ts",
-  "test/{cut-link,dispatcher-takeover,erase-person,fallback,kill-services,offline-and-resume}.test.ts",
-  "test/{paused-node,redis-full,redis-tls,revocation-redis-cluster,rolling-restart}.test.ts",
+  "test/faults/{cut-link,dispatcher-takeover,kill-services,paused-node,rolling-restart}.test.ts",
+  "test/faults/redis/redis-full.test.ts",
+  "test/flows/{erase-person,offline-and-resume,revocation-redis-cluster}.test.ts",
+  "test/{phones/fallback,edge/redis-tls}.test.ts",
 ];
 
 /**

@@ -1,8 +1,8 @@
 // Bench: pushes to the APNs simulator, beside the two clients that others use, in the same run.
 // Guarantees: ours also with faults in the middle; what comes out is shown, whatever it is.
 import { parseArgs } from "node:util";
-import { clientNames, type ClientName } from "./apns-clients.js";
-import { apnsTable, runApns, type ApnsRunResult } from "./apns-run.js";
+import { clientNames, type ClientName } from "./apns/apns-clients.js";
+import { apnsTable, runApns, type ApnsRunResult } from "./apns/apns-run.js";
 
 const { values } = parseArgs({
   options: {

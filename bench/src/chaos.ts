@@ -10,7 +10,7 @@ Starts a cluster (2 push nodes, 2 dispatchers, 2 collects, auth, Redis with its 
 the client library, sends messages, and meanwhile kills, pauses, cuts off, stalls and slows its parts at random. In
 turn, one at a time: a part is stopped as planned, a user's second device lags, a person is erased, Redis gets a replica,
 its clock is stepped, and it comes back with another clock (with a C compiler; else that is left out, and said).
-Afterwards a checker holds what was recorded against docs/guarantees.md.
+Afterwards a checker holds what was recorded against docs/send/guarantees.md.
 
   --minutes N   how long faults and load last (1)
   --seed N      which faults (random); the same seed plans the same

@@ -2,10 +2,10 @@
 // Guarantees: Petrel and Socket.IO with connection-state recovery in one run, by the same seed; what comes out is shown,
 // whatever it is.
 import { parseArgs } from "node:util";
-import { openPetrelTarget } from "./drop-test-petrel.js";
-import { runDrops, type DropOptions, type DropResult, type DropTarget } from "./drop-test-run.js";
-import { dropTable } from "./drop-test-table.js";
-import { openSocketIoTarget } from "./socket-io-target.js";
+import { openPetrelTarget } from "./drops/drop-test-petrel.js";
+import { runDrops, type DropOptions, type DropResult, type DropTarget } from "./drops/drop-test-run.js";
+import { dropTable } from "./drops/drop-test-table.js";
+import { openSocketIoTarget } from "./contenders/socket-io-target.js";
 
 const { values } = parseArgs({
   options: {

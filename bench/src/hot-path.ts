@@ -1,11 +1,11 @@
 // Bench: CPU a message costs all server processes together, beside a minimal `ws` + Redis pub/sub in the same run.
 // Guarantees: Petrel's messages are stored (AOF on) and acknowledged; rounds of the two alternate, medians are shown.
 import { parseArgs } from "node:util";
-import { startCluster, type TestCluster } from "@petrel/shared/testing/start-cluster";
+import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { publishAll } from "./closed-loop-publisher.js";
 import { cpuPerMessage, readCpu } from "./process-cpu.js";
 import { openReceivers, type Receivers } from "./receivers.js";
-import { startContender, type Contender } from "./start-contender.js";
+import { startContender, type Contender } from "./contenders/start-contender.js";
 
 const { values } = parseArgs({
   options: {

@@ -1,10 +1,10 @@
 // test/limits-across-processes -> here: one of many processes that take from one limit as fast as it lets them.
 // Guarantees: each grant is noted with Redis' clock: by TIME sent right behind the script's call, or, for what was taken
 // ahead, by this machine's clock, which is Redis' too.
-import { connectRedis } from "@petrel/shared/redis/connect";
-import { createLogger } from "@petrel/shared/kernel/logging";
-import { ScriptRunner } from "@petrel/shared/redis/script-runner";
-import { SlidingWindowLimiter } from "@petrel/shared/redis/sliding-window-limiter";
+import { connectRedis } from "@petrel/shared/redis/connection/connect";
+import { createLogger } from "@petrel/shared/kernel/logging/logging";
+import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import { SlidingWindowLimiter } from "@petrel/shared/redis/limits/sliding-window-limiter";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 

@@ -68,7 +68,7 @@ function makeCertificate(directory, name, hosts) {
   execFileSync("chmod", ["0444", keyFile, certificateFile]);
 }
 
-/** Redis' users (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/): as docs/redis.md has them. */
+/** Redis' users (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/): as docs/operate/redis.md has them. */
 function makeRedisUsers() {
   const makePassword = () => randomBytes(32).toString("base64url");
   const sha256 = (password) => createHash("sha256").update(password).digest("hex");
@@ -79,7 +79,7 @@ function makeRedisUsers() {
     // A health check has no password.
     "user default on nopass resetkeys resetchannels -@all +ping",
     `user petrel on #${sha256(password)} ${petrel}`,
-    // Backups, settings: docs/operations.md.
+    // Backups, settings: docs/operate/operations.md.
     `user operator on #${sha256(operatorPassword)} ~* &* +@all`,
   ];
   return { password, operatorPassword, users: `${users.join("\n")}\n` };

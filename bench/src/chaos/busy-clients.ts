@@ -2,8 +2,8 @@
 // Guarantees: each client has one connection at a time and asks again as soon as it was answered; every try is recorded.
 import { Agent, request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { MessageRecorder } from "@petrel/shared/testing/message-recorder";
-import type { ServiceProcess } from "@petrel/shared/testing/start-cluster";
+import type { MessageRecorder } from "@petrel/shared/testing/peers/message-recorder";
+import type { ServiceProcess } from "@petrel/shared/testing/cluster/start-cluster";
 
 export interface BusyClientsOptions {
   readonly recorder: MessageRecorder;

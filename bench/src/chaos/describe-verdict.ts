@@ -1,6 +1,6 @@
 // chaos: the checker's verdict, for people.
 // Guarantees: every kind of violation is named with its number and a few examples.
-import type { Verdict } from "@petrel/shared/testing/check-history";
+import type { Verdict } from "@petrel/shared/testing/checks/check-history";
 
 const EXAMPLES = 5;
 

@@ -1,11 +1,11 @@
 // chaos: what can befall a cluster: its processes, their links to Redis, its clients' links, Redis, and its users.
 // Guarantees: each process has a link to Redis of its own; where every fault has been ended, everything is whole and runs.
 import { setTimeout as sleep } from "node:timers/promises";
-import type { FaultProxy } from "@petrel/shared/testing/fault-proxy";
-import { startFaultProxy } from "@petrel/shared/testing/fault-proxy";
-import type { ProcessKeeper } from "@petrel/shared/testing/keep-running";
-import type { RestartableRedis } from "@petrel/shared/testing/restartable-redis";
-import { startRedis } from "@petrel/shared/testing/start-redis";
+import type { FaultProxy } from "@petrel/shared/testing/faults/fault-proxy";
+import { startFaultProxy } from "@petrel/shared/testing/faults/fault-proxy";
+import type { ProcessKeeper } from "@petrel/shared/testing/faults/keep-running";
+import type { RestartableRedis } from "@petrel/shared/testing/redis/restartable-redis";
+import { startRedis } from "@petrel/shared/testing/redis/start-redis";
 import { startBusyClients } from "./busy-clients.js";
 import { erasePerson } from "./erase-person.js";
 import { floodUser } from "./flood-user.js";

@@ -1,6 +1,6 @@
 // chaos: more messages for one user than a device that reads nothing can be sent.
 // Guarantees: sent one after another, as all of a user's messages; ends when it is told to, or when it is enough.
-import type { RecordingProducer } from "@petrel/shared/testing/recording-producer";
+import type { RecordingProducer } from "@petrel/shared/testing/peers/recording-producer";
 
 /** In two seconds more than sockets' buffers and the node's bound hold together: some 2 MB. */
 const MESSAGES = 300;

@@ -1,8 +1,8 @@
 // chaos: messages at a steady rate, whatever the cluster does with them.
 // Guarantees: an open loop: a slow answer does not slow the next message down; what waits is bounded.
 import { setTimeout as sleep } from "node:timers/promises";
-import type { MessageToPost, RecordingProducer } from "@petrel/shared/testing/recording-producer";
-import type { SeededRandom } from "@petrel/shared/testing/seeded-random";
+import type { MessageToPost, RecordingProducer } from "@petrel/shared/testing/peers/recording-producer";
+import type { SeededRandom } from "@petrel/shared/testing/faults/seeded-random";
 
 export interface OfferLoadOptions {
   readonly producer: RecordingProducer;

@@ -1,5 +1,5 @@
 // Tests of the fault planner.
-import { seededRandom } from "@petrel/shared/testing/seeded-random";
+import { seededRandom } from "@petrel/shared/testing/faults/seeded-random";
 import { expect, test } from "vitest";
 import { faultKinds, planFaults, type FaultTargets, type PlannedFault } from "./plan-faults.js";
 

@@ -1,6 +1,6 @@
 // chaos: which faults there will be, when, and for how long.
 // Guarantees: a pure function of the seed; two faults never befall the same target at once; all are over at the end.
-import type { SeededRandom } from "@petrel/shared/testing/seeded-random";
+import type { SeededRandom } from "@petrel/shared/testing/faults/seeded-random";
 
 const PROCESS_FAULTS = ["kill", "pause"] as const;
 const LINK_FAULTS = ["cut", "reset", "stall", "deafen", "slow"] as const;

@@ -1,14 +1,14 @@
 // chaos: a cluster with recorded users, a recorded business system, and a channel that its fallback calls.
 // Guarantees: everything that matters to the checker goes through one recorder; `stop` leaves nothing running.
-import { checkHistory, type Verdict } from "@petrel/shared/testing/check-history";
-import { startFallbackRecorder } from "@petrel/shared/testing/fallback-recorder";
-import { MessageRecorder } from "@petrel/shared/testing/message-recorder";
-import { RecordingProducer } from "@petrel/shared/testing/recording-producer";
+import { checkHistory, type Verdict } from "@petrel/shared/testing/checks/check-history";
+import { startFallbackRecorder } from "@petrel/shared/testing/peers/fallback-recorder";
+import { MessageRecorder } from "@petrel/shared/testing/peers/message-recorder";
+import { RecordingProducer } from "@petrel/shared/testing/peers/recording-producer";
 import {
   startCluster,
   type StartClusterOptions,
   type TestCluster,
-} from "@petrel/shared/testing/start-cluster";
+} from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { connectRecordedUsers, type RecordedUsers, type RecordedUsersOptions } from "./recorded-users.js";
 import { settleHistory } from "./settle-history.js";

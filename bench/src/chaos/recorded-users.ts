@@ -2,8 +2,8 @@
 // Guarantees: all are online when they are returned; they reconnect by the library's own rules, only quicker.
 import { setTimeout as sleep } from "node:timers/promises";
 import { PetrelClient } from "@petrel/client";
-import { createRecordingSocket, ReadingGate } from "@petrel/shared/testing/recording-socket";
-import type { MessageRecorder } from "@petrel/shared/testing/message-recorder";
+import { createRecordingSocket, ReadingGate } from "@petrel/shared/testing/peers/recording-socket";
+import type { MessageRecorder } from "@petrel/shared/testing/peers/message-recorder";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 
 export interface RecordedUsersOptions {

@@ -3,12 +3,12 @@
 // verdict; nothing is left running, whatever happens.
 import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Verdict } from "@petrel/shared/testing/check-history";
-import { startFaultProxy, type FaultProxy } from "@petrel/shared/testing/fault-proxy";
-import { keepRunning } from "@petrel/shared/testing/keep-running";
-import { startRestartableRedis } from "@petrel/shared/testing/restartable-redis";
-import { seededRandom } from "@petrel/shared/testing/seeded-random";
-import type { TestCluster } from "@petrel/shared/testing/start-cluster";
+import type { Verdict } from "@petrel/shared/testing/checks/check-history";
+import { startFaultProxy, type FaultProxy } from "@petrel/shared/testing/faults/fault-proxy";
+import { keepRunning } from "@petrel/shared/testing/faults/keep-running";
+import { startRestartableRedis } from "@petrel/shared/testing/redis/restartable-redis";
+import { seededRandom } from "@petrel/shared/testing/faults/seeded-random";
+import type { TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import {
   beginFault,
   clientsOf,

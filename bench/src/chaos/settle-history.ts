@@ -1,8 +1,8 @@
 // chaos: after the faults: waits until every accepted message has ended, and writes down how.
 // Guarantees: gives up at its deadline; then what has not ended stands in the history as it is.
 import { setTimeout as sleep } from "node:timers/promises";
-import { mayBeErased } from "@petrel/shared/testing/check-erasures";
-import type { MessageRecorder, PostRecord, StateRecord } from "@petrel/shared/testing/message-recorder";
+import { mayBeErased } from "@petrel/shared/testing/checks/check-erasures";
+import type { MessageRecorder, PostRecord, StateRecord } from "@petrel/shared/testing/peers/message-recorder";
 
 export interface SettleOptions {
   readonly recorder: MessageRecorder;

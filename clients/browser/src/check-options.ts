@@ -1,8 +1,8 @@
 // What an application passes, checked: types do not hold in JavaScript, nor for what was kept by an older page.
 // Guarantees: what would make every attempt fail, or wait for ever, does not get in. `undefined` is absent.
 import { defaultTiming, type ClientTiming } from "./client-timing.js";
-import type { NetworkEvents } from "./network-watch.js";
-import type { Position } from "./user-sequence.js";
+import type { NetworkEvents } from "./connection/network-watch.js";
+import type { Position } from "./delivery/user-sequence.js";
 
 /** Called with what is wrong about an option that the client can do without: it is dropped. */
 export type Complain = (problem: string) => void;

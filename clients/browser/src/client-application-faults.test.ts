@@ -3,7 +3,7 @@
 // developer hears of it, whoever listens.
 import { runInNewContext } from "node:vm";
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { WsPeer, type PeerSocket } from "@petrel/shared/testing/ws-peer";
+import { WsPeer, type PeerSocket } from "@petrel/shared/testing/peers/ws-peer";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { WebSocket } from "ws";
 import { clientErrorCodes, PetrelClient, type PetrelClientError, type Position } from "./client.js";

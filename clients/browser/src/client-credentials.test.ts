@@ -1,7 +1,7 @@
 // Tests of tokens and tickets over a connection's life, and of the closes that end a sign-in, on real sockets.
 // Guarantees: a ticket is used once; a token is renewed in place; whoever is signed out is told why.
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { WsPeer, type PeerSocket } from "@petrel/shared/testing/ws-peer";
+import { WsPeer, type PeerSocket } from "@petrel/shared/testing/peers/ws-peer";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import {

@@ -1,7 +1,7 @@
 // Tests of delivery and acknowledgement, over real sockets to a scripted push node.
 // Guarantees: order, once, acks after the handlers and never beyond what the socket carried.
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { WsPeer, type PeerSocket } from "@petrel/shared/testing/ws-peer";
+import { WsPeer, type PeerSocket } from "@petrel/shared/testing/peers/ws-peer";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { clientErrorCodes, PetrelClient, type PetrelClientOptions, type Position } from "./client.js";

@@ -2,7 +2,7 @@
 // Guarantees: the names are the contract between client.ts and the listeners of applications.
 import type { PetrelClientError } from "./client-error.js";
 import type { WelcomeFrame } from "./frames.js";
-import type { PetrelMessage } from "./message-delivery.js";
+import type { PetrelMessage } from "./delivery/message-delivery.js";
 
 /** `connecting`: an attempt is under way · `online`: welcomed · `waiting`: until the next attempt · `closed` */
 export type ClientState = "connecting" | "online" | "waiting" | "closed";

@@ -2,7 +2,7 @@
 // Guarantees: whatever the schedule of faults, each message reaches the application once, in order, is
 // acknowledged, and no ack names what its socket was not sent.
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { WsPeer, type PeerSocket } from "@petrel/shared/testing/ws-peer";
+import { WsPeer, type PeerSocket } from "@petrel/shared/testing/peers/ws-peer";
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import { WebSocket } from "ws";

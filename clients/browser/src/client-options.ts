@@ -12,12 +12,12 @@ import {
   type Complain,
 } from "./check-options.js";
 import type { ClientTiming } from "./client-timing.js";
-import type { NetworkEvents } from "./network-watch.js";
-import type { SavePosition } from "./position-saver.js";
-import type { SocketConstructor } from "./socket.js";
-import type { GetTicket } from "./ticket-source.js";
-import type { GetToken } from "./token-source.js";
-import type { Position } from "./user-sequence.js";
+import type { NetworkEvents } from "./connection/network-watch.js";
+import type { SavePosition } from "./delivery/position-saver.js";
+import type { SocketConstructor } from "./connection/socket.js";
+import type { GetTicket } from "./credentials/ticket-source.js";
+import type { GetToken } from "./credentials/token-source.js";
+import type { Position } from "./delivery/user-sequence.js";
 
 /**
  * `handled`: the client acknowledges a message when its handlers have finished ·

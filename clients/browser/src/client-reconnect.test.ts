@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { createServer, type AddressInfo } from "node:net";
 import { freePort } from "@petrel/shared/testing/free-port";
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { WsPeer } from "@petrel/shared/testing/ws-peer";
+import { WsPeer } from "@petrel/shared/testing/peers/ws-peer";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import {

@@ -1,5 +1,5 @@
 // Every wait of the client, and how long it is where the application says nothing.
-// Guarantees: all in milliseconds; the defaults are those that docs/client.md and the contract name.
+// Guarantees: all in milliseconds; the defaults are those that docs/receive/client.md and the contract name.
 
 export interface ClientTiming {
   /** Full jitter between 0 and `min(cap, base * 2^n)`, after most closes. */

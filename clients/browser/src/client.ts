@@ -11,23 +11,23 @@ import {
   type OfflineEvent,
 } from "./client-events.js";
 import { resolveOptions, type PetrelClientOptions } from "./client-options.js";
-import { NORMAL_CLOSURE } from "./close-policy.js";
-import { closeReason } from "./close-reason.js";
-import { ConnectionKeeper } from "./connection-keeper.js";
-import type { Connection } from "./connection.js";
+import { NORMAL_CLOSURE } from "./connection/close-policy.js";
+import { closeReason } from "./connection/close-reason.js";
+import { ConnectionKeeper } from "./connection/connection-keeper.js";
+import type { Connection } from "./connection/connection.js";
 import type { ServerFrame, WelcomeFrame } from "./frames.js";
-import { MessageDelivery, type PetrelMessage } from "./message-delivery.js";
-import { PositionSaver } from "./position-saver.js";
+import { MessageDelivery, type PetrelMessage } from "./delivery/message-delivery.js";
+import { PositionSaver } from "./delivery/position-saver.js";
 import { TypedEvents } from "./typed-events.js";
-import type { Position } from "./user-sequence.js";
+import type { Position } from "./delivery/user-sequence.js";
 
 export type { AckMode, PetrelClientOptions } from "./client-options.js";
 export type { ClientTiming } from "./client-timing.js";
 export type { WelcomeFrame } from "./frames.js";
-export type { NetworkEvents } from "./network-watch.js";
-export type { Socket, SocketConstructor } from "./socket.js";
-export type { GetTicket } from "./ticket-source.js";
-export type { GetToken, TokenReason } from "./token-source.js";
+export type { NetworkEvents } from "./connection/network-watch.js";
+export type { Socket, SocketConstructor } from "./connection/socket.js";
+export type { GetTicket } from "./credentials/ticket-source.js";
+export type { GetToken, TokenReason } from "./credentials/token-source.js";
 export type { ClientEvents, ClientState, ClosedEvent, OfflineEvent, PetrelMessage, Position };
 export { clientErrorCodes, PetrelClientError };
 

@@ -1,7 +1,7 @@
 // Tests of reading frames.
 // Guarantees: what the push node's own encoder writes is read whole; what breaks the contract is refused.
-import { encodeMessageFrame, encodeServerFrame } from "@petrel/shared/protocol/server-frames";
-import { parseClientFrame } from "@petrel/shared/protocol/client-frames";
+import { encodeMessageFrame, encodeServerFrame } from "@petrel/shared/protocol/frames/server-frames";
+import { parseClientFrame } from "@petrel/shared/protocol/frames/client-frames";
 import { describe, expect, it } from "vitest";
 import { parseServerFrame, type ClientFrame } from "./frames.js";
 

@@ -8,7 +8,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { WsPeer } from "@petrel/shared/testing/ws-peer";
+import { WsPeer } from "@petrel/shared/testing/peers/ws-peer";
 import { afterEach, beforeEach, expect, it } from "vitest";
 
 const bin = fileURLToPath(new URL("../bin/", import.meta.url));

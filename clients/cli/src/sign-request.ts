@@ -1,5 +1,5 @@
 // call-service -> here: signs a request instead of sending the key's secret with it.
-// Guarantees: the headers are those of docs/producers.md; each call has a nonce of its own, so that it is good once.
+// Guarantees: the headers are those of docs/send/producers.md; each call has a nonce of its own, so that it is good once.
 import { createHash, createHmac, randomUUID } from "node:crypto";
 
 export interface RequestToSign {

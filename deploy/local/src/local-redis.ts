@@ -7,10 +7,14 @@ import { probeRedis } from "@petrel/shared/embedded-redis/resp-probe";
 import type { Environment } from "@petrel/shared/embedded-redis/run-command";
 import { startRedisServer } from "@petrel/shared/embedded-redis/start-redis-server";
 import { ConfigError } from "@petrel/shared/kernel/config";
-import { readRedisTarget } from "@petrel/shared/redis/redis-target";
+import { readRedisTarget } from "@petrel/shared/redis/connection/redis-target";
 import { checkRedis } from "./check-redis.js";
 import { LocalRunError } from "./local-run-error.js";
-import { superviseProcess, type SupervisedOptions, type SupervisedProcess } from "./supervised-process.js";
+import {
+  superviseProcess,
+  type SupervisedOptions,
+  type SupervisedProcess,
+} from "./processes/supervised-process.js";
 
 export interface LocalRedis {
   /** With the password, if it asks for one. */

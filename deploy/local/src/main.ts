@@ -2,7 +2,7 @@
 // Guarantees: exit code 0 after a clean stop, 1 where something is wrong, 2 for a wrong option; no stack traces.
 import { fileURLToPath } from "node:url";
 import { runLocal } from "./run-local.js";
-import { watchInterrupts } from "./watch-interrupts.js";
+import { watchInterrupts } from "./processes/watch-interrupts.js";
 
 const writeLine = (stream: NodeJS.WriteStream) => (line: string) => void stream.write(`${line}\n`);
 // A terminal or a pipe that is gone must not stop the stop.

@@ -1,7 +1,7 @@
 // The local run: what was typed after `npm start --`.
 // Guarantees: an option that is unknown or out of range is refused, by name; nothing is guessed.
 import { parseArgs } from "node:util";
-import { maxDispatchers, maxNodes } from "./local-ports.js";
+import { maxDispatchers, maxNodes } from "./ports/local-ports.js";
 
 export interface LocalOptions {
   readonly nodes: number;
@@ -24,7 +24,7 @@ export const usage = `npm start [-- options]
 
 Environment: PETREL_PORT_BASE (7100), PETREL_DATA_DIR (.data), REDIS_URL (an embedded Redis where unset),
 APNS_… (pushes go to a simulator where unset);
-everything else is passed through to the services. More: docs/local-run.md`;
+everything else is passed through to the services. More: docs/start/local-run.md`;
 
 /** @throws OptionError */
 export function parseOptions(args: readonly string[]): LocalOptions {

@@ -1,6 +1,6 @@
 // The local run: what is shown once everything is up.
 // Guarantees: its command works when pasted.
-import type { DevFile } from "./dev-file.js";
+import type { DevFile } from "./data/dev-file.js";
 
 export function summaryLines(cluster: DevFile, dataDirectory: string, took: string): string[] {
   return [

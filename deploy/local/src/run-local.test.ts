@@ -8,12 +8,12 @@ import { join } from "node:path";
 import { defaultCacheDirectory, findRedisServer } from "@petrel/shared/embedded-redis/find-redis-server";
 import { probeRedis } from "@petrel/shared/embedded-redis/resp-probe";
 import { freePortRange } from "@petrel/shared/testing/free-port";
-import { startRedis } from "@petrel/shared/testing/start-redis";
+import { startRedis } from "@petrel/shared/testing/redis/start-redis";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { parseKnownKeys } from "./apns-simulator/known-keys.js";
-import type { DevFile } from "./dev-file.js";
-import type { LocalSecrets } from "./local-secrets.js";
+import type { DevFile } from "./data/dev-file.js";
+import type { LocalSecrets } from "./data/local-secrets.js";
 import { runLocal } from "./run-local.js";
 
 const pretendedService = `

@@ -5,22 +5,22 @@ import { dieWithParentPrefix } from "@petrel/shared/embedded-redis/die-with-pare
 import { EmbeddedRedisError } from "@petrel/shared/embedded-redis/embedded-redis-error";
 import type { Environment } from "@petrel/shared/embedded-redis/run-command";
 import { describeError } from "@petrel/shared/kernel/errors";
-import { awaitHealth } from "./await-health.js";
-import { describeEphemeral, readEphemeralPorts } from "./ephemeral-ports.js";
-import { checkPorts, type WantedPort } from "./check-ports.js";
-import { openDataDirectory, type DataDirectory } from "./data-directory.js";
-import { describeCluster, removeDevFile, writeDevFile } from "./dev-file.js";
-import { launchService } from "./launch-service.js";
-import { assignPorts, type LocalPorts } from "./local-ports.js";
+import { awaitHealth } from "./processes/await-health.js";
+import { describeEphemeral, readEphemeralPorts } from "./ports/ephemeral-ports.js";
+import { checkPorts, type WantedPort } from "./ports/check-ports.js";
+import { openDataDirectory, type DataDirectory } from "./data/data-directory.js";
+import { describeCluster, removeDevFile, writeDevFile } from "./data/dev-file.js";
+import { launchService } from "./processes/launch-service.js";
+import { assignPorts, type LocalPorts } from "./ports/local-ports.js";
 import { prepareRedis } from "./local-redis.js";
 import { LocalRunError } from "./local-run-error.js";
-import { loadSecrets, writeSecretFiles } from "./local-secrets.js";
+import { loadSecrets, writeSecretFiles } from "./data/local-secrets.js";
 import { OptionError, parseOptions, usage, type LocalOptions } from "./parse-options.js";
-import { createPidFile } from "./pid-file.js";
+import { createPidFile } from "./data/pid-file.js";
 import { summaryLines } from "./print-summary.js";
-import { describeServices, type ServiceSpec } from "./service-specs.js";
-import { startServices, stopServices, type SupervisedService } from "./service-groups.js";
-import { secondsSince, superviseProcess, type SupervisedProcess } from "./supervised-process.js";
+import { describeServices, type ServiceSpec } from "./processes/service-specs.js";
+import { startServices, stopServices, type SupervisedService } from "./processes/service-groups.js";
+import { secondsSince, superviseProcess, type SupervisedProcess } from "./processes/supervised-process.js";
 
 export interface LocalRunContext {
   readonly args: readonly string[];

@@ -3,10 +3,10 @@
 // browser's own is ever let in; whoever is no page sees no difference.
 //
 // Fetch Standard, section 3.2: https://fetch.spec.whatwg.org/#http-cors-protocol
-import { errorSchema } from "@petrel/shared/kernel/error-schema";
+import { errorSchema } from "@petrel/shared/kernel/http/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import type { MatchOrigin } from "@petrel/shared/security/match-origin";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import type { MatchOrigin } from "@petrel/shared/security/requests/match-origin";
 import { Type } from "typebox";
 
 /** What pages may call, with a user's token or with none. */

@@ -1,5 +1,5 @@
 // What auth reads from its environment.
-// Guarantees: validated and frozen by the kernel; docs/configuration.md is made from this schema.
+// Guarantees: validated and frozen by the kernel; docs/operate/configuration.md is made from this schema.
 import {
   auditSettings,
   commonSettings,
@@ -12,10 +12,10 @@ import {
   redisSettings,
   text,
 } from "@petrel/shared/kernel/config";
-import { addressLimitSettings } from "@petrel/shared/security/request-limit-settings";
-import { tokenAlgorithms } from "@petrel/shared/security/token-algorithm";
-import { tokenSettings } from "@petrel/shared/security/token-settings";
-import type { SigningKeyTimes } from "./signing-key-set.js";
+import { addressLimitSettings } from "@petrel/shared/security/requests/request-limit-settings";
+import { tokenAlgorithms } from "@petrel/shared/security/tokens/token-algorithm";
+import { tokenSettings } from "@petrel/shared/security/tokens/token-settings";
+import type { SigningKeyTimes } from "./keys/signing-key-set.js";
 
 export const authConfigSchema = {
   ...commonSettings,

@@ -1,6 +1,6 @@
 // auth's routes -> here -> kernel/openapi-document: what their code checks beyond their schemas.
 // Guarantees: said, not validated: whoever checks it names the field that is wrong.
-import type { DocumentedRules } from "@petrel/shared/kernel/openapi-document";
+import type { DocumentedRules } from "@petrel/shared/kernel/http/openapi-document";
 
 const only = (...names: string[]) => ({ required: names });
 const none = (...names: string[]) => ({ not: { anyOf: names.map((name) => only(name)) } });

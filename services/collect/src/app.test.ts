@@ -1,6 +1,6 @@
 // Tests presence, disconnecting, and what collect tells of itself, by its application on real Redis.
-import { connectRoute } from "@petrel/shared/redis/route-store";
-import { producerSecurity } from "@petrel/shared/security/producer-security";
+import { connectRoute } from "@petrel/shared/redis/nodes/route-store";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type OpenCollect, openCollect } from "./testing/open-collect.js";

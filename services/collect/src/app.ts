@@ -1,32 +1,32 @@
 // collect's HTTP application: producers' messages in, what became of them out.
 // Guarantees: built from what it is given, without listening; every route of collect's contract is here or answers 501.
 import type { Clock } from "@petrel/shared/kernel/clock";
-import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http-app";
+import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { createReadiness } from "@petrel/shared/kernel/patient-readiness";
-import type { Logger } from "@petrel/shared/kernel/logging";
-import type { TlsFiles } from "@petrel/shared/kernel/tls-files";
-import type { Tracing } from "@petrel/shared/kernel/tracing";
-import { addJsonBodyReader } from "@petrel/shared/kernel/read-json-body";
-import type { MessageAccepter } from "@petrel/shared/redis/accept-messages";
-import type { AuditLog } from "@petrel/shared/redis/audit-log";
-import { awaitAnswer } from "@petrel/shared/redis/await-answer";
-import { pingRedis } from "@petrel/shared/redis/cluster-nodes";
-import type { UserEraser } from "@petrel/shared/redis/erase-user";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import type { TlsFiles } from "@petrel/shared/kernel/tls/tls-files";
+import type { Tracing } from "@petrel/shared/kernel/tracing/tracing";
+import { addJsonBodyReader } from "@petrel/shared/kernel/http/bodies/read-json-body";
+import type { MessageAccepter } from "@petrel/shared/redis/accept/accept-messages";
+import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
+import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
+import { pingRedis } from "@petrel/shared/redis/connection/cluster-nodes";
+import type { UserEraser } from "@petrel/shared/redis/erasure/erase-user";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
-import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
-import { documentedRules } from "./documented-rules.js";
-import { MessageAcceptance } from "./accept-message.js";
-import { RequestAcceptance } from "./accept-request.js";
-import type { AcceptanceCounts } from "./acceptance-counts.js";
-import { decorateWithProducer } from "@petrel/shared/security/authorize-producer";
-import { createRequestLimiter, type RequestLimits } from "@petrel/shared/security/limit-requests";
-import { addBatchRoutes } from "./batch-routes.js";
-import { UserErasure } from "./erase-user.js";
-import type { MessageLimits } from "./limit-messages.js";
-import { addMessageRoutes } from "./message-routes.js";
-import { addTopicRoutes } from "./topic-routes.js";
-import { addUserRoutes } from "./user-routes.js";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import { documentedRules } from "./contract/documented-rules.js";
+import { MessageAcceptance } from "./accept/accept-message.js";
+import { RequestAcceptance } from "./accept/accept-request.js";
+import type { AcceptanceCounts } from "./accept/acceptance-counts.js";
+import { decorateWithProducer } from "@petrel/shared/security/producers/authorize-producer";
+import { createRequestLimiter, type RequestLimits } from "@petrel/shared/security/requests/limit-requests";
+import { addBatchRoutes } from "./routes/batch-routes.js";
+import { UserErasure } from "./users/erase-user.js";
+import type { MessageLimits } from "./accept/limit-messages.js";
+import { addMessageRoutes } from "./routes/message-routes.js";
+import { addTopicRoutes } from "./routes/topic-routes.js";
+import { addUserRoutes } from "./routes/user-routes.js";
 
 export interface CollectDeps {
   readonly version: string;

@@ -1,5 +1,5 @@
 // What collect reads from its environment.
-// Guarantees: validated and frozen by the kernel; docs/configuration.md is made from this schema.
+// Guarantees: validated and frozen by the kernel; docs/operate/configuration.md is made from this schema.
 import {
   auditSettings,
   choice,
@@ -12,9 +12,9 @@ import {
   recordSettings,
   redisSettings,
 } from "@petrel/shared/kernel/config";
-import { tracingSettings } from "@petrel/shared/kernel/tracing-settings";
-import { addressLimitSettings } from "@petrel/shared/security/request-limit-settings";
-import { parseAcceptDurability, type AcceptDurability } from "@petrel/shared/redis/confirm-writes";
+import { tracingSettings } from "@petrel/shared/kernel/tracing/tracing-settings";
+import { addressLimitSettings } from "@petrel/shared/security/requests/request-limit-settings";
+import { parseAcceptDurability, type AcceptDurability } from "@petrel/shared/redis/accept/confirm-writes";
 
 export const collectConfigSchema = {
   ...commonSettings,

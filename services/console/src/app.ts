@@ -1,9 +1,9 @@
 // The console's HTTP application: the page, the SDK it runs, and its calls to the cluster.
 // Guarantees: built from what it is given, without listening; no producer key reaches the page.
 import fastifyStatic from "@fastify/static";
-import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http-app";
-import type { Logger } from "@petrel/shared/kernel/logging";
-import type { TlsFiles } from "@petrel/shared/kernel/tls-files";
+import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import type { TlsFiles } from "@petrel/shared/kernel/tls/tls-files";
 import type { CallService } from "./call-service.js";
 import { addPageHeaders } from "./page-headers.js";
 import { refuseForeignPages } from "./refuse-foreign-pages.js";

@@ -1,8 +1,8 @@
 // The console's calls to auth, collect and the APNs simulator: the only place where its producer key is used.
 // Guarantees: an answer in the contract's form is passed on as it came; no answer, or another, is a 503.
-import type { ClientTlsFiles } from "@petrel/shared/kernel/client-tls-files";
+import type { ClientTlsFiles } from "@petrel/shared/kernel/tls/client-tls-files";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import { requestOverTls } from "@petrel/shared/kernel/request-over-tls";
+import { requestOverTls } from "@petrel/shared/kernel/tls/request-over-tls";
 
 export interface ServiceAnswer {
   readonly status: number;

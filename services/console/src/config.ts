@@ -1,5 +1,5 @@
 // The console's environment.
-// Guarantees: validated, frozen, and documented by this schema (docs/configuration.md is made from it).
+// Guarantees: validated, frozen, and documented by this schema (docs/operate/configuration.md is made from it).
 import { commonSettings, list, optionalText, portSetting, text, url } from "@petrel/shared/kernel/config";
 
 export const consoleConfigSchema = {

@@ -3,12 +3,12 @@
 // reader of process.env here.
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { openClientTls } from "@petrel/shared/kernel/client-tls-files";
+import { openClientTls } from "@petrel/shared/kernel/tls/client-tls-files";
 import { ConfigError, readConfig } from "@petrel/shared/kernel/config";
 import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle";
-import { openListenerTls } from "@petrel/shared/kernel/listener-tls";
-import { createLogger } from "@petrel/shared/kernel/logging";
-import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics";
+import { openListenerTls } from "@petrel/shared/kernel/tls/listener-tls";
+import { createLogger } from "@petrel/shared/kernel/logging/logging";
+import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics/metrics";
 import { buildApp } from "./app.js";
 import { createCallService } from "./call-service.js";
 import { consoleConfigSchema } from "./config.js";

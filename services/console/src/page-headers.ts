@@ -1,6 +1,6 @@
 // The headers that tell a browser what the console's page may do.
 // Guarantees: only the console's own scripts and styles run; the page talks to the console and the push nodes only.
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 
 /** @param nodeUrls where the page may open sockets */
 export function addPageHeaders(app: HttpApp, nodeUrls: readonly string[]): void {

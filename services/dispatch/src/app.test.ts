@@ -1,19 +1,19 @@
 // Tests what operators are told over HTTP.
 // Guarantees: every route of the contract answers; nobody without the scope gets an answer.
 import { systemClock } from "@petrel/shared/kernel/clock";
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { createLogger } from "@petrel/shared/kernel/logging";
-import { createRegistry } from "@petrel/shared/kernel/metrics";
-import { AuditLog } from "@petrel/shared/redis/audit-log";
-import { DeadLettersStore } from "@petrel/shared/redis/dead-letters-store";
-import { InvalidationsStore } from "@petrel/shared/redis/invalidations-store";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { createLogger } from "@petrel/shared/kernel/logging/logging";
+import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
+import { AuditLog } from "@petrel/shared/redis/auth/audit-log";
+import { DeadLettersStore } from "@petrel/shared/redis/fallback/dead-letters-store";
+import { InvalidationsStore } from "@petrel/shared/redis/devices/invalidations-store";
 import { allPartitionKeys } from "@petrel/shared/redis/keys";
-import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
-import { hashProducerSecret } from "@petrel/shared/security/producer-keys";
-import { openStore, type OpenStore } from "@petrel/shared/testing/open-store";
+import { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import { hashProducerSecret } from "@petrel/shared/security/producers/producer-keys";
+import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { buildApp } from "./app.js";
-import { HeldPartition } from "./held-partition.js";
+import { HeldPartition } from "./own/held-partition.js";
 
 const secret = "s".repeat(43);
 const admin = { authorization: `Bearer operator.${secret}` };

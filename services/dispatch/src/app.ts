@@ -2,14 +2,14 @@
 // Guarantees: built from what it is given, without listening; every route of dispatch's contract is here;
 // ready while Redis answers and the other dispatchers count on this one, and for a failover's time longer.
 import type { Clock } from "@petrel/shared/kernel/clock";
-import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http-app";
+import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { createReadiness } from "@petrel/shared/kernel/patient-readiness";
-import type { Logger } from "@petrel/shared/kernel/logging";
-import type { TlsFiles } from "@petrel/shared/kernel/tls-files";
-import { addJsonBodyReader } from "@petrel/shared/kernel/read-json-body";
-import type { Registry } from "@petrel/shared/kernel/metrics";
-import { decorateWithProducer } from "@petrel/shared/security/authorize-producer";
-import { createRequestLimiter, type RequestLimits } from "@petrel/shared/security/limit-requests";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import type { TlsFiles } from "@petrel/shared/kernel/tls/tls-files";
+import { addJsonBodyReader } from "@petrel/shared/kernel/http/bodies/read-json-body";
+import type { Registry } from "@petrel/shared/kernel/metrics/metrics";
+import { decorateWithProducer } from "@petrel/shared/security/producers/authorize-producer";
+import { createRequestLimiter, type RequestLimits } from "@petrel/shared/security/requests/limit-requests";
 import { addDeadLetters, type DeadLettersDeps } from "./routes/dead-letters.js";
 import { addListInvalidations, type ListInvalidationsDeps } from "./routes/list-invalidations.js";
 import { addListPartitions, type ListPartitionsDeps } from "./routes/list-partitions.js";

@@ -1,5 +1,5 @@
 // dispatch: its environment.
-// Guarantees: validated, frozen, and documented by this schema (docs/configuration.md is made from it).
+// Guarantees: validated, frozen, and documented by this schema (docs/operate/configuration.md is made from it).
 import {
   auditSettings,
   choices,
@@ -13,8 +13,8 @@ import {
   redisSettings,
   url,
 } from "@petrel/shared/kernel/config";
-import { tracingSettings } from "@petrel/shared/kernel/tracing-settings";
-import { addressLimitSettings } from "@petrel/shared/security/request-limit-settings";
+import { tracingSettings } from "@petrel/shared/kernel/tracing/tracing-settings";
+import { addressLimitSettings } from "@petrel/shared/security/requests/request-limit-settings";
 
 /** `route` hands over and wakes; `apns` reaches users by the fallback channels, whichever are configured. */
 export const dispatchRoles = ["route", "apns"] as const;
@@ -94,7 +94,7 @@ export const dispatchSettings = {
   apnsTeamId: optionalText("APNS_TEAM_ID", "the id of the team that the key belongs to"),
   apnsAppsFile: optionalText(
     "APNS_APPS_FILE",
-    "JSON file with several apps, each with its key or certificate (see docs/apns.md); instead of APNS_KEY_FILE",
+    "JSON file with several apps, each with its key or certificate (see docs/phones/apns.md); instead of APNS_KEY_FILE",
   ),
   apnsEndpoint: url("APNS_ENDPOINT", "APNs for devices of the environment production", {
     default: "https://api.push.apple.com",
@@ -130,7 +130,7 @@ export const dispatchSettings = {
   ),
   fallbackWebhookUrl: url(
     "FALLBACK_WEBHOOK_URL",
-    "where messages are posted whose users are offline (see docs/fallback.md); without it they wait in the inbox",
+    "where messages are posted whose users are offline (see docs/phones/fallback.md); without it they wait in the inbox",
     { default: "", protocols: ["http", "https"] },
   ),
   fallbackWebhookSecretFile: optionalText(

@@ -1,8 +1,8 @@
 // dispatch: what it measures of its work.
 // Guarantees: counters only grow; what is asked of Redis at a reading is in partition-gauges.
-import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics";
-import { hangReasons, type HangReason } from "@petrel/shared/redis/reconcile-users";
-import { wakeOutcomes, type WakeOutcome } from "@petrel/shared/redis/wake-users";
+import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
+import { hangReasons, type HangReason } from "@petrel/shared/redis/wake/reconcile-users";
+import { wakeOutcomes, type WakeOutcome } from "@petrel/shared/redis/wake/wake-users";
 
 export const handOverOutcomes = ["handed-over", "offline", "unheard", "expired", "skipped"] as const;
 

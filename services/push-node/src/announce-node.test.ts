@@ -1,8 +1,8 @@
 // Tests that a node's key is kept, and what a node hears of it when it was not.
 // Guarantees: on a real Redis.
-import { createLogger } from "@petrel/shared/kernel/logging";
-import { findGoneNodes } from "@petrel/shared/redis/node-presence";
-import { openStore, type OpenStore } from "@petrel/shared/testing/open-store";
+import { createLogger } from "@petrel/shared/kernel/logging/logging";
+import { findGoneNodes } from "@petrel/shared/redis/nodes/node-presence";
+import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { announceWhileRunning } from "./announce-node.js";

@@ -2,9 +2,9 @@
 // Guarantees: renewed three times its time to live; removed at a planned stop, so that nobody waits for it to end; one
 // that had ended all the same is told, since this node's routes may have been removed meanwhile.
 import { describeError } from "@petrel/shared/kernel/errors";
-import type { Logger } from "@petrel/shared/kernel/logging";
-import { announceNode, withdrawNode } from "@petrel/shared/redis/node-presence";
-import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { announceNode, withdrawNode } from "@petrel/shared/redis/nodes/node-presence";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 
 export async function announceWhileRunning(
   scripts: ScriptRunner,

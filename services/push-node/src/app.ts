@@ -1,12 +1,12 @@
 // push-node: its HTTP application: the upgrade, health and version; without listening.
 // Guarantees: what a socket may make this node hold before it is somebody's is bounded; stopping the application cuts no socket: that is the drain's duty, which comes before.
 import websocket, { type WebsocketPluginOptions } from "@fastify/websocket";
-import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http-app";
-import type { TlsFiles } from "@petrel/shared/kernel/tls-files";
-import { ConnectionWebSocket } from "./connection-web-socket.js";
-import { addConnectRoute, CONNECT_PATH, type ConnectRouteDeps } from "./connect-route.js";
-import { SUBPROTOCOL } from "./read-handshake.js";
-import { routeUpgrades } from "./route-upgrades.js";
+import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http/http-app";
+import type { TlsFiles } from "@petrel/shared/kernel/tls/tls-files";
+import { ConnectionWebSocket } from "./connection/connection-web-socket.js";
+import { addConnectRoute, CONNECT_PATH, type ConnectRouteDeps } from "./connect/connect-route.js";
+import { SUBPROTOCOL } from "./connect/read-handshake.js";
+import { routeUpgrades } from "./connect/route-upgrades.js";
 
 export interface PushNodeDeps extends ConnectRouteDeps {
   readonly version: string;

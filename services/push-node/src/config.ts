@@ -1,5 +1,5 @@
 // push-node: its environment.
-// Guarantees: validated, frozen, and documented by this schema (docs/configuration.md is made from it).
+// Guarantees: validated, frozen, and documented by this schema (docs/operate/configuration.md is made from it).
 import {
   choice,
   commonSettings,
@@ -14,8 +14,8 @@ import {
   redisSettings,
   url,
 } from "@petrel/shared/kernel/config";
-import { tracingSettings } from "@petrel/shared/kernel/tracing-settings";
-import { tokenSettings } from "@petrel/shared/security/token-settings";
+import { tracingSettings } from "@petrel/shared/kernel/tracing/tracing-settings";
+import { tokenSettings } from "@petrel/shared/security/tokens/token-settings";
 
 export const pushNodeSettings = {
   ...commonSettings,

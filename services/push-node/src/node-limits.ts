@@ -1,12 +1,12 @@
 // push-node/main -> here -> redis/{sliding-window-limiter, reported-window-limiter}: the limits that clients meet.
 // Guarantees: each holds over the whole cluster; what is refused once is refused here until its time, without Redis.
-import type { Logger } from "@petrel/shared/kernel/logging";
-import type { LimitCounts } from "@petrel/shared/redis/limit-counts";
-import { ReportedWindowLimiter } from "@petrel/shared/redis/reported-window-limiter";
-import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
-import { SlidingWindowLimiter, type LimitDecision } from "@petrel/shared/redis/sliding-window-limiter";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import type { LimitCounts } from "@petrel/shared/redis/limits/limit-counts";
+import { ReportedWindowLimiter } from "@petrel/shared/redis/limits/reported-window-limiter";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import { SlidingWindowLimiter, type LimitDecision } from "@petrel/shared/redis/limits/sliding-window-limiter";
 import type { PushNodeConfig } from "./config.js";
-import { createTakeFrame, type TakeFrame } from "./limit-frames.js";
+import { createTakeFrame, type TakeFrame } from "./frames/limit-frames.js";
 
 export interface NodeLimitsOptions {
   readonly settings: Pick<

@@ -3,7 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { findLibraryDirectories } from "./add-missing-libraries.js";
+import { findLibraryDirectories } from "./install/add-missing-libraries.js";
 import { EmbeddedRedisError } from "./embedded-redis-error.js";
 import { inspectServer, serverNames, type RedisBinary } from "./inspect-server.js";
 import type { Environment } from "./run-command.js";

@@ -3,7 +3,7 @@
 import { createServer } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { freePort } from "../testing/free-port.js";
-import { startRedis, type TestRedis } from "../testing/start-redis.js";
+import { startRedis, type TestRedis } from "../testing/redis/start-redis.js";
 import { probeRedis, RespError } from "./resp-probe.js";
 
 let redis: TestRedis;

@@ -115,7 +115,7 @@ function serverArgs({
     appendfsync: appendFsync,
     save: "",
     "maxmemory-policy": "noeviction",
-    // Most inboxes hold few messages, and Redis makes room for a whole node with the first: docs/sizing.md.
+    // Most inboxes hold few messages, and Redis makes room for a whole node with the first: docs/operate/sizing.md.
     "stream-node-max-bytes": "1024",
   };
   return [

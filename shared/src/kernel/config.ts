@@ -48,7 +48,7 @@ export function readConfig<S extends Schema>(
   return Object.freeze(values) as ValueOf<S>;
 }
 
-/** The schema as the lines of a Markdown table, for docs/configuration.md. */
+/** The schema as the lines of a Markdown table, for docs/operate/configuration.md. */
 export function documentConfig(schema: Schema): string[] {
   return Object.values(schema).map(({ env, setting }) => {
     const fallback = "default" in setting ? shown(setting.default) : "(required)";

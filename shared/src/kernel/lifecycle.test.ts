@@ -3,7 +3,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { expect, test, vi } from "vitest";
-import { createLogger } from "./logging.js";
+import { createLogger } from "./logging/logging.js";
 import { createLifecycle } from "./lifecycle.js";
 
 const logger = createLogger({ service: "test", level: "silent" });
@@ -40,7 +40,7 @@ test("a part that hangs does not keep the process beyond the deadline", async ()
 function service(start: string) {
   const script = `
     import { runService, configOrExit } from "@petrel/shared/kernel/lifecycle";
-    import { createLogger } from "@petrel/shared/kernel/logging";
+    import { createLogger } from "@petrel/shared/kernel/logging/logging";
     import { PetrelError } from "@petrel/shared/kernel/errors";
     import { ConfigError } from "@petrel/shared/kernel/config";
     const logger = createLogger({ service: "test", level: "info" });

@@ -3,7 +3,7 @@
 // that fails says one clear line and exits 1; what Node warns of is a line like any other.
 import { ConfigError } from "./config.js";
 import { describeError, PetrelError } from "./errors.js";
-import type { Logger } from "./logging.js";
+import type { Logger } from "./logging/logging.js";
 
 export interface Lifecycle {
   /** Registers a part to close at the stop; the last registered is closed first. */

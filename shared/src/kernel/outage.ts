@@ -2,7 +2,7 @@
 // Guarantees: one line when it begins to fail, one when the reason changes, one when it is over; at most one a second,
 // however often it is tried.
 import { type Clock, systemClock } from "./clock.js";
-import type { Logger } from "./logging.js";
+import type { Logger } from "./logging/logging.js";
 
 export interface OutageOptions {
   readonly logger: Pick<Logger, "warn" | "info">;

@@ -3,7 +3,7 @@
 // nobody out of a load balancer; one that has never worked, and what is no fault but a decision (a drain), at once.
 import type { Clock } from "./clock.js";
 import { describeError } from "./errors.js";
-import type { Readiness } from "./http-app.js";
+import type { Readiness } from "./http/http-app.js";
 
 export interface ReadinessOptions {
   /** Each rejects with what is wrong. */

@@ -1,13 +1,13 @@
-// Tests that docs/errors.md and the catalogue of errors are one.
+// Tests that docs/send/errors.md and the catalogue of errors are one.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { errorCatalogue, errorDefinition, type ErrorCode } from "./error-codes.js";
 
 const codes = Object.keys(errorCatalogue) as ErrorCode[];
-const page = readFileSync(new URL("../../../docs/errors.md", import.meta.url), "utf8");
+const page = readFileSync(new URL("../../../docs/send/errors.md", import.meta.url), "utf8");
 const rows = page.split("\n").filter((line) => line.startsWith("| `PETREL_"));
 
-test("docs/errors.md lists exactly the catalogue, in its order", () => {
+test("docs/send/errors.md lists exactly the catalogue, in its order", () => {
   expect(rows).toEqual(
     codes.map((code) => {
       const { status, retryable, meaning } = errorDefinition(code);

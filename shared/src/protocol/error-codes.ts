@@ -1,5 +1,5 @@
 // Every error code that leaves Petrel, over HTTP or in an `error` frame.
-// Guarantees: a code is never reused or renamed; docs/errors.md lists exactly these (held by a test).
+// Guarantees: a code is never reused or renamed; docs/send/errors.md lists exactly these (held by a test).
 
 export interface ErrorDefinition {
   /** HTTP status of an answer with this code; undefined where it appears on sockets only. */

@@ -1,8 +1,8 @@
 // The name of every key and channel of a partition.
 // Guarantees: all keys of a partition carry its hash tag `{pN}`, so that one script call may touch any of them
 // together, on a Redis Cluster too; nothing else builds such a name.
-import type { DeadLetterCause } from "../protocol/dead-letter-causes.js";
-import type { Priority } from "../protocol/stored-message.js";
+import type { DeadLetterCause } from "../protocol/fallback/dead-letter-causes.js";
+import type { Priority } from "../protocol/messages/stored-message.js";
 
 /**
  * How long a user's hash outlives its last use, ms. The longest TTL of the contract is 30 days: so it outlives every

@@ -3,8 +3,8 @@
 import { readFileSync } from "node:fs";
 import { CliError, describeError, usageError, type ExitCode } from "../cli-error.js";
 import { readArguments, wholeNumber } from "../read-arguments.js";
-import { failOver } from "../redis-failover.js";
-import type { RedisAccess, RedisAddress } from "../redis-link.js";
+import { failOver } from "../redis/redis-failover.js";
+import type { RedisAccess, RedisAddress } from "../redis/redis-link.js";
 import type { Terminal } from "../terminal.js";
 
 export const redisOptions = {

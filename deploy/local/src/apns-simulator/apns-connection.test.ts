@@ -11,11 +11,14 @@ import {
   connectProvider,
   signProviderToken,
   type RawProvider,
-} from "@petrel/shared/testing/raw-apns-provider";
-import { startApnsSimulator, type TestApnsSimulator } from "@petrel/shared/testing/start-apns-simulator";
+} from "@petrel/shared/testing/peers/raw-apns-provider";
+import {
+  startApnsSimulator,
+  type TestApnsSimulator,
+} from "@petrel/shared/testing/cluster/start-apns-simulator";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { clientCertificate, clientCertificateKey } from "@petrel/shared/testing/client-certificate";
+import { clientCertificate, clientCertificateKey } from "@petrel/shared/testing/tls/client-certificate";
 
 const topic = "com.example.petrel";
 const payload = JSON.stringify({ aps: { alert: "hello" } });

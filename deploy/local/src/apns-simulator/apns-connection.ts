@@ -8,7 +8,7 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from "node:http2";
-import type { Logger } from "@petrel/shared/kernel/logging";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { ApnsAnswer } from "./apns-answer.js";
 import type { BlackholeOrder, GoawayOrder } from "./behaviour.js";
 import type { ReceivedNotifications } from "./received-notifications.js";

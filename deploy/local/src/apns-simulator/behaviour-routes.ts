@@ -1,8 +1,8 @@
 // The APNs simulator's control API: how it behaves towards all.
 // Guarantees: members that are absent stay as they were; `goaway` and `blackhole` act at once, on the connections that
 // are open at that moment.
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { Type } from "typebox";
 import { answerSchema, readAnswer } from "./answer-schema.js";
 import type { ApnsServer } from "./apns-server.js";

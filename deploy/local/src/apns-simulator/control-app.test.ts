@@ -6,8 +6,11 @@ import {
   connectProvider,
   signProviderToken,
   type RawProvider,
-} from "@petrel/shared/testing/raw-apns-provider";
-import { startApnsSimulator, type TestApnsSimulator } from "@petrel/shared/testing/start-apns-simulator";
+} from "@petrel/shared/testing/peers/raw-apns-provider";
+import {
+  startApnsSimulator,
+  type TestApnsSimulator,
+} from "@petrel/shared/testing/cluster/start-apns-simulator";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 let simulator: TestApnsSimulator;

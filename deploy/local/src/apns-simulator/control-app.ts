@@ -1,8 +1,8 @@
 // The APNs simulator's control API, plain HTTP: what tests and the console ask of it and tell it.
 // Guarantees: the shape of the public contract (DESIGN section 3, "Local run"); unknown members are refused, and a
 // request that is refused changes nothing.
-import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http-app";
-import type { Logger } from "@petrel/shared/kernel/logging";
+import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { ApnsServer } from "./apns-server.js";
 import { addBehaviourRoutes } from "./behaviour-routes.js";
 import { addDeviceRoutes } from "./device-routes.js";

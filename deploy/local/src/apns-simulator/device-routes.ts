@@ -1,7 +1,7 @@
 // The APNs simulator's control API: phones.
 // Guarantees: what arrived is listed as it arrived, in order; a token is a token of Apple's shape or an error.
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { Type } from "typebox";
 import { answerSchema, readAnswer } from "./answer-schema.js";
 import type { ReceivedNotification, ReceivedNotifications } from "./received-notifications.js";

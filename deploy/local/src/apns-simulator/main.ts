@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { readConfig } from "@petrel/shared/kernel/config";
 import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle";
-import { createLogger } from "@petrel/shared/kernel/logging";
+import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { ApnsServer } from "./apns-server.js";
 import { Behaviour } from "./behaviour.js";
 import { apnsSimulatorConfigSchema } from "./config.js";

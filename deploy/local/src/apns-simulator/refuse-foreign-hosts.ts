@@ -2,7 +2,7 @@
 // Guarantees: only under this machine's own names, or a container's without a dot, which no page on the web can have: that
 // defeats DNS rebinding; and never for a page, of whatever origin. Whether it lives is told to everybody.
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 
 const openPaths = ["/health/live", "/health/ready", "/version"];
 

@@ -7,8 +7,11 @@ import {
   signProviderToken,
   type ProviderTokenClaims,
   type RawProvider,
-} from "@petrel/shared/testing/raw-apns-provider";
-import { startApnsSimulator, type TestApnsSimulator } from "@petrel/shared/testing/start-apns-simulator";
+} from "@petrel/shared/testing/peers/raw-apns-provider";
+import {
+  startApnsSimulator,
+  type TestApnsSimulator,
+} from "@petrel/shared/testing/cluster/start-apns-simulator";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
 const topic = "com.example.petrel";

@@ -2,20 +2,20 @@
 // Guarantees: the secret is in this answer and nowhere else; what is kept is its hash, and where the key may sign the
 // secret sealed; who did not get the answer is told the id of what may have been made.
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import {
   hashProducerSecret,
   makeProducerKeyId,
   makeProducerSecret,
-} from "@petrel/shared/security/producer-keys";
+} from "@petrel/shared/security/producers/producer-keys";
 import { Type } from "typebox";
-import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
-import { producerErrors } from "@petrel/shared/kernel/error-schema";
-import type { NewProducerKey, ProducerKeyRecord } from "@petrel/shared/redis/producer-keys-store";
-import { producerSecurity } from "@petrel/shared/security/producer-security";
-import { sealProducerSecret } from "@petrel/shared/security/seal-producer-secret";
-import type { ManageKeysDeps } from "../manage-keys-deps.js";
+import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
+import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
+import type { NewProducerKey, ProducerKeyRecord } from "@petrel/shared/redis/producers/producer-keys-store";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
+import { sealProducerSecret } from "@petrel/shared/security/producers/seal-producer-secret";
+import type { ManageKeysDeps } from "../keys/manage-keys-deps.js";
 import {
   keyNameSchema,
   keyWithSecretSchema,
@@ -24,8 +24,8 @@ import {
   requireSchema,
   scopesSchema,
   viewKey,
-} from "../producer-key-schema.js";
-import { repeatUntilAnswered } from "../repeat-until-answered.js";
+} from "../keys/producer-key-schema.js";
+import { repeatUntilAnswered } from "../keys/repeat-until-answered.js";
 
 const bodySchema = Type.Object(
   {

@@ -1,14 +1,14 @@
 // POST /v1/tickets: a page that cannot send headers gets a credential for its WebSocket's URL.
 // Guarantees: good once, for seconds, and no longer than the token it is asked with; revoked with that token.
 import type { Clock } from "@petrel/shared/kernel/clock";
-import { errorSchema } from "@petrel/shared/kernel/error-schema";
+import { errorSchema } from "@petrel/shared/kernel/http/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
-import type { TicketsStore } from "@petrel/shared/redis/tickets-store";
-import type { VerifiedToken } from "@petrel/shared/security/verified-token";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
+import type { TicketsStore } from "@petrel/shared/redis/auth/tickets-store";
+import type { VerifiedToken } from "@petrel/shared/security/tokens/verified-token";
 import { Type } from "typebox";
-import { authorizeUser, type AuthorizeUserDeps, tokenOf } from "../authorize-user.js";
+import { authorizeUser, type AuthorizeUserDeps, tokenOf } from "../tokens/authorize-user.js";
 
 export interface CreateTicketDeps extends AuthorizeUserDeps {
   readonly tickets: TicketsStore<VerifiedToken>;

@@ -1,19 +1,24 @@
 // POST /v1/tokens: a business system signs one of its users in.
 // Guarantees: the session and its tokens carry the user's generation of the moment they are stored, so that a later
 // revocation covers them.
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import { USER_ID_PATTERN } from "@petrel/shared/protocol/ids";
-import type { SessionsStore } from "@petrel/shared/redis/sessions-store";
-import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
-import type { RefreshTokens } from "@petrel/shared/security/refresh-token";
-import { DEVICE_ID_PATTERN, DEVICE_PLATFORM_PATTERN } from "@petrel/shared/security/verified-token";
+import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
+import type { SessionsStore } from "@petrel/shared/redis/auth/sessions-store";
+import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import type { RefreshTokens } from "@petrel/shared/security/tokens/refresh-token";
+import { DEVICE_ID_PATTERN, DEVICE_PLATFORM_PATTERN } from "@petrel/shared/security/tokens/verified-token";
 import { Type } from "typebox";
-import { authorize } from "@petrel/shared/security/authorize-producer";
-import { producerSecurity } from "@petrel/shared/security/producer-security";
-import { errorSchema, producerErrors } from "@petrel/shared/kernel/error-schema";
-import { issueTokens, type IssueTokensDeps, requireOwnTokens, tokenPairSchema } from "../issue-tokens.js";
+import { authorize } from "@petrel/shared/security/producers/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
+import { errorSchema, producerErrors } from "@petrel/shared/kernel/http/error-schema";
+import {
+  issueTokens,
+  type IssueTokensDeps,
+  requireOwnTokens,
+  tokenPairSchema,
+} from "../tokens/issue-tokens.js";
 
 export interface CreateTokenDeps extends IssueTokensDeps {
   readonly authenticator: ProducerAuthenticator;

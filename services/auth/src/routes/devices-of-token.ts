@@ -1,14 +1,14 @@
 // PUT, GET /v1/devices, DELETE /v1/devices/:id: an app keeps its own user's devices.
 // Guarantees: whose devices is what the token says; of others there is nothing to see here.
 import type { Clock } from "@petrel/shared/kernel/clock";
-import { errorSchema } from "@petrel/shared/kernel/error-schema";
+import { errorSchema } from "@petrel/shared/kernel/http/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
-import { tokenEndOf } from "@petrel/shared/protocol/device";
-import type { DevicesStore } from "@petrel/shared/redis/devices-store";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
+import { tokenEndOf } from "@petrel/shared/protocol/fallback/device";
+import type { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import { Type } from "typebox";
-import { authorizeUser, type AuthorizeUserDeps, userOf } from "../authorize-user.js";
+import { authorizeUser, type AuthorizeUserDeps, userOf } from "../tokens/authorize-user.js";
 import {
   devicePageSchema,
   listQuerySchema,
@@ -16,7 +16,7 @@ import {
   ownDeviceParamsSchema,
   readDevice,
   viewDevicePage,
-} from "../device-schema.js";
+} from "../devices/device-schema.js";
 
 export interface DevicesOfTokenDeps extends AuthorizeUserDeps {
   readonly devices: DevicesStore;

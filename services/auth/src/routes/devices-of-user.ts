@@ -1,15 +1,15 @@
 // PUT, GET /v1/users/:userId/devices, DELETE /v1/users/:userId/devices/:id: a business system keeps its users' devices.
 // Guarantees: only for the scope devices; the log says which key did it, and of a token only its end.
 import type { Clock } from "@petrel/shared/kernel/clock";
-import { errorSchema, producerErrors } from "@petrel/shared/kernel/error-schema";
+import { errorSchema, producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
-import { tokenEndOf } from "@petrel/shared/protocol/device";
-import type { DevicesStore } from "@petrel/shared/redis/devices-store";
-import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
-import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
-import { producerSecurity } from "@petrel/shared/security/producer-security";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
+import { tokenEndOf } from "@petrel/shared/protocol/fallback/device";
+import type { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
+import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import { Type } from "typebox";
 import {
   devicePageSchema,
@@ -19,7 +19,7 @@ import {
   userDeviceParamsSchema,
   userParamsSchema,
   viewDevicePage,
-} from "../device-schema.js";
+} from "../devices/device-schema.js";
 
 export interface DevicesOfUserDeps {
   readonly authenticator: ProducerAuthenticator;

@@ -2,16 +2,16 @@
 // Guarantees: each answer's status, shape and headers are the contract's; no token is in an answer or a log.
 import type { InjectOptions } from "fastify";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { createLogger, type Logger } from "@petrel/shared/kernel/logging";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { createLogger, type Logger } from "@petrel/shared/kernel/logging/logging";
 import type { ProducerScope } from "@petrel/shared/protocol/producer-scopes";
-import { connectRedis } from "@petrel/shared/redis/connect";
-import { DevicesStore } from "@petrel/shared/redis/devices-store";
-import { ScriptRunner } from "@petrel/shared/redis/script-runner";
-import { TokenRevocations } from "@petrel/shared/redis/token-revocations";
-import { hashProducerSecret } from "@petrel/shared/security/producer-keys";
-import { producerSecurity } from "@petrel/shared/security/producer-security";
-import { openStore, type OpenStore } from "@petrel/shared/testing/open-store";
+import { connectRedis } from "@petrel/shared/redis/connection/connect";
+import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
+import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import { TokenRevocations } from "@petrel/shared/redis/auth/token-revocations";
+import { hashProducerSecret } from "@petrel/shared/security/producers/producer-keys";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
+import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { type AuthDeps, buildApp } from "../app.js";
 import { makeAuthDeps } from "../testing/make-auth-deps.js";
 

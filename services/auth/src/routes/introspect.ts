@@ -1,15 +1,15 @@
 // POST /v1/introspect: is this user's token good, right now? (RFC 7662)
 // Guarantees: what was revoked reads as inactive at once; an inactive token's answer says nothing but that.
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import type { TokenRevocations } from "@petrel/shared/redis/token-revocations";
-import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
-import type { VerifiedToken, VerifyToken } from "@petrel/shared/security/verified-token";
+import type { TokenRevocations } from "@petrel/shared/redis/auth/token-revocations";
+import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import type { VerifiedToken, VerifyToken } from "@petrel/shared/security/tokens/verified-token";
 import { Type } from "typebox";
-import { authorize } from "@petrel/shared/security/authorize-producer";
-import { producerSecurity } from "@petrel/shared/security/producer-security";
-import { errorSchema, producerErrors } from "@petrel/shared/kernel/error-schema";
+import { authorize } from "@petrel/shared/security/producers/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
+import { errorSchema, producerErrors } from "@petrel/shared/kernel/http/error-schema";
 
 export interface IntrospectDeps {
   readonly authenticator: ProducerAuthenticator;

@@ -1,12 +1,12 @@
 // Tests GET /v1/audit as an operator sees it, on a real Redis.
-import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http-app";
-import { createLogger } from "@petrel/shared/kernel/logging";
-import { AuditLog } from "@petrel/shared/redis/audit-log";
-import { erasedUserTarget } from "@petrel/shared/redis/erased-user-target";
-import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
-import { decorateWithProducer } from "@petrel/shared/security/authorize-producer";
-import { hashProducerSecret } from "@petrel/shared/security/producer-keys";
-import { openStore, type OpenStore } from "@petrel/shared/testing/open-store";
+import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { createLogger } from "@petrel/shared/kernel/logging/logging";
+import { AuditLog } from "@petrel/shared/redis/auth/audit-log";
+import { erasedUserTarget } from "@petrel/shared/redis/erasure/erased-user-target";
+import { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import { decorateWithProducer } from "@petrel/shared/security/producers/authorize-producer";
+import { hashProducerSecret } from "@petrel/shared/security/producers/producer-keys";
+import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { addListAudit } from "./list-audit.js";
 

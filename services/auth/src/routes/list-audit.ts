@@ -1,14 +1,14 @@
 // GET /v1/audit: who did what to whom, for operators.
 // Guarantees: only for the scope admin; newest first; neither secrets nor tokens: none are noted.
-import { producerErrors } from "@petrel/shared/kernel/error-schema";
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/page-query";
+import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/http/page-query";
 import { auditActions } from "@petrel/shared/protocol/audit-actions";
-import { AUDIT_ID_PATTERN, type AuditLog } from "@petrel/shared/redis/audit-log";
-import { erasedUserTarget } from "@petrel/shared/redis/erased-user-target";
-import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
-import { authorize } from "@petrel/shared/security/authorize-producer";
-import { producerSecurity } from "@petrel/shared/security/producer-security";
+import { AUDIT_ID_PATTERN, type AuditLog } from "@petrel/shared/redis/auth/audit-log";
+import { erasedUserTarget } from "@petrel/shared/redis/erasure/erased-user-target";
+import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import { authorize } from "@petrel/shared/security/producers/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import { Type } from "typebox";
 
 export interface ListAuditDeps {

@@ -1,14 +1,14 @@
 // GET /v1/keys: which producer keys there are.
 // Guarantees: neither secrets nor their hashes; in the order of their ids, so that a page never repeats a key.
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { Type } from "typebox";
-import { authorize } from "@petrel/shared/security/authorize-producer";
-import { producerErrors } from "@petrel/shared/kernel/error-schema";
-import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/page-query";
-import { PRODUCER_KEY_ID_PATTERN } from "@petrel/shared/security/producer-keys";
-import { producerSecurity } from "@petrel/shared/security/producer-security";
-import type { ManageKeysDeps } from "../manage-keys-deps.js";
-import { keyViewSchema, viewKey } from "../producer-key-schema.js";
+import { authorize } from "@petrel/shared/security/producers/authorize-producer";
+import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
+import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/http/page-query";
+import { PRODUCER_KEY_ID_PATTERN } from "@petrel/shared/security/producers/producer-keys";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
+import type { ManageKeysDeps } from "../keys/manage-keys-deps.js";
+import { keyViewSchema, viewKey } from "../keys/producer-key-schema.js";
 
 const querySchema = Type.Object(
   {

@@ -1,9 +1,9 @@
 // GET /.well-known/jwks.json: the public keys that users' tokens are checked with.
 // Guarantees: public parts only, and never a symmetric key; open to everyone.
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { Type } from "typebox";
-import type { SigningKeyring } from "../signing-keyring.js";
+import type { SigningKeyring } from "../keys/signing-keyring.js";
 
 const MAX_AGE_SECONDS = 300;
 

@@ -2,8 +2,8 @@
 // Guarantees: the leeway is given, never slept: endless in the one cluster, over at once in the other.
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { openStore, type OpenStore } from "@petrel/shared/testing/open-store";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { buildApp } from "../app.js";
 import { addKey, type Answer, ask, type TokenPair } from "../testing/auth-caller.js";

@@ -1,15 +1,20 @@
 // POST /v1/tokens/refresh: a client exchanges its refresh token for the next pair.
 // Guarantees: of any number that bring the same token within the leeway, on any process, all get the same successor; one
 // that is held by two ends the session for both, sockets too. What was not made here changes nothing.
-import { errorSchema } from "@petrel/shared/kernel/error-schema";
+import { errorSchema } from "@petrel/shared/kernel/http/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
-import type { AuditLog } from "@petrel/shared/redis/audit-log";
-import type { SessionsStore } from "@petrel/shared/redis/sessions-store";
-import type { RefreshToken, RefreshTokens } from "@petrel/shared/security/refresh-token";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
+import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
+import type { SessionsStore } from "@petrel/shared/redis/auth/sessions-store";
+import type { RefreshToken, RefreshTokens } from "@petrel/shared/security/tokens/refresh-token";
 import { Type } from "typebox";
-import { issueTokens, type IssueTokensDeps, requireOwnTokens, tokenPairSchema } from "../issue-tokens.js";
+import {
+  issueTokens,
+  type IssueTokensDeps,
+  requireOwnTokens,
+  tokenPairSchema,
+} from "../tokens/issue-tokens.js";
 
 export interface RefreshTokenDeps extends IssueTokensDeps {
   readonly sessions: SessionsStore;

@@ -1,14 +1,14 @@
 // DELETE /v1/keys/:id: a producer key is good no longer.
 // Guarantees: for this process at once, for all others within their caches' two seconds; final.
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { Type } from "typebox";
-import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
-import { errorSchema, producerErrors } from "@petrel/shared/kernel/error-schema";
-import { producerSecurity } from "@petrel/shared/security/producer-security";
-import type { ManageKeysDeps } from "../manage-keys-deps.js";
-import { keyParamsSchema } from "../producer-key-schema.js";
+import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
+import { errorSchema, producerErrors } from "@petrel/shared/kernel/http/error-schema";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
+import type { ManageKeysDeps } from "../keys/manage-keys-deps.js";
+import { keyParamsSchema } from "../keys/producer-key-schema.js";
 
 export function addRevokeKey(
   app: HttpApp,

@@ -1,20 +1,20 @@
 // POST /v1/tokens/revoke: a user signs out; a business system ends a token, or everything of a user.
 // Guarantees: answered when it is written and every node has been told; from then on no service takes the token, and its
 // sockets close. Again and again without harm.
-import { errorSchema, producerErrors } from "@petrel/shared/kernel/error-schema";
+import { errorSchema, producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import type { HttpApp, HttpRequest } from "@petrel/shared/kernel/http-app";
-import type { LimitDecision } from "@petrel/shared/kernel/limit-decision";
-import { refusalByLimit, type UnsentAnswer } from "@petrel/shared/kernel/rate-limit-headers";
-import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
-import { USER_ID_PATTERN } from "@petrel/shared/protocol/ids";
-import type { AuditLog } from "@petrel/shared/redis/audit-log";
-import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
-import { authorize, checksProducers, producerOf } from "@petrel/shared/security/authorize-producer";
-import { producerSecurity } from "@petrel/shared/security/producer-security";
-import { TOKEN_ID_PATTERN, type VerifiedToken } from "@petrel/shared/security/verified-token";
+import type { HttpApp, HttpRequest } from "@petrel/shared/kernel/http/http-app";
+import type { LimitDecision } from "@petrel/shared/kernel/limits/limit-decision";
+import { refusalByLimit, type UnsentAnswer } from "@petrel/shared/kernel/limits/rate-limit-headers";
+import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
+import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
+import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
+import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import { authorize, checksProducers, producerOf } from "@petrel/shared/security/producers/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
+import { TOKEN_ID_PATTERN, type VerifiedToken } from "@petrel/shared/security/tokens/verified-token";
 import { type Static, Type } from "typebox";
-import { authorizeUser, type AuthorizeUserDeps, tokenIfAny } from "../authorize-user.js";
+import { authorizeUser, type AuthorizeUserDeps, tokenIfAny } from "../tokens/authorize-user.js";
 
 export interface RevocationLimit {
   /** 0: no limit. */

@@ -1,19 +1,19 @@
 // POST /v1/keys/:id/rotate: a producer key gets a new secret.
 // Guarantees: the old secret ends when its overlap does: here at once, elsewhere within the caches' two seconds; a
 // revoked key stays revoked.
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import { hashProducerSecret, makeProducerSecret } from "@petrel/shared/security/producer-keys";
-import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
-import { errorSchema, producerErrors } from "@petrel/shared/kernel/error-schema";
-import { rotateProducerKey } from "@petrel/shared/redis/rotate-producer-key";
-import { producerSecurity } from "@petrel/shared/security/producer-security";
-import { sealProducerSecret } from "@petrel/shared/security/seal-producer-secret";
+import { hashProducerSecret, makeProducerSecret } from "@petrel/shared/security/producers/producer-keys";
+import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
+import { errorSchema, producerErrors } from "@petrel/shared/kernel/http/error-schema";
+import { rotateProducerKey } from "@petrel/shared/redis/producers/rotate-producer-key";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
+import { sealProducerSecret } from "@petrel/shared/security/producers/seal-producer-secret";
 import { Type } from "typebox";
-import type { ManageKeysDeps } from "../manage-keys-deps.js";
-import { keyParamsSchema, keyWithSecretSchema, viewKey } from "../producer-key-schema.js";
-import { repeatUntilAnswered } from "../repeat-until-answered.js";
+import type { ManageKeysDeps } from "../keys/manage-keys-deps.js";
+import { keyParamsSchema, keyWithSecretSchema, viewKey } from "../keys/producer-key-schema.js";
+import { repeatUntilAnswered } from "../keys/repeat-until-answered.js";
 
 const MAX_OVERLAP_SECONDS = 2_592_000;
 

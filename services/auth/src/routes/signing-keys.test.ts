@@ -1,8 +1,8 @@
 // Tests the routes of signing keys, and who may call what from a page, on a real Redis.
 // Guarantees: no answer has a private part.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { openStore, type OpenStore } from "@petrel/shared/testing/open-store";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { type AuthDeps, buildApp } from "../app.js";
 import { addKey, type Answer, ask, type TokenPair } from "../testing/auth-caller.js";
 import { makeAuthDeps } from "../testing/make-auth-deps.js";

@@ -1,17 +1,17 @@
 // GET /v1/signing-keys, POST /v1/signing-keys/rotate: operators see and change the keys of users' tokens.
 // Guarantees: a rotation by plan costs no token; one at once, for a compromised key, costs every token by the others. An
 // addition to the contract.
-import { errorSchema, producerErrors } from "@petrel/shared/kernel/error-schema";
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
-import type { AuditLog } from "@petrel/shared/redis/audit-log";
-import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
-import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
-import { producerSecurity } from "@petrel/shared/security/producer-security";
+import { errorSchema, producerErrors } from "@petrel/shared/kernel/http/error-schema";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
+import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
+import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import { Type } from "typebox";
-import { signingKeySchema, viewSigningKey } from "../signing-key-schema.js";
-import type { SigningKeyTimes } from "../signing-key-set.js";
-import type { SigningKeyring } from "../signing-keyring.js";
+import { signingKeySchema, viewSigningKey } from "../keys/signing-key-schema.js";
+import type { SigningKeyTimes } from "../keys/signing-key-set.js";
+import type { SigningKeyring } from "../keys/signing-keyring.js";
 
 export interface SigningKeysDeps {
   readonly authenticator: ProducerAuthenticator;

@@ -1,10 +1,10 @@
 // Tests only: asks auth's application as its callers do.
 // Guarantees: a key `NAME` has the secret `NAME-secret`.
 import type { InjectOptions } from "fastify";
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import type { ProducerScope } from "@petrel/shared/protocol/producer-scopes";
-import type { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
-import { hashProducerSecret } from "@petrel/shared/security/producer-keys";
+import type { ProducerKeysStore } from "@petrel/shared/redis/producers/producer-keys-store";
+import { hashProducerSecret } from "@petrel/shared/security/producers/producer-keys";
 
 export interface Answer {
   readonly status: number;

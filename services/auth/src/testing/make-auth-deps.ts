@@ -4,21 +4,21 @@
 import { randomBytes } from "node:crypto";
 import { type Clock, systemClock } from "@petrel/shared/kernel/clock";
 import { readConfig } from "@petrel/shared/kernel/config";
-import { createLogger, type Logger } from "@petrel/shared/kernel/logging";
-import { AuditLog } from "@petrel/shared/redis/audit-log";
-import { DevicesStore } from "@petrel/shared/redis/devices-store";
+import { createLogger, type Logger } from "@petrel/shared/kernel/logging/logging";
+import { AuditLog } from "@petrel/shared/redis/auth/audit-log";
+import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import { allPartitionKeys } from "@petrel/shared/redis/keys";
-import { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
-import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
-import { SigningKeysStore } from "@petrel/shared/redis/signing-keys-store";
+import { ProducerKeysStore } from "@petrel/shared/redis/producers/producer-keys-store";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import { SigningKeysStore } from "@petrel/shared/redis/auth/signing-keys-store";
 import { createAtRestCipher } from "@petrel/shared/security/encrypt-at-rest";
-import { createMatchOrigin } from "@petrel/shared/security/match-origin";
-import { createRefreshTokens } from "@petrel/shared/security/refresh-token";
-import { readTrustRules } from "@petrel/shared/security/trusted-issuers";
+import { createMatchOrigin } from "@petrel/shared/security/requests/match-origin";
+import { createRefreshTokens } from "@petrel/shared/security/tokens/refresh-token";
+import { readTrustRules } from "@petrel/shared/security/tokens/trusted-issuers";
 import type { AuthDeps } from "../app.js";
-import { auditTransitions } from "../audit-transitions.js";
+import { auditTransitions } from "../keys/audit-transitions.js";
 import { authConfigSchema, readKeyTimes, readSessionTimes } from "../config.js";
-import { SigningKeyring } from "../signing-keyring.js";
+import { SigningKeyring } from "../keys/signing-keyring.js";
 
 export interface MakeAuthDepsOptions {
   readonly scripts: ScriptRunner;

@@ -1,28 +1,28 @@
 // Tests only: collect's application on a Redis of its own, with producers who may do this and that.
 // Guarantees: the same parts as in main.ts, except that nothing listens; `close()` leaves nothing running.
 import { systemClock } from "@petrel/shared/kernel/clock";
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { createLogger } from "@petrel/shared/kernel/logging";
-import { partitionOfUser } from "@petrel/shared/protocol/partition";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { createLogger } from "@petrel/shared/kernel/logging/logging";
+import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import type { ProducerScope } from "@petrel/shared/protocol/producer-scopes";
-import type { InboxMessage } from "@petrel/shared/protocol/stored-message";
-import { type AcceptOptions, MessageAccepter } from "@petrel/shared/redis/accept-messages";
-import { AuditLog } from "@petrel/shared/redis/audit-log";
-import { connectRedis } from "@petrel/shared/redis/connect";
-import { DevicesStore } from "@petrel/shared/redis/devices-store";
-import { UserEraser } from "@petrel/shared/redis/erase-user";
+import type { InboxMessage } from "@petrel/shared/protocol/messages/stored-message";
+import { type AcceptOptions, MessageAccepter } from "@petrel/shared/redis/accept/accept-messages";
+import { AuditLog } from "@petrel/shared/redis/auth/audit-log";
+import { connectRedis } from "@petrel/shared/redis/connection/connect";
+import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
+import { UserEraser } from "@petrel/shared/redis/erasure/erase-user";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import { ProducerKeysStore } from "@petrel/shared/redis/producer-keys-store";
-import { readInbox } from "@petrel/shared/redis/read-inbox";
-import { SlidingWindowLimiter } from "@petrel/shared/redis/sliding-window-limiter";
-import { ScriptRunner } from "@petrel/shared/redis/script-runner";
-import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
-import { hashProducerSecret } from "@petrel/shared/security/producer-keys";
-import { type OpenStore, openStore } from "@petrel/shared/testing/open-store";
-import type { StartRedisOptions } from "@petrel/shared/testing/start-redis";
-import { AcceptanceCounts } from "../acceptance-counts.js";
+import { ProducerKeysStore } from "@petrel/shared/redis/producers/producer-keys-store";
+import { readInbox } from "@petrel/shared/redis/inbox/read-inbox";
+import { SlidingWindowLimiter } from "@petrel/shared/redis/limits/sliding-window-limiter";
+import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import { hashProducerSecret } from "@petrel/shared/security/producers/producer-keys";
+import { type OpenStore, openStore } from "@petrel/shared/testing/redis/open-store";
+import type { StartRedisOptions } from "@petrel/shared/testing/redis/start-redis";
+import { AcceptanceCounts } from "../accept/acceptance-counts.js";
 import { buildApp } from "../app.js";
-import { KEY_PREPAID, KEY_WINDOW_MS, MessageLimits } from "../limit-messages.js";
+import { KEY_PREPAID, KEY_WINDOW_MS, MessageLimits } from "../accept/limit-messages.js";
 
 export interface OpenCollectOptions {
   readonly redis?: StartRedisOptions;

@@ -1,7 +1,7 @@
 // POST /api/tokens: the page signs in as a user.
 // Guarantees: the token is auth's; the producer key that asks for it stays here.
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { USER_ID_PATTERN } from "@petrel/shared/protocol/ids";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
 import { Type } from "typebox";
 import type { CallService } from "../call-service.js";
 import { passOn } from "./pass-on.js";

@@ -2,8 +2,8 @@
 // Guarantees: registered with auth as a real one is; its token follows from the user id, so that there is one for each.
 import { createHash } from "node:crypto";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { USER_ID_PATTERN } from "@petrel/shared/protocol/ids";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
 import { Type } from "typebox";
 import type { CallService } from "../call-service.js";
 import { passOn } from "./pass-on.js";

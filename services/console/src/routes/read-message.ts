@@ -1,7 +1,7 @@
 // GET /api/messages/:id: what became of a message that the page has sent.
 // Guarantees: collect's answer; only a message id reaches its path.
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { MESSAGE_ID_PATTERN } from "@petrel/shared/protocol/ids";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { MESSAGE_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
 import { Type } from "typebox";
 import type { CallService } from "../call-service.js";
 import { passOn } from "./pass-on.js";

@@ -1,7 +1,7 @@
 // POST /api/messages: the page sends a message to a user.
 // Guarantees: collect decides; the page gets its answer, error or not.
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { USER_ID_PATTERN } from "@petrel/shared/protocol/ids";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
 import { Type } from "typebox";
 import type { CallService } from "../call-service.js";
 import { passOn } from "./pass-on.js";

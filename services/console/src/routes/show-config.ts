@@ -1,6 +1,6 @@
 // GET /api/config: what the page needs to know of the cluster.
 // Guarantees: addresses only, no credential.
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 
 export interface PageConfig {
   readonly nodeUrls: readonly string[];

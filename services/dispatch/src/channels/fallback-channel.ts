@@ -1,9 +1,9 @@
 // dispatch/fall-back -> here: the port of a way to reach a user who has no connection.
 // Guarantees: what a channel may rely on, and what it owes, stands in these comments; testing/channel-conformance holds
 // every implementation to them.
-import type { DeadLetterCause } from "@petrel/shared/protocol/dead-letter-causes";
-import type { AttemptNote } from "@petrel/shared/protocol/fallback-attempt";
-import type { Priority } from "@petrel/shared/protocol/stored-message";
+import type { DeadLetterCause } from "@petrel/shared/protocol/fallback/dead-letter-causes";
+import type { AttemptNote } from "@petrel/shared/protocol/fallback/fallback-attempt";
+import type { Priority } from "@petrel/shared/protocol/messages/stored-message";
 
 /** A message on its way out. */
 export interface FallbackJob {

@@ -1,21 +1,21 @@
 // /v1/dead-letters: messages whose fallback failed for good, for operators: listed, shown, replayed, removed.
 // Guarantees: only for the scope admin; a replay is answered 202 only where the message is on its way again; removing a
 // letter changes nothing of its message.
-import { conflictError, notFoundError, producerErrors } from "@petrel/shared/kernel/error-schema";
+import { conflictError, notFoundError, producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/page-query";
-import { noQuerySchema } from "@petrel/shared/kernel/no-query-schema";
-import { type DeadLetterCause, deadLetterCauses } from "@petrel/shared/protocol/dead-letter-causes";
-import { DEAD_LETTER_ID_PATTERN, parseDeadLetterId } from "@petrel/shared/protocol/dead-letter-id";
-import type { FallbackAttempt } from "@petrel/shared/protocol/fallback-attempt";
-import { priorities } from "@petrel/shared/protocol/stored-message";
-import type { AuditLog } from "@petrel/shared/redis/audit-log";
-import { awaitAnswer } from "@petrel/shared/redis/await-answer";
-import type { DeadLetter, DeadLettersStore } from "@petrel/shared/redis/dead-letters-store";
-import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
-import { authorize, producerOf } from "@petrel/shared/security/authorize-producer";
-import { producerSecurity } from "@petrel/shared/security/producer-security";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/http/page-query";
+import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
+import { type DeadLetterCause, deadLetterCauses } from "@petrel/shared/protocol/fallback/dead-letter-causes";
+import { DEAD_LETTER_ID_PATTERN, parseDeadLetterId } from "@petrel/shared/protocol/fallback/dead-letter-id";
+import type { FallbackAttempt } from "@petrel/shared/protocol/fallback/fallback-attempt";
+import { priorities } from "@petrel/shared/protocol/messages/stored-message";
+import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
+import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
+import type { DeadLetter, DeadLettersStore } from "@petrel/shared/redis/fallback/dead-letters-store";
+import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import { Type } from "typebox";
 
 export interface DeadLettersDeps {

@@ -1,19 +1,19 @@
 // Tests what operators are told of devices that are not sent to any more, on a real Redis.
 // Guarantees: each answer's status and shape are the contract's; nobody without the scope gets one.
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { systemClock } from "@petrel/shared/kernel/clock";
-import { createLogger } from "@petrel/shared/kernel/logging";
-import { createRegistry } from "@petrel/shared/kernel/metrics";
-import { deviceIdOf } from "@petrel/shared/redis/device-id";
-import { DeviceInvalidations } from "@petrel/shared/redis/device-invalidations";
-import { DevicesStore } from "@petrel/shared/redis/devices-store";
-import { AuditLog } from "@petrel/shared/redis/audit-log";
-import { DeadLettersStore } from "@petrel/shared/redis/dead-letters-store";
-import { InvalidationsStore } from "@petrel/shared/redis/invalidations-store";
-import { readServerTimeMs } from "@petrel/shared/redis/server-time";
-import { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
-import { hashProducerSecret } from "@petrel/shared/security/producer-keys";
-import { openStore, type OpenStore } from "@petrel/shared/testing/open-store";
+import { createLogger } from "@petrel/shared/kernel/logging/logging";
+import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
+import { deviceIdOf } from "@petrel/shared/redis/devices/device-id";
+import { DeviceInvalidations } from "@petrel/shared/redis/devices/device-invalidations";
+import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
+import { AuditLog } from "@petrel/shared/redis/auth/audit-log";
+import { DeadLettersStore } from "@petrel/shared/redis/fallback/dead-letters-store";
+import { InvalidationsStore } from "@petrel/shared/redis/devices/invalidations-store";
+import { readServerTimeMs } from "@petrel/shared/redis/connection/server-time";
+import { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import { hashProducerSecret } from "@petrel/shared/security/producers/producer-keys";
+import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { buildApp } from "../app.js";
 

@@ -1,22 +1,22 @@
 // GET /v1/invalidations: which devices were forgotten, quarantined or kept, and why, for operators.
 // Guarantees: only for the scope admin; of a token only its end; newest first, over all partitions.
-import { producerErrors } from "@petrel/shared/kernel/error-schema";
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/page-query";
+import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/http/page-query";
 import {
   invalidationOutcomes,
   type InvalidationReason,
   invalidationReasons,
-} from "@petrel/shared/protocol/invalidation-reasons";
-import { awaitAnswer } from "@petrel/shared/redis/await-answer";
+} from "@petrel/shared/protocol/fallback/invalidation-reasons";
+import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
 import {
   INVALIDATION_ID_PATTERN,
   type InvalidationsStore,
   type NotedInvalidation,
-} from "@petrel/shared/redis/invalidations-store";
-import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
-import { authorize } from "@petrel/shared/security/authorize-producer";
-import { producerSecurity } from "@petrel/shared/security/producer-security";
+} from "@petrel/shared/redis/devices/invalidations-store";
+import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import { authorize } from "@petrel/shared/security/producers/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import { Type } from "typebox";
 
 export interface ListInvalidationsDeps {

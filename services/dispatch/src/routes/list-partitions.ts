@@ -1,15 +1,15 @@
 // GET /v1/partitions: which partitions this dispatcher owns, and what waits in them.
 // Guarantees: says what this process believes, which is never more than Redis granted it.
-import type { HttpApp } from "@petrel/shared/kernel/http-app";
-import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/page-query";
-import { awaitAnswer } from "@petrel/shared/redis/await-answer";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/http/page-query";
+import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import type { ProducerAuthenticator } from "@petrel/shared/security/authenticate-producer";
+import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import { Type } from "typebox";
-import { authorize } from "@petrel/shared/security/authorize-producer";
-import { producerSecurity } from "@petrel/shared/security/producer-security";
-import { producerErrors } from "@petrel/shared/kernel/error-schema";
-import type { HeldPartition } from "../held-partition.js";
+import { authorize } from "@petrel/shared/security/producers/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
+import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
+import type { HeldPartition } from "../own/held-partition.js";
 
 export interface ListPartitionsDeps {
   readonly authenticator: ProducerAuthenticator;

@@ -10,7 +10,11 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
-import { testAuthority, testCertificate, testCertificateKey } from "@petrel/shared/testing/tls-certificate";
+import {
+  testAuthority,
+  testCertificate,
+  testCertificateKey,
+} from "@petrel/shared/testing/tls/tls-certificate";
 
 export interface ApnsServerRequest {
   /** 0 for the first connection. */

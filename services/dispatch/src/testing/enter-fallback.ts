@@ -1,9 +1,9 @@
 // Tests only: a message that was really accepted, and stands in its fallback stream as an offer puts it there.
 // Guarantees: what is written is read by the same code as an offer's entry.
-import { priorityLetters } from "@petrel/shared/protocol/stored-message";
-import type { MessageToAccept } from "@petrel/shared/redis/accept-messages";
+import { priorityLetters } from "@petrel/shared/protocol/messages/stored-message";
+import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-messages";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import { message, type OpenStore } from "@petrel/shared/testing/open-store";
+import { message, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 
 export interface EnteredMessage {
   readonly id: string;

@@ -1,22 +1,22 @@
 // Tests only: a dispatcher in this process, on connections of its own.
 // Guarantees: `crash()` leaves Redis as a killed process would; `stop()` after it only tidies up here.
 import { systemClock } from "@petrel/shared/kernel/clock";
-import { createLogger } from "@petrel/shared/kernel/logging";
-import { createRegistry, type Registry } from "@petrel/shared/kernel/metrics";
-import { onServerReady } from "@petrel/shared/redis/cluster-nodes";
-import { connectRedis } from "@petrel/shared/redis/connect";
+import { createLogger } from "@petrel/shared/kernel/logging/logging";
+import { createRegistry, type Registry } from "@petrel/shared/kernel/metrics/metrics";
+import { onServerReady } from "@petrel/shared/redis/connection/cluster-nodes";
+import { connectRedis } from "@petrel/shared/redis/connection/connect";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import { ScriptRunner } from "@petrel/shared/redis/script-runner";
-import { AbsenceWatch } from "../absence-watch.js";
+import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import { AbsenceWatch } from "../own/absence-watch.js";
 import { createDispatchMetrics } from "../dispatch-metrics.js";
-import { PartitionDispatcher } from "../dispatch-partitions.js";
-import { PartitionOwner } from "../own-partitions.js";
+import { PartitionDispatcher } from "../own/dispatch-partitions.js";
+import { PartitionOwner } from "../own/own-partitions.js";
 import type { FallbackChannel } from "../channels/fallback-channel.js";
-import { createFallbackMetrics } from "../fallback-metrics.js";
-import { FallbackWorkers, type FallbackWorkersOptions } from "../fallback-workers.js";
-import { ReadyReader } from "../read-ready.js";
-import { Reconciler } from "../reconcile-partitions.js";
-import { UserWaker } from "../wake-users.js";
+import { createFallbackMetrics } from "../fallback/fallback-metrics.js";
+import { FallbackWorkers, type FallbackWorkersOptions } from "../fallback/fallback-workers.js";
+import { ReadyReader } from "../hand-over/read-ready.js";
+import { Reconciler } from "../wake/reconcile-partitions.js";
+import { UserWaker } from "../wake/wake-users.js";
 
 export interface StartDispatcherOptions {
   readonly url: string;

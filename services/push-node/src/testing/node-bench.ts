@@ -1,16 +1,20 @@
 // Tests only: a Redis of one's own, push nodes on it, and messages to send through them.
 // Guarantees: `close()` stops every node that was started here, then the Redis.
-import { partitionOfUser } from "@petrel/shared/protocol/partition";
-import type { AcceptOptions, AcceptResult, MessageToAccept } from "@petrel/shared/redis/accept-messages";
+import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
+import type {
+  AcceptOptions,
+  AcceptResult,
+  MessageToAccept,
+} from "@petrel/shared/redis/accept/accept-messages";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import { message, openStore, type OpenStore } from "@petrel/shared/testing/open-store";
-import type { StartRedisOptions } from "@petrel/shared/testing/start-redis";
+import { message, openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
+import type { StartRedisOptions } from "@petrel/shared/testing/redis/start-redis";
 import {
   connectClient,
   openClient,
   type WsClient,
   type WsClientOptions,
-} from "@petrel/shared/testing/ws-client";
+} from "@petrel/shared/testing/peers/ws-client";
 import { startPushNode, type PushNode, type StartPushNodeOptions } from "./start-push-node.js";
 
 export type HandOver = AcceptOptions["handOver"];

@@ -3,53 +3,54 @@
 // strings, which read the same by every protocol version.
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { createLogger } from "../../kernel/logging.js";
-import { message, openStore, type OpenStore } from "../../testing/open-store.js";
+import { createLogger } from "../../kernel/logging/logging.js";
+import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";
-import { ackUsers } from "../ack-users.js";
-import { AuditLog } from "../audit-log.js";
-import { DeadLettersStore } from "../dead-letters-store.js";
-import { keepDeviceSends } from "../device-sends-store.js";
-import { DevicesStore } from "../devices-store.js";
-import { renewMembership } from "../dispatcher-members.js";
-import { partitionOfUser } from "../../protocol/partition.js";
-import { UserEraser } from "../erase-user.js";
-import { findExpired } from "../find-expired.js";
-import { expireMessages } from "../expire-messages.js";
-import { holdHistory } from "../hold-history.js";
-import { forgetWorkers, giveBackFallback, promoteRetries, readFallback } from "../fallback-queue.js";
-import { invalidateDevices } from "../invalidate-devices.js";
-import { keepRecords } from "../keep-records.js";
+import { ackUsers } from "../inbox/ack-users.js";
+import { AuditLog } from "../auth/audit-log.js";
+import { DeadLettersStore } from "../fallback/dead-letters-store.js";
+import { keepDeviceSends } from "../fallback/device-sends-store.js";
+import { DevicesStore } from "../devices/devices-store.js";
+import { renewMembership } from "../partitions/dispatcher-members.js";
+import { partitionOfUser } from "../../protocol/messages/partition.js";
+import { UserEraser } from "../erasure/erase-user.js";
+import { findExpired } from "../inbox/find-expired.js";
+import { expireMessages } from "../inbox/expire-messages.js";
+import { holdHistory } from "../inbox/hold-history.js";
+import { forgetWorkers, giveBackFallback, promoteRetries, readFallback } from "../fallback/fallback-queue.js";
+import { invalidateDevices } from "../devices/invalidate-devices.js";
+import { keepRecords } from "../inbox/keep-records.js";
 import { partitionKeys } from "../keys.js";
-import { announceNode } from "../node-presence.js";
-import { releasePartition, renewPartition, takePartition } from "../partition-lease.js";
-import { ProducerKeysStore } from "../producer-keys-store.js";
-import { ProviderTokenStore } from "../provider-token-store.js";
-import { SlidingWindowLimiter } from "../sliding-window-limiter.js";
-import { holdAbsence } from "../hold-absence.js";
-import { keepTime, setBack } from "../keep-time.js";
-import { readInbox } from "../read-inbox.js";
-import { takeCollapseTurn } from "../take-collapse-turn.js";
-import { trimReady } from "../ready-stream.js";
-import { offerUsers } from "../offer-users.js";
-import { reconcileUsers } from "../reconcile-users.js";
-import { connectRoute, markLeaving, readRoutes, removeRoute, renewRoutes } from "../route-store.js";
+import { announceNode } from "../nodes/node-presence.js";
+import { releasePartition, renewPartition, takePartition } from "../partitions/partition-lease.js";
+import { ProducerKeysStore } from "../producers/producer-keys-store.js";
+import { ProviderTokenStore } from "../fallback/provider-token-store.js";
+import { SlidingWindowLimiter } from "../limits/sliding-window-limiter.js";
+import { holdAbsence } from "../partitions/hold-absence.js";
+import { keepTime, setBack } from "../partitions/keep-time.js";
+import { readInbox } from "../inbox/read-inbox.js";
+import { takeCollapseTurn } from "../fallback/take-collapse-turn.js";
+import { trimReady } from "../accept/ready-stream.js";
+import { offerUsers } from "../wake/offer-users.js";
+import { reconcileUsers } from "../wake/reconcile-users.js";
+import { connectRoute, markLeaving, readRoutes, removeRoute, renewRoutes } from "../nodes/route-store.js";
 import {
   ownerScripts,
   ownSlotScripts,
   readScripts,
   scriptNames,
+  scriptsByRoom,
   type ScriptName,
-} from "../script-catalogue.js";
-import { rotateProducerKey } from "../rotate-producer-key.js";
-import { ScriptRunner } from "../script-runner.js";
-import { SessionsStore } from "../sessions-store.js";
-import { settleFallback } from "../settle-fallback.js";
-import { SigningKeysStore } from "../signing-keys-store.js";
-import { TicketsStore } from "../tickets-store.js";
-import { TokenRevocations } from "../token-revocations.js";
-import { wakeUsers } from "../wake-users.js";
-import { MessageAccepter } from "../accept-messages.js";
+} from "./script-catalogue.js";
+import { rotateProducerKey } from "../producers/rotate-producer-key.js";
+import { ScriptRunner } from "./script-runner.js";
+import { SessionsStore } from "../auth/sessions-store.js";
+import { settleFallback } from "../fallback/settle-fallback.js";
+import { SigningKeysStore } from "../auth/signing-keys-store.js";
+import { TicketsStore } from "../auth/tickets-store.js";
+import { TokenRevocations } from "../auth/token-revocations.js";
+import { wakeUsers } from "../wake/wake-users.js";
+import { MessageAccepter } from "../accept/accept-messages.js";
 
 interface Call {
   readonly name: ScriptName;
@@ -382,12 +383,19 @@ describe("on a Redis Cluster", () => {
   });
 });
 
+const redis = new URL("../", import.meta.url);
+
 describe("every script's text", () => {
   const sources = [...readScripts().values()];
 
-  test("is in the catalogue, and the catalogue names no other", () => {
-    const files = readdirSync(new URL(".", import.meta.url)).filter((file) => file.endsWith(".lua"));
-    expect(files.map((file) => file.replace(/\.lua$/, "")).sort()).toEqual([...scriptNames].sort());
+  test("is in the catalogue, in its room, and the catalogue names no other", () => {
+    const files = readdirSync(redis, { recursive: true, encoding: "utf8" }).filter(
+      (file) => file.endsWith(".lua") && !file.startsWith("scripts/includes/"),
+    );
+    const listed = Object.entries(scriptsByRoom).flatMap(([room, names]) =>
+      names.map((name) => `${room}/${name}.lua`),
+    );
+    expect(files.sort()).toEqual(listed.sort());
   });
 
   test.each(sources)("$name has its includes put in", ({ source }) => {
@@ -445,7 +453,8 @@ describe("every script's text", () => {
   });
 
   test.each(ownerScripts)("%s takes the owner and a token, and refuses before its first write", (name) => {
-    const source = readFileSync(new URL(`${name}.lua`, import.meta.url), "utf8");
+    const [room] = Object.entries(scriptsByRoom).find(([, names]) => names.some((one) => one === name)) ?? [];
+    const source = readFileSync(new URL(`${room}/${name}.lua`, redis), "utf8");
     const code = source.replace(/--(?!@).*$/gm, "");
     expect(source).toMatch(/^-- KEYS\[1\] owner/m);
     expect(source).toMatch(/^-- ARGV\[1\] token/m);

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConfigError } from "@petrel/shared/kernel/config";
-import { testCertificate, testCertificateKey } from "@petrel/shared/testing/tls-certificate";
+import { testCertificate, testCertificateKey } from "@petrel/shared/testing/tls/tls-certificate";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readDispatchConfig } from "../../config.js";
 import { findApnsApp, readApnsApps } from "./apns-apps.js";

@@ -7,10 +7,14 @@ import { dirname, resolve } from "node:path";
 import { createSecureContext } from "node:tls";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
-import { suffixOf } from "@petrel/shared/protocol/apns-overrides";
-import { APNS_TOPIC_PATTERN, type ApnsEnvironment, apnsEnvironments } from "@petrel/shared/protocol/device";
+import { suffixOf } from "@petrel/shared/protocol/messages/apns-overrides";
+import {
+  APNS_TOPIC_PATTERN,
+  type ApnsEnvironment,
+  apnsEnvironments,
+} from "@petrel/shared/protocol/fallback/device";
 import type { DispatchConfig } from "../../config.js";
-import type { ClientCertificate } from "./open-apns-session.js";
+import type { ClientCertificate } from "./connection/open-apns-session.js";
 
 export type ApnsAppsSettings = Pick<
   DispatchConfig,

@@ -4,15 +4,18 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@petrel/shared/kernel/clock";
-import { createRegistry, type Registry } from "@petrel/shared/kernel/metrics";
-import type { NewDevice } from "@petrel/shared/protocol/device";
-import { partitionOfUser } from "@petrel/shared/protocol/partition";
-import { connectRedis } from "@petrel/shared/redis/connect";
-import { DevicesStore } from "@petrel/shared/redis/devices-store";
-import { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import { createRegistry, type Registry } from "@petrel/shared/kernel/metrics/metrics";
+import type { NewDevice } from "@petrel/shared/protocol/fallback/device";
+import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
+import { connectRedis } from "@petrel/shared/redis/connection/connect";
+import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
+import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { freePort } from "@petrel/shared/testing/free-port";
-import { openStore, type OpenStore } from "@petrel/shared/testing/open-store";
-import { startApnsSimulator, type TestApnsSimulator } from "@petrel/shared/testing/start-apns-simulator";
+import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
+import {
+  startApnsSimulator,
+  type TestApnsSimulator,
+} from "@petrel/shared/testing/cluster/start-apns-simulator";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";

@@ -6,19 +6,19 @@
 import { setMaxListeners } from "node:events";
 import type { BackoffOptions } from "@petrel/shared/kernel/backoff";
 import { describeError } from "@petrel/shared/kernel/errors";
-import type { IosDevice } from "@petrel/shared/protocol/device";
-import { partitionOfUser } from "@petrel/shared/protocol/partition";
-import { keepDeviceSends, readDeviceSends } from "@petrel/shared/redis/device-sends-store";
-import type { DeviceInvalidations } from "@petrel/shared/redis/device-invalidations";
-import type { DevicesStore } from "@petrel/shared/redis/devices-store";
+import type { IosDevice } from "@petrel/shared/protocol/fallback/device";
+import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
+import { keepDeviceSends, readDeviceSends } from "@petrel/shared/redis/fallback/device-sends-store";
+import type { DeviceInvalidations } from "@petrel/shared/redis/devices/device-invalidations";
+import type { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { ChannelAnswer, FallbackChannel, FallbackJob } from "../fallback-channel.js";
 import { fitsPushType } from "./apns-request.js";
 import { combineResults, type DeviceResult } from "./combine-results.js";
 import { keepCollapseOrder } from "./keep-collapse-order.js";
 import { sendToDevice, type SendSignals, type SendToDeviceDeps } from "./send-to-device.js";
-import { unlessAborted } from "./unless-aborted.js";
+import { unlessAborted } from "./connection/unless-aborted.js";
 
 export interface ApnsChannelOptions extends Omit<SendToDeviceDeps, "devices" | "invalidations"> {
   readonly scripts: ScriptRunner;

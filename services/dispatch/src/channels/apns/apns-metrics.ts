@@ -1,10 +1,13 @@
 // dispatch: what it measures of APNs.
 // Guarantees: counters only grow; labels come from fixed lists, but for topics whose breaker is open: those are few.
-import { Counter, Gauge, Histogram, type Registry } from "@petrel/shared/kernel/metrics";
-import { type ApnsEnvironment, apnsEnvironments } from "@petrel/shared/protocol/device";
-import { invalidationOutcomes, invalidationReasons } from "@petrel/shared/protocol/invalidation-reasons";
-import type { ApnsResult } from "./apns-exchange.js";
-import type { ApnsLine } from "./apns-lines.js";
+import { Counter, Gauge, Histogram, type Registry } from "@petrel/shared/kernel/metrics/metrics";
+import { type ApnsEnvironment, apnsEnvironments } from "@petrel/shared/protocol/fallback/device";
+import {
+  invalidationOutcomes,
+  invalidationReasons,
+} from "@petrel/shared/protocol/fallback/invalidation-reasons";
+import type { ApnsResult } from "./connection/apns-exchange.js";
+import type { ApnsLine } from "./connection/apns-lines.js";
 import type { DeviceScope } from "./device-breaker.js";
 import { apnsReasons, type ApnsVerdict } from "./judge-apns-answer.js";
 

@@ -2,10 +2,10 @@
 // Guarantees: the same message and device give the same apns-id and collapse id at every attempt, in every process, so
 // that a phone shows one; what Apple would refuse for its form is refused here, with the reason.
 import { createHash } from "node:crypto";
-import { apnsPushTypes, type ApnsPushType, suffixOf } from "@petrel/shared/protocol/apns-overrides";
-import type { IosDevice } from "@petrel/shared/protocol/device";
-import type { Priority } from "@petrel/shared/protocol/stored-message";
-import type { ApnsRequest } from "./apns-exchange.js";
+import { apnsPushTypes, type ApnsPushType, suffixOf } from "@petrel/shared/protocol/messages/apns-overrides";
+import type { IosDevice } from "@petrel/shared/protocol/fallback/device";
+import type { Priority } from "@petrel/shared/protocol/messages/stored-message";
+import type { ApnsRequest } from "./connection/apns-exchange.js";
 import { buildPayload, type ApnsNotification } from "./build-payload.js";
 
 export interface ApnsRequestInput {

@@ -1,8 +1,8 @@
 // build-apns-request -> here: the JSON that a phone gets.
 // Guarantees: `aps` from the notification, what the sender says in `apns.aps` over it; `petrel.id` is the message's id,
 // by which the app knows it from its inbox; never larger than Apple takes.
-import { makeWellFormed } from "@petrel/shared/protocol/well-formed-json";
-import type { ApnsOverrides, ApnsPushType } from "@petrel/shared/protocol/apns-overrides";
+import { makeWellFormed } from "@petrel/shared/protocol/messages/well-formed-json";
+import type { ApnsOverrides, ApnsPushType } from "@petrel/shared/protocol/messages/apns-overrides";
 
 /** A request's `notification`, as it was checked. */
 export interface ApnsNotification {

@@ -2,7 +2,7 @@
 // Guarantees: what one phone has is never failed for another's sake; what may still come through somewhere is tried
 // again, as long as there is time for it.
 import type { BackoffOptions } from "@petrel/shared/kernel/backoff";
-import type { AttemptNote } from "@petrel/shared/protocol/fallback-attempt";
+import type { AttemptNote } from "@petrel/shared/protocol/fallback/fallback-attempt";
 import type { ChannelAnswer } from "../fallback-channel.js";
 
 export type DeviceOutcome =

@@ -1,5 +1,5 @@
 // Tests when a token that Apple calls bad is set aside, and when that is not believed.
-import { createLogger } from "@petrel/shared/kernel/logging";
+import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { beforeEach, expect, test } from "vitest";
 import { DeviceBreaker } from "./device-breaker.js";
 

@@ -12,9 +12,9 @@
 // what one has seen as a spike keeps the others from setting devices aside, too.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
-import type { Logger } from "@petrel/shared/kernel/logging";
-import type { ApnsEnvironment, IosDevice } from "@petrel/shared/protocol/device";
-import type { ApnsSpikesStore } from "@petrel/shared/redis/apns-spikes-store";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import type { ApnsEnvironment, IosDevice } from "@petrel/shared/protocol/fallback/device";
+import type { ApnsSpikesStore } from "@petrel/shared/redis/fallback/apns-spikes-store";
 
 /** An app and environment, of which each has a breaker of its own. */
 export interface DeviceScope {

@@ -57,8 +57,8 @@ describe("an answer", () => {
   });
 });
 
-describe("docs/apns.md", () => {
-  const page = readFileSync(new URL("../../../../../docs/apns.md", import.meta.url), "utf8");
+describe("docs/phones/apns.md", () => {
+  const page = readFileSync(new URL("../../../../../docs/phones/apns.md", import.meta.url), "utf8");
 
   test("lists each answer with its meaning, and no other", () => {
     const rows = [...page.matchAll(/^\| (\d{3}) \| `(\w+)` \| \*\*([a-z-]+)\*\*/gm)];

@@ -1,7 +1,7 @@
 // apns-channel -> here: what Apple's answer means.
-// Guarantees: the table of docs/apns.md, as data; every answer has one meaning, those that Apple has not thought of yet
+// Guarantees: the table of docs/phones/apns.md, as data; every answer has one meaning, those that Apple has not thought of yet
 // too.
-import type { ApnsAnswer } from "./apns-exchange.js";
+import type { ApnsAnswer } from "./connection/apns-exchange.js";
 
 export type ApnsVerdict =
   /** Apple has it. */

@@ -4,14 +4,14 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import type { ScriptRunner } from "@petrel/shared/redis/script-runner";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import {
   type CollapsibleMessage,
   endCollapseTurn,
   takeCollapseTurn,
-} from "@petrel/shared/redis/take-collapse-turn";
+} from "@petrel/shared/redis/fallback/take-collapse-turn";
 import type { ChannelAnswer } from "../fallback-channel.js";
-import { unlessAborted } from "./unless-aborted.js";
+import { unlessAborted } from "./connection/unless-aborted.js";
 
 export interface CollapseOrderOptions {
   readonly scripts: ScriptRunner;

@@ -1,8 +1,8 @@
 // Tests the provider token on real Redis, with several processes' worth of makers and one clock for all.
 import { generateKeyPairSync, verify } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { ProviderTokenStore } from "@petrel/shared/redis/provider-token-store";
-import { openStore, type OpenStore } from "@petrel/shared/testing/open-store";
+import { ProviderTokenStore } from "@petrel/shared/redis/fallback/provider-token-store";
+import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { ProviderTokens } from "./provider-token.js";
 
 const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });

@@ -3,7 +3,10 @@
 // every 50 minutes, and never within 20 of the last; while Redis is away the one in hand is used as long as it is good.
 import { createHash, createPublicKey, sign, type KeyObject } from "node:crypto";
 import type { Clock } from "@petrel/shared/kernel/clock";
-import type { ProviderTokenStore, StoredProviderToken } from "@petrel/shared/redis/provider-token-store";
+import type {
+  ProviderTokenStore,
+  StoredProviderToken,
+} from "@petrel/shared/redis/fallback/provider-token-store";
 
 export interface ProviderTokensOptions {
   readonly store: Pick<ProviderTokenStore, "read" | "agree">;

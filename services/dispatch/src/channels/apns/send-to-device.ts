@@ -3,14 +3,14 @@
 // set aside only on Apple's own word, and not while the breaker is open; a fault is an outcome, not an error.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
-import type { Logger } from "@petrel/shared/kernel/logging";
-import type { Span, Tracing } from "@petrel/shared/kernel/tracing";
-import { type IosDevice, tokenEndOf } from "@petrel/shared/protocol/device";
-import type { DeviceInvalidations, Invalidation } from "@petrel/shared/redis/device-invalidations";
-import type { DevicesStore } from "@petrel/shared/redis/devices-store";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import type { Span, Tracing } from "@petrel/shared/kernel/tracing/tracing";
+import { type IosDevice, tokenEndOf } from "@petrel/shared/protocol/fallback/device";
+import type { DeviceInvalidations, Invalidation } from "@petrel/shared/redis/devices/device-invalidations";
+import type { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import type { FallbackJob } from "../fallback-channel.js";
-import type { ApnsResult } from "./apns-exchange.js";
-import type { ApnsLine, ApnsLines } from "./apns-lines.js";
+import type { ApnsResult } from "./connection/apns-exchange.js";
+import type { ApnsLine, ApnsLines } from "./connection/apns-lines.js";
 import type { ApnsMetrics } from "./apns-metrics.js";
 import { buildApnsRequest } from "./apns-request.js";
 import type { DeviceOutcome, DeviceResult } from "./combine-results.js";

@@ -1,5 +1,5 @@
 // webhook-channel -> here: what a receiver's answer means.
-// Guarantees: the table of docs/fallback.md; every status has one meaning, and a wish to wait is bounded.
+// Guarantees: the table of docs/phones/fallback.md; every status has one meaning, and a wish to wait is bounded.
 import type { ChannelOutcome } from "../fallback-channel.js";
 
 /** Longer than an hour is not a pause but a fault, which is looked into sooner. */

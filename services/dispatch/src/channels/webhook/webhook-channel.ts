@@ -1,11 +1,11 @@
 // dispatch/fall-back -> here: the fallback channel that posts messages to the business system's own address.
 // Guarantees: one POST an attempt, signed, no redirect followed; an answer within the deadline, whatever the receiver
 // does, and no more of its body read than a little.
-import { makeWellFormed } from "@petrel/shared/protocol/well-formed-json";
+import { makeWellFormed } from "@petrel/shared/protocol/messages/well-formed-json";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
-import { NO_TRACING, type Span, type Tracing } from "@petrel/shared/kernel/tracing";
+import { NO_TRACING, type Span, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { ChannelAnswer, FallbackChannel, FallbackJob } from "../fallback-channel.js";
 import { judgeAnswer } from "./judge-answer.js";
 import { signWebhook } from "./sign-webhook.js";

@@ -1,0 +1,68 @@
+// Bench, drop test: Petrel as the target, its clients by the SDK.
+// Guarantees: stored with the append-only file on, and acknowledged by the SDK after the application had it.
+import { PetrelClient } from "@petrel/client";
+import { startCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import { WebSocket } from "ws";
+import type { DropTarget } from "./drop-test-run.js";
+
+const NODES = 2;
+
+export async function openPetrelTarget(): Promise<DropTarget> {
+  const cluster = await startCluster({
+    nodes: NODES,
+    appendOnly: true,
+    environment: { LOG_LEVEL: "warn" },
+  });
+  const clients: PetrelClient<{ n: number }>[] = [];
+  const userOf = (index: number): string => `dropped-${index}`;
+  return {
+    name: "Petrel",
+    pids: new Map([
+      ...cluster.processes.map(({ name, pid }) => [name, pid] as const),
+      ["redis", cluster.redis.pid],
+    ]),
+    connect: async (index, recorder) => {
+      const token = await cluster.tokenFor(userOf(index));
+      let socket: WebSocket | undefined;
+      const remember = (newest: WebSocket): void => {
+        socket = newest;
+      };
+      // The client makes its sockets itself: this one remembers the newest.
+      class RememberedSocket extends WebSocket {
+        constructor(url: string, protocols: string[]) {
+          super(url, protocols, { perMessageDeflate: false });
+          remember(this);
+          this.on("open", () => recorder.opened());
+        }
+      }
+      const urls = cluster.nodeUrls;
+      const client = new PetrelClient<{ n: number }>({
+        url: index % 2 === 0 ? urls : [...urls].reverse(),
+        getToken: () => token,
+        WebSocket: RememberedSocket,
+      });
+      client.on("message", ({ data }) => recorder.received(data.n));
+      // Attempts that fail are part of it.
+      client.on("error", () => undefined);
+      clients.push(client);
+      client.connect();
+      await client.whenOnline();
+      return {
+        isConnected: () => client.state === "online" && socket?.readyState === WebSocket.OPEN,
+        drop: () => socket?.terminate(),
+      };
+    },
+    send: async (indices, n) => {
+      const messages = indices.map((index) => ({ to: { user: userOf(index) }, data: { n } }));
+      const { results } = (await cluster.post("/v1/messages/batch", { messages })) as {
+        results: readonly { readonly error?: unknown }[];
+      };
+      const refused = results.find(({ error }) => error !== undefined);
+      if (refused !== undefined) throw new Error(`refused: ${JSON.stringify(refused)}`);
+    },
+    close: async () => {
+      await Promise.all(clients.map((client) => client.close()));
+      await cluster.stop();
+    },
+  };
+}

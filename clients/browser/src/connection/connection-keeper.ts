@@ -1,0 +1,301 @@
+// Keeps the client connected: opens, waits, opens again, moves, and stops where the close code says so.
+// Guarantees: at most one attempt and one timer at a time; after `stop`, nothing that was begun before has an effect.
+import { connectFailed, describeFailure, PetrelClientError } from "../client-error.js";
+import type { ClientState, ClosedEvent, OfflineEvent } from "../client-events.js";
+import { connectUrl, type ResolvedOptions } from "../client-options.js";
+import {
+  CLIENT_LEAVES_SOCKET,
+  nextStep,
+  NORMAL_CLOSURE,
+  REPLACED,
+  SERVICE_RESTART,
+  type NextStep,
+} from "./close-policy.js";
+import { Connection, type ConnectionEnd, type ConnectionOptions } from "./connection.js";
+import { CredentialSource, type Credential } from "../credentials/credential-source.js";
+import type { WelcomeFrame } from "../frames.js";
+import { NetworkWatch } from "./network-watch.js";
+import { PageWatch } from "./page-watch.js";
+import { RetrySchedule } from "./retry-schedule.js";
+import { TokenRenewal } from "../credentials/token-renewal.js";
+import type { Position } from "../delivery/user-sequence.js";
+
+export interface KeeperEvents extends Pick<ConnectionOptions, "onFrame" | "onBadFrame"> {
+  readonly onState: (state: ClientState) => void;
+  /** @param moved whether an open connection was replaced, so that the client was never offline */
+  readonly onWelcome: (connection: Connection, welcome: WelcomeFrame, moved: boolean) => void;
+  readonly onOffline: (event: OfflineEvent) => void;
+  readonly onError: (error: PetrelClientError) => void;
+  /** The page is being left: what has to reach the server goes now. */
+  readonly onPageHide: () => void;
+  /** The server said stop. The keeper has stopped already. */
+  readonly onRefused: (event: ClosedEvent) => void;
+}
+
+/** The longest delay that a timer takes. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+export class ConnectionKeeper {
+  readonly #options: ResolvedOptions;
+  readonly #events: KeeperEvents;
+  readonly #position: () => Position | undefined;
+  readonly #credentials: CredentialSource;
+  readonly #renewal: TokenRenewal;
+  readonly #retry: RetrySchedule;
+  readonly #network: NetworkWatch;
+  readonly #page: PageWatch;
+  /** Welcomed and read from. During a move it lives beside the attempt that will take its place. */
+  #active: Connection | undefined;
+  #attempt: Connection | undefined;
+  /** An attempt is being prepared: its token is awaited. */
+  #preparing = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** The wait is the client's own: neither the server's word nor its way of spreading a crowd. */
+  #mayHurry = false;
+  /** The page is in the back/forward cache. */
+  #isShelved = false;
+  /** Beside the open connection an attempt was made: what replaces that may be this client itself. */
+  #triedBeside = false;
+  #urlIndex = 0;
+  /** Rises with every start and stop, so that what was begun before can tell that it is late. */
+  #run = 0;
+
+  /** @param position asked for at each attempt, to resume after it */
+  constructor(options: ResolvedOptions, position: () => Position | undefined, events: KeeperEvents) {
+    const { timing } = options;
+    this.#options = options;
+    this.#events = events;
+    this.#position = position;
+    this.#credentials = new CredentialSource(options);
+    this.#renewal = new TokenRenewal({
+      credentials: this.#credentials,
+      isOpen: (connection) => connection === this.#active,
+      onTicketDue: () => this.#ticketDue(),
+      onError: events.onError,
+    });
+    this.#retry = new RetrySchedule({
+      normal: { baseMs: timing.backoffBaseMs, capMs: timing.backoffCapMs },
+      long: { baseMs: timing.longBackoffBaseMs, capMs: timing.longBackoffCapMs },
+      stableAfterMs: timing.stableAfterMs,
+      addresses: options.urls.length,
+    });
+    this.#network = new NetworkWatch(options.networkEvents, {
+      onDown: () => this.#networkDown(),
+      onUp: () => this.#networkUp(),
+    });
+    this.#page = new PageWatch({
+      onSeen: () => this.#pageSeen(),
+      onHide: events.onPageHide,
+      onShelved: () => this.#pageShelved(),
+      onTakenOut: () => this.#pageTakenOut(),
+    });
+  }
+
+  start(): void {
+    this.#run++;
+    this.#retry.reset();
+    this.#network.start();
+    this.#page.start();
+    void this.#open();
+  }
+
+  /**
+   * Ends the attempt and the timer, and lets go of the open connection.
+   * @returns closes that connection, to be called when the last ack is in it
+   */
+  stop(reason: string): () => Promise<void> {
+    this.#network.stop();
+    this.#page.stop();
+    this.#isShelved = false;
+    return this.#letGo(NORMAL_CLOSURE, reason);
+  }
+
+  /** Ends all that is under way. @returns closes the connection that was open, with this code */
+  #letGo(code: number, reason: string): () => Promise<void> {
+    const { closeGraceMs } = this.#options.timing;
+    const [active, attempt] = [this.#active, this.#attempt];
+    this.#run++;
+    this.#active = undefined;
+    this.#attempt = undefined;
+    this.#preparing = false;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#renewal.stop();
+    const attemptClosed = attempt?.close(CLIENT_LEAVES_SOCKET, reason, closeGraceMs);
+    return async () => {
+      await Promise.all([attemptClosed, active?.close(code, reason, closeGraceMs)]);
+    };
+  }
+
+  /** The server asks to move: a new connection after `afterMs`, while this one is read until that is welcomed. */
+  move(connection: Connection, afterMs: number): void {
+    if (connection !== this.#active || this.#isUnderWay()) return;
+    this.#urlIndex++;
+    this.#schedule(this.#retry.moveDelayMs(afterMs), { mayHurry: false });
+  }
+
+  /** The token soon runs out. */
+  tokenExpires(connection: Connection, inSeconds: number): void {
+    this.#renewal.expires(connection, inSeconds);
+  }
+
+  /** The server could not look at the fresh token. */
+  tokenNotChecked(connection: Connection): void {
+    this.#renewal.notChecked(connection);
+  }
+
+  #ticketDue(): void {
+    if (this.#isUnderWay()) return;
+    this.#credentials.ticketBecauseOf("expiring");
+    this.#schedule(this.#retry.moveDelayMs(0), { mayHurry: true });
+  }
+
+  async #open(): Promise<void> {
+    const run = this.#run;
+    this.#preparing = true;
+    this.#events.onState(this.#active === undefined ? "connecting" : "online");
+    // A listener may have closed the client, here and after each event below.
+    if (run !== this.#run) return;
+    try {
+      const credential = await this.#credentials.next();
+      if (run !== this.#run) return;
+      this.#attempt = this.#connect(credential);
+      this.#preparing = false;
+    } catch (error) {
+      if (run !== this.#run) return;
+      this.#preparing = false;
+      const isTokens = error instanceof PetrelClientError;
+      // The WebSocket constructor refuses a token that has characters no token has.
+      if (!isTokens) this.#credentials.refused();
+      this.#events.onError(isTokens ? error : connectFailed(describeFailure(error), error));
+      if (run === this.#run) this.#retryAfter("resume");
+    }
+  }
+
+  #connect(credential: Credential): Connection {
+    const { urls, credentials, ack, timing, WebSocket } = this.#options;
+    const base = urls[this.#urlIndex % urls.length] ?? "";
+    const ticket = "ticket" in credential ? credential.ticket : undefined;
+    const token = "token" in credential ? credential.token : undefined;
+    const inHandshake = credentials === "subprotocol";
+    this.#triedBeside = this.#active !== undefined;
+    return new Connection({
+      WebSocket,
+      url: connectUrl(base, this.#position(), ack, ticket),
+      protocols: token !== undefined && inHandshake ? ["petrel.v1", `bearer.${token}`] : ["petrel.v1"],
+      firstFrame: token === undefined || inHandshake ? undefined : { type: "auth", token },
+      connectTimeoutMs: timing.connectTimeoutMs,
+      onWelcome: (connection, welcome) => this.#welcomed(connection, welcome),
+      onFrame: this.#events.onFrame,
+      onBadFrame: this.#events.onBadFrame,
+      onEnd: (connection, end) => this.#ended(connection, end),
+    });
+  }
+
+  #welcomed(connection: Connection, welcome: WelcomeFrame): void {
+    const previous = this.#active;
+    this.#attempt = undefined;
+    this.#active = connection;
+    this.#triedBeside = false;
+    this.#retry.opened();
+    void previous?.close(CLIENT_LEAVES_SOCKET, "moved", this.#options.timing.closeGraceMs);
+    this.#events.onWelcome(connection, welcome, previous !== undefined);
+  }
+
+  #ended(connection: Connection, end: ConnectionEnd): void {
+    const run = this.#run;
+    const { code, reason, error } = end;
+    const wasActive = connection === this.#active;
+    if (wasActive) this.#active = undefined;
+    else if (connection === this.#attempt) this.#attempt = undefined;
+    else return;
+    if (!wasActive && error === undefined) {
+      const why = reason === "" ? "refused, or unreachable" : reason;
+      this.#events.onError(connectFailed(`${why} (${code})`));
+      if (run !== this.#run) return;
+    }
+    const step = this.#stepAfter(end, wasActive);
+    if (step === "stop") {
+      this.#credentials.refused();
+      const why = error === undefined ? {} : { error: { code: error.code, message: error.message } };
+      this.#events.onRefused({ code, reason, byClient: false, ...why });
+      return;
+    }
+    if (step === "refresh") this.#credentials.refused();
+    if (this.#preparing || this.#attempt !== undefined) this.#events.onState("connecting");
+    // Asked to come again at a given time, and closed before it: that time spreads a crowd, so it holds.
+    else if (this.#timer !== undefined && code === SERVICE_RESTART) this.#events.onState("waiting");
+    else this.#retryAfter(step);
+    if (wasActive && run === this.#run) this.#events.onOffline({ code, reason });
+  }
+
+  #stepAfter(end: ConnectionEnd, wasActive: boolean): NextStep {
+    // The socket that took our place during a move is our own; before there was one, it is somebody else's.
+    if (end.code === REPLACED && wasActive && this.#triedBeside && this.#isUnderWay()) return "resume";
+    return nextStep(end.code, end.error?.action);
+  }
+
+  #isUnderWay(): boolean {
+    return this.#preparing || this.#attempt !== undefined || this.#timer !== undefined;
+  }
+
+  #retryAfter(step: Exclude<NextStep, "stop">): void {
+    // A refused token is not the node's fault; for all else another node may do better.
+    if (step !== "refresh") this.#urlIndex++;
+    const delayMs = this.#retry.nextDelayMs(step);
+    const { offlineRetryMs } = this.#options.timing;
+    this.#schedule(this.#network.isDown ? Math.max(delayMs, offlineRetryMs) : delayMs, {
+      mayHurry: step !== "backoff",
+    });
+  }
+
+  #schedule(delayMs: number, { mayHurry }: { readonly mayHurry: boolean }): void {
+    clearTimeout(this.#timer);
+    this.#mayHurry = mayHurry;
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        void this.#open();
+      },
+      Math.min(delayMs, MAX_TIMER_MS),
+    );
+    this.#events.onState(this.#active === undefined ? "waiting" : "online");
+  }
+
+  #networkDown(): void {
+    // An open socket may survive: its own liveness decides.
+    if (this.#timer !== undefined) {
+      this.#schedule(this.#options.timing.offlineRetryMs, { mayHurry: this.#mayHurry });
+    }
+  }
+
+  #networkUp(): void {
+    this.#active?.probe(this.#options.timing.probeMs);
+    if (this.#timer === undefined) return;
+    this.#retry.reset();
+    this.#schedule(0, { mayHurry: true });
+  }
+
+  /** A person looks at the page: what it shows should be so. */
+  #pageSeen(): void {
+    this.#active?.probe(this.#options.timing.probeMs);
+    if (this.#timer !== undefined && this.#mayHurry) this.#schedule(0, { mayHurry: true });
+  }
+
+  /** Nothing runs in the back/forward cache: a user who stayed online there would get no push either. */
+  #pageShelved(): void {
+    const wasOnline = this.#active !== undefined;
+    const reason = "the page is in the back/forward cache";
+    this.#isShelved = true;
+    void this.#letGo(CLIENT_LEAVES_SOCKET, reason)();
+    const run = this.#run;
+    this.#events.onState("waiting");
+    if (wasOnline && run === this.#run) this.#events.onOffline({ code: CLIENT_LEAVES_SOCKET, reason });
+  }
+
+  #pageTakenOut(): void {
+    if (!this.#isShelved) return;
+    this.#isShelved = false;
+    this.#retry.reset();
+    void this.#open();
+  }
+}

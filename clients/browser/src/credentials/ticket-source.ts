@@ -1,0 +1,35 @@
+// Where the client's tickets come from: the application's callback.
+// Guarantees: each attempt to connect has a ticket of its own, since one is good once.
+import { askApplication, type AskForCredential, type TokenReason } from "../delivery/ask-application.js";
+
+export type GetTicket = AskForCredential;
+
+export class TicketSource {
+  readonly #getTicket: GetTicket;
+  readonly #timeoutMs: number;
+  #reason: TokenReason = "connect";
+
+  constructor(getTicket: GetTicket, timeoutMs: number) {
+    this.#getTicket = getTicket;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /** What the next one is asked for with. */
+  becauseOf(reason: TokenReason): void {
+    this.#reason = reason;
+  }
+
+  /** @throws PetrelClientError `tokenFailed` */
+  async next(): Promise<string> {
+    const question = { name: "getTicket", ask: this.#getTicket, timeoutMs: this.#timeoutMs } as const;
+    const reason = this.#reason;
+    // Not after the answer: a ticket that is refused meanwhile gives the next question its reason.
+    this.#reason = "connect";
+    try {
+      return await askApplication(question, reason);
+    } catch (error) {
+      if (this.#reason === "connect") this.#reason = reason;
+      throw error;
+    }
+  }
+}

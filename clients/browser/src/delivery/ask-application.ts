@@ -1,0 +1,37 @@
+// {token-source, ticket-source} -> here -> the application's callback: asks it for a credential.
+// Guarantees: an answer that has the form of a credential, or an error, in bounded time; a callback that throws is the
+// same as one that rejects.
+import { clientErrorCodes, describeFailure, PetrelClientError } from "../client-error.js";
+import { within } from "../connection/deadline.js";
+
+/** `connect`: none yet · `refresh`: the server refused the last one · `expiring`: it soon runs out */
+export type TokenReason = "connect" | "refresh" | "expiring";
+export type AskForCredential = (request: { readonly reason: TokenReason }) => string | Promise<string>;
+
+export interface Question {
+  /** The option it came as, for the error. */
+  readonly name: "getToken" | "getTicket";
+  readonly ask: AskForCredential;
+  readonly timeoutMs: number;
+}
+
+/** What a handshake's header can carry (RFC 9110, section 5.6.2): tokens and tickets are made of a part of it. */
+const credentialForm = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+/** @throws PetrelClientError `tokenFailed` */
+export async function askApplication(
+  { name, ask, timeoutMs }: Question,
+  reason: TokenReason,
+): Promise<string> {
+  try {
+    const asked = Promise.resolve().then(() => ask({ reason }));
+    const answer: unknown = await within(asked, timeoutMs);
+    if (typeof answer !== "string" || answer === "") throw new Error("it gave no text");
+    // Not shown: it may be a credential with something around it.
+    if (!credentialForm.test(answer)) throw new Error("what it gave is no credential; is it an error page?");
+    return answer;
+  } catch (error) {
+    const message = `${name} failed: ${describeFailure(error)}`;
+    throw new PetrelClientError(clientErrorCodes.tokenFailed, message, { retryable: true, cause: error });
+  }
+}

@@ -1,0 +1,177 @@
+// From a message frame to the application's handlers, and from there to the ack.
+// Guarantees: each message reaches the application once and in order; its ack leaves after its handlers have
+// finished, never for more than the socket it goes to has carried.
+import { AckCoalescer, pageIsHidden } from "./ack-coalescer.js";
+import type { AckMode } from "../client-options.js";
+import type { Connection } from "../connection/connection.js";
+import type { MessageFrame, WelcomeFrame } from "../frames.js";
+import { MessagePump, type Pumped } from "./message-pump.js";
+import { UserSequence, type Dropped, type Position } from "./user-sequence.js";
+
+/** What an application gets. */
+export interface PetrelMessage<Data = unknown> {
+  /** The same for all copies of a message. */
+  readonly id: string;
+  /** Strictly rising; a number that is missing belongs to a message that expired or was cancelled. */
+  readonly seq: number;
+  /** Numbers compare within one epoch. */
+  readonly epoch: string;
+  /** When Petrel accepted it, RFC 3339 in UTC. */
+  readonly at: string;
+  readonly data: Data;
+}
+
+export interface MessageDeliveryOptions {
+  readonly ack: AckMode;
+  readonly position: Position | undefined;
+  readonly ackDelayMs: number;
+  /** Whether anyone listens: without a handler messages wait, unacknowledged. */
+  readonly hasHandlers: () => boolean;
+  /** Runs the handlers; must not reject. */
+  readonly handle: (message: PetrelMessage) => Promise<void>;
+  /** Called when the position has moved, before the ack. */
+  readonly positionMoved: (position: Position) => void;
+}
+
+export class MessageDelivery {
+  readonly #options: MessageDeliveryOptions;
+  readonly #sequence: UserSequence;
+  readonly #pump: MessagePump<Pumped & Dropped>;
+  readonly #acks: AckCoalescer;
+  #stopped = false;
+  #target: Connection | undefined;
+  #reported: Position | undefined;
+  #repeatAck = false;
+
+  constructor(options: MessageDeliveryOptions) {
+    this.#options = options;
+    this.#sequence = new UserSequence(options.position, { repeatAcrossEpochs: options.ack === "manual" });
+    this.#pump = new MessagePump(() => !this.#stopped && options.hasHandlers());
+    this.#acks = new AckCoalescer({
+      delayMs: options.ackDelayMs,
+      flush: () => this.#flush(),
+      timersThrottled: pageIsHidden,
+    });
+    this.#reported = options.position;
+  }
+
+  get position(): Position | undefined {
+    return this.#sequence.position;
+  }
+
+  start(): void {
+    this.#stopped = false;
+  }
+
+  /** A handler was added. */
+  resume(): void {
+    this.#pump.resume();
+  }
+
+  /** Acks go to this connection from now on. */
+  adopt(connection: Connection, welcome: WelcomeFrame): void {
+    this.#target = connection;
+    this.#sequence.adopt(welcome);
+    this.#acks.request();
+  }
+
+  receive(connection: Connection, { id, seq, at, data }: MessageFrame): void {
+    connection.highestSeq = Math.max(connection.highestSeq, seq);
+    const { epoch } = connection;
+    switch (this.#sequence.admit(epoch, seq, id)) {
+      case "deliver":
+        this.#deliver({ id, seq, epoch, at, data });
+        return;
+      case "pass":
+        // Where the application acknowledges, a number moves the position only when it says so.
+        if (this.#options.ack === "manual") return;
+        // Behind its original, so that it is not acknowledged while that is still being handled.
+        this.#pump.push({
+          id,
+          epoch,
+          seq,
+          isCopy: true,
+          handle: async () => {
+            this.#handled(epoch, seq);
+          },
+        });
+        return;
+      case "seen":
+        // Sent again: the server may not have got the ack.
+        this.#repeatAck = true;
+        this.#acks.request();
+        return;
+      case "foreign":
+        // Of a socket that is being left; the new one brings the message under its new number.
+        return;
+    }
+  }
+
+  /**
+   * For `manual`: up to and including this message.
+   * @returns false where the message is of an epoch that is over: it will be delivered again
+   */
+  acknowledge({ epoch, seq }: Pick<PetrelMessage, "epoch" | "seq">): boolean {
+    if (!this.#sequence.wasReceived(epoch, seq)) return false;
+    this.#handled(epoch, seq);
+    return true;
+  }
+
+  /**
+   * Hands over nothing more; waits for the running handler and sends the last ack.
+   * @param graceMs how long to wait for the handler; what it does later is not acknowledged
+   */
+  async stop(graceMs: number): Promise<void> {
+    this.#stopped = true;
+    this.#sequence.rewind(this.#pump.clear());
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const grace = new Promise<void>((resolve) => (timer = setTimeout(resolve, graceMs)));
+    await Promise.race([this.#pump.settled(), grace]);
+    clearTimeout(timer);
+    this.#acks.flushNow();
+  }
+
+  /** What has been handled so far is acknowledged, and its position saved, now. */
+  flush(): void {
+    this.#acks.flushNow();
+  }
+
+  #deliver(message: PetrelMessage): void {
+    const { id, epoch, seq } = message;
+    const isManual = this.#options.ack === "manual";
+    // An ack counts under the newest epoch only: what waits from before is handed over under its new number, once.
+    if (isManual) this.#pump.remove(id);
+    this.#pump.push({
+      id,
+      epoch,
+      seq,
+      isCopy: false,
+      handle: async () => {
+        await this.#options.handle(message);
+        if (!isManual) this.#handled(epoch, seq);
+      },
+    });
+  }
+
+  #handled(epoch: string, seq: number): void {
+    if (this.#sequence.handled(epoch, seq)) this.#acks.request();
+  }
+
+  #flush(): void {
+    const position = this.#sequence.position;
+    if (position === undefined) return;
+    if (position.epoch !== this.#reported?.epoch || position.since !== this.#reported.since) {
+      this.#reported = position;
+      this.#options.positionMoved(position);
+    }
+    const target = this.#target;
+    if (this.#options.ack === "auto" || target === undefined) return;
+    // A message that came over the socket before this one is handled now and was not sent here yet:
+    // its ack would be beyond what was sent, which ends the connection with 4400.
+    const seq = Math.min(position.since, target.highestSeq);
+    if (seq > target.lastAckedSeq || (this.#repeatAck && seq > 0)) {
+      if (target.send({ type: "ack", seq })) target.lastAckedSeq = seq;
+    }
+    this.#repeatAck = false;
+  }
+}

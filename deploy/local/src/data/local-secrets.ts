@@ -1,0 +1,167 @@
+// The local run: this machine's own keys, made at its first start.
+// Guarantees: from the system's random source, 256 bits each; the same at every later start; readable by the owner only.
+import { randomBytes } from "node:crypto";
+import { chmod, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { producerScopes, type ProducerScope } from "@petrel/shared/protocol/producer-scopes";
+import { makeProducerKeyId, makeProducerSecret } from "@petrel/shared/security/producers/producer-keys";
+import {
+  describeKnownKeys,
+  isApnsProviderKey,
+  makeApnsProviderKey,
+  type ApnsProviderKey,
+} from "./apns-provider-key.js";
+import { LocalRunError, systemErrorCode } from "../local-run-error.js";
+import { writePrivateFile } from "./write-private-file.js";
+
+export interface LocalKey {
+  readonly id: string;
+  readonly secret: string;
+}
+
+export interface LocalSecrets {
+  /** For a business system: everything but `admin`. */
+  readonly apiKey: LocalKey;
+  /** Every scope. */
+  readonly adminKey: LocalKey;
+  /** 32 bytes as base64: seals what auth keeps encrypted. */
+  readonly keyEncryptionKey: string;
+  /** Of the embedded Redis. */
+  readonly redisPassword: string;
+  /** With which dispatch pushes to the APNs simulator. */
+  readonly apnsKey: ApnsProviderKey;
+}
+
+/** The files that services read them from. */
+export interface SecretFiles {
+  /** For auth: `[{ id, owner, name, scopes, secret }]`. */
+  readonly producerKeys: string;
+  /** For auth, collect and dispatch: 32 bytes as base64. */
+  readonly keyEncryption: string;
+  /** For those who use the embedded Redis. */
+  readonly redisPassword: string;
+  /** For services that call others: `key.secret` of the API key. */
+  readonly apiKey: string;
+  /** For dispatch: the provider key as PEM. */
+  readonly apnsKey: string;
+  /** For the APNs simulator: its public half, `[{ keyId, teamId, publicKey }]`. */
+  readonly apnsKnownKeys: string;
+}
+
+const apiScopes: readonly ProducerScope[] = producerScopes.filter((scope) => scope !== "admin");
+
+/**
+ * Reads `secrets.json`, or makes it.
+ * @throws LocalRunError where it is there, but not as it was written
+ */
+export async function loadSecrets(file: string): Promise<LocalSecrets> {
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (error) {
+    if (systemErrorCode(error) !== "ENOENT") throw error;
+    const made = makeSecrets();
+    await writePrivateFile(file, `${JSON.stringify(made, null, 2)}\n`);
+    return made;
+  }
+  await chmod(file, 0o600);
+  const read = parseSecrets(text);
+  if (read === undefined) {
+    throw new LocalRunError(`${file} is damaged: restore it, or remove it to get new keys`);
+  }
+  const { apnsKey, redisPassword } = read;
+  if (apnsKey !== undefined && redisPassword !== undefined) return { ...read, apnsKey, redisPassword };
+  // Made by a version that had no simulator, or a Redis without a password: what is there stays.
+  const completed = {
+    ...read,
+    redisPassword: redisPassword ?? makeRedisPassword(),
+    apnsKey: apnsKey ?? makeApnsProviderKey(),
+  };
+  await writePrivateFile(file, `${JSON.stringify(completed, null, 2)}\n`);
+  return completed;
+}
+
+/** Writes the services' files anew, so that they follow `secrets.json`. */
+export async function writeSecretFiles(directory: string, secrets: LocalSecrets): Promise<SecretFiles> {
+  const files = {
+    producerKeys: join(directory, "producer-keys.json"),
+    keyEncryption: join(directory, "key-encryption"),
+    redisPassword: join(directory, "redis-password"),
+    apiKey: join(directory, "api-key"),
+    apnsKey: join(directory, "apns-key.p8"),
+    apnsKnownKeys: join(directory, "apns-known-keys.json"),
+  };
+  const producerKeys = [
+    describeKey(secrets.apiKey, "local api key", apiScopes),
+    describeKey(secrets.adminKey, "local admin key", producerScopes),
+  ];
+  await writePrivateFile(files.producerKeys, `${JSON.stringify(producerKeys, null, 2)}\n`);
+  await writePrivateFile(files.keyEncryption, `${secrets.keyEncryptionKey}\n`);
+  await writePrivateFile(files.redisPassword, `${secrets.redisPassword}\n`);
+  await writePrivateFile(files.apiKey, `${credential(secrets.apiKey)}\n`);
+  await writePrivateFile(files.apnsKey, secrets.apnsKey.privateKey);
+  await writePrivateFile(files.apnsKnownKeys, describeKnownKeys(secrets.apnsKey));
+  return files;
+}
+
+/** `key.secret`, as it stands after `Bearer`. */
+export function credential({ id, secret }: LocalKey): string {
+  return `${id}.${secret}`;
+}
+
+function describeKey({ id, secret }: LocalKey, name: string, scopes: readonly ProducerScope[]) {
+  // The secret itself, so that the key may sign; the file is for its owner only, as secrets.json is.
+  return { id, owner: "local", name, scopes, secret };
+}
+
+function makeSecrets(): LocalSecrets {
+  const makeKey = (): LocalKey => ({ id: makeProducerKeyId(), secret: makeProducerSecret() });
+  return {
+    apiKey: makeKey(),
+    adminKey: makeKey(),
+    keyEncryptionKey: randomBytes(32).toString("base64"),
+    redisPassword: makeRedisPassword(),
+    apnsKey: makeApnsProviderKey(),
+  };
+}
+
+/** Letters, digits, `-` and `_`: the same in a URL, in a file and in redis.conf. */
+function makeRedisPassword(): string {
+  return randomBytes(32).toString("base64url");
+}
+
+/** What a version added stands in no file of those before it. */
+type Added = "apnsKey" | "redisPassword";
+type SecretsRead = Omit<LocalSecrets, Added> & Partial<Pick<LocalSecrets, Added>>;
+
+function parseSecrets(text: string): SecretsRead | undefined {
+  try {
+    const secrets = JSON.parse(text) as Partial<LocalSecrets>;
+    const { apiKey, adminKey, keyEncryptionKey, apnsKey, redisPassword } = secrets;
+    const complete =
+      isKey(apiKey) &&
+      isKey(adminKey) &&
+      typeof keyEncryptionKey === "string" &&
+      Buffer.from(keyEncryptionKey, "base64").length === 32 &&
+      (redisPassword === undefined || isPassword(redisPassword)) &&
+      (apnsKey === undefined || isApnsProviderKey(apnsKey));
+    if (!complete) return undefined;
+    return {
+      apiKey,
+      adminKey,
+      keyEncryptionKey,
+      ...(redisPassword === undefined ? {} : { redisPassword }),
+      ...(apnsKey === undefined ? {} : { apnsKey }),
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+function isPassword(value: unknown): boolean {
+  return typeof value === "string" && /^[\w-]{22,}$/.test(value);
+}
+
+function isKey(key: Partial<LocalKey> | undefined): key is LocalKey {
+  return typeof key?.id === "string" && typeof key.secret === "string";
+}

@@ -1,0 +1,43 @@
+// The local run: the end of a service's log, for a line about why it failed.
+// Guarantees: a few short lines; of structured log lines only the words, nothing that a terminal obeys, no credential:
+// what a process prints before it has a logger, such as Node's own report of a crash, is not looked through before.
+import { open } from "node:fs/promises";
+import { escapeControls } from "@petrel/shared/kernel/logging/escape-controls";
+import { hideSecrets } from "@petrel/shared/kernel/logging/hide-secrets";
+
+const tailBytes = 8 * 1024;
+const longestLine = 300;
+
+/** The last lines, oldest first; none where there is no log. */
+export async function lastLogLines(logFile: string, count: number): Promise<string[]> {
+  const file = await open(logFile, "r").catch(() => undefined);
+  if (file === undefined) return [];
+  try {
+    const { size } = await file.stat();
+    const { buffer, bytesRead } = await file.read({
+      buffer: Buffer.alloc(Math.min(size, tailBytes)),
+      position: Math.max(0, size - tailBytes),
+    });
+    const lines = buffer.toString("utf8", 0, bytesRead).split("\n");
+    return lines
+      .filter((line) => line.trim() !== "")
+      .slice(-count)
+      .map((line) =>
+        escapeControls(hideSecrets(wordsOf(line)))
+          .replaceAll("\n", " ")
+          .slice(0, longestLine),
+      );
+  } finally {
+    await file.close();
+  }
+}
+
+function wordsOf(line: string): string {
+  try {
+    const { msg, err } = JSON.parse(line) as { msg?: unknown; err?: { message?: unknown } | null };
+    const words = [msg, err?.message].filter((part) => typeof part === "string" && part !== "");
+    return words.length > 0 ? words.join(": ") : line;
+  } catch {
+    return line;
+  }
+}

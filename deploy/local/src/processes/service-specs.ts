@@ -1,0 +1,180 @@
+// The local run: what each service's process is given.
+// Guarantees: the user's own environment passes through; only what this machine's layout decides is set over it.
+import { join } from "node:path";
+import type { Environment } from "@petrel/shared/embedded-redis/run-command";
+import type { ApnsProviderKey } from "../data/apns-provider-key.js";
+import type { LocalPorts } from "../ports/local-ports.js";
+import type { SecretFiles } from "../data/local-secrets.js";
+
+export type ServiceKind = "auth" | "collect" | "dispatch" | "push-node" | "console" | "apns-simulator";
+
+export interface ServiceSpec {
+  /** Unique, such as "auth" or "push-node-2". */
+  readonly name: string;
+  readonly kind: ServiceKind;
+  readonly script: string;
+  /** Where it answers, such as http://127.0.0.1:7101. */
+  readonly origin: string;
+  readonly environment: Environment;
+}
+
+export interface SpecInput {
+  readonly repositoryRoot: string;
+  readonly ports: LocalPorts;
+  /** How Redis is reached: over what the user's environment says of it. */
+  readonly redisEnvironment: Environment;
+  readonly secretFiles: SecretFiles;
+  /** Whose file `secretFiles.apnsKey` is. */
+  readonly apnsKey: Pick<ApnsProviderKey, "keyId" | "teamId">;
+  readonly environment: Environment;
+}
+
+/** Groups of services that may start at the same time; each group after the one before is ready. */
+export const startOrder: readonly (readonly ServiceKind[])[] = [
+  ["auth", "apns-simulator"],
+  ["collect", "dispatch", "push-node", "console"],
+];
+
+/** Groups in the order of the stop: those who ask before those who answer. */
+export const stopOrder: readonly ServiceKind[] = [
+  "console",
+  "collect",
+  "push-node",
+  "dispatch",
+  "apns-simulator",
+  "auth",
+];
+
+export const originOf = (port: number): string => `http://127.0.0.1:${port}`;
+
+/** Full WebSocket URLs of the push nodes. */
+export function nodeUrls({ nodes }: LocalPorts): string[] {
+  return nodes.map((port) => `ws://127.0.0.1:${port}/v1/connect`);
+}
+
+export function describeServices(input: SpecInput): ServiceSpec[] {
+  const { repositoryRoot, ports, redisEnvironment, secretFiles, environment } = input;
+  const spec = (name: string, kind: ServiceKind, port: number, own: Environment): ServiceSpec => ({
+    name,
+    kind,
+    script: join(repositoryRoot, ...scriptOf(kind)),
+    origin: originOf(port),
+    environment: {
+      ...defaults(ports),
+      ...set(environment),
+      HOST: "127.0.0.1",
+      PORT: String(port),
+      ...redisEnvironment,
+      AUTH_URL: originOf(ports.auth),
+      METRICS_PORT: undefined,
+      NODE_NAME: undefined,
+      ...own,
+    },
+  });
+  return [
+    spec("auth", "auth", ports.auth, {
+      PRODUCER_KEYS_FILE: secretFiles.producerKeys,
+      KEY_ENCRYPTION_FILE: secretFiles.keyEncryption,
+      METRICS_PORT: String(ports.metrics.auth),
+    }),
+    spec("collect", "collect", ports.collect, {
+      KEY_ENCRYPTION_FILE: secretFiles.keyEncryption,
+      METRICS_PORT: String(ports.metrics.collect),
+    }),
+    ...ports.dispatchers.map((port, i) =>
+      spec(`dispatch-${i + 1}`, "dispatch", port, {
+        NODE_NAME: `dispatch-${i + 1}`,
+        KEY_ENCRYPTION_FILE: secretFiles.keyEncryption,
+        ...apnsEnvironment(input),
+      }),
+    ),
+    spec("apns-simulator", "apns-simulator", ports.apnsControl, {
+      APNS_SIMULATOR_TLS_PORT: String(ports.apnsTls),
+      APNS_SIMULATOR_KEYS_FILE: secretFiles.apnsKnownKeys,
+    }),
+    ...ports.nodes.map((port, i) =>
+      spec(`push-node-${i + 1}`, "push-node", port, {
+        NODE_NAME: `node-${i + 1}`,
+        METRICS_PORT: String(ports.metrics.nodes[i]),
+        INTROSPECT_KEY_FILE: set(environment)["INTROSPECT_KEY_FILE"] ?? secretFiles.apiKey,
+      }),
+    ),
+    spec("console", "console", ports.console, {
+      COLLECT_URL: originOf(ports.collect),
+      NODE_URLS: nodeUrls(ports).join(","),
+      API_KEY_FILE: secretFiles.apiKey,
+      APNS_SIMULATOR_URL: originOf(ports.apnsControl),
+    }),
+  ];
+}
+
+function scriptOf(kind: ServiceKind): readonly string[] {
+  return kind === "apns-simulator"
+    ? ["deploy", "local", "dist", kind, "main.js"]
+    : ["services", kind, "dist", "main.js"];
+}
+
+const apnsEndpoints = ["APNS_ENDPOINT", "APNS_SANDBOX_ENDPOINT", "APNS_CA_FILE"];
+const apnsCredentials = ["APNS_KEY_FILE", "APNS_KEY_ID", "APNS_TEAM_ID", "APNS_APPS_FILE"];
+
+/**
+ * What makes dispatch push to the simulator. Both of Apple's environments have one port there, told apart by the name
+ * that is asked for. The user's own win as a whole: a key of theirs is not sent to the simulator, which does not know
+ * it, and an endpoint of theirs is not checked by the simulator's authority.
+ */
+function apnsEnvironment({
+  repositoryRoot,
+  ports,
+  secretFiles,
+  apnsKey,
+  environment,
+}: SpecInput): Environment {
+  const own = set(environment);
+  const hasCredentials = apnsCredentials.some((name) => name in own);
+  const hasEndpoints = apnsEndpoints.some((name) => name in own);
+  const endpoints = {
+    APNS_ENDPOINT: `https://127.0.0.1:${ports.apnsTls}`,
+    APNS_SANDBOX_ENDPOINT: `https://localhost:${ports.apnsTls}`,
+    APNS_CA_FILE: join(repositoryRoot, "deploy", "local", "certificates", "authority.pem"),
+  };
+  const credentials = {
+    APNS_KEY_FILE: secretFiles.apnsKey,
+    APNS_KEY_ID: apnsKey.keyId,
+    APNS_TEAM_ID: apnsKey.teamId,
+  };
+  return {
+    ...(hasCredentials || hasEndpoints ? {} : endpoints),
+    ...(hasCredentials ? {} : credentials),
+  };
+}
+
+/** What the services get where the user says nothing. */
+function defaults(ports: LocalPorts): Environment {
+  return {
+    ALLOWED_ORIGINS: `http://127.0.0.1:${ports.console},http://localhost:${ports.console}`,
+    // Nobody waits at a desk while clients are asked to move over twenty seconds.
+    DRAIN_WINDOW_MS: "2000",
+    // One machine is one address, however many clients it plays.
+    CONNECTS_PER_ADDRESS_PER_MINUTE: "0",
+    CONNECTS_PER_USER_PER_MINUTE: "0",
+    REQUESTS_PER_ADDRESS_PER_SECOND: "0",
+    FAILED_AUTHS_PER_ADDRESS_PER_MINUTE: "0",
+    // So it may have all the places that there are, and as many as a load generator opens in one breath: a socket whose
+    // request has come, and was not read yet, would be cut without an answer.
+    MAX_PENDING_SOCKETS: "20000",
+    MAX_PENDING_SOCKETS_PER_ADDRESS: "20000",
+    MAX_UNAUTHENTICATED_PER_ADDRESS: "1000",
+    // Ten thousand that come at once to two nodes wait for their turn instead of being sent away.
+    CONNECT_WAIT_MS: "10000",
+    // One key sends all that this machine can take.
+    MESSAGES_PER_KEY_PER_SECOND: "100000",
+    REQUESTS_PER_KEY_PER_SECOND: "10000",
+  };
+}
+
+/** A variable that is set to nothing counts as unset, as it does in the services. */
+function set(environment: Environment): Environment {
+  return Object.fromEntries(
+    Object.entries(environment).filter(([, value]) => value !== undefined && value !== ""),
+  );
+}

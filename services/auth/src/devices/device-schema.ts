@@ -1,0 +1,158 @@
+// How a device looks in requests and answers.
+// Guarantees: no answer has a place for a whole token or openid; what belongs to another platform is refused.
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import {
+  APNS_TOKEN_PATTERN,
+  APNS_TOPIC_PATTERN,
+  apnsEnvironments,
+  type Device,
+  type NewDevice,
+  tokenEndOf,
+  WECHAT_ID_PATTERN,
+} from "@petrel/shared/protocol/fallback/device";
+import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/http/page-query";
+import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
+import { type Static, Type } from "typebox";
+
+const closed = { additionalProperties: false } as const;
+
+const userIdSchema = Type.String({ pattern: USER_ID_PATTERN, description: "Percent-encoded." });
+const DEVICE_ID_PATTERN = "^[A-Za-z0-9_-]{1,64}$";
+const deviceIdSchema = Type.String({ pattern: DEVICE_ID_PATTERN, description: "Opaque." });
+
+export const ownDeviceParamsSchema = Type.Object({ id: deviceIdSchema }, closed);
+export const userParamsSchema = Type.Object({ userId: userIdSchema }, closed);
+export const userDeviceParamsSchema = Type.Object({ userId: userIdSchema, id: deviceIdSchema }, closed);
+
+/** One shape for both platforms, so that an error names the field; which belong together, `readDevice` says. */
+export const newDeviceSchema = Type.Object(
+  {
+    platform: Type.Enum(["ios", "wechat"]),
+    token: Type.Optional(
+      Type.String({ pattern: APNS_TOKEN_PATTERN, description: "ios: the APNs device token, in hex." }),
+    ),
+    topic: Type.Optional(
+      Type.String({ pattern: APNS_TOPIC_PATTERN, description: "ios: the app's bundle id." }),
+    ),
+    environment: Type.Optional(Type.Enum([...apnsEnvironments], { description: "ios: of APNs." })),
+    openid: Type.Optional(
+      Type.String({ pattern: WECHAT_ID_PATTERN, description: "wechat: the user's, of this app." }),
+    ),
+    appid: Type.Optional(Type.String({ pattern: WECHAT_ID_PATTERN, description: "wechat: the app's." })),
+  },
+  { ...closed, title: "NewDevice" },
+);
+
+export const listQuerySchema = Type.Object(
+  {
+    cursor: Type.Optional(cursorSchema(DEVICE_ID_PATTERN)),
+    limit: Type.Optional(limitSchema),
+  },
+  closed,
+);
+
+const timeSchema = Type.String({ format: "date-time" });
+
+export const devicePageSchema = Type.Object(
+  {
+    items: Type.Array(
+      Type.Object(
+        {
+          id: Type.String(),
+          platform: Type.Enum(["ios", "wechat"]),
+          topic: Type.Optional(Type.String({ description: "ios" })),
+          environment: Type.Optional(Type.String({ description: "ios" })),
+          tokenEnd: Type.Optional(Type.String({ description: "ios: the token's last six characters." })),
+          appid: Type.Optional(Type.String({ description: "wechat" })),
+          openidEnd: Type.Optional(Type.String({ description: "wechat: the openid's last six." })),
+          registeredAt: timeSchema,
+          lastSeenAt: Type.String({
+            format: "date-time",
+            description: "When it was last registered or reached, exact to a day.",
+          }),
+          quarantinedUntil: Type.Optional(
+            Type.String({ format: "date-time", description: "ios: it is not sent to until then." }),
+          ),
+        },
+        { ...closed, title: "Device" },
+      ),
+    ),
+    nextCursor: Type.Union([Type.String(), Type.Null()]),
+  },
+  { ...closed, title: "DevicePage" },
+);
+
+type NewDeviceBody = Static<typeof newDeviceSchema>;
+
+/** @throws PetrelError PETREL_INVALID_REQUEST naming the field that is missing, or is not of this platform */
+export function readDevice(body: NewDeviceBody): NewDevice {
+  if (body.platform === "ios") {
+    refuseFields(body, ["openid", "appid"]);
+    return {
+      platform: "ios",
+      token: requireField(body, "token").toLowerCase(),
+      topic: requireField(body, "topic"),
+      environment: requireField(body, "environment"),
+    };
+  }
+  refuseFields(body, ["token", "topic", "environment"]);
+  return { platform: "wechat", openid: requireField(body, "openid"), appid: requireField(body, "appid") };
+}
+
+function requireField<Name extends keyof NewDeviceBody>(
+  body: NewDeviceBody,
+  name: Name,
+): NonNullable<NewDeviceBody[Name]> {
+  const value = body[name];
+  if (value === undefined) throw wrongField(name, `a device of the platform ${body.platform} needs this`);
+  return value;
+}
+
+function refuseFields(body: NewDeviceBody, names: readonly (keyof NewDeviceBody)[]): void {
+  const wrong = names.find((name) => body[name] !== undefined);
+  if (wrong !== undefined)
+    throw wrongField(wrong, `a device of the platform ${body.platform} has no such field`);
+}
+
+function wrongField(name: string, what: string): PetrelError {
+  const field = `body/${name}`;
+  return new PetrelError("PETREL_INVALID_REQUEST", `${field}: ${what}`, { details: { field } });
+}
+
+/**
+ * @param devices by their ids
+ * @param nowMs a quarantine that is over is not shown
+ */
+export function viewDevicePage(
+  devices: readonly Device[],
+  { cursor = "", limit = DEFAULT_LIMIT }: Static<typeof listQuerySchema>,
+  nowMs: number,
+) {
+  const later = devices.filter(({ id }) => id > cursor);
+  const page = later.slice(0, Number(limit));
+  return {
+    items: page.map((device) => viewDevice(device, nowMs)),
+    nextCursor: later.length > page.length ? (page.at(-1)?.id ?? null) : null,
+  };
+}
+
+function viewDevice(device: Device, nowMs: number) {
+  const { id } = device;
+  const times = {
+    registeredAt: new Date(device.registeredAtMs).toISOString(),
+    lastSeenAt: new Date(device.lastSeenAtMs).toISOString(),
+  };
+  if (device.platform === "wechat") {
+    return { id, platform: device.platform, appid: device.appid, openidEnd: tokenEndOf(device), ...times };
+  }
+  const { platform, topic, environment, quarantinedUntilMs = 0 } = device;
+  return {
+    id,
+    platform,
+    topic,
+    environment,
+    tokenEnd: tokenEndOf(device),
+    ...times,
+    ...(quarantinedUntilMs > nowMs ? { quarantinedUntil: new Date(quarantinedUntilMs).toISOString() } : {}),
+  };
+}

@@ -1,0 +1,19 @@
+// signing-keyring -> here -> redis/audit-log: what became of signing keys by time alone.
+// Guarantees: each transition is noted by the one process that brought it about.
+import type { AuditAction } from "@petrel/shared/protocol/audit-actions";
+import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
+import type { SigningKeyRecord, SigningKeyState } from "@petrel/shared/redis/auth/signing-keys-store";
+
+const actions: Readonly<Record<SigningKeyState, AuditAction>> = {
+  upcoming: "signing-key.create",
+  active: "signing-key.rotate",
+  retired: "signing-key.retire",
+  withdrawn: "signing-key.retire",
+};
+
+export function auditTransitions(audit: AuditLog): (key: SigningKeyRecord) => void {
+  return ({ kid, alg, state }) => {
+    // It never rejects; nobody waits for what time has done.
+    void audit.record({ actor: "system", action: actions[state], target: kid, details: { alg, state } });
+  };
+}

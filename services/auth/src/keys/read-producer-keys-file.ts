@@ -1,0 +1,59 @@
+// Reads the file of producer keys that come with an installation, at the start.
+// Guarantees: all entries are good or none is taken; what is wrong is said by its place in the file, never with a hash
+// or a secret.
+import { readFileSync } from "node:fs";
+import { ConfigError } from "@petrel/shared/kernel/config";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { NewProducerKey } from "@petrel/shared/redis/producers/producer-keys-store";
+import { hashProducerSecret } from "@petrel/shared/security/producers/producer-keys";
+import { Value } from "typebox/value";
+import { keyFileSchema } from "./producer-key-schema.js";
+
+/** A key of the file: with its secret it may sign, once that is sealed. */
+export interface FileKey extends Omit<NewProducerKey, "sealedSecret"> {
+  readonly secret?: string;
+}
+
+/**
+ * @param file a JSON array of `{ id, owner, name, scopes, secretSha256 | secret, require?, messagesPerSecond? }`:
+ * `secretSha256` 64 lower-case hex characters; `secret` at least 43, of a key that may sign
+ * @throws ConfigError
+ */
+export function readProducerKeysFile(file: string): readonly FileKey[] {
+  let content: unknown;
+  try {
+    content = JSON.parse(readFileSync(file, "utf8"));
+  } catch (error) {
+    // A parser's message quotes the text it stumbles over.
+    const reason = error instanceof SyntaxError ? "not JSON" : describeError(error);
+    throw new ConfigError(`PRODUCER_KEYS_FILE cannot be read: ${reason}`);
+  }
+  if (!Value.Check(keyFileSchema, content)) {
+    const [first] = Value.Errors(keyFileSchema, content);
+    throw new ConfigError(
+      `PRODUCER_KEYS_FILE is wrong at ${first?.instancePath || "/"}: ${first?.message ?? "invalid"}`,
+    );
+  }
+  const ids = new Set<string>();
+  return content.map((entry, i) => {
+    const { secret, secretSha256, ...rest } = entry;
+    const { id, require } = rest;
+    if (ids.has(id)) throw new ConfigError(`PRODUCER_KEYS_FILE has the key ${id} twice`);
+    ids.add(id);
+    const wrong = (why: string): never => {
+      throw new ConfigError(`PRODUCER_KEYS_FILE is wrong at /${i}: ${why}`);
+    };
+    if (rest.messagesPerSecond === 0) {
+      // It meant no limit up to the release before: neither reading is to be taken for the other.
+      wrong(
+        'messagesPerSecond is 0: say "unlimited", or leave the scope send out for a key that may send nothing',
+      );
+    }
+    if (secret !== undefined) {
+      if (secretSha256 !== undefined) wrong("it has both secret and secretSha256");
+      return { ...rest, secret, secretSha256: hashProducerSecret(secret) };
+    }
+    if (require !== undefined) wrong("a key that must sign needs its secret, not its hash");
+    return { ...rest, secretSha256: secretSha256 ?? wrong("it has neither secret nor secretSha256") };
+  });
+}

@@ -1,0 +1,228 @@
+// The keys of this auth process: one that signs, and all that tokens still in use may have been signed with.
+// Guarantees: all auth processes of a cluster sign with the same key, also when they start at once, one dies in the middle
+// of a rotation, or Redis lost its data; private parts leave this process only sealed.
+import { type Clock, systemClock } from "@petrel/shared/kernel/clock";
+import { describeError, PetrelError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import type { SigningKeyRecord, SigningKeysStore } from "@petrel/shared/redis/auth/signing-keys-store";
+import type { AtRestCipher } from "@petrel/shared/security/encrypt-at-rest";
+import type { PublicJwk } from "@petrel/shared/security/tokens/public-jwk";
+import type { SigningKey } from "@petrel/shared/security/tokens/sign-token";
+import type { TokenAlgorithm } from "@petrel/shared/security/tokens/token-algorithm";
+import type { VerificationKey } from "@petrel/shared/security/tokens/verify-token";
+import { makeSigningKey, type OpenKey, openSigningKey } from "./make-signing-key.js";
+import {
+  addUpcomingKey,
+  advanceKeySet,
+  joinKeySets,
+  type KeySet,
+  keyThatIsMissing,
+  replaceAllKeys,
+  type SigningKeyTimes,
+} from "./signing-key-set.js";
+
+export interface SigningKeyringOptions {
+  readonly store: SigningKeysStore;
+  readonly cipher: AtRestCipher;
+  readonly logger: Logger;
+  /** Of new keys. */
+  readonly algorithm: TokenAlgorithm;
+  readonly times: SigningKeyTimes;
+  /** A key came to another state by time, and this process was the one to say so. */
+  readonly onTransition?: (key: SigningKeyRecord) => void;
+  readonly clock?: Clock;
+}
+
+type Change = (keys: KeySet, nowMs: number) => KeySet;
+
+/** Others change the keys at the same time: each try that fails means that one of theirs succeeded. */
+const MAX_ATTEMPTS = 20;
+/** As many as whoever reads the JWK set surely takes. */
+const MAX_PUBLISHED = 16;
+/** An unknown `kid` leads to a look at Redis only this long after the last one. */
+const COOLDOWN_MS = 1_000;
+
+export class SigningKeyring {
+  readonly #options: SigningKeyringOptions;
+  readonly #clock: Clock;
+  readonly #open = new Map<string, OpenKey>();
+  #keys: KeySet = [];
+  #active: OpenKey | undefined;
+  #triedAtMs = Number.NEGATIVE_INFINITY;
+  #lastFailure: unknown = undefined;
+  #underWay: Promise<void> | undefined;
+  /** One change at a time, so that none takes over what was read before another one. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  private constructor(options: SigningKeyringOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  /**
+   * Takes the cluster's keys; makes the first one where there is none.
+   * @throws Error where a stored key cannot be opened; PetrelError PETREL_UNAVAILABLE where Redis does not answer
+   */
+  static async open(options: SigningKeyringOptions): Promise<SigningKeyring> {
+    const ring = new SigningKeyring(options);
+    await ring.#change(undefined);
+    const { kid, alg } = ring.active;
+    options.logger.info({ kid, alg, keys: ring.#keys.length }, "signing keys are open");
+    return ring;
+  }
+
+  /** The key that new tokens are signed with. */
+  get active(): SigningKey {
+    if (this.#active === undefined) throw new Error("no signing key is active");
+    return this.#active.signing;
+  }
+
+  /** Of all keys whose tokens are good, or will be. */
+  get publicJwks(): readonly PublicJwk[] {
+    return this.#keys.flatMap(({ kid }) => this.#open.get(kid)?.publicJwk ?? []);
+  }
+
+  /**
+   * Bound, to be handed to createVerifyToken. Where another process has just made a key, Redis is asked for it.
+   * @throws PetrelError PETREL_UNAVAILABLE where the key is not known and Redis does not answer
+   */
+  readonly findKey = async (kid: string): Promise<VerificationKey | undefined> => {
+    const known = this.#open.get(kid);
+    if (known !== undefined) return known.verification;
+    if (this.#underWay !== undefined || this.#clock.monotonicMs() - this.#triedAtMs >= COOLDOWN_MS) {
+      await this.refresh();
+    }
+    const found = this.#open.get(kid)?.verification;
+    if (found === undefined && this.#lastFailure !== undefined) {
+      throw new PetrelError("PETREL_UNAVAILABLE", "The token cannot be checked now: Redis does not answer.", {
+        cause: this.#lastFailure,
+      });
+    }
+    return found;
+  };
+
+  /**
+   * Agrees anew with the other processes, and does what has come to its time: gives Redis our keys where it has lost
+   * them, takes over theirs. Never rejects: a failure is logged, and the keys stay.
+   */
+  refresh(): Promise<void> {
+    this.#underWay ??= this.#refresh().finally(() => {
+      this.#underWay = undefined;
+    });
+    return this.#underWay;
+  }
+
+  async #refresh(): Promise<void> {
+    const { logger } = this.#options;
+    this.#triedAtMs = this.#clock.monotonicMs();
+    try {
+      await this.#change(undefined);
+      this.#lastFailure = undefined;
+    } catch (error) {
+      this.#lastFailure = error;
+      logger.warn({ reason: describeError(error) }, "signing keys not refreshed, keeping those at hand");
+    }
+  }
+
+  /** As they are now, agreed with the other processes. */
+  async list(): Promise<KeySet> {
+    await this.#change(undefined);
+    return this.#keys;
+  }
+
+  /**
+   * Brings the next key: published at once, signing after the lead; asked again meanwhile, it is the same key. Or, for a
+   * compromised one, immediately: then it signs at once, and tokens by any other are good no longer.
+   * @returns the next key
+   * @throws PetrelError PETREL_CONFLICT where there are too many whose tokens may still be good
+   */
+  async rotate({ immediately }: { readonly immediately: boolean }): Promise<SigningKeyRecord> {
+    const { cipher, algorithm } = this.#options;
+    const made = await makeSigningKey(algorithm, cipher, 0);
+    const next = await this.#change((keys, nowMs) => {
+      const key = { ...made, createdAtMs: nowMs };
+      if (immediately) return replaceAllKeys(keys, key, nowMs);
+      if (keys.filter(({ state }) => state !== "withdrawn").length >= MAX_PUBLISHED) {
+        throw new PetrelError(
+          "PETREL_CONFLICT",
+          `There are ${MAX_PUBLISHED} signing keys whose tokens may still be good: wait until one is over.`,
+        );
+      }
+      return addUpcomingKey(keys, key);
+    });
+    const found = next.find(({ state }) => state === (immediately ? "active" : "upcoming"));
+    if (found === undefined) throw new Error("the new signing key is gone at once");
+    return found;
+  }
+
+  /**
+   * One step that is all there or not at all: whoever dies before it has changed nothing, and what is due is done by the
+   * next process that looks.
+   */
+  #change(change: Change | undefined): Promise<KeySet> {
+    const mine = this.#turn.then(() => this.#agree(change));
+    this.#turn = mine.catch(() => undefined);
+    return mine;
+  }
+
+  async #agree(change: Change | undefined): Promise<KeySet> {
+    const { store, times } = this.#options;
+    let agreed = await store.read();
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      const { nowMs } = agreed;
+      // Joined with what we know: Redis may have lost what was agreed on.
+      const due = advanceKeySet(joinKeySets(agreed.keys, this.#keys), nowMs, times);
+      const settled = await this.#withMissingKey(due, nowMs);
+      const wanted = change === undefined ? settled : change(settled, nowMs);
+      const text = JSON.stringify(wanted);
+      if (text === JSON.stringify(agreed.keys)) {
+        this.#adopt(wanted);
+        return wanted;
+      }
+      const before = agreed.keys;
+      agreed = await store.replace(agreed.revision, wanted);
+      if (!agreed.isTaken) continue;
+      this.#adopt(wanted);
+      this.#tell(before, settled);
+      return wanted;
+    }
+    throw new PetrelError("PETREL_UNAVAILABLE", "The signing keys are being changed by too many at once.");
+  }
+
+  async #withMissingKey(keys: KeySet, nowMs: number): Promise<KeySet> {
+    const { cipher, algorithm, times } = this.#options;
+    const missing = keyThatIsMissing(keys, nowMs, times);
+    if (missing === undefined) return keys;
+    const made = await makeSigningKey(algorithm, cipher, nowMs);
+    return missing === "upcoming"
+      ? addUpcomingKey(keys, made)
+      : // Nobody signs yet, so there is nobody to wait for.
+        joinKeySets(keys, [{ ...made, state: "active", activatedAtMs: nowMs }]);
+  }
+
+  #adopt(keys: KeySet): void {
+    const { cipher, logger } = this.#options;
+    const published = keys.filter(({ state }) => state !== "withdrawn");
+    // All are opened before any is taken over.
+    const opened = new Map(
+      published.map((key) => [key.kid, this.#open.get(key.kid) ?? openSigningKey(key, cipher)]),
+    );
+    const active = published.find(({ state }) => state === "active");
+    const next = active === undefined ? undefined : opened.get(active.kid);
+    if (next === undefined) throw new Error("no signing key is active");
+    for (const kid of this.#open.keys()) if (!opened.has(kid)) this.#open.delete(kid);
+    for (const [kid, key] of opened) this.#open.set(kid, key);
+    const former = this.#active?.signing.kid;
+    this.#active = next;
+    this.#keys = keys;
+    if (former !== undefined && former !== next.signing.kid)
+      logger.info({ kid: next.signing.kid, former }, "another signing key is active now");
+  }
+
+  #tell(before: KeySet, after: KeySet): void {
+    const { onTransition } = this.#options;
+    if (onTransition === undefined) return;
+    const states = new Map(before.map(({ kid, state }) => [kid, state]));
+    for (const key of after) if (states.get(key.kid) !== key.state) onTransition(key);
+  }
+}

@@ -1,0 +1,52 @@
+// create-token, refresh-token -> here: the pair of tokens that a user's client works with.
+// Guarantees: the access token carries its session and the user's generation, so that revoking either ends it; of the
+// refresh token nothing but a hash is stored.
+import type { SessionContent } from "@petrel/shared/redis/auth/sessions-store";
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import type { RefreshToken } from "@petrel/shared/security/tokens/refresh-token";
+import type { SignToken } from "@petrel/shared/security/tokens/sign-token";
+import { Type } from "typebox";
+import type { SigningKeyring } from "../keys/signing-keyring.js";
+
+export interface IssueTokensDeps {
+  readonly keyring: SigningKeyring;
+  readonly signToken: SignToken;
+  /** Whether tokens of ours are good at all: TRUST_OWN_TOKENS. */
+  readonly trustOwnTokens: boolean;
+}
+
+export const tokenPairSchema = Type.Object(
+  {
+    accessToken: Type.String({ description: "A compact JWT, for push nodes and the user's own requests." }),
+    refreshToken: Type.String({ description: "Opaque; good once, for POST /v1/tokens/refresh." }),
+    expiresIn: Type.Integer({ description: "Seconds until the access token is over." }),
+    tokenType: Type.Literal("Bearer"),
+  },
+  { title: "TokenPair", additionalProperties: false },
+);
+
+/** @throws PetrelError PETREL_CONFLICT where nobody would take what is made here */
+export function requireOwnTokens({ trustOwnTokens }: IssueTokensDeps): void {
+  if (trustOwnTokens) return;
+  throw new PetrelError(
+    "PETREL_CONFLICT",
+    "This cluster trusts other issuers only (TRUST_OWN_TOKENS): get tokens from there.",
+  );
+}
+
+/** @param content of the session */
+export function issueTokens(
+  { keyring, signToken }: IssueTokensDeps,
+  refreshToken: RefreshToken,
+  generation: number,
+  content: SessionContent,
+) {
+  const { userId, sessionId, text } = refreshToken;
+  const { token } = signToken(keyring.active, { userId, sessionId, generation, ...content });
+  return {
+    accessToken: token,
+    refreshToken: text,
+    expiresIn: content.ttlSeconds,
+    tokenType: "Bearer" as const,
+  };
+}

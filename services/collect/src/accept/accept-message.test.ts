@@ -1,0 +1,73 @@
+// Tests how much collect takes upon itself at once.
+// Guarantees: beyond the bound a message is refused at once, and what has ended makes room again.
+import { systemClock } from "@petrel/shared/kernel/clock";
+import type {
+  AcceptResult,
+  MessageToAccept,
+  PendingRequest,
+} from "@petrel/shared/redis/accept/accept-messages";
+import { expect, test } from "vitest";
+import { MessageAcceptance } from "./accept-message.js";
+import { AcceptanceCounts } from "./acceptance-counts.js";
+
+const message = (data: string): MessageToAccept => ({
+  userId: "ada",
+  partition: 0,
+  id: "p0_aaaaaaaaaaaaaaaaaaaaaa",
+  ttlMs: 1_000,
+  fingerprint: "-",
+  attempt: "1",
+  data,
+  fallback: "offline",
+  priority: "normal",
+  notification: "",
+});
+
+test("what is under way is bounded", async () => {
+  const held: ((result: AcceptResult) => void)[] = [];
+  const acceptance = new MessageAcceptance({
+    store: { accept: () => new Promise((resolve) => held.push(resolve)) },
+    attemptMs: 1_000,
+    clock: systemClock,
+    counts: new AcceptanceCounts(),
+    maxUnderWay: 10,
+  });
+  const giveUpAtMs = systemClock.monotonicMs() + 60_000;
+  const first = acceptance.accept([message("12345"), message("1234")], giveUpAtMs);
+  expect(await acceptance.accept([message("12")], giveUpAtMs)).toMatchObject([
+    { outcome: "unavailable", error: { code: "PETREL_UNAVAILABLE" } },
+  ]);
+  const fits = acceptance.accept([message("1")], giveUpAtMs);
+  expect(held).toHaveLength(3);
+
+  for (const answer of held.splice(0)) answer({ outcome: "stored", seq: 1, epoch: "e", atMs: 0 });
+  await Promise.all([first, fits]);
+  void acceptance.accept([message("0123456789")], giveUpAtMs);
+  expect(held).toHaveLength(1);
+});
+
+test("the answer is there by the deadline, with what is known by then; what comes later changes nothing", async () => {
+  const held = new Map<string, (result: AcceptResult) => void>();
+  const requests: (PendingRequest | undefined)[] = [];
+  const acceptance = new MessageAcceptance({
+    store: {
+      accept: ({ data }, request) => {
+        requests.push(request);
+        return new Promise((resolve) => held.set(data, resolve));
+      },
+    },
+    attemptMs: 100,
+    clock: systemClock,
+    counts: new AcceptanceCounts(),
+  });
+  const answer = acceptance.accept([message("stuck"), message("stored")], systemClock.monotonicMs() + 300);
+  held.get("stored")?.({ outcome: "stored", seq: 1, epoch: "e", atMs: 0 });
+  expect(requests.map((request) => request?.isOver)).toEqual([false, false]);
+  expect(await answer).toMatchObject([
+    { outcome: "unavailable", error: { code: "PETREL_UNAVAILABLE" } },
+    { outcome: "accepted", duplicate: false },
+  ]);
+  // Which tells the store that it need not be sent, where it still waits.
+  expect(requests.map((request) => request?.isOver)).toEqual([true, true]);
+  held.get("stuck")?.({ outcome: "stored", seq: 2, epoch: "e", atMs: 0 });
+});

@@ -1,0 +1,198 @@
+// accept-request -> here -> shared/redis/accept-messages: checked messages, each for one user and with its id, stored.
+// Guarantees: "accepted" means stored; a missing answer is followed by the same message with the same id, until the
+// deadline, by which each has its answer; what is sent again goes in the order it had; never rejects, each message gets
+// its outcome.
+import { setTimeout as sleep } from "node:timers/promises";
+import { backoffMs } from "@petrel/shared/kernel/backoff";
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import type {
+  AcceptResult,
+  MessageToAccept,
+  PendingRequest,
+} from "@petrel/shared/redis/accept/accept-messages";
+import { isConnectionError } from "@petrel/shared/redis/connection/connect";
+import type { Acceptance } from "./acceptance.js";
+import type { AcceptanceCounts } from "./acceptance-counts.js";
+
+/** No answer came: sending the same again is safe, and may help. */
+interface Missing {
+  readonly outcome: "missing";
+  readonly cause: unknown;
+}
+
+export interface MessageAcceptanceOptions {
+  readonly store: { accept(message: MessageToAccept, request?: PendingRequest): Promise<AcceptResult> };
+  /** How long a call of the store takes to answer or fail, at most; none is tried again that could outlast the deadline. */
+  readonly attemptMs: number;
+  readonly clock: Clock;
+  readonly counts: AcceptanceCounts;
+  /** UTF-16 code units of data that may be under way; beyond it messages are refused at once. */
+  readonly maxUnderWay?: number;
+}
+
+const DEFAULT_MAX_UNDER_WAY = 128 * 1024 * 1024;
+const RETRY_BASE_MS = 50;
+const RETRY_CAP_MS = 500;
+const RETRY_LEAST_MS = 10;
+
+const unanswered: Missing = Object.freeze({
+  outcome: "missing",
+  cause: new Error("no answer by the deadline"),
+});
+const stored: Acceptance = Object.freeze({ outcome: "accepted", duplicate: false });
+const duplicate: Acceptance = Object.freeze({ outcome: "accepted", duplicate: true });
+const mismatch: Acceptance = Object.freeze({ outcome: "mismatch" });
+const inboxFull: Acceptance = Object.freeze({ outcome: "inbox-full" });
+
+export class MessageAcceptance {
+  readonly #options: MessageAcceptanceOptions;
+  readonly #maxUnderWay: number;
+  #underWay = 0;
+
+  constructor(options: MessageAcceptanceOptions) {
+    this.#options = options;
+    this.#maxUnderWay = options.maxUnderWay ?? DEFAULT_MAX_UNDER_WAY;
+  }
+
+  /**
+   * @param messages stored in this order where they are one user's
+   * @param giveUpAtMs monotonic; the answer is there by then
+   * @returns one outcome for each, in order
+   */
+  async accept(messages: readonly MessageToAccept[], giveUpAtMs: number): Promise<readonly Acceptance[]> {
+    let size = 0;
+    for (const { data } of messages) size += data.length;
+    if (this.#underWay + size > this.#maxUnderWay) return this.#counted(messages.map(refuse));
+    this.#underWay += size;
+    const deadline = new Deadline(giveUpAtMs - this.#options.clock.monotonicMs());
+    try {
+      const results = await this.#tryAll(messages, deadline);
+      const isMissing = results.some(({ outcome }) => outcome === "missing");
+      const outcomes = isMissing ? await this.#tryAgain(messages, results, giveUpAtMs, deadline) : results;
+      return this.#counted(outcomes as Acceptance[]);
+    } finally {
+      deadline.cancel();
+      this.#underWay -= size;
+    }
+  }
+
+  /** All at once, in order; the store makes calls of them. What has no answer at the deadline is missing. */
+  async #tryAll(
+    messages: readonly MessageToAccept[],
+    deadline: Deadline,
+  ): Promise<readonly (Acceptance | Missing)[]> {
+    const { store } = this.#options;
+    const results: (Acceptance | Missing)[] = messages.map(() => unanswered);
+    let open = messages.length;
+    const answered = new Promise<void>((resolve) => {
+      for (const [i, message] of messages.entries()) {
+        void store
+          .accept(message, deadline)
+          .then((result) => decide(message, result), classifyFailure)
+          .then((result) => {
+            results[i] = result;
+            if (--open === 0) resolve();
+          });
+      }
+    });
+    if (open > 0) await Promise.race([answered, deadline.passed]);
+    // A copy: an answer that comes later changes nothing.
+    return [...results];
+  }
+
+  /** Together, after one wait: each on its own would lose the order. */
+  async #tryAgain(
+    messages: readonly MessageToAccept[],
+    first: readonly (Acceptance | Missing)[],
+    giveUpAtMs: number,
+    deadline: Deadline,
+  ): Promise<Acceptance[]> {
+    const { attemptMs, clock } = this.#options;
+    const results = [...first];
+    for (let attempt = 0; ; attempt++) {
+      const missing = [...results.keys()].filter((i) => results[i]?.outcome === "missing");
+      const waitMs = RETRY_LEAST_MS + backoffMs(attempt, { baseMs: RETRY_BASE_MS, capMs: RETRY_CAP_MS });
+      if (missing.length === 0 || clock.monotonicMs() + waitMs + attemptMs > giveUpAtMs) break;
+      await sleep(waitMs);
+      const again = await this.#tryAll(
+        missing.flatMap((i) => messages[i] ?? []),
+        deadline,
+      );
+      for (const result of again) results[missing.shift() ?? 0] = result;
+    }
+    return results.map((result) => (result.outcome === "missing" ? giveUp(result) : result));
+  }
+
+  #counted(outcomes: readonly Acceptance[]): readonly Acceptance[] {
+    for (const outcome of outcomes) this.#options.counts.count(outcome);
+    return outcomes;
+  }
+}
+
+/** Of one request; the store drops what still waits when it is over. */
+class Deadline implements PendingRequest {
+  readonly passed: Promise<void>;
+  readonly #timer: NodeJS.Timeout;
+  #isOver = false;
+
+  constructor(inMs: number) {
+    let pass: () => void = () => undefined;
+    this.passed = new Promise((resolve) => (pass = resolve));
+    this.#timer = setTimeout(() => {
+      this.#isOver = true;
+      pass();
+    }, inMs);
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  cancel(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+function decide(message: MessageToAccept, result: AcceptResult): Acceptance {
+  switch (result.outcome) {
+    case "stored":
+      return stored;
+    case "inbox-full":
+      return inboxFull;
+    case "limited":
+      return result;
+    case "exists":
+      if (result.record.fingerprint !== message.fingerprint) return mismatch;
+      // Our own attempt: it was stored by the call whose answer we missed.
+      return result.record.attempt === message.attempt ? stored : duplicate;
+  }
+}
+
+function classifyFailure(error: unknown): Acceptance | Missing {
+  if (error instanceof PetrelError) return { outcome: "unavailable", error };
+  if (isOutOfMemory(error))
+    return { outcome: "unavailable", error: unavailable("Redis is out of memory.", error, 5) };
+  if (isConnectionError(error)) return { outcome: "missing", cause: error };
+  return {
+    outcome: "unavailable",
+    error: new PetrelError("PETREL_INTERNAL", "The message could not be stored.", { cause: error }),
+  };
+}
+
+/** Waiting some milliseconds changes nothing about this. */
+function isOutOfMemory(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith("OOM ");
+}
+
+function giveUp({ cause }: Missing): Acceptance {
+  return { outcome: "unavailable", error: unavailable("The store does not answer.", cause) };
+}
+
+function refuse(): Acceptance {
+  return { outcome: "unavailable", error: unavailable("Too many messages are under way.") };
+}
+
+function unavailable(message: string, cause?: unknown, retryAfterSeconds = 1): PetrelError {
+  return new PetrelError("PETREL_UNAVAILABLE", message, { cause, retryAfterSeconds });
+}

@@ -1,0 +1,177 @@
+// message-routes, batch-routes -> here -> accept-message: a request's messages for its recipients, and their results.
+// Guarantees: every recipient has its id before anything is sent; a message for a list is answered whole, or by an
+// error that names what is stored of it; one message's failure is not another's.
+import { randomBytes } from "node:crypto";
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import { NO_TRACING, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
+import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
+import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-messages";
+import type { Producer } from "@petrel/shared/security/producers/authenticate-producer";
+import type { MessageAcceptance } from "./accept-message.js";
+import type { Acceptance } from "./acceptance.js";
+import type { AcceptedAnswer } from "../contract/answer-schema.js";
+import type { CheckedMessage } from "../contract/check-message.js";
+import { fingerprintMessage, NO_FINGERPRINT } from "./message-fingerprint.js";
+import { keyedMessageId, RandomMessageIds } from "./message-id.js";
+import { traceAcceptance, type TracedAcceptance } from "./trace-acceptance.js";
+
+export interface RequestAcceptanceOptions {
+  readonly messages: MessageAcceptance;
+  readonly partitionCount: number;
+  /** How long a request may wait for all of its messages. */
+  readonly deadlineMs: number;
+  readonly clock: Clock;
+  /** Off by default. */
+  readonly tracing?: Tracing | undefined;
+}
+
+export class RequestAcceptance {
+  readonly #options: RequestAcceptanceOptions;
+  readonly #randomIds = new RandomMessageIds();
+  // A process' own name and a count: no other attempt, of whichever process, is called the same.
+  readonly #attemptPrefix = randomBytes(9).toString("base64url");
+  #attempts = 0;
+
+  constructor(options: RequestAcceptanceOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * @param traceparent the request's header of that name, whatever it is
+   * @returns one answer or error for each, in order
+   */
+  async accept(
+    producer: Producer,
+    requested: readonly CheckedMessage[],
+    traceparent?: unknown,
+  ): Promise<(AcceptedAnswer | PetrelError)[]> {
+    const { messages, clock, deadlineMs, tracing = NO_TRACING } = this.#options;
+    const all: MessageToAccept[] = [];
+    const recipients = requested.reduce((sum, { users }) => sum + users.length, 0);
+    const traced = traceAcceptance(tracing, traceparent, recipients);
+    for (const message of requested) this.#prepare(producer, message, all, traced);
+    const outcomes = await messages.accept(all, clock.monotonicMs() + deadlineMs);
+    traced?.end(outcomes);
+    let next = 0;
+    return requested.map(({ isList, users }) => {
+      const from = next;
+      next += users.length;
+      if (isList) return answerList(all.slice(from, next), outcomes.slice(from, next));
+      return answerOne(all[from], outcomes[from]);
+    });
+  }
+
+  #prepare(
+    producer: Producer,
+    message: CheckedMessage,
+    into: MessageToAccept[],
+    traced: TracedAcceptance | undefined,
+  ): void {
+    const { idempotencyKey } = message.body;
+    const fingerprint = idempotencyKey === undefined ? NO_FINGERPRINT : fingerprintMessage(message.body);
+    const attempt = `${this.#attemptPrefix}${(this.#attempts++).toString(36)}`;
+    for (const userId of message.users) {
+      const partition = partitionOfUser(userId, this.#options.partitionCount);
+      const id =
+        idempotencyKey === undefined
+          ? this.#randomIds.next(partition)
+          : keyedMessageId(partition, producer.owner, idempotencyKey, userId);
+      into.push({
+        userId,
+        partition,
+        id,
+        ttlMs: message.ttlMs,
+        fingerprint,
+        attempt,
+        data: message.data,
+        fallback: message.fallback,
+        priority: message.priority,
+        notification: message.notification,
+        trace: traced?.begin({ id, partition, priority: message.priority }),
+      });
+    }
+  }
+}
+
+function answerOne(
+  message: MessageToAccept | undefined,
+  acceptance: Acceptance | undefined,
+): AcceptedAnswer | PetrelError {
+  if (message === undefined || acceptance === undefined) throw new Error("a message has no outcome");
+  switch (acceptance.outcome) {
+    case "accepted":
+      return { id: message.id, duplicate: acceptance.duplicate };
+    case "mismatch":
+      return mismatchError();
+    case "inbox-full":
+      return inboxFullError();
+    case "limited":
+      return limitedError(acceptance.retryAfterMs);
+    case "unavailable":
+      return acceptance.error;
+  }
+}
+
+/** All stored, or the error that says most: first what no retry changes, then what one may, then what an ack may. */
+function answerList(
+  messages: readonly MessageToAccept[],
+  outcomes: readonly Acceptance[],
+): AcceptedAnswer | PetrelError {
+  const results: { user: string; id: string; duplicate: boolean }[] = [];
+  const mismatched: string[] = [];
+  const full: string[] = [];
+  const limited: string[] = [];
+  let limitedForMs = 0;
+  let unavailable: PetrelError | undefined;
+  for (const [i, { userId, id }] of messages.entries()) {
+    const acceptance = outcomes[i];
+    if (acceptance?.outcome === "accepted")
+      results.push({ user: userId, id, duplicate: acceptance.duplicate });
+    else if (acceptance?.outcome === "mismatch") mismatched.push(userId);
+    else if (acceptance?.outcome === "inbox-full") full.push(userId);
+    else if (acceptance?.outcome === "limited") {
+      limited.push(userId);
+      limitedForMs = Math.max(limitedForMs, acceptance.retryAfterMs);
+    } else unavailable ??= acceptance?.error;
+  }
+  if (results.length === messages.length) return { results };
+  const details = {
+    stored: results.map(({ user, id }) => ({ user, id })),
+    ...(mismatched.length === 0 ? {} : { mismatched }),
+    ...(full.length === 0 ? {} : { full }),
+    ...(limited.length === 0 ? {} : { limited }),
+  };
+  if (mismatched.length > 0) return mismatchError(details);
+  if (unavailable === undefined) {
+    return limited.length > 0 ? limitedError(limitedForMs, details) : inboxFullError(details);
+  }
+  const { code, message, cause, retryAfterSeconds } = unavailable;
+  return new PetrelError(code, message, { cause, details, retryAfterSeconds });
+}
+
+type Details = Readonly<Record<string, unknown>>;
+
+function mismatchError(details?: Details): PetrelError {
+  return new PetrelError(
+    "PETREL_IDEMPOTENCY_MISMATCH",
+    "The idempotency key was used before, with other content.",
+    { details },
+  );
+}
+
+function inboxFullError(details?: Details): PetrelError {
+  return new PetrelError("PETREL_INBOX_FULL", "The user's inbox is full; nothing was stored for it.", {
+    details,
+  });
+}
+
+/** In a batch there is no header for one entry: so the details say it, too. */
+function limitedError(retryAfterMs: number, details?: Details): PetrelError {
+  const retryAfterSeconds = Math.max(1, Math.ceil(retryAfterMs / 1_000));
+  return new PetrelError(
+    "PETREL_RATE_LIMITED",
+    "The user was sent as many messages as it may be for now; nothing was stored for it.",
+    { retryAfterSeconds, details: { ...details, retryAfterSeconds } },
+  );
+}

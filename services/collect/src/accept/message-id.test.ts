@@ -1,0 +1,47 @@
+// Tests the names of messages.
+import { partitionOfMessageId } from "@petrel/shared/protocol/messages/ids";
+import * as fc from "fast-check";
+import { expect, test } from "vitest";
+import { keyedMessageId, RandomMessageIds } from "./message-id.js";
+
+// Few characters, those of the length prefixes among them: so that parts run into one another.
+const anyText = fc.string({ unit: fc.constantFrom("a", "1", ":", '"', "\ud800"), maxLength: 4 });
+
+test("an id names its partition and has the form that look-ups know", () => {
+  const ids = new RandomMessageIds();
+  for (const partition of [0, 7, 4095]) {
+    expect(partitionOfMessageId(ids.next(partition))).toBe(partition);
+    expect(partitionOfMessageId(keyedMessageId(partition, "shop", "key", "alice"))).toBe(partition);
+  }
+});
+
+test("the id of a key never changes: it is the first half of a SHA-256", () => {
+  expect(keyedMessageId(3, "shop", "order-1", "alice")).toBe("p3_Sc6I9engLsLMQ0N1fflSMw");
+});
+
+test("another owner, key or user is another id; the same three the same one", () => {
+  const triple = fc.tuple(anyText, anyText, anyText);
+  fc.assert(
+    fc.property(triple, triple, (a, b) => {
+      expect(keyedMessageId(0, ...a)).toBe(keyedMessageId(0, ...a));
+      const same = a.every((text, i) => text === b[i]);
+      expect(keyedMessageId(0, ...a) === keyedMessageId(0, ...b)).toBe(same);
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
+test("where one part ends and the next begins counts", () => {
+  expect(keyedMessageId(0, "ab", "c", "d")).not.toBe(keyedMessageId(0, "a", "bc", "d"));
+  expect(keyedMessageId(0, "a", "bc", "d")).not.toBe(keyedMessageId(0, "a", "b", "cd"));
+});
+
+test("keys with different lone surrogates are different keys", () => {
+  expect(keyedMessageId(0, "shop", "\ud800", "alice")).not.toBe(keyedMessageId(0, "shop", "\ud801", "alice"));
+});
+
+test("random ids do not repeat when the pool is used up", () => {
+  const ids = new RandomMessageIds();
+  const made = new Set(Array.from({ length: 2_000 }, () => ids.next(0)));
+  expect(made.size).toBe(2_000);
+});

@@ -1,0 +1,42 @@
+// accept-request -> here: names a message before it is stored.
+// Guarantees: the same owner, idempotency key and user always make the same id, and no others make it; without a key
+// the id is 128 random bits. So whoever sends again, we or the producer, sends the same message.
+import { hash, randomFillSync } from "node:crypto";
+import { formatMessageId } from "@petrel/shared/protocol/messages/ids";
+
+const ID_BYTES = 16;
+const POOL_BYTES = ID_BYTES * 512;
+
+/**
+ * The first 128 bits of a SHA-256 over the three, each led by its length, so that no other three write the same text.
+ * @param partition the user's
+ * @param owner the business system behind the producer's key
+ * @param userId a valid user id
+ */
+export function keyedMessageId(
+  partition: number,
+  owner: string,
+  idempotencyKey: string,
+  userId: string,
+): string {
+  // As JSON text: a lone surrogate would become U+FFFD in UTF-8, and two keys one.
+  const key = JSON.stringify(idempotencyKey);
+  const text = `${owner.length}:${owner}${key.length}:${key}${userId.length}:${userId}`;
+  return formatMessageId(partition, hash("sha256", text, "buffer").toString("base64url", 0, ID_BYTES));
+}
+
+/** Random ids; the random bytes come from a pool, since each call of the system costs more than an id. */
+export class RandomMessageIds {
+  readonly #pool = Buffer.allocUnsafe(POOL_BYTES);
+  #used = POOL_BYTES;
+
+  next(partition: number): string {
+    if (this.#used === POOL_BYTES) {
+      randomFillSync(this.#pool);
+      this.#used = 0;
+    }
+    const start = this.#used;
+    this.#used += ID_BYTES;
+    return formatMessageId(partition, this.#pool.toString("base64url", start, this.#used));
+  }
+}

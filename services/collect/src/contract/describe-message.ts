@@ -1,0 +1,121 @@
+// message-routes -> here: what became of a message, as the contract tells it.
+// Guarantees: the timeline is ascending, and has every end that was reached, with what fallback channels tried; a time
+// that is only an upper bound says so.
+import type { DeadLetterCause } from "@petrel/shared/protocol/fallback/dead-letter-causes";
+import type { FallbackAttempt } from "@petrel/shared/protocol/fallback/fallback-attempt";
+import type { RecordedEnd } from "@petrel/shared/protocol/messages/stored-message";
+import type { FoundMessage } from "@petrel/shared/redis/inbox/read-message";
+import { type Static, Type } from "typebox";
+
+const time = Type.String({ format: "date-time" });
+
+export const messageStateSchema = Type.Object(
+  {
+    id: Type.String(),
+    to: Type.Object({ user: Type.String() }),
+    state: Type.String({ description: "queued, or an end: delivered, pushed, expired, cancelled, failed." }),
+    seq: Type.Integer({ description: "Its place in the user's sequence." }),
+    epoch: Type.String(),
+    acceptedAt: time,
+    expiresAt: time,
+    reason: Type.Optional(
+      Type.Object(
+        {
+          code: Type.String({ description: "rejected, attempts-exhausted, misconfigured." }),
+          message: Type.String({ description: "For people." }),
+        },
+        { description: "Of `failed`: why its fallback failed." },
+      ),
+    ),
+    timeline: Type.Array(
+      Type.Object({
+        at: time,
+        event: Type.String({ description: "accepted, attempt, or an end." }),
+        approximate: Type.Optional(
+          Type.Boolean({ description: "`at` is an upper bound: it was not later." }),
+        ),
+        channel: Type.Optional(
+          Type.String({ description: "Of `attempt` and `pushed`: the fallback channel." }),
+        ),
+        outcome: Type.Optional(
+          Type.String({ description: "Of `attempt`: taken, no-device, superseded, retry or failed." }),
+        ),
+        reason: Type.Optional(Type.String({ description: "Of `attempt`: why it was not taken." })),
+        details: Type.Optional(
+          Type.Record(Type.String(), Type.String(), { description: "Of `attempt`: what the channel adds." }),
+        ),
+      }),
+    ),
+  },
+  { title: "MessageState" },
+);
+
+export type MessageStateAnswer = Static<typeof messageStateSchema>;
+type TimelineEvent = MessageStateAnswer["timeline"][number];
+
+const generalReasons: Readonly<Record<DeadLetterCause, string>> = {
+  rejected: "The fallback channel refuses the message.",
+  "attempts-exhausted": "Every attempt of the fallback failed.",
+  misconfigured: "The fallback channel is set up wrongly.",
+};
+
+/** @param attempts what fallback channels tried, oldest first */
+export function describeMessage(
+  id: string,
+  found: FoundMessage,
+  attempts: readonly FallbackAttempt[],
+): MessageStateAnswer {
+  const { record, state } = found;
+  return {
+    id,
+    to: { user: record.userId },
+    state,
+    seq: record.seq,
+    epoch: record.epoch,
+    acceptedAt: formatTime(record.atMs),
+    expiresAt: formatTime(record.expiresAtMs),
+    ...(state === "failed" ? { reason: describeFailure(record.end, attempts) } : {}),
+    timeline: describeTimeline(found, attempts),
+  };
+}
+
+function describeTimeline(
+  { record, state, stateAtMs, stateAtIsUpperBound }: FoundMessage,
+  attempts: readonly FallbackAttempt[],
+): TimelineEvent[] {
+  const { end } = record;
+  const events: { readonly atMs: number; readonly event: Omit<TimelineEvent, "at"> }[] = [
+    { atMs: record.atMs, event: { event: "accepted" } },
+    ...attempts.map(({ atMs, ...attempt }) => ({ atMs, event: { event: "attempt", ...attempt } })),
+  ];
+  if (end !== undefined) {
+    const { state: event, atMs, word: channel } = end;
+    const isPushed = event === "pushed" && channel !== undefined;
+    events.push({ atMs, event: isPushed ? { event, channel } : { event } });
+  }
+  // What is not the record's end is the cursor's: an acknowledgement, perhaps after a push or a failure.
+  if (state !== "queued" && state !== end?.state) {
+    // Acknowledged, but the time is lost: by now it had been.
+    const atMs = stateAtMs ?? Date.now();
+    const isApproximate = stateAtIsUpperBound || stateAtMs === undefined;
+    events.push({ atMs, event: isApproximate ? { event: state, approximate: true } : { event: state } });
+  }
+  return events
+    .sort((a, b) => a.atMs - b.atMs)
+    .map(({ atMs, event }) => ({ at: formatTime(atMs), ...event }));
+}
+
+function describeFailure(
+  end: RecordedEnd | undefined,
+  attempts: readonly FallbackAttempt[],
+): { readonly code: string; readonly message: string } {
+  const code = end?.word ?? "unknown";
+  const last = attempts.findLast(({ reason }) => reason !== undefined)?.reason;
+  const general = Object.hasOwn(generalReasons, code) ? generalReasons[code as DeadLetterCause] : undefined;
+  return { code, message: [general, last].filter((part) => part !== undefined).join(" Last: ") };
+}
+
+/** RFC 3339, UTC, with milliseconds. */
+function formatTime(ms: number): string {
+  return new Date(ms).toISOString();
+}

@@ -1,0 +1,24 @@
+// collect's routes -> here -> kernel/openapi-document: what their code checks beyond their schemas.
+// Guarantees: said, not validated: whoever checks it names the field that is wrong.
+import type { DocumentedRules } from "@petrel/shared/kernel/http/openapi-document";
+import { MAX_RECIPIENTS } from "./message-schema.js";
+
+/** By the schema's title. */
+export const documentedRules: DocumentedRules = {
+  /** check-message */
+  Recipient: {
+    oneOf: ["user", "users", "topic", "all"].map((name) => ({ required: [name] })),
+  },
+  /** batch-routes: each is validated alone, and fails alone */
+  Batch: {
+    properties: {
+      messages: {
+        type: "array",
+        minItems: 1,
+        maxItems: MAX_RECIPIENTS,
+        items: { $ref: "#/components/schemas/Message" },
+        description: `With at most ${MAX_RECIPIENTS} recipients in all. One that is wrong fails alone.`,
+      },
+    },
+  },
+};

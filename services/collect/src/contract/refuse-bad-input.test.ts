@@ -1,0 +1,253 @@
+// Tests what collect refuses, by its application on real Redis.
+// Guarantees: each refusal has the contract's shape and status, and leaves Redis as it was.
+import { gzipSync } from "node:zlib";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { type Answer, type Ask, type OpenCollect, openCollect } from "../testing/open-collect.js";
+
+let collect: OpenCollect;
+let before: Record<string, unknown>;
+
+beforeAll(async () => {
+  collect = await openCollect();
+  // The producer's key is read once, and cached, before anything is compared.
+  await collect.ask("GET", "/v1/users/nobody/presence");
+});
+afterAll(() => collect.close());
+beforeEach(async () => {
+  before = await collect.store.snapshot();
+});
+
+async function expectRefused(
+  answer: Answer,
+  status: number,
+  code: string,
+  rest: Record<string, unknown> = {},
+): Promise<void> {
+  expect(answer).toMatchObject({
+    status,
+    body: {
+      error: {
+        code,
+        message: expect.any(String) as string,
+        retryable: expect.any(Boolean) as boolean,
+        ...rest,
+      },
+    },
+  });
+  expect(answer.headers["content-type"]).toMatch(/^application\/json/);
+  expect(await collect.store.snapshot()).toEqual(before);
+}
+
+const send = (how: Ask) => collect.ask("POST", "/v1/messages", how);
+const good = { to: { user: "ada" }, data: 1 };
+const tooMany = Array.from({ length: 1_001 }, (_, i) => `u${i}`);
+
+describe("a message that does not fit its schema: 400, naming the field", () => {
+  const cases: [string, unknown, string][] = [
+    ["unknown user-id characters", { ...good, to: { user: "ada lovelace" } }, "body/to/user"],
+    ["a user id with a slash", { ...good, to: { user: "a/b" } }, "body/to/user"],
+    ["a user id with a brace", { ...good, to: { user: "{p0}" } }, "body/to/user"],
+    ["a user id with a newline at its end", { ...good, to: { user: "ada\n" } }, "body/to/user"],
+    ["an empty user id", { ...good, to: { user: "" } }, "body/to/user"],
+    ["a user id of 129 characters", { ...good, to: { user: "a".repeat(129) } }, "body/to/user"],
+    ["a user id that is a number", { ...good, to: { user: 7 } }, "body/to/user"],
+    ["no recipient", { ...good, to: {} }, "body/to"],
+    ["two kinds of recipient", { ...good, to: { user: "a", users: ["b"] } }, "body/to"],
+    ["a recipient and a topic", { ...good, to: { user: "a", topic: "b" } }, "body/to"],
+    ["all: false", { ...good, to: { all: false } }, "body/to/all"],
+    ["to missing", { data: 1 }, "body/to"],
+    ["an unknown field in to", { ...good, to: { user: "a", device: "b" } }, "body/to/device"],
+    ["an empty list", { ...good, to: { users: [] } }, "body/to/users"],
+    ["a list of 1001", { ...good, to: { users: tooMany } }, "body/to/users"],
+    ["a user named twice", { ...good, to: { users: ["a", "b", "a"] } }, "body/to/users"],
+    ["a bad id in a list", { ...good, to: { users: ["a", "b c"] } }, "body/to/users/1"],
+    ["an unknown field", { ...good, colour: "red" }, "body/colour"],
+    ["data missing", { to: { user: "ada" } }, "body/data"],
+    ["ttlSeconds 0", { ...good, ttlSeconds: 0 }, "body/ttlSeconds"],
+    ["ttlSeconds beyond 30 days", { ...good, ttlSeconds: 2_592_001 }, "body/ttlSeconds"],
+    ["ttlSeconds with a fraction", { ...good, ttlSeconds: 1.5 }, "body/ttlSeconds"],
+    ["ttlSeconds as text", { ...good, ttlSeconds: "60" }, "body/ttlSeconds"],
+    ["an unknown priority", { ...good, priority: "urgent" }, "body/priority"],
+    ["an unknown fallback", { ...good, fallback: "sometimes" }, "body/fallback"],
+    ["an empty idempotency key", { ...good, idempotencyKey: "" }, "body/idempotencyKey"],
+    ["an idempotency key of 257", { ...good, idempotencyKey: "k".repeat(257) }, "body/idempotencyKey"],
+    ["a notification without a body", { ...good, notification: { title: "t" } }, "body/notification/body"],
+    [
+      "an unknown field in a notification",
+      { ...good, notification: { title: "t", body: "b", icon: "i" } },
+      "body/notification/icon",
+    ],
+    [
+      "a badge below 0",
+      { ...good, notification: { title: "t", body: "b", badge: -1 } },
+      "body/notification/badge",
+    ],
+    ["an empty collapse key", { ...good, collapseKey: "" }, "body/collapseKey"],
+    ["a collapse key of 65", { ...good, collapseKey: "k".repeat(65) }, "body/collapseKey"],
+    ["a collapse key that is not ASCII", { ...good, collapseKey: "spiel-é" }, "body/collapseKey"],
+    ["a collapse key with a newline", { ...good, collapseKey: "a\nb" }, "body/collapseKey"],
+    ["a collapse key with a space at its end", { ...good, collapseKey: "a " }, "body/collapseKey"],
+    [
+      "an apns part that Apple would refuse",
+      { ...good, notification: { title: "t", body: "b", apns: { pushType: "nonsense" } } },
+      "body/notification/apns",
+    ],
+    ["deliverAt that is no time", { ...good, deliverAt: "tomorrow" }, "body/deliverAt"],
+    ["an array", [good], "body"],
+    ["null", null, "body"],
+    ["a text", "hello", "body"],
+  ];
+  test.each(cases)("%s", async (_name, body, field) => {
+    await expectRefused(await send({ body }), 400, "PETREL_INVALID_REQUEST", { details: { field } });
+  });
+
+  test("__proto__ as a field", async () => {
+    const raw = '{"to":{"user":"ada"},"data":1,"__proto__":{"ttlSeconds":5}}';
+    await expectRefused(await send({ raw }), 400, "PETREL_INVALID_REQUEST", {
+      details: { field: "body/__proto__" },
+    });
+  });
+
+  test("nothing at all", async () => {
+    await expectRefused(await send({}), 400, "PETREL_INVALID_REQUEST");
+    await expectRefused(await send({ raw: "" }), 400, "PETREL_INVALID_REQUEST");
+  });
+
+  test("an unknown query parameter", async () => {
+    const answer = await collect.ask("POST", "/v1/messages?dry=true", { body: good });
+    await expectRefused(answer, 400, "PETREL_INVALID_REQUEST", { details: { field: "querystring/dry" } });
+  });
+});
+
+describe("a body that cannot be read", () => {
+  test.each(["{", "{'a':1}", '{"a":1}x', "\ufeff{}", "nonsense", '{"to":{"user":"ada"},"data":NaN}'])(
+    "malformed JSON: %j",
+    async (raw) => {
+      await expectRefused(await send({ raw }), 400, "PETREL_INVALID_JSON");
+    },
+  );
+
+  test("bytes that are not UTF-8", async () => {
+    const raw = Buffer.concat([
+      Buffer.from('{"to":{"user":"ada"},"data":"'),
+      Buffer.from([0xff]),
+      Buffer.from('"}'),
+    ]);
+    await expectRefused(await send({ raw }), 400, "PETREL_INVALID_JSON");
+  });
+
+  test.each(["text/plain", "application/x-www-form-urlencoded", "application/jsonp", "multipart/form-data"])(
+    "the content type %s: 415",
+    async (type) => {
+      const answer = await send({ body: good, headers: { "content-type": type } });
+      await expectRefused(answer, 415, "PETREL_UNSUPPORTED_MEDIA_TYPE");
+    },
+  );
+
+  test("an unknown encoding: 415", async () => {
+    const answer = await send({ body: good, headers: { "content-encoding": "br" } });
+    await expectRefused(answer, 415, "PETREL_UNSUPPORTED_MEDIA_TYPE");
+  });
+
+  test("what is called gzip and is not", async () => {
+    const answer = await send({ body: good, headers: { "content-encoding": "gzip" } });
+    await expectRefused(answer, 400, "PETREL_INVALID_JSON");
+  });
+
+  test("a body beyond 8 MiB: 413", async () => {
+    const answer = await send({ raw: " ".repeat(8 * 1024 * 1024 + 1) });
+    await expectRefused(answer, 413, "PETREL_PAYLOAD_TOO_LARGE");
+  });
+
+  test("a gzip bomb: 413, as soon as the bound is passed", async () => {
+    const raw = gzipSync(Buffer.alloc(256 * 1024 * 1024, " "), { level: 1 });
+    expect(raw.length).toBeLessThan(8 * 1024 * 1024);
+    const answer = await send({ raw, headers: { "content-encoding": "gzip" } });
+    await expectRefused(answer, 413, "PETREL_PAYLOAD_TOO_LARGE");
+  });
+
+  test("a small body that unpacks to millions of brackets is not parsed", async () => {
+    const raw = gzipSync(`{"to":{"user":"ada"},"data":${"[".repeat(4e6)}${"]".repeat(4e6)}}`);
+    const start = performance.now();
+    const answer = await send({ raw, headers: { "content-encoding": "gzip" } });
+    await expectRefused(answer, 400, "PETREL_INVALID_REQUEST");
+    // Parsed, it takes seconds in which nobody else is answered.
+    expect(performance.now() - start).toBeLessThan(1_500);
+  });
+
+  test("a notification beyond 8 KiB: 413", async () => {
+    const notification = { title: "t", body: "b".repeat(8_192) };
+    await expectRefused(await send({ body: { ...good, notification } }), 413, "PETREL_PAYLOAD_TOO_LARGE");
+  });
+});
+
+describe("a batch that is refused whole", () => {
+  test.each([
+    ["no entries", { messages: [] }],
+    ["1001 entries", { messages: tooMany.map((user) => ({ to: { user }, data: 1 })) }],
+    ["1001 recipients", { messages: [{ to: { users: tooMany }, data: 1 }] }],
+    ["messages that are no list", { messages: good }],
+    ["an unknown field", { messages: [good], atomic: true }],
+    ["a list", [good]],
+  ])("%s", async (_name, body) => {
+    await expectRefused(
+      await collect.ask("POST", "/v1/messages/batch", { body }),
+      400,
+      "PETREL_INVALID_REQUEST",
+    );
+  });
+});
+
+describe("who may not", () => {
+  const routes: ["GET" | "POST" | "DELETE", string, string][] = [
+    ["POST", "/v1/messages", "send"],
+    ["POST", "/v1/messages/batch", "send"],
+    ["GET", "/v1/messages/p0_aaaaaaaaaaaaaaaaaaaaaa", "read"],
+    ["DELETE", "/v1/messages/p0_aaaaaaaaaaaaaaaaaaaaaa", "send"],
+    ["GET", "/v1/users/ada/messages", "read"],
+    ["GET", "/v1/users/ada/presence", "read"],
+    ["POST", "/v1/users/ada/disconnect", "admin"],
+    ["DELETE", "/v1/users/ada", "admin"],
+    ["GET", "/v1/topics/news/presence", "read"],
+  ];
+
+  test.each(routes)("%s %s without a credential, or with a bad one: 401", async (method, url) => {
+    const bad = [undefined, "Bearer", "Bearer nobody.secret", "Bearer shop.wrong", "Basic YTpi"];
+    for (const as of bad) {
+      const answer = await collect.ask(method, url, { as, ...(method === "POST" ? { body: good } : {}) });
+      await expectRefused(answer, 401, "PETREL_UNAUTHENTICATED");
+      expect(answer.headers["www-authenticate"]).toMatch(/^Bearer/);
+    }
+  });
+
+  test.each(routes)("%s %s needs its scope: 403", async (method, url, scope) => {
+    const others = (["send", "read", "admin", "tokens"] as const).filter((one) => one !== scope);
+    const as = await collect.producer(`lacks-${scope}-${method}-${url.length}`, others);
+    before = await collect.store.snapshot();
+    const answer = await collect.ask(method, url, { as, ...(method === "POST" ? { body: good } : {}) });
+    await expectRefused(answer, 403, "PETREL_FORBIDDEN");
+  });
+
+  test("a stranger's body is not looked at", async () => {
+    await expectRefused(await send({ raw: "{", as: undefined }), 401, "PETREL_UNAUTHENTICATED");
+  });
+});
+
+describe("what is part of the contract and not built yet: 501", () => {
+  test.each([
+    ["to.topic", { ...good, to: { topic: "news" } }],
+    ["to.all", { ...good, to: { all: true } }],
+    ["deliverAt", { ...good, deliverAt: "2030-01-01T00:00:00Z" }],
+  ])("%s", async (_name, body) => {
+    await expectRefused(await send({ body }), 501, "PETREL_NOT_IMPLEMENTED", { retryable: false });
+  });
+
+  test("a topic's presence", async () => {
+    await expectRefused(await collect.ask("GET", "/v1/topics/news/presence"), 501, "PETREL_NOT_IMPLEMENTED");
+  });
+});
+
+test("an address that is not there: 404; one that is no address: 400", async () => {
+  await expectRefused(await collect.ask("GET", "/v1/nothing"), 404, "PETREL_NOT_FOUND");
+  await expectRefused(await collect.ask("GET", "/v1/users/%ff/presence"), 400, "PETREL_INVALID_REQUEST");
+});

@@ -1,0 +1,125 @@
+// A producer's request -> here -> check-message -> accept-request: one message sent, its state read, its cancelling.
+// Guarantees: 202 is sent only for what is stored.
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { MESSAGE_ID_PATTERN, partitionOfMessageId } from "@petrel/shared/protocol/messages/ids";
+import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { type FoundMessage, readAttempts, readMessage } from "@petrel/shared/redis/inbox/read-message";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import { Type } from "typebox";
+import type { RequestAcceptance } from "../accept/accept-request.js";
+import { acceptedSchema } from "../contract/answer-schema.js";
+import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
+import { checkMessage } from "../contract/check-message.js";
+import type { MessageLimits } from "../accept/limit-messages.js";
+import { describeMessage, messageStateSchema } from "../contract/describe-message.js";
+import {
+  conflictError,
+  notFoundError,
+  producerErrors,
+  sendErrors,
+} from "@petrel/shared/kernel/http/error-schema";
+import { type MessageBody, messageSchema } from "../contract/message-schema.js";
+import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
+
+export interface MessageRoutesDeps {
+  readonly authenticator: ProducerAuthenticator;
+  readonly requests: RequestAcceptance;
+  readonly limits: MessageLimits;
+  readonly scripts: ScriptRunner;
+  readonly partitions: readonly PartitionKeys[];
+}
+
+const paramsSchema = Type.Object({ id: Type.String({ pattern: MESSAGE_ID_PATTERN }) });
+
+export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
+  const { authenticator, requests, limits } = deps;
+
+  app.post(
+    "/v1/messages",
+    {
+      onRequest: authorize(authenticator, "send"),
+      preParsing: limits.refuseEarly,
+      schema: {
+        tags: ["messages"],
+        summary: "Send a message to a user, or to a list of users",
+        description:
+          "Answered when the message is stored. Scope: `send`. The body may be gzip, 8 MiB unpacked.",
+        security: producerSecurity,
+        body: messageSchema,
+        querystring: noQuerySchema,
+        response: { 202: acceptedSchema, ...sendErrors },
+      },
+    },
+    async (request, reply) => {
+      const checked = checkMessage(request.body as MessageBody);
+      const producer = producerOf(request);
+      const waits = limits.take(producer, checked.users.length, "body/to", reply);
+      if (waits !== undefined) await waits;
+      const [answer] = await requests.accept(producer, [checked], request.headers.traceparent);
+      if (answer === undefined || answer instanceof PetrelError) throw answer;
+      reply.code(202);
+      return answer;
+    },
+  );
+
+  app.get(
+    "/v1/messages/:id",
+    {
+      onRequest: authorize(authenticator, "read"),
+      schema: {
+        tags: ["messages"],
+        summary: "What became of a message",
+        description:
+          "With what fallback channels tried. Kept for at least 24 h after the message's end. Scope: `read`.",
+        security: producerSecurity,
+        params: paramsSchema,
+        querystring: noQuerySchema,
+        response: { 200: messageStateSchema, ...producerErrors, ...notFoundError },
+      },
+    },
+    async ({ params: { id } }) => {
+      const found = await findMessage(deps, id);
+      return describeMessage(id, found, await awaitAnswer(readAttempts(deps.scripts.redis, found.keys, id)));
+    },
+  );
+
+  app.delete(
+    "/v1/messages/:id",
+    {
+      onRequest: authorize(authenticator, "send"),
+      schema: {
+        tags: ["messages"],
+        summary: "Cancel a scheduled message",
+        description: "A message that is stored already cannot be called back: 409. Scope: `send`.",
+        security: producerSecurity,
+        params: paramsSchema,
+        querystring: noQuerySchema,
+        response: { 204: Type.Null(), ...producerErrors, ...notFoundError, ...conflictError },
+      },
+    },
+    async ({ params: { id } }) => {
+      const { state } = await findMessage(deps, id);
+      throw new PetrelError("PETREL_CONFLICT", `The message is not scheduled, it is ${state}.`, {
+        details: { state },
+      });
+    },
+  );
+}
+
+/** @throws PetrelError PETREL_NOT_FOUND or PETREL_UNAVAILABLE */
+async function findMessage(
+  { scripts, partitions }: MessageRoutesDeps,
+  id: string,
+): Promise<FoundMessage & { readonly keys: PartitionKeys }> {
+  const partition = partitionOfMessageId(id);
+  const keys = partition === undefined ? undefined : partitions[partition];
+  const found = keys === undefined ? undefined : await awaitAnswer(readMessage(scripts, keys, id));
+  if (keys === undefined || found === undefined) {
+    throw new PetrelError("PETREL_NOT_FOUND", "There is no such message, or it ended long ago.");
+  }
+  return { ...found, keys };
+}

@@ -1,0 +1,163 @@
+// A producer's request -> here: what is stored for a user, who is connected, and the operators' calls.
+// Guarantees: reads change nothing but the ends of messages whose time is over.
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
+import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
+import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
+import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { readConnections } from "@petrel/shared/redis/nodes/route-store";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import { Type } from "typebox";
+import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
+import { disconnectUser } from "../users/disconnect-user.js";
+import type { UserErasure } from "../users/erase-user.js";
+import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
+import { DEFAULT_LIMIT } from "@petrel/shared/kernel/http/page-query";
+import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
+import { afterSeqSchema } from "../contract/query-schema.js";
+import { readUserMessages, userMessagesSchema } from "../users/read-user-messages.js";
+import { refuseBody } from "./refuse-body.js";
+
+export interface UserRoutesDeps {
+  readonly authenticator: ProducerAuthenticator;
+  readonly scripts: ScriptRunner;
+  readonly audit: AuditLog;
+  readonly erasure: Pick<UserErasure, "erase">;
+  readonly partitions: readonly PartitionKeys[];
+}
+
+const paramsSchema = Type.Object({ id: Type.String({ pattern: USER_ID_PATTERN }) });
+
+const presenceSchema = Type.Object(
+  {
+    online: Type.Boolean(),
+    connections: Type.Array(
+      Type.Object({
+        id: Type.String(),
+        node: Type.String(),
+        platform: Type.String(),
+        connectedAt: Type.String({ format: "date-time" }),
+      }),
+      { description: "Oldest first." },
+    ),
+  },
+  { title: "Presence" },
+);
+
+export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
+  const { authenticator, scripts, audit } = deps;
+
+  app.get(
+    "/v1/users/:id/messages",
+    {
+      onRequest: authorize(authenticator, "read"),
+      schema: {
+        tags: ["users"],
+        summary: "A user's stored messages, in order",
+        description: "Acknowledged ones too, as far as they are kept for slower devices. Scope: `read`.",
+        security: producerSecurity,
+        params: paramsSchema,
+        querystring: afterSeqSchema,
+        response: { 200: userMessagesSchema, ...producerErrors },
+      },
+    },
+    async ({ params: { id }, query }, reply) => {
+      const page = {
+        after: Number(query.after ?? 0),
+        limit: Number(query.limit ?? DEFAULT_LIMIT),
+      };
+      const body = await awaitAnswer(readUserMessages(scripts, keysOf(deps, id), id, page));
+      return reply.type("application/json; charset=utf-8").send(body);
+    },
+  );
+
+  app.get(
+    "/v1/users/:id/presence",
+    {
+      onRequest: authorize(authenticator, "read"),
+      schema: {
+        tags: ["users"],
+        summary: "Whether a user is connected, and from where",
+        description: "Scope: `read`.",
+        security: producerSecurity,
+        params: paramsSchema,
+        querystring: noQuerySchema,
+        response: { 200: presenceSchema, ...producerErrors },
+      },
+    },
+    async ({ params: { id } }) => {
+      const connections = await awaitAnswer(readConnections(scripts, keysOf(deps, id), id));
+      return {
+        online: connections.length > 0,
+        connections: connections.map(({ connectedAtMs, ...connection }) => ({
+          ...connection,
+          connectedAt: new Date(connectedAtMs).toISOString(),
+        })),
+      };
+    },
+  );
+
+  app.post(
+    "/v1/users/:id/disconnect",
+    {
+      onRequest: authorize(authenticator, "admin"),
+      preValidation: refuseBody,
+      schema: {
+        tags: ["users"],
+        summary: "Close all connections of a user",
+        description: "They close with 4403 and do not come back by themselves. Scope: `admin`.",
+        security: producerSecurity,
+        params: paramsSchema,
+        querystring: noQuerySchema,
+        response: {
+          200: Type.Object({ disconnected: Type.Integer({ description: "Connections that were told." }) }),
+          ...producerErrors,
+        },
+      },
+    },
+    async (request) => {
+      const { id } = request.params;
+      const disconnected = await awaitAnswer(disconnectUser(scripts, keysOf(deps, id), id));
+      await audit.record({
+        actor: `key:${producerOf(request).keyId}`,
+        action: "user.disconnect",
+        target: id,
+        details: { disconnected },
+      });
+      return { disconnected };
+    },
+  );
+
+  app.delete(
+    "/v1/users/:id",
+    {
+      onRequest: authorize(authenticator, "admin"),
+      preValidation: refuseBody,
+      schema: {
+        tags: ["users"],
+        summary: "Erase a person",
+        description:
+          "Their sockets close and their tokens end at once; then all that is stored of them goes: messages and their " +
+          "states, devices, what waits for a fallback. Idempotent: after a 503 or a lost answer, call it again. It takes " +
+          "as long as a walk over all keys of a Redis server. Scope: `admin`.",
+        security: producerSecurity,
+        params: paramsSchema,
+        querystring: noQuerySchema,
+        response: { 204: Type.Null(), ...producerErrors },
+      },
+    },
+    async (request, reply) => {
+      await deps.erasure.erase(request.params.id, producerOf(request).keyId);
+      return reply.code(204).send(null);
+    },
+  );
+}
+
+function keysOf({ partitions }: UserRoutesDeps, userId: string): PartitionKeys {
+  const keys = partitions[partitionOfUser(userId, partitions.length)];
+  if (keys === undefined) throw new Error("no partitions");
+  return keys;
+}

@@ -1,0 +1,81 @@
+// user-routes -> here -> shared/redis/read-inbox: one page of a user's stored messages.
+// Guarantees: ascending by seq; a message whose time is over by Redis' clock is left out, its end written before; `data`
+// goes into the answer as the JSON text it is stored as.
+import type { InboxMessage } from "@petrel/shared/protocol/messages/stored-message";
+import { expireMessages } from "@petrel/shared/redis/inbox/expire-messages";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { readInbox } from "@petrel/shared/redis/inbox/read-inbox";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import { Type } from "typebox";
+
+/** A page ends with the message that passes this. */
+const MAX_PAGE_BYTES = 1024 * 1024;
+
+const time = Type.String({ format: "date-time" });
+
+/** For the documentation: the answer is handed over as text. */
+export const userMessagesSchema = Type.Unsafe<string>(
+  Type.Object(
+    {
+      items: Type.Array(
+        Type.Object({
+          id: Type.String(),
+          seq: Type.Integer(),
+          epoch: Type.String(),
+          acceptedAt: time,
+          expiresAt: time,
+          priority: Type.String(),
+          fallback: Type.String(),
+          data: Type.Unknown(),
+        }),
+      ),
+      epoch: Type.Unsafe<string | null>({
+        type: ["string", "null"],
+        description: "The sequence's epoch now; null for a user who never had a message or a connection.",
+      }),
+      nextAfter: Type.Unsafe<number | null>({
+        type: ["integer", "null"],
+        description: "`after` of the next page; null at the end.",
+      }),
+    },
+    { title: "UserMessages" },
+  ),
+);
+
+export interface PageRequest {
+  /** The page begins above this seq. */
+  readonly after: number;
+  readonly limit: number;
+}
+
+/** @returns the answer's body, see userMessagesSchema */
+export async function readUserMessages(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  userId: string,
+  { after, limit }: PageRequest,
+): Promise<string> {
+  const { messages, nowMs } = await readInbox(scripts, keys, userId, after, {
+    maxEntries: limit,
+    maxBytes: MAX_PAGE_BYTES,
+  });
+  // After the page: then nothing stands between its last message and a `seq` that equals it.
+  const [epoch = null, seq] = await scripts.redis.hmget(keys.user(userId), "epoch", "seq");
+  const expired = messages.filter(({ expiresAtMs }) => expiresAtMs <= nowMs);
+  if (expired.length > 0) await expireMessages(scripts, keys, userId, expired);
+  const items = messages.filter(({ expiresAtMs }) => expiresAtMs > nowMs).map(encodeItem);
+  const lastSeq = messages.at(-1)?.seq;
+  const nextAfter = lastSeq !== undefined && lastSeq < Number(seq ?? 0) ? lastSeq : null;
+  return `{"items":[${items.join(",")}],"epoch":${JSON.stringify(epoch)},"nextAfter":${nextAfter}}`;
+}
+
+/** Ids, epochs and times need no escaping. */
+function encodeItem(message: InboxMessage): string {
+  const { id, seq, epoch, atMs, expiresAtMs, priority, fallback, data } = message;
+  const acceptedAt = new Date(atMs).toISOString();
+  const expiresAt = new Date(expiresAtMs).toISOString();
+  return (
+    `{"id":"${id}","seq":${seq},"epoch":"${epoch}","acceptedAt":"${acceptedAt}","expiresAt":"${expiresAt}",` +
+    `"priority":"${priority}","fallback":"${fallback}","data":${data}}`
+  );
+}

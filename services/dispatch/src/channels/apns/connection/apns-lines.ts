@@ -1,0 +1,130 @@
+// open-apns -> here -> apns-channel: by which pool, and past which gate, a message goes to an app's devices.
+// Guarantees: one pool for each credential and environment, however many apps share it; a connection is opened when it is
+// first needed.
+import { createPrivateKey } from "node:crypto";
+import type { Clock } from "@petrel/shared/kernel/clock";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import type { ApnsEnvironment } from "@petrel/shared/protocol/fallback/device";
+import type { ProviderTokenStore } from "@petrel/shared/redis/fallback/provider-token-store";
+import { type ApnsApp, type ApnsCredential, findApnsApp } from "../apns-apps.js";
+import { type ApnsAuth, ApnsPool } from "./apns-pool.js";
+import { CredentialGate } from "../credential-gate.js";
+import { ProviderTokens } from "../provider-token.js";
+
+/** A credential in an environment. */
+export interface ApnsLine {
+  /** Its name, no secret. */
+  readonly credential: string;
+  readonly environment: ApnsEnvironment;
+  readonly pool: Pick<ApnsPool, "send" | "state" | "close">;
+  readonly gate: CredentialGate;
+}
+
+export interface ApnsLinesOptions {
+  readonly apps: readonly ApnsApp[];
+  readonly endpoints: Readonly<Record<ApnsEnvironment, string>>;
+  /** PEM; instead of the system's authorities. */
+  readonly ca: Buffer | undefined;
+  readonly proxyUrl: string | undefined;
+  /** A request's wait for a connection, and its answer, each; ms. */
+  readonly waitMs: number;
+  readonly requestTimeoutMs: number;
+  readonly haltMs: number;
+  readonly tokenStore: ProviderTokenStore;
+  readonly onConnection: (environment: ApnsEnvironment, event: "opened" | "lost" | "failed") => void;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export class ApnsLines {
+  readonly #apps: readonly ApnsApp[];
+  readonly #lines = new Map<string, ApnsLine>();
+
+  constructor(options: ApnsLinesOptions) {
+    this.#apps = options.apps;
+    const auths = new Map<string, ApnsAuth>();
+    for (const { credential, environments } of options.apps) {
+      const { name } = credential;
+      const auth = auths.get(name) ?? authOf(credential, options);
+      auths.set(name, auth);
+      for (const environment of environments) {
+        const key = nameOf(name, environment);
+        if (!this.#lines.has(key)) this.#lines.set(key, openLine(name, environment, auth, options));
+      }
+    }
+  }
+
+  get all(): readonly ApnsLine[] {
+    return [...this.#lines.values()];
+  }
+
+  /** @returns undefined where no credential is for this app and environment */
+  find(topic: string, environment: ApnsEnvironment): ApnsLine | undefined {
+    const app = findApnsApp(this.#apps, topic, environment);
+    return app === undefined ? undefined : this.#lines.get(nameOf(app.credential.name, environment));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.all.map(({ pool }) => pool.close()));
+  }
+}
+
+function openLine(
+  credential: string,
+  environment: ApnsEnvironment,
+  auth: ApnsAuth,
+  options: ApnsLinesOptions,
+): ApnsLine {
+  const { endpoints, ca, proxyUrl, waitMs, requestTimeoutMs, haltMs, clock, onConnection } = options;
+  const logger = options.logger.child({ credential, environment });
+  return {
+    credential,
+    environment,
+    pool: new ApnsPool({
+      endpoint: endpoints[environment],
+      auth,
+      waitMs,
+      requestTimeoutMs,
+      clock,
+      logger,
+      metrics: {
+        opened: () => onConnection(environment, "opened"),
+        lost: () => onConnection(environment, "lost"),
+        failed: () => onConnection(environment, "failed"),
+      },
+      ...(ca === undefined ? {} : { ca }),
+      ...(proxyUrl === undefined ? {} : { proxyUrl }),
+    }),
+    gate: new CredentialGate({
+      clock,
+      haltMs,
+      onChange: (isHalted, reason) => {
+        if (isHalted) {
+          logger.error(
+            { reason },
+            "APNs refuses this key or certificate: nothing is sent with it; its messages become dead letters, to be replayed when it is mended",
+          );
+        } else logger.info({ reason }, "APNs takes this key or certificate again");
+      },
+      onRest: (forMs) =>
+        logger.error(
+          { pausedMs: forMs },
+          "APNs saw too many provider tokens of this key: nothing is sent with it for so long. Does another installation make tokens of it, too?",
+        ),
+    }),
+  };
+}
+
+function authOf(credential: ApnsCredential, { tokenStore, clock }: ApnsLinesOptions): ApnsAuth {
+  if (credential.kind === "certificate") return { kind: "certificate", certificate: credential.certificate };
+  const { keyId, teamId, privateKeyPem } = credential;
+  const privateKey = createPrivateKey(privateKeyPem);
+  return {
+    kind: "token",
+    tokens: new ProviderTokens({ store: tokenStore, keyId, teamId, privateKey, clock }),
+  };
+}
+
+function nameOf(credential: string, environment: ApnsEnvironment): string {
+  return `${environment} ${credential}`;
+}

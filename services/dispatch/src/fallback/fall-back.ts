@@ -1,0 +1,248 @@
+// fallback-workers -> here -> send-by-channels -> settle-fallback: one entry of the fallback, from the look at its state
+// to what became of it.
+// Guarantees: its message's state is read just before it is sent: what has ended is not sent, what is over its time gets
+// that end; nothing is settled before a channel has answered; what is not settled stays for another worker.
+import { backoffMs, type BackoffOptions } from "@petrel/shared/kernel/backoff";
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { messageAttributes, type Span, traceIdOf, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
+import type { AttemptNote } from "@petrel/shared/protocol/fallback/fallback-attempt";
+import { isMessageId, isStoredUserId } from "@petrel/shared/protocol/messages/ids";
+import { lineageOf } from "@petrel/shared/protocol/messages/stored-message";
+import { isConnectionError } from "@petrel/shared/redis/connection/connect";
+import type { TakenEntry } from "@petrel/shared/redis/fallback/fallback-queue";
+import { keepRecords } from "@petrel/shared/redis/inbox/keep-records";
+import { readMessage } from "@petrel/shared/redis/inbox/read-message";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import { type Settlement, settleFallback } from "@petrel/shared/redis/fallback/settle-fallback";
+import type { FallbackChannel } from "../channels/fallback-channel.js";
+import type { DropReason, FallbackMetrics } from "./fallback-metrics.js";
+import { pause } from "../pause.js";
+import { sendByChannels } from "./send-by-channels.js";
+import { fallbackParentOf } from "../wake/trace-offers.js";
+
+export interface FallBackOptions {
+  readonly scripts: ScriptRunner;
+  readonly channels: readonly FallbackChannel[];
+  readonly metrics: FallbackMetrics;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** Between attempts. */
+  readonly retry: BackoffOptions;
+  readonly maxAttempts: number;
+  /** Of each partition and cause. */
+  readonly deadLettersCap: number;
+  /** See redis/keep-records. */
+  readonly recordKeepMs?: number | undefined;
+  /** Off by default. */
+  readonly tracing?: Tracing;
+}
+
+export interface HeldEntry {
+  readonly entry: TakenEntry;
+  /** Redis' clock, ms: an expiry is noticed by it. */
+  readonly serverNowMs: () => number;
+  /** Until then a send may begin, so that it ends before others take the entry for abandoned; monotonic ms. */
+  readonly sendBeforeMs: number;
+  /** Whether sends may still begin. */
+  readonly mayBegin: () => boolean;
+  /** Aborted when everything must end. */
+  readonly signal: AbortSignal;
+  /** Where its message is sampled: of this look at it. */
+  readonly span?: Span;
+}
+
+/** `left`: not settled; it is to be given to another worker. */
+export type FallBackResult = "settled" | "left";
+
+const ASK_AGAIN = { baseMs: 50, capMs: 1_000 } as const;
+
+export async function fallBack(options: FallBackOptions, held: HeldEntry): Promise<FallBackResult> {
+  const { message, keys, attempts } = held.entry;
+  const span =
+    message.trace === undefined
+      ? undefined
+      : options.tracing?.beginSpan("fall back", fallbackParentOf(message), {
+          kind: "consumer",
+          attributes: {
+            ...messageAttributes({ ...message, partition: keys.partition }),
+            "messaging.operation.type": "process",
+            "petrel.attempt": attempts + 1,
+          },
+        });
+  if (span === undefined) return attemptFallback(options, held);
+  try {
+    const result = await attemptFallback(options, { ...held, span });
+    if (result === "left") span.set({ "petrel.outcome": result });
+    return result;
+  } catch (error) {
+    span.fail(describeError(error));
+    throw error;
+  } finally {
+    span.end();
+  }
+}
+
+async function attemptFallback(options: FallBackOptions, held: HeldEntry): Promise<FallBackResult> {
+  const { entry } = held;
+  const { message, attempts: before } = entry;
+  const drop = async (reason: DropReason): Promise<FallBackResult> => {
+    const result = await settle(options, held, { outcome: "dropped" }, before, []);
+    if (result === "settled") options.metrics.dropped(reason);
+    return result;
+  };
+  if (!isMessageId(message.id) || !isStoredUserId(message.userId) || !Number.isFinite(message.expiresAtMs)) {
+    const { entryId, keys } = entry;
+    options.logger.error({ partition: keys.partition, entryId }, "fallback entry cannot be read: dropped");
+    return drop("malformed");
+  }
+  const state = await readState(options, held);
+  if (state === undefined) return "left";
+  if (state !== "wanted") return drop(state);
+  if (message.notification === "" || options.channels.length === 0) return drop("unreachable");
+  if (before >= options.maxAttempts) {
+    // A retry would have failed at its last attempt: these are workers that have ended while they had it.
+    const reason = `${before} workers took it and did not say what became of it`;
+    return settle(options, held, { outcome: "failed", cause: "attempts-exhausted", reason }, before, []);
+  }
+  if (!held.mayBegin() || options.clock.monotonicMs() > held.sendBeforeMs) return "left";
+  return send(options, held, before + 1);
+}
+
+async function send(options: FallBackOptions, held: HeldEntry, attempt: number): Promise<FallBackResult> {
+  const { id, userId, seq, epoch, atMs, expiresAtMs, priority, notification, collapseKey } =
+    held.entry.message;
+  let sent;
+  try {
+    sent = await sendByChannels(
+      options,
+      {
+        id,
+        userId,
+        seq,
+        epoch,
+        acceptedAtMs: atMs,
+        expiresAtMs,
+        serverNowMs: held.serverNowMs,
+        priority,
+        notification,
+        collapseKey,
+        attempt,
+        trace: held.span?.context,
+      },
+      held.signal,
+    );
+  } catch (error) {
+    if (held.signal.aborted) return "left";
+    throw error;
+  }
+  const { result, channel = "", notes } = sent;
+  switch (result.outcome) {
+    case "taken":
+      return settle(options, held, { outcome: "taken", channel }, attempt, notes);
+    case "no-device":
+    case "superseded": {
+      const outcome = await settle(options, held, { outcome: "dropped" }, attempt, notes);
+      const reason = result.outcome === "superseded" ? "superseded" : "unreachable";
+      if (outcome === "settled") options.metrics.dropped(reason);
+      return outcome;
+    }
+    case "failed":
+      return settle(options, held, result, attempt, notes);
+    case "retry": {
+      if (attempt >= options.maxAttempts) {
+        const { reason } = result;
+        return settle(
+          options,
+          held,
+          { outcome: "failed", cause: "attempts-exhausted", reason },
+          attempt,
+          notes,
+        );
+      }
+      const delayMs = Math.max(result.afterMs ?? 0, backoffMs(attempt - 1, options.retry));
+      return settle(options, held, { outcome: "retry", delayMs }, attempt, notes);
+    }
+  }
+}
+
+type MessageEnd = Exclude<DropReason, "unreachable" | "superseded" | "malformed">;
+
+/** @returns undefined where Redis does not answer before the entry must be left to others */
+async function readState(
+  { scripts, clock, recordKeepMs }: FallBackOptions,
+  { entry, serverNowMs, sendBeforeMs, mayBegin }: HeldEntry,
+): Promise<MessageEnd | "wanted" | undefined> {
+  const found = await askUntil(
+    async () => {
+      const { keys, message } = entry;
+      const read = (): ReturnType<typeof readMessage> =>
+        readMessage(scripts, keys, message.id, serverNowMs());
+      const atFirst = await read();
+      if (atFirst !== undefined) return atFirst;
+      // Nobody has looked for a day, and its record is gone: where it is open still, it is made again.
+      await keepRecords(scripts, keys, [{ userId: message.userId, minAgeMs: 0 }], recordKeepMs);
+      return read();
+    },
+    () => mayBegin() && clock.monotonicMs() <= sendBeforeMs,
+  );
+  if (found === undefined) return undefined;
+  if (found.answer === undefined) return "forgotten";
+  const { state, record, isOfUser } = found.answer;
+  // Its user was erased; the record may be another message's, that was sent under the same id since.
+  const { seq, epoch } = entry.message;
+  const isIts = record.seq === seq && lineageOf(record.epoch) === lineageOf(epoch);
+  if (!isOfUser || !isIts) return "forgotten";
+  if (state === "queued") return "wanted";
+  // `always` asks for both: an acknowledgement does not stand in for the push, but an end does, and its time.
+  const { fallback, expiresAtMs } = entry.message;
+  const isBoth = fallback === "always" && record.end === undefined && expiresAtMs > serverNowMs();
+  return state === "delivered" && isBoth ? "wanted" : state;
+}
+
+/** Goes on asking while Redis does not answer: a message that is sent and not settled is sent again. */
+async function settle(
+  { scripts, metrics, logger, deadLettersCap }: FallBackOptions,
+  { entry, signal, span }: HeldEntry,
+  settlement: Settlement,
+  attempts: number,
+  notes: readonly AttemptNote[],
+): Promise<FallBackResult> {
+  const settled = await askUntil(
+    () => settleFallback(scripts, entry, settlement, { attempts, notes, deadLettersCap }),
+    () => !signal.aborted,
+  );
+  span?.set({ "petrel.outcome": settlement.outcome });
+  if (settlement.outcome === "taken") span?.set({ "petrel.channel": settlement.channel });
+  if (settlement.outcome === "failed") span?.fail(`${settlement.cause}: ${settlement.reason}`);
+  if (settled === undefined) return "left";
+  const { outcome, evicted } = settled.answer;
+  if (settlement.outcome === "failed" && outcome === "settled") {
+    const { cause, reason } = settlement;
+    metrics.deadLetter(cause, evicted);
+    const { id, trace } = entry.message;
+    logger.warn(
+      { messageId: id, ...traceIdOf(trace), cause, reason, attempts },
+      "fallback failed: a dead letter",
+    );
+  }
+  return "settled";
+}
+
+/** @returns undefined where it had to be given up without an answer */
+async function askUntil<T>(
+  ask: () => Promise<T>,
+  goesOn: () => boolean,
+): Promise<{ readonly answer: T } | undefined> {
+  const never = new AbortController().signal;
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return { answer: await ask() };
+    } catch (error) {
+      if (!isConnectionError(error)) throw new Error(describeError(error), { cause: error });
+    }
+    await pause(10 + backoffMs(attempt, ASK_AGAIN), never);
+    if (!goesOn()) return undefined;
+  }
+}

@@ -1,0 +1,173 @@
+// dispatch: what it measures of the fallback.
+// Guarantees: counters only grow; what is asked of Redis is asked when somebody reads the metrics, and holds for the
+// whole cluster, whichever dispatcher is asked.
+import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
+import { type DeadLetterCause, deadLetterCauses } from "@petrel/shared/protocol/fallback/dead-letter-causes";
+import { type AttemptOutcome, attemptOutcomes } from "@petrel/shared/protocol/fallback/fallback-attempt";
+import { priorities } from "@petrel/shared/protocol/messages/stored-message";
+import type { FallbackBacklog } from "@petrel/shared/redis/fallback/fallback-queue";
+
+/** What became of an entry that was not sent: the state of its message, or why it could not be. */
+export const dropReasons = [
+  "delivered",
+  "expired",
+  "cancelled",
+  "pushed",
+  "failed",
+  "forgotten",
+  "unreachable",
+  "superseded",
+  "malformed",
+] as const;
+export type DropReason = (typeof dropReasons)[number];
+
+export interface FallbackMetrics {
+  readonly sent: (channel: string, outcome: AttemptOutcome) => void;
+  readonly dropped: (reason: DropReason) => void;
+  readonly claimed: (count: number) => void;
+  readonly deadLetter: (cause: DeadLetterCause, evicted: number) => void;
+}
+
+export interface FallbackGauges {
+  /** Of every partition. */
+  readonly readBacklogs: () => Promise<readonly FallbackBacklog[]>;
+  /** Entries that one of them may have. */
+  readonly fallbackCap: number;
+  readonly countDeadLetters: () => Promise<ReadonlyMap<DeadLetterCause, number>>;
+  /** ms since 1970. */
+  readonly nowMs: () => number;
+}
+
+/** @param channels names of those that are configured */
+export function createFallbackMetrics(registry: Registry, channels: readonly string[]): FallbackMetrics {
+  const registers = [registry];
+  const sends = new Counter({
+    name: "petrel_fallback_sends_total",
+    help: "Attempts to reach a user by a fallback channel, by what the channel answered",
+    labelNames: ["channel", "outcome"],
+    registers,
+  });
+  const drops = new Counter({
+    name: "petrel_fallback_dropped_total",
+    help: "Fallback entries that were not sent, by why",
+    labelNames: ["reason"],
+    registers,
+  });
+  const claims = new Counter({
+    name: "petrel_fallback_claimed_total",
+    help: "Fallback entries taken over from workers that did not settle them in time",
+    registers,
+  });
+  const failures = new Counter({
+    name: "petrel_fallback_failed_total",
+    help: "Messages whose fallback failed for good, by cause: each is a dead letter",
+    labelNames: ["cause"],
+    registers,
+  });
+  const evictions = new Counter({
+    name: "petrel_fallback_dead_letters_evicted_total",
+    help: "Dead letters that had to go because there were too many, by cause",
+    labelNames: ["cause"],
+    registers,
+  });
+  for (const channel of channels) {
+    for (const outcome of attemptOutcomes) sends.inc({ channel, outcome }, 0);
+  }
+  for (const reason of dropReasons) drops.inc({ reason }, 0);
+  for (const cause of deadLetterCauses) {
+    failures.inc({ cause }, 0);
+    evictions.inc({ cause }, 0);
+  }
+  return {
+    sent: (channel, outcome) => sends.inc({ channel, outcome }),
+    dropped: (reason) => drops.inc({ reason }),
+    claimed: (count) => claims.inc(count),
+    deadLetter: (cause, evicted) => {
+      failures.inc({ cause });
+      if (evicted > 0) evictions.inc({ cause }, evicted);
+    },
+  };
+}
+
+export function addFallbackGauges(
+  registry: Registry,
+  { readBacklogs, fallbackCap, countDeadLetters, nowMs }: FallbackGauges,
+): void {
+  const ask = shareUnderWay(readBacklogs);
+  const queued = new Gauge({
+    name: "petrel_fallback_queued",
+    help: "Messages in the fallback streams, those under way among them, by priority",
+    labelNames: ["priority"],
+    registers: [],
+    async collect() {
+      const all = await ask();
+      this.reset();
+      if (all === undefined) return;
+      for (const priority of priorities) {
+        this.set(
+          { priority },
+          all.reduce((sum, one) => sum + one.queued[priority], 0),
+        );
+      }
+    },
+  });
+  const full = new Gauge({
+    name: "petrel_fallback_full_streams",
+    help: "Fallback streams that have as many entries as they may, by priority: what is offered waits, what would go there at once is refused",
+    labelNames: ["priority"],
+    registers: [],
+    async collect() {
+      const all = await ask();
+      this.reset();
+      for (const priority of all === undefined ? [] : priorities) {
+        this.set({ priority }, all?.filter(({ queued }) => queued[priority] >= fallbackCap).length ?? 0);
+      }
+    },
+  });
+  const retries = new Gauge({
+    name: "petrel_fallback_retries_waiting",
+    help: "Messages that wait for another attempt",
+    registers: [],
+    async collect() {
+      const all = await ask();
+      if (all === undefined) this.remove();
+      else this.set(all.reduce((sum, one) => sum + one.retries, 0));
+    },
+  });
+  const oldest = new Gauge({
+    name: "petrel_fallback_oldest_seconds",
+    help: "Age of the oldest entry of the fallback streams; 0 where there is none",
+    registers: [],
+    async collect() {
+      const all = await ask();
+      if (all === undefined) return this.remove();
+      const ages = all.flatMap(({ oldestAtMs }) => (oldestAtMs === undefined ? [] : nowMs() - oldestAtMs));
+      this.set(Math.max(0, ...ages) / 1000);
+    },
+  });
+  const letters = new Gauge({
+    name: "petrel_fallback_dead_letters",
+    help: "Dead letters that are kept, by cause",
+    labelNames: ["cause"],
+    registers: [],
+    async collect() {
+      const counts = await countDeadLetters().catch(() => undefined);
+      this.reset();
+      for (const [cause, count] of counts ?? []) this.set({ cause }, count);
+    },
+  });
+  for (const gauge of [queued, full, retries, oldest, letters]) registry.registerMetric(gauge);
+}
+
+/** One question for all gauges of a reading; undefined without an answer: the other metrics are still worth reading. */
+function shareUnderWay<T>(ask: () => Promise<T>): () => Promise<T | undefined> {
+  let underWay: Promise<T | undefined> | undefined;
+  return () => {
+    underWay ??= ask()
+      .catch(() => undefined)
+      .finally(() => {
+        underWay = undefined;
+      });
+    return underWay;
+  };
+}

@@ -1,0 +1,298 @@
+// main -> here -> fall-back: takes messages from the fallback streams of all partitions and tries to reach their users.
+// Guarantees: at most so many at a time; high before normal before low, and none starves; what a worker has left behind
+// when it died is taken up after a while; a stop finishes what is being sent, within a deadline, and gives the rest back.
+//
+// Every dispatcher does this for every partition, owner or not: an entry is given to one of them by its consumer group,
+// and settled once, by whoever settles it first. So nothing here is fenced.
+import { setMaxListeners } from "node:events";
+import { backoffMs } from "@petrel/shared/kernel/backoff";
+import { ConfigError } from "@petrel/shared/kernel/config";
+import { describeError } from "@petrel/shared/kernel/errors";
+import { traceIdOf } from "@petrel/shared/kernel/tracing/tracing";
+import { priorities } from "@petrel/shared/protocol/messages/stored-message";
+import {
+  claimFallback,
+  type FallbackSource,
+  forgetWorkers,
+  giveBackFallback,
+  promoteRetries,
+  readFallback,
+  type TakenEntry,
+} from "@petrel/shared/redis/fallback/fallback-queue";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { fallBack, type FallBackOptions } from "./fall-back.js";
+import { FallbackShares, type PartitionBacklog } from "./fallback-shares.js";
+import { pause } from "../pause.js";
+
+export interface FallbackWorkersOptions extends FallBackOptions {
+  readonly partitions: readonly PartitionKeys[];
+  /** Names this process among the workers: name and boot epoch, so that a restarted one is another. */
+  readonly workerId: string;
+  /** Sends under way at the same time. */
+  readonly concurrency: number;
+  /** An entry that was held so long without being settled is taken over; at least twice the longest send, ms. */
+  readonly claimMs: number;
+  /** How long a stop waits for sends that are under way, ms. */
+  readonly stopDeadlineMs: number;
+  /** How often to look for new entries while there are none, ms. */
+  readonly pollMs?: number;
+}
+
+const POLL_MS = 100;
+const RETRIES_PER_POLL = 200;
+const CLAIM_SCAN_MS = 1_000;
+/** After Redis was away: those who wait to settle what they have sent go first. */
+const SETTLE_FIRST_MS = 5_000;
+/** Workers that have ended are no burden: their names are only tidied up. */
+const FORGET_EVERY_MS = 60_000;
+const FORGET_IDLE_MS = 10 * 60_000;
+const BACKOFF = { baseMs: 50, capMs: 2_000 } as const;
+
+export class FallbackWorkers {
+  readonly #options: FallbackWorkersOptions;
+  readonly #pollMs: number;
+  readonly #sources: readonly FallbackSource[];
+  readonly #shares = new FallbackShares();
+  readonly #stopping = new AbortController();
+  readonly #ending = new AbortController();
+  readonly #held = new Map<string, Promise<void>>();
+  readonly #backlog: Map<PartitionKeys, PartitionBacklog>;
+  #wakeUp = new AbortController();
+  #polledAtMs = Number.NEGATIVE_INFINITY;
+  #claimedAtMs = Number.NEGATIVE_INFINITY;
+  #forgotAtMs: number;
+  #claimTurn = 0;
+  /** Redis' clock minus our monotonic one. */
+  #clockOffsetMs: number;
+  #failing = false;
+  #onRoom: (() => void) | undefined;
+  #running: Promise<void> | undefined;
+
+  /** @throws ConfigError where entries would be taken over while they are still being sent */
+  constructor(options: FallbackWorkersOptions) {
+    const longestMs = options.channels.reduce((sum, { longestSendMs }) => sum + longestSendMs, 0);
+    if (options.claimMs < 2 * longestMs) {
+      throw new ConfigError(
+        `FALLBACK_CLAIM_MS must be at least ${2 * longestMs}, twice as long as sending may take (${longestMs} ms)`,
+      );
+    }
+    this.#options = options;
+    // Each send listens to it.
+    setMaxListeners(0, this.#ending.signal);
+    this.#pollMs = options.pollMs ?? POLL_MS;
+    this.#sources = options.partitions.flatMap((keys) => priorities.map((priority) => ({ keys, priority })));
+    this.#backlog = new Map(options.partitions.map((keys) => [keys, nothingIn(keys)]));
+    const { clock } = options;
+    this.#clockOffsetMs = clock.wallMs() - clock.monotonicMs();
+    this.#forgotAtMs = clock.monotonicMs();
+  }
+
+  /** Entries that this process holds. */
+  get held(): number {
+    return this.#held.size;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** Something was just put into a stream: look at once. */
+  poke(): void {
+    this.#polledAtMs = Number.NEGATIVE_INFINITY;
+    this.#wakeUp.abort();
+  }
+
+  /** Resolves when nothing is under way any more. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#wakeUp.abort();
+    this.#onRoom?.();
+    await this.#running;
+    const timer = setTimeout(() => this.#ending.abort(), this.#options.stopDeadlineMs);
+    await Promise.all(this.#held.values());
+    clearTimeout(timer);
+    await this.#forget(0, this.#options.workerId);
+  }
+
+  async #run(): Promise<void> {
+    const { clock, concurrency } = this.#options;
+    let failures = 0;
+    while (!this.#stopping.signal.aborted) {
+      this.#wakeUp = new AbortController();
+      if (this.#held.size >= concurrency) {
+        await new Promise<void>((resolve) => (this.#onRoom = resolve));
+        continue;
+      }
+      try {
+        const nowMs = clock.monotonicMs();
+        const claimEveryMs = Math.min(CLAIM_SCAN_MS, this.#options.claimMs / 4);
+        if (this.#failing) this.#claimedAtMs = nowMs + SETTLE_FIRST_MS;
+        let busy = nowMs - this.#claimedAtMs >= claimEveryMs && (await this.#claim());
+        if (nowMs - this.#polledAtMs >= this.#pollMs || !this.#knowsOfMore()) {
+          busy = (await this.#poll()) || busy;
+        }
+        busy = (await this.#take()) || busy;
+        if (nowMs - this.#forgotAtMs >= FORGET_EVERY_MS) await this.#forget(FORGET_IDLE_MS, "");
+        if (this.#failing) this.#options.logger.info("fallback streams can be read again");
+        this.#failing = false;
+        failures = 0;
+        if (!busy) await pause(this.#pollMs, this.#wakeUp.signal);
+      } catch (error) {
+        if (!this.#failing) {
+          this.#options.logger.warn({ reason: describeError(error) }, "fallback streams not read");
+        }
+        this.#failing = true;
+        await pause(this.#pollMs + backoffMs(failures++, BACKOFF), this.#stopping.signal);
+      }
+    }
+  }
+
+  #knowsOfMore(): boolean {
+    return [...this.#backlog.values()].some(({ waiting }) =>
+      priorities.some((priority) => waiting[priority] > 0),
+    );
+  }
+
+  /** @returns whether anything was moved or waits */
+  async #poll(): Promise<boolean> {
+    const { scripts, partitions, clock } = this.#options;
+    this.#polledAtMs = clock.monotonicMs();
+    const polled = await eachAnswer(
+      scripts.together(() => partitions.map((keys) => promoteRetries(scripts, keys, RETRIES_PER_POLL))),
+    );
+    let moved = false;
+    for (const [i, keys] of partitions.entries()) {
+      const answer = polled[i];
+      this.#backlog.set(
+        keys,
+        answer === undefined ? nothingIn(keys) : { keys, waiting: { ...answer.waiting } },
+      );
+      if (answer === undefined) continue;
+      this.#clockOffsetMs = answer.nowMs - clock.monotonicMs();
+      moved ||= answer.promoted > 0;
+    }
+    return moved;
+  }
+
+  /** @returns whether anything was there */
+  async #take(): Promise<boolean> {
+    const { scripts, workerId, concurrency } = this.#options;
+    const free = concurrency - this.#held.size;
+    const allotted = this.#shares.allot([...this.#backlog.values()], free);
+    if (allotted.length === 0) return false;
+    const taken = await eachAnswer(
+      scripts.together(() => allotted.map((source) => readFallback(scripts, source, workerId, source.count))),
+    );
+    let any = false;
+    for (const [i, { keys, priority, count }] of allotted.entries()) {
+      const entries = taken[i] ?? [];
+      const { waiting } = this.#backlog.get(keys) ?? nothingIn(keys);
+      // Others read too: fewer than asked for means that nothing is left.
+      const left = entries.length < count ? 0 : Math.max(0, waiting[priority] - entries.length);
+      this.#backlog.set(keys, { keys, waiting: { ...waiting, [priority]: left } });
+      for (const entry of entries) this.#begin(entry);
+      any ||= entries.length > 0;
+    }
+    return any;
+  }
+
+  /** @returns whether anything was claimed */
+  async #claim(): Promise<boolean> {
+    const { scripts, workerId, concurrency, claimMs, metrics, clock } = this.#options;
+    const free = concurrency - this.#held.size;
+    // No more than there is room for, whatever lies there: some sources each time, where there are many.
+    const count = Math.max(1, Math.floor(free / this.#sources.length));
+    const sources = Array.from({ length: Math.min(free, this.#sources.length) }, (_, i) =>
+      at(this.#sources, this.#claimTurn + i),
+    );
+    this.#claimTurn += sources.length;
+    const options = {
+      idleMs: claimMs,
+      count,
+      isHeldHere: (stream: string, entryId: string) => this.#held.has(nameOf(stream, entryId)),
+    };
+    const claimed = await eachAnswer(
+      scripts.together(() =>
+        sources.map((source) => claimFallback(scripts.redis, source, workerId, options)),
+      ),
+    );
+    const entries = claimed.flatMap((found) => found ?? []);
+    if (entries.length === 0) {
+      this.#claimedAtMs = clock.monotonicMs();
+      return false;
+    }
+    metrics.claimed(entries.length);
+    this.#options.logger.info({ count: entries.length }, "fallback entries taken over");
+    for (const entry of entries) this.#begin(entry);
+    return true;
+  }
+
+  #begin(entry: TakenEntry): void {
+    const name = nameOf(entry.keys.fallback(entry.priority), entry.entryId);
+    if (this.#held.has(name)) return;
+    this.#held.set(
+      name,
+      this.#work(entry).finally(() => {
+        this.#held.delete(name);
+        this.#onRoom?.();
+      }),
+    );
+  }
+
+  async #work(entry: TakenEntry): Promise<void> {
+    const { clock, claimMs, scripts, workerId, logger } = this.#options;
+    try {
+      const result = await fallBack(this.#options, {
+        entry,
+        serverNowMs: () => this.#clockOffsetMs + clock.monotonicMs(),
+        sendBeforeMs: clock.monotonicMs() + claimMs / 2,
+        mayBegin: () => !this.#stopping.signal.aborted,
+        signal: this.#ending.signal,
+      });
+      if (result === "left") await giveBackFallback(scripts, entry, workerId, claimMs);
+    } catch (error) {
+      // It stays pending, and is taken over when its time is over.
+      const { entryId, keys, message } = entry;
+      logger.error(
+        {
+          err: error,
+          partition: keys.partition,
+          entryId,
+          messageId: message.id,
+          ...traceIdOf(message.trace),
+        },
+        "fallback entry not settled",
+      );
+    }
+  }
+
+  async #forget(idleMs: number, only: string): Promise<void> {
+    const { scripts, logger, clock } = this.#options;
+    this.#forgotAtMs = clock.monotonicMs();
+    await Promise.all(
+      scripts.together(() => this.#sources.map((source) => forgetWorkers(scripts, source, idleMs, only))),
+    ).catch((error: unknown) => {
+      logger.debug({ reason: describeError(error) }, "workers not tidied up");
+    });
+  }
+}
+
+function nothingIn(keys: PartitionKeys): PartitionBacklog {
+  return { keys, waiting: { high: 0, normal: 0, low: 0 } };
+}
+
+function nameOf(stream: string, entryId: string): string {
+  return `${stream} ${entryId}`;
+}
+
+function at<T>(list: readonly T[], index: number): T {
+  return list[index % list.length] as T;
+}
+
+/** Those that answered; one partition's fault does not keep the others from their work. Throws where none did. */
+async function eachAnswer<T>(calls: readonly Promise<T>[]): Promise<(T | undefined)[]> {
+  const results = await Promise.allSettled(calls);
+  const failed = results.find((result) => result.status === "rejected");
+  if (failed !== undefined && !results.some(({ status }) => status === "fulfilled")) throw failed.reason;
+  return results.map((result) => (result.status === "fulfilled" ? result.value : undefined));
+}

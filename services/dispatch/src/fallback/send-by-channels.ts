@@ -1,0 +1,90 @@
+// fall-back -> here -> channels/…: one attempt to reach a user, by the first channel that can.
+// Guarantees: an answer within the channels' own limits, whatever a channel does: one that throws or hangs has failed in
+// a way that may pass.
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { traceIdOf } from "@petrel/shared/kernel/tracing/tracing";
+import type { AttemptNote } from "@petrel/shared/protocol/fallback/fallback-attempt";
+import type {
+  ChannelAnswer,
+  ChannelOutcome,
+  FallbackChannel,
+  FallbackJob,
+} from "../channels/fallback-channel.js";
+import type { FallbackMetrics } from "./fallback-metrics.js";
+
+export interface SendDeps {
+  /** In the order in which they are asked. */
+  readonly channels: readonly FallbackChannel[];
+  readonly metrics: Pick<FallbackMetrics, "sent">;
+  readonly logger: Logger;
+}
+
+export interface SentJob {
+  readonly result: ChannelOutcome;
+  /** The channel that answered last; undefined where there is none at all. */
+  readonly channel: string | undefined;
+  readonly notes: readonly AttemptNote[];
+}
+
+/**
+ * @param signal aborted when the process must end
+ * @throws only where the signal is aborted
+ */
+export async function sendByChannels(
+  { channels, metrics, logger }: SendDeps,
+  job: FallbackJob,
+  signal: AbortSignal,
+): Promise<SentJob> {
+  const notes: AttemptNote[] = [];
+  let result: ChannelOutcome = { outcome: "no-device" };
+  let last: string | undefined;
+  for (const channel of channels) {
+    const answer = await sendOnce(channel, job, signal, logger);
+    metrics.sent(channel.name, answer.outcome);
+    notes.push(...notesOf(channel.name, answer));
+    result = answer;
+    last = channel.name;
+    if (answer.outcome !== "no-device") break;
+  }
+  return { result, channel: last, notes };
+}
+
+function notesOf(channel: string, answer: ChannelAnswer): AttemptNote[] {
+  if (answer.notes !== undefined) return answer.notes.map((note) => ({ ...note, channel }));
+  const { outcome } = answer;
+  return [{ channel, outcome, ...("reason" in answer ? { reason: answer.reason } : {}) }];
+}
+
+async function sendOnce(
+  channel: FallbackChannel,
+  job: FallbackJob,
+  signal: AbortSignal,
+  logger: Logger,
+): Promise<ChannelAnswer> {
+  signal.throwIfAborted();
+  // Of this send alone: the process' own signal would gather a listener with each.
+  const controller = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const tooLate = new Promise<ChannelAnswer>((resolve) => {
+    timer = setTimeout(() => {
+      resolve({ outcome: "retry", reason: `no answer within ${channel.longestSendMs} ms` });
+      controller.abort();
+    }, channel.longestSendMs);
+  });
+  const abort = (): void => controller.abort(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    return await Promise.race([channel.send(job, controller.signal), tooLate]);
+  } catch (error) {
+    if (signal.aborted) throw error;
+    logger.error(
+      { err: error, channel: channel.name, messageId: job.id, ...traceIdOf(job.trace) },
+      "fallback channel failed",
+    );
+    return { outcome: "retry", reason: `fault: ${describeError(error)}` };
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", abort);
+  }
+}

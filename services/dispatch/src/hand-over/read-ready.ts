@@ -1,0 +1,93 @@
+// scripts/accept -> here -> dispatch/route-messages: what waits to be handed over in the partitions owned here.
+// Guarantees: oldest first, at most 200 a partition, and fewer where messages are large; a partition taken while it
+// waits is read soon.
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { isCluster } from "@petrel/shared/redis/connection/cluster-nodes";
+import type { Redis } from "@petrel/shared/redis/connection/connect";
+import {
+  interruptRead,
+  readClientId,
+  readReady,
+  type ReadyEntry,
+} from "@petrel/shared/redis/accept/ready-stream";
+import type { HeldPartition } from "../own/held-partition.js";
+
+export interface ReadyBatch {
+  readonly held: HeldPartition;
+  /** In the order they were stored; never empty. */
+  readonly entries: readonly ReadyEntry[];
+}
+
+export interface ReadyReaderOptions {
+  /** For the reads that wait; nothing else may use it. */
+  readonly blocking: Redis;
+  readonly commands: Redis;
+  readonly logger: Logger;
+}
+
+const MAX_ENTRIES = 200;
+/** Of one partition's batch, in UTF-16 code units: Redis counts entries only, so the last read says how large they are. */
+const AIM_SIZE = 1024 * 1024;
+const LEAST_ENTRIES = 8;
+/** Also how long an interruption that came a moment too early delays the next read. */
+export const MAX_BLOCK_MS = 500;
+
+export class ReadyReader {
+  readonly #options: ReadyReaderOptions;
+  #clientId: number | undefined;
+  #maxEntries = MAX_ENTRIES;
+  #waiting = new AbortController();
+
+  constructor(options: ReadyReaderOptions) {
+    this.#options = options;
+    options.blocking.on("close", () => (this.#clientId = undefined));
+  }
+
+  /**
+   * Waits for entries in any of these partitions.
+   * @param blockMs at most; less where that is more than half a second
+   * @returns the partitions that have some
+   */
+  async read(partitions: readonly HeldPartition[], blockMs: number): Promise<ReadyBatch[]> {
+    const { blocking } = this.#options;
+    if (!isCluster(blocking)) this.#clientId ??= await readClientId(blocking);
+    this.#waiting = new AbortController();
+    const found = await readReady(
+      blocking,
+      partitions.map(({ keys }) => keys),
+      {
+        maxEntries: this.#maxEntries,
+        blockMs: Math.min(blockMs, MAX_BLOCK_MS),
+        signal: this.#waiting.signal,
+      },
+    );
+    this.#learnSizes(found);
+    return partitions.flatMap((held) => {
+      const entries = found.get(held.keys.ready) ?? [];
+      return entries.length === 0 ? [] : [{ held, entries }];
+    });
+  }
+
+  /** Ends a read that waits: there are other partitions to read, or nothing more to do. */
+  interrupt(): void {
+    this.#waiting.abort();
+    if (this.#clientId === undefined) return;
+    interruptRead(this.#options.commands, this.#clientId).catch((error: unknown) => {
+      this.#options.logger.debug({ reason: describeError(error) }, "read not interrupted");
+    });
+  }
+
+  /** The next batches are as long as these messages' mean size lets them be. */
+  #learnSizes(found: ReadonlyMap<string, readonly ReadyEntry[]>): void {
+    let entries = 0;
+    let size = 0;
+    for (const batch of found.values()) {
+      entries += batch.length;
+      for (const entry of batch) size += entry.size;
+    }
+    if (entries === 0) return;
+    const fitting = Math.floor((AIM_SIZE * entries) / Math.max(size, 1));
+    this.#maxEntries = Math.min(MAX_ENTRIES, Math.max(LEAST_ENTRIES, fitting));
+  }
+}

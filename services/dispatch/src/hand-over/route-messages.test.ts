@@ -1,0 +1,157 @@
+// Tests the hand-over of one batch.
+// Guarantees: on a real Redis with real subscribers, which hear what a node would.
+import { systemClock } from "@petrel/shared/kernel/clock";
+import { decodeNodeMessage, type Envelope } from "@petrel/shared/protocol/messages/node-messages";
+import type { ReadyMessage } from "@petrel/shared/protocol/messages/stored-message";
+import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-messages";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { readMessage } from "@petrel/shared/redis/inbox/read-message";
+import { readReady } from "@petrel/shared/redis/accept/ready-stream";
+import { connectRoute } from "@petrel/shared/redis/nodes/route-store";
+import { message, openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { HeldPartition } from "../own/held-partition.js";
+import { routeMessages } from "./route-messages.js";
+
+let store: OpenStore;
+let keys: PartitionKeys;
+beforeAll(async () => {
+  store = await openStore();
+  ({ keys } = store);
+});
+beforeEach(() => store.clear());
+afterAll(() => store.close());
+
+function hold(leaseMs = 60_000): HeldPartition {
+  const endsAtMs = systemClock.monotonicMs() + leaseMs;
+  return new HeldPartition(keys, "1.x", { endsAtMs, serverUntilMs: 0 }, systemClock);
+}
+
+async function connect(userId: string, node: string): Promise<void> {
+  await connectRoute(
+    store.scripts,
+    keys,
+    { userId, node, connection: `c-${node}`, platform: "web" },
+    { leaseMs: 60_000, maxConnectionsPerUser: 5, whenFull: "evict", ackTimeoutMs: 10_000 },
+  );
+}
+
+async function accept(...messages: readonly Partial<MessageToAccept>[]): Promise<void> {
+  await Promise.all(messages.map((parts) => store.accepter().accept(message(parts))));
+}
+
+async function ready(): Promise<ReadyMessage[]> {
+  const found = await readReady(store.redis, [keys], { maxEntries: 200, blockMs: 1 });
+  return (found.get(keys.ready) ?? []).map((entry) => entry.message);
+}
+
+/** What a node hears on its channel, once it has heard so many messages. */
+async function envelopes(texts: readonly string[], count: number): Promise<Envelope[]> {
+  const decode = (): Envelope[] =>
+    texts.flatMap((text) => {
+      const decoded = decodeNodeMessage(text);
+      return decoded?.kind === "deliver" ? decoded.envelopes : [];
+    });
+  await waitFor(() => decode().length >= count, { what: `${count} envelopes` });
+  return decode();
+}
+
+test("one publish a node, each user's messages in order, to every node that holds it", async () => {
+  await connect("u1", "n1");
+  await connect("u2", "n1");
+  await connect("u2", "n2");
+  const accepter = store.accepter();
+  const users = ["u1", "u2", "u1", "u2", "u1"];
+  await Promise.all(users.map((userId, i) => accepter.accept(message({ userId, data: String(i) }))));
+  const [n1, n2] = [await store.listen(`${keys.channel}n1`), await store.listen(`${keys.channel}n2`)];
+
+  const routed = await routeMessages(store.scripts, hold(), await ready());
+
+  expect(routed?.handedOver).toHaveLength(5);
+  const atN1 = await envelopes(n1, 5);
+  expect(atN1.map(({ userId, seq, data }) => [userId, seq, data])).toEqual([
+    ["u1", 1, "0"],
+    ["u2", 1, "1"],
+    ["u1", 2, "2"],
+    ["u2", 2, "3"],
+    ["u1", 3, "4"],
+  ]);
+  expect(n1).toHaveLength(1);
+  expect((await envelopes(n2, 2)).map(({ seq }) => seq)).toEqual([1, 2]);
+  const [first] = await ready();
+  expect(atN1[0]).toEqual({
+    userId: "u1",
+    epoch: first?.epoch,
+    seq: 1,
+    atMs: first?.atMs,
+    priority: "normal",
+    id: first?.id,
+    data: "0",
+  });
+});
+
+test("what is more than 256 KiB for one node goes in several publishes, in order", async () => {
+  await connect("u1", "n1");
+  const data = JSON.stringify("é".repeat(30_000));
+  const accepter = store.accepter();
+  await Promise.all(Array.from({ length: 10 }, () => accepter.accept(message({ data }))));
+  const heard = await store.listen(`${keys.channel}n1`);
+  await routeMessages(store.scripts, hold(), await ready());
+  expect((await envelopes(heard, 10)).map(({ seq }) => seq)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  expect(heard.map((text) => Buffer.byteLength(text) <= 256 * 1024)).toEqual([true, true, true]);
+});
+
+test("handed over twice, a batch changes nothing in Redis, and the node gets what it can tell to be the same", async () => {
+  await connect("u1", "n1");
+  await accept({}, {});
+  const heard = await store.listen(`${keys.channel}n1`);
+  const entries = await ready();
+  const before = await store.snapshot();
+  await routeMessages(store.scripts, hold(), entries);
+  await routeMessages(store.scripts, hold(), entries);
+  expect(await store.snapshot()).toEqual(before);
+  const [one, two, ...again] = await envelopes(heard, 4);
+  expect(again).toEqual([one, two]);
+});
+
+test("offline and unheard are told apart", async () => {
+  await connect("u2", "deaf");
+  await connect("u3", "deaf");
+  await connect("u3", "n1");
+  await store.listen(`${keys.channel}n1`);
+  const accepter = store.accepter();
+  await Promise.all(["u1", "u2", "u3"].map((userId) => accepter.accept(message({ userId }))));
+  const routed = await routeMessages(store.scripts, hold(), await ready());
+  expect(routed?.offline.map(({ userId }) => userId)).toEqual(["u1"]);
+  expect(routed?.unheard.map(({ userId }) => userId)).toEqual(["u2"]);
+  expect(routed?.handedOver.map(({ userId }) => userId)).toEqual(["u3"]);
+});
+
+test("a message whose time is over is not handed over, and its end is written", async () => {
+  await connect("u1", "n1");
+  const accepter = store.accepter();
+  await Promise.all([
+    accepter.accept(message({ id: "short", ttlMs: 1 })),
+    accepter.accept(message({ id: "long" })),
+  ]);
+  const heard = await store.listen(`${keys.channel}n1`);
+  const entries = await ready();
+  await waitFor(async () => (await store.nowMs()) > (entries[0]?.expiresAtMs ?? 0), { what: "the expiry" });
+  const routed = await routeMessages(store.scripts, hold(), entries);
+  expect(routed?.expired.map(({ id }) => id)).toEqual(["short"]);
+  expect((await envelopes(heard, 1)).map(({ id }) => id)).toEqual(["long"]);
+  // Asked of the record itself: a reader of the state would write the end too.
+  expect(await store.redis.get(keys.record("short"))).toMatch(/\texpired \d+$/);
+  expect((await readMessage(store.scripts, keys, "short"))?.state).toBe("expired");
+});
+
+test("with the lease over nothing is published", async () => {
+  await connect("u1", "n1");
+  await accept({});
+  const heard = await store.listen(`${keys.channel}n1`);
+  expect(await routeMessages(store.scripts, hold(0), await ready())).toBeUndefined();
+  await store.redis.spublish(`${keys.channel}n1`, "end");
+  await waitFor(() => heard.length > 0, { what: "the end" });
+  expect(heard).toEqual(["end"]);
+});

@@ -1,0 +1,201 @@
+// dispatch: the loop of the hand-over: read-ready -> route-messages -> offer-unreached -> trim, for the partitions owned here.
+// Guarantees: one batch of a partition at a time, in order; an entry leaves `ready` only by the fenced trim, after it
+// was published; what fails is tried again, with backoff, from the same place.
+import { backoffMs } from "@petrel/shared/kernel/backoff";
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { traceIdsOf, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
+import { isConnectionError } from "@petrel/shared/redis/connection/connect";
+import { trimReady } from "@petrel/shared/redis/accept/ready-stream";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { ReadyMessage } from "@petrel/shared/protocol/messages/stored-message";
+import type { AbsenceWatch } from "./absence-watch.js";
+import type { DispatchMetrics } from "../dispatch-metrics.js";
+import type { HeldPartition } from "./held-partition.js";
+import { offerUnreached, type UnreachedUser } from "../hand-over/offer-unreached.js";
+import type { PartitionOwner } from "./own-partitions.js";
+import { pause } from "../pause.js";
+import { MAX_BLOCK_MS, type ReadyBatch, type ReadyReader } from "../hand-over/read-ready.js";
+import { routeMessages, type RoutedMessages } from "../hand-over/route-messages.js";
+
+export interface DispatcherOptions {
+  readonly scripts: ScriptRunner;
+  readonly owner: PartitionOwner;
+  readonly reader: ReadyReader;
+  readonly metrics: Pick<DispatchMetrics, "messages" | "batch" | "offered" | "nodesGone">;
+  readonly absence: AbsenceWatch;
+  /** Entries that a fallback stream may have. */
+  readonly fallbackCap?: number | undefined;
+  /** Something was put into the fallback streams. */
+  readonly onOffered: () => void;
+  /** Something found its fallback stream full. */
+  readonly onHeldUp?: (() => void) | undefined;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Off by default. */
+  readonly tracing?: Tracing;
+}
+
+interface Failure {
+  readonly attempts: number;
+  readonly retryAtMs: number;
+}
+
+const BACKOFF = { baseMs: 50, capMs: 2_000 } as const;
+const MIN_WAIT_MS = 10;
+
+export class PartitionDispatcher {
+  readonly #options: DispatcherOptions;
+  readonly #stopping = new AbortController();
+  readonly #failures = new WeakMap<HeldPartition, Failure>();
+  #wakeUp = new AbortController();
+  #running: Promise<void> | undefined;
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
+    options.owner.onTaken(() => this.#interrupt());
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** Resolves when the batches under way are trimmed. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#interrupt();
+    await this.#running;
+  }
+
+  #interrupt(): void {
+    this.#wakeUp.abort();
+    this.#options.reader.interrupt();
+  }
+
+  async #run(): Promise<void> {
+    const { owner, reader, logger } = this.#options;
+    let readFailures = 0;
+    while (!this.#stopping.signal.aborted) {
+      this.#wakeUp = new AbortController();
+      const open = owner.open;
+      const due = open.filter((held) => this.#waitOf(held) <= 0);
+      const waitMs = Math.min(MAX_BLOCK_MS, ...open.map((held) => this.#waitOf(held)).filter((ms) => ms > 0));
+      if (due.length === 0) {
+        await pause(Math.max(waitMs, MIN_WAIT_MS), this.#wakeUp.signal);
+        continue;
+      }
+      try {
+        const batches = await reader.read(due, waitMs);
+        readFailures = 0;
+        // All partitions' calls of a round share the connection, and so each other's round trips.
+        await Promise.all(batches.map((batch) => this.#handOver(batch)));
+      } catch (error) {
+        logger.warn({ reason: describeError(error) }, "ready not read");
+        await pause(MIN_WAIT_MS + backoffMs(readFailures++, BACKOFF), this.#stopping.signal);
+      }
+    }
+  }
+
+  /** Milliseconds until this partition may be tried again. */
+  #waitOf(held: HeldPartition): number {
+    const failure = this.#failures.get(held);
+    return failure === undefined ? 0 : failure.retryAtMs - this.#options.clock.monotonicMs();
+  }
+
+  async #handOver({ held, entries }: ReadyBatch): Promise<void> {
+    const { clock, logger } = this.#options;
+    try {
+      await held.runStep(() => this.#handOverBatch({ held, entries }));
+      this.#failures.delete(held);
+    } catch (error) {
+      const attempts = (this.#failures.get(held)?.attempts ?? 0) + 1;
+      const retryAtMs = clock.monotonicMs() + MIN_WAIT_MS + backoffMs(attempts, BACKOFF);
+      this.#failures.set(held, { attempts, retryAtMs });
+      const { partition } = held.keys;
+      logger.warn({ partition, attempts, reason: describeError(error) }, "hand-over failed: trying again");
+    }
+  }
+
+  async #handOverBatch({ held, entries }: ReadyBatch): Promise<void> {
+    const { scripts, owner, metrics } = this.#options;
+    const lastId = entries.at(-1)?.id;
+    if (lastId === undefined) return;
+    const messages = entries.map(({ message }) => message);
+    const routed = await this.#route(held, messages);
+    if (routed === undefined || !held.isHeld) return owner.lose(held, "the lease ended during a hand-over");
+    // Between publish and trim: a crash here only has the batch handed over again.
+    const unreached = findUnreached(routed);
+    if (unreached.length > 0 && !(await offerUnreached(this.#options, held, unreached))) {
+      return owner.lose(held, "the offer was refused");
+    }
+    const trimmed = await trimReady(scripts, held.keys, held.token, lastId);
+    if (trimmed === "stale") return owner.lose(held, "the trim was refused");
+    metrics.batch();
+    metrics.messages("handed-over", routed.handedOver.length);
+    metrics.messages("offline", routed.offline.length);
+    metrics.messages("unheard", routed.unheard.length);
+    metrics.messages("expired", routed.expired.length);
+    metrics.messages("skipped", messages.length - countRouted(routed));
+  }
+
+  /** As `routeMessages`, but one user's broken keys hold up nobody else's messages. */
+  async #route(held: HeldPartition, messages: readonly ReadyMessage[]): Promise<RoutedMessages | undefined> {
+    const { scripts, logger, tracing } = this.#options;
+    try {
+      return await routeMessages(scripts, held, messages, tracing);
+    } catch (error) {
+      if (isConnectionError(error)) throw error;
+    }
+    const routed: RoutedMessages[] = [];
+    for (const [userId, ofUser] of groupByUser(messages)) {
+      try {
+        const one = await routeMessages(scripts, held, ofUser, tracing);
+        if (one === undefined) return undefined;
+        routed.push(one);
+      } catch (error) {
+        if (isConnectionError(error)) throw error;
+        // It stays in its inbox, where `due` and its user's next connection find it.
+        logger.error(
+          {
+            user: userId,
+            ids: ofUser.map(({ id }) => id),
+            ...traceIdsOf(ofUser),
+            reason: describeError(error),
+          },
+          "not handed over",
+        );
+      }
+    }
+    return {
+      handedOver: routed.flatMap(({ handedOver }) => handedOver),
+      offline: routed.flatMap(({ offline }) => offline),
+      unheard: routed.flatMap(({ unheard }) => unheard),
+      expired: routed.flatMap(({ expired }) => expired),
+      nodesOf: new Map(routed.flatMap(({ nodesOf }) => [...nodesOf])),
+    };
+  }
+}
+
+function countRouted({ handedOver, offline, unheard, expired }: RoutedMessages): number {
+  return handedOver.length + offline.length + unheard.length + expired.length;
+}
+
+function groupByUser(messages: readonly ReadyMessage[]): ReadonlyMap<string, ReadyMessage[]> {
+  const byUser = new Map<string, ReadyMessage[]>();
+  for (const message of messages) {
+    const ofUser = byUser.get(message.userId);
+    if (ofUser === undefined) byUser.set(message.userId, [message]);
+    else ofUser.push(message);
+  }
+  return byUser;
+}
+
+/** Who was not reached and has a message that may go to the fallback; for the others `due` is enough. */
+function findUnreached({ offline, unheard, nodesOf }: RoutedMessages): UnreachedUser[] {
+  const users = new Set<string>();
+  for (const { userId, fallback, notification } of [...offline, ...unheard]) {
+    if (fallback === "offline" && notification !== "") users.add(userId);
+  }
+  return [...users].map((userId) => ({ userId, nodes: nodesOf.get(userId) ?? [] }));
+}

@@ -1,0 +1,33 @@
+// dispatch/wake-users -> here -> redis/keep-time: the clock of a partition's master, which may be set back.
+// Guarantees: seen at the next look for users who are due; then what lies too far ahead is moved before anything else
+// is done by that clock: nobody's fallback, retry or end of grace waits for the step.
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { keepTime, setBack } from "@petrel/shared/redis/partitions/keep-time";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { HeldPartition } from "./held-partition.js";
+
+export interface FollowTimeDeps {
+  readonly scripts: ScriptRunner;
+  readonly logger: Logger;
+  readonly ackTimeoutMs: number;
+}
+
+/** Nothing but an expiry, and the acknowledgements' time, arms a user for longer. */
+const ARMED_AT_MOST_MS = 60_000;
+
+/** @returns the master's clock, ms; "stale" where the partition is not this dispatcher's any more */
+export async function followTime(
+  { scripts, logger, ackTimeoutMs }: FollowTimeDeps,
+  held: HeldPartition,
+): Promise<number | "stale"> {
+  const { keys, token } = held;
+  const time = await keepTime(scripts, keys, token);
+  if (time === "stale" || time.backMs === 0) return time === "stale" ? time : time.nowMs;
+  const { partition } = keys;
+  logger.warn({ partition, backMs: time.backMs }, "Redis' clock was set back: moving what lies ahead");
+  const armedForMs = ackTimeoutMs + ARMED_AT_MOST_MS;
+  const isDone = await setBack(scripts, keys, token, { ...time, armedForMs, isHeld: () => held.isHeld });
+  if (!isDone) return "stale";
+  const after = await keepTime(scripts, keys, token, true);
+  return after === "stale" ? after : after.nowMs;
+}

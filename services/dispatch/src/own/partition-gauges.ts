@@ -1,0 +1,81 @@
+// dispatch: what waits in the partitions that are owned here, asked of Redis when somebody reads the metrics.
+// Guarantees: one question for all gauges of a reading; a partition that does not answer is left out of it, and the
+// other metrics are still there.
+import { Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
+import type { PartitionBacklog } from "@petrel/shared/redis/partitions/read-partition-backlog";
+
+export interface PartitionGauges {
+  /** Numbers of the partitions owned now. */
+  readonly owned: () => readonly number[];
+  readonly read: (partition: number) => Promise<PartitionBacklog>;
+  /** After it a user who has not acknowledged is looked at. */
+  readonly ackTimeoutMs: number;
+}
+
+const gauges: readonly (readonly [string, string, (backlog: PartitionBacklog) => number])[] = [
+  [
+    "petrel_dispatch_ready_length",
+    "Messages that wait to be handed over, for each partition owned here",
+    ({ ready }) => ready,
+  ],
+  [
+    "petrel_dispatch_ready_oldest_seconds",
+    "Age of the oldest message that waits to be handed over; 0 where there is none",
+    ({ readyOldestMs }) => readyOldestMs / 1000,
+  ],
+  [
+    "petrel_dispatch_due_users",
+    "Users with a message that is not acknowledged, for each partition owned here",
+    ({ dueUsers }) => dueUsers,
+  ],
+  [
+    "petrel_dispatch_wake_lag_seconds",
+    "For how long a user has waited to be looked at whose time has come; 0 where there is none",
+    ({ wakeLagMs }) => wakeLagMs / 1000,
+  ],
+  [
+    "petrel_undelivered_oldest_seconds",
+    "Age of the oldest message found that is neither acknowledged nor was given to the fallback",
+    ({ undeliveredOldestMs }) => undeliveredOldestMs / 1000,
+  ],
+];
+
+export function addPartitionGauges(registry: Registry, { owned, read, ackTimeoutMs }: PartitionGauges): void {
+  let underWay: Promise<ReadonlyMap<number, PartitionBacklog>> | undefined;
+  const readOwned = async (): Promise<ReadonlyMap<number, PartitionBacklog>> => {
+    const partitions = owned();
+    const results = await Promise.allSettled(partitions.map(read));
+    return new Map(
+      partitions.flatMap((partition, i) => {
+        const result = results[i];
+        return result?.status === "fulfilled" ? [[partition, result.value] as const] : [];
+      }),
+    );
+  };
+  const readOnce = (): Promise<ReadonlyMap<number, PartitionBacklog>> => {
+    underWay ??= readOwned().finally(() => {
+      underWay = undefined;
+    });
+    return underWay;
+  };
+  for (const [name, help, valueOf] of gauges) {
+    registry.registerMetric(
+      new Gauge({
+        name,
+        help,
+        labelNames: ["partition"],
+        registers: [],
+        async collect() {
+          const backlogs = await readOnce();
+          this.reset();
+          for (const [partition, backlog] of backlogs) this.set({ partition }, valueOf(backlog));
+        },
+      }),
+    );
+  }
+  new Gauge({
+    name: "petrel_dispatch_ack_timeout_seconds",
+    help: "How long an acknowledgement may take before its user is looked at, as this dispatcher is configured",
+    registers: [registry],
+  }).set(ackTimeoutMs / 1000);
+}

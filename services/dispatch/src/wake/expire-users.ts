@@ -1,0 +1,75 @@
+// dispatch/wake-users -> here -> redis/find-expired, scripts/expire: writes the ends of what has waited beyond its time.
+// Guarantees: all that is open of a user is looked at, page by page; the time of the next look is taken from what
+// remains, what was stored meanwhile included. A call looks at so much at most: whoever is left out is due again soon.
+import { expireMessages } from "@petrel/shared/redis/inbox/expire-messages";
+import { findExpired, type LookPosition, type OverdueMessage } from "@petrel/shared/redis/inbox/find-expired";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+
+/** Users looked at together. */
+const CONCURRENT_USERS = 8;
+/** What one call looks at: some ten milliseconds of Redis' time. */
+const MAX_ENTRIES = 4_000;
+const MAX_BYTES = 4 * 1024 * 1024;
+/** A user that is sent more all the time: after so many pages with something new its look ends all the same. */
+const MAX_NEW_PAGES = 5;
+
+export interface ExpiredUsers {
+  /** Ends written. */
+  readonly written: number;
+  /** Users that it did not come to. */
+  readonly left: number;
+}
+
+/** @param userIds in the order in which they are looked at */
+export async function expireUsers(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  userIds: readonly string[],
+): Promise<ExpiredUsers> {
+  let [written, entries, bytes, start] = [0, 0, 0, 0];
+  for (; start < userIds.length && entries < MAX_ENTRIES && bytes < MAX_BYTES; start += CONCURRENT_USERS) {
+    const together = userIds.slice(start, start + CONCURRENT_USERS);
+    const looks = await Promise.all(together.map((userId) => expireUser(scripts, keys, userId)));
+    for (const look of looks) {
+      written += look.written;
+      entries += look.entries;
+      bytes += look.bytes;
+    }
+  }
+  return { written, left: Math.max(0, userIds.length - start) };
+}
+
+interface Look {
+  readonly written: number;
+  readonly entries: number;
+  readonly bytes: number;
+}
+
+async function expireUser(scripts: ScriptRunner, keys: PartitionKeys, userId: string): Promise<Look> {
+  const overdue: OverdueMessage[] = [];
+  let position: LookPosition | undefined;
+  let nextMs = Number.POSITIVE_INFINITY;
+  let [written, beganAtMs, pages, newPages] = [0, 0, 0, 0];
+  let isWritten = false;
+  for (;;) {
+    const page = await findExpired(scripts, keys, userId, position, isWritten ? beganAtMs : undefined);
+    if (page === undefined) break;
+    const { seq, epoch, nowMs } = page;
+    const readSeq = position?.after;
+    ({ position } = page);
+    if (beganAtMs === 0) beganAtMs = nowMs;
+    // Nothing came while the ends were written: the look is over.
+    if (isWritten && seq === readSeq) break;
+    pages++;
+    overdue.push(...page.overdue);
+    nextMs = Math.min(nextMs, page.nextMs ?? nextMs);
+    if (position.after < seq) continue;
+    const next = Number.isFinite(nextMs) ? { atMs: nextMs, readSeq: seq, epoch } : undefined;
+    written += await expireMessages(scripts, keys, userId, overdue.splice(0), next);
+    isWritten = true;
+    // What came meanwhile has made void when the next look is: after a long look it is worth reading that, too.
+    if (pages === 1 || newPages++ === MAX_NEW_PAGES) break;
+  }
+  return { written, entries: position?.entries ?? 0, bytes: position?.bytes ?? 0 };
+}

@@ -1,0 +1,110 @@
+// dispatch: the reconciler: compares, for each user of the partitions owned here, what was accepted (`seq`) with what
+// has ended (`acked`), and drives on what hangs.
+// Guarantees: a round comes upon every user at a bounded, steady cost; whoever has something open and is not watched is
+// watched from then on, counted, and logged with the ids of its messages; the records of what is open for long are kept.
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { traceIdsOf } from "@petrel/shared/kernel/tracing/tracing";
+import type { InboxMessage } from "@petrel/shared/protocol/messages/stored-message";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { keepRecords } from "@petrel/shared/redis/inbox/keep-records";
+import { readInbox } from "@petrel/shared/redis/inbox/read-inbox";
+import { reconcileUsers, type HangingUser } from "@petrel/shared/redis/wake/reconcile-users";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { DispatchMetrics } from "../dispatch-metrics.js";
+import type { HeldPartition } from "../own/held-partition.js";
+import type { PartitionOwner } from "../own/own-partitions.js";
+import { pause } from "../pause.js";
+import { walkUsers } from "./walk-users.js";
+
+export interface ReconcilerOptions {
+  readonly scripts: ScriptRunner;
+  readonly owner: PartitionOwner;
+  readonly metrics: Pick<DispatchMetrics, "hanging" | "reconciled">;
+  readonly logger: Logger;
+  /** How long after its time a user counts as hanging. */
+  readonly overdueMs: number;
+  /** How long an acknowledged inbox is kept after its last message and acknowledgement; a day by default. */
+  readonly idleMs?: number | undefined;
+  /** See redis/keep-records. */
+  readonly recordKeepMs?: number | undefined;
+  /** Between two steps. */
+  readonly intervalMs: number;
+}
+
+/** Of a hanging user's messages, how many ids are logged. */
+const MAX_IDS = 20;
+const DEFAULT_IDLE_MS = 24 * 60 * 60 * 1000;
+
+export class Reconciler {
+  readonly #options: ReconcilerOptions;
+  readonly #stopping = new AbortController();
+  #running: Promise<void> | undefined;
+
+  constructor(options: ReconcilerOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    const { scripts, owner, logger, metrics, intervalMs } = this.#options;
+    while (!signal.aborted) {
+      try {
+        await walkUsers({
+          scripts,
+          owner,
+          kind: "user",
+          intervalMs,
+          signal,
+          visit: (held, userIds) => this.#reconcile(held, userIds),
+        });
+        if (!signal.aborted) metrics.reconciled();
+      } catch (error) {
+        logger.warn({ reason: describeError(error) }, "not reconciled: beginning anew");
+      }
+      await pause(intervalMs, signal);
+    }
+  }
+
+  async #reconcile(held: HeldPartition, userIds: readonly string[]): Promise<void> {
+    const { scripts, owner, metrics, logger, overdueMs, recordKeepMs } = this.#options;
+    const { idleMs = DEFAULT_IDLE_MS } = this.#options;
+    const reconciled = await reconcileUsers(scripts, held.keys, held.token, { overdueMs, idleMs }, userIds);
+    if (reconciled === "stale") return owner.lose(held, "the reconciliation was refused");
+    const { hanging, unkept } = reconciled;
+    await keepRecords(
+      scripts,
+      held.keys,
+      unkept.map((userId) => ({ userId, minAgeMs: 0 })),
+      recordKeepMs,
+    );
+    for (const user of hanging) {
+      metrics.hanging(user.reason);
+      const messages = await this.#readOpen(held.keys, user).catch(() => []);
+      const { userId, reason, acked, seq } = user;
+      const ids = messages.map(({ id }) => id);
+      logger.warn(
+        { user: userId, reason, open: seq - acked, ids, ...traceIdsOf(messages) },
+        "a user's messages hang: driven on",
+      );
+    }
+  }
+
+  async #readOpen(
+    keys: PartitionKeys,
+    { userId, acked, seq }: HangingUser,
+  ): Promise<readonly InboxMessage[]> {
+    if (acked >= seq) return [];
+    const page = { maxEntries: MAX_IDS, maxBytes: 256 * 1024 } as const;
+    return (await readInbox(this.#options.scripts, keys, userId, acked, page)).messages;
+  }
+}

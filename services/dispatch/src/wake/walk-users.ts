@@ -1,0 +1,51 @@
+// dispatch/{reconcile-partitions, sweep-devices} -> here: one round over all users of the partitions owned here.
+// Guarantees: every user who is there all the time is come upon; a bounded, steady cost; one step of a partition at a
+// time, and none once it is not ours any more.
+import type { UserKeyKind } from "@petrel/shared/redis/wake/scan-users";
+import { forEachMaster } from "@petrel/shared/redis/connection/each-master";
+import { scanUsers } from "@petrel/shared/redis/wake/scan-users";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { HeldPartition } from "../own/held-partition.js";
+import type { PartitionOwner } from "../own/own-partitions.js";
+import { pause } from "../pause.js";
+
+export interface UserWalk {
+  readonly scripts: ScriptRunner;
+  readonly owner: Pick<PartitionOwner, "open">;
+  readonly kind: UserKeyKind;
+  /** Between two steps. */
+  readonly intervalMs: number;
+  readonly signal: AbortSignal;
+  /** At most 200 users of one partition. */
+  readonly visit: (held: HeldPartition, userIds: readonly string[]) => Promise<void>;
+}
+
+/** Keys looked at in a step: about a quarter of a millisecond of Redis' time. */
+const KEYS_A_STEP = 1_000;
+/** What one call of a script takes. */
+const MAX_USERS = 200;
+
+/** @throws what Redis' client or `visit` throws: the round is not complete then */
+export async function walkUsers({
+  scripts,
+  owner,
+  kind,
+  intervalMs,
+  signal,
+  visit,
+}: UserWalk): Promise<void> {
+  await forEachMaster(scripts.redis, async (server) => {
+    let cursor = "0";
+    do {
+      const scan = await scanUsers(server, kind, cursor, KEYS_A_STEP);
+      ({ cursor } = scan);
+      for (const held of owner.open) {
+        const users = scan.found.get(held.keys.partition) ?? [];
+        for (let start = 0; start < users.length && !signal.aborted; start += MAX_USERS) {
+          await held.runStep(() => visit(held, users.slice(start, start + MAX_USERS)));
+        }
+      }
+      if (cursor !== "0") await pause(intervalMs, signal);
+    } while (cursor !== "0" && !signal.aborted);
+  });
+}

@@ -1,0 +1,27 @@
+// {open-connection, renew-token} -> here: what a credential that does not pass means for the client.
+// Guarantees: 4401 for one that another can replace, 4403 for a revoked one, 1013 where it could not be checked.
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
+import { closeRevoked } from "../connection/close-revoked.js";
+import type { Connection } from "../connection/connection.js";
+
+/** Closes with what a failed check means for the client. */
+export function failAuthentication(connection: Pick<Connection, "fail">, error: unknown): void {
+  if (!(error instanceof PetrelError) || isUnavailable(error)) {
+    connection.fail(
+      closeCodes.tryAgainLater,
+      "PETREL_UNAVAILABLE",
+      "The credential cannot be checked now.",
+      "resume",
+    );
+  } else if (error.code === "PETREL_TOKEN_REVOKED") {
+    closeRevoked(connection);
+  } else {
+    connection.fail(closeCodes.tokenBad, error.code, error.message, "refresh");
+  }
+}
+
+/** Whether the check itself failed, and says nothing of the credential. */
+export function isUnavailable(error: unknown): boolean {
+  return !(error instanceof PetrelError) || error.status >= 500;
+}

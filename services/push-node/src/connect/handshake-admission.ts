@@ -1,0 +1,179 @@
+// browser -> connect-route -> here: how fast handshakes are let in.
+// Guarantees: never more than the burst and the rate allow, by a monotonic clock; those beyond wait, a bounded number of
+// them, each for a bounded time; the rest are refused at once, with moments that spread them. Turns and places to wait
+// are shared out by address: however many come from elsewhere, with whatever tokens, each address gets its share.
+import { AddressCounts } from "@petrel/shared/kernel/limits/address-counts";
+import type { Clock } from "@petrel/shared/kernel/clock";
+
+export interface HandshakeAdmissionOptions {
+  readonly clock: Clock;
+  readonly perSecond: number;
+  /** How many may come at once; by default those of 50 ms. */
+  readonly burst?: number;
+  /** How long a handshake may wait for its turn; 0 for none that waits. */
+  readonly maxWaitMs: number;
+  /** Uniform in [0, 1); given by tests. */
+  readonly random?: () => number;
+}
+
+export interface WaitingHandshake {
+  /** What its share is counted by. */
+  readonly address: string;
+  /** Whether its socket is gone: it takes no place then. */
+  readonly isGone: () => boolean;
+  readonly admit: () => void;
+  readonly refuse: (retryAfterSeconds: number) => void;
+}
+
+/** How finely turns are given: a timer for each would cost more than the wait. */
+const TICK_MS = 5;
+/** Let in before whoever is connected gets a turn of the event loop: an upgrade takes about half a millisecond. */
+const PER_LOOP_TURN = 4;
+const MIN_SPREAD_SECONDS = 3;
+const MAX_SPREAD_SECONDS = 30;
+
+export class HandshakeAdmission {
+  readonly #clock: Clock;
+  readonly #perMs: number;
+  readonly #burst: number;
+  readonly #maxWaiting: number;
+  readonly #random: () => number;
+  /** By address, each in its order; the addresses in the order of their turns. */
+  readonly #waiting = new Map<string, WaitingHandshake[]>();
+  readonly #counts = new AddressCounts();
+  #waitingCount = 0;
+  #tokens: number;
+  #filledAtMs: number;
+  /** Those refused lately who are still to come again, as far as one can tell. */
+  #turnedAway = 0;
+  #turnedAwayAtMs: number;
+  /** When the last of those who were told a moment should have come. */
+  #expectedUntilMs = Number.NEGATIVE_INFINITY;
+  /** A timer runs, or the next turn of the loop is asked for. */
+  #isAwaited = false;
+
+  constructor({ clock, perSecond, burst, maxWaitMs, random = Math.random }: HandshakeAdmissionOptions) {
+    this.#clock = clock;
+    this.#perMs = perSecond / 1000;
+    this.#burst = burst ?? Math.max(1, Math.floor(perSecond / 20));
+    this.#maxWaiting = Math.floor((perSecond * maxWaitMs) / 1000);
+    this.#random = random;
+    this.#tokens = this.#burst;
+    this.#filledAtMs = clock.monotonicMs();
+    this.#turnedAwayAtMs = this.#filledAtMs;
+  }
+
+  get waiting(): number {
+    return this.#waitingCount;
+  }
+
+  /** Whether some wait, or were turned away and told to come at a moment that is still to come. */
+  get isCrowded(): boolean {
+    return this.#waitingCount > 0 || this.#clock.monotonicMs() < this.#expectedUntilMs;
+  }
+
+  /** Answers by exactly one of its functions, now or when its turn has come. */
+  enter(handshake: WaitingHandshake): void {
+    if (this.#waitingCount === 0 && this.#take()) {
+      handshake.admit();
+      return;
+    }
+    if (this.#waitingCount >= this.#maxWaiting) {
+      const replaced = this.#takePlaceFor(handshake.address);
+      // Whoever is gone has heard enough.
+      if (replaced?.isGone() !== true) (replaced ?? handshake).refuse(this.#retryAfterSeconds());
+      if (replaced === undefined) return;
+    }
+    const line = this.#waiting.get(handshake.address);
+    if (line === undefined) this.#waiting.set(handshake.address, [handshake]);
+    else line.push(handshake);
+    this.#counts.add(handshake.address);
+    this.#waitingCount++;
+    this.#wakeLater();
+  }
+
+  /** At the end: whoever waits is refused. */
+  refuseAll(): void {
+    for (let next = this.#next(); next !== undefined; next = this.#next()) {
+      if (!next.isGone()) next.refuse(this.#retryAfterSeconds());
+    }
+  }
+
+  /**
+   * The last one of the address that has most gives up its place, where that has more than the newcomer's would have.
+   * @returns undefined where the newcomer's own has most
+   */
+  #takePlaceFor(address: string): WaitingHandshake | undefined {
+    const largest = this.#counts.largest();
+    if (largest === undefined || this.#counts.of(largest) <= this.#counts.of(address) + 1) return undefined;
+    const line = this.#waiting.get(largest);
+    const last = line?.pop();
+    if (last !== undefined) this.#left(last);
+    return last;
+  }
+
+  /** The first of the address whose turn it is; that address is then the last one in turn. */
+  #next(): WaitingHandshake | undefined {
+    const [first] = this.#waiting;
+    if (first === undefined) return undefined;
+    const [address, line] = first;
+    const next = line.shift();
+    this.#waiting.delete(address);
+    if (line.length > 0) this.#waiting.set(address, line);
+    if (next !== undefined) this.#left(next);
+    return next;
+  }
+
+  #left({ address }: WaitingHandshake): void {
+    this.#counts.remove(address);
+    this.#waitingCount--;
+  }
+
+  #admitSome(): void {
+    for (let admitted = 0; admitted < PER_LOOP_TURN && this.#waitingCount > 0;) {
+      if (!this.#take()) break;
+      const next = this.#next();
+      if (next?.isGone() === true) {
+        // It takes no turn.
+        this.#tokens++;
+        continue;
+      }
+      next?.admit();
+      admitted++;
+    }
+    if (this.#waitingCount > 0) this.#wakeLater();
+  }
+
+  #take(): boolean {
+    const nowMs = this.#clock.monotonicMs();
+    this.#tokens = Math.min(this.#burst, this.#tokens + (nowMs - this.#filledAtMs) * this.#perMs);
+    this.#filledAtMs = nowMs;
+    if (this.#tokens < 1) return false;
+    this.#tokens--;
+    return true;
+  }
+
+  #wakeLater(): void {
+    if (this.#isAwaited) return;
+    this.#isAwaited = true;
+    const wake = (): void => {
+      this.#isAwaited = false;
+      this.#admitSome();
+    };
+    if (this.#tokens >= 1) setImmediate(wake);
+    else setTimeout(wake, Math.max(TICK_MS, (1 - this.#tokens) / this.#perMs));
+  }
+
+  /** Uniform over the time that those who were turned away take to be let in: they come back as they can be served. */
+  #retryAfterSeconds(): number {
+    const nowMs = this.#clock.monotonicMs();
+    const servedSince = (nowMs - this.#turnedAwayAtMs) * this.#perMs;
+    this.#turnedAway = Math.max(0, this.#turnedAway - servedSince) + 1;
+    this.#turnedAwayAtMs = nowMs;
+    const crowdSeconds = Math.ceil(this.#turnedAway / this.#perMs / 1000);
+    const spread = Math.min(MAX_SPREAD_SECONDS, Math.max(MIN_SPREAD_SECONDS, crowdSeconds));
+    // Longer: browsers cannot read it, and back off by themselves.
+    this.#expectedUntilMs = Math.max(this.#expectedUntilMs, nowMs + (2 + 2 * spread) * 1_000);
+    return 1 + Math.floor(this.#random() * spread);
+  }
+}

@@ -1,0 +1,13 @@
+// {open-connection, renew-token} -> here: what a connection keeps of the token it lives under.
+// Guarantees: nothing of it but what a revocation can name.
+import type { RouteToken } from "@petrel/shared/redis/nodes/route-store";
+import type { VerifiedToken } from "@petrel/shared/security/tokens/verified-token";
+
+export function routeTokenOf({ generation, sessionId, jti, formerNames }: VerifiedToken): RouteToken {
+  return {
+    generation,
+    sessionId: sessionId ?? "",
+    jti,
+    ...(formerNames === undefined ? {} : { formerNames }),
+  };
+}

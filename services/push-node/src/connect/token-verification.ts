@@ -1,0 +1,76 @@
+// push-node: how this node checks user tokens, as configured.
+// Guarantees: with "jwks" no request leaves the node for a token, but for fetching public keys now and then. Whether a
+// good token was revoked is not asked here, but in the script that registers its connection.
+import { readFileSync } from "node:fs";
+import { openClientTls } from "@petrel/shared/kernel/tls/client-tls-files";
+import { ConfigError } from "@petrel/shared/kernel/config";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { createIntrospection } from "@petrel/shared/security/tokens/introspect-token";
+import { JwksCache, jwksUrlOf } from "@petrel/shared/security/tokens/jwks-cache";
+import {
+  createTrustedVerification,
+  readTrustRules,
+  type TokenSettings,
+} from "@petrel/shared/security/tokens/trusted-issuers";
+import type { TokenSource } from "@petrel/shared/security/tokens/token-source";
+import type { VerifyToken } from "@petrel/shared/security/tokens/verified-token";
+import type { PushNodeConfig } from "../config.js";
+
+type VerificationSettings = TokenSettings &
+  Pick<
+    PushNodeConfig,
+    "authUrl" | "authCaFile" | "authCertFile" | "authKeyFile" | "verifyTokens" | "introspectKeyFile"
+  >;
+
+export interface TokenVerification {
+  readonly verifyToken: VerifyToken;
+  /** What it depends on. */
+  readonly sources: readonly TokenSource[];
+  /** Rejects where nobody's token can be checked now. */
+  readonly check: () => Promise<void>;
+}
+
+/** @throws ConfigError where the settings do not fit together, or a file cannot be read */
+export function createTokenVerification(settings: VerificationSettings, logger: Logger): TokenVerification {
+  const { authUrl, verifyTokens, introspectKeyFile } = settings;
+  const tls = openClientTls({
+    caFile: settings.authCaFile,
+    certFile: settings.authCertFile,
+    keyFile: settings.authKeyFile,
+    logger,
+  });
+  if (verifyTokens === "introspect") {
+    if (introspectKeyFile === undefined) {
+      throw new ConfigError("VERIFY_TOKENS=introspect needs INTROSPECT_KEY_FILE");
+    }
+    // Which tokens are good is auth's to say, those of other issuers too.
+    const credential = readCredential(introspectKeyFile);
+    const introspection = createIntrospection({ authUrl, credential, tls, logger });
+    const { verifyToken, check } = introspection;
+    return { verifyToken, sources: [introspection], check };
+  }
+  const rules = readTrustRules(settings);
+  const ownKeys = new JwksCache({ url: jwksUrlOf(authUrl), logger, tls });
+  const sources: TokenSource[] = settings.trustOwnTokens ? [ownKeys] : [];
+  const verifyToken = createTrustedVerification(rules, {
+    findOwnKey: ownKeys.findKey,
+    logger,
+    onSource: (source) => void sources.push(source),
+  });
+  const check = async (): Promise<void> => {
+    const looks = await Promise.allSettled(sources.map((source) => source.check()));
+    // A key that is in our hands fails nobody.
+    if (rules.hs256Key !== undefined || looks.some(({ status }) => status === "fulfilled")) return;
+    throw new Error(`no public keys: ${sources.map(({ problem }) => problem).join("; ")}`);
+  };
+  return { verifyToken, sources, check };
+}
+
+function readCredential(file: string): string {
+  try {
+    return readFileSync(file, "utf8").trim();
+  } catch (error) {
+    throw new ConfigError(`INTROSPECT_KEY_FILE cannot be read: ${describeError(error)}`);
+  }
+}

@@ -1,0 +1,206 @@
+// push-node: one client's socket and where it stands in its user's sequence.
+// Guarantees: frames leave in the order they were given; nothing is written once a close has begun; what waits for
+// a slow reader is bounded by whoever asks `isFull` first.
+import type { Socket } from "node:net";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import type { RouteToken } from "@petrel/shared/redis/nodes/route-store";
+import { closeCodes, type CloseCode } from "@petrel/shared/protocol/frames/close-codes";
+import type { ErrorCode } from "@petrel/shared/protocol/error-codes";
+import {
+  encodeServerFrame,
+  type ErrorAction,
+  type ServerFrame,
+} from "@petrel/shared/protocol/frames/server-frames";
+import type { WebSocket } from "ws";
+import { encodeTextFrame } from "../deliver/encode-text-frame.js";
+
+/**
+ * registering: its user is known, its place in the sequence is not yet · catching-up: reads its inbox; what arrives
+ * meanwhile only raises `want` · live: what arrives goes out · closing: nothing goes out any more
+ */
+export type Phase = "registering" | "catching-up" | "live" | "closing";
+
+export interface ConnectionIdentity {
+  readonly id: string;
+  readonly userId: string;
+  readonly keys: PartitionKeys;
+  readonly platform: string;
+  readonly ackAuto: boolean;
+  readonly token: RouteToken;
+}
+
+/** A fresh token that a client has brought, from its arrival until the connection lives under it. */
+export interface TokenRenewal {
+  /** Once it is verified. */
+  token: RouteToken | undefined;
+}
+
+export class Connection {
+  readonly id: string;
+  readonly userId: string;
+  readonly keys: PartitionKeys;
+  readonly platform: string;
+  /** The client waived acknowledging: what the socket took counts as acked. */
+  readonly ackAuto: boolean;
+
+  phase: Phase = "registering";
+  epoch = "";
+  /** This connection's member in its user's routes. */
+  member = "";
+  connectTimeMs = 0;
+  /** Its user's newer epoch, where it is known: the client is asked to move when its moment has come. */
+  nextEpoch = "";
+  /** Its client was asked to move. */
+  isMoving = false;
+  /** Another epoch, known to be over: see check-epoch. */
+  pastEpoch = "";
+  /** An epoch that is being asked about. */
+  epochUnderCheck = "";
+  /** Everything up to here was sent, or has ended; strictly increasing. */
+  lastSent = 0;
+  /** The newest seq whose message was really sent, not skipped. */
+  lastShown = 0;
+  /** The highest seq the client acknowledged, here or before. */
+  acked = 0;
+  /** The newest seq known to be assigned. */
+  want = 0;
+  /** The epoch of the envelope that raised `want` before this connection knew its own. */
+  wantEpoch = "";
+  /** Something may be in the inbox beyond `want`: read it to its end. */
+  readToEnd = false;
+  /** Whether its client is likely to be back in a moment, once its socket is gone; not so after a sign-out. */
+  isExpectedBack = true;
+  /** It was noted as being behind: what its user's other devices acknowledge is kept for it, see redis/hold-history. */
+  isHeld = false;
+  /** A catch-up is under way. */
+  isReading = false;
+  /** Which beat of the shared timers this connection belongs to. */
+  slot = 0;
+  /** What it lives under: a revocation of it ends the connection. */
+  token: RouteToken;
+  tokenExpiresAtMs = Number.POSITIVE_INFINITY;
+  expiryAnnounced = false;
+  /** The newest token that is being checked. */
+  renewal: TokenRenewal | undefined;
+  /** Something may have been missed while this connection could not register again: it must, as soon as it can. */
+  mustRegisterAgain = false;
+  /** When anything last came from the client, monotonic ms. */
+  lastHeardMs: number;
+  /** Since when the socket has taken nothing although something waits, monotonic ms; undefined while it moves. */
+  stuckSinceMs: number | undefined;
+  lastMark = 0;
+  /** What waits for its acknowledgement to be measured, see measure-latency. */
+  unmeasured: number[] | undefined;
+  /** What it was sent is paid for until then, monotonic ms; ahead of now by no more than the pace's burst. */
+  pacedUntilMs = 0;
+
+  readonly #ws: WebSocket;
+  readonly #socket: Socket;
+  #unsent: Buffer[] = [];
+
+  constructor(identity: ConnectionIdentity, ws: WebSocket, socket: Socket, nowMs: number) {
+    this.id = identity.id;
+    this.userId = identity.userId;
+    this.keys = identity.keys;
+    this.platform = identity.platform;
+    this.ackAuto = identity.ackAuto;
+    this.token = identity.token;
+    this.#ws = ws;
+    this.#socket = socket;
+    this.lastHeardMs = nowMs;
+  }
+
+  get isOpen(): boolean {
+    return this.phase !== "closing" && this.#ws.readyState === this.#ws.OPEN;
+  }
+
+  /** Bytes that the socket has not taken yet. */
+  get waitingBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  /**
+   * A figure that changes whenever the kernel takes bytes. libuv's count of the write under way moves while a large
+   * one is taken piece by piece; Node's own counts move only when it is all taken.
+   */
+  get movementMark(): number {
+    const { _handle: handle } = this.#socket as unknown as { _handle?: { writeQueueSize?: number } | null };
+    return this.#socket.bytesWritten - this.#socket.writableLength - (handle?.writeQueueSize ?? 0);
+  }
+
+  /** Adds an encoded frame to what the next `flush` writes. */
+  queue(frame: Buffer): void {
+    this.#unsent.push(frame);
+  }
+
+  /**
+   * Writes what was queued, in one write.
+   * @param onTaken called when the kernel has all of it
+   */
+  flush(onTaken?: () => void): void {
+    const frames = this.#unsent;
+    const [only] = frames;
+    if (only === undefined) return;
+    this.#unsent = [];
+    if (!this.isOpen) return;
+    const bytes = frames.length === 1 ? only : Buffer.concat(frames);
+    if (onTaken === undefined) this.#socket.write(bytes);
+    else this.#socket.write(bytes, (error) => error == null && onTaken());
+  }
+
+  /** Sends one frame that is not a message. */
+  send(frame: ServerFrame): void {
+    this.queue(encodeTextFrame(encodeServerFrame(frame)));
+    this.flush();
+  }
+
+  /** Whether `drained` would wait. */
+  get mustDrain(): boolean {
+    return this.#socket.writableNeedDrain && !this.#socket.destroyed;
+  }
+
+  /** Resolves when the socket has drained, or is gone. */
+  async drained(): Promise<void> {
+    if (!this.mustDrain) return;
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        this.#socket.off("drain", done);
+        this.#socket.off("close", done);
+        resolve();
+      };
+      this.#socket.on("drain", done);
+      this.#socket.on("close", done);
+    });
+  }
+
+  ping(): void {
+    if (this.isOpen) this.#ws.ping();
+  }
+
+  /** Says why in an `error` frame, then closes with the code. */
+  fail(closeCode: CloseCode, code: ErrorCode, message: string, action: ErrorAction): void {
+    if (this.phase === "closing") return;
+    if (action === "stop") this.isExpectedBack = false;
+    this.send({ type: "error", code, message, action });
+    this.close(closeCode, code);
+  }
+
+  /** Asks the client to come again elsewhere, and closes. */
+  reconnect(afterMs: number, code: ErrorCode): void {
+    if (this.phase === "closing") return;
+    this.send({ type: "reconnect", afterMs, reason: code });
+    this.close(closeCodes.serviceRestart, code);
+  }
+
+  close(closeCode: CloseCode, reason: string): void {
+    if (this.phase === "closing") return;
+    this.phase = "closing";
+    this.#ws.close(closeCode, reason);
+  }
+
+  /** Cuts the connection: nobody is there to take a close frame. */
+  terminate(): void {
+    this.phase = "closing";
+    this.#ws.terminate();
+  }
+}

@@ -1,0 +1,33 @@
+// push-node: what its checks of tokens depend on, as gauges.
+// Guarantees: a series for each source there is, from the start.
+import { Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
+import type { TokenSource } from "@petrel/shared/security/tokens/token-source";
+
+export function addTokenGauges(registry: Registry, sources: readonly TokenSource[]): void {
+  registry.registerMetric(
+    new Gauge({
+      name: "petrel_token_source_up",
+      help: "1 while tokens can be checked by it: auth's introspection, or the public keys of an issuer.",
+      labelNames: ["source"],
+      registers: [],
+      collect() {
+        for (const { source, problem } of sources) this.set({ source }, problem === undefined ? 1 : 0);
+      },
+    }),
+  );
+  registry.registerMetric(
+    new Gauge({
+      name: "petrel_jwks_keys",
+      help: "Public keys that an issuer published when it was last asked.",
+      labelNames: ["source", "outcome"],
+      registers: [],
+      collect() {
+        for (const { source, keyCounts } of sources) {
+          if (keyCounts === undefined) continue;
+          this.set({ source, outcome: "taken" }, keyCounts.taken);
+          this.set({ source, outcome: "left_out" }, keyCounts.leftOut);
+        }
+      },
+    }),
+  );
+}

@@ -1,0 +1,91 @@
+// push-node: one shared timer looks after all connections: alive, not stuck, token still good.
+// Guarantees: who says nothing for two ping intervals is cut, but time in which this process did not run is not held
+// against anybody; who takes nothing for too long while data waits is
+// closed with 4408; whose token ends is told before, and closed with 4401.
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
+import type { Connection } from "./connection.js";
+import type { ConnectionRegistry } from "./connection-registry.js";
+import { watchTokenExpiry } from "./watch-token-expiry.js";
+
+export interface WatchDeps {
+  readonly registry: ConnectionRegistry;
+  readonly clock: Clock;
+  readonly pingSeconds: number;
+  readonly slowTimeoutMs: number;
+}
+
+const TICK_MS = 1_000;
+
+export interface ConnectionWatch {
+  readonly start: () => void;
+  readonly stop: () => void;
+  /** One round over all connections. */
+  readonly tick: () => void;
+}
+
+export function createConnectionWatch(deps: WatchDeps): ConnectionWatch {
+  const { registry, clock, pingSeconds } = deps;
+  let timer: NodeJS.Timeout | undefined;
+  let beat = 0;
+  let lastTickMs: number | undefined;
+
+  function tick(): void {
+    beat++;
+    const nowMs = clock.monotonicMs();
+    const wallMs = clock.wallMs();
+    const pausedMs = nowMs - (lastTickMs ?? nowMs) - TICK_MS;
+    lastTickMs = nowMs;
+    for (const connection of registry.all()) {
+      if (pausedMs > TICK_MS) forgive(connection, pausedMs);
+      if (nowMs - connection.lastHeardMs > pingSeconds * 2_000 + TICK_MS) {
+        // Long gone: there is nothing to wait for.
+        connection.isExpectedBack = false;
+        connection.terminate();
+        continue;
+      }
+      watchProgress(connection, nowMs, deps.slowTimeoutMs);
+      watchTokenExpiry(connection, wallMs);
+      // Spread by slot: not everyone is asked in the same second.
+      if ((beat + connection.slot) % pingSeconds === 0) connection.ping();
+    }
+  }
+
+  return {
+    start: () => {
+      timer = setInterval(tick, TICK_MS);
+    },
+    stop: () => clearInterval(timer),
+    tick,
+  };
+}
+
+/** What came during a pause is read only after this: nobody has been silent, or slow, for its length. */
+function forgive(connection: Connection, pausedMs: number): void {
+  connection.lastHeardMs += pausedMs;
+  if (connection.stuckSinceMs !== undefined) connection.stuckSinceMs += pausedMs;
+}
+
+function watchProgress(connection: Connection, nowMs: number, slowTimeoutMs: number): void {
+  if (connection.waitingBytes === 0) {
+    connection.stuckSinceMs = undefined;
+    return;
+  }
+  const mark = connection.movementMark;
+  if (connection.stuckSinceMs === undefined || mark !== connection.lastMark) {
+    connection.stuckSinceMs = nowMs;
+    connection.lastMark = mark;
+    return;
+  }
+  if (nowMs - connection.stuckSinceMs < slowTimeoutMs) return;
+  connection.stuckSinceMs = nowMs;
+  // Already closing and still stuck: its close frame will never get through.
+  if (!connection.isOpen) connection.terminate();
+  else
+    connection.fail(
+      closeCodes.tooSlow,
+      "PETREL_TOO_SLOW",
+      "This connection took nothing for too long.",
+      "resume",
+    );
+}

@@ -1,0 +1,191 @@
+// push-node/{register-connection, deliver, receive-envelopes, renew-leases} -> here -> redis/read-inbox -> connection.
+// Guarantees: the one way by which a connection is brought up to date: backlog, resume, gap, nudge, resubscription,
+// pause, slow reader and one that is sent too much. A page is read only when the socket has drained and the pace allows;
+// while it waits, what the user's other devices acknowledge is kept for it, within a bound; where that did not reach, the
+// client is told to come again, never left with a hole. An expired message is skipped only after its end is written; a
+// fault of Redis costs time.
+import { backoffMs } from "@petrel/shared/kernel/backoff";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import type { InboxMessage } from "@petrel/shared/protocol/messages/stored-message";
+import { encodeMessageFrame } from "@petrel/shared/protocol/frames/server-frames";
+import { expireMessages } from "@petrel/shared/redis/inbox/expire-messages";
+import { keepRecords, YOUNG_MS } from "@petrel/shared/redis/inbox/keep-records";
+import { holdHistory, type InboxHistory } from "@petrel/shared/redis/inbox/hold-history";
+import { readInbox, type InboxPage } from "@petrel/shared/redis/inbox/read-inbox";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { CheckEpoch } from "./check-epoch.js";
+import type { CollectAcks } from "../frames/collect-acks.js";
+import type { Connection } from "../connection/connection.js";
+import { encodeTextFrame } from "./encode-text-frame.js";
+import type { Gate } from "../connect/gate.js";
+import type { MeasureLatency } from "./measure-latency.js";
+import type { ReceivePace } from "../frames/pace-receiving.js";
+
+export interface CatchUpDeps {
+  readonly scripts: ScriptRunner;
+  readonly acks: CollectAcks;
+  readonly logger: Logger;
+  readonly checkEpoch: CheckEpoch;
+  readonly history: InboxHistory;
+  /** See redis/keep-records. */
+  readonly recordKeepMs?: number | undefined;
+  /** Bounds how many pages are read at a time, so that a crowd's return leaves room for those connected. */
+  readonly gate: Gate;
+  /** How many messages a connection may be sent. */
+  readonly pace: ReceivePace;
+  readonly onSent: (count: number) => void;
+  readonly latency: Pick<MeasureLatency, "sent">;
+}
+
+export type CatchUp = (connection: Connection) => void;
+
+/** A connection that waits says so again: it is believed for a minute. */
+const HOLD_AGAIN_MS = 20_000;
+const PAGE = { maxEntries: 100, maxBytes: 64 * 1024 } as const;
+
+export function createCatchUp(deps: CatchUpDeps): CatchUp {
+  return (connection) => {
+    if (connection.phase === "closing" || connection.phase === "registering") return;
+    connection.phase = "catching-up";
+    if (connection.isReading) return;
+    connection.isReading = true;
+    void readUntilLive(deps, connection);
+  };
+}
+
+async function readUntilLive(deps: CatchUpDeps, connection: Connection): Promise<void> {
+  let failures = 0;
+  while (connection.isOpen && (connection.readToEnd || connection.lastSent < connection.want)) {
+    try {
+      if (connection.mustDrain || !deps.pace.isReady(connection)) await waitBehind(deps, connection);
+      if (!connection.isOpen) break;
+      await deps.gate.run(() => readPage(deps, connection));
+      failures = 0;
+    } catch (error) {
+      deps.logger.warn(
+        { connection: connection.id, reason: describeError(error) },
+        "catch-up: inbox not readable",
+      );
+      const waitMs = 100 + backoffMs(failures++, { baseMs: 100, capMs: 5_000 });
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+    }
+  }
+  connection.isReading = false;
+  if (!connection.isOpen) return;
+  // In the same turn as the last comparison: nothing can have arrived in between.
+  connection.phase = "live";
+  if (connection.isHeld) {
+    connection.isHeld = false;
+    hold(deps, connection, undefined);
+  }
+}
+
+/** Until its socket has drained and its pace allows more; before the gate, so that it takes no place from others. */
+async function waitBehind(deps: CatchUpDeps, connection: Connection): Promise<void> {
+  const holdOn = (): void => {
+    connection.isHeld = true;
+    hold(deps, connection, connection.lastSent);
+  };
+  // Where a page has just said so, that holds for a while.
+  if (!connection.isHeld) holdOn();
+  const timer = setInterval(holdOn, HOLD_AGAIN_MS);
+  try {
+    await connection.drained();
+    await deps.pace.ready(connection);
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/** Nobody waits for it: where it fails, and more is trimmed meanwhile, the next page says so. */
+function hold(
+  { scripts, history, logger }: CatchUpDeps,
+  { id, userId, epoch, keys }: Connection,
+  lastSent: number | undefined,
+): void {
+  holdHistory(scripts, keys, { userId, connection: id, epoch, lastSent }, history).catch((error: unknown) =>
+    logger.debug({ connection: id, reason: describeError(error) }, "history not held"),
+  );
+}
+
+async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void> {
+  const { scripts, acks, checkEpoch, pace, onSent, latency } = deps;
+  const { keys, userId, want, readToEnd } = connection;
+  connection.readToEnd = false;
+  const maxEntries = Math.min(PAGE.maxEntries, Math.max(1, pace.allowance(connection)));
+  const reader = { connection: connection.id, epoch: connection.epoch };
+  let page: InboxPage;
+  let over: ReadonlySet<InboxMessage>;
+  try {
+    page = await readInbox(scripts, keys, userId, connection.lastSent, { ...PAGE, maxEntries, reader });
+    await keepOld(deps, connection, page);
+    over = await endExpired(scripts, connection, page);
+  } catch (error) {
+    connection.readToEnd ||= readToEnd;
+    throw error;
+  }
+  connection.isHeld ||= page.isHeld;
+  if (page.isTrimmed && connection.isOpen) {
+    const { id, lastSent } = connection;
+    deps.logger.info({ connection: id, lastSent }, "too far behind another device: asking to reconnect");
+    connection.reconnect(0, "PETREL_HISTORY_TRIMMED");
+    return;
+  }
+
+  let sent = 0;
+  for (const message of page.messages) {
+    if (message.seq <= connection.lastSent) continue;
+    if (message.epoch !== connection.epoch && message.epoch !== connection.pastEpoch) {
+      connection.flush();
+      if (!(await checkEpoch(connection, message.epoch)) || !connection.isOpen) return;
+    }
+    connection.lastSent = message.seq;
+    if (over.has(message)) continue;
+    const at = new Date(message.atMs).toISOString();
+    connection.queue(encodeTextFrame(encodeMessageFrame(message.id, message.seq, at, message.data)));
+    connection.lastShown = message.seq;
+    latency.sent(connection, message);
+    sent++;
+  }
+  if (connection.ackAuto) acks.ackWhenTaken(connection);
+  else connection.flush();
+  acks.ackSkipped(connection);
+  pace.spend(connection, sent);
+  onSent(sent);
+
+  const last = page.messages.at(-1);
+  if (last === undefined) {
+    // Assigned, but not there: it has ended. There is nothing to wait for.
+    if (connection.lastSent < want) connection.lastSent = want;
+  } else {
+    connection.want = Math.max(connection.want, last.seq);
+    // The end is only where nothing comes any more: a page may have been cut by its number or by its bytes.
+    connection.readToEnd ||= readToEnd || page.messages.length >= maxEntries;
+  }
+}
+
+/** What has waited for long is acknowledged next: its record must outlive that, though no dispatcher has kept it. */
+async function keepOld(
+  { scripts, recordKeepMs }: CatchUpDeps,
+  { keys, userId }: Connection,
+  { messages: [oldest], nowMs }: InboxPage,
+): Promise<void> {
+  if (oldest === undefined || nowMs - oldest.atMs < YOUNG_MS) return;
+  await keepRecords(scripts, keys, [{ userId, minAgeMs: YOUNG_MS }], recordKeepMs);
+}
+
+/**
+ * Writes the ends of a page's messages whose time is over.
+ * @returns those messages
+ */
+async function endExpired(
+  scripts: ScriptRunner,
+  { keys, userId }: Connection,
+  { messages, nowMs }: InboxPage,
+): Promise<ReadonlySet<InboxMessage>> {
+  // By Redis' clock, as the script decides: what is skipped here must be what has ended there.
+  const over = messages.filter(({ expiresAtMs }) => expiresAtMs <= nowMs);
+  if (over.length > 0) await expireMessages(scripts, keys, userId, over);
+  return new Set(over);
+}

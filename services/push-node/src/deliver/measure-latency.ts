@@ -1,0 +1,77 @@
+// push-node/{deliver, catch-up, collect-acks} -> here: how long messages took, from their acceptance to the
+// acknowledgement.
+// Guarantees: by Redis' clock at both ends; of each connection the oldest 64 messages that wait for an acknowledgement
+// are measured, each by itself; a connection for which nothing waits keeps nothing.
+import { DurationHistogram, type DurationSeries } from "@petrel/shared/kernel/metrics/duration-histogram";
+import type { Registry } from "@petrel/shared/kernel/metrics/metrics";
+import { priorities, type Priority } from "@petrel/shared/protocol/messages/stored-message";
+import type { Connection } from "../connection/connection.js";
+import type { RedisClocks } from "./redis-clocks.js";
+
+export interface SentMessage {
+  readonly seq: number;
+  /** When it was accepted, by Redis' clock. */
+  readonly atMs: number;
+  readonly priority: Priority;
+  readonly id?: string;
+  /** Where it is sampled, see trace-deliveries. */
+  readonly trace?: string | undefined;
+}
+
+export interface MeasureLatency {
+  /** A message was put on this connection's socket. */
+  readonly sent: (connection: Connection, message: SentMessage) => void;
+  /** The client acknowledged up to and including `seq`. */
+  readonly acked: (connection: Connection, seq: number) => void;
+}
+
+const BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const MAX_WAITING = 64;
+/** Two numbers for each: its seq; its time, with its priority in the last two bits. */
+const STRIDE = 2;
+const PRIORITY_STEPS = 4;
+
+/** `connected`: the connection was there when the message was accepted · `away`: it came later, for what it had missed */
+const presences = ["connected", "away"] as const;
+
+export function createMeasureLatency(registry: Registry, clocks: Pick<RedisClocks, "nowMs">): MeasureLatency {
+  const histogram = new DurationHistogram<"priority" | "presence">(registry, {
+    name: "petrel_delivery_duration_seconds",
+    help: "From a message's acceptance to its acknowledgement on a connection, by priority and by whether that connection was there when it was accepted",
+    bounds: BOUNDS,
+  });
+  const seriesOf = (presence: (typeof presences)[number]): DurationSeries[] =>
+    priorities.map((priority) => histogram.series({ priority, presence }));
+  const [connected, away] = [seriesOf("connected"), seriesOf("away")];
+  /** Lists that are empty, to be used again. */
+  const spare: number[][] = [];
+
+  return {
+    sent: (connection, { seq, atMs, priority }) => {
+      connection.unmeasured ??= spare.pop() ?? [];
+      const waiting = connection.unmeasured;
+      if (waiting.length >= MAX_WAITING * STRIDE) return;
+      waiting.push(seq, atMs * PRIORITY_STEPS + priorities.indexOf(priority));
+    },
+    acked: (connection, seq) => {
+      const waiting = connection.unmeasured;
+      if (waiting === undefined) return;
+      const nowMs = clocks.nowMs(connection.keys);
+      let i = 0;
+      for (; i < waiting.length && (waiting[i] ?? 0) <= seq; i += STRIDE) {
+        if (nowMs === undefined) continue;
+        const packed = waiting[i + 1] ?? 0;
+        const atMs = Math.floor(packed / PRIORITY_STEPS);
+        const ofPresence = atMs >= connection.connectTimeMs ? connected : away;
+        ofPresence[packed % PRIORITY_STEPS]?.observe(Math.max(0, nowMs - atMs) / 1000);
+      }
+      if (i < waiting.length) {
+        waiting.splice(0, i);
+        return;
+      }
+      waiting.length = 0;
+      connection.unmeasured = undefined;
+      if (spare.length < MAX_WAITING) spare.push(waiting);
+    },
+  };
+}

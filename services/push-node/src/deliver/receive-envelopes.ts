@@ -1,0 +1,88 @@
+// scripts/accept or dispatch/route-messages -> here -> deliver: what comes over this node's channels.
+// Guarantees: taken in the order it was published; kinds of a newer release are skipped; what is revoked is closed in
+// the same turn, a single token in the next one.
+import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
+import { decodeNodeMessage } from "@petrel/shared/protocol/messages/node-messages";
+import type { CatchUp } from "./catch-up.js";
+import { closeReplaced } from "../connection/close-replaced.js";
+import { createRevokedTokens, closeErased, closeRevoked, livesUnder } from "../connection/close-revoked.js";
+import type { CollectAcks } from "../frames/collect-acks.js";
+import type { ConnectionRegistry } from "../connection/connection-registry.js";
+import type { Deliver } from "./deliver.js";
+
+export interface ReceiveDeps {
+  readonly registry: ConnectionRegistry;
+  readonly deliver: Deliver;
+  readonly catchUp: CatchUp;
+  readonly acks: CollectAcks;
+}
+
+/** @returns what takes each text that is published to this node */
+export function createReceiveEnvelopes({
+  registry,
+  deliver,
+  catchUp,
+  acks,
+}: ReceiveDeps): (text: string) => void {
+  const closeTokens = createRevokedTokens(registry);
+  return (text) => {
+    const message = decodeNodeMessage(text);
+    switch (message?.kind) {
+      case "deliver":
+        deliver(message.envelopes);
+        return;
+      case "nudge":
+        for (const userId of message.userIds) {
+          for (const connection of registry.ofUser(userId)) {
+            acks.repeat(connection);
+            connection.readToEnd = true;
+            catchUp(connection);
+          }
+        }
+        return;
+      case "evict":
+        for (const { userId, connection: id, reason, platform } of message.connections) {
+          for (const connection of registry.ofUser(userId)) {
+            if (connection.id === id) closeReplaced(connection, reason, platform);
+          }
+        }
+        return;
+      case "disconnect":
+        for (const userId of message.userIds) {
+          for (const connection of registry.ofUser(userId)) {
+            connection.fail(
+              closeCodes.revoked,
+              "PETREL_DISCONNECTED",
+              "An operator closed this user's connections.",
+              "stop",
+            );
+          }
+        }
+        return;
+      case "revoke-user":
+        for (const { userId, generation } of message.revocations) {
+          for (const connection of registry.ofUser(userId)) {
+            if (livesUnder(connection, (token) => token.generation < generation)) closeRevoked(connection);
+          }
+        }
+        return;
+      case "revoke-session":
+        for (const { userId, sessionId } of message.revocations) {
+          for (const connection of registry.ofUser(userId)) {
+            if (livesUnder(connection, (token) => token.sessionId === sessionId)) closeRevoked(connection);
+          }
+        }
+        return;
+      case "revoke-token":
+        closeTokens(message.jtis);
+        return;
+      case "erase-user":
+        for (const userId of message.userIds) {
+          for (const connection of registry.ofUser(userId)) closeErased(connection);
+        }
+        return;
+      case undefined:
+        return;
+    }
+  };
+}

@@ -1,0 +1,86 @@
+// push-node/{deliver, catch-up} -> here: how many messages a connection may be sent now.
+// Guarantees: never more than the rate's for the burst's time at once, and the rate after it; one that waits is woken by
+// one timer, and for several messages together; asking costs a comparison.
+import type { Clock } from "@petrel/shared/kernel/clock";
+import type { Connection } from "../connection/connection.js";
+
+export interface ReceivePaceOptions {
+  readonly clock: Pick<Clock, "monotonicMs">;
+  /** Messages a connection may be sent in a second, in the long run; 0: no limit. */
+  readonly perSecond: number;
+  /** For how long's worth of messages may go out at once. */
+  readonly burstMs?: number;
+  /** A connection began to wait. */
+  readonly onPaced?: () => void;
+}
+
+type Paced = Pick<Connection, "pacedUntilMs" | "isOpen">;
+
+const BURST_MS = 10_000;
+/** A connection that must wait waits for so much of its rate at least: a page for each message would cost too much. */
+const COMPANY_MS = 100;
+
+/**
+ * The generic cell rate algorithm (ITU-T I.371): one moment for each connection, until which what it was sent is paid
+ * for; it may lie ahead by the burst.
+ */
+export class ReceivePace {
+  readonly #clock: Pick<Clock, "monotonicMs">;
+  readonly #perMessageMs: number;
+  readonly #aheadMs: number;
+  readonly #company: number;
+  readonly #onPaced: () => void;
+
+  constructor({ clock, perSecond, burstMs = BURST_MS, onPaced }: ReceivePaceOptions) {
+    this.#clock = clock;
+    this.#perMessageMs = perSecond === 0 ? 0 : 1_000 / perSecond;
+    this.#aheadMs = perSecond === 0 ? Number.POSITIVE_INFINITY : Math.max(burstMs, this.#perMessageMs);
+    const most = perSecond === 0 ? 1 : Math.floor(this.#aheadMs / this.#perMessageMs);
+    this.#company = Math.max(1, Math.min(most, Math.floor((perSecond * COMPANY_MS) / 1_000)));
+    this.#onPaced = onPaced ?? (() => undefined);
+  }
+
+  /** The moment for `takeOne`, the same for all messages of a turn. */
+  nowMs(): number {
+    return this.#perMessageMs === 0 ? 0 : this.#clock.monotonicMs();
+  }
+
+  /** Whether one message may go out now; if so, it is paid for. */
+  takeOne(connection: Paced, nowMs: number): boolean {
+    const fromMs = Math.max(connection.pacedUntilMs, nowMs);
+    if (fromMs + this.#perMessageMs > nowMs + this.#aheadMs) return false;
+    connection.pacedUntilMs = fromMs + this.#perMessageMs;
+    return true;
+  }
+
+  /** How many may go out now; Infinity where there is no limit. */
+  allowance(connection: Paced): number {
+    if (this.#perMessageMs === 0) return Number.POSITIVE_INFINITY;
+    const nowMs = this.#clock.monotonicMs();
+    const fromMs = Math.max(connection.pacedUntilMs, nowMs);
+    return Math.max(0, Math.floor((nowMs + this.#aheadMs - fromMs) / this.#perMessageMs));
+  }
+
+  /** Pays for messages that were sent by an allowance. */
+  spend(connection: Paced, count: number): void {
+    if (count === 0 || this.#perMessageMs === 0) return;
+    const fromMs = Math.max(connection.pacedUntilMs, this.#clock.monotonicMs());
+    connection.pacedUntilMs = fromMs + count * this.#perMessageMs;
+  }
+
+  /** Whether several may go out now. */
+  isReady(connection: Paced): boolean {
+    return this.#perMessageMs === 0 || this.allowance(connection) >= this.#company;
+  }
+
+  /** Resolves when several may go out, or the connection is closed. */
+  async ready(connection: Paced): Promise<void> {
+    if (this.isReady(connection)) return;
+    this.#onPaced();
+    while (connection.isOpen && this.allowance(connection) < this.#company) {
+      const waitMs = Math.ceil((this.#company - this.allowance(connection)) * this.#perMessageMs);
+      // Not for longer, whatever the rate: who has left is not kept in mind.
+      await new Promise((resolve) => setTimeout(resolve, Math.min(waitMs, 1_000)));
+    }
+  }
+}

@@ -1,0 +1,89 @@
+// push-node: a planned stop: every client is asked to move, spread over a window.
+// Guarantees: messages go on while the window lasts; each client hears `reconnect` with its own moment, and is closed
+// with 1012 a second after it, so that one that moves on time is never without a socket; who has left holds up nothing;
+// acks that were taken are written before the end.
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import type { CollectAcks } from "../frames/collect-acks.js";
+import type { Connection } from "../connection/connection.js";
+import type { ConnectionRegistry } from "../connection/connection-registry.js";
+
+export interface DrainDeps {
+  readonly registry: ConnectionRegistry;
+  readonly acks: CollectAcks;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly windowMs: number;
+  /** Told of each connection when its moment has come. */
+  readonly onLeft: (outcome: LeaveOutcome) => void;
+  /** Uniform in [0, 1); given by tests. */
+  readonly random?: () => number;
+}
+
+/** `moved`: it had left when its moment came · `closed`: it was closed with 1012 */
+export type LeaveOutcome = "moved" | "closed";
+
+interface Leaver {
+  readonly connection: Connection;
+  /** Its moment, from the drain's beginning. */
+  readonly atMs: number;
+}
+
+const TICK_MS = 25;
+/** How long the old socket stays open beside the new one. */
+const OVERLAP_MS = 1_000;
+/** How long the last clients may take to answer the close. */
+const CLOSE_GRACE_MS = 2_000;
+
+export async function drainConnections(deps: DrainDeps): Promise<void> {
+  const { registry, acks, clock, logger, windowMs, onLeft, random = Math.random } = deps;
+  const startMs = clock.monotonicMs();
+  const connections = [...registry.all()];
+  // One in each of equal parts of the window: the other nodes get a steady stream, not the clusters of pure chance.
+  const leaving = connections.map((connection, i): Leaver => {
+    const atMs = Math.floor(((i + random()) / connections.length) * windowMs);
+    return { connection, atMs };
+  });
+  logger.info({ connections: leaving.length, windowMs }, "draining");
+  let untold = askToMove(leaving, 0);
+
+  let next = 0;
+  let left = 0;
+  while (next < leaving.length && registry.size > 0) {
+    const elapsedMs = clock.monotonicMs() - startMs;
+    untold = askToMove(untold, elapsedMs);
+    for (
+      let item = leaving[next];
+      item !== undefined && item.atMs + OVERLAP_MS <= elapsedMs;
+      item = leaving[next]
+    ) {
+      const { isOpen } = item.connection;
+      if (!isOpen) left++;
+      onLeft(isOpen ? "closed" : "moved");
+      item.connection.close(closeCodes.serviceRestart, "PETREL_SHUTTING_DOWN");
+      next++;
+    }
+    if (next < leaving.length) await pause(TICK_MS);
+  }
+  for (let i = next; i < leaving.length; i++) onLeft("moved");
+  const graceEndMs = clock.monotonicMs() + CLOSE_GRACE_MS;
+  while (registry.size > 0 && clock.monotonicMs() < graceEndMs) await pause(TICK_MS);
+  for (const connection of registry.all()) connection.terminate();
+  await Promise.race([acks.drained(), pause(CLOSE_GRACE_MS)]);
+  logger.info({ left: left + leaving.length - next, closed: next - left }, "drained");
+}
+
+/** @returns those to ask later: before `welcome` a client heeds nothing but errors */
+function askToMove(leaving: readonly Leaver[], elapsedMs: number): readonly Leaver[] {
+  for (const { connection, atMs } of leaving) {
+    if (connection.phase === "registering" || !connection.isOpen) continue;
+    const afterMs = Math.max(0, Math.floor(atMs - elapsedMs));
+    connection.send({ type: "reconnect", afterMs, reason: "PETREL_SHUTTING_DOWN" });
+  }
+  return leaving.filter(({ connection }) => connection.phase === "registering");
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

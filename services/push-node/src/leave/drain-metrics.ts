@@ -1,0 +1,32 @@
+// push-node/drain-connections -> here: how a planned stop goes.
+// Guarantees: counted while it goes on, so that a reading in its middle sees it; the listener with /metrics is closed
+// after it.
+import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
+import type { LeaveOutcome } from "./drain-connections.js";
+
+const outcomes: readonly LeaveOutcome[] = ["moved", "closed"];
+
+/** @returns to be told of each connection that was asked to move, when its moment has come */
+export function createDrainMetrics(
+  registry: Registry,
+  isDraining: () => boolean,
+): (outcome: LeaveOutcome) => void {
+  registry.registerMetric(
+    new Gauge({
+      name: "petrel_node_draining",
+      help: "1 while this node stops: its clients are asked to move",
+      registers: [],
+      collect() {
+        this.set(isDraining() ? 1 : 0);
+      },
+    }),
+  );
+  const drained = new Counter({
+    name: "petrel_drained_connections_total",
+    help: "Connections that were asked to move, by whether they had left or were closed with 1012",
+    labelNames: ["outcome"],
+    registers: [registry],
+  });
+  for (const outcome of outcomes) drained.inc({ outcome }, 0);
+  return (outcome) => drained.inc({ outcome });
+}

@@ -1,0 +1,63 @@
+// push-node/move-connections -> here -> scripts/hold-absence: nobody counts as offline while clients are on their way.
+// Guarantees: said again each second, for every partition that has a new epoch, while clients are asked to move or
+// handshakes wait, and for a while longer; the script bounds it from the generation's beginning.
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { holdAbsence } from "@petrel/shared/redis/partitions/hold-absence";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+
+export interface HoldAbsenceOptions {
+  readonly scripts: ScriptRunner;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Whether clients are still on their way. */
+  readonly isNeeded: () => boolean;
+}
+
+const EVERY_MS = 1_000;
+/** The last one asked needs a moment to be back. */
+const LONGER_MS = 3_000;
+
+export class HoldAbsence {
+  readonly #options: HoldAbsenceOptions;
+  readonly #held = new Set<PartitionKeys>();
+  #untilMs = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: HoldAbsenceOptions) {
+    this.#options = options;
+  }
+
+  hold(keys: PartitionKeys): void {
+    if (this.#held.has(keys)) return;
+    this.#held.add(keys);
+    void this.#say(keys);
+    this.#untilMs = this.#options.clock.monotonicMs() + LONGER_MS;
+    this.#timer ??= setInterval(() => this.#tick(), EVERY_MS);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#held.clear();
+  }
+
+  #tick(): void {
+    const { clock, isNeeded } = this.#options;
+    const nowMs = clock.monotonicMs();
+    if (isNeeded()) this.#untilMs = nowMs + LONGER_MS;
+    if (nowMs >= this.#untilMs) this.stop();
+    for (const keys of this.#held) void this.#say(keys);
+  }
+
+  async #say(keys: PartitionKeys): Promise<void> {
+    try {
+      await holdAbsence(this.#options.scripts, keys);
+    } catch (error) {
+      const { partition } = keys;
+      this.#options.logger.warn({ partition, reason: describeError(error) }, "absence not held");
+    }
+  }
+}

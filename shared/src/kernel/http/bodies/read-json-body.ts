@@ -1,0 +1,75 @@
+// A request's bytes -> here -> its schema: unpacks, bounds and parses JSON bodies.
+// Guarantees: valid UTF-8, at most `maxBytes` unpacked and 256 levels deep, or an error of the catalogue; any JSON
+// comes through as it is (a member named `__proto__` and half a surrogate pair too); every other content type is
+// refused.
+import { isUtf8 } from "node:buffer";
+import { PetrelError } from "../../errors.js";
+import type { HttpApp } from "../http-app.js";
+import { isNestedDeeperThan } from "./measure-nesting.js";
+import { refuseOtherTypes } from "./other-content-types.js";
+import { unpackBody } from "./unpack-body.js";
+
+type Done = (error: Error | null, body?: unknown) => void;
+
+const MAX_DEPTH = 256;
+
+/** @param maxBytes of a body, unpacked */
+export function addJsonBodyReader(app: HttpApp, maxBytes: number): void {
+  app.removeAllContentTypeParsers();
+  refuseOtherTypes(app);
+  app.addContentTypeParser<Buffer>("application/json", { parseAs: "buffer" }, (request, body, done: Done) => {
+    const encoding = request.headers["content-encoding"];
+    if (encoding === undefined || body.length === 0) {
+      parseJson(body, done);
+      return;
+    }
+    unpackBody(body, encoding, maxBytes, (error, unpacked) => {
+      if (unpacked === undefined) done(error);
+      else parseJson(unpacked, done);
+    });
+  });
+}
+
+/** No bytes are no body: what that means is for the route's schema to say. */
+function parseJson(body: Buffer, done: Done): void {
+  if (body.length === 0) {
+    done(null);
+    return;
+  }
+  if (isNestedDeeperThan(body, MAX_DEPTH)) {
+    done(new PetrelError("PETREL_INVALID_REQUEST", `The body is nested deeper than ${MAX_DEPTH} levels.`));
+    return;
+  }
+  if (!isUtf8(body)) {
+    done(new PetrelError("PETREL_INVALID_JSON", "The body is not UTF-8."));
+    return;
+  }
+  const text = body.toString("utf8");
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    done(new PetrelError("PETREL_INVALID_JSON", "The body is not valid JSON.", { cause: error }));
+    return;
+  }
+  if (mayOverflow.test(text) && hasInfinity(value)) {
+    done(
+      new PetrelError(
+        "PETREL_INVALID_REQUEST",
+        "A number is too large: numbers are IEEE 754 doubles (RFC 8259).",
+      ),
+    );
+    return;
+  }
+  done(null, value);
+}
+
+/** A number beyond 1.8e308 needs an exponent of three digits, or as many digits itself. */
+const mayOverflow = /[eE]\+?\d{3}|\d{309}/;
+
+/** JSON.parse makes Infinity of a number that is too large, and JSON.stringify would make null of that. */
+function hasInfinity(value: unknown): boolean {
+  if (typeof value === "number") return !Number.isFinite(value);
+  if (typeof value !== "object" || value === null) return false;
+  return Object.values(value).some(hasInfinity);
+}

@@ -1,0 +1,330 @@
+// The HTTP application that every service builds on: error shape, health, version, documentation.
+// Guarantees: every error, the framework's too, has the contract's shape; nothing in a request is coerced or stripped.
+import type { Socket } from "node:net";
+import swagger from "@fastify/swagger";
+import swaggerUi from "@fastify/swagger-ui";
+import { type TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
+import fastify, {
+  LogController,
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type RawReplyDefaultExpression,
+  type RawRequestDefaultExpression,
+  type RawServerDefault,
+} from "fastify";
+import type { ErrorCode } from "../../protocol/error-codes.js";
+import { TrustedProxies } from "./client-address.js";
+import { PetrelError } from "../errors.js";
+import { answerClientError, answerForNode } from "./answer-below-framework.js";
+import { BodiesUnderWay } from "./bodies/bodies-under-way.js";
+import { checkHead } from "./check-head.js";
+import { applyHttpBounds, defaultHttpBounds, nodeServerOptions, type HttpBounds } from "./http-bounds.js";
+import { defaultLingerBounds, LingeringSockets } from "./lingering-sockets.js";
+import { findOutOfFiles } from "../logging/out-of-files.js";
+import { Outage } from "../outage.js";
+import { createRareLog, type RareLog } from "../logging/rare-log.js";
+import { HttpSockets } from "./stop-serving.js";
+import type { Logger } from "../logging/logging.js";
+import type { Registry } from "../metrics/metrics.js";
+import { forgetTypeOfNothing, refuseOtherTypes } from "./bodies/other-content-types.js";
+import { completeDocument, describeService, type DocumentedRules } from "./openapi-document.js";
+import type { TlsFiles } from "../tls/tls-files.js";
+
+export type HttpApp = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>;
+
+export type { FastifyRequest as HttpRequest } from "fastify";
+
+export interface Readiness {
+  readonly ready: boolean;
+  /** Part -> "ok" or what is wrong with it. */
+  readonly checks: Readonly<Record<string, string>>;
+}
+
+export interface HttpAppOptions {
+  readonly service: string;
+  readonly version: string;
+  readonly logger: Logger;
+  readonly readiness: () => Promise<Readiness> | Readiness;
+  /** Bytes of a request's body, unpacked. */
+  readonly bodyLimitBytes: number;
+  /** Served at `/metrics`, where this listener faces nobody but operators; else see serveMetrics. */
+  readonly metrics?: Registry;
+  /** Whether `/docs` and `/openapi.json` describe the routes. */
+  readonly documented?: boolean;
+  /** What that document says beyond the schemas. */
+  readonly documentedRules?: DocumentedRules;
+  /** Its certificate; without one plain HTTP is spoken. */
+  readonly tls?: TlsFiles | undefined;
+  /** What clients may make this server hold and wait for, where it is not what others have. */
+  readonly bounds?: Partial<HttpBounds>;
+  /** None by default. */
+  readonly trustedProxies?: TrustedProxies;
+  /** A socket that had sent no request was cut, because others needed its place. */
+  readonly onSocketCut?: () => void;
+}
+
+/** Long enough for a user id of 128 characters, each percent-encoded. */
+const MAX_PARAM_LENGTH = 512;
+/** A client that was refused early is asked for another connection where the rest of its body is larger. */
+const SMALL_BODY_BYTES = 64 * 1024;
+/** What all bodies that are under way may hold, or so many of the largest kind. */
+const BODIES_BYTES = 64 * 1024 * 1024;
+const LARGEST_BODIES = 32;
+const BODY_BYTES_PER_SECOND = 64 * 1024;
+/** Whoever asks waits about a second: a check that takes longer is an answer too. */
+const READINESS_MS = 800;
+
+const STOPPING: Readiness = { ready: false, checks: { process: "stopping" } };
+
+/** Builds the application without listening; routes are added by the caller before `ready()`. */
+export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
+  const { service, version, logger, documentedRules: rules } = options;
+  const loggerInstance: FastifyBaseLogger = logger;
+  const bounds: HttpBounds = { ...defaultHttpBounds, ...options.bounds };
+  const { bodyLimitBytes, trustedProxies = new TrustedProxies([]) } = options;
+  const lingering = new LingeringSockets(defaultLingerBounds, (address) => trustedProxies.includes(address));
+  const refusals = createRareLog(logger);
+  const bodies = new BodiesUnderWay(
+    {
+      max: bounds.maxBodies,
+      maxPerAddress: bounds.maxBodiesPerAddress,
+      maxBytes: Math.max(BODIES_BYTES, LARGEST_BODIES * bodyLimitBytes),
+      baseMs: bounds.bodyTimeoutMs,
+      bytesPerSecond: BODY_BYTES_PER_SECOND,
+      longestMs: bounds.requestTimeoutMs,
+      bodyLimitBytes,
+    },
+    trustedProxies,
+    lingering,
+    () => refusals.warn("too many slow bodies: the oldest of the address that has most are refused"),
+  );
+  const app = fastify({
+    loggerInstance,
+    logController: new LogController({ disableRequestLogging: true }),
+    // What still comes on open connections during a stop is answered as usual, with `Connection: close`: the
+    // framework's own 503 is not of the contract's shape, and a planned stop costs no errors.
+    return503OnClosing: false,
+    // It counts for the stop too, whose deadline is the process' own.
+    pluginTimeout: 0,
+    bodyLimit: options.bodyLimitBytes,
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    ajv: {
+      customOptions: {
+        coerceTypes: false,
+        removeAdditional: false,
+        useDefaults: true,
+        allErrors: false,
+      },
+    },
+    frameworkErrors: (error, request, reply) => sendError(error, request, reply, refusals),
+    clientErrorHandler: (error, socket) => answerClientError(error, socket, { lingering, bodies }),
+    ...listenerOptions(bounds, options.tls),
+    requestTimeout: nodeServerOptions(bounds).requestTimeout,
+    keepAliveTimeout: bounds.keepAliveTimeoutMs,
+    connectionTimeout: bounds.silenceTimeoutMs,
+  }).withTypeProvider<TypeBoxTypeProvider>();
+
+  options.tls?.serve(app.server);
+  const cutHandshakes = applyHttpBounds(
+    app.server,
+    bounds,
+    trustedProxies,
+    options.onSocketCut ?? (() => undefined),
+  );
+  bodies.watch(app.server);
+  answerForNode(app.server, { lingering, bodies });
+  const sockets = new HttpSockets(app.server);
+  if (bounds.pendingUntil === "upgrade") {
+    app.server.on("upgrade", (_request, socket: Socket) => sockets.release(socket));
+  }
+  // JSON is spoken here: text would be taken, and fail later with a worse answer.
+  app.removeContentTypeParser("text/plain");
+  refuseOtherTypes(app);
+  // A logger of its own for each request would cost more than its line is worth.
+  app.setChildLoggerFactory((parent) => parent);
+  app.addHook("onRequest", (request, _reply, done) => {
+    if (request.raw.headers["content-type"] !== undefined) forgetTypeOfNothing(request.raw.headers);
+    // At once: nobody's body is read for it.
+    done(checkHead(request.raw) ?? (request.is404 ? notFound(request) : undefined));
+  });
+  // Before a hook that reads the body.
+  app.addHook("preParsing", (request, reply, _payload, done) => {
+    if (request.headers.expect !== undefined) continueIfWanted(request, reply);
+    done();
+  });
+  let isStopping = false;
+  app.addHook("preClose", async () => {
+    isStopping = true;
+    if (!app.server.listening) return;
+    await sockets.stop({ bodies, cutHandshakes, windowMs: bounds.stopWindowMs });
+  });
+  app.setErrorHandler((error, request, reply) => sendError(error, request, reply, refusals));
+  app.setNotFoundHandler((request, reply) => sendError(notFound(request), request, reply, refusals));
+
+  if (options.documented === true) {
+    await app.register(swagger, {
+      openapi: describeService({ service, version }),
+      transformObject: (made) =>
+        "openapiObject" in made ? completeDocument(made.openapiObject, rules) : made.swaggerObject,
+    });
+    app.get("/openapi.json", { schema: { hide: true } }, (_request, reply) =>
+      reply.type("application/json; charset=utf-8").send(JSON.stringify(app.swagger())),
+    );
+    await app.register(swaggerUi, { routePrefix: "/docs" });
+  }
+
+  app.get("/health/live", { schema: { hide: true } }, () => ({ status: "live" }));
+  const files = new Outage({
+    logger,
+    failing: "nothing more can be opened: raise the limit of file descriptors",
+    over: "there are file descriptors again",
+  });
+  app.get("/health/ready", { schema: { hide: true } }, async (_request, reply) => {
+    const found = isStopping ? STOPPING : await withinMs(READINESS_MS, options.readiness());
+    const { ready, checks } = await withFiles(found, files);
+    if (!ready) void reply.header("retry-after", "1");
+    return reply.code(ready ? 200 : 503).send({ status: ready ? "ready" : "not ready", checks });
+  });
+  const { metrics } = options;
+  if (metrics !== undefined) {
+    app.get("/metrics", { schema: { hide: true } }, async (_request, reply) =>
+      reply.type(metrics.contentType).send(await metrics.metrics()),
+    );
+  }
+  app.get("/version", { schema: { hide: true } }, () => ({
+    service,
+    version,
+    node: process.version,
+  }));
+  return app;
+}
+
+/** A TLS server takes the same options, and serves the same requests: for the types it is the plain one. */
+function listenerOptions(bounds: HttpBounds, tls: TlsFiles | undefined) {
+  const plain = nodeServerOptions(bounds);
+  if (tls === undefined) return { http: plain };
+  return { https: { ...plain, ...tls.serverOptions } } as unknown as { readonly http: typeof plain };
+}
+
+/** Answers with the contract's error shape and the headers its status asks for. */
+function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply, refusals: RareLog): void {
+  const petrelError = toPetrelError(error);
+  if (petrelError.status === 503 && petrelError.cause === undefined) {
+    // No fault of ours: clients have it refused as often as they like, and where it came from says nothing.
+    refusals.warn(petrelError.message);
+  } else if (petrelError.status >= 500 && petrelError.code !== "PETREL_NOT_IMPLEMENTED") {
+    request.log.error({ err: error, method: request.method, path: pathOf(request.url) }, petrelError.message);
+  }
+  if (sendsMuch(request)) void reply.header("connection", "close");
+  if (petrelError.status === 401) void reply.header("www-authenticate", 'Bearer realm="petrel"');
+  if (petrelError.retryAfterSeconds !== undefined) {
+    void reply.header("retry-after", String(Math.max(1, Math.ceil(petrelError.retryAfterSeconds))));
+  }
+  void reply
+    .code(petrelError.status)
+    .type("application/json")
+    .serializer(JSON.stringify)
+    .send(petrelError.toBody());
+}
+
+/** Anything thrown while a request is answered, as an error of the catalogue. */
+export function toPetrelError(error: unknown): PetrelError {
+  if (error instanceof PetrelError) return error;
+  const { code, validation, validationContext, statusCode, message } = (error ?? {}) as Partial<FastifyError>;
+  if (validation !== undefined) {
+    const first = validation[0];
+    const extra = first?.params["additionalProperty"] ?? first?.params["missingProperty"];
+    const field = `${validationContext ?? "body"}${first?.instancePath ?? ""}${typeof extra === "string" ? `/${extra}` : ""}`;
+    return new PetrelError("PETREL_INVALID_REQUEST", `${field}: ${first?.message ?? "invalid"}`, {
+      details: { field },
+    });
+  }
+  if (code === "FST_ERR_BAD_URL" || code === "FST_ERR_MAX_PARAM_LENGTH") {
+    // In words of ours: the framework's repeat the target, query and all.
+    return new PetrelError(
+      "PETREL_INVALID_REQUEST",
+      "The path is wrongly percent-encoded, or a part of it is too long.",
+      {
+        cause: error,
+      },
+    );
+  }
+  const known = code === undefined ? undefined : frameworkCodes.get(code);
+  if (known !== undefined) return new PetrelError(known, message ?? known, { cause: error });
+  // With a status: from a body's parser. Without: a fault of ours, such as JSON that we stored ourselves.
+  if (error instanceof SyntaxError && statusCode === 400)
+    return new PetrelError("PETREL_INVALID_JSON", message ?? "", { cause: error });
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+    return new PetrelError("PETREL_INVALID_REQUEST", message ?? "The request is wrong.", {
+      cause: error,
+    });
+  }
+  return new PetrelError("PETREL_INTERNAL", "Something went wrong inside Petrel.", {
+    cause: error,
+  });
+}
+
+const frameworkCodes: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode>([
+  ["FST_ERR_CTP_INVALID_MEDIA_TYPE", "PETREL_UNSUPPORTED_MEDIA_TYPE"],
+  ["FST_ERR_CTP_BODY_TOO_LARGE", "PETREL_PAYLOAD_TOO_LARGE"],
+  ["FST_ERR_CTP_EMPTY_JSON_BODY", "PETREL_INVALID_JSON"],
+  ["FST_ERR_CTP_INVALID_JSON_BODY", "PETREL_INVALID_JSON"],
+  ["FST_ERR_CTP_INVALID_CONTENT_LENGTH", "PETREL_INVALID_REQUEST"],
+]);
+
+function notFound({ method, url }: FastifyRequest): PetrelError {
+  return new PetrelError("PETREL_NOT_FOUND", `There is no ${method} ${pathOf(url)} here.`);
+}
+
+/** The path without its query, which may hold a credential. */
+function pathOf(url: string): string {
+  const query = url.indexOf("?");
+  return query === -1 ? url : url.slice(0, query);
+}
+
+/** Nobody is asked for a body that is refused by its head. */
+function continueIfWanted(request: FastifyRequest, { raw }: FastifyReply): void {
+  if (request.is404 || raw.headersSent || request.raw.complete) return;
+  const { bodyLimit } = request.routeOptions;
+  if (Number(request.headers["content-length"] ?? 0) <= bodyLimit) raw.writeContinue();
+}
+
+/** Whether much of its body may still come: the connection does not wait for it. */
+function sendsMuch({ raw }: FastifyRequest): boolean {
+  if (raw.complete) return false;
+  const { headers } = raw;
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"]) > SMALL_BODY_BYTES;
+}
+
+/** Who can open no socket more can serve nobody more, whatever works on the sockets that it has. */
+async function withFiles({ ready, checks }: Readiness, outage: Outage): Promise<Readiness> {
+  const wrong = await findOutOfFiles();
+  if (wrong === undefined) {
+    outage.end();
+    return { ready, checks };
+  }
+  outage.fail(wrong);
+  return { ready: false, checks: { ...checks, files: wrong } };
+}
+
+async function withinMs(ms: number, readiness: Promise<Readiness> | Readiness): Promise<Readiness> {
+  let timer: NodeJS.Timeout | undefined;
+  const tooLate = new Promise<Readiness>((resolve) => {
+    const checks = { readiness: `no answer within ${ms} ms` };
+    timer = setTimeout(() => resolve({ ready: false, checks }), ms);
+  });
+  try {
+    return await Promise.race([readiness, tooLate]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,121 @@
+// An answer that is a connection's last, while its client still sends -> here: the socket is closed only when the client
+// has read it.
+// Guarantees: what comes is thrown away, so that no reset overtakes the answer; for a bounded time and number of bytes,
+// on a bounded number of sockets, of which none keeps another address' out.
+import { Socket } from "node:net";
+import { type Clock, systemClock } from "../clock.js";
+import { readAddress } from "./client-address.js";
+import { PlacesByAddress } from "../limits/places-by-address.js";
+
+export interface LingerBounds {
+  readonly max: number;
+  readonly maxPerAddress: number;
+  /** In all. */
+  readonly totalMs: number;
+  /** Without a byte. */
+  readonly silenceMs: number;
+  readonly maxBytes: number;
+}
+
+export const defaultLingerBounds: LingerBounds = {
+  max: 1_000,
+  maxPerAddress: 200,
+  totalMs: 10_000,
+  silenceMs: 2_000,
+  // Whoever sends more than eight times what any route takes is no client that made a mistake.
+  maxBytes: 64 * 1024 * 1024,
+};
+
+interface Lingering {
+  readonly socket: Socket;
+  readonly startedAtMs: number;
+  readonly startedAtBytes: number;
+  heardAtMs: number;
+  heardBytes: number;
+}
+
+const LOOK_INTERVAL_MS = 250;
+const discard = (): void => undefined;
+
+export class LingeringSockets {
+  readonly #bounds: LingerBounds;
+  readonly #clock: Clock;
+  readonly #isShared: (address: string) => boolean;
+  readonly #places: PlacesByAddress<Lingering>;
+  readonly #known = new WeakSet<Socket>();
+  #timer: NodeJS.Timeout | undefined;
+
+  /** @param isShared whether many clients come from this address */
+  constructor(bounds: LingerBounds, isShared: (address: string) => boolean, clock: Clock = systemClock) {
+    this.#bounds = bounds;
+    this.#isShared = isShared;
+    this.#clock = clock;
+    const { max, maxPerAddress } = bounds;
+    this.#places = new PlacesByAddress({
+      max,
+      maxPerAddress,
+      onPushedOut: ({ socket }) => socket.destroy(),
+    });
+  }
+
+  get size(): number {
+    return this.#places.size;
+  }
+
+  has(socket: Socket): boolean {
+    return this.#known.has(socket);
+  }
+
+  /** Sends what has been written and ends it; nothing that comes is looked at any more, as HTTP neither. */
+  add(socket: Socket): void {
+    if (this.#known.has(socket) || socket.destroyed) return;
+    this.#known.add(socket);
+    // Takes the bytes from the parser, which reads them past the stream as long as nobody else listens.
+    socket.on("data", discard);
+    for (const listener of socket.listeners("data")) {
+      if (listener !== discard) socket.off("data", listener as () => void);
+    }
+    socket.removeAllListeners("end");
+    socket.once("end", () => socket.destroySoon());
+    socket.on("error", () => undefined);
+    // Its own again, whatever was put in its place.
+    socket.destroySoon = Socket.prototype.destroySoon.bind(socket);
+    const address = readAddress(socket.remoteAddress ?? "") ?? "";
+    const nowMs = this.#clock.monotonicMs();
+    const { bytesRead } = socket;
+    const lingering: Lingering = {
+      socket,
+      startedAtMs: nowMs,
+      startedAtBytes: bytesRead,
+      heardAtMs: nowMs,
+      heardBytes: bytesRead,
+    };
+    socket.once("close", () => this.#places.free(address, lingering));
+    socket.end();
+    socket.resume();
+    // A body that nobody wanted has stopped the handle behind the stream's back.
+    socket._read(0);
+    this.#places.take(address, lingering, this.#isShared(address));
+    this.#timer ??= setInterval(() => this.#look(), LOOK_INTERVAL_MS).unref();
+  }
+
+  #look(): void {
+    const nowMs = this.#clock.monotonicMs();
+    const { totalMs, silenceMs, maxBytes } = this.#bounds;
+    for (const one of this.#places.all()) {
+      const { bytesRead } = one.socket;
+      if (bytesRead !== one.heardBytes) {
+        one.heardAtMs = nowMs;
+        one.heardBytes = bytesRead;
+      }
+      const isOver =
+        nowMs - one.startedAtMs >= totalMs ||
+        nowMs - one.heardAtMs >= silenceMs ||
+        bytesRead - one.startedAtBytes >= maxBytes;
+      if (isOver) one.socket.destroy();
+    }
+    if (this.#places.size > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+}

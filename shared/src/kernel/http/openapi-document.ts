@@ -1,0 +1,227 @@
+// kernel/http-app -> here: the OpenAPI document of a service, made from the schemas of its routes.
+// Guarantees: every operation has a name of its own and says every status it may answer, the framework's and Node's too;
+// what several operations share stands in `components` once; what only code checks is said by whoever checks it.
+import { isDeepStrictEqual } from "node:util";
+
+/** A JSON schema, or a part of an OpenAPI document. */
+export interface OpenApiPart {
+  [name: string]: unknown;
+}
+
+/** What the code behind a schema checks besides, by the schema's title: it is said, not validated. */
+export type DocumentedRules = Readonly<Record<string, Readonly<OpenApiPart>>>;
+
+interface Operation extends OpenApiPart {
+  operationId?: string;
+  security?: readonly unknown[];
+  requestBody?: { required?: boolean; content?: Record<string, { schema?: OpenApiPart }> };
+  responses?: Record<string, OpenApiPart>;
+}
+
+const headerScheme = (name: string, description: string) =>
+  ({ type: "apiKey", in: "header", name, description }) as const;
+
+/** What routes ask for by name: a bearer credential, or all four headers of a producer's signature. */
+const securitySchemes = {
+  bearer: { type: "http", scheme: "bearer" },
+  petrelKey: headerScheme("petrel-key", "The producer key's id; see docs/send/producers.md."),
+  petrelId: headerScheme("petrel-id", "A nonce, good once: 1 to 128 visible ASCII characters."),
+  petrelTimestamp: headerScheme("petrel-timestamp", "Unix time in seconds, at most 300 from the server's."),
+  petrelSignature: headerScheme(
+    "petrel-signature",
+    "v1,<base64 HMAC-SHA256>; several between spaces, of which one must fit.",
+  ),
+} as const;
+
+/** Refusals that need no route: they come from what all requests pass through. */
+const sharedRefusals: Readonly<Record<string, string>> = {
+  "400": "The request is wrong, or no HTTP.",
+  "401": "No credential, or not a good one.",
+  "403": "The credential is good, but not for this.",
+  "404": "There is no such thing.",
+  "408": "The request did not arrive in time.",
+  "409": "Not in the state that there is now.",
+  "413": "The body is too large.",
+  "415": "The body's content type is not taken here.",
+  "422": "The same idempotency key, with other content.",
+  "429": "Too many: `Retry-After` says when.",
+  "431": "The request's head is too large.",
+  "500": "A fault inside Petrel.",
+  "501": "Part of the contract, but not built yet.",
+  "503": "Not now: `Retry-After` says when.",
+};
+const ofAll = ["400", "408", "429", "431", "500", "503"];
+const ofBodies = ["413", "415"];
+const METHODS = ["get", "put", "post", "delete", "patch"];
+
+/** What stands in the document beside the routes. */
+export function describeService({
+  service,
+  version,
+}: {
+  readonly service: string;
+  readonly version: string;
+}) {
+  return {
+    openapi: "3.1.0",
+    info: {
+      title: `Petrel ${service}`,
+      version,
+      license: { name: "Apache-2.0", identifier: "Apache-2.0" },
+    },
+    servers: [{ url: "/", description: "Where this document was read." }],
+    components: { securitySchemes },
+  };
+}
+
+/** @throws Error where two schemas have one title, or two operations one name: a fault in our routes */
+export function completeDocument(document: OpenApiPart, rules: DocumentedRules = {}): OpenApiPart {
+  const shared = new SharedSchemas(rules);
+  const names = new Set<string>();
+  const paths = Object.entries((document["paths"] ?? {}) as Record<string, Record<string, Operation>>).map(
+    ([path, operations]) => {
+      const completed = Object.entries(operations).map(([method, operation]) => {
+        if (!METHODS.includes(method)) return [method, operation] as const;
+        return [method, completeOperation(path, method, operation, names, shared)] as const;
+      });
+      return [path, Object.fromEntries(completed)] as const;
+    },
+  );
+  const components = (document["components"] ?? {}) as OpenApiPart;
+  const error = { $ref: "#/components/schemas/Error" };
+  const responses = Object.entries(sharedRefusals).map(([status, description]) => [
+    nameOfRefusal(status),
+    { description, content: { "application/json": { schema: error } } },
+  ]);
+  return {
+    ...document,
+    paths: Object.fromEntries(paths),
+    components: {
+      ...components,
+      schemas: shared.all(),
+      responses: Object.fromEntries(responses),
+    },
+  };
+}
+
+function completeOperation(
+  path: string,
+  method: string,
+  operation: Operation,
+  names: Set<string>,
+  shared: SharedSchemas,
+): Operation {
+  const operationId = operation.operationId ?? nameOfOperation(method, path);
+  if (names.has(operationId)) throw new Error(`two operations are named ${operationId}`);
+  names.add(operationId);
+  const { requestBody, responses = {}, security = [] } = operation;
+  const added = [
+    ...ofAll,
+    ...(requestBody === undefined ? [] : ofBodies),
+    ...(security.length === 0 ? [] : ["401"]),
+  ];
+  const declared = Object.entries(responses).map(([status, response]): [string, OpenApiPart] => {
+    if (Number(status) < 400) return [status, withoutEmptyBody(shared.replaceIn(response) as OpenApiPart)];
+    shared.replaceIn(response);
+    return [status, { $ref: `#/components/responses/${nameOfRefusal(status)}` }];
+  });
+  const refused = added.map((status): [string, OpenApiPart] => [
+    status,
+    { $ref: `#/components/responses/${nameOfRefusal(status)}` },
+  ]);
+  const all = [...new Map([...declared, ...refused])].sort(([a], [b]) => Number(a) - Number(b));
+  return {
+    ...operation,
+    operationId,
+    responses: Object.fromEntries(all),
+    ...(requestBody === undefined ? {} : { requestBody: completeBody(requestBody, shared) }),
+  };
+}
+
+/** A body whose schema takes `null` may be left out: JSON's null is what the framework makes of none. */
+function completeBody(
+  body: NonNullable<Operation["requestBody"]>,
+  shared: SharedSchemas,
+): NonNullable<Operation["requestBody"]> {
+  let required = true;
+  const content = Object.entries(body.content ?? {}).map(([type, { schema, ...media }]) => {
+    const { isOptional, present } = readOptional(schema ?? {});
+    if (isOptional) required = false;
+    return [type, { ...media, schema: shared.replaceIn(present) as OpenApiPart }] as const;
+  });
+  return { ...body, content: Object.fromEntries(content), required };
+}
+
+function readOptional(schema: OpenApiPart): { readonly isOptional: boolean; readonly present: OpenApiPart } {
+  const variants = (schema["anyOf"] ?? []) as OpenApiPart[];
+  const present = variants.filter(({ type }) => type !== "null");
+  const [only] = present;
+  if (variants.length === 0 || present.length === variants.length || only === undefined) {
+    return { isOptional: schema["x-optional"] === true, present: schema };
+  }
+  return { isOptional: true, present: present.length === 1 ? only : { ...schema, anyOf: present } };
+}
+
+/** A 204 has no content, whatever its schema is. */
+function withoutEmptyBody(response: OpenApiPart): OpenApiPart {
+  const content = Object.values((response["content"] ?? {}) as Record<string, { schema?: OpenApiPart }>);
+  if (!content.some(({ schema }) => schema?.["type"] === "null")) return response;
+  const { content: _none, ...rest } = response;
+  return rest;
+}
+
+/** `GET /v1/users/{id}/messages`: getUsersByIdMessages. */
+function nameOfOperation(method: string, path: string): string {
+  const words = path
+    .replace(/^\/v\d+\//, "/")
+    .split(/[^A-Za-z0-9{}]+/)
+    .filter((word) => word !== "")
+    .map((word) =>
+      word
+        .replace(/^\{(.+)\}$/, "By $1")
+        .replace(/(^| )(\w)/g, (_all, _gap, first: string) => first.toUpperCase()),
+    );
+  return method + words.join("");
+}
+
+function nameOfRefusal(status: string): string {
+  const known = sharedRefusals[status];
+  if (known === undefined) throw new Error(`no refusal is described with the status ${status}`);
+  return `Refusal${status}`;
+}
+
+/** Schemas with a title, each once. */
+class SharedSchemas {
+  readonly #rules: DocumentedRules;
+  readonly #found = new Map<string, OpenApiPart>();
+
+  constructor(rules: DocumentedRules) {
+    this.#rules = rules;
+  }
+
+  /** @returns the same with references in the place of schemas that have a title */
+  replaceIn(part: unknown): unknown {
+    if (Array.isArray(part)) return part.map((one) => this.replaceIn(one));
+    if (typeof part !== "object" || part === null) return part;
+    const { title, "x-optional": _optional, ...rest } = part as OpenApiPart;
+    const replaced = Object.fromEntries(
+      // An example is data, whatever it looks like.
+      Object.entries(rest).map(([name, value]) => [
+        name,
+        name === "examples" ? value : this.replaceIn(value),
+      ]),
+    );
+    if (typeof title !== "string") return replaced;
+    const schema = { ...replaced, ...this.#rules[title] };
+    const known = this.#found.get(title);
+    if (known !== undefined && !isDeepStrictEqual(known, schema)) {
+      throw new Error(`two schemas have the title ${title}`);
+    }
+    this.#found.set(title, schema);
+    return { $ref: `#/components/schemas/${title}` };
+  }
+
+  all(): OpenApiPart {
+    return Object.fromEntries([...this.#found].sort(([a], [b]) => (a < b ? -1 : 1)));
+  }
+}

@@ -1,0 +1,137 @@
+// Tests what a log line holds.
+// Guarantees: no credential reaches one, neither at the top nor a level down.
+import { spawn, spawnSync } from "node:child_process";
+import { expect, test } from "vitest";
+
+/** pino writes to the process's own stdout: so each line is taken from a process of its own. */
+function logged(fields: object): string {
+  const script = `
+    import { createLogger } from "@petrel/shared/kernel/logging/logging";
+    createLogger({ service: "test", level: "info" }).info(JSON.parse(process.argv[1]), "said");`;
+  const { stdout, stderr } = spawnSync(
+    process.execPath,
+    ["--input-type=module", "-e", script, JSON.stringify(fields)],
+    {
+      encoding: "utf8",
+      cwd: new URL("../../..", import.meta.url),
+    },
+  );
+  expect(stderr).toBe("");
+  return stdout;
+}
+
+test("one JSON line with service, level by name, and an RFC 3339 time", () => {
+  const line = JSON.parse(logged({ user: "u1" })) as Record<string, unknown>;
+  expect(line).toMatchObject({ service: "test", level: "info", user: "u1", msg: "said" });
+  expect(line["time"]).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+});
+
+test("credentials are removed", () => {
+  const names = [
+    "authorization",
+    "token",
+    "accessToken",
+    "refreshToken",
+    "secret",
+    "apiSecret",
+    "ticket",
+    "password",
+  ];
+  const fields = Object.fromEntries(names.map((name) => [name, "hush"]));
+  const text = logged({ ...fields, inner: fields, req: { headers: { authorization: "hush" } } });
+  expect(text).toContain("[redacted]");
+  expect(text).not.toContain("hush");
+});
+
+test("a line holds nothing that a terminal obeys, and says the same", () => {
+  const said = "\u009b2J\u009d0;title\u009c\u007f\u202e";
+  const line = logged({ said });
+  expect(line.trimEnd()).toMatch(/^[\x20-\x7e]+$/);
+  expect(JSON.parse(line)).toMatchObject({ said });
+});
+
+test("an error says what happened, not what it was about", () => {
+  const script = `
+    import { createLogger } from "@petrel/shared/kernel/logging/logging";
+    const reply = Object.assign(new Error("OOM command not allowed"), { command: { name: "evalsha", args: ["hush"] } });
+    const outer = Object.assign(new Error("not stored", { cause: reply }), { code: "PETREL_UNAVAILABLE", details: "hush" });
+    createLogger({ service: "test", level: "info" }).error({ err: outer }, "said");
+    createLogger({ service: "test", level: "info" }).error(reply);`;
+  const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
+    encoding: "utf8",
+    cwd: new URL("../../..", import.meta.url),
+  });
+  const [line = "", bare = ""] = stdout.split("\n");
+  expect(JSON.parse(line)).toMatchObject({
+    err: {
+      type: "Error",
+      code: "PETREL_UNAVAILABLE",
+      message: "not stored",
+      stack: expect.stringContaining("at ") as unknown,
+      cause: { type: "Error", message: "OOM command not allowed" },
+    },
+  });
+  expect(JSON.parse(bare)).toMatchObject({ err: { message: "OOM command not allowed" } });
+  expect(stdout).not.toContain("hush");
+});
+
+test("what has the form of a credential is replaced wherever it stands", () => {
+  const secret = "A".repeat(43);
+  expect(
+    logged({ reason: `refused pk_1.${secret}`, deep: { er: { still: `pk_2.${secret}` } } }),
+  ).not.toContain(secret);
+});
+
+test("a service whose output nobody reads any more still ends when it is asked to", async () => {
+  const script = `
+    import { createLogger } from "@petrel/shared/kernel/logging/logging";
+    import { runService } from "@petrel/shared/kernel/lifecycle";
+    const logger = createLogger({ service: "test", level: "info" });
+    await runService({ logger, stopDeadlineMs: 2_000 }, async () => {
+      logger.info("up");
+      setInterval(() => undefined, 1_000);
+    });`;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", script], {
+    cwd: new URL("../../..", import.meta.url),
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const ended = new Promise((resolve) => child.once("exit", (code, signal) => resolve(code ?? signal)));
+  const insist = setTimeout(() => child.kill("SIGKILL"), 15_000);
+  await new Promise((resolve) => child.stdout.once("data", resolve));
+  child.stdout.destroy();
+  await new Promise((resolve) => child.stdout.once("close", resolve));
+  child.kill("SIGTERM");
+  expect(await ended).toBe(0);
+  clearTimeout(insist);
+});
+
+test("what everybody meets in an outage is told some times at once, then once a second", () => {
+  const script = `
+    import { createLogger } from "@petrel/shared/kernel/logging/logging";
+    const logger = createLogger({ service: "test", level: "info" }).child({ node: "n" });
+    const fault = new Error("Redis does not answer");
+    for (let i = 0; i < 1000; i++) {
+      logger.warn({ connection: i, reason: "away" }, "not registered");
+      logger.error({ err: fault, path: "/" + i }, "not stored");
+      logger.info({ reason: "told" }, "always");
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    logger.warn({ connection: "last", reason: "away" }, "not registered");`;
+  const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
+    encoding: "utf8",
+    cwd: new URL("../../..", import.meta.url),
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  const lines = stdout
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { level: string; msg: string; times?: number });
+  const count = (level: string): number => lines.filter((line) => line.level === level).length;
+  expect(count("info")).toBe(1_000);
+  // A machine that is slow earns a line for each second more.
+  expect(count("warn")).toBeLessThan(100);
+  expect(count("error")).toBeLessThan(100);
+  expect(lines.at(-1)).toMatchObject({ node: "n", connection: "last", times: expect.any(Number) as unknown });
+  const warned = lines.filter(({ level }) => level === "warn").map(({ times = 1 }) => times);
+  expect(warned.reduce((sum, times) => sum + times, 0)).toBe(1_001);
+});

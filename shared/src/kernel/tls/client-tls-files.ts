@@ -1,0 +1,111 @@
+// request-over-tls -> here: whom a service believes that it calls, and the certificate it shows there, from files that may
+// change while it runs.
+// Guarantees: a change is used by the calls of a few seconds later; files that cannot be used are said, and what was used
+// before is used on.
+import { readFileSync } from "node:fs";
+import { Agent } from "node:https";
+import { type Clock, systemClock } from "../clock.js";
+import { ConfigError } from "../config.js";
+import { describeError } from "../errors.js";
+import type { Logger } from "../logging/logging.js";
+import { checkPair, readCertificate } from "./read-certificate.js";
+
+export interface ClientTlsOptions {
+  /** PEM: authorities of servers, instead of the system's own. */
+  readonly caFile?: string | undefined;
+  /** PEM: what to show to a server that asks for a certificate; with its key. */
+  readonly certFile?: string | undefined;
+  readonly keyFile?: string | undefined;
+  readonly logger: Logger;
+  readonly clock?: Clock;
+}
+
+interface Texts {
+  readonly ca: string | undefined;
+  readonly cert: string | undefined;
+  readonly key: string | undefined;
+}
+
+const LOOK_AGAIN_MS = 5_000;
+
+export class ClientTlsFiles {
+  readonly #options: ClientTlsOptions;
+  readonly #clock: Clock;
+  #texts: Texts;
+  #agent: Agent;
+  #lookedAtMs: number;
+  #refused = "";
+
+  /** @throws ConfigError where the files cannot be read, or do not belong together */
+  constructor(options: ClientTlsOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    if ((options.certFile === undefined) !== (options.keyFile === undefined)) {
+      throw new ConfigError("a client certificate and its key are needed together");
+    }
+    try {
+      this.#texts = this.#read();
+    } catch (error) {
+      throw new ConfigError(`client TLS files: ${describeError(error)}`);
+    }
+    this.#agent = agentOf(this.#texts);
+    this.#lookedAtMs = this.#clock.monotonicMs();
+  }
+
+  /** For calls that begin now; those under way keep theirs. */
+  get agent(): Agent {
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - this.#lookedAtMs < LOOK_AGAIN_MS) return this.#agent;
+    this.#lookedAtMs = nowMs;
+    try {
+      const { ca, cert, key } = this.#read();
+      this.#refused = "";
+      if (ca === this.#texts.ca && cert === this.#texts.cert && key === this.#texts.key) return this.#agent;
+      this.#texts = { ca, cert, key };
+      this.#agent = agentOf(this.#texts);
+      this.#options.logger.info(
+        { certFile: this.#options.certFile },
+        "tls: new client certificates are used",
+      );
+    } catch (error) {
+      const reason = describeError(error);
+      if (reason !== this.#refused) {
+        const { caFile, certFile, keyFile } = this.#options;
+        this.#options.logger.warn({ caFile, certFile, keyFile, reason }, "tls: client files cannot be used");
+      }
+      this.#refused = reason;
+    }
+    return this.#agent;
+  }
+
+  /** Small files, seldom read. @throws where they cannot be used */
+  #read(): Texts {
+    const { caFile, certFile, keyFile } = this.#options;
+    const [ca, cert, key] = [caFile, certFile, keyFile].map((file) =>
+      file === undefined ? undefined : readFileSync(file, "utf8"),
+    );
+    if (ca !== undefined) readCertificate(ca);
+    if (cert !== undefined && key !== undefined) checkPair(cert, key);
+    return { ca, cert, key };
+  }
+}
+
+function agentOf({ ca, cert, key }: Texts): Agent {
+  return new Agent({
+    keepAlive: true,
+    minVersion: "TLSv1.2",
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+  });
+}
+
+/**
+ * For a composition root.
+ * @returns undefined where no file is named: then the system's authorities are believed, and nothing is shown
+ */
+export function openClientTls(options: ClientTlsOptions): ClientTlsFiles | undefined {
+  const { caFile, certFile, keyFile } = options;
+  if (caFile === undefined && certFile === undefined && keyFile === undefined) return undefined;
+  return new ClientTlsFiles(options);
+}

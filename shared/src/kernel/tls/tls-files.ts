@@ -1,0 +1,199 @@
+// Every listener -> here: its certificate, its key, and whose clients it lets in, from files that may change while it runs.
+// Guarantees: only a certificate and a key that belong together are served; what is wrong on the disk is said, and what was
+// served before is served on; a change reaches new connections within seconds, and ends none that is there.
+import type { X509Certificate } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import type { Server as HttpServer } from "node:http";
+import { createSecureContext, Server as TlsServer, type TLSSocket } from "node:tls";
+import { ConfigError } from "../config.js";
+import { describeError } from "../errors.js";
+import type { Logger } from "../logging/logging.js";
+import { checkPair, readCertificate } from "./read-certificate.js";
+
+export interface TlsFileNames {
+  /** PEM: the certificate, then those that lead from it to an authority. */
+  readonly certFile: string;
+  readonly keyFile: string;
+  /** PEM: authorities. Who cannot show a certificate by one of them is not let in. */
+  readonly clientCaFile?: string | undefined;
+  /** Of those let in only who is named like this: a DNS name, a URI, or the common name. Empty: all of them. */
+  readonly clientNames?: readonly string[];
+}
+
+export interface OpenTlsFilesOptions extends TlsFileNames {
+  readonly logger: Logger;
+  /** How often the files are looked at, ms. */
+  readonly pollMs?: number;
+}
+
+/** Such as `https.createServer` and `server.setSecureContext` take. */
+export interface TlsServerOptions {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca?: string;
+  readonly requestCert: boolean;
+  readonly rejectUnauthorized: boolean;
+  readonly minVersion: "TLSv1.2";
+  readonly handshakeTimeout: number;
+}
+
+const POLL_MS = 5_000;
+/** Node's own is two minutes: too long for whoever is not let in yet. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+
+/**
+ * @throws ConfigError where the files cannot be read, or do not belong together: nothing is to listen then
+ */
+export async function openTlsFiles(options: OpenTlsFilesOptions): Promise<TlsFiles> {
+  const files = new TlsFiles(options);
+  await files.open();
+  return files;
+}
+
+export class TlsFiles {
+  readonly #options: OpenTlsFilesOptions;
+  readonly #servers = new Set<TlsServer>();
+  #served: TlsServerOptions | undefined;
+  /** What was found wrong, so that it is said once. */
+  #refused = "";
+  #timer: NodeJS.Timeout | undefined;
+  #underWay: Promise<void> | undefined;
+  readonly #onHangUp = (): void => void this.reload();
+
+  constructor(options: OpenTlsFilesOptions) {
+    this.#options = options;
+  }
+
+  async open(): Promise<void> {
+    const { certFile, pollMs = POLL_MS } = this.#options;
+    try {
+      const texts = await this.#readTexts();
+      this.#served = this.#optionsOf(texts);
+      if (endsAtMs(texts.cert) <= Date.now()) this.#warn("the certificate's time is over");
+    } catch (error) {
+      throw new ConfigError(`TLS_CERT_FILE, ${certFile}: ${describeError(error)}`);
+    }
+    this.#timer = setInterval(() => void this.reload(), pollMs);
+    this.#timer.unref();
+    process.on("SIGHUP", this.#onHangUp);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    process.off("SIGHUP", this.#onHangUp);
+  }
+
+  /** As they are now; a server made with them is then given to `serve`. */
+  get serverOptions(): TlsServerOptions {
+    if (this.#served === undefined) throw new Error("not open");
+    return this.#served;
+  }
+
+  /** From now on this server has what stands in the files. */
+  serve(server: HttpServer | TlsServer): void {
+    if (!(server instanceof TlsServer)) throw new Error("no TLS server");
+    this.#servers.add(server);
+    server.once("close", () => this.#servers.delete(server));
+    server.setSecureContext(this.serverOptions);
+    const { clientNames = [] } = this.#options;
+    if (clientNames.length === 0) return;
+    // Before the listener that reads requests.
+    server.prependListener("secureConnection", (socket: TLSSocket) => {
+      const certificate = socket.getPeerX509Certificate();
+      if (certificate !== undefined && clientNames.some((name) => isNamed(certificate, name))) return;
+      this.#options.logger.warn(
+        { subject: certificate?.subject },
+        "tls: a client of another name is refused",
+      );
+      socket.destroy();
+    });
+  }
+
+  /** Looks at the files now; never rejects. */
+  reload(): Promise<void> {
+    this.#underWay ??= this.#reload().finally(() => {
+      this.#underWay = undefined;
+    });
+    return this.#underWay;
+  }
+
+  async #reload(): Promise<void> {
+    try {
+      const texts = await this.#readTexts();
+      const { cert, key, ca } = texts;
+      const served = this.serverOptions;
+      if (cert === served.cert && key === served.key && ca === served.ca) {
+        this.#refused = "";
+        return;
+      }
+      const next = this.#optionsOf(texts);
+      if (endsAtMs(cert) <= Date.now() && cert !== served.cert)
+        throw new Error("the certificate's time is over");
+      // With keys of its own for tickets: nobody resumes a session of an authority that was taken out.
+      for (const server of this.#servers) server.setSecureContext(next);
+      this.#served = next;
+      this.#refused = "";
+      const { subject, validTo } = readCertificate(cert);
+      this.#options.logger.info({ subject, validTo }, "tls: new certificates are served");
+    } catch (error) {
+      // Half of a pair was replaced, for one: the other half comes in a moment.
+      const reason = describeError(error);
+      if (reason === this.#refused) return;
+      this.#refused = reason;
+      this.#warn(`${reason}; what was served before is served on`);
+    }
+  }
+
+  #warn(reason: string): void {
+    const { certFile, keyFile, clientCaFile, logger } = this.#options;
+    logger.warn({ certFile, keyFile, clientCaFile, reason }, "tls: the files cannot be used as they are");
+  }
+
+  async #readTexts(): Promise<TlsTexts> {
+    const { certFile, keyFile, clientCaFile } = this.#options;
+    const [cert, key, ca] = await Promise.all([
+      readFile(certFile, "utf8"),
+      readFile(keyFile, "utf8"),
+      clientCaFile === undefined ? undefined : readFile(clientCaFile, "utf8"),
+    ]);
+    return { cert, key, ca };
+  }
+
+  /** @throws where they cannot be served */
+  #optionsOf({ cert, key, ca }: TlsTexts): TlsServerOptions {
+    checkPair(cert, key);
+    const isMutual = ca !== undefined;
+    const options: TlsServerOptions = {
+      cert,
+      key,
+      ...(isMutual ? { ca } : {}),
+      requestCert: isMutual,
+      rejectUnauthorized: isMutual,
+      minVersion: "TLSv1.2",
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+    };
+    if (isMutual) readCertificate(ca);
+    createSecureContext(options);
+    return options;
+  }
+}
+
+interface TlsTexts {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string | undefined;
+}
+
+function endsAtMs(cert: string): number {
+  return Date.parse(readCertificate(cert).validTo);
+}
+
+/** By a DNS name, a URI (such as `spiffe://…`) or the common name; wildcards stand for nobody. */
+function isNamed(certificate: X509Certificate, name: string): boolean {
+  if (name.includes("://")) {
+    // What holds a comma or a quote is quoted by Node, and is nobody's name here.
+    const names = (certificate.subjectAltName ?? "").split(", ");
+    return names.includes(`URI:${name}`);
+  }
+  return certificate.checkHost(name, { subject: "always", wildcards: false }) !== undefined;
+}

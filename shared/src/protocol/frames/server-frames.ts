@@ -1,0 +1,57 @@
+// What a push node says to its clients: text frames, one JSON object each.
+// Guarantees: a message's frame is built from its parts as they came, so that `data` is never parsed on the way.
+import type { ErrorCode } from "../error-codes.js";
+
+export interface WelcomeFrame {
+  readonly type: "welcome";
+  readonly connection: string;
+  readonly node: string;
+  readonly user: string;
+  readonly epoch: string;
+  /** The newest number assigned. */
+  readonly seq: number;
+  /** Where the replay starts. */
+  readonly after: number;
+  /** Same epoch, and nothing after `since` was trimmed. */
+  readonly resumed: boolean;
+  readonly pingSeconds: number;
+  readonly features: readonly string[];
+}
+
+/**
+ * What the client does next. Before a close it is about the connection, and the close code says the same; with `on` it
+ * is about the one frame that is refused, and the connection lives on: "none" where there is nothing to do.
+ */
+export type ErrorAction = "none" | "resume" | "refresh" | "backoff" | "stop";
+
+export interface ErrorFrame {
+  readonly type: "error";
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly action: ErrorAction;
+  /** What it is about, as the client named it. */
+  readonly ref?: string;
+  /** The kind of frame that is refused: nothing is closed for it. */
+  readonly on?: "subscribe" | "unsubscribe" | "token";
+}
+
+export type ServerFrame =
+  | WelcomeFrame
+  | ErrorFrame
+  | { readonly type: "reconnect"; readonly afterMs: number; readonly reason: string }
+  | { readonly type: "token_expiring"; readonly inSeconds: number }
+  | { readonly type: "token_accepted"; readonly expiresIn: number }
+  | { readonly type: "pong" };
+
+export function encodeServerFrame(frame: ServerFrame): string {
+  return JSON.stringify(frame);
+}
+
+/**
+ * @param id needs no escaping, see ids.ts
+ * @param at RFC 3339 UTC
+ * @param data JSON text
+ */
+export function encodeMessageFrame(id: string, seq: number, at: string, data: string): string {
+  return `{"type":"message","id":"${id}","seq":${seq},"at":"${at}","data":${data}}`;
+}

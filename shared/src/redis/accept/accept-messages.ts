@@ -1,0 +1,295 @@
+// collect/accept-message -> here -> scripts/accept: stores messages, in batches, one script call a partition.
+// Guarantees: what one producer sends to one user in order is stored in order; a batch holds at most 200 messages or
+// 256 KiB, and no user more than its share of one; calls of several partitions share a pipeline, but a master that does
+// not answer holds up its own users only; where more than Redis' memory is asked for, no answer, a duplicate's neither,
+// comes before the confirmation that follows its call.
+import { randomBytes } from "node:crypto";
+import { PetrelError } from "../../kernel/errors.js";
+import {
+  decodeMessageRecord,
+  encodeBody,
+  encodeRecordTail,
+  priorities,
+  priorityLetters,
+  type DeliveryPolicy,
+  type MessageRecord,
+  type Traced,
+} from "../../protocol/messages/stored-message.js";
+import { masterOf } from "../connection/cluster-nodes.js";
+import type { ConfirmWrites } from "./confirm-writes.js";
+import type { SingleRedis } from "../connection/connect.js";
+import { DEFAULT_RECORD_KEEP_MS } from "../inbox/keep-records.js";
+import { USER_KEEP_MS, type PartitionKeys } from "../keys.js";
+import { MasterBatchers } from "../connection/master-batchers.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+/** A message that is checked and has its id, on its way to the store. */
+export interface MessageToAccept extends DeliveryPolicy, Traced {
+  readonly userId: string;
+  readonly partition: number;
+  readonly id: string;
+  readonly ttlMs: number;
+  readonly fingerprint: string;
+  /** Names this attempt of this producer's request; the same when we send it again. */
+  readonly attempt: string;
+  /** JSON text. */
+  readonly data: string;
+}
+
+export type AcceptResult =
+  | { readonly outcome: "stored"; readonly seq: number; readonly epoch: string; readonly atMs: number }
+  /** Its record is there already; whether it is the same message is for the caller to say. */
+  | { readonly outcome: "exists"; readonly record: MessageRecord }
+  | { readonly outcome: "inbox-full" }
+  /** Its user was sent as much as it may be, for now. */
+  | { readonly outcome: "limited"; readonly retryAfterMs: number };
+
+export interface AcceptOptions {
+  readonly scripts: ScriptRunner;
+  readonly partitions: readonly PartitionKeys[];
+  readonly ackTimeoutMs: number;
+  /** Un-acked messages one user may have. */
+  readonly inboxCap: number;
+  /** Messages of one partition that may wait for a dispatcher. */
+  readonly readyCap: number;
+  /** Entries of one partition that a fallback stream may have, where a message goes there at once; as `readyCap` by default. */
+  readonly fallbackCap?: number;
+  /** For how long a record is kept, see keep-records; 25 hours by default. */
+  readonly recordKeepMs?: number;
+  /** Where a message is handed to its user's nodes: in the step that stores it, or by the dispatcher. */
+  readonly handOver: "accept" | "dispatch";
+  /** Messages that one user may be sent in 10 s, RECEIVE_WINDOW_MS; 0, the default: no limit. */
+  readonly receiveLimit?: number;
+  readonly maxInFlight: number;
+  /** What a message must have reached before it counts as stored, where that is more than Redis' memory. */
+  readonly confirm?: ConfirmWrites;
+}
+
+/** In which a user's receive limit is counted. */
+export const RECEIVE_WINDOW_MS = 10_000;
+/** Fewer than elsewhere: each may cost its user's hash a write. */
+const RECEIVE_SUB_WINDOWS = 20;
+
+const MAX_ENTRIES = 200;
+const MAX_BYTES = 256 * 1024;
+const MAX_ENTRIES_PER_USER = 64;
+/** Tabs and letters between a body's parts, and the trace that some have. */
+const FIELD_MARKS = 61;
+/** Messages in one pipeline: a burst of a hundred thousand must not keep everyone else waiting for Redis. */
+const MAX_PER_FLUSH = 1_000;
+
+/** Who waits for a message. */
+export interface PendingRequest {
+  /** It was answered without it: its deadline has passed. */
+  readonly isOver: boolean;
+}
+
+interface Waiting {
+  readonly message: MessageToAccept;
+  readonly request: PendingRequest | undefined;
+  readonly resolve: (result: AcceptResult) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class MessageAccepter {
+  readonly #options: AcceptOptions;
+  readonly #batchers: MasterBatchers<Waiting>;
+
+  constructor(options: AcceptOptions) {
+    this.#options = options;
+    this.#batchers = new MasterBatchers<Waiting>({
+      redis: options.scripts.redis,
+      partitionOf: ({ message }) => this.#keysOf(message.partition),
+      maxInFlight: options.maxInFlight,
+      maxItems: MAX_PER_FLUSH,
+      isOver: ({ request }) => request?.isOver === true,
+      onDropped: ({ reject }) => reject(new Error("its request was answered before it could be sent")),
+      flush: (waiting) => this.#flush(waiting),
+    });
+  }
+
+  /** Messages that wait for a call. */
+  get waiting(): number {
+    return this.#batchers.waiting;
+  }
+
+  /**
+   * @throws PetrelError PETREL_UNAVAILABLE where too much waits for a dispatcher, or this message would go to a fallback
+   * stream that is full (nothing was stored of it)
+   * @throws what ioredis throws where the answer is missing: the message may be stored or not; the same one may be
+   * sent again safely
+   * @throws Error where nobody waited for it any more before it could be sent: nothing was stored
+   * @param request what it is part of: once that is over it is not sent any more
+   */
+  accept(message: MessageToAccept, request?: PendingRequest): Promise<AcceptResult> {
+    return new Promise((resolve, reject) => this.#batchers.add({ message, request, resolve, reject }));
+  }
+
+  #keysOf(partition: number): PartitionKeys {
+    const keys = this.#options.partitions[partition];
+    if (keys === undefined) throw new Error(`no partition ${partition}`);
+    return keys;
+  }
+
+  async #flush(waiting: Waiting[]): Promise<void> {
+    const byPartition = new Map<number, Waiting[]>();
+    for (const one of waiting) {
+      const partition = byPartition.get(one.message.partition);
+      if (partition === undefined) byPartition.set(one.message.partition, [one]);
+      else partition.push(one);
+    }
+    const confirmations = new Map<number, Promise<void>>();
+    // Sent without waiting in between: ioredis writes them as one pipeline, Redis answers in order.
+    await Promise.all(
+      this.#options.scripts.together(() => {
+        const calls = [...byPartition].flatMap(([partition, messages]) =>
+          splitIntoBatches(messages).map((batch) => this.#call(partition, batch, confirmations)),
+        );
+        this.#confirm(byPartition.keys(), confirmations);
+        return calls;
+      }),
+    );
+  }
+
+  /** Once for each server, right behind the calls that it got in this turn, on the connection that brought them. */
+  #confirm(partitions: Iterable<number>, confirmations: Map<number, Promise<void>>): void {
+    const { confirm, scripts, partitions: keys } = this.#options;
+    if (confirm === undefined) return;
+    const byServer = new Map<SingleRedis, Promise<void>>();
+    for (const partition of partitions) {
+      const key = keys[partition]?.generation;
+      try {
+        const server = masterOf(scripts.redis, key ?? "");
+        const confirmed = byServer.get(server) ?? confirm(server);
+        byServer.set(server, confirmed);
+        confirmations.set(partition, confirmed);
+        // Whoever waits for it hears of it; where the call itself has failed, nobody waits.
+        confirmed.catch(() => undefined);
+      } catch (error) {
+        const failed = Promise.reject(error);
+        failed.catch(() => undefined);
+        confirmations.set(partition, failed);
+      }
+    }
+  }
+
+  async #call(
+    partition: number,
+    batch: readonly Waiting[],
+    confirmations: ReadonlyMap<number, Promise<void>>,
+  ): Promise<void> {
+    const { scripts, ackTimeoutMs, inboxCap, readyCap, handOver, confirm } = this.#options;
+    const { receiveLimit = 0, fallbackCap = readyCap, recordKeepMs = DEFAULT_RECORD_KEEP_MS } = this.#options;
+    try {
+      const keys = this.#keysOf(partition);
+      const seed = randomBytes(6).toString("base64url");
+      const keyList: [string, ...string[]] = [
+        keys.generation,
+        keys.due,
+        keys.ready,
+        ...priorities.map((priority) => keys.fallback(priority)),
+      ];
+      const args: (string | number)[] = [
+        seed,
+        ackTimeoutMs,
+        inboxCap,
+        readyCap,
+        keys.channel,
+        handOver,
+        USER_KEEP_MS,
+        // (What is open is kept once it is some minutes old, when its user is looked at.)
+        recordKeepMs + ackTimeoutMs,
+        listAlways(batch),
+        receiveLimit,
+        RECEIVE_WINDOW_MS / RECEIVE_SUB_WINDOWS,
+        RECEIVE_SUB_WINDOWS,
+        fallbackCap,
+      ];
+      for (const { message } of batch) {
+        const { userId, id, ttlMs, fingerprint, attempt } = message;
+        keyList.push(keys.user(userId), keys.inbox(userId), keys.routes(userId), keys.record(id));
+        args.push(userId, ttlMs, encodeRecordTail(userId, fingerprint, attempt), encodeBody(message));
+      }
+      // A call that was sent again would have run behind its confirmation.
+      const answer =
+        confirm === undefined
+          ? scripts.run("accept.v3", keyList, args)
+          : scripts.runOnce("accept.v3", keyList, args);
+      const lines = (await answer).split("\n");
+      if (lines[0] === "busy") {
+        throw tooMuchWaits("Too many messages wait for a dispatcher.");
+      }
+      if (confirm !== undefined) await confirmations.get(partition);
+      const atMs = Number(lines[0]?.slice("now ".length));
+      for (const [i, { resolve, reject }] of batch.entries()) {
+        const line = lines[i + 1] ?? "";
+        if (line === "?")
+          reject(tooMuchWaits("Too many messages of its priority wait for a fallback channel."));
+        else resolve(decodeLine(line, atMs));
+      }
+    } catch (error) {
+      for (const { reject } of batch) reject(error);
+    }
+  }
+}
+
+function tooMuchWaits(message: string): PetrelError {
+  return new PetrelError("PETREL_UNAVAILABLE", message, { retryAfterSeconds: 5 });
+}
+
+/** Which messages go to the fallback at once, for the script: a letter for each message; "" where none does. */
+function listAlways(batch: readonly Waiting[]): string {
+  if (!batch.some(({ message }) => goesAtOnce(message))) return "";
+  return batch.map(({ message }) => (goesAtOnce(message) ? priorityLetters[message.priority] : "-")).join("");
+}
+
+function goesAtOnce({ fallback, notification }: MessageToAccept): boolean {
+  return fallback === "always" && notification !== "";
+}
+
+function decodeLine(line: string, atMs: number): AcceptResult {
+  switch (line.charAt(0)) {
+    case "+": {
+      const [seq = "", epoch = ""] = line.slice(1).split("\t");
+      return { outcome: "stored", seq: Number(seq), epoch, atMs };
+    }
+    case "=":
+      return { outcome: "exists", record: decodeMessageRecord(line.slice(1)) };
+    case "!":
+      return { outcome: "inbox-full" };
+    case "~":
+      return { outcome: "limited", retryAfterMs: Number(line.slice(1)) };
+    default:
+      throw new Error(`accept answered ${JSON.stringify(line)}`);
+  }
+}
+
+/** In order for each user; a user over its share of a batch goes on in the next. */
+function splitIntoBatches(messages: readonly Waiting[]): Waiting[][] {
+  const batches: Waiting[][] = [];
+  let rest = messages;
+  while (rest.length > 0) {
+    const batch: Waiting[] = [];
+    const later: Waiting[] = [];
+    const perUser = new Map<string, number>();
+    let bytes = 0;
+    for (const one of rest) {
+      const { userId, id, data, notification } = one.message;
+      const ofUser = perUser.get(userId) ?? 0;
+      const size = Buffer.byteLength(data) + Buffer.byteLength(notification) + id.length + FIELD_MARKS;
+      const isFull = batch.length >= MAX_ENTRIES || (batch.length > 0 && bytes + size > MAX_BYTES);
+      if (isFull || ofUser >= MAX_ENTRIES_PER_USER) {
+        // Whoever has one put off has all later ones put off too.
+        perUser.set(userId, MAX_ENTRIES_PER_USER);
+        later.push(one);
+        continue;
+      }
+      perUser.set(userId, ofUser + 1);
+      bytes += size;
+      batch.push(one);
+    }
+    batches.push(batch);
+    rest = later;
+  }
+  return batches;
+}

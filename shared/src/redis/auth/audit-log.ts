@@ -1,0 +1,216 @@
+// auth, collect, dispatch -> here -> scripts/append-audit: who did what to whom, for operators.
+// Guarantees: an act is noted once; no actor pushes out what others did, however much it does; where Redis does not take
+// it, after a few tries, all of it stands in the service's own log, at error. Bounded by number and age. Nothing in it is
+// a secret, a token or a message's content.
+import { randomBytes } from "node:crypto";
+import { backoffMs } from "../../kernel/backoff.js";
+import { describeError } from "../../kernel/errors.js";
+import type { Logger } from "../../kernel/logging/logging.js";
+import { STREAM_POSITION_PATTERN } from "../../kernel/http/page-query.js";
+import type { AuditAction } from "../../protocol/audit-actions.js";
+import { awaitAnswer } from "../connection/await-answer.js";
+import { clusterKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+export type AuditDetails = Readonly<Record<string, string | number | boolean>>;
+
+export interface Act {
+  /** `key:ID` for a producer key, `user:ID` for a user with their own token, `file` for what a file at the start said, `system`. */
+  readonly actor: `key:${string}` | `user:${string}` | "file" | "system";
+  readonly action: AuditAction;
+  /** The id of what was acted on: a key's, a user's, a dead letter's, a token's `jti`, a signing key's `kid`. */
+  readonly target: string;
+  /** Facts for people, few and short. Never secrets, tokens or payloads. */
+  readonly details?: AuditDetails;
+}
+
+export interface AuditEntry {
+  /** Opaque; names the entry, and where a page ended. */
+  readonly id: string;
+  /** Ms by Redis' clock. */
+  readonly atMs: number;
+  readonly actor: string;
+  readonly action: string;
+  readonly target: string;
+  readonly details: AuditDetails;
+}
+
+export interface AuditFilter {
+  readonly actor?: string;
+  readonly action?: string;
+  /** Any of these. */
+  readonly targets?: readonly string[];
+}
+
+export interface AuditQuery extends AuditFilter {
+  /** The id to go on after. */
+  readonly cursor?: string | undefined;
+  readonly limit: number;
+}
+
+export interface AuditPage {
+  /** Newest first. With a filter there may be fewer than asked for though more follow. */
+  readonly items: readonly AuditEntry[];
+  /** The cursor of the next page; undefined after the last one. */
+  readonly nextCursor: string | undefined;
+}
+
+export interface AuditLogOptions {
+  readonly scripts: ScriptRunner;
+  readonly logger: Logger;
+  /** Entries kept, about: AUDIT_MAX_ENTRIES. */
+  readonly maxEntries: number;
+  /** How long an entry is kept: AUDIT_KEEP_DAYS. It goes with the next entry that is written after. */
+  readonly keepDays: number;
+}
+
+export const AUDIT_ID_PATTERN = `^${STREAM_POSITION_PATTERN}$`;
+
+/** What one actor may have of the log: one part in so many. */
+const SHARES = 10;
+const ATTEMPTS = 4;
+const RETRY = { baseMs: 100, capMs: 1_000 } as const;
+const NONCE_BYTES = 9;
+const MAX_TEXT_LENGTH = 512;
+const READ_AT_ONCE = 500;
+/** Of a filtered page: no request reads the whole log. */
+const MAX_READS = 20;
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+export class AuditLog {
+  readonly #scripts: ScriptRunner;
+  readonly #logger: Logger;
+  readonly #maxEntries: number;
+  readonly #keepMs: number;
+
+  constructor({ scripts, logger, maxEntries, keepDays }: AuditLogOptions) {
+    this.#scripts = scripts;
+    this.#logger = logger;
+    this.#maxEntries = maxEntries;
+    this.#keepMs = keepDays * DAY_MS;
+  }
+
+  /**
+   * Notes what has been done: called after the act, and awaited before it is answered. The request is not failed where
+   * noting fails: its act has happened, and an error would say that it had not.
+   * Never rejects.
+   */
+  async record(act: Act): Promise<void> {
+    const nonce = randomBytes(NONCE_BYTES).toString("base64url");
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await this.#append(act, nonce, attempt > 0);
+        return;
+      } catch (error) {
+        if (attempt + 1 >= ATTEMPTS) {
+          this.#logger.error(
+            { audit: act, reason: describeError(error) },
+            "audit: an act could not be noted",
+          );
+          return;
+        }
+        await new Promise((resolve) => setTimeout(resolve, RETRY.baseMs + backoffMs(attempt, RETRY)));
+      }
+    }
+  }
+
+  /**
+   * Notes what is about to be done, where nothing may be done unnoted.
+   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not take it: then the act must not begin
+   */
+  async recordBefore(act: Act): Promise<void> {
+    await awaitAnswer(this.#append(act, randomBytes(NONCE_BYTES).toString("base64url"), false));
+  }
+
+  async #append(act: Act, nonce: string, isRepeated: boolean): Promise<void> {
+    const { actor, action, target, details = {} } = act;
+    await this.#scripts.run(
+      "append-audit.v2",
+      [clusterKeys.audit, clusterKeys.auditShare(shareOf(act))],
+      [
+        this.#maxEntries,
+        this.#keepMs,
+        nonce,
+        isRepeated ? "1" : "0",
+        actor.slice(0, MAX_TEXT_LENGTH),
+        action,
+        target.slice(0, MAX_TEXT_LENGTH),
+        encodeDetails(details),
+        Math.max(1, Math.floor(this.#maxEntries / SHARES)),
+      ],
+    );
+  }
+
+  /** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer */
+  async list({ cursor, limit, ...filter }: AuditQuery): Promise<AuditPage> {
+    const items: AuditEntry[] = [];
+    const isFiltered = Object.values(filter).some((value) => value !== undefined);
+    const count = isFiltered ? READ_AT_ONCE : limit + 1;
+    let from = cursor === undefined ? "+" : `(${cursor}`;
+    for (let reads = 0; ; reads++) {
+      // An unfiltered page is read at once.
+      if (reads === MAX_READS) return { items, nextCursor: from.slice(1) };
+      const raw = (await awaitAnswer(
+        this.#scripts.redis.xrevrange(clusterKeys.audit, from, "-", "COUNT", count),
+      )) as RawEntry[];
+      for (const entry of raw.map(decodeEntry)) {
+        if (!matches(entry, filter)) continue;
+        if (items.length === limit) return { items, nextCursor: items.at(-1)?.id };
+        items.push(entry);
+      }
+      const last = raw.at(-1)?.[0];
+      if (raw.length < count || last === undefined) return { items, nextCursor: undefined };
+      from = `(${last}`;
+    }
+  }
+}
+
+/** `system` does things of different weight, some of them on anybody's account: each kind has its own share. */
+function shareOf({ actor, action }: Act): string {
+  return actor === "system" ? `system ${action}` : actor.slice(0, MAX_TEXT_LENGTH);
+}
+
+type RawEntry = [id: string, fields: string[]];
+
+function decodeEntry([id, fields]: RawEntry): AuditEntry {
+  const read = (name: string): string => {
+    const index = fields.findIndex((field, i) => i % 2 === 0 && field === name);
+    return index === -1 ? "" : (fields[index + 1] ?? "");
+  };
+  return {
+    id,
+    atMs: Number.parseInt(id, 10),
+    actor: read("a"),
+    action: read("c"),
+    target: read("t"),
+    details: decodeDetails(read("d")),
+  };
+}
+
+function encodeDetails(details: AuditDetails): string {
+  return JSON.stringify(
+    Object.fromEntries(
+      Object.entries(details).map(([name, value]) => [
+        name,
+        typeof value === "string" ? value.slice(0, MAX_TEXT_LENGTH) : value,
+      ]),
+    ),
+  );
+}
+
+/** What no release of ours wrote reads as nothing: one such entry must not hide the others. */
+function decodeDetails(text: string): AuditDetails {
+  try {
+    return JSON.parse(text) as AuditDetails;
+  } catch {
+    return {};
+  }
+}
+
+function matches(entry: AuditEntry, { actor, action, targets }: AuditFilter): boolean {
+  return (
+    (actor === undefined || entry.actor === actor) &&
+    (action === undefined || entry.action === action) &&
+    (targets === undefined || targets.includes(entry.target))
+  );
+}

@@ -1,0 +1,136 @@
+// auth/create-token, auth/refresh-token -> here -> scripts/open-session, refresh-session: who is signed in, and with which
+// refresh token.
+// Guarantees: a refresh token is stored as a hash only; one that is spent twice is noticed, and ends its session in the
+// same step. See docs/receive/tokens.md.
+import { partitionOfUser } from "../../protocol/messages/partition.js";
+import { awaitAnswer } from "../connection/await-answer.js";
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+import { SESSION_REVOCATION_KEEP_MS } from "./token-revocations.js";
+
+/** What each access token of a session is made with. */
+export interface SessionContent {
+  readonly ttlSeconds: number;
+  readonly device?: { readonly id: string; readonly platform: string };
+}
+
+export interface SessionToOpen {
+  readonly userId: string;
+  readonly sessionId: string;
+  /** Of its first refresh token, as all hashes here: SHA-256, base64url. */
+  readonly hash: string;
+  readonly content: SessionContent;
+}
+
+export interface PresentedToken {
+  readonly userId: string;
+  readonly sessionId: string;
+  /** 0 for a session's first. */
+  readonly number: number;
+  readonly hash: string;
+  /** Of the token that follows it, which is made from it alone. */
+  readonly successorHash: string;
+}
+
+export type RefreshResult =
+  /** `again`: somebody came with the same token just before. */
+  | {
+      readonly outcome: "rotated" | "again";
+      readonly generation: number;
+      readonly content: SessionContent;
+    }
+  /** A spent token came again, and ended the session: now, for the first time, or before. */
+  | { readonly outcome: "reused"; readonly isFirst: boolean }
+  /** `over`: unknown, too old, or pushed out by newer ones. */
+  | { readonly outcome: "revoked" | "over" };
+
+export interface SessionsStoreOptions {
+  readonly scripts: ScriptRunner;
+  /** All of them, by number. */
+  readonly partitions: readonly PartitionKeys[];
+  /** How long a spent token answers its successor once more. */
+  readonly leewayMs: number;
+  /** How long a session lives without being refreshed. */
+  readonly idleMs: number;
+  /** How long it lives in all. */
+  readonly absoluteMs: number;
+  readonly maxPerUser: number;
+}
+
+export class SessionsStore {
+  readonly #options: SessionsStoreOptions;
+
+  constructor(options: SessionsStoreOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * @param session with an id that is not in use
+   * @returns the user's token generation at this moment
+   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all here
+   */
+  async open({ userId, sessionId, hash, content }: SessionToOpen): Promise<number> {
+    const { scripts, idleMs, absoluteMs, maxPerUser } = this.#options;
+    const keys = this.#keysOf(userId);
+    const generation = await awaitAnswer(
+      scripts.run(
+        "open-session.v1",
+        [keys.sessions(userId), keys.tokenGeneration(userId)],
+        [sessionId, hash, JSON.stringify(content), idleMs, absoluteMs, maxPerUser],
+      ),
+    );
+    return Number(generation);
+  }
+
+  /**
+   * Where the answer does not come, the same token answers the same successor for the leeway.
+   * @param token one whose seal is good: nobody else can end a session with this
+   */
+  async refresh(token: PresentedToken): Promise<RefreshResult> {
+    const { scripts, leewayMs, idleMs, absoluteMs } = this.#options;
+    const { userId, sessionId, number, hash, successorHash } = token;
+    const keys = this.#keysOf(userId);
+    const answer = await awaitAnswer(
+      scripts.run(
+        "refresh-session.v1",
+        [keys.sessions(userId), keys.tokenGeneration(userId), keys.revokedSession(userId, sessionId)],
+        [
+          userId,
+          sessionId,
+          number,
+          hash,
+          successorHash,
+          leewayMs,
+          idleMs,
+          absoluteMs,
+          SESSION_REVOCATION_KEEP_MS,
+          keys.control,
+        ],
+      ),
+    );
+    const [outcome = "", generation = "", content = ""] = answer.split("\t");
+    switch (outcome) {
+      case "rotated":
+      case "again":
+        return {
+          outcome,
+          generation: Number(generation),
+          content: JSON.parse(content) as SessionContent,
+        };
+      case "reused":
+      case "reused-before":
+        return { outcome: "reused", isFirst: outcome === "reused" };
+      case "revoked":
+        return { outcome };
+      default:
+        return { outcome: "over" };
+    }
+  }
+
+  #keysOf(userId: string): PartitionKeys {
+    const { partitions } = this.#options;
+    const keys = partitions[partitionOfUser(userId, partitions.length)];
+    if (keys === undefined) throw new Error("there are no partitions");
+    return keys;
+  }
+}

@@ -1,0 +1,45 @@
+// auth/create-ticket, push-node's handshake -> here: a credential for a URL, good once and for seconds.
+// Guarantees: of any number that bring the same ticket one gets its token; stored under its hash, so that who reads Redis
+// cannot use it.
+import { hash, randomBytes } from "node:crypto";
+import { awaitAnswer } from "../connection/await-answer.js";
+import { clusterKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+const TICKET = /^pt_[A-Za-z0-9_-]{43}$/;
+const TICKET_BYTES = 32;
+
+/** @template Token what a ticket stands for: a VerifiedToken, which is of no concern here */
+export class TicketsStore<Token extends object> {
+  readonly #scripts: ScriptRunner;
+
+  constructor(scripts: ScriptRunner) {
+    this.#scripts = scripts;
+  }
+
+  /**
+   * @param token whose holder asks; what it says goes to whoever brings the ticket
+   * @param ttlMs at least 1; the token itself may be over sooner, and says when
+   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all here
+   */
+  async issue(token: Token, ttlMs: number): Promise<string> {
+    const ticket = `pt_${randomBytes(TICKET_BYTES).toString("base64url")}`;
+    await awaitAnswer(this.#scripts.run("issue-ticket.v1", [keyOf(ticket)], [JSON.stringify(token), ttlMs]));
+    return ticket;
+  }
+
+  /**
+   * Whether the token was revoked meanwhile is not looked at here.
+   * @returns undefined where the ticket is unknown, over, or was used before. Where the answer does not come, it may be
+   * used: then another is to be asked for
+   */
+  async redeem(ticket: string): Promise<Readonly<Token> | undefined> {
+    if (!TICKET.test(ticket)) return undefined;
+    const text = await awaitAnswer(this.#scripts.redis.getdel(keyOf(ticket)));
+    return text === null ? undefined : Object.freeze(JSON.parse(text) as Token);
+  }
+}
+
+function keyOf(ticket: string): string {
+  return clusterKeys.ticket(hash("sha256", ticket, "base64url"));
+}

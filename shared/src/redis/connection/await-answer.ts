@@ -1,0 +1,13 @@
+// Waits for Redis on behalf of a caller who must be told plainly when it does not answer.
+// Guarantees: a missing answer becomes PETREL_UNAVAILABLE, with its cause; an answer that is an error stays itself.
+import { PetrelError } from "../../kernel/errors.js";
+import { isConnectionError } from "./connect.js";
+
+export async function awaitAnswer<T>(call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    if (!isConnectionError(error)) throw error;
+    throw new PetrelError("PETREL_UNAVAILABLE", "Redis does not answer.", { cause: error });
+  }
+}

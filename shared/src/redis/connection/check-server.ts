@@ -1,0 +1,94 @@
+// Checks, before a service starts, that the Redis behind it can keep what Petrel promises.
+// Guarantees: too old a server, one that evicts keys, or one laid out with another partition count is refused, in
+// one clear line.
+import { setTimeout as sleep } from "node:timers/promises";
+import { describeError, PetrelError } from "../../kernel/errors.js";
+import { allMasters, isCluster } from "./cluster-nodes.js";
+import type { Cluster, Redis, SingleRedis } from "./connect.js";
+import { clusterKeys } from "../keys.js";
+import { addressOf } from "./open-cluster.js";
+
+const MIN_REDIS = [7, 0] as const;
+const MIN_VALKEY = [7, 2] as const;
+const MASTERS_DEADLINE_MS = 5_000;
+
+/**
+ * On a cluster, checks every master.
+ * @throws PetrelError PETREL_UNAVAILABLE with what is wrong and what would be right
+ */
+export async function checkServer(redis: Redis, partitionCount: number): Promise<void> {
+  if (isCluster(redis)) {
+    await Promise.all((await untilAllMasters(redis)).map((master) => checkOne(master, addressOf(master))));
+  } else {
+    await Promise.all(allMasters(redis).map((server) => checkOne(server, undefined)));
+    if (/^cluster_enabled:1/m.test(await redis.info("cluster"))) {
+      throw refused("it is a node of a Redis Cluster; name its nodes in REDIS_CLUSTER");
+    }
+  }
+  const laidOutWith = await readOrLayDown(redis, String(partitionCount));
+  if (laidOutWith !== String(partitionCount)) {
+    throw refused(
+      `its data is divided into ${laidOutWith} partitions, this service is set to ${partitionCount}; ` +
+        `set PARTITIONS=${laidOutWith}`,
+    );
+  }
+}
+
+/** Read before it is written: a Redis out of memory refuses the writing, and a service that starts may free it. */
+async function readOrLayDown(redis: Redis, partitionCount: string): Promise<string | null> {
+  const key = clusterKeys.partitionCount;
+  const laidOutWith = await redis.get(key);
+  if (laidOutWith !== null) return laidOutWith;
+  await redis.set(key, partitionCount, "NX");
+  return redis.get(key);
+}
+
+/** @param address where there are several to tell apart */
+async function checkOne(redis: SingleRedis, address: string | undefined): Promise<void> {
+  const name = address === undefined ? "it" : `its node ${address}`;
+  const { product, version } = await readServerVersion(redis);
+  if (!isAtLeast(version, product === "Valkey" ? MIN_VALKEY : MIN_REDIS)) {
+    throw refused(`${name} is version ${version}; Petrel needs Redis 7.0 or Valkey 7.2, or newer`);
+  }
+  const memory = await redis.info("memory");
+  const policy = /^maxmemory_policy:(\S+)/m.exec(memory)?.[1] ?? "unknown";
+  if (policy !== "noeviction") {
+    const whose = address === undefined ? "its maxmemory-policy" : `the maxmemory-policy of ${name}`;
+    throw refused(`${whose} is ${policy}, which drops data; set it to noeviction`);
+  }
+}
+
+export interface RunningVersion {
+  readonly product: "Redis" | "Valkey";
+  readonly version: string;
+}
+
+export async function readServerVersion(redis: SingleRedis): Promise<RunningVersion> {
+  const info = await redis.info("server");
+  const valkey = /^valkey_version:(\S+)/m.exec(info)?.[1];
+  if (valkey !== undefined) return { product: "Valkey", version: valkey };
+  return { product: "Redis", version: /^redis_version:(\S+)/m.exec(info)?.[1] ?? "0" };
+}
+
+export function isAtLeast(version: string, [major, minor]: readonly [number, number]): boolean {
+  const [haveMajor = 0, haveMinor = 0] = version.split(".").map(Number);
+  return haveMajor > major || (haveMajor === major && haveMinor >= minor);
+}
+
+/** Just connected, the links to the masters may not be there yet. */
+async function untilAllMasters(cluster: Cluster): Promise<readonly SingleRedis[]> {
+  const end = performance.now() + MASTERS_DEADLINE_MS;
+  for (;;) {
+    try {
+      const masters = allMasters(cluster);
+      if (performance.now() >= end || masters.every(({ status }) => status === "ready")) return masters;
+    } catch (error) {
+      if (performance.now() >= end) throw refused(describeError(error));
+    }
+    await sleep(20);
+  }
+}
+
+function refused(why: string): PetrelError {
+  return new PetrelError("PETREL_UNAVAILABLE", `Redis cannot be used: ${why}.`);
+}

@@ -1,0 +1,164 @@
+// Tests how connections to Redis behave when Redis does not.
+// Guarantees: a fault is answered, soon, and never waited for in silence; the connection comes back by itself.
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { createLogger } from "../../kernel/logging/logging.js";
+import { freePort } from "../../testing/free-port.js";
+import { startRedis, type TestRedis } from "../../testing/redis/start-redis.js";
+import { waitFor } from "../../testing/wait-for.js";
+import { connectRedis, isConnectionError, type Redis } from "./connect.js";
+
+const logger = createLogger({ service: "test", level: "silent" });
+let server: TestRedis;
+const open: Redis[] = [];
+
+beforeEach(async () => void (server = await startRedis()));
+afterEach(async () => {
+  for (const redis of open.splice(0)) redis.disconnect();
+  await server.stop();
+});
+
+async function connect(commandTimeoutMs = 300): Promise<Redis> {
+  const redis = await connectRedis({
+    url: server.url,
+    role: "test",
+    logger,
+    commandTimeoutMs,
+    silenceTimeoutMs: 600,
+  });
+  open.push(redis);
+  return redis;
+}
+
+const failure = (call: Promise<unknown>) =>
+  call.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+
+test("a first connection that fails says where, without the password", async () => {
+  const port = await freePort();
+  const error = await failure(
+    connectRedis({ url: `redis://user:hush@127.0.0.1:${port}`, role: "test", logger }),
+  );
+  expect(error).toMatchObject({
+    code: "PETREL_UNAVAILABLE",
+    retryable: true,
+    message: `Redis does not answer at redis://127.0.0.1:${port}`,
+  });
+});
+
+test("the role stands in CLIENT LIST", async () => {
+  expect(String(await (await connect()).client("LIST"))).toContain("name=petrel-test");
+});
+
+test("a Redis that is paused: the command fails after its deadline, as one whose answer is missing", async () => {
+  const redis = await connect();
+  server.signal("SIGSTOP");
+  const error = await failure(redis.get("k"));
+  server.signal("SIGCONT");
+  expect(error).toBeInstanceOf(Error);
+  expect(isConnectionError(error)).toBe(true);
+  await waitFor(async () => (await redis.ping()) === "PONG", { what: "Redis to be back" });
+});
+
+test("while Redis is gone commands fail at once, and nothing is sent later on; then the connection comes back", async () => {
+  const redis = await connect();
+  const { port } = server;
+  await server.stop();
+  await waitFor(() => redis.status !== "ready", { what: "the loss" });
+  const before = performance.now();
+  const error = await failure(redis.set("late", "1"));
+  expect(isConnectionError(error)).toBe(true);
+  expect(performance.now() - before).toBeLessThan(250);
+  server = await startRedis({ port });
+  await waitFor(() => redis.status === "ready", { what: "the connection" });
+  expect(await redis.get("late")).toBeNull();
+});
+
+test("a server that runs a script for too long is one that could not answer: what was asked may be asked again", async () => {
+  const [redis, other] = await Promise.all([connect(10_000), connect(10_000)]);
+  await other.config("SET", "busy-reply-threshold", "50");
+  const script = `local function ms() local t = redis.call('TIME') return t[1] * 1000 + t[2] / 1000 end
+    local till = ms() + 1500 repeat until ms() > till return 1`;
+  const long = other.eval(script, 0).catch(() => undefined);
+  let error: unknown;
+  await waitFor(
+    async () => {
+      error = await redis.get("k").then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
+      return error !== undefined;
+    },
+    { what: "BUSY", deadlineMs: 1_400, everyMs: 5 },
+  );
+  expect(error).toMatchObject({ message: expect.stringMatching(/^BUSY/) });
+  expect(isConnectionError(error)).toBe(true);
+  await long;
+});
+
+test("a server that has become a replica is left, to look for the master anew", async () => {
+  const redis = await connect();
+  const before = await redis.client("ID");
+  await redis.call("REPLICAOF", "127.0.0.1", String(await freePort()));
+  const error = await failure(redis.set("k", "1"));
+  expect(error).toMatchObject({ message: expect.stringMatching(/^READONLY/) });
+  expect(isConnectionError(error)).toBe(true);
+  await waitFor(async () => (await redis.client("ID")) !== before, { what: "another connection" });
+  expect(await redis.get("k")).toBeNull();
+});
+
+test.each([
+  ["OOM command not allowed when used memory > 'maxmemory'.", true],
+  ["LOADING Redis is loading the dataset in memory", true],
+  ["READONLY You can't write against a read only replica.", true],
+  ["MISCONF Redis is configured to save RDB snapshots", true],
+  ["CLUSTERDOWN The cluster is down", true],
+  ["MOVED 3999 127.0.0.1:6381", true],
+  ["NOSCRIPT No matching script.", true],
+  ["WRONGTYPE Operation against a key holding the wrong kind of value", false],
+  ["ERR user_script:1: oops", false],
+])("an answer %j: temporary? %s", (text, isTemporary) => {
+  const error = new Error(text);
+  error.name = "ReplyError";
+  expect(isConnectionError(error)).toBe(isTemporary);
+});
+
+test("what is not an error is none of the connection", () => {
+  expect(isConnectionError("OOM")).toBe(false);
+  expect(isConnectionError(undefined)).toBe(false);
+});
+
+test("an outage whose reason changes is told anew, and told to be over", async () => {
+  const port = await freePort();
+  const start = (password: string) =>
+    startRedis({ port, extraArgs: ["--user", "petrel", "on", `>${password}`, "~*", "&*", "+@all"] });
+  let guarded = await start("right");
+  const lines: string[] = [];
+  const note = (fields: { readonly reason?: string }, text: string): void =>
+    void lines.push(`${text} ${fields.reason ?? ""}`);
+  const noting = Object.assign(createLogger({ service: "test", level: "silent" }), {
+    warn: note,
+    info: note,
+  });
+  try {
+    const redis = await connectRedis({
+      url: `redis://petrel:right@127.0.0.1:${port}`,
+      role: "test",
+      logger: noting,
+    });
+    open.push(redis);
+    const told = (what: string): Promise<unknown> =>
+      waitFor(() => lines.some((line) => line.includes(what)), { what, deadlineMs: 15_000 });
+    await guarded.stop();
+    await told("connection failed connect ECONNREFUSED");
+    guarded = await start("wrong");
+    await told("connection failed WRONGPASS");
+    await guarded.stop();
+    guarded = await start("right");
+    await told("connection is back");
+    expect(lines.filter((line) => line.includes("WRONGPASS"))).toHaveLength(1);
+  } finally {
+    await guarded.stop();
+  }
+}, 60_000);

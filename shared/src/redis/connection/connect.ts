@@ -1,0 +1,143 @@
+// Opens connections to Redis, set so that a fault is seen soon and answered, never waited for in silence.
+// Guarantees: a command that cannot be sent fails at once; one without an answer fails after a deadline, and is never
+// sent again behind the caller's back; the connection comes back by itself, with backoff, and with what files say then.
+import type { EventEmitter } from "node:events";
+import { Redis as SingleRedis, type Cluster, type RedisOptions } from "ioredis";
+import { backoffMs } from "../../kernel/backoff.js";
+import { describeError, PetrelError } from "../../kernel/errors.js";
+import type { Logger } from "../../kernel/logging/logging.js";
+import { Outage } from "../../kernel/outage.js";
+import { CONNECTION_OUTAGE, openCluster } from "./open-cluster.js";
+import { followAccess } from "./redis-access.js";
+import { readRedisTarget, type RedisTarget } from "./redis-target.js";
+import { SentinelSwitches } from "./sentinel-switches.js";
+
+/**
+ * One server, alone or behind Sentinel; or a whole Redis Cluster, which sends each command where its keys are. What
+ * both can do: which it is, `isCluster` tells.
+ */
+export type Redis = EventEmitter &
+  Pick<SingleRedis, Exclude<keyof SingleRedis & keyof Cluster, keyof EventEmitter | OwnToEach>> & {
+    readonly status: SingleRedis["status"] | Cluster["status"];
+  };
+type OwnToEach = "options" | "duplicate" | "status";
+export type { Cluster, Redis as SingleRedis } from "ioredis";
+
+const CONNECT_DEADLINE_MS = 15_000;
+
+interface ConnectSettings {
+  /** What this connection is for, such as "commands" or "subscriber": stands in logs and in CLIENT LIST. */
+  readonly role: string;
+  readonly logger: Logger;
+  /** A command that Redis has not answered in this time fails; 0 for connections whose reads block. */
+  readonly commandTimeoutMs?: number;
+  /** A link on which nothing is heard for this long while an answer is due is closed and opened anew. */
+  readonly silenceTimeoutMs?: number;
+}
+
+/** `url` is short for a target that is a single server: redis://… or rediss://… */
+export type ConnectOptions = ConnectSettings & ({ readonly target: RedisTarget } | { readonly url: string });
+
+/** @throws PetrelError PETREL_UNAVAILABLE where the first connection fails */
+export async function connectRedis(options: ConnectOptions): Promise<Redis> {
+  const target = "url" in options ? readRedisTarget({ redisUrl: options.url }) : options.target;
+  const redis =
+    target.kind === "cluster"
+      ? openCluster(target, linkOptions(target, options), options)
+      : openSingle(target, options);
+  try {
+    await within(CONNECT_DEADLINE_MS, redis.connect());
+  } catch (error) {
+    redis.disconnect();
+    throw new PetrelError("PETREL_UNAVAILABLE", `Redis does not answer at ${target.address}`, {
+      cause: error,
+    });
+  }
+  return redis;
+}
+
+/** A cluster of which no node answers may leave its promise open. */
+async function within(deadlineMs: number, connecting: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error("connecting took too long")), deadlineMs);
+  });
+  await Promise.race([connecting, late]).finally(() => clearTimeout(timer));
+}
+
+/** What every link has, to whatever kind of server. */
+function linkOptions(target: RedisTarget, settings: ConnectSettings): RedisOptions {
+  const { role, commandTimeoutMs = 5_000, silenceTimeoutMs = 10_000 } = settings;
+  const { username } = target.access.credentials;
+  return {
+    lazyConnect: true,
+    connectionName: `petrel-${role}`,
+    protocol: 2,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    ...(commandTimeoutMs > 0 ? { commandTimeout: commandTimeoutMs } : {}),
+    socketTimeout: silenceTimeoutMs,
+    connectTimeout: 5_000,
+    // While Redis loads its data: ioredis would wait for as long as Redis thinks that takes, up to 10 s.
+    maxLoadingRetryTime: 500,
+    // What else it takes to get in, `followAccess` brings.
+    ...(username === undefined ? {} : { username }),
+  };
+}
+
+function openSingle(
+  target: Exclude<RedisTarget, { readonly kind: "cluster" }>,
+  settings: ConnectSettings,
+): SingleRedis {
+  const { role, logger } = settings;
+  let wasReady = false;
+  const switches = target.kind === "sentinel" ? new SentinelSwitches({ target, role, logger }) : undefined;
+  const retryDelayMs = (attempt: number): number => 50 + backoffMs(attempt, { baseMs: 100, capMs: 1_000 });
+  const redis = new SingleRedis({
+    ...linkOptions(target, settings),
+    db: target.database,
+    // What could not be sent now fails now: the caller knows whether to try again, and until when.
+    enableOfflineQueue: false,
+    autoResubscribe: true,
+    retryStrategy: retryDelayMs,
+    // A master that has become a replica keeps its connections: leave it, and look for the master anew.
+    reconnectOnError: (error) => error.message.startsWith("READONLY"),
+    ...(target.kind === "standalone"
+      ? target.server
+      : {
+          name: target.masterName,
+          sentinels: [...target.sentinels],
+          ...(target.access.isEncrypted ? { enableTLSForSentinelMode: true } : {}),
+          // Not ioredis' `failoverDetector`: a switch that it hears of while the connection looks for the master ends
+          // that connection for good.
+          ...(switches === undefined ? {} : { natMap: switches.resolve }),
+          sentinelCommandTimeout: 2_000,
+          // Ended for good otherwise; at the start, where nothing answers, the caller is told.
+          sentinelRetryStrategy: (attempt: number) => (wasReady ? retryDelayMs(attempt) : null),
+        }),
+  });
+  followAccess(redis.options, target.access, logger);
+  switches?.watch(redis);
+  // Told anew where the reason changes: who has mended the network must learn that the password is wrong, too.
+  const outage = new Outage({ logger, ...CONNECTION_OUTAGE, fields: { role } });
+  redis.on("error", (error: unknown) => outage.fail(describeError(error)));
+  redis.on("ready", () => {
+    outage.end();
+    wasReady = true;
+  });
+  return redis;
+}
+
+/**
+ * Whether an error means that the answer is missing, so that the call may have run or not, or that Redis could not
+ * run it now: the same call may be sent again, where that is safe.
+ */
+export function isConnectionError(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return (
+    error.name !== "ReplyError" ||
+    /^(LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|READONLY|TRYAGAIN|MOVED|ASK|NOSCRIPT|OOM|MISCONF|UNBLOCKED|NOREPLICAS)\b/.test(
+      error.message,
+    )
+  );
+}

@@ -1,0 +1,85 @@
+// connect -> here: how Redis answers this process, as the process sees it.
+// Guarantees: low cardinality: links, never commands or keys; a call is measured once, from the moment it is made to its
+// answer or its failure; a link whose reads block is not given here.
+import { DurationHistogram } from "../../kernel/metrics/duration-histogram.js";
+import { Counter, Gauge, type Registry } from "../../kernel/metrics/metrics.js";
+import type { Redis } from "./connect.js";
+
+/** `timeout`: no answer in time · `connection`: no link, or it broke · `refused`: Redis answered with an error */
+export const redisFailures = ["timeout", "connection", "refused"] as const;
+export type RedisFailure = (typeof redisFailures)[number];
+
+const BOUNDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5];
+
+export class RedisMetrics {
+  readonly #seconds: DurationHistogram<"link">;
+  readonly #failures: Counter<"link" | "reason">;
+  readonly #links = new Map<string, Redis>();
+
+  /** @param partitions as this process is configured */
+  constructor(registry: Registry, partitions: number) {
+    new Gauge({
+      name: "petrel_partitions",
+      help: "Partitions that the users are divided into; each is to have an owner among the dispatchers",
+      registers: [registry],
+    }).set(partitions);
+    this.#seconds = new DurationHistogram(registry, {
+      name: "petrel_redis_call_duration_seconds",
+      help: "From a call of Redis to its answer, as this process sees it; calls that failed are not in it",
+      bounds: BOUNDS,
+    });
+    this.#failures = new Counter({
+      name: "petrel_redis_call_failures_total",
+      help: "Calls of Redis that failed: no answer in time, no link, or refused",
+      labelNames: ["link", "reason"],
+      registers: [registry],
+    });
+    const links = this.#links;
+    registry.registerMetric(
+      new Gauge({
+        name: "petrel_redis_link_up",
+        help: "1 while a link to Redis is there: on a cluster, to any of its nodes",
+        labelNames: ["link"],
+        registers: [],
+        collect() {
+          for (const [link, { status }] of links) this.set({ link }, status === "ready" ? 1 : 0);
+        },
+      }),
+    );
+  }
+
+  /**
+   * Shows whether a connection is there.
+   * @param link what it is for, such as "commands"; a fixed word, once
+   */
+  watchLink(redis: Redis, link: string): void {
+    this.#links.set(link, redis);
+  }
+
+  /** The same, and measures every call of the connection from now on. */
+  watch(redis: Redis, link: string): void {
+    this.watchLink(redis, link);
+    for (const reason of redisFailures) this.#failures.inc({ link, reason }, 0);
+    const series = this.#seconds.series({ link });
+    const send = redis.sendCommand.bind(redis);
+    redis.sendCommand = (...call: Parameters<typeof send>) => {
+      const startedMs = performance.now();
+      const answer = send(...call);
+      (answer as Promise<unknown>).then(
+        () => series.observe((performance.now() - startedMs) / 1000),
+        (error: unknown) => {
+          const reason = classifyRedisFailure(error);
+          if (reason !== undefined) this.#failures.inc({ link, reason });
+        },
+      );
+      return answer;
+    };
+  }
+}
+
+/** @returns undefined for what is part of the ordinary way: a script that is to be sent along, a slot that has moved */
+export function classifyRedisFailure(error: unknown): RedisFailure | undefined {
+  const { name, message } = error instanceof Error ? error : { name: "", message: "" };
+  if (name !== "ReplyError") return message.includes("timed out") ? "timeout" : "connection";
+  return /^(NOSCRIPT|MOVED|ASK|UNBLOCKED)\b/.test(message) ? undefined : "refused";
+}

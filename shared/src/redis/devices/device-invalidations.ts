@@ -1,0 +1,175 @@
+// dispatch/channels -> here -> redis/invalidate-devices: devices that a provider does not reach any more.
+// Guarantees: whoever sends waits for nothing here; what comes together goes together, one call for each partition; what
+// Redis cannot take now is tried again. Of what is lost with this process, or beyond the bound, the provider tells again.
+import { setMaxListeners } from "node:events";
+import { backoffMs } from "../../kernel/backoff.js";
+import { describeError } from "../../kernel/errors.js";
+import type { Logger } from "../../kernel/logging/logging.js";
+import { TurnBatcher } from "../../kernel/turn-batcher.js";
+import type { ApnsEnvironment } from "../../protocol/fallback/device.js";
+import type { InvalidationReason } from "../../protocol/fallback/invalidation-reasons.js";
+import { partitionOfUser } from "../../protocol/messages/partition.js";
+import { isConnectionError } from "../connection/connect.js";
+import { invalidateDevices, type DeviceVerdict } from "./invalidate-devices.js";
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+export type { InvalidationReason } from "../../protocol/fallback/invalidation-reasons.js";
+
+export interface Invalidation {
+  readonly userId: string;
+  readonly deviceId: string;
+  /** The last six characters; see protocol/device.ts. */
+  readonly tokenEnd: string;
+  readonly topic: string;
+  readonly environment: ApnsEnvironment;
+  readonly reason: InvalidationReason;
+  /** Since when the provider knows: a device registered at that time or later stays. */
+  readonly providerTimestampMs?: number;
+  /** The device's, as it was read before it was sent to: where the provider says no time, a later one stays. */
+  readonly registeredAtMs: number;
+}
+
+export interface DeviceInvalidationsOptions {
+  readonly scripts: ScriptRunner;
+  readonly partitions: readonly PartitionKeys[];
+  readonly logger: Logger;
+  readonly onForgotten?: (reason: InvalidationReason, count: number) => void;
+  readonly onQuarantined?: (reason: InvalidationReason, count: number) => void;
+  /** Registered again meanwhile. */
+  readonly onKept?: (reason: InvalidationReason, count: number) => void;
+  /** More than could wait: the provider will tell again. */
+  readonly onDropped?: (reason: InvalidationReason, count: number) => void;
+  /** That wait; beyond it they are dropped. */
+  readonly maxWaiting?: number;
+  /** Notes kept of each partition. */
+  readonly auditCap?: number;
+  /** How long the first waits for company. */
+  readonly companyMs?: number;
+}
+
+const MAX_WAITING = 50_000;
+const COMPANY_MS = 50;
+export const DEFAULT_AUDIT_CAP = 10_000;
+/** Entries that a call of a script takes. */
+const MAX_A_CALL = 200;
+const BACKOFF = { baseMs: 50, capMs: 2_000 } as const;
+const BACKOFF_LEAST_MS = 20;
+
+export class DeviceInvalidations {
+  readonly #options: DeviceInvalidationsOptions;
+  readonly #queue: TurnBatcher<DeviceVerdict>;
+  readonly #stopping = new AbortController();
+  #waiting = 0;
+
+  constructor(options: DeviceInvalidationsOptions) {
+    this.#options = options;
+    // Each partition that is tried again waits for it.
+    setMaxListeners(0, this.#stopping.signal);
+    this.#queue = new TurnBatcher({
+      flush: (verdicts) => this.#flush(verdicts),
+      maxInFlight: 1,
+      maxItems: MAX_A_CALL * options.partitions.length,
+      companyMs: options.companyMs ?? COMPANY_MS,
+    });
+  }
+
+  /** Removes it, if it was registered before the provider's time. */
+  forget(invalidation: Invalidation): void {
+    const { providerTimestampMs, registeredAtMs } = invalidation;
+    this.#add({ ...invalidation, what: "forget", beforeMs: providerTimestampMs ?? registeredAtMs + 1 });
+  }
+
+  /** Keeps it, but it is not sent to until then. */
+  quarantine(invalidation: Invalidation, untilMs: number): void {
+    const { registeredAtMs } = invalidation;
+    this.#add({
+      ...invalidation,
+      what: "quarantine",
+      beforeMs: registeredAtMs + 1,
+      quarantinedUntilMs: untilMs,
+    });
+  }
+
+  /** Resolves when nothing waits. */
+  drained(): Promise<void> {
+    this.#queue.hurry();
+    return this.#queue.drained();
+  }
+
+  /** What waits is tried once more, and then given up. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.drained();
+  }
+
+  #add(verdict: DeviceVerdict): void {
+    if (this.#waiting >= (this.#options.maxWaiting ?? MAX_WAITING)) {
+      this.#options.onDropped?.(verdict.reason, 1);
+      return;
+    }
+    this.#waiting++;
+    this.#queue.add(verdict);
+  }
+
+  async #flush(verdicts: readonly DeviceVerdict[]): Promise<void> {
+    const { partitions } = this.#options;
+    const byPartition = partitions.map((): DeviceVerdict[] => []);
+    for (const verdict of verdicts) {
+      byPartition[partitionOfUser(verdict.userId, partitions.length)]?.push(verdict);
+    }
+    await Promise.all(
+      partitions.map(async (keys, i) => {
+        const ofPartition = byPartition[i] ?? [];
+        for (let start = 0; start < ofPartition.length; start += MAX_A_CALL) {
+          await this.#invalidate(keys, ofPartition.slice(start, start + MAX_A_CALL));
+        }
+      }),
+    );
+    this.#waiting -= verdicts.length;
+  }
+
+  async #invalidate(keys: PartitionKeys, verdicts: readonly DeviceVerdict[]): Promise<void> {
+    const { scripts, logger, auditCap = DEFAULT_AUDIT_CAP } = this.#options;
+    const { partition } = keys;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const counts = await invalidateDevices(scripts, keys, verdicts, auditCap);
+        this.#report(partition, counts);
+        return;
+      } catch (error) {
+        const isOver = this.#stopping.signal.aborted || !isConnectionError(error);
+        logger.warn(
+          { partition, count: verdicts.length, attempt, reason: describeError(error) },
+          isOver ? "devices not invalidated: given up" : "devices not invalidated: trying again",
+        );
+        if (isOver) return;
+      }
+      await this.#pause(BACKOFF_LEAST_MS + backoffMs(attempt, BACKOFF));
+    }
+  }
+
+  #report(partition: number, counts: Awaited<ReturnType<typeof invalidateDevices>>): void {
+    const { logger, onForgotten, onQuarantined, onKept } = this.#options;
+    const tell = { forgotten: onForgotten, quarantined: onQuarantined, kept: onKept };
+    for (const { outcome, reason, count } of counts) {
+      logger.info({ partition, outcome, reason, count }, "devices invalidated");
+      tell[outcome]?.(reason, count);
+    }
+  }
+
+  /** Ends early at a stop. */
+  #pause(ms: number): Promise<void> {
+    const { signal } = this.#stopping;
+    return new Promise((resolve) => {
+      if (signal.aborted) return resolve();
+      const done = (): void => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      signal.addEventListener("abort", done, { once: true });
+    });
+  }
+}

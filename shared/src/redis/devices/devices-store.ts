@@ -1,0 +1,186 @@
+// auth/routes/devices, dispatch/channels -> here -> scripts/register-device, claim-device: where a user can be reached.
+// Guarantees: a device is shown to one user at most, at any moment, whoever registers it and whatever dies meanwhile; one
+// whose registration was answered is there until it is removed, forgotten or registered by another. See docs/phones/devices.md.
+import { randomBytes } from "node:crypto";
+import { PetrelError } from "../../kernel/errors.js";
+import type { Device, NewDevice } from "../../protocol/fallback/device.js";
+import { partitionOfUser } from "../../protocol/messages/partition.js";
+import { awaitAnswer } from "../connection/await-answer.js";
+import { decodeDeviceEntry, encodeDeviceEntry, type DeviceEntry } from "./device-entry.js";
+import { deviceIdOf } from "./device-id.js";
+import { DeviceOwners } from "./device-owners.js";
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+export interface DevicesStoreOptions {
+  /** Devices of one user; beyond it those go that were not seen for longest. */
+  readonly maxPerUser?: number;
+}
+
+const MAX_PER_USER = 20;
+/** Others that register the same device at the same time make a registration begin anew. */
+const MAX_ATTEMPTS = 20;
+/** `lastSeenAtMs` is exact to this. */
+const TOUCH_STEP_MS = 24 * 60 * 60 * 1000;
+/** Devices of which this process knows that they were seen lately. */
+const MAX_TOUCHED = 50_000;
+const CLAIM_BYTES = 9;
+
+export class DevicesStore {
+  readonly #scripts: ScriptRunner;
+  readonly #partitions: readonly PartitionKeys[];
+  readonly #owners: DeviceOwners;
+  readonly #maxPerUser: number;
+  /** `user/device` -> ms; oldest first. */
+  readonly #touched = new Map<string, number>();
+
+  constructor(
+    scripts: ScriptRunner,
+    partitions: readonly PartitionKeys[],
+    { maxPerUser = MAX_PER_USER }: DevicesStoreOptions = {},
+  ) {
+    this.#scripts = scripts;
+    this.#partitions = partitions;
+    this.#owners = new DeviceOwners(scripts);
+    this.#maxPerUser = maxPerUser;
+  }
+
+  /**
+   * Again and again without harm: it renews `registeredAtMs` and `lastSeenAtMs`, and ends a quarantine. A device of
+   * another user becomes this one's.
+   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all here: the device may be registered or
+   * not, and is not lost to whom it belonged
+   */
+  async register(userId: string, device: NewDevice, nowMs: number): Promise<void> {
+    const id = deviceIdOf(device);
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      if (await awaitAnswer(this.#tryToRegister(userId, id, device, nowMs))) return;
+    }
+    throw new PetrelError("PETREL_UNAVAILABLE", "The device is being registered by too many at once.");
+  }
+
+  /** @returns false where another registration or removal came between: then it is to be tried anew */
+  async #tryToRegister(userId: string, id: string, device: NewDevice, nowMs: number): Promise<boolean> {
+    const { devices } = this.#keysOf(userId);
+    const former = await this.#owners.read(id);
+    const claim = randomBytes(CLAIM_BYTES).toString("base64url");
+    // First the entry, which nobody sees before the next step: dying here leaves all as it was.
+    const evicted = await this.#scripts.run(
+      "register-device.v2",
+      [devices],
+      [id, encodeDeviceEntry(device, claim, nowMs), this.#maxPerUser],
+    );
+    // This one moves it, from the one user to the other at once.
+    const isClaimed = await this.#owners.claim(id, former, { userId, claim });
+    // Nobody waits for what is tidied up: left behind, it is seen by nobody, and swept.
+    await Promise.allSettled([
+      ...evicted
+        .split("\n")
+        .filter((line) => line !== "")
+        .map(async (line) => {
+          const [evictedId = "", evictedClaim = ""] = line.split("\t");
+          await this.#owners.release(evictedId, { userId, claim: evictedClaim });
+        }),
+      isClaimed && former !== undefined && former.userId !== userId
+        ? this.#removeEntry(former.userId, id, former.claim)
+        : undefined,
+    ]);
+    if (!isClaimed) return false;
+    return this.#isSettled(userId, id, claim);
+  }
+
+  /** @returns false where the entry was taken out before it was claimed: then it is to be tried anew */
+  async #isSettled(userId: string, id: string, claim: string): Promise<boolean> {
+    const { redis } = this.#scripts;
+    const { devices } = this.#keysOf(userId);
+    if ((await redis.hexists(devices, id)) === 1) return true;
+    // Taken out after it was claimed: that came later, and has freed it.
+    if ((await this.#owners.read(id))?.claim !== claim) return true;
+    if ((await redis.hlen(devices)) < this.#maxPerUser) return false;
+    // One too many: anew, it would push out another that is being registered, which would do the same, without end.
+    await this.#owners.release(id, { userId, claim }).catch(() => undefined);
+    return true;
+  }
+
+  /** Those that still belong to this user, by their ids. */
+  async list(userId: string): Promise<Device[]> {
+    const entries = await awaitAnswer(this.#readEntries(userId));
+    const owners = await awaitAnswer(Promise.all(entries.map(({ device }) => this.#owners.read(device.id))));
+    const own = entries.filter((_entry, i) => owners[i]?.userId === userId).map(({ device }) => device);
+    for (const device of own) {
+      // The first push that is taken is written down, however lately the device was registered.
+      if (device.platform !== "ios" || device.isTaken === true) {
+        this.#noteTouched(userId, device.id, device.lastSeenAtMs);
+      }
+    }
+    return own.sort((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  /** @returns whether it was there */
+  async remove(userId: string, deviceId: string): Promise<boolean> {
+    const owner = await awaitAnswer(this.#owners.read(deviceId));
+    if (owner?.userId !== userId) return false;
+    const claim = await awaitAnswer(this.#removeEntry(userId, deviceId));
+    if (claim === "") return false;
+    // Left behind, it is renewed or replaced by the next registration, or ends by itself.
+    await this.#owners.release(deviceId, { userId, claim }).catch(() => undefined);
+    return true;
+  }
+
+  /**
+   * A provider took a push for it. At most one call a day and device.
+   * Resolves where it is not there any more, too.
+   */
+  async touch(userId: string, deviceId: string, nowMs: number): Promise<void> {
+    const touchedMs = this.#touched.get(`${userId}/${deviceId}`);
+    if (touchedMs !== undefined && nowMs - touchedMs < TOUCH_STEP_MS) return;
+    const { devices } = this.#keysOf(userId);
+    // Before the answer: of many pushes at once, one writes.
+    this.#noteTouched(userId, deviceId, nowMs);
+    try {
+      const answer = await awaitAnswer(
+        this.#scripts.run("touch-device.v2", [devices], [deviceId, nowMs, TOUCH_STEP_MS]),
+      );
+      if (answer === "1") await awaitAnswer(this.#owners.keep(deviceId));
+    } catch (error) {
+      this.#touched.delete(`${userId}/${deviceId}`);
+      throw error;
+    }
+  }
+
+  /** Nothing of their devices stays, but what is being registered at this very time. */
+  async forgetUser(userId: string): Promise<void> {
+    const entries = await awaitAnswer(this.#readEntries(userId));
+    for (const { device, claim } of entries) {
+      // Released first: dying in between, the entry is seen by nobody, and leads here again.
+      await awaitAnswer(this.#owners.release(device.id, { userId, claim }));
+      await awaitAnswer(this.#removeEntry(userId, device.id, claim));
+    }
+  }
+
+  /** @returns the claim of what was removed, or "" */
+  #removeEntry(userId: string, deviceId: string, claim = ""): Promise<string> {
+    return this.#scripts.run("remove-device.v1", [this.#keysOf(userId).devices], [deviceId, claim]);
+  }
+
+  async #readEntries(userId: string): Promise<DeviceEntry[]> {
+    const all = await this.#scripts.redis.hgetall(this.#keysOf(userId).devices);
+    return Object.entries(all).flatMap(([id, text]) => decodeDeviceEntry(id, text) ?? []);
+  }
+
+  #noteTouched(userId: string, deviceId: string, atMs: number): void {
+    const key = `${userId}/${deviceId}`;
+    // Set anew, it becomes the youngest.
+    this.#touched.delete(key);
+    this.#touched.set(key, atMs);
+    if (this.#touched.size <= MAX_TOUCHED) return;
+    const oldest = this.#touched.keys().next().value;
+    if (oldest !== undefined) this.#touched.delete(oldest);
+  }
+
+  #keysOf(userId: string): { readonly devices: string } {
+    const keys = this.#partitions[partitionOfUser(userId, this.#partitions.length)];
+    if (keys === undefined) throw new Error("there are no partitions");
+    return { devices: keys.devices(userId) };
+  }
+}

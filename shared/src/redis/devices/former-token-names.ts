@@ -1,0 +1,30 @@
+// redis/{token-revocations, route-store} -> here: was a token revoked by a name that the release before gave it?
+// Guarantees: costs nothing for a token that has a `jti`, as nearly all have.
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+export interface FormerlyNamed {
+  readonly userId: string;
+  readonly generation: number;
+  /** As in VerifiedToken. */
+  readonly formerNames?: readonly string[] | undefined;
+}
+
+/** @throws what ioredis throws where Redis does not answer */
+export async function isRevokedByFormerName(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  { userId, generation, formerNames = [] }: FormerlyNamed,
+): Promise<boolean> {
+  if (formerNames.length === 0) return false;
+  const answers = await Promise.all(
+    formerNames.map((name) =>
+      scripts.run(
+        "check-token.v1",
+        [keys.tokenGeneration(userId), keys.revokedSession(userId, ""), keys.revokedToken(name)],
+        [generation],
+      ),
+    ),
+  );
+  return answers.some((answer) => answer !== "good");
+}

@@ -1,0 +1,87 @@
+// redis/device-invalidations, sweep-devices -> here -> scripts/invalidate-devices: forgotten, or quarantined, unless
+// registered again.
+// Guarantees: comparing, removing and noting are one step; a device's owner is released after it, and only of the
+// registration that was removed.
+import type { ApnsEnvironment } from "../../protocol/fallback/device.js";
+import type {
+  InvalidationOutcome,
+  InvalidationReason,
+} from "../../protocol/fallback/invalidation-reasons.js";
+import { type DeviceClaim, DeviceOwners } from "./device-owners.js";
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+export interface DeviceVerdict {
+  /** `sweep` forgets too, but compares when the device was last seen. */
+  readonly what: "forget" | "quarantine" | "sweep";
+  /** Only if it was registered (of a sweep: last seen) before this. */
+  readonly beforeMs: number;
+  readonly quarantinedUntilMs?: number;
+  readonly userId: string;
+  readonly deviceId: string;
+  readonly tokenEnd: string;
+  readonly reason: InvalidationReason;
+  readonly providerTimestampMs?: number;
+  /** A bundle id, or an appid. */
+  readonly topic: string;
+  /** Of an iOS device. */
+  readonly environment?: ApnsEnvironment;
+}
+
+export interface InvalidationCount {
+  readonly outcome: InvalidationOutcome;
+  readonly reason: InvalidationReason;
+  readonly count: number;
+}
+
+/**
+ * @param verdicts at most 200, on users of one partition
+ * @param auditCap notes kept of the partition
+ * @returns what was done, by reason; nothing for devices that are not there any more
+ */
+export async function invalidateDevices(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  verdicts: readonly DeviceVerdict[],
+  auditCap: number,
+): Promise<InvalidationCount[]> {
+  const answer = await scripts.run(
+    "invalidate-devices.v1",
+    [keys.invalidations, ...verdicts.map(({ userId }) => keys.devices(userId))],
+    [auditCap, ...verdicts.flatMap(argumentsOf)],
+  );
+  const lines = answer.split("\n").map((line) => line.split("\t"));
+  const counts = new Map<string, InvalidationCount>();
+  const forgotten: (DeviceClaim & { readonly deviceId: string })[] = [];
+  for (const [i, { what, reason, userId, deviceId }] of verdicts.entries()) {
+    const [outcome, claim = ""] = lines[i] ?? [];
+    if (outcome === "forgotten") forgotten.push({ deviceId, userId, claim });
+    if (outcome !== "forgotten" && outcome !== "quarantined" && outcome !== "kept") continue;
+    if (what === "sweep" && outcome === "kept") continue;
+    const key = `${outcome} ${reason}`;
+    counts.set(key, { outcome, reason, count: (counts.get(key)?.count ?? 0) + 1 });
+  }
+  // One that is left behind ends by itself, or is replaced by the next registration.
+  const owners = new DeviceOwners(scripts);
+  await scripts.together(() =>
+    Promise.allSettled(forgotten.map(({ deviceId, ...claimed }) => owners.release(deviceId, claimed))),
+  );
+  return [...counts.values()];
+}
+
+function argumentsOf(verdict: DeviceVerdict): (string | number)[] {
+  const { what, deviceId, beforeMs, quarantinedUntilMs = 0, userId, tokenEnd, reason } = verdict;
+  const { providerTimestampMs = "", topic, environment = "" } = verdict;
+  return [
+    what,
+    deviceId,
+    Math.ceil(beforeMs),
+    Math.ceil(quarantinedUntilMs),
+    userId,
+    tokenEnd,
+    reason,
+    providerTimestampMs,
+    topic,
+    environment,
+  ];
+}

@@ -1,0 +1,168 @@
+// collect/erase-user -> here -> scripts/erase-user, erase-entries, erase-retries, erase-records: nothing of a person stays.
+// Guarantees: first their tokens, sockets and inbox end, in one step; then what else there is goes, in bounded steps. Dying
+// in between, what is left is reached by nobody, and calling it again finishes it; what came after its first step stays.
+// See docs/operate/erasing-a-person.md for what remains, and why.
+import { deadLetterCauses } from "../../protocol/fallback/dead-letter-causes.js";
+import { partitionOfUser } from "../../protocol/messages/partition.js";
+import { decodeMessageRecord, priorities } from "../../protocol/messages/stored-message.js";
+import { awaitAnswer } from "../connection/await-answer.js";
+import { masterOf } from "../connection/cluster-nodes.js";
+import type { DevicesStore } from "../devices/devices-store.js";
+import { eraseStrayOwners } from "../devices/erase-stray-owners.js";
+import { FALLBACK_GROUP } from "../fallback/fallback-queue.js";
+import { idOfRecordKey, isCollapseTurnOf, type PartitionKeys } from "../keys.js";
+import { scanGently } from "../connection/scan-gently.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+import { GENERATION_KEEP_MS } from "../auth/token-revocations.js";
+
+export interface UserEraserOptions {
+  readonly scripts: ScriptRunner;
+  readonly partitions: readonly PartitionKeys[];
+  readonly devices: Pick<DevicesStore, "forgetUser">;
+}
+
+export interface ErasedUser {
+  /** What the inbox held. */
+  readonly messages: number;
+  /** Of messages, with what was tried for each. */
+  readonly records: number;
+  /** Of `ready`, the fallback streams, the retries and the dead letters. */
+  readonly entries: number;
+  /** Notes on their devices. */
+  readonly notes: number;
+}
+
+/** What one call of a script takes. */
+const MAX_RECORDS = 200;
+
+export class UserEraser {
+  readonly #scripts: ScriptRunner;
+  readonly #partitions: readonly PartitionKeys[];
+  readonly #devices: Pick<DevicesStore, "forgetUser">;
+
+  constructor({ scripts, partitions, devices }: UserEraserOptions) {
+    this.#scripts = scripts;
+    this.#partitions = partitions;
+    this.#devices = devices;
+  }
+
+  /**
+   * Takes as long as a walk over all keys: records are found in no other way, since nothing names those of messages that
+   * were acknowledged and trimmed; nor are devices' owners that somebody who died has left behind.
+   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer: then call it again
+   */
+  async erase(userId: string): Promise<ErasedUser> {
+    const keys = this.#partitions[partitionOfUser(userId, this.#partitions.length)];
+    if (keys === undefined) throw new Error("there are no partitions");
+    const messages = await awaitAnswer(this.#begin(keys, userId));
+    let entries = 0;
+    // Before the fallback streams: only from here something still goes there.
+    entries += await awaitAnswer(this.#eraseRetries(keys, userId));
+    for (const stream of [
+      keys.ready,
+      ...priorities.map((priority) => keys.fallback(priority)),
+      ...deadLetterCauses.map((cause) => keys.deadLetters(cause)),
+    ]) {
+      entries += await awaitAnswer(this.#eraseEntries(keys, userId, stream));
+    }
+    await this.#devices.forgetUser(userId);
+    await awaitAnswer(eraseStrayOwners(this.#scripts, keys, userId));
+    // After the devices: a provider's word on one of them is noted while there is one.
+    const notes = await awaitAnswer(this.#eraseEntries(keys, userId, keys.invalidations));
+    const records = await awaitAnswer(this.#eraseFound(keys, userId));
+    return { messages, records, entries, notes };
+  }
+
+  async #begin(keys: PartitionKeys, userId: string): Promise<number> {
+    return Number(
+      await this.#scripts.run(
+        "erase-user.v1",
+        [
+          keys.user(userId),
+          keys.inbox(userId),
+          keys.routes(userId),
+          keys.sessions(userId),
+          keys.due,
+          keys.tokenGeneration(userId),
+        ],
+        [userId, keys.control, GENERATION_KEEP_MS],
+      ),
+    );
+  }
+
+  async #eraseEntries(keys: PartitionKeys, userId: string, stream: string): Promise<number> {
+    const isFallback = priorities.some((priority) => stream === keys.fallback(priority));
+    let erased = 0;
+    let after = "0-0";
+    while (after !== "") {
+      const answer = await this.#scripts.run(
+        "erase-entries.v1",
+        [stream, keys.user(userId)],
+        [userId, after, isFallback ? FALLBACK_GROUP : ""],
+      );
+      const [count = "0", next = ""] = answer.split("\t");
+      erased += Number(count);
+      after = next;
+    }
+    return erased;
+  }
+
+  async #eraseRetries(keys: PartitionKeys, userId: string): Promise<number> {
+    let erased = 0;
+    let cursor = "0";
+    while (cursor !== "") {
+      const answer = await this.#scripts.run(
+        "erase-retries.v1",
+        [keys.retries, keys.user(userId)],
+        [userId, cursor],
+      );
+      const [count = "0", next = ""] = answer.split("\t");
+      erased += Number(count);
+      cursor = next;
+    }
+    return erased;
+  }
+
+  /** What only a walk over all keys finds: records, and whose turn it was of a collapse key. */
+  async #eraseFound(keys: PartitionKeys, userId: string): Promise<number> {
+    // One server for the whole walk: a cursor means nothing to another.
+    const server = masterOf(this.#scripts.redis, keys.owner);
+    let erased = 0;
+    await scanGently(server, `${keys.prefix}*`, async (names) => {
+      const ids = await this.#findRecords(keys, userId, names);
+      for (let start = 0; start < ids.length; start += MAX_RECORDS) {
+        erased += await this.#eraseRecords(keys, userId, ids.slice(start, start + MAX_RECORDS), []);
+      }
+      const turns = names.filter((name) => isCollapseTurnOf(keys, name, userId));
+      if (turns.length > 0) await this.#eraseRecords(keys, userId, [], turns);
+    });
+    return erased;
+  }
+
+  /** Of these keys the user's records: read here, since most are somebody else's; decided is in the script. */
+  async #findRecords(keys: PartitionKeys, userId: string, names: readonly string[]): Promise<string[]> {
+    const ids = names.flatMap((name) => idOfRecordKey(keys, name) ?? []);
+    if (ids.length === 0) return [];
+    const records = await this.#scripts.redis.mget(...ids.map((id) => keys.record(id)));
+    return ids.filter((_id, i) => decodeMessageRecord(records[i] ?? "").userId === userId);
+  }
+
+  async #eraseRecords(
+    keys: PartitionKeys,
+    userId: string,
+    ids: readonly string[],
+    turns: readonly string[],
+  ): Promise<number> {
+    return Number(
+      await this.#scripts.run(
+        "erase-records.v2",
+        [
+          keys.user(userId),
+          ...ids.flatMap((id) => [keys.record(id), keys.attempts(id), keys.deviceSends(id)]),
+          ...turns,
+        ],
+        [userId, ids.length],
+      ),
+    );
+  }
+}

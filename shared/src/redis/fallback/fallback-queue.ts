@@ -1,0 +1,220 @@
+// scripts/offer, scripts/wake, scripts/accept -> here -> dispatch/fallback-workers: messages that are to reach their users
+// by a fallback channel.
+// Guarantees: an entry is given to one worker at a time, and to another when that one has shown no sign of settling it
+// for a while; it leaves the queue only when it is settled, see settle-fallback.
+import {
+  decodeFallbackEntry,
+  FALLBACK_FIELDS,
+  type FallbackEntry,
+} from "../../protocol/fallback/fallback-entry.js";
+import { priorities, type Priority } from "../../protocol/messages/stored-message.js";
+import type { Redis } from "../connection/connect.js";
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+/** The consumer group of every fallback stream. */
+export const FALLBACK_GROUP = "workers";
+
+/** One of a partition's three streams. */
+export interface FallbackSource {
+  readonly keys: PartitionKeys;
+  readonly priority: Priority;
+}
+
+/** An entry that this worker holds until it settles it. */
+export interface TakenEntry extends FallbackSource {
+  /** The stream's id, `ms-n`. */
+  readonly entryId: string;
+  readonly message: FallbackEntry;
+  /** Attempts made before. A worker that died while it held the entry has made one. */
+  readonly attempts: number;
+  /** How often it was given to a worker and not settled. */
+  readonly abandoned: number;
+}
+
+/** What waits in a partition's streams and has not been read by anyone. */
+export interface PolledPartition {
+  readonly nowMs: number;
+  /** Retries that were due and went back to their streams. */
+  readonly promoted: number;
+  readonly waiting: Readonly<Record<Priority, number>>;
+}
+
+/** @param limit how many retries go back in this call, at most */
+export async function promoteRetries(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  limit: number,
+): Promise<PolledPartition> {
+  const answer = await scripts.run(
+    "promote-retries.v1",
+    [keys.retries, ...priorities.map((priority) => keys.fallback(priority))],
+    [FALLBACK_GROUP, limit],
+  );
+  const [nowMs = 0, promoted = 0, high = 0, normal = 0, low = 0] = answer.split("\t").map(Number);
+  return { nowMs, promoted, waiting: { high, normal, low } };
+}
+
+/**
+ * The oldest entries that nobody has read, without waiting for any. Where there is no consumer group (yet, or any more),
+ * it is made, and begins with all that is there.
+ * @param consumer names this process; a restarted one is another
+ * @throws what ioredis throws where the answer is missing: then entries may be ours without our knowing, and come to
+ * light as those of a dead worker do
+ */
+export async function readFallback(
+  scripts: ScriptRunner,
+  { keys, priority }: FallbackSource,
+  consumer: string,
+  count: number,
+): Promise<TakenEntry[]> {
+  const stream = keys.fallback(priority);
+  const read = async (): Promise<TakenEntry[]> => {
+    const streams = (await scripts.redis.xreadgroup(
+      "GROUP",
+      FALLBACK_GROUP,
+      consumer,
+      "COUNT",
+      count,
+      "STREAMS",
+      stream,
+      ">",
+    )) as [string, RawEntry[]][] | null;
+    return (streams?.[0]?.[1] ?? []).flatMap((raw) => taken({ keys, priority }, raw, 0));
+  };
+  try {
+    return await read();
+  } catch (error) {
+    if (!isNoGroup(error)) throw error;
+  }
+  await scripts.run("open-fallback.v1", [stream], [FALLBACK_GROUP]);
+  return read();
+}
+
+/**
+ * Entries that others have held for too long, now ours.
+ * @param isHeldHere our own, which are under way and need no claiming
+ * @param idleMs for how long they have been held, at least
+ */
+export async function claimFallback(
+  redis: Redis,
+  { keys, priority }: FallbackSource,
+  consumer: string,
+  { idleMs, count, isHeldHere }: ClaimOptions,
+): Promise<TakenEntry[]> {
+  const stream = keys.fallback(priority);
+  let pending: [string, string, number, number][];
+  try {
+    pending = (await redis.xpending(
+      stream,
+      FALLBACK_GROUP,
+      "IDLE",
+      idleMs,
+      "-",
+      "+",
+      count,
+    )) as typeof pending;
+  } catch (error) {
+    if (isNoGroup(error)) return [];
+    throw error;
+  }
+  const deliveries = new Map(
+    pending.filter(([id]) => !isHeldHere(stream, id)).map(([id, , , times]) => [id, times]),
+  );
+  if (deliveries.size === 0) return [];
+  // Looked at again, by Redis: of several that claim the same entry, one gets it.
+  const entries = (await redis.call(
+    "XCLAIM",
+    stream,
+    FALLBACK_GROUP,
+    consumer,
+    idleMs,
+    ...deliveries.keys(),
+  )) as RawEntry[];
+  return entries.flatMap((raw) => taken({ keys, priority }, raw, deliveries.get(raw?.[0] ?? "") ?? 1));
+}
+
+export interface ClaimOptions {
+  readonly idleMs: number;
+  readonly count: number;
+  readonly isHeldHere: (stream: string, entryId: string) => boolean;
+}
+
+/** Lets the next worker that looks for abandoned entries have this one at once, as if we had never had it. */
+export async function giveBackFallback(
+  scripts: ScriptRunner,
+  { keys, priority, entryId, abandoned }: TakenEntry,
+  consumer: string,
+  idleMs: number,
+): Promise<void> {
+  await scripts.run(
+    "give-back-fallback.v1",
+    [keys.fallback(priority)],
+    [FALLBACK_GROUP, entryId, consumer, idleMs, abandoned],
+  );
+}
+
+/**
+ * Removes workers that hold nothing.
+ * @param only this one, where it is given
+ */
+export async function forgetWorkers(
+  scripts: ScriptRunner,
+  { keys, priority }: FallbackSource,
+  idleMs: number,
+  only = "",
+): Promise<number> {
+  return Number(
+    await scripts.run("forget-workers.v1", [keys.fallback(priority)], [FALLBACK_GROUP, idleMs, only]),
+  );
+}
+
+export interface FallbackBacklog {
+  /** Entries in the streams, those under way among them. */
+  readonly queued: Readonly<Record<Priority, number>>;
+  readonly retries: number;
+  /** When the oldest entry of all came into its stream, ms by Redis' clock. */
+  readonly oldestAtMs: number | undefined;
+}
+
+export async function readFallbackBacklog(redis: Redis, keys: PartitionKeys): Promise<FallbackBacklog> {
+  const [high, normal, low, retries, ...oldest] = await Promise.all([
+    redis.xlen(keys.fallback("high")),
+    redis.xlen(keys.fallback("normal")),
+    redis.xlen(keys.fallback("low")),
+    redis.zcard(keys.retries),
+    ...priorities.map((priority) => redis.xrange(keys.fallback(priority), "-", "+", "COUNT", 1)),
+  ]);
+  const ages = oldest.flatMap(([first]) => (first === undefined ? [] : [Number.parseInt(first[0], 10)]));
+  return {
+    queued: { high, normal, low },
+    retries,
+    oldestAtMs: ages.length === 0 ? undefined : Math.min(...ages),
+  };
+}
+
+/** What was deleted while it was pending comes as null by some versions. */
+type RawEntry = [id: string, fields: string[] | null] | null;
+
+function taken(source: FallbackSource, raw: RawEntry, abandoned: number): TakenEntry[] {
+  const [entryId, fields] = raw ?? [];
+  if (entryId === undefined || fields === null || fields === undefined) return [];
+  const at = (name: string): string => {
+    const index = fields.findIndex((field, i) => i % 2 === 0 && field === name);
+    return index === -1 ? "" : (fields[index + 1] ?? "");
+  };
+  const before = Number(at(FALLBACK_FIELDS.attempts));
+  return [
+    {
+      ...source,
+      entryId,
+      message: decodeFallbackEntry(at(FALLBACK_FIELDS.entry)),
+      attempts: (Number.isSafeInteger(before) && before >= 0 ? before : 0) + abandoned,
+      abandoned,
+    },
+  ];
+}
+
+function isNoGroup(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith("NOGROUP");
+}

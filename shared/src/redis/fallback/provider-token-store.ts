@@ -1,0 +1,81 @@
+// dispatch/channels/apns -> here: the token that shows Apple who we are, one for each key, shared by all dispatchers.
+// Guarantees: of several that bring a token at once all get the same one; none replaces another within the interval
+// that Apple asks for; a token goes by itself before it is an hour old.
+//
+// It stands in the clear, for an hour at most, as do the messages it speaks for; the key that it is made with never
+// comes here.
+import { partitionOfUser } from "../../protocol/messages/partition.js";
+import { awaitAnswer } from "../connection/await-answer.js";
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+export interface StoredProviderToken {
+  /** ms since 1970 by the clock of the process that made it. */
+  readonly mintedAtMs: number;
+  readonly token: string;
+}
+
+/** Which key it is made with. */
+export interface ProviderKeyName {
+  readonly teamId: string;
+  readonly keyId: string;
+  /** Of the public key. */
+  readonly fingerprint: string;
+}
+
+const KEEP_MS = 60 * 60_000;
+
+export class ProviderTokenStore {
+  readonly #scripts: ScriptRunner;
+  readonly #partitions: readonly PartitionKeys[];
+
+  /** @param partitions all of them, by number */
+  constructor(scripts: ScriptRunner, partitions: readonly PartitionKeys[]) {
+    this.#scripts = scripts;
+    this.#partitions = partitions;
+  }
+
+  /** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all here */
+  async read(key: ProviderKeyName): Promise<StoredProviderToken | undefined> {
+    const text = await awaitAnswer(this.#scripts.redis.get(this.#nameOf(key)));
+    return text === null ? undefined : decode(text);
+  }
+
+  /**
+   * Proposes a token.
+   * @returns the one that counts from now on: this, or the one that is there, where that is less than minIntervalMs
+   * older
+   */
+  async agree(
+    key: ProviderKeyName,
+    { mintedAtMs, token }: StoredProviderToken,
+    minIntervalMs: number,
+  ): Promise<StoredProviderToken> {
+    return decode(
+      await awaitAnswer(
+        this.#scripts.run(
+          "agree-provider-token.v1",
+          [this.#nameOf(key)],
+          [mintedAtMs, token, minIntervalMs, KEEP_MS],
+        ),
+      ),
+    );
+  }
+
+  /** Spread over the partitions as users are. */
+  #nameOf({ teamId, keyId, fingerprint }: ProviderKeyName): string {
+    const name = `${teamId}.${keyId}.${fingerprint}`;
+    const { partition } = this.#partitions[partitionOfUser(name, this.#partitions.length)] as PartitionKeys;
+    return providerTokenKey(partition, name);
+  }
+}
+
+/** string: when it was made TAB the token */
+function providerTokenKey(partition: number, name: string): string {
+  return `petrel:{p${partition}}:provider-token:${name}`;
+}
+
+function decode(text: string): StoredProviderToken {
+  const tab = text.indexOf("\t");
+  return { mintedAtMs: Number(text.slice(0, tab)), token: text.slice(tab + 1) };
+}

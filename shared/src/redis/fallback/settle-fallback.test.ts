@@ -1,0 +1,384 @@
+// Tests the steps of the fallback's queue: settled, promoted, replayed, claimed, and workers forgotten.
+// Guarantees: an entry stands in one place at any time; it is settled once; an end is written once, and never over another.
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { decodeMessageRecord } from "../../protocol/messages/stored-message.js";
+import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { ackUsers } from "../inbox/ack-users.js";
+import {
+  claimFallback,
+  forgetWorkers,
+  giveBackFallback,
+  promoteRetries,
+  readFallback,
+  readFallbackBacklog,
+  type TakenEntry,
+} from "./fallback-queue.js";
+import { readAttempts, readMessage } from "../inbox/read-message.js";
+import { settleFallback, type Settlement, type SettleOptions } from "./settle-fallback.js";
+
+let store: OpenStore;
+beforeAll(async () => void (store = await openStore()));
+beforeEach(async () => {
+  await store.redis.config("SET", "maxmemory", "0");
+  await store.clear();
+});
+afterAll(() => store.close());
+
+const source = () => ({ keys: store.keys, priority: "normal" }) as const;
+const once: SettleOptions = { attempts: 1, notes: [], deadLettersCap: 100 };
+const taken: Settlement = { outcome: "taken", channel: "webhook" };
+const failed: Settlement = { outcome: "failed", cause: "rejected", reason: "no" };
+
+/** A message in its fallback stream; `n` numbers it. */
+async function enter(n = 1, ttlMs = 3_600_000, letters = "on"): Promise<string> {
+  const id = `m${n}`;
+  const result = await store.accepter().accept(message({ id, ttlMs, notification: "{}" }));
+  if (result.outcome !== "stored") throw new Error(result.outcome);
+  const { seq, epoch, atMs } = result;
+  const text = ["u1", seq, epoch, atMs, atMs + ttlMs, id, letters, "{}"].join("\t");
+  await store.redis.xadd(store.keys.fallback("normal"), "*", "m", text, "n", "0");
+  return id;
+}
+
+const take = (consumer = "w1", count = 10) => readFallback(store.scripts, source(), consumer, count);
+
+async function takeOne(): Promise<TakenEntry> {
+  const [entry] = await take();
+  if (entry === undefined) throw new Error("nothing to take");
+  return entry;
+}
+
+const settle = (entry: TakenEntry, settlement: Settlement, more: Partial<SettleOptions> = {}) =>
+  settleFallback(store.scripts, entry, settlement, { ...once, ...more });
+const endOf = async (id: string) =>
+  decodeMessageRecord((await store.redis.get(store.keys.record(id))) ?? "").end;
+const promote = (limit = 100) => promoteRetries(store.scripts, store.keys, limit);
+const letters = (cause: "rejected" | "misconfigured" = "rejected") =>
+  store.redis.xrange(store.keys.deadLetters(cause), "-", "+");
+const queued = () => store.redis.xlen(store.keys.fallback("normal"));
+
+describe("settled", () => {
+  test("taken: the record ends pushed, with the channel; the entry is gone; the record lives a day longer than its message", async () => {
+    const id = await enter();
+    const before = await store.nowMs();
+    expect(await settle(await takeOne(), taken)).toEqual({ outcome: "settled", evicted: 0 });
+    const end = await endOf(id);
+    expect(end).toMatchObject({ state: "pushed", word: "webhook", isFinal: false });
+    expect(end?.atMs).toBeGreaterThanOrEqual(before);
+    expect(await store.redis.pexpiretime(store.keys.record(id))).toBeGreaterThan(
+      before + 25 * 3_600_000 + 3_500_000,
+    );
+    expect(await queued()).toBe(0);
+  });
+
+  test("dropped: the entry is gone, and nothing else has changed", async () => {
+    const id = await enter();
+    const entry = await takeOne();
+    const record = await store.redis.get(store.keys.record(id));
+    await settle(entry, { outcome: "dropped" });
+    expect(await store.redis.get(store.keys.record(id))).toBe(record);
+    expect(await queued()).toBe(0);
+  });
+
+  test("once: the second time it is gone, and nothing changes", async () => {
+    await enter();
+    const entry = await takeOne();
+    await settle(entry, { outcome: "retry", delayMs: 60_000 });
+    const before = await store.snapshot();
+    for (const again of [failed, { outcome: "dropped" }, { outcome: "retry", delayMs: 5 }] as const) {
+      expect(await settle(entry, again, { notes: [{ channel: "c", outcome: "retry" }] })).toMatchObject({
+        outcome: "gone",
+      });
+    }
+    expect(await store.snapshot()).toEqual(before);
+  });
+
+  test("what a channel took is noted even then: it is not sent once more by a retry", async () => {
+    const id = await enter();
+    const entry = await takeOne();
+    await settle(entry, { outcome: "retry", delayMs: 0 });
+    expect(await settle(entry, taken)).toMatchObject({ outcome: "gone" });
+    expect((await readMessage(store.scripts, store.keys, id))?.state).toBe("pushed");
+  });
+
+  test("an entry that was never given to anyone cannot be settled", async () => {
+    await enter();
+    const entry = await takeOne();
+    await store.redis.xgroup("DESTROY", store.keys.fallback("normal"), "workers");
+    expect(await settle(entry, failed)).toMatchObject({ outcome: "gone" });
+    expect(await queued()).toBe(1);
+  });
+
+  test.each(["expired 5", "cancelled 5", "pushed 5 other", "failed 5 misconfigured"])(
+    "another end stays: %s",
+    async (end) => {
+      const id = await enter();
+      const entry = await takeOne();
+      await store.redis.append(store.keys.record(id), `\t${end}`);
+      const record = await store.redis.get(store.keys.record(id));
+      expect(await settle(entry, failed)).toMatchObject({ outcome: "ended" });
+      expect(await store.redis.get(store.keys.record(id))).toBe(record);
+      expect(await letters()).toEqual([]);
+      expect(await queued()).toBe(0);
+    },
+  );
+
+  test("taken after another end: that end stays", async () => {
+    const id = await enter();
+    const entry = await takeOne();
+    await store.redis.append(store.keys.record(id), "\texpired 5");
+    await settle(entry, taken);
+    expect(await store.redis.get(store.keys.record(id))).toMatch(/\texpired 5$/);
+  });
+});
+
+describe("failed", () => {
+  test("the record ends with the cause, and the dead letter holds all that a replay needs", async () => {
+    const id = await enter();
+    const entry = await takeOne();
+    const [[, fields] = []] = await store.redis.xrange(store.keys.fallback("normal"), "-", "+");
+    await settle(entry, { ...failed, cause: "misconfigured" }, { attempts: 7 });
+    expect(await endOf(id)).toMatchObject({ state: "failed", word: "misconfigured" });
+    expect((await letters("misconfigured"))[0]?.[1]).toEqual(["m", fields?.[1], "n", "7", "r", "no"]);
+  });
+
+  test("acknowledged meanwhile: delivered, and no dead letter", async () => {
+    const id = await enter();
+    const entry = await takeOne();
+    await ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch: entry.message.epoch, seq: 1 }], 100);
+    expect(await settle(entry, failed)).toMatchObject({ outcome: "ended" });
+    expect(await endOf(id)).toBeUndefined();
+    expect(await letters()).toEqual([]);
+  });
+
+  test("of a history that its user has no more: it is gone, and an ack of the other does not count", async () => {
+    const id = await enter();
+    const entry = await takeOne();
+    await store.redis.hset(store.keys.user("u1"), "epoch", "foreign.0", "acked", "1");
+    expect(await settle(entry, failed)).toMatchObject({ outcome: "gone" });
+    expect(await endOf(id)).toBeUndefined();
+    expect(await letters()).toEqual([]);
+    expect(await queued()).toBe(0);
+  });
+
+  test("its record is gone: it ended long ago, and leaves no dead letter", async () => {
+    const id = await enter();
+    const entry = await takeOne();
+    await store.redis.del(store.keys.record(id));
+    expect(await settle(entry, failed, { notes: [{ channel: "c", outcome: "failed" }] })).toMatchObject({
+      outcome: "ended",
+    });
+    expect(await store.redis.keys("*attempts*")).toEqual([]);
+  });
+
+  test("beyond the cap the oldest go, and are counted", async () => {
+    for (let n = 1; n <= 5; n++) await enter(n);
+    const entries = await take();
+    const evicted: number[] = [];
+    for (const entry of entries) evicted.push((await settle(entry, failed, { deadLettersCap: 3 })).evicted);
+    expect(evicted).toEqual([0, 0, 0, 1, 1]);
+    expect((await letters()).map(([, fields]) => fields[1]?.split("\t")[5])).toEqual(["m3", "m4", "m5"]);
+  });
+});
+
+describe("attempts", () => {
+  test("are kept with their time, for as long as the record, the last fifty", async () => {
+    const id = await enter();
+    const before = await store.nowMs();
+    for (let n = 1; n <= 60; n++) {
+      const entry = await takeOne();
+      await settle(
+        entry,
+        { outcome: "retry", delayMs: 0 },
+        { notes: [{ channel: "webhook", outcome: "retry", reason: `try "${n}"` }] },
+      );
+      await promote();
+    }
+    const attempts = await readAttempts(store.redis, store.keys, id);
+    expect(attempts).toHaveLength(50);
+    expect(attempts.at(-1)).toMatchObject({ channel: "webhook", outcome: "retry", reason: 'try "60"' });
+    expect(attempts[0]?.reason).toBe('try "11"');
+    expect(attempts[0]?.atMs).toBeGreaterThanOrEqual(before);
+    const [list, record] = await Promise.all([
+      store.redis.pexpiretime(store.keys.attempts(id)),
+      store.redis.pexpiretime(store.keys.record(id)),
+    ]);
+    expect(Math.abs(list - record)).toBeLessThan(1_000);
+  });
+});
+
+describe("retries", () => {
+  test("wait for their time, and go back to their stream with the attempts made", async () => {
+    const id = await enter();
+    await settle(await takeOne(), { outcome: "retry", delayMs: 60_000 }, { attempts: 3 });
+    expect(await promote()).toMatchObject({ promoted: 0, waiting: { normal: 0 } });
+    const [member = ""] = await store.redis.zrange(store.keys.retries, "0", "0");
+    await store.redis.zadd(store.keys.retries, 1, member);
+    expect(await promote()).toMatchObject({ promoted: 1, waiting: { high: 0, normal: 1, low: 0 } });
+    expect(await takeOne()).toMatchObject({ attempts: 3, message: { id } });
+    expect(await store.redis.zcard(store.keys.retries)).toBe(0);
+  });
+
+  test.each([
+    ["oh", "high"],
+    ["on", "normal"],
+    ["al", "low"],
+  ] as const)("%s goes to %s", async (policy, priority) => {
+    await enter(1, 3_600_000, policy);
+    await settle(await takeOne(), { outcome: "retry", delayMs: 0 });
+    await promote();
+    expect(await store.redis.xlen(store.keys.fallback(priority))).toBe(1);
+  });
+
+  test("each once, whoever promotes at the same time, some at a time", async () => {
+    for (let n = 1; n <= 20; n++) await enter(n);
+    for (const entry of await take("w1", 100)) await settle(entry, { outcome: "retry", delayMs: 0 });
+    const promoted = await Promise.all(Array.from({ length: 6 }, () => promote(5)));
+    expect(promoted.map((one) => one.promoted)).toEqual([5, 5, 5, 5, 0, 0]);
+    expect(await queued()).toBe(20);
+  });
+
+  test("do not wait beyond the message's time", async () => {
+    await enter(1, 5_000);
+    const entry = await takeOne();
+    await settle(entry, { outcome: "retry", delayMs: 60_000 });
+    const [, score] = await store.redis.zrange(store.keys.retries, "0", "0", "WITHSCORES");
+    expect(Number(score)).toBe(entry.message.expiresAtMs);
+  });
+
+  test("what cannot be read there does not stay in the way", async () => {
+    await store.redis.zadd(store.keys.retries, 1, "nonsense", 2, "1\tu1\t1\te\t1\t2\tm1\ton\t{}");
+    expect(await promote()).toMatchObject({ promoted: 2, waiting: { normal: 1 } });
+  });
+});
+
+describe("what waits", () => {
+  test("is what nobody has read: before there is a group, and after", async () => {
+    await enter(1);
+    await enter(2);
+    expect((await promote()).waiting.normal).toBe(2);
+    const [entry] = await take("w1", 1);
+    expect((await promote()).waiting.normal).toBe(1);
+    if (entry !== undefined) await settle(entry, taken);
+    expect((await promote()).waiting.normal).toBe(1);
+    expect(await readFallbackBacklog(store.redis, store.keys)).toMatchObject({
+      queued: { high: 0, normal: 1, low: 0 },
+      retries: 0,
+    });
+  });
+});
+
+describe("an entry that was left behind", () => {
+  const claim = (consumer: string, idleMs: number) =>
+    claimFallback(store.redis, source(), consumer, { idleMs, count: 10, isHeldHere: () => false });
+  /** As if it had been held for so long. */
+  const age = (entryId: string, idleMs: number) =>
+    store.redis.call(
+      "XCLAIM",
+      store.keys.fallback("normal"),
+      "workers",
+      "w1",
+      "0",
+      entryId,
+      "IDLE",
+      String(idleMs),
+      "JUSTID",
+    );
+
+  test("is given to another worker after a while, to one, and counts as an attempt", async () => {
+    await enter();
+    const entry = await takeOne();
+    expect(await claim("w2", 60_000)).toEqual([]);
+    await age(entry.entryId, 60_001);
+    const claims = await Promise.all(["w2", "w3"].map((worker) => claim(worker, 60_000)));
+    expect(claims.flat()).toMatchObject([{ entryId: entry.entryId, attempts: 1, abandoned: 1 }]);
+  });
+
+  test("not where it is under way right here", async () => {
+    await enter();
+    const { entryId } = await takeOne();
+    await age(entryId, 60_001);
+    const isHeldHere = (stream: string, id: string) =>
+      stream === store.keys.fallback("normal") && id === entryId;
+    expect(
+      await claimFallback(store.redis, source(), "w1", { idleMs: 60_000, count: 10, isHeldHere }),
+    ).toEqual([]);
+  });
+
+  test("given back it is there at once, as it was", async () => {
+    await enter();
+    const entry = await takeOne();
+    await giveBackFallback(store.scripts, entry, "w1", 60_000);
+    expect(await claim("w2", 60_000)).toMatchObject([{ entryId: entry.entryId, attempts: 0, abandoned: 0 }]);
+  });
+
+  test("not given back where another has taken it over meanwhile", async () => {
+    await enter();
+    const entry = await takeOne();
+    await age(entry.entryId, 60_001);
+    await claim("w2", 60_000);
+    await giveBackFallback(store.scripts, entry, "w1", 60_000);
+    expect(await claim("w3", 60_000)).toEqual([]);
+  });
+
+  test("without a group there is none", async () => {
+    expect(await claim("w2", 1)).toEqual([]);
+  });
+});
+
+test("keys of another kind lose nothing: the attempt's note is left out, and nothing is settled half", async () => {
+  const id = await enter();
+  const entry = await takeOne();
+  await store.redis.set(store.keys.attempts(id), "x");
+  await store.redis.set(store.keys.retries, "x");
+  const retry = { outcome: "retry", delayMs: 0 } as const;
+  const notes = [{ channel: "c", outcome: "retry" }] as const;
+  await expect(settle(entry, retry, { notes })).rejects.toThrow(/WRONGTYPE/);
+  expect(await queued()).toBe(1);
+  await store.redis.del(store.keys.retries);
+  await settle(entry, retry, { notes });
+  expect(await queued()).toBe(0);
+  expect(await store.redis.zcard(store.keys.retries)).toBe(1);
+});
+
+describe("workers", () => {
+  const names = async () =>
+    JSON.stringify(await store.redis.xinfo("CONSUMERS", store.keys.fallback("normal"), "workers"));
+
+  test("that hold nothing are forgotten; one that holds an entry is not", async () => {
+    await enter(1);
+    await enter(2);
+    const [entry] = await take("free", 1);
+    await take("busy", 1);
+    if (entry !== undefined) await settle(entry, taken);
+    expect(await forgetWorkers(store.scripts, source(), 3_600_000)).toBe(0);
+    expect(await forgetWorkers(store.scripts, source(), 0, "other")).toBe(0);
+    expect(await forgetWorkers(store.scripts, source(), 0)).toBe(1);
+    expect(await names()).toContain("busy");
+    expect(await names()).not.toContain("free");
+    expect((await promote()).waiting.normal).toBe(0);
+  });
+
+  test("without a stream, and without a group, there are none", async () => {
+    expect(await forgetWorkers(store.scripts, source(), 0)).toBe(0);
+    await enter();
+    expect(await forgetWorkers(store.scripts, source(), 0)).toBe(0);
+  });
+});
+
+test("where memory is full an entry is settled and a retry promoted all the same", async () => {
+  for (let n = 1; n <= 4; n++) await enter(n);
+  const [first, second, third, fourth] = await take();
+  if (first === undefined || second === undefined || third === undefined || fourth === undefined) {
+    throw new Error("not all were taken");
+  }
+  await store.redis.config("SET", "maxmemory", "1");
+  await settle(first, taken, { notes: [{ channel: "webhook", outcome: "taken" }] });
+  await settle(second, { outcome: "retry", delayMs: 0 });
+  await settle(third, failed);
+  await settle(fourth, { outcome: "dropped" });
+  expect(await promote()).toMatchObject({ promoted: 1 });
+  expect(await take("w2")).toHaveLength(1);
+  expect(await endOf("m1")).toMatchObject({ state: "pushed" });
+  expect(await letters()).toHaveLength(1);
+});

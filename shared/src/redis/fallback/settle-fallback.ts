@@ -1,0 +1,77 @@
+// dispatch/fall-back -> here -> scripts/settle-fallback: what became of an attempt.
+// Guarantees: one step; of several workers that have tried the same entry, the first settles it.
+import type { DeadLetterCause } from "../../protocol/fallback/dead-letter-causes.js";
+import { encodeAttempt, shortenReason, type AttemptNote } from "../../protocol/fallback/fallback-attempt.js";
+import { FALLBACK_GROUP, type TakenEntry } from "./fallback-queue.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+export type Settlement =
+  /** A channel took it. */
+  | { readonly outcome: "taken"; readonly channel: string }
+  /** Nothing is to be sent: it has ended, or nobody can be reached. */
+  | { readonly outcome: "dropped" }
+  | { readonly outcome: "retry"; readonly delayMs: number }
+  | { readonly outcome: "failed"; readonly cause: DeadLetterCause; readonly reason: string };
+
+export interface Settled {
+  /** `ended`: it failed, but had ended otherwise before: no dead letter · `gone`: another worker has settled it. */
+  readonly outcome: "settled" | "ended" | "gone";
+  /** The oldest dead letters that had to go for this one. */
+  readonly evicted: number;
+}
+
+/** What is kept of a message's attempts: the last ones. */
+const ATTEMPTS_KEPT = 50;
+
+/**
+ * @param attempts made by now, this one among them
+ * @param notes what was tried, oldest first
+ */
+export async function settleFallback(
+  scripts: ScriptRunner,
+  { keys, priority, entryId, message: { id, userId, seq, epoch } }: TakenEntry,
+  settlement: Settlement,
+  { attempts, notes, deadLettersCap }: SettleOptions,
+): Promise<Settled> {
+  const { outcome } = settlement;
+  const cause = outcome === "failed" ? settlement.cause : "rejected";
+  const answer = await scripts.run(
+    "settle-fallback.v3",
+    [
+      keys.fallback(priority),
+      keys.retries,
+      keys.deadLetters(cause),
+      keys.record(id),
+      keys.user(userId),
+      keys.attempts(id),
+    ],
+    [
+      FALLBACK_GROUP,
+      entryId,
+      outcome,
+      outcome === "taken" ? settlement.channel : outcome === "failed" ? cause : "",
+      attempts,
+      outcome === "retry" ? Math.round(settlement.delayMs) : 0,
+      outcome === "failed" ? shortenReason(settlement.reason) : "",
+      deadLettersCap,
+      ATTEMPTS_KEPT,
+      seq,
+      epoch,
+      ...notes.map(encodeAttempt),
+    ],
+  );
+  const [word, evicted = "0"] = answer.split("\t");
+  if (word !== "settled" && word !== "ended" && word !== "gone") {
+    throw new Error(`settle-fallback answered ${JSON.stringify(answer)}`);
+  }
+  if (word === "settled" && outcome === "taken") scripts.ends.count("pushed", 1);
+  if (word === "settled" && outcome === "failed") scripts.ends.count("failed", 1);
+  return { outcome: word, evicted: Number(evicted) };
+}
+
+export interface SettleOptions {
+  readonly attempts: number;
+  readonly notes: readonly AttemptNote[];
+  /** Dead letters kept, of each partition and cause. */
+  readonly deadLettersCap: number;
+}

@@ -1,0 +1,67 @@
+// dispatch/channels/apns/keep-collapse-order -> here -> scripts/take-collapse-turn: whose turn it is, of a user's
+// notifications with one collapse key.
+// Guarantees: one at a time in the whole cluster, while leases last; none after a newer one has begun.
+import { hash } from "node:crypto";
+import { lineageOf } from "../../protocol/messages/stored-message.js";
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+export interface CollapsibleMessage {
+  readonly userId: string;
+  readonly collapseKey: string;
+  readonly epoch: string;
+  readonly seq: number;
+}
+
+export interface TurnOptions {
+  /** Names this send, and no other; without a tab. */
+  readonly holder: string;
+  /** For how long it is this one's turn, where it does not say that it has ended. */
+  readonly leaseMs: number;
+  /** The message's expiry, ms since 1970 by Redis' clock. */
+  readonly keepUntilMs: number;
+}
+
+export type CollapseTurn =
+  | { readonly turn: "go" }
+  /** A newer one has begun. */
+  | { readonly turn: "superseded" }
+  /** Another is being sent, for so long at most. */
+  | { readonly turn: "busy"; readonly forMs: number };
+
+export async function takeCollapseTurn(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  message: CollapsibleMessage,
+  options: TurnOptions,
+): Promise<CollapseTurn> {
+  const answer = await call(scripts, keys, "begin", message, options);
+  const [turn, forMs = "0"] = answer.split("\t");
+  if (turn === "busy") return { turn, forMs: Number(forMs) };
+  if (turn === "go" || turn === "superseded") return { turn };
+  throw new Error(`take-collapse-turn answered ${JSON.stringify(answer)}`);
+}
+
+/** Lets the next one begin; one that took over meanwhile is left alone. */
+export async function endCollapseTurn(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  message: CollapsibleMessage,
+  options: TurnOptions,
+): Promise<void> {
+  await call(scripts, keys, "end", message, options);
+}
+
+function call(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  action: "begin" | "end",
+  { userId, collapseKey, epoch, seq }: CollapsibleMessage,
+  { holder, leaseMs, keepUntilMs }: TurnOptions,
+): Promise<string> {
+  return scripts.run(
+    "take-collapse-turn.v1",
+    [keys.collapseTurn(userId, hash("sha256", collapseKey, "base64url").slice(0, 22))],
+    [action, lineageOf(epoch), seq, holder, leaseMs, keepUntilMs],
+  );
+}

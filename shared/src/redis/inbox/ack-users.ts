@@ -1,0 +1,42 @@
+// push-node/collect-acks -> here -> scripts/ack: moves users' `acked` forward.
+// Guarantees: never back, never beyond what was assigned, never in a foreign epoch; see the script.
+import { DEFAULT_SLOW_HISTORY } from "./hold-history.js";
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+export interface UserAck {
+  readonly userId: string;
+  readonly epoch: string;
+  /** Up to and including. */
+  readonly seq: number;
+}
+
+/**
+ * @param acks at most 200, of one partition
+ * @param history acked messages that stay readable for a user's other devices
+ * @param slowHistory acked messages that stay for one that is behind, at most
+ * @returns for each, in order, the user's `acked` now, or undefined where the epoch is not the user's
+ */
+export async function ackUsers(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  acks: readonly UserAck[],
+  history: number,
+  slowHistory = DEFAULT_SLOW_HISTORY,
+): Promise<(number | undefined)[]> {
+  const answer = await scripts.run(
+    "ack.v2",
+    [keys.due, ...acks.flatMap(({ userId }) => [keys.user(userId), keys.inbox(userId)])],
+    [history, slowHistory, ...acks.flatMap(({ userId, epoch, seq }) => [userId, epoch, seq])],
+  );
+  let moved = 0;
+  const results = answer.split("\n").map((line) => {
+    if (line === "-") return undefined;
+    const tab = line.indexOf("\t");
+    if (tab === -1) return Number(line);
+    moved += Number(line.slice(tab + 1));
+    return Number(line.slice(0, tab));
+  });
+  scripts.ends.count("delivered", moved);
+  return results;
+}

@@ -1,0 +1,81 @@
+// push-node/catch-up, dispatch/expire-users, redis/read-message -> here -> scripts/expire: writes `expired` ends.
+// Guarantees: whoever skips a message because its time is over has written its end first; what is acked stays
+// delivered.
+import { lineageOf } from "../../protocol/messages/stored-message.js";
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+export interface ExpiredMessage {
+  readonly seq: number;
+  /** Without it the number says nothing: its user may have been erased, and be there again. */
+  readonly epoch: string;
+  readonly id: string;
+}
+
+/** What a caller that has read all of a user's open messages knows of the next expiry. */
+export interface NextExpiry {
+  /** The earliest expiry among the open messages, ms. */
+  readonly atMs: number;
+  /** The user's seq when the reading began; a message stored since then makes this void. */
+  readonly readSeq: number;
+  /** The user's epoch then. */
+  readonly epoch: string;
+}
+
+const MAX_PER_CALL = 200;
+
+/**
+ * @param messages ascending by seq
+ * @returns how many ends were written
+ */
+export async function expireMessages(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  userId: string,
+  messages: readonly ExpiredMessage[],
+  nextExpiry?: NextExpiry,
+): Promise<number> {
+  const calls = splitIntoCalls(messages);
+  const last = calls.at(-1);
+  if (
+    nextExpiry !== undefined &&
+    (last === undefined || lineageOf(last.epoch) !== lineageOf(nextExpiry.epoch))
+  ) {
+    calls.push({ epoch: nextExpiry.epoch, part: [] });
+  }
+  let written = 0;
+  for (const [i, { epoch, part }] of calls.entries()) {
+    // It counts once all that is over is written.
+    const next = i === calls.length - 1 ? nextExpiry : undefined;
+    const answer = await scripts.run(
+      "expire.v3",
+      [keys.user(userId), keys.due, keys.inbox(userId), ...part.map(({ id }) => keys.record(id))],
+      [userId, next?.atMs ?? "", next?.readSeq ?? 0, epoch, ...part.map(({ seq }) => seq)],
+    );
+    written += Number(answer);
+  }
+  scripts.ends.count("expired", written);
+  return written;
+}
+
+interface ExpireCall {
+  readonly epoch: string;
+  readonly part: readonly ExpiredMessage[];
+}
+
+/** A call is about one history; of more than one are only messages that were read while their user was erased. */
+function splitIntoCalls(messages: readonly ExpiredMessage[]): ExpireCall[] {
+  const calls: ExpireCall[] = [];
+  for (let start = 0; start < messages.length;) {
+    const epoch = messages[start]?.epoch ?? "";
+    let end = start + 1;
+    while (end < messages.length && end - start < MAX_PER_CALL && isOfHistory(messages[end], epoch)) end++;
+    calls.push({ epoch, part: messages.slice(start, end) });
+    start = end;
+  }
+  return calls;
+}
+
+function isOfHistory(message: ExpiredMessage | undefined, epoch: string): boolean {
+  return message !== undefined && lineageOf(message.epoch) === lineageOf(epoch);
+}

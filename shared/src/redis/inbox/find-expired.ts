@@ -1,0 +1,73 @@
+// dispatch/expire-users -> here -> scripts/find-expired: which of a user's open messages are over their time.
+// Guarantees: numbers and times only, however large the messages are; in pages, so that no look holds Redis up.
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+/** An open message whose time is over. */
+export interface OverdueMessage {
+  readonly seq: number;
+  readonly epoch: string;
+  readonly id: string;
+}
+
+/** How far a look has come; begins as `undefined`. */
+export interface LookPosition {
+  /** The seq that the last page ended with. */
+  readonly after: number;
+  /** Up to and including which seq all that is open is over. */
+  readonly head?: number;
+  /** What the look has read by now. */
+  readonly entries: number;
+  readonly bytes: number;
+}
+
+export interface OverduePage {
+  /** Redis' clock, ms. */
+  readonly nowMs: number;
+  /** The user's, when this page was read. */
+  readonly seq: number;
+  readonly epoch: string;
+  readonly position: LookPosition;
+  /** The earliest expiry on this page that is still to come, ms. */
+  readonly nextMs: number | undefined;
+  /** Ascending by seq. */
+  readonly overdue: readonly OverdueMessage[];
+}
+
+/**
+ * @param writtenAtMs at the end of a look: when it began; all ends that it found are written
+ * @returns undefined where there is no such user, or nothing of it is open
+ */
+export async function findExpired(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  userId: string,
+  position: LookPosition | undefined,
+  writtenAtMs?: number,
+): Promise<OverduePage | undefined> {
+  const answer = await scripts.run(
+    "find-expired.v1",
+    [keys.user(userId), keys.inbox(userId)],
+    [
+      position?.after ?? "",
+      position?.entries ?? 0,
+      position?.bytes ?? 0,
+      position?.head ?? "",
+      writtenAtMs ?? "",
+    ],
+  );
+  if (answer === "") return undefined;
+  const [head = "", ...lines] = answer.split("\n");
+  const [now, seq, epoch = "", after, next, entries, bytes, atHead] = head.split("\t");
+  return {
+    nowMs: Number(now),
+    seq: Number(seq),
+    epoch,
+    position: { after: Number(after), entries: Number(entries), bytes: Number(bytes), head: Number(atHead) },
+    nextMs: next === "" ? undefined : Number(next),
+    overdue: lines.map((line) => {
+      const [overdueSeq, overdueEpoch = "", id = ""] = line.split("\t");
+      return { seq: Number(overdueSeq), epoch: overdueEpoch, id };
+    }),
+  };
+}

@@ -1,0 +1,284 @@
+// Tests what stays in an inbox of what is acknowledged or over, and what is said of what does not.
+// Guarantees: a reader hears of everything that it has not had and that did not end by itself; nothing open is ever
+// trimmed; what has ended, or was acknowledged long ago, takes no room.
+import * as fc from "fast-check";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { ackUsers } from "./ack-users.js";
+import { expireMessages } from "./expire-messages.js";
+import { holdHistory } from "./hold-history.js";
+import { readInbox } from "./read-inbox.js";
+import { connectRoute } from "../nodes/route-store.js";
+
+const HISTORY = { history: 10, slowHistory: 200 };
+const HOUR_MS = 3_600_000;
+const limits = {
+  leaseMs: HOUR_MS,
+  maxConnectionsPerUser: 5,
+  whenFull: "evict",
+  ackTimeoutMs: 1,
+  ...HISTORY,
+} as const;
+
+let store: OpenStore;
+let epoch = "";
+beforeAll(async () => void (store = await openStore()));
+beforeEach(async () => {
+  await store.clear();
+  // XTRIM drops whole nodes of the stream: small ones, so that little is left beyond what must be.
+  await store.redis.config("SET", "stream-node-max-entries", "4");
+});
+afterAll(() => store.close());
+
+async function accept(ttlsMs: readonly number[]): Promise<void> {
+  const accepter = store.accepter();
+  for (const result of await Promise.all(ttlsMs.map((ttlMs) => accepter.accept(message({ ttlMs }))))) {
+    if (result.outcome === "stored") ({ epoch } = result);
+  }
+}
+const lasting = (count: number): number[] => Array.from({ length: count }, () => HOUR_MS);
+const over = (count: number): number[] => Array.from({ length: count }, () => 0);
+const ack = (seq: number) =>
+  ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch, seq }], HISTORY.history, HISTORY.slowHistory);
+const hold = (connection: string, lastSent: number | undefined, of = epoch) =>
+  holdHistory(store.scripts, store.keys, { userId: "u1", connection, epoch: of, lastSent }, HISTORY);
+const read = (after: number, connection?: string, maxEntries = 1_000) =>
+  readInbox(store.scripts, store.keys, "u1", after, {
+    maxEntries,
+    maxBytes: 1e9,
+    ...(connection === undefined ? {} : { reader: { connection, epoch } }),
+  });
+const kept = async () => (await read(0)).messages.map(({ seq }) => seq);
+const field = (name: string) => store.redis.hget(store.keys.user("u1"), name);
+/** As the dispatcher does: all that is open and over. */
+async function expire(): Promise<void> {
+  const { messages, nowMs } = await read(Number(await field("acked")));
+  const ended = messages.filter(({ expiresAtMs }) => expiresAtMs <= nowMs);
+  if (ended.length > 0) await expireMessages(store.scripts, store.keys, "u1", ended);
+}
+const connect = (connection: string, since?: number) =>
+  connectRoute(
+    store.scripts,
+    store.keys,
+    {
+      userId: "u1",
+      node: "n.1",
+      connection,
+      platform: "web",
+      ...(since === undefined ? {} : { position: { epoch, since } }),
+    },
+    limits,
+  );
+
+describe("one that is behind", () => {
+  test("keeps what others acknowledge, for itself, up to the bound", async () => {
+    await accept(lasting(150));
+    await hold("c1", 20);
+    await ack(150);
+    expect((await kept())[0]).toBeLessThanOrEqual(21);
+    await accept(lasting(150));
+    await ack(300);
+    // 200 of 300: it lacks more than may be kept.
+    const [first = 0] = await kept();
+    expect(first).toBeGreaterThan(90);
+    expect(first).toBeLessThanOrEqual(101);
+    expect((await read(20)).isTrimmed).toBe(true);
+    expect((await read(first - 1)).isTrimmed).toBe(false);
+  });
+
+  test("is noted by reading a part, and by connecting with a long way to go", async () => {
+    await accept(lasting(150));
+    expect(await connect("c1")).toMatchObject({ isHeld: true });
+    await ack(150);
+    expect(await kept()).toHaveLength(150);
+    expect(await read(0, "c1", 100)).toMatchObject({ isHeld: true, isTrimmed: false });
+    await accept(lasting(64));
+    await ack(214);
+    expect((await kept())[0]).toBeGreaterThan(90);
+    expect((await read(100, "c1", 150)).messages.map(({ seq }) => seq)).toEqual(
+      Array.from({ length: 114 }, (_, i) => 101 + i),
+    );
+  });
+
+  test("when it is up to date again, what was kept for it goes, but not what another still lacks", async () => {
+    await accept(lasting(150));
+    await hold("c1", 20);
+    await hold("c2", 80);
+    await ack(150);
+    await hold("c1", undefined);
+    const [first = 0] = await kept();
+    expect(first).toBeGreaterThan(20);
+    expect(first).toBeLessThanOrEqual(81);
+    await hold("c2", undefined);
+    expect((await kept()).length).toBeLessThan(HISTORY.history + 4);
+    expect(await field("slow")).toBeNull();
+  });
+
+  test("is believed for a minute, also by a clock that has been set back", async () => {
+    await accept(lasting(150));
+    const nowMs = await store.nowMs();
+    await store.redis.hset(store.keys.user("u1"), "slow", `c1:20:${nowMs - 1} c2:20:${nowMs + HOUR_MS}`);
+    await ack(150);
+    expect((await kept()).length).toBeLessThan(HISTORY.history + 4);
+  });
+
+  test("in an epoch that is not the user's it changes nothing, nor where there is no user", async () => {
+    await accept(lasting(1));
+    const before = await store.snapshot();
+    await hold("c1", 0, "another.0");
+    expect(await store.snapshot()).toEqual(before);
+    await store.clear();
+    await hold("c1", 0);
+    expect(await store.snapshot()).toEqual({});
+  });
+
+  test("many who come and go leave a short note", async () => {
+    await accept(lasting(1));
+    for (let i = 0; i < 40; i++) await hold(`c${i}`, 0);
+    expect((await field("slow"))?.split(" ")).toHaveLength(16);
+  });
+});
+
+describe("what was trimmed", () => {
+  test("is told to a reader that has not had it, and to a client that resumes before it, which goes on behind it", async () => {
+    await accept(lasting(128));
+    await ack(128);
+    const [first = 0] = await kept();
+    expect(await read(50)).toMatchObject({ isTrimmed: true });
+    expect(await read(first - 1)).toMatchObject({ isTrimmed: false });
+    expect(await connect("c1", 50)).toMatchObject({ resumed: false, after: first - 1 });
+    expect(await connect("c2", first - 1)).toMatchObject({ resumed: true, after: first - 1 });
+  });
+
+  test("by an older release, which noted nothing", async () => {
+    await accept([...over(10), ...lasting(118)]);
+    await expire();
+    await store.redis.hset(store.keys.user("u1"), "acked", "128");
+    await store.redis.xtrim(store.keys.inbox("u1"), "MINID", "100-0");
+    expect(await read(5)).toMatchObject({ isTrimmed: true });
+    expect(await read(50)).toMatchObject({ isTrimmed: true });
+    expect(await read(99)).toMatchObject({ isTrimmed: false });
+  });
+
+  test("a position that moves `acked` trims as an ack does", async () => {
+    await accept(lasting(128));
+    await connect("c1", 128);
+    await hold("c1", undefined);
+    expect((await kept()).length).toBeLessThan(HISTORY.history + 4);
+    for (let i = 1; i <= 20; i++) {
+      await accept(lasting(20));
+      await connect("c1", 128 + 20 * i);
+    }
+    expect((await kept()).length).toBeLessThan(HISTORY.history + 4);
+  });
+});
+
+describe("what is over", () => {
+  test("leaves the inbox as `acked` moves over it: whoever never acknowledges does not fill it", async () => {
+    const accepter = store.accepter({ inboxCap: 100 });
+    for (let round = 0; round < 40; round++) {
+      const results = await Promise.all(
+        Array.from({ length: 100 }, () => accepter.accept(message({ ttlMs: 0 }))),
+      );
+      expect(results.every(({ outcome }) => outcome === "stored")).toBe(true);
+      if (round === 0 && results[0]?.outcome === "stored") ({ epoch } = results[0]);
+      await expire();
+    }
+    expect(await store.redis.xlen(store.keys.inbox("u1"))).toBe(0);
+    expect(await field("acked")).toBe("4000");
+  });
+
+  test("is no loss to anybody", async () => {
+    await accept([...lasting(5), ...over(200)]);
+    await ack(5);
+    await expire();
+    expect(await kept()).toEqual([1, 2, 3, 4, 5]);
+    expect(await read(3)).toMatchObject({ isTrimmed: false });
+    expect(await read(20)).toMatchObject({ isTrimmed: false });
+    await accept(lasting(1));
+    await ack(206);
+    expect((await kept())[0]).toBeGreaterThan(4);
+    expect(await read(20)).toMatchObject({ isTrimmed: false });
+    expect(await connect("c1", 20)).toMatchObject({ resumed: true, after: 20 });
+    // But these were acknowledged by another.
+    expect(await read(3)).toMatchObject({ isTrimmed: true });
+  });
+
+  test("behind something open it stays, and the cap is felt", async () => {
+    await accept([...lasting(1), ...over(3)]);
+    await expire();
+    expect(await kept()).toEqual([1, 2, 3, 4]);
+    const accepter = store.accepter({ inboxCap: 4 });
+    expect(await accepter.accept(message())).toEqual({ outcome: "inbox-full" });
+    await ack(1);
+    await expire();
+    expect(await kept()).toEqual([1]);
+  });
+
+  test("what an older release has left goes too, a part at a time", async () => {
+    await accept(over(1_200));
+    // As that release has moved over it.
+    await store.redis.hset(store.keys.user("u1"), "acked", "1200");
+    for (let round = 0; round < 20; round++) {
+      await accept(over(1));
+      await expire();
+    }
+    expect(await store.redis.xlen(store.keys.inbox("u1"))).toBeLessThanOrEqual(1_000);
+  });
+});
+
+const step = fc.oneof(
+  fc.record({
+    do: fc.constant("accept" as const),
+    ttls: fc.array(fc.constantFrom(0, 0, HOUR_MS), { minLength: 1, maxLength: 90 }),
+  }),
+  fc.record({ do: fc.constant("over" as const), count: fc.integer({ min: 1, max: 90 }) }),
+  fc.record({ do: fc.constant("ack" as const), back: fc.integer({ min: 0, max: 60 }) }),
+  fc.record({ do: fc.constant("expire" as const) }),
+  fc.record({
+    do: fc.constant("read" as const),
+    who: fc.constantFrom(0, 1),
+    max: fc.integer({ min: 1, max: 60 }),
+  }),
+  fc.record({ do: fc.constant("hold" as const), who: fc.constantFrom(0, 1), isBehind: fc.boolean() }),
+);
+
+test("whatever happens: no reader misses anything in silence that did not end, and nothing open is gone", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 25 }), async (steps) => {
+      await store.redis.flushall();
+      const ttlOf: number[] = [];
+      const positions = [0, 0];
+      let acked = 0;
+      const grow = async (ttls: readonly number[]) => {
+        await accept(ttls);
+        ttlOf.push(...ttls);
+      };
+      await grow(lasting(1));
+      for (const one of steps) {
+        if (one.do === "accept") await grow(one.ttls);
+        else if (one.do === "over") await grow(over(one.count));
+        else if (one.do === "ack") await ack(Math.max(0, ttlOf.length - one.back));
+        else if (one.do === "expire") await expire();
+        else if (one.do === "hold") await hold(`c${one.who}`, one.isBehind ? positions[one.who] : undefined);
+        else {
+          const from = positions[one.who] ?? 0;
+          const page = await read(from, `c${one.who}`, one.max);
+          const to = page.messages.at(-1)?.seq ?? ttlOf.length;
+          const got = new Set(page.messages.map(({ seq }) => seq));
+          const missed: number[] = [];
+          for (let seq = from + 1; seq <= to; seq++) {
+            if (!got.has(seq) && ttlOf[seq - 1] !== 0) missed.push(seq);
+          }
+          if (page.isTrimmed) expect(got.has(from + 1)).toBe(false);
+          else expect(missed).toEqual([]);
+          positions[one.who] = to;
+        }
+        acked = Number(await field("acked"));
+        const open = (await read(acked)).messages.map(({ seq }) => seq);
+        expect(open).toEqual(Array.from({ length: ttlOf.length - acked }, (_, i) => acked + 1 + i));
+      }
+    }),
+    { numRuns: 60 },
+  );
+});

@@ -1,0 +1,37 @@
+// push-node/catch-up -> here -> scripts/hold-history: a connection that is behind asks for what it still lacks to be kept.
+// Guarantees: what its user's other devices acknowledge is kept for it within a bound, for a minute from each asking;
+// whoever falls further behind is told when it reads, see read-inbox.
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+/** As many as a user may have unacknowledged by default. */
+export const DEFAULT_SLOW_HISTORY = 10_000;
+
+/** How much of what is acknowledged stays readable. */
+export interface InboxHistory {
+  /** Messages, for any device of the user. */
+  readonly history: number;
+  /** Messages, at most, for one that is behind. */
+  readonly slowHistory: number;
+}
+
+export interface SlowReader {
+  readonly userId: string;
+  readonly connection: string;
+  readonly epoch: string;
+  /** Everything up to here was sent to it; undefined where it is up to date again. */
+  readonly lastSent: number | undefined;
+}
+
+export async function holdHistory(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  { userId, connection, epoch, lastSent }: SlowReader,
+  { history, slowHistory }: InboxHistory,
+): Promise<void> {
+  await scripts.run(
+    "hold-history.v1",
+    [keys.user(userId), keys.inbox(userId)],
+    [connection, epoch, lastSent ?? "", history, slowHistory],
+  );
+}

@@ -1,0 +1,46 @@
+// push-node/catch-up, collect/user-routes, dispatch/expire-users -> here -> scripts/read-inbox: a user's stored messages,
+// page by page.
+// Guarantees: ascending by seq, without holes above `acked` but for what has ended; where something was acknowledged by
+// another device and trimmed before this reader had it, the page says so.
+import { decodeInboxMessage, type InboxMessage } from "../../protocol/messages/stored-message.js";
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+export interface InboxPageRequest {
+  readonly maxEntries: number;
+  /** The page ends with the message that passes this. */
+  readonly maxBytes: number;
+  /** The connection that reads: while there is more than a page, what it lacks is kept for it, see hold-history. */
+  readonly reader?: { readonly connection: string; readonly epoch: string };
+}
+
+export interface InboxPage {
+  /** Empty where there is nothing above `after`. */
+  readonly messages: readonly InboxMessage[];
+  /** Redis' clock when it was read, ms: what is over by it has ended. */
+  readonly nowMs: number;
+  /** Something between `after` and this page was acknowledged, and trimmed. */
+  readonly isTrimmed: boolean;
+  /** The reader was noted as being behind. */
+  readonly isHeld: boolean;
+}
+
+/** @param after the page begins above this seq */
+export async function readInbox(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  userId: string,
+  after: number,
+  { maxEntries, maxBytes, reader }: InboxPageRequest,
+): Promise<InboxPage> {
+  const [now = "", isTrimmed, isHeld, ...flat] = await scripts.runForList(
+    "read-inbox.v2",
+    [keys.inbox(userId), keys.user(userId)],
+    [after, maxEntries, maxBytes, reader?.connection ?? "", reader?.epoch ?? ""],
+  );
+  const messages: InboxMessage[] = [];
+  for (let i = 0; i + 1 < flat.length; i += 2) {
+    messages.push(decodeInboxMessage(Number(flat[i]), flat[i + 1] ?? ""));
+  }
+  return { messages, nowMs: Number(now), isTrimmed: isTrimmed === "1", isHeld: isHeld === "1" };
+}

@@ -1,0 +1,92 @@
+// collect/message-routes, dispatch/fall-back -> here: what became of a message.
+// Guarantees: a final state, once reported, is reported ever after: the record is read after the cursor, and a
+// message whose time is over gets its end written before it is called expired.
+import { decodeAttempt, type FallbackAttempt } from "../../protocol/fallback/fallback-attempt.js";
+import {
+  decodeMessageRecord,
+  lineageOf,
+  type MessageRecord,
+  type RecordedEnd,
+} from "../../protocol/messages/stored-message.js";
+import type { Redis } from "../connection/connect.js";
+import { expireMessages } from "./expire-messages.js";
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+import { readServerTimeMs } from "../connection/server-time.js";
+
+export type MessageState = "queued" | "delivered" | "expired" | "cancelled" | "pushed" | "failed";
+
+export interface FoundMessage {
+  readonly record: MessageRecord;
+  readonly state: MessageState;
+  /** Its user has this history still: was not erased since. */
+  readonly isOfUser: boolean;
+  /**
+   * When the state was reached, ms. For `delivered` the time of the user's last acknowledgement: exact where this
+   * was the message it named, else an upper bound (see `stateAtIsUpperBound`).
+   */
+  readonly stateAtMs: number | undefined;
+  readonly stateAtIsUpperBound: boolean;
+}
+
+/**
+ * @param nowMs Redis' clock, where the caller knows it; else it is asked for: a process' own may be wrong by hours
+ * @returns undefined where there is no such message, or its record's time is over
+ */
+export async function readMessage(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  id: string,
+  nowMs?: number,
+): Promise<FoundMessage | undefined> {
+  const { redis } = scripts;
+  const [first, serverNowMs] = await Promise.all([
+    redis.get(keys.record(id)),
+    nowMs ?? readServerTimeMs(redis, keys.due),
+  ]);
+  if (first === null) return undefined;
+  const { userId, expiresAtMs, seq, epoch: epochThen } = decodeMessageRecord(first);
+  if (expiresAtMs <= serverNowMs) {
+    // The script decides by Redis' clock, and leaves alone what is acked.
+    await expireMessages(scripts, keys, userId, [{ seq, epoch: epochThen, id }]);
+  }
+  const [cursor, recordNow] = await Promise.all([
+    redis.hmget(keys.user(userId), "epoch", "acked", "ackedAt"),
+    redis.get(keys.record(id)),
+  ]);
+  if (recordNow === null) return undefined;
+  const record = decodeMessageRecord(recordNow);
+  const [epoch, acked, ackedAt] = cursor;
+  const isOfUser = typeof epoch === "string" && lineageOf(epoch) === lineageOf(record.epoch);
+  const isAcked = isOfUser && record.seq <= Number(acked ?? 0);
+  const { end } = record;
+  const found = { record, isOfUser };
+  if (end?.isFinal === true) return { ...found, ...ended(end) };
+  if (isAcked) {
+    return {
+      ...found,
+      state: "delivered",
+      stateAtMs: typeof ackedAt === "string" ? Number(ackedAt) : undefined,
+      stateAtIsUpperBound: record.seq !== Number(acked),
+    };
+  }
+  if (end !== undefined) return { ...found, ...ended(end) };
+  return { ...found, state: "queued", stateAtMs: undefined, stateAtIsUpperBound: false };
+}
+
+function ended({
+  state,
+  atMs,
+}: RecordedEnd): Pick<FoundMessage, "state" | "stateAtMs" | "stateAtIsUpperBound"> {
+  return { state, stateAtMs: atMs, stateAtIsUpperBound: false };
+}
+
+/** What fallback channels have tried for a message, oldest first; the last ones where there were many. */
+export async function readAttempts(
+  redis: Redis,
+  keys: PartitionKeys,
+  id: string,
+): Promise<FallbackAttempt[]> {
+  const texts = await redis.lrange(keys.attempts(id), 0, -1);
+  return texts.flatMap((text) => decodeAttempt(text) ?? []);
+}

@@ -1,0 +1,46 @@
+// The limiters -> here: what they refused and asked, for /metrics.
+// Guarantees: counting costs an addition; one label, the limit's name; no key, user or address is one.
+import { Counter, type Registry } from "../../kernel/metrics/metrics.js";
+
+const kinds = {
+  refusals: "Takes that a limit refused",
+  local_refusals: "Of the refused takes, those that were refused without asking Redis",
+  asks: "Calls by which a limit was asked of Redis",
+  unanswered: "Calls that Redis did not answer in time: this process' own count decided",
+} as const;
+
+type Kind = keyof typeof kinds;
+
+/** Of one limit. */
+export type LimitCountsOf = Record<Kind, number>;
+
+export class LimitCounts {
+  readonly #counts = new Map<string, LimitCountsOf>();
+
+  /** The counts of one limit; add to them. */
+  of(limit: string): LimitCountsOf {
+    const known = this.#counts.get(limit);
+    if (known !== undefined) return known;
+    const counts: LimitCountsOf = { refusals: 0, local_refusals: 0, asks: 0, unanswered: 0 };
+    this.#counts.set(limit, counts);
+    return counts;
+  }
+
+  register(registry: Registry): void {
+    const ofLimits = this.#counts;
+    for (const [kind, help] of Object.entries(kinds) as [Kind, string][]) {
+      registry.registerMetric(
+        new Counter({
+          name: `petrel_limit_${kind}_total`,
+          help,
+          labelNames: ["limit"],
+          registers: [],
+          collect() {
+            this.reset();
+            for (const [limit, counts] of ofLimits) this.inc({ limit }, counts[kind]);
+          },
+        }),
+      );
+    }
+  }
+}

@@ -1,0 +1,64 @@
+// Tests the heartbeat step.
+// Guarantees: leases of registered connections are renewed; what is missing is named and never added.
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { connectRoute, removeRoute, renewRoutes } from "./route-store.js";
+
+let store: OpenStore;
+beforeAll(async () => void (store = await openStore()));
+beforeEach(() => store.clear());
+afterAll(() => store.close());
+
+const limits = {
+  leaseMs: 30_000,
+  maxConnectionsPerUser: 5,
+  whenFull: "evict",
+  ackTimeoutMs: 10_000,
+} as const;
+
+async function connect(userId: string): Promise<{ userId: string; member: string }> {
+  const route = { userId, node: "n1", connection: `c-${userId}`, platform: "web" };
+  const result = await connectRoute(store.scripts, store.keys, route, limits);
+  if (result.outcome !== "connected") throw new Error("refused");
+  return { userId, member: result.member };
+}
+
+const renew = (routes: readonly { userId: string; member: string }[]) =>
+  renewRoutes(store.scripts, store.keys, routes, 60_000);
+const leaseEnd = async ({ userId, member }: { userId: string; member: string }) =>
+  Number(await store.redis.zscore(store.keys.routes(userId), member));
+
+test("leases are renewed, in a batch, by Redis' clock", async () => {
+  const routes = [await connect("u1"), await connect("u2")];
+  const before = await store.nowMs();
+  expect(await renew(routes)).toEqual([]);
+  for (const route of routes) expect(await leaseEnd(route)).toBeGreaterThanOrEqual(before + 60_000);
+});
+
+test("what is missing is named by its place, and is not added", async () => {
+  const [first, second, third] = [await connect("u1"), await connect("u2"), await connect("u3")];
+  await removeRoute(store.scripts, store.keys, "u1", first.member, 0);
+  await removeRoute(store.scripts, store.keys, "u3", third.member, 0);
+  const stranger = { userId: "u2", member: second.member.replace("c-u2", "c-other") };
+  expect(await renew([first, second, third, stranger])).toEqual([0, 2, 3]);
+  expect(await store.redis.exists(store.keys.routes("u1"), store.keys.routes("u3"))).toBe(0);
+  expect(await store.redis.zrange(store.keys.routes("u2"), "0", "-1")).toEqual([second.member]);
+});
+
+test("of a user without any route it makes none", async () => {
+  const before = await store.snapshot();
+  expect(await renew([{ userId: "nobody", member: "0000000000001/n1/c1/web" }])).toEqual([0]);
+  expect(await store.snapshot()).toEqual(before);
+});
+
+test("leases are renewed though Redis is out of memory: nobody goes offline for that", async () => {
+  const route = await connect("u1");
+  await store.redis.config("SET", "maxmemory", "1");
+  try {
+    const before = await store.nowMs();
+    expect(await renew([route])).toEqual([]);
+    expect(await leaseEnd(route)).toBeGreaterThanOrEqual(before + 60_000);
+  } finally {
+    await store.redis.config("SET", "maxmemory", "0");
+  }
+});

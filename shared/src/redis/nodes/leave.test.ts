@@ -1,0 +1,112 @@
+// Tests what a connection leaves behind that closes, or whose node stops.
+// Guarantees: a grace lease is nobody's route and takes nobody's place; a leaving connection takes nobody's place.
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import {
+  connectRoute,
+  markLeaving,
+  readConnections,
+  readRoutes,
+  removeRoute,
+  renewRoutes,
+  type RouteToConnect,
+} from "./route-store.js";
+
+let store: OpenStore;
+beforeAll(async () => void (store = await openStore()));
+beforeEach(() => store.clear());
+afterAll(() => store.close());
+
+const limits = {
+  leaseMs: 30_000,
+  maxConnectionsPerUser: 2,
+  whenFull: "evict",
+  ackTimeoutMs: 10_000,
+} as const;
+
+async function connect(connection: string, more: Partial<RouteToConnect> = {}): Promise<string> {
+  const route = { userId: "u1", node: "n1", connection, platform: "web", ...more };
+  const result = await connectRoute(store.scripts, store.keys, route, limits);
+  if (result.outcome !== "connected") throw new Error(`${connection} was refused`);
+  return result.member;
+}
+
+const leave = (member: string, graceMs: number): Promise<void> =>
+  removeRoute(store.scripts, store.keys, "u1", member, graceMs);
+const members = (): Promise<string[]> => store.redis.zrange(store.keys.routes("u1"), "0", "-1");
+const ids = async (): Promise<string[]> =>
+  (await readConnections(store.scripts, store.keys, "u1")).map(({ id }) => id);
+
+test("a grace lease holds the place without a node, and ends by itself", async () => {
+  const member = await connect("c1");
+  await leave(member, 3_000);
+  expect(await members()).toEqual([member.replace("/n1/", "/-/")]);
+  const [, score = ""] = await store.redis.zrange(store.keys.routes("u1"), "0", "-1", "WITHSCORES");
+  expect(Number(score) - (await store.nowMs())).toBeGreaterThan(2_000);
+  expect(Number(score) - (await store.nowMs())).toBeLessThanOrEqual(3_000);
+  expect(await store.redis.pttl(store.keys.routes("u1"))).toBeGreaterThan(2_000);
+});
+
+test("it is nobody's route, and no connection", async () => {
+  await leave(await connect("c1"), 3_000);
+  expect(await readRoutes(store.scripts, store.keys, ["u1"])).toEqual([[]]);
+  expect(await ids()).toEqual([]);
+});
+
+test("who connects takes it away, and others with it; it takes no place", async () => {
+  await connect("c1");
+  await leave(await connect("c2"), 3_000);
+  await connect("c3");
+  expect(await ids()).toEqual(["c1", "c3"]);
+  expect((await members()).length).toBe(2);
+});
+
+test("a sign-out leaves nothing; one that was not registered leaves nothing either", async () => {
+  const member = await connect("c1");
+  await leave(member, 0);
+  await leave(member, 3_000);
+  expect(await members()).toEqual([]);
+  expect(await store.redis.exists(store.keys.routes("u1"))).toBe(0);
+});
+
+test("a connection whose node stops does not count, and is not put out", async () => {
+  const old = await connect("c1");
+  await connect("c2");
+  expect(await markLeaving(store.scripts, store.keys, [{ userId: "u1", member: old }])).toEqual([
+    `${old}/leaving`,
+  ]);
+  await connect("c1-again", { node: "n2" });
+  expect((await ids()).sort()).toEqual(["c1", "c1-again", "c2"]);
+  expect(await readRoutes(store.scripts, store.keys, ["u1"])).toEqual([["n1", "n2"]]);
+});
+
+test("the set still ends by itself", async () => {
+  const member = await connect("c1");
+  await markLeaving(store.scripts, store.keys, [{ userId: "u1", member }]);
+  expect(await store.redis.pttl(store.keys.routes("u1"))).toBeGreaterThan(0);
+});
+
+test("its lease is kept, and it can be renewed, registered again and removed", async () => {
+  const member = await connect("c1");
+  const before = await store.redis.zscore(store.keys.routes("u1"), member);
+  const [leaving = ""] = await markLeaving(store.scripts, store.keys, [{ userId: "u1", member }]);
+  expect(await store.redis.zscore(store.keys.routes("u1"), leaving)).toBe(before);
+  expect(await renewRoutes(store.scripts, store.keys, [{ userId: "u1", member: leaving }], 30_000)).toEqual(
+    [],
+  );
+  const connectTimeMs = Number(member.slice(0, 13));
+  await connect("c2");
+  await connect("c3");
+  expect(await connect("c1", { connectTimeMs, isLeaving: true })).toBe(leaving);
+  expect((await ids()).length).toBe(3);
+  // Its node may not know yet that it was marked.
+  await leave(member, 0);
+  expect(await ids()).toEqual(["c2", "c3"]);
+});
+
+test("one that is not registered is not marked", async () => {
+  const member = await connect("c1");
+  await leave(member, 0);
+  expect(await markLeaving(store.scripts, store.keys, [{ userId: "u1", member }])).toEqual([member]);
+  expect(await members()).toEqual([]);
+});

@@ -1,0 +1,241 @@
+// push-node/register-connection, push-node/renew-leases, dispatch/route-messages -> here: who holds a user's sockets.
+// Guarantees: the limit of connections per user is decided in one call across all nodes; a route ends with its lease
+// where nobody renews it.
+import { randomBytes } from "node:crypto";
+import { isRevokedByFormerName } from "../devices/former-token-names.js";
+import { DEFAULT_SLOW_HISTORY, type InboxHistory } from "../inbox/hold-history.js";
+import { USER_KEEP_MS, type PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+import { readServerTimeMs } from "../connection/server-time.js";
+
+/** What a revocation names of the token that a connection lives under. */
+export interface RouteToken {
+  /** As in VerifiedToken. */
+  readonly generation: number;
+  /** "" where the token has none. */
+  readonly sessionId: string;
+  readonly jti: string;
+  /** What the release before calls a token without a `jti`. */
+  readonly formerNames?: readonly string[];
+}
+
+/** How many sign-ins of one user stay connected; the newest does. */
+export type SessionPolicy = "multi" | "one-per-platform" | "one";
+
+export interface RouteToConnect {
+  readonly userId: string;
+  readonly node: string;
+  readonly connection: string;
+  readonly platform: string;
+  /** Given where a connection registers again: its place by age is kept. */
+  readonly connectTimeMs?: number;
+  /** Its node stops: it does not count against the limit. */
+  readonly isLeaving?: boolean;
+  /** Where the client says it is. */
+  readonly position?: { readonly epoch: string; readonly since: number };
+  /** Refused where it is revoked; without one there is nothing to check. */
+  readonly token?: RouteToken;
+  /** Redis' clock, ms: a call that is run after this changes nothing. */
+  readonly notAfterMs?: number | undefined;
+}
+
+export interface RouteLimits extends Partial<InboxHistory> {
+  readonly leaseMs: number;
+  readonly maxConnectionsPerUser: number;
+  readonly whenFull: "evict" | "refuse";
+  readonly ackTimeoutMs: number;
+  /** Default multi. */
+  readonly sessionPolicy?: SessionPolicy;
+}
+
+/** From how many messages on a connection that has just come is behind: more than a page of its catch-up. */
+const BEHIND_FROM = 100;
+const DEFAULT_HISTORY = 100;
+
+export type ConnectResult =
+  | {
+      readonly outcome: "connected";
+      readonly member: string;
+      readonly epoch: string;
+      readonly seq: number;
+      readonly after: number;
+      readonly resumed: boolean;
+      readonly acked: number;
+      /** It has so much to catch up with that it was noted as being behind, see hold-history. */
+      readonly isHeld: boolean;
+    }
+  | { readonly outcome: "refused"; readonly connections: number }
+  /** It registered again, but the session policy lets a newer sign-in stay, on that platform. */
+  | { readonly outcome: "elsewhere"; readonly platform: string }
+  | { readonly outcome: "revoked" }
+  | { readonly outcome: "late" };
+
+export async function connectRoute(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  route: RouteToConnect,
+  limits: RouteLimits,
+): Promise<ConnectResult> {
+  const { userId, node, connection, platform, connectTimeMs, isLeaving, position, token, notAfterMs } = route;
+  // The connection stands in its node's registry: a revocation that comes after this look finds it there.
+  if (token !== undefined && (await isRevokedByFormerName(scripts, keys, { userId, ...token }))) {
+    return { outcome: "revoked" };
+  }
+  const answer = await scripts.run(
+    "connect.v2",
+    [
+      keys.user(userId),
+      keys.inbox(userId),
+      keys.routes(userId),
+      keys.due,
+      keys.generation,
+      ...tokenKeys(keys, userId, token),
+    ],
+    [
+      userId,
+      node,
+      connection,
+      platform,
+      connectTimeMs ?? "",
+      limits.leaseMs,
+      limits.maxConnectionsPerUser,
+      limits.whenFull,
+      randomBytes(6).toString("base64url"),
+      position?.epoch ?? "",
+      position?.since ?? "",
+      USER_KEEP_MS,
+      keys.channel,
+      limits.ackTimeoutMs,
+      isLeaving === true ? "1" : "",
+      token?.generation ?? "",
+      limits.sessionPolicy ?? "multi",
+      notAfterMs === undefined ? "" : Math.ceil(notAfterMs),
+      limits.history ?? DEFAULT_HISTORY,
+      limits.slowHistory ?? DEFAULT_SLOW_HISTORY,
+      BEHIND_FROM,
+    ],
+  );
+  const [outcome, member = "", epoch = "", seq = "", after = "", resumed = "", acked = ""] =
+    answer.split("\t");
+  if (outcome === "refused") return { outcome, connections: Number(member) };
+  if (outcome === "elsewhere") return { outcome, platform: member };
+  if (outcome === "revoked" || outcome === "late") return { outcome };
+  return {
+    outcome: "connected",
+    member,
+    epoch,
+    seq: Number(seq),
+    after: Number(after),
+    resumed: resumed === "1",
+    acked: Number(acked),
+    isHeld: connectTimeMs === undefined && Number(seq) - Number(after) >= BEHIND_FROM,
+  };
+}
+
+/**
+ * Takes out a connection that has closed.
+ * @param graceMs for how long its user counts as on the way back; 0 for a sign-out
+ */
+export async function removeRoute(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  userId: string,
+  member: string,
+  graceMs: number,
+): Promise<void> {
+  await scripts.run("leave.v1", [keys.routes(userId)], [member, graceMs]);
+}
+
+/** What a member gets at its end when its node stops, see scripts/mark-leaving. */
+const LEAVING = "/leaving";
+
+/**
+ * Marks connections whose node stops, at most 200 in a call: from then on they do not count against their users' limit.
+ * @returns for each, in order, its member from now on
+ */
+export async function markLeaving(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  routes: readonly { readonly userId: string; readonly member: string }[],
+): Promise<string[]> {
+  const answer = await scripts.run(
+    "mark-leaving.v1",
+    routes.map(({ userId }) => keys.routes(userId)),
+    routes.map(({ member }) => member),
+  );
+  const missing = new Set(answer.split(","));
+  return routes.map(({ member }, i) => (missing.has(String(i + 1)) ? member : member + LEAVING));
+}
+
+/** A connection as its node knows it; without `token` there is none to check. */
+export interface RouteToRenew {
+  readonly userId: string;
+  readonly member: string;
+  readonly token?: RouteToken;
+}
+
+/**
+ * Renews leases, at most 200 in a call.
+ * @returns the indices of those that are not registered (any more), or whose token was revoked
+ */
+export async function renewRoutes(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  routes: readonly RouteToRenew[],
+  leaseMs: number,
+): Promise<number[]> {
+  const answer = await scripts.run(
+    "heartbeat.v1",
+    routes.flatMap(({ userId, token }) => [keys.routes(userId), ...tokenKeys(keys, userId, token)]),
+    [leaseMs, ...routes.flatMap(({ member, token }) => [member, token?.generation ?? ""])],
+  );
+  return answer === "" ? [] : answer.split(",").map((index) => Number(index) - 1);
+}
+
+/** The keys that say whether a token is revoked, as scripts/includes/token-revoked takes them. */
+function tokenKeys(keys: PartitionKeys, userId: string, token: RouteToken | undefined): string[] {
+  return [
+    keys.tokenGeneration(userId),
+    keys.revokedSession(userId, token?.sessionId ?? ""),
+    keys.revokedToken(token?.jti ?? ""),
+  ];
+}
+
+/** @returns for each user, in order, the nodes that hold live connections of it */
+export async function readRoutes(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  userIds: readonly string[],
+): Promise<string[][]> {
+  const answer = await scripts.run(
+    "read-routes.v1",
+    userIds.map((userId) => keys.routes(userId)),
+    [],
+  );
+  return answer.split("\n").map((line) => (line === "" ? [] : line.split("\t")));
+}
+
+export interface LiveConnection {
+  readonly id: string;
+  readonly node: string;
+  readonly platform: string;
+  readonly connectedAtMs: number;
+  /** As it stands in the routes. */
+  readonly member: string;
+}
+
+/** All live connections of a user, oldest first. */
+export async function readConnections(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  userId: string,
+): Promise<LiveConnection[]> {
+  // By the clock that the leases were written by.
+  const nowMs = await readServerTimeMs(scripts.redis, keys.due);
+  const members = await scripts.redis.zrangebyscore(keys.routes(userId), nowMs, "+inf");
+  return members.sort().flatMap((member) => {
+    const [connectTime = "", node = "", id = "", platform = ""] = member.split("/");
+    // "-" holds the place of a socket that has closed: nobody is there now.
+    return node === "-" ? [] : [{ id, node, platform, connectedAtMs: Number(connectTime), member }];
+  });
+}

@@ -1,0 +1,88 @@
+// dispatch/follow-time -> here -> scripts/{keep-time, set-back}: a partition's clock, and what to do where it was set back.
+// Guarantees: only the owner does it; a call that is cut off, or an owner that dies on the way, leaves it to be done
+// again, which makes some things come early, and nothing late.
+import { FALLBACK_GROUP } from "../fallback/fallback-queue.js";
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+import { ownerAndFallbackKeys } from "../wake/wake-users.js";
+
+export interface PartitionTime {
+  /** The master's clock. */
+  readonly nowMs: number;
+  /** By how much it was set back since it was last looked at; 0 for not at all. */
+  readonly backMs: number;
+}
+
+/** @returns "stale" where the token is not the owner's any more (nothing was changed) */
+export async function keepTime(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  token: string,
+  isSetBack = false,
+): Promise<PartitionTime | "stale"> {
+  const answer = await scripts.run(
+    "keep-time.v1",
+    [keys.owner, keys.generation],
+    [token, isSetBack ? "1" : ""],
+  );
+  if (answer === "stale") return answer;
+  const [nowMs = 0, backMs = 0] = answer.split("\t").map(Number);
+  return { nowMs, backMs };
+}
+
+export interface SetBackOptions extends PartitionTime {
+  /** Up to how far ahead of the former clock a user may have been armed to be looked at, other than for an expiry. */
+  readonly armedForMs: number;
+  /** Whether the caller still owns the partition; asked before each call. */
+  readonly isHeld: () => boolean;
+}
+
+const USERS_IN_A_CALL = 200;
+const RETRIES_IN_A_CALL = 500;
+
+/** @returns false where the partition is not the caller's any more: then it is not done */
+export async function setBack(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  token: string,
+  { nowMs, backMs, armedForMs, isHeld }: SetBackOptions,
+): Promise<boolean> {
+  const call = (users: readonly string[], retriesFrom: string): Promise<string> =>
+    scripts.run(
+      "set-back.v1",
+      [
+        keys.owner,
+        keys.generation,
+        keys.due,
+        keys.retries,
+        ...ownerAndFallbackKeys(keys).slice(3),
+        ...users.flatMap((userId) => [keys.user(userId), keys.routes(userId)]),
+      ],
+      [token, backMs, FALLBACK_GROUP, retriesFrom, RETRIES_IN_A_CALL, ...users],
+    );
+
+  for (let retriesFrom = String(nowMs); retriesFrom !== "";) {
+    if (!isHeld()) return false;
+    retriesFrom = await call([], retriesFrom);
+    if (retriesFrom === "stale") return false;
+  }
+  const untilMs = nowMs + backMs + armedForMs;
+  for (let from = nowMs + 1; ;) {
+    if (!isHeld()) return false;
+    // In rising order, and each falls: whoever was moved is not met again.
+    const found = await scripts.redis.zrangebyscore(
+      keys.due,
+      from,
+      untilMs,
+      "WITHSCORES",
+      "LIMIT",
+      0,
+      USERS_IN_A_CALL,
+    );
+    const users = found.filter((_, i) => i % 2 === 0);
+    if (users.length === 0) return true;
+    if ((await call(users, "")) === "stale") return false;
+    if (users.length < USERS_IN_A_CALL) return true;
+    from = Number(found.at(-1));
+  }
+}

@@ -1,0 +1,71 @@
+// dispatch/own-partitions -> here -> scripts/lease: who owns a partition.
+// Guarantees: one holder at a time by Redis' clock; each new lease has a token of its own, and what is done with an
+// older one is refused by the owner scripts.
+import { randomBytes } from "node:crypto";
+import type { Redis } from "../connection/connect.js";
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+export type LeaseResult =
+  | { readonly outcome: "held"; readonly token: string; readonly untilMs: number }
+  /** `holder` is "" and `untilMs` over where nobody holds it. Times are Redis'. */
+  | { readonly outcome: "other"; readonly holder: string; readonly untilMs: number };
+
+export interface PartitionOwnerState {
+  /** "" where nobody holds it. */
+  readonly holder: string;
+  readonly untilMs: number;
+}
+
+/**
+ * Takes a partition that is free, or whose lease is over; a holder who takes anew gets a new token. A lease that lies too
+ * far ahead, since the clock was set back, begins anew with this call.
+ */
+export async function takePartition(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  holder: string,
+  leaseMs: number,
+): Promise<LeaseResult> {
+  const nonce = randomBytes(6).toString("base64url");
+  return decodeLease(await scripts.run("lease.v2", [keys.owner], ["take", holder, leaseMs, nonce]));
+}
+
+/** Extends a lease that is not over yet. */
+export async function renewPartition(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  { holder, token }: { readonly holder: string; readonly token: string },
+  leaseMs: number,
+): Promise<LeaseResult> {
+  return decodeLease(await scripts.run("lease.v2", [keys.owner], ["renew", holder, leaseMs, token]));
+}
+
+/** @returns whether it was still held with this token, and now is free */
+export async function releasePartition(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  { holder, token }: { readonly holder: string; readonly token: string },
+): Promise<boolean> {
+  return (await scripts.run("lease.v2", [keys.owner], ["release", holder, 0, token])) === "free";
+}
+
+/** Who holds each of these partitions, in order. */
+export async function readPartitionOwners(
+  redis: Redis,
+  partitions: readonly PartitionKeys[],
+): Promise<PartitionOwnerState[]> {
+  return Promise.all(
+    partitions.map(async ({ owner }) => {
+      const [holder, until] = await redis.hmget(owner, "holder", "until");
+      return { holder: holder ?? "", untilMs: Number(until ?? 0) };
+    }),
+  );
+}
+
+function decodeLease(answer: string): LeaseResult {
+  const [outcome, second = "", until = ""] = answer.split("\t");
+  if (outcome === "held") return { outcome, token: second, untilMs: Number(until) };
+  if (outcome === "other") return { outcome, holder: second, untilMs: Number(until) };
+  throw new Error(`lease answered ${JSON.stringify(answer)}`);
+}

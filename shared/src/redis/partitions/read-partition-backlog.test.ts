@@ -1,0 +1,70 @@
+// Tests what a partition says of its backlog, on a real Redis.
+// Guarantees: each figure grows with what waits and falls with what ended; broken keys cost only themselves.
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { waitFor } from "../../testing/wait-for.js";
+import { ackUsers } from "../inbox/ack-users.js";
+import { readPartitionBacklog } from "./read-partition-backlog.js";
+
+let store: OpenStore;
+beforeAll(async () => void (store = await openStore()));
+beforeEach(() => store.clear());
+afterAll(() => store.close());
+
+const read = () => readPartitionBacklog(store.redis, store.keys);
+
+async function accept(userId: string): Promise<string> {
+  const result = await store.accepter().accept(message({ userId }));
+  if (result.outcome !== "stored") throw new Error("not stored");
+  return result.epoch;
+}
+
+test("an empty partition", async () => {
+  expect(await read()).toEqual({
+    ready: 0,
+    readyOldestMs: 0,
+    dueUsers: 0,
+    wakeLagMs: 0,
+    undeliveredOldestMs: 0,
+  });
+});
+
+test("what waits has an age, until it is acknowledged", async () => {
+  const epoch = await accept("u1");
+  await accept("u2");
+  await waitFor(async () => (await read()).undeliveredOldestMs > 20, { what: "some age" });
+  const waiting = await read();
+  expect(waiting).toMatchObject({ ready: 2, dueUsers: 2, wakeLagMs: 0 });
+  expect(waiting.readyOldestMs).toBeGreaterThan(20);
+  // u2's is a little younger: the oldest goes.
+  const before = await store.nowMs();
+  await ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch, seq: 1 }], 100);
+  const { undeliveredOldestMs, dueUsers } = await read();
+  expect(dueUsers).toBe(1);
+  expect(undeliveredOldestMs).toBeLessThanOrEqual(
+    waiting.undeliveredOldestMs + (await store.nowMs()) - before + 50,
+  );
+});
+
+test("what was given to the fallback is not undelivered any more: its age is the fallback's", async () => {
+  await accept("u1");
+  await waitFor(async () => (await read()).undeliveredOldestMs > 20, { what: "some age" });
+  await store.redis.hset(store.keys.user("u1"), "offered", "1");
+  expect(await read()).toMatchObject({ dueUsers: 1, undeliveredOldestMs: 0 });
+});
+
+test("a wake that is late shows", async () => {
+  await accept("u1");
+  const nowMs = await store.nowMs();
+  await store.redis.zadd(store.keys.due, nowMs - 5_000, "u1");
+  const { wakeLagMs } = await read();
+  expect(wakeLagMs).toBeGreaterThanOrEqual(5_000);
+  expect(wakeLagMs).toBeLessThan(60_000);
+});
+
+test("a user whose keys are broken hides nobody else", async () => {
+  await accept("u2");
+  await store.redis.set(store.keys.user("u1"), "no hash");
+  await store.redis.zadd(store.keys.due, 1, "u1");
+  await waitFor(async () => (await read()).undeliveredOldestMs > 5, { what: "u2's age" });
+});

@@ -1,0 +1,64 @@
+// dispatch/partition-gauges -> here: what waits in a partition, and for how long.
+// Guarantees: reads only, a bounded number of short answers, however many users there are: the ages are those of the
+// users who are to be looked at next.
+import type { Redis } from "../connection/connect.js";
+import type { PartitionKeys } from "../keys.js";
+import { readServerTimeMs } from "../connection/server-time.js";
+
+export interface PartitionBacklog {
+  /** Messages that are not handed over. */
+  readonly ready: number;
+  /** Age of the oldest of them, ms; 0 where there is none. */
+  readonly readyOldestMs: number;
+  /** Users with something that is not acknowledged. */
+  readonly dueUsers: number;
+  /** For how long a user has waited to be looked at whose time has come, ms; 0 where there is none. */
+  readonly wakeLagMs: number;
+  /** Age of the oldest message found that is neither acknowledged nor was given to the fallback, ms. */
+  readonly undeliveredOldestMs: number;
+}
+
+/** Users looked at, those first who have waited longest for their wake. */
+const SAMPLE = 32;
+
+export async function readPartitionBacklog(redis: Redis, keys: PartitionKeys): Promise<PartitionBacklog> {
+  const [nowMs, ready, [oldestReady], dueUsers, next] = await Promise.all([
+    readServerTimeMs(redis, keys.due),
+    redis.xlen(keys.ready),
+    redis.xrange(keys.ready, "-", "+", "COUNT", 1),
+    redis.zcard(keys.due),
+    redis.zrange(keys.due, "0", String(SAMPLE - 1), "WITHSCORES"),
+  ]);
+  const userIds = next.filter((_, i) => i % 2 === 0);
+  const acceptedAtMs = await Promise.all(userIds.map((userId) => readOldestOpen(redis, keys, userId)));
+  const age = (sinceMs: number): number => Math.max(0, nowMs - sinceMs);
+  return {
+    ready,
+    // An entry's id is the time at which it was written.
+    readyOldestMs: oldestReady === undefined ? 0 : age(Number.parseInt(oldestReady[0], 10)),
+    dueUsers,
+    wakeLagMs: age(Number(next[1] ?? nowMs)),
+    undeliveredOldestMs: age(Math.min(nowMs, ...acceptedAtMs.filter((ms) => ms !== undefined))),
+  };
+}
+
+/** @returns when it was accepted, ms; undefined where there is none, or the user's keys are broken */
+async function readOldestOpen(
+  redis: Redis,
+  keys: PartitionKeys,
+  userId: string,
+): Promise<number | undefined> {
+  try {
+    const cursors = await redis.hmget(keys.user(userId), "seq", "acked", "offered");
+    const [seq = 0, acked = 0, offered = 0] = cursors.map(Number);
+    const from = Math.max(acked, offered);
+    if (from >= seq) return undefined;
+    const [first] = await redis.xrange(keys.inbox(userId), `${from + 1}-0`, "+", "COUNT", 1);
+    // epoch TAB at TAB …, see protocol/stored-message.ts
+    const atMs = Number(first?.[1][1]?.split("\t", 2)[1]);
+    return Number.isFinite(atMs) ? atMs : undefined;
+  } catch (error) {
+    if (error instanceof Error && error.name === "ReplyError") return undefined;
+    throw error;
+  }
+}

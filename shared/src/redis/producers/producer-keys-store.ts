@@ -1,0 +1,233 @@
+// The keys of business systems: who they belong to, what they may do, and the hash of their secret.
+// Guarantees: a secret is stored only sealed, and only of a key that may sign; a revoked key stays revoked, whatever a
+// key file says; one that was rotated is not set back by a key file that has not changed.
+import { isProducerScope, type ProducerScope } from "../../protocol/producer-scopes.js";
+import { authKeys } from "../auth/auth-keys.js";
+import { awaitAnswer } from "../connection/await-answer.js";
+import type { Redis } from "../connection/connect.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+export interface NewProducerKey {
+  readonly id: string;
+  readonly owner: string;
+  readonly name: string;
+  readonly scopes: readonly ProducerScope[];
+  /** 64 lower-case hex characters. */
+  readonly secretSha256: string;
+  /** The secret, encrypted at rest: with it the key may sign. */
+  readonly sealedSecret?: string | undefined;
+  /** Its requests must be signed. */
+  readonly require?: "signature" | undefined;
+  /** Instead of the limit that every key has; 0: nothing at all. */
+  readonly messagesPerSecond?: number | "unlimited" | undefined;
+}
+
+export interface ProducerKeyRecord extends NewProducerKey {
+  /** RFC 3339, UTC, as all times here. */
+  readonly createdAt: string;
+  readonly rotatedAt?: string;
+  readonly revokedAt?: string;
+  /** Secrets from before a rotation, newest first; their time may be over. */
+  readonly former?: readonly FormerSecret[];
+}
+
+export interface FormerSecret {
+  readonly secretSha256: string;
+  readonly sealedSecret?: string;
+  /** By Redis' clock, ms: good before this. */
+  readonly untilMs: number;
+}
+
+/** What taking over an entry of a key file has done. */
+export interface FileKeyResult {
+  readonly record: ProducerKeyRecord;
+  readonly change: "created" | "changed" | "none";
+}
+
+export interface ProducerKeyPage {
+  readonly items: readonly ProducerKeyRecord[];
+  /** The id to go on after, or undefined at the end. */
+  readonly nextAfter: string | undefined;
+}
+
+/** For whoever only asks. */
+export class ProducerKeysReader {
+  readonly #redis: Redis;
+
+  constructor(redis: Redis) {
+    this.#redis = redis;
+  }
+
+  /**
+   * Bound, so that it can be handed over as `findKey`.
+   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all here
+   */
+  readonly find = async (id: string): Promise<ProducerKeyRecord | undefined> => {
+    return readRecord(await this.readFields(id));
+  };
+
+  /** As they are stored; none where there is no such key. */
+  protected readFields(id: string): Promise<Record<string, string>> {
+    return awaitAnswer(this.#redis.hgetall(authKeys.producerKey(id)));
+  }
+
+  /**
+   * In the order of their ids, revoked ones too.
+   * @param after an id to go on after, or undefined for the start
+   * @param limit at least 1
+   */
+  async list(after: string | undefined, limit: number): Promise<ProducerKeyPage> {
+    const from = after === undefined ? "-" : `(${after}`;
+    const ids = await awaitAnswer(
+      this.#redis.zrangebylex(authKeys.producerKeyIds, from, "+", "LIMIT", 0, limit + 1),
+    );
+    const page = ids.slice(0, limit);
+    const pipeline = this.#redis.pipeline();
+    for (const id of page) pipeline.hgetall(authKeys.producerKey(id));
+    const items: ProducerKeyRecord[] = [];
+    for (const [error, hash] of (await awaitAnswer(pipeline.exec())) ?? []) {
+      if (error !== null) throw error;
+      const record = readRecord(hash as Record<string, string>);
+      if (record !== undefined) items.push(record);
+    }
+    return { items, nextAfter: ids.length > limit ? page.at(-1) : undefined };
+  }
+}
+
+/** For auth, which keeps them. Works where Redis is out of memory, too. */
+export class ProducerKeysStore extends ProducerKeysReader {
+  readonly #scripts: ScriptRunner;
+
+  constructor(scripts: ScriptRunner) {
+    super(scripts.redis);
+    this.#scripts = scripts;
+  }
+
+  /**
+   * May be sent again, the same, where its answer was lost.
+   * @param key with an id that is not in use
+   */
+  async create(key: NewProducerKey, createdAt: Date): Promise<ProducerKeyRecord> {
+    const record: ProducerKeyRecord = { ...key, createdAt: createdAt.toISOString() };
+    await this.#write(key.id, {
+      ...describe(key),
+      ...describeSecret(key),
+      createdAt: record.createdAt,
+    });
+    return record;
+  }
+
+  /**
+   * Takes over an entry of a key file: made where it is missing, renamed and re-scoped where it is there; its secret
+   * counts only where the file brings another one than it brought the last time.
+   */
+  async upsertFromFile(key: NewProducerKey, now: Date): Promise<FileKeyResult> {
+    const existing = await this.readFields(key.id);
+    const fileIsNew = existing["fileSecretSha256"] !== key.secretSha256;
+    // The secret that is good now is the file's: sealed anew, for the encryption key that there is now.
+    const secretIsOfFile = fileIsNew || existing["secretSha256"] === key.secretSha256;
+    await this.#write(key.id, {
+      ...describe(key),
+      ...(secretIsOfFile ? describeSecret(key) : {}),
+      ...(fileIsNew ? { fileSecretSha256: key.secretSha256, former: undefined } : {}),
+      ...(existing["createdAt"] === undefined ? { createdAt: now.toISOString() } : {}),
+    });
+    const record = await this.find(key.id);
+    if (record === undefined) throw new Error(`the producer key ${key.id} cannot be read back`);
+    return { record, change: changeOf(readRecord(existing), record) };
+  }
+
+  /**
+   * Final: no later write removes `revokedAt`.
+   * @returns whether there is such a key
+   */
+  async revoke(id: string, now: Date): Promise<boolean> {
+    const args = ["revoke", 0, "revokedAt", now.toISOString()];
+    return (await this.#run(id, args)) === "written";
+  }
+
+  /** @param fields those without a value are removed */
+  async #write(id: string, fields: Readonly<Record<string, string | undefined>>): Promise<void> {
+    const entries = Object.entries(fields);
+    const values = entries.filter((entry): entry is [string, string] => entry[1] !== undefined);
+    const removed = entries.filter(([, value]) => value === undefined).map(([name]) => name);
+    await this.#run(id, ["set", removed.length, ...removed, ...values.flat()]);
+  }
+
+  #run(id: string, args: readonly (string | number)[]): Promise<string> {
+    const keys = [authKeys.producerKey(id), authKeys.producerKeyIds];
+    return awaitAnswer(this.#scripts.run("write-producer-key.v1", keys, [id, ...args]));
+  }
+}
+
+function describe(key: NewProducerKey): Record<string, string | undefined> {
+  const { id, owner, name, scopes, require, messagesPerSecond } = key;
+  return {
+    id,
+    owner,
+    name,
+    scopes: scopes.join(" "),
+    require,
+    messagesPerSecond: messagesPerSecond === undefined ? undefined : storedLimit(messagesPerSecond),
+  };
+}
+
+function describeSecret({ secretSha256, sealedSecret }: NewProducerKey): Record<string, string | undefined> {
+  return { secretSha256, sealedSecret };
+}
+
+function changeOf(before: ProducerKeyRecord | undefined, after: ProducerKeyRecord): FileKeyResult["change"] {
+  if (before === undefined) return "created";
+  // A seal is another each time.
+  const shown = ({ sealedSecret, ...rest }: ProducerKeyRecord): string =>
+    JSON.stringify({ ...rest, signs: sealedSecret !== undefined });
+  return shown(before) === shown(after) ? "none" : "changed";
+}
+
+function readRecord(hash: Readonly<Record<string, string>>): ProducerKeyRecord | undefined {
+  const { id, owner, name, scopes, secretSha256, createdAt, rotatedAt, revokedAt } = hash;
+  const { sealedSecret, require, messagesPerSecond, former } = hash;
+  if (id === undefined || owner === undefined || secretSha256 === undefined) return undefined;
+  return {
+    id,
+    owner,
+    name: name ?? id,
+    // A scope of a newer release is not known here, so nothing here asks for it.
+    scopes: (scopes ?? "").split(" ").filter(isProducerScope),
+    secretSha256,
+    createdAt: createdAt ?? new Date(0).toISOString(),
+    ...(sealedSecret === undefined ? {} : { sealedSecret }),
+    // Of a newer release, whatever it asks for beside: at least this.
+    ...(require === undefined ? {} : { require: "signature" }),
+    ...(messagesPerSecond === undefined ? {} : { messagesPerSecond: readLimit(messagesPerSecond) }),
+    ...(rotatedAt === undefined ? {} : { rotatedAt }),
+    ...(revokedAt === undefined ? {} : { revokedAt }),
+    ...(former === undefined ? {} : { former: readFormer(former) }),
+  };
+}
+
+/** In what is stored 0 has always been no limit, and stays so; what may send nothing has -1: no limit to a release before. */
+const STORED_UNLIMITED = 0;
+const STORED_NOTHING = -1;
+
+function storedLimit(limit: number | "unlimited"): string {
+  if (limit === "unlimited") return String(STORED_UNLIMITED);
+  return String(limit === 0 ? STORED_NOTHING : limit);
+}
+
+function readLimit(text: string): number | "unlimited" {
+  const stored = Number(text);
+  if (stored === STORED_UNLIMITED) return "unlimited";
+  return Math.max(0, stored);
+}
+
+function readFormer(lines: string): FormerSecret[] {
+  return lines.split("\n").map((line) => {
+    const [secretSha256 = "", untilMs = "0", sealedSecret = ""] = line.split("\t");
+    return {
+      secretSha256,
+      untilMs: Number(untilMs),
+      ...(sealedSecret === "" ? {} : { sealedSecret }),
+    };
+  });
+}

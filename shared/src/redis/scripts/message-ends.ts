@@ -1,0 +1,30 @@
+// redis/{ack-users, expire-messages, settle-fallback} -> here: how many messages ended by this process' calls.
+// Guarantees: counted from what the scripts answer, so each end once in the whole cluster; counting costs an addition.
+import { Counter, type Registry } from "../../kernel/metrics/metrics.js";
+
+export const countedEnds = ["delivered", "pushed", "expired", "failed"] as const;
+export type CountedEnd = (typeof countedEnds)[number];
+
+export class MessageEnds {
+  readonly #counts: Record<CountedEnd, number> = { delivered: 0, pushed: 0, expired: 0, failed: 0 };
+
+  count(end: CountedEnd, messages: number): void {
+    this.#counts[end] += messages;
+  }
+
+  register(registry: Registry): void {
+    const counts = this.#counts;
+    registry.registerMetric(
+      new Counter({
+        name: "petrel_messages_ended_total",
+        help: "Messages that reached this state; of those pushed or failed some are delivered later, and count twice",
+        labelNames: ["state"],
+        registers: [],
+        collect() {
+          this.reset();
+          for (const state of countedEnds) this.inc({ state }, counts[state]);
+        },
+      }),
+    );
+  }
+}

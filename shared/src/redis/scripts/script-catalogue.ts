@@ -1,0 +1,103 @@
+// The Lua scripts, by name; what each takes and answers stands at the head of its file.
+// Guarantees: names carry a version, and a script is called by the hash of its text: two releases can run side by
+// side, each with its own.
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+
+/** Each room's scripts: a script stands beside the store that calls it. */
+export const scriptsByRoom = {
+  accept: ["accept.v3", "trim-ready.v1"],
+  auth: [
+    "agree-signing-keys.v1",
+    "append-audit.v2",
+    "check-token.v1",
+    "issue-ticket.v1",
+    "open-session.v1",
+    "refresh-session.v1",
+    "revoke-session.v1",
+    "revoke-token.v1",
+    "revoke-user.v1",
+  ],
+  devices: [
+    "claim-device.v1",
+    "invalidate-devices.v1",
+    "register-device.v2",
+    "release-device.v1",
+    "remove-device.v1",
+    "touch-device.v2",
+  ],
+  erasure: ["erase-entries.v1", "erase-records.v2", "erase-retries.v1", "erase-user.v1"],
+  fallback: [
+    "agree-provider-token.v1",
+    "forget-workers.v1",
+    "give-back-fallback.v1",
+    "keep-device-sends.v1",
+    "open-fallback.v1",
+    "promote-retries.v1",
+    "replay-dead-letter.v2",
+    "settle-fallback.v3",
+    "take-collapse-turn.v1",
+  ],
+  inbox: ["ack.v2", "expire.v3", "find-expired.v1", "hold-history.v1", "keep-records.v1", "read-inbox.v2"],
+  limits: ["take-from-window.v1"],
+  nodes: ["announce.v1", "connect.v2", "heartbeat.v1", "leave.v1", "mark-leaving.v1", "read-routes.v1"],
+  partitions: ["hold-absence.v1", "keep-time.v1", "lease.v2", "renew-member.v1", "set-back.v1"],
+  producers: ["rotate-producer-key.v1", "write-producer-key.v1"],
+  wake: ["offer.v2", "reconcile.v2", "wake.v2"],
+} as const;
+
+export type ScriptName = (typeof scriptsByRoom)[keyof typeof scriptsByRoom][number];
+
+export const scriptNames: readonly ScriptName[] = Object.values(scriptsByRoom).flat();
+
+/** Scripts that only a partition's owner may run: each takes the owner key and a token, and refuses a stale one. */
+export const ownerScripts: readonly ScriptName[] = [
+  "keep-time.v1",
+  "offer.v2",
+  "reconcile.v2",
+  "set-back.v1",
+  "trim-ready.v1",
+  "wake.v2",
+];
+
+/** Scripts whose keys belong to no partition, but have a slot of their own. */
+export const ownSlotScripts: readonly ScriptName[] = [
+  "agree-signing-keys.v1",
+  "announce.v1",
+  "append-audit.v2",
+  "claim-device.v1",
+  "issue-ticket.v1",
+  "release-device.v1",
+  "renew-member.v1",
+  "rotate-producer-key.v1",
+  "take-from-window.v1",
+  "write-producer-key.v1",
+];
+
+export interface Script {
+  readonly name: ScriptName;
+  readonly source: string;
+  readonly sha1: string;
+}
+
+/** Reads all scripts from beside the sources; called once, by a composition root. */
+export function readScripts(): ReadonlyMap<ScriptName, Script> {
+  // The sources' folder, from src/redis/scripts and from dist/redis/scripts alike.
+  const redis = new URL("../../../src/redis/", import.meta.url);
+  return new Map(
+    Object.entries(scriptsByRoom).flatMap(([room, names]) =>
+      names.map((name): [ScriptName, Script] => {
+        const text = readFileSync(new URL(`${room}/${name}.lua`, redis), "utf8");
+        const source = withIncludes(text, new URL("scripts/includes/", redis));
+        return [name, { name, source, sha1: createHash("sha1").update(source).digest("hex") }];
+      }),
+    ),
+  );
+}
+
+/** Puts the text of `NAME.lua` where a line says `--@include NAME`. */
+function withIncludes(source: string, includes: URL): string {
+  return source.replace(/^--@include (\S+)$/gm, (_line, name: string) =>
+    readFileSync(new URL(`${name}.lua`, includes), "utf8"),
+  );
+}

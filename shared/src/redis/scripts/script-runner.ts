@@ -1,0 +1,130 @@
+// Calls the Lua scripts of the catalogue on one connection, or on those of a cluster.
+// Guarantees: scripts are loaded on every (re)connect, to every node; one that Redis has lost is sent along; a slot
+// under way to another node is tried again, a few times.
+import { Command } from "ioredis";
+import { backoffMs } from "../../kernel/backoff.js";
+import { connectionsOf, forgetSlots, masterOf, onServerReady } from "../connection/cluster-nodes.js";
+import type { Redis, SingleRedis } from "../connection/connect.js";
+import { MessageEnds } from "./message-ends.js";
+import { readScripts, type Script, type ScriptName } from "./script-catalogue.js";
+
+const TRYAGAIN_ATTEMPTS = 5;
+
+export class ScriptRunner {
+  readonly redis: Redis;
+  /** Of the messages that ended by calls made here. */
+  readonly ends = new MessageEnds();
+  readonly #scripts: ReadonlyMap<ScriptName, Script>;
+
+  constructor(redis: Redis) {
+    this.redis = redis;
+    this.#scripts = readScripts();
+    // On a cluster to replicas too: the next master comes from among them.
+    onServerReady(redis, (server) => this.#load(server));
+    for (const server of connectionsOf(redis)) if (server.status === "ready") this.#load(server);
+  }
+
+  /** Runs a script that answers one string. */
+  async run(name: ScriptName, keys: readonly string[], args: readonly (string | number)[]): Promise<string> {
+    return (await this.#call(name, keys, args)) as string;
+  }
+
+  /** Runs a script that answers a list of strings. */
+  async runForList(
+    name: ScriptName,
+    keys: readonly string[],
+    args: readonly (string | number)[],
+  ): Promise<string[]> {
+    return (await this.#call(name, keys, args)) as string[];
+  }
+
+  /**
+   * Runs a script that answers one string, on the master's own connection, and never sends it again: what is written
+   * to that connection (see `masterOf`) in the same turn comes right behind it.
+   * @throws also where `run` would have tried again; the next call may succeed
+   */
+  async runOnce(
+    name: ScriptName,
+    keys: readonly [string, ...string[]],
+    args: readonly (string | number)[],
+  ): Promise<string> {
+    const { sha1 } = this.#find(name);
+    const master = masterOf(this.redis, keys[0]);
+    try {
+      return (await master.sendCommand(commandOf("evalsha", sha1, keys, args))) as string;
+    } catch (error) {
+      const message = error instanceof Error ? error.message : "";
+      if (message.startsWith("NOSCRIPT")) this.#load(master);
+      else forgetSlots(this.redis);
+      throw error;
+    }
+  }
+
+  /** What is called in `task`, before it first waits, leaves in one write to each server. */
+  together<T>(task: () => T): T {
+    const { redis } = this;
+    // Without a link there is no write to share: each call fails by itself.
+    if (redis.status !== "ready") return task();
+    const streams = connectionsOf(redis)
+      .filter(({ status }) => status === "ready")
+      .map(({ stream }) => stream);
+    for (const stream of streams) stream.cork();
+    try {
+      return task();
+    } finally {
+      for (const stream of streams) stream.uncork();
+    }
+  }
+
+  #find(name: ScriptName): Script {
+    const script = this.#scripts.get(name);
+    if (script === undefined) throw new Error(`no script ${name}`);
+    return script;
+  }
+
+  async #call(
+    name: ScriptName,
+    keys: readonly string[],
+    args: readonly (string | number)[],
+  ): Promise<unknown> {
+    const script = this.#find(name);
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.#send("evalsha", script.sha1, keys, args);
+      } catch (error) {
+        const message = error instanceof Error ? error.message : "";
+        if (message.startsWith("NOSCRIPT")) return this.#send("eval", script.source, keys, args);
+        if (!message.startsWith("TRYAGAIN") || attempt >= TRYAGAIN_ATTEMPTS) throw error;
+        await new Promise((resolve) =>
+          setTimeout(resolve, 5 + backoffMs(attempt, { baseMs: 20, capMs: 200 })),
+        );
+      }
+    }
+  }
+
+  #send(
+    command: "eval" | "evalsha",
+    script: string,
+    keys: readonly string[],
+    args: readonly (string | number)[],
+  ): Promise<unknown> {
+    return this.redis.sendCommand(commandOf(command, script, keys, args)) as Promise<unknown>;
+  }
+
+  #load(server: SingleRedis): void {
+    for (const { source } of this.#scripts.values()) {
+      // A failure shows at the first call, which sends the script along.
+      server.script("LOAD", source).catch(() => undefined);
+    }
+  }
+}
+
+/** Built directly: the generated methods walk all arguments once more to look for callbacks and arrays. */
+function commandOf(
+  command: "eval" | "evalsha",
+  script: string,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+): Command {
+  return new Command(command, [script, keys.length, ...keys, ...args], { replyEncoding: "utf8" });
+}

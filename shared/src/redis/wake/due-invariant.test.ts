@@ -1,0 +1,278 @@
+// Tests the steps against a small model of a user's sequence, in random orders.
+// Guarantees: whoever has a message that has not ended is in `due`, and nobody else; seq, acked, epoch and the states
+// of all messages are the model's, whatever is called in whatever order.
+import * as fc from "fast-check";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { ackUsers } from "../inbox/ack-users.js";
+import { expireMessages } from "../inbox/expire-messages.js";
+import { readInbox } from "../inbox/read-inbox.js";
+import { readMessage } from "../inbox/read-message.js";
+import { connectRoute } from "../nodes/route-store.js";
+
+let store: OpenStore;
+beforeAll(async () => void (store = await openStore()));
+afterAll(() => store.close());
+
+const numRuns = process.env["PETREL_TEST_SIZE"] === "full" ? 2_000 : 200;
+const INBOX_CAP = 6;
+const users = ["a", "b"] as const;
+type User = (typeof users)[number];
+
+interface ModelMessage {
+  readonly id: string;
+  readonly seq: number;
+  readonly isOver: boolean;
+  readonly expiresAtMs: number;
+  isExpired: boolean;
+}
+
+interface ModelUser {
+  /** undefined until Redis has made one */
+  epoch: string | undefined;
+  /** Whether the next accept or connect must make a new one. */
+  isOutdated: boolean;
+  readonly formerEpochs: Set<string>;
+  seq: number;
+  acked: number;
+  readonly messages: ModelMessage[];
+}
+
+type Step =
+  | { readonly do: "accept"; readonly user: User; readonly isOver: boolean }
+  | { readonly do: "accept-again"; readonly user: User; readonly which: number }
+  | { readonly do: "ack"; readonly user: User; readonly offset: number; readonly isForeign: boolean }
+  | {
+      readonly do: "connect";
+      readonly user: User;
+      readonly offset: number | undefined;
+      readonly isForeign: boolean;
+    }
+  | { readonly do: "expire"; readonly user: User; readonly isComplete: boolean; readonly isLate: boolean }
+  | { readonly do: "other-master" };
+
+const user = fc.constantFrom(...users);
+/** Relative to seq. */
+const offset = fc.integer({ min: -6, max: 3 });
+const mostlyFalse = fc.integer({ min: 0, max: 4 }).map((n) => n === 0);
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ do: fc.constant("accept" as const), user, isOver: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("accept-again" as const), user, which: fc.nat(9) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ do: fc.constant("ack" as const), user, offset, isForeign: mostlyFalse }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant("connect" as const),
+      user,
+      offset: fc.option(offset, { nil: undefined }),
+      isForeign: mostlyFalse,
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant("expire" as const),
+      user,
+      isComplete: fc.boolean(),
+      isLate: mostlyFalse,
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("other-master" as const) }) },
+);
+
+class Model {
+  readonly users: Readonly<Record<User, ModelUser>> = { a: newUser(), b: newUser() };
+  readonly #accepter = store.accepter({ inboxCap: INBOX_CAP });
+  #made = 0;
+
+  async run(one: Step): Promise<void> {
+    switch (one.do) {
+      case "accept":
+        return this.#accept(one.user, one.isOver);
+      case "accept-again":
+        return this.#acceptAgain(one.user, one.which);
+      case "ack":
+        return this.#ack(one.user, one.offset, one.isForeign);
+      case "connect":
+        return this.#connect(one.user, one.offset, one.isForeign);
+      case "expire":
+        return this.#expire(one.user, one.isComplete, one.isLate);
+      case "other-master":
+        await store.redis.hset(store.keys.generation, "replid", "0".repeat(40));
+        for (const name of users) this.users[name].isOutdated = true;
+    }
+  }
+
+  async #accept(name: User, isOver: boolean): Promise<void> {
+    const model = this.users[name];
+    const id = `${name}${++this.#made}`;
+    const ttlMs = isOver ? 0 : 3_600_000 - this.#made * 1_000;
+    const result = await this.#accepter.accept(message({ userId: name, id, ttlMs }));
+    if (model.seq - model.acked >= INBOX_CAP) {
+      expect(result.outcome).toBe("inbox-full");
+      return;
+    }
+    if (result.outcome !== "stored") throw new Error(result.outcome);
+    model.seq++;
+    expect(result.seq).toBe(model.seq);
+    this.#meetEpoch(model, result.epoch);
+    model.messages.push({ id, seq: model.seq, isOver, expiresAtMs: result.atMs + ttlMs, isExpired: false });
+  }
+
+  async #acceptAgain(name: User, which: number): Promise<void> {
+    const { messages } = this.users[name];
+    const earlier = messages[which % Math.max(1, messages.length)];
+    if (earlier === undefined) return;
+    const result = await this.#accepter.accept(message({ userId: name, id: earlier.id }));
+    expect(result).toMatchObject({ outcome: "exists", record: { seq: earlier.seq } });
+  }
+
+  async #ack(name: User, offset: number, isForeign: boolean): Promise<void> {
+    const model = this.users[name];
+    const seq = Math.max(0, model.seq + offset);
+    const epoch = isForeign ? "foreign.0" : (model.epoch ?? "none.0");
+    const [answer] = await ackUsers(store.scripts, store.keys, [{ userId: name, epoch, seq }], 1_000);
+    if (isForeign || model.epoch === undefined) {
+      expect(answer).toBeUndefined();
+      return;
+    }
+    model.acked = Math.max(model.acked, Math.min(seq, model.seq));
+    expect(answer).toBe(model.acked);
+  }
+
+  async #connect(name: User, offset: number | undefined, isForeign: boolean): Promise<void> {
+    const model = this.users[name];
+    const since = offset === undefined ? undefined : Math.max(0, model.seq + offset);
+    const epoch = isForeign ? "foreign.0" : (model.epoch ?? "none.0");
+    const keepsEpoch = !isForeign && model.epoch !== undefined && !model.isOutdated;
+    const result = await connectRoute(
+      store.scripts,
+      store.keys,
+      {
+        userId: name,
+        node: "n",
+        connection: "c",
+        platform: "web",
+        ...(since === undefined ? {} : { position: { epoch, since } }),
+      },
+      { leaseMs: 1_000, maxConnectionsPerUser: 1, whenFull: "evict", ackTimeoutMs: 10_000 },
+    );
+    if (result.outcome !== "connected") throw new Error("refused");
+    this.#meetEpoch(model, result.epoch);
+    const counts = since !== undefined && keepsEpoch && since <= model.seq;
+    const after = counts ? since : model.acked;
+    if (counts) model.acked = Math.max(model.acked, since);
+    expect(result).toMatchObject({ seq: model.seq, acked: model.acked, after, resumed: counts });
+  }
+
+  /** As a node or the dispatcher does it: reads what is open, and has the ends written of what is over. */
+  async #expire(name: User, isComplete: boolean, isLate: boolean): Promise<void> {
+    const model = this.users[name];
+    const { messages: open } = await readInbox(store.scripts, store.keys, name, model.acked, {
+      maxEntries: 100,
+      maxBytes: 1e6,
+    });
+    expect(open.map(({ seq }) => seq)).toEqual(
+      model.messages.map(({ seq }) => seq).filter((seq) => seq > model.acked),
+    );
+    const readSeq = model.seq;
+    // Somebody else is quicker: what was read is outdated when it is used.
+    if (isLate) await this.#accept(name, true);
+    const over = open.filter(({ id }) => model.messages.some((one) => one.id === id && one.isOver));
+    const atMs = Math.min(
+      9e12,
+      ...open.filter((one) => !over.includes(one)).map(({ expiresAtMs }) => expiresAtMs),
+    );
+    const written = await expireMessages(
+      store.scripts,
+      store.keys,
+      name,
+      over,
+      isComplete ? { atMs, readSeq, epoch: model.epoch ?? "" } : undefined,
+    );
+    let expected = 0;
+    for (const { seq } of over) {
+      const one = model.messages[seq - 1];
+      if (one !== undefined && !one.isExpired) {
+        one.isExpired = true;
+        expected++;
+      }
+      if (seq === model.acked + 1) model.acked = seq;
+    }
+    expect(written).toBe(expected);
+  }
+
+  #meetEpoch(model: ModelUser, epoch: string): void {
+    if (model.epoch === undefined || model.isOutdated) {
+      expect(model.formerEpochs).not.toContain(epoch);
+      expect(epoch).not.toBe(model.epoch);
+      if (model.epoch !== undefined) model.formerEpochs.add(model.epoch);
+      model.epoch = epoch;
+      model.isOutdated = false;
+    }
+    expect(epoch).toBe(model.epoch);
+  }
+
+  async check(): Promise<void> {
+    const { keys, redis } = store;
+    for (const name of users) {
+      const { epoch, seq, acked, messages } = this.users[name];
+      const [hash, due] = await Promise.all([
+        redis.hmget(keys.user(name), "epoch", "seq", "acked", "nextExpiry"),
+        redis.zscore(keys.due, name),
+      ]);
+      const nextExpiry = hash.pop();
+      expect(hash).toEqual(epoch === undefined ? [null, null, null] : [epoch, String(seq), String(acked)]);
+      expect(due !== null, `${name} is in due`).toBe(acked < seq);
+      const open = messages.filter((one) => one.seq > acked && !one.isExpired);
+      if (open.length > 0) {
+        const firstExpiry = Math.min(...open.map(({ expiresAtMs }) => expiresAtMs));
+        expect(Number(nextExpiry), `${name}'s next expiry is no later than its first`).toBeLessThanOrEqual(
+          firstExpiry,
+        );
+        expect(Number(due), `${name} is looked at by then`).toBeLessThanOrEqual(firstExpiry);
+      }
+    }
+  }
+
+  /** Reading a state writes the end of what is over: so this comes last. */
+  async checkStates(): Promise<void> {
+    for (const name of users) {
+      const model = this.users[name];
+      for (const one of model.messages) {
+        const found = await readMessage(store.scripts, store.keys, one.id);
+        const isDelivered = one.seq <= model.acked && !one.isExpired;
+        if (one.isOver && !isDelivered) {
+          one.isExpired = true;
+          if (one.seq === model.acked + 1) model.acked = one.seq;
+        }
+        expect(found?.state, `${one.id}, seq ${one.seq}, acked ${model.acked}`).toBe(
+          one.isExpired ? "expired" : isDelivered ? "delivered" : "queued",
+        );
+      }
+    }
+    await this.check();
+  }
+}
+
+function newUser(): ModelUser {
+  return { epoch: undefined, isOutdated: false, formerEpochs: new Set(), seq: 0, acked: 0, messages: [] };
+}
+
+test("every user with a message that has not ended is in due, and no other", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+      await store.clear();
+      const model = new Model();
+      for (const one of steps) {
+        await model.run(one);
+        await model.check();
+      }
+      await model.checkStates();
+    }),
+    { numRuns },
+  );
+}, 600_000);

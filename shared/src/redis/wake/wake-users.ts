@@ -1,0 +1,123 @@
+// dispatch/wake-users -> here -> scripts/wake: users who have something open for longer than they should.
+// Guarantees: every user with an un-ended message is in `due`; one leaves it only when nothing is open any more.
+import { priorities } from "../../protocol/messages/stored-message.js";
+import type { Redis } from "../connection/connect.js";
+import type { PartitionKeys } from "../keys.js";
+import { decodeOfferedTraces, type TracedMessage } from "./offered-traces.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+export const wakeOutcomes = ["done", "later", "offline", "grace", "unsettled", "nudged", "unheard"] as const;
+
+/** See scripts/wake for what each means. */
+export type WakeOutcome = (typeof wakeOutcomes)[number];
+
+export interface WokenUser {
+  readonly userId: string;
+  readonly outcome: WakeOutcome;
+  /** A message's time is over: the caller writes its end. */
+  readonly expire: boolean;
+  /** How many of its messages went to the fallback. */
+  readonly offered: number;
+  /** Others found their fallback stream full. */
+  readonly isHeldUp?: true;
+  /** Those of them that are sampled. */
+  readonly traced?: readonly TracedMessage[] | undefined;
+  /** Of `unheard`: the nodes that hold it by their routes. */
+  readonly nodes: readonly string[];
+}
+
+/** When absence counts as such. */
+export interface AbsenceRules {
+  /** For how long from now it says nothing yet, since the caller's own link has just come back; 0 else. */
+  readonly absenceInMs: number;
+  /** For how long it says nothing after a change of generation: the nodes register their connections again. */
+  readonly settleMs: number;
+  /** After how long a node that is there, but does not listen, counts as not reached. */
+  readonly confirmMs: number;
+}
+
+/** Entries that a fallback stream of a partition may have, where nothing else is said. */
+export const DEFAULT_FALLBACK_CAP = 100_000;
+
+/** When a user is offered to the fallback, and what bounds it. */
+export interface OfferRules extends AbsenceRules {
+  /** Entries that a fallback stream may have; what finds no room waits in its inbox. */
+  readonly fallbackCap?: number | undefined;
+}
+
+/**
+ * @param nowMs Redis' clock
+ * @param limit at most 200, what one call of `wakeUsers` takes
+ */
+export async function readDueUsers(
+  redis: Redis,
+  keys: PartitionKeys,
+  nowMs: number,
+  limit: number,
+): Promise<string[]> {
+  return redis.zrangebyscore(keys.due, "-inf", nowMs, "LIMIT", 0, limit);
+}
+
+/**
+ * @param userIds at most 200
+ * @returns one for each user, in order, or "stale" where the token is not the owner's any more (nothing was changed)
+ */
+export async function wakeUsers(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  token: string,
+  {
+    ackTimeoutMs,
+    absenceInMs,
+    settleMs,
+    confirmMs,
+    fallbackCap = DEFAULT_FALLBACK_CAP,
+  }: OfferRules & { readonly ackTimeoutMs: number },
+  userIds: readonly string[],
+): Promise<WokenUser[] | "stale"> {
+  const answer = await scripts.run(
+    "wake.v2",
+    [
+      ...ownerAndFallbackKeys(keys),
+      ...userIds.flatMap((userId) => [keys.user(userId), keys.inbox(userId), keys.routes(userId)]),
+    ],
+    [token, ackTimeoutMs, keys.channel, absenceInMs, settleMs, confirmMs, fallbackCap, ...userIds],
+  );
+  if (answer === "stale") return answer;
+  const lines = answer.split("\n");
+  return userIds.map((userId, i) => {
+    const [word, expire, offered = "", nodes = "", traced] = (lines[i] ?? "").split("\t");
+    const outcome = wakeOutcomes.find((known) => known === word);
+    if (outcome === undefined) throw new Error(`wake answered ${JSON.stringify(lines[i])}`);
+    return {
+      userId,
+      outcome,
+      expire: expire === "expire",
+      ...decodeOffered(offered),
+      traced: decodeOfferedTraces(traced),
+      nodes: nodes === "" ? [] : nodes.split(","),
+    };
+  });
+}
+
+/** How many were offered, as scripts/includes/offer-messages says it. */
+export function decodeOffered(text: string): { readonly offered: number; readonly isHeldUp?: true } {
+  return text.endsWith("+")
+    ? { offered: Number(text.slice(0, -1)), isHeldUp: true }
+    : { offered: Number(text) };
+}
+
+/** Sets when a user is looked at next, where it still is to be: for one that cannot be looked at now. */
+export async function postponeUser(
+  redis: Redis,
+  keys: PartitionKeys,
+  userId: string,
+  atMs: number,
+): Promise<void> {
+  await redis.zadd(keys.due, "XX", atMs, userId);
+}
+
+/** What scripts/wake and scripts/offer take before their users. */
+export function ownerAndFallbackKeys(keys: PartitionKeys): string[] {
+  return [keys.owner, keys.due, keys.generation, ...priorities.map((priority) => keys.fallback(priority))];
+}

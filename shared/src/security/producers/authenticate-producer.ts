@@ -1,0 +1,143 @@
+// First step of every request of a business system: who sends this, and what may they do.
+// Guarantees: a key's record is read about once a second and process, whatever the load, unknown keys included; a revoked
+// key is refused everywhere when that time is over, and one that was good a moment ago passes where the store does not
+// answer (producer-key-cache); an unknown key costs what a wrong secret costs.
+import { randomBytes, timingSafeEqual } from "node:crypto";
+import { type Clock, systemClock } from "../../kernel/clock.js";
+import { describeError, PetrelError } from "../../kernel/errors.js";
+import type { ProducerScope } from "../../protocol/producer-scopes.js";
+import { SignatureAuthenticator } from "./authenticate-signature.js";
+import { KnownProducerKey, type Producer, type StoredProducerKey } from "./known-producer-key.js";
+import { ProducerKeyCache } from "./producer-key-cache.js";
+import { parseProducerCredential, producerSecretMatches } from "./producer-keys.js";
+import type { Compare } from "./request-signature.js";
+import type { SignatureChecks } from "./signature-checks.js";
+
+export type { Producer, StoredProducerKey } from "./known-producer-key.js";
+
+export interface ProducerAuthenticatorOptions {
+  /** Reads a key's record; rejects where the store does not answer. */
+  readonly findKey: (keyId: string) => Promise<StoredProducerKey | undefined>;
+  /** Without it signed requests are answered 503. */
+  readonly signatures?: SignatureChecks | undefined;
+  /** How long a record is believed where the store answers; so long a revoked key may still pass. Default 1000. */
+  readonly ttlMs?: number;
+  /** How old a record may be that serves because the store does not answer. Default 30000. */
+  readonly staleMs?: number;
+  /** How long a key that is not cached is asked for where the store does not answer. Default: once. */
+  readonly lookUpDeadlineMs?: number;
+  /** How long the first request waits for a store that is silent before an older record serves. Default 500. */
+  readonly patienceMs?: number;
+  /** Records kept, and as many names of unknown keys beside them. Default 10000. */
+  readonly maxEntries?: number;
+  readonly clock?: Clock;
+  /** In constant time; only tests bring another. */
+  readonly compare?: Compare;
+}
+
+export class ProducerAuthenticator {
+  /** For requests with the headers of a signature instead of `Authorization`. */
+  readonly signatures: SignatureAuthenticator;
+  readonly #findKey: ProducerAuthenticatorOptions["findKey"];
+  readonly #checks: SignatureChecks | undefined;
+  readonly #clock: Clock;
+  readonly #compare: Compare;
+  readonly #keys: ProducerKeyCache<KnownProducerKey>;
+  readonly #noSecretSha256: readonly Buffer[] = [randomBytes(32)];
+
+  constructor({
+    findKey,
+    signatures,
+    ttlMs = 1_000,
+    staleMs = 30_000,
+    lookUpDeadlineMs = 0,
+    patienceMs = 500,
+    maxEntries = 10_000,
+    clock = systemClock,
+    compare = timingSafeEqual,
+  }: ProducerAuthenticatorOptions) {
+    this.#findKey = findKey;
+    this.#checks = signatures;
+    this.#clock = clock;
+    this.#compare = compare;
+    this.signatures = new SignatureAuthenticator({
+      findKey: (keyId) => this.#keys.find(keyId),
+      spendNonce: signatures?.spendNonce,
+      clock,
+      compare,
+    });
+    this.#keys = new ProducerKeyCache({
+      read: (keyId) => this.#read(keyId),
+      ttlMs,
+      staleMs,
+      lookUpDeadlineMs,
+      patienceMs,
+      maxEntries,
+      clock,
+    });
+  }
+
+  /**
+   * @param authorization the header's value: `Bearer <key>.<secret>`
+   * @throws PetrelError PETREL_UNAUTHENTICATED where it is missing, malformed, unknown, wrong or revoked;
+   * PETREL_SIGNATURE_REQUIRED where it is good, but the key's requests must be signed; PETREL_UNAVAILABLE where the key
+   * is not cached and the store does not answer
+   */
+  async authenticate(authorization: string | undefined): Promise<Producer> {
+    if (authorization === undefined) {
+      throw new PetrelError("PETREL_UNAUTHENTICATED", "Send Authorization: Bearer <key>.<secret>.");
+    }
+    const credential = parseProducerCredential(authorization);
+    if (credential === undefined) {
+      throw new PetrelError("PETREL_UNAUTHENTICATED", "The credential is not of the form <key>.<secret>.");
+    }
+    const found = this.#keys.find(credential.keyId);
+    const key = found instanceof Promise ? await found : found;
+    const hashes = key?.goodHashes(this.#clock) ?? this.#noSecretSha256;
+    const matches = producerSecretMatches(credential.secret, hashes, this.#compare);
+    if (key === undefined || !matches) {
+      throw new PetrelError(
+        "PETREL_UNAUTHENTICATED",
+        "The key is unknown or revoked, or its secret is wrong.",
+      );
+    }
+    if (key.requiresSignature) {
+      throw new PetrelError("PETREL_SIGNATURE_REQUIRED", "Requests of this key must be signed.");
+    }
+    return key.producer;
+  }
+
+  /** Whether this process has found such a key before; a limit on look-ups does not count for it. */
+  hasSeen(keyId: string): boolean {
+    return this.#keys.hasSeen(keyId);
+  }
+
+  /** Changes whenever a key is forgotten, or seen to be revoked: who remembers an answer asks again then. */
+  get forgotten(): number {
+    return this.#keys.forgotten;
+  }
+
+  /** Drops what is cached of a key, so that a change made by this process counts here at once. */
+  forget(keyId: string): void {
+    this.#keys.forget(keyId);
+  }
+
+  async #read(keyId: string): Promise<KnownProducerKey | undefined> {
+    const stored = await this.#findKey(keyId);
+    if (stored === undefined || stored.revokedAt !== undefined) return undefined;
+    return new KnownProducerKey(stored, this.#checks?.openSecret, (error) => {
+      this.#checks?.logger.error(
+        { keyId, reason: describeError(error) },
+        "the secret of a key that signs cannot be opened: is KEY_ENCRYPTION_FILE the one that auth has?",
+      );
+    });
+  }
+}
+
+/** @throws PetrelError PETREL_FORBIDDEN where the producer's key lacks the scope */
+export function requireScope(producer: Producer, scope: ProducerScope): void {
+  if (producer.scopes.includes(scope)) return;
+  throw new PetrelError("PETREL_FORBIDDEN", `This needs a key with the scope "${scope}".`, {
+    details: { scope },
+  });
+}

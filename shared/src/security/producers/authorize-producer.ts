@@ -1,0 +1,187 @@
+// Before a request's body is read, and, where the request is signed, once more when it is there: is this a producer, and
+// may they do this?
+// Guarantees: a route that has this hook runs for no one else; a stranger learns nothing of what the body should be.
+import type { Readable } from "node:stream";
+import { type Clock, systemClock } from "../../kernel/clock.js";
+import { PetrelError } from "../../kernel/errors.js";
+import type { HttpApp, HttpRequest } from "../../kernel/http/http-app.js";
+import type { ProducerScope } from "../../protocol/producer-scopes.js";
+import { type Producer, type ProducerAuthenticator, requireScope } from "./authenticate-producer.js";
+import { type BegunSignature, isSigned } from "./authenticate-signature.js";
+import { FREE_BYTES, readSignedBody, streamOf } from "./read-signed-body.js";
+import { UncheckedBytes } from "../requests/unchecked-bytes.js";
+import { EMPTY_BODY_SHA256 } from "./request-signature.js";
+
+const DECORATOR = "producer";
+const SIGNED_DECORATOR = "signedRequest";
+/** How long a credential that was checked counts for the connection it came over. */
+const REMEMBERED_MS = 1_000;
+/** Of requests whose signature is not checked yet, in all. */
+const UNCHECKED_BYTES = 64 * 1024 * 1024;
+/** How long a signed body may take to come. */
+const BODY_DEADLINE_MS = 30_000;
+
+/** A request that `authorize` has let pass so far: its body decides. */
+interface SignedRequest {
+  readonly begun: BegunSignature;
+  readonly authenticator: ProducerAuthenticator;
+  readonly scope: ProducerScope;
+}
+
+/** Who may make this process hold how much of a signed body before it is checked. */
+export interface SignedBodyShares {
+  /** What a request's share is counted by. */
+  readonly addressOf: (request: HttpRequest) => string;
+  /** Whether too many that came from there were not what they said. */
+  readonly isSuspect: (address: string) => boolean;
+}
+
+const ALL_ALIKE: SignedBodyShares = { addressOf: () => "", isSuspect: () => false };
+
+/** Call once per application, before the routes: signed requests pass here before their bodies are parsed. */
+export function decorateWithProducer(app: HttpApp, shares: SignedBodyShares = ALL_ALIKE): void {
+  app.decorateRequest(DECORATOR, null);
+  app.decorateRequest(SIGNED_DECORATOR, null);
+  const budget = new UncheckedBytes(UNCHECKED_BYTES);
+  app.addHook("preParsing", (request, reply, payload, done) => {
+    // One that `authorize` has let pass has this header; asked for alone, because every request comes here.
+    const signed = request.headers["petrel-key"] === undefined ? null : signedRequestOf(request);
+    if (signed === null) {
+      done();
+      return;
+    }
+    void finishThen(done, reply, () => finishSignature(request, signed, payload, { ...shares, budget }));
+  });
+}
+
+/** Nothing for a route that is for everybody; those that were there before the decorator have no place for it. */
+function signedRequestOf(request: HttpRequest): SignedRequest | null {
+  if (!request.server.hasRequestDecorator(SIGNED_DECORATOR)) return null;
+  return request.getDecorator<SignedRequest | null>(SIGNED_DECORATOR);
+}
+
+type Done = (error?: Error | null, payload?: Readable) => void;
+
+async function finishThen(
+  done: Done,
+  reply: { header(name: string, value: string): unknown },
+  finish: () => Promise<Readable>,
+): Promise<void> {
+  let payload: Readable;
+  try {
+    payload = await finish();
+  } catch (error) {
+    // What is left of the body is not read.
+    if (!(error instanceof PetrelError) || error.status !== 401) void reply.header("connection", "close");
+    done(error instanceof Error ? error : new Error(String(error)));
+    return;
+  }
+  done(null, payload);
+}
+
+async function finishSignature(
+  request: HttpRequest,
+  { begun, authenticator, scope }: SignedRequest,
+  payload: Readable,
+  { budget, addressOf, isSuspect }: SignedBodyShares & { readonly budget: UncheckedBytes },
+): Promise<Readable> {
+  const address = isLarge(request) ? addressOf(request) : undefined;
+  const body = hasBody(request)
+    ? await readSignedBody(payload, {
+        maxBytes: request.routeOptions.bodyLimit ?? 0,
+        budget,
+        ...(address === undefined ? {} : { address, mayBeLarge: !isSuspect(address) }),
+        deadlineMs: BODY_DEADLINE_MS,
+      })
+    : undefined;
+  const producer = await authenticator.signatures.finish(begun, body?.sha256 ?? EMPTY_BODY_SHA256);
+  requireScope(producer, scope);
+  request.setDecorator(DECORATOR, producer);
+  return body === undefined ? payload : streamOf(body.bytes);
+}
+
+/** RFC 9112 section 6.3: a request without either header has no body. */
+function hasBody({ headers }: HttpRequest): boolean {
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
+}
+
+/** Or of a length that is not told. */
+function isLarge({ headers }: HttpRequest): boolean {
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"]) > FREE_BYTES;
+}
+
+interface Remembered {
+  readonly authorization: string;
+  readonly producer: Producer;
+  readonly untilMs: number;
+  readonly forgotten: number;
+}
+
+/**
+ * A producer that keeps its connection sends the same header with each request: hashing its secret each time costs
+ * more than the rest of the check. What was good a moment ago is compared with what this very connection has sent
+ * before, so the comparison's time tells nobody anything they did not send themselves.
+ *
+ * A signed request passes with its key only; its signature is checked when its body is there, still before anything
+ * parses it. Until then `producerOf` has nobody to name.
+ * @returns an `onRequest` hook, for an application that `decorateWithProducer` has been called for
+ */
+export function authorize(
+  authenticator: ProducerAuthenticator,
+  scope: ProducerScope,
+  clock: Clock = systemClock,
+) {
+  const remembered = new WeakMap<object, Remembered>();
+  return checksProducers(async (request: HttpRequest): Promise<void> => {
+    const { headers } = request;
+    if (isSigned(headers)) {
+      const { method = "", url: target = "" } = request.raw;
+      const begun = await authenticator.signatures.begin({ headers, method, target });
+      const signed: SignedRequest = { begun, authenticator, scope };
+      request.setDecorator(SIGNED_DECORATOR, signed);
+      return;
+    }
+    const { authorization } = headers;
+    const { socket } = request.raw;
+    const known = remembered.get(socket);
+    const nowMs = clock.monotonicMs();
+    const isGood =
+      known !== undefined &&
+      known.authorization === authorization &&
+      nowMs < known.untilMs &&
+      known.forgotten === authenticator.forgotten;
+    if (isGood) {
+      request.setDecorator(DECORATOR, known.producer);
+      return;
+    }
+    const { forgotten } = authenticator;
+    const producer = await authenticator.authenticate(authorization);
+    requireScope(producer, scope);
+    request.setDecorator(DECORATOR, producer);
+    if (authorization !== undefined) {
+      remembered.set(socket, { authorization, producer, untilMs: nowMs + REMEMBERED_MS, forgotten });
+    }
+  });
+}
+
+/** Marks an `onRequest` hook that asks for a producer's credential: only there one is worth something. */
+export function checksProducers<T extends (request: HttpRequest) => Promise<void>>(hook: T): T {
+  return Object.assign(hook, { checksProducers: true });
+}
+
+/** Whether a request was let pass by its key's id alone: nothing of it has been shown to be so yet. */
+export function awaitsItsSignature(request: HttpRequest): boolean {
+  return signedRequestOf(request) !== null && knownProducerOf(request) === null;
+}
+
+/** Who sent a request, where it is a producer's, and that is known by now; null else. */
+export function knownProducerOf(request: HttpRequest): Producer | null {
+  return request.getDecorator<Producer | null>(DECORATOR);
+}
+
+/** Who sent a request that has passed `authorize`; from `preValidation` on. */
+export function producerOf(request: HttpRequest): Producer {
+  const producer = request.getDecorator<Producer | null>(DECORATOR);
+  if (producer === null) throw new Error("the request's signature has not been checked yet");
+  return producer;
+}

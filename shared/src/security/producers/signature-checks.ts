@@ -1,0 +1,27 @@
+// A service's start: what its authenticate-producer needs to check signatures, where it has the key for that.
+// Guarantees: a service without it says so once, at its start.
+import type { Logger } from "../../kernel/logging/logging.js";
+import type { SpendNonce } from "./authenticate-signature.js";
+import type { AtRestCipher } from "../encrypt-at-rest.js";
+import type { OpenSecret } from "./known-producer-key.js";
+import { openProducerSecret } from "./seal-producer-secret.js";
+
+/** What it takes to check signatures. */
+export interface SignatureChecks {
+  readonly openSecret: OpenSecret;
+  readonly spendNonce: SpendNonce;
+  readonly logger: Logger;
+}
+
+/** @param cipher of KEY_ENCRYPTION_FILE, the same as auth has; undefined where there is none here */
+export function createSignatureChecks(
+  cipher: AtRestCipher | undefined,
+  spendNonce: SpendNonce,
+  logger: Logger,
+): SignatureChecks | undefined {
+  if (cipher === undefined) {
+    logger.warn("KEY_ENCRYPTION_FILE is not set: signed requests are answered 503 here");
+    return undefined;
+  }
+  return { openSecret: (sealed) => openProducerSecret(cipher, sealed), spendNonce, logger };
+}

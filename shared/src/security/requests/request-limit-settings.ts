@@ -1,0 +1,17 @@
+// The settings of a service that limits its HTTP requests by address.
+// Guarantees: one name and one default for all services that have them.
+import { integer, list } from "../../kernel/config.js";
+
+export const addressLimitSettings = {
+  trustedProxies: list(
+    "TRUSTED_PROXIES",
+    "addresses or blocks (`192.0.2.16/28`) of proxies whose X-Forwarded-For says who a client is; what others say is ignored",
+    { default: [] },
+  ),
+  failedAuths: integer(
+    "FAILED_AUTHS_PER_ADDRESS_PER_MINUTE",
+    "failed authentications after which a process answers requests from that address with 429 instead of looking up " +
+      "keys that it does not know; 0: no limit; see limits.md",
+    { default: 600, max: 1_000_000 },
+  ),
+} as const;

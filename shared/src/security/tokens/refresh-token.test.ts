@@ -1,0 +1,81 @@
+// Tests what a refresh token is, and what is none.
+// Guarantees: each refused text differs from a good token in one thing.
+import { randomBytes } from "node:crypto";
+import * as fc from "fast-check";
+import { expect, test } from "vitest";
+import { isUserId } from "../../protocol/messages/ids.js";
+import { createRefreshTokens, type RefreshToken } from "./refresh-token.js";
+
+const key = randomBytes(32);
+const tokens = createRefreshTokens(key);
+const userId = fc.stringMatching(/^[A-Za-z0-9._:@|~+=-]{1,128}$/).filter(isUserId);
+
+test("what was made is read back by every process with the same key, whatever the user is called", () => {
+  fc.assert(
+    fc.property(userId, fc.integer({ min: 0, max: 5 }), (user, steps) => {
+      let token = tokens.open(user);
+      for (let i = 0; i < steps; i++) token = tokens.successorOf(token);
+      expect(createRefreshTokens(key).read(token.text)).toEqual(token);
+      expect([token.userId, token.number]).toEqual([user, steps]);
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test("a token has one successor, which tells nothing of it but its place", () => {
+  const first = tokens.open("alice");
+  const next = tokens.successorOf(first);
+  expect(createRefreshTokens(key).successorOf(first)).toEqual(next);
+  expect(next.sessionId).toBe(first.sessionId);
+  expect(next.text.split(".").at(-1)).not.toBe(first.text.split(".").at(-1));
+  expect(next.hash).not.toBe(first.hash);
+  expect(tokens.open("alice").sessionId).not.toBe(first.sessionId);
+});
+
+test("with another key it is none, and has another successor", () => {
+  const first = tokens.open("alice");
+  const other = createRefreshTokens(randomBytes(32));
+  expect(other.read(first.text)).toBeUndefined();
+  expect(other.successorOf(first).text).not.toBe(tokens.successorOf(first).text);
+});
+
+function changed(token: RefreshToken, part: number, value: string): string {
+  const parts = token.text.split(".");
+  parts[part] = value;
+  return parts.join(".");
+}
+
+test("a changed part makes it none", () => {
+  const token = tokens.open("alice");
+  const stranger = tokens.open("bob");
+  for (const text of [
+    changed(token, 0, "pr2"),
+    changed(token, 1, Buffer.from("bob").toString("base64url")),
+    changed(token, 2, stranger.sessionId),
+    changed(token, 3, "1"),
+    changed(token, 3, "00"),
+    changed(token, 3, "-1"),
+    changed(token, 4, stranger.text.split(".").at(-1) ?? ""),
+    changed(token, 1, `${Buffer.from("alice").toString("base64url").slice(0, -1)}V`),
+    `${token.text} `,
+    `${token.text}.x`,
+    ` ${token.text}`,
+    token.text.slice(0, -1),
+    "",
+    "pr1....",
+    "x".repeat(100_000),
+  ]) {
+    expect(tokens.read(text), text.slice(0, 80)).toBeUndefined();
+  }
+});
+
+test("every bit counts, and no text makes it throw", () => {
+  const { text } = tokens.open("alice");
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: text.length - 1 }), fc.string({ maxLength: 3 }), (at, put) => {
+      const other = text.slice(0, at) + put + text.slice(at + 1);
+      expect(tokens.read(other) === undefined).toBe(other !== text);
+    }),
+    { numRuns: 500 },
+  );
+});

@@ -1,0 +1,464 @@
+// Tests whose tokens are good, by settings: auth's own, those of a shared secret, those of another issuer, whose keys come
+// from a real HTTP server. With the attacks of RFC 8725 on each.
+// Guarantees: each refused token differs from a good one in one thing.
+import { createHash, createHmac, generateKeyPairSync, type KeyObject, randomBytes, sign } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { readConfig } from "../../kernel/config.js";
+import { createLogger } from "../../kernel/logging/logging.js";
+import type { ErrorCode } from "../../protocol/error-codes.js";
+import { type PublicJwk, toPublicJwk } from "./public-jwk.js";
+import { createSignToken } from "./sign-token.js";
+import { tokenSettings } from "./token-settings.js";
+import { createTrustedVerification, readTrustRules } from "./trusted-issuers.js";
+import type { VerifyToken } from "./verified-token.js";
+
+interface Pair {
+  readonly publicKey: KeyObject;
+  readonly privateKey: KeyObject;
+  readonly jwk: PublicJwk;
+}
+
+type Parts = Readonly<Record<string, unknown>>;
+
+function makePair(kind: "ec" | "rsa"): Pair {
+  const pair =
+    kind === "ec"
+      ? generateKeyPairSync("ec", { namedCurve: "P-256" })
+      : generateKeyPairSync("rsa", { modulusLength: 2048 });
+  return { ...pair, jwk: toPublicJwk(pair.publicKey) };
+}
+
+const logger = createLogger({ service: "test", level: "silent" });
+const nowMs = Date.UTC(2026, 0, 1);
+const nowSeconds = nowMs / 1000;
+const clock = { wallMs: () => nowMs, monotonicMs: () => 0 };
+const [own, theirs, rsa, stranger] = [makePair("ec"), makePair("ec"), makePair("rsa"), makePair("ec")];
+const secret = randomBytes(48).toString("base64");
+const ISSUER = "https://id.example.com/";
+
+let directory: string;
+let server: Server;
+let base: string;
+let requests: string[];
+let published: readonly unknown[];
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), "petrel-trust-"));
+  writeFileSync(join(directory, "secret"), `${secret}\n`, { mode: 0o600 });
+  server = createServer((request, response) => {
+    requests.push(request.url ?? "");
+    response.end(JSON.stringify({ keys: published }));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+beforeEach(() => {
+  requests = [];
+  published = [
+    { ...theirs.jwk, kid: "their1" },
+    { ...rsa.jwk, kid: "their-rsa" },
+  ];
+});
+afterAll(async () => {
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+  rmSync(directory, { recursive: true });
+});
+
+type Environment = Readonly<Record<string, string>>;
+
+function trustBy(environment: Environment): VerifyToken {
+  return createTrustedVerification(readTrustRules(readConfig(tokenSettings, environment)), {
+    findOwnKey: (kid) =>
+      Promise.resolve(kid === own.jwk.kid ? { kid, alg: "ES256", key: own.publicKey } : undefined),
+    logger,
+    clock,
+  });
+}
+
+const external = (more: Environment = {}): Environment => ({
+  EXTERNAL_ISSUER: ISSUER,
+  EXTERNAL_JWKS_URL: `${base}/keys`,
+  EXTERNAL_AUDIENCE: "https://push.example.com",
+  ...more,
+});
+const shared = (more: Environment = {}): Environment => ({
+  TOKEN_HS256_SECRET_FILE: join(directory, "secret"),
+  ...more,
+});
+
+const base64url = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+
+function without(parts: Parts): Parts {
+  return Object.fromEntries(Object.entries(parts).filter(([, value]) => value !== undefined));
+}
+
+/** Signed by hand: a library would refuse to make most of what is tried here. */
+async function signBy(key: KeyObject | string, header: Parts, claims: Parts): Promise<string> {
+  const input = `${base64url(without(header))}.${base64url(without(claims))}`;
+  if (typeof key === "string") {
+    return `${input}.${createHmac("sha256", key).update(input).digest("base64url")}`;
+  }
+  const signature = sign("sha256", Buffer.from(input), { key, dsaEncoding: "ieee-p1363" });
+  return `${input}.${signature.toString("base64url")}`;
+}
+
+const theirHeader = { alg: "ES256", typ: "at+jwt", kid: "their1" };
+const theirClaims = {
+  iss: ISSUER,
+  aud: "https://push.example.com",
+  sub: "auth0|42",
+  iat: nowSeconds,
+  exp: nowSeconds + 60,
+  jti: "t1",
+};
+const ourClaims = {
+  iss: "petrel",
+  aud: "petrel",
+  sub: "alice",
+  iat: nowSeconds,
+  exp: nowSeconds + 60,
+  jti: "j1",
+  typ: "access",
+};
+const theirToken = (claims: Parts = {}, header: Parts = {}, key = theirs.privateKey): Promise<string> =>
+  signBy(key, { ...theirHeader, ...header }, { ...theirClaims, ...claims });
+const sharedToken = (claims: Parts = {}, header: Parts = {}, key: KeyObject | string = secret) =>
+  signBy(key, { alg: "HS256", typ: "JWT", kid: "hs256", ...header }, { ...ourClaims, ...claims });
+const ourToken = (): string =>
+  createSignToken({ issuer: "petrel", audience: "petrel", clock })(
+    { kid: own.jwk.kid, alg: "ES256", privateKey: own.privateKey },
+    { userId: "alice", generation: 3, sessionId: "s1", ttlSeconds: 60 },
+  ).token;
+
+/** With n - s in the place of s: good by the same key, and anybody can make it. */
+function otherSignature(token: string): string {
+  const start = token.lastIndexOf(".") + 1;
+  const bytes = Buffer.from(token.slice(start), "base64url");
+  const order = BigInt("0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551");
+  const s = BigInt(`0x${bytes.subarray(32).toString("hex")}`);
+  bytes.write((order - s).toString(16).padStart(64, "0"), 32, "hex");
+  return token.slice(0, start) + bytes.toString("base64url");
+}
+
+/** The same bytes, with other values of the bits that base64url leaves unused. */
+function otherSpellings(token: string): string[] {
+  const bytes = (text: string): Buffer => Buffer.from(text.slice(text.lastIndexOf(".") + 1), "base64url");
+  return Array.from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+    .map((last) => token.slice(0, -1) + last)
+    .filter((one) => one !== token && bytes(one).equals(bytes(token)));
+}
+
+const refusal = (code: ErrorCode = "PETREL_TOKEN_INVALID") => expect.objectContaining({ code });
+
+describe("another issuer's tokens", () => {
+  test("are good by its keys, which are fetched once; ours are good beside them", async () => {
+    const verify = trustBy(external());
+    expect(await verify(await theirToken())).toEqual({
+      userId: "auth0|42",
+      jti: "t1",
+      issuedAtMs: nowMs,
+      expiresAtMs: nowMs + 60_000,
+      generation: nowMs,
+      issuer: ISSUER,
+    });
+    expect((await verify(await theirToken({}, { alg: "RS256", kid: "their-rsa" }, rsa.privateKey))).jti).toBe(
+      "t1",
+    );
+    expect(await verify(ourToken())).toMatchObject({ userId: "alice", sessionId: "s1", generation: 3 });
+    expect(requests).toEqual(["/keys"]);
+  });
+
+  test("are good instead of ours where it is said so", async () => {
+    const verify = trustBy(external({ TRUST_OWN_TOKENS: "false" }));
+    await verify(await theirToken());
+    await expect(verify(ourToken())).rejects.toEqual(refusal());
+  });
+
+  test("name the user in the claim that is configured, and of what type they may be", async () => {
+    const verify = trustBy(external({ EXTERNAL_USER_CLAIM: "email", EXTERNAL_TOKEN_TYPES: "JWT, at+jwt" }));
+    expect((await verify(await theirToken({ email: "a@b.example" }, { typ: "JWT" }))).userId).toBe(
+      "a@b.example",
+    );
+    expect(
+      (await verify(await theirToken({ email: "a@b.example" }, { typ: "application/AT+jwt" }))).userId,
+    ).toBe("a@b.example");
+    await expect(verify(await theirToken())).rejects.toEqual(refusal());
+    const inherited = trustBy(external({ EXTERNAL_USER_CLAIM: "constructor" }));
+    await expect(inherited(await theirToken())).rejects.toEqual(refusal());
+  });
+
+  test("without a name of their own get one, so that they can be revoked", async () => {
+    const verify = trustBy(external());
+    for (const jti of [undefined, "", 7, "a b", "x".repeat(200)]) {
+      const token = await theirToken({ jti });
+      const { jti: made } = await verify(token);
+      expect(made).toMatch(/^sha256\.[A-Za-z0-9_-]{43}$/);
+      expect((await verify(token)).jti).toBe(made);
+    }
+  });
+
+  test("have one name in all spellings that pass, and only the signed part makes it", async () => {
+    const verify = trustBy(external());
+    const token = await theirToken({ jti: undefined });
+    const { jti, formerNames } = await verify(token);
+    // The same text with the other signature that its holder can make of it.
+    const twin = otherSignature(token);
+    expect(twin).not.toBe(token);
+    expect(await verify(twin)).toMatchObject({ jti });
+    expect(new Set((await verify(twin)).formerNames)).toEqual(new Set(formerNames));
+    // What the release before called it.
+    expect(formerNames).toContain(`sha256.${createHash("sha256").update(token).digest("base64url")}`);
+    expect(formerNames).toContain(`sha256.${createHash("sha256").update(twin).digest("base64url")}`);
+    const other = await verify(await theirToken({ jti: undefined, exp: nowSeconds + 61 }));
+    expect(other.jti).not.toBe(jti);
+    expect(await verify(await theirToken())).not.toHaveProperty("formerNames");
+  });
+
+  test.each([
+    ["ES256", () => theirToken({ jti: undefined })],
+    ["RS256", () => theirToken({}, { alg: "RS256", kid: "their-rsa" }, rsa.privateKey)],
+    ["HS256", () => sharedToken()],
+    ["our own", () => Promise.resolve(ourToken())],
+  ])("%s: of the spellings of a signature only an encoder's passes", async (_what, make) => {
+    const verify = trustBy({ ...shared(), ...external() });
+    const token = await make();
+    await verify(token);
+    const respelled = otherSpellings(token);
+    expect(respelled.length).toBeGreaterThan(0);
+    for (const one of respelled) await expect(verify(one)).rejects.toEqual(refusal());
+  });
+
+  test("bring no session, generation or device of ours", async () => {
+    const claims = { gen: 9e15, sid: "s1", device: { id: "d", platform: "ios" }, topics: ["t"] };
+    const verified = await trustBy(external())(await theirToken(claims));
+    expect(verified.generation).toBe(nowMs);
+    for (const name of ["sessionId", "device", "topics"]) expect(verified).not.toHaveProperty(name);
+  });
+
+  test.each<[string, Parts, Parts]>([
+    ["another audience", { aud: "https://other.example.com" }, {}],
+    ["our audience", { aud: "petrel" }, {}],
+    ["no audience", { aud: undefined }, {}],
+    ["no exp", { exp: undefined }, {}],
+    ["no iat", { iat: undefined }, {}],
+    ["an iat in the future", { iat: nowSeconds + 61 }, {}],
+    ["a life of more than a year", { exp: nowSeconds + 367 * 86_400 }, {}],
+    ["no sub", { sub: undefined }, {}],
+    ["a sub that is no user id", { sub: "a b" }, {}],
+    ["a sub that is a step of a path", { sub: ".." }, {}],
+    ["an nbf to come", { nbf: nowSeconds + 30 }, {}],
+    ["an ID token's type", {}, { typ: "JWT" }],
+    ["another type", {}, { typ: "logout+jwt" }],
+    ["no type", {}, { typ: undefined }],
+    ["a type that is no text", {}, { typ: ["at+jwt"] }],
+    ["no kid", {}, { kid: undefined }],
+    ["an unknown kid", {}, { kid: "their2" }],
+    ["a path as kid", {}, { kid: "../../../../dev/null" }],
+    ["a query as kid", {}, { kid: "x' UNION SELECT 'AAAA" }],
+    ["a prototype's kid", {}, { kid: "__proto__" }],
+    ["a critical extension", {}, { crit: ["exp"] }],
+    ["an unencoded payload", {}, { crit: ["b64"], b64: false }],
+    ["the other algorithm", {}, { alg: "RS256" }],
+    ["our issuer's name", { iss: "petrel" }, {}],
+    ["nobody's name", { iss: "https://evil.example.com/" }, {}],
+    ["a name that is nearly right", { iss: "https://id.example.com" }, {}],
+    ["a list of names", { iss: [ISSUER] }, {}],
+  ])("with %s are refused", async (_what, claims, header) => {
+    const verify = trustBy(external());
+    await verify(await theirToken());
+    await expect(verify(await theirToken(claims, header))).rejects.toEqual(refusal());
+  });
+
+  test("are over when they are", async () => {
+    const verify = trustBy(external());
+    await verify(await theirToken({ exp: nowSeconds - 4 }));
+    await expect(verify(await theirToken({ exp: nowSeconds - 5 }))).rejects.toEqual(
+      refusal("PETREL_TOKEN_EXPIRED"),
+    );
+    const strict = trustBy(external({ TOKEN_CLOCK_SKEW_SECONDS: "0" }));
+    await expect(strict(await theirToken({ exp: nowSeconds }))).rejects.toEqual(
+      refusal("PETREL_TOKEN_EXPIRED"),
+    );
+  });
+
+  test("bring and point at no keys: nothing but the configured address is asked", async () => {
+    const verify = trustBy(external());
+    await verify(await theirToken());
+    const jwk = { ...stranger.jwk, kid: "evil" };
+    for (const header of [
+      { jwk },
+      { jwk, kid: "evil" },
+      { jku: `${base}/evil`, kid: "evil" },
+      { x5u: `${base}/evil`, kid: "evil" },
+      { x5c: ["AAAA"], kid: "evil" },
+    ]) {
+      await expect(verify(await theirToken({}, header, stranger.privateKey))).rejects.toEqual(refusal());
+    }
+    // What is good is not spoilt by it either.
+    await verify(await theirToken({}, { jku: `${base}/evil`, jwk }));
+    expect(requests).toEqual(["/keys"]);
+  });
+
+  test("are never checked by our keys, nor ours by theirs, whatever the kid", async () => {
+    published = [{ ...theirs.jwk, kid: own.jwk.kid }];
+    const verify = trustBy(external());
+    // Our issuer's name, and a kid of ours that they publish too: signed by them.
+    const posing = await signBy(
+      theirs.privateKey,
+      { alg: "ES256", typ: "JWT", kid: own.jwk.kid },
+      { ...ourClaims, gen: 0 },
+    );
+    await expect(verify(posing)).rejects.toEqual(refusal());
+    const ours = await theirToken({}, { kid: own.jwk.kid }, own.privateKey);
+    await expect(verify(ours)).rejects.toEqual(refusal());
+    await verify(await theirToken({}, { kid: own.jwk.kid }));
+  });
+
+  test("of two keys with one kid the first counts; symmetric, private and weak ones never", async () => {
+    const weak = generateKeyPairSync("rsa", { modulusLength: 1024 }).publicKey.export({ format: "jwk" });
+    published = [
+      { kty: "oct", kid: "s", k: "AAAA" },
+      { ...stranger.privateKey.export({ format: "jwk" }), kid: "p" },
+      { ...weak, kid: "w" },
+      { ...theirs.jwk, kid: "their1" },
+      { ...stranger.jwk, kid: "their1" },
+    ];
+    const verify = trustBy(external());
+    await verify(await theirToken());
+    await expect(verify(await theirToken({}, {}, stranger.privateKey))).rejects.toEqual(refusal());
+    for (const kid of ["s", "p", "w"]) {
+      await expect(verify(await theirToken({}, { kid }, stranger.privateKey))).rejects.toEqual(refusal());
+    }
+  });
+
+  test("are neither good nor bad while the issuer does not answer, and ours are not concerned", async () => {
+    const verify = trustBy(external({ EXTERNAL_JWKS_URL: "http://127.0.0.1:1/keys" }));
+    await expect(verify(await theirToken())).rejects.toEqual(refusal("PETREL_UNAVAILABLE"));
+    await verify(ourToken());
+  });
+});
+
+describe("tokens of a shared secret", () => {
+  test("are good beside ours, revoked by time, with a device", async () => {
+    const verify = trustBy(shared());
+    const device = { id: "d", platform: "ios" };
+    expect(await verify(await sharedToken({ device, gen: 9e15, sid: "s1" }))).toEqual({
+      userId: "alice",
+      jti: "j1",
+      issuedAtMs: nowMs,
+      expiresAtMs: nowMs + 60_000,
+      generation: nowMs,
+      device,
+    });
+    await verify(ourToken());
+  });
+
+  test("are good alone, and by another name, where it is said so", async () => {
+    const verify = trustBy(shared({ TRUST_OWN_TOKENS: "false", TOKEN_HS256_KEY_ID: "shop-1" }));
+    await verify(await sharedToken({}, { kid: "shop-1" }));
+    await expect(verify(await sharedToken())).rejects.toEqual(refusal());
+    await expect(verify(ourToken())).rejects.toEqual(refusal());
+  });
+
+  test("are good for nobody where no secret is configured", async () => {
+    await expect(trustBy({})(await sharedToken())).rejects.toEqual(refusal());
+  });
+
+  test.each<[string, Parts, Parts]>([
+    ["no typ", { typ: undefined }, {}],
+    ["another typ", { typ: "refresh" }, {}],
+    ["another header type", {}, { typ: "secevent+jwt" }],
+    ["no exp", { exp: undefined }, {}],
+    ["no iat", { iat: undefined }, {}],
+    ["another issuer", { iss: "shop" }, {}],
+    ["another audience", { aud: "shop" }, {}],
+    ["no kid", {}, { kid: undefined }],
+    ["the kid of another key", {}, { kid: own.jwk.kid }],
+    ["another algorithm's name", {}, { alg: "HS512" }],
+    ["alg none", {}, { alg: "none" }],
+    ["a device of another form", { device: { id: "d" } }, {}],
+  ])("with %s are refused", async (_what, claims, header) => {
+    const verify = trustBy(shared());
+    await verify(await sharedToken());
+    await expect(verify(await sharedToken(claims, header))).rejects.toEqual(refusal());
+  });
+
+  test("by another HMAC than the key's are refused, however well signed", async () => {
+    const verify = trustBy(shared());
+    for (const [alg, digest] of [
+      ["HS384", "sha384"],
+      ["HS512", "sha512"],
+    ] as const) {
+      const input = `${base64url({ alg, typ: "JWT", kid: "hs256" })}.${base64url(ourClaims)}`;
+      const token = `${input}.${createHmac(digest, secret).update(input).digest("base64url")}`;
+      await expect(verify(token)).rejects.toEqual(refusal());
+    }
+  });
+
+  test("by a public key, an empty or another secret are refused, under each name", async () => {
+    const verify = trustBy({ ...shared(), ...external() });
+    const pem = own.publicKey.export({ type: "spki", format: "pem" }).toString();
+    const jwk = JSON.stringify(own.jwk);
+    for (const forged of [pem, pem.trim(), jwk, "", "secret", secret.slice(0, 32)]) {
+      for (const kid of ["hs256", own.jwk.kid]) {
+        await expect(verify(await sharedToken({}, { kid }, forged))).rejects.toEqual(refusal());
+      }
+      await expect(
+        verify(await signBy(forged, { ...theirHeader, alg: "HS256" }, theirClaims)),
+      ).rejects.toEqual(refusal());
+    }
+    // The secret is no key of the other issuer's, and its name none of its keys.
+    await expect(
+      verify(await signBy(secret, { ...theirHeader, alg: "HS256", kid: "hs256" }, theirClaims)),
+    ).rejects.toEqual(refusal());
+    // An asymmetric signature under the secret's name.
+    await expect(verify(await sharedToken({}, { alg: "ES256" }, own.privateKey))).rejects.toEqual(refusal());
+  });
+});
+
+describe("settings that do not fit together stop the start", () => {
+  const file = (content: string | Buffer): string => {
+    const path = join(directory, randomBytes(6).toString("hex"));
+    writeFileSync(path, content);
+    return path;
+  };
+  test.each<[string, () => Environment, RegExp]>([
+    ["half an issuer", () => ({ EXTERNAL_ISSUER: ISSUER }), /belong together/],
+    ["keys without an issuer", () => ({ EXTERNAL_JWKS_URL: "https://a.example/keys" }), /belong together/],
+    ["our own name", () => external({ EXTERNAL_ISSUER: "petrel" }), /another than TOKEN_ISSUER/],
+    ["keys in the clear", () => external({ EXTERNAL_JWKS_URL: "http://id.example.com/keys" }), /https/],
+    [
+      "keys in the clear, nearly here",
+      () => external({ EXTERNAL_JWKS_URL: "http://127.0.0.1.evil.test/" }),
+      /https/,
+    ],
+    ["no address", () => external({ EXTERNAL_JWKS_URL: "keys.json" }), /https/],
+    ["no types", () => external({ EXTERNAL_TOKEN_TYPES: "," }), /at least one/],
+    ["nobody to trust", () => ({ TRUST_OWN_TOKENS: "false" }), /nobody to trust/],
+    ["too much skew", () => ({ TOKEN_CLOCK_SKEW_SECONDS: "61" }), /to 60/],
+    ["a short secret", () => shared({ TOKEN_HS256_SECRET_FILE: file("x".repeat(31)) }), /32 bytes/],
+    [
+      "a short secret and a line end",
+      () => shared({ TOKEN_HS256_SECRET_FILE: file(`${"x".repeat(31)}\n`) }),
+      /32/,
+    ],
+    ["no secret", () => shared({ TOKEN_HS256_SECRET_FILE: file("") }), /32 bytes/],
+    ["no file", () => shared({ TOKEN_HS256_SECRET_FILE: join(directory, "nowhere") }), /cannot be read/],
+    [
+      "a public key as the secret",
+      () =>
+        shared({
+          TOKEN_HS256_SECRET_FILE: file(own.publicKey.export({ type: "spki", format: "pem" })),
+        }),
+      /key pair/,
+    ],
+  ])("%s", (_what, environment, message) => {
+    expect(() => trustBy(environment())).toThrow(message);
+  });
+});

@@ -1,0 +1,192 @@
+// Checks a user's token against keys at hand, when a socket opens and when it brings a fresh one.
+// Guarantees: the issuer decides which keys, the key decides the algorithm, never the token (RFC 8725 3.1, 3.8); what is
+// unsigned or unknown is refused before anything is computed; nothing that a header points at or brings along is used; a
+// token is over `clockToleranceSeconds` after its `exp` at the latest.
+import type { KeyObject } from "node:crypto";
+import jwt from "jsonwebtoken";
+import { type Clock, systemClock } from "../../kernel/clock.js";
+import { PetrelError } from "../../kernel/errors.js";
+import type { TokenAlgorithm } from "./token-algorithm.js";
+import {
+  ACCESS_TOKEN_TYPE,
+  invalidClaim,
+  readForeignClaims,
+  readTokenClaims,
+  type VerifiedToken,
+  type VerifyToken,
+} from "./verified-token.js";
+import { isCanonicalBase64url } from "./name-of-token.js";
+
+export interface VerificationKey {
+  readonly kid: string;
+  /** HS256 for a shared secret only. */
+  readonly alg: TokenAlgorithm | "HS256";
+  /** Public or secret, as `alg` says. Made once: parsing a key costs many times a check. */
+  readonly key: KeyObject;
+}
+
+/** @returns undefined where no such key exists; rejects with PETREL_UNAVAILABLE where that is not known now */
+export type FindVerificationKey = (kid: string) => Promise<VerificationKey | undefined>;
+
+/** Whose tokens are trusted, and what they must say. */
+export interface TrustedIssuer {
+  /** The `iss` claim, exactly. */
+  readonly issuer: string;
+  /** One that the `aud` claim must name. */
+  readonly audience: string;
+  readonly findKey: FindVerificationKey;
+  /** How long after `exp` a token still passes, for clocks that differ. Default 5, at most 60. */
+  readonly clockToleranceSeconds?: number;
+  /** For tokens of another issuer than auth; without it they are of auth's form. */
+  readonly foreign?: {
+    /** Where the user's id stands. */
+    readonly userClaim: string;
+    /** What the header's `typ` may be, lower-case, without `application/`: RFC 9068 section 2.1 has `at+jwt`. */
+    readonly headerTypes: readonly string[];
+  };
+}
+
+export interface VerifyTokenOptions {
+  readonly issuers: readonly TrustedIssuer[];
+  readonly clock?: Clock;
+}
+
+/** Longer than any token of ours; longer ones are refused unread. */
+const MAX_TOKEN_LENGTH = 16_384;
+export const MAX_SKEW_SECONDS = 60;
+const DEFAULT_SKEW_SECONDS = 5;
+/** Ours say what they are in a claim, since that is what business systems that sign by themselves can set. */
+const OWN_HEADER_TYPES: readonly string[] = ["jwt", "at+jwt"];
+const compactJws = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)$/;
+
+/** @param options issuers with different names */
+export function createVerifyToken({ issuers, clock = systemClock }: VerifyTokenOptions): VerifyToken {
+  const trusted = new Map(issuers.map((one) => [one.issuer, one]));
+
+  return async (token) => {
+    const { kid, alg, typ, iss } = readUnchecked(token);
+    // Not believed, only looked up: the signature must then be by a key of just this issuer.
+    const issuer = trusted.get(iss);
+    if (issuer === undefined) {
+      throw new PetrelError("PETREL_TOKEN_INVALID", "The token is of an issuer that is not trusted here.");
+    }
+    checkHeaderType(typ, issuer);
+    const key = await issuer.findKey(kid);
+    if (key === undefined) {
+      throw new PetrelError("PETREL_TOKEN_INVALID", "The token is signed by a key that is not known here.");
+    }
+    if (alg !== key.alg || key.key.type !== (key.alg === "HS256" ? "secret" : "public")) {
+      throw new PetrelError("PETREL_TOKEN_INVALID", `The token's algorithm is not its key's (${key.alg}).`);
+    }
+    const nowSeconds = Math.floor(clock.wallMs() / 1000);
+    const claims = checkSignature(token, key, issuer, nowSeconds);
+    const verified = readClaims(token, claims, issuer, key);
+    if (verified.issuedAtMs / 1000 > nowSeconds + MAX_SKEW_SECONDS) {
+      throw new PetrelError("PETREL_TOKEN_INVALID", "The token is from the future: check the clocks.");
+    }
+    return verified;
+  };
+}
+
+interface Unchecked {
+  readonly kid: string;
+  readonly alg: string;
+  readonly typ: unknown;
+  readonly iss: string;
+}
+
+/** What must be known before the signature can be checked. */
+function readUnchecked(token: string): Unchecked {
+  const match = token.length > MAX_TOKEN_LENGTH ? null : compactJws.exec(token);
+  if (match?.[1] === undefined || match[2] === undefined || match[3] === undefined) {
+    throw new PetrelError("PETREL_TOKEN_INVALID", "The token is not a signed JWT in compact form.");
+  }
+  if (!isCanonicalBase64url(match[3])) {
+    throw new PetrelError("PETREL_TOKEN_INVALID", "The token's signature has bits that no encoder writes.");
+  }
+  const { kid, alg, typ, crit } = readPart(match[1], "header");
+  // RFC 7515 4.1.11: extensions marked critical that are not understood make the token invalid; we have none.
+  if (crit !== undefined) throw new PetrelError("PETREL_TOKEN_INVALID", 'The token\'s header has "crit".');
+  if (typeof kid !== "string" || kid === "" || kid.length > 128) {
+    throw new PetrelError("PETREL_TOKEN_INVALID", 'The token\'s header lacks "kid".');
+  }
+  if (typeof alg !== "string")
+    throw new PetrelError("PETREL_TOKEN_INVALID", 'The token\'s header lacks "alg".');
+  const { iss } = readPart(match[2], "claims");
+  if (typeof iss !== "string") throw invalidClaim("iss");
+  return { kid, alg, typ, iss };
+}
+
+function readPart(base64url: string, what: "header" | "claims"): Readonly<Record<string, unknown>> {
+  let part: unknown;
+  try {
+    part = JSON.parse(Buffer.from(base64url, "base64url").toString("utf8"));
+  } catch (error) {
+    throw new PetrelError("PETREL_TOKEN_INVALID", `The token's ${what} cannot be read as JSON.`, {
+      cause: error,
+    });
+  }
+  if (typeof part !== "object" || part === null || Array.isArray(part)) {
+    throw new PetrelError("PETREL_TOKEN_INVALID", `The token's ${what} must be a JSON object.`);
+  }
+  return part as Readonly<Record<string, unknown>>;
+}
+
+/** RFC 8725 3.11: a token made for another purpose, by an issuer that is trusted, is no access token. */
+function checkHeaderType(typ: unknown, { foreign }: TrustedIssuer): void {
+  if (typ === undefined && foreign === undefined) return;
+  const allowed = foreign?.headerTypes ?? OWN_HEADER_TYPES;
+  // RFC 7515 4.1.9: letter case and a leading "application/" do not count.
+  const type = typeof typ === "string" ? typ.toLowerCase().replace(/^application\//, "") : "";
+  if (!allowed.includes(type)) {
+    throw new PetrelError(
+      "PETREL_TOKEN_INVALID",
+      'The token\'s header has another "typ" than an access token.',
+    );
+  }
+}
+
+function checkSignature(
+  token: string,
+  { alg, key }: VerificationKey,
+  { issuer, audience, clockToleranceSeconds = DEFAULT_SKEW_SECONDS }: TrustedIssuer,
+  nowSeconds: number,
+): jwt.JwtPayload {
+  let claims: string | jwt.JwtPayload;
+  try {
+    claims = jwt.verify(token, key, {
+      algorithms: [alg],
+      issuer,
+      audience,
+      clockTolerance: Math.min(clockToleranceSeconds, MAX_SKEW_SECONDS),
+      clockTimestamp: nowSeconds,
+    });
+  } catch (error) {
+    if (error instanceof jwt.TokenExpiredError) {
+      throw new PetrelError("PETREL_TOKEN_EXPIRED", "The token is over: get a fresh one.", { cause: error });
+    }
+    const reason = error instanceof jwt.JsonWebTokenError ? error.message : "it cannot be read";
+    throw new PetrelError("PETREL_TOKEN_INVALID", `The token is not valid: ${reason}.`, { cause: error });
+  }
+  if (typeof claims === "string") {
+    throw new PetrelError("PETREL_TOKEN_INVALID", "The token's claims are not an object.");
+  }
+  return claims;
+}
+
+function readClaims(
+  token: string,
+  claims: jwt.JwtPayload,
+  { issuer, foreign }: TrustedIssuer,
+  { alg }: VerificationKey,
+): VerifiedToken {
+  if (foreign !== undefined) {
+    const verified = readForeignClaims(claims, { token, userClaim: foreign.userClaim, hasDevice: false });
+    return Object.freeze({ ...verified, issuer });
+  }
+  if (claims["typ"] !== ACCESS_TOKEN_TYPE) throw invalidClaim("typ");
+  // Who signs with the shared secret knows neither generations nor our sessions.
+  return alg === "HS256"
+    ? readForeignClaims(claims, { token, userClaim: "sub", hasDevice: true })
+    : readTokenClaims(claims);
+}

@@ -1,0 +1,302 @@
+// Tests only: holds a recorded history against what Petrel promises (docs/send/guarantees.md).
+// Guarantees: a pure function of the history; each violation is named with the messages that show it.
+import { lineageOf } from "../../protocol/messages/stored-message.js";
+import { checkDevices } from "./check-devices.js";
+import { checkErasures, mayBeErased } from "./check-erasures.js";
+import { checkStops } from "./check-stops.js";
+import { checkWire } from "./check-wire.js";
+import type {
+  ErasureRecord,
+  FallbackRecord,
+  FaultRecord,
+  History,
+  PostRecord,
+  StateRecord,
+} from "../peers/message-recorder.js";
+import type { Violation } from "./violation.js";
+
+export interface HistoryCounts {
+  readonly posted: number;
+  readonly accepted: number;
+  readonly refused: number;
+  readonly unknown: number;
+  /** Of the unknown ones, those that reached an application or a channel. */
+  readonly unknownArrived: number;
+  /** Accepted messages by their final state, without those of erased people. */
+  readonly states: Readonly<Record<string, number>>;
+  readonly connections: number;
+  readonly onWire: number;
+  readonly wireDuplicates: number;
+  readonly handled: number;
+  readonly fallbacks: number;
+  readonly fallbackRepeats: number;
+  readonly faults: number;
+  /** Connections that told a device of messages it will not see. */
+  readonly toldHoles: number;
+  /** Requests over kept connections to a process that was being stopped. */
+  readonly keptDuringStops: number;
+  readonly erasures: number;
+}
+
+export interface Verdict {
+  readonly violations: readonly Violation[];
+  readonly counts: HistoryCounts;
+}
+
+const ENDS: ReadonlySet<string> = new Set([
+  "delivered",
+  "pushed",
+  "published",
+  "expired",
+  "cancelled",
+  "failed",
+]);
+
+/**
+ * Users have any number of devices, and one producer that sends a user's messages one after another. A person who was
+ * erased and came back has new devices.
+ * @param history complete: faults are over, and states were read after everything had settled
+ */
+export function checkHistory(history: History): Verdict {
+  const { posts, states, handled, fallbacks } = history;
+  const stateOf = new Map(states.map((state) => [state.id, state]));
+  const accepted = posts.filter(({ outcome }) => outcome === "accepted");
+  const isErased = mayBeErased(history);
+  const kept = accepted.filter((post) => !isErased(post));
+  const hasEndedUnseen = endedUnseen(history, stateOf);
+  const wire = checkWire(history, hasEndedUnseen);
+  const devices = checkDevices(history, kept, stateOf, hasEndedUnseen);
+  const stops = checkStops(history);
+  const repeats = repeatedFallbacks(history);
+  const arrived = new Set([...handled, ...fallbacks].map(({ n }) => n));
+  return {
+    violations: [
+      ...checkEnds(history, kept, stateOf),
+      ...checkHandled(history),
+      ...wire.violations,
+      ...checkNumbers(accepted, stateOf),
+      ...checkFallbacks(history),
+      ...repeats.unexplained,
+      ...lateFallbacks(history, kept),
+      ...devices.violations,
+      ...stops.violations,
+      ...checkErasures(history, stateOf),
+    ],
+    counts: {
+      posted: posts.length,
+      accepted: accepted.length,
+      refused: countOutcome(posts, "refused"),
+      unknown: countOutcome(posts, "unknown"),
+      unknownArrived: posts.filter(({ outcome, n }) => outcome === "unknown" && arrived.has(n)).length,
+      states: countStates(kept, stateOf),
+      connections: history.connections.length,
+      onWire: history.wire.length,
+      wireDuplicates: wire.duplicates,
+      handled: handled.length,
+      fallbacks: fallbacks.length,
+      fallbackRepeats: repeats.count,
+      faults: history.faults.length,
+      toldHoles: devices.toldHoles,
+      keptDuringStops: stops.keptDuringStops,
+      erasures: history.erasures.length,
+    },
+  };
+}
+
+/** `accepted − delivered − pushed − published − expired − cancelled − failed = ∅`, and each end with its evidence. */
+function checkEnds(
+  { handled, fallbacks }: History,
+  accepted: readonly PostRecord[],
+  stateOf: ReadonlyMap<string, StateRecord>,
+): Violation[] {
+  const violations: Violation[] = [];
+  const seen = new Set(handled.map(({ n }) => n));
+  /** The last call of each: one from before an erasure speaks of another message with the same id. */
+  const sentMs = new Map(fallbacks.map(({ id, atMs }) => [id, atMs]));
+  for (const post of accepted) {
+    const { state = "missing" } = stateOf.get(post.id ?? "") ?? {};
+    const detail = `${describe(post)} is ${state}`;
+    if (!ENDS.has(state)) violations.push({ kind: "lost", detail });
+    if (state === "delivered" && !seen.has(post.n)) violations.push({ kind: "delivered-unseen", detail });
+    if ((state === "pushed" || state === "failed") && seen.has(post.n)) {
+      violations.push({ kind: "handled-undelivered", detail });
+    }
+    const wasSent = (sentMs.get(post.id ?? "") ?? -Infinity) >= post.startedAtMs;
+    if (state === "pushed" && !wasSent) violations.push({ kind: "pushed-unsent", detail });
+    if (state === "expired" && !post.mayExpire) violations.push({ kind: "expired-early", detail });
+  }
+  return violations;
+}
+
+/** What applications got: theirs, as it was sent, once, in the order it was sent. */
+function checkHandled({ posts, handled }: History): Violation[] {
+  const violations: Violation[] = [];
+  const seen = new Set<string>();
+  /** By client: of what it has got so far, the one that was sent last. */
+  const latest = new Map<string, PostRecord>();
+  for (const { client, user, id, n, seq, data } of handled) {
+    const post = posts[n ?? -1];
+    const detail = `${id} (seq ${seq}) at ${client}`;
+    if (post === undefined || post.outcome === "refused") {
+      violations.push({ kind: "never-sent", detail: `${detail}: ${data.slice(0, 80)}` });
+      continue;
+    }
+    if (post.user !== user || post.data !== data || (post.id ?? id) !== id) {
+      violations.push({ kind: "handled-wrong", detail: `${detail}: sent as ${describe(post)}` });
+    }
+    const name = `${client}\t${post.n}`;
+    if (seen.has(name)) {
+      violations.push({ kind: "handled-twice", detail });
+      continue;
+    }
+    seen.add(name);
+    const last = latest.get(client);
+    if (last === undefined || post.startedAtMs > last.startedAtMs) latest.set(client, post);
+    else if (post.answeredAtMs < last.startedAtMs) {
+      violations.push({ kind: "handled-out-of-order", detail: `${detail}: after ${describe(last)}` });
+    }
+  }
+  return violations;
+}
+
+function checkNumbers(
+  accepted: readonly PostRecord[],
+  stateOf: ReadonlyMap<string, StateRecord>,
+): Violation[] {
+  const violations: Violation[] = [];
+  const idOf = new Map<string, string>();
+  for (const { id = "", user } of accepted) {
+    const state = stateOf.get(id);
+    if (state === undefined || state.state === "missing") continue;
+    const place = `${user} ${state.epoch} ${state.seq}`;
+    const other = idOf.get(place);
+    if (other !== undefined && other !== id)
+      violations.push({ kind: "seq-reused", detail: `${place}: ${other} and ${id}` });
+    idOf.set(place, id);
+  }
+  return violations;
+}
+
+function checkFallbacks({ posts, fallbacks }: History): Violation[] {
+  const postOf = new Map(posts.map((post) => [post.id, post]));
+  return fallbacks.flatMap(({ id, user, n }): Violation[] => {
+    const post = postOf.get(id) ?? posts[n ?? -1];
+    if (post?.user === user && post.mayFallBack && post.outcome !== "refused") return [];
+    return [{ kind: "fallback-unasked", detail: `${id} to ${user}` }];
+  });
+}
+
+/**
+ * After a crash between the channel's answer and our record of it a call may repeat. A dispatcher that was paused or
+ * cut off has the same gap, and so has a Redis that could not be written to.
+ */
+function repeatedFallbacks({ fallbacks, faults, erasures }: History): {
+  count: number;
+  unexplained: Violation[];
+} {
+  const lastOf = new Map<string, FallbackRecord>();
+  const unexplained: Violation[] = [];
+  let count = 0;
+  for (const call of fallbacks) {
+    const before = lastOf.get(call.id);
+    lastOf.set(call.id, call);
+    if (before === undefined || erasures.some((erasure) => liesBetween(erasure, before, call))) continue;
+    count++;
+    if (faults.some((fault) => explainsRepeat(fault, before.atMs, call.atMs))) continue;
+    const gapMs = Math.round(call.atMs - before.atMs);
+    unexplained.push({ kind: "fallback-twice", detail: `${call.id} to ${call.user}, ${gapMs} ms later` });
+  }
+  return { count, unexplained };
+}
+
+/** A fallback for somebody who is away needs no longer than this while its way is whole. */
+const LATE_MS = 25_000;
+/** So long after a fault its way is not yet whole. */
+const RECOVERY_MS = 3_000;
+
+/**
+ * Of users who were never connected: their messages are offered at once, however Redis' clock is set meanwhile. Time in
+ * which dispatchers or Redis were away does not count.
+ */
+function lateFallbacks(
+  { connections, fallbacks, faults }: History,
+  kept: readonly PostRecord[],
+): Violation[] {
+  const connected = new Set(connections.map(({ user }) => user));
+  const firstCallMs = new Map(fallbacks.toReversed().map(({ id, atMs }) => [id, atMs]));
+  const hindrances = faults.filter(
+    ({ kind, target }) => /^(dispatch|redis$|redis link of dispatch)/.test(target) && kind !== "clock",
+  );
+  return kept.flatMap(({ id = "", user, answeredAtMs }): Violation[] => {
+    const calledMs = firstCallMs.get(id);
+    if (calledMs === undefined || connected.has(user)) return [];
+    const waitedMs = Math.round(unhinderedMs(hindrances, answeredAtMs, calledMs));
+    if (waitedMs <= LATE_MS) return [];
+    return [{ kind: "fallback-late", detail: `${id} to ${user}: ${waitedMs} ms without a fault in its way` }];
+  });
+}
+
+/** How much of the time between two moments no fault covers. */
+function unhinderedMs(hindrances: readonly FaultRecord[], fromMs: number, toMs: number): number {
+  let freeMs = 0;
+  let untilMs = fromMs;
+  for (const { atMs, endedAtMs } of hindrances.toSorted((a, b) => a.atMs - b.atMs)) {
+    if (atMs >= toMs) break;
+    freeMs += Math.max(0, atMs - untilMs);
+    untilMs = Math.max(untilMs, endedAtMs + RECOVERY_MS);
+  }
+  return freeMs + Math.max(0, toMs - untilMs);
+}
+
+/** The same id, but another message: its recipient was erased in between, and it was sent once more. */
+function liesBetween(erasure: ErasureRecord, before: FallbackRecord, call: FallbackRecord): boolean {
+  return erasure.user === call.user && erasure.endedAtMs >= before.atMs && erasure.atMs <= call.atMs;
+}
+
+function explainsRepeat({ target, atMs, endedAtMs }: FaultRecord, fromMs: number, toMs: number): boolean {
+  return /^(dispatch|redis)/.test(target) && atMs <= toMs && endedAtMs >= fromMs;
+}
+
+/**
+ * Places in users' sequences whose messages ended without being shown. Of a sequence that was erased nobody can say:
+ * nothing of it has a state.
+ */
+function endedUnseen(
+  { posts, erasures }: History,
+  stateOf: ReadonlyMap<string, StateRecord>,
+): (user: string, epoch: string, seq: number) => boolean {
+  const places = new Set<string>();
+  const sequences = new Set<string>();
+  const erased = new Set(erasures.map(({ user }) => user));
+  const sequence = (user: string, epoch: string): string => `${user}\t${lineageOf(epoch)}`;
+  for (const { id = "", user } of posts) {
+    const found = stateOf.get(id);
+    if (found === undefined || found.state === "missing") continue;
+    sequences.add(sequence(user, found.epoch));
+    if (found.state === "expired" || found.state === "cancelled")
+      places.add(`${sequence(user, found.epoch)}\t${found.seq}`);
+  }
+  return (user, epoch, seq) =>
+    places.has(`${sequence(user, epoch)}\t${seq}`) ||
+    (erased.has(user) && !sequences.has(sequence(user, epoch)));
+}
+
+function countStates(
+  accepted: readonly PostRecord[],
+  stateOf: ReadonlyMap<string, StateRecord>,
+): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { id = "" } of accepted) {
+    const { state = "missing" } = stateOf.get(id) ?? {};
+    counts[state] = (counts[state] ?? 0) + 1;
+  }
+  return counts;
+}
+
+function countOutcome(posts: readonly PostRecord[], outcome: PostRecord["outcome"]): number {
+  return posts.filter((post) => post.outcome === outcome).length;
+}
+
+function describe({ n, id, user, outcome }: PostRecord): string {
+  return `number ${n} (${id ?? "no id"}, ${outcome}) to ${user}`;
+}

@@ -1,0 +1,58 @@
+// check-history, check-wire -> here: what a recorded history can show that must not be.
+// Guarantees: types only; docs/internals/chaos.md lists the same kinds.
+
+export type ViolationKind =
+  /** Accepted, and neither delivered, pushed, published, expired, cancelled nor failed. */
+  | "lost"
+  /** Reported as delivered, but no application got it. */
+  | "delivered-unseen"
+  /** Its application got it, and still it is only reported as pushed or failed. */
+  | "handled-undelivered"
+  /** Reported as pushed, but no channel was called. */
+  | "pushed-unsent"
+  /** Reported as expired, long before its time. */
+  | "expired-early"
+  /** An application got it twice. */
+  | "handled-twice"
+  /** An application got it before one that was sent, and answered, earlier. */
+  | "handled-out-of-order"
+  /** Somebody else's, or other data than was sent, or under another id. */
+  | "handled-wrong"
+  /** Nobody sent it, or it was refused. */
+  | "never-sent"
+  /** A connection saw a seq that is not beyond the one before. */
+  | "seq-not-rising"
+  /** A connection never saw a seq whose message did not end otherwise. */
+  | "seq-skipped"
+  /** Two messages of a user under one number. */
+  | "seq-reused"
+  /** The same message twice on a client's wire before any fault. */
+  | "wire-duplicate-without-fault"
+  /** A client acknowledged what it had not been sent. */
+  | "ack-beyond-sent"
+  /** A fallback channel was called again, though nothing befell a dispatcher or Redis in between. */
+  | "fallback-twice"
+  /** A fallback channel was called for a message that is not for one. */
+  | "fallback-unasked"
+  /** Nobody is connected, nothing hinders it, and still a channel is called only after a long time. */
+  | "fallback-late"
+  /** A device was never shown a message, and no `resumed: false` told it so. */
+  | "hole-untold"
+  /** A device was told that it resumes, in an epoch or behind a number that it has never seen. */
+  | "resumed-wrongly"
+  /** A user got a new epoch though Redis has lost nothing. */
+  | "epoch-without-loss"
+  /** A device was asked to move again and again. */
+  | "moved-endlessly"
+  /** A kept connection that was in use was cut or refused at a planned stop. */
+  | "stop-refused"
+  /** Something of an erased person was kept, shown or pushed afterwards. */
+  | "erased-came-back"
+  /** A connection of an erased person was never closed. */
+  | "erased-stays-connected";
+
+export interface Violation {
+  readonly kind: ViolationKind;
+  /** Which messages, users and connections show it. */
+  readonly detail: string;
+}

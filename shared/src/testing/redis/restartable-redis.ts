@@ -1,0 +1,52 @@
+// Tests only: a Redis with an append-only file that can crash and come back, and whose clock can be stepped.
+// Guarantees: the same port and directory in each life; `stop` leaves neither a server nor files.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { freePort } from "../free-port.js";
+import { openShiftedClock, type ShiftedClock } from "../faults/shifted-clock.js";
+import { startRedis, type TestRedis } from "./start-redis.js";
+
+export interface RestartableRedis {
+  /** The running one; the same URL and port in each life. */
+  readonly current: () => TestRedis;
+  /** Its wall clock, in each life; undefined where this machine has no way to step it. */
+  readonly clock: ShiftedClock | undefined;
+  /** SIGKILL; resolves when it is gone. */
+  readonly kill: () => Promise<void>;
+  /** Resolves when it has loaded its data. */
+  readonly startAgain: () => Promise<void>;
+  readonly stop: () => Promise<void>;
+}
+
+export async function startRestartableRedis(extraArgs: readonly string[] = []): Promise<RestartableRedis> {
+  const directory = await mkdtemp(join(tmpdir(), "petrel-redis-"));
+  const port = await freePort();
+  const clock = await openShiftedClock(directory, process.env);
+  const environment = clock?.environment ?? {};
+  const start = (): Promise<TestRedis> =>
+    startRedis({ appendOnly: true, port, directory, extraArgs, environment });
+  let redis = await start();
+  /** On a busy machine one that is just starting is killed, too. */
+  let starting: Promise<void> = Promise.resolve();
+  return {
+    current: () => redis,
+    clock,
+    kill: async () => {
+      await starting;
+      redis.signal("SIGKILL");
+      await redis.exited;
+    },
+    startAgain: () => {
+      starting = start().then((started) => {
+        redis = started;
+      });
+      return starting;
+    },
+    stop: async () => {
+      await starting.catch(() => undefined);
+      await redis.stop();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,71 @@
+// Tests only: a real Redis of one's own, the same server that `npm start` embeds, or the one that was asked for.
+// Guarantees: own port and directory; both gone after `stop()`, and when the test process ends. One that is killed
+// outright leaves its directory, but no server.
+import { rmSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { startRedisServer, type RedisServer } from "../../embedded-redis/start-redis-server.js";
+import { findTestServer } from "./find-test-server.js";
+import { freePort } from "../free-port.js";
+
+export interface StartRedisOptions {
+  /** Keep an append-only file; off by default, which is quicker. */
+  readonly appendOnly?: boolean;
+  /** More of redis.conf, as on the command line: `["--maxmemory", "8mb"]`. */
+  readonly extraArgs?: readonly string[];
+  /** What whoever connects must give; `url` has it. */
+  readonly password?: string;
+  /** A port to use, where it must be the same as before; one that is free by default. */
+  readonly port?: number;
+  /** A directory to use, kept after `stop()`; a temporary one by default. */
+  readonly directory?: string;
+  /** A redis.conf to begin with. */
+  readonly configFile?: string;
+  /** More for its process: a clock that can be stepped. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+export interface TestRedis extends RedisServer {
+  /** Stops it and removes its temporary directory. */
+  stop(): Promise<void>;
+}
+
+const attempts = 3;
+
+/** Call `stop()` in `afterAll`; `signal("SIGKILL")` is a crash, `exited` tells when it is gone. */
+export async function startRedis(options: StartRedisOptions = {}): Promise<TestRedis> {
+  const binary = await findTestServer(process.env);
+  const directory = options.directory ?? (await mkdtemp(join(tmpdir(), "petrel-redis-")));
+  const isTemporary = options.directory === undefined;
+  const removeWithUs = (): void => {
+    if (isTemporary) rmSync(directory, { recursive: true, force: true });
+  };
+  process.once("exit", removeWithUs);
+
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const server = await startRedisServer({
+        binary,
+        port: options.port ?? (await freePort()),
+        directory,
+        environment: { ...process.env, ...options.environment },
+        appendOnly: options.appendOnly ?? false,
+        extraArgs: ["--enable-debug-command", "local", ...(options.extraArgs ?? [])],
+        ...(options.password === undefined ? {} : { password: options.password }),
+        ...(options.configFile === undefined ? {} : { configFile: options.configFile }),
+      });
+      return {
+        ...server,
+        stop: async () => {
+          await server.stop();
+          process.off("exit", removeWithUs);
+          if (isTemporary) await rm(directory, { recursive: true, force: true });
+        },
+      };
+    } catch (error) {
+      // Somebody else may have taken the port in the meantime.
+      if (options.port !== undefined || attempt === attempts) throw error;
+    }
+  }
+}

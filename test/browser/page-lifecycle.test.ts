@@ -1,0 +1,186 @@
+// Flow: the client library in a page that is hidden, frozen, left and come back to, in a real Chromium.
+// Guarantees: what died meanwhile is found out when the page is seen again; nobody is online in the back/forward cache.
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { fileURLToPath } from "node:url";
+import type { Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { startFaultProxy, type FaultProxy } from "@petrel/shared/testing/faults/fault-proxy";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { WsPeer, type PeerSocket } from "@petrel/shared/testing/peers/ws-peer";
+import { chromiumPath, openRealBrowser, type RealBrowser } from "../support/real-browser.js";
+
+const isRequired = process.env["PETREL_REQUIRE_BROWSER"] === "1";
+const sdk = fileURLToPath(new URL("../../clients/browser/dist/", import.meta.url));
+/** Never, for a test: whatever comes was not brought by this wait. */
+const NEVER_MS = 2 ** 31 - 1;
+const WITHIN_MS = 30_000;
+
+/** The page's script takes the client's options from its address. */
+const html = `<!doctype html><title>page</title><script type="module">
+  import { PetrelClient } from "/sdk/client.js";
+  const options = JSON.parse(decodeURIComponent(location.search.slice(1)));
+  window.heard = [];
+  window.client = new PetrelClient({ ...options, getToken: () => "token" });
+  for (const name of ["state", "offline", "online"]) {
+    client.on(name, (what) => heard.push(name === "state" ? what : name));
+  }
+  client.on("message", () => undefined);
+  client.connect();
+</script>`;
+
+describe.runIf(chromiumPath !== undefined || isRequired)("a page with the client", () => {
+  let browser: RealBrowser;
+  let server: Server;
+  let pageUrl: string;
+  let peer: WsPeer;
+  /** Between the page and the peer, at the first of its two addresses. */
+  let proxy: FaultProxy;
+  let page: Page;
+  let other: Page | undefined;
+
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      const path = (request.url ?? "").split("?", 1)[0] ?? "";
+      const script = /^\/sdk\/([a-z-]+\.js)$/.exec(path)?.[1];
+      const type = script === undefined ? "text/html" : "text/javascript";
+      const body = script === undefined ? (path === "/" ? html : "elsewhere") : readFile(`${sdk}${script}`);
+      void Promise.resolve(body).then(
+        (content) => response.writeHead(200, { "content-type": type }).end(content),
+        () => response.writeHead(404).end(),
+      );
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    pageUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    browser = await openRealBrowser();
+  }, 60_000);
+  afterAll(async () => {
+    await browser?.close();
+    server?.close();
+    server?.closeAllConnections();
+  });
+
+  beforeEach(async () => {
+    peer = await WsPeer.start();
+    proxy = await startFaultProxy({ targetPort: Number(new URL(peer.url).port) });
+    page = await browser.context.newPage();
+  }, 60_000);
+  afterEach(async () => {
+    await page.close();
+    await other?.close();
+    other = undefined;
+    await proxy.stop();
+    await peer.close();
+  });
+
+  /** Opens the page, and welcomes its client, which is told to ping as good as never. */
+  async function opened(timing: Readonly<Record<string, number>>): Promise<PeerSocket> {
+    const url = [`ws://127.0.0.1:${proxy.port}/v1/connect`, peer.url];
+    await page.goto(`${pageUrl}/?${encodeURIComponent(JSON.stringify({ url, timing }))}`);
+    const socket = await peer.accept(WITHIN_MS);
+    socket.welcome({ pingSeconds: 1_000_000 });
+    await stateIs("online");
+    return socket;
+  }
+
+  async function stateIs(state: string): Promise<void> {
+    await page.waitForFunction(`client.state === "${state}"`, undefined, { timeout: WITHIN_MS, polling: 50 });
+  }
+
+  /** Another tab stands before it. */
+  async function hide(): Promise<void> {
+    other = await browser.context.newPage();
+    await other.bringToFront();
+    await page.waitForFunction(`document.visibilityState === "hidden"`, undefined, { polling: 50 });
+  }
+
+  test("that is seen again finds out that its socket has died", async () => {
+    await opened({ probeMs: 300, backoffBaseMs: 1 });
+    await hide();
+    proxy.stall();
+    await page.bringToFront();
+    // At its second address.
+    (await peer.accept(WITHIN_MS)).welcome({ resumed: true });
+    await stateIs("online");
+  }, 90_000);
+
+  test("that is seen again does not sit out its wait", async () => {
+    const socket = await opened({ backoffBaseMs: NEVER_MS, backoffCapMs: NEVER_MS });
+    await hide();
+    socket.close(1012);
+    await stateIs("waiting");
+    await page.bringToFront();
+    (await peer.accept(WITHIN_MS)).welcome({ resumed: true });
+    await stateIs("online");
+  }, 90_000);
+
+  test("that runs again after it was frozen does not sit out its wait", async () => {
+    const socket = await opened({ backoffBaseMs: NEVER_MS, backoffCapMs: NEVER_MS });
+    await hide();
+    socket.close(1012);
+    await stateIs("waiting");
+    const session = await browser.context.newCDPSession(page);
+    await session.send("Page.setWebLifecycleState", { state: "frozen" });
+    // Still hidden: nothing but the end of the frost tells it.
+    await session.send("Page.setWebLifecycleState", { state: "active" });
+    (await peer.accept(WITHIN_MS)).welcome({ resumed: true });
+    await stateIs("online");
+    expect(await page.evaluate("document.visibilityState")).toBe("hidden");
+  }, 90_000);
+
+  test("that is seen again keeps to a wait that the server asked for", async () => {
+    const socket = await opened({ longBackoffBaseMs: NEVER_MS, longBackoffCapMs: NEVER_MS });
+    await hide();
+    socket.close(4429);
+    await stateIs("waiting");
+    await page.bringToFront();
+    await page.waitForFunction(`document.visibilityState === "visible"`, undefined, { polling: 50 });
+    // Long enough for an attempt that were made.
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect([await page.evaluate("client.state"), peer.accepted]).toEqual(["waiting", 1]);
+  }, 90_000);
+
+  test("that goes into the back/forward cache leaves, and comes back to where it was", async () => {
+    const socket = await opened({ ackDelayMs: NEVER_MS });
+    socket.message(1);
+    await page.waitForFunction(`client.position.since === 1`, undefined, { polling: 50 });
+    await page.goto(`${pageUrl}/elsewhere`);
+    // What was handled is acknowledged on the way out.
+    expect(await socket.next("ack", WITHIN_MS)).toMatchObject({ seq: 1 });
+    expect(await socket.closed).toMatchObject({ code: 4000 });
+
+    await page.evaluate("history.back()").catch(() => undefined);
+    const second = await peer.accept(WITHIN_MS);
+    // The same page goes on: one that was loaded anew would know no position.
+    expect([second.query.get("epoch"), second.query.get("since")]).toEqual(["e1", "1"]);
+    second.welcome({ after: 1, resumed: true });
+    await waitFor(
+      async () => {
+        const heard = await page.evaluate("window.heard").catch(() => undefined);
+        return JSON.stringify(heard) ===
+          JSON.stringify([
+            "connecting",
+            "online",
+            "online",
+            "waiting",
+            "offline",
+            "connecting",
+            "online",
+            "online",
+          ])
+          ? heard
+          : undefined;
+      },
+      { what: "what the page heard", deadlineMs: WITHIN_MS },
+    );
+  }, 90_000);
+
+  test("that is closed while a reason is too long for a socket leaves it all the same", async () => {
+    const socket = await opened({});
+    await page.evaluate(`client.close("é".repeat(1_000))`);
+    expect(await socket.closed).toEqual({ code: 1000, reason: "é".repeat(61) });
+  }, 90_000);
+});

@@ -1,0 +1,127 @@
+// Holds the services to their own OpenAPI documents: schemathesis makes requests of them, good and bad ones, and looks at
+// what is answered.
+// Guarantees: no 5xx, and no status that the document does not say; two minutes in all at the most. Where the tool is not
+// installed (`.ci/run` does it) that is said, and PETREL_REQUIRE_SCHEMATHESIS=1 makes it a failure.
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chooseSeed } from "@petrel/shared/testing/faults/seeded-random";
+import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { sized } from "../support/sizes.js";
+
+/** In an environment of its own, or wherever the path leads. */
+const installed = fileURLToPath(new URL("../../.cache/schemathesis/bin/schemathesis", import.meta.url));
+const tool = existsSync(installed) ? installed : "schemathesis";
+const isInstalled = spawnSync(tool, ["--version"]).status === 0;
+const isRequired = process.env["PETREL_REQUIRE_SCHEMATHESIS"] === "1";
+if (!isInstalled && !isRequired) {
+  process.stdout.write(
+    "schemathesis is not installed: the OpenAPI documents are not tried (.ci/run installs it)\n",
+  );
+}
+
+/** Five runs: the whole takes less than two minutes. */
+const RUN_SECONDS = sized(18, 9);
+/** Starting it takes a while where others compute too. */
+const RUN_TIMEOUT_MS = 120_000;
+const seed = chooseSeed("schemathesis");
+
+/** What is not built yet is part of the contract, answers 501, and says so. */
+const settings = `
+[checks.not_a_server_error]
+expected-statuses = ["2xx", "3xx", "4xx", 501]
+`;
+
+describe.runIf(isInstalled || isRequired)("schemathesis", () => {
+  let cluster: TestCluster;
+  let directory: string;
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), "petrel-schemathesis-"));
+    await writeFile(join(directory, "schemathesis.toml"), settings);
+    const limits = [
+      "FAILED_AUTHS_PER_ADDRESS_PER_MINUTE",
+      "REQUESTS_PER_ADDRESS_PER_SECOND",
+      "REQUESTS_PER_KEY_PER_SECOND",
+      "REVOCATIONS_PER_KEY_PER_HOUR",
+      "MESSAGES_PER_KEY_PER_SECOND",
+    ];
+    cluster = await startCluster({
+      nodes: 1,
+      environment: Object.fromEntries(limits.map((name) => [name, "0"])),
+    });
+  }, 60_000);
+  afterAll(async () => {
+    await cluster?.stop();
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  async function tryOut(url: string, credential: string, ...more: string[]): Promise<void> {
+    const options = [
+      ["--checks", "not_a_server_error,status_code_conformance"],
+      ["--phases", "examples,coverage,fuzzing", "--max-time", String(RUN_SECONDS)],
+      ["--suppress-health-check", "all", "--warnings", "off", "--request-timeout", "20"],
+      ["--header", `Authorization: Bearer ${credential}`, "--seed", String(seed), ...more],
+    ];
+    const settingsFile = join(directory, "schemathesis.toml");
+    const answer = await run(
+      ["--config-file", settingsFile, "run", `${url}/openapi.json`, ...options.flat()],
+      directory,
+    );
+    expect(answer.output, "it must have tried something").toMatch(/(\d+) generated/);
+    expect(answer.code, answer.output).toBe(0);
+  }
+
+  test(
+    "auth, as a user",
+    async () => {
+      const own = ["--include-path-regex", "^/v1/(devices|tickets)"];
+      await tryOut(cluster.auth.url, await cluster.tokenFor("schemathesis"), ...own);
+    },
+    RUN_TIMEOUT_MS,
+  );
+  test("collect", () => tryOut(cluster.collect.url, cluster.adminKey), RUN_TIMEOUT_MS);
+  test("dispatch", () => tryOut(cluster.dispatchers[0]?.url ?? "", cluster.adminKey), RUN_TIMEOUT_MS);
+  // It takes ids from what is answered: its own key, too.
+  const changesKeys = "^(deleteKeysById|postKeysByIdRotate)$";
+  test(
+    "auth, as an operator",
+    async () => {
+      await tryOut(cluster.auth.url, cluster.adminKey, "--exclude-operation-id-regex", changesKeys);
+      const headers = { authorization: `Bearer ${cluster.adminKey}` };
+      const { status } = await fetch(`${cluster.auth.url}/v1/audit`, { headers });
+      expect(status, "the key must have been good all the time").toBe(200);
+    },
+    RUN_TIMEOUT_MS,
+  );
+  test(
+    "auth, as an operator who changes keys",
+    () => tryOut(cluster.auth.url, cluster.adminKey, "--include-operation-id-regex", changesKeys),
+    RUN_TIMEOUT_MS,
+  );
+});
+
+interface Ended {
+  readonly code: number | null;
+  readonly output: string;
+}
+
+/** Without a shell, and without colours. */
+async function run(args: readonly string[], cwd: string): Promise<Ended> {
+  const child = spawn(tool, args, {
+    cwd,
+    env: { PATH: process.env["PATH"], NO_COLOR: "1", PYTHONUNBUFFERED: "1", HOME: cwd },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", resolve);
+  });
+  return { code, output };
+}

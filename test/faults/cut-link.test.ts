@@ -1,0 +1,85 @@
+// Flow: the link between one push node and Redis falls silent for ten seconds, without a FIN or RST, and comes back.
+// Guarantees: afterwards all its clients have everything, in order, over the connections they had.
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { startFaultProxy, type FaultProxy } from "@petrel/shared/testing/faults/fault-proxy";
+import { chooseSeed, seededRandom } from "@petrel/shared/testing/faults/seeded-random";
+import { startRedis, type TestRedis } from "@petrel/shared/testing/redis/start-redis";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { describeVerdict } from "../../bench/src/chaos/describe-verdict.js";
+import { offerLoad } from "../../bench/src/chaos/offer-load.js";
+import { startRecordedCluster, type RecordedCluster } from "../../bench/src/chaos/recorded-cluster.js";
+import { sized } from "../support/sizes.js";
+
+const USERS = sized(300, 60);
+const MESSAGES_PER_SECOND = sized(500, 100);
+const SILENT_MS = 10_000;
+const BEFORE_AND_AFTER_MS = 2_000;
+
+const random = seededRandom(chooseSeed("cut-link"));
+let redis: TestRedis;
+let proxy: FaultProxy;
+let run: RecordedCluster;
+beforeAll(async () => {
+  redis = await startRedis();
+  proxy = await startFaultProxy({ targetPort: redis.port });
+  run = await startRecordedCluster({
+    userCount: USERS,
+    nodes: 2,
+    redis,
+    // So long that nobody is looked at for a missing ack: the node itself must notice what it missed.
+    environment: { ACK_TIMEOUT_MS: "600000" },
+    environmentOf: (name): Record<string, string> =>
+      name === "push-node-1" ? { REDIS_URL: `redis://127.0.0.1:${proxy.port}` } : {},
+  });
+}, 120_000);
+afterAll(async () => {
+  await run.stop();
+  await proxy.stop();
+  await redis.stop();
+});
+
+test(`a link that is silent for ${SILENT_MS} ms: everything comes, in order, without a reconnect`, async () => {
+  const { producer, userNames, recorder, users } = run;
+  const load = (durationMs: number): Promise<number> =>
+    offerLoad({
+      producer,
+      random,
+      users: userNames,
+      messagesPerSecond: MESSAGES_PER_SECOND,
+      durationMs,
+      fallbackShare: 0,
+    });
+  await load(BEFORE_AND_AFTER_MS);
+  const over = recorder.faultBegan("stall", "push-node-1");
+  proxy.stall();
+  await load(SILENT_MS);
+  await producer.settled();
+  proxy.heal();
+  over();
+  // Nothing is sent in the meantime: no later message shows the node that it lacks earlier ones.
+  await waitFor(() => recorder.posts.every(({ n }) => recorder.handledNumbers.has(n)), {
+    what: "everything to reach the clients after the link is back",
+    everyMs: 100,
+    deadlineMs: 60_000,
+  });
+  const healedAtMs = recorder.faults[0]?.endedAtMs ?? 0;
+  const lastAtMs = recorder.wire.at(-1)?.atMs ?? 0;
+  process.stdout.write(`the last went out ${Math.round(lastAtMs - healedAtMs)} ms after the link was back\n`);
+  await load(BEFORE_AND_AFTER_MS);
+  const verdict = await run.judge(60_000);
+  process.stdout.write(`${describeVerdict(verdict)}\n`);
+  expect(verdict.violations.slice(0, 10)).toEqual([]);
+  expect(verdict.counts.states).toEqual({ delivered: verdict.counts.accepted });
+  expect(verdict.counts.unknown).toBe(0);
+  // Nobody's connection was lost, nor made anew.
+  expect(recorder.connections.filter(({ closed }) => closed !== undefined)).toEqual([]);
+  expect(recorder.connections).toHaveLength(USERS);
+  expect(users.stopped()).toEqual([]);
+  // The fault was felt: the node went without its messages for seconds.
+  const [fault] = recorder.faults;
+  const late = recorder.posts.filter(
+    ({ startedAtMs }) => startedAtMs > (fault?.atMs ?? 0) && startedAtMs < healedAtMs - 2_000,
+  );
+  const cameAfter = new Set(recorder.handled.filter(({ atMs }) => atMs > healedAtMs).map(({ n }) => n));
+  expect(late.filter(({ n }) => cameAfter.has(n)).length).toBeGreaterThan(late.length / 4);
+}, 120_000);

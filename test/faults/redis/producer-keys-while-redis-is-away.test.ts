@@ -1,0 +1,188 @@
+// Flow: Redis is away for a moment while business systems send: who they are is known from before.
+// Guarantees: nothing is refused for a look-up within ACCEPT_DEADLINE_MS; a key that was revoked meanwhile is refused soon
+// after. Times are printed, not judged: the unit tests of the cache hold them by its own clock.
+import { createHash } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, expect, test } from "vitest";
+import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
+import { authKeys } from "@petrel/shared/redis/auth/auth-keys";
+import { partitionKeys } from "@petrel/shared/redis/keys";
+import { signRequest } from "@petrel/shared/security/producers/request-signature";
+import { startFaultProxy } from "@petrel/shared/testing/faults/fault-proxy";
+import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import { startRedis } from "@petrel/shared/testing/redis/start-redis";
+import { startRedisCluster } from "@petrel/shared/testing/redis/start-redis-cluster";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+
+const undo: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const step of undo.splice(0).reverse()) await step();
+});
+
+const SENDERS = 8;
+const PAUSE_MS = 20;
+/** Longer than a record is believed, than the node timeout, and than a command waits; shorter than what may be stale. */
+const DEAD_MS = 8_000;
+
+let nonces = 0;
+
+async function post(collectUrl: string, key: string, user: string, isSigned = false): Promise<number> {
+  const body = JSON.stringify({ to: { user }, data: "x" });
+  const [keyId = "", secret = ""] = key.split(".");
+  const id = `nonce-${++nonces}`;
+  const timestamp = String(Math.floor(Date.now() / 1_000));
+  const bodySha256 = createHash("sha256").update(body).digest("hex");
+  const target = "/v1/messages";
+  const signature = signRequest({ id, timestamp, method: "POST", target, bodySha256 }, secret);
+  const credential: Record<string, string> = isSigned
+    ? {
+        "petrel-key": keyId,
+        "petrel-id": id,
+        "petrel-timestamp": timestamp,
+        "petrel-signature": `v1,${signature}`,
+      }
+    : { authorization: `Bearer ${key}` };
+  const answer = await fetch(collectUrl + target, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...credential },
+    body,
+  });
+  await answer.arrayBuffer();
+  return answer.status;
+}
+
+/** Sends until it is told to stop. @returns stops it, and gives the statuses by how often each came */
+function sendAlong(
+  cluster: TestCluster,
+  users: readonly string[],
+  mayBeSigned: boolean,
+): () => Promise<Record<number, number>> {
+  const statuses: Record<number, number> = {};
+  let isOver = false;
+  const senders = Array.from({ length: SENDERS }, async (_, i) => {
+    for (let turn = i; !isOver; turn++) {
+      const user = users[turn % users.length] ?? "";
+      const status = await post(cluster.collect.url, cluster.apiKey, user, mayBeSigned && i % 2 === 0);
+      statuses[status] = (statuses[status] ?? 0) + 1;
+      await sleep(PAUSE_MS);
+    }
+  });
+  return async () => {
+    isOver = true;
+    await Promise.all(senders);
+    return statuses;
+  };
+}
+
+async function openBehindProxy() {
+  const redis = await startRedis();
+  undo.push(() => redis.stop());
+  const proxy = await startFaultProxy({ targetPort: redis.port });
+  undo.push(() => proxy.stop());
+  const cluster = await startCluster({
+    nodes: 1,
+    redis,
+    environmentOf: (name): Record<string, string> =>
+      name === "collect" ? { REDIS_URL: `redis://127.0.0.1:${proxy.port}` } : {},
+    // A busy machine is slow to come back; what is shown is that nobody is refused before.
+    environment: { ACCEPT_DEADLINE_MS: "20000" },
+  });
+  undo.push(() => cluster.stop());
+  return { cluster, proxy };
+}
+
+test("the link to Redis is cut for half a second, and for two: every message is accepted, signed ones too", async () => {
+  const { cluster, proxy } = await openBehindProxy();
+  expect(await post(cluster.collect.url, cluster.apiKey, "alice")).toBe(202);
+  const stop = sendAlong(cluster, ["alice", "bob", "carol"], true);
+  for (const cutMs of [500, 2_000]) {
+    await sleep(300);
+    proxy.cut();
+    await sleep(cutMs);
+    proxy.heal();
+    await waitFor(async () => (await post(cluster.collect.url, cluster.apiKey, "dave")) === 202, {
+      what: "collect to store again",
+      deadlineMs: 30_000,
+    });
+  }
+  const statuses = await stop();
+  process.stdout.write(`answers over both cuts: ${JSON.stringify(statuses)}\n`);
+  expect(Object.keys(statuses)).toEqual(["202"]);
+}, 120_000);
+
+test("a key that is new to the process is asked for until it is found", async () => {
+  const { cluster, proxy } = await openBehindProxy();
+  proxy.cut();
+  const answer = post(cluster.collect.url, cluster.apiKey, "alice");
+  await sleep(500);
+  proxy.heal();
+  expect(await answer).toBe(202);
+}, 120_000);
+
+test("a key that is revoked while Redis is away for one collect is refused there soon after", async () => {
+  const { cluster, proxy } = await openBehindProxy();
+  const admin = { authorization: `Bearer ${cluster.adminKey}` };
+  const made = await fetch(`${cluster.auth.url}/v1/keys`, {
+    method: "POST",
+    headers: { ...admin, "content-type": "application/json" },
+    body: JSON.stringify({ name: "shop", owner: "shop", scopes: ["send"] }),
+  });
+  expect(made.status).toBe(201);
+  const { id, secret } = (await made.json()) as { id: string; secret: string };
+  const key = `${id}.${secret}`;
+  expect(await post(cluster.collect.url, key, "alice")).toBe(202);
+
+  proxy.cut();
+  const during = post(cluster.collect.url, key, "alice");
+  const revoked = await fetch(`${cluster.auth.url}/v1/keys/${id}`, { method: "DELETE", headers: admin });
+  expect(revoked.status).toBe(204);
+  await sleep(1_500);
+  proxy.heal();
+  const healedMs = performance.now();
+  // Whoever was let in before it was revoked is answered as that.
+  expect(await during).toBe(202);
+  await waitFor(async () => (await post(cluster.collect.url, key, "alice")) === 401, {
+    what: "the key to be refused",
+    deadlineMs: 20_000,
+    everyMs: 50,
+  });
+  const tookMs = Math.round(performance.now() - healedMs);
+  process.stdout.write(`revoked during the cut: refused ${tookMs} ms after its end\n`);
+}, 120_000);
+
+test("a Redis Cluster's master with the keys dies: users of the others are served as before", async () => {
+  // Nobody takes its place: what it held is away, and the others go on.
+  const redis = await startRedisCluster({
+    replicas: 0,
+    nodeTimeoutMs: 1_000,
+    extraArgs: ["--cluster-require-full-coverage", "no"],
+  });
+  undo.push(() => redis.stop());
+  const [first] = redis.nodes;
+  if (first === undefined) throw new Error("no node");
+  const partitions = 8;
+  const cluster = await startCluster({
+    nodes: 1,
+    redis: first,
+    environment: { PARTITIONS: String(partitions), ACCEPT_DEADLINE_MS: "20000", ...redis.environment },
+  });
+  undo.push(() => cluster.stop());
+  const keysMaster = await redis.masterOf(authKeys.producerKey(cluster.apiKey.split(".")[0] ?? ""));
+  const masters = await Promise.all(
+    Array.from({ length: partitions }, (_, partition) => redis.masterOf(partitionKeys(partition).owner)),
+  );
+  const users = Array.from({ length: 40 }, (_, i) => `user-${i}`).filter(
+    (user) => masters[partitionOfUser(user, partitions)] !== keysMaster,
+  );
+  expect(users.length).toBeGreaterThan(5);
+  expect(await post(cluster.collect.url, cluster.apiKey, users[0] ?? "")).toBe(202);
+
+  const stop = sendAlong(cluster, users, false);
+  await sleep(300);
+  keysMaster.signal("SIGKILL");
+  await keysMaster.exited;
+  await sleep(DEAD_MS);
+  const statuses = await stop();
+  process.stdout.write(`answers while the keys' master was dead: ${JSON.stringify(statuses)}\n`);
+  expect(Object.keys(statuses)).toEqual(["202"]);
+}, 120_000);

@@ -1,0 +1,97 @@
+// One of a Redis Cluster's masters stands still: no answer comes, and no other takes over.
+// Guarantees: users whose data is elsewhere do not notice: their messages are stored, delivered and acknowledged while
+// those of the master that stalls wait; these are answered when it goes on.
+import { afterEach, expect, test } from "vitest";
+import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
+import { authKeys } from "@petrel/shared/redis/auth/auth-keys";
+import { partitionKeys } from "@petrel/shared/redis/keys";
+import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import { startRedisCluster, type TestRedisCluster } from "@petrel/shared/testing/redis/start-redis-cluster";
+import type { TestRedis } from "@petrel/shared/testing/redis/start-redis";
+import { connectClient, type WsClient } from "@petrel/shared/testing/peers/ws-client";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+
+const PARTITIONS = 8;
+const USERS = 12;
+const ROUNDS = 10;
+
+let redis: TestRedisCluster;
+let cluster: TestCluster;
+
+afterEach(async () => {
+  for (const node of redis?.nodes ?? []) node.signal("SIGCONT");
+  await cluster?.stop();
+  await redis?.stop();
+});
+
+/** One that the producer's key is not kept by: without that nobody could be told from a stranger. */
+async function chooseMaster(): Promise<TestRedis> {
+  const [keyId = ""] = cluster.apiKey.split(".");
+  const ofKey = await redis.masterOf(authKeys.producerKey(keyId));
+  const found = redis.nodes.find((node) => node !== ofKey);
+  if (found === undefined) throw new Error("no other master");
+  return found;
+}
+
+const post = async (user: string, n: number): Promise<string> =>
+  ((await cluster.post("/v1/messages", { to: { user }, data: n })) as { id: string }).id;
+
+async function stateOf(id: string): Promise<unknown> {
+  const response = await fetch(`${cluster.collect.url}/v1/messages/${id}`, {
+    headers: { authorization: `Bearer ${cluster.apiKey}` },
+  });
+  return ((await response.json()) as { state: unknown }).state;
+}
+
+test("users of the other masters are served as ever: messages, and acknowledgements", async () => {
+  redis = await startRedisCluster({
+    replicas: 0,
+    nodeTimeoutMs: 120_000,
+    extraArgs: ["--cluster-require-full-coverage", "no"],
+  });
+  const [first] = redis.nodes;
+  if (first === undefined) throw new Error("no node");
+  cluster = await startCluster({
+    redis: first,
+    nodes: 1,
+    // So long that what waits for the stalled master outlasts all of this, on the slowest of machines.
+    environment: { PARTITIONS: String(PARTITIONS), ACCEPT_DEADLINE_MS: "60000", ...redis.environment },
+  });
+  const stalled = await chooseMaster();
+  const clients = new Map<string, WsClient>();
+  const held: string[] = [];
+  const served: string[] = [];
+  for (let i = 0; i < USERS; i++) {
+    const user = `u-${i}`;
+    const master = await redis.masterOf(partitionKeys(partitionOfUser(user, PARTITIONS)).owner);
+    (master === stalled ? held : served).push(user);
+    const token = await cluster.tokenFor(user);
+    clients.set(user, await connectClient({ url: cluster.nodeUrls[0] ?? "", token }));
+    await post(user, 0);
+    await clients.get(user)?.untilMessages(1);
+  }
+  expect(Math.min(held.length, served.length)).toBeGreaterThan(0);
+
+  stalled.signal("SIGSTOP");
+  for (const user of held) clients.get(user)?.ack(1);
+  let answers = 0;
+  const waiting = Promise.allSettled(held.map((user) => post(user, 1).finally(() => answers++)));
+  // In turns with what waits: a call for both would wait, too.
+  for (let round = 1; round <= ROUNDS; round++) {
+    const ids = await Promise.all(served.map((user) => post(user, round)));
+    for (const user of served) {
+      await clients.get(user)?.untilMessages(round + 1);
+      clients.get(user)?.ack(round + 1);
+    }
+    for (const id of ids) {
+      await waitFor(async () => (await stateOf(id)) === "delivered", {
+        what: `round ${round} to be acknowledged`,
+      });
+    }
+    expect(answers, `answers of the stalled master by round ${round}`).toBe(0);
+  }
+  stalled.signal("SIGCONT");
+  expect((await waiting).map(({ status }) => status)).toEqual(held.map(() => "fulfilled"));
+  for (const user of held) await clients.get(user)?.untilMessages(2, 30_000);
+  for (const client of clients.values()) client.close();
+}, 180_000);

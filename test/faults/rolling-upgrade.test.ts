@@ -1,0 +1,214 @@
+// Flow: under load each process of the release before is replaced by one of this tree, one at a time, and some of them
+// back again: users with the client library of either release, phones, and two business systems.
+// Guarantees: nothing is lost and all is in order, whichever release stores, hands over, delivers and pushes; a phone
+// rings once; nobody is refused anything for good; what either release has written, the other one reads.
+import { randomBytes } from "node:crypto";
+import { readlinkSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { PetrelClient } from "@petrel/client";
+import { checkHistory, type Verdict } from "@petrel/shared/testing/checks/check-history";
+import type { FallbackRecord } from "@petrel/shared/testing/peers/message-recorder";
+import { chooseSeed, seededRandom } from "@petrel/shared/testing/faults/seeded-random";
+import {
+  startApnsSimulator,
+  type TestApnsSimulator,
+} from "@petrel/shared/testing/cluster/start-apns-simulator";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describeVerdict } from "../../bench/src/chaos/describe-verdict.js";
+import { offerLoad } from "../../bench/src/chaos/offer-load.js";
+import { startRecordedCluster, type RecordedCluster } from "../../bench/src/chaos/recorded-cluster.js";
+import { isCarriedUser, makeCarried, useCarried, type Stage } from "../support/carried-over.js";
+import { registerPhone } from "../support/cluster-with-phones.js";
+import { BUILD_DEADLINE_MS, buildReleaseBefore, hasReleaseBefore } from "../support/release-before.js";
+import { sendSigned } from "../support/signed-producer.js";
+import { sized } from "../support/sizes.js";
+
+const USERS = sized(200, 40);
+const MESSAGES_PER_SECOND = sized(200, 40);
+/** After each step both releases run beside each other for so long. */
+const SIDE_BY_SIDE_MS = sized(5_000, 300);
+/** A user's devices lose their sockets, and somebody who is away is sent something. */
+const DISTURB_EVERY_MS = 250;
+const FALLBACK_SHARE = 0.25;
+const TEST_DEADLINE_MS = 400_000;
+
+/** The order of docs/operate/operations.md. */
+const upgrade = [
+  "push-node-1",
+  "push-node-2",
+  "dispatch-1",
+  "dispatch-2",
+  "auth",
+  "collect-1",
+  "collect-2",
+] as const;
+/** One of each kind at least: the releases stay mixed to the end. In any order. */
+const wayBack = sized(1, 0) === 1 ? upgrade : (["push-node-1", "dispatch-1", "auth", "collect-1"] as const);
+
+const tree = fileURLToPath(new URL("../..", import.meta.url));
+const random = seededRandom(chooseSeed("rolling-upgrade"));
+const isThere = await hasReleaseBefore();
+
+describe.runIf(isThere)("from the release before to this one, and back", () => {
+  let before: string;
+  let simulator: TestApnsSimulator;
+  let run: RecordedCluster;
+  const phones = new Map<string, string>();
+  /** The tree that a process runs from; the release before's until it is upgraded. */
+  const treeOf = new Map<string, string>();
+
+  beforeAll(async () => {
+    before = await buildReleaseBefore();
+  }, BUILD_DEADLINE_MS);
+  beforeAll(async () => {
+    simulator = await startApnsSimulator();
+    const library = pathToFileURL(join(before, "clients/browser/dist/client.js")).href;
+    const former = (await import(library)) as { readonly PetrelClient: typeof PetrelClient };
+    expect(former.PetrelClient).not.toBe(PetrelClient);
+    run = await startRecordedCluster({
+      userCount: USERS,
+      isMixed: true,
+      nodes: 2,
+      dispatchers: 2,
+      collects: 2,
+      releaseOf: (name) => treeOf.get(name) ?? before,
+      libraryOf: (turn) => (turn % 2 === 0 ? PetrelClient : former.PetrelClient),
+      environment: {
+        ...simulator.environment,
+        ACK_TIMEOUT_MS: "3000",
+        LEASE_MS: "1500",
+        NODE_TTL_MS: "2000",
+        DRAIN_WINDOW_MS: "1000",
+        FALLBACK_RETRY_BASE_MS: "100",
+      },
+    });
+    for (const user of run.awayUsers.slice(run.awayUsers.length / 2)) {
+      const token = randomBytes(32).toString("hex");
+      phones.set(user, token);
+      await registerPhone(run.cluster, user, token);
+    }
+  }, 120_000);
+  afterAll(async () => {
+    await run?.stop();
+    await simulator?.stop();
+  });
+
+  /** A planned stop, and the same process again from another tree. */
+  async function move(name: string, to: string): Promise<void> {
+    const former = run.cluster.newest(name);
+    const over = run.recorder.faultBegan("stop", name);
+    treeOf.set(name, to);
+    former.signal("SIGTERM");
+    expect(await former.exited, await former.log()).toBe(0);
+    const { pid } = await run.cluster.startAgain(former);
+    over();
+    if (process.platform === "linux") expect(join(readlinkSync(`/proc/${pid}/cwd`), "/")).toBe(join(to, "/"));
+    await sleep(SIDE_BY_SIDE_MS);
+  }
+
+  /** @returns ends it; resolves when everything that was begun has its outcome */
+  function startLoad(): () => Promise<void> {
+    const stopping = new AbortController();
+    const { signal } = stopping;
+    const { recorder, producer, userNames, awayUsers, users, cluster } = run;
+    const disturb = async (): Promise<void> => {
+      for (; !signal.aborted; await sleep(DISTURB_EVERY_MS)) {
+        users.cutOff(random.pick(userNames));
+        const user = random.pick([...phones.keys()]);
+        void producer.post({ user, data: {}, insists: random.chance(0.5), fallback: "offline" });
+      }
+    };
+    const loads = [
+      offerLoad({
+        producer,
+        random,
+        users: userNames,
+        awayUsers,
+        messagesPerSecond: MESSAGES_PER_SECOND,
+        durationMs: Number.POSITIVE_INFINITY,
+        fallbackShare: FALLBACK_SHARE,
+        signal,
+      }),
+      sendSigned({
+        recorder,
+        random,
+        urls: cluster.collects.map(({ url }) => url),
+        apiKey: cluster.apiKey,
+        users: userNames,
+        signal,
+      }),
+      disturb(),
+    ];
+    return async () => {
+      stopping.abort();
+      await Promise.all(loads);
+    };
+  }
+
+  /** What the phones were sent; to the checker it is a channel like the webhook. */
+  async function readPushes(): Promise<FallbackRecord[]> {
+    const pushes = await Promise.all(
+      [...phones].map(async ([user, token]) =>
+        (await simulator.notifications(token)).map(({ at, payload }): FallbackRecord => {
+          const { aps, petrel } = payload as {
+            readonly aps: { readonly alert: { readonly body: string } };
+            readonly petrel: { readonly id: string };
+          };
+          const atMs = Date.parse(at) - performance.timeOrigin;
+          return { id: petrel.id, user, n: Number(aps.alert.body), atMs };
+        }),
+      ),
+    );
+    return pushes.flat();
+  }
+
+  async function judge(): Promise<Verdict> {
+    await run.judge(60_000);
+    const { fallbacks } = run.recorder;
+    const calls = fallbacks.filter(({ user }) => !isCarriedUser(user));
+    fallbacks.splice(0, fallbacks.length, ...calls, ...(await readPushes()));
+    return checkHistory(run.recorder);
+  }
+
+  test(
+    "nothing is lost, doubled, out of order or refused",
+    async () => {
+      const { recorder, producer, cluster, users } = run;
+      const stage = (name: string): Stage => ({ cluster, simulator, name });
+      await producer.warmUp();
+      const stopLoad = startLoad();
+      const fromBefore = await makeCarried(stage("before"));
+      for (const name of upgrade) await move(name, tree);
+      await useCarried(fromBefore);
+      const fromThis = await makeCarried(stage("after"));
+      for (const name of random.shuffled(wayBack)) await move(name, before);
+      await useCarried(fromThis);
+      await stopLoad();
+
+      const verdict = await judge();
+      process.stdout.write(`${describeVerdict(verdict)}\n`);
+      expect(verdict.violations.slice(0, 10)).toEqual([]);
+      expect(users.stopped()).toEqual([]);
+      const { counts } = verdict;
+      expect(counts.refused).toBe(0);
+      const answers = new Set(recorder.attempts.map(({ status }) => status ?? "none"));
+      expect([...answers].filter((status) => !["none", 202, 503].includes(status))).toEqual([]);
+      // Dispatchers were stopped in peace: what they had begun they have written down.
+      expect(counts.fallbackRepeats).toBe(0);
+      expect((await simulator.apnsIds()).filter(({ times }) => times > 1)).toEqual([]);
+
+      // It was a load, with everything in it.
+      expect((await readPushes()).length).toBeGreaterThan(20);
+      expect(counts.states).toMatchObject({
+        delivered: expect.any(Number),
+        pushed: expect.any(Number),
+        expired: expect.any(Number),
+      });
+      expect(counts.connections).toBeGreaterThan(2 * USERS);
+      expect(counts.keptDuringStops).toBeGreaterThan(0);
+    },
+    TEST_DEADLINE_MS,
+  );
+});

@@ -1,0 +1,399 @@
+// Flow: sampled messages across real processes, their spans in a file.
+// Guarantees: one message is one trace from its producer's span on, whichever way it takes; each span's parent is the
+// step before it; what is not sampled leaves nothing; no span names a person or holds a payload.
+import { randomBytes } from "node:crypto";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  startApnsSimulator,
+  type TestApnsSimulator,
+} from "@petrel/shared/testing/cluster/start-apns-simulator";
+import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { connectClient } from "@petrel/shared/testing/peers/ws-client";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { callCluster, metricOf, readState, registerPhone } from "../support/cluster-with-phones.js";
+
+interface FileSpan {
+  readonly traceId: string;
+  readonly spanId: string;
+  readonly parentSpanId?: string;
+  readonly name: string;
+  readonly kind: string;
+  readonly service: string;
+  readonly startTime: string;
+  readonly durationMs: number;
+  readonly status: string;
+  readonly problem?: string;
+  readonly attributes: Readonly<Record<string, unknown>>;
+}
+
+/** What a producer sends with its request. */
+interface ProducerSpan {
+  readonly traceId: string;
+  readonly spanId: string;
+  readonly header: string;
+}
+
+const notification = { title: "You have mail", body: "from Bob" };
+let simulator: TestApnsSimulator;
+beforeAll(async () => {
+  simulator = await startApnsSimulator();
+});
+afterAll(() => simulator.stop());
+
+function newProducerSpan(flags = "01"): ProducerSpan {
+  const [traceId, spanId] = [randomBytes(16).toString("hex"), randomBytes(8).toString("hex")];
+  return { traceId, spanId, header: `00-${traceId}-${spanId}-${flags}` };
+}
+
+class TracedCluster {
+  readonly cluster: TestCluster;
+  readonly #directory: string;
+
+  private constructor(cluster: TestCluster, directory: string) {
+    this.cluster = cluster;
+    this.#directory = directory;
+  }
+
+  static async start(environment: Readonly<Record<string, string>>): Promise<TracedCluster> {
+    const directory = await mkdtemp(join(tmpdir(), "petrel-tracing-"));
+    const cluster = await startCluster({
+      nodes: 1,
+      environment: {
+        ...simulator.environment,
+        TRACING: "file",
+        TRACE_FILE: join(directory, "spans.jsonl"),
+        TRACE_SAMPLE_RATIO: "0",
+        ACK_TIMEOUT_MS: "1000",
+        LEASE_MS: "1000",
+        OFFLINE_SETTLE_MS: "100",
+        ROUTE_GRACE_MS: "100",
+        FALLBACK_RETRY_BASE_MS: "50",
+        FALLBACK_RETRY_CAP_MS: "200",
+        ...environment,
+      },
+    });
+    return new TracedCluster(cluster, directory);
+  }
+
+  async stop(): Promise<void> {
+    await this.cluster.stop();
+    await rm(this.#directory, { recursive: true });
+  }
+
+  /** @returns the message's id */
+  async send(user: string, traceparent: string | undefined, more: object = {}): Promise<string> {
+    const response = await fetch(`${this.cluster.collect.url}/v1/messages`, {
+      method: "POST",
+      headers: {
+        authorization: `Bearer ${this.cluster.apiKey}`,
+        "content-type": "application/json",
+        ...(traceparent === undefined ? {} : { traceparent }),
+      },
+      body: JSON.stringify({ to: { user }, data: { secret: "payload" }, ...more }),
+    });
+    expect(response.status).toBe(202);
+    return ((await response.json()) as { id: string }).id;
+  }
+
+  async connect(user: string, ack: "each" | "none" = "each") {
+    const [url = ""] = this.cluster.nodeUrls;
+    return connectClient({ url, token: await this.cluster.tokenFor(user), ack });
+  }
+
+  /** All that was exported by now. */
+  async spans(): Promise<FileSpan[]> {
+    const text = await readFile(join(this.#directory, "spans.jsonl"), "utf8");
+    return text
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => JSON.parse(line) as FileSpan);
+  }
+
+  /** The trace's spans, once there is one (or as many as are asked for) of each of these names. */
+  async untilSpans(
+    { traceId }: { readonly traceId: string },
+    ...names: readonly (string | readonly [string, number])[]
+  ): Promise<FileSpan[]> {
+    let found: FileSpan[] = [];
+    await waitFor(
+      async () => {
+        found = (await this.spans()).filter((span) => span.traceId === traceId);
+        return names.every((one) => {
+          const [name, count] = typeof one === "string" ? [one, 1] : one;
+          return found.filter((span) => span.name === name).length >= count;
+        });
+      },
+      { what: `spans ${JSON.stringify(names)}`, deadlineMs: 25_000 },
+    );
+    return found;
+  }
+
+  async untilState(id: string, state: string): Promise<void> {
+    await waitFor(async () => (await readState(this.cluster, id)).state === state, {
+      what: `the message to be ${state}`,
+      deadlineMs: 25_000,
+    });
+  }
+}
+
+/** The names from this span up to the producer's own, which is not ours to export; throws where a parent is missing. */
+function wayOf(span: FileSpan, spans: readonly FileSpan[], producer: ProducerSpan): string[] {
+  if (span.parentSpanId === producer.spanId) return ["producer", span.name];
+  const parent = spans.find(({ spanId }) => spanId === span.parentSpanId);
+  if (parent === undefined) throw new Error(`${span.name} has no parent`);
+  return [...wayOf(parent, spans, producer), span.name];
+}
+
+function waysOf(spans: readonly FileSpan[], producer: ProducerSpan): string[] {
+  return spans.map((span) => wayOf(span, spans, producer).join(" > ")).sort();
+}
+
+function only(spans: readonly FileSpan[], name: string): FileSpan {
+  const [first, ...more] = spans.filter((span) => span.name === name);
+  if (first === undefined || more.length > 0) throw new Error(`${more.length + 1} or no spans ${name}`);
+  return first;
+}
+
+describe("handed over in the step that stores", () => {
+  let traced: TracedCluster;
+  beforeAll(async () => {
+    traced = await TracedCluster.start({});
+  }, 60_000);
+  afterAll(() => traced.stop());
+
+  test("from the producer's span to the acknowledgement", async () => {
+    const client = await traced.connect("online");
+    const producer = newProducerSpan();
+    const id = await traced.send("online", producer.header, { priority: "high" });
+    const spans = await traced.untilSpans(producer, "accept", "store", "deliver", "await ack");
+    expect(waysOf(spans, producer)).toEqual([
+      "producer > accept",
+      "producer > accept > store",
+      "producer > accept > store > deliver",
+      "producer > accept > store > deliver > await ack",
+    ]);
+    expect(only(spans, "accept")).toMatchObject({ service: "petrel-collect", kind: "server" });
+    expect(only(spans, "store")).toMatchObject({
+      service: "petrel-collect",
+      kind: "producer",
+      attributes: { "messaging.message.id": id, "petrel.priority": "high", "petrel.outcome": "stored" },
+    });
+    expect(only(spans, "deliver")).toMatchObject({
+      service: "petrel-push-node",
+      kind: "consumer",
+      attributes: {
+        "messaging.message.id": id,
+        "petrel.seq": 1,
+        "petrel.priority": "high",
+        "petrel.delivery": "live",
+      },
+    });
+    expect(only(spans, "await ack").attributes["petrel.outcome"]).toBe("acknowledged");
+    client.close();
+  });
+
+  test("a user who comes later: delivered from the inbox, in the same trace", async () => {
+    const producer = newProducerSpan();
+    await traced.send("later", producer.header);
+    await traced.untilSpans(producer, "route");
+    const client = await traced.connect("later");
+    const spans = await traced.untilSpans(producer, "await ack");
+    expect(waysOf(spans, producer)).toEqual([
+      "producer > accept",
+      "producer > accept > store",
+      "producer > accept > store > deliver",
+      "producer > accept > store > deliver > await ack",
+      "producer > accept > store > route",
+    ]);
+    expect(only(spans, "route").attributes["petrel.outcome"]).toBe("offline");
+    expect(only(spans, "deliver").attributes["petrel.delivery"]).toBe("catching-up");
+    client.close();
+  });
+
+  test("nobody is there: offered, and sent to APNs with its answer; a retry is the same trace", async () => {
+    const token = randomBytes(32).toString("hex");
+    await registerPhone(traced.cluster, "away", token);
+    await simulator.setAnswer(token, { status: 503, reason: "ServiceUnavailable", times: 1 });
+    const producer = newProducerSpan();
+    const id = await traced.send("away", producer.header, { notification });
+    await traced.untilState(id, "pushed");
+    const spans = await traced.untilSpans(producer, "offer", ["fall back", 2], ["send apns", 2]);
+    expect(waysOf(spans, producer)).toEqual([
+      "producer > accept",
+      "producer > accept > store",
+      "producer > accept > store > offer",
+      "producer > accept > store > offer > fall back",
+      "producer > accept > store > offer > fall back",
+      "producer > accept > store > offer > fall back > send apns",
+      "producer > accept > store > offer > fall back > send apns",
+      "producer > accept > store > route",
+    ]);
+    expect(only(spans, "offer").attributes).toMatchObject({ "petrel.reason": "unreached" });
+    const ofName = (name: string) =>
+      spans
+        .filter((span) => span.name === name)
+        .sort((a, b) => Number(a.attributes["petrel.attempt"]) - Number(b.attributes["petrel.attempt"]));
+    const [first, second] = ofName("fall back");
+    expect(first?.attributes).toMatchObject({ "petrel.attempt": 1, "petrel.outcome": "retry" });
+    expect(second?.attributes).toMatchObject({
+      "petrel.attempt": 2,
+      "petrel.outcome": "taken",
+      "petrel.channel": "apns",
+    });
+    const sendOf = (attempt: FileSpan | undefined) =>
+      ofName("send apns").find(({ parentSpanId }) => parentSpanId === attempt?.spanId);
+    expect(sendOf(first)).toMatchObject({
+      kind: "client",
+      status: "error",
+      problem: "ServiceUnavailable",
+      attributes: { "http.response.status_code": 503 },
+    });
+    const [shown] = await simulator.notifications(token);
+    expect(sendOf(second)).toMatchObject({
+      status: "unset",
+      attributes: { "http.response.status_code": 200, "petrel.apns.id": shown?.apnsId },
+    });
+    expect(JSON.stringify(spans)).not.toContain(token);
+  });
+
+  test("a deaf client: nudged, offered after the acknowledgement's time", async () => {
+    const token = randomBytes(32).toString("hex");
+    await registerPhone(traced.cluster, "deaf", token);
+    const client = await traced.connect("deaf", "none");
+    const producer = newProducerSpan();
+    const id = await traced.send("deaf", producer.header, { notification });
+    await traced.untilState(id, "pushed");
+    client.close();
+    const spans = await traced.untilSpans(producer, "send apns", "fall back", "await ack");
+    expect(only(spans, "offer").attributes["petrel.reason"]).toBe("unacknowledged");
+    expect(wayOf(only(spans, "send apns"), spans, producer)).toContain("offer");
+    expect(only(spans, "await ack").attributes["petrel.outcome"]).toBe("closed");
+  });
+
+  test("refused for good: the spans say so, and the log line names the trace; a replay goes on in it", async () => {
+    const token = randomBytes(32).toString("hex");
+    await registerPhone(traced.cluster, "refused", token);
+    await simulator.setAnswer(token, { status: 413, reason: "PayloadTooLarge", times: 1 });
+    const producer = newProducerSpan();
+    const id = await traced.send("refused", producer.header, { notification });
+    await traced.untilState(id, "failed");
+    const failed = await traced.untilSpans(producer, "fall back", "send apns");
+    expect(only(failed, "fall back")).toMatchObject({
+      status: "error",
+      attributes: { "petrel.outcome": "failed" },
+    });
+    const [dispatcher] = traced.cluster.dispatchers;
+    const line = ((await dispatcher?.log()) ?? "").split("\n").find((one) => one.includes(id));
+    expect(JSON.parse(line ?? "{}")).toMatchObject({ messageId: id, traceId: producer.traceId });
+
+    const { body } = await callCluster(traced.cluster, "GET", `${dispatcher?.url}/v1/dead-letters`);
+    const [letter] = (body as { readonly items: readonly { readonly id: string }[] }).items;
+    await callCluster(traced.cluster, "POST", `${dispatcher?.url}/v1/dead-letters/${letter?.id}/replay`);
+    await traced.untilState(id, "pushed");
+    const spans = await traced.untilSpans(producer, ["fall back", 2], ["send apns", 2]);
+    expect(new Set(waysOf(spans, producer))).toEqual(new Set(waysOf(failed, producer)));
+  });
+
+  test("pushed always: no offer stands between", async () => {
+    await registerPhone(traced.cluster, "both", randomBytes(32).toString("hex"));
+    const producer = newProducerSpan();
+    await traced.send("both", producer.header, { notification, fallback: "always" });
+    const spans = await traced.untilSpans(producer, "send apns", "fall back");
+    expect(wayOf(only(spans, "send apns"), spans, producer).join(" > ")).toBe(
+      "producer > accept > store > fall back > send apns",
+    );
+  });
+
+  test("the same request again: told as a duplicate, in the trace of whoever repeats it", async () => {
+    const [first, again] = [newProducerSpan(), newProducerSpan()];
+    const more = { idempotencyKey: "once" };
+    const id = await traced.send("repeats", first.header, more);
+    expect(await traced.send("repeats", again.header, more)).toBe(id);
+    const client = await traced.connect("repeats");
+    const spans = await traced.untilSpans(first, "await ack");
+    expect(wayOf(only(spans, "await ack"), spans, first)).toContain("store");
+    const repeated = await traced.untilSpans(again, "accept", "store");
+    expect(only(repeated, "store").attributes["petrel.outcome"]).toBe("duplicate");
+    expect(repeated).toHaveLength(2);
+    client.close();
+  });
+
+  test("what is not sampled leaves no span, nor does what only looks like a trace context", async () => {
+    const client = await traced.connect("silent");
+    const unsampled = newProducerSpan("00");
+    const bad = newProducerSpan();
+    const ids = [
+      await traced.send("silent", undefined),
+      await traced.send("silent", unsampled.header),
+      await traced.send("silent", bad.header.toUpperCase()),
+      await traced.send("silent", `${bad.header}-more`),
+    ];
+    // Behind them, over the same processes: when it is there, theirs would be.
+    const last = newProducerSpan();
+    await traced.send("silent", last.header);
+    await traced.untilSpans(last, "accept", "store", "deliver", "await ack");
+    const all = await traced.spans();
+    expect(all.filter(({ traceId }) => [unsampled.traceId, bad.traceId].includes(traceId))).toEqual([]);
+    expect(all.filter(({ attributes }) => ids.includes(String(attributes["messaging.message.id"])))).toEqual(
+      [],
+    );
+    expect(client.messages.map(({ id }) => id)).toEqual(expect.arrayContaining(ids));
+    client.close();
+  });
+
+  test("no span says who it was for, or what was in it", async () => {
+    const text = JSON.stringify(await traced.spans());
+    for (const word of ["online", "silent", "payload", "from Bob", "You have mail"]) {
+      expect(text).not.toContain(word);
+    }
+  });
+
+  test("what was exported is counted, and nothing was dropped", async () => {
+    const { url } = traced.cluster.dispatchers[0] ?? { url: "" };
+    expect(await metricOf([url], "petrel_trace_spans_total", { outcome: "exported" })).toBeGreaterThan(5);
+    expect(await metricOf([url], "petrel_trace_spans_total", { outcome: "dropped" })).toBe(0);
+  });
+});
+
+describe("handed over by the dispatcher", () => {
+  let traced: TracedCluster;
+  beforeAll(async () => {
+    traced = await TracedCluster.start({ HAND_OVER: "dispatch" });
+  }, 60_000);
+  afterAll(() => traced.stop());
+
+  test("the route stands between storing and delivery", async () => {
+    const client = await traced.connect("online");
+    const producer = newProducerSpan();
+    const id = await traced.send("online", producer.header);
+    const spans = await traced.untilSpans(producer, "route", "deliver", "await ack");
+    expect(waysOf(spans, producer)).toEqual([
+      "producer > accept",
+      "producer > accept > store",
+      "producer > accept > store > route",
+      "producer > accept > store > route > deliver",
+      "producer > accept > store > route > deliver > await ack",
+    ]);
+    expect(only(spans, "route")).toMatchObject({
+      service: "petrel-dispatch",
+      kind: "consumer",
+      attributes: { "messaging.message.id": id, "petrel.seq": 1, "petrel.outcome": "handed-over" },
+    });
+    client.close();
+  });
+
+  test("a node that stops has exported what it recorded", async () => {
+    const client = await traced.connect("stays", "none");
+    const producer = newProducerSpan();
+    await traced.send("stays", producer.header);
+    await client.untilMessages(1);
+    const [node] = traced.cluster.nodes;
+    node?.signal("SIGTERM");
+    await node?.exited;
+    const spans = await traced.untilSpans(producer, "deliver", "await ack");
+    expect(only(spans, "await ack").attributes["petrel.outcome"]).toBe("closed");
+  }, 60_000);
+});

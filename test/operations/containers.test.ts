@@ -1,0 +1,337 @@
+// Holds the Dockerfile, .dockerignore and docker-compose.yml to what they promise. No engine is needed.
+// Guarantees: the Compose file is one by its specification's schema, and hardened; every image is built from files that
+// are there and sent, runs as nobody, and is watched without a shell; nothing is configured that nothing reads.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { validate } from "dockerfile-utils";
+import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { readCompose, type ComposeService } from "../support/containers/read-compose.js";
+import {
+  environmentOf,
+  inheritedInstructions,
+  lastOf,
+  readDockerfile,
+} from "../support/containers/read-dockerfile.js";
+import {
+  imageNames,
+  isImageName,
+  problemsOf,
+  settingsOf,
+  stopDeadlineMs,
+  stopDeadlineSources,
+  type ImageName,
+} from "../support/service-settings.js";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const read = (path: string): string => readFileSync(join(root, path), "utf8");
+
+const dockerfile = read("deploy/docker/Dockerfile");
+const stages = readDockerfile(dockerfile);
+const composeText = read("docker-compose.yml");
+const compose = readCompose(composeText);
+const services = Object.entries(compose.services);
+const ours = services.filter(([, { build }]) => build !== undefined);
+const imageOf = ({ build }: ComposeService): ImageName => {
+  if (build === undefined || !isImageName(build.target)) throw new Error(`no target ${build?.target}`);
+  return build.target;
+};
+
+describe("the Dockerfile", () => {
+  test("has nothing that a linter minds", () => {
+    expect(validate(dockerfile)).toEqual([]);
+    // The linter does see: a stage that is not there, a form that needs a shell to be understood.
+    expect(validate("FROM a AS b\nCOPY . \nENTRYPOINT ['node']\n").length).toBeGreaterThan(0);
+  });
+
+  test("names the base by a version, once", () => {
+    expect(/^ARG NODE_IMAGE=(.*)$/m.exec(dockerfile)?.[1]).toMatch(/^node:24\.\d+\.\d+-/);
+    const names = new Set(stages.map(({ name }) => name));
+    for (const { base } of stages) expect(base === "${NODE_IMAGE}" || names.has(base), base).toBe(true);
+  });
+
+  test("is built from files that are there, and that .dockerignore lets through", () => {
+    const rules = readDockerignore(read(".dockerignore"));
+    const build = stages.find(({ name }) => name === "build");
+    const sources = (build?.instructions ?? [])
+      .filter(({ keyword }) => keyword === "COPY")
+      .flatMap(({ text }) => text.split(/\s+/).slice(0, -1));
+    expect(sources.length).toBeGreaterThan(10);
+    for (const source of sources) {
+      expect(existsSync(join(root, source)), source).toBe(true);
+      const path = source.replace(/\/$/, "");
+      const sent = source.endsWith("/") ? `${path}/package.json` : path;
+      expect(isSent(rules, sent), source).toBe(true);
+    }
+    // npm refuses a lock file that knows more workspaces than it finds.
+    for (const path of workspaces()) expect(sources).toContain(`${path}/package.json`);
+    for (const path of [
+      "deploy/docker/secrets/key-encryption",
+      ".data/dev.json",
+      ".git/config",
+      "node_modules/ws/package.json",
+      "services/auth/node_modules/x/package.json",
+      "shared/dist/kernel/config.js",
+      "shared/src/kernel/config.test.ts",
+      ".env",
+    ]) {
+      expect(isSent(rules, path), path).toBe(false);
+    }
+  });
+
+  test("installs nothing but what the lock file names, and runs none of its scripts", () => {
+    const installs = dockerfile
+      .split("\n")
+      .filter((line) => /\b(npm|yarn|apt-get|apk|curl|wget)\b/.test(line));
+    expect(installs.filter((line) => !line.startsWith("#"))).toEqual([
+      "RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts --no-audit --no-fund",
+    ]);
+  });
+
+  test.each(imageNames)("%s: only its own files, as nobody, watched without a shell", (name) => {
+    const assemble = stages.find((stage) => stage.name === `assemble-${name}`);
+    expect(assemble?.base).toBe("build");
+    expect(assemble?.instructions.map(({ words }) => words)).toEqual([
+      ["node", "deploy/docker/assemble-service.mjs", name, "/assembled"],
+    ]);
+    const instructions = inheritedInstructions(stages, name);
+    const own = (keyword: string) => lastOf(instructions, keyword);
+    expect(instructions.filter(({ keyword }) => keyword === "COPY").map(({ text }) => text)).toEqual([
+      `--from=assemble-${name} /assembled/ ./`,
+    ]);
+    // Whatever a stage before may have: nothing is run or added in the image itself.
+    expect(instructions.filter(({ keyword }) => keyword === "RUN" || keyword === "ADD")).toEqual([]);
+    expect(own("USER")?.text).toMatch(/^[1-9]\d{3,}:[1-9]\d{3,}$/);
+    expect(own("STOPSIGNAL")?.text).toBe("SIGTERM");
+    expect(own("HEALTHCHECK")?.words).toEqual(["node", "healthcheck.mjs"]);
+    const [program, script = ""] = own("ENTRYPOINT")?.words ?? [];
+    expect(program).toBe("node");
+    expect(existsSync(join(root, script.replace("/dist/", "/src/").replace(/\.js$/, ".ts"))), script).toBe(
+      true,
+    );
+    const labels = instructions.filter(({ keyword }) => keyword === "LABEL").map(({ text }) => text);
+    for (const label of ["title", "description", "licenses", "version", "revision"]) {
+      expect(labels.join(" ")).toContain(`org.opencontainers.image.${label}=`);
+    }
+    const { NODE_ENV, ...environment } = environmentOf(instructions);
+    expect(NODE_ENV).toBe("production");
+    expect(problemsOf(name, environment)).toEqual([]);
+    expect(own("EXPOSE")?.text.split(" ")[0]).toBe(environment["PORT"]);
+  });
+});
+
+describe("docker-compose.yml", () => {
+  const isValid = new Ajv2020({ strict: false, validateFormats: false }).compile(
+    JSON.parse(read("test/support/kubernetes/schemas/compose-spec.json")) as object,
+  );
+
+  test("is a Compose file", () => {
+    isValid(parse(composeText, { merge: true }));
+    expect(isValid.errors).toBeNull();
+    expect(isValid({ services: { a: { imagge: "b" } } })).toBe(false);
+  });
+
+  test("has every image but the simulators' by default, and two push nodes", () => {
+    const targets = ours.map(([, service]) => imageOf(service)).sort();
+    expect(targets).toEqual([...imageNames, "push-node"].sort());
+    const behind = services.flatMap(([name, { profiles }]) =>
+      profiles === undefined ? [] : [[name, ...profiles]],
+    );
+    expect(behind).toEqual([
+      ["mongodb", "mongodb"],
+      ["apns-simulator", "simulators"],
+    ]);
+  });
+
+  test.each(services)("%s: hardened, bounded, of a fixed version", (_name, service) => {
+    expect(service.read_only).toBe(true);
+    expect(service.cap_drop).toEqual(["ALL"]);
+    expect(service.security_opt).toEqual(["no-new-privileges:true"]);
+    expect(service.privileged).toBeUndefined();
+    expect(service.restart).toBe("unless-stopped");
+    expect(service.image).toMatch(/^[\w./-]+:v?\d+\.\d+\.\d+(-\w+)?$/);
+    expect(service.deploy.resources.limits.memory).toMatch(/^\d+[MG]$/);
+    expect(Number(service.deploy.resources.limits.cpus)).toBeGreaterThan(0);
+  });
+
+  test.each(services)("%s: is watched without a shell", (_name, { build, healthcheck }) => {
+    // Ours bring their own in the image.
+    if (build !== undefined) expect(healthcheck).toBeUndefined();
+    else expect(healthcheck?.test[0]).toBe("CMD");
+    expect(healthcheck?.test ?? []).not.toContain("sh");
+  });
+
+  test("starts each when those it needs are healthy", () => {
+    for (const [name, { depends_on: dependsOn = {} }] of services) {
+      for (const [other, { condition }] of Object.entries(dependsOn)) {
+        expect(compose.services, name).toHaveProperty([other]);
+        expect(condition, `${name} on ${other}`).toBe("service_healthy");
+      }
+    }
+    for (const [name, service] of ours) {
+      if (["console", "apns-simulator"].includes(name)) continue;
+      expect(service.depends_on, name).toHaveProperty("redis");
+    }
+  });
+
+  test.each(ours)("%s: is configured with what it reads, and stops in its own time", (_name, service) => {
+    const image = imageOf(service);
+    const environment = service.environment ?? {};
+    expect(problemsOf(image, environment)).toEqual([]);
+    const mounted = (service.secrets ?? []).map((secret) => `/run/secrets/${secret}`);
+    for (const value of Object.values(environment)) {
+      if (value.startsWith("/run/secrets/")) expect(mounted).toContain(value);
+    }
+    // Secrets come as files: nothing that looks like one is in the environment.
+    for (const name of Object.keys(environment)) expect(name).not.toMatch(/PASSWORD(?!_FILE)|SECRET$|TOKEN$/);
+    expect(Number.parseInt(service.stop_grace_period, 10) * 1000).toBeGreaterThanOrEqual(
+      stopDeadlineMs(image, environment),
+    );
+  });
+
+  test("what a stop may take is what the programs say", () => {
+    for (const [file, text] of Object.values(stopDeadlineSources)) expect(read(file), file).toContain(text);
+  });
+
+  test("simulators.env names what dispatch reads, and finds the simulator", () => {
+    const variables = Object.fromEntries(
+      [...read("deploy/docker/simulators.env").matchAll(/^(\w+)=(.*)$/gm)].map(
+        ([, name = "", value = ""]) => [name, value],
+      ),
+    );
+    const { APNS_SIMULATOR_URL: url = "", ...forDispatch } = variables;
+    expect(problemsOf("dispatch", forDispatch)).toEqual([]);
+    expect(problemsOf("console", { APNS_SIMULATOR_URL: url })).toEqual([]);
+    for (const name of Object.keys(variables)) expect(composeText).toContain(`${name}: \${${name}:-}`);
+    for (const name of ["APNS_KEY_FILE", "APNS_CA_FILE"]) {
+      expect(compose.services["dispatch"]?.secrets).toContain(
+        forDispatch[name]?.replace("/run/secrets/", ""),
+      );
+    }
+  });
+
+  test("only the proxy faces others; the rest is for this machine, or for nobody", () => {
+    for (const [name, { ports = [], networks }] of services) {
+      const open = ports.filter((port) => !port.startsWith("127.0.0.1:"));
+      expect(open, name).toHaveLength(name === "proxy" ? 1 : 0);
+      if (["auth", "collect", "push-node-1", "push-node-2"].includes(name)) {
+        expect(networks, name).toEqual(["backend", "data"]);
+      }
+    }
+    expect(compose.networks["backend"]?.internal).toBe(true);
+    expect(compose.networks["data"]?.internal).toBe(true);
+    const subnet = compose.networks["backend"]?.ipam?.config[0]?.subnet;
+    // Limits are by address: without this all clients would share the proxy's.
+    for (const [name, { environment = {}, ...service }] of ours) {
+      const isAsked = Object.values(settingsOf[imageOf(service)]).some(
+        ({ env }) => env === "TRUSTED_PROXIES",
+      );
+      expect(environment["TRUSTED_PROXIES"], name).toBe(isAsked ? subnet : undefined);
+    }
+  });
+
+  test("Redis asks for a password, and shares no network with what faces others", () => {
+    const { redis } = compose.services;
+    expect(redis?.networks).toEqual(["data"]);
+    const onData = services.filter(([, { networks }]) => Object.values(networks).includes("data"));
+    for (const [name, { ports = [] }] of onData) expect(ports, name).toEqual([]);
+    expect(onData.map(([name]) => name).sort()).toEqual(
+      ["auth", "collect", "dispatch", "mongodb", "push-node-1", "push-node-2", "redis"].sort(),
+    );
+    const operators = services.filter(([, { secrets = [] }]) => secrets.includes("redis-operator-password"));
+    expect(operators.map(([name]) => name)).toEqual(["redis"]);
+    expect(composeText).toMatch(/--aclfile\n\s+- \/run\/secrets\/redis-users\n/);
+    for (const [name, { environment = {}, secrets = [] }] of ours) {
+      if (environment["REDIS_URL"] === undefined) continue;
+      expect(environment["REDIS_URL"], name).toMatch(/^redis:\/\/petrel@/);
+      expect(environment["REDIS_PASSWORD_FILE"], name).toBe("/run/secrets/redis-password");
+      expect(secrets, name).toContain("redis-password");
+    }
+  });
+
+  test("the proxy lets nobody erase a person or close a user's connections from outside", () => {
+    const nginx = read("deploy/docker/nginx.conf");
+    const [, outside = "", operators = ""] = nginx.split(/listen 844[34] ssl;/);
+    const rule = /location ~ (\S+) \{\s*return 404; \}/.exec(outside)?.[1] ?? "(?!)";
+    for (const path of ["/v1/users/alice", "/v1/users/..", "/v1/users/a@b/disconnect"]) {
+      expect(path).toMatch(new RegExp(rule));
+    }
+    for (const path of [
+      "/v1/users/alice/messages",
+      "/v1/users/disconnect/presence",
+      "/v1/users/a/devices/d",
+    ]) {
+      expect(path).not.toMatch(new RegExp(rule));
+    }
+    expect(operators).toContain(`location ~ ${rule} {\n      proxy_pass http://collect;`);
+  });
+
+  test("every file and folder that is mounted is there, or made by make-secrets", () => {
+    for (const [name, { volumes = [] }] of services) {
+      for (const [source = ""] of volumes.map((volume) => volume.split(":"))) {
+        if (source.startsWith("./")) expect(existsSync(join(root, source)), `${name}: ${source}`).toBe(true);
+      }
+    }
+    const used = new Set(services.flatMap(([, { secrets = [] }]) => secrets));
+    expect([...used].sort()).toEqual(Object.keys(compose.secrets).sort());
+  });
+
+  test("the proxy keeps a socket for longer than two of its node's pings, and knows both nodes", () => {
+    const nginx = read("deploy/docker/nginx.conf");
+    const connect = /location = \/v1\/connect \{([^}]*)\}/.exec(nginx)?.[1] ?? "";
+    expect(Number(/proxy_read_timeout (\d+)s;/.exec(connect)?.[1])).toBeGreaterThan(2 * 25);
+    for (const header of ["Upgrade $http_upgrade", 'Connection "upgrade"', "X-Forwarded-For $remote_addr"]) {
+      expect(connect).toContain(`proxy_set_header ${header};`);
+    }
+    const upstreams = [...nginx.matchAll(/^\s+server ([\w-]+):(\d+) resolve/gm)];
+    expect(upstreams).toHaveLength(5);
+    for (const [, host = "", port] of upstreams) {
+      const service = compose.services[host];
+      expect(service, host).toBeDefined();
+      const target = service?.build?.target ?? "";
+      expect(environmentOf(inheritedInstructions(stages, target))["PORT"], host).toBe(port);
+    }
+  });
+});
+
+interface IgnoreRule {
+  readonly pattern: RegExp;
+  readonly isException: boolean;
+}
+
+/** The patterns in use here: `*`, plain paths, `**` before a name, `!` for exceptions. */
+function readDockerignore(text: string): IgnoreRule[] {
+  return text
+    .split("\n")
+    .filter((line) => line !== "" && !line.startsWith("#"))
+    .map((line) => {
+      const isException = line.startsWith("!");
+      const expression = line
+        .replace(/^!/, "")
+        .replace(/[.+]/g, "\\$&")
+        .replace(/\*\*\//g, "(.*/)?")
+        .replace(/(?<![.)])\*/g, "[^/]*");
+      // What is below a match is matched too.
+      return { isException, pattern: new RegExp(`^${expression}(/|$)`) };
+    });
+}
+
+/** The last rule that matches decides. */
+function isSent(rules: readonly IgnoreRule[], path: string): boolean {
+  return rules.findLast(({ pattern }) => pattern.test(path))?.isException ?? true;
+}
+
+function workspaces(): string[] {
+  const { workspaces: patterns } = JSON.parse(read("package.json")) as {
+    readonly workspaces: readonly string[];
+  };
+  return patterns.flatMap((pattern) => {
+    if (!pattern.endsWith("/*")) return [pattern];
+    const folder = pattern.slice(0, -2);
+    return readdirSync(join(root, folder))
+      .filter((name) => existsSync(join(root, folder, name, "package.json")))
+      .map((name) => `${folder}/${name}`);
+  });
+}

@@ -1,0 +1,221 @@
+// Renders k8s/ and holds its pods to what they promise. No cluster is needed.
+// Guarantees: every object is one that the API servers take; every container is nobody's and cannot write; a pod has the
+// time that its stop takes, and is configured with what it reads.
+import { describe, expect, test } from "vitest";
+import { type Workload } from "../support/kubernetes/kubernetes-objects.js";
+import { createManifestCheck } from "../support/kubernetes/kubernetes-schemas.js";
+import { type Manifest } from "../support/kubernetes/render-overlay.js";
+import { directories, isToBeRendered, readRendered } from "../support/kubernetes/rendered-directory.js";
+import { problemsOf, settingsOf, stopDeadlineMs, type ImageName } from "../support/service-settings.js";
+
+const checkManifest = createManifestCheck();
+
+describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
+  const { objects, of, workloads, ours, containersOf, matching, environmentOf } = readRendered(directory);
+
+  test("is taken by the API servers, strictly", () => {
+    expect(objects.flatMap(checkManifest)).toEqual([]);
+    const names = objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`);
+    expect(new Set(names).size).toBe(names.length);
+    const [namespace] = of("Namespace");
+    for (const { kind, metadata } of objects) {
+      if (kind !== "Namespace") expect(metadata.namespace, metadata.name).toBe(namespace?.metadata.name);
+    }
+  });
+
+  test("has what it is for", () => {
+    const names = workloads.map(({ metadata }) => metadata.name).sort();
+    const services = ["auth", "collect", "dispatch", "push-node"];
+    expect(names).toEqual(
+      directory === "overlays/dev" ? ["apns-simulator", ...services, "console", "redis"].sort() : services,
+    );
+    const counts = Object.fromEntries(
+      ["HorizontalPodAutoscaler", "ServiceMonitor", "PrometheusRule", "HTTPRoute", "Ingress"].map((kind) => [
+        kind,
+        of(kind).length,
+      ]),
+    );
+    expect(counts).toEqual(
+      {
+        base: { HorizontalPodAutoscaler: 4, ServiceMonitor: 1, PrometheusRule: 1, HTTPRoute: 0, Ingress: 0 },
+        "overlays/dev": {
+          HorizontalPodAutoscaler: 0,
+          ServiceMonitor: 0,
+          PrometheusRule: 0,
+          HTTPRoute: 0,
+          Ingress: 0,
+        },
+        "overlays/production": {
+          HorizontalPodAutoscaler: 4,
+          ServiceMonitor: 1,
+          PrometheusRule: 1,
+          HTTPRoute: 3,
+          Ingress: 0,
+        },
+        "overlays/nginx-ingress": {
+          HorizontalPodAutoscaler: 4,
+          ServiceMonitor: 1,
+          PrometheusRule: 1,
+          HTTPRoute: 0,
+          Ingress: 3,
+        },
+      }[directory],
+    );
+    expect(of("PodDisruptionBudget")).toHaveLength(4);
+    // Those that hold no sockets never keep a machine from being emptied because they are not ready.
+    const policies = of<Manifest & { readonly spec: { readonly unhealthyPodEvictionPolicy?: string } }>(
+      "PodDisruptionBudget",
+    ).map(({ metadata, spec }) => [metadata.name, spec.unhealthyPodEvictionPolicy]);
+    expect(Object.fromEntries(policies)).toEqual({
+      auth: "AlwaysAllow",
+      collect: "AlwaysAllow",
+      dispatch: "AlwaysAllow",
+      "push-node": undefined,
+    });
+  });
+
+  test("every container is nobody's, and cannot write", () => {
+    for (const workload of workloads) {
+      const { name } = workload.metadata;
+      const pod = workload.spec.template.spec;
+      expect(pod.automountServiceAccountToken, name).toBe(false);
+      expect(pod.hostNetwork, name).toBeUndefined();
+      expect(pod.securityContext.runAsNonRoot, name).toBe(true);
+      expect(pod.securityContext.runAsUser, name).toBeGreaterThan(100);
+      expect(pod.securityContext.runAsGroup, name).toBeGreaterThan(100);
+      expect(pod.securityContext.seccompProfile.type, name).toBe("RuntimeDefault");
+      for (const { securityContext, resources, volumeMounts = [], image } of containersOf(workload)) {
+        expect(securityContext.allowPrivilegeEscalation, name).toBe(false);
+        expect(securityContext.readOnlyRootFilesystem, name).toBe(true);
+        expect(securityContext.capabilities, name).toEqual({ drop: ["ALL"] });
+        expect(resources.requests, name).toMatchObject({ cpu: expect.anything(), memory: expect.anything() });
+        expect(resources.limits, name).toHaveProperty("memory");
+        // The base leaves it to overlays.
+        if (directory !== "base") expect(image, name).toMatch(/:\d+\.\d+\.\d+(-\w+)?$/);
+        for (const mount of volumeMounts) {
+          expect(mount.readOnly === true || mount.mountPath === "/data", `${name} ${mount.name}`).toBe(true);
+          const found = (pod.volumes ?? []).some((volume) => volume.name === mount.name);
+          expect(found || mount.mountPath === "/data", `${name} ${mount.name}`).toBe(true);
+        }
+      }
+    }
+  });
+
+  test("a pod has the time that its stop takes: preStop, the drain window, and ten seconds", () => {
+    const graces = ours.map((workload) => {
+      const [container] = containersOf(workload);
+      if (container === undefined) throw new Error(`${workload.metadata.name} has no container`);
+      const stopMs = stopDeadlineMs(workload.metadata.name as ImageName, environmentOf(container));
+      const preStopSeconds = container.lifecycle?.preStop?.sleep?.seconds ?? 0;
+      const grace = workload.spec.template.spec.terminationGracePeriodSeconds;
+      expect(grace, workload.metadata.name).toBeGreaterThanOrEqual(preStopSeconds + stopMs / 1000);
+      return [workload.metadata.name, grace, preStopSeconds];
+    });
+    expect(graces.find(([name]) => name === "push-node")?.[2]).toBeGreaterThan(0);
+  });
+
+  test("a rollout takes none away before another is there", () => {
+    for (const { metadata, spec } of of<Workload>("Deployment")) {
+      if (["console", "apns-simulator"].includes(metadata.name)) continue;
+      expect(spec.strategy?.rollingUpdate.maxUnavailable, metadata.name).toBe(0);
+      expect(spec.strategy?.rollingUpdate.maxSurge, metadata.name).toBeGreaterThan(0);
+      expect(spec.template.spec.topologySpreadConstraints?.length, metadata.name).toBeGreaterThan(0);
+      for (const { labelSelector } of spec.template.spec.topologySpreadConstraints ?? []) {
+        expect(matching(labelSelector).map((one) => one.metadata.name)).toEqual([metadata.name]);
+      }
+    }
+  });
+
+  test("configures each with what it reads, and nothing else", () => {
+    for (const workload of ours) {
+      const image = workload.metadata.name as ImageName;
+      for (const container of containersOf(workload)) {
+        const environment = environmentOf(container);
+        expect(problemsOf(image, environment)).toEqual([]);
+        const { PORT, METRICS_PORT } = environment;
+        const ports = Object.fromEntries((container.ports ?? []).map((one) => [one.name, one.containerPort]));
+        expect(ports["http"], image).toBe(Number(PORT));
+        if (METRICS_PORT !== undefined) expect(ports["metrics"], image).toBe(Number(METRICS_PORT));
+        const required = Object.values(settingsOf[image])
+          .filter(({ setting }) => !("default" in setting))
+          .map(({ env }) => env);
+        expect(Object.keys(environment), image).toEqual(expect.arrayContaining(required));
+        // A file that is named is mounted.
+        const files = (container.volumeMounts ?? []).flatMap((mount) => {
+          const volume = workload.spec.template.spec.volumes?.find(({ name }) => name === mount.name);
+          return (volume?.secret?.items ?? []).map(({ path }) => `${mount.mountPath}/${path}`);
+        });
+        for (const [name, value] of Object.entries(environment)) {
+          if (name.endsWith("_FILE")) expect(files, `${image} ${name}`).toContain(value);
+        }
+      }
+    }
+    // Limits are by address: without this all clients would share that of the way in.
+    if (directory === "overlays/production" || directory === "overlays/nginx-ingress") {
+      for (const environment of ours.flatMap(containersOf).map(environmentOf)) {
+        expect(environment["TRUSTED_PROXIES"]).toMatch(/./);
+      }
+    }
+    // Same data, same partitions: the services would refuse to start otherwise.
+    const partitions = ours.flatMap(containersOf).flatMap((one) => environmentOf(one)["PARTITIONS"] ?? []);
+    expect(new Set(partitions).size).toBe(1);
+  });
+
+  test.runIf(directory === "overlays/dev")(
+    "Redis takes its users from a secret, and so do the services",
+    () => {
+      const [redis] = workloads.filter(({ metadata }) => metadata.name === "redis");
+      const [container] = redis === undefined ? [] : containersOf(redis);
+      const words = container?.args ?? [];
+      const file = words[words.indexOf("--aclfile") + 1];
+      const [mount] = (container?.volumeMounts ?? []).filter(({ mountPath }) => mountPath !== "/data");
+      const volume = redis?.spec.template.spec.volumes?.find(({ name }) => name === mount?.name);
+      expect(file).toBe(`${mount?.mountPath}/${volume?.secret?.items[0]?.path}`);
+      expect(of("Secret")).toEqual([]);
+    },
+  );
+
+  test("names nodes and dispatchers after their pods", () => {
+    for (const workload of ours) {
+      if (!["push-node", "dispatch"].includes(workload.metadata.name)) continue;
+      const [name] = containersOf(workload).flatMap(({ env = [] }) =>
+        env.filter((one) => one.name === "NODE_NAME"),
+      );
+      expect(name?.valueFrom?.fieldRef?.fieldPath).toBe("metadata.name");
+    }
+  });
+
+  test("asks each, in the right way, whether it lives and is ready", () => {
+    for (const workload of ours) {
+      for (const container of containersOf(workload)) {
+        const { startupProbe, readinessProbe, livenessProbe } = container;
+        expect(readinessProbe?.httpGet?.path, container.name).toBe("/health/ready");
+        // Redis away is no reason to be restarted.
+        for (const probe of [startupProbe, livenessProbe]) {
+          if (probe !== undefined) expect(probe.httpGet?.path, container.name).toBe("/health/live");
+        }
+        for (const probe of [startupProbe, readinessProbe, livenessProbe]) {
+          if (probe !== undefined)
+            expect(container.ports?.map(({ name }) => name)).toContain(probe.httpGet?.port);
+        }
+      }
+    }
+  });
+});
+
+describe("the schemas", () => {
+  test("a field that is not there, a value of another type and an unknown kind are refused", () => {
+    const budget = (spec: unknown): Manifest =>
+      ({
+        apiVersion: "policy/v1",
+        kind: "PodDisruptionBudget",
+        metadata: { name: "a" },
+        spec,
+      }) as unknown as Manifest;
+    expect(checkManifest(budget({ maxUnavailable: 1, selector: {} }))).toEqual([]);
+    expect(checkManifest(budget({ maxUnavailabel: 1 }))).not.toEqual([]);
+    expect(checkManifest(budget({ maxUnavailable: {} }))).not.toEqual([]);
+    expect(checkManifest({ apiVersion: "v1", kind: "Pod", metadata: { name: "a" } })).not.toEqual([]);
+    expect(checkManifest({ ...budget({}), metadata: { name: "a", lables: {} } } as Manifest)).not.toEqual([]);
+  });
+});

@@ -1,0 +1,110 @@
+// Makes the secrets of docker-compose.yml.
+// Guarantees: all that it names, in the form that the services take; nobody else may read them; nothing is overwritten.
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { probeRedis, RespError } from "@petrel/shared/embedded-redis/resp-probe";
+import { startRedis } from "@petrel/shared/testing/redis/start-redis";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parseKnownKeys } from "../../deploy/local/src/apns-simulator/known-keys.js";
+import { readProducerKeysFile } from "../../services/auth/src/keys/read-producer-keys-file.js";
+import { readCompose } from "../support/containers/read-compose.js";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const read = (path: string): string => readFileSync(join(root, path), "utf8");
+const compose = readCompose(read("docker-compose.yml"));
+
+describe("make-secrets", () => {
+  let parent: string;
+  let directory: string;
+  const makeSecrets = (...args: string[]) =>
+    spawnSync(process.execPath, [join(root, "deploy/docker/make-secrets.mjs"), ...args], {
+      encoding: "utf8",
+    });
+
+  beforeAll(() => {
+    parent = mkdtempSync(join(tmpdir(), "petrel-secrets-"));
+    directory = join(parent, "secrets");
+    expect(makeSecrets("--host", "push.example.com", directory).stderr).toBe("");
+  });
+  afterAll(() => rmSync(parent, { recursive: true, force: true }));
+
+  test("makes every file that docker-compose.yml names, for their owner and the containers", () => {
+    const names = Object.values(compose.secrets).map(({ file }) =>
+      file.replace("./deploy/docker/secrets/", ""),
+    );
+    // The administrator's own key is for no container.
+    expect(readdirSync(directory).sort()).toEqual([...names, "admin-key"].sort());
+    expect(statSync(directory).mode & 0o777).toBe(0o700);
+    for (const name of names) expect(statSync(join(directory, name)).mode & 0o777, name).toBe(0o444);
+  });
+
+  test("makes what the services take", () => {
+    const keys = readProducerKeysFile(join(directory, "producer-keys.json"));
+    expect(keys.map(({ scopes }) => scopes.includes("admin"))).toEqual([false, true]);
+    for (const [i, name] of ["api-key", "admin-key"].entries()) {
+      expect(readFileSync(join(directory, name), "utf8")).toMatch(
+        new RegExp(`^${keys[i]?.id}\\.[A-Za-z0-9_-]{43}\\n$`),
+      );
+    }
+    expect(Buffer.from(readFileSync(join(directory, "key-encryption"), "utf8"), "base64")).toHaveLength(32);
+    const known = parseKnownKeys(readFileSync(join(directory, "apns-known-keys.json"), "utf8"));
+    const environment = read("deploy/docker/simulators.env");
+    for (const [keyId, { teamId }] of known) {
+      expect(environment).toContain(`APNS_KEY_ID=${keyId}\nAPNS_TEAM_ID=${teamId}\n`);
+    }
+    const names = execFileSync(
+      "openssl",
+      ["x509", "-in", join(directory, "proxy-certificate.pem"), "-noout", "-ext", "subjectAltName"],
+      { encoding: "utf8" },
+    );
+    expect(names).toContain("DNS:push.example.com");
+  });
+
+  test("makes users of Redis that a server takes: the services', the operator's, a health check's", async () => {
+    const redis = await startRedis();
+    try {
+      const users = readFileSync(join(directory, "redis-users"), "utf8").trimEnd().split("\n");
+      const password = readFileSync(join(directory, "redis-password"), "utf8");
+      // In one go: from then on who has no password may not do this any more.
+      const commands = users.reverse().map((line) => ["ACL", "SETUSER", ...line.split(" ").slice(1)]);
+      expect(await probeRedis(redis.url, commands)).toEqual(["OK", "OK", "OK"]);
+      const bare = await probeRedis(redis.url, [["PING"], ["GET", "petrel:a"], ["INFO"], ["FLUSHALL"]]);
+      expect(bare[0]).toBe("PONG");
+      for (const refused of bare.slice(1)) expect(refused).toBeInstanceOf(RespError);
+      const own = redis.url.replace("redis://", `redis://petrel:${password}@`);
+      const known = await probeRedis(own, [
+        ["SET", "petrel:a", "1"],
+        ["GET", "other"],
+        ["FLUSHALL"],
+        ["CONFIG", "SET", "dir", "/"],
+      ]);
+      expect(known[0]).toBe("OK");
+      for (const refused of known.slice(1)) expect(refused).toBeInstanceOf(RespError);
+      const operatorPassword = readFileSync(join(directory, "redis-operator-password"), "utf8");
+      // The words after the function's name, as docs/operate/operations.md has them.
+      const asked = [...read("docs/operate/operations.md").matchAll(/^(?:\d\. )?`?redis_cli ([^|`#\n]+)/gm)];
+      expect(asked.length).toBeGreaterThanOrEqual(4);
+      const answers = await probeRedis(
+        redis.url.replace("redis://", `redis://operator:${operatorPassword}@`),
+        asked.map(([, words = ""]) => words.trim().replaceAll("'", "").split(" ")),
+      );
+      expect(answers.filter((one) => one instanceof RespError)).toEqual([]);
+    } finally {
+      await redis.stop();
+    }
+  });
+
+  test("overwrites nothing, and leaves nothing behind where it fails", () => {
+    const before = readFileSync(join(directory, "key-encryption"), "utf8");
+    expect(makeSecrets(directory)).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining("is there already") as string,
+    });
+    expect(readFileSync(join(directory, "key-encryption"), "utf8")).toBe(before);
+    expect(makeSecrets("--host", "a/b", join(parent, "other")).status).toBe(1);
+    expect(readdirSync(parent)).toEqual(["secrets"]);
+  });
+});

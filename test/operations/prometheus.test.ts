@@ -1,0 +1,317 @@
+// Flow: a running cluster as Prometheus sees it, and as docs/operate/metrics.md, the alerts and the dashboards say it is.
+// Guarantees: every metric is documented and every documented one is there; whatever a rule or a dashboard asks for
+// exists, with its labels and their values; a dispatcher that is killed is an alert; users' ports have no /metrics.
+import { randomBytes } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
+import {
+  startApnsSimulator,
+  type TestApnsSimulator,
+} from "@petrel/shared/testing/cluster/start-apns-simulator";
+import { freePort } from "@petrel/shared/testing/free-port";
+import {
+  startCluster,
+  type ServiceProcess,
+  type TestCluster,
+} from "@petrel/shared/testing/cluster/start-cluster";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { connectClient } from "@petrel/shared/testing/peers/ws-client";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { registerPhone } from "../support/cluster-with-phones.js";
+import { promtool, runsPrometheus, startPrometheus, type Prometheus } from "../support/start-prometheus.js";
+
+const names = ["auth", "collect", "dispatch-1", "push-node-1", "push-node-2"] as const;
+const metricsPorts = new Map<string, number>();
+const notification = { title: "You have mail", body: "from Bob" };
+/** More than the breaker takes for phones that have gone; rung before, or they might be made up. */
+const BAD_PHONES = 30;
+
+let simulator: TestApnsSimulator;
+let cluster: TestCluster;
+
+const readMetrics = async (name: string): Promise<string> =>
+  (await fetch(`http://127.0.0.1:${metricsPorts.get(name)}/metrics`)).text();
+const send = (user: string, more: object = {}) =>
+  cluster.post("/v1/messages", { to: { user }, data: { n: 1 }, ...more });
+
+beforeAll(async () => {
+  simulator = await startApnsSimulator();
+  for (const name of names) metricsPorts.set(name, await freePort());
+  cluster = await startCluster({
+    environment: {
+      ...simulator.environment,
+      ACK_TIMEOUT_MS: "1000",
+      LEASE_MS: "1000",
+      OFFLINE_SETTLE_MS: "100",
+      APNS_BREAKER_OPEN_MS: "600000",
+      DRAIN_WINDOW_MS: "1500",
+      FALLBACK_RETRY_BASE_MS: "50",
+    },
+    environmentOf: (name) => ({ METRICS_PORT: String(metricsPorts.get(name)) }),
+  });
+  await makeTraffic();
+}, 90_000);
+afterAll(async () => {
+  await cluster?.stop();
+  await simulator?.stop();
+});
+
+/** Somebody who is there, somebody with a phone, and an app whose tokens are all bad: so that there is something to see. */
+async function makeTraffic(): Promise<void> {
+  const [url = ""] = cluster.nodeUrls;
+  const client = await connectClient({ url, token: await cluster.tokenFor("ada"), ack: "turn" });
+  for (const priority of ["high", "normal", "low"]) await send("ada", { priority });
+  await client.untilMessages(3);
+  client.close();
+  const bad = Array.from({ length: BAD_PHONES }, (_, i) => `bad${i}`);
+  const phones = ["bob", ...bad];
+  await Promise.all(phones.map((user) => registerPhone(cluster, user, randomBytes(32).toString("hex"))));
+  await Promise.all(phones.map((user) => send(user, { notification })));
+  const taken = `result="taken",reason="",component="dispatch"} ${phones.length}`;
+  await waitFor(async () => (await readMetrics("dispatch-1")).includes(taken), {
+    what: "the pushes",
+    deadlineMs: 20_000,
+  });
+  await simulator.setBehaviour({ environment: "sandbox" });
+  await Promise.all(bad.map((user) => send(user, { notification })));
+  await waitFor(async () => /^petrel_apns_breaker_open\{.*\} 1$/m.test(await readMetrics("dispatch-1")), {
+    what: "the breaker to open",
+    deadlineMs: 20_000,
+  });
+}
+
+interface Family {
+  readonly type: string;
+  readonly labels: ReadonlySet<string>;
+}
+
+/** Metric -> its type, and the labels of its series, over all texts; only ours. */
+function familiesOf(texts: readonly string[]): ReadonlyMap<string, Family> {
+  const types = new Map<string, string>();
+  const labels = new Map<string, Set<string>>();
+  for (const line of texts.flatMap((text) => text.split("\n"))) {
+    const [, declared, type = ""] = /^# TYPE (petrel_\w+) (\w+)/.exec(line) ?? [];
+    if (declared !== undefined) types.set(declared, type);
+    const [, series = "", inside = ""] = /^(petrel_\w+)\{(.*)\} /.exec(line) ?? [];
+    const name = types.has(series) ? series : series.replace(/_(bucket|sum|count)$/, "");
+    if (!types.has(name)) continue;
+    const known = labels.get(name) ?? new Set<string>();
+    for (const [, label = ""] of inside.matchAll(/(\w+)="/g)) {
+      if (label !== "component" && label !== "le") known.add(label);
+    }
+    labels.set(name, known);
+  }
+  return new Map(
+    [...types].map(([name, type]) => [name, { type, labels: labels.get(name) ?? new Set<string>() }]),
+  );
+}
+
+/** Rows of docs/operate/metrics.md: `name` | type | unit | labels | where | meaning. */
+function documented(): ReadonlyMap<
+  string,
+  { readonly type: string; readonly unit: string; readonly labels: string[]; readonly where: string[] }
+> {
+  const page = readFileSync(new URL("../../docs/operate/metrics.md", import.meta.url), "utf8");
+  return new Map(
+    [...page.matchAll(/^\| `(petrel_\w+)` \|([^|]+)\|([^|]+)\|([^|]*)\|([^|]+)\|/gm)].map(
+      ([, name = "", type = "", unit = "", labels = "", where = ""]) => [
+        name,
+        {
+          type: type.trim(),
+          unit: unit.trim(),
+          labels: [...labels.matchAll(/`(\w+)`/g)].map(([, label = ""]) => label),
+          where: where.trim().split(", "),
+        },
+      ],
+    ),
+  );
+}
+
+describe("what services expose", () => {
+  test("docs/operate/metrics.md has every metric, with its type and labels, and no other", async () => {
+    const texts = await Promise.all(names.map(readMetrics));
+    const exposed = familiesOf(texts);
+    const page = documented();
+    expect([...page.keys()].sort()).toEqual([...exposed.keys()].sort());
+    for (const [name, { type, labels }] of exposed) {
+      const row = page.get(name);
+      expect(row?.type, name).toBe(type);
+      expect([...(row?.labels ?? [])].sort(), name).toEqual([...labels].sort());
+      expect(row?.unit === "seconds", name).toBe(name.endsWith("_seconds"));
+      const where = names
+        .filter((_, i) => texts[i]?.includes(`# TYPE ${name} `))
+        .map((service) => service.replace(/-\d$/, ""));
+      expect([...(row?.where ?? [])].sort(), name).toEqual([...new Set(where)].sort());
+    }
+  });
+
+  test("no label that grows with users, keys, devices or messages", async () => {
+    for (const name of names) {
+      const series = (await readMetrics(name)).split("\n").filter((line) => line.startsWith("petrel_"));
+      expect(series.join("\n")).not.toMatch(/"(ada|bob|bad\d+|pk_[^"]*|m_[^"]*|[0-9a-f]{32,})"/);
+      expect(series.length, name).toBeLessThan(600);
+    }
+  });
+
+  test("there is no /metrics on a port that faces users", async () => {
+    const facing: readonly ServiceProcess[] = [cluster.auth, ...cluster.collects, ...cluster.nodes];
+    for (const { url } of facing) expect((await fetch(`${url}/metrics`)).status).toBe(404);
+  });
+});
+
+describe.runIf(runsPrometheus)("Prometheus", () => {
+  let prometheus: Prometheus;
+  beforeAll(async () => {
+    const here = (name: string): string => `127.0.0.1:${metricsPorts.get(name)}`;
+    prometheus = await startPrometheus(
+      new Map(names.map((name) => [`${name === "dispatch-1" ? "dispatch" : name}:9464`, here(name)])),
+    );
+  }, 60_000);
+  afterAll(() => prometheus?.stop());
+
+  const firing = async (alertname: string) =>
+    (await prometheus.alerts()).filter(
+      ({ labels, state }) => labels["alertname"] === alertname && state === "firing",
+    );
+
+  test("promtool finds nothing in what is exposed", async () => {
+    for (const name of names) expect(promtool(["check", "metrics"], await readMetrics(name))).toBe("");
+  });
+
+  test("all targets are up", async () => {
+    const upNow = async () =>
+      ((await prometheus.ask("query", { query: "up" })) as { result: { value: [number, string] }[] }).result;
+    await waitFor(
+      async () => (await upNow()).filter(({ value }) => value[1] === "1").length === names.length,
+      {
+        what: "all targets to be up",
+        deadlineMs: 20_000,
+      },
+    );
+  });
+
+  test("whatever an alert or a dashboard asks for is there: each series it selects, each label it names", async () => {
+    const rules = await prometheus.rules();
+    expect(rules.length).toBeGreaterThan(25);
+    const recorded = rules.filter(({ type }) => type === "recording").map(({ name }) => name);
+    // The last of a chain: what is recorded from what was scraped twice.
+    await waitFor(
+      async () => (await Promise.all(recorded.map(prometheus.series))).every((found) => found.length > 0),
+      { what: "every rule to have recorded something", deadlineMs: 30_000 },
+    );
+    const asked = [
+      ...rules.map(({ name, query }) => ({ by: name, expr: query, legend: "" })),
+      ...dashboardQueries(),
+    ];
+    expect(asked.length).toBeGreaterThan(80);
+    for (const { by, expr, legend } of asked) {
+      await expect(prometheus.ask("query", { query: expr }), by).resolves.toBeDefined();
+      const labels = new Set<string>();
+      for (const selector of selectorsOf(expr)) {
+        let found: Awaited<ReturnType<typeof prometheus.series>> = [];
+        // What has just happened is seen at the next scrape; the first garbage collection may take a while.
+        await waitFor(async () => (found = await prometheus.series(selector)).length > 0, {
+          what: `a series for ${by}: ${selector}`,
+          deadlineMs: 60_000,
+        });
+        for (const label of found.flatMap(Object.keys)) labels.add(label);
+      }
+      const kept = [...expr.matchAll(/\b(?:by|on) \(([^)]*)\)/g)].flatMap(([, list = ""]) =>
+        list.split(/,\s*/),
+      );
+      for (const label of kept) expect([...labels], `${by}: ${expr}`).toContain(label);
+      for (const [, label = ""] of legend.matchAll(/\{\{(\w+)\}\}/g)) {
+        expect(expr.includes(" by (") ? kept : [...labels], `${by}: ${expr}`).toContain(label);
+      }
+    }
+    for (const { name, health } of await prometheus.rules()) expect(health, name).toBe("ok");
+  }, 120_000);
+
+  test("an app whose tokens are all bad is an alert", async () => {
+    await waitFor(async () => (await firing("PetrelApnsBreakerOpen")).length === 1, {
+      what: "the alert",
+      deadlineMs: 20_000,
+    });
+  });
+
+  test("a dispatcher that is killed is an alert: nobody owns its partitions; another one ends it", async () => {
+    // A reading that took too long on a busy machine may have looked like it for a moment.
+    await waitFor(async () => (await firing("PetrelPartitionUnowned")).length === 0, {
+      what: "every partition to have an owner",
+      deadlineMs: 20_000,
+    });
+    const [dispatcher] = cluster.dispatchers;
+    if (dispatcher === undefined) throw new Error("no dispatcher");
+    dispatcher.signal("SIGKILL");
+    await dispatcher.exited;
+    await waitFor(async () => (await firing("PetrelPartitionUnowned")).length === 1, {
+      what: "PetrelPartitionUnowned to fire",
+      deadlineMs: 30_000,
+    });
+    await waitFor(
+      async () => (await firing("PetrelTargetDown")).some(({ labels }) => labels["job"] === "dispatch"),
+      { what: "PetrelTargetDown to fire", deadlineMs: 30_000 },
+    );
+    await cluster.startAgain(dispatcher);
+    await waitFor(
+      async () =>
+        (await firing("PetrelPartitionUnowned")).length + (await firing("PetrelTargetDown")).length === 0,
+      { what: "both to end", deadlineMs: 30_000 },
+    );
+  }, 100_000);
+});
+
+test("a node's stop can be seen while it lasts", async () => {
+  const [, node] = cluster.nodes;
+  if (node === undefined) throw new Error("no node");
+  const url = `ws://127.0.0.1:${node.port}/v1/connect`;
+  const clients = await Promise.all(
+    ["eve", "fay", "gil", "hal", "ida"].map(async (user) =>
+      connectClient({ url, token: await cluster.tokenFor(user) }),
+    ),
+  );
+  expect(await readMetrics(node.name)).toMatch(/^petrel_node_draining\{.*\} 0$/m);
+  node.signal("SIGTERM");
+  clients[0]?.close();
+  // Its main port may be closed already; the internal one stays until the last client has left.
+  await waitFor(
+    async () => {
+      const text = await readMetrics(node.name);
+      expect(text).toMatch(/^petrel_connections_open\{/m);
+      if (!/^petrel_node_draining\{.*\} 1$/m.test(text)) return false;
+      // Not the last one's outcome: the process may be gone before it is read.
+      return /^petrel_drained_connections_total\{outcome="\w+".*\} [1-9]/m.test(text);
+    },
+    { what: "one that had left, or was closed", deadlineMs: 20_000, everyMs: 20 },
+  );
+  expect(await node.exited).toBe(0);
+}, 60_000);
+
+interface Asked {
+  readonly by: string;
+  readonly expr: string;
+  readonly legend: string;
+}
+
+/** With Grafana's variables filled in. */
+function dashboardQueries(): Asked[] {
+  const folder = new URL("../../deploy/grafana/dashboards/", import.meta.url);
+  return readdirSync(folder).flatMap((file) => {
+    const { panels } = JSON.parse(readFileSync(new URL(file, folder), "utf8")) as {
+      panels: { title: string; targets?: { expr: string; legendFormat: string }[] }[];
+    };
+    return panels.flatMap(({ title, targets = [] }) =>
+      targets.map(({ expr, legendFormat }) => ({
+        by: `${file}: ${title}`,
+        expr: expr.replaceAll("$__rate_interval", "1m").replaceAll("$instance", ".*"),
+        legend: legendFormat,
+      })),
+    );
+  });
+}
+
+/** The vector selectors of an expression, without their ranges. */
+function selectorsOf(expr: string): string[] {
+  return [...expr.matchAll(/\b(?:petrel[_:]|nodejs_|process_|up\b)[\w:]*(?:\{[^}]*\})?/g)].map(
+    ([all]) => all,
+  );
+}

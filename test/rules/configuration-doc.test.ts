@@ -1,0 +1,40 @@
+// Holds docs/operate/configuration.md to the schemas that read the environment.
+// Guarantees: every variable of every service, with its default and meaning, and no other. With PETREL_UPDATE_DOCS=1
+// the page is written anew.
+import { readFileSync, writeFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { documentConfig, type Schema } from "@petrel/shared/kernel/config";
+import { authConfigSchema } from "../../services/auth/src/config.js";
+import { collectConfigSchema } from "../../services/collect/src/config.js";
+import { consoleConfigSchema } from "../../services/console/src/config.js";
+import { dispatchSettings } from "../../services/dispatch/src/config.js";
+import { pushNodeSettings } from "../../services/push-node/src/config.js";
+
+const page = new URL("../../docs/operate/configuration.md", import.meta.url);
+const services: readonly (readonly [string, Schema])[] = [
+  ["auth", authConfigSchema],
+  ["collect", collectConfigSchema],
+  ["dispatch", dispatchSettings],
+  ["push-node", pushNodeSettings],
+  ["console", consoleConfigSchema],
+];
+
+function expected(): string {
+  const parts = services.map(([name, schema]) =>
+    [`## ${name}`, "", "| variable | default | |", "|---|---|---|", ...documentConfig(schema), ""].join("\n"),
+  );
+  return [
+    "# Configuration",
+    "",
+    "Every service reads its environment once, at its start; what is wrong is said at once, by name, and the service",
+    "does not start: so it is with settings that are not built yet. The tables are made from the schemas that do the",
+    "reading (`services/*/src/config.ts`). `npm start` has settings of its own: see [local-run.md](../start/local-run.md).",
+    "",
+    ...parts,
+  ].join("\n");
+}
+
+test("the page lists what the schemas read", () => {
+  if (process.env["PETREL_UPDATE_DOCS"] === "1") writeFileSync(page, expected());
+  expect(readFileSync(page, "utf8")).toBe(expected());
+});

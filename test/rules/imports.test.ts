@@ -1,0 +1,308 @@
+// Tests the layering: who may import whom, and how files are named and opened.
+// Guarantees: the rules of docs/internals/architecture.md hold for every file, also for those that nobody looked at twice.
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import {
+  declaredPackages,
+  findCycles,
+  packageOf,
+  readImports,
+  readSources,
+  workspaceOf,
+  type Import,
+  type SourceFile,
+} from "../support/read-sources.js";
+
+const sources = readSources();
+const production = sources.filter(({ isTest }) => !isTest);
+
+/** The folder under shared/src that a file lies in, such as "redis". */
+function layerOf(path: string): string | undefined {
+  return /^shared\/src\/([^/]+)\//.exec(path)?.[1];
+}
+
+/** Each import that is not allowed, as a line that says who imports what. */
+function offences(
+  files: readonly SourceFile[],
+  isOffence: (one: Import, from: SourceFile) => boolean,
+): string[] {
+  return files.flatMap((from) =>
+    from.imports
+      .filter((one) => isOffence(one, from))
+      .map(({ specifier }) => `${from.path} imports ${specifier}`),
+  );
+}
+
+function paths(files: readonly SourceFile[]): string[] {
+  return files.map(({ path }) => path);
+}
+
+describe("the reader of imports", () => {
+  test("finds every kind", () => {
+    const text = [
+      `// import "./comment.js" is none: it does not begin the line`,
+      `import a from "./a.js";`,
+      `import type { B } from "b";`,
+      `import {`,
+      `  c,`,
+      `  type D,`,
+      `} from "@x/c/d";`,
+      `import "./side-effect.js";`,
+      `export * from "./e.js";`,
+      `export type { F } from "node:f";`,
+      'const g = await \u0069mport("./g.js");',
+      `export const h = { from: "./not-an-import.js" };`,
+      'type I = \u0069mport("i").I;',
+    ].join("\n");
+    expect(readImports(text, "x/y.ts").map(({ specifier, isTypeOnly }) => [specifier, isTypeOnly])).toEqual([
+      ["./a.js", false],
+      ["b", true],
+      ["@x/c/d", false],
+      ["./e.js", false],
+      ["node:f", true],
+      ["./side-effect.js", false],
+      ["./g.js", false],
+      ["i", false],
+    ]);
+  });
+
+  test("resolves our own files, and names packages", () => {
+    const [own, relative] = readImports(
+      `import "@petrel/shared/redis/keys";\nimport "../a/b.js";`,
+      "services/x/src/m.ts",
+    );
+    expect([own?.file, relative?.file]).toEqual(["shared/src/redis/keys.ts", "services/x/a/b.js"]);
+    expect(["./a.js", "node:fs", "ws", "@x/c/d", "fastify/types"].map(packageOf)).toEqual([
+      undefined,
+      undefined,
+      "ws",
+      "@x/c",
+      "fastify",
+    ]);
+  });
+
+  test("finds a circle", () => {
+    const file = (path: string, ...files: string[]): SourceFile => ({
+      path,
+      text: "",
+      isTest: false,
+      imports: files.map((one) => ({ specifier: one, isTypeOnly: false, file: one })),
+    });
+    expect(findCycles([file("a", "b"), file("b", "c", "d"), file("c"), file("d", "b")])).toEqual([
+      ["b", "d", "b"],
+    ]);
+  });
+
+  test("reads the sources of all parts, and their imports", () => {
+    for (const part of [
+      "shared",
+      "services/auth",
+      "services/collect",
+      "services/dispatch",
+      "services/push-node",
+    ]) {
+      expect(production.filter(({ path }) => workspaceOf(path) === part).length, part).toBeGreaterThan(5);
+    }
+    const missing = offences(
+      sources,
+      ({ file }) =>
+        file !== undefined && !existsSync(fileURLToPath(new URL(`../../${file}`, import.meta.url))),
+    );
+    // Pages are served with files that are put beside them by the server, not by the disk.
+    expect(missing.filter((line) => !line.includes("/public/"))).toEqual([]);
+  });
+});
+
+describe("shared: each layer imports only those below it", () => {
+  const below: Readonly<Record<string, readonly string[]>> = {
+    protocol: [],
+    kernel: ["protocol"],
+    security: ["protocol", "kernel"],
+    redis: ["protocol", "kernel"],
+    "embedded-redis": ["protocol", "kernel"],
+    testing: ["protocol", "kernel", "security", "redis", "embedded-redis"],
+  };
+
+  test("there are no other layers", () => {
+    const layers = new Set(
+      paths(sources).flatMap((path) => (path.startsWith("shared/") ? [layerOf(path)] : [])),
+    );
+    expect(layers).toEqual(new Set(Object.keys(below)));
+  });
+
+  test.each(Object.entries(below))("%s -> %j", (layer, allowed) => {
+    const files = production.filter(({ path }) => layerOf(path) === layer);
+    const all = layer === "testing" ? sources.filter(({ path }) => layerOf(path) === layer) : files;
+    expect(all.length).toBeGreaterThan(0);
+    expect(
+      offences(all, ({ file }) => {
+        if (file === undefined) return false;
+        const target = layerOf(file);
+        return target === undefined || (target !== layer && !allowed.includes(target));
+      }),
+    ).toEqual([]);
+  });
+
+  test("protocol imports nothing at all from outside: browsers run it", () => {
+    const files = production.filter(({ path }) => layerOf(path) === "protocol");
+    expect(offences(files, ({ file }) => file === undefined)).toEqual([]);
+  });
+});
+
+describe("between the parts", () => {
+  /** What the files of a workspace may import from another one. */
+  const reachable: Readonly<Record<string, readonly string[]>> = {
+    shared: [],
+    "clients/browser": [],
+    "clients/server": [],
+    "clients/cli": ["clients/browser", "shared"],
+  };
+
+  test("services import shared only, never one another; shared imports none of them", () => {
+    expect(
+      offences(production, ({ file }, { path }) => {
+        if (file === undefined || path.startsWith("examples/") || path.startsWith("bench/")) return false;
+        const [from, to] = [workspaceOf(path), workspaceOf(file)];
+        return from !== to && !(reachable[from] ?? ["shared"]).includes(to);
+      }),
+    ).toEqual([]);
+  });
+
+  test("production never imports what is there for tests", () => {
+    const shipped = production.filter(({ path }) => !path.startsWith("bench/"));
+    expect(
+      offences(shipped, ({ file }) => file !== undefined && /(^|\/)testing\/|\.test\.|^test\//.test(file)),
+    ).toEqual([]);
+  });
+
+  test("the browser's client depends on nothing", () => {
+    const files = production.filter(({ path }) => path.startsWith("clients/browser/"));
+    expect(offences(files, ({ file }) => file === undefined)).toEqual([]);
+  });
+
+  test("a package that is imported is declared where it is imported", () => {
+    const inWorkspaces = production.filter(({ path }) =>
+      /^(shared|services|clients|deploy|bench)\//.test(path),
+    );
+    expect(
+      offences(inWorkspaces, ({ specifier, file }, { path }) => {
+        const name = packageOf(specifier);
+        if (name === undefined || path.includes("/public/")) return false;
+        if (file !== undefined && workspaceOf(file) === workspaceOf(path)) return true;
+        return !declaredPackages(workspaceOf(path)).has(name);
+      }),
+    ).toEqual([]);
+  });
+
+  test("there are no circles", () => {
+    expect(findCycles(sources)).toEqual([]);
+  });
+});
+
+describe("what stands for one technology stays in its place", () => {
+  const isFrom = (specifier: string, ...names: string[]) => names.includes(packageOf(specifier) ?? "");
+
+  test("ioredis: in shared/src/redis (and the benchmark's contender)", () => {
+    const elsewhere = sources.filter(({ path }) => !/^shared\/src\/redis\/|^bench\//.test(path));
+    expect(offences(elsewhere, ({ specifier }) => isFrom(specifier, "ioredis"))).toEqual([]);
+  });
+
+  test("ws: in the push node's connection code, the CLI, the benchmark and tests", () => {
+    const elsewhere = production.filter(
+      ({ path }) =>
+        !/^services\/push-node\/src\/(app\.ts$|connect\/|connection\/)|^clients\/cli\/|^bench\/|^examples\//.test(
+          path,
+        ),
+    );
+    expect(offences(elsewhere, ({ specifier }) => isFrom(specifier, "ws"))).toEqual([]);
+  });
+
+  test("OpenTelemetry: in two files of the kernel, which are loaded only where tracing is on", () => {
+    const own = /^shared\/src\/kernel\/tracing\/(open-telemetry|span-file)\.ts$/;
+    const elsewhere = sources.filter(({ path }) => !own.test(path));
+    expect(offences(elsewhere, ({ specifier }) => specifier.startsWith("@opentelemetry/"))).toEqual([]);
+    const importing = production.filter(({ imports }) =>
+      imports.some(({ file, isTypeOnly }) => !isTypeOnly && file !== undefined && own.test(file)),
+    );
+    expect(paths(importing).sort()).toEqual([
+      "shared/src/kernel/tracing/open-telemetry.ts",
+      "shared/src/kernel/tracing/open-tracing.ts",
+    ]);
+    for (const { path, text } of importing) {
+      expect(/^import (?!type ).*(open-telemetry|span-file)\.js/m.test(text), path).toBe(false);
+    }
+  });
+
+  const isFastify = ({ specifier }: Import) => /^(fastify$|fastify\/|@fastify\/)/.test(specifier);
+
+  test("fastify: made in kernel/http-app, extended in the apps", () => {
+    const elsewhere = production.filter(
+      ({ path }) =>
+        path !== "shared/src/kernel/http/http-app.ts" && !/^services\/[a-z-]+\/src\/app\.ts$/.test(path),
+    );
+    expect(offences(elsewhere, (one) => isFastify(one) && !one.isTypeOnly)).toEqual([]);
+  });
+
+  test("… and its types: also in routes, in what runs before them, and in the connection code", () => {
+    const elsewhere = production.filter(
+      ({ path }) =>
+        path !== "shared/src/kernel/http/http-app.ts" &&
+        !/^services\/[a-z-]+\/src\/(app\.ts$|routes\/|connect\/)/.test(path),
+    );
+    expect(offences(elsewhere, isFastify)).toEqual([]);
+  });
+
+  test("the environment is read by main.ts alone, by the CLI and by the benchmark", () => {
+    const readers = production.filter(
+      ({ path, text }) =>
+        /\bprocess\.env\b|\benv\s*\}\s*=\s*process\b|import \{[^}]*\benv\b[^}]*\} from "node:process"/.test(
+          withoutComments(text),
+        ) && !/\/src\/([a-z-]+\/)?main\.ts$|^clients\/cli\/|^bench\//.test(path),
+    );
+    expect(paths(readers)).toEqual([]);
+  });
+});
+
+describe("files", () => {
+  test("are named in kebab-case, after their duty", () => {
+    const wrong = paths(sources).filter(
+      (path) => !/^([a-z0-9]+(-[a-z0-9]+)*)(\.test)?\.(ts|js)$/.test(fileName(path)),
+    );
+    expect(wrong).toEqual([]);
+    const vague = paths(sources).filter((path) =>
+      /^(utils?|types?|helpers?|common|misc|index)\./.test(fileName(path)),
+    );
+    expect(vague).toEqual([]);
+  });
+
+  test("none only hands on what others export", () => {
+    const barrels = sources.filter(({ text }) => /^export \* from/m.test(text));
+    expect(paths(barrels)).toEqual([]);
+  });
+
+  test("each opens with two lines of comment: its place, and what it guarantees; a test with one at least", () => {
+    const silent = sources.filter(({ path, text }) => {
+      const [first = "", second = ""] = text.replace(/^#!.*\n/, "").split("\n");
+      return !first.startsWith("// ") || (!path.endsWith(".test.ts") && !second.startsWith("// "));
+    });
+    expect(paths(silent)).toEqual([]);
+  });
+
+  test("none silences the compiler or the linter, and none says any", () => {
+    const silencing = sources.filter(
+      ({ path, text }) =>
+        path !== "test/rules/imports.test.ts" &&
+        /@ts-(ignore|nocheck|expect-error)|(eslint|oxlint)-disable|\bas any\b|: any\b/.test(text),
+    );
+    expect(paths(silencing)).toEqual([]);
+  });
+});
+
+function fileName(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
+}
+
+function withoutComments(text: string): string {
+  return text.replace(/^\s*(\/\/|\/?\*).*$/gm, "");
+}

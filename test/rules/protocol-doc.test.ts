@@ -1,0 +1,174 @@
+// Flow: the session that docs/receive/protocol.md shows byte by byte, sent once more to a real node.
+// Guarantees: what the page says the client sends is sent as it stands there, and what the page says comes back does, but
+// for names, times and lengths; every close code and frame type that there is, is on the page.
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
+import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { readmeBlocks } from "../support/readme-blocks.js";
+
+const page = "docs/receive/protocol.md";
+const text = readFileSync(new URL(`../../${page}`, import.meta.url), "utf8");
+const sessions = readmeBlocks("text", "test/rules/protocol-doc.test.ts", page).map((block) =>
+  block
+    .trim()
+    .split("\n")
+    .map((line) => ({ isSent: line.startsWith(">>"), rest: line.slice(3) })),
+);
+const USER = "eve";
+
+let cluster: TestCluster;
+beforeAll(async () => {
+  cluster = await startCluster({ nodes: 1 });
+}, 60_000);
+afterAll(() => cluster?.stop());
+
+async function tokenThatLasts(ttlSeconds: number): Promise<string> {
+  const answer = await fetch(`${cluster.auth.url}/v1/tokens`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${cluster.apiKey}`, "content-type": "application/json" },
+    body: JSON.stringify({ userId: USER, ttlSeconds }),
+  });
+  return ((await answer.json()) as { accessToken: string }).accessToken;
+}
+
+/** The bytes at a line's beginning, and the text behind them. */
+function readFrameLine(line: string): {
+  readonly bytes: Buffer;
+  readonly isCut: boolean;
+  readonly shown: string;
+} {
+  const [, hex = "", cut = "", shown = ""] = /^((?:[0-9a-f]{2} ?)+)(… )?(.*)$/.exec(line) ?? [];
+  return { bytes: Buffer.from(hex.replaceAll(" ", ""), "hex"), isCut: cut !== "", shown };
+}
+
+function encodeMasked(payload: string, mask: Buffer): Buffer {
+  const bytes = Buffer.from(payload);
+  const head = Buffer.from([0x81, 0x80 | 126, bytes.length >> 8, bytes.length & 255]);
+  return Buffer.concat([head, mask, bytes.map((byte, i) => byte ^ (mask[i % 4] ?? 0))]);
+}
+
+class RawConnection {
+  readonly #socket: Socket;
+  #received = Buffer.alloc(0);
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.on("data", (chunk: Buffer) => (this.#received = Buffer.concat([this.#received, chunk])));
+  }
+
+  write(bytes: Buffer | string): void {
+    this.#socket.write(bytes);
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  async take(length: (received: Buffer) => number | undefined): Promise<Buffer> {
+    const bytes = await waitFor(
+      () => {
+        const wanted = length(this.#received);
+        return wanted !== undefined && this.#received.length >= wanted && this.#received.subarray(0, wanted);
+      },
+      { what: "the server's bytes", deadlineMs: 20_000 },
+    );
+    this.#received = this.#received.subarray(bytes.length);
+    return bytes;
+  }
+
+  takeHead(): Promise<Buffer> {
+    return this.take((received) => {
+      const end = received.indexOf("\r\n\r\n");
+      return end < 0 ? undefined : end + 4;
+    });
+  }
+
+  async takeFrame(): Promise<{ readonly first: number; readonly payload: Buffer }> {
+    const bytes = await this.take((received) => {
+      const [, short] = received;
+      if (short === undefined || (short === 126 && received.length < 4)) return undefined;
+      return short === 126 ? 4 + received.readUInt16BE(2) : 2 + short;
+    });
+    return { first: bytes[0] ?? 0, payload: bytes.subarray(bytes[1] === 126 ? 4 : 2) };
+  }
+}
+
+/** Names, times, and how long a token still lasts differ from run to run. */
+function withoutChance(shown: string): unknown {
+  const frame = JSON.parse(shown) as Record<string, unknown>;
+  for (const name of ["connection", "node", "epoch", "id", "at", "inSeconds", "expiresIn"]) {
+    if (frame[name] !== undefined) frame[name] = typeof frame[name];
+  }
+  return frame;
+}
+
+test("the recorded session happens once more, as it stands on the page", { timeout: 60_000 }, async () => {
+  expect(sessions).toHaveLength(2);
+  const send = (data: unknown): Promise<unknown> =>
+    cluster.post("/v1/messages", { to: { user: USER }, data });
+  await send({ text: "one" });
+  let epoch = "";
+  for (const [index, lines] of sessions.entries()) {
+    const token = await tokenThatLasts(index === 0 ? 3_600 : 20);
+    const { hostname, port } = new URL(cluster.nodeUrls[0] ?? "");
+    const socket = connect({ host: hostname, port: Number(port) });
+    await once(socket, "connect");
+    const connection = new RawConnection(socket);
+
+    const isHandshake = ({ rest }: { rest: string }): boolean => rest === "" || /^[A-Z]/.test(rest);
+    const asked = lines.filter((line) => line.isSent && isHandshake(line)).map(({ rest }) => rest);
+    const request = [...asked, ""]
+      .join("\r\n")
+      .replace("TOKEN", token)
+      .replace(/epoch=[^&]+/, `epoch=${epoch}`);
+    connection.write(request);
+    const answered = lines.filter((line) => !line.isSent && isHandshake(line)).map(({ rest }) => rest);
+    expect((await connection.takeHead()).toString()).toBe(`${[...answered, ""].join("\r\n")}`);
+    const key = /Sec-WebSocket-Key: (\S+)/.exec(request)?.[1] ?? "";
+    const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
+    expect(answered).toContain(`Sec-WebSocket-Accept: ${accept}`);
+
+    for (const line of lines.filter((one) => !isHandshake(one))) {
+      const { bytes, isCut, shown } = readFrameLine(line.rest);
+      if (line.isSent && isCut) {
+        const fresh = await tokenThatLasts(3_600);
+        connection.write(encodeMasked(shown.replace("TOKEN", fresh), bytes.subarray(-4)));
+      } else if (line.isSent) {
+        const mask = bytes.subarray(2, 6);
+        const payload = bytes.subarray(6).map((byte, i) => byte ^ (mask[i % 4] ?? 0));
+        if (bytes[0] === 0x81) expect(Buffer.from(payload).toString()).toBe(shown);
+        connection.write(bytes);
+      } else {
+        const frame = await connection.takeFrame();
+        expect(frame.first).toBe(bytes[0]);
+        if (frame.first === 0x88) {
+          expect(frame.payload).toEqual(bytes.subarray(2));
+          continue;
+        }
+        // The page's own head says how long the page's own text is.
+        expect(bytes.length === 4 ? bytes.readUInt16BE(2) : bytes[1]).toBe(Buffer.byteLength(shown));
+        expect(withoutChance(frame.payload.toString())).toEqual(withoutChance(shown));
+        const { type, epoch: ofUser } = JSON.parse(frame.payload.toString()) as Record<string, string>;
+        if (type === "welcome") epoch = ofUser ?? "";
+        if (type === "pong") await send({ text: "two" });
+      }
+    }
+    connection.destroy();
+  }
+});
+
+test("every close code and every frame is on the page", () => {
+  for (const code of Object.values(closeCodes)) expect(text).toMatch(new RegExp(`\\b${code}\\b`));
+  const frames = readFileSync(
+    new URL("../../shared/src/protocol/frames/server-frames.ts", import.meta.url),
+    "utf8",
+  );
+  const types = [...frames.matchAll(/readonly type: "(\w+)"/g)].map(([, type]) => type);
+  expect(types).toEqual(expect.arrayContaining(["welcome", "error", "reconnect", "pong"]));
+  for (const type of [...types, "message"]) expect(text).toContain(`**\`${type}\`**`);
+});

@@ -1,0 +1,48 @@
+#!/bin/sh
+# test/flows/assembled-services.test.ts -> here -> a program that sees what it would see in its container.
+# Guarantees: its root is read-only, /tmp and /dev/shm too; its files are those of <app>, at /app; it is user 10001 without
+# capabilities or a way to new ones. What is changed in mounts is seen by nobody else, and ends with it.
+#
+#   run-in-read-only-root.sh <empty directory> <app> <secrets> <node> <program> [<argument> …]
+#
+# As root, on Linux. <node> is the file of the program `node`.
+set -eu
+if [ "${1:-}" != --inside ]; then
+  exec unshare --mount --propagation private "$0" --inside "$@"
+fi
+root=$2 app=$3 secrets=$4 node=$5
+shift 5
+
+mount -t tmpfs -o mode=0755 tmpfs "$root"
+mkdir -p "$root/app" "$root/dev" "$root/etc" "$root/proc" "$root/run/secrets" "$root/tmp" "$root/usr" "$root/opt/bin"
+for name in bin lib lib64 sbin; do
+  if [ -L "/$name" ]; then
+    cp -P "/$name" "$root/$name"
+  elif [ -d "/$name" ]; then
+    mkdir "$root/$name"
+    mount --bind "/$name" "$root/$name"
+  fi
+done
+mount --bind /usr "$root/usr"
+mount --bind /etc "$root/etc"
+mount --bind "$app" "$root/app"
+# One by one, as Compose does it, and under Compose's names: a file's own without its ending.
+for file in "$secrets"/*; do
+  name=$(basename "$file")
+  touch "$root/run/secrets/${name%.*}"
+  mount --bind "$file" "$root/run/secrets/${name%.*}"
+  mount -o remount,bind,ro "$root/run/secrets/${name%.*}"
+done
+touch "$root/opt/bin/node"
+mount --bind "$node" "$root/opt/bin/node"
+touch "$root/dev/null" "$root/dev/urandom" "$root/dev/random"
+for device in null urandom random; do mount --bind "/dev/$device" "$root/dev/$device"; done
+mount -t proc proc "$root/proc" 2>/dev/null || mount --bind /proc "$root/proc"
+for path in usr etc app opt/bin/node; do mount -o remount,bind,ro "$root/$path"; done
+for name in bin lib lib64 sbin; do
+  if [ -d "$root/$name" ] && [ ! -L "$root/$name" ]; then mount -o remount,bind,ro "$root/$name"; fi
+done
+mount -o remount,ro "$root"
+export PATH=/opt/bin:/usr/sbin:/usr/bin:/sbin:/bin
+exec chroot "$root" setpriv --reuid=10001 --regid=10001 --clear-groups --no-new-privs \
+  --inh-caps=-all --bounding-set=-all -- env --chdir=/app "$@"

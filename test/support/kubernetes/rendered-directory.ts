@@ -1,0 +1,57 @@
+// Tests only: what one directory of k8s/ renders, and what belongs together in it.
+// Guarantees: what a container finds in its environment is looked up as the kubelet does it; a ConfigMap that is not there
+// is an error.
+import { matches, type Container, type Selector, type Workload } from "./kubernetes-objects.js";
+import { findRenderer, renderDirectory, type Manifest } from "./render-overlay.js";
+import { isImageName } from "../service-settings.js";
+
+/** Under k8s/: overlays say what the base does not, and the base has to be right where they say nothing. */
+export const directories = ["base", "overlays/dev", "overlays/production", "overlays/nginx-ingress"] as const;
+
+/** Whether tests of k8s/ are to run: where they can, and where they have to. Says so where they cannot. */
+export function isToBeRendered(): boolean {
+  if (findRenderer() !== undefined || process.env["PETREL_REQUIRE_KUSTOMIZE"] === "1") return true;
+  process.stderr.write("\n*** No kubectl with kustomize 5, and no kustomize: k8s/ is not checked. ***\n\n");
+  return false;
+}
+
+/** @param directory under k8s/; renders nothing where the tests are left out */
+export function readRendered(directory: string) {
+  const objects = isToBeRendered()
+    ? renderDirectory(findRenderer() ?? ["kubectl", "kustomize"], `k8s/${directory}`)
+    : [];
+  const of = <T extends Manifest>(...kinds: string[]): T[] =>
+    objects.filter(({ kind }) => kinds.includes(kind)) as T[];
+  const workloads = of<Workload>("Deployment", "StatefulSet");
+  const ours = workloads.filter(({ metadata }) => isImageName(metadata.name));
+  const containersOf = ({ spec }: Workload): Container[] => [
+    ...(spec.template.spec.initContainers ?? []),
+    ...spec.template.spec.containers,
+  ];
+  const matching = (selector: Selector): Workload[] =>
+    workloads.filter(({ spec }) => matches(selector, spec.template.metadata.labels));
+  const containerPorts = (all: readonly Workload[]): (string | number)[] =>
+    all
+      .flatMap(containersOf)
+      .flatMap(({ ports = [] }) => ports.flatMap((one) => [one.name, one.containerPort]));
+
+  /** What a container finds in its environment; what comes from outside as "". */
+  function environmentOf(container: Container): Record<string, string> {
+    const maps = new Map(
+      of<Manifest & { readonly data: Record<string, string> }>("ConfigMap").map((one) => [
+        one.metadata.name,
+        one,
+      ]),
+    );
+    const environment: Record<string, string> = {};
+    for (const { configMapRef } of container.envFrom ?? []) {
+      const map = maps.get(configMapRef.name);
+      if (map === undefined) throw new Error(`there is no ConfigMap ${configMapRef.name}`);
+      Object.assign(environment, map.data);
+    }
+    for (const { name, value } of container.env ?? []) environment[name] = value ?? "";
+    return environment;
+  }
+
+  return { objects, of, workloads, ours, containersOf, matching, containerPorts, environmentOf };
+}

@@ -1,0 +1,167 @@
+// What the tests about Redis' faults share: users with the client library, and a producer that goes on until each
+// message is answered for.
+// Guarantees: a message counts as accepted only where its 202 came; what no application got is named.
+import type { TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import { MessageRecorder, type PostRecord } from "@petrel/shared/testing/peers/message-recorder";
+import { RecordingProducer } from "@petrel/shared/testing/peers/recording-producer";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { connectRecordedUsers, type RecordedUsers } from "../../bench/src/chaos/recorded-users.js";
+
+export interface RedisLoad {
+  readonly recorder: MessageRecorder;
+  /** Posts to these users in turn, a message every 10 ms, until it is stopped. */
+  start(users: readonly string[]): void;
+  /** Posts no more; resolves when every message has its answer. */
+  stop(): Promise<void>;
+  accepted(): readonly PostRecord[];
+  untilAccepted(count: number): Promise<void>;
+  connect(users: readonly string[]): Promise<RecordedUsers>;
+  /** Accepted messages that no application got, once no more of them come for a while. */
+  lost(): Promise<readonly PostRecord[]>;
+  close(): Promise<void>;
+}
+
+const EVERY_MS = 10;
+/** Longer than the client's backoff and two rounds of ACK_TIMEOUT_MS as the tests set it. */
+const QUIET_MS = 6_000;
+
+export function openRedisLoad(cluster: TestCluster): RedisLoad {
+  const recorder = new MessageRecorder();
+  const producer = new RecordingProducer({
+    recorder,
+    urls: cluster.collects.map(({ url }) => url),
+    apiKey: cluster.apiKey,
+    insistMs: 90_000,
+  });
+  const connected: RecordedUsers[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  const accepted = (): PostRecord[] => recorder.posts.filter(({ outcome }) => outcome === "accepted");
+  const missing = (): PostRecord[] => accepted().filter(({ n }) => !recorder.handledNumbers.has(n));
+  const stop = async (): Promise<void> => {
+    clearInterval(timer);
+    await producer.settled();
+  };
+  return {
+    recorder,
+    start: (users) => {
+      let turn = 0;
+      clearInterval(timer);
+      timer = setInterval(() => {
+        void producer.post({ user: users[turn++ % users.length] ?? "", data: {}, insists: true });
+      }, EVERY_MS);
+    },
+    stop,
+    accepted,
+    untilAccepted: async (count) => {
+      await waitFor(() => accepted().length >= count, { what: `${count} accepted`, deadlineMs: 60_000 });
+    },
+    connect: async (users) => {
+      const { nodeUrls: urls, tokenFor } = cluster;
+      const clients = await connectRecordedUsers({ recorder, users, urls, tokenFor });
+      connected.push(clients);
+      return clients;
+    },
+    lost: async () => {
+      let count = missing().length;
+      let sinceMs = performance.now();
+      await waitFor(
+        () => {
+          const now = missing().length;
+          if (now !== count) sinceMs = performance.now();
+          count = now;
+          return now === 0 || performance.now() - sinceMs > QUIET_MS;
+        },
+        { what: "what is on its way to arrive", deadlineMs: 90_000, everyMs: 100 },
+      );
+      return missing();
+    },
+    close: async () => {
+      clearInterval(timer);
+      await producer.stop();
+      await Promise.all(connected.map((clients) => clients.close()));
+    },
+  };
+}
+
+/** Numbers that some application got twice. */
+export function handledTwice({ handled }: MessageRecorder): number[] {
+  const seen = new Set<number | undefined>();
+  return handled.flatMap(({ n }) => {
+    const isRepeat = seen.has(n);
+    seen.add(n);
+    return isRepeat ? [n ?? -1] : [];
+  });
+}
+
+/** The longest time in which nothing was accepted, of what came from then on. */
+export function longestSilenceMs(posts: readonly PostRecord[], fromMs: number): number {
+  const times = posts.map(({ answeredAtMs }) => answeredAtMs).filter((ms) => ms >= fromMs);
+  const sorted = [fromMs, ...times.toSorted((a, b) => a - b)];
+  return Math.max(...sorted.slice(1).map((ms, i) => ms - (sorted[i] ?? ms)));
+}
+
+export interface Readiness {
+  readonly name: string;
+  readonly status: number;
+  readonly checks: Readonly<Record<string, string>>;
+}
+
+export interface ReadinessWatch {
+  /** Which service said that it is not ready, and what of. */
+  stop(): Promise<readonly string[]>;
+}
+
+/** Asks each running service every 100 ms, as a load balancer in a hurry would. */
+export function watchReadiness(cluster: TestCluster): ReadinessWatch {
+  const refusals = new Set<string>();
+  let watching = true;
+  const watch = async (): Promise<void> => {
+    while (watching) {
+      try {
+        for (const { name, status, checks } of await readReadiness(cluster)) {
+          if (status !== 200) refusals.add(`${name} ${JSON.stringify(checks)}`);
+        }
+      } catch (error) {
+        refusals.add(`no answer: ${String(error)}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  };
+  const watched = watch();
+  return {
+    stop: async () => {
+      watching = false;
+      await watched;
+      return [...refusals];
+    },
+  };
+}
+
+/** What each running service says of itself. */
+export async function readReadiness(cluster: TestCluster): Promise<Readiness[]> {
+  const running = cluster.processes.filter((service) => service.isRunning());
+  return Promise.all(
+    running.map(async ({ name, url }) => {
+      const response = await fetch(`${url}/health/ready`);
+      const { checks = {} } = (await response.json()) as { checks?: Record<string, string> };
+      return { name, status: response.status, checks };
+    }),
+  );
+}
+
+/** Ready is not enough: for a while, a service is so without Redis. */
+export async function untilReady(
+  cluster: TestCluster,
+  isReady: boolean,
+  deadlineMs = 30_000,
+): Promise<Readiness[]> {
+  return waitFor(
+    async () => {
+      const states = await readReadiness(cluster);
+      const isWell = ({ status, checks }: Readiness): boolean =>
+        status === 200 && Object.values(checks).every((check) => check === "ok");
+      return states.every((state) => isWell(state) === isReady) && states;
+    },
+    { what: `all services to have ${isReady ? "" : "no "}Redis`, deadlineMs, everyMs: 50 },
+  );
+}

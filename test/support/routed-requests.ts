@@ -1,0 +1,47 @@
+// Tests only: which requests the ways in of k8s/ let through, and to which service.
+// Guarantees: paths match as the Gateway API says (https://gateway-api.sigs.k8s.io/reference/spec/#httppathmatch), and as
+// ingress-nginx does it (https://kubernetes.github.io/ingress-nginx/user-guide/ingress-path-matching/).
+import type { Ingress, Route } from "./kubernetes/kubernetes-objects.js";
+
+export interface WaysIn {
+  readonly routes: readonly Route[];
+  readonly ingresses: readonly Ingress[];
+}
+
+/** @returns the names of the services that may get the request; none where it is let in nowhere */
+export function servicesFor(
+  { routes, ingresses }: WaysIn,
+  { host, method, path }: { readonly host: string; readonly method: string; readonly path: string },
+): string[] {
+  const ofRoutes = routes
+    .filter(({ spec }) => spec.hostnames.includes(host))
+    .flatMap(({ spec }) => spec.rules)
+    .filter(({ matches }) =>
+      matches.some(
+        (one) =>
+          (one.method ?? method) === method && fits(path, one.path.value, one.path.type === "PathPrefix"),
+      ),
+    )
+    .flatMap(({ backendRefs }) => backendRefs.map(({ name }) => name));
+  const ofHost = ingresses.flatMap(({ metadata, spec }) =>
+    spec.rules.filter((rule) => rule.host === host).map((rule) => ({ metadata, rule })),
+  );
+  // One Ingress that asks for it decides for all paths of its host.
+  const areExpressions = ofHost.some(
+    ({ metadata }) => metadata.annotations?.["nginx.ingress.kubernetes.io/use-regex"] === "true",
+  );
+  const ofIngresses = ofHost
+    .flatMap(({ rule }) => rule.http.paths)
+    .filter((one) =>
+      areExpressions
+        ? new RegExp(`^${one.path}`, "i").test(path)
+        : fits(path, one.path, one.pathType === "Prefix"),
+    )
+    .map(({ backend }) => backend.service.name);
+  return [...new Set([...ofRoutes, ...ofIngresses])];
+}
+
+/** A prefix is one of whole segments. */
+function fits(path: string, value: string, isPrefix: boolean): boolean {
+  return path === value || (isPrefix && path.startsWith(`${value.replace(/\/$/, "")}/`));
+}
