@@ -13,7 +13,7 @@ const page = "docs/send/http-api.md";
 const text = readFileSync(new URL(`../../${page}`, import.meta.url), "utf8");
 const examples = [
   ...text.matchAll(
-    /<!-- runs in test\/http-api-doc\.test\.ts -->\n```sh\n([\s\S]*?)```\n\n<!-- answers in test\/http-api-doc\.test\.ts -->\n```json\n([\s\S]*?)```/g,
+    /<!-- runs in test\/rules\/http-api-doc\.test\.ts -->\n```sh\n([\s\S]*?)```\n\n<!-- answers in test\/rules\/http-api-doc\.test\.ts -->\n```json\n([\s\S]*?)```/g,
   ),
 ].map(([, command = "", answer = ""]) => ({ command, answer }));
 
