@@ -34,7 +34,7 @@ export interface PartitionKeys {
   readonly invalidations: string;
   /** set: the devices that have a message already, while others of its user's are still to be tried */
   deviceSends(messageId: string): string;
-  /** string: which of a user's notifications with one collapse key is the newest, see scripts/take-collapse-turn */
+  /** string: which of a user's notifications with one collapse key is the newest, see fallback/take-collapse-turn.lua */
   collapseTurn(userId: string, keyHash: string): string;
   /** what the name of a node's channel for this partition begins with */
   readonly channel: string;
@@ -49,7 +49,7 @@ export interface PartitionKeys {
   revokedSession(userId: string, sessionId: string): string;
   /** string with a TTL: this token is revoked; whose it is need not be known, so each partition has one */
   revokedToken(jti: string): string;
-  /** hash: session id -> its refresh token's hash and more, see scripts/open-session */
+  /** hash: session id -> its refresh token's hash and more, see auth/open-session.lua */
   sessions(userId: string): string;
   /**
    * hash: seq epoch acked generation keepUntil nextExpiry ackedAt ackedAtWake nudged nudgedAt offered offeredBy unheardAt
@@ -128,7 +128,7 @@ export const clusterKeys = Object.freeze({
   auditShare: (actor: string) => `petrel:audit-share:{petrel:audit}:${actor}`,
   /** string with a short TTL: this node lives */
   node: (nodeId: string) => `petrel:node:${nodeId}`,
-  /** string, in a slot of its own: what was taken from a limit in its last window, see scripts/take-from-window */
+  /** string, in a slot of its own: what was taken from a limit in its last window, see limits/take-from-window.lua */
   limitWindow: (limit: string, windowMs: number, key: string) => `petrel:limit:${limit}:${windowMs}:${key}`,
   /** string with a short TTL, JSON: whose token a ticket stands for, under the ticket's SHA-256 */
   ticket: (ticketHash: string) => `petrel:ticket:${ticketHash}`,

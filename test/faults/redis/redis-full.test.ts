@@ -18,7 +18,7 @@ const MESSAGE_BYTES = 16 * 1024;
 /** Of these users' messages, those of the first are acknowledged, those of the others expire. */
 const READERS = 8;
 const ABSENT = 8;
-/** More than 64: in such steps acknowledged messages leave an inbox (scripts/ack). */
+/** More than 64: in such steps acknowledged messages leave an inbox (inbox/ack.lua). */
 const MESSAGES_EACH = 80;
 const TOTAL_BYTES = (READERS + ABSENT) * MESSAGES_EACH * MESSAGE_BYTES;
 /** Less than the readers' messages, or the others', fill alone: only both ways together free enough. */

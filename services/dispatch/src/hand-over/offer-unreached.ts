@@ -1,4 +1,4 @@
-// dispatch/{dispatch-partitions, wake-users} -> here -> scripts/offer -> dispatch/fall-back: users whom nobody reached.
+// dispatch/{dispatch-partitions, wake-users} -> here -> wake/offer.lua -> dispatch/fall-back: users whom nobody reached.
 // Guarantees: offline by evidence: no live route; or nodes that neither listen nor renew their key, at once; or nodes
 // that are there and do not listen, when a second look has confirmed it. What finds its fallback stream full stays in
 // its inbox, and its user in `due`.

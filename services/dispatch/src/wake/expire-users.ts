@@ -1,4 +1,4 @@
-// dispatch/wake-users -> here -> redis/find-expired, scripts/expire: writes the ends of what has waited beyond its time.
+// dispatch/wake-users -> here -> redis/find-expired, inbox/expire.lua: writes the ends of what has waited beyond its time.
 // Guarantees: all that is open of a user is looked at, page by page; the time of the next look is taken from what
 // remains, what was stored meanwhile included. A call looks at so much at most: whoever is left out is due again soon.
 import { expireMessages } from "@petrel/shared/redis/inbox/expire-messages";

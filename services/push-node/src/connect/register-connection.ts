@@ -1,4 +1,4 @@
-// connect-route -> open-connection -> here -> scripts/connect -> catch-up: gives a connection its place.
+// connect-route -> open-connection -> here -> nodes/connect.lua -> catch-up: gives a connection its place.
 // Guarantees: the connection stands in the registry before its route is written, so that no message falls between the
 // two; what it missed before comes from the inbox.
 import { backoffMs } from "@petrel/shared/kernel/backoff";

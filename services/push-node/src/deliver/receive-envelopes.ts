@@ -1,4 +1,4 @@
-// scripts/accept or dispatch/route-messages -> here -> deliver: what comes over this node's channels.
+// accept/accept.lua or dispatch/route-messages -> here -> deliver: what comes over this node's channels.
 // Guarantees: taken in the order it was published; kinds of a newer release are skipped; what is revoked is closed in
 // the same turn, a single token in the next one.
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";

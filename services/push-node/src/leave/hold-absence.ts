@@ -1,4 +1,4 @@
-// push-node/move-connections -> here -> scripts/hold-absence: nobody counts as offline while clients are on their way.
+// push-node/move-connections -> here -> partitions/hold-absence.lua: nobody counts as offline while clients are on their way.
 // Guarantees: said again each second, for every partition that has a new epoch, while clients are asked to move or
 // handshakes wait, and for a while longer; the script bounds it from the generation's beginning.
 import type { Clock } from "@petrel/shared/kernel/clock";

@@ -1,4 +1,4 @@
-// push-node: at a planned stop, before drain-connections; and move-connections -> here -> scripts/mark-leaving.
+// push-node: at a planned stop, before drain-connections; and move-connections -> here -> nodes/mark-leaving.lua.
 // Guarantees: from then on these connections do not count against their users' limits: who opens the new socket
 // before the old one closes takes nobody's place. Where Redis does not answer soon their clients are asked without it.
 import { describeError } from "@petrel/shared/kernel/errors";

@@ -1,4 +1,4 @@
-// bound-pending-sockets, push-node/connect-route -> here: a bounded number of places, none of which one address can keep.
+// http/http-bounds, push-node/unauthenticated-connections -> here: places for a bounded number, which no one address can keep.
 // Guarantees: never more than `max` in all and `maxPerAddress` for one; who comes always gets a place: the oldest of the
 // address that has most gives up its own, so that places taken and kept shut nobody out.
 import { AddressCounts } from "./address-counts.js";

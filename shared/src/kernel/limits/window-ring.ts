@@ -1,6 +1,6 @@
 // sliding-window-limiter, local-limiter -> here: how much was taken in the last window, in constant memory.
 // Guarantees: what it admits never exceeds the limit in any window of its length: the oldest sub-window counts whole as
-// long as some of it may lie in the window. The same arithmetic as scripts/take-from-window.v1.lua, which a test holds
+// long as some of it may lie in the window. The same arithmetic as redis/limits/take-from-window.v1.lua, which a test holds
 // it to.
 
 /** Into how many parts a window is divided: so much of it, at most, an admission comes late. */

@@ -1,4 +1,4 @@
-// dispatch/fall-back -> scripts/settle-fallback -> here -> collect/describe-message: what was tried to reach a user by a
+// dispatch/fall-back -> fallback/settle-fallback.lua -> here -> collect/describe-message: what was tried to reach a user by a
 // fallback channel.
 // Guarantees: what is written and what is read here agree; a note that cannot be read is left out, never an error.
 
@@ -28,7 +28,7 @@ export function shortenReason(reason: string): string {
   return reason.length <= MAX_REASON_CHARACTERS ? reason : `${reason.slice(0, MAX_REASON_CHARACTERS - 1)}…`;
 }
 
-/** JSON text of an object that is not empty, see scripts/settle-fallback. */
+/** JSON text of an object that is not empty, see fallback/settle-fallback.lua. */
 export function encodeAttempt({ channel, outcome, reason, details }: AttemptNote): string {
   return JSON.stringify({
     event: "attempt",

@@ -1,4 +1,4 @@
-// scripts/accept, scripts/offer, scripts/wake -> here -> dispatch/fall-back: a message that is to reach its user by a
+// accept/accept.lua, wake/offer.lua, wake/wake.lua -> here -> dispatch/fall-back: a message that is to reach its user by a
 // fallback channel.
 // Guarantees: what the scripts write and what is read here agree; it carries what a channel needs, and not `data`.
 import { splitCollapseKey } from "../messages/notification-text.js";

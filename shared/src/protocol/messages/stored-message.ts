@@ -160,7 +160,7 @@ export function decodeMessageRecord(value: string): MessageRecord {
   };
 }
 
-/** The part of an epoch that stays while this user's data is one unbroken history, see scripts/accept. */
+/** The part of an epoch that stays while this user's data is one unbroken history, see accept/accept.lua. */
 export function lineageOf(epoch: string): string {
   const dot = epoch.indexOf(".");
   return dot === -1 ? epoch : epoch.slice(0, dot);

@@ -20,7 +20,7 @@
 -- ARGV[5] channel     what a node's channel name begins with, "{pN}"-tagged
 -- ARGV[6] handOver    "accept": hand over here · "dispatch": leave it to the partition's owner
 -- ARGV[7] keepMs      how long a user's hash and inbox outlive their last message
--- ARGV[8] recordKeepMs a record's time to live; what is open for longer is kept by scripts/keep-records
+-- ARGV[8] recordKeepMs a record's time to live; what is open for longer is kept by inbox/keep-records.lua
 -- ARGV[9] always      letters of the messages' priorities that go to the fallback at once, "-" for the others: "--h";
 --                     "" where none do
 -- ARGV[10] receiveLimit messages that a user may be sent in a window, "0" for no limit

@@ -1,4 +1,4 @@
-// scripts/accept -> here -> dispatch/read-ready: the messages of a partition that are not handed over yet.
+// accept/accept.lua -> here -> dispatch/read-ready: the messages of a partition that are not handed over yet.
 // Guarantees: oldest first; an entry leaves only by the fenced trim.
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodeReadyMessage, type ReadyMessage } from "../../protocol/messages/stored-message.js";

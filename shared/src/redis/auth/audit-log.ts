@@ -1,4 +1,4 @@
-// auth, collect, dispatch -> here -> scripts/append-audit: who did what to whom, for operators.
+// auth, collect, dispatch -> here -> auth/append-audit.lua: who did what to whom, for operators.
 // Guarantees: an act is noted once; no actor pushes out what others did, however much it does; where Redis does not take
 // it, after a few tries, all of it stands in the service's own log, at error. Bounded by number and age. Nothing in it is
 // a secret, a token or a message's content.

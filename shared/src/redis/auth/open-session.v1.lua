@@ -16,7 +16,7 @@
 -- ARGV[6] maxSessions  of one user, at least 1. Beyond it those go first that were never refreshed, as of a page that
 --                      asks for a token each time it is opened; then those that were not refreshed for longest
 --
--- A session, see scripts/refresh-session: number TAB hash TAB previous hash TAB rotatedAt TAB createdAt TAB usedAt TAB
+-- A session, see auth/refresh-session.lua: number TAB hash TAB previous hash TAB rotatedAt TAB createdAt TAB usedAt TAB
 -- generation TAB content.
 --
 -- Result: the user's token generation

@@ -12,7 +12,7 @@
 -- ARGV[4] hash           of the token that is presented
 -- ARGV[5] successorHash  of the one that follows it, which is made from it alone
 -- ARGV[6] leewayMs
--- ARGV[7] idleMs · ARGV[8] absoluteMs   see scripts/open-session
+-- ARGV[7] idleMs · ARGV[8] absoluteMs   see auth/open-session.lua
 -- ARGV[9] keepMs         of a revocation: longer than any access token of the session may live
 -- ARGV[10] channel       of all nodes, for this partition
 --

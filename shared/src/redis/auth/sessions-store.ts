@@ -1,4 +1,4 @@
-// auth/create-token, auth/refresh-token -> here -> scripts/open-session, refresh-session: who is signed in, and with which
+// auth/create-token, auth/refresh-token -> here -> auth/open-session.lua, refresh-session: who is signed in, and with which
 // refresh token.
 // Guarantees: a refresh token is stored as a hash only; one that is spent twice is noticed, and ends its session in the
 // same step. See docs/receive/tokens.md.

@@ -1,4 +1,4 @@
-// auth/signing-keyring -> here -> scripts/agree-signing-keys: the keys that sign users' tokens, shared by all auth processes.
+// auth/signing-keyring -> here -> auth/agree-signing-keys.lua: the keys that sign users' tokens, shared by all auth processes.
 // Guarantees: of several that would replace the same keys at once one does, and the others are told what counts now; a
 // private part comes here sealed.
 import { authKeys } from "./auth-keys.js";

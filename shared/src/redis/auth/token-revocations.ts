@@ -1,4 +1,4 @@
-// auth's routes -> here -> scripts/revoke-*, check-token: which tokens are good no longer, though their time is not over.
+// auth's routes -> here -> auth/revoke-*.lua, auth/check-token.lua: which tokens are good no longer, though their time is not over.
 // Guarantees: written and told to every node in one step; a revocation outlives what it revokes; to revoke again does no
 // harm.
 import { type Clock, systemClock } from "../../kernel/clock.js";

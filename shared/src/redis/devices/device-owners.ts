@@ -1,4 +1,4 @@
-// redis/devices-store, device-invalidations -> here -> scripts/claim-device, release-device: whose a device is, of all users.
+// redis/devices-store, device-invalidations -> here -> devices/claim-device.lua, release-device: whose a device is, of all users.
 // Guarantees: users live in different slots, so this one key decides: each change is one step, and undoes no later one.
 import { clusterKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";

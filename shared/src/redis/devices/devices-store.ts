@@ -1,4 +1,4 @@
-// auth/routes/devices, dispatch/channels -> here -> scripts/register-device, claim-device: where a user can be reached.
+// auth/routes/devices, dispatch/channels -> here -> devices/register-device.lua, claim-device: where a user can be reached.
 // Guarantees: a device is shown to one user at most, at any moment, whoever registers it and whatever dies meanwhile; one
 // whose registration was answered is there until it is removed, forgotten or registered by another. See docs/phones/devices.md.
 import { randomBytes } from "node:crypto";

@@ -1,4 +1,4 @@
-// redis/erase-user -> here -> scripts/release-device: devices that still name an erased user as theirs.
+// redis/erase-user -> here -> devices/release-device.lua: devices that still name an erased user as theirs.
 // Guarantees: those that somebody who died has left behind are released; one that the user has registered stays.
 import { masterOf } from "../connection/cluster-nodes.js";
 import type { SingleRedis } from "../connection/connect.js";

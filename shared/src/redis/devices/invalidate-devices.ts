@@ -1,4 +1,4 @@
-// redis/device-invalidations, sweep-devices -> here -> scripts/invalidate-devices: forgotten, or quarantined, unless
+// redis/device-invalidations, sweep-devices -> here -> devices/invalidate-devices.lua: forgotten, or quarantined, unless
 // registered again.
 // Guarantees: comparing, removing and noting are one step; a device's owner is released after it, and only of the
 // registration that was removed.

@@ -1,4 +1,4 @@
-// dispatch/routes/list-invalidations -> here: what scripts/invalidate-devices noted.
+// dispatch/routes/list-invalidations -> here: what devices/invalidate-devices.lua noted.
 // Guarantees: newest first over all partitions; a page never repeats a note, and misses none that is there while the
 // pages are read.
 import { STREAM_POSITION_PATTERN } from "../../kernel/http/page-query.js";

@@ -26,7 +26,7 @@ for k = 2, turns - 1, 3 do
   end
 end
 for k = turns, #KEYS do
-  -- lineage TAB …, see scripts/take-collapse-turn
+  -- lineage TAB …, see fallback/take-collapse-turn.lua
   local turn = redis.pcall('GET', KEYS[k])
   local lineage = string.match(type(turn) == 'string' and turn or '', '^[^\t]*')
   if not isOfLaterHistory(KEYS[1], lineage) then redis.call('UNLINK', KEYS[k]) end

@@ -1,4 +1,4 @@
-// collect/erase-user -> here -> scripts/erase-user, erase-entries, erase-retries, erase-records: nothing of a person stays.
+// collect/erase-user -> here -> erasure/erase-user.lua, erase-entries, erase-retries, erase-records: nothing of a person stays.
 // Guarantees: first their tokens, sockets and inbox end, in one step; then what else there is goes, in bounded steps. Dying
 // in between, what is left is reached by nobody, and calling it again finishes it; what came after its first step stays.
 // See docs/operate/erasing-a-person.md for what remains, and why.

@@ -1,4 +1,4 @@
-// dispatch/routes/dead-letters -> here -> scripts/replay-dead-letter: messages whose fallback failed for good.
+// dispatch/routes/dead-letters -> here -> fallback/replay-dead-letter.lua: messages whose fallback failed for good.
 // Guarantees: a page never repeats a letter, and misses none that is there while the pages are read; a replay moves its
 // letter in one step, and only where the message still waits for it.
 import { deadLetterCauses, type DeadLetterCause } from "../../protocol/fallback/dead-letter-causes.js";
@@ -28,7 +28,7 @@ export interface DeadLetterPage {
   readonly next: DeadLetterPlace | undefined;
 }
 
-/** See scripts/replay-dead-letter; all but the first say what the message has become, and nothing was changed. */
+/** See fallback/replay-dead-letter.lua; all but the first say what the message has become, and nothing was changed. */
 export const replayOutcomes = [
   "replayed",
   "unknown",

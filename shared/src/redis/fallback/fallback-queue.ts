@@ -1,4 +1,4 @@
-// scripts/offer, scripts/wake, scripts/accept -> here -> dispatch/fallback-workers: messages that are to reach their users
+// wake/offer.lua, wake/wake.lua, accept/accept.lua -> here -> dispatch/fallback-workers: messages that are to reach their users
 // by a fallback channel.
 // Guarantees: an entry is given to one worker at a time, and to another when that one has shown no sign of settling it
 // for a while; it leaves the queue only when it is settled, see settle-fallback.

@@ -1,4 +1,4 @@
-// dispatch/fall-back -> here -> scripts/settle-fallback: what became of an attempt.
+// dispatch/fall-back -> here -> fallback/settle-fallback.lua: what became of an attempt.
 // Guarantees: one step; of several workers that have tried the same entry, the first settles it.
 import type { DeadLetterCause } from "../../protocol/fallback/dead-letter-causes.js";
 import { encodeAttempt, shortenReason, type AttemptNote } from "../../protocol/fallback/fallback-attempt.js";

@@ -1,4 +1,4 @@
-// dispatch/channels/apns/keep-collapse-order -> here -> scripts/take-collapse-turn: whose turn it is, of a user's
+// dispatch/channels/apns/keep-collapse-order -> here -> fallback/take-collapse-turn.lua: whose turn it is, of a user's
 // notifications with one collapse key.
 // Guarantees: one at a time in the whole cluster, while leases last; none after a newer one has begun.
 import { hash } from "node:crypto";

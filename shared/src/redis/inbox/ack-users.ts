@@ -1,4 +1,4 @@
-// push-node/collect-acks -> here -> scripts/ack: moves users' `acked` forward.
+// push-node/collect-acks -> here -> inbox/ack.lua: moves users' `acked` forward.
 // Guarantees: never back, never beyond what was assigned, never in a foreign epoch; see the script.
 import { DEFAULT_SLOW_HISTORY } from "./hold-history.js";
 import type { PartitionKeys } from "../keys.js";

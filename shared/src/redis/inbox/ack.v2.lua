@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- ack: moves users' `acked` forward.
 --
--- v2: what a connection lacks that is behind (scripts/hold-history) is not trimmed, within a bound.
+-- v2: what a connection lacks that is behind (inbox/hold-history.lua) is not trimmed, within a bound.
 --
 -- KEYS[1] due, then two for each user: user (hash) · inbox (stream)
 -- ARGV[1] history      acked messages that stay readable for a user's other devices

@@ -1,4 +1,4 @@
-// push-node/catch-up, dispatch/expire-users, redis/read-message -> here -> scripts/expire: writes `expired` ends.
+// push-node/catch-up, dispatch/expire-users, redis/read-message -> here -> inbox/expire.lua: writes `expired` ends.
 // Guarantees: whoever skips a message because its time is over has written its end first; what is acked stays
 // delivered.
 import { lineageOf } from "../../protocol/messages/stored-message.js";

@@ -8,7 +8,7 @@
 -- v2: takes the epoch that the numbers belong to; takes out of the inbox what `acked` moves over, and notes that it
 -- ended (`ended`, includes/kept-after).
 -- v3: an end is kept for a day and more, however short its record had to live; where an open message's record is gone
--- (nobody has looked for a day, scripts/keep-records), it is made again, with its end.
+-- (nobody has looked for a day, inbox/keep-records.lua), it is made again, with its end.
 --
 -- KEYS[1] user · KEYS[2] due · KEYS[3] inbox, then the i-th message's record
 -- ARGV[1] userId

@@ -1,4 +1,4 @@
-// dispatch/expire-users -> here -> scripts/find-expired: which of a user's open messages are over their time.
+// dispatch/expire-users -> here -> inbox/find-expired.lua: which of a user's open messages are over their time.
 // Guarantees: numbers and times only, however large the messages are; in pages, so that no look holds Redis up.
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";

@@ -1,4 +1,4 @@
-// push-node/catch-up -> here -> scripts/hold-history: a connection that is behind asks for what it still lacks to be kept.
+// push-node/catch-up -> here -> inbox/hold-history.lua: a connection that is behind asks for what it still lacks to be kept.
 // Guarantees: what its user's other devices acknowledge is kept for it within a bound, for a minute from each asking;
 // whoever falls further behind is told when it reads, see read-inbox.
 import type { PartitionKeys } from "../keys.js";

@@ -8,7 +8,7 @@
 -- KEYS[1] user · KEYS[2] inbox
 -- ARGV[1] connection · ARGV[2] epoch
 -- ARGV[3] seq       everything up to here was sent to it; "" where it is up to date
--- ARGV[4] history · ARGV[5] slowHistory   as in scripts/ack
+-- ARGV[4] history · ARGV[5] slowHistory   as in inbox/ack.lua
 --
 -- Result: "1"; "0" where the epoch is not the user's
 

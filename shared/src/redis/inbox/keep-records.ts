@@ -1,4 +1,4 @@
-// dispatch/{wake-users, reconcile-partitions, fall-back}, push-node/catch-up -> here -> scripts/keep-records: records
+// dispatch/{wake-users, reconcile-partitions, fall-back}, push-node/catch-up -> here -> inbox/keep-records.lua: records
 // that outlive their open messages.
 // Guarantees: a message that is open for longer than some minutes is found by its id until a day after its end; one
 // whose record is gone has it again; keys of another kind hold up their own user only.

@@ -6,7 +6,7 @@
 -- which number that was done, so that each message is read once for it.
 -- A record that is gone while its message is open (nobody has looked for a day) is made again from the inbox, or its
 -- message would end in silence; content and attempt are not known any more ("?"): no message is taken for the same. Not
--- made again is one whose end was written before (`endsWrittenAt`, scripts/find-expired), or that cannot be gone yet: it
+-- made again is one whose end was written before (`endsWrittenAt`, inbox/find-expired.lua), or that cannot be gone yet: it
 -- lies on the other side of a slot that is being moved, and is looked for again.
 -- Whoever runs it, and however often, it does the same: it needs no owner. A user with keys of another kind is passed over.
 -- Allowed where Redis is out of memory: it adds next to nothing.

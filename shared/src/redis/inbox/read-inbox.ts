@@ -1,4 +1,4 @@
-// push-node/catch-up, collect/user-routes, dispatch/expire-users -> here -> scripts/read-inbox: a user's stored messages,
+// push-node/catch-up, collect/user-routes, dispatch/expire-users -> here -> inbox/read-inbox.lua: a user's stored messages,
 // page by page.
 // Guarantees: ascending by seq, without holes above `acked` but for what has ended; where something was acknowledged by
 // another device and trimmed before this reader had it, the page says so.

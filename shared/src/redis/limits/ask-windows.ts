@@ -1,4 +1,4 @@
-// sliding-window-limiter, reported-window-limiter -> here -> scripts/take-from-window: the calls of both.
+// sliding-window-limiter, reported-window-limiter -> here -> limits/take-from-window.lua: the calls of both.
 // Guarantees: what is asked in one turn leaves in one write; an answer is there by the deadline, or none; where there was
 // none, nobody waits for one for a while.
 import type { Clock } from "../../kernel/clock.js";

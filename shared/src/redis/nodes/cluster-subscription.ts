@@ -1,4 +1,4 @@
-// scripts/accept, dispatch/route-messages -> here -> push-node/receive-envelopes: a node's channels on a Redis Cluster.
+// accept/accept.lua, dispatch/route-messages -> here -> push-node/receive-envelopes: a node's channels on a Redis Cluster.
 // Guarantees: each channel is subscribed to at the master of its slot, over a link of our own to each master, and again
 // wherever the slot goes; a link that is silently dead is noticed; every return of a subscription is told.
 import { backoffMs } from "../../kernel/backoff.js";

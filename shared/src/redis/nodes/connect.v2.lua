@@ -9,7 +9,7 @@
 -- A session policy is heeded before the limit: whom a sign-in elsewhere replaces takes no place.
 --
 -- v2: where what the client lacks was trimmed, its messages go on after that (`after`), and it is told so; one that has
--- much to catch up with is noted as being behind (scripts/hold-history); a position that moves `acked` trims, as an ack;
+-- much to catch up with is noted as being behind (inbox/hold-history.lua); a position that moves `acked` trims, as an ack;
 -- a platform whose name is that of a mark is no mark (includes/route-member).
 --
 -- KEYS[1] user · KEYS[2] inbox · KEYS[3] routes · KEYS[4] due · KEYS[5] generation
@@ -24,11 +24,11 @@
 -- ARGV[12] keepMs        how long a user's hash outlives the last use
 -- ARGV[13] channel       what a node's channel name begins with
 -- ARGV[14] ackTimeoutMs  when the user is looked at next, if anything is open
--- ARGV[15] leaving       "1" where the connection's node stops: see scripts/mark-leaving; "" else
+-- ARGV[15] leaving       "1" where the connection's node stops: see nodes/mark-leaving.lua; "" else
 -- ARGV[16] tokenGeneration   the token's own; "" where there is no token to check
 -- ARGV[17] sessionPolicy     "multi" · "one-per-platform" · "one": how many sign-ins of a user stay, the newest
 -- ARGV[18] notAfterMs        server ms: who asks has given up by then; "" for no such time
--- ARGV[19] history · ARGV[20] slowHistory   as in scripts/ack
+-- ARGV[19] history · ARGV[20] slowHistory   as in inbox/ack.lua
 -- ARGV[21] behindFrom        from how many messages on a connection is behind, until its node says otherwise
 --
 -- Result: "ok" TAB member TAB epoch TAB seq TAB after TAB resumed (0|1) TAB acked

@@ -1,4 +1,4 @@
-// scripts/accept, dispatch/route-messages -> here -> push-node/receive-envelopes: a node's channels, one a partition,
+// accept/accept.lua, dispatch/route-messages -> here -> push-node/receive-envelopes: a node's channels, one a partition,
 // and those of all nodes, where revocations are told, one a partition too.
 // Guarantees: texts come in the order they were published; what is published while the link is down is gone, so
 // every return of the subscription is told; a link that is silently dead is noticed and opened anew.

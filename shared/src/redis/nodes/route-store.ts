@@ -146,7 +146,7 @@ export async function removeRoute(
   await scripts.run("leave.v1", [keys.routes(userId)], [member, graceMs]);
 }
 
-/** What a member gets at its end when its node stops, see scripts/mark-leaving. */
+/** What a member gets at its end when its node stops, see nodes/mark-leaving.lua. */
 const LEAVING = "/leaving";
 
 /**

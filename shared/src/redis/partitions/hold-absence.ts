@@ -1,4 +1,4 @@
-// push-node/hold-absence -> here -> scripts/hold-absence: users of a partition are still on their way.
+// push-node/hold-absence -> here -> partitions/hold-absence.lua: users of a partition are still on their way.
 // Guarantees: only after a change of generation, and for a bounded time from there.
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";

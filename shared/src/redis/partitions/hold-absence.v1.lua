@@ -2,7 +2,7 @@
 -- hold-absence: says that users of this partition are still on their way to it, after a change of generation: for so long
 -- as absence says nothing after that change, it says nothing from now on.
 --
--- `since` is moved on, which scripts/wake and scripts/offer of every release count from. `held` is the generation and
+-- `since` is moved on, which wake/wake.lua and wake/offer.lua of every release count from. `held` is the generation and
 -- when this began for it.
 -- Allowed where Redis is out of memory: two fields of a hash that is there.
 --

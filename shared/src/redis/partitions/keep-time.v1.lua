@@ -2,7 +2,7 @@
 -- keep-time: notes how far a partition's clock has come, and says whether it was set back since.
 --
 -- All times that scripts write are the master's. Where its clock is set back, or the next master's is behind, what was
--- written before lies further ahead than it was meant to: see scripts/set-back. The note is what lets it be seen, by
+-- written before lies further ahead than it was meant to: see partitions/set-back.lua. The note is what lets it be seen, by
 -- whoever owns the partition then. A step of a second and less is waited out.
 -- It also looks at the generation, in every partition, however quiet, and notes the process where that is not noted.
 -- Allowed where Redis is out of memory: a field of a hash that is there.

@@ -1,4 +1,4 @@
-// dispatch/own-partitions -> here -> scripts/lease: who owns a partition.
+// dispatch/own-partitions -> here -> partitions/lease.lua: who owns a partition.
 // Guarantees: one holder at a time by Redis' clock; each new lease has a token of its own, and what is done with an
 // older one is refused by the owner scripts.
 import { randomBytes } from "node:crypto";

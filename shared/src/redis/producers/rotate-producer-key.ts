@@ -1,4 +1,4 @@
-// auth's routes/rotate-key -> here -> scripts/rotate-producer-key: a producer key gets a new secret.
+// auth's routes/rotate-key -> here -> producers/rotate-producer-key.lua: a producer key gets a new secret.
 // Guarantees: of rotations at the same time none is lost: where they overlap, each secret that was given out is good; may
 // be sent again with the same secret; a revoked key stays revoked.
 import { authKeys } from "../auth/auth-keys.js";

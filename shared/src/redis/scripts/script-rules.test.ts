@@ -422,7 +422,7 @@ describe("every script's text", () => {
         table !== "" && new RegExp(`local ${table} = { (\\w = KEYS\\[\\d\\](, )?)+ }`).test(code);
       const [, field = ""] = /^u\.(\w+)$/.exec(key) ?? [];
       const isKept = aliases.has(field) && code.includes(`${field} = ${field},`);
-      // The named exceptions of scripts/accept and keep-records, see their heads: of the slot of a key that is declared,
+      // The named exceptions of accept/accept.lua and keep-records, see their heads: of the slot of a key that is declared,
       // and made from it.
       const isOfNamesake = command === "UNLINK" && key === "attemptsOfNamesake";
       const isOfEntry = key === "recordOfEntry";

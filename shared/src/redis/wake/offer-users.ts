@@ -1,4 +1,4 @@
-// dispatch/offer-unreached -> here -> scripts/offer: users whom a hand-over or a nudge did not reach.
+// dispatch/offer-unreached -> here -> wake/offer.lua: users whom a hand-over or a nudge did not reach.
 // Guarantees: offline is decided in the same step as the offer; a message is offered once.
 import type { PartitionKeys } from "../keys.js";
 import { decodeOfferedTraces, type TracedMessage } from "./offered-traces.js";
@@ -7,7 +7,7 @@ import { decodeOffered, DEFAULT_FALLBACK_CAP, ownerAndFallbackKeys, type OfferRu
 
 export const offerOutcomes = ["done", "offered", "grace", "unheard", "unsettled"] as const;
 
-/** See scripts/offer for what each means. */
+/** See wake/offer.lua for what each means. */
 export type OfferOutcome = (typeof offerOutcomes)[number];
 
 export interface OfferedUser {

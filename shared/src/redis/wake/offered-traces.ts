@@ -1,4 +1,4 @@
-// scripts/offer, scripts/wake -> here: which of the messages that were offered are sampled.
+// wake/offer.lua, wake/wake.lua -> here: which of the messages that were offered are sampled.
 // Guarantees: what includes/offer-messages writes and what is read here agree.
 
 /** A message with the trace that it carries. */

@@ -1,11 +1,11 @@
-// dispatch/reconcile-partitions -> here -> scripts/reconcile: users who hang, though nobody should.
+// dispatch/reconcile-partitions -> here -> wake/reconcile.lua: users who hang, though nobody should.
 // Guarantees: looks at each user once in a round; a user who has something open and is not watched is, from then on.
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export const hangReasons = ["unwatched", "overdue", "broken"] as const;
 
-/** See scripts/reconcile. */
+/** See wake/reconcile.lua. */
 export type HangReason = (typeof hangReasons)[number];
 
 export interface HangingUser {

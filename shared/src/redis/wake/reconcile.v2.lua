@@ -8,7 +8,7 @@
 -- back late at most, and costs some 5 KB. It goes, with what was noted for looks at it. The hash keeps what tells such a
 -- device that it has missed something (seq, acked, ended: includes/kept-after); `keepUntil` goes, so that the next message
 -- gives the new inbox its time to live.
--- v2: empties; and names whose open messages' records nobody has kept, see scripts/keep-records (`kept`), who are not
+-- v2: empties; and names whose open messages' records nobody has kept, see inbox/keep-records.lua (`kept`), who are not
 -- looked at soon.
 --
 -- KEYS[1] owner · KEYS[2] due, then two for each user: user (hash) · inbox (stream)

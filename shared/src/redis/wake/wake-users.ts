@@ -1,4 +1,4 @@
-// dispatch/wake-users -> here -> scripts/wake: users who have something open for longer than they should.
+// dispatch/wake-users -> here -> wake/wake.lua: users who have something open for longer than they should.
 // Guarantees: every user with an un-ended message is in `due`; one leaves it only when nothing is open any more.
 import { priorities } from "../../protocol/messages/stored-message.js";
 import type { Redis } from "../connection/connect.js";
@@ -8,7 +8,7 @@ import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export const wakeOutcomes = ["done", "later", "offline", "grace", "unsettled", "nudged", "unheard"] as const;
 
-/** See scripts/wake for what each means. */
+/** See wake/wake.lua for what each means. */
 export type WakeOutcome = (typeof wakeOutcomes)[number];
 
 export interface WokenUser {
@@ -117,7 +117,7 @@ export async function postponeUser(
   await redis.zadd(keys.due, "XX", atMs, userId);
 }
 
-/** What scripts/wake and scripts/offer take before their users. */
+/** What wake/wake.lua and wake/offer.lua take before their users. */
 export function ownerAndFallbackKeys(keys: PartitionKeys): string[] {
   return [keys.owner, keys.due, keys.generation, ...priorities.map((priority) => keys.fallback(priority))];
 }

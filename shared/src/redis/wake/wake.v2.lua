@@ -5,7 +5,7 @@
 -- KEYS[1] owner · KEYS[2] due · KEYS[3] generation · KEYS[4..6] fallback streams: high, normal, low
 -- then three for each user: user (hash) · inbox (stream) · routes (sorted set)
 -- ARGV[1] token · ARGV[2] ackTimeoutMs · ARGV[3] channel (what a node's channel name begins with)
--- ARGV[4] absenceInMs · ARGV[5] settleMs · ARGV[6] confirmMs · ARGV[7] fallbackCap   as in scripts/offer
+-- ARGV[4] absenceInMs · ARGV[5] settleMs · ARGV[6] confirmMs · ARGV[7] fallbackCap   as in wake/offer.lua
 -- then the i-th user's id
 --
 -- Refuses before its first write where the token is not the owner's or the lease is over. Never pops: a user leaves
@@ -75,7 +75,7 @@ for i = 1, (#KEYS - 6) / 3 do
   local ackedAtWake, ackedAt = tonumber(user[3]), tonumber(user[4]) or 0
   local nextExpiry = tonumber(user[5]) or now + ackTimeoutMs
   local offered, nudgedAt, unheardAt = tonumber(user[6]), tonumber(user[8]), stillUnheard(user[9], confirmMs, user[4])
-  -- A look at a long inbox is dear: scripts/find-expired says when the next one may be. (Unless the clock was set back.)
+  -- A look at a long inbox is dear: inbox/find-expired.lua says when the next one may be. (Unless the clock was set back.)
   local lookFrom = tonumber(user[13]) or 0
   if lookFrom - now > 60000 then lookFrom = 0 end
   nextExpiry = math.max(nextExpiry, lookFrom)

@@ -1,4 +1,4 @@
-// build-apns-request -> here: the JSON that a phone gets.
+// apns-request -> here: the JSON that a phone gets.
 // Guarantees: `aps` from the notification, what the sender says in `apns.aps` over it; `petrel.id` is the message's id,
 // by which the app knows it from its inbox; never larger than Apple takes.
 import { makeWellFormed } from "@petrel/shared/protocol/messages/well-formed-json";

@@ -7,11 +7,11 @@
 -- `master_replid` is what changes with the history, but not only then: the first replica that attaches changes it, the
 -- last one that left long ago, `redis-cli --rdb`. Then the process is the same (`run`: the replid it was seen with, and
 -- its run_id) and follows no other history (no `master_replid2`): nothing was lost. A release that knows `replid` alone
--- leaves `run` behind, and what stands there then belongs to another replid: it is not believed (and scripts/keep-time
+-- leaves `run` behind, and what stands there then belongs to another replid: it is not believed (and partitions/keep-time.lua
 -- notes it anew).
 --
 -- A slot that was moved in a cluster brings its partition into a process that has run since before the former one last
--- noted the time (`at`, see scripts/keep-time), and that was no replica: it was not restarted in between, and lacks
+-- noted the time (`at`, see partitions/keep-time.lua), and that was no replica: it was not restarted in between, and lacks
 -- nothing. The margin is for clocks that differ; within `repl-backlog-ttl` a promoted replica still shows its
 -- `master_replid2`.
 local function wasMovedHere(server, at)

@@ -1,7 +1,7 @@
 -- After which number a user's inbox is whole, where a reader that has everything up to `after` misses something: it was
 -- acknowledged by a quicker device of the user, and trimmed. nil where nothing is missed.
 --
--- Only the head of an inbox is trimmed, up to `acked` at most. What has ended is taken out by its number (scripts/expire):
+-- Only the head of an inbox is trimmed, up to `acked` at most. What has ended is taken out by its number (inbox/expire.lua):
 -- a hole behind an entry is no loss, and one at the head is none where all of it lies within `ended`, "from to": the
 -- numbers above `from`, up to `to`, ended without having been acknowledged. So trimming itself has nothing to write, and
 -- what an older release has trimmed is told, too.

@@ -1,4 +1,4 @@
-// build-apns-request -> here -> apns-pool -> apns-connection: a request to Apple, and what became of it.
+// apns-request -> here -> apns-pool -> apns-connection: a request to Apple, and what became of it.
 // Guarantees: "not-sent" is said only where Apple certainly did not take the request; whatever is in doubt is
 // "unanswered".
 
