@@ -1,0 +1,13 @@
+// services/*, redis/* -> here: items that share a key, together.
+// Guarantees: groups in the order of their first items; within a group the order of the items.
+
+export function groupBy<K, T>(items: Iterable<T>, keyOf: (item: T) => K): Map<K, T[]> {
+  const groups = new Map<K, T[]>();
+  for (const item of items) {
+    const key = keyOf(item);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [item]);
+    else group.push(item);
+  }
+  return groups;
+}

@@ -1,0 +1,47 @@
+// scripts/isolate-refused: one user with broken keys holds up nobody else.
+import { expect, it } from "vitest";
+import { isolateRefused } from "./isolate-refused.js";
+
+const refusal = (): Error => Object.assign(new Error("WRONGTYPE of a key"), { name: "ReplyError" });
+
+function workOn(broken: readonly string[], calls: string[][] = []) {
+  return (users: readonly string[]): Promise<number | undefined> => {
+    calls.push([...users]);
+    return users.some((user) => broken.includes(user))
+      ? Promise.reject(refusal())
+      : Promise.resolve(users.length);
+  };
+}
+
+it("works on all in one call", async () => {
+  const calls: string[][] = [];
+  expect(await isolateRefused(["a", "b"], workOn([], calls), () => {})).toEqual([2]);
+  expect(calls).toEqual([["a", "b"]]);
+});
+
+it("works on each alone where one is refused, and tells of that one", async () => {
+  const refused: string[] = [];
+  const results = await isolateRefused(["a", "b", "c"], workOn(["b"]), (user) => void refused.push(user));
+  expect(results).toEqual([1, 1]);
+  expect(refused).toEqual(["b"]);
+});
+
+it("throws where Redis does not answer, at first or on the way", async () => {
+  const lost = new Error("Connection is closed.");
+  const never = (): void => expect.unreachable();
+  await expect(isolateRefused(["a"], () => Promise.reject(lost), never)).rejects.toBe(lost);
+  let calls = 0;
+  const lostLater = () => Promise.reject(calls++ === 0 ? refusal() : lost);
+  await expect(isolateRefused(["a", "b"], lostLater, never)).rejects.toBe(lost);
+  expect(calls).toBe(2);
+});
+
+it("ends as soon as the work is not ours any more", async () => {
+  const calls: string[][] = [];
+  const work = (users: readonly string[]): Promise<number | undefined> => {
+    calls.push([...users]);
+    return users.length > 1 ? Promise.reject(refusal()) : Promise.resolve(undefined);
+  };
+  expect(await isolateRefused(["a", "b"], work, () => {})).toBeUndefined();
+  expect(calls).toEqual([["a", "b"], ["a"]]);
+});
