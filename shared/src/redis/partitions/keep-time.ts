@@ -1,4 +1,4 @@
-// dispatch/follow-time -> here -> scripts/{keep-time, set-back}: a partition's clock, and what to do where it was set back.
+// dispatch/follow-time -> here -> partitions/{keep-time, set-back}.lua: a partition's clock, and what to do where it was set back.
 // Guarantees: only the owner does it; a call that is cut off, or an owner that dies on the way, leaves it to be done
 // again, which makes some things come early, and nothing late.
 import { FALLBACK_GROUP } from "../fallback/fallback-queue.js";
