@@ -2,7 +2,9 @@
 // Guarantees: every metric is documented and every documented one is there; whatever a rule or a dashboard asks for
 // exists, with its labels and their values; a dispatcher that is killed is an alert; users' ports have no /metrics.
 import { randomBytes } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import {
   startApnsSimulator,
   type TestApnsSimulator,
@@ -13,6 +15,7 @@ import {
   type ServiceProcess,
   type TestCluster,
 } from "@petrel/shared/testing/cluster/start-cluster";
+import { tlsAuthority } from "@petrel/shared/testing/tls/tls-identities";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { connectClient } from "@petrel/shared/testing/peers/ws-client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -27,6 +30,7 @@ const BAD_PHONES = 30;
 
 let simulator: TestApnsSimulator;
 let cluster: TestCluster;
+let directory: string;
 
 const readMetrics = async (name: string): Promise<string> =>
   (await fetch(`http://127.0.0.1:${metricsPorts.get(name)}/metrics`)).text();
@@ -34,6 +38,10 @@ const send = (user: string, more: object = {}) =>
   cluster.post("/v1/messages", { to: { user }, data: { n: 1 }, ...more });
 
 beforeAll(async () => {
+  // A certificate whose end is to be seen.
+  directory = mkdtempSync(join(tmpdir(), "petrel-prometheus-"));
+  const authorityFile = join(directory, "ca.pem");
+  writeFileSync(authorityFile, tlsAuthority);
   simulator = await startApnsSimulator();
   for (const name of names) metricsPorts.set(name, await freePort());
   cluster = await startCluster({
@@ -45,6 +53,7 @@ beforeAll(async () => {
       APNS_BREAKER_OPEN_MS: "600000",
       DRAIN_WINDOW_MS: "1500",
       FALLBACK_RETRY_BASE_MS: "50",
+      AUTH_CA_FILE: authorityFile,
     },
     environmentOf: (name) => ({ METRICS_PORT: String(metricsPorts.get(name)) }),
   });
@@ -53,6 +62,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await cluster?.stop();
   await simulator?.stop();
+  rmSync(directory, { recursive: true, force: true });
 });
 
 /** Somebody who is there, somebody with a phone, and an app whose tokens are all bad: so that there is something to see. */

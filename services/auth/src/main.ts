@@ -59,6 +59,7 @@ const trustedProxies = configOrExit("auth", () => new TrustedProxies(config.trus
 
 await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
   const tls = await openListenerTls(config, { logger, lifecycle });
+  tls.certificates.watch(...target.access.watched(logger));
   const redis = await connectRedis({ target, role: "auth", logger });
   lifecycle.onStop("redis", () => redis.disconnect());
   await checkServer(redis, config.partitions);
@@ -135,6 +136,7 @@ await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
   if (config.metricsPort !== undefined) {
     const registry = createRegistry("auth", version);
     limitCounts.register(registry);
+    tls.certificates.register(registry);
     new RedisMetrics(registry, config.partitions).watch(redis, "commands");
     const metrics = await serveMetrics({
       registry,

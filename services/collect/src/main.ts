@@ -70,6 +70,7 @@ await runService({ logger, stopDeadlineMs: config.acceptDeadlineMs + 10_000 }, a
     lifecycle,
   });
   const tls = await openListenerTls(config, { logger, lifecycle });
+  tls.certificates.watch(...target.access.watched(logger));
   const checkDeadlineMs = Math.floor(config.acceptDeadlineMs * CHECK_SHARE);
   const storeAttemptMs = Math.floor(config.acceptDeadlineMs * STORE_ATTEMPT_SHARE);
   const redis = await connectRedis({
@@ -158,6 +159,7 @@ await runService({ logger, stopDeadlineMs: config.acceptDeadlineMs + 10_000 }, a
     scripts.ends.register(registry);
     counts.register(registry);
     limitCounts.register(registry);
+    tls.certificates.register(registry);
     spanCounts.register(registry);
     const metrics = await serveMetrics({
       registry,

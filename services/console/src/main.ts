@@ -49,6 +49,7 @@ await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
     keyFile: config.servicesKeyFile,
     logger,
   });
+  tls.certificates.watch(...(servicesTls?.watchedAs("services") ?? []));
   const callServiceAt = (name: string, baseUrl: string) =>
     createCallService({ name, baseUrl, credential, timeoutMs: CALL_TIMEOUT_MS, tls: servicesTls });
   const callSimulator = (baseUrl: string | undefined) =>
@@ -73,8 +74,10 @@ await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
     sdkDirectory,
   });
   if (config.metricsPort !== undefined) {
+    const registry = createRegistry("console", version);
+    tls.certificates.register(registry);
     const metrics = await serveMetrics({
-      registry: createRegistry("console", version),
+      registry,
       port: config.metricsPort,
       host: config.metricsHost,
       tls: tls.metrics,

@@ -84,6 +84,7 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
     lifecycle,
   });
   const tls = await openListenerTls(config, { logger, lifecycle });
+  tls.certificates.watch(...target.access.watched(logger));
   const { ackTimeoutMs, leaseMs } = config;
   const redis = await connectRedis({ target, role: "dispatch", logger });
   lifecycle.onStop("redis", () => redis.disconnect());
@@ -195,6 +196,7 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
 
   const limitCounts = new LimitCounts();
   limitCounts.register(registry);
+  tls.certificates.register(registry);
   const app = await buildApp({
     version,
     tls: tls.http,

@@ -84,6 +84,7 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
     lifecycle,
   });
   const tls = await openListenerTls(settings, { logger: log, lifecycle });
+  tls.certificates.watch(...target.access.watched(log));
   const redis = await connectRedis({ target, role: "push-node", logger: log });
   lifecycle.onStop("redis", () => void redis.quit().catch(() => redis.disconnect()));
   await checkServer(redis, settings.partitions);
@@ -92,6 +93,7 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
   const registry = new ConnectionRegistry(SLOTS);
   const metrics = createRegistry("push-node", version);
   spanCounts.register(metrics);
+  tls.certificates.register(metrics);
   const redisMetrics = new RedisMetrics(metrics, settings.partitions);
   redisMetrics.watch(redis, "commands");
   scripts.ends.register(metrics);
@@ -156,6 +158,7 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
   const limits = createNodeLimits({ settings, scripts, counts, logger: log });
   const verification = createTokenVerification(settings, log);
   const { verifyToken } = verification;
+  tls.certificates.watch(...verification.certificates);
   addTokenGauges(metrics, verification.sources);
   const revocations = new TokenRevocations({ scripts, partitions, maxTokenLifeMs: 0 });
   const tickets = new TicketsStore<VerifiedToken>(scripts);

@@ -245,6 +245,12 @@ export const commonSettings = {
     "METRICS_CLIENT_CA_FILE",
     "PEM file of authorities, where the internal listener is to have others than TLS_CLIENT_CA_FILE; for METRICS_TLS=same",
   ),
+  certificateWarnDays: integer(
+    "CERTIFICATE_WARN_DAYS",
+    "how long before its end a certificate in use is to be replaced, in days, or a quarter of its life where that is " +
+      "shorter: from then on it is a line in the log, and an alert; see tls.md",
+    { default: 14, min: 0, max: 366 },
+  ),
 } as const;
 
 /** The settings of a service that speaks to Redis; `readRedisTarget` in shared/redis makes one value of them. */

@@ -2,6 +2,7 @@
 // Guarantees: with "jwks" no request leaves the node for a token, but for fetching public keys now and then. Whether a
 // good token was revoked is not asked here, but in the script that registers its connection.
 import { readFileSync } from "node:fs";
+import type { WatchedCertificates } from "@petrel/shared/kernel/tls/certificate-times";
 import { openClientTls } from "@petrel/shared/kernel/tls/client-tls-files";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -27,6 +28,8 @@ export interface TokenVerification {
   readonly verifyToken: VerifyToken;
   /** What it depends on. */
   readonly sources: readonly TokenSource[];
+  /** That it calls auth with. */
+  readonly certificates: readonly WatchedCertificates[];
   /** Rejects where nobody's token can be checked now. */
   readonly check: () => Promise<void>;
 }
@@ -40,6 +43,7 @@ export function createTokenVerification(settings: VerificationSettings, logger: 
     keyFile: settings.authKeyFile,
     logger,
   });
+  const certificates = tls?.watchedAs("auth") ?? [];
   if (verifyTokens === "introspect") {
     if (introspectKeyFile === undefined) {
       throw new ConfigError("VERIFY_TOKENS=introspect needs INTROSPECT_KEY_FILE");
@@ -48,7 +52,7 @@ export function createTokenVerification(settings: VerificationSettings, logger: 
     const credential = readCredential(introspectKeyFile);
     const introspection = createIntrospection({ authUrl, credential, tls, logger });
     const { verifyToken, check } = introspection;
-    return { verifyToken, sources: [introspection], check };
+    return { verifyToken, sources: [introspection], certificates, check };
   }
   const rules = readTrustRules(settings);
   const ownKeys = new JwksCache({ url: jwksUrlOf(authUrl), logger, tls });
@@ -64,7 +68,7 @@ export function createTokenVerification(settings: VerificationSettings, logger: 
     if (rules.hs256Key !== undefined || looks.some(({ status }) => status === "fulfilled")) return;
     throw new Error(`no public keys: ${sources.map(({ problem }) => problem).join("; ")}`);
   };
-  return { verifyToken, sources, check };
+  return { verifyToken, sources, certificates, check };
 }
 
 function readCredential(file: string): string {

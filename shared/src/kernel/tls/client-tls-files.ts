@@ -8,7 +8,8 @@ import { type Clock, systemClock } from "../clock.js";
 import { ConfigError } from "../config.js";
 import { describeError } from "../errors.js";
 import type { Logger } from "../logging/logging.js";
-import { checkPair, readCertificate } from "./read-certificate.js";
+import type { WatchedCertificates } from "./certificate-times.js";
+import { checkBegun, checkPair, readCertificate } from "./read-certificate.js";
 
 export interface ClientTlsOptions {
   /** PEM: authorities of servers, instead of the system's own. */
@@ -78,6 +79,18 @@ export class ClientTlsFiles {
     return this.#agent;
   }
 
+  /** What calls that begin now are made with. @param use what they are for, such as `auth` */
+  watchedAs(use: string): readonly WatchedCertificates[] {
+    const now = (): Texts => {
+      void this.agent;
+      return this.#texts;
+    };
+    return [
+      { use: `${use}_client`, kind: "chain", read: () => now().cert },
+      { use: `${use}_ca`, kind: "authorities", read: () => now().ca },
+    ];
+  }
+
   /** Small files, seldom read. @throws where they cannot be used */
   #read(): Texts {
     const { caFile, certFile, keyFile } = this.#options;
@@ -85,7 +98,10 @@ export class ClientTlsFiles {
       file === undefined ? undefined : readFileSync(file, "utf8"),
     );
     if (ca !== undefined) readCertificate(ca);
-    if (cert !== undefined && key !== undefined) checkPair(cert, key);
+    if (cert !== undefined && key !== undefined) {
+      checkPair(cert, key);
+      checkBegun(cert);
+    }
     return { ca, cert, key };
   }
 }

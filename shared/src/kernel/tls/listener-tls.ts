@@ -1,8 +1,10 @@
 // A service's main.ts -> here -> tls-files: what its listeners speak, as configured.
-// Guarantees: settings that do not fit together are refused before anything listens; without any, all is plain HTTP.
+// Guarantees: settings that do not fit together are refused before anything listens; without any, all is plain HTTP. What
+// runs out is watched.
 import { ConfigError } from "../config.js";
 import type { Lifecycle } from "../lifecycle.js";
 import type { Logger } from "../logging/logging.js";
+import { CertificateTimes } from "./certificate-times.js";
 import { openTlsFiles, type TlsFiles } from "./tls-files.js";
 
 /** The settings of commonSettings that are about TLS. */
@@ -13,13 +15,18 @@ export interface TlsSettings {
   readonly tlsClientNames: readonly string[];
   readonly metricsTls: "same" | "server" | "off";
   readonly metricsClientCaFile: string | undefined;
+  readonly certificateWarnDays: number;
 }
 
 export interface ListenerTls {
   /** Undefined: plain HTTP, as both. */
   readonly http: TlsFiles | undefined;
   readonly metrics: TlsFiles | undefined;
+  /** Of the listeners; the service adds those of its links. */
+  readonly certificates: CertificateTimes;
 }
+
+const DAY_MS = 24 * 60 * 60 * 1000;
 
 /**
  * For a composition root: what its listeners are to use, closed at the stop.
@@ -45,18 +52,26 @@ export async function openListenerTls(
       "TLS_CLIENT_NAMES needs TLS_CLIENT_CA_FILE: a name that nobody vouches for says nothing",
     );
   }
-  if (certFile === undefined || keyFile === undefined) return { http: undefined, metrics: undefined };
+  const certificates = new CertificateTimes({ logger, dueMs: settings.certificateWarnDays * DAY_MS });
+  lifecycle.onStop("certificate times", () => certificates.stop());
+  if (certFile === undefined || keyFile === undefined) {
+    return { http: undefined, metrics: undefined, certificates };
+  }
   const open = async (caFile: string | undefined): Promise<TlsFiles> => {
     const names = caFile === undefined ? [] : clientNames;
     const files = await openTlsFiles({ certFile, keyFile, clientCaFile: caFile, clientNames: names, logger });
     lifecycle.onStop("tls files", () => files.close());
     return files;
   };
-  return {
-    http: await open(clientCaFile),
-    metrics:
-      metricsTls === "off"
-        ? undefined
-        : await open(metricsTls === "server" ? undefined : (metricsClientCaFile ?? clientCaFile)),
-  };
+  const http = await open(clientCaFile);
+  const metrics =
+    metricsTls === "off"
+      ? undefined
+      : await open(metricsTls === "server" ? undefined : (metricsClientCaFile ?? clientCaFile));
+  certificates.watch(
+    { use: "listener", kind: "chain", read: () => http.serverOptions.cert },
+    { use: "listener_clients_ca", kind: "authorities", read: () => http.serverOptions.ca },
+    { use: "metrics_clients_ca", kind: "authorities", read: () => metrics?.serverOptions.ca },
+  );
+  return { http, metrics, certificates };
 }

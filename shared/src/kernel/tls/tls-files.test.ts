@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
 import { Registry } from "prom-client";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { makeAuthority } from "../../testing/tls/make-authority.js";
 import {
   intruderIdentity,
   otherIdentity,
@@ -28,6 +29,7 @@ import { serveMetrics } from "../metrics/metrics.js";
 import { requestOverTls } from "./request-over-tls.js";
 import { openTlsFiles, type TlsFiles } from "./tls-files.js";
 
+const soonIdentity = makeAuthority("soon").issue("soon", { fromMs: Date.now() + 3_600_000 });
 const silent = createLogger({ service: "test", level: "silent" });
 let directory: string;
 let said: string[];
@@ -172,6 +174,7 @@ describe("a server's certificate", () => {
     ["is no certificate", { cert: "-----BEGIN CERTIFICATE-----\nbroken" }],
     ["is empty", { cert: "" }],
     ["is over", overIdentity],
+    ["is not valid yet", soonIdentity],
     ["has a key that is none", { key: "no key" }],
   ])("that %s keeps the old one", async (_what, broken) => {
     const { port, tls } = await listen();
@@ -197,6 +200,10 @@ describe("a server's certificate", () => {
     await expect(listen()).rejects.toThrow(/cert\.pem: the key is not the certificate's/);
     await rm(file("key.pem"));
     await expect(listen()).rejects.toThrow(/ENOENT/);
+    await put(soonIdentity);
+    await expect(listen()).rejects.toThrow(
+      /TLS_CERT_FILE, .*cert\.pem: the certificate is not valid before /,
+    );
   });
 });
 
@@ -274,7 +281,7 @@ describe("the settings", () => {
   });
 
   test("without any, all is plain", async () => {
-    expect(await open({})).toEqual({ http: undefined, metrics: undefined });
+    expect(await open({})).toMatchObject({ http: undefined, metrics: undefined });
   });
 
   test.each([

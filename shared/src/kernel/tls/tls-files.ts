@@ -8,7 +8,7 @@ import { createSecureContext, Server as TlsServer, type TLSSocket } from "node:t
 import { ConfigError } from "../config.js";
 import { describeError } from "../errors.js";
 import type { Logger } from "../logging/logging.js";
-import { checkPair, readCertificate } from "./read-certificate.js";
+import { checkBegun, checkPair, readCertificate } from "./read-certificate.js";
 
 export interface TlsFileNames {
   /** PEM: the certificate, then those that lead from it to an authority. */
@@ -69,7 +69,6 @@ export class TlsFiles {
     try {
       const texts = await this.#readTexts();
       this.#served = this.#optionsOf(texts);
-      if (endsAtMs(texts.cert) <= Date.now()) this.#warn("the certificate's time is over");
     } catch (error) {
       throw new ConfigError(`TLS_CERT_FILE, ${certFile}: ${describeError(error)}`);
     }
@@ -162,6 +161,7 @@ export class TlsFiles {
   /** @throws where they cannot be served */
   #optionsOf({ cert, key, ca }: TlsTexts): TlsServerOptions {
     checkPair(cert, key);
+    checkBegun(cert);
     const isMutual = ca !== undefined;
     const options: TlsServerOptions = {
       cert,

@@ -6,6 +6,7 @@ import type { RedisOptions } from "ioredis";
 import { ConfigError } from "../../kernel/config.js";
 import { describeError } from "../../kernel/errors.js";
 import type { Logger } from "../../kernel/logging/logging.js";
+import type { WatchedCertificates } from "../../kernel/tls/certificate-times.js";
 import { checkBegun, checkPair, readCertificate } from "../../kernel/tls/read-certificate.js";
 
 /** The settings that say how to get in; of each secret at most one of the text and its file. */
@@ -116,6 +117,14 @@ export class RedisAccess {
       }
     }
     return this.credentials;
+  }
+
+  /** What new links are opened with. */
+  watched(logger: Pick<Logger, "info" | "warn">): readonly WatchedCertificates[] {
+    return [
+      { use: "redis_client", kind: "chain", read: () => this.readAgain(logger).tls?.cert },
+      { use: "redis_ca", kind: "authorities", read: () => this.readAgain(logger).tls?.ca },
+    ];
   }
 
   #add(

@@ -1,0 +1,103 @@
+// Tests until when certificates are said to be good.
+// Guarantees: one line when one is due, one when it is over, whoever looks how often; the gauge follows what is used now.
+import { Registry } from "prom-client";
+import { beforeEach, expect, test } from "vitest";
+import { makeAuthority } from "../../testing/tls/make-authority.js";
+import { CertificateTimes } from "./certificate-times.js";
+import type { Clock } from "../clock.js";
+
+const DAY_MS = 86_400_000;
+// Certificates count seconds.
+const startMs = Math.floor(Date.now() / 1_000) * 1_000;
+const authority = makeAuthority("authority", { fromMs: startMs, untilMs: startMs + 1_000 * DAY_MS });
+const chainOf = (name: string, days: number): string =>
+  authority.issue(name, { fromMs: startMs, untilMs: startMs + days * DAY_MS }).cert;
+
+let nowMs: number;
+let said: string[];
+let times: CertificateTimes;
+const clock: Clock = { wallMs: () => nowMs, monotonicMs: () => nowMs };
+
+beforeEach(() => {
+  nowMs = startMs;
+  said = [];
+  times = new CertificateTimes({
+    logger: {
+      warn: ({ use, subject }: { use: string; subject?: string }, text: string) =>
+        void said.push(`${use} ${subject}: ${text}`),
+    } as never,
+    dueMs: 14 * DAY_MS,
+    clock,
+  });
+  return () => times.stop();
+});
+
+function lookFor(days: number): void {
+  for (let hour = 0; hour <= days * 24; hour++) {
+    times.look();
+    nowMs += DAY_MS / 24;
+  }
+}
+
+test("one that runs out is said when it is due and when it is over, once each", () => {
+  const chain = chainOf("shop", 90);
+  times.watch({ use: "listener", kind: "chain", read: () => chain });
+  lookFor(75);
+  expect(said).toEqual([]);
+  lookFor(2);
+  expect(said).toEqual(["listener CN=shop: tls: a certificate runs out soon"]);
+  lookFor(200);
+  expect(said).toEqual([
+    "listener CN=shop: tls: a certificate runs out soon",
+    "listener CN=shop: tls: a certificate's time is over",
+  ]);
+});
+
+test("one that lives shortly is due in its last quarter; its successor is another one", () => {
+  let chain = chainOf("first", 4);
+  times.watch({ use: "redis_client", kind: "chain", read: () => chain });
+  lookFor(2.9);
+  expect(said).toEqual([]);
+  lookFor(0.2);
+  expect(said).toEqual(["redis_client CN=first: tls: a certificate runs out soon"]);
+  chain = chainOf("second", 8);
+  lookFor(2);
+  expect(said).toHaveLength(1);
+  lookFor(2);
+  expect(said.slice(1)).toEqual(["redis_client CN=second: tls: a certificate runs out soon"]);
+});
+
+test("a chain is over with its first, authorities with their last; the gauge says when", async () => {
+  const short = makeAuthority("short", { fromMs: startMs, untilMs: startMs + 10 * DAY_MS }).cert;
+  let own: string | undefined = chainOf("own", 100) + short;
+  times.watch(
+    { use: "listener", kind: "chain", read: () => own },
+    { use: "redis_ca", kind: "authorities", read: () => authority.cert + short },
+    { use: "none", kind: "chain", read: () => undefined },
+  );
+  const registry = new Registry();
+  times.register(registry);
+  const gauge = async (name: string): Promise<Record<string, number>> => {
+    const found = (await registry.getMetricsAsJSON()).find((metric) => metric.name === name);
+    const values = (found?.values ?? []) as { labels: { use?: string }; value: number }[];
+    return Object.fromEntries(values.map(({ labels, value }) => [labels.use, value]));
+  };
+  const inDays = (days: number): number => (startMs + days * DAY_MS) / 1_000;
+  // In either order: each is read for itself.
+  expect(await gauge("petrel_certificate_due_seconds")).toMatchObject({ listener: inDays(7.5) });
+  expect(await gauge("petrel_certificate_expires_seconds")).toEqual({
+    listener: inDays(10),
+    redis_ca: inDays(1_000),
+  });
+  expect(await gauge("petrel_certificate_due_seconds")).toEqual({
+    listener: inDays(7.5),
+    redis_ca: inDays(986),
+  });
+  own = chainOf("own", 100);
+  expect(await gauge("petrel_certificate_expires_seconds")).toMatchObject({ listener: inDays(100) });
+});
+
+test("text that holds no certificate is said, and has no time", async () => {
+  times.watch({ use: "redis_ca", kind: "authorities", read: () => "no certificate" });
+  expect(said).toEqual(["redis_ca undefined: tls: a certificate cannot be read"]);
+});

@@ -1,0 +1,150 @@
+// listener-tls, redis-access and client-tls-files -> here: until when the certificates in use are good.
+// Guarantees: what runs out is a gauge, and a line in the log when it should have been replaced and one when it is over;
+// each of them once for each certificate, however often it is looked at.
+import { X509Certificate } from "node:crypto";
+import { type Clock, systemClock } from "../clock.js";
+import { describeError } from "../errors.js";
+import type { Logger } from "../logging/logging.js";
+import { Gauge, type Registry } from "../metrics/metrics.js";
+
+/** What is used now: a certificate with those that lead to its authority, or a set of authorities. */
+export interface WatchedCertificates {
+  /** For logs and the gauge's label, such as `listener`. */
+  readonly use: string;
+  /**
+   * A chain is over with the first of its certificates. Of authorities those that come may stand beside those that go: they
+   * are over with the last.
+   */
+  readonly kind: "chain" | "authorities";
+  /** PEM; undefined while there is none. */
+  readonly read: () => string | undefined;
+}
+
+export interface CertificateTimesOptions {
+  readonly logger: Pick<Logger, "warn">;
+  /** How long before its end a certificate should have been replaced, ms; at most a quarter of its life. */
+  readonly dueMs: number;
+  readonly clock?: Clock;
+}
+
+interface Times {
+  readonly subject: string;
+  readonly validTo: string;
+  readonly fingerprint: string;
+  readonly endMs: number;
+  /** From here on it should have been replaced. */
+  readonly dueMs: number;
+}
+
+const LOOK_EVERY_MS = 60_000;
+/** What lives for an hour is replaced by a machine, in time or hardly at all: not 14 days ahead. */
+const SHARE_OF_LIFE = 0.25;
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+export class CertificateTimes {
+  readonly #options: CertificateTimesOptions;
+  readonly #clock: Clock;
+  readonly #watched: WatchedCertificates[] = [];
+  /** use -> what its text said */
+  readonly #known = new Map<string, { readonly pem: string; readonly times: Times }>();
+  /** use -> what was last said of it */
+  readonly #said = new Map<string, string>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: CertificateTimesOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  watch(...certificates: readonly WatchedCertificates[]): void {
+    this.#watched.push(...certificates);
+    this.look();
+    this.#timer ??= setInterval(() => this.look(), LOOK_EVERY_MS).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  register(registry: Registry): void {
+    const add = (name: string, help: string, msOf: (times: Times) => number): void => {
+      const timesNow = (): readonly (readonly [string, Times | undefined])[] =>
+        this.#watched.map((certificates) => [certificates.use, this.#timesOf(certificates)]);
+      registry.registerMetric(
+        new Gauge({
+          name,
+          help,
+          labelNames: ["use"],
+          registers: [],
+          collect() {
+            this.reset();
+            for (const [use, times] of timesNow()) {
+              if (times !== undefined) this.set({ use }, msOf(times) / 1_000);
+            }
+          },
+        }),
+      );
+    };
+    add(
+      "petrel_certificate_expires_seconds",
+      "When the time of the certificate is over, Unix time",
+      ({ endMs }) => endMs,
+    );
+    add(
+      "petrel_certificate_due_seconds",
+      "By when the certificate should have been replaced, Unix time",
+      ({ dueMs }) => dueMs,
+    );
+  }
+
+  /** Says what has come to its time. */
+  look(): void {
+    const nowMs = this.#clock.wallMs();
+    for (const certificates of this.#watched) {
+      const { use } = certificates;
+      const times = this.#timesOf(certificates);
+      if (times === undefined || nowMs < times.dueMs) continue;
+      const isOver = nowMs >= times.endMs;
+      const mark = `${times.fingerprint} ${isOver}`;
+      if (this.#said.get(use) === mark) continue;
+      this.#said.set(use, mark);
+      const { subject, validTo } = times;
+      this.#options.logger.warn(
+        { use, subject, validTo },
+        isOver ? "tls: a certificate's time is over" : "tls: a certificate runs out soon",
+      );
+    }
+  }
+
+  #timesOf({ use, kind, read }: WatchedCertificates): Times | undefined {
+    const pem = read();
+    if (pem === undefined) return undefined;
+    const known = this.#known.get(use);
+    if (known?.pem === pem) return known.times;
+    try {
+      const times = readTimes(pem, kind, this.#options.dueMs);
+      this.#known.set(use, { pem, times });
+      return times;
+    } catch (error) {
+      // Whoever uses it has looked at the first of them; another one may still be none.
+      this.#options.logger.warn({ use, reason: describeError(error) }, "tls: a certificate cannot be read");
+      return undefined;
+    }
+  }
+}
+
+function readTimes(pem: string, kind: WatchedCertificates["kind"], mostMs: number): Times {
+  const all = (pem.match(CERTIFICATE) ?? []).map((text) => new X509Certificate(text));
+  const byEnd = all.toSorted((a, b) => Date.parse(a.validTo) - Date.parse(b.validTo));
+  const one = byEnd.at(kind === "chain" ? 0 : -1);
+  if (one === undefined) throw new Error("there is no certificate");
+  const endMs = Date.parse(one.validTo);
+  const lifeMs = endMs - Date.parse(one.validFrom);
+  return {
+    subject: one.subject,
+    validTo: one.validTo,
+    fingerprint: one.fingerprint256,
+    endMs,
+    dueMs: endMs - Math.min(mostMs, lifeMs * SHARE_OF_LIFE),
+  };
+}
