@@ -26,9 +26,10 @@ function expected(): string {
   return [
     "# Configuration",
     "",
-    "Every service reads its environment once, at its start; what is wrong is said at once, by name, and the service",
-    "does not start: so it is with settings that are not built yet. The tables are made from the schemas that do the",
-    "reading (`services/*/src/config.ts`). `npm start` has settings of its own: see [local-run.md](../start/local-run.md).",
+    "For operators. Every service reads its environment once, at its start. What is wrong is named at once, and the service",
+    "does not start; the same holds for a setting of a part that is not built yet. The tables are made from the schemas that",
+    "do the reading (`services/*/src/config.ts`). `npm start` has settings of its own: see",
+    "[local-run.md](../start/local-run.md).",
     "",
     ...parts,
   ].join("\n");
