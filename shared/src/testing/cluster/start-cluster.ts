@@ -89,6 +89,7 @@ export interface TestCluster {
 
 const root = fileURLToPath(new URL("../../../../", import.meta.url));
 const STOP_DEADLINE_MS = 15_000;
+const START_ATTEMPTS = 3;
 
 export async function startCluster(options: StartClusterOptions = {}): Promise<TestCluster> {
   const { nodes: nodeCount = 2, dispatchers: dispatcherCount = 1, isTls = false, ask = fetch } = options;
@@ -121,8 +122,7 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
     REQUESTS_PER_ADDRESS_PER_SECOND: "0",
     ...options.environment,
   };
-  const start = async (kind: string, name: string, port?: number): Promise<ServiceProcess> => {
-    const chosen = port ?? (await freePort());
+  const startAt = async (kind: string, name: string, chosen: number): Promise<ServiceProcess> => {
     const logFile = join(directory, `${name}.log`);
     const started = launch(
       options.releaseOf?.(name) ?? root,
@@ -137,6 +137,20 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
     processes.push(service);
     await waitUntilReady(service, ask);
     return service;
+  };
+  const start = async (kind: string, name: string, port?: number): Promise<ServiceProcess> => {
+    if (port !== undefined) return startAt(kind, name, port);
+    for (let attempt = 1; ; attempt++) {
+      const chosen = await freePort();
+      try {
+        return await startAt(kind, name, chosen);
+      } catch (error) {
+        // Somebody else may have taken the port in the meantime.
+        if (attempt === START_ATTEMPTS || !String(error).includes("EADDRINUSE")) throw error;
+        const failed = processes.findIndex((one) => one.name === name && one.port === chosen);
+        await processes.splice(failed, 1)[0]?.exited;
+      }
+    }
   };
   const stop = async (): Promise<void> => {
     for (const running of processes) if (running.isRunning()) running.signal("SIGCONT");
