@@ -25,14 +25,14 @@ import { BUILD_DEADLINE_MS, buildReleaseBefore, hasReleaseBefore } from "../supp
 import { sendSigned } from "../support/signed-producer.js";
 import { sized } from "../support/sizes.js";
 
-const USERS = sized(200, 40);
-const MESSAGES_PER_SECOND = sized(200, 40);
+const USERS = sized(150, 40);
+const MESSAGES_PER_SECOND = sized(150, 25);
 /** After each step both releases run beside each other for so long. */
-const SIDE_BY_SIDE_MS = sized(5_000, 300);
+const SIDE_BY_SIDE_MS = sized(3_000, 200);
 /** A user's devices lose their sockets, and somebody who is away is sent something. */
 const DISTURB_EVERY_MS = 250;
 const FALLBACK_SHARE = 0.25;
-const TEST_DEADLINE_MS = 400_000;
+const TEST_DEADLINE_MS = 600_000;
 
 /** The order of docs/operate/operations.md. */
 const upgrade = [

@@ -29,7 +29,7 @@ interface Message {
   readonly body: object;
 }
 
-const EVERY_MS = 150;
+const EVERY_MS = 250;
 const LARGEST_BATCH = 12;
 const SIGNED_SHARE = 0.7;
 const ANSWER_DEADLINE_MS = 10_000;
