@@ -9,12 +9,19 @@ import {
   notBuilt,
   optionalText,
   portSetting,
+  readConfig,
   recordSettings,
   redisSettings,
 } from "@petrel/shared/kernel/config";
 import { tracingSettings } from "@petrel/shared/kernel/tracing/tracing-settings";
-import { addressLimitSettings } from "@petrel/shared/security/requests/request-limit-settings";
 import { parseAcceptDurability, type AcceptDurability } from "@petrel/shared/redis/accept/confirm-writes";
+import { readRedisTarget, type RedisTarget } from "@petrel/shared/redis/connection/redis-target";
+import {
+  createAtRestCipher,
+  readEncryptionKeyFile,
+  type AtRestCipher,
+} from "@petrel/shared/security/encrypt-at-rest";
+import { addressLimitSettings } from "@petrel/shared/security/requests/request-limit-settings";
 
 export const collectConfigSchema = {
   ...commonSettings,
@@ -79,3 +86,26 @@ export const collectConfigSchema = {
     { default: 5_000, min: 250, max: 60_000 },
   ),
 } as const;
+
+export interface CollectSettings {
+  readonly config: ReturnType<typeof readConfig<typeof collectConfigSchema>>;
+  readonly target: RedisTarget;
+  /** Opens the secrets of producer keys that sign; undefined: signed requests are answered 503. */
+  readonly cipher: AtRestCipher | undefined;
+}
+
+/**
+ * Reads the environment, and the files it names.
+ * @throws ConfigError
+ */
+export function readCollectSettings(
+  environment: Readonly<Record<string, string | undefined>>,
+): CollectSettings {
+  const config = readConfig(collectConfigSchema, environment);
+  const { keyEncryptionFile: keyFile } = config;
+  return {
+    config,
+    target: readRedisTarget(config),
+    cipher: keyFile === undefined ? undefined : createAtRestCipher(readEncryptionKeyFile(keyFile)),
+  };
+}

@@ -1,37 +1,28 @@
-// Tests only: collect's application on a Redis of its own, with producers who may do this and that.
-// Guarantees: the same parts as in main.ts, except that nothing listens; `close()` leaves nothing running.
-import { systemClock } from "@petrel/shared/kernel/clock";
+// Tests only -> start-collect: collect on a Redis of its own, with producers who may do this and that.
+// Guarantees: the process' own wiring; `close()` leaves nothing running.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
-import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import type { ProducerScope } from "@petrel/shared/protocol/producer-scopes";
 import type { InboxMessage } from "@petrel/shared/protocol/messages/stored-message";
-import { type AcceptOptions, MessageAccepter } from "@petrel/shared/redis/accept/accept-messages";
-import { AuditLog } from "@petrel/shared/redis/auth/audit-log";
-import { connectRedis } from "@petrel/shared/redis/connection/connect";
-import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
-import { UserEraser } from "@petrel/shared/redis/erasure/erase-user";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { ProducerKeysStore } from "@petrel/shared/redis/producers/producer-keys-store";
 import { readInbox } from "@petrel/shared/redis/inbox/read-inbox";
-import { SlidingWindowLimiter } from "@petrel/shared/redis/limits/sliding-window-limiter";
-import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
-import { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import { hashProducerSecret } from "@petrel/shared/security/producers/producer-keys";
+import { openTestService } from "@petrel/shared/testing/open-test-service";
 import { type OpenStore, openStore } from "@petrel/shared/testing/redis/open-store";
 import type { StartRedisOptions } from "@petrel/shared/testing/redis/start-redis";
-import { AcceptanceCounts } from "../accept/acceptance-counts.js";
-import { buildApp } from "../app.js";
-import { KEY_PREPAID, KEY_WINDOW_MS, MessageLimits } from "../accept/limit-messages.js";
+import type { AcceptanceCounts } from "../accept/acceptance-counts.js";
+import { readCollectSettings } from "../config.js";
+import { type CollectOverrides, startCollect } from "../start-collect.js";
 
 export interface OpenCollectOptions {
   readonly redis?: StartRedisOptions;
-  readonly accept?: Partial<AcceptOptions>;
+  readonly accept?: CollectOverrides["accept"];
   readonly acceptDeadlineMs?: number;
   /** Of a key that has no limit of its own; none by default. */
   readonly messagesPerKey?: number;
   /** Stands between the application and the store. */
-  readonly wrapStore?: (store: MessageAccepter) => Pick<MessageAccepter, "accept">;
+  readonly wrapStore?: CollectOverrides["wrapStore"];
 }
 
 export interface Answer {
@@ -52,6 +43,8 @@ export interface Ask {
 export interface OpenCollect {
   readonly store: OpenStore;
   readonly app: HttpApp;
+  /** Where it listens: http://127.0.0.1:… */
+  readonly address: string;
   readonly counts: AcceptanceCounts;
   ask(method: "GET" | "POST" | "DELETE", url: string, ask?: Ask): Promise<Answer>;
   keysOf(userId: string): PartitionKeys;
@@ -63,63 +56,26 @@ export interface OpenCollect {
 }
 
 const everyScope: readonly ProducerScope[] = ["send", "read", "tokens", "devices", "introspect", "admin"];
-const asItIs = (store: MessageAccepter): MessageAccepter => store;
-const logger = createLogger({ service: "test", level: "silent" });
 
 export async function openCollect(options: OpenCollectOptions = {}): Promise<OpenCollect> {
-  const { acceptDeadlineMs = 5_000, wrapStore = asItIs } = options;
+  const { acceptDeadlineMs = 5_000, messagesPerKey = 0, accept, wrapStore } = options;
   const store = await openStore(options.redis);
-  const storeAttemptMs = Math.floor(acceptDeadlineMs * 0.4);
-  const redis = await connectRedis({
-    url: store.server.url,
-    role: "collect",
-    logger,
-    commandTimeoutMs: storeAttemptMs,
+  const settings = readCollectSettings({
+    HOST: "127.0.0.1",
+    PORT: "0",
+    REDIS_URL: store.server.url,
+    PARTITIONS: String(store.partitions.length),
+    READY_WITHOUT_REDIS_MS: "0",
+    ACCEPT_DEADLINE_MS: String(acceptDeadlineMs),
+    MESSAGES_PER_KEY_PER_SECOND: String(messagesPerKey),
   });
-  const scripts = new ScriptRunner(redis);
-  const accepter = new MessageAccepter({
-    scripts,
-    partitions: store.partitions,
-    ackTimeoutMs: 10_000,
-    inboxCap: 10_000,
-    readyCap: 100_000,
-    handOver: "accept",
-    maxInFlight: 2,
-    ...options.accept,
+  const service = await openTestService("collect", settings.config);
+  const { app, address, counts } = await startCollect(settings, service, {
+    keyLimitDeadlineMs: 5_000,
+    ...(accept === undefined ? {} : { accept }),
+    ...(wrapStore === undefined ? {} : { wrapStore }),
   });
-  const keys = new ProducerKeysStore(scripts);
-  const counts = new AcceptanceCounts();
-  const app = await buildApp({
-    version: "0.0.0",
-    logger,
-    clock: systemClock,
-    authenticator: new ProducerAuthenticator({ findKey: keys.find }),
-    scripts,
-    audit: new AuditLog({ scripts, logger, maxEntries: 1_000, keepDays: 30 }),
-    eraser: new UserEraser({
-      scripts,
-      partitions: store.partitions,
-      devices: new DevicesStore(scripts, store.partitions),
-    }),
-    partitions: store.partitions,
-    store: wrapStore(accepter),
-    counts,
-    limits: new MessageLimits(
-      new SlidingWindowLimiter({
-        scripts,
-        name: "messages-per-key",
-        limit: 0,
-        windowMs: KEY_WINDOW_MS,
-        prepaid: KEY_PREPAID,
-        deadlineMs: 5_000,
-      }),
-      options.messagesPerKey ?? 0,
-    ),
-    acceptDeadlineMs,
-    readyWithoutRedisMs: 0,
-    storeAttemptMs,
-  });
-  await app.ready();
+  const keys = new ProducerKeysStore(store.scripts);
 
   async function producer(
     owner: string,
@@ -161,6 +117,7 @@ export async function openCollect(options: OpenCollectOptions = {}): Promise<Ope
   return {
     store,
     app,
+    address,
     counts,
     ask,
     keysOf,
@@ -170,8 +127,7 @@ export async function openCollect(options: OpenCollectOptions = {}): Promise<Ope
       ),
     producer,
     close: async () => {
-      await app.close();
-      redis.disconnect();
+      await service.lifecycle.stop("the test is over");
       await store.close();
     },
   };

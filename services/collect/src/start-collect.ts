@@ -1,0 +1,148 @@
+// main.ts, tests -> here -> app: collect's parts, wired.
+// Guarantees: nothing listens before Redis has been checked; every part closes with the service's lifecycle.
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import {
+  MessageAccepter,
+  RECEIVE_WINDOW_MS,
+  type AcceptOptions,
+} from "@petrel/shared/redis/accept/accept-messages";
+import { chooseConfirmation } from "@petrel/shared/redis/accept/confirm-writes";
+import { AuditLog } from "@petrel/shared/redis/auth/audit-log";
+import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
+import { UserEraser } from "@petrel/shared/redis/erasure/erase-user";
+import { LimitCounts } from "@petrel/shared/redis/limits/limit-counts";
+import { SlidingWindowLimiter } from "@petrel/shared/redis/limits/sliding-window-limiter";
+import { ProducerKeysReader } from "@petrel/shared/redis/producers/producer-keys-store";
+import { SpentNonces } from "@petrel/shared/redis/producers/spent-nonces";
+import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import { createSignatureChecks } from "@petrel/shared/security/producers/signature-checks";
+import type { Service } from "@petrel/shared/service/open-service";
+import { openServiceRedis } from "@petrel/shared/service/open-service-redis";
+import { AcceptanceCounts } from "./accept/acceptance-counts.js";
+import { KEY_PREPAID, KEY_WINDOW_MS, MessageLimits } from "./accept/limit-messages.js";
+import { buildApp } from "./app.js";
+import type { CollectSettings } from "./config.js";
+
+/** Script calls under way at once: few, so that load makes batches larger. */
+const STORE_CALLS_IN_FLIGHT = 1;
+/** A message may wait for one call and then take its own: two must fit in the deadline. */
+const STORE_ATTEMPT_SHARE = 0.4;
+/** Of the deadline: for finding out who sends, before anything is stored (a key that is new here, a nonce). */
+const CHECK_SHARE = 0.5;
+/** Of an attempt: the rest is for the calls before the confirmation, and for their answers. */
+const CONFIRMATION_SHARE = 0.75;
+
+/** What a test may set that the environment cannot. */
+export interface CollectOverrides {
+  readonly accept?: Partial<AcceptOptions>;
+  /** Stands between the application and the store. */
+  readonly wrapStore?: (store: MessageAccepter) => Pick<MessageAccepter, "accept">;
+  /** How long Redis may take to count a key's messages. */
+  readonly keyLimitDeadlineMs?: number;
+}
+
+export interface StartedCollect {
+  readonly app: HttpApp;
+  /** Where it listens, as a URL. */
+  readonly address: string;
+  readonly counts: AcceptanceCounts;
+}
+
+export async function startCollect(
+  { config, target, cipher }: CollectSettings,
+  service: Service,
+  { accept = {}, wrapStore = (store) => store, keyLimitDeadlineMs }: CollectOverrides = {},
+): Promise<StartedCollect> {
+  const { logger, metrics } = service;
+  const checkDeadlineMs = Math.floor(config.acceptDeadlineMs * CHECK_SHARE);
+  const storeAttemptMs = Math.floor(config.acceptDeadlineMs * STORE_ATTEMPT_SHARE);
+  const {
+    redis,
+    scripts: storeScripts,
+    partitions,
+    openLink,
+  } = await openServiceRedis(
+    service,
+    { target, partitions: config.partitions },
+    { link: "store", commandTimeoutMs: storeAttemptMs },
+  );
+  // A second link: a look-up must not wait behind a burst of messages.
+  const readRedis = await openLink({ role: "collect-reads", link: "reads" });
+  const scripts = new ScriptRunner(readRedis);
+  const confirmationMs = Math.floor(storeAttemptMs * CONFIRMATION_SHARE);
+  const confirm = await chooseConfirmation(redis, config.acceptDurability, confirmationMs, logger);
+
+  const counts = new AcceptanceCounts();
+  const limitCounts = new LimitCounts();
+  scripts.ends.register(metrics);
+  counts.register(metrics);
+  limitCounts.register(metrics);
+
+  const store = new MessageAccepter({
+    scripts: storeScripts,
+    partitions,
+    ackTimeoutMs: config.ackTimeoutMs,
+    inboxCap: config.inboxCap,
+    readyCap: config.readyCap,
+    fallbackCap: config.fallbackCap,
+    recordKeepMs: config.recordKeepHours * 60 * 60 * 1000,
+    handOver: config.handOver,
+    receiveLimit: (config.messagesPerUser * RECEIVE_WINDOW_MS) / 1_000,
+    maxInFlight: STORE_CALLS_IN_FLIGHT,
+    ...(confirm === undefined ? {} : { confirm }),
+    ...accept,
+  });
+  const app = await buildApp({
+    version: service.version,
+    tls: service.tls,
+    requestLimits: {
+      trustedProxies: service.trustedProxies,
+      failedAuths: config.failedAuths,
+      counts: limitCounts,
+    },
+    logger,
+    clock: service.clock,
+    authenticator: new ProducerAuthenticator({
+      findKey: new ProducerKeysReader(readRedis).find,
+      signatures: createSignatureChecks(
+        cipher,
+        new SpentNonces(readRedis, { deadlineMs: checkDeadlineMs }).spend,
+        logger,
+      ),
+      lookUpDeadlineMs: checkDeadlineMs,
+    }),
+    scripts,
+    audit: new AuditLog({
+      scripts,
+      logger,
+      maxEntries: config.auditMaxEntries,
+      keepDays: config.auditKeepDays,
+    }),
+    eraser: new UserEraser({ scripts, partitions, devices: new DevicesStore(scripts, partitions) }),
+    partitions,
+    store: wrapStore(store),
+    counts,
+    limits: new MessageLimits(
+      new SlidingWindowLimiter({
+        scripts,
+        name: "messages-per-key",
+        limit: 0,
+        windowMs: KEY_WINDOW_MS,
+        prepaid: KEY_PREPAID,
+        counts: limitCounts,
+        logger,
+        ...(keyLimitDeadlineMs === undefined ? {} : { deadlineMs: keyLimitDeadlineMs }),
+      }),
+      config.messagesPerKey,
+    ),
+    acceptDeadlineMs: config.acceptDeadlineMs,
+    readyWithoutRedisMs: config.readyWithoutRedisMs,
+    storeAttemptMs,
+    tracing: service.tracing,
+  });
+  await service.attach(app);
+  const address = await app.listen({ port: config.port, host: config.host });
+  logger.info({ port: config.port, partitions: config.partitions }, "collect listens");
+  return { app, address, counts };
+}

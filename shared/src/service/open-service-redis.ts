@@ -1,0 +1,70 @@
+// start-<service> <- here: a service's links to Redis, checked and measured.
+// Guarantees: the server has been checked before the first script runs; every link closes at the stop.
+import { checkServer } from "../redis/connection/check-server.js";
+import { connectRedis, type ConnectOptions, type Redis } from "../redis/connection/connect.js";
+import { RedisMetrics } from "../redis/connection/redis-metrics.js";
+import type { RedisTarget } from "../redis/connection/redis-target.js";
+import { allPartitionKeys, type PartitionKeys } from "../redis/keys.js";
+import { ScriptRunner } from "../redis/scripts/script-runner.js";
+import type { Service } from "./open-service.js";
+
+export interface RedisSettings {
+  readonly target: RedisTarget;
+  readonly partitions: number;
+}
+
+export interface LinkOptions extends Pick<ConnectOptions, "commandTimeoutMs" | "silenceTimeoutMs"> {
+  /** How the link is told from others in CLIENT LIST and in logs; the service's name by default. */
+  readonly role?: string;
+  /** What the link is for, as its measurements say: a fixed word, once. */
+  readonly link: string;
+  /** True for a link whose reads block: how long they take says nothing. */
+  readonly isUnmeasured?: boolean;
+  /** `quit` waits for answers that are due. */
+  readonly atStop?: "disconnect" | "quit";
+}
+
+export interface ServiceRedis {
+  readonly redis: Redis;
+  readonly scripts: ScriptRunner;
+  /** All of them, by number. */
+  readonly partitions: readonly PartitionKeys[];
+  /** Opens a further link to the same Redis. */
+  openLink(options: LinkOptions): Promise<Redis>;
+}
+
+/** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, or cannot keep what Petrel promises */
+export async function openServiceRedis(
+  { name, logger, lifecycle, metrics, isMeasured, certificates }: Service,
+  { target, partitions }: RedisSettings,
+  options: LinkOptions,
+): Promise<ServiceRedis> {
+  certificates.watch(...target.access.watched(logger));
+  const measurements = isMeasured ? new RedisMetrics(metrics, partitions) : undefined;
+
+  async function openLink({
+    role = name,
+    link,
+    isUnmeasured,
+    atStop,
+    ...timeouts
+  }: LinkOptions): Promise<Redis> {
+    const redis = await connectRedis({ target, role, logger, ...timeouts });
+    lifecycle.onStop(`redis ${link}`, () => {
+      if (atStop === "quit") void redis.quit().catch(() => redis.disconnect());
+      else redis.disconnect();
+    });
+    if (isUnmeasured === true) measurements?.watchLink(redis, link);
+    else measurements?.watch(redis, link);
+    return redis;
+  }
+
+  const redis = await openLink(options);
+  await checkServer(redis, partitions);
+  return {
+    redis,
+    scripts: new ScriptRunner(redis),
+    partitions: allPartitionKeys(partitions),
+    openLink,
+  };
+}

@@ -1,0 +1,99 @@
+// start-<service> <- here: what every service has, opened from its configuration.
+// Guarantees: parts close in reverse order of their opening; a setting that does not fit ends the start with one line.
+import type { Clock } from "../kernel/clock.js";
+import { TrustedProxies } from "../kernel/http/client-address.js";
+import type { HttpApp } from "../kernel/http/http-app.js";
+import type { Lifecycle } from "../kernel/lifecycle.js";
+import type { Logger } from "../kernel/logging/logging.js";
+import { createRegistry, Registry, serveMetrics } from "../kernel/metrics/metrics.js";
+import type { CertificateTimes } from "../kernel/tls/certificate-times.js";
+import { openListenerTls, type TlsSettings } from "../kernel/tls/listener-tls.js";
+import type { TlsFiles } from "../kernel/tls/tls-files.js";
+import type { TracingSettings } from "../kernel/tracing/open-telemetry.js";
+import { openTracing } from "../kernel/tracing/open-tracing.js";
+import { SpanCounts } from "../kernel/tracing/span-counts.js";
+import { NO_TRACING, type Tracing } from "../kernel/tracing/tracing.js";
+
+/** What a service's configuration has at least; a service that is never traced has no `tracing`. */
+export type ServiceConfig = TlsSettings & {
+  readonly host: string;
+  readonly port: number;
+  readonly metricsPort: number | undefined;
+  readonly metricsHost: string;
+  readonly logLevel: string;
+  readonly trustedProxies?: readonly string[];
+} & (TracingSettings | { readonly tracing?: undefined });
+
+export interface ServiceProcess {
+  /** Such as "collect". */
+  readonly name: string;
+  readonly version: string;
+  /** Which of the service's processes this is. */
+  readonly instance: string;
+  readonly logger: Logger;
+  readonly lifecycle: Lifecycle;
+  readonly clock: Clock;
+}
+
+export interface Service extends ServiceProcess {
+  /** The listener's certificate; undefined: plain HTTP. */
+  readonly tls: TlsFiles | undefined;
+  /** Those of the listeners are watched already. */
+  readonly certificates: CertificateTimes;
+  readonly trustedProxies: TrustedProxies;
+  /** Off unless the configuration says otherwise. */
+  readonly tracing: Tracing;
+  readonly metrics: Registry;
+  /** False where nobody can read `metrics`: what costs something is then not measured. */
+  readonly isMeasured: boolean;
+  /**
+   * Opens the internal listener, and closes the application at the stop: after whatever registers with the lifecycle
+   * later. The application itself does not listen yet.
+   */
+  attach(app: HttpApp): Promise<void>;
+}
+
+/** @throws ConfigError; what `listen` throws where a port is taken comes later, from `attach` */
+export async function openService(config: ServiceConfig, process: ServiceProcess): Promise<Service> {
+  const { name, version, lifecycle } = process;
+  const trustedProxies = readTrustedProxies(config);
+  const isMeasured = config.metricsPort !== undefined;
+  // The default measurements wake the process a hundred times a second.
+  const metrics = isMeasured ? createRegistry(name, version) : new Registry();
+  const tracing = await openServiceTracing(config, metrics, process);
+  const tls = await openListenerTls(config, process);
+  const { certificates } = tls;
+  certificates.register(metrics);
+
+  async function attach(app: HttpApp): Promise<void> {
+    if (config.metricsPort !== undefined) {
+      const server = await serveMetrics({
+        registry: metrics,
+        port: config.metricsPort,
+        host: config.metricsHost,
+        tls: tls.metrics,
+        health: (path) => app.inject(path),
+      });
+      lifecycle.onStop("metrics", () => void server.close());
+    }
+    lifecycle.onStop("http", () => app.close());
+  }
+
+  return { ...process, tls: tls.http, certificates, trustedProxies, tracing, metrics, isMeasured, attach };
+}
+
+/** @throws ConfigError */
+export function readTrustedProxies({ trustedProxies = [] }: ServiceConfig): TrustedProxies {
+  return new TrustedProxies(trustedProxies);
+}
+
+async function openServiceTracing(
+  config: ServiceConfig,
+  metrics: Registry,
+  { name, version, instance, logger, lifecycle }: ServiceProcess,
+): Promise<Tracing> {
+  if (config.tracing === undefined) return NO_TRACING;
+  const counts = new SpanCounts();
+  counts.register(metrics);
+  return openTracing(config, { service: name, version, instance, counts, logger, lifecycle });
+}

@@ -1,0 +1,50 @@
+// main.ts -> here -> start-<service>: a service's process, from its environment to its exit.
+// Guarantees: nothing is opened before the whole configuration is good; a wrong one is one line on stderr and exit 1.
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { systemClock } from "../kernel/clock.js";
+import { configOrExit, runService } from "../kernel/lifecycle.js";
+import { createLogger } from "../kernel/logging/logging.js";
+import { openService, readTrustedProxies, type Service, type ServiceConfig } from "./open-service.js";
+
+export interface ProcessIdentity {
+  readonly instance: string;
+  /** Stands on every log line, such as `{ node: … }`. */
+  readonly logFields?: Readonly<Record<string, string>>;
+}
+
+export interface ServiceMain<S extends { readonly config: ServiceConfig }> {
+  readonly name: string;
+  /** The service's package.json: it has the version. */
+  readonly packageFile: URL;
+  /** Reads the environment, and the files it names. */
+  readonly read: () => S;
+  readonly stopDeadlineMs: (settings: S) => number;
+  /** Host and process id by default. */
+  readonly identify?: (settings: S) => ProcessIdentity;
+  /** Opens the service's own parts, and listens. */
+  readonly start: (settings: S, service: Service) => Promise<unknown>;
+}
+
+/** Runs until a signal ends it. */
+export async function runMain<S extends { readonly config: ServiceConfig }>(
+  main: ServiceMain<S>,
+): Promise<void> {
+  const { name, start } = main;
+  const settings = configOrExit(name, () => {
+    const read = main.read();
+    readTrustedProxies(read.config);
+    return read;
+  });
+  const { instance, logFields } = main.identify?.(settings) ?? {
+    instance: `${hostname()}.${process.pid}`,
+    logFields: undefined,
+  };
+  const serviceLogger = createLogger({ service: name, level: settings.config.logLevel });
+  const logger = logFields === undefined ? serviceLogger : serviceLogger.child(logFields);
+  const { version } = JSON.parse(readFileSync(main.packageFile, "utf8")) as { readonly version: string };
+  await runService({ logger, stopDeadlineMs: main.stopDeadlineMs(settings) }, async (lifecycle) => {
+    const parts = { name, version, instance, logger, lifecycle, clock: systemClock };
+    await start(settings, await openService(settings.config, parts));
+  });
+}
