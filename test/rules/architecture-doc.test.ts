@@ -48,7 +48,7 @@ test("the way from the request to the script is one of imports", () => {
     ["shared/src/redis/accept/accept-messages.ts", "shared/src/redis/accept/accept.v3.lua"],
     ["services/push-node/src/main.ts", "shared/src/redis/nodes/node-subscription.ts"],
     ["services/push-node/src/deliver/receive-envelopes.ts", "services/push-node/src/deliver/deliver.ts"],
-    ["services/push-node/src/deliver/deliver.ts", "services/push-node/src/deliver/encode-text-frame.ts"],
+    ["services/push-node/src/deliver/deliver.ts", "services/push-node/src/connection/encode-text-frame.ts"],
     ["services/push-node/src/deliver/deliver.ts", "services/push-node/src/connection/connection.ts"],
     ["services/push-node/src/app.ts", "services/push-node/src/connect/open-connection.ts"],
     ["services/push-node/src/frames/handle-frame.ts", "services/push-node/src/frames/collect-acks.ts"],

@@ -25,7 +25,7 @@ import { TicketsStore } from "@petrel/shared/redis/auth/tickets-store";
 import { TokenRevocations } from "@petrel/shared/redis/auth/token-revocations";
 import { createMatchOrigin } from "@petrel/shared/security/requests/match-origin";
 import type { VerifiedToken } from "@petrel/shared/security/tokens/verified-token";
-import { announceWhileRunning } from "./announce-node.js";
+import { announceWhileRunning } from "./node/announce-node.js";
 import { buildApp } from "./app.js";
 import { createCatchUp } from "./deliver/catch-up.js";
 import { createCheckEpoch } from "./deliver/check-epoch.js";
@@ -36,21 +36,22 @@ import { createConnectionMetrics } from "./connection/connection-metrics.js";
 import { createDeliver } from "./deliver/deliver.js";
 import { drainConnections } from "./leave/drain-connections.js";
 import { createDrainMetrics } from "./leave/drain-metrics.js";
-import { Gate } from "./connect/gate.js";
+import { Semaphore } from "@petrel/shared/kernel/semaphore";
 import { createHandleFrame } from "./frames/handle-frame.js";
 import { HandshakeAdmission } from "./connect/handshake-admission.js";
 import { markConnectionsLeaving, notYetMoving } from "./leave/mark-connections-leaving.js";
 import { createMeasureLatency } from "./deliver/measure-latency.js";
 import { MoveConnections } from "./leave/move-connections.js";
 import { createNodeLimits } from "./node-limits.js";
-import { ReceivePace } from "./frames/pace-receiving.js";
+import { ReceivePace } from "./deliver/pace-receiving.js";
 import { createReceiveEnvelopes } from "./deliver/receive-envelopes.js";
-import { RedisClocks } from "./deliver/redis-clocks.js";
+import { RedisClocks } from "./node/redis-clocks.js";
 import { createRenewToken } from "./frames/renew-token.js";
-import { createLeaseRenewal } from "./connection/renew-leases.js";
-import { bothOf, createTraceDeliveries } from "./deliver/trace-deliveries.js";
-import { addTokenGauges } from "./connection/token-metrics.js";
-import { createTokenVerification } from "./connect/token-verification.js";
+import { createLeaseRenewal } from "./connect/renew-leases.js";
+import { bothOf } from "./deliver/delivery-observer.js";
+import { createTraceDeliveries } from "./deliver/trace-deliveries.js";
+import { addTokenGauges } from "./tokens/token-metrics.js";
+import { createTokenVerification } from "./tokens/token-verification.js";
 import { UnauthenticatedConnections } from "./connect/unauthenticated-connections.js";
 import { createConnectionWatch } from "./connection/watch-connections.js";
 
@@ -105,8 +106,8 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
   const measured = createMeasureLatency(metrics, clocks);
   const traced = tracing === NO_TRACING ? undefined : createTraceDeliveries({ tracing, nodeId });
   lifecycle.onStop("traced deliveries", () => traced?.stop());
-  const latency = traced === undefined ? measured : bothOf(measured, traced);
-  const gate = new Gate(CONCURRENT_CATCH_UPS);
+  const observer = traced === undefined ? measured : bothOf(measured, traced);
+  const semaphore = new Semaphore(CONCURRENT_CATCH_UPS);
 
   const inboxHistory = { history: settings.historySize, slowHistory: settings.slowHistorySize };
   const admission = new HandshakeAdmission({
@@ -117,13 +118,20 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
   const moves = new MoveConnections({
     scripts,
     registry,
-    admission,
+    isCrowded: () => admission.isCrowded,
     clock: systemClock,
     logger: log,
     windowMs: settings.drainWindowMs,
     connectsPerSecond: settings.connectsPerSecond,
   });
-  const acks = new CollectAcks({ scripts, registry, moves, logger: log, history: inboxHistory, latency });
+  const acks = new CollectAcks({
+    scripts,
+    registry,
+    logger: log,
+    history: inboxHistory,
+    observer,
+    onEpochOver: (connection) => moves.move(connection, true),
+  });
   const onSent = measure.sent;
   const pace = new ReceivePace({
     clock: systemClock,
@@ -138,10 +146,10 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
     logger: log,
     history: inboxHistory,
     recordKeepMs: settings.recordKeepHours * 60 * 60 * 1000,
-    gate,
+    semaphore,
     pace,
     onSent,
-    latency,
+    observer,
   });
   const deliver = createDeliver({
     registry,
@@ -151,7 +159,7 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
     outboundBoundBytes: settings.outboundBoundBytes,
     pace,
     onSent,
-    latency,
+    observer,
   });
   const counts = new LimitCounts();
   counts.register(metrics);
@@ -186,7 +194,7 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
   const renewal = createLeaseRenewal({
     ...registerDeps,
     clock: systemClock,
-    gate: new Gate(CONCURRENT_CATCH_UPS),
+    semaphore: new Semaphore(CONCURRENT_CATCH_UPS),
   });
   const watch = createConnectionWatch({
     registry,
@@ -250,8 +258,8 @@ async function startPushNode(settings: PushNodeConfig, log: Logger, lifecycle: L
     onOpened: measure.opened,
     onClosed: (code, connection) => {
       measure.closed(code);
-      traced?.closed(connection);
-      acks.hurry();
+      if (connection !== undefined) observer.closed(connection);
+      acks.flush();
     },
     rules: { isAllowedOrigin, tokenInQuery: settings.tokenInQuery },
     trustedProxies,

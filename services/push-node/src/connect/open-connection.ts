@@ -18,13 +18,13 @@ import type { VerifiedToken, VerifyToken } from "@petrel/shared/security/tokens/
 import type { WebSocket } from "ws";
 import { Connection } from "../connection/connection.js";
 import { EarlyFrames } from "./early-frames.js";
-import { failAuthentication } from "./fail-authentication.js";
+import { failAuthentication } from "../connection/fail-authentication.js";
 import type { HandleFrame } from "../frames/handle-frame.js";
 import type { TakeFrame } from "../frames/limit-frames.js";
 import type { Handshake } from "./read-handshake.js";
 import { registerConnection, unregisterConnection, type RegisterDeps } from "./register-connection.js";
 import { requireTimeLeft, watchTokenExpiry } from "../connection/watch-token-expiry.js";
-import { routeTokenOf } from "./route-token-of.js";
+import { routeTokenOf } from "../connection/route-token-of.js";
 
 export interface OpenDeps extends RegisterDeps {
   readonly clock: Clock;

@@ -198,7 +198,7 @@ describe("while messages come", () => {
     await waitFor(async () => (await bench.routes(userId)).length === 1, { what: "the script" });
     await bench.acceptMany(userId, 3);
     const connection = await waitFor(() => [...node.registry.ofUser(userId)][0], { what: "the connection" });
-    await waitFor(() => connection.want === 3, { what: "the envelopes" });
+    await waitFor(() => connection.targetSeq === 3, { what: "the envelopes" });
     expect(connection.phase).toBe("registering");
     release();
     // None comes after them that would repair a gap.
@@ -229,7 +229,7 @@ describe("while messages come", () => {
     await bench.store.redis.hset(bench.keysOf(userId).generation, "replid", "another");
     await bench.accept(userId, "of the next generation");
     const connection = await waitFor(() => [...node.registry.ofUser(userId)][0], { what: "the connection" });
-    await waitFor(() => connection.want === 1, { what: "the envelope" });
+    await waitFor(() => connection.targetSeq === 1, { what: "the envelope" });
     release();
     expect(await client.untilClosed()).toMatchObject({ code: 1012 });
     expect(client.messages).toEqual([]);

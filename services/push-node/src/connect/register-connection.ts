@@ -87,7 +87,7 @@ export async function registerConnection(
   }
   connection.epoch = epoch;
   connection.lastSent = after;
-  connection.lastShown = after;
+  connection.lastDelivered = after;
   connection.acked = after;
   connection.isHeld = isHeld;
   connection.phase = "catching-up";
@@ -103,10 +103,10 @@ export async function registerConnection(
     pingSeconds,
     features: FEATURES,
   });
-  if (connection.want > seq && connection.wantEpoch !== epoch && connection.wantEpoch !== "") {
-    if (!(await deps.checkEpoch(connection, connection.wantEpoch))) return;
+  if (connection.targetSeq > seq && connection.targetEpoch !== epoch && connection.targetEpoch !== "") {
+    if (!(await deps.checkEpoch(connection, connection.targetEpoch))) return;
   }
-  connection.want = Math.max(connection.want, seq);
+  connection.targetSeq = Math.max(connection.targetSeq, seq);
   deps.catchUp(connection);
   if (connection.mustRegisterAgain) await reRegisterConnection(deps, connection);
 }
@@ -145,7 +145,7 @@ export async function reRegisterConnection(deps: RegisterDeps, connection: Conne
   }
   connection.member = result.member;
   // Of the former epoch, too: what it numbered is this connection's; what the new one did sends its client away at once.
-  connection.want = Math.max(connection.want, result.seq);
+  connection.targetSeq = Math.max(connection.targetSeq, result.seq);
   deps.catchUp(connection);
 }
 

@@ -1,10 +1,11 @@
-// {receive-envelopes, register-connection} -> here: closes a connection whose place a newer one took.
-// Guarantees: 4409 with the reason: too many connections, or a sign-in elsewhere, and on which platform.
+// push-node/deliver/receive-envelopes, push-node/connect/register-connection -> here: closes a connection that a newer one
+// replaced.
+// Guarantees: 4409 with the reason: too many connections, or a sign-in elsewhere and its platform.
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { Eviction } from "@petrel/shared/protocol/messages/node-messages";
 import type { Connection } from "./connection.js";
 
-/** @param platform of the newer connection; "" where it is not known */
+/** @param platform of the newer connection; "" where it is unknown */
 export function closeReplaced(connection: Connection, reason: Eviction["reason"], platform: string): void {
   if (reason === "elsewhere") {
     const where = platform === "" ? "elsewhere" : `elsewhere, on the platform "${platform}"`;

@@ -1,11 +1,12 @@
-// {receive-envelopes, register-connection} -> here: closes what lives under a token that was revoked.
-// Guarantees: 4403; a connection that is about to live under a fresh token counts as living under both.
+// push-node/deliver/receive-envelopes, push-node/connect/register-connection -> here: closes connections whose token was
+// revoked.
+// Guarantees: 4403; a connection whose fresh token is being checked counts as living under both.
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { RouteToken } from "@petrel/shared/redis/nodes/route-store";
 import type { Connection } from "./connection.js";
 import type { ConnectionRegistry } from "./connection-registry.js";
 
-/** Whether one of a connection's tokens is meant: the one it lives under, or the one that is being checked. */
+/** Whether a connection's token is meant, or the fresh one that is being checked. */
 export function livesUnder(connection: Connection, isMeant: (token: RouteToken) => boolean): boolean {
   const fresh = connection.renewal?.token;
   return isMeant(connection.token) || (fresh !== undefined && isMeant(fresh));
@@ -25,8 +26,8 @@ export function closeErased(connection: Connection): void {
 }
 
 /**
- * Whose a revoked token is nobody knows, so that all connections are looked at; and each partition says the same: what
- * comes within a turn is looked for together.
+ * A `jti` does not name its user, so every connection is checked. Every partition's channel repeats the same revocation:
+ * what comes within one turn is checked together.
  */
 export function createRevokedTokens(registry: ConnectionRegistry): (jtis: readonly string[]) => void {
   let revoked = new Set<string>();

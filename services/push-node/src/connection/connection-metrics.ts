@@ -1,5 +1,5 @@
-// push-node: what it counts of its connections and messages.
-// Guarantees: low cardinality: the close codes of the contract, never users; what else a client sends is "other".
+// push-node: counts its connections and messages.
+// Guarantees: low cardinality: never a user; a close code that is not the contract's counts as "other".
 import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { ConnectionRegistry } from "./connection-registry.js";
@@ -65,7 +65,7 @@ export function createConnectionMetrics(metrics: Registry, registry: ConnectionR
   });
   return {
     opened: () => opened.inc(),
-    // A client may close with any of 3000 to 4999.
+    // A client may close with any code from 3000 to 4999.
     closed: (code) => closed.inc({ code: knownCodes.has(code) ? String(code) : "other" }),
     sent: (count) => sent.inc(count),
     turnedAway: () => turnedAway.inc(),

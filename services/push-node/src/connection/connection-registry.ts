@@ -1,5 +1,5 @@
 // push-node: the connections of this node, by user and by the beat of the shared timers.
-// Guarantees: a connection stands here from before its user's route is written until after its socket is gone.
+// Guarantees: a connection is listed from before its route is written until after its socket is gone.
 import type { Connection } from "./connection.js";
 
 export class ConnectionRegistry {
@@ -28,7 +28,7 @@ export class ConnectionRegistry {
     this.#slots[connection.slot]?.add(connection);
     this.#size++;
     const known = this.#byUser.get(connection.userId);
-    // Most users have one connection: a set for each would cost more than all the rest kept of it.
+    // Most users have one connection: a set for each would cost more than everything else kept of it.
     if (known === undefined) this.#byUser.set(connection.userId, connection);
     else if (known instanceof Set) known.add(connection);
     else this.#byUser.set(connection.userId, new Set([known, connection]));

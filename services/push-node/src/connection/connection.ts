@@ -1,6 +1,6 @@
-// push-node: one client's socket and where it stands in its user's sequence.
-// Guarantees: frames leave in the order they were given; nothing is written once a close has begun; what waits for
-// a slow reader is bounded by whoever asks `isFull` first.
+// push-node: one client's socket and its position in its user's sequence.
+// Guarantees: frames leave in the order they were queued; nothing is written once a close has begun. Callers bound what
+// waits for a slow reader: see `waitingBytes`.
 import type { Socket } from "node:net";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { RouteToken } from "@petrel/shared/redis/nodes/route-store";
@@ -12,11 +12,11 @@ import {
   type ServerFrame,
 } from "@petrel/shared/protocol/frames/server-frames";
 import type { WebSocket } from "ws";
-import { encodeTextFrame } from "../deliver/encode-text-frame.js";
+import { encodeTextFrame } from "./encode-text-frame.js";
 
 /**
- * registering: its user is known, its place in the sequence is not yet · catching-up: reads its inbox; what arrives
- * meanwhile only raises `want` · live: what arrives goes out · closing: nothing goes out any more
+ * registering: its user is known, its position in the sequence is not · catching-up: reads its inbox; what arrives only
+ * raises `targetSeq` · live: what arrives goes out · closing: nothing goes out any more
  */
 export type Phase = "registering" | "catching-up" | "live" | "closing";
 
@@ -40,15 +40,15 @@ export class Connection {
   readonly userId: string;
   readonly keys: PartitionKeys;
   readonly platform: string;
-  /** The client waived acknowledging: what the socket took counts as acked. */
+  /** The client waived acknowledging: what its socket took counts as acked. */
   readonly ackAuto: boolean;
 
   phase: Phase = "registering";
   epoch = "";
-  /** This connection's member in its user's routes. */
+  /** Its member among its user's routes; "" before it is registered. */
   member = "";
   connectTimeMs = 0;
-  /** Its user's newer epoch, where it is known: the client is asked to move when its moment has come. */
+  /** Its user's newer epoch, once known: the client is asked to move when its turn has come. */
   nextEpoch = "";
   /** Its client was asked to move. */
   isMoving = false;
@@ -56,42 +56,42 @@ export class Connection {
   pastEpoch = "";
   /** An epoch that is being asked about. */
   epochUnderCheck = "";
-  /** Everything up to here was sent, or has ended; strictly increasing. */
+  /** Everything up to here was delivered or has ended; strictly increasing. */
   lastSent = 0;
-  /** The newest seq whose message was really sent, not skipped. */
-  lastShown = 0;
+  /** The newest seq whose message was really put on the socket, not skipped. */
+  lastDelivered = 0;
   /** The highest seq the client acknowledged, here or before. */
   acked = 0;
-  /** The newest seq known to be assigned. */
-  want = 0;
-  /** The epoch of the envelope that raised `want` before this connection knew its own. */
-  wantEpoch = "";
-  /** Something may be in the inbox beyond `want`: read it to its end. */
+  /** The newest seq known to be assigned: the one to catch up with. */
+  targetSeq = 0;
+  /** The epoch of the envelope that raised `targetSeq` before this connection knew its own. */
+  targetEpoch = "";
+  /** Something may be in the inbox beyond `targetSeq`: read it to its end. */
   readToEnd = false;
-  /** Whether its client is likely to be back in a moment, once its socket is gone; not so after a sign-out. */
+  /** Whether its client is likely to come back soon once its socket is gone; false after a sign-out. */
   isExpectedBack = true;
-  /** It was noted as being behind: what its user's other devices acknowledge is kept for it, see redis/hold-history. */
+  /** Noted as behind: what its user's other devices acknowledge is kept for it, see inbox/hold-history. */
   isHeld = false;
   /** A catch-up is under way. */
   isReading = false;
   /** Which beat of the shared timers this connection belongs to. */
   slot = 0;
-  /** What it lives under: a revocation of it ends the connection. */
+  /** Its revocation ends the connection. */
   token: RouteToken;
   tokenExpiresAtMs = Number.POSITIVE_INFINITY;
   expiryAnnounced = false;
   /** The newest token that is being checked. */
   renewal: TokenRenewal | undefined;
-  /** Something may have been missed while this connection could not register again: it must, as soon as it can. */
+  /** Something was missed while it could not register again: it must, as soon as it can. */
   mustRegisterAgain = false;
   /** When anything last came from the client, monotonic ms. */
   lastHeardMs: number;
-  /** Since when the socket has taken nothing although something waits, monotonic ms; undefined while it moves. */
+  /** Since when the socket has taken nothing although bytes wait, monotonic ms; undefined while it moves. */
   stuckSinceMs: number | undefined;
   lastMark = 0;
-  /** What waits for its acknowledgement to be measured, see measure-latency. */
+  /** What waits for an acknowledgement to be measured, see measure-latency. */
   unmeasured: number[] | undefined;
-  /** What it was sent is paid for until then, monotonic ms; ahead of now by no more than the pace's burst. */
+  /** What it was sent is paid for until then, monotonic ms; at most the pace's burst ahead of now. */
   pacedUntilMs = 0;
 
   readonly #ws: WebSocket;
@@ -114,14 +114,14 @@ export class Connection {
     return this.phase !== "closing" && this.#ws.readyState === this.#ws.OPEN;
   }
 
-  /** Bytes that the socket has not taken yet. */
+  /** Bytes that the socket has not taken yet: what a caller bounds before it queues more. */
   get waitingBytes(): number {
     return this.#socket.writableLength;
   }
 
   /**
-   * A figure that changes whenever the kernel takes bytes. libuv's count of the write under way moves while a large
-   * one is taken piece by piece; Node's own counts move only when it is all taken.
+   * Changes whenever the kernel takes bytes. libuv's count of the current write moves as a large one is taken piece by
+   * piece; Node's own counts move only when all of it is taken.
    */
   get movementMark(): number {
     const { _handle: handle } = this.#socket as unknown as { _handle?: { writeQueueSize?: number } | null };
@@ -185,7 +185,7 @@ export class Connection {
     this.close(closeCode, code);
   }
 
-  /** Asks the client to come again elsewhere, and closes. */
+  /** Asks the client to reconnect, to another node, and closes. */
   reconnect(afterMs: number, code: ErrorCode): void {
     if (this.phase === "closing") return;
     this.send({ type: "reconnect", afterMs, reason: code });
@@ -198,7 +198,7 @@ export class Connection {
     this.#ws.close(closeCode, reason);
   }
 
-  /** Cuts the connection: nobody is there to take a close frame. */
+  /** Cuts the connection: nobody is left to take a close frame. */
   terminate(): void {
     this.phase = "closing";
     this.#ws.terminate();

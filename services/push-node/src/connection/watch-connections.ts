@@ -1,7 +1,7 @@
 // push-node: one shared timer looks after all connections: alive, not stuck, token still good.
-// Guarantees: who says nothing for two ping intervals is cut, but time in which this process did not run is not held
-// against anybody; who takes nothing for too long while data waits is
-// closed with 4408; whose token ends is told before, and closed with 4401.
+// Guarantees: a client that says nothing for two ping intervals is cut; one that takes nothing for too long while data
+// waits is closed with 4408; one whose token ends is told before, and closed with 4401. Time in which this process stood
+// still counts against nobody.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { Connection } from "./connection.js";
@@ -39,14 +39,14 @@ export function createConnectionWatch(deps: WatchDeps): ConnectionWatch {
     for (const connection of registry.all()) {
       if (pausedMs > TICK_MS) forgive(connection, pausedMs);
       if (nowMs - connection.lastHeardMs > pingSeconds * 2_000 + TICK_MS) {
-        // Long gone: there is nothing to wait for.
+        // Long gone: nothing to wait for.
         connection.isExpectedBack = false;
         connection.terminate();
         continue;
       }
       watchProgress(connection, nowMs, deps.slowTimeoutMs);
       watchTokenExpiry(connection, wallMs);
-      // Spread by slot: not everyone is asked in the same second.
+      // Spread by slot: not all are pinged in the same second.
       if ((beat + connection.slot) % pingSeconds === 0) connection.ping();
     }
   }
@@ -60,7 +60,7 @@ export function createConnectionWatch(deps: WatchDeps): ConnectionWatch {
   };
 }
 
-/** What came during a pause is read only after this: nobody has been silent, or slow, for its length. */
+/** What came during a pause is read only after it: nobody was silent or slow for that long. */
 function forgive(connection: Connection, pausedMs: number): void {
   connection.lastHeardMs += pausedMs;
   if (connection.stuckSinceMs !== undefined) connection.stuckSinceMs += pausedMs;
@@ -79,7 +79,7 @@ function watchProgress(connection: Connection, nowMs: number, slowTimeoutMs: num
   }
   if (nowMs - connection.stuckSinceMs < slowTimeoutMs) return;
   connection.stuckSinceMs = nowMs;
-  // Already closing and still stuck: its close frame will never get through.
+  // Closing and still stuck: its close frame will never get through.
   if (!connection.isOpen) connection.terminate();
   else
     connection.fail(

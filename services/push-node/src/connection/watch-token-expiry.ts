@@ -1,7 +1,6 @@
-// {open-connection, renew-token, watch-connections} -> here: whether the token that a connection lives under comes to its
-// end.
-// Guarantees: whoever is welcome is told before, once for each token, with 30 s left or at once where it has less; at the
-// end it is closed with 4401; nobody is welcome whose token is over.
+// push-node/connect/open-connection, push-node/connection/watch-connections -> here: does a connection's token end soon?
+// Guarantees: a client is told once for each token, 30 s before the end or at once where less is left; at the end its
+// connection is closed with 4401; a token that is over gets no welcome.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { VerifiedToken } from "@petrel/shared/security/tokens/verified-token";
@@ -10,8 +9,8 @@ import type { Connection } from "./connection.js";
 const NOTICE_MS = 30_000;
 
 /**
- * A check lets a token pass for some seconds after its end, for clocks that differ. A connection would be closed in the
- * same moment, and might have taken the place of another until then.
+ * A check lets a token pass for some seconds after its end, since clocks differ. Its connection would be closed at once,
+ * but might have replaced another by then.
  * @throws PetrelError PETREL_TOKEN_EXPIRED
  */
 export function requireTimeLeft({ expiresAtMs }: VerifiedToken, wallMs: number): void {
@@ -27,7 +26,7 @@ export function watchTokenExpiry(connection: Connection, wallMs: number): void {
     connection.fail(closeCodes.tokenBad, "PETREL_TOKEN_EXPIRED", "The token's time is over.", "refresh");
     return;
   }
-  // Before `welcome` a client heeds nothing but errors.
+  // Before `welcome` a client ignores everything but errors.
   if (connection.expiryAnnounced || connection.phase === "registering") return;
   connection.expiryAnnounced = true;
   connection.send({ type: "token_expiring", inSeconds: Math.ceil(leftMs / 1000) });

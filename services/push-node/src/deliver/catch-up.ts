@@ -1,9 +1,8 @@
-// push-node/{register-connection, deliver, receive-envelopes, renew-leases} -> here -> redis/read-inbox -> connection.
-// Guarantees: the one way by which a connection is brought up to date: backlog, resume, gap, nudge, resubscription,
-// pause, slow reader and one that is sent too much. A page is read only when the socket has drained and the pace allows;
-// while it waits, what the user's other devices acknowledge is kept for it, within a bound; where that did not reach, the
-// client is told to come again, never left with a hole. An expired message is skipped only after its end is written; a
-// fault of Redis costs time.
+// push-node/connect/register-connection, push-node/deliver/{deliver, receive-envelopes} -> here -> inbox/read-inbox: brings
+// a connection up to date, whatever put it behind: backlog, resume, gap, nudge, resubscription, pause, a slow reader.
+// Guarantees: a page is read only when the socket has drained and the pace allows; meanwhile what the user's other devices
+// acknowledge is kept for it, within a bound; where that bound was too small, the client is told to reconnect, never left
+// with a hole. An expired message is skipped only after its end is written; a fault of Redis costs time only.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -15,32 +14,32 @@ import { holdHistory, type InboxHistory } from "@petrel/shared/redis/inbox/hold-
 import { readInbox, type InboxPage } from "@petrel/shared/redis/inbox/read-inbox";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { CheckEpoch } from "./check-epoch.js";
-import type { CollectAcks } from "../frames/collect-acks.js";
 import type { Connection } from "../connection/connection.js";
-import { encodeTextFrame } from "./encode-text-frame.js";
-import type { Gate } from "../connect/gate.js";
-import type { MeasureLatency } from "./measure-latency.js";
-import type { ReceivePace } from "../frames/pace-receiving.js";
+import { encodeTextFrame } from "../connection/encode-text-frame.js";
+import type { Semaphore } from "@petrel/shared/kernel/semaphore";
+import type { DeliveryAcks } from "./delivery-acks.js";
+import type { DeliveryObserver } from "./delivery-observer.js";
+import type { ReceivePace } from "./pace-receiving.js";
 
 export interface CatchUpDeps {
   readonly scripts: ScriptRunner;
-  readonly acks: CollectAcks;
+  readonly acks: Pick<DeliveryAcks, "ackWhenTaken" | "ackSkipped">;
   readonly logger: Logger;
   readonly checkEpoch: CheckEpoch;
   readonly history: InboxHistory;
   /** See redis/keep-records. */
   readonly recordKeepMs?: number | undefined;
   /** Bounds how many pages are read at a time, so that a crowd's return leaves room for those connected. */
-  readonly gate: Gate;
+  readonly semaphore: Semaphore;
   /** How many messages a connection may be sent. */
   readonly pace: ReceivePace;
   readonly onSent: (count: number) => void;
-  readonly latency: Pick<MeasureLatency, "sent">;
+  readonly observer: Pick<DeliveryObserver, "sent">;
 }
 
 export type CatchUp = (connection: Connection) => void;
 
-/** A connection that waits says so again: it is believed for a minute. */
+/** How often a connection that waits says so again; Redis remembers it for a minute. */
 const HOLD_AGAIN_MS = 20_000;
 const PAGE = { maxEntries: 100, maxBytes: 64 * 1024 } as const;
 
@@ -56,11 +55,11 @@ export function createCatchUp(deps: CatchUpDeps): CatchUp {
 
 async function readUntilLive(deps: CatchUpDeps, connection: Connection): Promise<void> {
   let failures = 0;
-  while (connection.isOpen && (connection.readToEnd || connection.lastSent < connection.want)) {
+  while (connection.isOpen && (connection.readToEnd || connection.lastSent < connection.targetSeq)) {
     try {
       if (connection.mustDrain || !deps.pace.isReady(connection)) await waitBehind(deps, connection);
       if (!connection.isOpen) break;
-      await deps.gate.run(() => readPage(deps, connection));
+      await deps.semaphore.run(() => readPage(deps, connection));
       failures = 0;
     } catch (error) {
       deps.logger.warn(
@@ -73,7 +72,7 @@ async function readUntilLive(deps: CatchUpDeps, connection: Connection): Promise
   }
   connection.isReading = false;
   if (!connection.isOpen) return;
-  // In the same turn as the last comparison: nothing can have arrived in between.
+  // The same turn as the last comparison: nothing can have arrived in between.
   connection.phase = "live";
   if (connection.isHeld) {
     connection.isHeld = false;
@@ -81,13 +80,13 @@ async function readUntilLive(deps: CatchUpDeps, connection: Connection): Promise
   }
 }
 
-/** Until its socket has drained and its pace allows more; before the gate, so that it takes no place from others. */
+/** Until its socket has drained and its pace allows more; before the semaphore, so that it takes no slot from others. */
 async function waitBehind(deps: CatchUpDeps, connection: Connection): Promise<void> {
   const holdOn = (): void => {
     connection.isHeld = true;
     hold(deps, connection, connection.lastSent);
   };
-  // Where a page has just said so, that holds for a while.
+  // A page that was just read has said so already.
   if (!connection.isHeld) holdOn();
   const timer = setInterval(holdOn, HOLD_AGAIN_MS);
   try {
@@ -98,7 +97,7 @@ async function waitBehind(deps: CatchUpDeps, connection: Connection): Promise<vo
   }
 }
 
-/** Nobody waits for it: where it fails, and more is trimmed meanwhile, the next page says so. */
+/** Fire and forget: should more be trimmed after a failure, the next page says so. */
 function hold(
   { scripts, history, logger }: CatchUpDeps,
   { id, userId, epoch, keys }: Connection,
@@ -110,8 +109,8 @@ function hold(
 }
 
 async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void> {
-  const { scripts, acks, checkEpoch, pace, onSent, latency } = deps;
-  const { keys, userId, want, readToEnd } = connection;
+  const { scripts, acks, checkEpoch, pace, onSent, observer } = deps;
+  const { keys, userId, targetSeq, readToEnd } = connection;
   connection.readToEnd = false;
   const maxEntries = Math.min(PAGE.maxEntries, Math.max(1, pace.allowance(connection)));
   const reader = { connection: connection.id, epoch: connection.epoch };
@@ -144,8 +143,8 @@ async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void
     if (over.has(message)) continue;
     const at = new Date(message.atMs).toISOString();
     connection.queue(encodeTextFrame(encodeMessageFrame(message.id, message.seq, at, message.data)));
-    connection.lastShown = message.seq;
-    latency.sent(connection, message);
+    connection.lastDelivered = message.seq;
+    observer.sent(connection, message);
     sent++;
   }
   if (connection.ackAuto) acks.ackWhenTaken(connection);
@@ -156,16 +155,16 @@ async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void
 
   const last = page.messages.at(-1);
   if (last === undefined) {
-    // Assigned, but not there: it has ended. There is nothing to wait for.
-    if (connection.lastSent < want) connection.lastSent = want;
+    // Assigned but not in the inbox: it has ended.
+    if (connection.lastSent < targetSeq) connection.lastSent = targetSeq;
   } else {
-    connection.want = Math.max(connection.want, last.seq);
-    // The end is only where nothing comes any more: a page may have been cut by its number or by its bytes.
+    connection.targetSeq = Math.max(connection.targetSeq, last.seq);
+    // Only an empty page is the end: others may have been cut by their number or their bytes.
     connection.readToEnd ||= readToEnd || page.messages.length >= maxEntries;
   }
 }
 
-/** What has waited for long is acknowledged next: its record must outlive that, though no dispatcher has kept it. */
+/** An old message is about to be acknowledged: its record must outlive that, even if no dispatcher kept it. */
 async function keepOld(
   { scripts, recordKeepMs }: CatchUpDeps,
   { keys, userId }: Connection,

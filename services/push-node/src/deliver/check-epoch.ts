@@ -1,8 +1,8 @@
-// push-node/{deliver, catch-up, register-connection} -> here: whether a message of another epoch than its connection's
-// begins a history that this connection does not know.
-// Guarantees: by the user's epoch in Redis alone, never by a clock or a number: the next master's clock may be behind,
-// and where Redis loses its tail, `seq` goes back. An epoch never comes again: while the user's is the connection's,
-// all others are past. One that is known to be past is not asked about again.
+// push-node/deliver/{deliver, catch-up}, push-node/connect/register-connection -> here: does a message of another epoch than
+// its connection's begin a history that this connection does not know?
+// Guarantees: only the user's epoch in Redis decides, never a clock or a number: the next master's clock may be behind, and
+// `seq` goes back where Redis loses its tail. An epoch never comes again: while the user's is the connection's, all others
+// are past. A past epoch is not asked about twice.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { Redis } from "@petrel/shared/redis/connection/connect";
@@ -14,9 +14,8 @@ export interface CheckEpochDeps {
 }
 
 /**
- * Asks the client to come again where the epoch is not past; where Redis does not say so, too: what that costs is a
- * reconnect.
- * @returns whether the epoch is past: what it numbered before the connection was registered was read from the inbox
+ * Asks the client to reconnect unless Redis says that the epoch is past.
+ * @returns whether it is past: then its messages were read from the inbox before the connection was registered
  */
 export type CheckEpoch = (connection: Connection, epoch: string) => Promise<boolean>;
 
@@ -30,7 +29,7 @@ export function createCheckEpoch({ redis, logger }: CheckEpochDeps): CheckEpoch 
     }
     connection.epochUnderCheck = epoch;
     try {
-      // After the message, which is of the user's epoch at its time: a newer one than the connection's is seen here.
+      // Asked after the message, which bears the user's epoch of its time: an epoch newer than the connection's shows here.
       const current = await redis.hget(keys.user(userId), "epoch");
       if (current === connection.epoch) {
         connection.pastEpoch = epoch;

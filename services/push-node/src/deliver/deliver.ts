@@ -1,20 +1,20 @@
-// push-node/receive-envelopes -> here -> connection: puts messages on the sockets of their users.
-// Guarantees: a connection sees strictly increasing seq without a gap: what was sent is dropped, a gap is repaired
-// from the inbox first, a foreign epoch makes the client reconnect; each frame is encoded once; nobody is sent more
-// than its pace allows, and what is too much for one delays nobody else.
+// push-node/deliver/receive-envelopes -> here -> push-node/connection/connection: puts messages on their users' sockets.
+// Guarantees: a connection sees strictly increasing seq without a gap: what was sent is dropped, a gap is first repaired
+// from the inbox, a foreign epoch makes the client reconnect; each frame is encoded once; no connection is sent more than
+// its pace allows, and a slow one delays no other.
 import type { Envelope } from "@petrel/shared/protocol/messages/node-messages";
 import { encodeMessageFrame } from "@petrel/shared/protocol/frames/server-frames";
 import type { CheckEpoch } from "./check-epoch.js";
-import type { CollectAcks } from "../frames/collect-acks.js";
 import type { Connection } from "../connection/connection.js";
 import type { ConnectionRegistry } from "../connection/connection-registry.js";
-import { encodeTextFrame } from "./encode-text-frame.js";
-import type { MeasureLatency } from "./measure-latency.js";
-import type { ReceivePace } from "../frames/pace-receiving.js";
+import { encodeTextFrame } from "../connection/encode-text-frame.js";
+import type { DeliveryAcks } from "./delivery-acks.js";
+import type { DeliveryObserver } from "./delivery-observer.js";
+import type { ReceivePace } from "./pace-receiving.js";
 
 export interface DeliverDeps {
   readonly registry: ConnectionRegistry;
-  readonly acks: CollectAcks;
+  readonly acks: Pick<DeliveryAcks, "ackWhenTaken">;
   readonly catchUp: (connection: Connection) => void;
   readonly checkEpoch: CheckEpoch;
   /** Bytes that may wait in a live connection's socket. */
@@ -22,13 +22,13 @@ export interface DeliverDeps {
   /** How many messages a connection may be sent. */
   readonly pace: ReceivePace;
   readonly onSent: (count: number) => void;
-  readonly latency: Pick<MeasureLatency, "sent">;
+  readonly observer: Pick<DeliveryObserver, "sent">;
 }
 
 export type Deliver = (envelopes: readonly Envelope[]) => void;
 
 export function createDeliver(deps: DeliverDeps): Deliver {
-  const { registry, acks, outboundBoundBytes, catchUp, pace, onSent, latency } = deps;
+  const { registry, acks, outboundBoundBytes, catchUp, pace, onSent, observer } = deps;
   return (envelopes) => {
     const nowMs = pace.nowMs();
     const written = new Set<Connection>();
@@ -38,17 +38,17 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       for (const connection of registry.ofUser(envelope.userId)) {
         if (!isNext(deps, connection, envelope)) continue;
         if (connection.waitingBytes > outboundBoundBytes || !pace.takeOne(connection, nowMs)) {
-          // A slow reader, or one that is sent too much: from here on it reads its inbox, page by page, as its socket
-          // drains and its pace allows.
-          connection.want = envelope.seq;
+          // Too slow, or sent too much: from here on it reads its inbox page by page, as its socket drains and its pace
+          // allows.
+          connection.targetSeq = envelope.seq;
           catchUp(connection);
           continue;
         }
         frame ??= frameOf(envelope);
         connection.queue(frame);
         connection.lastSent = envelope.seq;
-        connection.lastShown = envelope.seq;
-        latency.sent(connection, envelope);
+        connection.lastDelivered = envelope.seq;
+        observer.sent(connection, envelope);
         written.add(connection);
         sent++;
       }
@@ -61,7 +61,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   };
 }
 
-/** Whether the envelope is the one this connection waits for; if not, does what is to be done instead. */
+/** Whether this connection can take the envelope now; if not, starts what makes up for it. */
 function isNext(
   { catchUp, checkEpoch }: DeliverDeps,
   connection: Connection,
@@ -71,21 +71,21 @@ function isNext(
     case "closing":
       return false;
     case "registering":
-      if (seq > connection.want) {
-        connection.want = seq;
-        connection.wantEpoch = epoch;
+      if (seq > connection.targetSeq) {
+        connection.targetSeq = seq;
+        connection.targetEpoch = epoch;
       }
       return false;
     case "catching-up":
     case "live":
       if (epoch !== connection.epoch) {
-        // An old message handed over late is covered by what was sent; a new one means another history.
+        // An old message that comes late is covered by what was sent; a new one means another history.
         if (connection.epochUnderCheck !== epoch) void checkEpoch(connection, epoch);
         return false;
       }
       if (connection.phase === "live" && seq === connection.lastSent + 1) return true;
       if (seq > connection.lastSent) {
-        connection.want = Math.max(connection.want, seq);
+        connection.targetSeq = Math.max(connection.targetSeq, seq);
         catchUp(connection);
       }
       return false;

@@ -1,29 +1,12 @@
-// push-node/{deliver, catch-up, collect-acks} -> here: how long messages took, from their acceptance to the
-// acknowledgement.
-// Guarantees: by Redis' clock at both ends; of each connection the oldest 64 messages that wait for an acknowledgement
-// are measured, each by itself; a connection for which nothing waits keeps nothing.
+// push-node/deliver/{deliver, catch-up}, push-node/frames/collect-acks -> here: how long messages take from their
+// acceptance to their acknowledgement.
+// Guarantees: both ends are read from Redis' clock; each connection has its oldest 64 unacknowledged messages measured,
+// each by itself; a connection without any keeps nothing.
 import { DurationHistogram, type DurationSeries } from "@petrel/shared/kernel/metrics/duration-histogram";
 import type { Registry } from "@petrel/shared/kernel/metrics/metrics";
-import { priorities, type Priority } from "@petrel/shared/protocol/messages/stored-message";
-import type { Connection } from "../connection/connection.js";
-import type { RedisClocks } from "./redis-clocks.js";
-
-export interface SentMessage {
-  readonly seq: number;
-  /** When it was accepted, by Redis' clock. */
-  readonly atMs: number;
-  readonly priority: Priority;
-  readonly id?: string;
-  /** Where it is sampled, see trace-deliveries. */
-  readonly trace?: string | undefined;
-}
-
-export interface MeasureLatency {
-  /** A message was put on this connection's socket. */
-  readonly sent: (connection: Connection, message: SentMessage) => void;
-  /** The client acknowledged up to and including `seq`. */
-  readonly acked: (connection: Connection, seq: number) => void;
-}
+import { priorities } from "@petrel/shared/protocol/messages/stored-message";
+import type { RedisClocks } from "../node/redis-clocks.js";
+import type { DeliveryObserver } from "./delivery-observer.js";
 
 const BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 const MAX_WAITING = 64;
@@ -34,7 +17,10 @@ const PRIORITY_STEPS = 4;
 /** `connected`: the connection was there when the message was accepted · `away`: it came later, for what it had missed */
 const presences = ["connected", "away"] as const;
 
-export function createMeasureLatency(registry: Registry, clocks: Pick<RedisClocks, "nowMs">): MeasureLatency {
+export function createMeasureLatency(
+  registry: Registry,
+  clocks: Pick<RedisClocks, "nowMs">,
+): DeliveryObserver {
   const histogram = new DurationHistogram<"priority" | "presence">(registry, {
     name: "petrel_delivery_duration_seconds",
     help: "From a message's acceptance to its acknowledgement on a connection, by priority and by whether that connection was there when it was accepted",
@@ -43,7 +29,7 @@ export function createMeasureLatency(registry: Registry, clocks: Pick<RedisClock
   const seriesOf = (presence: (typeof presences)[number]): DurationSeries[] =>
     priorities.map((priority) => histogram.series({ priority, presence }));
   const [connected, away] = [seriesOf("connected"), seriesOf("away")];
-  /** Lists that are empty, to be used again. */
+  /** Empty lists, to be used again. */
   const spare: number[][] = [];
 
   return {
@@ -73,5 +59,6 @@ export function createMeasureLatency(registry: Registry, clocks: Pick<RedisClock
       connection.unmeasured = undefined;
       if (spare.length < MAX_WAITING) spare.push(waiting);
     },
+    closed: () => undefined,
   };
 }

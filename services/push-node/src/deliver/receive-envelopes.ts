@@ -1,20 +1,21 @@
-// accept/accept.lua or dispatch/route-messages -> here -> deliver: what comes over this node's channels.
-// Guarantees: taken in the order it was published; kinds of a newer release are skipped; what is revoked is closed in
-// the same turn, a single token in the next one.
+// dispatch/hand-over/route-messages, accept/accept.lua -> here -> push-node/deliver/deliver: what comes over this node's
+// channels.
+// Guarantees: messages are taken in the order they were published; kinds of a newer release are skipped; a revoked user or
+// session is closed in the same turn, a single token in the next one.
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import { decodeNodeMessage } from "@petrel/shared/protocol/messages/node-messages";
 import type { CatchUp } from "./catch-up.js";
 import { closeReplaced } from "../connection/close-replaced.js";
 import { createRevokedTokens, closeErased, closeRevoked, livesUnder } from "../connection/close-revoked.js";
-import type { CollectAcks } from "../frames/collect-acks.js";
 import type { ConnectionRegistry } from "../connection/connection-registry.js";
 import type { Deliver } from "./deliver.js";
+import type { DeliveryAcks } from "./delivery-acks.js";
 
 export interface ReceiveDeps {
   readonly registry: ConnectionRegistry;
   readonly deliver: Deliver;
   readonly catchUp: CatchUp;
-  readonly acks: CollectAcks;
+  readonly acks: Pick<DeliveryAcks, "repeat">;
 }
 
 /** @returns what takes each text that is published to this node */

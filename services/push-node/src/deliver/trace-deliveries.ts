@@ -1,21 +1,19 @@
-// push-node/{deliver, catch-up, collect-acks} -> here -> kernel/tracing: the spans of sampled messages, from the socket to
-// the acknowledgement.
-// Guarantees: what is not sampled costs a comparison; a span that waits for its acknowledgement ends with it, with its
-// connection, or after a minute; of each connection 64 wait at most, of all 10,000.
+// push-node/deliver/{deliver, catch-up}, push-node/frames/collect-acks -> here -> kernel/tracing: the spans of sampled
+// messages, from the socket to the acknowledgement.
+// Guarantees: a message that is not sampled costs a comparison; a span that waits for an acknowledgement ends with it,
+// with the connection, or after a minute; at most 64 wait on one connection, and 10,000 in all.
 import { messageAttributes, type Span, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { Connection } from "../connection/connection.js";
-import type { MeasureLatency, SentMessage } from "./measure-latency.js";
+import type { DeliveryObserver, SentMessage } from "./delivery-observer.js";
 
 export interface TraceDeliveriesOptions {
   readonly tracing: Tracing;
   readonly nodeId: string;
-  /** For how long an acknowledgement is waited for, ms. */
+  /** How long a span waits for its acknowledgement, ms. */
   readonly longestWaitMs?: number;
 }
 
-export interface TraceDeliveries extends MeasureLatency {
-  /** A connection is gone, or one that never was. */
-  readonly closed: (connection: Connection | undefined) => void;
+export interface TraceDeliveries extends DeliveryObserver {
   readonly stop: () => void;
 }
 
@@ -91,7 +89,7 @@ export function createTraceDeliveries({
         },
       });
       if (span === undefined) return;
-      // Before it is written, so that no acknowledgement can come first; both are done in this turn.
+      // Before the write, so that no acknowledgement comes first; both happen in this turn.
       awaitAck(connection, message, span.context);
       queueMicrotask(() => span.end());
     },
@@ -102,26 +100,10 @@ export function createTraceDeliveries({
       const open = list.findIndex((one) => one.seq > seq);
       end(connection, open === -1 ? list.length : open, "acknowledged");
     },
-    closed: (connection) => {
-      if (connection !== undefined) end(connection, MAX_PER_CONNECTION, "closed");
-    },
+    closed: (connection) => end(connection, MAX_PER_CONNECTION, "closed"),
     stop: () => {
       clearInterval(timer);
       for (const connection of waiting.keys()) end(connection, MAX_PER_CONNECTION, "closed");
-    },
-  };
-}
-
-/** Both are told of everything. */
-export function bothOf(first: MeasureLatency, second: MeasureLatency): MeasureLatency {
-  return {
-    sent: (connection, message) => {
-      first.sent(connection, message);
-      second.sent(connection, message);
-    },
-    acked: (connection, seq) => {
-      first.acked(connection, seq);
-      second.acked(connection, seq);
     },
   };
 }

@@ -65,16 +65,16 @@ test("a master that does not answer holds up the acknowledgements of its own use
       const result = await accepter.accept(message({ partition: keys.partition, userId, id }));
       if (result.outcome === "stored") ({ epoch } = result);
     }
-    const known = { userId, epoch, keys, lastSent: ROUNDS, lastShown: ROUNDS, acked: 0 };
+    const known = { userId, epoch, keys, lastSent: ROUNDS, lastDelivered: ROUNDS, acked: 0 };
     connections.push(known as unknown as Connection);
   }
   const acks = new CollectAcks({
     scripts,
-    moves: { move: () => undefined },
+    onEpochOver: () => undefined,
     registry: { ofUser: () => [] } as never,
     logger,
     history: { history: 100, slowHistory: 100 },
-    latency: { acked: () => undefined },
+    observer: { acked: () => undefined },
   });
   const acked = async (keys: PartitionKeys): Promise<number> =>
     Number(await reads.hget(keys.user(`u${keys.partition}`), "acked"));

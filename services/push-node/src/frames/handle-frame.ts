@@ -1,6 +1,6 @@
-// browser -> here -> collect-acks: what a client says once it is registered.
-// Guarantees: a frame that is wrong closes with 4400 and says why; an ack beyond what was sent is such a frame.
-// Frames beyond a user's share close with 4429.
+// push-node/connect/open-connection -> here -> push-node/frames/{collect-acks, renew-token}: a frame of a registered client.
+// Guarantees: a wrong frame closes with 4400 and says why, an ack beyond what was sent too; frames beyond a user's share
+// close with 4429.
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import { parseClientFrame } from "@petrel/shared/protocol/frames/client-frames";
 import type { CollectAcks } from "./collect-acks.js";
@@ -9,17 +9,17 @@ import type { TakeFrame } from "./limit-frames.js";
 import type { RenewToken } from "./renew-token.js";
 
 export interface HandleFrameDeps {
-  readonly acks: CollectAcks;
+  readonly acks: Pick<CollectAcks, "add">;
   readonly renewToken: RenewToken;
   /** How many frames a user may send. */
   readonly takeFrame: TakeFrame;
-  /** Bytes that messages may leave waiting in a socket; answers go on beyond, up to a limit of their own. */
+  /** Bytes of messages that may wait in a socket; answers may go beyond, up to a limit of their own. */
   readonly outboundBoundBytes: number;
 }
 
-/** What a batch of messages may put on top of the bound, and some answers. */
+/** Room beyond the bound for a batch of messages and some answers. */
 const BEYOND_BOUND_BYTES = 1024 * 1024;
-/** A topic that is named in an answer is cut to this, so that the answer is never larger than the question. */
+/** A topic is cut to this in an answer, so that no answer is larger than its question. */
 const MAX_REF_LENGTH = 128;
 
 export type HandleFrame = (connection: Connection, text: string) => void;
@@ -28,7 +28,7 @@ export function createHandleFrame(deps: HandleFrameDeps): HandleFrame {
   const { acks, renewToken, takeFrame, outboundBoundBytes } = deps;
   return (connection, text) => {
     if (connection.waitingBytes > outboundBoundBytes + BEYOND_BOUND_BYTES) {
-      // It asks and asks, and takes none of the answers.
+      // It keeps asking, and takes none of the answers.
       connection.fail(closeCodes.tooSlow, "PETREL_TOO_SLOW", "This connection takes no answers.", "resume");
       return;
     }

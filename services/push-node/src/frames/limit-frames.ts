@@ -1,16 +1,17 @@
-// open-connection, handle-frame -> here -> redis/reported-window-limiter: how many frames a user may send.
-// Guarantees: a frame that is one too many closes its connection with 4429; who goes on all the same is cut; the usual
-// frame costs a look-up. An ack that moves forward is not counted: the messages it names have paid for it.
+// push-node/connect/open-connection, push-node/frames/handle-frame -> here -> limits/reported-window-limiter: how many
+// frames a user may send.
+// Guarantees: one frame too many closes its connection with 4429; a client that goes on sending is cut; the usual frame
+// costs a look-up. An ack that moves forward is not counted: the messages it names have paid for it.
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { ReportedWindowLimiter } from "@petrel/shared/redis/limits/reported-window-limiter";
 import type { Connection } from "../connection/connection.js";
 
 type Sender = Pick<Connection, "userId" | "phase" | "fail" | "terminate">;
 
-/** What may be on its way when a client hears of the close, and more. */
+/** More than can be in flight when a client learns of the close. */
 const MAX_AFTER_CLOSE = 10_000;
 
-/** @returns false where the frame is not to be heeded */
+/** @returns false where the frame must be ignored */
 export type TakeFrame = (connection: Sender) => boolean;
 
 export function createTakeFrame(limiter: Pick<ReportedWindowLimiter, "take">): TakeFrame {

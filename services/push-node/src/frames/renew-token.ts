@@ -1,19 +1,19 @@
-// browser -> handle-frame -> here: a fresh token for the same user; the connection goes on under it.
-// Guarantees: of several the newest counts; a token that was revoked is refused (4403), also where that happens while it
-// is being checked: from the moment it is verified, what revokes it closes the connection.
+// push-node/frames/handle-frame -> here: a fresh token for the same user; the connection lives on under it.
+// Guarantees: the newest of several counts; a revoked token is refused (4403), even one that is revoked during the check:
+// once it is verified, its revocation closes the connection.
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { VerifiedToken, VerifyToken } from "@petrel/shared/security/tokens/verified-token";
 import { closeRevoked } from "../connection/close-revoked.js";
 import type { Connection, TokenRenewal } from "../connection/connection.js";
-import { failAuthentication, isUnavailable } from "../connect/fail-authentication.js";
-import { routeTokenOf } from "../connect/route-token-of.js";
+import { failAuthentication, isUnavailable } from "../connection/fail-authentication.js";
+import { routeTokenOf } from "../connection/route-token-of.js";
 import { requireTimeLeft } from "../connection/watch-token-expiry.js";
 
 export interface RenewTokenDeps {
   readonly verifyToken: VerifyToken;
-  /** Rejects where that is not known now. */
+  /** Rejects where it cannot be found out now. */
   readonly isRevoked: (token: VerifiedToken) => Promise<boolean>;
   /** Registers a connection again: see renew-leases. */
   readonly registerAgain: (connection: Connection) => Promise<void>;
@@ -35,7 +35,7 @@ export function createRenewToken(deps: RenewTokenDeps): RenewToken {
         return;
       }
       requireTimeLeft(token, Date.now());
-      // Before the check: a revocation that comes after it is heard for this token too.
+      // Before the check: a revocation that comes after it finds this token too.
       renewal.token = routeTokenOf(token);
       const isRevoked = await deps.isRevoked(token);
       if (isOver()) return;
@@ -55,7 +55,7 @@ export function createRenewToken(deps: RenewTokenDeps): RenewToken {
     } finally {
       if (connection.renewal === renewal) connection.renewal = undefined;
     }
-    // The subscription was lost meanwhile: nobody may have heard of a revocation.
+    // The subscription was lost meanwhile: a revocation may have been missed.
     if (connection.mustRegisterAgain) void deps.registerAgain(connection);
   };
 }
@@ -67,7 +67,7 @@ function refuse({ logger }: RenewTokenDeps, connection: Connection, isOver: bool
   }
   logger.debug({ connection: connection.id, reason: describeError(error) }, "fresh token not checked");
   if (isOver) return;
-  // The token that the connection came with is good until it ends: no reason to close.
+  // The connection's present token is good until its end: no reason to close.
   connection.send({
     type: "error",
     code: "PETREL_UNAVAILABLE",

@@ -1,27 +1,28 @@
 // push-node: a planned stop: every client is asked to move, spread over a window.
-// Guarantees: messages go on while the window lasts; each client hears `reconnect` with its own moment, and is closed
-// with 1012 a second after it, so that one that moves on time is never without a socket; who has left holds up nothing;
-// acks that were taken are written before the end.
+// Guarantees: messages flow while the window lasts; each client gets `reconnect` with its own moment, and 1012 a second
+// after it, so that one that moves in time is never without a socket; clients that have left hold up nothing; acks that
+// were taken are written before the end.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { pause } from "@petrel/shared/kernel/pause";
 import type { CollectAcks } from "../frames/collect-acks.js";
 import type { Connection } from "../connection/connection.js";
 import type { ConnectionRegistry } from "../connection/connection-registry.js";
 
 export interface DrainDeps {
   readonly registry: ConnectionRegistry;
-  readonly acks: CollectAcks;
+  readonly acks: Pick<CollectAcks, "drained">;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly windowMs: number;
-  /** Told of each connection when its moment has come. */
+  /** Called for each connection when its moment has come. */
   readonly onLeft: (outcome: LeaveOutcome) => void;
   /** Uniform in [0, 1); given by tests. */
   readonly random?: () => number;
 }
 
-/** `moved`: it had left when its moment came · `closed`: it was closed with 1012 */
+/** `moved`: it had left by its moment · `closed`: it was closed with 1012 */
 export type LeaveOutcome = "moved" | "closed";
 
 interface Leaver {
@@ -40,7 +41,7 @@ export async function drainConnections(deps: DrainDeps): Promise<void> {
   const { registry, acks, clock, logger, windowMs, onLeft, random = Math.random } = deps;
   const startMs = clock.monotonicMs();
   const connections = [...registry.all()];
-  // One in each of equal parts of the window: the other nodes get a steady stream, not the clusters of pure chance.
+  // One in each equal part of the window: the other nodes get a steady stream, without the clusters of pure chance.
   const leaving = connections.map((connection, i): Leaver => {
     const atMs = Math.floor(((i + random()) / connections.length) * windowMs);
     return { connection, atMs };
@@ -74,7 +75,7 @@ export async function drainConnections(deps: DrainDeps): Promise<void> {
   logger.info({ left: left + leaving.length - next, closed: next - left }, "drained");
 }
 
-/** @returns those to ask later: before `welcome` a client heeds nothing but errors */
+/** @returns those to ask later: before `welcome` a client ignores everything but errors */
 function askToMove(leaving: readonly Leaver[], elapsedMs: number): readonly Leaver[] {
   for (const { connection, atMs } of leaving) {
     if (connection.phase === "registering" || !connection.isOpen) continue;
@@ -82,8 +83,4 @@ function askToMove(leaving: readonly Leaver[], elapsedMs: number): readonly Leav
     connection.send({ type: "reconnect", afterMs, reason: "PETREL_SHUTTING_DOWN" });
   }
   return leaving.filter(({ connection }) => connection.phase === "registering");
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

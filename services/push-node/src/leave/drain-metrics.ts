@@ -1,12 +1,11 @@
 // push-node/drain-connections -> here: how a planned stop goes.
-// Guarantees: counted while it goes on, so that a reading in its middle sees it; the listener with /metrics is closed
-// after it.
+// Guarantees: counted as it goes on, so that a scrape in its middle sees it; the listener of /metrics closes after it.
 import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import type { LeaveOutcome } from "./drain-connections.js";
 
 const outcomes: readonly LeaveOutcome[] = ["moved", "closed"];
 
-/** @returns to be told of each connection that was asked to move, when its moment has come */
+/** @returns what counts a connection that was asked to move, when its moment has come */
 export function createDrainMetrics(
   registry: Registry,
   isDraining: () => boolean,

@@ -1,6 +1,6 @@
-// push-node/move-connections -> here -> partitions/hold-absence.lua: nobody counts as offline while clients are on their way.
-// Guarantees: said again each second, for every partition that has a new epoch, while clients are asked to move or
-// handshakes wait, and for a while longer; the script bounds it from the generation's beginning.
+// push-node/leave/move-connections -> here -> partitions/hold-absence.lua: nobody counts as offline while clients move.
+// Guarantees: repeated each second for every partition with a new epoch, while clients are asked to move or handshakes wait,
+// and a while longer; the script bounds it from the beginning of the generation.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -12,12 +12,12 @@ export interface HoldAbsenceOptions {
   readonly scripts: ScriptRunner;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Whether clients are still on their way. */
+  /** Whether clients are still moving. */
   readonly isNeeded: () => boolean;
 }
 
 const EVERY_MS = 1_000;
-/** The last one asked needs a moment to be back. */
+/** The last client that was asked needs a moment to come back. */
 const LONGER_MS = 3_000;
 
 export class HoldAbsence {
@@ -33,7 +33,7 @@ export class HoldAbsence {
   hold(keys: PartitionKeys): void {
     if (this.#held.has(keys)) return;
     this.#held.add(keys);
-    void this.#say(keys);
+    void this.#announce(keys);
     this.#untilMs = this.#options.clock.monotonicMs() + LONGER_MS;
     this.#timer ??= setInterval(() => this.#tick(), EVERY_MS);
   }
@@ -49,10 +49,10 @@ export class HoldAbsence {
     const nowMs = clock.monotonicMs();
     if (isNeeded()) this.#untilMs = nowMs + LONGER_MS;
     if (nowMs >= this.#untilMs) this.stop();
-    for (const keys of this.#held) void this.#say(keys);
+    for (const keys of this.#held) void this.#announce(keys);
   }
 
-  async #say(keys: PartitionKeys): Promise<void> {
+  async #announce(keys: PartitionKeys): Promise<void> {
     try {
       await holdAbsence(this.#options.scripts, keys);
     } catch (error) {

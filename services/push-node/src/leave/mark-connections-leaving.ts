@@ -1,7 +1,10 @@
-// push-node: at a planned stop, before drain-connections; and move-connections -> here -> nodes/mark-leaving.lua.
-// Guarantees: from then on these connections do not count against their users' limits: who opens the new socket
-// before the old one closes takes nobody's place. Where Redis does not answer soon their clients are asked without it.
+// push-node/leave/{drain-connections, move-connections} -> here -> nodes/mark-leaving.lua: before clients are asked to move.
+// Guarantees: from then on these connections do not count against their users' limits: a client may open the new socket
+// before the old one closes. Where Redis does not answer soon, clients are asked to move without it.
 import { describeError } from "@petrel/shared/kernel/errors";
+import { groupBy } from "@petrel/shared/kernel/group-by";
+import { inSlices } from "@petrel/shared/kernel/in-slices";
+import { pause } from "@petrel/shared/kernel/pause";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { markLeaving } from "@petrel/shared/redis/nodes/route-store";
@@ -15,7 +18,7 @@ export interface MarkLeavingDeps {
   readonly logger: Logger;
 }
 
-/** Who was asked to move already is marked. */
+/** Those that were asked to move are marked already. */
 export function notYetMoving(registry: ConnectionRegistry): Connection[] {
   return [...registry.all()].filter(({ isMoving }) => !isMoving);
 }
@@ -24,22 +27,14 @@ const MAX_PER_CALL = 200;
 const PATIENCE_MS = 1_000;
 
 export async function markConnectionsLeaving(deps: MarkLeavingDeps): Promise<void> {
-  const byPartition = new Map<PartitionKeys, Connection[]>();
-  for (const connection of deps.connections) {
-    if (connection.member === "") continue;
-    const ofPartition = byPartition.get(connection.keys);
-    if (ofPartition === undefined) byPartition.set(connection.keys, [connection]);
-    else ofPartition.push(connection);
-  }
-  const calls: Promise<void>[] = [];
-  for (const [keys, connections] of byPartition) {
-    for (let start = 0; start < connections.length; start += MAX_PER_CALL) {
-      calls.push(markBatch(deps, keys, connections.slice(start, start + MAX_PER_CALL)));
-    }
-  }
-  // Only the limit of connections depends on it: nobody waits for a Redis that hangs.
-  const late = new Promise<void>((resolve) => setTimeout(resolve, PATIENCE_MS).unref());
-  await Promise.race([Promise.all(calls), late]);
+  const registered = [...deps.connections].filter(({ member }) => member !== "");
+  const calls = [...groupBy(registered, ({ keys }) => keys)].flatMap(([keys, connections]) =>
+    inSlices(connections, MAX_PER_CALL).map((slice) => markBatch(deps, keys, slice)),
+  );
+  // Only the limit of connections depends on it: a Redis that hangs holds up nobody.
+  const inTime = new AbortController();
+  await Promise.race([Promise.all(calls), pause(PATIENCE_MS, inTime.signal)]);
+  inTime.abort();
 }
 
 async function markBatch(
@@ -51,7 +46,7 @@ async function markBatch(
     const before = connections.map(({ userId, member }) => ({ userId, member }));
     const members = await markLeaving(scripts, keys, before);
     for (const [i, connection] of connections.entries()) {
-      // It may have registered again in the meantime, and has its new member then.
+      // One that has registered again in the meantime has its new member.
       if (connection.member === before[i]?.member) connection.member = members[i] ?? connection.member;
     }
   } catch (error) {

@@ -1,25 +1,26 @@
-// push-node/{register-connection, collect-acks} -> here: users have a new epoch; their clients are asked to move.
-// Guarantees: never a crowd: those who have something open go first, at half the rate that a node lets in; the others
-// over the window of a drain, or longer where they are many. Until its moment a connection stays as it is, route and
-// all; then it has a second to open its new socket beside the old one. Who gets a message under the new epoch goes at
-// once, by deliver or catch-up. While they move, and while a node holds them out, nobody counts as offline.
+// push-node/connect/register-connection, push-node/frames/collect-acks -> here: users have a new epoch; their clients are
+// asked to move.
+// Guarantees: never a crowd: users with open messages go first, at half the rate that a node lets in; the others over the
+// window of a drain, or longer where they are many. Until its turn a connection stays as it is, route and all; then it has
+// a second to open its new socket beside the old one. A message of the new epoch moves its user at once, by deliver or
+// catch-up. While clients move, and while a node makes them wait, nobody counts as offline.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { Connection } from "../connection/connection.js";
 import type { ConnectionRegistry } from "../connection/connection-registry.js";
-import type { HandshakeAdmission } from "../connect/handshake-admission.js";
 import { HoldAbsence } from "./hold-absence.js";
 import { markConnectionsLeaving } from "./mark-connections-leaving.js";
 
 export interface MoveDeps {
   readonly scripts: ScriptRunner;
   readonly registry: Pick<ConnectionRegistry, "size">;
-  readonly admission: Pick<HandshakeAdmission, "isCrowded">;
+  /** Whether handshakes wait here, or were turned away and told to come back. */
+  readonly isCrowded: () => boolean;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Over how long all of a node's clients are asked, where its nodes let so many in. */
+  /** The time over which all of a node's clients are asked, where the nodes let in that many. */
   readonly windowMs: number;
   /** Handshakes that a node lets in. */
   readonly connectsPerSecond: number;
@@ -35,7 +36,7 @@ const MAX_INTERVAL_MS = 100;
 
 interface Lane {
   readonly waiting: Set<Connection>;
-  /** The next one's moment. */
+  /** When the next one is asked. */
   nextMs: number;
 }
 
@@ -50,8 +51,8 @@ export class MoveConnections {
 
   constructor(deps: MoveDeps) {
     this.#deps = deps;
-    const { scripts, clock, logger, admission } = deps;
-    const isNeeded = (): boolean => this.isBusy || admission.isCrowded;
+    const { scripts, clock, logger, isCrowded } = deps;
+    const isNeeded = (): boolean => this.isBusy || isCrowded();
     this.#hold = new HoldAbsence({ scripts, clock, logger, isNeeded });
   }
 
@@ -60,8 +61,8 @@ export class MoveConnections {
   }
 
   /**
-   * The user's epoch is not this connection's any more.
-   * @param isUrgent it may have something that only an acknowledgement under the new epoch can end
+   * The user's epoch is no longer this connection's.
+   * @param isUrgent something may be open that only an acknowledgement under the new epoch can end
    */
   move(connection: Connection, isUrgent: boolean): void {
     if (this.#isStopped || !connection.isOpen || connection.isMoving) return;
@@ -75,7 +76,7 @@ export class MoveConnections {
     this.#tickLater();
   }
 
-  /** Whoever waits is left to the drain. */
+  /** The drain takes over those that wait. */
   stop(): void {
     this.#isStopped = true;
     clearTimeout(this.#timer);
@@ -111,13 +112,13 @@ export class MoveConnections {
     }
   }
 
-  /** Those whose moment has come. */
+  /** Those whose turn has come. */
   #take(lane: Lane, nowMs: number, intervalMs: number): Connection[] {
     const taken: Connection[] = [];
-    // What was not used while nobody waited, or this process did not run, is not made up for.
+    // Turns that were not used, while nobody waited or the process stood still, are lost.
     lane.nextMs = Math.max(lane.nextMs, nowMs - TICK_MS);
     for (const connection of lane.waiting) {
-      // Who has left takes nobody's moment.
+      // A client that has left takes nobody's turn.
       if (connection.isOpen) {
         if (lane.nextMs > nowMs) break;
         const { random = Math.random } = this.#deps;
@@ -132,7 +133,7 @@ export class MoveConnections {
   async #ask(connections: readonly Connection[]): Promise<void> {
     const { scripts, logger } = this.#deps;
     for (const connection of connections) connection.isMoving = true;
-    // First: the new socket must take nobody's place, this one's least of all.
+    // First: the new socket must take nobody's slot, least of all this connection's.
     await markConnectionsLeaving({ scripts, connections, logger });
     for (const connection of connections) {
       if (!connection.isOpen) continue;

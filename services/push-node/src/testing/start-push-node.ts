@@ -24,18 +24,18 @@ import { CollectAcks } from "../frames/collect-acks.js";
 import { ConnectionRegistry } from "../connection/connection-registry.js";
 import { createDeliver } from "../deliver/deliver.js";
 import { drainConnections } from "../leave/drain-connections.js";
-import { Gate } from "../connect/gate.js";
+import { Semaphore } from "@petrel/shared/kernel/semaphore";
 import { createHandleFrame } from "../frames/handle-frame.js";
 import { HandshakeAdmission } from "../connect/handshake-admission.js";
 import { markConnectionsLeaving, notYetMoving } from "../leave/mark-connections-leaving.js";
 import { MoveConnections } from "../leave/move-connections.js";
 import { createNodeLimits } from "../node-limits.js";
 import { createMeasureLatency } from "../deliver/measure-latency.js";
-import { ReceivePace } from "../frames/pace-receiving.js";
+import { ReceivePace } from "../deliver/pace-receiving.js";
 import { createReceiveEnvelopes } from "../deliver/receive-envelopes.js";
-import { RedisClocks } from "../deliver/redis-clocks.js";
+import { RedisClocks } from "../node/redis-clocks.js";
 import { createRenewToken } from "../frames/renew-token.js";
-import { createLeaseRenewal, type LeaseRenewal } from "../connection/renew-leases.js";
+import { createLeaseRenewal, type LeaseRenewal } from "../connect/renew-leases.js";
 import { UnauthenticatedConnections } from "../connect/unauthenticated-connections.js";
 import { createConnectionWatch, type ConnectionWatch } from "../connection/watch-connections.js";
 import { createSteppedClock, type SteppedClock } from "./stepped-clock.js";
@@ -148,7 +148,7 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
   const metrics = createRegistry("push-node");
   const clocks = new RedisClocks({ redis, partitions, clock: systemClock, logger });
   await clocks.read();
-  const latency = createMeasureLatency(metrics, clocks);
+  const observer = createMeasureLatency(metrics, clocks);
   const inboxHistory = { history: options.history ?? 100, slowHistory: options.slowHistory ?? 10_000 };
   const admission = new HandshakeAdmission({
     clock,
@@ -158,13 +158,20 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
   const moves = new MoveConnections({
     scripts,
     registry,
-    admission,
+    isCrowded: () => admission.isCrowded,
     clock,
     logger,
     windowMs: options.drainWindowMs ?? 500,
     connectsPerSecond: options.connectsPerSecond ?? 100_000,
   });
-  const acks = new CollectAcks({ scripts, registry, moves, logger, history: inboxHistory, latency });
+  const acks = new CollectAcks({
+    scripts,
+    registry,
+    logger,
+    history: inboxHistory,
+    observer,
+    onEpochOver: (connection) => moves.move(connection, true),
+  });
   const counts = new LimitCounts();
   const pace = new ReceivePace({
     clock,
@@ -179,10 +186,10 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
     checkEpoch,
     logger,
     history: inboxHistory,
-    gate: new Gate(32),
+    semaphore: new Semaphore(32),
     pace,
     onSent,
-    latency,
+    observer,
   });
   const deliver = createDeliver({
     registry,
@@ -192,7 +199,7 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
     outboundBoundBytes,
     pace,
     onSent,
-    latency,
+    observer,
   });
   const limits = createNodeLimits({
     settings: {
@@ -225,7 +232,7 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
     moves,
     redisNowMs: options.redisNowMs ?? ((keys: PartitionKeys) => clocks.nowMs(keys)),
   };
-  const renewal = createLeaseRenewal({ ...registerDeps, clock, gate: new Gate(32) });
+  const renewal = createLeaseRenewal({ ...registerDeps, clock, semaphore: new Semaphore(32) });
   const watch = createConnectionWatch({
     registry,
     clock,

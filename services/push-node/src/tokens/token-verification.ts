@@ -1,6 +1,6 @@
-// push-node: how this node checks user tokens, as configured.
-// Guarantees: with "jwks" no request leaves the node for a token, but for fetching public keys now and then. Whether a
-// good token was revoked is not asked here, but in the script that registers its connection.
+// push-node: checks user tokens, as configured.
+// Guarantees: with "jwks" no token costs a request; only public keys are fetched now and then. Whether a good token was
+// revoked is checked by the script that registers its connection, not here.
 import { readFileSync } from "node:fs";
 import type { WatchedCertificates } from "@petrel/shared/kernel/tls/certificate-times";
 import { openClientTls } from "@petrel/shared/kernel/tls/client-tls-files";
@@ -16,21 +16,23 @@ import {
 } from "@petrel/shared/security/tokens/trusted-issuers";
 import type { TokenSource } from "@petrel/shared/security/tokens/token-source";
 import type { VerifyToken } from "@petrel/shared/security/tokens/verified-token";
-import type { PushNodeConfig } from "../config.js";
 
-type VerificationSettings = TokenSettings &
-  Pick<
-    PushNodeConfig,
-    "authUrl" | "authCaFile" | "authCertFile" | "authKeyFile" | "verifyTokens" | "introspectKeyFile"
-  >;
+export interface VerificationSettings extends TokenSettings {
+  readonly authUrl: string;
+  readonly authCaFile: string | undefined;
+  readonly authCertFile: string | undefined;
+  readonly authKeyFile: string | undefined;
+  readonly verifyTokens: "jwks" | "introspect";
+  readonly introspectKeyFile: string | undefined;
+}
 
 export interface TokenVerification {
   readonly verifyToken: VerifyToken;
   /** What it depends on. */
   readonly sources: readonly TokenSource[];
-  /** That it calls auth with. */
+  /** The certificates it calls auth with. */
   readonly certificates: readonly WatchedCertificates[];
-  /** Rejects where nobody's token can be checked now. */
+  /** Rejects where no token can be checked now. */
   readonly check: () => Promise<void>;
 }
 
@@ -48,7 +50,7 @@ export function createTokenVerification(settings: VerificationSettings, logger: 
     if (introspectKeyFile === undefined) {
       throw new ConfigError("VERIFY_TOKENS=introspect needs INTROSPECT_KEY_FILE");
     }
-    // Which tokens are good is auth's to say, those of other issuers too.
+    // Auth alone says which tokens are good, those of other issuers too.
     const credential = readCredential(introspectKeyFile);
     const introspection = createIntrospection({ authUrl, credential, tls, logger });
     const { verifyToken, check } = introspection;
@@ -64,7 +66,7 @@ export function createTokenVerification(settings: VerificationSettings, logger: 
   });
   const check = async (): Promise<void> => {
     const looks = await Promise.allSettled(sources.map((source) => source.check()));
-    // A key that is in our hands fails nobody.
+    // A key of our own needs nobody.
     if (rules.hs256Key !== undefined || looks.some(({ status }) => status === "fulfilled")) return;
     throw new Error(`no public keys: ${sources.map(({ problem }) => problem).join("; ")}`);
   };

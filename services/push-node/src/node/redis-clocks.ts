@@ -1,6 +1,6 @@
-// push-node: what Redis' clock says now, without asking for it each time.
-// Guarantees: never this machine's own clock, whose difference would be measured as latency; off by no more than half of
-// the shortest answer seen lately; undefined until Redis has answered once.
+// push-node: what Redis' clock says now, without asking each time.
+// Guarantees: never this machine's own clock, whose difference would show as latency; off by at most half of the shortest
+// round trip seen lately; undefined until Redis has answered once.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -24,7 +24,7 @@ interface Offset {
 }
 
 const INTERVAL_MS = 10_000;
-/** A quick answer says more than a slow one, for so long. */
+/** For this long a quick answer counts more than a slower, newer one. */
 const TRUSTED_FOR_MS = 60_000;
 
 export class RedisClocks {
@@ -73,10 +73,10 @@ export class RedisClocks {
       known === undefined ||
       roundTripMs <= known.roundTripMs ||
       readAtMs - known.readAtMs > TRUSTED_FOR_MS ||
-      // What cannot be the imprecision of both: the clock was set, or another server is the master now.
+      // More than the error of both: the clock was set, or another server is the master now.
       Math.abs(serverMs - (askedAtMs + readAtMs) / 2 - known.ms) > roundTripMs + known.roundTripMs;
     if (!isBetter) return;
-    // The answer is in whole milliseconds, cut off.
+    // The answer is cut to whole milliseconds.
     const ms = serverMs + 0.5 - (askedAtMs + readAtMs) / 2;
     this.#offsets.set(partition, { ms, roundTripMs, readAtMs });
   }

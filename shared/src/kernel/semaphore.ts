@@ -1,7 +1,7 @@
-// push-node: lets a bounded number of tasks run at a time; the others wait in their order.
-// Guarantees: a task that fails frees its place; no task is lost.
+// push-node/deliver/catch-up, push-node/connect/renew-leases -> here: runs a bounded number of tasks at a time.
+// Guarantees: those that wait run in the order they came; a task that fails frees its slot.
 
-export class Gate {
+export class Semaphore {
   readonly #limit: number;
   #running = 0;
   readonly #waiting: (() => void)[] = [];
@@ -17,7 +17,7 @@ export class Gate {
     try {
       return await task();
     } finally {
-      // The place goes to the next in line directly, so that nobody who comes later takes it.
+      // The slot passes straight to the next in line, so that nobody who comes later takes it.
       const next = this.#waiting.shift();
       if (next === undefined) this.#running--;
       else next();

@@ -1,5 +1,5 @@
-// push-node: what its checks of tokens depend on, as gauges.
-// Guarantees: a series for each source there is, from the start.
+// push-node: the sources that token checks depend on, as gauges.
+// Guarantees: each source has its series from the start.
 import { Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import type { TokenSource } from "@petrel/shared/security/tokens/token-source";
 

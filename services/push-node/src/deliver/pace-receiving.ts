@@ -1,6 +1,6 @@
-// push-node/{deliver, catch-up} -> here: how many messages a connection may be sent now.
-// Guarantees: never more than the rate's for the burst's time at once, and the rate after it; one that waits is woken by
-// one timer, and for several messages together; asking costs a comparison.
+// push-node/deliver/{deliver, catch-up} -> here: how many messages a connection may be sent now.
+// Guarantees: at most a burst at once, then the rate; a connection that waits has one timer and wakes for several messages
+// together; asking costs a comparison.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { Connection } from "../connection/connection.js";
 
@@ -8,7 +8,7 @@ export interface ReceivePaceOptions {
   readonly clock: Pick<Clock, "monotonicMs">;
   /** Messages a connection may be sent in a second, in the long run; 0: no limit. */
   readonly perSecond: number;
-  /** For how long's worth of messages may go out at once. */
+  /** How much time's worth of messages may go out at once. */
   readonly burstMs?: number;
   /** A connection began to wait. */
   readonly onPaced?: () => void;
@@ -17,8 +17,8 @@ export interface ReceivePaceOptions {
 type Paced = Pick<Connection, "pacedUntilMs" | "isOpen">;
 
 const BURST_MS = 10_000;
-/** A connection that must wait waits for so much of its rate at least: a page for each message would cost too much. */
-const COMPANY_MS = 100;
+/** A connection that must wait waits for at least this much of its rate: a page for each message would cost too much. */
+const LINGER_MS = 100;
 
 /**
  * The generic cell rate algorithm (ITU-T I.371): one moment for each connection, until which what it was sent is paid
@@ -28,7 +28,7 @@ export class ReceivePace {
   readonly #clock: Pick<Clock, "monotonicMs">;
   readonly #perMessageMs: number;
   readonly #aheadMs: number;
-  readonly #company: number;
+  readonly #batch: number;
   readonly #onPaced: () => void;
 
   constructor({ clock, perSecond, burstMs = BURST_MS, onPaced }: ReceivePaceOptions) {
@@ -36,7 +36,7 @@ export class ReceivePace {
     this.#perMessageMs = perSecond === 0 ? 0 : 1_000 / perSecond;
     this.#aheadMs = perSecond === 0 ? Number.POSITIVE_INFINITY : Math.max(burstMs, this.#perMessageMs);
     const most = perSecond === 0 ? 1 : Math.floor(this.#aheadMs / this.#perMessageMs);
-    this.#company = Math.max(1, Math.min(most, Math.floor((perSecond * COMPANY_MS) / 1_000)));
+    this.#batch = Math.max(1, Math.min(most, Math.floor((perSecond * LINGER_MS) / 1_000)));
     this.#onPaced = onPaced ?? (() => undefined);
   }
 
@@ -70,16 +70,16 @@ export class ReceivePace {
 
   /** Whether several may go out now. */
   isReady(connection: Paced): boolean {
-    return this.#perMessageMs === 0 || this.allowance(connection) >= this.#company;
+    return this.#perMessageMs === 0 || this.allowance(connection) >= this.#batch;
   }
 
   /** Resolves when several may go out, or the connection is closed. */
   async ready(connection: Paced): Promise<void> {
     if (this.isReady(connection)) return;
     this.#onPaced();
-    while (connection.isOpen && this.allowance(connection) < this.#company) {
-      const waitMs = Math.ceil((this.#company - this.allowance(connection)) * this.#perMessageMs);
-      // Not for longer, whatever the rate: who has left is not kept in mind.
+    while (connection.isOpen && this.allowance(connection) < this.#batch) {
+      const waitMs = Math.ceil((this.#batch - this.allowance(connection)) * this.#perMessageMs);
+      // A second at most, whatever the rate: a closed connection is let go of.
       await new Promise((resolve) => setTimeout(resolve, Math.min(waitMs, 1_000)));
     }
   }

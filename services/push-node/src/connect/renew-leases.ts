@@ -8,17 +8,17 @@ import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { renewRoutes } from "@petrel/shared/redis/nodes/route-store";
-import type { Connection } from "./connection.js";
-import type { ConnectionRegistry } from "./connection-registry.js";
-import type { Gate } from "../connect/gate.js";
-import { reRegisterConnection, type RegisterDeps } from "../connect/register-connection.js";
+import type { Connection } from "../connection/connection.js";
+import type { ConnectionRegistry } from "../connection/connection-registry.js";
+import type { Semaphore } from "@petrel/shared/kernel/semaphore";
+import { reRegisterConnection, type RegisterDeps } from "./register-connection.js";
 
 export interface RenewDeps extends RegisterDeps {
   readonly registry: ConnectionRegistry;
   readonly logger: Logger;
   readonly clock: Clock;
   /** Bounds how many connections register again at a time. */
-  readonly gate: Gate;
+  readonly semaphore: Semaphore;
 }
 
 export interface LeaseRenewal {
@@ -38,7 +38,7 @@ const RENEWALS_PER_LEASE = 3;
 const MAX_PER_CALL = 200;
 
 export function createLeaseRenewal(deps: RenewDeps): LeaseRenewal {
-  const { registry, limits, clock, logger, gate } = deps;
+  const { registry, limits, clock, logger, semaphore } = deps;
   const beatMs = limits.leaseMs / RENEWALS_PER_LEASE / registry.slotCount;
   /** Those that are to register again and whose call has not begun. */
   const waiting = new Set<Connection>();
@@ -54,7 +54,7 @@ export function createLeaseRenewal(deps: RenewDeps): LeaseRenewal {
         await new Promise((resolve) => setTimeout(resolve, waitMs));
       }
       try {
-        await gate.run(() => {
+        await semaphore.run(() => {
           // From here on a new loss asks for a new call.
           waiting.delete(connection);
           return reRegisterConnection(deps, connection);

@@ -1,11 +1,10 @@
-// {open-connection, renew-token} -> here: what a credential that does not pass means for the client.
-// Guarantees: 4401 for one that another can replace, 4403 for a revoked one, 1013 where it could not be checked.
+// push-node/connect/open-connection, push-node/frames/renew-token -> here: closes for a credential that does not pass.
+// Guarantees: 4401 where another one may pass, 4403 for a revoked one, 1013 where it could not be checked.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
-import { closeRevoked } from "../connection/close-revoked.js";
-import type { Connection } from "../connection/connection.js";
+import { closeRevoked } from "./close-revoked.js";
+import type { Connection } from "./connection.js";
 
-/** Closes with what a failed check means for the client. */
 export function failAuthentication(connection: Pick<Connection, "fail">, error: unknown): void {
   if (!(error instanceof PetrelError) || isUnavailable(error)) {
     connection.fail(
@@ -21,7 +20,7 @@ export function failAuthentication(connection: Pick<Connection, "fail">, error: 
   }
 }
 
-/** Whether the check itself failed, and says nothing of the credential. */
+/** Whether the check itself failed, which says nothing about the credential. */
 export function isUnavailable(error: unknown): boolean {
   return !(error instanceof PetrelError) || error.status >= 500;
 }

@@ -1,5 +1,5 @@
-// {open-connection, renew-token} -> here: what a connection keeps of the token it lives under.
-// Guarantees: nothing of it but what a revocation can name.
+// push-node/connect/open-connection, push-node/frames/renew-token -> here: what a connection keeps of its token.
+// Guarantees: only what a revocation can name.
 import type { RouteToken } from "@petrel/shared/redis/nodes/route-store";
 import type { VerifiedToken } from "@petrel/shared/security/tokens/verified-token";
 

@@ -1,14 +1,14 @@
 // A bounded number of tasks at a time.
 import { expect, test } from "vitest";
-import { Gate } from "./gate.js";
+import { Semaphore } from "./semaphore.js";
 
-test("never more than the limit, in order, and a failure frees its place", async () => {
-  const gate = new Gate(3);
+test("never more than the limit, in order, and a failure frees its slot", async () => {
+  const semaphore = new Semaphore(3);
   const started: number[] = [];
   let running = 0;
   let most = 0;
   const tasks = Array.from({ length: 20 }, (_, i) =>
-    gate
+    semaphore
       .run(async () => {
         started.push(i);
         most = Math.max(most, ++running);
@@ -23,5 +23,5 @@ test("never more than the limit, in order, and a failure frees its place", async
   expect(most).toBe(3);
   expect(started).toEqual(Array.from({ length: 20 }, (_, i) => i));
   expect(results.filter((result) => typeof result === "string")).toHaveLength(7);
-  expect(await gate.run(() => Promise.resolve("free again"))).toBe("free again");
+  expect(await semaphore.run(() => Promise.resolve("free again"))).toBe("free again");
 });
