@@ -2,7 +2,7 @@
 // Guarantees: when it is returned it answers and keeps data; an embedded one is kept running like a service, and asks
 // for a password.
 import { join } from "node:path";
-import { findRedisServer } from "@petrel/shared/embedded-redis/find-redis-server";
+import { findRedisServer } from "@petrel/shared/embedded-redis/install/find-redis-server";
 import { probeRedis } from "@petrel/shared/embedded-redis/resp-probe";
 import type { Environment } from "@petrel/shared/embedded-redis/run-command";
 import { startRedisServer } from "@petrel/shared/embedded-redis/start-redis-server";

@@ -5,7 +5,10 @@ import { mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { defaultCacheDirectory, findRedisServer } from "@petrel/shared/embedded-redis/find-redis-server";
+import {
+  defaultCacheDirectory,
+  findRedisServer,
+} from "@petrel/shared/embedded-redis/install/find-redis-server";
 import { probeRedis } from "@petrel/shared/embedded-redis/resp-probe";
 import { freePortRange } from "@petrel/shared/testing/free-port";
 import { startRedis } from "@petrel/shared/testing/redis/start-redis";

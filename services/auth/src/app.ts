@@ -2,7 +2,7 @@
 // Guarantees: built from what it is given, without listening; every route of auth's contract is here or answers 501.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
-import { createReadiness } from "@petrel/shared/kernel/patient-readiness";
+import { createReadiness } from "@petrel/shared/kernel/lifecycle/patient-readiness";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { TlsFiles } from "@petrel/shared/kernel/tls/tls-files";
 import { addJsonBodyReader } from "@petrel/shared/kernel/http/bodies/read-json-body";

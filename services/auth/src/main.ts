@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { readConfig } from "@petrel/shared/kernel/config";
 import { TrustedProxies } from "@petrel/shared/kernel/http/client-address";
-import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle";
+import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle/lifecycle";
 import { openListenerTls } from "@petrel/shared/kernel/tls/listener-tls";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics/metrics";

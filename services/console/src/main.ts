@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { openClientTls } from "@petrel/shared/kernel/tls/client-tls-files";
 import { ConfigError, readConfig } from "@petrel/shared/kernel/config";
-import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle";
+import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle/lifecycle";
 import { openListenerTls } from "@petrel/shared/kernel/tls/listener-tls";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics/metrics";

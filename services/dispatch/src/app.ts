@@ -3,7 +3,7 @@
 // ready while Redis answers and the other dispatchers count on this one, and for a failover's time longer.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
-import { createReadiness } from "@petrel/shared/kernel/patient-readiness";
+import { createReadiness } from "@petrel/shared/kernel/lifecycle/patient-readiness";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { TlsFiles } from "@petrel/shared/kernel/tls/tls-files";
 import { addJsonBodyReader } from "@petrel/shared/kernel/http/bodies/read-json-body";

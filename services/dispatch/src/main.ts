@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { TrustedProxies } from "@petrel/shared/kernel/http/client-address";
-import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle";
+import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle/lifecycle";
 import { openListenerTls } from "@petrel/shared/kernel/tls/listener-tls";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRareLog } from "@petrel/shared/kernel/logging/rare-log";

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { freePort } from "../testing/free-port.js";
-import { findRedisServer } from "./find-redis-server.js";
+import { findRedisServer } from "./install/find-redis-server.js";
 import { probeRedis, RespError } from "./resp-probe.js";
 import { startRedisServer } from "./start-redis-server.js";
 

@@ -3,7 +3,7 @@
 import type { Clock } from "../kernel/clock.js";
 import { TrustedProxies } from "../kernel/http/client-address.js";
 import type { HttpApp } from "../kernel/http/http-app.js";
-import type { Lifecycle } from "../kernel/lifecycle.js";
+import type { Lifecycle } from "../kernel/lifecycle/lifecycle.js";
 import type { Logger } from "../kernel/logging/logging.js";
 import { createRegistry, Registry, serveMetrics } from "../kernel/metrics/metrics.js";
 import type { CertificateTimes } from "../kernel/tls/certificate-times.js";

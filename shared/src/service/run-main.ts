@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { systemClock } from "../kernel/clock.js";
-import { configOrExit, runService } from "../kernel/lifecycle.js";
+import { configOrExit, runService } from "../kernel/lifecycle/lifecycle.js";
 import { createLogger } from "../kernel/logging/logging.js";
 import { openService, readTrustedProxies, type Service, type ServiceConfig } from "./open-service.js";
 

@@ -4,7 +4,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { readConfig } from "@petrel/shared/kernel/config";
-import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle";
+import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle/lifecycle";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { ApnsServer } from "./apns-server.js";
 import { Behaviour } from "./behaviour.js";

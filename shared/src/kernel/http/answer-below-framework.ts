@@ -3,7 +3,7 @@
 // that was taken are never answered in its place.
 import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
-import { type BodiesUnderWay, lateBody } from "./bodies/bodies-under-way.js";
+import { type BodiesUnderWay, lateBody } from "./bodies-under-way.js";
 import { PetrelError } from "../errors.js";
 import type { LingeringSockets } from "./lingering-sockets.js";
 

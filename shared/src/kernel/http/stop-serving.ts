@@ -6,7 +6,7 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
 import { Server as TlsServer } from "node:tls";
 import { responseUnderWay } from "./answer-below-framework.js";
-import type { BodiesUnderWay } from "./bodies/bodies-under-way.js";
+import type { BodiesUnderWay } from "./bodies-under-way.js";
 import { PetrelError } from "../errors.js";
 
 export interface StopServingOptions {

@@ -85,7 +85,7 @@ test("what has the form of a credential is replaced wherever it stands", () => {
 test("a service whose output nobody reads any more still ends when it is asked to", async () => {
   const script = `
     import { createLogger } from "@petrel/shared/kernel/logging/logging";
-    import { runService } from "@petrel/shared/kernel/lifecycle";
+    import { runService } from "@petrel/shared/kernel/lifecycle/lifecycle";
     const logger = createLogger({ service: "test", level: "info" });
     await runService({ logger, stopDeadlineMs: 2_000 }, async () => {
       logger.info("up");

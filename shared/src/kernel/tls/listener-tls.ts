@@ -2,7 +2,7 @@
 // Guarantees: settings that do not fit together are refused before anything listens; without any, all is plain HTTP. What
 // runs out is watched.
 import { ConfigError } from "../config.js";
-import type { Lifecycle } from "../lifecycle.js";
+import type { Lifecycle } from "../lifecycle/lifecycle.js";
 import type { Logger } from "../logging/logging.js";
 import { CertificateTimes } from "./certificate-times.js";
 import { openTlsFiles, type TlsFiles } from "./tls-files.js";

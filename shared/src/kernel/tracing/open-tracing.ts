@@ -2,7 +2,7 @@
 // Guarantees: where it is off nothing of OpenTelemetry is loaded; settings that lack something end the start with a line
 // that says what; the stop exports what is left, within a bound.
 import { ConfigError } from "../config.js";
-import type { Lifecycle } from "../lifecycle.js";
+import type { Lifecycle } from "../lifecycle/lifecycle.js";
 import type { TracingDeps, TracingSettings } from "./open-telemetry.js";
 import { NO_TRACING, type Tracing } from "./tracing.js";
 

@@ -6,7 +6,7 @@ import { Redis as SingleRedis, type Cluster, type RedisOptions } from "ioredis";
 import { backoffMs } from "../../kernel/backoff.js";
 import { describeError, PetrelError } from "../../kernel/errors.js";
 import type { Logger } from "../../kernel/logging/logging.js";
-import { Outage } from "../../kernel/outage.js";
+import { Outage } from "../../kernel/logging/outage.js";
 import { CONNECTION_OUTAGE, openCluster } from "./open-cluster.js";
 import { followAccess } from "./redis-access.js";
 import { readRedisTarget, type RedisTarget } from "./redis-target.js";

@@ -5,7 +5,7 @@ import { Cluster, type Redis as SingleRedis, type RedisOptions } from "ioredis";
 import { backoffMs } from "../../kernel/backoff.js";
 import { describeError } from "../../kernel/errors.js";
 import type { Logger } from "../../kernel/logging/logging.js";
-import { Outage } from "../../kernel/outage.js";
+import { Outage } from "../../kernel/logging/outage.js";
 import { followAccess } from "./redis-access.js";
 import type { RedisTarget } from "./redis-target.js";
 

@@ -14,7 +14,7 @@ import { authorize, decorateWithProducer, producerOf } from "./authorize-produce
 import { createAtRestCipher } from "../encrypt-at-rest.js";
 import { hashProducerSecret } from "./producer-keys.js";
 import { readSignedBody } from "./read-signed-body.js";
-import { UncheckedBytes } from "../requests/unchecked-bytes.js";
+import { UncheckedBytes } from "./unchecked-bytes.js";
 import { signRequest } from "./request-signature.js";
 import { sealProducerSecret } from "./seal-producer-secret.js";
 

@@ -9,7 +9,7 @@ import type { ProducerScope } from "../../protocol/producer-scopes.js";
 import { type Producer, type ProducerAuthenticator, requireScope } from "./authenticate-producer.js";
 import { type BegunSignature, isSigned } from "./authenticate-signature.js";
 import { FREE_BYTES, readSignedBody, streamOf } from "./read-signed-body.js";
-import { UncheckedBytes } from "../requests/unchecked-bytes.js";
+import { UncheckedBytes } from "./unchecked-bytes.js";
 import { EMPTY_BODY_SHA256 } from "./request-signature.js";
 
 const DECORATOR = "producer";

@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import { PetrelError } from "../../kernel/errors.js";
-import { type UncheckedBytes, UncheckedShare } from "../requests/unchecked-bytes.js";
+import { type UncheckedBytes, UncheckedShare } from "./unchecked-bytes.js";
 
 const SUSPICION_SECONDS = 10;
 

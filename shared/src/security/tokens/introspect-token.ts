@@ -5,7 +5,7 @@ import type { ClientTlsFiles } from "../../kernel/tls/client-tls-files.js";
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import { describeWithCause, PetrelError } from "../../kernel/errors.js";
 import type { Logger } from "../../kernel/logging/logging.js";
-import { Outage } from "../../kernel/outage.js";
+import { Outage } from "../../kernel/logging/outage.js";
 import { fetchJson, type JsonAnswer } from "./fetch-json.js";
 import { formerNamesOf, nameOfToken } from "./name-of-token.js";
 import type { TokenSource } from "./token-source.js";

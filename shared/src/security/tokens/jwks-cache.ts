@@ -6,7 +6,7 @@ import type { ClientTlsFiles } from "../../kernel/tls/client-tls-files.js";
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import { describeError, describeWithCause, PetrelError } from "../../kernel/errors.js";
 import type { Logger } from "../../kernel/logging/logging.js";
-import { Outage } from "../../kernel/outage.js";
+import { Outage } from "../../kernel/logging/outage.js";
 import { fetchJson } from "./fetch-json.js";
 import { readPublicJwk } from "./public-jwk.js";
 import type { TokenSource } from "./token-source.js";

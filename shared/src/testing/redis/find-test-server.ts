@@ -1,7 +1,7 @@
 // Tests only: which Redis server a test runs on.
 // Guarantees: the one that PETREL_TEST_REDIS_SERVER names, or an error that says why not; otherwise the one that
 // `npm start` embeds.
-import { findRedisServer } from "../../embedded-redis/find-redis-server.js";
+import { findRedisServer } from "../../embedded-redis/install/find-redis-server.js";
 import { inspectServer, type RedisBinary } from "../../embedded-redis/inspect-server.js";
 import type { Environment } from "../../embedded-redis/run-command.js";
 import { furtherServerPath, furtherServers } from "./further-servers.js";

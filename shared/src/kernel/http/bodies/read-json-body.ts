@@ -6,7 +6,7 @@ import { isUtf8 } from "node:buffer";
 import { PetrelError } from "../../errors.js";
 import type { HttpApp } from "../http-app.js";
 import { isNestedDeeperThan } from "./measure-nesting.js";
-import { refuseOtherTypes } from "./other-content-types.js";
+import { refuseOtherTypes } from "../other-content-types.js";
 import { unpackBody } from "./unpack-body.js";
 
 type Done = (error: Error | null, body?: unknown) => void;

@@ -3,7 +3,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { expect, test, vi } from "vitest";
-import { createLogger } from "./logging/logging.js";
+import { createLogger } from "../logging/logging.js";
 import { createLifecycle } from "./lifecycle.js";
 
 const logger = createLogger({ service: "test", level: "silent" });
@@ -39,14 +39,14 @@ test("a part that hangs does not keep the process beyond the deadline", async ()
 /** A service in a process of its own, with the given body of `start`. */
 function service(start: string) {
   const script = `
-    import { runService, configOrExit } from "@petrel/shared/kernel/lifecycle";
+    import { runService, configOrExit } from "@petrel/shared/kernel/lifecycle/lifecycle";
     import { createLogger } from "@petrel/shared/kernel/logging/logging";
     import { PetrelError } from "@petrel/shared/kernel/errors";
     import { ConfigError } from "@petrel/shared/kernel/config";
     const logger = createLogger({ service: "test", level: "info" });
     await runService({ logger, stopDeadlineMs: 300 }, async (lifecycle) => { ${start} });`;
   const child = spawn(process.execPath, ["--input-type=module", "-e", script], {
-    cwd: new URL("../..", import.meta.url),
+    cwd: new URL("../../..", import.meta.url),
   });
   let output = "";
   for (const stream of [child.stdout, child.stderr])

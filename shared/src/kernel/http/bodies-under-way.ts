@@ -5,11 +5,11 @@
 // longer, so that it can read that answer. A request whose body comes with its head costs a look at two headers.
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { Socket } from "node:net";
-import { clientOf, limitKeyOfAddress, type TrustedProxies } from "../client-address.js";
-import { type Clock, systemClock } from "../../clock.js";
-import { PetrelError } from "../../errors.js";
-import type { LingeringSockets } from "../lingering-sockets.js";
-import { PlacesByAddress } from "../../limits/places-by-address.js";
+import { clientOf, limitKeyOfAddress, type TrustedProxies } from "./client-address.js";
+import { type Clock, systemClock } from "../clock.js";
+import { PetrelError } from "../errors.js";
+import type { LingeringSockets } from "./lingering-sockets.js";
+import { PlacesByAddress } from "../limits/places-by-address.js";
 
 export interface BodyBounds {
   readonly max: number;

@@ -1,9 +1,9 @@
 // Starts and stops a service's process: signals in, exit code out.
 // Guarantees: parts are closed in reverse order of their opening, each at most once, within a deadline; a start
 // that fails says one clear line and exits 1; what Node warns of is a line like any other.
-import { ConfigError } from "./config.js";
-import { describeError, PetrelError } from "./errors.js";
-import type { Logger } from "./logging/logging.js";
+import { ConfigError } from "../config.js";
+import { describeError, PetrelError } from "../errors.js";
+import type { Logger } from "../logging/logging.js";
 
 export interface Lifecycle {
   /** Registers a part to close at the stop; the last registered is closed first. */

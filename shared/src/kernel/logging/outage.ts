@@ -1,8 +1,8 @@
 // Whoever depends on something that may fail for a while (Redis, the keys of an issuer) -> here -> the log.
 // Guarantees: one line when it begins to fail, one when the reason changes, one when it is over; at most one a second,
 // however often it is tried.
-import { type Clock, systemClock } from "./clock.js";
-import type { Logger } from "./logging/logging.js";
+import { type Clock, systemClock } from "../clock.js";
+import type { Logger } from "./logging.js";
 
 export interface OutageOptions {
   readonly logger: Pick<Logger, "warn" | "info">;

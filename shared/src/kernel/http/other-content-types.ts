@@ -3,7 +3,7 @@
 // octets): what that means is for the route's schema to say; anything else is refused with its first byte.
 import type { IncomingHttpHeaders } from "node:http";
 import type { Readable } from "node:stream";
-import { PetrelError } from "../../errors.js";
+import { PetrelError } from "../errors.js";
 
 type Done = (error: Error | null, body?: undefined) => void;
 
