@@ -36,6 +36,13 @@ export function admissibleAtMs(shares: readonly WindowShare[], limit: number, co
   return atMs;
 }
 
+/** How much of it still counts at this moment. */
+export function usedAt(shares: readonly WindowShare[], nowMs: number): number {
+  let used = 0;
+  for (const { leavesAtMs, count } of shares) if (leavesAtMs > nowMs) used += count;
+  return used;
+}
+
 export class WindowRing {
   readonly #subMs: number;
   readonly #counts: Float64Array;
@@ -63,6 +70,24 @@ export class WindowRing {
   report(count: number, nowMs: number): void {
     this.#forgetUntil(nowMs);
     this.#add(count);
+  }
+
+  /** Counts no more what was taken or reported at `atMs`; what has left the window since is forgotten already. */
+  remove(count: number, atMs: number): void {
+    const index = Math.floor(atMs / this.#subMs);
+    const { length } = this.#counts;
+    if (index > this.#newest || index <= this.#newest - length) return;
+    const slot = index % length;
+    const removed = Math.min(count, this.#counts[slot] ?? 0);
+    this.#counts[slot] = (this.#counts[slot] ?? 0) - removed;
+    this.#used -= removed;
+  }
+
+  /** What it counts, oldest first, each with a moment for `remove`. */
+  parts(nowMs: number): { readonly atMs: number; readonly count: number }[] {
+    this.#forgetUntil(nowMs);
+    const heldMs = this.#counts.length * this.#subMs;
+    return this.#shares().map(({ leavesAtMs, count }) => ({ atMs: leavesAtMs - heldMs, count }));
   }
 
   usedAt(nowMs: number): number {

@@ -1,11 +1,15 @@
 // sliding-window-limiter, reported-window-limiter -> here -> limits/take-from-window.lua: the calls of both.
-// Guarantees: what is asked in one turn leaves in one write; an answer is there by the deadline, or none; where there was
-// none, nobody waits for one for a while.
+// Guarantees: what is asked in one turn leaves in one write; an answer is there by the deadline, which follows how long
+// answers take (answer-times), or none; one that comes later is handed on all the same. Where there was none, nobody
+// waits for one until one has come: one call at a time tries. On a cluster a master that is away or slow holds up its
+// own keys only.
 import type { Clock } from "../../kernel/clock.js";
 import { describeError } from "../../kernel/errors.js";
 import type { Logger } from "../../kernel/logging/logging.js";
+import { RecentMap } from "../../kernel/recent-map.js";
 import { TurnBatcher } from "../../kernel/turn-batcher.js";
 import { subWindowMs, type WindowShare } from "../../kernel/limits/window-ring.js";
+import { AnswerTimes } from "./answer-times.js";
 import { clusterKeys } from "../keys.js";
 import type { LimitCountsOf } from "./limit-counts.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
@@ -23,30 +27,43 @@ export interface WindowQuestion {
 }
 
 export interface WindowAnswer {
+  readonly kind: "answer";
   /** "+" for each take that was granted, "-" for the others. */
   readonly answers: string;
   readonly extra: number;
   /** In all of the window, with what was just granted. */
   readonly used: number;
-  /** What is used, oldest first, by this process' clock. */
+  /** What is used, oldest first, by this process' clock: as near as half the time that the answer took. */
   readonly shares: readonly WindowShare[];
+  /** When what was taken or reported by this call stops counting. */
+  readonly leavesAtMs: number;
 }
 
-/** Called when what was asked in a turn is on its way: what it asks is what stands then. */
-type Ask = () => WindowQuestion;
+interface NoAnswer {
+  readonly kind: "none";
+  readonly why: string;
+}
 
-interface Waiting {
-  readonly ask: Ask;
-  /** @param answer undefined where Redis did not answer */
+export interface WindowAsk {
+  readonly key: string;
+  /** Called when what was asked in a turn is on its way: what it asks is what stands then. */
+  readonly ask: () => WindowQuestion;
+  /** Called once. @param answer undefined where Redis did not answer, or has just not answered others */
   readonly answered: (answer: WindowAnswer | undefined) => void;
+  /** Called after `answered(undefined)` where an answer came all the same. */
+  readonly answeredLate: (answer: WindowAnswer) => void;
 }
+
+/** Where there is one server only, `serverOf` may be left out. */
+export type WindowScripts = Pick<ScriptRunner, "run" | "together"> & Partial<Pick<ScriptRunner, "serverOf">>;
 
 export interface WindowAskerOptions {
-  readonly scripts: Pick<ScriptRunner, "run" | "together">;
+  readonly scripts: WindowScripts;
   readonly name: string;
   readonly windowMs: number;
   /** Sub-windows that a take counts for beyond the window. */
   readonly longer: number;
+  /** How long an answer may take at least, ms. */
   readonly deadlineMs: number;
   readonly counts: LimitCountsOf;
   readonly logger: Pick<Logger, "warn" | "info"> | undefined;
@@ -59,61 +76,138 @@ const MAX_IN_FLIGHT = 4;
 /** A call with more would keep others waiting for Redis. */
 export const MAX_TAKES = 500;
 const MAX_KEYS_PER_FLUSH = 500;
+/** Masters of a cluster about which something is remembered. */
+const MAX_SERVERS = 64;
 
 export class WindowAsker {
   readonly #options: WindowAskerOptions;
-  readonly #batcher: TurnBatcher<Waiting>;
+  readonly #servers = new RecentMap<ServerAsks>(MAX_SERVERS);
+
+  constructor(options: WindowAskerOptions) {
+    this.#options = options;
+  }
+
+  /** Whether the key's server has not answered, and not answered since: then this process decides by itself. */
+  isSilent(key: string): boolean {
+    return this.#serverOf(key).isSilent;
+  }
+
+  /** While it is silent: whether it is time to try whether it answers again. */
+  isTrialDue(key: string, nowMs: number): boolean {
+    return this.#serverOf(key).isTrialDue(nowMs);
+  }
+
+  /** How long an answer about this key takes as a rule. */
+  usualMs(key: string): number {
+    return this.#serverOf(key).usualMs;
+  }
+
+  ask(ask: WindowAsk): void {
+    this.#serverOf(ask.key).add(ask);
+  }
+
+  #serverOf(key: string): ServerAsks {
+    const { scripts, name, windowMs } = this.#options;
+    const address = scripts.serverOf?.(clusterKeys.limitWindow(name, windowMs, key)) ?? "";
+    const known = this.#servers.get(address);
+    if (known !== undefined) return known;
+    const server = new ServerAsks(this.#options);
+    this.#servers.set(address, server);
+    return server;
+  }
+}
+
+/** What is asked of one server. */
+class ServerAsks {
+  readonly #options: WindowAskerOptions;
+  readonly #batcher: TurnBatcher<WindowAsk>;
+  readonly #times: AnswerTimes;
   readonly #subMs: number;
   readonly #held: number;
   #silentUntilMs = Number.NEGATIVE_INFINITY;
   #isSilent = false;
+  #isTrying = false;
 
   constructor(options: WindowAskerOptions) {
     this.#options = options;
+    this.#times = new AnswerTimes({ floorMs: options.deadlineMs });
     this.#subMs = subWindowMs(options.windowMs);
     this.#held = Math.ceil(options.windowMs / this.#subMs) + options.longer;
-    this.#batcher = new TurnBatcher<Waiting>({
+    this.#batcher = new TurnBatcher<WindowAsk>({
       maxInFlight: MAX_IN_FLIGHT,
       maxItems: MAX_KEYS_PER_FLUSH,
-      flush: (waiting) => this.#flush(waiting),
+      flush: (asks) => this.#flush(asks),
     });
   }
 
-  /** Whether Redis has just not answered: then this process decides by itself. */
-  isSilent(nowMs: number): boolean {
-    return this.#isSilent && nowMs < this.#silentUntilMs;
+  get isSilent(): boolean {
+    return this.#isSilent;
   }
 
-  ask(ask: Ask, answered: Waiting["answered"]): void {
-    this.#batcher.add({ ask, answered });
+  get usualMs(): number {
+    return this.#times.usualMs;
   }
 
-  async #flush(waiting: readonly Waiting[]): Promise<void> {
-    const { scripts, deadlineMs } = this.#options;
+  isTrialDue(nowMs: number): boolean {
+    return this.#isSilent && !this.#isTrying && nowMs >= this.#silentUntilMs;
+  }
+
+  add(ask: WindowAsk): void {
+    this.#batcher.add(ask);
+  }
+
+  async #flush(asks: readonly WindowAsk[]): Promise<void> {
+    const { scripts, clock } = this.#options;
+    const sentAtMs = clock.monotonicMs();
+    const isTrial = this.#isSilent;
+    if (isTrial && !this.isTrialDue(sentAtMs)) {
+      // Silence has begun since: who waits behind it need not wait for another deadline.
+      for (const { ask, answered } of asks) {
+        ask();
+        answered(undefined);
+      }
+      return;
+    }
+    this.#isTrying = isTrial;
     let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<undefined>((resolve) => {
-      timer = setTimeout(() => {
-        this.#noteSilence("no answer in time");
-        resolve(undefined);
-      }, deadlineMs);
+    const late = new Promise<"late">((resolve) => {
+      // A turn later: what has arrived while this process itself was held up is read before that.
+      timer = setTimeout(() => setImmediate(() => resolve("late")), this.#times.deadlineMs);
     });
     try {
-      await Promise.all(
-        scripts.together(() =>
-          waiting.map(async ({ ask, answered }) => {
-            const answer = await Promise.race([this.#call(ask()), late]);
-            if (answer !== undefined) this.#noteAnswer();
-            answered(answer);
-          }),
-        ),
-      );
+      await Promise.all(scripts.together(() => asks.map((ask) => this.#askOne(ask, sentAtMs, late))));
     } finally {
       clearTimeout(timer);
+      if (isTrial) this.#isTrying = false;
     }
   }
 
-  async #call({ key, limit, reported, extra, takes }: WindowQuestion): Promise<WindowAnswer | undefined> {
-    const { scripts, name, windowMs, counts } = this.#options;
+  async #askOne(
+    { ask, answered, answeredLate }: WindowAsk,
+    sentAtMs: number,
+    late: Promise<"late">,
+  ): Promise<void> {
+    const call = this.#call(ask(), sentAtMs);
+    const first = await Promise.race([call, late]);
+    if (first !== "late" && first.kind === "answer") {
+      answered(first);
+      return;
+    }
+    this.#noteSilence(first === "late" ? "no answer in time" : first.why);
+    answered(undefined);
+    if (first !== "late") return;
+    // Awaited by nobody: it never rejects.
+    void call.then((answer) => {
+      if (answer.kind === "answer") answeredLate(answer);
+    });
+  }
+
+  /** Never rejects. */
+  async #call(
+    { key, limit, reported, extra, takes }: WindowQuestion,
+    sentAtMs: number,
+  ): Promise<WindowAnswer | NoAnswer> {
+    const { scripts, name, windowMs, counts, clock } = this.#options;
     counts.asks++;
     try {
       const text = await scripts.run(
@@ -121,28 +215,30 @@ export class WindowAsker {
         [clusterKeys.limitWindow(name, windowMs, key)],
         [this.#subMs, this.#held, limit, reported, extra, ...takes],
       );
-      return this.#read(text);
+      const nowMs = clock.monotonicMs();
+      const tookMs = nowMs - sentAtMs;
+      this.#times.note(tookMs, nowMs);
+      // Slower than anybody would wait for: it stays away, and is told afterwards what was taken meanwhile.
+      if (tookMs <= this.#times.ceilingMs) this.#noteAnswer();
+      return this.#read(text, (sentAtMs + nowMs) / 2);
     } catch (error) {
-      this.#noteSilence(describeError(error));
-      return undefined;
+      return { kind: "none", why: describeError(error) };
     }
   }
 
-  #read(text: string): WindowAnswer {
-    const nowMs = this.#options.clock.monotonicMs();
+  /** @param ranAtMs when the script ran, as far as one can tell */
+  #read(text: string, ranAtMs: number): WindowAnswer {
     const [head = "", ring = ""] = text.split("\n");
     const [answers = "", extra, used, leftMs] = head.split(" ");
+    const leavesAtMs = ranAtMs + this.#held * this.#subMs + Number(leftMs);
     const shares =
       ring === ""
         ? []
         : ring.split(" ").map((share) => {
             const [age, count] = share.split(":");
-            return {
-              leavesAtMs: nowMs + (this.#held - Number(age)) * this.#subMs + Number(leftMs),
-              count: Number(count),
-            };
+            return { leavesAtMs: leavesAtMs - Number(age) * this.#subMs, count: Number(count) };
           });
-    return { answers, extra: Number(extra), used: Number(used), shares };
+    return { kind: "answer", answers, extra: Number(extra), used: Number(used), shares, leavesAtMs };
   }
 
   #noteAnswer(): void {

@@ -1,18 +1,18 @@
 // A frame of a socket -> here -> ask-windows: a limit on what is hot and rarely limited.
 // Guarantees: a take is answered at once and makes nothing; bounded memory; this process alone never lets more than the
-// limit and its share through; over all processes so much more than the limit as docs/send/limits.md says, because each tells
-// Redis after the fact, once per half of its share.
+// limit and its share through; over all processes so much more than the limit as docs/limits.md says, because each tells
+// Redis after the fact, once per half of its share. Whoever was over the limit lately gets from each process only as much
+// of it as that process had: so a flood at several processes passes once before Redis has answered, not in every window.
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import type { Logger } from "../../kernel/logging/logging.js";
 import { RecentMap } from "../../kernel/recent-map.js";
-import { admissibleAtMs, WindowRing } from "../../kernel/limits/window-ring.js";
-import { WindowAsker } from "./ask-windows.js";
+import { admissibleAtMs, usedAt, WindowRing, type WindowShare } from "../../kernel/limits/window-ring.js";
+import { type WindowAnswer, WindowAsker, type WindowQuestion, type WindowScripts } from "./ask-windows.js";
 import { LimitCounts, type LimitCountsOf } from "./limit-counts.js";
-import type { ScriptRunner } from "../scripts/script-runner.js";
 import { DEFAULT_DEADLINE_MS, DEFAULT_MAX_KEYS } from "./sliding-window-limiter.js";
 
 export interface ReportedWindowLimiterOptions {
-  readonly scripts: Pick<ScriptRunner, "run" | "together">;
+  readonly scripts: WindowScripts;
   /** Names the limit in Redis and in the metrics: lower-case letters and hyphens. */
   readonly name: string;
   /** How much may be taken in a window; 0: no limit. */
@@ -20,7 +20,7 @@ export interface ReportedWindowLimiterOptions {
   readonly windowMs: number;
   /** The share of the limit that this process may take in a window without telling Redis. Default 0.1. */
   readonly askFrom?: number;
-  /** How long Redis may take to answer, ms. */
+  /** How long Redis may take to answer at least, ms: a Redis that is slow all the time may take longer. */
   readonly deadlineMs?: number;
   /** Keys about which something is remembered. */
   readonly maxKeys?: number;
@@ -28,6 +28,9 @@ export interface ReportedWindowLimiterOptions {
   readonly logger?: Pick<Logger, "warn" | "info">;
   readonly clock?: Clock;
 }
+
+/** For so many windows after it was over the limit a key gets from each process that process' part of it. */
+const WATCHED_WINDOWS = 10;
 
 interface KeyState {
   /** Taken and not told; it leaks, so that whoever stays below the share is never asked about. */
@@ -37,12 +40,18 @@ interface KeyState {
   refusedUntilMs: number;
   /** All that was taken here, since the key was first asked about. */
   ring: WindowRing | undefined;
+  /** What Redis was told, until it stops counting there. */
+  told: WindowShare[];
+  /** How much may be taken here in a window until then. */
+  part: number;
+  partUntilMs: number;
 }
 
 export class ReportedWindowLimiter {
   readonly #limit: number;
   readonly #windowMs: number;
   readonly #halfShare: number;
+  readonly #leastPart: number;
   readonly #clock: Clock;
   readonly #counts: LimitCountsOf;
   readonly #asker: WindowAsker;
@@ -55,6 +64,8 @@ export class ReportedWindowLimiter {
     this.#windowMs = windowMs;
     // Half may be full already, and half leaks away in a window: together never more than the share.
     this.#halfShare = (limit * askFrom) / 2;
+    // So much is told before it is used up.
+    this.#leastPart = Math.ceil(limit * askFrom);
     this.#clock = clock;
     this.#counts = (options.counts ?? new LimitCounts()).of(name);
     this.#asker = new WindowAsker({
@@ -92,10 +103,11 @@ export class ReportedWindowLimiter {
     return 0;
   }
 
-  #takeHere({ ring }: KeyState, count: number, nowMs: number): number {
+  #takeHere({ ring, part, partUntilMs }: KeyState, count: number, nowMs: number): number {
     if (count > this.#limit) return Number.POSITIVE_INFINITY;
-    if (ring === undefined || ring.take(count, this.#limit, nowMs)) return 0;
-    return Math.max(1, ring.waitMs(count, this.#limit, nowMs));
+    if (ring === undefined) return 0;
+    const limit = nowMs < partUntilMs ? Math.max(part, count) : this.#limit;
+    return ring.take(count, limit, nowMs) ? 0 : Math.max(1, ring.waitMs(count, limit, nowMs));
   }
 
   #remember(key: string, nowMs: number): KeyState {
@@ -105,6 +117,9 @@ export class ReportedWindowLimiter {
       isAsking: false,
       refusedUntilMs: Number.NEGATIVE_INFINITY,
       ring: undefined,
+      told: [],
+      part: 0,
+      partUntilMs: Number.NEGATIVE_INFINITY,
     };
     this.#keys.set(key, state);
     return state;
@@ -115,16 +130,40 @@ export class ReportedWindowLimiter {
       state.ring = new WindowRing(this.#windowMs);
       state.ring.report(Math.ceil(state.level), nowMs);
     }
-    if (this.#asker.isSilent(nowMs)) return;
+    if (this.#asker.isSilent(key) && !this.#asker.isTrialDue(key, nowMs)) return;
     state.isAsking = true;
-    const ask = () => {
-      const reported = Math.ceil(state.level);
+    let reported = 0;
+    const ask = (): WindowQuestion => {
+      reported = Math.ceil(state.level);
       state.level = 0;
       return { key, limit: this.#limit, reported, extra: 0, takes: [] };
     };
-    this.#asker.ask(ask, (answer) => {
-      state.isAsking = false;
-      if (answer !== undefined) state.refusedUntilMs = admissibleAtMs(answer.shares, this.#limit, 1);
+    this.#asker.ask({
+      key,
+      ask,
+      answered: (answer) => {
+        state.isAsking = false;
+        // Told again with what comes next.
+        if (answer === undefined) state.level += reported;
+        else this.#learn(state, reported, answer);
+      },
+      answeredLate: (answer) => {
+        // Where it was told again meanwhile it counts twice there, for a window.
+        state.level = Math.max(0, state.level - reported);
+        this.#learn(state, reported, answer);
+      },
     });
+  }
+
+  #learn(state: KeyState, reported: number, { shares, used, leavesAtMs }: WindowAnswer): void {
+    const nowMs = this.#clock.monotonicMs();
+    state.told = state.told.filter((share) => share.leavesAtMs > nowMs);
+    state.told.push({ leavesAtMs, count: reported });
+    state.refusedUntilMs = admissibleAtMs(shares, this.#limit, 1);
+    if (state.refusedUntilMs > nowMs) state.partUntilMs = nowMs + WATCHED_WINDOWS * this.#windowMs;
+    else if (nowMs >= state.partUntilMs) return;
+    // Both by Redis' count, late or not: what is not from here is the others'.
+    const here = Math.min(used, usedAt(state.told, nowMs));
+    state.part = Math.max(this.#leastPart, Math.ceil((this.#limit * here) / used));
   }
 }

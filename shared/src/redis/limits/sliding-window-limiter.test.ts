@@ -11,6 +11,7 @@ import {
   SlidingWindowLimiter,
   type SlidingWindowLimiterOptions,
 } from "./sliding-window-limiter.js";
+import { waitFor } from "../../testing/wait-for.js";
 
 let store: OpenStore;
 let scripts: SteppedScripts;
@@ -275,13 +276,47 @@ describe("where Redis does not answer", () => {
     expect(one.take("k", 1)).toMatchObject({ allowed: false, retryAfterMs: 10_250 });
     expect(silent.calls).toBe(calls);
     await advance(1_000);
-    expect(await isAllowed(one.take("k"))).toBe(false);
+    // It is tried whether Redis answers, and nobody waits for that.
+    expect(one.take("k")).toMatchObject({ allowed: false });
+    expect(one.take("k")).toMatchObject({ allowed: false });
+    await waitFor(() => counts.of("test").unanswered === 2, { what: "the trial" });
     expect(silent.calls).toBe(calls + 1);
     silent.isSilent = false;
     await advance(1_000);
-    expect(await isAllowed(one.take("k"))).toBe(true);
+    expect(one.take("k")).toMatchObject({ allowed: false });
+    await waitFor(() => said.length === 2, { what: "an answer" });
     expect(said.map((line) => line.split(" ")[0])).toEqual(["warn", "info"]);
     expect(counts.of("test").unanswered).toBe(2);
+    // Redis has been told of what was admitted without it.
+    expect(await isAllowed(limiter().take("k"))).toBe(false);
+    await advance(10_250);
+    expect(await isAllowed(one.take("k", 10))).toBe(true);
+  });
+
+  test("a master of a cluster that does not answer holds up nobody whose key is on another one", async () => {
+    const silent = new Silent(store.redis);
+    const away = {
+      run: (...how: Parameters<SteppedScripts["run"]>) =>
+        how[1][0]?.endsWith("away") === true ? new Promise<string>(() => undefined) : silent.run(...how),
+      together: <T>(task: () => T): T => task(),
+      serverOf: (key: string) => (key.endsWith("away") ? "10.0.0.1:6379" : "10.0.0.2:6379"),
+    };
+    const counts = new LimitCounts();
+    const one = limiter({ scripts: away, counts, deadlineMs: 20 });
+    // As many calls as may be under way at once, and more, in turns of their own.
+    const waiting: Promise<boolean>[] = [];
+    for (let i = 0; i < 6; i++) {
+      waiting.push(isAllowed(one.take(`${i} away`)));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const there = one.take("there", 10);
+    expect(await isAllowed(there)).toBe(true);
+    expect(await Promise.all(waiting)).toEqual([true, true, true, true, true, true]);
+    expect(one.take("0 away")).not.toBeInstanceOf(Promise);
+    // Redis says so, and not this process.
+    expect(await isAllowed(limiter({ scripts: away }).take("there"))).toBe(false);
+    expect(one.take("elsewhere")).toBeInstanceOf(Promise);
+    expect(silent.calls).toBeGreaterThan(1);
   });
 
   test("a script that fails is no answer either", async () => {

@@ -1,25 +1,27 @@
 // Any route or socket -> here -> ask-windows: how much a key, a user or an address may take in a time.
-// Guarantees: never more than the limit in any window, over all processes, as long as Redis answers; then never more
-// than the limit by this process (docs/send/limits.md); a take is charged whole or not at all; a flood that is refused costs
-// no call, and a busy key one per share of its limit; bounded memory.
+// Guarantees: never more than the limit in any window, over all processes, as long as Redis answers, however slowly, up to
+// a bound; where it does not, never more than its share by this process, and Redis is told when it answers again
+// (docs/limits.md); a take is charged whole or not at all; a flood that is refused costs no call, and a busy key one per
+// share of its limit; bounded memory.
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import type { LimitDecision } from "../../kernel/limits/limit-decision.js";
 import type { Logger } from "../../kernel/logging/logging.js";
 import { RecentMap } from "../../kernel/recent-map.js";
+import { admissibleAtMs, subWindowMs } from "../../kernel/limits/window-ring.js";
 import {
-  admissibleAtMs,
-  subWindowMs,
-  WindowRing,
-  type WindowShare,
-} from "../../kernel/limits/window-ring.js";
-import { MAX_TAKES, type WindowAnswer, WindowAsker, type WindowQuestion } from "./ask-windows.js";
+  MAX_TAKES,
+  type WindowAnswer,
+  WindowAsker,
+  type WindowQuestion,
+  type WindowScripts,
+} from "./ask-windows.js";
+import { AloneCount, sumOf, type TakenPart } from "./count-alone.js";
 import { LimitCounts, type LimitCountsOf } from "./limit-counts.js";
-import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export type { LimitDecision } from "../../kernel/limits/limit-decision.js";
 
 export interface SlidingWindowLimiterOptions {
-  readonly scripts: Pick<ScriptRunner, "run" | "together">;
+  readonly scripts: WindowScripts;
   /** Names the limit in Redis and in the metrics: lower-case letters and hyphens. */
   readonly name: string;
   /** How much may be taken in a window, where `take` is given no other; 0: no limit. */
@@ -27,7 +29,7 @@ export interface SlidingWindowLimiterOptions {
   readonly windowMs: number;
   /** The share of the limit that may be taken ahead for a busy key; without it each take is asked for. */
   readonly prepaid?: number;
-  /** How long Redis may take to answer, ms. */
+  /** How long Redis may take to answer at least, ms: a Redis that is slow all the time may take longer. */
   readonly deadlineMs?: number;
   /** Keys about which something is remembered. */
   readonly maxKeys?: number;
@@ -41,11 +43,22 @@ export const DEFAULT_MAX_KEYS = 20_000;
 
 /** Takes in a sub-window's time from which on something is taken ahead: fewer might come too late to use it. */
 const BUSY_TAKES = 4;
-
 interface WaitingTake {
   readonly count: number;
   readonly limit: number;
   readonly resolve: (decision: LimitDecision) => void;
+}
+
+/** A call for a key, while it is under way and after it was given up. */
+interface KeyAsk {
+  takes: readonly WaitingTake[];
+  limit: number;
+  askedAtMs: number;
+  /** What it tells Redis of. */
+  told: readonly TakenPart[];
+  /** Once it was given up: which of its takes this process admitted by itself, and when. */
+  admitted: readonly boolean[];
+  givenUpAtMs: number;
 }
 
 /** Taken ahead: may be given out until its time is over. */
@@ -59,10 +72,16 @@ interface KeyState {
   readonly key: string;
   /** Oldest first; at most two. */
   lots: Lot[];
-  /** What stood in the window when Redis last refused. */
-  full: readonly WindowShare[];
+  /** What Redis last said, and what was admitted without it. */
+  readonly alone: AloneCount;
+  /** Whether Redis refused when it last answered. */
+  wasFull: boolean;
+  answeredAskAtMs: number;
   waiting: WaitingTake[];
-  isAsking: boolean;
+  /** Calls that wait for their turn, and those that are under way. */
+  queued: number;
+  underWay: number;
+  isTelling: boolean;
   /** How much was asked for, and how often, in this sub-window's time and in the one before. */
   spent: number;
   spentBefore: number;
@@ -87,7 +106,6 @@ export class SlidingWindowLimiter {
   readonly #counts: LimitCountsOf;
   readonly #asker: WindowAsker;
   readonly #keys: RecentMap<KeyState>;
-  readonly #alone: RecentMap<WindowRing>;
 
   constructor(options: SlidingWindowLimiterOptions) {
     const { scripts, name, limit, windowMs, prepaid = 0, clock = systemClock, logger } = options;
@@ -110,7 +128,6 @@ export class SlidingWindowLimiter {
       counts: this.#counts,
     });
     this.#keys = new RecentMap(maxKeys);
-    this.#alone = new RecentMap(maxKeys);
   }
 
   /**
@@ -128,7 +145,12 @@ export class SlidingWindowLimiter {
     this.#noteSpent(state, count, nowMs);
     const given = this.#giveFromLots(state, count, limit, nowMs);
     if (given !== undefined) return given;
-    if (this.#asker.isSilent(nowMs)) return this.#decideAlone(key, count, limit, nowMs);
+    if (this.#asker.isSilent(key)) {
+      const decision = this.#decideAlone(state, count, limit, nowMs);
+      // Nobody waits for it.
+      if (this.#asker.isTrialDue(key, nowMs)) this.#ask(state, limit);
+      return decision;
+    }
     return new Promise((resolve) => {
       state.waiting.push({ count, limit, resolve });
       this.#ask(state);
@@ -144,9 +166,9 @@ export class SlidingWindowLimiter {
   ): LimitDecision | undefined {
     if (limit <= 0) return undefined;
     const state = this.#keys.get(key);
-    if (state === undefined || state.full.length === 0) return undefined;
+    if (state === undefined || !state.wasFull) return undefined;
     // Others may have taken since: then it is later still, and asked for again when this time has come.
-    const waitMs = admissibleAtMs(state.full, limit, count) - nowMs;
+    const waitMs = admissibleAtMs(state.alone.seen, limit, count) - nowMs;
     if (waitMs > 0 && leftIn(state.lots, nowMs) < count) return this.#refuse(limit, waitMs, true);
     return undefined;
   }
@@ -157,9 +179,13 @@ export class SlidingWindowLimiter {
     const state: KeyState = {
       key,
       lots: [],
-      full: [],
+      alone: new AloneCount(this.#windowMs),
+      wasFull: false,
+      answeredAskAtMs: Number.NEGATIVE_INFINITY,
       waiting: [],
-      isAsking: false,
+      queued: 0,
+      underWay: 0,
+      isTelling: false,
       spent: 0,
       spentBefore: 0,
       takes: 0,
@@ -181,63 +207,123 @@ export class SlidingWindowLimiter {
     if (decision === undefined || left < count) return undefined;
     takeFromLots(state.lots, count);
     const size = this.#lotSize(state, limit);
-    if (size > 0 && (left - count) * 2 <= size && !this.#asker.isSilent(nowMs)) this.#ask(state, limit);
+    if (size > 0 && (left - count) * 2 <= size && !this.#asker.isSilent(state.key)) this.#ask(state, limit);
     return decision;
   }
 
   /** @param refillLimit where nobody waits: whoever takes meanwhile has the rest of the lots */
   #ask(state: KeyState, refillLimit = 0): void {
-    if (state.isAsking) return;
-    state.isAsking = true;
-    let asked: readonly WaitingTake[] = [];
-    let limit = refillLimit;
-    let askedAtMs = 0;
-    const ask = (): WindowQuestion => {
-      asked = state.waiting.splice(0, MAX_TAKES);
-      limit = asked[0]?.limit ?? refillLimit;
-      askedAtMs = this.#clock.monotonicMs();
-      const extra = Math.max(0, this.#lotSize(state, limit) - leftIn(state.lots, askedAtMs));
-      return { key: state.key, limit, reported: 0, extra, takes: asked.map(({ count }) => count) };
+    // One at a time, unless so many wait that they fill another.
+    const { queued, underWay, waiting } = state;
+    if (queued + underWay > 0 && waiting.length < MAX_TAKES * (queued + 1)) return;
+    state.queued++;
+    const asked: KeyAsk = {
+      takes: [],
+      limit: refillLimit,
+      askedAtMs: 0,
+      told: [],
+      admitted: [],
+      givenUpAtMs: 0,
     };
-    this.#asker.ask(ask, (answer) => {
-      state.isAsking = false;
-      this.#settle(state, asked, limit, askedAtMs + this.#lotMs, answer);
-      if (state.waiting.length > 0) this.#ask(state);
+    this.#asker.ask({
+      key: state.key,
+      ask: () => this.#compose(state, asked),
+      answered: (answer) => {
+        state.underWay--;
+        if (asked.told.length > 0) state.isTelling = false;
+        if (answer === undefined) this.#giveUp(state, asked);
+        else this.#settle(state, asked, answer);
+        if (state.waiting.length > 0) this.#ask(state);
+      },
+      answeredLate: (answer) => this.#settleLate(state, asked, answer),
     });
   }
 
-  /** @param lotUntilMs until when what was taken ahead may be given out */
-  #settle(
-    state: KeyState,
-    asked: readonly WaitingTake[],
-    limit: number,
-    lotUntilMs: number,
-    answer: WindowAnswer | undefined,
-  ): void {
+  #compose(state: KeyState, asked: KeyAsk): WindowQuestion {
     const nowMs = this.#clock.monotonicMs();
-    if (answer === undefined) {
-      for (const { count, limit: its, resolve } of asked) {
-        resolve(this.#decideAlone(state.key, count, its, nowMs));
-      }
-      return;
+    state.queued--;
+    state.underWay++;
+    asked.takes = state.waiting.splice(0, MAX_TAKES);
+    asked.limit = asked.takes[0]?.limit ?? asked.limit;
+    asked.askedAtMs = nowMs;
+    if (!state.isTelling) {
+      asked.told = state.alone.untold(nowMs);
+      state.isTelling = asked.told.length > 0;
     }
-    const { answers, extra, used, shares } = answer;
+    return {
+      key: state.key,
+      limit: asked.limit,
+      reported: sumOf(asked.told),
+      extra:
+        state.underWay > 1 ? 0 : Math.max(0, this.#lotSize(state, asked.limit) - leftIn(state.lots, nowMs)),
+      takes: asked.takes.map(({ count }) => count),
+    };
+  }
+
+  #settle(state: KeyState, asked: KeyAsk, answer: WindowAnswer): void {
+    const nowMs = this.#clock.monotonicMs();
+    const { answers, used, shares } = answer;
+    const { limit } = asked;
+    this.#noteAnswer(state, asked, answer, nowMs);
     const resetMs = Math.max(0, (shares.at(-1)?.leavesAtMs ?? nowMs) - nowMs);
     const remaining = Math.max(0, limit - used);
     const decision: LimitDecision = Object.freeze({ allowed: true, limit, remaining, resetMs });
-    const isRefused = answers.includes("-");
-    state.full = isRefused ? shares : [];
-    if (extra > 0) state.lots.push({ left: extra, untilMs: lotUntilMs, decision });
-    for (const [i, { count, limit: its, resolve }] of asked.entries()) {
+    this.#keepLot(state, asked, answer, decision);
+    for (const [i, { count, limit: its, resolve }] of asked.takes.entries()) {
       if (answers[i] === "+") resolve(decision);
       else resolve(this.#refuse(its, Math.max(1, admissibleAtMs(shares, its, count) - nowMs), false));
     }
   }
 
-  /** As much as half a sub-window's time will need, going by the one before: so it is used up before it is worthless. */
-  #lotSize({ spentBefore, takesBefore }: KeyState, limit: number): number {
-    if (takesBefore < BUSY_TAKES) return 0;
-    return Math.min(Math.floor(limit * this.#prepaid), Math.floor(spentBefore / 2));
+  #keepLot(state: KeyState, asked: KeyAsk, { extra }: WindowAnswer, decision: LimitDecision): void {
+    if (extra > 0) state.lots.push({ left: extra, untilMs: asked.askedAtMs + this.#lotMs, decision });
+  }
+
+  /** What Redis had counted stays, whatever it answers; what is admitted here is told to it later. */
+  #giveUp(state: KeyState, asked: KeyAsk): void {
+    const nowMs = this.#clock.monotonicMs();
+    asked.givenUpAtMs = nowMs;
+    asked.admitted = asked.takes.map(({ count, limit, resolve }) => {
+      const decision = this.#decideAlone(state, count, limit, nowMs);
+      resolve(decision);
+      return decision.allowed;
+    });
+  }
+
+  /** What was decided stays; what Redis has granted or was told of need not be told again. */
+  #settleLate(state: KeyState, asked: KeyAsk, answer: WindowAnswer): void {
+    const nowMs = this.#clock.monotonicMs();
+    this.#noteAnswer(state, asked, answer, nowMs);
+    let granted = 0;
+    for (const [i, { count }] of asked.takes.entries()) {
+      if (answer.answers[i] === "+" && asked.admitted[i] === true) granted += count;
+    }
+    if (granted > 0) state.alone.forget([{ atMs: asked.givenUpAtMs, count: granted }], nowMs);
+  }
+
+  #noteAnswer(state: KeyState, asked: KeyAsk, answer: WindowAnswer, nowMs: number): void {
+    const { answers, extra, used, shares } = answer;
+    const { alone } = state;
+    alone.forget(asked.told, nowMs);
+    let granted = extra + sumOf(asked.told);
+    for (const [i, { count }] of asked.takes.entries()) if (answers[i] === "+") granted += count;
+    alone.noteGiven(granted, used, nowMs);
+    // One that was overtaken knows less.
+    if (asked.askedAtMs < state.answeredAskAtMs) return;
+    state.answeredAskAtMs = asked.askedAtMs;
+    state.wasFull = answers.includes("-");
+    alone.seen = shares;
+  }
+
+  /**
+   * As much as half a sub-window's time will need, going by the one before: so it is used up before it is worthless. Or
+   * what is left of the time to give it out when Redis, as slow as it is as a rule, has answered.
+   */
+  #lotSize({ key, spentBefore, takesBefore }: KeyState, limit: number): number {
+    if (takesBefore < BUSY_TAKES || this.#prepaid === 0) return 0;
+    const usable = 1 - this.#asker.usualMs(key) / this.#lotMs;
+    if (usable <= 0) return 0;
+    return Math.min(Math.floor(limit * this.#prepaid), Math.floor(spentBefore * Math.min(0.5, usable)));
   }
 
   #noteSpent(state: KeyState, count: number, nowMs: number): void {
@@ -254,14 +340,11 @@ export class SlidingWindowLimiter {
     state.takes++;
   }
 
-  #decideAlone(key: string, count: number, limit: number, nowMs: number): LimitDecision {
-    let ring = this.#alone.get(key);
-    if (ring === undefined) {
-      ring = new WindowRing(this.#windowMs);
-      this.#alone.set(key, ring);
-    }
-    if (!ring.take(count, limit, nowMs)) return this.#refuse(limit, ring.waitMs(count, limit, nowMs), true);
-    return { allowed: true, limit, remaining: limit - ring.usedAt(nowMs), resetMs: this.#windowMs };
+  /** As Redis would, going by what it last said, but for this process' share only. */
+  #decideAlone({ alone }: KeyState, count: number, limit: number, nowMs: number): LimitDecision {
+    const remaining = alone.take(count, limit, nowMs);
+    if (remaining === undefined) return this.#refuse(limit, alone.waitMs(count, limit, nowMs), true);
+    return { allowed: true, limit, remaining, resetMs: this.#windowMs };
   }
 
   #refuse(limit: number, retryAfterMs: number, isLocal: boolean): LimitDecision {

@@ -3,7 +3,14 @@
 // under way to another node is tried again, a few times.
 import { Command } from "ioredis";
 import { backoffMs } from "../../kernel/backoff.js";
-import { connectionsOf, forgetSlots, masterOf, onServerReady } from "../connection/cluster-nodes.js";
+import {
+  connectionsOf,
+  forgetSlots,
+  isCluster,
+  masterAddress,
+  masterOf,
+  onServerReady,
+} from "../connection/cluster-nodes.js";
 import type { Redis, SingleRedis } from "../connection/connect.js";
 import { MessageEnds } from "./message-ends.js";
 import { readScripts, type Script, type ScriptName } from "./script-catalogue.js";
@@ -74,6 +81,11 @@ export class ScriptRunner {
     } finally {
       for (const stream of streams) stream.uncork();
     }
+  }
+
+  /** Which server a call with this key goes to, as far as is known: the same text for the same server. */
+  serverOf(key: string): string {
+    return isCluster(this.redis) ? (masterAddress(this.redis, key) ?? "") : "";
   }
 
   #find(name: ScriptName): Script {

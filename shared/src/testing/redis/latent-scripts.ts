@@ -1,0 +1,98 @@
+// Tests only: stepped-scripts behind a network of any latency, which loses calls and answers too, in a time that the
+// test moves.
+// Guarantees: a call runs at the moment it arrives, and is answered at the moment its answer does; time stands still
+// while Redis works.
+import { EventEmitter, once } from "node:events";
+import type { Redis } from "../../redis/connection/connect.js";
+import type { ScriptName } from "../../redis/scripts/script-catalogue.js";
+import { SteppedScripts } from "./stepped-scripts.js";
+
+export interface Journey {
+  /** Infinity: the call is lost. */
+  readonly toMs: number;
+  /** Infinity: the answer is lost. */
+  readonly backMs: number;
+}
+
+/** The time of one test, of Redis and of all that ask it. */
+export class SteppedTime {
+  nowMs: number;
+  readonly #due: { readonly atMs: number; readonly arrive: () => void }[] = [];
+  readonly #scripts: SteppedScripts;
+  readonly #idle = new EventEmitter();
+  #working = 0;
+
+  constructor(redis: Redis, nowMs: number) {
+    this.#scripts = new SteppedScripts(redis);
+    this.nowMs = nowMs;
+  }
+
+  /** One process' link. */
+  link(journey: () => Journey): LatentScripts {
+    return new LatentScripts(this.#scripts, this, journey);
+  }
+
+  /** @param tick called with the ms that have gone by, before anything else sees that */
+  async advance(ms: number, tick: (ms: number) => void): Promise<void> {
+    this.nowMs += ms;
+    tick(ms);
+    await this.#settled();
+    for (;;) {
+      const due = this.#due.filter(({ atMs }) => atMs <= this.nowMs);
+      if (due.length === 0) return;
+      await this.#scripts.setNow(this.nowMs);
+      for (const one of due) this.#due.splice(this.#due.indexOf(one), 1);
+      for (const { arrive } of due) arrive();
+      await this.#settled();
+    }
+  }
+
+  async wait(ms: number): Promise<void> {
+    if (ms === 0) return;
+    await new Promise<void>((arrive) => this.#due.push({ atMs: this.nowMs + ms, arrive }));
+  }
+
+  async work<T>(task: () => Promise<T>): Promise<T> {
+    this.#working++;
+    try {
+      return await task();
+    } finally {
+      this.#working--;
+      if (this.#working === 0) this.#idle.emit("idle");
+    }
+  }
+
+  /** What goes on in a turn has gone on, and Redis has nothing to do. */
+  async #settled(): Promise<void> {
+    for (let turn = 0; turn < 4; turn++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      if (this.#working === 0) continue;
+      await once(this.#idle, "idle");
+      turn = 0;
+    }
+  }
+}
+
+export class LatentScripts {
+  readonly #scripts: SteppedScripts;
+  readonly #time: SteppedTime;
+  readonly #journey: () => Journey;
+
+  constructor(scripts: SteppedScripts, time: SteppedTime, journey: () => Journey) {
+    this.#scripts = scripts;
+    this.#time = time;
+    this.#journey = journey;
+  }
+
+  async run(name: ScriptName, keys: readonly string[], args: readonly (string | number)[]): Promise<string> {
+    const { toMs, backMs } = this.#journey();
+    await this.#time.wait(toMs);
+    const text = await this.#time.work(() => this.#scripts.run(name, keys, args));
+    await this.#time.wait(backMs);
+    return text;
+  }
+
+  together<T>(task: () => T): T {
+    return task();
+  }
+}
