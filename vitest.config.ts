@@ -1,6 +1,8 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig, type TestProjectConfiguration } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 import { furtherServers, isInstalled } from "./shared/src/testing/redis/further-servers.js";
+import { sortTests } from "./test/support/sort-tests.js";
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
@@ -19,6 +21,101 @@ const common = {
   hookTimeout: 60_000,
 };
 
+/** These count what lives in their process, or use up what it may have: each in a process of its own. */
+const alone = [
+  "services/push-node/src/connection/connection-memory.test.ts",
+  "shared/src/kernel/logging/out-of-files.test.ts",
+];
+
+const kinds = sortTests();
+const without = (files: readonly string[]): string[] => files.filter((file) => !alone.includes(file));
+
+/** In this order: groups of files that run side by side. */
+const onDefaultServer: TestProjectConfiguration[] = [
+  {
+    resolve,
+    test: {
+      ...common,
+      name: "pure",
+      include: without(kinds.pure),
+      pool: "threads",
+      isolate: false,
+      sequence: { groupOrder: 1 },
+    },
+  },
+  { resolve, test: { ...common, name: "alone", include: alone, sequence: { groupOrder: 1 } } },
+  {
+    resolve,
+    test: {
+      ...common,
+      name: "parts",
+      include: without(kinds.parts),
+      isolate: false,
+      sequence: { groupOrder: 2 },
+      maxWorkers: 3,
+    },
+  },
+  {
+    resolve,
+    // Most of their time they wait: for a lease, a restart, a deadline. So more of them than there are cores.
+    test: {
+      ...common,
+      name: "whole",
+      include: kinds.whole,
+      isolate: false,
+      sequence: { groupOrder: 3 },
+      maxWorkers: 4,
+    },
+  },
+  {
+    resolve,
+    // What watches the real clock says so in its name, and may try again: in sight, and nothing else may.
+    test: {
+      ...common,
+      name: "realtime",
+      include: ["**/*.realtime.test.ts"],
+      exclude: ["**/{node_modules,dist,.cache}/**"],
+      retry: 2,
+      sequence: { groupOrder: 4 },
+      maxWorkers: 1,
+    },
+  },
+];
+
+/** Where nothing is known of a former run the longest files come first, so that none is left at the end. */
+const longest = [
+  "test/faults/redis/redis-cluster-failover.test.ts",
+  "test/faults/kill-services.test.ts",
+  "test/faults/redis/redis-restart.test.ts",
+  "test/faults/redis/redis-full.test.ts",
+  "test/faults/new-generation.test.ts",
+  "test/faults/redis/redis-planned-failover.test.ts",
+  "test/faults/drop-test.test.ts",
+  "test/edge/slow-handshakes.test.ts",
+  "test/faults/cut-link.test.ts",
+  "test/flows/assembled-services.test.ts",
+  "test/faults/chaos.test.ts",
+  "shared/src/redis/inbox/memory.test.ts",
+  "shared/src/redis/limits/take-from-window.test.ts",
+  "shared/src/redis/wake/offer-invariant.test.ts",
+  "deploy/local/src/run-local.test.ts",
+  "services/push-node/src/connect/register-connection.test.ts",
+  "services/auth/src/routes/devices.test.ts",
+  "shared/src/redis/connection/sentinel.test.ts",
+  "shared/src/redis/connection/cluster.test.ts",
+];
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification): number => {
+      const at = longest.findIndex((file) => moduleId.endsWith(`/${file}`));
+      return at === -1 ? longest.length : at;
+    };
+    const group = ({ project }: TestSpecification): number => project.config.sequence.groupOrder;
+    return (await super.sort(files)).sort((a, b) => group(a) - group(b) || rank(a) - rank(b));
+  }
+}
+
 /** What Redis itself decides: repeated on each further server. */
 const onEachServer = [
   "shared/src/redis/**/*.test.ts",
@@ -30,15 +127,15 @@ const onEachServer = [
 /** In `npm run test:full`: the other fault flows, and what stands closest to the stores. */
 const onEachServerInFull = [
   "services/{collect,dispatch,push-node}/src/**/*.test.ts",
-  "test/faults/{cut-link,dispatcher-takeover,kill-services,paused-node,rolling-restart}.test.ts",
+  "test/faults/{cut-link,dispatcher-takeover,kill-services,paused-node,rolling-restart.realtime}.test.ts",
   "test/faults/redis/redis-full.test.ts",
   "test/flows/{erase-person,offline-and-resume,revocation-redis-cluster}.test.ts",
   "test/{phones/fallback,edge/redis-tls}.test.ts",
 ];
 
 /**
- * PETREL_TEST_SERVERS, which `npm test` sets: `installed` repeats on what is there, `required` fails without all of
- * them. Unset, as for a single file by hand, nothing is repeated.
+ * PETREL_TEST_SERVERS, which `npm run test:servers` and `test:full` set: `installed` repeats on what is there, `required`
+ * fails without all of them. Unset, as for `npm test` or a single file by hand, nothing is repeated.
  */
 function furtherProjects(): TestProjectConfiguration[] {
   const asked = process.env["PETREL_TEST_SERVERS"];
@@ -53,23 +150,22 @@ function furtherProjects(): TestProjectConfiguration[] {
     process.env["PETREL_TEST_SIZE"] === "full" ? [...onEachServer, ...onEachServerInFull] : onEachServer;
   return furtherServers.filter(isInstalled).map(({ name }) => ({
     resolve,
-    test: { ...common, name, include, env: { PETREL_TEST_REDIS_SERVER: name } },
+    test: {
+      ...common,
+      name,
+      include,
+      isolate: false,
+      env: { PETREL_TEST_REDIS_SERVER: name },
+      sequence: { groupOrder: 5 },
+      maxWorkers: 3,
+    },
   }));
 }
 
 export default defineConfig({
   test: {
     maxWorkers: 2,
-    projects: [
-      {
-        resolve,
-        test: {
-          ...common,
-          name: "all",
-          include: ["{shared,services/*,clients/*,deploy/local,bench}/src/**/*.test.ts", "test/**/*.test.ts"],
-        },
-      },
-      ...furtherProjects(),
-    ],
+    sequence: { sequencer: LongestFirst },
+    projects: [...onDefaultServer, ...furtherProjects()],
   },
 });

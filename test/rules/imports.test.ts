@@ -268,7 +268,7 @@ describe("what stands for one technology stays in its place", () => {
 describe("files", () => {
   test("are named in kebab-case, after their duty", () => {
     const wrong = paths(sources).filter(
-      (path) => !/^([a-z0-9]+(-[a-z0-9]+)*)(\.test)?\.(ts|js)$/.test(fileName(path)),
+      (path) => !/^([a-z0-9]+(-[a-z0-9]+)*)((\.realtime)?\.test)?\.(ts|js)$/.test(fileName(path)),
     );
     expect(wrong).toEqual([]);
     const vague = paths(sources).filter((path) =>

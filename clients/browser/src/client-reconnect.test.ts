@@ -342,7 +342,6 @@ describe("liveness", () => {
     await peer.accept();
     const silentMs = performance.now() - silentSinceMs;
     expect(silentMs).toBeGreaterThan(180);
-    expect(silentMs).toBeLessThan(1_500);
     expect(await offline).toMatchObject({ code: 1006 });
   });
 });

@@ -3,6 +3,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { MessageAccepter, MessageToAccept } from "@petrel/shared/redis/accept/accept-messages";
 import { startRedis } from "@petrel/shared/testing/redis/start-redis";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -10,6 +11,8 @@ import { afterEach, expect, test } from "vitest";
 import { type OpenCollect, openCollect, type OpenCollectOptions } from "../testing/open-collect.js";
 
 const DEADLINE_MS = 1_500;
+/** Long after it, on a busy machine too. */
+const LATE_MS = 15_000;
 let collect: OpenCollect;
 
 afterEach(async () => {
@@ -91,9 +94,9 @@ test("Redis gone: 503 within the deadline, and for a stranger too", async () => 
   const stranger = await collect.producer("stranger", ["send"]);
   collect.store.server.signal("SIGKILL");
   await collect.store.server.exited;
-  const start = performance.now();
-  expect(await send("ada", 1)).toMatchObject(unavailable);
-  expect(performance.now() - start).toBeLessThan(DEADLINE_MS + 100);
+  const answer = send("ada", 1);
+  const late = sleep(LATE_MS, "too late", { ref: false });
+  expect(await Promise.race([answer, late])).toMatchObject(unavailable);
   const body = { to: { user: "ada" }, data: 1 };
   expect(await collect.ask("POST", "/v1/messages", { body, as: stranger })).toMatchObject(unavailable);
   expect((await collect.ask("GET", "/health/ready")).status).toBe(503);
@@ -185,24 +188,21 @@ test("a list of which a part cannot be stored: 503 names what is, and the same l
 });
 
 test("Redis out of memory: 503 at once, nothing stored", async () => {
-  await open({ acceptDeadlineMs: 20_000 });
+  // Whoever waited for this deadline would outlast the test.
+  await open({ acceptDeadlineMs: 60_000 });
   await collect.store.redis.config("SET", "maxmemory", "1mb");
-  const start = performance.now();
   const answer = await send("ada", 1);
   expect(answer).toMatchObject(unavailable);
   expect(answer.headers["retry-after"]).toBe("5");
-  expect(performance.now() - start).toBeLessThan(2_000);
   await collect.store.redis.config("SET", "maxmemory", "0");
   expect(await dataOf("ada")).toEqual([]);
   expect((await send("ada", 2)).status).toBe(202);
 });
 
 test("too much waits for a dispatcher: 503 at once, nothing stored", async () => {
-  await open({ accept: { readyCap: 2, handOver: "dispatch" }, acceptDeadlineMs: 20_000 });
+  await open({ accept: { readyCap: 2, handOver: "dispatch" }, acceptDeadlineMs: 60_000 });
   for (let i = 0; i < 10; i++) await send("ada", i);
-  const start = performance.now();
   const answer = await send("ada", "more");
-  expect(performance.now() - start).toBeLessThan(2_000);
   expect(answer).toMatchObject(unavailable);
   expect(answer.headers["retry-after"]).toBe("5");
   expect((await dataOf("ada")).length).toBeLessThanOrEqual(2);

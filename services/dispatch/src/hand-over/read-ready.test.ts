@@ -57,8 +57,8 @@ test("a read that waits ends when something comes, or when it is interrupted, al
   blocking.disconnect(true);
   await closed;
   await waitFor(() => blocking.status === "ready", { what: "the connection to be back" });
-  const since = performance.now();
-  const waiting = reader.read(held, MAX_BLOCK_MS);
+  // By itself it would outlast the test.
+  const waiting = reader.read(held, 100 * MAX_BLOCK_MS);
   let ended = false;
   void waiting.then(() => (ended = true));
   await waitFor(
@@ -69,7 +69,6 @@ test("a read that waits ends when something comes, or when it is interrupted, al
     { what: "the read's end", everyMs: 5 },
   );
   expect(await waiting).toEqual([]);
-  expect(performance.now() - since).toBeLessThan(MAX_BLOCK_MS - 10);
 });
 
 test("after large messages fewer are read at a time, after small ones more again", async () => {

@@ -49,10 +49,10 @@ test("who does not acknowledge is nudged a timeout later, and again after anothe
   await start();
   await store.accepter({ ackTimeoutMs: ACK_TIMEOUT_MS }).accept(message());
   const since = performance.now();
-  await waitFor(() => nudges() === 1, { what: "the nudge", everyMs: 5 });
+  await waitFor(() => nudges() >= 1, { what: "the nudge", everyMs: 5 });
   expect(performance.now() - since).toBeGreaterThan(ACK_TIMEOUT_MS - 50);
-  expect(performance.now() - since).toBeLessThan(2 * ACK_TIMEOUT_MS);
-  await waitFor(() => nudges() === 2, { what: "another nudge" });
+  await waitFor(() => nudges() >= 2, { what: "another nudge", everyMs: 5 });
+  expect(performance.now() - since).toBeGreaterThan(2 * ACK_TIMEOUT_MS - 50);
 });
 
 test("a backlog of due users is worked off in one go, all of them, the gone ones' too", async () => {

@@ -28,8 +28,8 @@ describe("a drain", () => {
     const moments = await Promise.all(
       clients.map(async (client) => (await client.frame("reconnect"))["afterMs"]),
     );
-    // Told at once, all of them.
-    expect(performance.now() - startMs).toBeLessThan(windowMs);
+    // Told at once, all of them: before anybody's moment has come.
+    expect(closedAtMs.size).toBe(0);
     for (const client of clients) {
       expect(client.frames.at(-1)).toMatchObject({ type: "reconnect", reason: "PETREL_SHUTTING_DOWN" });
     }
@@ -67,10 +67,10 @@ describe("a drain", () => {
   });
 
   test("a client that moves on time is told by no 1012, and the drain ends with the last one, not with the window", async () => {
-    const node = await bench.startNode({ drainWindowMs: 30_000 });
+    // One that waited for its window would outlast the test.
+    const node = await bench.startNode({ drainWindowMs: 600_000 });
     const other = await bench.startNode();
     const clients = await Promise.all(Array.from({ length: 10 }, (_, i) => join(node, `early${i}`)));
-    const startMs = performance.now();
     const drained = node.drain();
     for (const [i, client] of clients.entries()) {
       await client.frame("reconnect");
@@ -78,7 +78,6 @@ describe("a drain", () => {
       client.close();
     }
     await drained;
-    expect(performance.now() - startMs).toBeLessThan(15_000);
     expect(node.closes).not.toContain(1012);
   });
 
@@ -153,10 +152,8 @@ describe("a drain", () => {
   });
 
   test("a node without connections is done at once; new ones are refused", async () => {
-    const node = await bench.startNode({ drainWindowMs: 5_000 });
-    const startMs = performance.now();
+    const node = await bench.startNode({ drainWindowMs: 600_000 });
     await node.drain();
-    expect(performance.now() - startMs).toBeLessThan(500);
     const client = approach(node, { token: "user.newcomer" });
     await client.untilClosed();
     expect(client.frames).toEqual([]);

@@ -62,14 +62,13 @@ test("a Redis that is paused: the command fails after its deadline, as one whose
 });
 
 test("while Redis is gone commands fail at once, and nothing is sent later on; then the connection comes back", async () => {
-  const redis = await connect();
+  // A command that waited for its own timeout would outlast the test.
+  const redis = await connect(120_000);
   const { port } = server;
   await server.stop();
   await waitFor(() => redis.status !== "ready", { what: "the loss" });
-  const before = performance.now();
   const error = await failure(redis.set("late", "1"));
   expect(isConnectionError(error)).toBe(true);
-  expect(performance.now() - before).toBeLessThan(250);
   server = await startRedis({ port });
   await waitFor(() => redis.status === "ready", { what: "the connection" });
   expect(await redis.get("late")).toBeNull();
