@@ -87,8 +87,9 @@ export const authConfigSchema = {
   ),
   keyEncryptionFile: text(
     "KEY_ENCRYPTION_FILE",
-    "file with 32 bytes as base64 (`openssl rand -base64 32`): seals private keys and the secrets of producer keys that " +
-      "sign in Redis; collect and dispatch need the same to check signatures",
+    "file with a key a line, each of 32 bytes as base64 (`openssl rand -base64 32`); the first seals private keys and the " +
+      "secrets of producer keys that sign in Redis, each opens what it has sealed; collect and dispatch need the same to " +
+      "check signatures; read again when it changes; see operations.md",
   ),
   producerKeysFile: optionalText(
     "PRODUCER_KEYS_FILE",

@@ -22,7 +22,7 @@ import { readRedisTarget } from "@petrel/shared/redis/connection/redis-target";
 import { SlidingWindowLimiter } from "@petrel/shared/redis/limits/sliding-window-limiter";
 import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { SigningKeysStore } from "@petrel/shared/redis/auth/signing-keys-store";
-import { createAtRestCipher, readEncryptionKeyFile } from "@petrel/shared/security/encrypt-at-rest";
+import { EncryptionKeys } from "@petrel/shared/security/encryption-keys";
 import { createMatchOrigin } from "@petrel/shared/security/requests/match-origin";
 import { REQUESTS_WINDOW_MS } from "@petrel/shared/security/requests/limit-requests";
 import { createRefreshTokens } from "@petrel/shared/security/tokens/refresh-token";
@@ -32,19 +32,18 @@ import { auditTransitions } from "./keys/audit-transitions.js";
 import { REVOCATIONS_WINDOW_MS } from "./routes/revoke-tokens.js";
 import { authConfigSchema, readKeyTimes, readSessionTimes } from "./config.js";
 import { readProducerKeysFile } from "./keys/read-producer-keys-file.js";
+import { ResealSecrets } from "./keys/reseal-secrets.js";
 import { SigningKeyring } from "./keys/signing-keyring.js";
 import { takeOverKeyFile } from "./keys/take-over-key-file.js";
 
 const KEYRING_REFRESH_MS = 5_000;
 
-const { config, target, cipher, refreshTokens, trust, matchOrigin, fileKeys } = configOrExit("auth", () => {
+const { config, target, encryptionKeys, trust, matchOrigin, fileKeys } = configOrExit("auth", () => {
   const config = readConfig(authConfigSchema, process.env);
-  const encryptionKey = readEncryptionKeyFile(config.keyEncryptionFile);
   return {
     config,
     target: readRedisTarget(config),
-    cipher: createAtRestCipher(encryptionKey),
-    refreshTokens: createRefreshTokens(encryptionKey),
+    encryptionKeys: new EncryptionKeys(config.keyEncryptionFile),
     trust: readTrustRules(config),
     matchOrigin: createMatchOrigin(config.allowedOrigins),
     fileKeys: config.producerKeysFile === undefined ? [] : readProducerKeysFile(config.producerKeysFile),
@@ -65,6 +64,7 @@ await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
   await checkServer(redis, config.partitions);
 
   const scripts = new ScriptRunner(redis);
+  const { cipher } = encryptionKeys;
   const audit = new AuditLog({
     scripts,
     logger,
@@ -85,6 +85,11 @@ await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
   });
   const refreshing = setInterval(() => void keyring.refresh(), KEYRING_REFRESH_MS);
   lifecycle.onStop("keyring", () => clearInterval(refreshing));
+  const reseal = new ResealSecrets({ producerKeys, keyring, cipher, logger });
+  encryptionKeys.follow({ logger, onChange: () => void reseal.run() });
+  lifecycle.onStop("encryption keys", () => encryptionKeys.stop());
+  reseal.start();
+  lifecycle.onStop("sealing anew", () => reseal.stop());
 
   const limitCounts = new LimitCounts();
   const app = await buildApp({
@@ -126,7 +131,7 @@ await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
     partitions,
     keyring,
     keyTimes,
-    refreshTokens,
+    refreshTokens: createRefreshTokens(() => encryptionKeys.all),
     sessionTimes: readSessionTimes(config),
     trust,
     matchOrigin,
@@ -137,6 +142,8 @@ await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
     const registry = createRegistry("auth", version);
     limitCounts.register(registry);
     tls.certificates.register(registry);
+    encryptionKeys.register(registry);
+    reseal.register(registry);
     new RedisMetrics(registry, config.partitions).watch(redis, "commands");
     const metrics = await serveMetrics({
       registry,

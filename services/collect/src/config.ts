@@ -16,11 +16,7 @@ import {
 import { tracingSettings } from "@petrel/shared/kernel/tracing/tracing-settings";
 import { parseAcceptDurability, type AcceptDurability } from "@petrel/shared/redis/accept/confirm-writes";
 import { readRedisTarget, type RedisTarget } from "@petrel/shared/redis/connection/redis-target";
-import {
-  createAtRestCipher,
-  readEncryptionKeyFile,
-  type AtRestCipher,
-} from "@petrel/shared/security/encrypt-at-rest";
+import { EncryptionKeys } from "@petrel/shared/security/encryption-keys";
 import { addressLimitSettings } from "@petrel/shared/security/requests/request-limit-settings";
 
 export const collectConfigSchema = {
@@ -64,7 +60,7 @@ export const collectConfigSchema = {
   },
   keyEncryptionFile: optionalText(
     "KEY_ENCRYPTION_FILE",
-    "file with 32 bytes as base64, the same as auth's: opens the secrets of producer keys that sign; without it signed " +
+    "file of keys, the same as auth's, read again when it changes: opens the secrets of producer keys that sign; without it signed " +
       "requests are answered 503",
   ),
   messagesPerKey: integer(
@@ -91,7 +87,7 @@ export interface CollectSettings {
   readonly config: ReturnType<typeof readConfig<typeof collectConfigSchema>>;
   readonly target: RedisTarget;
   /** Opens the secrets of producer keys that sign; undefined: signed requests are answered 503. */
-  readonly cipher: AtRestCipher | undefined;
+  readonly encryptionKeys: EncryptionKeys | undefined;
 }
 
 /**
@@ -106,6 +102,6 @@ export function readCollectSettings(
   return {
     config,
     target: readRedisTarget(config),
-    cipher: keyFile === undefined ? undefined : createAtRestCipher(readEncryptionKeyFile(keyFile)),
+    encryptionKeys: keyFile === undefined ? undefined : new EncryptionKeys(keyFile),
   };
 }

@@ -15,6 +15,7 @@ import { SlidingWindowLimiter } from "@petrel/shared/redis/limits/sliding-window
 import { ProducerKeysReader } from "@petrel/shared/redis/producers/producer-keys-store";
 import { SpentNonces } from "@petrel/shared/redis/producers/spent-nonces";
 import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import { followEncryptionKeys } from "@petrel/shared/security/encryption-keys";
 import { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import { createSignatureChecks } from "@petrel/shared/security/producers/signature-checks";
 import type { Service } from "@petrel/shared/service/open-service";
@@ -50,11 +51,12 @@ export interface StartedCollect {
 }
 
 export async function startCollect(
-  { config, target, cipher }: CollectSettings,
+  { config, target, encryptionKeys }: CollectSettings,
   service: Service,
   { accept = {}, wrapStore = (store) => store, keyLimitDeadlineMs }: CollectOverrides = {},
 ): Promise<StartedCollect> {
   const { logger, metrics } = service;
+  if (encryptionKeys !== undefined) followEncryptionKeys(encryptionKeys, service);
   const checkDeadlineMs = Math.floor(config.acceptDeadlineMs * CHECK_SHARE);
   const storeAttemptMs = Math.floor(config.acceptDeadlineMs * STORE_ATTEMPT_SHARE);
   const {
@@ -106,7 +108,7 @@ export async function startCollect(
     authenticator: new ProducerAuthenticator({
       findKey: new ProducerKeysReader(readRedis).find,
       signatures: createSignatureChecks(
-        cipher,
+        encryptionKeys?.cipher,
         new SpentNonces(readRedis, { deadlineMs: checkDeadlineMs }).spend,
         logger,
       ),

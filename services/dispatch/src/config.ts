@@ -32,7 +32,7 @@ export const dispatchSettings = {
   ),
   keyEncryptionFile: optionalText(
     "KEY_ENCRYPTION_FILE",
-    "file with 32 bytes as base64, the same as auth's: opens the secrets of producer keys that sign; without it signed " +
+    "file of keys, the same as auth's, read again when it changes: opens the secrets of producer keys that sign; without it signed " +
       "requests are answered 503",
   ),
   dispatchRoles: choices(

@@ -32,7 +32,7 @@ import { readRedisTarget } from "@petrel/shared/redis/connection/redis-target";
 import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { SpentNonces } from "@petrel/shared/redis/producers/spent-nonces";
 import { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
-import { createAtRestCipher, readEncryptionKeyFile } from "@petrel/shared/security/encrypt-at-rest";
+import { EncryptionKeys, followEncryptionKeys } from "@petrel/shared/security/encryption-keys";
 import { createSignatureChecks } from "@petrel/shared/security/producers/signature-checks";
 import { AbsenceWatch } from "./own/absence-watch.js";
 import { buildApp } from "./app.js";
@@ -56,10 +56,8 @@ const FULL_STREAM_LOG_MS = 60_000;
 
 const config = configOrExit("dispatch", () => readDispatchConfig(process.env));
 const target = configOrExit("dispatch", () => readRedisTarget(config));
-const cipher = configOrExit("dispatch", () =>
-  config.keyEncryptionFile === undefined
-    ? undefined
-    : createAtRestCipher(readEncryptionKeyFile(config.keyEncryptionFile)),
+const encryptionKeys = configOrExit("dispatch", () =>
+  config.keyEncryptionFile === undefined ? undefined : new EncryptionKeys(config.keyEncryptionFile),
 );
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   readonly version: string;
@@ -197,6 +195,9 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
   const limitCounts = new LimitCounts();
   limitCounts.register(registry);
   tls.certificates.register(registry);
+  if (encryptionKeys !== undefined) {
+    followEncryptionKeys(encryptionKeys, { logger, lifecycle, metrics: registry });
+  }
   const app = await buildApp({
     version,
     tls: tls.http,
@@ -209,7 +210,7 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
     metrics: registry,
     authenticator: new ProducerAuthenticator({
       findKey: new ProducerKeysReader(redis).find,
-      signatures: createSignatureChecks(cipher, new SpentNonces(redis).spend, logger),
+      signatures: createSignatureChecks(encryptionKeys?.cipher, new SpentNonces(redis).spend, logger),
       clock: systemClock,
     }),
     dispatcherId,

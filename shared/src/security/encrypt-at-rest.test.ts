@@ -49,10 +49,10 @@ test("any changed byte is noticed", () => {
   expect(() => cipher.decrypt("plain", "c")).toThrow("this version");
 });
 
-test("a key file holds 32 bytes as base64, and nothing else", () => {
+test("a key file holds 32 bytes as base64, or several such lines, and nothing else", () => {
   const file = join(directory, "key");
   writeFileSync(file, `${key.toString("base64")}\n`);
-  expect(readEncryptionKeyFile(file)).toEqual(key);
+  expect(readEncryptionKeyFile(file)).toEqual([key]);
   for (const wrong of ["", "abc", randomBytes(16).toString("base64"), key.toString("hex")]) {
     writeFileSync(file, wrong);
     expect(() => readEncryptionKeyFile(file)).toThrow(/KEY_ENCRYPTION_FILE must hold 32 bytes/);

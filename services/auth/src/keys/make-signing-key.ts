@@ -60,6 +60,13 @@ export function openSigningKey(record: SigningKeyRecord, cipher: AtRestCipher): 
   return { signing: { kid, alg, privateKey }, verification: { kid, alg, key: publicKey }, publicJwk };
 }
 
+/** @throws Error where it was sealed with a key that is not at hand */
+export function resealSigningKey(record: SigningKeyRecord, cipher: AtRestCipher): SigningKeyRecord {
+  const context = sealContext(record.kid);
+  const sealedPrivateKey = cipher.encrypt(cipher.decrypt(record.sealedPrivateKey, context), context);
+  return { ...record, sealedPrivateKey };
+}
+
 function sealContext(kid: string): string {
   return `signing-key:${kid}`;
 }

@@ -10,7 +10,7 @@ import type { PublicJwk } from "@petrel/shared/security/tokens/public-jwk";
 import type { SigningKey } from "@petrel/shared/security/tokens/sign-token";
 import type { TokenAlgorithm } from "@petrel/shared/security/tokens/token-algorithm";
 import type { VerificationKey } from "@petrel/shared/security/tokens/verify-token";
-import { makeSigningKey, type OpenKey, openSigningKey } from "./make-signing-key.js";
+import { makeSigningKey, type OpenKey, openSigningKey, resealSigningKey } from "./make-signing-key.js";
 import {
   addUpcomingKey,
   advanceKeySet,
@@ -124,6 +124,11 @@ export class SigningKeyring {
     }
   }
 
+  /** As they were last agreed on; withdrawn ones have no private part. */
+  get records(): KeySet {
+    return this.#keys;
+  }
+
   /** As they are now, agreed with the other processes. */
   async list(): Promise<KeySet> {
     await this.#change(undefined);
@@ -172,7 +177,7 @@ export class SigningKeyring {
       const { nowMs } = agreed;
       // Joined with what we know: Redis may have lost what was agreed on.
       const due = advanceKeySet(joinKeySets(agreed.keys, this.#keys), nowMs, times);
-      const settled = await this.#withMissingKey(due, nowMs);
+      const settled = this.#sealedAnew(await this.#withMissingKey(due, nowMs));
       const wanted = change === undefined ? settled : change(settled, nowMs);
       const text = JSON.stringify(wanted);
       if (text === JSON.stringify(agreed.keys)) {
@@ -198,6 +203,16 @@ export class SigningKeyring {
       ? addUpcomingKey(keys, made)
       : // Nobody signs yet, so there is nobody to wait for.
         joinKeySets(keys, [{ ...made, state: "active", activatedAtMs: nowMs }]);
+  }
+
+  /** What another of our encryption keys has sealed is sealed with the first one, while that other one is there. */
+  #sealedAnew(keys: KeySet): KeySet {
+    const { cipher } = this.#options;
+    return keys.map((key) =>
+      key.state !== "withdrawn" && cipher.sealedBy(key.sealedPrivateKey) === "further"
+        ? resealSigningKey(key, cipher)
+        : key,
+    );
   }
 
   #adopt(keys: KeySet): void {

@@ -57,19 +57,20 @@ export function addRefreshToken(app: HttpApp, deps: RefreshTokenDeps): void {
       if (presented === undefined) {
         throw new PetrelError("PETREL_TOKEN_INVALID", "This is no refresh token of this cluster.");
       }
-      const successor = refreshTokens.successorOf(presented);
+      const successors = refreshTokens.successorsOf(presented);
+      const [first, ...further] = successors;
       const { userId, sessionId, number, hash } = presented;
       const result = await sessions.refresh({
         userId,
         sessionId,
         number,
         hash,
-        successorHash: successor.hash,
+        successorHashes: [first.hash, ...further.map((successor) => successor.hash)],
       });
       switch (result.outcome) {
         case "rotated":
         case "again":
-          return issueTokens(deps, successor, result.generation, result.content);
+          return issueTokens(deps, successors[result.successor] ?? first, result.generation, result.content);
         case "reused":
           // Once: else whoever holds one such token could fill the audit log, until it says nothing of others.
           if (result.isFirst) {

@@ -66,7 +66,7 @@ export async function makeAuthDeps({
       onTransition: auditTransitions(audit),
     }),
     keyTimes,
-    refreshTokens: createRefreshTokens(encryptionKey),
+    refreshTokens: createRefreshTokens(() => [encryptionKey]),
     sessionTimes: readSessionTimes(config),
     trust: readTrustRules(config),
     matchOrigin: createMatchOrigin(config.allowedOrigins),

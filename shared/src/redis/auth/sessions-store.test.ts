@@ -23,7 +23,9 @@ beforeAll(async () => void (store = await openStore()));
 beforeEach(() => store.clear());
 afterAll(() => store.close());
 
-const tokens = createRefreshTokens(randomBytes(32));
+const key = randomBytes(32);
+const tokens = createRefreshTokens(() => [key]);
+const nextOf = (token: RefreshToken): RefreshToken => tokens.successorsOf(token)[0];
 
 function sessions(more: Partial<SessionsStoreOptions> = {}): SessionsStore {
   const { scripts, partitions } = store;
@@ -56,7 +58,7 @@ function present(token: RefreshToken, by = sessions()): Promise<RefreshResult> {
     sessionId,
     number,
     hash,
-    successorHash: tokens.successorOf(token).hash,
+    successorHashes: [nextOf(token).hash],
   });
 }
 
@@ -75,9 +77,10 @@ test("a session hands back what it was opened with, and goes on from token to to
     expect(await present(token)).toEqual({
       outcome: "rotated",
       generation: 0,
+      successor: 0,
       content: { ttlSeconds: 90, device },
     });
-    token = tokens.successorOf(token);
+    token = nextOf(token);
   }
 });
 
@@ -86,7 +89,7 @@ test("of a token nothing is stored but its hash, and all of it ends by itself", 
   await present(first);
   const key = keysOf("alice").sessions("alice");
   const stored = JSON.stringify(await store.redis.hgetall(key));
-  for (const token of [first, tokens.successorOf(first)]) {
+  for (const token of [first, nextOf(first)]) {
     const secret = token.text.split(".").at(-1) ?? "";
     expect(stored).not.toContain(secret);
     expect(stored).not.toContain(secret.slice(0, 43));
@@ -100,7 +103,21 @@ describe("a spent token", () => {
     const first = await signIn();
     expect(await outcomeOf(first)).toBe("rotated");
     for (let i = 0; i < 3; i++) expect(await outcomeOf(first)).toBe("again");
-    expect(await outcomeOf(tokens.successorOf(first))).toBe("rotated");
+    expect(await outcomeOf(nextOf(first))).toBe("rotated");
+  });
+
+  test("within the leeway is answered by a process that has the encryption keys in another order", async () => {
+    const first = await signIn();
+    const { userId, sessionId, number, hash } = first;
+    const refresh = (...successorHashes: [string, ...string[]]): Promise<RefreshResult> =>
+      sessions().refresh({ userId, sessionId, number, hash, successorHashes });
+    expect(await refresh("by the new", "by the old")).toMatchObject({ outcome: "rotated", successor: 0 });
+    expect(await refresh("by the old", "by the oldest", "by the new")).toMatchObject({
+      outcome: "again",
+      successor: 2,
+    });
+    expect(await refresh("by the new", "by the old")).toMatchObject({ outcome: "again", successor: 0 });
+    expect((await refresh("by the old", "by the oldest")).outcome).toBe("reused");
   });
 
   test("after it ends the session for both, and tells every node", async () => {
@@ -110,7 +127,7 @@ describe("a spent token", () => {
     expect(await outcomeOf(first, sessions({ leewayMs: AFTER }))).toBe("reused");
     const [message] = await waitFor(() => heard.length > 0 && heard, { what: "the nodes to be told" });
     expect(message).toBe(`revoke-session\nalice\t${first.sessionId}`);
-    expect(await outcomeOf(tokens.successorOf(first))).toBe("reused");
+    expect(await outcomeOf(nextOf(first))).toBe("reused");
     expect(await outcomeOf(first)).toBe("reused");
     const { scripts, partitions } = store;
     const revocations = new TokenRevocations({ scripts, partitions, maxTokenLifeMs: 1 });
@@ -123,11 +140,11 @@ describe("a spent token", () => {
 
   test("whose successor was used as well is held by two, within the leeway too", async () => {
     const first = await signIn();
-    const second = tokens.successorOf(first);
+    const second = nextOf(first);
     await present(first);
     await present(second);
     expect(await outcomeOf(first)).toBe("reused");
-    expect(await outcomeOf(tokens.successorOf(second))).toBe("reused");
+    expect(await outcomeOf(nextOf(second))).toBe("reused");
   });
 
   test("of one session costs the user no other", async () => {
@@ -149,7 +166,7 @@ test("of fifty at once, over two connections, one rotates and all others get the
     );
     expect(outcomes.filter((outcome) => outcome === "rotated")).toHaveLength(1);
     expect(outcomes.filter((outcome) => outcome === "again")).toHaveLength(49);
-    expect(await outcomeOf(tokens.successorOf(first))).toBe("rotated");
+    expect(await outcomeOf(nextOf(first))).toBe("rotated");
   }
   second.disconnect();
 });
@@ -161,7 +178,7 @@ describe("a session is over", () => {
     expect(await outcomeOf(idle)).toBe("over");
     const old = await signIn();
     await present(old);
-    const next = tokens.successorOf(old);
+    const next = nextOf(old);
     expect(await outcomeOf(next, sessions({ absoluteMs: 0 }))).toBe("over");
     expect(await outcomeOf(next)).toBe("over");
   });
@@ -170,7 +187,7 @@ describe("a session is over", () => {
     const first = await signIn();
     const before = await store.snapshot();
     expect(await outcomeOf(tokens.open("alice"))).toBe("over");
-    expect(await outcomeOf(tokens.successorOf(first))).toBe("over");
+    expect(await outcomeOf(nextOf(first))).toBe("over");
     const forged = { ...tokens.open("alice"), sessionId: first.sessionId };
     expect(await outcomeOf(forged)).toBe("over");
     expect(await store.snapshot()).toEqual(before);
@@ -220,7 +237,7 @@ describe("of too many sessions", () => {
       expect(await outcomeOf(page, few())).toBe("rotated");
     }
     const newcomer = await signIn("alice", few());
-    expect(await outcomeOf(tokens.successorOf(phone), few())).toBe("over");
+    expect(await outcomeOf(nextOf(phone), few())).toBe("over");
     expect(await outcomeOf(newcomer, few())).toBe("rotated");
   });
 
@@ -272,7 +289,7 @@ test("in any order of tokens, by a model", async () => {
     fc.asyncProperty(fc.array(step, { maxLength: 15 }), async (steps) => {
       const chain = [await signIn()];
       const tokenAt = (number: number): RefreshToken => {
-        while (chain.length <= number) chain.push(tokens.successorOf(chain.at(-1) as RefreshToken));
+        while (chain.length <= number) chain.push(nextOf(chain.at(-1) as RefreshToken));
         return chain[number] as RefreshToken;
       };
       const model = new Model();

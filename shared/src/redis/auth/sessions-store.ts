@@ -28,8 +28,8 @@ export interface PresentedToken {
   /** 0 for a session's first. */
   readonly number: number;
   readonly hash: string;
-  /** Of the token that follows it, which is made from it alone. */
-  readonly successorHash: string;
+  /** Of the token that follows it, which is made from it alone: by the first encryption key, then by each further one. */
+  readonly successorHashes: readonly [string, ...string[]];
 }
 
 export type RefreshResult =
@@ -37,6 +37,8 @@ export type RefreshResult =
   | {
       readonly outcome: "rotated" | "again";
       readonly generation: number;
+      /** Index of the successor that counts. */
+      readonly successor: number;
       readonly content: SessionContent;
     }
   /** A spent token came again, and ended the session: now, for the first time, or before. */
@@ -88,11 +90,12 @@ export class SessionsStore {
    */
   async refresh(token: PresentedToken): Promise<RefreshResult> {
     const { scripts, leewayMs, idleMs, absoluteMs } = this.#options;
-    const { userId, sessionId, number, hash, successorHash } = token;
+    const { userId, sessionId, number, hash } = token;
+    const [successorHash, ...furtherHashes] = token.successorHashes;
     const keys = this.#keysOf(userId);
     const answer = await awaitAnswer(
       scripts.run(
-        "refresh-session.v1",
+        "refresh-session.v2",
         [keys.sessions(userId), keys.tokenGeneration(userId), keys.revokedSession(userId, sessionId)],
         [
           userId,
@@ -105,16 +108,18 @@ export class SessionsStore {
           absoluteMs,
           SESSION_REVOCATION_KEEP_MS,
           keys.control,
+          ...furtherHashes,
         ],
       ),
     );
-    const [outcome = "", generation = "", content = ""] = answer.split("\t");
+    const [outcome = "", generation = "", which = "", content = ""] = answer.split("\t");
     switch (outcome) {
       case "rotated":
       case "again":
         return {
           outcome,
           generation: Number(generation),
+          successor: Number(which) - 1,
           content: JSON.parse(content) as SessionContent,
         };
       case "reused":

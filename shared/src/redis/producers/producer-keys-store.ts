@@ -38,6 +38,12 @@ export interface FormerSecret {
   readonly untilMs: number;
 }
 
+/** A secret that may sign, as it is stored. */
+export interface SealedSecret {
+  readonly secretSha256: string;
+  readonly sealedSecret: string;
+}
+
 /** What taking over an entry of a key file has done. */
 export interface FileKeyResult {
   readonly record: ProducerKeyRecord;
@@ -144,6 +150,38 @@ export class ProducerKeysStore extends ProducerKeysReader {
   async revoke(id: string, now: Date): Promise<boolean> {
     const args = ["revoke", 0, "revokedAt", now.toISOString()];
     return (await this.#run(id, args)) === "written";
+  }
+
+  /**
+   * Replaces what is sealed of a key, its former secrets included; not what was replaced by somebody else meanwhile.
+   * @param sealAgain undefined for what is to stay as it is
+   * @returns how many fields of the key were replaced
+   */
+  async reseal(id: string, sealAgain: (secret: SealedSecret) => string | undefined): Promise<number> {
+    const { secretSha256, sealedSecret, former } = await this.readFields(id);
+    const changes: string[][] = [];
+    const sealed =
+      secretSha256 === undefined || sealedSecret === undefined
+        ? undefined
+        : sealAgain({ secretSha256, sealedSecret });
+    if (sealedSecret !== undefined && sealed !== undefined) {
+      changes.push(["sealedSecret", sealedSecret, sealed]);
+    }
+    if (former !== undefined) {
+      const next = former
+        .split("\n")
+        .map((line) => {
+          const [sha256 = "", until = "", old = ""] = line.split("\t");
+          const again = old === "" ? undefined : sealAgain({ secretSha256: sha256, sealedSecret: old });
+          return again === undefined ? line : [sha256, until, again].join("\t");
+        })
+        .join("\n");
+      if (next !== former) changes.push(["former", former, next]);
+    }
+    if (changes.length === 0) return 0;
+    const args = [changes.length, ...changes.flat()];
+    const keys = [authKeys.producerKey(id)];
+    return Number(await awaitAnswer(this.#scripts.run("reseal-producer-key.v1", keys, args)));
   }
 
   /** @param fields those without a value are removed */

@@ -13,7 +13,7 @@ export const scriptsByRoom = {
     "check-token.v1",
     "issue-ticket.v1",
     "open-session.v1",
-    "refresh-session.v1",
+    "refresh-session.v2",
     "revoke-session.v1",
     "revoke-token.v1",
     "revoke-user.v1",
@@ -42,7 +42,7 @@ export const scriptsByRoom = {
   limits: ["take-from-window.v1"],
   nodes: ["announce.v1", "connect.v2", "heartbeat.v1", "leave.v1", "mark-leaving.v1", "read-routes.v1"],
   partitions: ["hold-absence.v1", "keep-time.v1", "lease.v2", "renew-member.v1", "set-back.v1"],
-  producers: ["rotate-producer-key.v1", "write-producer-key.v1"],
+  producers: ["reseal-producer-key.v1", "rotate-producer-key.v1", "write-producer-key.v1"],
   wake: ["offer.v2", "reconcile.v2", "wake.v2"],
 } as const;
 
@@ -69,6 +69,7 @@ export const ownSlotScripts: readonly ScriptName[] = [
   "issue-ticket.v1",
   "release-device.v1",
   "renew-member.v1",
+  "reseal-producer-key.v1",
   "rotate-producer-key.v1",
   "take-from-window.v1",
   "write-producer-key.v1",

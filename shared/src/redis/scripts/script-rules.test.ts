@@ -185,6 +185,11 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
   const producerKeys = new ProducerKeysStore(scripts);
   const secretSha256 = "b".repeat(64);
   await producerKeys.create({ id: "k", owner: "o", name: "n", scopes: [], secretSha256 }, new Date());
+  await producerKeys.create(
+    { id: "s", owner: "o", name: "n", scopes: [], secretSha256, sealedSecret: "x" },
+    new Date(),
+  );
+  await producerKeys.reseal("s", () => "y");
   await producerKeys.revoke("k", new Date());
   await new TicketsStore(scripts).issue({ userId: "u1" }, 1_000);
   await rotateProducerKey(scripts, "k", {
@@ -262,7 +267,7 @@ async function callTokens(scripts: ScriptRunner, partition: number): Promise<voi
   for (const sessionId of ["s1", "s2"]) {
     await sessions.open({ userId, sessionId, hash: "h0", content: { ttlSeconds: 1 } });
   }
-  const first = { userId, sessionId: "s2", number: 0, hash: "h0", successorHash: "h1" };
+  const first = { userId, sessionId: "s2", number: 0, hash: "h0", successorHashes: ["h1"] as const };
   for (let i = 0; i < 2; i++) await sessions.refresh(first);
   // In this partition alone: a token is revoked in all there are.
   const revocations = new TokenRevocations({

@@ -1,5 +1,6 @@
 // auth seals the secret of a key that may sign, collect and dispatch open it: between producer-keys-store and here.
-// Guarantees: a sealed secret opens only for the key and the hash it was sealed for, and with the same KEY_ENCRYPTION_FILE.
+// Guarantees: a sealed secret opens only for the key and the hash it was sealed for, and with a key of
+// KEY_ENCRYPTION_FILE that has sealed it.
 import type { AtRestCipher } from "../encrypt-at-rest.js";
 import { hashProducerSecret } from "./producer-keys.js";
 
@@ -14,6 +15,15 @@ export function openProducerSecret(
   { keyId, sealed, secretSha256 }: SealedProducerSecret,
 ): string {
   return cipher.decrypt(sealed, contextOf(keyId, secretSha256));
+}
+
+/** The same, sealed with the first key that there is now. @throws as `openProducerSecret` */
+export function resealProducerSecret(
+  cipher: AtRestCipher,
+  { keyId, sealed, secretSha256 }: SealedProducerSecret,
+): string {
+  const context = contextOf(keyId, secretSha256);
+  return cipher.encrypt(cipher.decrypt(sealed, context), context);
 }
 
 export interface SealedProducerSecret {

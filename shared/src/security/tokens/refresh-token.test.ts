@@ -7,15 +7,16 @@ import { isUserId } from "../../protocol/messages/ids.js";
 import { createRefreshTokens, type RefreshToken } from "./refresh-token.js";
 
 const key = randomBytes(32);
-const tokens = createRefreshTokens(key);
+const tokens = createRefreshTokens(() => [key]);
+const nextOf = (token: RefreshToken): RefreshToken => tokens.successorsOf(token)[0];
 const userId = fc.stringMatching(/^[A-Za-z0-9._:@|~+=-]{1,128}$/).filter(isUserId);
 
 test("what was made is read back by every process with the same key, whatever the user is called", () => {
   fc.assert(
     fc.property(userId, fc.integer({ min: 0, max: 5 }), (user, steps) => {
       let token = tokens.open(user);
-      for (let i = 0; i < steps; i++) token = tokens.successorOf(token);
-      expect(createRefreshTokens(key).read(token.text)).toEqual(token);
+      for (let i = 0; i < steps; i++) token = nextOf(token);
+      expect(createRefreshTokens(() => [key]).read(token.text)).toEqual(token);
       expect([token.userId, token.number]).toEqual([user, steps]);
     }),
     { numRuns: 50 },
@@ -24,8 +25,8 @@ test("what was made is read back by every process with the same key, whatever th
 
 test("a token has one successor, which tells nothing of it but its place", () => {
   const first = tokens.open("alice");
-  const next = tokens.successorOf(first);
-  expect(createRefreshTokens(key).successorOf(first)).toEqual(next);
+  const next = nextOf(first);
+  expect(createRefreshTokens(() => [key]).successorsOf(first)).toEqual([next]);
   expect(next.sessionId).toBe(first.sessionId);
   expect(next.text.split(".").at(-1)).not.toBe(first.text.split(".").at(-1));
   expect(next.hash).not.toBe(first.hash);
@@ -34,9 +35,24 @@ test("a token has one successor, which tells nothing of it but its place", () =>
 
 test("with another key it is none, and has another successor", () => {
   const first = tokens.open("alice");
-  const other = createRefreshTokens(randomBytes(32));
+  const otherKey = randomBytes(32);
+  const other = createRefreshTokens(() => [otherKey]);
   expect(other.read(first.text)).toBeUndefined();
-  expect(other.successorOf(first).text).not.toBe(tokens.successorOf(first).text);
+  expect(other.successorsOf(first)[0].text).not.toBe(nextOf(first).text);
+});
+
+test("while keys rotate a token of either is known, and each process knows what the other makes of it", () => {
+  const next = randomBytes(32);
+  const [behind, ahead] = [createRefreshTokens(() => [key, next]), createRefreshTokens(() => [next, key])];
+  const first = tokens.open("alice");
+  for (const by of [behind, ahead]) expect(by.read(first.text)).toEqual(first);
+  expect(behind.successorsOf(first)[0]).toEqual(nextOf(first));
+  const [made] = ahead.successorsOf(first);
+  expect(made).not.toEqual(nextOf(first));
+  expect(behind.successorsOf(first)[1]).toEqual(made);
+  // From then on the old key is not needed for this session.
+  expect(createRefreshTokens(() => [next]).read(made.text)).toEqual(made);
+  expect(createRefreshTokens(() => [next]).read(first.text)).toBeUndefined();
 });
 
 function changed(token: RefreshToken, part: number, value: string): string {

@@ -1,6 +1,6 @@
 // auth/create-token, auth/refresh-token -> here -> redis/sessions-store: what a refresh token looks like, and which follows.
-// Guarantees: only auth can make one, so that an invented one ends nobody's session; each has one successor, made from it
-// alone, so that every process answers the same one without having stored it.
+// Guarantees: only auth can make one, so that an invented one ends nobody's session; each has one successor a key, made from
+// it alone, so that every process answers the same one without having stored it.
 //
 // A token is `pr1.<user>.<session>.<number>.<secret and seal>`. The first secret of a session is random; each further one
 // is an HMAC of the one before it. What is stored is a hash of the current and of the previous one: who reads Redis cannot
@@ -22,10 +22,13 @@ export interface RefreshToken {
 export interface RefreshTokens {
   /** The first one of a new session. */
   open(userId: string): RefreshToken;
-  /** @returns undefined for what was not made with this key */
+  /** @returns undefined for what was made with none of the keys */
   read(text: string): RefreshToken | undefined;
-  /** The one that follows; the same one each time. */
-  successorOf(token: RefreshToken): RefreshToken;
+  /**
+   * What follows, under each key: the first is what a process makes that has the keys in this order, and the same one each
+   * time. Another one may have been made by a process that has them in another order, while keys rotate.
+   */
+  successorsOf(token: RefreshToken): readonly [RefreshToken, ...RefreshToken[]];
 }
 
 const SECRET_BYTES = 32;
@@ -34,24 +37,27 @@ const SESSION_ID_BYTES = 16;
 const MAX_LENGTH = 512;
 const FORM = /^pr1\.([A-Za-z0-9_-]{1,171})\.([A-Za-z0-9_-]{22})\.(0|[1-9]\d{0,8})\.([A-Za-z0-9_-]{64})$/;
 
-/** @param encryptionKey of KEY_ENCRYPTION_FILE: another key makes all refresh tokens unknown */
-export function createRefreshTokens(encryptionKey: Buffer): RefreshTokens {
-  const derive = (purpose: string): Buffer =>
-    Buffer.from(hkdfSync("sha256", encryptionKey, "", `petrel refresh token ${purpose} v1`, 32));
-  const [sealKey, successorKey] = [derive("seal"), derive("successor")];
-
-  const sealOf = (head: string, secret: Buffer): Buffer =>
-    createHmac("sha256", sealKey).update(`${head}.`).update(secret).digest().subarray(0, SEAL_BYTES);
-
-  const make = (userId: string, sessionId: string, number: number, secret: Buffer): RefreshToken => {
-    const head = headOf(userId, sessionId, number);
-    const text = `${head}.${Buffer.concat([secret, sealOf(head, secret)]).toString("base64url")}`;
-    return { userId, sessionId, number, text, hash: hash("sha256", text, "base64url") };
+/**
+ * @param readKeys those of KEY_ENCRYPTION_FILE, as they are now: new tokens are made with the first; without the key of a
+ * token nobody knows it any more
+ */
+export function createRefreshTokens(readKeys: () => readonly Buffer[]): RefreshTokens {
+  const makers = new Map<string, TokenMaker>();
+  const makersNow = (): readonly [TokenMaker, ...TokenMaker[]] => {
+    const [first, ...further] = readKeys().map((key) => {
+      const name = key.toString("base64");
+      const maker = makers.get(name) ?? createMaker(key);
+      makers.set(name, maker);
+      return maker;
+    });
+    if (first === undefined) throw new Error("there is no encryption key");
+    return [first, ...further];
   };
-
   return {
-    open: (userId) =>
-      make(userId, randomBytes(SESSION_ID_BYTES).toString("base64url"), 0, randomBytes(SECRET_BYTES)),
+    open: (userId) => {
+      const [{ make }] = makersNow();
+      return make(userId, randomBytes(SESSION_ID_BYTES).toString("base64url"), 0, randomBytes(SECRET_BYTES));
+    },
     read(text) {
       const match = text.length > MAX_LENGTH ? null : FORM.exec(text);
       if (match === null) return undefined;
@@ -60,13 +66,43 @@ export function createRefreshTokens(encryptionKey: Buffer): RefreshTokens {
       if (!isUserId(userId)) return undefined;
       const bytes = Buffer.from(body, "base64url");
       const secret = bytes.subarray(0, SECRET_BYTES);
+      const seal = bytes.subarray(SECRET_BYTES);
       const head = headOf(userId, sessionId, Number(number));
-      if (!timingSafeEqual(bytes.subarray(SECRET_BYTES), sealOf(head, secret))) return undefined;
-      const token = make(userId, sessionId, Number(number), secret);
+      const maker = makersNow().find(({ sealOf }) => timingSafeEqual(seal, sealOf(head, secret)));
+      if (maker === undefined) return undefined;
+      const token = maker.make(userId, sessionId, Number(number), secret);
       // base64url has several spellings of some bytes: only the one that was given out is a token.
       return token.text === text ? token : undefined;
     },
-    successorOf: ({ userId, sessionId, number, text }) =>
+    successorsOf(token) {
+      const [first, ...further] = makersNow();
+      return [first.follow(token), ...further.map(({ follow }) => follow(token))];
+    },
+  };
+}
+
+/** What is made with one key. */
+interface TokenMaker {
+  readonly sealOf: (head: string, secret: Buffer) => Buffer;
+  readonly make: (userId: string, sessionId: string, number: number, secret: Buffer) => RefreshToken;
+  readonly follow: (token: RefreshToken) => RefreshToken;
+}
+
+function createMaker(encryptionKey: Buffer): TokenMaker {
+  const derive = (purpose: string): Buffer =>
+    Buffer.from(hkdfSync("sha256", encryptionKey, "", `petrel refresh token ${purpose} v1`, 32));
+  const [sealKey, successorKey] = [derive("seal"), derive("successor")];
+  const sealOf: TokenMaker["sealOf"] = (head, secret) =>
+    createHmac("sha256", sealKey).update(`${head}.`).update(secret).digest().subarray(0, SEAL_BYTES);
+  const make: TokenMaker["make"] = (userId, sessionId, number, secret) => {
+    const head = headOf(userId, sessionId, number);
+    const text = `${head}.${Buffer.concat([secret, sealOf(head, secret)]).toString("base64url")}`;
+    return { userId, sessionId, number, text, hash: hash("sha256", text, "base64url") };
+  };
+  return {
+    sealOf,
+    make,
+    follow: ({ userId, sessionId, number, text }) =>
       make(userId, sessionId, number + 1, createHmac("sha256", successorKey).update(text).digest()),
   };
 }

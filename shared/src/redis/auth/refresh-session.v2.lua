@@ -5,18 +5,23 @@
 -- and the others within the leeway get the same successor. A token of an earlier number, or the previous one after the
 -- leeway, is held by two: the session ends for both, and every node is told in the same step.
 --
+-- v2 takes what another process may have made the successor into, and answers which it is: what is stored is as before.
+--
 -- KEYS[1] sessions · KEYS[2] tokenGeneration · KEYS[3] revokedSession
 -- ARGV[1] userId · ARGV[2] sessionId
 -- ARGV[3] number         of the token that is presented, 0 for a session's first; the caller has made sure that the
 --                        token was made here
 -- ARGV[4] hash           of the token that is presented
--- ARGV[5] successorHash  of the one that follows it, which is made from it alone
+-- ARGV[5] successorHash  of the one that follows it, which is made from it alone, and from auth's first encryption key
 -- ARGV[6] leewayMs
 -- ARGV[7] idleMs · ARGV[8] absoluteMs   see auth/open-session.lua
 -- ARGV[9] keepMs         of a revocation: longer than any access token of the session may live
 -- ARGV[10] channel       of all nodes, for this partition
+-- ARGV[11…] successorHash of the one that would follow it by each further encryption key: made by a process that has the
+--                        keys in another order, while they rotate
 --
--- Result: "rotated" or "again" TAB generation TAB content; "reused"; "reused-before" where that has ended the session
+-- Result: "rotated" TAB generation TAB 1 TAB content; "again" TAB generation TAB which TAB content, which being the place
+-- of the hash that is current, 1 for ARGV[5], 2 for ARGV[11] and so on; "reused"; "reused-before" where that has ended the session
 -- already; "revoked"; or "over" where there is no such session (any more)
 
 --@include server-time
@@ -39,8 +44,11 @@ if tonumber(usedAt) + tonumber(ARGV[7]) <= now or tonumber(createdAt) + tonumber
 end
 
 local ahead = tonumber(ARGV[3]) - tonumber(number)
-if ahead == -1 and ARGV[4] == previous and ARGV[5] == current and now - tonumber(rotatedAt) <= tonumber(ARGV[6]) then
-  return table.concat({ 'again', generation, content }, '\t')
+if ahead == -1 and ARGV[4] == previous and now - tonumber(rotatedAt) <= tonumber(ARGV[6]) then
+  if ARGV[5] == current then return table.concat({ 'again', generation, 1, content }, '\t') end
+  for a = 11, #ARGV do
+    if ARGV[a] == current then return table.concat({ 'again', generation, a - 9, content }, '\t') end
+  end
 end
 if ahead < 0 then
   redis.call('SET', KEYS[3], 'reused', 'PX', ARGV[9])
@@ -54,4 +62,4 @@ local at = ms(now)
 local rotated = { ms(tonumber(ARGV[3]) + 1), ARGV[5], ARGV[4], at, createdAt, at, generation, content }
 redis.call('HSET', KEYS[1], ARGV[2], table.concat(rotated, '\t'))
 redis.call('PEXPIRE', KEYS[1], ARGV[7])
-return table.concat({ 'rotated', generation, content }, '\t')
+return table.concat({ 'rotated', generation, 1, content }, '\t')
