@@ -10,7 +10,8 @@ import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle/lifecy
 import { openListenerTls } from "@petrel/shared/kernel/tls/listener-tls";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRareLog } from "@petrel/shared/kernel/logging/rare-log";
-import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics/metrics";
+import { serveMetrics } from "@petrel/shared/kernel/http/serve-metrics";
+import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
 import { openTracing } from "@petrel/shared/kernel/tracing/open-tracing";
 import { SpanCounts } from "@petrel/shared/kernel/tracing/span-counts";
 import { AuditLog } from "@petrel/shared/redis/auth/audit-log";

@@ -8,7 +8,8 @@ import { createReadiness } from "@petrel/shared/kernel/lifecycle/patient-readine
 import { configOrExit, runService, type Lifecycle } from "@petrel/shared/kernel/lifecycle/lifecycle";
 import { openListenerTls } from "@petrel/shared/kernel/tls/listener-tls";
 import { createLogger, type Logger } from "@petrel/shared/kernel/logging/logging";
-import { createRegistry, serveMetrics } from "@petrel/shared/kernel/metrics/metrics";
+import { serveMetrics } from "@petrel/shared/kernel/http/serve-metrics";
+import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
 import { openTracing } from "@petrel/shared/kernel/tracing/open-tracing";
 import { SpanCounts } from "@petrel/shared/kernel/tracing/span-counts";
 import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";

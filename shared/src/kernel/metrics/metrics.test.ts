@@ -3,7 +3,8 @@
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Counter, createRegistry, serveMetrics } from "./metrics.js";
+import { serveMetrics } from "../http/serve-metrics.js";
+import { Counter, createRegistry } from "./metrics.js";
 
 let server: Server;
 let base: string;

@@ -25,7 +25,7 @@ import { readConfig, commonSettings } from "../config.js";
 import { buildHttpApp, type HttpApp } from "../http/http-app.js";
 import { openListenerTls } from "./listener-tls.js";
 import { createLogger, type Logger } from "../logging/logging.js";
-import { serveMetrics } from "../metrics/metrics.js";
+import { serveMetrics } from "../http/serve-metrics.js";
 import { requestOverTls } from "./request-over-tls.js";
 import { openTlsFiles, type TlsFiles } from "./tls-files.js";
 
