@@ -7,8 +7,8 @@ import { connectRedis } from "@petrel/shared/redis/connection/connect";
 import { ReportedWindowLimiter } from "@petrel/shared/redis/limits/reported-window-limiter";
 import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { SlidingWindowLimiter } from "@petrel/shared/redis/limits/sliding-window-limiter";
-import { startFaultProxy } from "@petrel/shared/testing/fault-proxy";
-import { startRedis } from "@petrel/shared/testing/start-redis";
+import { startFaultProxy } from "@petrel/shared/testing/faults/fault-proxy";
+import { startRedis } from "@petrel/shared/testing/redis/start-redis";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const PROCESS_COUNTS = [1, 2, 4];
