@@ -20,7 +20,7 @@ import { describeVerdict } from "../../bench/src/chaos/describe-verdict.js";
 import { offerLoad } from "../../bench/src/chaos/offer-load.js";
 import { startRecordedCluster, type RecordedCluster } from "../../bench/src/chaos/recorded-cluster.js";
 import { isCarriedUser, makeCarried, useCarried, type Stage } from "../support/carried-over.js";
-import { registerPhone } from "../support/cluster-with-phones.js";
+import { readState, registerPhone } from "../support/cluster-with-phones.js";
 import { BUILD_DEADLINE_MS, buildReleaseBefore, hasReleaseBefore } from "../support/release-before.js";
 import { sendSigned } from "../support/signed-producer.js";
 import { sized } from "../support/sizes.js";
@@ -82,6 +82,10 @@ describe.runIf(isThere)("from the release before to this one, and back", () => {
         NODE_TTL_MS: "2000",
         DRAIN_WINDOW_MS: "1000",
         FALLBACK_RETRY_BASE_MS: "100",
+        // A channel that is only slow to answer, on a busy machine, would be asked again.
+        FALLBACK_WEBHOOK_TIMEOUT_MS: "30000",
+        APNS_TIMEOUT_MS: "30000",
+        FALLBACK_CLAIM_MS: "150000",
       },
     });
     for (const user of run.awayUsers.slice(run.awayUsers.length / 2)) {
@@ -172,6 +176,14 @@ describe.runIf(isThere)("from the release before to this one, and back", () => {
     return checkHistory(run.recorder);
   }
 
+  /** Of a few messages that a violation names. */
+  async function printTimelines({ violations }: Verdict): Promise<void> {
+    const ids = violations.flatMap(({ detail }) => /\bp\d+_[\w-]+/.exec(detail)?.[0] ?? []);
+    for (const id of new Set(ids.slice(0, 5))) {
+      process.stdout.write(`${id}: ${JSON.stringify(await readState(run.cluster, id))}\n`);
+    }
+  }
+
   test(
     "nothing is lost, doubled, out of order or refused",
     async () => {
@@ -189,6 +201,7 @@ describe.runIf(isThere)("from the release before to this one, and back", () => {
 
       const verdict = await judge();
       process.stdout.write(`${describeVerdict(verdict)}\n`);
+      await printTimelines(verdict);
       expect(verdict.violations.slice(0, 10)).toEqual([]);
       expect(users.stopped()).toEqual([]);
       const { counts } = verdict;
