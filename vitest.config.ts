@@ -84,6 +84,7 @@ const onDefaultServer: TestProjectConfiguration[] = [
 
 /** Where nothing is known of a former run the longest files come first, so that none is left at the end. */
 const longest = [
+  "test/faults/rolling-upgrade.test.ts",
   "test/faults/redis/redis-cluster-failover.test.ts",
   "test/faults/kill-services.test.ts",
   "test/faults/redis/redis-restart.test.ts",
@@ -93,6 +94,7 @@ const longest = [
   "test/faults/drop-test.test.ts",
   "test/edge/slow-handshakes.test.ts",
   "test/faults/cut-link.test.ts",
+  "test/rules/public-behaviour.test.ts",
   "test/flows/assembled-services.test.ts",
   "test/faults/chaos.test.ts",
   "shared/src/redis/inbox/memory.test.ts",

@@ -28,6 +28,8 @@ export interface StartClusterOptions {
   readonly ask?: (url: string, init?: AskInit) => Promise<AskAnswer>;
   /** Arguments for node itself, such as `--cpu-prof`. */
   readonly nodeArguments?: readonly string[];
+  /** A port for a process; one that is free by default. */
+  readonly choosePort?: () => Promise<number>;
   /** The root of the built tree a process runs from, asked at each of its starts; this tree by default. */
   readonly releaseOf?: (name: string) => string;
 }
@@ -93,6 +95,7 @@ const START_ATTEMPTS = 3;
 
 export async function startCluster(options: StartClusterOptions = {}): Promise<TestCluster> {
   const { nodes: nodeCount = 2, dispatchers: dispatcherCount = 1, isTls = false, ask = fetch } = options;
+  const { choosePort = freePort } = options;
   const secure = isTls ? "s" : "";
   const redis = options.redis ?? (await startRedis({ appendOnly: options.appendOnly ?? false }));
   const directory = await mkdtemp(join(tmpdir(), "petrel-cluster-"));
@@ -141,7 +144,7 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
   const start = async (kind: string, name: string, port?: number): Promise<ServiceProcess> => {
     if (port !== undefined) return startAt(kind, name, port);
     for (let attempt = 1; ; attempt++) {
-      const chosen = await freePort();
+      const chosen = await choosePort();
       try {
         return await startAt(kind, name, chosen);
       } catch (error) {
