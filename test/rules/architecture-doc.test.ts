@@ -44,8 +44,8 @@ test("the way from the request to the script is one of imports", () => {
   const ways = [
     ["services/collect/src/routes/message-routes.ts", "services/collect/src/accept/accept-request.ts"],
     ["services/collect/src/accept/accept-request.ts", "services/collect/src/accept/accept-message.ts"],
-    ["services/collect/src/accept/accept-message.ts", "shared/src/redis/accept/accept-messages.ts"],
-    ["shared/src/redis/accept/accept-messages.ts", "shared/src/redis/accept/accept.v3.lua"],
+    ["services/collect/src/accept/accept-message.ts", "shared/src/redis/accept/accept-batch.ts"],
+    ["shared/src/redis/accept/accept-batch.ts", "shared/src/redis/accept/accept.v3.lua"],
     ["services/push-node/src/main.ts", "shared/src/redis/nodes/node-subscription.ts"],
     ["services/push-node/src/deliver/receive-envelopes.ts", "services/push-node/src/deliver/deliver.ts"],
     ["services/push-node/src/deliver/deliver.ts", "services/push-node/src/connection/encode-text-frame.ts"],

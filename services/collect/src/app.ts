@@ -7,7 +7,7 @@ import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { TlsFiles } from "@petrel/shared/kernel/tls/tls-files";
 import type { Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import { addJsonBodyReader } from "@petrel/shared/kernel/http/bodies/read-json-body";
-import type { MessageAccepter } from "@petrel/shared/redis/accept/accept-messages";
+import type { MessageAccepter } from "@petrel/shared/redis/accept/accept-batch";
 import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
 import { pingRedis } from "@petrel/shared/redis/connection/cluster-nodes";

@@ -5,7 +5,7 @@ import {
   MessageAccepter,
   RECEIVE_WINDOW_MS,
   type AcceptOptions,
-} from "@petrel/shared/redis/accept/accept-messages";
+} from "@petrel/shared/redis/accept/accept-batch";
 import { chooseConfirmation } from "@petrel/shared/redis/accept/confirm-writes";
 import { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";

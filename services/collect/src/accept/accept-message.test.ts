@@ -1,11 +1,7 @@
 // Tests how much collect takes upon itself at once.
 // Guarantees: beyond the bound a message is refused at once, and what has ended makes room again.
 import { systemClock } from "@petrel/shared/kernel/clock";
-import type {
-  AcceptResult,
-  MessageToAccept,
-  PendingRequest,
-} from "@petrel/shared/redis/accept/accept-messages";
+import type { AcceptResult, MessageToAccept, PendingRequest } from "@petrel/shared/redis/accept/accept-batch";
 import { expect, test } from "vitest";
 import { MessageAcceptance } from "./accept-message.js";
 import { AcceptanceCounts } from "./acceptance-counts.js";

@@ -1,4 +1,4 @@
-// accept-request -> here -> shared/redis/accept-messages: checked messages, each for one user and with its id, stored.
+// accept-request -> here -> shared/redis/accept-batch: checked messages, each for one user and with its id, stored.
 // Guarantees: "accepted" means stored; a missing answer is followed by the same message with the same id, until the
 // deadline, by which each has its answer; what is sent again goes in the order it had; never rejects, each message gets
 // its outcome.
@@ -6,11 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import type {
-  AcceptResult,
-  MessageToAccept,
-  PendingRequest,
-} from "@petrel/shared/redis/accept/accept-messages";
+import type { AcceptResult, MessageToAccept, PendingRequest } from "@petrel/shared/redis/accept/accept-batch";
 import { isConnectionError } from "@petrel/shared/redis/connection/connect";
 import type { Acceptance } from "./acceptance.js";
 import type { AcceptanceCounts } from "./acceptance-counts.js";

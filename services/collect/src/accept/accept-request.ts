@@ -6,7 +6,7 @@ import type { Clock } from "@petrel/shared/kernel/clock";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { NO_TRACING, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
-import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-messages";
+import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
 import type { Producer } from "@petrel/shared/security/producers/authenticate-producer";
 import type { MessageAcceptance } from "./accept-message.js";
 import type { Acceptance } from "./acceptance.js";

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { MessageAccepter, MessageToAccept } from "@petrel/shared/redis/accept/accept-messages";
+import type { MessageAccepter, MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
 import { startRedis } from "@petrel/shared/testing/redis/start-redis";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterEach, expect, test } from "vitest";

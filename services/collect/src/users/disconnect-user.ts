@@ -2,6 +2,7 @@
 // Guarantees: counts only connections whose node listened.
 import { encodeDisconnect } from "@petrel/shared/protocol/messages/node-messages";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { publishToNode } from "@petrel/shared/redis/nodes/node-channel";
 import { readConnections } from "@petrel/shared/redis/nodes/route-store";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 
@@ -18,8 +19,8 @@ export async function disconnectUser(
   const message = encodeDisconnect([userId]);
   const told = await Promise.all(
     [...perNode].map(async ([node, connections]) => {
-      const listeners = await scripts.redis.spublish(keys.channel + node, message);
-      return Number(listeners) > 0 ? connections : 0;
+      const listeners = await publishToNode(scripts.redis, keys, node, message);
+      return listeners > 0 ? connections : 0;
     }),
   );
   return told.reduce((sum, connections) => sum + connections, 0);

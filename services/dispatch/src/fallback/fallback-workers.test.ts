@@ -5,7 +5,7 @@ import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
 import type { Priority } from "@petrel/shared/protocol/messages/stored-message";
 import { joinCollapseKey } from "@petrel/shared/protocol/messages/notification-text";
-import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-messages";
+import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
 import { ackUsers } from "@petrel/shared/redis/inbox/ack-users";
 import { connectRedis } from "@petrel/shared/redis/connection/connect";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";

@@ -3,7 +3,7 @@
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { decodeNodeMessage, type Envelope } from "@petrel/shared/protocol/messages/node-messages";
 import type { ReadyMessage } from "@petrel/shared/protocol/messages/stored-message";
-import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-messages";
+import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { readMessage } from "@petrel/shared/redis/inbox/read-message";
 import { readReady } from "@petrel/shared/redis/accept/ready-stream";

@@ -4,7 +4,7 @@ import { systemClock } from "@petrel/shared/kernel/clock";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
 import type { DeadLetterCause } from "@petrel/shared/protocol/fallback/dead-letter-causes";
-import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-messages";
+import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
 import { ackUsers } from "@petrel/shared/redis/inbox/ack-users";
 import { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import { DeadLettersStore } from "@petrel/shared/redis/fallback/dead-letters-store";

@@ -1,7 +1,7 @@
 // Tests only: a message that was really accepted, and stands in its fallback stream as an offer puts it there.
 // Guarantees: what is written is read by the same code as an offer's entry.
 import { priorityLetters } from "@petrel/shared/protocol/messages/stored-message";
-import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-messages";
+import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { message, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 

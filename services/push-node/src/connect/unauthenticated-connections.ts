@@ -1,8 +1,8 @@
 // connect-route -> here: sockets that are nobody's yet.
-// Guarantees: bounded in number, in all and for each address; one that has just come always has a place, so that
+// Guarantees: bounded in number, in all and for each address; one that has just come always has a slot, so that
 // sockets which stay and say nothing keep out nobody.
 import type { Socket } from "node:net";
-import { PlacesByAddress } from "@petrel/shared/kernel/limits/places-by-address";
+import { SlotsByAddress } from "@petrel/shared/kernel/limits/slots-by-address";
 import { closeCodes, type CloseCode } from "@petrel/shared/protocol/frames/close-codes";
 import { encodeServerFrame } from "@petrel/shared/protocol/frames/server-frames";
 import type { WebSocket } from "ws";
@@ -20,10 +20,10 @@ interface Waiting {
 }
 
 export class UnauthenticatedConnections {
-  readonly #places: PlacesByAddress<Waiting>;
+  readonly #slots: SlotsByAddress<Waiting>;
 
   constructor({ max, maxPerAddress, onPushedOut }: UnauthenticatedConnectionsOptions) {
-    this.#places = new PlacesByAddress({
+    this.#slots = new SlotsByAddress({
       max,
       maxPerAddress,
       onPushedOut: ({ ws, socket }) => {
@@ -42,17 +42,17 @@ export class UnauthenticatedConnections {
   }
 
   get size(): number {
-    return this.#places.size;
+    return this.#slots.size;
   }
 
   /** @returns what to call when it is somebody's, or gone */
   add(address: string, ws: WebSocket, socket: Socket): () => void {
     const waiting = { ws, socket };
-    this.#places.take(address, waiting);
-    return () => void this.#places.free(address, waiting);
+    this.#slots.take(address, waiting);
+    return () => void this.#slots.free(address, waiting);
   }
 
   closeAll(code: CloseCode, reason: string): void {
-    for (const { ws } of this.#places.all()) ws.close(code, reason);
+    for (const { ws } of this.#slots.all()) ws.close(code, reason);
   }
 }

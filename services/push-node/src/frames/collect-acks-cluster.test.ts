@@ -1,7 +1,7 @@
 // Acknowledgements on a real Redis Cluster of which one master stands still.
 // Guarantees: those of the other masters' users are written meanwhile, one after the other; the held ones when it goes on.
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
-import { MessageAccepter } from "@petrel/shared/redis/accept/accept-messages";
+import { MessageAccepter } from "@petrel/shared/redis/accept/accept-batch";
 import { connectRedis, type Redis } from "@petrel/shared/redis/connection/connect";
 import { allPartitionKeys, type PartitionKeys } from "@petrel/shared/redis/keys";
 import { readRedisTarget } from "@petrel/shared/redis/connection/redis-target";

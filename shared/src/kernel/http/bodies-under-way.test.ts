@@ -1,5 +1,5 @@
 // Tests requests whose bodies come slowly, or not at all, over real sockets.
-// Guarantees: they are bounded in number and bytes, by address; who comes has a place; who is given up is told so.
+// Guarantees: they are bounded in number and bytes, by address; who comes has a slot; who is given up is told so.
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { connect, type AddressInfo, type Socket } from "node:net";
@@ -63,7 +63,7 @@ async function dial(port: number, text: string, localAddress = "127.0.0.1"): Pro
 const half = (path = "/echo", fields = ""): string =>
   `POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n${fields}\r\n{"a":`;
 
-/** Each when the one before has its place: the oldest of them is known. */
+/** Each when the one before has its slot: the oldest of them is known. */
 async function dialAll(
   { port, begun }: { port: number; begun: () => number },
   count: number,
@@ -79,7 +79,7 @@ async function dialAll(
   return clients;
 }
 
-test("of an address the oldest gives its place up, and is told to come again", async () => {
+test("of an address the oldest gives its slot up, and is told to come again", async () => {
   const app = await startApp({ maxBodies: 100, maxBodiesPerAddress: 5 });
   const other = await dialAll(app, 1, half(), "127.0.0.2");
   const clients = await dialAll(app, 12, half());
@@ -93,7 +93,7 @@ test("of an address the oldest gives its place up, and is told to come again", a
   }
 });
 
-test("where all places are taken the address that has most gives one up", async () => {
+test("where all slots are taken the address that has most gives one up", async () => {
   const app = await startApp({ maxBodies: 6, maxBodiesPerAddress: 6 });
   const few = await dialAll(app, 2, half(), "127.0.0.2");
   const many = await dialAll(app, 4, half(), "127.0.0.3");
@@ -116,7 +116,7 @@ test("behind a trusted proxy the client's own address counts", async () => {
   expect(others.some(({ isGone }) => isGone())).toBe(false);
 });
 
-test("a place is free again when the body has come, and a body that comes with its head takes none", async () => {
+test("a slot is free again when the body has come, and a body that comes with its head takes none", async () => {
   const app = await startApp({ maxBodies: 1, maxBodiesPerAddress: 1 });
   const [first] = await dialAll(app, 1, half());
   for (let i = 0; i < 5; i++) {
@@ -131,7 +131,7 @@ test("a place is free again when the body has come, and a body that comes with i
   expect(first?.isGone()).toBe(false);
 });
 
-test("one that is refused in the turn of its head takes one place, not two", async () => {
+test("one that is refused in the turn of its head takes one slot, not two", async () => {
   const app = await startApp({ maxBodies: 100, maxBodiesPerAddress: 2 });
   const [waiting] = await dialAll(app, 1, half());
   const head = "POST /late HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";

@@ -1,6 +1,6 @@
 // A request's head was read -> here, until its body is in: what slow bodies may hold, and for how long.
 // Guarantees: bodies that are under way are bounded in number and bytes, in all and for each address, and whoever has
-// just come has a place: the oldest of the address that has most gives its own up. Each comes at a least speed. Who is
+// just come has a slot: the oldest of the address that has most gives its own up. Each comes at a least speed. Who is
 // given up is answered, with an error of the catalogue; who was answered before its body was in is read for a moment
 // longer, so that it can read that answer. A request whose body comes with its head costs a look at two headers.
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
@@ -9,7 +9,7 @@ import { clientOf, limitKeyOfAddress, type TrustedProxies } from "./client-addre
 import { type Clock, systemClock } from "../clock.js";
 import { PetrelError } from "../errors.js";
 import type { LingeringSockets } from "./lingering-sockets.js";
-import { PlacesByAddress } from "../limits/places-by-address.js";
+import { SlotsByAddress } from "../limits/slots-by-address.js";
 
 export interface BodyBounds {
   readonly max: number;
@@ -46,7 +46,7 @@ export class BodiesUnderWay {
   readonly #lingering: LingeringSockets;
   readonly #clock: Clock;
   readonly #onRefused: () => void;
-  readonly #places: PlacesByAddress<Body>;
+  readonly #slots: SlotsByAddress<Body>;
   readonly #byRequest = new Map<IncomingMessage, Body>();
   /** Heads of this turn: most bodies have come when it is over. */
   #heads: (readonly [IncomingMessage, ServerResponse])[] = [];
@@ -54,7 +54,7 @@ export class BodiesUnderWay {
   /** In the place of a socket's own, which resets a connection that still has unread bytes. */
   readonly #destroySoon: () => void;
 
-  /** @param onRefused called for each body that was given up because others needed its place */
+  /** @param onRefused called for each body that was given up because others needed its slot */
   constructor(
     bounds: BodyBounds,
     trusted: TrustedProxies,
@@ -68,7 +68,7 @@ export class BodiesUnderWay {
     this.#onRefused = onRefused;
     this.#clock = clock;
     const { max, maxPerAddress } = bounds;
-    this.#places = new PlacesByAddress({ max, maxPerAddress, onPushedOut: (body) => this.#giveUp(body) });
+    this.#slots = new SlotsByAddress({ max, maxPerAddress, onPushedOut: (body) => this.#giveUp(body) });
     const isSending = (socket: Socket): boolean => this.#isSending(socket);
     this.#destroySoon = function destroySoon(this: Socket): void {
       if (isSending(this)) lingering.add(this);
@@ -157,14 +157,14 @@ export class BodiesUnderWay {
     this.#byRequest.set(request, body);
     request.once("close", () => this.#leave(body));
     // A proxy that says for whom it asks is not asked for itself; one that does not stands for all.
-    this.#places.take(body.address, body, this.#trusted.includes(client));
+    this.#slots.take(body.address, body, this.#trusted.includes(client));
     this.#timer ??= setInterval(() => this.#look(), LOOK_INTERVAL_MS).unref();
     return body;
   }
 
   #leave(body: Body): void {
     this.#byRequest.delete(body.request);
-    this.#places.free(body.address, body);
+    this.#slots.free(body.address, body);
   }
 
   #look(): void {
@@ -189,7 +189,7 @@ export class BodiesUnderWay {
     if (body.isRefused || !this.refuse(body.request, error)) body.socket.destroy();
   }
 
-  /** It has lost its place. */
+  /** It has lost its slot. */
   #giveUp(body: Body): void {
     this.#onRefused();
     const message = "Too many requests whose bodies are still to come: send this one again.";
@@ -208,7 +208,7 @@ export class BodiesUnderWay {
         if (excess <= 0) return;
         if (body.address !== address || held(body) === 0) continue;
         excess -= held(body);
-        this.#places.free(body.address, body);
+        this.#slots.free(body.address, body);
         this.#giveUp(body);
       }
     }

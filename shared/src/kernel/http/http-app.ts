@@ -68,7 +68,7 @@ export interface HttpAppOptions {
   readonly bounds?: Partial<HttpBounds>;
   /** None by default. */
   readonly trustedProxies?: TrustedProxies;
-  /** A socket that had sent no request was cut, because others needed its place. */
+  /** A socket that had sent no request was cut, because others needed its slot. */
   readonly onSocketCut?: () => void;
 }
 

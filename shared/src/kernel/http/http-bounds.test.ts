@@ -123,7 +123,7 @@ test("an address has its share; a trusted proxy's is everybody's", async () => {
   await waitFor(() => cut() === 15, { what: "those beyond the share" });
   for (let i = 0; i < 20; i++) await dial(port, "", { localAddress: "127.0.0.9" });
   expect(cut()).toBe(15);
-  // All places are taken now but for a few: whoever has most makes room, and that is not the quiet one.
+  // All slots are taken now but for a few: whoever has most makes room, and that is not the quiet one.
   for (let i = 0; i < 15; i++) await dial(port, "", { localAddress: `127.0.1.${i + 1}` });
   quiet.socket.write(WHOLE);
   await waitFor(() => quiet.received().includes('"live"'), { what: "the answer" });
@@ -169,7 +169,7 @@ test("in TLS too: neither a silent socket nor one that has shaken hands and says
   expect(cut).toBe(before);
 });
 
-test("a socket that is gone gives its place back", async () => {
+test("a socket that is gone gives its slot back", async () => {
   let cut = 0;
   const bounds: HttpBounds = { ...defaultHttpBounds, maxPendingSockets: 3, maxPendingPerAddress: 3 };
   const server = createServer(nodeServerOptions(bounds));

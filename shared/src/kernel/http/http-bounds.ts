@@ -5,7 +5,7 @@ import type { IncomingMessage, Server } from "node:http";
 import type { Socket } from "node:net";
 import { Server as TlsServer, type TLSSocket } from "node:tls";
 import { readAddress, type TrustedProxies } from "./client-address.js";
-import { PlacesByAddress } from "../limits/places-by-address.js";
+import { SlotsByAddress } from "../limits/slots-by-address.js";
 
 export interface HttpBounds {
   /** From the connection, or the first byte of a further request, to the end of its head. */
@@ -71,7 +71,7 @@ export function nodeServerOptions(bounds: HttpBounds) {
 }
 
 /**
- * @param onCut called for each socket that was cut because others needed its place
+ * @param onCut called for each socket that was cut because others needed its slot
  * @returns cuts those that have not shaken hands in TLS, or have asked for nothing since
  */
 export function applyHttpBounds(
@@ -87,7 +87,7 @@ export function applyHttpBounds(
   // A TLS server hands on another socket than the one that came: both have one entry.
   const entries = new WeakMap<Socket, Pending>();
   const handshaking = new Map<string, Pending>();
-  const places = new PlacesByAddress<Pending>({
+  const slots = new SlotsByAddress<Pending>({
     max: bounds.maxPendingSockets,
     maxPerAddress: bounds.maxPendingPerAddress,
     onPushedOut: ({ socket }) => {
@@ -99,7 +99,7 @@ export function applyHttpBounds(
     const pending = entries.get(socket);
     if (pending === undefined) return;
     entries.delete(socket);
-    places.free(pending.address, pending);
+    slots.free(pending.address, pending);
     // A WebSocket may live for days: nothing is kept for it here.
     pending.socket.off("close", pending.onClose);
     if (isTls) handshaking.delete(endOf(pending.socket));
@@ -109,13 +109,13 @@ export function applyHttpBounds(
     const end = isTls ? endOf(socket) : "";
     const onClose = (): void => {
       if (isTls) handshaking.delete(end);
-      places.free(address, pending);
+      slots.free(address, pending);
     };
     const pending: Pending = { socket, address, onClose };
     entries.set(socket, pending);
     if (isTls) handshaking.set(end, pending);
     socket.once("close", onClose);
-    places.take(address, pending, trustedProxies.includes(address));
+    slots.take(address, pending, trustedProxies.includes(address));
   });
   if (isTls) {
     server.on("secureConnection", (socket: TLSSocket) => {

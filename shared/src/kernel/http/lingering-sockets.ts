@@ -5,7 +5,7 @@
 import { Socket } from "node:net";
 import { type Clock, systemClock } from "../clock.js";
 import { readAddress } from "./client-address.js";
-import { PlacesByAddress } from "../limits/places-by-address.js";
+import { SlotsByAddress } from "../limits/slots-by-address.js";
 
 export interface LingerBounds {
   readonly max: number;
@@ -41,7 +41,7 @@ export class LingeringSockets {
   readonly #bounds: LingerBounds;
   readonly #clock: Clock;
   readonly #isShared: (address: string) => boolean;
-  readonly #places: PlacesByAddress<Lingering>;
+  readonly #slots: SlotsByAddress<Lingering>;
   readonly #known = new WeakSet<Socket>();
   #timer: NodeJS.Timeout | undefined;
 
@@ -51,7 +51,7 @@ export class LingeringSockets {
     this.#isShared = isShared;
     this.#clock = clock;
     const { max, maxPerAddress } = bounds;
-    this.#places = new PlacesByAddress({
+    this.#slots = new SlotsByAddress({
       max,
       maxPerAddress,
       onPushedOut: ({ socket }) => socket.destroy(),
@@ -59,7 +59,7 @@ export class LingeringSockets {
   }
 
   get size(): number {
-    return this.#places.size;
+    return this.#slots.size;
   }
 
   has(socket: Socket): boolean {
@@ -90,19 +90,19 @@ export class LingeringSockets {
       heardAtMs: nowMs,
       heardBytes: bytesRead,
     };
-    socket.once("close", () => this.#places.free(address, lingering));
+    socket.once("close", () => this.#slots.free(address, lingering));
     socket.end();
     socket.resume();
     // A body that nobody wanted has stopped the handle behind the stream's back.
     socket._read(0);
-    this.#places.take(address, lingering, this.#isShared(address));
+    this.#slots.take(address, lingering, this.#isShared(address));
     this.#timer ??= setInterval(() => this.#look(), LOOK_INTERVAL_MS).unref();
   }
 
   #look(): void {
     const nowMs = this.#clock.monotonicMs();
     const { totalMs, silenceMs, maxBytes } = this.#bounds;
-    for (const one of this.#places.all()) {
+    for (const one of this.#slots.all()) {
       const { bytesRead } = one.socket;
       if (bytesRead !== one.heardBytes) {
         one.heardAtMs = nowMs;
@@ -114,7 +114,7 @@ export class LingeringSockets {
         bytesRead - one.startedAtBytes >= maxBytes;
       if (isOver) one.socket.destroy();
     }
-    if (this.#places.size > 0) return;
+    if (this.#slots.size > 0) return;
     clearInterval(this.#timer);
     this.#timer = undefined;
   }

@@ -1,4 +1,4 @@
-// places-by-address, handshake-admission -> here: how many each address has, and which has most.
+// slots-by-address, handshake-admission -> here: how many each address has, and which has most.
 // Guarantees: every operation takes constant time, so that a flood from many addresses costs no more than one from one.
 
 export class AddressCounts {

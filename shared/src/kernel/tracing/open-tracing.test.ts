@@ -90,7 +90,7 @@ describe("off", () => {
     const script = `
       import { createRequire } from "node:module";
       import { openTracing } from ${JSON.stringify(new URL("../../../dist/kernel/tracing/open-tracing.js", import.meta.url).href)};
-      import ${JSON.stringify(new URL("../../../dist/redis/accept/accept-messages.js", import.meta.url).href)};
+      import ${JSON.stringify(new URL("../../../dist/redis/accept/accept-batch.js", import.meta.url).href)};
       await openTracing(
         { tracing: "${mode}", traceSampleRatio: 1, traceFile: ${JSON.stringify(join(directory, "spans"))}, otlpEndpoint: "" },
         { service: "s", version: "v", instance: "i", counts: {}, logger: { info() {} }, lifecycle: { onStop() {} } },

@@ -5,7 +5,7 @@ import { decodeNodeMessage, type Envelope } from "../../protocol/messages/node-m
 import { decodeReadyMessage } from "../../protocol/messages/stored-message.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";
-import type { MessageToAccept } from "./accept-messages.js";
+import type { MessageToAccept } from "./accept-batch.js";
 import { connectRoute } from "../nodes/route-store.js";
 
 let store: OpenStore;

@@ -5,7 +5,7 @@ import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { SteppedScripts } from "../../testing/redis/stepped-scripts.js";
-import { type AcceptResult, MessageAccepter, RECEIVE_WINDOW_MS } from "./accept-messages.js";
+import { type AcceptResult, MessageAccepter, RECEIVE_WINDOW_MS } from "./accept-batch.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 let store: OpenStore;

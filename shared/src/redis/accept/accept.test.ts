@@ -9,7 +9,7 @@ import {
 import { keepRecords } from "../inbox/keep-records.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { ackUsers } from "../inbox/ack-users.js";
-import type { MessageAccepter, MessageToAccept, AcceptResult } from "./accept-messages.js";
+import type { MessageAccepter, MessageToAccept, AcceptResult } from "./accept-batch.js";
 import { readInbox } from "../inbox/read-inbox.js";
 
 let store: OpenStore;

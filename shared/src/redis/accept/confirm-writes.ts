@@ -1,4 +1,4 @@
-// shared/redis/accept-messages -> here: what a write must have reached before it counts as stored.
+// shared/redis/accept-batch -> here: what a write must have reached before it counts as stored.
 // Guarantees: the answer of the server that wrote is checked; where it cannot give the one asked for, the service is
 // refused at its start, in one line.
 import { describeError, PetrelError } from "../../kernel/errors.js";

@@ -7,7 +7,7 @@ import { startRedisCluster, type TestRedisCluster } from "../../testing/redis/st
 import { message } from "../../testing/redis/open-store.js";
 import type { TestRedis } from "../../testing/redis/start-redis.js";
 import { waitFor } from "../../testing/wait-for.js";
-import { MessageAccepter } from "../accept/accept-messages.js";
+import { MessageAccepter } from "../accept/accept-batch.js";
 import { checkServer } from "./check-server.js";
 import { allMasters, masterOf, pingRedis } from "./cluster-nodes.js";
 import { chooseConfirmation } from "../accept/confirm-writes.js";

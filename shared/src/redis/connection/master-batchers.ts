@@ -1,4 +1,4 @@
-// accept-messages, push-node/collect-acks -> here -> turn-batcher: one batcher for each master of a cluster.
+// accept-batch, push-node/collect-acks -> here -> turn-batcher: one batcher for each master of a cluster.
 // Guarantees: what waits for a master that does not answer holds up nobody whose data is elsewhere; one partition's
 // items go in the order they came, also when its slot gets another master while they wait. A single server has one
 // batcher for all.

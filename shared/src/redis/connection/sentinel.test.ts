@@ -7,7 +7,7 @@ import { freePort } from "../../testing/free-port.js";
 import { startRedisSentinels, type TestRedisSentinels } from "../../testing/redis/start-redis-sentinels.js";
 import { message } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";
-import { MessageAccepter } from "../accept/accept-messages.js";
+import { MessageAccepter } from "../accept/accept-batch.js";
 import { checkServer } from "./check-server.js";
 import { chooseConfirmation } from "../accept/confirm-writes.js";
 import { connectRedis, type Redis } from "./connect.js";

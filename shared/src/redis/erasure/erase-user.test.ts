@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { partitionOfUser } from "../../protocol/messages/partition.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
-import type { MessageToAccept } from "../accept/accept-messages.js";
+import type { MessageToAccept } from "../accept/accept-batch.js";
 import { ackUsers } from "../inbox/ack-users.js";
 import { DevicesStore } from "../devices/devices-store.js";
 import { keepDeviceSends } from "../fallback/device-sends-store.js";

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { partitionOfUser } from "../../protocol/messages/partition.js";
 import { decodeMessageRecord } from "../../protocol/messages/stored-message.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
-import type { MessageToAccept } from "../accept/accept-messages.js";
+import type { MessageToAccept } from "../accept/accept-batch.js";
 import { DeadLettersStore } from "../fallback/dead-letters-store.js";
 import { keepDeviceSends, readDeviceSends } from "../fallback/device-sends-store.js";
 import { DevicesStore } from "../devices/devices-store.js";

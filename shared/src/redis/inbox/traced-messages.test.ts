@@ -6,7 +6,7 @@ import { decodeNodeMessage } from "../../protocol/messages/node-messages.js";
 import { decodeReadyMessage } from "../../protocol/messages/stored-message.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";
-import type { MessageToAccept } from "../accept/accept-messages.js";
+import type { MessageToAccept } from "../accept/accept-batch.js";
 import { readFallback, promoteRetries } from "../fallback/fallback-queue.js";
 import type { PartitionKeys } from "../keys.js";
 import { offerUsers } from "../wake/offer-users.js";

@@ -1,4 +1,4 @@
-// dispatch/route-messages -> here -> push-node/receive-envelopes: what is said to one node.
+// dispatch/route-messages, collect/disconnect-user -> here -> push-node/receive-envelopes: what is said to one node.
 // Guarantees: texts for one node, published one after the other, arrive in that order.
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";

@@ -50,7 +50,7 @@ import { SigningKeysStore } from "../auth/signing-keys-store.js";
 import { TicketsStore } from "../auth/tickets-store.js";
 import { TokenRevocations } from "../auth/token-revocations.js";
 import { wakeUsers } from "../wake/wake-users.js";
-import { MessageAccepter } from "../accept/accept-messages.js";
+import { MessageAccepter } from "../accept/accept-batch.js";
 
 interface Call {
   readonly name: ScriptName;

@@ -5,7 +5,7 @@ import { decodeFallbackEntry, type FallbackEntry } from "../../protocol/fallback
 import type { Priority } from "../../protocol/messages/stored-message.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { ackUsers } from "../inbox/ack-users.js";
-import type { MessageToAccept } from "../accept/accept-messages.js";
+import type { MessageToAccept } from "../accept/accept-batch.js";
 import type { PartitionKeys } from "../keys.js";
 import { offerUsers, type OfferedUser } from "./offer-users.js";
 import { takePartition } from "../partitions/partition-lease.js";

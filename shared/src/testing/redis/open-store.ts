@@ -6,7 +6,7 @@ import {
   MessageAccepter,
   type AcceptOptions,
   type MessageToAccept,
-} from "../../redis/accept/accept-messages.js";
+} from "../../redis/accept/accept-batch.js";
 import { allPartitionKeys, partitionKeys, type PartitionKeys } from "../../redis/keys.js";
 import { ScriptRunner } from "../../redis/scripts/script-runner.js";
 import { createLogger } from "../../kernel/logging/logging.js";

@@ -2,7 +2,7 @@
 // Guarantees: order per user, bounded calls, a fair share for each user, and no failure for those whose call worked.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
-import type { AcceptOptions, AcceptResult, MessageAccepter, MessageToAccept } from "./accept-messages.js";
+import type { AcceptOptions, AcceptResult, MessageAccepter, MessageToAccept } from "./accept-batch.js";
 import { ScriptRunner } from "../scripts/script-runner.js";
 
 interface Call {

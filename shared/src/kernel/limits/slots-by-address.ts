@@ -1,22 +1,22 @@
-// http/http-bounds, push-node/unauthenticated-connections -> here: places for a bounded number, which no one address can keep.
-// Guarantees: never more than `max` in all and `maxPerAddress` for one; who comes always gets a place: the oldest of the
-// address that has most gives up its own, so that places taken and kept shut nobody out.
+// http/http-bounds, push-node/unauthenticated-connections -> here: slots for a bounded number, which no one address can keep.
+// Guarantees: never more than `max` in all and `maxPerAddress` for one; who comes always gets a slot: the oldest of the
+// address that has most gives up its own, so that slots taken and kept shut nobody out.
 import { AddressCounts } from "./address-counts.js";
 
-export interface PlacesByAddressOptions<T> {
+export interface SlotsByAddressOptions<T> {
   readonly max: number;
   readonly maxPerAddress: number;
-  /** Called when an item has lost its place, with nothing left to do here. */
+  /** Called when an item has lost its slot, with nothing left to do here. */
   readonly onPushedOut: (item: T) => void;
 }
 
-export class PlacesByAddress<T> {
-  readonly #options: PlacesByAddressOptions<T>;
+export class SlotsByAddress<T> {
+  readonly #options: SlotsByAddressOptions<T>;
   readonly #counts = new AddressCounts();
   readonly #byAddress = new Map<string, Set<T>>();
   #size = 0;
 
-  constructor(options: PlacesByAddressOptions<T>) {
+  constructor(options: SlotsByAddressOptions<T>) {
     this.#options = options;
   }
 
@@ -39,7 +39,7 @@ export class PlacesByAddress<T> {
     this.#size++;
   }
 
-  /** @returns false where it had lost its place before */
+  /** @returns false where it had lost its slot before */
   free(address: string, item: T): boolean {
     const items = this.#byAddress.get(address);
     if (items === undefined || !items.delete(item)) return false;

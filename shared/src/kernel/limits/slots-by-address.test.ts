@@ -1,9 +1,9 @@
-// Tests the bounded places against a plain model, and what one who stays out of a flood sees of it.
+// Tests the bounded slots against a plain model, and what one who stays out of a flood sees of it.
 // Guarantees: bounds hold after every step; who leaves at once is never pushed out by those who stay.
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { AddressCounts } from "./address-counts.js";
-import { PlacesByAddress } from "./places-by-address.js";
+import { SlotsByAddress } from "./slots-by-address.js";
 
 const address = fc.integer({ min: 0, max: 4 }).map((n) => `a${n}`);
 
@@ -25,7 +25,7 @@ test("counts, and the largest of them, as in a plain model", () => {
   );
 });
 
-test("never more than the bounds; whoever comes has a place; each item leaves once", () => {
+test("never more than the bounds; whoever comes has a slot; each item leaves once", () => {
   const steps = fc.array(fc.tuple(fc.integer({ min: 0, max: 3 }), address, fc.nat()), { maxLength: 200 });
   fc.assert(
     fc.property(
@@ -34,7 +34,7 @@ test("never more than the bounds; whoever comes has a place; each item leaves on
       fc.integer({ min: 1, max: 6 }),
       (all, max, maxPerAddress) => {
         const here = new Map<number, string>();
-        const places = new PlacesByAddress<number>({
+        const slots = new SlotsByAddress<number>({
           max,
           maxPerAddress,
           onPushedOut: (item) => expect(here.delete(item)).toBe(true),
@@ -43,17 +43,17 @@ test("never more than the bounds; whoever comes has a place; each item leaves on
         for (const [kind, who, which] of all) {
           if (kind > 0) {
             here.set(next, who);
-            places.take(who, next++);
+            slots.take(who, next++);
             expect(here.has(next - 1)).toBe(true);
           } else if (here.size > 0) {
             const [item = 0, owner = ""] = [...here][which % here.size] ?? [];
             here.delete(item);
-            expect(places.free(owner, item)).toBe(true);
-            expect(places.free(owner, item)).toBe(false);
+            expect(slots.free(owner, item)).toBe(true);
+            expect(slots.free(owner, item)).toBe(false);
           }
-          expect(places.size).toBe(here.size);
-          expect(new Set(places.all())).toEqual(new Set(here.keys()));
-          expect(places.size).toBeLessThanOrEqual(max);
+          expect(slots.size).toBe(here.size);
+          expect(new Set(slots.all())).toEqual(new Set(here.keys()));
+          expect(slots.size).toBeLessThanOrEqual(max);
           for (const name of new Set(here.values())) {
             expect([...here.values()].filter((other) => other === name).length).toBeLessThanOrEqual(
               maxPerAddress,
@@ -65,34 +65,34 @@ test("never more than the bounds; whoever comes has a place; each item leaves on
   );
 });
 
-test("who needs its place only for a moment keeps it, however many come from elsewhere meanwhile", () => {
+test("who needs its slot only for a moment keeps it, however many come from elsewhere meanwhile", () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 0, max: 60 }), (flooders, meanwhile) => {
       const lost: string[] = [];
       const max = 40;
-      const places = new PlacesByAddress<string>({
+      const slots = new SlotsByAddress<string>({
         max,
         maxPerAddress: 40,
         onPushedOut: (item) => lost.push(item),
       });
-      for (let i = 0; i < 200; i++) places.take(`flood-${i % flooders}`, `f${i}`);
-      places.take("quiet", "mine");
-      // Every other address has more than one as long as there are fewer of them than half the places.
-      for (let i = 0; i < meanwhile; i++) places.take(`flood-${i % flooders}`, `later${i}`);
+      for (let i = 0; i < 200; i++) slots.take(`flood-${i % flooders}`, `f${i}`);
+      slots.take("quiet", "mine");
+      // Every other address has more than one as long as there are fewer of them than half the slots.
+      for (let i = 0; i < meanwhile; i++) slots.take(`flood-${i % flooders}`, `later${i}`);
       expect(lost).not.toContain("mine");
-      expect(places.free("quiet", "mine")).toBe(true);
+      expect(slots.free("quiet", "mine")).toBe(true);
     }),
   );
 });
 
 test("an address that many share has no share of its own, and still no more than all", () => {
   const lost: number[] = [];
-  const places = new PlacesByAddress<number>({
+  const slots = new SlotsByAddress<number>({
     max: 10,
     maxPerAddress: 2,
     onPushedOut: (item) => lost.push(item),
   });
-  for (let i = 0; i < 12; i++) places.take("proxy", i, true);
+  for (let i = 0; i < 12; i++) slots.take("proxy", i, true);
   expect(lost).toEqual([0, 1]);
-  expect(places.size).toBe(10);
+  expect(slots.size).toBe(10);
 });
