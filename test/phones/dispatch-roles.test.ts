@@ -22,7 +22,7 @@ beforeAll(async () => {
     environmentOf: (name): Record<string, string> =>
       name === "dispatch-1"
         ? { DISPATCH_ROLES: "route" }
-        : { DISPATCH_ROLES: "apns", ...simulator.environment },
+        : { DISPATCH_ROLES: "fallback", ...simulator.environment },
   });
 }, 60_000);
 afterAll(async () => {

@@ -13,7 +13,7 @@ import { ApnsClient, Notification } from "apns2";
 import { ApnsPool } from "../../../services/dispatch/dist/channels/apns/connection/apns-pool.js";
 import { buildApnsRequest } from "../../../services/dispatch/dist/channels/apns/apns-request.js";
 import { judgeApnsAnswer } from "../../../services/dispatch/dist/channels/apns/judge-apns-answer.js";
-import { ProviderTokens } from "../../../services/dispatch/dist/channels/apns/provider-token.js";
+import { ProviderTokens } from "../../../services/dispatch/dist/channels/apns/credentials/provider-token.js";
 
 export const clientNames = ["petrel", "node-apn", "apns2"] as const;
 export type ClientName = (typeof clientNames)[number];

@@ -4,13 +4,24 @@ import { expect, test } from "vitest";
 import { readDispatchConfig } from "./config.js";
 
 test("a dispatcher has both roles, or those it is given", () => {
-  expect(readDispatchConfig({}).dispatchRoles).toEqual(["route", "apns"]);
-  expect(readDispatchConfig({ DISPATCH_ROLES: "apns" }).dispatchRoles).toEqual(["apns"]);
-  expect(readDispatchConfig({ DISPATCH_ROLES: " apns , route" }).dispatchRoles).toEqual(["route", "apns"]);
+  expect(readDispatchConfig({}).dispatchRoles).toEqual(["route", "fallback"]);
+  expect(readDispatchConfig({ DISPATCH_ROLES: "fallback" }).dispatchRoles).toEqual(["fallback"]);
+  expect(readDispatchConfig({ DISPATCH_ROLES: " fallback , route" }).dispatchRoles).toEqual([
+    "route",
+    "fallback",
+  ]);
 });
 
-test.each(["sender", "route,", "route,route", "Route", "route apns"])("the roles %j are refused", (roles) => {
-  const attempt = (): unknown => readDispatchConfig({ DISPATCH_ROLES: roles });
-  expect(attempt).toThrow(ConfigError);
-  expect(attempt).toThrow("DISPATCH_ROLES must be some of route, apns, each once");
+test("`apns`, the former word for `fallback`, is still understood", () => {
+  expect(readDispatchConfig({ DISPATCH_ROLES: "apns" }).dispatchRoles).toEqual(["fallback"]);
+  expect(readDispatchConfig({ DISPATCH_ROLES: "route,apns" }).dispatchRoles).toEqual(["route", "fallback"]);
 });
+
+test.each(["sender", "route,", "route,route", "apns,fallback", "toString", "Route", "route apns"])(
+  "the roles %j are refused",
+  (roles) => {
+    const attempt = (): unknown => readDispatchConfig({ DISPATCH_ROLES: roles });
+    expect(attempt).toThrow(ConfigError);
+    expect(attempt).toThrow("DISPATCH_ROLES must be some of route, fallback, each once");
+  },
+);

@@ -16,8 +16,8 @@ import {
 import { tracingSettings } from "@petrel/shared/kernel/tracing/tracing-settings";
 import { addressLimitSettings } from "@petrel/shared/security/requests/request-limit-settings";
 
-/** `route` hands over and wakes; `apns` reaches users by the fallback channels, whichever are configured. */
-export const dispatchRoles = ["route", "apns"] as const;
+/** `route` hands over and wakes; `fallback` reaches users by the fallback channels, whichever are configured. */
+export const dispatchRoles = ["route", "fallback"] as const;
 
 export const dispatchSettings = {
   ...commonSettings,
@@ -37,9 +37,9 @@ export const dispatchSettings = {
   ),
   dispatchRoles: choices(
     "DISPATCH_ROLES",
-    "what this dispatcher does: `route` hands over and looks after what nobody acknowledged, `apns` sends by the " +
-      "fallback channels; each is needed somewhere",
-    { of: dispatchRoles, default: dispatchRoles },
+    "what this dispatcher does: `route` hands over and looks after what nobody acknowledged, `fallback` (formerly " +
+      "`apns`) sends by the fallback channels; each is needed somewhere",
+    { of: dispatchRoles, formerly: { apns: "fallback" }, default: dispatchRoles },
   ),
   ackTimeoutMs: integer(
     "ACK_TIMEOUT_MS",

@@ -143,17 +143,29 @@ export function choice<const C extends readonly string[]>(
   );
 }
 
-/** Some of a few words, separated by commas; at least one. */
+/**
+ * Some of a few words, separated by commas; at least one.
+ * @param options.formerly words of earlier releases, and what they are now
+ */
 export function choices<const C extends readonly string[]>(
   env: string,
   describe: string,
-  { of, ...rest }: { readonly of: C; readonly default?: readonly C[number][] },
+  {
+    of,
+    formerly = {},
+    ...rest
+  }: {
+    readonly of: C;
+    readonly formerly?: Readonly<Record<string, C[number]>>;
+    readonly default?: readonly C[number][];
+  },
 ) {
   return setting<readonly C[number][]>(
     env,
     describe,
     (value) => {
-      const words = value.split(",").map((word) => word.trim());
+      const given = value.split(",").map((word) => word.trim());
+      const words = given.map((word) => (Object.hasOwn(formerly, word) ? formerly[word] : word));
       const found = of.filter((word) => words.includes(word));
       if (found.length !== words.length) {
         throw new Error(`some of ${of.join(", ")}, each once, not ${JSON.stringify(value)}`);

@@ -2,6 +2,8 @@
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
+import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
+import { DEFAULT_RECORD_KEEP_MS } from "@petrel/shared/redis/inbox/keep-records";
 import { readFallback } from "@petrel/shared/redis/fallback/fallback-queue";
 import { readMessage } from "@petrel/shared/redis/inbox/read-message";
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
@@ -34,6 +36,8 @@ async function fallBackOne(held: Partial<HeldEntry>): Promise<FallBackResult> {
       retry: { baseMs: 1, capMs: 1 },
       maxAttempts: 3,
       deadLettersCap: 10,
+      recordKeepMs: DEFAULT_RECORD_KEEP_MS,
+      tracing: NO_TRACING,
     },
     {
       entry,

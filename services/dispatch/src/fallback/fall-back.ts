@@ -5,6 +5,7 @@
 import { backoffMs, type BackoffOptions } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
+import { pause } from "@petrel/shared/kernel/pause";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { messageAttributes, type Span, traceIdOf, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { AttemptNote } from "@petrel/shared/protocol/fallback/fallback-attempt";
@@ -18,9 +19,8 @@ import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { type Settlement, settleFallback } from "@petrel/shared/redis/fallback/settle-fallback";
 import type { FallbackChannel } from "../channels/fallback-channel.js";
 import type { DropReason, FallbackMetrics } from "./fallback-metrics.js";
-import { pause } from "../pause.js";
 import { sendByChannels } from "./send-by-channels.js";
-import { fallbackParentOf } from "../wake/trace-offers.js";
+import { fallbackParentOf } from "../offer/trace-offers.js";
 
 export interface FallBackOptions {
   readonly scripts: ScriptRunner;
@@ -33,10 +33,9 @@ export interface FallBackOptions {
   readonly maxAttempts: number;
   /** Of each partition and cause. */
   readonly deadLettersCap: number;
-  /** See redis/keep-records. */
-  readonly recordKeepMs?: number | undefined;
-  /** Off by default. */
-  readonly tracing?: Tracing;
+  /** See inbox/keep-records. */
+  readonly recordKeepMs: number;
+  readonly tracing: Tracing;
 }
 
 export interface HeldEntry {
@@ -63,7 +62,7 @@ export async function fallBack(options: FallBackOptions, held: HeldEntry): Promi
   const span =
     message.trace === undefined
       ? undefined
-      : options.tracing?.beginSpan("fall back", fallbackParentOf(message), {
+      : options.tracing.beginSpan("fall back", fallbackParentOf(message), {
           kind: "consumer",
           attributes: {
             ...messageAttributes({ ...message, partition: keys.partition }),
@@ -235,14 +234,13 @@ async function askUntil<T>(
   ask: () => Promise<T>,
   goesOn: () => boolean,
 ): Promise<{ readonly answer: T } | undefined> {
-  const never = new AbortController().signal;
   for (let attempt = 0; ; attempt++) {
     try {
       return { answer: await ask() };
     } catch (error) {
       if (!isConnectionError(error)) throw new Error(describeError(error), { cause: error });
     }
-    await pause(10 + backoffMs(attempt, ASK_AGAIN), never);
+    await pause(10 + backoffMs(attempt, ASK_AGAIN));
     if (!goesOn()) return undefined;
   }
 }

@@ -6,6 +6,8 @@ import { join } from "node:path";
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
+import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
+import { DEFAULT_RECORD_KEEP_MS } from "@petrel/shared/redis/inbox/keep-records";
 import { connectRedis } from "@petrel/shared/redis/connection/connect";
 import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { openStore } from "@petrel/shared/testing/redis/open-store";
@@ -49,6 +51,8 @@ test("whoever has sent it settles it, before others take it for abandoned", asyn
         retry: { baseMs: 10, capMs: 50 },
         maxAttempts: 4,
         deadLettersCap: 100,
+        recordKeepMs: DEFAULT_RECORD_KEEP_MS,
+        tracing: NO_TRACING,
         pollMs: 10,
       });
       workers.start();

@@ -3,6 +3,8 @@ import { systemClock } from "@petrel/shared/kernel/clock";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
+import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
+import { DEFAULT_RECORD_KEEP_MS } from "@petrel/shared/redis/inbox/keep-records";
 import type { Priority } from "@petrel/shared/protocol/messages/stored-message";
 import { joinCollapseKey } from "@petrel/shared/protocol/messages/notification-text";
 import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
@@ -69,6 +71,8 @@ async function start(
     retry: { baseMs: 10, capMs: 50 },
     maxAttempts: 4,
     deadLettersCap: 100,
+    recordKeepMs: DEFAULT_RECORD_KEEP_MS,
+    tracing: NO_TRACING,
     pollMs: 10,
     ...more,
   });
@@ -586,6 +590,8 @@ test("without room to tell the dead from the slow it does not start", () => {
         retry: { baseMs: 1, capMs: 1 },
         maxAttempts: 1,
         deadLettersCap: 1,
+        recordKeepMs: DEFAULT_RECORD_KEEP_MS,
+        tracing: NO_TRACING,
       }),
   ).toThrow(
     new ConfigError("FALLBACK_CLAIM_MS must be at least 40000, twice as long as sending may take (20000 ms)"),

@@ -8,6 +8,7 @@ import { setMaxListeners } from "node:events";
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
+import { pause } from "@petrel/shared/kernel/pause";
 import { traceIdOf } from "@petrel/shared/kernel/tracing/tracing";
 import { priorities } from "@petrel/shared/protocol/messages/stored-message";
 import {
@@ -22,7 +23,6 @@ import {
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { fallBack, type FallBackOptions } from "./fall-back.js";
 import { FallbackShares, type PartitionBacklog } from "./fallback-shares.js";
-import { pause } from "../pause.js";
 
 export interface FallbackWorkersOptions extends FallBackOptions {
   readonly partitions: readonly PartitionKeys[];

@@ -1,5 +1,6 @@
 // Tests the hand-over of one batch.
 // Guarantees: on a real Redis with real subscribers, which hear what a node would.
+import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { decodeNodeMessage, type Envelope } from "@petrel/shared/protocol/messages/node-messages";
 import type { ReadyMessage } from "@petrel/shared/protocol/messages/stored-message";
@@ -66,7 +67,7 @@ test("one publish a node, each user's messages in order, to every node that hold
   await Promise.all(users.map((userId, i) => accepter.accept(message({ userId, data: String(i) }))));
   const [n1, n2] = [await store.listen(`${keys.channel}n1`), await store.listen(`${keys.channel}n2`)];
 
-  const routed = await routeMessages(store.scripts, hold(), await ready());
+  const routed = await routeMessages(store.scripts, hold(), await ready(), NO_TRACING);
 
   expect(routed?.handedOver).toHaveLength(5);
   const atN1 = await envelopes(n1, 5);
@@ -97,7 +98,7 @@ test("what is more than 256 KiB for one node goes in several publishes, in order
   const accepter = store.accepter();
   await Promise.all(Array.from({ length: 10 }, () => accepter.accept(message({ data }))));
   const heard = await store.listen(`${keys.channel}n1`);
-  await routeMessages(store.scripts, hold(), await ready());
+  await routeMessages(store.scripts, hold(), await ready(), NO_TRACING);
   expect((await envelopes(heard, 10)).map(({ seq }) => seq)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
   expect(heard.map((text) => Buffer.byteLength(text) <= 256 * 1024)).toEqual([true, true, true]);
 });
@@ -108,8 +109,8 @@ test("handed over twice, a batch changes nothing in Redis, and the node gets wha
   const heard = await store.listen(`${keys.channel}n1`);
   const entries = await ready();
   const before = await store.snapshot();
-  await routeMessages(store.scripts, hold(), entries);
-  await routeMessages(store.scripts, hold(), entries);
+  await routeMessages(store.scripts, hold(), entries, NO_TRACING);
+  await routeMessages(store.scripts, hold(), entries, NO_TRACING);
   expect(await store.snapshot()).toEqual(before);
   const [one, two, ...again] = await envelopes(heard, 4);
   expect(again).toEqual([one, two]);
@@ -122,7 +123,7 @@ test("offline and unheard are told apart", async () => {
   await store.listen(`${keys.channel}n1`);
   const accepter = store.accepter();
   await Promise.all(["u1", "u2", "u3"].map((userId) => accepter.accept(message({ userId }))));
-  const routed = await routeMessages(store.scripts, hold(), await ready());
+  const routed = await routeMessages(store.scripts, hold(), await ready(), NO_TRACING);
   expect(routed?.offline.map(({ userId }) => userId)).toEqual(["u1"]);
   expect(routed?.unheard.map(({ userId }) => userId)).toEqual(["u2"]);
   expect(routed?.handedOver.map(({ userId }) => userId)).toEqual(["u3"]);
@@ -138,7 +139,7 @@ test("a message whose time is over is not handed over, and its end is written", 
   const heard = await store.listen(`${keys.channel}n1`);
   const entries = await ready();
   await waitFor(async () => (await store.nowMs()) > (entries[0]?.expiresAtMs ?? 0), { what: "the expiry" });
-  const routed = await routeMessages(store.scripts, hold(), entries);
+  const routed = await routeMessages(store.scripts, hold(), entries, NO_TRACING);
   expect(routed?.expired.map(({ id }) => id)).toEqual(["short"]);
   expect((await envelopes(heard, 1)).map(({ id }) => id)).toEqual(["long"]);
   // Asked of the record itself: a reader of the state would write the end too.
@@ -150,7 +151,7 @@ test("with the lease over nothing is published", async () => {
   await connect("u1", "n1");
   await accept({});
   const heard = await store.listen(`${keys.channel}n1`);
-  expect(await routeMessages(store.scripts, hold(0), await ready())).toBeUndefined();
+  expect(await routeMessages(store.scripts, hold(0), await ready(), NO_TRACING)).toBeUndefined();
   await store.redis.spublish(`${keys.channel}n1`, "end");
   await waitFor(() => heard.length > 0, { what: "the end" });
   expect(heard).toEqual(["end"]);

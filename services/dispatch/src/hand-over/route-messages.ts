@@ -1,11 +1,12 @@
-// dispatch/read-ready -> here -> push-node/receive-envelopes: hands a batch to the nodes that hold its users.
+// dispatch-partitions -> here -> push-node/receive-envelopes: hands a batch to the nodes that hold its users.
 // Guarantees: one look-up for the batch, one publish per node (more where it passes 256 KiB); each user's messages in
 // the order they were stored; a message whose time is over is not handed over, and its end is written first.
 import { describeError } from "@petrel/shared/kernel/errors";
-import { NO_TRACING, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
+import { groupBy } from "@petrel/shared/kernel/group-by";
+import type { Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import { encodeDeliver, type Envelope } from "@petrel/shared/protocol/messages/node-messages";
 import type { ReadyMessage } from "@petrel/shared/protocol/messages/stored-message";
-import { expireMessages, type ExpiredMessage } from "@petrel/shared/redis/inbox/expire-messages";
+import { expireMessages } from "@petrel/shared/redis/inbox/expire-messages";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { publishToNode } from "@petrel/shared/redis/nodes/node-channel";
 import { readRoutes } from "@petrel/shared/redis/nodes/route-store";
@@ -47,7 +48,7 @@ export async function routeMessages(
   scripts: ScriptRunner,
   held: HeldPartition,
   messages: readonly ReadyMessage[],
-  tracing: Tracing = NO_TRACING,
+  tracing: Tracing,
 ): Promise<RoutedMessages | undefined> {
   const traced = traceRoutes(tracing, held.keys.partition, messages);
   if (traced === undefined) return route(scripts, held, messages, undefined);
@@ -127,7 +128,7 @@ async function publish(
   chunks: readonly Chunk[],
   traced: TracedRoutes | undefined,
 ): Promise<ReadonlySet<ReadyMessage>> {
-  // Written without waiting in between; all answers are awaited before anyone tries again, so that no two tries mix.
+  // Sent without waiting in between. All answers are awaited before anyone tries again, so that no two tries mix.
   const answers = await Promise.allSettled(
     chunks.map(({ node, messages }) =>
       publishToNode(
@@ -151,12 +152,7 @@ async function writeEnds(
   keys: PartitionKeys,
   expired: readonly ReadyMessage[],
 ): Promise<void> {
-  const byUser = new Map<string, ExpiredMessage[]>();
-  for (const { userId, seq, epoch, id } of expired) {
-    const ofUser = byUser.get(userId);
-    if (ofUser === undefined) byUser.set(userId, [{ seq, epoch, id }]);
-    else ofUser.push({ seq, epoch, id });
-  }
+  const byUser = groupBy(expired, ({ userId }) => userId);
   await Promise.all([...byUser].map(([userId, ended]) => expireMessages(scripts, keys, userId, ended)));
 }
 

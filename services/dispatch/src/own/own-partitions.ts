@@ -1,9 +1,10 @@
-// dispatch: takes this dispatcher's share of the partitions, keeps it, and gives it back.
+// partitions/partition-lease, dispatcher-members -> here -> held-partition: takes this dispatcher's share of the partitions, keeps it, and gives it back.
 // Guarantees: what is held here was leased by Redis and is not over by the monotonic clock; a planned stop frees it
 // at once, a dead dispatcher's share is taken over when its leases are over; nobody's partition stays without work.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { Loop } from "@petrel/shared/kernel/loop";
 import { leaveMembership, renewMembership } from "@petrel/shared/redis/partitions/dispatcher-members";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import {
@@ -16,7 +17,6 @@ import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { readServerTimeMs } from "@petrel/shared/redis/connection/server-time";
 import { preferredMember } from "./fair-share.js";
 import { HeldPartition } from "./held-partition.js";
-import { pause } from "../pause.js";
 
 export interface PartitionOwnerOptions {
   readonly scripts: ScriptRunner;
@@ -43,14 +43,19 @@ export class PartitionOwner {
   readonly #orphanSinceMs = new Map<number, number>();
   readonly #releasing = new Map<number, Promise<void>>();
   readonly #listeners: (() => void)[] = [];
-  readonly #stopping = new AbortController();
-  #running: Promise<void> | undefined;
+  readonly #loop: Loop;
   #members: readonly string[] = [];
   #memberUntilMs = Number.NEGATIVE_INFINITY;
   #renewedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: PartitionOwnerOptions) {
     this.#options = options;
+    const renewEveryMs = options.leaseMs / 3;
+    const lookEveryMs = renewEveryMs / Math.ceil(renewEveryMs / MAX_LOOK_EVERY_MS);
+    this.#loop = new Loop(async (signal) => {
+      await this.#quietly("look", () => this.#look(signal));
+      return lookEveryMs;
+    });
   }
 
   /** The partitions that may be worked on now. */
@@ -69,13 +74,12 @@ export class PartitionOwner {
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    this.#loop.start();
   }
 
   /** Finishes the steps under way, then frees the partitions and leaves the members. */
   async stop(): Promise<void> {
-    this.#stopping.abort();
-    await this.#running;
+    await this.#loop.stop();
     for (const [partition, held] of this.#held) this.#giveBack(partition, held);
     await Promise.all(this.#releasing.values());
     await this.#quietly("leave", () =>
@@ -94,16 +98,7 @@ export class PartitionOwner {
     this.#options.logger.warn({ partition, fence: held.token, reason }, "partition lost");
   }
 
-  async #run(): Promise<void> {
-    const renewEveryMs = this.#options.leaseMs / 3;
-    const lookEveryMs = renewEveryMs / Math.ceil(renewEveryMs / MAX_LOOK_EVERY_MS);
-    while (!this.#stopping.signal.aborted) {
-      await this.#quietly("look", () => this.#look());
-      await pause(lookEveryMs, this.#stopping.signal);
-    }
-  }
-
-  async #look(): Promise<void> {
+  async #look(stopping: AbortSignal): Promise<void> {
     const { scripts, dispatcherId, leaseMs, clock } = this.#options;
     const startedAtMs = clock.monotonicMs();
     this.#dropEnded();
@@ -118,7 +113,7 @@ export class PartitionOwner {
       this.#renewedAtMs = startedAtMs;
       await Promise.all([...this.#held.values()].map((held) => this.#renew(held)));
     }
-    if (this.#stopping.signal.aborted) return;
+    if (stopping.aborted) return;
     this.#releaseOthers(members);
     await this.#takeOwn(members);
     if (renews) await this.#adoptOrphans(members);

@@ -1,38 +1,28 @@
-// Tests only: a dispatcher in this process, on connections of its own.
+// Tests only -> open-dispatcher: a dispatcher in this process, on connections of its own, wired as in production.
 // Guarantees: `crash()` leaves Redis as a killed process would; `stop()` after it only tidies up here.
 import { systemClock } from "@petrel/shared/kernel/clock";
+import { createLifecycle } from "@petrel/shared/kernel/lifecycle/lifecycle";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry, type Registry } from "@petrel/shared/kernel/metrics/metrics";
-import { onServerReady } from "@petrel/shared/redis/connection/cluster-nodes";
+import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
 import { connectRedis } from "@petrel/shared/redis/connection/connect";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
-import { AbsenceWatch } from "../own/absence-watch.js";
-import { createDispatchMetrics } from "../dispatch-metrics.js";
-import { PartitionDispatcher } from "../own/dispatch-partitions.js";
-import { PartitionOwner } from "../own/own-partitions.js";
-import type { FallbackChannel } from "../channels/fallback-channel.js";
-import { createFallbackMetrics } from "../fallback/fallback-metrics.js";
-import { FallbackWorkers, type FallbackWorkersOptions } from "../fallback/fallback-workers.js";
-import { ReadyReader } from "../hand-over/read-ready.js";
-import { Reconciler } from "../wake/reconcile-partitions.js";
-import { UserWaker } from "../wake/wake-users.js";
+import { readDispatchConfig, type DispatchConfig } from "../config.js";
+import { openDispatcher } from "../open-dispatcher.js";
+import type { PartitionOwner } from "../own/own-partitions.js";
 
 export interface StartDispatcherOptions {
   readonly url: string;
   readonly dispatcherId: string;
+  /** All of them, by number. */
   readonly partitions: readonly PartitionKeys[];
   readonly leaseMs?: number;
   readonly ackTimeoutMs?: number;
   readonly wakeIntervalMs?: number;
-  readonly settleMs?: number;
-  readonly confirmMs?: number;
-  readonly overdueMs?: number;
+  readonly offlineSettleMs?: number;
+  readonly unheardConfirmMs?: number;
   readonly fallbackCap?: number;
   readonly onHeldUp?: () => void;
-  /** Fallback channels; without any given there are no fallback workers either. */
-  readonly channels?: readonly FallbackChannel[];
-  readonly fallback?: Partial<FallbackWorkersOptions>;
 }
 
 export interface TestDispatcher {
@@ -48,11 +38,22 @@ export interface TestDispatcher {
   readonly stop: () => Promise<void>;
 }
 
+/** Offers stay in their streams, where a test sees them. */
+const TEST_SETTINGS = {
+  dispatchRoles: ["route"],
+  leaseMs: 600,
+  wakeIntervalMs: 20,
+  reconcileIntervalMs: 20,
+  offlineSettleMs: 0,
+  unheardConfirmMs: 100,
+  // None goes, but by a test's own sweeper.
+  deviceKeepDays: 36_500,
+} as const satisfies Partial<DispatchConfig>;
+
 const logger = createLogger({ service: "test", level: "silent" });
 
 export async function startDispatcher(options: StartDispatcherOptions): Promise<TestDispatcher> {
-  const { url, dispatcherId, partitions, leaseMs = 600, ackTimeoutMs = 10_000 } = options;
-  const { wakeIntervalMs: intervalMs = 20 } = options;
+  const { url, dispatcherId, partitions, onHeldUp, ...settings } = options;
   let passedMs = 0;
   const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + passedMs };
   const redis = await connectRedis({ url, role: dispatcherId, logger });
@@ -63,56 +64,25 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
     commandTimeoutMs: 0,
     silenceTimeoutMs: 10_000,
   });
+  const disconnect = (): void => {
+    redis.disconnect();
+    blocking.disconnect();
+  };
   const registry = createRegistry("test");
-  const metrics = createDispatchMetrics(registry);
-  const scripts = new ScriptRunner(redis);
-  const owner = new PartitionOwner({
-    scripts,
-    partitions,
+  const lifecycle = createLifecycle({ logger, stopDeadlineMs: 60_000, exit: () => undefined });
+  lifecycle.onStop("redis", disconnect);
+  const { owner, start } = openDispatcher({
+    config: { ...readDispatchConfig({}), ...TEST_SETTINGS, partitions: partitions.length, ...settings },
     dispatcherId,
-    leaseMs,
+    redis,
+    blocking,
+    registry,
     clock,
     logger,
-    onLeaseLost: metrics.leaseLost,
+    tracing: NO_TRACING,
+    ...(onHeldUp === undefined ? {} : { onHeldUp }),
   });
-  const reader = new ReadyReader({ blocking, commands: redis, logger });
-  const { settleMs = 0, confirmMs = 100, overdueMs = 60_000 } = options;
-  const absence = new AbsenceWatch({ clock, settleMs, confirmMs });
-  onServerReady(redis, () => absence.linkIsBack());
-  const { channels } = options;
-  const fallback =
-    channels &&
-    new FallbackWorkers({
-      scripts,
-      partitions,
-      channels,
-      workerId: dispatcherId,
-      metrics: createFallbackMetrics(
-        registry,
-        channels.map((channel) => channel.name),
-      ),
-      logger,
-      clock,
-      concurrency: 16,
-      claimMs: 60_000,
-      stopDeadlineMs: 2_000,
-      retry: { baseMs: 20, capMs: 100 },
-      maxAttempts: 5,
-      deadLettersCap: 1_000,
-      pollMs: 20,
-      ...options.fallback,
-    });
-  const onOffered = (): void => fallback?.poke();
-  const { fallbackCap, onHeldUp } = options;
-  const work = { scripts, owner, metrics, absence, fallbackCap, onOffered, onHeldUp, logger };
-  const dispatcher = new PartitionDispatcher({ ...work, reader, clock });
-  const waker = new UserWaker({ ...work, ackTimeoutMs, intervalMs, clock });
-  const reconciler = new Reconciler({ ...work, overdueMs, intervalMs });
-  owner.start();
-  dispatcher.start();
-  waker.start();
-  reconciler.start();
-  fallback?.start();
+  start(lifecycle);
   return {
     owner,
     registry,
@@ -125,15 +95,7 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
       );
       return found?.value ?? 0;
     },
-    crash: () => {
-      redis.disconnect();
-      blocking.disconnect();
-    },
-    stop: async () => {
-      await Promise.all([dispatcher.stop(), waker.stop(), reconciler.stop(), fallback?.stop()]);
-      await owner.stop();
-      redis.disconnect();
-      blocking.disconnect();
-    },
+    crash: disconnect,
+    stop: () => lifecycle.stop("the test's end"),
   };
 }

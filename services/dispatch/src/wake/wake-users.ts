@@ -1,12 +1,13 @@
-// dispatch: looks after users whose `due` has come: nobody acknowledged in time, or a message's time is over.
+// own-partitions -> here -> wake/wake.lua, offer/offer-unreached, expire-users: users whose `due` has come, because
+// nobody acknowledged in time or a message has expired.
 // Guarantees: each partition's users on a timer, at once again while there are more; beside the hand-over, never in
 // its way; fenced, so that a stale owner wakes nobody.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
-import { isConnectionError } from "@petrel/shared/redis/connection/connect";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
-import { NO_TRACING, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
+import { Loop } from "@petrel/shared/kernel/loop";
 import { keepRecords, YOUNG_MS } from "@petrel/shared/redis/inbox/keep-records";
+import { isolateRefused } from "@petrel/shared/redis/scripts/isolate-refused";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import {
   postponeUser,
@@ -15,42 +16,32 @@ import {
   type WakeOutcome,
   type WokenUser,
 } from "@petrel/shared/redis/wake/wake-users";
-import type { AbsenceWatch } from "../own/absence-watch.js";
-import type { DispatchMetrics } from "../dispatch-metrics.js";
 import { expireUsers } from "./expire-users.js";
-import { followTime } from "../own/follow-time.js";
+import { followTime } from "./follow-time.js";
 import type { HeldPartition } from "../own/held-partition.js";
-import { offerUnreached } from "../hand-over/offer-unreached.js";
+import { offerUnreached, type Offers } from "../offer/offer-unreached.js";
+import { reportOffers } from "../offer/report-offers.js";
 import type { PartitionOwner } from "../own/own-partitions.js";
-import { pause } from "../pause.js";
-import { traceOffers } from "./trace-offers.js";
+import type { WakeMetrics } from "./wake-metrics.js";
 
 export interface UserWakerOptions {
   readonly scripts: ScriptRunner;
-  readonly owner: PartitionOwner;
-  readonly metrics: Pick<DispatchMetrics, "woken" | "expired" | "offered" | "nodesGone">;
-  readonly absence: AbsenceWatch;
-  /** Entries that a fallback stream may have. */
-  readonly fallbackCap?: number | undefined;
-  /** See redis/keep-records. */
-  readonly recordKeepMs?: number | undefined;
-  /** Something was put into the fallback streams. */
-  readonly onOffered: () => void;
-  /** Something found its fallback stream full. */
-  readonly onHeldUp?: (() => void) | undefined;
+  readonly owner: Pick<PartitionOwner, "open" | "lose">;
+  readonly metrics: WakeMetrics;
+  readonly offers: Offers;
+  /** See inbox/keep-records. */
+  readonly recordKeepMs: number;
   readonly logger: Logger;
   readonly ackTimeoutMs: number;
   readonly intervalMs: number;
   readonly clock: Pick<Clock, "monotonicMs">;
-  /** Off by default. */
-  readonly tracing?: Tracing;
 }
 
 /** What one call of the script takes. */
 const MAX_USERS = 200;
-/** For how many times as long as a full look at what is over took none follows. */
+/** After a look at what has expired that was not complete, none follows for so many times as long as it took. */
 const REST_FACTOR = 4;
-/** When a user is looked at again whom Redis refuses to work on. */
+/** A user whom Redis refuses to work on is looked at again after so long. */
 const POSTPONE_MS = 60_000;
 
 /** Why a wake offers, for traces: nobody was there, or somebody was and did not acknowledge in time. */
@@ -62,42 +53,38 @@ const reasons: Readonly<Partial<Record<WakeOutcome, string>>> = {
 
 export class UserWaker {
   readonly #options: UserWakerOptions;
-  readonly #stopping = new AbortController();
+  readonly #loop = new Loop((signal) => this.#wakeAll(signal));
   readonly #restUntilMs = new WeakMap<HeldPartition, number>();
   readonly #underWay = new Map<HeldPartition, Promise<void>>();
-  #running: Promise<void> | undefined;
 
   constructor(options: UserWakerOptions) {
     this.#options = options;
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    this.#loop.start();
   }
 
   /** Resolves when the batches under way are done. */
   async stop(): Promise<void> {
-    this.#stopping.abort();
-    await this.#running;
+    await this.#loop.stop();
     await Promise.all(this.#underWay.values());
   }
 
-  async #run(): Promise<void> {
+  #wakeAll(signal: AbortSignal): Promise<number> {
     const { owner, intervalMs } = this.#options;
-    while (!this.#stopping.signal.aborted) {
-      for (const held of owner.open) {
-        // A partition with a long backlog goes on by itself; the others keep their rhythm.
-        if (!this.#underWay.has(held)) this.#underWay.set(held, this.#wakePartition(held));
-      }
-      await pause(intervalMs, this.#stopping.signal);
+    for (const held of owner.open) {
+      // A partition with a long backlog goes on by itself; the others keep their rhythm.
+      if (!this.#underWay.has(held)) this.#underWay.set(held, this.#wakePartition(held, signal));
     }
+    return Promise.resolve(intervalMs);
   }
 
   /** Batch after batch, until one was not full; what fails is tried again at the timer. */
-  async #wakePartition(held: HeldPartition): Promise<void> {
+  async #wakePartition(held: HeldPartition, signal: AbortSignal): Promise<void> {
     try {
       let more = true;
-      while (more && !this.#stopping.signal.aborted) {
+      while (more && !signal.aborted) {
         more = false;
         await held.runStep(async () => {
           more = (await this.#wakeBatch(held)) === MAX_USERS;
@@ -113,10 +100,10 @@ export class UserWaker {
 
   /** @returns how many were due */
   async #wakeBatch(held: HeldPartition): Promise<number> {
-    const { scripts, owner, metrics, onOffered, tracing = NO_TRACING } = this.#options;
+    const { scripts, owner, metrics, offers } = this.#options;
     const { keys } = held;
     const startMs = Date.now();
-    // Anew for each batch: a clock that was set back must not show the same users for ever.
+    // Asked for each batch: a clock that was set back must not show the same users for ever.
     const nowMs = await followTime(this.#options, held);
     if (nowMs === "stale") {
       owner.lose(held, "the look at the time was refused");
@@ -125,25 +112,15 @@ export class UserWaker {
     const userIds = await readDueUsers(scripts.redis, keys, nowMs, MAX_USERS);
     if (userIds.length === 0 || !held.isHeld) return 0;
     const woken = await this.#wake(held, userIds, nowMs);
-    if (woken === "stale") {
+    if (woken === undefined) {
       owner.lose(held, "the wake was refused");
       return 0;
     }
-    if (woken.some(({ isHeldUp }) => isHeldUp)) this.#options.onHeldUp?.();
-    let offered = 0;
-    for (const user of woken) {
-      metrics.woken(user.outcome);
-      offered += user.offered;
-      if (user.traced === undefined) continue;
-      const reason = reasons[user.outcome] ?? user.outcome;
-      traceOffers(tracing, { partition: keys.partition, startMs, reason }, user.traced);
-    }
-    if (offered > 0) {
-      metrics.offered(offered);
-      onOffered();
-    }
+    for (const { outcome } of woken) metrics.woken(outcome);
+    const call = { partition: keys.partition, startMs };
+    reportOffers(offers.reports, call, woken, ({ outcome }) => reasons[outcome] ?? outcome);
     const unheard = woken.filter(({ outcome }) => outcome === "unheard");
-    if (unheard.length > 0 && !(await offerUnreached(this.#options, held, unheard))) {
+    if (unheard.length > 0 && !(await offerUnreached(offers, held, unheard))) {
       owner.lose(held, "the offer was refused");
       return 0;
     }
@@ -153,7 +130,7 @@ export class UserWaker {
     return userIds.length;
   }
 
-  /** Who is offline is looked at when something expires, next: all that waits is kept now. */
+  /** A user who is offline is looked at again only when something expires, so all that waits is kept now. */
   async #keepRecords({ keys }: HeldPartition, woken: readonly WokenUser[]): Promise<void> {
     const users = woken
       .filter(({ outcome }) => outcome !== "done")
@@ -165,7 +142,7 @@ export class UserWaker {
     return this.#options.clock.monotonicMs() < (this.#restUntilMs.get(held) ?? 0);
   }
 
-  /** Where there was more to look at than one call does, the others wait: wakes and acks need Redis, too. */
+  /** Where one call did not see them all, the rest wait: wakes and acks need Redis too. */
   async #expire(held: HeldPartition, userIds: readonly string[]): Promise<void> {
     const { scripts, metrics, clock } = this.#options;
     const startMs = clock.monotonicMs();
@@ -175,32 +152,26 @@ export class UserWaker {
     if (left > 0) this.#restUntilMs.set(held, endMs + REST_FACTOR * (endMs - startMs));
   }
 
-  /** As `wakeUsers`, but one user's broken keys hold up nobody else. */
+  /**
+   * As `wakeUsers`, but one user's broken keys hold up nobody else.
+   * @returns undefined where the partition is not this dispatcher's any more
+   */
   async #wake(
     { keys, token }: HeldPartition,
     userIds: readonly string[],
     nowMs: number,
-  ): Promise<WokenUser[] | "stale"> {
-    const { scripts, absence, fallbackCap, ackTimeoutMs, logger } = this.#options;
-    const wake = (ids: readonly string[]): Promise<WokenUser[] | "stale"> =>
-      wakeUsers(scripts, keys, token, { ...absence.rules, fallbackCap, ackTimeoutMs }, ids);
-    try {
-      return await wake(userIds);
-    } catch (error) {
-      if (isConnectionError(error)) throw error;
-    }
-    const woken: WokenUser[] = [];
-    for (const userId of userIds) {
-      try {
-        const result = await wake([userId]);
-        if (result === "stale") return result;
-        woken.push(...result);
-      } catch (error) {
-        if (isConnectionError(error)) throw error;
-        logger.error({ user: userId, reason: describeError(error) }, "user not woken: looked at again later");
-        await postponeUser(scripts.redis, keys, userId, nowMs + POSTPONE_MS);
-      }
-    }
-    return woken;
+  ): Promise<WokenUser[] | undefined> {
+    const { scripts, offers, ackTimeoutMs, logger } = this.#options;
+    const { absence, fallbackCap } = offers;
+    const wake = async (ids: readonly string[]): Promise<WokenUser[] | undefined> => {
+      const rules = { ...absence.rules, fallbackCap, ackTimeoutMs };
+      const woken = await wakeUsers(scripts, keys, token, rules, ids);
+      return woken === "stale" ? undefined : woken;
+    };
+    const results = await isolateRefused(userIds, wake, async ([userId = ""], error) => {
+      logger.error({ user: userId, reason: describeError(error) }, "user not woken: looked at again later");
+      await postponeUser(scripts.redis, keys, userId, nowMs + POSTPONE_MS);
+    });
+    return results?.flat();
   }
 }

@@ -145,8 +145,8 @@ export class CollectAcks implements DeliveryAcks {
       await isolateRefused(
         acks,
         (some) => this.#call(keys, some),
-        ({ userId }, error) =>
-          logger.error({ user: userId, reason: describeError(error) }, "ack refused: dropped"),
+        ([ack], error) =>
+          logger.error({ user: ack?.userId, reason: describeError(error) }, "ack refused: dropped"),
       );
       return true;
     } catch (error) {

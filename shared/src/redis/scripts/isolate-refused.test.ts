@@ -21,9 +21,26 @@ it("works on all in one call", async () => {
 
 it("works on each alone where one is refused, and tells of that one", async () => {
   const refused: string[] = [];
-  const results = await isolateRefused(["a", "b", "c"], workOn(["b"]), (user) => void refused.push(user));
+  const results = await isolateRefused(
+    ["a", "b", "c"],
+    workOn(["b"]),
+    (users) => void refused.push(...users),
+  );
   expect(results).toEqual([1, 1]);
   expect(refused).toEqual(["b"]);
+});
+
+it("works on each part alone, where there are larger ones", async () => {
+  const calls: string[][] = [];
+  const refused: string[][] = [];
+  await isolateRefused(
+    ["a1", "b1", "a2"],
+    workOn(["a1"], calls),
+    (users) => void refused.push([...users]),
+    (users) => ["a", "b"].map((first) => users.filter((user) => user.startsWith(first))),
+  );
+  expect(calls).toEqual([["a1", "b1", "a2"], ["a1", "a2"], ["b1"]]);
+  expect(refused).toEqual([["a1", "a2"]]);
 });
 
 it("throws where Redis does not answer, at first or on the way", async () => {

@@ -3,16 +3,18 @@
 import { isConnectionError } from "../connection/connect.js";
 
 /**
- * Works on all items in one call. Where Redis refuses that, works on each alone.
+ * Works on all items in one call. Where Redis refuses that, works on each part alone.
  * @param work undefined: the work is not ours any more, nothing may follow
- * @param onRefused told of each item that is refused alone
+ * @param onRefused told of each part that is refused alone
+ * @param split into parts; by default each item is one
  * @returns what `work` answered, call by call; undefined as soon as `work` is
  * @throws connection errors (see `isConnectionError`): the same call may be sent again
  */
 export async function isolateRefused<T, R>(
   items: readonly T[],
   work: (items: readonly T[]) => Promise<R | undefined>,
-  onRefused: (item: T, error: unknown) => void | Promise<void>,
+  onRefused: (part: readonly T[], error: unknown) => void | Promise<void>,
+  split: (items: readonly T[]) => Iterable<readonly T[]> = eachAlone,
 ): Promise<R[] | undefined> {
   try {
     const result = await work(items);
@@ -21,15 +23,19 @@ export async function isolateRefused<T, R>(
     if (isConnectionError(error)) throw error;
   }
   const results: R[] = [];
-  for (const item of items) {
+  for (const part of split(items)) {
     try {
-      const result = await work([item]);
+      const result = await work(part);
       if (result === undefined) return undefined;
       results.push(result);
     } catch (error) {
       if (isConnectionError(error)) throw error;
-      await onRefused(item, error);
+      await onRefused(part, error);
     }
   }
   return results;
+}
+
+function eachAlone<T>(items: readonly T[]): (readonly T[])[] {
+  return items.map((item) => [item]);
 }

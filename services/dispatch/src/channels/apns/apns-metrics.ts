@@ -7,7 +7,7 @@ import {
   invalidationReasons,
 } from "@petrel/shared/protocol/fallback/invalidation-reasons";
 import type { ApnsResult } from "./connection/apns-exchange.js";
-import type { ApnsLine } from "./connection/apns-lines.js";
+import type { ApnsLine } from "./apns-routes.js";
 import type { DeviceScope } from "./device-breaker.js";
 import { apnsReasons, type ApnsVerdict } from "./judge-apns-answer.js";
 

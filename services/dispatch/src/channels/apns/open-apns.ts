@@ -15,8 +15,8 @@ import { ProviderTokenStore } from "@petrel/shared/redis/fallback/provider-token
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { DispatchConfig } from "../../config.js";
 import { ApnsChannel } from "./apns-channel.js";
-import { type ApnsAppsSettings, readApnsApps } from "./apns-apps.js";
-import { ApnsLines } from "./connection/apns-lines.js";
+import { type ApnsAppsSettings, readApnsApps } from "./credentials/apns-apps.js";
+import { ApnsLines } from "./apns-routes.js";
 import { createApnsMetrics } from "./apns-metrics.js";
 import { DeviceBreaker } from "./device-breaker.js";
 

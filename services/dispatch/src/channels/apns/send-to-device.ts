@@ -10,7 +10,7 @@ import type { DeviceInvalidations, Invalidation } from "@petrel/shared/redis/dev
 import type { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import type { FallbackJob } from "../fallback-channel.js";
 import type { ApnsResult } from "./connection/apns-exchange.js";
-import type { ApnsLine, ApnsLines } from "./connection/apns-lines.js";
+import type { ApnsLine, ApnsLines } from "./apns-routes.js";
 import type { ApnsMetrics } from "./apns-metrics.js";
 import { buildApnsRequest } from "./apns-request.js";
 import type { DeviceOutcome, DeviceResult } from "./combine-results.js";

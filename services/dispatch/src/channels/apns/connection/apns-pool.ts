@@ -10,7 +10,7 @@ import type { ApnsAnswer, ApnsRequest, ApnsResult } from "./apns-exchange.js";
 import { ApnsSlot } from "./apns-slot.js";
 import type { LookUp } from "./connect-tcp.js";
 import type { ClientCertificate } from "./open-apns-session.js";
-import type { ProviderTokens } from "../provider-token.js";
+import type { ProviderTokens } from "../credentials/provider-token.js";
 import { unlessAborted } from "./unless-aborted.js";
 
 export type { ApnsRequest, ApnsResult } from "./apns-exchange.js";

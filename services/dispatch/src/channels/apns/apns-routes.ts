@@ -6,10 +6,10 @@ import type { Clock } from "@petrel/shared/kernel/clock";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { ApnsEnvironment } from "@petrel/shared/protocol/fallback/device";
 import type { ProviderTokenStore } from "@petrel/shared/redis/fallback/provider-token-store";
-import { type ApnsApp, type ApnsCredential, findApnsApp } from "../apns-apps.js";
-import { type ApnsAuth, ApnsPool } from "./apns-pool.js";
-import { CredentialGate } from "../credential-gate.js";
-import { ProviderTokens } from "../provider-token.js";
+import { type ApnsApp, type ApnsCredential, findApnsApp } from "./credentials/apns-apps.js";
+import { type ApnsAuth, ApnsPool } from "./connection/apns-pool.js";
+import { CredentialGate } from "./credentials/credential-gate.js";
+import { ProviderTokens } from "./credentials/provider-token.js";
 
 /** A credential in an environment. */
 export interface ApnsLine {

@@ -9,7 +9,7 @@ import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { readDispatchConfig } from "../config.js";
+import { readDispatchConfig } from "./config.js";
 import { openChannels } from "./open-channels.js";
 
 let directory: string;

@@ -1,13 +1,14 @@
-// dispatch/{reconcile-partitions, sweep-devices} -> here: one round over all users of the partitions owned here.
-// Guarantees: every user who is there all the time is come upon; a bounded, steady cost; one step of a partition at a
+// reconcile-partitions, sweep-devices -> here -> wake/scan-users: one round over all users of the partitions owned here.
+// Guarantees: every user who is there all the time is visited; a bounded, steady cost; one step of a partition at a
 // time, and none once it is not ours any more.
+import { inSlices } from "@petrel/shared/kernel/in-slices";
+import { pause } from "@petrel/shared/kernel/pause";
 import type { UserKeyKind } from "@petrel/shared/redis/wake/scan-users";
 import { forEachMaster } from "@petrel/shared/redis/connection/each-master";
 import { scanUsers } from "@petrel/shared/redis/wake/scan-users";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { HeldPartition } from "../own/held-partition.js";
 import type { PartitionOwner } from "../own/own-partitions.js";
-import { pause } from "../pause.js";
 
 export interface UserWalk {
   readonly scripts: ScriptRunner;
@@ -41,8 +42,9 @@ export async function walkUsers({
       ({ cursor } = scan);
       for (const held of owner.open) {
         const users = scan.found.get(held.keys.partition) ?? [];
-        for (let start = 0; start < users.length && !signal.aborted; start += MAX_USERS) {
-          await held.runStep(() => visit(held, users.slice(start, start + MAX_USERS)));
+        for (const some of inSlices(users, MAX_USERS)) {
+          if (signal.aborted) break;
+          await held.runStep(() => visit(held, some));
         }
       }
       if (cursor !== "0") await pause(intervalMs, signal);

@@ -4,7 +4,7 @@
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { keepTime, setBack } from "@petrel/shared/redis/partitions/keep-time";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
-import type { HeldPartition } from "./held-partition.js";
+import type { HeldPartition } from "../own/held-partition.js";
 
 export interface FollowTimeDeps {
   readonly scripts: ScriptRunner;

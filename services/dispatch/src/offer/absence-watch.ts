@@ -1,6 +1,6 @@
-// dispatch/{wake-users, offer-unreached}: whether absence says anything yet.
-// Guarantees: after this dispatcher's own link to Redis was down, nobody counts as offline for a while: the nodes' links
-// were likely down too, and they need a moment to announce themselves and to register their connections again.
+// wake/wake-users, offer-unreached -> here: whether absence says anything yet.
+// Guarantees: after this dispatcher's own link to Redis was down, nobody counts as offline for a while. The nodes' links
+// were likely down too, and nodes need a moment to announce themselves and to register their connections again.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { AbsenceRules } from "@petrel/shared/redis/wake/wake-users";
 

@@ -13,8 +13,8 @@ import {
   type ApnsEnvironment,
   apnsEnvironments,
 } from "@petrel/shared/protocol/fallback/device";
-import type { DispatchConfig } from "../../config.js";
-import type { ClientCertificate } from "./connection/open-apns-session.js";
+import type { DispatchConfig } from "../../../config.js";
+import type { ClientCertificate } from "../connection/open-apns-session.js";
 
 export type ApnsAppsSettings = Pick<
   DispatchConfig,

@@ -1,16 +1,18 @@
-// dispatch: forgets devices that were neither registered nor reached for long, of the partitions owned here.
-// Guarantees: a round comes upon every user at a bounded, steady cost; a device that is seen in the meantime stays; each
-// that goes is noted and counted.
+// walk-users -> here -> devices/invalidate-devices.lua: forgets devices that were neither registered nor reached for
+// long, of the partitions owned here.
+// Guarantees: a round sees every user at a bounded, steady cost; a device that is seen in the meantime stays; each that
+// goes is noted and counted.
 import { describeError } from "@petrel/shared/kernel/errors";
+import { inSlices } from "@petrel/shared/kernel/in-slices";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { Loop } from "@petrel/shared/kernel/loop";
 import { invalidateDevices } from "@petrel/shared/redis/devices/invalidate-devices";
 import { findNotSeen } from "@petrel/shared/redis/devices/find-not-seen";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { readServerTimeMs } from "@petrel/shared/redis/connection/server-time";
 import type { HeldPartition } from "../own/held-partition.js";
 import type { PartitionOwner } from "../own/own-partitions.js";
-import { pause } from "../pause.js";
-import { walkUsers } from "../wake/walk-users.js";
+import { walkUsers } from "./walk-users.js";
 
 export interface DeviceSweeperOptions {
   readonly scripts: ScriptRunner;
@@ -32,56 +34,41 @@ const MAX_A_CALL = 200;
 
 export class DeviceSweeper {
   readonly #options: DeviceSweeperOptions;
-  readonly #stopping = new AbortController();
-  #running: Promise<void> | undefined;
+  readonly #loop = new Loop((signal) => this.#round(signal));
 
   constructor(options: DeviceSweeperOptions) {
     this.#options = options;
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    this.#loop.start();
   }
 
-  async stop(): Promise<void> {
-    this.#stopping.abort();
-    await this.#running;
+  stop(): Promise<void> {
+    return this.#loop.stop();
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stopping;
+  async #round(signal: AbortSignal): Promise<number> {
     const { scripts, owner, logger, intervalMs, restMs } = this.#options;
-    while (!signal.aborted) {
-      if (owner.open.length === 0) {
-        // At the start, a round for nothing would have all wait until the next one.
-        await pause(intervalMs, signal);
-        continue;
-      }
-      try {
-        await walkUsers({
-          scripts,
-          owner,
-          kind: "devices",
-          intervalMs,
-          signal,
-          visit: (held, userIds) => this.#sweep(held, userIds),
-        });
-      } catch (error) {
-        logger.warn({ reason: describeError(error) }, "devices not swept: beginning anew");
-      }
-      await pause(restMs, signal);
+    // At the start nothing is owned yet: an empty round would put off the first real one by a whole rest.
+    if (owner.open.length === 0) return intervalMs;
+    const visit = (held: HeldPartition, userIds: readonly string[]) => this.#sweep(held, userIds);
+    try {
+      await walkUsers({ scripts, owner, kind: "devices", intervalMs, signal, visit });
+    } catch (error) {
+      logger.warn({ reason: describeError(error) }, "devices not swept: beginning anew");
     }
+    return restMs;
   }
 
   /** Needs no fence: of two that sweep the same device, the second finds it gone. */
   async #sweep({ keys }: HeldPartition, userIds: readonly string[]): Promise<void> {
     const { scripts, logger, keepMs, auditCap, onSwept } = this.#options;
-    // Redis' clock: one dispatcher whose own is ahead must not forget everybody's devices.
+    // Redis' clock: a dispatcher whose own clock is ahead must not forget everybody's devices.
     const beforeMs = (await readServerTimeMs(scripts.redis, keys.owner)) - keepMs;
     const verdicts = await findNotSeen(scripts.redis, keys, userIds, beforeMs);
     let swept = 0;
-    for (let start = 0; start < verdicts.length; start += MAX_A_CALL) {
-      const batch = verdicts.slice(start, start + MAX_A_CALL);
+    for (const batch of inSlices(verdicts, MAX_A_CALL)) {
       for (const { count } of await invalidateDevices(scripts, keys, batch, auditCap)) swept += count;
     }
     if (swept === 0) return;

@@ -4,11 +4,11 @@
 import { readFileSync } from "node:fs";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
-import type { DispatchConfig } from "../config.js";
-import { type ApnsSettings, type ChannelDeps, openApns } from "./apns/open-apns.js";
-import type { FallbackChannel } from "./fallback-channel.js";
-import { parseWebhookSecrets } from "./webhook/sign-webhook.js";
-import { WebhookChannel } from "./webhook/webhook-channel.js";
+import type { DispatchConfig } from "./config.js";
+import { type ApnsSettings, type ChannelDeps, openApns } from "./channels/apns/open-apns.js";
+import type { FallbackChannel } from "./channels/fallback-channel.js";
+import { parseWebhookSecrets } from "./channels/webhook/sign-webhook.js";
+import { WebhookChannel } from "./channels/webhook/webhook-channel.js";
 
 type WebhookSettings = Pick<
   DispatchConfig,

@@ -1,40 +1,34 @@
-// dispatch: the loop of the hand-over: read-ready -> route-messages -> offer-unreached -> trim, for the partitions owned here.
+// read-ready -> here -> route-messages, offer/offer-unreached, accept/trim-ready.lua: the loop of the hand-over, for the
+// partitions owned here.
 // Guarantees: one batch of a partition at a time, in order; an entry leaves `ready` only by the fenced trim, after it
 // was published; what fails is tried again, with backoff, from the same place.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
+import { groupBy } from "@petrel/shared/kernel/group-by";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { pause } from "@petrel/shared/kernel/pause";
 import { traceIdsOf, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
-import { isConnectionError } from "@petrel/shared/redis/connection/connect";
 import { trimReady } from "@petrel/shared/redis/accept/ready-stream";
+import { isolateRefused } from "@petrel/shared/redis/scripts/isolate-refused";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { ReadyMessage } from "@petrel/shared/protocol/messages/stored-message";
-import type { AbsenceWatch } from "./absence-watch.js";
-import type { DispatchMetrics } from "../dispatch-metrics.js";
-import type { HeldPartition } from "./held-partition.js";
-import { offerUnreached, type UnreachedUser } from "../hand-over/offer-unreached.js";
-import type { PartitionOwner } from "./own-partitions.js";
-import { pause } from "../pause.js";
-import { MAX_BLOCK_MS, type ReadyBatch, type ReadyReader } from "../hand-over/read-ready.js";
-import { routeMessages, type RoutedMessages } from "../hand-over/route-messages.js";
+import type { HandOverMetrics } from "./hand-over-metrics.js";
+import type { HeldPartition } from "../own/held-partition.js";
+import { offerUnreached, type Offers, type UnreachedUser } from "../offer/offer-unreached.js";
+import type { PartitionOwner } from "../own/own-partitions.js";
+import { MAX_BLOCK_MS, type ReadyBatch, type ReadyReader } from "./read-ready.js";
+import { routeMessages, type RoutedMessages } from "./route-messages.js";
 
 export interface DispatcherOptions {
   readonly scripts: ScriptRunner;
   readonly owner: PartitionOwner;
   readonly reader: ReadyReader;
-  readonly metrics: Pick<DispatchMetrics, "messages" | "batch" | "offered" | "nodesGone">;
-  readonly absence: AbsenceWatch;
-  /** Entries that a fallback stream may have. */
-  readonly fallbackCap?: number | undefined;
-  /** Something was put into the fallback streams. */
-  readonly onOffered: () => void;
-  /** Something found its fallback stream full. */
-  readonly onHeldUp?: (() => void) | undefined;
-  readonly clock: Clock;
+  readonly metrics: HandOverMetrics;
+  readonly offers: Offers;
+  readonly clock: Pick<Clock, "monotonicMs">;
   readonly logger: Logger;
-  /** Off by default. */
-  readonly tracing?: Tracing;
+  readonly tracing: Tracing;
 }
 
 interface Failure {
@@ -118,7 +112,7 @@ export class PartitionDispatcher {
   }
 
   async #handOverBatch({ held, entries }: ReadyBatch): Promise<void> {
-    const { scripts, owner, metrics } = this.#options;
+    const { scripts, owner, metrics, offers } = this.#options;
     const lastId = entries.at(-1)?.id;
     if (lastId === undefined) return;
     const messages = entries.map(({ message }) => message);
@@ -126,7 +120,7 @@ export class PartitionDispatcher {
     if (routed === undefined || !held.isHeld) return owner.lose(held, "the lease ended during a hand-over");
     // Between publish and trim: a crash here only has the batch handed over again.
     const unreached = findUnreached(routed);
-    if (unreached.length > 0 && !(await offerUnreached(this.#options, held, unreached))) {
+    if (unreached.length > 0 && !(await offerUnreached(offers, held, unreached))) {
       return owner.lose(held, "the offer was refused");
     }
     const trimmed = await trimReady(scripts, held.keys, held.token, lastId);
@@ -142,53 +136,40 @@ export class PartitionDispatcher {
   /** As `routeMessages`, but one user's broken keys hold up nobody else's messages. */
   async #route(held: HeldPartition, messages: readonly ReadyMessage[]): Promise<RoutedMessages | undefined> {
     const { scripts, logger, tracing } = this.#options;
-    try {
-      return await routeMessages(scripts, held, messages, tracing);
-    } catch (error) {
-      if (isConnectionError(error)) throw error;
-    }
-    const routed: RoutedMessages[] = [];
-    for (const [userId, ofUser] of groupByUser(messages)) {
-      try {
-        const one = await routeMessages(scripts, held, ofUser, tracing);
-        if (one === undefined) return undefined;
-        routed.push(one);
-      } catch (error) {
-        if (isConnectionError(error)) throw error;
-        // It stays in its inbox, where `due` and its user's next connection find it.
+    const routed = await isolateRefused(
+      messages,
+      (some) => routeMessages(scripts, held, some, tracing),
+      (ofUser, error) => {
+        // They stay in their inbox, where `due` and the user's next connection find them.
         logger.error(
           {
-            user: userId,
+            user: ofUser[0]?.userId,
             ids: ofUser.map(({ id }) => id),
             ...traceIdsOf(ofUser),
             reason: describeError(error),
           },
           "not handed over",
         );
-      }
-    }
-    return {
-      handedOver: routed.flatMap(({ handedOver }) => handedOver),
-      offline: routed.flatMap(({ offline }) => offline),
-      unheard: routed.flatMap(({ unheard }) => unheard),
-      expired: routed.flatMap(({ expired }) => expired),
-      nodesOf: new Map(routed.flatMap(({ nodesOf }) => [...nodesOf])),
-    };
+      },
+      (all) => groupBy(all, ({ userId }) => userId).values(),
+    );
+    if (routed === undefined) return undefined;
+    return routed.length === 1 ? routed[0] : joinRouted(routed);
   }
+}
+
+function joinRouted(routed: readonly RoutedMessages[]): RoutedMessages {
+  return {
+    handedOver: routed.flatMap(({ handedOver }) => handedOver),
+    offline: routed.flatMap(({ offline }) => offline),
+    unheard: routed.flatMap(({ unheard }) => unheard),
+    expired: routed.flatMap(({ expired }) => expired),
+    nodesOf: new Map(routed.flatMap(({ nodesOf }) => [...nodesOf])),
+  };
 }
 
 function countRouted({ handedOver, offline, unheard, expired }: RoutedMessages): number {
   return handedOver.length + offline.length + unheard.length + expired.length;
-}
-
-function groupByUser(messages: readonly ReadyMessage[]): ReadonlyMap<string, ReadyMessage[]> {
-  const byUser = new Map<string, ReadyMessage[]>();
-  for (const message of messages) {
-    const ofUser = byUser.get(message.userId);
-    if (ofUser === undefined) byUser.set(message.userId, [message]);
-    else ofUser.push(message);
-  }
-  return byUser;
 }
 
 /** Who was not reached and has a message that may go to the fallback; for the others `due` is enough. */

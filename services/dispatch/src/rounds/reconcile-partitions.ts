@@ -1,9 +1,10 @@
-// dispatch: the reconciler: compares, for each user of the partitions owned here, what was accepted (`seq`) with what
-// has ended (`acked`), and drives on what hangs.
-// Guarantees: a round comes upon every user at a bounded, steady cost; whoever has something open and is not watched is
-// watched from then on, counted, and logged with the ids of its messages; the records of what is open for long are kept.
+// walk-users -> here -> wake/reconcile.lua: compares, for each user of the partitions owned here, what was accepted
+// (`seq`) with what has ended (`acked`), and drives on what hangs.
+// Guarantees: a round sees every user at a bounded, steady cost; a user who has something open and is not watched is
+// watched from then on, counted, and logged with the ids of its messages; the records of what stays open long are kept.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { Loop } from "@petrel/shared/kernel/loop";
 import { traceIdsOf } from "@petrel/shared/kernel/tracing/tracing";
 import type { InboxMessage } from "@petrel/shared/protocol/messages/stored-message";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -11,73 +12,59 @@ import { keepRecords } from "@petrel/shared/redis/inbox/keep-records";
 import { readInbox } from "@petrel/shared/redis/inbox/read-inbox";
 import { reconcileUsers, type HangingUser } from "@petrel/shared/redis/wake/reconcile-users";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
-import type { DispatchMetrics } from "../dispatch-metrics.js";
 import type { HeldPartition } from "../own/held-partition.js";
 import type { PartitionOwner } from "../own/own-partitions.js";
-import { pause } from "../pause.js";
+import type { RoundMetrics } from "./round-metrics.js";
 import { walkUsers } from "./walk-users.js";
 
 export interface ReconcilerOptions {
   readonly scripts: ScriptRunner;
-  readonly owner: PartitionOwner;
-  readonly metrics: Pick<DispatchMetrics, "hanging" | "reconciled">;
+  readonly owner: Pick<PartitionOwner, "open" | "lose">;
+  readonly metrics: Pick<RoundMetrics, "hanging" | "reconciled">;
   readonly logger: Logger;
   /** How long after its time a user counts as hanging. */
   readonly overdueMs: number;
-  /** How long an acknowledged inbox is kept after its last message and acknowledgement; a day by default. */
-  readonly idleMs?: number | undefined;
-  /** See redis/keep-records. */
-  readonly recordKeepMs?: number | undefined;
+  /** How long an acknowledged inbox is kept after its last message and acknowledgement. */
+  readonly idleMs: number;
+  /** See inbox/keep-records. */
+  readonly recordKeepMs: number;
   /** Between two steps. */
   readonly intervalMs: number;
 }
 
 /** Of a hanging user's messages, how many ids are logged. */
 const MAX_IDS = 20;
-const DEFAULT_IDLE_MS = 24 * 60 * 60 * 1000;
 
 export class Reconciler {
   readonly #options: ReconcilerOptions;
-  readonly #stopping = new AbortController();
-  #running: Promise<void> | undefined;
+  readonly #loop = new Loop((signal) => this.#round(signal));
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    this.#loop.start();
   }
 
-  async stop(): Promise<void> {
-    this.#stopping.abort();
-    await this.#running;
+  stop(): Promise<void> {
+    return this.#loop.stop();
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stopping;
+  async #round(signal: AbortSignal): Promise<number> {
     const { scripts, owner, logger, metrics, intervalMs } = this.#options;
-    while (!signal.aborted) {
-      try {
-        await walkUsers({
-          scripts,
-          owner,
-          kind: "user",
-          intervalMs,
-          signal,
-          visit: (held, userIds) => this.#reconcile(held, userIds),
-        });
-        if (!signal.aborted) metrics.reconciled();
-      } catch (error) {
-        logger.warn({ reason: describeError(error) }, "not reconciled: beginning anew");
-      }
-      await pause(intervalMs, signal);
+    const visit = (held: HeldPartition, userIds: readonly string[]) => this.#reconcile(held, userIds);
+    try {
+      await walkUsers({ scripts, owner, kind: "user", intervalMs, signal, visit });
+      if (!signal.aborted) metrics.reconciled();
+    } catch (error) {
+      logger.warn({ reason: describeError(error) }, "not reconciled: beginning anew");
     }
+    return intervalMs;
   }
 
   async #reconcile(held: HeldPartition, userIds: readonly string[]): Promise<void> {
-    const { scripts, owner, metrics, logger, overdueMs, recordKeepMs } = this.#options;
-    const { idleMs = DEFAULT_IDLE_MS } = this.#options;
+    const { scripts, owner, metrics, logger, overdueMs, idleMs, recordKeepMs } = this.#options;
     const reconciled = await reconcileUsers(scripts, held.keys, held.token, { overdueMs, idleMs }, userIds);
     if (reconciled === "stale") return owner.lose(held, "the reconciliation was refused");
     const { hanging, unkept } = reconciled;

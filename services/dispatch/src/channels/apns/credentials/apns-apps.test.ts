@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { testCertificate, testCertificateKey } from "@petrel/shared/testing/tls/tls-certificate";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { readDispatchConfig } from "../../config.js";
+import { readDispatchConfig } from "../../../config.js";
 import { findApnsApp, readApnsApps } from "./apns-apps.js";
 
 let directory: string;

@@ -25,7 +25,6 @@ async function start(): Promise<TestDispatcher> {
     url: store.server.url,
     dispatcherId: "a",
     partitions: store.partitions,
-    overdueMs: 300_000,
   });
   return running;
 }

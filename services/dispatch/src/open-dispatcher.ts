@@ -1,0 +1,213 @@
+// start-dispatch, testing/start-dispatcher -> here -> own, hand-over, wake, rounds, fallback: a dispatcher, wired.
+// Guarantees: nothing runs before `start`; a stop finishes the steps under way and frees the partitions at once.
+import type { Clock } from "@petrel/shared/kernel/clock";
+import type { Lifecycle } from "@petrel/shared/kernel/lifecycle/lifecycle";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { createRareLog } from "@petrel/shared/kernel/logging/rare-log";
+import type { Registry } from "@petrel/shared/kernel/metrics/metrics";
+import type { Tracing } from "@petrel/shared/kernel/tracing/tracing";
+import { isMaster, onServerReady } from "@petrel/shared/redis/connection/cluster-nodes";
+import type { Redis } from "@petrel/shared/redis/connection/connect";
+import { DEFAULT_AUDIT_CAP } from "@petrel/shared/redis/devices/device-invalidations";
+import { DeadLettersStore } from "@petrel/shared/redis/fallback/dead-letters-store";
+import { readFallbackBacklog } from "@petrel/shared/redis/fallback/fallback-queue";
+import { allPartitionKeys, partitionKeys } from "@petrel/shared/redis/keys";
+import { readPartitionBacklog } from "@petrel/shared/redis/partitions/read-partition-backlog";
+import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { FallbackChannel } from "./channels/fallback-channel.js";
+import type { DispatchConfig } from "./config.js";
+import { addFallbackGauges, createFallbackMetrics } from "./fallback/fallback-metrics.js";
+import { FallbackWorkers } from "./fallback/fallback-workers.js";
+import { PartitionDispatcher } from "./hand-over/dispatch-partitions.js";
+import { createHandOverMetrics } from "./hand-over/hand-over-metrics.js";
+import { ReadyReader } from "./hand-over/read-ready.js";
+import { AbsenceWatch } from "./offer/absence-watch.js";
+import { createOfferMetrics } from "./offer/offer-metrics.js";
+import { openChannels } from "./open-channels.js";
+import { addOwnedGauge, createOwnMetrics } from "./own/own-metrics.js";
+import { PartitionOwner } from "./own/own-partitions.js";
+import { addPartitionGauges } from "./own/partition-gauges.js";
+import { Reconciler } from "./rounds/reconcile-partitions.js";
+import { createRoundMetrics } from "./rounds/round-metrics.js";
+import { DeviceSweeper } from "./rounds/sweep-devices.js";
+import { createWakeMetrics } from "./wake/wake-metrics.js";
+import { UserWaker } from "./wake/wake-users.js";
+
+export interface DispatcherParts {
+  readonly config: DispatchConfig;
+  /** Name and boot epoch: a restarted dispatcher is another one. */
+  readonly dispatcherId: string;
+  readonly redis: Redis;
+  /** For reads that wait; nothing else may use it. */
+  readonly blocking: Redis;
+  readonly registry: Registry;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly tracing: Tracing;
+  /** Something found its fallback stream full; a line now and then by default. */
+  readonly onHeldUp?: () => void;
+}
+
+export interface Dispatcher {
+  readonly scripts: ScriptRunner;
+  readonly owner: PartitionOwner;
+  readonly deadLetters: DeadLettersStore;
+  /** Whether it hands over and wakes, and so must be a member to be of use. */
+  readonly isOwner: boolean;
+  /** Something was put into the fallback streams: the workers here look at once. */
+  readonly pokeFallback: () => void;
+  /** Begins the work that the configuration's roles ask for, to be ended by the lifecycle. */
+  readonly start: (lifecycle: Pick<Lifecycle, "onStop">) => void;
+}
+
+const HOUR_MS = 60 * 60 * 1_000;
+/** A round over a million keys takes a quarter of an hour. */
+const DEVICE_SWEEP = { intervalMs: 1_000, restMs: HOUR_MS } as const;
+/** While a fallback stream is full, it is logged once in so long. */
+const FULL_STREAM_LOG_MS = 60_000;
+
+/** @throws ConfigError where a fallback channel's settings are wrong */
+export function openDispatcher(parts: DispatcherParts): Dispatcher {
+  const { config, dispatcherId, redis, blocking, registry, clock, logger, tracing } = parts;
+  const { ackTimeoutMs, leaseMs, fallbackCap, dispatchRoles } = config;
+  const isOwner = dispatchRoles.includes("route");
+  const isSender = dispatchRoles.includes("fallback");
+  const recordKeepMs = config.recordKeepHours * HOUR_MS;
+  const partitions = allPartitionKeys(config.partitions);
+  const scripts = new ScriptRunner(redis);
+  scripts.ends.register(registry);
+
+  const owner = new PartitionOwner({
+    scripts,
+    partitions,
+    dispatcherId,
+    leaseMs,
+    clock,
+    logger,
+    onLeaseLost: createOwnMetrics(registry).leaseLost,
+  });
+  addOwnedGauge(registry, () => owner.open.length);
+  addPartitionGauges(registry, {
+    owned: () => owner.open.map(({ keys }) => keys.partition),
+    read: (partition) => readPartitionBacklog(redis, partitionKeys(partition)),
+    ackTimeoutMs,
+  });
+
+  const channels: readonly FallbackChannel[] = isSender
+    ? openChannels(config, { scripts, partitions, registry, clock, logger, tracing })
+    : [];
+  const channelNames = channels.map(({ name }) => name);
+  const fallback = new FallbackWorkers({
+    scripts,
+    partitions,
+    channels,
+    workerId: dispatcherId,
+    metrics: createFallbackMetrics(registry, channelNames),
+    logger,
+    clock,
+    concurrency: config.fallbackConcurrency,
+    claimMs: config.fallbackClaimMs,
+    stopDeadlineMs: 5_000,
+    retry: { baseMs: config.fallbackRetryBaseMs, capMs: config.fallbackRetryCapMs },
+    maxAttempts: config.fallbackMaxAttempts,
+    deadLettersCap: config.deadLettersCap,
+    recordKeepMs,
+    tracing,
+  });
+  const deadLetters = new DeadLettersStore(scripts, partitions);
+  addFallbackGauges(registry, {
+    readBacklogs: () => Promise.all(partitions.map((keys) => readFallbackBacklog(redis, keys))),
+    fallbackCap,
+    countDeadLetters: () => deadLetters.count(),
+    nowMs: () => clock.wallMs(),
+  });
+
+  const absence = new AbsenceWatch({
+    clock,
+    settleMs: config.offlineSettleMs,
+    confirmMs: config.unheardConfirmMs,
+  });
+  onServerReady(redis, (server) => {
+    if (isMaster(redis, server)) absence.linkIsBack();
+  });
+  const full = createRareLog(logger, FULL_STREAM_LOG_MS);
+  const offerMetrics = createOfferMetrics(registry);
+  const offers = {
+    scripts,
+    absence,
+    fallbackCap,
+    metrics: offerMetrics,
+    logger,
+    reports: {
+      metrics: offerMetrics,
+      tracing,
+      // Workers of other processes poll.
+      onOffered: () => fallback.poke(),
+      onHeldUp:
+        parts.onHeldUp ?? (() => full.warn("a fallback stream is full: what is offered waits in its inbox")),
+    },
+  };
+  const dispatcher = new PartitionDispatcher({
+    scripts,
+    owner,
+    reader: new ReadyReader({ blocking, commands: redis, logger }),
+    metrics: createHandOverMetrics(registry),
+    offers,
+    clock,
+    logger,
+    tracing,
+  });
+  const waker = new UserWaker({
+    scripts,
+    owner,
+    metrics: createWakeMetrics(registry),
+    offers,
+    recordKeepMs,
+    ackTimeoutMs,
+    intervalMs: config.wakeIntervalMs,
+    clock,
+    logger,
+  });
+  const roundMetrics = createRoundMetrics(registry);
+  const reconciler = new Reconciler({
+    scripts,
+    owner,
+    metrics: roundMetrics,
+    overdueMs: 3 * ackTimeoutMs + 2 * leaseMs,
+    idleMs: config.inboxIdleHours * HOUR_MS,
+    recordKeepMs,
+    intervalMs: config.reconcileIntervalMs,
+    logger,
+  });
+  const sweeper = new DeviceSweeper({
+    scripts,
+    owner,
+    keepMs: config.deviceKeepDays * 24 * HOUR_MS,
+    auditCap: DEFAULT_AUDIT_CAP,
+    onSwept: roundMetrics.devicesSwept,
+    logger,
+    ...DEVICE_SWEEP,
+  });
+
+  return {
+    scripts,
+    owner,
+    deadLetters,
+    isOwner,
+    pokeFallback: () => fallback.poke(),
+    start: (lifecycle) => {
+      // Stopped in reverse: the partitions first, for they need not wait for what is being sent.
+      lifecycle.onStop("fallback", async () => {
+        await fallback.stop();
+        await Promise.all(channels.map((channel) => channel.close()));
+      });
+      lifecycle.onStop("partitions", () => owner.stop());
+      const ofOwner = [dispatcher, waker, reconciler, sweeper];
+      lifecycle.onStop("hand-over and wake", async () => {
+        await Promise.all(ofOwner.map((part) => part.stop()));
+      });
+      if (isOwner) for (const part of [owner, ...ofOwner]) part.start();
+      if (isSender) fallback.start();
+    },
+  };
+}

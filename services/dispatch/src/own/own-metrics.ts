@@ -1,0 +1,28 @@
+// own-partitions, held-partition -> here: what a dispatcher measures of its share.
+// Guarantees: counters only grow; how many it owns is asked when somebody reads the metrics.
+import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
+
+export interface OwnMetrics {
+  readonly leaseLost: () => void;
+}
+
+export function createOwnMetrics(registry: Registry): OwnMetrics {
+  const leaseLosses = new Counter({
+    name: "petrel_dispatch_lease_losses_total",
+    help: "Partitions lost: not given back, but over or taken",
+    registers: [registry],
+  });
+  return { leaseLost: () => leaseLosses.inc() };
+}
+
+export function addOwnedGauge(registry: Registry, countOwned: () => number): void {
+  const partitionsOwned = new Gauge({
+    name: "petrel_dispatch_partitions_owned",
+    help: "Partitions that this dispatcher owns now",
+    registers: [],
+    collect() {
+      this.set(countOwned());
+    },
+  });
+  registry.registerMetric(partitionsOwned);
+}

@@ -1,0 +1,39 @@
+// reconcile-partitions, sweep-devices -> here: what a dispatcher measures of its rounds over all users.
+// Guarantees: counters only grow.
+import { Counter, type Registry } from "@petrel/shared/kernel/metrics/metrics";
+import { hangReasons, type HangReason } from "@petrel/shared/redis/wake/reconcile-users";
+
+export interface RoundMetrics {
+  /** A user was found with something open that nobody looked after. */
+  readonly hanging: (reason: HangReason) => void;
+  /** A round of the reconciler is over. */
+  readonly reconciled: () => void;
+  /** Devices forgotten that were not seen for long. */
+  readonly devicesSwept: (count: number) => void;
+}
+
+export function createRoundMetrics(registry: Registry): RoundMetrics {
+  const registers = [registry];
+  const hanging = new Counter({
+    name: "petrel_dispatch_hanging_users_total",
+    help: "Users found by the reconciler with something open that nobody looked after, by reason",
+    labelNames: ["reason"],
+    registers,
+  });
+  const reconciliations = new Counter({
+    name: "petrel_dispatch_reconciliations_total",
+    help: "Rounds of the reconciler over all users",
+    registers,
+  });
+  const devicesSwept = new Counter({
+    name: "petrel_dispatch_devices_swept_total",
+    help: "Devices forgotten because they were neither registered again nor reached for long",
+    registers,
+  });
+  for (const reason of hangReasons) hanging.inc({ reason }, 0);
+  return {
+    hanging: (reason) => hanging.inc({ reason }),
+    reconciled: () => reconciliations.inc(),
+    devicesSwept: (count) => devicesSwept.inc(count),
+  };
+}
