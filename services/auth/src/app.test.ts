@@ -1,5 +1,6 @@
 // Tests of auth's routes as a stranger sees them, on a real Redis, without a port.
 // Guarantees: each answer's status, shape and headers are the contract's.
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import type { InjectOptions } from "fastify";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -7,7 +8,7 @@ import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import type { ProducerScope } from "@petrel/shared/protocol/producer-scopes";
 import { connectRedis, type Redis } from "@petrel/shared/redis/connection/connect";
-import { ProducerKeysStore } from "@petrel/shared/redis/producers/producer-keys-store";
+import { allPartitionKeys } from "@petrel/shared/redis/keys";
 import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { TokenRevocations } from "@petrel/shared/redis/auth/token-revocations";
 import { hashProducerSecret } from "@petrel/shared/security/producers/producer-keys";
@@ -15,8 +16,7 @@ import { producerSecurity } from "@petrel/shared/security/producers/producer-sec
 import { readPublicJwk } from "@petrel/shared/security/tokens/public-jwk";
 import { createVerifyToken } from "@petrel/shared/security/tokens/verify-token";
 import { startRedis, type TestRedis } from "@petrel/shared/testing/redis/start-redis";
-import { type AuthDeps, buildApp } from "./app.js";
-import { makeAuthDeps } from "./testing/make-auth-deps.js";
+import { type OpenAuth, openAuth } from "./testing/open-auth.js";
 
 const logger = createLogger({ service: "test", level: "silent" });
 const clock = {
@@ -25,33 +25,36 @@ const clock = {
   monotonicMs: () => performance.now(),
 };
 
+const encryptionKey = randomBytes(32);
 let server: TestRedis;
 let redis: Redis;
-let deps: AuthDeps;
+let auth: OpenAuth;
 let app: HttpApp;
 let revocations: TokenRevocations;
 
 beforeAll(async () => {
   server = await startRedis();
   redis = await connectRedis({ url: server.url, role: "test", logger });
-  deps = await makeAuthDeps({ scripts: new ScriptRunner(redis), partitionCount: 4, clock });
-  const { scripts, partitions } = deps;
-  revocations = new TokenRevocations({ scripts, partitions, maxTokenLifeMs: 86_400_000 });
-  app = await buildApp(deps);
-  await app.ready();
+  auth = await openAuth({ url: server.url, clock, encryptionKey });
+  ({ app } = auth);
+  revocations = new TokenRevocations({
+    scripts: new ScriptRunner(redis),
+    partitions: allPartitionKeys(2),
+    maxTokenLifeMs: 86_400_000,
+  });
   await addKey("admin", ["admin"]);
   await addKey("tokens", ["tokens"]);
   await addKey("introspect", ["introspect"]);
 });
 afterAll(async () => {
-  await app.close();
+  await auth.close();
   redis.disconnect();
   await server.stop();
 });
 
 async function addKey(id: string, scopes: readonly ProducerScope[]): Promise<void> {
   const secretSha256 = hashProducerSecret(`${id}-secret`);
-  await deps.producerKeys.create({ id, owner: `${id}-owner`, name: id, scopes, secretSha256 }, new Date());
+  await auth.producerKeys.create({ id, owner: `${id}-owner`, name: id, scopes, secretSha256 }, new Date());
 }
 
 async function call(as: string | undefined, options: InjectOptions) {
@@ -353,20 +356,15 @@ test("it describes its routes, with who may call them", async () => {
 });
 
 test("without Redis: not ready, and 503 with Retry-After; it comes back", async () => {
-  const lost = await connectRedis({ url: server.url, role: "lost", logger });
-  const stranded = await buildApp({
-    ...deps,
-    producerKeys: new ProducerKeysStore(new ScriptRunner(lost)),
-    scripts: new ScriptRunner(lost),
-    pingRedis: () => lost.ping(),
-  });
-  const ready = () => stranded.inject({ method: "GET", url: "/health/ready" });
+  const stranded = await openAuth({ url: server.url, clock, encryptionKey });
+  const lost = stranded.redis;
+  const ready = () => stranded.app.inject({ method: "GET", url: "/health/ready" });
   expect((await ready()).statusCode).toBe(200);
   const ended = once(lost, "end");
   lost.disconnect();
   await ended;
   expect((await ready()).statusCode).toBe(503);
-  const answer = await stranded.inject({
+  const answer = await stranded.app.inject({
     method: "POST",
     url: "/v1/tokens",
     headers: { authorization: "Bearer tokens.tokens-secret" },
@@ -378,5 +376,4 @@ test("without Redis: not ready, and 503 with Retry-After; it comes back", async 
   await lost.connect();
   expect((await ready()).statusCode).toBe(200);
   await stranded.close();
-  lost.disconnect();
 });

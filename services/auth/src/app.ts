@@ -1,12 +1,10 @@
 // auth's HTTP application: who is a user, who may send, and which devices are whose.
 // Guarantees: built from what it is given, without listening; every route of auth's contract is here or answers 501.
-import type { Clock } from "@petrel/shared/kernel/clock";
 import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { createReadiness } from "@petrel/shared/kernel/lifecycle/patient-readiness";
-import type { Logger } from "@petrel/shared/kernel/logging/logging";
-import type { TlsFiles } from "@petrel/shared/kernel/tls/tls-files";
 import { addJsonBodyReader } from "@petrel/shared/kernel/http/bodies/read-json-body";
 import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
+import { pingRedis } from "@petrel/shared/redis/connection/cluster-nodes";
 import type { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import type { ProducerKeysStore } from "@petrel/shared/redis/producers/producer-keys-store";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
@@ -23,6 +21,7 @@ import type { MatchOrigin } from "@petrel/shared/security/requests/match-origin"
 import type { RefreshTokens } from "@petrel/shared/security/tokens/refresh-token";
 import { createTrustedVerification, type TrustRules } from "@petrel/shared/security/tokens/trusted-issuers";
 import { MAX_FOREIGN_LIFE_SECONDS, type VerifiedToken } from "@petrel/shared/security/tokens/verified-token";
+import type { Service } from "@petrel/shared/service/open-service";
 import { answerBrowsers } from "./answer-browsers.js";
 import { decorateWithProducer } from "@petrel/shared/security/producers/authorize-producer";
 import { createRequestLimiter, type RequestLimits } from "@petrel/shared/security/requests/limit-requests";
@@ -46,22 +45,16 @@ import type { SigningKeyTimes } from "./keys/signing-key-set.js";
 import type { SigningKeyring } from "./keys/signing-keyring.js";
 
 export interface AuthDeps {
-  readonly version: string;
-  /** Its certificate; without one plain HTTP is spoken. */
-  readonly tls?: TlsFiles | undefined;
-  /** None by default. */
-  readonly requestLimits?: RequestLimits;
-  /** None by default. */
-  readonly revocationLimit?: RevocationLimit;
-  readonly logger: Logger;
-  readonly clock: Clock;
+  readonly service: Pick<Service, "version" | "tls" | "logger" | "clock">;
+  readonly requestLimits: RequestLimits;
+  readonly revocationLimit: RevocationLimit;
   readonly producerKeys: ProducerKeysStore;
   readonly devices: DevicesStore;
   readonly audit: AuditLog;
   readonly scripts: ScriptRunner;
   /** All of them, by number. */
   readonly partitions: readonly PartitionKeys[];
-  /** Seals and opens the secrets of producer keys that may sign. */
+  /** Seals and opens the secrets of producer keys that sign. */
   readonly cipher: AtRestCipher;
   readonly keyring: SigningKeyring;
   readonly keyTimes: SigningKeyTimes;
@@ -70,8 +63,6 @@ export interface AuthDeps {
   readonly trust: TrustRules;
   /** Pages that may call the routes that are for them. */
   readonly matchOrigin: MatchOrigin;
-  /** Rejects where Redis does not answer. */
-  readonly pingRedis: () => Promise<unknown>;
   readonly readyWithoutRedisMs: number;
 }
 
@@ -81,29 +72,30 @@ const MAX_OWN_LIFE_SECONDS = 86_400;
 
 /** Builds the application; call `ready()` or `listen()` on it. */
 export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
-  const { clock, logger, producerKeys, devices, keyring, keyTimes, refreshTokens, trust } = deps;
+  const { version, tls, logger, clock } = deps.service;
+  const { requestLimits, producerKeys, devices, keyring, keyTimes, refreshTokens, trust } = deps;
   const { audit, scripts, partitions } = deps;
   const { tokenIssuer: issuer, tokenAudience: audience, trustOwnTokens } = trust.settings;
   const app = await buildHttpApp({
-    tls: deps.tls,
+    tls,
     service: "auth",
-    version: deps.version,
-    logger: deps.logger,
+    version,
+    logger,
     bodyLimitBytes: BODY_LIMIT_BYTES,
-    ...(deps.requestLimits === undefined ? {} : { trustedProxies: deps.requestLimits.trustedProxies }),
+    trustedProxies: requestLimits.trustedProxies,
     documented: true,
     // Strangers send bodies here, and small ones.
     bounds: { maxBodies: 1_000, maxBodiesPerAddress: 200 },
     documentedRules,
     readiness: createReadiness({
-      patient: { redis: deps.pingRedis },
+      patient: { redis: () => pingRedis(scripts.redis) },
       patienceMs: deps.readyWithoutRedisMs,
       clock,
     }),
   });
   const authenticator = new ProducerAuthenticator({
     findKey: producerKeys.find,
-    signatures: createSignatureChecks(deps.cipher, new SpentNonces(deps.scripts.redis).spend, deps.logger),
+    signatures: createSignatureChecks(deps.cipher, new SpentNonces(scripts.redis).spend, logger),
     clock,
   });
   const signToken = createSignToken({ issuer, audience, clock });
@@ -127,21 +119,18 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
   const manageKeys = {
     authenticator,
     producerKeys,
-    scripts: deps.scripts,
+    scripts,
     cipher: deps.cipher,
-    audit: deps.audit,
+    audit,
     clock,
   };
 
   addJsonBodyReader(app, BODY_LIMIT_BYTES);
-  const limiter =
-    deps.requestLimits === undefined
-      ? undefined
-      : createRequestLimiter({ authenticator, ...deps.requestLimits });
-  decorateWithProducer(app, limiter?.shares);
+  const limiter = createRequestLimiter({ authenticator, ...requestLimits });
+  decorateWithProducer(app, limiter.shares);
   decorateWithUser(app);
   answerBrowsers(app, deps.matchOrigin);
-  limiter?.limit(app);
+  limiter.limit(app);
   addCreateToken(app, { authenticator, ...issue });
   addRefreshToken(app, { ...issue, audit });
   addRevokeTokens(app, { authenticator, audit, limit: deps.revocationLimit, ...users });
@@ -151,7 +140,7 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
   addIntrospect(app, { authenticator, ...users, issuer, audience, external: trust.external });
   addCreateKey(app, manageKeys);
   addListKeys(app, manageKeys);
-  addListAudit(app, { authenticator, audit: deps.audit });
+  addListAudit(app, { authenticator, audit });
   addRotateKey(app, manageKeys);
   addRevokeKey(app, manageKeys);
   addDevicesOfToken(app, { ...users, devices, clock });

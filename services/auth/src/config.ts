@@ -8,13 +8,18 @@ import {
   list,
   optionalText,
   portSetting,
-  type readConfig,
+  readConfig,
   redisSettings,
   text,
 } from "@petrel/shared/kernel/config";
+import { readRedisTarget, type RedisTarget } from "@petrel/shared/redis/connection/redis-target";
+import { EncryptionKeys } from "@petrel/shared/security/encryption-keys";
+import { createMatchOrigin, type MatchOrigin } from "@petrel/shared/security/requests/match-origin";
 import { addressLimitSettings } from "@petrel/shared/security/requests/request-limit-settings";
 import { tokenAlgorithms } from "@petrel/shared/security/tokens/token-algorithm";
 import { tokenSettings } from "@petrel/shared/security/tokens/token-settings";
+import { readTrustRules, type TrustRules } from "@petrel/shared/security/tokens/trusted-issuers";
+import { readProducerKeysFile, type FileKey } from "./keys/read-producer-keys-file.js";
 import type { SigningKeyTimes } from "./keys/signing-key-set.js";
 
 export const authConfigSchema = {
@@ -99,6 +104,34 @@ export const authConfigSchema = {
 } as const;
 
 export type AuthConfig = ReturnType<typeof readConfig<typeof authConfigSchema>>;
+
+export interface AuthSettings {
+  readonly config: AuthConfig;
+  readonly target: RedisTarget;
+  /** They seal private keys, and the secrets of producer keys that sign. */
+  readonly encryptionKeys: EncryptionKeys;
+  readonly trust: TrustRules;
+  /** Pages that may call the routes that are for them. */
+  readonly matchOrigin: MatchOrigin;
+  /** The producer keys that come with the installation. */
+  readonly fileKeys: readonly FileKey[];
+}
+
+/**
+ * Reads the environment, and the files it names.
+ * @throws ConfigError
+ */
+export function readAuthSettings(environment: Readonly<Record<string, string | undefined>>): AuthSettings {
+  const config = readConfig(authConfigSchema, environment);
+  return {
+    config,
+    target: readRedisTarget(config),
+    encryptionKeys: new EncryptionKeys(config.keyEncryptionFile),
+    trust: readTrustRules(config),
+    matchOrigin: createMatchOrigin(config.allowedOrigins),
+    fileKeys: config.producerKeysFile === undefined ? [] : readProducerKeysFile(config.producerKeysFile),
+  };
+}
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 /** Beside the day that a token lives at most: clocks that differ, and whoever keeps the JWK set. */

@@ -1,11 +1,7 @@
 // collect's HTTP application: producers' messages in, what became of them out.
 // Guarantees: built from what it is given, without listening; every route of collect's contract is here or answers 501.
-import type { Clock } from "@petrel/shared/kernel/clock";
 import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { createReadiness } from "@petrel/shared/kernel/lifecycle/patient-readiness";
-import type { Logger } from "@petrel/shared/kernel/logging/logging";
-import type { TlsFiles } from "@petrel/shared/kernel/tls/tls-files";
-import type { Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import { addJsonBodyReader } from "@petrel/shared/kernel/http/bodies/read-json-body";
 import type { MessageAccepter } from "@petrel/shared/redis/accept/accept-batch";
 import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
@@ -15,6 +11,7 @@ import type { UserEraser } from "@petrel/shared/redis/erasure/erase-user";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import type { Service } from "@petrel/shared/service/open-service";
 import { documentedRules } from "./contract/documented-rules.js";
 import { MessageAcceptance } from "./accept/accept-message.js";
 import { RequestAcceptance } from "./accept/accept-request.js";
@@ -29,13 +26,8 @@ import { addTopicRoutes } from "./routes/topic-routes.js";
 import { addUserRoutes } from "./routes/user-routes.js";
 
 export interface CollectDeps {
-  readonly version: string;
-  /** Its certificate; without one plain HTTP is spoken. */
-  readonly tls?: TlsFiles | undefined;
-  /** None by default. */
-  readonly requestLimits?: RequestLimits;
-  readonly logger: Logger;
-  readonly clock: Clock;
+  readonly service: Pick<Service, "version" | "tls" | "logger" | "clock" | "tracing">;
+  readonly requestLimits: RequestLimits;
   readonly authenticator: ProducerAuthenticator;
   readonly scripts: ScriptRunner;
   readonly audit: AuditLog;
@@ -49,8 +41,6 @@ export interface CollectDeps {
   /** How long one call of the store takes to answer or fail, at most. */
   readonly storeAttemptMs: number;
   readonly readyWithoutRedisMs: number;
-  /** Off by default. */
-  readonly tracing?: Tracing;
 }
 
 /** Of a request's body, unpacked. */
@@ -58,14 +48,15 @@ const BODY_LIMIT_BYTES = 8 * 1024 * 1024;
 
 /** Builds the application; call `ready()` or `listen()` on it. */
 export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
-  const { authenticator, clock, scripts, partitions } = deps;
+  const { authenticator, requestLimits, scripts, partitions } = deps;
+  const { version, tls, logger, clock, tracing } = deps.service;
   const app = await buildHttpApp({
-    tls: deps.tls,
+    tls,
     service: "collect",
-    version: deps.version,
-    logger: deps.logger,
+    version,
+    logger,
     bodyLimitBytes: BODY_LIMIT_BYTES,
-    ...(deps.requestLimits === undefined ? {} : { trustedProxies: deps.requestLimits.trustedProxies }),
+    trustedProxies: requestLimits.trustedProxies,
     documented: true,
     documentedRules,
     readiness: createReadiness({
@@ -84,15 +75,12 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
     partitionCount: partitions.length,
     deadlineMs: deps.acceptDeadlineMs,
     clock,
-    tracing: deps.tracing,
+    tracing,
   });
   addJsonBodyReader(app, BODY_LIMIT_BYTES);
-  const limiter =
-    deps.requestLimits === undefined
-      ? undefined
-      : createRequestLimiter({ authenticator, ...deps.requestLimits });
-  decorateWithProducer(app, limiter?.shares);
-  limiter?.limit(app);
+  const limiter = createRequestLimiter({ authenticator, ...requestLimits });
+  decorateWithProducer(app, limiter.shares);
+  limiter.limit(app);
   addMessageRoutes(app, { authenticator, requests, limits: deps.limits, scripts, partitions });
   addBatchRoutes(app, { authenticator, requests, limits: deps.limits });
   addUserRoutes(app, {

@@ -96,15 +96,12 @@ export async function startCollect(
     ...accept,
   });
   const app = await buildApp({
-    version: service.version,
-    tls: service.tls,
+    service,
     requestLimits: {
       trustedProxies: service.trustedProxies,
       failedAuths: config.failedAuths,
       counts: limitCounts,
     },
-    logger,
-    clock: service.clock,
     authenticator: new ProducerAuthenticator({
       findKey: new ProducerKeysReader(readRedis).find,
       signatures: createSignatureChecks(
@@ -141,7 +138,6 @@ export async function startCollect(
     acceptDeadlineMs: config.acceptDeadlineMs,
     readyWithoutRedisMs: config.readyWithoutRedisMs,
     storeAttemptMs,
-    tracing: service.tracing,
   });
   await service.attach(app);
   const address = await app.listen({ port: config.port, host: config.host });

@@ -5,11 +5,12 @@ import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
-import { createLogger } from "@petrel/shared/kernel/logging/logging";
-import { freePort } from "@petrel/shared/testing/free-port";
+import { readConfig } from "@petrel/shared/kernel/config";
+import type { Service } from "@petrel/shared/service/open-service";
+import { openTestService } from "@petrel/shared/testing/open-test-service";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { buildApp } from "./app.js";
-import { createCallService } from "./call-service.js";
+import { consoleConfigSchema } from "./config.js";
+import { startConsole } from "./start-console.js";
 
 const CREDENTIAL = "key1.secret-of-the-console";
 
@@ -23,27 +24,28 @@ interface Asked {
 let upstream: Server;
 let asked: Asked[];
 let answer: { status: number; body: string; headers?: Record<string, string> };
+let service: Service;
 let app: HttpApp;
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
-async function buildConsole(baseUrl: string): Promise<HttpApp> {
-  const call = (name: string) =>
-    createCallService({ name, baseUrl, credential: CREDENTIAL, timeoutMs: 2_000 });
-  const built = await buildApp({
-    version: "0.0.0",
-    logger: createLogger({ service: "test", level: "silent" }),
-    callAuth: call("auth"),
-    callCollect: call("collect"),
-    callApns: createCallService({ name: "apns", baseUrl, credential: undefined, timeoutMs: 2_000 }),
-    nodeUrls: ["ws://127.0.0.1:7110/v1/connect", "ws://127.0.0.1:7111/v1/connect"],
-    ownNames: ["console.example.test"],
+/** @param baseUrl of auth, collect and the phones' simulator alike */
+async function openConsole(baseUrl: string): Promise<void> {
+  const config = readConfig(consoleConfigSchema, {
+    PORT: "0",
+    AUTH_URL: baseUrl,
+    COLLECT_URL: baseUrl,
+    APNS_SIMULATOR_URL: baseUrl,
+    NODE_URLS: "ws://127.0.0.1:7110/v1/connect,ws://127.0.0.1:7111/v1/connect",
+    CONSOLE_HOSTS: "console.example.test",
+    API_KEY_FILE: "not read",
+  });
+  service = await openTestService("console", config);
+  app = await startConsole({ config, credential: CREDENTIAL }, service, {
     pageDirectory: at("../public/"),
     // Its modules are TypeScript here; what counts is that the directory is served by its rules.
     sdkDirectory: at("../public/"),
   });
-  await built.ready();
-  return built;
 }
 
 beforeEach(async () => {
@@ -62,11 +64,11 @@ beforeEach(async () => {
   });
   upstream.listen(0, "127.0.0.1");
   await once(upstream, "listening");
-  app = await buildConsole(`http://127.0.0.1:${(upstream.address() as AddressInfo).port}`);
+  await openConsole(`http://127.0.0.1:${(upstream.address() as AddressInfo).port}`);
 });
 
 afterEach(async () => {
-  await app.close();
+  await service.lifecycle.stop("the test is over");
   upstream.close();
   upstream.closeAllConnections();
 });
@@ -180,9 +182,11 @@ describe("its calls", () => {
   it("say 503 where the service does not answer, or not in JSON", async () => {
     answer = { status: 200, body: "<html>" };
     const odd = await app.inject({ url: "/api/messages/m1", headers: local });
-    const lonely = await buildConsole(`http://127.0.0.1:${await freePort()}`);
-    const away = await lonely.inject({ url: "/api/messages/m1", headers: local });
-    await lonely.close();
+    const closed = once(upstream, "close");
+    upstream.close();
+    upstream.closeAllConnections();
+    await closed;
+    const away = await app.inject({ url: "/api/messages/m1", headers: local });
     for (const { statusCode, headers, body } of [odd, away]) {
       expect([statusCode, headers["retry-after"]]).toEqual([503, "1"]);
       expect(JSON.parse(body)).toMatchObject({ error: { code: "PETREL_UNAVAILABLE", retryable: true } });

@@ -2,8 +2,7 @@
 // Guarantees: built from what it is given, without listening; no producer key reaches the page.
 import fastifyStatic from "@fastify/static";
 import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
-import type { Logger } from "@petrel/shared/kernel/logging/logging";
-import type { TlsFiles } from "@petrel/shared/kernel/tls/tls-files";
+import type { Service } from "@petrel/shared/service/open-service";
 import type { CallService } from "./call-service.js";
 import { addPageHeaders } from "./page-headers.js";
 import { refuseForeignPages } from "./refuse-foreign-pages.js";
@@ -14,10 +13,7 @@ import { addSendMessage } from "./routes/send-message.js";
 import { addShowConfig } from "./routes/show-config.js";
 
 export interface ConsoleDeps {
-  readonly version: string;
-  /** Its certificate; without one plain HTTP is spoken. */
-  readonly tls?: TlsFiles | undefined;
-  readonly logger: Logger;
+  readonly service: Pick<Service, "version" | "tls" | "logger">;
   readonly callAuth: CallService;
   readonly callCollect: CallService;
   /** The APNs simulator's control API; undefined where there is none: the page shows no phone then. */
@@ -36,13 +32,14 @@ const BODY_LIMIT_BYTES = 128 * 1024;
 
 /** Builds the application; call `ready()` or `listen()` on it. */
 export async function buildApp(deps: ConsoleDeps): Promise<HttpApp> {
+  const { version, tls, logger } = deps.service;
   const app = await buildHttpApp({
-    tls: deps.tls,
+    tls,
     service: "console",
-    version: deps.version,
-    logger: deps.logger,
+    version,
+    logger,
     bodyLimitBytes: BODY_LIMIT_BYTES,
-    // Others that fail are seen on the page, as they should be.
+    // Services that fail show on the page; the console itself is ready.
     readiness: () => ({ ready: true, checks: {} }),
   });
   refuseForeignPages(app, deps.ownNames);

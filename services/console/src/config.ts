@@ -1,6 +1,16 @@
 // The console's environment.
 // Guarantees: validated, frozen, and documented by this schema (docs/operate/configuration.md is made from it).
-import { commonSettings, list, optionalText, portSetting, text, url } from "@petrel/shared/kernel/config";
+import {
+  commonSettings,
+  ConfigError,
+  list,
+  optionalText,
+  portSetting,
+  readConfig,
+  text,
+  url,
+} from "@petrel/shared/kernel/config";
+import { readKeyFile } from "./read-key-file.js";
 
 export const consoleConfigSchema = {
   ...commonSettings,
@@ -45,3 +55,29 @@ export const consoleConfigSchema = {
     { default: [] },
   ),
 } as const;
+
+export interface ConsoleSettings {
+  readonly config: ReturnType<typeof readConfig<typeof consoleConfigSchema>>;
+  /** Of the producer key: `key.secret`. */
+  readonly credential: string;
+}
+
+/**
+ * Reads the environment, and the file it names.
+ * @throws ConfigError
+ */
+export function readConsoleSettings(
+  environment: Readonly<Record<string, string | undefined>>,
+): ConsoleSettings {
+  const config = readConfig(consoleConfigSchema, environment);
+  for (const nodeUrl of config.nodeUrls) {
+    if (!/^wss?:\/\//.test(nodeUrl) || !URL.canParse(nodeUrl)) {
+      throw new ConfigError(`NODE_URLS must be ws:// or wss:// URLs, not ${JSON.stringify(nodeUrl)}`);
+    }
+  }
+  const { apnsSimulatorUrl } = config;
+  if (apnsSimulatorUrl !== undefined && !/^https?:\/\//.test(apnsSimulatorUrl)) {
+    throw new ConfigError(`APNS_SIMULATOR_URL must be a URL with http:// or https://`);
+  }
+  return { config, credential: readKeyFile(config.apiKeyFile) };
+}

@@ -1,21 +1,17 @@
 // Tests the routes of devices as an app and a business system see them, on a real Redis, without a port.
 // Guarantees: each answer's status, shape and headers are the contract's; no token is in an answer or a log.
+import { once } from "node:events";
 import type { InjectOptions } from "fastify";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { createLogger, type Logger } from "@petrel/shared/kernel/logging/logging";
 import type { ProducerScope } from "@petrel/shared/protocol/producer-scopes";
-import { connectRedis } from "@petrel/shared/redis/connection/connect";
-import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
-import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { TokenRevocations } from "@petrel/shared/redis/auth/token-revocations";
 import { hashProducerSecret } from "@petrel/shared/security/producers/producer-keys";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
-import { type AuthDeps, buildApp } from "../app.js";
-import { makeAuthDeps } from "../testing/make-auth-deps.js";
+import { type OpenAuth, openAuth } from "../testing/open-auth.js";
 
-const silent = createLogger({ service: "test", level: "silent" });
 const clock = {
   offsetMs: 0,
   wallMs: () => Date.now() + clock.offsetMs,
@@ -24,26 +20,23 @@ const clock = {
 const logged: string[] = [];
 
 let store: OpenStore;
-let deps: AuthDeps;
+let auth: OpenAuth;
 let app: HttpApp;
 beforeAll(async () => {
   store = await openStore();
 });
 beforeEach(async () => {
   await store.clear();
-  deps = await makeAuthDeps({ scripts: store.scripts, partitionCount: 2, clock, logger: notingLogger() });
+  auth = await openAuth({ url: store.server.url, clock, logger: notingLogger() });
   clock.offsetMs = 0;
   logged.length = 0;
-  app = await buildApp(deps);
-  await app.ready();
+  ({ app } = auth);
   await addKey("devices", ["devices"]);
   await addKey("tokens", ["tokens"]);
   await addKey("other", ["send", "read", "tokens", "introspect", "admin"]);
 });
-afterAll(async () => {
-  await app.close();
-  await store.close();
-});
+afterEach(() => auth.close());
+afterAll(() => store.close());
 
 /** Takes down what is said, before anything is taken out of it. */
 function notingLogger(): Logger {
@@ -54,7 +47,7 @@ function notingLogger(): Logger {
 
 async function addKey(id: string, scopes: readonly ProducerScope[]): Promise<void> {
   const secretSha256 = hashProducerSecret(`${id}-secret`);
-  await deps.producerKeys.create({ id, owner: "o", name: id, scopes, secretSha256 }, new Date());
+  await auth.producerKeys.create({ id, owner: "o", name: id, scopes, secretSha256 }, new Date());
 }
 
 /** @param as a key's name, or a whole header */
@@ -300,7 +293,7 @@ test("a user's token is good for the user's own door only, while it lasts", asyn
   const token = await tokenOf("alice", 60);
   expect((await call(token, get("/v1/users/alice/devices"))).status).toBe(401);
   expect((await call(token, get("/v1/devices"))).status).toBe(200);
-  const { scripts, partitions } = deps;
+  const { scripts, partitions } = store;
   await new TokenRevocations({ scripts, partitions, maxTokenLifeMs: 1 }).revokeUser("alice");
   const revoked = await call(token, get("/v1/devices"));
   expect(revoked.status).toBe(401);
@@ -311,20 +304,18 @@ test("a user's token is good for the user's own door only, while it lasts", asyn
 });
 
 test("without Redis: 503 with Retry-After", async () => {
-  const lost = await connectRedis({ url: store.server.url, role: "lost", logger: silent });
-  const stranded = await buildApp({
-    ...deps,
-    devices: new DevicesStore(new ScriptRunner(lost), store.partitions),
-  });
-  lost.disconnect();
+  // The key is known from here on: what follows is about devices.
+  expect((await call("devices", get("/v1/users/alice/devices"))).status).toBe(200);
+  const ended = once(auth.redis, "end");
+  auth.redis.disconnect();
+  await ended;
   const door = "/v1/users/alice/devices";
   for (const request of [put(door, iphone(1)), get(door), remove(`${door}/d1`)]) {
-    const answer = await call("devices", request, stranded);
+    const answer = await call("devices", request);
     expect(answer.status).toBe(503);
     expect(Number(answer.headers["retry-after"])).toBeGreaterThanOrEqual(1);
     expect(answer.body).toEqual(errorCode("PETREL_UNAVAILABLE"));
   }
-  await stranded.close();
 });
 
 test("the documentation names who may call them", async () => {

@@ -1,13 +1,12 @@
 // Tests sign-in and refresh as a client sees them, on a real Redis, with two auth processes of one cluster.
 // Guarantees: the leeway is given, never slept: endless in the one cluster, over at once in the other.
 import { randomBytes } from "node:crypto";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { buildApp } from "../app.js";
 import { addKey, type Answer, ask, type TokenPair } from "../testing/auth-caller.js";
-import { makeAuthDeps } from "../testing/make-auth-deps.js";
+import { type OpenAuth, openAuth } from "../testing/open-auth.js";
 
 const encryptionKey = randomBytes(32);
 const clock = {
@@ -17,6 +16,7 @@ const clock = {
 };
 
 let store: OpenStore;
+const opened: OpenAuth[] = [];
 let one: HttpApp;
 let other: HttpApp;
 beforeAll(async () => void (store = await openStore()));
@@ -25,19 +25,17 @@ beforeEach(async () => {
   clock.offsetMs = 0;
   ({ one, other } = await openCluster());
 });
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((auth) => auth.close()));
+});
 afterAll(() => store.close());
 
 async function openCluster(environment: Readonly<Record<string, string>> = {}) {
-  const common = {
-    scripts: store.scripts,
-    partitionCount: 2,
-    clock,
-    encryptionKey,
-    environment,
-  };
-  const deps = [await makeAuthDeps(common), await makeAuthDeps(common)] as const;
-  await addKey(deps[0].producerKeys, "shop", ["tokens", "introspect"]);
-  return { one: await buildApp(deps[0]), other: await buildApp(deps[1]) };
+  const common = { url: store.server.url, clock, encryptionKey, environment };
+  const both = [await openAuth(common), await openAuth(common)] as const;
+  opened.push(...both);
+  await addKey(both[0].producerKeys, "shop", ["tokens", "introspect"]);
+  return { one: both[0].app, other: both[1].app };
 }
 
 async function signIn(more: object = {}, at = one): Promise<TokenPair> {

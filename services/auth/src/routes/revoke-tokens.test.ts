@@ -4,16 +4,14 @@ import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
-import { SlidingWindowLimiter } from "@petrel/shared/redis/limits/sliding-window-limiter";
 import { TicketsStore } from "@petrel/shared/redis/auth/tickets-store";
 import type { VerifiedToken } from "@petrel/shared/security/tokens/verified-token";
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { type AuthDeps, buildApp } from "../app.js";
 import { addKey, type Answer, ask, type TokenPair } from "../testing/auth-caller.js";
-import { makeAuthDeps } from "../testing/make-auth-deps.js";
+import { type OpenAuth, openAuth } from "../testing/open-auth.js";
 
 const clock = {
   offsetMs: 0,
@@ -27,17 +25,18 @@ writeFileSync(secretFile, randomBytes(48).toString("base64"), { mode: 0o600 });
 afterAll(() => rmSync(directory, { recursive: true }));
 
 let store: OpenStore;
-let deps: AuthDeps;
+let auth: OpenAuth;
 let app: HttpApp;
 beforeAll(async () => void (store = await openStore()));
 beforeEach(async () => {
   await store.clear();
   clock.offsetMs = 0;
-  deps = await makeAuthDeps({ scripts: store.scripts, partitionCount: 2, clock });
-  app = await buildApp(deps);
-  await addKey(deps.producerKeys, "shop", ["tokens", "introspect"]);
-  await addKey(deps.producerKeys, "sender", ["send", "admin"]);
+  auth = await openAuth({ url: store.server.url, clock });
+  ({ app } = auth);
+  await addKey(auth.producerKeys, "shop", ["tokens", "introspect"]);
+  await addKey(auth.producerKeys, "sender", ["send", "admin"]);
 });
+afterEach(() => auth.close());
 afterAll(() => store.close());
 
 async function signIn(userId = "alice", ttlSeconds = 600): Promise<TokenPair> {
@@ -143,7 +142,7 @@ describe("as a business system", () => {
     const keys = await store.redis.keys("*revoked-token:*");
     expect(keys).toEqual([expect.stringContaining(jti)]);
     expect(await store.redis.pttl(keys[0] ?? "")).toBeLessThanOrEqual(4_200_000);
-    const { items } = await deps.audit.list({ limit: 10, action: "token.revoke" });
+    const { items } = await auth.audit.list({ limit: 10, action: "token.revoke" });
     expect(items.map(({ actor, target }) => [actor, target])).toEqual([["key:shop", jti]]);
     for (const token of ["x", `${other.accessToken.slice(0, -8)}AAAAAAAA`]) {
       expect(code(await revoke("shop", { token }))).toEqual([400, "PETREL_INVALID_REQUEST"]);
@@ -165,20 +164,14 @@ describe("as a business system", () => {
   describe("beyond a key's limit", () => {
     beforeEach(async () => {
       await store.clear();
-      const limiter = new SlidingWindowLimiter({
-        scripts: store.scripts,
-        name: "revocations-per-key",
-        limit: 20,
-        windowMs: 3_600_000,
+      await auth.close();
+      auth = await openAuth({
+        url: store.server.url,
+        // Tokens of others may live for a year here.
+        environment: { TOKEN_HS256_SECRET_FILE: secretFile, REVOCATIONS_PER_KEY_PER_HOUR: "20" },
       });
-      // Tokens of others may live for a year here.
-      const environment = { TOKEN_HS256_SECRET_FILE: secretFile };
-      deps = {
-        ...(await makeAuthDeps({ scripts: store.scripts, partitionCount: 2, environment })),
-        revocationLimit: { perWindow: 20, limiter },
-      };
-      app = await buildApp(deps);
-      await addKey(deps.producerKeys, "shop", ["tokens", "introspect"]);
+      ({ app } = auth);
+      await addKey(auth.producerKeys, "shop", ["tokens", "introspect"]);
     });
 
     const invent = async (make: (i: number) => object, count: number): Promise<number[]> => {
@@ -201,12 +194,12 @@ describe("as a business system", () => {
       expect(answer.headers["ratelimit-policy"]).toBe('"revocations";q=20;w=3600');
       expect(Number(answer.headers["retry-after"])).toBeGreaterThan(0);
       // What is refused is neither written nor noted.
-      const { items } = await deps.audit.list({ limit: 100, action: "token.revoke" });
+      const { items } = await auth.audit.list({ limit: 100, action: "token.revoke" });
       expect(items).toHaveLength(taken);
     });
 
     test("a token itself is revoked all the same, and so is what other keys and users revoke", async () => {
-      await addKey(deps.producerKeys, "other", ["tokens"]);
+      await addKey(auth.producerKeys, "other", ["tokens"]);
       const [pair, own] = [await signIn(), await signIn()];
       await invent((i) => ({ userId: `u${i}` }), 21);
       expect((await revoke("shop", { token: pair.accessToken })).status).toBe(204);
@@ -255,7 +248,7 @@ describe("as a business system", () => {
   test("it is noted what a producer revoked; not what users end themselves, of which there is no end", async () => {
     await revoke((await signIn()).accessToken);
     await revoke("shop", { userId: "alice" });
-    const { items } = await deps.audit.list({ limit: 10, action: "token.revoke" });
+    const { items } = await auth.audit.list({ limit: 10, action: "token.revoke" });
     expect(items.map(({ actor, target }) => [actor, target])).toEqual([["key:shop", "alice"]]);
   });
 });

@@ -26,7 +26,7 @@ export interface RevokeTokensDeps extends AuthorizeUserDeps {
   readonly authenticator: ProducerAuthenticator;
   readonly audit: AuditLog;
   /** Of what a key may revoke unproved, by its id; without it as much as it likes. */
-  readonly limit: RevocationLimit | undefined;
+  readonly limit: RevocationLimit;
 }
 
 export const REVOCATIONS_WINDOW_MS = 60 * 60 * 1000;
@@ -184,7 +184,7 @@ async function takeFromLimit(
   keyId: string,
   count: number,
 ): Promise<void> {
-  if (limit === undefined || limit.perWindow === 0) return;
+  if (limit.perWindow === 0) return;
   // Under a small limit one is one at least: else it would be refused for ever.
   const decision = await limit.limiter.take(keyId, Math.min(count, limit.perWindow));
   if (decision.allowed) return;

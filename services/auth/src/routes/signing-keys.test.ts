@@ -1,11 +1,10 @@
 // Tests the routes of signing keys, and who may call what from a page, on a real Redis.
 // Guarantees: no answer has a private part.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
-import { type AuthDeps, buildApp } from "../app.js";
 import { addKey, type Answer, ask, type TokenPair } from "../testing/auth-caller.js";
-import { makeAuthDeps } from "../testing/make-auth-deps.js";
+import { type OpenAuth, openAuth } from "../testing/open-auth.js";
 
 interface Listed {
   readonly kid: string;
@@ -13,20 +12,20 @@ interface Listed {
 }
 
 let store: OpenStore;
-let deps: AuthDeps;
+let auth: OpenAuth;
 let app: HttpApp;
 beforeAll(async () => void (store = await openStore()));
 beforeEach(async () => {
   await store.clear();
-  deps = await makeAuthDeps({
-    scripts: store.scripts,
-    partitionCount: 2,
+  auth = await openAuth({
+    url: store.server.url,
     environment: { ALLOWED_ORIGINS: "https://app.example.com, https://*.shop.example" },
   });
-  app = await buildApp(deps);
-  await addKey(deps.producerKeys, "admin", ["admin"]);
-  await addKey(deps.producerKeys, "shop", ["tokens"]);
+  ({ app } = auth);
+  await addKey(auth.producerKeys, "admin", ["admin"]);
+  await addKey(auth.producerKeys, "shop", ["tokens"]);
 });
+afterEach(() => auth.close());
 afterAll(() => store.close());
 
 const list = async (): Promise<Listed[]> => {
@@ -49,7 +48,7 @@ const code = (answer: Answer): unknown => [
 test("the next key is published, says from when it signs, and is the same when asked again", async () => {
   const [first] = await list();
   expect(first).toEqual({
-    kid: deps.keyring.active.kid,
+    kid: auth.keyring.active.kid,
     alg: "ES256",
     state: "active",
     createdAt: expect.stringMatching(/Z$/),
@@ -81,7 +80,7 @@ test("immediately: tokens by the former key are good no longer, refresh tokens a
     await ask(app, undefined, { method: "POST", url: "/v1/tokens/refresh", payload: { refreshToken } })
   ).body;
   expect((await ask(app, refreshed.accessToken, devices)).status).toBe(200);
-  const { items } = await deps.audit.list({ limit: 10, actor: "key:admin" });
+  const { items } = await auth.audit.list({ limit: 10, actor: "key:admin" });
   expect(items).toEqual([
     expect.objectContaining({
       action: "signing-key.rotate",
