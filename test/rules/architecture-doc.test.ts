@@ -46,7 +46,7 @@ test("the way from the request to the script is one of imports", () => {
     ["services/collect/src/accept/accept-request.ts", "services/collect/src/accept/accept-message.ts"],
     ["services/collect/src/accept/accept-message.ts", "shared/src/redis/accept/accept-batch.ts"],
     ["shared/src/redis/accept/accept-batch.ts", "shared/src/redis/accept/accept.v3.lua"],
-    ["services/push-node/src/main.ts", "shared/src/redis/nodes/node-subscription.ts"],
+    ["services/push-node/src/start-push-node.ts", "shared/src/redis/nodes/node-subscription.ts"],
     ["services/push-node/src/deliver/receive-envelopes.ts", "services/push-node/src/deliver/deliver.ts"],
     ["services/push-node/src/deliver/deliver.ts", "services/push-node/src/connection/encode-text-frame.ts"],
     ["services/push-node/src/deliver/deliver.ts", "services/push-node/src/connection/connection.ts"],

@@ -63,9 +63,15 @@ export function stopDeadlineMs(image: ImageName, environment: Readonly<Record<st
 /** How each main.ts says what `stopDeadlineMs` above comes to. */
 export const stopDeadlineSources: Readonly<Record<ImageName, readonly [file: string, text: string]>> = {
   auth: ["services/auth/src/main.ts", "stopDeadlineMs: 10_000"],
-  collect: ["services/collect/src/main.ts", "stopDeadlineMs: config.acceptDeadlineMs + 10_000"],
+  collect: [
+    "services/collect/src/main.ts",
+    "stopDeadlineMs: ({ config }) => config.acceptDeadlineMs + 10_000",
+  ],
   dispatch: ["services/dispatch/src/main.ts", "stopDeadlineMs: 15_000"],
-  "push-node": ["services/push-node/src/main.ts", "stopDeadlineMs: config.drainWindowMs + 10_000"],
+  "push-node": [
+    "services/push-node/src/main.ts",
+    "stopDeadlineMs: ({ config }) => config.drainWindowMs + 10_000",
+  ],
   console: ["services/console/src/main.ts", "stopDeadlineMs: 10_000"],
   "apns-simulator": ["deploy/local/src/apns-simulator/main.ts", "stopDeadlineMs: 10_000"],
 };

@@ -1,73 +1,87 @@
 // push-node: its HTTP application: the upgrade, health and version; without listening.
-// Guarantees: what a socket may make this node hold before it is somebody's is bounded; stopping the application cuts no socket: that is the drain's duty, which comes before.
+// Guarantees: what a socket may make this node hold before it is somebody's is bounded; closing the application cuts no
+// socket: the drain does, before that.
 import websocket, { type WebsocketPluginOptions } from "@fastify/websocket";
 import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http/http-app";
-import type { TlsFiles } from "@petrel/shared/kernel/tls/tls-files";
-import { ConnectionWebSocket } from "./connection/connection-web-socket.js";
+import type { Service } from "@petrel/shared/service/open-service";
 import { addConnectRoute, CONNECT_PATH, type ConnectRouteDeps } from "./connect/connect-route.js";
 import { SUBPROTOCOL } from "./connect/read-handshake.js";
 import { routeUpgrades } from "./connect/route-upgrades.js";
+import { ConnectionWebSocket } from "./connection/connection-web-socket.js";
 
-export interface PushNodeDeps extends ConnectRouteDeps {
-  readonly version: string;
-  /** Its certificate; without one plain HTTP is spoken. */
-  readonly tls?: TlsFiles | undefined;
+export interface PushNodeAppOptions {
+  readonly service: Pick<Service, "version" | "tls" | "logger" | "trustedProxies">;
   readonly readiness: () => Promise<Readiness>;
-  readonly maxFrameBytes: number;
-  readonly maxFragments: number;
+  readonly sockets: PendingSocketBounds;
+  readonly frames: FrameBounds;
+  readonly connect: ConnectRouteDeps;
+}
+
+/** For sockets that are no WebSockets yet. */
+export interface PendingSocketBounds {
   /** From the connection to the end of the upgrade request. */
   readonly headersTimeoutMs: number;
-  /** Sockets that are no WebSockets yet, in all and from one address. */
-  readonly maxPendingSockets: number;
-  readonly maxPendingPerAddress: number;
-  readonly onSocketCut: () => void;
+  readonly max: number;
+  readonly maxPerAddress: number;
+  /** One was cut to make room. */
+  readonly onCut: () => void;
+}
+
+export interface FrameBounds {
+  readonly maxBytes: number;
+  readonly maxFragments: number;
 }
 
 type SocketClass = NonNullable<NonNullable<WebsocketPluginOptions["options"]>["WebSocket"]>;
 
 const BODY_LIMIT_BYTES = 16 * 1024;
-/** Options of `ws` that its types do not know. */
+/** Options of `ws` that its types lack. */
 const UNTYPED = {
   /** How long a client may take to answer a close before its socket is cut. */
   closeTimeout: 5_000,
-  /** Pieces in which an unfinished frame may come: each byte in a packet of its own would take a hundred in memory. */
+  /** Pieces of an unfinished frame: each byte in a packet of its own would take a hundred in memory. */
   maxBufferedChunks: 1_024,
-  /** Pongs that may wait for a client that asks and does not read; who only asks too often is told so (4429) before. */
+  /** Pongs that may wait for a client that pings and does not read; one that pings too often gets 4429 before. */
   maxPendingAutoPongs: 1_000,
 } as const;
-/** Nobody here but load balancers that look after this node asks twice on a socket. */
+/** Only load balancers that check this node send two requests on a socket. */
 const KEEP_ALIVE_MS = 10_000;
 
-export async function buildApp(deps: PushNodeDeps): Promise<HttpApp> {
-  const { version, logger, readiness, maxFrameBytes, maxFragments } = deps;
+export async function buildApp({
+  service,
+  readiness,
+  sockets,
+  frames,
+  connect,
+}: PushNodeAppOptions): Promise<HttpApp> {
   const app = await buildHttpApp({
-    tls: deps.tls,
     service: "push-node",
-    version,
-    logger,
+    version: service.version,
+    tls: service.tls,
+    logger: service.logger,
+    trustedProxies: service.trustedProxies,
     readiness,
     bodyLimitBytes: BODY_LIMIT_BYTES,
-    trustedProxies: deps.trustedProxies,
-    onSocketCut: deps.onSocketCut,
+    onSocketCut: sockets.onCut,
     bounds: {
-      headersTimeoutMs: deps.headersTimeoutMs,
+      headersTimeoutMs: sockets.headersTimeoutMs,
       // There are no bodies.
-      requestTimeoutMs: deps.headersTimeoutMs,
+      requestTimeoutMs: sockets.headersTimeoutMs,
       keepAliveTimeoutMs: KEEP_ALIVE_MS,
-      maxPendingSockets: deps.maxPendingSockets,
-      maxPendingPerAddress: deps.maxPendingPerAddress,
+      maxPendingSockets: sockets.max,
+      maxPendingPerAddress: sockets.maxPerAddress,
       pendingUntil: "upgrade",
     },
   });
   await app.register(websocket, {
     options: {
       server: routeUpgrades(app, CONNECT_PATH),
-      maxPayload: maxFrameBytes,
-      maxFragments,
+      maxPayload: frames.maxBytes,
+      maxFragments: frames.maxFragments,
       perMessageDeflate: false,
       // The registry knows them; a second list would only cost memory.
       clientTracking: false,
-      // What is asked for is a class to make; the type wants the module's other members on it, too.
+      // Asked for is a class to make; the type also wants the module's other members on it.
       WebSocket: ConnectionWebSocket as unknown as SocketClass,
       ...UNTYPED,
       handleProtocols: (protocols) => (protocols.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
@@ -75,6 +89,6 @@ export async function buildApp(deps: PushNodeDeps): Promise<HttpApp> {
     // The plugin's own would cut every socket at once, without a code.
     preClose: (done) => done(),
   });
-  addConnectRoute(app, deps);
+  addConnectRoute(app, connect);
   return app;
 }

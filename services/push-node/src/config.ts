@@ -15,6 +15,8 @@ import {
   url,
 } from "@petrel/shared/kernel/config";
 import { tracingSettings } from "@petrel/shared/kernel/tracing/tracing-settings";
+import { readRedisTarget, type RedisTarget } from "@petrel/shared/redis/connection/redis-target";
+import { createMatchOrigin, type MatchOrigin } from "@petrel/shared/security/requests/match-origin";
 import { tokenSettings } from "@petrel/shared/security/tokens/token-settings";
 
 export const pushNodeSettings = {
@@ -226,4 +228,25 @@ export function readPushNodeConfig(environment: Readonly<Record<string, string |
     );
   }
   return settings;
+}
+
+export interface PushNodeSettings {
+  readonly config: PushNodeConfig;
+  readonly target: RedisTarget;
+  readonly isAllowedOrigin: MatchOrigin;
+}
+
+/**
+ * Reads the environment, and the files it names.
+ * @throws ConfigError
+ */
+export function readPushNodeSettings(
+  environment: Readonly<Record<string, string | undefined>>,
+): PushNodeSettings {
+  const config = readPushNodeConfig(environment);
+  return {
+    config,
+    target: readRedisTarget(config),
+    isAllowedOrigin: createMatchOrigin(config.allowedOrigins),
+  };
 }

@@ -1,7 +1,6 @@
-// A request that asks for another protocol -> here -> connect-route: is it a WebSocket handshake, by the whole grammar of
-// RFC 9110 section 7.8 and RFC 6455 section 4.2.1?
-// Guarantees: what is none is refused in the contract's words, never in those of `ws`; lists are read as lists, empty
-// elements and all.
+// push-node/connect/{route-upgrades, connect-route} -> here: is this a WebSocket handshake, by the whole grammar of RFC
+// 9110 section 7.8 and RFC 6455 section 4.2.1?
+// Guarantees: what is none is refused in the contract's words, not in those of `ws`; lists may have empty elements.
 import type { IncomingMessage } from "node:http";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 
@@ -10,14 +9,14 @@ type Head = Pick<IncomingMessage, "headers" | "httpVersionMajor" | "httpVersionM
 /** The elements of a list (RFC 9110 section 5.6.1), without the empty ones. */
 export function listElements(header: string | undefined): string[] {
   if (header === undefined) return [];
-  // Only spaces and tabs are white space in a header.
+  // A header's white space is spaces and tabs only.
   return header
     .split(",")
     .map((element) => element.replace(/^[ \t]+|[ \t]+$/g, ""))
     .filter((element) => element !== "");
 }
 
-/** Whether it wants a WebSocket, among what else it may want; an upgrade of HTTP/1.0 must be ignored. */
+/** Whether a WebSocket is among the protocols it asks for; an upgrade of HTTP/1.0 must be ignored. */
 export function wantsWebSocket({ headers, httpVersionMajor, httpVersionMinor }: Head): boolean {
   if (httpVersionMajor < 1 || (httpVersionMajor === 1 && httpVersionMinor < 1)) return false;
   return listElements(headers.upgrade).some((protocol) => protocol.toLowerCase() === "websocket");

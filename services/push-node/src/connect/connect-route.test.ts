@@ -300,7 +300,7 @@ describe("how often one may connect", () => {
       expect(refusal.head).toContain('ratelimit-policy: "connects";q=3;w=60');
       expect(refusal.head).toContain(`ratelimit: "connects";r=0;t=${seconds}`);
     }
-    expect(strict.counts.of("connects-address").refusals).toBe(3);
+    expect(strict.limitCounts.of("connects-address").refusals).toBe(3);
     const other = await from("203.0.113.2");
     expect(other.answer).toContain("101");
     for (const { socket } of [...let3, other]) socket.destroy();

@@ -1,7 +1,6 @@
-// browser -> here -> open-connection: `GET /v1/connect`, the upgrade.
-// Guarantees: before the upgrade only 400, 403, 426, 429 and 503 are answered; upgrades are no more than the admission
-// lets in, and shared out by address; afterwards nothing of the handshake's request and response is kept alive by the
-// connection.
+// push-node/connect/route-upgrades -> here -> push-node/connect/open-connection: `GET /v1/connect`, the upgrade.
+// Guarantees: before the upgrade only 400, 403, 426, 429 and 503 are answered; no more upgrades than the admission lets
+// in, shared out by address; afterwards the connection keeps nothing of the handshake's request and response.
 import type { ServerResponse } from "node:http";
 import {
   clientAddress,
@@ -13,13 +12,15 @@ import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { LimitDecision } from "@petrel/shared/redis/limits/sliding-window-limiter";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { ConnectionWebSocket } from "../connection/connection-web-socket.js";
 import { checkUpgrade } from "./check-upgrade.js";
 import type { HandshakeAdmission } from "./handshake-admission.js";
-import { openConnection, type OpenDeps } from "./open-connection.js";
+import { OpenConnection, type OpenDeps } from "./open-connection.js";
 import { readHandshake, type Handshake, type HandshakeRules } from "./read-handshake.js";
 import type { UnauthenticatedConnections } from "./unauthenticated-connections.js";
 
-export interface ConnectRouteDeps extends OpenDeps {
+export interface ConnectRouteDeps {
   readonly rules: HandshakeRules;
   readonly trustedProxies: TrustedProxies;
   readonly unauthenticated: UnauthenticatedConnections;
@@ -28,17 +29,21 @@ export interface ConnectRouteDeps extends OpenDeps {
   readonly takeConnectOfAddress: (address: string) => LimitDecision | Promise<LimitDecision>;
   /** A handshake was answered with 503. */
   readonly onTurnedAway: () => void;
+  readonly isDraining: () => boolean;
+  readonly logger: Logger;
+  /** What a client needs from the upgrade on. */
+  readonly open: OpenDeps;
 }
 
 interface Upgrade {
   readonly handshake: Handshake;
   readonly response: ServerResponse;
-  /** What its share is counted by. */
+  /** Its share is counted by this. */
   readonly address: string;
 }
 
 export const CONNECT_PATH = "/v1/connect";
-/** Handshakes that wait for a limit to be asked of Redis. */
+/** Handshakes that may wait for Redis to count them. */
 const MAX_ASKING = 1_000;
 const ADDRESS_WINDOW_SECONDS = 60;
 
@@ -47,7 +52,7 @@ export function addConnectRoute(app: HttpApp, deps: ConnectRouteDeps): void {
   let asking = 0;
   let hasWarned = false;
 
-  // The drain knows only those that are somebody's; a stop must not wait for the others' time to run out.
+  // The drain knows only connections that are somebody's; the stop must not wait until the others' time is up.
   app.addHook("preClose", (done) => {
     deps.unauthenticated.closeAll(closeCodes.serviceRestart, "PETREL_SHUTTING_DOWN");
     deps.admission.refuseAll();
@@ -58,7 +63,7 @@ export function addConnectRoute(app: HttpApp, deps: ConnectRouteDeps): void {
     deps.onTurnedAway();
     answer(reply, new PetrelError("PETREL_UNAVAILABLE", message), retryAfterSeconds);
   };
-  /** @returns whether this node stops, and the client was told so */
+  /** @returns whether this node stops, and the client was told */
   const turnedAwayAtStop = (reply: FastifyReply): boolean => {
     if (!deps.isDraining()) return false;
     turnAway(reply, "This node is stopping: use another.", 1 + Math.floor(Math.random() * 4));
@@ -86,7 +91,7 @@ export function addConnectRoute(app: HttpApp, deps: ConnectRouteDeps): void {
         done(upgradeRequired(reply, "This address speaks WebSocket: send an upgrade request."));
         return;
       }
-      // Node has let go of the socket: a refusal is its last answer.
+      // Node has let go of the socket: a refusal is its last response.
       void reply.header("connection", "close");
       if (turnedAwayAtStop(reply)) return;
       const client = addressOf(request);
@@ -117,7 +122,7 @@ export function addConnectRoute(app: HttpApp, deps: ConnectRouteDeps): void {
           address,
           isGone: () => request.raw.socket.destroyed,
           admit: () => {
-            // What was so when it came may not be so when its turn comes.
+            // The stop may have begun while it waited.
             if (!turnedAwayAtStop(reply)) done();
           },
           refuse: (retryAfterSeconds) =>
@@ -134,7 +139,7 @@ export function addConnectRoute(app: HttpApp, deps: ConnectRouteDeps): void {
         return;
       }
       asking++;
-      // It never rejects: where Redis does not answer, this node decides alone.
+      // Never rejects: where Redis does not answer, this node decides alone.
       void decision.then((decided) => {
         asking--;
         proceed(decided);
@@ -146,20 +151,20 @@ export function addConnectRoute(app: HttpApp, deps: ConnectRouteDeps): void {
     wsHandler: (ws, request) => {
       const upgrade = upgrades.get(request);
       const { socket } = request.raw;
-      if (upgrade === undefined) {
+      if (upgrade === undefined || !(ws instanceof ConnectionWebSocket)) {
         ws.terminate();
         return;
       }
-      // The plugin's own error listener and the response hold on to the whole request: a few KB a connection.
-      ws.removeAllListeners("error");
+      // The response, like the plugin's error listener, holds on to the whole request: a few KB a connection.
       upgrade.response.detachSocket(socket);
-      const onAuthenticated = deps.unauthenticated.add(upgrade.address, ws, socket);
-      openConnection(deps, ws, socket, upgrade.handshake, onAuthenticated);
+      const freeSlot = deps.unauthenticated.add(upgrade.address, ws, socket);
+      const { handshake } = upgrade;
+      new OpenConnection(deps.open, ws, socket, handshake, freeSlot).begin(handshake.credential);
     },
   });
 }
 
-/** Not thrown: each would be logged as an error, and there are as many as clients. */
+/** Not thrown: each would be logged as an error, and there may be as many as clients. */
 function answer(reply: FastifyReply, error: PetrelError, retryAfterSeconds: number): void {
   void reply
     .code(error.status)
@@ -182,7 +187,7 @@ function answerTooMany(
   answer(reply, new PetrelError("PETREL_RATE_LIMITED", message), seconds);
 }
 
-/** What RFC 9110 section 15.5.22 and RFC 6455 section 4.4 ask of such an answer. */
+/** As RFC 9110 section 15.5.22 and RFC 6455 section 4.4 require. */
 function upgradeRequired(reply: FastifyReply, message: string): PetrelError {
   void reply
     .header("upgrade", "websocket")

@@ -1,5 +1,5 @@
-// open-connection -> here: what a client sends before it is welcome.
-// Guarantees: bounded in number and in size: until a socket is somebody's it costs next to nothing to hold.
+// push-node/connect/open-connection -> here: what a client sends before its `welcome`.
+// Guarantees: bounded in number and size: a socket that is nobody's yet costs next to nothing to hold.
 
 const MAX_FRAMES = 16;
 const MAX_LENGTH = 16 * 1024;
@@ -9,7 +9,7 @@ export class EarlyFrames {
   #length = 0;
   readonly #texts: string[] = [];
 
-  /** @returns false where it is one too many; control frames count too */
+  /** @returns false for one frame too many; control frames count too */
   count(): boolean {
     return ++this.#count <= MAX_FRAMES;
   }

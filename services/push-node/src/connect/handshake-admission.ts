@@ -1,33 +1,33 @@
-// browser -> connect-route -> here: how fast handshakes are let in.
-// Guarantees: never more than the burst and the rate allow, by a monotonic clock; those beyond wait, a bounded number of
-// them, each for a bounded time; the rest are refused at once, with moments that spread them. Turns and places to wait
-// are shared out by address: however many come from elsewhere, with whatever tokens, each address gets its share.
+// push-node/connect/connect-route -> here: how fast handshakes are let in.
+// Guarantees: never more than the burst and the rate allow, by a monotonic clock; beyond that a bounded number wait for
+// a bounded time; the rest are refused at once, with moments to return that spread them. Turns and waiting slots are
+// shared out by address: however many come from elsewhere, with whatever tokens, each address gets its share.
 import { AddressCounts } from "@petrel/shared/kernel/limits/address-counts";
 import type { Clock } from "@petrel/shared/kernel/clock";
 
 export interface HandshakeAdmissionOptions {
   readonly clock: Clock;
   readonly perSecond: number;
-  /** How many may come at once; by default those of 50 ms. */
+  /** How many may come at once; by default 50 ms' worth. */
   readonly burst?: number;
-  /** How long a handshake may wait for its turn; 0 for none that waits. */
+  /** How long a handshake may wait for its turn; 0: none waits. */
   readonly maxWaitMs: number;
   /** Uniform in [0, 1); given by tests. */
   readonly random?: () => number;
 }
 
 export interface WaitingHandshake {
-  /** What its share is counted by. */
+  /** Its share is counted by this. */
   readonly address: string;
-  /** Whether its socket is gone: it takes no place then. */
+  /** Whether its socket is gone: then it takes no turn. */
   readonly isGone: () => boolean;
   readonly admit: () => void;
   readonly refuse: (retryAfterSeconds: number) => void;
 }
 
-/** How finely turns are given: a timer for each would cost more than the wait. */
+/** Turns are given in steps of this: a timer for each would cost more than the wait. */
 const TICK_MS = 5;
-/** Let in before whoever is connected gets a turn of the event loop: an upgrade takes about half a millisecond. */
+/** Let in within one turn of the event loop; then those connected get theirs. An upgrade takes about half a millisecond. */
 const PER_LOOP_TURN = 4;
 const MIN_SPREAD_SECONDS = 3;
 const MAX_SPREAD_SECONDS = 30;
@@ -44,12 +44,12 @@ export class HandshakeAdmission {
   #waitingCount = 0;
   #tokens: number;
   #filledAtMs: number;
-  /** Those refused lately who are still to come again, as far as one can tell. */
+  /** An estimate of those that were refused and will come again. */
   #turnedAway = 0;
   #turnedAwayAtMs: number;
-  /** When the last of those who were told a moment should have come. */
+  /** When the last of those that were told to return should be back. */
   #expectedUntilMs = Number.NEGATIVE_INFINITY;
-  /** A timer runs, or the next turn of the loop is asked for. */
+  /** A timer runs, or an immediate is due. */
   #isAwaited = false;
 
   constructor({ clock, perSecond, burst, maxWaitMs, random = Math.random }: HandshakeAdmissionOptions) {
@@ -67,32 +67,32 @@ export class HandshakeAdmission {
     return this.#waitingCount;
   }
 
-  /** Whether some wait, or were turned away and told to come at a moment that is still to come. */
+  /** Whether handshakes wait, or were told to return at a moment still ahead. */
   get isCrowded(): boolean {
     return this.#waitingCount > 0 || this.#clock.monotonicMs() < this.#expectedUntilMs;
   }
 
-  /** Answers by exactly one of its functions, now or when its turn has come. */
+  /** Calls exactly one of its functions, now or when its turn has come. */
   enter(handshake: WaitingHandshake): void {
     if (this.#waitingCount === 0 && this.#take()) {
       handshake.admit();
       return;
     }
     if (this.#waitingCount >= this.#maxWaiting) {
-      const replaced = this.#takePlaceFor(handshake.address);
-      // Whoever is gone has heard enough.
+      const replaced = this.#takeSlotFor(handshake.address);
+      // A client that is gone hears no refusal.
       if (replaced?.isGone() !== true) (replaced ?? handshake).refuse(this.#retryAfterSeconds());
       if (replaced === undefined) return;
     }
-    const line = this.#waiting.get(handshake.address);
-    if (line === undefined) this.#waiting.set(handshake.address, [handshake]);
-    else line.push(handshake);
+    const queue = this.#waiting.get(handshake.address);
+    if (queue === undefined) this.#waiting.set(handshake.address, [handshake]);
+    else queue.push(handshake);
     this.#counts.add(handshake.address);
     this.#waitingCount++;
     this.#wakeLater();
   }
 
-  /** At the end: whoever waits is refused. */
+  /** At the stop. */
   refuseAll(): void {
     for (let next = this.#next(); next !== undefined; next = this.#next()) {
       if (!next.isGone()) next.refuse(this.#retryAfterSeconds());
@@ -100,26 +100,25 @@ export class HandshakeAdmission {
   }
 
   /**
-   * The last one of the address that has most gives up its place, where that has more than the newcomer's would have.
-   * @returns undefined where the newcomer's own has most
+   * The last handshake of the address that has most gives up its slot, if that address has more than the newcomer's would.
+   * @returns undefined where the newcomer's own address has most
    */
-  #takePlaceFor(address: string): WaitingHandshake | undefined {
+  #takeSlotFor(address: string): WaitingHandshake | undefined {
     const largest = this.#counts.largest();
     if (largest === undefined || this.#counts.of(largest) <= this.#counts.of(address) + 1) return undefined;
-    const line = this.#waiting.get(largest);
-    const last = line?.pop();
+    const last = this.#waiting.get(largest)?.pop();
     if (last !== undefined) this.#left(last);
     return last;
   }
 
-  /** The first of the address whose turn it is; that address is then the last one in turn. */
+  /** The first of the address whose turn it is; that address goes to the end. */
   #next(): WaitingHandshake | undefined {
     const [first] = this.#waiting;
     if (first === undefined) return undefined;
-    const [address, line] = first;
-    const next = line.shift();
+    const [address, queue] = first;
+    const next = queue.shift();
     this.#waiting.delete(address);
-    if (line.length > 0) this.#waiting.set(address, line);
+    if (queue.length > 0) this.#waiting.set(address, queue);
     if (next !== undefined) this.#left(next);
     return next;
   }
@@ -164,7 +163,7 @@ export class HandshakeAdmission {
     else setTimeout(wake, Math.max(TICK_MS, (1 - this.#tokens) / this.#perMs));
   }
 
-  /** Uniform over the time that those who were turned away take to be let in: they come back as they can be served. */
+  /** Uniform over the time it takes to let in those that were turned away: they return as they can be served. */
   #retryAfterSeconds(): number {
     const nowMs = this.#clock.monotonicMs();
     const servedSince = (nowMs - this.#turnedAwayAtMs) * this.#perMs;
@@ -172,7 +171,7 @@ export class HandshakeAdmission {
     this.#turnedAwayAtMs = nowMs;
     const crowdSeconds = Math.ceil(this.#turnedAway / this.#perMs / 1000);
     const spread = Math.min(MAX_SPREAD_SECONDS, Math.max(MIN_SPREAD_SECONDS, crowdSeconds));
-    // Longer: browsers cannot read it, and back off by themselves.
+    // Longer than that: browsers cannot read it, and back off by themselves.
     this.#expectedUntilMs = Math.max(this.#expectedUntilMs, nowMs + (2 + 2 * spread) * 1_000);
     return 1 + Math.floor(this.#random() * spread);
   }

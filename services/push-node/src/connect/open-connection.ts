@@ -1,255 +1,296 @@
-// browser -> connect-route -> here -> register-connection: from the finished upgrade to a registered connection.
-// Guarantees: listeners stand before anything is awaited; without a credential in time the socket is closed (4401);
-// frames that come early wait for the registration, bounded in number and size; who connects too often is told so.
+// push-node/connect/connect-route -> here -> push-node/connect/register-connection, push-node/frames/handle-frame: one
+// client, from the finished upgrade to the end of its socket.
+// Guarantees: somebody listens before anything is awaited; without a credential in time the socket is closed (4401);
+// frames that come early wait for the registration, bounded in number and size; a user who connects too often is told
+// so.
 import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import type { Clock } from "@petrel/shared/kernel/clock";
-import { describeError, PetrelError } from "@petrel/shared/kernel/errors";
-import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { describeError } from "@petrel/shared/kernel/errors";
 import { isNestedDeeperThan } from "@petrel/shared/kernel/http/bodies/measure-nesting";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import type { ErrorCode } from "@petrel/shared/protocol/error-codes";
 import { parseClientFrame } from "@petrel/shared/protocol/frames/client-frames";
 import { closeCodes, type CloseCode } from "@petrel/shared/protocol/frames/close-codes";
-import type { ErrorCode } from "@petrel/shared/protocol/error-codes";
-import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import { encodeServerFrame, type ErrorAction } from "@petrel/shared/protocol/frames/server-frames";
+import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { LimitDecision } from "@petrel/shared/redis/limits/sliding-window-limiter";
-import type { VerifiedToken, VerifyToken } from "@petrel/shared/security/tokens/verified-token";
-import type { WebSocket } from "ws";
+import type { VerifiedToken } from "@petrel/shared/security/tokens/verified-token";
+import type { RawData } from "ws";
+import type { ConnectionWebSocket, SocketListener } from "../connection/connection-web-socket.js";
 import { Connection } from "../connection/connection.js";
-import { EarlyFrames } from "./early-frames.js";
 import { failAuthentication } from "../connection/fail-authentication.js";
+import { routeTokenOf } from "../connection/route-token-of.js";
+import { watchTokenExpiry } from "../connection/watch-token-expiry.js";
 import type { HandleFrame } from "../frames/handle-frame.js";
 import type { TakeFrame } from "../frames/limit-frames.js";
+import type { CheckCredential, Credential } from "./check-credential.js";
+import { EarlyFrames } from "./early-frames.js";
 import type { Handshake } from "./read-handshake.js";
-import { registerConnection, unregisterConnection, type RegisterDeps } from "./register-connection.js";
-import { requireTimeLeft, watchTokenExpiry } from "../connection/watch-token-expiry.js";
-import { routeTokenOf } from "../connection/route-token-of.js";
+import type { RegisterConnections } from "./register-connection.js";
 
-export interface OpenDeps extends RegisterDeps {
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly partitions: readonly PartitionKeys[];
-  readonly verifyToken: VerifyToken;
-  /** @returns undefined for a ticket that is unknown, over, or was used; what is asked of it is used up */
-  readonly redeemTicket: (ticket: string) => Promise<VerifiedToken | undefined>;
-  readonly handleFrame: HandleFrame;
-  /** How many frames a user may send; asked here for control frames. */
-  readonly takeFrame: TakeFrame;
+export interface OpenDeps {
+  readonly checkCredential: CheckCredential;
+  readonly authTimeoutMs: number;
   /** How often one user may connect. */
   readonly takeConnectOfUser: (userId: string) => LimitDecision | Promise<LimitDecision>;
-  readonly authTimeoutMs: number;
-  readonly onOpened: () => void;
-  /** @param connection undefined where it had not become somebody's yet */
-  readonly onClosed: (code: number, connection: Connection | undefined) => void;
+  readonly partitions: readonly PartitionKeys[];
+  readonly registrations: RegisterConnections;
+  /** `take` says how many frames a user may send; asked here for control frames. */
+  readonly frames: { readonly handle: HandleFrame; readonly take: TakeFrame };
+  readonly isDraining: () => boolean;
+  readonly events: SocketEvents;
+  readonly clock: Clock;
+  readonly logger: Logger;
 }
 
-/** Nothing that a client says is deeper than a level or two. */
+export interface SocketEvents {
+  /** A connection was registered. */
+  readonly opened: () => void;
+  /** @param connection undefined where the socket was nobody's yet */
+  readonly closed: (code: number, connection: Connection | undefined) => void;
+}
+
+/**
+ * awaiting-credential: the first frame must bring one · authenticating: it is being checked; frames wait · registering: its
+ * user is known; frames wait until `welcome` · open: frames are handled · gone: the socket has ended
+ */
+type Stage = "awaiting-credential" | "authenticating" | "registering" | "open" | "gone";
+
+/** What a client says is a level or two deep. */
 const MAX_FRAME_DEPTH = 16;
 const TOO_EARLY = "Too many frames before welcome.";
 /** Normal closure, RFC 6455 section 7.4.1: a client that means to stay away. A page that is left sends 1001. */
 const SIGNED_OUT = 1000;
 
-/** @param onAuthenticated called once, when the socket is known to be somebody's, or is gone */
-export function openConnection(
-  deps: OpenDeps,
-  ws: WebSocket,
-  socket: Socket,
-  handshake: Handshake,
-  onAuthenticated: () => void,
-): void {
-  // The listeners below live as long as the socket: they must not hold the credential.
-  const { credential, position, ackAuto } = handshake;
+/** Lives as long as its socket: it must not keep the credential. */
+export class OpenConnection implements SocketListener {
+  readonly #deps: OpenDeps;
+  readonly #ws: ConnectionWebSocket;
+  readonly #socket: Socket;
+  #stage: Stage = "authenticating";
+  #connection: Connection | undefined;
+  /** Until it is open. */
+  #early: EarlyFrames | undefined = new EarlyFrames();
   /** Until it is registered. */
-  let early: EarlyFrames | undefined = new EarlyFrames();
-  let connection: Connection | undefined;
-  let receiveFirst: ((text: string) => void) | undefined;
-  let giveUpPlace: (() => void) | undefined = onAuthenticated;
+  #wishes: Pick<Handshake, "position" | "ackAuto"> | undefined;
+  #authTimer: NodeJS.Timeout | undefined;
+  #freeSlot: (() => void) | undefined;
 
-  const settle = (): void => {
-    const once = giveUpPlace;
-    giveUpPlace = undefined;
-    once?.();
-  };
-  const bare = { fail: failBare(ws) };
-  const failFrame = (problem: string): void =>
-    (connection ?? bare).fail(closeCodes.badFrame, "PETREL_BAD_FRAME", problem, "stop");
+  /** @param freeSlot called once, when the socket is known to be somebody's, or is gone */
+  constructor(
+    deps: OpenDeps,
+    ws: ConnectionWebSocket,
+    socket: Socket,
+    { position, ackAuto }: Handshake,
+    freeSlot: () => void,
+  ) {
+    this.#deps = deps;
+    this.#ws = ws;
+    this.#socket = socket;
+    this.#wishes = { position, ackAuto };
+    this.#freeSlot = freeSlot;
+    ws.listen(this);
+  }
 
-  ws.on("message", (data, isBinary) => {
-    if (isBinary) {
-      (connection ?? bare).fail(
-        closeCodes.unsupportedData,
-        "PETREL_BINARY_FRAME",
-        "Frames are text.",
-        "stop",
+  /** Called once. */
+  begin(credential: Handshake["credential"]): void {
+    if (credential.kind === "awaited") {
+      this.#enter("awaiting-credential");
+      this.#authTimer = setTimeout(
+        () => this.fail(closeCodes.tokenBad, "PETREL_AUTH_TIMEOUT", "No credential came in time.", "refresh"),
+        this.#deps.authTimeoutMs,
       );
+      return;
+    }
+    // A ticket is good once: it is not for a node that stops.
+    if (credential.kind === "ticket" && this.#isSentElsewhere()) return;
+    this.#authenticate(credential);
+  }
+
+  onMessage(data: RawData, isBinary: boolean): void {
+    if (isBinary) {
+      this.fail(closeCodes.unsupportedData, "PETREL_BINARY_FRAME", "Frames are text.", "stop");
       return;
     }
     const bytes = bytesOf(data);
     if (isNestedDeeperThan(bytes, MAX_FRAME_DEPTH)) {
-      failFrame(`The frame is nested deeper than ${MAX_FRAME_DEPTH} levels.`);
+      this.#failFrame(`The frame is nested deeper than ${MAX_FRAME_DEPTH} levels.`);
       return;
     }
     const text = bytes.toString("utf8");
-    if (connection !== undefined && connection.phase !== "registering") {
-      connection.lastHeardMs = deps.clock.monotonicMs();
-      deps.handleFrame(connection, text);
-    } else if (early?.count() !== true) {
-      failFrame(TOO_EARLY);
-    } else if (receiveFirst !== undefined) {
-      receiveFirst(text);
-    } else if (!early.keep(text)) {
-      failFrame(TOO_EARLY);
+    const connection = this.#welcomed();
+    if (connection !== undefined) {
+      connection.lastHeardMs = this.#deps.clock.monotonicMs();
+      this.#deps.frames.handle(connection, text);
+    } else if (this.#early?.count() !== true) {
+      this.#failFrame(TOO_EARLY);
+    } else if (this.#stage === "awaiting-credential") {
+      this.#readFirst(text);
+    } else if (!this.#early.keep(text)) {
+      this.#failFrame(TOO_EARLY);
     }
-  });
-  // `ws` answers a ping by itself.
-  const onControlFrame = (): void => {
-    if (connection !== undefined && connection.phase !== "registering") {
-      if (deps.takeFrame(connection)) connection.lastHeardMs = deps.clock.monotonicMs();
-    } else if (early?.count() !== true) {
-      failFrame(TOO_EARLY);
+  }
+
+  onControlFrame(): void {
+    const connection = this.#welcomed();
+    if (connection === undefined) {
+      if (this.#early?.count() !== true) this.#failFrame(TOO_EARLY);
+    } else if (this.#deps.frames.take(connection)) {
+      connection.lastHeardMs = this.#deps.clock.monotonicMs();
     }
-  };
-  ws.on("ping", onControlFrame);
-  ws.on("pong", onControlFrame);
-  // What ws finds wrong (size, UTF-8, framing) it answers with the right close code by itself.
-  ws.on("error", (error) => deps.logger.debug({ reason: error.message }, "socket error"));
-  ws.on("close", (code) => {
-    settle();
-    deps.onClosed(code, connection);
+  }
+
+  onError({ message }: Error): void {
+    this.#deps.logger.debug({ reason: message }, "socket error");
+  }
+
+  onClose(code: number): void {
+    this.#enter("gone");
+    clearTimeout(this.#authTimer);
+    this.#leaveSlot();
+    const connection = this.#connection;
+    this.#deps.events.closed(code, connection);
     if (connection === undefined) return;
     connection.phase = "closing";
     if (code === SIGNED_OUT) connection.isExpectedBack = false;
-    void unregisterConnection(deps, connection);
-  });
+    void this.#deps.registrations.unregister(connection);
+  }
 
-  /** @returns whether this node stops, and the client was sent elsewhere: the drain has listed its connections already */
-  const sentElsewhere = (): boolean => {
-    if (!deps.isDraining()) return false;
-    ws.send(encodeServerFrame({ type: "reconnect", afterMs: 0, reason: "PETREL_SHUTTING_DOWN" }));
-    ws.close(closeCodes.serviceRestart, "PETREL_SHUTTING_DOWN");
-    return true;
-  };
-  const begin = async (authenticate: Authenticate): Promise<void> => {
-    const token = await authenticate();
-    settle();
-    if (ws.readyState !== ws.OPEN || sentElsewhere()) return;
-    const { userId, device } = token;
-    const share = await deps.takeConnectOfUser(userId);
-    if (ws.readyState !== ws.OPEN || sentElsewhere()) return;
-    if (!share.allowed) {
-      const seconds = Math.max(1, Math.ceil(Math.min(share.retryAfterMs, 60_000) / 1_000));
-      bare.fail(
-        closeCodes.tooMany,
-        "PETREL_RATE_LIMITED",
-        `This user connects too often: come back in ${seconds} s.`,
-        "backoff",
-      );
+  /** Says why and closes, also while the socket is nobody's connection yet. */
+  fail(closeCode: CloseCode, code: ErrorCode, message: string, action: ErrorAction): void {
+    if (this.#connection !== undefined) {
+      this.#connection.fail(closeCode, code, message, action);
       return;
     }
-    const keys = deps.partitions[partitionOfUser(userId, deps.partitions.length)];
+    if (!this.#isSocketOpen()) return;
+    this.#ws.send(encodeServerFrame({ type: "error", code, message, action }));
+    this.#ws.close(closeCode, code);
+  }
+
+  #failFrame(problem: string): void {
+    this.fail(closeCodes.badFrame, "PETREL_BAD_FRAME", problem, "stop");
+  }
+
+  #enter(stage: Stage): void {
+    if (this.#stage !== "gone") this.#stage = stage;
+  }
+
+  /** The connection, once its client has been sent `welcome`, or a close. */
+  #welcomed(): Connection | undefined {
+    return this.#connection?.phase === "registering" ? undefined : this.#connection;
+  }
+
+  #isSocketOpen(): boolean {
+    return this.#ws.readyState === this.#ws.OPEN;
+  }
+
+  #leaveSlot(): void {
+    const freeSlot = this.#freeSlot;
+    this.#freeSlot = undefined;
+    freeSlot?.();
+  }
+
+  /**
+   * The drain has listed its connections already: a late one would be missed.
+   * @returns whether this node stops, and the client was sent elsewhere
+   */
+  #isSentElsewhere(): boolean {
+    if (!this.#deps.isDraining()) return false;
+    this.#ws.send(encodeServerFrame({ type: "reconnect", afterMs: 0, reason: "PETREL_SHUTTING_DOWN" }));
+    this.#ws.close(closeCodes.serviceRestart, "PETREL_SHUTTING_DOWN");
+    return true;
+  }
+
+  /** The first frame of a client that brought no credential. */
+  #readFirst(text: string): void {
+    const parsed = parseClientFrame(text);
+    if (!parsed.ok) this.#failFrame(parsed.problem);
+    else if (parsed.frame.type === "auth") {
+      clearTimeout(this.#authTimer);
+      this.#authenticate({ kind: "token", token: parsed.frame.token });
+    } else if (parsed.frame.type === "ping") this.#ws.send(encodeServerFrame({ type: "pong" }));
+    else
+      this.fail(closeCodes.tokenBad, "PETREL_UNAUTHENTICATED", "The first frame must be `auth`.", "refresh");
+  }
+
+  #authenticate(credential: Credential): void {
+    this.#enter("authenticating");
+    // Until the socket is gone it still counts as nobody's.
+    this.#open(this.#deps.checkCredential(credential)).catch((error: unknown) =>
+      failAuthentication(this, error),
+    );
+  }
+
+  /** @param checked rejects where the credential is not good */
+  async #open(checked: Promise<VerifiedToken>): Promise<void> {
+    const { takeConnectOfUser, registrations, frames, events, clock, logger } = this.#deps;
+    const token = await checked;
+    this.#leaveSlot();
+    if (!this.#isSocketOpen() || this.#isSentElsewhere()) return;
+    const share = await takeConnectOfUser(token.userId);
+    if (!this.#isSocketOpen() || this.#isSentElsewhere()) return;
+    if (!share.allowed) {
+      this.#refuseTooOften(share.retryAfterMs);
+      return;
+    }
+    const position = this.#wishes?.position;
+    const connection = this.#become(token);
+    try {
+      await registrations.register(connection, position);
+    } catch (error) {
+      logger.warn({ reason: describeError(error) }, "connection not registered");
+      connection.fail(closeCodes.tryAgainLater, "PETREL_UNAVAILABLE", "Not now: try again.", "resume");
+      return;
+    }
+    if (connection.isOpen) events.opened();
+    // A short token may end before the next round of the watch.
+    watchTokenExpiry(connection, clock.wallMs());
+    this.#enter("open");
+    const texts = this.#early?.takeAll() ?? [];
+    this.#early = undefined;
+    for (const text of texts) frames.handle(connection, text);
+  }
+
+  #refuseTooOften(retryAfterMs: number): void {
+    const seconds = Math.max(1, Math.ceil(Math.min(retryAfterMs, 60_000) / 1_000));
+    this.fail(
+      closeCodes.tooMany,
+      "PETREL_RATE_LIMITED",
+      `This user connects too often: come back in ${seconds} s.`,
+      "backoff",
+    );
+  }
+
+  /** Its user is known: from here on it is that user's connection. */
+  #become(token: VerifiedToken): Connection {
+    const { partitions, clock } = this.#deps;
+    const { userId, device } = token;
+    const keys = partitions[partitionOfUser(userId, partitions.length)];
     if (keys === undefined) throw new Error("partition out of range");
-    connection = new Connection(
+    const connection = new Connection(
       {
         id: randomBytes(9).toString("base64url"),
         userId,
         keys,
         platform: device?.platform ?? "web",
-        ackAuto,
+        ackAuto: this.#wishes?.ackAuto ?? false,
         token: routeTokenOf(token),
       },
-      ws,
-      socket,
-      deps.clock.monotonicMs(),
+      this.#ws,
+      this.#socket,
+      clock.monotonicMs(),
     );
     connection.tokenExpiresAtMs = token.expiresAtMs;
-    try {
-      await registerConnection(deps, connection, position);
-    } catch (error) {
-      deps.logger.warn({ reason: describeError(error) }, "connection not registered");
-      connection.fail(closeCodes.tryAgainLater, "PETREL_UNAVAILABLE", "Not now: try again.", "resume");
-      return;
-    }
-    if (connection.isOpen) deps.onOpened();
-    // A short token's end may be near already: not only at the next round.
-    watchTokenExpiry(connection, deps.clock.wallMs());
-    const texts = early?.takeAll() ?? [];
-    early = undefined;
-    for (const text of texts) deps.handleFrame(connection, text);
-  };
-  const beginOrFail = (authenticate: Authenticate): void => {
-    // Still counted as nobody's until the socket is gone.
-    begin(authenticate).catch((error: unknown) => failAuthentication(connection ?? bare, error));
-  };
-
-  switch (credential.kind) {
-    case "token":
-      beginOrFail(byToken(deps, credential.token));
-      return;
-    case "ticket":
-      // It is good once: not for a node that stops.
-      if (!sentElsewhere()) beginOrFail(byTicket(deps, credential.ticket));
-      return;
-    case "awaited": {
-      const timer = setTimeout(
-        () => bare.fail(closeCodes.tokenBad, "PETREL_AUTH_TIMEOUT", "No credential came in time.", "refresh"),
-        deps.authTimeoutMs,
-      );
-      ws.on("close", () => clearTimeout(timer));
-      receiveFirst = (text) => {
-        const token = readAuthFrame(text, ws, bare.fail);
-        if (token === undefined) return;
-        clearTimeout(timer);
-        receiveFirst = undefined;
-        beginOrFail(byToken(deps, token));
-      };
-    }
+    this.#wishes = undefined;
+    this.#connection = connection;
+    this.#enter("registering");
+    return connection;
   }
 }
 
-type Authenticate = () => Promise<VerifiedToken>;
-
-/** Apart from the listeners: what is made beside them lives as long as they do. */
-function byToken({ verifyToken, clock }: OpenDeps, text: string): Authenticate {
-  return async () => {
-    const token = await verifyToken(text);
-    requireTimeLeft(token, clock.wallMs());
-    return token;
-  };
-}
-
-/** What it returns throws PetrelError PETREL_TICKET_INVALID, and what the store throws where Redis does not answer. */
-function byTicket({ redeemTicket, clock }: OpenDeps, ticket: string): Authenticate {
-  return async () => {
-    const token = await redeemTicket(ticket);
-    if (token !== undefined && token.expiresAtMs > clock.wallMs()) return token;
-    throw new PetrelError(
-      "PETREL_TICKET_INVALID",
-      "The ticket is unknown, over, or was used: get a fresh one.",
-    );
-  };
-}
-
-/** The token of the first frame; undefined where it was something else, which has been answered. */
-function readAuthFrame(text: string, ws: WebSocket, fail: Connection["fail"]): string | undefined {
-  const parsed = parseClientFrame(text);
-  if (!parsed.ok) fail(closeCodes.badFrame, "PETREL_BAD_FRAME", parsed.problem, "stop");
-  else if (parsed.frame.type === "auth") return parsed.frame.token;
-  else if (parsed.frame.type === "ping") ws.send(encodeServerFrame({ type: "pong" }));
-  else fail(closeCodes.tokenBad, "PETREL_UNAUTHENTICATED", "The first frame must be `auth`.", "refresh");
-  return undefined;
-}
-
-/** Says why and closes, on a socket that is nobody's connection yet. */
-function failBare(ws: WebSocket): Connection["fail"] {
-  return (closeCode: CloseCode, code: ErrorCode, message: string, action: ErrorAction) => {
-    if (ws.readyState !== ws.OPEN) return;
-    ws.send(encodeServerFrame({ type: "error", code, message, action }));
-    ws.close(closeCode, code);
-  };
-}
-
-function bytesOf(data: Buffer | ArrayBuffer | Buffer[]): Buffer {
+function bytesOf(data: RawData): Buffer {
   if (Buffer.isBuffer(data)) return data;
   return Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data);
 }

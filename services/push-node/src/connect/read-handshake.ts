@@ -1,6 +1,6 @@
-// browser -> connect-route -> here: what an upgrade request asks for.
-// Guarantees: what cannot be served is refused before the upgrade only where the contract says so (400, 403); a bad
-// credential is not judged here, since browsers cannot read a refused handshake.
+// push-node/connect/connect-route -> here: what an upgrade request asks for.
+// Guarantees: refused here is only what the contract refuses before the upgrade (400, 403); a bad credential is not,
+// since browsers cannot read a refused handshake.
 import type { IncomingHttpHeaders } from "node:http";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { MatchOrigin } from "@petrel/shared/security/requests/match-origin";
@@ -21,7 +21,7 @@ export interface Handshake {
     | { readonly kind: "ticket"; readonly ticket: string }
     /** It comes as the first frame. */
     | { readonly kind: "awaited" };
-  /** Those offered, in the client's order. */
+  /** As offered, in the client's order. */
   readonly protocols: readonly string[];
   readonly position: ResumePosition | undefined;
   readonly ackAuto: boolean;
@@ -77,7 +77,7 @@ function offeredProtocols(header: string | undefined): string[] {
   return offered;
 }
 
-/** A page's origin must be on the list; most programs send none. `null` is any sandboxed page: it names nobody. */
+/** A page's origin must be on the list; most programs send none. `null` may be any sandboxed page. */
 function checkOrigin({ origin, host }: IncomingHttpHeaders, isAllowed: MatchOrigin): void {
   if (origin === undefined || isAllowed(origin, host)) return;
   throw new PetrelError("PETREL_ORIGIN_REFUSED", "This page's origin may not connect here.");
@@ -96,7 +96,7 @@ function readCredential(
   }
   if (authorization !== undefined) {
     const match = /^Bearer +(\S+)$/i.exec(authorization);
-    // Of another scheme or form: a bad credential, to be told after the upgrade.
+    // Another scheme or form is a bad credential: refused after the upgrade.
     found.push({ kind: "token", token: match?.[1] ?? "" });
   }
   for (const ticket of query.getAll("ticket")) found.push({ kind: "ticket", ticket });
@@ -111,7 +111,7 @@ function readCredential(
   return found[0] ?? { kind: "awaited" };
 }
 
-/** Of two values neither can be told to be the meant one. */
+/** Two values contradict each other. */
 function readOnce(query: URLSearchParams, name: string): string | null {
   const values = query.getAll(name);
   if (values.length > 1)

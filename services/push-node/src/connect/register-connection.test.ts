@@ -13,7 +13,7 @@ let users = 0;
 beforeAll(async () => {
   bench = await openNodeBench();
   node = await bench.startNode();
-  other = await bench.startNode({ history: 1_000 });
+  other = await bench.startNode({ historySize: 1_000 });
 });
 afterEach(() => {
   vi.restoreAllMocks();
@@ -354,7 +354,7 @@ describe("the limit, decided across nodes", () => {
 
   test("where the newest is refused: 4429, and nothing of it is left", async () => {
     const userId = newUser();
-    const strict = await bench.startNode({ whenFull: "refuse", maxConnectionsPerUser: 2 });
+    const strict = await bench.startNode({ whenUserFull: "refuse", maxConnectionsPerUser: 2 });
     const two = [await join(strict, userId), await join(strict, userId)];
     const third = approach(strict, { token: `user.${userId}` });
     expect(await third.untilClosed()).toMatchObject({ code: 4429 });

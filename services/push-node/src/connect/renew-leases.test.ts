@@ -12,7 +12,7 @@ let users = 0;
 
 beforeAll(async () => {
   bench = await openNodeBench();
-  node = await bench.startNode({ leaseMs: LEASE_MS, renewing: true });
+  node = await bench.startNode({ routeLeaseMs: LEASE_MS, renewing: true });
 });
 afterEach(() => bench.store.server.signal("SIGCONT"));
 afterAll(() => bench.close());
@@ -79,7 +79,7 @@ describe("heartbeats", () => {
 
   test("a Redis that lost everything gets every route again, and says so to the clients", async () => {
     const own = await openNodeBench();
-    const there = await own.startNode({ leaseMs: LEASE_MS, renewing: true });
+    const there = await own.startNode({ routeLeaseMs: LEASE_MS, renewing: true });
     const clients = await Promise.all(range(1, 30).map((n) => join(there, `lost${n}`)));
     await own.store.redis.flushall();
     // Another history: each is asked to come again.
@@ -89,7 +89,7 @@ describe("heartbeats", () => {
 });
 
 test("a pause longer than half a lease: all are registered again, and brought up to date", async () => {
-  const own = await bench.startNode({ leaseMs: 60_000, renewing: true });
+  const own = await bench.startNode({ routeLeaseMs: 60_000, renewing: true });
   const userIds = Array.from({ length: 30 }, newUser);
   const clients = await Promise.all(userIds.map((userId) => join(own, userId)));
   const before = await Promise.all(userIds.map((userId) => bench.routes(userId)));

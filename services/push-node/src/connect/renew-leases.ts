@@ -1,30 +1,35 @@
 // push-node: keeps the leases of this node's connections, and notices when they were lost.
-// Guarantees: every connection is renewed three times a lease, in batches spread over that time; one that is not
-// registered any more is registered again by its age, or closed; so is one whose token was revoked, closed; after a
-// pause longer than half a lease, all are registered again.
+// Guarantees: every connection is renewed three times a lease, in batches spread over that time; a connection that is
+// no longer registered registers again at its age, or is closed; one whose token was revoked is closed; after a pause
+// longer than half a lease, all register again.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
+import { groupBy } from "@petrel/shared/kernel/group-by";
+import { inSlices } from "@petrel/shared/kernel/in-slices";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { pause } from "@petrel/shared/kernel/pause";
+import type { Semaphore } from "@petrel/shared/kernel/semaphore";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import { renewRoutes } from "@petrel/shared/redis/nodes/route-store";
 import type { Connection } from "../connection/connection.js";
 import type { ConnectionRegistry } from "../connection/connection-registry.js";
-import type { Semaphore } from "@petrel/shared/kernel/semaphore";
-import { reRegisterConnection, type RegisterDeps } from "./register-connection.js";
+import type { NodeRoutes } from "./node-routes.js";
+import type { RegisterConnections } from "./register-connection.js";
 
-export interface RenewDeps extends RegisterDeps {
+export interface RenewOptions {
   readonly registry: ConnectionRegistry;
-  readonly logger: Logger;
+  readonly routes: NodeRoutes;
+  readonly registrations: RegisterConnections;
   readonly clock: Clock;
   /** Bounds how many connections register again at a time. */
   readonly semaphore: Semaphore;
+  readonly logger: Logger;
 }
 
 export interface LeaseRenewal {
   readonly start: () => void;
   readonly stop: () => void;
-  /** Registers a connection again and brings it up to date, however often that has to be tried. */
+  /** Registers a connection again and brings it up to date; tries until that works or it is closed. */
   readonly renew: (connection: Connection) => Promise<void>;
   /** The same for every connection, a bounded number at a time. */
   readonly renewAll: (why: string) => Promise<void>;
@@ -37,10 +42,11 @@ function isPresent<T>(value: T | undefined): value is T {
 const RENEWALS_PER_LEASE = 3;
 const MAX_PER_CALL = 200;
 
-export function createLeaseRenewal(deps: RenewDeps): LeaseRenewal {
-  const { registry, limits, clock, logger, semaphore } = deps;
-  const beatMs = limits.leaseMs / RENEWALS_PER_LEASE / registry.slotCount;
-  /** Those that are to register again and whose call has not begun. */
+export function createLeaseRenewal(options: RenewOptions): LeaseRenewal {
+  const { registry, routes, registrations, clock, logger, semaphore } = options;
+  const { leaseMs } = routes.limits;
+  const beatMs = leaseMs / RENEWALS_PER_LEASE / registry.slotCount;
+  /** Those that must register again and whose call has not begun. */
   const waiting = new Set<Connection>();
   let timer: NodeJS.Timeout | undefined;
   let slot = 0;
@@ -50,14 +56,13 @@ export function createLeaseRenewal(deps: RenewDeps): LeaseRenewal {
     for (let failures = 0; connection.isOpen && !waiting.has(connection); failures++) {
       waiting.add(connection);
       if (failures > 0) {
-        const waitMs = 100 + backoffMs(failures, { baseMs: 100, capMs: 5_000 });
-        await new Promise((resolve) => setTimeout(resolve, waitMs));
+        await pause(100 + backoffMs(failures, { baseMs: 100, capMs: 5_000 }));
       }
       try {
         await semaphore.run(() => {
           // From here on a new loss asks for a new call.
           waiting.delete(connection);
-          return reRegisterConnection(deps, connection);
+          return registrations.registerAgain(connection);
         });
         return;
       } catch (error) {
@@ -73,26 +78,17 @@ export function createLeaseRenewal(deps: RenewDeps): LeaseRenewal {
   }
 
   async function renewSlot(connections: readonly Connection[]): Promise<void> {
-    const byPartition = new Map<PartitionKeys, Connection[]>();
-    for (const connection of connections) {
-      if (connection.member === "" || !connection.isOpen) continue;
-      const ofPartition = byPartition.get(connection.keys);
-      if (ofPartition === undefined) byPartition.set(connection.keys, [connection]);
-      else ofPartition.push(connection);
-    }
+    const registered = connections.filter(({ member, isOpen }) => member !== "" && isOpen);
     // Sent without waiting in between, as one pipeline.
-    const calls: Promise<void>[] = [];
-    for (const [keys, ofPartition] of byPartition) {
-      for (let start = 0; start < ofPartition.length; start += MAX_PER_CALL) {
-        calls.push(renewBatch(keys, ofPartition.slice(start, start + MAX_PER_CALL)));
-      }
-    }
+    const calls = [...groupBy(registered, ({ keys }) => keys)].flatMap(([keys, ofPartition]) =>
+      inSlices(ofPartition, MAX_PER_CALL).map((batch) => renewBatch(keys, batch)),
+    );
     await Promise.all(calls);
   }
 
   async function renewBatch(keys: PartitionKeys, batch: readonly Connection[]): Promise<void> {
     try {
-      const missing = await renewRoutes(deps.scripts, keys, batch, limits.leaseMs);
+      const missing = await routes.renew(keys, batch);
       await Promise.all(
         missing
           .map((index) => batch[index])
@@ -109,7 +105,7 @@ export function createLeaseRenewal(deps: RenewDeps): LeaseRenewal {
     const now = clock.monotonicMs();
     const pausedMs = now - lastBeatMs;
     lastBeatMs = now;
-    if (pausedMs > limits.leaseMs / 2) {
+    if (pausedMs > leaseMs / 2) {
       void renewAll(`paused for ${Math.round(pausedMs)} ms`);
       return;
     }

@@ -1,6 +1,7 @@
-// The server's `upgrade` event -> here -> the WebSocket plugin, or the ordinary routes.
-// Guarantees: only what asks for a WebSocket where there is one comes to the plugin; whoever only offers to speak
-// something else (`Upgrade: h2c`, a WebSocket at another path) is answered as if they had not.
+// push-node/app -> here -> push-node/connect/connect-route: sends an upgrade request to the WebSocket plugin, or to the
+// ordinary routes.
+// Guarantees: the plugin gets only requests for a WebSocket at the right path; others (`Upgrade: h2c`, another path)
+// are answered as if they had asked for no upgrade.
 import { EventEmitter } from "node:events";
 import { type IncomingMessage, type Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
@@ -9,28 +10,28 @@ import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { wantsWebSocket } from "./check-upgrade.js";
 
 /**
- * @param path the one at which there are WebSockets
- * @returns what the plugin is to listen to, in the server's place
+ * @param path where WebSockets are spoken
+ * @returns what the plugin listens to in the server's place
  */
 export function routeUpgrades(app: HttpApp, path: string): Server {
   const chosen = new EventEmitter();
   app.server.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) => {
     const { method, url = "" } = request;
     const isOurs = method === "GET" && pathOf(url) === path && wantsWebSocket(request);
-    // The plugin ends a socket only for what has come as far as its own hook.
+    // The plugin ends a socket only for a request that has reached its own hook.
     if (isOurs && checkHead(request) === undefined) chosen.emit("upgrade", request, socket, head);
     else serveOrdinarily(app, request, socket);
   });
-  // It is only listened to; the plugin's type wants all of a server.
+  // The plugin only listens to it; its type wants a whole server.
   return chosen as unknown as Server;
 }
 
-/** Node has let go of the socket: this answer is its last. */
+/** Node has let go of the socket: this response is its last. */
 function serveOrdinarily(app: HttpApp, request: IncomingMessage, socket: Socket): void {
   const response = new ServerResponse(request);
   response.shouldKeepAlive = false;
   socket.on("error", () => socket.destroy());
-  // Thrown away, so that nothing unread resets the connection before the answer is read.
+  // Read and dropped: unread bytes would reset the connection before the client has read the response.
   socket.resume();
   response.assignSocket(socket);
   response.once("finish", () => {

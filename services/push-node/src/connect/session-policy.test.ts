@@ -66,7 +66,7 @@ test("one-per-platform: another platform stays, the limit keeps its own reason",
 
 describe("one that missed its eviction", () => {
   test.each(["a resubscription", "a heartbeat"])("is told the right reason after %s", async (what) => {
-    const [a, b] = await startTwo({ sessionPolicy: "one", leaseMs: 1_500 });
+    const [a, b] = await startTwo({ sessionPolicy: "one", routeLeaseMs: 1_500 });
     const userId = newUser();
     const older = await signIn(a, userId, "web");
     // Its node looks for nobody in that moment.

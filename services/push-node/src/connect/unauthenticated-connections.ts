@@ -1,6 +1,6 @@
-// connect-route -> here: sockets that are nobody's yet.
-// Guarantees: bounded in number, in all and for each address; one that has just come always has a slot, so that
-// sockets which stay and say nothing keep out nobody.
+// push-node/connect/connect-route -> here: sockets that are nobody's yet.
+// Guarantees: bounded in number, in all and by address; a new one always gets a slot, so that sockets which stay and
+// say nothing keep nobody out.
 import type { Socket } from "node:net";
 import { SlotsByAddress } from "@petrel/shared/kernel/limits/slots-by-address";
 import { closeCodes, type CloseCode } from "@petrel/shared/protocol/frames/close-codes";
@@ -35,7 +35,7 @@ export class UnauthenticatedConnections {
           );
           ws.close(closeCodes.tryAgainLater, "PETREL_UNAVAILABLE");
         }
-        // Not after the time that others have to answer a close: they would be as many as before.
+        // At once: given time to answer the close, they would be as many as before.
         socket.destroySoon();
       },
     });
@@ -45,7 +45,7 @@ export class UnauthenticatedConnections {
     return this.#slots.size;
   }
 
-  /** @returns what to call when it is somebody's, or gone */
+  /** @returns to be called when it is somebody's, or gone */
   add(address: string, ws: WebSocket, socket: Socket): () => void {
     const waiting = { ws, socket };
     this.#slots.take(address, waiting);

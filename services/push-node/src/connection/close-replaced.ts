@@ -1,5 +1,5 @@
-// push-node/deliver/receive-envelopes, push-node/connect/register-connection -> here: closes a connection that a newer one
-// replaced.
+// push-node/deliver/receive-envelopes, push-node/connect/register-connection -> here: closes a connection that a newer
+// one replaced.
 // Guarantees: 4409 with the reason: too many connections, or a sign-in elsewhere and its platform.
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { Eviction } from "@petrel/shared/protocol/messages/node-messages";

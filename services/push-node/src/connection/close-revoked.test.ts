@@ -183,7 +183,7 @@ describe("met by the connection itself", () => {
   });
 
   test("one whose revocation nobody heard or ever will: closed by a heartbeat", async () => {
-    const node = await bench.startNode({ leaseMs: 1_500, renewing: true });
+    const node = await bench.startNode({ routeLeaseMs: 1_500, renewing: true });
     const [userId, other] = [newUser(), newUser()];
     const client = await signIn(node, userId);
     const bystander = await signIn(node, other);

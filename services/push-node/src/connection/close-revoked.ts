@@ -1,5 +1,5 @@
-// push-node/deliver/receive-envelopes, push-node/connect/register-connection -> here: closes connections whose token was
-// revoked.
+// push-node/deliver/receive-envelopes, push-node/connect/register-connection -> here: closes connections whose token
+// was revoked.
 // Guarantees: 4403; a connection whose fresh token is being checked counts as living under both.
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { RouteToken } from "@petrel/shared/redis/nodes/route-store";

@@ -1,16 +1,63 @@
 // push-node/app -> here: the server's end of a WebSocket; it closes only with the contract's codes.
-// Guarantees: a message in too many parts closes with 1009, which clients know, instead of the 1008 of `ws`.
-import { WebSocket } from "ws";
+// Guarantees: a message in too many parts closes with 1009, which clients know, instead of the 1008 of `ws`; whoever
+// listens costs a field, not a closure for each event.
+import { WebSocket, type RawData } from "ws";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
+
+/** What happens on one socket. */
+export interface SocketListener {
+  onMessage(data: RawData, isBinary: boolean): void;
+  /** A ping or a pong; `ws` has answered a ping. */
+  onControlFrame(): void;
+  /** `ws` closes with the right code by itself. */
+  onError(error: Error): void;
+  /** Called once, at the end. */
+  onClose(code: number): void;
+}
 
 /** The code with which `ws` refuses a message of too many fragments or pieces (RFC 6455: policy violation). */
 const POLICY_VIOLATION = 1008;
 
 export class ConnectionWebSocket extends WebSocket {
+  #listener: SocketListener | undefined;
+
+  /** Replaces whoever listens to errors. */
+  listen(listener: SocketListener): void {
+    this.#listener = listener;
+    this.removeAllListeners("error");
+    this.on("message", ConnectionWebSocket.#onMessage);
+    this.on("ping", ConnectionWebSocket.#onControlFrame);
+    this.on("pong", ConnectionWebSocket.#onControlFrame);
+    this.on("error", ConnectionWebSocket.#onError);
+    this.on("close", ConnectionWebSocket.#onClose);
+  }
+
   override close(code?: number, reason?: string | Buffer): void {
     // `ws` repeats a client's own 1008 to it, and gives a reason then.
     if (code === POLICY_VIOLATION && reason === undefined)
       super.close(closeCodes.messageTooBig, "too many parts");
     else super.close(code, reason);
+  }
+
+  // The same functions for all sockets: `ws` calls them with the socket as `this`.
+
+  static #listenerOf(socket: WebSocket): SocketListener | undefined {
+    return socket instanceof ConnectionWebSocket ? socket.#listener : undefined;
+  }
+
+  static #onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
+    ConnectionWebSocket.#listenerOf(this)?.onMessage(data, isBinary);
+  }
+
+  static #onControlFrame(this: WebSocket): void {
+    ConnectionWebSocket.#listenerOf(this)?.onControlFrame();
+  }
+
+  static #onError(this: WebSocket, error: Error): void {
+    ConnectionWebSocket.#listenerOf(this)?.onError(error);
+  }
+
+  static #onClose(this: WebSocket, code: number): void {
+    ConnectionWebSocket.#listenerOf(this)?.onClose(code);
   }
 }

@@ -1,6 +1,6 @@
 // push-node/deliver/deliver, push-node/connection/connection -> here: a text as the bytes of a WebSocket frame.
-// Guarantees: one unmasked, unfragmented, uncompressed text frame (RFC 6455 section 5.2), which may be written to any number
-// of sockets.
+// Guarantees: one unmasked, unfragmented, uncompressed text frame (RFC 6455 section 5.2), which may be written to any
+// number of sockets.
 
 const FIN_AND_TEXT = 0x81;
 const LENGTH_IN_16_BITS = 126;

@@ -1,7 +1,7 @@
 // push-node: one shared timer looks after all connections: alive, not stuck, token still good.
 // Guarantees: a client that says nothing for two ping intervals is cut; one that takes nothing for too long while data
-// waits is closed with 4408; one whose token ends is told before, and closed with 4401. Time in which this process stood
-// still counts against nobody.
+// waits is closed with 4408; one whose token ends is told before, and closed with 4401. Time in which this process
+// stood still counts against nobody.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { Connection } from "./connection.js";

@@ -1,4 +1,5 @@
-// push-node/connect/open-connection, push-node/connection/watch-connections -> here: does a connection's token end soon?
+// push-node/connect/open-connection, push-node/connection/watch-connections -> here: does a connection's token end
+// soon?
 // Guarantees: a client is told once for each token, 30 s before the end or at once where less is left; at the end its
 // connection is closed with 4401; a token that is over gets no welcome.
 import { PetrelError } from "@petrel/shared/kernel/errors";

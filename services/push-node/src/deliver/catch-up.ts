@@ -1,8 +1,10 @@
-// push-node/connect/register-connection, push-node/deliver/{deliver, receive-envelopes} -> here -> inbox/read-inbox: brings
-// a connection up to date, whatever put it behind: backlog, resume, gap, nudge, resubscription, pause, a slow reader.
-// Guarantees: a page is read only when the socket has drained and the pace allows; meanwhile what the user's other devices
-// acknowledge is kept for it, within a bound; where that bound was too small, the client is told to reconnect, never left
-// with a hole. An expired message is skipped only after its end is written; a fault of Redis costs time only.
+// push-node/connect/register-connection, push-node/deliver/{deliver, receive-envelopes} -> here -> inbox/read-inbox:
+// brings a connection up to date, whatever put it behind: backlog, resume, gap, nudge, resubscription, pause, a slow
+// reader.
+// Guarantees: a page is read only when the socket has drained and the pace allows; meanwhile what the user's other
+// devices acknowledge is kept for it, within a bound; where that bound was too small, the client is told to reconnect,
+// never left with a hole. An expired message is skipped only after its end is written; a fault of Redis costs time
+// only.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";

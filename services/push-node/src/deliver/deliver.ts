@@ -1,7 +1,8 @@
-// push-node/deliver/receive-envelopes -> here -> push-node/connection/connection: puts messages on their users' sockets.
-// Guarantees: a connection sees strictly increasing seq without a gap: what was sent is dropped, a gap is first repaired
-// from the inbox, a foreign epoch makes the client reconnect; each frame is encoded once; no connection is sent more than
-// its pace allows, and a slow one delays no other.
+// push-node/deliver/receive-envelopes -> here -> push-node/connection/connection: puts messages on their users'
+// sockets.
+// Guarantees: a connection sees strictly increasing seq without a gap: what was sent is dropped, a gap is first
+// repaired from the inbox, a foreign epoch makes the client reconnect; each frame is encoded once; no connection is
+// sent more than its pace allows, and a slow one delays no other.
 import type { Envelope } from "@petrel/shared/protocol/messages/node-messages";
 import { encodeMessageFrame } from "@petrel/shared/protocol/frames/server-frames";
 import type { CheckEpoch } from "./check-epoch.js";

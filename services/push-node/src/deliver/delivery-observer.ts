@@ -1,5 +1,5 @@
-// push-node/deliver/{deliver, catch-up}, push-node/frames/collect-acks -> here -> measure-latency, trace-deliveries: who is
-// told that a message went out and was acknowledged.
+// push-node/deliver/{deliver, catch-up}, push-node/frames/collect-acks -> here -> measure-latency, trace-deliveries:
+// who is told that a message went out and was acknowledged.
 import type { Priority } from "@petrel/shared/protocol/messages/stored-message";
 import type { Connection } from "../connection/connection.js";
 

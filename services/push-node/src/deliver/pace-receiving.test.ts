@@ -94,7 +94,7 @@ describe("on a node", () => {
   afterAll(() => bench.close());
 
   test("what is too much waits and arrives in order; another user's goes out at once", async () => {
-    const node = await bench.startNode({ receivePerSecond: 50, receiveBurstMs: 1_000 });
+    const node = await bench.startNode({ receivePerUserPerSecond: 50, receiveBurstMs: 1_000 });
     const flooded = await join(node, "flooded", { ack: "turn" });
     const other = await join(node, "other", { ack: "turn" });
     const startMs = performance.now();
@@ -114,7 +114,7 @@ describe("on a node", () => {
   });
 
   test("a backlog at connect is paced too, and a connection that closes meanwhile leaves nothing behind", async () => {
-    const node = await bench.startNode({ receivePerSecond: 20, receiveBurstMs: 500 });
+    const node = await bench.startNode({ receivePerUserPerSecond: 20, receiveBurstMs: 500 });
     await bench.acceptMany("late", 60, "dispatch");
     const client = await join(node, "late");
     await client.untilMessages(10);
@@ -129,7 +129,7 @@ describe("on a node", () => {
 
   test("more that wait than pages may be read at a time hold up nobody else's page", async () => {
     // One message at once, and the next in twenty seconds.
-    const node = await bench.startNode({ receivePerSecond: 0.05 });
+    const node = await bench.startNode({ receivePerUserPerSecond: 0.05 });
     const users = range(1, 40).map((n) => `waiting-${n}`);
     await Promise.all(users.map((user) => bench.acceptMany(user, 3, "dispatch")));
     await Promise.all(users.map((user) => join(node, user)));
@@ -142,7 +142,7 @@ describe("on a node", () => {
   });
 
   test("one that waives acknowledging is paced and acknowledged as it is sent", async () => {
-    const node = await bench.startNode({ receivePerSecond: 50, receiveBurstMs: 500 });
+    const node = await bench.startNode({ receivePerUserPerSecond: 50, receiveBurstMs: 500 });
     const client = await join(node, "auto", { query: "ack=auto" });
     await bench.acceptMany("auto", 60);
     await client.untilMessages(60, 20_000);

@@ -1,6 +1,6 @@
 // push-node/deliver/{deliver, catch-up} -> here: how many messages a connection may be sent now.
-// Guarantees: at most a burst at once, then the rate; a connection that waits has one timer and wakes for several messages
-// together; asking costs a comparison.
+// Guarantees: at most a burst at once, then the rate; a connection that waits has one timer and wakes for several
+// messages together; asking costs a comparison.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { Connection } from "../connection/connection.js";
 

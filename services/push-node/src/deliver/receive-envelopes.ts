@@ -1,7 +1,7 @@
-// dispatch/hand-over/route-messages, accept/accept.lua -> here -> push-node/deliver/deliver: what comes over this node's
-// channels.
-// Guarantees: messages are taken in the order they were published; kinds of a newer release are skipped; a revoked user or
-// session is closed in the same turn, a single token in the next one.
+// dispatch/hand-over/route-messages, accept/accept.lua -> here -> push-node/deliver/deliver: what comes over this
+// node's channels.
+// Guarantees: messages are taken in the order they were published; kinds of a newer release are skipped; a revoked user
+// or session is closed in the same turn, a single token in the next one.
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import { decodeNodeMessage } from "@petrel/shared/protocol/messages/node-messages";
 import type { CatchUp } from "./catch-up.js";

@@ -1,5 +1,5 @@
-// A device that is slower than another of its user: what the quick one acknowledges is kept for it, within a bound; whoever
-// falls further behind is told, and never left with a hole.
+// A device that is slower than another of its user: what the quick one acknowledges is kept for it, within a bound;
+// whoever falls further behind is told, and never left with a hole.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Connection } from "../connection/connection.js";
@@ -15,7 +15,7 @@ let users = 0;
 
 const COUNT = 400;
 const HISTORY = 10;
-const node = { outboundBoundBytes: 64 * 1024, history: HISTORY };
+const node = { outboundBoundBytes: 64 * 1024, historySize: HISTORY };
 
 beforeAll(async () => {
   bench = await openNodeBench();
@@ -94,7 +94,7 @@ describe.each(["live", "with a backlog"] as const)("%s: a device whose socket st
 
 test("one that is further behind than the bound is told, without a hole before; resuming, it hears what is left", async () => {
   const userId = newUser();
-  const bounded = await bench.startNode({ ...node, slowHistory: 50 });
+  const bounded = await bench.startNode({ ...node, slowHistorySize: 50 });
   const { raw, connection } = await sleeper(slow, userId);
   const laptop = await join(bounded, userId);
   await waitFor(() => connection.phase === "live", { what: "a live connection" });

@@ -1,5 +1,6 @@
 // Acknowledgements on a real Redis Cluster of which one master stands still.
-// Guarantees: those of the other masters' users are written meanwhile, one after the other; the held ones when it goes on.
+// Guarantees: those of the other masters' users are written meanwhile, one after the other; the held ones when it goes
+// on.
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { MessageAccepter } from "@petrel/shared/redis/accept/accept-batch";
 import { connectRedis, type Redis } from "@petrel/shared/redis/connection/connect";

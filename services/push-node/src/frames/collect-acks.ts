@@ -1,6 +1,7 @@
-// push-node/frames/handle-frame -> here -> inbox/ack-users: gathers acknowledgements, one script call a partition and turn.
-// Guarantees: an ack is clamped to what its connection was sent; of a user's acks the highest is written; a failed write is
-// tried again; a master that does not answer holds up only its own users.
+// push-node/frames/handle-frame -> here -> inbox/ack-users: gathers acknowledgements, one script call a partition and
+// turn.
+// Guarantees: an ack is clamped to what its connection was sent; of a user's acks the highest is written; a failed
+// write is tried again; a master that does not answer holds up only its own users.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { groupBy } from "@petrel/shared/kernel/group-by";
 import { inSlices } from "@petrel/shared/kernel/in-slices";

@@ -1,6 +1,7 @@
-// push-node/connect/open-connection -> here -> push-node/frames/{collect-acks, renew-token}: a frame of a registered client.
-// Guarantees: a wrong frame closes with 4400 and says why, an ack beyond what was sent too; frames beyond a user's share
-// close with 4429.
+// push-node/connect/open-connection -> here -> push-node/frames/{collect-acks, renew-token}: a frame of a registered
+// client.
+// Guarantees: a wrong frame closes with 4400 and says why, an ack beyond what was sent too; frames beyond a user's
+// share close with 4429.
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import { parseClientFrame } from "@petrel/shared/protocol/frames/client-frames";
 import type { CollectAcks } from "./collect-acks.js";

@@ -1,6 +1,6 @@
 // push-node/frames/handle-frame -> here: a fresh token for the same user; the connection lives on under it.
-// Guarantees: the newest of several counts; a revoked token is refused (4403), even one that is revoked during the check:
-// once it is verified, its revocation closes the connection.
+// Guarantees: the newest of several counts; a revoked token is refused (4403), even one that is revoked during the
+// check: once it is verified, its revocation closes the connection.
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";

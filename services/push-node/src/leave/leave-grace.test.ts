@@ -1,5 +1,5 @@
-// Tests after which closes a user counts as on the way back, and after which not; and what a stopping node's connections
-// leave to their users' other devices.
+// Tests after which closes a user counts as on the way back, and after which not; and what a stopping node's
+// connections leave to their users' other devices.
 // Guarantees: a whole node on a real Redis, real sockets.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -79,7 +79,7 @@ describe("none is left by", () => {
   });
 
   test("a node that is set to leave none", async () => {
-    const node = await bench.startNode({ graceMs: 0 });
+    const node = await bench.startNode({ routeGraceMs: 0 });
     const userId = newUser();
     (await join(node, userId)).socket.close(1001);
     expect(await leftBehind(userId)).toEqual([]);

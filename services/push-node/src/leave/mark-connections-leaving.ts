@@ -1,4 +1,5 @@
-// push-node/leave/{drain-connections, move-connections} -> here -> nodes/mark-leaving.lua: before clients are asked to move.
+// push-node/leave/{drain-connections, move-connections} -> here -> nodes/mark-leaving.lua: before clients are asked to
+// move.
 // Guarantees: from then on these connections do not count against their users' limits: a client may open the new socket
 // before the old one closes. Where Redis does not answer soon, clients are asked to move without it.
 import { describeError } from "@petrel/shared/kernel/errors";

@@ -1,9 +1,9 @@
-// push-node/connect/register-connection, push-node/frames/collect-acks -> here: users have a new epoch; their clients are
-// asked to move.
-// Guarantees: never a crowd: users with open messages go first, at half the rate that a node lets in; the others over the
-// window of a drain, or longer where they are many. Until its turn a connection stays as it is, route and all; then it has
-// a second to open its new socket beside the old one. A message of the new epoch moves its user at once, by deliver or
-// catch-up. While clients move, and while a node makes them wait, nobody counts as offline.
+// push-node/connect/register-connection, push-node/frames/collect-acks -> here: users have a new epoch; their clients
+// are asked to move.
+// Guarantees: never a crowd: users with open messages go first, at half the rate that a node lets in; the others over
+// the window of a drain, or longer where they are many. Until its turn a connection stays as it is, route and all; then
+// it has a second to open its new socket beside the old one. A message of the new epoch moves its user at once, by
+// deliver or catch-up. While clients move, and while a node makes them wait, nobody counts as offline.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";

@@ -1,6 +1,6 @@
 // push-node: what Redis' clock says now, without asking each time.
-// Guarantees: never this machine's own clock, whose difference would show as latency; off by at most half of the shortest
-// round trip seen lately; undefined until Redis has answered once.
+// Guarantees: never this machine's own clock, whose difference would show as latency; off by at most half of the
+// shortest round trip seen lately; undefined until Redis has answered once.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -36,10 +36,10 @@ export class RedisClocks {
     this.#options = options;
   }
 
-  /** Asks now, and from time to time. */
-  start(): void {
-    void this.read();
+  /** Asks now, and from time to time. Resolves when Redis has answered, or failed to. */
+  async start(): Promise<void> {
     this.#timer = setInterval(() => void this.read(), INTERVAL_MS);
+    await this.read();
   }
 
   stop(): void {

@@ -57,7 +57,7 @@ export async function openNodeBench(options: StartRedisOptions = {}): Promise<No
     startNode: async (more = {}) => {
       const node = await startPushNode({
         redisUrl: store.server.url,
-        partitions: store.partitions,
+        partitions: store.partitions.length,
         ...more,
       });
       nodes.push(node);

@@ -1,104 +1,35 @@
-// Tests only: a push node in this process, wired as main.ts does, with the knobs that tests turn.
-// Guarantees: a free port; everything it opened is closed by `stop()`, which asks nobody to move.
+// Tests only -> start-push-node: a push node in this process, with the knobs that tests turn.
+// Guarantees: the process' own wiring on a free port; `stop()` closes everything it opened and asks nobody to move.
 import { randomBytes } from "node:crypto";
-import type { AddressInfo } from "node:net";
-import { TrustedProxies } from "@petrel/shared/kernel/http/client-address";
-import { systemClock } from "@petrel/shared/kernel/clock";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import { createLogger } from "@petrel/shared/kernel/logging/logging";
-import { createRegistry, type Registry } from "@petrel/shared/kernel/metrics/metrics";
-import { connectRedis, type Redis } from "@petrel/shared/redis/connection/connect";
-import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import { LimitCounts } from "@petrel/shared/redis/limits/limit-counts";
-import { subscribeNode, type NodeSubscription } from "@petrel/shared/redis/nodes/node-subscription";
-import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
-import type { SessionPolicy } from "@petrel/shared/redis/nodes/route-store";
-import { TicketsStore } from "@petrel/shared/redis/auth/tickets-store";
-import { TokenRevocations } from "@petrel/shared/redis/auth/token-revocations";
+import type { Registry } from "@petrel/shared/kernel/metrics/metrics";
+import { readRedisTarget } from "@petrel/shared/redis/connection/redis-target";
 import { createMatchOrigin } from "@petrel/shared/security/requests/match-origin";
 import type { VerifiedToken, VerifyToken } from "@petrel/shared/security/tokens/verified-token";
-import { buildApp } from "../app.js";
-import { createCatchUp } from "../deliver/catch-up.js";
-import { createCheckEpoch } from "../deliver/check-epoch.js";
-import { CollectAcks } from "../frames/collect-acks.js";
-import { ConnectionRegistry } from "../connection/connection-registry.js";
-import { createDeliver } from "../deliver/deliver.js";
-import { drainConnections } from "../leave/drain-connections.js";
-import { Semaphore } from "@petrel/shared/kernel/semaphore";
-import { createHandleFrame } from "../frames/handle-frame.js";
-import { HandshakeAdmission } from "../connect/handshake-admission.js";
-import { markConnectionsLeaving, notYetMoving } from "../leave/mark-connections-leaving.js";
-import { MoveConnections } from "../leave/move-connections.js";
-import { createNodeLimits } from "../node-limits.js";
-import { createMeasureLatency } from "../deliver/measure-latency.js";
-import { ReceivePace } from "../deliver/pace-receiving.js";
-import { createReceiveEnvelopes } from "../deliver/receive-envelopes.js";
-import { RedisClocks } from "../node/redis-clocks.js";
-import { createRenewToken } from "../frames/renew-token.js";
-import { createLeaseRenewal, type LeaseRenewal } from "../connect/renew-leases.js";
-import { UnauthenticatedConnections } from "../connect/unauthenticated-connections.js";
-import { createConnectionWatch, type ConnectionWatch } from "../connection/watch-connections.js";
+import { openTestService } from "@petrel/shared/testing/open-test-service";
+import { readPushNodeConfig, type PushNodeConfig } from "../config.js";
+import {
+  startPushNode as startNode,
+  type PushNodeOverrides,
+  type StartedPushNode,
+} from "../start-push-node.js";
 import { createSteppedClock, type SteppedClock } from "./stepped-clock.js";
 
-export interface StartPushNodeOptions {
-  readonly redisUrl: string;
-  readonly partitions: readonly PartitionKeys[];
-  readonly nodeId?: string;
-  readonly verifyToken?: VerifyToken;
-  readonly redisNowMs?: (keys: PartitionKeys) => number | undefined;
-  readonly isRevoked?: (token: VerifiedToken) => Promise<boolean>;
-  readonly redeemTicket?: (ticket: string) => Promise<VerifiedToken | undefined>;
-  readonly allowedOrigins?: readonly string[];
-  readonly tokenInQuery?: boolean;
-  readonly trustedProxies?: readonly string[];
-  readonly maxUnauthenticated?: number;
-  readonly maxUnauthenticatedPerAddress?: number;
-  readonly headersTimeoutMs?: number;
-  readonly maxPendingSockets?: number;
-  readonly maxPendingPerAddress?: number;
-  /** Limits are off by default. */
-  readonly connectsPerAddressPerMinute?: number;
-  readonly connectsPerUserPerMinute?: number;
-  readonly framesPerUserPerSecond?: number;
-  readonly receivePerSecond?: number;
-  readonly receiveBurstMs?: number;
-  readonly graceMs?: number;
-  /** By default more than any test opens. */
-  readonly connectsPerSecond?: number;
-  readonly connectWaitMs?: number;
-  readonly authTimeoutMs?: number;
-  readonly maxFrameBytes?: number;
-  readonly maxFragments?: number;
-  readonly outboundBoundBytes?: number;
-  readonly slowTimeoutMs?: number;
-  readonly pingSeconds?: number;
-  readonly leaseMs?: number;
-  readonly maxConnectionsPerUser?: number;
-  readonly whenFull?: "evict" | "refuse";
-  readonly sessionPolicy?: SessionPolicy;
-  readonly history?: number;
-  readonly slowHistory?: number;
-  readonly drainWindowMs?: number;
-  readonly commandTimeoutMs?: number;
-  /** By default one that runs. */
-  readonly clock?: SteppedClock;
-  /** Whether leases are renewed from the start. */
-  readonly renewing?: boolean;
-}
+export type StartPushNodeOptions = Partial<PushNodeConfig> &
+  Omit<PushNodeOverrides, "isDraining" | "counts" | "startsTimers"> & {
+    readonly redisUrl: string;
+    readonly nodeId?: string;
+    /** By default one that runs. */
+    readonly clock?: SteppedClock;
+    /** Whether leases are renewed from the start; connections are watched only by `watch.tick()`. */
+    readonly renewing?: boolean;
+  };
 
-export interface PushNode {
+export interface PushNode extends Omit<StartedPushNode, "leave"> {
   /** Up to /v1/connect. */
   readonly url: string;
   readonly httpUrl: string;
-  readonly port: number;
   readonly nodeId: string;
-  readonly redis: Redis;
-  readonly scripts: ScriptRunner;
-  readonly subscription: NodeSubscription;
-  readonly registry: ConnectionRegistry;
-  readonly acks: CollectAcks;
-  readonly renewal: LeaseRenewal;
-  readonly watch: ConnectionWatch;
   readonly clock: SteppedClock;
   /** Close codes, in their order. */
   readonly closes: readonly number[];
@@ -113,8 +44,6 @@ export interface PushNode {
   readonly pushedOut: () => number;
   /** Times that a connection had to wait for its pace. */
   readonly paced: () => number;
-  /** What the limits refused and asked. */
-  readonly counts: LimitCounts;
   readonly metrics: Registry;
   readonly startDraining: () => void;
   /** @param random where in the window each client's moment lies, in [0, 1) */
@@ -122,225 +51,97 @@ export interface PushNode {
   readonly stop: () => Promise<void>;
 }
 
-export async function startPushNode(options: StartPushNodeOptions): Promise<PushNode> {
-  const { redisUrl, partitions, verifyToken = verifyTestToken, outboundBoundBytes = 256 * 1024 } = options;
-  const nodeId = options.nodeId ?? `node.${randomBytes(6).toString("hex")}`;
-  const logger = createLogger({ service: "test", level: "silent" });
-  const clock = options.clock ?? createSteppedClock();
-  const redis = await connectRedis({
-    url: redisUrl,
-    role: "push-node",
-    logger,
-    commandTimeoutMs: options.commandTimeoutMs ?? 5_000,
-  });
-  const subscriber = await connectRedis({ url: redisUrl, role: "push-node-subscriber", logger });
-  const scripts = new ScriptRunner(redis);
-  const registry = new ConnectionRegistry(20);
-  const closes: number[] = [];
-  let opened = 0;
-  let sent = 0;
-  let turnedAway = 0;
-  let socketsCut = 0;
-  let pushedOut = 0;
-  let paced = 0;
-  let draining = false;
-  const onSent = (count: number): void => void (sent += count);
-  const metrics = createRegistry("push-node");
-  const clocks = new RedisClocks({ redis, partitions, clock: systemClock, logger });
-  await clocks.read();
-  const observer = createMeasureLatency(metrics, clocks);
-  const inboxHistory = { history: options.history ?? 100, slowHistory: options.slowHistory ?? 10_000 };
-  const admission = new HandshakeAdmission({
-    clock,
-    perSecond: options.connectsPerSecond ?? 100_000,
-    maxWaitMs: options.connectWaitMs ?? 0,
-  });
-  const moves = new MoveConnections({
-    scripts,
-    registry,
-    isCrowded: () => admission.isCrowded,
-    clock,
-    logger,
-    windowMs: options.drainWindowMs ?? 500,
-    connectsPerSecond: options.connectsPerSecond ?? 100_000,
-  });
-  const acks = new CollectAcks({
-    scripts,
-    registry,
-    logger,
-    history: inboxHistory,
-    observer,
-    onEpochOver: (connection) => moves.move(connection, true),
-  });
-  const counts = new LimitCounts();
-  const pace = new ReceivePace({
-    clock,
-    perSecond: options.receivePerSecond ?? 0,
-    ...(options.receiveBurstMs === undefined ? {} : { burstMs: options.receiveBurstMs }),
-    onPaced: () => void paced++,
-  });
-  const checkEpoch = createCheckEpoch({ redis, logger });
-  const catchUp = createCatchUp({
-    scripts,
-    acks,
-    checkEpoch,
-    logger,
-    history: inboxHistory,
-    semaphore: new Semaphore(32),
-    pace,
-    onSent,
-    observer,
-  });
-  const deliver = createDeliver({
-    registry,
-    acks,
-    catchUp,
-    checkEpoch,
-    outboundBoundBytes,
-    pace,
-    onSent,
-    observer,
-  });
-  const limits = createNodeLimits({
-    settings: {
-      connectsPerAddressPerMinute: options.connectsPerAddressPerMinute ?? 0,
-      connectsPerUserPerMinute: options.connectsPerUserPerMinute ?? 0,
-      framesPerUserPerSecond: options.framesPerUserPerSecond ?? 0,
-    },
-    scripts,
-    counts,
-    logger,
-  });
-  const registerDeps = {
-    scripts,
-    registry,
-    catchUp,
-    checkEpoch,
-    logger,
-    nodeId,
-    pingSeconds: options.pingSeconds ?? 25,
-    limits: {
-      leaseMs: options.leaseMs ?? 60_000,
-      maxConnectionsPerUser: options.maxConnectionsPerUser ?? 5,
-      whenFull: options.whenFull ?? ("evict" as const),
-      ackTimeoutMs: 10_000,
-      sessionPolicy: options.sessionPolicy ?? ("multi" as const),
-      ...inboxHistory,
-    },
-    graceMs: options.graceMs ?? 3_000,
-    isDraining: () => draining,
-    moves,
-    redisNowMs: options.redisNowMs ?? ((keys: PartitionKeys) => clocks.nowMs(keys)),
-  };
-  const renewal = createLeaseRenewal({ ...registerDeps, clock, semaphore: new Semaphore(32) });
-  const watch = createConnectionWatch({
-    registry,
-    clock,
-    pingSeconds: registerDeps.pingSeconds,
-    slowTimeoutMs: options.slowTimeoutMs ?? 15_000,
-  });
-  const subscription = await subscribeNode({
-    redis: subscriber,
-    partitions,
-    nodeId,
-    logger,
-    onText: createReceiveEnvelopes({ registry, deliver, catchUp, acks }),
-    onResubscribed: () => void renewal.renewAll("resubscribed"),
-  });
-  if (options.renewing === true) renewal.start();
-  const revocations = new TokenRevocations({ scripts, partitions, maxTokenLifeMs: 3_600_000 });
-  const tickets = new TicketsStore<VerifiedToken>(scripts);
-  const renewToken = createRenewToken({
-    verifyToken,
-    isRevoked: options.isRevoked ?? ((token) => revocations.isRevoked(token)),
-    registerAgain: renewal.renew,
-    logger,
-  });
-  const app = await buildApp({
-    ...registerDeps,
-    version: "0.0.0-test",
-    partitions,
-    clock,
-    verifyToken,
-    redeemTicket: options.redeemTicket ?? ((ticket) => tickets.redeem(ticket)),
-    takeFrame: limits.takeFrame,
-    takeConnectOfAddress: limits.takeConnectOfAddress,
-    takeConnectOfUser: limits.takeConnectOfUser,
-    handleFrame: createHandleFrame({ acks, renewToken, takeFrame: limits.takeFrame, outboundBoundBytes }),
-    authTimeoutMs: options.authTimeoutMs ?? 5_000,
-    onOpened: () => void opened++,
-    onClosed: (code) => void closes.push(code),
-    rules: {
-      isAllowedOrigin: createMatchOrigin(options.allowedOrigins ?? []),
-      tokenInQuery: options.tokenInQuery ?? false,
-    },
-    trustedProxies: new TrustedProxies(options.trustedProxies ?? []),
-    headersTimeoutMs: options.headersTimeoutMs ?? 10_000,
-    maxPendingSockets: options.maxPendingSockets ?? 4_000,
-    maxPendingPerAddress: options.maxPendingPerAddress ?? 4_000,
-    onSocketCut: () => void socketsCut++,
-    unauthenticated: new UnauthenticatedConnections({
-      max: options.maxUnauthenticated ?? 1_000,
-      maxPerAddress: options.maxUnauthenticatedPerAddress ?? 1_000,
-      onPushedOut: () => void pushedOut++,
-    }),
-    admission,
-    onTurnedAway: () => void turnedAway++,
-    maxFrameBytes: options.maxFrameBytes ?? 64 * 1024,
-    maxFragments: options.maxFragments ?? 64,
-    readiness: () => Promise.resolve({ ready: true, checks: {} }),
-  });
-  await app.listen({ port: 0, host: "127.0.0.1" });
-  const { port } = app.server.address() as AddressInfo;
+/** No limits, a short drain, and room for more than any test opens. */
+const defaults: Partial<PushNodeConfig> = {
+  host: "127.0.0.1",
+  port: 0,
+  connectsPerAddressPerMinute: 0,
+  connectsPerUserPerMinute: 0,
+  framesPerUserPerSecond: 0,
+  receivePerUserPerSecond: 0,
+  connectsPerSecond: 100_000,
+  connectWaitMs: 0,
+  maxPendingPerAddress: 4_000,
+  maxUnauthenticatedPerAddress: 1_000,
+  drainWindowMs: 500,
+};
 
+export async function startPushNode(options: StartPushNodeOptions): Promise<PushNode> {
+  const {
+    nodeId = `node.${randomBytes(6).toString("hex")}`,
+    clock = createSteppedClock(),
+    renewing = false,
+    verifyToken = verifyTestToken,
+    isRevoked,
+    redeemTicket,
+    redisNowMs,
+    commandTimeoutMs,
+    receiveBurstMs,
+    ...settings
+  } = options;
+  const config: PushNodeConfig = { ...readPushNodeConfig({}), ...defaults, ...settings };
+  const service = await openTestService("push-node", config, {
+    clock,
+    instance: nodeId,
+    stopDeadlineMs: 60_000,
+  });
+  const closes: number[] = [];
+  const counted = { opened: 0, sent: 0, turnedAway: 0, socketCut: 0, pushedOut: 0, paced: 0 };
+  let isDraining = false;
+  const node = await startNode(
+    {
+      config,
+      target: readRedisTarget(config),
+      isAllowedOrigin: createMatchOrigin(config.allowedOrigins),
+    },
+    service,
+    {
+      verifyToken,
+      isRevoked,
+      redeemTicket,
+      redisNowMs,
+      commandTimeoutMs,
+      receiveBurstMs,
+      isDraining: () => isDraining,
+      startsTimers: false,
+      counts: {
+        opened: () => void counted.opened++,
+        closed: (code) => void closes.push(code),
+        sent: (count) => void (counted.sent += count),
+        turnedAway: () => void counted.turnedAway++,
+        socketCut: () => void counted.socketCut++,
+        pushedOut: () => void counted.pushedOut++,
+        paced: () => void counted.paced++,
+      },
+    },
+  );
+  if (renewing) node.renewal.start();
+  const { port, registry, redis, leave } = node;
   return {
+    ...node,
     url: `ws://127.0.0.1:${port}/v1/connect`,
     httpUrl: `http://127.0.0.1:${port}`,
-    port,
     nodeId,
-    redis,
-    scripts,
-    subscription,
-    registry,
-    acks,
-    renewal,
-    watch,
     clock,
     closes,
-    opened: () => opened,
-    sent: () => sent,
-    turnedAway: () => turnedAway,
-    socketsCut: () => socketsCut,
-    pushedOut: () => pushedOut,
-    paced: () => paced,
-    counts,
-    metrics,
+    opened: () => counted.opened,
+    sent: () => counted.sent,
+    turnedAway: () => counted.turnedAway,
+    socketsCut: () => counted.socketCut,
+    pushedOut: () => counted.pushedOut,
+    paced: () => counted.paced,
+    metrics: service.metrics,
     startDraining: () => {
-      draining = true;
+      isDraining = true;
     },
-    drain: async (random) => {
-      draining = true;
-      moves.stop();
-      await markConnectionsLeaving({ scripts, connections: notYetMoving(registry), logger });
-      const windowMs = options.drainWindowMs ?? 500;
-      return drainConnections({
-        registry,
-        acks,
-        clock,
-        logger,
-        windowMs,
-        onLeft: () => undefined,
-        ...(random === undefined ? {} : { random }),
-      });
+    drain: (random) => {
+      isDraining = true;
+      return leave(random);
     },
     stop: async () => {
-      draining = true;
-      renewal.stop();
-      moves.stop();
-      watch.stop();
+      isDraining = true;
       for (const connection of registry.all()) connection.terminate();
-      await app.close();
-      await subscription.stop();
+      await service.lifecycle.stop("the test is over");
       redis.disconnect();
     },
   };

@@ -1,0 +1,39 @@
+// push-node/connect/open-connection -> here: whose credential is this?
+// Guarantees: a token that has no time left opens nothing; a ticket is good once.
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import type { VerifiedToken, VerifyToken } from "@petrel/shared/security/tokens/verified-token";
+import { requireTimeLeft } from "../connection/watch-token-expiry.js";
+import type { Handshake } from "./read-handshake.js";
+
+export interface CheckCredentialDeps {
+  readonly verifyToken: VerifyToken;
+  /** Uses up the ticket. @returns undefined for one that is unknown, over, or was used */
+  readonly redeemTicket: (ticket: string) => Promise<VerifiedToken | undefined>;
+  readonly clock: Clock;
+}
+
+export type Credential = Exclude<Handshake["credential"], { readonly kind: "awaited" }>;
+
+/**
+ * Rejects with a PetrelError for a credential that is not good, and with what the store throws where Redis does not
+ * answer.
+ */
+export type CheckCredential = (credential: Credential) => Promise<VerifiedToken>;
+
+export function createCheckCredential(deps: CheckCredentialDeps): CheckCredential {
+  const { verifyToken, redeemTicket, clock } = deps;
+  return async (credential) => {
+    if (credential.kind === "token") {
+      const token = await verifyToken(credential.token);
+      requireTimeLeft(token, clock.wallMs());
+      return token;
+    }
+    const token = await redeemTicket(credential.ticket);
+    if (token !== undefined && token.expiresAtMs > clock.wallMs()) return token;
+    throw new PetrelError(
+      "PETREL_TICKET_INVALID",
+      "The ticket is unknown, over, or was used: get a fresh one.",
+    );
+  };
+}

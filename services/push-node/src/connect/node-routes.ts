@@ -1,0 +1,139 @@
+// push-node/connect/{register-connection, renew-leases} -> here -> nodes/route-store: this node's routes in Redis.
+// Guarantees: a route without a connection is removed: where the socket closed meanwhile, and where the script's answer
+// was lost.
+import { backoffMs } from "@petrel/shared/kernel/backoff";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { pause } from "@petrel/shared/kernel/pause";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import {
+  connectRoute,
+  readConnections,
+  removeRoute,
+  renewRoutes,
+  type ConnectResult,
+  type RouteLimits,
+} from "@petrel/shared/redis/nodes/route-store";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { Connection } from "../connection/connection.js";
+import type { ResumePosition } from "./read-handshake.js";
+
+export interface NodeRoutesOptions {
+  readonly scripts: ScriptRunner;
+  readonly nodeId: string;
+  readonly limits: RouteLimits;
+  /** How long the user of a closed connection counts as on the way back. */
+  readonly graceMs: number;
+  readonly isDraining: () => boolean;
+  /** What the clock of a partition's master says now, ms; undefined where that is unknown. */
+  readonly redisNowMs: (keys: PartitionKeys) => number | undefined;
+  readonly logger: Logger;
+}
+
+interface RouteWishes {
+  readonly position?: ResumePosition;
+  readonly connectTimeMs?: number;
+  readonly notAfterMs?: number | undefined;
+}
+
+/** As long as a command is waited for: then the client is told to come again, and does. */
+const PATIENCE_MS = 5_000;
+
+export class NodeRoutes {
+  readonly #options: NodeRoutesOptions;
+
+  constructor(options: NodeRoutesOptions) {
+    this.#options = options;
+  }
+
+  get limits(): RouteLimits {
+    return this.#options.limits;
+  }
+
+  /**
+   * Writes a new connection's route.
+   * @throws what ioredis throws where Redis does not answer
+   */
+  async add(connection: Connection, position: ResumePosition | undefined): Promise<ConnectResult> {
+    const wishes = position === undefined ? {} : { position };
+    try {
+      return await this.#connectInTime(connection, wishes);
+    } catch (error) {
+      void this.#forget(connection);
+      throw error;
+    }
+  }
+
+  /**
+   * Writes a route that may have been lost, at its connection's age.
+   * @throws what ioredis throws where Redis does not answer
+   */
+  addAgain(connection: Connection): Promise<ConnectResult> {
+    return this.#connect(connection, { connectTimeMs: connection.connectTimeMs });
+  }
+
+  /** @returns the places in `batch` of those that are not registered any more */
+  renew(keys: PartitionKeys, batch: readonly Connection[]): Promise<number[]> {
+    const { scripts, limits } = this.#options;
+    return renewRoutes(scripts, keys, batch, limits.leaseMs);
+  }
+
+  async remove({ id, keys, userId, member, isExpectedBack }: Connection): Promise<void> {
+    const { scripts, graceMs, logger } = this.#options;
+    try {
+      await removeRoute(scripts, keys, userId, member, isExpectedBack ? graceMs : 0);
+    } catch (error) {
+      // Its lease expires by itself; until then a message for it reaches a node that does not know it.
+      logger.debug({ connection: id, reason: describeError(error) }, "route not removed");
+    }
+  }
+
+  /**
+   * The script may have run although its answer is missing, or may run later: nobody would renew its route, but the route
+   * would count against the user's limit until its lease ends.
+   */
+  async #forget({ keys, userId, id }: Connection): Promise<void> {
+    const { scripts, nodeId, limits, graceMs, logger } = this.#options;
+    const deadlineMs = performance.now() + limits.leaseMs;
+    for (let attempt = 0; performance.now() < deadlineMs; attempt++) {
+      await pause(50 + backoffMs(attempt, { baseMs: 100, capMs: 2_000 }));
+      try {
+        const routes = await readConnections(scripts, keys, userId);
+        const route = routes.find(({ node, id: other }) => node === nodeId && other === id);
+        if (route !== undefined) await removeRoute(scripts, keys, userId, route.member, graceMs);
+        return;
+      } catch (error) {
+        logger.debug({ connection: id, reason: describeError(error) }, "route not forgotten yet");
+      }
+    }
+  }
+
+  /**
+   * With a deadline: a call that hangs on a dead link and runs long after would replace the connection that the client has
+   * opened elsewhere since.
+   */
+  async #connectInTime(connection: Connection, wishes: RouteWishes): Promise<ConnectResult> {
+    const nowMs = this.#options.redisNowMs(connection.keys);
+    const notAfterMs = nowMs === undefined ? undefined : nowMs + PATIENCE_MS;
+    const result = await this.#connect(connection, { ...wishes, notAfterMs });
+    // The answer is still awaited, so the call is not late: Redis' clock was set, or another master's is ahead.
+    return result.outcome === "late" ? this.#connect(connection, wishes) : result;
+  }
+
+  #connect(
+    { keys, userId, id, platform, token, isMoving }: Connection,
+    wishes: RouteWishes,
+  ): Promise<ConnectResult> {
+    const { scripts, nodeId, limits, isDraining } = this.#options;
+    const route = {
+      userId,
+      node: nodeId,
+      connection: id,
+      platform,
+      token,
+      isLeaving: isMoving || isDraining(),
+      ...wishes,
+    };
+    return connectRoute(scripts, keys, route, limits);
+  }
+}

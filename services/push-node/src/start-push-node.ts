@@ -1,0 +1,310 @@
+// main.ts, tests -> here -> app: the push node's parts, wired.
+// Guarantees: listens only when its channels are subscribed; a stop asks every client to move before anything closes;
+// every part closes with the service's lifecycle.
+import type { AddressInfo } from "node:net";
+import { systemClock } from "@petrel/shared/kernel/clock";
+import { createReadiness } from "@petrel/shared/kernel/lifecycle/patient-readiness";
+import { TicketsStore } from "@petrel/shared/redis/auth/tickets-store";
+import { TokenRevocations } from "@petrel/shared/redis/auth/token-revocations";
+import { pingRedis } from "@petrel/shared/redis/connection/cluster-nodes";
+import type { Redis } from "@petrel/shared/redis/connection/connect";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { LimitCounts } from "@petrel/shared/redis/limits/limit-counts";
+import { subscribeNode, type NodeSubscription } from "@petrel/shared/redis/nodes/node-subscription";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { VerifiedToken, VerifyToken } from "@petrel/shared/security/tokens/verified-token";
+import type { Service } from "@petrel/shared/service/open-service";
+import { openServiceRedis } from "@petrel/shared/service/open-service-redis";
+import { buildApp } from "./app.js";
+import type { PushNodeSettings } from "./config.js";
+import { createCheckCredential } from "./connect/check-credential.js";
+import { HandshakeAdmission } from "./connect/handshake-admission.js";
+import { createConnectLimits } from "./connect/limit-connects.js";
+import { openRegistrations } from "./connect/open-registrations.js";
+import type { LeaseRenewal } from "./connect/renew-leases.js";
+import { UnauthenticatedConnections } from "./connect/unauthenticated-connections.js";
+import { createConnectionMetrics, type ConnectionMetrics } from "./connection/connection-metrics.js";
+import { ConnectionRegistry } from "./connection/connection-registry.js";
+import { createConnectionWatch, type ConnectionWatch } from "./connection/watch-connections.js";
+import { observeDeliveries } from "./deliver/observe-deliveries.js";
+import { openDelivery } from "./deliver/open-delivery.js";
+import { CollectAcks } from "./frames/collect-acks.js";
+import { openFrames } from "./frames/open-frames.js";
+import { createDrainMetrics } from "./leave/drain-metrics.js";
+import { leaveNode } from "./leave/leave-node.js";
+import { MoveConnections } from "./leave/move-connections.js";
+import { announceWhileRunning } from "./node/announce-node.js";
+import { RedisClocks } from "./node/redis-clocks.js";
+import { openTokens } from "./tokens/open-tokens.js";
+
+/** Pages read, and connections registered again, at a time. */
+const CONCURRENT_CATCH_UPS = 32;
+/** Beats a lease renewal is spread over. */
+const SLOTS = 20;
+
+/** What a test may set that the environment cannot. */
+export interface PushNodeOverrides {
+  readonly verifyToken?: VerifyToken | undefined;
+  readonly isRevoked?: ((token: VerifiedToken) => Promise<boolean>) | undefined;
+  readonly redeemTicket?: ((ticket: string) => Promise<VerifiedToken | undefined>) | undefined;
+  readonly redisNowMs?: ((keys: PartitionKeys) => number | undefined) | undefined;
+  readonly isDraining?: () => boolean;
+  /** Counts instead of the metrics. */
+  readonly counts?: ConnectionMetrics;
+  readonly commandTimeoutMs?: number | undefined;
+  readonly receiveBurstMs?: number | undefined;
+  /** Whether leases are renewed and connections watched from the start; true by default. */
+  readonly startsTimers?: boolean;
+}
+
+export interface StartedPushNode {
+  readonly port: number;
+  readonly redis: Redis;
+  readonly scripts: ScriptRunner;
+  readonly subscription: NodeSubscription;
+  readonly registry: ConnectionRegistry;
+  readonly acks: CollectAcks;
+  readonly renewal: LeaseRenewal;
+  readonly watch: ConnectionWatch;
+  readonly limitCounts: LimitCounts;
+  /** Asks every client to move, and waits until they have. @param random as in drain-connections */
+  readonly leave: (random?: () => number) => Promise<void>;
+}
+
+export async function startPushNode(
+  { config, target, isAllowedOrigin }: PushNodeSettings,
+  service: Service,
+  overrides: PushNodeOverrides = {},
+): Promise<StartedPushNode> {
+  const { instance: nodeId, logger, lifecycle, metrics, clock } = service;
+  const { isDraining = () => lifecycle.stopping.aborted, startsTimers = true } = overrides;
+  const history = { history: config.historySize, slowHistory: config.slowHistorySize };
+
+  const tokens = openTokens(config, service);
+
+  // Redis, and what this node knows of it.
+  const { redis, scripts, partitions, openLink } = await openServiceRedis(
+    service,
+    { target, partitions: config.partitions },
+    {
+      link: "commands",
+      atStop: "quit",
+      ...(overrides.commandTimeoutMs === undefined ? {} : { commandTimeoutMs: overrides.commandTimeoutMs }),
+    },
+  );
+  scripts.ends.register(metrics);
+  // The machine's own clock: it measures round trips.
+  const clocks = new RedisClocks({ redis, partitions, clock: systemClock, logger });
+  lifecycle.onStop("redis clocks", () => clocks.stop());
+  await clocks.start();
+  const { redisNowMs = (keys: PartitionKeys) => clocks.nowMs(keys) } = overrides;
+  const limitCounts = new LimitCounts();
+  limitCounts.register(metrics);
+  const limited = { scripts, counts: limitCounts, logger };
+
+  // Connections, and what is delivered to them.
+  const registry = new ConnectionRegistry(SLOTS);
+  const counts = overrides.counts ?? createConnectionMetrics(metrics, registry);
+  const { observer, stop } = observeDeliveries({ metrics, clocks, tracing: service.tracing, nodeId });
+  lifecycle.onStop("traced deliveries", stop);
+  const admission = new HandshakeAdmission({
+    clock,
+    perSecond: config.connectsPerSecond,
+    maxWaitMs: config.connectWaitMs,
+  });
+  const moves = new MoveConnections({
+    scripts,
+    registry,
+    isCrowded: () => admission.isCrowded,
+    clock,
+    logger,
+    windowMs: config.drainWindowMs,
+    connectsPerSecond: config.connectsPerSecond,
+  });
+  const acks = new CollectAcks({
+    scripts,
+    registry,
+    logger,
+    history,
+    observer,
+    onEpochOver: (connection) => moves.move(connection, true),
+  });
+  const delivery = openDelivery({
+    redis,
+    scripts,
+    registry,
+    acks,
+    observer,
+    history,
+    recordKeepMs: config.recordKeepHours * 60 * 60 * 1000,
+    outboundBoundBytes: config.outboundBoundBytes,
+    pace: {
+      perSecond: config.receivePerUserPerSecond,
+      onPaced: counts.paced,
+      ...(overrides.receiveBurstMs === undefined ? {} : { burstMs: overrides.receiveBurstMs }),
+    },
+    concurrentCatchUps: CONCURRENT_CATCH_UPS,
+    onSent: counts.sent,
+    clock,
+    logger,
+  });
+
+  // How a connection is registered, and stays so.
+  const { registrations, renewal } = openRegistrations({
+    registry,
+    routes: {
+      scripts,
+      nodeId,
+      limits: {
+        leaseMs: config.routeLeaseMs,
+        maxConnectionsPerUser: config.maxConnectionsPerUser,
+        whenFull: config.whenUserFull,
+        ackTimeoutMs: config.ackTimeoutMs,
+        sessionPolicy: config.sessionPolicy,
+        ...history,
+      },
+      graceMs: config.routeGraceMs,
+      redisNowMs,
+    },
+    delivery,
+    moves,
+    pingSeconds: config.pingSeconds,
+    isDraining,
+    concurrent: CONCURRENT_CATCH_UPS,
+    clock,
+    logger,
+  });
+  const watch = createConnectionWatch({
+    registry,
+    clock,
+    pingSeconds: config.pingSeconds,
+    slowTimeoutMs: config.slowTimeoutMs,
+  });
+
+  // Before the first connection registers: what is published from then on is heard.
+  const subscription = await subscribeNode({
+    redis: await openLink({ role: "push-node-subscriber", link: "subscriber", isUnmeasured: true }),
+    partitions,
+    nodeId,
+    logger,
+    onText: delivery.receive,
+    onResubscribed: () => void renewal.renewAll("resubscribed"),
+  });
+  lifecycle.onStop("subscription", subscription.stop);
+  const presence = await announceWhileRunning(
+    scripts,
+    nodeId,
+    config.nodeTtlMs,
+    logger,
+    () => void renewal.renewAll("this node's key had expired"),
+  );
+  lifecycle.onStop("presence", presence.stop);
+  if (startsTimers) renewal.start();
+  lifecycle.onStop("lease renewal", renewal.stop);
+  if (startsTimers) watch.start();
+  lifecycle.onStop("connection watch", watch.stop);
+
+  // The way in.
+  const { verifyToken = tokens.verifyToken } = overrides;
+  const revocations = new TokenRevocations({ scripts, partitions, maxTokenLifeMs: 0 });
+  const tickets = new TicketsStore<VerifiedToken>(scripts);
+  const frames = openFrames({
+    acks,
+    perUserPerSecond: config.framesPerUserPerSecond,
+    outboundBoundBytes: config.outboundBoundBytes,
+    tokens: {
+      verifyToken,
+      isRevoked: overrides.isRevoked ?? ((token) => revocations.isRevoked(token)),
+      registerAgain: renewal.renew,
+    },
+    ...limited,
+  });
+  const connects = createConnectLimits({
+    perAddressPerMinute: config.connectsPerAddressPerMinute,
+    perUserPerMinute: config.connectsPerUserPerMinute,
+    ...limited,
+  });
+  const readiness = createReadiness({
+    patient: {
+      redis: () => pingRedis(redis),
+      tokens: tokens.check,
+      subscription: async () => {
+        if (!subscription.isActive()) throw new Error("not subscribed");
+      },
+    },
+    atOnce: { draining: () => (isDraining() ? "stopping" : undefined) },
+    // Some balancers cut the sockets of a node they take out, and all its clients would come back at once.
+    isHeld: () => registry.size > 0,
+    patienceMs: config.readyWithoutRedisMs,
+    clock,
+  });
+  const app = await buildApp({
+    service,
+    readiness,
+    sockets: {
+      headersTimeoutMs: config.headersTimeoutMs,
+      max: config.maxPendingSockets,
+      maxPerAddress: config.maxPendingPerAddress,
+      onCut: counts.socketCut,
+    },
+    frames: { maxBytes: config.maxFrameBytes, maxFragments: config.maxFragments },
+    connect: {
+      rules: { isAllowedOrigin, tokenInQuery: config.tokenInQuery },
+      trustedProxies: service.trustedProxies,
+      unauthenticated: new UnauthenticatedConnections({
+        max: config.maxUnauthenticated,
+        maxPerAddress: config.maxUnauthenticatedPerAddress,
+        onPushedOut: counts.pushedOut,
+      }),
+      admission,
+      takeConnectOfAddress: connects.takeOfAddress,
+      onTurnedAway: counts.turnedAway,
+      isDraining,
+      logger,
+      open: {
+        checkCredential: createCheckCredential({
+          verifyToken,
+          redeemTicket: overrides.redeemTicket ?? ((ticket) => tickets.redeem(ticket)),
+          clock,
+        }),
+        authTimeoutMs: config.authTimeoutMs,
+        takeConnectOfUser: connects.takeOfUser,
+        partitions,
+        registrations,
+        frames,
+        isDraining,
+        events: {
+          opened: counts.opened,
+          closed: (code, connection) => {
+            counts.closed(code);
+            if (connection !== undefined) observer.closed(connection);
+            acks.flush();
+          },
+        },
+        clock,
+        logger,
+      },
+    },
+  });
+
+  // Closed after the drain: /metrics shows it to its end.
+  await service.attach(app);
+  const onLeft = createDrainMetrics(metrics, isDraining);
+  const leave = (random?: () => number): Promise<void> =>
+    leaveNode({
+      scripts,
+      moves,
+      registry,
+      acks,
+      clock,
+      logger,
+      windowMs: config.drainWindowMs,
+      onLeft,
+      ...(random === undefined ? {} : { random }),
+    });
+  lifecycle.onStop("connections", () => leave());
+  await app.listen({ port: config.port, host: config.host });
+  const { port } = app.server.address() as AddressInfo;
+  logger.info({ port }, "ready");
+  return { port, redis, scripts, subscription, registry, acks, renewal, watch, limitCounts, leave };
+}
