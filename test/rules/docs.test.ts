@@ -141,3 +141,10 @@ test("what readers of the documentation read is wrapped at 120", () => {
   }
   expect(long).toEqual([]);
 });
+
+test("every row of a table ends on its line", () => {
+  const broken = pages.flatMap(({ path, prose }) =>
+    prose.split("\n").flatMap((line) => (/^\|.*[^|]$/.test(line) ? [`${path}: ${line.slice(0, 60)}…`] : [])),
+  );
+  expect(broken).toEqual([]);
+});
