@@ -13,7 +13,7 @@ import { CLOSE, TEXT } from "../support/raw-frames.js";
 import { sized } from "../support/sizes.js";
 import { wrongFrames, type Outcome } from "../support/wrong-frames.js";
 
-const RANDOM_CONNECTIONS = sized(1_000, 250);
+const RANDOM_CONNECTIONS = sized(1_000, 150);
 const FRAMES_EACH = 12;
 
 let cluster: TestCluster;

@@ -15,6 +15,8 @@ import {
 } from "../testing/start-dispatcher.js";
 
 const MESSAGES = "petrel_dispatch_messages_total";
+/** What is tested here; production hands over in the step that stores. */
+const BY_DISPATCHER = { handOver: "dispatch" } as const;
 
 let store: OpenStore;
 let keys: PartitionKeys;
@@ -85,7 +87,7 @@ test("thousands of messages in two partitions: each user's in order, none missin
   for (const { userId, partition } of users) await connect(userId, store.partitions[partition]);
   const heard = await store.listen(...store.partitions.map(({ channel }) => `${channel}n1`));
   const a = await start("a");
-  const accepter = store.accepter();
+  const accepter = store.accepter(BY_DISPATCHER);
   await Promise.all(
     Array.from({ length: 4_000 }, (_, i) => accepter.accept(message(users[i % users.length]))),
   );
@@ -104,7 +106,7 @@ test("thousands of messages in two partitions: each user's in order, none missin
 test("what waited before anyone owned the partition is read from its start; offline ones are let go", async () => {
   await connect("u1");
   const heard = await store.listen(`${keys.channel}n1`);
-  const accepter = store.accepter();
+  const accepter = store.accepter(BY_DISPATCHER);
   await Promise.all(
     Array.from({ length: 500 }, (_, i) => accepter.accept(message({ userId: i % 2 === 0 ? "u1" : "away" }))),
   );
@@ -125,7 +127,7 @@ test("a crash in the middle: the other one goes on, and the node sees all, in or
   const a = await start("a");
   const b = await start("b");
   await waitFor(() => a.owned().length === 1 && b.owned().length === 1, { what: "a fair share" });
-  const accepter = store.accepter();
+  const accepter = store.accepter(BY_DISPATCHER);
   for (let i = 0; i < 1_000; i++) {
     if (i === 500) a.crash();
     await accepter.accept(message({ userId: users[i % 2] ?? "" }));
@@ -152,7 +154,7 @@ test("an owner whose partition another took trims nothing and stops", async () =
   await store.redis.hset(keys.owner, "until", "0");
   await takePartition(store.scripts, keys, "z", 60_000);
   const owner = await store.redis.hgetall(keys.owner);
-  await store.accepter().accept(message({ userId: "u1" }));
+  await store.accepter(BY_DISPATCHER).accept(message({ userId: "u1" }));
   await waitFor(() => !a.owned().includes(0), { what: "the loss" });
   expect(held?.isHeld).toBe(false);
   expect(await store.redis.xlen(keys.ready)).toBe(1);
@@ -165,7 +167,7 @@ test("an error is tried again from the same place, and the other partitions go o
   if (second === undefined) throw new Error("no second partition");
   await connect("u9", second);
   const heard = await store.listen(`${second.channel}n1`);
-  const accepter = store.accepter();
+  const accepter = store.accepter(BY_DISPATCHER);
   await accepter.accept(message({ userId: "away", notification: "{}" }));
   const generation = await store.redis.hgetall(keys.generation);
   // A key of another kind makes the offer fail.
@@ -183,7 +185,7 @@ test("an error is tried again from the same place, and the other partitions go o
 test("a user whose keys are broken holds up nobody else, and is counted", async () => {
   await connect("u1");
   const heard = await store.listen(`${keys.channel}n1`);
-  const accepter = store.accepter();
+  const accepter = store.accepter(BY_DISPATCHER);
   await accepter.accept(message({ userId: "broken" }));
   await accepter.accept(message({ userId: "u1" }));
   // A key of another kind makes the look-up of routes fail.
@@ -196,7 +198,7 @@ test("a user whose keys are broken holds up nobody else, and is counted", async 
 });
 
 test("a user whose inbox is broken holds up nobody else's offer", async () => {
-  const accepter = store.accepter();
+  const accepter = store.accepter(BY_DISPATCHER);
   await accepter.accept(message({ userId: "broken", notification: "{}" }));
   await store.redis.del(keys.inbox("broken"));
   await store.redis.set(keys.inbox("broken"), "x");
@@ -209,7 +211,8 @@ test("a user whose inbox is broken holds up nobody else's offer", async () => {
 
 describe("a message that nobody took goes to the fallback", () => {
   const offered = (): Promise<number> => store.redis.xlen(keys.fallback("normal"));
-  const accept = (userId = "u1") => store.accepter().accept(message({ userId, notification: "{}" }));
+  const accept = (userId = "u1") =>
+    store.accepter(BY_DISPATCHER).accept(message({ userId, notification: "{}" }));
 
   test("at once, where its user has no connection", async () => {
     const a = await start("a");
@@ -223,7 +226,7 @@ describe("a message that nobody took goes to the fallback", () => {
     await connect("u2");
     await store.listen(`${keys.channel}n1`);
     await start("a");
-    await store.accepter().accept(message({ userId: "u1" }));
+    await store.accepter(BY_DISPATCHER).accept(message({ userId: "u1" }));
     await accept("u2");
     await readyIsEmpty();
     expect(await offered()).toBe(0);
@@ -250,12 +253,15 @@ describe("a message that nobody took goes to the fallback", () => {
   });
 
   test("not for a while after this dispatcher's own link was down", async () => {
-    const a = await start("a", { offlineSettleMs: 1_500 });
+    const a = await start("a", { offlineSettleMs: 4_000 });
     await store.redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
     await accept();
     await readyIsEmpty();
     expect(await offered()).toBe(0);
-    await waitFor(async () => (await offered()) === 1, { what: "the offer, once absence counts" });
+    await waitFor(async () => (await offered()) === 1, {
+      what: "the offer, once absence counts",
+      deadlineMs: 30_000,
+    });
     await waitFor(async () => (await a.count("petrel_dispatch_wakes_total", { outcome: "offline" })) === 1, {
       what: "the wake to be counted",
     });

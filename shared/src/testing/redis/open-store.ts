@@ -88,7 +88,7 @@ export async function openStore(options: StartRedisOptions = {}): Promise<OpenSt
         ackTimeoutMs: 10_000,
         inboxCap: 10_000,
         readyCap: 100_000,
-        handOver: "dispatch",
+        handOver: "accept",
         maxInFlight: 2,
         ...more,
       }),

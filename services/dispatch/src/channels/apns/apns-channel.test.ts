@@ -369,7 +369,8 @@ describe("APNs", () => {
   });
 
   test("a wrong environment for all: nothing is lost, and sends go on when it is mended", async () => {
-    await reopen({ APNS_BREAKER_OPEN_MS: "400", APNS_SUSPICION_MS: "60000" });
+    // Longer than the sends below take on a busy machine: no trial is among them.
+    await reopen({ APNS_BREAKER_OPEN_MS: "4000", APNS_SUSPICION_MS: "60000" });
     const users = Array.from({ length: 40 }, (_, i) => `user${i}`);
     await Promise.all(users.map((user, i) => register(user, 100 + i)));
     for (const user of users) await send(jobFor(user));
@@ -388,6 +389,7 @@ describe("APNs", () => {
     await simulator.setBehaviour({ environment: null });
     await waitFor(async () => (await send(jobFor("user1"))).outcome === "taken", {
       what: "the breaker to close",
+      deadlineMs: 20_000,
     });
     expect(await open_()).toBe(0);
     for (const user of users) expect(await send(jobFor(user))).toMatchObject({ outcome: "taken" });
