@@ -42,9 +42,9 @@ function reaches(from: string, to: string, depth: number): boolean {
 
 test("the way from the request to the script is one of imports", () => {
   const ways = [
-    ["services/collect/src/routes/message-routes.ts", "services/collect/src/accept/accept-request.ts"],
-    ["services/collect/src/accept/accept-request.ts", "services/collect/src/accept/accept-message.ts"],
-    ["services/collect/src/accept/accept-message.ts", "shared/src/redis/accept/accept-batch.ts"],
+    ["services/collect/src/routes/message-routes.ts", "services/collect/src/accept/prepare-messages.ts"],
+    ["services/collect/src/accept/prepare-messages.ts", "services/collect/src/accept/accept-with-retry.ts"],
+    ["services/collect/src/accept/accept-with-retry.ts", "shared/src/redis/accept/accept-batch.ts"],
     ["shared/src/redis/accept/accept-batch.ts", "shared/src/redis/accept/accept.v3.lua"],
     ["services/push-node/src/start-push-node.ts", "shared/src/redis/nodes/node-subscription.ts"],
     ["services/push-node/src/deliver/receive-envelopes.ts", "services/push-node/src/deliver/deliver.ts"],

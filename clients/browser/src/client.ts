@@ -13,7 +13,7 @@ import {
 import { resolveOptions, type PetrelClientOptions } from "./client-options.js";
 import { NORMAL_CLOSURE } from "./connection/close-policy.js";
 import { closeReason } from "./connection/close-reason.js";
-import { ConnectionKeeper } from "./connection/connection-keeper.js";
+import { ConnectionKeeper } from "./connection-keeper.js";
 import type { Connection } from "./connection/connection.js";
 import type { ServerFrame, WelcomeFrame } from "./frames.js";
 import { MessageDelivery, type PetrelMessage } from "./delivery/message-delivery.js";

@@ -13,8 +13,8 @@ import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import type { Service } from "@petrel/shared/service/open-service";
 import { documentedRules } from "./contract/documented-rules.js";
-import { MessageAcceptance } from "./accept/accept-message.js";
-import { RequestAcceptance } from "./accept/accept-request.js";
+import { AcceptWithRetry } from "./accept/accept-with-retry.js";
+import { RequestAcceptance } from "./accept/prepare-messages.js";
 import type { AcceptanceCounts } from "./accept/acceptance-counts.js";
 import { decorateWithProducer } from "@petrel/shared/security/producers/authorize-producer";
 import { createRequestLimiter, type RequestLimits } from "@petrel/shared/security/requests/limit-requests";
@@ -66,7 +66,7 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
     }),
   });
   const requests = new RequestAcceptance({
-    messages: new MessageAcceptance({
+    messages: new AcceptWithRetry({
       store: deps.store,
       attemptMs: deps.storeAttemptMs,
       clock,

@@ -1,6 +1,6 @@
 // connection-keeper -> here -> {token-source, ticket-source}: what the next attempt to connect brings.
 // Guarantees: a ticket where there is `getTicket`, else a token; a refused one is not brought again.
-import type { TokenReason } from "../delivery/ask-application.js";
+import type { TokenReason } from "./ask-application.js";
 import type { ResolvedOptions } from "../client-options.js";
 import { TicketSource } from "./ticket-source.js";
 import { TokenSource } from "./token-source.js";

@@ -1,6 +1,6 @@
 // Where the client's tickets come from: the application's callback.
 // Guarantees: each attempt to connect has a ticket of its own, since one is good once.
-import { askApplication, type AskForCredential, type TokenReason } from "../delivery/ask-application.js";
+import { askApplication, type AskForCredential, type TokenReason } from "./ask-application.js";
 
 export type GetTicket = AskForCredential;
 

@@ -1,7 +1,7 @@
 // Where the client's access token comes from: the application's callback, and the newest answer of it.
 // Guarantees: a token is used until it is refused or replaced, so that a crowd of reconnects asks for no tokens; an
 // answer that comes late replaces neither the answer to a later question nor a token's refusal.
-import { askApplication, type AskForCredential, type TokenReason } from "../delivery/ask-application.js";
+import { askApplication, type AskForCredential, type TokenReason } from "./ask-application.js";
 
 export type { TokenReason };
 export type GetToken = AskForCredential;

@@ -1,7 +1,7 @@
 // message-delivery -> here -> the application's `savePosition`: keeps where the client is, one call at a time.
 // Guarantees: never two calls at once, so that an older position cannot overwrite a newer one; of those that wait only
 // the newest is kept; a call that fails, or never ends, is reported and holds up later ones for a bounded time.
-import { within } from "../connection/deadline.js";
+import { within } from "../deadline.js";
 import type { Position } from "./user-sequence.js";
 
 export type SavePosition = (position: Position) => void | Promise<void>;

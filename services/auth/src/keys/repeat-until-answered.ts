@@ -1,6 +1,7 @@
 // routes/create-key, routes/rotate-key -> here: a write that must not be left in doubt.
 // Guarantees: sent again only where its answer is missing, the very same, and not for longer than a caller waits.
 import { PetrelError } from "@petrel/shared/kernel/errors";
+import { pause } from "@petrel/shared/kernel/pause";
 
 const PAUSES_MS = [50, 200, 500] as const;
 
@@ -15,7 +16,7 @@ export async function repeatUntilAnswered<T>(write: () => Promise<T>): Promise<T
       return await write();
     } catch (error) {
       if (!(error instanceof PetrelError) || error.code !== "PETREL_UNAVAILABLE") throw error;
-      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      await pause(pauseMs);
     }
   }
   return write();

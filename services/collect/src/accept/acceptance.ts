@@ -1,4 +1,4 @@
-// accept-message -> here -> accept-request: what became of one message that was to be stored.
+// accept-with-retry -> here -> prepare-messages: what became of one message that was to be stored.
 // Guarantees: every outcome is one of these; what none of them says has not happened.
 import type { PetrelError } from "@petrel/shared/kernel/errors";
 

@@ -1,4 +1,4 @@
-// accept-request -> here: tells whether two messages with the same idempotency key have the same content.
+// prepare-messages -> here: tells whether two messages with the same idempotency key have the same content.
 // Guarantees: the order of an object's members does not matter; everything else does.
 import { hash } from "node:crypto";
 

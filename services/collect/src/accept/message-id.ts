@@ -1,4 +1,4 @@
-// accept-request -> here: names a message before it is stored.
+// prepare-messages -> here: names a message before it is stored.
 // Guarantees: the same owner, idempotency key and user always make the same id, and no others make it; without a key
 // the id is 128 random bits. So whoever sends again, we or the producer, sends the same message.
 import { hash, randomFillSync } from "node:crypto";

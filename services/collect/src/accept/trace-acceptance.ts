@@ -1,4 +1,4 @@
-// accept-request -> here -> kernel/tracing: the spans of a sampled request and of each of its messages.
+// prepare-messages -> here -> kernel/tracing: the spans of a sampled request and of each of its messages.
 // Guarantees: each message is stored with the context of its own span, so that what follows is that span's child; what
 // is sent to the store again keeps it.
 import { messageAttributes, type Span, type Tracing } from "@petrel/shared/kernel/tracing/tracing";

@@ -1,4 +1,4 @@
-// message-routes, batch-routes -> here -> accept-request: the rules for a message that its schema cannot say.
+// message-routes, batch-routes -> here -> prepare-messages: the rules for a message that its schema cannot say.
 // Guarantees: what comes out can be stored as it is: one kind of recipient, built parts only, data within its bound.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { checkApnsOverrides } from "@petrel/shared/protocol/messages/apns-overrides";

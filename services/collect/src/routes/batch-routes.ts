@@ -1,10 +1,10 @@
-// A producer's request -> here -> check-message -> accept-request: many messages in one request.
+// A producer's request -> here -> check-message -> prepare-messages: many messages in one request.
 // Guarantees: a bad entry fails alone; entries for one user keep their order; all are stored by the same few calls.
 import { type ErrorBody, PetrelError } from "@petrel/shared/kernel/errors";
 import { type HttpApp, toPetrelError } from "@petrel/shared/kernel/http/http-app";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import type { FastifyRequest } from "fastify";
-import type { RequestAcceptance } from "../accept/accept-request.js";
+import type { RequestAcceptance } from "../accept/prepare-messages.js";
 import { type AcceptedAnswer, batchAcceptedSchema } from "../contract/answer-schema.js";
 import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";

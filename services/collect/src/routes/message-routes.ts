@@ -1,4 +1,4 @@
-// A producer's request -> here -> check-message -> accept-request: one message sent, its state read, its cancelling.
+// A producer's request -> here -> check-message -> prepare-messages: one message sent, its state read, its cancelling.
 // Guarantees: 202 is sent only for what is stored.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
@@ -9,7 +9,7 @@ import { type FoundMessage, readAttempts, readMessage } from "@petrel/shared/red
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import { Type } from "typebox";
-import type { RequestAcceptance } from "../accept/accept-request.js";
+import type { RequestAcceptance } from "../accept/prepare-messages.js";
 import { acceptedSchema } from "../contract/answer-schema.js";
 import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";

@@ -1,4 +1,4 @@
-// collect/accept-message -> here -> accept/accept.lua: stores messages, in batches, one script call a partition.
+// collect/accept-with-retry -> here -> accept/accept.lua: stores messages, in batches, one script call a partition.
 // Guarantees: what one producer sends to one user in order is stored in order; a batch holds at most 200 messages or
 // 256 KiB, and no user more than its share of one; calls of several partitions share a pipeline, but a master that does
 // not answer holds up its own users only; where more than Redis' memory is asked for, no answer, a duplicate's neither,

@@ -1,9 +1,9 @@
-// accept-request -> here -> shared/redis/accept-batch: checked messages, each for one user and with its id, stored.
+// prepare-messages -> here -> shared/redis/accept-batch: checked messages, each for one user and with its id, stored.
 // Guarantees: "accepted" means stored; a missing answer is followed by the same message with the same id, until the
 // deadline, by which each has its answer; what is sent again goes in the order it had; never rejects, each message gets
 // its outcome.
-import { setTimeout as sleep } from "node:timers/promises";
 import { backoffMs } from "@petrel/shared/kernel/backoff";
+import { pause } from "@petrel/shared/kernel/pause";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { AcceptResult, MessageToAccept, PendingRequest } from "@petrel/shared/redis/accept/accept-batch";
@@ -17,7 +17,7 @@ interface Missing {
   readonly cause: unknown;
 }
 
-export interface MessageAcceptanceOptions {
+export interface AcceptWithRetryOptions {
   readonly store: { accept(message: MessageToAccept, request?: PendingRequest): Promise<AcceptResult> };
   /** How long a call of the store takes to answer or fail, at most; none is tried again that could outlast the deadline. */
   readonly attemptMs: number;
@@ -41,12 +41,12 @@ const duplicate: Acceptance = Object.freeze({ outcome: "accepted", duplicate: tr
 const mismatch: Acceptance = Object.freeze({ outcome: "mismatch" });
 const inboxFull: Acceptance = Object.freeze({ outcome: "inbox-full" });
 
-export class MessageAcceptance {
-  readonly #options: MessageAcceptanceOptions;
+export class AcceptWithRetry {
+  readonly #options: AcceptWithRetryOptions;
   readonly #maxUnderWay: number;
   #underWay = 0;
 
-  constructor(options: MessageAcceptanceOptions) {
+  constructor(options: AcceptWithRetryOptions) {
     this.#options = options;
     this.#maxUnderWay = options.maxUnderWay ?? DEFAULT_MAX_UNDER_WAY;
   }
@@ -110,7 +110,7 @@ export class MessageAcceptance {
       const missing = [...results.keys()].filter((i) => results[i]?.outcome === "missing");
       const waitMs = RETRY_LEAST_MS + backoffMs(attempt, { baseMs: RETRY_BASE_MS, capMs: RETRY_CAP_MS });
       if (missing.length === 0 || clock.monotonicMs() + waitMs + attemptMs > giveUpAtMs) break;
-      await sleep(waitMs);
+      await pause(waitMs);
       const again = await this.#tryAll(
         missing.flatMap((i) => messages[i] ?? []),
         deadline,

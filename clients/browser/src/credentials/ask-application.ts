@@ -2,7 +2,7 @@
 // Guarantees: an answer that has the form of a credential, or an error, in bounded time; a callback that throws is the
 // same as one that rejects.
 import { clientErrorCodes, describeFailure, PetrelClientError } from "../client-error.js";
-import { within } from "../connection/deadline.js";
+import { within } from "../deadline.js";
 
 /** `connect`: none yet · `refresh`: the server refused the last one · `expiring`: it soon runs out */
 export type TokenReason = "connect" | "refresh" | "expiring";

@@ -3,7 +3,7 @@
 import { systemClock } from "@petrel/shared/kernel/clock";
 import type { AcceptResult, MessageToAccept, PendingRequest } from "@petrel/shared/redis/accept/accept-batch";
 import { expect, test } from "vitest";
-import { MessageAcceptance } from "./accept-message.js";
+import { AcceptWithRetry } from "./accept-with-retry.js";
 import { AcceptanceCounts } from "./acceptance-counts.js";
 
 const message = (data: string): MessageToAccept => ({
@@ -21,7 +21,7 @@ const message = (data: string): MessageToAccept => ({
 
 test("what is under way is bounded", async () => {
   const held: ((result: AcceptResult) => void)[] = [];
-  const acceptance = new MessageAcceptance({
+  const acceptance = new AcceptWithRetry({
     store: { accept: () => new Promise((resolve) => held.push(resolve)) },
     attemptMs: 1_000,
     clock: systemClock,
@@ -45,7 +45,7 @@ test("what is under way is bounded", async () => {
 test("the answer is there by the deadline, with what is known by then; what comes later changes nothing", async () => {
   const held = new Map<string, (result: AcceptResult) => void>();
   const requests: (PendingRequest | undefined)[] = [];
-  const acceptance = new MessageAcceptance({
+  const acceptance = new AcceptWithRetry({
     store: {
       accept: ({ data }, request) => {
         requests.push(request);

@@ -1,4 +1,4 @@
-// message-routes, batch-routes -> here -> accept-message: a request's messages for its recipients, and their results.
+// message-routes, batch-routes -> here -> accept-with-retry: a request's messages for its recipients, and their results.
 // Guarantees: every recipient has its id before anything is sent; a message for a list is answered whole, or by an
 // error that names what is stored of it; one message's failure is not another's.
 import { randomBytes } from "node:crypto";
@@ -8,7 +8,7 @@ import { NO_TRACING, type Tracing } from "@petrel/shared/kernel/tracing/tracing"
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
 import type { Producer } from "@petrel/shared/security/producers/authenticate-producer";
-import type { MessageAcceptance } from "./accept-message.js";
+import type { AcceptWithRetry } from "./accept-with-retry.js";
 import type { Acceptance } from "./acceptance.js";
 import type { AcceptedAnswer } from "../contract/answer-schema.js";
 import type { CheckedMessage } from "../contract/check-message.js";
@@ -17,7 +17,7 @@ import { keyedMessageId, RandomMessageIds } from "./message-id.js";
 import { traceAcceptance, type TracedAcceptance } from "./trace-acceptance.js";
 
 export interface RequestAcceptanceOptions {
-  readonly messages: MessageAcceptance;
+  readonly messages: AcceptWithRetry;
   readonly partitionCount: number;
   /** How long a request may wait for all of its messages. */
   readonly deadlineMs: number;

@@ -1,8 +1,8 @@
 // Keeps the client connected: opens, waits, opens again, moves, and stops where the close code says so.
 // Guarantees: at most one attempt and one timer at a time; after `stop`, nothing that was begun before has an effect.
-import { connectFailed, describeFailure, PetrelClientError } from "../client-error.js";
-import type { ClientState, ClosedEvent, OfflineEvent } from "../client-events.js";
-import { connectUrl, type ResolvedOptions } from "../client-options.js";
+import { connectFailed, describeFailure, PetrelClientError } from "./client-error.js";
+import type { ClientState, ClosedEvent, OfflineEvent } from "./client-events.js";
+import { connectUrl, type ResolvedOptions } from "./client-options.js";
 import {
   CLIENT_LEAVES_SOCKET,
   nextStep,
@@ -10,15 +10,15 @@ import {
   REPLACED,
   SERVICE_RESTART,
   type NextStep,
-} from "./close-policy.js";
-import { Connection, type ConnectionEnd, type ConnectionOptions } from "./connection.js";
-import { CredentialSource, type Credential } from "../credentials/credential-source.js";
-import type { WelcomeFrame } from "../frames.js";
-import { NetworkWatch } from "./network-watch.js";
-import { PageWatch } from "./page-watch.js";
-import { RetrySchedule } from "./retry-schedule.js";
-import { TokenRenewal } from "../credentials/token-renewal.js";
-import type { Position } from "../delivery/user-sequence.js";
+} from "./connection/close-policy.js";
+import { Connection, type ConnectionEnd, type ConnectionOptions } from "./connection/connection.js";
+import { CredentialSource, type Credential } from "./credentials/credential-source.js";
+import type { WelcomeFrame } from "./frames.js";
+import { NetworkWatch } from "./connection/network-watch.js";
+import { PageWatch } from "./connection/page-watch.js";
+import { RetrySchedule } from "./connection/retry-schedule.js";
+import { TokenRenewal } from "./credentials/token-renewal.js";
+import type { Position } from "./delivery/user-sequence.js";
 
 export interface KeeperEvents extends Pick<ConnectionOptions, "onFrame" | "onBadFrame"> {
   readonly onState: (state: ClientState) => void;
