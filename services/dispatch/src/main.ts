@@ -10,6 +10,7 @@ import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle/lifecy
 import { openListenerTls } from "@petrel/shared/kernel/tls/listener-tls";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { serveMetrics } from "@petrel/shared/kernel/http/serve-metrics";
+import { addCertificateGauges } from "@petrel/shared/kernel/metrics/certificate-gauges";
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
 import { openTracing } from "@petrel/shared/kernel/tracing/open-tracing";
 import { SpanCounts } from "@petrel/shared/kernel/tracing/span-counts";
@@ -95,7 +96,7 @@ await runService({ logger, stopDeadlineMs: 15_000 }, async (lifecycle) => {
 
   const limitCounts = new LimitCounts();
   limitCounts.register(registry);
-  tls.certificates.register(registry);
+  addCertificateGauges(registry, tls.certificates);
   if (encryptionKeys !== undefined) {
     followEncryptionKeys(encryptionKeys, { logger, lifecycle, metrics: registry });
   }

@@ -6,6 +6,7 @@ import type { HttpApp } from "../kernel/http/http-app.js";
 import type { Lifecycle } from "../kernel/lifecycle/lifecycle.js";
 import type { Logger } from "../kernel/logging/logging.js";
 import { serveMetrics } from "../kernel/http/serve-metrics.js";
+import { addCertificateGauges } from "../kernel/metrics/certificate-gauges.js";
 import { createRegistry, Registry } from "../kernel/metrics/metrics.js";
 import type { CertificateTimes } from "../kernel/tls/certificate-times.js";
 import { openListenerTls, type TlsSettings } from "../kernel/tls/listener-tls.js";
@@ -64,7 +65,7 @@ export async function openService(config: ServiceConfig, process: ServiceProcess
   const tracing = await openServiceTracing(config, metrics, process);
   const tls = await openListenerTls(config, process);
   const { certificates } = tls;
-  certificates.register(metrics);
+  addCertificateGauges(metrics, certificates);
 
   async function attach(app: HttpApp): Promise<void> {
     if (config.metricsPort !== undefined) {

@@ -3,6 +3,7 @@
 import { Registry } from "prom-client";
 import { beforeEach, expect, test } from "vitest";
 import { makeAuthority } from "../../testing/tls/make-authority.js";
+import { addCertificateGauges } from "../metrics/certificate-gauges.js";
 import { CertificateTimes } from "./certificate-times.js";
 import type { Clock } from "../clock.js";
 
@@ -76,7 +77,7 @@ test("a chain is over with its first, authorities with their last; the gauge say
     { use: "none", kind: "chain", read: () => undefined },
   );
   const registry = new Registry();
-  times.register(registry);
+  addCertificateGauges(registry, times);
   const gauge = async (name: string): Promise<Record<string, number>> => {
     const found = (await registry.getMetricsAsJSON()).find((metric) => metric.name === name);
     const values = (found?.values ?? []) as { labels: { use?: string }; value: number }[];

@@ -1,11 +1,10 @@
 // listener-tls, redis-access and client-tls-files -> here: until when the certificates in use are good.
-// Guarantees: what runs out is a gauge, and a line in the log when it should have been replaced and one when it is over;
+// Guarantees: what runs out is a line in the log when it should have been replaced and one when it is over;
 // each of them once for each certificate, however often it is looked at.
 import { X509Certificate } from "node:crypto";
 import { type Clock, systemClock } from "../clock.js";
 import { describeError } from "../errors.js";
 import type { Logger } from "../logging/logging.js";
-import { Gauge, type Registry } from "../metrics/metrics.js";
 
 /** What is used now: a certificate with those that lead to its authority, or a set of authorities. */
 export interface WatchedCertificates {
@@ -25,6 +24,13 @@ export interface CertificateTimesOptions {
   /** How long before its end a certificate should have been replaced, ms; at most a quarter of its life. */
   readonly dueMs: number;
   readonly clock?: Clock;
+}
+
+export interface CertificateTime {
+  readonly use: string;
+  readonly endMs: number;
+  /** From here on it should have been replaced. */
+  readonly dueMs: number;
 }
 
 interface Times {
@@ -66,35 +72,12 @@ export class CertificateTimes {
     clearInterval(this.#timer);
   }
 
-  register(registry: Registry): void {
-    const add = (name: string, help: string, msOf: (times: Times) => number): void => {
-      const timesNow = (): readonly (readonly [string, Times | undefined])[] =>
-        this.#watched.map((certificates) => [certificates.use, this.#timesOf(certificates)]);
-      registry.registerMetric(
-        new Gauge({
-          name,
-          help,
-          labelNames: ["use"],
-          registers: [],
-          collect() {
-            this.reset();
-            for (const [use, times] of timesNow()) {
-              if (times !== undefined) this.set({ use }, msOf(times) / 1_000);
-            }
-          },
-        }),
-      );
-    };
-    add(
-      "petrel_certificate_expires_seconds",
-      "When the time of the certificate is over, Unix time",
-      ({ endMs }) => endMs,
-    );
-    add(
-      "petrel_certificate_due_seconds",
-      "By when the certificate should have been replaced, Unix time",
-      ({ dueMs }) => dueMs,
-    );
+  /** Of each that there is now. */
+  all(): readonly CertificateTime[] {
+    return this.#watched.flatMap((certificates) => {
+      const times = this.#timesOf(certificates);
+      return times === undefined ? [] : [{ use: certificates.use, endMs: times.endMs, dueMs: times.dueMs }];
+    });
   }
 
   /** Says what has come to its time. */

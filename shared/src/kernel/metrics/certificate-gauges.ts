@@ -1,0 +1,31 @@
+// certificate-times -> here: until when the certificates in use are good, as gauges.
+// Guarantees: of what is used at the moment of the reading; what does not come from files has no series.
+import type { CertificateTime, CertificateTimes } from "../tls/certificate-times.js";
+import { Gauge, type Registry } from "./metrics.js";
+
+export function addCertificateGauges(registry: Registry, certificates: CertificateTimes): void {
+  const add = (name: string, help: string, msOf: (time: CertificateTime) => number): void => {
+    registry.registerMetric(
+      new Gauge({
+        name,
+        help,
+        labelNames: ["use"],
+        registers: [],
+        collect() {
+          this.reset();
+          for (const time of certificates.all()) this.set({ use: time.use }, msOf(time) / 1_000);
+        },
+      }),
+    );
+  };
+  add(
+    "petrel_certificate_expires_seconds",
+    "When the time of the certificate is over, Unix time",
+    ({ endMs }) => endMs,
+  );
+  add(
+    "petrel_certificate_due_seconds",
+    "By when the certificate should have been replaced, Unix time",
+    ({ dueMs }) => dueMs,
+  );
+}
