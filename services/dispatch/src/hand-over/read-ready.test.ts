@@ -30,7 +30,7 @@ afterAll(async () => {
 });
 
 async function accept(count: number, partition: number): Promise<void> {
-  const accepter = store.accepter();
+  const accepter = store.accepter({ handOver: "dispatch" });
   await Promise.all(Array.from({ length: count }, () => accepter.accept(message({ partition }))));
 }
 
@@ -73,7 +73,7 @@ test("a read that waits ends when something comes, or when it is interrupted, al
 
 test("after large messages fewer are read at a time, after small ones more again", async () => {
   const large = `"${"x".repeat(60_000)}"`;
-  const accepter = store.accepter();
+  const accepter = store.accepter({ handOver: "dispatch" });
   for (let i = 0; i < 60; i++) void accepter.accept(message({ partition: 0, userId: `u${i}`, data: large }));
   await waitFor(async () => (await store.redis.xlen(store.keys.ready)) === 60, { what: "all to be stored" });
   expect(shapeOf(await reader.read(held, 1))).toEqual([[0, 60]]);

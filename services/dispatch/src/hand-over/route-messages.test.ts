@@ -39,7 +39,7 @@ async function connect(userId: string, node: string): Promise<void> {
 }
 
 async function accept(...messages: readonly Partial<MessageToAccept>[]): Promise<void> {
-  await Promise.all(messages.map((parts) => store.accepter().accept(message(parts))));
+  await Promise.all(messages.map((parts) => store.accepter({ handOver: "dispatch" }).accept(message(parts))));
 }
 
 async function ready(): Promise<ReadyMessage[]> {
@@ -62,7 +62,7 @@ test("one publish a node, each user's messages in order, to every node that hold
   await connect("u1", "n1");
   await connect("u2", "n1");
   await connect("u2", "n2");
-  const accepter = store.accepter();
+  const accepter = store.accepter({ handOver: "dispatch" });
   const users = ["u1", "u2", "u1", "u2", "u1"];
   await Promise.all(users.map((userId, i) => accepter.accept(message({ userId, data: String(i) }))));
   const [n1, n2] = [await store.listen(`${keys.channel}n1`), await store.listen(`${keys.channel}n2`)];
@@ -95,7 +95,7 @@ test("one publish a node, each user's messages in order, to every node that hold
 test("what is more than 256 KiB for one node goes in several publishes, in order", async () => {
   await connect("u1", "n1");
   const data = JSON.stringify("é".repeat(30_000));
-  const accepter = store.accepter();
+  const accepter = store.accepter({ handOver: "dispatch" });
   await Promise.all(Array.from({ length: 10 }, () => accepter.accept(message({ data }))));
   const heard = await store.listen(`${keys.channel}n1`);
   await routeMessages(store.scripts, hold(), await ready(), NO_TRACING);
@@ -121,7 +121,7 @@ test("offline and unheard are told apart", async () => {
   await connect("u3", "deaf");
   await connect("u3", "n1");
   await store.listen(`${keys.channel}n1`);
-  const accepter = store.accepter();
+  const accepter = store.accepter({ handOver: "dispatch" });
   await Promise.all(["u1", "u2", "u3"].map((userId) => accepter.accept(message({ userId }))));
   const routed = await routeMessages(store.scripts, hold(), await ready(), NO_TRACING);
   expect(routed?.offline.map(({ userId }) => userId)).toEqual(["u1"]);
@@ -131,7 +131,7 @@ test("offline and unheard are told apart", async () => {
 
 test("a message whose time is over is not handed over, and its end is written", async () => {
   await connect("u1", "n1");
-  const accepter = store.accepter();
+  const accepter = store.accepter({ handOver: "dispatch" });
   await Promise.all([
     accepter.accept(message({ id: "short", ttlMs: 1 })),
     accepter.accept(message({ id: "long" })),
