@@ -67,7 +67,7 @@ export const stopDeadlineSources: Readonly<Record<ImageName, readonly [file: str
     "services/collect/src/main.ts",
     "stopDeadlineMs: ({ config }) => config.acceptDeadlineMs + 10_000",
   ],
-  dispatch: ["services/dispatch/src/main.ts", "stopDeadlineMs: 15_000"],
+  dispatch: ["services/dispatch/src/main.ts", "stopDeadlineMs: () => 15_000"],
   "push-node": [
     "services/push-node/src/main.ts",
     "stopDeadlineMs: ({ config }) => config.drainWindowMs + 10_000",

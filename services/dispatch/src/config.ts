@@ -14,6 +14,8 @@ import {
   url,
 } from "@petrel/shared/kernel/config";
 import { tracingSettings } from "@petrel/shared/kernel/tracing/tracing-settings";
+import { readRedisTarget, type RedisTarget } from "@petrel/shared/redis/connection/redis-target";
+import { EncryptionKeys } from "@petrel/shared/security/encryption-keys";
 import { addressLimitSettings } from "@petrel/shared/security/requests/request-limit-settings";
 
 /** `route` hands over and wakes; `fallback` reaches users by the fallback channels, whichever are configured. */
@@ -178,7 +180,30 @@ export const dispatchSettings = {
 
 export type DispatchConfig = ReturnType<typeof readDispatchConfig>;
 
+/** The configuration, and what it names. */
+export interface DispatchSettings {
+  readonly config: DispatchConfig;
+  readonly target: RedisTarget;
+  readonly encryptionKeys: EncryptionKeys | undefined;
+}
+
 /** @throws ConfigError naming every variable that is wrong */
 export function readDispatchConfig(environment: Readonly<Record<string, string | undefined>>) {
   return readConfig(dispatchSettings, environment);
+}
+
+/**
+ * Reads the environment, and the files it names.
+ * @throws ConfigError
+ */
+export function readDispatchSettings(
+  environment: Readonly<Record<string, string | undefined>>,
+): DispatchSettings {
+  const config = readDispatchConfig(environment);
+  const { keyEncryptionFile: keyFile } = config;
+  return {
+    config,
+    target: readRedisTarget(config),
+    encryptionKeys: keyFile === undefined ? undefined : new EncryptionKeys(keyFile),
+  };
 }

@@ -7,6 +7,7 @@ import { systemClock } from "@petrel/shared/kernel/clock";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
+import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readDispatchConfig } from "./config.js";
@@ -30,6 +31,7 @@ const open = (environment: Record<string, string>) =>
     registry: createRegistry("test"),
     clock: systemClock,
     logger: createLogger({ service: "test", level: "silent" }),
+    tracing: NO_TRACING,
   });
 const FALLBACK_WEBHOOK_URL = "https://shop.example.test/hook";
 

@@ -1,11 +1,7 @@
 // start-dispatch, testing/start-dispatcher -> here -> own, hand-over, wake, rounds, fallback: a dispatcher, wired.
 // Guarantees: nothing runs before `start`; a stop finishes the steps under way and frees the partitions at once.
-import type { Clock } from "@petrel/shared/kernel/clock";
 import type { Lifecycle } from "@petrel/shared/kernel/lifecycle/lifecycle";
-import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { createRareLog } from "@petrel/shared/kernel/logging/rare-log";
-import type { Registry } from "@petrel/shared/kernel/metrics/metrics";
-import type { Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import { isMaster, onServerReady } from "@petrel/shared/redis/connection/cluster-nodes";
 import type { Redis } from "@petrel/shared/redis/connection/connect";
 import { DEFAULT_AUDIT_CAP } from "@petrel/shared/redis/devices/device-invalidations";
@@ -13,7 +9,8 @@ import { DeadLettersStore } from "@petrel/shared/redis/fallback/dead-letters-sto
 import { readFallbackBacklog } from "@petrel/shared/redis/fallback/fallback-queue";
 import { allPartitionKeys, partitionKeys } from "@petrel/shared/redis/keys";
 import { readPartitionBacklog } from "@petrel/shared/redis/partitions/read-partition-backlog";
-import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { Service } from "@petrel/shared/service/open-service";
 import type { FallbackChannel } from "./channels/fallback-channel.js";
 import type { DispatchConfig } from "./config.js";
 import { addFallbackGauges, createFallbackMetrics } from "./fallback/fallback-metrics.js";
@@ -35,21 +32,23 @@ import { UserWaker } from "./wake/wake-users.js";
 
 export interface DispatcherParts {
   readonly config: DispatchConfig;
-  /** Name and boot epoch: a restarted dispatcher is another one. */
-  readonly dispatcherId: string;
-  readonly redis: Redis;
-  /** For reads that wait; nothing else may use it. */
-  readonly blocking: Redis;
-  readonly registry: Registry;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly tracing: Tracing;
+  /** `instance` is its name and boot epoch: a restarted dispatcher is another one. */
+  readonly service: Pick<Service, "instance" | "metrics" | "clock" | "logger" | "tracing">;
+  readonly links: {
+    readonly redis: Redis;
+    /** For reads that wait; nothing else may use it. */
+    readonly blocking: Redis;
+    readonly scripts: ScriptRunner;
+  };
+}
+
+/** What a test may set that the environment cannot. */
+export interface DispatcherOverrides {
   /** Something found its fallback stream full; a line now and then by default. */
   readonly onHeldUp?: () => void;
 }
 
 export interface Dispatcher {
-  readonly scripts: ScriptRunner;
   readonly owner: PartitionOwner;
   readonly deadLetters: DeadLettersStore;
   /** Whether it hands over and wakes, and so must be a member to be of use. */
@@ -67,14 +66,16 @@ const DEVICE_SWEEP = { intervalMs: 1_000, restMs: HOUR_MS } as const;
 const FULL_STREAM_LOG_MS = 60_000;
 
 /** @throws ConfigError where a fallback channel's settings are wrong */
-export function openDispatcher(parts: DispatcherParts): Dispatcher {
-  const { config, dispatcherId, redis, blocking, registry, clock, logger, tracing } = parts;
+export function openDispatcher(
+  { config, service, links: { redis, blocking, scripts } }: DispatcherParts,
+  overrides: DispatcherOverrides = {},
+): Dispatcher {
+  const { instance: dispatcherId, metrics: registry, clock, logger, tracing } = service;
   const { ackTimeoutMs, leaseMs, fallbackCap, dispatchRoles } = config;
   const isOwner = dispatchRoles.includes("route");
   const isSender = dispatchRoles.includes("fallback");
   const recordKeepMs = config.recordKeepHours * HOUR_MS;
   const partitions = allPartitionKeys(config.partitions);
-  const scripts = new ScriptRunner(redis);
   scripts.ends.register(registry);
 
   const owner = new PartitionOwner({
@@ -144,7 +145,8 @@ export function openDispatcher(parts: DispatcherParts): Dispatcher {
       // Workers of other processes poll.
       onOffered: () => fallback.poke(),
       onHeldUp:
-        parts.onHeldUp ?? (() => full.warn("a fallback stream is full: what is offered waits in its inbox")),
+        overrides.onHeldUp ??
+        (() => full.warn("a fallback stream is full: what is offered waits in its inbox")),
     },
   };
   const dispatcher = new PartitionDispatcher({
@@ -190,7 +192,6 @@ export function openDispatcher(parts: DispatcherParts): Dispatcher {
   });
 
   return {
-    scripts,
     owner,
     deadLetters,
     isOwner,

@@ -1,4 +1,4 @@
-// dispatch/fall-back -> here: the port of a way to reach a user who has no connection.
+// fallback/send-by-channels -> here: the port of a way to reach a user who has no connection.
 // Guarantees: what a channel may rely on, and what it owes, stands in these comments; testing/channel-conformance holds
 // every implementation to them.
 import type { DeadLetterCause } from "@petrel/shared/protocol/fallback/dead-letter-causes";

@@ -1,5 +1,5 @@
-// fallback-workers -> here: which waiting entries get the free places, by priority.
-// Guarantees: while all wait, high, normal and low get 4, 2 and 1 of seven; a place that one cannot use goes to the
+// fallback-workers -> here: which waiting entries get the free slots, by priority.
+// Guarantees: while all wait, high, normal and low get 4, 2 and 1 of seven; a slot that one cannot use goes to the
 // others; partitions take turns.
 import { priorities, type Priority } from "@petrel/shared/protocol/messages/stored-message";
 import type { FallbackSource } from "@petrel/shared/redis/fallback/fallback-queue";
@@ -17,12 +17,12 @@ export interface Allotment extends FallbackSource {
   readonly count: number;
 }
 
-/** Smooth weighted round robin: over any seven places in a row the shares are exact. */
+/** Smooth weighted round robin: over any seven slots in a row the shares are exact. */
 export class FallbackShares {
   readonly #credit: Record<Priority, number> = { high: 0, normal: 0, low: 0 };
   #turn = 0;
 
-  /** @returns at most `slots` places, at most as many of each as wait there */
+  /** @returns at most `slots` entries, at most as many of each as wait there */
   allot(backlog: readonly PartitionBacklog[], slots: number): Allotment[] {
     const counts = backlog.map(() => ({ high: 0, normal: 0, low: 0 }));
     for (let slot = 0; slot < slots; slot++) {

@@ -9,12 +9,18 @@ import { Type } from "typebox";
 import { authorize } from "@petrel/shared/security/producers/authorize-producer";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
-import type { HeldPartition } from "../own/held-partition.js";
+
+export interface OwnedPartition {
+  readonly keys: PartitionKeys;
+  /** The fencing token. */
+  readonly token: string;
+  readonly leaseEndsAtServerMs: number;
+}
 
 export interface ListPartitionsDeps {
   readonly authenticator: ProducerAuthenticator;
   readonly dispatcherId: string;
-  readonly ownedPartitions: () => readonly HeldPartition[];
+  readonly ownedPartitions: () => readonly OwnedPartition[];
   /** Entries of each partition's `ready`, in order. */
   readonly readReadyLengths: (partitions: readonly PartitionKeys[]) => Promise<number[]>;
 }

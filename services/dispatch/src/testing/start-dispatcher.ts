@@ -7,6 +7,7 @@ import { createRegistry, type Registry } from "@petrel/shared/kernel/metrics/met
 import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
 import { connectRedis } from "@petrel/shared/redis/connection/connect";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { readDispatchConfig, type DispatchConfig } from "../config.js";
 import { openDispatcher } from "../open-dispatcher.js";
 import type { PartitionOwner } from "../own/own-partitions.js";
@@ -71,17 +72,14 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
   const registry = createRegistry("test");
   const lifecycle = createLifecycle({ logger, stopDeadlineMs: 60_000, exit: () => undefined });
   lifecycle.onStop("redis", disconnect);
-  const { owner, start } = openDispatcher({
-    config: { ...readDispatchConfig({}), ...TEST_SETTINGS, partitions: partitions.length, ...settings },
-    dispatcherId,
-    redis,
-    blocking,
-    registry,
-    clock,
-    logger,
-    tracing: NO_TRACING,
-    ...(onHeldUp === undefined ? {} : { onHeldUp }),
-  });
+  const { owner, start } = openDispatcher(
+    {
+      config: { ...readDispatchConfig({}), ...TEST_SETTINGS, partitions: partitions.length, ...settings },
+      service: { instance: dispatcherId, metrics: registry, clock, logger, tracing: NO_TRACING },
+      links: { redis, blocking, scripts: new ScriptRunner(redis) },
+    },
+    onHeldUp === undefined ? {} : { onHeldUp },
+  );
   start(lifecycle);
   return {
     owner,

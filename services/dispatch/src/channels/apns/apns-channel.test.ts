@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@petrel/shared/kernel/clock";
+import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
 import { createRegistry, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import type { NewDevice } from "@petrel/shared/protocol/fallback/device";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
@@ -62,7 +63,7 @@ function open(
     ...environment,
   };
   const { scripts, partitions } = store;
-  const deps = { scripts, partitions, registry, clock: systemClock, logger };
+  const deps = { scripts, partitions, registry, clock: systemClock, logger, tracing: NO_TRACING };
   const channel = openApns(readDispatchConfig(settings), deps);
   if (channel === undefined) throw new Error("APNs is not configured");
   return channel;
@@ -485,6 +486,7 @@ describe("APNs", () => {
       partitions: store.partitions,
       clock: systemClock,
       logger,
+      tracing: NO_TRACING,
     };
     const cut = openApns(readDispatchConfig(simulator.environment), {
       ...deps,

@@ -1,4 +1,4 @@
-// dispatch/fall-back -> here -> send-to-device: the fallback channel that reaches a user's iPhones.
+// fallback/send-by-channels -> here -> send-to-device: the fallback channel that reaches a user's iPhones.
 // Guarantees: every device of the user that is not set aside, and is registered for such pushes, is tried, once an
 // attempt; one that has a message is not sent it again by a retry for another, and the message counts as taken; what is
 // repeated after a crash carries the same apns-id and collapse id; of messages with one collapse key none comes after a
@@ -18,7 +18,7 @@ import { fitsPushType } from "./apns-request.js";
 import { combineResults, type DeviceResult } from "./combine-results.js";
 import { keepCollapseOrder } from "./keep-collapse-order.js";
 import { sendToDevice, type SendSignals, type SendToDeviceDeps } from "./send-to-device.js";
-import { unlessAborted } from "./connection/unless-aborted.js";
+import { unlessAborted } from "../unless-aborted.js";
 
 export interface ApnsChannelOptions extends Omit<SendToDeviceDeps, "devices" | "invalidations"> {
   readonly scripts: ScriptRunner;
@@ -68,7 +68,7 @@ export class ApnsChannel implements FallbackChannel {
   /** What is on its way gets its answer, and what that means for the devices is written down. */
   async close(): Promise<void> {
     this.#options.breaker.stop();
-    await this.#options.lines.close();
+    await this.#options.routes.close();
     await this.#options.invalidations.stop();
   }
 
@@ -122,7 +122,7 @@ export class ApnsChannel implements FallbackChannel {
     try {
       results = await Promise.all(open.map((device) => this.#sendToOne(job, device, signals, takenNow)));
     } catch (error) {
-      // Nobody waits for it: where it is lost, too, the phone knows the message by its id.
+      // Fire and forget: if it is lost too, the phone knows the message by its id.
       void this.#keep(job, takenNow).catch(() => undefined);
       throw error;
     }

@@ -7,7 +7,7 @@ import {
   invalidationReasons,
 } from "@petrel/shared/protocol/fallback/invalidation-reasons";
 import type { ApnsResult } from "./connection/apns-exchange.js";
-import type { ApnsLine } from "./apns-routes.js";
+import type { ApnsRoute } from "./apns-routes.js";
 import type { DeviceScope } from "./device-breaker.js";
 import { apnsReasons, type ApnsVerdict } from "./judge-apns-answer.js";
 
@@ -32,7 +32,7 @@ export interface ApnsMetrics {
 
 const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15];
 
-export function createApnsMetrics(registry: Registry, lines: () => readonly ApnsLine[]): ApnsMetrics {
+export function createApnsMetrics(registry: Registry, routes: () => readonly ApnsRoute[]): ApnsMetrics {
   const registers = [registry];
   const sends = new Counter({
     name: "petrel_apns_sends_total",
@@ -80,7 +80,7 @@ export function createApnsMetrics(registry: Registry, lines: () => readonly Apns
   for (const outcome of [...invalidationOutcomes, "dropped"]) {
     for (const reason of invalidationReasons) invalidations.inc({ outcome, reason }, 0);
   }
-  addLineGauges(registry, lines);
+  addRouteGauges(registry, routes);
   return {
     sent: (environment, result, verdict, tookMs) => {
       const reason = result.kind === "answered" ? knownReason(result.reason) : "";
@@ -97,12 +97,12 @@ export function createApnsMetrics(registry: Registry, lines: () => readonly Apns
   };
 }
 
-function addLineGauges(registry: Registry, lines: () => readonly ApnsLine[]): void {
+function addRouteGauges(registry: Registry, routes: () => readonly ApnsRoute[]): void {
   const gauge = (
     name: string,
     help: string,
     labelNames: string[],
-    fill: (gauge: Gauge, line: ApnsLine) => void,
+    fill: (gauge: Gauge, route: ApnsRoute) => void,
   ) =>
     registry.registerMetric(
       new Gauge({
@@ -112,38 +112,38 @@ function addLineGauges(registry: Registry, lines: () => readonly ApnsLine[]): vo
         registers: [],
         collect() {
           this.reset();
-          for (const line of lines()) fill(this, line);
+          for (const route of routes()) fill(this, route);
         },
       }),
     );
-  const byLine = ["credential", "environment"];
-  const labelsOf = ({ credential, environment }: ApnsLine) => ({ credential, environment });
-  gauge("petrel_apns_connections", "Connections to APNs that take requests", byLine, (to, line) =>
-    to.set(labelsOf(line), line.pool.state.connections),
+  const byRoute = ["credential", "environment"];
+  const labelsOf = ({ credential, environment }: ApnsRoute) => ({ credential, environment });
+  gauge("petrel_apns_connections", "Connections to APNs that take requests", byRoute, (to, route) =>
+    to.set(labelsOf(route), route.pool.state.connections),
   );
-  gauge("petrel_apns_in_flight", "Requests on their way to APNs", byLine, (to, line) =>
-    to.set(labelsOf(line), line.pool.state.inFlight),
+  gauge("petrel_apns_in_flight", "Requests on their way to APNs", byRoute, (to, route) =>
+    to.set(labelsOf(route), route.pool.state.inFlight),
   );
-  gauge("petrel_apns_waiting", "Requests that wait for a place on a connection", byLine, (to, line) =>
-    to.set(labelsOf(line), line.pool.state.waiting),
+  gauge("petrel_apns_waiting", "Requests that wait for room on a connection", byRoute, (to, route) =>
+    to.set(labelsOf(route), route.pool.state.waiting),
   );
   gauge(
     "petrel_apns_credential_halted",
     "1 where Apple has refused the key or the certificate",
-    byLine,
-    (to, line) => to.set(labelsOf(line), line.gate.isHalted ? 1 : 0),
+    byRoute,
+    (to, route) => to.set(labelsOf(route), route.gate.isHalted ? 1 : 0),
   );
   gauge(
     "petrel_apns_halted_topics",
     "Topics that Apple has refused the key or the certificate for, while it takes it for others",
-    byLine,
-    (to, line) => to.set(labelsOf(line), line.gate.haltedTopics),
+    byRoute,
+    (to, route) => to.set(labelsOf(route), route.gate.haltedTopics),
   );
   gauge(
     "petrel_apns_credential_resting",
     "1 while nothing is sent with a key because Apple saw too many provider tokens of it",
-    byLine,
-    (to, line) => to.set(labelsOf(line), line.gate.isResting ? 1 : 0),
+    byRoute,
+    (to, route) => to.set(labelsOf(route), route.gate.isResting ? 1 : 0),
   );
 }
 

@@ -1,4 +1,4 @@
-// apns-channel -> here -> apns-pool: a message for one phone, as the request that Apple gets.
+// send-to-device -> here -> build-payload, apns-pool: a message for one phone, as the request that Apple gets.
 // Guarantees: the same message and device give the same apns-id and collapse id at every attempt, in every process, so
 // that a phone shows one; what Apple would refuse for its form is refused here, with the reason.
 import { createHash } from "node:crypto";

@@ -1,4 +1,4 @@
-// open-apns -> here -> apns-channel: by which pool, and past which gate, a message goes to an app's devices.
+// open-apns -> here -> send-to-device: by which pool, and past which gate, a message goes to an app's devices.
 // Guarantees: one pool for each credential and environment, however many apps share it; a connection is opened when it is
 // first needed.
 import { createPrivateKey } from "node:crypto";
@@ -12,7 +12,7 @@ import { CredentialGate } from "./credentials/credential-gate.js";
 import { ProviderTokens } from "./credentials/provider-token.js";
 
 /** A credential in an environment. */
-export interface ApnsLine {
+export interface ApnsRoute {
   /** Its name, no secret. */
   readonly credential: string;
   readonly environment: ApnsEnvironment;
@@ -20,7 +20,7 @@ export interface ApnsLine {
   readonly gate: CredentialGate;
 }
 
-export interface ApnsLinesOptions {
+export interface ApnsRoutesOptions {
   readonly apps: readonly ApnsApp[];
   readonly endpoints: Readonly<Record<ApnsEnvironment, string>>;
   /** PEM; instead of the system's authorities. */
@@ -36,11 +36,11 @@ export interface ApnsLinesOptions {
   readonly logger: Logger;
 }
 
-export class ApnsLines {
+export class ApnsRoutes {
   readonly #apps: readonly ApnsApp[];
-  readonly #lines = new Map<string, ApnsLine>();
+  readonly #routes = new Map<string, ApnsRoute>();
 
-  constructor(options: ApnsLinesOptions) {
+  constructor(options: ApnsRoutesOptions) {
     this.#apps = options.apps;
     const auths = new Map<string, ApnsAuth>();
     for (const { credential, environments } of options.apps) {
@@ -49,19 +49,19 @@ export class ApnsLines {
       auths.set(name, auth);
       for (const environment of environments) {
         const key = nameOf(name, environment);
-        if (!this.#lines.has(key)) this.#lines.set(key, openLine(name, environment, auth, options));
+        if (!this.#routes.has(key)) this.#routes.set(key, openRoute(name, environment, auth, options));
       }
     }
   }
 
-  get all(): readonly ApnsLine[] {
-    return [...this.#lines.values()];
+  get all(): readonly ApnsRoute[] {
+    return [...this.#routes.values()];
   }
 
   /** @returns undefined where no credential is for this app and environment */
-  find(topic: string, environment: ApnsEnvironment): ApnsLine | undefined {
+  find(topic: string, environment: ApnsEnvironment): ApnsRoute | undefined {
     const app = findApnsApp(this.#apps, topic, environment);
-    return app === undefined ? undefined : this.#lines.get(nameOf(app.credential.name, environment));
+    return app === undefined ? undefined : this.#routes.get(nameOf(app.credential.name, environment));
   }
 
   async close(): Promise<void> {
@@ -69,12 +69,12 @@ export class ApnsLines {
   }
 }
 
-function openLine(
+function openRoute(
   credential: string,
   environment: ApnsEnvironment,
   auth: ApnsAuth,
-  options: ApnsLinesOptions,
-): ApnsLine {
+  options: ApnsRoutesOptions,
+): ApnsRoute {
   const { endpoints, ca, proxyUrl, waitMs, requestTimeoutMs, haltMs, clock, onConnection } = options;
   const logger = options.logger.child({ credential, environment });
   return {
@@ -115,7 +115,7 @@ function openLine(
   };
 }
 
-function authOf(credential: ApnsCredential, { tokenStore, clock }: ApnsLinesOptions): ApnsAuth {
+function authOf(credential: ApnsCredential, { tokenStore, clock }: ApnsRoutesOptions): ApnsAuth {
   if (credential.kind === "certificate") return { kind: "certificate", certificate: credential.certificate };
   const { keyId, teamId, privateKeyPem } = credential;
   const privateKey = createPrivateKey(privateKeyPem);

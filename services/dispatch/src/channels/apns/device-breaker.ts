@@ -1,4 +1,4 @@
-// apns-channel -> here -> redis/device-invalidations: whether to believe Apple when it calls a device's token bad.
+// send-to-device -> here -> devices/device-invalidations: whether to believe Apple when it calls a device's token bad.
 // Guarantees: a token is set aside only when it stood alone for a while; where many users' tokens are called bad at the
 // same time, none is: the sends of that app and environment pause, and somebody is told.
 //
@@ -15,6 +15,8 @@ import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { ApnsEnvironment, IosDevice } from "@petrel/shared/protocol/fallback/device";
 import type { ApnsSpikesStore } from "@petrel/shared/redis/fallback/apns-spikes-store";
+import { OutlivingSuspects } from "./outliving-suspects.js";
+import { RecentAnswers } from "./recent-answers.js";
 
 /** An app and environment, of which each has a breaker of its own. */
 export interface DeviceScope {
@@ -56,11 +58,8 @@ const MIN_SHARE = 0.5;
 const MAX_OPEN_FACTOR = 10;
 /** Sends that are let through to see whether it is over. */
 const PROBES = 5;
-/** Devices whose suspicion outlives a pause; and for how many times as long as one lasts. */
-const MAX_OUTLIVING = 10_000;
+/** For how many times as long as a suspicion lasts it outlives a pause. */
 const OUTLIVES_FACTOR = 120;
-/** By how many of the last answers a spike is seen: few, so that it is seen at once, however much went well before. */
-const LAST_ANSWERS = 40;
 
 interface Suspicion {
   readonly confirm: () => void;
@@ -73,12 +72,6 @@ interface Probes {
   never: number;
 }
 
-interface Answer {
-  readonly atMs: number;
-  /** Whose token was called bad; undefined where Apple knows it. */
-  readonly badUser: string | undefined;
-}
-
 type State =
   | { readonly is: "closed" }
   | { readonly is: "open"; readonly untilMs: number; readonly openMs: number }
@@ -87,12 +80,10 @@ type State =
 interface Breaker {
   readonly scope: DeviceScope;
   state: State;
-  /** The last ones, oldest first. */
-  answers: Answer[];
+  readonly answers: RecentAnswers;
   lastAnswerMs: number;
   readonly suspects: Map<string, Suspicion>;
-  /** Called bad before a pause, or in it: device -> until when that is remembered. Oldest first. */
-  readonly outliving: Map<string, number>;
+  readonly outliving: OutlivingSuspects;
 }
 
 export class DeviceBreaker {
@@ -170,7 +161,7 @@ export class DeviceBreaker {
     breaker.lastAnswerMs = nowMs;
     const { state } = breaker;
     if (state.is === "closed") {
-      const isOldNews = (breaker.outliving.get(deviceId) ?? 0) > nowMs;
+      const isOldNews = breaker.outliving.has(deviceId, nowMs);
       if (!breaker.suspects.has(deviceId)) {
         breaker.suspects.set(deviceId, { confirm, untilMs: isOldNews ? nowMs : nowMs + suspicionMs });
       }
@@ -213,10 +204,7 @@ export class DeviceBreaker {
       const due = [...breaker.suspects].filter(([, { untilMs }]) => untilMs <= nowMs);
       if (due.length > 0) await this.#confirm(breaker, due);
       const isIdle = nowMs - breaker.lastAnswerMs > suspicionMs;
-      for (const [deviceId, untilMs] of breaker.outliving) {
-        if (untilMs > nowMs) break;
-        breaker.outliving.delete(deviceId);
-      }
+      breaker.outliving.dropEnded(nowMs);
       // Topics come from outside: those that are quiet take no room.
       if (isIdle && breaker.state.is === "closed" && breaker.suspects.size + breaker.outliving.size === 0)
         this.#breakers.delete(name);
@@ -249,10 +237,10 @@ export class DeviceBreaker {
       breaker = {
         scope,
         state: { is: "closed" },
-        answers: [],
+        answers: new RecentAnswers(),
         lastAnswerMs: this.#options.clock.monotonicMs(),
         suspects: new Map(),
-        outliving: new Map(),
+        outliving: new OutlivingSuspects(OUTLIVES_FACTOR * this.#options.suspicionMs),
       };
       this.#breakers.set(name, breaker);
     }
@@ -262,17 +250,12 @@ export class DeviceBreaker {
   #note(breaker: Breaker, badUser: string | undefined): void {
     const atMs = this.#options.clock.monotonicMs();
     breaker.lastAnswerMs = atMs;
-    breaker.answers.push({ atMs, badUser });
-    if (breaker.answers.length > LAST_ANSWERS) breaker.answers.shift();
+    breaker.answers.note(atMs, badUser);
   }
 
-  /** Of the last answers, those that are not too old. */
   #isSpike({ answers }: Breaker): boolean {
     const { minUsers, minShare, suspicionMs, clock } = this.#options;
-    const sinceMs = clock.monotonicMs() - suspicionMs;
-    const recent = answers.filter(({ atMs }) => atMs > sinceMs);
-    const bad = recent.flatMap(({ badUser }) => badUser ?? []);
-    return new Set(bad).size >= minUsers && bad.length / recent.length >= minShare;
+    return answers.isSpike({ sinceMs: clock.monotonicMs() - suspicionMs, minUsers, minShare });
   }
 
   #open(breaker: Breaker, wantedMs: number): void {
@@ -311,16 +294,11 @@ export class DeviceBreaker {
   #reset(breaker: Breaker): void {
     for (const deviceId of breaker.suspects.keys()) this.#outlive(breaker, deviceId);
     breaker.suspects.clear();
-    breaker.answers = [];
+    breaker.answers.clear();
   }
 
   #outlive({ outliving }: Breaker, deviceId: string): void {
-    const { clock, suspicionMs } = this.#options;
-    // Set anew, it becomes the youngest.
-    outliving.delete(deviceId);
-    outliving.set(deviceId, clock.monotonicMs() + OUTLIVES_FACTOR * suspicionMs);
-    const [oldest] = outliving.keys();
-    if (outliving.size > MAX_OUTLIVING && oldest !== undefined) outliving.delete(oldest);
+    outliving.add(deviceId, this.#options.clock.monotonicMs());
   }
 
   #refuse(why: "breaker-open" | "suspect", waitMs: number): Admission {

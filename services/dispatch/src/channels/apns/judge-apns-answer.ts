@@ -1,4 +1,4 @@
-// apns-channel -> here: what Apple's answer means.
+// apns-pool -> here -> send-to-device: what Apple's answer means.
 // Guarantees: the table of docs/phones/apns.md, as data; every answer has one meaning, those that Apple has not thought of yet
 // too.
 import type { ApnsAnswer } from "./connection/apns-exchange.js";

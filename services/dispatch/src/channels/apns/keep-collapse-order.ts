@@ -11,7 +11,7 @@ import {
   takeCollapseTurn,
 } from "@petrel/shared/redis/fallback/take-collapse-turn";
 import type { ChannelAnswer } from "../fallback-channel.js";
-import { unlessAborted } from "./connection/unless-aborted.js";
+import { unlessAborted } from "../unless-aborted.js";
 
 export interface CollapseOrderOptions {
   readonly scripts: ScriptRunner;

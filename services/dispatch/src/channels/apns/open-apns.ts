@@ -13,27 +13,26 @@ import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { ProviderTokenStore } from "@petrel/shared/redis/fallback/provider-token-store";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
-import type { DispatchConfig } from "../../config.js";
 import { ApnsChannel } from "./apns-channel.js";
 import { type ApnsAppsSettings, readApnsApps } from "./credentials/apns-apps.js";
-import { ApnsLines } from "./apns-routes.js";
+import { ApnsRoutes } from "./apns-routes.js";
 import { createApnsMetrics } from "./apns-metrics.js";
 import { DeviceBreaker } from "./device-breaker.js";
 
-export type ApnsSettings = ApnsAppsSettings &
-  Pick<
-    DispatchConfig,
-    | "apnsEndpoint"
-    | "apnsSandboxEndpoint"
-    | "apnsCaFile"
-    | "apnsProxyUrl"
-    | "apnsTimeoutMs"
-    | "apnsSuspicionMs"
-    | "apnsBreakerOpenMs"
-    | "fallbackRetryBaseMs"
-    | "fallbackRetryCapMs"
-    | "fallbackMaxAttempts"
-  >;
+/** As the configuration names them. */
+export interface ApnsSettings extends ApnsAppsSettings {
+  readonly apnsEndpoint: string;
+  readonly apnsSandboxEndpoint: string;
+  readonly apnsCaFile: string | undefined;
+  /** Empty for none. */
+  readonly apnsProxyUrl: string;
+  readonly apnsTimeoutMs: number;
+  readonly apnsSuspicionMs: number;
+  readonly apnsBreakerOpenMs: number;
+  readonly fallbackRetryBaseMs: number;
+  readonly fallbackRetryCapMs: number;
+  readonly fallbackMaxAttempts: number;
+}
 
 export interface ChannelDeps {
   readonly scripts: ScriptRunner;
@@ -42,8 +41,7 @@ export interface ChannelDeps {
   readonly registry: Registry;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Off by default. */
-  readonly tracing?: Tracing | undefined;
+  readonly tracing: Tracing;
 }
 
 /** A device whose token Apple calls bad is tried again so often; it is swept when it was not seen for long. */
@@ -61,8 +59,8 @@ export function openApns(settings: ApnsSettings, deps: ChannelDeps): ApnsChannel
   if (apps.length === 0) return undefined;
   const { scripts, partitions, clock, logger, registry, tracing } = deps;
   const { apnsTimeoutMs: timeoutMs, apnsProxyUrl } = settings;
-  const metrics = createApnsMetrics(registry, () => lines.all);
-  const lines: ApnsLines = new ApnsLines({
+  const metrics = createApnsMetrics(registry, () => routes.all);
+  const routes: ApnsRoutes = new ApnsRoutes({
     apps,
     endpoints: { production: settings.apnsEndpoint, sandbox: settings.apnsSandboxEndpoint },
     ca,
@@ -78,7 +76,7 @@ export function openApns(settings: ApnsSettings, deps: ChannelDeps): ApnsChannel
   return new ApnsChannel({
     scripts,
     partitions,
-    lines,
+    routes,
     devices: new DevicesStore(scripts, partitions),
     invalidations: new DeviceInvalidations({
       scripts,

@@ -1,6 +1,7 @@
 // apns-channel -> here -> apns-pool: one message to one device, and what is to be done about the answer.
-// Guarantees: nothing is sent where the credential is halted, for all or for the topic, or the breaker of the app is open; a device is forgotten or
-// set aside only on Apple's own word, and not while the breaker is open; a fault is an outcome, not an error.
+// Guarantees: nothing is sent while the credential is halted, for all or for the topic, or while the app's breaker is
+// open; a device is forgotten or set aside only on Apple's own word, and not while the breaker is open; a fault is an
+// outcome, not an error.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -10,7 +11,7 @@ import type { DeviceInvalidations, Invalidation } from "@petrel/shared/redis/dev
 import type { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import type { FallbackJob } from "../fallback-channel.js";
 import type { ApnsResult } from "./connection/apns-exchange.js";
-import type { ApnsLine, ApnsLines } from "./apns-routes.js";
+import type { ApnsRoute, ApnsRoutes } from "./apns-routes.js";
 import type { ApnsMetrics } from "./apns-metrics.js";
 import { buildApnsRequest } from "./apns-request.js";
 import type { DeviceOutcome, DeviceResult } from "./combine-results.js";
@@ -18,7 +19,7 @@ import type { DeviceBreaker } from "./device-breaker.js";
 import { type ApnsVerdict, judgeApnsAnswer } from "./judge-apns-answer.js";
 
 export interface SendToDeviceDeps {
-  readonly lines: ApnsLines;
+  readonly routes: ApnsRoutes;
   readonly breaker: DeviceBreaker;
   readonly invalidations: Pick<DeviceInvalidations, "forget" | "quarantine">;
   readonly devices: Pick<DevicesStore, "touch">;
@@ -27,8 +28,7 @@ export interface SendToDeviceDeps {
   readonly clock: Clock;
   /** How long a device is left alone whose token Apple calls bad, ms. */
   readonly quarantineMs: number;
-  /** Off by default. */
-  readonly tracing?: Tracing | undefined;
+  readonly tracing: Tracing;
 }
 
 export interface SendSignals {
@@ -45,15 +45,15 @@ export async function sendToDevice(
   signals: SendSignals,
 ): Promise<DeviceResult> {
   const details = { device: device.id, token: `…${tokenEndOf(device)}` };
-  const line = deps.lines.find(device.topic, device.environment);
-  if (line === undefined) {
+  const route = deps.routes.find(device.topic, device.environment);
+  if (route === undefined) {
     deps.metrics.noApp(device.environment);
     const reason = `nothing is configured for ${device.topic} in ${device.environment}`;
     return { is: "gone", reason, details };
   }
   const built = buildApnsRequest({ message: job, device });
   if (!built.ok) return { is: "failed", reason: built.reason, details };
-  const heldBack = holdBack(deps, line, device);
+  const heldBack = holdBack(deps, route, device);
   if (heldBack !== undefined) return { ...heldBack, details };
   const { request } = built;
   const apnsId = request.headers["apns-id"] ?? "";
@@ -61,7 +61,7 @@ export async function sendToDevice(
   const startedMs = deps.clock.monotonicMs();
   let result: ApnsResult;
   try {
-    result = await send(line, request, signals);
+    result = await send(route, request, signals);
   } catch (error) {
     span?.fail("this process ends");
     span?.end();
@@ -71,12 +71,12 @@ export async function sendToDevice(
   deps.metrics.sent(device.environment, result, verdict, deps.clock.monotonicMs() - startedMs);
   endSpan(span, result, verdict);
   return {
-    ...heed(deps, { line, userId: job.userId, device }, result, verdict),
+    ...apply(deps, { route, userId: job.userId, device }, result, verdict),
     details: { ...details, apnsId },
   };
 }
 
-/** Of one request to Apple; it names neither the device nor its token: `apns-id` is what to ask Apple about. */
+/** One request to Apple. It names neither the device nor its token: ask Apple about the `apns-id`. */
 function beginSpan(
   { tracing }: SendToDeviceDeps,
   { id, trace }: FallbackJob,
@@ -84,7 +84,7 @@ function beginSpan(
   apnsId: string,
 ): Span | undefined {
   if (trace === undefined) return undefined;
-  return tracing?.beginSpan("send apns", trace, {
+  return tracing.beginSpan("send apns", trace, {
     kind: "client",
     attributes: {
       "messaging.message.id": id,
@@ -111,10 +111,10 @@ function endSpan(span: Span | undefined, result: ApnsResult, verdict: ApnsVerdic
 /** @returns undefined where it may be sent */
 function holdBack(
   { breaker }: SendToDeviceDeps,
-  { gate }: ApnsLine,
+  { gate }: ApnsRoute,
   device: IosDevice,
 ): DeviceOutcome | undefined {
-  // The breaker first: of a gate that lets one look, nobody may take the place and not look.
+  // The breaker first: a device that it refuses must not use up the one request by which the gate looks.
   const admission = breaker.admit(device, device);
   if (!admission.admitted) {
     const { why, afterMs } = admission;
@@ -134,8 +134,8 @@ function holdBack(
 }
 
 async function send(
-  { pool }: ApnsLine,
-  request: Parameters<ApnsLine["pool"]["send"]>[0],
+  { pool }: ApnsRoute,
+  request: Parameters<ApnsRoute["pool"]["send"]>[0],
   { ending, either }: SendSignals,
 ): Promise<ApnsResult> {
   try {
@@ -147,14 +147,14 @@ async function send(
 }
 
 interface Sent {
-  readonly line: ApnsLine;
+  readonly route: ApnsRoute;
   readonly userId: string;
   readonly device: IosDevice;
 }
 
-function heed(
+function apply(
   deps: SendToDeviceDeps,
-  { line, userId, device }: Sent,
+  { route, userId, device }: Sent,
   result: ApnsResult,
   verdict: ApnsVerdict | undefined,
 ): DeviceOutcome {
@@ -163,10 +163,10 @@ function heed(
     const reason = result.kind === "answered" ? "no verdict" : result.why;
     return { is: "retry", reason, afterMs: undefined };
   }
-  if (["forget", "quarantine", "failed"].includes(verdict.verdict)) line.gate.accept(device.topic);
+  if (["forget", "quarantine", "failed"].includes(verdict.verdict)) route.gate.accept(device.topic);
   switch (verdict.verdict) {
     case "taken":
-      line.gate.take(device.topic);
+      route.gate.take(device.topic);
       breaker.known(device, device.id);
       touch(deps, userId, device.id);
       return { is: "taken" };
@@ -186,8 +186,8 @@ function heed(
       return { is: "doubted", reason: verdict.reason, afterMs };
     }
     case "halt":
-      if (line.gate.halt(device.topic, verdict.reason) === "topic") {
-        const { credential, environment } = line;
+      if (route.gate.halt(device.topic, verdict.reason) === "topic") {
+        const { credential, environment } = route;
         deps.logger.warn(
           { credential, environment, topic: device.topic, reason: verdict.reason },
           "APNs refuses this key or certificate for one topic, and takes it for others: nothing is sent to it",
@@ -201,7 +201,7 @@ function heed(
         afterMs: undefined,
       };
     case "pause-token":
-      line.gate.rest(verdict.afterMs);
+      route.gate.rest(verdict.afterMs);
       return { is: "held", reason: "TooManyProviderTokenUpdates", afterMs: verdict.afterMs };
     case "retry":
       return { is: "retry", reason: verdict.reason, afterMs: verdict.afterMs };
@@ -229,7 +229,7 @@ function invalidationOf(
   };
 }
 
-/** Nobody waits for it: seen a day later is seen, too. */
+/** Fire and forget; `lastSeenAt` may lag. */
 function touch({ devices, clock, logger }: SendToDeviceDeps, userId: string, deviceId: string): void {
   devices.touch(userId, deviceId, clock.wallMs()).catch((error: unknown) => {
     logger.debug({ reason: describeError(error) }, "device not noted as seen");

@@ -1,9 +1,7 @@
 // webhook-channel -> here: what a receiver's answer means.
 // Guarantees: the table of docs/phones/fallback.md; every status has one meaning, and a wish to wait is bounded.
 import type { ChannelOutcome } from "../fallback-channel.js";
-
-/** Longer than an hour is not a pause but a fault, which is looked into sooner. */
-const MAX_RETRY_AFTER_MS = 60 * 60 * 1000;
+import { parseRetryAfterMs } from "../parse-retry-after.js";
 
 /** May pass by itself: RFC 9110 15.5.9, RFC 8470 5.2, RFC 6585 4. */
 const passing: ReadonlySet<number> = new Set([408, 425, 429]);
@@ -11,7 +9,7 @@ const passing: ReadonlySet<number> = new Set([408, 425, 429]);
 const aboutTheSetUp: ReadonlySet<number> = new Set([401, 403, 404, 405, 410]);
 
 /**
- * @param retryAfter the header's value: seconds, or an HTTP date (RFC 9110 10.2.3)
+ * @param retryAfter the header's value
  * @param nowMs ms since 1970
  */
 export function judgeAnswer(status: number, retryAfter: string | null, nowMs: number): ChannelOutcome {
@@ -19,9 +17,7 @@ export function judgeAnswer(status: number, retryAfter: string | null, nowMs: nu
   const reason = `HTTP ${status}`;
   if (passing.has(status) || status >= 500) {
     const afterMs = parseRetryAfterMs(retryAfter, nowMs);
-    return afterMs === undefined
-      ? { outcome: "retry", reason }
-      : { outcome: "retry", reason, afterMs: Math.min(afterMs, MAX_RETRY_AFTER_MS) };
+    return afterMs === undefined ? { outcome: "retry", reason } : { outcome: "retry", reason, afterMs };
   }
   const isRedirect = status >= 300 && status < 400;
   const isSetUp = isRedirect || aboutTheSetUp.has(status);
@@ -30,14 +26,4 @@ export function judgeAnswer(status: number, retryAfter: string | null, nowMs: nu
     cause: isSetUp ? "misconfigured" : "rejected",
     reason: isRedirect ? `${reason}: redirects are not followed` : reason,
   };
-}
-
-/** @returns milliseconds from now, at least 0; undefined where there is none that can be read */
-export function parseRetryAfterMs(value: string | null, nowMs: number): number | undefined {
-  if (value === null) return undefined;
-  const text = value.trim();
-  if (/^\d+$/.test(text)) return Number(text) * 1000;
-  // A date begins with its day's name; Date.parse would read much else as one.
-  const atMs = /^[A-Za-z]{3,9},? /.test(text) ? Date.parse(text) : Number.NaN;
-  return Number.isNaN(atMs) ? undefined : Math.max(0, atMs - nowMs);
 }

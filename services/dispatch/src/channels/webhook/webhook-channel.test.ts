@@ -1,6 +1,7 @@
 // Tests the webhook channel against a real HTTP server.
 import { createHmac } from "node:crypto";
 import { systemClock } from "@petrel/shared/kernel/clock";
+import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
 import { freePort } from "@petrel/shared/testing/free-port";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -13,7 +14,7 @@ const secrets = [Buffer.alloc(32, 1), Buffer.alloc(24, 2)];
 const never = new AbortController().signal;
 
 function channelFor(url: string, timeoutMs = 5_000): WebhookChannel {
-  return new WebhookChannel({ url, secrets, timeoutMs, clock: systemClock });
+  return new WebhookChannel({ url, secrets, timeoutMs, clock: systemClock, tracing: NO_TRACING });
 }
 
 describeChannel("the webhook", async () => {

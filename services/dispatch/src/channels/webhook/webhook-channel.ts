@@ -1,11 +1,11 @@
-// dispatch/fall-back -> here: the fallback channel that posts messages to the business system's own address.
+// fallback/send-by-channels -> here: the fallback channel that posts messages to the business system's own address.
 // Guarantees: one POST an attempt, signed, no redirect followed; an answer within the deadline, whatever the receiver
 // does, and no more of its body read than a little.
 import { makeWellFormed } from "@petrel/shared/protocol/messages/well-formed-json";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
-import { NO_TRACING, type Span, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
+import type { Span, Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { ChannelAnswer, FallbackChannel, FallbackJob } from "../fallback-channel.js";
 import { judgeAnswer } from "./judge-answer.js";
 import { signWebhook } from "./sign-webhook.js";
@@ -18,11 +18,11 @@ export interface WebhookOptions {
   /** For the whole of a request, to the head of its answer. */
   readonly timeoutMs: number;
   readonly clock: Pick<Clock, "wallMs">;
-  /** Off by default; where a message is sampled, its request says so to the receiver. */
-  readonly tracing?: Tracing | undefined;
+  /** Where a message is sampled, its request says so to the receiver. */
+  readonly tracing: Tracing;
 }
 
-/** An answer's body says nothing that is heeded; read to its end it leaves the connection for the next request. */
+/** An answer's body is ignored, but read to its end, so that the connection serves the next request. */
 const BODY_BYTES = 64 * 1024;
 const BODY_MS = 500;
 
@@ -37,7 +37,7 @@ export class WebhookChannel implements FallbackChannel {
   }
 
   async send(job: FallbackJob, signal: AbortSignal): Promise<ChannelAnswer> {
-    const { tracing = NO_TRACING } = this.#options;
+    const { tracing } = this.#options;
     const span = tracing.beginSpan("send webhook", job.trace, {
       kind: "client",
       attributes: { "messaging.message.id": job.id, "petrel.channel": this.name },

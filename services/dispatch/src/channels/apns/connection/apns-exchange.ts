@@ -1,4 +1,4 @@
-// apns-request -> here -> apns-pool -> apns-connection: a request to Apple, and what became of it.
+// channels/apns/apns-request -> here -> apns-pool -> channels/apns/judge-apns-answer: a request to Apple, and its result.
 // Guarantees: "not-sent" is said only where Apple certainly did not take the request; whatever is in doubt is
 // "unanswered".
 

@@ -15,7 +15,8 @@ import {
   type ApnsServer,
   type ApnsServerRequest,
 } from "../../../testing/apns-server.js";
-import { ApnsPool, type ApnsPoolOptions, type ApnsRequest, type ApnsResult } from "./apns-pool.js";
+import type { ApnsRequest, ApnsResult } from "./apns-exchange.js";
+import { ApnsPool, type ApnsPoolOptions } from "./apns-pool.js";
 
 const logger = createLogger({ service: "test", level: "silent" });
 const never = new AbortController().signal;
@@ -260,7 +261,7 @@ describe("the gate", () => {
     );
   }, 60_000);
 
-  test("an abort ends the waiting, and gives the place to the next", async () => {
+  test("an abort ends the waiting, and the next one is sent", async () => {
     const held: ApnsServerRequest[] = [];
     const server = await serve((request) => held.push(request));
     const pool = open(server);
@@ -580,7 +581,7 @@ describe("connecting", () => {
     expect(pauses.length).toBeLessThan(20);
   });
 
-  test("a place that pauses does not keep another from being used", async () => {
+  test("a slot that pauses does not keep another from being used", async () => {
     const server = await serve(ok);
     let asked = 0;
     const lookUp = (): Promise<string[]> =>

@@ -1,7 +1,7 @@
-// apns-channel -> here -> apns-slot -> apns-connection: sends requests to one environment of Apple with one credential.
-// Guarantees: one result for each request, within longestSendMs; what a connection certainly did not take goes to
-// another one; what waits is bounded by the callers, each of which waits for its own; nothing is sent twice here, but
-// once more with a fresh token where Apple has refused the old one as expired.
+// channels/apns/send-to-device -> here -> apns-slot: sends requests to one environment of Apple with one credential.
+// Guarantees: one result for each request, within longestSendMs. What a connection certainly did not take goes to
+// another one. What waits is bounded by the callers, each of which waits for its own. Nothing is sent twice, except once
+// more with a fresh token after Apple has refused the old one as expired.
 import { type Clock, systemClock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -10,13 +10,17 @@ import type { ApnsAnswer, ApnsRequest, ApnsResult } from "./apns-exchange.js";
 import { ApnsSlot } from "./apns-slot.js";
 import type { LookUp } from "./connect-tcp.js";
 import type { ClientCertificate } from "./open-apns-session.js";
-import type { ProviderTokens } from "../credentials/provider-token.js";
-import { unlessAborted } from "./unless-aborted.js";
+import { unlessAborted } from "../../unless-aborted.js";
 
-export type { ApnsRequest, ApnsResult } from "./apns-exchange.js";
+/** Provider tokens, see credentials/provider-token. */
+export interface TokenSource {
+  readonly current: () => Promise<string>;
+  /** @returns another one than that, which Apple has refused as expired; the same where there is no other yet */
+  readonly replace: (expired: string) => Promise<string>;
+}
 
 export type ApnsAuth =
-  | { readonly kind: "token"; readonly tokens: Pick<ProviderTokens, "current" | "replace"> }
+  | { readonly kind: "token"; readonly tokens: TokenSource }
   | { readonly kind: "certificate"; readonly certificate: ClientCertificate };
 
 export interface ApnsPoolMetrics {
@@ -39,7 +43,7 @@ export interface ApnsPoolOptions extends Partial<ApnsConnectionLimits> {
   /** 2 by default. */
   readonly connections?: number;
   readonly connectTimeoutMs?: number;
-  /** How long a request may wait for a place on a connection, ms. */
+  /** How long a request may wait for room on a connection, ms. */
   readonly waitMs?: number;
   readonly reconnectBaseMs?: number;
   readonly reconnectCapMs?: number;
@@ -77,7 +81,7 @@ export class ApnsPool {
   readonly #clock: Clock;
   readonly #waitMs: number;
   readonly #slots: readonly ApnsSlot[];
-  /** First in, first out; those that a connection gave back come before. */
+  /** First in, first out; those that a connection gave back come first. */
   readonly #waiting = new Set<Waiting>();
   readonly #returned = new Set<Waiting>();
   #isClosed = false;

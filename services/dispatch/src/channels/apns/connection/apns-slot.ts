@@ -1,6 +1,6 @@
-// apns-pool -> here -> open-apns-session, apns-connection: a place of the pool, which holds one connection at a time.
-// Guarantees: a connection that retires is replaced when it is needed; after one that failed, or lived too short, only
-// with backoff and full jitter; what goes on on retired ones is waited for at the end.
+// apns-pool -> here -> open-apns-session, apns-connection: one slot of the pool: one connection at a time.
+// Guarantees: a connection that retires is replaced when it is needed; after one that failed, or was too short-lived, only
+// with backoff and full jitter; a close waits for requests on retired ones too.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -23,7 +23,7 @@ export interface ApnsSlotOptions {
   readonly onFailed: (why: string) => void;
 }
 
-/** One that lived shorter does not show that the next will do better. */
+/** A connection that lived shorter is no sign that the next will do better. */
 const LIVED_MS = 1_000;
 
 export class ApnsSlot {
@@ -45,7 +45,7 @@ export class ApnsSlot {
     return this.#connection;
   }
 
-  /** On this place's connections, retired ones too. */
+  /** On this slot's connections, retired ones too. */
   get inFlight(): number {
     let sum = 0;
     for (const connection of this.#alive) sum += connection.inFlight;

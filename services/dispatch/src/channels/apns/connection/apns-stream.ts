@@ -13,7 +13,7 @@ export interface ApnsStreamDeps {
   /** The head of an answer has come. */
   readonly onAnswer: () => void;
   readonly onResult: (result: ApnsResult) => void;
-  /** The stream is gone, and its place is free: after the result, or before it where the result was forced. */
+  /** The stream has closed: after the result, or before it where the result was forced. */
   readonly onClose: () => void;
 }
 

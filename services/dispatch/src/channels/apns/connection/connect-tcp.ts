@@ -4,7 +4,7 @@
 import { lookup } from "node:dns/promises";
 import { connect, type Socket } from "node:net";
 import { describeError } from "@petrel/shared/kernel/errors";
-import { unlessAborted } from "./unless-aborted.js";
+import { unlessAborted } from "../../unless-aborted.js";
 
 /** All addresses of a host, best first. */
 export type LookUp = (host: string) => Promise<readonly string[]>;

@@ -1,11 +1,8 @@
 // apns-stream -> here -> judge-apns-answer: the head and the body of Apple's answer, as an ApnsAnswer.
 // Guarantees: never fails: what cannot be read is undefined, and the status alone counts.
 import type { IncomingHttpHeaders, IncomingHttpStatusHeader } from "node:http2";
-import { parseRetryAfterMs } from "../../webhook/judge-answer.js";
+import { parseRetryAfterMs } from "../../parse-retry-after.js";
 import type { ApnsAnswer } from "./apns-exchange.js";
-
-/** Longer than an hour is not a pause but a fault, which is looked into sooner. */
-const MAX_RETRY_AFTER_MS = 60 * 60 * 1000;
 
 /**
  * @param body JSON: { reason, timestamp? }
@@ -18,7 +15,6 @@ export function readApnsAnswer(
 ): ApnsAnswer {
   const { reason, timestamp } = parseBody(body);
   const apnsId = headers["apns-id"];
-  const afterMs = parseRetryAfterMs(headers["retry-after"] ?? null, nowMs);
   return {
     kind: "answered",
     status: headers[":status"] ?? 0,
@@ -26,7 +22,7 @@ export function readApnsAnswer(
     reason: typeof reason === "string" && reason !== "" ? reason.slice(0, 100) : undefined,
     timestampMs:
       typeof timestamp === "number" && Number.isFinite(timestamp) && timestamp > 0 ? timestamp : undefined,
-    retryAfterMs: afterMs === undefined ? undefined : Math.min(afterMs, MAX_RETRY_AFTER_MS),
+    retryAfterMs: parseRetryAfterMs(headers["retry-after"] ?? null, nowMs),
   };
 }
 

@@ -1,4 +1,4 @@
-// main -> here -> open-apns: which credential pushes to which app, in which environment.
+// config -> here -> channels/apns/apns-routes: which credential pushes to which app, in which environment.
 // Guarantees: what comes out can be used: every file was read, every key is one that Apple takes, no app has two
 // credentials; or one line that says what is wrong, and nothing of a key.
 import { createPrivateKey, X509Certificate } from "node:crypto";
@@ -13,13 +13,15 @@ import {
   type ApnsEnvironment,
   apnsEnvironments,
 } from "@petrel/shared/protocol/fallback/device";
-import type { DispatchConfig } from "../../../config.js";
 import type { ClientCertificate } from "../connection/open-apns-session.js";
 
-export type ApnsAppsSettings = Pick<
-  DispatchConfig,
-  "apnsKeyFile" | "apnsKeyId" | "apnsTeamId" | "apnsAppsFile"
->;
+/** As the configuration names them. */
+export interface ApnsAppsSettings {
+  readonly apnsKeyFile: string | undefined;
+  readonly apnsKeyId: string | undefined;
+  readonly apnsTeamId: string | undefined;
+  readonly apnsAppsFile: string | undefined;
+}
 
 /** What Apple knows us by; `name` may be logged. */
 export type ApnsCredential =

@@ -66,7 +66,7 @@ test("refused for one topic while another was just taken: that one is halted alo
   expect(gate.pass(FOREIGN)).toEqual({ passage: "open" });
   expect(gate.pass(FOREIGN)).toMatchObject({ passage: "halted" });
   // Nobody else was taken for long: refused again it still halts nobody else.
-  expect(gate.halt(FOREIGN, "InvalidProviderToken")).toBe("line");
+  expect(gate.halt(FOREIGN, "InvalidProviderToken")).toBe("all");
   expect(gate.pass(TOPIC)).toEqual({ passage: "open" });
   nowMs += 60_000;
   expect(gate.pass(FOREIGN)).toEqual({ passage: "open" });

@@ -1,7 +1,7 @@
-// apns-channel -> here: whether anything may be sent with a credential, in an environment.
-// Guarantees: once Apple has refused the key or the certificate, nothing goes out with it, but for one request after a
-// long while that looks whether it is mended; where it was good for another topic just before, this holds for the refused
-// topic alone; after too many provider tokens it rests as long as Apple wants.
+// send-to-device -> here: whether anything may be sent with a credential, in an environment.
+// Guarantees: once Apple has refused the key or the certificate, nothing goes out with it, except for one request after a
+// long while to see whether it is mended. Where it was good for another topic just before, only the refused topic halts.
+// After too many provider tokens it rests for as long as Apple wants.
 import type { Clock } from "@petrel/shared/kernel/clock";
 
 export interface CredentialGateOptions {
@@ -36,7 +36,7 @@ export class CredentialGate {
   readonly #options: CredentialGateOptions;
   #halted: Halt | undefined;
   readonly #haltedTopics = new Map<string, Halt>();
-  /** The last request that Apple took, and the last one of any other topic: so there is one for every topic's question. */
+  /** The last request that Apple took, and the last one for any other topic: so every topic has one to compare with. */
   #lastTaken: Taken | undefined;
   #otherTaken: Taken | undefined;
   #restsUntilMs = Number.NEGATIVE_INFINITY;
@@ -59,14 +59,14 @@ export class CredentialGate {
     return this.#options.clock.monotonicMs() < this.#restsUntilMs;
   }
 
-  /** Asked before each request; where a halt's time is over, one is let through. */
+  /** Asked before each request. When a halt is over, one request passes to look. */
   pass(topic: string): Passage {
     const { clock, haltMs } = this.#options;
     const nowMs = clock.monotonicMs();
     const halts = [this.#halted, this.#haltedTopics.get(topic)].filter((halt) => halt !== undefined);
     const closed = halts.find(({ lookAtMs }) => nowMs < lookAtMs);
     if (closed !== undefined) return { passage: "halted", reason: closed.reason };
-    // Until it is answered the others stay away; where it never is, the next looks a while later.
+    // Until it is answered the others wait. If it never is, the next one looks after another such while.
     for (const halt of halts) halt.lookAtMs = nowMs + haltMs;
     if (halts.length > 0) return { passage: "open" };
     if (nowMs < this.#restsUntilMs) return { passage: "resting", forMs: this.#restsUntilMs - nowMs };
@@ -75,9 +75,9 @@ export class CredentialGate {
 
   /**
    * Apple has refused the key or the certificate.
-   * @returns "topic" where this topic is halted alone, since now; "line" where all are, or nothing is new
+   * @returns "topic" where this topic is halted alone, since now; "all" where every topic is, or nothing is new
    */
-  halt(topic: string, reason: string): "topic" | "line" {
+  halt(topic: string, reason: string): "topic" | "all" {
     const { clock, haltMs, onChange } = this.#options;
     const nowMs = clock.monotonicMs();
     const halt = { reason, lookAtMs: nowMs + haltMs };
@@ -96,7 +96,7 @@ export class CredentialGate {
       this.#halted = halt;
       if (!wasHalted) onChange(true, reason);
     }
-    return "line";
+    return "all";
   }
 
   /** Apple has taken a request: the credential is good for this topic. */
@@ -121,7 +121,7 @@ export class CredentialGate {
     return taken !== undefined && nowMs - taken.atMs <= this.#options.haltMs;
   }
 
-  /** What was taken before a refusal speaks for nothing: so a key that was withdrawn halts all, not one by one. */
+  /** What was taken before a refusal proves nothing any more: a key that was withdrawn halts all topics at once. */
   #forgetTaken(topic: string): void {
     if (this.#lastTaken?.topic === topic) {
       this.#lastTaken = this.#otherTaken;

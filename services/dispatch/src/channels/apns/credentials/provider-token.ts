@@ -1,4 +1,4 @@
-// apns-pool -> here -> redis/provider-token-store: the ES256 token that shows Apple who we are.
+// apns-pool -> here -> fallback/provider-token-store: the ES256 token that shows Apple who we are.
 // Guarantees: one token for each key in the whole cluster: a new one counts only once Redis has agreed to it, about
 // every 50 minutes, and never within 20 of the last; while Redis is away the one in hand is used as long as it is good.
 import { createHash, createPublicKey, sign, type KeyObject } from "node:crypto";

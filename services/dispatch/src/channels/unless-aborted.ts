@@ -1,4 +1,4 @@
-// Waits for what cannot be called off itself, such as Redis' answer.
+// channels/apns -> here: waits for what cannot be cancelled itself, such as Redis' answer.
 // Guarantees: rejects as soon as the signal is aborted; what comes later is dropped, never an unhandled rejection.
 
 export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -1,0 +1,57 @@
+// open-channels -> here: the webhook channel, with its secrets.
+// Guarantees: opened only where its settings are complete and usable; otherwise one line says what is wrong.
+import { readFileSync } from "node:fs";
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { ConfigError } from "@petrel/shared/kernel/config";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Tracing } from "@petrel/shared/kernel/tracing/tracing";
+import { parseWebhookSecrets } from "./sign-webhook.js";
+import { WebhookChannel } from "./webhook-channel.js";
+
+/** As the configuration names them. */
+export interface WebhookSettings {
+  /** Empty for none. */
+  readonly fallbackWebhookUrl: string;
+  readonly fallbackWebhookSecretFile: string | undefined;
+  readonly fallbackWebhookTimeoutMs: number;
+}
+
+export interface WebhookDeps {
+  readonly clock: Clock;
+  readonly tracing: Tracing;
+}
+
+/**
+ * @returns undefined where no webhook is configured
+ * @throws ConfigError
+ */
+export function openWebhook(
+  settings: WebhookSettings,
+  { clock, tracing }: WebhookDeps,
+): WebhookChannel | undefined {
+  const { fallbackWebhookUrl: url, fallbackWebhookSecretFile: file } = settings;
+  if (url === "") {
+    if (file !== undefined) throw new ConfigError("FALLBACK_WEBHOOK_SECRET_FILE needs FALLBACK_WEBHOOK_URL");
+    return undefined;
+  }
+  const { username, password } = new URL(url);
+  if (username !== "" || password !== "") {
+    throw new ConfigError("FALLBACK_WEBHOOK_URL must hold no user and password: sign the requests instead");
+  }
+  const secrets = file === undefined ? [] : readSecrets(file);
+  return new WebhookChannel({ url, secrets, timeoutMs: settings.fallbackWebhookTimeoutMs, clock, tracing });
+}
+
+function readSecrets(file: string): Buffer[] {
+  let content: string;
+  try {
+    content = readFileSync(file, "utf8");
+  } catch (error) {
+    throw new ConfigError(`FALLBACK_WEBHOOK_SECRET_FILE cannot be read: ${describeError(error)}`);
+  }
+  try {
+    return parseWebhookSecrets(content);
+  } catch (error) {
+    throw new ConfigError(`FALLBACK_WEBHOOK_SECRET_FILE must ${describeError(error)}`);
+  }
+}
