@@ -30,7 +30,7 @@ test("what is added in one turn goes in one call, in order", async () => {
   expect(batcher.waiting).toBe(0);
 });
 
-test("an idle caller waits for no company", async () => {
+test("an idle caller does not linger", async () => {
   const { batcher, items } = heldBatcher(1);
   batcher.add(1);
   await nextTurn();
@@ -84,8 +84,8 @@ test("a call takes so many items at most; the rest goes in others, as places all
   expect(items()).toEqual([[1, 2], [3, 4], [5]]);
 });
 
-test("where it may wait for company, what comes within that time goes along", async () => {
-  const { batcher, calls, items } = heldBatcher(1, { companyMs: 20 });
+test("where it lingers, what comes within that time goes along", async () => {
+  const { batcher, calls, items } = heldBatcher(1, { lingerMs: 20 });
   batcher.add(1);
   await nextTurn();
   await nextTurn();
@@ -127,24 +127,24 @@ test("every item goes out once, in order, whatever the interleaving", async () =
   );
 });
 
-test("hurried: what waits for company goes with the next turn", async () => {
-  const { batcher, items } = heldBatcher(1, { companyMs: 60_000 });
-  batcher.hurry();
+test("flushed: what lingers goes with the next turn", async () => {
+  const { batcher, items } = heldBatcher(1, { lingerMs: 60_000 });
+  batcher.flush();
   batcher.add(1);
   await nextTurn();
   expect(items()).toEqual([]);
-  batcher.hurry();
+  batcher.flush();
   await nextTurn();
   expect(items()).toEqual([[1]]);
 });
 
 test("hurried while a call is under way: what waits goes right after it", async () => {
-  const { batcher, calls, items } = heldBatcher(1, { companyMs: 60_000 });
+  const { batcher, calls, items } = heldBatcher(1, { lingerMs: 60_000 });
   batcher.add(1);
-  batcher.hurry();
+  batcher.flush();
   await nextTurn();
   batcher.add(2);
-  batcher.hurry();
+  batcher.flush();
   calls[0]?.end();
   await waitFor(() => items().length === 2, { what: "the second call" });
   expect(items()).toEqual([[1], [2]]);

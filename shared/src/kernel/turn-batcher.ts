@@ -1,32 +1,32 @@
 // Collects what is asked for in one turn of the event loop, and while a call is under way, into one call.
-// Guarantees: order of `add` is the order in the batches; an idle caller waits for no company; at most
-// `maxInFlight` calls are under way, so that load makes batches larger instead of calls more.
+// Guarantees: batches keep the order of `add`; when nothing is under way an item does not linger, unless told to; at most
+// `maxInFlight` calls are under way, so that load makes batches larger, not more numerous.
 
 export interface TurnBatcherOptions<Item> {
   /** Carries out one batch; must not reject: each item carries its own way to answer. */
   readonly flush: (items: Item[]) => Promise<void>;
   readonly maxInFlight: number;
-  /** Items a call takes at most, so that no call keeps others waiting for long; without it, all that wait. */
+  /** Items a call takes at most, so that none holds up others for long; by default all that wait. */
   readonly maxItems?: number;
-  /** Whether nobody waits for an item's answer any more: then it is dropped before a call, not sent along. */
+  /** Whether nobody waits for an item's answer any more: then it is dropped before the call. */
   readonly isOver?: (item: Item) => boolean;
   readonly onDropped?: (item: Item) => void;
-  /** How long the first item waits for company, where nobody waits for the answer; without it, for one turn. */
-  readonly companyMs?: number;
+  /** How long the first item lingers for others to join its batch; by default one turn. */
+  readonly lingerMs?: number;
 }
 
 export class TurnBatcher<Item> {
-  readonly #flush: (items: Item[]) => Promise<void>;
+  readonly #carryOut: (items: Item[]) => Promise<void>;
   readonly #maxInFlight: number;
   readonly #maxItems: number;
   readonly #isOver: ((item: Item) => boolean) | undefined;
   readonly #onDropped: (item: Item) => void;
-  readonly #companyMs: number | undefined;
+  readonly #lingerMs: number | undefined;
   #items: Item[] = [];
   #inFlight = 0;
   #scheduled = false;
-  #company: NodeJS.Timeout | undefined;
-  #hurried = false;
+  #linger: NodeJS.Timeout | undefined;
+  #mustFlush = false;
   #idle: (() => void)[] = [];
 
   constructor({
@@ -35,14 +35,14 @@ export class TurnBatcher<Item> {
     maxItems = Number.POSITIVE_INFINITY,
     isOver,
     onDropped = () => undefined,
-    companyMs,
+    lingerMs,
   }: TurnBatcherOptions<Item>) {
-    this.#flush = flush;
+    this.#carryOut = flush;
     this.#maxInFlight = maxInFlight;
     this.#maxItems = maxItems;
     this.#isOver = isOver;
     this.#onDropped = onDropped;
-    this.#companyMs = companyMs;
+    this.#lingerMs = lingerMs;
   }
 
   /** Items that wait for a call. */
@@ -69,13 +69,13 @@ export class TurnBatcher<Item> {
     this.#schedule();
   }
 
-  /** What waits now goes as soon as it can, without company. */
-  hurry(): void {
+  /** What waits now goes as soon as it can: it lingers no longer. */
+  flush(): void {
     if (this.#items.length === 0) return;
-    this.#hurried = true;
-    if (this.#company === undefined) return;
-    clearTimeout(this.#company);
-    this.#company = undefined;
+    this.#mustFlush = true;
+    if (this.#linger === undefined) return;
+    clearTimeout(this.#linger);
+    this.#linger = undefined;
     setImmediate(() => this.#begin());
   }
 
@@ -89,19 +89,19 @@ export class TurnBatcher<Item> {
   #schedule(): void {
     if (this.#scheduled || this.#inFlight >= this.#maxInFlight) return;
     this.#scheduled = true;
-    // In the check phase, after the poll phase: all that arrived together is in by then.
-    if (this.#companyMs === undefined || this.#hurried) setImmediate(() => this.#begin());
-    else this.#company = setTimeout(() => this.#begin(), this.#companyMs);
+    // In the check phase, after the poll phase: everything that arrived together is in by then.
+    if (this.#lingerMs === undefined || this.#mustFlush) setImmediate(() => this.#begin());
+    else this.#linger = setTimeout(() => this.#begin(), this.#lingerMs);
   }
 
   #begin(): void {
     this.#scheduled = false;
-    this.#company = undefined;
-    this.#hurried = false;
+    this.#linger = undefined;
+    this.#mustFlush = false;
     void this.#run();
   }
 
-  /** Looked at from the oldest on: as long as nothing is over this costs one look a call. */
+  /** The oldest first: while nothing is over, this costs one check a call. */
   #dropWhatIsOver(): void {
     const isOver = this.#isOver;
     const [oldest] = this.#items;
@@ -119,10 +119,10 @@ export class TurnBatcher<Item> {
     const items = this.#items.length <= this.#maxItems ? this.#items : this.#items.slice(0, this.#maxItems);
     this.#items = this.#items.slice(items.length);
     this.#inFlight++;
-    // What was left behind may find a place of its own.
+    // What is left may go in a call of its own.
     if (this.#items.length > 0) this.#schedule();
     try {
-      await this.#flush(items);
+      await this.#carryOut(items);
     } finally {
       this.#inFlight--;
       if (this.#items.length > 0) this.#schedule();
@@ -130,7 +130,7 @@ export class TurnBatcher<Item> {
     }
   }
 
-  /** Whoever waits for it looks for itself. */
+  /** Whoever waits checks again. */
   #tellIfIdle(): void {
     for (const resolve of this.#idle.splice(0)) resolve();
   }

@@ -30,7 +30,7 @@ export interface ServiceRedis {
   /** All of them, by number. */
   readonly partitions: readonly PartitionKeys[];
   /** Opens a further link to the same Redis. */
-  openLink(options: LinkOptions): Promise<Redis>;
+  readonly openLink: (options: LinkOptions) => Promise<Redis>;
 }
 
 /** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, or cannot keep what Petrel promises */

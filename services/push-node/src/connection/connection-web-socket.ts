@@ -19,17 +19,18 @@ export interface SocketListener {
 const POLICY_VIOLATION = 1008;
 
 export class ConnectionWebSocket extends WebSocket {
-  #listener: SocketListener | undefined;
+  /** Set by `listen`. */
+  listener: SocketListener | undefined;
 
   /** Replaces whoever listens to errors. */
   listen(listener: SocketListener): void {
-    this.#listener = listener;
+    this.listener = listener;
     this.removeAllListeners("error");
-    this.on("message", ConnectionWebSocket.#onMessage);
-    this.on("ping", ConnectionWebSocket.#onControlFrame);
-    this.on("pong", ConnectionWebSocket.#onControlFrame);
-    this.on("error", ConnectionWebSocket.#onError);
-    this.on("close", ConnectionWebSocket.#onClose);
+    this.on("message", onMessage);
+    this.on("ping", onControlFrame);
+    this.on("pong", onControlFrame);
+    this.on("error", onError);
+    this.on("close", onClose);
   }
 
   override close(code?: number, reason?: string | Buffer): void {
@@ -38,26 +39,26 @@ export class ConnectionWebSocket extends WebSocket {
       super.close(closeCodes.messageTooBig, "too many parts");
     else super.close(code, reason);
   }
+}
 
-  // The same functions for all sockets: `ws` calls them with the socket as `this`.
+// The same functions for all sockets: `ws` calls them with the socket as `this`.
 
-  static #listenerOf(socket: WebSocket): SocketListener | undefined {
-    return socket instanceof ConnectionWebSocket ? socket.#listener : undefined;
-  }
+function listenerOf(socket: WebSocket): SocketListener | undefined {
+  return socket instanceof ConnectionWebSocket ? socket.listener : undefined;
+}
 
-  static #onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
-    ConnectionWebSocket.#listenerOf(this)?.onMessage(data, isBinary);
-  }
+function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
+  listenerOf(this)?.onMessage(data, isBinary);
+}
 
-  static #onControlFrame(this: WebSocket): void {
-    ConnectionWebSocket.#listenerOf(this)?.onControlFrame();
-  }
+function onControlFrame(this: WebSocket): void {
+  listenerOf(this)?.onControlFrame();
+}
 
-  static #onError(this: WebSocket, error: Error): void {
-    ConnectionWebSocket.#listenerOf(this)?.onError(error);
-  }
+function onError(this: WebSocket, error: Error): void {
+  listenerOf(this)?.onError(error);
+}
 
-  static #onClose(this: WebSocket, code: number): void {
-    ConnectionWebSocket.#listenerOf(this)?.onClose(code);
-  }
+function onClose(this: WebSocket, code: number): void {
+  listenerOf(this)?.onClose(code);
 }

@@ -58,7 +58,7 @@ export class CollectAcks implements DeliveryAcks {
       redis: options.scripts.redis,
       partitionOf: ({ keys }) => keys,
       maxInFlight: 1,
-      companyMs: LINGER_MS,
+      lingerMs: LINGER_MS,
       flush: (acks, master) => this.#writeAll(acks, master),
     });
   }
@@ -96,7 +96,7 @@ export class CollectAcks implements DeliveryAcks {
 
   /** A client has left: the node it comes back to should know what it acknowledged. */
   flush(): void {
-    this.#batchers.hurry();
+    this.#batchers.flush();
   }
 
   /** Resolves when every ack has been written. */

@@ -44,9 +44,9 @@ export class MasterBatchers<Item> {
     this.#homeOf(this.#options.partitionOf(item)).batcher.add(item);
   }
 
-  /** What waits now goes as soon as it can, without company. */
-  hurry(): void {
-    for (const batcher of this.#batchers.values()) batcher.hurry();
+  /** What waits now goes as soon as it can: it lingers no longer. */
+  flush(): void {
+    for (const batcher of this.#batchers.values()) batcher.flush();
   }
 
   /** Resolves when nothing waits and nothing is under way. */

@@ -129,7 +129,7 @@ describe("a device that the provider calls dead", () => {
 
   test("registered again while the word waited: kept, though it was sent to before", async () => {
     await devices.register("alice", phone(1), T0);
-    const invalidations = open({ companyMs: 200 });
+    const invalidations = open({ lingerMs: 200 });
     invalidations.forget(invalid("alice", 1, { providerTimestampMs: T0 + 10 }));
     await devices.register("alice", phone(1), T0 + 20);
     await invalidations.drained();
@@ -309,7 +309,7 @@ describe("where Redis does not answer", () => {
         return super.run(name, keys, args);
       }
     }
-    const invalidations = open({ scripts: new CountingRunner(redis), companyMs: 0 });
+    const invalidations = open({ scripts: new CountingRunner(redis), lingerMs: 0 });
     redis.disconnect();
     await waitFor(() => redis.status === "end", { what: "the link to end" });
     invalidations.forget(invalid("alice", 1));

@@ -44,12 +44,12 @@ export interface DeviceInvalidationsOptions {
   readonly maxWaiting?: number;
   /** Notes kept of each partition. */
   readonly auditCap?: number;
-  /** How long the first waits for company. */
-  readonly companyMs?: number;
+  /** How long the first lingers for others to join its batch. */
+  readonly lingerMs?: number;
 }
 
 const MAX_WAITING = 50_000;
-const COMPANY_MS = 50;
+const LINGER_MS = 50;
 export const DEFAULT_AUDIT_CAP = 10_000;
 /** Entries that a call of a script takes. */
 const MAX_A_CALL = 200;
@@ -70,7 +70,7 @@ export class DeviceInvalidations {
       flush: (verdicts) => this.#flush(verdicts),
       maxInFlight: 1,
       maxItems: MAX_A_CALL * options.partitions.length,
-      companyMs: options.companyMs ?? COMPANY_MS,
+      lingerMs: options.lingerMs ?? LINGER_MS,
     });
   }
 
@@ -93,7 +93,7 @@ export class DeviceInvalidations {
 
   /** Resolves when nothing waits. */
   drained(): Promise<void> {
-    this.#queue.hurry();
+    this.#queue.flush();
     return this.#queue.drained();
   }
 

@@ -100,7 +100,7 @@ async function run(
 function open(scripts: ScriptRunner, partitions = store.partitions, maxPerUser = MAX_PER_USER) {
   return {
     devices: new DevicesStore(scripts, partitions, { maxPerUser }),
-    invalidations: new DeviceInvalidations({ scripts, partitions, logger, companyMs: 0 }),
+    invalidations: new DeviceInvalidations({ scripts, partitions, logger, lingerMs: 0 }),
   };
 }
 
