@@ -1,7 +1,8 @@
 // read-ready -> here -> route-messages, offer/offer-unreached, accept/trim-ready.lua: the loop of the hand-over, for the
 // partitions owned here.
 // Guarantees: one batch of a partition at a time, in order; an entry leaves `ready` only by the fenced trim, after it
-// was published; what fails is tried again, with backoff, from the same place.
+// was published; what fails is tried again, with backoff, from the same place. On a cluster a master that is
+// slow or away holds up its own partitions only.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -9,6 +10,7 @@ import { groupBy } from "@petrel/shared/kernel/group-by";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { pause } from "@petrel/shared/kernel/pause";
 import { traceIdsOf, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
+import { isCluster } from "@petrel/shared/redis/connection/cluster-nodes";
 import { trimReady } from "@petrel/shared/redis/accept/ready-stream";
 import { isolateRefused } from "@petrel/shared/redis/scripts/isolate-refused";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
@@ -38,11 +40,14 @@ interface Failure {
 
 const BACKOFF = { baseMs: 50, capMs: 2_000 } as const;
 const MIN_WAIT_MS = 10;
+/** How long the partitions of a round wait for the slowest, on a cluster. */
+const STRAGGLER_MS = 20;
 
 export class PartitionDispatcher {
   readonly #options: DispatcherOptions;
   readonly #stopping = new AbortController();
   readonly #failures = new WeakMap<HeldPartition, Failure>();
+  readonly #underWay = new Map<HeldPartition, Promise<void>>();
   #wakeUp = new AbortController();
   #running: Promise<void> | undefined;
 
@@ -60,6 +65,7 @@ export class PartitionDispatcher {
     this.#stopping.abort();
     this.#interrupt();
     await this.#running;
+    await Promise.all(this.#underWay.values());
   }
 
   #interrupt(): void {
@@ -73,7 +79,7 @@ export class PartitionDispatcher {
     while (!this.#stopping.signal.aborted) {
       this.#wakeUp = new AbortController();
       const open = owner.open;
-      const due = open.filter((held) => this.#waitOf(held) <= 0);
+      const due = open.filter((held) => !this.#underWay.has(held) && this.#waitOf(held) <= 0);
       const waitMs = Math.min(MAX_BLOCK_MS, ...open.map((held) => this.#waitOf(held)).filter((ms) => ms > 0));
       if (due.length === 0) {
         await pause(Math.max(waitMs, MIN_WAIT_MS), this.#wakeUp.signal);
@@ -83,12 +89,34 @@ export class PartitionDispatcher {
         const batches = await reader.read(due, waitMs);
         readFailures = 0;
         // All partitions' calls of a round share the connection, and so each other's round trips.
-        await Promise.all(batches.map((batch) => this.#handOver(batch)));
+        await this.#handOverAll(batches);
       } catch (error) {
         logger.warn({ reason: describeError(error) }, "ready not read");
         await pause(MIN_WAIT_MS + backoffMs(readFailures++, BACKOFF), this.#stopping.signal);
       }
     }
+  }
+
+  /** On a cluster, whoever takes longer than the others goes on beside the next rounds: its master may be away. */
+  async #handOverAll(batches: readonly ReadyBatch[]): Promise<void> {
+    const mayGoOn = isCluster(this.#options.scripts.redis);
+    for (const batch of batches) {
+      const { held } = batch;
+      const done = (): void => {
+        this.#underWay.delete(held);
+        // Who waits for the others' messages meanwhile looks at its partition, too.
+        if (mayGoOn) this.#interrupt();
+      };
+      this.#underWay.set(held, this.#handOver(batch).then(done));
+    }
+    const all = Promise.all(this.#underWay.values());
+    if (!mayGoOn) {
+      await all;
+      return;
+    }
+    const over = new AbortController();
+    await Promise.race([all, pause(STRAGGLER_MS, over.signal)]);
+    over.abort();
   }
 
   /** Milliseconds until this partition may be tried again. */

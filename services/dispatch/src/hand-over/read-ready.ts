@@ -1,10 +1,11 @@
 // accept/accept.lua -> here -> dispatch/route-messages: what waits to be handed over in the partitions owned here.
 // Guarantees: oldest first, at most 200 a partition, and fewer where messages are large; a partition taken while it
-// waits is read soon.
+// waits is read soon. On a cluster a master that is slow or away holds up its own partitions only.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { isCluster } from "@petrel/shared/redis/connection/cluster-nodes";
 import type { Redis } from "@petrel/shared/redis/connection/connect";
+import { ReadyPolls } from "@petrel/shared/redis/accept/poll-ready";
 import {
   interruptRead,
   readClientId,
@@ -35,12 +36,14 @@ export const MAX_BLOCK_MS = 500;
 
 export class ReadyReader {
   readonly #options: ReadyReaderOptions;
+  readonly #polls: ReadyPolls | undefined;
   #clientId: number | undefined;
   #maxEntries = MAX_ENTRIES;
   #waiting = new AbortController();
 
   constructor(options: ReadyReaderOptions) {
     this.#options = options;
+    this.#polls = isCluster(options.blocking) ? new ReadyPolls(options.blocking) : undefined;
     options.blocking.on("close", () => (this.#clientId = undefined));
   }
 
@@ -51,17 +54,16 @@ export class ReadyReader {
    */
   async read(partitions: readonly HeldPartition[], blockMs: number): Promise<ReadyBatch[]> {
     const { blocking } = this.#options;
-    if (!isCluster(blocking)) this.#clientId ??= await readClientId(blocking);
-    this.#waiting = new AbortController();
-    const found = await readReady(
-      blocking,
-      partitions.map(({ keys }) => keys),
-      {
-        maxEntries: this.#maxEntries,
-        blockMs: Math.min(blockMs, MAX_BLOCK_MS),
-        signal: this.#waiting.signal,
-      },
-    );
+    const all = partitions.map(({ keys }) => keys);
+    const options = { maxEntries: this.#maxEntries, blockMs: Math.min(blockMs, MAX_BLOCK_MS) };
+    let found: ReadonlyMap<string, readonly ReadyEntry[]>;
+    if (this.#polls === undefined) {
+      this.#clientId ??= await readClientId(blocking);
+      found = await readReady(blocking, all, options);
+    } else {
+      this.#waiting = new AbortController();
+      found = await this.#polls.read(all, { ...options, signal: this.#waiting.signal });
+    }
     this.#learnSizes(found);
     return partitions.flatMap((held) => {
       const entries = found.get(held.keys.ready) ?? [];

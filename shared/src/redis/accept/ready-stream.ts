@@ -1,8 +1,6 @@
 // accept/accept.lua -> here -> dispatch/read-ready: the messages of a partition that are not handed over yet.
 // Guarantees: oldest first; an entry leaves only by the fenced trim.
-import { setTimeout as sleep } from "node:timers/promises";
 import { decodeReadyMessage, type ReadyMessage } from "../../protocol/messages/stored-message.js";
-import { isCluster } from "../connection/cluster-nodes.js";
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
@@ -20,15 +18,10 @@ export interface ReadReadyOptions {
   readonly maxEntries: number;
   /** How long to wait where there is nothing; at least 1. */
   readonly blockMs: number;
-  /** Ends the wait on a cluster, where `interruptRead` has nothing to interrupt. */
-  readonly signal?: AbortSignal;
 }
 
-/** How long a partition of a cluster is left alone when it had nothing. */
-const POLL_EVERY_MS = 20;
-
 /**
- * The oldest entries of several partitions, waiting for one where there is none.
+ * The oldest entries of several partitions of one server, waiting for one where there is none. On a cluster: poll-ready.
  *
  * Always from the start, not from where the last call ended: what was handed over has been trimmed, so the stream
  * itself says where to go on, whatever failed in between, and a Redis whose ids have gone back is read all the same.
@@ -40,7 +33,6 @@ export async function readReady(
   partitions: readonly PartitionKeys[],
   options: ReadReadyOptions,
 ): Promise<ReadonlyMap<string, readonly ReadyEntry[]>> {
-  if (isCluster(blocking)) return pollReady(blocking, partitions, options);
   const { maxEntries, blockMs } = options;
   return decodeStreams(
     await blocking.xread(
@@ -55,36 +47,7 @@ export async function readReady(
   );
 }
 
-/**
- * On a cluster the partitions' streams lie in different slots, and one call may read those of one slot only. A waiting
- * read for each master would need a link for each, and an answer to every slot that moves; `ready` holds what could
- * not be handed over in the step that stored it, so that some milliseconds more do not count, and asking costs little.
- * A partition whose master is away does not hold up the others.
- */
-async function pollReady(
-  cluster: Redis,
-  partitions: readonly PartitionKeys[],
-  { maxEntries, blockMs, signal }: ReadReadyOptions,
-): Promise<ReadonlyMap<string, readonly ReadyEntry[]>> {
-  const end = performance.now() + blockMs;
-  for (;;) {
-    const results = await Promise.allSettled(
-      partitions.map(({ ready }) => cluster.xread("COUNT", maxEntries, "STREAMS", ready, "0-0")),
-    );
-    const failed = results.find((result) => result.status === "rejected");
-    if (failed !== undefined && results.every(({ status }) => status === "rejected")) throw failed.reason;
-    const found = decodeStreams(
-      results.flatMap((result) => (result.status === "fulfilled" ? (result.value ?? []) : [])),
-    );
-    const leftMs = end - performance.now();
-    if (found.size > 0 || leftMs <= 0 || signal?.aborted === true) return found;
-    await sleep(Math.min(leftMs, POLL_EVERY_MS), undefined, signal === undefined ? {} : { signal }).catch(
-      () => undefined,
-    );
-  }
-}
-
-function decodeStreams(
+export function decodeStreams(
   streams: readonly [key: string, entries: readonly [id: string, fields: readonly string[]][]][] | null,
 ): ReadonlyMap<string, readonly ReadyEntry[]> {
   return new Map(

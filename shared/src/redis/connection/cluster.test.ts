@@ -15,13 +15,15 @@ import { connectRedis, isConnectionError, type Redis } from "./connect.js";
 import { renewMembership } from "../partitions/dispatcher-members.js";
 import { allPartitionKeys, partitionKeys } from "../keys.js";
 import { subscribeNode, type NodeSubscription } from "../nodes/node-subscription.js";
-import { readReady } from "../accept/ready-stream.js";
+import { ReadyPolls } from "../accept/poll-ready.js";
+import type { ReadyEntry } from "../accept/ready-stream.js";
 import { readRedisTarget } from "./redis-target.js";
 import { readScripts } from "../scripts/script-catalogue.js";
 import { ScriptRunner } from "../scripts/script-runner.js";
 import { readServerTimeMs } from "./server-time.js";
 
 const logger = createLogger({ service: "test", level: "silent" });
+const never = new AbortController().signal;
 /** So many that each master has some. */
 const partitions = allPartitionKeys(8);
 
@@ -127,7 +129,17 @@ test("messages for all partitions in one turn are stored, each in order, and rea
     ids.map((i) => store.accept(message({ partition: i % 8, userId: `u${i % 8}`, id: `p${i % 8}_${i}` }))),
   );
   expect(results.every(({ outcome }) => outcome === "stored")).toBe(true);
-  const found = await readReady(redis, partitions, { maxEntries: 200, blockMs: 1_000 });
+  const found = new Map<string, readonly ReadyEntry[]>();
+  const polls = new ReadyPolls(redis);
+  // A master that takes longer than the others is read in a later round.
+  await waitFor(
+    async () => {
+      const round = await polls.read(partitions, { maxEntries: 200, blockMs: 1_000, signal: never });
+      for (const [key, entries] of round) found.set(key, entries);
+      return found.size === partitions.length;
+    },
+    { what: "all partitions" },
+  );
   for (const { ready } of partitions) {
     expect(found.get(ready)?.map((entry) => entry.message.seq)).toEqual(
       Array.from({ length: 50 }, (_, i) => i + 1),
@@ -137,14 +149,40 @@ test("messages for all partitions in one turn are stored, each in order, and rea
 
 test("a read of `ready` waits for what comes, and can be interrupted", async () => {
   await Promise.all(partitions.map(({ ready }) => redis.del(ready)));
-  const waiting = readReady(redis, partitions, { maxEntries: 10, blockMs: 20_000 });
+  const polls = new ReadyPolls(redis);
+  const waiting = polls.read(partitions, { maxEntries: 10, blockMs: 20_000, signal: never });
   await accepter().accept(message({ partition: 5, userId: "late" }));
   expect([...(await waiting).keys()]).toEqual([partitionKeys(5).ready]);
   await redis.del(partitionKeys(5).ready);
   const interruption = new AbortController();
-  const read = readReady(redis, partitions, { maxEntries: 10, blockMs: 60_000, signal: interruption.signal });
+  const read = polls.read(partitions, { maxEntries: 10, blockMs: 60_000, signal: interruption.signal });
   interruption.abort();
   expect((await read).size).toBe(0);
+});
+
+test("a master that does not answer holds up the reads of its own partitions only, and its answer is taken late", async () => {
+  await Promise.all(partitions.map(({ ready }) => redis.del(ready)));
+  const [held = partitionKeys(0)] = partitions;
+  const master = await cluster.masterOf(held.ready);
+  const masters = await Promise.all(partitions.map(({ ready }) => cluster.masterOf(ready)));
+  const elsewhere = partitions.find((_, i) => masters[i] !== master) ?? held;
+  for (const { partition } of [held, elsewhere])
+    await accepter().accept(message({ partition, userId: "polled" }));
+  const direct = await cluster.connect(master);
+  const patient = await connectRedis({
+    target: readRedisTarget({ ...CLUSTER }),
+    role: "poll",
+    logger,
+    commandTimeoutMs: 0,
+  });
+  const polls = new ReadyPolls(patient);
+  const options = { maxEntries: 10, blockMs: 20_000, signal: never };
+  // Writes and reads wait; longer than this takes, and shorter than links live that are silent.
+  await direct.client("PAUSE", 3_000, "ALL");
+  const asked = [held, elsewhere];
+  for (let round = 0; round < 3; round++)
+    expect([...(await polls.read(asked, options)).keys()]).toEqual([elsewhere.ready]);
+  expect([...(await polls.read([held], options)).keys()]).toEqual([held.ready]);
 });
 
 test("members and time are asked where they are kept", async () => {
@@ -277,8 +315,11 @@ test("a master that is paused is noticed; its replica takes over, for commands a
     const elsewhere = partitions.find(({ partition }) => !waiting.includes(partition));
     if (elsewhere === undefined) throw new Error("all partitions are here");
     await accepter().accept(message({ partition: elsewhere.partition, userId: "by" }));
-    expect([...(await readReady(redis, partitions, { maxEntries: 1, blockMs: 1 })).keys()]).toContain(
-      elsewhere.ready,
+    const polls = new ReadyPolls(redis);
+    await waitFor(
+      async () =>
+        (await polls.read(partitions, { maxEntries: 1, blockMs: 1_000, signal: never })).has(elsewhere.ready),
+      { what: "the partition of another master" },
     );
     await waitFor(async () => (await redis.get(kept)) === "1", {
       what: "the replica",
