@@ -19,6 +19,7 @@ import { createSignatureChecks } from "@petrel/shared/security/producers/signatu
 import { createSignToken } from "@petrel/shared/security/tokens/sign-token";
 import type { MatchOrigin } from "@petrel/shared/security/requests/match-origin";
 import type { RefreshTokens } from "@petrel/shared/security/tokens/refresh-token";
+import type { TokenSource } from "@petrel/shared/security/tokens/token-source";
 import { createTrustedVerification, type TrustRules } from "@petrel/shared/security/tokens/trusted-issuers";
 import { MAX_FOREIGN_LIFE_SECONDS, type VerifiedToken } from "@petrel/shared/security/tokens/verified-token";
 import type { Service } from "@petrel/shared/service/open-service";
@@ -61,6 +62,8 @@ export interface AuthDeps {
   readonly refreshTokens: RefreshTokens;
   readonly sessionTimes: Pick<SessionsStoreOptions, "leewayMs" | "idleMs" | "absoluteMs" | "maxPerUser">;
   readonly trust: TrustRules;
+  /** Told of the keys of the external issuer, where there is one. */
+  readonly onTokenSource?: (source: TokenSource) => void;
   /** Pages that may call the routes that are for them. */
   readonly matchOrigin: MatchOrigin;
   readonly readyWithoutRedisMs: number;
@@ -105,6 +108,7 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
     ownClockToleranceSeconds: 0,
     logger,
     clock,
+    ...(deps.onTokenSource === undefined ? {} : { onSource: deps.onTokenSource }),
   });
   const hasForeignTokens = trust.external !== undefined || trust.hs256Key !== undefined;
   const revocations = new TokenRevocations({

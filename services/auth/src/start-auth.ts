@@ -12,6 +12,8 @@ import { ProducerKeysStore } from "@petrel/shared/redis/producers/producer-keys-
 import { followEncryptionKeys } from "@petrel/shared/security/encryption-keys";
 import { REQUESTS_WINDOW_MS } from "@petrel/shared/security/requests/limit-requests";
 import { createRefreshTokens } from "@petrel/shared/security/tokens/refresh-token";
+import { addTokenGauges } from "@petrel/shared/security/tokens/token-metrics";
+import type { TokenSource } from "@petrel/shared/security/tokens/token-source";
 import type { Service } from "@petrel/shared/service/open-service";
 import { openServiceRedis } from "@petrel/shared/service/open-service-redis";
 import { buildApp } from "./app.js";
@@ -21,6 +23,7 @@ import { ResealSecrets } from "./keys/reseal-secrets.js";
 import { SigningKeyring } from "./keys/signing-keyring.js";
 import { takeOverKeyFile } from "./keys/take-over-key-file.js";
 import { REVOCATIONS_WINDOW_MS } from "./routes/revoke-tokens.js";
+import { watchTokenSources } from "./watch-token-sources.js";
 
 const KEYRING_REFRESH_MS = 5_000;
 
@@ -68,6 +71,7 @@ export async function startAuth(settings: AuthSettings, service: Service): Promi
 
   const limitCounts = new LimitCounts();
   limitCounts.register(metrics);
+  const tokenSources: TokenSource[] = [];
   const app = await buildApp({
     service,
     requestLimits: {
@@ -107,9 +111,12 @@ export async function startAuth(settings: AuthSettings, service: Service): Promi
     refreshTokens: createRefreshTokens(() => encryptionKeys.all),
     sessionTimes: readSessionTimes(config),
     trust,
+    onTokenSource: (source) => tokenSources.push(source),
     matchOrigin,
     readyWithoutRedisMs: config.readyWithoutRedisMs,
   });
+  addTokenGauges(metrics, tokenSources);
+  lifecycle.onStop("token sources", watchTokenSources(tokenSources));
   await service.attach(app);
   await app.listen({ port: config.port, host: config.host });
   logger.info({ port: config.port, producerKeysFromFile: fileKeys.length }, "auth listens");

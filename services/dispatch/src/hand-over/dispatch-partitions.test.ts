@@ -114,7 +114,7 @@ test("what waited before anyone owned the partition is read from its start; offl
   await readyIsEmpty();
   await waitFor(() => seqsByUser(heard).get("u1")?.length === 250, { what: "the backlog" });
   expect(seqsByUser(heard).get("u1")).toEqual(Array.from({ length: 250 }, (_, i) => i + 1));
-  expect(await a.count(MESSAGES, { outcome: "offline" })).toBe(250);
+  await waitFor(async () => (await a.count(MESSAGES, { outcome: "offline" })) === 250, { what: "the count" });
   // They stay where they are safe: in the inbox, watched by due.
   expect(await store.redis.xlen(keys.inbox("away"))).toBe(250);
   expect(await store.redis.zscore(keys.due, "away")).not.toBeNull();
@@ -193,7 +193,7 @@ test("a user whose keys are broken holds up nobody else, and is counted", async 
   const a = await start("a");
   await waitFor(() => seqsByUser(heard).has("u1"), { what: "the message behind it" });
   await readyIsEmpty();
-  expect(await a.count(MESSAGES, { outcome: "skipped" })).toBe(1);
+  await waitFor(async () => (await a.count(MESSAGES, { outcome: "skipped" })) === 1, { what: "the count" });
   expect(await store.redis.zscore(keys.due, "broken")).not.toBeNull();
 });
 

@@ -101,13 +101,7 @@ export class PartitionDispatcher {
   async #handOverAll(batches: readonly ReadyBatch[]): Promise<void> {
     const mayGoOn = isCluster(this.#options.scripts.redis);
     for (const batch of batches) {
-      const { held } = batch;
-      const done = (): void => {
-        this.#underWay.delete(held);
-        // Who waits for the others' messages meanwhile looks at its partition, too.
-        if (mayGoOn) this.#interrupt();
-      };
-      this.#underWay.set(held, this.#handOver(batch).then(done));
+      this.#underWay.set(batch.held, this.#handOverOne(batch, mayGoOn));
     }
     const all = Promise.all(this.#underWay.values());
     if (!mayGoOn) {
@@ -117,6 +111,13 @@ export class PartitionDispatcher {
     const over = new AbortController();
     await Promise.race([all, pause(STRAGGLER_MS, over.signal)]);
     over.abort();
+  }
+
+  async #handOverOne(batch: ReadyBatch, mayGoOn: boolean): Promise<void> {
+    await this.#handOver(batch);
+    this.#underWay.delete(batch.held);
+    // Who waits for the others' messages meanwhile looks at its partition, too.
+    if (mayGoOn) this.#interrupt();
   }
 
   /** Milliseconds until this partition may be tried again. */

@@ -1,6 +1,6 @@
 // push-node/start-push-node -> here: opens this room: the check of user tokens, with its gauges and certificates.
 import type { Service } from "@petrel/shared/service/open-service";
-import { addTokenGauges } from "./token-metrics.js";
+import { addTokenGauges } from "@petrel/shared/security/tokens/token-metrics";
 import {
   createTokenVerification,
   type TokenVerification,

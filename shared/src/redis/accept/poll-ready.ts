@@ -20,10 +20,7 @@ type Streams = Parameters<typeof decodeStreams>[0];
 interface Read {
   /** Never rejects. */
   readonly done: Promise<void>;
-  answer?: { readonly atMs: number } & (
-    | { readonly streams: Streams }
-    | { readonly error: unknown }
-  );
+  answer?: { readonly atMs: number } & ({ readonly streams: Streams } | { readonly error: unknown });
 }
 
 /**

@@ -169,20 +169,16 @@ test("a master that does not answer holds up the reads of its own partitions onl
   for (const { partition } of [held, elsewhere])
     await accepter().accept(message({ partition, userId: "polled" }));
   const direct = await cluster.connect(master);
-  const patient = await connectRedis({
-    target: readRedisTarget({ ...CLUSTER }),
-    role: "poll",
-    logger,
-    commandTimeoutMs: 0,
-  });
+  const patient = await connect("poll", 0);
   const polls = new ReadyPolls(patient);
   const options = { maxEntries: 10, blockMs: 20_000, signal: never };
   // Writes and reads wait; longer than this takes, and shorter than links live that are silent.
-  await direct.client("PAUSE", 3_000, "ALL");
+  await direct.client("PAUSE", 5_000, "ALL");
   const asked = [held, elsewhere];
   for (let round = 0; round < 3; round++)
     expect([...(await polls.read(asked, options)).keys()]).toEqual([elsewhere.ready]);
   expect([...(await polls.read([held], options)).keys()]).toEqual([held.ready]);
+  patient.disconnect();
 });
 
 test("members and time are asked where they are kept", async () => {

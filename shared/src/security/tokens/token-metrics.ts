@@ -1,7 +1,7 @@
-// push-node: the sources that token checks depend on, as gauges.
+// auth, push-node -> here: the sources that token checks depend on, as gauges.
 // Guarantees: each source has its series from the start.
-import { Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
-import type { TokenSource } from "@petrel/shared/security/tokens/token-source";
+import { Gauge, type Registry } from "../../kernel/metrics/metrics.js";
+import type { TokenSource } from "./token-source.js";
 
 export function addTokenGauges(registry: Registry, sources: readonly TokenSource[]): void {
   registry.registerMetric(
