@@ -79,13 +79,16 @@ describe.runIf(chromiumPath !== undefined || isRequired)("the tutorial", () => {
       env: { ...environment, ALLOWED_ORIGINS: origins },
       stdio: "ignore",
     });
-    await waitFor(() => existsSync(environment.PETREL_DEV_JSON), { what: "the cluster", deadlineMs: 90_000 });
+    await waitFor(() => existsSync(environment.PETREL_DEV_JSON), {
+      what: "the cluster",
+      deadlineMs: 200_000,
+    });
     terminal = new Terminal(environment);
     browser = await chromium.launch({
       ...(chromiumPath === undefined ? {} : { executablePath: chromiumPath }),
       args: ["--no-sandbox", "--disable-gpu"],
     });
-  }, 120_000);
+  }, 240_000);
   afterAll(async () => {
     await browser?.close();
     terminal?.close();
@@ -95,9 +98,9 @@ describe.runIf(chromiumPath !== undefined || isRequired)("the tutorial", () => {
       await exited;
     }
     await rm(directory, { recursive: true, force: true });
-  }, 60_000);
+  }, 120_000);
 
-  test("every step does what the page says", { timeout: 180_000 }, async () => {
+  test("every step does what the page says", { timeout: 300_000 }, async () => {
     const [, away, listen, serve, live, kill, phone, ring, screen, state, ...rest] = blocks as [
       string,
       ...string[],
@@ -113,15 +116,15 @@ describe.runIf(chromiumPath !== undefined || isRequired)("the tutorial", () => {
 
     await paste(serve);
     const url = `http://127.0.0.1:${pagePort}`;
-    await waitFor(async () => (await fetch(url)).ok, { what: "the page's server", deadlineMs: 20_000 });
+    await waitFor(async () => (await fetch(url)).ok, { what: "the page's server", deadlineMs: 60_000 });
     const open = async (): Promise<Page> => {
       const page = await browser.newPage();
       await page.goto(url);
-      await page.locator("#state", { hasText: "online" }).waitFor({ timeout: 20_000 });
+      await page.locator("#state", { hasText: "online" }).waitFor({ timeout: 60_000 });
       return page;
     };
     const seenOn = (page: Page, text: string): Promise<void> =>
-      page.locator("#messages li", { hasText: text }).waitFor({ timeout: 40_000 });
+      page.locator("#messages li", { hasText: text }).waitFor({ timeout: 60_000 });
     const page = await open();
     expect(JSON.parse(await paste(live))).toEqual(accepted);
     await seenOn(page, "hello, page");
@@ -132,7 +135,7 @@ describe.runIf(chromiumPath !== undefined || isRequired)("the tutorial", () => {
       expect.stringContaining("hello, page"),
       expect.stringContaining("sent while nobody listened"),
     ]);
-    await page.locator("#state", { hasText: "online" }).waitFor({ timeout: 20_000 });
+    await page.locator("#state", { hasText: "online" }).waitFor({ timeout: 60_000 });
 
     await paste(phone);
     await page.close();
@@ -150,12 +153,12 @@ describe.runIf(chromiumPath !== undefined || isRequired)("the tutorial", () => {
     expect(JSON.stringify(shown)).toContain("On its way.");
     await waitFor(async () => (JSON.parse(await paste(state)) as { state: string }).state === "pushed", {
       what: "pushed",
-      deadlineMs: 20_000,
+      deadlineMs: 60_000,
     });
     await seenOn(await open(), "4711");
     await waitFor(async () => (JSON.parse(await paste(state)) as { state: string }).state === "delivered", {
       what: "delivered",
-      deadlineMs: 20_000,
+      deadlineMs: 60_000,
     });
   });
 });

@@ -20,7 +20,7 @@ const examples = [
 let cluster: TestCluster;
 beforeAll(async () => {
   cluster = await startCluster({ nodes: 1 });
-}, 60_000);
+}, 180_000);
 afterAll(() => cluster?.stop());
 
 /** What differs from run to run, by its form. */

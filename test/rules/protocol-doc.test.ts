@@ -24,7 +24,7 @@ const USER = "eve";
 let cluster: TestCluster;
 beforeAll(async () => {
   cluster = await startCluster({ nodes: 1 });
-}, 60_000);
+}, 180_000);
 afterAll(() => cluster?.stop());
 
 async function tokenThatLasts(ttlSeconds: number): Promise<string> {
