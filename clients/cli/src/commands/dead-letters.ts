@@ -1,10 +1,11 @@
 // `petrel dead-letters list|show|replay|delete|purge`.
 // Guarantees: what is removed or sent again is named by an id or a cause, never by an omission; the exit code is 1 where
 // anything that was asked for was not done.
-import { callService } from "../call-service.js";
+import { type Ask, readItems } from "../ask-service.js";
 import { CliError, describeError, usageError, type ExitCode } from "../cli-error.js";
-import { addressOptions, findCluster } from "../cluster-address.js";
-import { type OptionValues, readArguments, wholeNumber } from "../read-arguments.js";
+import { addressOptions } from "../cluster-address.js";
+import { wholeNumber } from "../read-arguments.js";
+import { type Call, runAction } from "../run-action.js";
 import type { Terminal } from "../terminal.js";
 
 export const deadLettersOptions = {
@@ -15,16 +16,7 @@ export const deadLettersOptions = {
   json: { type: "boolean" },
 } as const;
 
-type Values = OptionValues<typeof deadLettersOptions>;
-
-interface Call {
-  readonly values: Values;
-  readonly terminal: Terminal;
-  readonly ask: (
-    method: "GET" | "POST" | "DELETE",
-    path: string,
-  ) => Promise<Readonly<Record<string, unknown>>>;
-}
+type LettersCall = Call<typeof deadLettersOptions>;
 
 interface Letter {
   readonly id: string;
@@ -37,46 +29,34 @@ interface Letter {
 }
 
 const DEFAULT_LIMIT = 50;
-const PAGE_SIZE = 1_000;
 
-const actions: Readonly<
-  Record<string, { readonly words: readonly string[]; run: (call: Call, id: string) => Promise<ExitCode> }>
-> = {
-  list: { words: [], run: listLetters },
-  show: { words: ["ID"], run: showLetter },
-  replay: { words: [], run: replayLetters },
-  delete: { words: ["ID"], run: deleteLetter },
-  purge: { words: [], run: purgeLetters },
-};
+/** A replay takes an id or a cause. */
+const replayWords = (args: readonly string[]): readonly string[] =>
+  args.some((arg) => arg === "--cause" || arg.startsWith("--cause=")) ? [] : ["ID"];
 
-export async function runDeadLetters(args: readonly string[], terminal: Terminal): Promise<ExitCode> {
-  const [name = "", ...rest] = args;
-  const action = Object.hasOwn(actions, name) ? actions[name] : undefined;
-  if (action === undefined) {
-    throw usageError(`what about dead letters? There are ${Object.keys(actions).join(", ")}.`);
-  }
-  // A replay takes an id or a cause.
-  const isById =
-    name === "replay" && !rest.includes("--cause") && !rest.some((a) => a.startsWith("--cause="));
-  const { values, words } = readArguments(rest, deadLettersOptions, isById ? ["ID"] : action.words);
-  const { dispatch, adminKey } = findCluster(values, ["dispatch", "adminKey"], terminal);
-  const ask: Call["ask"] = (method, path) =>
-    callService({
+export const runDeadLetters = (args: readonly string[], terminal: Terminal): Promise<ExitCode> =>
+  runAction(
+    {
+      name: "dead-letters",
       service: "dispatch",
-      baseUrl: dispatch,
-      key: adminKey,
-      sign: values.sign === true,
-      method,
-      path,
-      interrupted: terminal.interrupted,
-    });
-  return action.run({ values, terminal, ask }, words[0] ?? "");
-}
+      options: deadLettersOptions,
+      actions: {
+        list: { words: [], run: listLetters },
+        show: { words: ["ID"], run: showLetter },
+        replay: { words: replayWords, run: replayLetters },
+        delete: { words: ["ID"], run: deleteLetter },
+        purge: { words: [], run: purgeLetters },
+      },
+    },
+    args,
+    terminal,
+  );
 
-async function listLetters({ values, terminal, ask }: Call): Promise<ExitCode> {
+async function listLetters({ values, terminal, ask }: LettersCall): Promise<ExitCode> {
   const limit = wholeNumber("--limit", values.limit, 1) ?? DEFAULT_LIMIT;
-  const letters = await readLetters(ask, values.cause, values.all === true ? Infinity : limit);
-  for (const letter of letters) {
+  const { cause } = values;
+  const upTo = values.all === true ? Infinity : limit;
+  for await (const letter of readItems<Letter>(ask, "/v1/dead-letters", { cause }, upTo)) {
     if (values.json === true) {
       terminal.print(JSON.stringify(letter));
       continue;
@@ -88,30 +68,22 @@ async function listLetters({ values, terminal, ask }: Call): Promise<ExitCode> {
   return 0;
 }
 
-async function readLetters(ask: Call["ask"], cause: string | undefined, limit: number): Promise<Letter[]> {
-  const letters: Letter[] = [];
-  let cursor: unknown;
-  do {
-    const query = new URLSearchParams({ limit: String(Math.min(PAGE_SIZE, limit - letters.length)) });
-    if (cause !== undefined) query.set("cause", cause);
-    if (typeof cursor === "string") query.set("cursor", cursor);
-    const page = await ask("GET", `/v1/dead-letters?${query.toString()}`);
-    letters.push(...((page["items"] ?? []) as Letter[]));
-    cursor = page["nextCursor"];
-  } while (typeof cursor === "string" && letters.length < limit);
-  return letters;
+/** All of them before the first is sent again: that would move the list under the reader. */
+async function idsOf(ask: Ask, cause: string): Promise<string[]> {
+  const ids: string[] = [];
+  for await (const { id } of readItems<Letter>(ask, "/v1/dead-letters", { cause })) ids.push(id);
+  return ids;
 }
 
-async function showLetter({ values, terminal, ask }: Call, id: string): Promise<ExitCode> {
+async function showLetter({ values, terminal, ask, words: [id = ""] }: LettersCall): Promise<ExitCode> {
   const letter = await ask("GET", pathOf(id));
   const text = values.json === true ? JSON.stringify(letter) : JSON.stringify(letter, undefined, 2);
   for (const line of text.split("\n")) terminal.print(line);
   return 0;
 }
 
-async function replayLetters({ values, terminal, ask }: Call, id: string): Promise<ExitCode> {
-  const ids =
-    values.cause === undefined ? [id] : (await readLetters(ask, values.cause, Infinity)).map((one) => one.id);
+async function replayLetters({ values, terminal, ask, words: [id = ""] }: LettersCall): Promise<ExitCode> {
+  const ids = values.cause === undefined ? [id] : await idsOf(ask, values.cause);
   let failures = 0;
   for (const each of ids) {
     try {
@@ -128,13 +100,13 @@ async function replayLetters({ values, terminal, ask }: Call, id: string): Promi
   return failures === 0 ? 0 : 1;
 }
 
-async function deleteLetter({ terminal, ask }: Call, id: string): Promise<ExitCode> {
+async function deleteLetter({ terminal, ask, words: [id = ""] }: LettersCall): Promise<ExitCode> {
   await ask("DELETE", pathOf(id));
   terminal.print(`${id} deleted`);
   return 0;
 }
 
-async function purgeLetters({ values, terminal, ask }: Call): Promise<ExitCode> {
+async function purgeLetters({ values, terminal, ask }: LettersCall): Promise<ExitCode> {
   const { cause, all, json } = values;
   if ((cause === undefined) === (all !== true)) throw usageError("which ones? Either --cause or --all.");
   const query = cause === undefined ? "" : `?${new URLSearchParams({ cause }).toString()}`;

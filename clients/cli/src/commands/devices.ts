@@ -1,9 +1,9 @@
 // `petrel devices list|register|delete`.
 // Guarantees: a device is named in full or not at all: what is missing or too much is said before anything is asked.
-import { callService, type CallOptions } from "../call-service.js";
+import { readItems } from "../ask-service.js";
 import { usageError, type ExitCode } from "../cli-error.js";
-import { addressOptions, findCluster } from "../cluster-address.js";
-import { type OptionValues, readArguments } from "../read-arguments.js";
+import { addressOptions } from "../cluster-address.js";
+import { type Call, runAction } from "../run-action.js";
 import type { Terminal } from "../terminal.js";
 
 export const devicesOptions = {
@@ -17,18 +17,7 @@ export const devicesOptions = {
   json: { type: "boolean" },
 } as const;
 
-type Values = OptionValues<typeof devicesOptions>;
-
-interface Call {
-  readonly values: Values;
-  readonly terminal: Terminal;
-  readonly words: readonly string[];
-  readonly ask: (
-    method: CallOptions["method"],
-    path: string,
-    body?: string,
-  ) => Promise<Readonly<Record<string, unknown>>>;
-}
+type DevicesCall = Call<typeof devicesOptions>;
 
 interface ListedDevice {
   readonly id: string;
@@ -43,54 +32,31 @@ interface ListedDevice {
   readonly quarantinedUntil?: string;
 }
 
-const PAGE_SIZE = 1_000;
 const fieldsOf = {
   ios: ["token", "topic", "environment"],
   wechat: ["openid", "appid"],
 } as const;
 
-const actions: Readonly<
-  Record<string, { readonly words: readonly string[]; run: (call: Call) => Promise<ExitCode> }>
-> = {
-  list: { words: ["USER"], run: listDevices },
-  register: { words: ["USER"], run: registerDevice },
-  delete: { words: ["USER", "ID"], run: deleteDevice },
-};
-
-export async function runDevices(args: readonly string[], terminal: Terminal): Promise<ExitCode> {
-  const [name = "", ...rest] = args;
-  const action = Object.hasOwn(actions, name) ? actions[name] : undefined;
-  if (action === undefined) {
-    throw usageError(`what about devices? There are ${Object.keys(actions).join(", ")}.`);
-  }
-  const { values, words } = readArguments(rest, devicesOptions, action.words);
-  const ask: Call["ask"] = (method, path, body) => {
-    const { auth, adminKey } = findCluster(values, ["auth", "adminKey"], terminal);
-    return callService({
+export const runDevices = (args: readonly string[], terminal: Terminal): Promise<ExitCode> =>
+  runAction(
+    {
+      name: "devices",
       service: "auth",
-      baseUrl: auth,
-      key: adminKey,
-      sign: values.sign === true,
-      method,
-      path,
-      interrupted: terminal.interrupted,
-      ...(body === undefined ? {} : { body }),
-    });
-  };
-  return action.run({ values, terminal, words, ask });
-}
+      options: devicesOptions,
+      actions: {
+        list: { words: ["USER"], run: listDevices },
+        register: { words: ["USER"], run: registerDevice },
+        delete: { words: ["USER", "ID"], run: deleteDevice },
+      },
+    },
+    args,
+    terminal,
+  );
 
-async function listDevices({ values, terminal, words, ask }: Call): Promise<ExitCode> {
-  let cursor: unknown;
-  do {
-    const query = new URLSearchParams({ limit: String(PAGE_SIZE) });
-    if (typeof cursor === "string") query.set("cursor", cursor);
-    const page = await ask("GET", `${pathOf(words[0])}?${query.toString()}`);
-    for (const device of (page["items"] ?? []) as ListedDevice[]) {
-      terminal.print(values.json === true ? JSON.stringify(device) : describeDevice(device));
-    }
-    cursor = page["nextCursor"];
-  } while (typeof cursor === "string");
+async function listDevices({ values, terminal, words, ask }: DevicesCall): Promise<ExitCode> {
+  for await (const device of readItems<ListedDevice>(ask, pathOf(words[0]))) {
+    terminal.print(values.json === true ? JSON.stringify(device) : describeDevice(device));
+  }
   return 0;
 }
 
@@ -101,7 +67,7 @@ function describeDevice(device: ListedDevice): string {
   return `${id} ${platform} ${app} registered ${device.registeredAt}, seen ${device.lastSeenAt}${rests}`;
 }
 
-async function registerDevice({ values, terminal, words, ask }: Call): Promise<ExitCode> {
+async function registerDevice({ values, terminal, words, ask }: DevicesCall): Promise<ExitCode> {
   const { platform = "ios" } = values;
   if (platform !== "ios" && platform !== "wechat") throw usageError("--platform must be ios or wechat");
   const given = (["token", "topic", "environment", "openid", "appid"] as const).filter(
@@ -118,7 +84,7 @@ async function registerDevice({ values, terminal, words, ask }: Call): Promise<E
   return 0;
 }
 
-async function deleteDevice({ values, terminal, words, ask }: Call): Promise<ExitCode> {
+async function deleteDevice({ values, terminal, words, ask }: DevicesCall): Promise<ExitCode> {
   const [user, id = ""] = words;
   await ask("DELETE", `${pathOf(user)}/${encodeURIComponent(id)}`);
   if (values.json !== true) terminal.print(`${id} deleted`);

@@ -2,9 +2,9 @@
 // Guarantees: the data is sent as it was written; its id is printed once collect has stored it.
 import { setTimeout as pause } from "node:timers/promises";
 import { text } from "node:stream/consumers";
-import { callService } from "../call-service.js";
+import { type Ask, createAsk } from "../ask-service.js";
 import { CliError, describeError, usageError, type ExitCode } from "../cli-error.js";
-import { addressOptions, findCluster, type ClusterAddress } from "../cluster-address.js";
+import { addressOptions } from "../cluster-address.js";
 import { readArguments, wholeNumber } from "../read-arguments.js";
 import type { Terminal } from "../terminal.js";
 
@@ -23,8 +23,6 @@ const DEFAULT_WAIT_SECONDS = 60;
 const goodEnds: readonly unknown[] = ["delivered", "pushed", "published"];
 const badEnds: readonly unknown[] = ["expired", "cancelled", "failed"];
 
-type Cluster = Pick<ClusterAddress, "collect" | "key">;
-
 export async function runSend(args: readonly string[], terminal: Terminal): Promise<ExitCode> {
   const {
     values,
@@ -32,28 +30,18 @@ export async function runSend(args: readonly string[], terminal: Terminal): Prom
   } = readArguments(args, sendOptions, ["USER", "JSON"]);
   const ttlSeconds = wholeNumber("--ttl", values.ttl, 1);
   const waitSeconds = wholeNumber("--wait-seconds", values["wait-seconds"], 1) ?? DEFAULT_WAIT_SECONDS;
-  const cluster = findCluster(values, ["collect", "key"], terminal);
-  const sign = values.sign === true;
+  const ask = createAsk("collect", "key", values, terminal);
   const data = argument === "-" ? await text(terminal.stdin) : argument;
   requireJson(data);
   const envelope = JSON.stringify({ to: { user }, ttlSeconds, idempotencyKey: values["idempotency-key"] });
-  const answer = await callService({
-    service: "collect",
-    baseUrl: cluster.collect,
-    key: cluster.key,
-    sign,
-    method: "POST",
-    path: "/v1/messages",
-    // Not parsed and written again, which would change numbers beyond 2^53.
-    body: `${envelope.slice(0, -1)},"data":${data}}`,
-    interrupted: terminal.interrupted,
-  });
+  // Not parsed and written again, which would change numbers beyond 2^53.
+  const answer = await ask("POST", "/v1/messages", `${envelope.slice(0, -1)},"data":${data}}`);
   const { id, duplicate } = answer;
   if (typeof id !== "string") throw new CliError("collect answered without an id");
   if (values.json === true) terminal.print(JSON.stringify(answer));
   else terminal.print(`${id} ${duplicate === true ? "duplicate" : "accepted"}`);
   if (values.wait !== true) return 0;
-  return waitForEnd(id, cluster, terminal, { waitSeconds, json: values.json === true, sign });
+  return waitForEnd(id, ask, terminal, { waitSeconds, json: values.json === true });
 }
 
 function requireJson(data: string): void {
@@ -67,27 +55,15 @@ function requireJson(data: string): void {
 
 async function waitForEnd(
   id: string,
-  { collect, key }: Cluster,
+  ask: Ask,
   { print, interrupted }: Terminal,
-  {
-    waitSeconds,
-    json,
-    sign,
-  }: { readonly waitSeconds: number; readonly json: boolean; readonly sign: boolean },
+  { waitSeconds, json }: { readonly waitSeconds: number; readonly json: boolean },
 ): Promise<ExitCode> {
   const deadlineMs = performance.now() + waitSeconds * 1_000;
   let pollMs = FIRST_POLL_MS;
   let shown: unknown;
   for (;;) {
-    const message = await callService({
-      service: "collect",
-      baseUrl: collect,
-      key,
-      sign,
-      method: "GET",
-      path: `/v1/messages/${encodeURIComponent(id)}`,
-      interrupted,
-    });
+    const message = await ask("GET", `/v1/messages/${encodeURIComponent(id)}`);
     const { state } = message;
     if (state !== shown) print(json ? JSON.stringify(message) : `${id} ${String(state)}`);
     shown = state;

@@ -1,9 +1,8 @@
 // `petrel signing-keys list|rotate`.
 // Guarantees: tokens are made worthless only where that is said in full.
-import { callService } from "../call-service.js";
-import { usageError, type ExitCode } from "../cli-error.js";
-import { addressOptions, findCluster } from "../cluster-address.js";
-import { readArguments } from "../read-arguments.js";
+import type { ExitCode } from "../cli-error.js";
+import { addressOptions } from "../cluster-address.js";
+import { type Call, runAction } from "../run-action.js";
 import type { Terminal } from "../terminal.js";
 
 export const signingKeysOptions = {
@@ -22,36 +21,38 @@ interface SigningKey {
   readonly publishedUntil?: string;
 }
 
-export async function runSigningKeys(args: readonly string[], terminal: Terminal): Promise<ExitCode> {
-  const [name, ...rest] = args;
-  if (name !== "list" && name !== "rotate") {
-    throw usageError("what about signing keys? There are list, rotate.");
-  }
-  const { values } = readArguments(rest, signingKeysOptions, []);
-  const { immediately = false, json, sign } = values;
-  if (name === "list" && immediately) throw usageError("--immediately is not for signing-keys list");
-  const { auth, adminKey } = findCluster(values, ["auth", "adminKey"], terminal);
-  const common = {
-    service: "auth",
-    baseUrl: auth,
-    key: adminKey,
-    sign: sign === true,
-    interrupted: terminal.interrupted,
-  } as const;
-  const answer =
-    name === "list"
-      ? await callService({ ...common, method: "GET", path: "/v1/signing-keys" })
-      : await callService({
-          ...common,
-          method: "POST",
-          path: "/v1/signing-keys/rotate",
-          body: JSON.stringify({ immediately }),
-        });
-  const keys = name === "list" ? answer["items"] : [answer];
-  for (const key of (keys ?? []) as SigningKey[]) {
-    terminal.print(json === true ? JSON.stringify(key) : describeKey(key));
-  }
+type KeysCall = Call<typeof signingKeysOptions>;
+
+export const runSigningKeys = (args: readonly string[], terminal: Terminal): Promise<ExitCode> =>
+  runAction(
+    {
+      name: "signing-keys",
+      service: "auth",
+      options: signingKeysOptions,
+      actions: {
+        list: { words: [], run: listKeys },
+        rotate: { words: [], options: ["immediately"], run: rotateKeys },
+      },
+    },
+    args,
+    terminal,
+  );
+
+async function listKeys(call: KeysCall): Promise<ExitCode> {
+  const answer = await call.ask("GET", "/v1/signing-keys");
+  for (const key of (answer["items"] ?? []) as SigningKey[]) printKey(key, call);
   return 0;
+}
+
+async function rotateKeys(call: KeysCall): Promise<ExitCode> {
+  const { immediately = false } = call.values;
+  const next = await call.ask("POST", "/v1/signing-keys/rotate", JSON.stringify({ immediately }));
+  printKey(next as unknown as SigningKey, call);
+  return 0;
+}
+
+function printKey(key: SigningKey, { values, terminal }: KeysCall): void {
+  terminal.print(values.json === true ? JSON.stringify(key) : describeKey(key));
 }
 
 function describeKey({

@@ -1,10 +1,10 @@
 // `petrel tokens revoke`.
 // Guarantees: whose or which token is named outright, and in just one way; a token itself is printed nowhere.
 import { text } from "node:stream/consumers";
-import { callService } from "../call-service.js";
 import { usageError, type ExitCode } from "../cli-error.js";
-import { addressOptions, findCluster } from "../cluster-address.js";
-import { readArguments, wholeNumber, type OptionValues } from "../read-arguments.js";
+import { addressOptions } from "../cluster-address.js";
+import { wholeNumber, type OptionValues } from "../read-arguments.js";
+import { type Call, runAction } from "../run-action.js";
 import type { Terminal } from "../terminal.js";
 
 export const tokensOptions = {
@@ -16,22 +16,21 @@ export const tokensOptions = {
   json: { type: "boolean" },
 } as const;
 
-export async function runTokens(args: readonly string[], terminal: Terminal): Promise<ExitCode> {
-  const [name, ...rest] = args;
-  if (name !== "revoke") throw usageError("what about tokens? There is revoke.");
-  const { values } = readArguments(rest, tokensOptions, []);
+export const runTokens = (args: readonly string[], terminal: Terminal): Promise<ExitCode> =>
+  runAction(
+    {
+      name: "tokens",
+      service: "auth",
+      options: tokensOptions,
+      actions: { revoke: { words: [], run: revokeTokens } },
+    },
+    args,
+    terminal,
+  );
+
+async function revokeTokens({ values, terminal, ask }: Call<typeof tokensOptions>): Promise<ExitCode> {
   const { body, done } = await readRevocation(values, terminal);
-  const { auth, adminKey } = findCluster(values, ["auth", "adminKey"], terminal);
-  await callService({
-    service: "auth",
-    baseUrl: auth,
-    key: adminKey,
-    sign: values.sign === true,
-    method: "POST",
-    path: "/v1/tokens/revoke",
-    body: JSON.stringify(body),
-    interrupted: terminal.interrupted,
-  });
+  await ask("POST", "/v1/tokens/revoke", JSON.stringify(body));
   if (values.json !== true) terminal.print(done);
   return 0;
 }

@@ -1,0 +1,57 @@
+// run-petrel -> here -> commands: runs the action of a command that has several, such as `petrel keys rotate`.
+// Guarantees: an unknown action, and an option that belongs to another action, is a usage error that names it.
+import { type Ask, createAsk } from "./ask-service.js";
+import { usageError, type ExitCode } from "./cli-error.js";
+import type { addressOptions, AddressValues } from "./cluster-address.js";
+import { type OptionSpecs, type OptionValues, readArguments } from "./read-arguments.js";
+import type { Terminal } from "./terminal.js";
+
+export interface Call<Specs extends OptionSpecs> {
+  readonly values: OptionValues<Specs>;
+  /** One for each word that the action needs. */
+  readonly words: readonly string[];
+  readonly terminal: Terminal;
+  readonly ask: Ask;
+}
+
+export interface Action<Specs extends OptionSpecs> {
+  /** What must be named, such as ["USER", "ID"]; may depend on the arguments. */
+  readonly words: readonly string[] | ((args: readonly string[]) => readonly string[]);
+  /** Options that no other action takes, unless it names them too. */
+  readonly options?: readonly (keyof Specs & string)[];
+  readonly run: (call: Call<Specs>) => Promise<ExitCode>;
+}
+
+export interface ActionCommand<Specs extends OptionSpecs> {
+  /** As it is typed: "dead-letters". */
+  readonly name: string;
+  /** Who is asked, with an operator's key. */
+  readonly service: "auth" | "dispatch";
+  readonly options: Specs;
+  readonly actions: Readonly<Record<string, Action<Specs>>>;
+}
+
+export async function runAction<Specs extends OptionSpecs & typeof addressOptions>(
+  { name: command, service, options, actions }: ActionCommand<Specs>,
+  args: readonly string[],
+  terminal: Terminal,
+): Promise<ExitCode> {
+  const [name = "", ...rest] = args;
+  const action = Object.hasOwn(actions, name) ? actions[name] : undefined;
+  if (action === undefined) {
+    const names = Object.keys(actions);
+    const about = command.replaceAll("-", " ");
+    throw usageError(`what about ${about}? There ${names.length === 1 ? "is" : "are"} ${names.join(", ")}.`);
+  }
+  const words = typeof action.words === "function" ? action.words(rest) : action.words;
+  const given = readArguments(rest, options, words);
+  const surplus = Object.values(actions)
+    .flatMap((one) => one.options ?? [])
+    .find((option) => given.values[option] !== undefined && action.options?.includes(option) !== true);
+  if (surplus !== undefined) throw usageError(`--${surplus} is not for ${command} ${name}`);
+  // The address options are among them: `Specs` has them.
+  const values: AddressValues = given.values as AddressValues;
+  // When something is asked, and not before: what is wrong with the command line is said first.
+  const ask: Ask = (...question) => createAsk(service, "adminKey", values, terminal)(...question);
+  return action.run({ values: given.values, words: given.words, terminal, ask });
+}
