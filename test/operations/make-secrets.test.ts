@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { probeRedis, RespError } from "@petrel/shared/embedded-redis/resp-probe";
 import { startRedis } from "@petrel/shared/testing/redis/start-redis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { parseKnownKeys } from "../../deploy/local/src/apns-simulator/known-keys.js";
+import { parseKnownKeys } from "../../deploy/local/src/apns-simulator/state/known-keys.js";
 import { readProducerKeysFile } from "../../services/auth/src/keys/read-producer-keys-file.js";
 import { readCompose } from "../support/containers/read-compose.js";
 

@@ -14,7 +14,7 @@ import { freePortRange } from "@petrel/shared/testing/free-port";
 import { startRedis } from "@petrel/shared/testing/redis/start-redis";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { parseKnownKeys } from "./apns-simulator/known-keys.js";
+import { parseKnownKeys } from "./apns-simulator/state/known-keys.js";
 import type { DevFile } from "./data/dev-file.js";
 import type { LocalSecrets } from "./data/local-secrets.js";
 import { runLocal } from "./run-local.js";

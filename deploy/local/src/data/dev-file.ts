@@ -1,10 +1,9 @@
 // The local run: `.data/dev.json`, where tools find the running cluster.
-// Guarantees: it is there only while everything is up; readable by the owner only, since it holds credentials.
+// Guarantees: it exists only while everything is up; only the owner can read it, since it holds credentials.
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { LocalPorts } from "../ports/local-ports.js";
+import { type LocalPorts, nodeUrls, originOf } from "../ports/local-ports.js";
 import { credential, type LocalSecrets } from "./local-secrets.js";
-import { nodeUrls, originOf } from "../processes/service-specs.js";
 import { writePrivateFile } from "./write-private-file.js";
 
 /** The shape of the public contract (DESIGN section 3, "Local run"). */

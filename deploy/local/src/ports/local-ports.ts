@@ -51,3 +51,10 @@ export function assignPorts(
     metrics: { collect: first + 7, auth: first + 8, nodes: row(30, nodes) },
   };
 }
+
+export const originOf = (port: number): string => `http://127.0.0.1:${port}`;
+
+/** Full WebSocket URLs of the push nodes. */
+export function nodeUrls({ nodes }: LocalPorts): string[] {
+  return nodes.map((port) => `ws://127.0.0.1:${port}/v1/connect`);
+}

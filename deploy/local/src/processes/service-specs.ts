@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import type { Environment } from "@petrel/shared/embedded-redis/run-command";
 import type { ApnsProviderKey } from "../data/apns-provider-key.js";
-import type { LocalPorts } from "../ports/local-ports.js";
+import { type LocalPorts, nodeUrls, originOf } from "../ports/local-ports.js";
 import type { SecretFiles } from "../data/local-secrets.js";
 
 export type ServiceKind = "auth" | "collect" | "dispatch" | "push-node" | "console" | "apns-simulator";
@@ -44,13 +44,6 @@ export const stopOrder: readonly ServiceKind[] = [
   "apns-simulator",
   "auth",
 ];
-
-export const originOf = (port: number): string => `http://127.0.0.1:${port}`;
-
-/** Full WebSocket URLs of the push nodes. */
-export function nodeUrls({ nodes }: LocalPorts): string[] {
-  return nodes.map((port) => `ws://127.0.0.1:${port}/v1/connect`);
-}
 
 export function describeServices(input: SpecInput): ServiceSpec[] {
   const { repositoryRoot, ports, redisEnvironment, secretFiles, environment } = input;
@@ -118,9 +111,9 @@ const apnsEndpoints = ["APNS_ENDPOINT", "APNS_SANDBOX_ENDPOINT", "APNS_CA_FILE"]
 const apnsCredentials = ["APNS_KEY_FILE", "APNS_KEY_ID", "APNS_TEAM_ID", "APNS_APPS_FILE"];
 
 /**
- * What makes dispatch push to the simulator. Both of Apple's environments have one port there, told apart by the name
- * that is asked for. The user's own win as a whole: a key of theirs is not sent to the simulator, which does not know
- * it, and an endpoint of theirs is not checked by the simulator's authority.
+ * What makes dispatch push to the simulator. Both of Apple's environments share one port there, told apart by the host
+ * name. The user's own settings win as a whole: their key is not sent to the simulator, which does not know it, and
+ * their endpoint is not checked against the simulator's authority.
  */
 function apnsEnvironment({
   repositoryRoot,
@@ -148,23 +141,23 @@ function apnsEnvironment({
   };
 }
 
-/** What the services get where the user says nothing. */
+/** What the services get unless the user says otherwise. */
 function defaults(ports: LocalPorts): Environment {
   return {
     ALLOWED_ORIGINS: `http://127.0.0.1:${ports.console},http://localhost:${ports.console}`,
-    // Nobody waits at a desk while clients are asked to move over twenty seconds.
+    // Twenty seconds for clients to move are too long for somebody at a desk.
     DRAIN_WINDOW_MS: "2000",
     // One machine is one address, however many clients it plays.
     CONNECTS_PER_ADDRESS_PER_MINUTE: "0",
     CONNECTS_PER_USER_PER_MINUTE: "0",
     REQUESTS_PER_ADDRESS_PER_SECOND: "0",
     FAILED_AUTHS_PER_ADDRESS_PER_MINUTE: "0",
-    // So it may have all the places that there are, and as many as a load generator opens in one breath: a socket whose
-    // request has come, and was not read yet, would be cut without an answer.
+    // So it may use all the room there is, and open as many at once as a load generator does: a socket whose request has
+    // come, and was not read yet, would be cut without an answer.
     MAX_PENDING_SOCKETS: "20000",
     MAX_PENDING_SOCKETS_PER_ADDRESS: "20000",
     MAX_UNAUTHENTICATED_PER_ADDRESS: "1000",
-    // Ten thousand that come at once to two nodes wait for their turn instead of being sent away.
+    // Ten thousand connects at once to two nodes wait for their turn instead of being refused.
     CONNECT_WAIT_MS: "10000",
     // One key sends all that this machine can take.
     MESSAGES_PER_KEY_PER_SECOND: "100000",

@@ -1,5 +1,5 @@
-// The APNs simulator: one connection of a provider.
-// Guarantees: one stream at a time until somebody is known by a request, then as many as the behaviour says (nghttp2
+// apns-server -> here -> validate-request: the APNs simulator: one connection of a provider.
+// Guarantees: one stream at a time until a request has shown who sends, then as many as the behaviour says (nghttp2
 // refuses those beyond, REFUSED_STREAM); what a GOAWAY refuses has not arrived; what a black hole swallows stays silent.
 import { randomUUID } from "node:crypto";
 import {
@@ -9,10 +9,10 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
-import type { ApnsAnswer } from "./apns-answer.js";
-import type { BlackholeOrder, GoawayOrder } from "./behaviour.js";
-import type { ReceivedNotifications } from "./received-notifications.js";
-import type { RequestCounts } from "./request-counts.js";
+import type { ApnsAnswer } from "../state/apns-answer.js";
+import type { BlackholeOrder, GoawayOrder } from "../state/behaviour.js";
+import type { ReceivedNotifications } from "../state/received-notifications.js";
+import type { RequestCounts } from "../state/request-counts.js";
 import {
   validateRequest,
   type ConnectionCredential,
@@ -34,12 +34,12 @@ interface OpenRequest {
   timer: NodeJS.Timeout | undefined;
 }
 
-/** What Node's sockets have, and http2 keeps to itself: its reading can be stopped below TLS. */
+/** Of a Node socket, hidden by http2: stops reading below TLS. */
 interface StoppableHandle {
   readonly readStop?: () => number;
 }
 
-/** No payload may be longer; what comes behind is counted, not kept. */
+/** No payload may be longer; what follows is counted, not kept. */
 const KEPT_BODY_BYTES = 5120 + 1;
 const SWALLOWED_MS = 10 * 60_000;
 
@@ -71,7 +71,7 @@ export class ApnsConnection {
       (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, _flags: number, rawHeaders: string[]) =>
         this.#onStream(stream, headers, rawHeaders),
     );
-    // A peer that breaks off is no fault of ours.
+    // A peer that breaks off is not our fault.
     session.on("error", (error: Error) => context.logger.debug({ err: error }, "a connection broke"));
     if (typeof certificate === "object") this.allowStreams();
   }
@@ -117,7 +117,7 @@ export class ApnsConnection {
     const { _handle: handle } = this.#session.socket as unknown as { readonly _handle?: StoppableHandle };
     if (handle?.readStop === undefined) throw new Error("this Node cannot stop the reading of a socket");
     handle.readStop();
-    // A peer that leaves is not noticed any more.
+    // Nobody notices any more when the peer leaves.
     setTimeout(() => this.destroy(), SWALLOWED_MS).unref();
   }
 
@@ -131,7 +131,7 @@ export class ApnsConnection {
     const { counts } = this.#context;
     const id = stream.id ?? 0;
     if (this.#lastStreamOfGoaway !== undefined && id > this.#lastStreamOfGoaway) {
-      // It came while the GOAWAY waited for its turn on a full socket: that will say that this was not looked at.
+      // It came while the GOAWAY waited on a full socket, which will say that this request was not looked at.
       counts.refusedByGoaway++;
       stream.on("error", () => undefined);
       stream.resume();
@@ -163,7 +163,7 @@ export class ApnsConnection {
 
   #answerLater(id: number, request: OpenRequest, received: ReceivedRequest): void {
     const { latencyMs } = this.#context.behaviour;
-    // A timer also without latency: requests of one packet are answered together, not one in another's way.
+    // A timer even without latency: requests of one packet are answered together.
     request.timer = setTimeout(() => this.#answer(id, request, received), latencyMs);
   }
 
@@ -206,7 +206,7 @@ export class ApnsConnection {
     });
   }
 
-  /** The sender is known from the first request with a good token, also where that was refused for something else. */
+  /** The sender is known from the first request with a good token, even if that was refused for something else. */
   #noteSender({ authorization, environment }: ReceivedRequest, answer: ApnsAnswer): void {
     const credential = this.#credential;
     if (credential.certificate !== "none" || this.#isAllowed) return;

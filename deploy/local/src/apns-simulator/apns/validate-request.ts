@@ -2,12 +2,12 @@
 // Guarantees: one rule after the other in the order observed at Apple's (that of pushy's mock server): headers, then
 // path and device token, then who sends, then the payload; the first that is broken is the answer.
 import { isUtf8 } from "node:buffer";
-import { accepted, refusal, type ApnsAnswer } from "./apns-answer.js";
-import type { Behaviour } from "./behaviour.js";
-import type { ApnsEnvironment } from "./known-keys.js";
-import type { ConnectionIdentity, ProviderTokens } from "./provider-tokens.js";
+import { accepted, refusal, type ApnsAnswer } from "../state/apns-answer.js";
+import type { Behaviour } from "../state/behaviour.js";
+import type { ApnsEnvironment } from "../state/known-keys.js";
+import type { ConnectionIdentity, ProviderTokens } from "../state/provider-tokens.js";
 import { pushTypes, suffixOf } from "./push-types.js";
-import type { SimulatedDevices } from "./simulated-devices.js";
+import type { SimulatedDevices } from "../state/simulated-devices.js";
 
 /** A request as it came; headers that are absent are undefined. */
 export interface ReceivedRequest {
@@ -141,7 +141,7 @@ function checkSender(
   return withoutSuffix(topic) === certificate.topic ? undefined : refusal("BadTopic");
 }
 
-/** Apple names no reason for a payload that is no JSON object: to it that is as good as none. */
+/** Apple has no reason for a payload that is not a JSON object: it treats it as empty. */
 function checkPayload({ body, pushType }: ReceivedRequest): ApnsAnswer | undefined {
   if (body.length === 0) return refusal("PayloadEmpty");
   const { maxPayloadBytes } = pushTypes.get(pushType ?? "alert") ?? { maxPayloadBytes: 0 };

@@ -2,7 +2,7 @@
 // Guarantees: only what Apple could answer, and a reason for all but 200.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { Type, type Static } from "typebox";
-import type { ScriptedAnswer } from "./simulated-devices.js";
+import type { ScriptedAnswer } from "../state/simulated-devices.js";
 
 export const answerSchema = Type.Object(
   {

@@ -5,9 +5,9 @@ import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { Type } from "typebox";
 import { answerSchema, readAnswer } from "./answer-schema.js";
-import type { ApnsServer } from "./apns-server.js";
-import type { Behaviour } from "./behaviour.js";
-import type { ProviderTokens } from "./provider-tokens.js";
+import type { ApnsServer } from "../apns/apns-server.js";
+import type { Behaviour } from "../state/behaviour.js";
+import type { ProviderTokens } from "../state/provider-tokens.js";
 
 interface BehaviourDeps {
   readonly behaviour: Behaviour;

@@ -3,15 +3,15 @@
 // request that is refused changes nothing.
 import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
-import type { ApnsServer } from "./apns-server.js";
+import type { ApnsServer } from "../apns/apns-server.js";
 import { addBehaviourRoutes } from "./behaviour-routes.js";
 import { addDeviceRoutes } from "./device-routes.js";
-import type { Behaviour } from "./behaviour.js";
-import type { ProviderTokens } from "./provider-tokens.js";
+import type { Behaviour } from "../state/behaviour.js";
+import type { ProviderTokens } from "../state/provider-tokens.js";
 import { refuseForeignHosts } from "./refuse-foreign-hosts.js";
-import type { ReceivedNotifications } from "./received-notifications.js";
-import type { RequestCounts } from "./request-counts.js";
-import type { SimulatedDevices } from "./simulated-devices.js";
+import type { ReceivedNotifications } from "../state/received-notifications.js";
+import type { RequestCounts } from "../state/request-counts.js";
+import type { SimulatedDevices } from "../state/simulated-devices.js";
 
 export interface ControlDeps {
   readonly version: string;

@@ -4,8 +4,8 @@ import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { Type } from "typebox";
 import { answerSchema, readAnswer } from "./answer-schema.js";
-import type { ReceivedNotification, ReceivedNotifications } from "./received-notifications.js";
-import type { SimulatedDevices } from "./simulated-devices.js";
+import type { ReceivedNotification, ReceivedNotifications } from "../state/received-notifications.js";
+import type { SimulatedDevices } from "../state/simulated-devices.js";
 
 interface DeviceDeps {
   readonly devices: SimulatedDevices;

@@ -6,7 +6,7 @@ import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } f
 import { createServer, type Server } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { ApnsConnection, type ConnectionContext } from "./apns-connection.js";
-import type { BlackholeOrder, ConnectionTarget, GoawayOrder } from "./behaviour.js";
+import type { BlackholeOrder, ConnectionTarget, GoawayOrder } from "../state/behaviour.js";
 import type { ConnectionCredential } from "./validate-request.js";
 
 export interface ApnsServerOptions extends ConnectionContext {
@@ -56,7 +56,7 @@ export class ApnsServer {
     this.#server.listen(port, host);
     await once(this.#server, "listening");
     if (host !== "127.0.0.1") return;
-    // Some resolvers say ::1 first of `localhost`. A machine without IPv6 does without.
+    // Some resolvers give ::1 first for `localhost`. A machine without IPv6 does without.
     const second = createServer((socket) => this.#server.emit("connection", socket));
     second.listen({ port, host: "::1", ipv6Only: true });
     await once(second, "listening").then(
