@@ -26,7 +26,7 @@ export const pushNodeSettings = {
   port: portSetting(7110),
   nodeName: optionalText(
     "NODE_NAME",
-    "this node's name, as it stands in routes; the host's by default; a start appends a fresh mark to it",
+    "this node's name in routes, by default the host's; each start appends a fresh mark",
   ),
   authUrl: url("AUTH_URL", "the auth service, whose keys verify user tokens", {
     default: "http://127.0.0.1:7101",
@@ -69,7 +69,7 @@ export const pushNodeSettings = {
   ),
   headersTimeoutMs: integer(
     "HEADERS_TIMEOUT_MS",
-    "from a socket's beginning to the end of its upgrade request; what takes longer is cut",
+    "from the opening of a socket to the end of its upgrade request; a slower one is cut",
     { default: 10_000, min: 100, max: 120_000 },
   ),
   maxPendingSockets: integer(
@@ -82,12 +82,12 @@ export const pushNodeSettings = {
   ),
   maxPendingPerAddress: integer(
     "MAX_PENDING_SOCKETS_PER_ADDRESS",
-    "of these from one address, proxies that are trusted aside",
+    "of these from one address, trusted proxies aside",
     { default: 1_000, min: 1 },
   ),
   ackTimeoutMs: integer(
     "ACK_TIMEOUT_MS",
-    "how long an acknowledgement may take before the user is looked at again",
+    "how long an acknowledgement may take before the message is nudged, then falls back",
     {
       default: 10_000,
       min: 100,
@@ -112,14 +112,14 @@ export const pushNodeSettings = {
   }),
   routeGraceMs: integer(
     "ROUTE_GRACE_MS",
-    "for how long a user whose connection has closed, but not by a sign-out (1000), counts as on the way back",
+    "how long a user counts as on the way back after a connection closed other than by a sign-out (1000)",
     { default: 3_000, max: 60_000 },
   ),
-  nodeTtlMs: integer("NODE_TTL_MS", "how long this node counts as alive without a sign of it", {
+  nodeTtlMs: integer("NODE_TTL_MS", "how long this node counts as alive without a sign of life", {
     default: 6_000,
     min: 500,
   }),
-  pingSeconds: integer("PING_SECONDS", "how often a connection is asked whether it lives", {
+  pingSeconds: integer("PING_SECONDS", "how often a connection is pinged", {
     default: 25,
     min: 1,
     max: 300,
@@ -149,22 +149,22 @@ export const pushNodeSettings = {
   ),
   framesPerUserPerSecond: integer(
     "FRAMES_PER_USER_PER_SECOND",
-    "frames that one user may send, in the cluster, acks that move forward aside; beyond it 4429; 0: no limit",
+    "frames that one user may send, in the cluster, not counting acks that move forward; beyond it 4429; 0: no limit",
     { default: 200 },
   ),
   receivePerUserPerSecond: integer(
     "RECEIVE_PER_USER_PER_SECOND",
-    "messages that one connection is sent, after a burst of ten seconds' worth; the rest waits; 0: no limit",
+    "messages that one connection is sent, after a burst of ten seconds' worth; the rest wait; 0: no limit",
     { default: 500, max: 100_000 },
   ),
   connectsPerSecond: integer(
     "CONNECTS_PER_SECOND",
-    "handshakes let in per second, so that a crowd that reconnects does not starve those connected",
+    "handshakes let in per second, so that a reconnecting crowd does not starve the connected",
     { default: 500, min: 1, max: 100_000 },
   ),
   connectWaitMs: integer(
     "CONNECT_WAIT_MS",
-    "how long a handshake beyond that rate may wait for its turn; what would wait longer gets 503",
+    "how long a handshake beyond that rate may wait for its turn; one that would wait longer gets 503",
     { default: 5_000, max: 30_000 },
   ),
   maxFrameBytes: integer("MAX_FRAME_BYTES", "largest frame a client may send", {
@@ -177,7 +177,7 @@ export const pushNodeSettings = {
   }),
   outboundBoundBytes: integer(
     "OUTBOUND_BOUND_BYTES",
-    "bytes that may wait for a slow client; what comes beyond is read from its inbox later",
+    "bytes that may wait for a slow client; the rest is read from its inbox later",
     { default: 256 * 1024, min: 16 * 1024 },
   ),
   slowTimeoutMs: integer(
@@ -204,15 +204,15 @@ export const pushNodeSettings = {
   ),
   slowHistorySize: integer(
     "INBOX_SLOW_HISTORY",
-    "acknowledged messages that stay, at most, for a connected device that is behind; one further behind is told so",
+    "acknowledged messages kept, at most, for a connected device that is behind; one further behind is told",
     { default: 10_000 },
   ),
-  drainWindowMs: integer("DRAIN_WINDOW_MS", "over how long a stopping node asks its clients to move", {
+  drainWindowMs: integer("DRAIN_WINDOW_MS", "the time over which a stopping node asks its clients to move", {
     default: 20_000,
   }),
 } as const;
 
-/** Messages that a user who is sent too much still gets while one acknowledgement may take. */
+/** Messages that a paced user still gets within one acknowledgement timeout. */
 const MIN_PER_ACK_TIMEOUT = 4;
 
 export type PushNodeConfig = ReturnType<typeof readPushNodeConfig>;
@@ -220,7 +220,7 @@ export type PushNodeConfig = ReturnType<typeof readPushNodeConfig>;
 export function readPushNodeConfig(environment: Readonly<Record<string, string | undefined>>) {
   const settings = readConfig(pushNodeSettings, environment);
   const { receivePerUserPerSecond: perSecond, ackTimeoutMs } = settings;
-  // What waits for its turn counts as seen to only as long as others of that user are acknowledged meanwhile.
+  // A message that waits for its turn does not fall back only while others of its user are acknowledged.
   if (perSecond > 0 && perSecond * ackTimeoutMs < MIN_PER_ACK_TIMEOUT * 1_000) {
     throw new ConfigError(
       `RECEIVE_PER_USER_PER_SECOND must be at least ${Math.ceil((MIN_PER_ACK_TIMEOUT * 1_000) / ackTimeoutMs)}, or 0, ` +

@@ -3,10 +3,8 @@
 // every part closes with the service's lifecycle.
 import type { AddressInfo } from "node:net";
 import { systemClock } from "@petrel/shared/kernel/clock";
-import { createReadiness } from "@petrel/shared/kernel/lifecycle/patient-readiness";
 import { TicketsStore } from "@petrel/shared/redis/auth/tickets-store";
 import { TokenRevocations } from "@petrel/shared/redis/auth/token-revocations";
-import { pingRedis } from "@petrel/shared/redis/connection/cluster-nodes";
 import type { Redis } from "@petrel/shared/redis/connection/connect";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { LimitCounts } from "@petrel/shared/redis/limits/limit-counts";
@@ -34,6 +32,7 @@ import { createDrainMetrics } from "./leave/drain-metrics.js";
 import { leaveNode } from "./leave/leave-node.js";
 import { MoveConnections } from "./leave/move-connections.js";
 import { announceWhileRunning } from "./node/announce-node.js";
+import { createNodeReadiness } from "./node/node-readiness.js";
 import { RedisClocks } from "./node/redis-clocks.js";
 import { openTokens } from "./tokens/open-tokens.js";
 
@@ -224,17 +223,12 @@ export async function startPushNode(
     perUserPerMinute: config.connectsPerUserPerMinute,
     ...limited,
   });
-  const readiness = createReadiness({
-    patient: {
-      redis: () => pingRedis(redis),
-      tokens: tokens.check,
-      subscription: async () => {
-        if (!subscription.isActive()) throw new Error("not subscribed");
-      },
-    },
-    atOnce: { draining: () => (isDraining() ? "stopping" : undefined) },
-    // Some balancers cut the sockets of a node they take out, and all its clients would come back at once.
-    isHeld: () => registry.size > 0,
+  const readiness = createNodeReadiness({
+    redis,
+    subscription,
+    checkTokens: tokens.check,
+    isDraining,
+    connections: registry,
     patienceMs: config.readyWithoutRedisMs,
     clock,
   });
