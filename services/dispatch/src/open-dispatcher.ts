@@ -109,6 +109,7 @@ export function openDispatcher(
     concurrency: config.fallbackConcurrency,
     claimMs: config.fallbackClaimMs,
     stopDeadlineMs: 5_000,
+    retriesCap: fallbackCap,
     retry: { baseMs: config.fallbackRetryBaseMs, capMs: config.fallbackRetryCapMs },
     maxAttempts: config.fallbackMaxAttempts,
     deadLettersCap: config.deadLettersCap,

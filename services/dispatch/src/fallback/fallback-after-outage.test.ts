@@ -49,6 +49,7 @@ test("whoever has sent it settles it, before others take it for abandoned", asyn
         claimMs: CLAIM_MS,
         stopDeadlineMs: 300,
         retry: { baseMs: 10, capMs: 50 },
+        retriesCap: 100_000,
         maxAttempts: 4,
         deadLettersCap: 100,
         recordKeepMs: DEFAULT_RECORD_KEEP_MS,

@@ -70,6 +70,7 @@ async function start(
     stopDeadlineMs: 300,
     retry: { baseMs: 10, capMs: 50 },
     maxAttempts: 4,
+    retriesCap: 100_000,
     deadLettersCap: 100,
     recordKeepMs: DEFAULT_RECORD_KEEP_MS,
     tracing: NO_TRACING,
@@ -164,6 +165,30 @@ test("at most so many at a time", async () => {
   await waitFor(isSettled, { what: "all to be settled" });
   expect(channel.jobs).toHaveLength(30);
   expect(channel.mostAtOnce).toBe(4);
+});
+
+test("no more wait for another attempt than may: the others stay in their stream, and are sent when there is room", async () => {
+  let isDown = true;
+  let most = 0;
+  const channel = new RecordingChannel({
+    answer: async () => {
+      most = Math.max(most, await store.redis.zcard(keys.retries));
+      return isDown ? { outcome: "retry", reason: "busy" } : { outcome: "taken" };
+    },
+  });
+  const ids: string[] = [];
+  for (let n = 0; n < 30; n++) ids.push((await enter()).id);
+  const rules = { retriesCap: 5, concurrency: 4, retry: { baseMs: 100, capMs: 100 }, maxAttempts: 1_000 };
+  await start([channel], rules);
+  // Several attempts of each that is let in.
+  await waitFor(() => channel.jobs.length >= 40, { what: "attempts", deadlineMs: 20_000 });
+  expect(most).toBeGreaterThan(2);
+  expect(most).toBeLessThanOrEqual(5);
+  isDown = false;
+  await waitFor(async () => (await Promise.all(ids.map(stateOf))).every((state) => state === "pushed"), {
+    what: "all to be sent",
+    deadlineMs: 20_000,
+  });
 });
 
 test("a poke has new entries read at once, however rarely it looks by itself", async () => {
@@ -588,6 +613,7 @@ test("without room to tell the dead from the slow it does not start", () => {
         claimMs: 39_999,
         stopDeadlineMs: 1,
         retry: { baseMs: 1, capMs: 1 },
+        retriesCap: 100_000,
         maxAttempts: 1,
         deadLettersCap: 1,
         recordKeepMs: DEFAULT_RECORD_KEEP_MS,

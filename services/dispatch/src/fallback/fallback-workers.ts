@@ -16,6 +16,7 @@ import {
   type FallbackSource,
   forgetWorkers,
   giveBackFallback,
+  type PolledPartition,
   promoteRetries,
   readFallback,
   type TakenEntry,
@@ -34,6 +35,8 @@ export interface FallbackWorkersOptions extends FallBackOptions {
   readonly claimMs: number;
   /** How long a stop waits for sends that are under way, ms. */
   readonly stopDeadlineMs: number;
+  /** Entries of a partition that may wait for another attempt: beyond it none is begun, and streams fill up to their cap. */
+  readonly retriesCap: number;
   /** How often to look for new entries while there are none, ms. */
   readonly pollMs?: number;
 }
@@ -163,15 +166,23 @@ export class FallbackWorkers {
     let moved = false;
     for (const [i, keys] of partitions.entries()) {
       const answer = polled[i];
-      this.#backlog.set(
-        keys,
-        answer === undefined ? nothingIn(keys) : { keys, waiting: { ...answer.waiting } },
-      );
+      this.#backlog.set(keys, answer === undefined ? nothingIn(keys) : { keys, waiting: this.#clip(answer) });
       if (answer === undefined) continue;
       this.#clockOffsetMs = answer.nowMs - clock.monotonicMs();
       moved ||= answer.promoted > 0;
     }
     return moved;
+  }
+
+  /** No more than may all have to wait for another attempt, with those that are under way. */
+  #clip({ waiting, retries }: PolledPartition): PartitionBacklog["waiting"] {
+    let room = Math.max(0, this.#options.retriesCap - retries - this.#held.size);
+    const clipped = { ...waiting };
+    for (const priority of priorities) {
+      clipped[priority] = Math.min(waiting[priority], room);
+      room -= clipped[priority];
+    }
+    return clipped;
   }
 
   /** @returns whether anything was there */

@@ -37,6 +37,8 @@ export interface PolledPartition {
   readonly nowMs: number;
   /** Retries that were due and went back to their streams. */
   readonly promoted: number;
+  /** Entries that wait for another attempt. */
+  readonly retries: number;
   readonly waiting: Readonly<Record<Priority, number>>;
 }
 
@@ -46,13 +48,16 @@ export async function promoteRetries(
   keys: PartitionKeys,
   limit: number,
 ): Promise<PolledPartition> {
-  const answer = await scripts.run(
-    "promote-retries.v1",
-    [keys.retries, ...priorities.map((priority) => keys.fallback(priority))],
-    [FALLBACK_GROUP, limit],
-  );
+  const [answer, retries] = await Promise.all([
+    scripts.run(
+      "promote-retries.v1",
+      [keys.retries, ...priorities.map((priority) => keys.fallback(priority))],
+      [FALLBACK_GROUP, limit],
+    ),
+    scripts.redis.zcard(keys.retries),
+  ]);
   const [nowMs = 0, promoted = 0, high = 0, normal = 0, low = 0] = answer.split("\t").map(Number);
-  return { nowMs, promoted, waiting: { high, normal, low } };
+  return { nowMs, promoted, retries, waiting: { high, normal, low } };
 }
 
 /**
