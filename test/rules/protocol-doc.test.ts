@@ -128,7 +128,7 @@ test("the recorded session happens once more, as it stands on the page", { timeo
       .replace(/epoch=[^&]+/, `epoch=${epoch}`);
     connection.write(request);
     const answered = lines.filter((line) => !line.isSent && isHandshake(line)).map(({ rest }) => rest);
-    expect((await connection.takeHead()).toString()).toBe(`${[...answered, ""].join("\r\n")}`);
+    expect((await connection.takeHead()).toString()).toBe([...answered, ""].join("\r\n"));
     const key = /Sec-WebSocket-Key: (\S+)/.exec(request)?.[1] ?? "";
     const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
     expect(answered).toContain(`Sec-WebSocket-Accept: ${accept}`);

@@ -69,7 +69,7 @@ describe.each(rooms)("$path", ({ path, files, imports }) => {
     const text = readFileSync(page, "utf8");
     expect(text.split("\n")[0]).toBe(`# ${basename(path)}`);
     const [, list = ""] = /^May import: ([^]*?)\.\n/m.exec(`${text}\n`) ?? [];
-    const named = [...list.matchAll(/`([^`]+)`/g)].map(([, name]) => name);
+    const named = [...list.matchAll(/`([^`]+)`/g)].map(([, name = ""]) => name);
     expect(named.sort(), `imported by ${JSON.stringify(Object.fromEntries(imports))}`).toEqual(
       [...imports.keys()].sort(),
     );
