@@ -1,5 +1,5 @@
-// A promise of the application's, waited for in bounded time.
-// Guarantees: the answer, or an error once the time is over; what comes later is ignored, also where it is a failure.
+// Waits for a promise of the application, with a deadline.
+// Guarantees: the answer, or an error at the deadline; whatever comes later is ignored, failures included.
 
 /** @throws what it was rejected with, or an Error that names the time */
 export async function within<Value>(promise: PromiseLike<Value>, ms: number): Promise<Value> {

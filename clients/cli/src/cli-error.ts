@@ -1,5 +1,5 @@
 // What ends a command early.
-// Guarantees: the message is complete as it is printed; the exit code says whether the command line was wrong.
+// Guarantees: the message is a complete line; the exit code says whether the command line was wrong.
 
 /** 1: it was understood and did not succeed · 2: the command line is wrong */
 export type ExitCode = 0 | 1 | 2;

@@ -1,10 +1,10 @@
-// run-petrel -> here -> the terminal: what other people wrote, without what a terminal would take for a command.
+// run-petrel -> here -> the terminal: text by other people, without control sequences.
 // Guarantees: a line stays one line, moves no cursor, changes no order of writing; a line of JSON stays the same JSON.
 import type { Terminal } from "./terminal.js";
 
 /**
- * C0 but the tab, DEL and C1 (a terminal may take U+009B for an escape sequence's begin), line separators, and what turns
- * the direction of the text around it.
+ * C0 but the tab, DEL and C1 (a terminal may take U+009B for an escape sequence's begin), line separators, and what
+ * turns the direction of the text around it.
  */
 const commands = /(?!\t)[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu;
 

@@ -1,6 +1,6 @@
 // Finds the command that was asked for and runs it.
-// Guarantees: every way to fail ends in one line on the standard error and an exit code, never in a stack trace; what
-// other people wrote is shown as text, and obeyed by no terminal.
+// Guarantees: every failure is one line on the standard error and an exit code, never a stack trace; text by other
+// people cannot control the terminal.
 import { CliError, usageError, type ExitCode } from "./cli-error.js";
 import { runAudit } from "./commands/audit.js";
 import { runDeadLetters } from "./commands/dead-letters.js";

@@ -1,6 +1,6 @@
 // A page's script -> here -> the routes that browsers call: which origins may read the answers (CORS).
-// Guarantees: only listed routes answer pages, and only those of ALLOWED_ORIGINS; no cookie or other credential of the
-// browser's own is ever let in; whoever is no page sees no difference.
+// Guarantees: only listed routes answer pages, and only pages of ALLOWED_ORIGINS; cookies and other credentials of the
+// browser are never accepted; other clients see no difference.
 //
 // Fetch Standard, section 3.2: https://fetch.spec.whatwg.org/#http-cors-protocol
 import { errorSchema } from "@petrel/shared/kernel/http/error-schema";
@@ -42,7 +42,7 @@ export function answerBrowsers(app: HttpApp, matchOrigin: MatchOrigin): void {
     app.options(
       path,
       {
-        // Whatever the query is: it is the actual request that is judged.
+        // The query does not matter here: the actual request is checked.
         schema: {
           hide: true,
           response: { 204: Type.Null(), 403: errorSchema },

@@ -70,7 +70,7 @@ export interface AuthDeps {
 }
 
 const BODY_LIMIT_BYTES = 65_536;
-/** Of a token that auth makes. */
+/** The longest life of a token that auth makes. */
 const MAX_OWN_LIFE_SECONDS = 86_400;
 
 /** Builds the application; call `ready()` or `listen()` on it. */
@@ -87,7 +87,7 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
     bodyLimitBytes: BODY_LIMIT_BYTES,
     trustedProxies: requestLimits.trustedProxies,
     documented: true,
-    // Strangers send bodies here, and small ones.
+    // Strangers send bodies here, but only small ones.
     bounds: { maxBodies: 1_000, maxBodiesPerAddress: 200 },
     documentedRules,
     readiness: createReadiness({
@@ -104,7 +104,7 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
   const signToken = createSignToken({ issuer, audience, clock });
   const verifyToken = createTrustedVerification(trust, {
     findOwnKey: keyring.findKey,
-    // auth made the token by this clock: what is over is over.
+    // auth made the token by this clock, so no tolerance is needed.
     ownClockToleranceSeconds: 0,
     logger,
     clock,

@@ -134,7 +134,7 @@ export function readAuthSettings(environment: Readonly<Record<string, string | u
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;
-/** Beside the day that a token lives at most: clocks that differ, and whoever keeps the JWK set. */
+/** Added to a token's longest life, a day: for clock skew, and for copies of the JWK set. */
 const RETIRED_MARGIN_MS = 60 * 60 * 1000;
 
 export function readKeyTimes(

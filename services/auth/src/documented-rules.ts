@@ -1,5 +1,5 @@
 // auth's routes -> here -> kernel/openapi-document: what their code checks beyond their schemas.
-// Guarantees: said, not validated: whoever checks it names the field that is wrong.
+// Guarantees: documentation only. The code that checks a rule names the field that breaks it.
 import type { DocumentedRules } from "@petrel/shared/kernel/http/openapi-document";
 
 const only = (...names: string[]) => ({ required: names });

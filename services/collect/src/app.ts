@@ -43,7 +43,7 @@ export interface CollectDeps {
   readonly readyWithoutRedisMs: number;
 }
 
-/** Of a request's body, unpacked. */
+/** The limit of a request's body, unpacked. */
 const BODY_LIMIT_BYTES = 8 * 1024 * 1024;
 
 /** Builds the application; call `ready()` or `listen()` on it. */

@@ -1,5 +1,5 @@
 // The console's calls to auth, collect and the APNs simulator: the only place where its producer key is used.
-// Guarantees: an answer in the contract's form is passed on as it came; no answer, or another, is a 503.
+// Guarantees: an answer in the contract's form is passed on unchanged; anything else is a 503.
 import type { ClientTlsFiles } from "@petrel/shared/kernel/tls/client-tls-files";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { requestOverTls } from "@petrel/shared/kernel/tls/request-over-tls";
@@ -21,14 +21,14 @@ export interface CallServiceOptions {
   /** For messages, such as "auth". */
   readonly name: string;
   readonly baseUrl: string;
-  /** `key.secret`; undefined for who asks for none. */
+  /** `key.secret`; undefined for a service that needs none. */
   readonly credential: string | undefined;
   readonly timeoutMs: number;
-  /** For an https URL; the system's authorities, and no certificate of ours, by default. */
+  /** For an https URL; by default the system's authorities and no client certificate. */
   readonly tls?: ClientTlsFiles | undefined;
 }
 
-/** More than any answer that is asked for here. */
+/** More than any of the answers takes. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
 export function createCallService({

@@ -1,5 +1,5 @@
 // The producer key of the console, from the file its environment names.
-// Guarantees: one line that has the form `key.secret`, or an error that names the file and never its content.
+// Guarantees: one line of the form `key.secret`, or an error that names the file and never its content.
 import { readFileSync } from "node:fs";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";

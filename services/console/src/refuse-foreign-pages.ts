@@ -1,10 +1,10 @@
-// Keeps pages of other sites away from a server that makes tokens for any user who is named to it.
+// Keeps pages of other sites away from the console, which makes tokens for any user.
 // Guarantees: a name that is not the console's own is refused, which defeats DNS rebinding; a request that a
 // browser sends for a page of another origin is refused, which defeats cross-site requests.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 
-/** Asked by probes, by whatever address they know; they tell nothing and change nothing. */
+/** For probes, which may use any address; these routes reveal and change nothing. */
 const openPaths = ["/health/live", "/health/ready", "/version"];
 
 /**

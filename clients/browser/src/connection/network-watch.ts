@@ -1,5 +1,5 @@
 // Listens to what the browser says about the network.
-// Guarantees: no listener stays behind after `stop`; where there are no such events, the network counts as up.
+// Guarantees: `stop` removes every listener; where there are no such events, the network counts as up.
 
 /** Fires `online` and `offline`, as a browser's global object does. */
 export interface NetworkEvents {

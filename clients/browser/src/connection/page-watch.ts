@@ -1,5 +1,5 @@
 // Listens to what a browser does with the page: shows it again, thaws it, puts it into the back/forward cache.
-// Guarantees: no listener stays behind after `stop`; where there is no page (Node, a worker), nothing ever happens.
+// Guarantees: `stop` removes every listener; where there is no page (Node, a worker), nothing ever happens.
 
 export interface PageChanges {
   /** Somebody looks at it again, or it runs again after it was frozen: what was open may be dead. */

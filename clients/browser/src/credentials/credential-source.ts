@@ -1,5 +1,5 @@
 // connection-keeper -> here -> {token-source, ticket-source}: what the next attempt to connect brings.
-// Guarantees: a ticket where there is `getTicket`, else a token; a refused one is not brought again.
+// Guarantees: a ticket where there is `getTicket`, else a token; a refused one is never used again.
 import type { TokenReason } from "./ask-application.js";
 import type { ResolvedOptions } from "../client-options.js";
 import { TicketSource } from "./ticket-source.js";

@@ -1,5 +1,5 @@
 // Where the client's tickets come from: the application's callback.
-// Guarantees: each attempt to connect has a ticket of its own, since one is good once.
+// Guarantees: each attempt to connect gets its own ticket, since a ticket works once.
 import { askApplication, type AskForCredential, type TokenReason } from "./ask-application.js";
 
 export type GetTicket = AskForCredential;

@@ -1,6 +1,5 @@
 // `petrel dead-letters list|show|replay|delete|purge`.
-// Guarantees: what is removed or sent again is named by an id or a cause, never by an omission; the exit code is 1 where
-// anything that was asked for was not done.
+// Guarantees: a removal or replay always names an id, a cause or --all; the exit code is 1 unless everything was done.
 import { type Ask, readItems } from "../ask-service.js";
 import { CliError, describeError, usageError, type ExitCode } from "../cli-error.js";
 import { addressOptions } from "../cluster-address.js";
@@ -90,7 +89,7 @@ async function replayLetters({ values, terminal, ask, words: [id = ""] }: Letter
       const answer = await ask("POST", `${pathOf(each)}/replay`);
       terminal.print(values.json === true ? JSON.stringify(answer) : `${String(answer["id"])} sent again`);
     } catch (error) {
-      // Of many, one that has been delivered meanwhile does not keep the others.
+      // One of many may have been delivered meanwhile: go on with the others.
       if (ids.length === 1 || !(error instanceof CliError) || terminal.interrupted.aborted) throw error;
       terminal.note(`${each}: ${describeError(error)}`);
       failures++;

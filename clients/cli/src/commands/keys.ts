@@ -1,6 +1,6 @@
 // `petrel keys list|create|rotate|revoke`.
-// Guarantees: a secret is printed once, alone on the standard output as KEY.SECRET, so that scripts can take it; what is
-// about it goes to the standard error.
+// Guarantees: a secret is printed once, as KEY.SECRET and alone on the standard output, for scripts; everything else
+// goes to the standard error.
 import { type Answer, readItems } from "../ask-service.js";
 import { CliError, usageError, type ExitCode } from "../cli-error.js";
 import { addressOptions } from "../cluster-address.js";

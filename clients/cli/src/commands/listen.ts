@@ -1,6 +1,6 @@
 // `petrel listen USER`.
-// Guarantees: a message has left for the standard output before it is acknowledged, and one whose reader has gone is not;
-// what is about the connection goes to the standard error.
+// Guarantees: a message is acknowledged only after it was written to the standard output; what concerns the connection
+// goes to the standard error.
 import { createInterface } from "node:readline";
 import { PetrelClient, type ClosedEvent, type PetrelMessage, type Position } from "@petrel/client";
 import { WebSocket } from "ws";
@@ -35,7 +35,7 @@ export async function runListen(args: readonly string[], terminal: Terminal): Pr
   const { deliver, note, interrupted, stdin } = terminal;
   const freshToken = async (): Promise<string> =>
     (await fetchToken(cluster, { userId }, { interrupted, sign: values.sign === true })).accessToken;
-  // Asked for once before the client, which would try for ever: a cluster that is away is an error here.
+  // Asked for before the client starts, which would retry for ever: here an unreachable cluster is an error.
   let first: string | undefined = await freshToken();
   const client = new PetrelClient({
     url: cluster.nodes,
@@ -57,12 +57,12 @@ export async function runListen(args: readonly string[], terminal: Terminal): Pr
     try {
       await deliver(values.json === true ? JSON.stringify(message) : describeMessage(message));
     } catch {
-      // Nobody reads any more. A handler that does not finish is not acknowledged: the message is for the next listener.
+      // The reader has gone. A handler that never finishes is never acknowledged: the next listener gets the message.
       void client.close();
       await new Promise(() => undefined);
     }
     last = message;
-    // Not awaited: closing waits for this handler, so that the last message is acknowledged too.
+    // Not awaited: closing waits for this handler, so the last message is acknowledged too.
     if (++shown >= count) void client.close();
   });
   client.on("welcome", ({ node, user, epoch, after, resumed }) => {

@@ -1,5 +1,5 @@
 // `petrel signing-keys list|rotate`.
-// Guarantees: tokens are made worthless only where that is said in full.
+// Guarantees: only --immediately invalidates tokens.
 import type { ExitCode } from "../cli-error.js";
 import { addressOptions } from "../cluster-address.js";
 import { type Call, runAction } from "../run-action.js";

@@ -1,5 +1,5 @@
 // `petrel tokens revoke`.
-// Guarantees: whose or which token is named outright, and in just one way; a token itself is printed nowhere.
+// Guarantees: the tokens to revoke are named in exactly one way; a token is never printed.
 import { text } from "node:stream/consumers";
 import { usageError, type ExitCode } from "../cli-error.js";
 import { addressOptions } from "../cluster-address.js";
@@ -55,7 +55,7 @@ async function readRevocation(
   if (jti !== undefined) {
     return { body: { jti, ...(exp === undefined ? {} : { exp }) }, done: `token ${jti} revoked` };
   }
-  // Arguments stand in the shell's history and in the list of processes.
+  // `-` reads it from stdin: arguments show in the shell's history and in the process list.
   const given = token === "-" ? (await text(terminal.stdin)).trim() : (token ?? "");
   if (given === "") throw usageError("--token is empty");
   return { body: { token: given }, done: "token revoked" };

@@ -24,7 +24,7 @@ export const ownDeviceParamsSchema = Type.Object({ id: deviceIdSchema }, closed)
 export const userParamsSchema = Type.Object({ userId: userIdSchema }, closed);
 export const userDeviceParamsSchema = Type.Object({ userId: userIdSchema, id: deviceIdSchema }, closed);
 
-/** One shape for both platforms, so that an error names the field; which belong together, `readDevice` says. */
+/** One shape for both platforms, so that an error names the field. `readDevice` checks which fields belong together. */
 export const newDeviceSchema = Type.Object(
   {
     platform: Type.Enum(["ios", "wechat"]),
@@ -121,7 +121,7 @@ function wrongField(name: string, what: string): PetrelError {
 
 /**
  * @param devices by their ids
- * @param nowMs a quarantine that is over is not shown
+ * @param nowMs to leave out a quarantine that has ended
  */
 export function viewDevicePage(
   devices: readonly Device[],

@@ -1,4 +1,4 @@
-// signing-keyring -> here -> redis/audit-log: what became of signing keys by time alone.
+// signing-keyring -> here -> redis/audit-log: signing keys that changed state because their time came.
 // Guarantees: each transition is noted by the one process that brought it about.
 import type { AuditAction } from "@petrel/shared/protocol/audit-actions";
 import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
@@ -13,7 +13,7 @@ const actions: Readonly<Record<SigningKeyState, AuditAction>> = {
 
 export function auditTransitions(audit: AuditLog): (key: SigningKeyRecord) => void {
   return ({ kid, alg, state }) => {
-    // It never rejects; nobody waits for what time has done.
+    // Fire and forget: `record` never rejects, and no request waits for it.
     void audit.record({ actor: "system", action: actions[state], target: kid, details: { alg, state } });
   };
 }

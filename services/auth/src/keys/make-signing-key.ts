@@ -1,6 +1,6 @@
 // signing-keyring -> here: makes a key pair for users' tokens, and opens a stored one.
-// Guarantees: what is stored opens only with the key of KEY_ENCRYPTION_FILE and under its own name; what is published is
-// derived from the private part, so that it always fits what signs.
+// Guarantees: what is stored opens only with the key of KEY_ENCRYPTION_FILE and under its own name; what is published
+// is derived from the private part, so that it always fits what signs.
 import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject } from "node:crypto";
 import { promisify } from "node:util";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -17,10 +17,10 @@ export interface OpenKey {
   readonly publicJwk: PublicJwk;
 }
 
-/** NIST SP 800-57 part 1 table 2: 112 bits, as long as a key that is rotated needs. */
+/** NIST SP 800-57 part 1 table 2: 112 bits of security, enough for a key that is rotated. */
 const RSA_BITS = 2048;
 
-/** @returns a record that is upcoming */
+/** @returns a record in the state `upcoming` */
 export async function makeSigningKey(
   alg: TokenAlgorithm,
   cipher: AtRestCipher,
@@ -41,7 +41,7 @@ function generatePair(
     : promisify(generateKeyPair)("rsa", { modulusLength: RSA_BITS });
 }
 
-/** @throws Error where it was sealed with another key, or is not what its name says */
+/** @throws Error where it was sealed with another key, or its `kid` does not fit the key */
 export function openSigningKey(record: SigningKeyRecord, cipher: AtRestCipher): OpenKey {
   let pem: string;
   try {

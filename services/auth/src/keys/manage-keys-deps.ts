@@ -1,5 +1,5 @@
-// What the routes that manage producer keys work with.
-// Guarantees: none; a shape.
+// The dependencies that the routes for producer keys share.
+// A shape only.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import type { ProducerKeysStore } from "@petrel/shared/redis/producers/producer-keys-store";

@@ -1,6 +1,6 @@
 // How a producer's key looks in requests, answers and the key file.
-// Guarantees: no shape here but the key file's has a place for a secret's hash; the secret itself has one there, and
-// where it is made.
+// Guarantees: only the key file has a field for a secret's hash; only the key file and the answer that makes a secret
+// have one for the secret itself.
 import { producerScopes } from "@petrel/shared/protocol/producer-scopes";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
 import { PRODUCER_KEY_ID_PATTERN } from "@petrel/shared/security/producers/producer-keys";
@@ -87,7 +87,7 @@ export const keyFileSchema = Type.Array(
 export type KeyView = Static<typeof keyViewSchema>;
 
 /**
- * A stored key as it may be shown.
+ * A stored key, without its secrets.
  * @param nowMs wall clock
  */
 export function viewKey(record: ProducerKeyRecord, nowMs: number): KeyView {

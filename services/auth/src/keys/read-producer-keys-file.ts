@@ -1,6 +1,5 @@
 // Reads the file of producer keys that come with an installation, at the start.
-// Guarantees: all entries are good or none is taken; what is wrong is said by its place in the file, never with a hash
-// or a secret.
+// Guarantees: one bad entry refuses the whole file; the error gives its place in the file, never a hash or a secret.
 import { readFileSync } from "node:fs";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -9,7 +8,7 @@ import { hashProducerSecret } from "@petrel/shared/security/producers/producer-k
 import { Value } from "typebox/value";
 import { keyFileSchema } from "./producer-key-schema.js";
 
-/** A key of the file: with its secret it may sign, once that is sealed. */
+/** A key of the file. With `secret` it may sign; the secret is stored sealed. */
 export interface FileKey extends Omit<NewProducerKey, "sealedSecret"> {
   readonly secret?: string;
 }

@@ -1,7 +1,7 @@
-// signing-keyring -> here: what becomes of the cluster's signing keys as time goes on.
-// Guarantees: pure. However often, in whichever order and by however many processes these are applied, a key's state only
-// goes forward, one key signs, it has been published for the whole lead before it does, and a key that has signed stays
-// published until no token by it can be good.
+// signing-keyring -> here: how the cluster's signing keys change state over time.
+// Guarantees: pure functions. Any number of processes may apply them, in any order, any number of times: a key's state
+// only moves forward, one key signs, a key is published for the whole lead before it signs, and it stays published
+// until no token by it can be valid.
 import {
   type SigningKeyRecord,
   type SigningKeyState,
@@ -11,11 +11,11 @@ import {
 export interface SigningKeyTimes {
   /** How long a key is published before it signs: longer than anyone keeps a copy of the JWK set. */
   readonly leadMs: number;
-  /** How long a key signs before the next one does; 0: until somebody says so. */
+  /** How long a key signs before the next one takes over; 0: until an operator rotates. */
   readonly rotateAfterMs: number;
-  /** How long one that has signed stays published: longer than any token lives. */
+  /** How long a retired key stays published: longer than any token lives. */
   readonly keepRetiredMs: number;
-  /** How long a withdrawn one is remembered, so that an older copy of Redis' data does not bring it back. */
+  /** How long a withdrawn key is remembered, so that an older copy of Redis' data does not bring it back. */
   readonly keepWithdrawnMs: number;
 }
 
@@ -23,7 +23,7 @@ export type KeySet = readonly SigningKeyRecord[];
 
 const rankOf = (state: SigningKeyState): number => signingKeyStates.indexOf(state);
 
-/** Of each key the furthest state that either side knows of. */
+/** Merges two sets: each key gets the later of its two states. */
 export function joinKeySets(one: KeySet, other: KeySet): KeySet {
   const joined = new Map(one.map((key) => [key.kid, key]));
   for (const key of other) {
@@ -33,7 +33,7 @@ export function joinKeySets(one: KeySet, other: KeySet): KeySet {
   return inOrder([...joined.values()]);
 }
 
-/** What has come to its time. */
+/** Applies the changes that are due. */
 export function advanceKeySet(keys: KeySet, nowMs: number, times: SigningKeyTimes): KeySet {
   const live = keys.filter(({ state, retiredAtMs = nowMs }) => {
     if (state === "retired") return retiredAtMs + times.keepRetiredMs > nowMs;
@@ -41,7 +41,7 @@ export function advanceKeySet(keys: KeySet, nowMs: number, times: SigningKeyTime
   });
   const upcoming = live.filter(({ state }) => state === "upcoming");
   const active = live.filter(({ state }) => state === "active");
-  // Several are there only where data was lost and found again.
+  // There are several only after data was lost and found again.
   const due = newest(
     upcoming.filter(({ createdAtMs }) => active.length === 0 || createdAtMs + times.leadMs <= nowMs),
   );
@@ -55,7 +55,7 @@ export function advanceKeySet(keys: KeySet, nowMs: number, times: SigningKeyTime
   );
 }
 
-/** Whether a new key is to be made now, and what it is to be. */
+/** Whether to make a new key now, and in which state. */
 export function keyThatIsMissing(
   keys: KeySet,
   nowMs: number,
@@ -64,19 +64,19 @@ export function keyThatIsMissing(
   const active = keys.find(({ state }) => state === "active");
   if (active === undefined) return "active";
   if (rotateAfterMs === 0 || keys.some(({ state }) => state === "upcoming")) return undefined;
-  // So that it signs when the time of the present one is over.
+  // Early enough to sign when the current key's time is over.
   const isDue = (active.activatedAtMs ?? active.createdAtMs) + rotateAfterMs - leadMs <= nowMs;
   return isDue ? "upcoming" : undefined;
 }
 
-/** @param key a new one; where another is upcoming already, that one comes and nothing changes */
+/** @param key a new one, ignored where another is upcoming already */
 export function addUpcomingKey(keys: KeySet, key: SigningKeyRecord): KeySet {
   return keys.some(({ state }) => state === "upcoming")
     ? keys
     : inOrder([...keys, { ...key, state: "upcoming" }]);
 }
 
-/** The new key signs from now on, and of all others there is nothing left but the name: tokens by them are no longer good. */
+/** The new key signs from now on. All others are withdrawn: only their names remain, and their tokens are invalid. */
 export function replaceAllKeys(keys: KeySet, key: SigningKeyRecord, nowMs: number): KeySet {
   const former = keys.map((one): SigningKeyRecord =>
     one.state === "withdrawn"
@@ -86,7 +86,7 @@ export function replaceAllKeys(keys: KeySet, key: SigningKeyRecord, nowMs: numbe
   return inOrder([...former, { ...key, state: "active", activatedAtMs: nowMs }]);
 }
 
-/** Oldest first, the same wherever it is made. */
+/** Oldest first; the same order in every process. */
 function inOrder(keys: readonly SigningKeyRecord[]): KeySet {
   return [...keys].sort((a, b) => a.createdAtMs - b.createdAtMs || (a.kid < b.kid ? -1 : 1));
 }

@@ -1,6 +1,6 @@
-// The keys of this auth process: one that signs, and all that tokens still in use may have been signed with.
-// Guarantees: all auth processes of a cluster sign with the same key, also when they start at once, one dies in the middle
-// of a rotation, or Redis lost its data; private parts leave this process only sealed.
+// The signing keys of this auth process: the one that signs, and those that tokens in use were signed with.
+// Guarantees: all auth processes of a cluster sign with the same key, even when they start together, one dies during a
+// rotation, or Redis loses its data; private keys leave this process only sealed.
 import { type Clock, systemClock } from "@petrel/shared/kernel/clock";
 import { describeError, PetrelError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -28,16 +28,16 @@ export interface SigningKeyringOptions {
   /** Of new keys. */
   readonly algorithm: TokenAlgorithm;
   readonly times: SigningKeyTimes;
-  /** A key came to another state by time, and this process was the one to say so. */
+  /** A key changed state because its time came, and this process wrote the change. */
   readonly onTransition?: (key: SigningKeyRecord) => void;
   readonly clock?: Clock;
 }
 
 type Change = (keys: KeySet, nowMs: number) => KeySet;
 
-/** Others change the keys at the same time: each try that fails means that one of theirs succeeded. */
+/** A try fails only where another process's change succeeded meanwhile. */
 const MAX_ATTEMPTS = 20;
-/** As many as whoever reads the JWK set surely takes. */
+/** Every reader of a JWK set takes at least so many. */
 const MAX_PUBLISHED = 16;
 /** An unknown `kid` leads to a look at Redis only this long after the last one. */
 const COOLDOWN_MS = 1_000;
@@ -51,7 +51,7 @@ export class SigningKeyring {
   #triedAtMs = Number.NEGATIVE_INFINITY;
   #lastFailure: unknown = undefined;
   #underWay: Promise<void> | undefined;
-  /** One change at a time, so that none takes over what was read before another one. */
+  /** One change at a time, so that none works on an outdated read. */
   #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(options: SigningKeyringOptions) {
@@ -60,7 +60,7 @@ export class SigningKeyring {
   }
 
   /**
-   * Takes the cluster's keys; makes the first one where there is none.
+   * Reads the cluster's keys, and makes the first one where there is none.
    * @throws Error where a stored key cannot be opened; PetrelError PETREL_UNAVAILABLE where Redis does not answer
    */
   static async open(options: SigningKeyringOptions): Promise<SigningKeyring> {
@@ -77,13 +77,13 @@ export class SigningKeyring {
     return this.#active.signing;
   }
 
-  /** Of all keys whose tokens are good, or will be. */
+  /** The public parts of all keys whose tokens are valid, or will be. */
   get publicJwks(): readonly PublicJwk[] {
     return this.#keys.flatMap(({ kid }) => this.#open.get(kid)?.publicJwk ?? []);
   }
 
   /**
-   * Bound, to be handed to createVerifyToken. Where another process has just made a key, Redis is asked for it.
+   * Bound, for createVerifyToken. An unknown key may have just been made by another process, so Redis is asked.
    * @throws PetrelError PETREL_UNAVAILABLE where the key is not known and Redis does not answer
    */
   readonly findKey = async (kid: string): Promise<VerificationKey | undefined> => {
@@ -102,8 +102,8 @@ export class SigningKeyring {
   };
 
   /**
-   * Agrees anew with the other processes, and does what has come to its time: gives Redis our keys where it has lost
-   * them, takes over theirs. Never rejects: a failure is logged, and the keys stay.
+   * Agrees with the other processes: restores our keys where Redis has lost them, takes over theirs, applies what is
+   * due. Never rejects: a failure is logged, and the keys stay.
    */
   refresh(): Promise<void> {
     this.#underWay ??= this.#refresh().finally(() => {
@@ -124,7 +124,7 @@ export class SigningKeyring {
     }
   }
 
-  /** As they were last agreed on; withdrawn ones have no private part. */
+  /** As last agreed on; withdrawn keys have no private part. */
   get records(): KeySet {
     return this.#keys;
   }
@@ -136,10 +136,10 @@ export class SigningKeyring {
   }
 
   /**
-   * Brings the next key: published at once, signing after the lead; asked again meanwhile, it is the same key. Or, for a
-   * compromised one, immediately: then it signs at once, and tokens by any other are good no longer.
+   * Publishes the next key, which signs after the lead; called again before that, it returns the same key.
+   * `immediately` is for a compromised key: the new one signs at once, and tokens by all others become invalid.
    * @returns the next key
-   * @throws PetrelError PETREL_CONFLICT where there are too many whose tokens may still be good
+   * @throws PetrelError PETREL_CONFLICT where too many keys have tokens that may still be valid
    */
   async rotate({ immediately }: { readonly immediately: boolean }): Promise<SigningKeyRecord> {
     const { cipher, algorithm } = this.#options;
@@ -161,8 +161,7 @@ export class SigningKeyring {
   }
 
   /**
-   * One step that is all there or not at all: whoever dies before it has changed nothing, and what is due is done by the
-   * next process that looks.
+   * Atomic: a process that dies before it has changed nothing, and the next one that looks does what is due.
    */
   #change(change: Change | undefined): Promise<KeySet> {
     const mine = this.#turn.then(() => this.#agree(change));
@@ -175,7 +174,7 @@ export class SigningKeyring {
     let agreed = await store.read();
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const { nowMs } = agreed;
-      // Joined with what we know: Redis may have lost what was agreed on.
+      // Merged with what we know: Redis may have lost what was agreed on.
       const due = advanceKeySet(joinKeySets(agreed.keys, this.#keys), nowMs, times);
       const settled = this.#sealedAnew(await this.#withMissingKey(due, nowMs));
       const wanted = change === undefined ? settled : change(settled, nowMs);
@@ -218,7 +217,7 @@ export class SigningKeyring {
   #adopt(keys: KeySet): void {
     const { cipher, logger } = this.#options;
     const published = keys.filter(({ state }) => state !== "withdrawn");
-    // All are opened before any is taken over.
+    // Open all of them before taking over any.
     const opened = new Map(
       published.map((key) => [key.kid, this.#open.get(key.kid) ?? openSigningKey(key, cipher)]),
     );

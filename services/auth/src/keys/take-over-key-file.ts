@@ -1,5 +1,5 @@
 // auth's start: read-producer-keys-file -> here -> producer-keys-store: the keys that come with an installation.
-// Guarantees: a secret of the file is stored only sealed; a revoked key stays revoked; what was changed is audited.
+// Guarantees: a secret of the file is stored only sealed; a revoked key stays revoked; every change is audited.
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import type { ProducerKeysStore } from "@petrel/shared/redis/producers/producer-keys-store";

@@ -1,6 +1,6 @@
 // POST /v1/tokens: a business system signs one of its users in.
-// Guarantees: the session and its tokens carry the user's generation of the moment they are stored, so that a later
-// revocation covers them.
+// Guarantees: the session and its tokens carry the user's generation at the time they are stored, so a later revocation
+// covers them.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";

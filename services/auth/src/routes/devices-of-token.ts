@@ -1,5 +1,5 @@
 // PUT, GET /v1/devices, DELETE /v1/devices/:id: an app keeps its own user's devices.
-// Guarantees: whose devices is what the token says; of others there is nothing to see here.
+// Guarantees: the token names the user; nobody else's devices can be seen or changed here.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { errorSchema } from "@petrel/shared/kernel/http/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
@@ -25,7 +25,7 @@ export interface DevicesOfTokenDeps extends AuthorizeUserDeps {
 
 const tags = ["devices"];
 const security = [{ bearer: [] }];
-/** No scopes here: a user's token is good for the user's devices. */
+/** No scopes: a user's token gives access to that user's devices. */
 const userErrors = { 400: errorSchema, 401: errorSchema, 503: errorSchema } as const;
 
 export function addDevicesOfToken(app: HttpApp, deps: DevicesOfTokenDeps): void {

@@ -1,5 +1,5 @@
-// POST /v1/introspect: is this user's token good, right now? (RFC 7662)
-// Guarantees: what was revoked reads as inactive at once; an inactive token's answer says nothing but that.
+// POST /v1/introspect: is this user's token valid right now? (RFC 7662)
+// Guarantees: a revoked token is inactive at once; the answer for an inactive token says nothing else.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
@@ -54,7 +54,7 @@ const activeSchema = Type.Object(
 );
 
 export function addIntrospect(app: HttpApp, deps: IntrospectDeps): void {
-  // In a scope of its own: no other route here reads forms.
+  // In its own scope: no other route reads forms.
   void app.register(async (scope: HttpApp) => {
     scope.addContentTypeParser(
       "application/x-www-form-urlencoded",
@@ -91,7 +91,7 @@ export function addIntrospect(app: HttpApp, deps: IntrospectDeps): void {
 function readForm(body: string): Readonly<Record<string, string>> {
   const parameters = new URLSearchParams(body);
   const names = [...parameters.keys()];
-  // RFC 6749 3.1: a parameter must not stand twice.
+  // RFC 6749 3.1: parameters must not be repeated.
   if (new Set(names).size !== names.length) {
     throw new PetrelError("PETREL_INVALID_REQUEST", "A field of the form stands twice.");
   }
@@ -117,7 +117,7 @@ function describeToken(token: VerifiedToken, { issuer, audience, external }: Int
     iss: token.issuer ?? issuer,
     aud: token.issuer === undefined ? audience : (external?.audience ?? audience),
     sub: userId,
-    // Whole seconds, though RFC 7519 allows parts of one.
+    // Whole seconds; RFC 7519 allows fractions.
     iat: Math.floor(issuedAtMs / 1000),
     exp: Math.floor(expiresAtMs / 1000),
     jti,

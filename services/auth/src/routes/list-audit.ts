@@ -1,5 +1,5 @@
 // GET /v1/audit: who did what to whom, for operators.
-// Guarantees: only for the scope admin; newest first; neither secrets nor tokens: none are noted.
+// Guarantees: needs the scope admin; newest first; no secrets or tokens, as none are written.
 import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/http/page-query";

@@ -1,5 +1,5 @@
-// GET /v1/keys: which producer keys there are.
-// Guarantees: neither secrets nor their hashes; in the order of their ids, so that a page never repeats a key.
+// GET /v1/keys: lists the producer keys.
+// Guarantees: neither secrets nor their hashes; ordered by id, so pages never repeat a key.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { Type } from "typebox";
 import { authorize } from "@petrel/shared/security/producers/authorize-producer";

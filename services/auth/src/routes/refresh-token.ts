@@ -1,6 +1,6 @@
 // POST /v1/tokens/refresh: a client exchanges its refresh token for the next pair.
-// Guarantees: of any number that bring the same token within the leeway, on any process, all get the same successor; one
-// that is held by two ends the session for both, sockets too. What was not made here changes nothing.
+// Guarantees: all requests with the same token within the leeway get the same successor, on any process; a token used
+// by two parties ends the session for both, sockets included. A token that auth did not make changes nothing.
 import { errorSchema } from "@petrel/shared/kernel/http/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
@@ -72,7 +72,7 @@ export function addRefreshToken(app: HttpApp, deps: RefreshTokenDeps): void {
         case "again":
           return issueTokens(deps, successors[result.successor] ?? first, result.generation, result.content);
         case "reused":
-          // Once: else whoever holds one such token could fill the audit log, until it says nothing of others.
+          // Once: otherwise one such token could flood the audit log and push other entries out.
           if (result.isFirst) {
             request.log.warn(
               { user: userId, session: sessionId, number },

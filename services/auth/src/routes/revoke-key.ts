@@ -1,5 +1,5 @@
-// DELETE /v1/keys/:id: a producer key is good no longer.
-// Guarantees: for this process at once, for all others within their caches' two seconds; final.
+// DELETE /v1/keys/:id: revokes a producer key.
+// Guarantees: takes effect in this process at once, in others within the two seconds of their caches; final.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";

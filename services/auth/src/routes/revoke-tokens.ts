@@ -1,6 +1,6 @@
 // POST /v1/tokens/revoke: a user signs out; a business system ends a token, or everything of a user.
-// Guarantees: answered when it is written and every node has been told; from then on no service takes the token, and its
-// sockets close. Again and again without harm.
+// Guarantees: answered once it is written and every node has been told; from then on no service accepts the token, and
+// its sockets close. Idempotent.
 import { errorSchema, producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp, HttpRequest } from "@petrel/shared/kernel/http/http-app";
@@ -25,17 +25,17 @@ export interface RevocationLimit {
 export interface RevokeTokensDeps extends AuthorizeUserDeps {
   readonly authenticator: ProducerAuthenticator;
   readonly audit: AuditLog;
-  /** Of what a key may revoke unproved, by its id; without it as much as it likes. */
+  /** How much a key may revoke without showing the token itself. */
   readonly limit: RevocationLimit;
 }
 
 export const REVOCATIONS_WINDOW_MS = 60 * 60 * 1000;
 const revocationsPolicy = { name: "revocations", windowMs: REVOCATIONS_WINDOW_MS } as const;
-/** What is remembered for longer, in every partition, counts as ten: an invented `jti` is to fill nobody's Redis. */
+/** A `jti` remembered for longer, in every partition, counts as ten: invented ones must not fill Redis. */
 const SHORT_MS = 24 * 60 * 60 * 1000;
 const LONG_COST = 10;
 
-/** The year 9999: what is no time is no end. */
+/** The year 9999: later values are not times. */
 const MAX_EXP_SECONDS = 253_402_300_799;
 
 const bodySchema = Type.Union([
@@ -129,7 +129,7 @@ async function signOut(
   const { userId, sessionId, jti } = token;
   if (sessionId === undefined) await revocations.revokeVerified(token);
   else await revocations.revokeSession(userId, sessionId);
-  // Not for the audit log, which is bounded: there are as many of these as users, and operators' acts must not give way.
+  // Not audited: the log is bounded, and sign-outs, as many as users, would push out what operators did.
   request.log.info({ user: userId, session: sessionId, jti }, "signed out");
 }
 
@@ -185,7 +185,7 @@ async function takeFromLimit(
   count: number,
 ): Promise<void> {
   if (limit.perWindow === 0) return;
-  // Under a small limit one is one at least: else it would be refused for ever.
+  // Capped at the limit: otherwise a limit below ten would refuse it for ever.
   const decision = await limit.limiter.take(keyId, Math.min(count, limit.perWindow));
   if (decision.allowed) return;
   throw refusalByLimit(
@@ -197,7 +197,7 @@ async function takeFromLimit(
   );
 }
 
-/** The token is what is asked about, not who asks: a wrong one is a wrong request. */
+/** The token is the request's subject, not its credential: a bad one is a bad request. */
 async function verifyNamed({ verifyToken }: RevokeTokensDeps, token: string): Promise<VerifiedToken> {
   try {
     return await verifyToken(token);

@@ -1,6 +1,6 @@
 // GET /v1/signing-keys, POST /v1/signing-keys/rotate: operators see and change the keys of users' tokens.
-// Guarantees: a rotation by plan costs no token; one at once, for a compromised key, costs every token by the others. An
-// addition to the contract.
+// Guarantees: a planned rotation invalidates no token; an immediate one, for a compromised key, invalidates all tokens
+// by other keys. An addition to the contract.
 import { errorSchema, producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";

@@ -1,6 +1,6 @@
 // Before a request's body is read: which user is this?
-// Guarantees: a route that has this hook runs for the holder of a good token only; a revoked one is refused at once; a
-// stranger learns nothing of what the body should be.
+// Guarantees: a route with this hook runs only for the holder of a valid token; a revoked one is refused at once;
+// strangers learn nothing about the body's schema.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpRequest } from "@petrel/shared/kernel/http/http-app";
 import type { TokenRevocations } from "@petrel/shared/redis/auth/token-revocations";
@@ -41,12 +41,12 @@ export function authorizeUser({ verifyToken, revocations }: AuthorizeUserDeps) {
   };
 }
 
-/** Whose request it is that has passed `authorizeUser`. */
+/** The user of a request that has passed `authorizeUser`. */
 export function userOf(request: HttpRequest): string {
   return tokenOf(request).userId;
 }
 
-/** What the token says of a request that has passed `authorizeUser`. */
+/** The token's claims, of a request that has passed `authorizeUser`. */
 export function tokenOf(request: HttpRequest): VerifiedToken {
   return request.getDecorator<VerifiedToken>(DECORATOR);
 }

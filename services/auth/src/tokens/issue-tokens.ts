@@ -1,6 +1,6 @@
 // create-token, refresh-token -> here: the pair of tokens that a user's client works with.
-// Guarantees: the access token carries its session and the user's generation, so that revoking either ends it; of the
-// refresh token nothing but a hash is stored.
+// Guarantees: the access token carries its session and the user's generation, so revoking either ends it; only a hash
+// of the refresh token is stored.
 import type { SessionContent } from "@petrel/shared/redis/auth/sessions-store";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { RefreshToken } from "@petrel/shared/security/tokens/refresh-token";
@@ -11,7 +11,7 @@ import type { SigningKeyring } from "../keys/signing-keyring.js";
 export interface IssueTokensDeps {
   readonly keyring: SigningKeyring;
   readonly signToken: SignToken;
-  /** Whether tokens of ours are good at all: TRUST_OWN_TOKENS. */
+  /** Whether the cluster accepts tokens that auth makes: TRUST_OWN_TOKENS. */
   readonly trustOwnTokens: boolean;
 }
 
@@ -25,7 +25,7 @@ export const tokenPairSchema = Type.Object(
   { title: "TokenPair", additionalProperties: false },
 );
 
-/** @throws PetrelError PETREL_CONFLICT where nobody would take what is made here */
+/** @throws PetrelError PETREL_CONFLICT where no service accepts tokens that auth makes */
 export function requireOwnTokens({ trustOwnTokens }: IssueTokensDeps): void {
   if (trustOwnTokens) return;
   throw new PetrelError(

@@ -1,7 +1,6 @@
 // prepare-messages -> here -> shared/redis/accept-batch: checked messages, each for one user and with its id, stored.
-// Guarantees: "accepted" means stored; a missing answer is followed by the same message with the same id, until the
-// deadline, by which each has its answer; what is sent again goes in the order it had; never rejects, each message gets
-// its outcome.
+// Guarantees: "accepted" means stored. A message without an answer is sent again, with the same id and in the same
+// order, until the deadline. Never rejects: by the deadline each message has its outcome.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { pause } from "@petrel/shared/kernel/pause";
 import type { Clock } from "@petrel/shared/kernel/clock";
@@ -11,7 +10,7 @@ import { isConnectionError } from "@petrel/shared/redis/connection/connect";
 import type { Acceptance } from "./acceptance.js";
 import type { AcceptanceCounts } from "./acceptance-counts.js";
 
-/** No answer came: sending the same again is safe, and may help. */
+/** No answer came: sending the same message again is safe. */
 interface Missing {
   readonly outcome: "missing";
   readonly cause: unknown;
@@ -19,7 +18,7 @@ interface Missing {
 
 export interface AcceptWithRetryOptions {
   readonly store: { accept(message: MessageToAccept, request?: PendingRequest): Promise<AcceptResult> };
-  /** How long a call of the store takes to answer or fail, at most; none is tried again that could outlast the deadline. */
+  /** The longest a call of the store takes to answer or fail; no retry starts that could outlast the deadline. */
   readonly attemptMs: number;
   readonly clock: Clock;
   readonly counts: AcceptanceCounts;
@@ -52,8 +51,8 @@ export class AcceptWithRetry {
   }
 
   /**
-   * @param messages stored in this order where they are one user's
-   * @param giveUpAtMs monotonic; the answer is there by then
+   * @param messages those for the same user are stored in this order
+   * @param giveUpAtMs monotonic; the call has returned by then
    * @returns one outcome for each, in order
    */
   async accept(messages: readonly MessageToAccept[], giveUpAtMs: number): Promise<readonly Acceptance[]> {
@@ -73,7 +72,7 @@ export class AcceptWithRetry {
     }
   }
 
-  /** All at once, in order; the store makes calls of them. What has no answer at the deadline is missing. */
+  /** All at once, in order; the store batches them. What has no answer at the deadline is missing. */
   async #tryAll(
     messages: readonly MessageToAccept[],
     deadline: Deadline,
@@ -93,11 +92,11 @@ export class AcceptWithRetry {
       }
     });
     if (open > 0) await Promise.race([answered, deadline.passed]);
-    // A copy: an answer that comes later changes nothing.
+    // A copy: late answers change nothing.
     return [...results];
   }
 
-  /** Together, after one wait: each on its own would lose the order. */
+  /** Together, after one wait: retried one by one they would lose their order. */
   async #tryAgain(
     messages: readonly MessageToAccept[],
     first: readonly (Acceptance | Missing)[],
@@ -126,7 +125,7 @@ export class AcceptWithRetry {
   }
 }
 
-/** Of one request; the store drops what still waits when it is over. */
+/** One request's deadline; when it has passed, the store drops what still waits. */
 class Deadline implements PendingRequest {
   readonly passed: Promise<void>;
   readonly #timer: NodeJS.Timeout;
@@ -160,7 +159,7 @@ function decide(message: MessageToAccept, result: AcceptResult): Acceptance {
       return result;
     case "exists":
       if (result.record.fingerprint !== message.fingerprint) return mismatch;
-      // Our own attempt: it was stored by the call whose answer we missed.
+      // Our own attempt: the call whose answer we missed has stored it.
       return result.record.attempt === message.attempt ? stored : duplicate;
   }
 }
@@ -176,7 +175,7 @@ function classifyFailure(error: unknown): Acceptance | Missing {
   };
 }
 
-/** Waiting some milliseconds changes nothing about this. */
+/** A short wait does not help. */
 function isOutOfMemory(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith("OOM ");
 }

@@ -1,5 +1,5 @@
 // Counts what became of the messages that collect tried to store.
-// Guarantees: counting costs an addition; the registry asks for the sums when it is read.
+// Guarantees: a count costs one addition; the registry collects the sums when it is scraped.
 import { Counter, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import type { Acceptance } from "./acceptance.js";
 

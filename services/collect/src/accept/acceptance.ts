@@ -1,5 +1,5 @@
 // accept-with-retry -> here -> prepare-messages: what became of one message that was to be stored.
-// Guarantees: every outcome is one of these; what none of them says has not happened.
+// The complete list of outcomes.
 import type { PetrelError } from "@petrel/shared/kernel/errors";
 
 /** What became of one message. */
@@ -8,7 +8,7 @@ export type Acceptance =
   /** Its idempotency key was used before, with other content. */
   | { readonly outcome: "mismatch" }
   | { readonly outcome: "inbox-full" }
-  /** Its user was sent as much as it may be, for now. */
+  /** Its user has reached the limit of messages, for now. */
   | { readonly outcome: "limited"; readonly retryAfterMs: number }
-  /** It may be stored or not. */
+  /** It may or may not be stored. */
   | { readonly outcome: "unavailable"; readonly error: PetrelError };

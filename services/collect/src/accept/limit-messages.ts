@@ -1,6 +1,6 @@
 // message-routes, batch-routes -> here -> shared/redis/sliding-window-limiter: how many messages a key may send.
-// Guarantees: what is counted is messages, one for each recipient; a request is admitted whole or refused whole, and
-// before anything of it is stored; a key that is over its limit costs neither parsing nor a call to Redis.
+// Guarantees: counts messages, one for each recipient; admits or refuses a request as a whole, before any of it is
+// stored; a request over the limit costs neither parsing nor a call to Redis.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpRequest } from "@petrel/shared/kernel/http/http-app";
 import {
@@ -15,7 +15,7 @@ import { producerOf } from "@petrel/shared/security/producers/authorize-producer
 import type { Readable } from "node:stream";
 
 export const KEY_WINDOW_MS = 10_000;
-/** What a busy key has in hand without asking. */
+/** The share of its limit that a busy key takes ahead. */
 export const KEY_PREPAID = 0.01;
 
 const policy = { name: "messages", windowMs: KEY_WINDOW_MS, unit: "messages" } as const;
@@ -50,8 +50,9 @@ export class MessageLimits {
 
   /**
    * @param field which field holds the recipients
-   * @returns undefined where nobody need wait
-   * @throws PetrelError PETREL_RATE_LIMITED, or PETREL_INVALID_REQUEST where so many never fit; also by the promise
+   * @returns undefined where there is nothing to wait for
+   * @throws PetrelError PETREL_RATE_LIMITED, or PETREL_INVALID_REQUEST where the request exceeds the limit by itself;
+   * the promise rejects with the same
    */
   take(producer: Producer, count: number, field: string, reply: UnsentAnswer): Promise<void> | undefined {
     if (producer.messagesPerSecond === 0) throw maySendNothing();

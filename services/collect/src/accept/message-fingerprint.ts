@@ -2,10 +2,10 @@
 // Guarantees: the order of an object's members does not matter; everything else does.
 import { hash } from "node:crypto";
 
-/** Stands in the record of a message without an idempotency key: nobody will ask. */
+/** In the record of a message without an idempotency key, where it is never compared. */
 export const NO_FINGERPRINT = "-";
 
-/** What makes a message another one: all of a request but whom it is for and its key. */
+/** The content of a message: all of a request except its recipients and its key. */
 export interface MessageContent {
   readonly data: unknown;
   readonly ttlSeconds: number;
@@ -19,7 +19,7 @@ export interface MessageContent {
 export function fingerprintMessage(content: MessageContent): string {
   const { data, ttlSeconds, priority, fallback, notification = null, collapseKey } = content;
   const parts = [data, ttlSeconds, priority, fallback, notification];
-  // Without a key as before there were any: fingerprints are compared across releases.
+  // Left out where absent: fingerprints are compared with those of releases that had no collapse keys.
   if (collapseKey !== undefined) parts.push(collapseKey);
   return hash("sha256", canonicalJson(parts), "base64url");
 }

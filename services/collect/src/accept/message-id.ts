@@ -1,6 +1,6 @@
 // prepare-messages -> here: names a message before it is stored.
-// Guarantees: the same owner, idempotency key and user always make the same id, and no others make it; without a key
-// the id is 128 random bits. So whoever sends again, we or the producer, sends the same message.
+// Guarantees: the same owner, idempotency key and user always give the same id, and nothing else gives it; without a
+// key the id is 128 random bits. So a retry, by collect or the producer, is the same message.
 import { hash, randomFillSync } from "node:crypto";
 import { formatMessageId } from "@petrel/shared/protocol/messages/ids";
 
@@ -8,7 +8,7 @@ const ID_BYTES = 16;
 const POOL_BYTES = ID_BYTES * 512;
 
 /**
- * The first 128 bits of a SHA-256 over the three, each led by its length, so that no other three write the same text.
+ * The first 128 bits of a SHA-256 over the three, each prefixed with its length, so that no other three hash the same.
  * @param partition the user's
  * @param owner the business system behind the producer's key
  * @param userId a valid user id
@@ -25,7 +25,7 @@ export function keyedMessageId(
   return formatMessageId(partition, hash("sha256", text, "buffer").toString("base64url", 0, ID_BYTES));
 }
 
-/** Random ids; the random bytes come from a pool, since each call of the system costs more than an id. */
+/** Random ids; the bytes come from a pool, since a system call costs more than an id. */
 export class RandomMessageIds {
   readonly #pool = Buffer.allocUnsafe(POOL_BYTES);
   #used = POOL_BYTES;

@@ -1,6 +1,6 @@
-// message-routes, batch-routes -> here -> accept-with-retry: a request's messages for its recipients, and their results.
-// Guarantees: every recipient has its id before anything is sent; a message for a list is answered whole, or by an
-// error that names what is stored of it; one message's failure is not another's.
+// message-routes, batch-routes -> here -> accept-with-retry: a request's messages for its recipients, and their
+// results. Guarantees: every recipient's message has its id before anything is stored; a message for a list gets one
+// answer, or an error that names what was stored; messages fail independently.
 import { randomBytes } from "node:crypto";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { PetrelError } from "@petrel/shared/kernel/errors";
@@ -29,7 +29,7 @@ export interface RequestAcceptanceOptions {
 export class RequestAcceptance {
   readonly #options: RequestAcceptanceOptions;
   readonly #randomIds = new RandomMessageIds();
-  // A process' own name and a count: no other attempt, of whichever process, is called the same.
+  // Unique to this process; with a count it names each attempt uniquely.
   readonly #attemptPrefix = randomBytes(9).toString("base64url");
   #attempts = 0;
 
@@ -38,7 +38,7 @@ export class RequestAcceptance {
   }
 
   /**
-   * @param traceparent the request's header of that name, whatever it is
+   * @param traceparent the request's header of that name, unchecked
    * @returns one answer or error for each, in order
    */
   async accept(
@@ -113,7 +113,7 @@ function answerOne(
   }
 }
 
-/** All stored, or the error that says most: first what no retry changes, then what one may, then what an ack may. */
+/** All stored, or the most telling error: first what no retry changes, then what a retry may, then what an ack may. */
 function answerList(
   messages: readonly MessageToAccept[],
   outcomes: readonly Acceptance[],
@@ -166,7 +166,7 @@ function inboxFullError(details?: Details): PetrelError {
   });
 }
 
-/** In a batch there is no header for one entry: so the details say it, too. */
+/** In the details too: in a batch an entry has no headers. */
 function limitedError(retryAfterMs: number, details?: Details): PetrelError {
   const retryAfterSeconds = Math.max(1, Math.ceil(retryAfterMs / 1_000));
   return new PetrelError(

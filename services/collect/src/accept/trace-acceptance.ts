@@ -1,6 +1,5 @@
 // prepare-messages -> here -> kernel/tracing: the spans of a sampled request and of each of its messages.
-// Guarantees: each message is stored with the context of its own span, so that what follows is that span's child; what
-// is sent to the store again keeps it.
+// Guarantees: each message is stored with the context of its own span, which parents all later spans; a retry keeps it.
 import { messageAttributes, type Span, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { Acceptance } from "./acceptance.js";
 
@@ -19,7 +18,7 @@ export interface TracedAcceptance {
 }
 
 /**
- * @param traceparent the request's header, whatever it is
+ * @param traceparent the request's header, unchecked
  * @returns undefined where the request is not sampled
  */
 export function traceAcceptance(

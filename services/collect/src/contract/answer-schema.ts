@@ -1,5 +1,5 @@
 // What collect answers to those who send: these schemas document the answers and write them.
-// Guarantees: one shape a field, so that the serialiser never has to choose between variants.
+// Guarantees: each field has one shape, so the serialiser never chooses between variants.
 import { type Static, Type } from "typebox";
 
 const id = Type.String({ description: "The message's name, for GET /v1/messages/:id." });

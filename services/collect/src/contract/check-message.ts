@@ -1,5 +1,6 @@
 // message-routes, batch-routes -> here -> prepare-messages: the rules for a message that its schema cannot say.
-// Guarantees: what comes out can be stored as it is: one kind of recipient, built parts only, data within its bound.
+// Guarantees: the result can be stored as it is: one kind of recipient, only features that exist, data within its
+// limit.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { checkApnsOverrides } from "@petrel/shared/protocol/messages/apns-overrides";
 import { joinCollapseKey } from "@petrel/shared/protocol/messages/notification-text";
@@ -64,7 +65,7 @@ export function checkMessage(body: MessageBody): CheckedMessage {
   };
 }
 
-/** Part of the contract, so not unknown; but never accepted and then ignored. */
+/** Fields of the contract that are not built yet: refused, never ignored. */
 function refuseNotBuilt({ to, deliverAt }: MessageBody): void {
   const field =
     (to.topic !== undefined && "to/topic") ||
@@ -76,7 +77,7 @@ function refuseNotBuilt({ to, deliverAt }: MessageBody): void {
   });
 }
 
-/** Said now, to whoever can mend it, instead of later in a dead letter. */
+/** Refused here, where the sender can correct it, instead of later as a dead letter. */
 function refuseBadOverrides({ notification }: MessageBody): void {
   if (notification?.apns === undefined) return;
   const problem = checkApnsOverrides(notification.apns);

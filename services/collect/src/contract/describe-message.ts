@@ -1,6 +1,6 @@
 // message-routes -> here: what became of a message, as the contract tells it.
-// Guarantees: the timeline is ascending, and has every end that was reached, with what fallback channels tried; a time
-// that is only an upper bound says so.
+// Guarantees: the timeline ascends and has every end that was reached and every attempt of a fallback channel; a time
+// that is only an upper bound is marked.
 import type { DeadLetterCause } from "@petrel/shared/protocol/fallback/dead-letter-causes";
 import type { FallbackAttempt } from "@petrel/shared/protocol/fallback/fallback-attempt";
 import type { RecordedEnd } from "@petrel/shared/protocol/messages/stored-message";
@@ -93,9 +93,9 @@ function describeTimeline(
     const isPushed = event === "pushed" && channel !== undefined;
     events.push({ atMs, event: isPushed ? { event, channel } : { event } });
   }
-  // What is not the record's end is the cursor's: an acknowledgement, perhaps after a push or a failure.
+  // The record does not know of acknowledgements: the cursor does, even after a push or a failure.
   if (state !== "queued" && state !== end?.state) {
-    // Acknowledged, but the time is lost: by now it had been.
+    // Acknowledged at an unknown time: now is the upper bound.
     const atMs = stateAtMs ?? Date.now();
     const isApproximate = stateAtIsUpperBound || stateAtMs === undefined;
     events.push({ atMs, event: isApproximate ? { event: state, approximate: true } : { event: state } });

@@ -26,7 +26,7 @@ const notificationSchema = Type.Object(
   { title: "Notification", ...closed, description: "What a fallback channel shows; at most 8 KiB as JSON." },
 );
 
-/** One object, not a choice of four: so that an error names the field that is wrong. */
+/** One object instead of a union, so that an error names the wrong field. */
 const recipientSchema = Type.Object(
   {
     user: Type.Optional(userIdSchema),

@@ -1,5 +1,5 @@
-// What may stand behind the `?` of a request's target.
-// Guarantees: unknown parameters are refused; numbers are checked as the text they are, nothing is coerced.
+// The query parameters of collect's lists.
+// Guarantees: unknown parameters are refused; numbers are checked as text, nothing is coerced.
 import { limitSchema } from "@petrel/shared/kernel/http/page-query";
 import { Type } from "typebox";
 

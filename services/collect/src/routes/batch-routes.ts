@@ -1,5 +1,5 @@
 // A producer's request -> here -> check-message -> prepare-messages: many messages in one request.
-// Guarantees: a bad entry fails alone; entries for one user keep their order; all are stored by the same few calls.
+// Guarantees: a bad entry fails alone; entries for one user keep their order; all share the same few calls of Redis.
 import { type ErrorBody, PetrelError } from "@petrel/shared/kernel/errors";
 import { type HttpApp, toPetrelError } from "@petrel/shared/kernel/http/http-app";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
@@ -48,7 +48,7 @@ export function addBatchRoutes(app: HttpApp, { authenticator, requests, limits }
       const checked = messages.map((entry) => checkEntry(request, entry));
       const good = checked.filter((one): one is CheckedMessage => !(one instanceof PetrelError));
       const producer = producerOf(request);
-      // A batch without a good entry is a request all the same.
+      // A batch without a valid entry still counts as one.
       const recipients = good.reduce((sum, { users }) => sum + users.length, 0);
       const waits = limits.take(producer, Math.max(1, recipients), "body/messages", reply);
       if (waits !== undefined) await waits;
@@ -76,7 +76,7 @@ function refuseTooManyRecipients(entries: readonly unknown[]): void {
   );
 }
 
-/** The validator is the one of POST /v1/messages, compiled once. */
+/** With the validator of POST /v1/messages, which is compiled once. */
 function checkEntry(request: FastifyRequest, entry: unknown): CheckedMessage | PetrelError {
   const validate = request.compileValidationSchema(messageSchema, "body");
   try {

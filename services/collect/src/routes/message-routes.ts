@@ -1,5 +1,5 @@
 // A producer's request -> here -> check-message -> prepare-messages: one message sent, its state read, its cancelling.
-// Guarantees: 202 is sent only for what is stored.
+// Guarantees: 202 means stored.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { MESSAGE_ID_PATTERN, partitionOfMessageId } from "@petrel/shared/protocol/messages/ids";

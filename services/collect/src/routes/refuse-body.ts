@@ -1,4 +1,4 @@
-// For routes that take no body: none, or an empty object.
+// Before routes that take no body: there must be none, or an empty object.
 // Guarantees: a field is refused, never ignored.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { FastifyRequest } from "fastify";

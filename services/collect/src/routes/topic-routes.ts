@@ -1,5 +1,5 @@
-// A producer's request -> here: topics, which are part of the contract and not built yet.
-// Guarantees: 501, after the same checks that will stand before the real thing.
+// A producer's request -> here: topics, which the contract has and which are not built yet.
+// Guarantees: 501, after the checks that the real route will have.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { TOPIC_PATTERN } from "@petrel/shared/protocol/messages/ids";

@@ -1,5 +1,5 @@
 // A producer's request -> here: what is stored for a user, who is connected, and the operators' calls.
-// Guarantees: reads change nothing but the ends of messages whose time is over.
+// Guarantees: a read changes nothing, except that it writes the end of expired messages.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";

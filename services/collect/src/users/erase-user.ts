@@ -1,6 +1,6 @@
-// user-routes -> here -> redis/erase-user: a person is erased, and it is noted that they were.
-// Guarantees: nothing is erased unnoted; whatever there was when a call came is gone when it is answered, also where the
-// same person is being erased at that time: then it waits, and they are erased once more, for all that have waited.
+// user-routes -> here -> redis/erase-user: erases a person, and audits it.
+// Guarantees: nothing is erased without an audit entry; when a call is answered, everything stored before it is gone. A
+// call during an erasure of the same person waits, and one more erasure serves all that have waited.
 import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import type { UserEraser } from "@petrel/shared/redis/erasure/erase-user";
 import { erasedUserTarget } from "@petrel/shared/redis/erasure/erased-user-target";
@@ -20,9 +20,8 @@ export class UserErasure {
   }
 
   /**
-   * @param keyId whose wish it is
-   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer: then it is to be called again, and finishes what
-   * was begun
+   * @param keyId the producer key that asks
+   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer: calling again finishes what was begun
    */
   erase(userId: string, keyId: string): Promise<void> {
     const waiting = this.#next.get(userId);
@@ -49,10 +48,10 @@ export class UserErasure {
     const act = {
       actor: `key:${keyId}`,
       action: "user.erase",
-      // Not the id: what is left of a person must not name them.
+      // A hash, not the id: nothing that remains may name the person.
       target: erasedUserTarget(userId),
     } as const;
-    // Before, too: what is left half-way shows as begun and not done.
+    // Before as well: an erasure that stops half-way shows as begun, not done.
     await audit.recordBefore({ ...act, details: { phase: "begun" } });
     const { messages, records, entries, notes } = await eraser.erase(userId);
     await audit.record({ ...act, details: { phase: "done", messages, records, entries, notes } });

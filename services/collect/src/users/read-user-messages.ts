@@ -1,6 +1,6 @@
 // user-routes -> here -> shared/redis/read-inbox: one page of a user's stored messages.
-// Guarantees: ascending by seq; a message whose time is over by Redis' clock is left out, its end written before; `data`
-// goes into the answer as the JSON text it is stored as.
+// Guarantees: ascending by seq; a message that has expired by Redis' clock is left out, after its end was written;
+// `data` is copied as the stored JSON text.
 import type { InboxMessage } from "@petrel/shared/protocol/messages/stored-message";
 import { expireMessages } from "@petrel/shared/redis/inbox/expire-messages";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -13,7 +13,7 @@ const MAX_PAGE_BYTES = 1024 * 1024;
 
 const time = Type.String({ format: "date-time" });
 
-/** For the documentation: the answer is handed over as text. */
+/** For the documentation only: the answer is sent as text. */
 export const userMessagesSchema = Type.Unsafe<string>(
   Type.Object(
     {
@@ -59,7 +59,7 @@ export async function readUserMessages(
     maxEntries: limit,
     maxBytes: MAX_PAGE_BYTES,
   });
-  // After the page: then nothing stands between its last message and a `seq` that equals it.
+  // Read after the page: if `seq` equals the page's last message, there is nothing behind it.
   const [epoch = null, seq] = await scripts.redis.hmget(keys.user(userId), "epoch", "seq");
   const expired = messages.filter(({ expiresAtMs }) => expiresAtMs <= nowMs);
   if (expired.length > 0) await expireMessages(scripts, keys, userId, expired);

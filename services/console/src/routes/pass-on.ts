@@ -1,5 +1,5 @@
 // How a service's answer becomes the console's.
-// Guarantees: status and body as they came; nothing of it is kept by a cache.
+// Guarantees: status and body unchanged; never cached.
 import type { FastifyReply } from "fastify";
 import type { ServiceAnswer } from "../call-service.js";
 
