@@ -1,6 +1,6 @@
 // fallback/send-by-channels -> here: the port of a way to reach a user who has no connection.
-// Guarantees: what a channel may rely on, and what it owes, stands in these comments; testing/channel-conformance holds
-// every implementation to them.
+// Guarantees: the comments here say what a channel may rely on and what it owes; testing/channel-conformance holds every
+// implementation to them.
 import type { DeadLetterCause } from "@petrel/shared/protocol/fallback/dead-letter-causes";
 import type { AttemptNote } from "@petrel/shared/protocol/fallback/fallback-attempt";
 import type { Priority } from "@petrel/shared/protocol/messages/stored-message";
@@ -15,7 +15,7 @@ export interface FallbackJob {
   /** ms since 1970 by Redis' clock. */
   readonly acceptedAtMs: number;
   readonly expiresAtMs: number;
-  /** Redis' clock now, ms: what is left of the message's time is told by it. Absent where nobody has asked it. */
+  /** Redis' clock now, ms: it tells how much of the message's time is left. Absent where nobody has asked it. */
   readonly serverNowMs?: () => number;
   readonly priority: Priority;
   /** JSON text of the request's `notification`; never empty. */

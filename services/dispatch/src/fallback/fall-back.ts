@@ -1,7 +1,7 @@
-// fallback-workers -> here -> send-by-channels -> settle-fallback: one entry of the fallback, from the look at its state
-// to what became of it.
-// Guarantees: its message's state is read just before it is sent: what has ended is not sent, what is over its time gets
-// that end; nothing is settled before a channel has answered; what is not settled stays for another worker.
+// fallback-workers -> here -> send-by-channels, fallback/settle-fallback: one entry of the fallback, from the look at its
+// message's state to the outcome.
+// Guarantees: the state is read just before a send: what has ended is not sent, what has expired gets that end. Nothing is
+// settled before a channel has answered; what is not settled stays for another worker.
 import { backoffMs, type BackoffOptions } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -101,7 +101,7 @@ async function attemptFallback(options: FallBackOptions, held: HeldEntry): Promi
   if (state !== "wanted") return drop(state);
   if (message.notification === "" || options.channels.length === 0) return drop("unreachable");
   if (before >= options.maxAttempts) {
-    // A retry would have failed at its last attempt: these are workers that have ended while they had it.
+    // A retry would have failed at its last attempt: here workers died while they held it.
     const reason = `${before} workers took it and did not say what became of it`;
     return settle(options, held, { outcome: "failed", cause: "attempts-exhausted", reason }, before, []);
   }
@@ -180,7 +180,7 @@ async function readState(
         readMessage(scripts, keys, message.id, serverNowMs());
       const atFirst = await read();
       if (atFirst !== undefined) return atFirst;
-      // Nobody has looked for a day, and its record is gone: where it is open still, it is made again.
+      // Nobody has looked for a day, and its record is gone: if it is still open, the record is made again.
       await keepRecords(scripts, keys, [{ userId: message.userId, minAgeMs: 0 }], recordKeepMs);
       return read();
     },
@@ -189,18 +189,18 @@ async function readState(
   if (found === undefined) return undefined;
   if (found.answer === undefined) return "forgotten";
   const { state, record, isOfUser } = found.answer;
-  // Its user was erased; the record may be another message's, that was sent under the same id since.
+  // Its user was erased; the record may belong to a message sent since under the same id.
   const { seq, epoch } = entry.message;
   const isIts = record.seq === seq && lineageOf(record.epoch) === lineageOf(epoch);
   if (!isOfUser || !isIts) return "forgotten";
   if (state === "queued") return "wanted";
-  // `always` asks for both: an acknowledgement does not stand in for the push, but an end does, and its time.
+  // `always` asks for both: an acknowledgement does not replace the push; an end or the expiry does.
   const { fallback, expiresAtMs } = entry.message;
   const isBoth = fallback === "always" && record.end === undefined && expiresAtMs > serverNowMs();
   return state === "delivered" && isBoth ? "wanted" : state;
 }
 
-/** Goes on asking while Redis does not answer: a message that is sent and not settled is sent again. */
+/** Asks until Redis answers: a message that was sent and not settled would be sent again. */
 async function settle(
   { scripts, metrics, logger, deadLettersCap }: FallBackOptions,
   { entry, signal, span }: HeldEntry,

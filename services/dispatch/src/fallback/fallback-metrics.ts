@@ -1,4 +1,4 @@
-// dispatch: what it measures of the fallback.
+// fallback-workers, fall-back -> here: what a dispatcher measures of the fallback.
 // Guarantees: counters only grow; what is asked of Redis is asked when somebody reads the metrics, and holds for the
 // whole cluster, whichever dispatcher is asked.
 import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";

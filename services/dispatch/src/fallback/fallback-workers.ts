@@ -1,6 +1,6 @@
-// main -> here -> fall-back: takes messages from the fallback streams of all partitions and tries to reach their users.
-// Guarantees: at most so many at a time; high before normal before low, and none starves; what a worker has left behind
-// when it died is taken up after a while; a stop finishes what is being sent, within a deadline, and gives the rest back.
+// wake/offer.lua -> here -> fall-back: takes messages from the fallback streams of all partitions and tries to reach their users.
+// Guarantees: at most so many at a time; high before normal before low, and none starves; what a dead worker left behind
+// is taken over after a while; a stop finishes what is being sent, within a deadline, and gives the rest back.
 //
 // Every dispatcher does this for every partition, owner or not: an entry is given to one of them by its consumer group,
 // and settled once, by whoever settles it first. So nothing here is fenced.
@@ -198,7 +198,7 @@ export class FallbackWorkers {
     for (const [i, { keys, priority, count }] of allotted.entries()) {
       const entries = taken[i] ?? [];
       const { waiting } = this.#backlog.get(keys) ?? nothingIn(keys);
-      // Others read too: fewer than asked for means that nothing is left.
+      // Others read too: fewer than asked for means that none are left.
       const left = entries.length < count ? 0 : Math.max(0, waiting[priority] - entries.length);
       this.#backlog.set(keys, { keys, waiting: { ...waiting, [priority]: left } });
       for (const entry of entries) this.#begin(entry);
@@ -211,7 +211,7 @@ export class FallbackWorkers {
   async #claim(): Promise<boolean> {
     const { scripts, workerId, concurrency, claimMs, metrics, clock } = this.#options;
     const free = concurrency - this.#held.size;
-    // No more than there is room for, whatever lies there: some sources each time, where there are many.
+    // No more than there is room for: with many sources, some of them each time.
     const count = Math.max(1, Math.floor(free / this.#sources.length));
     const sources = Array.from({ length: Math.min(free, this.#sources.length) }, (_, i) =>
       at(this.#sources, this.#claimTurn + i),
@@ -262,7 +262,7 @@ export class FallbackWorkers {
       });
       if (result === "left") await giveBackFallback(scripts, entry, workerId, claimMs);
     } catch (error) {
-      // It stays pending, and is taken over when its time is over.
+      // It stays pending until another worker takes it over.
       const { entryId, keys, message } = entry;
       logger.error(
         {

@@ -1,6 +1,6 @@
-// fall-back -> here -> channels/…: one attempt to reach a user, by the first channel that can.
-// Guarantees: an answer within the channels' own limits, whatever a channel does: one that throws or hangs has failed in
-// a way that may pass.
+// fall-back -> here -> channels/fallback-channel: one attempt to reach a user, by the first channel that can.
+// Guarantees: an answer within the channels' own limits, whatever a channel does: one that throws or hangs counts as a
+// fault that may pass.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { traceIdOf } from "@petrel/shared/kernel/tracing/tracing";
@@ -63,7 +63,7 @@ async function sendOnce(
   logger: Logger,
 ): Promise<ChannelAnswer> {
   signal.throwIfAborted();
-  // Of this send alone: the process' own signal would gather a listener with each.
+  // For this send alone: the process' own signal would gather a listener with each.
   const controller = new AbortController();
   let timer: NodeJS.Timeout | undefined;
   const tooLate = new Promise<ChannelAnswer>((resolve) => {

@@ -147,7 +147,7 @@ export class PartitionDispatcher {
     const messages = entries.map(({ message }) => message);
     const routed = await this.#route(held, messages);
     if (routed === undefined || !held.isHeld) return owner.lose(held, "the lease ended during a hand-over");
-    // Between publish and trim: a crash here only has the batch handed over again.
+    // A crash between publish and trim only has the batch handed over again.
     const unreached = findUnreached(routed);
     if (unreached.length > 0 && !(await offerUnreached(offers, held, unreached))) {
       return owner.lose(held, "the offer was refused");

@@ -1,4 +1,4 @@
-// accept/accept.lua -> here -> dispatch/route-messages: what waits to be handed over in the partitions owned here.
+// accept/accept.lua -> here -> dispatch-partitions: what waits to be handed over in the partitions owned here.
 // Guarantees: oldest first, at most 200 a partition, and fewer where messages are large; a partition taken while it
 // waits is read soon. On a cluster a master that is slow or away holds up its own partitions only.
 import { describeError } from "@petrel/shared/kernel/errors";

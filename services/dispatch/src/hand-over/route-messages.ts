@@ -1,6 +1,6 @@
 // dispatch-partitions -> here -> push-node/receive-envelopes: hands a batch to the nodes that hold its users.
 // Guarantees: one look-up for the batch, one publish per node (more where it passes 256 KiB); each user's messages in
-// the order they were stored; a message whose time is over is not handed over, and its end is written first.
+// the order they were stored; a message that has expired is not handed over; its end is written first.
 import { describeError } from "@petrel/shared/kernel/errors";
 import { groupBy } from "@petrel/shared/kernel/group-by";
 import type { Tracing } from "@petrel/shared/kernel/tracing/tracing";

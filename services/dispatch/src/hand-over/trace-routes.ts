@@ -1,6 +1,6 @@
 // route-messages -> here -> kernel/tracing: the spans of a batch's sampled messages.
-// Guarantees: what is handed over carries the context of its route, so that the delivery is that span's child; a batch
-// without sampled messages costs a look at each.
+// Guarantees: what is handed over carries the context of its route, so that the delivery is that span's child. A batch
+// without sampled messages costs one look at each.
 import { messageAttributes, type Span, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { ReadyMessage } from "@petrel/shared/protocol/messages/stored-message";
 

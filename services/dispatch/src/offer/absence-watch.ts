@@ -30,7 +30,7 @@ export class AbsenceWatch {
     const { clock, settleMs } = this.#options;
     const nowMs = clock.monotonicMs();
     if (nowMs >= this.#countsFromMs) this.#unsettledSinceMs = nowMs;
-    // A link that comes and goes all the time must not keep everybody from their fallback for ever.
+    // A flapping link must not keep everybody from their fallback for ever.
     this.#countsFromMs = Math.min(nowMs + settleMs, this.#unsettledSinceMs + MAX_SETTLES * settleMs);
   }
 

@@ -1,5 +1,5 @@
-// offer-unreached, wake-users -> here -> fall-back: the spans of sampled messages that were offered to the fallback.
-// Guarantees: whoever takes a message from the fallback, at whichever attempt, knows its offer's span without being told.
+// report-offers -> here -> fallback/fall-back: the spans of sampled messages that were offered to the fallback.
+// Guarantees: a worker that takes a message from the fallback, at any attempt, can derive its offer's span.
 import { derivedContext, messageAttributes, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { FallbackEntry } from "@petrel/shared/protocol/fallback/fallback-entry";
 import type { TracedMessage } from "@petrel/shared/redis/wake/offered-traces";
@@ -30,7 +30,7 @@ export function traceOffers(
   }
 }
 
-/** Whose child an attempt is. What is to be pushed always was put there in the step that stored it: nobody offers it. */
+/** The parent of an attempt. A message with `fallback: always` was put there when it was stored, so it has no offer. */
 export function fallbackParentOf({ id, trace, fallback }: FallbackEntry): string | undefined {
   return fallback === "always" ? trace : derivedContext(trace, nameOf(id))?.context;
 }

@@ -1,5 +1,5 @@
-// dispatch/own-partitions: which dispatcher each partition belongs to, while all are well.
-// Guarantees: decided alike by everyone who sees the same members; every partition has exactly one, and no two
+// own-partitions -> here: which dispatcher each partition belongs to, while all are well.
+// Guarantees: everyone who sees the same members decides alike; every partition has exactly one member, and no two
 // members' shares differ by more than one.
 
 /**

@@ -1,6 +1,6 @@
-// dispatch: a partition while this dispatcher owns it: what every step of work on it asks.
-// Guarantees: no step begins once the lease is over by the monotonic clock, given up or being given back; giving it
-// back waits for the steps that have begun. An object is one lease: taken anew, it is a new object.
+// own-partitions -> here: a partition while this dispatcher owns it: every step of work on it asks here.
+// Guarantees: no step begins once the lease is over by the monotonic clock, lost, or being given back; giving it back
+// waits for the steps that have begun. An object is one lease: taken anew, it is a new object.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 

@@ -1,6 +1,7 @@
-// partitions/partition-lease, dispatcher-members -> here -> held-partition: takes this dispatcher's share of the partitions, keeps it, and gives it back.
+// partitions/partition-lease, partitions/dispatcher-members -> here -> held-partition: takes this dispatcher's share of the
+// partitions, keeps it, and gives it back.
 // Guarantees: what is held here was leased by Redis and is not over by the monotonic clock; a planned stop frees it
-// at once, a dead dispatcher's share is taken over when its leases are over; nobody's partition stays without work.
+// at once, a dead dispatcher's share is taken over when its leases end; no partition stays without an owner.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -33,7 +34,7 @@ export interface PartitionOwnerOptions {
 const MAX_LOOK_EVERY_MS = 500;
 /** A partition that its preferred member leaves alone for so many leases is taken by anyone. */
 const ORPHAN_AFTER_LEASES = 2;
-/** So long it then stays there, unless the members change: who did not take it is likely not to again. */
+/** Then it stays there for so many, unless the members change: a member that did not take it likely will not again. */
 const ADOPTED_FOR_LEASES = 20;
 
 export class PartitionOwner {
@@ -102,7 +103,7 @@ export class PartitionOwner {
     const { scripts, dispatcherId, leaseMs, clock } = this.#options;
     const startedAtMs = clock.monotonicMs();
     this.#dropEnded();
-    // Where it fails the members known last still count: the leases may be renewed all the same.
+    // If it fails, the last known members still count: the leases may still be renewed.
     await this.#quietly("membership", async () => {
       this.#members = await renewMembership(scripts, dispatcherId, leaseMs);
       this.#memberUntilMs = startedAtMs + leaseMs;
@@ -187,7 +188,7 @@ export class PartitionOwner {
     return true;
   }
 
-  /** A member may live and yet not do its work: its partitions must not wait for it. */
+  /** A member may be alive and still not do its work: its partitions must not wait for it. */
   async #adoptOrphans(members: readonly string[]): Promise<void> {
     const { scripts, partitions, leaseMs, clock } = this.#options;
     const others = partitions.filter(
@@ -204,7 +205,7 @@ export class PartitionOwner {
       const untilMs = owners[i]?.untilMs ?? 0;
       if (untilMs > serverNowMs) {
         this.#orphanSinceMs.delete(partition);
-        // Redis' clock was set back, or that lease is a longer one: asking for it puts the first right.
+        // Redis' clock was set back, or that lease is longer: asking for the partition corrects the former.
         if (untilMs > serverNowMs + leaseMs) await this.#take(keys);
         continue;
       }

@@ -1,6 +1,6 @@
-// dispatch: what waits in the partitions that are owned here, asked of Redis when somebody reads the metrics.
-// Guarantees: one question for all gauges of a reading; a partition that does not answer is left out of it, and the
-// other metrics are still there.
+// own-partitions -> here: what waits in the partitions owned here, asked of Redis when somebody reads the metrics.
+// Guarantees: one question serves all gauges of a reading; a partition that does not answer is left out, and the other
+// metrics are still there.
 import { Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import type { PartitionBacklog } from "@petrel/shared/redis/partitions/read-partition-backlog";
 

@@ -1,6 +1,6 @@
-// dispatch/wake-users -> here -> redis/find-expired, inbox/expire.lua: writes the ends of what has waited beyond its time.
-// Guarantees: all that is open of a user is looked at, page by page; the time of the next look is taken from what
-// remains, what was stored meanwhile included. A call looks at so much at most: whoever is left out is due again soon.
+// wake-users -> here -> inbox/find-expired, inbox/expire.lua: writes the ends of messages that have expired.
+// Guarantees: everything open of a user is looked at, page by page; the next look is timed by what remains, including what
+// was stored meanwhile. A call looks at a bounded amount: users who are left out are due again soon.
 import { expireMessages } from "@petrel/shared/redis/inbox/expire-messages";
 import { findExpired, type LookPosition, type OverdueMessage } from "@petrel/shared/redis/inbox/find-expired";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -11,7 +11,7 @@ const CONCURRENT_USERS = 8;
 /** What one call looks at: some ten milliseconds of Redis' time. */
 const MAX_ENTRIES = 4_000;
 const MAX_BYTES = 4 * 1024 * 1024;
-/** A user that is sent more all the time: after so many pages with something new its look ends all the same. */
+/** The look at a user who is sent more all the time ends after so many pages with something new. */
 const MAX_NEW_PAGES = 5;
 
 export interface ExpiredUsers {
@@ -68,7 +68,7 @@ async function expireUser(scripts: ScriptRunner, keys: PartitionKeys, userId: st
     const next = Number.isFinite(nextMs) ? { atMs: nextMs, readSeq: seq, epoch } : undefined;
     written += await expireMessages(scripts, keys, userId, overdue.splice(0), next);
     isWritten = true;
-    // What came meanwhile has made void when the next look is: after a long look it is worth reading that, too.
+    // What came meanwhile has made the time of the next look void: after a long look it is worth reading that too.
     if (pages === 1 || newPages++ === MAX_NEW_PAGES) break;
   }
   return { written, entries: position?.entries ?? 0, bytes: position?.bytes ?? 0 };

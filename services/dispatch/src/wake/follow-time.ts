@@ -1,6 +1,6 @@
-// dispatch/wake-users -> here -> redis/keep-time: the clock of a partition's master, which may be set back.
-// Guarantees: seen at the next look for users who are due; then what lies too far ahead is moved before anything else
-// is done by that clock: nobody's fallback, retry or end of grace waits for the step.
+// wake-users -> here -> partitions/keep-time: the clock of a partition's master, which may be set back.
+// Guarantees: a step back is seen at the next look for users who are due. Then what lies too far ahead is moved before
+// anything else is done by that clock: no fallback, retry or end of grace waits for the clock to catch up.
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { keepTime, setBack } from "@petrel/shared/redis/partitions/keep-time";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
@@ -12,7 +12,7 @@ export interface FollowTimeDeps {
   readonly ackTimeoutMs: number;
 }
 
-/** Nothing but an expiry, and the acknowledgements' time, arms a user for longer. */
+/** Only an expiry and the acknowledgement timeout arm a user for longer. */
 const ARMED_AT_MOST_MS = 60_000;
 
 /** @returns the master's clock, ms; "stale" where the partition is not this dispatcher's any more */

@@ -1,7 +1,7 @@
 // fallback/send-by-channels -> here -> send-to-device: the fallback channel that reaches a user's iPhones.
-// Guarantees: every device of the user that is not set aside, and is registered for such pushes, is tried, once an
-// attempt; one that has a message is not sent it again by a retry for another, and the message counts as taken; what is
-// repeated after a crash carries the same apns-id and collapse id; of messages with one collapse key none comes after a
+// Guarantees: each attempt tries, once, every device of the user that is registered for such pushes and not set aside. A
+// device that has the message does not get it again by a retry for another, and the message counts as taken. What is
+// repeated after a crash carries the same apns-id and collapse id. Of messages with one collapse key none comes after a
 // newer one.
 import { setMaxListeners } from "node:events";
 import type { BackoffOptions } from "@petrel/shared/kernel/backoff";
@@ -54,7 +54,7 @@ export class ApnsChannel implements FallbackChannel {
     const { timeoutMs } = this.#options;
     const timeout = AbortSignal.timeout(timeoutMs);
     const signals = { ending: signal, either: AbortSignal.any([signal, timeout]) };
-    // Each device listens to it, and Redis' answers.
+    // Every device's send listens to it, and so do the waits for Redis.
     setMaxListeners(0, signals.either);
     try {
       return await this.#sendInTurn(job, signals);
@@ -76,12 +76,12 @@ export class ApnsChannel implements FallbackChannel {
     const { clock, scripts } = this.#options;
     const { collapseKey, userId, epoch, seq, expiresAtMs } = job;
     const keys = this.#keysOf(userId);
-    // Also at the first attempt: that of a replayed dead letter is one.
+    // At the first attempt too: a replayed dead letter begins with one.
     const [devices, before] = await Promise.all([
       this.#devicesOf(userId, signals.either),
       unlessAborted(readDeviceSends(scripts.redis, keys, job.id), signals.either),
     ]);
-    // What a phone has was delivered, whatever became of the others since.
+    // If one phone has it, it was delivered, whatever became of the others since.
     const none = before.size > 0 ? "taken" : "no-device";
     if (devices.length === 0) return { outcome: none };
     const nowMs = clock.wallMs();
@@ -128,7 +128,7 @@ export class ApnsChannel implements FallbackChannel {
     }
     const next = { attempt, maxAttempts, retry, nowMs: serverNowMs(), expiresAtMs };
     const answer = combineResults(results, before.size > 0, next);
-    // Before the retry is settled: whoever takes it up finds it.
+    // Before the retry is settled, so that the next attempt finds it.
     if (answer.outcome === "retry") await unlessAborted(this.#keep(job, takenNow), signals.either);
     return answer;
   }

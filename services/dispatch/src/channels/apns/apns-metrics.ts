@@ -1,5 +1,5 @@
-// dispatch: what it measures of APNs.
-// Guarantees: counters only grow; labels come from fixed lists, but for topics whose breaker is open: those are few.
+// send-to-device, device-breaker -> here: what a dispatcher measures of APNs.
+// Guarantees: counters only grow; labels come from fixed lists, except topics whose breaker is open: those are few.
 import { Counter, Gauge, Histogram, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { type ApnsEnvironment, apnsEnvironments } from "@petrel/shared/protocol/fallback/device";
 import {
@@ -8,7 +8,7 @@ import {
 } from "@petrel/shared/protocol/fallback/invalidation-reasons";
 import type { ApnsResult } from "./connection/apns-exchange.js";
 import type { ApnsRoute } from "./apns-routes.js";
-import type { DeviceScope } from "./device-breaker.js";
+import type { DeviceScope } from "./app-breaker.js";
 import { apnsReasons, type ApnsVerdict } from "./judge-apns-answer.js";
 
 export interface ApnsMetrics {

@@ -1,6 +1,6 @@
 // send-to-device -> here -> build-payload, apns-pool: a message for one phone, as the request that Apple gets.
 // Guarantees: the same message and device give the same apns-id and collapse id at every attempt, in every process, so
-// that a phone shows one; what Apple would refuse for its form is refused here, with the reason.
+// that a phone shows one; a request whose form Apple would refuse is refused here, with the reason.
 import { createHash } from "node:crypto";
 import { apnsPushTypes, type ApnsPushType, suffixOf } from "@petrel/shared/protocol/messages/apns-overrides";
 import type { IosDevice } from "@petrel/shared/protocol/fallback/device";
@@ -88,7 +88,7 @@ function priorityFor(
   asked: 10 | 5 | 1 | undefined,
   messagePriority: Priority,
 ): 10 | 5 | 1 {
-  // A call or a spoken word is now or never.
+  // A call, or speech, is now or never.
   if (pushType === "pushtotalk") return 10;
   if (pushType === "voip") return asked ?? 10;
   const priority = asked ?? priorityOf[messagePriority];

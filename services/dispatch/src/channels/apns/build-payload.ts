@@ -1,6 +1,6 @@
 // apns-request -> here: the JSON that a phone gets.
-// Guarantees: `aps` from the notification, what the sender says in `apns.aps` over it; `petrel.id` is the message's id,
-// by which the app knows it from its inbox; never larger than Apple takes.
+// Guarantees: `aps` comes from the notification, overridden by the sender's `apns.aps`; `petrel.id` is the message's id, by
+// which the app recognises it in its inbox; never larger than Apple takes.
 import { makeWellFormed } from "@petrel/shared/protocol/messages/well-formed-json";
 import type { ApnsOverrides, ApnsPushType } from "@petrel/shared/protocol/messages/apns-overrides";
 

@@ -1,6 +1,6 @@
-// send-to-device -> here -> apns-channel: one answer for a message, of what became of it at each device.
-// Guarantees: what one phone has is never failed for another's sake; what may still come through somewhere is tried
-// again, as long as there is time for it.
+// send-to-device -> here -> apns-channel: one answer for a message, from the results of its devices.
+// Guarantees: a message that one phone has never fails because of another; while it may still reach one and there is time,
+// it is tried again.
 import type { BackoffOptions } from "@petrel/shared/kernel/backoff";
 import type { AttemptNote } from "@petrel/shared/protocol/fallback/fallback-attempt";
 import type { ChannelAnswer } from "../fallback-channel.js";
@@ -49,7 +49,7 @@ export function combineResults(
     results.filter((result): result is Extract<DeviceResult, { is: I }> => result.is === is);
   const again = retryAnswer(of("retry"), of("held"));
   if (takenBefore || of("taken").length > 0) {
-    // A doubted token is not waited for: it is most likely what Apple calls it.
+    // A doubted token is not waited for: most likely Apple is right.
     if (again === undefined || !isTimeForMore(again.afterMs, next)) return { outcome: "taken", notes };
     return { ...again, notes };
   }
@@ -59,7 +59,7 @@ export function combineResults(
     const afterMs = Math.max(...of("doubted").map((one) => one.afterMs));
     return { outcome: "retry", reason: doubted.reason, afterMs, notes };
   }
-  // Before what is wrong with the message: when this is mended, there is more to see.
+  // Before a fault of the message: once the credential is mended, the message may turn out to be good.
   const [halted] = of("halted");
   if (halted !== undefined)
     return { outcome: "failed", cause: "misconfigured", reason: halted.reason, notes };

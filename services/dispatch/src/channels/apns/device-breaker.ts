@@ -1,11 +1,11 @@
 // send-to-device -> here -> devices/device-invalidations: whether to believe Apple when it calls a device's token bad.
 // Guarantees: a token is set aside only when it stood alone for a while; where many users' tokens are called bad at the
-// same time, none is: the sends of that app and environment pause, and somebody is told.
+// same time, none is: the sends of that app and environment pause, and an error is logged.
 //
 // A token of the other environment, or of another app, looks to Apple like no token at all: after a mistake in the
-// configuration, or in a release of the app, every device is "bad". So an answer is first a suspicion, and what came with
-// it in the same while decides. Only tokens that Apple has taken before count there: anybody who may sign in can register
-// made-up ones, and twenty of them must not stop an app's pushes. One that Apple never took is set aside by itself.
+// configuration, or in a release of the app, every device is "bad". So an answer is first a suspicion; what else came at
+// that time decides. Only tokens that Apple has taken before count: anybody who may sign in can register made-up ones,
+// and twenty of them must not stop an app's pushes. One that Apple never took is set aside on its own.
 //
 // A suspicion outlives the pause: once Apple knows others of the app again, a token that it called bad before, and calls
 // bad again, is set aside, and counts for no second pause. Each process pauses for itself, by its share of the traffic;
@@ -13,16 +13,9 @@
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
-import type { ApnsEnvironment, IosDevice } from "@petrel/shared/protocol/fallback/device";
+import type { IosDevice } from "@petrel/shared/protocol/fallback/device";
 import type { ApnsSpikesStore } from "@petrel/shared/redis/fallback/apns-spikes-store";
-import { OutlivingSuspects } from "./outliving-suspects.js";
-import { RecentAnswers } from "./recent-answers.js";
-
-/** An app and environment, of which each has a breaker of its own. */
-export interface DeviceScope {
-  readonly topic: string;
-  readonly environment: ApnsEnvironment;
-}
+import { type AppBreaker, createAppBreaker, type DeviceScope, type Suspicion } from "./app-breaker.js";
 
 export interface SuspectDevice extends DeviceScope {
   readonly userId: string;
@@ -61,34 +54,9 @@ const PROBES = 5;
 /** For how many times as long as a suspicion lasts it outlives a pause. */
 const OUTLIVES_FACTOR = 120;
 
-interface Suspicion {
-  readonly confirm: () => void;
-  readonly untilMs: number;
-}
-
-/** Devices to look at: those that Apple has taken before, and those that it has not. */
-interface Probes {
-  taken: number;
-  never: number;
-}
-
-type State =
-  | { readonly is: "closed" }
-  | { readonly is: "open"; readonly untilMs: number; readonly openMs: number }
-  | { readonly is: "half-open"; probesLeft: Probes; bad: number; idleAtMs: number; readonly openMs: number };
-
-interface Breaker {
-  readonly scope: DeviceScope;
-  state: State;
-  readonly answers: RecentAnswers;
-  lastAnswerMs: number;
-  readonly suspects: Map<string, Suspicion>;
-  readonly outliving: OutlivingSuspects;
-}
-
 export class DeviceBreaker {
   readonly #options: Required<DeviceBreakerOptions>;
-  readonly #breakers = new Map<string, Breaker>();
+  readonly #breakers = new Map<string, AppBreaker>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: DeviceBreakerOptions) {
@@ -118,7 +86,7 @@ export class DeviceBreaker {
     if (state.is === "half-open") {
       const kind = isTaken === true ? "taken" : "never";
       if (state.probesLeft[kind] === 0) {
-        // None of them answered what would decide: a fault of the network, perhaps. Others may try.
+        // No answer of theirs decides: a network fault, perhaps. Others may try.
         if (nowMs - state.idleAtMs < this.#options.suspicionMs) {
           return this.#refuse("breaker-open", this.#options.suspicionMs);
         }
@@ -142,7 +110,7 @@ export class DeviceBreaker {
     if (breaker.state.is !== "half-open") return;
     breaker.state = { is: "closed" };
     this.#reset(breaker);
-    // Not what was handed in: that may be a whole device, with its token.
+    // Not the argument: that may be a whole device, with its token.
     const { topic, environment } = breaker.scope;
     this.#options.logger.info({ topic, environment }, "APNs knows this app's devices again: sends go on");
     this.#options.onChange(breaker.scope, false);
@@ -205,13 +173,13 @@ export class DeviceBreaker {
       if (due.length > 0) await this.#confirm(breaker, due);
       const isIdle = nowMs - breaker.lastAnswerMs > suspicionMs;
       breaker.outliving.dropEnded(nowMs);
-      // Topics come from outside: those that are quiet take no room.
+      // Topics come from clients: quiet ones must take no room.
       if (isIdle && breaker.state.is === "closed" && breaker.suspects.size + breaker.outliving.size === 0)
         this.#breakers.delete(name);
     }
   }
 
-  async #confirm(breaker: Breaker, due: readonly (readonly [string, Suspicion])[]): Promise<void> {
+  async #confirm(breaker: AppBreaker, due: readonly (readonly [string, Suspicion])[]): Promise<void> {
     const { spikes, logger } = this.#options;
     let isSpike: boolean;
     try {
@@ -221,7 +189,7 @@ export class DeviceBreaker {
       return;
     }
     for (const [deviceId, suspicion] of due) {
-      // Meanwhile it may have become part of a spike here, or have been decided already.
+      // It may have become part of a spike here, or have been decided, in the meantime.
       if (breaker.suspects.get(deviceId) !== suspicion) continue;
       breaker.suspects.delete(deviceId);
       if (isSpike) this.#outlive(breaker, deviceId);
@@ -229,36 +197,30 @@ export class DeviceBreaker {
     }
   }
 
-  #find({ topic, environment }: DeviceScope): Breaker {
+  #find({ topic, environment }: DeviceScope): AppBreaker {
     const scope = { topic, environment };
     const name = nameOf(scope);
+    const nowMs = this.#options.clock.monotonicMs();
     let breaker = this.#breakers.get(name);
     if (breaker === undefined) {
-      breaker = {
-        scope,
-        state: { is: "closed" },
-        answers: new RecentAnswers(),
-        lastAnswerMs: this.#options.clock.monotonicMs(),
-        suspects: new Map(),
-        outliving: new OutlivingSuspects(OUTLIVES_FACTOR * this.#options.suspicionMs),
-      };
+      breaker = createAppBreaker(scope, nowMs, OUTLIVES_FACTOR * this.#options.suspicionMs);
       this.#breakers.set(name, breaker);
     }
     return breaker;
   }
 
-  #note(breaker: Breaker, badUser: string | undefined): void {
+  #note(breaker: AppBreaker, badUser: string | undefined): void {
     const atMs = this.#options.clock.monotonicMs();
     breaker.lastAnswerMs = atMs;
     breaker.answers.note(atMs, badUser);
   }
 
-  #isSpike({ answers }: Breaker): boolean {
+  #isSpike({ answers }: AppBreaker): boolean {
     const { minUsers, minShare, suspicionMs, clock } = this.#options;
     return answers.isSpike({ sinceMs: clock.monotonicMs() - suspicionMs, minUsers, minShare });
   }
 
-  #open(breaker: Breaker, wantedMs: number): void {
+  #open(breaker: AppBreaker, wantedMs: number): void {
     const { clock, openMs: firstMs, suspicionMs, logger, onChange, spikes } = this.#options;
     const openMs = Math.min(wantedMs, firstMs * MAX_OPEN_FACTOR);
     const wasClosed = breaker.state.is === "closed";
@@ -273,13 +235,13 @@ export class DeviceBreaker {
       onChange(breaker.scope, true);
     } else
       logger.info({ topic, environment, pausedMs: openMs }, "APNs still calls this app's device tokens bad");
-    // Until the last suspicion that another process has of it by now is over.
+    // Until the last suspicion that another process has now is over.
     spikes.note(breaker.scope, openMs + 2 * suspicionMs).catch((error: unknown) => {
       logger.debug({ reason: describeError(error) }, "spike not told to the others");
     });
   }
 
-  #halfOpen(breaker: Breaker, nowMs: number): void {
+  #halfOpen(breaker: AppBreaker, nowMs: number): void {
     const { state } = breaker;
     if (state.is !== "open" || state.untilMs > nowMs) return;
     breaker.state = {
@@ -291,13 +253,13 @@ export class DeviceBreaker {
     };
   }
 
-  #reset(breaker: Breaker): void {
+  #reset(breaker: AppBreaker): void {
     for (const deviceId of breaker.suspects.keys()) this.#outlive(breaker, deviceId);
     breaker.suspects.clear();
     breaker.answers.clear();
   }
 
-  #outlive({ outliving }: Breaker, deviceId: string): void {
+  #outlive({ outliving }: AppBreaker, deviceId: string): void {
     outliving.add(deviceId, this.#options.clock.monotonicMs());
   }
 

@@ -1,6 +1,5 @@
 // apns-pool -> here -> send-to-device: what Apple's answer means.
-// Guarantees: the table of docs/phones/apns.md, as data; every answer has one meaning, those that Apple has not thought of yet
-// too.
+// Guarantees: the table of docs/phones/apns.md, as data; every answer has one meaning, unknown ones too.
 import type { ApnsAnswer } from "./connection/apns-exchange.js";
 
 export type ApnsVerdict =

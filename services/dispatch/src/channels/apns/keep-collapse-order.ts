@@ -1,6 +1,6 @@
-// apns-channel -> here -> redis/take-collapse-turn: notifications of a user with one collapse key, one after the other.
-// Guarantees: an older one is never sent once a newer one has begun, in whichever process; one that dies holds the others
-// up for its lease. What it cannot know is what Apple does with two requests that are both on their way: so there is one.
+// apns-channel -> here -> fallback/take-collapse-turn: notifications of a user with one collapse key, one after another.
+// Guarantees: once a newer one has begun, in whichever process, an older one is not sent; a process that dies holds up the
+// others for its lease. Apple may reorder two requests that are both under way, so there is only one.
 import { randomBytes } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";

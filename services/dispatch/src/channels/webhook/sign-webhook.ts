@@ -41,7 +41,7 @@ export function parseWebhookSecrets(content: string): Buffer[] {
   return lines.map((line, i) => {
     const text = line.startsWith(PREFIX) ? line.slice(PREFIX.length) : line;
     const secret = Buffer.from(text, "base64");
-    // Buffer.from passes over what is no base64.
+    // Buffer.from skips what is not base64.
     const isBase64 = secret.toString("base64").replace(/=+$/, "") === text.replace(/=+$/, "");
     if (!isBase64 || secret.length < MIN_BYTES || secret.length > MAX_BYTES) {
       throw new Error(

@@ -1,6 +1,6 @@
 // fallback/send-by-channels -> here: the fallback channel that posts messages to the business system's own address.
-// Guarantees: one POST an attempt, signed, no redirect followed; an answer within the deadline, whatever the receiver
-// does, and no more of its body read than a little.
+// Guarantees: one signed POST an attempt, no redirect followed; an answer within the deadline, whatever the receiver does;
+// only a little of its body is read.
 import { makeWellFormed } from "@petrel/shared/protocol/messages/well-formed-json";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Clock } from "@petrel/shared/kernel/clock";
@@ -91,8 +91,8 @@ export class WebhookChannel implements FallbackChannel {
 }
 
 /**
- * The notification as the producer wrote it, but for half an emoji: parsed and written again, numbers beyond 2^53 would
- * change.
+ * The notification as the producer wrote it, except for half an emoji. Parsed and written again, numbers beyond 2^53
+ * would change.
  */
 function encodeJob({
   id,
@@ -124,10 +124,10 @@ async function skipBody({ body }: Response): Promise<void> {
       if (read.done) return;
       bytes += read.value.byteLength;
     }
-    // The connection goes with what was not read.
+    // What was not read ends with the connection.
     void reader.cancel().catch(() => undefined);
   } catch {
-    // Cut off in the middle of its body: an answer all the same.
+    // Cut off in the middle of its body: still an answer.
   } finally {
     tooLong.abort();
   }

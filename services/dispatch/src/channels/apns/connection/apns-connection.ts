@@ -1,8 +1,8 @@
-// apns-slot -> here -> apns-stream: one HTTP/2 session with Apple: its gate, its PINGs, its end.
+// apns-slot -> here -> apns-stream: one HTTP/2 session with Apple: its limits, its PINGs, its end.
 // Guarantees: the first request is alone until one was answered by anything but 403; then never more streams than the
-// peer's SETTINGS allow, however it changes them; a peer that is silent is found out within pingTimeoutMs and the
-// session destroyed, so that every request on it gets its result; after a GOAWAY nothing new is sent; a peer that refuses
-// streams is asked with one at a time, with growing pauses, and is left where that does not help.
+// peer's SETTINGS allow, however it changes them. A silent peer is found out within pingTimeoutMs and the session
+// destroyed, so that every request on it gets its result. After a GOAWAY nothing new is sent. A peer that refuses streams
+// is tried with one at a time, with growing pauses, and is left if that does not help.
 import type { ClientHttp2Session } from "node:http2";
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
@@ -154,7 +154,7 @@ export class ApnsConnection {
     return {
       giveUp: (why) => {
         stream.giveUp(why);
-        // Whoever gives up has waited, perhaps for nobody.
+        // A caller that gives up has waited, perhaps for a dead peer.
         this.#check();
       },
     };
@@ -166,7 +166,7 @@ export class ApnsConnection {
     this.#isRetired = true;
     clearTimeout(this.#refused);
     const { onRetired, requestTimeoutMs, pingTimeoutMs } = this.#options;
-    // Each request ends in its own time; this is for a session that cannot even tell that they did.
+    // Each request has its own timeout; this is for a session that does not even report their end.
     this.#overdue = setTimeout(() => this.#destroy(), requestTimeoutMs + pingTimeoutMs);
     this.#closeWhenDone();
     onRetired(why);
@@ -220,7 +220,7 @@ export class ApnsConnection {
     this.#isSuspect = true;
     this.#ping(() => {
       this.#isSuspect = false;
-      // It answers PINGs but no request, not even one that came after this: something behind it does not live.
+      // It answers PINGs but no request, not even a later one: something behind it is dead.
       if (this.#answeredAtMs < sentAtMs) this.retire("answers no request");
       else this.#options.onRoom();
     });

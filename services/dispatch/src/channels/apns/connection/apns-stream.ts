@@ -40,7 +40,7 @@ export class ApnsStream {
       ":method": "POST",
       ":path": path,
       ...(authorization === undefined ? {} : { authorization }),
-      // They differ with each push: in the table of the header compression they would only drive out the token.
+      // They differ with each push: in the compression table they would only displace the token.
       [sensitiveHeaders]: ["apns-id", "apns-expiration", "apns-collapse-id"],
     });
     this.#stream = stream;

@@ -1,6 +1,6 @@
 // config -> here -> channels/apns/apns-routes: which credential pushes to which app, in which environment.
-// Guarantees: what comes out can be used: every file was read, every key is one that Apple takes, no app has two
-// credentials; or one line that says what is wrong, and nothing of a key.
+// Guarantees: the result is usable: every file was read, every key is of the kind that Apple takes, no app has two
+// credentials. Otherwise one line says what is wrong, and shows nothing of a key.
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
@@ -149,7 +149,7 @@ function readKey(
   try {
     curve = createPrivateKey(privateKeyPem).asymmetricKeyDetails?.namedCurve;
   } catch {
-    // OpenSSL's own words help nobody here.
+    // OpenSSL's own message would not help.
   }
   if (curve !== "prime256v1") {
     throw new ConfigError(

@@ -1,0 +1,48 @@
+// device-breaker -> here: what is remembered of one app and environment: its state, Apple's answers, and its suspects.
+// Guarantees: closed, and without suspects, at first.
+import type { ApnsEnvironment } from "@petrel/shared/protocol/fallback/device";
+import { OutlivingSuspects } from "./outliving-suspects.js";
+import { RecentAnswers } from "./recent-answers.js";
+
+/** An app and environment, of which each has a breaker of its own. */
+export interface DeviceScope {
+  readonly topic: string;
+  readonly environment: ApnsEnvironment;
+}
+
+export interface Suspicion {
+  readonly confirm: () => void;
+  readonly untilMs: number;
+}
+
+/** Devices to look at: those that Apple has taken before, and those that it has not. */
+interface Probes {
+  taken: number;
+  never: number;
+}
+
+type State =
+  | { readonly is: "closed" }
+  | { readonly is: "open"; readonly untilMs: number; readonly openMs: number }
+  | { readonly is: "half-open"; probesLeft: Probes; bad: number; idleAtMs: number; readonly openMs: number };
+
+export interface AppBreaker {
+  readonly scope: DeviceScope;
+  state: State;
+  readonly answers: RecentAnswers;
+  lastAnswerMs: number;
+  readonly suspects: Map<string, Suspicion>;
+  readonly outliving: OutlivingSuspects;
+}
+
+/** @param outliveMs how long a suspicion outlives a pause */
+export function createAppBreaker(scope: DeviceScope, nowMs: number, outliveMs: number): AppBreaker {
+  return {
+    scope,
+    state: { is: "closed" },
+    answers: new RecentAnswers(),
+    lastAnswerMs: nowMs,
+    suspects: new Map(),
+    outliving: new OutlivingSuspects(outliveMs),
+  };
+}
