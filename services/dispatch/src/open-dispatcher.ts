@@ -188,6 +188,7 @@ export function openDispatcher(
     keepMs: config.deviceKeepDays * 24 * HOUR_MS,
     auditCap: DEFAULT_AUDIT_CAP,
     onSwept: roundMetrics.devicesSwept,
+    onQuarantined: roundMetrics.devicesQuarantined,
     logger,
     ...DEVICE_SWEEP,
   });

@@ -1,6 +1,6 @@
 // reconcile-partitions, sweep-devices -> here: what a dispatcher measures of its rounds over all users.
-// Guarantees: counters only grow.
-import { Counter, type Registry } from "@petrel/shared/kernel/metrics/metrics";
+// Guarantees: counters only grow; the gauge stands as the last whole round left it.
+import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { hangReasons, type HangReason } from "@petrel/shared/redis/wake/reconcile-users";
 
 export interface RoundMetrics {
@@ -10,6 +10,8 @@ export interface RoundMetrics {
   readonly reconciled: () => void;
   /** Devices forgotten that were not seen for long. */
   readonly devicesSwept: (count: number) => void;
+  /** Devices in quarantine, in the partitions owned here, when a round over them was over. */
+  readonly devicesQuarantined: (count: number) => void;
 }
 
 export function createRoundMetrics(registry: Registry): RoundMetrics {
@@ -30,10 +32,16 @@ export function createRoundMetrics(registry: Registry): RoundMetrics {
     help: "Devices forgotten because they were neither registered again nor reached for long",
     registers,
   });
+  const devicesQuarantined = new Gauge({
+    name: "petrel_devices_quarantined",
+    help: "Devices in quarantine in the partitions of this dispatcher, by its last round over all devices",
+    registers,
+  });
   for (const reason of hangReasons) hanging.inc({ reason }, 0);
   return {
     hanging: (reason) => hanging.inc({ reason }),
     reconciled: () => reconciliations.inc(),
     devicesSwept: (count) => devicesSwept.inc(count),
+    devicesQuarantined: (count) => devicesQuarantined.set(count),
   };
 }

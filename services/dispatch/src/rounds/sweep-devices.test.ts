@@ -5,6 +5,7 @@ import { type NewDevice, tokenEndOf } from "@petrel/shared/protocol/fallback/dev
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import { deviceIdOf } from "@petrel/shared/redis/devices/device-id";
 import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
+import { invalidateDevices } from "@petrel/shared/redis/devices/invalidate-devices";
 import { InvalidationsStore } from "@petrel/shared/redis/devices/invalidations-store";
 import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
@@ -21,6 +22,7 @@ let store: OpenStore;
 let devices: DevicesStore;
 let nowMs: number;
 let swept: number;
+let rounds: number[];
 let dispatcher: TestDispatcher | undefined;
 let sweeper: DeviceSweeper | undefined;
 beforeAll(async () => {
@@ -31,6 +33,7 @@ beforeEach(async () => {
   devices = new DevicesStore(store.scripts, store.partitions);
   nowMs = await store.nowMs();
   swept = 0;
+  rounds = [];
 });
 afterEach(async () => {
   await sweeper?.stop();
@@ -49,6 +52,7 @@ async function start(partitions = store.partitions, scripts = store.scripts): Pr
     intervalMs: 5,
     restMs: 5,
     onSwept: (count) => void (swept += count),
+    onQuarantined: (count) => void rounds.push(count),
   });
   sweeper.start();
 }
@@ -120,4 +124,38 @@ test("of partitions that another dispatcher owns nothing is touched", async () =
   await start(store.partitions.slice(0, 1));
   await waitFor(() => swept === here.length, { what: "those of the first partition" });
   for (const name of names) expect(await idsOf(name)).toHaveLength(here.includes(name) ? 0 : 1);
+});
+
+test("each round tells how many are in quarantine now: by Redis' clock, and those whose time is over no more", async () => {
+  await devices.register("alice", phone(1), nowMs);
+  await devices.register("alice", phone(2), nowMs);
+  await devices.register("bob", phone(3), nowMs);
+  await devices.register("carol", phone(4), nowMs);
+  const quarantine = (userId: string, n: number, untilMs: number) =>
+    invalidateDevices(
+      store.scripts,
+      store.partitions[partitionOfUser(userId, store.partitions.length)] ?? store.keys,
+      [
+        {
+          what: "quarantine",
+          userId,
+          deviceId: deviceIdOf(phone(n)),
+          beforeMs: nowMs + DAY_MS,
+          quarantinedUntilMs: untilMs,
+          tokenEnd: tokenEndOf(phone(n)),
+          reason: "bad-device-token",
+          topic: "com.example.app",
+          environment: "sandbox",
+        },
+      ],
+      1_000,
+    );
+  await quarantine("alice", 1, nowMs + DAY_MS);
+  await quarantine("bob", 3, nowMs + DAY_MS);
+  await quarantine("carol", 4, nowMs + 1);
+  await start();
+  await waitFor(() => rounds.at(-1) === 2, { what: "two" });
+  // Registered anew, it is in quarantine no more.
+  await devices.register("bob", phone(3), nowMs + DAY_MS);
+  await waitFor(() => rounds.at(-1) === 1, { what: "one" });
 });

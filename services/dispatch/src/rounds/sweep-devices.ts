@@ -27,6 +27,8 @@ export interface DeviceSweeperOptions {
   /** Between two rounds. */
   readonly restMs: number;
   readonly onSwept: (count: number) => void;
+  /** After each round: how many devices it came upon that are in quarantine. */
+  readonly onQuarantined: (count: number) => void;
 }
 
 /** Devices swept by one call. */
@@ -49,30 +51,39 @@ export class DeviceSweeper {
   }
 
   async #round(signal: AbortSignal): Promise<number> {
-    const { scripts, owner, logger, intervalMs, restMs } = this.#options;
+    const { scripts, owner, logger, intervalMs, restMs, onQuarantined } = this.#options;
     // At the start nothing is owned yet: an empty round would put off the first real one by a whole rest.
     if (owner.open.length === 0) return intervalMs;
-    const visit = (held: HeldPartition, userIds: readonly string[]) => this.#sweep(held, userIds);
+    let quarantined = 0;
+    const visit = async (held: HeldPartition, userIds: readonly string[]): Promise<void> => {
+      quarantined += await this.#sweep(held, userIds);
+    };
     try {
       await walkUsers({ scripts, owner, kind: "devices", intervalMs, signal, visit });
+      if (!signal.aborted) onQuarantined(quarantined);
     } catch (error) {
       logger.warn({ reason: describeError(error) }, "devices not swept: beginning anew");
     }
     return restMs;
   }
 
-  /** Needs no fence: of two that sweep the same device, the second finds it gone. */
-  async #sweep({ keys }: HeldPartition, userIds: readonly string[]): Promise<void> {
+  /**
+   * Needs no fence: of two that sweep the same device, the second finds it gone.
+   * @returns how many are in quarantine
+   */
+  async #sweep({ keys }: HeldPartition, userIds: readonly string[]): Promise<number> {
     const { scripts, logger, keepMs, auditCap, onSwept } = this.#options;
     // Redis' clock: a dispatcher whose own clock is ahead must not forget everybody's devices.
-    const beforeMs = (await readServerTimeMs(scripts.redis, keys.owner)) - keepMs;
-    const verdicts = await findNotSeen(scripts.redis, keys, userIds, beforeMs);
+    const nowMs = await readServerTimeMs(scripts.redis, keys.owner);
+    const at = { nowMs, beforeMs: nowMs - keepMs };
+    const { notSeen, quarantined } = await findNotSeen(scripts.redis, keys, userIds, at);
     let swept = 0;
-    for (const batch of inSlices(verdicts, MAX_A_CALL)) {
+    for (const batch of inSlices(notSeen, MAX_A_CALL)) {
       for (const { count } of await invalidateDevices(scripts, keys, batch, auditCap)) swept += count;
     }
-    if (swept === 0) return;
+    if (swept === 0) return quarantined;
     onSwept(swept);
     logger.info({ partition: keys.partition, count: swept }, "devices not seen for long: forgotten");
+    return quarantined;
   }
 }

@@ -1,4 +1,4 @@
-// dispatch/sweep-devices -> here: which devices were not seen for long.
+// dispatch/sweep-devices -> here: which devices were not seen for long, and how many are in quarantine.
 // Guarantees: nothing is changed here; a key of another kind holds up nobody else's.
 import { tokenEndOf } from "../../protocol/fallback/device.js";
 import type { Redis } from "../connection/connect.js";
@@ -6,24 +6,33 @@ import { decodeDeviceEntry } from "./device-entry.js";
 import type { DeviceVerdict } from "./invalidate-devices.js";
 import type { PartitionKeys } from "../keys.js";
 
-/**
- * @param userIds of one partition
- * @returns what is to be swept: devices that were last seen before `beforeMs`
- */
+export interface LookAtDevices {
+  /** What is to be swept: devices that were last seen before `beforeMs`. */
+  readonly notSeen: readonly DeviceVerdict[];
+  /** Of the others, those that are in quarantine at `nowMs`. */
+  readonly quarantined: number;
+}
+
+/** @param userIds of one partition */
 export async function findNotSeen(
   redis: Redis,
   keys: PartitionKeys,
   userIds: readonly string[],
-  beforeMs: number,
-): Promise<DeviceVerdict[]> {
+  { beforeMs, nowMs }: { readonly beforeMs: number; readonly nowMs: number },
+): Promise<LookAtDevices> {
   const ofUsers = await Promise.all(
     // A key of another kind holds up nobody else's.
     userIds.map((userId) => redis.hgetall(keys.devices(userId)).catch(ifWrongType)),
   );
-  return userIds.flatMap((userId, i) =>
+  let quarantined = 0;
+  const notSeen = userIds.flatMap((userId, i) =>
     Object.entries(ofUsers[i] ?? {}).flatMap(([deviceId, text]) => {
       const device = decodeDeviceEntry(deviceId, text)?.device;
-      if (device === undefined || device.lastSeenAtMs >= beforeMs) return [];
+      if (device === undefined) return [];
+      if (device.lastSeenAtMs >= beforeMs) {
+        if (device.platform === "ios" && (device.quarantinedUntilMs ?? 0) > nowMs) quarantined++;
+        return [];
+      }
       return [
         {
           what: "sweep",
@@ -39,6 +48,7 @@ export async function findNotSeen(
       ];
     }),
   );
+  return { notSeen, quarantined };
 }
 
 function ifWrongType(error: unknown): Readonly<Record<string, string>> {
