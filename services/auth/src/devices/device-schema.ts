@@ -10,7 +10,7 @@ import {
   tokenEndOf,
   WECHAT_ID_PATTERN,
 } from "@petrel/shared/protocol/fallback/device";
-import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/http/page-query";
+import { DEFAULT_LIMIT, pageFields } from "@petrel/shared/kernel/http/page-query";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
 import { type Static, Type } from "typebox";
 
@@ -45,8 +45,7 @@ export const newDeviceSchema = Type.Object(
 
 export const listQuerySchema = Type.Object(
   {
-    cursor: Type.Optional(cursorSchema(DEVICE_ID_PATTERN)),
-    limit: Type.Optional(limitSchema),
+    ...pageFields(DEVICE_ID_PATTERN),
   },
   closed,
 );

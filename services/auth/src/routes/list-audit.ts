@@ -2,7 +2,7 @@
 // Guarantees: needs the scope admin; newest first; no secrets or tokens, as none are written.
 import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
-import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/http/page-query";
+import { DEFAULT_LIMIT, pageFields } from "@petrel/shared/kernel/http/page-query";
 import { auditActions } from "@petrel/shared/protocol/audit-actions";
 import { AUDIT_ID_PATTERN, type AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import { erasedUserTarget } from "@petrel/shared/redis/erasure/erased-user-target";
@@ -28,8 +28,7 @@ const querySchema = Type.Object(
       ),
     ),
     target: Type.Optional(name),
-    cursor: Type.Optional(cursorSchema(AUDIT_ID_PATTERN)),
-    limit: Type.Optional(limitSchema),
+    ...pageFields(AUDIT_ID_PATTERN),
   },
   { additionalProperties: false },
 );

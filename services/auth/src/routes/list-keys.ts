@@ -4,7 +4,7 @@ import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { Type } from "typebox";
 import { authorize } from "@petrel/shared/security/producers/authorize-producer";
 import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
-import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/http/page-query";
+import { DEFAULT_LIMIT, pageFields } from "@petrel/shared/kernel/http/page-query";
 import { PRODUCER_KEY_ID_PATTERN } from "@petrel/shared/security/producers/producer-keys";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import type { ManageKeysDeps } from "../keys/manage-keys-deps.js";
@@ -12,8 +12,7 @@ import { keyViewSchema, viewKey } from "../keys/producer-key-schema.js";
 
 const querySchema = Type.Object(
   {
-    cursor: Type.Optional(cursorSchema(PRODUCER_KEY_ID_PATTERN)),
-    limit: Type.Optional(limitSchema),
+    ...pageFields(PRODUCER_KEY_ID_PATTERN),
   },
   { additionalProperties: false },
 );

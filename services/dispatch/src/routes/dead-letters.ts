@@ -4,7 +4,7 @@
 import { conflictError, notFoundError, producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
-import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/http/page-query";
+import { DEFAULT_LIMIT, pageFields } from "@petrel/shared/kernel/http/page-query";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { type DeadLetterCause, deadLetterCauses } from "@petrel/shared/protocol/fallback/dead-letter-causes";
 import { DEAD_LETTER_ID_PATTERN, parseDeadLetterId } from "@petrel/shared/protocol/fallback/dead-letter-id";
@@ -38,8 +38,7 @@ const paramsSchema = Type.Object({ id: idSchema });
 const listQuerySchema = Type.Object(
   {
     cause: Type.Optional(causeSchema),
-    cursor: Type.Optional(cursorSchema(DEAD_LETTER_ID_PATTERN)),
-    limit: Type.Optional(limitSchema),
+    ...pageFields(DEAD_LETTER_ID_PATTERN),
   },
   { additionalProperties: false },
 );

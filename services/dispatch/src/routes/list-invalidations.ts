@@ -2,7 +2,7 @@
 // Guarantees: only for the scope admin; of a token only its end; newest first, over all partitions.
 import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
-import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/http/page-query";
+import { DEFAULT_LIMIT, pageFields } from "@petrel/shared/kernel/http/page-query";
 import {
   invalidationOutcomes,
   type InvalidationReason,
@@ -34,8 +34,7 @@ const querySchema = Type.Object(
         { type: "string", enum: [...invalidationReasons] },
       ),
     ),
-    cursor: Type.Optional(cursorSchema(INVALIDATION_ID_PATTERN)),
-    limit: Type.Optional(limitSchema),
+    ...pageFields(INVALIDATION_ID_PATTERN),
   },
   { additionalProperties: false },
 );

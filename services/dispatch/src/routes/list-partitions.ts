@@ -1,7 +1,7 @@
 // GET /v1/partitions: which partitions this dispatcher owns, and what waits in them.
 // Guarantees: says what this process believes, which is never more than Redis granted it.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
-import { cursorSchema, DEFAULT_LIMIT, limitSchema } from "@petrel/shared/kernel/http/page-query";
+import { DEFAULT_LIMIT, pageFields } from "@petrel/shared/kernel/http/page-query";
 import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
@@ -27,8 +27,7 @@ export interface ListPartitionsDeps {
 
 const querySchema = Type.Object(
   {
-    cursor: Type.Optional(cursorSchema("^[0-9]{1,5}$")),
-    limit: Type.Optional(limitSchema),
+    ...pageFields("^[0-9]{1,5}$"),
   },
   { additionalProperties: false },
 );

@@ -18,6 +18,11 @@ export const limitSchema = Type.String({
 });
 
 /** @param pattern of what a page of this list gives as `nextCursor` */
-export function cursorSchema(pattern: string) {
+function cursorSchema(pattern: string) {
   return Type.String({ pattern, description: "The `nextCursor` of the page before." });
+}
+
+/** What the query of a list in pages has, beside its own filters. */
+export function pageFields(cursorPattern: string) {
+  return { cursor: Type.Optional(cursorSchema(cursorPattern)), limit: Type.Optional(limitSchema) };
 }

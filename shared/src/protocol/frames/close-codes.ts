@@ -1,5 +1,5 @@
 // Why a socket was closed, as the client reads it (RFC 6455 section 7.4; 4000-4999 are ours).
-// Guarantees: each code maps to one action, and clients decide by the code alone.
+// Clients decide by the code alone: clients/browser/src/connection/close-policy has what each one asks of them.
 
 export const closeCodes = {
   normal: 1000,
@@ -21,29 +21,3 @@ export const closeCodes = {
 } as const;
 
 export type CloseCode = (typeof closeCodes)[keyof typeof closeCodes];
-
-/** What a client does next. */
-export type CloseAction = "resume" | "refresh" | "backoff" | "stop";
-
-const actions: ReadonlyMap<number, CloseAction> = new Map<number, CloseAction>([
-  [1001, "resume"],
-  [1006, "resume"],
-  [1011, "resume"],
-  [1012, "resume"],
-  [1013, "resume"],
-  [4408, "resume"],
-  [4401, "refresh"],
-  [1000, "stop"],
-  [1002, "stop"],
-  [1003, "stop"],
-  [1007, "stop"],
-  [1009, "stop"],
-  [4400, "stop"],
-  [4403, "stop"],
-  [4409, "stop"],
-]);
-
-/** Codes that are not listed (4429 among them) mean: back off longer. */
-export function closeAction(code: number): CloseAction {
-  return actions.get(code) ?? "backoff";
-}
