@@ -66,7 +66,7 @@ export async function prepareRedis(options: LocalRedisOptions): Promise<LocalRed
         directory,
         environment,
         password,
-        // Otherwise each message would wait for the next second's sync, or the service be refused.
+        // Otherwise each message would wait for the next second's sync, or the service would be refused.
         appendFsync: environment["ACCEPT_DURABILITY"] === "aof" ? "always" : "everysec",
         readyDeadlineMs: loadDeadlineMs,
       }),
@@ -81,11 +81,11 @@ export async function prepareRedis(options: LocalRedisOptions): Promise<LocalRed
 }
 
 /**
- * The user's own Redis as anybody reaches it who has the URL alone.
+ * The user's own Redis, reached by the URL alone.
  * @throws LocalRunError
  */
 function withPasswordOf(file: string | undefined, own: string): string {
-  // What is wrong with a URL is told where it is looked at.
+  // A wrong URL is reported where it is checked.
   if (file === undefined || file === "" || !URL.canParse(own)) return own;
   try {
     const { access } = readRedisTarget({ redisUrl: own, redisPasswordFile: file });

@@ -5,7 +5,7 @@ import { runLocal } from "./run-local.js";
 import { watchInterrupts } from "./processes/watch-interrupts.js";
 
 const writeLine = (stream: NodeJS.WriteStream) => (line: string) => void stream.write(`${line}\n`);
-// A terminal or a pipe that is gone must not stop the stop.
+// A closed terminal or pipe must not interrupt the stop.
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
 
 process.exitCode = await runLocal({

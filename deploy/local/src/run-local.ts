@@ -116,7 +116,7 @@ async function runCluster(
     for (const line of summaryLines(cluster, data.path, secondsSince(startedAtMs))) say(line);
     await aborted(stopAsked);
   } catch (error) {
-    // A start that was interrupted has not failed.
+    // An interrupted start is not a failure.
     if (!stopAsked.aborted) throw error;
   } finally {
     await removeDevFile(data.path);

@@ -1,6 +1,6 @@
 // The local run: the directory with everything that is kept, `.data/`, and the lock on it.
-// Guarantees: one local run at a time has it; a lock whose holder is gone does not stand in the way. What lies below is
-// for its owner only, also where it was copied to with other rights.
+// Guarantees: one local run at a time has it; a lock whose holder is gone is no obstacle. Only the owner can read what is
+// below it, even after a copy with other rights.
 import { chmod, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { LocalRunError, systemErrorCode } from "../local-run-error.js";
@@ -55,15 +55,15 @@ async function makeDirectory(path: string): Promise<void> {
   try {
     await mkdir(path, { mode: 0o700 });
   } catch (error) {
-    // Somebody else has made it meanwhile; a file of that name is another matter.
+    // Made by another process in the meantime; a file of that name is an error.
     if (systemErrorCode(error) !== "EEXIST" || !(await stat(path)).isDirectory()) throw error;
   }
 }
 
 async function takeLock(lockFile: string, path: string): Promise<void> {
   const mine = await describeProcess(process.pid);
-  // Twice: the second time after a lock of the dead was put away. Two who do that at the same moment are told apart
-  // by their ports.
+  // Twice: the second time after a dead process' lock was put away. If two do that at the same moment, the check of
+  // their ports stops one.
   for (let attempt = 0; attempt < 2; attempt++) {
     try {
       await writeFile(lockFile, mine, { flag: "wx", mode: 0o600 });

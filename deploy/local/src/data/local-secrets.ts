@@ -71,7 +71,7 @@ export async function loadSecrets(file: string): Promise<LocalSecrets> {
   }
   const { apnsKey, redisPassword } = read;
   if (apnsKey !== undefined && redisPassword !== undefined) return { ...read, apnsKey, redisPassword };
-  // Made by a version that had no simulator, or a Redis without a password: what is there stays.
+  // A release without the simulator, or without a Redis password, made it: what is there stays.
   const completed = {
     ...read,
     redisPassword: redisPassword ?? makeRedisPassword(),

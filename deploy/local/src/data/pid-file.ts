@@ -17,7 +17,7 @@ export function createPidFile(path: string): PidFile {
       if (pid === undefined) pids.delete(name);
       else pids.set(name, pid);
       const content = `${JSON.stringify(Object.fromEntries(pids), null, 2)}\n`;
-      // A convenience: that it cannot be written stops nothing.
+      // A convenience: failing to write it stops nothing.
       written = written.then(() => writePrivateFile(path, content)).catch(() => undefined);
     },
     remove: async () => {

@@ -1,5 +1,5 @@
 // The local run: are the ports free?
-// Guarantees: a port that somebody has is told before anything is started, with who wanted it.
+// Guarantees: a port in use is reported before anything starts, with the part that needs it.
 import { createServer } from "node:net";
 import { describeEphemeral, type PortRange } from "./ephemeral-ports.js";
 import { LocalRunError, systemErrorCode } from "../local-run-error.js";

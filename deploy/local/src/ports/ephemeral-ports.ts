@@ -1,5 +1,5 @@
 // The local run: which ports the system gives to outgoing connections.
-// Guarantees: as the kernel says; where it does not say (no Linux), none is known.
+// Guarantees: what the kernel says; none where it does not say (not Linux).
 import { readFile } from "node:fs/promises";
 
 export interface PortRange {

@@ -27,7 +27,7 @@ export async function launchService(options: LaunchServiceOptions): Promise<Runn
   const child = spawn(command, args, {
     env: { ...environment },
     stdio: ["ignore", log.fd, log.fd],
-    // Its own process group: a terminal's Ctrl-C is for the supervisor, who stops the services in order.
+    // Its own process group: a terminal's Ctrl-C goes to the supervisor, which stops the services in order.
     detached: true,
   });
   const exited = new Promise<ProcessExit>((resolve) => {
@@ -42,7 +42,7 @@ export async function launchService(options: LaunchServiceOptions): Promise<Runn
     exited,
     stop: async () => {
       child.kill("SIGTERM");
-      // A paused process takes no SIGTERM.
+      // A paused process does not receive SIGTERM.
       child.kill("SIGCONT");
       await exited;
     },

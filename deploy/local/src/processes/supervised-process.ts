@@ -1,5 +1,5 @@
 // The local run: one part, started and kept running.
-// Guarantees: a death before it was ready is an error; each later one is told and, unless told not to, mended.
+// Guarantees: a death before it was ready is an error; each later one is reported and, unless it is stopping, restarted.
 import { setTimeout as sleep } from "node:timers/promises";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { abortedByAny } from "./link-signals.js";

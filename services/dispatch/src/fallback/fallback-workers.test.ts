@@ -410,11 +410,12 @@ describe("an attempt that failed", () => {
     const channel = new RecordingChannel({
       answer: () => ({ outcome: "retry", reason: "busy", afterMs: 3_600_000 }),
     });
-    const { id, atMs } = await enter({ ttlMs: 400 });
+    // Long enough for a busy machine to send it once.
+    const { id, atMs } = await enter({ ttlMs: 2_000 });
     await start([channel]);
     await waitFor(async () => (await store.redis.zcard(keys.retries)) === 1, { what: "the retry" });
     const [, score] = await store.redis.zrange(keys.retries, "0", "0", "WITHSCORES");
-    expect(Number(score)).toBe(atMs + 400);
+    expect(Number(score)).toBe(atMs + 2_000);
     await waitFor(isSettled, { what: "it to be settled" });
     expect(await store.redis.get(keys.record(id))).toMatch(/\texpired \d+$/);
     expect(channel.jobs).toHaveLength(1);
