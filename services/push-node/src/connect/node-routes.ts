@@ -72,7 +72,7 @@ export class NodeRoutes {
     return this.#connect(connection, { connectTimeMs: connection.connectTimeMs });
   }
 
-  /** @returns the places in `batch` of those that are not registered any more */
+  /** @returns the indices in `batch` of those that are no longer registered */
   renew(keys: PartitionKeys, batch: readonly Connection[]): Promise<number[]> {
     const { scripts, limits } = this.#options;
     return renewRoutes(scripts, keys, batch, limits.leaseMs);

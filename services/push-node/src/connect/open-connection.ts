@@ -217,7 +217,7 @@ export class OpenConnection implements SocketListener {
 
   #authenticate(credential: Credential): void {
     this.#enter("authenticating");
-    // Until the socket is gone it still counts as nobody's.
+    // A socket whose credential failed counts as nobody's until it is gone.
     this.#open(this.#deps.checkCredential(credential)).catch((error: unknown) =>
       failAuthentication(this, error),
     );
