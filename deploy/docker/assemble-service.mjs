@@ -24,10 +24,11 @@ const services = {
 };
 
 /** What other workspaces need beside `dist`: scripts are read from where they are written. */
-const partsOfWorkspace = { shared: ["dist", "src/redis/scripts"] };
+const partsOfWorkspace = { shared: ["dist", "src/redis"] };
 
 /** Of our own files: what only compilers, debuggers and tests read, and what starts servers for them. */
 const leftOut = [
+  /^src\/.*\.(ts|md)$/,
   /\.d\.ts$/,
   /\.map$/,
   /\.tsbuildinfo$/,

@@ -90,7 +90,7 @@ describe("what is assembled", () => {
     );
     expect(keys.length).toBe(image === "apns-simulator" ? 3 : 0);
     expect(files.filter((file) => file.endsWith(".lua")).length).toBe(
-      ownFilesUnder(join(root, "shared/src/redis/scripts")).filter((file) => file.endsWith(".lua")).length,
+      ownFilesUnder(join(root, "shared/src/redis")).filter((file) => file.endsWith(".lua")).length,
     );
   });
 
