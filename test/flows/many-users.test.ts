@@ -6,7 +6,7 @@ import { waitFor } from "@petrel/shared/testing/wait-for";
 import { connectClient, type WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { sized } from "../support/sizes.js";
 
-const USERS = sized(500, 150);
+const USERS = sized(500, 100);
 const MESSAGES = sized(10_000, 2_000);
 const BATCH = 100;
 
