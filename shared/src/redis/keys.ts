@@ -1,18 +1,18 @@
 // The name of every key and channel of a partition.
-// Guarantees: all keys of a partition carry its hash tag `{pN}`, so that one script call may touch any of them
-// together, on a Redis Cluster too; nothing else builds such a name.
+// Guarantees: all keys of a partition carry its hash tag `{pN}`, so one script call may touch any of them together, on
+// a Redis Cluster too. Nothing else builds such a name.
 import type { DeadLetterCause } from "../protocol/fallback/dead-letter-causes.js";
 import type { Priority } from "../protocol/messages/stored-message.js";
 
 /**
- * How long a user's hash outlives its last use, ms. The longest TTL of the contract is 30 days: so it outlives every
- * record, which outlives every message. `accept` and `connect` both extend it, and must agree.
+ * How long a user's hash outlives its last use, ms. It must outlive every record, and a record outlives its message:
+ * the longest TTL of the contract is 30 days. `accept` and `connect` both extend it, and must agree.
  */
 export const USER_KEEP_MS = 33 * 24 * 60 * 60 * 1000;
 
 export interface PartitionKeys {
   readonly partition: number;
-  /** what all of its keys begin with */
+  /** the prefix of all its keys */
   readonly prefix: string;
   /** hash: holder, token, until */
   readonly owner: string;
@@ -22,38 +22,41 @@ export interface PartitionKeys {
   readonly ready: string;
   /** sorted set: user -> next wake, server ms */
   readonly due: string;
-  /** stream of messages to be sent to a fallback channel, see protocol/fallback-entry.ts; read by a consumer group */
+  /** stream of messages for a fallback channel, see protocol/fallback-entry.ts; read by a consumer group */
   fallback(priority: Priority): string;
   /** sorted set: a fallback entry with its count of attempts -> next attempt, server ms */
   readonly retries: string;
   /** stream of messages whose fallback failed for good */
   deadLetters(cause: DeadLetterCause): string;
-  /** list: what was tried for a message by fallback channels, oldest first, as JSON texts */
+  /** list: what the fallback channels tried for a message, oldest first, as JSON texts */
   attempts(messageId: string): string;
-  /** stream, bounded: devices that were forgotten, quarantined, or kept against a provider's word */
+  /** stream, bounded: devices that were forgotten or quarantined, or kept although a provider called them invalid */
   readonly invalidations: string;
-  /** set: the devices that have a message already, while others of its user's are still to be tried */
+  /** set: the user's devices that have this message already, while others are still to be tried */
   deviceSends(messageId: string): string;
-  /** string: which of a user's notifications with one collapse key is the newest, see fallback/take-collapse-turn.lua */
+  /**
+   * string: which of a user's notifications with one collapse key is the newest, see fallback/take-collapse-turn.lua
+   */
   collapseTurn(userId: string, keyHash: string): string;
-  /** what the name of a node's channel for this partition begins with */
+  /** prefix of the names of the nodes' channels for this partition */
   readonly channel: string;
-  /** channel of every node: what concerns sockets wherever they are, such as a revocation; see protocol/node-messages.ts */
+  /** channel of every node, for what concerns all sockets, such as a revocation; see protocol/node-messages.ts */
   readonly control: string;
   /**
-   * string: when all tokens of a user were last revoked, server ms, growing with each revocation; absent: never. A
-   * token's generation is this value as it was when the token was made; below the present one, the token is revoked
+   * string: when all tokens of a user were last revoked, server ms; each revocation raises it; absent: never. A token
+   * carries this value from when it was made as its generation. A token of a lower generation than the present one is
+   * revoked.
    */
   tokenGeneration(userId: string): string;
   /** string with a TTL: this session of the user, and all tokens made for it, are revoked */
   revokedSession(userId: string, sessionId: string): string;
-  /** string with a TTL: this token is revoked; whose it is need not be known, so each partition has one */
+  /** string with a TTL: this token is revoked; a token's id does not name its user, so each partition has one */
   revokedToken(jti: string): string;
   /** hash: session id -> its refresh token's hash and more, see auth/open-session.lua */
   sessions(userId: string): string;
   /**
-   * hash: seq epoch acked generation keepUntil nextExpiry ackedAt ackedAtWake nudged nudgedAt offered offeredBy unheardAt
-   * graceFrom spared received ended slow expiryLookFrom endsWrittenAt kept
+   * hash: seq epoch acked generation keepUntil nextExpiry ackedAt ackedAtWake nudged nudgedAt offered offeredBy
+   * unheardAt graceFrom spared received ended slow expiryLookFrom endsWrittenAt kept
    */
   user(userId: string): string;
   /** stream whose ids are `seq-0` */
@@ -102,10 +105,10 @@ export function idOfRecordKey(keys: PartitionKeys, name: string): string | undef
   return name.startsWith(prefix) ? name.slice(prefix.length) : undefined;
 }
 
-/** Whether it is a key of this user whose name cannot be built from the user's id alone. */
+/** Whether this is a collapse turn of the user. Such a name cannot be built from the user's id alone. */
 export function isCollapseTurnOf(keys: PartitionKeys, name: string, userId: string): boolean {
   const prefix = keys.collapseTurn("", "").slice(0, -1);
-  // The hash before the user id holds no colon; a user id may.
+  // The hash before the user id holds no colon; the user id may.
   return name.startsWith(prefix) && name.slice(name.indexOf(":", prefix.length) + 1) === userId;
 }
 
@@ -114,24 +117,24 @@ export function allPartitionKeys(partitionCount: number): readonly PartitionKeys
   return Object.freeze(Array.from({ length: partitionCount }, (_, partition) => partitionKeys(partition)));
 }
 
-/** Keys that belong to no partition; each is used alone, but for those of the audit log. */
+/** Keys that belong to no partition. Each is used alone, except those of the audit log. */
 export const clusterKeys = Object.freeze({
   /** string: the partition count this data was laid out with */
   partitionCount: "petrel:partition-count",
   /** sorted set: dispatcher -> lease end, server ms */
   dispatchers: "petrel:dispatchers",
-  /** string with a short TTL: many of this app's device tokens were just called bad at once */
+  /** string with a short TTL: many of this app's device tokens were called bad within a short time */
   apnsSpike: (environment: string, topic: string) => `petrel:apns-spike:${environment}:${topic}`,
   /** stream, bounded: who did what, see redis/audit-log.ts */
   audit: "petrel:audit",
   /** list, in the slot of `audit`: the ids of an actor's entries there, oldest first */
   auditShare: (actor: string) => `petrel:audit-share:{petrel:audit}:${actor}`,
-  /** string with a short TTL: this node lives */
+  /** string with a short TTL: this node is alive */
   node: (nodeId: string) => `petrel:node:${nodeId}`,
   /** string, in a slot of its own: what was taken from a limit in its last window, see limits/take-from-window.lua */
   limitWindow: (limit: string, windowMs: number, key: string) => `petrel:limit:${limit}:${windowMs}:${key}`,
-  /** string with a short TTL, JSON: whose token a ticket stands for, under the ticket's SHA-256 */
+  /** string with a short TTL, JSON: the token that a ticket stands for, under the ticket's SHA-256 */
   ticket: (ticketHash: string) => `petrel:ticket:${ticketHash}`,
-  /** string `user TAB claim`, in a slot of its own: whose device this is, of all users */
+  /** string `user TAB claim`, in a slot of its own: the one user who owns this device */
   deviceOwner: (deviceId: string) => `petrel:device-token:${deviceId}`,
 });

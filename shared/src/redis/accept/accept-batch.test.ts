@@ -1,5 +1,5 @@
-// Tests how messages on their way to the store are put into calls.
-// Guarantees: order per user, bounded calls, a fair share for each user, and no failure for those whose call worked.
+// Tests how messages on their way to the store are grouped into calls.
+// Guarantees: order per user, bounded calls, a fair share for each user; a failed call fails its own messages only.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import type { AcceptOptions, AcceptResult, MessageAccepter, MessageToAccept } from "./accept-batch.js";
@@ -11,10 +11,10 @@ interface Call {
   readonly dataBytes: number;
 }
 
-/** Of a call of `accept`, before those of its messages. */
+/** The arguments of an `accept` call that come before those of its messages. */
 const OWN_ARGUMENTS = 13;
 
-/** Runs everything as always, and takes notes; can be told to lose a call's answer. */
+/** Runs everything as always, and records the calls; can be told to lose a call's answer. */
 class NotingRunner extends ScriptRunner {
   readonly calls: Call[] = [];
   failing: (call: Call) => boolean = () => false;

@@ -1,8 +1,8 @@
-// collect/accept-with-retry -> here -> accept/accept.lua: stores messages, in batches, one script call a partition.
-// Guarantees: what one producer sends to one user in order is stored in order; a batch holds at most 200 messages or
-// 256 KiB, and no user more than its share of one; calls of several partitions share a pipeline, but a master that does
-// not answer holds up its own users only; where more than Redis' memory is asked for, no answer, a duplicate's neither,
-// comes before the confirmation that follows its call.
+// collect/accept-with-retry -> here -> accept/accept.lua: stores messages in batches, one script call a partition.
+// Guarantees: one producer's messages to one user are stored in the order they were sent. A batch holds at most 200
+// messages or 256 KiB, and bounds each user's share. Calls of several partitions share a pipeline, but a master that
+// does not answer delays its own users only. With ACCEPT_DURABILITY above "memory", no answer is given before the
+// confirmation that follows its call, not even a duplicate's.
 import { randomBytes } from "node:crypto";
 import { PetrelError } from "../../kernel/errors.js";
 import {
@@ -23,14 +23,14 @@ import { USER_KEEP_MS, type PartitionKeys } from "../keys.js";
 import { MasterBatchers } from "../connection/master-batchers.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
-/** A message that is checked and has its id, on its way to the store. */
+/** A message that was checked and has its id, on its way to the store. */
 export interface MessageToAccept extends DeliveryPolicy, Traced {
   readonly userId: string;
   readonly partition: number;
   readonly id: string;
   readonly ttlMs: number;
   readonly fingerprint: string;
-  /** Names this attempt of this producer's request; the same when we send it again. */
+  /** Names this attempt of the producer's request; unchanged when we send it again. */
   readonly attempt: string;
   /** JSON text. */
   readonly data: string;
@@ -38,10 +38,10 @@ export interface MessageToAccept extends DeliveryPolicy, Traced {
 
 export type AcceptResult =
   | { readonly outcome: "stored"; readonly seq: number; readonly epoch: string; readonly atMs: number }
-  /** Its record is there already; whether it is the same message is for the caller to say. */
+  /** A record with this id exists; the caller decides whether it is the same message. */
   | { readonly outcome: "exists"; readonly record: MessageRecord }
   | { readonly outcome: "inbox-full" }
-  /** Its user was sent as much as it may be, for now. */
+  /** Its user was sent as much as the limit allows for now. */
   | { readonly outcome: "limited"; readonly retryAfterMs: number };
 
 export interface AcceptOptions {
@@ -52,35 +52,38 @@ export interface AcceptOptions {
   readonly inboxCap: number;
   /** Messages of one partition that may wait for a dispatcher. */
   readonly readyCap: number;
-  /** Entries of one partition that a fallback stream may have, where a message goes there at once; as `readyCap` by default. */
+  /**
+   * Entries that a partition's fallback stream may hold before it refuses messages that go there at once; default
+   * `readyCap`.
+   */
   readonly fallbackCap?: number;
-  /** For how long a record is kept, see keep-records; 25 hours by default. */
+  /** How long a record is kept, see keep-records; 25 hours by default. */
   readonly recordKeepMs?: number;
   /** Where a message is handed to its user's nodes: in the step that stores it, or by the dispatcher. */
   readonly handOver: "accept" | "dispatch";
-  /** Messages that one user may be sent in 10 s, RECEIVE_WINDOW_MS; 0, the default: no limit. */
+  /** Messages that one user may be sent in RECEIVE_WINDOW_MS, 10 s; 0, the default: no limit. */
   readonly receiveLimit?: number;
   readonly maxInFlight: number;
-  /** What a message must have reached before it counts as stored, where that is more than Redis' memory. */
+  /** Waits for what a message must reach before it counts as stored, where that is more than Redis' memory. */
   readonly confirm?: ConfirmWrites;
 }
 
-/** In which a user's receive limit is counted. */
+/** The window of a user's receive limit. */
 export const RECEIVE_WINDOW_MS = 10_000;
-/** Fewer than elsewhere: each may cost its user's hash a write. */
+/** Fewer than other limits have: each may cost a write to the user's hash. */
 const RECEIVE_SUB_WINDOWS = 20;
 
 const MAX_ENTRIES = 200;
 const MAX_BYTES = 256 * 1024;
 const MAX_ENTRIES_PER_USER = 64;
-/** Tabs and letters between a body's parts, and the trace that some have. */
+/** Tabs and letters between a body's parts, and the trace that some messages have. */
 const FIELD_MARKS = 61;
 /** Messages in one pipeline: a burst of a hundred thousand must not keep everyone else waiting for Redis. */
 const MAX_PER_FLUSH = 1_000;
 
-/** Who waits for a message. */
+/** The caller that waits for a message. */
 export interface PendingRequest {
-  /** It was answered without it: its deadline has passed. */
+  /** Its deadline has passed, and it was answered without the message. */
   readonly isOver: boolean;
 }
 
@@ -114,12 +117,12 @@ export class MessageAccepter {
   }
 
   /**
-   * @throws PetrelError PETREL_UNAVAILABLE where too much waits for a dispatcher, or this message would go to a fallback
-   * stream that is full (nothing was stored of it)
-   * @throws what ioredis throws where the answer is missing: the message may be stored or not; the same one may be
-   * sent again safely
-   * @throws Error where nobody waited for it any more before it could be sent: nothing was stored
-   * @param request what it is part of: once that is over it is not sent any more
+   * @throws PetrelError PETREL_UNAVAILABLE where too many messages wait for a dispatcher, or this message would go to a
+   * fallback stream that is full (nothing was stored)
+   * @throws what ioredis throws where the answer is missing: the message may be stored or not; sending the same one
+   * again is safe
+   * @throws Error where the caller gave up before the message could be sent: nothing was stored
+   * @param request the message's caller: once it is over, the message is not sent any more
    */
   accept(message: MessageToAccept, request?: PendingRequest): Promise<AcceptResult> {
     return new Promise((resolve, reject) => this.#batchers.add({ message, request, resolve, reject }));
@@ -139,7 +142,7 @@ export class MessageAccepter {
       else partition.push(one);
     }
     const confirmations = new Map<number, Promise<void>>();
-    // Sent without waiting in between: ioredis writes them as one pipeline, Redis answers in order.
+    // Sent without waiting in between: ioredis writes them as one pipeline, and Redis answers in order.
     await Promise.all(
       this.#options.scripts.together(() => {
         const calls = [...byPartition].flatMap(([partition, messages]) =>
@@ -151,7 +154,7 @@ export class MessageAccepter {
     );
   }
 
-  /** Once for each server, right behind the calls that it got in this turn, on the connection that brought them. */
+  /** Once for each server, right behind the calls that it got in this turn, on the same connection. */
   #confirm(partitions: Iterable<number>, confirmations: Map<number, Promise<void>>): void {
     const { confirm, scripts, partitions: keys } = this.#options;
     if (confirm === undefined) return;
@@ -163,7 +166,7 @@ export class MessageAccepter {
         const confirmed = byServer.get(server) ?? confirm(server);
         byServer.set(server, confirmed);
         confirmations.set(partition, confirmed);
-        // Whoever waits for it hears of it; where the call itself has failed, nobody waits.
+        // The callers that wait see a failure themselves. Where the call itself failed, nobody waits.
         confirmed.catch(() => undefined);
       } catch (error) {
         const failed = Promise.reject(error);
@@ -197,7 +200,7 @@ export class MessageAccepter {
         keys.channel,
         handOver,
         USER_KEEP_MS,
-        // (What is open is kept once it is some minutes old, when its user is looked at.)
+        // (A message still open after some minutes gets a longer-lived record when its user is looked at.)
         recordKeepMs + ackTimeoutMs,
         listAlways(batch),
         receiveLimit,
@@ -210,7 +213,7 @@ export class MessageAccepter {
         keyList.push(keys.user(userId), keys.inbox(userId), keys.routes(userId), keys.record(id));
         args.push(userId, ttlMs, encodeRecordTail(userId, fingerprint, attempt), encodeBody(message));
       }
-      // A call that was sent again would have run behind its confirmation.
+      // Sent again, a call would run behind its confirmation: so it is sent once only.
       const answer =
         confirm === undefined
           ? scripts.run("accept.v3", keyList, args)
@@ -264,7 +267,7 @@ function decodeLine(line: string, atMs: number): AcceptResult {
   }
 }
 
-/** In order for each user; a user over its share of a batch goes on in the next. */
+/** Keeps each user's order; a user over its share of a batch goes on in the next. */
 function splitIntoBatches(messages: readonly Waiting[]): Waiting[][] {
   const batches: Waiting[][] = [];
   let rest = messages;
@@ -279,7 +282,7 @@ function splitIntoBatches(messages: readonly Waiting[]): Waiting[][] {
       const size = Buffer.byteLength(data) + Buffer.byteLength(notification) + id.length + FIELD_MARKS;
       const isFull = batch.length >= MAX_ENTRIES || (batch.length > 0 && bytes + size > MAX_BYTES);
       if (isFull || ofUser >= MAX_ENTRIES_PER_USER) {
-        // Whoever has one put off has all later ones put off too.
+        // Once a user's message is put off, so are all later ones.
         perUser.set(userId, MAX_ENTRIES_PER_USER);
         later.push(one);
         continue;

@@ -1,5 +1,5 @@
 // Tests the hand-over within the accept step, with real subscribers.
-// Guarantees: an entry stands in `ready` exactly while nobody was reached; what nodes hear is in order.
+// Guarantees: `ready` holds an entry exactly while its message has reached no node; nodes hear messages in order.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { decodeNodeMessage, type Envelope } from "../../protocol/messages/node-messages.js";
 import { decodeReadyMessage } from "../../protocol/messages/stored-message.js";

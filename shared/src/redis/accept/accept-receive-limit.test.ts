@@ -1,6 +1,6 @@
-// Tests how many messages a user may be sent in a time, counted in the step that stores them.
-// Guarantees: never more than the limit in any window; what is refused is not stored, and a repeat is neither refused
-// nor counted.
+// Tests how many messages a user may be sent in a window, counted in the step that stores them.
+// Guarantees: never more than the limit in any window; a refused message is not stored; a repeat is neither refused nor
+// counted.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";

@@ -1,4 +1,4 @@
-// Tests the accept step: numbered and stored in one call, once, within bounds.
+// Tests the accept step: a message is numbered and stored in one call, once, within bounds.
 // Guarantees: each sentence of the design about storing and refusing a message fails here when its line is removed.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import {
@@ -175,7 +175,7 @@ describe("the same message twice", () => {
     const { keys, redis } = store;
     const given = message({ ttlMs: 2_592_000_000 });
     await accept(store.accepter(), given);
-    // As it stands when 29 days have passed.
+    // The state after 29 days.
     await redis.hset(keys.user("u1"), "keepUntil", String((await store.nowMs()) + 5 * 86_400_000));
     await redis.pexpire(keys.user("u1"), 6 * 86_400_000);
     await redis.pexpire(keys.inbox("u1"), 5 * 86_400_000);

@@ -1,11 +1,11 @@
 #!lua
 -- accept: stores messages for users of one partition, numbers them, and hands them to the nodes that hold their users.
 --
--- Refused as a whole where memory is full (the first line: without that flag Redis would let a script go on that had
--- written something harmless before).
+-- Where memory is full the whole call is refused. (That is what the first line does: without it, Redis would let a
+-- script go on once it has written something harmless.)
 --
--- A message is numbered in the same step that stores it: no crash can give it two numbers, or none.
--- An entry stands in `ready` exactly while it has not been handed over.
+-- A message is numbered in the same step that stores it, so no crash can give it two numbers, or none.
+-- An entry stands in `ready` exactly while its message is not handed over.
 --
 -- KEYS[1] generation  hash, see includes/current-generation
 -- KEYS[2] due         sorted set: user -> next wake
@@ -17,35 +17,38 @@
 -- ARGV[2] ackTimeoutMs
 -- ARGV[3] inboxCap    un-acked messages a user may have
 -- ARGV[4] readyCap    entries that `ready` may have
--- ARGV[5] channel     what a node's channel name begins with, "{pN}"-tagged
+-- ARGV[5] channel     prefix of a node's channel name, "{pN}"-tagged
 -- ARGV[6] handOver    "accept": hand over here · "dispatch": leave it to the partition's owner
 -- ARGV[7] keepMs      how long a user's hash and inbox outlive their last message
--- ARGV[8] recordKeepMs a record's time to live; what is open for longer is kept by inbox/keep-records.lua
--- ARGV[9] always      letters of the messages' priorities that go to the fallback at once, "-" for the others: "--h";
---                     "" where none do
+-- ARGV[8] recordKeepMs a record's time to live; inbox/keep-records.lua extends it for messages open longer
+-- ARGV[9] always      a letter for each message: its priority where it goes to the fallback at once, "-" for the others:
+--                     "--h"; "" where none does
 -- ARGV[10] receiveLimit messages that a user may be sent in a window, "0" for no limit
 -- ARGV[11] receiveSubMs a sub-window's length, for that
--- ARGV[12] receiveHeld  for how many sub-windows after its own a message counts
--- ARGV[13] fallbackCap  entries that a fallback stream may have, where a message goes there at once
+-- ARGV[12] receiveHeld  how many sub-windows after its own a message counts
+-- ARGV[13] fallbackCap  entries that a fallback stream may hold before it refuses messages that go there at once
 -- then four for each message:
---   userId · ttlMs · recordTail (userId TAB fingerprint TAB attempt) · body (id TAB policy TAB notification TAB data [TAB trace])
+--   userId · ttlMs · recordTail (userId TAB fingerprint TAB attempt) · body (id TAB policy TAB notification TAB data
+--   [TAB trace])
 --
--- One text serves the inbox (epoch TAB now TAB expiresAt TAB body) and, led by userId TAB seq TAB, `ready` and the
--- nodes' channels: a script pays for each text it makes.
+-- One text serves the inbox (epoch TAB now TAB expiresAt TAB body) and, behind userId TAB seq TAB, `ready` and the
+-- nodes' channels: each text that a script makes costs time.
 --
--- Since v2 a full fallback stream refuses the messages that would go there at once, each by itself, and no other; and a
--- record of a history that its user has no more (erased, and the walk that erases records has not come by yet) is no
--- duplicate: it is written over, and with it goes what was tried for its namesake. The names of those two keys are made
--- here from the record's: declared, they would cost every message what next to none needs.
--- Since v3 a record lives `recordKeepMs`, not that much longer than its message (an older release's does: longer than
--- needed); but that of a message that goes to the fallback at once does, which an acknowledgement does not keep from it.
+-- Since v2:
+-- - A full fallback stream refuses each message that would go there at once, and no other.
+-- - A record may belong to a history that its user no longer has: the user was erased, and the eraser has not reached
+--   the record yet. Such a record is no duplicate. It is overwritten, and what was tried for its namesake is removed.
+--   The names of those two keys are made here from the record's: declaring them would cost every message what almost
+--   none needs.
+-- Since v3 a record lives `recordKeepMs`. (An older release adds that to the message's TTL: longer than needed.) Only a
+-- message that goes to the fallback at once still gets the longer time: an acknowledgement does not stop its fallback.
 --
 -- Result: lines. First "now <ms>" or "busy" (ready is full: nothing was stored). Then one for each message:
 --   "+" seq TAB epoch      stored
---   "=" record             its record exists: nothing was changed but the record's time to live
+--   "=" record             its record exists: nothing changed but the record's time to live
 --   "!"                    the user's inbox is full: nothing was stored
 --   "~" retryAfterMs       the user was sent as much as the limit allows: nothing was stored
---   "?"                    it goes to the fallback at once, and its stream is full: nothing was stored
+--   "?"                    it would go to the fallback at once, and its stream is full: nothing was stored
 
 --@include server-time
 --@include current-generation
@@ -57,7 +60,7 @@
 
 local readyCap = tonumber(ARGV[4])
 if redis.call('XLEN', KEYS[3]) >= readyCap then return 'busy' end
--- What goes there at once is bounded by no inbox: its users may acknowledge while nobody sends it on.
+-- No inbox bounds what goes to the fallback at once: users may acknowledge it before it is sent on.
 local roomFor = {}
 if ARGV[9] ~= '' then
   local fallbackCap = tonumber(ARGV[13])
@@ -96,7 +99,7 @@ local function expiryOf(ttlText)
   return expiry[1], expiry[2]
 end
 
--- A user's hash and inbox outlive every record: extended by whole days, so that the online path pays once a day.
+-- A user's hash and inbox outlive every record. They are extended by whole days, so the online path pays once a day.
 local keepUntil, keepUntilText = now + keepMs, ms(now + keepMs + dayMs)
 local function keepUser(userKey, inboxKey)
   redis.call('HSET', userKey, 'keepUntil', keepUntilText)
@@ -147,7 +150,7 @@ for i = 1, count do
       lines[#lines + 1] = isFull and '!' or not isLimited and '?'
         or '~' .. ms(waitForRoom(user[7], seq, receiveLimit, subWindow, receiveSubMs, receiveHeld))
     end
-    -- Or a clock that was set back would move them again and again, and nobody's turn would come.
+    -- Else a clock that was set back would move the notes at each call, and the user would wait for ever.
     if areMoved then redis.call('HSET', userKey, 'received', noteBeginning(notes, subWindow, seq)) end
   else
     local value = seqText .. '\t' .. epoch .. '\t' .. nowText .. '\t' .. expiresAtText .. '\t' .. recordTail
@@ -155,8 +158,8 @@ for i = 1, count do
     if record and not isOfHistory(string.match(record, '^%d+\t([^\t]*)'), epoch) then
       local attemptsOfNamesake = string.gsub(recordKey, ':record:', ':attempts:', 1)
       local sendsOfNamesake = string.gsub(recordKey, ':record:', ':device-sends:', 1)
-      -- First: while a slot is being moved, a key that was not declared may be refused, and a record that stood by then
-      -- would say of the next attempt that it is stored.
+      -- Before the record: while a slot is being moved, an undeclared key may be refused. Had the record been written
+      -- by then, it would tell the next attempt that the message is stored.
       redis.call('UNLINK', attemptsOfNamesake, sendsOfNamesake)
       redis.call('SET', recordKey, value, 'PX', recordTtl)
       record = nil
@@ -176,12 +179,12 @@ for i = 1, count do
     end
     local armAt = expiresAt < wakeAt and expiresAtText or wakeAtText
     if isNew and acked < seq then
-      -- What a rebuilt user has open may end at any time: the next wake, at once, reads all of it.
+      -- A rebuilt user's open messages may expire at any time: the next wake, which is at once, reads all of them.
       armAt = nowText
       changes[#changes + 1] = 'nextExpiry'
       changes[#changes + 1] = nowText
     elseif not nextExpiry or expiresAt < nextExpiry then
-      -- A lower bound: one that has become too low costs a wake a look into the inbox, which puts it right.
+      -- A lower bound. Where it has become too low, a wake looks into the inbox once and corrects it.
       changes[#changes + 1] = 'nextExpiry'
       changes[#changes + 1] = expiresAtText
     end
@@ -199,7 +202,7 @@ for i = 1, count do
     local line = userId .. '\t' .. seqText .. '\t' .. inboxValue
     if letter then
       roomFor[letter] = roomFor[letter] - 1
-      -- All but the data, which is JSON text and so holds no tab.
+      -- All but the data: it is JSON text, and so holds no tab.
       local trace = traceOf(line)
       local head = string.match(string.sub(line, 1, #line - #trace), '^(.*)\t')
       redis.call('XADD', fallback[letter], '*', 'm', head .. trace, 'n', '0')

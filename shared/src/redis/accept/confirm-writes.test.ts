@@ -1,6 +1,6 @@
 // Tests what a write must have reached before it counts as stored.
-// Guarantees: the way is chosen by what the server is and how it is set; WAITAOF itself needs a Redis 7.2, which may
-// not be at hand: what is asked of it is held against a server that answers as its documentation says.
+// Guarantees: the way is chosen by the server's version and settings. WAITAOF needs Redis 7.2, which may not be at
+// hand: those tests use a server that answers as its documentation says.
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
@@ -91,11 +91,11 @@ test("the settings are the server's own", async () => {
   });
   await store.redis.config("SET", "appendonly", "yes", "appendfsync", "always");
   try {
-    // From memory into the file first: what was stored before counts as synced only then.
+    // A rewrite copies memory to the file first: what was stored before counts as synced only when it is done.
     await waitFor(async () => /^aof_rewrite_in_progress:0\r$/m.test(await store.redis.info("persistence")), {
       what: "the file",
     });
-    // Where Redis is 7.2 or newer, WAITAOF says so once more.
+    // With Redis 7.2 or newer, WAITAOF confirms it once more.
     await (
       await choose()
     )?.(store.redis as SingleRedis);
@@ -104,7 +104,7 @@ test("the settings are the server's own", async () => {
   }
 });
 
-/** The server here may be too old for it: its answers are put in its place. */
+/** Replaces the answers of the server here, which may be too old for WAITAOF. */
 function answering(answer: readonly [number, number], asked: unknown[]): SingleRedis {
   const info = "redis_version:7.2.4\r\n";
   return new Proxy(store.redis as SingleRedis, {
@@ -165,7 +165,7 @@ test("replicas: stored only when they have it; a duplicate waits as the original
   const accepter = store.accepter({ confirm });
   expect(await accepter.accept(message({ id: "whole" }))).toMatchObject({ outcome: "stored" });
   replica.signal("SIGSTOP");
-  // Stored by somebody who did not wait, over another connection.
+  // Another client stored this over another connection, without waiting.
   const other: Redis = await connectRedis({ url: store.server.url, role: "other", logger });
   await store.accepter().accept(message({ id: "halved" }));
   for (const id of ["alone", "halved", "alone"]) {

@@ -1,6 +1,6 @@
 // shared/redis/accept-batch -> here: what a write must have reached before it counts as stored.
-// Guarantees: the answer of the server that wrote is checked; where it cannot give the one asked for, the service is
-// refused at its start, in one line.
+// Guarantees: the server that wrote must confirm. Where it cannot confirm what was configured, the service refuses to
+// start, in one line.
 import { describeError, PetrelError } from "../../kernel/errors.js";
 import type { Logger } from "../../kernel/logging/logging.js";
 import { isAtLeast, readServerVersion, type RunningVersion } from "../connection/check-server.js";
@@ -10,29 +10,29 @@ import type { Redis, SingleRedis } from "../connection/connect.js";
 export type AcceptDurability =
   /** Redis has it in memory. */
   | { readonly kind: "memory" }
-  /** It is in the append-only file, and the file on the disk. */
+  /** The append-only file has it, and the file is on the disk. */
   | { readonly kind: "aof" }
-  /** So many replicas have it in memory, too. */
+  /** This many replicas have it in memory too. */
   | { readonly kind: "replicas"; readonly count: number };
 
 /**
- * Waits until all that this connection has written so far has reached what it must; the command leaves at once.
+ * Waits until all that this connection has written so far has reached what it must. Sends its command at once.
  * @throws PetrelError PETREL_UNAVAILABLE where it has not, in time; or what ioredis throws where the answer is missing
  */
 export type ConfirmWrites = (server: SingleRedis) => Promise<void>;
 
-/** https://redis.io/docs/latest/commands/waitaof/; Valkey has it since its first release. */
+/** https://redis.io/docs/latest/commands/waitaof/; every Valkey release has it. */
 const WAITAOF_SINCE = [7, 2] as const;
 /**
- * Under `everysec`, WAITAOF of Redis 7.4 and of every Valkey so far (9.1 was tried) answers before the sync: what was
- * written less than a second after the last one counts as synced. https://github.com/redis/redis/pull/12622 brought
- * it, https://github.com/redis/redis/pull/13793 mended Redis 8.0. `sync-counts.test.ts` counts.
+ * Under `everysec`, WAITAOF of Redis 7.4 and of every Valkey so far (up to 9.1) answers before the sync: a write less
+ * than a second after the last sync counts as synced. https://github.com/redis/redis/pull/12622 introduced this, and
+ * https://github.com/redis/redis/pull/13793 fixed it in Redis 8.0. `sync-counts.test.ts` counts the syncs.
  */
 const WAITAOF_IN_HASTE = [7, 4] as const;
 const WAITAOF_MENDED = [8, 0] as const;
 const MAX_REPLICAS = 16;
 
-/** @throws Error whose message completes "ACCEPT_DURABILITY must be …" */
+/** @throws Error with a message that completes "ACCEPT_DURABILITY must be …" */
 export function parseAcceptDurability(text: string): AcceptDurability {
   if (text === "memory" || text === "aof") return { kind: text };
   const count = Number(/^replicas:(\d+)$/.exec(text)?.[1] ?? 0);
@@ -46,8 +46,8 @@ export function parseAcceptDurability(text: string): AcceptDurability {
 
 /**
  * @param timeoutMs how long a write may take to reach it
- * @returns undefined where the answer to a write says enough by itself
- * @throws PetrelError PETREL_UNAVAILABLE where a server cannot give what is asked for
+ * @returns undefined where the answer to a write is confirmation enough
+ * @throws PetrelError PETREL_UNAVAILABLE where a server cannot confirm what was configured
  */
 export async function chooseConfirmation(
   redis: Redis,
@@ -85,23 +85,23 @@ export interface AofSettings {
 }
 
 /**
- * "answer": every answer waits for the disk, by `appendfsync always` · "wait": WAITAOF says so once more, at once ·
- * "wait-for-next-sync": WAITAOF answers when the file was synced, a second later or more
+ * "answer": `appendfsync always` makes every answer wait for the disk · "wait": WAITAOF confirms once more, at once ·
+ * "wait-for-next-sync": WAITAOF answers after the next sync of the file, a second later or more
  */
 export type AofWay = "answer" | "wait" | "wait-for-next-sync";
 
-/** @throws PetrelError PETREL_UNAVAILABLE where nothing says when a write is on the disk */
+/** @throws PetrelError PETREL_UNAVAILABLE where nothing tells when a write is on the disk */
 export function chooseAofWay({ product, version }: RunningVersion, settings: AofSettings): AofWay {
   const { appendonly, appendfsync, noAppendfsyncOnRewrite } = settings;
   if (appendonly !== "yes") throw refused(`appendonly is ${appendonly}; set it to yes`);
   const hasWait = isAtLeast(version, WAITAOF_SINCE);
   if (appendfsync === "always") {
     if (hasWait) return "wait";
-    // Then an answer during a rewrite comes before the sync, and nothing tells.
+    // Otherwise an answer during a rewrite comes before the sync, and nothing tells the two apart.
     if (noAppendfsyncOnRewrite !== "yes") return "answer";
     throw refused(`no-appendfsync-on-rewrite is ${noAppendfsyncOnRewrite}; set it to no`);
   }
-  // Here nothing else syncs the file: WAITAOF would wait for as long as the system likes.
+  // Nothing else syncs the file here: WAITAOF would wait for as long as the system likes.
   if (appendfsync === "no") throw refused("appendfsync is no; set it to always");
   if (!hasWait) {
     throw refused(
@@ -138,7 +138,7 @@ function refused(why: string): PetrelError {
   return new PetrelError("PETREL_UNAVAILABLE", `Redis cannot give ACCEPT_DURABILITY=aof: ${why}.`);
 }
 
-/** https://redis.io/docs/latest/commands/wait/: counts replicas that have all that this connection wrote before. */
+/** https://redis.io/docs/latest/commands/wait/: counts the replicas that have all this connection wrote before. */
 async function confirmByReplicas(server: SingleRedis, count: number, timeoutMs: number): Promise<void> {
   const reached = await server.wait(count, timeoutMs);
   if (reached < count) throw unconfirmed(`${reached} of ${count} replicas`);
@@ -149,7 +149,7 @@ async function confirmByAof(server: SingleRedis, timeoutMs: number): Promise<voi
   if (synced < 1) throw unconfirmed("memory");
 }
 
-/** The message may be stored for good: its id decides, when it is sent again. */
+/** The message may be stored for good. When it is sent again, its id decides. */
 function unconfirmed(reached: string): PetrelError {
   return new PetrelError(
     "PETREL_UNAVAILABLE",

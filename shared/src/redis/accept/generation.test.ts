@@ -1,4 +1,4 @@
-// Tests what happens to users' sequences when Redis is not the one it was: restarted, failed over, restored.
+// Tests users' sequences after Redis was restarted, failed over, or restored.
 // Guarantees: a number that a client has seen is never given to another message in the same epoch.
 import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -41,7 +41,7 @@ describe("another master_replid than the one that is noted", () => {
   beforeEach(() => store.clear());
   afterAll(() => store.close());
 
-  /** As another master would find it. */
+  /** Makes it look like another master. */
   async function becomeAnotherMaster(): Promise<void> {
     await store.redis.hset(store.keys.generation, "replid", "0".repeat(40));
   }
@@ -51,7 +51,7 @@ describe("another master_replid than the one that is noted", () => {
     const before = await store.redis.hgetall(store.keys.generation);
     const replid = /^master_replid:(\w+)/m.exec(await store.redis.info("replication"))?.[1];
     const run = `${replid} ${await runIdOf(store)}`;
-    // The first one followed no other: nothing can have been lost.
+    // The first one followed no other: nothing can be lost.
     expect(before).toEqual({ replid, run, n: "1", since: "0" });
     await becomeAnotherMaster();
     const beforeMs = await store.nowMs();
@@ -169,7 +169,7 @@ describe("a real server", { timeout: 60_000 }, () => {
     return directory;
   }
 
-  /** Without a file of its own: a replica that writes its first one refuses to stop. */
+  /** Without a file of its own: a replica that writes its first file refuses to stop. */
   async function openEmpty(): Promise<OpenStore> {
     const store = await openStore();
     stores.push(store);
@@ -227,7 +227,7 @@ describe("a real server", { timeout: 60_000 }, () => {
     await replicate(main, other);
     const before = await main.redis.hgetall(main.keys.generation);
     await other.redis.replicaof("NO", "ONE");
-    // Nobody calls here under the other master: what is noted is still this process'.
+    // No script runs under the other master: what is noted is still this process'.
     await replicate(other, main);
     await main.redis.replicaof("NO", "ONE");
     expect(await main.redis.hget(main.keys.generation, "run")).toBe(before["run"]);
@@ -252,7 +252,7 @@ describe("a real server", { timeout: 60_000 }, () => {
     await replicate(main, replica);
     ids.add(await replidOf(main));
     expect((await accept(main)).epoch).toBe(first.epoch);
-    // Each of these is a change by which alone every client would have been asked to move.
+    // Each of these changes alone would have made every client move to a new epoch.
     expect(ids.size).toBe(4);
     expect(await main.redis.hget(main.keys.generation, "n")).toBe("1");
   });

@@ -1,5 +1,5 @@
-// Tests what the scripts do where Redis has no memory left.
-// Guarantees: an error and nothing half-written; what frees memory, and what keeps people online, still works.
+// Tests the scripts where Redis has no memory left.
+// Guarantees: a refused call writes nothing. What frees memory, and what keeps users online, still works.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { isConnectionError } from "../connection/connect.js";
@@ -129,16 +129,16 @@ describe("what goes on", () => {
 });
 
 describe("every script", () => {
-  /** Each brings something new that stays: refused where there is no room for it. */
+  /** Each adds something that stays: refused where there is no room for it. */
   const refused: readonly ScriptName[] = [
     "accept.v3",
     "claim-device.v1",
     "register-device.v2",
     "replay-dead-letter.v2",
-    // Whoever is refused here counts alone, see sliding-window-limiter.
+    // A refused caller counts alone, see sliding-window-limiter.
     "take-from-window.v1",
   ];
-  /** What only reads or removes is let through as it is. */
+  /** Reads or removes only: allowed without a flag. */
   const harmless: readonly ScriptName[] = ["check-token.v1", "read-routes.v1", "trim-ready.v1"];
 
   test("either goes on where Redis is out of memory, or is one that is refused for a reason", () => {

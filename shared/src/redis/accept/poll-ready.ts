@@ -1,18 +1,18 @@
-// accept/accept.lua -> here -> dispatch/read-ready: as ready-stream, where the partitions lie on several servers.
-// Guarantees: a master that is slow or away holds up its own partitions only; one read of a partition at a time.
+// accept/accept.lua -> here -> dispatch/read-ready: as ready-stream, for partitions that lie on several servers.
+// Guarantees: a master that is slow or away delays its own partitions only; one read of a partition at a time.
 import { pause } from "../../kernel/pause.js";
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
 import { decodeStreams, type ReadReadyOptions, type ReadyEntry } from "./ready-stream.js";
 
 export interface PollReadyOptions extends ReadReadyOptions {
-  /** Ends the wait, where `interruptRead` has nothing to interrupt. */
+  /** Ends the wait where `interruptRead` has nothing to interrupt. */
   readonly signal: AbortSignal;
 }
 
-/** How long a partition is left alone when it had nothing, and how long the others wait for its answer. */
+/** How long a partition without entries is left alone, and how long the others wait for its answer. */
 const POLL_EVERY_MS = 20;
-/** An answer that nobody has asked for since may tell of what has been handed over by others. */
+/** An older answer that nobody fetched is dropped: others may have handed over its entries since. */
 const ANSWER_KEPT_MS = 1_000;
 
 type Streams = Parameters<typeof decodeStreams>[0];
@@ -24,24 +24,25 @@ interface Read {
 }
 
 /**
- * On a cluster the partitions' streams lie in different slots, and one call may read those of one slot only. A waiting
- * read for each master would need a link for each, and an answer to every slot that moves; `ready` holds what could
- * not be handed over in the step that stored it, so that some milliseconds more do not count, and asking costs little.
+ * On a cluster the partitions' streams lie in different slots, and one call may read streams of one slot only. A
+ * blocking read for each master would need a link for each, and would have to follow every slot that moves. Polling
+ * costs little, and a delay of some milliseconds does not matter: `ready` holds only what could not be handed over when
+ * it was stored.
  */
 export class ReadyPolls {
   readonly #cluster: Pick<Redis, "xread">;
-  /** By the key of `ready`: those that are under way, and those that were answered after the others had been taken. */
+  /** By the key of `ready`: reads that are under way, and answers that came after the others had been taken. */
   readonly #reads = new Map<string, Read>();
 
-  /** @param cluster a connection without a deadline for commands: a link that is silent ends what waits on it */
+  /** @param cluster a connection without a deadline for commands; a link that falls silent ends what waits on it */
   constructor(cluster: Pick<Redis, "xread">) {
     this.#cluster = cluster;
   }
 
   /**
-   * The oldest entries of several partitions, waiting for one where there is none.
-   * @returns key of `ready` -> entries; partitions without any are missing, and those that have not answered yet
-   * @throws where all have answered with an error
+   * The oldest entries of several partitions; waits for one where there is none.
+   * @returns key of `ready` -> entries; without the partitions that have none, or have not answered yet
+   * @throws where every partition answered with an error
    */
   async read(
     partitions: readonly PartitionKeys[],
@@ -92,7 +93,7 @@ export class ReadyPolls {
   }
 }
 
-/** Resolves when all are done, or the time is over. */
+/** Resolves when all are done, or the time is up. */
 async function settledOr(all: readonly Promise<void>[], ms: number): Promise<void> {
   const over = new AbortController();
   await Promise.race([Promise.all(all), pause(ms, over.signal)]);

@@ -1,5 +1,5 @@
-// Tests reading and trimming what is not handed over yet.
-// Guarantees: held against a real Redis; a stale owner's trim changes nothing.
+// Tests reading and trimming what is not handed over yet, on a real Redis.
+// Guarantees: a stale owner's trim changes nothing.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";

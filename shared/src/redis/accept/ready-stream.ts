@@ -1,5 +1,5 @@
 // accept/accept.lua -> here -> dispatch/read-ready: the messages of a partition that are not handed over yet.
-// Guarantees: oldest first; an entry leaves only by the fenced trim.
+// Guarantees: oldest first; only the fenced trim removes an entry.
 import { decodeReadyMessage, type ReadyMessage } from "../../protocol/messages/stored-message.js";
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
@@ -9,7 +9,7 @@ export interface ReadyEntry {
   /** The stream's id, `ms-n`. */
   readonly id: string;
   readonly message: ReadyMessage;
-  /** UTF-16 code units of what is stored. */
+  /** UTF-16 code units of the stored text. */
   readonly size: number;
 }
 
@@ -21,12 +21,12 @@ export interface ReadReadyOptions {
 }
 
 /**
- * The oldest entries of several partitions of one server, waiting for one where there is none. On a cluster: poll-ready.
+ * The oldest entries of several partitions of one server; waits for one where there is none. On a cluster: poll-ready.
  *
- * Always from the start, not from where the last call ended: what was handed over has been trimmed, so the stream
- * itself says where to go on, whatever failed in between, and a Redis whose ids have gone back is read all the same.
+ * Reads from the start each time, not from where the last call ended. What was handed over has been trimmed, so the
+ * stream itself says where to go on, whatever failed in between. A Redis with ids that went back is read all the same.
  * @param blocking a connection for this alone, without a deadline for commands
- * @returns key of `ready` -> entries; partitions without any are missing
+ * @returns key of `ready` -> entries; without the partitions that have none
  */
 export async function readReady(
   blocking: Redis,
@@ -62,21 +62,21 @@ export function decodeStreams(
 }
 
 /**
- * Ends a `readReady` that waits on another connection, as if its time were over.
+ * Ends a `readReady` that waits on another connection, as if its time were up.
  * @param blockingClientId from `readClientId`
  */
 export async function interruptRead(commands: Redis, blockingClientId: number): Promise<void> {
   await commands.client("UNBLOCK", blockingClientId, "TIMEOUT");
 }
 
-/** The number by which Redis knows a connection; a new one after each reconnect. */
+/** The number by which Redis knows a connection; each reconnect gets a new one. */
 export async function readClientId(redis: Redis): Promise<number> {
   return redis.client("ID");
 }
 
 /**
  * Removes what was handed over.
- * @param lastId up to and including
+ * @param lastId the last entry to remove
  * @returns how many were removed, or "stale" where the token is not the owner's any more (nothing was changed)
  */
 export async function trimReady(

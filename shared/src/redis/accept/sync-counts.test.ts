@@ -1,6 +1,6 @@
-// Tests what ACCEPT_DURABILITY=aof promises against what the server does: its syncs are counted by a tracer.
-// Guarantees: where a way is chosen, no write is confirmed before a sync that followed it; where one is refused because
-// WAITAOF answers in haste, it does: the day a server is mended, this fails, and the refusal can go.
+// Tests what ACCEPT_DURABILITY=aof promises against what the server does: a tracer counts its syncs.
+// Guarantees: where a way is chosen, no write is confirmed before a sync that follows it. Where a server is refused
+// because its WAITAOF answers too early, it really does: once that server is fixed, this fails, and the refusal can go.
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
@@ -58,7 +58,7 @@ describe.runIf(tracesSyncs)("by the system calls of the server", () => {
     if (isChosen) return expectSyncBeforeEachAnswer(3, traced);
     if (!isAtLeast((await readServerVersion(redis)).version, [7, 2])) return;
     const before = traced.count();
-    // One sync a second: so many writes take a moment, and are all confirmed.
+    // One sync a second: this many writes take a moment, and all are confirmed.
     for (let i = 0; i < 100; i++) {
       await redis.set(`k${i}`, "v");
       expect(await redis.call("WAITAOF", 1, 0, 5_000)).toEqual([1, 0]);
@@ -75,7 +75,7 @@ describe.runIf(tracesSyncs)("by the system calls of the server", () => {
       return;
     }
     const confirm = await choose();
-    // So slow that it lasts until the test is over.
+    // Slow enough to last until the test is over.
     await redis.config("SET", "rdb-key-save-delay", 100_000, "aof-use-rdb-preamble", "yes");
     await redis.mset(...Array.from({ length: 1_000 }, (_, i) => [`old${i}`, "v"]).flat());
     await redis.bgrewriteaof();
@@ -87,7 +87,7 @@ describe.runIf(tracesSyncs)("by the system calls of the server", () => {
       () => true,
       () => false,
     );
-    // A sync, or no confirmation.
+    // Either a sync, or no confirmation.
     if (confirmed) expect((syncs?.count() ?? 0) - before).toBeGreaterThan(0);
   });
 });

@@ -1,4 +1,4 @@
-// scripts/isolate-refused: one user with broken keys holds up nobody else.
+// Tests scripts/isolate-refused: a user with broken keys delays nobody else.
 import { expect, it } from "vitest";
 import { isolateRefused } from "./isolate-refused.js";
 

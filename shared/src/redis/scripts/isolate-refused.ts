@@ -1,13 +1,13 @@
-// services/{dispatch,push-node} -> here -> redis/*: a batch for many users, one of whom may have broken keys.
-// Guarantees: a user whom Redis refuses to work on holds up nobody else.
+// services/{dispatch,push-node} -> here -> redis/*: a batch for many users, some of whom may have broken keys.
+// Guarantees: a user whose keys Redis refuses to work on delays nobody else.
 import { isConnectionError } from "../connection/connect.js";
 
 /**
  * Works on all items in one call. Where Redis refuses that, works on each part alone.
- * @param work undefined: the work is not ours any more, nothing may follow
+ * @param work undefined: this process no longer owns the work, and must stop
  * @param onRefused told of each part that is refused alone
  * @param split into parts; by default each item is one
- * @returns what `work` answered, call by call; undefined as soon as `work` is
+ * @returns what `work` answered, call by call; undefined as soon as `work` answers it
  * @throws connection errors (see `isConnectionError`): the same call may be sent again
  */
 export async function isolateRefused<T, R>(

@@ -1,5 +1,5 @@
-// Tests the count of messages that ended, from what the scripts answer, on a real Redis.
-// Guarantees: an end counts once, however often it is said; what changed nothing counts nothing.
+// Tests the count of messages that ended, from the scripts' answers, on a real Redis.
+// Guarantees: an end counts once, however often it is reported; a call that changed nothing counts nothing.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Registry } from "../../kernel/metrics/metrics.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";

@@ -1,5 +1,5 @@
 // redis/{ack-users, expire-messages, settle-fallback} -> here: how many messages ended by this process' calls.
-// Guarantees: counted from what the scripts answer, so each end once in the whole cluster; counting costs an addition.
+// Guarantees: counts what the scripts answer, so each end counts once in the whole cluster.
 import { Counter, type Registry } from "../../kernel/metrics/metrics.js";
 
 export const countedEnds = ["delivered", "pushed", "expired", "failed"] as const;

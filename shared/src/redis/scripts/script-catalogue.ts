@@ -1,5 +1,5 @@
-// The Lua scripts, by name; what each takes and answers stands at the head of its file.
-// Guarantees: names carry a version, and a script is called by the hash of its text: two releases can run side by
+// The Lua scripts, by name; the head of each file says what it takes and answers.
+// Guarantees: names carry a version, and a script is called by the hash of its text, so two releases can run side by
 // side, each with its own.
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -81,9 +81,9 @@ export interface Script {
   readonly sha1: string;
 }
 
-/** Reads all scripts from beside the sources; called once, by a composition root. */
+/** Reads all scripts from beside the sources; a composition root calls it once. */
 export function readScripts(): ReadonlyMap<ScriptName, Script> {
-  // The sources' folder, from src/redis/scripts and from dist/redis/scripts alike.
+  // The sources' folder, seen from src/redis/scripts and from dist/redis/scripts alike.
   const redis = new URL("../../../src/redis/", import.meta.url);
   return new Map(
     Object.entries(scriptsByRoom).flatMap(([room, names]) =>
@@ -96,7 +96,7 @@ export function readScripts(): ReadonlyMap<ScriptName, Script> {
   );
 }
 
-/** Puts the text of `NAME.lua` where a line says `--@include NAME`. */
+/** Puts in the text of `NAME.lua` where a line says `--@include NAME`. */
 function withIncludes(source: string, includes: URL): string {
   return source.replace(/^--@include (\S+)$/gm, (_line, name: string) =>
     readFileSync(new URL(`${name}.lua`, includes), "utf8"),

@@ -1,6 +1,6 @@
-// Tests the rules that hold for every script and its typed caller.
-// Guarantees: all keys are declared and share one hash tag, so that each call works on a Redis Cluster; answers are
-// strings, which read the same by every protocol version.
+// Tests the rules for every script and its typed caller.
+// Guarantees: all keys are declared and share one hash tag, so each call works on a Redis Cluster; answers are strings,
+// which read the same in every protocol version.
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
@@ -59,7 +59,7 @@ interface Call {
   answer?: unknown;
 }
 
-/** Runs everything as always, and takes notes. */
+/** Runs everything as always, and records the calls. */
 class NotingRunner extends ScriptRunner {
   readonly calls: Call[] = [];
 
@@ -94,7 +94,7 @@ const limits = {
   ackTimeoutMs: 10_000,
 } as const;
 
-/** Calls every script by its typed caller, each way that touches different keys. */
+/** Calls every script by its typed caller, in each way that touches different keys. */
 async function callEverything(scripts: ScriptRunner, partition: number): Promise<void> {
   const keys = partitionKeys(partition);
   const accepter = new MessageAccepter({
@@ -201,7 +201,7 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
   await new AuditLog({ scripts, logger, maxEntries: 1_000, keepDays: 1 }).record(act);
 }
 
-/** A message whose fallback fails, is tried again, and is let go. */
+/** A message with a fallback that fails, is tried again, and is given up. */
 async function callFallback(scripts: ScriptRunner, partition: number): Promise<void> {
   const keys = partitionKeys(partition);
   const source = { keys, priority: "low" } as const;
@@ -236,7 +236,7 @@ async function callFallback(scripts: ScriptRunner, partition: number): Promise<v
   );
 }
 
-/** A user is erased: nobody's keys are touched together with another partition's. */
+/** A user is erased; no call touches keys of two partitions. */
 async function callEraser(scripts: ScriptRunner, partition: number): Promise<void> {
   const partitions = [partitionKeys(0), partitionKeys(1), partitionKeys(2)];
   const names = Array.from({ length: 50 }, (_, i) => `e${i}`);
@@ -252,7 +252,7 @@ async function callEraser(scripts: ScriptRunner, partition: number): Promise<voi
   await new UserEraser({ scripts, partitions, devices }).erase(userId);
 }
 
-/** A user who signs in, refreshes, and is signed out, in each of the ways there are. */
+/** A user who signs in, refreshes, and is signed out, in each possible way. */
 async function callTokens(scripts: ScriptRunner, partition: number): Promise<void> {
   const names = Array.from({ length: 50 }, (_, i) => `d${i}`);
   const userId = names.find((name) => partitionOfUser(name, 3) === partition) ?? "";
@@ -269,7 +269,7 @@ async function callTokens(scripts: ScriptRunner, partition: number): Promise<voi
   }
   const first = { userId, sessionId: "s2", number: 0, hash: "h0", successorHashes: ["h1"] as const };
   for (let i = 0; i < 2; i++) await sessions.refresh(first);
-  // In this partition alone: a token is revoked in all there are.
+  // In this partition alone: revoking a token writes to all partitions.
   const revocations = new TokenRevocations({
     scripts,
     partitions: Array.from({ length: 3 }, () => partitionKeys(partition)),
@@ -283,7 +283,7 @@ async function callTokens(scripts: ScriptRunner, partition: number): Promise<voi
   await signingKeys.replace((await signingKeys.read()).revision, []);
 }
 
-/** A device that moves from user to user, is reached, rests, and goes, in each of the ways there are. */
+/** A device that moves between users, is sent to, rests, and goes, in each possible way. */
 async function callDevices(scripts: ScriptRunner, partition: number): Promise<void> {
   const keys = partitionKeys(partition);
   const devices = new DevicesStore(scripts, [partitionKeys(0), partitionKeys(1), partitionKeys(2)], {
@@ -336,7 +336,7 @@ describe("every call", () => {
 
   test("has no key among its arguments", () => {
     for (const { name, args } of calls) {
-      // A channel is not a key; its name begins as the keys do, so that it lives in the same slot.
+      // A channel is not a key; its name begins as keys do, so that it lies in the same slot.
       const { channel, control } = partitionKeys(2);
       const keyLike = args.filter(
         (arg) => String(arg).includes("petrel:") && arg !== channel && arg !== control,
@@ -421,14 +421,14 @@ describe("every script's text", () => {
       if (["TIME", "INFO", "SPUBLISH", "PUBSUB"].includes(command)) continue;
       const key = first ?? "";
       const isParameter = new RegExp(`local function \\w+\\([^)]*\\b${key}\\b[^)]*\\)`).test(code);
-      // One of a table of keys; or what an entry of a list keeps of the keys it was made with.
+      // A key out of a table of keys; or a key that a list's entry keeps.
       const [, table = ""] = /^(\w+)\[\w+\]$/.exec(key) ?? [];
       const isOfTable =
         table !== "" && new RegExp(`local ${table} = { (\\w = KEYS\\[\\d\\](, )?)+ }`).test(code);
       const [, field = ""] = /^u\.(\w+)$/.exec(key) ?? [];
       const isKept = aliases.has(field) && code.includes(`${field} = ${field},`);
-      // The named exceptions of accept/accept.lua and keep-records, see their heads: of the slot of a key that is declared,
-      // and made from it.
+      // The exceptions that the heads of accept/accept.lua and keep-records name: made from a declared key, and of its
+      // slot.
       const isOfNamesake = command === "UNLINK" && key === "attemptsOfNamesake";
       const isOfEntry = key === "recordOfEntry";
       expect(

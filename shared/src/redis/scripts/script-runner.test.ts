@@ -1,5 +1,5 @@
 // Tests how scripts are called.
-// Guarantees: whatever Redis has forgotten, and whenever the connection was lost, a call works.
+// Guarantees: a call works after Redis has forgotten its scripts, and after a lost connection.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";
@@ -81,7 +81,7 @@ test("a slot under way to another node is tried again, until it is whole", async
     await redis.zadd(keys.routes("u1"), 9e12, "0000000000001/n1/c1/web");
     const slot = String(await redis.call("CLUSTER", "KEYSLOT", keys.routes("u1")));
     await redis.call("CLUSTER", "SETSLOT", slot, "MIGRATING", thereId);
-    // One key is here, the other may be there: Redis cannot say, and asks to try again.
+    // One key is here, the other may be there: Redis cannot tell, and asks to try again.
     const routes = [keys.routes("u1"), keys.routes("u2")];
     await expect(redis.del(...routes)).rejects.toThrow(/^TRYAGAIN/);
     const answer = scripts.run("read-routes.v1", routes, []);

@@ -1,6 +1,6 @@
 // Calls the Lua scripts of the catalogue on one connection, or on those of a cluster.
-// Guarantees: scripts are loaded on every (re)connect, to every node; one that Redis has lost is sent along; a slot
-// under way to another node is tried again, a few times.
+// Guarantees: scripts are loaded on every (re)connect, on every node; on NOSCRIPT the source is sent with EVAL. While a
+// slot moves to another node, a call is tried again a few times.
 import { Command } from "ioredis";
 import { backoffMs } from "../../kernel/backoff.js";
 import {
@@ -19,14 +19,14 @@ const TRYAGAIN_ATTEMPTS = 5;
 
 export class ScriptRunner {
   readonly redis: Redis;
-  /** Of the messages that ended by calls made here. */
+  /** Counts the messages that ended by calls made here. */
   readonly ends = new MessageEnds();
   readonly #scripts: ReadonlyMap<ScriptName, Script>;
 
   constructor(redis: Redis) {
     this.redis = redis;
     this.#scripts = readScripts();
-    // On a cluster to replicas too: the next master comes from among them.
+    // On a cluster the replicas load them too: the next master is one of them.
     onServerReady(redis, (server) => this.#load(server));
     for (const server of connectionsOf(redis)) if (server.status === "ready") this.#load(server);
   }
@@ -46,8 +46,8 @@ export class ScriptRunner {
   }
 
   /**
-   * Runs a script that answers one string, on the master's own connection, and never sends it again: what is written
-   * to that connection (see `masterOf`) in the same turn comes right behind it.
+   * Runs a script that answers one string, on the master's own connection, and never sends it again. What is written to
+   * that connection (see `masterOf`) in the same turn comes right behind it.
    * @throws also where `run` would have tried again; the next call may succeed
    */
   async runOnce(
@@ -67,7 +67,7 @@ export class ScriptRunner {
     }
   }
 
-  /** What is called in `task`, before it first waits, leaves in one write to each server. */
+  /** The calls that `task` makes before it first waits leave in one write to each server. */
   together<T>(task: () => T): T {
     const { redis } = this;
     // Without a link there is no write to share: each call fails by itself.
@@ -83,7 +83,7 @@ export class ScriptRunner {
     }
   }
 
-  /** Which server a call with this key goes to, as far as is known: the same text for the same server. */
+  /** Which server a call with this key goes to, as far as is known: equal texts for the same server. */
   serverOf(key: string): string {
     return isCluster(this.redis) ? (masterAddress(this.redis, key) ?? "") : "";
   }
@@ -125,13 +125,13 @@ export class ScriptRunner {
 
   #load(server: SingleRedis): void {
     for (const { source } of this.#scripts.values()) {
-      // A failure shows at the first call, which sends the script along.
+      // A failure shows at the first call, which then sends the source.
       server.script("LOAD", source).catch(() => undefined);
     }
   }
 }
 
-/** Built directly: the generated methods walk all arguments once more to look for callbacks and arrays. */
+/** Built directly: the generated methods walk all arguments once more, looking for callbacks and arrays. */
 function commandOf(
   command: "eval" | "evalsha",
   script: string,

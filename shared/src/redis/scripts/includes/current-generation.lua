@@ -1,19 +1,19 @@
--- The partition's generation. A master that may lack the tail which the former one had answered for (after a restart, a
--- failover, a restore) raises it, and with it every epoch handed out from then on.
+-- The partition's generation. After a restart, a failover or a restore, a master may lack the last writes that its
+-- predecessor confirmed. Such a master raises the generation, and with it every epoch handed out from then on.
 --
--- `since` says when that was seen: for a while the new master may not know of routes that its former self had. The
--- first generation has none: there was nothing to lose.
+-- `since` says when that was seen: for a while the new master may not know routes that its predecessor had. The first
+-- generation has none: there was nothing to lose.
 --
--- `master_replid` is what changes with the history, but not only then: the first replica that attaches changes it, the
--- last one that left long ago, `redis-cli --rdb`. Then the process is the same (`run`: the replid it was seen with, and
+-- `master_replid` changes with the history, but at other times too: when the first replica attaches, when the last one
+-- left long ago, after `redis-cli --rdb`. The process is then the same (`run` holds the replid it was seen with, and
 -- its run_id) and follows no other history (no `master_replid2`): nothing was lost. A release that knows `replid` alone
--- leaves `run` behind, and what stands there then belongs to another replid: it is not believed (and partitions/keep-time.lua
--- notes it anew).
+-- does not update `run`. The replid in `run` then differs, so `run` is ignored, and partitions/keep-time.lua writes it
+-- anew.
 --
--- A slot that was moved in a cluster brings its partition into a process that has run since before the former one last
--- noted the time (`at`, see partitions/keep-time.lua), and that was no replica: it was not restarted in between, and lacks
--- nothing. The margin is for clocks that differ; within `repl-backlog-ttl` a promoted replica still shows its
--- `master_replid2`.
+-- A slot that moves in a cluster brings its partition into another process. Nothing was lost where that process has run
+-- since before the former one last noted the time (`at`, see partitions/keep-time.lua), and was no replica: it was not
+-- restarted in between. The margin allows for clocks that differ. Within `repl-backlog-ttl` a promoted replica still
+-- shows its `master_replid2`.
 local function wasMovedHere(server, at)
   local upSeconds = tonumber(string.match(server, 'uptime_in_seconds:(%d+)'))
   return at and upSeconds and string.match(server, '_mode:cluster')
@@ -44,6 +44,6 @@ local function currentGeneration(key)
   return generation, since
 end
 
--- The epoch that follows when the generation has changed: the lineage before the dot stays, so that what this Redis
--- still has keeps its states.
+-- The epoch after a change of generation. The lineage before the dot stays, so what this Redis still has keeps its
+-- states.
 local function nextEpoch(epoch, seed) return string.match(epoch, '^[^.]+') .. '.' .. seed end

@@ -1,10 +1,10 @@
--- After which number a user's inbox is whole, where a reader that has everything up to `after` misses something: it was
--- acknowledged by a quicker device of the user, and trimmed. nil where nothing is missed.
+-- The number after which a user's inbox is whole, where a reader that has everything up to `after` misses something: a
+-- quicker device of the user acknowledged it, and it was trimmed. nil where nothing is missed.
 --
--- Only the head of an inbox is trimmed, up to `acked` at most. What has ended is taken out by its number (inbox/expire.lua):
--- a hole behind an entry is no loss, and one at the head is none where all of it lies within `ended`, "from to": the
--- numbers above `from`, up to `to`, ended without having been acknowledged. So trimming itself has nothing to write, and
--- what an older release has trimmed is told, too.
+-- Only the head of an inbox is trimmed, up to `acked` at most. inbox/expire.lua removes ended messages by number, so a
+-- gap behind an entry is no loss. Nor is a gap at the head that lies wholly within `ended`, "from to": the numbers
+-- above `from`, up to `to`, ended without being acknowledged. So trimming has nothing to write, and what an older
+-- release trimmed is reported too.
 local function keptAfter(userKey, inboxKey, after)
   local user = redis.call('HMGET', userKey, 'seq', 'acked', 'ended')
   local seq, acked = tonumber(user[1]), tonumber(user[2])

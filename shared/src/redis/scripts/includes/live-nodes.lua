@@ -1,5 +1,5 @@
--- The distinct nodes that hold a user's live connections, and whether there is a socket that has just closed and counts
--- as on its way back: its member has "-" for a node, see nodes/leave.lua.
+-- The distinct nodes that hold a user's live connections, and whether a socket has just closed and counts as on its way
+-- back: its member has "-" for a node, see nodes/leave.lua.
 local function liveNodes(routesKey, nowText)
   local nodes, seen, isExpected = {}, {}, false
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', routesKey, nowText, '+inf')) do

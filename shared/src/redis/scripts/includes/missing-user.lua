@@ -1,6 +1,6 @@
--- Where a user without a hash stands, as seq, acked and epoch: at 0; or, where the inbox is still there, on at its last
--- number, with all that it holds to be delivered again. The epoch is new, but its lineage is the newest entry's: what
--- is acked from now on reads delivered in its record, too.
+-- seq, acked and epoch for a user without a hash. Without an inbox it begins at 0. With one it goes on at the inbox's
+-- last number, and all that the inbox holds is delivered again. The epoch is new, but keeps the newest entry's lineage:
+-- so what is acked from now on reads delivered in its record too.
 local function missingUser(inboxKey, seed)
   if redis.call('EXISTS', inboxKey) == 0 then return 0, 0, seed .. '.0' end
   local seq = 0

@@ -1,17 +1,21 @@
--- Offers a user's messages to the fallback: those above `acked` and above what was offered of their priority, up to and
--- including `upTo`, that wait for an offline user and say what to notify. What was offered is noted in the same step, so
--- that none is offered twice. What is over its time is passed over: its end is written by `expire`, in its own time.
+-- Offers a user's messages to the fallback: those above `acked`, above what was offered of their priority, and not
+-- above `upTo`, that are for an offline user and have a notification. The same step notes what was offered, so none is
+-- offered twice. An expired message is skipped: `expire` writes its end later.
 --
--- A stream with `cap` entries takes none: its messages wait in the inbox, and their user in `due`; those of other
--- priorities go on. `offered` stands below the first that waits, and `offeredBy`, there while some are further, says how
--- far each priority is: "high normal low". (A release that knows `offered` alone may offer such a message once more: the
--- worker that takes the second entry finds its message pushed.)
+-- A stream with `cap` entries takes none: its messages wait in the inbox, and their user in `due`; messages of other
+-- priorities go on. `offered` stands below the first message that waits. While some priorities are further, `offeredBy`
+-- says how far each one is: "high normal low". (A release that knows `offered` alone may offer such a message once
+-- more: the worker that takes the second entry finds its message pushed.)
 --
 -- streams: fallback streams by the letter of their priority. u: userKey, inboxKey, userId, acked, offered, offeredBy.
--- Returns how many were offered, as text, with "+" behind it where a full stream holds others up; "complete", "waits"
--- where a full stream is all that is in the way, or "more" where `upTo` was not reached (a call reads so many entries and
--- bytes at most); whether any was read; and of those that are sampled, as the last part of a line, TAB id SPACE trace
--- [, id SPACE trace …], "" where there are none. Needs `trace-of`.
+-- Returns:
+-- - how many were offered, as text, with "+" behind it where a full stream delays others
+-- - "complete"; "waits" where only a full stream is in the way; or "more" where `upTo` was not reached (a call reads a
+--   bounded number of entries and bytes)
+-- - whether any was read
+-- - those that are sampled, as the last part of a line: TAB id SPACE trace [, id SPACE trace …]; "" where there are
+--   none
+-- Needs `trace-of`.
 local offerBytesLeft = 262144
 local streamLengths = {}
 local function offerMessages(streams, cap, u, upTo)
@@ -22,7 +26,7 @@ local function offerMessages(streams, cap, u, upTo)
   local furthest, from, waits = math.max(by.h, by.n, by.l), math.huge, {}
   for letter, cursor in pairs(by) do
     streamLengths[letter] = streamLengths[letter] or redis.call('XLEN', streams[letter])
-    -- One that stayed behind has a message that waits: while its stream is full nobody need look for it.
+    -- A priority that stayed behind has a message that waits: while its stream is full, nobody need look for it.
     if cursor < furthest and streamLengths[letter] >= cap then waits[letter] = true
     elseif cursor < from then from = cursor end
   end

@@ -1,9 +1,9 @@
--- How much a user was sent in the last window, by the numbers its messages have: where each sub-window began is noted
--- beside the cursor, the seq being the last one before it. The oldest sub-window counts whole, as in take-from-window;
--- and a clock that was set back moves all notes with it.
+-- How many messages a user was sent in the last window, told from their numbers. Beside the cursor stands the beginning
+-- of each sub-window: the last seq before it. The oldest sub-window counts whole, as in take-from-window. When the
+-- clock is set back, all notes move with it.
 --
 -- "newest:from index:seq …": the sub-window of the last note, and the seq before the oldest; then all, oldest first.
--- Within one sub-window nothing leaves: so most messages read the first two numbers and no more.
+-- Within one sub-window nothing drops out, so most messages read the first two numbers and no more.
 local function readNotes(notes, current, held)
   local newest = tonumber(string.match(notes, '^%d+'))
   local back = newest > current and newest - current or 0
@@ -15,7 +15,7 @@ local function readNotes(notes, current, held)
   return kept, back > 0
 end
 
--- Also what of the notes still counts, and whether they moved; neither where the last note is of this sub-window.
+-- Also returns the notes that still count, and whether they moved; neither where the last note is of this sub-window.
 local function receivedLately(notes, seq, current, held)
   if not notes then return 0, {} end
   local newest, from = string.match(notes, '^(%d+):(%d+)')
@@ -24,7 +24,7 @@ local function receivedLately(notes, seq, current, held)
   return kept[1] and seq - tonumber(kept[1][2]) or 0, kept, isMoved
 end
 
--- The notes with this sub-window's beginning, as text.
+-- The notes with this sub-window's beginning added, as text.
 local function noteBeginning(kept, current, seq)
   local last = kept[#kept]
   if not last or last[1] < current then kept[#kept + 1] = { current, ms(seq) } end
@@ -33,7 +33,7 @@ local function noteBeginning(kept, current, seq)
   return table.concat(texts, ' ')
 end
 
--- How long until one more may come, ms.
+-- How long until one more message may come, ms.
 local function waitForRoom(notes, seq, limit, current, subMs, held)
   local kept = readNotes(notes, current, held)
   for i, note in ipairs(kept) do

@@ -1,5 +1,5 @@
--- A connection in its user's routes: connectTime/node/connection/platform, and a fifth part, "leaving", where its node has
--- marked it (nodes/mark-leaving.lua). The platform is the client's own word: what it says stands in the fourth part, and
--- only there. So the parts are counted; whatever it ends with is no mark.
+-- A connection in its user's routes: connectTime/node/connection/platform, and a fifth part, "leaving", once its node
+-- has marked it (nodes/mark-leaving.lua). The platform is the client's own word, and stands in the fourth part only. So
+-- the parts are counted: a platform that ends in "leaving" is no mark.
 local function platformOf(member) return string.match(member, '^[^/]*/[^/]*/[^/]*/([^/]*)') end
 local function isMarkedLeaving(member) return string.match(member, '^[^/]*/[^/]*/[^/]*/[^/]*/leaving') ~= nil end

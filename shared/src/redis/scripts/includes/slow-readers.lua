@@ -1,22 +1,22 @@
--- Connections of a user that are behind, so that what others acknowledge is kept for them: "connection:seq:until" each,
--- joined by spaces, in the field `slow` of the user's hash. Each says itself where it stands, while it is behind, and
--- counts until then only; so what is forgotten here costs memory for a minute, and whoever is forgotten is told
--- (includes/kept-after). Nothing of it is written for those who are up to date.
+-- Connections of a user that are behind, so that what other devices acknowledge is kept for them. The field `slow` of
+-- the user's hash holds "connection:seq:until" for each, joined by spaces. A connection reports its position itself
+-- while it is behind, and counts until `until` only. A forgotten entry costs memory for a minute, and a forgotten
+-- connection is told what it misses (includes/kept-after). Connections that are up to date write nothing.
 local HOLD_MS = 60000
 local MAX_SLOW = 16
 
--- The lowest number that one of them has, or nil where nobody is behind.
+-- The lowest seq among them, or nil where none is behind.
 local function slowestOf(text)
   local lowest
   for seqText, untilText in string.gmatch(text or '', ':(%d+):(%d+)') do
     local till, seq = tonumber(untilText), tonumber(seqText)
-    -- (One that lies further ahead was written by a clock that has been set back since.)
+    -- (An `until` further ahead was written by a clock that was since set back.)
     if till > now and till <= now + HOLD_MS and (not lowest or seq < lowest) then lowest = seq end
   end
   return lowest
 end
 
--- The text with this connection at `seq`, or, where that is nil, without it; "" where nobody is left.
+-- The text with this connection at `seq`, or without it where `seq` is nil; "" where none is left.
 local function withReader(text, connection, seq)
   local kept = {}
   for other, seqText, untilText in string.gmatch(text or '', '([^ :]+):(%d+):(%d+)') do
@@ -30,8 +30,8 @@ local function withReader(text, connection, seq)
   return table.concat(kept, ' ')
 end
 
--- Trims what is acked: all but the last `history`; where somebody is behind, but what that one still lacks, and of that
--- the last `slowHistory` at most.
+-- Trims what is acked, except the last `history`. Where a connection is behind, what it still lacks stays too, the last
+-- `slowHistory` at most.
 local function trimAcked(inboxKey, acked, history, slowHistory, slowText)
   local from = acked - history
   local slowest = slowText and slowestOf(slowText)

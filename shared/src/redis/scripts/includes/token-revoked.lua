@@ -1,6 +1,6 @@
--- tokenRevoked: whether a token is good no longer, by the keys of its user's partition.
--- generationKey, sessionKey and tokenKey as PartitionKeys names them; generation: the token's own, as text; a token
--- without a session, or from an issuer whose sessions are not known here, brings an empty session id in its key.
+-- tokenRevoked: whether a token is revoked, by the keys of its user's partition.
+-- generationKey, sessionKey and tokenKey as PartitionKeys names them; generation: the token's own, as text. Where a
+-- token has no session, or its issuer's sessions are not known here, the session id in its key is empty.
 local function tokenRevoked(generationKey, sessionKey, tokenKey, generation)
   local current = redis.call('GET', generationKey)
   if current and tonumber(generation) < tonumber(current) then return true end
