@@ -96,9 +96,9 @@ function openPetrel({ endpoint, ca, privateKey, keyId, teamId }: ClientOptions):
         if (result.kind === "unanswered") wasUnanswered = true;
         if (result.kind === "answered") {
           const verdict = judgeApnsAnswer(result);
-          if (verdict.verdict === "taken") return { isTaken: true, wasUnanswered };
-          if (verdict.verdict !== "retry") {
-            return { isTaken: false, wasUnanswered, reason: verdict.verdict };
+          if (verdict.kind === "taken") return { isTaken: true, wasUnanswered };
+          if (verdict.kind !== "retry") {
+            return { isTaken: false, wasUnanswered, reason: verdict.kind };
           }
           afterMs = verdict.afterMs ?? 0;
         }

@@ -140,7 +140,7 @@ export class ApnsChannel implements FallbackChannel {
     takenNow: Set<string>,
   ): Promise<DeviceResult> {
     const result = await sendToDevice(this.#options, job, device, signals);
-    if (result.is === "taken") takenNow.add(device.id);
+    if (result.kind === "taken") takenNow.add(device.id);
     return result;
   }
 

@@ -84,7 +84,7 @@ export function createApnsMetrics(registry: Registry, routes: () => readonly Apn
   return {
     sent: (environment, result, verdict, tookMs) => {
       const reason = result.kind === "answered" ? knownReason(result.reason) : "";
-      sends.inc({ environment, result: verdict?.verdict ?? result.kind, reason });
+      sends.inc({ environment, result: verdict?.kind ?? result.kind, reason });
       seconds.observe({ environment }, tookMs / 1000);
     },
     noApp: (environment) => noApp.inc({ environment }),

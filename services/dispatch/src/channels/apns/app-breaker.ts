@@ -22,9 +22,15 @@ interface Probes {
 }
 
 type State =
-  | { readonly is: "closed" }
-  | { readonly is: "open"; readonly untilMs: number; readonly openMs: number }
-  | { readonly is: "half-open"; probesLeft: Probes; bad: number; idleAtMs: number; readonly openMs: number };
+  | { readonly kind: "closed" }
+  | { readonly kind: "open"; readonly untilMs: number; readonly openMs: number }
+  | {
+      readonly kind: "half-open";
+      probesLeft: Probes;
+      bad: number;
+      idleAtMs: number;
+      readonly openMs: number;
+    };
 
 export interface AppBreaker {
   readonly scope: DeviceScope;
@@ -39,7 +45,7 @@ export interface AppBreaker {
 export function createAppBreaker(scope: DeviceScope, nowMs: number, outliveMs: number): AppBreaker {
   return {
     scope,
-    state: { is: "closed" },
+    state: { kind: "closed" },
     answers: new RecentAnswers(),
     lastAnswerMs: nowMs,
     suspects: new Map(),

@@ -9,14 +9,14 @@ const next: NextAttempt = {
   nowMs: 1_000_000,
   expiresAtMs: 2_000_000,
 };
-const taken: DeviceResult = { is: "taken" };
-const gone: DeviceResult = { is: "gone", reason: "unregistered" };
-const failed: DeviceResult = { is: "failed", reason: "PayloadTooLarge" };
-const halted: DeviceResult = { is: "halted", reason: "InvalidProviderToken" };
-const doubted: DeviceResult = { is: "doubted", reason: "bad-device-token", afterMs: 30_000 };
-const held: DeviceResult = { is: "held", reason: "paused", afterMs: 60_000 };
-const retry: DeviceResult = { is: "retry", reason: "503", afterMs: undefined };
-const later: DeviceResult = { is: "retry", reason: "429", afterMs: 7_000 };
+const taken: DeviceResult = { kind: "taken" };
+const gone: DeviceResult = { kind: "gone", reason: "unregistered" };
+const failed: DeviceResult = { kind: "failed", reason: "PayloadTooLarge" };
+const halted: DeviceResult = { kind: "halted", reason: "InvalidProviderToken" };
+const doubted: DeviceResult = { kind: "doubted", reason: "bad-device-token", afterMs: 30_000 };
+const held: DeviceResult = { kind: "held", reason: "paused", afterMs: 60_000 };
+const retry: DeviceResult = { kind: "retry", reason: "503", afterMs: undefined };
+const later: DeviceResult = { kind: "retry", reason: "429", afterMs: 7_000 };
 
 test.each<[string, readonly DeviceResult[], object]>([
   ["one has it", [taken], { outcome: "taken" }],

@@ -7,19 +7,19 @@ import type { ChannelAnswer } from "../fallback-channel.js";
 
 export type DeviceOutcome =
   /** Apple has it. */
-  | { readonly is: "taken" }
+  | { readonly kind: "taken" }
   /** Not a way to this user: forgotten, set aside, or an app that is not configured. */
-  | { readonly is: "gone"; readonly reason: string }
+  | { readonly kind: "gone"; readonly reason: string }
   /** Apple called the token bad: to be looked at again, see device-breaker. */
-  | { readonly is: "doubted"; readonly reason: string; readonly afterMs: number }
+  | { readonly kind: "doubted"; readonly reason: string; readonly afterMs: number }
   /** Not tried now; whoever holds it back does so again where it comes too early. */
-  | { readonly is: "held"; readonly reason: string; readonly afterMs: number }
+  | { readonly kind: "held"; readonly reason: string; readonly afterMs: number }
   /** A fault that may pass; `afterMs` is Apple's wish. */
-  | { readonly is: "retry"; readonly reason: string; readonly afterMs: number | undefined }
+  | { readonly kind: "retry"; readonly reason: string; readonly afterMs: number | undefined }
   /** The key or the certificate is not good. */
-  | { readonly is: "halted"; readonly reason: string }
+  | { readonly kind: "halted"; readonly reason: string }
   /** The message would be refused every time. */
-  | { readonly is: "failed"; readonly reason: string };
+  | { readonly kind: "failed"; readonly reason: string };
 
 export type DeviceResult = DeviceOutcome & {
   readonly details?: Readonly<Record<string, string>>;
@@ -45,8 +45,8 @@ export function combineResults(
   next: NextAttempt,
 ): ChannelAnswer {
   const notes = results.map(noteOf);
-  const of = <I extends DeviceOutcome["is"]>(is: I) =>
-    results.filter((result): result is Extract<DeviceResult, { is: I }> => result.is === is);
+  const of = <I extends DeviceOutcome["kind"]>(kind: I) =>
+    results.filter((result): result is Extract<DeviceResult, { kind: I }> => result.kind === kind);
   const again = retryAnswer(of("retry"), of("held"));
   if (takenBefore || of("taken").length > 0) {
     // A doubted token is not waited for: most likely Apple is right.
@@ -110,7 +110,7 @@ const outcomes = {
 
 function noteOf(result: DeviceResult): Omit<AttemptNote, "channel"> {
   return {
-    outcome: outcomes[result.is],
+    outcome: outcomes[result.kind],
     ...("reason" in result ? { reason: result.reason } : {}),
     ...(result.details === undefined ? {} : { details: result.details }),
   };

@@ -82,8 +82,8 @@ export class DeviceBreaker {
     const nowMs = this.#options.clock.monotonicMs();
     this.#halfOpen(breaker, nowMs);
     const { state } = breaker;
-    if (state.is === "open") return this.#refuse("breaker-open", state.untilMs - nowMs);
-    if (state.is === "half-open") {
+    if (state.kind === "open") return this.#refuse("breaker-open", state.untilMs - nowMs);
+    if (state.kind === "half-open") {
       const kind = isTaken === true ? "taken" : "never";
       if (state.probesLeft[kind] === 0) {
         // No answer of theirs decides: a network fault, perhaps. Others may try.
@@ -107,8 +107,8 @@ export class DeviceBreaker {
     const breaker = this.#find(scope);
     this.#note(breaker, undefined);
     breaker.outliving.delete(deviceId);
-    if (breaker.state.is !== "half-open") return;
-    breaker.state = { is: "closed" };
+    if (breaker.state.kind !== "half-open") return;
+    breaker.state = { kind: "closed" };
     this.#reset(breaker);
     // Not the argument: that may be a whole device, with its token.
     const { topic, environment } = breaker.scope;
@@ -128,7 +128,7 @@ export class DeviceBreaker {
     const nowMs = clock.monotonicMs();
     breaker.lastAnswerMs = nowMs;
     const { state } = breaker;
-    if (state.is === "closed") {
+    if (state.kind === "closed") {
       const isOldNews = breaker.outliving.has(deviceId, nowMs);
       if (!breaker.suspects.has(deviceId)) {
         breaker.suspects.set(deviceId, { confirm, untilMs: isOldNews ? nowMs : nowMs + suspicionMs });
@@ -139,9 +139,10 @@ export class DeviceBreaker {
       }
     } else {
       this.#outlive(breaker, deviceId);
-      if (state.is === "half-open" && isTaken && ++state.bad >= PROBES) this.#open(breaker, state.openMs * 2);
+      if (state.kind === "half-open" && isTaken && ++state.bad >= PROBES)
+        this.#open(breaker, state.openMs * 2);
     }
-    return breaker.state.is === "open"
+    return breaker.state.kind === "open"
       ? this.#spread(breaker.state.untilMs - nowMs)
       : this.#spread(suspicionMs);
   }
@@ -149,13 +150,13 @@ export class DeviceBreaker {
   /** Whether a device of this app and environment may be forgotten now. */
   mayForget(scope: DeviceScope): boolean {
     const breaker = this.#breakers.get(nameOf(scope));
-    return breaker === undefined || breaker.state.is === "closed";
+    return breaker === undefined || breaker.state.kind === "closed";
   }
 
   /** Those that are open, half-open among them. */
   get open(): readonly DeviceScope[] {
     return [...this.#breakers.values()]
-      .filter(({ state }) => state.is !== "closed")
+      .filter(({ state }) => state.kind !== "closed")
       .map(({ scope }) => scope);
   }
 
@@ -174,7 +175,7 @@ export class DeviceBreaker {
       const isIdle = nowMs - breaker.lastAnswerMs > suspicionMs;
       breaker.outliving.dropEnded(nowMs);
       // Topics come from clients: quiet ones must take no room.
-      if (isIdle && breaker.state.is === "closed" && breaker.suspects.size + breaker.outliving.size === 0)
+      if (isIdle && breaker.state.kind === "closed" && breaker.suspects.size + breaker.outliving.size === 0)
         this.#breakers.delete(name);
     }
   }
@@ -223,8 +224,8 @@ export class DeviceBreaker {
   #open(breaker: AppBreaker, wantedMs: number): void {
     const { clock, openMs: firstMs, suspicionMs, logger, onChange, spikes } = this.#options;
     const openMs = Math.min(wantedMs, firstMs * MAX_OPEN_FACTOR);
-    const wasClosed = breaker.state.is === "closed";
-    breaker.state = { is: "open", untilMs: clock.monotonicMs() + openMs, openMs };
+    const wasClosed = breaker.state.kind === "closed";
+    breaker.state = { kind: "open", untilMs: clock.monotonicMs() + openMs, openMs };
     this.#reset(breaker);
     const { topic, environment } = breaker.scope;
     if (wasClosed) {
@@ -243,9 +244,9 @@ export class DeviceBreaker {
 
   #halfOpen(breaker: AppBreaker, nowMs: number): void {
     const { state } = breaker;
-    if (state.is !== "open" || state.untilMs > nowMs) return;
+    if (state.kind !== "open" || state.untilMs > nowMs) return;
     breaker.state = {
-      is: "half-open",
+      kind: "half-open",
       probesLeft: { taken: PROBES, never: PROBES },
       bad: 0,
       idleAtMs: nowMs,

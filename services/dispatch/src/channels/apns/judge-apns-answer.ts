@@ -4,29 +4,29 @@ import type { ApnsAnswer } from "./connection/apns-exchange.js";
 
 export type ApnsVerdict =
   /** Apple has it. */
-  | { readonly verdict: "taken" }
+  | { readonly kind: "taken" }
   /** The token is gone, if it was registered before the time stamp. */
   | {
-      readonly verdict: "forget";
+      readonly kind: "forget";
       readonly reason: "unregistered" | "expired-token";
       readonly timestampMs: number | undefined;
     }
   /** The token does not fit; so it looks in the wrong environment, too. */
-  | { readonly verdict: "quarantine"; readonly reason: "bad-device-token" | "device-token-not-for-topic" }
+  | { readonly kind: "quarantine"; readonly reason: "bad-device-token" | "device-token-not-for-topic" }
   /** The key or the certificate is not good: nothing more with it, and somebody must look. */
-  | { readonly verdict: "halt"; readonly reason: string }
+  | { readonly kind: "halt"; readonly reason: string }
   /** A fresh provider token was refused as expired too, or could not be had: a clock is wrong. */
-  | { readonly verdict: "renew-token" }
+  | { readonly kind: "renew-token" }
   /** Apple saw too many provider tokens of this key. */
-  | { readonly verdict: "pause-token"; readonly afterMs: number }
-  | { readonly verdict: "retry"; readonly reason: string; readonly afterMs?: number }
+  | { readonly kind: "pause-token"; readonly afterMs: number }
+  | { readonly kind: "retry"; readonly reason: string; readonly afterMs?: number }
   /** The message is wrong, and would be every time. */
-  | { readonly verdict: "failed"; readonly reason: string };
+  | { readonly kind: "failed"; readonly reason: string };
 
 /** Where Apple does not say how long. The token stays the same: it must get old enough. */
 const TOKEN_PAUSE_MS = 5 * 60_000;
 
-type Meaning = ApnsVerdict["verdict"];
+type Meaning = ApnsVerdict["kind"];
 
 /** https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns */
 export const apnsReasons: Readonly<Record<string, { readonly status: number; readonly meaning: Meaning }>> =
@@ -71,36 +71,36 @@ export const apnsReasons: Readonly<Record<string, { readonly status: number; rea
  */
 export function judgeApnsAnswer(answer: Omit<ApnsAnswer, "kind">): ApnsVerdict {
   const { status, reason, timestampMs, retryAfterMs } = answer;
-  if (status === 200) return { verdict: "taken" };
+  if (status === 200) return { kind: "taken" };
   const known = reason !== undefined && Object.hasOwn(apnsReasons, reason) ? apnsReasons[reason] : undefined;
   const meaning = known?.status === status ? known.meaning : meaningOfStatus(status);
   const text = reason ?? `HTTP ${status}`;
   switch (meaning) {
     case "taken":
-      return { verdict: "taken" };
+      return { kind: "taken" };
     case "forget":
       return {
-        verdict: "forget",
+        kind: "forget",
         reason: reason === "ExpiredToken" ? "expired-token" : "unregistered",
         timestampMs,
       };
     case "quarantine":
       return {
-        verdict: "quarantine",
+        kind: "quarantine",
         reason: reason === "DeviceTokenNotForTopic" ? "device-token-not-for-topic" : "bad-device-token",
       };
     case "renew-token":
-      return { verdict: "renew-token" };
+      return { kind: "renew-token" };
     case "pause-token":
-      return { verdict: "pause-token", afterMs: retryAfterMs ?? TOKEN_PAUSE_MS };
+      return { kind: "pause-token", afterMs: retryAfterMs ?? TOKEN_PAUSE_MS };
     case "retry":
       return retryAfterMs === undefined
-        ? { verdict: "retry", reason: text }
-        : { verdict: "retry", reason: text, afterMs: retryAfterMs };
+        ? { kind: "retry", reason: text }
+        : { kind: "retry", reason: text, afterMs: retryAfterMs };
     case "halt":
-      return { verdict: "halt", reason: text };
+      return { kind: "halt", reason: text };
     case "failed":
-      return { verdict: "failed", reason: text };
+      return { kind: "failed", reason: text };
   }
 }
 

@@ -49,10 +49,10 @@ export async function sendToDevice(
   if (route === undefined) {
     deps.metrics.noApp(device.environment);
     const reason = `nothing is configured for ${device.topic} in ${device.environment}`;
-    return { is: "gone", reason, details };
+    return { kind: "gone", reason, details };
   }
   const built = buildApnsRequest({ message: job, device });
-  if (!built.ok) return { is: "failed", reason: built.reason, details };
+  if (!built.ok) return { kind: "failed", reason: built.reason, details };
   const heldBack = holdBack(deps, route, device);
   if (heldBack !== undefined) return { ...heldBack, details };
   const { request } = built;
@@ -98,7 +98,7 @@ function beginSpan(
 
 function endSpan(span: Span | undefined, result: ApnsResult, verdict: ApnsVerdict | undefined): void {
   if (span === undefined) return;
-  span.set({ "petrel.outcome": verdict?.verdict ?? result.kind });
+  span.set({ "petrel.outcome": verdict?.kind ?? result.kind });
   if (result.kind !== "answered") span.fail(result.why);
   else {
     const { status, reason } = result;
@@ -119,17 +119,17 @@ function holdBack(
   if (!admission.admitted) {
     const { why, afterMs } = admission;
     return why === "suspect"
-      ? { is: "doubted", reason: "Apple has just called its token bad", afterMs }
-      : { is: "held", reason: `too many tokens of ${device.topic} were called bad: paused`, afterMs };
+      ? { kind: "doubted", reason: "Apple has just called its token bad", afterMs }
+      : { kind: "held", reason: `too many tokens of ${device.topic} were called bad: paused`, afterMs };
   }
   const passage = gate.pass(device.topic);
   switch (passage.passage) {
     case "open":
       return undefined;
     case "halted":
-      return { is: "halted", reason: `not sent: Apple has answered ${passage.reason}` };
+      return { kind: "halted", reason: `not sent: Apple has answered ${passage.reason}` };
     case "resting":
-      return { is: "held", reason: "Apple wants no new provider token yet", afterMs: passage.forMs };
+      return { kind: "held", reason: "Apple wants no new provider token yet", afterMs: passage.forMs };
   }
 }
 
@@ -161,21 +161,21 @@ function apply(
   const { breaker, invalidations, clock, quarantineMs } = deps;
   if (verdict === undefined || result.kind !== "answered") {
     const reason = result.kind === "answered" ? "no verdict" : result.why;
-    return { is: "retry", reason, afterMs: undefined };
+    return { kind: "retry", reason, afterMs: undefined };
   }
-  if (["forget", "quarantine", "failed"].includes(verdict.verdict)) route.gate.accept(device.topic);
-  switch (verdict.verdict) {
+  if (["forget", "quarantine", "failed"].includes(verdict.kind)) route.gate.accept(device.topic);
+  switch (verdict.kind) {
     case "taken":
       route.gate.take(device.topic);
       breaker.known(device, device.id);
       touch(deps, userId, device.id);
-      return { is: "taken" };
+      return { kind: "taken" };
     case "forget": {
       const { reason, timestampMs } = verdict;
       const mayForget = breaker.mayForget(device);
       breaker.known(device, device.id);
       if (mayForget) invalidations.forget(invalidationOf(userId, device, reason, timestampMs));
-      return { is: "gone", reason };
+      return { kind: "gone", reason };
     }
     case "quarantine": {
       const invalidation = invalidationOf(userId, device, verdict.reason, undefined);
@@ -183,7 +183,7 @@ function apply(
         { ...device, userId, deviceId: device.id, isTaken: device.isTaken === true },
         () => invalidations.quarantine(invalidation, clock.wallMs() + quarantineMs),
       );
-      return { is: "doubted", reason: verdict.reason, afterMs };
+      return { kind: "doubted", reason: verdict.reason, afterMs };
     }
     case "halt":
       if (route.gate.halt(device.topic, verdict.reason) === "topic") {
@@ -193,20 +193,20 @@ function apply(
           "APNs refuses this key or certificate for one topic, and takes it for others: nothing is sent to it",
         );
       }
-      return { is: "halted", reason: verdict.reason };
+      return { kind: "halted", reason: verdict.reason };
     case "renew-token":
       return {
-        is: "retry",
+        kind: "retry",
         reason: "ExpiredProviderToken, and a new one is of no use: whose clock is wrong?",
         afterMs: undefined,
       };
     case "pause-token":
       route.gate.rest(verdict.afterMs);
-      return { is: "held", reason: "TooManyProviderTokenUpdates", afterMs: verdict.afterMs };
+      return { kind: "held", reason: "TooManyProviderTokenUpdates", afterMs: verdict.afterMs };
     case "retry":
-      return { is: "retry", reason: verdict.reason, afterMs: verdict.afterMs };
+      return { kind: "retry", reason: verdict.reason, afterMs: verdict.afterMs };
     case "failed":
-      return { is: "failed", reason: verdict.reason };
+      return { kind: "failed", reason: verdict.reason };
   }
 }
 
