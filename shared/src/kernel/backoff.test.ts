@@ -1,5 +1,5 @@
-// Tests how long is waited before trying again.
-// Guarantees: full jitter under a ceiling that doubles and is capped.
+// Tests the waits between retries.
+// Guarantees: full jitter under a ceiling that doubles up to its cap.
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { backoffMs } from "./backoff.js";

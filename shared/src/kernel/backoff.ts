@@ -1,10 +1,10 @@
-// How long to wait before trying again.
-// Guarantees: full jitter: uniformly between 0 and min(cap, base * 2^attempt), so that a crowd spreads out.
+// How long to wait before a retry.
+// Guarantees: full jitter: uniform between 0 and min(cap, base * 2^attempt), so that a crowd spreads out.
 
 export interface BackoffOptions {
   readonly baseMs: number;
   readonly capMs: number;
-  /** Uniform in [0, 1); given by tests. */
+  /** Uniform in [0, 1); tests pass their own. */
   readonly random?: () => number;
 }
 

@@ -1,4 +1,4 @@
-// Time, as an argument: so that lease and timer code can be tested with a stepped clock.
+// Time as an argument, so that tests of leases and timers can step their own clock.
 // Guarantees: `monotonicMs` never goes back, whatever happens to the wall clock.
 
 export interface Clock {

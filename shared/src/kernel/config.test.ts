@@ -1,5 +1,5 @@
-// Tests how a service's environment is read.
-// Guarantees: what is wrong is said by name and all at once; what is right is frozen.
+// Tests how a service reads its environment.
+// Guarantees: every error is named, all at once; a valid configuration is frozen.
 import { expect, test } from "vitest";
 import {
   choice,

@@ -1,10 +1,10 @@
-// Reads a service's environment by a schema that also documents it.
-// Guarantees: the result is validated and frozen; all that is wrong is said at once, by name; nothing else reads it.
+// Reads a service's environment by a schema, which also documents it.
+// Guarantees: the result is validated and frozen; all errors are reported at once, by name.
 import { describeError } from "./errors.js";
 
 export interface Setting<T> {
   readonly describe: string;
-  /** The value where the variable is unset or empty; without one the variable is required. */
+  /** Used when the variable is unset or empty; without a default the variable is required. */
   readonly default?: T;
   /** Throws an Error whose message completes "NAME must be …". */
   readonly parse: (text: string) => T;
@@ -22,7 +22,7 @@ export class ConfigError extends Error {
 
 /**
  * @param schema setting name -> environment variable and how to read it
- * @param environment usually process.env, handed in by main.ts
+ * @param environment usually process.env, passed in by main.ts
  * @throws ConfigError naming every variable that is missing or wrong
  */
 export function readConfig<S extends Schema>(
@@ -96,12 +96,12 @@ export function text(env: string, describe: string, rest: { readonly default?: s
   return setting(env, describe, (value) => value, rest);
 }
 
-/** A text that may be absent. */
+/** An optional text. */
 export function optionalText(env: string, describe: string) {
   return setting<string | undefined>(env, describe, (value) => value, { default: undefined });
 }
 
-/** An integer that may be absent, such as a port that is only opened where it is set. */
+/** An optional integer, such as a port that opens only if it is set. */
 export function optionalInteger(env: string, describe: string, bounds: Omit<NumberBounds, "default"> = {}) {
   const strict = integer(env, describe, bounds);
   return setting<number | undefined>(env, describe, strict.setting.parse, { default: undefined });
@@ -145,7 +145,7 @@ export function choice<const C extends readonly string[]>(
 
 /**
  * Some of a few words, separated by commas; at least one.
- * @param options.formerly words of earlier releases, and what they are now
+ * @param options.formerly the words of earlier releases, and what they are now
  */
 export function choices<const C extends readonly string[]>(
   env: string,
@@ -204,7 +204,7 @@ export function list(env: string, describe: string, rest: { readonly default?: r
 }
 
 /**
- * A variable of the contract that nothing heeds yet: refused rather than ignored.
+ * A variable of the contract that nothing applies yet: refused rather than ignored.
  * @param allowed values that mean what happens anyway
  */
 export function notBuilt(env: string, allowed: readonly string[] = []) {
@@ -265,7 +265,7 @@ export const commonSettings = {
   ),
 } as const;
 
-/** The settings of a service that speaks to Redis; `readRedisTarget` in shared/redis makes one value of them. */
+/** The settings of a service that uses Redis; `readRedisTarget` in shared/redis combines them. */
 export const redisSettings = {
   redisUrl: url(
     "REDIS_URL",
@@ -327,7 +327,7 @@ export const auditSettings = {
   }),
 } as const;
 
-/** collect puts into the fallback streams what goes there at once, dispatch what it offers: both keep to the bound. */
+/** Both collect and dispatch write to the fallback streams, so both apply the bound. */
 export const fallbackStreamSettings = {
   fallbackCap: integer(
     "FALLBACK_CAP",
@@ -337,7 +337,7 @@ export const fallbackStreamSettings = {
   ),
 } as const;
 
-/** For how long a message is found by its id. */
+/** How long a message can be looked up by its id. */
 export const recordSettings = {
   recordKeepHours: integer(
     "RECORD_KEEP_HOURS",

@@ -1,5 +1,5 @@
 // Tests the one kind of error that crosses a border.
-// Guarantees: its body is the contract's shape, and its cause stays inside.
+// Guarantees: its body has the contract's shape; its cause stays inside.
 import { expect, test } from "vitest";
 import { errorCatalogue, errorDefinition, type ErrorCode } from "../protocol/error-codes.js";
 import { describeError, PetrelError } from "./errors.js";

@@ -1,10 +1,10 @@
 // The one kind of error that crosses a border in Petrel: thrown inside, answered as JSON or as an `error` frame.
-// Guarantees: every one has a code of the catalogue; its cause is kept for the log and never sent.
+// Guarantees: each has a code of the catalogue; its cause is kept for the log and never sent.
 import { errorDefinition, type ErrorCode } from "../protocol/error-codes.js";
 
 export interface PetrelErrorOptions {
   readonly cause?: unknown;
-  /** Facts for the caller, such as the field that is wrong. Never secrets. */
+  /** Facts for the caller, such as the wrong field. Never secrets. */
   readonly details?: Readonly<Record<string, unknown>>;
   /** Seconds until a retry makes sense, for 429 and 503; at least 1. */
   readonly retryAfterSeconds?: number;
@@ -60,12 +60,12 @@ export function describeError(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** With what caused it: `fetch failed` alone says nothing. */
+/** Includes the causes: `fetch failed` alone says nothing. */
 export function describeWithCause(error: unknown): string {
   const text = describeError(error);
   if (!(error instanceof Error) || !(error.cause instanceof Error)) return text;
   const { message, code } = error.cause as Error & { readonly code?: unknown };
-  // Of several addresses that were tried at once there is no message.
+  // Node's error for several addresses tried at once has no message.
   const why = message === "" && typeof code === "string" ? code : message;
   return why === "" ? text : `${text}: ${why}`;
 }

@@ -1,4 +1,4 @@
-// kernel/group-by: items that share a key, together.
+// kernel/group-by: groups items by key.
 import { expect, it } from "vitest";
 import { groupBy } from "./group-by.js";
 

@@ -1,5 +1,5 @@
-// services/*, redis/* -> here: items that share a key, together.
-// Guarantees: groups in the order of their first items; within a group the order of the items.
+// services/*, redis/* -> here: groups items by key.
+// Guarantees: groups come in the order of their first items; items keep their order within a group.
 
 export function groupBy<K, T>(items: Iterable<T>, keyOf: (item: T) => K): Map<K, T[]> {
   const groups = new Map<K, T[]>();

@@ -1,5 +1,5 @@
-// services/*, redis/* -> here: what one call does not take at once, in pieces.
-// Guarantees: in order, no slice empty; what fits into one slice is not copied.
+// services/*, redis/* -> here: splits a list into pieces that one call can take.
+// Guarantees: in order, no slice empty; a list that fits into one slice is not copied.
 
 /** @returns slices of at most `size` items */
 export function inSlices<T>(items: readonly T[], size: number): (readonly T[])[] {

@@ -1,4 +1,4 @@
-// kernel/loop: work that comes round again, one round at a time, until it is stopped.
+// kernel/loop: repeated work, one round at a time, until it is stopped.
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, it } from "vitest";
 import { Loop } from "./loop.js";

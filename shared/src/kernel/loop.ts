@@ -1,10 +1,10 @@
-// services/dispatch -> here: work that comes round again until the process stops.
+// services/dispatch -> here: work that repeats until the process stops.
 // Guarantees: one round at a time; a stop cuts the pause short, and resolves when the round under way has ended.
 import { pause } from "./pause.js";
 
 /**
- * Handles its own errors: what it throws ends the loop, and rejects `stop`.
- * @param signal aborted when the loop is asked to stop
+ * Handles its own errors: an error it throws ends the loop and rejects `stop`.
+ * @param signal aborted when the loop must stop
  * @returns the pause until the next round, ms
  */
 export type Round = (signal: AbortSignal) => Promise<number>;
@@ -18,7 +18,7 @@ export class Loop {
     this.#round = round;
   }
 
-  /** Again: nothing. */
+  /** A second call does nothing. */
   start(): void {
     this.#running ??= this.#run();
   }

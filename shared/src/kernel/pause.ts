@@ -1,5 +1,5 @@
 // services/*, redis/* -> here: a wait between two tries, or two rounds of a loop.
-// Guarantees: never rejects; leaves neither a timer nor a listener behind.
+// Guarantees: never rejects; leaves no timer or listener behind.
 
 /** Resolves when the time is over or the signal is aborted, whichever comes first. */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {

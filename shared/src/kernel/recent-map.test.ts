@@ -1,4 +1,4 @@
-// Tests that what is remembered stays within its bound, and who is asked for stays.
+// Tests that the map stays within its bound, and that keys in use stay.
 import { expect, test } from "vitest";
 import { RecentMap } from "./recent-map.js";
 

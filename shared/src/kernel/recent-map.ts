@@ -1,6 +1,6 @@
-// What is remembered of the keys seen last, in bounded room.
-// Guarantees: never more than `maxKeys`; whatever was not asked for while half as many others were set goes; a look-up
-// that hits moves nothing.
+// Remembers the most recently used keys, in bounded memory.
+// Guarantees: never more than `maxKeys`; a key not read while half as many others are set is dropped; a hit moves
+// nothing.
 
 export class RecentMap<V> {
   readonly #half: number;

@@ -1,4 +1,4 @@
-// A bounded number of tasks at a time.
+// Tests that a bounded number of tasks runs at a time.
 import { expect, test } from "vitest";
 import { Semaphore } from "./semaphore.js";
 

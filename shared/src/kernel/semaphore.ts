@@ -1,5 +1,5 @@
 // push-node/deliver/catch-up, push-node/connect/renew-leases -> here: runs a bounded number of tasks at a time.
-// Guarantees: those that wait run in the order they came; a task that fails frees its slot.
+// Guarantees: waiting tasks run in the order they came; a task that fails frees its slot.
 
 export class Semaphore {
   readonly #limit: number;
@@ -17,7 +17,7 @@ export class Semaphore {
     try {
       return await task();
     } finally {
-      // The slot passes straight to the next in line, so that nobody who comes later takes it.
+      // The slot passes straight to the next in line, so that no latecomer takes it.
       const next = this.#waiting.shift();
       if (next === undefined) this.#running--;
       else next();

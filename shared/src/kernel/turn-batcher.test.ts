@@ -1,5 +1,5 @@
-// Tests how calls are collected.
-// Guarantees: one turn is one batch; load makes batches larger instead of calls more; order is kept.
+// Tests how calls are batched.
+// Guarantees: one turn is one batch; under load batches grow instead of calls; order is kept.
 import * as fc from "fast-check";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect, test } from "vitest";
@@ -179,7 +179,7 @@ test("what nobody waits for any more is dropped before the next call, and told",
   batcher.add(1);
   await nextTurn();
   for (const item of [2, 3, 4]) batcher.add(item);
-  // Under way: no longer ours to drop.
+  // Under way: too late to drop.
   for (const item of [1, 2, 3]) over.add(item);
   calls[0]?.end();
   await nextTurn();

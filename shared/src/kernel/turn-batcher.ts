@@ -1,14 +1,14 @@
-// Collects what is asked for in one turn of the event loop, and while a call is under way, into one call.
-// Guarantees: batches keep the order of `add`; when nothing is under way an item does not linger, unless told to; at most
-// `maxInFlight` calls are under way, so that load makes batches larger, not more numerous.
+// Collects the items of one turn of the event loop, and those that come while a call is under way, into one call.
+// Guarantees: batches keep the order of `add`; when nothing is under way an item does not linger, unless told to; at
+// most `maxInFlight` calls are under way, so that under load batches grow, not their number.
 
 export interface TurnBatcherOptions<Item> {
   /** Carries out one batch; must not reject: each item carries its own way to answer. */
   readonly flush: (items: Item[]) => Promise<void>;
   readonly maxInFlight: number;
-  /** Items a call takes at most, so that none holds up others for long; by default all that wait. */
+  /** Most items per call, so that none delays others for long; by default all that wait. */
   readonly maxItems?: number;
-  /** Whether nobody waits for an item's answer any more: then it is dropped before the call. */
+  /** Whether nobody waits for an item's answer any more; then it is dropped before the call. */
   readonly isOver?: (item: Item) => boolean;
   readonly onDropped?: (item: Item) => void;
   /** How long the first item lingers for others to join its batch; by default one turn. */
@@ -45,7 +45,7 @@ export class TurnBatcher<Item> {
     this.#lingerMs = lingerMs;
   }
 
-  /** Items that wait for a call. */
+  /** Items waiting for a call. */
   get waiting(): number {
     return this.#items.length;
   }
@@ -55,7 +55,7 @@ export class TurnBatcher<Item> {
     return this.#inFlight === 0 && this.#items.length === 0;
   }
 
-  /** Takes back, in order, those that still wait and are like this. */
+  /** Takes back, in order, the waiting items that match. */
   takeBack(isWanted: (item: Item) => boolean): Item[] {
     const taken: Item[] = [];
     const left: Item[] = [];
@@ -69,7 +69,7 @@ export class TurnBatcher<Item> {
     this.#schedule();
   }
 
-  /** What waits now goes as soon as it can: it lingers no longer. */
+  /** Items waiting now go as soon as they can; they linger no longer. */
   flush(): void {
     if (this.#items.length === 0) return;
     this.#mustFlush = true;
@@ -101,7 +101,7 @@ export class TurnBatcher<Item> {
     void this.#run();
   }
 
-  /** The oldest first: while nothing is over, this costs one check a call. */
+  /** The oldest first: while nothing is over, this costs one check per call. */
   #dropWhatIsOver(): void {
     const isOver = this.#isOver;
     const [oldest] = this.#items;
@@ -119,7 +119,7 @@ export class TurnBatcher<Item> {
     const items = this.#items.length <= this.#maxItems ? this.#items : this.#items.slice(0, this.#maxItems);
     this.#items = this.#items.slice(items.length);
     this.#inFlight++;
-    // What is left may go in a call of its own.
+    // The rest may go in its own call.
     if (this.#items.length > 0) this.#schedule();
     try {
       await this.#carryOut(items);
@@ -130,7 +130,7 @@ export class TurnBatcher<Item> {
     }
   }
 
-  /** Whoever waits checks again. */
+  /** Each waiter checks again. */
   #tellIfIdle(): void {
     for (const resolve of this.#idle.splice(0)) resolve();
   }

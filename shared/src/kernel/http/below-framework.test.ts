@@ -1,6 +1,6 @@
-// Tests requests that the framework does not see, or not to their end, over real sockets.
-// Guarantees: each is answered, once, in the contract's shape; what is given twice is refused, not chosen from; a body
-// that is none has no type.
+// Tests requests that the framework never sees, or not to their end, over real sockets.
+// Guarantees: each is answered once, in the contract's shape; a field given twice is refused; an empty body has no
+// type.
 import { once } from "node:events";
 import { connect, type AddressInfo } from "node:net";
 import { Type } from "typebox";
@@ -36,7 +36,7 @@ async function exchange(bytes: string): Promise<string> {
   const socket = connect(port, "127.0.0.1");
   let text = "";
   socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
-  // Closes as a client does that has read the last answer.
+  // Closes as a client does after it has read the last answer.
   socket.write(bytes);
   await once(socket, "close");
   return text;

@@ -1,5 +1,6 @@
-// Tests requests whose bodies come slowly, or not at all, over real sockets.
-// Guarantees: they are bounded in number and bytes, by address; who comes has a slot; who is given up is told so.
+// Tests requests whose bodies arrive slowly, or never, over real sockets.
+// Guarantees: they are bounded in number and bytes, per address; a newcomer always gets a slot; the client that loses
+// one is told so.
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { connect, type AddressInfo, type Socket } from "node:net";
@@ -63,7 +64,7 @@ async function dial(port: number, text: string, localAddress = "127.0.0.1"): Pro
 const half = (path = "/echo", fields = ""): string =>
   `POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n${fields}\r\n{"a":`;
 
-/** Each when the one before has its slot: the oldest of them is known. */
+/** Each dials once the one before has its slot, so the oldest is known. */
 async function dialAll(
   { port, begun }: { port: number; begun: () => number },
   count: number,

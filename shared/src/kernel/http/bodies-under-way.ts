@@ -1,8 +1,8 @@
-// A request's head was read -> here, until its body is in: what slow bodies may hold, and for how long.
-// Guarantees: bodies that are under way are bounded in number and bytes, in all and for each address, and whoever has
-// just come has a slot: the oldest of the address that has most gives its own up. Each comes at a least speed. Who is
-// given up is answered, with an error of the catalogue; who was answered before its body was in is read for a moment
-// longer, so that it can read that answer. A request whose body comes with its head costs a look at two headers.
+// A request's head was read -> here, until its body is in: bounds what slow bodies may hold, and for how long.
+// Guarantees: bodies under way are bounded in number and bytes, in all and per address. A newcomer always gets a slot:
+// the address with the most gives up its oldest. Each body must keep a minimum speed. A request that loses its slot
+// gets an error of the catalogue. After an early answer the body is read a moment longer, so that the client can read
+// that answer. A request whose body comes with its head costs a look at two headers.
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { Socket } from "node:net";
 import { clientOf, limitKeyOfAddress, type TrustedProxies } from "./client-address.js";
@@ -14,15 +14,15 @@ import { SlotsByAddress } from "../limits/slots-by-address.js";
 export interface BodyBounds {
   readonly max: number;
   readonly maxPerAddress: number;
-  /** Of all of them together; the address with most bytes gives up first. */
+  /** Of all bodies together; the address with the most bytes gives up first. */
   readonly maxBytes: number;
-  /** What a body of no bytes may take to come. */
+  /** The time that even an empty body may take. */
   readonly baseMs: number;
-  /** How fast a body has to come beside that. */
+  /** The minimum speed, on top of that time. */
   readonly bytesPerSecond: number;
-  /** More than that no body may take. */
+  /** No body may take longer than this. */
   readonly longestMs: number;
-  /** What a body may have where its length is not told. */
+  /** The limit for a body of undeclared length. */
   readonly bodyLimitBytes: number;
 }
 
@@ -37,7 +37,7 @@ interface Body {
 }
 
 const LOOK_INTERVAL_MS = 250;
-/** How long one that was given up may take until its answer has gone out. */
+/** How long a refused request may take until its answer has gone out. */
 const GOODBYE_MS = 5_000;
 
 export class BodiesUnderWay {
@@ -48,13 +48,13 @@ export class BodiesUnderWay {
   readonly #onRefused: () => void;
   readonly #slots: SlotsByAddress<Body>;
   readonly #byRequest = new Map<IncomingMessage, Body>();
-  /** Heads of this turn: most bodies have come when it is over. */
+  /** Heads of this turn: most bodies are complete by its end. */
   #heads: (readonly [IncomingMessage, ServerResponse])[] = [];
   #timer: NodeJS.Timeout | undefined;
-  /** In the place of a socket's own, which resets a connection that still has unread bytes. */
+  /** Replaces the socket's own method, which resets a connection that still has unread bytes. */
   readonly #destroySoon: () => void;
 
-  /** @param onRefused called for each body that was given up because others needed its slot */
+  /** @param onRefused called for each body that gave up its slot to others */
   constructor(
     bounds: BodyBounds,
     trusted: TrustedProxies,
@@ -81,7 +81,7 @@ export class BodiesUnderWay {
   }
 
   watch(server: Server): void {
-    // First: the framework may have answered before another listener is called.
+    // First in line: the framework may answer before a later listener runs.
     server.prependListener("request", (request: IncomingMessage, response: ServerResponse) => {
       const { headers } = request;
       const length = headers["content-length"];
@@ -96,8 +96,8 @@ export class BodiesUnderWay {
   }
 
   /**
-   * Has whoever waits for this body answer with an error, in place of what it would have become.
-   * @returns false where nobody waits for it (any more): it is for the caller to say something
+   * Makes the code that waits for this body answer with an error instead.
+   * @returns false if nobody waits for it (any more); then the caller must answer
    */
   refuse(request: IncomingMessage, error: PetrelError): boolean {
     const response = this.#byRequest.get(request)?.response ?? this.#responseOfHead(request);
@@ -112,7 +112,7 @@ export class BodiesUnderWay {
     return true;
   }
 
-  /** At a stop: whoever has not sent all of a body by now is answered. */
+  /** At a stop: answers every request whose body is still incomplete. */
   refuseAll(makeError: () => PetrelError): void {
     for (const body of this.#byRequest.values()) this.#end(body, makeError());
   }
@@ -133,7 +133,7 @@ export class BodiesUnderWay {
     this.#heads = [];
     for (const [request, response] of heads) {
       const { complete, socket } = request;
-      // One that was refused in its head's turn is here already.
+      // A request refused in its head's turn is already here.
       if (complete || socket.destroyed || this.#byRequest.has(request)) continue;
       if (!this.#lingering.has(socket)) this.#enter(request, response);
     }
@@ -156,7 +156,7 @@ export class BodiesUnderWay {
     };
     this.#byRequest.set(request, body);
     request.once("close", () => this.#leave(body));
-    // A proxy that says for whom it asks is not asked for itself; one that does not stands for all.
+    // A proxy that names its client does not count itself; one that does not stands for all of its clients.
     this.#slots.take(body.address, body, this.#trusted.includes(client));
     this.#timer ??= setInterval(() => this.#look(), LOOK_INTERVAL_MS).unref();
     return body;
@@ -184,12 +184,12 @@ export class BodiesUnderWay {
     this.#timer = undefined;
   }
 
-  /** Answers where that is possible, and cuts where it was tried, or is not. */
+  /** Answers if possible; cuts if it already tried, or cannot. */
   #end(body: Body, error: PetrelError): void {
     if (body.isRefused || !this.refuse(body.request, error)) body.socket.destroy();
   }
 
-  /** It has lost its slot. */
+  /** Called when it has lost its slot. */
   #giveUp(body: Body): void {
     this.#onRefused();
     const message = "Too many requests whose bodies are still to come: send this one again.";
@@ -215,12 +215,12 @@ export class BodiesUnderWay {
   }
 }
 
-/** What has come of a body so far; of one that is only thrown away nothing is kept. */
+/** Bytes of a body so far; a body that is only thrown away holds none. */
 function held({ socket, startedAtBytes, response, isRefused }: Body): number {
   return isRefused || response.headersSent ? 0 : socket.bytesRead - startedAtBytes;
 }
 
-/** To whoever reads it: heard by nobody, an error would end the process. */
+/** Fails on the next read: an error event without a listener would end the process. */
 function failWhenRead(request: IncomingMessage, error: PetrelError): void {
   if (request.listenerCount("error") > 0) {
     request.emit("error", error);

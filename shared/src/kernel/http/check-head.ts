@@ -1,10 +1,10 @@
-// Every request's head -> here, before anything of it is believed.
-// Guarantees: what may be there once is there once: of two values Node keeps one and drops the other in silence, and a
-// proxy in between may have kept the other; the host is one (RFC 9112 section 3.2); an expectation is one that is met.
+// Every request's head -> here, before anything trusts it.
+// Guarantees: a field that may occur once occurs once: Node silently keeps one of two values, and a proxy in between
+// may have kept the other. The request names one valid host (RFC 9112 section 3.2), and no expectation that goes unmet.
 import type { IncomingMessage } from "node:http";
 import { PetrelError } from "../errors.js";
 
-/** Fields that say who asks, for what, of whom, and how the body is to be read. */
+/** Fields that say who asks, for what, on whose behalf, and how to read the body. */
 const SINGLE: ReadonlySet<string> = new Set([
   "authorization",
   "content-length",
@@ -28,14 +28,14 @@ const SINGLE: ReadonlySet<string> = new Set([
   "user-agent",
 ]);
 
-/** uri-host [ ":" port ] of RFC 9110 section 7.2; empty where the target names nobody. */
+/** uri-host [ ":" port ] of RFC 9110 section 7.2; empty if the target has no authority. */
 const HOST = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::\d*)?$/;
 
-/** @returns PETREL_INVALID_REQUEST, or undefined where nothing is wrong */
+/** @returns PETREL_INVALID_REQUEST, or undefined if nothing is wrong */
 export function checkHead(request: IncomingMessage): PetrelError | undefined {
   const { headers, rawHeaders } = request;
   const { host, expect } = headers;
-  // Node makes one of two of a name: fewer names than lines is all that has to be seen of nearly every request.
+  // Node merges two fields of one name, so nearly every request only needs this: are there fewer names than lines?
   if (Object.keys(headers).length * 2 < rawHeaders.length) {
     const repeated = findRepeated(rawHeaders);
     if (repeated !== undefined) return invalid(`${repeated} is given more than once.`);

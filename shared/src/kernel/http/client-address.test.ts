@@ -1,5 +1,5 @@
-// Tests whose address a request counts by: by cases and by properties over invented chains of proxies.
-// Guarantees: no header of a client's own moves it to another address.
+// Tests which address a request counts by: by cases, and by properties over invented chains of proxies.
+// Guarantees: no header that a client sends moves it to another address.
 import { isIP } from "node:net";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";

@@ -1,11 +1,11 @@
-// Any request -> here: whose address it comes from, for limits and logs.
-// Guarantees: what a peer says of others counts only where it is a trusted proxy; one machine has one spelling, and one
+// Any request -> here: the address it comes from, for limits and logs.
+// Guarantees: what a peer says about others counts only if it is a trusted proxy; one machine has one spelling, and one
 // IPv6 network (/64) counts as one client.
 import type { IncomingMessage } from "node:http";
 import { BlockList, isIPv4, isIPv6 } from "node:net";
 import { ConfigError } from "../config.js";
 
-/** The proxies whose `X-Forwarded-For` is believed. */
+/** The proxies whose `X-Forwarded-For` is trusted. */
 export class TrustedProxies {
   readonly #list = new BlockList();
   readonly isEmpty: boolean;
@@ -32,18 +32,18 @@ export class TrustedProxies {
     }
   }
 
-  /** @param address as `readAddress` spells it; "" where nothing is known */
+  /** @param address as `readAddress` spells it; "" if unknown */
   includes(address: string): boolean {
     return !this.isEmpty && address !== "" && this.#list.check(address, isIPv4(address) ? "ipv4" : "ipv6");
   }
 }
 
 /**
- * The right-most address that is no trusted proxy's: each proxy appends whom it was reached by, so whatever stands to
- * the left of that one is the client's own invention.
- * @param peer the socket's other end; undefined where it is gone already
+ * The right-most address that is not a trusted proxy's. Each proxy appends the peer that reached it, so anything
+ * further left may be the client's own invention.
+ * @param peer the socket's other end; undefined once it is gone
  * @param forwardedFor the values of all `X-Forwarded-For` headers, joined by commas
- * @returns as `readAddress` spells it; "" where nothing is known
+ * @returns as `readAddress` spells it; "" if unknown
  */
 export function clientAddress(
   peer: string | undefined,
@@ -56,7 +56,7 @@ export function clientAddress(
   while (end >= 0) {
     const comma = end === 0 ? -1 : forwardedFor.lastIndexOf(",", end - 1);
     const hop = readHop(forwardedFor.slice(comma + 1, end).trim());
-    // A proxy that does not say whom it was reached by stands for all of them.
+    // A proxy that does not name its client stands for all of them.
     if (hop === undefined) return nearest;
     nearest = hop;
     if (!trusted.includes(hop)) return hop;
@@ -65,7 +65,7 @@ export function clientAddress(
   return nearest;
 }
 
-/** Whose request it is. @returns as `clientAddress` does */
+/** The client's address. @returns as `clientAddress` does */
 export function clientOf(
   { headers, socket }: Pick<IncomingMessage, "headers" | "socket">,
   trusted: TrustedProxies,
@@ -75,7 +75,7 @@ export function clientOf(
   return clientAddress(socket.remoteAddress, joined, trusted);
 }
 
-/** What a limit counts by: an IPv4 address, or an IPv6 network: whoever has one address of a /64 has all of them. */
+/** What a limit counts by: an IPv4 address, or an IPv6 network, because one client commands a whole /64. */
 export function limitKeyOfAddress(address: string): string {
   const groups = isIPv6(address) ? groupsOf(address) : undefined;
   if (groups === undefined) return address;
@@ -86,8 +86,8 @@ export function limitKeyOfAddress(address: string): string {
 }
 
 /**
- * One spelling for each address: IPv4 mapped into IPv6 as IPv4, IPv6 as RFC 5952 writes it, without a zone.
- * @returns undefined for what is no address
+ * One spelling per address: IPv4 mapped into IPv6 as IPv4, IPv6 as in RFC 5952, without a zone.
+ * @returns undefined if this is no address
  */
 export function readAddress(text: string): string | undefined {
   if (isIPv4(text)) return text;

@@ -1,6 +1,6 @@
 // Tests answers that are sent before the request's body has come, over real sockets.
-// Guarantees: a client that sends all of its body first reads the answer, and sees no reset; who goes on sending is cut
-// all the same.
+// Guarantees: a client that first sends all of its body reads the answer and sees no reset; one that never stops
+// sending is cut.
 import { once } from "node:events";
 import { connect, createServer, type AddressInfo } from "node:net";
 import { afterEach, expect, test } from "vitest";
@@ -39,7 +39,7 @@ async function startApp(): Promise<number> {
   return (app.server.address() as AddressInfo).port;
 }
 
-/** Sends all of it, and reads only then. */
+/** Sends everything before it reads. */
 async function sendAll(port: number, head: string, body: Buffer): Promise<{ text: string; error: unknown }> {
   const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
   open.push(() => socket.destroy());

@@ -1,5 +1,4 @@
-// The contract's error shape, for the documentation of routes.
-// Guarantees: the same for every status; answers are made by the kernel, not by this.
+// The contract's error shape, for the documentation of routes. The kernel makes the answers, not this schema.
 import { Type } from "typebox";
 
 export const errorSchema = Type.Object(
@@ -14,7 +13,7 @@ export const errorSchema = Type.Object(
   { title: "Error", description: "What went wrong; the codes are listed in docs/send/errors.md." },
 );
 
-/** What every route for producers may answer besides its own. */
+/** What every route for producers may answer, on top of its own. */
 export const producerErrors = {
   400: errorSchema,
   401: errorSchema,
@@ -22,7 +21,7 @@ export const producerErrors = {
   503: errorSchema,
 } as const;
 
-/** What a route that takes messages may answer besides. */
+/** What a route that takes messages may also answer. */
 export const sendErrors = {
   ...producerErrors,
   409: errorSchema,

@@ -1,5 +1,5 @@
-// Tests the HTTP application that every service builds on.
-// Guarantees: whatever goes wrong, in a route, in the framework or below it, answers in the contract's error shape.
+// Tests the HTTP application under every service.
+// Guarantees: every failure, in a route, in the framework or below it, is answered in the contract's error shape.
 import { once } from "node:events";
 import { connect, type AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
@@ -258,7 +258,7 @@ describe("below the framework, over a real socket", () => {
   });
   afterAll(() => listening.close());
 
-  /** Sends bytes as they are; answers with status, headers and body of what comes back until the socket ends. */
+  /** Sends bytes as they are; returns status, headers and body of the answer, read until the socket ends. */
   function exchange(bytes: string | Buffer): Promise<{ statusCode: number; headers: object; body: string }> {
     return new Promise((resolve, reject) => {
       let text = "";

@@ -1,5 +1,5 @@
-// The HTTP application that every service builds on: error shape, health, version, documentation.
-// Guarantees: every error, the framework's too, has the contract's shape; nothing in a request is coerced or stripped.
+// The HTTP application under every service: error shape, health, version, documentation.
+// Guarantees: every error has the contract's shape, the framework's too; nothing in a request is coerced or stripped.
 import type { Socket } from "node:net";
 import swagger from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
@@ -54,38 +54,38 @@ export interface HttpAppOptions {
   readonly version: string;
   readonly logger: Logger;
   readonly readiness: () => Promise<Readiness> | Readiness;
-  /** Bytes of a request's body, unpacked. */
+  /** Largest request body in bytes, unpacked. */
   readonly bodyLimitBytes: number;
-  /** Served at `/metrics`, where this listener faces nobody but operators; else see serveMetrics. */
+  /** Served at `/metrics` if only operators reach this listener; else see serveMetrics. */
   readonly metrics?: Registry;
   /** Whether `/docs` and `/openapi.json` describe the routes. */
   readonly documented?: boolean;
-  /** What that document says beyond the schemas. */
+  /** What that document says on top of the schemas. */
   readonly documentedRules?: DocumentedRules;
-  /** Its certificate; without one plain HTTP is spoken. */
+  /** The listener's certificate; without one it speaks plain HTTP. */
   readonly tls?: TlsFiles | undefined;
-  /** What clients may make this server hold and wait for, where it is not what others have. */
+  /** Bounds on what clients may make this server hold and wait for, if they differ from the defaults. */
   readonly bounds?: Partial<HttpBounds>;
   /** None by default. */
   readonly trustedProxies?: TrustedProxies;
-  /** A socket that had sent no request was cut, because others needed its slot. */
+  /** Called when a socket without a request was cut to make room for others. */
   readonly onSocketCut?: () => void;
 }
 
 /** Long enough for a user id of 128 characters, each percent-encoded. */
 const MAX_PARAM_LENGTH = 512;
-/** A client that was refused early is asked for another connection where the rest of its body is larger. */
+/** A client refused early must reconnect if more than this of its body is left. */
 const SMALL_BODY_BYTES = 64 * 1024;
-/** What all bodies that are under way may hold, or so many of the largest kind. */
+/** Bytes that all bodies under way may hold; more if LARGEST_BODIES of the largest need it. */
 const BODIES_BYTES = 64 * 1024 * 1024;
 const LARGEST_BODIES = 32;
 const BODY_BYTES_PER_SECOND = 64 * 1024;
-/** Whoever asks waits about a second: a check that takes longer is an answer too. */
+/** Probes wait about a second; a check that takes longer is reported as such. */
 const READINESS_MS = 800;
 
 const STOPPING: Readiness = { ready: false, checks: { process: "stopping" } };
 
-/** Builds the application without listening; routes are added by the caller before `ready()`. */
+/** Builds the application without listening; the caller adds routes before `ready()`. */
 export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   const { service, version, logger, documentedRules: rules } = options;
   const loggerInstance: FastifyBaseLogger = logger;
@@ -110,10 +110,10 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   const app = fastify({
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }),
-    // What still comes on open connections during a stop is answered as usual, with `Connection: close`: the
-    // framework's own 503 is not of the contract's shape, and a planned stop costs no errors.
+    // During a stop, requests on open connections are answered as usual, with `Connection: close`. The framework's own
+    // 503 lacks the contract's shape, and a planned stop must cost no errors.
     return503OnClosing: false,
-    // It counts for the stop too, whose deadline is the process' own.
+    // It would also bound the stop, which has the process's own deadline.
     pluginTimeout: 0,
     bodyLimit: options.bodyLimitBytes,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
@@ -146,17 +146,17 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   if (bounds.pendingUntil === "upgrade") {
     app.server.on("upgrade", (_request, socket: Socket) => sockets.release(socket));
   }
-  // JSON is spoken here: text would be taken, and fail later with a worse answer.
+  // Only JSON is accepted: text would be taken, and fail later with a worse answer.
   app.removeContentTypeParser("text/plain");
   refuseOtherTypes(app);
-  // A logger of its own for each request would cost more than its line is worth.
+  // A logger per request would cost more than its line is worth.
   app.setChildLoggerFactory((parent) => parent);
   app.addHook("onRequest", (request, _reply, done) => {
     if (request.raw.headers["content-type"] !== undefined) forgetTypeOfNothing(request.raw.headers);
-    // At once: nobody's body is read for it.
+    // Before any body is read.
     done(checkHead(request.raw) ?? (request.is404 ? notFound(request) : undefined));
   });
-  // Before a hook that reads the body.
+  // Before any hook that reads the body.
   app.addHook("preParsing", (request, reply, _payload, done) => {
     if (request.headers.expect !== undefined) continueIfWanted(request, reply);
     done();
@@ -208,7 +208,7 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   return app;
 }
 
-/** A TLS server takes the same options, and serves the same requests: for the types it is the plain one. */
+/** A TLS server takes the same options and serves the same requests, so the types treat it as the plain one. */
 function listenerOptions(bounds: HttpBounds, tls: TlsFiles | undefined) {
   const plain = nodeServerOptions(bounds);
   if (tls === undefined) return { http: plain };
@@ -219,7 +219,7 @@ function listenerOptions(bounds: HttpBounds, tls: TlsFiles | undefined) {
 function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply, refusals: RareLog): void {
   const petrelError = toPetrelError(error);
   if (petrelError.status === 503 && petrelError.cause === undefined) {
-    // No fault of ours: clients have it refused as often as they like, and where it came from says nothing.
+    // Not our fault. Clients can cause these at will, and the stack says nothing.
     refusals.warn(petrelError.message);
   } else if (petrelError.status >= 500 && petrelError.code !== "PETREL_NOT_IMPLEMENTED") {
     request.log.error({ err: error, method: request.method, path: pathOf(request.url) }, petrelError.message);
@@ -249,7 +249,7 @@ export function toPetrelError(error: unknown): PetrelError {
     });
   }
   if (code === "FST_ERR_BAD_URL" || code === "FST_ERR_MAX_PARAM_LENGTH") {
-    // In words of ours: the framework's repeat the target, query and all.
+    // Our own words: the framework's repeat the target, query included.
     return new PetrelError(
       "PETREL_INVALID_REQUEST",
       "The path is wrongly percent-encoded, or a part of it is too long.",
@@ -260,7 +260,7 @@ export function toPetrelError(error: unknown): PetrelError {
   }
   const known = code === undefined ? undefined : frameworkCodes.get(code);
   if (known !== undefined) return new PetrelError(known, message ?? known, { cause: error });
-  // With a status: from a body's parser. Without: a fault of ours, such as JSON that we stored ourselves.
+  // With a status: from a body's parser. Without: our own fault, such as broken JSON that we stored.
   if (error instanceof SyntaxError && statusCode === 400)
     return new PetrelError("PETREL_INVALID_JSON", message ?? "", { cause: error });
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
@@ -291,21 +291,21 @@ function pathOf(url: string): string {
   return query === -1 ? url : url.slice(0, query);
 }
 
-/** Nobody is asked for a body that is refused by its head. */
+/** A request refused by its head is not asked for its body. */
 function continueIfWanted(request: FastifyRequest, { raw }: FastifyReply): void {
   if (request.is404 || raw.headersSent || request.raw.complete) return;
   const { bodyLimit } = request.routeOptions;
   if (Number(request.headers["content-length"] ?? 0) <= bodyLimit) raw.writeContinue();
 }
 
-/** Whether much of its body may still come: the connection does not wait for it. */
+/** Whether much of its body is still to come; then the connection is not kept for it. */
 function sendsMuch({ raw }: FastifyRequest): boolean {
   if (raw.complete) return false;
   const { headers } = raw;
   return headers["transfer-encoding"] !== undefined || Number(headers["content-length"]) > SMALL_BODY_BYTES;
 }
 
-/** Who can open no socket more can serve nobody more, whatever works on the sockets that it has. */
+/** A process that can open no more sockets cannot serve anyone new, however well the open ones work. */
 async function withFiles({ ready, checks }: Readiness, outage: Outage): Promise<Readiness> {
   const wrong = await findOutOfFiles();
   if (wrong === undefined) {

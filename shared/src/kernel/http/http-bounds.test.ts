@@ -1,5 +1,5 @@
 // Tests what a client can make an HTTP server hold, over real sockets, plain and in TLS.
-// Guarantees: who says nothing, or half of something, is cut; who has just come is served, whoever else stays.
+// Guarantees: a client that says nothing, or half of something, is cut; a newcomer is served, whoever else lingers.
 import { once } from "node:events";
 import { createServer as createTlsServer } from "node:https";
 import { createServer } from "node:http";
@@ -44,7 +44,7 @@ interface Client {
   readonly isGone: () => boolean;
 }
 
-/** A socket from an address of its own, if any: Linux gives all of 127.0.0.0/8 to this machine. */
+/** A socket, optionally from its own address: Linux gives all of 127.0.0.0/8 to this machine. */
 async function dial(
   port: number,
   text = "",
@@ -110,7 +110,7 @@ test("sockets that say nothing make room, oldest first, for one that speaks", as
   expect(cut()).toBe(40);
   const good = await dial(port, WHOLE);
   await waitFor(() => good.received().includes('"live"'), { what: "the answer" });
-  // One that has spoken is not counted any more.
+  // A socket that has spoken no longer counts.
   for (let i = 0; i < 25; i++) await dial(port);
   good.socket.write(WHOLE);
   await waitFor(() => good.received().split("200 OK").length === 3, { what: "another answer" });
@@ -123,7 +123,7 @@ test("an address has its share; a trusted proxy's is everybody's", async () => {
   await waitFor(() => cut() === 15, { what: "those beyond the share" });
   for (let i = 0; i < 20; i++) await dial(port, "", { localAddress: "127.0.0.9" });
   expect(cut()).toBe(15);
-  // All slots are taken now but for a few: whoever has most makes room, and that is not the quiet one.
+  // Nearly all slots are taken now: the address with the most makes room, and that is not the quiet one.
   for (let i = 0; i < 15; i++) await dial(port, "", { localAddress: `127.0.1.${i + 1}` });
   quiet.socket.write(WHOLE);
   await waitFor(() => quiet.received().includes('"live"'), { what: "the answer" });
@@ -198,7 +198,7 @@ test("an upgrade that is only offered is served like every other request, and it
     "GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n";
   const client = await dial(port, offer);
   await waitFor(() => client.received().includes('"live"'), { what: "the answer" });
-  // An error of a socket that nobody listens on would end the process.
+  // A socket error without a listener would end the process.
   client.socket.resetAndDestroy();
   await waitFor(async () => (await held()) === 0, { what: "its end" });
 });

@@ -1,6 +1,6 @@
-// http-app -> here: what a client may make an HTTP server hold and wait for before it has said what it wants.
-// Guarantees: a request's head, body and the pause after it end at a bounded time; sockets that have not sent a request
-// are bounded in number, in all and for each address, and none of them keeps out one that has just come.
+// http-app -> here: bounds what a client may make an HTTP server hold and wait for before it has said what it wants.
+// Guarantees: a request's head, its body and the pause after it each end in bounded time; sockets that have not sent a
+// request are bounded in number, in all and per address, and never keep out a newcomer.
 import type { IncomingMessage, Server } from "node:http";
 import type { Socket } from "node:net";
 import { Server as TlsServer, type TLSSocket } from "node:tls";
@@ -12,26 +12,26 @@ export interface HttpBounds {
   readonly headersTimeoutMs: number;
   /** The same to the end of its body, however large it is. */
   readonly requestTimeoutMs: number;
-  /** What a body may take to come, beside a second for each 64 KiB. */
+  /** What a body may take to arrive, on top of a second per 64 KiB. */
   readonly bodyTimeoutMs: number;
-  /** Requests whose body is under way. */
+  /** Requests with a body under way. */
   readonly maxBodies: number;
-  /** Of these from one address; a trusted proxy has no share. */
+  /** Of these, from one address; a trusted proxy is exempt. */
   readonly maxBodiesPerAddress: number;
-  /** How long a stop says `Connection: close` before it closes connections that nobody uses. */
+  /** How long a stop says `Connection: close` before it closes idle connections. */
   readonly stopWindowMs: number;
-  /** Between an answer and the next request; longer than a load balancer's own, which is 60 s as a rule. */
+  /** Between an answer and the next request; longer than a load balancer's own, usually 60 s. */
   readonly keepAliveTimeoutMs: number;
   /** Without a byte in either direction, while an answer is under way. */
   readonly silenceTimeoutMs: number;
   readonly maxHeaderBytes: number;
-  /** Sockets that have not sent a whole head yet. */
+  /** Sockets that have not yet sent a whole head. */
   readonly maxPendingSockets: number;
-  /** Of these from one address; a trusted proxy has no share. */
+  /** Of these, from one address; a trusted proxy is exempt. */
   readonly maxPendingPerAddress: number;
   /**
-   * Until when a socket counts as pending: its first request, or its upgrade, where everybody is to upgrade and
-   * whoever does not is no client.
+   * How long a socket counts as pending: until its first request, or until its upgrade on a listener where every client
+   * upgrades.
    */
   readonly pendingUntil: "request" | "upgrade";
 }
@@ -41,7 +41,7 @@ export const defaultHttpBounds: HttpBounds = {
   requestTimeoutMs: 120_000,
   bodyTimeoutMs: 10_000,
   maxBodies: 2_000,
-  // Producers stand behind few addresses.
+  // Many producers share few addresses.
   maxBodiesPerAddress: 1_000,
   stopWindowMs: 1_500,
   keepAliveTimeoutMs: 72_000,
@@ -52,10 +52,10 @@ export const defaultHttpBounds: HttpBounds = {
   pendingUntil: "request",
 };
 
-/** How often times are looked at: so much later, at most, they are heeded. */
+/** How often timeouts are checked; they fire at most this late. */
 const CHECK_INTERVAL_MS = 1_000;
 
-/** Ours ends a body's time, and answers; Node's only cuts. */
+/** Our own timeout ends a body first, with an answer; Node's would only cut. */
 const NODE_IS_LATER_MS = 15_000;
 
 /** For `http.createServer`, or `https`: Node's own limits. */
@@ -71,8 +71,8 @@ export function nodeServerOptions(bounds: HttpBounds) {
 }
 
 /**
- * @param onCut called for each socket that was cut because others needed its slot
- * @returns cuts those that have not shaken hands in TLS, or have asked for nothing since
+ * @param onCut called for each socket that was cut to make room for others
+ * @returns cuts the sockets that have not finished their TLS handshake, or have sent no request since
  */
 export function applyHttpBounds(
   server: Server,
@@ -80,11 +80,11 @@ export function applyHttpBounds(
   trustedProxies: TrustedProxies,
   onCut: () => void,
 ): () => void {
-  // Their bytes are what bounds them. By number Node drops the last ones, and one of these may be what a proxy has put
-  // behind the client's own: whom it was reached by.
+  // Their bytes bound them. Node's bound on their number drops the last ones, which may be what a proxy appended: the
+  // client that reached it.
   server.maxHeadersCount = 0;
   const isTls = server instanceof TlsServer;
-  // A TLS server hands on another socket than the one that came: both have one entry.
+  // A TLS server emits a second socket for the same connection; both share one entry.
   const entries = new WeakMap<Socket, Pending>();
   const handshaking = new Map<string, Pending>();
   const slots = new SlotsByAddress<Pending>({
@@ -100,7 +100,7 @@ export function applyHttpBounds(
     if (pending === undefined) return;
     entries.delete(socket);
     slots.free(pending.address, pending);
-    // A WebSocket may live for days: nothing is kept for it here.
+    // A WebSocket may live for days, so nothing is kept for it here.
     pending.socket.off("close", pending.onClose);
     if (isTls) handshaking.delete(endOf(pending.socket));
   };
@@ -123,8 +123,8 @@ export function applyHttpBounds(
       if (pending !== undefined) entries.set(socket, pending);
     });
   }
-  // Never both: whoever listens for upgrades must answer them. Where nobody does, Node serves such a request like
-  // every other, which is what clients that only offer one (`Upgrade: h2c`) wait for.
+  // Never both: a server that listens for upgrades must answer them. Without a listener, Node serves such a request
+  // like any other, as clients that merely offer one (`Upgrade: h2c`) expect.
   server.on(bounds.pendingUntil, ({ socket }: IncomingMessage) => settle(socket));
   return () => {
     for (const { socket } of handshaking.values()) socket.destroy();

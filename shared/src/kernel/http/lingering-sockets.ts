@@ -1,7 +1,7 @@
-// An answer that is a connection's last, while its client still sends -> here: the socket is closed only when the client
-// has read it.
-// Guarantees: what comes is thrown away, so that no reset overtakes the answer; for a bounded time and number of bytes,
-// on a bounded number of sockets, of which none keeps another address' out.
+// A connection's last answer, sent while the client still sends -> here: the socket stays open until the client has
+// read it.
+// Guarantees: incoming bytes are thrown away, so that no reset overtakes the answer. Time, bytes and the number of
+// sockets are bounded, and no address keeps out another.
 import { Socket } from "node:net";
 import { type Clock, systemClock } from "../clock.js";
 import { readAddress } from "./client-address.js";
@@ -22,7 +22,7 @@ export const defaultLingerBounds: LingerBounds = {
   maxPerAddress: 200,
   totalMs: 10_000,
   silenceMs: 2_000,
-  // Whoever sends more than eight times what any route takes is no client that made a mistake.
+  // Eight times what any route takes: a client beyond that made no honest mistake.
   maxBytes: 64 * 1024 * 1024,
 };
 
@@ -45,7 +45,7 @@ export class LingeringSockets {
   readonly #known = new WeakSet<Socket>();
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param isShared whether many clients come from this address */
+  /** @param isShared whether many clients share this address */
   constructor(bounds: LingerBounds, isShared: (address: string) => boolean, clock: Clock = systemClock) {
     this.#bounds = bounds;
     this.#isShared = isShared;
@@ -66,11 +66,11 @@ export class LingeringSockets {
     return this.#known.has(socket);
   }
 
-  /** Sends what has been written and ends it; nothing that comes is looked at any more, as HTTP neither. */
+  /** Sends what has been written and ends the socket; nothing that arrives is parsed any more. */
   add(socket: Socket): void {
     if (this.#known.has(socket) || socket.destroyed) return;
     this.#known.add(socket);
-    // Takes the bytes from the parser, which reads them past the stream as long as nobody else listens.
+    // Takes the bytes from the HTTP parser, which bypasses the stream while nobody else listens.
     socket.on("data", discard);
     for (const listener of socket.listeners("data")) {
       if (listener !== discard) socket.off("data", listener as () => void);
@@ -78,7 +78,7 @@ export class LingeringSockets {
     socket.removeAllListeners("end");
     socket.once("end", () => socket.destroySoon());
     socket.on("error", () => undefined);
-    // Its own again, whatever was put in its place.
+    // Restores the socket's own method, in case it was replaced.
     socket.destroySoon = Socket.prototype.destroySoon.bind(socket);
     const address = readAddress(socket.remoteAddress ?? "") ?? "";
     const nowMs = this.#clock.monotonicMs();
@@ -93,7 +93,7 @@ export class LingeringSockets {
     socket.once("close", () => this.#slots.free(address, lingering));
     socket.end();
     socket.resume();
-    // A body that nobody wanted has stopped the handle behind the stream's back.
+    // A body that nobody read has paused the handle behind the stream's back.
     socket._read(0);
     this.#slots.take(address, lingering, this.#isShared(address));
     this.#timer ??= setInterval(() => this.#look(), LOOK_INTERVAL_MS).unref();

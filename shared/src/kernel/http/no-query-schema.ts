@@ -1,5 +1,5 @@
-// For routes that take nothing behind the `?` of a request's target.
-// Guarantees: an unknown parameter is refused, as an unknown field of a body is.
+// For routes that take no query parameters.
+// Guarantees: an unknown parameter is refused, as is an unknown field of a body.
 import { Type } from "typebox";
 
 export const noQuerySchema = Type.Object({}, { additionalProperties: false });

@@ -1,6 +1,6 @@
-// kernel/http-app -> here: the OpenAPI document of a service, made from the schemas of its routes.
-// Guarantees: every operation has a name of its own and says every status it may answer, the framework's and Node's too;
-// what several operations share stands in `components` once; what only code checks is said by whoever checks it.
+// kernel/http-app -> here: a service's OpenAPI document, made from the schemas of its routes.
+// Guarantees: every operation has its own name and lists every status it may answer, the framework's and Node's too;
+// shared parts stand in `components` once; rules that only code checks are documented by that code.
 import { isDeepStrictEqual } from "node:util";
 
 /** A JSON schema, or a part of an OpenAPI document. */
@@ -8,7 +8,7 @@ export interface OpenApiPart {
   [name: string]: unknown;
 }
 
-/** What the code behind a schema checks besides, by the schema's title: it is said, not validated. */
+/** What code checks beyond a schema, by the schema's title: documented, not validated. */
 export type DocumentedRules = Readonly<Record<string, Readonly<OpenApiPart>>>;
 
 interface Operation extends OpenApiPart {
@@ -21,7 +21,7 @@ interface Operation extends OpenApiPart {
 const headerScheme = (name: string, description: string) =>
   ({ type: "apiKey", in: "header", name, description }) as const;
 
-/** What routes ask for by name: a bearer credential, or all four headers of a producer's signature. */
+/** What routes require by name: a bearer credential, or all four headers of a producer's signature. */
 const securitySchemes = {
   bearer: { type: "http", scheme: "bearer" },
   petrelKey: headerScheme("petrel-key", "The producer key's id; see docs/send/producers.md."),
@@ -33,7 +33,7 @@ const securitySchemes = {
   ),
 } as const;
 
-/** Refusals that need no route: they come from what all requests pass through. */
+/** Refusals that any request may meet, whatever its route. */
 const sharedRefusals: Readonly<Record<string, string>> = {
   "400": "The request is wrong, or no HTTP.",
   "401": "No credential, or not a good one.",
@@ -54,7 +54,7 @@ const ofAll = ["400", "408", "429", "431", "500", "503"];
 const ofBodies = ["413", "415"];
 const METHODS = ["get", "put", "post", "delete", "patch"];
 
-/** What stands in the document beside the routes. */
+/** The parts of the document besides the routes. */
 export function describeService({
   service,
   version,
@@ -74,7 +74,7 @@ export function describeService({
   };
 }
 
-/** @throws Error where two schemas have one title, or two operations one name: a fault in our routes */
+/** @throws Error if two schemas share a title, or two operations a name: a fault in our routes */
 export function completeDocument(document: OpenApiPart, rules: DocumentedRules = {}): OpenApiPart {
   const shared = new SharedSchemas(rules);
   const names = new Set<string>();
@@ -138,7 +138,7 @@ function completeOperation(
   };
 }
 
-/** A body whose schema takes `null` may be left out: JSON's null is what the framework makes of none. */
+/** A body whose schema allows `null` is optional: the framework turns a missing one into null. */
 function completeBody(
   body: NonNullable<Operation["requestBody"]>,
   shared: SharedSchemas,
@@ -162,7 +162,7 @@ function readOptional(schema: OpenApiPart): { readonly isOptional: boolean; read
   return { isOptional: true, present: present.length === 1 ? only : { ...schema, anyOf: present } };
 }
 
-/** A 204 has no content, whatever its schema is. */
+/** A 204 has no content, whatever its schema says. */
 function withoutEmptyBody(response: OpenApiPart): OpenApiPart {
   const content = Object.values((response["content"] ?? {}) as Record<string, { schema?: OpenApiPart }>);
   if (!content.some(({ schema }) => schema?.["type"] === "null")) return response;
@@ -199,7 +199,7 @@ class SharedSchemas {
     this.#rules = rules;
   }
 
-  /** @returns the same with references in the place of schemas that have a title */
+  /** @returns the same, with references in place of titled schemas */
   replaceIn(part: unknown): unknown {
     if (Array.isArray(part)) return part.map((one) => this.replaceIn(one));
     if (typeof part !== "object" || part === null) return part;

@@ -1,6 +1,6 @@
-// A body's type that nobody here reads -> here: whether there is a body at all.
-// Guarantees: no bytes are no body, whatever type they are said to have (`curl -d ''` says a form, aiohttp a stream of
-// octets): what that means is for the route's schema to say; anything else is refused with its first byte.
+// A body of a type that nothing here reads -> here: whether there is a body at all.
+// Guarantees: an empty body is no body, whatever its declared type (`curl -d ''` sends a form's, aiohttp
+// `application/octet-stream`); the route's schema says what that means. Anything else is refused at its first byte.
 import type { IncomingHttpHeaders } from "node:http";
 import type { Readable } from "node:stream";
 import { PetrelError } from "../errors.js";
@@ -14,10 +14,10 @@ interface ParsesBodies {
   ): unknown;
 }
 
-/** Call behind what adds the types that are read. */
+/** Call this after the parsers are added. */
 export function refuseOtherTypes(app: ParsesBodies): void {
   app.addContentTypeParser("*", ({ headers }, payload, done) => {
-    // Only a body in chunks may turn out to be none.
+    // Only a chunked body may turn out to be empty.
     if (headers["transfer-encoding"] === undefined) {
       done(refusal());
       return;
@@ -32,7 +32,7 @@ export function refuseOtherTypes(app: ParsesBodies): void {
   });
 }
 
-/** A request without bytes has no type: the framework looks for one who reads it before it looks for bytes. */
+/** Removes the type of an empty body: the framework looks for a parser before it looks for bytes. */
 export function forgetTypeOfNothing(headers: IncomingHttpHeaders): void {
   const length = headers["content-length"];
   const hasBody = headers["transfer-encoding"] !== undefined || (length !== undefined && length !== "0");

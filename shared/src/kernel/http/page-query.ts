@@ -1,13 +1,13 @@
-// Every route that answers a list in pages -> here: what its query may say of the page.
-// Guarantees: one form of cursor for each kind of order; no cursor of that form is one that Redis refuses; nothing in a
-// request is coerced, so that a limit is checked as the text it is.
+// Every route that lists in pages -> here: the query parameters of a page.
+// Guarantees: one cursor format per kind of order; Redis accepts every cursor that matches; nothing is coerced: a limit
+// is checked as text.
 import { Type } from "typebox";
 
 export const DEFAULT_LIMIT = "50";
 
 /**
- * `ms-n`: where a stream's entry stands. Never `0-0`, before which there is nothing: Redis refuses to read from there on.
- * Its times have at most 15 digits until the year 33658.
+ * `ms-n`: the id of a stream entry. Never `0-0`: Redis refuses to read backwards from there. Timestamps have at most 15
+ * digits until the year 33658.
  */
 export const STREAM_POSITION_PATTERN = "[1-9]\\d{0,14}-\\d{1,10}";
 
@@ -17,12 +17,12 @@ export const limitSchema = Type.String({
   description: "1 to 1000.",
 });
 
-/** @param pattern of what a page of this list gives as `nextCursor` */
+/** @param pattern what this list's `nextCursor` looks like */
 function cursorSchema(pattern: string) {
   return Type.String({ pattern, description: "The `nextCursor` of the page before." });
 }
 
-/** What the query of a list in pages has, beside its own filters. */
+/** The query of a paged list, besides its own filters. */
 export function pageFields(cursorPattern: string) {
   return { cursor: Type.Optional(cursorSchema(cursorPattern)), limit: Type.Optional(limitSchema) };
 }

@@ -10,7 +10,7 @@ export interface InternalListener {
   readonly port: number;
   readonly host: string;
   readonly tls?: TlsFiles | undefined;
-  /** Answers `/health/live` and `/health/ready` as the other listener does, for probes that have no client certificate. */
+  /** Answers `/health/live` and `/health/ready` like the main listener, for probes without a client certificate. */
   readonly health?: (path: string) => Promise<{ readonly statusCode: number; readonly body: string }>;
 }
 

@@ -1,5 +1,5 @@
 // Tests a server's stop as its clients see it, over real sockets.
-// Guarantees: nobody who keeps a connection busy is cut; nobody who does nothing, or half of something, holds it up.
+// Guarantees: a busy connection is never cut; an idle one, or half a request, does not delay the stop.
 import { once } from "node:events";
 import { Agent, request } from "node:http";
 import { connect, type AddressInfo, type Socket } from "node:net";
@@ -55,7 +55,7 @@ async function dial(port: number, text = ""): Promise<Client> {
   return { socket, received: () => received, error: () => failure, isGone: () => gone };
 }
 
-/** @returns whether the connection was said to be over */
+/** @returns whether the answer said `Connection: close` */
 function ask(agent: Agent, port: number, body: string | undefined): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const asked = request(
@@ -171,6 +171,6 @@ test("a client that does not read its answer is not waited for without end", asy
   const client = await dial(port, "GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
   client.socket.pause();
   await asked;
-  // Far less than what it would take for its silence.
+  // Far less than the silence timeout.
   await app.close();
 });

@@ -1,7 +1,7 @@
-// A stop's signal -> http-app -> here: an HTTP server goes, and nobody is cut off for it.
-// Guarantees: nothing is accepted any more; for a moment every answer says `Connection: close`, so that a client that
-// keeps its connections busy goes by itself, between two requests; then what stayed idle is closed, and half a head with
-// it, and whoever has sent half a body is answered. Requests that are being worked on are waited for.
+// A stop's signal -> http-app -> here: an HTTP server stops without cutting anyone off.
+// Guarantees: no new connection is accepted. For a moment every answer says `Connection: close`, so that a busy client
+// leaves between two requests. Then idle connections and half-sent heads are closed, and half-sent bodies are answered.
+// Requests being worked on are waited for.
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
 import { Server as TlsServer } from "node:tls";
@@ -11,17 +11,17 @@ import { PetrelError } from "../errors.js";
 
 export interface StopServingOptions {
   readonly bodies: BodiesUnderWay;
-  /** How long answers say so before anything is closed. */
+  /** How long answers say `Connection: close` before anything is closed. */
   readonly windowMs: number;
-  /** Ends the sockets that have not come as far as HTTP. */
+  /** Ends the sockets still in their TLS handshake or without a request. */
   readonly cutHandshakes: () => void;
 }
 
 const LOOK_INTERVAL_MS = 25;
-/** What an answer that is written may take to leave, behind the window: its client may not read. */
+/** How long a written answer may take to leave after the window: its client may not read. */
 const FLUSH_MS = 3_000;
 
-/** The sockets that speak HTTP with a server; those of an upgrade do not any more. */
+/** The sockets that speak HTTP with a server; an upgraded one leaves. */
 export class HttpSockets {
   readonly #open = new Set<Socket>();
   readonly #server: Server;
@@ -40,15 +40,15 @@ export class HttpSockets {
     this.#forget = forget;
   }
 
-  /** It speaks something else from now on. */
+  /** It speaks another protocol from now on. */
   release(socket: Socket): void {
     socket.off("close", this.#forget);
     this.#open.delete(socket);
   }
 
-  /** @returns when no socket is left that speaks HTTP */
+  /** @returns when no socket speaks HTTP any more */
   async stop({ bodies, windowMs, cutHandshakes }: StopServingOptions): Promise<void> {
-    // Not the HTTP server's own, which would cut who is between two requests at once.
+    // Not the HTTP server's own close, which would at once cut clients between two requests.
     NetServer.prototype.close.call(this.#server);
     this.#sayClose();
     const startedAtMs = performance.now();
@@ -72,8 +72,8 @@ export class HttpSockets {
   }
 
   /**
-   * Answers that are still to come; the framework says so in those to requests that come from now on. Of several that
-   * were sent at once only the last one's: those behind it would go unanswered.
+   * Marks the answers still to come; the framework marks those to later requests. Of pipelined requests only the last
+   * one's answer is marked: those behind an earlier mark would go unanswered.
    */
   #sayClose(): void {
     const last = new WeakMap<Socket, ServerResponse>();

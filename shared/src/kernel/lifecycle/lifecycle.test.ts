@@ -36,7 +36,7 @@ test("a part that hangs does not keep the process beyond the deadline", async ()
   expect(await exited).toBe(1);
 });
 
-/** A service in a process of its own, with the given body of `start`. */
+/** A service in its own process, with the given body of `start`. */
 function service(start: string) {
   const script = `
     import { runService, configOrExit } from "@petrel/shared/kernel/lifecycle/lifecycle";

@@ -1,16 +1,16 @@
 // Starts and stops a service's process: signals in, exit code out.
-// Guarantees: parts are closed in reverse order of their opening, each at most once, within a deadline; a start
-// that fails says one clear line and exits 1; what Node warns of is a line like any other.
+// Guarantees: parts close in reverse order of their opening, each at most once, within a deadline; a start that fails
+// logs one clear line and exits 1; Node's warnings are log lines like any other.
 import { ConfigError } from "../config.js";
 import { describeError, PetrelError } from "../errors.js";
 import type { Logger } from "../logging/logging.js";
 
 export interface Lifecycle {
-  /** Registers a part to close at the stop; the last registered is closed first. */
+  /** Registers a part to close at the stop; the last registered closes first. */
   onStop(name: string, close: () => Promise<void> | void): void;
-  /** Aborted when the stop begins: loops watch it. */
+  /** Aborted when the stop begins, for loops to watch. */
   readonly stopping: AbortSignal;
-  /** Begins the stop; resolves when all is closed. */
+  /** Begins the stop; resolves when everything is closed. */
   stop(reason: string): Promise<void>;
 }
 
@@ -57,7 +57,7 @@ export function createLifecycle({
 
 /**
  * Runs a service's composition root until a signal ends it.
- * @param start opens the parts, registering each with the lifecycle
+ * @param start opens the parts and registers each with the lifecycle
  */
 export async function runService(
   options: Omit<LifecycleOptions, "exit">,
@@ -69,7 +69,7 @@ export async function runService(
     process.on(signal, () => void lifecycle.stop(signal).then(() => process.exit(0)));
   }
   process.on("uncaughtException", (error) => {
-    // The state is unknown: leave the rest to those who take over.
+    // The state is unknown: leave the rest to the other instances.
     logger.fatal({ err: error }, "uncaught exception");
     process.exit(1);
   });
@@ -77,7 +77,7 @@ export async function runService(
   try {
     await start(lifecycle);
   } catch (error) {
-    // What an operator can mend needs a line; the rest needs its stack.
+    // A fault that an operator can fix needs one line; any other needs its stack.
     if (error instanceof PetrelError || error instanceof ConfigError || isSystemError(error)) {
       logger.fatal({ reason: error.message }, "start failed");
     } else {
@@ -89,9 +89,9 @@ export async function runService(
   }
 }
 
-/** Node prints its warnings as plain text, which no reader of our lines takes for one. */
+/** Node prints warnings as plain text, which a JSON log reader cannot parse. */
 function logWarnings(logger: Logger): void {
-  // The one that prints is a listener like any other.
+  // Node's own printer is a listener like any other.
   process.removeAllListeners("warning");
   process.on("warning", (warning: Error & { readonly code?: string }) => {
     const { name, code, message, stack } = warning;
@@ -99,7 +99,7 @@ function logWarnings(logger: Logger): void {
   });
 }
 
-/** Calls `read`; a configuration that is wrong ends the process with one line instead of a stack. */
+/** Calls `read`; a wrong configuration ends the process with one line instead of a stack. */
 export function configOrExit<T>(service: string, read: () => T): T {
   try {
     return read();

@@ -1,5 +1,5 @@
-// Tests when a service stops being ready: at once for what is decided, late for what may mend itself.
-// Guarantees: a fault shorter than the patience is never seen by a load balancer; it is named all the same.
+// Tests when a service stops being ready: at once for a decision, late for a fault that may pass.
+// Guarantees: a load balancer never sees a fault shorter than the patience; the answer still names it.
 import { beforeEach, expect, test } from "vitest";
 import { createReadiness } from "./patient-readiness.js";
 
@@ -42,7 +42,7 @@ test("a fault decides when it has lasted, and is named from its beginning", asyn
   expect((await readiness()).ready).toBe(false);
   fault = undefined;
   expect((await readiness()).ready).toBe(true);
-  // The next one has its own time.
+  // The next fault has its own time.
   fault = "gone again";
   expect((await readiness()).ready).toBe(true);
 });

@@ -1,6 +1,6 @@
 // A service's parts -> here -> kernel/http-app: what `/health/ready` answers.
-// Guarantees: a part that has worked and fails decides only after `patienceMs` of failing, so that a failover takes
-// nobody out of a load balancer; one that has never worked, and what is no fault but a decision (a drain), at once.
+// Guarantees: a part that has worked before counts only after it has failed for `patienceMs`, so that a failover takes
+// no instance out of a load balancer. A part that has never worked, and a decision such as a drain, count at once.
 import type { Clock } from "../clock.js";
 import { describeError } from "../errors.js";
 import type { Readiness } from "../http/http-app.js";
@@ -10,13 +10,13 @@ export interface ReadinessOptions {
   readonly patient: Readonly<Record<string, () => Promise<unknown>>>;
   /** Each returns what is wrong. */
   readonly atOnce?: Readonly<Record<string, () => string | undefined>>;
-  /** While it is true, what worked once takes nobody away. */
+  /** While this is true, a part that worked once does not make the service unready. */
   readonly isHeld?: () => boolean;
   readonly patienceMs: number;
   readonly clock: Clock;
 }
 
-/** Together with what is done beside it, below the time that http-app gives the whole answer. */
+/** With the other checks, this stays below http-app's limit for the whole answer. */
 const CHECK_MS = 500;
 
 export function createReadiness(options: ReadinessOptions): () => Promise<Readiness> {
@@ -48,7 +48,7 @@ class PatientPart {
   readonly #clock: Clock;
   #hasWorked = false;
   #failingSinceMs: number | undefined;
-  /** Asked once at a time, whoever asks: a server that is silent gets no queue of questions. */
+  /** One check at a time, however many probes ask: a silent server must not get a queue of them. */
   #underWay: Promise<string | undefined> | undefined;
 
   constructor(check: () => Promise<unknown>, clock: Clock) {

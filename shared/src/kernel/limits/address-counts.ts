@@ -1,9 +1,9 @@
-// slots-by-address, handshake-admission -> here: how many each address has, and which has most.
+// slots-by-address, handshake-admission -> here: counts per address, and the address with the most.
 // Guarantees: every operation takes constant time, so that a flood from many addresses costs no more than one from one.
 
 export class AddressCounts {
   readonly #counts = new Map<string, number>();
-  /** At n: the addresses that have n, in the order in which they came to have it. */
+  /** At n: the addresses that have n, in the order in which they reached it. */
   readonly #levels: Set<string>[] = [];
   #most = 0;
 
@@ -11,7 +11,7 @@ export class AddressCounts {
     return this.#counts.get(address) ?? 0;
   }
 
-  /** @returns how many it has now */
+  /** @returns how many the address has now */
   add(address: string): number {
     const count = this.of(address) + 1;
     this.#move(address, count - 1, count);
@@ -19,7 +19,7 @@ export class AddressCounts {
     return count;
   }
 
-  /** One less. Nothing happens where it has none. */
+  /** One less; does nothing if it has none. */
   remove(address: string): void {
     const count = this.of(address);
     if (count === 0) return;
@@ -27,7 +27,7 @@ export class AddressCounts {
     if (count === this.#most && this.#levels[count]?.size === 0) this.#most = count - 1;
   }
 
-  /** An address that has most, of several the one that has had so many for longest; undefined where nobody has any. */
+  /** The address with the most; on a tie, the one that has had so many for longest. Undefined if there is none. */
   largest(): string | undefined {
     return this.#levels[this.#most]?.values().next().value;
   }

@@ -1,11 +1,11 @@
-// Hooks of routes -> here: how much an address may do in a time, as this process alone sees it.
-// Guarantees: never more than the limit in any window; bounded memory; nobody is asked.
+// Hooks of routes -> here: how much an address may do in a window, as this process alone sees it.
+// Guarantees: never more than the limit in any window; bounded memory; no Redis call.
 import { type Clock, systemClock } from "../clock.js";
 import { RecentMap } from "../recent-map.js";
 import { WindowRing } from "./window-ring.js";
 
 export interface LocalLimiterOptions {
-  /** How much in a window; 0: no limit. */
+  /** How much fits in a window; 0: no limit. */
   readonly limit: number;
   readonly windowMs: number;
   readonly maxKeys?: number;
@@ -27,7 +27,7 @@ export class LocalLimiter {
     this.#rings = new RecentMap(maxKeys);
   }
 
-  /** @returns 0: taken; otherwise nothing was, and in so many ms it may be */
+  /** @returns 0 if it was taken; otherwise the wait in ms, and nothing was taken */
   take(key: string): number {
     if (this.limit <= 0) return 0;
     let ring = this.#rings.get(key);

@@ -1,5 +1,5 @@
-// Whoever refuses or admits by a limit -> here -> the answer's headers.
-// Guarantees: draft-ietf-httpapi-ratelimit-headers (structured fields, draft 10): `RateLimit-Policy` says the rule,
+// Code that refuses or admits by a limit -> here -> the answer's headers.
+// Guarantees: draft-ietf-httpapi-ratelimit-headers (structured fields, draft 10): `RateLimit-Policy` states the rule,
 // `RateLimit` what is left of it; whole seconds, rounded up.
 import { PetrelError } from "../errors.js";
 
@@ -13,7 +13,7 @@ export interface LimitPolicy {
   /** Lower-case letters and hyphens. */
   readonly name: string;
   readonly windowMs: number;
-  /** What is counted, where it is not requests. */
+  /** What is counted, if not requests. */
   readonly unit?: string;
 }
 
@@ -29,7 +29,7 @@ export function describeRemaining({ name }: LimitPolicy, remaining: number, inMs
 }
 
 /**
- * Sets what a refusal's answer says of the limit.
+ * Sets what a refusal says about the limit.
  * @returns PetrelError PETREL_RATE_LIMITED, to throw
  */
 export function refusalByLimit(

@@ -1,5 +1,5 @@
-// Tests the bounded slots against a plain model, and what one who stays out of a flood sees of it.
-// Guarantees: bounds hold after every step; who leaves at once is never pushed out by those who stay.
+// Tests the bounded slots against a plain model, and what a client outside a flood sees of it.
+// Guarantees: bounds hold after every step; a client that leaves at once is never pushed out by those that stay.
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { AddressCounts } from "./address-counts.js";
@@ -77,7 +77,7 @@ test("who needs its slot only for a moment keeps it, however many come from else
       });
       for (let i = 0; i < 200; i++) slots.take(`flood-${i % flooders}`, `f${i}`);
       slots.take("quiet", "mine");
-      // Every other address has more than one as long as there are fewer of them than half the slots.
+      // Every other address has more than one while fewer of them flood than half the slots.
       for (let i = 0; i < meanwhile; i++) slots.take(`flood-${i % flooders}`, `later${i}`);
       expect(lost).not.toContain("mine");
       expect(slots.free("quiet", "mine")).toBe(true);

@@ -1,12 +1,13 @@
-// http/http-bounds, push-node/unauthenticated-connections -> here: slots for a bounded number, which no one address can keep.
-// Guarantees: never more than `max` in all and `maxPerAddress` for one; who comes always gets a slot: the oldest of the
-// address that has most gives up its own, so that slots taken and kept shut nobody out.
+// http/http-bounds, push-node/unauthenticated-connections -> here: a bounded number of slots that no one address can
+// keep.
+// Guarantees: never more than `max` in all and `maxPerAddress` for one; a newcomer always gets a slot, because the
+// address with the most gives up its oldest. Nobody can shut others out by holding slots.
 import { AddressCounts } from "./address-counts.js";
 
 export interface SlotsByAddressOptions<T> {
   readonly max: number;
   readonly maxPerAddress: number;
-  /** Called when an item has lost its slot, with nothing left to do here. */
+  /** Called when an item has lost its slot; it is already removed here. */
   readonly onPushedOut: (item: T) => void;
 }
 
@@ -26,7 +27,7 @@ export class SlotsByAddress<T> {
 
   /**
    * @param item not here yet
-   * @param isShared many clients come from this address: it has no share of its own
+   * @param isShared many clients share this address, so it has no limit of its own
    */
   take(address: string, item: T, isShared = false): void {
     const { max, maxPerAddress } = this.#options;
@@ -39,7 +40,7 @@ export class SlotsByAddress<T> {
     this.#size++;
   }
 
-  /** @returns false where it had lost its slot before */
+  /** @returns false if it had already lost its slot */
   free(address: string, item: T): boolean {
     const items = this.#byAddress.get(address);
     if (items === undefined || !items.delete(item)) return false;

@@ -1,9 +1,8 @@
 // sliding-window-limiter, local-limiter -> here: how much was taken in the last window, in constant memory.
-// Guarantees: what it admits never exceeds the limit in any window of its length: the oldest sub-window counts whole as
-// long as some of it may lie in the window. The same arithmetic as redis/limits/take-from-window.v1.lua, which a test holds
-// it to.
+// Guarantees: admits at most the limit in any window of its length: the oldest sub-window counts whole while any of it
+// may lie in the window. Same arithmetic as redis/limits/take-from-window.v1.lua; a test compares the two.
 
-/** Into how many parts a window is divided: so much of it, at most, an admission comes late. */
+/** Parts of a window. An admission comes at most one part late. */
 export const SUB_WINDOWS = 40;
 
 /** How much was taken in a sub-window, and when it stops counting. */
@@ -13,15 +12,15 @@ export interface WindowShare {
   readonly count: number;
 }
 
-/** A sub-window's length for a window of this length, ms. */
+/** The length of a sub-window, ms. */
 export function subWindowMs(windowMs: number): number {
   return Math.max(1, Math.ceil(windowMs / SUB_WINDOWS));
 }
 
 /**
- * When so much may be taken, ms.
+ * When this much may be taken, ms.
  * @param shares oldest first
- * @returns Infinity where `count` is more than the limit
+ * @returns Infinity if `count` exceeds the limit
  */
 export function admissibleAtMs(shares: readonly WindowShare[], limit: number, count: number): number {
   if (count > limit) return Number.POSITIVE_INFINITY;
@@ -51,13 +50,13 @@ export class WindowRing {
 
   constructor(windowMs: number) {
     this.#subMs = subWindowMs(windowMs);
-    // Those of the window, and the one that begins while the oldest has not left it.
+    // The sub-windows of a window, and one more that begins before the oldest has left.
     this.#counts = new Float64Array(Math.ceil(windowMs / this.#subMs) + 1);
   }
 
   /**
    * @param nowMs never goes back
-   * @returns whether so much was free; nothing is counted where it was not
+   * @returns whether there was room; if not, nothing is counted
    */
   take(count: number, limit: number, nowMs: number): boolean {
     this.#forgetUntil(nowMs);
@@ -66,13 +65,13 @@ export class WindowRing {
     return true;
   }
 
-  /** Counts what was taken already, whatever the limit. */
+  /** Counts what was already taken, whatever the limit. */
   report(count: number, nowMs: number): void {
     this.#forgetUntil(nowMs);
     this.#add(count);
   }
 
-  /** Counts no more what was taken or reported at `atMs`; what has left the window since is forgotten already. */
+  /** Stops counting what was taken or reported at `atMs`; what has left the window is already forgotten. */
   remove(count: number, atMs: number): void {
     const index = Math.floor(atMs / this.#subMs);
     const { length } = this.#counts;
@@ -83,7 +82,7 @@ export class WindowRing {
     this.#used -= removed;
   }
 
-  /** What it counts, oldest first, each with a moment for `remove`. */
+  /** Its counts, oldest first, each with a moment for `remove`. */
   parts(nowMs: number): { readonly atMs: number; readonly count: number }[] {
     this.#forgetUntil(nowMs);
     const heldMs = this.#counts.length * this.#subMs;
@@ -95,7 +94,7 @@ export class WindowRing {
     return this.#used;
   }
 
-  /** How long until so much may be taken, ms; Infinity where it never may. */
+  /** How long until this much may be taken, ms; Infinity if never. */
   waitMs(count: number, limit: number, nowMs: number): number {
     this.#forgetUntil(nowMs);
     return Math.max(0, admissibleAtMs(this.#shares(), limit, count) - nowMs);

@@ -1,5 +1,5 @@
-// Tests of what reaches a terminal of text that others wrote.
-// Guarantees: nothing that a terminal obeys is left, and JSON stays the JSON it was.
+// Tests what is left of text by others that reaches a terminal.
+// Guarantees: nothing that a terminal obeys; JSON keeps its meaning.
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import { escapeControls } from "./escape-controls.js";

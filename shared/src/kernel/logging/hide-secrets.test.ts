@@ -1,5 +1,5 @@
-// Tests what is taken out of log lines, and what stays.
-// Guarantees: every form of credential that Petrel gives out is known here.
+// Tests what is removed from log lines, and what stays.
+// Guarantees: every kind of credential that Petrel issues is covered.
 import { randomBytes } from "node:crypto";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";

@@ -1,6 +1,6 @@
-// logging -> here: the last look at a log line before it leaves the process.
-// Guarantees: what has the form of a credential (a JWT, a key's secret, a bearer, a credential in a query, a device
-// token, a password in a URL, a private key) is replaced, wherever in the line it stands; everything else stays.
+// logging -> here: the last check of a log line before it leaves the process.
+// Guarantees: anything that looks like a credential (a JWT, a key's secret, a bearer, a credential in a query, a device
+// token, a password in a URL, a private key) is replaced, wherever it stands in the line; everything else stays.
 
 interface Rule {
   readonly form: RegExp;
@@ -9,7 +9,7 @@ interface Rule {
 
 const rules: readonly Rule[] = [
   { form: /\b(bearer[ .]+)[^\s"\\,]+/gi, instead: "$1[redacted]" },
-  // 256 random bits as base64url behind a dot: a producer's credential, a refresh token.
+  // 256 random bits as base64url after a dot: a producer's credential, a refresh token.
   { form: /([\w-]\.)[\w-]{43,}(?![\w-])/g, instead: "$1[secret]" },
   { form: /([?&](?:token|ticket|access_token)=)[^&\s"\\#]+/gi, instead: "$1[redacted]" },
   // An APNs device token, or a secret's hash.
@@ -29,8 +29,8 @@ export function hideSecrets(line: string): string {
 }
 
 /**
- * A compact JWS (RFC 7515): its header is JSON, and `{"` in base64url begins with eyJ. Each character is looked at a few
- * times, whatever stands there: one expression for all of it would begin anew at each `eyJ` of a long row of them.
+ * A compact JWS (RFC 7515): its header is JSON, and `{"` in base64url begins with eyJ. Each character is read a few
+ * times at most; a single expression would start over at each `eyJ` in a long row of them.
  */
 function hideTokens(line: string): string {
   return line.replace(/[\w.-]+/g, (run) => {

@@ -1,9 +1,9 @@
 // Tests what a log line holds.
-// Guarantees: no credential reaches one, neither at the top nor a level down.
+// Guarantees: no credential reaches one, at the top or a level down.
 import { spawn, spawnSync } from "node:child_process";
 import { expect, test } from "vitest";
 
-/** pino writes to the process's own stdout: so each line is taken from a process of its own. */
+/** pino writes to the process's own stdout, so each line comes from its own process. */
 function logged(fields: object): string {
   const script = `
     import { createLogger } from "@petrel/shared/kernel/logging/logging";
@@ -128,7 +128,7 @@ test("what everybody meets in an outage is told some times at once, then once a 
     .map((line) => JSON.parse(line) as { level: string; msg: string; times?: number });
   const count = (level: string): number => lines.filter((line) => line.level === level).length;
   expect(count("info")).toBe(1_000);
-  // A machine that is slow earns a line for each second more.
+  // A slow machine logs one more line per extra second.
   expect(count("warn")).toBeLessThan(100);
   expect(count("error")).toBeLessThan(100);
   expect(lines.at(-1)).toMatchObject({ node: "n", connection: "last", times: expect.any(Number) as unknown });

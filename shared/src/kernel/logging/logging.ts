@@ -1,7 +1,7 @@
 // One JSON line per event, on stdout, from every service.
-// Guarantees: credentials do not reach a line: fields that hold them are removed by name, errors keep only what says
-// what happened, and what still has the form of a credential is replaced at last. A terminal that shows a line obeys
-// nothing in it. An outage that everybody meets is told once a second, not by everybody.
+// Guarantees: no credential reaches a line: fields that hold one are removed by name, errors keep only what describes
+// them, and anything that still looks like one is replaced last. A line cannot control the terminal that shows it. An
+// outage that every request meets is logged once a second, not once a request.
 import { pino, type Level, type Logger, type LogFn } from "pino";
 import { describeErrorForLog } from "./describe-error-for-log.js";
 import { escapeControls } from "./escape-controls.js";
@@ -29,7 +29,7 @@ const secretPaths = [
 ];
 
 export function createLogger({ service, level }: LoggingOptions): Logger {
-  // Said outright, or pino flushes once more at the exit, and tries that for ever where nobody reads our output any more.
+  // Set explicitly: otherwise pino flushes again at exit, and retries forever if nobody reads our output.
   const stdout = pino.destination({ dest: 1, sync: true });
   const countOf = createLineCount();
   const options = {
@@ -45,7 +45,7 @@ export function createLogger({ service, level }: LoggingOptions): Logger {
       err: (error: unknown) => describeErrorForLog(error),
       error: (error: unknown) => describeErrorForLog(error),
     },
-    // JSON leaves U+007F to U+009F as they are, and a terminal obeys them.
+    // JSON leaves U+007F to U+009F unescaped, and a terminal obeys them.
     hooks: {
       streamWrite: (line: string) => escapeControls(hideSecrets(line)),
       logMethod(this: Logger, args: Parameters<LogFn>, write: LogFn, lineLevel: number) {

@@ -1,5 +1,4 @@
-// Tests what a service says of itself that can open no socket more.
-// Guarantees: in a process of its own, which really has none left.
+// Tests what a service reports when it can open no more sockets, in a process that really has none left.
 import { spawnSync } from "node:child_process";
 import { expect, test } from "vitest";
 

@@ -1,11 +1,11 @@
-// {http-app, metrics} -> here: whether this process may open a socket or a file more.
-// Guarantees: asks the system itself, by opening something that is always there.
+// {http-app, metrics} -> here: whether this process can open another socket or file. Asks the system itself, by opening
+// something that always exists.
 import { close, open } from "node:fs";
 
-/** Of this process, of the whole machine. */
+/** In this process, on the whole machine. */
 const NONE_LEFT: readonly unknown[] = ["EMFILE", "ENFILE"];
 
-/** @returns what the system says where there is no file descriptor left; undefined otherwise */
+/** @returns the system's error if no file descriptor is left; otherwise undefined */
 export function findOutOfFiles(): Promise<string | undefined> {
   return new Promise((resolve) => {
     open("/dev/null", "r", (error, file) => {

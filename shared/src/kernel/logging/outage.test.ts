@@ -1,5 +1,4 @@
-// Tests what is logged of something that fails for a while.
-// Guarantees: on a clock of its own.
+// Tests the log lines of something that fails for a while, on a test clock.
 import { expect, test } from "vitest";
 import { Outage } from "./outage.js";
 
@@ -21,7 +20,7 @@ test("one line when it begins, when its reason changes, and when it is over", ()
   nowMs = 5_000;
   outage.fail("WRONGPASS");
   expect(lines.splice(0)).toHaveLength(2);
-  // Two reasons by turns, as of two addresses: a line a second at most.
+  // Two alternating reasons, as from two addresses: at most one line a second.
   for (; nowMs < 8_000; nowMs += 10) outage.fail(nowMs % 20 === 0 ? "a" : "b");
   expect(lines.splice(0)).toHaveLength(2);
   outage.end();

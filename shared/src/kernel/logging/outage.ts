@@ -1,4 +1,4 @@
-// Whoever depends on something that may fail for a while (Redis, the keys of an issuer) -> here -> the log.
+// Code that depends on something that may fail for a while (Redis, an issuer's keys) -> here -> the log.
 // Guarantees: one line when it begins to fail, one when the reason changes, one when it is over; at most one a second,
 // however often it is tried.
 import { type Clock, systemClock } from "../clock.js";
@@ -6,10 +6,10 @@ import type { Logger } from "./logging.js";
 
 export interface OutageOptions {
   readonly logger: Pick<Logger, "warn" | "info">;
-  /** What stands in the log when it begins, or its reason changes; and when it is over. */
+  /** Logged when it begins or its reason changes; and when it is over. */
   readonly failing: string;
   readonly over: string;
-  /** What stands in each line. */
+  /** Added to each line. */
   readonly fields?: Readonly<Record<string, unknown>>;
   readonly clock?: Clock;
 }
@@ -29,7 +29,7 @@ export class Outage {
     this.#clock = options.clock ?? systemClock;
   }
 
-  /** Why it failed the last time; undefined while it works. */
+  /** Why it last failed; undefined while it works. */
   get reason(): string | undefined {
     return this.#reason;
   }

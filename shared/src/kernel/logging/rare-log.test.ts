@@ -1,5 +1,5 @@
-// Tests what is logged of something that happens without end.
-// Guarantees: one line in an interval, with how often it was.
+// Tests the log lines of something that happens without end.
+// Guarantees: one line per interval, with a count.
 import { expect, test } from "vitest";
 import { createRareLog } from "./rare-log.js";
 

@@ -1,5 +1,5 @@
-// Whoever refuses what a client could send without end -> here -> the log.
-// Guarantees: at most one line in an interval, however often something happens; it says how often that was.
+// Code that refuses what a client could send without end -> here -> the log.
+// Guarantees: at most one line per interval, with a count of what happened.
 import { type Clock, systemClock } from "../clock.js";
 import type { Logger } from "./logging.js";
 
@@ -10,10 +10,10 @@ export interface RareLog {
 
 const DEFAULT_INTERVAL_MS = 10_000;
 
-/** There are few; whoever writes a user's id into a message does not fill the memory with it. */
+/** There are few kinds; the bound holds even if somebody puts a user id into a message. */
 const MAX_KINDS = 100;
 
-/** Counts every message by itself. */
+/** Counts each message separately. */
 export function createRareLog(
   logger: Pick<Logger, "warn">,
   intervalMs: number = DEFAULT_INTERVAL_MS,

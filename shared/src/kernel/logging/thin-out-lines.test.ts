@@ -1,5 +1,4 @@
-// Tests which lines of an outage are written.
-// Guarantees: on a clock of its own; that the logger asks is held in logging.test.
+// Tests which lines of an outage are written, on a test clock; logging.test checks that the logger uses this.
 import { expect, test } from "vitest";
 import { createLineCount } from "./thin-out-lines.js";
 
@@ -9,7 +8,7 @@ test("of equal failures the first ten are written, then one a second, with how m
   let nowMs = 0;
   const count = createLineCount({ wallMs: () => 0, monotonicMs: () => nowMs });
   const written: number[] = [];
-  // Thousands a second, for ten seconds, each with a name of its own.
+  // Thousands a second, for ten seconds, each with a different name.
   for (let i = 0; i < 20_000; i++) {
     nowMs = i / 2;
     const times = count(WARN, { connection: `c${i}`, reason: "Redis does not answer" }, "not registered");

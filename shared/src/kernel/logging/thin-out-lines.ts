@@ -1,13 +1,13 @@
-// logging -> here: a fault that everybody meets at once, such as a Redis that is away, is told and not repeated.
-// Guarantees: of lines with the same text and the same reason the first few are written, then one a second, which says
-// how many there were (`times`). What has no reason is no fault, and always written; so is what is written down nowhere
-// else: an act that the audit log could not take (`audit`), the messages that hung (`ids`).
+// logging -> here: a fault that every request meets, such as an absent Redis, is logged but not repeated.
+// Guarantees: of lines with the same text and the same reason the first few are written, then one a second with a count
+// (`times`). A line without a reason is no fault and is always written. So is what is recorded nowhere else: an act
+// that the audit log could not take (`audit`), the messages that hung (`ids`).
 import { type Clock, systemClock } from "../clock.js";
 
 const AT_ONCE = 10;
 const EVERY_MS = 1_000;
 const STANDS_NOWHERE_ELSE = ["audit", "ids"] as const;
-/** There are few; a reason that holds a name or a number does not fill the memory. */
+/** There are few kinds; the bound holds even if a reason contains a name or a number. */
 const MAX_KINDS = 500;
 
 interface Kind {
@@ -16,7 +16,7 @@ interface Kind {
   unsaid: number;
 }
 
-/** @returns for a line, how often it was since it was last written, itself among them; 0: it is not to be written */
+/** @returns how often this line came since it was last written, including now; 0 if it is not to be written */
 export function createLineCount(
   clock: Clock = systemClock,
 ): (level: number, fields: unknown, text: unknown) => number {
@@ -48,7 +48,7 @@ export function createLineCount(
   };
 }
 
-/** Why something failed, with the causes of the error; undefined where the line is to be written in any case. */
+/** Why something failed, with the error's causes; undefined if the line must be written anyway. */
 function reasonOf(fields: unknown): string | undefined {
   if (typeof fields !== "object" || fields === null) return undefined;
   if (STANDS_NOWHERE_ELSE.some((name) => name in fields)) return undefined;

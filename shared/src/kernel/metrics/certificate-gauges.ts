@@ -1,5 +1,5 @@
-// certificate-times -> here: until when the certificates in use are good, as gauges.
-// Guarantees: of what is used at the moment of the reading; what does not come from files has no series.
+// certificate-times -> here: the expiry of the certificates in use, as gauges.
+// Guarantees: shows what is in use when it is read; a certificate that does not come from a file has no series.
 import type { CertificateTime, CertificateTimes } from "../tls/certificate-times.js";
 import { Gauge, type Registry } from "./metrics.js";
 

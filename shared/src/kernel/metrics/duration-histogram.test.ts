@@ -1,5 +1,5 @@
 // Tests the hot path's histogram.
-// Guarantees: line for line the same text as the client library's own.
+// Guarantees: its text equals the client library's, line for line.
 import { Histogram, Registry } from "prom-client";
 import { expect, test } from "vitest";
 import { DurationHistogram } from "./duration-histogram.js";
@@ -8,7 +8,7 @@ const options = { name: "petrel_some_seconds", help: "Some durations." } as cons
 const bounds = [0.005, 0.1, 1, 30];
 const observations = [0, 0.005, 0.0051, 0.1, 0.25, 0.999, 1, 29.5, 30, 31, 86_400];
 
-/** A series' labels stand in any order. */
+/** The order of a series' labels does not matter. */
 function sortedLines(text: string): string[] {
   return text
     .split("\n")

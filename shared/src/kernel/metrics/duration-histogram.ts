@@ -1,6 +1,6 @@
 // kernel/metrics -> here: a histogram for the hot path.
-// Guarantees: what Prometheus reads is what the client library's own histogram would show; an observation costs an
-// addition or two (the library's: a third of a microsecond, most of it for finding the labels by name).
+// Guarantees: Prometheus reads what the client library's own histogram would show. An observation costs an addition or
+// two; the library's takes a third of a microsecond, mostly to find the labels by name.
 import type { Histogram, Registry } from "prom-client";
 
 export interface DurationHistogramOptions {
@@ -14,7 +14,7 @@ export interface DurationHistogramOptions {
 /** The observations of one set of labels. */
 export class DurationSeries {
   readonly #bounds: readonly number[];
-  /** Not cumulative; the last is for what is above every bound. */
+  /** Not cumulative; the last counts what exceeds every bound. */
   readonly #counts: number[];
   #sum = 0;
 
@@ -35,7 +35,7 @@ export class DurationSeries {
     return this.#sum;
   }
 
-  /** How many were at most each bound; the last is all of them. */
+  /** How many were at most each bound; the last is the total. */
   cumulated(): number[] {
     let all = 0;
     return this.#counts.map((count) => (all += count));
@@ -59,18 +59,18 @@ export class DurationHistogram<L extends string> {
     this.name = name;
     this.help = help;
     this.#bounds = bounds;
-    // A registry asks no more of a metric than its name, and `get`.
+    // A registry only uses a metric's name and its `get`.
     registry.registerMetric(this as unknown as Histogram);
   }
 
-  /** To be kept by whoever observes: nothing is looked up then. Once for each set of labels. */
+  /** Called once per set of labels; the observer keeps the result, so that no lookup is needed later. */
   series(labels: Readonly<Record<L, string>>): DurationSeries {
     const series = new DurationSeries(this.#bounds);
     this.#series.push({ labels, series });
     return series;
   }
 
-  /** Asked by the registry. */
+  /** Called by the registry. */
   get(): Promise<{ name: string; help: string; type: "histogram"; aggregator: "sum"; values: Row[] }> {
     const { name, help, type } = this;
     const values = this.#series.flatMap(({ labels, series }) => this.#rows(labels, series));

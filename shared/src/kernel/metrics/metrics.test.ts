@@ -1,5 +1,5 @@
 // Tests the internal listener.
-// Guarantees: it answers with the registry's measurements, and with nothing else.
+// Guarantees: it serves the registry's metrics and nothing else.
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";

@@ -1,13 +1,12 @@
-// A service's own measurements, in Prometheus' text format.
-// Guarantees: one registry a process, made by its composition root.
+// A service's own metrics, in Prometheus' text format. One registry per process, made by its composition root.
 import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import { findOutOfFiles } from "../logging/out-of-files.js";
 
 export { Counter, Gauge, Histogram, Registry } from "prom-client";
 
 /**
- * Defaults of the client library that walk over every open socket at each reading: a node with 20,000 stood still for
- * 50 ms. Connections are counted by the node itself.
+ * Default metrics of the client library that walk every open socket at each scrape: a node with 20,000 stood still for
+ * 50 ms. The node counts its own connections.
  */
 const COSTLY_DEFAULTS = [
   "process_open_fds",
@@ -20,8 +19,8 @@ const COSTLY_DEFAULTS = [
 ] as const;
 
 /**
- * With the process' own measurements (CPU, memory, garbage collection, event-loop delay).
- * @param component stands on every series; not called `service`, a name that Kubernetes' scrapers give to targets
+ * Includes the process metrics (CPU, memory, garbage collection, event-loop delay).
+ * @param component a label on every series; not named `service`, which Kubernetes' scrapers set on targets
  */
 export function createRegistry(component: string, version?: string): Registry {
   const registry = new Registry();

@@ -1,5 +1,6 @@
-// Tests until when certificates are said to be good.
-// Guarantees: one line when one is due, one when it is over, whoever looks how often; the gauge follows what is used now.
+// Tests the reported expiry of certificates.
+// Guarantees: one line when one is due and one when it has expired, however often it is checked; the gauge follows what
+// is in use.
 import { Registry } from "prom-client";
 import { beforeEach, expect, test } from "vitest";
 import { makeAuthority } from "../../testing/tls/make-authority.js";
@@ -8,7 +9,7 @@ import { CertificateTimes } from "./certificate-times.js";
 import type { Clock } from "../clock.js";
 
 const DAY_MS = 86_400_000;
-// Certificates count seconds.
+// Certificates count in seconds.
 const startMs = Math.floor(Date.now() / 1_000) * 1_000;
 const authority = makeAuthority("authority", { fromMs: startMs, untilMs: startMs + 1_000 * DAY_MS });
 const chainOf = (name: string, days: number): string =>
@@ -84,7 +85,7 @@ test("a chain is over with its first, authorities with their last; the gauge say
     return Object.fromEntries(values.map(({ labels, value }) => [labels.use, value]));
   };
   const inDays = (days: number): number => (startMs + days * DAY_MS) / 1_000;
-  // In either order: each is read for itself.
+  // In either order: each is read on its own.
   expect(await gauge("petrel_certificate_due_seconds")).toMatchObject({ listener: inDays(7.5) });
   expect(await gauge("petrel_certificate_expires_seconds")).toEqual({
     listener: inDays(10),

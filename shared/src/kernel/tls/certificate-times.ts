@@ -1,18 +1,18 @@
-// listener-tls, redis-access and client-tls-files -> here: until when the certificates in use are good.
-// Guarantees: what runs out is a line in the log when it should have been replaced and one when it is over;
-// each of them once for each certificate, however often it is looked at.
+// listener-tls, redis-access and client-tls-files -> here: when the certificates in use expire.
+// Guarantees: each certificate gets one log line when it should have been replaced and one when it has expired, however
+// often it is checked.
 import { X509Certificate } from "node:crypto";
 import { type Clock, systemClock } from "../clock.js";
 import { describeError } from "../errors.js";
 import type { Logger } from "../logging/logging.js";
 
-/** What is used now: a certificate with those that lead to its authority, or a set of authorities. */
+/** What is in use now: a certificate with its chain, or a set of authorities. */
 export interface WatchedCertificates {
   /** For logs and the gauge's label, such as `listener`. */
   readonly use: string;
   /**
-   * A chain is over with the first of its certificates. Of authorities those that come may stand beside those that go: they
-   * are over with the last.
+   * A chain expires with the first of its certificates. Authorities expire with the last, because new ones may stand
+   * beside old ones.
    */
   readonly kind: "chain" | "authorities";
   /** PEM; undefined while there is none. */
@@ -21,7 +21,7 @@ export interface WatchedCertificates {
 
 export interface CertificateTimesOptions {
   readonly logger: Pick<Logger, "warn">;
-  /** How long before its end a certificate should have been replaced, ms; at most a quarter of its life. */
+  /** How long before its expiry a certificate should have been replaced, ms; at most a quarter of its life. */
   readonly dueMs: number;
   readonly clock?: Clock;
 }
@@ -43,7 +43,7 @@ interface Times {
 }
 
 const LOOK_EVERY_MS = 60_000;
-/** What lives for an hour is replaced by a machine, in time or hardly at all: not 14 days ahead. */
+/** A machine renews a certificate that lives for an hour, so a warning 14 days ahead makes no sense. */
 const SHARE_OF_LIFE = 0.25;
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
@@ -51,9 +51,9 @@ export class CertificateTimes {
   readonly #options: CertificateTimesOptions;
   readonly #clock: Clock;
   readonly #watched: WatchedCertificates[] = [];
-  /** use -> what its text said */
+  /** use -> what its PEM said */
   readonly #known = new Map<string, { readonly pem: string; readonly times: Times }>();
-  /** use -> what was last said of it */
+  /** use -> what was last logged about it */
   readonly #said = new Map<string, string>();
   #timer: NodeJS.Timeout | undefined;
 
@@ -72,7 +72,7 @@ export class CertificateTimes {
     clearInterval(this.#timer);
   }
 
-  /** Of each that there is now. */
+  /** One entry for each that exists now. */
   all(): readonly CertificateTime[] {
     return this.#watched.flatMap((certificates) => {
       const times = this.#timesOf(certificates);
@@ -80,7 +80,7 @@ export class CertificateTimes {
     });
   }
 
-  /** Says what has come to its time. */
+  /** Logs what is due or expired. */
   look(): void {
     const nowMs = this.#clock.wallMs();
     for (const certificates of this.#watched) {
@@ -109,7 +109,7 @@ export class CertificateTimes {
       this.#known.set(use, { pem, times });
       return times;
     } catch (error) {
-      // Whoever uses it has looked at the first of them; another one may still be none.
+      // Its user has checked the first of them; a later one may still be invalid.
       this.#options.logger.warn({ use, reason: describeError(error) }, "tls: a certificate cannot be read");
       return undefined;
     }

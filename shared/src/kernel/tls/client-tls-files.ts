@@ -1,7 +1,6 @@
-// request-over-tls -> here: whom a service believes that it calls, and the certificate it shows there, from files that may
-// change while it runs.
-// Guarantees: a change is used by the calls of a few seconds later; files that cannot be used are said, and what was used
-// before is used on.
+// request-over-tls -> here: the authorities that a service trusts for its calls, and the certificate it shows, from
+// files that may change while it runs.
+// Guarantees: a change applies to calls within seconds; unusable files are logged, and the previous ones stay in use.
 import { readFileSync } from "node:fs";
 import { Agent } from "node:https";
 import { type Clock, systemClock } from "../clock.js";
@@ -14,7 +13,7 @@ import { checkBegun, checkPair, readCertificate } from "./read-certificate.js";
 export interface ClientTlsOptions {
   /** PEM: authorities of servers, instead of the system's own. */
   readonly caFile?: string | undefined;
-  /** PEM: what to show to a server that asks for a certificate; with its key. */
+  /** PEM: what to show a server that asks for a certificate; needs its key. */
   readonly certFile?: string | undefined;
   readonly keyFile?: string | undefined;
   readonly logger: Logger;
@@ -37,7 +36,7 @@ export class ClientTlsFiles {
   #lookedAtMs: number;
   #refused = "";
 
-  /** @throws ConfigError where the files cannot be read, or do not belong together */
+  /** @throws ConfigError if the files cannot be read, or do not belong together */
   constructor(options: ClientTlsOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
@@ -53,7 +52,7 @@ export class ClientTlsFiles {
     this.#lookedAtMs = this.#clock.monotonicMs();
   }
 
-  /** For calls that begin now; those under way keep theirs. */
+  /** For new calls; those under way keep theirs. */
   get agent(): Agent {
     const nowMs = this.#clock.monotonicMs();
     if (nowMs - this.#lookedAtMs < LOOK_AGAIN_MS) return this.#agent;
@@ -79,7 +78,7 @@ export class ClientTlsFiles {
     return this.#agent;
   }
 
-  /** What calls that begin now are made with. @param use what they are for, such as `auth` */
+  /** What new calls use. @param use what they are for, such as `auth` */
   watchedAs(use: string): readonly WatchedCertificates[] {
     const now = (): Texts => {
       void this.agent;
@@ -91,7 +90,7 @@ export class ClientTlsFiles {
     ];
   }
 
-  /** Small files, seldom read. @throws where they cannot be used */
+  /** Small files, seldom read. @throws if they cannot be used */
   #read(): Texts {
     const { caFile, certFile, keyFile } = this.#options;
     const [ca, cert, key] = [caFile, certFile, keyFile].map((file) =>
@@ -118,7 +117,7 @@ function agentOf({ ca, cert, key }: Texts): Agent {
 
 /**
  * For a composition root.
- * @returns undefined where no file is named: then the system's authorities are believed, and nothing is shown
+ * @returns undefined if no file is named: then the system's authorities are trusted, and no certificate is shown
  */
 export function openClientTls(options: ClientTlsOptions): ClientTlsFiles | undefined {
   const { caFile, certFile, keyFile } = options;

@@ -1,13 +1,13 @@
-// A service's main.ts -> here -> tls-files: what its listeners speak, as configured.
-// Guarantees: settings that do not fit together are refused before anything listens; without any, all is plain HTTP. What
-// runs out is watched.
+// A service's main.ts -> here -> tls-files: the TLS of its listeners, as configured.
+// Guarantees: settings that do not fit together are refused before anything listens; without any, everything is plain
+// HTTP. Certificates' expiry is watched.
 import { ConfigError } from "../config.js";
 import type { Lifecycle } from "../lifecycle/lifecycle.js";
 import type { Logger } from "../logging/logging.js";
 import { CertificateTimes } from "./certificate-times.js";
 import { openTlsFiles, type TlsFiles } from "./tls-files.js";
 
-/** The settings of commonSettings that are about TLS. */
+/** The TLS settings of commonSettings. */
 export interface TlsSettings {
   readonly tlsCertFile: string | undefined;
   readonly tlsKeyFile: string | undefined;
@@ -19,18 +19,18 @@ export interface TlsSettings {
 }
 
 export interface ListenerTls {
-  /** Undefined: plain HTTP, as both. */
+  /** Undefined: plain HTTP. The same for both. */
   readonly http: TlsFiles | undefined;
   readonly metrics: TlsFiles | undefined;
-  /** Of the listeners; the service adds those of its links. */
+  /** Those of the listeners; the service adds those of its connections. */
   readonly certificates: CertificateTimes;
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
 /**
- * For a composition root: what its listeners are to use, closed at the stop.
- * @throws ConfigError where the settings do not fit together, or the files cannot be used
+ * For a composition root: the TLS of its listeners, closed at the stop.
+ * @throws ConfigError if the settings do not fit together, or the files cannot be used
  */
 export async function openListenerTls(
   settings: TlsSettings,

@@ -1,6 +1,6 @@
-// fetch-json, console/call-service -> here: one HTTPS request with authorities and a certificate of ours.
-// Guarantees: an answer comes within `timeoutMs`, body included, and never fills more than `maxBytes` of memory; redirects
-// are not followed.
+// fetch-json, console/call-service -> here: one HTTPS request with our own authorities and certificate.
+// Guarantees: the answer comes within `timeoutMs`, body included, and never takes more than `maxBytes` of memory;
+// redirects are not followed.
 import { request } from "node:https";
 import type { ClientTlsFiles } from "./client-tls-files.js";
 
@@ -19,7 +19,7 @@ export interface TlsAnswer {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
 }
 
-/** @throws where there is no answer in time, or one that is too large or not by whom it should be */
+/** @throws if there is no answer in time, if it is too large, or if the server is not who it should be */
 export function requestOverTls(url: URL, options: TlsRequest): Promise<TlsAnswer> {
   const { tls, method, headers, body, timeoutMs, maxBytes } = options;
   return new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-// Tests TLS on real listeners and real files: who gets in, what is served when the files change, and what when they break.
+// Tests TLS on real listeners and real files: who gets in, and what is served when the files change or break.
 import { once } from "node:events";
 import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { connect as connectTcp } from "node:net";
@@ -51,7 +51,7 @@ const logger = {
   warn: (fields: { reason?: string }, text: string) => void said.push(`${text}: ${fields.reason ?? ""}`),
 } as unknown as Logger;
 
-/** As tools do that renew certificates: one file after the other, each at once. */
+/** As renewal tools do: one file after the other, each atomically. */
 async function put({ cert, key }: Partial<TestIdentity>): Promise<void> {
   for (const [name, text] of [
     ["cert.pem", cert],
@@ -71,7 +71,7 @@ interface Listening {
 
 async function listen(more: { clientCaFile?: string; clientNames?: string[] } = {}): Promise<Listening> {
   const names = { certFile: file("cert.pem"), keyFile: file("key.pem"), ...more };
-  // It is told when to look, but for the test of the polling.
+  // Told when to look, except in the polling test.
   const tls = await openTlsFiles({ ...names, logger, pollMs: 3_600_000 });
   closers.push(() => tls.close());
   const app = await buildHttpApp({
@@ -96,7 +96,7 @@ async function shake(port: number, options: ConnectionOptions = {}): Promise<TLS
   return socket;
 }
 
-/** The status line, or the error's code, or "closed": with TLS 1.3 a client learns of its refusal only afterwards. */
+/** The status line, the error's code, or "closed": with TLS 1.3 a client learns of its refusal only afterwards. */
 async function ask(port: number, options: ConnectionOptions = {}): Promise<string> {
   try {
     return await askOn(await shake(port, options));

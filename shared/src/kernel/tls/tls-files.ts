@@ -1,6 +1,7 @@
-// Every listener -> here: its certificate, its key, and whose clients it lets in, from files that may change while it runs.
-// Guarantees: only a certificate and a key that belong together are served; what is wrong on the disk is said, and what was
-// served before is served on; a change reaches new connections within seconds, and ends none that is there.
+// Every listener -> here: its certificate, its key, and whose clients it lets in, from files that may change while it
+// runs.
+// Guarantees: only a certificate and a key that belong together are served; an unusable file is logged, and the
+// previous one stays in use; a change reaches new connections within seconds, and ends none that is open.
 import type { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Server as HttpServer } from "node:http";
@@ -11,22 +12,24 @@ import type { Logger } from "../logging/logging.js";
 import { checkBegun, checkPair, readCertificate } from "./read-certificate.js";
 
 export interface TlsFileNames {
-  /** PEM: the certificate, then those that lead from it to an authority. */
+  /** PEM: the certificate, then its chain up to an authority. */
   readonly certFile: string;
   readonly keyFile: string;
-  /** PEM: authorities. Who cannot show a certificate by one of them is not let in. */
+  /** PEM: authorities. A client without a certificate from one of them is refused. */
   readonly clientCaFile?: string | undefined;
-  /** Of those let in only who is named like this: a DNS name, a URI, or the common name. Empty: all of them. */
+  /**
+   * Of those, only clients with one of these names get in: a DNS name, a URI, or the common name. Empty: all of them.
+   */
   readonly clientNames?: readonly string[];
 }
 
 export interface OpenTlsFilesOptions extends TlsFileNames {
   readonly logger: Logger;
-  /** How often the files are looked at, ms. */
+  /** How often the files are checked, ms. */
   readonly pollMs?: number;
 }
 
-/** Such as `https.createServer` and `server.setSecureContext` take. */
+/** What `https.createServer` and `server.setSecureContext` take. */
 export interface TlsServerOptions {
   readonly cert: string;
   readonly key: string;
@@ -38,12 +41,10 @@ export interface TlsServerOptions {
 }
 
 const POLL_MS = 5_000;
-/** Node's own is two minutes: too long for whoever is not let in yet. */
+/** Node's default is two minutes: too long for a client that is not let in yet. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 
-/**
- * @throws ConfigError where the files cannot be read, or do not belong together: nothing is to listen then
- */
+/** @throws ConfigError if the files cannot be read, or do not belong together: then nothing must listen */
 export async function openTlsFiles(options: OpenTlsFilesOptions): Promise<TlsFiles> {
   const files = new TlsFiles(options);
   await files.open();
@@ -54,7 +55,7 @@ export class TlsFiles {
   readonly #options: OpenTlsFilesOptions;
   readonly #servers = new Set<TlsServer>();
   #served: TlsServerOptions | undefined;
-  /** What was found wrong, so that it is said once. */
+  /** The last error, so that it is logged once. */
   #refused = "";
   #timer: NodeJS.Timeout | undefined;
   #underWay: Promise<void> | undefined;
@@ -82,13 +83,13 @@ export class TlsFiles {
     process.off("SIGHUP", this.#onHangUp);
   }
 
-  /** As they are now; a server made with them is then given to `serve`. */
+  /** As of now; pass a server made with them to `serve`. */
   get serverOptions(): TlsServerOptions {
     if (this.#served === undefined) throw new Error("not open");
     return this.#served;
   }
 
-  /** From now on this server has what stands in the files. */
+  /** Keeps this server on what the files hold. */
   serve(server: HttpServer | TlsServer): void {
     if (!(server instanceof TlsServer)) throw new Error("no TLS server");
     this.#servers.add(server);
@@ -108,7 +109,7 @@ export class TlsFiles {
     });
   }
 
-  /** Looks at the files now; never rejects. */
+  /** Checks the files now; never rejects. */
   reload(): Promise<void> {
     this.#underWay ??= this.#reload().finally(() => {
       this.#underWay = undefined;
@@ -128,14 +129,14 @@ export class TlsFiles {
       const next = this.#optionsOf(texts);
       if (endsAtMs(cert) <= Date.now() && cert !== served.cert)
         throw new Error("the certificate's time is over");
-      // With keys of its own for tickets: nobody resumes a session of an authority that was taken out.
+      // New ticket keys too: nobody resumes a session that a removed authority allowed.
       for (const server of this.#servers) server.setSecureContext(next);
       this.#served = next;
       this.#refused = "";
       const { subject, validTo } = readCertificate(cert);
       this.#options.logger.info({ subject, validTo }, "tls: new certificates are served");
     } catch (error) {
-      // Half of a pair was replaced, for one: the other half comes in a moment.
+      // Perhaps half of a pair was replaced, and the other half follows in a moment.
       const reason = describeError(error);
       if (reason === this.#refused) return;
       this.#refused = reason;
@@ -158,7 +159,7 @@ export class TlsFiles {
     return { cert, key, ca };
   }
 
-  /** @throws where they cannot be served */
+  /** @throws if they cannot be served */
   #optionsOf({ cert, key, ca }: TlsTexts): TlsServerOptions {
     checkPair(cert, key);
     checkBegun(cert);
@@ -188,10 +189,10 @@ function endsAtMs(cert: string): number {
   return Date.parse(readCertificate(cert).validTo);
 }
 
-/** By a DNS name, a URI (such as `spiffe://…`) or the common name; wildcards stand for nobody. */
+/** By DNS name, URI (such as `spiffe://…`) or common name; wildcards match nobody. */
 function isNamed(certificate: X509Certificate, name: string): boolean {
   if (name.includes("://")) {
-    // What holds a comma or a quote is quoted by Node, and is nobody's name here.
+    // Node quotes a name with a comma or a quote; such a name matches nobody here.
     const names = (certificate.subjectAltName ?? "").split(", ");
     return names.includes(`URI:${name}`);
   }

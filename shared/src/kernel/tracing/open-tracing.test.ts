@@ -1,4 +1,4 @@
-// Tests tracing by itself: what it loads, whom it samples, and what a collector that fails costs.
+// Tests tracing on its own: what it loads, what it samples, and what a failing collector costs.
 import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer, type RequestListener, type Server } from "node:http";
@@ -82,7 +82,7 @@ describe("off", () => {
     expect(tracing.beginSpan("a", parent, start)).toBeUndefined();
   });
 
-  // What prom-client loads by itself is not meant: it asks the API for the current trace.
+  // What prom-client itself loads does not count: it asks the API for the current trace.
   test.each([
     ["off", false],
     ["file", true],
@@ -158,7 +158,7 @@ test("a file: a line a span, with what it is a child of", async () => {
     ...(derived === undefined ? {} : { spanId: derived.spanId }),
   });
   expect(second?.context).toBe(derived?.context);
-  // The chosen id was for one span.
+  // The chosen id was for one span only.
   expect(tracing.beginSpan("third", parent, start)?.context).not.toBe(derived?.context);
   second?.fail("it broke");
   second?.end();

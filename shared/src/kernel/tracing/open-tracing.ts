@@ -1,14 +1,14 @@
-// main -> here: tracing as the configuration says.
-// Guarantees: where it is off nothing of OpenTelemetry is loaded; settings that lack something end the start with a line
-// that says what; the stop exports what is left, within a bound.
+// main -> here: tracing as configured.
+// Guarantees: if it is off, nothing of OpenTelemetry is loaded; incomplete settings end the start with a line that says
+// what is missing; the stop exports what is left, within a bound.
 import { ConfigError } from "../config.js";
 import type { Lifecycle } from "../lifecycle/lifecycle.js";
 import type { TracingDeps, TracingSettings } from "./open-telemetry.js";
 import { NO_TRACING, type Tracing } from "./tracing.js";
 
 /**
- * Called before the parts that use it, so that it is closed after them.
- * @throws ConfigError; what `open` throws where TRACE_FILE cannot be written
+ * Call it before the parts that use it, so that it closes after them.
+ * @throws ConfigError; what `open` throws if TRACE_FILE cannot be written
  */
 export async function openTracing(
   settings: TracingSettings,

@@ -1,5 +1,5 @@
-// open-telemetry -> here: spans in a file, a line of JSON each.
-// Guarantees: several processes may append to the same file; a write that fails loses its spans and nothing else.
+// open-telemetry -> here: spans in a file, one JSON line each.
+// Guarantees: several processes may append to one file; a failed write loses its spans and nothing else.
 import { open } from "node:fs/promises";
 import { type HrTime, SpanKind, SpanStatusCode } from "@opentelemetry/api";
 import type { ReadableSpan, SpanExporter } from "@opentelemetry/sdk-trace";
@@ -12,7 +12,7 @@ export async function openSpanFile(path: string): Promise<SpanExporter> {
     done: Parameters<SpanExporter["export"]>[1],
   ): Promise<void> => {
     try {
-      // One write for all: appended to a local file, none comes between another's lines.
+      // One write for all: appended to a local file, none interleaves with another's lines.
       await file.appendFile(spans.map((span) => `${JSON.stringify(describeSpan(span))}\n`).join(""));
     } catch (error) {
       done({ code: 1, error: error instanceof Error ? error : new Error(String(error)) });

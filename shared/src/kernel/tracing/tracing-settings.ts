@@ -1,8 +1,8 @@
-// A service's configuration -> here -> open-tracing: whether and where its spans go.
-// Guarantees: every service reads the same variables, and means the same by them.
+// A service's configuration -> here -> open-tracing: whether and where its spans go. Every service reads the same
+// variables.
 import { choice, optionalText, url } from "../config.js";
 
-/** To be spread into a service's schema. */
+/** Spread these into a service's schema. */
 export const tracingSettings = {
   tracing: choice(
     "TRACING",

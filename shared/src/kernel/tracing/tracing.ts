@@ -1,18 +1,18 @@
-// The port of tracing: what services record of a message's way; kernel/open-tracing opens what stands behind it.
-// Guarantees: where tracing is off, or a message is not sampled, there is no span and nothing to pay but the question.
+// The port of tracing: what services record of a message's way; kernel/open-tracing provides the implementation.
+// Guarantees: if tracing is off, or a message is not sampled, there is no span, and the check is the only cost.
 import { createHash } from "node:crypto";
 import { formatTraceContext, parseTraceContext } from "../../protocol/messages/trace-context.js";
 
 /** As in https://opentelemetry.io/docs/concepts/signals/traces/#span-kind */
 export type SpanKind = "server" | "producer" | "consumer" | "client" | "internal";
 
-/** Never a payload, a credential, or anything that names a person: user ids and device tokens are not for traces. */
+/** Never a payload, a credential, or anything that names a person: user ids and device tokens stay out of traces. */
 export type SpanAttributes = Readonly<Record<string, string | number | boolean | undefined>>;
 
 /** One step of a sampled message's way. */
 export interface Span {
   readonly traceId: string;
-  /** What the next hop gets, see protocol/trace-context: its spans are children of this one. */
+  /** What to pass to the next hop, see protocol/trace-context: its spans become children of this one. */
   readonly context: string;
   set(attributes: SpanAttributes): void;
   /** What went wrong: the span's status. */
@@ -23,22 +23,22 @@ export interface Span {
 export interface SpanStart {
   readonly kind: SpanKind;
   readonly attributes: SpanAttributes;
-  /** When it began, where that was before now; ms since 1970, by this machine's clock. */
+  /** When it began, if before now; ms since 1970, by this machine's clock. */
   readonly startMs?: number;
-  /** Where another process must know it without being told, see `derivedContext`. */
+  /** If another process must know it without being told, see `derivedContext`. */
   readonly spanId?: string;
 }
 
 export interface Tracing {
   /**
    * The first span of a request.
-   * @param traceparent the header; what is not one begins a new trace, as none does
-   * @returns undefined where the trace is not sampled
+   * @param traceparent the header; a missing or invalid one begins a new trace
+   * @returns undefined if the trace is not sampled
    */
   readonly beginTrace: (name: string, traceparent: unknown, start: SpanStart) => Span | undefined;
   /**
-   * A child.
-   * @param context its parent's; undefined where there is none, and then no span either
+   * A child span.
+   * @param context its parent's; undefined if there is none, and then no span either
    */
   readonly beginSpan: (name: string, context: string | undefined, start: SpanStart) => Span | undefined;
 }
@@ -48,7 +48,7 @@ export const NO_TRACING: Tracing = Object.freeze({
   beginSpan: () => undefined,
 });
 
-/** What spans say of a message, by OpenTelemetry's names where it has one. */
+/** A message's span attributes, under OpenTelemetry's names where they exist. */
 export function messageAttributes(message: {
   readonly id: string;
   readonly partition: number;
@@ -65,9 +65,9 @@ export function messageAttributes(message: {
 }
 
 /**
- * The context of a span whose id follows from its parent and a name: whoever knows both knows it, so that it need not be
- * handed over.
- * @returns undefined where `context` is none
+ * The context of a span whose id is derived from its parent and a name, so that another process can compute it without
+ * being told.
+ * @returns undefined if `context` is invalid
  */
 export function derivedContext(
   context: string | undefined,
@@ -80,7 +80,7 @@ export function derivedContext(
   return { spanId, context: formatTraceContext(parent.traceId, spanId) };
 }
 
-/** For a log line: nothing where the message is not sampled. */
+/** For a log line: empty if the message is not sampled. */
 export function traceIdOf(context: string | undefined): { readonly traceId?: string } {
   const traceId = parseTraceContext(context)?.traceId;
   return traceId === undefined ? {} : { traceId };

@@ -1,4 +1,4 @@
-// Tests how deep JSON text is said to be nested.
+// Tests the measured depth of JSON text.
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { isNestedDeeperThan } from "./measure-nesting.js";

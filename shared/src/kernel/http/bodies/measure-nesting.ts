@@ -1,4 +1,4 @@
-// read-json-body -> here: how deep JSON text is nested, told from its bytes, before anything is built of it.
+// read-json-body -> here: measures how deep JSON text is nested, from its bytes, before anything is built.
 // Guarantees: linear in the bytes; brackets inside strings do not count.
 
 const QUOTE = 0x22;
@@ -9,11 +9,11 @@ const OPENING = 0x5b;
 const CLOSING = 0x5d;
 
 /**
- * Parsing megabytes of `[` takes seconds, and writing them again overflows the stack.
+ * Parsing megabytes of `[` takes seconds, and serializing the result overflows the stack.
  * @param text UTF-8 JSON, valid or not
  */
 export function isNestedDeeperThan(text: Uint8Array, maxDepth: number): boolean {
-  // Each level takes an opening and a closing byte: most bodies are too short to be looked at.
+  // Each level takes an opening and a closing byte, so most bodies are too short to check.
   if (text.length <= maxDepth * 2) return false;
   let depth = 0;
   let inString = false;

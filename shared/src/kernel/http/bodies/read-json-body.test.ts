@@ -1,5 +1,4 @@
-// Tests what becomes of texts in a JSON body.
-// Guarantees: on the reader that auth, collect and dispatch use.
+// Tests what happens to text in a JSON body, on the reader that auth, collect and dispatch use.
 import { expect, test } from "vitest";
 import { buildHttpApp } from "../http-app.js";
 import { createLogger } from "../../logging/logging.js";

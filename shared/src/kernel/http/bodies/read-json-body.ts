@@ -1,7 +1,6 @@
 // A request's bytes -> here -> its schema: unpacks, bounds and parses JSON bodies.
 // Guarantees: valid UTF-8, at most `maxBytes` unpacked and 256 levels deep, or an error of the catalogue; any JSON
-// comes through as it is (a member named `__proto__` and half a surrogate pair too); every other content type is
-// refused.
+// passes unchanged (a member named `__proto__` and half a surrogate pair too); any other content type is refused.
 import { isUtf8 } from "node:buffer";
 import { PetrelError } from "../../errors.js";
 import type { HttpApp } from "../http-app.js";
@@ -13,7 +12,7 @@ type Done = (error: Error | null, body?: unknown) => void;
 
 const MAX_DEPTH = 256;
 
-/** @param maxBytes of a body, unpacked */
+/** @param maxBytes the largest body, unpacked */
 export function addJsonBodyReader(app: HttpApp, maxBytes: number): void {
   app.removeAllContentTypeParsers();
   refuseOtherTypes(app);
@@ -30,7 +29,7 @@ export function addJsonBodyReader(app: HttpApp, maxBytes: number): void {
   });
 }
 
-/** No bytes are no body: what that means is for the route's schema to say. */
+/** An empty body is no body; the route's schema says what that means. */
 function parseJson(body: Buffer, done: Done): void {
   if (body.length === 0) {
     done(null);
@@ -64,10 +63,10 @@ function parseJson(body: Buffer, done: Done): void {
   done(null, value);
 }
 
-/** A number beyond 1.8e308 needs an exponent of three digits, or as many digits itself. */
+/** A number beyond 1.8e308 has an exponent of three digits, or hundreds of digits itself. */
 const mayOverflow = /[eE]\+?\d{3}|\d{309}/;
 
-/** JSON.parse makes Infinity of a number that is too large, and JSON.stringify would make null of that. */
+/** JSON.parse turns a number that is too large into Infinity, which JSON.stringify would turn into null. */
 function hasInfinity(value: unknown): boolean {
   if (typeof value === "number") return !Number.isFinite(value);
   if (typeof value !== "object" || value === null) return false;

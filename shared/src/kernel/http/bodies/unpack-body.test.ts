@@ -38,7 +38,7 @@ test("up to the bound, and not a byte more", async () => {
 });
 
 test("a bomb is cut off at the bound: what comes after is never looked at", async () => {
-  // Broken behind the bound: unpacked to its end it would be called invalid.
+  // Broken beyond the bound: unpacked to its end it would count as invalid.
   const bomb = gzipSync(Buffer.alloc(64 * MAX_BYTES));
   bomb.fill(0xff, bomb.length - 1_000);
   expect(bomb.length).toBeLessThan(MAX_BYTES / 10);

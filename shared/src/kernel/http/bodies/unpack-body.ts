@@ -1,5 +1,5 @@
 // read-json-body -> here: undoes a request body's Content-Encoding.
-// Guarantees: never makes more than `maxBytes` and one chunk, whatever the packed bytes promise.
+// Guarantees: never makes more than `maxBytes` and one chunk, whatever the packed bytes claim.
 import { gunzip } from "node:zlib";
 import { PetrelError } from "../../errors.js";
 
@@ -10,7 +10,7 @@ const CHUNK_BYTES = 64 * 1024;
 /**
  * @param encoding the header's value (RFC 9110 section 8.4: `x-gzip` is `gzip`, case does not count)
  * @param maxBytes of the unpacked body
- * @param done gets PETREL_UNSUPPORTED_MEDIA_TYPE, PETREL_PAYLOAD_TOO_LARGE or PETREL_INVALID_JSON where it fails
+ * @param done gets PETREL_UNSUPPORTED_MEDIA_TYPE, PETREL_PAYLOAD_TOO_LARGE or PETREL_INVALID_JSON on failure
  */
 export function unpackBody(packed: Buffer, encoding: string, maxBytes: number, done: Done): void {
   switch (encoding.trim().toLowerCase()) {
