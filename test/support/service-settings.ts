@@ -62,7 +62,7 @@ export function stopDeadlineMs(image: ImageName, environment: Readonly<Record<st
 
 /** How each main.ts says what `stopDeadlineMs` above comes to. */
 export const stopDeadlineSources: Readonly<Record<ImageName, readonly [file: string, text: string]>> = {
-  auth: ["services/auth/src/main.ts", "stopDeadlineMs: 10_000"],
+  auth: ["services/auth/src/main.ts", "stopDeadlineMs: () => 10_000"],
   collect: [
     "services/collect/src/main.ts",
     "stopDeadlineMs: ({ config }) => config.acceptDeadlineMs + 10_000",
@@ -72,6 +72,6 @@ export const stopDeadlineSources: Readonly<Record<ImageName, readonly [file: str
     "services/push-node/src/main.ts",
     "stopDeadlineMs: ({ config }) => config.drainWindowMs + 10_000",
   ],
-  console: ["services/console/src/main.ts", "stopDeadlineMs: 10_000"],
+  console: ["services/console/src/main.ts", "stopDeadlineMs: () => 10_000"],
   "apns-simulator": ["deploy/local/src/apns-simulator/main.ts", "stopDeadlineMs: 10_000"],
 };
