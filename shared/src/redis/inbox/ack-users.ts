@@ -1,5 +1,5 @@
 // push-node/collect-acks -> here -> inbox/ack.lua: moves users' `acked` forward.
-// Guarantees: never back, never beyond what was assigned, never in a foreign epoch; see the script.
+// Guarantees: never back, never beyond the last number assigned, never in a foreign epoch; see the script.
 import { DEFAULT_SLOW_HISTORY } from "./hold-history.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";

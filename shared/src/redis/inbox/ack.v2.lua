@@ -1,15 +1,15 @@
 #!lua flags=allow-oom
 -- ack: moves users' `acked` forward.
 --
--- v2: what a connection lacks that is behind (inbox/hold-history.lua) is not trimmed, within a bound.
+-- v2: what a connection that is behind (inbox/hold-history.lua) still lacks is not trimmed, within a bound.
 --
 -- KEYS[1] due, then two for each user: user (hash) · inbox (stream)
 -- ARGV[1] history      acked messages that stay readable for a user's other devices
--- ARGV[2] slowHistory  acked messages that stay for one that is behind, at most
+-- ARGV[2] slowHistory  acked messages that stay for a connection that is behind, at most
 -- then three for each user: userId · epoch · seq
 --
--- Runs where memory is full too: it is what frees it. Never creates a hash, never moves back, never beyond `seq`; an
--- ack of a foreign epoch changes nothing. The user leaves `due` only when everything is acked.
+-- Runs where memory is full too: acks free it. Never creates a hash, never moves back, never beyond `seq`; an ack of a
+-- foreign epoch changes nothing. The user leaves `due` only when everything is acked.
 --
 -- Result: lines, one for each user: the new `acked`, or "-" where the epoch is not the user's (or there is no hash);
 -- where it moved, TAB and by how many numbers
@@ -31,7 +31,7 @@ for i = 1, (#KEYS - 1) / 2 do
     if target > seq then target, targetText = seq, user[1] end
     if target > acked then
       redis.call('HSET', userKey, 'acked', targetText, 'ackedAt', nowText)
-      -- From where this device, not an expiry, last moved it: or expiries would take all the steps.
+      -- Counts from where this device, not an expiry, last moved it: else expiries would use up the steps.
       local from = acked
       if user[4] then
         local endedFrom, endedTo = string.match(user[4], '^(%d+) (%d+)$')

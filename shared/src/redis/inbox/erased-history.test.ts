@@ -1,6 +1,6 @@
-// Tests that what was under way when a person was erased does not reach into the history that the same id has afterwards.
-// Guarantees: a number that comes late changes nothing of the new history, an id that is sent again names the new message
-// only, and nothing of the old one comes back.
+// Tests that work under way while a user is erased does not touch the history that the same id has afterwards.
+// Guarantees: a late number changes nothing in the new history, an id that is sent again names only the new message,
+// and nothing of the old history comes back.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { partitionOfUser } from "../../protocol/messages/partition.js";
 import { decodeMessageRecord } from "../../protocol/messages/stored-message.js";
@@ -17,7 +17,7 @@ import { ScriptRunner } from "../scripts/script-runner.js";
 import { settleFallback, type Settlement } from "../fallback/settle-fallback.js";
 import { takeCollapseTurn } from "../fallback/take-collapse-turn.js";
 
-/** Of the first partition. */
+/** A user of the first partition. */
 const USER = ["u1", "u2", "u3", "u4"].find((id) => partitionOfUser(id, 2) === 0) ?? "";
 const HOUR_MS = 3_600_000;
 const NOTIFICATION = `{"title":"of the old one"}`;
@@ -41,12 +41,12 @@ async function erase(scripts = store.scripts): Promise<void> {
   await new UserEraser({ scripts, partitions, devices }).erase(USER);
 }
 
-/** Erases the user; does something else as soon as the first step is done. */
+/** Erases the user, and does something else as soon as the first step is done. */
 async function eraseWhile(then: () => Promise<unknown>): Promise<void> {
   await erase(new PausingRunner(store.redis, 1, then));
 }
 
-/** A message of u1, in a worker's hands. */
+/** A message of u1 that a worker has taken. */
 async function takeOld(): Promise<TakenEntry> {
   await accept({ fallback: "always", notification: NOTIFICATION });
   const [entry] = await readFallback(store.scripts, { keys: store.keys, priority: "normal" }, "w1", 1);
@@ -103,7 +103,7 @@ test.each([{ outcome: "taken", channel: "c" }, { outcome: "retry", delayMs: 0 },
   },
 );
 
-/** After each of the eraser's calls, in turn: wherever it has been already. */
+/** Interrupts after each of the eraser's calls, in turn. */
 const calls = Array.from({ length: 14 }, (_, i) => i + 1);
 
 test.each([{ outcome: "retry", delayMs: 0 }, failed] as const)(
@@ -153,7 +153,7 @@ test("accepted again, and Redis refuses to clean up after its namesake: it is no
   const again = message({ userId: USER, id: "m1", data: `"new"` });
   await eraseWhile(async () => {
     await accept({ id: "m2" });
-    // As where its slot is just being moved: those keys are named by no caller.
+    // As while the slot is being moved: no caller declares those keys.
     await store.redis.call("ACL", "SETUSER", "default", "-unlink");
     try {
       await expect(store.accepter().accept(again)).rejects.toThrow();

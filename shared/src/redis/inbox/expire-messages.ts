@@ -1,18 +1,17 @@
 // push-node/catch-up, dispatch/expire-users, redis/read-message -> here -> inbox/expire.lua: writes `expired` ends.
-// Guarantees: whoever skips a message because its time is over has written its end first; what is acked stays
-// delivered.
+// Guarantees: an expired message is skipped only after its end is written; what is acked stays delivered.
 import { lineageOf } from "../../protocol/messages/stored-message.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export interface ExpiredMessage {
   readonly seq: number;
-  /** Without it the number says nothing: its user may have been erased, and be there again. */
+  /** Without it the number says nothing: its user may have been erased, and be back with a new history. */
   readonly epoch: string;
   readonly id: string;
 }
 
-/** What a caller that has read all of a user's open messages knows of the next expiry. */
+/** The next expiry, known to a caller that has read all of a user's open messages. */
 export interface NextExpiry {
   /** The earliest expiry among the open messages, ms. */
   readonly atMs: number;
@@ -45,7 +44,7 @@ export async function expireMessages(
   }
   let written = 0;
   for (const [i, { epoch, part }] of calls.entries()) {
-    // It counts once all that is over is written.
+    // It counts once every end is written.
     const next = i === calls.length - 1 ? nextExpiry : undefined;
     const answer = await scripts.run(
       "expire.v3",
@@ -63,7 +62,7 @@ interface ExpireCall {
   readonly part: readonly ExpiredMessage[];
 }
 
-/** A call is about one history; of more than one are only messages that were read while their user was erased. */
+/** A call is about one history. Messages of several were read while their user was erased. */
 function splitIntoCalls(messages: readonly ExpiredMessage[]): ExpireCall[] {
   const calls: ExpireCall[] = [];
   for (let start = 0; start < messages.length;) {

@@ -13,7 +13,7 @@ beforeAll(async () => void (store = await openStore()));
 beforeEach(() => store.clear());
 afterAll(() => store.close());
 
-/** Messages "m1", "m2", … of u1; a time to live of 0 is over at once. */
+/** Messages "m1", "m2", … of u1; one with a time to live of 0 expires at once. */
 async function accept(...ttlsMs: number[]): Promise<void> {
   const accepter = store.accepter();
   const results = await Promise.all(

@@ -1,21 +1,22 @@
 #!lua flags=allow-oom
--- expire: writes the end of messages whose time is over, lets `acked` move over what has ended, and takes that out of
--- the inbox: it serves nobody any more, and a user who never acknowledges would keep it all.
+-- expire: writes the ends of expired messages, moves `acked` over what has ended, and takes that out of the inbox: it
+-- serves nobody any more, and a user who never acknowledges would keep it all.
 --
--- Run by whoever comes upon such a message first (node, dispatcher, a reader of its state), before skipping it. Of a
--- user whose history has changed since (erased, and there again) nothing is moved: the numbers are those of another.
+-- A node, a dispatcher or a reader of the state runs it when it comes upon such a message first, before skipping it.
+-- Where the user's history has changed since (erased, and there again), `acked` does not move: the numbers belong to
+-- another history.
 --
 -- v2: takes the epoch that the numbers belong to; takes out of the inbox what `acked` moves over, and notes that it
 -- ended (`ended`, includes/kept-after).
--- v3: an end is kept for a day and more, however short its record had to live; where an open message's record is gone
--- (nobody has looked for a day, inbox/keep-records.lua), it is made again, with its end.
+-- v3: an end is kept for a day and more, however short its record's time to live was. Where an open message's record is
+-- gone (nobody looked for a day, see inbox/keep-records.lua), it is made again, with its end.
 --
 -- KEYS[1] user · KEYS[2] due · KEYS[3] inbox, then the i-th message's record
 -- ARGV[1] userId
--- ARGV[2] nextExpiry   the earliest expiry among the user's open messages as the caller has read all of them;
---                      "" where it has not
+-- ARGV[2] nextExpiry   the earliest expiry among the user's open messages, where the caller has read all;
+--                      else ""
 -- ARGV[3] readSeq      the user's seq when the caller began to read
--- ARGV[4] epoch        of the messages, and of readSeq; what counts of it is the lineage
+-- ARGV[4] epoch        of the messages, and of readSeq; only its lineage counts
 -- then the i-th message's seq, ascending
 --
 -- Result: the number of ends written
@@ -23,12 +24,12 @@
 --@include server-time
 --@include of-history
 --@include end-keep
-local LEFT_OVER = 1000 -- acked entries, from which on it looks for such as are over
+local LEFT_OVER = 1000 -- with this many acked entries left in the inbox, it looks for expired ones
 
 local user = redis.call('HMGET', KEYS[1], 'seq', 'acked', 'epoch', 'ended', 'kept', 'endsWrittenAt')
 if not user[1] then return '0' end
 local isTheirs = isOfHistory(user[3], ARGV[4])
--- Whoever has no such history any more has acknowledged nothing of it since.
+-- A user without this history has acknowledged nothing of it since.
 local seq, before = tonumber(user[1]), isTheirs and tonumber(user[2]) or 0
 local acked, written, passed = before, 0, {}
 local kept, endsWrittenAt = tonumber(user[5]) or 0, tonumber(user[6]) or 0
@@ -44,8 +45,8 @@ local function writeEnd(recordKey, record)
   redis.call('SET', recordKey, record, 'KEEPTTL')
   redis.call('PEXPIRE', recordKey, END_KEEP_MS, 'GT')
 end
--- The record of an open message that is over, as its inbox entry tells it; nil where that has ended before: what was
--- kept outlives its end.
+-- The record of an expired open message, made from its inbox entry; nil where the message ended before: a kept record
+-- outlives its end.
 local function lostRecord(messageSeq)
   if not isTheirs or messageSeq <= before or messageSeq <= kept then return nil end
   local id = ms(messageSeq) .. '-0'
@@ -76,7 +77,7 @@ for i = 4, #KEYS do
       writeEnd(KEYS[i], record .. '\texpired ' .. ms(now))
       written = written + 1
     elseif (string.match(tail, '\tpushed [^\t]*$') or string.match(tail, '\tfailed [^\t]*$')) and not string.match(tail, ' over$') then
-      -- That end stays: nobody acked it, and `acked` moves over it now.
+      -- That end stays: nobody acked it, and `acked` now moves over it.
       writeEnd(KEYS[i], record .. ' over')
     end
     passOver(messageSeq)
@@ -90,7 +91,7 @@ if acked > before then
   redis.call('HSET', KEYS[1], 'acked', ms(acked), 'ended', from .. ' ' .. ms(acked))
   redis.call('XDEL', KEYS[3], unpack(passed))
   if redis.call('XLEN', KEYS[3]) - (seq - acked) > LEFT_OVER then
-    -- What an older release has left there: a part of it a call, from the head on.
+    -- Expired entries that an older release left in the inbox: each call removes some, from the head on.
     local over
     for _, entry in ipairs(redis.call('XRANGE', KEYS[3], '-', ms(acked) .. '-0', 'COUNT', 32)) do
       local expiresAt = tonumber(string.match(entry[2][2], '^[^\t]*\t%d+\t(%d+)\t'))

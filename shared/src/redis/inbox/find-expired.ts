@@ -1,9 +1,9 @@
-// dispatch/expire-users -> here -> inbox/find-expired.lua: which of a user's open messages are over their time.
-// Guarantees: numbers and times only, however large the messages are; in pages, so that no look holds Redis up.
+// dispatch/expire-users -> here -> inbox/find-expired.lua: which of a user's open messages have expired.
+// Guarantees: reads in pages, so no look holds Redis up; numbers and times only, however large the messages are.
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
-/** An open message whose time is over. */
+/** An open message that has expired. */
 export interface OverdueMessage {
   readonly seq: number;
   readonly epoch: string;
@@ -12,11 +12,11 @@ export interface OverdueMessage {
 
 /** How far a look has come; begins as `undefined`. */
 export interface LookPosition {
-  /** The seq that the last page ended with. */
+  /** The seq at the end of the last page. */
   readonly after: number;
-  /** Up to and including which seq all that is open is over. */
+  /** All open messages up to and including this seq have expired. */
   readonly head?: number;
-  /** What the look has read by now. */
+  /** How much the look has read so far. */
   readonly entries: number;
   readonly bytes: number;
 }
@@ -24,7 +24,7 @@ export interface LookPosition {
 export interface OverduePage {
   /** Redis' clock, ms. */
   readonly nowMs: number;
-  /** The user's, when this page was read. */
+  /** The user's seq when this page was read. */
   readonly seq: number;
   readonly epoch: string;
   readonly position: LookPosition;

@@ -1,33 +1,34 @@
 #!lua flags=allow-oom
--- find-expired: which of a user's open messages are over their time, and when the next one is: a page of a look at all of
--- them, of which only numbers, epochs, ids and times leave Redis.
+-- find-expired: which of a user's open messages have expired, and when the next one will. A call is one page of a look
+-- at all of them; only numbers, epochs, ids and times leave Redis.
 --
--- A look at a long inbox is dear, so it is paced by what it cost: until 500 times as long has gone by, a minute at most,
--- `wake` asks for no other one (`expiryLookFrom`). And what an earlier look has written the ends of (`endsWrittenAt`) is
--- named again only where `acked` may move over it.
+-- A look at a long inbox is expensive. So `wake` asks for no other until 500 times its cost has gone by, a minute at
+-- most (`expiryLookFrom`). What expired before an earlier look that wrote all ends (`endsWrittenAt`) is named again
+-- only where `acked` may move over it.
 --
 -- KEYS[1] user · KEYS[2] inbox
 -- ARGV[1] after         the page begins above this seq; "" for a look's first page, which begins above `acked`
 -- ARGV[2] entriesBefore · ARGV[3] bytesBefore   what this look has read already
--- ARGV[4] head          up to and including which seq all above `acked` is over; "" for the first page
--- ARGV[5] writtenAt     "" while the look goes on; at its end, all ends being written, the time of its first page: that is
---                       noted, and what has come in meanwhile is read
+-- ARGV[4] head          all above `acked`, up to and including this seq, has expired; "" for the first page
+-- ARGV[5] writtenAt     "" while the look goes on; at its end, when all ends are written, the time of its first page: the
+--                       script notes it, and reads what has come in meanwhile
 --
 -- Result: "" where there is no such user, or nothing is open; else lines. First: now TAB seq TAB epoch TAB last TAB
--- nextExpiry TAB entries TAB bytes TAB head, where `last` is the seq that the page ends with, `seq` where there is no
--- more; nextExpiry the earliest on this page, "" for none; and entries and bytes what the look has read by now. Then one
--- for each that is over, ascending: seq TAB epoch TAB id
+-- nextExpiry TAB entries TAB bytes TAB head. `last` is the seq at the page's end, or `seq` where there is no more;
+-- nextExpiry is the earliest on this page, "" for none; entries and bytes are what the look has read so far. Then one
+-- line for each expired message, ascending: seq TAB epoch TAB id
 
 --@include server-time
 local PAGE_ENTRIES, PAGE_BYTES = 256, 131072
--- Of Redis, for each entry and byte, µs; and how much rarer than that it is done again.
+-- Redis' time for each entry and byte, µs; how many times that cost must go by before the next look; and the longest
+-- rest.
 local ENTRY_US, BYTE_US, RARER, LONGEST_MS = 4, 0.002, 500, 60000
 
 local user = redis.call('HMGET', KEYS[1], 'seq', 'acked', 'epoch', 'endsWrittenAt')
 local seq, acked = tonumber(user[1]), tonumber(user[2])
 if not seq or acked >= seq then return '' end
 local writtenAt = tonumber(user[4]) or 0
--- (A clock that was set back: then it says nothing.)
+-- (A time in the future was written by a clock that was since set back: it says nothing.)
 if writtenAt > now then writtenAt = 0 end
 
 local after = tonumber(ARGV[1]) or acked
@@ -56,7 +57,7 @@ end
 
 entries, bytes = entries + tonumber(ARGV[2]), bytes + tonumber(ARGV[3])
 local restMs = math.min(math.floor((entries * ENTRY_US + bytes * BYTE_US) * RARER / 1000), LONGEST_MS)
--- Short ones are not worth the write: a user is not looked at so often.
+-- A short rest is not worth the write: a user is not looked at that often.
 if restMs > 1000 then redis.call('HSET', KEYS[1], 'expiryLookFrom', ms(now + restMs)) end
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'endsWrittenAt', ARGV[5]) end
 

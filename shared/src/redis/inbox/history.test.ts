@@ -1,5 +1,5 @@
-// Tests what stays in an inbox of what is acknowledged or over, and what is said of what does not.
-// Guarantees: a reader hears of everything that it has not had and that did not end by itself; nothing open is ever
+// Tests what stays in an inbox of acknowledged and expired messages, and what is said of those that do not.
+// Guarantees: a reader is told of everything it has not had and that did not end by itself; nothing open is ever
 // trimmed; what has ended, or was acknowledged long ago, takes no room.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -25,7 +25,7 @@ let epoch = "";
 beforeAll(async () => void (store = await openStore()));
 beforeEach(async () => {
   await store.clear();
-  // XTRIM drops whole nodes of the stream: small ones, so that little is left beyond what must be.
+  // XTRIM drops whole nodes of the stream: small nodes leave little beyond what must stay.
   await store.redis.config("SET", "stream-node-max-entries", "4");
 });
 afterAll(() => store.close());
@@ -50,7 +50,7 @@ const read = (after: number, connection?: string, maxEntries = 1_000) =>
   });
 const kept = async () => (await read(0)).messages.map(({ seq }) => seq);
 const field = (name: string) => store.redis.hget(store.keys.user("u1"), name);
-/** As the dispatcher does: all that is open and over. */
+/** As the dispatcher does: all that is open and has expired. */
 async function expire(): Promise<void> {
   const { messages, nowMs } = await read(Number(await field("acked")));
   const ended = messages.filter(({ expiresAtMs }) => expiresAtMs <= nowMs);
@@ -200,7 +200,7 @@ describe("what is over", () => {
     expect((await kept())[0]).toBeGreaterThan(4);
     expect(await read(20)).toMatchObject({ isTrimmed: false });
     expect(await connect("c1", 20)).toMatchObject({ resumed: true, after: 20 });
-    // But these were acknowledged by another.
+    // Another device acknowledged these.
     expect(await read(3)).toMatchObject({ isTrimmed: true });
   });
 
@@ -217,7 +217,7 @@ describe("what is over", () => {
 
   test("what an older release has left goes too, a part at a time", async () => {
     await accept(over(1_200));
-    // As that release has moved over it.
+    // As if that release had moved over it.
     await store.redis.hset(store.keys.user("u1"), "acked", "1200");
     for (let round = 0; round < 20; round++) {
       await accept(over(1));

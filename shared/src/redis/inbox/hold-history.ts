@@ -1,17 +1,17 @@
-// push-node/catch-up -> here -> inbox/hold-history.lua: a connection that is behind asks for what it still lacks to be kept.
-// Guarantees: what its user's other devices acknowledge is kept for it within a bound, for a minute from each asking;
-// whoever falls further behind is told when it reads, see read-inbox.
+// push-node/catch-up -> here -> inbox/hold-history.lua: a connection that is behind asks to keep what it still lacks.
+// Guarantees: what its user's other devices acknowledge is kept for it within a bound, for a minute from each request;
+// a connection that falls further behind is told when it reads, see read-inbox.
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 /** As many as a user may have unacknowledged by default. */
 export const DEFAULT_SLOW_HISTORY = 10_000;
 
-/** How much of what is acknowledged stays readable. */
+/** How many acknowledged messages stay readable. */
 export interface InboxHistory {
-  /** Messages, for any device of the user. */
+  /** Messages that stay for any device of the user. */
   readonly history: number;
-  /** Messages, at most, for one that is behind. */
+  /** Messages that stay for a device that is behind, at most. */
   readonly slowHistory: number;
 }
 
@@ -19,7 +19,7 @@ export interface SlowReader {
   readonly userId: string;
   readonly connection: string;
   readonly epoch: string;
-  /** Everything up to here was sent to it; undefined where it is up to date again. */
+  /** Everything up to here was sent to it; undefined once it is up to date again. */
   readonly lastSent: number | undefined;
 }
 

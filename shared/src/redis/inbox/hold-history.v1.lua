@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- hold-history: a connection that has fallen behind says where it stands, so that what its user's other devices
--- acknowledge is kept for it a while; or that it is up to date again, and what was kept for it goes.
+-- acknowledge is kept for it for a while. Once it is up to date again, it says so, and what was kept for it goes.
 --
--- Never creates the hash; an epoch that is not the user's changes nothing. Allowed where Redis is out of memory: a few
--- bytes, which free more when they go.
+-- Never creates the hash; an epoch that is not the user's changes nothing. Allowed where Redis is out of memory: it
+-- adds a few bytes, which free more when they go.
 --
 -- KEYS[1] user · KEYS[2] inbox
 -- ARGV[1] connection · ARGV[2] epoch

@@ -1,6 +1,6 @@
-// Tests that records outlive their open messages.
-// Guarantees: held against a real Redis; a record that is gone while its message is open is made again, once, and never
-// for what has ended.
+// Tests that records outlive their open messages, on a real Redis.
+// Guarantees: a record that is gone while its message is open is made again, once, and never for a message that has
+// ended.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { ackUsers } from "./ack-users.js";
@@ -35,7 +35,7 @@ async function accept(id: string, ttlMs = WEEK_MS, userId = "u1"): Promise<strin
 const ack = (epoch: string, seq: number) =>
   ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch, seq }], 100);
 
-/** As if a user's first messages, or all, had been accepted so much earlier. */
+/** As if a user's first messages, or all, had been accepted that much earlier. */
 async function age(userId: string, ms: number, count = 1_000): Promise<void> {
   const inbox = store.keys.inbox(userId);
   const entries = await store.redis.xrange(inbox, "-", "+");
@@ -47,7 +47,7 @@ async function age(userId: string, ms: number, count = 1_000): Promise<void> {
     await store.redis.xadd(inbox, id, "m", parts.join("\t"));
   }
 }
-/** A message's record is gone, as where nobody has looked for a day. */
+/** Removes a message's record, as if nobody had looked for a day. */
 async function lose(id: string): Promise<void> {
   await age("u1", 26 * HOUR_MS);
   await store.redis.del(record(id));

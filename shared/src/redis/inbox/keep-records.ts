@@ -1,11 +1,13 @@
 // dispatch/{wake-users, reconcile-partitions, fall-back}, push-node/catch-up -> here -> inbox/keep-records.lua: records
 // that outlive their open messages.
-// Guarantees: a message that is open for longer than some minutes is found by its id until a day after its end; one
-// whose record is gone has it again; keys of another kind hold up their own user only.
+// Guarantees: a message open for longer than some minutes is found by its id until a day after its end; a lost record
+// is made again; keys of another kind affect their own user only.
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
-/** For how long a record is kept, and what is open for longer from its expiry on: a day, and an hour to spare. */
+/**
+ * How long a record is kept, from now or, where its message stays open longer, from the expiry: a day and a spare hour.
+ */
 export const DEFAULT_RECORD_KEEP_MS = 25 * 60 * 60 * 1000;
 
 /** Younger messages of a user who is looked at again soon are left: most of them are acknowledged by then. */

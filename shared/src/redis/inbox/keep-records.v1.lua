@@ -1,21 +1,25 @@
 #!lua flags=allow-oom
--- keep-records: sees to it that the records of a user's open messages outlive them.
+-- keep-records: makes the records of a user's open messages outlive them.
 --
--- `accept` gives a record a day: most messages are acknowledged within milliseconds, and nothing more is written for them.
--- What is open for longer is kept until its expiry and `recordKeepMs` from here on. `kept`, in the user's hash, says up to
--- which number that was done, so that each message is read once for it.
--- A record that is gone while its message is open (nobody has looked for a day) is made again from the inbox, or its
--- message would end in silence; content and attempt are not known any more ("?"): no message is taken for the same. Not
--- made again is one whose end was written before (`endsWrittenAt`, inbox/find-expired.lua), or that cannot be gone yet: it
--- lies on the other side of a slot that is being moved, and is looked for again.
--- Whoever runs it, and however often, it does the same: it needs no owner. A user with keys of another kind is passed over.
--- Allowed where Redis is out of memory: it adds next to nothing.
+-- `accept` gives a record a day: most messages are acknowledged within milliseconds, and nothing more is written for
+-- them. A record that is kept here lives until its message's expiry and `recordKeepMs` more. `kept`, in the user's
+-- hash, says up to which number that was done, so each message is read once.
 --
--- The records' names are made here: only the inbox tells the ids. They lie in the slot of the keys that are declared.
+-- A record that is gone while its message is open (nobody looked for a day) is made again from the inbox: else its
+-- message would end in silence. Its content and attempt are unknown by then ("?"), so no message is taken for a repeat
+-- of it. Two records are not made again: that of a message that ended before (`endsWrittenAt`, inbox/find-expired.lua),
+-- and one that cannot be gone yet: it lies on the other side of a slot that is being moved, and is looked for again.
+--
+-- It does the same whoever runs it, and however often: it needs no owner. A user with keys of another kind is passed
+-- over.
+-- Allowed where Redis is out of memory: it adds almost nothing.
+--
+-- The records' names are made here, since only the inbox holds the ids. They lie in the slot of the declared keys.
 --
 -- KEYS[1..] two for each user: user (hash) · inbox (stream)
 -- ARGV[1] recordKeepMs
--- then two for each user: userId · minAgeMs     younger messages are left as they are: this user is looked at again soon
+-- then two for each user: userId · minAgeMs     younger messages are left as they are: this user is looked at again
+-- soon
 --
 -- Result: lines, one for each user: "more" where the call had read enough before it came to the end, else ""
 
@@ -26,7 +30,7 @@ local recordPrefix = string.match(KEYS[1], '^(.-):user:') .. ':record:'
 local entriesLeft, bytesLeft = 512, 262144
 local lines = {}
 
--- Returns false where it is to be looked for again.
+-- Returns false where the record must be looked for again.
 local function keep(userId, seq, value, endsWrittenAt)
   local epoch, at, expiresAt, id = string.match(value, '^([^\t]*)\t(%d+)\t(%d+)\t([^\t]+)')
   if not id then return true end
@@ -39,7 +43,7 @@ local function keep(userId, seq, value, endsWrittenAt)
   return true
 end
 
--- Returns whether it came to the end: of what is open, or of what is old enough.
+-- Returns whether it came to the end of what is open, or of what is old enough.
 local function keepOpen(userKey, inboxKey, userId, minAgeMs)
   local user = redis.pcall('HMGET', userKey, 'seq', 'acked', 'kept', 'endsWrittenAt')
   local seq, acked = tonumber(user[1]), tonumber(user[2])

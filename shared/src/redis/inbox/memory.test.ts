@@ -1,7 +1,7 @@
-// Tests that docs/operate/sizing.md tells what Redis needs: each kind is measured on the server at hand, and a day is lived
-// through on a stepped clock.
-// Guarantees: used_memory of a real server, at the setting that the page is about; within a fifth (and 25 B) of what it
-// says, and below the bounds it promises.
+// Tests that docs/operate/sizing.md is right about the memory that Redis needs: measures each kind on the server at
+// hand, and lives through a day on a stepped clock.
+// Guarantees: used_memory of a real server, at the settings that the page names, is within a fifth (and 25 B) of what
+// it says, and below the bounds it promises.
 import { randomBytes } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -25,7 +25,7 @@ const WEEK_MS = 7 * DAY_MS;
 const COUNT = 3_000;
 const HISTORY = 100;
 
-/** What the page may be off by: sizes of hash tables, of which each step is twice the one before. */
+/** How far the page may be off: hash tables grow in steps, each twice the one before. */
 const TOLERANCE = 0.2;
 const TOLERANCE_BYTES = 25;
 
@@ -33,7 +33,7 @@ let directory: string;
 let clock: ShiftedClock | undefined;
 let store: OpenStore;
 let token: string;
-/** Kind -> bytes, as the page says of the server at hand; empty where it does not know that one. */
+/** Kind -> bytes, as the page says for the server at hand; empty where it does not name that server. */
 let told: ReadonlyMap<string, number>;
 
 beforeAll(async () => {
@@ -44,7 +44,7 @@ beforeAll(async () => {
   told = await readPage(await nameServer());
 });
 beforeEach(async () => {
-  // What is only ever made once, buffers for large calls among it, is there before anything is measured.
+  // Creates what is made once only, such as buffers for large calls, before anything is measured.
   await store.clear();
   await send(users(COUNT), 1, 1_000);
   await store.clear();
@@ -75,7 +75,7 @@ async function readPage(server: string): Promise<ReadonlyMap<string, number>> {
   return new Map(cells.slice(1).map((row) => [row[1] ?? "", Number(row[column]?.replaceAll(",", ""))]));
 }
 
-/** Once it stands still: tables are moved step by step, and what was unlinked is freed behind. */
+/** Once it stands still: tables are moved step by step, and unlinked keys are freed in the background. */
 async function usedMemory(): Promise<number> {
   let last = 0;
   return waitFor(
@@ -96,7 +96,7 @@ async function usedMemory(): Promise<number> {
 const users = (count: number, name = "user"): string[] =>
   Array.from({ length: count }, (_, i) => `${name}-${String(i).padStart(7, "0")}`);
 
-/** Messages as collect makes them, of so many bytes, acknowledged at once. */
+/** Messages as collect makes them, of so many bytes each, acknowledged at once. */
 async function send(userIds: readonly string[], each: number, bytes = 100, isAcked = true): Promise<void> {
   const accepter = store.accepter({ handOver: "accept" });
   const data = JSON.stringify("x".repeat(bytes - 2));
@@ -163,7 +163,7 @@ function isAsTold(kind: string, bytes: number): void {
 
 test("record: what a delivered message costs once its inbox is at its length", async () => {
   const few = users(10);
-  // An inbox is trimmed at every 64th number: just then, at both ends.
+  // An inbox is trimmed at every 64th number: measured right after that, at both ends.
   await send(few, 4 * 64);
   await forgetRecords();
   const before = await usedMemory();
@@ -254,7 +254,7 @@ test("device, session, connection", async () => {
 
 test("a day and more, a thousandth of it: what is there then is what the formula says", async (context) => {
   if (clock === undefined) return context.skip("left out: no C compiler (`cc`) for the clock's library");
-  // 0.4 messages a second, in steps of half an hour; a fiftieth goes to users who are away.
+  // 0.4 messages a second, in steps of half an hour; one in fifty goes to users who are away.
   const stepMs = HOUR_MS / 2;
   const perStep = 720;
   const present = users(20);
@@ -267,7 +267,7 @@ test("a day and more, a thousandth of it: what is there then is what the formula
     await reconcile([...present, ...away], DAY_MS);
     await clock.step(stepMs);
   }
-  // What is over is removed little by little, and Redis lets a tenth of what ends lie.
+  // Expired keys are removed bit by bit, and Redis leaves up to a tenth of them.
   const perDay = (25 * HOUR_MS) / stepMs;
   const keptRecords = perDay * (perStep - away.length) + steps * away.length;
   await waitFor(async () => (await store.redis.dbsize()) < 1.12 * keptRecords + 200, {

@@ -1,5 +1,5 @@
-// Tests how a user's hash is rebuilt where it is gone and the inbox is not.
-// Guarantees: no number is given twice, and what was open is delivered again and reaches its end.
+// Tests how a user's hash is rebuilt when it is gone and the inbox is not.
+// Guarantees: no number is given twice; what was open is delivered again and reaches its end.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { ackUsers } from "./ack-users.js";

@@ -1,5 +1,5 @@
 // Tests how an inbox is read.
-// Guarantees: ascending, nothing skipped, and no page beyond its bounds but by the entry that passes them.
+// Guarantees: ascending, nothing skipped; a page exceeds its bounds only by the entry that passes them.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";

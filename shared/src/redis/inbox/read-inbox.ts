@@ -1,7 +1,7 @@
-// push-node/catch-up, collect/user-routes, dispatch/expire-users -> here -> inbox/read-inbox.lua: a user's stored messages,
-// page by page.
-// Guarantees: ascending by seq, without holes above `acked` but for what has ended; where something was acknowledged by
-// another device and trimmed before this reader had it, the page says so.
+// push-node/catch-up, collect/user-routes, dispatch/expire-users -> here -> inbox/read-inbox.lua: a user's stored
+// messages, page by page.
+// Guarantees: ascending by seq; above `acked` only ended messages are missing. Where another device acknowledged
+// something, and it was trimmed before this reader had it, the page says so.
 import { decodeInboxMessage, type InboxMessage } from "../../protocol/messages/stored-message.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
@@ -10,18 +10,20 @@ export interface InboxPageRequest {
   readonly maxEntries: number;
   /** The page ends with the message that passes this. */
   readonly maxBytes: number;
-  /** The connection that reads: while there is more than a page, what it lacks is kept for it, see hold-history. */
+  /**
+   * The connection that reads: while it has more than a page to read, what it lacks is kept for it, see hold-history.
+   */
   readonly reader?: { readonly connection: string; readonly epoch: string };
 }
 
 export interface InboxPage {
   /** Empty where there is nothing above `after`. */
   readonly messages: readonly InboxMessage[];
-  /** Redis' clock when it was read, ms: what is over by it has ended. */
+  /** Redis' clock when it was read, ms: what has expired by then has ended. */
   readonly nowMs: number;
   /** Something between `after` and this page was acknowledged, and trimmed. */
   readonly isTrimmed: boolean;
-  /** The reader was noted as being behind. */
+  /** The reader was noted as behind. */
   readonly isHeld: boolean;
 }
 

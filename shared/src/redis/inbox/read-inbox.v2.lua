@@ -1,21 +1,21 @@
 #!lua flags=allow-oom
--- read-inbox: one page of a user's stored messages, bounded by number and by size; and whether something that its reader
--- has not had was trimmed before it.
+-- read-inbox: one page of a user's stored messages, bounded by number and by size; says whether something that its
+-- reader has not had was trimmed before it.
 --
--- Allowed where Redis is out of memory: it adds a few bytes to a hash, and those who read acknowledge, which frees it.
+-- Allowed where Redis is out of memory: it adds a few bytes to a hash, and a reader acknowledges, which frees memory.
 --
--- v2: says what was trimmed, and the time, by which the reader decides what is over; notes a reader that is behind.
+-- v2: says what was trimmed, and the time by which the reader decides what has expired; notes a reader that is behind.
 --
 -- KEYS[1] inbox · KEYS[2] user
 -- ARGV[1] after      the page begins above this seq
 -- ARGV[2] maxEntries
 -- ARGV[3] maxBytes   the page ends with the entry that passes this
--- ARGV[4] reader     the connection that reads: while there is more than a page, what it lacks is kept for it; ""
+-- ARGV[4] reader     the connection that reads: while it has more than a page to read, what it lacks is kept for it; ""
 --                    for one that only looks
 -- ARGV[5] epoch      of the reader: its numbers say nothing in another one
 --
--- Result: now (ms), then "1" where what lies between `after` and the page was (in part) acknowledged and trimmed, else
--- "0", then "1" where the reader was noted as being behind, else "0"; then seq, value, seq, value, …
+-- Result: now (ms), then "1" where something between `after` and the page was acknowledged and trimmed, else "0", then
+-- "1" where the reader was noted as behind, else "0"; then seq, value, seq, value, …
 
 --@include server-time
 --@include kept-after

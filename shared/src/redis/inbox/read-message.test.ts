@@ -1,5 +1,5 @@
 // Tests what is told of a message by its id.
-// Guarantees: the states of the design, in its order: an end that is final first, then the cursor, then the rest.
+// Guarantees: the states of the design, in its order: a final end first, then the cursor, then the rest.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { ackUsers } from "./ack-users.js";

@@ -1,6 +1,6 @@
 // collect/message-routes, dispatch/fall-back -> here: what became of a message.
-// Guarantees: a final state, once reported, is reported ever after: the record is read after the cursor, and a
-// message whose time is over gets its end written before it is called expired.
+// Guarantees: a final state, once reported, is reported ever after. The record is read after the cursor, and the end of
+// an expired message is written before it is called expired.
 import { decodeAttempt, type FallbackAttempt } from "../../protocol/fallback/fallback-attempt.js";
 import {
   decodeMessageRecord,
@@ -19,7 +19,7 @@ export type MessageState = "queued" | "delivered" | "expired" | "cancelled" | "p
 export interface FoundMessage {
   readonly record: MessageRecord;
   readonly state: MessageState;
-  /** Its user has this history still: was not erased since. */
+  /** Its user still has this history, and was not erased since. */
   readonly isOfUser: boolean;
   /**
    * When the state was reached, ms. For `delivered` the time of the user's last acknowledgement: exact where this
@@ -30,8 +30,8 @@ export interface FoundMessage {
 }
 
 /**
- * @param nowMs Redis' clock, where the caller knows it; else it is asked for: a process' own may be wrong by hours
- * @returns undefined where there is no such message, or its record's time is over
+ * @param nowMs Redis' clock, where the caller knows it; else Redis is asked: a process' own clock may be hours off
+ * @returns undefined where there is no such message, or its record is gone
  */
 export async function readMessage(
   scripts: ScriptRunner,
@@ -47,7 +47,7 @@ export async function readMessage(
   if (first === null) return undefined;
   const { userId, expiresAtMs, seq, epoch: epochThen } = decodeMessageRecord(first);
   if (expiresAtMs <= serverNowMs) {
-    // The script decides by Redis' clock, and leaves alone what is acked.
+    // The script decides by Redis' clock, and leaves what is acked.
     await expireMessages(scripts, keys, userId, [{ seq, epoch: epochThen, id }]);
   }
   const [cursor, recordNow] = await Promise.all([
@@ -81,7 +81,7 @@ function ended({
   return { state, stateAtMs: atMs, stateAtIsUpperBound: false };
 }
 
-/** What fallback channels have tried for a message, oldest first; the last ones where there were many. */
+/** What fallback channels tried for a message, oldest first; only the last attempts where there were many. */
 export async function readAttempts(
   redis: Redis,
   keys: PartitionKeys,

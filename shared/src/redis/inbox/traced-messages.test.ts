@@ -1,5 +1,5 @@
-// Tests that a sampled message carries its trace wherever the scripts put it, and that nothing else is changed by it.
-// Guarantees: held against a real Redis; what a release reads that does not know traces is what it would be without one.
+// Tests that a sampled message carries its trace wherever the scripts put it, and that the trace changes nothing else.
+// Guarantees: on a real Redis; a release that does not know traces reads what it would read without one.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { decodeFallbackEntry } from "../../protocol/fallback/fallback-entry.js";
 import { decodeNodeMessage } from "../../protocol/messages/node-messages.js";

@@ -1,6 +1,6 @@
 // Tests the steps against a small model of a user's sequence, in random orders.
-// Guarantees: whoever has a message that has not ended is in `due`, and nobody else; seq, acked, epoch and the states
-// of all messages are the model's, whatever is called in whatever order.
+// Guarantees: a user with a message that has not ended is in `due`, and no other is; seq, acked, epoch and the states
+// of all messages are the model's, in whatever order the steps run.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
@@ -168,7 +168,7 @@ class Model {
     expect(result).toMatchObject({ seq: model.seq, acked: model.acked, after, resumed: counts });
   }
 
-  /** As a node or the dispatcher does it: reads what is open, and has the ends written of what is over. */
+  /** As a node or the dispatcher does it: reads what is open, and writes the ends of what has expired. */
   async #expire(name: User, isComplete: boolean, isLate: boolean): Promise<void> {
     const model = this.users[name];
     const { messages: open } = await readInbox(store.scripts, store.keys, name, model.acked, {
@@ -238,7 +238,7 @@ class Model {
     }
   }
 
-  /** Reading a state writes the end of what is over: so this comes last. */
+  /** Comes last: reading a state writes the end of an expired message. */
   async checkStates(): Promise<void> {
     for (const name of users) {
       const model = this.users[name];

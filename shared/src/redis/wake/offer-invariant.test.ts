@@ -1,7 +1,7 @@
-// Tests wake and offer against what must hold of them, in random orders, with time that passes by leaps.
-// Guarantees: a message goes to the fallback once at most, never when it is acknowledged, never while its user may still
-// take it (a grace lease, a node that listens and less than a timeout), and in the end always, also where the fallback's
-// streams are full most of the time; no stream has more than it may.
+// Tests the invariants of wake and offer in random orders, with time that passes by leaps.
+// Guarantees: a message goes to the fallback at most once. It never goes when it is acknowledged, nor while its user
+// may still take it (a grace lease, or a node that listens and less than a timeout). In the end it always goes, even
+// where the fallback's streams are full most of the time. No stream exceeds its cap.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { decodeFallbackEntry } from "../../protocol/fallback/fallback-entry.js";
@@ -71,7 +71,7 @@ let store: OpenStore;
 beforeAll(async () => void (store = await openStore()));
 afterAll(() => store.close());
 
-/** Lets time pass: all that Redis has noted moves into the past. */
+/** Lets time pass: moves all times that Redis has noted into the past. */
 async function leap(ms: number): Promise<void> {
   const { redis, keys } = store;
   if ((await redis.zscore(keys.due, USER)) !== null) await redis.zincrby(keys.due, -ms, USER);
@@ -79,7 +79,7 @@ async function leap(ms: number): Promise<void> {
     if (await redis.hexists(keys.user(USER), field)) await redis.hincrby(keys.user(USER), field, -ms);
   }
   for (const member of await redis.zrange(keys.routes(USER), "0", "-1")) {
-    // A live route is renewed by its node; a grace lease runs out.
+    // A node renews a live route; a grace lease runs out.
     if (member.includes("/-/")) await redis.zincrby(keys.routes(USER), -ms, member);
   }
 }
@@ -140,7 +140,7 @@ test("offered once at most, never too soon, and in the end always", async () => 
       const wake = async (): Promise<void> => {
         const due = await readDueUsers(redis, keys, (await store.nowMs()) + 50, 200);
         if (due.length === 0) return;
-        // A few ms early would be "later": the real waker would come again.
+        // A few ms early the outcome would be "later": the real waker would come again.
         await redis.zincrby(keys.due, -60, USER);
         await wakeUsers(scripts, keys, token, { ...RULES, ackTimeoutMs: T }, due);
         await lookAtOffers();
@@ -184,7 +184,7 @@ test("offered once at most, never too soon, and in the end always", async () => 
             if (member === undefined) return;
             await removeRoute(scripts, keys, USER, member, one.isSignOut ? 0 : GRACE_MS);
             member = undefined;
-            // The test's own time is real and makes a grace a little shorter.
+            // The test's own time is real, and makes a grace a little shorter.
             graceUntilMs = one.isSignOut ? 0 : passedMs + GRACE_MS - 1_000;
             return;
           case "listen":
@@ -215,7 +215,7 @@ test("offered once at most, never too soon, and in the end always", async () => 
       if (messages.some((_, i) => isOpen(i + 1))) {
         expect(await redis.zscore(keys.due, USER), "watched").not.toBeNull();
       }
-      // Nobody acknowledges any more: whatever is open and may go to the fallback does.
+      // Nobody acknowledges any more: all that is open and may go to the fallback does.
       for (let round = 0; round < 6 + 4 * messages.length; round++) {
         await run({ do: "work" });
         await run({ do: "wait", ms: T });

@@ -1,5 +1,5 @@
 // dispatch/offer-unreached -> here -> wake/offer.lua: users whom a hand-over or a nudge did not reach.
-// Guarantees: offline is decided in the same step as the offer; a message is offered once.
+// Guarantees: the step that offers also decides who is offline; a message is offered once.
 import type { PartitionKeys } from "../keys.js";
 import { decodeOfferedTraces, type TracedMessage } from "./offered-traces.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
@@ -15,14 +15,14 @@ export interface OfferedUser {
   readonly outcome: OfferOutcome;
   /** How many of its messages went to the fallback. */
   readonly offered: number;
-  /** Others found their fallback stream full. */
+  /** Others wait: their fallback stream is full. */
   readonly isHeldUp?: true;
-  /** Those of them that are sampled. */
+  /** The sampled ones of the offered messages. */
   readonly traced?: readonly TracedMessage[] | undefined;
 }
 
 /**
- * @param gone nodes that did not listen, and whose key was gone, a moment ago
+ * @param gone nodes that did not listen a moment ago, and had no key any more
  * @param userIds at most 200
  * @returns one for each user, in order, or "stale" where the token is not the owner's any more (nothing was changed)
  */

@@ -1,5 +1,5 @@
-// Tests which messages are offered to the fallback when a hand-over did not reach their users, and when not yet.
-// Guarantees: held against a real Redis; offline is decided by evidence, in one step with the offer.
+// Tests which messages are offered to the fallback after a hand-over did not reach their users, and which not yet.
+// Guarantees: on a real Redis; evidence decides who is offline, in one step with the offer.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { decodeFallbackEntry, type FallbackEntry } from "../../protocol/fallback/fallback-entry.js";
 import type { Priority } from "../../protocol/messages/stored-message.js";
@@ -223,7 +223,7 @@ describe("a full fallback stream", () => {
 
   test("what the last release has written goes on from where it stands", async () => {
     for (const id of ["m1", "m2", "m3"]) await accept(id);
-    // Its `offered` alone; then both releases beside each other, of which the older one moves `offered` only.
+    // First `offered` alone; then both releases side by side, of which the older one moves only `offered`.
     await store.redis.hset(keys.user("u1"), "offered", 1);
     await offer();
     expect(await ids()).toEqual(["m2", "m3"]);

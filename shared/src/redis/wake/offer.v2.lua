@@ -1,35 +1,33 @@
 #!lua flags=allow-oom
--- offer: looks at users whom a hand-over did not reach, and offers to the fallback what they have open.
+-- offer: looks at users whom a hand-over did not reach, and offers what they have open to the fallback.
 --
--- Offline is decided here, in one step with the offer: whoever has connected in the meantime is not offline, and reads
--- the inbox.
+-- This step decides who is offline, and offers: a user who has connected in the meantime is not offline, and reads the
+-- inbox.
 --
 -- KEYS[1] owner · KEYS[2] due · KEYS[3] generation · KEYS[4..6] fallback streams: high, normal, low
 -- then three for each user: user (hash) · inbox (stream) · routes (sorted set)
 -- ARGV[1] token
--- ARGV[2] absenceInMs  for how long from now absence says nothing yet (the caller's link has just come back); 0 else
--- ARGV[3] settleMs     for how long it says nothing after a change of generation
--- ARGV[4] confirmMs    after how long a node that is there, but does not listen, counts as not reached
--- ARGV[5] gone         nodes that did not listen and whose key was gone a moment ago, joined by TAB: their routes are
---                      removed, unless somebody listens on the node's channel now (it has come back in between)
--- ARGV[6] channel      what a node's channel name begins with
--- ARGV[7] fallbackCap  entries that a fallback stream may have
+-- ARGV[2] absenceInMs  how long from now absence proves nothing (the caller's link has just come back); else 0
+-- ARGV[3] settleMs     how long absence proves nothing after a change of generation
+-- ARGV[4] confirmMs    after how long a node that is alive, but does not listen, counts as not reached
+-- ARGV[5] gone         nodes that did not listen a moment ago and had no key, joined by TAB: their routes are removed,
+--                      unless somebody listens on the node's channel now (the node has come back in between)
+-- ARGV[6] channel      prefix of a node's channel name
+-- ARGV[7] fallbackCap  entries that a fallback stream may hold
 -- then the i-th user's id
 --
--- Refuses before its first write where the token is not the owner's or the lease is over.
--- Allowed where Redis is out of memory: what it adds is small and bounded, and what is pushed ends.
--- Since v2: a full fallback stream holds its messages up, see includes/offer-messages for what is stored; and a node that
--- has come back keeps its routes.
+-- Refuses before its first write where the token is not the owner's, or the lease is over.
+-- Allowed where Redis is out of memory: it adds little, within bounds, and a message that is pushed ends.
+-- Since v2: a full fallback stream makes its messages wait (includes/offer-messages says what is stored), and a node
+-- that has come back keeps its routes.
 --
--- Result: "stale", or lines, one for each user: outcome TAB number offered, "+" behind it where a full stream holds others
--- up [TAB what of it is sampled: id SPACE trace,
--- joined by ","], where the outcome is
+-- Result: "stale", or lines, one for each user: outcome TAB number offered, with "+" behind it where a full stream
+-- delays others [TAB the sampled ones: id SPACE trace, joined by ","], where the outcome is
 --   "done"      nothing is open
---   "offered"   offline: all it has open was offered, or `due` brings the rest: at once, or, where a stream is full, in
---               its own time
---   "grace"     its socket has just closed: `due` looks again when the grace lease is over
---   "unheard"   it has a route on a node that is there: `due` looks again when that can be confirmed
---   "unsettled" absence says nothing yet: `due` looks again when it does
+--   "offered"   offline: all it has open was offered, or `due` brings the rest: at once, or later where a stream is
+--   full "grace"     its socket has just closed: `due` looks again when the grace lease is over
+--   "unheard"   it has a route on a node that is alive: `due` looks again when that can be confirmed
+--   "unsettled" absence proves nothing yet: `due` looks again when it does
 
 --@include server-time
 --@include refuse-stale
@@ -42,7 +40,7 @@
 if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
 
 local _, since = currentGeneration(KEYS[3])
--- (A clock that was set back makes no wait longer.)
+-- (A clock that was set back does not make the wait longer.)
 local absenceIn = math.max(tonumber(ARGV[2]), math.min(since + tonumber(ARGV[3]) - now, tonumber(ARGV[3])), 0)
 local confirmMs = tonumber(ARGV[4])
 local fallbackCap = tonumber(ARGV[7])

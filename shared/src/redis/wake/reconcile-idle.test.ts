@@ -1,6 +1,6 @@
 // Tests what the reconciler does with the inboxes of idle users.
-// Guarantees: held against a real Redis; an inbox goes only where all of it is acknowledged and nothing has come for a
-// day; whoever comes back hears the truth, and goes on with the next number.
+// Guarantees: on a real Redis; an inbox goes only when all of it is acknowledged and nothing has come for a day; a user
+// who comes back is told the truth, and goes on with the next number.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
@@ -38,7 +38,7 @@ async function accept(id: string, ttlMs = 7 * DAY_MS): Promise<number> {
 }
 const ack = (seq: number) => ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch, seq }], 100);
 
-/** As if everything had happened so much earlier. */
+/** As if everything had happened that much earlier. */
 async function pass(ms: number): Promise<void> {
   const entries = await store.redis.xrange(inboxKey(), "-", "+");
   const ttl = await store.redis.pttl(inboxKey());
@@ -168,7 +168,7 @@ test("whatever happens: a device resumes only where nothing it has not had, and 
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 14 }), async (steps) => {
       await store.redis.del(userKey(), inboxKey());
-      /** By number: whether it ended by itself, not by an acknowledgement. */
+      /** By number: whether it ended by itself or by an acknowledgement. */
       const ended = new Map<number, "open" | "acked" | "expired">();
       let [count, over] = [0, [] as { seq: number; epoch: string; id: string }[]];
       const seqs = () => [...ended.keys()];

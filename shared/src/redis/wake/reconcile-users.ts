@@ -1,5 +1,6 @@
 // dispatch/reconcile-partitions -> here -> wake/reconcile.lua: users who hang, though nobody should.
-// Guarantees: looks at each user once in a round; a user who has something open and is not watched is, from then on.
+// Guarantees: looks at each user once in a round; watches from then on a user who has something open and is not
+// watched.
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
@@ -11,13 +12,13 @@ export type HangReason = (typeof hangReasons)[number];
 export interface HangingUser {
   readonly userId: string;
   readonly reason: HangReason;
-  /** What is above this, up to and including `seq`, is open. */
+  /** Messages above this, up to and including `seq`, are open. */
   readonly acked: number;
   readonly seq: number;
 }
 
 export interface ReconcileRules {
-  /** How long after its time a user counts as hanging. */
+  /** How long after its due time a user counts as hanging. */
   readonly overdueMs: number;
   /** How long an acknowledged inbox is kept after its last message and acknowledgement. */
   readonly idleMs: number;
@@ -25,7 +26,7 @@ export interface ReconcileRules {
 
 export interface Reconciled {
   readonly hanging: readonly HangingUser[];
-  /** Users with open messages whose records are to be kept, see keep-records. */
+  /** Users with open messages, whose records must be kept, see keep-records. */
   readonly unkept: readonly string[];
   /** Users whose inboxes were emptied. */
   readonly emptied: readonly string[];

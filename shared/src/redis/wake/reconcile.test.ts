@@ -1,5 +1,5 @@
-// Tests the reconciler's step: who hangs, and what is done about it.
-// Guarantees: held against a real Redis; a stale owner changes nothing.
+// Tests the reconciler's step on a real Redis: who hangs, and what is done about it.
+// Guarantees: a stale owner changes nothing.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { ackUsers } from "../inbox/ack-users.js";

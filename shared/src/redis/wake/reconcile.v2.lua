@@ -1,30 +1,31 @@
 #!lua flags=allow-oom
--- reconcile: compares what users were given with what of it has ended, drives on what hangs, and empties the inboxes of
--- those who have been idle.
+-- reconcile: finds users with open messages that hang and drives them on, and empties the inboxes of idle users.
 --
--- Every user with an open message is in `due`, and is looked at when its time has come. Whoever breaks this (a fault in
--- Petrel, a hand in the data) is put right here.
--- An inbox in which everything is acknowledged, and to which nothing has come for `idleMs`, serves a device that comes
--- back late at most, and costs some 5 KB. It goes, with what was noted for looks at it. The hash keeps what tells such a
--- device that it has missed something (seq, acked, ended: includes/kept-after); `keepUntil` goes, so that the next message
+-- Every user with an open message is in `due`, and is looked at when its time has come. A fault in Petrel, or a hand in
+-- the data, may break this: here it is repaired.
+--
+-- An inbox costs some 5 KB. Once everything in it is acknowledged and nothing has come for `idleMs`, it serves at most
+-- a device that comes back late. It goes, with what was noted for looks at it. The hash keeps what tells such a device
+-- that it has missed something (seq, acked, ended: includes/kept-after). `keepUntil` goes, so that the next message
 -- gives the new inbox its time to live.
--- v2: empties; and names whose open messages' records nobody has kept, see inbox/keep-records.lua (`kept`), who are not
--- looked at soon.
+--
+-- v2: empties idle inboxes, and names the users whose open messages' records nobody has kept (`kept`, see
+-- inbox/keep-records.lua) and who are not looked at soon.
 --
 -- KEYS[1] owner · KEYS[2] due, then two for each user: user (hash) · inbox (stream)
--- ARGV[1] token · ARGV[2] overdueMs  how long after its time a user counts as hanging
+-- ARGV[1] token · ARGV[2] overdueMs  how long after its due time a user counts as hanging
 -- ARGV[3] idleMs    how long an acknowledged inbox is kept after its last message and acknowledgement
 -- then the i-th user's id
 --
--- Refuses before its first write where the token is not the owner's or the lease is over.
+-- Refuses before its first write where the token is not the owner's, or the lease is over.
 --
 -- Result: "stale", or lines, one for each user: "" where all is well; else reason TAB acked TAB seq TAB note. Reasons:
---   "unwatched"  it has something open and was not in `due`: it is now, at once
+--   "unwatched"  it has something open and was not in `due`: now it is, at once
 --   "overdue"    its time came long ago and nobody has looked
 --   "broken"     one of its keys is of another kind: nothing can be done here (both numbers are 0)
 --   ""           none of these
--- and notes: "unkept", the records of what is open are to be kept (an older release's wake, or one that was cut short, has
--- not); "emptied", its inbox was; "" none of these
+-- Notes: "unkept", the records of its open messages must be kept (an older release's wake, or one that was cut short,
+-- has not done so); "emptied", its inbox was emptied; "" none of these
 
 --@include server-time
 --@include refuse-stale
@@ -34,7 +35,7 @@ local overdueMs, idleMs = tonumber(ARGV[2]), tonumber(ARGV[3])
 local SOON_MS = 600000
 local lines = {}
 
--- Whether nothing has happened for so long. (What lies ahead was written by a clock that has been set back since.)
+-- Whether nothing has happened for that long. (A time in the future was written by a clock that was since set back.)
 local function isIdle(inboxKey, ackedAt)
   if math.abs(now - (tonumber(ackedAt) or 0)) < idleMs then return false end
   local newest = redis.pcall('XREVRANGE', inboxKey, '+', '-', 'COUNT', 1)

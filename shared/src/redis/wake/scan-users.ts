@@ -1,13 +1,13 @@
-// dispatch/walk-users -> here: users who have a key of a kind, come upon step by step.
-// Guarantees: each that is there during a whole round is come upon at least once; nothing is changed here.
+// dispatch/walk-users -> here: finds the users who have a key of a kind, step by step.
+// Guarantees: finds each one that is there during a whole round at least once; changes nothing.
 import type { Redis } from "../connection/connect.js";
 
-/** Keys that one user has one of. */
+/** The kinds of keys that a user has one of. */
 export type UserKeyKind = "user" | "devices";
 
 /** A step through all keys of one server. */
 export interface UserScan {
-  /** Partition -> ids of users that were come upon. */
+  /** Partition -> ids of the users found. */
   readonly found: ReadonlyMap<number, string[]>;
   /** Where to go on; "0" at the end. */
   readonly cursor: string;

@@ -1,5 +1,5 @@
-// Tests the wake step: what becomes of users whose time has come.
-// Guarantees: held against a real Redis with real subscribers; a stale owner changes nothing.
+// Tests the wake step, on a real Redis with real subscribers: what becomes of users who are due.
+// Guarantees: a stale owner changes nothing.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { decodeFallbackEntry } from "../../protocol/fallback/fallback-entry.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
@@ -35,7 +35,7 @@ async function accept(userId: string, ttlMs = 3_600_000): Promise<string> {
   return result.epoch;
 }
 
-/** As if so much time had passed since the user was armed and last acked. */
+/** As if that much time had passed since the user was armed and last acked. */
 async function age(userId: string, byMs: number): Promise<void> {
   await store.redis.zincrby(keys.due, -byMs, userId);
   const ackedAt = await store.redis.hget(keys.user(userId), "ackedAt");
@@ -52,7 +52,7 @@ async function dueInMs(userId: string): Promise<number> {
   return Number(await store.redis.zscore(keys.due, userId)) - (await store.nowMs());
 }
 
-/** A connection that is a minute old, except as said. */
+/** A connection that is a minute old, unless `ageMs` says otherwise. */
 async function connect(userId: string, node: string, ageMs = 60_000): Promise<void> {
   const connectTimeMs = (await store.nowMs()) - ageMs;
   await connectRoute(
@@ -142,7 +142,7 @@ describe("with a route", () => {
       { userId: "u1", outcome: "later", expire: false, offered: 0, nodes: [] },
     ]);
     expect(await dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
-    // A timeout later nothing more was acked.
+    // A timeout later nothing more is acked.
     await age("u1", ACK_TIMEOUT_MS);
     expect(await wake("u1")).toMatchObject([{ outcome: "nudged" }]);
     await waitFor(() => heard.length > 0, { what: "the nudge" });
@@ -443,7 +443,7 @@ test("expire: not told while a look at a long inbox rests; the user is armed for
   await age("u1", 60_000);
   await store.redis.hincrby(keys.user("u1"), "expiryLookFrom", -30_000);
   expect(await wake("u1")).toMatchObject([{ outcome: "offline", expire: true }]);
-  // A clock that was set back makes no wait longer.
+  // A clock that was set back does not make the wait longer.
   await age("u1", 60_000);
   await store.redis.hset(keys.user("u1"), "expiryLookFrom", nowMs + 3_600_000);
   expect(await wake("u1")).toMatchObject([{ outcome: "offline", expire: true }]);
@@ -477,7 +477,7 @@ test("a stale owner wakes nobody and changes nothing", async () => {
   const taken = await store.snapshot();
   expect(await wakeUsers(store.scripts, keys, token, RULES, ["u1"])).toBe("stale");
   expect(await store.snapshot()).toEqual(taken);
-  // Published after it on the same channel: had there been a nudge, it would have been heard before.
+  // Published after it on the same channel: a nudge would have been heard before this.
   await store.redis.spublish(`${keys.channel}n1`, "end");
   await waitFor(() => heard.length > 0, { what: "the end" });
   expect(heard).toEqual(["end"]);

@@ -1,5 +1,5 @@
-// dispatch/wake-users -> here -> wake/wake.lua: users who have something open for longer than they should.
-// Guarantees: every user with an un-ended message is in `due`; one leaves it only when nothing is open any more.
+// dispatch/wake-users -> here -> wake/wake.lua: users who have had something open for too long.
+// Guarantees: every user with an un-ended message is in `due`, and leaves it only when nothing is open any more.
 import { priorities } from "../../protocol/messages/stored-message.js";
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
@@ -14,34 +14,34 @@ export type WakeOutcome = (typeof wakeOutcomes)[number];
 export interface WokenUser {
   readonly userId: string;
   readonly outcome: WakeOutcome;
-  /** A message's time is over: the caller writes its end. */
+  /** A message has expired: the caller writes its end. */
   readonly expire: boolean;
   /** How many of its messages went to the fallback. */
   readonly offered: number;
-  /** Others found their fallback stream full. */
+  /** Others wait: their fallback stream is full. */
   readonly isHeldUp?: true;
-  /** Those of them that are sampled. */
+  /** The sampled ones of the offered messages. */
   readonly traced?: readonly TracedMessage[] | undefined;
-  /** Of `unheard`: the nodes that hold it by their routes. */
+  /** For `unheard`: the nodes in its routes. */
   readonly nodes: readonly string[];
 }
 
 /** When absence counts as such. */
 export interface AbsenceRules {
-  /** For how long from now it says nothing yet, since the caller's own link has just come back; 0 else. */
+  /** How long from now absence proves nothing, because the caller's own link has just come back; else 0. */
   readonly absenceInMs: number;
-  /** For how long it says nothing after a change of generation: the nodes register their connections again. */
+  /** How long absence proves nothing after a change of generation: the nodes register their connections again. */
   readonly settleMs: number;
-  /** After how long a node that is there, but does not listen, counts as not reached. */
+  /** After how long a node that is alive, but does not listen, counts as not reached. */
   readonly confirmMs: number;
 }
 
-/** Entries that a fallback stream of a partition may have, where nothing else is said. */
+/** Entries that a partition's fallback stream may hold by default. */
 export const DEFAULT_FALLBACK_CAP = 100_000;
 
-/** When a user is offered to the fallback, and what bounds it. */
+/** When a user is offered to the fallback, and how much a stream takes. */
 export interface OfferRules extends AbsenceRules {
-  /** Entries that a fallback stream may have; what finds no room waits in its inbox. */
+  /** Entries that a fallback stream may hold; a message that finds no room waits in its inbox. */
   readonly fallbackCap?: number | undefined;
 }
 
@@ -100,14 +100,14 @@ export async function wakeUsers(
   });
 }
 
-/** How many were offered, as scripts/includes/offer-messages says it. */
+/** How many were offered, in the form that scripts/includes/offer-messages writes. */
 export function decodeOffered(text: string): { readonly offered: number; readonly isHeldUp?: true } {
   return text.endsWith("+")
     ? { offered: Number(text.slice(0, -1)), isHeldUp: true }
     : { offered: Number(text) };
 }
 
-/** Sets when a user is looked at next, where it still is to be: for one that cannot be looked at now. */
+/** Puts off the next look at a user who is still in `due`, but cannot be looked at now. */
 export async function postponeUser(
   redis: Redis,
   keys: PartitionKeys,

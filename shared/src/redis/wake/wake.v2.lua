@@ -1,32 +1,33 @@
 #!lua flags=allow-oom
--- wake: looks after users whose `due` has come: nudges those who are there, offers to the fallback what was not
--- acknowledged in time, or belongs to somebody who is away.
+-- wake: looks after users who are due: nudges those who are there, and offers to the fallback what was not acknowledged
+-- in time, or belongs to a user who is away.
 --
 -- KEYS[1] owner · KEYS[2] due · KEYS[3] generation · KEYS[4..6] fallback streams: high, normal, low
 -- then three for each user: user (hash) · inbox (stream) · routes (sorted set)
--- ARGV[1] token · ARGV[2] ackTimeoutMs · ARGV[3] channel (what a node's channel name begins with)
+-- ARGV[1] token · ARGV[2] ackTimeoutMs · ARGV[3] channel (prefix of a node's channel name)
 -- ARGV[4] absenceInMs · ARGV[5] settleMs · ARGV[6] confirmMs · ARGV[7] fallbackCap   as in wake/offer.lua
 -- then the i-th user's id
 --
--- Refuses before its first write where the token is not the owner's or the lease is over. Never pops: a user leaves
--- `due` only when everything it has is acked; else it is armed again in the same step.
--- A message is offered when it was nudged and a whole ackTimeout has gone by since: so each gets one to two of them.
--- Allowed where Redis is out of memory: it adds next to nothing, and acks, which free it, follow a nudge.
--- Since v2: where a fallback stream is full, its messages wait, see includes/offer-messages for what is stored, and an
--- offline user is looked at again after some ackTimeouts; and "expire" heeds `expiryLookFrom`, which find-expired stores.
+-- Refuses before its first write where the token is not the owner's, or the lease is over. Never pops: a user leaves
+-- `due` only when all of its messages are acked; else the same step arms it again.
+-- A message is offered once it was nudged and a whole ackTimeout has gone by since: so each gets one to two of them.
+-- Allowed where Redis is out of memory: it adds almost nothing, and a nudge brings acks, which free memory.
+-- Since v2: messages of a full fallback stream wait (includes/offer-messages says what is stored), and an offline user
+-- is looked at again after some ackTimeouts; "expire" applies `expiryLookFrom`, which find-expired stores.
 --
--- Result: "stale", or lines, one for each user: outcome TAB "expire" or "" TAB number offered, "+" behind it where a full
--- stream holds others up TAB nodes joined by "," [TAB what was offered and is sampled: id SPACE trace, joined by ","]
+-- Result: "stale", or lines, one for each user: outcome TAB "expire" or "" TAB number offered, with "+" behind it where
+-- a full stream delays others TAB nodes joined by "," [TAB the sampled ones of the offered: id SPACE trace, joined by
+-- ","]
 --   "done"      nothing is open any more
 --   "later"     not due any more, nudged or back a moment ago, or acked something since it was armed: armed again
---   "offline"   no live route: all it has was offered; armed for its next expiry
---   "grace"     its socket has just closed: armed for when the grace lease is over; but who comes and goes for two
+--   "offline"   no live route: all its open messages were offered; armed for its next expiry
+--   "grace"     its socket has just closed: armed for the end of the grace lease; but a user who comes and goes for two
 --               ackTimeouts without acknowledging anything is not on the way back
---   "unsettled" no live route, but absence says nothing yet: armed for when it does
+--   "unsettled" no live route, but absence proves nothing yet: armed for when it does
 --   "nudged"    a node that holds it was told to catch up; what was nudged before was offered
---   "unheard"   it has routes, but nobody listened on its nodes' channels: armed for when that is confirmed; where it
---               was confirmed, all it has was offered. Its nodes are named.
--- "expire": a message's time is over and the caller should write its end.
+--   "unheard"   it has routes, but nobody listened on its nodes' channels: armed for when that is confirmed; once
+--               confirmed, all its open messages were offered. Its nodes are named.
+-- "expire": a message has expired, and the caller should write its end.
 
 --@include server-time
 --@include refuse-stale
@@ -41,14 +42,14 @@ if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
 local ackTimeoutMs, channel, confirmMs = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[6])
 local fallbackCap = tonumber(ARGV[7])
 local _, since = currentGeneration(KEYS[3])
--- (A clock that was set back makes no wait longer.)
+-- (A clock that was set back does not make the wait longer.)
 local absenceIn = math.max(tonumber(ARGV[4]), math.min(since + tonumber(ARGV[5]) - now, tonumber(ARGV[5])), 0)
 local streams = { h = KEYS[4], n = KEYS[5], l = KEYS[6] }
 local BACK_MS = math.min(2000, ackTimeoutMs)
--- While a stream is full: its workers have much to do first.
+-- How long to wait while a stream is full: its workers have much to do first.
 local FULL_MS = 4 * ackTimeoutMs
 local lines = {}
-local toNudge = {}            -- users to nudge: what is known of each
+local toNudge = {}            -- users to nudge, with what is known of each
 local forNode, nodes = {}, {} -- node -> { user, … } and the nodes in the order of their first user
 
 local function answer(i, outcome, isOver, offeredText, itsNodes, traced)
@@ -75,7 +76,8 @@ for i = 1, (#KEYS - 6) / 3 do
   local ackedAtWake, ackedAt = tonumber(user[3]), tonumber(user[4]) or 0
   local nextExpiry = tonumber(user[5]) or now + ackTimeoutMs
   local offered, nudgedAt, unheardAt = tonumber(user[6]), tonumber(user[8]), stillUnheard(user[9], confirmMs, user[4])
-  -- A look at a long inbox is dear: inbox/find-expired.lua says when the next one may be. (Unless the clock was set back.)
+  -- A look at a long inbox is expensive: inbox/find-expired.lua says when the next one may be, unless the clock was set
+  -- back.
   local lookFrom = tonumber(user[13]) or 0
   if lookFrom - now > 60000 then lookFrom = 0 end
   nextExpiry = math.max(nextExpiry, lookFrom)
@@ -88,7 +90,7 @@ for i = 1, (#KEYS - 6) / 3 do
     answer(i, 'done')
   else
     local live, isExpected = liveNodes(routesKey, ms(now))
-    -- What was acked before this user was armed says nothing of the messages that it was armed for: one who had been
+    -- An ack from before this user was armed says nothing of the messages that it was armed for: a user who had been
     -- idle would otherwise be nudged a whole timeout late.
     local alive = ackedAtWake ~= acked and ackedAt > score - ackTimeoutMs
     local sinceNudge = nudgedAt and now - nudgedAt
@@ -108,11 +110,11 @@ for i = 1, (#KEYS - 6) / 3 do
       if user[10] and status == 'complete' then redis.call('HDEL', userKey, 'graceFrom') end
       local nextLook = math.max(nextExpiry, now + ackTimeoutMs)
       if status == 'waits' then nextLook = math.min(nextLook, now + FULL_MS) end
-      -- One for whom this call had no room left keeps its place, before those who had some of it.
+      -- A user for whom this call had no room keeps its turn, ahead of those who got part of it.
       if status ~= 'more' then arm(userId, nextLook) elseif progressed then arm(userId, now) end
       answer(i, 'offline', isOver, count, nil, traced)
     elseif not unheardAt and sinceNudge and sinceNudge >= 0 and sinceNudge < ackTimeoutMs then
-      -- Woken early, for an expiry or a new message: what was nudged has its time still to run.
+      -- Woken early, for an expiry or a new message: what was nudged still has time.
       arm(userId, nudgedAt + ackTimeoutMs)
       answer(i, 'later', isOver)
     elseif not unheardAt and alive then
@@ -121,7 +123,7 @@ for i = 1, (#KEYS - 6) / 3 do
       answer(i, 'later', isOver)
     elseif not unheardAt and nudgedAt and user[11] ~= user[8] and isJustBack(routesKey, nudgedAt)
       and math.min(tonumber(user[7]), seq) > math.max(acked, offered or 0) then
-      -- It has what was nudged from its new connection, and a moment to say so: once for each nudge.
+      -- Its new connection brought what was nudged. It gets a moment to acknowledge that, once for each nudge.
       redis.call('HSET', userKey, 'spared', user[8])
       arm(userId, now + BACK_MS)
       answer(i, 'later', isOver)
@@ -154,7 +156,7 @@ for _, u in ipairs(toNudge) do
     if u.nudged then
       count, status, _, traced = offerMessages(streams, fallbackCap, u, math.min(u.nudged, u.seq))
     end
-    -- (What waits for a full stream is offered at a later nudge: it is below `nudged` then, too.)
+    -- (A message that waits for a full stream is offered at a later nudge: it is below `nudged` then too.)
     if status ~= 'more' then
       redis.call('HSET', u.userKey, 'ackedAtWake', ms(u.acked), 'nudged', ms(u.seq), 'nudgedAt', ms(now))
     end
