@@ -1,4 +1,4 @@
-// Waits for Redis on behalf of a caller who must be told plainly when it does not answer.
+// Waits for an answer of Redis, and tells the caller plainly when none comes.
 // Guarantees: a missing answer becomes PETREL_UNAVAILABLE, with its cause; an answer that is an error stays itself.
 import { PetrelError } from "../../kernel/errors.js";
 import { isConnectionError } from "./connect.js";

@@ -1,5 +1,5 @@
-// Tests what Redis is refused before a service starts.
-// Guarantees: each refusal is one line that names what is wrong and what would be right.
+// Tests which servers are refused before a service starts.
+// Guarantees: each refusal is one line that says what is wrong and what would be right.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { checkServer } from "./check-server.js";
@@ -48,7 +48,7 @@ test.each(["allkeys-lru", "volatile-ttl"])(
   },
 );
 
-/** The server that runs here is new enough: so what older and newer ones say of themselves is put in its place. */
+/** The server that runs here is new enough, so this replaces its version by an older or newer one. */
 function saying(serverInfo: string): Redis {
   return new Proxy(store.redis, {
     get: (redis, property) => {

@@ -1,6 +1,6 @@
-// Checks, before a service starts, that the Redis behind it can keep what Petrel promises.
-// Guarantees: too old a server, one that evicts keys, or one laid out with another partition count is refused, in
-// one clear line.
+// Checks, before a service starts, that its Redis can keep what Petrel promises.
+// Guarantees: refuses, in one clear line, a server that is too old, that evicts keys, or that was laid out with another
+// partition count.
 import { setTimeout as sleep } from "node:timers/promises";
 import { describeError, PetrelError } from "../../kernel/errors.js";
 import { allMasters, isCluster } from "./cluster-nodes.js";
@@ -34,7 +34,7 @@ export async function checkServer(redis: Redis, partitionCount: number): Promise
   }
 }
 
-/** Read before it is written: a Redis out of memory refuses the writing, and a service that starts may free it. */
+/** Reads first: a Redis out of memory refuses the write, and the service that starts may free memory. */
 async function readOrLayDown(redis: Redis, partitionCount: string): Promise<string | null> {
   const key = clusterKeys.partitionCount;
   const laidOutWith = await redis.get(key);
@@ -43,7 +43,7 @@ async function readOrLayDown(redis: Redis, partitionCount: string): Promise<stri
   return redis.get(key);
 }
 
-/** @param address where there are several to tell apart */
+/** @param address where there are several servers to tell apart */
 async function checkOne(redis: SingleRedis, address: string | undefined): Promise<void> {
   const name = address === undefined ? "it" : `its node ${address}`;
   const { product, version } = await readServerVersion(redis);
@@ -75,7 +75,7 @@ export function isAtLeast(version: string, [major, minor]: readonly [number, num
   return haveMajor > major || (haveMajor === major && haveMinor >= minor);
 }
 
-/** Just connected, the links to the masters may not be there yet. */
+/** Right after connecting, the links to the masters may not be there yet. */
 async function untilAllMasters(cluster: Cluster): Promise<readonly SingleRedis[]> {
   const end = performance.now() + MASTERS_DEADLINE_MS;
   for (;;) {

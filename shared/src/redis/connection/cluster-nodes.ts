@@ -1,5 +1,5 @@
 // Which node of a Redis Cluster has a key; on a single server, always that one.
-// Guarantees: what is sent to a node goes there or fails: no redirection, no second sending, no other connection.
+// Guarantees: a command sent to a node goes there or fails: no redirection, no second send, no other connection.
 import { type Cluster, Command, type Redis as SingleRedis } from "ioredis";
 import type { Redis } from "./connect.js";
 import { addressOf } from "./open-cluster.js";
@@ -10,26 +10,26 @@ export function isCluster(redis: Redis): redis is Cluster {
   return redis.isCluster;
 }
 
-/** What is no cluster is one server. */
+/** Where it is no cluster, it is one server. */
 function asSingle(redis: Redis): SingleRedis {
   return redis as SingleRedis;
 }
 
-/** Of a cluster's 16,384. */
+/** One of a cluster's 16,384 slots. */
 export function slotOf(key: string): number {
   const slot = new Command("get", [key]).getSlot();
   if (slot === null) throw new Error(`${key} has no slot`);
   return slot;
 }
 
-/** As far as is known: `host:port` of the master of a key's slot. */
+/** `host:port` of the master of a key's slot, as far as is known. */
 export function masterAddress(cluster: Cluster, key: string): string | undefined {
   return cluster.slots[slotOf(key)]?.[0];
 }
 
 /**
  * The connection to the master of a key's slot.
- * @throws Error, which `isConnectionError` knows, where there is none at the moment
+ * @throws Error, which `isConnectionError` recognizes, where there is none at the moment
  */
 export function masterOf(redis: Redis, key: string): SingleRedis {
   if (!isCluster(redis)) return asSingle(redis);
@@ -41,7 +41,7 @@ export function masterOf(redis: Redis, key: string): SingleRedis {
 
 /**
  * The connections to all masters that have slots.
- * @throws Error where one of them has none at the moment, or slots have no master
+ * @throws Error where one of them has no connection at the moment, or slots have no master
  */
 export function allMasters(redis: Redis): readonly SingleRedis[] {
   if (!isCluster(redis)) return [asSingle(redis)];
@@ -56,19 +56,19 @@ export function allMasters(redis: Redis): readonly SingleRedis[] {
   });
 }
 
-/** The links there are, to replicas too, whatever their state. */
+/** All links, also to replicas, in whatever state. */
 export function connectionsOf(redis: Redis): readonly SingleRedis[] {
   return isCluster(redis) ? redis.nodes("all") : [asSingle(redis)];
 }
 
-/** Told each time from now on that a link is there, or is back: on a cluster, to any of its nodes, replicas too. */
+/** Calls the listener each time a link is ready from now on, or again; on a cluster, to any node, replicas too. */
 export function onServerReady(redis: Redis, listener: (server: SingleRedis) => void): void {
   const listenTo = (server: SingleRedis): void => void server.on("ready", () => listener(server));
   if (isCluster(redis)) redis.on("+node", listenTo);
   for (const server of connectionsOf(redis)) listenTo(server);
 }
 
-/** Whether a server has slots of its own; where that is not known, it is taken to have. */
+/** Whether a server has slots of its own; assumed where that is not known. */
 export function isMaster(redis: Redis, server: SingleRedis): boolean {
   try {
     return allMasters(redis).includes(server);
@@ -77,12 +77,12 @@ export function isMaster(redis: Redis, server: SingleRedis): boolean {
   }
 }
 
-/** Reads the map of slots anew: a node has said that it is not the right one. */
+/** Reads the map of slots anew, after a node said that it does not have a slot. */
 export function forgetSlots(redis: Redis): void {
   if (isCluster(redis)) redis.refreshSlotsCache();
 }
 
-/** @throws unless Redis answers: on a cluster, each master; what it throws, `describeError` makes a line of */
+/** @throws unless Redis answers (on a cluster, each master); `describeError` makes a line of the error */
 export async function pingRedis(redis: Redis): Promise<void> {
   await Promise.all(allMasters(redis).map((master) => master.ping()));
 }

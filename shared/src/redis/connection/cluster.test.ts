@@ -1,6 +1,6 @@
 // Tests what every store relies on, on a real Redis Cluster.
-// Guarantees: commands and scripts go where their keys are; a node that is lost costs time, and nothing else; a node's
-// channels follow their slots.
+// Guarantees: commands and scripts go where their keys are; a lost node costs time and nothing else; a node's channels
+// follow their slots.
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { startRedisCluster, type TestRedisCluster } from "../../testing/redis/start-redis-cluster.js";
@@ -24,7 +24,7 @@ import { readServerTimeMs } from "./server-time.js";
 
 const logger = createLogger({ service: "test", level: "silent" });
 const never = new AbortController().signal;
-/** So many that each master has some. */
+/** Enough that each master has some. */
 const partitions = allPartitionKeys(8);
 
 let cluster: TestRedisCluster;
@@ -33,7 +33,7 @@ let scripts: ScriptRunner;
 const subscriptions: NodeSubscription[] = [];
 
 beforeAll(async () => {
-  // As docs/operate/redis.md advises: what has a master goes on while another slot has none.
+  // As docs/operate/redis.md advises: slots with a master go on working while another slot has none.
   cluster = await startRedisCluster({ extraArgs: ["--cluster-require-full-coverage", "no"] });
   redis = await connect("test");
   scripts = new ScriptRunner(redis);
@@ -131,7 +131,7 @@ test("messages for all partitions in one turn are stored, each in order, and rea
   expect(results.every(({ outcome }) => outcome === "stored")).toBe(true);
   const found = new Map<string, readonly ReadyEntry[]>();
   const polls = new ReadyPolls(redis);
-  // A master that takes longer than the others is read in a later round.
+  // A master that is slower than the others is read in a later round.
   await waitFor(
     async () => {
       const round = await polls.read(partitions, { maxEntries: 200, blockMs: 1_000, signal: never });
@@ -172,7 +172,7 @@ test("a master that does not answer holds up the reads of its own partitions onl
   const patient = await connect("poll", 0);
   const polls = new ReadyPolls(patient);
   const options = { maxEntries: 10, blockMs: 20_000, signal: never };
-  // Writes and reads wait; longer than this takes, and shorter than links live that are silent.
+  // Writes and reads wait: for longer than this takes, and shorter than silent links live.
   await direct.client("PAUSE", 5_000, "ALL");
   const asked = [held, elsewhere];
   for (let round = 0; round < 3; round++)
@@ -237,7 +237,7 @@ test("a slot that moves to another master takes its subscription along, and begi
   const to = cluster.nodes.slice(0, 3).find((node) => node !== from);
   if (to === undefined) throw new Error("no other master");
   const before = await acceptIn(2);
-  // As if the target had run for minutes when the source last noted the time; in truth it has for seconds.
+  // As if the target had run for minutes when the source last noted the time; in truth it has run for seconds.
   await redis.hset(generation, "at", (await readServerTimeMs(redis, owner)) + 120_000);
   await moveSlot(owner, from, to);
   await waitFor(() => returns() > 0 && subscription.isActive(), { what: "the subscription to follow" });
@@ -245,7 +245,7 @@ test("a slot that moves to another master takes its subscription along, and begi
   await waitFor(() => heard.includes("moved"), { what: "the text" });
   expect(await acceptIn(2)).toEqual({ ...before, seq: before.seq + 1 });
 
-  // Back, and now as it is: a process that began after the time that was noted may have been restarted in between.
+  // Back, and now the real time: a process that began after the noted time may have been restarted in between.
   await redis.hset(generation, "at", await readServerTimeMs(redis, owner));
   await moveSlot(owner, to, from);
   await waitFor(async () => (await acceptIn(2)).epoch !== before.epoch, { what: "a new epoch" });
@@ -257,7 +257,7 @@ async function acceptIn(partition: number): Promise<{ readonly seq: number; read
   return { seq: result.seq, epoch: result.epoch };
 }
 
-/** With all its keys; https://redis.io/docs/latest/commands/cluster-setslot/ */
+/** Moves it with all its keys; https://redis.io/docs/latest/commands/cluster-setslot/ */
 async function moveSlot(key: string, from: TestRedis, to: TestRedis): Promise<void> {
   const [source, target] = await Promise.all([cluster.connect(from), cluster.connect(to)]);
   const slot = String(await source.call("CLUSTER", "KEYSLOT", key));
@@ -279,7 +279,7 @@ test("a link that is silent is noticed, though its master lives and keeps its sl
   const { heard, subscription, returns } = await subscribe("n4");
   const { owner, channel } = partitionKeys(1);
   const master = await cluster.connect(await cluster.masterOf(owner));
-  // Its clients get no answer for a while; the other nodes do.
+  // Its clients get no answer for a while; the other nodes answer.
   await master.client("PAUSE", 5_000, "ALL");
   await waitFor(() => returns() > 0 && subscription.isActive(), { what: "the return", deadlineMs: 20_000 });
   await waitFor(async () => (await redis.spublish(`${channel}n4`, "after")) === 1, { what: "a receiver" });
@@ -307,7 +307,7 @@ test("a master that is paused is noticed; its replica takes over, for commands a
         ),
       { what: "an error that says to try again" },
     );
-    // A partition of another master is not held up.
+    // A partition of another master is not delayed.
     const elsewhere = partitions.find(({ partition }) => !waiting.includes(partition));
     if (elsewhere === undefined) throw new Error("all partitions are here");
     await accepter().accept(message({ partition: elsewhere.partition, userId: "by" }));
@@ -331,7 +331,7 @@ test("a master that is paused is noticed; its replica takes over, for commands a
   } finally {
     master.signal("SIGCONT");
   }
-  // The old master comes back as a replica, and nobody is misled.
+  // The old master comes back as a replica, and misleads nobody.
   await cluster.untilHealthy();
   expect(await publishAll("n3", "all")).toEqual(partitions.map(() => 1));
 }, 60_000);

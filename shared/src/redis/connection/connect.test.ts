@@ -1,5 +1,5 @@
-// Tests how connections to Redis behave when Redis does not.
-// Guarantees: a fault is answered, soon, and never waited for in silence; the connection comes back by itself.
+// Tests how connections behave when Redis fails.
+// Guarantees: a fault fails the call soon, and is never waited for in silence; the connection comes back by itself.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { freePort } from "../../testing/free-port.js";

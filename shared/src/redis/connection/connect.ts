@@ -1,6 +1,7 @@
-// Opens connections to Redis, set so that a fault is seen soon and answered, never waited for in silence.
-// Guarantees: a command that cannot be sent fails at once; one without an answer fails after a deadline, and is never
-// sent again behind the caller's back; the connection comes back by itself, with backoff, and with what files say then.
+// Opens connections to Redis, set so that a fault fails the call soon and is never waited for in silence.
+// Guarantees: a command that cannot be sent fails at once. One without an answer fails after a deadline, and is never
+// sent again behind the caller's back. The connection comes back by itself, with backoff, and with the credentials that
+// the files hold by then.
 import type { EventEmitter } from "node:events";
 import { Redis as SingleRedis, type Cluster, type RedisOptions } from "ioredis";
 import { backoffMs } from "../../kernel/backoff.js";
@@ -13,8 +14,8 @@ import { readRedisTarget, type RedisTarget } from "./redis-target.js";
 import { SentinelSwitches } from "./sentinel-switches.js";
 
 /**
- * One server, alone or behind Sentinel; or a whole Redis Cluster, which sends each command where its keys are. What
- * both can do: which it is, `isCluster` tells.
+ * One server, alone or behind Sentinel; or a whole Redis Cluster, which sends each command where its keys are. The type
+ * is what both can do; `isCluster` tells them apart.
  */
 export type Redis = EventEmitter &
   Pick<SingleRedis, Exclude<keyof SingleRedis & keyof Cluster, keyof EventEmitter | OwnToEach>> & {
@@ -26,12 +27,12 @@ export type { Cluster, Redis as SingleRedis } from "ioredis";
 const CONNECT_DEADLINE_MS = 15_000;
 
 interface ConnectSettings {
-  /** What this connection is for, such as "commands" or "subscriber": stands in logs and in CLIENT LIST. */
+  /** What this connection is for, such as "commands" or "subscriber"; appears in logs and in CLIENT LIST. */
   readonly role: string;
   readonly logger: Logger;
-  /** A command that Redis has not answered in this time fails; 0 for connections whose reads block. */
+  /** A command that Redis has not answered in this time fails; 0 for connections with blocking reads. */
   readonly commandTimeoutMs?: number;
-  /** A link on which nothing is heard for this long while an answer is due is closed and opened anew. */
+  /** A link that is silent for this long while an answer is due is closed and opened anew. */
   readonly silenceTimeoutMs?: number;
 }
 
@@ -65,7 +66,7 @@ async function within(deadlineMs: number, connecting: Promise<void>): Promise<vo
   await Promise.race([connecting, late]).finally(() => clearTimeout(timer));
 }
 
-/** What every link has, to whatever kind of server. */
+/** The options of every link, to whatever kind of server. */
 function linkOptions(target: RedisTarget, settings: ConnectSettings): RedisOptions {
   const { role, commandTimeoutMs = 5_000, silenceTimeoutMs = 10_000 } = settings;
   const { username } = target.access.credentials;
@@ -78,9 +79,9 @@ function linkOptions(target: RedisTarget, settings: ConnectSettings): RedisOptio
     ...(commandTimeoutMs > 0 ? { commandTimeout: commandTimeoutMs } : {}),
     socketTimeout: silenceTimeoutMs,
     connectTimeout: 5_000,
-    // While Redis loads its data: ioredis would wait for as long as Redis thinks that takes, up to 10 s.
+    // While Redis loads its data, ioredis would wait for as long as Redis estimates, up to 10 s.
     maxLoadingRetryTime: 500,
-    // What else it takes to get in, `followAccess` brings.
+    // `followAccess` adds the other credentials.
     ...(username === undefined ? {} : { username }),
   };
 }
@@ -96,11 +97,11 @@ function openSingle(
   const redis = new SingleRedis({
     ...linkOptions(target, settings),
     db: target.database,
-    // What could not be sent now fails now: the caller knows whether to try again, and until when.
+    // A command that cannot be sent now fails now: the caller knows whether to try again, and until when.
     enableOfflineQueue: false,
     autoResubscribe: true,
     retryStrategy: retryDelayMs,
-    // A master that has become a replica keeps its connections: leave it, and look for the master anew.
+    // A master that has become a replica keeps its connections: leave it, and look for the master again.
     reconnectOnError: (error) => error.message.startsWith("READONLY"),
     ...(target.kind === "standalone"
       ? target.server
@@ -112,13 +113,13 @@ function openSingle(
           // that connection for good.
           ...(switches === undefined ? {} : { natMap: switches.resolve }),
           sentinelCommandTimeout: 2_000,
-          // Ended for good otherwise; at the start, where nothing answers, the caller is told.
+          // Without it the connection would end for good. At the start, where nothing answers, the caller is told.
           sentinelRetryStrategy: (attempt: number) => (wasReady ? retryDelayMs(attempt) : null),
         }),
   });
   followAccess(redis.options, target.access, logger);
   switches?.watch(redis);
-  // Told anew where the reason changes: who has mended the network must learn that the password is wrong, too.
+  // Logged again when the reason changes: after the network is fixed, a wrong password must show too.
   const outage = new Outage({ logger, ...CONNECTION_OUTAGE, fields: { role } });
   redis.on("error", (error: unknown) => outage.fail(describeError(error)));
   redis.on("ready", () => {
@@ -129,8 +130,8 @@ function openSingle(
 }
 
 /**
- * Whether an error means that the answer is missing, so that the call may have run or not, or that Redis could not
- * run it now: the same call may be sent again, where that is safe.
+ * Whether an error means that the answer is missing (the call may have run or not), or that Redis could not run the
+ * call now. Where that is safe, the same call may be sent again.
  */
 export function isConnectionError(error: unknown): boolean {
   if (!(error instanceof Error)) return false;

@@ -1,5 +1,5 @@
-// dispatch/reconcile-partitions -> here: what is to be done on every server that holds data.
-// Guarantees: one after the other, so that the load stays that of one.
+// dispatch/reconcile-partitions -> here: a task for every server that holds data.
+// Guarantees: one server at a time, so the load stays that of one.
 import { allMasters } from "./cluster-nodes.js";
 import type { Redis, SingleRedis } from "./connect.js";
 

@@ -40,7 +40,7 @@ test("a master that does not answer holds up its own partitions only", async () 
   batchers.add({ partition: 0, number: 0 });
   await nextTurn();
   batchers.add({ partition: 1, number: 1 });
-  // Answered each; the first one to "a" never is.
+  // Each is answered; the first one to "a" never is.
   for (let number = 2; number < 20; number++) {
     batchers.add({ partition: 2 + (number % 2), number });
     await nextTurn();

@@ -1,7 +1,7 @@
 // accept-batch, push-node/collect-acks -> here -> turn-batcher: one batcher for each master of a cluster.
-// Guarantees: what waits for a master that does not answer holds up nobody whose data is elsewhere; one partition's
-// items go in the order they came, also when its slot gets another master while they wait. A single server has one
-// batcher for all.
+// Guarantees: items for a master that does not answer delay nobody whose data is elsewhere. A partition's items go in
+// the order they came, even if its slot moves to another master while they wait. A single server has one batcher for
+// all.
 import { TurnBatcher, type TurnBatcherOptions } from "../../kernel/turn-batcher.js";
 import { isCluster, slotOf } from "./cluster-nodes.js";
 import type { Redis } from "./connect.js";
@@ -12,7 +12,7 @@ export interface MasterBatchersOptions<Item> extends Omit<TurnBatcherOptions<Ite
   readonly partitionOf: (item: Item) => PartitionKeys;
   /**
    * Carries out one batch; must not reject.
-   * @param master which batcher's it is; an address, or "" where there is but one server
+   * @param master the batcher's master: an address, or "" where there is only one server
    */
   readonly flush: (items: Item[], master: string) => Promise<void>;
 }
@@ -44,7 +44,7 @@ export class MasterBatchers<Item> {
     this.#homeOf(this.#options.partitionOf(item)).batcher.add(item);
   }
 
-  /** What waits now goes as soon as it can: it lingers no longer. */
+  /** Sends what waits as soon as possible, without lingering. */
   flush(): void {
     for (const batcher of this.#batchers.values()) batcher.flush();
   }
@@ -63,7 +63,7 @@ export class MasterBatchers<Item> {
     const known = this.#homes[keys.partition];
     if (!isCluster(redis)) return known ?? this.#settle(keys, 0, "");
     const slot = known?.slot ?? slotOf(keys.owner);
-    // Where no master is known, nothing can be sent: it waits, or fails, where it did before.
+    // Where no master is known, nothing can be sent: the item joins those before it, to wait or fail with them.
     const master = redis.slots[slot]?.[0] ?? known?.master ?? "";
     if (known === undefined) return this.#settle(keys, slot, master);
     if (known.master !== master) {
@@ -93,7 +93,7 @@ export class MasterBatchers<Item> {
     return batcher;
   }
 
-  /** Addresses come and go, where each restart brings a new one. */
+  /** Addresses come and go where each restart brings a new one. */
   #forgetFormerMasters(): void {
     const inUse = new Set(this.#homes.map((home) => home?.master));
     for (const [master, batcher] of this.#batchers) {

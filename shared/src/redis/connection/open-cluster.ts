@@ -1,6 +1,6 @@
 // connect -> here: a Redis Cluster, with a link to each of its nodes.
-// Guarantees: as for a single server: nothing waits in a queue for a link, nothing is sent again after a link broke;
-// the map of slots is read anew while a node is gone, and every few seconds.
+// Guarantees: as for a single server, nothing waits in a queue for a link, and nothing is sent again after a link
+// broke. The map of slots is read anew while a node is gone, and every few seconds.
 import { Cluster, type Redis as SingleRedis, type RedisOptions } from "ioredis";
 import { backoffMs } from "../../kernel/backoff.js";
 import { describeError } from "../../kernel/errors.js";
@@ -10,13 +10,13 @@ import { followAccess } from "./redis-access.js";
 import type { RedisTarget } from "./redis-target.js";
 
 const SLOTS_REFRESH_MS = 5_000;
-/** Together with the delay: how long a command waits where a slot is under way, or has no master. */
+/** With the delay, this bounds how long a command waits where a slot is moving, or has no master. */
 const MAX_REDIRECTIONS = 8;
 const RETRY_DELAY_MS = 100;
 const NODE_RETRY = { baseMs: 50, capMs: 500 } as const;
 const NODE_RETRY_LEAST_MS = 20;
 
-/** What is said of a link that is lost, and of one that is back. */
+/** The log lines for a link that is lost, and for one that is back. */
 export const CONNECTION_OUTAGE = {
   failing: "redis: connection failed",
   over: "redis: connection is back",
@@ -33,16 +33,16 @@ export function openCluster(
     enableOfflineQueue: false,
     scaleReads: "master",
     maxRedirections: MAX_REDIRECTIONS,
-    // Only what a node has refused is sent again. A link that broke may have carried the command: the caller decides.
+    // Only a command that a node refused is sent again. A link that broke may have carried it: the caller decides.
     retryDelayOnFailover: 0,
     retryDelayOnClusterDown: RETRY_DELAY_MS,
     retryDelayOnTryAgain: RETRY_DELAY_MS,
     slotsRefreshInterval: SLOTS_REFRESH_MS,
     slotsRefreshTimeout: 1_000,
     clusterRetryStrategy: (attempt) => 50 + backoffMs(attempt, { baseMs: 100, capMs: 1_000 }),
-    // By the map of slots, see below: not by asking a node whether it is there.
+    // The map of slots tells which nodes are there, see below; the nodes are not asked.
     enableReadyCheck: false,
-    // A certificate names hosts: so they are not turned into addresses.
+    // A certificate names hosts, so names are not resolved to addresses.
     ...(access.isEncrypted ? { dnsLookup: (host, done) => done(null, host) } : {}),
     redisOptions: link,
   });
@@ -72,18 +72,18 @@ export function openCluster(
   cluster.on("node error", (error: unknown, node: string) => lose(node, error));
   cluster.on("ready", () => find("all"));
   cluster.on("+node", (node: SingleRedis) => {
-    // Those links, too, that are made after this one: for subscriptions, and to read the map.
+    // Also the links made after this one: for subscriptions, and to read the map.
     followAccess(node.options, access, logger);
     const address = addressOf(node);
     node.on("ready", () => find(address));
-    // Soon, a replica's too: commands do not wait for a link, and the replica may be the next master. Not in this
-    // turn, in which the first command for it may be on its way.
+    // Connects soon, to a replica too: commands do not wait for a link, and the replica may be the next master. Not in
+    // this turn, as the first command for it may be on its way.
     setTimeout(() => {
       if (node.status === "wait") node.connect().catch(() => undefined);
     }, waitMs(address));
   });
-  // A node whose link ends leaves the pool. The map of slots says who has its slots now, and brings it back where it
-  // is still the one.
+  // A node whose link ends leaves the pool. The map of slots says who has its slots now, and brings the node back if
+  // it still has them.
   cluster.on("-node", (node: SingleRedis) => {
     const address = addressOf(node);
     failures.set(address, (failures.get(address) ?? 0) + 1);
@@ -95,7 +95,7 @@ export function openCluster(
   return cluster;
 }
 
-/** host:port, as it stands in the map of slots. */
+/** host:port, as the map of slots writes it. */
 export function addressOf({ options }: SingleRedis): string {
   return `${options.host}:${options.port}`;
 }

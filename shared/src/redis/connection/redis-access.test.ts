@@ -1,7 +1,7 @@
-// Tests what links to Redis are opened with when the files change: on a server, behind a sentinel and on a cluster, all
-// with TLS, client certificates and passwords.
-// Guarantees: a link that is there lives on, the next one is opened with what the files say then; what is wrong on the disk
-// is said once and changes nothing.
+// Tests which credentials links to Redis are opened with when the files change: on a server, behind a sentinel and on a
+// cluster, all with TLS, client certificates and passwords.
+// Guarantees: an open link lives on, and the next one uses what the files say then; an unusable file is logged once and
+// changes nothing.
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
@@ -100,7 +100,7 @@ describe("the files", () => {
     expect(said).toHaveLength(1);
     expect(said[0]).toContain(`${part}: ${kept}: `);
     expect(said[0]).toMatch(reason);
-    // What is right beside it counts.
+    // The files beside it that are right still count.
     put(part === "password" ? { "ca.pem": second.cert } : { password: "two" });
     expect(access.readAgain(logger)).not.toEqual(before);
   });
@@ -123,7 +123,7 @@ describe("the files", () => {
   });
 });
 
-/** As arguments of a server that asks for a password and a certificate, at a port with TLS. */
+/** The arguments of a server that asks for a password and a certificate, at a port with TLS. */
 function tlsArguments(tlsPort: number, more: Readonly<Record<string, string>> = {}): string[] {
   const { cert, key } = first.issue("server");
   put({ [`server-${tlsPort}.pem`]: cert, [`server-${tlsPort}.key`]: key, "server-ca.pem": first.cert });
@@ -138,16 +138,16 @@ function tlsArguments(tlsPort: number, more: Readonly<Record<string, string>> = 
   return Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
 }
 
-/** By an unencrypted link without password: what an operator does. */
+/** What an operator does, over an unencrypted link without a password. */
 async function administer({ url }: Pick<TestRedis, "url">): Promise<Redis> {
   const admin = await connectRedis({ url, role: "admin", logger: silent });
   closers.push(() => admin.disconnect());
-  // The administrator's own user keeps no password; services come as another one.
+  // The administrator's own user keeps no password; services use another one.
   await admin.call("ACL", "SETUSER", "petrel", "on", ">one", "~*", "&*", "+@all");
   return admin;
 }
 
-/** The server's authority and certificate, whose clients it lets in, and the password, all at once. */
+/** Changes the server's certificate, the authority that it trusts for clients, and the password, all at once. */
 async function rotateServer(admin: Redis, tlsPort: number): Promise<void> {
   const { cert, key } = second.issue("server");
   await writeFile(file(`server-${tlsPort}.pem`), cert);
@@ -201,7 +201,7 @@ describe("a link", () => {
     await rotateServer(admin, port);
     expect(await isServed(redis)).toBe(true);
     expect(closed).toBe(0);
-    // Nobody has changed the files: it does not come back.
+    // Nobody has changed the files, so it does not come back.
     const failed = once(redis, "error");
     await cut(admin);
     await failed;
@@ -244,7 +244,7 @@ describe("a link", () => {
     const sentinel = await connectRedis({ url: sentinelServer.url, role: "admin", logger: silent });
     closers.push(() => sentinel.disconnect());
     put({ "sentinel-password": "sentinel one" });
-    // Its default user, since ioredis names none to a sentinel; the administrator's link is let in already.
+    // Its default user, since ioredis names no user to a sentinel; the administrator's link is authenticated already.
     await sentinel.call("ACL", "SETUSER", "default", "resetpass", ">sentinel one");
     const redis = await connect(
       readRedisTarget({
@@ -263,13 +263,13 @@ describe("a link", () => {
     await rotateServer(admin, port);
     await sentinel.call("ACL", "SETUSER", "default", "resetpass", ">sentinel two");
     rotateFiles();
-    // The sentinel keeps its certificates: clients trust both authorities, as in a rotation.
+    // The sentinel keeps its certificates, so clients trust both authorities, as in a rotation.
     put({
       "sentinel-password": "sentinel two",
       "ca.pem": first.cert + second.cert,
       ...pairOf(first.issue("client")),
     });
-    // As the master does, since its clients may come with either.
+    // As the master does, since its clients may come with either certificate.
     await writeFile(file("server-ca.pem"), first.cert + second.cert);
     await admin.call("CONFIG", "SET", "tls-ca-cert-file", file("server-ca.pem"));
     await sentinel.call("CLIENT", "KILL", "TYPE", "pubsub");
@@ -315,7 +315,7 @@ describe("a link", () => {
     };
     await waitFor(areServed, { what: "every partition" });
 
-    // The nodes among themselves keep a certificate that they all trust.
+    // Among themselves the nodes keep a certificate that they all trust.
     await writeFile(file("server-ca.pem"), first.cert + second.cert);
     for (const [i, admin] of admins.entries()) {
       await admin.call("CONFIG", "SET", "tls-ca-cert-file", file("server-ca.pem"));

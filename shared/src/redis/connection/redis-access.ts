@@ -1,6 +1,6 @@
-// redis-target -> here -> connect: the password, the authorities and the certificate that a link to Redis is opened with.
-// Guarantees: files are read again for each new link, so that a rotation needs no restart; what cannot be used as it is on
-// the disk is said once, and what was used before is used on; a certificate and its key change together or not at all.
+// redis-target -> here -> connect: the password, authorities and certificate that a link to Redis is opened with.
+// Guarantees: files are read again for each new link, so a rotation needs no restart. A file that cannot be used is
+// logged once, and the former content stays in use. A certificate and its key change together or not at all.
 import { readFileSync } from "node:fs";
 import type { RedisOptions } from "ioredis";
 import { ConfigError } from "../../kernel/config.js";
@@ -9,7 +9,7 @@ import type { Logger } from "../../kernel/logging/logging.js";
 import type { WatchedCertificates } from "../../kernel/tls/certificate-times.js";
 import { checkBegun, checkPair, readCertificate } from "../../kernel/tls/read-certificate.js";
 
-/** The settings that say how to get in; of each secret at most one of the text and its file. */
+/** The credentials' settings. Of each secret, only the text or its file may be set. */
 export interface RedisAccessSettings {
   readonly username?: string | undefined;
   readonly password?: string | undefined;
@@ -37,14 +37,14 @@ export interface RedisCredentials {
   readonly tls: RedisTls | undefined;
 }
 
-/** One thing that is read from files, as one. */
+/** What is read from files as one unit. */
 interface Part {
   /** For logs and errors. */
   readonly what: string;
   readonly variables: string;
   readonly read: () => readonly string[];
   current: readonly string[];
-  /** Why it was not taken over, so that it is said once. */
+  /** Why it was refused, so that it is logged once. */
   refused: string;
 }
 
@@ -77,7 +77,7 @@ export class RedisAccess {
     return this.#settings.isEncrypted;
   }
 
-  /** As they were when files were last read. */
+  /** The credentials as last read. */
   get credentials(): RedisCredentials {
     const { username, password, sentinelPassword, isEncrypted } = this.#settings;
     const [ca] = this.#parts.get("ca")?.current ?? [];
@@ -95,7 +95,7 @@ export class RedisAccess {
     };
   }
 
-  /** For a link that is opened now: small files, and seldom read. */
+  /** For a link that is opened now. The files are small, and seldom read. */
   readAgain(logger: Pick<Logger, "info" | "warn">): RedisCredentials {
     for (const part of this.#parts.values()) {
       const { what, variables } = part;
@@ -106,7 +106,7 @@ export class RedisAccess {
         part.current = next;
         logger.info({ what, variables }, "redis: what new links are opened with has changed");
       } catch (error) {
-        // Half of a pair was replaced, for one: the other half comes in a moment.
+        // For example, only half of a pair was replaced so far, and the other half comes in a moment.
         const reason = describeError(error);
         if (reason === part.refused) continue;
         part.refused = reason;
@@ -142,8 +142,8 @@ export class RedisAccess {
 }
 
 /**
- * Makes a client of ioredis ask `access` each time it opens its link: it reads these options then, and not before.
- * @param options of a client that is made already: ioredis copies those that it is given
+ * Makes a client of ioredis ask `access` each time it opens its link: it reads these options only then.
+ * @param options of a client that exists already: ioredis copies those that it is given
  */
 export function followAccess(
   options: RedisOptions,

@@ -1,5 +1,5 @@
 // Tests what is measured of Redis, on a real one.
-// Guarantees: answers are timed, failures counted by their kind, and a link that is gone shows.
+// Guarantees: answers are timed, failures are counted by kind, and a lost link shows.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { createRegistry } from "../../kernel/metrics/metrics.js";

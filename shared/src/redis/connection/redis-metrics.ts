@@ -1,6 +1,6 @@
 // connect -> here: how Redis answers this process, as the process sees it.
-// Guarantees: low cardinality: links, never commands or keys; a call is measured once, from the moment it is made to its
-// answer or its failure; a link whose reads block is not given here.
+// Guarantees: low cardinality: labels name links, never commands or keys. A call is measured once, from when it is made
+// to its answer or failure. A link with blocking reads is not measured here.
 import { DurationHistogram } from "../../kernel/metrics/duration-histogram.js";
 import { Counter, Gauge, type Registry } from "../../kernel/metrics/metrics.js";
 import type { Redis } from "./connect.js";
@@ -50,7 +50,7 @@ export class RedisMetrics {
 
   /**
    * Shows whether a connection is there.
-   * @param link what it is for, such as "commands"; a fixed word, once
+   * @param link what the link is for, such as "commands"; a fixed word, used once
    */
   watchLink(redis: Redis, link: string): void {
     this.#links.set(link, redis);
@@ -77,7 +77,7 @@ export class RedisMetrics {
   }
 }
 
-/** @returns undefined for what is part of the ordinary way: a script that is to be sent along, a slot that has moved */
+/** @returns undefined where nothing failed: the script is not loaded yet (NOSCRIPT), or the slot has moved */
 export function classifyRedisFailure(error: unknown): RedisFailure | undefined {
   const { name, message } = error instanceof Error ? error : { name: "", message: "" };
   if (name !== "ReplyError") return message.includes("timed out") ? "timeout" : "connection";

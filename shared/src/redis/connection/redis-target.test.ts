@@ -1,5 +1,5 @@
 // Tests how the settings about Redis become one value.
-// Guarantees: what contradicts itself is refused by name; no password in what is shown.
+// Guarantees: contradictory settings are refused by name; what is shown holds no password.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 import { readConfig, redisSettings } from "../../kernel/config.js";
 import { readRedisTarget } from "./redis-target.js";
 
-/** With what it takes to get in as it would be used now. */
+/** With the credentials as they would be used now. */
 const read = (environment: Record<string, string>) => {
   const { access, ...target } = readRedisTarget(readConfig(redisSettings, environment));
   return { ...target, ...access.credentials };

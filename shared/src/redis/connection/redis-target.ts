@@ -1,6 +1,6 @@
 // Configuration -> here -> connect: which Redis, and how to get in.
-// Guarantees: one of three kinds; what contradicts itself or cannot be read is refused by name, never half understood;
-// `address` names it without its password.
+// Guarantees: one of three kinds. Settings that contradict each other or cannot be read are refused by name, never half
+// understood. `address` names the server without its password.
 import { ConfigError } from "../../kernel/config.js";
 import { RedisAccess } from "./redis-access.js";
 

@@ -1,5 +1,5 @@
-// redis/erase-user, erase-stray-owners -> here: all keys of one server whose names match, step by step.
-// Guarantees: each that is there all the time is come upon at least once; half of the server's time stays for others.
+// redis/erase-user, erase-stray-owners -> here: all keys of one server with a matching name, step by step.
+// Guarantees: finds each key that is there all the time at least once; leaves half of the server's time to others.
 import type { SingleRedis } from "./connect.js";
 
 /** Keys looked at in a step: about a quarter of a millisecond of Redis' time. */

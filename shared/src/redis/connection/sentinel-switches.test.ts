@@ -1,6 +1,6 @@
-// What is heard of a failover, word by word: a Redis of ours publishes what a sentinel would.
-// Guarantees: the link goes where the first word of a failover says, comes back from one that is given up, and follows
-// no other master's.
+// Tests what a link makes of a failover, word by word: a Redis of ours publishes what a sentinel would.
+// Guarantees: the link goes where a failover's first word says, comes back from one that is given up, and follows no
+// other master's.
 import { once } from "node:events";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
@@ -42,7 +42,7 @@ beforeEach(async () => {
   });
   switches.watch(redis as SingleRedis);
   redis.on("close", () => left++);
-  // As ioredis asks about what a sentinel answers: one that knows nothing of the failover yet.
+  // As ioredis asks about a sentinel's answer: this sentinel knows nothing of the failover yet.
   redis.on("reconnecting", () => switches.resolve("10.0.0.1:7000"));
   // It listens from a link's first connection on.
   const ready = once(redis, "ready");
@@ -55,7 +55,7 @@ beforeEach(async () => {
   expect(switches.resolve("10.0.0.1:7000")).toEqual(A);
 });
 afterEach(async () => {
-  // Ended while it waits for its next try, it would not say so.
+  // If it ended while it waits for its next try, it would not say so.
   await waitFor(() => redis.status === "ready", { what: "the link" });
   const ended = once(redis, "end");
   redis.disconnect();

@@ -1,7 +1,7 @@
-// connect -> here: what the sentinels publish of a failover, heard by each link to the master that they watch.
-// Guarantees: the old master is left before its successor is promoted, as soon as one sentinel says which that will be,
-// and whatever the other sentinels still answer; a failover that is given up leads back; a link to a sentinel that is
-// silently dead is noticed and opened anew.
+// connect -> here: what the sentinels publish of a failover; each link to the master that they watch listens to it.
+// Guarantees: the link leaves the old master before its successor is promoted, as soon as one sentinel names that
+// successor, whatever the other sentinels still answer. A failover that is given up leads back. A link to a sentinel
+// that has died in silence is noticed and opened anew.
 import { Redis as SingleRedis } from "ioredis";
 import { backoffMs } from "../../kernel/backoff.js";
 import { describeError } from "../../kernel/errors.js";
@@ -16,17 +16,19 @@ export interface SentinelSwitchesOptions {
   readonly logger: Logger;
 }
 
-/** Said first, by the sentinel that leads the failover: which replica is about to be promoted, and that it is. */
+/**
+ * The first words, from the sentinel that leads the failover: which replica it will promote, and that it was promoted.
+ */
 const CHOSEN = "+selected-slave";
 const PROMOTED = "+promoted-slave";
-/** Said by each sentinel when it knows of it, the others up to some seconds later. */
+/** Each sentinel says this once it knows of the switch; the others up to some seconds later. */
 const SWITCHED = "+switch-master";
 const GIVEN_UP = "-failover-abort-slave-timeout";
 const CHANNELS = [CHOSEN, PROMOTED, SWITCHED, GIVEN_UP];
 
 const PROBE_EVERY_MS = 5_000;
 const ANSWER_MS = 2_000;
-/** By then each sentinel that can be reached answers by itself with the new master. */
+/** By then each sentinel that can be reached answers with the new master by itself. */
 const BELIEVED_MS = 10_000;
 
 interface Successor {
@@ -36,10 +38,10 @@ interface Successor {
   readonly untilMs: number;
 }
 
-/** What one link knows. */
+/** What one link knows of failovers. */
 export class SentinelSwitches {
   readonly #options: SentinelSwitchesOptions;
-  /** A master's `host:port` -> the one that follows it */
+  /** A master's `host:port` -> its successor's */
   readonly #successors = new Map<string, Successor>();
   readonly #links: SingleRedis[] = [];
   #probe: NodeJS.Timeout | undefined;
@@ -51,7 +53,9 @@ export class SentinelSwitches {
     this.#options = options;
   }
 
-  /** Asked by ioredis, as its `natMap`, about each address that a sentinel gives it; a link's own comes last. */
+  /**
+   * ioredis asks this, as its `natMap`, about each address that a sentinel gives it; the link's own address comes last.
+   */
   readonly resolve = (answered: string): RedisAddress => {
     const at = this.#follow(answered);
     this.#at = at;
@@ -63,7 +67,7 @@ export class SentinelSwitches {
   watch(redis: SingleRedis): void {
     this.#redis = redis;
     redis.once("ready", () => this.#listen());
-    // What was heard between the answer of a sentinel and the link it led to.
+    // A failover may have been heard of between a sentinel's answer and the link that it led to.
     redis.on("ready", () => this.#leave());
     redis.on("end", () => {
       clearInterval(this.#probe);
@@ -73,7 +77,7 @@ export class SentinelSwitches {
 
   #follow(address: string): string {
     let at = address;
-    // Ends: whoever follows has no successor of its own when it is written.
+    // Ends: a successor has no successor of its own when it is written.
     for (let next = this.#successors.get(at); next !== undefined; next = this.#successors.get(at)) {
       if (performance.now() > next.untilMs) {
         this.#successors.delete(at);
@@ -87,7 +91,7 @@ export class SentinelSwitches {
   #listen(): void {
     const { target } = this.#options;
     for (const sentinel of target.sentinels) this.#open(sentinel);
-    // A subscriber only listens: without this, a link cut without a word would look like silence.
+    // A subscriber only listens: without this probe, a link that was cut would look like silence.
     this.#probe = setInterval(() => {
       for (const link of this.#links) {
         if (link.status === "ready") {
@@ -165,11 +169,11 @@ export class SentinelSwitches {
     const chosen = this.#successors.get(master);
     if (chosen === undefined || chosen.isSure) return;
     this.#successors.delete(master);
-    // Where reads only are sent, the replica that was not promoted would never say so.
+    // Where only reads are sent, the replica that was not promoted would never report that.
     if (this.#at === chosen.address) this.#reconnect("the failover was given up");
   }
 
-  /** The sentinel that led may have died before it said how it ended. */
+  /** The sentinel that led may have died before it said how the failover ended. */
   #giveUpUnsure(nowMs: number): void {
     for (const [master, { untilMs }] of this.#successors) if (nowMs > untilMs) this.#giveUp(master);
   }
@@ -179,8 +183,8 @@ export class SentinelSwitches {
   }
 
   /**
-   * Never while it looks for the master: ioredis would take that for the end of the link. What it finds then has been
-   * asked about in `resolve`, or is looked at when it is ready.
+   * Never while the link looks for the master: ioredis would take that for the link's end. What it then finds passes
+   * through `resolve`, or is checked when the link is ready.
    */
   #reconnect(reason: string): void {
     const { role, logger } = this.#options;

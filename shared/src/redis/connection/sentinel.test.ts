@@ -1,5 +1,5 @@
-// Tests connections that are found through Sentinel, on real ones.
-// Guarantees: the master is found, and the next one after it; where nobody answers, that is said.
+// Tests connections through Sentinel, on real sentinels.
+// Guarantees: the master is found, and its successor after it; where nothing answers, the caller is told.
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
@@ -15,7 +15,7 @@ import { partitionKeys } from "../keys.js";
 import { readRedisTarget } from "./redis-target.js";
 import { ScriptRunner } from "../scripts/script-runner.js";
 
-/** Under way at a time: enough that a stalled replica's socket cannot hold what is written meanwhile. */
+/** Messages under way at a time: enough that a stalled replica's socket cannot hold what is written meanwhile. */
 const WORKERS = 200;
 const logger = createLogger({ service: "test", level: "silent" });
 let group: TestRedisSentinels;

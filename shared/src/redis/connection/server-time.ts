@@ -1,11 +1,11 @@
-// Redis' own clock, by which leases, `due` and expiries are decided.
+// Redis' own clock, which decides leases, `due` and expiries.
 // Guarantees: never this machine's clock, which may differ from the others'.
 import { masterOf } from "./cluster-nodes.js";
 import type { Redis } from "./connect.js";
 
 /**
- * @param key on a cluster, whose masters' clocks may differ: a key that the time is about, for its master's clock;
- * without one, any master's
+ * @param key on a cluster, where the masters' clocks may differ: a key that the time is for, to ask its master; without
+ * one, any master is asked
  * @returns milliseconds since 1970 UTC
  */
 export async function readServerTimeMs(redis: Redis, key?: string): Promise<number> {

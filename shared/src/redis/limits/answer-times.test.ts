@@ -1,4 +1,4 @@
-// Tests how long an answer may take, by how long answers took.
+// Tests the deadline of an answer, which follows how long former answers took.
 import { expect, test } from "vitest";
 import { AnswerTimes } from "./answer-times.js";
 

@@ -1,20 +1,20 @@
 // ask-windows -> here: how long an answer of Redis may take, going by how long answers took lately.
-// Guarantees: a Redis that is slow all the time is waited for, within a bound; one that was quick is given up soon; an
-// answer that came after it was given up counts too, so that the next one is waited for.
+// Guarantees: a Redis that is always slow is waited for, within a bound; one that was quick is given up soon. An answer
+// that comes after it was given up counts too, so the next one is waited for.
 
 export interface AnswerTimesOptions {
-  /** Waited for however quick Redis was. */
+  /** Waited for at least this long, however quick Redis was. */
   readonly floorMs: number;
-  /** Never waited for longer, however slow it was; at least the floor. */
+  /** Waited for at most this long, however slow Redis was; at least the floor. */
   readonly ceilingMs?: number;
 }
 
 export const DEFAULT_CEILING_MS = 2_000;
-/** How much slower than the slowest of the last answers the next one may be. */
+/** How many times as long as the slowest of the last answers the next one may take. */
 const MARGIN = 3;
-/** The slowest answer is remembered for one to two of these; for longer where none came since. */
+/** The slowest answer is remembered for one to two periods, or longer where none came since. */
 const PERIOD_MS = 10_000;
-/** Of each answer in what is usual. */
+/** The weight of each answer in the usual time. */
 const WEIGHT = 1 / 8;
 
 export class AnswerTimes {
@@ -40,7 +40,7 @@ export class AnswerTimes {
     this.#usualMs = this.#usualMs === undefined ? tookMs : this.#usualMs + (tookMs - this.#usualMs) * WEIGHT;
   }
 
-  /** How long an answer takes as a rule; 0 where nothing is known. */
+  /** How long an answer usually takes; 0 where nothing is known. */
   get usualMs(): number {
     return this.#usualMs ?? 0;
   }

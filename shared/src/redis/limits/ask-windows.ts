@@ -1,8 +1,8 @@
 // sliding-window-limiter, reported-window-limiter -> here -> limits/take-from-window.lua: the calls of both.
-// Guarantees: what is asked in one turn leaves in one write; an answer is there by the deadline, which follows how long
-// answers take (answer-times), or none; one that comes later is handed on all the same. Where there was none, nobody
-// waits for one until one has come: one call at a time tries. On a cluster a master that is away or slow holds up its
-// own keys only.
+// Guarantees: the questions of one turn leave in one write. Each has its answer by the deadline, which follows how long
+// answers take (answer-times), or none; a later answer is handed on all the same. After a missing answer nobody waits
+// until one has come again: one call at a time tries. On a cluster a master that is away or slow affects its own keys
+// only.
 import type { Clock } from "../../kernel/clock.js";
 import { describeError } from "../../kernel/errors.js";
 import type { Logger } from "../../kernel/logging/logging.js";
@@ -14,15 +14,15 @@ import { clusterKeys } from "../keys.js";
 import type { LimitCountsOf } from "./limit-counts.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
-/** What is asked about one key. */
+/** A question about one key. */
 export interface WindowQuestion {
   readonly key: string;
   readonly limit: number;
   /** Taken already: counted, whatever the limit. */
   readonly reported: number;
-  /** To take for later, as far as it goes. */
+  /** How much to take for later, as far as the limit allows. */
   readonly extra: number;
-  /** Each taken whole or not at all. */
+  /** Each is taken whole or not at all. */
   readonly takes: readonly number[];
 }
 
@@ -31,11 +31,11 @@ export interface WindowAnswer {
   /** "+" for each take that was granted, "-" for the others. */
   readonly answers: string;
   readonly extra: number;
-  /** In all of the window, with what was just granted. */
+  /** In the whole window, with what was just granted. */
   readonly used: number;
-  /** What is used, oldest first, by this process' clock: as near as half the time that the answer took. */
+  /** What is used, oldest first, on this process' clock; accurate to half the time that the answer took. */
   readonly shares: readonly WindowShare[];
-  /** When what was taken or reported by this call stops counting. */
+  /** When the window no longer counts what this call took or reported. */
   readonly leavesAtMs: number;
 }
 
@@ -46,37 +46,37 @@ interface NoAnswer {
 
 export interface WindowAsk {
   readonly key: string;
-  /** Called when what was asked in a turn is on its way: what it asks is what stands then. */
+  /** Called when the turn's questions leave: it asks what is true then. */
   readonly ask: () => WindowQuestion;
-  /** Called once. @param answer undefined where Redis did not answer, or has just not answered others */
+  /** Called once. @param answer undefined where Redis did not answer, or has just failed to answer others */
   readonly answered: (answer: WindowAnswer | undefined) => void;
-  /** Called after `answered(undefined)` where an answer came all the same. */
+  /** Called after `answered(undefined)` when an answer came all the same. */
   readonly answeredLate: (answer: WindowAnswer) => void;
 }
 
-/** Where there is one server only, `serverOf` may be left out. */
+/** Where there is only one server, `serverOf` may be left out. */
 export type WindowScripts = Pick<ScriptRunner, "run" | "together"> & Partial<Pick<ScriptRunner, "serverOf">>;
 
 export interface WindowAskerOptions {
   readonly scripts: WindowScripts;
   readonly name: string;
   readonly windowMs: number;
-  /** Sub-windows that a take counts for beyond the window. */
+  /** For how many sub-windows beyond the window a take counts. */
   readonly longer: number;
-  /** How long an answer may take at least, ms. */
+  /** The shortest deadline of an answer, ms. */
   readonly deadlineMs: number;
   readonly counts: LimitCountsOf;
   readonly logger: Pick<Logger, "warn" | "info"> | undefined;
   readonly clock: Clock;
 }
 
-/** How long nobody asks after an answer has not come. */
+/** How long nobody asks after an answer has failed to come. */
 const SILENCE_MS = 1_000;
 const MAX_IN_FLIGHT = 4;
 /** A call with more would keep others waiting for Redis. */
 export const MAX_TAKES = 500;
 const MAX_KEYS_PER_FLUSH = 500;
-/** Masters of a cluster about which something is remembered. */
+/** How many masters of a cluster are remembered. */
 const MAX_SERVERS = 64;
 
 export class WindowAsker {
@@ -87,17 +87,17 @@ export class WindowAsker {
     this.#options = options;
   }
 
-  /** Whether the key's server has not answered, and not answered since: then this process decides by itself. */
+  /** Whether the key's server failed to answer, and has not answered since: this process then decides alone. */
   isSilent(key: string): boolean {
     return this.#serverOf(key).isSilent;
   }
 
-  /** While it is silent: whether it is time to try whether it answers again. */
+  /** Whether the server is silent, and it is time to try it again. */
   isTrialDue(key: string, nowMs: number): boolean {
     return this.#serverOf(key).isTrialDue(nowMs);
   }
 
-  /** How long an answer about this key takes as a rule. */
+  /** How long an answer about this key usually takes. */
   usualMs(key: string): number {
     return this.#serverOf(key).usualMs;
   }
@@ -117,7 +117,7 @@ export class WindowAsker {
   }
 }
 
-/** What is asked of one server. */
+/** The questions to one server. */
 class ServerAsks {
   readonly #options: WindowAskerOptions;
   readonly #batcher: TurnBatcher<WindowAsk>;
@@ -161,7 +161,7 @@ class ServerAsks {
     const sentAtMs = clock.monotonicMs();
     const isTrial = this.#isSilent;
     if (isTrial && !this.isTrialDue(sentAtMs)) {
-      // Silence has begun since: who waits behind it need not wait for another deadline.
+      // The server has gone silent since: what waits behind need not wait for another deadline.
       for (const { ask, answered } of asks) {
         ask();
         answered(undefined);
@@ -171,7 +171,7 @@ class ServerAsks {
     this.#isTrying = isTrial;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<"late">((resolve) => {
-      // A turn later: what has arrived while this process itself was held up is read before that.
+      // A turn later: answers that arrived while this process itself was busy are read first.
       timer = setTimeout(() => setImmediate(() => resolve("late")), this.#times.deadlineMs);
     });
     try {
@@ -196,7 +196,7 @@ class ServerAsks {
     this.#noteSilence(first === "late" ? "no answer in time" : first.why);
     answered(undefined);
     if (first !== "late") return;
-    // Awaited by nobody: it never rejects.
+    // Nobody awaits this: it never rejects.
     void call.then((answer) => {
       if (answer.kind === "answer") answeredLate(answer);
     });
@@ -218,7 +218,7 @@ class ServerAsks {
       const nowMs = clock.monotonicMs();
       const tookMs = nowMs - sentAtMs;
       this.#times.note(tookMs, nowMs);
-      // Slower than anybody would wait for: it stays away, and is told afterwards what was taken meanwhile.
+      // Too slow for anybody to wait for: it still counts as silent, and is told afterwards what was taken meanwhile.
       if (tookMs <= this.#times.ceilingMs) this.#noteAnswer();
       return this.#read(text, (sentAtMs + nowMs) / 2);
     } catch (error) {

@@ -1,5 +1,5 @@
 // The limiters -> here: what they refused and asked, for /metrics.
-// Guarantees: counting costs an addition; one label, the limit's name; no key, user or address is one.
+// Guarantees: counting costs an addition; the limit's name is the only label, never a key, user or address.
 import { Counter, type Registry } from "../../kernel/metrics/metrics.js";
 
 const kinds = {
@@ -11,7 +11,7 @@ const kinds = {
 
 type Kind = keyof typeof kinds;
 
-/** Of one limit. */
+/** The counts of one limit. */
 export type LimitCountsOf = Record<Kind, number>;
 
 export class LimitCounts {

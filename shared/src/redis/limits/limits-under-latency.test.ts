@@ -1,7 +1,7 @@
-// Tests both limiters where Redis is slow, slower all at once, or loses calls and answers, in a time that stands still
+// Tests both limiters where Redis is slow, turns slow at once, or loses calls and answers, in a time that stands still
 // while anybody works.
-// Guarantees: a Redis that is slow all the time lets no more through than one that is quick; whatever happens, what was
-// admitted without it is counted in it once it answers again.
+// Guarantees: a Redis that is always slow lets no more through than a quick one; whatever was admitted without Redis is
+// counted there once it answers again.
 import * as fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type Journey, SteppedTime } from "../../testing/redis/latent-scripts.js";
@@ -28,7 +28,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   await store.clear();
-  // Deadlines are in the test's time; answers of Redis itself need no timer.
+  // Deadlines run in the test's time; Redis' own answers need no timer.
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   time = new SteppedTime(store.redis, 1_800_000_000_000);
 });
@@ -41,7 +41,7 @@ const advance = (ms: number): Promise<void> => time.advance(ms, (by) => vi.advan
 const clock = { wallMs: () => 0, monotonicMs: () => time.nowMs - 1_799_999_000_000 };
 
 interface Grant {
-  /** When Redis granted it; what was given out here, when it was. */
+  /** When Redis granted it; or when this process gave it out, where it had been taken ahead. */
   readonly atMs: number;
   readonly count: number;
 }
@@ -98,7 +98,7 @@ function fullestWindow(grants: readonly Grant[]): number {
   );
 }
 
-/** What Redis counts in the window that ends now, whole sub-windows. */
+/** What Redis counts in the window that ends now, in whole sub-windows. */
 async function countedByRedis(key: string): Promise<number> {
   const text = (await store.redis.get(clusterKeys.limitWindow("test", WINDOW_MS, key))) ?? "";
   const oldest = Math.floor(time.nowMs / (WINDOW_MS / 40)) - 40;
@@ -216,7 +216,7 @@ describe("whatever the latency, and whatever is lost", () => {
             const decision = taker.take(key, 1);
             if (!(decision instanceof Promise)) continue;
             void decision.then(() => {
-              // Asked, and not decided here after all.
+              // It was asked about, and not decided here.
               if (taker.limiter.take(`${key}-${tries}`) instanceof Promise) told.add(taker);
             });
           }
@@ -257,17 +257,17 @@ describe("whatever the latency, and whatever is lost", () => {
     await flood(6_000);
     expect(counts.of("test").unanswered).toBeGreaterThan(3);
     const away = grants.filter(({ atMs }) => atMs > awayFromMs);
-    // A third for each, rounded up and by how many Redis happened to grant to whom; nobody has nothing.
+    // A third for each, rounded up, and give or take whom Redis happened to grant more; each has some.
     expect(fullestWindow(away)).toBeLessThanOrEqual(300 * 1.3);
     expect(fullestWindow(away)).toBeGreaterThan(300 * 0.7);
-    // What Redis had given before it went away is taken into account, too.
+    // What Redis had given before it went away counts too.
     expect(fullestWindow(grants)).toBeLessThanOrEqual(300 * 1.3);
     isAway = false;
     await flood(4_000);
     const backFromMs = time.nowMs;
     await flood(4_000);
     expect(fullestWindow(grants.filter(({ atMs }) => atMs > backFromMs))).toBeLessThanOrEqual(300);
-    // Of an outage that reached over its time of trial nobody has waited but those who noticed it.
+    // Only those who noticed the outage waited; it lasted beyond the trial, and nobody waited for that.
     expect(takers.map(({ waiting }) => waiting)).toEqual([0, 0, 0]);
   });
 
@@ -314,7 +314,7 @@ describe("frames, told afterwards", () => {
     async ({ oneWayMs }) => {
       await fc.assert(
         fc.asyncProperty(
-          // Of the limit in a window, by each node.
+          // What each node asks for in a window, as a part of the limit.
           fc.array(fc.double({ min: 0.5, max: 2, noNaN: true }), { minLength: 4, maxLength: 4 }),
           async (rates) => {
             const limiters = frameLimiters(() => ({ toMs: oneWayMs, backMs: oneWayMs }), 4);
@@ -332,7 +332,7 @@ describe("frames, told afterwards", () => {
             }
             const settledMs = fromMs + 3 * WINDOW_MS;
             expect(fullestWindow(taken)).toBeLessThanOrEqual(4 * FRAMES);
-            // Each its part, and a tenth at least; what that is it learns late, so single windows hold more.
+            // Each gets its part, and a tenth at least. A process learns its part late, so single windows hold more.
             const settled = taken.filter(({ atMs }) => atMs > settledMs);
             expect(fullestWindow(settled)).toBeLessThanOrEqual(FRAMES * 2);
             expect(settled.length / 7).toBeLessThanOrEqual(FRAMES * 1.4);
@@ -347,7 +347,7 @@ describe("frames, told afterwards", () => {
   test("a user below the limit is refused nothing, however slow Redis is and wherever the frames come in", async () => {
     const limiters = frameLimiters(() => ({ toMs: 300, backMs: 300 }), 3);
     for (let at = 0; at < 10 * WINDOW_MS; at += STEP_MS) {
-      // Two of 2.5 a step that are allowed; another node every second.
+      // 2.5 a step, of which two are allowed; another node every second.
       const node = limiters[Math.floor(at / 1_000) % 3];
       for (let n = 0; n < 2; n++) expect(node?.take("k")).toBe(0);
       await advance(STEP_MS);
@@ -360,7 +360,7 @@ describe("frames, told afterwards", () => {
     for (let n = 0; n < 150; n++) expect(one?.take("k")).toBe(0);
     for (let at = 0; at < 1_500; at += STEP_MS) await advance(STEP_MS);
     isLost = false;
-    // One frame more tells of all.
+    // One more frame tells Redis of all.
     expect(one?.take("k")).toBe(0);
     await advance(STEP_MS);
     let taken = 0;

@@ -1,5 +1,6 @@
 // Tests the limiter that answers at once and tells Redis afterwards.
-// Guarantees: a rare taker is never asked about; processes together let no more through than the documented error.
+// Guarantees: a key that takes rarely is never asked about; processes together exceed the limit by no more than the
+// documented error.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { SteppedScripts } from "../../testing/redis/stepped-scripts.js";
@@ -35,7 +36,7 @@ function limiter(options: Partial<ReportedWindowLimiterOptions> = {}): ReportedW
   });
 }
 
-/** Time goes on when all that is under way has been answered. */
+/** Lets time pass once all calls under way are answered. */
 async function advance(ms: number): Promise<void> {
   for (let i = 0; i < 2; i++) {
     await new Promise((resolve) => setImmediate(resolve));

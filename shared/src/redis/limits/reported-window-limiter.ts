@@ -1,8 +1,9 @@
-// A frame of a socket -> here -> ask-windows: a limit on what is hot and rarely limited.
-// Guarantees: a take is answered at once and makes nothing; bounded memory; this process alone never lets more than the
-// limit and its share through; over all processes so much more than the limit as docs/limits.md says, because each tells
-// Redis after the fact, once per half of its share. Whoever was over the limit lately gets from each process only as much
-// of it as that process had: so a flood at several processes passes once before Redis has answered, not in every window.
+// A frame of a socket -> here -> ask-windows: a limit on a hot path that seldom reaches it.
+// Guarantees: a take is answered at once and allocates nothing; memory is bounded. This process alone never lets more
+// than the limit and its share through. All processes together exceed the limit by as much as docs/limits.md says,
+// because each tells Redis afterwards, once per half of its share. A key that was over the limit lately gets from each
+// process only that process' part of it: so a flood at several processes passes once, before Redis has answered, and
+// not in every window.
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import type { Logger } from "../../kernel/logging/logging.js";
 import { RecentMap } from "../../kernel/recent-map.js";
@@ -20,29 +21,29 @@ export interface ReportedWindowLimiterOptions {
   readonly windowMs: number;
   /** The share of the limit that this process may take in a window without telling Redis. Default 0.1. */
   readonly askFrom?: number;
-  /** How long Redis may take to answer at least, ms: a Redis that is slow all the time may take longer. */
+  /** The shortest deadline for Redis' answer, ms; longer for a Redis that is always slow. */
   readonly deadlineMs?: number;
-  /** Keys about which something is remembered. */
+  /** How many keys are remembered. */
   readonly maxKeys?: number;
   readonly counts?: LimitCounts;
   readonly logger?: Pick<Logger, "warn" | "info">;
   readonly clock?: Clock;
 }
 
-/** For so many windows after it was over the limit a key gets from each process that process' part of it. */
+/** For how many windows after it was over the limit a key gets from each process only that process' part of it. */
 const WATCHED_WINDOWS = 10;
 
 interface KeyState {
-  /** Taken and not told; it leaks, so that whoever stays below the share is never asked about. */
+  /** Taken and not told. It leaks, so a key that stays below the share is never asked about. */
   level: number;
   levelAtMs: number;
   isAsking: boolean;
   refusedUntilMs: number;
-  /** All that was taken here, since the key was first asked about. */
+  /** All that was taken here since the key was first asked about. */
   ring: WindowRing | undefined;
-  /** What Redis was told, until it stops counting there. */
+  /** What Redis was told, until Redis no longer counts it. */
   told: WindowShare[];
-  /** How much may be taken here in a window until then. */
+  /** How much may be taken here in a window until `partUntilMs`. */
   part: number;
   partUntilMs: number;
 }
@@ -64,7 +65,7 @@ export class ReportedWindowLimiter {
     this.#windowMs = windowMs;
     // Half may be full already, and half leaks away in a window: together never more than the share.
     this.#halfShare = (limit * askFrom) / 2;
-    // So much is told before it is used up.
+    // As much as is told before it is used up.
     this.#leastPart = Math.ceil(limit * askFrom);
     this.#clock = clock;
     this.#counts = (options.counts ?? new LimitCounts()).of(name);
@@ -82,8 +83,8 @@ export class ReportedWindowLimiter {
   }
 
   /**
-   * @returns 0: taken; otherwise nothing was taken, and in so many ms it is worth trying again (Infinity where `count`
-   * is more than the limit)
+   * @returns 0: taken; otherwise nothing was taken, and trying again makes sense after this many ms (Infinity where
+   * `count` is more than the limit)
    */
   take(key: string, count = 1): number {
     if (this.#limit <= 0) return 0;
@@ -143,12 +144,12 @@ export class ReportedWindowLimiter {
       ask,
       answered: (answer) => {
         state.isAsking = false;
-        // Told again with what comes next.
+        // Redis is told with the next question.
         if (answer === undefined) state.level += reported;
         else this.#learn(state, reported, answer);
       },
       answeredLate: (answer) => {
-        // Where it was told again meanwhile it counts twice there, for a window.
+        // If Redis was told again meanwhile, it counts twice there, for a window.
         state.level = Math.max(0, state.level - reported);
         this.#learn(state, reported, answer);
       },
@@ -162,7 +163,7 @@ export class ReportedWindowLimiter {
     state.refusedUntilMs = admissibleAtMs(shares, this.#limit, 1);
     if (state.refusedUntilMs > nowMs) state.partUntilMs = nowMs + WATCHED_WINDOWS * this.#windowMs;
     else if (nowMs >= state.partUntilMs) return;
-    // Both by Redis' count, late or not: what is not from here is the others'.
+    // Both by Redis' count, late or not: the others took what was not taken here.
     const here = Math.min(used, usedAt(state.told, nowMs));
     state.part = Math.max(this.#leastPart, Math.ceil((this.#limit * here) / used));
   }

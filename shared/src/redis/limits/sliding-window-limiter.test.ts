@@ -1,4 +1,4 @@
-// Tests the limiter in front of Redis: what it asks, what it knows by itself, and what it does when nobody answers.
+// Tests the limiter in front of Redis: what it asks, what it knows by itself, and what it does when nothing answers.
 // Guarantees: several processes together never let more through than the limit in any window, prepaid or not.
 import * as fc from "fast-check";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -31,7 +31,7 @@ async function moveTo(ms: number): Promise<void> {
   await scripts.setNow(ms);
 }
 const advance = (ms: number): Promise<void> => moveTo(nowMs + ms);
-// Redis' clock and the process' move together here, though each from a start of its own.
+// Here Redis' clock and the process' move together, each from a start of its own.
 const clock = { wallMs: () => 0, monotonicMs: () => nowMs - 1_799_999_000_000 };
 
 function limiter(options: Partial<SlidingWindowLimiterOptions> = {}): SlidingWindowLimiter {
@@ -128,7 +128,7 @@ test("a busy key asks once per share, and nobody waits for what was taken ahead"
     // The background call is answered while others come.
     if (i % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
   }
-  // The first sub-window is asked for one by one; from then on 4,000 a second need 8 calls or so.
+  // The first sub-window is asked for one by one; from then on 4,000 a second need about 8 calls.
   expect(waited).toBeLessThan(1_100);
   expect(scripts.calls).toBeLessThan(1_150);
 });
@@ -223,7 +223,7 @@ describe("several processes, under random arrivals", () => {
           const sumSince = (sinceMs: number): number =>
             taken.reduce((sum, { atMs, count }) => (atMs > sinceMs ? sum + count : sum), 0);
           for (const { gapMs, process, count } of all) {
-            // What is under way is answered before time goes on: it counts when it is answered.
+            // Calls under way are answered before time goes on: a take counts when it is answered.
             if (gapMs > 0) await Promise.all(waiting.splice(0));
             await advance(Math.ceil(gapMs / pace));
             const decision = processes[process]?.take(key, count) ?? expect.fail();
@@ -276,7 +276,7 @@ describe("where Redis does not answer", () => {
     expect(one.take("k", 1)).toMatchObject({ allowed: false, retryAfterMs: 10_250 });
     expect(silent.calls).toBe(calls);
     await advance(1_000);
-    // It is tried whether Redis answers, and nobody waits for that.
+    // A call tries whether Redis answers, and nobody waits for it.
     expect(one.take("k")).toMatchObject({ allowed: false });
     expect(one.take("k")).toMatchObject({ allowed: false });
     await waitFor(() => counts.of("test").unanswered === 2, { what: "the trial" });
@@ -287,7 +287,7 @@ describe("where Redis does not answer", () => {
     await waitFor(() => said.length === 2, { what: "an answer" });
     expect(said.map((line) => line.split(" ")[0])).toEqual(["warn", "info"]);
     expect(counts.of("test").unanswered).toBe(2);
-    // Redis has been told of what was admitted without it.
+    // Redis was told of what was admitted without it.
     expect(await isAllowed(limiter().take("k"))).toBe(false);
     await advance(10_250);
     expect(await isAllowed(one.take("k", 10))).toBe(true);
@@ -303,7 +303,7 @@ describe("where Redis does not answer", () => {
     };
     const counts = new LimitCounts();
     const one = limiter({ scripts: away, counts, deadlineMs: 20 });
-    // As many calls as may be under way at once, and more, in turns of their own.
+    // As many calls as may be under way at once, and more, each in a turn of its own.
     const waiting: Promise<boolean>[] = [];
     for (let i = 0; i < 6; i++) {
       waiting.push(isAllowed(one.take(`${i} away`)));

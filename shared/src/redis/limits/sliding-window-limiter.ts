@@ -1,8 +1,8 @@
-// Any route or socket -> here -> ask-windows: how much a key, a user or an address may take in a time.
-// Guarantees: never more than the limit in any window, over all processes, as long as Redis answers, however slowly, up to
-// a bound; where it does not, never more than its share by this process, and Redis is told when it answers again
-// (docs/limits.md); a take is charged whole or not at all; a flood that is refused costs no call, and a busy key one per
-// share of its limit; bounded memory.
+// Any route or socket -> here -> ask-windows: how much a key, a user or an address may take in a window.
+// Guarantees: never more than the limit in any window, over all processes, as long as Redis answers, however slowly, up
+// to a bound. Where it does not, this process never admits more than its share, and tells Redis when it answers again
+// (docs/limits.md). A take is charged whole or not at all. A refused flood costs no call, and a busy key costs one call
+// per share of its limit. Memory is bounded.
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import type { LimitDecision } from "../../kernel/limits/limit-decision.js";
 import type { Logger } from "../../kernel/logging/logging.js";
@@ -24,14 +24,14 @@ export interface SlidingWindowLimiterOptions {
   readonly scripts: WindowScripts;
   /** Names the limit in Redis and in the metrics: lower-case letters and hyphens. */
   readonly name: string;
-  /** How much may be taken in a window, where `take` is given no other; 0: no limit. */
+  /** How much may be taken in a window, unless `take` names another limit; 0: no limit. */
   readonly limit: number;
   readonly windowMs: number;
   /** The share of the limit that may be taken ahead for a busy key; without it each take is asked for. */
   readonly prepaid?: number;
-  /** How long Redis may take to answer at least, ms: a Redis that is slow all the time may take longer. */
+  /** The shortest deadline for Redis' answer, ms; longer for a Redis that is always slow. */
   readonly deadlineMs?: number;
-  /** Keys about which something is remembered. */
+  /** How many keys are remembered. */
   readonly maxKeys?: number;
   readonly counts?: LimitCounts;
   readonly logger?: Pick<Logger, "warn" | "info">;
@@ -41,7 +41,7 @@ export interface SlidingWindowLimiterOptions {
 export const DEFAULT_DEADLINE_MS = 250;
 export const DEFAULT_MAX_KEYS = 20_000;
 
-/** Takes in a sub-window's time from which on something is taken ahead: fewer might come too late to use it. */
+/** From this many takes in a sub-window on, some are taken ahead: with fewer, they might come too late to be used. */
 const BUSY_TAKES = 4;
 interface WaitingTake {
   readonly count: number;
@@ -56,12 +56,12 @@ interface KeyAsk {
   askedAtMs: number;
   /** What it tells Redis of. */
   told: readonly TakenPart[];
-  /** Once it was given up: which of its takes this process admitted by itself, and when. */
+  /** After it was given up: which of its takes this process admitted by itself, and when. */
   admitted: readonly boolean[];
   givenUpAtMs: number;
 }
 
-/** Taken ahead: may be given out until its time is over. */
+/** Taken ahead: may be given out until its time is up. */
 interface Lot {
   left: number;
   readonly untilMs: number;
@@ -82,7 +82,7 @@ interface KeyState {
   queued: number;
   underWay: number;
   isTelling: boolean;
-  /** How much was asked for, and how often, in this sub-window's time and in the one before. */
+  /** How much was asked for, and how often, in this sub-window and in the one before. */
   spent: number;
   spentBefore: number;
   takes: number;
@@ -120,7 +120,7 @@ export class SlidingWindowLimiter {
       scripts,
       name,
       windowMs,
-      // What is taken ahead is given out up to a sub-window later: it counts for so much longer.
+      // What is taken ahead is given out up to a sub-window later, so it counts for that much longer.
       longer: prepaid > 0 ? 1 : 0,
       deadlineMs,
       logger,
@@ -133,7 +133,7 @@ export class SlidingWindowLimiter {
   /**
    * Takes `count` whole, or nothing of it. Never rejects.
    * @param limit instead of the limiter's own, for a key that has one; 0: no limit
-   * @returns at once where nothing must be asked
+   * @returns at once where Redis need not be asked
    */
   take(key: string, count = 1, limit: number = this.#limit): LimitDecision | Promise<LimitDecision> {
     if (limit <= 0) return unlimited;
@@ -157,7 +157,7 @@ export class SlidingWindowLimiter {
     });
   }
 
-  /** Whether so much would be refused for sure, as far as is known here; takes nothing. */
+  /** Whether this would certainly be refused, as far as is known here; takes nothing. */
   refusal(
     key: string,
     count = 1,
@@ -167,7 +167,7 @@ export class SlidingWindowLimiter {
     if (limit <= 0) return undefined;
     const state = this.#keys.get(key);
     if (state === undefined || !state.wasFull) return undefined;
-    // Others may have taken since: then it is later still, and asked for again when this time has come.
+    // Others may have taken since. It is later still then, and is asked again at this time.
     const waitMs = admissibleAtMs(state.alone.seen, limit, count) - nowMs;
     if (waitMs > 0 && leftIn(state.lots, nowMs) < count) return this.#refuse(limit, waitMs, true);
     return undefined;
@@ -211,9 +211,9 @@ export class SlidingWindowLimiter {
     return decision;
   }
 
-  /** @param refillLimit where nobody waits: whoever takes meanwhile has the rest of the lots */
+  /** @param refillLimit for a call that nobody waits for; takes that come meanwhile use the rest of the lots */
   #ask(state: KeyState, refillLimit = 0): void {
-    // One at a time, unless so many wait that they fill another.
+    // One at a time, unless enough wait to fill another.
     const { queued, underWay, waiting } = state;
     if (queued + underWay > 0 && waiting.length < MAX_TAKES * (queued + 1)) return;
     state.queued++;
@@ -279,7 +279,7 @@ export class SlidingWindowLimiter {
     if (extra > 0) state.lots.push({ left: extra, untilMs: asked.askedAtMs + this.#lotMs, decision });
   }
 
-  /** What Redis had counted stays, whatever it answers; what is admitted here is told to it later. */
+  /** What Redis had counted stays, whatever it answers; Redis is told later of what is admitted here. */
   #giveUp(state: KeyState, asked: KeyAsk): void {
     const nowMs = this.#clock.monotonicMs();
     asked.givenUpAtMs = nowMs;
@@ -290,7 +290,7 @@ export class SlidingWindowLimiter {
     });
   }
 
-  /** What was decided stays; what Redis has granted or was told of need not be told again. */
+  /** The decision stays. Redis need not be told again of what it granted, or was told of. */
   #settleLate(state: KeyState, asked: KeyAsk, answer: WindowAnswer): void {
     const nowMs = this.#clock.monotonicMs();
     this.#noteAnswer(state, asked, answer, nowMs);
@@ -308,7 +308,7 @@ export class SlidingWindowLimiter {
     let granted = extra + sumOf(asked.told);
     for (const [i, { count }] of asked.takes.entries()) if (answers[i] === "+") granted += count;
     alone.noteGiven(granted, used, nowMs);
-    // One that was overtaken knows less.
+    // An overtaken answer knows less.
     if (asked.askedAtMs < state.answeredAskAtMs) return;
     state.answeredAskAtMs = asked.askedAtMs;
     state.wasFull = answers.includes("-");
@@ -316,8 +316,8 @@ export class SlidingWindowLimiter {
   }
 
   /**
-   * As much as half a sub-window's time will need, going by the one before: so it is used up before it is worthless. Or
-   * what is left of the time to give it out when Redis, as slow as it is as a rule, has answered.
+   * As much as half a sub-window will need, going by the one before, so that it is used up before it expires. Less
+   * where the usual answer of Redis leaves less time to give it out.
    */
   #lotSize({ key, spentBefore, takesBefore }: KeyState, limit: number): number {
     if (takesBefore < BUSY_TAKES || this.#prepaid === 0) return 0;
@@ -340,7 +340,7 @@ export class SlidingWindowLimiter {
     state.takes++;
   }
 
-  /** As Redis would, going by what it last said, but for this process' share only. */
+  /** As Redis would, going by its last answer, but only for this process' share. */
   #decideAlone({ alone }: KeyState, count: number, limit: number, nowMs: number): LimitDecision {
     const remaining = alone.take(count, limit, nowMs);
     if (remaining === undefined) return this.#refuse(limit, alone.waitMs(count, limit, nowMs), true);
@@ -360,7 +360,7 @@ function leftIn(lots: readonly Lot[], nowMs: number): number {
   return left;
 }
 
-/** @param count no more than is left in them */
+/** @param count at most what is left in them */
 function takeFromLots(lots: readonly Lot[], count: number): void {
   let rest = count;
   for (const lot of lots) {

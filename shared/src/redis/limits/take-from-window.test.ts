@@ -1,5 +1,5 @@
 // Tests the limiter's arithmetic against a model that remembers every take.
-// Guarantees: never more than the limit in any window; refused only what would exceed it in a window that is a
+// Guarantees: never more than the limit in any window; a refusal only of what would exceed it in a window that is a
 // sub-window longer; the script and its twin in TypeScript agree; a clock that goes back locks nobody out for long.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -23,7 +23,7 @@ interface Answer {
   readonly answers: string;
   readonly extra: number;
   readonly used: number;
-  /** How long until each leaves, oldest first, ms. */
+  /** How long until each share leaves the window, oldest first, ms. */
   readonly shares: readonly { readonly leavesInMs: number; readonly count: number }[];
 }
 
@@ -94,7 +94,7 @@ describe("under random arrivals", () => {
           if (answers === "+") {
             granted++;
             taken.push({ atMs: nowMs, count });
-            // Only where something was taken can a window be fuller than before: it need be looked at only here.
+            // Only where something was taken can a window be fuller than before, so only this one is checked.
             expect(sumIn(taken, nowMs - windowMs, nowMs)).toBeLessThanOrEqual(limit);
           } else {
             refused++;
@@ -160,7 +160,7 @@ describe("a clock of Redis that goes back an hour", () => {
   test("locks nobody out for longer than what was taken just now would", async () => {
     await takeAt(START_MS, rule, [10]);
     expect(await takeAt(backMs, rule, [1])).toMatchObject({ answers: "-" });
-    // Refused on the way, too: that must not move it again.
+    // Refused on the way too: a refusal must not move it again.
     for (let inMs = 500; inMs < 10_000; inMs += 500) {
       expect(await takeAt(backMs + inMs, rule, [1])).toMatchObject({ answers: "-" });
     }

@@ -1,23 +1,24 @@
--- take-from-window: takes from what a limit allows in a time, counted in a ring of sub-windows.
+-- take-from-window: takes from what a limit allows in a window, counted in a ring of sub-windows.
 --
--- The oldest sub-window counts whole as long as some of it may lie in the window: so the limit is never exceeded in any
--- window, and what left a sub-window early comes free up to one sub-window late. kernel/window-ring has the same
--- arithmetic.
+-- The oldest sub-window counts whole as long as a part of it may lie in the window. So the limit is never exceeded in
+-- any window, and what was taken early in a sub-window comes free up to one sub-window late. kernel/window-ring has the
+-- same arithmetic.
 --
--- A clock that was set back: what stands in the future moves to the present, all by the same, so that nobody waits for
--- longer than for what was taken just now. (It is written even where nothing is granted, or it would go on moving.)
+-- When the clock was set back, entries in the future all move back by the same amount, to the present: so nobody waits
+-- longer than for what was taken just now. (This is written even where nothing is granted, or it would move at each
+-- call.)
 --
 -- KEYS[1] window      string, in a slot of its own: this is the only key; "index:count …", oldest first, those that are used
 -- ARGV[1] subMs       a sub-window's length
--- ARGV[2] held        for how many sub-windows after its own a take counts
+-- ARGV[2] held        how many sub-windows after its own a take counts
 -- ARGV[3] limit
--- ARGV[4] reported    what was taken without having been asked for: counted, whatever the limit
--- ARGV[5] extra       how much more to take for later, as far as it goes, where nothing was refused
+-- ARGV[4] reported    what was taken without asking: counted, whatever the limit
+-- ARGV[5] extra       how much more to take for later, as far as the limit allows, where nothing was refused
 -- ARGV[6..] takes     each taken whole or not at all, in order
 --
 -- Result: lines
---   the takes' answers, "+" or "-" each · extra taken · how much is used then · a sub-window's length left to this one, ms
---   "index:count …" as it is stored then, each index as so many sub-windows before the present one
+--   the takes' answers, "+" or "-" each · extra taken · how much is used then · what is left of this sub-window, ms
+--   "index:count …" as stored then, each index as the number of sub-windows before the present one
 
 --@include server-time
 

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- announce: puts a key that ends by itself, or renews it.
+-- announce: sets a key that ends by itself, or renews it.
 --
--- Allowed where Redis is out of memory: a node that lives must not be taken for gone by that, nor one that starts be kept
--- from taking the connections whose acks free memory. Each such key is a few bytes, for a short time.
+-- Allowed where Redis is out of memory: a live node must not be taken for gone because of that, and a node that starts
+-- must be able to take connections, since their acks free memory. Each such key is a few bytes, for a short time.
 --
 -- KEYS[1] the key   string, in a slot of its own, with a TTL
 -- ARGV[1] ttlMs

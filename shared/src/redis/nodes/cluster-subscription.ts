@@ -1,6 +1,7 @@
-// accept/accept.lua, dispatch/route-messages -> here -> push-node/receive-envelopes: a node's channels on a Redis Cluster.
-// Guarantees: each channel is subscribed to at the master of its slot, over a link of our own to each master, and again
-// wherever the slot goes; a link that is silently dead is noticed; every return of a subscription is told.
+// accept/accept.lua, dispatch/route-messages -> here -> push-node/receive-envelopes: a node's channels on a Redis
+// Cluster.
+// Guarantees: each channel is subscribed to at its slot's master, over a link of our own to each master, and again
+// wherever the slot goes. A link that has died in silence is noticed. Every return of a subscription is reported.
 import { backoffMs } from "../../kernel/backoff.js";
 import { describeError, PetrelError } from "../../kernel/errors.js";
 import type { Logger } from "../../kernel/logging/logging.js";
@@ -15,7 +16,7 @@ export interface ClusterSubscriptionOptions {
   readonly channels: readonly string[];
   readonly logger: Logger;
   readonly onText: (text: string) => void;
-  /** Some subscription is back that was lost, so that something may have been missed. */
+  /** A lost subscription is back, so something may have been missed. */
   readonly onResubscribed: () => void;
 }
 
@@ -25,14 +26,14 @@ const RETRY = { baseMs: 50, capMs: 1_000 } as const;
 const RETRY_LEAST_MS = 20;
 
 /**
- * ioredis subscribes on clusters too (`shardedSubscribers`), but does not tell when a subscription was lost and is
- * back, and asks no quiet link whether it lives.
+ * ioredis subscribes on clusters too (`shardedSubscribers`), but does not report when a subscription was lost and is
+ * back, and does not probe quiet links.
  */
 export class ClusterSubscription {
   readonly #options: ClusterSubscriptionOptions;
   /** By `host:port`. */
   readonly #links = new Map<string, SingleRedis>();
-  /** channel -> `host:port` of the master it is subscribed to at */
+  /** channel -> `host:port` of the master where it is subscribed to */
   readonly #places = new Map<string, string>();
   readonly #probe: NodeJS.Timeout;
   #isSettling = false;
@@ -84,7 +85,7 @@ export class ClusterSubscription {
     await cluster.quit().catch(() => cluster.disconnect());
   }
 
-  /** Again as long as something changes meanwhile; what fails is tried again later. */
+  /** Runs again as long as something changes meanwhile; what fails is tried again later. */
   #settle(): void {
     this.#changed = true;
     if (!this.#isSettling) void this.#settleAll();
@@ -158,9 +159,9 @@ export class ClusterSubscription {
     });
     this.#links.set(address, link);
     link.on("smessage", (_channel: string, text: string) => onText(text));
-    // What went wrong shows in the call that waits for it, or at the close.
+    // A failure shows in the call that waits for it, or at the close.
     link.on("error", () => undefined);
-    // The server unsubscribes who listens to a slot that leaves it: https://redis.io/docs/latest/commands/ssubscribe/
+    // The server unsubscribes listeners of a slot that leaves it: https://redis.io/docs/latest/commands/ssubscribe/
     link.on("moved", () => link.disconnect());
     link.on("close", () => {
       if (this.#links.get(address) === link) this.#links.delete(address);
@@ -177,7 +178,7 @@ export class ClusterSubscription {
     this.#missed = true;
   }
 
-  /** A subscriber only listens: without this, a link cut without a word would look like silence. */
+  /** A subscriber only listens: without this probe, a link that was cut would look like silence. */
   #probeLinks(): void {
     for (const [address, link] of this.#links) {
       if (link.status !== "ready") continue;

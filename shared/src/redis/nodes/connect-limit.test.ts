@@ -1,5 +1,5 @@
 // Tests the limit of connections per user, decided in the connect step across all nodes.
-// Guarantees: age is the connect time, never the score: heartbeats do not make a connection younger.
+// Guarantees: age is the connect time, never the score, so heartbeats do not make a connection younger.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";

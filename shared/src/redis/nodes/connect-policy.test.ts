@@ -1,5 +1,5 @@
 // Tests the session policy, decided in the connect step across all nodes.
-// Guarantees: of those that rival each other one stays, the newest, whatever the order of calls, ties and clocks.
+// Guarantees: of connections that rival each other the newest stays, whatever the order of calls, ties and clocks.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
@@ -105,7 +105,7 @@ describe("one", () => {
     const member = await connected("aa", one);
     expect(timeOf(member)).toBe(ahead + 1);
     expect(await ids()).toEqual(["aa"]);
-    // What it replaced missed that: it comes back, and is refused.
+    // The replaced connection missed that: it comes back, and is refused.
     expect(await connect("zz", one, { node: "n9", connectTimeMs: ahead })).toMatchObject({
       outcome: "elsewhere",
     });
@@ -190,7 +190,7 @@ describe("one-per-platform", () => {
     const now = await store.nowMs();
     await connected("ios", limits, { platform: "ios", connectTimeMs: now - 3_000 });
     await connected("web", limits, { connectTimeMs: now - 2_000 });
-    // Takes the place of `web`: no room is needed.
+    // Takes the slot of `web`: no room is needed.
     await connected("web2", limits);
     expect(await ids()).toEqual(["ios", "web2"]);
     await connected("tv", limits, { platform: "tv" });

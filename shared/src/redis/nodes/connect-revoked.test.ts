@@ -1,5 +1,5 @@
-// Tests that registering and heartbeats look whether a connection's token is revoked.
-// Guarantees: by the user's generation, by the session, by the token itself; the script does nothing else then.
+// Tests that registering and heartbeats check whether a connection's token is revoked.
+// Guarantees: by the user's generation, by the session, and by the token itself; the script does nothing else then.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { connectRoute, renewRoutes, type RouteToken } from "./route-store.js";

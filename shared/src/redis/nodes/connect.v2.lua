@@ -1,47 +1,47 @@
 #!lua flags=allow-oom
--- connect: registers a connection and says from where its user's messages go on.
+-- connect: registers a connection and says where its user's messages go on.
 --
--- Registering and reading the cursor are one step: every message is either numbered before it (and so within the
--- returned seq, to be read from the inbox) or after it (and so finds the route). So are registering and looking whether
--- its token is revoked: a revocation either comes before this, and is seen here, or after it, and finds the connection
--- on its node, which was there before this was called.
+-- Registering and reading the cursor are one step. A message numbered before it lies within the returned seq, and is
+-- read from the inbox; a message numbered after it finds the route. The same step checks whether the token is revoked:
+-- an earlier revocation is seen here, and a later one finds the connection on its node, which had it before it called
+-- this.
 --
--- A session policy is heeded before the limit: whom a sign-in elsewhere replaces takes no place.
+-- A session policy applies before the limit: a connection that a sign-in elsewhere replaces takes no slot.
 --
 -- v2: where what the client lacks was trimmed, its messages go on after that (`after`), and it is told so; one that has
--- much to catch up with is noted as being behind (inbox/hold-history.lua); a position that moves `acked` trims, as an ack;
--- a platform whose name is that of a mark is no mark (includes/route-member).
+-- much to catch up with is noted as behind (inbox/hold-history.lua); a position that moves `acked` trims as an ack
+-- does; a platform with the name of a mark is no mark (includes/route-member).
 --
 -- KEYS[1] user · KEYS[2] inbox · KEYS[3] routes · KEYS[4] due · KEYS[5] generation
--- KEYS[6] tokenGeneration · KEYS[7] revokedSession · KEYS[8] revokedToken   of the token it lives under
+-- KEYS[6] tokenGeneration · KEYS[7] revokedSession · KEYS[8] revokedToken   of the connection's token
 -- ARGV[1] userId · ARGV[2] node · ARGV[3] connection · ARGV[4] platform
 -- ARGV[5] connectTimeMs  "" for a new connection; its own for one that registers again
 -- ARGV[6] leaseMs
 -- ARGV[7] limit          connections a user may have
 -- ARGV[8] policy         "evict": the oldest goes · "refuse": the newcomer goes
 -- ARGV[9] seed           8 random characters, for the epoch of a user seen for the first time
--- ARGV[10] clientEpoch · ARGV[11] since   where the client says it is; "" for nowhere
+-- ARGV[10] clientEpoch · ARGV[11] since   the position that the client claims; "" for none
 -- ARGV[12] keepMs        how long a user's hash outlives the last use
--- ARGV[13] channel       what a node's channel name begins with
+-- ARGV[13] channel       prefix of a node's channel name
 -- ARGV[14] ackTimeoutMs  when the user is looked at next, if anything is open
 -- ARGV[15] leaving       "1" where the connection's node stops: see nodes/mark-leaving.lua; "" else
 -- ARGV[16] tokenGeneration   the token's own; "" where there is no token to check
 -- ARGV[17] sessionPolicy     "multi" · "one-per-platform" · "one": how many sign-ins of a user stay, the newest
--- ARGV[18] notAfterMs        server ms: who asks has given up by then; "" for no such time
+-- ARGV[18] notAfterMs        server ms: the caller has given up by then; "" for no such time
 -- ARGV[19] history · ARGV[20] slowHistory   as in inbox/ack.lua
--- ARGV[21] behindFrom        from how many messages on a connection is behind, until its node says otherwise
+-- ARGV[21] behindFrom        from this many messages on a connection is behind, until its node says otherwise
 --
 -- Result: "ok" TAB member TAB epoch TAB seq TAB after TAB resumed (0|1) TAB acked
 --   "late"                       it is after notAfterMs; nothing was changed
---   "revoked"                    its token is good no longer; nothing was changed
+--   "revoked"                    its token is revoked; nothing was changed
 --   "elsewhere" TAB platform     it registers again, and there is a newer sign-in, on that platform; nothing was added
---   "refused" TAB connections    the limit; nothing was added
+--   "refused" TAB connections    the limit is reached; nothing was added
 
 --@include token-revoked
 if ARGV[16] ~= '' and tokenRevoked(KEYS[6], KEYS[7], KEYS[8], ARGV[16]) then return 'revoked' end
 
 --@include server-time
--- A call that was stuck on its way must not take the place of the connection that its client has opened since.
+-- A call that was stuck on its way must not take the slot of the connection that its client has opened since.
 if ARGV[18] ~= '' and now > tonumber(ARGV[18]) then return 'late' end
 
 --@include current-generation
@@ -63,8 +63,8 @@ local function memberAt(time)
 end
 local member = memberAt(connectTime)
 local members = redis.call('ZRANGE', KEYS[3], 0, -1)
--- A lease that lies further ahead than it is long was written by a clock that has been set back since: one that is dead
--- must not count against the limit for so much longer.
+-- A lease that ends later than a lease is long was written by a clock that was since set back. A dead one must not
+-- count against the limit for that much longer.
 if #members > 0 then
   local latest = ms(now + tonumber(ARGV[6]))
   for _, ahead in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. latest, '+inf')) do
@@ -81,11 +81,12 @@ for _, other in ipairs(members) do
   end
 end
 
--- Whom this one replaces, each with the reason. A connection whose node stops replaces nobody, and nobody replaces it.
+-- The connections that this one replaces, each with the reason. A leaving connection replaces none, and none replaces
+-- it.
 local replaced = {}
 if not leaving then
   if ARGV[5] == '' then
-    -- Who comes now is the newest, within one millisecond and on a clock that was set back, too.
+    -- The newcomer is the newest, even within one millisecond or on a clock that was set back.
     for _, other in ipairs(others) do
       connectTime = math.max(connectTime, tonumber(string.match(other, '^%d+')) + 1)
     end
@@ -132,14 +133,14 @@ local seq, epoch, acked = tonumber(user[1]), user[2], tonumber(user[3])
 if not seq then
   seq, acked, epoch = missingUser(KEYS[2], ARGV[9])
   redis.call('HSET', KEYS[1], 'seq', ms(seq), 'epoch', epoch, 'acked', ms(acked), 'generation', generation)
-  -- What a rebuilt user has open may end at any time: the next wake reads all of it.
+  -- A rebuilt user's open messages may expire at any time: the next wake reads all of them.
   if acked < seq then redis.call('HSET', KEYS[1], 'nextExpiry', ms(now)) end
 elseif user[4] ~= generation then
   epoch = nextEpoch(epoch, ARGV[9])
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'generation', generation)
 end
 if user[5] then redis.call('HDEL', KEYS[1], 'unheardAt') end
--- The inbox's time to live is accept's alone to extend, and `keepUntil` says until when it did: left as it is.
+-- Left as it is: only accept extends the inbox's time to live, and `keepUntil` says until when it did.
 redis.call('PEXPIRE', KEYS[1], ms(tonumber(ARGV[12]) + 2 * dayMs))
 
 local since = tonumber(ARGV[11])

@@ -1,4 +1,4 @@
-// What is told to every node: heard on a single Redis and on a Redis Cluster, from whichever master has the partition.
+// Tests what every node is told: heard on a single Redis and on a Redis Cluster, whichever master has the partition.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { startRedis } from "../../testing/redis/start-redis.js";

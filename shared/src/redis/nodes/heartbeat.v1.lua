@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- heartbeat: renews the leases of connections that are registered, and says which are not, or must not be.
+-- heartbeat: renews the leases of registered connections, and says which ones are not registered, or must not be.
 --
 -- KEYS[4i-3] routes of the i-th connection's user
--- KEYS[4i-2] tokenGeneration · KEYS[4i-1] revokedSession · KEYS[4i] revokedToken   of the token it lives under
+-- KEYS[4i-2] tokenGeneration · KEYS[4i-1] revokedSession · KEYS[4i] revokedToken   of the connection's token
 -- ARGV[1] leaseMs, then for the i-th connection ARGV[2i] member · ARGV[2i+1] its token's generation, "" for no token
 --
--- Never adds: a connection that was evicted or pruned, or whose token was revoked, must go through `connect` again.
+-- Never adds: a connection that was evicted or pruned, or that has a revoked token, must go through `connect` again.
 --
 -- Result: the indices (from 1) of those connections, joined by ","; "" for none
 

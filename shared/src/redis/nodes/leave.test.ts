@@ -1,5 +1,5 @@
-// Tests what a connection leaves behind that closes, or whose node stops.
-// Guarantees: a grace lease is nobody's route and takes nobody's place; a leaving connection takes nobody's place.
+// Tests what a connection leaves behind when it closes, or when its node stops.
+// Guarantees: a grace lease is no route and takes no slot; a leaving connection takes no slot.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import {

@@ -1,14 +1,14 @@
 #!lua flags=allow-oom
 -- leave: takes a connection that has closed out of its user's routes.
 --
--- A close that is no sign-out leaves a grace lease: a member that holds the connection's place with "-" for a node.
--- Nothing is published to it and it counts against no limit, but while it stands its user is not offline: a deploy, a
--- tunnel or a page that reloads rings no phone.
+-- A close that is no sign-out leaves a grace lease: a member with "-" for a node. Nothing is published to it, and it
+-- counts against no limit, but while it is there its user is not offline: a deploy, a tunnel or a page that reloads
+-- rings no phone.
 --
 -- KEYS[1] routes
 -- ARGV[1] member · ARGV[2] graceMs  0 for a sign-out
 --
--- Result: "1" where it was registered; "0" where it was not (evicted, pruned): then nothing was changed
+-- Result: "1" where it was registered; "0" where it was not (evicted, pruned), and nothing was changed
 
 --@include server-time
 -- Its node may have marked it as leaving in the meantime.

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- mark-leaving: says of connections of a node that stops that their clients are about to come back elsewhere.
+-- mark-leaving: marks connections of a node that stops: their clients are about to come back elsewhere.
 --
--- The member gets "/leaving" at its end: from then on it does not count against its user's limit, so that a client that
--- opens its new socket before the old one closes takes nobody's place.
+-- The member gets "/leaving" at its end. From then on it does not count against its user's limit, so a client that
+-- opens its new socket before the old one closes takes no second slot.
 --
 -- KEYS[i] routes of the i-th connection's user
 -- ARGV[i] the i-th connection's member

@@ -1,10 +1,10 @@
-// dispatch/route-messages, collect/disconnect-user -> here -> push-node/receive-envelopes: what is said to one node.
-// Guarantees: texts for one node, published one after the other, arrive in that order.
+// dispatch/route-messages, collect/disconnect-user -> here -> push-node/receive-envelopes: texts for one node.
+// Guarantees: texts for one node arrive in the order they are published.
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
 
 /**
- * Sharded publish: the channel lives in the partition's slot (https://redis.io/docs/latest/commands/spublish/).
+ * Sharded publish: the channel lies in the partition's slot (https://redis.io/docs/latest/commands/spublish/).
  * @param text see protocol/node-messages.ts
  * @returns how many subscribers took it: 0 where nobody listens (here; see findGoneNodes)
  */

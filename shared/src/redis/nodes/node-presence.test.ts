@@ -1,5 +1,5 @@
-// Tests a node's key.
-// Guarantees: held against a real Redis; the key is seen while it is renewed, and not after.
+// Tests a node's key, on a real Redis.
+// Guarantees: the key is there while it is renewed, and not after.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";

@@ -1,4 +1,4 @@
-// A node's ear: subscribed to every partition, back after a loss, and not deaf without noticing it.
+// Tests a node's subscription: to every partition, back after a loss, and never dead without being noticed.
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
@@ -144,7 +144,7 @@ test("a server that refuses even PING, since its disk is full, is not left: what
     expect(returns).toBe(0);
     expect(subscription.isActive()).toBe(true);
   } finally {
-    // It would not end before it has saved.
+    // Else it would save before it ends.
     await commands.config("SET", "save", "");
     commands.disconnect();
     await server.stop();

@@ -1,7 +1,7 @@
-// accept/accept.lua, dispatch/route-messages -> here -> push-node/receive-envelopes: a node's channels, one a partition,
-// and those of all nodes, where revocations are told, one a partition too.
-// Guarantees: texts come in the order they were published; what is published while the link is down is gone, so
-// every return of the subscription is told; a link that is silently dead is noticed and opened anew.
+// accept/accept.lua, dispatch/route-messages -> here -> push-node/receive-envelopes: a node's channels, one a
+// partition, and those of all nodes, one a partition too, which carry revocations.
+// Guarantees: texts come in the order they were published. What is published while the link is down is lost, so every
+// return of the subscription is reported. A link that has died in silence is noticed and opened anew.
 import { backoffMs } from "../../kernel/backoff.js";
 import { describeError } from "../../kernel/errors.js";
 import type { Logger } from "../../kernel/logging/logging.js";
@@ -74,7 +74,7 @@ export async function subscribeNode(options: NodeSubscriptionOptions): Promise<N
 
   const probe = setInterval(() => {
     if (!active) return;
-    // A subscriber only listens: without this, a link cut without a word would look like silence.
+    // A subscriber only listens: without this probe, a link that was cut would look like silence.
     redis.ping().catch((error: unknown) => {
       if (isAnswer(error)) return;
       logger.warn({ reason: describeError(error) }, "subscription does not answer: opening it anew");

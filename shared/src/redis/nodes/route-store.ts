@@ -1,6 +1,6 @@
 // push-node/register-connection, push-node/renew-leases, dispatch/route-messages -> here: who holds a user's sockets.
-// Guarantees: the limit of connections per user is decided in one call across all nodes; a route ends with its lease
-// where nobody renews it.
+// Guarantees: one call decides the limit of connections per user, across all nodes; a route ends with its lease when
+// nobody renews it.
 import { randomBytes } from "node:crypto";
 import { isRevokedByFormerName } from "../devices/former-token-names.js";
 import { DEFAULT_SLOW_HISTORY, type InboxHistory } from "../inbox/hold-history.js";
@@ -8,14 +8,14 @@ import { USER_KEEP_MS, type PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 import { readServerTimeMs } from "../connection/server-time.js";
 
-/** What a revocation names of the token that a connection lives under. */
+/** What a revocation may name of a connection's token. */
 export interface RouteToken {
   /** As in VerifiedToken. */
   readonly generation: number;
   /** "" where the token has none. */
   readonly sessionId: string;
   readonly jti: string;
-  /** What the release before calls a token without a `jti`. */
+  /** What the previous release calls a token without a `jti`. */
   readonly formerNames?: readonly string[];
 }
 
@@ -27,15 +27,15 @@ export interface RouteToConnect {
   readonly node: string;
   readonly connection: string;
   readonly platform: string;
-  /** Given where a connection registers again: its place by age is kept. */
+  /** Given where a connection registers again: it keeps its rank by age. */
   readonly connectTimeMs?: number;
   /** Its node stops: it does not count against the limit. */
   readonly isLeaving?: boolean;
-  /** Where the client says it is. */
+  /** The position that the client claims. */
   readonly position?: { readonly epoch: string; readonly since: number };
-  /** Refused where it is revoked; without one there is nothing to check. */
+  /** The connection is refused where this is revoked; without it there is nothing to check. */
   readonly token?: RouteToken;
-  /** Redis' clock, ms: a call that is run after this changes nothing. */
+  /** Redis' clock, ms: a call that runs after this changes nothing. */
   readonly notAfterMs?: number | undefined;
 }
 
@@ -48,7 +48,7 @@ export interface RouteLimits extends Partial<InboxHistory> {
   readonly sessionPolicy?: SessionPolicy;
 }
 
-/** From how many messages on a connection that has just come is behind: more than a page of its catch-up. */
+/** From this many messages on a new connection is behind: more than a page of its catch-up. */
 const BEHIND_FROM = 100;
 const DEFAULT_HISTORY = 100;
 
@@ -61,11 +61,11 @@ export type ConnectResult =
       readonly after: number;
       readonly resumed: boolean;
       readonly acked: number;
-      /** It has so much to catch up with that it was noted as being behind, see hold-history. */
+      /** It has so much to catch up with that it was noted as behind, see hold-history. */
       readonly isHeld: boolean;
     }
   | { readonly outcome: "refused"; readonly connections: number }
-  /** It registered again, but the session policy lets a newer sign-in stay, on that platform. */
+  /** It registered again, but the session policy keeps a newer sign-in, on that platform. */
   | { readonly outcome: "elsewhere"; readonly platform: string }
   | { readonly outcome: "revoked" }
   | { readonly outcome: "late" };
@@ -77,7 +77,7 @@ export async function connectRoute(
   limits: RouteLimits,
 ): Promise<ConnectResult> {
   const { userId, node, connection, platform, connectTimeMs, isLeaving, position, token, notAfterMs } = route;
-  // The connection stands in its node's registry: a revocation that comes after this look finds it there.
+  // The connection is in its node's registry already: a revocation that comes after this check finds it there.
   if (token !== undefined && (await isRevokedByFormerName(scripts, keys, { userId, ...token }))) {
     return { outcome: "revoked" };
   }
@@ -134,7 +134,7 @@ export async function connectRoute(
 
 /**
  * Takes out a connection that has closed.
- * @param graceMs for how long its user counts as on the way back; 0 for a sign-out
+ * @param graceMs how long its user counts as on the way back; 0 for a sign-out
  */
 export async function removeRoute(
   scripts: ScriptRunner,
@@ -146,11 +146,11 @@ export async function removeRoute(
   await scripts.run("leave.v1", [keys.routes(userId)], [member, graceMs]);
 }
 
-/** What a member gets at its end when its node stops, see nodes/mark-leaving.lua. */
+/** The suffix of a member whose node stops, see nodes/mark-leaving.lua. */
 const LEAVING = "/leaving";
 
 /**
- * Marks connections whose node stops, at most 200 in a call: from then on they do not count against their users' limit.
+ * Marks connections of a node that stops, at most 200 in a call: they no longer count against their users' limit.
  * @returns for each, in order, its member from now on
  */
 export async function markLeaving(
@@ -176,7 +176,7 @@ export interface RouteToRenew {
 
 /**
  * Renews leases, at most 200 in a call.
- * @returns the indices of those that are not registered (any more), or whose token was revoked
+ * @returns the indices of connections that are not registered (any more), or have a revoked token
  */
 export async function renewRoutes(
   scripts: ScriptRunner,
@@ -201,7 +201,7 @@ function tokenKeys(keys: PartitionKeys, userId: string, token: RouteToken | unde
   ];
 }
 
-/** @returns for each user, in order, the nodes that hold live connections of it */
+/** @returns for each user, in order, the nodes that hold its live connections */
 export async function readRoutes(
   scripts: ScriptRunner,
   keys: PartitionKeys,
@@ -220,7 +220,7 @@ export interface LiveConnection {
   readonly node: string;
   readonly platform: string;
   readonly connectedAtMs: number;
-  /** As it stands in the routes. */
+  /** As the routes hold it. */
   readonly member: string;
 }
 
@@ -235,7 +235,7 @@ export async function readConnections(
   const members = await scripts.redis.zrangebyscore(keys.routes(userId), nowMs, "+inf");
   return members.sort().flatMap((member) => {
     const [connectTime = "", node = "", id = "", platform = ""] = member.split("/");
-    // "-" holds the place of a socket that has closed: nobody is there now.
+    // "-" stands for a socket that has closed: nobody is there now.
     return node === "-" ? [] : [{ id, node, platform, connectedAtMs: Number(connectTime), member }];
   });
 }
