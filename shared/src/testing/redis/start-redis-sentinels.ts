@@ -85,10 +85,14 @@ export async function startRedisSentinels(
       { what: "the sentinels to know everyone", deadlineMs: 30_000, everyMs: 50 },
     );
     const replicaLinks = await Promise.all(servers.slice(1).map(connect));
+    const masterLink = await connect(first);
     await waitFor(
       async () => {
         const told = await Promise.all(replicaLinks.map((link) => link.info("replication")));
-        return told.every((text) => text.includes("master_link_status:up"));
+        if (!told.every((text) => text.includes("master_link_status:up"))) return false;
+        // The master counts a replica only from its first acknowledgement on, up to a second later.
+        const online = (await masterLink.info("replication")).match(/^slave\d+:.*\bstate=online/gm);
+        return (online?.length ?? 0) === replicas;
       },
       { what: "the replicas to be in step", deadlineMs: 30_000, everyMs: 100 },
     );
