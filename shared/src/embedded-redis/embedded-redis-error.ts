@@ -1,12 +1,12 @@
-// Embedded Redis: what can go wrong with it, told apart by code.
-// Guarantees: the message is one that a person who typed `npm start` can act on; it never leaves the machine.
+// Embedded Redis: what can go wrong, told apart by code.
+// Guarantees: a person who typed `npm start` can act on the message; it never leaves the machine.
 
 export type EmbeddedRedisErrorCode =
-  /** No server on PATH, none in the cache, and none could be fetched. */
+  /** No server on PATH or in the cache, and none could be fetched. */
   | "not-found"
   /** A command of the packaging system failed. */
   | "fetch-failed"
-  /** The server ended, or did not answer in time, at start. */
+  /** At start the server ended, or did not answer in time. */
   | "did-not-start"
   /** A server did not answer a probe, or answered with an error. */
   | "probe-failed";

@@ -1,5 +1,5 @@
-// Embedded Redis: what a server's binary is, learnt by running it with --version.
-// Guarantees: a binary that is answered for here has been seen to run on this machine.
+// Embedded Redis: identifies a server's binary by running it with --version.
+// Guarantees: a binary returned here has run on this machine.
 import { access, constants } from "node:fs/promises";
 import { join } from "node:path";
 import { runCommand, type Environment } from "./run-command.js";
@@ -8,13 +8,13 @@ import { parseVersionOutput, type ServerVersion } from "./server-version.js";
 /** A server's binary with what it needs to run. */
 export interface RedisBinary extends ServerVersion {
   readonly path: string;
-  /** Directories of unpacked shared libraries, for LD_LIBRARY_PATH; empty for one of the system's. */
+  /** Directories of unpacked shared libraries, for LD_LIBRARY_PATH; empty for the system's own server. */
   readonly libraryDirectories: readonly string[];
 }
 
 export const serverNames = ["redis-server", "valkey-server"] as const;
 
-/** The environment to run a binary in: its own libraries come first. */
+/** The environment to run a binary in, with its own libraries first. */
 export function runtimeEnvironment(
   { libraryDirectories }: Pick<RedisBinary, "libraryDirectories">,
   environment: Environment,
@@ -25,7 +25,7 @@ export function runtimeEnvironment(
   return { ...environment, LD_LIBRARY_PATH: [...libraryDirectories, ...paths].join(":") };
 }
 
-/** @returns undefined where the binary is missing, does not run, or is no such server */
+/** @returns undefined if the binary is missing, does not run, or is no such server */
 export async function inspectServer(
   path: string,
   libraryDirectories: readonly string[],
@@ -44,7 +44,7 @@ export async function inspectServer(
   return version === undefined ? undefined : { ...version, path, libraryDirectories };
 }
 
-/** Every server on the PATH that runs, in the PATH's order. */
+/** Every server on the PATH that runs, in PATH order. */
 export async function serversOnPath(environment: Environment): Promise<RedisBinary[]> {
   const directories = (environment["PATH"] ?? "").split(":").filter((directory) => directory !== "");
   const candidates = directories.flatMap((directory) => serverNames.map((name) => join(directory, name)));

@@ -1,5 +1,5 @@
-// Tests the probe against a real server, with and without a password, and against none.
-// Guarantees: replies of every kind arrive whole; what is wrong is an error that says so, within the deadline.
+// Tests the probe against a real server, with and without a password, and without a server.
+// Guarantees: replies of every kind arrive whole; a fault is an error that says so, within the deadline.
 import { createServer } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { freePort } from "../testing/free-port.js";

@@ -1,5 +1,5 @@
 // Embedded Redis and the local run: asks a Redis a few questions over a plain socket, before any client is built.
-// Guarantees: one connection, closed again, within a deadline; the URL's user, password and TLS are honoured.
+// Guarantees: one connection, closed again within a deadline; the URL's user, password and TLS are honoured.
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { EmbeddedRedisError } from "./embedded-redis-error.js";
@@ -12,9 +12,9 @@ export class RespError {
 }
 
 /**
- * Sends commands in one go and returns their replies, in order; an error reply is a value (`RespError`).
- * @param url redis://[user:password@]host:port or rediss://…; host without the brackets of an IPv6 address
- * @throws EmbeddedRedisError "probe-failed" where there is no connection, no answer in time, or a wrong password
+ * Sends commands in one go and returns their replies in order; an error reply is a value (`RespError`).
+ * @param url redis://[user:password@]host:port or rediss://…; an IPv6 host without its brackets
+ * @throws EmbeddedRedisError "probe-failed" if there is no connection, no answer in time, or a wrong password
  */
 export async function probeRedis(
   url: string,

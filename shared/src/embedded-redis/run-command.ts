@@ -1,11 +1,11 @@
-// Embedded Redis: runs one short command of the system (apt-get, dpkg-deb, ldd) and keeps what it says.
+// Embedded Redis: runs one short system command (apt-get, dpkg-deb, ldd) and keeps its output.
 // Guarantees: ends within its deadline, prints nothing itself, speaks English, never waits for a keyboard.
 import { spawn } from "node:child_process";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface CommandResult {
-  /** Exit code; undefined where the command is missing or was killed. */
+  /** Exit code; undefined if the command is missing or was killed. */
   readonly code: number | undefined;
   readonly stdout: string;
   readonly stderr: string;

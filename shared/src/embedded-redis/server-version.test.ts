@@ -1,5 +1,5 @@
 // Tests which servers pass.
-// Guarantees: both products' own words are understood, Valkey's pose as an old Redis included.
+// Guarantees: both products' own words are understood, even though Valkey also claims to be an old Redis.
 import { expect, test } from "vitest";
 import { isSupported, parseInfo, parseVersionOutput } from "./server-version.js";
 

@@ -3,7 +3,7 @@
 
 export interface ServerVersion {
   readonly product: "Redis" | "Valkey";
-  /** As the server says it, such as "7.0.15". */
+  /** As the server states it, such as "7.0.15". */
   readonly version: string;
 }
 
@@ -16,7 +16,7 @@ export function parseVersionOutput(output: string): ServerVersion | undefined {
   return { product: match[1].toLowerCase() === "valkey" ? "Valkey" : "Redis", version: match[2] };
 }
 
-/** @param info the answer to `INFO server`; Valkey gives its own version beside a redis_version for old clients */
+/** @param info the answer to `INFO server`; besides its own version, Valkey gives a redis_version for old clients */
 export function parseInfo(info: string): ServerVersion | undefined {
   const valkey = /^valkey_version:(\S+)/m.exec(info)?.[1];
   if (valkey !== undefined) return { product: "Valkey", version: valkey };
@@ -30,5 +30,5 @@ export function isSupported({ product, version }: ServerVersion): boolean {
   return major > oldestMajor || (major === oldestMajor && minor >= oldestMinor);
 }
 
-/** What is needed, for messages. */
+/** The requirement, for messages. */
 export const supportedVersions = "Redis 7.0 or Valkey 7.2, or newer";

@@ -1,6 +1,6 @@
 // Tests the embedded server as `npm start` runs it: with its append-only file.
-// Guarantees: data outlives a stop and a crash; a server that cannot start says why; its password opens it, alone, and
-// shows nowhere.
+// Guarantees: data outlives a stop and a crash; a server that cannot start says why; only its password opens it, and
+// the password shows nowhere.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -79,7 +79,7 @@ test("with a password, nobody gets in without it", async () => {
 
 test("the password is no argument, which every list of processes shows, and in no error", async () => {
   const found = await findRedisServer({ environment: process.env });
-  // Redis shows another title once it runs.
+  // Redis changes its title once it runs.
   const path = join(directory, "noting-server");
   const script = `#!/bin/sh\necho "$@" >> arguments\nexec '${found.path}' "$@"\n`;
   await writeFile(path, script, { mode: 0o755 });

@@ -1,6 +1,6 @@
 // Embedded Redis: a real server as a child process, for `npm start` and for the tests.
-// Guarantees: when it is returned it has loaded its data and answers; it does not outlive this process on Linux. Its
-// password stands in no argument, which any user of the machine can read, and in no error.
+// Guarantees: once returned, it has loaded its data and answers; on Linux it does not outlive this process. Its
+// password appears in no error, and in no argument, which any user of the machine could read.
 import { spawn, type ChildProcess } from "node:child_process";
 import { mkdir, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -14,18 +14,18 @@ import type { Environment } from "./run-command.js";
 export interface StartRedisServerOptions {
   readonly binary: RedisBinary;
   readonly port: number;
-  /** Data and log (`redis.log`) live here; made if missing. */
+  /** Data and log (`redis.log`) live here; created if missing. */
   readonly directory: string;
   readonly environment: Environment;
-  /** Append-only file (default), or nothing kept at all. */
+  /** Append-only file (default), or no persistence at all. */
   readonly appendOnly?: boolean;
   /** When the append-only file is synced to the disk: every second (default), or before each answer. */
   readonly appendFsync?: "everysec" | "always";
-  /** Whoever connects must give it (`requirepass`). Without one, every program on this machine gets in. */
+  /** Every client must give it (`requirepass`). Without one, every program on this machine gets in. */
   readonly password?: string;
   /** More of redis.conf, as on the command line: `["--maxmemory", "8mb"]`. */
   readonly extraArgs?: readonly string[];
-  /** A redis.conf to begin with, for what must be able to write its settings: a sentinel. */
+  /** A redis.conf to start from, for a server that writes its own settings: a sentinel. */
   readonly configFile?: string;
   /** How long it may take to load and answer. */
   readonly readyDeadlineMs?: number;
@@ -37,7 +37,7 @@ export interface ServerExit {
 }
 
 export interface RedisServer {
-  /** With the password, if there is one. */
+  /** Includes the password, if there is one. */
   readonly url: string;
   readonly port: number;
   readonly pid: number;
@@ -45,9 +45,9 @@ export interface RedisServer {
   readonly logFile: string;
   /** Resolves when the process has ended, whoever ended it. */
   readonly exited: Promise<ServerExit>;
-  /** Asks it to shut down (its files are synced), insists after the deadline; resolves when it is gone. */
+  /** Asks it to shut down (its files are synced) and kills it after the deadline; resolves when it is gone. */
   stop(options?: { readonly deadlineMs?: number }): Promise<void>;
-  /** Ends it at once, as a crash would, or pauses and continues it. */
+  /** Kills it as a crash would, or pauses and continues it. */
   signal(signal: NodeJS.Signals): void;
 }
 
@@ -63,9 +63,9 @@ export async function startRedisServer(options: StartRedisServerOptions): Promis
   const child = spawn(command, args, {
     cwd: directory,
     env: { ...runtimeEnvironment(binary, environment) },
-    // Its log goes where it complains about its settings, too: one file has everything.
+    // Errors in its settings go to the same file as its log: one file has everything.
     stdio: [password === undefined ? "ignore" : "pipe", log.fd, log.fd],
-    // Its own process group: Ctrl-C in a terminal is for us, who stop the services first.
+    // Its own process group: Ctrl-C in a terminal must reach only us, so that we can stop the services first.
     detached: true,
   });
   const exited = exitOf(child);
@@ -115,20 +115,20 @@ function serverArgs({
     appendfsync: appendFsync,
     save: "",
     "maxmemory-policy": "noeviction",
-    // Most inboxes hold few messages, and Redis makes room for a whole node with the first: docs/operate/sizing.md.
+    // Most inboxes hold few messages, but Redis allocates a whole node for the first: docs/operate/sizing.md.
     "stream-node-max-bytes": "1024",
   };
   return [
     ...(configFile === undefined ? [] : [configFile]),
     ...Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]),
     ...extraArgs,
-    // Last: more settings come on the standard input.
+    // Must be last: more settings come on standard input.
     ...(password === undefined ? [] : ["-"]),
   ];
 }
 
 function giveSettings(child: ChildProcess, settings: string): void {
-  // A server that ended before it read them: `exited` tells.
+  // If the server ended before it read them, `exited` tells.
   child.stdin?.on("error", () => undefined);
   child.stdin?.end(settings);
 }
@@ -140,7 +140,7 @@ function exitOf(child: ChildProcess): Promise<ServerExit> {
   });
 }
 
-/** @returns what went wrong, completing "redis-server …"; undefined when it answers */
+/** @returns what went wrong, completing "redis-server …"; undefined once it answers */
 async function untilReady(
   url: string,
   child: ChildProcess,
@@ -152,7 +152,7 @@ async function untilReady(
   void exited.then(() => (ended = true));
   while (performance.now() < end) {
     if (ended) return "ended at once";
-    // While it loads it answers "-LOADING"; the process id tells it from a stranger on the same port.
+    // While it loads it answers "-LOADING"; the process id tells it from another server on the same port.
     const [pong, info] = await probeRedis(url, [["PING"], ["INFO", "server"]], { deadlineMs: 1_000 }).catch(
       () => [],
     );
@@ -163,7 +163,7 @@ async function untilReady(
   return `did not answer within ${deadlineMs} ms`;
 }
 
-/** The end of what this run has logged: the last lines say why it ended. */
+/** The end of this run's log: the last lines say why it ended. */
 async function lastLines(logFile: string, from: number): Promise<string> {
   const text = (await readFile(logFile)).subarray(from).toString("utf8");
   return text.trim().split(/\n+/).slice(-3).join(" ");

@@ -1,4 +1,4 @@
-// auth, collect, dispatch -> here -> redis/audit-log: what operators and users did that must be seen afterwards.
+// auth, collect, dispatch -> here -> redis/audit-log: the acts of operators and users that the audit log records.
 // Guarantees: a name is never renamed or reused: it stands in the audit log, and in the API that filters by it.
 
 export const auditActions = [

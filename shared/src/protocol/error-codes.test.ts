@@ -1,4 +1,4 @@
-// Tests that docs/send/errors.md and the catalogue of errors are one.
+// Tests that docs/send/errors.md and the catalogue of errors agree.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { errorCatalogue, errorDefinition, type ErrorCode } from "./error-codes.js";

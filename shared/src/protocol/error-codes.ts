@@ -1,10 +1,10 @@
 // Every error code that leaves Petrel, over HTTP or in an `error` frame.
-// Guarantees: a code is never reused or renamed; docs/send/errors.md lists exactly these (held by a test).
+// Guarantees: a code is never reused or renamed; docs/send/errors.md lists exactly these (a test checks it).
 
 export interface ErrorDefinition {
-  /** HTTP status of an answer with this code; undefined where it appears on sockets only. */
+  /** HTTP status of an answer with this code; undefined if it appears on sockets only. */
   readonly status?: 400 | 401 | 403 | 404 | 408 | 409 | 413 | 415 | 422 | 426 | 429 | 500 | 501 | 503;
-  /** Whether the same request may succeed later, unchanged. */
+  /** Whether the same request may succeed later. */
   readonly retryable: boolean;
   readonly meaning: string;
 }
@@ -195,7 +195,7 @@ export const errorCatalogue = {
 
 export type ErrorCode = keyof typeof errorCatalogue;
 
-/** The definition of a code, widened so that `status` can be read of any. */
+/** The definition of a code, widened so that every code has `status`. */
 export function errorDefinition(code: ErrorCode): ErrorDefinition {
   return errorCatalogue[code];
 }

@@ -1,5 +1,5 @@
-// What a producer's key may be allowed to do.
-// Guarantees: the words of the public contract; each route names the one it asks for.
+// What a producer's key may be allowed to do. The words belong to the public contract; each route names the one it
+// requires.
 
 export const producerScopes = ["send", "read", "tokens", "devices", "introspect", "admin"] as const;
 

@@ -1,5 +1,5 @@
 // Tests of secrets at rest.
-// Guarantees: every single changed byte is noticed.
+// Guarantees: a change of any single byte is detected.
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

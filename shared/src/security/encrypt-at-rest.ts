@@ -1,8 +1,8 @@
-// Keeps secrets that must be readable again (private signing keys, the secrets of producers that sign) out of Redis in the
-// clear.
-// Guarantees: AES-256-GCM with a fresh random nonce each time; a text opens only with the key that it names and in the same
-// context it was sealed for, so that one record's secret cannot be put into another. Of several keys the first seals, and
-// each opens what it has sealed.
+// Encrypts secrets that must be readable again (private signing keys, the secrets of producers that sign) before Redis
+// stores them.
+// Guarantees: AES-256-GCM with a fresh random nonce each time. A text opens only with the key that it names and in the
+// context it was sealed for, so one record's secret cannot be moved into another. Of several keys the first seals; each
+// opens what it has sealed.
 import {
   createCipheriv,
   createDecipheriv,
@@ -17,13 +17,13 @@ import { describeError } from "../kernel/errors.js";
 
 export interface AtRestCipher {
   /**
-   * @param context what the secret belongs to, such as "signing-key:<kid>"; bound to it, not kept in it
+   * @param context what the secret belongs to, such as "signing-key:<kid>"; authenticated, not stored in the text
    * @returns `v1.<key name>.<nonce>.<ciphertext and tag>`, each base64url
    */
   encrypt(plaintext: string, context: string): string;
-  /** @throws Error saying whether it is the key, the form or the content that does not fit */
+  /** @throws Error that says whether the key, the form or the content does not fit */
   decrypt(sealed: string, context: string): string;
-  /** By the key that new texts are sealed with, by another one that is at hand, or by one that is not. */
+  /** Sealed by the current sealing key, by another known key, or by an unknown one. */
   sealedBy(sealed: string): SealedBy;
 }
 
@@ -31,7 +31,7 @@ export const sealedByWhich = ["first", "further", "unknown"] as const;
 export type SealedBy = (typeof sealedByWhich)[number];
 
 const KEY_BYTES = 32;
-// NIST SP 800-38D 8.2.2: random nonces of 96 bits, for at most 2^32 texts under one key.
+// NIST SP 800-38D 8.2.2: random 96-bit nonces, for at most 2^32 texts under one key.
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
@@ -39,7 +39,7 @@ const MAX_KEYS = 16;
 
 /**
  * @param file see `parseEncryptionKeys`
- * @throws ConfigError with what is wrong, never with what the file holds
+ * @throws ConfigError that says what is wrong, never what the file holds
  */
 export function readEncryptionKeyFile(file: string): readonly Buffer[] {
   let text: string;
@@ -52,9 +52,9 @@ export function readEncryptionKeyFile(file: string): readonly Buffer[] {
 }
 
 /**
- * @param text a key a line, 32 bytes as base64, such as made by `openssl rand -base64 32`; the first one seals. Empty lines,
- * and those that begin with #, do not count
- * @throws ConfigError with what is wrong, never with what the text holds
+ * @param text one key per line, 32 bytes as base64 (`openssl rand -base64 32`); the first one seals. Empty lines and
+ * lines that begin with # do not count
+ * @throws ConfigError that says what is wrong, never what the text holds
  */
 export function parseEncryptionKeys(text: string): readonly Buffer[] {
   const lines = text
@@ -74,12 +74,12 @@ export function parseEncryptionKeys(text: string): readonly Buffer[] {
 const FORM =
   "KEY_ENCRYPTION_FILE must hold 32 bytes as base64 (openssl rand -base64 32), or several such lines, and nothing else";
 
-/** Says nothing of the key: what a sealed text, the log and the metrics call it. */
+/** Reveals nothing about the key; sealed texts, the log and the metrics use this name. */
 export function nameOfEncryptionKey(key: Buffer): string {
   return createHash("sha256").update("petrel key name\0").update(key).digest("base64url").slice(0, 8);
 }
 
-/** @param keys each of 32 bytes; the first one seals */
+/** @param keys 32 bytes each; the first one seals */
 export function createAtRestCipher(...keys: readonly [Buffer, ...Buffer[]]): AtRestCipher {
   const secrets = new Map<string, KeyObject>();
   for (const key of keys) {

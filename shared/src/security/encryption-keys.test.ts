@@ -1,6 +1,5 @@
 // Tests the keys of KEY_ENCRYPTION_FILE while the file changes.
-// Guarantees: whatever stands there, what was opened before a change of the file is opened after it, as long as its key is
-// there.
+// Guarantees: what opened before a change of the file opens after it, as long as its key is there.
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -124,7 +123,7 @@ test("the gauge names them", async () => {
 });
 
 test("two processes that take the same steps at different moments read one another at each of them", () => {
-  // In the documented order; between two steps all processes have taken the one before.
+  // In the documented order; all processes have applied a step before the next.
   const steps = [[one], [one, two], [two, one]];
   fc.assert(
     fc.property(fc.integer({ min: 0, max: 1 }), fc.boolean(), (step, ahead) => {

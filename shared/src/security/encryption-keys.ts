@@ -1,7 +1,7 @@
-// A service's start -> here -> encrypt-at-rest: the keys of KEY_ENCRYPTION_FILE, as they stand there now.
-// Guarantees: the file is read again when it changes, at SIGHUP, and when a text is met that none of the keys at hand has
-// sealed; what cannot be used is said once, and the keys before are used on. A file that has none of them left is such a
-// mistake: all that is sealed would be lost to this process.
+// A service's start -> here -> encrypt-at-rest: the current keys of KEY_ENCRYPTION_FILE.
+// Guarantees: the file is read again when it changes, at SIGHUP, and when a text is met that no known key has sealed.
+// An unusable file is logged once, and the previous keys stay in use. A file without any of the previous keys counts as
+// unusable: this process would lose everything sealed.
 import { readFileSync } from "node:fs";
 import { type Clock, systemClock } from "../kernel/clock.js";
 import { ConfigError } from "../kernel/config.js";
@@ -19,18 +19,18 @@ import {
 
 export interface FollowEncryptionKeysOptions {
   readonly logger: Pick<Logger, "info" | "warn">;
-  /** How often the file is looked at, ms. */
+  /** How often the file is checked, ms. */
   readonly pollMs?: number;
-  /** They are others, or in another order. */
+  /** Called when the keys or their order change. */
   readonly onChange?: () => void;
 }
 
 const POLL_MS = 5_000;
-/** A text of an unknown key leads to a look at the file only this long after the last one. */
+/** The minimum time between two looks at the file for the sake of an unknown key. */
 const COOLDOWN_MS = 1_000;
 
 export class EncryptionKeys {
-  /** Seals and opens with the keys that there are at that moment. */
+  /** Seals and opens with the keys of the moment. */
   readonly cipher: AtRestCipher;
   readonly #file: string;
   readonly #clock: Clock;
@@ -39,11 +39,11 @@ export class EncryptionKeys {
   #follow: FollowEncryptionKeysOptions | undefined;
   #timer: NodeJS.Timeout | undefined;
   #lookedAtMs: number;
-  /** Why the file was not taken over, so that it is said once. */
+  /** Why the file was refused, so that it is logged once. */
   #refused = "";
   readonly #onHangUp = (): void => this.reload();
 
-  /** @throws ConfigError where the file cannot be used */
+  /** @throws ConfigError if the file cannot be used */
   constructor(file: string, clock: Clock = systemClock) {
     this.#file = file;
     this.#clock = clock;
@@ -53,7 +53,7 @@ export class EncryptionKeys {
     this.cipher = {
       encrypt: (plaintext, context) => this.#current.encrypt(plaintext, context),
       decrypt: (sealed, context) => {
-        // Another process may have taken the new file over a moment before this one.
+        // Another process may have applied the new file a moment before this one.
         if (this.#current.sealedBy(sealed) === "unknown") this.#lookAgain();
         return this.#current.decrypt(sealed, context);
       },
@@ -70,7 +70,7 @@ export class EncryptionKeys {
     return this.#keys.map(nameOfEncryptionKey);
   }
 
-  /** From now on changes of the file are taken over. */
+  /** Applies changes of the file from now on. */
   follow(options: FollowEncryptionKeysOptions): void {
     this.#follow = options;
     this.#timer = setInterval(() => this.reload(), options.pollMs ?? POLL_MS).unref();
@@ -100,7 +100,7 @@ export class EncryptionKeys {
     );
   }
 
-  /** Looks at the file now; a small one, and seldom changed. */
+  /** Reads the file now; it is small and seldom changes. */
   reload(): void {
     this.#lookedAtMs = this.#clock.monotonicMs();
     try {
@@ -143,8 +143,8 @@ function cipherOf([first, ...further]: readonly Buffer[]): AtRestCipher {
 }
 
 /**
- * For a composition root: until its stop the file is followed, and its metrics say which keys it has.
- * @param onChange they are others, or in another order
+ * For a composition root: follows the file until the stop; metrics show its keys.
+ * @param onChange called when the keys or their order change
  */
 export function followEncryptionKeys(
   keys: EncryptionKeys,

@@ -1,5 +1,5 @@
-// Tests of the bounded, short memory.
-// Guarantees: against a model: nothing too old, never too many, the least recently used goes first.
+// Tests the bounded, short-lived cache.
+// Guarantees: checked against a model: nothing too old, never too many, the least recently used goes first.
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { ExpiringCache } from "./expiring-cache.js";

@@ -1,5 +1,5 @@
-// Remembers answers for a short time, in bounded room.
-// Guarantees: never more than `maxEntries`, the least recently used goes first; nothing older than `ttlMs` is given.
+// Remembers answers for a short time, in bounded memory.
+// Guarantees: never more than `maxEntries`, the least recently used goes first; nothing older than `ttlMs` is returned.
 
 export interface ExpiringCacheOptions {
   readonly maxEntries: number;
@@ -13,7 +13,7 @@ interface Entry<V> {
 
 export class ExpiringCache<V> {
   readonly #options: ExpiringCacheOptions;
-  // A Map keeps the order of insertion: its first key is the least recently used one.
+  // A Map keeps insertion order, so its first key is the least recently used one.
   readonly #entries = new Map<string, Entry<V>>();
 
   constructor(options: ExpiringCacheOptions) {

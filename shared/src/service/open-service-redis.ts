@@ -1,5 +1,5 @@
-// start-<service> <- here: a service's links to Redis, checked and measured.
-// Guarantees: the server has been checked before the first script runs; every link closes at the stop.
+// start-<service> <- here: a service's connections to Redis, checked and measured.
+// Guarantees: the server has been checked before the first script runs; every connection closes at the stop.
 import { checkServer } from "../redis/connection/check-server.js";
 import { connectRedis, type ConnectOptions, type Redis } from "../redis/connection/connect.js";
 import { RedisMetrics } from "../redis/connection/redis-metrics.js";
@@ -14,11 +14,11 @@ export interface RedisSettings {
 }
 
 export interface LinkOptions extends Pick<ConnectOptions, "commandTimeoutMs" | "silenceTimeoutMs"> {
-  /** How the link is told from others in CLIENT LIST and in logs; the service's name by default. */
+  /** Identifies the connection in CLIENT LIST and in logs; the service's name by default. */
   readonly role?: string;
-  /** What the link is for, as its measurements say: a fixed word, once. */
+  /** What the connection is for, as a metrics label: a fixed word, used once. */
   readonly link: string;
-  /** True for a link whose reads block: how long they take says nothing. */
+  /** True for a connection with blocking reads: their duration says nothing. */
   readonly isUnmeasured?: boolean;
   /** `quit` waits for answers that are due. */
   readonly atStop?: "disconnect" | "quit";
@@ -29,11 +29,11 @@ export interface ServiceRedis {
   readonly scripts: ScriptRunner;
   /** All of them, by number. */
   readonly partitions: readonly PartitionKeys[];
-  /** Opens a further link to the same Redis. */
+  /** Opens another connection to the same Redis. */
   readonly openLink: (options: LinkOptions) => Promise<Redis>;
 }
 
-/** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, or cannot keep what Petrel promises */
+/** @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer, or cannot keep what Petrel promises */
 export async function openServiceRedis(
   { name, logger, lifecycle, metrics, isMeasured, certificates }: Service,
   { target, partitions }: RedisSettings,

@@ -16,7 +16,7 @@ import { openTracing } from "../kernel/tracing/open-tracing.js";
 import { SpanCounts } from "../kernel/tracing/span-counts.js";
 import { NO_TRACING, type Tracing } from "../kernel/tracing/tracing.js";
 
-/** What a service's configuration has at least; a service that is never traced has no `tracing`. */
+/** The minimum configuration of a service; one that is never traced has no `tracing`. */
 export type ServiceConfig = TlsSettings & {
   readonly host: string;
   readonly port: number;
@@ -40,27 +40,27 @@ export interface ServiceProcess {
 export interface Service extends ServiceProcess {
   /** The listener's certificate; undefined: plain HTTP. */
   readonly tls: TlsFiles | undefined;
-  /** Those of the listeners are watched already. */
+  /** The listeners' certificates are watched already. */
   readonly certificates: CertificateTimes;
   readonly trustedProxies: TrustedProxies;
   /** Off unless the configuration says otherwise. */
   readonly tracing: Tracing;
   readonly metrics: Registry;
-  /** False where nobody can read `metrics`: what costs something is then not measured. */
+  /** False if nobody can read `metrics`: then costly measurements are skipped. */
   readonly isMeasured: boolean;
   /**
-   * Opens the internal listener, and closes the application at the stop: after whatever registers with the lifecycle
-   * later. The application itself does not listen yet.
+   * Opens the internal listener, and closes the application at the stop: after everything that registers with the
+   * lifecycle later. The application itself does not listen yet.
    */
   attach(app: HttpApp): Promise<void>;
 }
 
-/** @throws ConfigError; what `listen` throws where a port is taken comes later, from `attach` */
+/** @throws ConfigError; a port that is taken only shows in `attach`, as what `listen` throws */
 export async function openService(config: ServiceConfig, process: ServiceProcess): Promise<Service> {
   const { name, version, lifecycle } = process;
   const trustedProxies = readTrustedProxies(config);
   const isMeasured = config.metricsPort !== undefined;
-  // The default measurements wake the process a hundred times a second.
+  // The default metrics wake the process a hundred times a second.
   const metrics = isMeasured ? createRegistry(name, version) : new Registry();
   const tracing = await openServiceTracing(config, metrics, process);
   const tls = await openListenerTls(config, process);

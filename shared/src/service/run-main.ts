@@ -9,13 +9,13 @@ import { openService, readTrustedProxies, type Service, type ServiceConfig } fro
 
 export interface ProcessIdentity {
   readonly instance: string;
-  /** Stands on every log line, such as `{ node: … }`. */
+  /** On every log line, such as `{ node: … }`. */
   readonly logFields?: Readonly<Record<string, string>>;
 }
 
 export interface ServiceMain<S extends { readonly config: ServiceConfig }> {
   readonly name: string;
-  /** The service's package.json: it has the version. */
+  /** The service's package.json, for its version. */
   readonly packageFile: URL;
   /** Reads the environment, and the files it names. */
   readonly read: () => S;

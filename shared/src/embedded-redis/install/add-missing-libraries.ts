@@ -1,5 +1,5 @@
 // Embedded Redis: the shared libraries that an unpacked server needs and the system lacks.
-// Guarantees: afterwards the loader finds every one of them, or an error names those it does not.
+// Guarantees: afterwards the loader finds all of them; otherwise an error names those it does not.
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { EmbeddedRedisError } from "../embedded-redis-error.js";
@@ -18,7 +18,7 @@ export interface AddLibrariesOptions {
 /**
  * Adds the packages of the shared libraries that the system lacks, and of those that these need in turn.
  * @param directory with `root/`, where the packages that need them are unpacked
- * @throws EmbeddedRedisError "fetch-failed" where one is in no package
+ * @throws EmbeddedRedisError "fetch-failed" if no package has one of them
  */
 export async function addMissingLibraries(
   directory: string,
@@ -47,7 +47,7 @@ async function dependenciesOfAll(packages: readonly string[], environment: Envir
   return (await Promise.all(packages.map((name) => dependenciesOf(name, environment)))).flat();
 }
 
-/** The names (such as "liblzf.so.1") that the loader cannot find for the server and its libraries. */
+/** The names (such as "liblzf.so.1") of the libraries that the loader cannot find. */
 async function missingLibraries(directory: string, environment: Environment): Promise<string[]> {
   const root = join(directory, "root");
   const libraryDirectories = await findLibraryDirectories(root);
@@ -63,7 +63,8 @@ async function missingLibraries(directory: string, environment: Environment): Pr
 
 /**
  * Packages are named after the library and its version (Debian Policy 8.1): libjemalloc.so.2 is in libjemalloc2,
- * liblua5.1.so.0 in liblua5.1-0, libssl.so.3 in libssl3 or libssl3t64. Where one is not, all libraries are taken.
+ * liblua5.1.so.0 in liblua5.1-0, libssl.so.3 in libssl3 or libssl3t64. If one has no such package, all candidates are
+ * taken.
  */
 export function choosePackages(missing: readonly string[], candidates: readonly string[]): string[] {
   const chosen = new Set<string>();
@@ -76,7 +77,7 @@ export function choosePackages(missing: readonly string[], candidates: readonly 
   return [...chosen];
 }
 
-/** Where below an unpacked tree there are shared libraries. */
+/** The directories of an unpacked tree that hold shared libraries. */
 export async function findLibraryDirectories(root: string): Promise<string[]> {
   const found = new Set<string>();
   for (const top of ["lib", "usr/lib"]) {

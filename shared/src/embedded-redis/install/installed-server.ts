@@ -1,5 +1,5 @@
 // Embedded Redis: a server's directory in the project's cache.
-// Guarantees: the directory appears whole or not at all, also when several processes do this at once.
+// Guarantees: the directory appears whole or not at all, even if several processes do this at once.
 import { randomBytes } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,12 +8,12 @@ import { EmbeddedRedisError } from "../embedded-redis-error.js";
 import { inspectServer, serverNames, type RedisBinary } from "../inspect-server.js";
 import type { Environment } from "../run-command.js";
 
-/** Where its binary is below the directory, as the distribution's packages have it. */
+/** The path of its binary below the directory, as in the distribution's packages. */
 export function serverPath(directory: string, name: (typeof serverNames)[number]): string {
   return join(directory, "root", "usr", "bin", name);
 }
 
-/** @returns the server of an earlier installation; undefined where there is none, or it does not run (any more) */
+/** @returns the server of an earlier installation; undefined if there is none, or it does not run (any more) */
 export async function readInstalled(
   directory: string,
   environment: Environment,
@@ -27,8 +27,8 @@ export async function readInstalled(
 }
 
 /**
- * @param fill puts everything into a directory that is to become `directory`
- * @throws EmbeddedRedisError "fetch-failed" where what is there afterwards does not run
+ * @param fill puts everything into a directory that will become `directory`
+ * @throws EmbeddedRedisError "fetch-failed" if the result does not run
  */
 export async function installWhole(
   directory: string,
@@ -50,7 +50,7 @@ export async function installWhole(
   return binary;
 }
 
-/** The first of several processes wins; one that is there but does not run here is moved out of the way. */
+/** The first of several processes wins; an existing server that does not run here is moved out of the way. */
 async function moveIntoPlace(temporary: string, directory: string, environment: Environment): Promise<void> {
   if (await renamed(temporary, directory)) return;
   if ((await readInstalled(directory, environment)) !== undefined) return;

@@ -1,4 +1,4 @@
-// Tests that one file is taken out of an archive whole, or not at all.
+// Tests that one file comes out of an archive whole, or not at all.
 import { randomBytes } from "node:crypto";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";

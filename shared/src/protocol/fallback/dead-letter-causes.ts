@@ -2,11 +2,11 @@
 // Guarantees: a cause is never renamed or reused: it stands in key names and in the API.
 
 export const deadLetterCauses = [
-  /** The provider refuses the message itself: it would refuse it every time. */
+  /** The provider refuses the message itself, and would every time. */
   "rejected",
   /** Every attempt failed in a way that might have passed. */
   "attempts-exhausted",
-  /** The channel's own set-up is wrong: its key, its certificate, its address. */
+  /** The channel itself is misconfigured: its key, its certificate, its address. */
   "misconfigured",
 ] as const;
 

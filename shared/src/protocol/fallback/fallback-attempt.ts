@@ -1,18 +1,18 @@
-// dispatch/fall-back -> fallback/settle-fallback.lua -> here -> collect/describe-message: what was tried to reach a user by a
-// fallback channel.
-// Guarantees: what is written and what is read here agree; a note that cannot be read is left out, never an error.
+// dispatch/fall-back -> fallback/settle-fallback.lua -> here -> collect/describe-message: each attempt to reach a user
+// by a fallback channel.
+// Guarantees: writer and reader agree; a note that cannot be read is left out, never an error.
 
 /** What a channel said of one attempt. */
 export const attemptOutcomes = ["taken", "no-device", "superseded", "retry", "failed"] as const;
 export type AttemptOutcome = (typeof attemptOutcomes)[number];
 
-/** As a channel tells it; the time is added when it is stored. */
+/** As a channel reports it; the store adds the time. */
 export interface AttemptNote {
   readonly channel: string;
   readonly outcome: AttemptOutcome;
-  /** Why, in the provider's words or ours; of anything but `taken`. */
+  /** Why, in the provider's words or ours; absent for `taken`. */
   readonly reason?: string;
-  /** More that is worth showing, such as the provider's id of the request. Never a secret, never a whole token. */
+  /** Anything else worth showing, such as the provider's request id. Never a secret, never a whole token. */
   readonly details?: Readonly<Record<string, string>>;
 }
 
@@ -23,12 +23,12 @@ export interface FallbackAttempt extends AttemptNote {
 
 const MAX_REASON_CHARACTERS = 500;
 
-/** A provider may answer with a page. */
+/** A provider may answer with a whole page. */
 export function shortenReason(reason: string): string {
   return reason.length <= MAX_REASON_CHARACTERS ? reason : `${reason.slice(0, MAX_REASON_CHARACTERS - 1)}…`;
 }
 
-/** JSON text of an object that is not empty, see fallback/settle-fallback.lua. */
+/** JSON text of a non-empty object, see fallback/settle-fallback.lua. */
 export function encodeAttempt({ channel, outcome, reason, details }: AttemptNote): string {
   return JSON.stringify({
     event: "attempt",
@@ -39,7 +39,7 @@ export function encodeAttempt({ channel, outcome, reason, details }: AttemptNote
   });
 }
 
-/** @returns undefined where the text is none of ours */
+/** @returns undefined if the text is not ours */
 export function decodeAttempt(text: string): FallbackAttempt | undefined {
   let value: unknown;
   try {

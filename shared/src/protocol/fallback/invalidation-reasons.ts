@@ -1,14 +1,14 @@
-// dispatch/channels -> here -> redis/device-invalidations: why a device is not sent to any more.
+// dispatch/channels -> here -> redis/device-invalidations: why nothing is sent to a device any more.
 // Guarantees: a reason is never renamed or reused: it stands in the audit stream, in metrics and in the API.
 
 export const invalidationReasons = [
-  /** Apple: the app was removed, or the token is not this app's any more (410 Unregistered). */
+  /** Apple: the app was removed, or the token no longer belongs to this app (410 Unregistered). */
   "unregistered",
-  /** Apple: the token's time is over (410 ExpiredToken). */
+  /** Apple: the token has expired (410 ExpiredToken). */
   "expired-token",
   /** Apple does not know the token: a wrong environment looks the same (400 BadDeviceToken). */
   "bad-device-token",
-  /** Apple: the token is another app's (400 DeviceTokenNotForTopic). */
+  /** Apple: the token belongs to another app (400 DeviceTokenNotForTopic). */
   "device-token-not-for-topic",
   /** Ours: neither registered nor reached for DEVICE_KEEP_DAYS. */
   "not-seen",
@@ -16,7 +16,7 @@ export const invalidationReasons = [
 
 export type InvalidationReason = (typeof invalidationReasons)[number];
 
-/** `forgotten`: it is gone · `quarantined`: not sent to for a while · `kept`: it was registered again meanwhile */
+/** `forgotten`: removed · `quarantined`: skipped for a while · `kept`: it was registered again meanwhile */
 export const invalidationOutcomes = ["forgotten", "quarantined", "kept"] as const;
 
 export type InvalidationOutcome = (typeof invalidationOutcomes)[number];

@@ -1,5 +1,5 @@
-// Tests what a push node takes from its clients.
-// Guarantees: no text makes the parser throw, and the short cut for acks reads what the long way reads.
+// Tests what a push node accepts from its clients.
+// Guarantees: no text makes the parser throw; the fast path for acks reads what the full parser reads.
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { parseClientFrame } from "./client-frames.js";

@@ -1,5 +1,5 @@
 // What clients say to a push node: text frames, one JSON object each.
-// Guarantees: what comes out is checked; unknown fields are ignored, unknown types and missing fields are not.
+// Guarantees: the result is validated; unknown fields are ignored, unknown types and missing fields are refused.
 
 export type ClientFrame =
   | { readonly type: "auth"; readonly token: string }
@@ -12,7 +12,7 @@ export type ParsedFrame =
   | { readonly ok: true; readonly frame: ClientFrame }
   | { readonly ok: false; readonly problem: string };
 
-/** The frame that clients send most, as the SDK writes it: read without building an object. */
+/** The most frequent frame, as the SDK writes it: read without building an object. */
 const plainAck = /^\{"type":"ack","seq":(\d{1,15})\}$/;
 
 export function parseClientFrame(text: string): ParsedFrame {

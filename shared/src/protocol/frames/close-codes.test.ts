@@ -1,4 +1,4 @@
-// Tests that the close codes are those of the public contract.
+// Tests that the close codes match the public contract.
 import { expect, test } from "vitest";
 import { closeCodes } from "./close-codes.js";
 

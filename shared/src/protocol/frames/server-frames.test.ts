@@ -1,5 +1,5 @@
 // Tests the frames that clients read.
-// Guarantees: a message's frame, put together as text, is the JSON of the contract for whatever data.
+// Guarantees: a message's frame, assembled as text, is the contract's JSON for any data.
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { encodeMessageFrame, encodeServerFrame } from "./server-frames.js";

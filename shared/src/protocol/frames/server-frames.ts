@@ -1,5 +1,5 @@
 // What a push node says to its clients: text frames, one JSON object each.
-// Guarantees: a message's frame is built from its parts as they came, so that `data` is never parsed on the way.
+// Guarantees: a message's frame is assembled from its parts as they came, so `data` is never parsed on the way.
 import type { ErrorCode } from "../error-codes.js";
 
 export interface WelcomeFrame {
@@ -19,8 +19,8 @@ export interface WelcomeFrame {
 }
 
 /**
- * What the client does next. Before a close it is about the connection, and the close code says the same; with `on` it
- * is about the one frame that is refused, and the connection lives on: "none" where there is nothing to do.
+ * What the client does next. Before a close it concerns the connection, and the close code says the same. With `on` it
+ * concerns one refused frame, and the connection lives on: "none" if there is nothing to do.
  */
 export type ErrorAction = "none" | "resume" | "refresh" | "backoff" | "stop";
 
@@ -29,9 +29,9 @@ export interface ErrorFrame {
   readonly code: ErrorCode;
   readonly message: string;
   readonly action: ErrorAction;
-  /** What it is about, as the client named it. */
+  /** What the error is about, as the client named it. */
   readonly ref?: string;
-  /** The kind of frame that is refused: nothing is closed for it. */
+  /** The kind of frame that was refused; the connection stays open. */
   readonly on?: "subscribe" | "unsubscribe" | "token";
 }
 

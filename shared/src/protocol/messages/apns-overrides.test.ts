@@ -1,4 +1,4 @@
-// Tests what may stand in `notification.apns`.
+// Tests what `notification.apns` may contain.
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { checkApnsOverrides } from "./apns-overrides.js";

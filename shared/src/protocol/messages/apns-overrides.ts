@@ -1,9 +1,10 @@
-// collect/check-message, dispatch/channels/apns -> here: what a sender may say in `notification.apns`, for iPhones only.
-// Guarantees: what passes makes a payload that Apple reads as it was meant; unknown members are refused by name, except
+// collect/check-message, dispatch/channels/apns -> here: what a sender may say in `notification.apns`, for iPhones
+// only.
+// Guarantees: whatever passes makes a payload that Apple reads as intended; unknown members are refused by name, except
 // inside `data`. Names inside `aps` are Apple's own:
 // https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification
 
-/** apns-push-type -> what the topic of such pushes ends with. */
+/** apns-push-type -> the suffix of the topic of such pushes. */
 export const apnsPushTypes = Object.freeze({
   alert: "",
   background: "",
@@ -19,7 +20,7 @@ export const apnsPushTypes = Object.freeze({
 
 export type ApnsPushType = keyof typeof apnsPushTypes;
 
-/** @returns the longest of Apple's suffixes that the topic ends with; "" for a bundle id alone */
+/** @returns the longest of Apple's suffixes that the topic ends with; "" for a bare bundle id */
 export function suffixOf(topic: string): string {
   return Object.values(apnsPushTypes)
     .filter((suffix) => topic.endsWith(suffix))
@@ -29,9 +30,9 @@ export function suffixOf(topic: string): string {
 export interface ApnsOverrides {
   /** "alert" by default. */
   readonly pushType?: ApnsPushType;
-  /** apns-priority; by the message's priority where it is not given. */
+  /** apns-priority; by default, from the message's priority. */
   readonly priority?: 10 | 5 | 1;
-  /** Goes over what title, body, badge and sound make; `alert` member by member. */
+  /** Overrides what title, body, badge and sound produce; `alert` member by member. */
   readonly aps?: Readonly<Record<string, unknown>> & { readonly alert?: Readonly<Record<string, unknown>> };
   /** The app's own, beside `aps` in the payload. */
   readonly data?: Readonly<Record<string, unknown>>;
@@ -98,7 +99,7 @@ const apsMembers: Readonly<Record<string, readonly [Check, string]>> = {
 
 /**
  * @param value a notification's `apns`, any JSON
- * @returns what is wrong, beginning with where, such as "aps/badge: must be …"; undefined where nothing is
+ * @returns what is wrong, beginning with where, such as "aps/badge: must be …"; undefined if nothing is
  */
 export function checkApnsOverrides(value: unknown): string | undefined {
   if (!isObject(value)) return "must be an object";

@@ -1,5 +1,5 @@
-// Tests which names of users and messages are taken, and that a message's id leads to its partition.
-// Guarantees: nothing that would break a key, a line or a path is taken for a name.
+// Tests which names of users and messages are accepted, and that a message's id leads to its partition.
+// Guarantees: no accepted name breaks a key, a line or a path.
 import { expect, test } from "vitest";
 import { formatMessageId, isMessageId, isUserId, partitionOfMessageId } from "./ids.js";
 

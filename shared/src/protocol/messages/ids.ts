@@ -2,22 +2,22 @@
 // Guarantees: a string accepted here has no space, tab, newline, slash or brace, so it can stand in keys and lines.
 
 /**
- * A user's name: chosen by the business system, 1 to 128 characters of `A-Za-z0-9._:@|~+=-`, but not `.` or `..`: in a
- * path those are steps (RFC 3986 section 5.2.4), and whoever normalises it asks for something else. Written without a
- * lookahead, which not all readers of an OpenAPI document know.
+ * A user's name, chosen by the business system: 1 to 128 characters of `A-Za-z0-9._:@|~+=-`, but not `.` or `..`. In a
+ * path those are steps (RFC 3986 section 5.2.4), and a client that normalises it requests something else. Written
+ * without a lookahead, which some readers of OpenAPI documents lack.
  */
 export const USER_ID_PATTERN =
   "^(?:[A-Za-z0-9_:@|~+=-][A-Za-z0-9._:@|~+=-]{0,127}" +
   "|\\.[A-Za-z0-9_:@|~+=-][A-Za-z0-9._:@|~+=-]{0,126}" +
   "|\\.\\.[A-Za-z0-9._:@|~+=-]{1,126})$";
-/** A topic's name: of the same form, for the same reasons. */
+/** A topic's name: the same form, for the same reasons. */
 export const TOPIC_PATTERN = USER_ID_PATTERN;
 
 /** A message's name: made by Petrel before it is stored, 1 to 64 characters. */
 export const MESSAGE_ID_PATTERN = "^[A-Za-z0-9_-]{1,64}$";
 
 const userIdExpression = new RegExp(USER_ID_PATTERN);
-/** What a release before took: such users may be in what is stored. */
+/** The form that an earlier release accepted: stored data may name such users. */
 const storedUserIdExpression = /^[A-Za-z0-9._:@|~+=-]{1,128}$/;
 const messageIdExpression = new RegExp(MESSAGE_ID_PATTERN);
 const ownMessageIdExpression = /^p(\d{1,5})_[A-Za-z0-9_-]{22}$/;
@@ -26,7 +26,7 @@ export function isUserId(text: string): boolean {
   return userIdExpression.test(text);
 }
 
-/** Whether a text that was stored can be a user's name. */
+/** Whether a stored text can be a user's name. */
 export function isStoredUserId(text: string): boolean {
   return storedUserIdExpression.test(text);
 }
@@ -44,7 +44,7 @@ export function formatMessageId(partition: number, uniquePart: string): string {
   return `p${partition}_${uniquePart}`;
 }
 
-/** The partition a message id names, or undefined where the id was not made by this scheme. */
+/** The partition that a message id names; undefined if the id has another form. */
 export function partitionOfMessageId(id: string): number | undefined {
   const match = ownMessageIdExpression.exec(id);
   return match?.[1] === undefined ? undefined : Number(match[1]);

@@ -1,5 +1,5 @@
 // Tests what crosses the hop to a push node.
-// Guarantees: what is encoded decodes to the same; kinds of a newer release are skipped, not guessed at.
+// Guarantees: encoding and decoding round-trip; kinds of a newer release are skipped, not guessed at.
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { priorities } from "./stored-message.js";

@@ -1,7 +1,7 @@
-// What reaches a push node: over its own channel, from accept's hand-over, the dispatcher and the operators' calls; over
+// What reaches a push node: on its own channel, from accept's hand-over, the dispatcher and the operators' calls; on
 // the channel of all nodes, revocations.
-// Guarantees: one kind a message, several lines of it; unknown kinds (of a newer release) decode to undefined and
-// are skipped: `due` brings their users up to date.
+// Guarantees: each message has one kind and several lines of it. Unknown kinds (of a newer release) decode to undefined
+// and are skipped: `due` brings their users up to date.
 
 import { decodePolicyLetters, priorityLetters, type Priority, type Traced } from "./stored-message.js";
 
@@ -13,7 +13,7 @@ export interface Envelope extends Traced {
   readonly atMs: number;
   readonly id: string;
   readonly priority: Priority;
-  /** JSON text, put into the frame as it is. */
+  /** JSON text, copied into the frame unchanged. */
   readonly data: string;
 }
 
@@ -21,11 +21,11 @@ export type NodeMessage =
   | { readonly kind: "deliver"; readonly envelopes: readonly Envelope[] }
   /** Bring these users' connections up to date from their inboxes. */
   | { readonly kind: "nudge"; readonly userIds: readonly string[] }
-  /** A newer connection took these ones' places. */
+  /** A newer connection took the place of these. */
   | { readonly kind: "evict"; readonly connections: readonly Eviction[] }
-  /** Close all connections of these users: an operator's wish. */
+  /** An operator asked to close all connections of these users. */
   | { readonly kind: "disconnect"; readonly userIds: readonly string[] }
-  /** All tokens of these users below a generation are good no longer. */
+  /** Tokens of these users below a generation are revoked. */
   | {
       readonly kind: "revoke-user";
       readonly revocations: readonly { readonly userId: string; readonly generation: number }[];
@@ -34,9 +34,9 @@ export type NodeMessage =
       readonly kind: "revoke-session";
       readonly revocations: readonly { readonly userId: string; readonly sessionId: string }[];
     }
-  /** Whose they are is not known; each partition says so once. */
+  /** Their users are unknown, so each partition announces it once. */
   | { readonly kind: "revoke-token"; readonly jtis: readonly string[] }
-  /** These users are no more. */
+  /** These users were erased. */
   | { readonly kind: "erase-user"; readonly userIds: readonly string[] };
 
 export interface Eviction {
@@ -44,7 +44,7 @@ export interface Eviction {
   readonly connection: string;
   /** `limit`: too many connections · `elsewhere`: the session policy. */
   readonly reason: "limit" | "elsewhere";
-  /** The newer connection's; "" where the script that said so is of an older release. */
+  /** The newer connection's platform; "" from a script of an older release. */
   readonly platform: string;
 }
 
@@ -102,7 +102,7 @@ export function encodeDisconnect(userIds: readonly string[]): string {
   return `disconnect\n${userIds.join("\n")}`;
 }
 
-/** A line is an entry of `ready` (see stored-message.ts): a node has no use for its expiry and its fallback. */
+/** A line is an entry of `ready` (see stored-message.ts); a node does not need its expiry and its fallback. */
 function decodeEnvelope(line: string): Envelope {
   const [userId = "", seq = "", epoch = "", at = "", , id = "", letters = "", , data = "", trace] =
     line.split("\t");

@@ -1,4 +1,4 @@
-// Tests that a notification's text and its collapse key come apart as they were put together.
+// Tests that a notification's text and its collapse key survive joining and splitting.
 import { expect, test } from "vitest";
 import { joinCollapseKey, splitCollapseKey } from "./notification-text.js";
 

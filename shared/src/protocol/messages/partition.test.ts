@@ -1,5 +1,5 @@
 // Tests that a user's partition never changes, and that users spread evenly.
-// Guarantees: a change of the hash, which would strand all stored data, does not pass unseen.
+// Guarantees: a change of the hash, which would strand all stored data, fails a test.
 import { expect, test } from "vitest";
 import { partitionOfUser } from "./partition.js";
 

@@ -1,5 +1,5 @@
 // Tests the stored forms of a message.
-// Guarantees: each reads back as it was written; whether the scripts write the same is tested beside the scripts.
+// Guarantees: each reads back as written; tests beside the scripts check that the scripts write the same.
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import {

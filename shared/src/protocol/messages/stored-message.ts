@@ -1,8 +1,8 @@
-// A message as it stands in Redis: in a user's inbox, in `ready`, and as its record.
-// Guarantees: what the scripts write and what is read here agree; the fields hold no tab and no newline (JSON text
-// escapes both), so that a line is a line.
+// A message as Redis stores it: in a user's inbox, in `ready`, and as its record.
+// Guarantees: the scripts and this reader agree; no field holds a tab or a newline (JSON text escapes both), so a line
+// is a line.
 
-/** Who is reached when nobody acknowledges. */
+/** Who gets a fallback if nobody acknowledges. */
 export type FallbackPolicy = "offline" | "always" | "never";
 export const priorities = ["high", "normal", "low"] as const;
 export type Priority = (typeof priorities)[number];
@@ -24,19 +24,19 @@ const priorityOf = new Map<string, Priority>([
 export interface DeliveryPolicy {
   readonly fallback: FallbackPolicy;
   readonly priority: Priority;
-  /** The request's `notification` as JSON text; "" where there is none. */
+  /** The request's `notification` as JSON text; "" if there is none. */
   readonly notification: string;
 }
 
-/** What a message carries of its trace, wherever it goes. */
+/** The part of its trace that a message carries everywhere. */
 export interface Traced {
-  /** Where it is sampled, see protocol/trace-context; else there is none, and no field for it. */
+  /** Present if the trace is sampled, see protocol/trace-context. */
   readonly trace?: string | undefined;
 }
 
 /**
- * id TAB two letters TAB notification TAB data [TAB trace]: what a message's writer knows beforehand. The trace is last:
- * a release that does not know it reads the fields before it, and leaves it.
+ * id TAB two letters TAB notification TAB data [TAB trace]: what a message's writer knows beforehand. The trace is
+ * last, so that a release that does not know it reads the fields before it.
  */
 export function encodeBody({
   id,
@@ -90,7 +90,7 @@ export function decodePolicyLetters(letters: string): Pick<DeliveryPolicy, "fall
   };
 }
 
-/** An entry of `ready`: a message that is not handed over yet. */
+/** An entry of `ready`: a message not yet handed over. */
 export interface ReadyMessage extends InboxMessage {
   readonly userId: string;
 }
@@ -103,27 +103,27 @@ export function decodeReadyMessage(value: string): ReadyMessage {
   return { userId: value.slice(0, first), ...message };
 }
 
-/** What is kept of a message by its id. */
+/** What is stored of a message under its id. */
 export interface MessageRecord {
   readonly seq: number;
   readonly epoch: string;
   readonly atMs: number;
   readonly expiresAtMs: number;
   readonly userId: string;
-  /** SHA-256 of the content where an idempotency key was given, else "-". */
+  /** SHA-256 of the content if an idempotency key was given, else "-". */
   readonly fingerprint: string;
-  /** Which attempt to accept it stored it, so that our own resend is not taken for the producer's. */
+  /** Which accept attempt stored it, so that our own resend is not taken for the producer's. */
   readonly attempt: string;
   readonly end: RecordedEnd | undefined;
 }
 
-/** The end that is not the cursor's. */
+/** The end that the cursor does not record. */
 export interface RecordedEnd {
   readonly state: "expired" | "cancelled" | "pushed" | "failed";
   readonly atMs: number;
-  /** Of `failed`: why, a dead-letter cause; of `pushed`: the channel that took it. */
+  /** For `failed`: the dead-letter cause; for `pushed`: the channel that took it. */
   readonly word: string | undefined;
-  /** Whether no acknowledgement changes it any more. */
+  /** Whether an acknowledgement can no longer change it. */
   readonly isFinal: boolean;
 }
 
@@ -160,7 +160,7 @@ export function decodeMessageRecord(value: string): MessageRecord {
   };
 }
 
-/** The part of an epoch that stays while this user's data is one unbroken history, see accept/accept.lua. */
+/** The part of an epoch that stays the same while the user's data is one unbroken history, see accept/accept.lua. */
 export function lineageOf(epoch: string): string {
   const dot = epoch.indexOf(".");
   return dot === -1 ? epoch : epoch.slice(0, dot);

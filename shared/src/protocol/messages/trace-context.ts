@@ -1,11 +1,11 @@
-// A producer's header -> here -> with the message, hop by hop: which trace it belongs to, and whose child comes next.
-// Guarantees: read strictly; what is not a trace context is none, and changes nothing else.
+// A producer's header -> here -> with the message, hop by hop: its trace, and the parent of its next span.
+// Guarantees: parsed strictly; an invalid trace context counts as none, and changes nothing else.
 
-/** Of the trace and of the span that the next one is a child of: lower-case hex, 32 and 16 digits. */
+/** The trace, and the span that is the next one's parent: lower-case hex, 32 and 16 digits. */
 export interface TraceContext {
   readonly traceId: string;
   readonly spanId: string;
-  /** Whether whoever began the trace wants it recorded. */
+  /** Whether the trace's originator wants it recorded. */
   readonly isSampled: boolean;
 }
 
@@ -14,7 +14,7 @@ const SAMPLED = 1;
 
 /**
  * The value of a `traceparent` header, https://www.w3.org/TR/trace-context/#traceparent-header-field-values
- * @returns undefined for anything else; a version above 00 is read as far as it is known
+ * @returns undefined for anything else; of a version above 00, the known part is read
  */
 export function parseTraceContext(text: string | undefined): TraceContext | undefined {
   const [, version, traceId = "", spanId = "", flags = "", more] = FORM.exec(text ?? "") ?? [];
@@ -23,7 +23,7 @@ export function parseTraceContext(text: string | undefined): TraceContext | unde
   return { traceId, spanId, isSampled: (Number.parseInt(flags, 16) & SAMPLED) !== 0 };
 }
 
-/** The same form, 55 characters: only what is sampled is ever passed on. scripts/includes/trace-of knows it. */
+/** The same form, 55 characters; only sampled contexts are passed on. scripts/includes/trace-of relies on it. */
 export function formatTraceContext(traceId: string, spanId: string): string {
   return `00-${traceId}-${spanId}-01`;
 }

@@ -1,5 +1,5 @@
 // Tests that half an emoji becomes U+FFFD, and that nothing else changes.
-// Guarantees: held against String.prototype.toWellFormed, which not every supported compiler target declares.
+// Guarantees: compared with String.prototype.toWellFormed, which not every supported compiler target declares.
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { makeWellFormed } from "./well-formed-json.js";

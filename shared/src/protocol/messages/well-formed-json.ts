@@ -1,13 +1,13 @@
-// dispatch/channels -> here: JSON text whose strings are Unicode, as phones and receivers need it.
-// Guarantees: half a surrogate pair (half an emoji, as a text cut by length leaves it) becomes U+FFFD, which is what
-// every UTF-8 encoder makes of it; all else stays as it is.
+// dispatch/channels -> here: JSON text whose strings are valid Unicode, as phones and receivers need it.
+// Guarantees: half a surrogate pair (half an emoji, after a cut by length) becomes U+FFFD, as in every UTF-8 encoder;
+// everything else stays as it is.
 
-/** Finds at once that nothing is to be done, as nearly always. */
+/** A quick check: nearly always there is nothing to do. */
 const MAY_BE_HALF = /\\u[dD][89a-fA-F]/;
-/** An escape; that of a surrogate whole. `JSON.stringify` escapes only those that stand alone. */
+/** An escape, with a surrogate's in full. `JSON.stringify` only escapes lone ones. */
 const ESCAPE = /\\(ud[89a-f][0-9a-f]{2}|.)/g;
 
-/** @param text as `JSON.stringify` makes it */
+/** @param text as from `JSON.stringify` */
 export function makeWellFormed(text: string): string {
   if (!MAY_BE_HALF.test(text)) return text;
   return text.replace(ESCAPE, (escape, what: string) => (what.length > 1 ? "\ufffd" : escape));

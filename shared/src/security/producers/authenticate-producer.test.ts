@@ -1,5 +1,5 @@
-// Tests of who may send: cached, in bounded room, and refused where in doubt.
-// Guarantees: each test counts the reads of the store, which stands in for the network.
+// Tests who may send: cached, in bounded memory, refused when in doubt. Each test counts the reads of the store, which
+// stands in for the network.
 import { expect, test } from "vitest";
 import type { ErrorCode } from "../../protocol/error-codes.js";
 import { ProducerAuthenticator, requireScope, type StoredProducerKey } from "./authenticate-producer.js";
@@ -47,7 +47,7 @@ test("a good key gives a frozen producer, and is read once in its time", async (
   state.nowMs = 3_749;
   expect(await authenticator.authenticate(good)).toBe(producer);
   expect(state.reads).toBe(1);
-  // Towards the end of its time it is read behind whoever comes.
+  // Shortly before it expires, it is refreshed in the background.
   state.nowMs = 4_999;
   expect(await authenticator.authenticate(good)).toBe(producer);
   await authenticator.authenticate(good);

@@ -1,7 +1,7 @@
-// First step of every request of a business system: who sends this, and what may they do.
-// Guarantees: a key's record is read about once a second and process, whatever the load, unknown keys included; a revoked
-// key is refused everywhere when that time is over, and one that was good a moment ago passes where the store does not
-// answer (producer-key-cache); an unknown key costs what a wrong secret costs.
+// First step of every request of a business system: who sends this, and what may they do?
+// Guarantees: each process reads a key's record about once a second, whatever the load, unknown keys included. A
+// revoked key is refused everywhere after that time. If the store does not answer, a key that was good a moment ago
+// passes (producer-key-cache). An unknown key costs what a wrong secret costs.
 import { randomBytes, timingSafeEqual } from "node:crypto";
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import { describeError, PetrelError } from "../../kernel/errors.js";
@@ -16,22 +16,22 @@ import type { SignatureChecks } from "./signature-checks.js";
 export type { Producer, StoredProducerKey } from "./known-producer-key.js";
 
 export interface ProducerAuthenticatorOptions {
-  /** Reads a key's record; rejects where the store does not answer. */
+  /** Reads a key's record; rejects if the store does not answer. */
   readonly findKey: (keyId: string) => Promise<StoredProducerKey | undefined>;
   /** Without it signed requests are answered 503. */
   readonly signatures?: SignatureChecks | undefined;
-  /** How long a record is believed where the store answers; so long a revoked key may still pass. Default 1000. */
+  /** How long a record is trusted while the store answers; a revoked key may pass for as long. Default 1000. */
   readonly ttlMs?: number;
-  /** How old a record may be that serves because the store does not answer. Default 30000. */
+  /** How old a record may be if the store does not answer. Default 30000. */
   readonly staleMs?: number;
-  /** How long a key that is not cached is asked for where the store does not answer. Default: once. */
+  /** How long to retry the look-up of an uncached key if the store does not answer. Default: one try. */
   readonly lookUpDeadlineMs?: number;
-  /** How long the first request waits for a store that is silent before an older record serves. Default 500. */
+  /** How long the first request waits for a silent store before an older record serves. Default 500. */
   readonly patienceMs?: number;
-  /** Records kept, and as many names of unknown keys beside them. Default 10000. */
+  /** Records kept, and as many unknown key ids. Default 10000. */
   readonly maxEntries?: number;
   readonly clock?: Clock;
-  /** In constant time; only tests bring another. */
+  /** In constant time; only tests pass another. */
   readonly compare?: Compare;
 }
 
@@ -79,9 +79,9 @@ export class ProducerAuthenticator {
 
   /**
    * @param authorization the header's value: `Bearer <key>.<secret>`
-   * @throws PetrelError PETREL_UNAUTHENTICATED where it is missing, malformed, unknown, wrong or revoked;
-   * PETREL_SIGNATURE_REQUIRED where it is good, but the key's requests must be signed; PETREL_UNAVAILABLE where the key
-   * is not cached and the store does not answer
+   * @throws PetrelError PETREL_UNAUTHENTICATED if it is missing, malformed, unknown, wrong or revoked;
+   * PETREL_SIGNATURE_REQUIRED if it is good, but the key's requests must be signed; PETREL_UNAVAILABLE if the key is
+   * not cached and the store does not answer
    */
   async authenticate(authorization: string | undefined): Promise<Producer> {
     if (authorization === undefined) {
@@ -107,17 +107,17 @@ export class ProducerAuthenticator {
     return key.producer;
   }
 
-  /** Whether this process has found such a key before; a limit on look-ups does not count for it. */
+  /** Whether this process has found this key before; such a key is exempt from the limit on look-ups. */
   hasSeen(keyId: string): boolean {
     return this.#keys.hasSeen(keyId);
   }
 
-  /** Changes whenever a key is forgotten, or seen to be revoked: who remembers an answer asks again then. */
+  /** Changes whenever a key is forgotten or found revoked: remembered answers must then be checked again. */
   get forgotten(): number {
     return this.#keys.forgotten;
   }
 
-  /** Drops what is cached of a key, so that a change made by this process counts here at once. */
+  /** Drops what is cached of a key, so that a change made by this process applies here at once. */
   forget(keyId: string): void {
     this.#keys.forget(keyId);
   }
@@ -134,7 +134,7 @@ export class ProducerAuthenticator {
   }
 }
 
-/** @throws PetrelError PETREL_FORBIDDEN where the producer's key lacks the scope */
+/** @throws PetrelError PETREL_FORBIDDEN if the producer's key lacks the scope */
 export function requireScope(producer: Producer, scope: ProducerScope): void {
   if (producer.scopes.includes(scope)) return;
   throw new PetrelError("PETREL_FORBIDDEN", `This needs a key with the scope "${scope}".`, {

@@ -1,6 +1,6 @@
-// Tests of signed requests before HTTP: who passes, who does not, with which code, and what it costs a stranger to ask.
-// Guarantees: the clock is the test's; the comparing function counts its calls and does its work; nonces are kept as the
-// store keeps them.
+// Tests signed requests before HTTP: who passes, who does not, with which code, and what a stranger's request costs.
+// The clock is the test's; the comparing function counts its calls and really compares; nonces are kept as the store
+// keeps them.
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { array, assert, asyncProperty, integer, nat, string } from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -69,9 +69,9 @@ interface Sent {
   readonly method?: string;
   readonly target?: string;
   readonly body?: string;
-  /** Instead of the signature that fits. */
+  /** Replaces the right signature. */
   readonly signature?: string;
-  /** What arrives, where it is not what was signed. */
+  /** What arrives, if it differs from what was signed. */
   readonly arrives?: { readonly method?: string; readonly target?: string; readonly body?: string };
   readonly headers?: Readonly<Record<string, string | undefined>>;
 }

@@ -1,7 +1,7 @@
-// First step of a signed request: before its body is read, is this a known key with a fitting time; and once the body
-// is there, has nobody changed anything, and has it not come before?
-// Guarantees: an unknown key is compared like a known one; a nonce is spent only by a good signature, and nothing passes
-// whose nonce was not written down; timestamps count in whole seconds, 300 either way.
+// First step of a signed request. Before its body is read: is this a known key with an acceptable time? Once the body
+// is there: has nobody changed anything, and is it no replay?
+// Guarantees: an unknown key is compared like a known one; only a good signature spends a nonce, and no request passes
+// before its nonce is recorded; timestamps count in whole seconds, 300 either way.
 import { createSecretKey, type KeyObject, randomBytes } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import type { Clock } from "../../kernel/clock.js";
@@ -18,24 +18,24 @@ import {
 } from "./request-signature.js";
 
 /**
- * Writes a nonce down, for longer than its signature could pass again.
- * @returns whether it was not there before; rejects where the store does not answer
+ * Records a nonce, for longer than its signature stays valid.
+ * @returns whether it is new; rejects if the store does not answer
  */
 export type SpendNonce = (keyId: string, nonce: string) => Promise<boolean>;
 
 export interface SignatureAuthenticatorOptions {
   readonly findKey: (keyId: string) => KnownProducerKey | undefined | Promise<KnownProducerKey | undefined>;
-  /** undefined where this process cannot check signatures: they are answered 503. */
+  /** undefined if this process cannot check signatures: then they are answered 503. */
   readonly spendNonce: SpendNonce | undefined;
   readonly clock: Clock;
   readonly compare: Compare;
 }
 
-/** The head of a request: what it says before its body. */
+/** The part of a request before its body. */
 export interface RequestHead {
   readonly headers: IncomingHttpHeaders;
   readonly method: string;
-  /** As it stands in the request line. */
+  /** As in the request line. */
   readonly target: string;
 }
 
@@ -72,10 +72,10 @@ export class SignatureAuthenticator {
   }
 
   /**
-   * Everything that can be said before the body is there: so a stranger makes nobody read one.
-   * @throws PetrelError PETREL_INVALID_REQUEST where there is a bearer credential too; PETREL_SIGNATURE_INVALID where a
-   * header is missing or malformed, or the key may not sign; PETREL_SIGNATURE_EXPIRED; PETREL_UNAUTHENTICATED where the
-   * key is unknown or revoked; PETREL_UNAVAILABLE where it cannot be checked here or now
+   * Checks everything that is possible before the body is there, so that a stranger cannot make us read one.
+   * @throws PetrelError PETREL_INVALID_REQUEST if there is a bearer credential too; PETREL_SIGNATURE_INVALID if a
+   * header is missing or malformed, or the key may not sign; PETREL_SIGNATURE_EXPIRED; PETREL_UNAUTHENTICATED if the
+   * key is unknown or revoked; PETREL_UNAVAILABLE if it cannot be checked here or now
    */
   async begin({ headers, method, target }: RequestHead): Promise<BegunSignature> {
     if (headers.authorization !== undefined) {
@@ -116,8 +116,8 @@ export class SignatureAuthenticator {
 
   /**
    * @param bodySha256 64 lower-case hex characters, of the bytes as they came
-   * @throws PetrelError PETREL_SIGNATURE_INVALID where none of the signatures fits, PETREL_SIGNATURE_REPLAYED;
-   * PETREL_UNAVAILABLE where the nonce cannot be written down
+   * @throws PetrelError PETREL_SIGNATURE_INVALID if no signature fits, PETREL_SIGNATURE_REPLAYED; PETREL_UNAVAILABLE if
+   * the nonce cannot be recorded
    */
   async finish(begun: BegunSignature, bodySha256: string): Promise<Producer> {
     const { key, id, timestamp, method, target, given } = begun;
@@ -135,7 +135,7 @@ export class SignatureAuthenticator {
     return key.producer;
   }
 
-  /** Only now: a stranger must not be able to use nonces up, nor the memory they take. */
+  /** Only now: a stranger must not use up nonces, nor the memory they take. */
   async #spend(spendNonce: SpendNonce, keyId: string, id: string): Promise<boolean> {
     try {
       return await spendNonce(keyId, id);

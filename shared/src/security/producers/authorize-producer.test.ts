@@ -1,5 +1,5 @@
-// Tests of producers at the border of HTTP: a listening server, bytes as they are sent.
-// Guarantees: what a stranger is told does not depend on the body; what is not checked yet is bounded.
+// Tests producers at the border of HTTP: a listening server, raw bytes.
+// Guarantees: a stranger's answer does not depend on the body; unchecked bytes are bounded.
 import { createHash, randomBytes } from "node:crypto";
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { connect } from "node:net";
@@ -76,7 +76,7 @@ interface Sent {
   readonly method?: string;
   readonly target?: string;
   readonly body?: Buffer | string;
-  /** Instead of the bytes that are sent. */
+  /** Signed instead of the bytes that are sent. */
   readonly signedBody?: Buffer | string;
   readonly key?: string;
   readonly id?: string;
@@ -174,7 +174,7 @@ test("a packed body is signed as it is sent, packed", async () => {
   expect(await send({ body: packed, headers, signedBody: json })).toEqual(
     coded(401, "PETREL_SIGNATURE_INVALID"),
   );
-  // Packed anew it says the same, and is not what was signed.
+  // Packed again it means the same, but it is not what was signed.
   expect(
     await send({ body: gzipSync(json, { level: 1 }), headers, signedBody: gzipSync(json, { level: 0 }) }),
   ).toEqual(coded(401, "PETREL_SIGNATURE_INVALID"));
@@ -206,7 +206,7 @@ test("a stranger is told of the signature, whatever the body is", async () => {
   }
   expect(await send({ body: json, key: "nobody" })).toEqual(coded(401, "PETREL_UNAUTHENTICATED"));
   expect(handled).toBe(before);
-  // Who has signed it is told what is wrong with it.
+  // Its signer learns what is wrong with it.
   expect(await send({ body: "{ not json" })).toEqual(coded(400, "PETREL_INVALID_JSON"));
   expect(await send({ body: json, headers: { "content-type": "text/plain" } })).toEqual(
     coded(415, "PETREL_UNSUPPORTED_MEDIA_TYPE"),
@@ -294,14 +294,14 @@ test("what is not checked yet is bounded, beside a small share for each; what en
   expect(budget.taken).toBe(0);
   for (const { payload } of small) payload.end();
   for (const { reading } of small) await reading;
-  // One that breaks off gives back too.
+  // A body that breaks off gives its share back too.
   const broken = begin();
   const breaking = expect(broken.reading).rejects.toMatchObject({ code: "PETREL_INVALID_REQUEST" });
   broken.payload.write(Buffer.alloc(free + 10));
   broken.payload.destroy(new Error("reset"));
   await breaking;
   expect(budget.taken).toBe(0);
-  // And one that was over before it was read.
+  // So does one that ended before it was read.
   await expect(
     readSignedBody(broken.payload, { maxBytes: 1, budget, deadlineMs: 60_000 }),
   ).rejects.toMatchObject({ code: "PETREL_INVALID_REQUEST" });
@@ -326,7 +326,7 @@ test("a body that trickles in is given up", async () => {
   await expect(reading).rejects.toMatchObject({ code: "PETREL_REQUEST_TIMEOUT" });
 });
 
-/** The bytes as they are. @returns the answer's, once the connection is closed */
+/** Sends the bytes as they are. @returns the answer's, once the connection is closed */
 function sendRaw(text: string): Promise<string> {
   return new Promise((resolve, reject) => {
     let answer = "";

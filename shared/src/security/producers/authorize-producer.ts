@@ -1,6 +1,6 @@
-// Before a request's body is read, and, where the request is signed, once more when it is there: is this a producer, and
-// may they do this?
-// Guarantees: a route that has this hook runs for no one else; a stranger learns nothing of what the body should be.
+// Before a request's body is read, and again after it if the request is signed: is this a producer, and may they do
+// this?
+// Guarantees: a route with this hook runs for no one else; a stranger learns nothing about the expected body.
 import type { Readable } from "node:stream";
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import { PetrelError } from "../../kernel/errors.js";
@@ -14,11 +14,11 @@ import { EMPTY_BODY_SHA256 } from "./request-signature.js";
 
 const DECORATOR = "producer";
 const SIGNED_DECORATOR = "signedRequest";
-/** How long a credential that was checked counts for the connection it came over. */
+/** How long a checked credential counts for its connection. */
 const REMEMBERED_MS = 1_000;
-/** Of requests whose signature is not checked yet, in all. */
+/** Total for requests whose signature is not checked yet. */
 const UNCHECKED_BYTES = 64 * 1024 * 1024;
-/** How long a signed body may take to come. */
+/** How long a signed body may take to arrive. */
 const BODY_DEADLINE_MS = 30_000;
 
 /** A request that `authorize` has let pass so far: its body decides. */
@@ -28,11 +28,11 @@ interface SignedRequest {
   readonly scope: ProducerScope;
 }
 
-/** Who may make this process hold how much of a signed body before it is checked. */
+/** How much unchecked signed body each client may make this process hold. */
 export interface SignedBodyShares {
   /** What a request's share is counted by. */
   readonly addressOf: (request: HttpRequest) => string;
-  /** Whether too many that came from there were not what they said. */
+  /** Whether too many requests from there failed authentication. */
   readonly isSuspect: (address: string) => boolean;
 }
 
@@ -44,7 +44,7 @@ export function decorateWithProducer(app: HttpApp, shares: SignedBodyShares = AL
   app.decorateRequest(SIGNED_DECORATOR, null);
   const budget = new UncheckedBytes(UNCHECKED_BYTES);
   app.addHook("preParsing", (request, reply, payload, done) => {
-    // One that `authorize` has let pass has this header; asked for alone, because every request comes here.
+    // `authorize` only lets a signed request pass with this header; every request comes here, so check it alone first.
     const signed = request.headers["petrel-key"] === undefined ? null : signedRequestOf(request);
     if (signed === null) {
       done();
@@ -54,7 +54,7 @@ export function decorateWithProducer(app: HttpApp, shares: SignedBodyShares = AL
   });
 }
 
-/** Nothing for a route that is for everybody; those that were there before the decorator have no place for it. */
+/** Null for a route that is open to everybody; routes that were there before the decorator lack the property. */
 function signedRequestOf(request: HttpRequest): SignedRequest | null {
   if (!request.server.hasRequestDecorator(SIGNED_DECORATOR)) return null;
   return request.getDecorator<SignedRequest | null>(SIGNED_DECORATOR);
@@ -71,7 +71,7 @@ async function finishThen(
   try {
     payload = await finish();
   } catch (error) {
-    // What is left of the body is not read.
+    // The rest of the body is not read.
     if (!(error instanceof PetrelError) || error.status !== 401) void reply.header("connection", "close");
     done(error instanceof Error ? error : new Error(String(error)));
     return;
@@ -105,7 +105,7 @@ function hasBody({ headers }: HttpRequest): boolean {
   return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
 }
 
-/** Or of a length that is not told. */
+/** Or of undeclared length. */
 function isLarge({ headers }: HttpRequest): boolean {
   return headers["transfer-encoding"] !== undefined || Number(headers["content-length"]) > FREE_BYTES;
 }
@@ -118,11 +118,11 @@ interface Remembered {
 }
 
 /**
- * A producer that keeps its connection sends the same header with each request: hashing its secret each time costs
- * more than the rest of the check. What was good a moment ago is compared with what this very connection has sent
- * before, so the comparison's time tells nobody anything they did not send themselves.
+ * A producer that keeps its connection sends the same header with each request, and hashing its secret each time would
+ * cost more than the rest of the check. So a header that was good a moment ago is compared with what this very
+ * connection sent before: the comparison's time reveals nothing that the client did not send itself.
  *
- * A signed request passes with its key only; its signature is checked when its body is there, still before anything
+ * A signed request first passes by its key alone. Its signature is checked when its body is there, before anything
  * parses it. Until then `producerOf` has nobody to name.
  * @returns an `onRequest` hook, for an application that `decorateWithProducer` has been called for
  */
@@ -164,22 +164,22 @@ export function authorize(
   });
 }
 
-/** Marks an `onRequest` hook that asks for a producer's credential: only there one is worth something. */
+/** Marks an `onRequest` hook that requires a producer's credential: elsewhere a credential counts for nothing. */
 export function checksProducers<T extends (request: HttpRequest) => Promise<void>>(hook: T): T {
   return Object.assign(hook, { checksProducers: true });
 }
 
-/** Whether a request was let pass by its key's id alone: nothing of it has been shown to be so yet. */
+/** Whether a request passed by its key's id alone, so that nothing of it is proven yet. */
 export function awaitsItsSignature(request: HttpRequest): boolean {
   return signedRequestOf(request) !== null && knownProducerOf(request) === null;
 }
 
-/** Who sent a request, where it is a producer's, and that is known by now; null else. */
+/** The producer that sent a request, if one did and is known by now; else null. */
 export function knownProducerOf(request: HttpRequest): Producer | null {
   return request.getDecorator<Producer | null>(DECORATOR);
 }
 
-/** Who sent a request that has passed `authorize`; from `preValidation` on. */
+/** The producer that sent a request that has passed `authorize`; from `preValidation` on. */
 export function producerOf(request: HttpRequest): Producer {
   const producer = request.getDecorator<Producer | null>(DECORATOR);
   if (producer === null) throw new Error("the request's signature has not been checked yet");

@@ -1,30 +1,31 @@
-// A producer key's stored record -> here -> authenticate-producer, authenticate-signature: ready to be checked against.
-// Guarantees: frozen; a former secret counts only until its end; what cannot be opened leaves the rest of the key usable.
+// A producer key's stored record -> here -> authenticate-producer, authenticate-signature: ready to check against.
+// Guarantees: frozen; a former secret counts only until its end; a secret that cannot be opened leaves the rest of the
+// key usable.
 import { createSecretKey, type KeyObject } from "node:crypto";
 import type { Clock } from "../../kernel/clock.js";
 import type { ProducerScope } from "../../protocol/producer-scopes.js";
 import type { SealedProducerSecret } from "./seal-producer-secret.js";
 
-/** How much a key may send, instead of the limit that every key has. 0: nothing at all. */
+/** How much a key may send, instead of the common limit. 0: nothing at all. */
 export type OwnMessageLimit = number | "unlimited";
 
 /** Who sent a request. Frozen, and the same object as long as it is cached. */
 export interface Producer {
   readonly keyId: string;
-  /** The business system behind the key: idempotency keys are its own. */
+  /** The business system behind the key: it owns its idempotency keys. */
   readonly owner: string;
   readonly scopes: readonly ProducerScope[];
   readonly messagesPerSecond?: OwnMessageLimit;
 }
 
-/** What is stored of a key, as far as it is needed here. */
+/** The stored fields of a key that are needed here. */
 export interface StoredProducerKey {
   readonly id: string;
   readonly owner: string;
   readonly scopes: readonly ProducerScope[];
   /** 64 hex characters. */
   readonly secretSha256: string;
-  /** The secret itself, encrypted at rest: the key may sign. */
+  /** The secret itself, encrypted at rest; present if the key may sign. */
   readonly sealedSecret?: string | undefined;
   /** Its requests must be signed. */
   readonly require?: "signature" | undefined;
@@ -39,31 +40,31 @@ export interface FormerProducerSecret {
   /** 64 hex characters. */
   readonly secretSha256: string;
   readonly sealedSecret?: string | undefined;
-  /** Wall clock, ms: good before this. */
+  /** Wall clock, ms: good until then. */
   readonly untilMs: number;
 }
 
 interface KnownSecret {
   readonly sha256: Buffer;
-  /** Of a key that may sign, where its secret could be opened. */
+  /** Present if the key may sign and its secret could be opened. */
   readonly hmacKey: KeyObject | undefined;
   readonly untilMs: number;
 }
 
-/** @throws Error where it cannot be opened */
+/** @throws Error if it cannot be opened */
 export type OpenSecret = (sealed: SealedProducerSecret) => string;
 
 export class KnownProducerKey {
   readonly producer: Producer;
   readonly requiresSignature: boolean;
-  /** Whether its secret is kept so that signatures can be checked. */
+  /** Whether its secret is stored, so that signatures can be checked. */
   readonly maySign: boolean;
   readonly #secrets: readonly KnownSecret[];
-  /** Of the present secret: what most keys have, made once. */
+  /** Of the current secret, made once: most keys have no other. */
   readonly #sha256: readonly Buffer[];
 
   /**
-   * @param openSecret undefined where nothing can be opened here
+   * @param openSecret undefined if nothing can be opened here
    * @param onUnopened told what could not be opened, and why
    */
   constructor(
@@ -100,7 +101,7 @@ export class KnownProducerKey {
     Object.freeze(this);
   }
 
-  /** SHA-256 of each secret that is good now; the clock is asked only where there are former ones. */
+  /** SHA-256 of each secret that is good now; the clock is read only if there are former ones. */
   goodHashes(clock: Clock): readonly Buffer[] {
     if (this.#secrets.length === 1) return this.#sha256;
     return this.#good(clock.wallMs()).map(({ sha256 }) => sha256);

@@ -1,12 +1,12 @@
-// Tests of the remembered keys: how old an answer may be, while the store answers and while it does not.
-// Guarantees: the clock is the test's; the store answers when the test lets it.
+// Tests how old a remembered key may be, while the store answers and while it does not. The clock is the test's; the
+// store answers when the test lets it.
 import { beforeEach, expect, test, vi } from "vitest";
 import { ProducerKeyCache } from "./producer-key-cache.js";
 
 const TTL_MS = 1_000;
 const STALE_MS = 30_000;
 
-/** One reading that the store was asked for. */
+/** One read of the store. */
 interface Asked {
   readonly answer: (key: string | undefined) => void;
   readonly fail: () => void;
@@ -46,7 +46,7 @@ beforeEach(async () => {
   await cache.find("k");
 });
 
-/** So that what was begun behind somebody has ended. */
+/** Lets background reads end. */
 const behind = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 test("fresh: no reading; towards the end one behind whoever comes; after it one that is waited for", async () => {
@@ -95,7 +95,7 @@ test("a store that is silent: the first waits for its patience, nobody after it"
   expect(asked).toHaveLength(2);
   expect([await waiting, await shared]).toEqual(["first", "first"]);
   expect(cache.find("k")).toBe("first");
-  // What was asked before is overdue: asked once more, behind.
+  // The earlier read is overdue, so one more starts in the background.
   nowMs += 500;
   expect(cache.find("k")).toBe("first");
   expect(asked).toHaveLength(3);
@@ -119,7 +119,7 @@ test("revoked while the store was away: refused within a second of its return, h
   await cache.find("k");
   store = "up";
   stored = undefined;
-  // In use: the next reading is behind somebody, and the one after that is refused.
+  // In use: the next read runs in the background, and the one after that is refused.
   nowMs = 10_250;
   expect(cache.find("k")).toBe("first");
   await vi.waitFor(async () => expect(await cache.find("k")).toBeUndefined());

@@ -1,7 +1,8 @@
-// authenticate-producer, authenticate-signature -> here -> producer-keys-store: the records of keys, read now and then.
-// Guarantees: where the store answers, a record is believed for `ttlMs` and no longer, and unknown keys cost no more than
-// known ones. Where it does not, the last good record serves for `staleMs`, nobody waits for it more than once, and what
-// the store says is heard again within a second of its return.
+// authenticate-producer, authenticate-signature -> here -> producer-keys-store: the records of keys, refreshed now and
+// then.
+// Guarantees: while the store answers, a record is trusted for `ttlMs` and no longer, and unknown keys cost no more
+// than known ones. While it does not, the last good record serves for `staleMs`, no request waits for the store more
+// than once, and the store's word counts again within a second of its return.
 import { setTimeout as sleep } from "node:timers/promises";
 import { backoffMs } from "../../kernel/backoff.js";
 import type { Clock } from "../../kernel/clock.js";
@@ -10,28 +11,28 @@ import { RecentMap } from "../../kernel/recent-map.js";
 import { ExpiringCache } from "../expiring-cache.js";
 
 export interface ProducerKeyCacheOptions<K> {
-  /** @returns undefined where the key is unknown or revoked; rejects where the store does not answer */
+  /** @returns undefined if the key is unknown or revoked; rejects if the store does not answer */
   readonly read: (keyId: string) => Promise<K | undefined>;
-  /** How long a record is believed. */
+  /** How long a record is trusted. */
   readonly ttlMs: number;
-  /** How old a record may be that serves because there is no newer one to be had. */
+  /** How old a record may be if no newer one can be had. */
   readonly staleMs: number;
-  /** How long a key that is not remembered is asked for, again and again, where the store does not answer. */
+  /** How long to retry the look-up of a key that is not remembered, if the store does not answer. */
   readonly lookUpDeadlineMs: number;
   /** How long the first request waits for the store before an older record serves. */
   readonly patienceMs: number;
-  /** Records kept, and as many names of unknown keys beside them. */
+  /** Records kept, and as many unknown key ids. */
   readonly maxEntries: number;
   readonly clock: Clock;
 }
 
 interface Entry<K> {
   key: K;
-  /** When the reading began that brought it: what was revoked later is not in it. */
+  /** When the read that returned it began: later revocations are not in it. */
   readAtMs: number;
-  /** When a reading was last begun. */
+  /** When a read was last begun. */
   askedAtMs: number;
-  /** The reading that somebody may wait for; undefined where none is under way. */
+  /** The read that a request may wait for; undefined if none is under way. */
   reading: Promise<Refreshed> | undefined;
   /** When the store last failed to answer in time. */
   failedAtMs: number;
@@ -44,9 +45,9 @@ interface LookedUp<K> {
   readonly beganMs: number;
 }
 
-/** From this share of its time on a record is read again while it still serves: a busy key's requests never wait. */
+/** From this share of its life on, a record is refreshed while it still serves: a busy key's requests never wait. */
 const REFRESH_FROM = 0.75;
-/** After a failure nobody waits for so long; then the store is given another chance to answer in time. */
+/** After a failure nobody waits for this long; then the store gets another chance to answer in time. */
 const FAILING_MS = 750;
 const ASK_AGAIN_MS = 200;
 const LOOK_UP_BACKOFF = { baseMs: 50, capMs: 250 } as const;
@@ -55,7 +56,7 @@ const LOOK_UP_LEAST_MS = 10;
 export class ProducerKeyCache<K> {
   readonly #options: ProducerKeyCacheOptions<K>;
   readonly #entries: ExpiringCache<Entry<K>>;
-  // Apart from the known ones, so that a stream of invented names pushes no real key out.
+  // Separate from known keys, so that a stream of invented ids pushes no real key out.
   readonly #unknown: ExpiringCache<true>;
   readonly #seen: RecentMap<true>;
   readonly #lookUps = new Map<string, Promise<LookedUp<K>>>();
@@ -69,17 +70,17 @@ export class ProducerKeyCache<K> {
     this.#seen = new RecentMap(maxEntries);
   }
 
-  /** Changes whenever a key is forgotten, or seen to be revoked: who remembers an answer asks again then. */
+  /** Changes whenever a key is forgotten or found revoked: remembered answers must then be checked again. */
   get forgotten(): number {
     return this.#forgotten;
   }
 
-  /** Whether this process has found such a key before. */
+  /** Whether this process has found this key before. */
   hasSeen(keyId: string): boolean {
     return this.#seen.get(keyId) === true;
   }
 
-  /** Drops what is remembered of a key, so that a change made by this process counts here at once. */
+  /** Drops what is remembered of a key, so that a change made by this process applies here at once. */
   forget(keyId: string): void {
     this.#forgotten++;
     this.#entries.delete(keyId);
@@ -88,8 +89,8 @@ export class ProducerKeyCache<K> {
   }
 
   /**
-   * @returns undefined where the key is unknown or revoked
-   * @throws PetrelError PETREL_UNAVAILABLE where nothing is remembered of it and the store does not answer
+   * @returns undefined if the key is unknown or revoked
+   * @throws PetrelError PETREL_UNAVAILABLE if nothing is remembered of it and the store does not answer
    */
   find(keyId: string): K | undefined | Promise<K | undefined> {
     const { clock, ttlMs } = this.#options;
@@ -108,11 +109,11 @@ export class ProducerKeyCache<K> {
   #refreshOrServe(keyId: string, entry: Entry<K>, nowMs: number): K | Promise<K | undefined> {
     const reading = this.#refresh(keyId, entry, nowMs);
     if (reading === undefined || nowMs - entry.failedAtMs < FAILING_MS) return entry.key;
-    // Revoked, it is remembered no longer; where there was no answer, it still is.
+    // A revoked key is no longer remembered; without an answer, it still is.
     return reading.then(() => this.#entries.get(keyId, nowMs)?.key);
   }
 
-  /** @returns the reading under way; undefined where the last one failed a moment ago */
+  /** @returns the read under way; undefined if the last one failed a moment ago */
   #refresh(keyId: string, entry: Entry<K>, nowMs: number): Promise<Refreshed> | undefined {
     if (entry.reading !== undefined) return entry.reading;
     if (nowMs - entry.askedAtMs < ASK_AGAIN_MS && entry.failedAtMs >= entry.askedAtMs) return undefined;
@@ -126,7 +127,7 @@ export class ProducerKeyCache<K> {
     return reading;
   }
 
-  /** Never rejects. What comes too late for whoever waited is still heard. */
+  /** Never rejects. An answer too late for those who waited still counts. */
   async #readAgain(keyId: string, entry: Entry<K>, beganMs: number): Promise<Refreshed> {
     let key: K | undefined;
     try {
@@ -134,7 +135,7 @@ export class ProducerKeyCache<K> {
     } catch {
       return "failed";
     }
-    // Forgotten meanwhile, or overtaken by a reading that began later.
+    // Forgotten meanwhile, or overtaken by a read that began later.
     if (this.#entries.get(keyId, beganMs) !== entry || beganMs < entry.readAtMs) return "answered";
     if (key === undefined) {
       this.forget(keyId);
@@ -166,7 +167,7 @@ export class ProducerKeyCache<K> {
     this.#lookUps.set(keyId, lookUp);
     try {
       const { key, beganMs } = await lookUp;
-      // Forgotten meanwhile: what was read may be from before the change.
+      // If forgotten meanwhile, the record may be from before the change.
       if (this.#lookUps.get(keyId) === lookUp) this.#remember(keyId, key, beganMs);
       return key;
     } finally {

@@ -1,5 +1,5 @@
-// Tests of a producer's credential: its form, its making and its comparison.
-// Guarantees: what is made is read back; what has another form is not read.
+// Tests a producer's credential: its form, its making and its comparison.
+// Guarantees: what is made is read back; any other form is refused.
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import {

@@ -1,12 +1,12 @@
-// A producer's credential: its form in a header, its making, and its comparison with what is stored.
-// Guarantees: a secret has 256 random bits and is stored only as its SHA-256; comparing takes the same time
-// wherever the difference is.
+// A producer's credential: its form in a header, its making, and its comparison with the stored hash.
+// Guarantees: a secret has 256 random bits and only its SHA-256 is stored; comparing takes the same time wherever the
+// difference is.
 import { hash, randomBytes, timingSafeEqual } from "node:crypto";
 
-/** A key's name, as it stands before the dot of a credential. */
+/** A key's id: the part of a credential before the dot. */
 export const PRODUCER_KEY_ID_PATTERN = "^[A-Za-z0-9_-]{1,64}$";
 
-/** What `Authorization: Bearer <key>.<secret>` brings. */
+/** The content of `Authorization: Bearer <key>.<secret>`. */
 export interface ProducerCredential {
   readonly keyId: string;
   readonly secret: string;
@@ -16,7 +16,7 @@ const credentialExpression = /^bearer +([A-Za-z0-9_-]{1,64})\.([!-~]{1,256})$/i;
 
 /**
  * Reads `Authorization: Bearer <key>.<secret>` (RFC 6750; the scheme's case does not count, RFC 9110 11.1).
- * @returns undefined where the header has another form
+ * @returns undefined if the header has another form
  */
 export function parseProducerCredential(authorization: string): ProducerCredential | undefined {
   const match = credentialExpression.exec(authorization);
@@ -35,8 +35,7 @@ export function makeProducerSecret(): string {
 }
 
 /**
- * What is stored of a secret. A plain hash is enough because the secret is random, not chosen: there is nothing
- * to guess from.
+ * The stored form of a secret. A plain hash is enough because the secret is random, not chosen: guessing is hopeless.
  * @returns 64 lower-case hex characters
  */
 export function hashProducerSecret(secret: string): string {
@@ -46,7 +45,7 @@ export function hashProducerSecret(secret: string): string {
 /**
  * @param secret as presented
  * @param storedSha256 32 bytes each: of the secrets that are good now, at least one
- * @param compare only tests bring another
+ * @param compare only tests pass another
  * @returns whether it is any of them; all are compared
  */
 export function producerSecretMatches(

@@ -1,6 +1,7 @@
-// A signed request's bytes -> here -> authenticate-signature, then read-json-body: kept and hashed before they are believed.
-// Guarantees: never more than the route takes, and of all requests that are not checked yet never more than the budget
-// beside a small share each; a body that trickles in is given up; the bytes go on as they came.
+// A signed request's bytes -> here -> authenticate-signature, then read-json-body: kept and hashed before they are
+// trusted.
+// Guarantees: never more than the route takes. All unchecked requests together hold at most the budget, plus a small
+// free share each. A body that trickles in is given up; the bytes are passed on unchanged.
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import { PetrelError } from "../../kernel/errors.js";
@@ -15,24 +16,24 @@ export interface SignedBody {
 }
 
 export interface ReadSignedBodyOptions {
-  /** Of the route. */
+  /** The route's limit. */
   readonly maxBytes: number;
   readonly budget: UncheckedBytes;
   /** What its share is counted by. */
   readonly address?: string;
-  /** Whether it may be larger than what every body may take beside the budget. */
+  /** Whether it may exceed the free share. */
   readonly mayBeLarge?: boolean;
   readonly deadlineMs: number;
 }
 
-/** What each body may take beside the budget: small requests never wait for large ones of strangers. */
+/** Each body's free share, outside the budget: small requests never wait for large ones of strangers. */
 export const FREE_BYTES = 64 * 1024;
 
 /**
  * @param payload a stream of bytes, not read yet
- * @throws PetrelError PETREL_PAYLOAD_TOO_LARGE; PETREL_UNAVAILABLE where the budget is used up, or the body gave its
- * share up; PETREL_REQUEST_TIMEOUT where it does not end in time; PETREL_INVALID_REQUEST where the connection ends
- * first; PETREL_RATE_LIMITED where it is larger than it may be. The rest is then left unread
+ * @throws PetrelError PETREL_PAYLOAD_TOO_LARGE; PETREL_UNAVAILABLE if the budget is used up, or the body gave its share
+ * up; PETREL_REQUEST_TIMEOUT if it does not end in time; PETREL_INVALID_REQUEST if the connection ends first;
+ * PETREL_RATE_LIMITED if it is larger than it may be. The rest is then left unread
  */
 export function readSignedBody(payload: Readable, options: ReadSignedBodyOptions): Promise<SignedBody> {
   const { maxBytes, budget, address = "", mayBeLarge = true, deadlineMs } = options;
@@ -45,7 +46,7 @@ export function readSignedBody(payload: Readable, options: ReadSignedBodyOptions
       clearTimeout(timer);
       budget.give(share);
       payload.off("data", onData).off("end", onEnd).off("error", onBroken).off("close", onBroken);
-      // What comes after a refusal may still end in an error: nobody is left to hear of it.
+      // The stream may still fail after a refusal; nobody is left to handle that.
       payload.on("error", () => undefined);
     };
     const refuse = (error: PetrelError): void => {
@@ -76,7 +77,7 @@ export function readSignedBody(payload: Readable, options: ReadSignedBodyOptions
       settle();
       resolve({ bytes: Buffer.concat(chunks, length), sha256: hashing.digest("hex") });
     };
-    // A late or broken body is told so by whoever noticed it (bodies-under-way).
+    // bodies-under-way answers a late or broken body.
     const onBroken = (error?: unknown): void =>
       refuse(
         error instanceof PetrelError
@@ -95,7 +96,7 @@ export function readSignedBody(payload: Readable, options: ReadSignedBodyOptions
   });
 }
 
-/** The bytes once more, for whoever parses them. */
+/** The bytes again, for the parser. */
 export function streamOf(bytes: Buffer): Readable {
   const stream = new Readable({ read: () => undefined });
   if (bytes.length > 0) stream.push(bytes);

@@ -1,5 +1,5 @@
-// Tests of a request's signature: the text, the header, and that nothing but the request as it was signed fits.
-// Guarantees: the vectors are those of docs/send/producers.md; the properties hold for random requests, printed with their seed.
+// Tests a request's signature: the text, the header, and that only the request as signed fits. The vectors are those of
+// docs/send/producers.md; the properties hold for random requests, printed with their seed.
 import { createHash, createSecretKey } from "node:crypto";
 import { readFileSync } from "node:fs";
 import {

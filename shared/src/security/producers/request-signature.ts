@@ -1,18 +1,18 @@
-// A producer's signed request: the text that is signed, the header that carries it, and whether it fits.
-// Guarantees: the text names the request as it went over the wire, its body's bytes included; a signature fits only as
-// it would be written, to the last bit; comparing takes the same time wherever the difference is.
+// A producer's signed request: the signed text, the header that carries the signature, and whether it fits.
+// Guarantees: the text covers the request as it went over the wire, its body's bytes included; a signature fits only in
+// its one canonical spelling, to the last bit; comparing takes the same time wherever the difference is.
 import { createHmac, type KeyObject, timingSafeEqual } from "node:crypto";
 
-/** The headers of a signed request; none of them goes with `Authorization`. */
+/** The headers of a signed request; none of them may accompany `Authorization`. */
 export type SignatureHeader = "petrel-key" | "petrel-id" | "petrel-timestamp" | "petrel-signature";
 
-/** How far a signature's time may be from ours, either way. */
+/** How far a signature's time may differ from ours, either way. */
 export const SIGNATURE_TOLERANCE_SECONDS = 300;
 
-/** SHA-256 of no bytes: of a request without a body. */
+/** SHA-256 of zero bytes: for a request without a body. */
 export const EMPTY_BODY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/** What a signature covers, each as it stands in the request. */
+/** What a signature covers, each as in the request. */
 export interface SignedContent {
   /** The nonce: visible ASCII, at most 128 characters. */
   readonly id: string;
@@ -22,14 +22,14 @@ export interface SignedContent {
   readonly method: string;
   /** The request target of the request line (RFC 9112 3.2), with its query. */
   readonly target: string;
-  /** 64 lower-case hex characters, of the bytes as sent: before gzip is undone. */
+  /** 64 lower-case hex characters, of the bytes as sent: still compressed. */
   readonly bodySha256: string;
 }
 
 export type Compare = (a: Buffer, b: Buffer) => boolean;
 
 const VERSION = "v1,";
-/** An HMAC-SHA256 as base64, the padding included. */
+/** An HMAC-SHA256 as base64, with padding. */
 const SIGNATURE_LENGTH = 44;
 const MAX_HEADER_LENGTH = 4_096;
 
@@ -40,17 +40,17 @@ export function textToSign({ id, timestamp, method, target, bodySha256 }: Signed
 
 /**
  * @param secret a producer's secret, as text (its UTF-8 bytes are the key), or a key of these bytes
- * @returns the base64 of an HMAC-SHA256, without the `v1,` before it
+ * @returns the base64 of an HMAC-SHA256, without the `v1,` prefix
  */
 export function signRequest(content: SignedContent, secret: string | KeyObject): string {
-  // Node reads a request's head as Latin-1: so the bytes are those that came, whatever they are.
+  // Node reads a request's head as Latin-1, so these are the bytes as they came.
   return createHmac("sha256", secret).update(textToSign(content), "latin1").digest("base64");
 }
 
 /**
- * Reads `petrel-signature`: entries between spaces, each `version,value`. Versions that are not known here are left out,
- * as are entries of ours that are no HMAC-SHA256.
- * @returns the base64 texts, or undefined where there is none that could fit
+ * Reads `petrel-signature`: entries separated by spaces, each `version,value`. Unknown versions are skipped, as are
+ * entries of ours that are no HMAC-SHA256.
+ * @returns the base64 texts, or undefined if none could fit
  */
 export function parseSignatures(header: string): readonly Buffer[] | undefined {
   if (header.length > MAX_HEADER_LENGTH) return undefined;
@@ -63,8 +63,8 @@ export function parseSignatures(header: string): readonly Buffer[] | undefined {
 }
 
 /**
- * @param given as `parseSignatures` gives them
- * @param compare only tests bring another
+ * @param given as from `parseSignatures`
+ * @param compare only tests pass another
  * @returns whether any of them is what one of the secrets makes of the content; all are compared
  */
 export function signatureFits(
@@ -75,7 +75,7 @@ export function signatureFits(
 ): boolean {
   let fits = false;
   for (const secret of secrets) {
-    // As text: base64 can say the same bytes in several ways, and only one of them is taken.
+    // As text: base64 can spell the same bytes in several ways, and only one of them is accepted.
     const expected = Buffer.from(signRequest(content, secret), "latin1");
     for (const one of given) if (compare(one, expected)) fits = true;
   }

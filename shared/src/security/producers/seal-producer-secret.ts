@@ -1,15 +1,16 @@
-// auth seals the secret of a key that may sign, collect and dispatch open it: between producer-keys-store and here.
-// Guarantees: a sealed secret opens only for the key and the hash it was sealed for, and with a key of
-// KEY_ENCRYPTION_FILE that has sealed it.
+// Between producer-keys-store and the services: auth seals the secret of a key that may sign, collect and dispatch open
+// it.
+// Guarantees: a sealed secret opens only for the key and the hash it was sealed for, and only with the key of
+// KEY_ENCRYPTION_FILE that sealed it.
 import type { AtRestCipher } from "../encrypt-at-rest.js";
 import { hashProducerSecret } from "./producer-keys.js";
 
-/** @returns what may be stored: AES-256-GCM, bound to the key and to the secret's hash */
+/** @returns the form to store: AES-256-GCM, bound to the key and to the secret's hash */
 export function sealProducerSecret(cipher: AtRestCipher, keyId: string, secret: string): string {
   return cipher.encrypt(secret, contextOf(keyId, hashProducerSecret(secret)));
 }
 
-/** @throws Error where it was sealed with another key, for something else, or changed */
+/** @throws Error if it was changed, or sealed with another key or for something else */
 export function openProducerSecret(
   cipher: AtRestCipher,
   { keyId, sealed, secretSha256 }: SealedProducerSecret,
@@ -17,7 +18,7 @@ export function openProducerSecret(
   return cipher.decrypt(sealed, contextOf(keyId, secretSha256));
 }
 
-/** The same, sealed with the first key that there is now. @throws as `openProducerSecret` */
+/** Seals it again with the current first key. @throws as `openProducerSecret` */
 export function resealProducerSecret(
   cipher: AtRestCipher,
   { keyId, sealed, secretSha256 }: SealedProducerSecret,

@@ -1,4 +1,4 @@
-// A service's start: what its authenticate-producer needs to check signatures, where it has the key for that.
+// A service's start: what its authenticate-producer needs to check signatures, if the service has the key for that.
 // Guarantees: a service without it says so once, at its start.
 import type { Logger } from "../../kernel/logging/logging.js";
 import type { SpendNonce } from "./authenticate-signature.js";
@@ -13,7 +13,7 @@ export interface SignatureChecks {
   readonly logger: Logger;
 }
 
-/** @param cipher of KEY_ENCRYPTION_FILE, the same as auth has; undefined where there is none here */
+/** @param cipher of the same KEY_ENCRYPTION_FILE as auth's; undefined if this service has none */
 export function createSignatureChecks(
   cipher: AtRestCipher | undefined,
   spendNonce: SpendNonce,

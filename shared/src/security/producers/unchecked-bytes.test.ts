@@ -1,5 +1,5 @@
 // Tests who may hold bytes of signed bodies that are not checked yet.
-// Guarantees: one address, however many bodies it leaves half-sent, keeps no other from sending its own.
+// Guarantees: one address cannot stop others from sending, however many half-sent bodies it leaves.
 import { expect, test } from "vitest";
 import type { PetrelError } from "../../kernel/errors.js";
 import { UncheckedBytes, UncheckedShare } from "./unchecked-bytes.js";

@@ -1,7 +1,7 @@
-// read-signed-body -> here: how much is kept of requests whose signature is not checked yet. A key's id, which is no
-// secret, is all it takes to send some.
-// Guarantees: never more than the maximum in all; where it is used up, whoever has just come is not the one to go: the
-// address that holds most gives up its oldest, and one that has stopped sending gives up whoever's it is.
+// read-signed-body -> here: how much is kept of requests whose signature is not checked yet. Anyone who knows a key's
+// id, which is no secret, can send some.
+// Guarantees: never more than the maximum in all. When it is used up, a newcomer is not the one to go: an address that
+// holds more than the newcomer's gives up its oldest body, and if there is none, a stalled body goes.
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import { PetrelError } from "../../kernel/errors.js";
 
@@ -19,18 +19,18 @@ export class UncheckedShare {
   }
 }
 
-/** Silent for so long a body has stalled. */
+/** A body silent for this long has stalled. */
 const STALLED_MS = 2_000;
 
 export class UncheckedBytes {
   readonly #max: number;
   readonly #clock: Clock;
-  /** In the order in which they came. */
+  /** In order of arrival. */
   readonly #shares = new Set<UncheckedShare>();
   readonly #byAddress = new Map<string, number>();
   #taken = 0;
 
-  /** @param max in all, beside the first 64 KiB of each body */
+  /** @param max in all, on top of the first 64 KiB of each body */
   constructor(max: number, clock: Clock = systemClock) {
     this.#max = max;
     this.#clock = clock;

@@ -1,5 +1,5 @@
 // Tests how many requests an address and a key may make, over an application with routes like those of the services.
-// Guarantees: invented keys are looked up so often and no more; good keys and other addresses go on as before.
+// Guarantees: look-ups of invented keys are bounded; good keys and other addresses are not affected.
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import type { ServerResponse } from "node:http";
@@ -93,7 +93,7 @@ describe("failed authentications", () => {
     expect(counted["failed-authentications"]?.refusals).toBe(50);
     nowMs += 2_000;
     expect((await send("Bearer good.secret")).statusCode).toBe(200);
-    // Its secret guessed: no look-up either, and said as always.
+    // A guessed secret costs no look-up either, and gets the usual answer.
     expect((await send("Bearer good.wrong")).statusCode).toBe(401);
   });
 

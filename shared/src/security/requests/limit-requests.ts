@@ -1,6 +1,7 @@
-// Every HTTP request -> here, before and behind its authentication: how many an address, and a key, may make.
-// Guarantees: a flood of invented keys costs a few look-ups in Redis a second, and locks out no key: none that this
-// process has seen to be good, and others not for long; an address is counted by this process alone, a key by all.
+// Every HTTP request -> here, before and after its authentication: how many an address, and a key, may make.
+// Guarantees: a flood of invented keys costs a few look-ups in Redis a second. It locks out no key that this process
+// has seen to be good, and others not for long. This process alone counts an address; all processes together count a
+// key.
 import type { Readable } from "node:stream";
 import { clientOf, limitKeyOfAddress, type TrustedProxies } from "../../kernel/http/client-address.js";
 import { type Clock, systemClock } from "../../kernel/clock.js";
@@ -17,7 +18,7 @@ import {
 } from "../producers/authorize-producer.js";
 import { parseProducerCredential } from "../producers/producer-keys.js";
 
-/** Of a limit's counts, those that are counted here. */
+/** The counts of a limit that are needed here. */
 interface Refusals {
   refusals: number;
   local_refusals: number;
@@ -26,9 +27,9 @@ interface Refusals {
 export interface RequestLimitsOptions {
   readonly authenticator: Pick<ProducerAuthenticator, "hasSeen">;
   readonly trustedProxies: TrustedProxies;
-  /** Failed authentications of an address in a minute; 0: no limit. */
+  /** Failed authentications of an address per minute; 0: no limit. */
   readonly failedAuths: number;
-  /** Requests of an address without a producer's credential, in 10 s; 0, the default: no limit. */
+  /** Requests of an address without a producer's credential, per 10 s; 0, the default: no limit. */
   readonly requestsPerAddress?: number;
   /** Requests of a key. */
   readonly perKey?: {
@@ -39,15 +40,15 @@ export interface RequestLimitsOptions {
   readonly clock?: Clock;
 }
 
-/** What a service's composition root brings; where it brings none, nothing is limited. */
+/** What a service's composition root passes; without it, nothing is limited. */
 export type RequestLimits = Omit<RequestLimitsOptions, "authenticator" | "clock">;
 
 export const REQUESTS_WINDOW_MS = 10_000;
 const FAILURES_WINDOW_MS = 60_000;
 /**
- * A key that this process has not seen yet, from an address that failed too often, is looked up all the same once in so
- * long, over all addresses: a process that has just started knows no key, and somebody who goes on failing behind the
- * same proxy would shut out every producer there for as long as they like.
+ * Once per interval, over all addresses, a key that this process has not seen yet is looked up even if its address
+ * failed too often. A process that has just started knows no key, and otherwise one failing client behind a proxy could
+ * shut out every producer there.
  */
 const CHANCE_INTERVAL_MS = 50;
 
@@ -57,7 +58,7 @@ const requests = { name: "requests", windowMs: REQUESTS_WINDOW_MS } as const;
 export interface RequestLimiter {
   /** For `decorateWithProducer`. */
   readonly shares: SignedBodyShares;
-  /** Call behind `decorateWithProducer` and before the routes. */
+  /** Call after `decorateWithProducer` and before the routes. */
   limit(app: HttpApp): void;
 }
 
@@ -92,7 +93,7 @@ export function createRequestLimiter(options: RequestLimitsOptions): RequestLimi
     return isTime;
   };
 
-  /** Where no key is asked for, none exempts from anything. */
+  /** A route that requires no key exempts nobody for having one. */
   const onOpenRequest: OnRequest = (request, reply, done) => done(refusalByAddress(request, reply));
 
   const onProducerRequest: OnRequest = (request, reply, done) => {
@@ -110,7 +111,7 @@ export function createRequestLimiter(options: RequestLimitsOptions): RequestLimi
   const onProducerKnown: PreParsing = (request, reply, payload, done) => {
     const producer = knownProducerOf(request);
     if (producer === null) {
-      // Let in by another credential than a key's; one that was there too, right or wrong, buys nothing.
+      // Admitted by another kind of credential; a producer's key beside it, right or wrong, exempts nobody.
       const refusal = keyIdOf(request) === undefined ? undefined : refusalByAddress(request, reply);
       return refusal === undefined ? done(null, payload) : done(refusal);
     }
@@ -129,19 +130,19 @@ export function createRequestLimiter(options: RequestLimitsOptions): RequestLimi
     shares: { addressOf, isSuspect: (address) => failed.waitMs(address) > 0 },
     limit: (app) => {
       app.addHook("onRoute", (route) => {
-        // Health and documentation are nobody's credential. A page's preflight is the browser's own, and asks for nothing.
+        // Health and documentation require no credential. A page's preflight comes from the browser itself.
         if (!route.url.startsWith("/v1/") || route.method === "OPTIONS") return;
         const own = listOf(route.onRequest);
         const isForProducers = own.some((hook) => "checksProducers" in hook);
         const first = isForProducers ? onProducerRequest : onOpenRequest;
-        // The route for HEAD may be made from one that has it.
+        // Fastify may derive the HEAD route from one that has it.
         if (own.includes(first)) return;
         route.onRequest = [first, ...own];
         if (isForProducers && (perKey !== undefined || ofAddress.limit > 0)) {
           route.preParsing = [onProducerKnown, ...listOf(route.preParsing)];
         }
       });
-      // Costs nothing where nothing fails.
+      // Costs nothing while nothing fails.
       app.addHook("onError", (request, _reply, error, done) => {
         if (failed.limit > 0 && error instanceof PetrelError && isFailure(request, error)) {
           failed.take(addressOf(request));
@@ -169,12 +170,12 @@ function isList<T>(hooks: T | readonly T[]): hooks is readonly T[] {
   return Array.isArray(hooks);
 }
 
-/** A wrong credential, or a signed body that never came to where it is checked. */
+/** A wrong credential, or a signed body that never reached its check. */
 function isFailure(request: HttpRequest, { status }: PetrelError): boolean {
   return status === 401 || (status < 500 && status !== 429 && awaitsItsSignature(request));
 }
 
-/** What `Authorization` says counts, as for the check; a signature is looked at where there is none. */
+/** `Authorization` counts first, as in the check; signature headers only without it. */
 function keyIdOf({ headers }: HttpRequest): string | undefined {
   const { authorization } = headers;
   if (authorization !== undefined) return parseProducerCredential(authorization)?.keyId;

@@ -1,4 +1,4 @@
-// Tests which origins a list lets in, by cases and by properties over invented hosts.
+// Tests which origins a list admits, by cases and by properties over invented hosts.
 // Guarantees: each refused origin differs from an allowed one in one thing.
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -145,7 +145,7 @@ test("by any names: exact is exact, and a wildcard takes just the sub-domains", 
         expect(matches(written(listed, `*.${name}`, listedPort), origin)).toBe(
           isSamePlace && subs.length > 0,
         );
-        // A name that only ends in the same letters.
+        // A name that merely ends in the same letters.
         expect(
           matches(written(listed, `*.${name}`, listedPort), written(listed, `x${name}`, listedPort)),
         ).toBe(false);

@@ -1,21 +1,21 @@
 // push-node's handshake, auth's answers to browsers -> here: may a page of this origin call us?
-// Guarantees: `null`, which any sandboxed page sends, never matches; a wildcard stands for sub-domains, never for the
-// domain itself, another scheme or another port; a list that cannot be read stops the start.
+// Guarantees: `null`, which any sandboxed page sends, never matches; a wildcard matches sub-domains, never the domain
+// itself, another scheme or another port; a list that cannot be read stops the start.
 import { ConfigError } from "../../kernel/config.js";
 
 /**
  * @param origin the value of an `Origin` header
- * @param host that of the request's `Host`
+ * @param host the request's `Host`
  */
 export type MatchOrigin = (origin: string, host?: string) => boolean;
 
-/** The entry that lets in whoever calls by the name that they were reached by. */
+/** The entry that admits an origin equal to the request's own host. */
 const SELF = "self";
 
 interface Pattern {
   /** Such as "https:". */
   readonly scheme: string;
-  /** ".example.com" where sub-domains are meant. */
+  /** ".example.com" for sub-domains. */
   readonly hostEnd: string;
   /** "" for the scheme's own. */
   readonly port: string;
@@ -23,11 +23,11 @@ interface Pattern {
 
 const ORIGIN = /^[a-z][a-z0-9+.-]*:\/\/[^/?#\\@\s]+$/i;
 const WILDCARD = /^([a-z][a-z0-9+.-]*:\/\/)\*\.([^*]+)$/i;
-/** One or more labels, as they stand before the domain of a wildcard. */
+/** One or more labels before the domain of a wildcard. */
 const SUB_DOMAINS = /^(?:[a-z0-9_-]+\.)*[a-z0-9_-]+$/;
 
 /**
- * Reads a list of origins (RFC 6454 section 6.1), as of ALLOWED_ORIGINS:
+ * Reads a list of origins (RFC 6454 section 6.1), such as ALLOWED_ORIGINS:
  * - `https://app.example.com`: exactly this one; letter case and the scheme's default port do not count
  * - `https://*.example.com`: its sub-domains, at any depth, not `https://example.com` itself
  * - `self`: the origin that names the very host the request was sent to, as some programs send it
@@ -67,7 +67,7 @@ function readOrigin(text: string): URL | undefined {
   return url.hostname === "" ? undefined : url;
 }
 
-/** The port that goes without saying is the origin's scheme's: TLS may end before us. */
+/** The default port is that of the origin's scheme: TLS may end before us. */
 function isSelf({ protocol, hostname, port }: URL, host: string): boolean {
   const url = `${protocol}//${host}`;
   const isHost = /^[^@/?#\\]+$/.test(host) && URL.canParse(url);
@@ -79,7 +79,7 @@ function isSelf({ protocol, hostname, port }: URL, host: string): boolean {
 function readPattern(entry: string): Pattern | undefined {
   const match = WILDCARD.exec(entry);
   if (match?.[1] === undefined || match[2] === undefined) return undefined;
-  // With a label in the wildcard's place it must be an origin; a whole top-level domain is nobody's own.
+  // With a label in place of the wildcard it must be an origin; a whole top-level domain belongs to nobody.
   const url = readOrigin(`${match[1]}x.${match[2]}`);
   if (url === undefined) return undefined;
   const hostEnd = url.hostname.toLowerCase().slice(1);

@@ -1,5 +1,5 @@
 // The settings of a service that limits its HTTP requests by address.
-// Guarantees: one name and one default for all services that have them.
+// Guarantees: one name and one default in all services.
 import { integer, list } from "../../kernel/config.js";
 
 export const addressLimitSettings = {

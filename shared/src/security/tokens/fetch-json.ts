@@ -1,5 +1,5 @@
 // Asks auth, or another issuer of tokens, for JSON.
-// Guarantees: an answer comes within `timeoutMs`, body included, and never fills more than `maxBytes` of memory; a
+// Guarantees: the answer comes within `timeoutMs`, body included, and never takes more than `maxBytes` of memory; a
 // redirect is an error, so that a credential goes nowhere else.
 import type { ClientTlsFiles } from "../../kernel/tls/client-tls-files.js";
 import { requestOverTls } from "../../kernel/tls/request-over-tls.js";
@@ -10,7 +10,7 @@ export interface FetchJsonOptions {
   readonly method?: "GET" | "POST";
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
-  /** Authorities and a certificate of ours, for an https URL; the system's authorities and none by default. */
+  /** For an https URL: our own authorities and certificate; by default the system's authorities and no certificate. */
   readonly tls?: ClientTlsFiles | undefined;
 }
 
@@ -20,7 +20,7 @@ export interface JsonAnswer {
   readonly body: unknown;
 }
 
-/** Rejects where there is no answer in time, or one that is too large or not JSON. */
+/** Rejects if there is no answer in time, or it is too large or not JSON. */
 export async function fetchJson(url: string, options: FetchJsonOptions): Promise<JsonAnswer> {
   const { timeoutMs, maxBytes, method = "GET", headers = {}, body, tls } = options;
   if (tls !== undefined && new URL(url).protocol === "https:") {

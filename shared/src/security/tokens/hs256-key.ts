@@ -1,6 +1,6 @@
-// push-node, auth -> here: the secret that a business system signs users' tokens with by itself, where one is configured.
-// Guarantees: at least 256 bits (RFC 7518 section 3.2); it comes from a file, is never published, and its contents are
-// in no message.
+// push-node, auth -> here: the secret with which a business system signs users' tokens itself, if one is configured.
+// Guarantees: at least 256 bits (RFC 7518 section 3.2); it comes from a file, is never published, and appears in no
+// message.
 import { createSecretKey } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { ConfigError } from "../../kernel/config.js";
@@ -10,7 +10,7 @@ import type { VerificationKey } from "./verify-token.js";
 const MIN_BYTES = 32;
 
 /**
- * @param file the secret's bytes as they are, but for one line end behind them
+ * @param file the secret's bytes as they are, except for one trailing line end
  * @param kid what the header of its tokens must name
  * @throws ConfigError
  */
@@ -29,7 +29,7 @@ export function readHs256Key(file: string, kid: string): VerificationKey {
     );
   }
   if (secret.includes("-----BEGIN")) {
-    // RFC 8725 section 2.1: whoever has the public key could sign.
+    // RFC 8725 section 2.1: anyone who has the public key could sign.
     throw new ConfigError(
       "TOKEN_HS256_SECRET_FILE holds a PEM: a shared secret is needed, not a key pair's part",
     );

@@ -1,4 +1,4 @@
-// Tests of asking auth about a token, against a real HTTP server.
+// Tests asking auth about a token, against a real HTTP server.
 // Guarantees: only a plain "active" with good claims passes.
 import { createHash } from "node:crypto";
 import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from "node:http";
@@ -77,7 +77,7 @@ test("one that auth calls by its signed text is known by the names of the releas
   const nameOf = (text: string): string => `sha256.${createHash("sha256").update(text).digest("base64url")}`;
   answer = reply({ ...active, jti: nameOf("head.claims") });
   expect((await verify("head.claims.sign")).formerNames).toEqual([nameOf("head.claims.sign")]);
-  // auth is of the release before: that is its name already.
+  // An auth of the release before uses that name already.
   answer = reply({ ...active, jti: nameOf("head.claims.sign") });
   expect(await verify("head.claims.sign")).not.toHaveProperty("formerNames");
 });
@@ -130,7 +130,7 @@ test("a key that was revoked is told once, for all who are refused; and that it 
   answer = (response) => response.destroy();
   await expect(verify("t")).rejects.toMatchObject({ code: "PETREL_UNAVAILABLE" });
   expect(lines).toHaveLength(2);
-  // Nobody connects to a node that is not ready: it finds out by itself.
+  // Nobody connects to a node that is not ready, so it must find out by itself.
   answer = reply({ active: false });
   clock.nowMs += 10_000;
   await introspection.check();

@@ -1,6 +1,6 @@
-// Checks a user's token by asking auth (RFC 7662), for nodes set to see a revocation at once.
-// Guarantees: the answer comes from auth each time, within a deadline; without one the token is neither good nor bad,
-// and the log says once why: nobody can connect then.
+// Checks a user's token by asking auth (RFC 7662), for nodes that must see a revocation at once.
+// Guarantees: auth answers each time, within a deadline. Without an answer the token is neither good nor bad, and the
+// log says why, once: nobody can connect then.
 import type { ClientTlsFiles } from "../../kernel/tls/client-tls-files.js";
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import { describeWithCause, PetrelError } from "../../kernel/errors.js";
@@ -30,7 +30,7 @@ export interface Introspection extends TokenSource {
 
 const MAX_BODY_BYTES = 65_536;
 const MAX_TOKEN_LENGTH = 16_384;
-/** Nobody's: whoever may ask is told that it is not active. */
+/** No such token exists: an allowed caller is told that it is not active. */
 const PROBE = "probe";
 const PROBE_EVERY_MS = 5_000;
 
@@ -69,7 +69,7 @@ export function createIntrospection(options: IntrospectTokenOptions): Introspect
     }
   }
 
-  /** What else auth may say is about one token. */
+  /** Any other status concerns one token. */
   function note(status: number): void {
     if (status === 200) {
       hasWorked = true;
@@ -89,7 +89,7 @@ export function createIntrospection(options: IntrospectTokenOptions): Introspect
     }
     const { status, body } = await ask(token);
     if (status !== 200 || typeof body !== "object" || body === null) {
-      // 401 and 403 too: they are about this node's key, and say nothing about the token.
+      // 401 and 403 too: they concern this node's key, not the token.
       throw new PetrelError(
         "PETREL_UNAVAILABLE",
         `The token cannot be checked now: auth answered ${status}.`,
@@ -123,7 +123,7 @@ function readIntrospection(answer: Readonly<Record<string, unknown>>): VerifiedT
   return readTokenClaims(answer);
 }
 
-/** Where auth calls it by its signed text, a process of the release before may have revoked it by another name. */
+/** An auth of the release before names the token by its signed text, and may have revoked it by another name. */
 function withFormerNames(verified: VerifiedToken, token: string): VerifiedToken {
   if (verified.jti !== nameOfToken(token)) return verified;
   return Object.freeze({ ...verified, formerNames: formerNamesOf(token) });

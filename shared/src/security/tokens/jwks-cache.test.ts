@@ -1,5 +1,5 @@
-// Tests of the cached public keys, against a real HTTP server that can be down, slow, wrong and endless.
-// Guarantees: each test counts the requests that reach the server.
+// Tests the cached public keys, against a real HTTP server that can be down, slow, wrong and endless. Each test counts
+// the requests that reach the server.
 import { generateKeyPairSync } from "node:crypto";
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -106,7 +106,7 @@ test("a withdrawn key is not used again after its time, though nobody asked in b
   await cache.findKey(first.kid);
   answer = serve([second]);
   clock.nowMs = 119_999;
-  // Still believed; the fetch this starts is what shows the change.
+  // Still trusted; the fetch that this starts shows the change.
   expect((await cache.findKey(first.kid))?.kid).toBe(first.kid);
   await cache.refresh();
   expect(await cache.findKey(first.kid)).toBeUndefined();
@@ -150,7 +150,7 @@ test.each<[string, (response: ServerResponse) => void]>([
     expect.objectContaining({ code: "PETREL_UNAVAILABLE" }),
   );
   expect((await cache.findKey(first.kid))?.kid).toBe(first.kid);
-  // Still within the cooldown: no request, and still not known.
+  // Still within the cooldown: no request, and still unknown.
   const before = requests.length;
   await expect(cache.findKey(second.kid)).rejects.toEqual(
     expect.objectContaining({ code: "PETREL_UNAVAILABLE" }),
@@ -223,6 +223,6 @@ test("an issuer that is away is told once, with the cause; it matters where ther
   clock.nowMs += 60_000;
   await cache.refresh();
   expect(cache.problem).toContain("fetch failed");
-  // What was fetched is good for those who have come.
+  // A fetch serves those who have come before it ends.
   await cache.check();
 });

@@ -1,7 +1,7 @@
-// The public keys by which tokens are checked without asking their issuer each time: auth, or an external one.
-// Guarantees: the issuer is asked at most once per `cooldownMs` and by one request at a time, whatever tokens arrive; a
-// key that it has withdrawn is used for `staleAfterMs` at most, and the last good keys on while it is down; only public
-// ES256 and RS256 keys are ever taken.
+// The public keys that check tokens without asking their issuer (auth, or an external one) each time.
+// Guarantees: the issuer is asked at most once per `cooldownMs`, by one request at a time, whatever tokens arrive. A
+// key that it has withdrawn is used for `staleAfterMs` at most; the last good keys stay in use while it is down. Only
+// public ES256 and RS256 keys are ever accepted.
 import type { ClientTlsFiles } from "../../kernel/tls/client-tls-files.js";
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import { describeError, describeWithCause, PetrelError } from "../../kernel/errors.js";
@@ -15,16 +15,16 @@ import type { VerificationKey } from "./verify-token.js";
 export interface JwksCacheOptions {
   /** Of the JWK set. */
   readonly url: string;
-  /** For messages: whose it is. Default "auth". */
+  /** The issuer's name in messages. Default "auth". */
   readonly source?: string;
   readonly logger: Logger;
   /** Default 3000. */
   readonly timeoutMs?: number;
-  /** An unknown `kid` leads to a new fetch only this long after the last one. Default 5000. */
+  /** The minimum time between two fetches for the sake of an unknown `kid`. Default 5000. */
   readonly cooldownMs?: number;
-  /** Keys older than this are fetched anew in the background when one is used. Default 30000. */
+  /** Keys older than this are fetched again in the background when one is used. Default 30000. */
   readonly maxAgeMs?: number;
-  /** Keys older than this are not used before that fetch has ended, well or not. Default 60000. */
+  /** Keys older than this are not used until that fetch has ended, well or not. Default 60000. */
   readonly staleAfterMs?: number;
   readonly clock?: Clock;
   /** For an https URL, see fetch-json. */
@@ -38,7 +38,7 @@ export function jwksUrlOf(authUrl: string): string {
 
 const MAX_BODY_BYTES = 65_536;
 const MAX_KEYS = 64;
-/** In a log line. */
+/** In one log line. */
 const MAX_REASONS = 5;
 
 export class JwksCache implements TokenSource {
@@ -48,7 +48,7 @@ export class JwksCache implements TokenSource {
   #loadedAtMs = Number.NEGATIVE_INFINITY;
   #lastFailure: unknown = undefined;
   readonly #outage: Outage;
-  /** Why some keys are not used, as it was last logged. */
+  /** Why some keys are unused, as last logged. */
   #leftOut: readonly string[] = [];
   #underWay: Promise<void> | undefined;
 
@@ -74,9 +74,9 @@ export class JwksCache implements TokenSource {
   }
 
   /**
-   * Bound, to be handed to createVerifyToken.
-   * @returns undefined where the issuer, asked lately, has no such key
-   * @throws PetrelError PETREL_UNAVAILABLE where the key is not known and the issuer does not answer
+   * Bound, to be passed to createVerifyToken.
+   * @returns undefined if the issuer, asked recently, has no such key
+   * @throws PetrelError PETREL_UNAVAILABLE if the key is not known and the issuer does not answer
    */
   readonly findKey = async (kid: string): Promise<VerificationKey | undefined> => {
     const { source, clock, cooldownMs, maxAgeMs, staleAfterMs } = this.#options;
@@ -114,7 +114,7 @@ export class JwksCache implements TokenSource {
     return { taken: this.#keys.size, leftOut: this.#leftOut.length };
   }
 
-  /** Waits for no fetch: rejects where one has failed, and there are no keys at all. */
+  /** Waits for no fetch: rejects if one has failed and there are no keys at all. */
   readonly check = (): Promise<void> => {
     const { clock, cooldownMs } = this.#options;
     const isInDoubt = this.#keys.size === 0 || this.#outage.reason !== undefined;
@@ -150,7 +150,7 @@ export class JwksCache implements TokenSource {
     }
   }
 
-  /** Once, and where it changes: not at each fetch. */
+  /** Logged once per change, not at each fetch. */
   #tellLeftOut(leftOut: readonly string[]): void {
     const { logger, url } = this.#options;
     if (leftOut.join("\n") === this.#leftOut.join("\n")) return;
@@ -167,7 +167,7 @@ export class JwksCache implements TokenSource {
 
 interface ReadKeySet {
   readonly keys: ReadonlyMap<string, VerificationKey>;
-  /** Why, of each key that is not taken. */
+  /** The reason for each key that was not accepted. */
   readonly leftOut: readonly string[];
 }
 

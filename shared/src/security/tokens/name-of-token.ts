@@ -1,10 +1,11 @@
 // verify-token, introspect-token -> here: the name by which a token without a `jti` is revoked.
-// Guarantees: made from what is signed, so that all spellings of a token that pass have one name, and what passes under
-// another name needs the issuer's key. The names that the release before gave are known too: what it revoked stays revoked.
+// Guarantees: made from the signed text, so that all valid spellings of a token have one name, and only the issuer's
+// key can make a valid token with another name. The names of the release before are known too: what it revoked stays
+// revoked.
 //
-// A signature is not part of the name: base64url leaves bits of its last character unused, and whoever holds an ES256
-// signature (r, s) can write (r, n - s), which is as good. High values of s are taken all the same: half of all
-// signatures that libraries make have one (RFC 7515 asks for neither).
+// The signature is not part of the name: base64url leaves bits of its last character unused, and the holder of an ES256
+// signature (r, s) can write (r, n - s), which is as good. High values of s are accepted all the same: half of all
+// signatures that libraries make have one (RFC 7515 forbids neither).
 import { hash } from "node:crypto";
 
 /** The order of P-256 (FIPS 186-5). */
@@ -16,13 +17,13 @@ export function nameOfToken(token: string): string {
   return nameOf(token.slice(0, token.lastIndexOf(".")));
 }
 
-/** The names that the release before gave it, by its whole text: as it came, and with the other signature that fits. */
+/** The names that the release before gave it, by its whole text: as it came, and with the other valid signature. */
 export function formerNamesOf(token: string): readonly string[] {
   const twin = withOtherSignature(token);
   return Object.freeze(twin === undefined ? [nameOf(token)] : [nameOf(token), nameOf(twin)]);
 }
 
-/** Whether it is written as an encoder writes it: base64url can say the same bytes in several ways (RFC 4648 3.5). */
+/** Whether it is in an encoder's spelling: base64url can spell the same bytes in several ways (RFC 4648 3.5). */
 export function isCanonicalBase64url(text: string): boolean {
   return Buffer.from(text, "base64url").toString("base64url") === text;
 }

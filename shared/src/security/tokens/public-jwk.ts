@@ -1,6 +1,6 @@
-// A public key as it crosses from auth to whoever checks tokens: a JSON Web Key (RFC 7517).
-// Guarantees: only EC P-256 for ES256 and RSA of 2048 bits or more for RS256 pass, public parts only; never a
-// symmetric key.
+// A public key on its way from auth to the checks of tokens: a JSON Web Key (RFC 7517).
+// Guarantees: only EC P-256 for ES256 and RSA of 2048 bits or more for RS256 pass, public parts only; never a symmetric
+// key.
 import { createHash, createPublicKey, type JsonWebKey, type KeyObject } from "node:crypto";
 import type { TokenAlgorithm } from "./token-algorithm.js";
 import type { VerificationKey } from "./verify-token.js";
@@ -25,12 +25,12 @@ const algorithmOfKeyType: ReadonlyMap<string, TokenAlgorithm> = new Map([
 
 /**
  * @param publicKey EC P-256 or RSA
- * @returns its JWK, named by its RFC 7638 thumbprint, so that one key has one name wherever it is made
+ * @returns its JWK, named by its RFC 7638 thumbprint, so that a key has the same name wherever it is made
  */
 export function toPublicJwk(publicKey: KeyObject): PublicJwk {
   const { kty, crv, x, y, n, e } = publicKey.export({ format: "jwk" });
   if (kty === "EC" && crv === "P-256" && x !== undefined && y !== undefined) {
-    // The thumbprint is over the required members in this order.
+    // The thumbprint covers the required members in this order.
     return { kid: thumbprint({ crv, kty, x, y }), alg: "ES256", use: "sig", kty, crv, x, y };
   }
   if (kty === "RSA" && n !== undefined && e !== undefined) {
@@ -45,7 +45,7 @@ function thumbprint(members: Readonly<Record<string, string>>): string {
 
 /**
  * Reads one entry of a JWK set.
- * @throws Error saying why the key is not taken
+ * @throws Error saying why the key is not accepted
  */
 export function readPublicJwk(entry: unknown): VerificationKey {
   if (typeof entry !== "object" || entry === null) throw new Error("a key is not an object");

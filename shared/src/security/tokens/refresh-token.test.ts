@@ -1,4 +1,4 @@
-// Tests what a refresh token is, and what is none.
+// Tests which texts are refresh tokens.
 // Guarantees: each refused text differs from a good token in one thing.
 import { randomBytes } from "node:crypto";
 import * as fc from "fast-check";
@@ -50,7 +50,7 @@ test("while keys rotate a token of either is known, and each process knows what 
   const [made] = ahead.successorsOf(first);
   expect(made).not.toEqual(nextOf(first));
   expect(behind.successorsOf(first)[1]).toEqual(made);
-  // From then on the old key is not needed for this session.
+  // From then on this session no longer needs the old key.
   expect(createRefreshTokens(() => [next]).read(made.text)).toEqual(made);
   expect(createRefreshTokens(() => [next]).read(first.text)).toBeUndefined();
 });

@@ -1,32 +1,33 @@
-// auth/create-token, auth/refresh-token -> here -> redis/sessions-store: what a refresh token looks like, and which follows.
-// Guarantees: only auth can make one, so that an invented one ends nobody's session; each has one successor a key, made from
-// it alone, so that every process answers the same one without having stored it.
+// auth/create-token, auth/refresh-token -> here -> redis/sessions-store: the form of a refresh token, and its
+// successor.
+// Guarantees: only auth can make one, so that an invented one ends nobody's session. Each has one successor per key,
+// made from it alone, so that every process returns the same one without having stored it.
 //
-// A token is `pr1.<user>.<session>.<number>.<secret and seal>`. The first secret of a session is random; each further one
-// is an HMAC of the one before it. What is stored is a hash of the current and of the previous one: who reads Redis cannot
-// use them, who has the key of KEY_ENCRYPTION_FILE but no token cannot make one that is taken, and of a spent token
-// without that key nothing follows.
+// A token is `pr1.<user>.<session>.<number>.<secret and seal>`. The first secret of a session is random; each later one
+// is an HMAC of the one before. Redis stores a hash of the current and of the previous one. A reader of Redis cannot
+// use them. The key of KEY_ENCRYPTION_FILE makes no valid token without a token, and a spent token yields no successor
+// without that key.
 import { createHmac, hash, hkdfSync, randomBytes, timingSafeEqual } from "node:crypto";
 import { isUserId } from "../../protocol/messages/ids.js";
 
 export interface RefreshToken {
   readonly userId: string;
   readonly sessionId: string;
-  /** How many came before it in its session. */
+  /** Its position in its session, from 0. */
   readonly number: number;
   readonly text: string;
-  /** SHA-256 of the text, base64url: what may be stored. */
+  /** SHA-256 of the text, base64url: the form to store. */
   readonly hash: string;
 }
 
 export interface RefreshTokens {
   /** The first one of a new session. */
   open(userId: string): RefreshToken;
-  /** @returns undefined for what was made with none of the keys */
+  /** @returns undefined if none of the keys made it */
   read(text: string): RefreshToken | undefined;
   /**
-   * What follows, under each key: the first is what a process makes that has the keys in this order, and the same one each
-   * time. Another one may have been made by a process that has them in another order, while keys rotate.
+   * The successor under each key. The first is what a process makes that has the keys in this order, the same one each
+   * time. While keys rotate, a process with another order may have made another one.
    */
   successorsOf(token: RefreshToken): readonly [RefreshToken, ...RefreshToken[]];
 }
@@ -38,8 +39,7 @@ const MAX_LENGTH = 512;
 const FORM = /^pr1\.([A-Za-z0-9_-]{1,171})\.([A-Za-z0-9_-]{22})\.(0|[1-9]\d{0,8})\.([A-Za-z0-9_-]{64})$/;
 
 /**
- * @param readKeys those of KEY_ENCRYPTION_FILE, as they are now: new tokens are made with the first; without the key of a
- * token nobody knows it any more
+ * @param readKeys the current keys of KEY_ENCRYPTION_FILE: the first makes new tokens; a token is void without its key
  */
 export function createRefreshTokens(readKeys: () => readonly Buffer[]): RefreshTokens {
   const makers = new Map<string, TokenMaker>();
@@ -71,7 +71,7 @@ export function createRefreshTokens(readKeys: () => readonly Buffer[]): RefreshT
       const maker = makersNow().find(({ sealOf }) => timingSafeEqual(seal, sealOf(head, secret)));
       if (maker === undefined) return undefined;
       const token = maker.make(userId, sessionId, Number(number), secret);
-      // base64url has several spellings of some bytes: only the one that was given out is a token.
+      // base64url has several spellings of some bytes: only the issued one is a token.
       return token.text === text ? token : undefined;
     },
     successorsOf(token) {
@@ -81,7 +81,7 @@ export function createRefreshTokens(readKeys: () => readonly Buffer[]): RefreshT
   };
 }
 
-/** What is made with one key. */
+/** What one key makes. */
 interface TokenMaker {
   readonly sealOf: (head: string, secret: Buffer) => Buffer;
   readonly make: (userId: string, sessionId: string, number: number, secret: Buffer) => RefreshToken;

@@ -1,4 +1,4 @@
-// Makes a user's access token: what a browser shows to a push node.
+// Makes a user's access token, which a browser shows to a push node.
 // Guarantees: every token carries iss, aud, sub, iat, exp, jti, typ and the user's generation, and names its key.
 import { type KeyObject, randomBytes } from "node:crypto";
 import jwt from "jsonwebtoken";
@@ -15,7 +15,7 @@ export interface SigningKey {
 export interface TokenContent {
   /** A valid user id. */
   readonly userId: string;
-  /** The user's token generation now. */
+  /** The user's current token generation. */
   readonly generation: number;
   readonly sessionId?: string | undefined;
   readonly ttlSeconds: number;

@@ -1,9 +1,9 @@
-// auth's and push-node's configuration -> here -> trusted-issuers: whose tokens are good.
-// Guarantees: both services read the same variables, and mean the same by them.
+// auth's and push-node's configuration -> here -> trusted-issuers: whose tokens are good. Both services read the same
+// variables.
 import { flag, integer, list, optionalText, text } from "../../kernel/config.js";
 import { MAX_SKEW_SECONDS } from "./verify-token.js";
 
-/** To be spread into a service's schema; `readTrustedIssuers` makes something of them. */
+/** Spread these into a service's schema; `readTrustedIssuers` interprets them. */
 export const tokenSettings = {
   tokenIssuer: text("TOKEN_ISSUER", "the `iss` claim of users' tokens", { default: "petrel" }),
   tokenAudience: text("TOKEN_AUDIENCE", "the `aud` claim of users' tokens", { default: "petrel" }),

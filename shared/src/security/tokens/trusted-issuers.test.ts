@@ -1,5 +1,5 @@
-// Tests whose tokens are good, by settings: auth's own, those of a shared secret, those of another issuer, whose keys come
-// from a real HTTP server. With the attacks of RFC 8725 on each.
+// Tests whose tokens are good, by settings: auth's own, those of a shared secret, and those of another issuer, whose
+// keys come from a real HTTP server. Tries the attacks of RFC 8725 on each.
 // Guarantees: each refused token differs from a good one in one thing.
 import { createHash, createHmac, generateKeyPairSync, type KeyObject, randomBytes, sign } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -98,7 +98,7 @@ function without(parts: Parts): Parts {
   return Object.fromEntries(Object.entries(parts).filter(([, value]) => value !== undefined));
 }
 
-/** Signed by hand: a library would refuse to make most of what is tried here. */
+/** Signed by hand: a library would refuse to make most of these. */
 async function signBy(key: KeyObject | string, header: Parts, claims: Parts): Promise<string> {
   const input = `${base64url(without(header))}.${base64url(without(claims))}`;
   if (typeof key === "string") {
@@ -136,7 +136,7 @@ const ourToken = (): string =>
     { userId: "alice", generation: 3, sessionId: "s1", ttlSeconds: 60 },
   ).token;
 
-/** With n - s in the place of s: good by the same key, and anybody can make it. */
+/** With n - s in place of s: valid under the same key, and anybody can make it. */
 function otherSignature(token: string): string {
   const start = token.lastIndexOf(".") + 1;
   const bytes = Buffer.from(token.slice(start), "base64url");
@@ -146,7 +146,7 @@ function otherSignature(token: string): string {
   return token.slice(0, start) + bytes.toString("base64url");
 }
 
-/** The same bytes, with other values of the bits that base64url leaves unused. */
+/** The same bytes, with other values in the bits that base64url leaves unused. */
 function otherSpellings(token: string): string[] {
   const bytes = (text: string): Buffer => Buffer.from(text.slice(text.lastIndexOf(".") + 1), "base64url");
   return Array.from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
@@ -207,7 +207,7 @@ describe("another issuer's tokens", () => {
     const verify = trustBy(external());
     const token = await theirToken({ jti: undefined });
     const { jti, formerNames } = await verify(token);
-    // The same text with the other signature that its holder can make of it.
+    // The same text with the other signature that its holder can make.
     const twin = otherSignature(token);
     expect(twin).not.toBe(token);
     expect(await verify(twin)).toMatchObject({ jti });
@@ -300,7 +300,7 @@ describe("another issuer's tokens", () => {
     ]) {
       await expect(verify(await theirToken({}, header, stranger.privateKey))).rejects.toEqual(refusal());
     }
-    // What is good is not spoilt by it either.
+    // Nor does it spoil a good token.
     await verify(await theirToken({}, { jku: `${base}/evil`, jwk }));
     expect(requests).toEqual(["/keys"]);
   });
@@ -308,7 +308,7 @@ describe("another issuer's tokens", () => {
   test("are never checked by our keys, nor ours by theirs, whatever the kid", async () => {
     published = [{ ...theirs.jwk, kid: own.jwk.kid }];
     const verify = trustBy(external());
-    // Our issuer's name, and a kid of ours that they publish too: signed by them.
+    // Our issuer's name, and a kid of ours that they publish too, but their signature.
     const posing = await signBy(
       theirs.privateKey,
       { alg: "ES256", typ: "JWT", kid: own.jwk.kid },
@@ -413,7 +413,7 @@ describe("tokens of a shared secret", () => {
         verify(await signBy(forged, { ...theirHeader, alg: "HS256" }, theirClaims)),
       ).rejects.toEqual(refusal());
     }
-    // The secret is no key of the other issuer's, and its name none of its keys.
+    // The secret is no key of the other issuer, and its name is none of its keys.
     await expect(
       verify(await signBy(secret, { ...theirHeader, alg: "HS256", kid: "hs256" }, theirClaims)),
     ).rejects.toEqual(refusal());

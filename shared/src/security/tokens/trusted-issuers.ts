@@ -1,6 +1,6 @@
-// auth, push-node -> here -> verify-token: from the settings to a check of users' tokens.
-// Guarantees: an issuer that is half configured, or whose name could be mistaken for another's, stops the start; each
-// issuer's tokens are checked by its own keys only.
+// auth, push-node -> here -> verify-token: turns the settings into a check of users' tokens.
+// Guarantees: an issuer that is half configured, or has another one's name, stops the start; each issuer's tokens are
+// checked by its own keys only.
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import { ConfigError } from "../../kernel/config.js";
 import type { Logger } from "../../kernel/logging/logging.js";
@@ -30,7 +30,7 @@ export interface TokenSettings {
   readonly externalTokenTypes: readonly string[];
 }
 
-/** What is good, with files read; nothing has been fetched yet. */
+/** The rules, with files read; nothing has been fetched yet. */
 export interface TrustRules {
   readonly settings: TokenSettings;
   readonly hs256Key: VerificationKey | undefined;
@@ -72,13 +72,13 @@ function readExternalIssuer(settings: TokenSettings): ExternalIssuer | undefined
   if (issuer === undefined || jwksUrl === undefined || audience === undefined) {
     throw new ConfigError("EXTERNAL_ISSUER, EXTERNAL_JWKS_URL and EXTERNAL_AUDIENCE belong together");
   }
-  // The issuer decides which keys: of one name for two there is nothing to decide by.
+  // The issuer decides which keys apply; if two share a name, it cannot.
   if (issuer === settings.tokenIssuer) {
     throw new ConfigError("EXTERNAL_ISSUER must be another than TOKEN_ISSUER");
   }
   const url = URL.canParse(jwksUrl) ? new URL(jwksUrl) : undefined;
   if (url?.protocol !== "https:" && !(url?.protocol === "http:" && LOOPBACK.includes(url.hostname))) {
-    // Whoever can change what comes over the wire could sign as anybody.
+    // Anyone who can change it in transit could sign as anybody.
     throw new ConfigError("EXTERNAL_JWKS_URL must be a URL with https://, or http:// to this machine");
   }
   const headerTypes = types.map((type) => type.toLowerCase().replace(/^application\//, ""));
@@ -89,15 +89,15 @@ function readExternalIssuer(settings: TokenSettings): ExternalIssuer | undefined
 export interface TokenVerificationOptions {
   /** The keys of auth's own tokens. */
   readonly findOwnKey: FindVerificationKey;
-  /** For auth's own tokens; the settings' for those of others, and by default. */
+  /** For auth's own tokens; by default, and for those of others, the setting applies. */
   readonly ownClockToleranceSeconds?: number;
   readonly logger: Logger;
   readonly clock?: Clock;
-  /** Told of the keys of the external issuer, where there is one. */
+  /** Gets the keys of the external issuer, if there is one. */
   readonly onSource?: (source: TokenSource) => void;
 }
 
-/** A check of tokens of every issuer that is trusted. */
+/** A check of tokens of every trusted issuer. */
 export function createTrustedVerification(
   { settings, hs256Key, external }: TrustRules,
   { findOwnKey, ownClockToleranceSeconds, logger, clock = systemClock, onSource }: TokenVerificationOptions,
@@ -108,7 +108,7 @@ export function createTrustedVerification(
     audience: tokenAudience,
     clockToleranceSeconds: ownClockToleranceSeconds ?? tokenClockSkewSeconds,
     findKey: (kid) => {
-      // First: a name that is configured here is never looked for elsewhere.
+      // First: a kid that is configured here is never looked up elsewhere.
       if (kid === hs256Key?.kid) return Promise.resolve(hs256Key);
       return trustOwnTokens ? findOwnKey(kid) : Promise.resolve(undefined);
     },

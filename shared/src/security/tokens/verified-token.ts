@@ -1,15 +1,15 @@
-// What a user's token says once it has been checked, and how its claims are read.
-// Guarantees: every required claim is there and has its form; whoever holds a VerifiedToken need not look again.
+// The claims of a user's token once it has been checked, and how they are read.
+// Guarantees: every required claim is there and well-formed, so nobody needs to check a VerifiedToken again.
 import { PetrelError } from "../../kernel/errors.js";
 import { isUserId } from "../../protocol/messages/ids.js";
 import { formerNamesOf, nameOfToken } from "./name-of-token.js";
 
-/** The value of our `typ` claim: a token of another kind is never taken for an access token (RFC 8725 3.11). */
+/** The value of our `typ` claim: a token of another kind never passes for an access token (RFC 8725 3.11). */
 export const ACCESS_TOKEN_TYPE = "access";
 
-/** Of a `sid` claim: a session's id. */
+/** A `sid` claim: a session's id. */
 export const SESSION_ID_PATTERN = "^[A-Za-z0-9_-]{1,64}$";
-/** Of a `jti` claim: printable, without a space, so that it may stand in a line of words. */
+/** A `jti` claim: printable, without a space, so that it may stand in a line of words. */
 export const TOKEN_ID_PATTERN = "^[!-~]{1,128}$";
 export const DEVICE_ID_PATTERN = "^[A-Za-z0-9._:@|~+=-]{1,128}$";
 export const DEVICE_PLATFORM_PATTERN = "^[A-Za-z0-9._-]{1,32}$";
@@ -23,7 +23,7 @@ export interface TokenDevice {
 export interface VerifiedToken {
   /** The `sub` claim: a valid user id. */
   readonly userId: string;
-  /** Where the token has none: a name made from what is signed. */
+  /** If the token has none: a name made from the signed text. */
   readonly jti: string;
   /** What the release before calls a token without a `jti`, and may have revoked it by. */
   readonly formerNames?: readonly string[];
@@ -31,24 +31,25 @@ export interface VerifiedToken {
   readonly issuedAtMs: number;
   /** When it ends, milliseconds since 1970 UTC. */
   readonly expiresAtMs: number;
-  /** The user's token generation when it was made: below the current one, it is revoked. */
+  /** The user's token generation when it was made; below the current one, it is revoked. */
   readonly generation: number;
-  /** The `sid` claim: which sign-in it was made for. Absent where nothing here knows of sessions: it is from elsewhere. */
+  /**
+   * The `sid` claim: the sign-in it was made for. Absent on a token from elsewhere, which knows no sessions of ours.
+   */
   readonly sessionId?: string;
-  /** The `iss` claim, where that is not ours. */
+  /** The `iss` claim, if it is not ours. */
   readonly issuer?: string;
   readonly device?: TokenDevice;
   readonly topics?: readonly string[];
 }
 
 /**
- * Checks a token's signature, issuer, audience, kind and time.
- * Rejects with PetrelError PETREL_TOKEN_INVALID, PETREL_TOKEN_EXPIRED, or PETREL_UNAVAILABLE where the check
- * itself is not possible now.
+ * Checks a token's signature, issuer, audience, kind and time. Rejects with PetrelError PETREL_TOKEN_INVALID,
+ * PETREL_TOKEN_EXPIRED, or PETREL_UNAVAILABLE if the check itself is not possible now.
  */
 export type VerifyToken = (token: string) => Promise<VerifiedToken>;
 
-/** How long a token that auth has not made may be good for. */
+/** The longest life of a token that auth has not made. */
 export const MAX_FOREIGN_LIFE_SECONDS = 366 * 24 * 60 * 60;
 const MAX_TOPICS = 1_000;
 const sessionIdExpression = new RegExp(SESSION_ID_PATTERN);
@@ -57,7 +58,8 @@ const deviceIdExpression = new RegExp(DEVICE_ID_PATTERN);
 const platformExpression = new RegExp(DEVICE_PLATFORM_PATTERN);
 
 /**
- * Reads the claims `sub jti iat exp gen` and the optional `sid`, `device` and `topics`; who calls has checked the rest.
+ * Reads the claims `sub jti iat exp gen` and the optional `sid`, `device` and `topics`; the caller has checked the
+ * rest.
  * @param claims of a token whose signature is good, or of an introspection's answer
  * @throws PetrelError PETREL_TOKEN_INVALID naming the claim that is wrong
  */
@@ -83,16 +85,16 @@ export function readTokenClaims(claims: Readonly<Record<string, unknown>>): Veri
 }
 
 interface ForeignForm {
-  /** The whole of it, as it came. */
+  /** The whole token, as it came. */
   readonly token: string;
   readonly userClaim: string;
   readonly hasDevice: boolean;
 }
 
 /**
- * Reads the claims of a token that auth has not made, which says nothing of generations and of our sessions: all tokens of
- * its user are revoked by time. Without a `jti` of its own it gets one made from what is signed, by which it can be revoked.
- * @param how `userClaim`: where the user's id stands; `hasDevice`: whether `device` is a claim of our form
+ * Reads the claims of a token that auth has not made. It knows neither generations nor our sessions: its user's tokens
+ * are revoked by time. Without a `jti` it gets a name made from the signed text, by which it can be revoked.
+ * @param how `userClaim`: the claim with the user's id; `hasDevice`: whether `device` is a claim of our form
  * @throws PetrelError PETREL_TOKEN_INVALID naming the claim that is wrong
  */
 export function readForeignClaims(
@@ -104,7 +106,7 @@ export function readForeignClaims(
   if (typeof sub !== "string" || !isUserId(sub)) throw invalidClaim(userClaim);
   if (typeof iat !== "number" || !Number.isFinite(iat) || iat < 0) throw invalidClaim("iat");
   if (typeof exp !== "number" || !Number.isFinite(exp)) throw invalidClaim("exp");
-  // A revocation is remembered for so long.
+  // A revocation is remembered for this long.
   if (exp - iat > MAX_FOREIGN_LIFE_SECONDS) throw invalidClaim("exp");
   return Object.freeze({
     userId: sub,

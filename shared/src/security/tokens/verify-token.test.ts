@@ -1,4 +1,4 @@
-// Tests of what a token must be, by the attacks of RFC 8725 and by each claim.
+// Tests what a token must be, by the attacks of RFC 8725 and by each claim.
 // Guarantees: each refused token differs from a good one in one thing.
 import { createHmac, generateKeyPairSync, type KeyObject } from "node:crypto";
 import jwt from "jsonwebtoken";
@@ -47,7 +47,7 @@ const goodClaims = {
   gen: 3,
 };
 
-/** A token with changed claims, well signed. */
+/** A token with changed claims and a valid signature. */
 function signed(changed: Readonly<Record<string, unknown>>, header: object = {}): string {
   const claims: Record<string, unknown> = { ...goodClaims, ...changed };
   for (const [name, value] of Object.entries(claims)) if (value === undefined) delete claims[name];
@@ -66,7 +66,7 @@ function withCode(code: ErrorCode) {
 }
 
 beforeAll(async () => {
-  // The base of all that follows: with nothing changed it passes.
+  // The base of all that follows: unchanged, it passes.
   await verify(signed({}));
 });
 

@@ -1,7 +1,7 @@
 // Checks a user's token against keys at hand, when a socket opens and when it brings a fresh one.
-// Guarantees: the issuer decides which keys, the key decides the algorithm, never the token (RFC 8725 3.1, 3.8); what is
-// unsigned or unknown is refused before anything is computed; nothing that a header points at or brings along is used; a
-// token is over `clockToleranceSeconds` after its `exp` at the latest.
+// Guarantees: the issuer decides which keys apply, and the key decides the algorithm, never the token (RFC 8725 3.1,
+// 3.8); an unsigned or unknown token is refused before anything is computed; nothing that a header points to or
+// contains is used as a key; a token ends `clockToleranceSeconds` after its `exp` at the latest.
 import type { KeyObject } from "node:crypto";
 import jwt from "jsonwebtoken";
 import { type Clock, systemClock } from "../../kernel/clock.js";
@@ -25,23 +25,23 @@ export interface VerificationKey {
   readonly key: KeyObject;
 }
 
-/** @returns undefined where no such key exists; rejects with PETREL_UNAVAILABLE where that is not known now */
+/** @returns undefined if no such key exists; rejects with PETREL_UNAVAILABLE if that is not known now */
 export type FindVerificationKey = (kid: string) => Promise<VerificationKey | undefined>;
 
 /** Whose tokens are trusted, and what they must say. */
 export interface TrustedIssuer {
   /** The `iss` claim, exactly. */
   readonly issuer: string;
-  /** One that the `aud` claim must name. */
+  /** What the `aud` claim must name. */
   readonly audience: string;
   readonly findKey: FindVerificationKey;
-  /** How long after `exp` a token still passes, for clocks that differ. Default 5, at most 60. */
+  /** How long after `exp` a token still passes, to allow for clock differences. Default 5, at most 60. */
   readonly clockToleranceSeconds?: number;
-  /** For tokens of another issuer than auth; without it they are of auth's form. */
+  /** For tokens of another issuer than auth; without it they have auth's form. */
   readonly foreign?: {
-    /** Where the user's id stands. */
+    /** The claim with the user's id. */
     readonly userClaim: string;
-    /** What the header's `typ` may be, lower-case, without `application/`: RFC 9068 section 2.1 has `at+jwt`. */
+    /** Allowed values of the header's `typ`, lower-case, without `application/`: RFC 9068 section 2.1 has `at+jwt`. */
     readonly headerTypes: readonly string[];
   };
 }
@@ -55,7 +55,7 @@ export interface VerifyTokenOptions {
 const MAX_TOKEN_LENGTH = 16_384;
 export const MAX_SKEW_SECONDS = 60;
 const DEFAULT_SKEW_SECONDS = 5;
-/** Ours say what they are in a claim, since that is what business systems that sign by themselves can set. */
+/** Ours name their kind in a claim, because business systems that sign by themselves can set claims. */
 const OWN_HEADER_TYPES: readonly string[] = ["jwt", "at+jwt"];
 const compactJws = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)$/;
 
@@ -65,7 +65,7 @@ export function createVerifyToken({ issuers, clock = systemClock }: VerifyTokenO
 
   return async (token) => {
     const { kid, alg, typ, iss } = readUnchecked(token);
-    // Not believed, only looked up: the signature must then be by a key of just this issuer.
+    // Not trusted, only looked up: the signature must then be by a key of this very issuer.
     const issuer = trusted.get(iss);
     if (issuer === undefined) {
       throw new PetrelError("PETREL_TOKEN_INVALID", "The token is of an issuer that is not trusted here.");
@@ -105,7 +105,7 @@ function readUnchecked(token: string): Unchecked {
     throw new PetrelError("PETREL_TOKEN_INVALID", "The token's signature has bits that no encoder writes.");
   }
   const { kid, alg, typ, crit } = readPart(match[1], "header");
-  // RFC 7515 4.1.11: extensions marked critical that are not understood make the token invalid; we have none.
+  // RFC 7515 4.1.11: an extension marked critical but not understood makes the token invalid; we understand none.
   if (crit !== undefined) throw new PetrelError("PETREL_TOKEN_INVALID", 'The token\'s header has "crit".');
   if (typeof kid !== "string" || kid === "" || kid.length > 128) {
     throw new PetrelError("PETREL_TOKEN_INVALID", 'The token\'s header lacks "kid".');
@@ -132,7 +132,7 @@ function readPart(base64url: string, what: "header" | "claims"): Readonly<Record
   return part as Readonly<Record<string, unknown>>;
 }
 
-/** RFC 8725 3.11: a token made for another purpose, by an issuer that is trusted, is no access token. */
+/** RFC 8725 3.11: a trusted issuer's token for another purpose is no access token. */
 function checkHeaderType(typ: unknown, { foreign }: TrustedIssuer): void {
   if (typ === undefined && foreign === undefined) return;
   const allowed = foreign?.headerTypes ?? OWN_HEADER_TYPES;
@@ -185,7 +185,7 @@ function readClaims(
     return Object.freeze({ ...verified, issuer });
   }
   if (claims["typ"] !== ACCESS_TOKEN_TYPE) throw invalidClaim("typ");
-  // Who signs with the shared secret knows neither generations nor our sessions.
+  // A signer with the shared secret knows neither generations nor our sessions.
   return alg === "HS256"
     ? readForeignClaims(claims, { token, userClaim: "sub", hasDevice: true })
     : readTokenClaims(claims);
