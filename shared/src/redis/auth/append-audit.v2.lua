@@ -1,19 +1,19 @@
 #!lua flags=allow-oom
 -- append-audit: notes one act in the audit log, once, however often it is sent.
 --
--- Nobody pushes out what others did: beyond its share of the log an actor's own oldest entry goes for its next.
+-- No actor pushes out what others did: beyond its share of the log, its own oldest entry makes room for its next.
 --
 -- KEYS[1] audit (stream) · KEYS[2] auditShare (list): the ids of this actor's entries, oldest first; in one slot, their own
--- ARGV[1] maxEntries  kept, about
--- ARGV[2] keepMs      for how long an entry is kept
+-- ARGV[1] maxEntries  about how many are kept
+-- ARGV[2] keepMs      how long an entry is kept
 -- ARGV[3] nonce       names this act
--- ARGV[4] isRepeated  "1" where it may have been noted already, by a call whose answer was lost
+-- ARGV[4] isRepeated  "1" where a call with a lost answer may have noted it already
 -- ARGV[5..8] actor · action · target · details (JSON)
 -- ARGV[9] share       entries that one actor may have in the log
 --
--- Allowed where Redis is out of memory: what was done there must be seen too, and the log is bounded.
+-- Allowed where Redis is out of memory: acts in that state must be seen too, and the log is bounded.
 --
--- v1 kept no list: what it noted counts towards nobody's share, and goes by number and age alone.
+-- v1 kept no list: its entries count towards no share, and go by number and age alone.
 --
 -- Result: the entry's id
 
@@ -25,7 +25,7 @@ if ARGV[4] == '1' then
 end
 local id = redis.call('XADD', KEYS[1], '*', 'n', ARGV[3], 'a', ARGV[5], 'c', ARGV[6], 't', ARGV[7], 'd', ARGV[8])
 local over = redis.call('RPUSH', KEYS[2], id) - tonumber(ARGV[9])
--- More than one where the share was made smaller; never so many that others wait for it.
+-- More than one after the share was made smaller; never so many that others wait for it.
 for _ = 1, math.min(over, 100) do redis.call('XDEL', KEYS[1], redis.call('LPOP', KEYS[2])) end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[1])

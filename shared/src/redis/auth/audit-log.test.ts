@@ -1,4 +1,4 @@
-// Tests the audit log on a real Redis: what is noted, what is found, what goes, and what happens where Redis does not answer.
+// Tests the audit log on a real Redis: what is noted, found, and removed, and what happens when Redis does not answer.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createLogger, type Logger } from "../../kernel/logging/logging.js";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
@@ -185,7 +185,7 @@ describe("where Redis does not answer", () => {
   });
 });
 
-/** Runs each call, and loses the answers of the first few. */
+/** Runs each call, and loses the first few answers. */
 class LossyRunner extends ScriptRunner {
   lost = 0;
   calls = 0;

@@ -1,7 +1,7 @@
 // auth, collect, dispatch -> here -> auth/append-audit.lua: who did what to whom, for operators.
-// Guarantees: an act is noted once; no actor pushes out what others did, however much it does; where Redis does not take
-// it, after a few tries, all of it stands in the service's own log, at error. Bounded by number and age. Nothing in it is
-// a secret, a token or a message's content.
+// Guarantees: an act is noted once. No actor pushes out what others did, however much it does. Where Redis does not
+// take it after a few tries, all of it is in the service's own log, at error. The log is bounded by number and age, and
+// holds no secret, token or message content.
 import { randomBytes } from "node:crypto";
 import { backoffMs } from "../../kernel/backoff.js";
 import { describeError } from "../../kernel/errors.js";
@@ -15,7 +15,10 @@ import type { ScriptRunner } from "../scripts/script-runner.js";
 export type AuditDetails = Readonly<Record<string, string | number | boolean>>;
 
 export interface Act {
-  /** `key:ID` for a producer key, `user:ID` for a user with their own token, `file` for what a file at the start said, `system`. */
+  /**
+   * `key:ID` for a producer key, `user:ID` for a user with their own token, `file` for a file read at the start,
+   * `system`.
+   */
   readonly actor: `key:${string}` | `user:${string}` | "file" | "system";
   readonly action: AuditAction;
   /** The id of what was acted on: a key's, a user's, a dead letter's, a token's `jti`, a signing key's `kid`. */
@@ -25,7 +28,7 @@ export interface Act {
 }
 
 export interface AuditEntry {
-  /** Opaque; names the entry, and where a page ended. */
+  /** Opaque; names the entry, and marks where a page ended. */
   readonly id: string;
   /** Ms by Redis' clock. */
   readonly atMs: number;
@@ -43,13 +46,13 @@ export interface AuditFilter {
 }
 
 export interface AuditQuery extends AuditFilter {
-  /** The id to go on after. */
+  /** The id after which to go on. */
   readonly cursor?: string | undefined;
   readonly limit: number;
 }
 
 export interface AuditPage {
-  /** Newest first. With a filter there may be fewer than asked for though more follow. */
+  /** Newest first. With a filter there may be fewer than asked for, although more follow. */
   readonly items: readonly AuditEntry[];
   /** The cursor of the next page; undefined after the last one. */
   readonly nextCursor: string | undefined;
@@ -58,15 +61,15 @@ export interface AuditPage {
 export interface AuditLogOptions {
   readonly scripts: ScriptRunner;
   readonly logger: Logger;
-  /** Entries kept, about: AUDIT_MAX_ENTRIES. */
+  /** About how many entries are kept: AUDIT_MAX_ENTRIES. */
   readonly maxEntries: number;
-  /** How long an entry is kept: AUDIT_KEEP_DAYS. It goes with the next entry that is written after. */
+  /** How long an entry is kept: AUDIT_KEEP_DAYS. It goes when the next entry after that is written. */
   readonly keepDays: number;
 }
 
 export const AUDIT_ID_PATTERN = `^${STREAM_POSITION_PATTERN}$`;
 
-/** What one actor may have of the log: one part in so many. */
+/** One actor may hold one entry in this many. */
 const SHARES = 10;
 const ATTEMPTS = 4;
 const RETRY = { baseMs: 100, capMs: 1_000 } as const;
@@ -91,9 +94,8 @@ export class AuditLog {
   }
 
   /**
-   * Notes what has been done: called after the act, and awaited before it is answered. The request is not failed where
-   * noting fails: its act has happened, and an error would say that it had not.
-   * Never rejects.
+   * Notes what was done: called after the act, and awaited before the request is answered. Never rejects: the act has
+   * happened, and an error would say that it had not.
    */
   async record(act: Act): Promise<void> {
     const nonce = randomBytes(NONCE_BYTES).toString("base64url");
@@ -115,8 +117,8 @@ export class AuditLog {
   }
 
   /**
-   * Notes what is about to be done, where nothing may be done unnoted.
-   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not take it: then the act must not begin
+   * Notes what is about to be done, where nothing may happen without a note.
+   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not take it: the act must not begin then
    */
   async recordBefore(act: Act): Promise<void> {
     await awaitAnswer(this.#append(act, randomBytes(NONCE_BYTES).toString("base64url"), false));
@@ -148,7 +150,7 @@ export class AuditLog {
     const count = isFiltered ? READ_AT_ONCE : limit + 1;
     let from = cursor === undefined ? "+" : `(${cursor}`;
     for (let reads = 0; ; reads++) {
-      // An unfiltered page is read at once.
+      // An unfiltered page takes one read.
       if (reads === MAX_READS) return { items, nextCursor: from.slice(1) };
       const raw = (await awaitAnswer(
         this.#scripts.redis.xrevrange(clusterKeys.audit, from, "-", "COUNT", count),
@@ -165,7 +167,7 @@ export class AuditLog {
   }
 }
 
-/** `system` does things of different weight, some of them on anybody's account: each kind has its own share. */
+/** `system` does things of different weight, some on anybody's behalf, so each kind has a share of its own. */
 function shareOf({ actor, action }: Act): string {
   return actor === "system" ? `system ${action}` : actor.slice(0, MAX_TEXT_LENGTH);
 }
@@ -198,7 +200,7 @@ function encodeDetails(details: AuditDetails): string {
   );
 }
 
-/** What no release of ours wrote reads as nothing: one such entry must not hide the others. */
+/** Details that no release of ours wrote read as none: one such entry must not hide the others. */
 function decodeDetails(text: string): AuditDetails {
   try {
     return JSON.parse(text) as AuditDetails;

@@ -1,5 +1,5 @@
 // The names of the keys that auth owns.
-// Guarantees: they share one hash tag; what belongs to a user is in keys.ts.
+// Guarantees: they share one hash tag; a user's keys are in keys.ts.
 
 export const authKeys = Object.freeze({
   /**
@@ -9,7 +9,7 @@ export const authKeys = Object.freeze({
   producerKey: (keyId: string) => `petrel:{auth}:producer-key:${keyId}`,
   /** sorted set, all scores 0: the ids of all producer keys, in lexical order */
   producerKeyIds: "petrel:{auth}:producer-keys",
-  /** string with a TTL, in a slot of its own: this nonce of a signed request has come */
+  /** string with a TTL, in a slot of its own: this nonce of a signed request was used */
   spentNonce: (digest: string) => `petrel:nonce:${digest}`,
   /** string: revision LF JSON, see signing-keys-store.ts */
   signingKeys: "petrel:{auth}:signing-keys",

@@ -1,4 +1,4 @@
--- check-token: was this token revoked, by itself, with its session, or with all of its user's?
+-- check-token: whether a token was revoked: by itself, with its session, or with all of its user's.
 --
 -- KEYS[1] tokenGeneration · KEYS[2] revokedSession · KEYS[3] revokedToken
 -- ARGV[1] generation  the token's own

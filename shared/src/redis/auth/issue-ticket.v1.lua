@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- issue-ticket: puts a ticket's token where the ticket is looked for.
+-- issue-ticket: stores a ticket's token.
 --
--- Allowed where Redis is out of memory: it goes by itself within a minute or so, and who connects with it acknowledges, which
--- frees memory.
+-- Allowed where Redis is out of memory: the ticket ends by itself within a minute or so, and a client that connects
+-- with it acknowledges, which frees memory.
 --
 -- KEYS[1] ticket  string with a TTL, in a slot of its own
 -- ARGV[1] token   JSON

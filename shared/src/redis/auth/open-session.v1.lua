@@ -1,20 +1,19 @@
 #!lua flags=allow-oom
--- open-session: a user signs in: a session begins, with its first refresh token.
+-- open-session: a user signs in, and a session begins with its first refresh token.
 --
--- The generation is read in the same step: a revocation comes either before it, and does not concern the session, or
--- after it, and ends it.
+-- The generation is read in the same step: an earlier revocation does not concern the session, and a later one ends it.
 --
--- Allowed where Redis is out of memory: without a token nobody comes to acknowledge what fills it; a user's sessions are
--- few, and bounded.
+-- Allowed where Redis is out of memory: without a token no client comes to acknowledge what fills the memory, and a
+-- user's sessions are few and bounded.
 --
 -- KEYS[1] sessions · KEYS[2] tokenGeneration
 -- ARGV[1] sessionId
 -- ARGV[2] hash         of its first refresh token
 -- ARGV[3] content      JSON, handed back at each refresh
--- ARGV[4] idleMs       how long a session lives without being refreshed
+-- ARGV[4] idleMs       how long a session lives without a refresh
 -- ARGV[5] absoluteMs   how long it lives in all
--- ARGV[6] maxSessions  of one user, at least 1. Beyond it those go first that were never refreshed, as of a page that
---                      asks for a token each time it is opened; then those that were not refreshed for longest
+-- ARGV[6] maxSessions  a user's sessions, at least 1. Beyond it, sessions that were never refreshed go first (a page
+--                      may ask for a token each time it is opened), then those with the oldest refresh
 --
 -- A session, see auth/refresh-session.lua: number TAB hash TAB previous hash TAB rotatedAt TAB createdAt TAB usedAt TAB
 -- generation TAB content.
@@ -50,6 +49,6 @@ end
 local at = ms(now)
 local session = table.concat({ '0', ARGV[2], '', '0', at, at, generation, ARGV[3] }, '\t')
 redis.call('HSET', KEYS[1], ARGV[1], session)
--- Whatever else is in it was used no later than now.
+-- Every other session in it was used no later than now.
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return generation

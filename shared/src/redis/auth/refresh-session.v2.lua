@@ -1,27 +1,28 @@
 #!lua flags=allow-oom
--- refresh-session: a refresh token is exchanged for its successor.
+-- refresh-session: exchanges a refresh token for its successor.
 --
--- The whole decision is here, in one step: of any number of callers with the same token, on any process, one rotates
--- and the others within the leeway get the same successor. A token of an earlier number, or the previous one after the
--- leeway, is held by two: the session ends for both, and every node is told in the same step.
+-- The whole decision is one step. Of any number of callers with the same token, on any process, one rotates, and the
+-- others get the same successor within the leeway. A token with an earlier number, or the previous one after the
+-- leeway, is in two hands: the session ends for both, and the same step tells every node.
 --
--- v2 takes what another process may have made the successor into, and answers which it is: what is stored is as before.
+-- v2 also takes the successors that other processes may have made, and answers which one counts; what is stored is
+-- unchanged.
 --
 -- KEYS[1] sessions · KEYS[2] tokenGeneration · KEYS[3] revokedSession
 -- ARGV[1] userId · ARGV[2] sessionId
--- ARGV[3] number         of the token that is presented, 0 for a session's first; the caller has made sure that the
---                        token was made here
--- ARGV[4] hash           of the token that is presented
--- ARGV[5] successorHash  of the one that follows it, which is made from it alone, and from auth's first encryption key
+-- ARGV[3] number         of the presented token, 0 for a session's first; the caller has checked that the token was
+--                        made here
+-- ARGV[4] hash           of the presented token
+-- ARGV[5] successorHash  of its successor, which is made from the token alone with auth's first encryption key
 -- ARGV[6] leewayMs
 -- ARGV[7] idleMs · ARGV[8] absoluteMs   see auth/open-session.lua
 -- ARGV[9] keepMs         of a revocation: longer than any access token of the session may live
 -- ARGV[10] channel       of all nodes, for this partition
--- ARGV[11…] successorHash of the one that would follow it by each further encryption key: made by a process that has the
---                        keys in another order, while they rotate
+-- ARGV[11…] successorHash of the successor by each further encryption key: while keys rotate, another process may have
+--                        them in another order
 --
--- Result: "rotated" TAB generation TAB 1 TAB content; "again" TAB generation TAB which TAB content, which being the place
--- of the hash that is current, 1 for ARGV[5], 2 for ARGV[11] and so on; "reused"; "reused-before" where that has ended the session
+-- Result: "rotated" TAB generation TAB 1 TAB content; "again" TAB generation TAB which TAB content, where `which` tells
+-- the current hash: 1 for ARGV[5], 2 for ARGV[11] and so on; "reused"; "reused-before" where that has ended the session
 -- already; "revoked"; or "over" where there is no such session (any more)
 
 --@include server-time
@@ -55,8 +56,8 @@ if ahead < 0 then
   redis.call('SPUBLISH', ARGV[10], 'revoke-session\n' .. ARGV[1] .. '\t' .. ARGV[2])
   return finish('reused')
 end
--- A later one: this Redis has lost the rotations since, which its former self had answered for. Who made it can be told
--- from its seal alone, and that is not enough.
+-- A later number: this Redis has lost rotations that its predecessor confirmed. Only the seal tells who made the token,
+-- and that is not enough.
 if ahead > 0 or ARGV[4] ~= current then return 'over' end
 local at = ms(now)
 local rotated = { ms(tonumber(ARGV[3]) + 1), ARGV[5], ARGV[4], at, createdAt, at, generation, content }

@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- revoke-session: a session of a user is over: its refresh token, its access tokens, and its sockets on every node.
+-- revoke-session: ends a user's session: its refresh token, its access tokens, and its sockets on every node.
 --
 -- KEYS[1] sessions · KEYS[2] revokedSession
 -- ARGV[1] userId · ARGV[2] sessionId
 -- ARGV[3] keepMs   longer than any access token of the session may live
 -- ARGV[4] channel  of all nodes, for this partition
 --
--- Again and again without harm; the first reason stays.
+-- May run again without harm; the first reason stays.
 --
 -- Result: "ok"
 

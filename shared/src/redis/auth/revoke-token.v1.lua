@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- revoke-token: one token is good no longer. Whose it is need not be known: this runs once for each partition.
+-- revoke-token: revokes one token. Its id does not name its user, so this runs once for each partition.
 --
 -- KEYS[1] revokedToken
 -- ARGV[1] jti
--- ARGV[2] keepMs   until the token is over in any case; never shortens what is there
+-- ARGV[2] keepMs   until the token is over in any case; never shortens the present time to live
 -- ARGV[3] channel  of all nodes, for this partition
 --
 -- Result: "ok"

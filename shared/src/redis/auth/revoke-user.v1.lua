@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- revoke-user: all tokens of a user that were made so far are good no longer; every node is told in the same step.
+-- revoke-user: revokes all tokens that a user has so far; the same step tells every node.
 --
--- A connection that registers before this is told by the message; one that registers after it finds the generation.
--- By Redis' clock and always growing, so that a generation that has ended by its TTL is never given out again.
+-- A connection that registers before this is told by the message; one that registers after it finds the generation. The
+-- generation follows Redis' clock and always grows, so one that has ended by its TTL is never given out again.
 --
 -- KEYS[1] tokenGeneration
 -- ARGV[1] userId

@@ -1,5 +1,5 @@
-// Tests sessions and their refresh tokens on a real Redis, by cases, by many at once, and against a model.
-// Guarantees: the leeway is a number that is given, never a time that is slept: endless, or over already.
+// Tests sessions and their refresh tokens on a real Redis: by cases, many at once, and against a model.
+// The leeway is a given number, never a time to sleep: endless, or over already.
 import { randomBytes } from "node:crypto";
 import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -216,7 +216,7 @@ describe("a session is over", () => {
 
 describe("of too many sessions", () => {
   const few = () => sessions({ maxPerUser: 3 });
-  /** Of Redis' clock: by it the older of two is told. */
+  /** Waits for Redis' clock, which tells the older of two. */
   const nextMillisecond = async (): Promise<void> => {
     const now = await store.nowMs();
     await waitFor(async () => (await store.nowMs()) > now, { what: "the next millisecond", everyMs: 1 });
@@ -251,7 +251,7 @@ describe("of too many sessions", () => {
   });
 });
 
-/** What must come of a session, whatever is presented in whichever order. */
+/** What must become of a session, whatever is presented in whatever order. */
 class Model {
   newest = 0;
   isOver = false;
@@ -272,7 +272,7 @@ class Model {
 test("in any order of tokens, by a model", async () => {
   const within = sessions();
   const after = sessions({ leewayMs: AFTER });
-  // Mostly what an honest client does, so that sessions live to see something.
+  // Mostly what an honest client does, so that sessions live long enough to test.
   const step = fc.record({
     back: fc.oneof(
       { weight: 8, arbitrary: fc.constant(0) },

@@ -1,7 +1,7 @@
-// auth/create-token, auth/refresh-token -> here -> auth/open-session.lua, refresh-session: who is signed in, and with which
-// refresh token.
-// Guarantees: a refresh token is stored as a hash only; one that is spent twice is noticed, and ends its session in the
-// same step. See docs/receive/tokens.md.
+// auth/create-token, auth/refresh-token -> here -> auth/open-session.lua, refresh-session: who is signed in, and with
+// which refresh token.
+// Guarantees: a refresh token is stored only as a hash; using one twice is noticed, and ends its session in the same
+// step. See docs/receive/tokens.md.
 import { partitionOfUser } from "../../protocol/messages/partition.js";
 import { awaitAnswer } from "../connection/await-answer.js";
 import type { PartitionKeys } from "../keys.js";
@@ -17,7 +17,7 @@ export interface SessionContent {
 export interface SessionToOpen {
   readonly userId: string;
   readonly sessionId: string;
-  /** Of its first refresh token, as all hashes here: SHA-256, base64url. */
+  /** The hash of its first refresh token: SHA-256 in base64url, as all hashes here. */
   readonly hash: string;
   readonly content: SessionContent;
 }
@@ -28,12 +28,14 @@ export interface PresentedToken {
   /** 0 for a session's first. */
   readonly number: number;
   readonly hash: string;
-  /** Of the token that follows it, which is made from it alone: by the first encryption key, then by each further one. */
+  /**
+   * The successor is made from this token alone. First its hash by the first encryption key, then by each further one.
+   */
   readonly successorHashes: readonly [string, ...string[]];
 }
 
 export type RefreshResult =
-  /** `again`: somebody came with the same token just before. */
+  /** `again`: somebody used the same token just before. */
   | {
       readonly outcome: "rotated" | "again";
       readonly generation: number;
@@ -50,7 +52,7 @@ export interface SessionsStoreOptions {
   readonly scripts: ScriptRunner;
   /** All of them, by number. */
   readonly partitions: readonly PartitionKeys[];
-  /** How long a spent token answers its successor once more. */
+  /** How long a spent token still gets its successor. */
   readonly leewayMs: number;
   /** How long a session lives without being refreshed. */
   readonly idleMs: number;
@@ -69,7 +71,7 @@ export class SessionsStore {
   /**
    * @param session with an id that is not in use
    * @returns the user's token generation at this moment
-   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all here
+   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all methods here
    */
   async open({ userId, sessionId, hash, content }: SessionToOpen): Promise<number> {
     const { scripts, idleMs, absoluteMs, maxPerUser } = this.#options;
@@ -85,8 +87,8 @@ export class SessionsStore {
   }
 
   /**
-   * Where the answer does not come, the same token answers the same successor for the leeway.
-   * @param token one whose seal is good: nobody else can end a session with this
+   * Where the answer is lost, the same token gets the same successor for the leeway.
+   * @param token one with a good seal: without it, anybody could end a session
    */
   async refresh(token: PresentedToken): Promise<RefreshResult> {
     const { scripts, leewayMs, idleMs, absoluteMs } = this.#options;

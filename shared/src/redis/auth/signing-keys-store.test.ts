@@ -1,5 +1,4 @@
-// Tests the shared signing keys on a real Redis.
-// Guarantees: the race is run, not argued.
+// Tests the shared signing keys on a real Redis, with real races.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { type SigningKeyRecord, SigningKeysStore } from "./signing-keys-store.js";

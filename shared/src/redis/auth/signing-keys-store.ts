@@ -1,15 +1,16 @@
-// auth/signing-keyring -> here -> auth/agree-signing-keys.lua: the keys that sign users' tokens, shared by all auth processes.
-// Guarantees: of several that would replace the same keys at once one does, and the others are told what counts now; a
-// private part comes here sealed.
+// auth/signing-keyring -> here -> auth/agree-signing-keys.lua: the keys that sign users' tokens, shared by all auth
+// processes.
+// Guarantees: when several replace the same keys at once, one succeeds, and the others are told the keys that count
+// now; a private part arrives here sealed.
 import { authKeys } from "./auth-keys.js";
 import { awaitAnswer } from "../connection/await-answer.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 /**
- * - upcoming: published, signs nothing yet, until everyone who checks tokens must have it
+ * - upcoming: published, but signs nothing until everyone who checks tokens must have it
  * - active: signs; there is one
- * - retired: published until no token that it has signed can be good
- * - withdrawn: not published, and no token by it is good: it was compromised
+ * - retired: published until none of its tokens can be good
+ * - withdrawn: compromised; not published, and none of its tokens is good
  */
 export const signingKeyStates = ["upcoming", "active", "retired", "withdrawn"] as const;
 
@@ -25,7 +26,7 @@ export interface SigningKeyRecord {
   readonly createdAtMs: number;
   /** When it began to sign. */
   readonly activatedAtMs?: number;
-  /** When it ceased to. */
+  /** When it stopped signing. */
   readonly retiredAtMs?: number;
 }
 
@@ -34,7 +35,7 @@ export interface AgreedSigningKeys {
   readonly nowMs: number;
   /** Grows with each change; "0" where there are no keys yet. */
   readonly revision: string;
-  /** Whether they are what this call proposed; two may propose the same. */
+  /** Whether they are what this call proposed; two calls may propose the same. */
   readonly isTaken: boolean;
   readonly keys: readonly SigningKeyRecord[];
 }
@@ -46,14 +47,14 @@ export class SigningKeysStore {
     this.#scripts = scripts;
   }
 
-  /** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all here */
+  /** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all methods here */
   read(): Promise<AgreedSigningKeys> {
     return this.#run("", "");
   }
 
   /**
-   * Puts other keys in the place of those that were read with `expected`.
-   * @returns what counts now: these, or what another process has put there meanwhile
+   * Replaces the keys that were read with the revision `expected`.
+   * @returns what counts now: these keys, or what another process wrote meanwhile
    */
   replace(expected: string, keys: readonly SigningKeyRecord[]): Promise<AgreedSigningKeys> {
     return this.#run(expected, JSON.stringify(keys));

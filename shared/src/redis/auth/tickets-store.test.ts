@@ -1,5 +1,4 @@
-// Tests one-use tickets on a real Redis.
-// Guarantees: the race for one ticket is run, not argued.
+// Tests one-use tickets on a real Redis, with real races.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";

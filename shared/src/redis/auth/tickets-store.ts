@@ -1,6 +1,6 @@
 // auth/create-ticket, push-node's handshake -> here: a credential for a URL, good once and for seconds.
-// Guarantees: of any number that bring the same ticket one gets its token; stored under its hash, so that who reads Redis
-// cannot use it.
+// Guarantees: of any number of callers with the same ticket, one gets its token. A ticket is stored under its hash, so
+// nobody who reads Redis can use it.
 import { hash, randomBytes } from "node:crypto";
 import { awaitAnswer } from "../connection/await-answer.js";
 import { clusterKeys } from "../keys.js";
@@ -9,7 +9,7 @@ import type { ScriptRunner } from "../scripts/script-runner.js";
 const TICKET = /^pt_[A-Za-z0-9_-]{43}$/;
 const TICKET_BYTES = 32;
 
-/** @template Token what a ticket stands for: a VerifiedToken, which is of no concern here */
+/** @template Token what a ticket stands for: a VerifiedToken, as opaque data */
 export class TicketsStore<Token extends object> {
   readonly #scripts: ScriptRunner;
 
@@ -18,9 +18,9 @@ export class TicketsStore<Token extends object> {
   }
 
   /**
-   * @param token whose holder asks; what it says goes to whoever brings the ticket
-   * @param ttlMs at least 1; the token itself may be over sooner, and says when
-   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all here
+   * @param token the caller's own; whoever uses the ticket gets what it says
+   * @param ttlMs at least 1; the token itself may end sooner, and says when
+   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all methods here
    */
   async issue(token: Token, ttlMs: number): Promise<string> {
     const ticket = `pt_${randomBytes(TICKET_BYTES).toString("base64url")}`;
@@ -29,9 +29,9 @@ export class TicketsStore<Token extends object> {
   }
 
   /**
-   * Whether the token was revoked meanwhile is not looked at here.
-   * @returns undefined where the ticket is unknown, over, or was used before. Where the answer does not come, it may be
-   * used: then another is to be asked for
+   * Does not check whether the token was revoked meanwhile.
+   * @returns undefined where the ticket is unknown, over, or was used before. Where the answer is lost the ticket may
+   * be used: ask for another
    */
   async redeem(ticket: string): Promise<Readonly<Token> | undefined> {
     if (!TICKET.test(ticket)) return undefined;

@@ -1,5 +1,5 @@
 // Tests what is revoked, and that every node is told in the same step, on a real Redis.
-// Guarantees: what was not revoked stays good in each test.
+// Guarantees: in each test, what was not revoked stays good.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { partitionOfUser } from "../../protocol/messages/partition.js";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
@@ -76,7 +76,7 @@ test("a verified token: by all its names, in its user's partition, until it is o
   expect(new Set(await heardFrom(heard, 3))).toEqual(
     new Set(["revoke-token\nnew", "revoke-token\nold", "revoke-token\nolder"]),
   );
-  // The release before looks for its own name only.
+  // The previous release looks for its own name only.
   for (const jti of ["new", "old", "older"]) expect(await isRevoked({ jti })).toBe(true);
   expect(await store.redis.dbsize()).toBe(3);
   const ttl = await store.redis.pttl(keysOf("alice").revokedToken("new"));
@@ -96,7 +96,7 @@ test("a token whose end is known is remembered until then, and never for longer 
   expect(await store.redis.pttl(keysOf("alice").revokedToken("j1"))).toBeLessThanOrEqual(3_660_000);
   await revocations.revokeToken("j2", Date.now() + 900 * 86_400_000);
   expect(await store.redis.pttl(keysOf("alice").revokedToken("j2"))).toBeLessThanOrEqual(90_000_000);
-  // An end in the past, by a clock that differs, is no reason to forget at once.
+  // An end in the past, by a clock that differs, is no reason to forget the token at once.
   await revocations.revokeToken("j3", 0);
   expect(await isRevoked({ jti: "j3" })).toBe(true);
 });

@@ -1,6 +1,6 @@
-// auth's routes -> here -> auth/revoke-*.lua, auth/check-token.lua: which tokens are good no longer, though their time is not over.
-// Guarantees: written and told to every node in one step; a revocation outlives what it revokes; to revoke again does no
-// harm.
+// auth's routes -> here -> auth/revoke-*.lua, auth/check-token.lua: tokens that are revoked before their time is over.
+// Guarantees: a revocation is written, and every node is told, in one step. It outlives what it revokes. Revoking again
+// does no harm.
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import { partitionOfUser } from "../../protocol/messages/partition.js";
 import { awaitAnswer } from "../connection/await-answer.js";
@@ -8,13 +8,13 @@ import { isRevokedByFormerName } from "../devices/former-token-names.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
-/** What is looked at of a token; a VerifiedToken has it. */
+/** What is checked of a token; a VerifiedToken has it. */
 export interface TokenToCheck {
   readonly userId: string;
   readonly jti: string;
   readonly generation: number;
   readonly sessionId?: string;
-  /** What the release before calls a token without a `jti`. */
+  /** What the previous release calls a token without a `jti`. */
   readonly formerNames?: readonly string[];
 }
 
@@ -26,7 +26,7 @@ export interface TokenRevocationsOptions {
   readonly scripts: ScriptRunner;
   /** All of them, by number. */
   readonly partitions: readonly PartitionKeys[];
-  /** For how long a token may be good, of whichever issuer that is trusted here. */
+  /** How long a token of any trusted issuer may be good. */
   readonly maxTokenLifeMs: number;
   readonly clock?: Clock;
 }
@@ -36,11 +36,11 @@ const DAY_MS = 24 * HOUR_MS;
 /** A revocation outlives its token by more than any clocks differ. */
 const BEYOND_END_MS = HOUR_MS;
 /**
- * Of a user's generation: longer than any token or session may live (each at most 366 days), so that what has ended by
- * itself is needed by nobody.
+ * How long a user's generation is kept: longer than any token or session may live (each at most 366 days), so nobody
+ * needs one that has expired.
  */
 export const GENERATION_KEEP_MS = 400 * DAY_MS;
-/** Access tokens of a session live a day at most. */
+/** A session's access tokens live a day at most. */
 export const SESSION_REVOCATION_KEEP_MS = DAY_MS + HOUR_MS;
 
 export class TokenRevocations {
@@ -56,7 +56,10 @@ export class TokenRevocations {
     this.#clock = clock;
   }
 
-  /** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all here: then it is known of no token */
+  /**
+   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all methods here: nothing is known of the
+   * token
+   */
   async isRevoked(token: TokenToCheck): Promise<boolean> {
     const { userId, jti, generation, sessionId = "" } = token;
     const keys = this.#keysOf(userId);
@@ -75,7 +78,7 @@ export class TokenRevocations {
   }
 
   /**
-   * Everything of the user so far: access tokens, sessions, sockets.
+   * Revokes everything the user has so far: access tokens, sessions, sockets.
    * @returns the user's generation from now on
    */
   async revokeUser(userId: string): Promise<number> {
@@ -90,7 +93,7 @@ export class TokenRevocations {
     return Number(generation);
   }
 
-  /** A sign-out: the session's refresh token, its access tokens, its sockets. */
+  /** A sign-out: revokes the session's refresh token and access tokens, and closes its sockets. */
   async revokeSession(userId: string, sessionId: string): Promise<void> {
     const keys = this.#keysOf(userId);
     await awaitAnswer(
@@ -103,16 +106,19 @@ export class TokenRevocations {
   }
 
   /**
-   * One token and its sockets, whoever's it is: written in each partition. Where this rejects, some may know of it; to be
-   * called again.
-   * @param expiresAtMs of the token, where that is known: then it is remembered until then, not for the longest life of all
+   * Revokes one token and closes its sockets. A token's id does not name its user, so each partition is written. Where
+   * this rejects, some partitions may know of it: call it again.
+   * @param expiresAtMs the token's end, where known: it is remembered until then, else for the longest life of any
+   * token
    */
   async revokeToken(jti: string, expiresAtMs?: number): Promise<void> {
     const keepMs = this.keepMs(expiresAtMs);
     await awaitAnswer(Promise.all(this.#partitions.map((keys) => this.#revokeName(keys, jti, keepMs))));
   }
 
-  /** One token that was verified, and its sockets: by the names of the release before too, which may still look for it. */
+  /**
+   * Revokes a verified token and closes its sockets; also by its former names, which the previous release may look for.
+   */
   async revokeVerified({ userId, jti, formerNames = [], expiresAtMs }: TokenToRevoke): Promise<void> {
     const keys = this.#keysOf(userId);
     const keepMs = this.keepMs(expiresAtMs);
@@ -123,7 +129,7 @@ export class TokenRevocations {
     await this.#scripts.run("revoke-token.v1", [keys.revokedToken(name)], [name, keepMs, keys.control]);
   }
 
-  /** For how long a token's revocation is remembered, ms. */
+  /** How long a token's revocation is remembered, ms. */
   keepMs(expiresAtMs: number | undefined): number {
     if (expiresAtMs === undefined) return this.#tokenKeepMs;
     const leftMs = Math.max(0, Math.ceil(expiresAtMs - this.#clock.wallMs()));

@@ -1,10 +1,10 @@
-// redis/devices-store -> here: how a device stands in its user's hash; scripts read the first four parts.
-// Guarantees: what is encoded decodes to the same; an entry that cannot be read is none.
+// redis/devices-store -> here: a device's entry in its user's hash; scripts read the first four parts.
+// Guarantees: what is encoded decodes to the same; an entry that cannot be read counts as none.
 import type { ApnsEnvironment, Device, NewDevice } from "../../protocol/fallback/device.js";
 
 /**
- * registeredAtMs, lastSeenAtMs, quarantinedUntilMs (0: not), claim; then platform and what it needs; of an iPhone at last
- * "t" and when a push to it was first taken, where one was. By tabs.
+ * Parts, separated by tabs: registeredAtMs, lastSeenAtMs, quarantinedUntilMs (0: not), claim, platform, and what the
+ * platform needs. An iPhone's entry ends with "t" and the time of the first push that was taken, once there was one.
  */
 export interface DeviceEntry {
   readonly device: Device;

@@ -1,5 +1,5 @@
 // redis/devices-store -> here: the name of a device.
-// Guarantees: the same for the same app and token, in whatever case it was written; says nothing of the token.
+// Guarantees: the same for the same app and token, whatever the case; reveals nothing of the token.
 import { createHash } from "node:crypto";
 import type { NewDevice } from "../../protocol/fallback/device.js";
 

@@ -1,6 +1,6 @@
 // Tests how devices are forgotten and quarantined, on a real Redis.
-// Guarantees: what was registered after a provider's word stays; all that happens is noted, counted, and bounded; a
-// burst is cleaned up in a few calls.
+// Guarantees: a device that was registered after the provider's verdict stays; all that happens is noted, counted, and
+// bounded; a burst takes few calls.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { tokenEndOf, type NewDevice } from "../../protocol/fallback/device.js";
@@ -77,7 +77,7 @@ function invalid(userId: string, n: number, parts: Partial<Invalidation> = {}): 
   };
 }
 
-/** Those of the first partition, those of the second. */
+/** Some of the first partition, some of the second. */
 const users = ["alice", "bob", "carol", "dave", "erin", "frank"];
 const userOf = (partition: number): string =>
   users.find((name) => partitionOfUser(name, 2) === partition) ?? "";

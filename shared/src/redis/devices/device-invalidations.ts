@@ -1,6 +1,7 @@
 // dispatch/channels -> here -> redis/invalidate-devices: devices that a provider does not reach any more.
-// Guarantees: whoever sends waits for nothing here; what comes together goes together, one call for each partition; what
-// Redis cannot take now is tried again. Of what is lost with this process, or beyond the bound, the provider tells again.
+// Guarantees: a sender waits for nothing here. Verdicts that come together go together, one call for each partition.
+// What Redis cannot take now is tried again. A verdict lost with this process, or beyond the bound, comes from the
+// provider again.
 import { setMaxListeners } from "node:events";
 import { backoffMs } from "../../kernel/backoff.js";
 import { describeError } from "../../kernel/errors.js";
@@ -26,7 +27,7 @@ export interface Invalidation {
   readonly reason: InvalidationReason;
   /** Since when the provider knows: a device registered at that time or later stays. */
   readonly providerTimestampMs?: number;
-  /** The device's, as it was read before it was sent to: where the provider says no time, a later one stays. */
+  /** As read before the send: where the provider gives no time, a device registered later than this stays. */
   readonly registeredAtMs: number;
 }
 
@@ -36,11 +37,11 @@ export interface DeviceInvalidationsOptions {
   readonly logger: Logger;
   readonly onForgotten?: (reason: InvalidationReason, count: number) => void;
   readonly onQuarantined?: (reason: InvalidationReason, count: number) => void;
-  /** Registered again meanwhile. */
+  /** It was registered again meanwhile. */
   readonly onKept?: (reason: InvalidationReason, count: number) => void;
-  /** More than could wait: the provider will tell again. */
+  /** More than may wait: the provider will tell again. */
   readonly onDropped?: (reason: InvalidationReason, count: number) => void;
-  /** That wait; beyond it they are dropped. */
+  /** How many may wait; beyond it they are dropped. */
   readonly maxWaiting?: number;
   /** Notes kept of each partition. */
   readonly auditCap?: number;
@@ -64,7 +65,7 @@ export class DeviceInvalidations {
 
   constructor(options: DeviceInvalidationsOptions) {
     this.#options = options;
-    // Each partition that is tried again waits for it.
+    // Each partition that tries again waits for this signal.
     setMaxListeners(0, this.#stopping.signal);
     this.#queue = new TurnBatcher({
       flush: (verdicts) => this.#flush(verdicts),
@@ -74,13 +75,13 @@ export class DeviceInvalidations {
     });
   }
 
-  /** Removes it, if it was registered before the provider's time. */
+  /** Removes the device, if it was registered before the provider's time. */
   forget(invalidation: Invalidation): void {
     const { providerTimestampMs, registeredAtMs } = invalidation;
     this.#add({ ...invalidation, what: "forget", beforeMs: providerTimestampMs ?? registeredAtMs + 1 });
   }
 
-  /** Keeps it, but it is not sent to until then. */
+  /** Keeps the device, but sends nothing to it until then. */
   quarantine(invalidation: Invalidation, untilMs: number): void {
     const { registeredAtMs } = invalidation;
     this.#add({
@@ -97,7 +98,7 @@ export class DeviceInvalidations {
     return this.#queue.drained();
   }
 
-  /** What waits is tried once more, and then given up. */
+  /** Tries what waits once more, and then gives up. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.drained();

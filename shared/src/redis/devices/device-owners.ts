@@ -1,17 +1,18 @@
-// redis/devices-store, device-invalidations -> here -> devices/claim-device.lua, release-device: whose a device is, of all users.
-// Guarantees: users live in different slots, so this one key decides: each change is one step, and undoes no later one.
+// redis/devices-store, device-invalidations -> here -> devices/claim-device.lua, release-device: which one user owns a
+// device.
+// Guarantees: users live in different slots, so this one key decides; each change is one step, and undoes no later one.
 import { clusterKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export interface DeviceClaim {
   readonly userId: string;
-  /** The registration; each has its own, and each is written at most once. */
+  /** The registration; each has its own claim, which is written at most once. */
   readonly claim: string;
 }
 
 /**
- * How long an owner is kept whose device is neither registered nor reached, ms: longer than any DEVICE_KEEP_DAYS, so
- * that it ends only where whoever should have removed it died.
+ * How long an owner is kept when its device is neither registered nor reached, ms: longer than any DEVICE_KEEP_DAYS. So
+ * it ends only where the process that should have removed it died.
  */
 export const OWNER_KEEP_MS = 1_000 * 24 * 60 * 60 * 1000;
 
@@ -30,7 +31,7 @@ export class DeviceOwners {
 
   /**
    * @param expected as it was read
-   * @returns whether it was as expected: it is `next` from now on
+   * @returns whether it was as expected; if so, it is `next` from now on
    */
   async claim(deviceId: string, expected: DeviceClaim | undefined, next: DeviceClaim): Promise<boolean> {
     const answer = await this.#scripts.run(
@@ -41,12 +42,12 @@ export class DeviceOwners {
     return answer === "claimed";
   }
 
-  /** Nobody's from now on, if it is still claimed as said. */
+  /** Frees the device, if it still has this claim. */
   async release(deviceId: string, claimed: DeviceClaim): Promise<void> {
     await this.#scripts.run("release-device.v1", [clusterKeys.deviceOwner(deviceId)], [textOf(claimed)]);
   }
 
-  /** It was seen: its owner is kept as long again. */
+  /** The device was seen: its owner is kept as long again. */
   async keep(deviceId: string): Promise<void> {
     await this.#scripts.redis.pexpire(clusterKeys.deviceOwner(deviceId), OWNER_KEEP_MS);
   }

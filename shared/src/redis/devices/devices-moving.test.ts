@@ -1,6 +1,6 @@
-// Tests that devices move between users as a simple model says, whatever the order; and on a real Redis Cluster.
-// Guarantees: after each step every device is listed for whom the model says, and for nobody else; with steps beside
-// each other, for one at most, and for exactly one where all of them were registrations.
+// Tests that devices move between users as a simple model says, in any order, and on a real Redis Cluster.
+// Guarantees: after each step every device is listed for the user whom the model says, and for nobody else. With
+// concurrent steps it is listed for at most one user, and for exactly one where all steps were registrations.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
@@ -66,7 +66,7 @@ function invalidation(user: number, device: number, atMs: number): Invalidation 
   };
 }
 
-/** device -> whose it is, and since when. */
+/** device -> its user, and since when */
 class Model {
   readonly owners = new Map<number, { readonly user: number; readonly atMs: number }>();
 
@@ -127,7 +127,7 @@ test("one step after the other: each device is whose the model says", async () =
         );
         expect(await readOwners(real.devices)).toEqual(new Map(expected));
       }
-      // Nothing is left of what went: neither an entry nor an owner.
+      // Nothing is left of a removed device: neither an entry nor an owner.
       const keys = await store.redis.keys("petrel:device-token:*");
       expect(keys).toHaveLength(model.owners.size);
     }),

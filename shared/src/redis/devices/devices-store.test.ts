@@ -1,5 +1,5 @@
 // Tests where a user's devices are kept, on a real Redis.
-// Guarantees: each sentence of docs/phones/devices.md about registering, moving, listing and removing is held here.
+// Guarantees: checks each sentence of docs/phones/devices.md about registering, moving, listing and removing.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { tokenEndOf, type NewDevice } from "../../protocol/fallback/device.js";
@@ -82,7 +82,7 @@ describe("registering", () => {
     expect(ids).toContain(phoneId(1));
     expect(ids).not.toContain(phoneId(2));
     expect(ids).toContain(phoneId(21));
-    // What had to go is nobody's, and can be anybody's.
+    // An evicted device has no owner, and anybody can register it.
     expect(await store.redis.exists(clusterKeys.deviceOwner(phoneId(2)))).toBe(0);
     await devices.register("bob", phone(2), T0);
     expect(await idsOf("bob")).toEqual([phoneId(2)]);
@@ -171,7 +171,7 @@ describe("a process that dies while a device moves from alice to bob", () => {
   );
 });
 
-/** Lets something else happen right before a call of a script, once. */
+/** Does something else right before a call of a script, once. */
 class InterruptedRunner extends ScriptRunner {
   readonly #at: ScriptName;
   #then: (() => Promise<unknown>) | undefined;

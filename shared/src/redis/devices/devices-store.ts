@@ -1,6 +1,8 @@
-// auth/routes/devices, dispatch/channels -> here -> devices/register-device.lua, claim-device: where a user can be reached.
-// Guarantees: a device is shown to one user at most, at any moment, whoever registers it and whatever dies meanwhile; one
-// whose registration was answered is there until it is removed, forgotten or registered by another. See docs/phones/devices.md.
+// auth/routes/devices, dispatch/channels -> here -> devices/register-device.lua, claim-device: where a user can be
+// reached.
+// Guarantees: at any moment a device is listed for one user at most, whoever registers it and whatever dies meanwhile.
+// Once its registration was answered, a device is there until it is removed, forgotten or registered by another user.
+// See docs/phones/devices.md.
 import { randomBytes } from "node:crypto";
 import { PetrelError } from "../../kernel/errors.js";
 import type { Device, NewDevice } from "../../protocol/fallback/device.js";
@@ -13,16 +15,16 @@ import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export interface DevicesStoreOptions {
-  /** Devices of one user; beyond it those go that were not seen for longest. */
+  /** Devices of one user; beyond it, those with the oldest last sight go. */
   readonly maxPerUser?: number;
 }
 
 const MAX_PER_USER = 20;
-/** Others that register the same device at the same time make a registration begin anew. */
+/** Concurrent registrations of the same device make a registration begin anew. */
 const MAX_ATTEMPTS = 20;
 /** `lastSeenAtMs` is exact to this. */
 const TOUCH_STEP_MS = 24 * 60 * 60 * 1000;
-/** Devices of which this process knows that they were seen lately. */
+/** How many devices this process remembers as seen lately. */
 const MAX_TOUCHED = 50_000;
 const CLAIM_BYTES = 9;
 
@@ -46,10 +48,10 @@ export class DevicesStore {
   }
 
   /**
-   * Again and again without harm: it renews `registeredAtMs` and `lastSeenAtMs`, and ends a quarantine. A device of
+   * May run again without harm: it renews `registeredAtMs` and `lastSeenAtMs`, and ends a quarantine. A device of
    * another user becomes this one's.
-   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all here: the device may be registered or
-   * not, and is not lost to whom it belonged
+   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all methods here: the device may be
+   * registered or not; if not, its former user still has it
    */
   async register(userId: string, device: NewDevice, nowMs: number): Promise<void> {
     const id = deviceIdOf(device);
@@ -59,7 +61,7 @@ export class DevicesStore {
     throw new PetrelError("PETREL_UNAVAILABLE", "The device is being registered by too many at once.");
   }
 
-  /** @returns false where another registration or removal came between: then it is to be tried anew */
+  /** @returns false where another registration or removal came between: try again then */
   async #tryToRegister(userId: string, id: string, device: NewDevice, nowMs: number): Promise<boolean> {
     const { devices } = this.#keysOf(userId);
     const former = await this.#owners.read(id);
@@ -70,9 +72,9 @@ export class DevicesStore {
       [devices],
       [id, encodeDeviceEntry(device, claim, nowMs), this.#maxPerUser],
     );
-    // This one moves it, from the one user to the other at once.
+    // This step moves the device from one user to the other at once.
     const isClaimed = await this.#owners.claim(id, former, { userId, claim });
-    // Nobody waits for what is tidied up: left behind, it is seen by nobody, and swept.
+    // The result does not depend on this clean-up: what stays behind is seen by nobody, and is swept.
     await Promise.allSettled([
       ...evicted
         .split("\n")
@@ -89,26 +91,27 @@ export class DevicesStore {
     return this.#isSettled(userId, id, claim);
   }
 
-  /** @returns false where the entry was taken out before it was claimed: then it is to be tried anew */
+  /** @returns false where the entry was removed before it was claimed: try again then */
   async #isSettled(userId: string, id: string, claim: string): Promise<boolean> {
     const { redis } = this.#scripts;
     const { devices } = this.#keysOf(userId);
     if ((await redis.hexists(devices, id)) === 1) return true;
-    // Taken out after it was claimed: that came later, and has freed it.
+    // Removed after it was claimed: that removal came later, and has freed it.
     if ((await this.#owners.read(id))?.claim !== claim) return true;
     if ((await redis.hlen(devices)) < this.#maxPerUser) return false;
-    // One too many: anew, it would push out another that is being registered, which would do the same, without end.
+    // One too many. Another try would evict another device that is being registered, which would do the same, without
+    // end.
     await this.#owners.release(id, { userId, claim }).catch(() => undefined);
     return true;
   }
 
-  /** Those that still belong to this user, by their ids. */
+  /** The devices that still belong to this user, in the order of their ids. */
   async list(userId: string): Promise<Device[]> {
     const entries = await awaitAnswer(this.#readEntries(userId));
     const owners = await awaitAnswer(Promise.all(entries.map(({ device }) => this.#owners.read(device.id))));
     const own = entries.filter((_entry, i) => owners[i]?.userId === userId).map(({ device }) => device);
     for (const device of own) {
-      // The first push that is taken is written down, however lately the device was registered.
+      // The first push that an iPhone takes is noted, however recently the device was registered.
       if (device.platform !== "ios" || device.isTaken === true) {
         this.#noteTouched(userId, device.id, device.lastSeenAtMs);
       }
@@ -122,14 +125,14 @@ export class DevicesStore {
     if (owner?.userId !== userId) return false;
     const claim = await awaitAnswer(this.#removeEntry(userId, deviceId));
     if (claim === "") return false;
-    // Left behind, it is renewed or replaced by the next registration, or ends by itself.
+    // A claim that stays behind is renewed or replaced by the next registration, or ends by itself.
     await this.#owners.release(deviceId, { userId, claim }).catch(() => undefined);
     return true;
   }
 
   /**
-   * A provider took a push for it. At most one call a day and device.
-   * Resolves where it is not there any more, too.
+   * A provider took a push for the device. At most one call a day and device.
+   * Also resolves where the device is gone.
    */
   async touch(userId: string, deviceId: string, nowMs: number): Promise<void> {
     const touchedMs = this.#touched.get(`${userId}/${deviceId}`);
@@ -148,11 +151,11 @@ export class DevicesStore {
     }
   }
 
-  /** Nothing of their devices stays, but what is being registered at this very time. */
+  /** Removes all of a user's devices, except those that are being registered at this very time. */
   async forgetUser(userId: string): Promise<void> {
     const entries = await awaitAnswer(this.#readEntries(userId));
     for (const { device, claim } of entries) {
-      // Released first: dying in between, the entry is seen by nobody, and leads here again.
+      // Released first: after a death in between, nobody sees the entry, and it leads here again.
       await awaitAnswer(this.#owners.release(device.id, { userId, claim }));
       await awaitAnswer(this.#removeEntry(userId, device.id, claim));
     }

@@ -1,5 +1,5 @@
 // dispatch/sweep-devices -> here: which devices were not seen for long, and how many are in quarantine.
-// Guarantees: nothing is changed here; a key of another kind holds up nobody else's.
+// Guarantees: changes nothing; a key of another kind affects its own user only.
 import { tokenEndOf } from "../../protocol/fallback/device.js";
 import type { Redis } from "../connection/connect.js";
 import { decodeDeviceEntry } from "./device-entry.js";
@@ -7,9 +7,9 @@ import type { DeviceVerdict } from "./invalidate-devices.js";
 import type { PartitionKeys } from "../keys.js";
 
 export interface LookAtDevices {
-  /** What is to be swept: devices that were last seen before `beforeMs`. */
+  /** What to sweep: devices that were last seen before `beforeMs`. */
   readonly notSeen: readonly DeviceVerdict[];
-  /** Of the others, those that are in quarantine at `nowMs`. */
+  /** How many of the others are in quarantine at `nowMs`. */
   readonly quarantined: number;
 }
 
@@ -21,7 +21,7 @@ export async function findNotSeen(
   { beforeMs, nowMs }: { readonly beforeMs: number; readonly nowMs: number },
 ): Promise<LookAtDevices> {
   const ofUsers = await Promise.all(
-    // A key of another kind holds up nobody else's.
+    // A key of another kind affects its own user only.
     userIds.map((userId) => redis.hgetall(keys.devices(userId)).catch(ifWrongType)),
   );
   let quarantined = 0;

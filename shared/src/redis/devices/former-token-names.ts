@@ -1,4 +1,4 @@
-// redis/{token-revocations, route-store} -> here: was a token revoked by a name that the release before gave it?
+// redis/{token-revocations, route-store} -> here: was a token revoked by a name that the previous release gave it?
 // Guarantees: costs nothing for a token that has a `jti`, as nearly all have.
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";

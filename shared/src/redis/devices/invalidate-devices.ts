@@ -1,7 +1,7 @@
-// redis/device-invalidations, sweep-devices -> here -> devices/invalidate-devices.lua: forgotten, or quarantined, unless
-// registered again.
-// Guarantees: comparing, removing and noting are one step; a device's owner is released after it, and only of the
-// registration that was removed.
+// redis/device-invalidations, sweep-devices -> here -> devices/invalidate-devices.lua: forgets or quarantines devices,
+// unless they were registered again.
+// Guarantees: comparing, removing and noting are one step; after it, the owner of the removed registration is released,
+// and no other.
 import type { ApnsEnvironment } from "../../protocol/fallback/device.js";
 import type {
   InvalidationOutcome,
@@ -14,7 +14,7 @@ import type { ScriptRunner } from "../scripts/script-runner.js";
 export interface DeviceVerdict {
   /** `sweep` forgets too, but compares when the device was last seen. */
   readonly what: "forget" | "quarantine" | "sweep";
-  /** Only if it was registered (of a sweep: last seen) before this. */
+  /** Only if the device was registered (of a sweep: last seen) before this. */
   readonly beforeMs: number;
   readonly quarantinedUntilMs?: number;
   readonly userId: string;
@@ -24,7 +24,7 @@ export interface DeviceVerdict {
   readonly providerTimestampMs?: number;
   /** A bundle id, or an appid. */
   readonly topic: string;
-  /** Of an iOS device. */
+  /** For an iOS device. */
   readonly environment?: ApnsEnvironment;
 }
 
@@ -37,7 +37,7 @@ export interface InvalidationCount {
 /**
  * @param verdicts at most 200, on users of one partition
  * @param auditCap notes kept of the partition
- * @returns what was done, by reason; nothing for devices that are not there any more
+ * @returns how many had which outcome, by reason; devices that are gone do not count
  */
 export async function invalidateDevices(
   scripts: ScriptRunner,
@@ -61,7 +61,7 @@ export async function invalidateDevices(
     const key = `${outcome} ${reason}`;
     counts.set(key, { outcome, reason, count: (counts.get(key)?.count ?? 0) + 1 });
   }
-  // One that is left behind ends by itself, or is replaced by the next registration.
+  // An owner that stays behind ends by itself, or is replaced by the next registration.
   const owners = new DeviceOwners(scripts);
   await scripts.together(() =>
     Promise.allSettled(forgotten.map(({ deviceId, ...claimed }) => owners.release(deviceId, claimed))),

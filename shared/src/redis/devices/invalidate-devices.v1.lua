@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- invalidate-devices: forgets devices, or lets them rest, unless they were registered again; and notes what it did.
+-- invalidate-devices: forgets or quarantines devices, unless they were registered again, and notes what it did.
 --
--- Comparing and removing are one step: a registration comes either before it, and then keeps the device, or after it,
--- and then puts the device back. Allowed where Redis is out of memory: it frees, and what it notes is bounded.
+-- Comparing and removing are one step: an earlier registration keeps the device, and a later one puts it back. Allowed
+-- where Redis is out of memory: it frees memory, and what it notes is bounded.
 --
--- KEYS[1] invalidations · KEYS[i + 1] devices of the i-th one's user
+-- KEYS[1] invalidations · KEYS[i + 1] devices of the i-th verdict's user
 -- ARGV[1] cap  notes kept; beyond it the oldest go
 -- then ten for each:
 --   what               "forget" | "quarantine" | "sweep"
@@ -14,19 +14,19 @@
 --   userId, tokenEnd, reason, providerTimestampMs ("" for none), topic, environment ("" for none): for the note
 --
 -- Result: lines, one for each: outcome TAB claim
---   "forgotten"    it is gone; claim is that of its registration
---   "quarantined"  it stays, and is not sent to until then
+--   "forgotten"    it is gone; claim is its registration's
+--   "quarantined"  it stays, and nothing is sent to it until then
 --   "kept"         it was registered again meanwhile (of a sweep: was seen; that is not noted)
 --   "gone"         it was not there (any more); that is not noted
 
 local FIELDS = 10
 local lines = {}
--- Of another kind, it would be refused in the middle.
+-- A key of another kind fails here, instead of in the middle.
 redis.call('XLEN', KEYS[1])
 for i = 1, #KEYS - 1 do
   local at = 1 + (i - 1) * FIELDS
   local what, deviceId, before = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-  -- A user whose key is no hash holds up nobody else.
+  -- A user with a key that is no hash affects nobody else.
   local entry = redis.pcall('HGET', KEYS[i + 1], deviceId)
   local registeredAt, lastSeen, _, claim, rest =
     string.match(type(entry) == 'string' and entry or '', '^(%d+)\t(%d+)\t(%d+)\t([^\t]*)\t(.*)$')

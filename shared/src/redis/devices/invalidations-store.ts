@@ -1,6 +1,5 @@
 // dispatch/routes/list-invalidations -> here: what devices/invalidate-devices.lua noted.
-// Guarantees: newest first over all partitions; a page never repeats a note, and misses none that is there while the
-// pages are read.
+// Guarantees: newest first over all partitions; while pages are read, none repeats a note or misses one that stays.
 import { STREAM_POSITION_PATTERN } from "../../kernel/http/page-query.js";
 import type { ApnsEnvironment } from "../../protocol/fallback/device.js";
 import type {
@@ -11,7 +10,7 @@ import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
 
 export interface NotedInvalidation {
-  /** Opaque; names the note, and where a page ended. */
+  /** Opaque; names the note, and marks where a page ended. */
   readonly id: string;
   /** When it was noted, ms by Redis' clock. */
   readonly atMs: number;
@@ -23,7 +22,7 @@ export interface NotedInvalidation {
   readonly tokenEnd: string;
   /** A bundle id, or an appid. */
   readonly topic: string;
-  /** Of an iOS device. */
+  /** For an iOS device. */
   readonly environment: ApnsEnvironment | undefined;
   readonly providerTimestampMs: number | undefined;
   readonly registeredAtMs: number;
@@ -31,7 +30,7 @@ export interface NotedInvalidation {
 
 export interface InvalidationPage {
   readonly items: readonly NotedInvalidation[];
-  /** The id to go on after; undefined after the last page. */
+  /** The id after which to go on; undefined after the last page. */
   readonly nextAfter: string | undefined;
 }
 
@@ -57,8 +56,8 @@ export class InvalidationsStore {
   }
 
   /**
-   * @param reason of all reasons where it is not given
-   * @param after the id with which the last page ended
+   * @param reason all reasons where it is not given
+   * @param after the id at the end of the last page
    */
   async list(
     reason: InvalidationReason | undefined,
@@ -105,7 +104,7 @@ class NoteSource {
     this.#from = `${isLater ? "" : "("}${after.ms}-${after.number}`;
   }
 
-  /** The newest that was not taken yet. */
+  /** The newest note that was not taken yet. */
   get head(): NotedInvalidation | undefined {
     return this.#notes[0];
   }
@@ -114,7 +113,7 @@ class NoteSource {
     this.#notes.shift();
   }
 
-  /** Reads on where nothing is left of what was read. */
+  /** Reads on where everything read was taken. */
   async fill(count: number): Promise<void> {
     while (this.#notes.length === 0 && this.#from !== undefined) {
       const raw = (await this.#redis.xrevrange(

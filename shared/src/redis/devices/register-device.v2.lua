@@ -1,17 +1,17 @@
--- register-device: puts a device into its user's hash, and takes the oldest out where there are too many.
+-- register-device: puts a device into its user's hash, and evicts others where there are too many.
 --
--- Since v2 one that is registered again keeps what is known of it: when a push to it was first taken, see touch-device.
+-- Since v2 a device that is registered again keeps the time when a push to it was first taken, see touch-device.
 --
 -- KEYS[1] devices
 -- ARGV[1] deviceId
 -- ARGV[2] entry       see redis/device-entry.ts: registeredAt TAB lastSeen TAB quarantinedUntil TAB claim TAB ...
--- ARGV[3] maxDevices  at least 1; beyond it those go that were not seen for longest, never the one that comes
+-- ARGV[3] maxDevices  at least 1; beyond it, those with the oldest last sight go, never the new one
 --
--- Result: lines, one for each that had to go: deviceId TAB claim; "" for none
+-- Result: lines, one for each evicted device: deviceId TAB claim; "" for none
 
 local former = redis.call('HGET', KEYS[1], ARGV[1]) or ''
 local registeredAt, seenAt = string.match(former, '^(%d+)\t(%d+)\t%d+\t[^\t]*\tios\t')
--- An older release did not note it, but has a device seen later than registered only where a push was taken.
+-- An older release did not note it; but there, lastSeen is later than registeredAt only where a push was taken.
 local takenAt = string.match(former, '\tt(%d+)$') or (seenAt and tonumber(seenAt) > tonumber(registeredAt) and seenAt)
 redis.call('HSET', KEYS[1], ARGV[1], registeredAt and takenAt and ARGV[2] .. '\tt' .. takenAt or ARGV[2])
 local excess = redis.call('HLEN', KEYS[1]) - tonumber(ARGV[3])

@@ -3,7 +3,7 @@
 --
 -- KEYS[1] devices
 -- ARGV[1] deviceId
--- ARGV[2] claim  only if it was registered by this one; "" for whichever
+-- ARGV[2] claim  only if this registration wrote it; "" for any
 --
 -- Result: the claim of what was removed; "" where nothing was
 

@@ -1,18 +1,18 @@
 #!lua flags=allow-oom
--- touch-device: a provider took a push for a device: it is seen as of now, if that was not written down lately, and was
--- taken once.
+-- touch-device: a provider took a push for a device. Notes when it was seen, unless it was noted lately, and that it
+-- once took a push.
 --
--- Since v2 the entry of an iPhone ends with TAB "t" and the time of the first push that was taken. An older release hands
--- that on where it changes an entry, and drops it where a device is registered again.
+-- Since v2 the entry of an iPhone ends with TAB "t" and the time of the first push that was taken. An older release
+-- keeps that part where it changes an entry, and drops it where a device is registered again.
 --
--- Allowed where Redis is out of memory: an entry gets a few bytes longer, once, and what was sent is over.
+-- Allowed where Redis is out of memory: an entry gets a few bytes longer, once, and the message that was sent is done.
 --
 -- KEYS[1] devices
 -- ARGV[1] deviceId
 -- ARGV[2] atMs
--- ARGV[3] stepMs  what was seen less than this before stays as it is
+-- ARGV[3] stepMs  a sight less than this after the last one changes nothing
 --
--- Result: "1" where it was written; "0" where it was seen lately, or is not there
+-- Result: "1" where it was written; "0" where the device was seen lately, or is gone
 
 local entry = redis.call('HGET', KEYS[1], ARGV[1])
 local registeredAt, lastSeen, rest = string.match(entry or '', '^(%d+)\t(%d+)\t(.*)$')

@@ -1,15 +1,15 @@
 #!lua flags=allow-oom
--- erase-entries: takes an erased user's entries out of a stream, a part of it a call.
+-- erase-entries: takes an erased user's entries out of a stream, a part with each call.
 --
--- What came after the erasing stays. A worker that holds such an entry finds it settled.
+-- What came after the erasure stays. A worker that holds an erased entry finds it settled.
 --
 -- KEYS[1] stream: ready, fallback, dead letters (their texts begin userId TAB seq TAB epoch TAB), or invalidations
 -- KEYS[2] user
 -- ARGV[1] userId
--- ARGV[2] after   the id to go on after; "0-0" to begin
--- ARGV[3] group   whose workers may hold entries; "" for none
+-- ARGV[2] after   the id after which to go on; "0-0" to begin
+-- ARGV[3] group   the group of workers that may hold entries; "" for none
 --
--- Result: erased TAB the id to go on after, or "" at the end
+-- Result: erased TAB the id after which to go on, or "" at the end
 
 --@include of-history
 --@include later-history

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- erase-records: of these messages' records, erases those of one user, with what was tried for them; and of the user's
--- collapse turns those of an earlier history.
+-- erase-records: of these messages' records, erases those of one user, with what was tried for them. Also erases the
+-- user's collapse turns of an earlier history.
 --
--- What came after the erasing stays.
+-- What came after the erasure stays.
 --
--- v2: takes the collapse turns, too.
+-- v2: takes the collapse turns too.
 --
 -- KEYS[1] user, then three for each message: record · attempts · device sends; then collapse turns
 -- ARGV[1] userId · ARGV[2] messages  how many
@@ -16,7 +16,7 @@
 local erased = 0
 local turns = 2 + 3 * tonumber(ARGV[2])
 for k = 2, turns - 1, 3 do
-  -- One that is no string is nobody's record.
+  -- A key that is no string is nobody's record.
   local record = redis.pcall('GET', KEYS[k])
   local epoch, userId = string.match(type(record) == 'string' and record or '',
     '^%d+\t([^\t]*)\t%d+\t%d+\t([^\t]*)')

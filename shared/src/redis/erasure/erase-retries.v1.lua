@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- erase-retries: takes an erased user's entries out of those that wait for another attempt, a part of them a call.
+-- erase-retries: takes an erased user's entries out of the retries, a part with each call.
 --
--- What came after the erasing stays. Over all calls, each that is there all the time is come upon
+-- What came after the erasure stays. All calls together find each entry that is there all the time
 -- (https://redis.io/docs/latest/commands/scan/#scan-guarantees).
 --
 -- KEYS[1] retries, members attempts TAB userId TAB seq TAB epoch TAB … · KEYS[2] user

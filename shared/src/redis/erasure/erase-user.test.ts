@@ -1,4 +1,5 @@
-// Tests the erasing of a person on a real Redis: all of theirs goes, nothing of anybody else's, whatever dies meanwhile.
+// Tests the erasing of a user on a real Redis: all that is theirs goes, nothing of anybody else's, whatever dies
+// meanwhile.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { partitionOfUser } from "../../protocol/messages/partition.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
@@ -33,7 +34,7 @@ beforeAll(async () => {
 beforeEach(() => store.clear());
 afterAll(() => store.close());
 
-/** Users of the first partition whose ids begin and end alike, so that a careless comparison takes one for another. */
+/** Users of the first partition with ids that begin and end alike: a careless comparison takes one for another. */
 const alike = (text: string): string[] =>
   Array.from({ length: 40 }, (_, i) => [`tabitha${i}`, `x:tabitha${i}`, `tabitha${i}:x`, `tabitha${i}0`])
     .find((names) => names.every((name) => partitionOfUser(name, 2) === 0))
@@ -47,7 +48,7 @@ async function accept(userId: string, parts: Partial<MessageToAccept> = {}) {
   return { ...given, ...result };
 }
 
-/** Everything that there can be of a user, in every place. */
+/** Writes everything that there can be of a user, everywhere. */
 async function fill(userId: string): Promise<void> {
   const { keys, scripts, redis } = store;
   const notification = `{"title":"for ${userId}"}`;
@@ -59,7 +60,7 @@ async function fill(userId: string): Promise<void> {
   );
   const acked = await accept(userId);
   await ackUsers(scripts, keys, [{ userId, epoch: acked.epoch, seq: acked.seq }], 100);
-  // One whose record nothing names any more.
+  // A record that nothing names any more.
   await redis.xtrim(keys.inbox(userId), "MAXLEN", 0);
   for (const settlement of [
     { outcome: "retry", delayMs: HOUR_MS },
@@ -101,7 +102,7 @@ async function settle(entry: TakenEntry, settlement: Settlement): Promise<void> 
   expect((await settleFallback(store.scripts, entry, settlement, how)).outcome).toBe("settled");
 }
 
-/** The keys in whose name or value the text stands. */
+/** The keys that have the text in their name or value. */
 async function keysThatHold(text: string): Promise<string[]> {
   const all = await store.snapshot();
   return Object.keys(all).filter(
@@ -109,7 +110,7 @@ async function keysThatHold(text: string): Promise<string[]> {
   );
 }
 
-/** Whether the text stands there as the whole id, not as a part of a neighbour's. */
+/** The keys that have the text as a whole id, not as a part of a neighbour's. */
 async function keysThatName(userId: string): Promise<string[]> {
   const exact = new RegExp(`(?<![\\w:])${userId}(?![\\w:])`);
   const all = await store.snapshot();
@@ -147,7 +148,7 @@ test("nothing of the person is left but the generation of their tokens; the neig
       ),
     );
   }
-  // What is shared has lost the person's entries, and nothing else.
+  // Shared keys have lost the user's entries, and nothing else.
   const { [store.keys.tokenGeneration(person)]: _generation, ...others } = after;
   expect(others).toEqual(before);
 });

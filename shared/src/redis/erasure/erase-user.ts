@@ -1,7 +1,7 @@
-// collect/erase-user -> here -> erasure/erase-user.lua, erase-entries, erase-retries, erase-records: nothing of a person stays.
-// Guarantees: first their tokens, sockets and inbox end, in one step; then what else there is goes, in bounded steps. Dying
-// in between, what is left is reached by nobody, and calling it again finishes it; what came after its first step stays.
-// See docs/operate/erasing-a-person.md for what remains, and why.
+// collect/erase-user -> here -> erasure/erase-user.lua, erase-entries, erase-retries, erase-records: erases a user.
+// Guarantees: first the user's tokens, sockets and inbox end, in one step; then all else goes, in bounded steps. After
+// a death in between, nothing reaches what is left, and another call finishes it. What came after the first step stays.
+// docs/operate/erasing-a-person.md says what remains, and why.
 import { deadLetterCauses } from "../../protocol/fallback/dead-letter-causes.js";
 import { partitionOfUser } from "../../protocol/messages/partition.js";
 import { decodeMessageRecord, priorities } from "../../protocol/messages/stored-message.js";
@@ -22,13 +22,13 @@ export interface UserEraserOptions {
 }
 
 export interface ErasedUser {
-  /** What the inbox held. */
+  /** Messages that the inbox held. */
   readonly messages: number;
-  /** Of messages, with what was tried for each. */
+  /** Records of messages, each with what was tried for it. */
   readonly records: number;
-  /** Of `ready`, the fallback streams, the retries and the dead letters. */
+  /** Entries of `ready`, the fallback streams, the retries and the dead letters. */
   readonly entries: number;
-  /** Notes on their devices. */
+  /** Notes on the user's devices. */
   readonly notes: number;
 }
 
@@ -47,16 +47,16 @@ export class UserEraser {
   }
 
   /**
-   * Takes as long as a walk over all keys: records are found in no other way, since nothing names those of messages that
-   * were acknowledged and trimmed; nor are devices' owners that somebody who died has left behind.
-   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer: then call it again
+   * Takes as long as a walk over all keys. Nothing names the records of messages that were acknowledged and trimmed,
+   * nor the device owners that a process which died left behind, so only a walk finds them.
+   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer: call it again then
    */
   async erase(userId: string): Promise<ErasedUser> {
     const keys = this.#partitions[partitionOfUser(userId, this.#partitions.length)];
     if (keys === undefined) throw new Error("there are no partitions");
     const messages = await awaitAnswer(this.#begin(keys, userId));
     let entries = 0;
-    // Before the fallback streams: only from here something still goes there.
+    // Before the fallback streams: only from here can something still go there.
     entries += await awaitAnswer(this.#eraseRetries(keys, userId));
     for (const stream of [
       keys.ready,
@@ -67,7 +67,7 @@ export class UserEraser {
     }
     await this.#devices.forgetUser(userId);
     await awaitAnswer(eraseStrayOwners(this.#scripts, keys, userId));
-    // After the devices: a provider's word on one of them is noted while there is one.
+    // After the devices: a provider's verdict on one of them may be noted as long as it is there.
     const notes = await awaitAnswer(this.#eraseEntries(keys, userId, keys.invalidations));
     const records = await awaitAnswer(this.#eraseFound(keys, userId));
     return { messages, records, entries, notes };
@@ -123,7 +123,7 @@ export class UserEraser {
     return erased;
   }
 
-  /** What only a walk over all keys finds: records, and whose turn it was of a collapse key. */
+  /** What only a walk over all keys finds: records and collapse turns. */
   async #eraseFound(keys: PartitionKeys, userId: string): Promise<number> {
     // One server for the whole walk: a cursor means nothing to another.
     const server = masterOf(this.#scripts.redis, keys.owner);
@@ -139,7 +139,7 @@ export class UserEraser {
     return erased;
   }
 
-  /** Of these keys the user's records: read here, since most are somebody else's; decided is in the script. */
+  /** The user's records among these keys: read here, since most are somebody else's; the script decides. */
   async #findRecords(keys: PartitionKeys, userId: string, names: readonly string[]): Promise<string[]> {
     const ids = names.flatMap((name) => idOfRecordKey(keys, name) ?? []);
     if (ids.length === 0) return [];

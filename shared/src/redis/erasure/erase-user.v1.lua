@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- erase-user: the first step of erasing a person: nothing is sent to them any more, and no token of theirs is good.
+-- erase-user: the first step of erasing a user: nothing more is sent to them, and none of their tokens is good.
 --
--- The nodes are told in the same step, so that a connection that registers comes either before it, and is closed, or
--- after it, and is refused for its token. What is accepted afterwards begins a new history: neither hash nor inbox is
--- left to go on from. That is how the steps that follow tell what is to be erased from what came later.
--- Allowed where Redis is out of memory: it frees.
+-- The same step tells the nodes: a connection that registered before it is closed, and one that registers after it is
+-- refused for its token. What is accepted afterwards begins a new history, as there is no hash or inbox to go on from.
+-- That is how the later steps tell what to erase from what came later.
+-- Allowed where Redis is out of memory: it frees memory.
 --
 -- KEYS[1] user · KEYS[2] inbox · KEYS[3] routes · KEYS[4] sessions · KEYS[5] due · KEYS[6] token generation
 -- ARGV[1] userId
@@ -14,7 +14,7 @@
 -- Result: how many messages the inbox held
 
 --@include server-time
--- Of another kind, these fail here, before anything is written.
+-- Keys of another kind fail here, before anything is written.
 redis.call('ZCARD', KEYS[5])
 local generation = math.max((tonumber(redis.call('GET', KEYS[6])) or 0) + 1, now)
 -- An inbox of another kind goes like any other.

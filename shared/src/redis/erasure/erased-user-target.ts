@@ -1,5 +1,5 @@
-// collect/erase-user -> here -> redis/audit-log: how the audit log names a person who was erased.
-// Guarantees: whoever knows a user id finds its erasure; whoever reads the log is not told the id.
+// collect/erase-user -> here -> redis/audit-log: how the audit log names an erased user.
+// Guarantees: whoever knows a user id finds its erasure; the log does not reveal the id.
 import { createHash } from "node:crypto";
 
 /**

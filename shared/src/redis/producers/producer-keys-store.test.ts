@@ -1,5 +1,4 @@
-// Tests of stored producer keys on a real Redis.
-// Guarantees: each test has an empty database.
+// Tests stored producer keys on a real Redis; each test has an empty database.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { startRedis, type TestRedis } from "../../testing/redis/start-redis.js";
@@ -93,7 +92,7 @@ test("what a key that signs has beside: its sealed secret, its limit, what it re
   expect(created).toEqual({ ...signing, createdAt: day1.toISOString() });
   expect(await store.find("k1")).toEqual(created);
   expect((await store.list(undefined, 10)).items).toEqual([created]);
-  // Of a newer release: at least that much is held to.
+  // A requirement of a newer release: at least a signature is required.
   await redis.hset("petrel:{auth}:producer-key:k1", "require", "certificate");
   expect((await store.find("k1"))?.require).toBe("signature");
 });
@@ -119,7 +118,7 @@ test("with an overlap the secret before stays, by Redis' clock; without one it e
 
   await rotate("k1", "c", 60_000);
   expect((await store.find("k1"))?.former?.map(({ secretSha256 }) => secretSha256[0])).toEqual(["b", "a"]);
-  // The same once more, because its answer was lost: nothing moves.
+  // The same call again, because its answer was lost: nothing moves.
   const once = await store.find("k1");
   expect(await rotate("k1", "c", 60_000)).toBe("rotated");
   expect(await store.find("k1")).toEqual(once);
@@ -174,7 +173,7 @@ test("the key file says whether its key may sign, must, and how much; what it le
   expect((await store.upsertFromFile(key("k1"), day1)).change).toBe("created");
   const now = await store.upsertFromFile(full, day1);
   expect(now).toEqual({ record: { ...full, createdAt: day1.toISOString() }, change: "changed" });
-  // A seal is another each time; only one of an encryption key that is there now opens.
+  // Each seal is different; only one by a present encryption key opens.
   const sealedAnew = await store.upsertFromFile({ ...full, sealedSecret: "sealed.2" }, day2);
   expect(sealedAnew).toMatchObject({ record: { sealedSecret: "sealed.2" }, change: "none" });
   const less = await store.upsertFromFile(key("k1"), day2);
@@ -188,7 +187,7 @@ test("a key of the file that was rotated since keeps the sealed secret of its ro
   const { record } = await store.upsertFromFile(signing, day2);
   expect(record).toMatchObject({ secretSha256: "b".repeat(64), sealedSecret: "sealed.b" });
   expect(record.former).toHaveLength(1);
-  // A new secret of the file ends them all.
+  // A new secret in the file ends them all.
   const renewed = await store.upsertFromFile(key("k1", { secretSha256: "c".repeat(64) }), day2);
   expect(renewed.record).not.toHaveProperty("former");
   expect(renewed.record).not.toHaveProperty("sealedSecret");
@@ -236,7 +235,7 @@ test("a limit of nothing, of any number and none at all are kept; what a release
   }
   await store.create(key("k1"), day1);
   expect(await store.find("k1")).not.toHaveProperty("messagesPerSecond");
-  // It wrote 0 for no limit, and reads whatever is not above 0 so.
+  // It wrote 0 for no limit, and reads whatever is not above 0 as no limit.
   await redis.hset(authKeys.producerKey("k1"), "messagesPerSecond", "0");
   expect((await store.find("k1"))?.messagesPerSecond).toBe("unlimited");
 });

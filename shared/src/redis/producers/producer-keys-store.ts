@@ -1,6 +1,6 @@
-// The keys of business systems: who they belong to, what they may do, and the hash of their secret.
-// Guarantees: a secret is stored only sealed, and only of a key that may sign; a revoked key stays revoked, whatever a
-// key file says; one that was rotated is not set back by a key file that has not changed.
+// The keys of business systems: their owners, their scopes, and the hashes of their secrets.
+// Guarantees: a secret is stored only sealed, and only for a key that may sign. A revoked key stays revoked, whatever a
+// key file says. A key file that has not changed does not undo a rotation.
 import { isProducerScope, type ProducerScope } from "../../protocol/producer-scopes.js";
 import { authKeys } from "../auth/auth-keys.js";
 import { awaitAnswer } from "../connection/await-answer.js";
@@ -18,7 +18,7 @@ export interface NewProducerKey {
   readonly sealedSecret?: string | undefined;
   /** Its requests must be signed. */
   readonly require?: "signature" | undefined;
-  /** Instead of the limit that every key has; 0: nothing at all. */
+  /** Replaces the limit that every key has; 0: nothing at all. */
   readonly messagesPerSecond?: number | "unlimited" | undefined;
 }
 
@@ -34,17 +34,17 @@ export interface ProducerKeyRecord extends NewProducerKey {
 export interface FormerSecret {
   readonly secretSha256: string;
   readonly sealedSecret?: string;
-  /** By Redis' clock, ms: good before this. */
+  /** Redis' clock, ms: good before this. */
   readonly untilMs: number;
 }
 
-/** A secret that may sign, as it is stored. */
+/** A secret that may sign, as stored. */
 export interface SealedSecret {
   readonly secretSha256: string;
   readonly sealedSecret: string;
 }
 
-/** What taking over an entry of a key file has done. */
+/** What taking over an entry of a key file did. */
 export interface FileKeyResult {
   readonly record: ProducerKeyRecord;
   readonly change: "created" | "changed" | "none";
@@ -52,11 +52,11 @@ export interface FileKeyResult {
 
 export interface ProducerKeyPage {
   readonly items: readonly ProducerKeyRecord[];
-  /** The id to go on after, or undefined at the end. */
+  /** The id after which to go on; undefined at the end. */
   readonly nextAfter: string | undefined;
 }
 
-/** For whoever only asks. */
+/** For readers only. */
 export class ProducerKeysReader {
   readonly #redis: Redis;
 
@@ -65,21 +65,21 @@ export class ProducerKeysReader {
   }
 
   /**
-   * Bound, so that it can be handed over as `findKey`.
-   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all here
+   * Bound, so that it can be passed on as `findKey`.
+   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all methods here
    */
   readonly find = async (id: string): Promise<ProducerKeyRecord | undefined> => {
     return readRecord(await this.readFields(id));
   };
 
-  /** As they are stored; none where there is no such key. */
+  /** As stored; empty where there is no such key. */
   protected readFields(id: string): Promise<Record<string, string>> {
     return awaitAnswer(this.#redis.hgetall(authKeys.producerKey(id)));
   }
 
   /**
-   * In the order of their ids, revoked ones too.
-   * @param after an id to go on after, or undefined for the start
+   * In the order of their ids, including revoked keys.
+   * @param after the id after which to go on; undefined for the start
    * @param limit at least 1
    */
   async list(after: string | undefined, limit: number): Promise<ProducerKeyPage> {
@@ -100,7 +100,7 @@ export class ProducerKeysReader {
   }
 }
 
-/** For auth, which keeps them. Works where Redis is out of memory, too. */
+/** For auth, which keeps the keys. Works where Redis is out of memory, too. */
 export class ProducerKeysStore extends ProducerKeysReader {
   readonly #scripts: ScriptRunner;
 
@@ -110,7 +110,7 @@ export class ProducerKeysStore extends ProducerKeysReader {
   }
 
   /**
-   * May be sent again, the same, where its answer was lost.
+   * May be sent again, unchanged, where its answer was lost.
    * @param key with an id that is not in use
    */
   async create(key: NewProducerKey, createdAt: Date): Promise<ProducerKeyRecord> {
@@ -124,13 +124,13 @@ export class ProducerKeysStore extends ProducerKeysReader {
   }
 
   /**
-   * Takes over an entry of a key file: made where it is missing, renamed and re-scoped where it is there; its secret
-   * counts only where the file brings another one than it brought the last time.
+   * Takes over an entry of a key file: creates a missing key, and renames and re-scopes an existing one. The file's
+   * secret counts only where it differs from the one that the file had last time.
    */
   async upsertFromFile(key: NewProducerKey, now: Date): Promise<FileKeyResult> {
     const existing = await this.readFields(key.id);
     const fileIsNew = existing["fileSecretSha256"] !== key.secretSha256;
-    // The secret that is good now is the file's: sealed anew, for the encryption key that there is now.
+    // The present secret is the file's: seal it anew, with the present encryption key.
     const secretIsOfFile = fileIsNew || existing["secretSha256"] === key.secretSha256;
     await this.#write(key.id, {
       ...describe(key),
@@ -153,8 +153,8 @@ export class ProducerKeysStore extends ProducerKeysReader {
   }
 
   /**
-   * Replaces what is sealed of a key, its former secrets included; not what was replaced by somebody else meanwhile.
-   * @param sealAgain undefined for what is to stay as it is
+   * Replaces the sealed secrets of a key, former ones included, except where somebody else replaced them meanwhile.
+   * @param sealAgain undefined for a secret that stays as it is
    * @returns how many fields of the key were replaced
    */
   async reseal(id: string, sealAgain: (secret: SealedSecret) => string | undefined): Promise<number> {
@@ -216,7 +216,7 @@ function describeSecret({ secretSha256, sealedSecret }: NewProducerKey): Record<
 
 function changeOf(before: ProducerKeyRecord | undefined, after: ProducerKeyRecord): FileKeyResult["change"] {
   if (before === undefined) return "created";
-  // A seal is another each time.
+  // Each seal is different.
   const shown = ({ sealedSecret, ...rest }: ProducerKeyRecord): string =>
     JSON.stringify({ ...rest, signs: sealedSecret !== undefined });
   return shown(before) === shown(after) ? "none" : "changed";
@@ -230,12 +230,12 @@ function readRecord(hash: Readonly<Record<string, string>>): ProducerKeyRecord |
     id,
     owner,
     name: name ?? id,
-    // A scope of a newer release is not known here, so nothing here asks for it.
+    // Scopes of a newer release are unknown here, and nothing here asks for them.
     scopes: (scopes ?? "").split(" ").filter(isProducerScope),
     secretSha256,
     createdAt: createdAt ?? new Date(0).toISOString(),
     ...(sealedSecret === undefined ? {} : { sealedSecret }),
-    // Of a newer release, whatever it asks for beside: at least this.
+    // Whatever else a newer release may require: at least a signature.
     ...(require === undefined ? {} : { require: "signature" }),
     ...(messagesPerSecond === undefined ? {} : { messagesPerSecond: readLimit(messagesPerSecond) }),
     ...(rotatedAt === undefined ? {} : { rotatedAt }),
@@ -244,7 +244,10 @@ function readRecord(hash: Readonly<Record<string, string>>): ProducerKeyRecord |
   };
 }
 
-/** In what is stored 0 has always been no limit, and stays so; what may send nothing has -1: no limit to a release before. */
+/**
+ * In stored keys 0 has always meant no limit. A key that may send nothing has -1, which an older release takes for no
+ * limit.
+ */
 const STORED_UNLIMITED = 0;
 const STORED_NOTHING = -1;
 

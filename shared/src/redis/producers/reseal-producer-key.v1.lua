@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
--- reseal-producer-key: what is sealed of a producer's key is replaced by the same, sealed with another encryption key.
+-- reseal-producer-key: replaces sealed secrets of a producer's key by the same secrets, sealed with another encryption
+-- key.
 --
--- Only what is still there as it was read: a key that was rotated meanwhile, or taken over from a file, has been sealed
--- anew by whoever did it. Neither longer nor more than what it replaces, so it is allowed where Redis is out of memory.
+-- Only values that are still as they were read: a key that was rotated meanwhile, or taken over from a file, was sealed
+-- anew then. The new values are no longer and no more than the old ones, so it is allowed where Redis is out of memory.
 --
 -- KEYS[1] producerKey (hash), in auth's slot: this is the only key
--- ARGV[1] number of fields; then for each its name, the value that was read, and the one that replaces it
+-- ARGV[1] number of fields; then for each its name, the value that was read, and its replacement
 --
 -- Result: how many were replaced, as a string
 

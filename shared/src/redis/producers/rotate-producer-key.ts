@@ -1,6 +1,6 @@
-// auth's routes/rotate-key -> here -> producers/rotate-producer-key.lua: a producer key gets a new secret.
-// Guarantees: of rotations at the same time none is lost: where they overlap, each secret that was given out is good; may
-// be sent again with the same secret; a revoked key stays revoked.
+// auth's routes/rotate-key -> here -> producers/rotate-producer-key.lua: gives a producer key a new secret.
+// Guarantees: concurrent rotations lose nothing: during the overlap, each secret that was given out is good. A rotation
+// may be sent again with the same secret. A revoked key stays revoked.
 import { authKeys } from "../auth/auth-keys.js";
 import { awaitAnswer } from "../connection/await-answer.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
@@ -10,15 +10,15 @@ export interface NewProducerSecret {
   readonly secretSha256: string;
   /** Kept only where the key may sign. */
   readonly sealedSecret: string;
-  /** How long the secret before stays good. 0 ends it, and all that are still good from earlier rotations, at once. */
+  /** How long the former secret stays good. 0 ends it at once, with all that are still good from earlier rotations. */
   readonly overlapMs: number;
   readonly rotatedAt: Date;
 }
 
-/** Of one key, beside its present secret. */
+/** Former secrets of one key. */
 const MAX_FORMER = 4;
 
-/** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer: it may have been done or not */
+/** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer: it may have happened or not */
 export async function rotateProducerKey(
   scripts: ScriptRunner,
   id: string,

@@ -1,15 +1,15 @@
 #!lua flags=allow-oom
--- rotate-producer-key: a producer's key gets a new secret; the one before may stay good for a while.
+-- rotate-producer-key: gives a producer's key a new secret; the former one may stay good for a while.
 --
 -- KEYS[1] producerKey (hash), in auth's slot: this is the only key
 -- ARGV[1] secretSha256  of the new secret
 -- ARGV[2] sealedSecret  the new secret, encrypted; kept only where the key may sign
--- ARGV[3] overlapMs     how long the secret before stays good; 0 ends it and all former ones at once
+-- ARGV[3] overlapMs     how long the former secret stays good; 0 ends it and all earlier ones at once
 -- ARGV[4] maxFormer     former secrets kept; the oldest go
 -- ARGV[5] rotatedAt     RFC 3339, for people
 --
 -- Sent again with the same secret, because its answer was lost, it changes nothing more.
--- Allowed where Redis is out of memory: a secret that has leaked can be replaced at any time.
+-- Allowed where Redis is out of memory: a leaked secret can be replaced at any time.
 --
 -- Result: "rotated"; "revoked" or "missing" where nothing was changed
 

@@ -1,5 +1,4 @@
-// Tests of spent nonces on a real Redis.
-// Guarantees: each test has an empty database.
+// Tests spent nonces on a real Redis; each test has an empty database.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { startFaultProxy } from "../../testing/faults/fault-proxy.js";
@@ -34,7 +33,7 @@ test("a nonce is new once: for a key, on whatever process", async () => {
   expect(await there.spend("k1", "n1")).toBe(false);
   expect(await there.spend("k1", "n2")).toBe(true);
   expect(await there.spend("k2", "n1")).toBe(true);
-  // Not one text of both: key and nonce cannot run into each other.
+  // Key and nonce cannot run into each other.
   expect(await here.spend("k1n", "1")).toBe(true);
 });
 
@@ -78,7 +77,7 @@ test("a write whose answer is missing is written again, and is still the first",
   });
   try {
     const patient = new SpentNonces(link, { deadlineMs: 30_000 });
-    // It arrives, and nobody hears so.
+    // It arrives, but the answer does not.
     proxy.stall("toClient");
     const spending = patient.spend("k1", "n1");
     await waitFor(async () => (await redis.keys("*")).length === 1, { what: "the nonce to be written" });

@@ -1,7 +1,7 @@
-// security/authenticate-signature -> here: which nonces of signed requests have come before, for all processes.
-// Guarantees: of several that bring the same at once, one is told that it is new; a write whose answer is missing is
-// written again, and known by its mark; constant in size, whatever was sent; kept for longer than a signature can pass
-// again.
+// security/authenticate-signature -> here: which nonces of signed requests were used before, for all processes.
+// Guarantees: of several requests with the same nonce, one is told that it is new. A write with a lost answer is sent
+// again, and recognized by its mark. Entries have a constant size, whatever was sent, and are kept for longer than a
+// signature can pass again.
 import { hash, randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { backoffMs } from "../../kernel/backoff.js";
@@ -11,12 +11,12 @@ import { awaitAnswer } from "../connection/await-answer.js";
 import { isConnectionError, type Redis } from "../connection/connect.js";
 
 /**
- * A signature may be 300 s ahead when it first passes, and passes until it is 300 s old: 600 s. The rest is for what the
- * clocks of two processes may differ.
+ * A signature may be 300 s ahead when it first passes, and passes until it is 300 s old: 600 s. The rest allows for
+ * clocks that differ between two processes.
  */
 export const NONCE_KEEP_MS = 660_000;
 
-/** Of a SHA-256 in base64url: 132 bits, so that nobody finds two nonces with one name. */
+/** Characters of a SHA-256 in base64url: 132 bits, so nobody finds two nonces with the same name. */
 const DIGEST_LENGTH = 22;
 /** Tells one request's own writes from another's. */
 const MARK_BYTES = 9;
@@ -24,7 +24,7 @@ const BACKOFF = { baseMs: 50, capMs: 250 } as const;
 const LEAST_WAIT_MS = 10;
 
 export interface SpentNoncesOptions {
-  /** How long one is written again where Redis does not answer. Default: it is not. */
+  /** How long a write is tried again where Redis does not answer. By default it is not. */
   readonly deadlineMs?: number;
   readonly clock?: Clock;
 }
@@ -41,20 +41,20 @@ export class SpentNonces {
   }
 
   /**
-   * Bound, so that it can be handed over as `spendNonce`.
+   * Bound, so that it can be passed on as `spendNonce`.
    * @returns whether this is the first time
-   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, or is full: then the request must not pass,
-   * though its nonce may be spent
+   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, or is full: the request must not pass, although
+   * its nonce may be spent
    */
   readonly spend = async (keyId: string, nonce: string): Promise<boolean> => {
-    // A key's id has no line break: no other pair reads the same.
+    // A key's id has no line break, so no other pair makes the same text.
     const name = hash("sha256", `${keyId}\n${nonce}`, "base64url").slice(0, DIGEST_LENGTH);
     const mark = randomBytes(MARK_BYTES).toString("base64url");
     const before = await awaitAnswer(this.#writeUntilAnswered(authKeys.spentNonce(name), mark));
     return before === null || before === mark;
   };
 
-  /** @returns what stood there before: nothing, this mark from an attempt whose answer was missing, or another's */
+  /** @returns what was there before: nothing, this mark from an attempt with a lost answer, or another's mark */
   async #writeUntilAnswered(key: string, mark: string): Promise<string | null> {
     const startMs = this.#clock.monotonicMs();
     for (let attempt = 0; ; attempt++) {
@@ -70,7 +70,7 @@ export class SpentNonces {
   }
 }
 
-/** A Redis that is full, or cannot write its files, says so again. */
+/** A Redis that is full, or cannot write its files, gives the same error again. */
 function mayHelpAgain(error: unknown): boolean {
   return isConnectionError(error) && !(error instanceof Error && /^(OOM|MISCONF)\b/.test(error.message));
 }
