@@ -18,8 +18,8 @@
 -- ARGV[7] idleMs · ARGV[8] absoluteMs   see auth/open-session.lua
 -- ARGV[9] keepMs         of a revocation: longer than any access token of the session may live
 -- ARGV[10] channel       of all nodes, for this partition
--- ARGV[11…] successorHash of the successor by each further encryption key: while keys rotate, another process may have
---                        them in another order
+-- ARGV[11…] successorHash of the successor by each further encryption key: while keys rotate, another process may
+--                        have them in another order
 --
 -- Result: "rotated" TAB generation TAB 1 TAB content; "again" TAB generation TAB which TAB content, where `which` tells
 -- the current hash: 1 for ARGV[5], 2 for ARGV[11] and so on; "reused"; "reused-before" where that has ended the session

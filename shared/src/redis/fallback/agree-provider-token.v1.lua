@@ -1,16 +1,16 @@
 #!lua flags=allow-oom
--- agree-provider-token: puts a new token in the place of an old one, if that is old enough.
+-- agree-provider-token: replaces a token by a new one, if the old one is old enough.
 --
--- Allowed where Redis is out of memory: there is one a key, and without it no push goes out, which frees memory.
+-- Allowed where Redis is out of memory: there is one for each key, and without it no push goes out, which frees memory.
 --
 -- KEYS[1] token          string: when it was made, ms TAB the token
--- ARGV[1] mintedAtMs     of the token that is proposed
+-- ARGV[1] mintedAtMs     of the proposed token
 -- ARGV[2] token
--- ARGV[3] minIntervalMs  by how much it must be younger than the one that is there
+-- ARGV[3] minIntervalMs  how much younger than the stored one it must be
 -- ARGV[4] keepMs
 --
--- No clock is read: the two times are compared with each other, so that several who find the same old token at once
--- agree on one new one, whatever they propose afterwards.
+-- Reads no clock: it compares the two times with each other. So several processes that find the same old token at once
+-- agree on one new token, whatever they propose afterwards.
 --
 -- Result: mintedAtMs TAB token, of the one that counts from now on
 

@@ -1,6 +1,6 @@
 // dispatch/routes/dead-letters -> here -> fallback/replay-dead-letter.lua: messages whose fallback failed for good.
-// Guarantees: a page never repeats a letter, and misses none that is there while the pages are read; a replay moves its
-// letter in one step, and only where the message still waits for it.
+// Guarantees: while pages are read, none repeats a letter or misses one that stays. A replay moves its letter in one
+// step, and only where the message still waits for it.
 import { deadLetterCauses, type DeadLetterCause } from "../../protocol/fallback/dead-letter-causes.js";
 import { type DeadLetterPlace, formatDeadLetterId } from "../../protocol/fallback/dead-letter-id.js";
 import {
@@ -28,7 +28,9 @@ export interface DeadLetterPage {
   readonly next: DeadLetterPlace | undefined;
 }
 
-/** See fallback/replay-dead-letter.lua; all but the first say what the message has become, and nothing was changed. */
+/**
+ * See fallback/replay-dead-letter.lua. All but the first say what became of the message, and that nothing was changed.
+ */
 export const replayOutcomes = [
   "replayed",
   "unknown",
@@ -55,7 +57,7 @@ export class DeadLettersStore {
     this.#partitions = partitions;
   }
 
-  /** How many there are of each cause, in all partitions. */
+  /** How many letters each cause has, in all partitions. */
   async count(): Promise<ReadonlyMap<DeadLetterCause, number>> {
     const counts = await Promise.all(
       deadLetterCauses.map(async (cause) => {
@@ -69,8 +71,8 @@ export class DeadLettersStore {
   }
 
   /**
-   * Of all partitions, by the time they failed, newest first.
-   * @param cause of all causes where it is not given
+   * The letters of all partitions, newest failure first.
+   * @param cause all causes where it is not given
    * @param after where the last page ended
    */
   async list(
@@ -82,7 +84,7 @@ export class DeadLettersStore {
     const sources = this.#partitions.flatMap((keys) =>
       causes.map((each) => new LetterSource(this.#redis, keys, each, after)),
     );
-    // One read of each is enough where they are equally full; a fuller one is read on.
+    // Where all are equally full, one read of each is enough; a fuller one is read on.
     const count = Math.min(
       PAGE_OF_STREAM.most,
       Math.max(PAGE_OF_STREAM.least, Math.ceil((2 * limit) / sources.length)),
@@ -119,8 +121,8 @@ export class DeadLettersStore {
   }
 
   /**
-   * Removes those that are there now, a few hundred at a time; what comes meanwhile stays.
-   * @param cause of all causes where it is not given
+   * Removes the present letters, a few hundred at a time; what comes meanwhile stays.
+   * @param cause all causes where it is not given
    * @returns how many were removed
    */
   async purge(cause: DeadLetterCause | undefined): Promise<number> {
@@ -185,13 +187,13 @@ class LetterSource {
     this.#cause = cause;
     if (after === undefined) this.#from = "+";
     else {
-      // Of those that failed at the very same time, the ones that come later in the order of sources are still to come.
+      // Of those that failed at the very same time, the ones of later sources are still to come.
       const isLater = comparePlaces({ partition: keys.partition, cause }, after) > 0;
       this.#from = isLater ? after.entryId : `(${after.entryId}`;
     }
   }
 
-  /** The newest that was not taken yet. */
+  /** The newest letter that was not taken yet. */
   get head(): DeadLetter | undefined {
     return this.#read[0];
   }
@@ -200,7 +202,7 @@ class LetterSource {
     this.#read.shift();
   }
 
-  /** Reads on where nothing is left of what was read. */
+  /** Reads on where everything read was taken. */
   async fill(count: number): Promise<void> {
     if (this.#read.length > 0 || this.#from === undefined) return;
     const stream = this.#keys.deadLetters(this.#cause);

@@ -1,7 +1,7 @@
-// dispatch/channels/apns/apns-channel -> here: which of a user's devices have a message already, while others of them are
-// still to be tried.
-// Guarantees: kept until the message's time is over, so also where its dead letter is replayed; nothing is kept of a
-// message that was settled at its first attempt.
+// dispatch/channels/apns/apns-channel -> here: which of a user's devices have a message already, while others are still
+// to be tried.
+// Guarantees: kept until the message expires, so also for a replay of its dead letter; nothing is kept of a message
+// that was settled at its first attempt.
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
@@ -24,7 +24,7 @@ export async function readDeviceSends(
 }
 
 /**
- * Nothing is kept where the message's record is gone, or its id is another message's by now.
+ * Keeps nothing where the message's record is gone, or where its id belongs to another message by now.
  * @param devices ids, not empty
  */
 export async function keepDeviceSends(

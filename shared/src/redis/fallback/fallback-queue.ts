@@ -1,7 +1,7 @@
-// wake/offer.lua, wake/wake.lua, accept/accept.lua -> here -> dispatch/fallback-workers: messages that are to reach their users
-// by a fallback channel.
-// Guarantees: an entry is given to one worker at a time, and to another when that one has shown no sign of settling it
-// for a while; it leaves the queue only when it is settled, see settle-fallback.
+// wake/offer.lua, wake/wake.lua, accept/accept.lua -> here -> dispatch/fallback-workers: messages for a fallback
+// channel.
+// Guarantees: an entry belongs to one worker at a time, and passes to another once its worker has held it too long. It
+// leaves the queue only when it is settled, see settle-fallback.
 import {
   decodeFallbackEntry,
   FALLBACK_FIELDS,
@@ -28,11 +28,11 @@ export interface TakenEntry extends FallbackSource {
   readonly message: FallbackEntry;
   /** Attempts made before. A worker that died while it held the entry has made one. */
   readonly attempts: number;
-  /** How often it was given to a worker and not settled. */
+  /** How often a worker got it and did not settle it. */
   readonly abandoned: number;
 }
 
-/** What waits in a partition's streams and has not been read by anyone. */
+/** What waits in a partition's streams, and no worker has read. */
 export interface PolledPartition {
   readonly nowMs: number;
   /** Retries that were due and went back to their streams. */
@@ -61,11 +61,11 @@ export async function promoteRetries(
 }
 
 /**
- * The oldest entries that nobody has read, without waiting for any. Where there is no consumer group (yet, or any more),
- * it is made, and begins with all that is there.
- * @param consumer names this process; a restarted one is another
- * @throws what ioredis throws where the answer is missing: then entries may be ours without our knowing, and come to
- * light as those of a dead worker do
+ * The oldest unread entries; never waits for one. Where there is no consumer group (yet, or any more), it is made, and
+ * begins with all that is there.
+ * @param consumer names this process; a restarted one has another name
+ * @throws what ioredis throws where the answer is missing: entries may be ours without our knowing, and are claimed
+ * later, as a dead worker's are
  */
 export async function readFallback(
   scripts: ScriptRunner,
@@ -97,9 +97,9 @@ export async function readFallback(
 }
 
 /**
- * Entries that others have held for too long, now ours.
- * @param isHeldHere our own, which are under way and need no claiming
- * @param idleMs for how long they have been held, at least
+ * Claims entries that others have held for too long.
+ * @param isHeldHere tells this process' own entries, which are under way and need no claim
+ * @param idleMs how long they have been held, at least
  */
 export async function claimFallback(
   redis: Redis,
@@ -127,7 +127,7 @@ export async function claimFallback(
     pending.filter(([id]) => !isHeldHere(stream, id)).map(([id, , , times]) => [id, times]),
   );
   if (deliveries.size === 0) return [];
-  // Looked at again, by Redis: of several that claim the same entry, one gets it.
+  // Redis checks the time again: of several that claim the same entry, one gets it.
   const entries = (await redis.call(
     "XCLAIM",
     stream,
@@ -175,10 +175,10 @@ export async function forgetWorkers(
 }
 
 export interface FallbackBacklog {
-  /** Entries in the streams, those under way among them. */
+  /** Entries in the streams, including those under way. */
   readonly queued: Readonly<Record<Priority, number>>;
   readonly retries: number;
-  /** When the oldest entry of all came into its stream, ms by Redis' clock. */
+  /** When the oldest entry of all streams came, ms by Redis' clock. */
   readonly oldestAtMs: number | undefined;
 }
 
@@ -198,7 +198,7 @@ export async function readFallbackBacklog(redis: Redis, keys: PartitionKeys): Pr
   };
 }
 
-/** What was deleted while it was pending comes as null by some versions. */
+/** Some versions answer null for an entry that was deleted while it was pending. */
 type RawEntry = [id: string, fields: string[] | null] | null;
 
 function taken(source: FallbackSource, raw: RawEntry, abandoned: number): TakenEntry[] {

@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
 -- forget-workers: removes consumers of a fallback stream's group that hold nothing.
 --
--- Looked at and removed in one step: removing one that has just read an entry would lose that entry. One that lives
--- after all comes back by its next read. So anyone may call it.
+-- One step checks and removes: removing a consumer that has just read an entry would lose that entry. One that is alive
+-- after all comes back with its next read. So anyone may call it.
 --
 -- KEYS[1] fallback stream
 -- ARGV[1] group
--- ARGV[2] idleMs   for how long they have not been heard of, at least
+-- ARGV[2] idleMs   how long they were not heard of, at least
 -- ARGV[3] name     "" for all, else this one only
 --
 -- Result: the number removed

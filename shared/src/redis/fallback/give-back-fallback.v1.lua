@@ -2,12 +2,12 @@
 -- give-back-fallback: lets the next worker that looks for abandoned entries have this one at once, as if its holder had
 -- never had it.
 --
--- Only while the holder still has it: after a pause another may have taken it over, and be sending it.
+-- Only while the holder still has it: after a pause another worker may have taken it over, and be sending it.
 --
 -- KEYS[1] fallback stream
 -- ARGV[1] group · ARGV[2] entryId · ARGV[3] holder
--- ARGV[4] idleMs     for how long it then counts as held
--- ARGV[5] deliveries how often it had been given to a worker before
+-- ARGV[4] idleMs     how long it then counts as held
+-- ARGV[5] deliveries how often workers had got it before
 --
 -- Result: "1", or "0" where it is not the holder's (any more)
 

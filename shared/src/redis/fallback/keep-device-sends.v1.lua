@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- keep-device-sends: which of a user's devices have a message already, while others of them are still to be tried.
+-- keep-device-sends: notes which of a user's devices have a message already, while others are still to be tried.
 --
--- Only while the message's record stands: a send that was under way while its user was erased leaves nothing behind, and
--- nothing for another message that has its id by now.
--- Allowed where Redis is out of memory: small, with an end, and without it a phone gets the same once more.
+-- Only while the message's record is there. So a send that was under way while its user was erased leaves nothing
+-- behind, and nothing for another message that has its id by now.
+-- Allowed where Redis is out of memory: it is small, and ends; without it a phone gets the same message once more.
 --
 -- KEYS[1] device sends · KEYS[2] record
 -- ARGV[1] seq · ARGV[2] epoch   of the message

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- open-fallback: makes the workers' group of a fallback stream, which begins with all that is there.
 --
--- Allowed where Redis is out of memory: what the workers send goes, and there is one group a stream.
+-- Allowed where Redis is out of memory: workers take messages out, and there is one group for each stream.
 --
 -- KEYS[1] fallback stream
 -- ARGV[1] group

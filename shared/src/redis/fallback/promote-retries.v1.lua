@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- promote-retries: what is due for another attempt goes back to its fallback stream; and how much waits in each.
+-- promote-retries: moves due retries back to their fallback streams, and says how much waits in each.
 --
--- Several processes may call it at the same time, for any partition: an entry is moved in one step, so that it stands
--- in one place at any time. Nothing needs fencing.
+-- Several processes may call it at the same time, for any partition: one step moves an entry, so it is in one place at
+-- any time. Nothing needs fencing.
 -- Allowed where Redis is out of memory: it moves, and does not add.
 --
 -- KEYS[1] retries · KEYS[2..4] fallback streams: high, normal, low
@@ -19,7 +19,7 @@ local function add(stream, attempts, text) redis.call('XADD', stream, '*', 'm', 
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ms(now), 'LIMIT', 0, ARGV[2])
 for _, member in ipairs(due) do
   local attempts, text = string.match(member, '^(%d+)\t(.*)$')
-  -- What nobody has written like this cannot be sent; it must not stay in the way of the others.
+  -- A text in any other form cannot be sent, and must not block the others.
   if attempts then
     local letter = string.match(text, letterAt)
     add(letter == 'h' and KEYS[2] or letter == 'l' and KEYS[4] or KEYS[3], attempts, text)
@@ -27,7 +27,7 @@ for _, member in ipairs(due) do
   redis.call('ZREM', KEYS[1], member)
 end
 
--- An entry leaves its stream when it is settled, so that what is there and not pending has not been read.
+-- An entry leaves its stream when it is settled. So what is there and not pending was not read.
 local function waiting(stream)
   local length = redis.call('XLEN', stream)
   if length == 0 then return '0' end

@@ -1,25 +1,26 @@
-// dispatch/channels/apns -> here: the token that shows Apple who we are, one for each key, shared by all dispatchers.
-// Guarantees: of several that bring a token at once all get the same one; none replaces another within the interval
-// that Apple asks for; a token goes by itself before it is an hour old.
+// dispatch/channels/apns -> here: the token that authenticates us to Apple, one for each key, shared by all
+// dispatchers.
+// Guarantees: when several propose a token at once, all get the same one; none replaces another within the interval
+// that Apple asks for; a token ends by itself before it is an hour old.
 //
-// It stands in the clear, for an hour at most, as do the messages it speaks for; the key that it is made with never
-// comes here.
+// It is stored in the clear, for an hour at most, as the messages that it authenticates are. The key that it is made
+// with never comes here.
 import { partitionOfUser } from "../../protocol/messages/partition.js";
 import { awaitAnswer } from "../connection/await-answer.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export interface StoredProviderToken {
-  /** ms since 1970 by the clock of the process that made it. */
+  /** Ms since 1970 by the clock of the process that made it. */
   readonly mintedAtMs: number;
   readonly token: string;
 }
 
-/** Which key it is made with. */
+/** The key that a token is made with. */
 export interface ProviderKeyName {
   readonly teamId: string;
   readonly keyId: string;
-  /** Of the public key. */
+  /** The public key's. */
   readonly fingerprint: string;
 }
 
@@ -35,7 +36,7 @@ export class ProviderTokenStore {
     this.#partitions = partitions;
   }
 
-  /** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all here */
+  /** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all methods here */
   async read(key: ProviderKeyName): Promise<StoredProviderToken | undefined> {
     const text = await awaitAnswer(this.#scripts.redis.get(this.#nameOf(key)));
     return text === null ? undefined : decode(text);
@@ -43,8 +44,7 @@ export class ProviderTokenStore {
 
   /**
    * Proposes a token.
-   * @returns the one that counts from now on: this, or the one that is there, where that is less than minIntervalMs
-   * older
+   * @returns the one that counts from now on: this one, or the stored one, where that is less than minIntervalMs older
    */
   async agree(
     key: ProviderKeyName,
@@ -62,7 +62,7 @@ export class ProviderTokenStore {
     );
   }
 
-  /** Spread over the partitions as users are. */
+  /** Spreads the tokens over the partitions, as users are. */
   #nameOf({ teamId, keyId, fingerprint }: ProviderKeyName): string {
     const name = `${teamId}.${keyId}.${fingerprint}`;
     const { partition } = this.#partitions[partitionOfUser(name, this.#partitions.length)] as PartitionKeys;

@@ -1,5 +1,6 @@
-// Tests the steps of the fallback's queue: settled, promoted, replayed, claimed, and workers forgotten.
-// Guarantees: an entry stands in one place at any time; it is settled once; an end is written once, and never over another.
+// Tests the steps of the fallback's queue: entries are settled, promoted, replayed and claimed, and workers forgotten.
+// Guarantees: an entry is in one place at any time, and is settled once; an end is written once, and never over
+// another.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { decodeMessageRecord } from "../../protocol/messages/stored-message.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
@@ -271,7 +272,7 @@ describe("what waits", () => {
 describe("an entry that was left behind", () => {
   const claim = (consumer: string, idleMs: number) =>
     claimFallback(store.redis, source(), consumer, { idleMs, count: 10, isHeldHere: () => false });
-  /** As if it had been held for so long. */
+  /** As if it had been held for that long. */
   const age = (entryId: string, idleMs: number) =>
     store.redis.call(
       "XCLAIM",

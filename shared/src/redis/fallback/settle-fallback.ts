@@ -1,5 +1,5 @@
 // dispatch/fall-back -> here -> fallback/settle-fallback.lua: what became of an attempt.
-// Guarantees: one step; of several workers that have tried the same entry, the first settles it.
+// Guarantees: one step; of several workers that tried the same entry, the first settles it.
 import type { DeadLetterCause } from "../../protocol/fallback/dead-letter-causes.js";
 import { encodeAttempt, shortenReason, type AttemptNote } from "../../protocol/fallback/fallback-attempt.js";
 import { FALLBACK_GROUP, type TakenEntry } from "./fallback-queue.js";
@@ -8,23 +8,25 @@ import type { ScriptRunner } from "../scripts/script-runner.js";
 export type Settlement =
   /** A channel took it. */
   | { readonly outcome: "taken"; readonly channel: string }
-  /** Nothing is to be sent: it has ended, or nobody can be reached. */
+  /** Nothing is sent: the message has ended, or nobody can be reached. */
   | { readonly outcome: "dropped" }
   | { readonly outcome: "retry"; readonly delayMs: number }
   | { readonly outcome: "failed"; readonly cause: DeadLetterCause; readonly reason: string };
 
 export interface Settled {
-  /** `ended`: it failed, but had ended otherwise before: no dead letter · `gone`: another worker has settled it. */
+  /**
+   * `ended`: it failed, but had ended in another way before: no dead letter · `gone`: another worker has settled it.
+   */
   readonly outcome: "settled" | "ended" | "gone";
-  /** The oldest dead letters that had to go for this one. */
+  /** How many of the oldest dead letters made room for this one. */
   readonly evicted: number;
 }
 
-/** What is kept of a message's attempts: the last ones. */
+/** How many of a message's attempts are kept: the last ones. */
 const ATTEMPTS_KEPT = 50;
 
 /**
- * @param attempts made by now, this one among them
+ * @param attempts made by now, this one included
  * @param notes what was tried, oldest first
  */
 export async function settleFallback(
@@ -72,6 +74,6 @@ export async function settleFallback(
 export interface SettleOptions {
   readonly attempts: number;
   readonly notes: readonly AttemptNote[];
-  /** Dead letters kept, of each partition and cause. */
+  /** Dead letters kept, for each partition and cause. */
   readonly deadLettersCap: number;
 }

@@ -1,16 +1,17 @@
 #!lua flags=allow-oom
--- settle-fallback: what became of one attempt to reach a message's user by a fallback channel, in one step.
+-- settle-fallback: one step says what became of an attempt to reach a message's user by a fallback channel.
 --
--- Only for an entry that is still pending: of several workers that have tried the same one (its first was taken for
--- dead), the first settles it and the others change nothing. That is all the fencing there is, and all that is needed:
--- any process may do this for any partition.
--- Allowed where Redis is out of memory: it frees or moves an entry, and what it adds is bounded. Refused, the same
--- message would be sent again and again.
+-- Only for an entry that is still pending. Several workers may have tried it, when its first one was taken for dead:
+-- the first to settle it wins, and the others change nothing. No other fencing is needed: any process may do this for
+-- any partition.
+-- Allowed where Redis is out of memory: it frees or moves an entry, and what it adds is bounded. If it were refused,
+-- the same message would be sent again and again.
 --
--- v2: takes the message's number and epoch. A record of another history under the same id (its user was erased, and it was
--- sent again) is not its record, and what was tried is not noted there. An entry whose user was erased goes nowhere else:
--- the walk that erases would miss it.
--- v3: what is noted is kept for a day and more beyond the message's expiry, however short its record had to live.
+-- v2: takes the message's number and epoch. A record of another history under the same id (its user was erased, and the
+-- id was sent again) does not count, and what was tried is not noted there. An entry whose user was erased goes nowhere
+-- else: the eraser would miss it.
+-- v3: what is noted is kept for a day and more beyond the message's expiry, however short its record's time to live
+-- was.
 --
 -- KEYS[1] fallback stream · KEYS[2] retries · KEYS[3] dead letters, of the cause in ARGV[4]
 -- KEYS[4] record · KEYS[5] user · KEYS[6] attempts
@@ -18,17 +19,17 @@
 -- ARGV[2] entryId
 -- ARGV[3] outcome   "taken" | "dropped" | "retry" | "failed"
 -- ARGV[4] word      of taken: the channel's name · of failed: the cause · else ""
--- ARGV[5] attempts  made by now, this one among them
--- ARGV[6] delayMs   of retry: how long to wait; never beyond the message's expiry, where it gets that end instead
+-- ARGV[5] attempts  made by now, this one included
+-- ARGV[6] delayMs   of retry: how long to wait; at most until the message's expiry, when it gets that end instead
 -- ARGV[7] reason    of failed
 -- ARGV[8] deadLettersCap
 -- ARGV[9] attemptsKept
 -- ARGV[10] seq · ARGV[11] epoch   of the message
--- then notes of what was tried: JSON objects, not empty, to which the time is added
+-- then notes of what was tried: JSON objects, not empty, to which the script adds the time
 --
--- Result: "settled", or "settled" TAB how many of the oldest dead letters had to go; "ended" where the message failed
--- after it had ended otherwise (no dead letter); "gone" where the entry is not pending any more: then only a channel's
--- taking is noted, so that it is not sent once more by a retry.
+-- Result: "settled", or "settled" TAB how many of the oldest dead letters were evicted; "ended" where the message
+-- failed after it had ended in another way (no dead letter); "gone" where the entry is not pending any more: then only
+-- a channel's acceptance is noted, so that no retry sends it once more.
 
 --@include server-time
 --@include of-history
@@ -53,7 +54,7 @@ local user = redis.call('HMGET', KEYS[5], 'epoch', 'acked')
 local isTheirs = isOfHistory(user[1], epoch)
 
 local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
--- Of another kind, these fail here, before anything is written.
+-- Keys of another kind fail here, before anything is written.
 redis.call('ZCARD', KEYS[2])
 redis.call('XLEN', KEYS[3])
 local wasPending = redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 1

@@ -1,4 +1,4 @@
-// Tests whose turn it is, of a user's notifications with one collapse key.
+// Tests which of a user's notifications with one collapse key may be sent.
 // Guarantees: one at a time, and none after a newer one has begun, whoever asks.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
@@ -58,7 +58,7 @@ test("one that has died holds up the others only for its lease", async () => {
   await begin(1, "a", {}, 1);
   await store.redis.call("DEBUG", "SLEEP", "0.01");
   expect(await begin(2, "b")).toEqual({ turn: "go" });
-  // It was only slow: its end is not the other's.
+  // It was only slow: its end does not end the other's turn.
   await end(1, "a");
   expect(await begin(3, "c")).toMatchObject({ turn: "busy" });
 });

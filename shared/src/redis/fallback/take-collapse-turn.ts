@@ -1,5 +1,5 @@
-// dispatch/channels/apns/keep-collapse-order -> here -> fallback/take-collapse-turn.lua: whose turn it is, of a user's
-// notifications with one collapse key.
+// dispatch/channels/apns/keep-collapse-order -> here -> fallback/take-collapse-turn.lua: which of a user's
+// notifications with one collapse key may be sent.
 // Guarantees: one at a time in the whole cluster, while leases last; none after a newer one has begun.
 import { hash } from "node:crypto";
 import { lineageOf } from "../../protocol/messages/stored-message.js";
@@ -14,9 +14,9 @@ export interface CollapsibleMessage {
 }
 
 export interface TurnOptions {
-  /** Names this send, and no other; without a tab. */
+  /** Names this send, and no other; holds no tab. */
   readonly holder: string;
-  /** For how long it is this one's turn, where it does not say that it has ended. */
+  /** How long the turn lasts, unless the send says that it has ended. */
   readonly leaseMs: number;
   /** The message's expiry, ms since 1970 by Redis' clock. */
   readonly keepUntilMs: number;
@@ -26,7 +26,7 @@ export type CollapseTurn =
   | { readonly turn: "go" }
   /** A newer one has begun. */
   | { readonly turn: "superseded" }
-  /** Another is being sent, for so long at most. */
+  /** Another is being sent, for `forMs` at most. */
   | { readonly turn: "busy"; readonly forMs: number };
 
 export async function takeCollapseTurn(
@@ -42,7 +42,7 @@ export async function takeCollapseTurn(
   throw new Error(`take-collapse-turn answered ${JSON.stringify(answer)}`);
 }
 
-/** Lets the next one begin; one that took over meanwhile is left alone. */
+/** Lets the next one begin; leaves alone a send that took over meanwhile. */
 export async function endCollapseTurn(
   scripts: ScriptRunner,
   keys: PartitionKeys,

@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
--- take-collapse-turn: of a user's notifications with one collapse key one is sent at a time, and none after a newer one.
+-- take-collapse-turn: sends a user's notifications with one collapse key one at a time, and none after a newer one.
 --
--- The newest number that ever began is kept, so that an older one which comes late (a retry, a slower worker) is told to
--- stay away: it would overwrite the newer on the phone. While one is being sent the others wait; its lease ends by
--- itself, for a sender that has died. One that waits already keeps the older ones away.
--- Allowed where Redis is out of memory: one small string with an end, and what is refused would be sent out of order.
+-- The newest number that ever began is kept. An older one that comes late (a retry, a slower worker) must not be sent:
+-- it would overwrite the newer one on the phone. While one is being sent the others wait; its lease ends by itself if
+-- its sender has died. A newer one that waits already stops the older ones.
+-- Allowed where Redis is out of memory: it is one small string with an end, and a refused one would be sent out of
+-- order.
 --
 -- KEYS[1] turn     lineage TAB seq TAB holder TAB until
 -- ARGV[1] action   "begin" | "end"
@@ -12,7 +13,7 @@
 -- ARGV[3] seq
 -- ARGV[4] holder   names this send, and no other
 -- ARGV[5] leaseMs
--- ARGV[6] keepUntilMs   the message's expiry: afterwards nothing of it is sent
+-- ARGV[6] keepUntilMs   the message's expiry: nothing of it is sent afterwards
 --
 -- Result: of begin "go", "superseded", or "busy" TAB for how many ms at most; of end "ended"
 
@@ -25,7 +26,7 @@ if value then
   if a then keptLineage, keptSeq, keptHolder, keptUntil = a, tonumber(b), c, tonumber(d) end
 end
 
--- One that lies further ahead than a turn is long was given by a clock that has been set back since.
+-- A turn that ends later than a turn is long was given by a clock that was since set back.
 keptUntil = math.min(keptUntil, now + tonumber(ARGV[5]))
 
 local function keep(newLineage, newSeq, newHolder, newUntil)

@@ -1,5 +1,4 @@
-// Tests who counts as a live dispatcher.
-// Guarantees: held against a real Redis, by its clock.
+// Tests who counts as a live dispatcher, on a real Redis, by its clock.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";

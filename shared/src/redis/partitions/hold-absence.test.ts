@@ -1,4 +1,4 @@
-// Tests for how long nobody counts as offline after a change of generation.
+// Tests how long nobody counts as offline after a change of generation.
 // Guarantees: as long as a node says that clients are on their way, and never longer than the bound.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
@@ -13,7 +13,7 @@ afterAll(() => store.close());
 
 const SETTLE_MS = 5_000;
 
-/** An offline user with a message, whose wake has come. */
+/** Wakes an offline user with a message who is due. */
 async function wake(): Promise<string | undefined> {
   const { scripts, keys, redis } = store;
   const lease = await takePartition(scripts, keys, "d1", 30_000);
@@ -24,7 +24,7 @@ async function wake(): Promise<string | undefined> {
   return woken === "stale" ? woken : woken[0]?.outcome;
 }
 
-/** A change of generation so long ago. */
+/** A change of generation that long ago. */
 async function changed(agoMs: number): Promise<void> {
   await store.accepter().accept(message());
   await store.redis.hset(store.keys.generation, { n: "2", since: (await store.nowMs()) - agoMs });

@@ -1,12 +1,12 @@
 // push-node/hold-absence -> here -> partitions/hold-absence.lua: users of a partition are still on their way.
-// Guarantees: only after a change of generation, and for a bounded time from there.
+// Guarantees: only after a change of generation, and for a bounded time from then.
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
-/** However many there are, and whoever knocks at the nodes' doors: longer than this nobody's fallback waits for them. */
+/** However many clients are still connecting to the nodes, nobody's fallback waits for them longer than this. */
 export const HOLD_AT_MOST_MS = 300_000;
 
-/** @returns whether it is held: the time is not over */
+/** @returns whether it is held: the bound is not reached */
 export async function holdAbsence(
   scripts: ScriptRunner,
   keys: PartitionKeys,

@@ -1,22 +1,22 @@
 #!lua flags=allow-oom
--- hold-absence: says that users of this partition are still on their way to it, after a change of generation: for so long
--- as absence says nothing after that change, it says nothing from now on.
+-- hold-absence: says that users of this partition are still on their way to it after a change of generation. The time
+-- in which absence proves nothing then starts again from now.
 --
--- `since` is moved on, which wake/wake.lua and wake/offer.lua of every release count from. `held` is the generation and
+-- It moves `since`, from which wake/wake.lua and wake/offer.lua of every release count. `held` is the generation, and
 -- when this began for it.
--- Allowed where Redis is out of memory: two fields of a hash that is there.
+-- Allowed where Redis is out of memory: it sets two fields of a hash that is there.
 --
 -- KEYS[1] generation  hash, see includes/current-generation
--- ARGV[1] atMostMs    for how long it is moved on in one generation, so that nobody's fallback waits for ever
+-- ARGV[1] atMostMs    how long `since` may be moved in one generation, so that nobody's fallback waits for ever
 --
--- Result: "1", or "0" where that time is over, or there is no generation: then nothing was changed
+-- Result: "1", or "0" where that time is over, or there is no generation: nothing was changed then
 
 --@include server-time
 local n, held = unpack(redis.call('HMGET', KEYS[1], 'n', 'held'))
 if not n then return '0' end
 local heldOf, from = string.match(held or '', '^(%d+) (%d+)$')
 local heldFrom = heldOf == n and tonumber(from) or now
--- (By a clock that was set back it begins anew.)
+-- (After the clock was set back, it begins anew.)
 if heldFrom > now then heldFrom = now end
 if now - heldFrom > tonumber(ARGV[1]) then return '0' end
 redis.call('HSET', KEYS[1], 'since', ms(now), 'held', n .. ' ' .. ms(heldFrom))

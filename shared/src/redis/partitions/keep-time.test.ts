@@ -1,6 +1,6 @@
-// Tests what becomes of stored times where the master's clock was set back.
-// Guarantees: as if the clock had been right when they were written: each is moved once, however many they are; a stale
-// owner moves nothing.
+// Tests what becomes of stored times when the master's clock was set back.
+// Guarantees: as if the clock had been right when they were written; each time is moved once, however many there are; a
+// stale owner moves nothing.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { FALLBACK_GROUP } from "../fallback/fallback-queue.js";
@@ -9,7 +9,7 @@ import type { PartitionKeys } from "../keys.js";
 import { takePartition } from "./partition-lease.js";
 
 const BACK_MS = 40_000;
-/** A partition that a former release has left, or a test, has been idle for no longer. */
+/** No former release, and no test, leaves a partition idle for longer. */
 const SLACK_MS = 10_000;
 
 let store: OpenStore;
@@ -29,7 +29,7 @@ beforeEach(async () => {
 });
 afterAll(() => store.close());
 
-/** The former clock, by which everything before was written. */
+/** The former clock, which everything so far was written by. */
 const formerMs = (): number => nowMs + BACK_MS;
 
 async function follow(): Promise<number> {
@@ -55,7 +55,7 @@ test("the time is noted once a second, and a step back of more than that is told
   expect(await follow()).toBe(0);
   await store.redis.hset(keys.generation, "at", formerMs());
   for (let i = 0; i < 2; i++) {
-    // An owner that dies on the way leaves it to the next one.
+    // An owner that dies on the way leaves the work to the next one.
     const time = await keepTime(store.scripts, keys, token);
     expect(time === "stale" ? time : time.backMs).toBeGreaterThan(BACK_MS - SLACK_MS);
   }

@@ -1,6 +1,7 @@
-// dispatch/follow-time -> here -> partitions/{keep-time, set-back}.lua: a partition's clock, and what to do where it was set back.
-// Guarantees: only the owner does it; a call that is cut off, or an owner that dies on the way, leaves it to be done
-// again, which makes some things come early, and nothing late.
+// dispatch/follow-time -> here -> partitions/{keep-time, set-back}.lua: a partition's clock, and what to do where it
+// was set back.
+// Guarantees: only the owner does it. A call that is cut off, or an owner that dies on the way, leaves it to be done
+// again: some things then come early, and nothing late.
 import { FALLBACK_GROUP } from "../fallback/fallback-queue.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
@@ -9,7 +10,7 @@ import { ownerAndFallbackKeys } from "../wake/wake-users.js";
 export interface PartitionTime {
   /** The master's clock. */
   readonly nowMs: number;
-  /** By how much it was set back since it was last looked at; 0 for not at all. */
+  /** How far it was set back since the last look; 0 for not at all. */
   readonly backMs: number;
 }
 
@@ -31,7 +32,7 @@ export async function keepTime(
 }
 
 export interface SetBackOptions extends PartitionTime {
-  /** Up to how far ahead of the former clock a user may have been armed to be looked at, other than for an expiry. */
+  /** How far ahead of the former clock a user may have been armed for a look, other than for an expiry. */
   readonly armedForMs: number;
   /** Whether the caller still owns the partition; asked before each call. */
   readonly isHeld: () => boolean;
@@ -40,7 +41,7 @@ export interface SetBackOptions extends PartitionTime {
 const USERS_IN_A_CALL = 200;
 const RETRIES_IN_A_CALL = 500;
 
-/** @returns false where the partition is not the caller's any more: then it is not done */
+/** @returns false where the partition is not the caller's any more: the work is not done then */
 export async function setBack(
   scripts: ScriptRunner,
   keys: PartitionKeys,
@@ -69,7 +70,7 @@ export async function setBack(
   const untilMs = nowMs + backMs + armedForMs;
   for (let from = nowMs + 1; ;) {
     if (!isHeld()) return false;
-    // In rising order, and each falls: whoever was moved is not met again.
+    // In rising order, and each falls: a user who was moved is not met again.
     const found = await scripts.redis.zrangebyscore(
       keys.due,
       from,

@@ -1,19 +1,19 @@
 #!lua flags=allow-oom
 -- keep-time: notes how far a partition's clock has come, and says whether it was set back since.
 --
--- All times that scripts write are the master's. Where its clock is set back, or the next master's is behind, what was
--- written before lies further ahead than it was meant to: see partitions/set-back.lua. The note is what lets it be seen, by
--- whoever owns the partition then. A step of a second and less is waited out.
--- It also looks at the generation, in every partition, however quiet, and notes the process where that is not noted.
--- Allowed where Redis is out of memory: a field of a hash that is there.
+-- All times that scripts write are the master's. If its clock is set back, or the next master's is behind, what was
+-- written before lies further ahead than it was meant to: see partitions/set-back.lua. The note shows this to whoever
+-- owns the partition then. A step of up to a second is waited out. It also checks the generation, in every partition,
+-- however quiet, and notes the process where it is not noted.
+-- Allowed where Redis is out of memory: it sets a field of a hash that is there.
 --
 -- KEYS[1] owner · KEYS[2] generation
 -- ARGV[1] token
--- ARGV[2] isSetBack  "1": what was written before lies right again; "" else
+-- ARGV[2] isSetBack  "1": what was written before is right again; else ""
 --
--- Refuses before its first write where the token is not the owner's or the lease is over.
+-- Refuses before its first write where the token is not the owner's, or the lease is over.
 --
--- Result: "stale", or now (ms) TAB by how much the clock was set back (ms), 0 for not at all
+-- Result: "stale", or now (ms) TAB how far the clock was set back (ms), 0 for not at all
 
 --@include server-time
 --@include refuse-stale
@@ -22,7 +22,7 @@ if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
 
 currentGeneration(KEYS[2])
 local replid, run, noted = unpack(redis.call('HMGET', KEYS[2], 'replid', 'run', 'at'))
--- A release that knows `replid` alone has left it: the next change of it is to be judged by the process, too.
+-- A release that knows `replid` alone wrote it: the next change of it must be judged by the process too.
 if string.match(run or '', '^%x*') ~= replid then noteRun(KEYS[2], replid, redis.call('INFO', 'server')) end
 local at = tonumber(noted)
 local back = at and at - now or 0

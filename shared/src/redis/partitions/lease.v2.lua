@@ -1,19 +1,18 @@
 #!lua flags=allow-oom
 -- lease: takes, renews or gives back the ownership of a partition.
 --
--- A lease that ends further ahead than it is long was given by a clock that has been set back since, and its holder may
--- have died: whoever asks for it then gives it its length from now, and it ends.
+-- A lease that ends later than a lease is long was given by a clock that was since set back, and its holder may have
+-- died. When another asks for it, it gets its length from now, and ends.
 --
--- KEYS[1] owner   hash: holder, token, until, leaseMs (new in v2: how long the lease is; v1 leaves it as it was, and
---                 where it is missing the caller's own stands for it)
+-- KEYS[1] owner   hash: holder, token, until, leaseMs (new in v2: how long the lease is; v1 leaves it unchanged, and
+--                 where it is missing the caller's own counts)
 -- ARGV[1] action  "take" · "renew" · "release"
 -- ARGV[2] holder
 -- ARGV[3] leaseMs (take, renew)
 -- ARGV[4] token   (renew, release) · a nonce, random (take)
 --
--- A new holder gets a larger token, and another one than ever before: its number alone could be given out twice,
--- where Redis has lost the tail that it was first given out in. Whoever works with another token than the last is
--- refused by every owner script.
+-- A new holder gets a larger token, unlike any before. Its number alone could be given out twice, where Redis has lost
+-- the writes in which it was first given out. Every owner script refuses any token but the last.
 -- Allowed where Redis is out of memory: handing over and acking, which free it, need owners.
 --
 -- Result: "held" TAB token TAB until · "other" TAB holder TAB until · "free" (released)
@@ -32,7 +31,7 @@ if ARGV[1] == 'take' then
     end
     return 'other\t' .. holder .. '\t' .. ms(leaseEnd)
   end
-  -- Also where it is the same holder: what it began under the former lease must not go on under this one.
+  -- Also for the same holder: what it began under the former lease must not go on under this one.
   local number = tonumber(string.match(token or '0', '^%d+')) + 1
   token = ms(number) .. '.' .. ARGV[4]
   local till = ms(now + tonumber(ARGV[3]))

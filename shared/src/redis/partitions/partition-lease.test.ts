@@ -1,5 +1,5 @@
-// Tests the lease of a partition.
-// Guarantees: held against a real Redis: one holder at a time, and a token that was never given out before.
+// Tests the lease of a partition, on a real Redis.
+// Guarantees: one holder at a time, and a token that was never given out before.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";
@@ -94,7 +94,7 @@ test("a lease that a clock ahead has given gets its length from when it is asked
     const [owner] = await readPartitionOwners(store.redis, [keys]);
     return (owner?.untilMs ?? 0) - (await store.nowMs());
   };
-  // A longer one than the asker's own is what it is.
+  // A longer lease than the caller's own keeps its length.
   await take("a", hourMs);
   const before = await store.snapshot();
   expect(await takePartition(store.scripts, keys, "b", 5_000)).toMatchObject({

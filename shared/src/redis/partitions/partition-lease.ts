@@ -1,6 +1,6 @@
 // dispatch/own-partitions -> here -> partitions/lease.lua: who owns a partition.
-// Guarantees: one holder at a time by Redis' clock; each new lease has a token of its own, and what is done with an
-// older one is refused by the owner scripts.
+// Guarantees: one holder at a time by Redis' clock. Each new lease has a token of its own, and the owner scripts refuse
+// an older one.
 import { randomBytes } from "node:crypto";
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
@@ -18,8 +18,8 @@ export interface PartitionOwnerState {
 }
 
 /**
- * Takes a partition that is free, or whose lease is over; a holder who takes anew gets a new token. A lease that lies too
- * far ahead, since the clock was set back, begins anew with this call.
+ * Takes a partition that is free, or has a lease that is over; a holder that takes it again gets a new token. A lease
+ * that ends too far ahead, because the clock was set back, begins anew with this call.
  */
 export async function takePartition(
   scripts: ScriptRunner,
@@ -41,7 +41,7 @@ export async function renewPartition(
   return decodeLease(await scripts.run("lease.v2", [keys.owner], ["renew", holder, leaseMs, token]));
 }
 
-/** @returns whether it was still held with this token, and now is free */
+/** @returns whether it was still held with this token, and is free now */
 export async function releasePartition(
   scripts: ScriptRunner,
   keys: PartitionKeys,
@@ -50,7 +50,7 @@ export async function releasePartition(
   return (await scripts.run("lease.v2", [keys.owner], ["release", holder, 0, token])) === "free";
 }
 
-/** Who holds each of these partitions, in order. */
+/** The holder of each of these partitions, in order. */
 export async function readPartitionOwners(
   redis: Redis,
   partitions: readonly PartitionKeys[],

@@ -1,5 +1,5 @@
 // Tests what a partition says of its backlog, on a real Redis.
-// Guarantees: each figure grows with what waits and falls with what ended; broken keys cost only themselves.
+// Guarantees: each figure grows with what waits and falls with what ended; broken keys affect only themselves.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";

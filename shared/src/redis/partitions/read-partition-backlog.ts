@@ -1,6 +1,6 @@
 // dispatch/partition-gauges -> here: what waits in a partition, and for how long.
-// Guarantees: reads only, a bounded number of short answers, however many users there are: the ages are those of the
-// users who are to be looked at next.
+// Guarantees: only reads, a bounded number of short answers, however many users there are: the ages come from the users
+// who are due next.
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
 import { readServerTimeMs } from "../connection/server-time.js";
@@ -12,13 +12,13 @@ export interface PartitionBacklog {
   readonly readyOldestMs: number;
   /** Users with something that is not acknowledged. */
   readonly dueUsers: number;
-  /** For how long a user has waited to be looked at whose time has come, ms; 0 where there is none. */
+  /** How long the most overdue user has waited for a look, ms; 0 where there is none. */
   readonly wakeLagMs: number;
-  /** Age of the oldest message found that is neither acknowledged nor was given to the fallback, ms. */
+  /** Age of the oldest message found that was neither acknowledged nor offered to the fallback, ms. */
   readonly undeliveredOldestMs: number;
 }
 
-/** Users looked at, those first who have waited longest for their wake. */
+/** How many users are looked at: those who have waited longest for their wake come first. */
 const SAMPLE = 32;
 
 export async function readPartitionBacklog(redis: Redis, keys: PartitionKeys): Promise<PartitionBacklog> {
@@ -42,7 +42,7 @@ export async function readPartitionBacklog(redis: Redis, keys: PartitionKeys): P
   };
 }
 
-/** @returns when it was accepted, ms; undefined where there is none, or the user's keys are broken */
+/** @returns when the message was accepted, ms; undefined where there is none, or the user's keys are broken */
 async function readOldestOpen(
   redis: Redis,
   keys: PartitionKeys,

@@ -1,16 +1,16 @@
 #!lua flags=allow-oom
 -- renew-member: enters or renews a dispatcher's membership, and says who else is a member.
 --
--- A lease that ends further ahead than it is long was given by a clock that has been set back since: one that is dead
--- would stay for so much longer. It gets its length from now; who lives renews itself several times a lease, whatever
--- its own is.
--- Allowed where Redis is out of memory: dispatchers free it, and there are few of them.
+-- A lease that ends later than a lease is long was given by a clock that was since set back: a dead member would stay
+-- for that much longer. It gets its length from now; a live member renews itself several times a lease, whatever its
+-- length.
+-- Allowed where Redis is out of memory: dispatchers free memory, and there are few of them.
 --
 -- KEYS[1] dispatchers  sorted set, in a slot of its own: dispatcher -> lease end, server ms
 -- ARGV[1] dispatcherId
 -- ARGV[2] leaseMs
 --
--- Result: the ids of all live members, this one among them
+-- Result: the ids of all live members, this one included
 
 --@include server-time
 local leaseEnd = ms(now + tonumber(ARGV[2]))

@@ -1,20 +1,20 @@
 #!lua flags=allow-oom
--- set-back: the clock was set back by so much: moves what was written before it to where it would lie by the new clock.
+-- set-back: after the clock was set back, moves times that were written before it to where the new clock has them.
 --
--- What lies ahead may also have been written since, by the new clock; moved all the same, it comes early: a user who is
--- looked at early is armed again, a retry is made early. Not so a lease: a grace lease is moved only where it lies
--- further ahead than a usual one reaches, and a connection's not at all: who lives renews it, and whoever is dead does
--- not listen. What has no such time of its own is left: an expiry is a moment that was promised by the old clock.
+-- A time ahead may also have been written since, by the new clock. It is moved all the same, and comes early: a user
+-- who is looked at early is armed again, and a retry is made early. Leases differ. A grace lease is moved only where it
+-- ends further ahead than a usual one, and a connection's lease not at all: a live node renews it, and a dead one does
+-- not listen. An expiry stays too: the old clock promised that moment.
 -- Allowed where Redis is out of memory: it moves, and does not add.
 --
 -- KEYS[1] owner · KEYS[2] generation · KEYS[3] due · KEYS[4] retries · KEYS[5..7] fallback streams
 -- then two for each user: user (hash) · routes (sorted set)
 -- ARGV[1] token · ARGV[2] backMs · ARGV[3] group   of the fallback's workers
 -- ARGV[4] retriesFrom  the score from which retries are moved, in this call some; "" for users only
--- ARGV[5] limit        retries in a call
+-- ARGV[4] retriesFrom  the score from which this call moves retries, some of them; "" for users only
 -- then the i-th user's id
 --
--- Refuses before its first write where the token is not the owner's or the lease is over.
+-- Refuses before its first write where the token is not the owner's, or the lease is over.
 --
 -- Result: "stale", or where the next call's retries begin, "" where there are none any more
 
@@ -26,7 +26,7 @@ local back, group = tonumber(ARGV[2]), ARGV[3]
 local GRACE_MS = 3000
 local function moved(time) return ms(math.max(now, tonumber(time) - back)) end
 
--- What is noted of a user: of these only what is still to come is certain to be of the former clock.
+-- Times noted for a user: only those that are still to come are certain to be the former clock's.
 local NOTED = { 'nudgedAt', 'spared', 'unheardAt', 'graceFrom', 'ackedAt' }
 local function moveUser(userKey)
   local changes = {}
@@ -47,7 +47,7 @@ local function moveGrace(routesKey)
   end
 end
 
--- One that a worker holds since a moment to come would count as held for so much longer.
+-- An entry that a worker holds since a future moment would count as held for that much longer.
 local function touchPending(stream)
   local pending = redis.pcall('XPENDING', stream, group, '-', '+', 1000)
   if pending.err then return end -- no group yet
@@ -71,5 +71,5 @@ for k = 5, 7 do touchPending(KEYS[k]) end
 local from = math.max(tonumber(ARGV[4]), now + 1)
 local retries = redis.call('ZRANGEBYSCORE', KEYS[4], ms(from), '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[5])
 for i = 1, #retries, 2 do redis.call('ZADD', KEYS[4], 'XX', moved(retries[i + 1]), retries[i]) end
--- In rising order, and each falls: whoever was moved is not met again.
+-- In rising order, and each falls: a retry that was moved is not met again.
 return #retries == 2 * tonumber(ARGV[5]) and retries[#retries] or ''
