@@ -44,7 +44,7 @@ describe.runIf(chromiumPath !== undefined || isRequired)("a page with the client
   beforeAll(async () => {
     server = createServer((request, response) => {
       const path = (request.url ?? "").split("?", 1)[0] ?? "";
-      const script = /^\/sdk\/([a-z-]+\.js)$/.exec(path)?.[1];
+      const script = /^\/sdk\/((?:[a-z-]+\/)*[a-z-]+\.js)$/.exec(path)?.[1];
       const type = script === undefined ? "text/html" : "text/javascript";
       const body = script === undefined ? (path === "/" ? html : "elsewhere") : readFile(`${sdk}${script}`);
       void Promise.resolve(body).then(
