@@ -15,7 +15,7 @@ import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export interface DevicesStoreOptions {
-  /** Devices of one user; beyond it, those with the oldest last sight go. */
+  /** Devices of one user; beyond it, the least recently seen go. */
   readonly maxPerUser?: number;
 }
 

@@ -5,7 +5,7 @@
 -- KEYS[1] devices
 -- ARGV[1] deviceId
 -- ARGV[2] entry       see redis/device-entry.ts: registeredAt TAB lastSeen TAB quarantinedUntil TAB claim TAB ...
--- ARGV[3] maxDevices  at least 1; beyond it, those with the oldest last sight go, never the new one
+-- ARGV[3] maxDevices  at least 1; beyond it, the least recently seen go, never the new one
 --
 -- Result: lines, one for each evicted device: deviceId TAB claim; "" for none
 

@@ -10,7 +10,7 @@
 -- KEYS[1] devices
 -- ARGV[1] deviceId
 -- ARGV[2] atMs
--- ARGV[3] stepMs  a sight less than this after the last one changes nothing
+-- ARGV[3] stepMs  a device that was seen less than this before stays as it is
 --
 -- Result: "1" where it was written; "0" where the device was seen lately, or is gone
 

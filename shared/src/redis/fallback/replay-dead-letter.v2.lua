@@ -5,6 +5,7 @@
 --
 -- One step: the message is either in the dead letters or in its fallback stream, and its record says failed exactly
 -- while it is in the dead letters. Refused as a whole where memory is full: nothing is urgent here.
+--
 -- KEYS[1] dead letters of one cause · KEYS[2] record · KEYS[3] user · KEYS[4] fallback stream of its priority
 -- ARGV[1] entryId
 -- ARGV[2] text      the entry as the caller has read it

@@ -26,7 +26,7 @@ if value then
   if a then keptLineage, keptSeq, keptHolder, keptUntil = a, tonumber(b), c, tonumber(d) end
 end
 
--- A turn that ends later than a turn is long was given by a clock that was since set back.
+-- A turn that ends further ahead than its length was given by a clock that was since set back.
 keptUntil = math.min(keptUntil, now + tonumber(ARGV[5]))
 
 local function keep(newLineage, newSeq, newHolder, newUntil)

@@ -63,7 +63,7 @@ local function memberAt(time)
 end
 local member = memberAt(connectTime)
 local members = redis.call('ZRANGE', KEYS[3], 0, -1)
--- A lease that ends later than a lease is long was written by a clock that was since set back. A dead one must not
+-- A lease that ends further ahead than its length was written by a clock that was since set back. A dead one must not
 -- count against the limit for that much longer.
 if #members > 0 then
   local latest = ms(now + tonumber(ARGV[6]))

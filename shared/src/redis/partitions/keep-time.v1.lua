@@ -3,8 +3,8 @@
 --
 -- All times that scripts write are the master's. If its clock is set back, or the next master's is behind, what was
 -- written before lies further ahead than it was meant to: see partitions/set-back.lua. The note shows this to whoever
--- owns the partition then. A step of up to a second is waited out. It also checks the generation, in every partition,
--- however quiet, and notes the process where it is not noted.
+-- owns the partition then. A step of up to a second is waited out.
+-- It also checks the generation, in every partition, however quiet, and notes the process where it is not noted.
 -- Allowed where Redis is out of memory: it sets a field of a hash that is there.
 --
 -- KEYS[1] owner · KEYS[2] generation

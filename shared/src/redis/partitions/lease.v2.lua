@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- lease: takes, renews or gives back the ownership of a partition.
 --
--- A lease that ends later than a lease is long was given by a clock that was since set back, and its holder may have
+-- A lease that ends further ahead than its length was given by a clock that was since set back, and its holder may have
 -- died. When another asks for it, it gets its length from now, and ends.
 --
 -- KEYS[1] owner   hash: holder, token, until, leaseMs (new in v2: how long the lease is; v1 leaves it unchanged, and

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- renew-member: enters or renews a dispatcher's membership, and says who else is a member.
 --
--- A lease that ends later than a lease is long was given by a clock that was since set back: a dead member would stay
--- for that much longer. It gets its length from now; a live member renews itself several times a lease, whatever its
--- length.
+-- A lease that ends further ahead than its length was given by a clock that was since set back: a dead member would
+-- stay for that much longer. It gets its length from now; a live member renews itself several times a lease, whatever
+-- its length.
 -- Allowed where Redis is out of memory: dispatchers free memory, and there are few of them.
 --
 -- KEYS[1] dispatchers  sorted set, in a slot of its own: dispatcher -> lease end, server ms

@@ -10,8 +10,8 @@
 -- KEYS[1] owner · KEYS[2] generation · KEYS[3] due · KEYS[4] retries · KEYS[5..7] fallback streams
 -- then two for each user: user (hash) · routes (sorted set)
 -- ARGV[1] token · ARGV[2] backMs · ARGV[3] group   of the fallback's workers
--- ARGV[4] retriesFrom  the score from which retries are moved, in this call some; "" for users only
 -- ARGV[4] retriesFrom  the score from which this call moves retries, some of them; "" for users only
+-- ARGV[5] limit        retries in a call
 -- then the i-th user's id
 --
 -- Refuses before its first write where the token is not the owner's, or the lease is over.

@@ -25,7 +25,8 @@
 -- delays others [TAB the sampled ones: id SPACE trace, joined by ","], where the outcome is
 --   "done"      nothing is open
 --   "offered"   offline: all it has open was offered, or `due` brings the rest: at once, or later where a stream is
---   full "grace"     its socket has just closed: `due` looks again when the grace lease is over
+--               full
+--   "grace"     its socket has just closed: `due` looks again when the grace lease is over
 --   "unheard"   it has a route on a node that is alive: `due` looks again when that can be confirmed
 --   "unsettled" absence proves nothing yet: `due` looks again when it does
 

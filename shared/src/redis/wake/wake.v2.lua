@@ -10,7 +10,7 @@
 --
 -- Refuses before its first write where the token is not the owner's, or the lease is over. Never pops: a user leaves
 -- `due` only when all of its messages are acked; else the same step arms it again.
--- A message is offered once it was nudged and a whole ackTimeout has gone by since: so each gets one to two of them.
+-- A message is offered once it was nudged and a whole ackTimeout has gone by since: each gets one to two ackTimeouts.
 -- Allowed where Redis is out of memory: it adds almost nothing, and a nudge brings acks, which free memory.
 -- Since v2: messages of a full fallback stream wait (includes/offer-messages says what is stored), and an offline user
 -- is looked at again after some ackTimeouts; "expire" applies `expiryLookFrom`, which find-expired stores.
