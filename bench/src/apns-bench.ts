@@ -1,5 +1,5 @@
-// Bench: pushes to the APNs simulator, beside the two clients that others use, in the same run.
-// Guarantees: ours also with faults in the middle; what comes out is shown, whatever it is.
+// Bench: pushes to the APNs simulator, beside two other widely used clients, in the same run. Also runs ours with
+// faults in the middle; the result is shown, whatever it is.
 import { parseArgs } from "node:util";
 import { clientNames, type ClientName } from "./apns/apns-clients.js";
 import { apnsTable, runApns, type ApnsRunResult } from "./apns/apns-run.js";

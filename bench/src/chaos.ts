@@ -1,5 +1,5 @@
-// chaos: `npm run chaos`: random faults under load for as long as one likes, and whether every promise was kept.
-// Guarantees: prints its seed first, so that a run can be had again; exit code 1 where a promise was broken.
+// chaos: `npm run chaos`: random faults under load for as long as you like, and whether every promise was kept.
+// Guarantees: prints its seed first, so that a run can be reproduced; exit code 1 if a promise was broken.
 import { parseArgs } from "node:util";
 import { describeVerdict } from "./chaos/describe-verdict.js";
 import { runChaos } from "./chaos/run-chaos.js";
@@ -53,7 +53,7 @@ const options = {
 const describeCall = (): string =>
   `npm run chaos -- --minutes ${options.durationMs / 60_000} --seed ${options.seed} ` +
   `--users ${options.userCount} --rate ${options.messagesPerSecond}`;
-// Ends what it has started, too: paused processes take no signal of the terminal.
+// Ends what it has started, too: paused processes do not react to the terminal's signals.
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
 try {
   const result = await runChaos({ ...options, print: (line) => process.stdout.write(`${line}\n`) });
@@ -67,7 +67,7 @@ try {
   end(1);
 }
 
-/** Whatever a run that failed has left under way, nobody waits for it. */
+/** Nobody waits for what a failed run has left under way. */
 function end(exitCode: number): void {
   process.stdout.write("", () => process.exit(exitCode));
 }

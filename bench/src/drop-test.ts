@@ -1,5 +1,5 @@
-// Bench: the drop test: clients that are cut off again and again while messages are sent to them.
-// Guarantees: Petrel and Socket.IO with connection-state recovery in one run, by the same seed; what comes out is shown,
+// Bench: the drop test: clients are cut off again and again while messages are sent to them.
+// Guarantees: Petrel and Socket.IO with connection-state recovery in one run, by the same seed; the result is shown,
 // whatever it is.
 import { parseArgs } from "node:util";
 import { openPetrelTarget } from "./drops/drop-test-petrel.js";

@@ -1,4 +1,4 @@
-// Bench: CPU a message costs all server processes together, beside a minimal `ws` + Redis pub/sub in the same run.
+// Bench: CPU per message of all server processes together, beside a minimal `ws` + Redis pub/sub in the same run.
 // Guarantees: Petrel's messages are stored (AOF on) and acknowledged; rounds of the two alternate, medians are shown.
 import { parseArgs } from "node:util";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";

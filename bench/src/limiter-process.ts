@@ -1,6 +1,6 @@
 // test/limits-across-processes -> here: one of many processes that take from one limit as fast as it lets them.
-// Guarantees: each grant is noted with Redis' clock: by TIME sent right behind the script's call, or, for what was taken
-// ahead, by this machine's clock, which is Redis' too.
+// Guarantees: each grant is noted with Redis' clock: by a TIME sent right after the script's call, or, for what was
+// taken ahead, by this machine's clock, which Redis shares.
 import { connectRedis } from "@petrel/shared/redis/connection/connect";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
@@ -41,7 +41,7 @@ for (let n = process.pid; Date.now() < endsAtMs; n++) {
   const decision = limiter.take(key, count);
   const { allowed } = decision instanceof Promise ? await decision : decision;
   if (allowed) grants.push([decision instanceof Promise ? grantedAtMs : Date.now(), count]);
-  // Others have their turn; and a refusal is asked about again long before its time.
+  // Lets others have their turn; after a refusal it asks again long before its time.
   await sleep(allowed ? 0 : 10);
 }
 process.stdout.write(`${JSON.stringify(grants)}\n`);

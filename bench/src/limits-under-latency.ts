@@ -1,7 +1,7 @@
 // node bench/dist/limits-under-latency.js: how much N processes admit of a limit while Redis answers slowly, or not at
-// all: the table of docs/limits.md.
-// Guarantees: each limiter has a link of its own through a proxy that delays it; each is offered more than the whole
-// limit, evenly, all the time; what counts is the fullest window, and the mean of the last seconds.
+// all: the table of docs/send/limits.md.
+// Guarantees: each limiter has its own link through a delaying proxy; each is offered more than the whole limit,
+// evenly, all the time; what counts is the fullest window, and the mean of the last seconds.
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { connectRedis } from "@petrel/shared/redis/connection/connect";
 import { ReportedWindowLimiter } from "@petrel/shared/redis/limits/reported-window-limiter";
@@ -16,7 +16,7 @@ const ROUND_TRIPS_MS = [0, 100, 200, 400, 600, 1_000];
 const FOR_MS = 16_000;
 const STEADY_MS = 8_000;
 const TICK_MS = 10;
-/** Of the limit, to each process. */
+/** A multiple of the limit, offered to each process. */
 const OFFERED = 1.5;
 
 interface Kind {

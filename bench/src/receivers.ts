@@ -1,4 +1,4 @@
-// Bench: the connected users, which count what they get and, on Petrel, acknowledge it once a turn.
+// Bench: the connected users; they count what they get and, on Petrel, acknowledge it once a turn.
 // Guarantees: `until` resolves when the expected number of messages has come; nothing is counted twice by seq.
 import { WebSocket } from "ws";
 

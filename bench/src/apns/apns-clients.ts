@@ -1,6 +1,6 @@
-// Bench, APNs: the three clients that are compared, each behind the same few lines.
-// Guarantees: `push` resolves with what the client itself says became of it; ours is retried as the channel does, with
-// the same apns-id, the others are not: they report once.
+// Bench, APNs: the three compared clients, each behind the same few lines.
+// Guarantees: `push` resolves with what the client itself reports. Ours is retried as the channel does, with the same
+// apns-id; the others report once and are not.
 import { createPrivateKey } from "node:crypto";
 import { setMaxListeners } from "node:events";
 import { setTimeout as pause } from "node:timers/promises";
@@ -30,13 +30,13 @@ export interface ClientOptions {
 
 export interface PushReport {
   readonly isTaken: boolean;
-  /** A connection broke and left it without an answer, at least once. */
+  /** At least once a connection broke and left it without an answer. */
   readonly wasUnanswered: boolean;
   readonly reason?: string;
 }
 
 export interface BenchClient {
-  /** @param token hex, another one for each push: by it the push is known, whatever its id */
+  /** @param token hex, unique per push: it identifies the push, whatever its id */
   push(token: string, apnsId: string): Promise<PushReport>;
   close(): Promise<void>;
 }
@@ -76,7 +76,7 @@ function openPetrel({ endpoint, ca, privateKey, keyId, teamId }: ClientOptions):
     logger: createLogger({ service: "bench", level: "warn" }),
   });
   const { signal } = new AbortController();
-  // Every push that is under way listens to it.
+  // Every push under way listens to it.
   setMaxListeners(0, signal);
   const device = { id: "", topic: TOPIC };
   return {
@@ -141,7 +141,7 @@ function openNodeApn({ endpoint, ca, privateKey, keyId, teamId }: ClientOptions)
 
 function openApns2({ endpoint, privateKey, keyId, teamId }: ClientOptions): BenchClient {
   const client = new ApnsClient({ team: teamId, keyId, signingKey: privateKey, defaultTopic: TOPIC });
-  // It knows port 443 only: the same pool, with its own settings, to another port.
+  // It only knows port 443: the same pool, with its own settings, to another port.
   const Pool = client.client.constructor as new (origin: string, options: object) => typeof client.client;
   const pool = new Pool(endpoint, {
     connections: 32,

@@ -1,5 +1,5 @@
-// Bench, APNs: pushes through one client to the simulator, with or without faults in their middle, and what came of them.
-// Guarantees: what a client says of each push is held against what arrived; nothing is rounded away.
+// Bench, APNs: pushes through one client to the simulator, with or without faults in the middle, and their outcome.
+// Guarantees: what a client says of each push is compared with what arrived; nothing is rounded away.
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -15,7 +15,7 @@ import type { SendOrder, SendReport } from "./apns-sender.js";
 export interface ApnsRunOptions {
   readonly client: ClientName;
   readonly pushes: number;
-  /** Under way at the same time. */
+  /** Pushes under way at a time. */
   readonly concurrency: number;
   readonly latencyMs: number;
   /** GOAWAY, a black hole and a 503 burst, at a quarter, a half and three quarters. */
@@ -27,20 +27,20 @@ export interface ApnsRunResult {
   readonly client: string;
   readonly pushes: number;
   readonly arrived: number;
-  /** Said to be taken, and never arrived. */
+  /** Reported as taken, but never arrived. */
   readonly falselyTaken: number;
-  /** Said to have failed, and arrived. */
+  /** Reported as failed, but arrived. */
   readonly falselyFailed: number;
   readonly reportedFailed: number;
   /** Arrived more than once. */
   readonly repeated: number;
-  /** … though no connection left their request without an answer. */
+  /** … though no connection left the request without an answer. */
   readonly repeatedWithoutCause: number;
   readonly unanswered: number;
   readonly reasons: Readonly<Record<string, number>>;
   readonly seconds: number;
   readonly cpuUsPerPush: number;
-  /** Of the simulator: faults that did happen. */
+  /** From the simulator: faults that did happen. */
   readonly answers: Readonly<Record<string, number>>;
   readonly swallowed: number;
   readonly refusedByGoaway: number;
@@ -52,7 +52,7 @@ export async function runApns(options: ApnsRunOptions): Promise<ApnsRunResult> {
   try {
     await simulator.setBehaviour({ latencyMs: options.latencyMs });
     const sending = send(simulator, options);
-    // Whichever fails first ends the run.
+    // The first of these to fail ends the run.
     const faults = options.withFaults ? makeFaults(simulator, options) : Promise.resolve();
     const [report] = await Promise.all([sending, faults]);
     return await judge(simulator, options, report);
@@ -106,7 +106,7 @@ async function makeFaults(
     });
   };
   await taken(0.25);
-  // Again where no request was under way just then: it refused none.
+  // Repeated if no request was under way just then: it refused none.
   await waitFor(
     async () => {
       await simulator.setBehaviour({ goaway: { lastStream: "middle" } });
@@ -137,7 +137,7 @@ async function judge(
   }
   const unanswered = new Set(report.unanswered);
   const repeated = [...times].filter(([, count]) => count > 1).map(([token]) => token);
-  // A push that came again under another id is two for the phone.
+  // A push that comes again under another id is two for the phone.
   const withoutCause = repeated.filter((token) => !unanswered.has(token) || (ids.get(token)?.size ?? 0) > 1);
   const { answers, swallowed, refusedByGoaway, connections } = await simulator.stats();
   return {

@@ -1,5 +1,5 @@
-// Bench, APNs: a process that sends pushes with one client, so that its CPU time can be read by itself.
-// Guarantees: `concurrency` pushes are under way at any time; what the client says of each goes back to the parent.
+// Bench, APNs: a process that sends pushes with one client, so that its CPU time can be read separately.
+// Guarantees: `concurrency` pushes are under way at any time; the client's report on each goes back to the parent.
 import { randomUUID } from "node:crypto";
 import { openClient, type ClientName, type ClientOptions } from "./apns-clients.js";
 import { cpuNanoseconds } from "../process-cpu.js";

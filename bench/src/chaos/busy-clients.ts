@@ -1,5 +1,5 @@
-// chaos: business systems that keep their connections to one collect busy, while it is stopped.
-// Guarantees: each client has one connection at a time and asks again as soon as it was answered; every try is recorded.
+// chaos: business systems that keep their connections to one collect busy while it is stopped.
+// Guarantees: each client has one connection at a time and asks again as soon as it is answered; every try is recorded.
 import { Agent, request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { MessageRecorder } from "@petrel/shared/testing/peers/message-recorder";
@@ -11,13 +11,13 @@ export interface BusyClientsOptions {
   /** `key.secret` with the scope read. */
   readonly apiKey: string;
   readonly user: string;
-  /** Ends them, too. */
+  /** Also ends them. */
   readonly signal: AbortSignal;
 }
 
 const CLIENTS = 12;
 const PAUSE_MS = 20;
-/** When its connections are refused, it is elsewhere that one should ask: here one asks less often. */
+/** Once its connections are refused, real traffic goes elsewhere: so it asks less often here. */
 const REFUSED_PAUSE_MS = 250;
 const ANSWER_DEADLINE_MS = 8_000;
 

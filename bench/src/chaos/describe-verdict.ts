@@ -1,5 +1,5 @@
 // chaos: the checker's verdict, for people.
-// Guarantees: every kind of violation is named with its number and a few examples.
+// Guarantees: every kind of violation is listed with its count and a few examples.
 import type { Verdict } from "@petrel/shared/testing/checks/check-history";
 
 const EXAMPLES = 5;

@@ -1,14 +1,14 @@
-// chaos: a person is erased while messages come for them, signs in again as a new one, and is sent old messages anew.
-// Guarantees: asked until it is answered with 204; what is recorded tells the two lives apart.
+// chaos: a person is erased while messages come for them, signs in again as a new one, and is sent old messages again.
+// Guarantees: the request repeats until it is answered with 204; the record tells the two lives apart.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RecordedCluster } from "./recorded-cluster.js";
 
 const ANSWER_DEADLINE_MS = 20_000;
 const RETRY_MS = 200;
-/** Of those that were accepted last, so many are sent again under their old keys. */
+/** This many of the last accepted messages are sent again under their old keys. */
 const SENT_AGAIN = 3;
 
-/** Two erasures of one person come one after the other. */
+/** Erasures of one person come one after the other. */
 export async function erasePerson(run: RecordedCluster, user: string, signal: AbortSignal): Promise<void> {
   const { cluster, recorder, producer, users } = run;
   users.expectErasure(user);

@@ -1,5 +1,5 @@
 // chaos: what can befall a cluster: its processes, their links to Redis, its clients' links, Redis, and its users.
-// Guarantees: each process has a link to Redis of its own; where every fault has been ended, everything is whole and runs.
+// Guarantees: each process has its own link to Redis; once every fault has ended, everything is whole and runs.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { FaultProxy } from "@petrel/shared/testing/faults/fault-proxy";
 import { startFaultProxy } from "@petrel/shared/testing/faults/fault-proxy";
@@ -12,7 +12,7 @@ import { floodUser } from "./flood-user.js";
 import type { FaultTargets, PlannedFault } from "./plan-faults.js";
 import type { RecordedCluster } from "./recorded-cluster.js";
 
-/** Processes that are killed, paused and stopped, by name. */
+/** Processes to kill, pause and stop, by name. */
 export const victims: readonly string[] = Object.freeze([
   "auth",
   "collect-1",
@@ -23,7 +23,7 @@ export const victims: readonly string[] = Object.freeze([
   "push-node-2",
 ]);
 export const REDIS = "redis";
-/** Stopped as planned; collects more often than the others: they have the kept connections. */
+/** Processes to stop as planned; collects come up more often, because they have the kept connections. */
 const STOPPABLE: readonly string[] = [...victims, "collect-1", "collect-2", "collect-1", "collect-2"];
 
 /** So that their connections are in use when the stop begins. */
@@ -63,7 +63,7 @@ export function targetsOf({ run, redis, links }: Omit<BreakableCluster, "keeper"
 
 /**
  * Begins a fault.
- * @returns to be called when its time is over; resolves when the target is whole again
+ * @returns call it when the fault's time is over; resolves when the target is whole again
  */
 export async function beginFault(parts: BreakableCluster, fault: PlannedFault): Promise<() => Promise<void>> {
   const { kind, target } = fault;
@@ -80,7 +80,7 @@ export async function beginFault(parts: BreakableCluster, fault: PlannedFault): 
       return lag(parts, target);
     case "erase": {
       const erased = erasePerson(parts.run, target, parts.signal);
-      // Awaited when the fault's time is over; what goes wrong before is not unhandled until then.
+      // Awaited when the fault's time is over; until then a rejection must not count as unhandled.
       erased.catch(() => undefined);
       return () => erased;
     }
@@ -135,7 +135,7 @@ function breakProcess(
   return () => keeper.back(running);
 }
 
-/** A collect is stopped while business systems keep their connections to it busy. */
+/** Stops a collect while business systems keep their connections to it busy. */
 async function stop(parts: BreakableCluster, name: string): Promise<() => Promise<void>> {
   const { run, signal } = parts;
   const collect = run.cluster.collects.find((one) => one.name === name);
@@ -151,7 +151,7 @@ async function stop(parts: BreakableCluster, name: string): Promise<() => Promis
   };
 }
 
-/** The phone reads nothing, much comes, and the laptop acknowledges it. */
+/** The phone reads nothing while much comes, and the laptop acknowledges it. */
 function lag({ run, signal }: BreakableCluster, user: string): () => Promise<void> {
   const goOn = run.users.lagPhoneOf(user);
   const lagging = new AbortController();

@@ -1,8 +1,8 @@
-// chaos: more messages for one user than a device that reads nothing can be sent.
-// Guarantees: sent one after another, as all of a user's messages; ends when it is told to, or when it is enough.
+// chaos: more messages for one user than fit towards a device that reads nothing.
+// Guarantees: sent one after another, like all of a user's messages; ends when it is told to, or when it is enough.
 import type { RecordingProducer } from "@petrel/shared/testing/peers/recording-producer";
 
-/** In two seconds more than sockets' buffers and the node's bound hold together: some 2 MB. */
+/** In two seconds, more than the sockets' buffers and the node's bound hold together: some 2 MB. */
 const MESSAGES = 300;
 const BYTES_EACH = 48 * 1024;
 

@@ -1,5 +1,5 @@
 // chaos: messages at a steady rate, whatever the cluster does with them.
-// Guarantees: an open loop: a slow answer does not slow the next message down; what waits is bounded.
+// Guarantees: an open loop: a slow answer does not slow the next message down; waiting messages are bounded.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { MessageToPost, RecordingProducer } from "@petrel/shared/testing/peers/recording-producer";
 import type { SeededRandom } from "@petrel/shared/testing/faults/seeded-random";
@@ -8,25 +8,25 @@ export interface OfferLoadOptions {
   readonly producer: RecordingProducer;
   readonly random: SeededRandom;
   readonly users: readonly string[];
-  /** Users who are never connected: their messages fall back, or their time ends. */
+  /** Users who are never connected: their messages fall back, or expire. */
   readonly awayUsers?: readonly string[];
   readonly messagesPerSecond: number;
   readonly durationMs: number;
-  /** Of all messages, how many carry a notification for the fallback: 0 to 1. */
+  /** The share of messages with a notification for the fallback: 0 to 1. */
   readonly fallbackShare: number;
   /** Ends it early. */
   readonly signal?: AbortSignal;
 }
 
 const TICK_MS = 20;
-/** Beyond so many seconds' worth of messages that wait for answers, no more are added. */
+/** No more messages are added while this many seconds' worth wait for answers. */
 const MAX_WAITING_SECONDS = 10;
 const AWAY_SHARE = 0.06;
 const [SHORTEST_TTL_SECONDS, LONGEST_TTL_SECONDS] = [1, 6];
 
 /**
- * Resolves when the time is over; answers may still be awaited then.
- * @returns how many messages were left out, because too many waited already
+ * Resolves when the time is over; answers may still be outstanding then.
+ * @returns how many messages were skipped because too many waited already
  */
 export async function offerLoad(options: OfferLoadOptions): Promise<number> {
   const { producer, messagesPerSecond, durationMs, signal } = options;

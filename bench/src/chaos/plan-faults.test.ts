@@ -1,4 +1,4 @@
-// Tests of the fault planner.
+// Tests the fault planner.
 import { seededRandom } from "@petrel/shared/testing/faults/seeded-random";
 import { expect, test } from "vitest";
 import { faultKinds, planFaults, type FaultTargets, type PlannedFault } from "./plan-faults.js";

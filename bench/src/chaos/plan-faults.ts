@@ -1,19 +1,19 @@
 // chaos: which faults there will be, when, and for how long.
-// Guarantees: a pure function of the seed; two faults never befall the same target at once; all are over at the end.
+// Guarantees: a pure function of the seed; two faults never hit the same target at once; all are over at the end.
 import type { SeededRandom } from "@petrel/shared/testing/faults/seeded-random";
 
 const PROCESS_FAULTS = ["kill", "pause"] as const;
 const LINK_FAULTS = ["cut", "reset", "stall", "deafen", "slow"] as const;
-/** What happens to a cluster in a year besides faults. Each has its turn before one comes again. */
+/** What happens to a cluster in a year besides faults. Each comes once before any repeats. */
 const EVENTS = ["stop", "lag", "erase", "replica", "clock", "skew"] as const;
 export const faultKinds = [...PROCESS_FAULTS, ...LINK_FAULTS, ...EVENTS] as const;
 
 /**
- * kill: SIGKILL, started again · pause: SIGSTOP, SIGCONT · cut: connections closed, new ones too · reset: the same
- * with RST · stall: silence · deafen: silence towards one side only · slow: latency, little bandwidth
- * stop: SIGTERM, started again · lag: a user's second device reads nothing, while much comes for it · erase: a person is
- * erased, and comes back as a new one · replica: Redis gets a replica · clock: Redis' clock is stepped ·
- * skew: Redis is killed, and the next one has another clock
+ * kill: SIGKILL, restarted · pause: SIGSTOP, SIGCONT · cut: connections closed, new ones too · reset: the same with RST
+ * · stall: silence · deafen: silence towards one side only · slow: latency, little bandwidth · stop: SIGTERM, restarted
+ * · lag: a user's second device reads nothing while much comes for it · erase: a person is erased, and comes back as a
+ * new one · replica: Redis gets a replica · clock: Redis' clock is stepped · skew: Redis is killed, and the next one
+ * has another clock
  */
 export type FaultKind = (typeof faultKinds)[number];
 type EventKind = (typeof EVENTS)[number];
@@ -24,9 +24,9 @@ export interface PlannedFault {
   readonly target: string;
   /** From the beginning of the run. */
   readonly atMs: number;
-  /** How long it lasts; for what ends by itself, how long it should at least take. */
+  /** How long it lasts; for one that ends by itself, its minimum. */
   readonly durationMs: number;
-  /** Of "clock" and "skew": how far Redis' clock is ahead of the machine's from then on; behind where negative. */
+  /** For "clock" and "skew": how far Redis' clock is ahead of the machine's from then on; negative if behind. */
   readonly shiftMs?: number;
 }
 
@@ -41,7 +41,7 @@ export interface FaultTargets {
   readonly phoneOwners?: readonly string[];
   /** Users who may be erased. */
   readonly persons?: readonly string[];
-  /** Gets replicas, and other clocks where that can be done here. */
+  /** Gets replicas, and other clocks if this machine can do that. */
   readonly redis?: { readonly name: string; readonly hasClock: boolean };
 }
 
@@ -49,14 +49,14 @@ export interface FaultPlanOptions {
   readonly random: SeededRandom;
   readonly targets: FaultTargets;
   readonly totalMs: number;
-  /** Faults at a time, at most; events come on top, one at a time. */
+  /** Most faults at a time; events come on top, one at a time. */
   readonly lanes?: number;
 }
 
 const [SHORTEST_MS, LONGEST_MS] = [300, 9_000];
 const [LEAST_GAP_MS, MOST_GAP_MS] = [300, 3_000];
 const [LEAST_EVENT_GAP_MS, MOST_EVENT_GAP_MS] = [200, 800];
-/** A lag ends before the node gives the silent connection up. */
+/** A lag ends before the node gives up the silent connection. */
 const EVENT_MS: Readonly<Record<EventKind, readonly [number, number]>> = {
   stop: [2_500, 3_500],
   lag: [2_000, 3_500],
@@ -65,10 +65,10 @@ const EVENT_MS: Readonly<Record<EventKind, readonly [number, number]>> = {
   clock: [300, 1_000],
   skew: [300, 1_500],
 };
-/** Redis' clock is so far off at least, and at most: each step crosses the right time. */
+/** The bounds of the offset of Redis' clock: each step crosses the right time. */
 const [LEAST_SHIFT_MS, MOST_SHIFT_MS] = [15_000, 30_000];
 
-/** @returns in the order of their beginning */
+/** @returns in the order of their start */
 export function planFaults({ random, targets, totalMs, lanes = 2 }: FaultPlanOptions): PlannedFault[] {
   const planned = planEvents(random, targets, totalMs);
   for (let lane = 0; lane < lanes; lane++) {

@@ -1,4 +1,4 @@
-// chaos: a cluster with recorded users, a recorded business system, and a channel that its fallback calls.
+// chaos: a cluster with recorded users, a recorded business system, and a channel for its fallback.
 // Guarantees: everything that matters to the checker goes through one recorder; `stop` leaves nothing running.
 import { checkHistory, type Verdict } from "@petrel/shared/testing/checks/check-history";
 import { startFallbackRecorder } from "@petrel/shared/testing/peers/fallback-recorder";
@@ -15,9 +15,9 @@ import { settleHistory } from "./settle-history.js";
 
 export interface RecordedClusterOptions extends StartClusterOptions {
   readonly userCount: number;
-  /** Some users have a second device, some may be erased, and there are some more who are never connected. */
+  /** Some users have a second device, some may be erased, and some more are never connected. */
   readonly isMixed?: boolean;
-  /** Where clients connect instead of to the nodes themselves, such as through proxies. */
+  /** Where clients connect instead of to the nodes, such as through proxies. */
   readonly connectUrls?: (cluster: TestCluster) => Promise<readonly string[]>;
   readonly libraryOf?: NonNullable<RecordedUsersOptions["libraryOf"]>;
 }
@@ -36,18 +36,18 @@ export interface RecordedCluster {
   readonly users: RecordedUsers;
   /**
    * After the load and the faults: waits until everybody is online and every message has ended, then judges.
-   * @throws where clients do not come back
+   * @throws if clients do not come back
    */
   readonly judge: (deadlineMs: number) => Promise<Verdict>;
   readonly stop: () => Promise<void>;
 }
 
 const NOBODY_SPECIAL = { phoneOwners: [], persons: [], awayUsers: [] } as const;
-/** One user in so many has a second device, another one may be erased. None of them has a slow application. */
+/** One user in this many has a second device, and another may be erased. None of them has a slow application. */
 const SPECIAL_ONE_IN = 6;
 const [PHONE_OWNER, PERSON] = [1, 4];
 const AWAY_USERS = 6;
-/** For a slower device to read what the quicker one has acknowledged. */
+/** For a slower device to read what the faster one has acknowledged. */
 const SHOWN_DEADLINE_MS = 20_000;
 
 export async function startRecordedCluster(options: RecordedClusterOptions): Promise<RecordedCluster> {
@@ -108,7 +108,7 @@ export async function startRecordedCluster(options: RecordedClusterOptions): Pro
 function mixUsers(userNames: readonly string[]) {
   const awayUsers = Array.from({ length: AWAY_USERS }, (_, i) => `away-${i}`);
   const every = (remainder: number): string[] => userNames.filter((_, i) => i % SPECIAL_ONE_IN === remainder);
-  // Somebody who is away has open messages when they are erased.
+  // An away user has open messages when they are erased.
   return {
     phoneOwners: every(PHONE_OWNER),
     persons: [...every(PERSON), ...awayUsers.slice(0, 1)],
@@ -116,7 +116,7 @@ function mixUsers(userNames: readonly string[]) {
   };
 }
 
-/** What a device is still to be shown comes, or is a violation after the deadline. */
+/** What a device must still be shown comes, or is a violation after the deadline. */
 async function untilShown(recorder: MessageRecorder): Promise<void> {
   const isShown = (): boolean =>
     checkHistory(recorder).violations.every(({ kind }) => kind !== "hole-untold");

@@ -1,5 +1,5 @@
-// chaos: users with the client library, each with one client or two, whose every frame and message is recorded.
-// Guarantees: all are online when they are returned; they reconnect by the library's own rules, only quicker.
+// chaos: users with the client library, each with one client or two; every frame and message is recorded.
+// Guarantees: all are online when the call returns; they reconnect by the library's own rules, only faster.
 import { setTimeout as sleep } from "node:timers/promises";
 import { PetrelClient } from "@petrel/client";
 import { createRecordingSocket, ReadingGate } from "@petrel/shared/testing/peers/recording-socket";
@@ -9,12 +9,12 @@ import { waitFor } from "@petrel/shared/testing/wait-for";
 export interface RecordedUsersOptions {
   readonly recorder: MessageRecorder;
   readonly users: readonly string[];
-  /** Of these, the ones with a second device. */
+  /** Those with a second device. */
   readonly phoneOwners?: readonly string[];
-  /** Push nodes, up to /v1/connect; the users are spread over them, and move on to the next after a failure. */
+  /** Push nodes, up to /v1/connect; users are spread over them, and move on to the next after a failure. */
   readonly urls: readonly string[];
   readonly tokenFor: (user: string) => Promise<string>;
-  /** The client library of a device, by its turn: that of another release. */
+  /** The client library of the n-th device, such as another release's. */
   readonly libraryOf?: (turn: number) => typeof PetrelClient;
 }
 
@@ -28,11 +28,11 @@ export interface RecordedUsers {
    * @returns lets it read again
    */
   readonly lagPhoneOf: (user: string) => () => void;
-  /** The sockets of the user's devices end at once, as where a phone changes its network. */
+  /** The sockets of the user's devices end at once, as when a phone changes its network. */
   readonly cutOff: (user: string) => void;
-  /** The user is about to be erased: their clients may be told to stop. */
+  /** The user is about to be erased, so their clients may be told to stop. */
   readonly expectErasure: (user: string) => void;
-  /** An erased person signs in again: new devices, which know nothing of the old ones. */
+  /** An erased person signs in again with new devices, which know nothing of the old ones. */
   readonly comeBack: (user: string) => void;
   readonly close: () => Promise<void>;
 }
@@ -46,7 +46,7 @@ interface Device {
   wasStopped: boolean;
 }
 
-/** A test has no minutes to wait, and no crowd to spread. */
+/** A test cannot wait for minutes, and has no crowd to spread. */
 const TIMING = {
   backoffBaseMs: 100,
   backoffCapMs: 1_000,
@@ -57,7 +57,7 @@ const TIMING = {
   closeGraceMs: 500,
 } as const;
 const FIRST_ONLINE_MS = 60_000;
-/** Every so many users, one whose application takes its time: a fault finds it at work, and what it has sent again. */
+/** One user in this many has a slow application, so that a fault finds it at work, with messages sent to it again. */
 const SLOW_ONE_IN = 3;
 const SLOW_HANDLER_MS = 200;
 
@@ -86,7 +86,7 @@ export async function connectRecordedUsers(options: RecordedUsersOptions): Promi
       device.wasStopped = true;
       if (!device.mayBeStopped) stopped.push(`${name}: ${code} ${reason}`);
     });
-    // Faults make attempts fail: the client goes on by itself, and the checker judges what comes of it.
+    // Faults make attempts fail; the client goes on by itself, and the checker judges the outcome.
     client.on("error", () => undefined);
     client.connect();
     devices.push(device);
@@ -94,7 +94,7 @@ export async function connectRecordedUsers(options: RecordedUsersOptions): Promi
 
   for (const [i, user] of users.entries()) connect(user, user, i, i % SLOW_ONE_IN === 0);
   for (const user of phoneOwners) connect(user, phoneOf(user), users.indexOf(user) + 1, false);
-  // Who was told to stop does not come back: that is judged, not waited for.
+  // A client told to stop does not come back: that is judged, not waited for.
   const expected = (): Device[] =>
     devices.filter(({ mayBeStopped, wasStopped }) => !mayBeStopped && !wasStopped);
   const countOnline = (): number => expected().filter(({ client }) => client.state === "online").length;

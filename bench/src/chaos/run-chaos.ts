@@ -43,23 +43,23 @@ const ENVIRONMENT = {
   LEASE_MS: "1500",
   NODE_TTL_MS: "2000",
   ROUTE_LEASE_MS: "6000",
-  // A link that is half dead shows by its pings.
+  // A half-dead link shows by its pings.
   PING_SECONDS: "2",
-  // A device that reads nothing for two seconds is soon behind what is kept for it.
+  // A device that reads nothing for two seconds soon exceeds what is kept for it.
   OUTBOUND_BOUND_BYTES: "32768",
   INBOX_HISTORY: "20",
   INBOX_SLOW_HISTORY: "30",
 } as const;
 const FALLBACK_SHARE = 0.25;
 const PROGRESS_EVERY_MS = 5_000;
-/** What took so much longer than planned is worth a line: on a busy machine a start is slow. */
+/** A delay this much longer than planned gets a line: on a busy machine a start is slow. */
 const TOLD_LATE_MS = 2_000;
 const SETTLE_DEADLINE_MS = 90_000;
 
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const { seed, durationMs, userCount, messagesPerSecond, print } = options;
   const random = seededRandom(seed);
-  // Each server and process that is started ends with this one, and so listens to its end.
+  // Each server and process ends with this one, so each adds an exit listener.
   process.setMaxListeners(Math.max(process.getMaxListeners(), 200));
   const undo: (() => Promise<void>)[] = [];
   try {
@@ -88,9 +88,9 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
     const keeper = keepRunning(run.cluster);
     undo.push(keeper.stop);
 
-    // Where one of them fails, the others have no reason to go on.
+    // If one of them fails, the others need not go on.
     const stopping = new AbortController();
-    // Every fault waits for its time by it.
+    // Every fault waits for its time on it.
     setMaxListeners(0, stopping.signal);
     undo.push(async () => stopping.abort());
     const { signal } = stopping;
@@ -141,7 +141,7 @@ async function applyFaults(
   const { signal } = parts;
   const { recorder } = parts.run;
   const startMs = performance.now();
-  /** Where a machine is so busy that a fault takes longer than planned, the next one at its target waits. */
+  /** If a busy machine makes a fault take longer than planned, the next one at its target waits. */
   const endOf = new Map<string, Promise<void>>();
   const inTurn = (fault: PlannedFault): Promise<void> => {
     const before = endOf.get(fault.target) ?? Promise.resolve();

@@ -1,5 +1,5 @@
-// chaos: after the faults: waits until every accepted message has ended, and writes down how.
-// Guarantees: gives up at its deadline; then what has not ended stands in the history as it is.
+// chaos: after the faults, waits until every accepted message has ended, and records how.
+// Guarantees: gives up at its deadline; then unfinished messages stay in the history as they are.
 import { setTimeout as sleep } from "node:timers/promises";
 import { mayBeErased } from "@petrel/shared/testing/checks/check-erasures";
 import type { MessageRecorder, PostRecord, StateRecord } from "@petrel/shared/testing/peers/message-recorder";
@@ -24,7 +24,7 @@ export async function settleHistory({
   const end = performance.now() + deadlineMs;
   const isErased = mayBeErased(recorder);
   const accepted = recorder.posts.filter(({ outcome }) => outcome === "accepted");
-  // Cheap at first: most are seen at a client.
+  // The cheap check first: most are seen at a client.
   while (performance.now() < end && accepted.some(({ n }) => !recorder.handledNumbers.has(n))) {
     await sleep(LOOK_EVERY_MS);
     if (await haveEnded(accepted.filter(({ n }) => !recorder.handledNumbers.has(n)))) break;
@@ -37,7 +37,7 @@ export async function settleHistory({
       const { id = "", n } = post;
       const { state = "missing" } = states.get(id) ?? {};
       if (isErased(post)) return false;
-      // What an application got is acknowledged, if not yet written.
+      // What an application got is acknowledged, though perhaps not yet recorded.
       const mayChange = recorder.handledNumbers.has(n) && ["pushed", "failed"].includes(state);
       return mayChange || ["queued", "missing"].includes(state);
     });

@@ -1,5 +1,5 @@
-// Bench, the contender: takes a POST and publishes it to the node of its user. Nothing is stored.
-// Guarantees: none, which is the point of comparison: at most once, no order across reconnects, no acknowledgement.
+// Bench, the contender: takes a POST and publishes it to its user's node. Nothing is stored.
+// Guarantees: none, which is the point of the comparison: at most once, no order across reconnects, no acknowledgement.
 import { createServer } from "node:http";
 import { Redis } from "ioredis";
 

@@ -1,5 +1,5 @@
-// Bench, the contender: holds sockets and sends what Redis publishes for their users.
-// Guarantees: none; see contender-ingest.
+// Bench, the contender: holds sockets and sends what Redis publishes for their users. No guarantees; see
+// contender-ingest.
 import { Redis } from "ioredis";
 import { WebSocketServer, type WebSocket } from "ws";
 

@@ -1,5 +1,5 @@
 // Bench, drop test: one server of the Socket.IO cluster, with its Redis streams adapter and connection-state recovery.
-// Guarantees: set up as its documentation recommends, with limits that this test does not reach.
+// Set up as its documentation recommends, with limits that this test does not reach.
 import { createServer } from "node:http";
 import { createAdapter } from "@socket.io/redis-streams-adapter";
 import { Redis } from "ioredis";

@@ -1,5 +1,5 @@
-// Bench, drop test: Socket.IO as the target, its clients by its own library.
-// Guarantees: reconnects as quickly as Petrel's SDK does on average; recovery is the library's own.
+// Bench, drop test: Socket.IO as the target, with clients of its own library. Reconnects as fast as Petrel's SDK does
+// on average; recovery is the library's own.
 import { io, type Socket } from "socket.io-client";
 import type { DropTarget } from "../drops/drop-test-run.js";
 import { startSocketIoCluster } from "./socket-io-cluster.js";

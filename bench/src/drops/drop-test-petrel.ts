@@ -1,4 +1,4 @@
-// Bench, drop test: Petrel as the target, its clients by the SDK.
+// Bench, drop test: Petrel as the target, with clients of its SDK.
 // Guarantees: stored with the append-only file on, and acknowledged by the SDK after the application had it.
 import { PetrelClient } from "@petrel/client";
 import { startCluster } from "@petrel/shared/testing/cluster/start-cluster";
@@ -27,7 +27,7 @@ export async function openPetrelTarget(): Promise<DropTarget> {
       const remember = (newest: WebSocket): void => {
         socket = newest;
       };
-      // The client makes its sockets itself: this one remembers the newest.
+      // The client makes its sockets itself, so this one remembers the newest.
       class RememberedSocket extends WebSocket {
         constructor(url: string, protocols: string[]) {
           super(url, protocols, { perMessageDeflate: false });
@@ -42,7 +42,7 @@ export async function openPetrelTarget(): Promise<DropTarget> {
         WebSocket: RememberedSocket,
       });
       client.on("message", ({ data }) => recorder.received(data.n));
-      // Attempts that fail are part of it.
+      // Failed attempts are part of the test.
       client.on("error", () => undefined);
       clients.push(client);
       client.connect();

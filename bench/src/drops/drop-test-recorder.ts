@@ -1,16 +1,16 @@
 // Bench, drop test: what one client was sent and what its application got.
-// Guarantees: every message counts once, by its number; a replay lasts from a reconnect's `open` until all that was
-// accepted before that moment and had not come is there.
+// Guarantees: every message counts once, by its number; a replay lasts from a reconnect's `open` until all earlier
+// accepted and missing messages are there.
 
 export class DropRecorder {
-  /** Messages accepted for this client so far; they are numbered from 0. */
+  /** Messages accepted for this client so far, numbered from 0. */
   accepted = 0;
   delivered = 0;
   duplicates = 0;
   outOfOrder = 0;
   /** Milliseconds each replay took. */
   readonly replaysMs: number[] = [];
-  /** Replays that were not complete when the connection was lost again, or at the end. */
+  /** Replays still incomplete when the connection was lost again, or at the end. */
   incomplete = 0;
   readonly #got: Uint8Array;
   #highest = -1;
@@ -23,7 +23,7 @@ export class DropRecorder {
     this.#got = new Uint8Array(messages);
   }
 
-  /** A connection was made, the first one or another. */
+  /** A connection was made, the first or a later one. */
   opened(): void {
     this.cutOff();
     const from = this.#askedUpTo;

@@ -1,6 +1,6 @@
 // Bench, drop test: every client is sent messages at a steady pace and cut off at moments drawn from a seed.
-// Guarantees: the same moments and the same load whichever target it runs against; each client is cut off exactly as
-// often as asked, and only while it is connected.
+// Guarantees: the same moments and the same load for every target; each client is cut off exactly as often as asked,
+// and only while it is connected.
 import { seededRandom } from "@petrel/shared/testing/faults/seeded-random";
 import { DropRecorder } from "./drop-test-recorder.js";
 import { readCpu } from "../process-cpu.js";
@@ -11,10 +11,10 @@ export interface DropOptions {
   readonly messages: number;
   /** Of each client. */
   readonly drops: number;
-  /** Between two messages to the same client, in milliseconds; longer where the target does not keep up. */
+  /** Between two messages to the same client, in milliseconds; longer if the target does not keep up. */
   readonly everyMs: number;
   readonly seed: number;
-  /** Given up when nothing has come for this long. */
+  /** How long nothing may come before the run is given up. */
   readonly patienceMs: number;
 }
 
@@ -122,7 +122,7 @@ async function run(target: DropTarget, options: DropOptions): Promise<DropResult
   };
 }
 
-/** Resolves when each client was cut off as often as asked, all of them while messages were being sent. */
+/** Resolves when each client was cut off as often as asked, always while messages were being sent. */
 async function dropAtMoments(
   clients: readonly DroppedClient[],
   recorders: readonly DropRecorder[],
@@ -137,7 +137,7 @@ async function dropAtMoments(
   while (left > 0) {
     for (const [i, client] of clients.entries()) {
       const [moment] = moments[i] ?? [];
-      // One that is not back yet is cut off as soon as it is.
+      // A client that is not back yet is cut off as soon as it is.
       if (moment === undefined || moment > sending.progress || !client.isConnected()) continue;
       moments[i]?.shift();
       recorders[i]?.cutOff();

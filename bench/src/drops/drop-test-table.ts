@@ -1,4 +1,4 @@
-// Bench, drop test: results, one a line.
+// Bench, drop test: one result per line.
 // Guarantees: nothing is rounded up to 100 %.
 import { percentile, type DropResult } from "./drop-test-run.js";
 

@@ -1,5 +1,5 @@
 // Tests only: ports for servers that a test starts.
-// Guarantees: each port was free on 127.0.0.1 a moment ago, and lies outside the range that outgoing connections use.
+// Guarantees: each port was free on 127.0.0.1 a moment ago, and lies outside the range of outgoing connections.
 import { randomInt } from "node:crypto";
 import { createServer } from "node:net";
 

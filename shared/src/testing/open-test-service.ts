@@ -1,5 +1,5 @@
 // Tests only -> service/open-service: what a service's process has, inside a test's process.
-// Guarantees: silent, and no signal is listened for; `lifecycle.stop()` closes what the service has opened.
+// Guarantees: silent, without signal handlers; `lifecycle.stop()` closes what the service has opened.
 import { type Clock, systemClock } from "../kernel/clock.js";
 import { createLifecycle } from "../kernel/lifecycle/lifecycle.js";
 import { createLogger, type Logger } from "../kernel/logging/logging.js";

@@ -1,5 +1,5 @@
 // Tests the tests' waiting.
-// Guarantees: the first truthy value is returned; a wait that fails names what it was for, and why.
+// Guarantees: the first truthy value is returned; a failed wait names what it waited for, and why it failed.
 import { expect, test } from "vitest";
 import { waitFor } from "./wait-for.js";
 

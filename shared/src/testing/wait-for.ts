@@ -1,5 +1,5 @@
-// Tests only: waiting for something to become true, instead of sleeping and hoping.
-// Guarantees: answers as soon as the check does; throws, naming what was waited for, when the deadline has passed.
+// Tests only: waits for something to become true, instead of sleeping and hoping.
+// Guarantees: resolves as soon as the check succeeds; throws, naming what was waited for, when the deadline has passed.
 import { setTimeout as sleep } from "node:timers/promises";
 
 export interface WaitForOptions {
@@ -10,7 +10,7 @@ export interface WaitForOptions {
 }
 
 /**
- * @param check asked again and again; what it throws counts as "not yet" and is the cause of the final error
+ * @param check called again and again; an error counts as "not yet" and becomes the cause of the final error
  * @returns the check's first truthy value
  */
 export async function waitFor<T>(

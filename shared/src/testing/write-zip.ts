@@ -1,11 +1,11 @@
-// Tests only: a zip archive, as Python's wheels are, of a few small files.
-// Guarantees: the archive is whole: `unzip -t` takes it.
+// Tests only: a zip archive of a few small files, as a Python wheel is.
+// Guarantees: the archive is complete: `unzip -t` accepts it.
 import { crc32, deflateRawSync } from "node:zlib";
 
 export interface FileToZip {
   readonly name: string;
   readonly content: Buffer;
-  /** Kept as it is, not deflated. */
+  /** Stored, not deflated. */
   readonly stored?: boolean;
 }
 
@@ -21,7 +21,7 @@ export function writeZip(files: readonly FileToZip[], comment = ""): Buffer {
     sizes.writeUInt32LE(crc32(content), 8);
     sizes.writeUInt32LE(packed.length, 12);
     sizes.writeUInt32LE(content.length, 16);
-    // The extra field is here, and not in the directory, as some archivers have it.
+    // The extra field is only here, not in the directory, as some archivers write it.
     const lengths = Buffer.from([nameBytes.length, 0, 4, 0]);
     const local = Buffer.concat([
       Buffer.from("PK\x03\x04\x14\0"),

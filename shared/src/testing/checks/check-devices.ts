@@ -1,6 +1,6 @@
-// check-history -> here: what each device was shown over all its connections, and what it was told of the rest.
-// Guarantees: as check-history. Of each message a device either saw the frame, or knows by `resumed: false` that there
-// may be some it will not see.
+// check-history -> here: what each device was shown over all its connections, and what it was told about the rest.
+// Guarantees: as check-history. For each message a device either saw the frame, or learned from `resumed: false` that
+// it may not see some.
 import { lineageOf } from "../../protocol/messages/stored-message.js";
 import type {
   ConnectionRecord,
@@ -19,13 +19,13 @@ export interface DeviceFindings {
 
 type EndedUnseen = (user: string, epoch: string, seq: number) => boolean;
 
-/** More often within that time than faults do it, which come one after another. */
+/** More moves in that time than faults cause, which come one after another. */
 const MOST_MOVES = 6;
 const MOVES_WITHIN_MS = 10_000;
 
 /**
  * @param kept accepted messages that nobody has erased
- * @param endedUnseen whether the message at a place has ended without being shown
+ * @param endedUnseen whether the message at this position ended without being shown
  */
 export function checkDevices(
   history: History,
@@ -66,7 +66,7 @@ export function checkDevices(
   return { violations: [...violations, ...checkMoves(history)], toldHoles };
 }
 
-/** Between the last that a device knows of and the end there is nothing. */
+/** The messages after the last one that the device knows of, which it was never shown. */
 function neverShown(
   connection: ConnectionRecord,
   known: number,
@@ -100,7 +100,7 @@ function describeWrongResume(
   return undefined;
 }
 
-/** Only a Redis that dies, or another that takes its place, may have lost something. */
+/** Only a Redis that dies, or is replaced by another, may have lost something. */
 function mayHaveLost(
   faults: readonly FaultRecord[],
   before: ConnectionRecord,
@@ -136,7 +136,7 @@ function highestSeqs({ wire }: History): Map<ConnectionRecord, number> {
   return highest;
 }
 
-/** In the order in which they were welcomed. */
+/** In the order of their welcome. */
 function connectionsByClient({ connections }: History): Map<string, ConnectionRecord[]> {
   const byClient = new Map<string, ConnectionRecord[]>();
   for (const connection of connections) {

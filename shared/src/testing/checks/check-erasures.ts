@@ -3,14 +3,14 @@
 import type { ErasureRecord, History, PostRecord, StateRecord } from "../peers/message-recorder.js";
 import type { Violation } from "./violation.js";
 
-/** What a revoked connection is closed with. */
+/** The close code of a revoked connection. */
 const REVOKED = 4403;
-/** A channel's call that was under way at the erasure may end so late. */
+/** A channel's call that was under way at the erasure may end this late. */
 const UNDER_WAY_MS = 5_000;
 
 /**
- * Whether a message may be gone: it was sent before its recipient's erasure had taken effect. That is when their sockets
- * were closed, which its first step does; where it was asked for several times, nobody knows before its answer.
+ * Whether a message may be gone: it was sent before its recipient's erasure took effect. The first step of an erasure
+ * closes their sockets, which dates it. If it was requested several times, only its answer does.
  */
 export function mayBeErased(history: History): (post: PostRecord) => boolean {
   const effects = history.erasures.map((erasure) => ({
@@ -27,7 +27,7 @@ export function checkErasures(history: History, stateOf: ReadonlyMap<string, Sta
     for (const { id, user, answeredAtMs } of history.posts) {
       if (user === erasure.user && id !== undefined && answeredAtMs < erasure.atMs) gone.add(id);
     }
-    // Sent once more under the same key, it has the same id, and is another message.
+    // Sent again under the same key it has the same id, but is another message.
     for (const { id, user, answeredAtMs } of history.posts) {
       if (user === erasure.user && id !== undefined && answeredAtMs >= erasure.atMs) gone.delete(id);
     }

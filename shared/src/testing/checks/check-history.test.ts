@@ -1,4 +1,4 @@
-// Tests of the checker: a checker that cannot fail proves nothing, so each kind of violation is shown to be found.
+// Tests the checker. A checker that cannot fail proves nothing, so each kind of violation is shown to be found.
 import { expect, test } from "vitest";
 import { checkHistory } from "./check-history.js";
 import type {
@@ -89,7 +89,7 @@ const fault = (target: string, atMs: number, endedAtMs = atMs): FaultRecord => (
 
 const on = connection();
 
-/** Three messages, delivered as they should be. */
+/** Three messages, delivered correctly. */
 function goodHistory(): History {
   const numbers = [0, 1, 2];
   return {
@@ -162,7 +162,7 @@ test("pushed by a channel that was called, expired where it may: ends like other
     acks: [ack(1, gone)],
   };
   expect(kindsOf(history)).toEqual([]);
-  // Somebody who is connected is shown it all the same.
+  // A connected user must still be shown it.
   expect(kindsOf({ ...history, connections: [on], wire: [frame(0, on)], acks: [] })).toEqual(["hole-untold"]);
   expect(states).toHaveLength(3);
 });
@@ -184,12 +184,12 @@ test("out of order: only where the earlier one's answer came before the later on
   const { posts } = goodHistory();
   const swapped = [handling(1), handling(0), handling(2)];
   expect(kindsOf({ handled: swapped })).toEqual(["handled-out-of-order"]);
-  // Nobody knows when one without an answer was stored; one whose answer came later, neither.
+  // Without an answer, or with a later one, nobody knows when it was stored.
   const late = post(0, { answeredAtMs: 15 });
   expect(kindsOf({ handled: swapped, posts: replaced(posts, 0, late) })).toEqual([]);
   const none = { posts: replaced(posts, 0, post(0, unknown)), states: [state(1), state(2)] };
   expect(kindsOf({ handled: swapped, ...none })).toEqual([]);
-  // But it was sent after those that were answered before.
+  // But it was sent after earlier ones were answered.
   const last = { posts: replaced(posts, 2, post(2, unknown)), states: [state(0), state(1)] };
   expect(kindsOf({ handled: [handling(2), handling(0), handling(1)], ...last })).toEqual([
     "handled-out-of-order",
@@ -301,11 +301,11 @@ test("a fallback late for somebody who is away: time in which its way was broken
   expect(away(40_000, fault("push-node-1", 0, 40_000))).toEqual(["fallback-late"]);
   expect(away(40_000, fault("dispatch-1", 100, 20_000))).toEqual([]);
   expect(away(40_000, fault("dispatch-1", 100, 5_000))).toEqual(["fallback-late"]);
-  // Two at once are one.
+  // Two at once count as one.
   const [one, other] = [fault("redis", 100, 10_000), fault("redis link of dispatch-2", 5_000, 10_000)];
   expect(away(40_000, one, other)).toEqual(["fallback-late"]);
   expect(away(40_000, one, fault("redis link of dispatch-2", 15_000, 20_000))).toEqual([]);
-  // Somebody with a connection may take it in time.
+  // A user with a connection may still take it in time.
   expect(kindsOf({ fallbacks: [call(1, { atMs: 90_000 })] })).toEqual([]);
 });
 
@@ -340,12 +340,12 @@ test("a hole: silence is a violation, on one connection, between two, and at the
     kindsOf({ connections: [on, phone], ...Object.assign({}, ...changes) });
   const onPhone = [0, 1, 2].map((n) => frame(n, phone));
   expect(both({ wire: [...wire, ...onPhone] })).toEqual([]);
-  // The laptop has everything, so every message reads delivered; the phone's page begins too late.
+  // The laptop has everything, so every message is reported as delivered; the phone's page begins too late.
   expect(both({ wire: [...wire, frame(0, phone), frame(2, phone)] })).toEqual(["seq-skipped"]);
-  // Or nothing comes any more.
+  // Or nothing more comes.
   expect(both({ wire: [...wire, frame(0, phone)] })).toEqual(["hole-untold", "hole-untold"]);
   expect(both({ wire })).toEqual(["hole-untold", "hole-untold", "hole-untold"]);
-  // Or it is told that it resumes, behind what it has.
+  // Or it is told that it resumes, beyond what it has.
   const back = connection("p2", { client: "alice phone", after: 2, resumed: true, atMs: 50 });
   const resumedBehind = { connections: [on, phone, back], wire: [...wire, frame(0, phone), frame(2, back)] };
   expect(both(resumedBehind)).toEqual(["resumed-wrongly"]);
@@ -417,7 +417,7 @@ test("a planned stop: a kept connection in use is neither cut nor refused", () =
   expect(kinds(cut, fault("collect-1", 105, 300))).toEqual([]);
   expect(kinds(cut, fault("redis", 105, 300))).toEqual(["stop-refused"]);
   expect(kinds({ ...cut, problem: "no answer in time" })).toEqual([]);
-  // What is away may be refused for.
+  // An outage explains a refusal.
   expect(kinds(attempt({ status: 503 }), fault("redis", 60, 70))).toEqual([]);
   const { counts } = checkHistory({ ...goodHistory(), attempts: [attempt()], faults: [stop] });
   expect(counts.keptDuringStops).toBe(1);
@@ -457,7 +457,7 @@ test("an erased person: what was theirs is gone, what came later stays", () => {
   expect(erasedKinds({ connections: [{ ...first, closed: undefined }, second] })).toContain(
     "erased-stays-connected",
   );
-  // The new one's message.
+  // The new person's message.
   expect(erasedKinds({ states: replaced(states, 3, state(3, { state: "missing" })) })).toEqual(["lost"]);
   expect(erasedKinds({ handled: handled.slice(0, 3) })).toEqual(["delivered-unseen"]);
 });
@@ -503,6 +503,6 @@ test("what came while a person was erased: gone or kept, until their sockets wer
   });
   expect(erasedKinds(during(110))).toEqual([]);
   expect(erasedKinds(during(130))).toEqual(["lost"]);
-  // Asked for twice, its effect may have come twice.
+  // Requested twice, it may have taken effect twice.
   expect(erasedKinds({ ...during(130), erasures: [erasure({ attempts: 2 })] })).toEqual([]);
 });

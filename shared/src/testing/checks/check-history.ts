@@ -1,5 +1,5 @@
-// Tests only: holds a recorded history against what Petrel promises (docs/send/guarantees.md).
-// Guarantees: a pure function of the history; each violation is named with the messages that show it.
+// Tests only: checks a recorded history against Petrel's promises (docs/send/guarantees.md).
+// Guarantees: a pure function of the history; each violation names the messages that show it.
 import { lineageOf } from "../../protocol/messages/stored-message.js";
 import { checkDevices } from "./check-devices.js";
 import { checkErasures, mayBeErased } from "./check-erasures.js";
@@ -20,7 +20,7 @@ export interface HistoryCounts {
   readonly accepted: number;
   readonly refused: number;
   readonly unknown: number;
-  /** Of the unknown ones, those that reached an application or a channel. */
+  /** Of those with an unknown outcome, the ones that reached an application or a channel. */
   readonly unknownArrived: number;
   /** Accepted messages by their final state, without those of erased people. */
   readonly states: Readonly<Record<string, number>>;
@@ -33,7 +33,7 @@ export interface HistoryCounts {
   readonly faults: number;
   /** Connections that told a device of messages it will not see. */
   readonly toldHoles: number;
-  /** Requests over kept connections to a process that was being stopped. */
+  /** Requests over kept connections to a process that was stopping. */
   readonly keptDuringStops: number;
   readonly erasures: number;
 }
@@ -111,7 +111,7 @@ function checkEnds(
 ): Violation[] {
   const violations: Violation[] = [];
   const seen = new Set(handled.map(({ n }) => n));
-  /** The last call of each: one from before an erasure speaks of another message with the same id. */
+  /** The last call for each: one from before an erasure concerns another message with the same id. */
   const sentMs = new Map(fallbacks.map(({ id, atMs }) => [id, atMs]));
   for (const post of accepted) {
     const { state = "missing" } = stateOf.get(post.id ?? "") ?? {};
@@ -128,11 +128,11 @@ function checkEnds(
   return violations;
 }
 
-/** What applications got: theirs, as it was sent, once, in the order it was sent. */
+/** What each application got: messages for it, as sent, once, in the order of sending. */
 function checkHandled({ posts, handled }: History): Violation[] {
   const violations: Violation[] = [];
   const seen = new Set<string>();
-  /** By client: of what it has got so far, the one that was sent last. */
+  /** By client: of the messages it has got so far, the one that was sent last. */
   const latest = new Map<string, PostRecord>();
   for (const { client, user, id, n, seq, data } of handled) {
     const post = posts[n ?? -1];
@@ -187,8 +187,8 @@ function checkFallbacks({ posts, fallbacks }: History): Violation[] {
 }
 
 /**
- * After a crash between the channel's answer and our record of it a call may repeat. A dispatcher that was paused or
- * cut off has the same gap, and so has a Redis that could not be written to.
+ * A call may repeat after a crash between the channel's answer and our record of it. The same gap opens if a dispatcher
+ * was paused or cut off, or if Redis could not be written to.
  */
 function repeatedFallbacks({ fallbacks, faults, erasures }: History): {
   count: number;
@@ -209,14 +209,14 @@ function repeatedFallbacks({ fallbacks, faults, erasures }: History): {
   return { count, unexplained };
 }
 
-/** A fallback for somebody who is away needs no longer than this while its way is whole. */
+/** While nothing is broken, an away user's fallback takes no longer than this. */
 const LATE_MS = 25_000;
-/** So long after a fault its way is not yet whole. */
+/** For this long after a fault, its way may still be broken. */
 const RECOVERY_MS = 3_000;
 
 /**
- * Of users who were never connected: their messages are offered at once, however Redis' clock is set meanwhile. Time in
- * which dispatchers or Redis were away does not count.
+ * Of users who were never connected: their messages are offered at once, however Redis' clock is stepped meanwhile.
+ * Time without dispatchers or Redis does not count.
  */
 function lateFallbacks(
   { connections, fallbacks, faults }: History,
@@ -236,7 +236,7 @@ function lateFallbacks(
   });
 }
 
-/** How much of the time between two moments no fault covers. */
+/** The time between two moments that no fault covers. */
 function unhinderedMs(hindrances: readonly FaultRecord[], fromMs: number, toMs: number): number {
   let freeMs = 0;
   let untilMs = fromMs;
@@ -248,7 +248,7 @@ function unhinderedMs(hindrances: readonly FaultRecord[], fromMs: number, toMs: 
   return freeMs + Math.max(0, toMs - untilMs);
 }
 
-/** The same id, but another message: its recipient was erased in between, and it was sent once more. */
+/** The same id, but another message: its recipient was erased in between, and it was sent again. */
 function liesBetween(erasure: ErasureRecord, before: FallbackRecord, call: FallbackRecord): boolean {
   return erasure.user === call.user && erasure.endedAtMs >= before.atMs && erasure.atMs <= call.atMs;
 }
@@ -258,8 +258,8 @@ function explainsRepeat({ target, atMs, endedAtMs }: FaultRecord, fromMs: number
 }
 
 /**
- * Places in users' sequences whose messages ended without being shown. Of a sequence that was erased nobody can say:
- * nothing of it has a state.
+ * Positions in users' sequences whose messages ended without being shown. An erased sequence says nothing: none of it
+ * has a state.
  */
 function endedUnseen(
   { posts, erasures }: History,

@@ -1,20 +1,20 @@
 // check-history -> here: what a business system sees of a planned stop.
-// Guarantees: as check-history. Only connections in use are judged: one that has been idle for longer may be closed, and
-// a new one is the balancer's business.
+// Guarantees: as check-history. Only connections in use are judged: a longer idle one may be closed, and a new one is
+// the balancer's business.
 import type { AttemptRecord, FaultRecord, History } from "../peers/message-recorder.js";
 import type { Violation } from "./violation.js";
 
 export interface StopFindings {
   readonly violations: readonly Violation[];
-  /** Requests over kept connections to a process that was being stopped. */
+  /** Requests over kept connections to a process that was stopping. */
   readonly keptDuringStops: number;
 }
 
-/** A connection that had an answer so recently is in use. */
+/** A connection with an answer this recent is in use. */
 const IN_USE_MS = 1_000;
 /** A 503 may be the late answer to a fault that is over. */
 const AFTERMATH_MS = 10_000;
-/** The producer's own: it has waited long enough. */
+/** The producer's own words: it has waited long enough. */
 const GAVE_UP = "no answer in time";
 
 export function checkStops({ attempts, faults }: History): StopFindings {
@@ -42,7 +42,7 @@ function isExplained(faults: readonly FaultRecord[], attempt: AttemptRecord): bo
   return faults.some((fault) => (fault.kind === "kill" || fault.kind === "pause") && meets(fault, attempt));
 }
 
-/** Whether anything at all but stops befell the cluster: it may have refused for that. */
+/** Whether anything but stops befell the cluster: that may explain a refusal. */
 function hadTrouble(faults: readonly FaultRecord[], { startedAtMs, endedAtMs }: AttemptRecord): boolean {
   return faults.some(
     ({ kind, atMs, endedAtMs: overMs }) =>

@@ -5,11 +5,11 @@ import type { Violation } from "./violation.js";
 
 export interface WireFindings {
   readonly violations: readonly Violation[];
-  /** Frames that brought a client a message it had been sent before. */
+  /** Frames with a message that the client had been sent before. */
   readonly duplicates: number;
 }
 
-/** @param endedUnseen whether the message at a place has ended without being shown: its number may be skipped */
+/** @param endedUnseen whether the message at this position ended without being shown: its number may be skipped */
 export function checkWire(
   history: History,
   endedUnseen: (user: string, epoch: string, seq: number) => boolean,

@@ -1,12 +1,12 @@
-// check-history, check-wire -> here: what a recorded history can show that must not be.
-// Guarantees: types only; docs/internals/chaos.md lists the same kinds.
+// check-history, check-wire -> here: the violations that a recorded history can show. Types only;
+// docs/internals/chaos.md lists the same kinds.
 
 export type ViolationKind =
   /** Accepted, and neither delivered, pushed, published, expired, cancelled nor failed. */
   | "lost"
   /** Reported as delivered, but no application got it. */
   | "delivered-unseen"
-  /** Its application got it, and still it is only reported as pushed or failed. */
+  /** Its application got it, but it is reported as pushed or failed. */
   | "handled-undelivered"
   /** Reported as pushed, but no channel was called. */
   | "pushed-unsent"
@@ -16,15 +16,15 @@ export type ViolationKind =
   | "handled-twice"
   /** An application got it before one that was sent, and answered, earlier. */
   | "handled-out-of-order"
-  /** Somebody else's, or other data than was sent, or under another id. */
+  /** Somebody else's, with other data than was sent, or under another id. */
   | "handled-wrong"
   /** Nobody sent it, or it was refused. */
   | "never-sent"
-  /** A connection saw a seq that is not beyond the one before. */
+  /** A connection saw a seq that is not above the one before. */
   | "seq-not-rising"
-  /** A connection never saw a seq whose message did not end otherwise. */
+  /** A connection never saw a seq, though its message did not end another way. */
   | "seq-skipped"
-  /** Two messages of a user under one number. */
+  /** Two messages of a user share a number. */
   | "seq-reused"
   /** The same message twice on a client's wire before any fault. */
   | "wire-duplicate-without-fault"
@@ -32,17 +32,17 @@ export type ViolationKind =
   | "ack-beyond-sent"
   /** A fallback channel was called again, though nothing befell a dispatcher or Redis in between. */
   | "fallback-twice"
-  /** A fallback channel was called for a message that is not for one. */
+  /** A fallback channel was called for a message that allows none. */
   | "fallback-unasked"
-  /** Nobody is connected, nothing hinders it, and still a channel is called only after a long time. */
+  /** Nobody is connected and nothing is broken, yet a channel is called only after a long time. */
   | "fallback-late"
   /** A device was never shown a message, and no `resumed: false` told it so. */
   | "hole-untold"
-  /** A device was told that it resumes, in an epoch or behind a number that it has never seen. */
+  /** A device was told that it resumes, in an epoch or after a number that it has never seen. */
   | "resumed-wrongly"
   /** A user got a new epoch though Redis has lost nothing. */
   | "epoch-without-loss"
-  /** A device was asked to move again and again. */
+  /** A device was asked to move over and over. */
   | "moved-endlessly"
   /** A kept connection that was in use was cut or refused at a planned stop. */
   | "stop-refused"

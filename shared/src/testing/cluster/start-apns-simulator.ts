@@ -1,4 +1,4 @@
-// Tests and benches only: the APNs simulator of `npm start` as a process of its own, with a provider key made for it.
+// Tests and benches only: the APNs simulator of `npm start` as its own process, with a provider key made for it.
 // Guarantees: free ports; resolves when it is ready; `stop` leaves no process and no file behind.
 import { spawn } from "node:child_process";
 import { generateKeyPairSync, randomInt } from "node:crypto";
@@ -31,13 +31,13 @@ export interface SimulatedAnswer {
   readonly timestamp?: number;
   /** Seconds. */
   readonly retryAfter?: number;
-  /** For so many requests; without it until it is taken back. */
+  /** For this many requests; otherwise until it is taken back. */
   readonly times?: number;
 }
 
 export interface SimulatedDevice {
   readonly answer?: SimulatedAnswer | null;
-  /** The app whose token it is; any where nothing was said. */
+  /** The app that owns the token; undefined accepts any. */
   readonly topic?: string | null;
   readonly environment?: "production" | "sandbox" | null;
 }
@@ -45,11 +45,11 @@ export interface SimulatedDevice {
 export interface SimulatedBehaviour {
   readonly latencyMs?: number;
   readonly maxConcurrentStreams?: number;
-  /** At once, once; see docs/start/local-run.md. */
+  /** Takes effect at once, once; see docs/start/local-run.md. */
   readonly goaway?:
     | boolean
     | { readonly connections?: number; readonly lastStream?: "newest" | "middle" | "none" };
-  /** At once; what is swallowed stays so until the peer leaves. */
+  /** Takes effect at once; a swallowed connection stays so until the peer leaves. */
   readonly blackhole?: boolean | { readonly connections?: number; readonly delivering?: boolean };
   readonly answer?: SimulatedAnswer | null;
   readonly environment?: "production" | "sandbox" | null;
@@ -64,7 +64,7 @@ export interface SimulatorStats {
   readonly swallowed: number;
   readonly refusedByGoaway: number;
   readonly abandoned: number;
-  /** Different provider tokens (JWTs) that were let in. */
+  /** Distinct provider tokens (JWTs) that were accepted. */
   readonly providerTokens: number;
   readonly repeatedApnsIds: number;
 }
@@ -72,9 +72,9 @@ export interface SimulatorStats {
 export interface TestApnsSimulator {
   /** Production: https://127.0.0.1:port. */
   readonly endpoint: string;
-  /** The same port under the name that stands for the sandbox: https://localhost:port. */
+  /** The same port under the sandbox's name: https://localhost:port. */
   readonly sandboxEndpoint: string;
-  /** Where the control API answers, such as http://127.0.0.1:7104. */
+  /** The control API, such as http://127.0.0.1:7104. */
   readonly controlUrl: string;
   /** PEM file of the authority behind its certificate. */
   readonly caFile: string;
@@ -109,7 +109,7 @@ export interface TestApnsSimulator {
 export interface StartApnsSimulatorOptions {
   /** Environment for it, such as APNS_SIMULATOR_CLIENT_CA_FILE. */
   readonly environment?: Readonly<Record<string, string>>;
-  /** More provider keys that it knows, beside the one that is made. */
+  /** Further provider keys that it knows, besides the generated one. */
   readonly moreKeys?: readonly {
     readonly keyId: string;
     readonly teamId: string;
@@ -140,10 +140,10 @@ export async function startApnsSimulator(
 
   const port = await freePortRange(2);
   const controlUrl = `http://127.0.0.1:${port}`;
-  // A test's worker may be ended without a chance to tidy up.
+  // A test's worker may be killed without a chance to clean up.
   const prefix = await dieWithParentPrefix(process.env);
   const [command, ...args] = [...prefix, process.execPath, "deploy/local/dist/apns-simulator/main.js"];
-  // A file: a pipe whose reader is gone would keep it from ending.
+  // A file: a pipe without a reader would keep it from ending.
   const logFile = join(directory, "log");
   const log = await open(logFile, "a");
   const child = spawn(command, args, {
@@ -158,7 +158,7 @@ export async function startApnsSimulator(
     stdio: ["ignore", log.fd, log.fd],
   });
   await log.close();
-  // Whatever ends the test process, nothing is left running.
+  // However the test process ends, nothing is left running.
   const killWithUs = (): void => void child.kill("SIGKILL");
   process.once("exit", killWithUs);
   const exited = new Promise<void>((resolve) => {
@@ -237,7 +237,7 @@ export async function startApnsSimulator(
   };
 }
 
-/** Ten characters, as Apple's key and team ids. */
+/** Ten characters, like Apple's key and team ids. */
 function makeAppleId(): string {
   const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
   return Array.from({ length: 10 }, () => letters[randomInt(letters.length)]).join("");

@@ -1,4 +1,4 @@
-// Tests the start of a cluster where somebody else takes a port between the look at it and its use.
+// Tests the start of a cluster when another process takes a port between the check and its use.
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { afterAll, expect, test } from "vitest";

@@ -18,19 +18,19 @@ export interface StartClusterOptions {
   readonly appendOnly?: boolean;
   /** Environment for every service. */
   readonly environment?: Readonly<Record<string, string>>;
-  /** More for one process, by its name: a Redis link of its own, such as through a fault proxy. */
+  /** More for one process, by its name, such as a Redis link through a fault proxy. */
   readonly environmentOf?: (name: string, redisUrl: string) => Readonly<Record<string, string>>;
-  /** A Redis to use, stopped by whoever started it; one of its own by default. */
+  /** A Redis to use, which the caller stops; by default it starts its own. */
   readonly redis?: TestRedis;
-  /** The environment lets every service speak TLS: URLs are https and wss. */
+  /** The environment makes every service speak TLS: URLs are https and wss. */
   readonly isTls?: boolean;
-  /** How the services are asked; `fetch` by default. */
+  /** How to send requests to the services; `fetch` by default. */
   readonly ask?: (url: string, init?: AskInit) => Promise<AskAnswer>;
   /** Arguments for node itself, such as `--cpu-prof`. */
   readonly nodeArguments?: readonly string[];
-  /** A port for a process; one that is free by default. */
+  /** A port for a process; a free one by default. */
   readonly choosePort?: () => Promise<number>;
-  /** The root of the built tree a process runs from, asked at each of its starts; this tree by default. */
+  /** The root of the built tree to run a process from, asked at each start; this tree by default. */
   readonly releaseOf?: (name: string) => string;
 }
 
@@ -74,13 +74,13 @@ export interface TestCluster {
   readonly apiKey: string;
   /** `key.secret` with every scope. */
   readonly adminKey: string;
-  /** Every service's process so far, Redis not among them; one that was started again stands behind its former self. */
+  /** Every service's process so far, without Redis; a restarted one follows its predecessor. */
   readonly processes: readonly ServiceProcess[];
-  /** The newest process of this name, such as "push-node-1". Throws where there was none. */
+  /** The newest process of this name, such as "push-node-1". Throws if there was none. */
   readonly newest: (name: string) => ServiceProcess;
-  /** One more process of a service; started alike. */
+  /** Starts one more process of a service in the same way. */
   readonly startNode: (name: string) => Promise<ServiceProcess>;
-  /** A process that has ended, once more: same name, same port. */
+  /** Restarts a process that has ended: same name, same port. */
   readonly startAgain: (ended: ServiceProcess) => Promise<ServiceProcess>;
   /** A user's access token. */
   readonly tokenFor: (userId: string) => Promise<string>;
@@ -148,7 +148,7 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
       try {
         return await startAt(kind, name, chosen);
       } catch (error) {
-        // Somebody else may have taken the port in the meantime.
+        // Another process may have taken the port in the meantime.
         if (attempt === START_ATTEMPTS || !String(error).includes("EADDRINUSE")) throw error;
         const failed = processes.findIndex((one) => one.name === name && one.port === chosen);
         await processes.splice(failed, 1)[0]?.exited;
@@ -223,7 +223,7 @@ function numbered(name: string, count: number): string[] {
 
 function makeKey(id: string, scopes: readonly string[]) {
   const secret = randomBytes(32).toString("base64url");
-  // With the secret itself: so it may sign, too.
+  // The secret itself is stored, so the key may sign too.
   return { presented: `${id}.${secret}`, record: { id, owner: id, name: id, scopes, secret } };
 }
 
@@ -240,11 +240,11 @@ function launch(
     env: { ...environment, PORT: String(port) },
     stdio: ["ignore", "pipe", "pipe"],
   });
-  // One that is started again writes behind its former self.
+  // A restarted process appends to its predecessor's log.
   const output = createWriteStream(logFile, { flags: "a" });
   child.stdout?.pipe(output, { end: false });
   child.stderr?.pipe(output, { end: false });
-  // Whatever ends the test process, nothing is left running.
+  // However the test process ends, nothing is left running.
   const killWithUs = (): void => void child.kill("SIGKILL");
   process.once("exit", killWithUs);
   const exited = new Promise<number | string>((resolve) => {

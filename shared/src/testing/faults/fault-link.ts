@@ -1,6 +1,6 @@
-// fault-proxy -> here: one client's connection through the proxy, with a direction each way.
-// Guarantees: bytes leave in the order they came; while a direction is stalled nothing leaves it, neither bytes nor the
-// end of the stream; what was held back leaves when the stall ends.
+// fault-proxy -> here: one client's connection through the proxy, with a lane each way.
+// Guarantees: bytes leave in the order they came. While a lane is stalled nothing leaves it, neither bytes nor the end
+// of the stream; what was held back leaves when the stall ends.
 import { connect, type Socket } from "node:net";
 
 /** `toTarget`: what the client says · `toClient`: what the target answers */
@@ -10,7 +10,7 @@ export interface LinkConditions {
   readonly stalled: ReadonlySet<LinkDirection>;
   /** Each piece is held back for this long, each way. */
   readonly latencyMs: number;
-  /** How much goes through a direction in a second; Infinity for as much as comes. */
+  /** Bytes per second each way; Infinity for no bound. */
   readonly bytesPerSecond: number;
 }
 
@@ -20,10 +20,10 @@ interface Piece {
   readonly dueMs: number;
 }
 
-/** Beyond this the sender is not read from until some has left. */
+/** Beyond this the sender is not read until some has left. */
 const MAX_HELD_BYTES = 1024 * 1024;
 
-/** One way of a link. */
+/** One direction of a link. */
 class Lane {
   readonly #from: Socket;
   readonly #to: Socket;
@@ -49,7 +49,7 @@ class Lane {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#conditions().stalled.has(this.#direction)) {
-      // Nothing is read either: the sender's kernel fills up, as at the end of a dead link.
+      // Reading stops too: the sender's kernel buffer fills up, as on a dead link.
       this.#from.pause();
       return;
     }
@@ -96,7 +96,7 @@ export class FaultLink {
   readonly #onClosed: () => void;
   #target: Socket | undefined;
   #lanes: Lane[] = [];
-  /** Closed at one end while stalled: the other end is told when the stall is over. */
+  /** Closed at one end while stalled: the other end learns of it when the stall is over. */
   #isHalfGone = false;
 
   /** @param client must be made with `allowHalfOpen` */
@@ -110,7 +110,7 @@ export class FaultLink {
     this.proceed();
   }
 
-  /** After the conditions have changed: goes on as far as they allow. */
+  /** Goes on after the conditions have changed, as far as they allow. */
   proceed(): void {
     if (this.#conditions().stalled.size === 0) {
       if (this.#isHalfGone) {

@@ -1,4 +1,4 @@
-// Tests of the fault proxy: what each fault looks like from both ends.
+// Tests the fault proxy: what each fault looks like from both ends.
 import { once } from "node:events";
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -59,7 +59,7 @@ async function connected(): Promise<Client> {
   return client;
 }
 
-/** Long enough for loopback to show what is not held back. */
+/** Long enough for loopback to deliver what is not held back. */
 const aMoment = (): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, 100));
 
 test("forwards, in pieces of any size, and passes on each end's end", async () => {

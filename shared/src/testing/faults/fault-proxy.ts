@@ -1,6 +1,6 @@
-// Tests only: a TCP proxy that stands between two processes and does to their link what networks do.
-// Guarantees: real sockets at both ends, so each sees what it would see of a real fault; a fault holds for new
-// connections too, until `heal`.
+// Tests only: a TCP proxy between two processes that does to their link what networks do.
+// Guarantees: real sockets at both ends, so each sees what a real fault would show; a fault applies to new connections
+// too, until `heal`.
 import { once } from "node:events";
 import { createServer, type AddressInfo } from "node:net";
 import { FaultLink, type LinkConditions, type LinkDirection } from "./fault-link.js";
@@ -12,19 +12,19 @@ export interface FaultProxyOptions {
 
 export interface FaultProxy {
   readonly port: number;
-  /** Connections of clients now. */
+  /** The number of client connections now. */
   readonly connections: () => number;
-  /** Closes every connection, with FIN, and each new one at once. */
+  /** Closes every connection with FIN, and each new one at once. */
   readonly cut: () => void;
   /** As `cut`, with RST. */
   readonly reset: () => void;
   /**
-   * Keeps sockets open and forwards nothing, without FIN or RST; new connections hang. What was held back, ends of
-   * streams too, goes on when it is healed, as TCP would send it again.
+   * Keeps sockets open and forwards nothing, without FIN or RST; new connections hang. After `heal`, what was held back
+   * goes on, stream ends included, as TCP would retransmit it.
    * @param directions both by default
    */
   readonly stall: (...directions: readonly LinkDirection[]) => void;
-  /** For what comes from now on. */
+  /** Applies to what comes from now on. */
   readonly slow: (how: { readonly latencyMs?: number; readonly bytesPerSecond?: number }) => void;
   readonly heal: () => void;
   readonly stop: () => Promise<void>;

@@ -1,12 +1,12 @@
-// Tests only: what an orchestrator does for a cluster: a process that has ended is started again.
-// Guarantees: under the same name and port; tried again until it is ready, also where Redis is away; after `stop`
-// nothing is started any more.
+// Tests only: restarts a cluster's processes when they end, as an orchestrator does.
+// Guarantees: under the same name and port; retried until ready, even without Redis; after `stop` nothing is started
+// any more.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ServiceProcess, TestCluster } from "../cluster/start-cluster.js";
 import { waitFor } from "../wait-for.js";
 
 export interface ProcessKeeper {
-  /** Processes that were started again so far. */
+  /** Restarts so far. */
   readonly restarts: () => number;
   /** Names of those that are not ready now. */
   readonly away: () => ReadonlySet<string>;

@@ -1,4 +1,4 @@
-// Tests of the seeded random numbers.
+// Tests the seeded random numbers.
 import { afterEach, expect, test, vi } from "vitest";
 import { chooseSeed, seededRandom } from "./seeded-random.js";
 

@@ -1,4 +1,4 @@
-// Tests only: random choices that can be made again.
+// Tests only: reproducible random choices.
 // Guarantees: the same seed gives the same numbers, on every machine.
 
 export interface SeededRandom {
@@ -7,9 +7,9 @@ export interface SeededRandom {
   /** A whole number, at least `from`, less than `to`. */
   readonly between: (from: number, to: number) => number;
   readonly chance: (probability: number) => boolean;
-  /** @throws RangeError where there is nothing to choose from */
+  /** @throws RangeError if there is nothing to choose from */
   readonly pick: <T>(values: readonly T[]) => T;
-  /** All of them, in an order of its own. */
+  /** All of them, in random order. */
   readonly shuffled: <T>(values: readonly T[]) => T[];
 }
 
@@ -42,9 +42,9 @@ export function seededRandom(seed: number): SeededRandom {
 }
 
 /**
- * The seed of a fault test, printed so that a failure can be had again: `PETREL_TEST_SEED=… npx vitest run …`.
- * @param fallback where the environment names none; random by default
- * @throws RangeError where the environment's is not a whole number
+ * The seed of a fault test, printed so that a failure can be reproduced: `PETREL_TEST_SEED=… npx vitest run …`.
+ * @param fallback used if the environment names none; random by default
+ * @throws RangeError if the environment's is not a whole number
  */
 export function chooseSeed(what: string, fallback = Math.floor(Math.random() * 2 ** 31)): number {
   const given = process.env["PETREL_TEST_SEED"];

@@ -1,4 +1,4 @@
-// Tests of the clock that can be stepped, on a real server: its time, its keys' lives, its next life.
+// Tests the steppable clock on a real server: its time, the expiry of its keys, its next life.
 import { expect, test } from "vitest";
 import { probeRedis, type Reply } from "../../embedded-redis/resp-probe.js";
 import { startRestartableRedis } from "../redis/restartable-redis.js";

@@ -1,6 +1,6 @@
-// Tests only: a wall clock for a Redis server that a test can step, by a small library that is preloaded into it.
-// Guarantees: a step counts at once, in every life of the server; its monotonic clocks, and everybody else's clocks, are
-// left alone. Where the machine cannot do that, `undefined`: the caller says what it leaves out.
+// Tests only: a wall clock for a Redis server that a test can step, through a small preloaded library.
+// Guarantees: a step counts at once, in every life of the server; its monotonic clocks, and everybody else's clocks,
+// are left alone. If the machine cannot do that, the result is `undefined`, and the caller says what it leaves out.
 import { open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,9 +9,9 @@ import { runCommand } from "../../embedded-redis/run-command.js";
 export interface ShiftedClock {
   /** For the server's process. */
   readonly environment: Readonly<Record<string, string>>;
-  /** How far it is ahead of the machine's clock; behind where negative. */
+  /** How far it is ahead of the machine's clock; negative if behind. */
   readonly shiftMs: () => number;
-  /** Moves it on, or back. */
+  /** Moves it forward, or back. */
   readonly step: (ms: number) => Promise<void>;
 }
 
@@ -20,9 +20,9 @@ const COMPILE_DEADLINE_MS = 30_000;
 
 /**
  * Compiles the library with the machine's C compiler.
- * @param directory for the library and the shift; removed by whoever made it
- * @returns undefined where there is no compiler, or this is not Linux
- * @throws where it is missing though PETREL_REQUIRE_CLOCK says that it must be there
+ * @param directory for the library and the shift; the caller removes it
+ * @returns undefined if there is no compiler, or this is not Linux
+ * @throws if it is missing though PETREL_REQUIRE_CLOCK requires it
  */
 export async function openShiftedClock(
   directory: string,
@@ -52,7 +52,7 @@ export async function openShiftedClock(
   };
 }
 
-/** @returns why it could not be done */
+/** @returns why it failed */
 async function compile(
   library: string,
   environment: Readonly<Record<string, string | undefined>>,

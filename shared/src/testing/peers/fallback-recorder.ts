@@ -1,4 +1,4 @@
-// Tests only: where the webhook channel of dispatch calls, instead of a phone.
+// Tests only: the target of dispatch's webhook channel, in place of a phone.
 // Guarantees: each call is recorded before it is answered; answers 204.
 import { once } from "node:events";
 import { createServer } from "node:http";

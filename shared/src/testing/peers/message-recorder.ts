@@ -1,7 +1,7 @@
-// Tests only: writes down what producers asked, what clients got, and which faults there were; read by check-history.
+// Tests only: records what producers asked, what clients got, and which faults there were; check-history reads it.
 // Guarantees: every entry has its time on one clock; nothing is judged here.
 
-/** What became of a POST, as its producer knows it. */
+/** The outcome of a POST, as its producer knows it. */
 export type PostOutcome =
   /** Answered with 202 and an id. */
   | "accepted"
@@ -11,46 +11,46 @@ export type PostOutcome =
   | "unknown";
 
 export interface PostRecord {
-  /** The message's number in its `data`: tells it apart before it has an id, and where it never gets one. */
+  /** The message's number in its `data`: identifies it before it has an id, and if it never gets one. */
   readonly n: number;
   readonly user: string;
   /** As JSON. */
   readonly data: string;
   /** Whether a fallback channel may take it: it has a notification, and its policy is not "never". */
   readonly mayFallBack: boolean;
-  /** Whether its time may end while the test runs. */
+  /** Whether it may expire while the test runs. */
   readonly mayExpire: boolean;
   /** Whether it was sent with an idempotencyKey. */
   readonly insists: boolean;
   readonly startedAtMs: number;
   outcome: PostOutcome;
-  /** When the answer came; Infinity where none did. */
+  /** When the answer came; Infinity if none did. */
   answeredAtMs: number;
   id: string | undefined;
   attempts: number;
-  /** Why it is not accepted. */
+  /** Why it was not accepted. */
   problem: string | undefined;
 }
 
 /** One try of a POST, over one HTTP connection. */
 export interface AttemptRecord {
-  /** The collect that was asked. */
+  /** The collect that got it. */
   readonly target: string;
   /** How long the connection had been idle since its last answer; undefined for a new one. */
   readonly idleMs: number | undefined;
   readonly startedAtMs: number;
   readonly endedAtMs: number;
-  /** Undefined where no answer came. */
+  /** Undefined if no answer came. */
   readonly status: number | undefined;
   /** Why none came, such as ECONNRESET. */
   readonly problem: string | undefined;
 }
 
-/** `DELETE /v1/users/:id`, asked until it was answered. */
+/** `DELETE /v1/users/:id`, repeated until it was answered. */
 export interface ErasureRecord {
   readonly user: string;
   readonly atMs: number;
-  /** Its 204; Infinity while there is none. */
+  /** When its 204 came; Infinity while there is none. */
   endedAtMs: number;
   attempts: number;
 }
@@ -154,10 +154,10 @@ export class MessageRecorder implements History {
   readonly attempts: AttemptRecord[] = [];
   readonly erasures: ErasureRecord[] = [];
   states: StateRecord[] = [];
-  /** Messages that some application has got, by their number. */
+  /** The numbers of messages that some application has got. */
   readonly handledNumbers = new Set<number>();
 
-  /** A POST is about to be sent. The caller writes its outcome into what is returned. */
+  /** Call it before a POST is sent, and write its outcome into the result. */
   posting(
     post: Pick<PostRecord, "user" | "mayFallBack" | "mayExpire" | "insists">,
     data: object,
@@ -224,14 +224,14 @@ export class MessageRecorder implements History {
     this.attempts.push(attempt);
   }
 
-  /** A person is about to be erased. The caller writes what comes of it into what is returned. */
+  /** Call it before a person is erased, and write the outcome into the result. */
   erasing(user: string): ErasureRecord {
     const erasure = { user, atMs: performance.now(), endedAtMs: Number.POSITIVE_INFINITY, attempts: 0 };
     this.erasures.push(erasure);
     return erasure;
   }
 
-  /** @returns to be called when the fault is over */
+  /** @returns call it when the fault is over */
   faultBegan(kind: string, target: string): () => void {
     const fault: FaultRecord = { kind, target, atMs: performance.now(), endedAtMs: Number.POSITIVE_INFINITY };
     this.faults.push(fault);
@@ -241,7 +241,7 @@ export class MessageRecorder implements History {
   }
 }
 
-/** The number that a message carries in its data. */
+/** The number in a message's data. */
 function numberOf(data: unknown): number | undefined {
   const { n } = (data ?? {}) as { readonly n?: unknown };
   return typeof n === "number" ? n : undefined;

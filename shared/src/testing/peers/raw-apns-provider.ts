@@ -1,5 +1,5 @@
-// Tests only: a provider of push notifications as bare as it can be: node:http2, and headers as one gives them.
-// Guarantees: nothing is added, retried or withheld; what becomes of a request is told as it came.
+// Tests only: a bare provider of push notifications: node:http2, and headers exactly as given.
+// Guarantees: nothing is added, retried or withheld; a request's outcome is reported as it came.
 import { sign } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { connect, type ClientHttp2Session, type OutgoingHttpHeaders } from "node:http2";
@@ -15,9 +15,9 @@ export interface RawAnswer {
 
 export interface RawProvider {
   readonly session: ClientHttp2Session;
-  /** Rejects where the stream or the connection ends without an answer; the error has Node's code. */
+  /** Rejects if the stream or the connection ends without an answer; the error has Node's code. */
   readonly send: (headers: OutgoingHttpHeaders, body: string | Buffer) => Promise<RawAnswer>;
-  /** The debug data of the GOAWAY that came, with its last stream id. */
+  /** The GOAWAY's debug data and last stream id. */
   readonly goaway: Promise<{ readonly lastStreamId: number; readonly data: string }>;
   readonly close: () => void;
 }
@@ -75,7 +75,7 @@ export interface ProviderTokenClaims {
   readonly privateKey: string;
   /** Seconds since 1970; now by default. */
   readonly issuedAt?: number;
-  /** What the header says; the signature is ES256 whatever it says. */
+  /** What the header claims; the signature is always ES256. */
   readonly algorithm?: string;
 }
 

@@ -1,5 +1,5 @@
-// Tests of the recording producer, against a collect whose every answer is scripted.
-// Guarantees: what is recorded as accepted, refused or unknown is what the producer could know.
+// Tests the recording producer, against a collect with scripted answers.
+// Guarantees: accepted, refused and unknown are recorded as the producer could know them.
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";

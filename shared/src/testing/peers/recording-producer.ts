@@ -1,7 +1,7 @@
-// Tests only: a business system whose every POST is recorded, with what its producer can know of it.
-// Guarantees: a user's messages are sent one after another; one that got no answer is sent again with the same
-// idempotencyKey until it gets one, or left open, as its sender has decided beforehand. Connections are kept and used in
-// turn, so that a stop meets all of them at work.
+// Tests only: a business system that records every POST, with what its producer can know about it.
+// Guarantees: a user's messages are sent one after another. One without an answer is sent again with the same
+// idempotencyKey until it gets one, or left open, as decided beforehand. Connections are kept and used in turn, so that
+// a stop meets all of them at work.
 import { Agent, request } from "node:http";
 import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,18 +11,18 @@ export interface MessageToPost {
   readonly user: string;
   /** More of the message's `data`; its number is added. */
   readonly data: object;
-  /** Whether to ask again where no answer came. */
+  /** Whether to retry if no answer comes. */
   readonly insists: boolean;
-  /** To be sent with; one of its own by default, where it insists. */
+  /** The key to send; by default a generated one, if it insists. */
   readonly idempotencyKey?: string;
-  /** With a notification, so that a fallback channel may take it. */
+  /** Adds a notification, so that a fallback channel may take it. */
   readonly fallback?: "offline" | "always";
   readonly ttlSeconds?: number;
 }
 
 export interface RecordingProducerOptions {
   readonly recorder: MessageRecorder;
-  /** Collects, to be used in turn. */
+  /** Collects, used in turn. */
   readonly urls: readonly string[];
   /** Their names, in the same order; their URLs by default. */
   readonly names?: readonly string[];
@@ -30,16 +30,16 @@ export interface RecordingProducerOptions {
   readonly apiKey: string;
   /** How long to wait for an answer. */
   readonly answerTimeoutMs?: number;
-  /** How long one that insists goes on. */
+  /** How long an insisting one goes on. */
   readonly insistMs?: number;
 }
 
-/** To each collect: few enough that each of them is used again within a second. */
+/** Per collect: few enough to use each again within a second. */
 const KEPT_CONNECTIONS = 16;
 
 type Answer =
   | { readonly kind: "answer"; readonly status: number; readonly text: string }
-  /** Nobody was there to take the request. */
+  /** Nobody took the request. */
   | { readonly kind: "not-sent"; readonly problem: string }
   | { readonly kind: "no-answer"; readonly problem: string };
 
@@ -58,7 +58,7 @@ export class RecordingProducer {
     this.#options = options;
   }
 
-  /** Opens the connections that are kept: before the first message there are as many as there will be. */
+  /** Opens the kept connections, so that all of them exist before the first message. */
   async warmUp(): Promise<void> {
     const asking = this.#options.urls.flatMap((url) =>
       Array.from({ length: KEPT_CONNECTIONS }, () => this.#openOne(url)),
@@ -66,12 +66,12 @@ export class RecordingProducer {
     await Promise.all(asking);
   }
 
-  /** The key of the message with this number, where it insisted. */
+  /** The key of the message with this number, if it insisted. */
   keyOf(n: number): string {
     return `${this.#run}-${n}`;
   }
 
-  /** Messages that have not been answered or given up. */
+  /** Messages neither answered nor given up. */
   get waiting(): number {
     return this.#waiting;
   }
@@ -90,7 +90,7 @@ export class RecordingProducer {
     await Promise.all(this.#queues.values());
   }
 
-  /** Insists no longer; resolves when nothing is under way. */
+  /** Stops insisting; resolves when nothing is under way. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.settled();
@@ -115,7 +115,7 @@ export class RecordingProducer {
       const answer = await this.#postOnce(body);
       record.attempts++;
       const isOpen = settle(record, answer);
-      // What nobody took was not sent: there is no harm in trying elsewhere.
+      // A request that nobody took was not sent, so trying elsewhere is harmless.
       again = isOpen && (insists || answer.kind === "not-sent") && performance.now() < deadlineMs;
       again &&= !this.#stopped;
       if (again) await sleep(20 + Math.random() * 80);
@@ -188,8 +188,8 @@ export class RecordingProducer {
 }
 
 /**
- * Writes down what an answer says.
- * @returns whether it leaves open what became of the message
+ * Records what an answer says.
+ * @returns whether the message's outcome is still open
  */
 function settle(record: PostRecord, answer: Answer): boolean {
   if (answer.kind === "answer" && answer.status === 202) {
@@ -200,7 +200,7 @@ function settle(record: PostRecord, answer: Answer): boolean {
     return false;
   }
   record.problem = answer.kind === "answer" ? `${answer.status} ${answer.text}` : answer.problem;
-  // 503 and 500 may have lost the store's answer; what is refused for good was not stored, unless an earlier try was.
+  // 503 and 500 may have lost the store's answer; a final refusal means not stored, unless an earlier try was.
   const isRefused = answer.kind === "answer" && answer.status < 500 && answer.status !== 429;
   if (isRefused && record.attempts === 1) record.outcome = "refused";
   return !isRefused;

@@ -1,14 +1,14 @@
-// Tests only: a WebSocket for the client library, which writes down what goes over it.
-// Guarantees: behaves as the one of `ws`; every message frame and every ack is recorded, in their order, at the time they
-// are read.
+// Tests only: a WebSocket for the client library that records what goes over it.
+// Guarantees: behaves like the one of `ws`; every message frame and every ack is recorded, in order, at the time it is
+// read.
 import { WebSocket } from "ws";
 import type { ConnectionRecord, MessageRecorder } from "./message-recorder.js";
 
 export type RecordingSocketConstructor = new (url: string, protocols: string[]) => WebSocket;
 
 /**
- * A device's way to its sockets: a phone in a lift reads nothing for a while, and its sockets stay open; one that changes
- * its network loses them.
+ * A device's hold on its sockets: a phone in a lift reads nothing for a while, and its sockets stay open; one that
+ * changes its network loses them.
  */
 export class ReadingGate {
   readonly #open = new Set<WebSocket>();
@@ -27,7 +27,7 @@ export class ReadingGate {
     for (const socket of this.#open) socket.pause();
   }
 
-  /** Ends its sockets, without a word to the server. */
+  /** Ends its sockets without a word to the server. */
   cut(): void {
     for (const socket of this.#open) socket.terminate();
   }
@@ -60,7 +60,7 @@ export function createRecordingSocket(
       });
     }
 
-    // The client gives it texts, without options.
+    // The client passes texts, without options.
     override send(data: string): void {
       const frame = JSON.parse(data) as { readonly type: string; readonly seq?: number };
       if (frame.type === "ack" && frame.seq !== undefined && this.#connection !== undefined) {

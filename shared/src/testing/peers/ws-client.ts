@@ -1,5 +1,5 @@
-// Tests only: a plain WebSocket client of a push node, which remembers everything it was sent.
-// Guarantees: frames are kept in the order of their arrival; it acknowledges only what it is told to.
+// Tests only: a plain WebSocket client of a push node that remembers everything it was sent.
+// Guarantees: frames are kept in order of arrival; it acknowledges only what it is told to.
 import { WebSocket } from "ws";
 import { waitFor } from "../wait-for.js";
 
@@ -30,12 +30,12 @@ export interface WsClient {
   readonly socket: WebSocket;
   readonly frames: readonly Frame[];
   readonly messages: readonly MessageFrame[];
-  /** Once it is closed. */
+  /** Set once it is closed. */
   readonly closed: () => { readonly code: number; readonly reason: string } | undefined;
   readonly send: (frame: unknown) => void;
   readonly sendText: (text: string) => void;
   readonly ack: (seq: number) => void;
-  /** The first frame of a type, when it has come. */
+  /** Resolves with the first frame of a type. */
   readonly frame: (type: string, deadlineMs?: number) => Promise<Frame>;
   readonly untilMessages: (count: number, deadlineMs?: number) => Promise<readonly MessageFrame[]>;
   readonly untilClosed: (deadlineMs?: number) => Promise<{ readonly code: number; readonly reason: string }>;

@@ -1,5 +1,5 @@
-// A push node played by a test: a real WebSocket server whose every frame the test sends and reads itself.
-// Guarantees: what is waited for has a deadline; `close` leaves no socket and no port behind.
+// A push node played by a test: a real WebSocket server; the test sends and reads every frame itself.
+// Guarantees: every wait has a deadline; `close` leaves no socket and no port behind.
 import { once } from "node:events";
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -9,7 +9,7 @@ const WITHIN_MS = 5_000;
 
 export type PeerFrame = Readonly<Record<string, unknown>>;
 
-/** Values in order of arrival, to be awaited one by one. */
+/** Values in order of arrival, awaited one by one. */
 class Arrivals<Value> {
   readonly #values: Value[] = [];
   readonly #takers: ((value: Value) => void)[] = [];
@@ -47,10 +47,10 @@ export class PeerSocket {
   readonly path: string;
   /** What the client offered in Sec-WebSocket-Protocol. */
   readonly offered: readonly string[];
-  /** Every frame so far, also those that were taken. */
+  /** Every frame so far, including those already taken. */
   readonly frames: PeerFrame[] = [];
   readonly closed: Promise<{ readonly code: number; readonly reason: string }>;
-  /** For a scripted peer: called for each frame, beside `next`. */
+  /** For a scripted peer: called for each frame, besides `next`. */
   onFrame: (frame: PeerFrame) => void = () => undefined;
   readonly #socket: WebSocket;
   readonly #arrivals = new Arrivals<PeerFrame>();
@@ -78,7 +78,7 @@ export class PeerSocket {
     return this.#arrivals.waiting;
   }
 
-  /** The next frame of this type; others that come before it are skipped. */
+  /** The next frame of this type; others before it are skipped. */
   async next(type: string, withinMs = WITHIN_MS): Promise<PeerFrame> {
     const deadline = Date.now() + withinMs;
     for (;;) {
@@ -124,7 +124,7 @@ export class PeerSocket {
     this.#socket.terminate();
   }
 
-  /** Reads nothing more, as a peer behind a dead network. */
+  /** Stops reading, like a peer behind a dead network. */
   freeze(): void {
     this.#socket.pause();
   }
@@ -134,7 +134,7 @@ export class WsPeer {
   readonly url: string;
   /** Connections so far. */
   accepted = 0;
-  /** For a scripted peer: called for each connection, beside `accept`. */
+  /** For a scripted peer: called for each connection, besides `accept`. */
   onAccept: (socket: PeerSocket) => void = () => undefined;
   readonly #close: () => Promise<void>;
   readonly #arrivals: Arrivals<PeerSocket>;
@@ -171,7 +171,7 @@ export class WsPeer {
     return peer;
   }
 
-  /** The next connection that a client makes. */
+  /** The next connection that a client opens. */
   async accept(withinMs = WITHIN_MS): Promise<PeerSocket> {
     return this.#arrivals.next("connection", withinMs);
   }

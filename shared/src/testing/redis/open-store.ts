@@ -1,4 +1,4 @@
-// Tests only: a real Redis with its scripts loaded, and what a test needs to see inside.
+// Tests only: a real Redis with its scripts loaded, and helpers to look inside.
 // Guarantees: each caller has its own server; `clear()` leaves no key of an earlier test; `close()` leaves nothing.
 import { randomBytes } from "node:crypto";
 import { connectRedis, type Redis } from "../../redis/connection/connect.js";
@@ -16,16 +16,16 @@ export interface OpenStore {
   readonly server: TestRedis;
   readonly redis: Redis;
   readonly scripts: ScriptRunner;
-  /** Of two partitions; `keys` are those of the first. */
+  /** Two partitions; `keys` are those of the first. */
   readonly partitions: readonly PartitionKeys[];
   readonly keys: PartitionKeys;
-  /** An accepter with room for everything, except as said. */
+  /** An accepter with room for everything, unless the options say otherwise. */
   accepter(options?: Partial<AcceptOptions>): MessageAccepter;
-  /** Every key with its value, and whether it ends by itself: for "nothing has changed". */
+  /** Every key with its value, and whether it expires: for "nothing has changed". */
   snapshot(): Promise<Record<string, { readonly value: unknown; readonly endsAtMs: number }>>;
   /** What is published on these channels from now on, in order. */
   listen(...channels: string[]): Promise<string[]>;
-  /** Lets the leases of all connections that a user has now be over. */
+  /** Ends the leases of all the user's current connections. */
   endLeases(userId: string): Promise<void>;
   /** Redis' own clock, ms. */
   nowMs(): Promise<number>;
@@ -105,7 +105,7 @@ export async function openStore(options: StartRedisOptions = {}): Promise<OpenSt
   };
 }
 
-/** A message for user "u1" of the first partition, with an id of its own, except as said. */
+/** A message for user "u1" of the first partition, with a fresh id; `parts` override. */
 export function message(parts: Partial<MessageToAccept> = {}): MessageToAccept {
   return {
     userId: "u1",

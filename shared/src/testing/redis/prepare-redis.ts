@@ -1,5 +1,5 @@
 // Tests only: vitest's global setup, once for each server that tests run on.
-// Guarantees: where Redis must be fetched first, that happens once, before any test's clock runs.
+// Guarantees: if Redis must be fetched, that happens once, before any test's clock runs.
 import type { TestProject } from "vitest/node";
 import { findTestServer } from "./find-test-server.js";
 

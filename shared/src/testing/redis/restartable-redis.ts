@@ -1,4 +1,4 @@
-// Tests only: a Redis with an append-only file that can crash and come back, and whose clock can be stepped.
+// Tests only: a Redis with an append-only file that can crash and come back, and a clock that can be stepped.
 // Guarantees: the same port and directory in each life; `stop` leaves neither a server nor files.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -10,7 +10,7 @@ import { startRedis, type TestRedis } from "./start-redis.js";
 export interface RestartableRedis {
   /** The running one; the same URL and port in each life. */
   readonly current: () => TestRedis;
-  /** Its wall clock, in each life; undefined where this machine has no way to step it. */
+  /** Its wall clock, in each life; undefined if this machine cannot step it. */
   readonly clock: ShiftedClock | undefined;
   /** SIGKILL; resolves when it is gone. */
   readonly kill: () => Promise<void>;
@@ -27,7 +27,7 @@ export async function startRestartableRedis(extraArgs: readonly string[] = []): 
   const start = (): Promise<TestRedis> =>
     startRedis({ appendOnly: true, port, directory, extraArgs, environment });
   let redis = await start();
-  /** On a busy machine one that is just starting is killed, too. */
+  /** On a busy machine it must also kill one that is just starting. */
   let starting: Promise<void> = Promise.resolve();
   return {
     current: () => redis,

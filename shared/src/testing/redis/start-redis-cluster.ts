@@ -1,5 +1,5 @@
-// Tests only: a real Redis Cluster: masters with a replica each, from the binary that `npm start` embeds.
-// Guarantees: resolves when every slot has a master and every replica is in step; `stop` leaves no process behind.
+// Tests only: a real Redis Cluster: masters with replicas, from the binary that `npm start` embeds.
+// Guarantees: resolves when every slot has a master and every replica is in sync; `stop` leaves no process behind.
 import { setTimeout as sleep } from "node:timers/promises";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { connectRedis, type Redis } from "../../redis/connection/connect.js";
@@ -9,7 +9,7 @@ import { waitFor } from "../wait-for.js";
 
 export interface StartRedisClusterOptions {
   readonly masters?: number;
-  /** Of each master. */
+  /** Replicas per master. */
   readonly replicas?: number;
   /** How long a node is silent before it counts as failed, ms. */
   readonly nodeTimeoutMs?: number;
@@ -24,13 +24,13 @@ export interface TestRedisCluster {
   readonly nodes: readonly TestRedis[];
   /** What services need to find it. */
   readonly environment: { readonly REDIS_CLUSTER: string; readonly REDIS_URL: string };
-  /** As the nodes that run see it now. */
+  /** As the running nodes see it now. */
   masterOf(key: string): Promise<TestRedis>;
-  /** Of that master; the first, where it has several. */
+  /** A replica of that master; the first if it has several. */
   replicaOf(key: string): Promise<TestRedis>;
-  /** Resolves when every slot has a master, by all nodes that run. */
+  /** Resolves when every running node sees a master for every slot. */
   untilHealthy(deadlineMs?: number): Promise<void>;
-  /** A plain connection to one node, for what the test has to see or do there; closed by `stop`. */
+  /** A plain connection to one node, for what the test must see or do there; `stop` closes it. */
   connect(node: TestRedis): Promise<Redis>;
   stop(): Promise<void>;
 }
@@ -41,7 +41,7 @@ const logger = createLogger({ service: "test", level: "silent" });
 
 export async function startRedisCluster(options: StartRedisClusterOptions = {}): Promise<TestRedisCluster> {
   const { masters: masterCount = 3, replicas: replicaCount = 1 } = options;
-  // Each server ends with this process, and so listens to its end.
+  // Each server ends with this process, so each adds an exit listener.
   process.setMaxListeners(Math.max(process.getMaxListeners(), 100));
   const nodes = await startNodes(masterCount * (1 + replicaCount), options);
   const ended = new Set<TestRedis>();
@@ -127,7 +127,7 @@ export async function startRedisCluster(options: StartRedisClusterOptions = {}):
     await waitFor(
       async () => {
         const maps = await Promise.all(masters.map((node) => ask(node, "CLUSTER", "SLOTS")));
-        // Its two ends, its master, and the replicas that are in step.
+        // Its two ends, its master, and the replicas that are in sync.
         return (maps as unknown[][][]).every((map) =>
           map.every((range) => range.length === 3 + replicaCount),
         );
@@ -153,7 +153,7 @@ export async function startRedisCluster(options: StartRedisClusterOptions = {}):
 async function startNodes(count: number, options: StartRedisClusterOptions): Promise<TestRedis[]> {
   const { nodeTimeoutMs = 1_500, appendOnly = false, extraArgs = [], extraArgsOf = () => [] } = options;
   for (let attempt = 1; ; attempt++) {
-    // Two neighbouring ports each: the second is for the nodes among themselves.
+    // Two neighbouring ports each: the second is the cluster bus.
     const firstPort = await freePortRange(2 * count);
     const started = await Promise.allSettled(
       Array.from({ length: count }, (_, i) => {
@@ -173,7 +173,7 @@ async function startNodes(count: number, options: StartRedisClusterOptions): Pro
     const failed = started.find((result) => result.status === "rejected");
     if (failed === undefined) return nodes;
     await Promise.all(nodes.map((node) => node.stop()));
-    // Somebody else may have taken a port in the meantime.
+    // Another process may have taken a port in the meantime.
     if (attempt === ATTEMPTS) throw failed.reason;
     await sleep(100);
   }

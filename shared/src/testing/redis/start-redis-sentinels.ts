@@ -1,6 +1,6 @@
 // Tests only: a real Redis with replicas, watched by real sentinels, from the binary that `npm start` embeds.
 // Guarantees: resolves when every sentinel knows the master, the replicas and the other sentinels, and every replica is
-// in step; `stop` leaves no process and no file behind.
+// in sync; `stop` leaves no process and no file behind.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,20 +13,20 @@ import { waitFor } from "../wait-for.js";
 export interface StartRedisSentinelsOptions {
   readonly replicas?: number;
   readonly sentinels?: number;
-  /** How long the master is silent before a sentinel takes it for down, ms. */
+  /** How long the master is silent before a sentinel considers it down, ms. */
   readonly downAfterMs?: number;
   readonly appendOnly?: boolean;
 }
 
 export interface TestRedisSentinels {
-  /** The first is the master, to begin with. */
+  /** The first starts as the master. */
   readonly servers: readonly TestRedis[];
   readonly sentinels: readonly TestRedis[];
   /** What services need to find it. */
   readonly environment: { readonly REDIS_SENTINELS: string; readonly REDIS_URL: string };
-  /** As the sentinels that run say. */
+  /** As the running sentinels say. */
   master(): Promise<TestRedis>;
-  /** A plain connection to one server; closed by `stop`. */
+  /** A plain connection to one server; `stop` closes it. */
   connect(server: TestRedis): Promise<Redis>;
   stop(): Promise<void>;
 }
@@ -51,7 +51,7 @@ export async function startRedisSentinels(
   const stop = async (): Promise<void> => {
     for (const connection of connections) connection.disconnect();
     for (const server of [...sentinels, ...servers]) server.signal("SIGCONT");
-    // Sentinels first: nobody is to be promoted any more.
+    // Sentinels first, so that none promotes a replica any more.
     await Promise.all(sentinels.map((sentinel) => sentinel.stop()));
     await Promise.all(servers.map((server) => server.stop()));
     await rm(directory, { recursive: true, force: true });
@@ -90,7 +90,7 @@ export async function startRedisSentinels(
       async () => {
         const told = await Promise.all(replicaLinks.map((link) => link.info("replication")));
         if (!told.every((text) => text.includes("master_link_status:up"))) return false;
-        // The master counts a replica only from its first acknowledgement on, up to a second later.
+        // A sentinel writes what it learns into its configuration, so each has its own file.
         const online = (await masterLink.info("replication")).match(/^slave\d+:.*\bstate=online/gm);
         return (online?.length ?? 0) === replicas;
       },

@@ -1,6 +1,6 @@
-// Tests only: a real Redis of one's own, the same server that `npm start` embeds, or the one that was asked for.
-// Guarantees: own port and directory; both gone after `stop()`, and when the test process ends. One that is killed
-// outright leaves its directory, but no server.
+// Tests only: a private, real Redis: the server that `npm start` embeds, or the one that was asked for.
+// Guarantees: own port and directory; both gone after `stop()`, and when the test process ends. A test process killed
+// outright leaves the directory, but no server.
 import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -10,19 +10,19 @@ import { findTestServer } from "./find-test-server.js";
 import { freePort } from "../free-port.js";
 
 export interface StartRedisOptions {
-  /** Keep an append-only file; off by default, which is quicker. */
+  /** Keep an append-only file; off by default, which is faster. */
   readonly appendOnly?: boolean;
   /** More of redis.conf, as on the command line: `["--maxmemory", "8mb"]`. */
   readonly extraArgs?: readonly string[];
-  /** What whoever connects must give; `url` has it. */
+  /** The password for every client; `url` includes it. */
   readonly password?: string;
-  /** A port to use, where it must be the same as before; one that is free by default. */
+  /** A port to use, if it must be the same as before; a free one by default. */
   readonly port?: number;
   /** A directory to use, kept after `stop()`; a temporary one by default. */
   readonly directory?: string;
   /** A redis.conf to begin with. */
   readonly configFile?: string;
-  /** More for its process: a clock that can be stepped. */
+  /** More environment for its process: a clock that can be stepped. */
   readonly environment?: Readonly<Record<string, string>>;
 }
 
@@ -64,7 +64,7 @@ export async function startRedis(options: StartRedisOptions = {}): Promise<TestR
         },
       };
     } catch (error) {
-      // Somebody else may have taken the port in the meantime.
+      // Another process may have taken the port in the meantime.
       if (options.port !== undefined || attempt === attempts) throw error;
     }
   }

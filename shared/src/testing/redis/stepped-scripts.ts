@@ -1,5 +1,6 @@
-// Tests only: the scripts as they are, on a real Redis whose clock the test moves.
-// Guarantees: no line of a script is changed, but for a leading `#!lua`; before it stands a `redis` that answers TIME with the test's time.
+// Tests only: the scripts unchanged, on a real Redis with a clock that the test steps.
+// Guarantees: a script loses at most a leading `#!lua`; it is prefixed with a `redis` that answers TIME with the test's
+// time.
 import type { Redis } from "../../redis/connection/connect.js";
 import { readScripts, type ScriptName } from "../../redis/scripts/script-catalogue.js";
 

@@ -1,5 +1,5 @@
-// Tests only: a provider's certificate for the app com.example.petrel, signed by itself, good for a hundred years.
-// Guarantees: nothing trusts it but what a test tells to.
+// Tests only: a provider's certificate for the app com.example.petrel, self-signed, valid for a hundred years.
+// Guarantees: nothing trusts it unless a test says so.
 
 export const clientCertificate = `-----BEGIN CERTIFICATE-----
 MIIBpjCCAUwCEQD9dhdbKwUgMFfOLnSU0DjPMAoGCCqGSM49BAMCMFYxIjAgBgoJ

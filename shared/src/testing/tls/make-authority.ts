@@ -1,5 +1,5 @@
-// Tests only: authorities made on the spot, and certificates by them for any time.
-// Guarantees: P-256 and SHA-256; nothing trusts them but what a test tells to; no two have the same key.
+// Tests only: authorities made on the spot, and their certificates for any time.
+// Guarantees: P-256 and SHA-256; nothing trusts them unless a test says so; no two have the same key.
 import { createPublicKey, generateKeyPairSync, randomBytes, sign, type KeyObject } from "node:crypto";
 import type { TestIdentity } from "./tls-identities.js";
 
@@ -53,7 +53,7 @@ interface CertificateContent extends CertificateLife {
   readonly issuer: string;
   readonly issuerKey: KeyObject;
   readonly subject: string;
-  /** Private: its public part is certified. */
+  /** Private; the certificate holds its public part. */
   readonly key: KeyObject;
   readonly isAuthority: boolean;
 }

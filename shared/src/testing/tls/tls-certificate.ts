@@ -1,5 +1,5 @@
-// Tests only: an authority, and a certificate by it for localhost and 127.0.0.1, good for a hundred years.
-// Guarantees: nothing trusts them but what a test tells to; the authority's key is not kept.
+// Tests only: an authority, and its certificate for localhost and 127.0.0.1, valid for a hundred years.
+// Guarantees: nothing trusts them unless a test says so; the authority's key is not kept.
 
 export const testAuthority = `-----BEGIN CERTIFICATE-----
 MIIBljCCAT2gAwIBAgIURdbO/9kW9ozTVZQdWFNYfSPA1wkwCgYIKoZIzj0EAwIw

@@ -1,5 +1,5 @@
-// Tests only: an authority, certificates by it for servers and clients, and one by another authority that calls itself alike.
-// Guarantees: nothing trusts them but what a test tells to; good from 2025 for a hundred years, but for the one that is over;
+// Tests only: an authority, its certificates for servers and clients, and one by another authority of the same name.
+// Guarantees: nothing trusts them unless a test says so; valid from 2025 for a hundred years, except the expired one;
 // the authorities' keys are not kept.
 
 export interface TestIdentity {
@@ -42,7 +42,7 @@ ocqA0k6tByDn74WOuxITx3k7IwhsvKf1Ps0+dTjpeTah82imf7My0kRZ
 `,
 };
 
-/** The same for another key; its common name is "renewed". */
+/** The same with another key; its common name is "renewed". */
 export const renewedIdentity: TestIdentity = {
   cert: `-----BEGIN CERTIFICATE-----
 MIIBojCCAUegAwIBAgICEAMwCgYIKoZIzj0EAwIwIDEeMBwGA1UEAwwVUGV0cmVs
@@ -64,7 +64,7 @@ NEWJWhbtJLIvCh2upYMVMnAAemZ/5lTfnjJK7C2iULFlN2CuNTKze9sS
 `,
 };
 
-/** The same, but its time was over in 2021. */
+/** The same, but expired in 2021. */
 export const overIdentity: TestIdentity = {
   cert: `-----BEGIN CERTIFICATE-----
 MIIBnDCCAUKgAwIBAgICEAQwCgYIKoZIzj0EAwIwIDEeMBwGA1UEAwwVUGV0cmVs
@@ -131,7 +131,7 @@ FYjuI2wAQnzqzoq1EX6Pjl+kpKVZHzUTHa1QaFV712UGNHm8FkX3QLja
 `,
 };
 
-/** A client that calls itself shop.example.test, by another authority. */
+/** A client that claims to be shop.example.test, by another authority. */
 export const intruderIdentity: TestIdentity = {
   cert: `-----BEGIN CERTIFICATE-----
 MIIBoTCCAUegAwIBAgICEAcwCgYIKoZIzj0EAwIwITEfMB0GA1UEAwwWQW5vdGhl
