@@ -91,7 +91,7 @@ describe.runIf(executablePath !== undefined || isRequired)("in a browser", () =>
     expect(await message.textContent()).toContain("from the page");
     await page.waitForSelector('#sent li[data-state="delivered"]', { timeout: 15_000 });
 
-    // And what a business system sends by HTTP shows on the page.
+    // A message that a business system sends by HTTP shows on the page too.
     const { id } = (await cluster.post("/v1/messages", {
       to: { user: "ada" },
       data: { text: "from afar" },
@@ -115,7 +115,7 @@ describe.runIf(executablePath !== undefined || isRequired)("in a browser", () =>
     expect(await visitor.inputValue("#to")).toBe("mallory");
     expect(await visitor.getAttribute("#state", "data-state")).toBe("closed");
     expect(changes).toEqual([]);
-    // The name is there, and the button in focus: one key.
+    // The name is filled in and the button focused: one key suffices.
     await visitor.keyboard.press("Enter");
     await visitor.waitForSelector('#state[data-state="online"]', { timeout: 15_000 });
     expect(await visitor.textContent("#whereabouts")).toContain("mallory");

@@ -1,5 +1,5 @@
-// Flow: the client library in a page that is hidden, frozen, left and come back to, in a real Chromium.
-// Guarantees: what died meanwhile is found out when the page is seen again; nobody is online in the back/forward cache.
+// Flow: the client library in a page that is hidden, frozen, left and returned to, in a real Chromium.
+// Guarantees: a dead connection is noticed when the page is seen again; no page in the back/forward cache is online.
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
@@ -14,11 +14,11 @@ import { chromiumPath, openRealBrowser, type RealBrowser } from "../support/real
 
 const isRequired = process.env["PETREL_REQUIRE_BROWSER"] === "1";
 const sdk = fileURLToPath(new URL("../../clients/browser/dist/", import.meta.url));
-/** Never, for a test: whatever comes was not brought by this wait. */
+/** Never, for a test: this wait cannot bring anything. */
 const NEVER_MS = 2 ** 31 - 1;
 const WITHIN_MS = 30_000;
 
-/** The page's script takes the client's options from its address. */
+/** The page's script takes the client's options from its URL. */
 const html = `<!doctype html><title>page</title><script type="module">
   import { PetrelClient } from "/sdk/client.js";
   const options = JSON.parse(decodeURIComponent(location.search.slice(1)));
@@ -76,7 +76,7 @@ describe.runIf(chromiumPath !== undefined || isRequired)("a page with the client
     await peer.close();
   });
 
-  /** Opens the page, and welcomes its client, which is told to ping as good as never. */
+  /** Opens the page, and welcomes its client, which practically never pings. */
   async function opened(timing: Readonly<Record<string, number>>): Promise<PeerSocket> {
     const url = [`ws://127.0.0.1:${proxy.port}/v1/connect`, peer.url];
     await page.goto(`${pageUrl}/?${encodeURIComponent(JSON.stringify({ url, timing }))}`);
@@ -90,7 +90,7 @@ describe.runIf(chromiumPath !== undefined || isRequired)("a page with the client
     await page.waitForFunction(`client.state === "${state}"`, undefined, { timeout: WITHIN_MS, polling: 50 });
   }
 
-  /** Another tab stands before it. */
+  /** Another tab comes to the front. */
   async function hide(): Promise<void> {
     other = await browser.context.newPage();
     await other.bringToFront();
@@ -124,7 +124,7 @@ describe.runIf(chromiumPath !== undefined || isRequired)("a page with the client
     await stateIs("waiting");
     const session = await browser.context.newCDPSession(page);
     await session.send("Page.setWebLifecycleState", { state: "frozen" });
-    // Still hidden: nothing but the end of the frost tells it.
+    // Still hidden: only the end of the freeze tells it.
     await session.send("Page.setWebLifecycleState", { state: "active" });
     (await peer.accept(WITHIN_MS)).welcome({ resumed: true });
     await stateIs("online");
@@ -138,7 +138,7 @@ describe.runIf(chromiumPath !== undefined || isRequired)("a page with the client
     await stateIs("waiting");
     await page.bringToFront();
     await page.waitForFunction(`document.visibilityState === "visible"`, undefined, { polling: 50 });
-    // Long enough for an attempt that were made.
+    // Long enough for an attempt, had there been one.
     await new Promise((resolve) => setTimeout(resolve, 500));
     expect([await page.evaluate("client.state"), peer.accepted]).toEqual(["waiting", 1]);
   }, 90_000);
@@ -154,7 +154,7 @@ describe.runIf(chromiumPath !== undefined || isRequired)("a page with the client
 
     await page.evaluate("history.back()").catch(() => undefined);
     const second = await peer.accept(WITHIN_MS);
-    // The same page goes on: one that was loaded anew would know no position.
+    // The same page goes on: a freshly loaded one would know no position.
     expect([second.query.get("epoch"), second.query.get("since")]).toEqual(["e1", "1"]);
     second.welcome({ after: 1, resumed: true });
     await waitFor(

@@ -1,5 +1,6 @@
-// Flow: docs/start/tutorial.md, from the first step to the last, on a cluster that `npm start` runs, in a real Chromium.
-// Guarantees: its commands work as pasted into one terminal, in their order; what it says one sees is seen.
+// Flow: docs/start/tutorial.md, from the first step to the last, on a cluster that `npm start` runs, in a real
+// Chromium.
+// Guarantees: its commands work as pasted into one terminal, in order; what it promises to show shows.
 import { spawn, type ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -17,7 +18,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const isRequired = process.env["PETREL_REQUIRE_BROWSER"] === "1";
 const MARK = "--- the block is done:";
 
-/** One shell for all blocks, as a reader has one. */
+/** One shell for all blocks, like a reader's. */
 class Terminal {
   readonly #shell: ChildProcess;
   #printed = "";
@@ -39,7 +40,7 @@ class Terminal {
     return printed.trim();
   }
 
-  /** With everything that was started in it. */
+  /** Includes everything that was started in it. */
   close(): void {
     if (this.#shell.pid !== undefined) process.kill(-this.#shell.pid, "SIGKILL");
   }
@@ -57,7 +58,7 @@ describe.runIf(chromiumPath !== undefined || isRequired)("the tutorial", () => {
     directory = await mkdtemp(join(tmpdir(), "petrel-tutorial-"));
     const portBase = await freePortRange(40);
     pagePort = await freePort();
-    // For this cluster, instead of one on the default ports in the default place.
+    // Adapted to this cluster, instead of one on the default ports in the default place.
     blocks = readmeBlocks("sh", "test/browser/tutorial.test.ts", "docs/start/tutorial.md").map((block) =>
       block
         .replaceAll(".data/", `${directory}/`)
@@ -73,7 +74,7 @@ describe.runIf(chromiumPath !== undefined || isRequired)("the tutorial", () => {
     const [start = ""] = blocks;
     const [, origins] = /^npm ci && ALLOWED_ORIGINS=(\S+) npm start$/.exec(start.trim()) ?? [];
     expect(origins, start).toBeDefined();
-    // The clone is built already: what `npm start` runs then.
+    // The clone is already built, so this runs what `npm start` would.
     local = spawn(process.execPath, ["deploy/local/dist/main.js"], {
       cwd: root,
       env: { ...environment, ALLOWED_ORIGINS: origins },

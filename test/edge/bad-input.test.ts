@@ -1,5 +1,5 @@
 // Flow: what strangers and broken programs send, to the running cluster.
-// Guarantees: the contract's error shape, a clear message, and nothing changed: the user's next number proves it.
+// Guarantees: the contract's error shape, a clear message, and no change: the user's next number proves it.
 import { gzipSync } from "node:zlib";
 import { createHmac } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";

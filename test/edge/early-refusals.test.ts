@@ -1,5 +1,5 @@
-// Flow: what the clients of other languages see of a refusal that comes before their body was sent: Python's http.client
-// and urllib send all of it first.
+// Flow: what clients in other languages see of a refusal that comes before they have sent their body: Python's
+// http.client and urllib send all of it first.
 // Guarantees: on each service they read the answer, with its code; none of them sees a broken pipe or a reset.
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
@@ -54,7 +54,7 @@ test("Python reads every early refusal", async () => {
     ["auth 401", auth.port, "/v1/tokens", { ...json, ...bad }, 6 * MIB],
     ["dispatch 404", dispatch, "/v1/dead-letters", { ...json, ...admin }, 6 * MIB],
     ["push node 404", node, "/v1/connect", json, 6 * MIB],
-    // The first ten in ten seconds are let in: too large, each.
+    // The first ten in ten seconds are let in, but each is too large.
     ...Array.from({ length: 10 }, () => ["", auth.port, "/v1/tokens/refresh", json, MIB] as const),
     ["auth 429", auth.port, "/v1/tokens/refresh", json, 6 * MIB],
   ];

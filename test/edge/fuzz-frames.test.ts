@@ -1,6 +1,6 @@
 // Flow: bytes that no library would send, over raw TCP to a running node, before and after authentication.
-// Guarantees: each ends with the close code and the error code that the contract names; the node lives, nothing is left
-// unhandled, and a well-behaved client is served after each group.
+// Guarantees: each ends with the contract's close code and error code; the node lives, no rejection goes unhandled, and
+// a well-behaved client is served after each group.
 import { setTimeout as sleep } from "node:timers/promises";
 import { chooseSeed, seededRandom, type SeededRandom } from "@petrel/shared/testing/faults/seeded-random";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
@@ -61,7 +61,7 @@ function textsOf(client: RawClient): { readonly type: string; readonly code?: st
 
 const repliesOf = (client: RawClient): string[] => textsOf(client).map(({ type }) => type);
 
-/** The code of the close frame that came: 1005 for one that names none. */
+/** The code of the close frame that came; 1005 if it has none. */
 function closeCodeOf(client: RawClient): number | undefined {
   const close = client.frames().find(({ opcode }) => opcode === CLOSE);
   if (close === undefined) return undefined;
@@ -112,7 +112,7 @@ test("there are at least forty cases, each of its own", () => {
   process.stdout.write(`${names.length} named cases\n`);
 });
 
-/** What the server may close with by itself (the contract's list); a client's own code is repeated to it. */
+/** What the server may close with by itself (the contract's list); it also echoes a client's own code. */
 const CONTRACT = new Set([
   1001, 1002, 1003, 1005, 1007, 1009, 1011, 1012, 1013, 4400, 4401, 4403, 4408, 4409, 4429,
 ]);
@@ -148,7 +148,7 @@ async function fuzz(random: SeededRandom): Promise<number | "cut" | "open"> {
     if (random.chance(0.3)) await sleep(1);
   }
   if (random.chance(0.2)) client.socket.end();
-  // What is left in the middle of a frame is never answered: a close that nobody waits for is enough.
+  // Half a frame is never answered: a close without a reply is enough.
   await waitFor(() => closeCodeOf(client) !== undefined || client.isGone(), {
     what: "an end",
     deadlineMs: 300,
@@ -157,7 +157,7 @@ async function fuzz(random: SeededRandom): Promise<number | "cut" | "open"> {
   const code = closeCodeOf(client);
   const outcome = code ?? (client.isGone() ? "cut" : "open");
   client.socket.destroy();
-  // Noise may happen to be a close, whose code is repeated.
+  // Noise may happen to be a close, and its code is echoed.
   if (code !== undefined && !CONTRACT.has(code) && !own.has(code) && !isNoisy) {
     throw new Error(`closed with ${code}`);
   }

@@ -1,6 +1,6 @@
 // Flow: random requests, near the contract and far from it, to the services' real ports.
-// Guarantees: every answer has a status and, where it is an error, the shape of the contract; nothing is a fault of
-// Petrel's (500), nothing crashes, no rejection goes unhandled; afterwards the cluster works as before.
+// Guarantees: every answer has a status, and every error the contract's shape; nothing is Petrel's own fault (500),
+// nothing crashes, no rejection goes unhandled; afterwards the cluster works as before.
 import { request } from "node:http";
 import { gzipSync } from "node:zlib";
 import * as fc from "fast-check";
@@ -57,7 +57,7 @@ const odd = fc.oneof(
   ),
   fc.jsonValue({ maxDepth: 3 }),
 );
-/** A member that is as it should be, more often than not; else anything, or missing. */
+/** Usually a correct member; else anything, or missing. */
 const member = (good: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> =>
   fc.oneof(
     { arbitrary: good, weight: 20 },
@@ -269,7 +269,7 @@ function send({ service, method, path, credential, headers, body }: FuzzRequest)
         headers: {
           ...headers,
           ...authorizationOf(credential),
-          // Said outright: for a DELETE, Node would send the body without a length, as if it were the next request.
+          // Set explicitly: for a DELETE, Node would send the body without a length, as if it were the next request.
           ...(isSent ? { "content-length": String(body.length) } : {}),
         },
       },
@@ -299,7 +299,7 @@ function judge({ method }: FuzzRequest, { status, headers, text }: Answer): stri
   if (status === 500) return "a fault of Petrel's";
   if (status < 200 || (status >= 300 && status < 400)) return "an unexpected status";
   if (status < 400 || method === "HEAD") return undefined;
-  // Node answers an unknown Expect, and what is not HTTP, below the framework.
+  // Node answers an unknown Expect, and bytes that are not HTTP, below the framework.
   if (status === 417) return undefined;
   const { error } = JSON.parse(text) as { readonly error?: Readonly<Record<string, unknown>> };
   if (typeof error?.["code"] !== "string" || !codes.has(error["code"])) return "no code of the catalogue";
@@ -337,7 +337,7 @@ test(`${REQUESTS} random requests: the right errors, no fault, and the cluster w
       .join(", ")}\n`,
   );
   expect(wrong.slice(0, 10)).toEqual([]);
-  // The requests did reach what they are for: most kinds of answer came.
+  // The requests reached their targets: most kinds of answer came.
   for (const status of [200, 202, 204, 400, 401, 403, 404, 415])
     expect(statuses.get(status) ?? 0, String(status)).toBeGreaterThan(0);
 

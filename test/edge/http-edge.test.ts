@@ -1,6 +1,6 @@
-// Flow: HTTP as only raw sockets can speak it, to the running cluster.
-// Guarantees: an accepted message is never answered with an error for bytes that came after it; a key that was revoked
-// is revoked on the connection that revoked it, too; a number that cannot be kept is refused, not changed.
+// Flow: HTTP that only raw sockets can speak, to the running cluster.
+// Guarantees: an accepted message is never answered with an error for bytes that came after it; a revoked key is
+// revoked on the connection that revoked it, too; a number that cannot be kept is refused, not changed.
 import { connect } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";

@@ -1,5 +1,5 @@
-// Redis over TLS, as an ACL user that may do no more than docs/operate/redis.md says.
-// Guarantees: the whole way of a message needs nothing else; another authority's certificate, and a wrong password, are
+// Redis over TLS, as an ACL user with only the rights of docs/operate/redis.md.
+// Guarantees: a message's whole way needs nothing else; another authority's certificate, and a wrong password, are
 // refused at the start.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,7 +1,7 @@
 // Flow: everything that rotates does so under load: Redis' authority, its password, the services' certificate and the
 // encryption key, while producers send signed requests and a client listens.
-// Guarantees: no request is refused and no message is missing, at none of the steps that docs/operate say; when old
-// material is gone from Redis, links that break are opened with the new, and no process was restarted.
+// Guarantees: no step of docs/operate refuses a request or loses a message; once Redis no longer accepts the old
+// material, links that break reopen with the new; no process was restarted.
 import { createHash, randomBytes } from "node:crypto";
 import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -74,7 +74,7 @@ beforeAll(async () => {
       REDIS_CERT_FILE: file("client.pem"),
       REDIS_KEY_FILE: file("client.key"),
       KEY_ENCRYPTION_FILE: file("key-encryption"),
-      // A machine that is busy is no refusal.
+      // A busy machine must not count as a refusal.
       ACCEPT_DEADLINE_MS: "20000",
     },
   });
@@ -112,7 +112,7 @@ async function sendSigned(url: string): Promise<{ readonly status: number; reado
 let load: ReturnType<typeof produce>;
 afterEach(() => load?.stop());
 
-/** Producers that send one message after the other, until they are stopped. */
+/** Producers that send one message after another until they are stopped. */
 function produce() {
   const refused: string[] = [];
   let accepted = 0;
@@ -142,7 +142,7 @@ function produce() {
   };
 }
 
-/** Of the services' own user, by number: Redis lists them in no order. */
+/** The ids of the services' user's connections; Redis lists them in no order. */
 async function links(): Promise<string[]> {
   const list = String(await admin.call("CLIENT", "LIST"));
   const ids = list.split("\n").flatMap((line) => {
@@ -173,7 +173,7 @@ test("a password, authorities, certificates and the encryption key, one after th
   const pids = cluster.processes.map(({ pid }) => pid);
   const opened = await links();
 
-  // Redis' password: both are good, then the file says the new one, then the old one goes.
+  // Redis' password: both are valid, then the file has the new one, then the old one goes.
   await admin.call("ACL", "SETUSER", "petrel", ">two");
   await put("password", "two\n");
   await admin.call("ACL", "SETUSER", "petrel", "<one");
@@ -213,7 +213,7 @@ test("a password, authorities, certificates and the encryption key, one after th
   await untilAllSay(changed, 3);
   await load.goesOn("the load without the old key");
 
-  // Nothing of that has cost a link. One after the other they break now, and are opened with what there is.
+  // None of that has cost a link. They break now, one after the other, and reopen with the current material.
   expect(await links()).toEqual(opened);
   for (const id of opened) {
     await admin.call("CLIENT", "KILL", "ID", id);

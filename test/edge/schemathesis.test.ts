@@ -1,7 +1,7 @@
-// Holds the services to their own OpenAPI documents: schemathesis makes requests of them, good and bad ones, and looks at
-// what is answered.
-// Guarantees: no 5xx, and no status that the document does not say; two minutes in all at the most. Where the tool is not
-// installed (`.ci/run` does it) that is said, and PETREL_REQUIRE_SCHEMATHESIS=1 makes it a failure.
+// Checks the services against their own OpenAPI documents: schemathesis generates requests, good and bad, and checks
+// the answers.
+// Guarantees: no 5xx, and no undocumented status; at most two minutes in all. If the tool is not installed (`.ci/run`
+// does it) a line says so, and PETREL_REQUIRE_SCHEMATHESIS=1 makes it a failure.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -13,7 +13,7 @@ import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/s
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { sized } from "../support/sizes.js";
 
-/** In an environment of its own, or wherever the path leads. */
+/** In its own environment, or wherever the path leads. */
 const installed = fileURLToPath(new URL("../../.cache/schemathesis/bin/schemathesis", import.meta.url));
 const tool = existsSync(installed) ? installed : "schemathesis";
 const isInstalled = spawnSync(tool, ["--version"]).status === 0;
@@ -26,7 +26,7 @@ if (!isInstalled && !isRequired) {
 
 /** Five runs: the whole takes less than two minutes. */
 const RUN_SECONDS = sized(18, 9);
-/** Starting it takes a while where others compute too. */
+/** It starts slowly on a busy machine. */
 const RUN_TIMEOUT_MS = 120_000;
 const seed = chooseSeed("schemathesis");
 
@@ -85,7 +85,7 @@ describe.runIf(isInstalled || isRequired)("schemathesis", () => {
   );
   test("collect", () => tryOut(cluster.collect.url, cluster.adminKey), RUN_TIMEOUT_MS);
   test("dispatch", () => tryOut(cluster.dispatchers[0]?.url ?? "", cluster.adminKey), RUN_TIMEOUT_MS);
-  // It takes ids from what is answered: its own key, too.
+  // It takes ids from answers, its own key's too.
   const changesKeys = "^(deleteKeysById|postKeysByIdRotate)$";
   test(
     "auth, as an operator",

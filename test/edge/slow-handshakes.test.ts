@@ -1,7 +1,7 @@
 // Flow: thousands of sockets that never become connections, against a running node: silent ones, halves of requests,
 // headers a byte at a time, upgrades without a credential, bad tokens; from many addresses and from one.
-// Guarantees: a well-behaved client connects at its first attempt, from the flood's own address too; what the flood holds
-// is bounded, in number and in memory, and ends by itself.
+// Guarantees: a well-behaved client connects at its first attempt, even from the flood's own address; what the flood
+// holds is bounded, in number and in memory, and ends by itself.
 import { readFile } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
@@ -13,12 +13,12 @@ import { sized } from "../support/sizes.js";
 const HALF_OPEN = sized(2_000, 500);
 const SLOW_HEADERS = sized(500, 150);
 const ADDRESSES = 200;
-/** Fewer than come, so that the bounds are met. */
+/** Fewer than the flood, so that the bounds are reached. */
 const MAX_PENDING = sized(1_000, 300);
 const MAX_PENDING_PER_ADDRESS = sized(500, 150);
 const MAX_UNAUTHENTICATED = sized(400, 100);
 const HEADERS_TIMEOUT_MS = 4_000;
-/** Generous: a socket that waits takes some ten KB; the rest is the garbage of accepting thousands. */
+/** Generous: a waiting socket takes some ten KB; the rest is the garbage of accepting thousands. */
 const MAX_GROWTH_MB = 120;
 
 let cluster: TestCluster;
@@ -47,7 +47,7 @@ interface Flooder {
   isGone: boolean;
 }
 
-/** Opens sockets that do not keep each other waiting, and what each is to do once it is open. */
+/** Opens sockets that do not wait for each other, and does something with each once it is open. */
 async function flood(
   count: number,
   port: number,
@@ -57,7 +57,7 @@ async function flood(
   const all: Flooder[] = [];
   for (let at = 0; at < count; at += 100) {
     const some = Array.from({ length: Math.min(100, count - at) }, (_, j) => {
-      // Not for itself: half closed by the other end it stays, as one that means harm would.
+      // Half-open on purpose: when the other end closes, an attacker's socket would stay.
       const socket = connect({
         port,
         host: "127.0.0.1",
@@ -90,7 +90,7 @@ const UPGRADE =
   "GET /v1/connect HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
   "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
 
-/** Four ways of not saying what one wants. */
+/** Four ways of never finishing a request. */
 function halfOpen(socket: Socket, i: number): void {
   const parts = ["", "GE", UPGRADE, `${UPGRADE}\r\n`];
   socket.write(parts[i % parts.length] ?? "");
@@ -102,7 +102,7 @@ function slowHeaders(socket: Socket): void {
   socket.on("close", () => clearInterval(timer));
 }
 
-/** @returns in how many milliseconds it was welcome */
+/** @returns the milliseconds until its welcome */
 async function connectOnce(port: number, user: string, localAddress: string): Promise<number> {
   const token = await cluster.tokenFor(user);
   const startMs = performance.now();
@@ -152,7 +152,7 @@ test.each([
       deadlineMs: HEADERS_TIMEOUT_MS / 2,
     });
     times.push(await connectOnce(node.port, "legitimate", "127.0.0.1"));
-    // Those that say nothing more, and those that say a little now and then, are gone after their time.
+    // Sockets that say nothing more, or a little now and then, are gone after their time.
     await waitFor(() => flooders.every(({ isGone }) => isGone), {
       what: "the end of all",
       deadlineMs: 30_000,
@@ -186,7 +186,7 @@ test("bad tokens from one address take no turns of another's", async () => {
       client.socket.destroy();
     }
   });
-  // At fifty a second, two seconds of which may wait, the line is full by now.
+  // At fifty a second, with two seconds' worth allowed to wait, the queue is full by now.
   await waitFor(() => refused > 200, { what: "a full line", deadlineMs: 30_000 });
   const times: number[] = [];
   for (let i = 0; i < 5; i++) times.push(await connectOnce(node.port, `patient-${i}`, "127.0.0.3"));

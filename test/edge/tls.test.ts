@@ -1,4 +1,4 @@
-// Over real processes: every listener speaks TLS, asks for client certificates where it is told to, and takes a replaced
+// Over real processes: every listener speaks TLS, asks for client certificates if told to, and takes a replaced
 // certificate without a restart.
 import { once } from "node:events";
 import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
@@ -69,7 +69,7 @@ beforeAll(async () => {
       AUTH_KEY_FILE: file("shop-key.pem"),
     },
     environmentOf: (name) =>
-      // Browsers have no certificates; what is internal of the node asks for one.
+      // Browsers have no certificates; the node's internal listener asks for one.
       name === "push-node-1"
         ? { METRICS_PORT: String(metricsPort), METRICS_CLIENT_CA_FILE: file("authority.pem") }
         : mutual,

@@ -1,5 +1,5 @@
 // Flow: a short fixed plan of random faults under load: what `npm run chaos` does for minutes.
-// Guarantees: the checker finds no promise broken.
+// Guarantees: the checker finds no broken promise.
 import { expect, test } from "vitest";
 import { chooseSeed } from "@petrel/shared/testing/faults/seeded-random";
 import { describeVerdict } from "../../bench/src/chaos/describe-verdict.js";
@@ -31,7 +31,7 @@ test(
     expect(result.stoppedClients).toEqual([]);
     const planned = new Set(result.plan.map(({ kind }) => kind));
     expect([...planned]).toEqual(expect.arrayContaining(["stop", "lag", "erase", "replica"]));
-    // Where there is no compiler for the clock's library, a line above says so.
+    // Without a compiler for the clock's library, a line above says so.
     const hasClock = !lines.some((line) => line.startsWith("LEFT OUT"));
     expect([planned.has("clock"), planned.has("skew")]).toEqual([hasClock, hasClock]);
     expect(result.verdict.counts.erasures).toBeGreaterThan(0);

@@ -26,7 +26,7 @@ beforeAll(async () => {
     userCount: USERS,
     nodes: 2,
     redis,
-    // So long that nobody is looked at for a missing ack: the node itself must notice what it missed.
+    // So long that no missing ack helps: the node itself must notice what it missed.
     environment: { ACK_TIMEOUT_MS: "600000" },
     environmentOf: (name): Record<string, string> =>
       name === "push-node-1" ? { REDIS_URL: `redis://127.0.0.1:${proxy.port}` } : {},
@@ -56,7 +56,7 @@ test(`a link that is silent for ${SILENT_MS} ms: everything comes, in order, wit
   await producer.settled();
   proxy.heal();
   over();
-  // Nothing is sent in the meantime: no later message shows the node that it lacks earlier ones.
+  // Nothing is sent meanwhile, so no later message reveals a gap to the node.
   await waitFor(() => recorder.posts.every(({ n }) => recorder.handledNumbers.has(n)), {
     what: "everything to reach the clients after the link is back",
     everyMs: 100,
@@ -71,11 +71,11 @@ test(`a link that is silent for ${SILENT_MS} ms: everything comes, in order, wit
   expect(verdict.violations.slice(0, 10)).toEqual([]);
   expect(verdict.counts.states).toEqual({ delivered: verdict.counts.accepted });
   expect(verdict.counts.unknown).toBe(0);
-  // Nobody's connection was lost, nor made anew.
+  // No connection was lost or reopened.
   expect(recorder.connections.filter(({ closed }) => closed !== undefined)).toEqual([]);
   expect(recorder.connections).toHaveLength(USERS);
   expect(users.stopped()).toEqual([]);
-  // The fault was felt: the node went without its messages for seconds.
+  // The fault had an effect: the node went without its messages for seconds.
   const [fault] = recorder.faults;
   const late = recorder.posts.filter(
     ({ startedAtMs }) => startedAtMs > (fault?.atMs ?? 0) && startedAtMs < healedAtMs - 2_000,

@@ -1,6 +1,6 @@
 // Flow: a dispatcher dies, or stops long enough to lose its lease.
-// Guarantees: its partitions are taken over and every message arrives, in order, with one number; one that comes
-// back late changes nothing.
+// Guarantees: its partitions are taken over and every message arrives, in order, with one number; a dispatcher that
+// comes back late changes nothing.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { connectRedis, type Redis } from "@petrel/shared/redis/connection/connect";
@@ -16,7 +16,7 @@ const LEASE_MS = 1_500;
 let cluster: TestCluster;
 let redis: Redis;
 beforeAll(async () => {
-  // All messages go the dispatcher's way, and a nudge never comes in time to help.
+  // All messages go through the dispatcher, and no nudge comes in time to help.
   cluster = await startCluster({
     dispatchers: 2,
     environment: {
@@ -92,7 +92,7 @@ test("a dispatcher paused past its lease and continued changes no state", async 
     },
     { what: "the leases to end" },
   );
-  // Someone else owns the partitions now; a message waits in `ready`, a user is due.
+  // Another dispatcher owns the partitions now; a message waits in `ready`, a user is due.
   for (const p of [0, 1, 2, 3]) {
     await redis.hset(`petrel:{p${p}}:owner`, {
       holder: "another",

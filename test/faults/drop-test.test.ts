@@ -1,5 +1,5 @@
-// Flow: clients that are cut off again and again while messages are sent to them. Beside Socket.IO: bench:drops.
-// Guarantees: Petrel's applications get all of them, once and in order; the replay is printed.
+// Flow: clients are cut off again and again while messages are sent to them. Beside Socket.IO: bench:drops.
+// Guarantees: Petrel's applications get all of them, once and in order; the replay times are printed.
 import { chooseSeed } from "@petrel/shared/testing/faults/seeded-random";
 import { expect, test } from "vitest";
 import { openPetrelTarget } from "../../bench/src/drops/drop-test-petrel.js";
@@ -21,6 +21,6 @@ test(`${CLIENTS} clients, each cut off 8 times while 120 messages are sent to it
   process.stdout.write(`${dropTable([petrel])}\n`);
   expect(petrel.accepted).toBe(CLIENTS * 120);
   expect(petrel).toMatchObject({ delivered: petrel.accepted, duplicates: 0, outOfOrder: 0 });
-  // Those that were cut off with something missing did have to have it replayed.
+  // Some were cut off with messages missing, and needed a replay.
   expect(petrel.replaysMs.length).toBeGreaterThan(0);
 }, 280_000);

@@ -1,6 +1,6 @@
-// Flow: under load, a push node, a dispatcher or a collect is killed every two seconds, and started again.
-// Guarantees: nothing is lost, nothing out of order; what comes twice on the wire does so after a fault, and never
-// reaches the application.
+// Flow: under load, a push node, a dispatcher or a collect is killed every two seconds, and restarted.
+// Guarantees: nothing is lost or out of order; duplicates on the wire come only after a fault, and never reach the
+// application.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { keepRunning, type ProcessKeeper } from "@petrel/shared/testing/faults/keep-running";
 import { chooseSeed, seededRandom } from "@petrel/shared/testing/faults/seeded-random";
@@ -35,7 +35,7 @@ afterAll(async () => {
   await run.stop();
 });
 
-/** In rounds of a random order: each kind of process has its turn in a short run too. */
+/** In rounds of random order, so that each kind of process has its turn in a short run too. */
 async function killEveryFewSeconds(): Promise<void> {
   const end = performance.now() + DURATION_MS;
   let round: string[] = [];
@@ -70,7 +70,7 @@ test(
     process.stdout.write(`${describeVerdict(verdict)}\nnot sent, since too many waited: ${leftOut}\n`);
     expect(verdict.violations.slice(0, 10)).toEqual([]);
     expect(users.stopped()).toEqual([]);
-    // The faults were there, and were felt: this is no quiet run.
+    // There were faults, and they had an effect: this is no quiet run.
     expect(recorder.faults.length).toBeGreaterThanOrEqual(4);
     expect(keeper.restarts()).toBeGreaterThanOrEqual(4);
     expect(verdict.counts.connections).toBeGreaterThan(USERS);

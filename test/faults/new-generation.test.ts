@@ -1,5 +1,5 @@
 // Flow: Redis is killed and comes back, everybody gets a message, and the node lets its clients in slowly.
-// Guarantees: nobody's phone rings because a node holds its user out; everybody has the message in the end.
+// Guarantees: no phone rings for a user whom a node holds out; everybody has the message in the end.
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -18,7 +18,9 @@ import { untilReady } from "../support/redis-load.js";
 import { sized } from "../support/sizes.js";
 
 const USERS = sized(400, 120);
-/** So few that the last ones come long after the grace, and the time after a change of generation, are over. */
+/**
+ * So few that the last ones come long after the grace period, and after the time that follows a change of generation.
+ */
 const PER_SECOND = 8;
 const BURST_OF = 40;
 
@@ -71,7 +73,7 @@ test(`${USERS} clients whose users have a new epoch come back, and nobody is run
   await redis.kill();
   await redis.startAgain();
   await untilReady(cluster, true);
-  // All at once: each client is sent away by its message, and the crowd waits at the node's door.
+  // All at once: each message sends its client away, and the crowd waits at the node's door.
   const startMs = performance.now();
   for (let start = 0; start < USERS; start += BURST_OF) {
     const messages = Array.from({ length: Math.min(BURST_OF, USERS - start) }, (_, i) => ({

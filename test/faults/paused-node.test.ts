@@ -1,6 +1,6 @@
-// Flow: a push node with live clients is paused (SIGSTOP): its sockets stay open, nobody behind them answers.
-// Guarantees: what its users are sent meanwhile reaches the fallback, where there is one for it, while the node stands
-// still, and the client after its return; each message ends once.
+// Flow: a push node with live clients is paused (SIGSTOP): its sockets stay open, but nothing answers.
+// Guarantees: messages to its users go to the fallback, if they have one, while the node stands still, and to the
+// client after its return; each message ends once.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { chooseSeed, seededRandom } from "@petrel/shared/testing/faults/seeded-random";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -11,7 +11,7 @@ import { sized } from "../support/sizes.js";
 const USERS = sized(100, 30);
 const MESSAGES = sized(1_000, 150);
 const PAUSE_MS = sized(20_000, 5_000);
-/** Much longer than this machine may stand still by itself: nobody else's phone is to ring. */
+/** Much longer than this machine may stall by itself: no other phone may ring. */
 const ACK_TIMEOUT_MS = sized(4_000, 2_000);
 const NODE_TTL_MS = 2_000;
 
@@ -59,9 +59,9 @@ test(`a push node paused for ${PAUSE_MS} ms: the fallback while it stands still,
     throw new Error(`${String(error)}; ${recorder.fallbacks.length} came`, { cause: error });
   });
   await new Promise((resolve) => setTimeout(resolve, Math.max(0, end - performance.now())));
-  // Nobody else's phone rang: the others were connected, and acknowledged.
+  // No other phone rang: the other users were connected, and acknowledged.
   expect(recorder.fallbacks.filter(({ user }) => !ofPaused.has(user))).toEqual([]);
-  // None of them came to a client in the meantime.
+  // None of them reached a client in the meantime.
   expect(unreachable.filter(({ n }) => recorder.handledNumbers.has(n))).toEqual([]);
   paused?.signal("SIGCONT");
   over();

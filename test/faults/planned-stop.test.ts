@@ -1,6 +1,6 @@
 // Flow: a planned stop of each service that answers HTTP, under clients that keep their connections busy.
-// Guarantees: SIGTERM costs no request on a kept-alive connection, and the process ends well before its deadline though
-// somebody has sent half a body.
+// Guarantees: SIGTERM costs no request on a kept-alive connection, and the process ends well before its deadline even
+// if a client has sent half a body.
 import { once } from "node:events";
 import { Agent, request } from "node:http";
 import { connect } from "node:net";
@@ -27,7 +27,7 @@ interface Call {
   readonly body?: string;
 }
 
-/** @returns whether the answer says that it is the connection's last */
+/** @returns whether the answer says `Connection: close` */
 function ask(agent: Agent, port: number, { method, path, key, body }: Call): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };

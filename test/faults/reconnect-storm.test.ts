@@ -1,6 +1,6 @@
 // Flow: a push node is killed, and all its clients come to the other one at once.
-// Guarantees: they are let in at the configured rate and all are in again; who is refused is told when to come; those
-// who were connected all the while get every message in order.
+// Guarantees: they are let in at the configured rate until all are in again; a refused client is told when to come
+// back; clients that stay connected get every message in order.
 import { connect, type PetrelClient } from "@petrel/client";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -22,7 +22,7 @@ const clients: PetrelClient<{ n: number }>[] = [];
 beforeAll(async () => {
   cluster = await startCluster({
     environmentOf: (name): Record<string, string> =>
-      // The one that is killed lets its clients in quickly at the beginning.
+      // The node that will be killed lets its clients in fast.
       name === "push-node-2"
         ? { CONNECTS_PER_SECOND: String(PER_SECOND), CONNECT_WAIT_MS: "500" }
         : { CONNECTS_PER_SECOND: "5000" },
@@ -35,7 +35,7 @@ afterAll(async () => {
 
 const retryAfters: (string | undefined)[] = [];
 const statuses = new Map<number, number>();
-/** Remembers how its handshake was refused, which the WebSocket interface does not tell. */
+/** Remembers how its handshake was refused, which the WebSocket interface hides. */
 class WatchedSocket extends WebSocket {
   constructor(url: string, protocols: string[]) {
     super(url, protocols, { perMessageDeflate: false });
@@ -122,7 +122,7 @@ test(`${CROWD} clients of a killed node come to the other one at once`, async ()
       `to those who stayed p50 ${sorted[Math.floor(sorted.length / 2)]?.toFixed(1)} ms, ` +
       `p99 ${sorted[Math.floor(sorted.length * 0.99)]?.toFixed(1)} ms\n`,
   );
-  // However slow this machine is: so many can be in after so many seconds, and no more.
+  // Holds on a slow machine too: at most so many can be in after so many seconds.
   expect(CROWD).toBeLessThanOrEqual(BURST + PER_SECOND * seconds);
   expect([...statuses.keys()]).toEqual([503]);
   expect(retryAfters.length).toBeGreaterThan(0);

@@ -1,6 +1,6 @@
-// Flow: a deploy: both push nodes are stopped and started again, one after the other, under load.
-// Guarantees: nothing is lost and all is in order for every application; nobody's phone rings; nearly everyone has a
-// new socket before the old one closes, and nobody waits longer than a reconnect.
+// Flow: a deploy: both push nodes are restarted, one after the other, under load.
+// Guarantees: nothing is lost and all is in order for every application; no phone rings; nearly everyone has a new
+// socket before the old one closes, and nobody waits longer than a reconnect.
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { connect, type PetrelClient } from "@petrel/client";
@@ -21,7 +21,7 @@ const AT_A_TIME = 50;
 const DEVICES = 5;
 
 const offered: string[] = [];
-/** Stands where the fallback's webhook would be. */
+/** Stands in for the fallback's webhook. */
 const webhook = createServer((request, response) => {
   let body = "";
   request.on("data", (chunk: Buffer) => (body += chunk.toString("utf8")));
@@ -88,8 +88,8 @@ test(`a rolling restart of both nodes with ${CLIENTS} clients under load`, async
     await Promise.all(some);
   }
 
-  // As many as one user may have: a new socket beside the old one must take no other device's place.
-  // The oldest ones, which would go first, are on the node that is not stopped first.
+  // As many as one user may have: a new socket beside the old one must not push out another device. The oldest ones,
+  // which would go first, are not on the node that stops first.
   for (let i = 0; i < DEVICES; i++) {
     const token = await cluster.tokenFor("many-devices");
     const url = i < 2 ? cluster.nodeUrls.toReversed() : cluster.nodeUrls;
@@ -140,11 +140,11 @@ test(`a rolling restart of both nodes with ${CLIENTS} clients under load`, async
   await waitFor(() => clients.every(({ state }) => state === "online"), { what: "everyone to be online" });
   expect(await connectionsOf("many-devices")).toHaveLength(DEVICES);
 
-  // Those of the first node moved to the second; then all moved back.
+  // The first node's clients moved to the second; then all moved back.
   const moves = welcomes.map((count) => count - 1);
   const totalMoves = moves.reduce((sum, one) => sum + one, 0);
   const sorted = gaps.map(({ ms }) => ms).sort((a, b) => a - b);
-  // A move that had its new socket first counts as no time at all.
+  // A move that had its new socket first counts as no wait.
   const waits = [...Array.from({ length: totalMoves - gaps.length }, () => 0), ...sorted];
   const p99 = waits[Math.floor(waits.length * 0.99)] ?? 0;
   process.stdout.write(
@@ -157,7 +157,7 @@ test(`a rolling restart of both nodes with ${CLIENTS} clients under load`, async
   expect(gaps.length).toBeLessThan(totalMoves / 4);
   expect(Math.max(0, ...sorted)).toBeLessThan(WINDOW_MS);
   expect(offered).toEqual([]);
-  // It would have been heard: somebody who is not there at all is told this way, and nobody else.
+  // A ring would have been noticed: a user who is not there at all is rung, and nobody else.
   const notification = { title: "Deployed", body: "while you were away" };
   await cluster.post("/v1/messages", { to: { user: "elsewhere" }, data: "away", notification });
   await waitFor(() => offered.length > 0, { what: "the fallback of who is away", deadlineMs: 30_000 });

@@ -1,7 +1,7 @@
 // Flow: under load each process of the release before is replaced by one of this tree, one at a time, and some of them
-// back again: users with the client library of either release, phones, and two business systems.
+// back again: users with either release's client library, phones, and two business systems.
 // Guarantees: nothing is lost and all is in order, whichever release stores, hands over, delivers and pushes; a phone
-// rings once; nobody is refused anything for good; what either release has written, the other one reads.
+// rings once; nobody is finally refused; each release reads what the other has written.
 import { randomBytes } from "node:crypto";
 import { readlinkSync } from "node:fs";
 import { join } from "node:path";
@@ -27,9 +27,9 @@ import { sized } from "../support/sizes.js";
 
 const USERS = sized(150, 40);
 const MESSAGES_PER_SECOND = sized(150, 25);
-/** After each step both releases run beside each other for so long. */
+/** How long both releases run side by side after each step. */
 const SIDE_BY_SIDE_MS = sized(3_000, 200);
-/** A user's devices lose their sockets, and somebody who is away is sent something. */
+/** How often a user's devices lose their sockets, and an away user is sent something. */
 const DISTURB_EVERY_MS = 250;
 const FALLBACK_SHARE = 0.25;
 const TEST_DEADLINE_MS = sized(1_200_000, 600_000);
@@ -44,7 +44,7 @@ const upgrade = [
   "collect-1",
   "collect-2",
 ] as const;
-/** One of each kind at least: the releases stay mixed to the end. In any order. */
+/** At least one of each kind, in any order: the releases stay mixed to the end. */
 const wayBack = sized(1, 0) === 1 ? upgrade : (["push-node-1", "dispatch-1", "auth", "collect-1"] as const);
 
 const tree = fileURLToPath(new URL("../..", import.meta.url));
@@ -56,7 +56,7 @@ describe.runIf(isThere)("from the release before to this one, and back", () => {
   let simulator: TestApnsSimulator;
   let run: RecordedCluster;
   const phones = new Map<string, string>();
-  /** The tree that a process runs from; the release before's until it is upgraded. */
+  /** The tree that a process runs from: the release before's until it is upgraded. */
   const treeOf = new Map<string, string>();
 
   beforeAll(async () => {
@@ -82,7 +82,7 @@ describe.runIf(isThere)("from the release before to this one, and back", () => {
         NODE_TTL_MS: "2000",
         DRAIN_WINDOW_MS: "1000",
         FALLBACK_RETRY_BASE_MS: "100",
-        // A channel that is only slow to answer, on a busy machine, would be asked again.
+        // On a busy machine, a channel that is merely slow would be called again.
         FALLBACK_WEBHOOK_TIMEOUT_MS: "30000",
         APNS_TIMEOUT_MS: "30000",
         FALLBACK_CLAIM_MS: "150000",
@@ -99,7 +99,7 @@ describe.runIf(isThere)("from the release before to this one, and back", () => {
     await simulator?.stop();
   });
 
-  /** A planned stop, and the same process again from another tree. */
+  /** A planned stop, then the same process from another tree. */
   async function move(name: string, to: string): Promise<void> {
     const former = run.cluster.newest(name);
     const over = run.recorder.faultBegan("stop", name);
@@ -151,7 +151,7 @@ describe.runIf(isThere)("from the release before to this one, and back", () => {
     };
   }
 
-  /** What the phones were sent; to the checker it is a channel like the webhook. */
+  /** What the phones were sent; to the checker they are a channel like the webhook. */
   async function readPushes(): Promise<FallbackRecord[]> {
     const pushes = await Promise.all(
       [...phones].map(async ([user, token]) =>
@@ -174,12 +174,12 @@ describe.runIf(isThere)("from the release before to this one, and back", () => {
     const calls = fallbacks.filter(({ user }) => !isCarriedUser(user));
     fallbacks.splice(0, fallbacks.length, ...calls, ...(await readPushes()));
     const verdict = checkHistory(run.recorder);
-    // How late a phone rang says more of the machine than of the releases; that it rang, and once, the others say.
+    // How late a phone rang says more about the machine than about the releases; other kinds show that it rang, once.
     const violations = verdict.violations.filter(({ kind }) => kind !== "fallback-late");
     return { ...verdict, violations };
   }
 
-  /** Of a few messages that a violation names. */
+  /** For a few messages that a violation names. */
   async function printTimelines({ violations }: Verdict): Promise<void> {
     const ids = violations.flatMap(({ detail }) => /\bp\d+_[\w-]+/.exec(detail)?.[0] ?? []);
     for (const id of new Set(ids.slice(0, 5))) {
@@ -211,11 +211,11 @@ describe.runIf(isThere)("from the release before to this one, and back", () => {
       expect(counts.refused).toBe(0);
       const answers = new Set(recorder.attempts.map(({ status }) => status ?? "none"));
       expect([...answers].filter((status) => !["none", 202, 503].includes(status))).toEqual([]);
-      // Dispatchers were stopped in peace: what they had begun they have written down.
+      // Dispatchers stopped as planned: they have recorded what they had begun.
       expect(counts.fallbackRepeats).toBe(0);
       expect((await simulator.apnsIds()).filter(({ times }) => times > 1)).toEqual([]);
 
-      // It was a load, with everything in it.
+      // The load was real, with everything in it.
       expect((await readPushes()).length).toBeGreaterThan(20);
       expect(counts.states).toMatchObject({
         delivered: expect.any(Number),

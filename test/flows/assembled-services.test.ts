@@ -1,6 +1,7 @@
-// Starts each image's program from a directory that is assembled as the Dockerfile assembles it, as its container would.
-// Guarantees: production dependencies of that service only; on a read-only root, as a foreign user without capabilities,
-// with the settings of docker-compose.yml and a real Redis, it answers its health check and stops cleanly.
+// Starts each image's program from a directory assembled as in the Dockerfile, the way its container would.
+// Guarantees: it has only that service's production dependencies. On a read-only root, as a foreign user without
+// capabilities, with the settings of docker-compose.yml and a real Redis, it answers its health check and stops
+// cleanly.
 import { execFile, execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -28,7 +29,7 @@ const stages = readDockerfile(read("deploy/docker/Dockerfile"));
 const compose = readCompose(read("docker-compose.yml"));
 const node = realpathSync(process.execPath);
 
-/** Mounts, and another user, are root's. */
+/** Mounts, and another user, need root. */
 const canMount =
   process.platform === "linux" &&
   process.getuid?.() === 0 &&
@@ -117,7 +118,7 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { t
     await redis.stop();
   });
 
-  /** What docker-compose.yml gives the image, but for where things are on this machine. */
+  /** The image's settings in docker-compose.yml, adapted to where things are on this machine. */
   async function environmentFor(image: ImageName): Promise<Record<string, string>> {
     const service = Object.values(compose.services).find(({ build }) => build?.target === image);
     const port = String(await freePort());
@@ -133,7 +134,7 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { t
     };
   }
 
-  /** Words of the image's instruction, in a root of its own. */
+  /** Runs the words of the image's instruction in a root of its own. */
   async function inRoot(image: ImageName, words: readonly string[], environment: Record<string, string>) {
     const mountPoint = await mkdtemp(join(directory, "root-"));
     const args = [mountPoint, assembled(image), secrets, node, ...words];
@@ -161,7 +162,7 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { t
       await waitFor(
         async () => {
           if (service.child.exitCode !== null) return true;
-          // A health check is a process of its own: none before there is something to ask.
+          // A health check is its own process, so none starts before the port is open.
           if (!(await isListening(Number(environment["PORT"])))) return false;
           const health = await checkHealth(image, environment);
           if (health !== "healthy") throw new Error(health);
@@ -189,7 +190,7 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { t
     expect(JSON.parse(output())).toEqual({ uid: 10_001, cwd: "/app", written: erofs, read: "done" });
   });
 
-  /** Files that are read when they are asked for. */
+  /** Files that are only read on request. */
   const pagesOf: Partial<Record<ImageName, readonly string[]>> = {
     auth: ["/docs/json", "/docs/static/index.html"],
     console: ["/", "/sdk/client.js"],
@@ -278,7 +279,7 @@ function namesIn(modules: string): string[] {
   );
 }
 
-/** Files that are not of packages, from the directory. */
+/** Files of the directory that belong to no package. */
 function ownFilesUnder(directory: string): string[] {
   return readdirSync(directory, { withFileTypes: true, recursive: true })
     .filter((entry) => entry.isFile() && !entry.parentPath.includes("/node_modules"))

@@ -24,7 +24,7 @@ test("a sixth connection, made on the other node, closes the oldest with 4409, a
   const token = await cluster.tokenFor("many-tabs");
   const clients: WsClient[] = [];
   for (let i = 0; i < 5; i++) clients.push(await connectClient({ url: cluster.nodeUrls[0] ?? "", token }));
-  // Longer than a lease: without heartbeats nobody would be registered any more.
+  // Longer than a lease: without heartbeats no connection would be registered any more.
   await new Promise((resolve) => setTimeout(resolve, LEASE_MS * 2));
   expect((await presence("many-tabs")).connections).toHaveLength(5);
 

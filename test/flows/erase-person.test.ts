@@ -1,5 +1,5 @@
-// Over real processes: a person is erased while they are connected to two nodes: everything of theirs ends at once, and
-// what is left in Redis is what docs/operate/erasing-a-person.md says.
+// Over real processes: a person is erased while connected to two nodes. Everything of theirs ends at once, and Redis
+// keeps only what docs/operate/erasing-a-person.md says.
 import { partitionKeys } from "@petrel/shared/redis/keys";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import { connectRedis, type Redis } from "@petrel/shared/redis/connection/connect";
@@ -43,7 +43,7 @@ async function ask(
   return { status: response.status, body: text === "" ? {} : (JSON.parse(text) as Record<string, unknown>) };
 }
 
-/** Keys in whose name or value the person's id stands. */
+/** Keys that contain the person's id in their name or value. */
 async function keysThatName(userId: string): Promise<string[]> {
   const found: string[] = [];
   for (const key of await redis.keys("*")) {
@@ -101,7 +101,7 @@ test("their sockets close on every node, their tokens are refused, and nothing e
   const refreshed = await ask("POST", `${cluster.auth.url}/v1/tokens/refresh`, "", { refreshToken });
   expect(refreshed.status).toBe(401);
 
-  // Limits count for a minute or so; they end by themselves.
+  // Limits count for a minute or so, then expire.
   const keys = partitionKeys(partitionOfUser(person, 4));
   await waitFor(
     async () => (await keysThatName(person)).filter((key) => !key.startsWith("petrel:limit:")).length === 1,

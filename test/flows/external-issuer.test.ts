@@ -1,5 +1,5 @@
 // Flow: tokens that auth has not made: an identity provider's, and a business system's own by a shared secret.
-// Guarantees: they open sockets and auth's doors as auth's own do, and are revoked by the same means.
+// Guarantees: they work on sockets and on auth's routes as auth's own do, and are revoked by the same means.
 import { createHmac, generateKeyPairSync, randomBytes, sign } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";

@@ -16,7 +16,7 @@ test("the same idempotency key twice: one message, the same id, duplicate: true;
   const body = { to: { user: "ada" }, data: { order: 7, paid: true }, idempotencyKey: "order-7" };
   const first = (await cluster.post("/v1/messages", body)) as { id: string };
   expect(first).toEqual({ id: first.id, duplicate: false });
-  // The order of an object's keys is no content.
+  // The order of an object's keys does not count as content.
   const again = { ...body, data: { paid: true, order: 7 } };
   expect(await cluster.post("/v1/messages", again)).toEqual({ id: first.id, duplicate: true });
 

@@ -1,5 +1,5 @@
 // Flow: one limit, many processes that take from it as fast as it lets them, one Redis.
-// Guarantees: together they never take more than the limit in any window, by Redis' own clock; nor much less than it.
+// Guarantees: together they never exceed the limit in any window, by Redis' own clock; nor stay far below it.
 import { spawn, type ChildProcess } from "node:child_process";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startRedis, type TestRedis } from "@petrel/shared/testing/redis/start-redis";
@@ -62,7 +62,7 @@ test.each([0, 0.02])(
   `${PROCESSES} processes, %d of the limit taken ahead: as much as it allows, and no more`,
   async (prepaid) => {
     const started = [];
-    // Two at a time: fifty at once would want more of the machine than there is.
+    // Two at a time: fifty at once would overload the machine.
     for (let i = 0; i < PROCESSES; i += 2) {
       started.push(...(await Promise.all([startProcess(prepaid), startProcess(prepaid)])));
     }
@@ -71,7 +71,7 @@ test.each([0, 0.02])(
     const total = all.reduce((sum, [, count]) => sum + count, 0);
     const took = grants.filter((ofOne) => ofOne.length > 0).length;
     expect(fullestWindow(all)).toBeLessThanOrEqual(LIMIT);
-    // They run at once for three windows and a half, or longer where the machine lets them start apart.
+    // They all run for three windows and a half, or longer if the machine starts them apart.
     expect(total).toBeGreaterThan(LIMIT * 2);
     expect(took).toBeGreaterThan(PROCESSES / 2);
     console.log(

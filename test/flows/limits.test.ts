@@ -1,5 +1,5 @@
-// Flow: limits as producers meet them, at two collects that know of each other only by Redis.
-// Guarantees: a key's limit holds over both; another key is not touched; a user is not sent more than it may be.
+// Flow: limits as producers meet them, at two collects that know of each other only through Redis.
+// Guarantees: a key's limit holds over both; another key is not affected; a user is sent no more than allowed.
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
@@ -51,7 +51,7 @@ test("one key at two collects: never more than its limit in 10 s, and told when 
   };
   await Promise.all([hammer(0), hammer(0), hammer(1), hammer(1)]);
 
-  // Admitted between its sending and its answer: what lies wholly in a window was admitted in it.
+  // Each was admitted between its sending and its answer, so one wholly within a window was admitted in it.
   for (const { sentAtMs: fromMs } of accepted) {
     const inWindow = accepted.filter((one) => one.sentAtMs >= fromMs && one.answeredAtMs < fromMs + 10_000);
     expect(inWindow.reduce((sum, { count }) => sum + count, 0)).toBeLessThanOrEqual(LIMIT);
@@ -67,7 +67,7 @@ test("one key at two collects: never more than its limit in 10 s, and told when 
     expect(headers.get("ratelimit-policy")).toBe(`"messages";q=${LIMIT};w=10;qu="messages"`);
     expect(headers.get("ratelimit")).toBe(`"messages";r=0;t=${seconds}`);
   }
-  // Both collects have refused it by themselves; the other key goes on at both.
+  // Each collect has refused it by itself; the other key goes on at both.
   for (const collect of [0, 1]) {
     const other = await send(collect, cluster.adminKey, ["a", "b"]);
     expect(other.status).toBe(202);

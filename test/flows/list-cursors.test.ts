@@ -1,6 +1,6 @@
-// Tests the cursor of every list that any service answers, found in their OpenAPI documents: what its pattern takes is
-// answered with a page, what it does not take with 400.
-// Guarantees: real processes; the edges of a pattern are among what is tried, whatever the pattern.
+// Tests the cursor of every list that any service answers, found in their OpenAPI documents: a matching text is
+// answered with a page, any other with 400.
+// Guarantees: real processes; whatever the pattern, its edges are tried.
 import * as fc from "fast-check";
 import { chooseSeed } from "@petrel/shared/testing/faults/seeded-random";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
@@ -51,7 +51,7 @@ async function ask({ url, path, name }: ListRoute, position: string): Promise<Re
   return fetch(target, { headers: { authorization: `Bearer ${cluster.adminKey}` } });
 }
 
-/** Texts of a pattern, and the same with all their digits the lowest, and the highest. */
+/** Texts that match a pattern, also with all digits at their lowest, and at their highest. */
 function positionsOf(pattern: string): fc.Arbitrary<string> {
   const any = fc.stringMatching(new RegExp(pattern));
   const fits = (text: string): boolean => new RegExp(pattern).test(text);

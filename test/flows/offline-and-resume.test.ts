@@ -1,4 +1,4 @@
-// Flow: users who were away, and readers who are slow.
+// Flow: users who were away, and slow readers.
 // Guarantees: what was missed comes on return, exactly that, in order; a backlog beyond every buffer arrives whole.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
@@ -58,7 +58,7 @@ test("acked 40 of 100, gone, back with since=40: gets 41 to 100", async () => {
   second.close();
   await second.untilClosed();
 
-  // Without a position of its own: what was acknowledged on the other node counts, once it is written.
+  // Without its own position, acks on the other node count, once they are written.
   const lastIsDelivered = async (): Promise<boolean> => {
     const response = await fetch(`${cluster.collect.url}/v1/messages/${messages.at(-1)?.id}`, {
       headers: { authorization: `Bearer ${cluster.apiKey}` },

@@ -1,7 +1,7 @@
-// Flow: examples/python-client, which was written from docs/receive/protocol.md alone, against real processes.
-// Guarantees: what the page says suffices for a client in another language: backlog, live messages, acks, resume, a fresh
-// token, a drain, and what each close code means. Without the Python package (`.ci/run` installs it) it is left out, in
-// sight; PETREL_REQUIRE_PYTHON_CLIENT=1 makes that a failure.
+// Flow: examples/python-client, written from docs/receive/protocol.md alone, against real processes.
+// Guarantees: the page suffices for a client in another language: backlog, live messages, acks, resume, a fresh token,
+// a drain, and the meaning of each close code. Without the Python package (`.ci/run` installs it) the test is visibly
+// skipped; PETREL_REQUIRE_PYTHON_CLIENT=1 makes that a failure.
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -18,7 +18,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { nextStep } from "../../clients/browser/src/connection/close-policy.js";
 
 const directory = fileURLToPath(new URL("../../examples/python-client", import.meta.url));
-/** In an environment of its own, or wherever the path leads. */
+/** In its own environment, or wherever the path leads. */
 const installed = fileURLToPath(new URL("../../.cache/python-client/bin/python", import.meta.url));
 const python = existsSync(installed) ? installed : "python3";
 const isInstalled = spawnSync(python, ["-c", "import petrel_client"], { cwd: directory }).status === 0;
@@ -110,7 +110,7 @@ describe.runIf(isInstalled || isRequired)("the Python client", { timeout: 300_00
     return ((await answer.json()) as { state: unknown }).state;
   }
 
-  /** The process that the newest `welcome` came from. */
+  /** The process that sent the newest `welcome`. */
   function nodeOf(client: PythonClient): ServiceProcess {
     const node = String(client.named("welcome").at(-1)?.["node"]);
     const found = cluster.nodes.find(({ name }) => node.startsWith(`${name}.`));
@@ -174,7 +174,7 @@ describe.runIf(isInstalled || isRequired)("the Python client", { timeout: 300_00
     expect(client.handled()).toEqual(sent);
     expect(client.named("reconnect")).toMatchObject([{ reason: "PETREL_SHUTTING_DOWN" }]);
     expect(client.named("welcome").at(-1)).toMatchObject({ resumed: true });
-    // Where the machine is too busy for the overlap, the old socket ends first, and that costs no message either.
+    // On a machine too busy for the overlap, the old socket ends first; that costs no message either.
     for (const closed of client.named("closed")) expect(closed).toMatchObject({ code: 1012 });
     await node.exited;
     await cluster.startAgain(node);

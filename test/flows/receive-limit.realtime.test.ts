@@ -1,5 +1,5 @@
 // Flow: one user is sent ten thousand messages in about a second, more than a connection is sent in that time.
-// Guarantees: the rest waits and arrives at the pace, in order, each once; its states say so; nothing of it goes to a
+// Guarantees: the rest waits and arrives at the set pace, in order, each once; its states say so; none of it goes to a
 // fallback meanwhile; other users of the same node do not notice.
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -21,7 +21,7 @@ const PER_SECOND = FLOOD / sized(25, 16);
 const BATCH = 500;
 const OTHERS = 20;
 const EVERY_MS = 50;
-/** Several times over while the rest waits. */
+/** Elapses several times while the rest waits. */
 const ACK_TIMEOUT_MS = 2_000;
 
 let directory: string;
@@ -63,7 +63,7 @@ async function stateOf(id: string): Promise<string> {
   return ((await response.json()) as { state: string }).state;
 }
 
-/** A message to each of the others, now and then; what each took from the request to its client, ms. */
+/** Sends each of the others a message now and then, and records the time from the request to its client, ms. */
 function watchOthers(others: readonly WsClient[]) {
   const sentAtMs = new Map<number, number>();
   const taken: number[] = [];
@@ -120,7 +120,7 @@ test(`${FLOOD} messages to one user, who is sent ${PER_SECOND} a second`, async 
   const storedMs = performance.now() - startMs;
   expect(new Set(ids).size).toBe(FLOOD);
 
-  // Each part is stored in its order, and the parts in the order in which they came to the store.
+  // Each part is stored in order, and the parts in the order of their arrival at the store.
   const order = (): readonly string[] => flooded.messages.map(({ id }) => id);
   const queuedIds = ids.filter((id) => !order().includes(id));
   expect(queuedIds.length).toBeGreaterThan(FLOOD / 4);
@@ -137,7 +137,7 @@ test(`${FLOOD} messages to one user, who is sent ${PER_SECOND} a second`, async 
   const sent = await watch.stop();
   expect(flooded.messages.map(({ seq }) => seq)).toEqual(Array.from({ length: FLOOD }, (_, i) => i + 1));
   expect(new Set(order())).toEqual(new Set(ids));
-  // However slow this machine is: fewer seconds would be more than the pace.
+  // Holds on a slow machine too: fewer seconds would be faster than the pace.
   expect(FLOOD).toBeLessThanOrEqual(PER_SECOND * (10 + seconds) + 1);
   await waitFor(async () => (await stateOf(waiting)) === "delivered", {
     what: "the waiting one to be delivered",
@@ -145,7 +145,7 @@ test(`${FLOOD} messages to one user, who is sent ${PER_SECOND} a second`, async 
   for (const id of [ids[0], ids.at(-1), ...order().slice(-3)]) {
     await waitFor(async () => (await stateOf(id ?? "")) === "delivered", { what: `${id} to be delivered` });
   }
-  // Acknowledgements came all the while: nobody was rung for what was on its way.
+  // Acknowledgements came all the while, so no message on its way rang a phone.
   expect(receiver.requests).toEqual([]);
 
   for (const other of others) {
@@ -156,7 +156,7 @@ test(`${FLOOD} messages to one user, who is sent ${PER_SECOND} a second`, async 
     `${FLOOD} stored in ${storedMs.toFixed(0)} ms, delivered in ${seconds.toFixed(1)} s; to ${OTHERS} others before: ` +
       `${shown(before)}; meanwhile: ${shown(during)} (of ${before.length} and ${during.length})\n`,
   );
-  // Generous, since the flood also has to be stored on these few cores: held up behind it they would take seconds.
+  // Generous, since the flood must also be stored on these few cores; stuck behind it they would take seconds.
   expect(at(during, 0.5)).toBeLessThan(at(before, 0.5) * 5 + 50);
   expect(at(during, 0.99)).toBeLessThan(at(before, 0.99) * 10 + 1_000);
   for (const client of [...others, flooded]) client.close();

@@ -1,11 +1,11 @@
 // A Redis Cluster under the services: revocations reach the sockets of both nodes, whichever master has the user.
-// Guarantees: told, not found by a lease's renewal; the tokens are refused from then on.
+// Guarantees: by an announcement, not by a lease's renewal; the tokens are refused from then on.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { startRedisCluster, type TestRedisCluster } from "@petrel/shared/testing/redis/start-redis-cluster";
 import { connectClient, openClient } from "@petrel/shared/testing/peers/ws-client";
 
-/** So many that each of three masters has some. */
+/** Enough that each of three masters has some. */
 const PARTITIONS = 8;
 const USERS = 12;
 

@@ -1,6 +1,6 @@
 // Flow: tokens are revoked while their users are connected to two nodes.
-// Guarantees: within a second every node closes what lives under them, without waiting for a lease or a new registration;
-// a node that could not hear of it does so once its link is back; their tokens are refused everywhere from then on.
+// Guarantees: within a second every node closes what lives under them, without waiting for a lease or a new
+// registration; a node that was cut off does so once its link is back; the tokens are refused everywhere from then on.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { startFaultProxy, type FaultProxy } from "@petrel/shared/testing/faults/fault-proxy";
@@ -24,7 +24,7 @@ beforeAll(async () => {
   proxy = await startFaultProxy({ targetPort: redis.port });
   cluster = await startCluster({
     redis,
-    // Heartbeats come every ten minutes: what closes within seconds was told.
+    // Heartbeats come every ten minutes, so a close within seconds was announced.
     environment: { ROUTE_LEASE_MS: "1800000" },
     environmentOf: (name): Record<string, string> =>
       name === "push-node-2" ? { REDIS_URL: `redis://127.0.0.1:${proxy.port}` } : {},
@@ -85,7 +85,7 @@ async function expectOpen(client: WsClient): Promise<void> {
   client.close();
 }
 
-/** @returns how long after the answer the last of them was closed, ms; less than nothing where it was before */
+/** @returns how long after the answer the last of them closed, ms; negative if it was before */
 async function timeCloses(clients: readonly WsClient[], revoke: () => Promise<Answer>): Promise<number> {
   let lastAtMs = 0;
   for (const { socket } of clients) socket.once("close", () => (lastAtMs = performance.now()));
@@ -95,7 +95,7 @@ async function timeCloses(clients: readonly WsClient[], revoke: () => Promise<An
   return lastAtMs - answeredAtMs;
 }
 
-/** @returns what every door says to this token */
+/** @returns the answer of every route that takes this token */
 async function tryEverywhere(tokens: Tokens): Promise<void> {
   for (const url of cluster.nodeUrls) {
     const client = openClient({ url, token: tokens.accessToken });
@@ -128,7 +128,7 @@ test("by user: sockets on both nodes, tickets and refresh tokens; the unexpired 
   const refreshed = await call("POST", "/v1/tokens/refresh", "none", { refreshToken: phone.refreshToken });
   expect(refreshed.status).toBe(401);
 
-  // Signed in anew: everything works again, but the old token is good no more, over the open connection either.
+  // After a new sign-in everything works again, but the old token stays refused, on the open connection too.
   const again = await signIn("alice");
   const client = await connect(1, again);
   client.send({ type: "token", token: page.accessToken });

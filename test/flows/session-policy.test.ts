@@ -1,6 +1,6 @@
-// Flow: SESSION_POLICY over two nodes, with tokens of auth.
-// Guarantees: the newest sign-in stays, on whichever node; the older is closed with 4409 and told on which platform; a
-// client that moves because its node stops replaces nobody but itself, and hears of no sign-in.
+// Flow: SESSION_POLICY over two nodes, with auth's tokens.
+// Guarantees: the newest sign-in stays, on whichever node; the older one is closed with 4409 and told the new platform.
+// A client that moves because its node stops replaces only itself, and hears of no sign-in.
 import { afterEach, expect, test } from "vitest";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -48,7 +48,7 @@ test("one: the newest sign-in of a user stays, and gets the messages", async () 
   await tablet.untilMessages(1);
   expect(await connectionsOf("alice")).toMatchObject([{ platform: "ipados" }]);
 
-  // Its node stops: it comes back on the other, before the old socket has closed.
+  // Its node stops, and it comes back on the other before the old socket has closed.
   cluster.nodes[1]?.signal("SIGTERM");
   await tablet.frame("reconnect");
   const moved = await signIn(0, "alice", "ipados");
@@ -71,7 +71,7 @@ test("one-per-platform, of those who sign in at once on both nodes one of each s
   const crowd = Array.from({ length: 12 }, (_, i) =>
     openClient({ url: cluster.nodeUrls[i % 2] ?? "", token }),
   );
-  // Some are replaced before they are welcome.
+  // Some are replaced before their welcome.
   await Promise.all(crowd.map((client) => waitFor(() => client.frames.length > 0, { what: "a frame" })));
   await expectReplaced(first, "web");
   const open = (): readonly WsClient[] => crowd.filter((client) => client.closed() === undefined);

@@ -1,5 +1,5 @@
 // Flow: signed requests to real processes: auth, dispatch, and two collects that share their nonces.
-// Guarantees: whatever is changed or repeated is 401, with the reason in the code, and nothing of it is stored.
+// Guarantees: a changed or repeated request is 401, with the reason in the code, and stores nothing.
 import { createHash } from "node:crypto";
 import { request as httpRequest } from "node:http";
 import { gzipSync } from "node:zlib";
@@ -39,7 +39,7 @@ interface Answer {
 
 let nonces = 0;
 
-/** A request and its signature, as they would leave a business system. */
+/** A request and its signature, as a business system would send them. */
 function signed({
   key = cluster.apiKey,
   method = "POST",
@@ -80,7 +80,7 @@ function message(user: string): string {
   return JSON.stringify({ to: { user }, data: { text: "hello" } });
 }
 
-/** Not fetch: that would normalise what is sent. */
+/** Not fetch, which would normalise the request. */
 function send({ method, target, body, headers }: Request, to: ServiceProcess = first): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const asking = httpRequest(
@@ -186,7 +186,7 @@ describe("a signed request", () => {
   ])("with %s changed is refused, and spends no nonce", async (what, change) => {
     const good = signed({ body: message("dan") });
     const answer = await send(change(good));
-    // A route that is not there is not there for anybody.
+    // An unknown route is unknown to everybody.
     if (what === "its method") expect(answer.status).toBe(404);
     else expect(answer).toMatchObject({ status: 401, code: "PETREL_SIGNATURE_INVALID" });
     expect((await send(good)).status).toBe(202);

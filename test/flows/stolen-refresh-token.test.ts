@@ -1,5 +1,5 @@
 // Flow: a refresh token is stolen, and used after its owner has refreshed, while both hold sockets on two nodes.
-// Guarantees: both are out, sockets too, within a second; the user's other sessions are not concerned.
+// Guarantees: both are out within a second, sockets too; the user's other sessions are not affected.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -16,7 +16,7 @@ let cluster: TestCluster;
 beforeAll(async () => {
   cluster = await startCluster({
     nodes: 2,
-    // Heartbeats come every ten minutes: what closes was told.
+    // Heartbeats come every ten minutes, so a close was announced.
     environment: { REFRESH_LEEWAY_SECONDS: String(LEEWAY_SECONDS), ROUTE_LEASE_MS: "1800000" },
   });
 }, 60_000);

@@ -1,6 +1,6 @@
 // Flow: sampled messages across real processes, their spans in a file.
 // Guarantees: one message is one trace from its producer's span on, whichever way it takes; each span's parent is the
-// step before it; what is not sampled leaves nothing; no span names a person or holds a payload.
+// step before it; an unsampled message leaves nothing; no span names a person or holds a payload.
 import { randomBytes } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -103,7 +103,7 @@ class TracedCluster {
     return connectClient({ url, token: await this.cluster.tokenFor(user), ack });
   }
 
-  /** All that was exported by now. */
+  /** Everything exported so far. */
   async spans(): Promise<FileSpan[]> {
     const text = await readFile(join(this.#directory, "spans.jsonl"), "utf8");
     return text
@@ -112,7 +112,7 @@ class TracedCluster {
       .map((line) => JSON.parse(line) as FileSpan);
   }
 
-  /** The trace's spans, once there is one (or as many as are asked for) of each of these names. */
+  /** The trace's spans, once there is one (or the given number) of each of these names. */
   async untilSpans(
     { traceId }: { readonly traceId: string },
     ...names: readonly (string | readonly [string, number])[]
@@ -139,7 +139,7 @@ class TracedCluster {
   }
 }
 
-/** The names from this span up to the producer's own, which is not ours to export; throws where a parent is missing. */
+/** The names from this span up to the producer's own, which we do not export; throws if a parent is missing. */
 function wayOf(span: FileSpan, spans: readonly FileSpan[], producer: ProducerSpan): string[] {
   if (span.parentSpanId === producer.spanId) return ["producer", span.name];
   const parent = spans.find(({ spanId }) => spanId === span.parentSpanId);
@@ -331,7 +331,7 @@ describe("handed over in the step that stores", () => {
       await traced.send("silent", bad.header.toUpperCase()),
       await traced.send("silent", `${bad.header}-more`),
     ];
-    // Behind them, over the same processes: when it is there, theirs would be.
+    // Sent after them through the same processes: once its spans are there, theirs would be.
     const last = newProducerSpan();
     await traced.send("silent", last.header);
     await traced.untilSpans(last, "accept", "store", "deliver", "await ack");

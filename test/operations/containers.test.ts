@@ -1,6 +1,6 @@
-// Holds the Dockerfile, .dockerignore and docker-compose.yml to what they promise. No engine is needed.
-// Guarantees: the Compose file is one by its specification's schema, and hardened; every image is built from files that
-// are there and sent, runs as nobody, and is watched without a shell; nothing is configured that nothing reads.
+// Checks the Dockerfile, .dockerignore and docker-compose.yml. No engine is needed.
+// Guarantees: the Compose file is valid by its specification's schema, and hardened; every image is built from files
+// that exist and are sent, runs as nobody, and is watched without a shell; no setting is unread.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -42,7 +42,7 @@ const imageOf = ({ build }: ComposeService): ImageName => {
 describe("the Dockerfile", () => {
   test("has nothing that a linter minds", () => {
     expect(validate(dockerfile)).toEqual([]);
-    // The linter does see: a stage that is not there, a form that needs a shell to be understood.
+    // The linter does work: it finds a missing stage, and a form that needs a shell.
     expect(validate("FROM a AS b\nCOPY . \nENTRYPOINT ['node']\n").length).toBeGreaterThan(0);
   });
 
@@ -65,7 +65,7 @@ describe("the Dockerfile", () => {
       const sent = source.endsWith("/") ? `${path}/package.json` : path;
       expect(isSent(rules, sent), source).toBe(true);
     }
-    // npm refuses a lock file that knows more workspaces than it finds.
+    // npm refuses a lock file that lists more workspaces than it finds.
     for (const path of workspaces()) expect(sources).toContain(`${path}/package.json`);
     for (const path of [
       "deploy/docker/secrets/key-encryption",
@@ -101,7 +101,7 @@ describe("the Dockerfile", () => {
     expect(instructions.filter(({ keyword }) => keyword === "COPY").map(({ text }) => text)).toEqual([
       `--from=assemble-${name} /assembled/ ./`,
     ]);
-    // Whatever a stage before may have: nothing is run or added in the image itself.
+    // Whatever an earlier stage has: the image itself runs and adds nothing.
     expect(instructions.filter(({ keyword }) => keyword === "RUN" || keyword === "ADD")).toEqual([]);
     expect(own("USER")?.text).toMatch(/^[1-9]\d{3,}:[1-9]\d{3,}$/);
     expect(own("STOPSIGNAL")?.text).toBe("SIGTERM");
@@ -157,7 +157,7 @@ describe("docker-compose.yml", () => {
   });
 
   test.each(services)("%s: is watched without a shell", (_name, { build, healthcheck }) => {
-    // Ours bring their own in the image.
+    // Our images bring their own.
     if (build !== undefined) expect(healthcheck).toBeUndefined();
     else expect(healthcheck?.test[0]).toBe("CMD");
     expect(healthcheck?.test ?? []).not.toContain("sh");
@@ -184,7 +184,7 @@ describe("docker-compose.yml", () => {
     for (const value of Object.values(environment)) {
       if (value.startsWith("/run/secrets/")) expect(mounted).toContain(value);
     }
-    // Secrets come as files: nothing that looks like one is in the environment.
+    // Secrets come as files: no environment variable looks like one.
     for (const name of Object.keys(environment)) expect(name).not.toMatch(/PASSWORD(?!_FILE)|SECRET$|TOKEN$/);
     expect(Number.parseInt(service.stop_grace_period, 10) * 1000).toBeGreaterThanOrEqual(
       stopDeadlineMs(image, environment),
@@ -223,7 +223,7 @@ describe("docker-compose.yml", () => {
     expect(compose.networks["backend"]?.internal).toBe(true);
     expect(compose.networks["data"]?.internal).toBe(true);
     const subnet = compose.networks["backend"]?.ipam?.config[0]?.subnet;
-    // Limits are by address: without this all clients would share the proxy's.
+    // Limits are per address: without this all clients would share the proxy's.
     for (const [name, { environment = {}, ...service }] of ours) {
       const isAsked = Object.values(settingsOf[imageOf(service)]).some(
         ({ env }) => env === "TRUSTED_PROXIES",
@@ -313,7 +313,7 @@ function readDockerignore(text: string): IgnoreRule[] {
         .replace(/[.+]/g, "\\$&")
         .replace(/\*\*\//g, "(.*/)?")
         .replace(/(?<![.)])\*/g, "[^/]*");
-      // What is below a match is matched too.
+      // What is below a match matches too.
       return { isException, pattern: new RegExp(`^${expression}(/|$)`) };
     });
 }

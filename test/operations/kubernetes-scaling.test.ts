@@ -1,6 +1,6 @@
-// Renders k8s/ and looks at what adds pods and takes them away.
-// Guarantees: budgets and autoscalers are of deployments that are there, by metrics that the services have; a node that
-// goes leaves no more to the others than they let in.
+// Renders k8s/ and checks what adds and removes pods.
+// Guarantees: budgets and autoscalers name existing deployments and the services' own metrics; a stopping node leaves
+// no more clients to the others than they let in.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -33,7 +33,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
     for (const { metadata, spec } of of<Autoscaler>("HorizontalPodAutoscaler")) {
       const target = workloads.find((one) => one.metadata.name === spec.scaleTargetRef.name);
       expect(target?.kind, metadata.name).toBe(spec.scaleTargetRef.kind);
-      // Else each `apply` would undo what the autoscaler has done.
+      // Otherwise each `apply` would undo the autoscaler's work.
       expect(target?.spec.replicas, metadata.name).toBeUndefined();
       expect(spec.minReplicas, metadata.name).toBeGreaterThan(1);
       for (const { pods, external } of spec.metrics) {

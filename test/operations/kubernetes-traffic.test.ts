@@ -1,6 +1,5 @@
-// Renders k8s/ and follows who may talk to whom, and by which way in.
-// Guarantees: what names a port or a label names one that is there; all is closed but what is named; no way in ends a
-// socket that lives.
+// Renders k8s/ and follows who may talk to whom, and through which entry.
+// Guarantees: every port or label that is named exists; everything is closed unless named; no entry ends a live socket.
 import { describe, expect, test } from "vitest";
 import {
   matches,
@@ -61,7 +60,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
         for (const { port } of spec.endpoints) expect(portsOf(metadata.name)).toContain(port);
       }
     }
-    // URLs of one another within the cluster.
+    // Their URLs for one another within the cluster.
     for (const environment of ours.flatMap(containersOf).map(environmentOf)) {
       for (const [name, value] of Object.entries(environment)) {
         if (!/_(URL|ENDPOINT)$/.test(name) || value === "") continue;
@@ -107,7 +106,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
     }
   });
 
-  /** Whether pods of `from` may open connections to `port` of `to`: one has to let out, the other in. */
+  /** Whether pods of `from` may open connections to `port` of `to`: one side must allow egress, the other ingress. */
   function mayReach(from: string, to: string, port: number): boolean {
     const policies = of<Policy>("NetworkPolicy");
     const find = (name: string) => workloads.find(({ metadata }) => metadata.name === name);

@@ -1,6 +1,6 @@
-// Renders k8s/ and holds its pods to what they promise. No cluster is needed.
-// Guarantees: every object is one that the API servers take; every container is nobody's and cannot write; a pod has the
-// time that its stop takes, and is configured with what it reads.
+// Renders k8s/ and checks its pods. No cluster is needed.
+// Guarantees: API servers accept every object; every container runs as nobody and cannot write; a pod has the time that
+// its stop takes, and only settings that its program reads.
 import { describe, expect, test } from "vitest";
 import { type Workload } from "../support/kubernetes/kubernetes-objects.js";
 import { createManifestCheck } from "../support/kubernetes/kubernetes-schemas.js";
@@ -62,7 +62,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
       }[directory],
     );
     expect(of("PodDisruptionBudget")).toHaveLength(4);
-    // Those that hold no sockets never keep a machine from being emptied because they are not ready.
+    // Those without sockets never block a node drain by being unready.
     const policies = of<Manifest & { readonly spec: { readonly unhealthyPodEvictionPolicy?: string } }>(
       "PodDisruptionBudget",
     ).map(({ metadata, spec }) => [metadata.name, spec.unhealthyPodEvictionPolicy]);
@@ -140,7 +140,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
           .filter(({ setting }) => !("default" in setting))
           .map(({ env }) => env);
         expect(Object.keys(environment), image).toEqual(expect.arrayContaining(required));
-        // A file that is named is mounted.
+        // Every named file is mounted.
         const files = (container.volumeMounts ?? []).flatMap((mount) => {
           const volume = workload.spec.template.spec.volumes?.find(({ name }) => name === mount.name);
           return (volume?.secret?.items ?? []).map(({ path }) => `${mount.mountPath}/${path}`);
@@ -150,13 +150,13 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
         }
       }
     }
-    // Limits are by address: without this all clients would share that of the way in.
+    // Limits are per address: without this all clients would share the entry's.
     if (directory === "overlays/production" || directory === "overlays/nginx-ingress") {
       for (const environment of ours.flatMap(containersOf).map(environmentOf)) {
         expect(environment["TRUSTED_PROXIES"]).toMatch(/./);
       }
     }
-    // Same data, same partitions: the services would refuse to start otherwise.
+    // Same data, same partitions: otherwise the services would refuse to start.
     const partitions = ours.flatMap(containersOf).flatMap((one) => environmentOf(one)["PARTITIONS"] ?? []);
     expect(new Set(partitions).size).toBe(1);
   });
@@ -190,7 +190,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
       for (const container of containersOf(workload)) {
         const { startupProbe, readinessProbe, livenessProbe } = container;
         expect(readinessProbe?.httpGet?.path, container.name).toBe("/health/ready");
-        // Redis away is no reason to be restarted.
+        // A missing Redis is no reason for a restart.
         for (const probe of [startupProbe, livenessProbe]) {
           if (probe !== undefined) expect(probe.httpGet?.path, container.name).toBe("/health/live");
         }

@@ -1,5 +1,5 @@
-// The local run's defaults against the services' own settings: nobody who tries Petrel on one machine meets a limit that
-// is meant for a stranger's address.
+// Checks the local run's defaults against the services' own settings: nobody who tries Petrel on one machine may hit a
+// limit meant for a stranger's address.
 import { expect, test } from "vitest";
 import { assignPorts } from "../../deploy/local/src/ports/local-ports.js";
 import { describeServices } from "../../deploy/local/src/processes/service-specs.js";

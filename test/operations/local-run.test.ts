@@ -1,6 +1,6 @@
 // Flow: what the README says, on a cluster that `npm start` runs.
 // Guarantees: its commands work as pasted: sent by curl, seen by `petrel listen` and by a plain WebSocket client,
-// reported as delivered; what it leaves in dev.json is good to sign with.
+// reported as delivered; the key in dev.json can sign.
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
@@ -63,7 +63,7 @@ async function stopLocalRun(): Promise<number | null> {
   return exited;
 }
 
-/** A block of the README, for this cluster instead of one on the default ports in the default place. */
+/** A block of the README, adapted to this cluster instead of one on the default ports in the default place. */
 function adapted(block: string): string {
   return block.replaceAll(".data/dev.json", devFile()).replaceAll("7102", String(portBase + 2));
 }

@@ -1,5 +1,6 @@
 // Makes the secrets of docker-compose.yml.
-// Guarantees: all that it names, in the form that the services take; nobody else may read them; nothing is overwritten.
+// Guarantees: every named secret, in the form that the services take; nobody else may read them; nothing is
+// overwritten.
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -68,7 +69,7 @@ describe("make-secrets", () => {
     try {
       const users = readFileSync(join(directory, "redis-users"), "utf8").trimEnd().split("\n");
       const password = readFileSync(join(directory, "redis-password"), "utf8");
-      // In one go: from then on who has no password may not do this any more.
+      // In one go: afterwards a client without a password may no longer do this.
       const commands = users.reverse().map((line) => ["ACL", "SETUSER", ...line.split(" ").slice(1)]);
       expect(await probeRedis(redis.url, commands)).toEqual(["OK", "OK", "OK"]);
       const bare = await probeRedis(redis.url, [["PING"], ["GET", "petrel:a"], ["INFO"], ["FLUSHALL"]]);
@@ -84,7 +85,7 @@ describe("make-secrets", () => {
       expect(known[0]).toBe("OK");
       for (const refused of known.slice(1)) expect(refused).toBeInstanceOf(RespError);
       const operatorPassword = readFileSync(join(directory, "redis-operator-password"), "utf8");
-      // The words after the function's name, as docs/operate/operations.md has them.
+      // The words after the function's name, as in docs/operate/operations.md.
       const asked = [...read("docs/operate/operations.md").matchAll(/^(?:\d\. )?`?redis_cli ([^|`#\n]+)/gm)];
       expect(asked.length).toBeGreaterThanOrEqual(4);
       const answers = await probeRedis(

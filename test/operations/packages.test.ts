@@ -1,5 +1,5 @@
-// What `npm pack` makes of the packages that others install: packed, unpacked, and run where nothing else is.
-// Guarantees: everything that runs is in them, their types too, and no test; a package that is added is looked at too.
+// The packages that others install, as `npm pack` makes them: packed, unpacked, and run where nothing else is.
+// Guarantees: they contain everything that runs, types included, and no test; a new package is checked too.
 import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readFile, readdir, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -28,7 +28,7 @@ beforeAll(async () => {
   await mkdir(join(place, "node_modules/@petrel"), { recursive: true });
   for (const name of await readdir(join(root, "clients"))) {
     const directory = join(root, "clients", name);
-    // Built already: by `npm test`.
+    // `npm test` has built them already.
     const options = ["pack", "--ignore-scripts", "--json", "--pack-destination", place];
     const { stdout } = await run("npm", options, { cwd: directory });
     const [made] = Object.values(JSON.parse(stdout) as Readonly<Record<string, { filename: string }>>);
@@ -64,7 +64,7 @@ test("each holds what it names, what that imports, and no test", async () => {
       for (const [, to = ""] of source.matchAll(/from "(\.[^"]+)"/g)) {
         expect(files, `${name}/${file}`).toContain(join(file, "..", to));
       }
-      // For whoever steps through it: the map, and what it points at.
+      // For debugging: the source map, and the files it points at.
       const map = JSON.parse(await readFile(join(place, "node_modules", name, `${file}.map`), "utf8")) as {
         readonly sources: readonly string[];
       };

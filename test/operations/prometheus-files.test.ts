@@ -1,6 +1,6 @@
-// Holds deploy/prometheus, deploy/grafana and docs/operate/alerts.md to each other.
-// Guarantees: what Prometheus' own tool finds wrong is a failure; no alert without a test in which it fires, nor without
-// its page; the dashboards are what their script makes.
+// Checks deploy/prometheus, deploy/grafana and docs/operate/alerts.md against each other.
+// Guarantees: anything that Prometheus' own tool reports is a failure; every alert has a page, and a test in which it
+// fires; the dashboards are what their script makes.
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -32,7 +32,7 @@ describe.runIf(runsPrometheus)("by promtool", () => {
 
 test("every alert has a test in which it fires", () => {
   const tests = textOf("tests");
-  // A block that names the alert and expects labels; or the alert's own series, of a rule with several burns.
+  // A block that names the alert and expects labels; or the alert's own series, for a rule with several burn rates.
   const fired = new Set([
     ...[...tests.matchAll(/alertname: (\w+)\n\s+exp_alerts:\n\s+- exp_labels/g)].map(([, name = ""]) => name),
     ...[...tests.matchAll(/labels: 'ALERTS\{alertname="(\w+)"/g)].map(([, name = ""]) => name),

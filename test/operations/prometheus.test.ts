@@ -1,6 +1,6 @@
-// Flow: a running cluster as Prometheus sees it, and as docs/operate/metrics.md, the alerts and the dashboards say it is.
-// Guarantees: every metric is documented and every documented one is there; whatever a rule or a dashboard asks for
-// exists, with its labels and their values; a dispatcher that is killed is an alert; users' ports have no /metrics.
+// Flow: a running cluster as Prometheus sees it, compared with docs/operate/metrics.md, the alerts and the dashboards.
+// Guarantees: every metric is documented and every documented one exists; whatever a rule or a dashboard queries
+// exists, with its labels and their values; a killed dispatcher raises an alert; users' ports have no /metrics.
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -25,7 +25,7 @@ import { promtool, runsPrometheus, startPrometheus, type Prometheus } from "../s
 const names = ["auth", "collect", "dispatch-1", "push-node-1", "push-node-2"] as const;
 const metricsPorts = new Map<string, number>();
 const notification = { title: "You have mail", body: "from Bob" };
-/** More than the breaker takes for phones that have gone; rung before, or they might be made up. */
+/** More than the breaker accepts as phones that have gone; rung before, since otherwise they might be made up. */
 const BAD_PHONES = 30;
 
 let simulator: TestApnsSimulator;
@@ -38,7 +38,7 @@ const send = (user: string, more: object = {}) =>
   cluster.post("/v1/messages", { to: { user }, data: { n: 1 }, ...more });
 
 beforeAll(async () => {
-  // A certificate whose end is to be seen.
+  // A certificate with a visible expiry.
   directory = mkdtempSync(join(tmpdir(), "petrel-prometheus-"));
   const authorityFile = join(directory, "ca.pem");
   writeFileSync(authorityFile, tlsAuthority);
@@ -65,7 +65,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-/** Somebody who is there, somebody with a phone, and an app whose tokens are all bad: so that there is something to see. */
+/** A connected user, a user with a phone, and an app with only bad tokens, so that there is something to see. */
 async function makeTraffic(): Promise<void> {
   const [url = ""] = cluster.nodeUrls;
   const client = await connectClient({ url, token: await cluster.tokenFor("ada"), ack: "turn" });
@@ -203,7 +203,7 @@ describe.runIf(runsPrometheus)("Prometheus", () => {
     const rules = await prometheus.rules();
     expect(rules.length).toBeGreaterThan(25);
     const recorded = rules.filter(({ type }) => type === "recording").map(({ name }) => name);
-    // The last of a chain: what is recorded from what was scraped twice.
+    // The last of a chain: recorded from metrics that were scraped twice.
     await waitFor(
       async () => (await Promise.all(recorded.map(prometheus.series))).every((found) => found.length > 0),
       { what: "every rule to have recorded something", deadlineMs: 30_000 },
@@ -218,7 +218,7 @@ describe.runIf(runsPrometheus)("Prometheus", () => {
       const labels = new Set<string>();
       for (const selector of selectorsOf(expr)) {
         let found: Awaited<ReturnType<typeof prometheus.series>> = [];
-        // What has just happened is seen at the next scrape; the first garbage collection may take a while.
+        // A recent event shows at the next scrape; the first garbage collection may take a while.
         await waitFor(async () => (found = await prometheus.series(selector)).length > 0, {
           what: `a series for ${by}: ${selector}`,
           deadlineMs: 60_000,
@@ -244,7 +244,7 @@ describe.runIf(runsPrometheus)("Prometheus", () => {
   });
 
   test("a dispatcher that is killed is an alert: nobody owns its partitions; another one ends it", async () => {
-    // A reading that took too long on a busy machine may have looked like it for a moment.
+    // On a busy machine, a slow scrape may have looked like it for a moment.
     await waitFor(async () => (await firing("PetrelPartitionUnowned")).length === 0, {
       what: "every partition to have an owner",
       deadlineMs: 20_000,
@@ -288,7 +288,7 @@ test("a node's stop can be seen while it lasts", async () => {
       const text = await readMetrics(node.name);
       expect(text).toMatch(/^petrel_connections_open\{/m);
       if (!/^petrel_node_draining\{.*\} 1$/m.test(text)) return false;
-      // Not the last one's outcome: the process may be gone before it is read.
+      // Not the last one's outcome: the process may be gone before it is scraped.
       return /^petrel_drained_connections_total\{outcome="\w+".*\} [1-9]/m.test(text);
     },
     { what: "one that had left, or was closed", deadlineMs: 20_000, everyMs: 20 },

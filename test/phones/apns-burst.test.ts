@@ -1,5 +1,5 @@
 // Flow: a burst of pushes through two connections to the APNs simulator, with a GOAWAY, a black hole and a burst of 503
-// in its middle. Beside the two clients that others use: bench:apns.
+// in the middle. Compared with two other clients: bench:apns.
 // Guarantees: every push arrives, none is reported wrongly, and only what a broken connection left unanswered repeats.
 import { expect, test } from "vitest";
 import { apnsTable, runApns } from "../../bench/src/apns/apns-run.js";

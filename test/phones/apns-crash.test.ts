@@ -1,6 +1,6 @@
-// Flow: dispatchers that are killed in the middle of a burst of pushes.
-// Guarantees: every message reaches its phone at least once; what comes twice carries the same apns-id and collapse id,
-// so that the phone shows one.
+// Flow: dispatchers are killed in the middle of a burst of pushes.
+// Guarantees: every message reaches its phone at least once; a repeat carries the same apns-id and collapse id, so that
+// the phone shows one.
 import {
   startApnsSimulator,
   type TestApnsSimulator,
@@ -14,7 +14,7 @@ import { sized } from "../support/sizes.js";
 const notification = { title: "You have mail", body: "from Bob" };
 const COUNT = sized(5_000, 400);
 const CONCURRENCY = 64;
-/** From a request's end to its answer: so many are always on their way. */
+/** From a request's end to its answer, so that some are always on their way. */
 const LATENCY_MS = 200;
 
 let simulator: TestApnsSimulator;

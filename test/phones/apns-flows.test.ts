@@ -1,6 +1,6 @@
 // Flow: users who are not there, and their iPhones, across real processes with the simulator in Apple's place.
-// Guarantees: who is away or deaf is rung, once; who acknowledges in time is not, nor is anybody by a deploy or a page
-// that reloads; tokens that are gone are cleaned up, and none for a mistake of ours.
+// Guarantees: an away or unresponsive user is rung, once. A user who acknowledges in time is not, nor is anybody
+// because of a deploy or a reload. Dead tokens are cleaned up, but none for a mistake of ours.
 import { randomBytes } from "node:crypto";
 import {
   startApnsSimulator,
@@ -138,8 +138,8 @@ test("a deploy of the push nodes, and a page that reloads, ring no phone", async
     connectClient({ url, token: await cluster.tokenFor(user), ack: "each" });
   const [oldUrl = "", newUrl = ""] = cluster.nodeUrls;
   const clients = await Promise.all(users.map((user) => connect(user, oldUrl)));
-  // A page that reloads: the old socket goes away without a word, the new one comes a moment later, and in between a
-  // message.
+  // A reload: the old socket goes away without a word, the new one comes a moment later, and a message comes in
+  // between.
   for (const client of clients) client.socket.close(1001);
   const reloaded = await Promise.all(users.map((user) => send(user)));
   const again = await Promise.all(users.map((user) => connect(user, oldUrl)));
@@ -148,14 +148,14 @@ test("a deploy of the push nodes, and a page that reloads, ring no phone", async
   const node = cluster.newest("push-node-1");
   node.signal("SIGTERM");
   const during = await Promise.all(users.map((user) => send(user)));
-  // As a page does: it comes back when its socket closes, not when the node's process is gone.
+  // Like a page, it comes back when its socket closes, not when the node's process is gone.
   await Promise.all(again.map((client) => client.untilClosed(20_000)));
   const later = await Promise.all(users.map((user) => send(user)));
   const moved = await Promise.all(users.map((user) => connect(user, newUrl)));
   await Promise.all([...during, ...later].map((id) => untilState(id, "delivered")));
   await node.exited;
   await cluster.startAgain(node);
-  // The measure of time: somebody who stays away is rung.
+  // The yardstick: a user who stays away is rung.
   const measure = await newUser("stays-away");
   await untilState(await send("stays-away"), "pushed");
   expect(await rings(measure)).toBe(1);

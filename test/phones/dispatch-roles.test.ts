@@ -1,5 +1,5 @@
 // Flow: dispatchers that share the work by its kind.
-// Guarantees: who routes owns the partitions and sends nothing; who sends owns none; both are ready, and together they
+// Guarantees: the router owns the partitions and sends nothing; the sender owns none; both are ready, and together they
 // do what one does alone.
 import {
   startApnsSimulator,
@@ -18,7 +18,7 @@ beforeAll(async () => {
     nodes: 1,
     dispatchers: 2,
     environment: { LEASE_MS: "1000", OFFLINE_SETTLE_MS: "100" },
-    // Only who sends has the key.
+    // Only the sender has the key.
     environmentOf: (name): Record<string, string> =>
       name === "dispatch-1"
         ? { DISPATCH_ROLES: "route" }

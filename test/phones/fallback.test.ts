@@ -1,6 +1,6 @@
 // Flow: users who are not there, and the business system's webhook that reaches them another way.
-// Guarantees: whoever acknowledges in time is not bothered; whoever does not is, once; a crash repeats with the same id;
-// what failed is found, and sent again when it is asked for.
+// Guarantees: a user who acknowledges in time is not bothered, any other is, once; a crash repeats the call with the
+// same id; a failed call can be found, and sent again on request.
 import { createHmac, randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

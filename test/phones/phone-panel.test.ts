@@ -1,4 +1,4 @@
-// Flow: the console's phone, in a real Chromium: what reaches nobody's socket rings there.
+// Flow: the console's phone, in a real Chromium: a message that reaches no socket rings there.
 // Guarantees: a person adds a phone, signs out, sends, and sees the notification; signed in, the phone stays silent.
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";

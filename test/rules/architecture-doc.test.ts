@@ -1,5 +1,5 @@
-// Holds docs/internals/architecture.md to the truth.
-// Guarantees: every file it names exists, and each step of the message's way really calls or is called by the next.
+// Checks docs/internals/architecture.md against the code.
+// Guarantees: every file it names exists, and each step of the message's way really calls the next or is called by it.
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -26,7 +26,7 @@ test("each of the numbered steps opens with its place on the way", () => {
   }
 });
 
-/** Files reached from `from` by imports, and by the scripts that are run by name. */
+/** Files reached from `from` by imports, and by scripts run by name. */
 function reaches(from: string, to: string, depth: number): boolean {
   if (from === to) return true;
   if (depth === 0 || !from.endsWith(".ts")) return false;

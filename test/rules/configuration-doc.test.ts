@@ -1,6 +1,6 @@
-// Holds docs/operate/configuration.md to the schemas that read the environment.
-// Guarantees: every variable of every service, with its default and meaning, and no other. With PETREL_UPDATE_DOCS=1
-// the page is written anew.
+// Checks docs/operate/configuration.md against the schemas that read the environment.
+// Guarantees: every variable of every service, with its default and meaning, and no other. PETREL_UPDATE_DOCS=1
+// rewrites the page.
 import { readFileSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { documentConfig, type Schema } from "@petrel/shared/kernel/config";

@@ -1,6 +1,6 @@
-// Holds the documentation together: what a page links to, names or marks as runnable, and how it opens.
-// Guarantees: every link and anchor leads somewhere, every file that is named exists, every block that is marked as
-// runnable is run by the test that it names, every page says whom it is for, and the index lists every page.
+// Checks the documentation: what a page links to, names or marks as runnable, and how it opens.
+// Guarantees: every link and anchor leads somewhere, every named file exists, the named test runs every block marked as
+// runnable, every page says whom it is for, and the index lists every page.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,7 +13,7 @@ interface Page {
   /** From the repository's root. */
   readonly path: string;
   readonly text: string;
-  /** Without code blocks: what stands in them is code. */
+  /** Without code blocks, which are code. */
   readonly prose: string;
 }
 
@@ -135,7 +135,7 @@ test("what readers of the documentation read is wrapped at 120", () => {
   const long: string[] = [];
   for (const { path, prose } of pages.filter(({ path }) => /^(docs|examples)\/|^[^/]+$/.test(path))) {
     for (const line of prose.split("\n")) {
-      // Rows of a table cannot be wrapped, nor can a link or a picture.
+      // Table rows cannot be wrapped, nor can links or pictures.
       if (line.length > 120 && !/^\s*(\||!\[|\[)/.test(line)) long.push(`${path}: ${line.slice(0, 60)}…`);
     }
   }

@@ -1,5 +1,5 @@
-// Tests the first lines of files: what they name as their place on a message's way exists.
-// A file that was renamed or moved must not live on in its neighbours' heads.
+// Tests the first lines of files: every name in a place line exists. A file that was renamed or moved must not live on
+// in its neighbours' heads.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -23,7 +23,7 @@ function withoutEnding(name: string): string {
   return name.replace(/\.(test\.)?(ts|js|mjs|lua|md|c|sh)$/, "").replace(/\.v\d+$/, "");
 }
 
-/** The place line of a head: what stands before its first colon, where it has an arrow. */
+/** The place line of a head: the text before its first colon, if it has an arrow. */
 function placeOf(text: string): string | undefined {
   const lines: string[] = [];
   for (const line of text.replace(/^#!.*\n/, "").split("\n")) {
@@ -34,7 +34,7 @@ function placeOf(text: string): string | undefined {
   return place?.includes("->") === true ? place : undefined;
 }
 
-/** What a place line names: words with a slash or a hyphen, with `room/{a, b}` taken apart. */
+/** The names in a place line: words with a slash or a hyphen; `room/{a, b}` is expanded. */
 function namesIn(place: string): string[] {
   const apart = place.replace(/([\w./-]*\/)\{([^}]*)\}/g, (_all, folder: string, names: string) =>
     names

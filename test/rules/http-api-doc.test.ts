@@ -1,6 +1,6 @@
-// Flow: docs/send/http-api.md, its commands pasted into a shell, its answers held against the real ones.
-// Guarantees: every command has its answer beside it; ids, times and epochs may differ, nothing else; every route, field
-// and status of collect's OpenAPI document is on the page, and every error code of the page is in the catalogue.
+// Flow: docs/send/http-api.md: its commands pasted into a shell, its answers compared with the real ones.
+// Guarantees: every command has its answer beside it; ids, times and epochs may differ, nothing else; every route,
+// field and status of collect's OpenAPI document is on the page, and every error code of the page is in the catalogue.
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { promisify } from "node:util";
@@ -23,7 +23,7 @@ beforeAll(async () => {
 }, 180_000);
 afterAll(() => cluster?.stop());
 
-/** What differs from run to run, by its form. */
+/** Replaces what differs from run to run by its form. */
 function withoutChance(json: string): unknown {
   return JSON.parse(
     json
@@ -33,7 +33,7 @@ function withoutChance(json: string): unknown {
   ) as unknown;
 }
 
-/** Several JSON texts behind one another, as two commands print them. */
+/** Several JSON texts in a row, as two commands print them. */
 function eachAnswer(printed: string): unknown[] {
   return printed
     .trim()
@@ -47,7 +47,7 @@ test("every command on the page is followed by its answer", () => {
   expect(text.match(/<!-- answers in /g)).toHaveLength(examples.length);
 });
 
-// In the page's order: what one stores, a later one reads.
+// In the page's order: later commands read what earlier ones store.
 test("each command answers what the page says", { timeout: 60_000 }, async () => {
   for (const { command, answer } of examples) {
     const { stdout } = await run("sh", ["-c", command], {
@@ -88,7 +88,7 @@ test("every route, status and field of collect is on the page", async () => {
       const route = `${method.toUpperCase()} ${shown}`;
       if (!text.includes(route)) missing.push(route);
       for (const status of Object.keys(responses)) {
-        // What a proxy may answer; collect says 400 where the headers are too large.
+        // A proxy may answer it; collect says 400 if the headers are too large.
         if (status === "431") continue;
         if (!new RegExp(`\\b${status}\\b`).test(text)) missing.push(`${route}: ${status}`);
       }

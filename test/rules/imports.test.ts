@@ -109,7 +109,7 @@ describe("the reader of imports", () => {
       ({ file }) =>
         file !== undefined && !existsSync(fileURLToPath(new URL(`../../${file}`, import.meta.url))),
     );
-    // Pages are served with files that are put beside them by the server, not by the disk.
+    // Some pages load files that only the server puts beside them.
     expect(missing.filter((line) => !line.includes("/public/"))).toEqual([]);
   });
 });

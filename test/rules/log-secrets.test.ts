@@ -1,6 +1,7 @@
-// Flow: everything that a cluster does and suffers, at its most talkative, and then every line that it wrote.
-// Guarantees: no log of any service, the simulator's neighbours included, holds a token, a secret, a ticket, a device
-// token or a word of what was sent; what happened can be read all the same.
+// Flow: everything that a cluster does and suffers, at the most verbose level; then every line that it logged is
+// searched.
+// Guarantees: no log of any service holds a token, a secret, a ticket, a device token or a word of what was sent; what
+// happened can still be read.
 import { createHash, createHmac, randomBytes } from "node:crypto";
 import { probeRedis } from "@petrel/shared/embedded-redis/resp-probe";
 import { signRequest } from "@petrel/shared/security/producers/request-signature";
@@ -21,7 +22,7 @@ const secrets = new Map<string, string>([
   ["a message's data", payload],
   ["a notification's text", title],
 ]);
-/** Kept as a secret, and given on. */
+/** Remembers it as a secret, and returns it. */
 function secret(what: string, text: string): string {
   secrets.set(`${what} (${secrets.size})`, text);
   return text;
@@ -66,7 +67,7 @@ async function makeTokens(userId: string): Promise<{ accessToken: string; refres
     ReturnType<typeof makeTokens>
   >;
   secret("an access token", tokens.accessToken);
-  // The signature alone would do for whoever has the rest.
+  // The signature alone would complete the rest.
   secret("an access token's signature", tokens.accessToken.split(".")[2] ?? "");
   if (tokens.refreshToken !== undefined) secret("a refresh token", tokens.refreshToken);
   return tokens;
@@ -121,7 +122,7 @@ async function liveALife(): Promise<void> {
   await post("auth", `/v1/keys/${made.id}/rotate`, undefined);
 }
 
-/** Tickets that are good and then spent, a session that is stolen, one that is ended, and a token that is revoked by name. */
+/** Tickets, valid and then spent; a stolen session, an ended one, and a token revoked by name. */
 async function endSessions(): Promise<void> {
   const { accessToken } = await makeTokens("ticket-user");
   const answer = await post("auth", "/v1/tickets", undefined, accessToken);
@@ -143,7 +144,7 @@ async function endSessions(): Promise<void> {
 const jtiOf = (token: string): string =>
   (JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString()) as { jti: string }).jti;
 
-/** Signed well, repeated, changed, and as a bearer where that is not enough. */
+/** Well signed, repeated, changed, and as a bearer where that is not enough. */
 async function signRequests(): Promise<void> {
   const wanted = { name: "signs", scopes: ["send"], signing: true, require: "signature" };
   const key = (await (await post("auth", "/v1/keys", wanted)).json()) as { id: string; secret: string };
@@ -302,7 +303,7 @@ test("no log line holds what only those concerned may know", async () => {
     `log-secrets: ${secrets.size} secrets sought in ${bytes} bytes of ${logs.length} logs, found ${found.length}\n`,
   );
   expect(found.slice(0, 5)).toEqual([]);
-  // The search was not idle: there are secrets of each kind, and lines of each service that tell of the trouble.
+  // The search was meaningful: there are secrets of each kind, and each service has logged its trouble.
   expect(secrets.size).toBeGreaterThan(20);
   expect([...secrets.values()].every((text) => text.length >= 20)).toBe(true);
   const all = logs.map(({ text }) => text).join("\n");

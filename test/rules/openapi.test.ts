@@ -1,6 +1,6 @@
-// Tests the OpenAPI documents as a generator of clients meets them, from running services.
-// Guarantees: every operation has a name and says each status it may answer; what is shared stands there once; no reference
-// leads nowhere; a body that may be left out is not required.
+// Tests the OpenAPI documents of running services as a code generator meets them.
+// Guarantees: every operation has a name and lists each status it may answer; shared parts stand there once; every
+// reference resolves; an optional body is not required.
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
@@ -82,7 +82,7 @@ describe.each(services)("%s", (service) => {
     for (const [name, { requestBody, responses }] of operationsOf(service)) {
       for (const part of [requestBody, ...Object.values(responses)]) {
         for (const [schema] of JSON.stringify(part ?? {}).matchAll(/\{"type":"object".*?\}/g)) {
-          // A small object that one operation has is no class that a generator makes twice.
+          // A generator makes a class twice only for a larger schema; a small object of one operation is fine.
           if (schema.length > 60) expect(bodies.get(schema) ?? name, schema).toBe(name);
           bodies.set(schema, name);
         }

@@ -1,5 +1,5 @@
-// Flow: what docs/send/producers.md gives strangers to copy, run as it stands there, against real processes.
-// Guarantees: an interpreter that is not here skips its snippet, in sight.
+// Flow: the snippets of docs/send/producers.md, run as they stand, against real processes. A missing interpreter
+// visibly skips its snippet.
 import { execFile, spawnSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -37,7 +37,7 @@ afterAll(async () => {
 });
 
 function isThere(tool: string): boolean {
-  // Whatever it answers: that it could be started.
+  // Whatever it answers: it could be started.
   return spawnSync(tool, ["--version"]).error === undefined;
 }
 

@@ -1,6 +1,6 @@
-// Flow: the session that docs/receive/protocol.md shows byte by byte, sent once more to a real node.
-// Guarantees: what the page says the client sends is sent as it stands there, and what the page says comes back does, but
-// for names, times and lengths; every close code and frame type that there is, is on the page.
+// Flow: the session that docs/receive/protocol.md shows byte by byte, replayed to a real node.
+// Guarantees: the client's bytes are sent as on the page, and the node's come back as on the page, except for names,
+// times and lengths; every close code and frame type is on the page.
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -36,7 +36,7 @@ async function tokenThatLasts(ttlSeconds: number): Promise<string> {
   return ((await answer.json()) as { accessToken: string }).accessToken;
 }
 
-/** The bytes at a line's beginning, and the text behind them. */
+/** The bytes at a line's beginning, and the text after them. */
 function readFrameLine(line: string): {
   readonly bytes: Buffer;
   readonly isCut: boolean;
@@ -98,7 +98,7 @@ class RawConnection {
   }
 }
 
-/** Names, times, and how long a token still lasts differ from run to run. */
+/** Names, times, and a token's remaining life differ from run to run. */
 function withoutChance(shown: string): unknown {
   const frame = JSON.parse(shown) as Record<string, unknown>;
   for (const name of ["connection", "node", "epoch", "id", "at", "inSeconds", "expiresIn"]) {
@@ -150,7 +150,7 @@ test("the recorded session happens once more, as it stands on the page", { timeo
           expect(frame.payload).toEqual(bytes.subarray(2));
           continue;
         }
-        // The page's own head says how long the page's own text is.
+        // The page's own header gives the length of the page's own text.
         expect(bytes.length === 4 ? bytes.readUInt16BE(2) : bytes[1]).toBe(Buffer.byteLength(shown));
         expect(withoutChance(frame.payload.toString())).toEqual(withoutChance(shown));
         const { type, epoch: ofUser } = JSON.parse(frame.payload.toString()) as Record<string, string>;

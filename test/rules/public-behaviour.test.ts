@@ -1,6 +1,6 @@
-// Rule: who wrote code, settings or alerts against the release before needs to change nothing for this one.
-// Guarantees: environment variables and their defaults, error codes, scripts by their names, OpenAPI documents, answers,
-// frames and metrics of that release are still there, and the same; what differs all the same is listed here, with why.
+// Rule: code, settings and alerts written against the release before need no change for this one.
+// Guarantees: that release's environment variables and their defaults, error codes, scripts by their names, OpenAPI
+// documents, answers, frames and metrics are still there, unchanged; every exception is listed here, with its reason.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { documentConfig, type Schema } from "@petrel/shared/kernel/config";
@@ -19,12 +19,12 @@ import { recordAnswers, recordFrames } from "../support/record-answers.js";
 import { BUILD_DEADLINE_MS, buildReleaseBefore, hasReleaseBefore } from "../support/release-before.js";
 
 interface Allowed {
-  /** Of the difference's path, from its start. */
+  /** Matches the beginning of a difference's path. */
   readonly path: string;
   readonly why: string;
 }
 
-/** What may be gone or other than in the release before. What has been added is printed, and needs no entry. */
+/** What may be missing or different. Additions are printed, and need no entry. */
 const allowed: readonly Allowed[] = [
   {
     path: "settings.dispatch.DISPATCH_ROLES",
@@ -32,7 +32,7 @@ const allowed: readonly Allowed[] = [
   },
 ];
 
-/** Words for people: they may be said better. */
+/** Words for people, which may be improved. */
 const freeText = new Set(["description", "summary", "title", "example", "examples", "meaning"]);
 
 interface Behaviour {
@@ -91,7 +91,7 @@ function describeNow(): Behaviour {
   };
 }
 
-/** From the rows of docs/configuration.md: | `VARIABLE` | default | meaning | */
+/** From the rows of docs/operate/configuration.md: | `VARIABLE` | default | meaning | */
 function settingsOf(rows: Readonly<Record<string, readonly string[]>>): Behaviour["settings"] {
   const ofService = (lines: readonly string[]): Record<string, string> =>
     Object.fromEntries(
@@ -148,7 +148,7 @@ function seriesOf(text: string): Record<string, { readonly type: string; readonl
   for (const line of lines) {
     const [series = "", name = ""] = /^(petrel_\w+)(\{.*\})?(?= )/.exec(line) ?? [];
     const family = families[name] ?? families[name.replace(/_(bucket|sum|count)$/, "")];
-    // Each cluster has an encryption key of its own.
+    // Each cluster has its own encryption key.
     family?.series.push(series.replace(/\bkey="[^"]*"/, 'key="*"'));
   }
   return families;
@@ -172,7 +172,7 @@ function breaks(part: string, before: unknown, after: unknown): string[] {
   });
 }
 
-/** A script's code: comments and blank lines say nothing to Redis. */
+/** A script's code: comments and blank lines mean nothing to Redis. */
 function codeOf(source: string): string {
   const code = source
     .split("\n")
@@ -222,7 +222,7 @@ describe.runIf(isThere)("beside the release before", () => {
     expect(Object.keys(its).length).toBeGreaterThan(40);
     const stem = (name: string): string => name.replace(/\.v\d+$/, "");
     const version = (name: string): number => Number(/\d+$/.exec(name)?.[0]);
-    // A newer version may stand in an older one's place: the release before brings its own.
+    // A newer version may replace an older one: the release before brings its own.
     const replaced = Object.keys(its).filter((name) =>
       Object.keys(ours).some((other) => stem(other) === stem(name) && version(other) > version(name)),
     );

@@ -1,4 +1,4 @@
-// Tests the rooms: how many files stand in each, what its README says, and that no two lean on each other.
+// Tests the rooms: how many files each has, what its README says, and that no two import each other.
 // Guarantees: a room's README names exactly what its files import.
 import { existsSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -17,11 +17,11 @@ interface Room {
   /** From the repository's root. */
   readonly path: string;
   readonly files: readonly SourceFile[];
-  /** As a README names them, each with a file that says why. */
+  /** As a README names them, each with a file that imports it. */
   readonly imports: ReadonlyMap<string, string>;
 }
 
-/** Every folder under a `src`, but not the `src` itself: that is where a service is wired. */
+/** Every folder under a `src`, except the `src` itself, which wires a service. */
 function readRooms(): Room[] {
   const byFolder = new Map<string, SourceFile[]>();
   for (const file of production) {

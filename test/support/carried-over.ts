@@ -1,6 +1,6 @@
-// Tests only: what one release has written, and another must read: of every kind of data that outlives a process.
-// Guarantees: each item is made whole by the processes that run then, and used later, by those that run then; a use that
-// is not answered as it would be by the release that made it throws.
+// Tests only: data that one release writes and another must read: every kind that outlives a process.
+// Guarantees: the processes then running make each item completely, and those running later use it; a use throws unless
+// it is answered as by the release that made the item.
 import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { signRequest } from "@petrel/shared/security/producers/request-signature";
 import type { TestApnsSimulator } from "@petrel/shared/testing/cluster/start-apns-simulator";
@@ -40,7 +40,7 @@ const makers: Readonly<Record<string, (stage: Stage, user: string) => Promise<()
   "a person to erase": makePerson,
 };
 
-/** Made beside one another. */
+/** Made side by side. */
 export async function makeCarried(stage: Stage): Promise<CarriedItem[]> {
   return Promise.all(
     Object.entries(makers).map(async ([what, make], i) => ({
@@ -96,7 +96,7 @@ async function signIn(stage: Stage, user: string): Promise<Tokens> {
   return (await call(stage, "POST", `${stage.cluster.auth.url}/v1/tokens`, { userId: user })).body as Tokens;
 }
 
-/** Connects as the user, reads so many messages, acknowledges them, and leaves. */
+/** Connects as the user, reads this many messages, acknowledges them, and leaves. */
 async function readAll(stage: Stage, token: string, count: number): Promise<readonly unknown[]> {
   const client = await connectClient({ url: stage.cluster.nodeUrls[0] ?? "", token, ack: "each" });
   const messages = await client.untilMessages(count);
@@ -129,7 +129,7 @@ async function makeRevocation(stage: Stage, user: string) {
     expect((await client.untilClosed()).code).toBe(4403);
     const { status } = await call(stage, "POST", `${auth.url}/v1/tokens/refresh`, { refreshToken });
     expect(status).toBe(401);
-    // Later tokens of the same user are good.
+    // Later tokens of the same user are valid.
     await connectClient({ url: nodeUrls[0] ?? "", token: (await signIn(stage, user)).accessToken }).then(
       (later) => later.close(),
     );
@@ -157,7 +157,7 @@ async function makeDelivered(stage: Stage, user: string) {
     expect(await stage.cluster.post("/v1/messages", again)).toEqual({ id, duplicate: true });
     const other = stage.cluster.post("/v1/messages", { ...again, data: "another" });
     await expect(other).rejects.toThrow("PETREL_IDEMPOTENCY_MISMATCH");
-    // Who has read it is shown what comes next, and nothing again.
+    // A client that has read it is shown what comes next, and nothing again.
     const next = await send(stage, user, { data: "next" });
     expect(await readAll(stage, (await signIn(stage, user)).accessToken, 1)).toEqual(["next"]);
     await untilState(stage, next, "delivered");

@@ -1,5 +1,5 @@
 // Tests only: what the flows with iPhones ask of a cluster.
-// Guarantees: an answer that is not expected is an error that shows it.
+// Guarantees: an unexpected answer is an error that shows it.
 import type { TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 
 export const APP = { topic: "com.example.app", environment: "production" } as const;
@@ -55,7 +55,7 @@ export async function readState(cluster: TestCluster, id: string): Promise<Messa
   return body as MessageState;
 }
 
-/** The sum over these services, of all series that have these labels. */
+/** The sum, over these services, of all series with these labels. */
 export async function metricOf(
   urls: readonly string[],
   name: string,

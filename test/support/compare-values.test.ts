@@ -1,4 +1,4 @@
-// Tests how two releases are compared.
+// Tests the comparison of two releases.
 import { expect, test } from "vitest";
 import { findDifferences } from "./compare-values.js";
 

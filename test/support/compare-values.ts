@@ -1,4 +1,4 @@
-// Tests only: what has changed between two JSON values, and whether somebody who relied on the first one would notice.
+// Tests only: the differences between two JSON values, and whether someone who relied on the first would notice.
 // Guarantees: a pure function; "added" breaks nobody, "removed" and "changed" may.
 
 export interface Difference {
@@ -9,9 +9,9 @@ export interface Difference {
 }
 
 /**
- * Lists of single values and of named objects (parameters) are compared as sets, other lists place by place. What is
- * newly `required` counts as changed: a request that left it out was good before.
- * @param ignored keys that are left out at any depth, such as free text
+ * Lists of single values and of named objects (parameters) are compared as sets, other lists position by position. A
+ * newly `required` member counts as changed: a request without it used to be good.
+ * @param ignored keys to skip at any depth, such as free text
  */
 export function findDifferences(
   before: unknown,

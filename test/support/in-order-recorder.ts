@@ -1,5 +1,5 @@
 // Tests only: what each client's application got, beside what was sent to it.
-// Guarantees: notices whatever is lost, comes twice or comes out of order; the caller numbers from 0 for each client.
+// Guarantees: notices any loss, duplicate or disorder; the caller numbers from 0 for each client.
 
 export class InOrderRecorder {
   readonly #got: number[];

@@ -1,4 +1,4 @@
-// Tests only: frames by chance: right, wrong, mutated, and noise.
+// Tests only: random frames: right, wrong, mutated, and noise.
 // Guarantees: the same random numbers give the same frames.
 import type { SeededRandom } from "@petrel/shared/testing/faults/seeded-random";
 import { closing, frame, json, more, start, text } from "./raw-frames.js";
@@ -25,7 +25,7 @@ export function randomFrame(random: SeededRandom): RandomFrame {
     return random.chance(0.3) ? { bytes: closing(code), code } : { bytes: json({ type: "ping" }) };
   }
   if (kind === 7) {
-    // A right one with a few bits turned. What it closes with by chance is a code of its own.
+    // A right one with a few bits flipped. It may close with a random code of its own.
     const bytes = Buffer.from(
       random.pick([json({ type: "ping" }), json({ type: "ack", seq: 1 }), start("{"), more("}")]),
     );

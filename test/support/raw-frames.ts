@@ -1,5 +1,5 @@
 // Tests only: WebSocket frames as bytes, right or wrong.
-// Guarantees: what is not asked to be wrong is as RFC 6455 section 5.2 lays it out; masked always alike.
+// Guarantees: unless asked to be wrong, a frame follows RFC 6455 section 5.2; the mask is always the same.
 
 export const TEXT = 1;
 export const BINARY = 2;
@@ -14,11 +14,11 @@ export interface FrameParts {
   /** The three reserved bits, RSV1 the highest. */
   readonly rsv?: number;
   readonly masked?: boolean;
-  /** What the header says, in 64 bits, whatever follows. */
+  /** The length that the header declares, in 64 bits, whatever follows. */
   readonly length?: bigint;
 }
 
-/** A frame as RFC 6455 section 5.2 lays it out, or not quite. */
+/** A frame as in RFC 6455 section 5.2, or not quite. */
 export function frame({
   opcode,
   payload = "",

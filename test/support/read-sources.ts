@@ -7,9 +7,9 @@ import { fileURLToPath } from "node:url";
 export interface Import {
   /** As written. */
   readonly specifier: string;
-  /** `import type …`: nothing is left of it at run time. */
+  /** `import type …`: it does not exist at run time. */
   readonly isTypeOnly: boolean;
-  /** The file of this repository that it names, from the root; undefined for packages and Node's own. */
+  /** The file of this repository that it resolves to, from the root; undefined for packages and Node's own. */
   readonly file: string | undefined;
 }
 
@@ -96,7 +96,7 @@ export function workspaceOf(path: string): string {
   return ["shared", "bench", "test"].includes(top) ? top : `${top}/${second}`;
 }
 
-/** What a workspace declares that it needs at run time. */
+/** The packages that a workspace declares for run time. */
 export function declaredPackages(workspace: string): ReadonlySet<string> {
   const manifest = JSON.parse(readFileSync(join(root, workspace, "package.json"), "utf8")) as {
     readonly dependencies?: Readonly<Record<string, string>>;
@@ -108,7 +108,7 @@ export function declaredPackages(workspace: string): ReadonlySet<string> {
   ]);
 }
 
-/** The files of each circle of imports, each circle once. */
+/** The files of each import cycle, each cycle once. */
 export function findCycles(files: readonly SourceFile[]): string[][] {
   const byPath = new Map(files.map((file) => [file.path, file]));
   const state = new Map<string, "open" | "done">();

@@ -1,5 +1,5 @@
-// Tests only: the code of the README, or of another page, as a reader would paste it.
-// Guarantees: exactly the blocks that say which test runs them.
+// Tests only: the code blocks of the README, or of another page, as a reader would paste them.
+// Guarantees: exactly the blocks that name the given test.
 import { readFileSync } from "node:fs";
 
 /**

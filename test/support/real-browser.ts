@@ -1,5 +1,5 @@
-// Tests only: a Chromium as a person has it: tabs that are hidden are hidden, and the back/forward cache is on.
-// Guarantees: a profile of its own, gone when it is closed. (Playwright's own launch keeps every page "visible".)
+// Tests only: a Chromium as a person has it: hidden tabs are hidden, and the back/forward cache is on.
+// Guarantees: its own profile, gone when it is closed. (Playwright's own launch keeps every page "visible".)
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";

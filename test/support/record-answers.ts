@@ -1,7 +1,7 @@
-// Tests only: what a cluster answers to one fixed visit, over HTTP and on sockets, in a form that two clusters' can be
-// compared in.
-// Guarantees: the same visit each time; what differs from run to run by its nature (ids, times, tokens) is left as its
-// type, and everything else as it came.
+// Tests only: a cluster's answers to one fixed visit, over HTTP and on sockets, in a form that can be compared between
+// two clusters.
+// Guarantees: the same visit each time; what naturally differs from run to run (ids, times, tokens) is reduced to its
+// type, and everything else stays as it came.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -11,7 +11,7 @@ type Service = "auth" | "collect" | "dispatch" | "push-node";
 type Credential = "admin" | "api" | "user" | "wrong" | "none";
 type Request = readonly [Service, string, string, Credential, unknown?];
 
-/** So long a 503 is asked again. */
+/** How long a 503 is retried. */
 const BUSY_MS = 60_000;
 const notification = { title: "You have mail", body: "from Bob" };
 const phone = {
@@ -22,7 +22,7 @@ const phone = {
 };
 const inOneDay = (): string => new Date(Date.now() + 86_400_000).toISOString();
 
-/** In this order. `:message` is the id of the first message that was accepted. */
+/** In this order. `:message` is the id of the first accepted message. */
 const requests = (accessToken: string): readonly Request[] => [
   ["auth", "POST", "/v1/tokens", "admin", { userId: "ada", device: { id: "d1", platform: "web" } }],
   ["auth", "POST", "/v1/tokens", "admin", {}],
@@ -116,7 +116,7 @@ const comparedHeaders = [
   "location",
 ] as const;
 
-/** By nature another one in each run, or words that may be said better. */
+/** Values that differ in each run, or words that may be improved. */
 const varying = new Set(
   (
     "id keyId messageId connection node epoch lineage owner dispatcher holder at acceptedAt " +
@@ -157,7 +157,7 @@ export async function recordAnswers(cluster: TestCluster): Promise<Answers> {
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
     let response = await ask();
-    // It says itself that it may pass: a process on a busy machine has not heard from another in time.
+    // A 503 says itself that it may pass: on a busy machine a process has not yet heard from another.
     for (const end = performance.now() + BUSY_MS; response.status === 503 && performance.now() < end;) {
       await response.body?.cancel();
       await sleep(250);
@@ -234,7 +234,7 @@ export async function recordFrames(cluster: TestCluster): Promise<Answers> {
     client.send({ type: "auth", token });
     await client.untilMessages(1);
   });
-  // Nothing waits for this one, so that nothing comes between.
+  // Nothing waits for this one, so nothing comes in between.
   const quiet = await cluster.tokenFor("frank");
   const untilClosed = async (client: WsClient, frame: unknown): Promise<void> => {
     await client.frame("welcome");
@@ -281,7 +281,7 @@ export async function recordFrames(cluster: TestCluster): Promise<Answers> {
   return frames;
 }
 
-/** What counts down while a busy machine takes its time. */
+/** Values that count down while a busy machine takes its time. */
 const countingDown = new Set(["expiresIn", "inSeconds"]);
 
 function leaveTypes(value: unknown, key = ""): unknown {

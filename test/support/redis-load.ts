@@ -1,6 +1,6 @@
-// What the tests about Redis' faults share: users with the client library, and a producer that goes on until each
-// message is answered for.
-// Guarantees: a message counts as accepted only where its 202 came; what no application got is named.
+// What the tests of Redis' faults share: users with the client library, and a producer that retries until each message
+// has an answer.
+// Guarantees: a message counts as accepted only if its 202 came; what no application got is named.
 import type { TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { MessageRecorder, type PostRecord } from "@petrel/shared/testing/peers/message-recorder";
 import { RecordingProducer } from "@petrel/shared/testing/peers/recording-producer";
@@ -11,18 +11,18 @@ export interface RedisLoad {
   readonly recorder: MessageRecorder;
   /** Posts to these users in turn, a message every 10 ms, until it is stopped. */
   start(users: readonly string[]): void;
-  /** Posts no more; resolves when every message has its answer. */
+  /** Stops posting; resolves when every message has its answer. */
   stop(): Promise<void>;
   accepted(): readonly PostRecord[];
   untilAccepted(count: number): Promise<void>;
   connect(users: readonly string[]): Promise<RecordedUsers>;
-  /** Accepted messages that no application got, once no more of them come for a while. */
+  /** Accepted messages that no application got, once no more of them have come for a while. */
   lost(): Promise<readonly PostRecord[]>;
   close(): Promise<void>;
 }
 
 const EVERY_MS = 10;
-/** Longer than the client's backoff and two rounds of ACK_TIMEOUT_MS as the tests set it. */
+/** Longer than the client's backoff and two rounds of the tests' ACK_TIMEOUT_MS. */
 const QUIET_MS = 6_000;
 
 export function openRedisLoad(cluster: TestCluster): RedisLoad {
@@ -93,7 +93,7 @@ export function handledTwice({ handled }: MessageRecorder): number[] {
   });
 }
 
-/** The longest time in which nothing was accepted, of what came from then on. */
+/** The longest time without an accepted message, among posts from then on. */
 export function longestSilenceMs(posts: readonly PostRecord[], fromMs: number): number {
   const times = posts.map(({ answeredAtMs }) => answeredAtMs).filter((ms) => ms >= fromMs);
   const sorted = [fromMs, ...times.toSorted((a, b) => a - b)];
@@ -107,11 +107,11 @@ export interface Readiness {
 }
 
 export interface ReadinessWatch {
-  /** Which service said that it is not ready, and what of. */
+  /** The services that said they were not ready, and why. */
   stop(): Promise<readonly string[]>;
 }
 
-/** Asks each running service every 100 ms, as a load balancer in a hurry would. */
+/** Asks each running service every 100 ms, like an impatient load balancer. */
 export function watchReadiness(cluster: TestCluster): ReadinessWatch {
   const refusals = new Set<string>();
   let watching = true;
@@ -137,7 +137,7 @@ export function watchReadiness(cluster: TestCluster): ReadinessWatch {
   };
 }
 
-/** What each running service says of itself. */
+/** What each running service reports of itself. */
 export async function readReadiness(cluster: TestCluster): Promise<Readiness[]> {
   const running = cluster.processes.filter((service) => service.isRunning());
   return Promise.all(
@@ -149,7 +149,7 @@ export async function readReadiness(cluster: TestCluster): Promise<Readiness[]> 
   );
 }
 
-/** Ready is not enough: for a while, a service is so without Redis. */
+/** Ready is not enough: without Redis a service stays ready for a while. */
 export async function untilReady(
   cluster: TestCluster,
   isReady: boolean,

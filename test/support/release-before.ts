@@ -1,6 +1,6 @@
 // Tests only: the release before this tree, built from the repository's own history, to run beside this tree's build.
-// Guarantees: built once, into .cache/release-before; its own sources throughout, and this tree's packages only where its
-// lock file asks for the very same ones.
+// Guarantees: built once, into .cache/release-before; all of its own sources, and this tree's packages only if its lock
+// file asks for exactly those.
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
@@ -8,7 +8,7 @@ import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-/** The release before: what an upgrade to this tree starts from. It moves on with each release. */
+/** The release before: the starting point of an upgrade to this tree. It moves on with each release. */
 export const RELEASE_BEFORE = "38665a7e66477776f6a444de75876859afd7fd6a";
 
 /** For the hook that calls `buildReleaseBefore`: on a busy machine with an empty cache. */
@@ -29,8 +29,8 @@ const projects = [
 ];
 
 /**
- * Whether this repository's history has it: a shallow clone and an archive have not. Says so where it is missing.
- * @throws where PETREL_REQUIRE_RELEASE_BEFORE is 1 and it is missing
+ * Whether this repository's history has it; a shallow clone and an archive do not. Says so if it is missing.
+ * @throws if PETREL_REQUIRE_RELEASE_BEFORE is 1 and it is missing
  */
 export async function hasReleaseBefore(): Promise<boolean> {
   const isThere = await run("git", ["cat-file", "-e", `${RELEASE_BEFORE}^{commit}`], { cwd: root }).then(
@@ -53,7 +53,7 @@ export async function buildReleaseBefore(): Promise<string> {
     .digest("hex");
   if ((await readFile(join(built, BUILT), "utf8").catch(() => "")) === packages) return built;
 
-  // Made aside and moved into its place: two test files may come here at once.
+  // Built aside and moved into place: two test files may come here at once.
   const making = join(cache, `making-${process.pid}-${Date.now()}`);
   await mkdir(making, { recursive: true });
   try {
@@ -83,7 +83,7 @@ interface Lock {
   readonly packages: Readonly<Record<string, { readonly version?: string; readonly link?: boolean }>>;
 }
 
-/** Whether all that its lock file names, workspaces aside, stands in this tree's at the same place and version. */
+/** Whether everything in its lock file except workspaces is in this tree's, at the same place and version. */
 async function hasSamePackages(release: string): Promise<boolean> {
   const read = async (tree: string): Promise<Lock> =>
     JSON.parse(await readFile(join(tree, "package-lock.json"), "utf8")) as Lock;
@@ -107,12 +107,12 @@ async function linkPackages(release: string): Promise<void> {
     const { name } = JSON.parse(await readFile(join(release, folder, "package.json"), "utf8")) as {
       readonly name: string;
     };
-    // Relative: the tree is moved when it is built.
+    // Relative, because the tree is moved once it is built.
     await symlink(relative(dirname(join(its, name)), join(release, folder)), join(its, name));
   }
 }
 
-/** Somebody else was quicker, or what stands there was made with other packages. */
+/** Another process was faster, or the existing tree was made with other packages. */
 async function replace(making: string, built: string, packages: string): Promise<void> {
   if ((await readFile(join(built, BUILT), "utf8").catch(() => "")) === packages) return;
   await rm(built, { recursive: true, force: true });

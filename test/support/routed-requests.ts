@@ -1,6 +1,6 @@
-// Tests only: which requests the ways in of k8s/ let through, and to which service.
-// Guarantees: paths match as the Gateway API says (https://gateway-api.sigs.k8s.io/reference/spec/#httppathmatch), and as
-// ingress-nginx does it (https://kubernetes.github.io/ingress-nginx/user-guide/ingress-path-matching/).
+// Tests only: which requests the entries of k8s/ let through, and to which service.
+// Guarantees: paths match as the Gateway API says (https://gateway-api.sigs.k8s.io/reference/spec/#httppathmatch), and
+// as ingress-nginx does it (https://kubernetes.github.io/ingress-nginx/user-guide/ingress-path-matching/).
 import type { Ingress, Route } from "./kubernetes/kubernetes-objects.js";
 
 export interface WaysIn {
@@ -8,7 +8,7 @@ export interface WaysIn {
   readonly ingresses: readonly Ingress[];
 }
 
-/** @returns the names of the services that may get the request; none where it is let in nowhere */
+/** @returns the names of the services that may get the request; empty if no entry lets it in */
 export function servicesFor(
   { routes, ingresses }: WaysIn,
   { host, method, path }: { readonly host: string; readonly method: string; readonly path: string },
@@ -41,7 +41,7 @@ export function servicesFor(
   return [...new Set([...ofRoutes, ...ofIngresses])];
 }
 
-/** A prefix is one of whole segments. */
+/** A prefix consists of whole segments. */
 function fits(path: string, value: string, isPrefix: boolean): boolean {
   return path === value || (isPrefix && path.startsWith(`${value.replace(/\/$/, "")}/`));
 }

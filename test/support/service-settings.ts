@@ -1,5 +1,5 @@
-// Tests only: which variables each of the images' programs reads.
-// Guarantees: the schemas themselves, so that a name in a manifest that nothing reads is found.
+// Tests only: which variables each image's program reads.
+// Guarantees: uses the schemas themselves, so a name in a manifest that nothing reads is found.
 import type { Schema } from "@petrel/shared/kernel/config";
 import { apnsSimulatorConfigSchema } from "../../deploy/local/src/apns-simulator/config.js";
 import { authConfigSchema } from "../../services/auth/src/config.js";
@@ -41,7 +41,7 @@ export function problemsOf(image: ImageName, environment: Readonly<Record<string
   });
 }
 
-/** In ms, from the signal to the exit, at most: what the `stopDeadlineMs` in their main.ts come to. */
+/** The most ms from the signal to the exit: what `stopDeadlineMs` in each main.ts amounts to. */
 export function stopDeadlineMs(image: ImageName, environment: Readonly<Record<string, string>>): number {
   const milliseconds = (name: string): number => {
     const setting = Object.values(settingsOf[image]).find(({ env }) => env === name)?.setting;
@@ -60,7 +60,7 @@ export function stopDeadlineMs(image: ImageName, environment: Readonly<Record<st
   }
 }
 
-/** How each main.ts says what `stopDeadlineMs` above comes to. */
+/** The text in each main.ts that `stopDeadlineMs` above evaluates. */
 export const stopDeadlineSources: Readonly<Record<ImageName, readonly [file: string, text: string]>> = {
   auth: ["services/auth/src/main.ts", "stopDeadlineMs: () => 10_000"],
   collect: [

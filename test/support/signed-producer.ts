@@ -1,6 +1,7 @@
-// Tests only: a business system that signs its requests and sends in batches, beside shared/testing's recording producer.
-// Guarantees: one request at a time, so that a user's messages come one after another; what was not accepted for certain
-// is sent again with the same idempotencyKey; every message's outcome, and every refusal, is written down.
+// Tests only: a business system that signs its requests and sends in batches, besides shared/testing's recording
+// producer.
+// Guarantees: one request at a time, so that a user's messages come one after another; whatever is not certainly
+// accepted is sent again with the same idempotencyKey; every message's outcome, and every refusal, is recorded.
 import { createHash, randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { MessageRecorder, PostRecord } from "@petrel/shared/testing/peers/message-recorder";
@@ -10,12 +11,12 @@ import { signRequest } from "@petrel/shared/security/producers/request-signature
 export interface SignedProducerOptions {
   readonly recorder: MessageRecorder;
   readonly random: SeededRandom;
-  /** Collects, to be used in turn. */
+  /** Collects, used in turn. */
   readonly urls: readonly string[];
   /** `key.secret` of a key that may sign. */
   readonly apiKey: string;
   readonly users: readonly string[];
-  /** No more requests are begun then. */
+  /** No request is begun after it is aborted. */
   readonly signal: AbortSignal;
 }
 

@@ -1,6 +1,6 @@
 // vitest.config -> here: which files share a worker and run beside which others, by what they start.
-// Guarantees: every test file has exactly one kind; one that starts a server or a process, itself or through what it
-// imports, never counts as pure.
+// Guarantees: every test file has exactly one kind; one that starts a server or a process, itself or through an import,
+// never counts as pure.
 import { readSources, type SourceFile } from "./read-sources.js";
 
 /**

@@ -1,4 +1,4 @@
-// Tests only: Debian's Prometheus as a process of its own, with the project's configuration and rules, made quick.
+// Tests only: Debian's Prometheus as its own process, with the project's configuration and rules, sped up.
 // Guarantees: its own directory, a free port on 127.0.0.1; `stop` leaves no process and no file behind.
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -18,10 +18,10 @@ if (!isInstalled) {
     "\n*** No Prometheus on this machine: tests with it are left out (apt-get install prometheus). ***\n\n",
   );
 }
-/** Whether to run tests that need it: where it is installed, and where its absence is to be a failure. */
+/** Whether tests that need it run: if it is installed, or if its absence must be a failure. */
 export const runsPrometheus = isInstalled || process.env["PETREL_REQUIRE_PROMETHEUS"] === "1";
 
-/** @throws Error with what promtool says, where it finds something wrong */
+/** @throws Error with promtool's output if it finds a fault */
 export function promtool(args: readonly string[], input?: string): string {
   return execFileSync("promtool", args, {
     encoding: "utf8",
@@ -30,7 +30,7 @@ export function promtool(args: readonly string[], input?: string): string {
   });
 }
 
-/** How long an alert's condition holds before it fires, in the quick copy of the rules. */
+/** How long an alert's condition must hold before it fires, in the fast copy of the rules. */
 const QUICK_FOR = "2s";
 
 export interface Alert {
@@ -46,7 +46,7 @@ export interface Rule {
 }
 
 export interface Prometheus {
-  /** The answer's `data`; rejects where Prometheus says that the request is wrong. */
+  /** The answer's `data`; rejects if Prometheus says that the request is wrong. */
   readonly ask: (path: string, parameters?: Readonly<Record<string, string>>) => Promise<unknown>;
   readonly series: (selector: string) => Promise<readonly Readonly<Record<string, string>>[]>;
   readonly alerts: () => Promise<readonly Alert[]>;
@@ -55,9 +55,9 @@ export interface Prometheus {
 }
 
 /**
- * With deploy/prometheus' own files, but for: the targets, which are given; the interval, a second instead of fifteen;
- * and `for:`, two seconds. What an alert asks stays as it is.
- * @param targets `host:port` as it stands in prometheus.yml -> where it is here; jobs with another one are left out
+ * With deploy/prometheus' own files, except for: the targets, which are given; the interval, a second instead of
+ * fifteen; and `for:`, two seconds. An alert's expression stays as it is.
+ * @param targets `host:port` in prometheus.yml -> where it is here; jobs with any other are left out
  */
 export async function startPrometheus(targets: ReadonlyMap<string, string>): Promise<Prometheus> {
   const directory = await mkdtemp(join(tmpdir(), "petrel-prometheus-"));

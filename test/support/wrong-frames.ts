@@ -1,4 +1,4 @@
-// Tests only: frames that a node must refuse, and odd ones that it must take, with what becomes of each.
+// Tests only: frames that a node must refuse, and odd ones that it must accept, with the outcome of each.
 // Guarantees: every close code and error code is the contract's.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RawClient } from "../../services/push-node/src/testing/raw-client.js";
@@ -18,7 +18,9 @@ import {
   text,
 } from "./raw-frames.js";
 
-/** A close code, and the code of the error frame before it; a reply and no close; the end of the socket without either. */
+/**
+ * A close code, alone or after an error frame's code; a reply and no close; or the end of the socket without either.
+ */
 export type Outcome = number | readonly [number, string] | { readonly reply: string } | "cut";
 export type Send = Buffer | ((client: RawClient) => Promise<void> | void);
 
@@ -26,7 +28,7 @@ const BAD = [4400, "PETREL_BAD_FRAME"] as const;
 const EARLY = [4401, "PETREL_UNAUTHENTICATED"] as const;
 const PONGED = { reply: "pong" } as const;
 
-/** Name, what is sent, and what becomes of it: after authentication, and before it where that is not the same. */
+/** Name, what is sent, and the outcome: after authentication, and before it if that differs. */
 export type Case = readonly [name: string, send: Send, after: Outcome, before?: Outcome];
 
 const framing: readonly Case[] = [

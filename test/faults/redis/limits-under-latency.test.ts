@@ -1,5 +1,5 @@
-// Flow: a Redis that is slow all the time, behind a real link; several processes that take from one limit.
-// Guarantees: each waits for Redis' answer, so that together they take the limit once, and not each of them once.
+// Flow: a Redis that is always slow, behind a real link; several processes that take from one limit.
+// Guarantees: each waits for Redis' answer, so together they take the limit once, not once each.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { connectRedis, type Redis } from "@petrel/shared/redis/connection/connect";
@@ -12,7 +12,7 @@ import { waitFor } from "@petrel/shared/testing/wait-for";
 
 const PROCESSES = 3;
 const LIMIT = 300;
-/** Nothing comes free while the test runs. */
+/** Nothing frees up while the test runs. */
 const WINDOW_MS = 600_000;
 const ONE_WAY_MS = 250;
 const ROUNDS = 10;
@@ -49,7 +49,7 @@ test("half a second to Redis and back: the limit once, whoever takes it", async 
         counts,
       }),
   );
-  // A machine that is held up may be slower still: then each counts for itself for a moment, and it is tried again.
+  // On a stalled machine Redis may be even slower: then each counts alone for a moment, and the round is repeated.
   for (let round = 0; round < ROUNDS; round++) {
     await Promise.all(
       limiters.map((one, i) =>

@@ -1,6 +1,6 @@
-// Flow: Redis is away for a moment while business systems send: who they are is known from before.
-// Guarantees: nothing is refused for a look-up within ACCEPT_DEADLINE_MS; a key that was revoked meanwhile is refused soon
-// after. Times are printed, not judged: the unit tests of the cache hold them by its own clock.
+// Flow: Redis is away for a moment while business systems send: their keys are remembered.
+// Guarantees: no look-up causes a refusal within ACCEPT_DEADLINE_MS; a key that was revoked meanwhile is refused soon
+// after. Times are printed, not judged: the cache's unit tests check them on their own clock.
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
@@ -21,7 +21,10 @@ afterEach(async () => {
 
 const SENDERS = 8;
 const PAUSE_MS = 60;
-/** Longer than a record is believed, than the node timeout, and than a command waits; shorter than what may be stale. */
+/**
+ * Longer than a record is trusted, than the node timeout, and than a command waits; shorter than a stale record may
+ * serve.
+ */
 const DEAD_MS = 8_000;
 
 let nonces = 0;
@@ -51,7 +54,7 @@ async function post(collectUrl: string, key: string, user: string, isSigned = fa
   return answer.status;
 }
 
-/** Sends until it is told to stop. @returns stops it, and gives the statuses by how often each came */
+/** Sends until it is told to stop. @returns stops it, and counts the statuses */
 function sendAlong(
   cluster: TestCluster,
   users: readonly string[],
@@ -88,7 +91,7 @@ describe("one link to Redis cut", () => {
       redis,
       environmentOf: (name): Record<string, string> =>
         name === "collect" ? { REDIS_URL: `redis://127.0.0.1:${proxy.port}` } : {},
-      // A busy machine is slow to come back; what is shown is that nobody is refused before.
+      // A busy machine is slow to come back; this only shows that nobody is refused before.
       environment: { ACCEPT_DEADLINE_MS: "20000" },
     });
     close.push(() => cluster.stop());
@@ -97,7 +100,7 @@ describe("one link to Redis cut", () => {
     for (const step of close.reverse()) await step();
   });
 
-  // First: the process must not have seen the key.
+  // Must run first: the process must not have seen the key.
   test("a key that is new to the process is asked for until it is found", async () => {
     proxy.cut();
     const answer = post(cluster.collect.url, cluster.apiKey, "alice");
@@ -143,7 +146,7 @@ describe("one link to Redis cut", () => {
     await sleep(1_500);
     proxy.heal();
     const healedMs = performance.now();
-    // Whoever was let in before it was revoked is answered as that.
+    // A request that was let in before the revocation gets its usual answer.
     expect(await during).toBe(202);
     await waitFor(async () => (await post(cluster.collect.url, key, "alice")) === 401, {
       what: "the key to be refused",
@@ -156,7 +159,7 @@ describe("one link to Redis cut", () => {
 });
 
 test("a Redis Cluster's master with the keys dies: users of the others are served as before", async () => {
-  // Nobody takes its place: what it held is away, and the others go on.
+  // Nobody takes its place: its keys are away, and the other masters go on.
   const redis = await startRedisCluster({
     replicas: 0,
     nodeTimeoutMs: 1_000,

@@ -1,7 +1,7 @@
-// A Redis Cluster under the services: everything works across its masters, and goes on when one of them is relieved as
-// planned, and when one is killed.
-// Guarantees: what a failover takes is counted, and stays within docs/operate/redis.md: nothing that was answered with 202
-// under ACCEPT_DURABILITY=replicas:1, at most what its replica had not got yet otherwise.
+// A Redis Cluster under the services: everything works across its masters, and continues after a planned failover of
+// one, and after one is killed.
+// Guarantees: a failover's losses are counted, and stay within docs/operate/redis.md: nothing answered with 202 under
+// ACCEPT_DURABILITY=replicas:1, otherwise at most what its replica had not yet received.
 import { afterEach, expect, test } from "vitest";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import { partitionKeys } from "@petrel/shared/redis/keys";
@@ -18,7 +18,7 @@ import {
   type RedisLoad,
 } from "../../support/redis-load.js";
 
-/** So many that each of three masters has some. */
+/** Enough that each of three masters has some. */
 const PARTITIONS = 8;
 const users = (prefix: string, count: number): string[] =>
   Array.from({ length: count }, (_, i) => `${prefix}-${i + 1}`);
@@ -129,7 +129,7 @@ test.each([
 ])(
   "a planned failover, then a master killed, under load, ACCEPT_DURABILITY=%s: the first loses nothing, and the other little",
   async (durability, share) => {
-    // The one that takes over needs another to confirm by.
+    // The replica that takes over needs another one to confirm writes.
     await open({ ACCEPT_DURABILITY: durability }, durability === "memory" ? 1 : 2);
     load = openRedisLoad(cluster);
     const online = users("on", 16);

@@ -1,6 +1,6 @@
-// Flow: Redis is full; every service is restarted, one after the other, and a node stands still meanwhile.
+// Flow: Redis is full; every service is restarted, one after the other, and a node is paused meanwhile.
 // Guarantees: all of them come up; the node comes back; acknowledgements and expiries free memory, and messages are
-// accepted again by themselves.
+// accepted again without help.
 import { connect, type PetrelClient } from "@petrel/client";
 import { connectRedis, type Redis } from "@petrel/shared/redis/connection/connect";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
@@ -15,10 +15,10 @@ import { WebSocket } from "ws";
 
 const MIB = 2 ** 20;
 const MESSAGE_BYTES = 16 * 1024;
-/** Of these users' messages, those of the first are acknowledged, those of the others expire. */
+/** The first users' messages are acknowledged, the others' expire. */
 const READERS = 8;
 const ABSENT = 8;
-/** More than 64: in such steps acknowledged messages leave an inbox (inbox/ack.lua). */
+/** More than 64, the step in which acknowledged messages leave an inbox (inbox/ack.lua). */
 const MESSAGES_EACH = 80;
 const TOTAL_BYTES = (READERS + ABSENT) * MESSAGES_EACH * MESSAGE_BYTES;
 /** Less than the readers' messages, or the others', fill alone: only both ways together free enough. */
@@ -54,7 +54,7 @@ afterAll(async () => {
 const usedBytes = async (): Promise<number> =>
   Number(/^used_memory:(\d+)/m.exec(await redis.info("memory"))?.[1]);
 
-/** What a client without Petrel's allowances would be told. */
+/** The answer to a client without Petrel's allowances. */
 const isFull = (): Promise<boolean> =>
   redis.set("elsewhere", "1").then(
     () => false,
@@ -142,7 +142,7 @@ test("services start and come back on a full Redis, and drain it", async () => {
     const stillUsed = ((await usedBytes()) / MIB).toFixed(1);
     throw new Error(`not accepted, ${stillUsed} MiB used: ${String(last)}`, { cause: error });
   });
-  // Whoever was on the paused node all the time hears of it.
+  // A user who was on the paused node all the time gets the message.
   await waitFor(() => waiting.got.has(2), { what: "its delivery", deadlineMs: 30_000 });
   process.stdout.write(
     `full Redis: ${(before / MIB).toFixed(1)} MiB, room for ${(ROOM_BYTES / MIB).toFixed(1)} more, filled with ` +

@@ -1,7 +1,7 @@
 // A planned failover of a Redis that Sentinel watches, under load and with users away: by `petrel redis failover`, and
 // by a bare SENTINEL FAILOVER.
-// Guarantees: by the command nothing that was answered with 202 is lost, by the bare one little, and all of it shows;
-// no message has a state that is not true; no service ever says that it is not ready.
+// Guarantees: the command loses nothing that was answered with 202; the bare one loses little, and all of it shows. No
+// message has a false state; no service ever reports that it is not ready.
 import { PassThrough } from "node:stream";
 import { afterEach, expect, test } from "vitest";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
@@ -21,7 +21,7 @@ import {
   type RedisLoad,
 } from "../../support/redis-load.js";
 
-/** A second of what is sent, about: a link hears of a failover in less, unless its process stands still. */
+/** About a second's worth: a link notices a failover sooner, unless its process stalls. */
 const MAY_BE_LOST = 100;
 
 let group: TestRedisSentinels;
@@ -35,7 +35,7 @@ afterEach(async () => {
   await group?.stop();
 });
 
-/** As somebody with the services' environment would. */
+/** Like an operator with the services' environment. */
 async function failOverByCommand(): Promise<{ readonly to: string; readonly writesWaitedMs: number }> {
   const printed: string[] = [];
   const noted: string[] = [];
@@ -85,7 +85,7 @@ test("planned failovers under load: nothing is lost by the command, and no servi
   const byCommand = load.accepted().length;
   const commandSilenceMs = longestSilenceMs(load.accepted(), commandAtMs);
 
-  // What was the master must be a replica for all before the next one.
+  // All must see the old master as a replica before the next one.
   await untilTwoReplicas(second.port);
   const bareAtMs = performance.now();
   const [sentinel] = group.sentinels;

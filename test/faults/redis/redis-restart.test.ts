@@ -1,6 +1,6 @@
-// Redis killed and started again under load, with all of its data and without its tail.
-// Guarantees: what was answered with 202 under ACCEPT_DURABILITY=aof is there; what a lost tail took shows as new
-// epochs, and nothing new is taken for something seen.
+// Redis is killed and restarted under load, with all of its data and without its tail.
+// Guarantees: what was answered with 202 under ACCEPT_DURABILITY=aof is there; a lost tail shows as new epochs, and
+// nothing new is taken for something seen.
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
@@ -88,7 +88,7 @@ test("killed and started again on its append-only file: everything answered with
 
 test("a tail that is lost: new epochs, nothing new taken for seen, and only what came after the cut is gone", async () => {
   const extraArgs = ["--appendfsync", "always", "--aof-timestamp-enabled", "yes"];
-  // The tool of Valkey 9.1 does not take the base file that its server writes by default.
+  // The tool of Valkey 9.1 rejects the base file that its server writes by default.
   extraArgs.push("--aof-use-rdb-preamble", "no");
   const { recorder, ...under } = await open(extraArgs, {});
   const online = users("on", 6);
@@ -100,7 +100,7 @@ test("a tail that is lost: new epochs, nothing new taken for seen, and only what
   await under.stop();
   const kept = under.accepted().length;
   const cutAtSeconds = Math.floor(Date.now() / 1000) + 1;
-  // The file's timestamps are whole seconds: what follows must carry a later one.
+  // The file's timestamps are whole seconds, so later writes must carry a later one.
   await waitFor(() => Date.now() >= (cutAtSeconds + 1) * 1000, { what: "the next second" });
 
   under.start([...online, ...away]);
@@ -120,7 +120,7 @@ test("a tail that is lost: new epochs, nothing new taken for seen, and only what
   process.stdout.write(
     `lost tail: ${under.accepted().length} accepted, ${afterCut - kept} of them after the cut, ${lost.length} lost\n`,
   );
-  // Those who were there had got them; nobody else can.
+  // Connected users had received them; nobody else can.
   expect(lost.map(({ n }) => n)).toEqual(
     recorder.posts
       .filter(({ n, user }) => n >= kept && n < afterCut && away.includes(user))

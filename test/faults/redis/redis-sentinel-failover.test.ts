@@ -1,5 +1,5 @@
-// A Redis watched by Sentinel under the services: its master killed, a replica promoted.
-// Guarantees: the services find the new master by themselves; nothing that was answered with 202 under
+// A Redis watched by Sentinel under the services: its master is killed, a replica promoted.
+// Guarantees: the services find the new master by themselves; nothing answered with 202 under
 // ACCEPT_DURABILITY=replicas:1 is lost.
 import { afterEach, expect, test } from "vitest";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
@@ -28,7 +28,7 @@ afterEach(async () => {
 });
 
 test("the master killed under load: the services follow the sentinels, and nothing that was confirmed is lost", async () => {
-  // Two, so that one is left to confirm by when the other has become the master.
+  // Two, so that one is left to confirm writes when the other has become the master.
   group = await startRedisSentinels({ replicas: 2 });
   const [first] = group.servers;
   if (first === undefined) throw new Error("no server");

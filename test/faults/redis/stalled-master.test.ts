@@ -1,6 +1,6 @@
-// One of a Redis Cluster's masters stands still: no answer comes, and no other takes over.
-// Guarantees: users whose data is elsewhere do not notice: their messages are stored, delivered and acknowledged while
-// those of the master that stalls wait; these are answered when it goes on.
+// One master of a Redis Cluster stands still: no answer comes, and no other takes over.
+// Guarantees: users on other masters do not notice: their messages are stored, delivered and acknowledged. Messages of
+// the stalled master's users wait, and are answered when it goes on.
 import { afterEach, expect, test } from "vitest";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import { authKeys } from "@petrel/shared/redis/auth/auth-keys";
@@ -24,7 +24,7 @@ afterEach(async () => {
   await redis?.stop();
 });
 
-/** One that the producer's key is not kept by: without that nobody could be told from a stranger. */
+/** Not the one with the producer's key: without the key nobody can be authenticated. */
 async function chooseMaster(): Promise<TestRedis> {
   const [keyId = ""] = cluster.apiKey.split(".");
   const ofKey = await redis.masterOf(authKeys.producerKey(keyId));
@@ -54,7 +54,7 @@ test("users of the other masters are served as ever: messages, and acknowledgeme
   cluster = await startCluster({
     redis: first,
     nodes: 1,
-    // So long that what waits for the stalled master outlasts all of this, on the slowest of machines.
+    // So long that requests waiting for the stalled master outlast all of this, even on the slowest machine.
     environment: { PARTITIONS: String(PARTITIONS), ACCEPT_DEADLINE_MS: "60000", ...redis.environment },
   });
   const stalled = await chooseMaster();
@@ -76,7 +76,7 @@ test("users of the other masters are served as ever: messages, and acknowledgeme
   for (const user of held) clients.get(user)?.ack(1);
   let answers = 0;
   const waiting = Promise.allSettled(held.map((user) => post(user, 1).finally(() => answers++)));
-  // In turns with what waits: a call for both would wait, too.
+  // Alternates with the waiting ones: a call for both would wait, too.
   for (let round = 1; round <= ROUNDS; round++) {
     const ids = await Promise.all(served.map((user) => post(user, round)));
     for (const user of served) {

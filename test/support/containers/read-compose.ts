@@ -1,5 +1,5 @@
-// Tests only: docker-compose.yml as the engine sees it, where no variable is set.
-// Guarantees: merge keys are followed, `${NAME:-default}` is its default.
+// Tests only: docker-compose.yml as the engine sees it without any variable set.
+// Guarantees: merge keys are followed, `${NAME:-default}` becomes its default.
 import { parse } from "yaml";
 
 export interface ComposeService {

@@ -1,12 +1,12 @@
-// Tests only: the Dockerfile as its stages, each with what it inherits from those before.
-// Guarantees: what a stage says wins over what it inherits; an instruction in shell form is told from one in exec form.
+// Tests only: the Dockerfile as its stages, each with what it inherits.
+// Guarantees: a stage's own instructions win over inherited ones; shell form and exec form are told apart.
 import { DockerfileParser } from "dockerfile-ast";
 
 export interface DockerInstruction {
   readonly keyword: string;
   /** Its arguments, as one line. */
   readonly text: string;
-  /** The words of the exec form; undefined where it is not one. */
+  /** The words of the exec form; undefined for the shell form. */
   readonly words: readonly string[] | undefined;
 }
 
@@ -22,7 +22,7 @@ export function readDockerfile(text: string): DockerStage[] {
   for (const one of DockerfileParser.parse(text).getInstructions()) {
     const keyword = one.getKeyword();
     const { start, end } = one.getRange();
-    // The parser's own arguments lack the options before them.
+    // The parser's own arguments omit the options before them.
     const content = lines
       .slice(start.line, end.line + 1)
       .map((line) => line.replace(/\\$/, "").trim())
@@ -53,7 +53,7 @@ export function lastOf(
   return instructions.findLast((one) => one.keyword === keyword);
 }
 
-/** What the stage's ENV instructions leave in the environment. */
+/** The environment after the stage's ENV instructions. */
 export function environmentOf(instructions: readonly DockerInstruction[]): Record<string, string> {
   return Object.fromEntries(
     instructions

@@ -1,5 +1,5 @@
-// Tests only: the fields of Kubernetes' objects that the tests look at.
-// Guarantees: nothing; the schemas do (kubernetes-schemas.ts). What is required here is what k8s/ always says.
+// Tests only: the fields of Kubernetes' objects that the tests read. They are not validated here but by the schemas
+// (kubernetes-schemas.ts). Required fields are those that k8s/ always sets.
 import type { Manifest } from "./render-overlay.js";
 
 export interface Selector {
@@ -162,7 +162,7 @@ export interface Ingress extends Manifest {
   };
 }
 
-/** As the API server does it, for the operators in use. */
+/** As the API server does, for the operators in use. */
 export function matches(
   { matchLabels = {}, matchExpressions = [] }: Selector,
   labels: Readonly<Record<string, string>>,

@@ -1,5 +1,5 @@
-// Tests only: what the API servers would say of a manifest.
-// Guarantees: checked strictly against the vendored schemas: a field or a kind that they do not know is refused.
+// Tests only: what the API servers would say about a manifest.
+// Guarantees: checked strictly against the vendored schemas: an unknown field or kind is refused.
 import { readFileSync } from "node:fs";
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import type { Manifest } from "./render-overlay.js";
@@ -11,7 +11,7 @@ interface SchemaFile {
 
 const metadataSchema = "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
-/** Patterns are Go's, where `(?i)` says what is a flag here. */
+/** The patterns are Go's, in which `(?i)` is what a flag is here. */
 const goRegExp = Object.assign(
   (pattern: string, flags: string): RegExp =>
     pattern.includes("(?i)")
@@ -20,7 +20,7 @@ const goRegExp = Object.assign(
   { code: "new RegExp" },
 );
 
-/** @returns what is wrong with each object, as lines; none where all are good */
+/** @returns a function that lists what is wrong with an object; empty if nothing is */
 export function createManifestCheck(): (manifest: Manifest) => string[] {
   const ajv = new Ajv2020({
     strict: false,
@@ -50,7 +50,7 @@ export function createManifestCheck(): (manifest: Manifest) => string[] {
   };
 }
 
-/** An object that lists its properties has no others, as with `kubectl apply --validate=strict`. */
+/** An object that lists its properties allows no others, as with `kubectl apply --validate=strict`. */
 function closed(node: unknown): unknown {
   if (Array.isArray(node)) return node.map(closed);
   if (typeof node !== "object" || node === null) return node;

@@ -1,5 +1,5 @@
-// Tests only: a kustomize overlay as the objects that it renders.
-// Guarantees: by kubectl's kustomize, or kustomize itself, of version 5; what it warns of is an error.
+// Tests only: the objects that a kustomize overlay renders.
+// Guarantees: rendered by kubectl's kustomize, or kustomize itself, version 5; its warnings are errors.
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { parseAllDocuments } from "yaml";
@@ -22,7 +22,7 @@ const renderers = [
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 
-/** The command that renders a directory; undefined where this machine has none. */
+/** The command that renders a directory; undefined if this machine has none. */
 export function findRenderer(): readonly string[] | undefined {
   // Debian's kubectl of 2021 brings kustomize 2, which knows neither `patches` nor `labels`.
   const found = renderers.find(({ program, version }) =>

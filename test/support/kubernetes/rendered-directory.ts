@@ -1,21 +1,20 @@
 // Tests only: what one directory of k8s/ renders, and what belongs together in it.
-// Guarantees: what a container finds in its environment is looked up as the kubelet does it; a ConfigMap that is not there
-// is an error.
+// Guarantees: a container's environment is looked up as the kubelet does; a missing ConfigMap is an error.
 import { matches, type Container, type Selector, type Workload } from "./kubernetes-objects.js";
 import { findRenderer, renderDirectory, type Manifest } from "./render-overlay.js";
 import { isImageName } from "../service-settings.js";
 
-/** Under k8s/: overlays say what the base does not, and the base has to be right where they say nothing. */
+/** Under k8s/. Overlays say what the base does not; the base must be right by itself. */
 export const directories = ["base", "overlays/dev", "overlays/production", "overlays/nginx-ingress"] as const;
 
-/** Whether tests of k8s/ are to run: where they can, and where they have to. Says so where they cannot. */
+/** Whether tests of k8s/ run: if they can, or must. Says so if they cannot. */
 export function isToBeRendered(): boolean {
   if (findRenderer() !== undefined || process.env["PETREL_REQUIRE_KUSTOMIZE"] === "1") return true;
   process.stderr.write("\n*** No kubectl with kustomize 5, and no kustomize: k8s/ is not checked. ***\n\n");
   return false;
 }
 
-/** @param directory under k8s/; renders nothing where the tests are left out */
+/** @param directory under k8s/; renders nothing if the tests are skipped */
 export function readRendered(directory: string) {
   const objects = isToBeRendered()
     ? renderDirectory(findRenderer() ?? ["kubectl", "kustomize"], `k8s/${directory}`)
@@ -35,7 +34,7 @@ export function readRendered(directory: string) {
       .flatMap(containersOf)
       .flatMap(({ ports = [] }) => ports.flatMap((one) => [one.name, one.containerPort]));
 
-  /** What a container finds in its environment; what comes from outside as "". */
+  /** A container's environment; a value from outside is "". */
   function environmentOf(container: Container): Record<string, string> {
     const maps = new Map(
       of<Manifest & { readonly data: Record<string, string> }>("ConfigMap").map((one) => [

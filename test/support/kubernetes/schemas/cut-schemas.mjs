@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-// Whoever renews the vendored schemas -> here -> the JSON files beside this one.
-// Guarantees: only the kinds in use and what they are made of, without prose; nothing is changed in what they allow, but
-// that a manifest has no `status`.
+// The directories of the Go modules -> here -> the vendored schemas: the JSON files beside this one.
+// Guarantees: only the kinds in use and their parts, without prose; they allow what they did, except
+// a `status` in a manifest.
 //
 //   node test/support/kubernetes/schemas/cut-schemas.mjs <kubernetes> <gateway-api> <prometheus-operator> <compose-go>
 //
@@ -20,7 +20,7 @@ const kinds = {
 
 const kept = new Set(["x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields"]);
 
-/** A schema without its prose, and without what only an API server understands. */
+/** A schema without its prose and without what only an API server understands. */
 function bare(node, isProperties = false) {
   if (Array.isArray(node)) return node.map((one) => bare(one));
   if (typeof node !== "object" || node === null) return node;
@@ -106,6 +106,6 @@ for (const [name, module, directory, ...files] of customResources) {
   write(name, `${module}, ${files.join(", ")}`, { kinds: kindsOf, components: { schemas } });
 }
 
-// As it is, but for its spaces.
+// Unchanged except for whitespace.
 const composeSpec = readFileSync(join(compose, "schema/compose-spec.json"));
 writeFileSync(new URL("compose-spec.json", import.meta.url), composeSpec);
