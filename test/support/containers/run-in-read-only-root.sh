@@ -1,11 +1,11 @@
 #!/bin/sh
 # test/flows/assembled-services.test.ts -> here -> a program that sees what it would see in its container.
-# Guarantees: its root is read-only, /tmp and /dev/shm too; its files are those of <app>, at /app; it is user 10001 without
-# capabilities or a way to new ones. What is changed in mounts is seen by nobody else, and ends with it.
+# Guarantees: its root is read-only, /tmp and /dev/shm too; its files are those of <app>, at /app; it runs as user 10001,
+# without capabilities or a way to gain any. Only the program sees its mounts, and they end with it.
 #
 #   run-in-read-only-root.sh <empty directory> <app> <secrets> <node> <program> [<argument> …]
 #
-# As root, on Linux. <node> is the file of the program `node`.
+# Needs root, on Linux. <node> is the path of the `node` binary.
 set -eu
 if [ "${1:-}" != --inside ]; then
   exec unshare --mount --propagation private "$0" --inside "$@"
@@ -26,7 +26,7 @@ done
 mount --bind /usr "$root/usr"
 mount --bind /etc "$root/etc"
 mount --bind "$app" "$root/app"
-# One by one, as Compose does it, and under Compose's names: a file's own without its ending.
+# One by one, as Compose does it, and under Compose's names: the file's name without its ending.
 for file in "$secrets"/*; do
   name=$(basename "$file")
   touch "$root/run/secrets/${name%.*}"

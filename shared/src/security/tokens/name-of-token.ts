@@ -5,7 +5,7 @@
 //
 // The signature is not part of the name: base64url leaves bits of its last character unused, and the holder of an ES256
 // signature (r, s) can write (r, n - s), which is as good. High values of s are accepted all the same: half of all
-// signatures that libraries make have one (RFC 7515 forbids neither).
+// signatures that libraries make have one, and RFC 7515 does not require low ones.
 import { hash } from "node:crypto";
 
 /** The order of P-256 (FIPS 186-5). */

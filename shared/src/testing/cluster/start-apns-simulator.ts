@@ -37,7 +37,7 @@ export interface SimulatedAnswer {
 
 export interface SimulatedDevice {
   readonly answer?: SimulatedAnswer | null;
-  /** The app that owns the token; undefined accepts any. */
+  /** The app that owns the token; any app if unset. */
   readonly topic?: string | null;
   readonly environment?: "production" | "sandbox" | null;
 }

@@ -1,5 +1,5 @@
-// Tests only, preloaded into a Redis server: its wall clock, shifted by what stands in the file $SHIFTED_CLOCK_FILE.
-// Guarantees: eight bytes, microseconds; a change counts at once; monotonic clocks are left alone. No header is needed.
+// Tests only, preloaded into a Redis server: shifts its wall clock by the microseconds in $SHIFTED_CLOCK_FILE (8 bytes).
+// Guarantees: a change of the file counts at once; monotonic clocks are left alone. Needs no header files.
 struct timeval { long seconds, microseconds; };
 struct timespec { long seconds, nanoseconds; };
 extern void *dlsym(void *, const char *);
