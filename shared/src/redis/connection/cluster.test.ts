@@ -9,7 +9,7 @@ import type { TestRedis } from "../../testing/redis/start-redis.js";
 import { waitFor } from "../../testing/wait-for.js";
 import { MessageAccepter } from "../accept/accept-batch.js";
 import { checkServer } from "./check-server.js";
-import { allMasters, masterOf, pingRedis } from "./cluster-nodes.js";
+import { connectionsOf, allMasters, masterOf, pingRedis } from "./cluster-nodes.js";
 import { chooseConfirmation } from "../accept/confirm-writes.js";
 import { connectRedis, isConnectionError, type Redis } from "./connect.js";
 import { renewMembership } from "../partitions/dispatcher-members.js";
@@ -170,6 +170,10 @@ test("a master that does not answer holds up the reads of its own partitions onl
     await accepter().accept(message({ partition, userId: "polled" }));
   const direct = await cluster.connect(master);
   const patient = await connect("poll", 0);
+  // A link that is not there yet would fail at once, instead of waiting with its master.
+  await waitFor(() => connectionsOf(patient).every(({ status }) => status === "ready"), {
+    what: "all links",
+  });
   const polls = new ReadyPolls(patient);
   const options = { maxEntries: 10, blockMs: 20_000, signal: never };
   // Writes and reads wait: for longer than this takes, and shorter than silent links live.
