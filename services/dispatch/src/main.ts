@@ -17,5 +17,6 @@ await runMain({
     const dispatcher = `${name}.${Date.now().toString(36)}${randomBytes(2).toString("hex")}`;
     return { instance: dispatcher, logFields: { dispatcher } };
   },
+  servesMetrics: true,
   start: startDispatch,
 });

@@ -35,6 +35,8 @@ export interface ServiceProcess {
   readonly logger: Logger;
   readonly lifecycle: Lifecycle;
   readonly clock: Clock;
+  /** True where the service answers `/metrics` on its own port too. */
+  readonly servesMetrics?: boolean;
 }
 
 export interface Service extends ServiceProcess {
@@ -59,7 +61,7 @@ export interface Service extends ServiceProcess {
 export async function openService(config: ServiceConfig, process: ServiceProcess): Promise<Service> {
   const { name, version, lifecycle } = process;
   const trustedProxies = readTrustedProxies(config);
-  const isMeasured = config.metricsPort !== undefined;
+  const isMeasured = config.metricsPort !== undefined || process.servesMetrics === true;
   // The default metrics wake the process a hundred times a second.
   const metrics = isMeasured ? createRegistry(name, version) : new Registry();
   const tracing = await openServiceTracing(config, metrics, process);

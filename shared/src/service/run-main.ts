@@ -22,6 +22,8 @@ export interface ServiceMain<S extends { readonly config: ServiceConfig }> {
   readonly stopDeadlineMs: (settings: S) => number;
   /** Host and process id by default. */
   readonly identify?: (settings: S) => ProcessIdentity;
+  /** True where the service answers `/metrics` on its own port too. */
+  readonly servesMetrics?: boolean;
   /** Opens the service's own parts, and listens. */
   readonly start: (settings: S, service: Service) => Promise<unknown>;
 }
@@ -30,7 +32,7 @@ export interface ServiceMain<S extends { readonly config: ServiceConfig }> {
 export async function runMain<S extends { readonly config: ServiceConfig }>(
   main: ServiceMain<S>,
 ): Promise<void> {
-  const { name, start } = main;
+  const { name, start, servesMetrics = false } = main;
   const settings = configOrExit(name, () => {
     const read = main.read();
     readTrustedProxies(read.config);
@@ -44,7 +46,7 @@ export async function runMain<S extends { readonly config: ServiceConfig }>(
   const logger = logFields === undefined ? serviceLogger : serviceLogger.child(logFields);
   const { version } = JSON.parse(readFileSync(main.packageFile, "utf8")) as { readonly version: string };
   await runService({ logger, stopDeadlineMs: main.stopDeadlineMs(settings) }, async (lifecycle) => {
-    const parts = { name, version, instance, logger, lifecycle, clock: systemClock };
+    const parts = { name, version, instance, logger, lifecycle, clock: systemClock, servesMetrics };
     await start(settings, await openService(settings.config, parts));
   });
 }

@@ -12,7 +12,7 @@ import { ackUsers, type UserAck } from "@petrel/shared/redis/inbox/ack-users";
 import type { InboxHistory } from "@petrel/shared/redis/inbox/hold-history";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { MasterBatchers } from "@petrel/shared/redis/connection/master-batchers";
-import { isolateRefused } from "@petrel/shared/redis/scripts/isolate-refused";
+import { isConnectionError } from "@petrel/shared/redis/connection/connect";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { Connection } from "../connection/connection.js";
 import type { ConnectionRegistry } from "../connection/connection-registry.js";
@@ -141,33 +141,37 @@ export class CollectAcks implements DeliveryAcks {
 
   /** @returns false where the acks were put back */
   async #write(keys: PartitionKeys, acks: readonly PendingAck[]): Promise<boolean> {
-    const { logger } = this.#options;
+    const { scripts, registry, logger, history, onEpochOver } = this.#options;
     try {
-      await isolateRefused(
-        acks,
-        (some) => this.#call(keys, some),
-        ([ack], error) =>
-          logger.error({ user: ack?.userId, reason: describeError(error) }, "ack refused: dropped"),
-      );
+      const results = await ackUsers(scripts, keys, acks, history.history, history.slowHistory);
+      for (const [i, acked] of results.entries()) {
+        const ack = acks[i];
+        if (acked !== undefined || ack === undefined) continue;
+        for (const connection of registry.ofUser(ack.userId)) {
+          if (connection.epoch === ack.epoch) onEpochOver(connection);
+        }
+      }
       return true;
     } catch (error) {
+      if (!isConnectionError(error)) return this.#writeAlone(keys, acks, error);
       logger.warn({ reason: describeError(error), acks: acks.length }, "acks: not written, trying again");
       for (const ack of acks) this.#keep(ack);
       return false;
     }
   }
 
-  /** @returns how many were written */
-  async #call(keys: PartitionKeys, acks: readonly PendingAck[]): Promise<number> {
-    const { scripts, registry, history, onEpochOver } = this.#options;
-    const results = await ackUsers(scripts, keys, acks, history.history, history.slowHistory);
-    for (const [i, acked] of results.entries()) {
-      const ack = acks[i];
-      if (acked !== undefined || ack === undefined) continue;
-      for (const connection of registry.ofUser(ack.userId)) {
-        if (connection.epoch === ack.epoch) onEpochOver(connection);
-      }
+  /**
+   * Redis refused the call itself: one user's broken data must not hold up the others' acks. Side by side, as later acks
+   * of this master wait for these.
+   * @returns false where some were put back
+   */
+  async #writeAlone(keys: PartitionKeys, acks: readonly PendingAck[], error: unknown): Promise<boolean> {
+    const [only] = acks;
+    if (acks.length > 1) {
+      const written = await Promise.all(acks.map((ack) => this.#write(keys, [ack])));
+      return written.every(Boolean);
     }
-    return results.length;
+    this.#options.logger.error({ user: only?.userId, reason: describeError(error) }, "ack refused: dropped");
+    return true;
   }
 }

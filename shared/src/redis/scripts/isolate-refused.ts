@@ -1,4 +1,4 @@
-// services/{dispatch,push-node} -> here -> redis/*: a batch for many users, some of whom may have broken keys.
+// services/dispatch -> here -> redis/*: a batch for many users, some of whom may have broken keys.
 // Guarantees: a user whose keys Redis refuses to work on delays nobody else.
 import { isConnectionError } from "../connection/connect.js";
 
