@@ -52,7 +52,7 @@ export class CertificateTimes {
   readonly #clock: Clock;
   readonly #watched: WatchedCertificates[] = [];
   /** use -> what its PEM said */
-  readonly #known = new Map<string, { readonly pem: string; readonly times: Times }>();
+  readonly #known = new Map<string, { readonly pem: string; readonly times: Times | undefined }>();
   /** use -> what was last logged about it */
   readonly #said = new Map<string, string>();
   #timer: NodeJS.Timeout | undefined;
@@ -110,6 +110,7 @@ export class CertificateTimes {
       return times;
     } catch (error) {
       // Its user has checked the first of them; a later one may still be invalid.
+      this.#known.set(use, { pem, times: undefined });
       this.#options.logger.warn({ use, reason: describeError(error) }, "tls: a certificate cannot be read");
       return undefined;
     }

@@ -139,6 +139,8 @@ export function isConnectionError(error: unknown): boolean {
     error.name !== "ReplyError" ||
     /^(LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|READONLY|TRYAGAIN|MOVED|ASK|NOSCRIPT|OOM|MISCONF|UNBLOCKED|NOREPLICAS)\b/.test(
       error.message,
-    )
+    ) ||
+    // What a cluster's link could not be opened for: the commands that wait for it are told.
+    /^(NOAUTH|WRONGPASS|ERR max number of clients)\b/.test(error.message)
   );
 }

@@ -100,3 +100,26 @@ test("where Redis does not answer, a process lets no more through than the limit
   expect(taken).toBeGreaterThanOrEqual(1_000);
   expect(taken).toBeLessThanOrEqual(1_100);
 });
+
+test("whoever stays below the limit is not refused when Redis is back, however long it was away", async () => {
+  let isAway = true;
+  const flaky = {
+    run: (...call: Parameters<SteppedScripts["run"]>) =>
+      isAway ? Promise.reject(new Error("no link")) : scripts.run(...call),
+    together: <T>(task: () => T): T => task(),
+  };
+  const one = limiter({ scripts: flaky });
+  const refusals: number[] = [];
+  const takeFor = async (seconds: number): Promise<void> => {
+    for (let i = 0; i < seconds * 10; i++) {
+      // A fifth of the limit.
+      for (let n = 0; n < 2; n++) refusals.push(one.take("k"));
+      await advance(100);
+    }
+  };
+  await takeFor(100);
+  isAway = false;
+  await takeFor(20);
+  expect(scripts.calls).toBeGreaterThan(0);
+  expect(refusals.filter((waitMs) => waitMs > 0)).toEqual([]);
+});

@@ -131,11 +131,13 @@ export class ReportedWindowLimiter {
       state.ring = new WindowRing(this.#windowMs);
       state.ring.report(Math.ceil(state.level), nowMs);
     }
+    const { ring } = state;
     if (this.#asker.isSilent(key) && !this.#asker.isTrialDue(key, nowMs)) return;
     state.isAsking = true;
     let reported = 0;
     const ask = (): WindowQuestion => {
-      reported = Math.ceil(state.level);
+      // While Redis is silent the level grows for as long as that lasts; older takes than a window's are no one's concern.
+      reported = Math.min(Math.ceil(state.level), ring.usedAt(this.#clock.monotonicMs()));
       state.level = 0;
       return { key, limit: this.#limit, reported, extra: 0, takes: [] };
     };
@@ -165,6 +167,6 @@ export class ReportedWindowLimiter {
     else if (nowMs >= state.partUntilMs) return;
     // Both by Redis' count, late or not: the others took what was not taken here.
     const here = Math.min(used, usedAt(state.told, nowMs));
-    state.part = Math.max(this.#leastPart, Math.ceil((this.#limit * here) / used));
+    state.part = Math.max(this.#leastPart, Math.ceil((this.#limit * here) / Math.max(used, 1)));
   }
 }
