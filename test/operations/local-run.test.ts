@@ -104,6 +104,12 @@ test("Redis answers whoever has dev.json, and nobody else on this machine", asyn
   expect(output).not.toContain(password);
 });
 
+test("dispatch answers /metrics on its own port, with what every service measures of itself", async () => {
+  const text = await (await fetch(`${readDevFile().dispatch}/metrics`)).text();
+  for (const name of ["petrel_build_info", "petrel_redis_link_up", "process_cpu_seconds_total"])
+    expect(text, name).toMatch(new RegExp(`^${name}\\{.*component="dispatch"`, "m"));
+});
+
 test("dev.json's key and secret are good to sign with, at each service that takes keys", async () => {
   const { apiKey, apiSecret, adminToken, collect, auth, dispatch } = readDevFile();
   const [adminKey = "", adminSecret = ""] = adminToken.split(".");
