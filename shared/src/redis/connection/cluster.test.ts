@@ -36,6 +36,7 @@ beforeAll(async () => {
   // As docs/operate/redis.md advises: slots with a master go on working while another slot has none.
   cluster = await startRedisCluster({ extraArgs: ["--cluster-require-full-coverage", "no"] });
   redis = await connect("test");
+  await linksStand(redis);
   scripts = new ScriptRunner(redis);
 });
 afterEach(async () => {
@@ -45,6 +46,12 @@ afterAll(async () => {
   redis?.disconnect();
   await cluster?.stop();
 });
+
+/** A command for a link that is not there yet fails at once. */
+function linksStand(connection: Redis): Promise<unknown> {
+  const all = (): boolean => connectionsOf(connection).every(({ status }) => status === "ready");
+  return waitFor(all, { what: "all links" });
+}
 
 function connect(role: string, commandTimeoutMs = 1_000): Promise<Redis> {
   const { REDIS_CLUSTER: redisCluster, REDIS_URL: redisUrl } = cluster.environment;
