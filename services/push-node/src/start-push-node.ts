@@ -8,19 +8,17 @@ import { TokenRevocations } from "@petrel/shared/redis/auth/token-revocations";
 import type { Redis } from "@petrel/shared/redis/connection/connect";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { LimitCounts } from "@petrel/shared/redis/limits/limit-counts";
-import { subscribeNode, type NodeSubscription } from "@petrel/shared/redis/nodes/node-subscription";
+import type { NodeSubscription } from "@petrel/shared/redis/nodes/node-subscription";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { VerifiedToken, VerifyToken } from "@petrel/shared/security/tokens/verified-token";
 import type { Service } from "@petrel/shared/service/open-service";
 import { openServiceRedis } from "@petrel/shared/service/open-service-redis";
 import { buildApp } from "./app.js";
 import type { PushNodeSettings } from "./config.js";
-import { createCheckCredential } from "./connect/check-credential.js";
 import { HandshakeAdmission } from "./connect/handshake-admission.js";
-import { createConnectLimits } from "./connect/limit-connects.js";
+import { openHandshakes } from "./connect/open-handshakes.js";
 import { openRegistrations } from "./connect/open-registrations.js";
 import type { LeaseRenewal } from "./connect/renew-leases.js";
-import { UnauthenticatedConnections } from "./connect/unauthenticated-connections.js";
 import { createConnectionMetrics, type ConnectionMetrics } from "./connection/connection-metrics.js";
 import { ConnectionRegistry } from "./connection/connection-registry.js";
 import { createConnectionWatch, type ConnectionWatch } from "./connection/watch-connections.js";
@@ -31,7 +29,7 @@ import { openFrames } from "./frames/open-frames.js";
 import { createDrainMetrics } from "./leave/drain-metrics.js";
 import { leaveNode } from "./leave/leave-node.js";
 import { MoveConnections } from "./leave/move-connections.js";
-import { announceWhileRunning } from "./node/announce-node.js";
+import { joinCluster } from "./node/join-cluster.js";
 import { createNodeReadiness } from "./node/node-readiness.js";
 import { RedisClocks } from "./node/redis-clocks.js";
 import { openTokens } from "./tokens/open-tokens.js";
@@ -99,7 +97,6 @@ export async function startPushNode(
   const { redisNowMs = (keys: PartitionKeys) => clocks.nowMs(keys) } = overrides;
   const limitCounts = new LimitCounts();
   limitCounts.register(metrics);
-  const limited = { scripts, counts: limitCounts, logger };
 
   // Connections, and what is delivered to them.
   const registry = new ConnectionRegistry(SLOTS);
@@ -180,24 +177,17 @@ export async function startPushNode(
     slowTimeoutMs: config.slowTimeoutMs,
   });
 
-  // Before the first connection registers: what is published from then on is heard.
-  const subscription = await subscribeNode({
+  const subscription = await joinCluster({
     redis: await openLink({ role: "push-node-subscriber", link: "subscriber", isUnmeasured: true }),
+    scripts,
     partitions,
     nodeId,
-    logger,
+    ttlMs: config.nodeTtlMs,
     onText: delivery.receive,
-    onResubscribed: () => void renewal.renewAll("resubscribed"),
-  });
-  lifecycle.onStop("subscription", subscription.stop);
-  const presence = await announceWhileRunning(
-    scripts,
-    nodeId,
-    config.nodeTtlMs,
+    onMissed: (what) => void renewal.renewAll(what),
+    lifecycle,
     logger,
-    () => void renewal.renewAll("this node's key had expired"),
-  );
-  lifecycle.onStop("presence", presence.stop);
+  });
   if (startsTimers) renewal.start();
   lifecycle.onStop("lease renewal", renewal.stop);
   if (startsTimers) watch.start();
@@ -216,12 +206,9 @@ export async function startPushNode(
       isRevoked: overrides.isRevoked ?? ((token) => revocations.isRevoked(token)),
       registerAgain: renewal.renew,
     },
-    ...limited,
-  });
-  const connects = createConnectLimits({
-    perAddressPerMinute: config.connectsPerAddressPerMinute,
-    perUserPerMinute: config.connectsPerUserPerMinute,
-    ...limited,
+    scripts,
+    counts: limitCounts,
+    logger,
   });
   const readiness = createNodeReadiness({
     redis,
@@ -242,43 +229,29 @@ export async function startPushNode(
       onCut: counts.socketCut,
     },
     frames: { maxBytes: config.maxFrameBytes, maxFragments: config.maxFragments },
-    connect: {
-      rules: { isAllowedOrigin, tokenInQuery: config.tokenInQuery },
+    connect: openHandshakes({
+      settings: config,
+      isAllowedOrigin,
       trustedProxies: service.trustedProxies,
-      unauthenticated: new UnauthenticatedConnections({
-        max: config.maxUnauthenticated,
-        maxPerAddress: config.maxUnauthenticatedPerAddress,
-        onPushedOut: counts.pushedOut,
-      }),
-      admission,
-      takeConnectOfAddress: connects.takeOfAddress,
-      onTurnedAway: counts.turnedAway,
-      isDraining,
-      logger,
-      open: {
-        checkCredential: createCheckCredential({
-          verifyToken,
-          redeemTicket: overrides.redeemTicket ?? ((ticket) => tickets.redeem(ticket)),
-          clock,
-        }),
-        authTimeoutMs: config.authTimeoutMs,
-        takeConnectOfUser: connects.takeOfUser,
-        partitions,
-        registrations,
-        frames,
-        isDraining,
-        events: {
-          opened: counts.opened,
-          closed: (code, connection) => {
-            counts.closed(code);
-            if (connection !== undefined) observer.closed(connection);
-            acks.flush();
-          },
-        },
-        clock,
-        logger,
+      credentials: {
+        verifyToken,
+        redeemTicket: overrides.redeemTicket ?? ((ticket) => tickets.redeem(ticket)),
       },
-    },
+      admission,
+      partitions,
+      registrations,
+      frames,
+      counts,
+      onClosed: (connection) => {
+        if (connection !== undefined) observer.closed(connection);
+        acks.flush();
+      },
+      isDraining,
+      scripts,
+      limitCounts,
+      clock,
+      logger,
+    }),
   });
 
   // Closed after the drain: /metrics shows it to its end.

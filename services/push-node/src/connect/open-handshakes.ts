@@ -1,0 +1,88 @@
+// push-node/start-push-node -> here -> push-node/connect/connect-route: opens what takes a client in, from its upgrade
+// request to its registration.
+import type { Clock } from "@petrel/shared/kernel/clock";
+import type { TrustedProxies } from "@petrel/shared/kernel/http/client-address";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import type { LimitCounts } from "@petrel/shared/redis/limits/limit-counts";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { ConnectionMetrics } from "../connection/connection-metrics.js";
+import type { Connection } from "../connection/connection.js";
+import { createCheckCredential, type CheckCredentialDeps } from "./check-credential.js";
+import type { ConnectRouteDeps } from "./connect-route.js";
+import type { HandshakeAdmission } from "./handshake-admission.js";
+import { createConnectLimits } from "./limit-connects.js";
+import type { OpenDeps } from "./open-connection.js";
+import type { HandshakeRules } from "./read-handshake.js";
+import { UnauthenticatedConnections } from "./unauthenticated-connections.js";
+
+export interface HandshakeSettings {
+  readonly tokenInQuery: boolean;
+  readonly authTimeoutMs: number;
+  readonly maxUnauthenticated: number;
+  readonly maxUnauthenticatedPerAddress: number;
+  readonly connectsPerAddressPerMinute: number;
+  readonly connectsPerUserPerMinute: number;
+}
+
+export interface HandshakesOptions {
+  readonly settings: HandshakeSettings;
+  readonly isAllowedOrigin: HandshakeRules["isAllowedOrigin"];
+  readonly trustedProxies: TrustedProxies;
+  readonly credentials: Omit<CheckCredentialDeps, "clock">;
+  readonly admission: HandshakeAdmission;
+  readonly partitions: readonly PartitionKeys[];
+  readonly registrations: OpenDeps["registrations"];
+  readonly frames: OpenDeps["frames"];
+  readonly counts: Pick<ConnectionMetrics, "turnedAway" | "pushedOut" | "opened" | "closed">;
+  /** A socket has ended. @param connection undefined where it was nobody's yet */
+  readonly onClosed: (connection: Connection | undefined) => void;
+  readonly isDraining: () => boolean;
+  readonly scripts: ScriptRunner;
+  readonly limitCounts: LimitCounts;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export function openHandshakes(options: HandshakesOptions): ConnectRouteDeps {
+  const { settings, counts, onClosed, admission, isDraining, scripts, clock, logger } = options;
+  const connects = createConnectLimits({
+    perAddressPerMinute: settings.connectsPerAddressPerMinute,
+    perUserPerMinute: settings.connectsPerUserPerMinute,
+    scripts,
+    counts: options.limitCounts,
+    logger,
+  });
+  return {
+    rules: { isAllowedOrigin: options.isAllowedOrigin, tokenInQuery: settings.tokenInQuery },
+    trustedProxies: options.trustedProxies,
+    unauthenticated: new UnauthenticatedConnections({
+      max: settings.maxUnauthenticated,
+      maxPerAddress: settings.maxUnauthenticatedPerAddress,
+      onPushedOut: counts.pushedOut,
+    }),
+    admission,
+    takeConnectOfAddress: connects.takeOfAddress,
+    onTurnedAway: counts.turnedAway,
+    isDraining,
+    logger,
+    open: {
+      checkCredential: createCheckCredential({ ...options.credentials, clock }),
+      authTimeoutMs: settings.authTimeoutMs,
+      takeConnectOfUser: connects.takeOfUser,
+      partitions: options.partitions,
+      registrations: options.registrations,
+      frames: options.frames,
+      isDraining,
+      events: {
+        opened: counts.opened,
+        closed: (code, connection) => {
+          counts.closed(code);
+          onClosed(connection);
+        },
+      },
+      clock,
+      logger,
+    },
+  };
+}

@@ -1,0 +1,32 @@
+// push-node/start-push-node -> here -> nodes/node-subscription, push-node/node/announce-node: makes this node one that
+// messages are handed to.
+// Guarantees: resolves when its channels are subscribed and its key is set, so before its first connection registers;
+// a stop withdraws the key before it ends the subscription.
+import type { Lifecycle } from "@petrel/shared/kernel/lifecycle/lifecycle";
+import {
+  subscribeNode,
+  type NodeSubscription,
+  type NodeSubscriptionOptions,
+} from "@petrel/shared/redis/nodes/node-subscription";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import { announceWhileRunning } from "./announce-node.js";
+
+export interface JoinOptions extends Omit<NodeSubscriptionOptions, "onResubscribed"> {
+  readonly scripts: ScriptRunner;
+  /** How long the node's key lives without being renewed. */
+  readonly ttlMs: number;
+  /** Texts may have been missed, or this node's routes removed. @param why for the log */
+  readonly onMissed: (why: string) => void;
+  readonly lifecycle: Pick<Lifecycle, "onStop">;
+}
+
+export async function joinCluster(options: JoinOptions): Promise<NodeSubscription> {
+  const { scripts, nodeId, ttlMs, logger, onMissed, lifecycle } = options;
+  const subscription = await subscribeNode({ ...options, onResubscribed: () => onMissed("resubscribed") });
+  lifecycle.onStop("subscription", subscription.stop);
+  const presence = await announceWhileRunning(scripts, nodeId, ttlMs, logger, () =>
+    onMissed("this node's key had expired"),
+  );
+  lifecycle.onStop("presence", presence.stop);
+  return subscription;
+}
