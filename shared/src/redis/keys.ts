@@ -67,6 +67,14 @@ export interface PartitionKeys {
   record(messageId: string): string;
   /** hash: device id -> see redis/device-entry.ts */
   devices(userId: string): string;
+  /** hash: epoch offset generation previous previousOffset bytes keepMs, see scripts/includes/topic-log.lua */
+  topic(name: string): string;
+  /** stream whose ids are `offset-0` */
+  topicLog(name: string): string;
+  /** prefix of the names of the topics' channels, see protocol/topics/topic-messages.ts */
+  readonly topicChannel: string;
+  /** hash: topic -> since when all connections of the user have it, server ms */
+  keptTopics(userId: string): string;
 }
 
 export function partitionKeys(partition: number): PartitionKeys {
@@ -96,6 +104,10 @@ export function partitionKeys(partition: number): PartitionKeys {
     routes: (userId: string) => `${tag}routes:${userId}`,
     record: (messageId: string) => `${tag}record:${messageId}`,
     devices: (userId: string) => `${tag}devices:${userId}`,
+    topic: (name: string) => `${tag}topic:${name}`,
+    topicLog: (name: string) => `${tag}topic-log:${name}`,
+    topicChannel: `${tag}topic-channel:`,
+    keptTopics: (userId: string) => `${tag}kept-topics:${userId}`,
   });
 }
 

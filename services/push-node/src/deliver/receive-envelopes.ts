@@ -82,6 +82,7 @@ export function createReceiveEnvelopes({
           for (const connection of registry.ofUser(userId)) closeErased(connection);
         }
         return;
+      case "topics":
       case undefined:
         return;
     }

@@ -37,7 +37,15 @@ export type NodeMessage =
   /** Their users are unknown, so each partition announces it once. */
   | { readonly kind: "revoke-token"; readonly jtis: readonly string[] }
   /** These users were erased. */
-  | { readonly kind: "erase-user"; readonly userIds: readonly string[] };
+  | { readonly kind: "erase-user"; readonly userIds: readonly string[] }
+  /** Topics that the server keeps for users, or no longer does. */
+  | { readonly kind: "topics"; readonly changes: readonly KeptTopicChange[] };
+
+export interface KeptTopicChange {
+  readonly userId: string;
+  readonly topic: string;
+  readonly isKept: boolean;
+}
 
 export interface Eviction {
   readonly userId: string;
@@ -84,6 +92,14 @@ export function decodeNodeMessage(text: string): NodeMessage | undefined {
       };
     case "revoke-token":
       return { kind, jtis: lines };
+    case "topics":
+      return {
+        kind,
+        changes: lines.map((line) => {
+          const [userId = "", topic = "", sign] = line.split("\t");
+          return { userId, topic, isKept: sign === "+" };
+        }),
+      };
     default:
       return undefined;
   }

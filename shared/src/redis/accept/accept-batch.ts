@@ -15,9 +15,8 @@ import {
   type MessageRecord,
   type Traced,
 } from "../../protocol/messages/stored-message.js";
-import { masterOf } from "../connection/cluster-nodes.js";
+import { confirmByServer, type Confirmations } from "./confirm-by-server.js";
 import type { ConfirmWrites } from "./confirm-writes.js";
-import type { SingleRedis } from "../connection/connect.js";
 import { DEFAULT_RECORD_KEEP_MS } from "../inbox/keep-records.js";
 import { USER_KEEP_MS, type PartitionKeys } from "../keys.js";
 import { MasterBatchers } from "../connection/master-batchers.js";
@@ -141,45 +140,23 @@ export class MessageAccepter {
       if (partition === undefined) byPartition.set(one.message.partition, [one]);
       else partition.push(one);
     }
-    const confirmations = new Map<number, Promise<void>>();
+    let confirmations: Confirmations = new Map();
     // Sent without waiting in between: ioredis writes them as one pipeline, and Redis answers in order.
     await Promise.all(
       this.#options.scripts.together(() => {
         const calls = [...byPartition].flatMap(([partition, messages]) =>
-          splitIntoBatches(messages).map((batch) => this.#call(partition, batch, confirmations)),
+          splitIntoBatches(messages).map((batch) => this.#call(partition, batch, () => confirmations)),
         );
-        this.#confirm(byPartition.keys(), confirmations);
+        confirmations = confirmByServer(this.#options, byPartition.keys());
         return calls;
       }),
     );
   }
 
-  /** Once for each server, right behind the calls that it got in this turn, on the same connection. */
-  #confirm(partitions: Iterable<number>, confirmations: Map<number, Promise<void>>): void {
-    const { confirm, scripts, partitions: keys } = this.#options;
-    if (confirm === undefined) return;
-    const byServer = new Map<SingleRedis, Promise<void>>();
-    for (const partition of partitions) {
-      const key = keys[partition]?.generation;
-      try {
-        const server = masterOf(scripts.redis, key ?? "");
-        const confirmed = byServer.get(server) ?? confirm(server);
-        byServer.set(server, confirmed);
-        confirmations.set(partition, confirmed);
-        // The callers that wait see a failure themselves. Where the call itself failed, nobody waits.
-        confirmed.catch(() => undefined);
-      } catch (error) {
-        const failed = Promise.reject(error);
-        failed.catch(() => undefined);
-        confirmations.set(partition, failed);
-      }
-    }
-  }
-
   async #call(
     partition: number,
     batch: readonly Waiting[],
-    confirmations: ReadonlyMap<number, Promise<void>>,
+    confirmations: () => Confirmations,
   ): Promise<void> {
     const { scripts, ackTimeoutMs, inboxCap, readyCap, handOver, confirm } = this.#options;
     const { receiveLimit = 0, fallbackCap = readyCap, recordKeepMs = DEFAULT_RECORD_KEEP_MS } = this.#options;
@@ -222,7 +199,7 @@ export class MessageAccepter {
       if (lines[0] === "busy") {
         throw tooMuchWaits("Too many messages wait for a dispatcher.");
       }
-      if (confirm !== undefined) await confirmations.get(partition);
+      if (confirm !== undefined) await confirmations().get(partition);
       const atMs = Number(lines[0]?.slice("now ".length));
       for (const [i, { resolve, reject }] of batch.entries()) {
         const line = lines[i + 1] ?? "";

@@ -133,6 +133,8 @@ describe("every script", () => {
   const refused: readonly ScriptName[] = [
     "accept.v3",
     "claim-device.v1",
+    "keep-topic.v1",
+    "publish-topic.v1",
     "register-device.v2",
     "replay-dead-letter.v2",
     // A refused caller counts alone, see sliding-window-limiter.

@@ -43,6 +43,7 @@ export const scriptsByRoom = {
   nodes: ["announce.v1", "connect.v2", "heartbeat.v1", "leave.v1", "mark-leaving.v1", "read-routes.v1"],
   partitions: ["hold-absence.v1", "keep-time.v1", "lease.v2", "renew-member.v1", "set-back.v1"],
   producers: ["reseal-producer-key.v1", "rotate-producer-key.v1", "write-producer-key.v1"],
+  topics: ["drop-topic.v1", "keep-topic.v1", "look-at-topics.v1", "publish-topic.v1", "read-topic.v1"],
   wake: ["offer.v2", "reconcile.v2", "wake.v2"],
 } as const;
 

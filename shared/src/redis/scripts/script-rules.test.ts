@@ -31,6 +31,10 @@ import { keepTime, setBack } from "../partitions/keep-time.js";
 import { readInbox } from "../inbox/read-inbox.js";
 import { takeCollapseTurn } from "../fallback/take-collapse-turn.js";
 import { trimReady } from "../accept/ready-stream.js";
+import { dropTopic, keepTopic } from "../topics/kept-topics.js";
+import { lookAtTopics } from "../topics/look-at-topics.js";
+import { readTopic } from "../topics/read-topic.js";
+import { TopicPublisher } from "../topics/topic-publisher.js";
 import { offerUsers } from "../wake/offer-users.js";
 import { reconcileUsers } from "../wake/reconcile-users.js";
 import { connectRoute, markLeaving, readRoutes, removeRoute, renewRoutes } from "../nodes/route-store.js";
@@ -93,6 +97,29 @@ const limits = {
   whenFull: "evict",
   ackTimeoutMs: 10_000,
 } as const;
+
+async function callTopics(scripts: ScriptRunner, partition: number): Promise<void> {
+  const keys = partitionKeys(partition);
+  const partitions = [partitionKeys(0), partitionKeys(1), partitionKeys(2)];
+  const publisher = new TopicPublisher({ scripts, partitions, maxInFlight: 1 });
+  const news = {
+    topic: "news",
+    partition,
+    id: "n1",
+    ttlMs: 60_000,
+    history: { size: 1, ageMs: 60_000, bytes: 1_000 },
+    from: "",
+    data: "1",
+  };
+  const record = { fingerprint: "f", attempt: "a" };
+  await Promise.all([publisher.publish(news), publisher.publish({ ...news, id: "n2", record })]);
+  await publisher.publish({ ...news, id: "n2", record });
+  await readTopic(scripts, keys, "news", { after: 0, takesPart: true });
+  await readTopic(scripts, keys, "unused", { takesPart: false });
+  await lookAtTopics(scripts, keys, ["news", "unused"]);
+  await keepTopic(scripts, keys, "u1", "news");
+  await dropTopic(scripts, keys, "u1", "news");
+}
 
 /** Calls every script by its typed caller, in each way that touches different keys. */
 async function callEverything(scripts: ScriptRunner, partition: number): Promise<void> {
@@ -171,6 +198,7 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
     epoch,
   });
   await callFallback(scripts, partition);
+  await callTopics(scripts, partition);
   await new ProviderTokenStore(scripts, [keys]).agree(
     { teamId: "T", keyId: "K", fingerprint: "f" },
     { mintedAtMs: 1, token: "t" },
@@ -337,10 +365,9 @@ describe("every call", () => {
   test("has no key among its arguments", () => {
     for (const { name, args } of calls) {
       // A channel is not a key; its name begins as keys do, so that it lies in the same slot.
-      const { channel, control } = partitionKeys(2);
-      const keyLike = args.filter(
-        (arg) => String(arg).includes("petrel:") && arg !== channel && arg !== control,
-      );
+      const { channel, control, topicChannel } = partitionKeys(2);
+      const channels: readonly unknown[] = [channel, control, topicChannel];
+      const keyLike = args.filter((arg) => String(arg).includes("petrel:") && !channels.includes(arg));
       expect(keyLike, name).toEqual([]);
     }
   });

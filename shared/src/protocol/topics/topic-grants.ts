@@ -1,0 +1,75 @@
+// auth/create-token -> here -> push-node: what a user's token allows with topics.
+// Guarantees: without grants nothing is allowed; the grants of several matching patterns add up.
+import { isTopicPattern, matchesTopic } from "./topic-name.js";
+
+export const topicRights = ["subscribe", "publish", "presence"] as const;
+export type TopicRight = (typeof topicRights)[number];
+
+export interface TopicGrant {
+  /** A topic, or a beginning with `*` at its end. */
+  readonly topic: string;
+  /** Not empty, without repetition. */
+  readonly can: readonly TopicRight[];
+}
+
+export const MAX_TOPIC_GRANTS = 100;
+/** Of all grants as JSON text: a token travels in a header. */
+export const MAX_TOPIC_GRANTS_BYTES = 2 * 1024;
+
+export type ReadGrants =
+  | { readonly ok: true; readonly grants: readonly TopicGrant[] }
+  /** `at` is the place of what is wrong: "" for the whole, "/3" for the fourth. */
+  | { readonly ok: false; readonly at: string; readonly problem: string };
+
+/**
+ * Reads a list of patterns: `"room.*"` allows subscribing, `{ topic: "room.*", can: ["publish"] }` exactly what it says.
+ */
+export function readTopicGrants(value: unknown): ReadGrants {
+  if (!Array.isArray(value)) return wrong("", "must be a list of patterns");
+  if (value.length > MAX_TOPIC_GRANTS) return wrong("", `must have at most ${MAX_TOPIC_GRANTS} patterns`);
+  // All of it is ASCII once it is read; what is not fails below.
+  if (JSON.stringify(value).length > MAX_TOPIC_GRANTS_BYTES) {
+    return wrong("", `must take at most ${MAX_TOPIC_GRANTS_BYTES} bytes as JSON`);
+  }
+  const grants: TopicGrant[] = [];
+  for (const [i, entry] of (value as unknown[]).entries()) {
+    const read = readGrant(entry);
+    if (typeof read === "string") return wrong(`/${i}`, read);
+    grants.push(read);
+  }
+  return { ok: true, grants: Object.freeze(grants) };
+}
+
+function readGrant(entry: unknown): TopicGrant | string {
+  if (typeof entry === "string") {
+    return isTopicPattern(entry) ? { topic: entry, can: ["subscribe"] } : badPattern;
+  }
+  if (typeof entry !== "object" || entry === null || Array.isArray(entry)) {
+    return "must be a pattern, or an object with `topic` and `can`";
+  }
+  const { topic, can, ...others } = entry as Readonly<Record<string, unknown>>;
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) return `must not have the field ${JSON.stringify(unknown)}`;
+  if (typeof topic !== "string" || !isTopicPattern(topic)) return badPattern;
+  if (!Array.isArray(can) || can.length === 0) return "`can` must name at least one right";
+  const rights = topicRights.filter((right) => can.includes(right));
+  if (rights.length !== can.length) {
+    return `\`can\` must name rights once each: ${topicRights.join(", ")}`;
+  }
+  return { topic, can: rights };
+}
+
+const badPattern = "must be a topic's name, or its beginning with `*` at the end";
+
+function wrong(at: string, problem: string): ReadGrants {
+  return { ok: false, at, problem };
+}
+
+/** @param grants undefined where the token has no claim `topics` */
+export function isGranted(
+  grants: readonly TopicGrant[] | undefined,
+  topic: string,
+  right: TopicRight,
+): boolean {
+  return grants?.some((grant) => grant.can.includes(right) && matchesTopic(grant.topic, topic)) ?? false;
+}
