@@ -1,15 +1,15 @@
-// What an application passes, checked: types do not hold in JavaScript, nor for what was kept by an older page.
-// Guarantees: what would make every attempt fail, or wait for ever, does not get in. `undefined` is absent.
+// Checks what an application passes: JavaScript enforces no types, and an older page may have stored the position.
+// Guarantees: rejects any value that would make every attempt fail or wait for ever. `undefined` counts as absent.
 import { defaultTiming, type ClientTiming } from "./client-timing.js";
 import type { NetworkEvents } from "./connection/network-watch.js";
 import type { Position } from "./delivery/user-sequence.js";
 
-/** Called with what is wrong about an option that the client can do without: it is dropped. */
+/** Told what is wrong with an option that the client can do without. That option is dropped. */
 export type Complain = (problem: string) => void;
 
-/** The longest delay that a timer takes; a longer one fires at once. */
+/** The longest delay a timer accepts. A longer one would fire at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
-/** Those for which nothing is no time at all; the others would fail every attempt, or make them without a pause. */
+/** These may be 0. For the others, 0 would fail every attempt or retry without a pause. */
 const mayBeZero: ReadonlySet<string> = new Set(["stableAfterMs", "ackDelayMs", "closeGraceMs"]);
 
 /** @throws TypeError */
@@ -61,11 +61,11 @@ export function readTiming(given: unknown, complain: Complain): ClientTiming {
   return timing as unknown as ClientTiming;
 }
 
-/** A position has mostly been kept somewhere: null, as a store answers for nothing, is absent too. */
+/** Positions usually come from a store. Stores answer `null` for "nothing", so `null` counts as absent too. */
 export function readPosition(given: unknown, complain: Complain): Position | undefined {
   if (given === undefined || given === null) return undefined;
   const { epoch, since } = given as Partial<Record<string, unknown>>;
-  // As a push node takes them: with another it refuses each handshake, and a page can't read why.
+  // What a push node accepts. It would refuse each handshake with anything else, and a page cannot read why.
   const isGood =
     typeof epoch === "string" &&
     /^[A-Za-z0-9._-]{1,64}$/.test(epoch) &&
@@ -98,7 +98,7 @@ export function isNetworkEvents(given: unknown): given is NetworkEvents {
   return typeof addEventListener === "function" && typeof removeEventListener === "function";
 }
 
-/** For a message, cut where it is long. */
+/** For an error message; long values are cut. */
 export function shown(value: unknown): string {
   let text: string | undefined;
   try {

@@ -1,6 +1,6 @@
-// Tests of what an application does wrong, over real sockets to a scripted push node.
-// Guarantees: a wrong option, position, event name, handler or savePosition harms as little as it can, and its
-// developer hears of it, whoever listens.
+// Tests mistakes of the application, over real sockets to a scripted push node.
+// Guarantees: a wrong option, position, event name, handler or savePosition does as little harm as possible, and the
+// developer hears of it even if nobody listens.
 import { runInNewContext } from "node:vm";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { WsPeer, type PeerSocket } from "@petrel/shared/testing/peers/ws-peer";
@@ -29,7 +29,7 @@ afterEach(async () => {
   vi.restoreAllMocks();
 });
 
-/** As JavaScript may call it. */
+/** The way JavaScript may call it. */
 function newClient(options: Readonly<Record<string, unknown>> = {}): PetrelClient {
   const { timing, ...rest } = options;
   const client = new PetrelClient({
@@ -138,7 +138,7 @@ describe("a handler", () => {
   it("of another event is heard of where it returns a promise of any make", async () => {
     const client = newClient();
     const errors = errorsOf(client);
-    // As of another frame: no instance of this one's Promise.
+    // Like a promise from another frame: not an instance of this frame's Promise.
     client.on("welcome", () => runInNewContext("Promise.reject('later')"));
     await welcomed(client);
     await waitFor(() => errors.length === 1, { what: "the error" });
@@ -252,7 +252,7 @@ describe("savePosition", () => {
     const client = newClient({
       savePosition: (position: Position) =>
         new Promise<void>((resolve) => saves.push({ position, done: resolve })),
-      // Longer than any pause of a loaded machine: what is waited for here is the call.
+      // Longer than a loaded machine ever pauses. The test waits for the call, not for this.
       timing: { closeGraceMs: 600_000, savePositionTimeoutMs: 600_000 },
     });
     client.on("message", () => undefined);
@@ -264,7 +264,7 @@ describe("savePosition", () => {
     }
     saves[0]?.done();
     await waitFor(() => saves.length === 2, { what: "the next call" });
-    // The newest; what lay between is of no use.
+    // Only the newest: nobody needs the ones in between.
     expect(saves.map(({ position }) => position.since)).toEqual([1, 3]);
     const closed = client.close();
     let isClosed = false;

@@ -1,5 +1,5 @@
-// Tests of tokens and tickets over a connection's life, and of the closes that end a sign-in, on real sockets.
-// Guarantees: a ticket is used once; a token is renewed in place; whoever is signed out is told why.
+// Tests tokens and tickets over a connection's life, and the closes that end a sign-in, on real sockets.
+// Guarantees: a ticket is used once; a token is renewed in place; a user who is signed out learns why.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { WsPeer, type PeerSocket } from "@petrel/shared/testing/peers/ws-peer";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -127,7 +127,7 @@ describe("renewing in place", () => {
     const toldAtMs = performance.now();
     socket.send({ type: "token_expiring", inSeconds: 1 });
     await socket.next("token");
-    // Half of what is left, less the timer's own rounding.
+    // Half of the time left, minus the timer's rounding.
     expect(performance.now() - toldAtMs).toBeGreaterThan(480);
   });
 
@@ -155,7 +155,7 @@ describe("renewing in place", () => {
     await told;
     first.cut();
     await peer.accept();
-    // Past the moment at which it would have been asked.
+    // Past the moment when the client would have asked.
     await new Promise((resolve) => setTimeout(resolve, 250));
     expect(asked).toEqual(["token connect"]);
   });
@@ -179,7 +179,7 @@ describe("the end of a sign-in", () => {
       error: { code: error, message: "the reason" },
     });
     await expect(peer.accept(150)).rejects.toThrow("no connection");
-    // Where the application connects again, it is asked for a fresh token.
+    // When the application connects again, the client asks it for a fresh token.
     client.connect();
     await peer.accept();
     expect(asked).toEqual(["token connect", "token refresh"]);
@@ -199,7 +199,7 @@ describe("the end of a sign-in", () => {
     const client = started({ getToken });
     const socket = await welcomed(client);
     socket.send({ type: "reconnect", afterMs: 1, reason: "drain" });
-    // Registered by its node, but lost before the welcome.
+    // The node registered it, but the connection was lost before the welcome.
     (await peer.accept()).cut();
     await waitFor(() => client.state === "online", { what: "the wait for the next attempt" });
     socket.close(4409);
@@ -229,7 +229,7 @@ describe("an answer of getToken", () => {
     second.welcome();
     await client.whenOnline();
     slow[0]?.("token-2-that-was-revoked");
-    // Behind it in the same queue of promises.
+    // Runs after it, in the same microtask queue.
     await new Promise((resolve) => setTimeout(resolve));
     second.cut();
     expect((await peer.accept()).offered[1]).toBe("bearer.token-3");

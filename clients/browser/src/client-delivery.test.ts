@@ -1,5 +1,5 @@
-// Tests of delivery and acknowledgement, over real sockets to a scripted push node.
-// Guarantees: order, once, acks after the handlers and never beyond what the socket carried.
+// Tests delivery and acknowledgement, over real sockets to a scripted push node.
+// Guarantees: messages arrive in order and once; an ack follows the handlers and never exceeds what the socket carried.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { WsPeer, type PeerSocket } from "@petrel/shared/testing/peers/ws-peer";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -39,7 +39,7 @@ async function welcomed(client: PetrelClient<number>, fields = {}): Promise<Peer
   return socket;
 }
 
-/** Waits for the ack of this number; acks of lower ones may come before it. */
+/** Waits for the ack of this number. Acks of lower numbers may come first. */
 async function ackOf(socket: PeerSocket, seq: number): Promise<void> {
   for (;;) {
     const ack = await socket.next("ack");
@@ -87,7 +87,7 @@ describe("delivery", () => {
     const socket = await welcomed(client);
     socket.message(1);
     await waitFor(() => finish, { what: "the handler to start" });
-    // Longer than acks are held back.
+    // Longer than the client holds acks back.
     await expect(socket.next("ack", 60)).rejects.toThrow("no frame");
     finish?.();
     await ackOf(socket, 1);
@@ -138,7 +138,7 @@ describe("delivery", () => {
     expect(second.query.get("since")).toBe("1");
     second.welcome({ after: 1, resumed: true });
     finish?.();
-    // 2 is handled, but was not sent over this socket yet: its ack would end the connection with 4400.
+    // 2 is handled, but this socket has not carried it yet. Acking it would end the connection with 4400.
     await expect(second.next("ack", 60)).rejects.toThrow("no frame");
     second.message(2);
     await ackOf(second, 2);
@@ -341,7 +341,7 @@ describe("manual acknowledgement", () => {
     for (const seq of [2, 3, 4]) second.message(seq);
     await waitFor(() => seen.length === 4, { what: "the fourth message" });
     expect(seen.map(({ id }) => id)).toEqual(["m1", "m2", "m3", "m4"]);
-    // Nothing has been acknowledged but what the application said.
+    // Only what the application acknowledged is acknowledged.
     expect(client.position).toEqual({ epoch: "e1", since: 1 });
     expect(client.ack(seen[2]!)).toBe(true);
     await ackOf(second, 3);
@@ -376,13 +376,13 @@ describe("manual acknowledgement", () => {
     const second = await peer.accept();
     second.welcome({ epoch: "e2" });
     for (const seq of [1, 2, 3]) second.message(seq);
-    // An answer to what was sent behind them: they have come.
+    // The answer to a later frame proves that the messages have arrived.
     const told = new Promise((resolve) => client.once("error", resolve));
     second.send({ type: "error", code: "PETREL_INTERNAL", message: "read behind them", action: "resume" });
     await told;
     finish?.();
     await waitFor(() => seen.includes("e2/m3"), { what: "the third message" });
-    // m1 again: its ack under the old epoch could not count.
+    // m1 again: an ack under the old epoch no longer counts.
     expect(seen).toEqual(["e1/m1", "e2/m1", "e2/m2", "e2/m3"]);
   });
 });

@@ -1,25 +1,25 @@
-// The errors of the client, given to `error` listeners.
-// Guarantees: each has a code to branch on, says whether the client goes on by itself, and keeps its cause.
+// The client's errors, passed to `error` listeners.
+// Guarantees: each has a code to branch on, says whether the client carries on by itself, and keeps its cause.
 
-/** Codes made here; those of the server (`PETREL_…`) pass through unchanged. */
+/** The client's own codes. The server's codes (`PETREL_…`) pass through unchanged. */
 export const clientErrorCodes = {
-  /** `getToken` or `getTicket` threw, was rejected, took too long, or gave something that is no credential. */
+  /** `getToken` or `getTicket` threw, rejected, took too long, or returned something that is not a credential. */
   tokenFailed: "PETREL_CLIENT_TOKEN_FAILED",
-  /** No welcome came: refused, unreachable, or too late. */
+  /** No welcome came: the server refused, was unreachable, or took too long. */
   connectFailed: "PETREL_CLIENT_CONNECT_FAILED",
-  /** The server sent something that is not a frame of the contract; it was ignored. */
+  /** The server sent something that is not a frame of the contract. The client ignored it. */
   badFrame: "PETREL_CLIENT_BAD_FRAME",
-  /** A `message` listener threw or was rejected; the message counts as handled. */
+  /** A `message` listener threw or rejected. The message counts as handled. */
   handlerFailed: "PETREL_CLIENT_HANDLER_FAILED",
-  /** The handlers of a message have not finished for a long time; a `warning`. */
+  /** A message's handlers have been running for a long time. Reported as a `warning`. */
   handlerSlow: "PETREL_CLIENT_HANDLER_SLOW",
   /** A listener of another event threw. */
   listenerFailed: "PETREL_CLIENT_LISTENER_FAILED",
-  /** `savePosition` failed, or took too long; the position in memory is right. */
+  /** `savePosition` failed or took too long. The position in memory is still right. */
   savePositionFailed: "PETREL_CLIENT_SAVE_POSITION_FAILED",
-  /** An option, a kept position or an event's name is wrong; the client works without it. */
+  /** An option, a saved position or an event name is wrong. The client works without it. */
   badOption: "PETREL_CLIENT_BAD_OPTION",
-  /** The client was closed, by the application or by a code that means stop. */
+  /** The application closed the client, or the server did with a code that means stop. */
   closed: "PETREL_CLIENT_CLOSED",
 } as const;
 
@@ -32,16 +32,16 @@ const applicationCodes: ReadonlySet<string> = new Set([
   clientErrorCodes.badOption,
 ]);
 
-/** Whether the application's own code is at fault: its developer must hear of that, whoever listens. */
+/** Whether the application's own code is at fault. Its developer must hear of that, even if nobody listens. */
 export function isOfApplication({ code }: PetrelClientError): boolean {
   return applicationCodes.has(code);
 }
 
 export interface PetrelClientErrorOptions {
-  /** Whether the client goes on by itself. */
+  /** Whether the client carries on by itself. */
   readonly retryable: boolean;
   readonly cause?: unknown;
-  /** The message that was being handled, for `handlerFailed` and `handlerSlow`. */
+  /** For `handlerFailed` and `handlerSlow`: the message being handled. */
   readonly messageId?: string;
 }
 
@@ -59,7 +59,7 @@ export class PetrelClientError extends Error {
   }
 }
 
-/** Anything thrown, as text; an application can throw what is none. */
+/** Turns anything thrown into text. An application can throw values that are not errors. */
 export function describeFailure(error: unknown): string {
   try {
     return error instanceof Error ? error.message : String(error);

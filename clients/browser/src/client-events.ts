@@ -1,5 +1,5 @@
-// What the client tells the application: its states and the payload of each event.
-// Guarantees: the names are the contract between client.ts and the listeners of applications.
+// What the client tells the application: its states, and what each event carries.
+// Guarantees: these names are the contract between client.ts and an application's listeners.
 import type { PetrelClientError } from "./client-error.js";
 import type { WelcomeFrame } from "./frames.js";
 import type { PetrelMessage } from "./delivery/message-delivery.js";
@@ -8,36 +8,36 @@ import type { PetrelMessage } from "./delivery/message-delivery.js";
 export type ClientState = "connecting" | "online" | "waiting" | "closed";
 
 export interface OfflineEvent {
-  /** The close code, or 1006 where there was no close frame. */
+  /** The close code, or 1006 if there was no close frame. */
   readonly code: number;
   readonly reason: string;
 }
 
 export interface ClosedEvent extends OfflineEvent {
-  /** The server's last word, where it said why. */
+  /** The server's last error, if it gave a reason. */
   readonly error?: { readonly code: string; readonly message: string };
-  /** Whether the application closed, or the server. */
+  /** Whether the application closed the connection, not the server. */
   readonly byClient: boolean;
 }
 
 export interface ClientEvents<Data = unknown> {
-  /** Its listeners may be async: the next message, and the ack, wait for them. */
+  /** Listeners may be async: the next message and the ack wait for them. */
   message: PetrelMessage<Data>;
-  /** Every welcome, also one on a socket that the client has moved to. */
+  /** Fired at every welcome, including one on a socket the client moved to. */
   welcome: WelcomeFrame;
   state: ClientState;
   online: WelcomeFrame;
-  /** The connection is gone; the client goes on trying. */
+  /** The connection is gone. The client keeps trying. */
   offline: OfflineEvent;
-  /** For the log and for display: the client has already decided what to do. */
+  /** For logs and display. The client has already decided what to do. */
   error: PetrelClientError;
-  /** Nothing has failed, but something holds the client up, such as a handler that does not finish. */
+  /** Nothing failed, but something holds the client up, such as a handler that does not finish. */
   warning: PetrelClientError;
-  /** The end, until `connect` is called again. */
+  /** The client has stopped until `connect` is called again. */
   closed: ClosedEvent;
 }
 
-/** Each name once; the compiler holds this and the events together. */
+/** Each name once. The compiler keeps this in step with the events. */
 const names: Readonly<Record<keyof ClientEvents, true>> = {
   message: true,
   welcome: true,

@@ -1,6 +1,6 @@
-// Exactly once, under faults: a model of a user's inbox behind a push node that cuts, repeats and renumbers.
-// Guarantees: whatever the schedule of faults, each message reaches the application once, in order, is
-// acknowledged, and no ack names what its socket was not sent.
+// Tests exactly-once under faults: a model of a user's inbox behind a push node that cuts, repeats and renumbers.
+// Guarantees: under any schedule of faults, each message reaches the application once, in order, and is
+// acknowledged. No ack names a message that its socket has not carried.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { WsPeer, type PeerSocket } from "@petrel/shared/testing/peers/ws-peer";
 import * as fc from "fast-check";
@@ -11,9 +11,9 @@ import { PetrelClient } from "./client.js";
 const MESSAGES = 30;
 
 interface ConnectionScript {
-  /** Messages that this connection carries before it ends. */
+  /** How many messages this connection carries before it ends. */
   readonly carries: number;
-  /** How many of them it sends again before it ends. */
+  /** How many of them it repeats before it ends. */
   readonly repeats: number;
   readonly newEpoch: boolean;
   /** `reopen`: the application closes the client and connects it again. */
@@ -29,7 +29,7 @@ const faultyConnection: fc.Arbitrary<ConnectionScript> = fc.record({
 
 const goodConnection: ConnectionScript = { carries: MESSAGES, repeats: 0, newEpoch: false, end: "none" };
 
-/** The server's side: numbers stay, as they do in Petrel, when the epoch changes. */
+/** The server's side. As in Petrel, numbers stay when the epoch changes. */
 class Inbox {
   #epoch = 1;
   #acked = 0;
@@ -77,7 +77,7 @@ it("holds for any schedule of faults", { timeout: 60_000 }, async () => {
           url: peer.url,
           getToken: () => "token",
           WebSocket,
-          // Shorter than some handlers take, so that a client is connected again while one runs.
+          // Shorter than some handlers take, so the client reconnects while one still runs.
           timing: { backoffBaseMs: 1, backoffCapMs: 4, ackDelayMs: 1, closeGraceMs: 2 },
         });
         client.on("message", async ({ id }) => {
@@ -95,7 +95,7 @@ it("holds for any schedule of faults", { timeout: 60_000 }, async () => {
         peer.onAccept = (socket) => {
           const script = scripts.shift() ?? goodConnection;
           inbox.serve(socket, script);
-          // At some moment between the welcome and the last handler.
+          // Some time between the welcome and the last handler.
           if (script.end === "reopen") setTimeout(() => void reopen(), script.repeats);
         };
         try {

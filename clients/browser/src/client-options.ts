@@ -1,6 +1,6 @@
-// What an application tells the client, and the values where it says nothing.
-// Guarantees: a client that was made has a usable WebSocket, addresses that are WebSocket URLs, and all timings; what is
-// wrong is refused, or told and left out.
+// The client's options and their defaults.
+// Guarantees: every client has a usable WebSocket, valid WebSocket URLs and all timings. A wrong option is refused, or
+// reported and ignored.
 import {
   checkChoice,
   checkUrls,
@@ -21,40 +21,40 @@ import type { Position } from "./delivery/user-sequence.js";
 
 /**
  * `handled`: the client acknowledges a message when its handlers have finished ·
- * `manual`: the application does, by `client.ack(message)` ·
- * `auto`: the server takes sent for acknowledged (`?ack=auto`); a message sent into a dead socket is lost
+ * `manual`: the application acknowledges, with `client.ack(message)` ·
+ * `auto`: the server counts a sent message as acknowledged (`?ack=auto`). One sent into a dead socket is lost.
  */
 export type AckMode = "handled" | "manual" | "auto";
 
 export interface PetrelClientOptions {
-  /** One or more push nodes, as `wss://host/v1/connect`; tried in this order, the next one after a failure. */
+  /** One or more push nodes, as `wss://host/v1/connect`. After a failure the client tries the next one. */
   readonly url: string | readonly string[];
   /**
-   * Asked for an access token when there is none, and when the server refused or soon refuses the last one. May be left
-   * out where there is `getTicket`.
+   * Called for an access token: when the client has none, when the server refused the last one, and shortly before it
+   * expires. Optional if there is a `getTicket`.
    */
   readonly getToken?: GetToken | undefined;
   /**
-   * Asked for a ticket at each attempt: it is good once, and travels in the address. With it `getToken` is asked only for
-   * what goes over the open connection when the token soon runs out; without that the client moves to a new connection.
+   * Called for a ticket at each attempt. A ticket works once and travels in the URL. The client then calls `getToken`
+   * only to renew an open connection whose token is about to expire. Without `getToken` it moves to a new connection.
    */
   readonly getTicket?: GetTicket | undefined;
-  /** Default: the global one. In Node before 22: the default export of `ws`. */
+  /** Default: the global `WebSocket`. In Node before 22, pass the default export of `ws`. */
   readonly WebSocket?: SocketConstructor | undefined;
-  /** How the token travels. Default `subprotocol`: in the handshake. `first-frame`: after it, unseen by proxies. */
+  /** How the token travels. `subprotocol` (default): in the handshake. `first-frame`: after it, hidden from proxies. */
   readonly credentials?: "subprotocol" | "first-frame" | undefined;
   /** Default `handled`. */
   readonly ack?: AckMode | undefined;
-  /** Where an earlier client stopped; without it the server starts after what the user acknowledged. */
+  /** Where an earlier client stopped. Without it, the server starts after the user's last acknowledged message. */
   readonly position?: Position | null | undefined;
   /**
-   * Called when the position has moved, before the ack is sent; the ack does not wait for its promise. One call at a time:
-   * the next begins when that has ended, with the newest position. `close` waits for the last one.
+   * Called when the position has moved, before the ack is sent. The ack does not wait for the promise. Calls never
+   * overlap: the next one starts when the last has ended, with the newest position. `close` waits for the last call.
    */
   readonly savePosition?: SavePosition | undefined;
-  /** In milliseconds; what is not named keeps its default. */
+  /** In milliseconds. Timings you leave out keep their defaults. */
   readonly timing?: { readonly [Name in keyof ClientTiming]?: ClientTiming[Name] | undefined } | undefined;
-  /** Default: the global object, where it fires such events. */
+  /** Default: the global object, if it fires these events. */
   readonly networkEvents?: NetworkEvents | undefined;
 }
 
@@ -85,11 +85,11 @@ const optionNames: Readonly<Record<keyof PetrelClientOptions, true>> = {
 };
 
 /**
- * @param complain told of an option that is wrong and can be done without: the client works without it
- * @throws TypeError that names the option which is missing or wrong, where nothing can stand in for it
+ * @param complain told of a wrong option that the client can work without
+ * @throws TypeError that names a missing or wrong option that the client cannot work without
  */
 export function resolveOptions(options: PetrelClientOptions, complain: Complain): ResolvedOptions {
-  // Of JavaScript.
+  // JavaScript callers can leave it out.
   if (typeof options !== "object" || (options as unknown) === null) {
     throw new TypeError("options: an object is needed");
   }
@@ -133,8 +133,8 @@ function globalNetworkEvents(): NetworkEvents | undefined {
 /**
  * @param base a push node's address
  * @param position resume after it
- * @param ticket where one is the credential
- * @returns the address with the query of the contract; a query that was there stays
+ * @param ticket if the credential is a ticket
+ * @returns the address with the contract's query added to the one it has
  */
 export function connectUrl(
   base: string,

@@ -1,4 +1,4 @@
-// Tests of staying connected, over real sockets to a scripted push node.
+// Tests how the client stays connected, over real sockets to a scripted push node.
 // Guarantees: each close code, refusal and silence leads to what the contract says.
 import { once } from "node:events";
 import { createServer, type AddressInfo } from "node:net";
@@ -145,7 +145,7 @@ describe("after a close", () => {
     const closedAtMs = performance.now();
     first.close(code);
     await peer.accept();
-    // Half of longBackoffBaseMs, a little less for the timer's own rounding.
+    // Half of longBackoffBaseMs, minus the timer's rounding.
     expect(performance.now() - closedAtMs).toBeGreaterThan(195);
   });
 
@@ -165,7 +165,7 @@ describe("after a close", () => {
     });
     expect(client.state).toBe("closed");
     await expect(client.whenOnline()).rejects.toMatchObject({ code: clientErrorCodes.closed });
-    // Far longer than the backoff of this test.
+    // Much longer than this test's backoff.
     await expect(peer.accept(150)).rejects.toThrow("no connection");
   });
 
@@ -313,7 +313,7 @@ describe("asked to move", () => {
       socket.welcome();
       socket.send({ type: "reconnect", afterMs: 1, reason: "drain" });
     }
-    // Six waits, each uniform below 500 ms: less than 150 ms in all once in a million runs.
+    // Six waits, each uniform below 500 ms: their sum is below 150 ms once in a million runs.
     expect(performance.now() - startMs).toBeGreaterThan(150);
   });
 });
@@ -370,7 +370,7 @@ describe("the browser's network events", () => {
     await client.whenOnline();
     network.dispatchEvent(new Event("online"));
     await first.next("ping");
-    // No pong: the network that came back is another one.
+    // No pong: the network that came back is a different one.
     await peer.accept();
   });
 });
@@ -401,7 +401,7 @@ describe("listeners and options", () => {
         client.on(where, () => {
           if (client.state !== "closed") return;
           client.connect();
-          // Of the new start: the end that is being told is not its.
+          // It belongs to the new start; the `closed` event under way belongs to the old one.
           client.whenOnline().then(resolve, resolve);
         });
       });

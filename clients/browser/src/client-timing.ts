@@ -1,30 +1,30 @@
-// Every wait of the client, and how long it is where the application says nothing.
-// Guarantees: all in milliseconds; the defaults are those that docs/receive/client.md and the contract name.
+// Every wait of the client, with its default.
+// Guarantees: all are in milliseconds; the defaults match docs/receive/client.md and the contract.
 
 export interface ClientTiming {
   /** Full jitter between 0 and `min(cap, base * 2^n)`, after most closes. */
   readonly backoffBaseMs: number;
   readonly backoffCapMs: number;
-  /** After 4429 and codes that are not known: the upper half of the same formula. */
+  /** After 4429 and unknown codes: the upper half of the same range. */
   readonly longBackoffBaseMs: number;
   readonly longBackoffCapMs: number;
-  /** A connection that lasted this long resets the backoff. */
+  /** A connection that lasts this long resets the backoff. */
   readonly stableAfterMs: number;
-  /** From the first byte to the welcome. */
+  /** From opening the socket to the welcome. */
   readonly connectTimeoutMs: number;
   /** How long `getToken` and `getTicket` may take. */
   readonly tokenTimeoutMs: number;
-  /** Handled messages within this time share one ack. */
+  /** Messages handled within this time share one ack. */
   readonly ackDelayMs: number;
-  /** After the network came back: how long a socket that was open may take to show that it still is. */
+  /** After the network is back: how long an open socket has to prove that it still works. */
   readonly probeMs: number;
-  /** While the browser says "offline": a slow attempt all the same, since it can be wrong. */
+  /** How often to try while the browser says "offline": it can be wrong. */
   readonly offlineRetryMs: number;
-  /** How long `close` waits for the running handler, and then for the server's close frame and `savePosition`. */
+  /** How long `close` waits for the running handler, and then for the close frame and `savePosition`. */
   readonly closeGraceMs: number;
-  /** How long a message's handlers may take before a `warning` tells of it. */
+  /** How long a message's handlers may take before a `warning`. */
   readonly handlerWarningMs: number;
-  /** How long one call of `savePosition` may take. */
+  /** How long one `savePosition` call may take. */
   readonly savePositionTimeoutMs: number;
 }
 

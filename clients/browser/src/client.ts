@@ -1,6 +1,6 @@
-// The client of a push node, for browsers and for Node: the package's entry.
-// Guarantees: until it is closed, or told to stop by the server, it stays connected or on its way to be; what
-// the application gets is in order and without repetition, whatever happened to the sockets in between.
+// The client of a push node, for browsers and Node: the package's entry.
+// Guarantees: it stays connected, or keeps trying, until the application closes it or the server tells it to stop. The
+// application gets messages in order and once, whatever happened to the sockets.
 import { shown } from "./check-options.js";
 import { clientErrorCodes, describeFailure, isOfApplication, PetrelClientError } from "./client-error.js";
 import {
@@ -43,9 +43,9 @@ export class PetrelClient<Data = unknown> {
   /** Resolves when the last end is complete. */
   #finished: Promise<void> = Promise.resolve();
 
-  /** @throws TypeError that names an option without which, or with which, no client works */
+  /** @throws TypeError that names an option which is required and missing, or unusable */
   constructor(options: PetrelClientOptions) {
-    // First of all: what is wrong with an option is told by it.
+    // First, because it reports what is wrong with an option.
     this.#events = new TypedEvents((error, event) => this.#listenerFailed(error, event));
     const resolved = resolveOptions(options, (problem) => this.#complain(problem));
     const { savePosition, timing } = resolved;
@@ -83,15 +83,15 @@ export class PetrelClient<Data = unknown> {
     return this.#state;
   }
 
-  /** What to keep, to resume with another client later; undefined until the first welcome. */
+  /** What to save, so that another client can resume later. Undefined until the first welcome. */
   get position(): Position | undefined {
     return this.#delivery.position;
   }
 
   /**
-   * @param listener may be async; for `message` the client waits for it
-   * @returns removes the listener
-   * @throws TypeError where the listener is no function
+   * @param listener may be async; the client waits for `message` listeners
+   * @returns a function that removes the listener
+   * @throws TypeError if the listener is not a function
    */
   on<Name extends keyof ClientEvents<Data>>(
     event: Name,
@@ -106,7 +106,7 @@ export class PetrelClient<Data = unknown> {
     return off;
   }
 
-  /** As `on`, for the next time only. */
+  /** Like `on`, but for the next event only. */
   once<Name extends keyof ClientEvents<Data>>(
     event: Name,
     listener: (payload: ClientEvents<Data>[Name]) => unknown,
@@ -119,7 +119,7 @@ export class PetrelClient<Data = unknown> {
     return off;
   }
 
-  /** Starts; does nothing where it has started already. */
+  /** Starts the client. Does nothing if it has started already. */
   connect(): void {
     if (this.#state !== "closed") return;
     this.#delivery.start();
@@ -128,7 +128,7 @@ export class PetrelClient<Data = unknown> {
 
   /**
    * Resolves with the welcome when the client is online.
-   * @throws PetrelClientError `closed` where it is closed before, or has not been started
+   * @throws PetrelClientError `closed` if the client is closed first, or was never started
    */
   whenOnline(): Promise<WelcomeFrame> {
     if (this.#state === "online" && this.#welcome !== undefined) return Promise.resolve(this.#welcome);
@@ -149,15 +149,15 @@ export class PetrelClient<Data = unknown> {
 
   /**
    * For `ack: "manual"`: acknowledges this message and all before it.
-   * @returns false where the message is of an epoch that is over; it will be delivered again
+   * @returns false if the message belongs to a past epoch; it will be delivered again
    */
   ack(message: Pick<PetrelMessage, "epoch" | "seq">): boolean {
     return this.#delivery.acknowledge(message);
   }
 
   /**
-   * Signs out. No handler starts after this; the running one may finish, and is acknowledged, for a short time.
-   * @param reason for the server's log; as much of it as fits a close frame (123 bytes of UTF-8) is sent
+   * Signs out. No handler starts after this. The running one gets a short time to finish and be acknowledged.
+   * @param reason for the server's log; cut to what fits a close frame (123 bytes of UTF-8)
    * @returns resolves when the socket is closed; do not await it inside a `message` handler
    */
   async close(reason?: string): Promise<void> {
@@ -172,9 +172,9 @@ export class PetrelClient<Data = unknown> {
     const end = async (): Promise<void> => {
       await Promise.all([closeSocket(), this.#saver?.settled(this.#closeGraceMs)]);
     };
-    // Whatever became of the last ack, the socket is closed.
+    // Close the socket, whatever became of the last ack.
     this.#finished = this.#delivery.stop(this.#closeGraceMs).then(end, end);
-    // A listener may connect again: that comes after both.
+    // A listener may connect again: that must come after both.
     this.#events.together(() => {
       this.#setState("closed");
       this.#events.emit("closed", event);
@@ -185,7 +185,7 @@ export class PetrelClient<Data = unknown> {
     this.#welcome = welcome;
     this.#delivery.adopt(connection, welcome);
     this.#setState("online");
-    // A listener may close the client, and then the others are told of the end only.
+    // A listener may close the client. Then the others only hear `closed`.
     if (this.#state === "online") this.#events.emit("welcome", welcome);
     if (this.#state === "online" && !moved) this.#events.emit("online", welcome);
   }
@@ -233,7 +233,7 @@ export class PetrelClient<Data = unknown> {
     this.#fail(clientErrorCodes.savePositionFailed, text, { retryable: true, cause });
   }
 
-  /** Later in this turn, so that listeners which are added after the client was made hear of it. */
+  /** Later in this turn, so that listeners added right after the constructor hear of it. */
   #complain(problem: string): void {
     queueMicrotask(() => this.#fail(clientErrorCodes.badOption, problem, { retryable: true }));
   }
@@ -249,7 +249,7 @@ export class PetrelClient<Data = unknown> {
   }
 
   #report(event: "error" | "warning", error: PetrelClientError): void {
-    // What is wrong with the application must not stay unheard because nobody listens.
+    // A fault of the application must not go unnoticed because nobody listens.
     if (this.#events.count(event) > 0 || !isOfApplication(error)) this.#events.emit(event, error);
     else if (event === "error") console.error(error);
     else console.warn(error);
@@ -257,7 +257,7 @@ export class PetrelClient<Data = unknown> {
 
   #listenerFailed(error: unknown, event: keyof ClientEvents<Data>): void {
     if (event === "error") {
-      // Nobody is left to tell: let it surface as an uncaught error of the page or process.
+      // Nobody is left to tell, so it becomes an uncaught error of the page or process.
       queueMicrotask(() => {
         throw error;
       });
@@ -268,7 +268,7 @@ export class PetrelClient<Data = unknown> {
   }
 }
 
-/** Makes a client and starts it. Listeners added in the same turn miss nothing. */
+/** Creates a client and starts it. Listeners added in the same turn miss nothing. */
 export function connect<Data = unknown>(options: PetrelClientOptions): PetrelClient<Data> {
   const client = new PetrelClient<Data>(options);
   client.connect();

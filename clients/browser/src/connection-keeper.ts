@@ -1,5 +1,5 @@
-// Keeps the client connected: opens, waits, opens again, moves, and stops where the close code says so.
-// Guarantees: at most one attempt and one timer at a time; after `stop`, nothing that was begun before has an effect.
+// Keeps the client connected: opens, waits, reopens, moves, and stops when the close code says so.
+// Guarantees: at most one attempt and one timer at a time; after `stop`, nothing begun earlier has an effect.
 import { connectFailed, describeFailure, PetrelClientError } from "./client-error.js";
 import type { ClientState, ClosedEvent, OfflineEvent } from "./client-events.js";
 import { connectUrl, type ResolvedOptions } from "./client-options.js";
@@ -22,17 +22,17 @@ import type { Position } from "./delivery/user-sequence.js";
 
 export interface KeeperEvents extends Pick<ConnectionOptions, "onFrame" | "onBadFrame"> {
   readonly onState: (state: ClientState) => void;
-  /** @param moved whether an open connection was replaced, so that the client was never offline */
+  /** @param moved whether it replaced an open connection, so the client was never offline */
   readonly onWelcome: (connection: Connection, welcome: WelcomeFrame, moved: boolean) => void;
   readonly onOffline: (event: OfflineEvent) => void;
   readonly onError: (error: PetrelClientError) => void;
-  /** The page is being left: what has to reach the server goes now. */
+  /** The page is being left. Whatever must reach the server has to go now. */
   readonly onPageHide: () => void;
   /** The server said stop. The keeper has stopped already. */
   readonly onRefused: (event: ClosedEvent) => void;
 }
 
-/** The longest delay that a timer takes. */
+/** The longest delay a timer accepts. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 export class ConnectionKeeper {
   readonly #options: ResolvedOptions;
@@ -43,23 +43,23 @@ export class ConnectionKeeper {
   readonly #retry: RetrySchedule;
   readonly #network: NetworkWatch;
   readonly #page: PageWatch;
-  /** Welcomed and read from. During a move it lives beside the attempt that will take its place. */
+  /** Welcomed, and read from. During a move it lives beside the attempt that will replace it. */
   #active: Connection | undefined;
   #attempt: Connection | undefined;
-  /** An attempt is being prepared: its token is awaited. */
+  /** Preparing an attempt: waiting for its credential. */
   #preparing = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** The wait is the client's own: neither the server's word nor its way of spreading a crowd. */
+  /** Whether the wait may be cut short: it is the client's own, and not the server's way to spread a crowd. */
   #mayHurry = false;
   /** The page is in the back/forward cache. */
   #isShelved = false;
-  /** Beside the open connection an attempt was made: what replaces that may be this client itself. */
+  /** An attempt was made beside the open connection. If that is replaced, this client may have done it itself. */
   #triedBeside = false;
   #urlIndex = 0;
-  /** Rises with every start and stop, so that what was begun before can tell that it is late. */
+  /** Rises with every start and stop, so that older work can see that it is stale. */
   #run = 0;
 
-  /** @param position asked for at each attempt, to resume after it */
+  /** @param position read at each attempt, to resume after it */
   constructor(options: ResolvedOptions, position: () => Position | undefined, events: KeeperEvents) {
     const { timing } = options;
     this.#options = options;
@@ -99,8 +99,8 @@ export class ConnectionKeeper {
   }
 
   /**
-   * Ends the attempt and the timer, and lets go of the open connection.
-   * @returns closes that connection, to be called when the last ack is in it
+   * Ends the attempt and the timer, and releases the open connection.
+   * @returns closes that connection; call it once the last ack is written
    */
   stop(reason: string): () => Promise<void> {
     this.#network.stop();
@@ -109,7 +109,7 @@ export class ConnectionKeeper {
     return this.#letGo(NORMAL_CLOSURE, reason);
   }
 
-  /** Ends all that is under way. @returns closes the connection that was open, with this code */
+  /** Ends everything under way. @returns closes the connection that was open, with this code */
   #letGo(code: number, reason: string): () => Promise<void> {
     const { closeGraceMs } = this.#options.timing;
     const [active, attempt] = [this.#active, this.#attempt];
@@ -126,19 +126,19 @@ export class ConnectionKeeper {
     };
   }
 
-  /** The server asks to move: a new connection after `afterMs`, while this one is read until that is welcomed. */
+  /** The server asks to move: opens a new connection after `afterMs`, and reads this one until that is welcomed. */
   move(connection: Connection, afterMs: number): void {
     if (connection !== this.#active || this.#isUnderWay()) return;
     this.#urlIndex++;
     this.#schedule(this.#retry.moveDelayMs(afterMs), { mayHurry: false });
   }
 
-  /** The token soon runs out. */
+  /** The token is about to expire. */
   tokenExpires(connection: Connection, inSeconds: number): void {
     this.#renewal.expires(connection, inSeconds);
   }
 
-  /** The server could not look at the fresh token. */
+  /** The server could not check the fresh token. */
   tokenNotChecked(connection: Connection): void {
     this.#renewal.notChecked(connection);
   }
@@ -153,7 +153,7 @@ export class ConnectionKeeper {
     const run = this.#run;
     this.#preparing = true;
     this.#events.onState(this.#active === undefined ? "connecting" : "online");
-    // A listener may have closed the client, here and after each event below.
+    // A listener may have closed the client: check here and after each event below.
     if (run !== this.#run) return;
     try {
       const credential = await this.#credentials.next();
@@ -164,7 +164,7 @@ export class ConnectionKeeper {
       if (run !== this.#run) return;
       this.#preparing = false;
       const isTokens = error instanceof PetrelClientError;
-      // The WebSocket constructor refuses a token that has characters no token has.
+      // The WebSocket constructor throws for a token with invalid characters.
       if (!isTokens) this.#credentials.refused();
       this.#events.onError(isTokens ? error : connectFailed(describeFailure(error), error));
       if (run === this.#run) this.#retryAfter("resume");
@@ -222,14 +222,14 @@ export class ConnectionKeeper {
     }
     if (step === "refresh") this.#credentials.refused();
     if (this.#preparing || this.#attempt !== undefined) this.#events.onState("connecting");
-    // Asked to come again at a given time, and closed before it: that time spreads a crowd, so it holds.
+    // The server set a time to return, then closed early. Keep that time: it spreads a crowd.
     else if (this.#timer !== undefined && code === SERVICE_RESTART) this.#events.onState("waiting");
     else this.#retryAfter(step);
     if (wasActive && run === this.#run) this.#events.onOffline({ code, reason });
   }
 
   #stepAfter(end: ConnectionEnd, wasActive: boolean): NextStep {
-    // The socket that took our place during a move is our own; before there was one, it is somebody else's.
+    // During a move, our own new socket may have replaced this one. Without such a socket, another client did.
     if (end.code === REPLACED && wasActive && this.#triedBeside && this.#isUnderWay()) return "resume";
     return nextStep(end.code, end.error?.action);
   }
@@ -239,7 +239,7 @@ export class ConnectionKeeper {
   }
 
   #retryAfter(step: Exclude<NextStep, "stop">): void {
-    // A refused token is not the node's fault; for all else another node may do better.
+    // A refused token is not the node's fault. For anything else, another node may do better.
     if (step !== "refresh") this.#urlIndex++;
     const delayMs = this.#retry.nextDelayMs(step);
     const { offlineRetryMs } = this.#options.timing;
@@ -262,7 +262,7 @@ export class ConnectionKeeper {
   }
 
   #networkDown(): void {
-    // An open socket may survive: its own liveness decides.
+    // An open socket may survive: let its liveness check decide.
     if (this.#timer !== undefined) {
       this.#schedule(this.#options.timing.offlineRetryMs, { mayHurry: this.#mayHurry });
     }
@@ -275,13 +275,13 @@ export class ConnectionKeeper {
     this.#schedule(0, { mayHurry: true });
   }
 
-  /** A person looks at the page: what it shows should be so. */
+  /** Somebody looks at the page, so what it shows must be current. */
   #pageSeen(): void {
     this.#active?.probe(this.#options.timing.probeMs);
     if (this.#timer !== undefined && this.#mayHurry) this.#schedule(0, { mayHurry: true });
   }
 
-  /** Nothing runs in the back/forward cache: a user who stayed online there would get no push either. */
+  /** Nothing runs in the back/forward cache. If the user stayed online there, no push would reach them either. */
   #pageShelved(): void {
     const wasOnline = this.#active !== undefined;
     const reason = "the page is in the back/forward cache";

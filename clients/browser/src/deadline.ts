@@ -1,7 +1,7 @@
-// Waits for a promise of the application, with a deadline.
-// Guarantees: the answer, or an error at the deadline; whatever comes later is ignored, failures included.
+// Waits for one of the application's promises, with a deadline.
+// Guarantees: gives the answer, or an error at the deadline; anything later is ignored, failures included.
 
-/** @throws what it was rejected with, or an Error that names the time */
+/** @throws its rejection, or an Error that names the time limit */
 export async function within<Value>(promise: PromiseLike<Value>, ms: number): Promise<Value> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const tooLate = new Promise<never>((_resolve, reject) => {

@@ -1,5 +1,5 @@
-// Tests of reading frames.
-// Guarantees: what the push node's own encoder writes is read whole; what breaks the contract is refused.
+// Tests how frames are read.
+// Guarantees: reads everything that the push node's encoder writes; refuses what breaks the contract.
 import { encodeMessageFrame, encodeServerFrame } from "@petrel/shared/protocol/frames/server-frames";
 import { parseClientFrame } from "@petrel/shared/protocol/frames/client-frames";
 import { describe, expect, it } from "vitest";

@@ -1,5 +1,5 @@
-// The frames of the wire, as the contract has them: text, one JSON object each.
-// Guarantees: a frame that leaves here has the fields the client relies on; unknown fields and types are ignored.
+// The contract's frames: text, one JSON object each.
+// Guarantees: a parsed frame has the fields the client relies on; unknown fields and types are ignored.
 
 export interface WelcomeFrame {
   readonly type: "welcome";
@@ -9,9 +9,9 @@ export interface WelcomeFrame {
   readonly epoch: string;
   /** The newest number assigned. */
   readonly seq: number;
-  /** Where the replay starts: the first message has a greater seq. */
+  /** The replay starts after this seq. */
   readonly after: number;
-  /** The same epoch as asked for, and nothing after `since` was trimmed. */
+  /** The epoch is the requested one, and nothing after `since` was trimmed. */
   readonly resumed: boolean;
   readonly pingSeconds: number;
   readonly features: readonly string[];
@@ -42,11 +42,11 @@ export interface ErrorFrame {
   readonly code: string;
   readonly message: string;
   readonly action: string;
-  /** Names the client's frame it answers; without it, a close follows. */
+  /** The client's frame that this answers. Without it, a close follows. */
   readonly ref?: string;
 }
 
-/** Types that need no reaction beyond the proof of life that every frame is. */
+/** Types that need no reaction. Like every frame, they prove that the server is alive. */
 export interface OtherFrame {
   readonly type: "other";
 }
@@ -69,7 +69,7 @@ const DEFAULT_PING_SECONDS = 25;
 
 /**
  * @param data of the socket's message event
- * @throws Error whose message says what is wrong with the frame
+ * @throws Error that says what is wrong with the frame
  */
 export function parseServerFrame(data: unknown): ServerFrame {
   if (typeof data !== "string") throw new Error("a binary frame");
@@ -90,7 +90,7 @@ export function parseServerFrame(data: unknown): ServerFrame {
         features: Array.isArray(frame["features"]) ? frame["features"].map(text) : [],
       };
     case "message":
-      // A topic's message has an offset and no seq. This client subscribes to none.
+      // A topic's message has an offset and no seq. This client subscribes to no topics.
       if (frame["topic"] !== undefined) return { type: "other" };
       return {
         type: "message",

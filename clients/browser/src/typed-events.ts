@@ -1,10 +1,10 @@
-// Listeners by event name, typed, without Node's EventEmitter or the DOM's EventTarget.
-// Guarantees: a listener that fails harms neither the others nor the caller; its error is reported, not lost. All
-// listeners hear of events in the order in which they happened, also where one of them causes the next event.
+// Typed event listeners, without Node's EventEmitter or the DOM's EventTarget.
+// Guarantees: a failing listener harms neither the others nor the caller, and its error is reported. All listeners
+// hear events in the order they happened, even if one of them causes the next event.
 
 export type Listener<Payload> = (payload: Payload) => unknown;
 
-/** An event that happened, and those who listened then. */
+/** An event, and who listened when it happened. */
 interface Told<Events extends object> {
   readonly event: keyof Events;
   readonly payload: Events[keyof Events];
@@ -17,17 +17,17 @@ export class TypedEvents<Events extends object> {
   readonly #untold: Told<Events>[] = [];
   #isTelling = false;
 
-  /** @param reportFailure told what a listener threw, or what its promise was rejected with */
+  /** @param reportFailure gets what a listener threw, or what its promise rejected with */
   constructor(reportFailure: (error: unknown, event: keyof Events) => void) {
     this.#reportFailure = reportFailure;
   }
 
   /**
-   * Adds a listener; the same function added twice is called twice.
-   * @returns removes exactly this addition
+   * Adds a listener. A function added twice is called twice.
+   * @returns a function that removes exactly this addition
    */
   on<Name extends keyof Events>(event: Name, listener: Listener<Events[Name]>): () => void {
-    // A wrapper of its own, so that removing one addition leaves the other.
+    // A new wrapper for each, so that removing one addition leaves the other.
     const added: Listener<Events[Name]> = (payload) => listener(payload);
     this.#listeners.set(event, [...this.#of(event), added]);
     return () => {
@@ -40,14 +40,14 @@ export class TypedEvents<Events extends object> {
     return this.#of(event).length;
   }
 
-  /** Tells all listeners now, or as soon as they have been told of what happened before; waits for no promise. */
+  /** Tells all listeners now, or as soon as they have heard the earlier events. Waits for no promise. */
   emit<Name extends keyof Events>(event: Name, payload: Events[Name]): void {
     const listeners = this.#of(event) as Listener<Events[keyof Events]>[];
     this.#untold.push({ event, payload, listeners });
     this.#tell();
   }
 
-  /** What is emitted inside is told in one piece: what a listener causes comes after all of it. */
+  /** Events emitted inside stay together: what a listener causes comes after all of them. */
   together(emits: () => void): void {
     const isOutermost = !this.#isTelling;
     this.#isTelling = true;
@@ -58,7 +58,7 @@ export class TypedEvents<Events extends object> {
   }
 
   /**
-   * Calls the listeners one after the other, each when the one before has finished.
+   * Calls the listeners one after the other, each when the previous one has finished.
    * @returns the errors of those that failed
    */
   async emitInOrder<Name extends keyof Events>(event: Name, payload: Events[Name]): Promise<unknown[]> {
@@ -83,11 +83,11 @@ export class TypedEvents<Events extends object> {
   }
 
   #call({ event, payload }: Told<Events>, listener: Listener<Events[keyof Events]>): void {
-    // Removed since.
+    // It was removed meanwhile.
     if (!this.#of(event).includes(listener)) return;
     try {
       const result = listener(payload);
-      // Of any make: an older library's promise, or one of another frame, can be rejected too.
+      // Any thenable: an older library's promise, or one from another frame, can reject too.
       if (isPromise(result)) result.then(undefined, (error: unknown) => this.#reportFailure(error, event));
     } catch (error) {
       this.#reportFailure(error, event);

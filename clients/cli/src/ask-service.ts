@@ -1,5 +1,5 @@
-// commands -> here -> call-service: what a command asks one service, with the key it needs there.
-// Guarantees: every question is asked with the same key, and signed where the command line says so.
+// commands -> here -> call-service: sends a command's requests to one service, with the key that service needs.
+// Guarantees: every request uses the same key, and is signed if the command line says so.
 import { callService, type CallOptions } from "./call-service.js";
 import { type AddressValues, findCluster } from "./cluster-address.js";
 import type { Terminal } from "./terminal.js";
@@ -12,8 +12,8 @@ export type Ask = (method: CallOptions["method"], path: string, body?: string) =
 const PAGE_SIZE = 1_000;
 
 /**
- * @param key of a producer, or of an operator: in the local run they differ
- * @throws CliError where the cluster, or a key, is not named anywhere
+ * @param key whose key to use, a producer's or an operator's: in the local run they differ
+ * @throws CliError if nothing names the cluster or a key
  */
 export function createAsk(
   service: "auth" | "collect" | "dispatch",
@@ -36,8 +36,8 @@ export function createAsk(
 }
 
 /**
- * The items of a list, page by page.
- * @param filters of the query; those that are undefined are left out
+ * Yields the items of a list, page by page.
+ * @param filters for the query; undefined ones are left out
  */
 export async function* readItems<Item>(
   ask: Ask,
@@ -52,7 +52,7 @@ export async function* readItems<Item>(
     for (const [name, value] of Object.entries(filters)) if (value !== undefined) query.set(name, value);
     if (typeof cursor === "string") query.set("cursor", cursor);
     const page = await ask("GET", `${path}?${query.toString()}`);
-    // A page may be short, even empty, though more follow.
+    // A page may be short, even empty, although more follow.
     const items = (page["items"] ?? []) as readonly Item[];
     yield* items;
     left -= items.length;

@@ -1,5 +1,5 @@
-// One call to auth, collect or dispatch.
-// Guarantees: the answer's JSON, or an error that says what the service said, or that it did not answer.
+// Makes one call to auth, collect or dispatch.
+// Guarantees: gives the answer's JSON, or an error that says what the service answered or that it did not answer.
 import { CliError, describeError } from "./cli-error.js";
 import { signRequest } from "./sign-request.js";
 
@@ -9,7 +9,7 @@ export interface CallOptions {
   readonly baseUrl: string;
   /** `KEY.SECRET`. */
   readonly key: string;
-  /** Whether to sign the request, instead of sending the secret. */
+  /** Whether to sign the request instead of sending the secret. */
   readonly sign?: boolean;
   readonly method: "GET" | "POST" | "PUT" | "DELETE";
   readonly path: string;
@@ -50,14 +50,14 @@ export async function callService(options: CallOptions): Promise<Readonly<Record
       cause,
     });
   }
-  // Done, and nothing more to say.
+  // No content: done.
   if (status === 204) return {};
   const answer = parseObject(text);
   if (status >= 200 && status < 300 && answer !== undefined) return answer;
   throw new CliError(`${service} answered ${status}${describeAnswer(answer)}`);
 }
 
-/** The contract's error shape, as a line. */
+/** Turns an error in the contract's shape into one line. */
 function describeAnswer(answer: Readonly<Record<string, unknown>> | undefined): string {
   const error = answer?.["error"];
   if (typeof error !== "object" || error === null)
@@ -76,7 +76,7 @@ function parseObject(text: string): Readonly<Record<string, unknown>> | undefine
   }
 }
 
-/** `fetch` hides the reason, such as ECONNREFUSED, one level down. */
+/** `fetch` hides the reason, such as ECONNREFUSED, in the error's cause. */
 function causeOf(error: unknown): string {
   const cause = error instanceof Error ? error.cause : undefined;
   if (cause instanceof Error) return (cause as NodeJS.ErrnoException).code ?? cause.message;

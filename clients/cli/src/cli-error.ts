@@ -1,7 +1,7 @@
-// What ends a command early.
+// The errors that end a command early.
 // Guarantees: the message is a complete line; the exit code says whether the command line was wrong.
 
-/** 1: it was understood and did not succeed · 2: the command line is wrong */
+/** 1: the command failed · 2: the command line is wrong */
 export type ExitCode = 0 | 1 | 2;
 
 export class CliError extends Error {
@@ -19,7 +19,7 @@ export function usageError(message: string): CliError {
   return new CliError(message, { exitCode: 2 });
 }
 
-/** Anything thrown, as text. */
+/** Turns anything thrown into text. */
 export function describeError(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -1,5 +1,5 @@
-// Where the cluster is and with which key to ask it: options, then environment, then the local run's dev.json.
-// Guarantees: what a command needs is there, or the error says what is missing and how to give it.
+// Finds the cluster's addresses and keys: from options, then the environment, then the local run's dev.json.
+// Guarantees: gives everything a command needs, or an error that says what is missing and how to provide it.
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { CliError, describeError, usageError } from "./cli-error.js";
@@ -17,7 +17,7 @@ export interface ClusterAddress {
   readonly adminKey: string;
 }
 
-/** The options that name a cluster and say how to ask it, as `parseArgs` takes them. */
+/** The options that name a cluster and say how to call it, in the form `parseArgs` takes. */
 export const addressOptions = {
   config: { type: "string" },
   auth: { type: "string" },
@@ -41,7 +41,7 @@ export interface AddressValues {
 const DEV_FILE = join(".data", "dev.json");
 
 /**
- * @param needed what the command uses; the rest may be absent
+ * @param needed what the command uses; anything else may be missing
  * @throws CliError
  */
 export function findCluster<Needed extends keyof ClusterAddress>(
@@ -118,7 +118,7 @@ function optionOf(name: keyof ClusterAddress): string {
   return name === "adminKey" ? "--key" : `--${name}`;
 }
 
-/** The nearest one, from the working directory up. */
+/** Finds the nearest one, from the working directory upwards. */
 function findDevFile(from: string): string | undefined {
   for (let directory = resolve(from); ; directory = dirname(directory)) {
     const path = join(directory, DEV_FILE);

@@ -1,5 +1,5 @@
-// An access token for a user, from auth.
-// Guarantees: the token, or a CliError.
+// Gets an access token for a user from auth.
+// Guarantees: gives the token or throws a CliError.
 import { callService } from "./call-service.js";
 import { CliError } from "./cli-error.js";
 import type { ClusterAddress } from "./cluster-address.js";

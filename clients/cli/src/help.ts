@@ -1,5 +1,5 @@
-// What `--help` prints.
-// Guarantees: every command and option is here; a test holds this and the commands together.
+// The text of `--help`.
+// Guarantees: has every command and option; a test compares it with the commands.
 
 const address = `
 Which cluster (an option wins over the environment, that over the file):

@@ -1,5 +1,5 @@
-// Tests of the command as a process: `npm run build` has made its dist.
-// Guarantees: what only a process shows: signals, pipes, exit codes, and the line where it is not built.
+// Tests the command as a process. `npm run build` has made its dist.
+// Guarantees: what only a process can show: signals, pipes, exit codes, and the message if it was not built.
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
@@ -70,7 +70,7 @@ it("listen acknowledges nothing that its reader did not take", async () => {
   socket.welcome();
   socket.message(1);
   expect(await socket.next("ack")).toEqual({ type: "ack", seq: 1 });
-  // As `head -1` does when it has its line.
+  // As `head -1` does once it has its line.
   child.stdout.destroy();
   await once(child.stdout, "close");
   for (const seq of [2, 3]) socket.message(seq);

@@ -1,5 +1,5 @@
-// The CLI's process: composition root, and the only part that touches the process itself.
-// Guarantees: SIGINT and SIGTERM end a command in good order, a second one at once; a closed pipe is no error.
+// The CLI's process: wires the command, and is the only file that touches the process itself.
+// Guarantees: SIGINT and SIGTERM end a command cleanly, a second one at once; a closed pipe is not an error.
 import { readFileSync } from "node:fs";
 import { runPetrel } from "./run-petrel.js";
 
@@ -13,7 +13,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
     interruption.abort();
   });
 }
-// `petrel listen alice | head -1`: the reader has gone, so there is nothing left to do.
+// `petrel listen alice | head -1`: the reader is gone, so there is nothing left to do.
 process.stdout.on("error", () => interruption.abort());
 
 process.exitCode = await runPetrel(

@@ -1,14 +1,14 @@
-// run-petrel -> here -> the terminal: text by other people, without control sequences.
-// Guarantees: a line stays one line, moves no cursor, changes no order of writing; a line of JSON stays the same JSON.
+// run-petrel -> here -> the terminal: strips control sequences from other people's text.
+// Guarantees: a line stays one line, and cannot move the cursor or turn the text's direction. JSON keeps its meaning.
 import type { Terminal } from "./terminal.js";
 
 /**
- * C0 but the tab, DEL and C1 (a terminal may take U+009B for an escape sequence's begin), line separators, and what
- * turns the direction of the text around it.
+ * C0 except the tab, DEL, C1 (a terminal may read U+009B as the start of an escape sequence), line separators, and
+ * characters that turn the direction of the text around them.
  */
 const commands = /(?!\t)[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu;
 
-/** In JSON's own notation: in a line of JSON such a character can stand inside a string only. */
+/** Escaped as JSON does it: in a line of JSON, such a character can only be inside a string. */
 export function plainText(line: string): string {
   return line.replace(commands, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

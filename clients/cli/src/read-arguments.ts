@@ -1,5 +1,5 @@
-// A command's own arguments.
-// Guarantees: an unknown option, a missing or surplus word, a number that is none: a usage error that names it.
+// Reads a command's own arguments.
+// Guarantees: an unknown option, a missing or extra word, or a malformed number is a usage error that names it.
 import { parseArgs } from "node:util";
 import { describeError, usageError } from "./cli-error.js";
 
@@ -17,12 +17,12 @@ export type OptionValues<Specs extends OptionSpecs> = {
 
 export interface Arguments<Specs extends OptionSpecs, Words extends readonly string[]> {
   readonly values: OptionValues<Specs>;
-  /** One text for each word that must be there. */
+  /** One text for each required word. */
   readonly words: { readonly [Index in keyof Words]: string };
 }
 
 /**
- * @param words names of the words that must be there, in order
+ * @param words names of the required words, in order
  * @throws CliError with exit code 2
  */
 export function readArguments<Specs extends OptionSpecs, const Words extends readonly string[]>(
@@ -49,7 +49,7 @@ function parse(args: readonly string[], options: OptionSpecs) {
   }
 }
 
-/** @returns the number, or undefined where the option was not given */
+/** @returns the number, or undefined if the option was not given */
 export function wholeNumber(option: string, text: string | undefined, min: number): number | undefined {
   if (text === undefined) return undefined;
   const value = Number(text);

@@ -1,5 +1,5 @@
-// run-petrel -> here -> commands: runs the action of a command that has several, such as `petrel keys rotate`.
-// Guarantees: an unknown action, and an option that belongs to another action, is a usage error that names it.
+// run-petrel -> here -> commands: runs one action of a command that has several, such as `petrel keys rotate`.
+// Guarantees: an unknown action, or another action's option, is a usage error that names it.
 import { type Ask, createAsk } from "./ask-service.js";
 import { usageError, type ExitCode } from "./cli-error.js";
 import type { addressOptions, AddressValues } from "./cluster-address.js";
@@ -15,17 +15,17 @@ export interface Call<Specs extends OptionSpecs> {
 }
 
 export interface Action<Specs extends OptionSpecs> {
-  /** What must be named, such as ["USER", "ID"]; may depend on the arguments. */
+  /** The words it needs, such as ["USER", "ID"]; may depend on the arguments. */
   readonly words: readonly string[] | ((args: readonly string[]) => readonly string[]);
-  /** Options that no other action takes, unless it names them too. */
+  /** Options that only this action takes, and others that name them too. */
   readonly options?: readonly (keyof Specs & string)[];
   readonly run: (call: Call<Specs>) => Promise<ExitCode>;
 }
 
 export interface ActionCommand<Specs extends OptionSpecs> {
-  /** As it is typed: "dead-letters". */
+  /** As typed: "dead-letters". */
   readonly name: string;
-  /** Who is asked, with an operator's key. */
+  /** The service it calls, with an operator's key. */
   readonly service: "auth" | "dispatch";
   readonly options: Specs;
   readonly actions: Readonly<Record<string, Action<Specs>>>;
@@ -51,7 +51,7 @@ export async function runAction<Specs extends OptionSpecs & typeof addressOption
   if (surplus !== undefined) throw usageError(`--${surplus} is not for ${command} ${name}`);
   // The address options are among them: `Specs` has them.
   const values: AddressValues = given.values as AddressValues;
-  // When something is asked, and not before: what is wrong with the command line is said first.
+  // Only when the action calls the service, so that errors in the command line are reported first.
   const ask: Ask = (...question) => createAsk(service, "adminKey", values, terminal)(...question);
   return action.run({ values: given.values, words: given.words, terminal, ask });
 }

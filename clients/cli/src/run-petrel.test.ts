@@ -1,5 +1,5 @@
-// Tests of the commands against small real servers in the places of auth, collect and a push node.
-// Guarantees: results on the standard output, all else on the standard error, and the exit codes 0, 1 and 2.
+// Tests the commands on small real servers that stand in for auth, collect and a push node.
+// Guarantees: results go to standard output, everything else to standard error; the exit codes are 0, 1 and 2.
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -38,7 +38,7 @@ let http: Server;
 let httpUrl: string;
 let node: WsPeer;
 let asked: Asked[];
-/** By "METHOD /path"; the last answer of a list stays. */
+/** By "METHOD /path". The last answer of a list repeats. */
 let answers: Map<string, { status: number; body: unknown }[]>;
 
 beforeEach(async () => {

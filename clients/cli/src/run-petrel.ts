@@ -1,6 +1,6 @@
-// Finds the command that was asked for and runs it.
-// Guarantees: every failure is one line on the standard error and an exit code, never a stack trace; text by other
-// people cannot control the terminal.
+// Finds the requested command and runs it.
+// Guarantees: every failure is one line on standard error and an exit code, never a stack trace; other people's text
+// cannot control the terminal.
 import { CliError, usageError, type ExitCode } from "./cli-error.js";
 import { runAudit } from "./commands/audit.js";
 import { runDeadLetters } from "./commands/dead-letters.js";
@@ -32,7 +32,7 @@ const commands: Readonly<
 };
 
 /**
- * @param args what stands after `petrel`
+ * @param args the words after `petrel`
  * @returns the exit code
  */
 export async function runPetrel(

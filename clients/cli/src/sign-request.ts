@@ -1,5 +1,5 @@
 // call-service -> here: signs a request instead of sending the key's secret with it.
-// Guarantees: the headers are those of docs/send/producers.md; each call has a nonce of its own, so that it is good once.
+// Guarantees: the headers follow docs/send/producers.md; each call has its own nonce, so it works once.
 import { createHash, createHmac, randomUUID } from "node:crypto";
 
 export interface RequestToSign {
@@ -7,12 +7,12 @@ export interface RequestToSign {
   readonly key: string;
   /** Upper case. */
   readonly method: string;
-  /** As it is sent: path and query. */
+  /** Path and query, as sent. */
   readonly target: string;
   readonly body: string;
 }
 
-/** @param nowMs wall clock; the server's may differ by 300 s */
+/** @param nowMs the wall clock; the server's may differ by up to 300 s */
 export function signRequest(
   { key, method, target, body }: RequestToSign,
   nowMs = Date.now(),

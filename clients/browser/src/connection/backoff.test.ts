@@ -1,4 +1,4 @@
-// Tests of the waits between attempts.
+// Tests the waits between attempts.
 // Guarantees: the bounds hold for all attempts, bases and caps.
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -39,7 +39,7 @@ describe("backoff", () => {
     const waits = Array.from({ length: 400 }, () => fullJitterMs(3, { baseMs: 500, capMs: 30_000 }));
     const quarters = [0, 0, 0, 0];
     for (const waitMs of waits) quarters[Math.floor(waitMs / 1_000)]!++;
-    // 100 each on average; below 50 by chance once in ten million runs.
+    // 100 each on average. By chance one is below 50 once in ten million runs.
     for (const count of quarters) expect(count).toBeGreaterThan(50);
   });
 });

@@ -1,5 +1,5 @@
 // How long to wait before the next attempt to connect.
-// Guarantees: full jitter spreads a crowd over the whole interval; the longer wait is never shorter than half of its own.
+// Guarantees: full jitter spreads a crowd over the whole interval; the long wait is at least half of its own interval.
 
 export interface BackoffBounds {
   /** Ceiling of the first wait, in milliseconds. */
@@ -38,6 +38,6 @@ export function longJitterMs(
 }
 
 function ceilingMs(attempt: number, { baseMs, capMs }: BackoffBounds): number {
-  // 2^30 times any base is beyond every cap, and stays a finite number.
+  // 2^30 times any base exceeds every cap, and is still finite.
   return Math.min(capMs, baseMs * 2 ** Math.min(attempt, 30));
 }

@@ -1,5 +1,5 @@
-// Tests of the close-code table.
-// Guarantees: the table is the contract's; every code that a node sends stands in it, and any other means "back off".
+// Tests the close-code table.
+// Guarantees: it is the contract's table; it has every code a node sends, and any other code means "back off".
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import { describe, expect, it } from "vitest";
 import { nextStep } from "./close-policy.js";

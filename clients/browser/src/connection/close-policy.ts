@@ -1,18 +1,18 @@
-// What a close code asks the client to do: the contract's table.
-// Guarantees: every code has exactly one answer; a code the table does not know never means "give up".
+// The contract's table: what each close code asks the client to do.
+// Guarantees: every code has exactly one answer; an unknown code never means "give up".
 
-/** `resume`: connect and resume · `refresh`: a fresh token first · `backoff`: wait longer · `stop`: do not return. */
+/** `resume`: reconnect and resume · `refresh`: fresh token first · `backoff`: wait longer · `stop`: stay away */
 export type NextStep = "resume" | "refresh" | "backoff" | "stop";
 
 /** The connection ended without a close frame (RFC 6455, section 7.1.5). */
 export const ABNORMAL_CLOSURE = 1006;
 /** Sent by the client when its user signs out. */
 export const NORMAL_CLOSURE = 1000;
-/** The node stops, or the connection has to be made anew. */
+/** The node is stopping, or the client must reconnect. */
 export const SERVICE_RESTART = 1012;
 /** A newer connection took this one's place. */
 export const REPLACED = 4409;
-/** Sent by the client when it leaves a socket but not the cluster: it moves, or the socket fell silent. */
+/** Sent by the client when it leaves a socket but not the cluster: it moves, or the socket went silent. */
 export const CLIENT_LEAVES_SOCKET = 4000;
 
 const table: ReadonlyMap<number, NextStep> = new Map<number, NextStep>([
@@ -36,9 +36,9 @@ const table: ReadonlyMap<number, NextStep> = new Map<number, NextStep>([
 
 /**
  * @param code of the close event
- * @param action of an `error` frame that was the last frame before the close, if there was one
- * @returns what the table says. The frame decides where the code tells nothing: it is unknown, or 1006,
- *   because the close frame behind the error was lost on the way.
+ * @param action from the `error` frame just before the close, if there was one
+ * @returns what the table says. The frame decides if the code says nothing: it is unknown, or 1006 because the close
+ *   frame after the error was lost.
  */
 export function nextStep(code: number, action?: string): NextStep {
   const known = table.get(code);

@@ -1,5 +1,5 @@
-// Tests of close reasons.
-// Guarantees: the bounds of a close frame hold for every text, and what is no text harms nothing.
+// Tests close reasons.
+// Guarantees: every text fits a close frame, and anything that is not a text does no harm.
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { closeReason } from "./close-reason.js";

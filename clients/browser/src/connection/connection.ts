@@ -1,5 +1,5 @@
 // One socket's life: open, credential, welcome, frames, liveness, end.
-// Guarantees: `onEnd` comes exactly once, also where the socket's own close event would come late or never.
+// Guarantees: `onEnd` is called exactly once, even if the socket's own close event comes late or never.
 import { ABNORMAL_CLOSURE, CLIENT_LEAVES_SOCKET } from "./close-policy.js";
 import { describeFailure } from "../client-error.js";
 import {
@@ -13,10 +13,10 @@ import { Liveness } from "./liveness.js";
 import { SOCKET_CLOSED, SOCKET_OPEN, type Socket, type SocketConstructor } from "./socket.js";
 
 export interface ConnectionEnd {
-  /** The close event's code, or 1006 where the client gave the socket up. */
+  /** The close event's code, or 1006 if the client gave up on the socket. */
   readonly code: number;
   readonly reason: string;
-  /** The `error` frame that was the last thing the server said. */
+  /** The `error` frame, if it was the last frame from the server. */
   readonly error: ErrorFrame | undefined;
 }
 
@@ -25,7 +25,7 @@ export interface ConnectionOptions {
   /** With its query. */
   readonly url: string;
   readonly protocols: string[];
-  /** Sent as soon as the socket is open, where the credential is not part of the handshake. */
+  /** Sent as soon as the socket is open, if the credential is not part of the handshake. */
   readonly firstFrame: ClientFrame | undefined;
   /** From now to the welcome. */
   readonly connectTimeoutMs: number;
@@ -37,9 +37,9 @@ export interface ConnectionOptions {
 }
 
 export class Connection {
-  /** The epoch of the welcome; empty before it. */
+  /** The welcome's epoch; empty before the welcome. */
   epoch = "";
-  /** The highest number that came over this socket: acknowledging more is an error of the protocol. */
+  /** The highest number this socket has carried. Acknowledging a higher one is a protocol error. */
   highestSeq = 0;
   lastAckedSeq = 0;
 
@@ -51,7 +51,7 @@ export class Connection {
   #socketProblem = "";
   #ended = false;
 
-  /** @throws whatever the WebSocket constructor throws, such as a SyntaxError for a token that is no token */
+  /** @throws whatever the WebSocket constructor throws, such as a SyntaxError for a malformed token */
   constructor(options: ConnectionOptions) {
     this.#options = options;
     this.#socket = new options.WebSocket(options.url, options.protocols);
@@ -63,9 +63,9 @@ export class Connection {
       if (options.firstFrame !== undefined) this.send(options.firstFrame);
     });
     this.#socket.addEventListener("message", ({ data }) => this.#receive(data));
-    // Stays for good: without a listener `ws` throws its errors, also those of a socket that is being left.
+    // Never removed: without a listener `ws` throws its errors, even for a socket the client is leaving.
     this.#socket.addEventListener("error", ({ message }) => {
-      // The cause, such as ECONNREFUSED: the close event behind it says only 1006.
+      // The cause, such as ECONNREFUSED. The close event that follows only says 1006.
       this.#socketProblem = message ?? "";
     });
     this.#socket.addEventListener("close", ({ code = ABNORMAL_CLOSURE, reason = "" }) =>
@@ -73,21 +73,21 @@ export class Connection {
     );
   }
 
-  /** @returns whether the socket took it; a frame that is not taken is not sent later */
+  /** @returns whether the socket took it; a frame it did not take is not sent later */
   send(frame: ClientFrame): boolean {
     if (this.#ended || this.#socket.readyState !== SOCKET_OPEN) return false;
     this.#socket.send(JSON.stringify(frame));
     return true;
   }
 
-  /** Asks for a sign of life now, and gives the socket up if none comes within `withinMs`. */
+  /** Asks for a sign of life now, and gives up on the socket if none comes within `withinMs`. */
   probe(withinMs: number): void {
     this.#liveness?.probe(withinMs);
   }
 
   /**
-   * Closes by a close frame and waits for the other side's, at most `graceMs`.
-   * The caller is told no more by `onEnd`.
+   * Sends a close frame and waits for the server's, at most `graceMs`.
+   * `onEnd` is not called after this.
    */
   async close(code: number, reason: string, graceMs: number): Promise<void> {
     this.#release();
@@ -105,16 +105,16 @@ export class Connection {
     });
   }
 
-  /** Gives the socket up at once: it is silent, or was never answered. */
+  /** Gives up on the socket at once: it is silent, or never answered. */
   abandon(reason: string): void {
     if (this.#ended) return;
-    // The close event of a dead socket can take minutes; nobody waits for it.
+    // A dead socket's close event can take minutes, so do not wait for it.
     this.#end(ABNORMAL_CLOSURE, reason);
     if (this.#socket.terminate !== undefined) this.#socket.terminate();
     else this.#closeSocket(CLIENT_LEAVES_SOCKET, reason);
   }
 
-  /** A reason that the socket refuses must not keep it open: the user would stay online. */
+  /** If the socket refuses the reason, it must still close: otherwise the user would stay online. */
   #closeSocket(code: number, reason: string): void {
     try {
       this.#socket.close(code, reason);
@@ -139,7 +139,7 @@ export class Connection {
       if (this.epoch === "") this.#welcomed(frame);
       return;
     }
-    // Nothing but an error has a meaning before the welcome.
+    // Before the welcome, only an error has a meaning.
     if (this.epoch !== "" || frame.type === "error") this.#options.onFrame(this, frame);
   }
 

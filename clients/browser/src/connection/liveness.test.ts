@@ -1,5 +1,5 @@
-// Tests of the look for a server's silence, on a clock of their own.
-// Guarantees: a probe's time holds however often it is asked for; a page that stood still judges nothing by that.
+// Tests how the client notices a silent server, on a fake clock.
+// Guarantees: a probe keeps its deadline however often it is asked for; a frozen page's lost time is not judged.
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Liveness } from "./liveness.js";
 
@@ -50,7 +50,7 @@ describe("liveness", () => {
 
   it("asks once more where its timer was late, and believes the silence then", () => {
     liveness.probe(PROBE_MS);
-    // The page stands still: the clock goes on, and no timer fires.
+    // The page is frozen: the clock goes on, and no timer fires.
     const stoodStillMs = 600_000;
     const now = performance.now.bind(performance);
     const spy = vi.spyOn(performance, "now").mockImplementation(() => now() + stoodStillMs);

@@ -1,16 +1,16 @@
-// Finds out whether the server is still there: browsers cannot see the protocol's own pings.
-// Guarantees: silence is judged only after a ping went unanswered, so a timer that fires late (a hidden page,
-// a laptop that slept) is not taken for a dead server.
+// Finds out whether the server is still there, since a page cannot see WebSocket pings.
+// Guarantees: silence counts only after a ping went unanswered, so a timer that fires late (a hidden page, a laptop
+// that slept) does not look like a dead server.
 
 export interface LivenessOptions {
-  /** Between two pings; twice this in silence is the end. */
+  /** Time between two pings. Twice this in silence ends the connection. */
   readonly pingMs: number;
   readonly sendPing: () => void;
   /** Called at most once. */
   readonly onSilence: (silentMs: number) => void;
 }
 
-/** A deadline that fires later than this did so because nothing ran: what has come meanwhile is not read yet. */
+/** A deadline that fires later than this means the page did not run, so frames may be waiting unread. */
 const LATE_MS = 1_000;
 
 export class Liveness {
@@ -27,7 +27,7 @@ export class Liveness {
     this.#pingTimer = setInterval(() => this.#ping(), options.pingMs);
   }
 
-  /** Any frame of the server is a sign of life. */
+  /** Call for every frame: each is a sign of life. */
   sawFrame(): void {
     this.#lastFrameAtMs = performance.now();
     this.#wasLate = false;
@@ -35,7 +35,7 @@ export class Liveness {
     this.#deadline = undefined;
   }
 
-  /** Pings now and waits no longer than `withinMs` for anything. */
+  /** Pings now and waits at most `withinMs` for any frame. */
   probe(withinMs: number): void {
     this.#options.sendPing();
     this.#expectWithin(withinMs);
@@ -53,7 +53,7 @@ export class Liveness {
     this.#expectWithin(Math.max(pingMs, 2 * pingMs - silentMs));
   }
 
-  /** An earlier deadline stays: a page that is looked at again and again still finds out. */
+  /** An earlier deadline stays, so that repeated probes cannot postpone it for ever. */
   #expectWithin(ms: number): void {
     const atMs = performance.now() + ms;
     if (this.#deadline !== undefined && this.#deadlineAtMs <= atMs) return;
@@ -66,7 +66,7 @@ export class Liveness {
     this.#deadline = undefined;
     const nowMs = performance.now();
     if (!this.#wasLate && nowMs - this.#deadlineAtMs > LATE_MS) {
-      // Once only: where timers are throttled, all of them are late.
+      // Only once: if the browser throttles timers, all of them are late.
       this.#wasLate = true;
       this.probe(LATE_MS);
       return;

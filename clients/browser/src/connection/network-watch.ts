@@ -1,5 +1,5 @@
-// Listens to what the browser says about the network.
-// Guarantees: `stop` removes every listener; where there are no such events, the network counts as up.
+// Listens to the browser's network events.
+// Guarantees: `stop` removes every listener; without such events the network counts as up.
 
 /** Fires `online` and `offline`, as a browser's global object does. */
 export interface NetworkEvents {
@@ -30,7 +30,7 @@ export class NetworkWatch {
     };
   }
 
-  /** What the last event said. A browser's `navigator.onLine` is not asked: it is often wrong at the start. */
+  /** What the last event said. `navigator.onLine` is not used: it is often wrong at the start. */
   get isDown(): boolean {
     return this.#isDown;
   }

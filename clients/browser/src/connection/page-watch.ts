@@ -1,12 +1,12 @@
-// Listens to what a browser does with the page: shows it again, thaws it, puts it into the back/forward cache.
-// Guarantees: `stop` removes every listener; where there is no page (Node, a worker), nothing ever happens.
+// Listens to what the browser does with the page: shows it, thaws it, puts it into the back/forward cache.
+// Guarantees: `stop` removes every listener; without a page (Node, a worker) nothing ever happens.
 
 export interface PageChanges {
-  /** Somebody looks at it again, or it runs again after it was frozen: what was open may be dead. */
+  /** The page is visible again, or no longer frozen. The open socket may be dead. */
   readonly onSeen: () => void;
-  /** It is being left, for good or for a while. */
+  /** The page is being left, for good or for a while. */
   readonly onHide: () => void;
-  /** It goes into the back/forward cache: nothing of it will run until `onTakenOut`, which may never come. */
+  /** The page enters the back/forward cache. Nothing runs until `onTakenOut`, which may never come. */
   readonly onShelved: () => void;
   readonly onTakenOut: () => void;
 }
@@ -35,7 +35,7 @@ export class PageWatch {
           if (document.visibilityState === "visible") onSeen();
         },
       ],
-      // After `freeze`: a browser stops the tabs that nobody has looked at for minutes.
+      // After `freeze`: browsers freeze tabs that have been hidden for minutes.
       [document, "resume", onSeen],
       [
         window,

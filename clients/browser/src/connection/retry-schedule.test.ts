@@ -1,5 +1,5 @@
-// Tests of the waits between attempts, as they follow on one another.
-// Guarantees: a crowd that is refused spreads wider with every round; several addresses share the wait, not multiply it.
+// Tests the sequence of waits between attempts.
+// Guarantees: a refused crowd spreads wider with every round; several addresses share one wait.
 import { describe, expect, it } from "vitest";
 import { RetrySchedule } from "./retry-schedule.js";
 
@@ -18,7 +18,7 @@ function schedules(addresses: number): RetrySchedule[] {
   );
 }
 
-/** The longest wait of a crowd, whose uniform waits come within a tenth of their ceiling. */
+/** The longest wait in a crowd. It is within a tenth of the ceiling. */
 function ceilings(crowd: readonly RetrySchedule[], rounds: number): number[] {
   return Array.from({ length: rounds }, () =>
     Math.max(...crowd.map((schedule) => schedule.nextDelayMs("resume"))),
@@ -49,7 +49,7 @@ describe("a crowd that is refused again and again", () => {
       schedule?.nextDelayMs("resume");
     }
     const waits = Array.from({ length: 40 }, () => schedule?.nextDelayMs("resume") ?? 0);
-    // Uniform below 30 s: all 40 below half of it once in 10^12 runs.
+    // Uniform below 30 s: all 40 are below half of it once in 10^12 runs.
     expect(Math.max(...waits)).toBeGreaterThan(15_000);
   });
 });

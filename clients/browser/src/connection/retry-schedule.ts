@@ -1,5 +1,5 @@
-// Remembers how the last attempts went, and says how long to wait before the next.
-// Guarantees: only a connection that stayed up for a while starts the count anew, so a crash loop backs off.
+// Remembers how the last attempts went, and says how long to wait before the next one.
+// Guarantees: only a connection that stayed up for a while resets the count, so a crash loop backs off.
 import { fullJitterMs, longJitterMs, type BackoffBounds } from "./backoff.js";
 import type { NextStep } from "./close-policy.js";
 
@@ -8,7 +8,7 @@ export interface RetryScheduleOptions {
   readonly long: BackoffBounds;
   /** A connection that lasted this long was a good one. */
   readonly stableAfterMs: number;
-  /** How many addresses are tried in turn: a dead one must not make the wait for the others longer. */
+  /** How many addresses are tried in turn. A dead one must not lengthen the wait for the others. */
   readonly addresses: number;
 }
 
@@ -26,7 +26,7 @@ export class RetrySchedule {
     this.#openedAtMs = performance.now();
   }
 
-  /** What happened so far no longer counts: a new start, or the network came back. */
+  /** Forgets past failures: the client starts afresh, or the network is back. */
   reset(): void {
     this.#failures = 0;
     this.#openedAtMs = undefined;
@@ -40,24 +40,24 @@ export class RetrySchedule {
     const { normal, long, addresses } = this.#options;
     const failures = this.#count();
     if (step === "backoff") return longJitterMs(failures, long);
-    // A token that ran out is no sign of trouble: the first fresh one may be used at once.
+    // An expired token is no sign of trouble, so the first fresh token may be used at once.
     if (step === "refresh" && failures === 0) return 0;
-    // One round over all of them counts as one attempt, so that each is asked as seldom as if it were the only one.
+    // One round over all addresses counts as one attempt, so each is tried as rarely as if it were the only one.
     return fullJitterMs(Math.floor(failures / addresses), normal);
   }
 
   /**
    * The server asks to move.
    * @param afterMs what it asks for
-   * @returns that; longer where it asked a connection that was only just made, so that two nodes which both
-   *   want to be rid of a client do not throw it back and forth
+   * @returns that, or longer if the connection is brand new: two nodes must not bounce a client back
+   *   and forth
    */
   moveDelayMs(afterMs: number): number {
     const attempt = this.#count();
     return attempt === 0 ? afterMs : Math.max(afterMs, fullJitterMs(attempt, this.#options.normal));
   }
 
-  /** @returns how many ended since the last good connection, before this one */
+  /** @returns how many ended since the last good connection, not counting this one */
   #count(): number {
     const good =
       this.#openedAtMs !== undefined && performance.now() - this.#openedAtMs >= this.#options.stableAfterMs;

@@ -1,15 +1,15 @@
-// The part of the WebSocket interface that the client uses: met by browsers, by `ws` and by Node's own.
+// The part of the WebSocket interface that the client uses. Browsers, `ws` and Node's own WebSocket all have it.
 // Guarantees: nothing here is specific to one of them.
 
-/** The events of a socket in one: which fields are there depends on the type. */
+/** All of a socket's events in one type. Which fields are set depends on the event. */
 export interface SocketEvent {
   readonly type: string;
-  /** Of `message`. */
+  /** For `message`. */
   readonly data?: unknown;
-  /** Of `close`. */
+  /** For `close`. */
   readonly code?: number;
   readonly reason?: string;
-  /** Of `error`, from `ws` only: browsers tell a page nothing. */
+  /** For `error`, only from `ws`: browsers give a page no details. */
   readonly message?: string;
 }
 
@@ -21,7 +21,7 @@ export interface Socket {
   ): void;
   send(data: string): void;
   close(code?: number, reason?: string): void;
-  /** Only `ws` has it: ends the connection without waiting for the other side. */
+  /** Only in `ws`: ends the connection without waiting for the server. */
   terminate?(): void;
 }
 

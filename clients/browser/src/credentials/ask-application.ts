@@ -1,6 +1,5 @@
 // {token-source, ticket-source} -> here -> the application's callback: asks it for a credential.
-// Guarantees: an answer that has the form of a credential, or an error, in bounded time; a callback that throws is the
-// same as one that rejects.
+// Guarantees: returns a well-formed credential or an error, in bounded time; a callback may throw or reject alike.
 import { clientErrorCodes, describeFailure, PetrelClientError } from "../client-error.js";
 import { within } from "../deadline.js";
 
@@ -9,13 +8,13 @@ export type TokenReason = "connect" | "refresh" | "expiring";
 export type AskForCredential = (request: { readonly reason: TokenReason }) => string | Promise<string>;
 
 export interface Question {
-  /** The option it came as, for the error. */
+  /** The name of its option, for the error. */
   readonly name: "getToken" | "getTicket";
   readonly ask: AskForCredential;
   readonly timeoutMs: number;
 }
 
-/** What a handshake's header can carry (RFC 9110, section 5.6.2): tokens and tickets are made of a part of it. */
+/** The characters a handshake's header can carry (RFC 9110, section 5.6.2). Tokens and tickets use some of them. */
 const credentialForm = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 /** @throws PetrelClientError `tokenFailed` */
@@ -27,7 +26,7 @@ export async function askApplication(
     const asked = Promise.resolve().then(() => ask({ reason }));
     const answer: unknown = await within(asked, timeoutMs);
     if (typeof answer !== "string" || answer === "") throw new Error("it gave no text");
-    // Not shown: it may be a credential with something around it.
+    // Not shown: it may contain a credential.
     if (!credentialForm.test(answer)) throw new Error("what it gave is no credential; is it an error page?");
     return answer;
   } catch (error) {

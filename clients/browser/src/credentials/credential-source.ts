@@ -1,5 +1,5 @@
-// connection-keeper -> here -> {token-source, ticket-source}: what the next attempt to connect brings.
-// Guarantees: a ticket where there is `getTicket`, else a token; a refused one is never used again.
+// connection-keeper -> here -> {token-source, ticket-source}: picks the credential for the next attempt.
+// Guarantees: a ticket if there is `getTicket`, else a token; a refused credential is never used again.
 import type { TokenReason } from "./ask-application.js";
 import type { ResolvedOptions } from "../client-options.js";
 import { TicketSource } from "./ticket-source.js";
@@ -8,7 +8,7 @@ import { TokenSource } from "./token-source.js";
 export type Credential = { readonly token: string } | { readonly ticket: string };
 
 export class CredentialSource {
-  /** Where there is `getToken`: what goes over an open connection is a token. */
+  /** Set if there is `getToken`: an open connection can only be renewed with a token. */
   readonly tokens: TokenSource | undefined;
   readonly #tickets: TicketSource | undefined;
 
@@ -29,7 +29,7 @@ export class CredentialSource {
     this.#tickets?.becauseOf("refresh");
   }
 
-  /** What the next ticket is asked for with. */
+  /** Sets the reason that the next call of `getTicket` gets. */
   ticketBecauseOf(reason: TokenReason): void {
     this.#tickets?.becauseOf(reason);
   }

@@ -1,5 +1,5 @@
-// Where the client's tickets come from: the application's callback.
-// Guarantees: each attempt to connect gets its own ticket, since a ticket works once.
+// Gets tickets from the application's callback.
+// Guarantees: each attempt gets its own ticket, since a ticket works once.
 import { askApplication, type AskForCredential, type TokenReason } from "./ask-application.js";
 
 export type GetTicket = AskForCredential;
@@ -14,7 +14,7 @@ export class TicketSource {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** What the next one is asked for with. */
+  /** The reason that the next call gets. */
   becauseOf(reason: TokenReason): void {
     this.#reason = reason;
   }
@@ -23,7 +23,7 @@ export class TicketSource {
   async next(): Promise<string> {
     const question = { name: "getTicket", ask: this.#getTicket, timeoutMs: this.#timeoutMs } as const;
     const reason = this.#reason;
-    // Not after the answer: a ticket that is refused meanwhile gives the next question its reason.
+    // Reset before the answer: if a ticket is refused meanwhile, the next call must get that reason.
     this.#reason = "connect";
     try {
       return await askApplication(question, reason);

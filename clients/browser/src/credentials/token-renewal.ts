@@ -1,6 +1,6 @@
-// connection-keeper -> here -> credential-source: a fresh credential, before that of the open connection runs out.
-// Guarantees: one timer at a time; nothing is sent for a connection that is not the open one any more; after `stop`,
-// nothing that was begun before is reported.
+// connection-keeper -> here -> credential-source: renews the open connection's credential before it expires.
+// Guarantees: one timer at a time; nothing is sent for a connection that is no longer the open one; after `stop`,
+// nothing begun earlier is reported.
 import type { PetrelClientError } from "../client-error.js";
 import type { Connection } from "../connection/connection.js";
 import type { CredentialSource } from "./credential-source.js";
@@ -8,14 +8,14 @@ import type { CredentialSource } from "./credential-source.js";
 export interface TokenRenewalOptions {
   readonly credentials: CredentialSource;
   readonly isOpen: (connection: Connection) => boolean;
-  /** Only a new connection can bring a fresh ticket. */
+  /** A fresh ticket needs a new connection. */
   readonly onTicketDue: () => void;
   readonly onError: (error: PetrelClientError) => void;
 }
 
-/** The server tells of a token's end with 30 s left; with fewer than this, the token was short from the start. */
+/** The server warns 30 s before a token expires. With less than this left, the token was short-lived from the start. */
 const USUAL_NOTICE_SECONDS = 25;
-/** Before a token that could not be checked is sent again: this, up to twice this. */
+/** The wait before a token that could not be checked is sent again: one to two times this. */
 const AGAIN_MS = 2_000;
 
 export class TokenRenewal {
@@ -32,9 +32,9 @@ export class TokenRenewal {
     clearTimeout(this.#timer);
   }
 
-  /** The token soon runs out: a fresh one goes over the open connection, or a fresh ticket makes a new one. */
+  /** The token is about to expire. A fresh one goes over the open connection, or a fresh ticket opens a new one. */
   expires(connection: Connection, inSeconds: number): void {
-    // Half of what is left is used first, so that a token which lasts seconds is not asked for every second.
+    // Wait for half of the time left, so that a token that lasts seconds is not requested every second.
     const waitMs = inSeconds < USUAL_NOTICE_SECONDS ? inSeconds * 500 : 0;
     this.#later(connection, waitMs, () => {
       const { tokens } = this.#options.credentials;
@@ -43,7 +43,7 @@ export class TokenRenewal {
     });
   }
 
-  /** The server could not look at the fresh token: once more, while the old one is good. */
+  /** The server could not check the fresh token. Try again while the old one is valid. */
   notChecked(connection: Connection): void {
     const { tokens } = this.#options.credentials;
     if (tokens === undefined) return;
@@ -66,7 +66,7 @@ export class TokenRenewal {
     try {
       connection.send({ type: "token", token: await fetched });
     } catch (error) {
-      // Not the end: when the token has run out, 4401 makes the client ask again.
+      // Not fatal: when the token expires, 4401 makes the client ask again.
       if (stops === this.#stops) this.#options.onError(error as PetrelClientError);
     }
   }

@@ -1,6 +1,6 @@
-// Where the client's access token comes from: the application's callback, and the newest answer of it.
-// Guarantees: a token is used until it is refused or replaced, so that a crowd of reconnects asks for no tokens; an
-// answer that comes late replaces neither the answer to a later question nor a token's refusal.
+// Gets access tokens from the application's callback, and keeps the newest one.
+// Guarantees: a token is used until it is refused or replaced, so a crowd of reconnects asks for none. A late answer
+// replaces neither the answer to a later call nor a refusal.
 import { askApplication, type AskForCredential, type TokenReason } from "./ask-application.js";
 
 export type { TokenReason };
@@ -11,9 +11,9 @@ export class TokenSource {
   readonly #timeoutMs: number;
   #token: string | undefined;
   #reason: TokenReason = "connect";
-  /** Questions so far. */
+  /** Calls so far. */
   #asked = 0;
-  /** The question whose answer the token is; a refusal counts as the answer to all before it. */
+  /** The call that the token came from. A refusal counts as the answer to all calls before it. */
   #answered = 0;
 
   constructor(getToken: GetToken, timeoutMs: number) {
@@ -34,7 +34,7 @@ export class TokenSource {
   }
 
   /**
-   * @returns the answer, or a newer one that has come meanwhile
+   * @returns the answer, or a newer one that came meanwhile
    * @throws PetrelClientError `tokenFailed`
    */
   async fetch(reason: TokenReason): Promise<string> {

@@ -1,11 +1,11 @@
-// Between handled messages and `ack` frames: many requests in a short time become one flush.
-// Guarantees: a flush follows every request within `delayMs`, or in the same turn while timers are throttled.
+// Turns many handled messages in a short time into one `ack` frame.
+// Guarantees: every request is flushed within `delayMs`, or in the same turn while timers are throttled.
 
 export interface AckCoalescerOptions {
   readonly delayMs: number;
   /** Sends what is due now. */
   readonly flush: () => void;
-  /** Whether timers may fire late, as in a hidden page, where a browser lets them run once a minute. */
+  /** Whether timers may fire late. In a hidden page, browsers may run them once a minute. */
   readonly timersThrottled: () => boolean;
 }
 
@@ -43,7 +43,7 @@ export class AckCoalescer {
   }
 }
 
-/** Whether this is a page that nobody sees at the moment. */
+/** Whether this is a page, and hidden. */
 export function pageIsHidden(): boolean {
   return typeof document !== "undefined" && document.visibilityState === "hidden";
 }

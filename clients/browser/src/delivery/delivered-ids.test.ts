@@ -1,5 +1,5 @@
-// Tests of the window of message ids.
-// Guarantees: it forgets the oldest first, and holds no more than its capacity.
+// Tests the window of message ids.
+// Guarantees: it forgets the oldest first, and never exceeds its capacity.
 import { expect, it } from "vitest";
 import { DeliveredIds } from "./delivered-ids.js";
 

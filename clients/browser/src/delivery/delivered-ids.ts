@@ -1,9 +1,9 @@
-// Which message ids the application was already given: the part of exactly-once that outlives an epoch.
-// Guarantees: remembers the newest `capacity` ids, and forgets the oldest first; memory is bounded.
+// Remembers which message ids the application already got, so that exactly-once survives a change of epoch.
+// Guarantees: keeps the newest `capacity` ids and forgets the oldest first, so memory is bounded.
 
 export class DeliveredIds {
   readonly #capacity: number;
-  // A Set iterates in the order of insertion, so its first value is the oldest.
+  // A Set iterates in insertion order, so its first value is the oldest.
   readonly #ids = new Set<string>();
 
   constructor(capacity: number) {

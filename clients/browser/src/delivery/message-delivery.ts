@@ -1,6 +1,6 @@
-// From a message frame to the application's handlers, and from there to the ack.
-// Guarantees: each message reaches the application once and in order; its ack leaves after its handlers have
-// finished, never for more than the socket it goes to has carried.
+// Takes a message frame to the application's handlers, and then acknowledges it.
+// Guarantees: each message reaches the application once and in order. Its ack leaves after its handlers have finished,
+// and only over a socket that has carried it.
 import { AckCoalescer, pageIsHidden } from "./ack-coalescer.js";
 import type { AckMode } from "../client-options.js";
 import type { Connection } from "../connection/connection.js";
@@ -8,13 +8,13 @@ import type { MessageFrame, WelcomeFrame } from "../frames.js";
 import { MessagePump, type Pumped } from "./message-pump.js";
 import { UserSequence, type Dropped, type Position } from "./user-sequence.js";
 
-/** What an application gets. */
+/** What the application gets. */
 export interface PetrelMessage<Data = unknown> {
-  /** The same for all copies of a message. */
+  /** All copies of a message share it. */
   readonly id: string;
-  /** Strictly rising; a number that is missing belongs to a message that expired or was cancelled. */
+  /** Strictly increasing. A missing number belongs to a message that expired or was cancelled. */
   readonly seq: number;
-  /** Numbers compare within one epoch. */
+  /** Numbers are comparable within one epoch only. */
   readonly epoch: string;
   /** When Petrel accepted it, RFC 3339 in UTC. */
   readonly at: string;
@@ -25,7 +25,7 @@ export interface MessageDeliveryOptions {
   readonly ack: AckMode;
   readonly position: Position | undefined;
   readonly ackDelayMs: number;
-  /** Whether anyone listens: without a handler messages wait, unacknowledged. */
+  /** Whether anyone listens. Without a handler, messages wait unacknowledged. */
   readonly hasHandlers: () => boolean;
   /** Runs the handlers; must not reject. */
   readonly handle: (message: PetrelMessage) => Promise<void>;
@@ -83,9 +83,9 @@ export class MessageDelivery {
         this.#deliver({ id, seq, epoch, at, data });
         return;
       case "pass":
-        // Where the application acknowledges, a number moves the position only when it says so.
+        // If the application acknowledges, only its acks move the position.
         if (this.#options.ack === "manual") return;
-        // Behind its original, so that it is not acknowledged while that is still being handled.
+        // Queued after its original, so that it is not acknowledged while the original is being handled.
         this.#pump.push({
           id,
           epoch,
@@ -97,19 +97,19 @@ export class MessageDelivery {
         });
         return;
       case "seen":
-        // Sent again: the server may not have got the ack.
+        // Sent again: the ack may not have reached the server.
         this.#repeatAck = true;
         this.#acks.request();
         return;
       case "foreign":
-        // Of a socket that is being left; the new one brings the message under its new number.
+        // From the socket being left. The new one brings the message under its new number.
         return;
     }
   }
 
   /**
-   * For `manual`: up to and including this message.
-   * @returns false where the message is of an epoch that is over: it will be delivered again
+   * For `manual`: acknowledges up to and including this message.
+   * @returns false if the message belongs to a past epoch: it will be delivered again
    */
   acknowledge({ epoch, seq }: Pick<PetrelMessage, "epoch" | "seq">): boolean {
     if (!this.#sequence.wasReceived(epoch, seq)) return false;
@@ -118,8 +118,8 @@ export class MessageDelivery {
   }
 
   /**
-   * Hands over nothing more; waits for the running handler and sends the last ack.
-   * @param graceMs how long to wait for the handler; what it does later is not acknowledged
+   * Stops handing over, waits for the running handler, and sends the last ack.
+   * @param graceMs how long to wait for the handler; if it finishes later, its message is not acknowledged
    */
   async stop(graceMs: number): Promise<void> {
     this.#stopped = true;
@@ -131,7 +131,7 @@ export class MessageDelivery {
     this.#acks.flushNow();
   }
 
-  /** What has been handled so far is acknowledged, and its position saved, now. */
+  /** Acknowledges what has been handled so far and saves the position, now. */
   flush(): void {
     this.#acks.flushNow();
   }
@@ -139,7 +139,7 @@ export class MessageDelivery {
   #deliver(message: PetrelMessage): void {
     const { id, epoch, seq } = message;
     const isManual = this.#options.ack === "manual";
-    // An ack counts under the newest epoch only: what waits from before is handed over under its new number, once.
+    // Acks count under the newest epoch only. Messages still waiting are handed over under their new number, once.
     if (isManual) this.#pump.remove(id);
     this.#pump.push({
       id,
@@ -166,8 +166,8 @@ export class MessageDelivery {
     }
     const target = this.#target;
     if (this.#options.ack === "auto" || target === undefined) return;
-    // A message that came over the socket before this one is handled now and was not sent here yet:
-    // its ack would be beyond what was sent, which ends the connection with 4400.
+    // A message from the previous socket is handled now, but this socket has not carried it yet. Acking it would end
+    // the connection with 4400.
     const seq = Math.min(position.since, target.highestSeq);
     if (seq > target.lastAckedSeq || (this.#repeatAck && seq > 0)) {
       if (target.send({ type: "ack", seq })) target.lastAckedSeq = seq;

@@ -1,6 +1,5 @@
 // Hands received messages to the application, one after the other.
-// Guarantees: order is the order of `push`; the next starts when the one before has finished; none starts
-// while paused.
+// Guarantees: keeps the order of `push`; each starts when the one before has finished; none starts while paused.
 
 export interface Pumped {
   /** Runs the application's handlers; must not reject. */
@@ -13,7 +12,7 @@ export class MessagePump<Item extends Pumped> {
   #running: Promise<void> | undefined;
   readonly #mayRun: () => boolean;
 
-  /** @param mayRun asked before each message; call `resume` when its answer turns to true */
+  /** @param mayRun asked before each message; call `resume` when the answer becomes true */
   constructor(mayRun: () => boolean) {
     this.#mayRun = mayRun;
   }
@@ -23,7 +22,7 @@ export class MessagePump<Item extends Pumped> {
     this.resume();
   }
 
-  /** Drops the one with this id, where it has not started. */
+  /** Drops the message with this id, unless it has started. */
   remove(id: string): void {
     const place = this.#waiting.findIndex((item) => item.id === id);
     if (place !== -1) this.#waiting.splice(place, 1);
@@ -31,22 +30,22 @@ export class MessagePump<Item extends Pumped> {
 
   resume(): void {
     if (this.#running !== undefined || this.#waiting.length === 0 || !this.#mayRun()) return;
-    // Begins in a microtask, so that a handler which asks for `settled` finds itself running.
+    // Starts in a microtask, so that a handler that awaits `settled` counts as running.
     this.#running = Promise.resolve()
       .then(() => this.#run())
       .finally(() => {
         this.#running = undefined;
-        // Something may have come between the last look at the queue and now.
+        // A message may have arrived since the last look at the queue.
         this.resume();
       });
   }
 
-  /** Drops what has not started. @returns what was dropped */
+  /** Drops everything that has not started. @returns what was dropped */
   clear(): Item[] {
     return this.#waiting.splice(0);
   }
 
-  /** Resolves when the message that is being handled, if any, has been handled. */
+  /** Resolves when the message being handled, if any, is done. */
   async settled(): Promise<void> {
     await this.#running;
   }

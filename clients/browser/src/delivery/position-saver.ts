@@ -1,6 +1,6 @@
-// message-delivery -> here -> the application's `savePosition`: keeps where the client is, one call at a time.
-// Guarantees: never two calls at once, so that an older position cannot overwrite a newer one; of those that wait only
-// the newest is kept; a call that fails, or never ends, is reported and holds up later ones for a bounded time.
+// message-delivery -> here -> the application's `savePosition`: saves the client's position.
+// Guarantees: calls never overlap, so an older position cannot overwrite a newer one. Of the positions that wait, only
+// the newest is saved. A call that fails or hangs is reported, and delays later ones for a bounded time.
 import { within } from "../deadline.js";
 import type { Position } from "./user-sequence.js";
 
@@ -23,7 +23,7 @@ export class PositionSaver {
     this.#options = options;
   }
 
-  /** At once, or when the call before has ended. */
+  /** Saves at once, or when the previous call has ended. */
   save(position: Position): void {
     this.#waiting = position;
     if (!this.#isSaving) this.#saved = this.#saveAll();
@@ -40,7 +40,7 @@ export class PositionSaver {
     for (let next = this.#take(); next !== undefined; next = this.#take()) {
       try {
         const result = save(next);
-        // One that is not async is done: the page may be about to go.
+        // A synchronous one is done here: the page may be about to close.
         if (result !== undefined) await within(Promise.resolve(result), timeoutMs);
       } catch (cause) {
         onFailure(cause);

@@ -1,5 +1,5 @@
-// Tests of the client's place in the user's sequence.
-// Guarantees: the rules of admission, one by one; client-exactly-once.test.ts runs them together over sockets.
+// Tests the client's place in the user's sequence.
+// Guarantees: each admission rule by itself; client-exactly-once.test.ts runs them together over sockets.
 import { describe, expect, it } from "vitest";
 import { UserSequence } from "./user-sequence.js";
 
@@ -53,7 +53,7 @@ describe("user sequence", () => {
     for (const seq of [1, 2, 3]) sequence.admit("e", seq, `m${seq}`);
     sequence.handled("e", 1);
     sequence.rewind([{ id: "m3", epoch: "e", seq: 3, isCopy: false }]);
-    // m2's handler still runs: it must not run twice.
+    // m2's handler is still running and must not run twice.
     expect(sequence.admit("e", 2, "m2")).toBe("seen");
     expect(sequence.admit("e", 3, "m3")).toBe("deliver");
   });
@@ -64,7 +64,7 @@ describe("user sequence", () => {
     for (const seq of [1, 2]) sequence.admit("e1", seq, `m${seq}`);
     sequence.adopt(welcome("e2", 0));
     expect([sequence.admit("e2", 1, "m1"), sequence.admit("e2", 2, "m2")]).toEqual(["pass", "pass"]);
-    // m1's handler runs; all that waits behind it is dropped.
+    // m1's handler is running; everything queued after it is dropped.
     sequence.rewind([
       { id: "m2", epoch: "e1", seq: 2, isCopy: false },
       { id: "m1", epoch: "e2", seq: 1, isCopy: true },

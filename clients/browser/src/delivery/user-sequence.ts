@@ -1,30 +1,30 @@
-// Where this client is in its user's sequence: decides what is new, and what may be acknowledged.
+// Tracks this client's place in the user's sequence: decides what is new and what may be acknowledged.
 // Guarantees: a message is admitted for delivery once; the position never moves past an unhandled message.
 import { DeliveredIds } from "./delivered-ids.js";
 
-/** What a client needs to resume: everything up to and including `since` was handled, in this epoch. */
+/** What a client needs to resume. Everything up to and including `since` was handled, in this epoch. */
 export interface Position {
   readonly epoch: string;
   readonly since: number;
 }
 
 /**
- * `deliver`: new, hand it over · `pass`: a copy of one that was handed over, or waits for it, under another number:
- * only move the position past it in its turn · `seen`: its number was received before in this epoch · `foreign`: of an
- * epoch that is over
+ * `deliver`: new, hand it over · `pass`: a copy, under another number, of a message that was handed over or is queued:
+ * only move the position past it in its turn · `seen`: this number came before in this epoch · `foreign`: from a past
+ * epoch
  */
 export type Admission = "deliver" | "pass" | "seen" | "foreign";
 
-/** A message that was admitted, and then not handed over. */
+/** A message that was admitted but not handed over. */
 export interface Dropped {
   readonly id: string;
   readonly epoch: string;
   readonly seq: number;
-  /** Whether it was admitted as `pass`. */
+  /** Whether it was admitted as `pass`, not `deliver`. */
   readonly isCopy: boolean;
 }
 
-/** As many as the server keeps unacknowledged for a user: all of them may come again under a new epoch. */
+/** As many unacknowledged messages as the server keeps for a user: all may come again under a new epoch. */
 const REMEMBERED_IDS = 10_000;
 
 export class UserSequence {
@@ -35,9 +35,9 @@ export class UserSequence {
   #received: number;
 
   /**
-   * @param position where an earlier client stopped, if it is known
-   * @param repeatAcrossEpochs deliver again after a change of epoch what was not acknowledged: needed where the
-   *   application acknowledges, since its acks of the old epoch no longer count
+   * @param position where an earlier client stopped, if known
+   * @param repeatAcrossEpochs after a change of epoch, deliver unacknowledged messages again: needed if the application
+   *   acknowledges, since its acks of the old epoch no longer count
    */
   constructor(
     position: Position | undefined,
@@ -53,7 +53,7 @@ export class UserSequence {
     return this.#epoch === undefined ? undefined : { epoch: this.#epoch, since: this.#handled };
   }
 
-  /** Takes over what the server says at the start of a connection. */
+  /** Takes over what the server says in the welcome. */
   adopt({ epoch, after, resumed }: { epoch: string; after: number; resumed: boolean }): void {
     const sameEpoch = epoch === this.#epoch;
     if (sameEpoch && resumed) return;
@@ -80,15 +80,15 @@ export class UserSequence {
     return true;
   }
 
-  /** Whether this number was received in the current epoch, so that it can be acknowledged. */
+  /** Whether this number came in the current epoch, so that it can be acknowledged. */
   wasReceived(epoch: string, seq: number): boolean {
     return epoch === this.#epoch && seq <= this.#received;
   }
 
-  /** Takes back what was received and will not be handed over: the server will send it again. */
+  /** Forgets messages that were received and will not be handed over: the server will send them again. */
   rewind(dropped: Iterable<Dropped>): void {
     for (const { id, epoch, seq, isCopy } of dropped) {
-      // The original of a copy was handed over, or is dropped itself.
+      // A copy's original was handed over, or is dropped itself.
       if (!isCopy) this.#ids.delete(id);
       if (epoch === this.#epoch) this.#received = Math.min(this.#received, seq - 1);
     }

@@ -1,5 +1,5 @@
 // `petrel audit`: who did what to whom.
-// Guarantees: only reads; newest first, as many as were asked for, however few each page holds.
+// Guarantees: only reads; prints the newest first, as many as were requested, however few a page holds.
 import { createAsk, readItems } from "../ask-service.js";
 import type { ExitCode } from "../cli-error.js";
 import { addressOptions } from "../cluster-address.js";

@@ -1,5 +1,5 @@
 // `petrel dead-letters list|show|replay|delete|purge`.
-// Guarantees: a removal or replay always names an id, a cause or --all; the exit code is 1 unless everything was done.
+// Guarantees: a removal or replay always names an id, a cause or --all; the exit code is 1 unless all of it succeeded.
 import { type Ask, readItems } from "../ask-service.js";
 import { CliError, describeError, usageError, type ExitCode } from "../cli-error.js";
 import { addressOptions } from "../cluster-address.js";
@@ -67,7 +67,7 @@ async function listLetters({ values, terminal, ask }: LettersCall): Promise<Exit
   return 0;
 }
 
-/** All of them before the first is sent again: that would move the list under the reader. */
+/** Collects all ids before the first replay, because replays change the list. */
 async function idsOf(ask: Ask, cause: string): Promise<string[]> {
   const ids: string[] = [];
   for await (const { id } of readItems<Letter>(ask, "/v1/dead-letters", { cause })) ids.push(id);
@@ -89,7 +89,7 @@ async function replayLetters({ values, terminal, ask, words: [id = ""] }: Letter
       const answer = await ask("POST", `${pathOf(each)}/replay`);
       terminal.print(values.json === true ? JSON.stringify(answer) : `${String(answer["id"])} sent again`);
     } catch (error) {
-      // One of many may have been delivered meanwhile: go on with the others.
+      // One of them may have been delivered meanwhile: carry on with the others.
       if (ids.length === 1 || !(error instanceof CliError) || terminal.interrupted.aborted) throw error;
       terminal.note(`${each}: ${describeError(error)}`);
       failures++;

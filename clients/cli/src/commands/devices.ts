@@ -1,5 +1,5 @@
 // `petrel devices list|register|delete`.
-// Guarantees: a missing or surplus field of a device is an error before anything is sent.
+// Guarantees: a missing or unexpected field of a device is an error before anything is sent.
 import { readItems } from "../ask-service.js";
 import { usageError, type ExitCode } from "../cli-error.js";
 import { addressOptions } from "../cluster-address.js";

@@ -1,6 +1,6 @@
 // `petrel keys list|create|rotate|revoke`.
-// Guarantees: a secret is printed once, as KEY.SECRET and alone on the standard output, for scripts; everything else
-// goes to the standard error.
+// Guarantees: a secret is printed once, as KEY.SECRET. Standard output has nothing else, for scripts; all other lines
+// go to standard error.
 import { type Answer, readItems } from "../ask-service.js";
 import { CliError, usageError, type ExitCode } from "../cli-error.js";
 import { addressOptions } from "../cluster-address.js";

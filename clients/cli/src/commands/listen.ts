@@ -1,6 +1,6 @@
 // `petrel listen USER`.
-// Guarantees: a message is acknowledged only after it was written to the standard output; what concerns the connection
-// goes to the standard error.
+// Guarantees: a message is acknowledged only after it was written to standard output. Lines about the connection go to
+// standard error.
 import { createInterface } from "node:readline";
 import { PetrelClient, type ClosedEvent, type PetrelMessage, type Position } from "@petrel/client";
 import { WebSocket } from "ws";
@@ -35,7 +35,7 @@ export async function runListen(args: readonly string[], terminal: Terminal): Pr
   const { deliver, note, interrupted, stdin } = terminal;
   const freshToken = async (): Promise<string> =>
     (await fetchToken(cluster, { userId }, { interrupted, sign: values.sign === true })).accessToken;
-  // Asked for before the client starts, which would retry for ever: here an unreachable cluster is an error.
+  // Get a token before the client starts. The client would retry for ever, but here an unreachable cluster is an error.
   let first: string | undefined = await freshToken();
   const client = new PetrelClient({
     url: cluster.nodes,
@@ -57,12 +57,12 @@ export async function runListen(args: readonly string[], terminal: Terminal): Pr
     try {
       await deliver(values.json === true ? JSON.stringify(message) : describeMessage(message));
     } catch {
-      // The reader has gone. A handler that never finishes is never acknowledged: the next listener gets the message.
+      // The reader is gone. A handler that never finishes is never acknowledged, so the next listener gets the message.
       void client.close();
       await new Promise(() => undefined);
     }
     last = message;
-    // Not awaited: closing waits for this handler, so the last message is acknowledged too.
+    // Not awaited: `close` waits for this handler, so that the last message is acknowledged too.
     if (++shown >= count) void client.close();
   });
   client.on("welcome", ({ node, user, epoch, after, resumed }) => {
@@ -96,7 +96,7 @@ function describeMessage({ seq, at, id, data }: PetrelMessage): string {
   return `#${seq} ${at} ${id} ${JSON.stringify(data)}`;
 }
 
-/** An empty line acknowledges all that was shown, a number up to that seq. */
+/** An empty line acknowledges everything shown so far; a number acknowledges up to that seq. */
 function readAcks({ stdin, note }: Terminal, client: PetrelClient, last: () => PetrelMessage | undefined) {
   const lines = createInterface({ input: stdin });
   lines.on("line", (line) => {

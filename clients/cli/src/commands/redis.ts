@@ -1,5 +1,5 @@
 // `petrel redis failover`.
-// Guarantees: speaks to Redis and its sentinels with the settings that the services have; asks no service.
+// Guarantees: connects to Redis and its sentinels with the services' own settings; calls no service.
 import { readFileSync } from "node:fs";
 import { CliError, describeError, usageError, type ExitCode } from "../cli-error.js";
 import { readArguments, wholeNumber } from "../read-arguments.js";

@@ -1,5 +1,5 @@
 // `petrel send USER JSON`.
-// Guarantees: the data is sent as it was written; its id is printed once collect has stored it.
+// Guarantees: the data is sent as it was typed; the id is printed once collect has stored the message.
 import { setTimeout as pause } from "node:timers/promises";
 import { text } from "node:stream/consumers";
 import { type Ask, createAsk } from "../ask-service.js";
@@ -34,7 +34,7 @@ export async function runSend(args: readonly string[], terminal: Terminal): Prom
   const data = argument === "-" ? await text(terminal.stdin) : argument;
   requireJson(data);
   const envelope = JSON.stringify({ to: { user }, ttlSeconds, idempotencyKey: values["idempotency-key"] });
-  // Not parsed and written again, which would change numbers beyond 2^53.
+  // Sent as typed: parsing and writing it again would change numbers beyond 2^53.
   const answer = await ask("POST", "/v1/messages", `${envelope.slice(0, -1)},"data":${data}}`);
   const { id, duplicate } = answer;
   if (typeof id !== "string") throw new CliError("collect answered without an id");

@@ -1,5 +1,5 @@
 // `petrel token USER`.
-// Guarantees: the standard output has the token and nothing else, so that scripts can take it.
+// Guarantees: standard output has the token and nothing else, for scripts.
 import type { ExitCode } from "../cli-error.js";
 import { addressOptions, findCluster } from "../cluster-address.js";
 import { fetchToken } from "../fetch-token.js";

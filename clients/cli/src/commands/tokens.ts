@@ -1,5 +1,5 @@
 // `petrel tokens revoke`.
-// Guarantees: the tokens to revoke are named in exactly one way; a token is never printed.
+// Guarantees: exactly one option names the tokens to revoke; a token is never printed.
 import { text } from "node:stream/consumers";
 import { usageError, type ExitCode } from "../cli-error.js";
 import { addressOptions } from "../cluster-address.js";
@@ -37,7 +37,7 @@ async function revokeTokens({ values, terminal, ask }: Call<typeof tokensOptions
 
 interface Revocation {
   readonly body: Readonly<Record<string, string | number>>;
-  /** What is said when it is done. */
+  /** Printed when it is done. */
   readonly done: string;
 }
 
@@ -55,7 +55,7 @@ async function readRevocation(
   if (jti !== undefined) {
     return { body: { jti, ...(exp === undefined ? {} : { exp }) }, done: `token ${jti} revoked` };
   }
-  // `-` reads it from stdin: arguments show in the shell's history and in the process list.
+  // `-` reads it from standard input: arguments show up in the shell's history and in the process list.
   const given = token === "-" ? (await text(terminal.stdin)).trim() : (token ?? "");
   if (given === "") throw usageError("--token is empty");
   return { body: { token: given }, done: "token revoked" };

@@ -1,6 +1,7 @@
-// `petrel redis failover` against real servers and sentinels; under load it is test/faults/redis/redis-planned-failover.test.ts.
-// Guarantees: a failover that cannot be done leaves the master as it was, taking writes; one that is done leaves none
-// that takes writes beside the new one.
+// Tests `petrel redis failover` on real servers and sentinels. test/faults/redis/redis-planned-failover.test.ts does so
+// under load.
+// Guarantees: a failover that cannot be done leaves the master as it was, taking writes. After one that succeeds, only
+// the new master takes writes.
 import { PassThrough } from "node:stream";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { connectRedis } from "@petrel/shared/redis/connection/connect";
@@ -73,7 +74,7 @@ test("a replica that does not catch up: given up, and the master takes writes ag
 test("done: the old master is a replica, and a write that waited at it is not answered with OK", async () => {
   const [master, replica] = group.servers;
   if (master === undefined || replica === undefined) throw new Error("two servers");
-  // Who does not listen to sentinels.
+  // A client that does not listen to sentinels.
   const stranger = await connectRedis({
     url: master.url,
     role: "stranger",

@@ -1,6 +1,6 @@
 // `petrel redis failover` -> here: a planned failover of a Redis that Sentinel watches.
-// Guarantees: nothing that a client was answered for is lost: the old master takes no write from before the failover
-// begins until it is a replica. Given up before a replica was promoted, it goes on as the master.
+// Guarantees: no acknowledged write is lost, because the old master stops taking writes before the failover begins and
+// until it is a replica. If this gives up before a replica was promoted, the old master stays the master.
 import { setTimeout as sleep } from "node:timers/promises";
 import { CliError, describeError } from "../cli-error.js";
 import {
@@ -16,9 +16,9 @@ export interface FailoverOptions {
   readonly sentinels: readonly RedisAddress[];
   readonly sentinelAccess: RedisAccess;
   readonly redisAccess: RedisAccess;
-  /** How long writes wait where this process dies in the middle. */
+  /** How long writes wait if this process dies in the middle. */
   readonly pauseMs: number;
-  /** What catching up, and then the promotion, may take. */
+  /** How long catching up, and then the promotion, may take. */
   readonly deadlineMs: number;
   readonly note: (line: string) => void;
   readonly interrupted: AbortSignal;
@@ -27,13 +27,13 @@ export interface FailoverOptions {
 export interface Failover {
   readonly from: string;
   readonly to: string;
-  /** For how long the old master took no write. */
+  /** How long the old master took no writes. */
   readonly pausedMs: number;
 }
 
 const LOOK_EVERY_MS = 20;
 
-/** @throws CliError which says in what state it left things */
+/** @throws CliError that says in what state it left things */
 export async function failOver(options: FailoverOptions): Promise<Failover> {
   const { masterName, redisAccess, note } = options;
   const links: RedisLink[] = [];
@@ -98,7 +98,7 @@ async function checkMaster(link: RedisLink): Promise<void> {
   if (replicas.length === 0) throw new CliError("no replica is in step with the master");
 }
 
-/** All of them: the sentinels choose which one is promoted. */
+/** Waits for all replicas, because the sentinels choose which one is promoted. */
 async function untilReplicasHaveAll(old: RedisLink, options: FailoverOptions): Promise<void> {
   const { offset } = await readReplication(old);
   await until("the replicas to have all that was written", options, async () => {
@@ -115,12 +115,12 @@ async function promote(
   links: RedisLink[],
 ): Promise<RedisAddress> {
   const { masterName, redisAccess, deadlineMs } = options;
-  // Not to be interrupted any more: writes that go on now may go to the wrong one.
+  // From here on, do not stop: writes that resume now may go to the wrong server.
   const steadily = { deadlineMs };
   const [leader] = sentinels;
   if (leader === undefined) throw new CliError("no sentinel answers");
   await leader.ask("SENTINEL", "FAILOVER", masterName).catch((error: unknown) => {
-    // Paused writes hold a sentinel's questions up, too: with a short down-after it may have begun by itself.
+    // Paused writes delay the sentinels' checks, too. With a short down-after they may have begun by themselves.
     if (!describeError(error).includes("INPROG")) throw error;
   });
   const to = await until("a replica to be promoted", steadily, async () => {
@@ -136,8 +136,8 @@ async function promote(
 }
 
 /**
- * What the sentinels would do some ten seconds later. Nobody is answered by it as a master any more: what waits is
- * refused with READONLY.
+ * Does what the sentinels would do about ten seconds later. From now on the old master answers nobody as a master:
+ * waiting writes get READONLY.
  */
 async function demote(old: RedisLink, to: RedisAddress): Promise<void> {
   try {
@@ -152,11 +152,11 @@ async function demote(old: RedisLink, to: RedisAddress): Promise<void> {
     );
   }
   await closeClients(old);
-  // So that it comes back as a replica; a server without a file has nothing to write.
+  // Saved, so that it restarts as a replica. A server without a config file has nothing to save.
   await old.ask("CONFIG", "REWRITE").catch(() => undefined);
 }
 
-/** Another failover is refused before. */
+/** Sentinel refuses another failover before this time is over. */
 async function untilSentinelsFollow(
   sentinels: readonly RedisLink[],
   to: RedisAddress,
@@ -173,7 +173,7 @@ async function untilSentinelsFollow(
   ).catch((error: unknown) => note(describeError(error)));
 }
 
-/** Who does not listen to sentinels looks for the master when its link ends. Sentinels keep theirs. */
+/** Clients that do not listen to sentinels look for the new master when their link ends. Sentinels keep their links. */
 async function closeClients(old: RedisLink): Promise<void> {
   for (const type of ["normal", "pubsub"]) {
     const list = String(await old.ask("CLIENT", "LIST", "TYPE", type));
@@ -181,14 +181,14 @@ async function closeClients(old: RedisLink): Promise<void> {
       .split("\n")
       .filter((line) => line !== "" && !line.includes(" name=sentinel-"))
       .map((line) => /^id=(\d+)/.exec(line)?.[1] ?? "");
-    // Some have gone meanwhile.
+    // Some are gone by now.
     await Promise.all(
       ids.map((id) => old.ask("CLIENT", "KILL", "ID", id, "SKIPME", "yes").catch(() => undefined)),
     );
   }
 }
 
-/** Renewed while it is needed, so that it ends soon where this process dies. */
+/** Renewed while needed, so that it ends soon if this process dies. */
 class PausedWrites {
   readonly #link: RedisLink;
   readonly #timer: NodeJS.Timeout;
@@ -214,7 +214,7 @@ class PausedWrites {
 interface Replication {
   readonly role: string;
   readonly offset: number;
-  /** How far each replica has come that is in step. */
+  /** How far each connected replica has come. */
   readonly replicas: readonly number[];
 }
 

@@ -1,6 +1,6 @@
-// A connection to one Redis or sentinel, for the few commands of an operator.
-// Guarantees: answers come in the order of the questions; a server that is silent, or a link that ends, is an error for
-// whoever waits.
+// A connection to one Redis or sentinel, for an operator's few commands.
+// Guarantees: answers come in the order of the requests; if the server stays silent or the link ends, every waiting
+// request fails.
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { CliError, describeError } from "../cli-error.js";
@@ -13,11 +13,11 @@ export interface RedisAddress {
 export interface RedisAccess {
   readonly username?: string | undefined;
   readonly password?: string | undefined;
-  /** Present where the link is encrypted. */
+  /** Set if the link is encrypted. */
   readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string } | undefined;
 }
 
-/** An error that Redis answers with is thrown, not returned. */
+/** Errors that Redis answers are thrown, not returned. */
 export type RedisReply = string | number | null | readonly RedisReply[];
 
 interface Waiting {
@@ -25,7 +25,7 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** Redis has answered, with an error. */
+/** Redis answered with an error. */
 export class RedisError extends CliError {}
 
 const ANSWER_MS = 3_000;
@@ -71,7 +71,7 @@ export class RedisLink {
     return link;
   }
 
-  /** @throws RedisError where Redis answers with an error; CliError where it does not answer */
+  /** @throws RedisError if Redis answers with an error; CliError if it does not answer */
   async ask(...words: readonly string[]): Promise<RedisReply> {
     if (this.#socket.destroyed && this.#failure !== undefined) throw this.#failure;
     return new Promise((resolve, reject) => {
@@ -104,7 +104,7 @@ interface Parsed {
   readonly end: number;
 }
 
-/** @returns undefined where the reply is not all there yet */
+/** @returns undefined if the reply is not complete yet */
 function parseReply(buffer: Buffer, start: number): Parsed | undefined {
   const lineEnd = buffer.indexOf("\r\n", start);
   if (lineEnd === -1) return undefined;
