@@ -65,8 +65,9 @@ export async function settleHistory({
         headers: { authorization: `Bearer ${apiKey}` },
       }).catch(() => undefined);
       if (answer?.ok === true) {
-        const { state, seq, epoch } = (await answer.json()) as StateRecord;
-        return { id, state, seq, epoch };
+        const found = (await answer.json()) as StateRecord & { readonly offset?: number };
+        const { state, seq, epoch, offset = seq } = found;
+        return { id, state, seq: offset, epoch };
       }
       await answer?.body?.cancel();
       if (answer?.status === 404) return { id, state: "missing", seq: 0, epoch: "" };

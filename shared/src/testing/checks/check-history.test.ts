@@ -104,6 +104,7 @@ function goodHistory(): History {
     faults: [],
     attempts: [],
     erasures: [],
+    topics: { events: [], handled: [], holes: [] },
   };
 }
 

@@ -4,6 +4,7 @@ import { lineageOf } from "../../protocol/messages/stored-message.js";
 import { checkDevices } from "./check-devices.js";
 import { checkErasures, mayBeErased } from "./check-erasures.js";
 import { checkStops } from "./check-stops.js";
+import { checkTopics } from "./check-topics.js";
 import { checkWire } from "./check-wire.js";
 import type {
   ErasureRecord,
@@ -81,6 +82,10 @@ export function checkHistory(history: History): Verdict {
       ...devices.violations,
       ...stops.violations,
       ...checkErasures(history, stateOf),
+      ...checkTopics(history.topics, {
+        accepted: accepted.filter(({ user }) => user.startsWith("#")),
+        stateOf,
+      }),
     ],
     counts: {
       posted: posts.length,

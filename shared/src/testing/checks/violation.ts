@@ -49,7 +49,25 @@ export type ViolationKind =
   /** Something of an erased person was kept, shown or pushed afterwards. */
   | "erased-came-back"
   /** A connection of an erased person was never closed. */
-  | "erased-stays-connected";
+  | "erased-stays-connected"
+  /** A topic's message before its `subscribed`, or after its `unsubscribed`. */
+  | "topic-unannounced"
+  /** A connection or an application saw an offset that is not above the one before. */
+  | "topic-not-rising"
+  /** A connection was sent an offset, and never one before it. */
+  | "topic-skipped"
+  /** `recovered: true` named a newest offset below what the connection had been sent. */
+  | "topic-turned-back"
+  /** `recovered: true` where no position was given. */
+  | "topic-recovered-wrongly"
+  /** Two subscribers saw different messages under one offset, or one message under two. */
+  | "topic-two-orders"
+  /** A message that was sent after another one's answer stands before it. */
+  | "topic-out-of-order"
+  /** An application got a topic's message twice. */
+  | "topic-handled-twice"
+  /** An application never got a topic's message, and was not told of a hole. */
+  | "topic-hole-untold";
 
 export interface Violation {
   readonly kind: ViolationKind;

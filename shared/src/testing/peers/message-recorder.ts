@@ -1,5 +1,6 @@
 // Tests only: records what producers asked, what clients got, and which faults there were; check-history reads it.
 // Guarantees: every entry has its time on one clock; nothing is judged here.
+import { TopicRecorder, type TopicHistory } from "./topic-recorder.js";
 
 /** The outcome of a POST, as its producer knows it. */
 export type PostOutcome =
@@ -13,6 +14,7 @@ export type PostOutcome =
 export interface PostRecord {
   /** The message's number in its `data`: identifies it before it has an id, and if it never gets one. */
   readonly n: number;
+  /** Who gets it: a user, or `#` and a topic. */
   readonly user: string;
   /** As JSON. */
   readonly data: string;
@@ -114,6 +116,7 @@ export interface FallbackRecord {
 export interface StateRecord {
   readonly id: string;
   readonly state: string;
+  /** Its number in its user's sequence, or in its topic. */
   readonly seq: number;
   readonly epoch: string;
 }
@@ -140,6 +143,7 @@ export interface History {
   readonly faults: readonly FaultRecord[];
   readonly attempts: readonly AttemptRecord[];
   readonly erasures: readonly ErasureRecord[];
+  readonly topics: TopicHistory;
 }
 
 export class MessageRecorder implements History {
@@ -153,6 +157,7 @@ export class MessageRecorder implements History {
   readonly faults: FaultRecord[] = [];
   readonly attempts: AttemptRecord[] = [];
   readonly erasures: ErasureRecord[] = [];
+  readonly topics = new TopicRecorder();
   states: StateRecord[] = [];
   /** The numbers of messages that some application has got. */
   readonly handledNumbers = new Set<number>();
@@ -216,6 +221,13 @@ export class MessageRecorder implements History {
     });
   }
 
+  topicMessageWasHandled(client: string, message: TopicMessageOnClient): void {
+    const { topic, offset, id, data } = message;
+    const n = numberOf(data);
+    if (n !== undefined) this.handledNumbers.add(n);
+    this.topics.wasHandled({ client, topic, offset, id, n });
+  }
+
   fellBack(id: string, user: string, n: number | undefined): void {
     this.fallbacks.push({ id, user, n, atMs: performance.now() });
   }
@@ -239,6 +251,13 @@ export class MessageRecorder implements History {
       fault.endedAtMs = performance.now();
     };
   }
+}
+
+interface TopicMessageOnClient {
+  readonly topic: string;
+  readonly offset: number;
+  readonly id: string;
+  readonly data: unknown;
 }
 
 /** The number in a message's data. */

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { MessageRecorder, PostRecord } from "./message-recorder.js";
 
 export interface MessageToPost {
+  /** Who gets it: a user, or `#` and a topic. */
   readonly user: string;
   /** More of the message's `data`; its number is added. */
   readonly data: object;
@@ -104,7 +105,7 @@ export class RecordingProducer {
     const mayExpire = ttlSeconds !== undefined;
     const record = recorder.posting({ user, mayFallBack, mayExpire, insists }, data);
     const body = JSON.stringify({
-      to: { user },
+      to: user.startsWith("#") ? { topic: user.slice(1) } : { user },
       data: JSON.parse(record.data) as unknown,
       ...(insists ? { idempotencyKey: idempotencyKey ?? this.keyOf(record.n) } : {}),
       ...(ttlSeconds === undefined ? {} : { ttlSeconds }),

@@ -62,16 +62,19 @@ export function createRecordingSocket(
 
     // The client passes texts, without options.
     override send(data: string): void {
-      const frame = JSON.parse(data) as { readonly type: string; readonly seq?: number };
-      if (frame.type === "ack" && frame.seq !== undefined && this.#connection !== undefined) {
+      const frame = JSON.parse(data) as Readonly<Record<string, unknown>> & { readonly seq?: number };
+      if (frame["type"] === "ack" && frame.seq !== undefined && this.#connection !== undefined) {
         recorder.acked(this.#connection, frame.seq);
       }
+      if (this.#connection !== undefined) recorder.topics.sent(this.#connection, frame);
       super.send(data);
     }
 
     #received(text: string): void {
       const frame = JSON.parse(text) as Readonly<Record<string, unknown>>;
-      if (frame["type"] === "message" && this.#connection !== undefined) {
+      if (frame["topic"] !== undefined && this.#connection !== undefined) {
+        recorder.topics.received(this.#connection, frame);
+      } else if (frame["type"] === "message" && this.#connection !== undefined) {
         recorder.sentOnWire(this.#connection, Number(frame["seq"]), String(frame["id"]));
       } else if (frame["type"] === "reconnect" && this.#connection !== undefined) {
         recorder.askedToMove(this.#connection, String(frame["reason"]));
