@@ -1,0 +1,77 @@
+// collect, push-node -> here -> read-topics-file: the rules for topics as they stand in TOPICS_FILE now.
+// Guarantees: a wrong file ends the start. While the service runs, the file is read again when it changes and at
+// SIGHUP; a wrong one is logged, with its line, and the rules that were read before stay in force.
+import { readFileSync } from "node:fs";
+import { ConfigError } from "../config.js";
+import { describeError } from "../errors.js";
+import type { Lifecycle } from "../lifecycle/lifecycle.js";
+import type { Logger } from "../logging/logging.js";
+import { type TopicRule, TopicRules } from "../../protocol/topics/topic-rules.js";
+import { readTopicRules } from "./read-topics-file.js";
+
+interface TopicsFileOwner {
+  readonly logger: Pick<Logger, "info" | "warn">;
+  readonly lifecycle: Pick<Lifecycle, "onStop">;
+}
+
+const POLL_MS = 5_000;
+
+export class TopicsFile {
+  readonly #file: string | undefined;
+  #text: string;
+  #rules: TopicRules;
+
+  /**
+   * @param file undefined: there is none, and every topic has the defaults
+   * @throws ConfigError if the file cannot be used
+   */
+  constructor(file: string | undefined) {
+    this.#file = file;
+    try {
+      this.#text = file === undefined ? "" : readFileSync(file, "utf8");
+      this.#rules = new TopicRules(file === undefined ? [] : readTopicRules(this.#text));
+    } catch (error) {
+      throw new ConfigError(`TOPICS_FILE cannot be used: ${describeError(error)}`);
+    }
+  }
+
+  /** The rule that holds for a topic at this moment. */
+  ruleOf(topic: string): TopicRule {
+    return this.#rules.ruleOf(topic);
+  }
+
+  /** For a composition root: applies changes of the file until the stop. */
+  follow({ logger, lifecycle }: TopicsFileOwner): void {
+    const file = this.#file;
+    if (file === undefined) return;
+    // A poll says a thing once; whoever sends a signal wants an answer.
+    let refused = "";
+    const reload = (isAsked: boolean): void => {
+      try {
+        const text = readFileSync(file, "utf8");
+        if (text !== this.#text) {
+          const rules = readTopicRules(text);
+          this.#rules = new TopicRules(rules);
+          this.#text = text;
+          logger.info({ rules: rules.length }, "topics file: read again; its rules are in force");
+        } else if (isAsked) logger.info("topics file: unchanged");
+        refused = "";
+      } catch (error) {
+        const reason = describeError(error);
+        if (reason === refused && !isAsked) return;
+        refused = reason;
+        logger.warn(
+          { reason },
+          "topics file: it cannot be used as it is; the rules from before stay in force",
+        );
+      }
+    };
+    const timer = setInterval(() => reload(false), POLL_MS).unref();
+    const onHangUp = (): void => reload(true);
+    process.on("SIGHUP", onHangUp);
+    lifecycle.onStop("topics file", () => {
+      clearInterval(timer);
+      process.off("SIGHUP", onHangUp);
+    });
+  }
+}
