@@ -3,6 +3,7 @@
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
+import { writeTopicGrants } from "@petrel/shared/protocol/topics/topic-grants";
 import type { TokenRevocations } from "@petrel/shared/redis/auth/token-revocations";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import type { VerifiedToken, VerifyToken } from "@petrel/shared/security/tokens/verified-token";
@@ -48,7 +49,18 @@ const activeSchema = Type.Object(
     device: Type.Optional(
       Type.Object({ id: Type.String(), platform: Type.String() }, { additionalProperties: false }),
     ),
-    topics: Type.Optional(Type.Array(Type.String())),
+    topics: Type.Optional(
+      Type.Array(
+        Type.Union([
+          Type.String(),
+          Type.Object(
+            { topic: Type.String(), can: Type.Array(Type.String()) },
+            { additionalProperties: false },
+          ),
+        ]),
+        { description: "What it allows with topics, as it was asked for." },
+      ),
+    ),
   },
   { title: "ActiveToken", additionalProperties: false },
 );
@@ -125,6 +137,6 @@ function describeToken(token: VerifiedToken, { issuer, audience, external }: Int
     gen: generation,
     ...(sessionId === undefined ? {} : { sid: sessionId }),
     ...(device === undefined ? {} : { device }),
-    ...(topics === undefined ? {} : { topics: [...topics] }),
+    ...(topics === undefined ? {} : { topics: writeTopicGrants(topics) }),
   };
 }

@@ -59,6 +59,15 @@ function readGrant(entry: unknown): TopicGrant | string {
   return { topic, can: rights };
 }
 
+/** As short as `readTopicGrants` reads it: a token travels in a header. */
+export function writeTopicGrants(
+  grants: readonly TopicGrant[],
+): (string | { readonly topic: string; readonly can: TopicRight[] })[] {
+  return grants.map(({ topic, can }) =>
+    can.length === 1 && can[0] === "subscribe" ? topic : { topic, can: [...can] },
+  );
+}
+
 const badPattern = "must be a topic's name, or its beginning with `*` at the end";
 
 function wrong(at: string, problem: string): ReadGrants {

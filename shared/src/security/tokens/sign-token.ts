@@ -3,6 +3,7 @@
 import { type KeyObject, randomBytes } from "node:crypto";
 import jwt from "jsonwebtoken";
 import { type Clock, systemClock } from "../../kernel/clock.js";
+import { writeTopicGrants, type TopicGrant } from "../../protocol/topics/topic-grants.js";
 import { ACCESS_TOKEN_TYPE, type TokenDevice } from "./verified-token.js";
 import type { TokenAlgorithm } from "./token-algorithm.js";
 
@@ -20,7 +21,7 @@ export interface TokenContent {
   readonly sessionId?: string | undefined;
   readonly ttlSeconds: number;
   readonly device?: TokenDevice | undefined;
-  readonly topics?: readonly string[] | undefined;
+  readonly topics?: readonly TopicGrant[] | undefined;
 }
 
 export interface SignedToken {
@@ -54,7 +55,7 @@ export function createSignToken({ issuer, audience, clock = systemClock }: SignT
       gen: generation,
       ...(sessionId === undefined ? {} : { sid: sessionId }),
       ...(device === undefined ? {} : { device }),
-      ...(topics === undefined ? {} : { topics }),
+      ...(topics === undefined ? {} : { topics: writeTopicGrants(topics) }),
     };
     const token = jwt.sign(claims, key.privateKey, { algorithm: key.alg, keyid: key.kid });
     return { token, jti, expiresAtMs: exp * 1000 };

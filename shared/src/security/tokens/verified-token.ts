@@ -2,6 +2,7 @@
 // Guarantees: every required claim is there and well-formed, so nobody needs to check a VerifiedToken again.
 import { PetrelError } from "../../kernel/errors.js";
 import { isUserId } from "../../protocol/messages/ids.js";
+import { readTopicGrants, type TopicGrant } from "../../protocol/topics/topic-grants.js";
 import { formerNamesOf, nameOfToken } from "./name-of-token.js";
 
 /** The value of our `typ` claim: a token of another kind never passes for an access token (RFC 8725 3.11). */
@@ -40,7 +41,8 @@ export interface VerifiedToken {
   /** The `iss` claim, if it is not ours. */
   readonly issuer?: string;
   readonly device?: TokenDevice;
-  readonly topics?: readonly string[];
+  /** What it allows with topics; absent: nothing. */
+  readonly topics?: readonly TopicGrant[];
 }
 
 /**
@@ -51,7 +53,6 @@ export type VerifyToken = (token: string) => Promise<VerifiedToken>;
 
 /** The longest life of a token that auth has not made. */
 export const MAX_FOREIGN_LIFE_SECONDS = 366 * 24 * 60 * 60;
-const MAX_TOPICS = 1_000;
 const sessionIdExpression = new RegExp(SESSION_ID_PATTERN);
 const tokenIdExpression = new RegExp(TOKEN_ID_PATTERN);
 const deviceIdExpression = new RegExp(DEVICE_ID_PATTERN);
@@ -131,11 +132,10 @@ function readDevice(device: unknown): TokenDevice {
   return Object.freeze({ id, platform });
 }
 
-function readTopics(topics: unknown): readonly string[] {
-  if (!Array.isArray(topics) || topics.length > MAX_TOPICS) throw invalidClaim("topics");
-  const names: unknown[] = topics;
-  if (!names.every((name) => typeof name === "string")) throw invalidClaim("topics");
-  return Object.freeze([...names]);
+function readTopics(topics: unknown): readonly TopicGrant[] {
+  const read = readTopicGrants(topics);
+  if (!read.ok) throw invalidClaim("topics");
+  return read.grants;
 }
 
 export function invalidClaim(claim: string): PetrelError {

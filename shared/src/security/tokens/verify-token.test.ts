@@ -72,7 +72,11 @@ beforeAll(async () => {
 
 test("what was signed is verified, with its optional claims", async () => {
   const device = { id: "phone-1", platform: "ios" };
-  const { token, jti, expiresAtMs } = sign(ec1, { ...content, device, topics: ["news"] });
+  const topics = [
+    { topic: "news", can: ["subscribe"] },
+    { topic: "room.*", can: ["subscribe", "publish"] },
+  ] as const;
+  const { token, jti, expiresAtMs } = sign(ec1, { ...content, device, topics });
   expect(expiresAtMs).toBe(nowMs + 60_000);
   const verified = await verify(token);
   expect(verified).toEqual({
@@ -82,7 +86,7 @@ test("what was signed is verified, with its optional claims", async () => {
     expiresAtMs,
     generation: 3,
     device,
-    topics: ["news"],
+    topics,
   });
   expect(Object.isFrozen(verified)).toBe(true);
   expect(await verify(sign(ec1, content).token)).not.toHaveProperty("device");
@@ -135,6 +139,8 @@ test.each<[string, Readonly<Record<string, unknown>>]>([
   ["a device with a strange platform", { device: { id: "d", platform: "a/b" } }],
   ["topics that are no list", { topics: "news" }],
   ["topics that are not names", { topics: [1] }],
+  ["a topic with a star in its middle", { topics: ["a*b"] }],
+  ["a topic with a right that there is not", { topics: [{ topic: "a", can: ["read"] }] }],
 ])("%s is invalid", async (_what, changed) => {
   await expect(verify(signed(changed))).rejects.toEqual(withCode("PETREL_TOKEN_INVALID"));
 });
