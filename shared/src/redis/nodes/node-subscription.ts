@@ -2,14 +2,11 @@
 // partition, and those of all nodes, one a partition too, which carry revocations.
 // Guarantees: texts come in the order they were published. What is published while the link is down is lost, so every
 // return of the subscription is reported. A link that has died in silence is noticed and opened anew.
-import { backoffMs } from "../../kernel/backoff.js";
-import { describeError } from "../../kernel/errors.js";
+import { PetrelError } from "../../kernel/errors.js";
 import type { Logger } from "../../kernel/logging/logging.js";
-import { isCluster } from "../connection/cluster-nodes.js";
-import { isAnswer } from "../connection/is-answer.js";
-import { ClusterSubscription } from "./cluster-subscription.js";
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
+import { ChannelLinks } from "./channel-links.js";
 
 export interface NodeSubscriptionOptions {
   /** A connection for this alone. */
@@ -28,67 +25,46 @@ export interface NodeSubscription {
   readonly stop: () => Promise<void>;
 }
 
-const PROBE_EVERY_MS = 2_000;
+const START_DEADLINE_MS = 10_000;
 
-/** Resolves when every channel is subscribed to. */
+/**
+ * Resolves when every channel is subscribed to.
+ * @throws PetrelError PETREL_UNAVAILABLE where that takes too long
+ */
 export async function subscribeNode(options: NodeSubscriptionOptions): Promise<NodeSubscription> {
   const { redis, partitions, nodeId, logger, onText, onResubscribed } = options;
   const channels = partitions.flatMap(({ channel, control }) => [channel + nodeId, control]);
-  if (isCluster(redis)) {
-    const spread = await ClusterSubscription.start({
-      cluster: redis,
-      channels,
-      logger,
-      onText,
-      onResubscribed,
-    });
-    return { isActive: () => spread.isActive(), stop: () => spread.stop() };
-  }
-  let active = false;
-  let stopped = false;
-
-  const subscribeAll = async (): Promise<void> => {
-    await Promise.all(channels.map((channel) => redis.ssubscribe(channel)));
-    active = true;
-  };
-
-  const resubscribe = async (): Promise<void> => {
-    for (let attempt = 0; !stopped && redis.status === "ready"; attempt++) {
-      try {
-        await subscribeAll();
+  let isStarted = false;
+  let missed = false;
+  let onStarted: () => void = () => undefined;
+  const links = new ChannelLinks({
+    redis,
+    logger,
+    onText: (text) => onText(text),
+    onLost: () => (missed = true),
+    onSubscribed: () => {
+      if (!isActive()) return;
+      if (!isStarted) {
+        isStarted = true;
+        missed = false;
+        onStarted();
+      } else if (missed) {
+        missed = false;
         onResubscribed();
-        return;
-      } catch (error) {
-        logger.warn({ reason: describeError(error) }, "not subscribed again yet");
-        await new Promise((resolve) =>
-          setTimeout(resolve, 50 + backoffMs(attempt, { baseMs: 100, capMs: 2_000 })),
-        );
       }
-    }
-  };
-
-  redis.on("smessage", (_channel: string, text: string) => onText(text));
-  redis.on("close", () => (active = false));
-  await subscribeAll();
-  redis.on("ready", () => void resubscribe());
-
-  const probe = setInterval(() => {
-    if (!active) return;
-    // A subscriber only listens: without this probe, a link that was cut would look like silence.
-    redis.ping().catch((error: unknown) => {
-      if (isAnswer(error)) return;
-      logger.warn({ reason: describeError(error) }, "subscription does not answer: opening it anew");
-      if (active && !stopped) redis.disconnect(true);
-    });
-  }, PROBE_EVERY_MS);
-
-  return {
-    isActive: () => active,
-    stop: async () => {
-      stopped = true;
-      active = false;
-      clearInterval(probe);
-      await redis.quit().catch(() => redis.disconnect());
     },
-  };
+  });
+  const isActive = (): boolean => channels.every((channel) => links.isActive(channel));
+  for (const channel of channels) links.listen(channel);
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      void links.stop();
+      reject(new PetrelError("PETREL_UNAVAILABLE", "The channels could not be subscribed to."));
+    }, START_DEADLINE_MS);
+    onStarted = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+  });
+  return { isActive, stop: () => links.stop() };
 }
