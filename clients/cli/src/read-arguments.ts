@@ -34,7 +34,7 @@ export function readArguments<Specs extends OptionSpecs, const Words extends rea
   const missing = words[positionals.length];
   if (missing !== undefined) throw usageError(`${missing} is missing`);
   const surplus = positionals[words.length];
-  if (surplus !== undefined) throw usageError(`what is ${JSON.stringify(surplus)} for?`);
+  if (surplus !== undefined) throw usageError(`unexpected word ${JSON.stringify(surplus)}`);
   return {
     values: values as OptionValues<Specs>,
     words: positionals as unknown as Arguments<Specs, Words>["words"],
@@ -54,7 +54,7 @@ export function wholeNumber(option: string, text: string | undefined, min: numbe
   if (text === undefined) return undefined;
   const value = Number(text);
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < min) {
-    throw usageError(`${option} must be a whole number from ${min}, not ${JSON.stringify(text)}`);
+    throw usageError(`${option} must be a whole number of at least ${min}, not ${JSON.stringify(text)}`);
   }
   return value;
 }

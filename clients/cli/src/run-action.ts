@@ -41,7 +41,7 @@ export async function runAction<Specs extends OptionSpecs & typeof addressOption
   if (action === undefined) {
     const names = Object.keys(actions);
     const about = command.replaceAll("-", " ");
-    throw usageError(`what about ${about}? There ${names.length === 1 ? "is" : "are"} ${names.join(", ")}.`);
+    throw usageError(`which action for ${about}? Choose from: ${names.join(", ")}.`);
   }
   const words = typeof action.words === "function" ? action.words(rest) : action.words;
   const given = readArguments(rest, options, words);

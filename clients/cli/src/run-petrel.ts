@@ -62,7 +62,8 @@ async function dispatch(args: readonly string[], terminal: Terminal, version: st
     printLines(isCommand(about) ? commandHelp[about] : generalHelp, terminal);
     return 0;
   }
-  if (name === undefined) throw usageError(`which command? There are ${Object.keys(commands).join(", ")}.`);
+  if (name === undefined)
+    throw usageError(`which command? Choose from: ${Object.keys(commands).join(", ")}.`);
   if (!isCommand(name)) throw usageError(`there is no command ${JSON.stringify(name)}`);
   if (asksForHelp(rest)) {
     printLines(commandHelp[name], terminal);

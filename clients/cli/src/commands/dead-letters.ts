@@ -107,7 +107,7 @@ async function deleteLetter({ terminal, ask, words: [id = ""] }: LettersCall): P
 
 async function purgeLetters({ values, terminal, ask }: LettersCall): Promise<ExitCode> {
   const { cause, all, json } = values;
-  if ((cause === undefined) === (all !== true)) throw usageError("which ones? Either --cause or --all.");
+  if ((cause === undefined) === (all !== true)) throw usageError("which ones? Give either --cause or --all.");
   const query = cause === undefined ? "" : `?${new URLSearchParams({ cause }).toString()}`;
   const answer = await ask("DELETE", `/v1/dead-letters${query}`);
   terminal.print(json === true ? JSON.stringify(answer) : `${String(answer["purged"])} deleted`);

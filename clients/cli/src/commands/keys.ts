@@ -114,7 +114,7 @@ function printSecret(answer: Answer, { json }: KeysCall["values"], { print, note
     throw new CliError("auth answered without a secret");
   }
   print(json === true ? JSON.stringify(answer) : `${id}.${secret}`);
-  note("This is the only time the secret is shown.");
+  note("The secret is shown only this once.");
   return 0;
 }
 

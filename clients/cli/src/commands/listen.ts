@@ -68,7 +68,7 @@ export async function runListen(args: readonly string[], terminal: Terminal): Pr
   client.on("welcome", ({ node, user, epoch, after, resumed }) => {
     note(`listening as ${user} on ${node}, epoch ${epoch}, after ${after}${resumed ? ", resumed" : ""}`);
   });
-  client.on("offline", ({ code, reason }) => note(`offline (${code} ${reason}), connecting again`));
+  client.on("offline", ({ code, reason }) => note(`offline (${code} ${reason}), reconnecting`));
   client.on("error", ({ code, message }) => note(`${code}: ${message}`));
 
   const acknowledge = ack === "manual" ? readAcks(terminal, client, () => last) : undefined;
@@ -104,10 +104,10 @@ function readAcks({ stdin, note }: Terminal, client: PetrelClient, last: () => P
     if (message === undefined) return note("nothing to acknowledge yet");
     const seq = line.trim() === "" ? message.seq : Number(line);
     if (!Number.isSafeInteger(seq) || seq < 1 || seq > message.seq) {
-      return note(`Enter, or a number from 1 to ${message.seq}`);
+      return note(`press Enter, or type a number from 1 to ${message.seq}`);
     }
     const taken = client.ack({ epoch: message.epoch, seq });
-    return note(taken ? `acknowledged up to ${seq}` : "that epoch is over: the messages come again");
+    return note(taken ? `acknowledged up to ${seq}` : "that epoch is over: the messages will come again");
   });
   return lines;
 }

@@ -25,7 +25,7 @@ const DEFAULT_DEADLINE_SECONDS = 20;
 
 export async function runRedis(args: readonly string[], terminal: Terminal): Promise<ExitCode> {
   const [name, ...rest] = args;
-  if (name !== "failover") throw usageError("what about Redis? There is failover.");
+  if (name !== "failover") throw usageError("which action for redis? Choose from: failover.");
   const { values } = readArguments(rest, redisOptions, []);
   const { environment, note, print, interrupted } = terminal;
   const sentinels = values.sentinels ?? environment["REDIS_SENTINELS"];
@@ -65,7 +65,7 @@ function readSentinels(text: string): { masterName: string; sentinels: readonly 
   }
   const sentinels = list.split(",").map((word) => {
     const [, host, port] = /^\s*(\[[0-9A-Fa-f:.]+\]|[^\s:]+)(?::(\d{1,5}))?\s*$/.exec(word) ?? [];
-    if (host === undefined) throw usageError(`--sentinels: ${JSON.stringify(word)} is no host:port`);
+    if (host === undefined) throw usageError(`--sentinels: ${JSON.stringify(word)} is not host:port`);
     return { host: host.replace(/^\[(.*)\]$/, "$1"), port: Number(port ?? DEFAULT_SENTINEL_PORT) };
   });
   return { masterName, sentinels };
@@ -81,7 +81,7 @@ interface AccessFiles {
 function readAccess(text: string, files: AccessFiles): RedisAccess {
   const { passwordFile, caFile, certFile, keyFile } = files;
   if ((certFile === undefined) !== (keyFile === undefined)) {
-    throw usageError("a certificate and its key are needed together: --cert-file and --key-file");
+    throw usageError("--cert-file and --key-file go together");
   }
   const scheme = /^(rediss?):\/\//.exec(text)?.[1];
   if (scheme === undefined) throw usageError("--url must begin with redis:// or rediss://");

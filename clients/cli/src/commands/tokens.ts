@@ -47,7 +47,7 @@ async function readRevocation(
 ): Promise<Revocation> {
   const { user, jti, token } = values;
   if ([user, jti, token].filter((one) => one !== undefined).length !== 1) {
-    throw usageError("say which: either --user, or --jti, or --token");
+    throw usageError("which tokens? Give one of --user, --jti and --token.");
   }
   const exp = wholeNumber("--exp", values.exp, 0);
   if (exp !== undefined && jti === undefined) throw usageError("--exp goes with --jti");

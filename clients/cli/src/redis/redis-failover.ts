@@ -80,7 +80,7 @@ async function findMaster(sentinels: readonly RedisLink[], masterName: string): 
   const [first] = told;
   if (first === undefined) throw new CliError(`no sentinel knows a master named ${masterName}`);
   if (told.some((one) => one === undefined || formatAddress(one) !== formatAddress(first))) {
-    throw new CliError("the sentinels do not agree who is the master: is a failover under way?");
+    throw new CliError("the sentinels disagree on who is the master: is a failover under way?");
   }
   return first;
 }
@@ -94,18 +94,18 @@ async function masterBy(sentinel: RedisLink, masterName: string): Promise<RedisA
 
 async function checkMaster(link: RedisLink): Promise<void> {
   const { role, replicas } = await readReplication(link);
-  if (role !== "master") throw new CliError(`${formatAddress(link.address)} says that it is no master`);
-  if (replicas.length === 0) throw new CliError("no replica is in step with the master");
+  if (role !== "master") throw new CliError(`${formatAddress(link.address)} says that it is not a master`);
+  if (replicas.length === 0) throw new CliError("no replica is in sync with the master");
 }
 
 /** Waits for all replicas, because the sentinels choose which one is promoted. */
 async function untilReplicasHaveAll(old: RedisLink, options: FailoverOptions): Promise<void> {
   const { offset } = await readReplication(old);
-  await until("the replicas to have all that was written", options, async () => {
+  await until("the replicas to have every write", options, async () => {
     const { replicas } = await readReplication(old);
     return replicas.length > 0 && replicas.every((has) => has >= offset);
   });
-  options.note("the replicas have all that was written: failing over");
+  options.note("the replicas have every write: failing over");
 }
 
 async function promote(
@@ -145,9 +145,9 @@ async function demote(old: RedisLink, to: RedisAddress): Promise<void> {
   } catch (error) {
     await closeClients(old);
     throw new CliError(
-      `${formatAddress(to)} is the master now, but the old one could not be told so: ${describeError(error)}. ` +
-        "The sentinels will, in some ten seconds; until then it takes writes from whoever does not listen to them, " +
-        "and these are lost.",
+      `${formatAddress(to)} is the master now, but the old one could not be told: ${describeError(error)}. ` +
+        "The sentinels will tell it in about ten seconds. Until then it accepts writes from clients that do not listen " +
+        "to sentinels, and those writes are lost.",
       { cause: error },
     );
   }
@@ -239,9 +239,9 @@ async function until<T>(
   for (;;) {
     const found = await look();
     if (found !== false && found !== undefined) return found as Exclude<T, false | undefined>;
-    if (interrupted?.aborted === true) throw new CliError("interrupted before the failover: writes go on");
+    if (interrupted?.aborted === true) throw new CliError("interrupted before the failover: writes continue");
     if (performance.now() > end) {
-      throw new CliError(`waited ${deadlineMs / 1_000} s for ${what}: given up, writes go on`);
+      throw new CliError(`waited ${deadlineMs / 1_000} s for ${what}: gave up, writes continue`);
     }
     await sleep(LOOK_EVERY_MS);
   }
