@@ -96,6 +96,11 @@ export const errorCatalogue = {
     retryable: true,
     meaning: "The user has as many unacknowledged messages as one may have; nothing was stored.",
   },
+  PETREL_TOO_MANY_TOPICS: {
+    status: 409,
+    retryable: false,
+    meaning: "The user or the connection has as many topics as one may have; nothing was changed.",
+  },
   PETREL_PAYLOAD_TOO_LARGE: {
     status: 413,
     retryable: false,
