@@ -75,6 +75,18 @@ export interface PartitionKeys {
   readonly topicChannel: string;
   /** hash: topic -> since when all connections of the user have it, server ms */
   keptTopics(userId: string): string;
+  /** sorted set: who is in a topic, all with the same score, so in the order of their names */
+  presenceUsers(topic: string): string;
+  /** hash: user -> connections holders since; "" -> all connections; see scripts/includes/presence-counts.lua */
+  presenceCounts(topic: string): string;
+  /** hash: user -> connections, of those whom one holder reported; see presence/report-presence.ts */
+  presenceOf(holder: string, topic: string): string;
+  /** set: the topics in which a holder reported anybody */
+  presenceTopics(holder: string): string;
+  /** sorted set: holder -> lease end, server ms */
+  readonly presenceLeases: string;
+  /** hash: node -> the number of its holder, version, generation, leaseMs */
+  readonly presenceNodes: string;
 }
 
 export function partitionKeys(partition: number): PartitionKeys {
@@ -108,6 +120,12 @@ export function partitionKeys(partition: number): PartitionKeys {
     topicLog: (name: string) => `${tag}topic-log:${name}`,
     topicChannel: `${tag}topic-channel:`,
     keptTopics: (userId: string) => `${tag}kept-topics:${userId}`,
+    presenceUsers: (topic: string) => `${tag}presence-users:${topic}`,
+    presenceCounts: (topic: string) => `${tag}presence-counts:${topic}`,
+    presenceOf: (holder: string, topic: string) => `${tag}presence-of:${holder}:${topic}`,
+    presenceTopics: (holder: string) => `${tag}presence-topics:${holder}`,
+    presenceLeases: `${tag}presence-leases`,
+    presenceNodes: `${tag}presence-nodes`,
   });
 }
 

@@ -143,7 +143,7 @@ export async function removeRoute(
   member: string,
   graceMs: number,
 ): Promise<void> {
-  await scripts.run("leave.v1", [keys.routes(userId)], [member, graceMs]);
+  await scripts.run("leave.v2", [keys.routes(userId), keys.user(userId)], [member, graceMs]);
 }
 
 /** The suffix of a member whose node stops, see nodes/mark-leaving.lua. */

@@ -27,6 +27,10 @@ import { ProducerKeysStore } from "../producers/producer-keys-store.js";
 import { ProviderTokenStore } from "../fallback/provider-token-store.js";
 import { SlidingWindowLimiter } from "../limits/sliding-window-limiter.js";
 import { holdAbsence } from "../partitions/hold-absence.js";
+import { readLastSeen } from "../presence/read-last-seen.js";
+import { listPresence, readPresence } from "../presence/read-presence.js";
+import { findGoneHolders, removeHolder } from "../presence/remove-holder.js";
+import { renewHolder, reportPresence } from "../presence/report-presence.js";
 import { keepTime, setBack } from "../partitions/keep-time.js";
 import { readInbox } from "../inbox/read-inbox.js";
 import { takeCollapseTurn } from "../fallback/take-collapse-turn.js";
@@ -121,6 +125,33 @@ async function callTopics(scripts: ScriptRunner, partition: number): Promise<voi
   await dropTopic(scripts, keys, "u1", "news");
 }
 
+/** A node that reports, begins anew, and is gone. */
+async function callPresence(scripts: ScriptRunner, partition: number): Promise<void> {
+  const keys = partitionKeys(partition);
+  const [former, holder] = [
+    { node: "n1", number: 1 },
+    { node: "n1", number: 2 },
+  ];
+  const topics = [{ topic: "news", users: [["u1", 1] as const, ["u2", undefined] as const] }];
+  await renewHolder(scripts, keys, { holder: former, leaseMs: 0, begins: true });
+  await reportPresence(scripts, keys, { holder: former, version: 1, former: undefined, topics });
+  await renewHolder(scripts, keys, {
+    holder,
+    leaseMs: 0,
+    begins: true,
+    former: { holder: former, leaseMs: 0 },
+  });
+  await reportPresence(scripts, keys, { holder, version: 2, former, topics });
+  await readPresence(scripts, keys, [{ topic: "news", wantsList: true }]);
+  await listPresence(scripts, keys, "news", { after: "", limit: 1 });
+  await findGoneHolders(scripts, keys, 1);
+  const lease = await takePartition(scripts, keys, "d1", 30_000);
+  const token = lease.outcome === "held" ? lease.token : "";
+  for (const one of [former, holder]) await removeHolder(scripts, keys, token, one, { settleMs: 0 });
+  await releasePartition(scripts, keys, { holder: "d1", token });
+  await readLastSeen(scripts, keys, ["u1", "u2"]);
+}
+
 /** Calls every script by its typed caller, in each way that touches different keys. */
 async function callEverything(scripts: ScriptRunner, partition: number): Promise<void> {
   const keys = partitionKeys(partition);
@@ -199,6 +230,7 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
   });
   await callFallback(scripts, partition);
   await callTopics(scripts, partition);
+  await callPresence(scripts, partition);
   await new ProviderTokenStore(scripts, [keys]).agree(
     { teamId: "T", keyId: "K", fingerprint: "f" },
     { mintedAtMs: 1, token: "t" },

@@ -1,0 +1,82 @@
+// dispatch/presence -> here -> find-gone-holders.lua, remove-holder.lua: nodes that are gone, and what they reported.
+// Guarantees: only a holder whose lease has ended is touched, and only by the partition's owner; a call takes out a
+// bounded number of users.
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+import { holderName, type PresenceHolder } from "./report-presence.js";
+
+/** Users taken out by one call. */
+const MAX_USERS = 200;
+/** Topics looked into by one call. */
+const MAX_TOPICS = 50;
+
+export interface GoneHolders {
+  readonly holders: readonly PresenceHolder[];
+  /** How long until the next lease ends; undefined where there is none. */
+  readonly nextInMs: number | undefined;
+}
+
+/** @returns holders whose lease has ended, at most `limit` */
+export async function findGoneHolders(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  limit: number,
+): Promise<GoneHolders> {
+  const answer = await scripts.run(
+    "find-gone-holders.v1",
+    [keys.presenceLeases, keys.presenceNodes],
+    [limit],
+  );
+  const [next = "", ...names] = answer.split("\n");
+  const holders = names.map((name) => {
+    const slash = name.lastIndexOf("/");
+    return { node: name.slice(0, slash), number: Number(name.slice(slash + 1)) };
+  });
+  return { holders, nextInMs: next === "" ? undefined : Number(next) };
+}
+
+/** `alive`: its lease was renewed · `wait`: absence proves nothing yet, see offer/absence-watch */
+export type Removal =
+  | { readonly outcome: "stale" | "alive" | "wait" }
+  | { readonly outcome: "more" | "done"; readonly users: number };
+
+export interface RemovalRules {
+  /** How long after a change of generation nothing is removed. */
+  readonly settleMs: number;
+  /** At most 200. */
+  readonly maxUsers?: number;
+}
+
+/**
+ * Takes out some of what a holder reported.
+ * @param token the owner's
+ */
+export async function removeHolder(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  token: string,
+  holder: PresenceHolder,
+  { settleMs, maxUsers = MAX_USERS }: RemovalRules,
+): Promise<Removal> {
+  const name = holderName(holder);
+  const topics = await scripts.redis.srandmember(keys.presenceTopics(name), MAX_TOPICS);
+  const answer = await scripts.run(
+    "remove-holder.v1",
+    [
+      keys.owner,
+      keys.generation,
+      keys.presenceLeases,
+      keys.presenceNodes,
+      keys.presenceTopics(name),
+      ...topics.flatMap((topic) => [
+        keys.presenceUsers(topic),
+        keys.presenceCounts(topic),
+        keys.presenceOf(name, topic),
+      ]),
+    ],
+    [token, holder.node, holder.number, settleMs, maxUsers, keys.topicChannel, ...topics],
+  );
+  const [outcome = "", users = ""] = answer.split("\t");
+  if (outcome === "more" || outcome === "done") return { outcome, users: Number(users) };
+  return { outcome: outcome as "stale" | "alive" | "wait" };
+}

@@ -1,0 +1,47 @@
+-- report-presence: what a node holds in topics of one partition, as far as it changed: state, not steps.
+--
+-- So a call may run twice. One that comes late, after a newer one, is told by its version and changes nothing. Who
+-- listens to a topic is told that something changed that others see: one text for each topic.
+--
+-- A node that does not know whether all it wrote is still there becomes a new holder, see presence/renew-holder.lua, and
+-- writes all it holds. Until then it stands there as its former holder: what it says of a user replaces what that one
+-- said, and nobody goes missing meanwhile.
+--
+-- Where memory is full the call is refused, and the node tries again.
+--
+-- KEYS[1] generation · KEYS[2] presenceNodes (hash) · KEYS[3] presenceTopics of the holder (set)
+-- then four for each topic: presenceUsers · presenceCounts · presenceOf the holder · presenceOf its former holder
+-- ARGV[1] node · ARGV[2] number       which of the node's holders
+-- ARGV[3] version   larger with each call
+-- ARGV[4] former    "1" where the node still stands there as its former holder, too; else ""
+-- ARGV[5] channel   prefix of a topic's channel name
+-- then for each topic: name · how many users · for each of these: userId · connections ("-": none any more)
+--
+-- Result: "ok" · "old" (not a newer version) · "unknown" (the node must become a new holder); nothing was changed then
+
+--@include server-time
+--@include current-generation
+--@include presence-counts
+
+local number, version, generation, leaseMs =
+  string.match(redis.call('HGET', KEYS[2], ARGV[1]) or '', '^(%d+) (%d+) (%d+) (%d+)$')
+if number ~= ARGV[2] or generation ~= currentGeneration(KEYS[1]) then return 'unknown' end
+if tonumber(ARGV[3]) <= tonumber(version) then return 'old' end
+redis.call('HSET', KEYS[2], ARGV[1], number .. ' ' .. ARGV[3] .. ' ' .. generation .. ' ' .. leaseMs)
+
+local at = 6
+for k = 4, #KEYS, 4 do
+  local topic, isChanged = ARGV[at], false
+  local last = at + 1 + 2 * tonumber(ARGV[at + 1])
+  for i = at + 2, last, 2 do
+    local said = ARGV[i + 1] ~= '-' and ARGV[i + 1]
+    if setPresence(KEYS[k], KEYS[k + 1], KEYS[k + 2], ARGV[4] == '1' and KEYS[k + 3], ARGV[i], said) then
+      isChanged = true
+    end
+  end
+  if redis.call('EXISTS', KEYS[k + 2]) == 1 then redis.call('SADD', KEYS[3], topic)
+  else redis.call('SREM', KEYS[3], topic) end
+  if isChanged then redis.call('SPUBLISH', ARGV[5] .. topic, 'presence') end
+  at = last + 1
+end
+return 'ok'
