@@ -7,7 +7,7 @@ import { errorSchema } from "@petrel/shared/kernel/http/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import type { MatchOrigin } from "@petrel/shared/security/requests/match-origin";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 
 /** What pages may call, with a user's token or with none. */
 const openToPages: ReadonlyMap<string, string> = new Map([

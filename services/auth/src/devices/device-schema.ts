@@ -12,7 +12,8 @@ import {
 } from "@petrel/shared/protocol/fallback/device";
 import { DEFAULT_LIMIT, pageFields } from "@petrel/shared/kernel/http/page-query";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
-import { type Static, Type } from "typebox";
+import type { Static } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 
 const closed = { additionalProperties: false } as const;
 

@@ -4,7 +4,8 @@
 import { producerScopes } from "@petrel/shared/protocol/producer-scopes";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
 import { PRODUCER_KEY_ID_PATTERN } from "@petrel/shared/security/producers/producer-keys";
-import { type Static, Type } from "typebox";
+import type { Static } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import type { ProducerKeyRecord } from "@petrel/shared/redis/producers/producer-keys-store";
 
 const closed = { additionalProperties: false } as const;
@@ -84,6 +85,7 @@ export const keyFileSchema = Type.Array(
   ),
 );
 
+export type KeyFile = Static<typeof keyFileSchema>;
 export type KeyView = Static<typeof keyViewSchema>;
 
 /**

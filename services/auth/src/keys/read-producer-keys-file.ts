@@ -3,10 +3,10 @@
 import { readFileSync } from "node:fs";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
+import { findFault } from "@petrel/shared/kernel/schemas/find-fault";
 import type { NewProducerKey } from "@petrel/shared/redis/producers/producer-keys-store";
 import { hashProducerSecret } from "@petrel/shared/security/producers/producer-keys";
-import { Value } from "typebox/value";
-import { keyFileSchema } from "./producer-key-schema.js";
+import { keyFileSchema, type KeyFile } from "./producer-key-schema.js";
 
 /** A key of the file. With `secret` it may sign; the secret is stored sealed. */
 export interface FileKey extends Omit<NewProducerKey, "sealedSecret"> {
@@ -27,14 +27,12 @@ export function readProducerKeysFile(file: string): readonly FileKey[] {
     const reason = error instanceof SyntaxError ? "not JSON" : describeError(error);
     throw new ConfigError(`PRODUCER_KEYS_FILE cannot be read: ${reason}`);
   }
-  if (!Value.Check(keyFileSchema, content)) {
-    const [first] = Value.Errors(keyFileSchema, content);
-    throw new ConfigError(
-      `PRODUCER_KEYS_FILE is wrong at ${first?.instancePath || "/"}: ${first?.message ?? "invalid"}`,
-    );
+  const fault = findFault(keyFileSchema, content);
+  if (fault !== undefined) {
+    throw new ConfigError(`PRODUCER_KEYS_FILE is wrong at ${fault.path || "/"}: ${fault.message}`);
   }
   const ids = new Set<string>();
-  return content.map((entry, i) => {
+  return (content as KeyFile).map((entry, i) => {
     const { secret, secretSha256, ...rest } = entry;
     const { id, require } = rest;
     if (ids.has(id)) throw new ConfigError(`PRODUCER_KEYS_FILE has the key ${id} twice`);

@@ -2,7 +2,7 @@
 // Guarantees: no shape here has a place for a private part, sealed or not.
 import { type SigningKeyRecord, signingKeyStates } from "@petrel/shared/redis/auth/signing-keys-store";
 import { tokenAlgorithms } from "@petrel/shared/security/tokens/token-algorithm";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 
 const timeSchema = (description: string) => Type.String({ format: "date-time", description });
 

@@ -9,7 +9,7 @@ import {
   makeProducerKeyId,
   makeProducerSecret,
 } from "@petrel/shared/security/producers/producer-keys";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
 import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import type { NewProducerKey, ProducerKeyRecord } from "@petrel/shared/redis/producers/producer-keys-store";

@@ -7,7 +7,7 @@ import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import type { TicketsStore } from "@petrel/shared/redis/auth/tickets-store";
 import type { VerifiedToken } from "@petrel/shared/security/tokens/verified-token";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import { authorizeUser, type AuthorizeUserDeps, tokenOf } from "../tokens/authorize-user.js";
 
 export interface CreateTicketDeps extends AuthorizeUserDeps {

@@ -9,7 +9,7 @@ import type { SessionsStore } from "@petrel/shared/redis/auth/sessions-store";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import type { RefreshTokens } from "@petrel/shared/security/tokens/refresh-token";
 import { DEVICE_ID_PATTERN, DEVICE_PLATFORM_PATTERN } from "@petrel/shared/security/tokens/verified-token";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import { authorize } from "@petrel/shared/security/producers/authorize-producer";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import { errorSchema, producerErrors } from "@petrel/shared/kernel/http/error-schema";

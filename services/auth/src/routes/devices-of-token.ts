@@ -7,7 +7,7 @@ import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { tokenEndOf } from "@petrel/shared/protocol/fallback/device";
 import type { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import { authorizeUser, type AuthorizeUserDeps, userOf } from "../tokens/authorize-user.js";
 import {
   devicePageSchema,

@@ -10,7 +10,7 @@ import type { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import {
   devicePageSchema,
   listQuerySchema,

@@ -7,7 +7,7 @@ import { writeTopicGrants } from "@petrel/shared/protocol/topics/topic-grants";
 import type { TokenRevocations } from "@petrel/shared/redis/auth/token-revocations";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import type { VerifiedToken, VerifyToken } from "@petrel/shared/security/tokens/verified-token";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import { authorize } from "@petrel/shared/security/producers/authorize-producer";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import { errorSchema, producerErrors } from "@petrel/shared/kernel/http/error-schema";

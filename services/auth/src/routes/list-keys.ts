@@ -1,7 +1,7 @@
 // GET /v1/keys: lists the producer keys.
 // Guarantees: neither secrets nor their hashes; ordered by id, so pages never repeat a key.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import { authorize } from "@petrel/shared/security/producers/authorize-producer";
 import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import { DEFAULT_LIMIT, pageFields } from "@petrel/shared/kernel/http/page-query";

@@ -2,7 +2,7 @@
 // Guarantees: public parts only, and never a symmetric key; open to everyone.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import type { SigningKeyring } from "../keys/signing-keyring.js";
 
 const MAX_AGE_SECONDS = 300;

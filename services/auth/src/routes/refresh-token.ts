@@ -8,7 +8,7 @@ import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import type { SessionsStore } from "@petrel/shared/redis/auth/sessions-store";
 import type { RefreshToken, RefreshTokens } from "@petrel/shared/security/tokens/refresh-token";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import {
   issueTokens,
   type IssueTokensDeps,

@@ -3,7 +3,7 @@
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
 import { errorSchema, producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";

@@ -13,7 +13,8 @@ import type { ProducerAuthenticator } from "@petrel/shared/security/producers/au
 import { authorize, checksProducers, producerOf } from "@petrel/shared/security/producers/authorize-producer";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import { TOKEN_ID_PATTERN, type VerifiedToken } from "@petrel/shared/security/tokens/verified-token";
-import { type Static, Type } from "typebox";
+import type { Static } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import { authorizeUser, type AuthorizeUserDeps, tokenIfAny } from "../tokens/authorize-user.js";
 
 export interface RevocationLimit {

@@ -10,7 +10,7 @@ import { errorSchema, producerErrors } from "@petrel/shared/kernel/http/error-sc
 import { rotateProducerKey } from "@petrel/shared/redis/producers/rotate-producer-key";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import { sealProducerSecret } from "@petrel/shared/security/producers/seal-producer-secret";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import type { ManageKeysDeps } from "../keys/manage-keys-deps.js";
 import { keyParamsSchema, keyWithSecretSchema, viewKey } from "../keys/producer-key-schema.js";
 import { repeatUntilAnswered } from "../keys/repeat-until-answered.js";

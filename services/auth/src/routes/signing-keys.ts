@@ -8,7 +8,7 @@ import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import { signingKeySchema, viewSigningKey } from "../keys/signing-key-schema.js";
 import type { SigningKeyTimes } from "../keys/signing-key-set.js";
 import type { SigningKeyring } from "../keys/signing-keyring.js";

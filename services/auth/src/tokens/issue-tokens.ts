@@ -5,7 +5,7 @@ import type { SessionContent } from "@petrel/shared/redis/auth/sessions-store";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { RefreshToken } from "@petrel/shared/security/tokens/refresh-token";
 import type { SignToken } from "@petrel/shared/security/tokens/sign-token";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import type { SigningKeyring } from "../keys/signing-keyring.js";
 
 export interface IssueTokensDeps {

@@ -1,6 +1,7 @@
 // What collect answers to those who send: these schemas document the answers and write them.
 // Guarantees: each field has one shape, so the serialiser never chooses between variants.
-import { type Static, Type } from "typebox";
+import type { Static } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 
 const id = Type.String({ description: "The message's name, for GET /v1/messages/:id." });
 const duplicate = Type.Boolean({ description: "Whether it was stored before, by another request." });

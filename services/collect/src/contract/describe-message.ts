@@ -5,7 +5,8 @@ import type { DeadLetterCause } from "@petrel/shared/protocol/fallback/dead-lett
 import type { FallbackAttempt } from "@petrel/shared/protocol/fallback/fallback-attempt";
 import type { RecordedEnd } from "@petrel/shared/protocol/messages/stored-message";
 import type { FoundMessage } from "@petrel/shared/redis/inbox/read-message";
-import { type Static, Type } from "typebox";
+import type { Static } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 
 const time = Type.String({ format: "date-time" });
 

@@ -1,7 +1,8 @@
 // What a producer may ask for: the schema that validates a message is the one that documents it.
 // Guarantees: unknown fields are refused by name, except inside `data`, `apns` and `wechat`; nothing is coerced.
 import { TOPIC_PATTERN, USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
-import { type Static, Type } from "typebox";
+import type { Static } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 
 export const MAX_RECIPIENTS = 1_000;
 const DAY_SECONDS = 24 * 60 * 60;

@@ -1,7 +1,7 @@
 // The query parameters of collect's lists.
 // Guarantees: unknown parameters are refused; numbers are checked as text, nothing is coerced.
 import { limitSchema } from "@petrel/shared/kernel/http/page-query";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 
 /** For lists of messages by seq. */
 export const afterSeqSchema = Type.Object(

@@ -8,7 +8,7 @@ import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { type FoundMessage, readAttempts, readMessage } from "@petrel/shared/redis/inbox/read-message";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import type { RequestAcceptance } from "../accept/prepare-messages.js";
 import { acceptedSchema } from "../contract/answer-schema.js";
 import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";

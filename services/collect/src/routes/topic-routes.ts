@@ -4,7 +4,7 @@ import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { TOPIC_PATTERN } from "@petrel/shared/protocol/messages/ids";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import { authorize } from "@petrel/shared/security/producers/authorize-producer";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import { notImplementedError, producerErrors } from "@petrel/shared/kernel/http/error-schema";

@@ -9,7 +9,7 @@ import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { readConnections } from "@petrel/shared/redis/nodes/route-store";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import { disconnectUser } from "../users/disconnect-user.js";

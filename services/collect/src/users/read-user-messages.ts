@@ -6,7 +6,7 @@ import { expireMessages } from "@petrel/shared/redis/inbox/expire-messages";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { readInbox } from "@petrel/shared/redis/inbox/read-inbox";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 
 /** A page ends with the message that passes this. */
 const MAX_PAGE_BYTES = 1024 * 1024;

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import type { CallService } from "../call-service.js";
 import { passOn } from "./pass-on.js";
 

@@ -2,7 +2,7 @@
 // Guarantees: collect's answer; only a message id reaches its path.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { MESSAGE_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import type { CallService } from "../call-service.js";
 import { passOn } from "./pass-on.js";
 

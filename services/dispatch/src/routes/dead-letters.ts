@@ -16,7 +16,7 @@ import type { DeadLetter, DeadLettersStore } from "@petrel/shared/redis/fallback
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 
 export interface DeadLettersDeps {
   readonly authenticator: ProducerAuthenticator;

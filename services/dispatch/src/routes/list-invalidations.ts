@@ -17,7 +17,7 @@ import {
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import { authorize } from "@petrel/shared/security/producers/authorize-producer";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 
 export interface ListInvalidationsDeps {
   readonly authenticator: ProducerAuthenticator;

@@ -5,7 +5,7 @@ import { DEFAULT_LIMIT, pageFields } from "@petrel/shared/kernel/http/page-query
 import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import { authorize } from "@petrel/shared/security/producers/authorize-producer";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import { producerErrors } from "@petrel/shared/kernel/http/error-schema";

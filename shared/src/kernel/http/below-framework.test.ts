@@ -3,7 +3,7 @@
 // type.
 import { once } from "node:events";
 import { connect, type AddressInfo } from "node:net";
-import { Type } from "typebox";
+import { Type } from "../schemas/json-schema.js";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { buildHttpApp, type HttpApp } from "./http-app.js";
 import { createLogger } from "../logging/logging.js";

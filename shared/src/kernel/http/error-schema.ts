@@ -1,5 +1,5 @@
 // The contract's error shape, for the documentation of routes. The kernel makes the answers, not this schema.
-import { Type } from "typebox";
+import { Type } from "../schemas/json-schema.js";
 
 export const errorSchema = Type.Object(
   {

@@ -3,7 +3,7 @@
 import { once } from "node:events";
 import { connect, type AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
-import { Type } from "typebox";
+import { Type } from "../schemas/json-schema.js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { waitFor } from "../../testing/wait-for.js";
 import { PetrelError } from "../errors.js";

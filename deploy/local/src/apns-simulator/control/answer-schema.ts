@@ -1,7 +1,8 @@
 // The APNs simulator's control API: an answer to script.
 // Guarantees: only what Apple could answer, and a reason for all but 200.
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import { Type, type Static } from "typebox";
+import type { Static } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import type { ScriptedAnswer } from "../state/simulated-devices.js";
 
 export const answerSchema = Type.Object(

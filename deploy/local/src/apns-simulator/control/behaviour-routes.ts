@@ -3,7 +3,7 @@
 // are open at that moment.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import { answerSchema, readAnswer } from "./answer-schema.js";
 import type { ApnsServer } from "../apns/apns-server.js";
 import type { Behaviour } from "../state/behaviour.js";

@@ -2,7 +2,7 @@
 // Guarantees: what arrived is listed as it arrived, in order; a token is a token of Apple's shape or an error.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
-import { Type } from "typebox";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import { answerSchema, readAnswer } from "./answer-schema.js";
 import type { ReceivedNotification, ReceivedNotifications } from "../state/received-notifications.js";
 import type { SimulatedDevices } from "../state/simulated-devices.js";
