@@ -51,7 +51,7 @@ export function answerBrowsers(app: HttpApp, matchOrigin: MatchOrigin): void {
       async (request, reply) => {
         const { origin, host } = request.headers;
         if (origin === undefined || !matchOrigin(origin, host)) {
-          throw new PetrelError("PETREL_ORIGIN_REFUSED", "This page's origin is not on the list.");
+          throw new PetrelError("PETREL_ORIGIN_REFUSED", "This page's origin is not allowed.");
         }
         return reply
           .code(204)

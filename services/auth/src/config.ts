@@ -30,25 +30,25 @@ export const authConfigSchema = {
   ...addressLimitSettings,
   requestsPerKey: integer(
     "REQUESTS_PER_KEY_PER_SECOND",
-    "requests to auth with one producer key, over all of its processes, counted in 10 s; 0: no limit",
+    "requests to auth with one producer key, in all of auth's processes, counted over 10 s; 0: no limit",
     { default: 1_000, max: 1_000_000 },
   ),
   requestsPerAddress: integer(
     "REQUESTS_PER_ADDRESS_PER_SECOND",
-    "requests without a producer key, such as refreshes and tickets, that one process answers an address, counted in " +
-      "10 s; 0: no limit",
+    "requests without a producer key, such as refreshes and tickets, that one process answers for one address, counted " +
+      "over 10 s; 0: no limit",
     { default: 100, max: 1_000_000 },
   ),
   revocationsPerKey: integer(
     "REVOCATIONS_PER_KEY_PER_HOUR",
-    "revocations with one producer key by `userId` or `jti`, over all processes of auth; a `jti` that must be remembered " +
-      "for more than a day counts as ten, one proved by its token as none; 0: no limit",
+    "revocations with one producer key by `userId` or `jti`, in all of auth's processes; a `jti` that must be remembered " +
+      "for more than a day counts as ten, a revocation by the whole token counts as none; 0: no limit",
     { default: 10_000, max: 100_000_000 },
   ),
   ...tokenSettings,
   tokenAlgorithm: choice(
     "TOKEN_ALGORITHM",
-    "what new signing keys sign with; a rotation brings it into effect",
+    "algorithm of new signing keys; it takes effect with the next rotation",
     {
       of: tokenAlgorithms,
       default: "ES256",
@@ -56,17 +56,17 @@ export const authConfigSchema = {
   ),
   signingKeyRotationDays: integer(
     "SIGNING_KEY_ROTATION_DAYS",
-    "how long a key signs before the next one does; 0: until somebody rotates",
+    "how long a key signs before the next one takes over; 0: until somebody rotates",
     { default: 90, max: 3_650 },
   ),
   signingKeyLeadSeconds: integer(
     "SIGNING_KEY_LEAD_SECONDS",
-    "how long a key is published before it signs; longer than anyone who checks tokens keeps a copy of the JWK set",
+    "how long a key is published before it signs; must be longer than any verifier caches the JWK set",
     { default: 900, max: 86_400 },
   ),
   refreshLeewaySeconds: integer(
     "REFRESH_LEEWAY_SECONDS",
-    "for how long a spent refresh token answers its successor once more, where the answer was lost; then it ends its session",
+    "how long a spent refresh token still returns its successor, in case the answer was lost; after that it ends its session",
     { default: 10, max: 60 },
   ),
   sessionIdleDays: integer("SESSION_IDLE_DAYS", "how long a session lives without being refreshed", {
@@ -74,14 +74,14 @@ export const authConfigSchema = {
     min: 1,
     max: 366,
   }),
-  sessionMaxDays: integer("SESSION_MAX_DAYS", "how long a session lives in all", {
+  sessionMaxDays: integer("SESSION_MAX_DAYS", "how long a session lives in total", {
     default: 90,
     min: 1,
     max: 366,
   }),
   maxSessionsPerUser: integer(
     "MAX_SESSIONS_PER_USER",
-    "sessions of one user; beyond it those go that were never refreshed, then those not refreshed for longest",
+    "sessions of one user; beyond it, sessions that were never refreshed end first, then the least recently refreshed",
     { default: 20, min: 1, max: 1_000 },
   ),
   allowedOrigins: list(
@@ -92,14 +92,14 @@ export const authConfigSchema = {
   ),
   keyEncryptionFile: text(
     "KEY_ENCRYPTION_FILE",
-    "file with a key a line, each of 32 bytes as base64 (`openssl rand -base64 32`); the first seals private keys and the " +
-      "secrets of producer keys that sign in Redis, each opens what it has sealed; collect and dispatch need the same to " +
-      "check signatures; read again when it changes; see operations.md",
+    "file with one key a line, each 32 bytes as base64 (`openssl rand -base64 32`); the first encrypts private keys and " +
+      "the secrets of signing producer keys in Redis, and each decrypts what it encrypted; collect and dispatch need the " +
+      "same file to check signatures; read again when it changes; see operations.md",
   ),
   producerKeysFile: optionalText(
     "PRODUCER_KEYS_FILE",
     "JSON file of producer keys, `[{ id, owner, name, scopes, secretSha256 or secret, require?, messagesPerSecond? }]`, " +
-      "taken over at the start; see producers.md",
+      "loaded at the start; see producers.md",
   ),
 } as const;
 

@@ -45,34 +45,34 @@ export const collectConfigSchema = {
   ...recordSettings,
   handOver: choice(
     "HAND_OVER",
-    "where a message is handed to its user's nodes: in the step that stores it, or by the dispatcher",
+    "who hands a message to its user's nodes: the step that stores it, or the dispatcher",
     { of: ["accept", "dispatch"], default: "accept" },
   ),
   acceptDurability: {
     env: "ACCEPT_DURABILITY",
     setting: {
       describe:
-        "what a message must have reached before it is answered for: Redis' `memory`, its append-only file on the disk " +
-        "(`aof`), or the memory of N replicas too (`replicas:N`); see redis.md",
+        "where a message must be before it is answered: in Redis' `memory`, in its append-only file on disk (`aof`), or also " +
+        "in the memory of N replicas (`replicas:N`); see redis.md",
       default: { kind: "memory" } as AcceptDurability,
       parse: parseAcceptDurability,
     },
   },
   keyEncryptionFile: optionalText(
     "KEY_ENCRYPTION_FILE",
-    "file of keys, the same as auth's, read again when it changes: opens the secrets of producer keys that sign; without it signed " +
-      "requests are answered 503",
+    "file of keys, the same as auth's, read again when it changes: decrypts the secrets of signing producer keys; without " +
+      "it, signed requests get 503",
   ),
   messagesPerKey: integer(
     "MESSAGES_PER_KEY_PER_SECOND",
-    "messages that one producer key may send, over all collects, counted in 10 s; a list counts each recipient; 0: no " +
-      "limit; a key may have its own, see limits.md",
+    "messages that one producer key may send through all collects, counted over 10 s; each recipient of a list counts; 0: " +
+      "no limit; a key may have its own, see limits.md",
     { default: 10_000, max: 1_000_000 },
   ),
   messagesPerUser: integer(
     "MESSAGES_PER_USER_PER_SECOND",
-    "messages that one user may be sent, by all producers together, counted in 10 s; beyond it they are refused; 0: " +
-      "none is refused",
+    "messages that one user may receive from all producers together, counted over 10 s; further ones are refused; 0: no " +
+      "limit",
     { default: 0, max: 1_000_000 },
   ),
   messageArchiveUrl: notBuilt("MESSAGE_ARCHIVE_URL"),

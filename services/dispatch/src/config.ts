@@ -34,8 +34,8 @@ export const dispatchSettings = {
   ),
   keyEncryptionFile: optionalText(
     "KEY_ENCRYPTION_FILE",
-    "file of keys, the same as auth's, read again when it changes: opens the secrets of producer keys that sign; without it signed " +
-      "requests are answered 503",
+    "file of keys, the same as auth's, read again when it changes: decrypts the secrets of signing producer keys; without " +
+      "it, signed requests get 503",
   ),
   dispatchRoles: choices(
     "DISPATCH_ROLES",

@@ -35,11 +35,15 @@ export const newDeviceSchema = Type.Object(
     topic: Type.Optional(
       Type.String({ pattern: APNS_TOPIC_PATTERN, description: "ios: the app's bundle id." }),
     ),
-    environment: Type.Optional(Type.Enum([...apnsEnvironments], { description: "ios: of APNs." })),
-    openid: Type.Optional(
-      Type.String({ pattern: WECHAT_ID_PATTERN, description: "wechat: the user's, of this app." }),
+    environment: Type.Optional(
+      Type.Enum([...apnsEnvironments], { description: "ios: the APNs environment." }),
     ),
-    appid: Type.Optional(Type.String({ pattern: WECHAT_ID_PATTERN, description: "wechat: the app's." })),
+    openid: Type.Optional(
+      Type.String({ pattern: WECHAT_ID_PATTERN, description: "wechat: the user's openid in this app." }),
+    ),
+    appid: Type.Optional(
+      Type.String({ pattern: WECHAT_ID_PATTERN, description: "wechat: the app's appid." }),
+    ),
   },
   { ...closed, title: "NewDevice" },
 );
@@ -64,14 +68,14 @@ export const devicePageSchema = Type.Object(
           environment: Type.Optional(Type.String({ description: "ios" })),
           tokenEnd: Type.Optional(Type.String({ description: "ios: the token's last six characters." })),
           appid: Type.Optional(Type.String({ description: "wechat" })),
-          openidEnd: Type.Optional(Type.String({ description: "wechat: the openid's last six." })),
+          openidEnd: Type.Optional(Type.String({ description: "wechat: the openid's last six characters." })),
           registeredAt: timeSchema,
           lastSeenAt: Type.String({
             format: "date-time",
-            description: "When it was last registered or reached, exact to a day.",
+            description: "When it was last registered or reached, accurate to a day.",
           }),
           quarantinedUntil: Type.Optional(
-            Type.String({ format: "date-time", description: "ios: it is not sent to until then." }),
+            Type.String({ format: "date-time", description: "ios: nothing is sent to it until then." }),
           ),
         },
         { ...closed, title: "Device" },

@@ -47,16 +47,15 @@ export function openSigningKey(record: SigningKeyRecord, cipher: AtRestCipher): 
   try {
     pem = cipher.decrypt(record.sealedPrivateKey, sealContext(record.kid));
   } catch (error) {
-    throw new Error(
-      `the signing key in Redis cannot be opened with the key of KEY_ENCRYPTION_FILE: ${describeError(error)}`,
-      { cause: error },
-    );
+    throw new Error(`KEY_ENCRYPTION_FILE cannot decrypt the signing key in Redis: ${describeError(error)}`, {
+      cause: error,
+    });
   }
   const privateKey = createPrivateKey(pem);
   const publicKey = createPublicKey(privateKey);
   const publicJwk = toPublicJwk(publicKey);
   const { kid, alg } = publicJwk;
-  if (kid !== record.kid) throw new Error(`the signing key ${record.kid} in Redis is not what its name says`);
+  if (kid !== record.kid) throw new Error(`the signing key ${record.kid} in Redis does not match its kid`);
   return { signing: { kid, alg, privateKey }, verification: { kid, alg, key: publicKey }, publicJwk };
 }
 

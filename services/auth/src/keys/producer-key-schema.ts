@@ -17,7 +17,7 @@ export const ownerSchema = Type.String({
 });
 export const keyNameSchema = Type.String({
   pattern: "^[^\\u0000-\\u001f\\u007f]{1,128}$",
-  description: "For people: what the key is for.",
+  description: "What the key is for, for people.",
 });
 export const scopesSchema = Type.Array(Type.Enum([...producerScopes]), {
   minItems: 1,
@@ -31,7 +31,7 @@ export const messagesPerSecondSchema = Type.Union(
   [Type.Integer({ minimum: 0, maximum: 1_000_000_000 }), Type.Literal("unlimited")],
   {
     description:
-      'Instead of the limit that every key has: so many messages, 0 for none at all, or "unlimited".',
+      'The key\'s own limit instead of the common one: a number of messages, 0 for none, or "unlimited".',
   },
 );
 const timeSchema = Type.String({ description: "RFC 3339, UTC." });
@@ -49,7 +49,7 @@ const viewMembers = {
   createdAt: timeSchema,
   rotatedAt: Type.Optional(timeSchema),
   formerUntil: Type.Optional(
-    Type.String({ description: "RFC 3339, UTC: until then a secret from before a rotation is good too." }),
+    Type.String({ description: "RFC 3339, UTC: until then, the secret from before a rotation also works." }),
   ),
   revokedAt: Type.Optional(timeSchema),
 };
@@ -61,7 +61,7 @@ export const keyWithSecretSchema = Type.Object(
     ...viewMembers,
     secret: Type.String({
       description:
-        "Shown this once; what is kept is its hash, and of a key that may sign the secret encrypted.",
+        "Shown only this once. auth keeps a hash, and for a key that may sign also the encrypted secret.",
     }),
   },
   { ...closed, title: "ProducerKeyWithSecret" },

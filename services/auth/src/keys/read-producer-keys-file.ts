@@ -42,9 +42,7 @@ export function readProducerKeysFile(file: string): readonly FileKey[] {
     };
     if (rest.messagesPerSecond === 0) {
       // It meant no limit up to the release before: neither reading is to be taken for the other.
-      wrong(
-        'messagesPerSecond is 0: say "unlimited", or leave the scope send out for a key that may send nothing',
-      );
+      wrong('messagesPerSecond is 0: use "unlimited", or omit the scope send if the key may send nothing');
     }
     if (secret !== undefined) {
       if (secretSha256 !== undefined) wrong("it has both secret and secretSha256");

@@ -57,7 +57,7 @@ export class ResealSecrets {
     registry.registerMetric(
       new Gauge({
         name: "petrel_sealed_secrets",
-        help: "Secrets in Redis by the encryption key that has sealed them: the first, a further one, or none of ours",
+        help: "Secrets in Redis by the encryption key that sealed them: the first, a further one, or none of ours",
         labelNames: ["kind", "by"],
         registers: [],
         collect() {
@@ -83,19 +83,16 @@ export class ResealSecrets {
       const { counts, replaced } = await this.#walk();
       this.#counts = counts;
       if (replaced > 0)
-        logger.info({ replaced, ...counts }, "producer secrets were sealed with the first encryption key");
+        logger.info({ replaced, ...counts }, "producer secrets resealed with the first encryption key");
       if (counts.unknown > 0 && counts.unknown !== this.#unknownSaid) {
         logger.warn(
           { unknown: counts.unknown },
-          "producer secrets are sealed with none of the encryption keys",
+          "some producer secrets are sealed with none of the encryption keys",
         );
       }
       this.#unknownSaid = counts.unknown;
     } catch (error) {
-      logger.warn(
-        { reason: describeError(error) },
-        "sealing producer secrets anew failed, and is tried again later",
-      );
+      logger.warn({ reason: describeError(error) }, "resealing producer secrets failed: trying again later");
     }
   }
 
@@ -131,7 +128,10 @@ export class ResealSecrets {
     try {
       return resealProducerSecret(cipher, { keyId, sealed: sealedSecret, secretSha256 });
     } catch (error) {
-      logger.error({ keyId, reason: describeError(error) }, "the secret of a producer key cannot be opened");
+      logger.error(
+        { keyId, reason: describeError(error) },
+        "the secret of a producer key cannot be decrypted",
+      );
       return undefined;
     }
   }

@@ -12,11 +12,11 @@ export const signingKeySchema = Type.Object(
     alg: Type.Enum([...tokenAlgorithms]),
     state: Type.Enum([...signingKeyStates], {
       description:
-        "upcoming: published, does not sign yet; retired: published, signs no more; withdrawn: neither.",
+        "upcoming: published, not signing yet; retired: published, no longer signing; withdrawn: neither.",
     }),
     createdAt: timeSchema("RFC 3339, UTC."),
-    activeFrom: Type.Optional(timeSchema("When it signs, or began to.")),
-    retiredAt: Type.Optional(timeSchema("When it ceased to sign.")),
+    activeFrom: Type.Optional(timeSchema("When it starts or started to sign.")),
+    retiredAt: Type.Optional(timeSchema("When it stopped signing.")),
     publishedUntil: Type.Optional(timeSchema("retired: when it leaves the JWK set.")),
   },
   { title: "SigningKey", additionalProperties: false },

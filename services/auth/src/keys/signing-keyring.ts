@@ -94,9 +94,13 @@ export class SigningKeyring {
     }
     const found = this.#open.get(kid)?.verification;
     if (found === undefined && this.#lastFailure !== undefined) {
-      throw new PetrelError("PETREL_UNAVAILABLE", "The token cannot be checked now: Redis does not answer.", {
-        cause: this.#lastFailure,
-      });
+      throw new PetrelError(
+        "PETREL_UNAVAILABLE",
+        "The token cannot be checked now because Redis does not answer.",
+        {
+          cause: this.#lastFailure,
+        },
+      );
     }
     return found;
   };
@@ -120,7 +124,7 @@ export class SigningKeyring {
       this.#lastFailure = undefined;
     } catch (error) {
       this.#lastFailure = error;
-      logger.warn({ reason: describeError(error) }, "signing keys not refreshed, keeping those at hand");
+      logger.warn({ reason: describeError(error) }, "signing keys not refreshed: keeping the current ones");
     }
   }
 
@@ -150,13 +154,13 @@ export class SigningKeyring {
       if (keys.filter(({ state }) => state !== "withdrawn").length >= MAX_PUBLISHED) {
         throw new PetrelError(
           "PETREL_CONFLICT",
-          `There are ${MAX_PUBLISHED} signing keys whose tokens may still be good: wait until one is over.`,
+          `There are ${MAX_PUBLISHED} signing keys with tokens that may still be valid: wait until one of them ends.`,
         );
       }
       return addUpcomingKey(keys, key);
     });
     const found = next.find(({ state }) => state === (immediately ? "active" : "upcoming"));
-    if (found === undefined) throw new Error("the new signing key is gone at once");
+    if (found === undefined) throw new Error("the new signing key is already gone");
     return found;
   }
 
@@ -190,7 +194,10 @@ export class SigningKeyring {
       this.#tell(before, settled);
       return wanted;
     }
-    throw new PetrelError("PETREL_UNAVAILABLE", "The signing keys are being changed by too many at once.");
+    throw new PetrelError(
+      "PETREL_UNAVAILABLE",
+      "Too many requests change the signing keys at the same time.",
+    );
   }
 
   async #withMissingKey(keys: KeySet, nowMs: number): Promise<KeySet> {

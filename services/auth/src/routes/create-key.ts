@@ -35,7 +35,7 @@ const bodySchema = Type.Object(
     signing: Type.Optional(
       Type.Boolean({
         description:
-          "Whether the key may sign its requests: then its secret is kept, encrypted. By default only where `require` says so.",
+          "Whether the key may sign its requests. If so, its encrypted secret is stored. Default: only if `require` asks for it.",
       }),
     ),
     require: Type.Optional(requireSchema),
@@ -51,10 +51,10 @@ export function addCreateKey(app: HttpApp, deps: ManageKeysDeps): void {
     {
       onRequest: authorize(authenticator, "admin"),
       schema: {
-        summary: "Make a producer key (scope: admin)",
+        summary: "Create a producer key (scope: admin)",
         description:
-          "Without an owner, the key belongs to the owner of the key that makes it. After a 503 with `keyId` in its " +
-          "details, that key may have been made: nobody has its secret, so revoke it.",
+          "Without an owner, the key belongs to the owner of the key that creates it. After a 503 with `keyId` in its " +
+          "details, that key may exist. Nobody has its secret, so revoke it.",
         security: producerSecurity,
         querystring: noQuerySchema,
         body: bodySchema,
@@ -66,9 +66,13 @@ export function addCreateKey(app: HttpApp, deps: ManageKeysDeps): void {
       const { name, owner = by.owner, scopes, require, messagesPerSecond } = request.body;
       const { signing = require !== undefined } = request.body;
       if (require !== undefined && !signing) {
-        throw new PetrelError("PETREL_INVALID_REQUEST", "body/signing: a key that must sign may sign", {
-          details: { field: "body/signing" },
-        });
+        throw new PetrelError(
+          "PETREL_INVALID_REQUEST",
+          "body/signing: must be true for a key that must sign",
+          {
+            details: { field: "body/signing" },
+          },
+        );
       }
       const id = makeProducerKeyId();
       const secret = makeProducerSecret();
@@ -113,7 +117,7 @@ async function createKey(
     return await repeatUntilAnswered(() => producerKeys.create(key, createdAt));
   } catch (error) {
     if (!(error instanceof PetrelError) || error.code !== "PETREL_UNAVAILABLE") throw error;
-    throw new PetrelError("PETREL_UNAVAILABLE", "Redis does not answer: the key may have been made.", {
+    throw new PetrelError("PETREL_UNAVAILABLE", "Redis does not answer. The key may have been created.", {
       cause: error,
       details: { keyId: key.id },
     });

@@ -19,9 +19,9 @@ const TTL_SECONDS = 30;
 
 const answerSchema = Type.Object(
   {
-    ticket: Type.String({ description: "For `?ticket=` of a push node; good once." }),
+    ticket: Type.String({ description: "For a push node's `?ticket=`. Works once." }),
     expiresIn: Type.Integer({
-      description: `Seconds: ${TTL_SECONDS}, or less where the token is over sooner.`,
+      description: `Seconds: ${TTL_SECONDS}, or less if the token expires sooner.`,
     }),
   },
   { title: "Ticket", additionalProperties: false },
@@ -35,7 +35,7 @@ export function addCreateTicket(app: HttpApp, deps: CreateTicketDeps): void {
       onRequest: authorizeUser(deps),
       schema: {
         tags: ["tokens"],
-        summary: "A one-use ticket to connect with (user token)",
+        summary: "Create a one-time ticket to connect with (user token)",
         description: "Takes no body, or an empty object.",
         security: [{ bearer: [] }],
         querystring: noQuerySchema,
@@ -46,7 +46,8 @@ export function addCreateTicket(app: HttpApp, deps: CreateTicketDeps): void {
     async (request, reply) => {
       const token = tokenOf(request);
       const leftMs = Math.min(TTL_SECONDS * 1_000, token.expiresAtMs - clock.wallMs());
-      if (leftMs < 1) throw new PetrelError("PETREL_TOKEN_EXPIRED", "The token is over: get a fresh one.");
+      if (leftMs < 1)
+        throw new PetrelError("PETREL_TOKEN_EXPIRED", "The token has expired: get a fresh one.");
       const ticket = await tickets.issue(token, Math.floor(leftMs));
       return reply
         .code(201)

@@ -46,7 +46,7 @@ const bodySchema = Type.Object(
         minimum: 1,
         maximum: 86_400,
         default: DEFAULT_TTL_SECONDS,
-        description: "How long each access token of the session is good; a day at most.",
+        description: "How long each access token of the session is valid; at most a day.",
       }),
     ),
   },

@@ -39,7 +39,8 @@ export function addDevicesOfToken(app: HttpApp, deps: DevicesOfTokenDeps): void 
       schema: {
         tags,
         summary: "Register a device for the token's user (user token)",
-        description: "Each start of the app may do this: it renews. The device leaves whoever had it before.",
+        description:
+          "May be called at each start of the app: it renews the device. The device leaves its previous user.",
         security,
         querystring: noQuerySchema,
         body: newDeviceSchema,
@@ -77,7 +78,7 @@ export function addDevicesOfToken(app: HttpApp, deps: DevicesOfTokenDeps): void 
       schema: {
         tags,
         summary: "Remove a device of the token's user (user token)",
-        description: "As an app does when its user signs out.",
+        description: "An app calls this when its user signs out.",
         security,
         params: ownDeviceParamsSchema,
         querystring: noQuerySchema,
@@ -88,7 +89,7 @@ export function addDevicesOfToken(app: HttpApp, deps: DevicesOfTokenDeps): void 
       const { id } = request.params;
       const userId = userOf(request);
       if (!(await devices.remove(userId, id))) {
-        throw new PetrelError("PETREL_NOT_FOUND", "There is no such device (any more).");
+        throw new PetrelError("PETREL_NOT_FOUND", "There is no such device, or not any more.");
       }
       request.log.info({ user: userId, device: id }, "device removed");
       return reply.code(204).send(null);

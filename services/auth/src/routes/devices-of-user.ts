@@ -41,7 +41,7 @@ export function addDevicesOfUser(app: HttpApp, deps: DevicesOfUserDeps): void {
       schema: {
         tags,
         summary: "Register a device for a user (scope: devices)",
-        description: "Again and again without harm: it renews. The device leaves whoever had it before.",
+        description: "Safe to repeat: it renews the device. The device leaves its previous user.",
         security,
         params: userParamsSchema,
         querystring: noQuerySchema,
@@ -92,7 +92,7 @@ export function addDevicesOfUser(app: HttpApp, deps: DevicesOfUserDeps): void {
     async (request, reply) => {
       const { userId, id } = request.params;
       if (!(await devices.remove(userId, id))) {
-        throw new PetrelError("PETREL_NOT_FOUND", "There is no such device (any more).");
+        throw new PetrelError("PETREL_NOT_FOUND", "There is no such device, or not any more.");
       }
       request.log.info({ user: userId, device: id, by: producerOf(request).keyId }, "device removed");
       return reply.code(204).send(null);

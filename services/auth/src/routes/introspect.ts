@@ -45,7 +45,9 @@ const activeSchema = Type.Object(
     jti: Type.String(),
     typ: Type.Literal("access"),
     gen: Type.Integer({ description: "The user's token generation." }),
-    sid: Type.Optional(Type.String({ description: "The session; tokens that auth has not made have none." })),
+    sid: Type.Optional(
+      Type.String({ description: "The session. Tokens that auth did not issue have none." }),
+    ),
     device: Type.Optional(
       Type.Object({ id: Type.String(), platform: Type.String() }, { additionalProperties: false }),
     ),
@@ -58,7 +60,7 @@ const activeSchema = Type.Object(
             { additionalProperties: false },
           ),
         ]),
-        { description: "What it allows with topics, as it was asked for." },
+        { description: "The token's rights to topics, as requested." },
       ),
     ),
   },
@@ -78,7 +80,7 @@ export function addIntrospect(app: HttpApp, deps: IntrospectDeps): void {
       {
         onRequest: authorize(deps.authenticator, "introspect"),
         schema: {
-          summary: "Is a user's token good? (RFC 7662; scope: introspect)",
+          summary: "Check a user's token (RFC 7662; scope: introspect)",
           description: "The body is a form, or JSON with the same fields.",
           security: producerSecurity,
           querystring: noQuerySchema,
@@ -105,7 +107,7 @@ function readForm(body: string): Readonly<Record<string, string>> {
   const names = [...parameters.keys()];
   // RFC 6749 3.1: parameters must not be repeated.
   if (new Set(names).size !== names.length) {
-    throw new PetrelError("PETREL_INVALID_REQUEST", "A field of the form stands twice.");
+    throw new PetrelError("PETREL_INVALID_REQUEST", "A form field occurs twice.");
   }
   return Object.fromEntries(parameters);
 }

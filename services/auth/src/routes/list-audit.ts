@@ -47,7 +47,7 @@ const pageSchema = Type.Object(
         },
         { title: "AuditEntry" },
       ),
-      { description: "Newest first. With a filter a page may be short, even empty, though more follow." },
+      { description: "Newest first. With a filter, a page may be short, even empty, although more follow." },
     ),
     nextCursor: Type.Union([Type.String(), Type.Null()]),
   },
@@ -63,7 +63,7 @@ export function addListAudit(app: HttpApp, { authenticator, audit }: ListAuditDe
         tags: ["audit"],
         summary: "List what operators and users did, newest first (scope: admin)",
         description:
-          "Filters match exactly. A user's id finds the erasing of that user too, which holds only its hash.",
+          "Filters match exactly. A user's id also finds that user's erasure, which only stores a hash of the id.",
         security: producerSecurity,
         querystring: querySchema,
         response: { 200: pageSchema, ...producerErrors },

@@ -28,7 +28,7 @@ export function addListKeys(app: HttpApp, { authenticator, producerKeys, clock }
     {
       onRequest: authorize(authenticator, "admin"),
       schema: {
-        summary: "List producer keys, revoked ones too (scope: admin)",
+        summary: "List producer keys, including revoked ones (scope: admin)",
         security: producerSecurity,
         querystring: querySchema,
         response: { 200: answerSchema, ...producerErrors },

@@ -27,7 +27,7 @@ export function addPublishJwks(app: HttpApp, { keyring }: { readonly keyring: Si
     "/.well-known/jwks.json",
     {
       schema: {
-        summary: "The public keys of users' tokens (RFC 7517)",
+        summary: "Get the public keys of users' tokens (RFC 7517)",
         security: [],
         querystring: noQuerySchema,
         response: { 200: Type.Object({ keys: Type.Array(jwkSchema) }, { additionalProperties: false }) },

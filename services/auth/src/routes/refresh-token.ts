@@ -36,8 +36,8 @@ export function addRefreshToken(app: HttpApp, deps: RefreshTokenDeps): void {
         tags: ["tokens"],
         summary: "Exchange a refresh token for the next pair",
         description:
-          "The token is the credential. Where the answer was lost, the same token answers the same successor for a few " +
-          "seconds; afterwards a spent one ends its session: PETREL_REFRESH_REUSED.",
+          "The token is the credential. If the answer is lost, repeat the request within a few seconds: the same token " +
+          "returns the same successor. After that, a spent token ends its session: PETREL_REFRESH_REUSED.",
         security: [],
         querystring: noQuerySchema,
         body: bodySchema,
@@ -55,7 +55,7 @@ export function addRefreshToken(app: HttpApp, deps: RefreshTokenDeps): void {
       requireOwnTokens(deps);
       const presented = refreshTokens.read(request.body.refreshToken);
       if (presented === undefined) {
-        throw new PetrelError("PETREL_TOKEN_INVALID", "This is no refresh token of this cluster.");
+        throw new PetrelError("PETREL_TOKEN_INVALID", "This is not a refresh token of this cluster.");
       }
       const successors = refreshTokens.successorsOf(presented);
       const [first, ...further] = successors;
@@ -82,12 +82,12 @@ export function addRefreshToken(app: HttpApp, deps: RefreshTokenDeps): void {
           }
           throw new PetrelError(
             "PETREL_REFRESH_REUSED",
-            "A spent refresh token of this session came again, so somebody else may have it: sign in again.",
+            "A spent refresh token of this session was used again, so somebody else may have it: sign in again.",
           );
         case "revoked":
           throw new PetrelError("PETREL_TOKEN_REVOKED", "The session was revoked: sign in again.");
         default:
-          throw new PetrelError("PETREL_TOKEN_EXPIRED", "The session is over: sign in again.");
+          throw new PetrelError("PETREL_TOKEN_EXPIRED", "The session has expired: sign in again.");
       }
     },
   );

@@ -45,24 +45,23 @@ const bodySchema = Type.Union([
       userId: Type.Optional(
         Type.String({
           pattern: USER_ID_PATTERN,
-          description: "All of the user's tokens and sessions so far.",
+          description: "All tokens and sessions that the user has now.",
         }),
       ),
-      jti: Type.Optional(Type.String({ pattern: TOKEN_ID_PATTERN, description: "This one token." })),
+      jti: Type.Optional(Type.String({ pattern: TOKEN_ID_PATTERN, description: "Only this token." })),
       exp: Type.Optional(
         Type.Integer({
           minimum: 0,
           maximum: MAX_EXP_SECONDS,
           description:
-            "With `jti`: when that token ends, Unix time in seconds. It is remembered until then only.",
+            "With `jti`: when that token expires, Unix time in seconds. The revocation is remembered until then only.",
         }),
       ),
       token: Type.Optional(
         Type.String({
           minLength: 1,
           maxLength: 16_384,
-          description:
-            "This one token, itself: it says whose it is and when it ends, and does not count against a limit.",
+          description: "The whole token. It shows its user and its expiry, so it counts against no limit.",
         }),
       ),
     },
@@ -87,9 +86,8 @@ export function addRevokeTokens(app: HttpApp, deps: RevokeTokensDeps): void {
         tags: ["tokens"],
         summary: "Sign out (user token), or revoke a token or all of a user's (scope: tokens)",
         description:
-          "With a user's token, and no body: ends its session. With a producer key: `userId`, `jti` (and `exp`, if known) or " +
-          "`token`. Sockets close " +
-          "with 4403, on every node.",
+          "With a user's token and no body: ends that session. With a producer key: `userId`, `jti` (and `exp`, if known) or " +
+          "`token`. Sockets close with 4403, on every node.",
         security: producerSecurity,
         querystring: noQuerySchema,
         body: bodySchema,
@@ -124,7 +122,7 @@ async function signOut(
   if (Object.keys(body ?? {}).length > 0) {
     throw new PetrelError(
       "PETREL_INVALID_REQUEST",
-      "A user's token ends its own session: send no body. Another's takes a producer key.",
+      "A user's token only ends its own session: send no body. To end another, use a producer key.",
     );
   }
   const { userId, sessionId, jti } = token;
@@ -158,7 +156,7 @@ async function revokeNamed(
   if (named.length !== 1 || (exp !== undefined && jti === undefined)) {
     throw new PetrelError(
       "PETREL_INVALID_REQUEST",
-      "Say which: either userId, or jti (with its exp, if known), or token.",
+      "Give exactly one of userId, jti (with its exp, if known) and token.",
       { details: { field: "body" } },
     );
   }
@@ -194,7 +192,7 @@ async function takeFromLimit(
     revocationsPolicy,
     decision.limit,
     decision.retryAfterMs,
-    "Too many revocations with this key: name the tokens themselves, or wait.",
+    "Too many revocations with this key: send the tokens themselves, or wait.",
   );
 }
 

@@ -24,7 +24,7 @@ const bodySchema = Type.Object(
         minimum: 0,
         maximum: MAX_OVERLAP_SECONDS,
         description:
-          "How long the old secret stays good, 30 days at most. 0, which it is by default, ends it at once, and those of earlier rotations.",
+          "How long the old secret still works, at most 30 days. 0, the default, ends it and all earlier secrets at once.",
       }),
     ),
   },
@@ -40,8 +40,8 @@ export function addRotateKey(app: HttpApp, deps: ManageKeysDeps): void {
       schema: {
         summary: "Give a producer key a new secret (scope: admin)",
         description:
-          "The body may be left out. After a 503 the new secret may be in force, and nobody has it: rotate again; with " +
-          "an overlap, the old one is good meanwhile.",
+          "The body is optional. After a 503 the new secret may be in force although nobody has it: rotate again. With an " +
+          "overlap, the old secret works meanwhile.",
         security: producerSecurity,
         querystring: noQuerySchema,
         params: keyParamsSchema,

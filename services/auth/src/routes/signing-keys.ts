@@ -26,7 +26,7 @@ const security = producerSecurity;
 const listSchema = Type.Object(
   {
     items: Type.Array(signingKeySchema),
-    nextCursor: Type.Null({ description: "They are few: always all." }),
+    nextCursor: Type.Null({ description: "Always null: there are few keys, and all are listed." }),
   },
   { title: "SigningKeyPage", additionalProperties: false },
 );
@@ -35,7 +35,9 @@ const rotateSchema = Type.Union([
   Type.Object(
     {
       immediately: Type.Optional(
-        Type.Boolean({ description: "For a compromised key: tokens by all former keys are good no longer." }),
+        Type.Boolean({
+          description: "For a compromised key: tokens signed by all former keys stop working.",
+        }),
       ),
     },
     { title: "SigningKeyRotation", additionalProperties: false },
@@ -72,10 +74,9 @@ export function addSigningKeys(app: HttpApp, deps: SigningKeysDeps): void {
       onRequest,
       schema: {
         tags,
-        summary: "Bring the next signing key (scope: admin)",
+        summary: "Add the next signing key (scope: admin)",
         description:
-          "It is published now, and signs when everyone who checks tokens must have it; asked again meanwhile, it is " +
-          "the same key.",
+          "It is published now, and signs once every verifier must have it. Asking again meanwhile returns the same key.",
         security,
         querystring: noQuerySchema,
         body: rotateSchema,

@@ -18,8 +18,8 @@ export interface IssueTokensDeps {
 export const tokenPairSchema = Type.Object(
   {
     accessToken: Type.String({ description: "A compact JWT, for push nodes and the user's own requests." }),
-    refreshToken: Type.String({ description: "Opaque; good once, for POST /v1/tokens/refresh." }),
-    expiresIn: Type.Integer({ description: "Seconds until the access token is over." }),
+    refreshToken: Type.String({ description: "Opaque. Works once, for POST /v1/tokens/refresh." }),
+    expiresIn: Type.Integer({ description: "Seconds until the access token expires." }),
     tokenType: Type.Literal("Bearer"),
   },
   { title: "TokenPair", additionalProperties: false },
@@ -30,7 +30,7 @@ export function requireOwnTokens({ trustOwnTokens }: IssueTokensDeps): void {
   if (trustOwnTokens) return;
   throw new PetrelError(
     "PETREL_CONFLICT",
-    "This cluster trusts other issuers only (TRUST_OWN_TOKENS): get tokens from there.",
+    "This cluster only trusts other issuers (TRUST_OWN_TOKENS): get tokens from them.",
   );
 }
 

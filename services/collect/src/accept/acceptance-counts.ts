@@ -23,7 +23,7 @@ export class AcceptanceCounts {
     const counts = this.#counts;
     const counter = new Counter({
       name: "petrel_collect_messages_total",
-      help: "Messages that collect tried to store, by what became of them",
+      help: "Messages that collect tried to store, by outcome",
       labelNames: ["outcome"],
       registers: [],
       collect() {

@@ -19,7 +19,7 @@ export const KEY_WINDOW_MS = 10_000;
 export const KEY_PREPAID = 0.01;
 
 const policy = { name: "messages", windowMs: KEY_WINDOW_MS, unit: "messages" } as const;
-const overLimit = "This key has sent as many messages as it may for now.";
+const overLimit = "This key has reached its message limit for now.";
 
 export class MessageLimits {
   readonly #limiter: Pick<SlidingWindowLimiter, "take" | "refusal">;
@@ -102,5 +102,5 @@ export class MessageLimits {
 }
 
 function maySendNothing(): PetrelError {
-  return new PetrelError("PETREL_FORBIDDEN", "This key may send no messages: its own limit is 0.");
+  return new PetrelError("PETREL_FORBIDDEN", "This key may not send messages: its own limit is 0.");
 }

@@ -155,13 +155,13 @@ type Details = Readonly<Record<string, unknown>>;
 function mismatchError(details?: Details): PetrelError {
   return new PetrelError(
     "PETREL_IDEMPOTENCY_MISMATCH",
-    "The idempotency key was used before, with other content.",
+    "The idempotency key was used before with different content.",
     { details },
   );
 }
 
 function inboxFullError(details?: Details): PetrelError {
-  return new PetrelError("PETREL_INBOX_FULL", "The user's inbox is full; nothing was stored for it.", {
+  return new PetrelError("PETREL_INBOX_FULL", "The user's inbox is full. Nothing was stored.", {
     details,
   });
 }
@@ -171,7 +171,7 @@ function limitedError(retryAfterMs: number, details?: Details): PetrelError {
   const retryAfterSeconds = Math.max(1, Math.ceil(retryAfterMs / 1_000));
   return new PetrelError(
     "PETREL_RATE_LIMITED",
-    "The user was sent as many messages as it may be for now; nothing was stored for it.",
+    "The user has received as many messages as allowed for now. Nothing was stored.",
     { retryAfterSeconds, details: { ...details, retryAfterSeconds } },
   );
 }

@@ -3,8 +3,8 @@
 import type { Static } from "typebox";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 
-const id = Type.String({ description: "The message's name, for GET /v1/messages/:id." });
-const duplicate = Type.Boolean({ description: "Whether it was stored before, by another request." });
+const id = Type.String({ description: "The message's id, for GET /v1/messages/:id." });
+const duplicate = Type.Boolean({ description: "Whether an earlier request already stored it." });
 
 const recipientResultSchema = Type.Object(
   { user: Type.String(), id, duplicate },
@@ -15,7 +15,7 @@ const accepted = {
   id: Type.Optional(id),
   duplicate: Type.Optional(duplicate),
   results: Type.Optional(
-    Type.Array(recipientResultSchema, { description: "For `to.users` only: one for each, in order." }),
+    Type.Array(recipientResultSchema, { description: "For `to.users` only: one for each user, in order." }),
   ),
 };
 
@@ -34,7 +34,7 @@ export const batchAcceptedSchema = Type.Object(
             code: Type.String(),
             message: Type.String(),
             retryable: Type.Boolean(),
-            status: Type.Integer({ description: "The status this message would have had alone." }),
+            status: Type.Integer({ description: "The status this message would have got by itself." }),
             details: Type.Optional(Type.Object({}, { additionalProperties: true })),
           }),
         ),

@@ -72,7 +72,7 @@ function refuseNotBuilt({ to, deliverAt }: MessageBody): void {
     (to.all !== undefined && "to/all") ||
     (deliverAt !== undefined && "deliverAt");
   if (field === false) return;
-  throw new PetrelError("PETREL_NOT_IMPLEMENTED", `body/${field} is not built yet; nothing was stored.`, {
+  throw new PetrelError("PETREL_NOT_IMPLEMENTED", `body/${field} is not built yet. Nothing was stored.`, {
     details: { field: `body/${field}` },
   });
 }

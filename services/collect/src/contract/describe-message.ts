@@ -25,7 +25,7 @@ export const messageStateSchema = Type.Object(
           code: Type.String({ description: "rejected, attempts-exhausted, misconfigured." }),
           message: Type.String({ description: "For people." }),
         },
-        { description: "Of `failed`: why its fallback failed." },
+        { description: "With `failed`: why the fallback failed." },
       ),
     ),
     timeline: Type.Array(
@@ -33,17 +33,21 @@ export const messageStateSchema = Type.Object(
         at: time,
         event: Type.String({ description: "accepted, attempt, or an end." }),
         approximate: Type.Optional(
-          Type.Boolean({ description: "`at` is an upper bound: it was not later." }),
+          Type.Boolean({ description: "`at` is an upper bound: it happened no later." }),
         ),
         channel: Type.Optional(
-          Type.String({ description: "Of `attempt` and `pushed`: the fallback channel." }),
+          Type.String({ description: "With `attempt` and `pushed`: the fallback channel." }),
         ),
         outcome: Type.Optional(
-          Type.String({ description: "Of `attempt`: taken, no-device, superseded, retry or failed." }),
+          Type.String({ description: "With `attempt`: taken, no-device, superseded, retry or failed." }),
         ),
-        reason: Type.Optional(Type.String({ description: "Of `attempt`: why it was not taken." })),
+        reason: Type.Optional(
+          Type.String({ description: "With `attempt`: why the channel did not take it." }),
+        ),
         details: Type.Optional(
-          Type.Record(Type.String(), Type.String(), { description: "Of `attempt`: what the channel adds." }),
+          Type.Record(Type.String(), Type.String(), {
+            description: "With `attempt`: details from the channel.",
+          }),
         ),
       }),
     ),
@@ -55,9 +59,9 @@ export type MessageStateAnswer = Static<typeof messageStateSchema>;
 type TimelineEvent = MessageStateAnswer["timeline"][number];
 
 const generalReasons: Readonly<Record<DeadLetterCause, string>> = {
-  rejected: "The fallback channel refuses the message.",
+  rejected: "The fallback channel refused the message.",
   "attempts-exhausted": "Every attempt of the fallback failed.",
-  misconfigured: "The fallback channel is set up wrongly.",
+  misconfigured: "The fallback channel is misconfigured.",
 };
 
 /** @param attempts what fallback channels tried, oldest first */

@@ -17,7 +17,7 @@ export const documentedRules: DocumentedRules = {
         minItems: 1,
         maxItems: MAX_RECIPIENTS,
         items: { $ref: "#/components/schemas/Message" },
-        description: `With at most ${MAX_RECIPIENTS} recipients in all. One that is wrong fails alone.`,
+        description: `At most ${MAX_RECIPIENTS} recipients in total. A wrong entry fails by itself.`,
       },
     },
   },

@@ -18,10 +18,10 @@ const notificationSchema = Type.Object(
     badge: Type.Optional(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 })),
     sound: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
     apns: Type.Optional(
-      Type.Object({}, { additionalProperties: true, description: "What only an iPhone gets." }),
+      Type.Object({}, { additionalProperties: true, description: "Additions for iPhones only." }),
     ),
     wechat: Type.Optional(
-      Type.Object({}, { additionalProperties: true, description: "What only WeChat gets." }),
+      Type.Object({}, { additionalProperties: true, description: "Additions for WeChat only." }),
     ),
   },
   { title: "Notification", ...closed, description: "What a fallback channel shows; at most 8 KiB as JSON." },
@@ -43,13 +43,13 @@ const recipientSchema = Type.Object(
 export const messageSchema = Type.Object(
   {
     to: recipientSchema,
-    data: Type.Unknown({ description: "Any JSON, at most 64 KiB as UTF-8; reaches the client as it is." }),
+    data: Type.Unknown({ description: "Any JSON, at most 64 KiB as UTF-8. The client gets it unchanged." }),
     ttlSeconds: Type.Optional(
       Type.Integer({
         minimum: 1,
         maximum: 30 * DAY_SECONDS,
         default: 7 * DAY_SECONDS,
-        description: "How long the message is worth delivering, from its acceptance.",
+        description: "How long after its acceptance the message expires.",
       }),
     ),
     priority: Type.Optional(Type.Enum(["high", "normal", "low"], { default: "normal" })),
@@ -58,8 +58,8 @@ export const messageSchema = Type.Object(
         minLength: 1,
         maxLength: 256,
         description:
-          "The same key, to the same user, with the same content: the same message, stored once. With other " +
-          "content: 422. Keys are the business system's own, and remembered for at least 24 h.",
+          "A repeat with the same key, user and content is the same message, stored once. Different content gets 422. " +
+          "Each business system has its own keys. They are remembered for at least 24 h.",
       }),
     ),
     fallback: Type.Optional(
@@ -74,8 +74,8 @@ export const messageSchema = Type.Object(
       Type.String({
         pattern: "^[!-~]([ -~]{0,62}[!-~])?$",
         description:
-          "Of a user's notifications with the same key a phone shows the newest alone. Printable ASCII, 1 to 64 " +
-          "characters, no space at either end. Without a `notification` there is nothing to collapse.",
+          "Of a user's notifications with the same key, a phone shows only the newest. Printable ASCII, 1 to 64 " +
+          "characters, no space at either end. Without a `notification` it has no effect.",
       }),
     ),
   },
@@ -105,10 +105,10 @@ export type MessageBody = Omit<Unfilled, Filled> & Required<Pick<Unfilled, Fille
 /** Its entries are validated one by one, so that a bad one fails alone. */
 export const batchSchema = Type.Object(
   {
-    messages: Type.Array(Type.Unknown({ description: "As the body of POST /v1/messages." }), {
+    messages: Type.Array(Type.Unknown({ description: "Like the body of POST /v1/messages." }), {
       minItems: 1,
       maxItems: MAX_RECIPIENTS,
-      description: "With at most 1000 recipients in all.",
+      description: "At most 1000 recipients in total.",
     }),
   },
   {

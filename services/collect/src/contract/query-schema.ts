@@ -7,7 +7,7 @@ import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 export const afterSeqSchema = Type.Object(
   {
     after: Type.Optional(
-      Type.String({ pattern: "^\\d{1,15}$", description: "The page begins above this seq; 0 by default." }),
+      Type.String({ pattern: "^\\d{1,15}$", description: "The page starts after this seq; 0 by default." }),
     ),
     limit: Type.Optional(limitSchema),
   },

@@ -35,7 +35,7 @@ export function addBatchRoutes(app: HttpApp, { authenticator, requests, limits }
         tags: ["messages"],
         summary: "Send many messages at once",
         description:
-          "Each entry is checked and stored on its own. Scope: `send`. The body may be gzip, 8 MiB unpacked.",
+          "Each entry is checked and stored by itself. Scope: `send`. The body may be gzip, 8 MiB unpacked.",
         security: producerSecurity,
         body: batchSchema,
         querystring: noQuerySchema,
@@ -71,7 +71,7 @@ function refuseTooManyRecipients(entries: readonly unknown[]): void {
   if (recipients <= MAX_RECIPIENTS) return;
   throw new PetrelError(
     "PETREL_INVALID_REQUEST",
-    `body/messages: must NOT have more than ${MAX_RECIPIENTS} recipients in all, not ${recipients}`,
+    `body/messages: must NOT have more than ${MAX_RECIPIENTS} recipients in total, not ${recipients}`,
     { details: { field: "body/messages", recipients } },
   );
 }

@@ -45,9 +45,9 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
       preParsing: limits.refuseEarly,
       schema: {
         tags: ["messages"],
-        summary: "Send a message to a user, or to a list of users",
+        summary: "Send a message to a user or to a list of users",
         description:
-          "Answered when the message is stored. Scope: `send`. The body may be gzip, 8 MiB unpacked.",
+          "Answers once the message is stored. Scope: `send`. The body may be gzip, 8 MiB unpacked.",
         security: producerSecurity,
         body: messageSchema,
         querystring: noQuerySchema,
@@ -72,9 +72,9 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
       onRequest: authorize(authenticator, "read"),
       schema: {
         tags: ["messages"],
-        summary: "What became of a message",
+        summary: "Get what became of a message",
         description:
-          "With what fallback channels tried. Kept for at least 24 h after the message's end. Scope: `read`.",
+          "Includes the fallback channels' attempts. Kept for at least 24 h after the message's end. Scope: `read`.",
         security: producerSecurity,
         params: paramsSchema,
         querystring: noQuerySchema,
@@ -94,7 +94,7 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
       schema: {
         tags: ["messages"],
         summary: "Cancel a scheduled message",
-        description: "A message that is stored already cannot be called back: 409. Scope: `send`.",
+        description: "A message that is already stored cannot be recalled: 409. Scope: `send`.",
         security: producerSecurity,
         params: paramsSchema,
         querystring: noQuerySchema,
@@ -103,7 +103,7 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
     },
     async ({ params: { id } }) => {
       const { state } = await findMessage(deps, id);
-      throw new PetrelError("PETREL_CONFLICT", `The message is not scheduled, it is ${state}.`, {
+      throw new PetrelError("PETREL_CONFLICT", `The message is ${state}, not scheduled.`, {
         details: { state },
       });
     },

@@ -20,7 +20,7 @@ export function addTopicRoutes(
       onRequest: authorize(authenticator, "read"),
       schema: {
         tags: ["topics"],
-        summary: "Who listens to a topic (not built yet)",
+        summary: "Get who listens to a topic (not built yet)",
         description: "Scope: `read`.",
         security: producerSecurity,
         params: Type.Object({ topic: Type.String({ pattern: TOPIC_PATTERN }) }),

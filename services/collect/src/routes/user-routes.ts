@@ -56,8 +56,8 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
       onRequest: authorize(authenticator, "read"),
       schema: {
         tags: ["users"],
-        summary: "A user's stored messages, in order",
-        description: "Acknowledged ones too, as far as they are kept for slower devices. Scope: `read`.",
+        summary: "List a user's stored messages, in order",
+        description: "Includes acknowledged ones that are kept for slower devices. Scope: `read`.",
         security: producerSecurity,
         params: paramsSchema,
         querystring: afterSeqSchema,
@@ -80,7 +80,7 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
       onRequest: authorize(authenticator, "read"),
       schema: {
         tags: ["users"],
-        summary: "Whether a user is connected, and from where",
+        summary: "Get whether a user is connected, and from where",
         description: "Scope: `read`.",
         security: producerSecurity,
         params: paramsSchema,
@@ -108,7 +108,7 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
       schema: {
         tags: ["users"],
         summary: "Close all connections of a user",
-        description: "They close with 4403 and do not come back by themselves. Scope: `admin`.",
+        description: "They close with 4403 and do not reconnect by themselves. Scope: `admin`.",
         security: producerSecurity,
         params: paramsSchema,
         querystring: noQuerySchema,
@@ -138,11 +138,11 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
       preValidation: refuseBody,
       schema: {
         tags: ["users"],
-        summary: "Erase a person",
+        summary: "Erase a user",
         description:
-          "Their sockets close and their tokens end at once; then all that is stored of them goes: messages and their " +
-          "states, devices, what waits for a fallback. Idempotent: after a 503 or a lost answer, call it again. It takes " +
-          "as long as a walk over all keys of a Redis server. Scope: `admin`.",
+          "Their sockets close and their tokens end at once. Then everything stored about them is deleted: messages and " +
+          "their states, devices, waiting fallbacks. Idempotent: after a 503 or a lost answer, call it again. It takes as " +
+          "long as a scan of all keys of a Redis server. Scope: `admin`.",
         security: producerSecurity,
         params: paramsSchema,
         querystring: noQuerySchema,

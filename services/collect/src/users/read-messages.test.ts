@@ -112,9 +112,9 @@ describe("a message's state", () => {
     });
 
     test.each([
-      ["rejected", "The fallback channel refuses the message. Last: HTTP 422"],
+      ["rejected", "The fallback channel refused the message. Last: HTTP 422"],
       ["attempts-exhausted", "Every attempt of the fallback failed. Last: HTTP 422"],
-      ["misconfigured", "The fallback channel is set up wrongly. Last: HTTP 422"],
+      ["misconfigured", "The fallback channel is misconfigured. Last: HTTP 422"],
     ])("shows why it failed: %s", async (code, message) => {
       const id = await send("fay", 1);
       const failedAt = Date.parse((await read(id)).acceptedAt) + 1_000;

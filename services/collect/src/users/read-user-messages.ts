@@ -31,11 +31,11 @@ export const userMessagesSchema = Type.Unsafe<string>(
       ),
       epoch: Type.Unsafe<string | null>({
         type: ["string", "null"],
-        description: "The sequence's epoch now; null for a user who never had a message or a connection.",
+        description: "The sequence's current epoch; null if the user never had a message or a connection.",
       }),
       nextAfter: Type.Unsafe<number | null>({
         type: ["integer", "null"],
-        description: "`after` of the next page; null at the end.",
+        description: "`after` for the next page; null at the end.",
       }),
     },
     { title: "UserMessages" },

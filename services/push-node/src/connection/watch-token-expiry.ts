@@ -16,7 +16,7 @@ const NOTICE_MS = 30_000;
  */
 export function requireTimeLeft({ expiresAtMs }: VerifiedToken, wallMs: number): void {
   if (expiresAtMs > wallMs) return;
-  throw new PetrelError("PETREL_TOKEN_EXPIRED", "The token is over: get a fresh one.");
+  throw new PetrelError("PETREL_TOKEN_EXPIRED", "The token has expired: get a fresh one.");
 }
 
 /** @param wallMs now, milliseconds since 1970 UTC */

@@ -163,7 +163,9 @@ function checkSignature(
     });
   } catch (error) {
     if (error instanceof jwt.TokenExpiredError) {
-      throw new PetrelError("PETREL_TOKEN_EXPIRED", "The token is over: get a fresh one.", { cause: error });
+      throw new PetrelError("PETREL_TOKEN_EXPIRED", "The token has expired: get a fresh one.", {
+        cause: error,
+      });
     }
     const reason = error instanceof jwt.JsonWebTokenError ? error.message : "it cannot be read";
     throw new PetrelError("PETREL_TOKEN_INVALID", `The token is not valid: ${reason}.`, { cause: error });
