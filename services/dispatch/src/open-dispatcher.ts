@@ -1,4 +1,4 @@
-// start-dispatch, testing/start-dispatcher -> here -> own, hand-over, wake, rounds, fallback: a dispatcher, wired.
+// start-dispatch, testing/start-dispatcher -> here -> own, hand-over, wake, presence, rounds, fallback: a dispatcher, wired.
 // Guarantees: nothing runs before `start`; a stop finishes the steps under way and frees the partitions at once.
 import type { Lifecycle } from "@petrel/shared/kernel/lifecycle/lifecycle";
 import { createRareLog } from "@petrel/shared/kernel/logging/rare-log";
@@ -24,6 +24,8 @@ import { openChannels } from "./open-channels.js";
 import { addOwnedGauge, createOwnMetrics } from "./own/own-metrics.js";
 import { PartitionOwner } from "./own/own-partitions.js";
 import { addPartitionGauges } from "./own/partition-gauges.js";
+import { createRemovalMetrics } from "./presence/removal-metrics.js";
+import { GoneNodeRemover } from "./presence/remove-gone-nodes.js";
 import { Reconciler } from "./rounds/reconcile-partitions.js";
 import { createRoundMetrics } from "./rounds/round-metrics.js";
 import { DeviceSweeper } from "./rounds/sweep-devices.js";
@@ -182,6 +184,14 @@ export function openDispatcher(
     intervalMs: config.reconcileIntervalMs,
     logger,
   });
+  const goneNodes = new GoneNodeRemover({
+    scripts,
+    owner,
+    absence,
+    metrics: createRemovalMetrics(registry),
+    clock,
+    logger,
+  });
   const sweeper = new DeviceSweeper({
     scripts,
     owner,
@@ -205,7 +215,7 @@ export function openDispatcher(
         await Promise.all(channels.map((channel) => channel.close()));
       });
       lifecycle.onStop("partitions", () => owner.stop());
-      const ofOwner = [dispatcher, waker, reconciler, sweeper];
+      const ofOwner = [dispatcher, waker, goneNodes, reconciler, sweeper];
       lifecycle.onStop("hand-over and wake", async () => {
         await Promise.all(ofOwner.map((part) => part.stop()));
       });
