@@ -34,7 +34,10 @@ describe.runIf(executablePath !== undefined || isRequired)("in a browser", () =>
   beforeAll(async () => {
     const port = await freePort();
     consoleUrl = `http://127.0.0.1:${port}`;
-    cluster = await startCluster({ environment: { ALLOWED_ORIGINS: consoleUrl } });
+    cluster = await startCluster({
+      together: (name) => !name.startsWith("push-node"),
+      environment: { ALLOWED_ORIGINS: consoleUrl },
+    });
     directory = await mkdtemp(join(tmpdir(), "petrel-browser-"));
     const keyFile = join(directory, "api-key");
     await writeFile(keyFile, cluster.apiKey, { mode: 0o600 });

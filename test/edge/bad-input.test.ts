@@ -8,7 +8,7 @@ import { connectClient, openClient } from "@petrel/shared/testing/peers/ws-clien
 
 let cluster: TestCluster;
 beforeAll(async () => {
-  cluster = await startCluster({ nodes: 1, environment: { AUTH_TIMEOUT_MS: "500" } });
+  cluster = await startCluster({ together: true, nodes: 1, environment: { AUTH_TIMEOUT_MS: "500" } });
 });
 afterAll(() => cluster.stop());
 

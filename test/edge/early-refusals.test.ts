@@ -34,7 +34,11 @@ for name, port, path, headers, size in json.load(sys.stdin):
 
 let cluster: TestCluster;
 beforeAll(async () => {
-  cluster = await startCluster({ nodes: 1, environment: { REQUESTS_PER_ADDRESS_PER_SECOND: "1" } });
+  cluster = await startCluster({
+    together: true,
+    nodes: 1,
+    environment: { REQUESTS_PER_ADDRESS_PER_SECOND: "1" },
+  });
 });
 afterAll(() => cluster.stop());
 

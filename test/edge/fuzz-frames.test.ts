@@ -20,7 +20,11 @@ let cluster: TestCluster;
 const tokens: string[] = [];
 let nextToken = 0;
 beforeAll(async () => {
-  cluster = await startCluster({ nodes: 1, environment: { MAX_CONNECTIONS_PER_USER: "1000" } });
+  cluster = await startCluster({
+    together: true,
+    nodes: 1,
+    environment: { MAX_CONNECTIONS_PER_USER: "1000" },
+  });
   for (let i = 0; i < 200; i++) tokens.push(await cluster.tokenFor(`fuzz-${i}`));
 });
 afterAll(() => cluster.stop());

@@ -17,7 +17,7 @@ const AT_ONCE = 20;
 let cluster: TestCluster;
 let userToken: string;
 beforeAll(async () => {
-  cluster = await startCluster({ nodes: 1 });
+  cluster = await startCluster({ together: true, nodes: 1 });
   userToken = await cluster.tokenFor("fuzz-user");
 }, 60_000);
 afterAll(() => cluster.stop());

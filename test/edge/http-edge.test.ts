@@ -8,7 +8,7 @@ import { waitFor } from "@petrel/shared/testing/wait-for";
 
 let cluster: TestCluster;
 beforeAll(async () => {
-  cluster = await startCluster({ nodes: 1 });
+  cluster = await startCluster({ together: true, nodes: 1 });
 });
 afterAll(() => cluster.stop());
 

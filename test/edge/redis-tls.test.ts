@@ -58,6 +58,7 @@ afterAll(async () => {
 
 test("a message's whole way, by a user who may do no more than the page says", async () => {
   const cluster = await startCluster({
+    together: true,
     redis: server,
     nodes: 1,
     environment: {

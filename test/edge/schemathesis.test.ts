@@ -50,6 +50,7 @@ describe.runIf(isInstalled || isRequired)("schemathesis", () => {
       "MESSAGES_PER_KEY_PER_SECOND",
     ];
     cluster = await startCluster({
+      together: true,
       nodes: 1,
       environment: Object.fromEntries(limits.map((name) => [name, "0"])),
     });

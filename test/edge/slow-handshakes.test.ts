@@ -26,6 +26,7 @@ const open = new Set<Socket>();
 
 beforeAll(async () => {
   cluster = await startCluster({
+    together: (name) => !name.startsWith("push-node"),
     environmentOf: (name): Record<string, string> => ({
       HEADERS_TIMEOUT_MS: String(HEADERS_TIMEOUT_MS),
       MAX_PENDING_SOCKETS: String(MAX_PENDING),

@@ -58,6 +58,7 @@ beforeAll(async () => {
     TLS_CLIENT_NAMES: "spiffe://example.test/shop,nobody.example.test",
   };
   cluster = await startCluster({
+    together: (name) => !name.startsWith("push-node"),
     nodes: 1,
     isTls: true,
     ask: (url, init) => ask(url, shopIdentity, init),

@@ -23,6 +23,7 @@ beforeAll(async () => {
   redis = await startRedis();
   proxy = await startFaultProxy({ targetPort: redis.port });
   run = await startRecordedCluster({
+    together: true,
     userCount: USERS,
     nodes: 2,
     redis,

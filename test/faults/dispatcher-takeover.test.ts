@@ -18,6 +18,7 @@ let redis: Redis;
 beforeAll(async () => {
   // All messages go through the dispatcher, and no nudge comes in time to help.
   cluster = await startCluster({
+    together: (name) => !name.startsWith("dispatch"),
     dispatchers: 2,
     environment: {
       HAND_OVER: "dispatch",

@@ -21,6 +21,7 @@ let run: RecordedCluster;
 let keeper: ProcessKeeper;
 beforeAll(async () => {
   run = await startRecordedCluster({
+    together: (name) => name === "auth",
     userCount: USERS,
     nodes: 2,
     dispatchers: 2,

@@ -37,6 +37,7 @@ beforeAll(async () => {
   redis = await startRestartableRedis(["--appendfsync", "always"]);
   receiver = await startWebhookReceiver();
   cluster = await startCluster({
+    together: true,
     redis: redis.current(),
     nodes: 1,
     environment: {

@@ -5,11 +5,8 @@ import { once } from "node:events";
 import { Agent, request } from "node:http";
 import { connect } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import {
-  startCluster,
-  type ServiceProcess,
-  type TestCluster,
-} from "@petrel/shared/testing/cluster/start-cluster";
+import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import type { ServiceProcess } from "@petrel/shared/testing/cluster/service-process";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 
 const CLIENTS = 24;

@@ -21,6 +21,7 @@ const clients: PetrelClient<{ n: number }>[] = [];
 
 beforeAll(async () => {
   cluster = await startCluster({
+    together: (name) => !name.startsWith("push-node"),
     environmentOf: (name): Record<string, string> =>
       // The node that will be killed lets its clients in fast.
       name === "push-node-2"

@@ -13,7 +13,7 @@ const person = "tabitha.of.nowhere";
 let cluster: TestCluster;
 let redis: Redis;
 beforeAll(async () => {
-  cluster = await startCluster({ nodes: 2 });
+  cluster = await startCluster({ together: true, nodes: 2 });
   redis = await connectRedis({
     url: cluster.redis.url,
     role: "test",

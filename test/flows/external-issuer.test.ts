@@ -29,6 +29,7 @@ beforeAll(async () => {
   await new Promise<void>((resolve) => provider.listen(0, "127.0.0.1", resolve));
   const { port } = provider.address() as AddressInfo;
   cluster = await startCluster({
+    together: true,
     nodes: 1,
     environment: {
       EXTERNAL_ISSUER: ISSUER,

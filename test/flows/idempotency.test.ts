@@ -6,7 +6,7 @@ import { connectClient } from "@petrel/shared/testing/peers/ws-client";
 
 let cluster: TestCluster;
 beforeAll(async () => {
-  cluster = await startCluster({ nodes: 1 });
+  cluster = await startCluster({ together: true, nodes: 1 });
 });
 afterAll(() => cluster.stop());
 

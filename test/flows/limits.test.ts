@@ -11,6 +11,7 @@ const PER_USER = 3;
 let cluster: TestCluster;
 beforeAll(async () => {
   cluster = await startCluster({
+    together: true,
     nodes: 1,
     collects: 2,
     environment: {

@@ -29,7 +29,7 @@ const seed = chooseSeed("list-cursors");
 let cluster: TestCluster;
 let routes: readonly ListRoute[];
 beforeAll(async () => {
-  cluster = await startCluster({ nodes: 1 });
+  cluster = await startCluster({ together: true, nodes: 1 });
   const services = [cluster.auth, cluster.collect, ...cluster.dispatchers, ...cluster.nodes];
   routes = (await Promise.all(services.map(({ name, url }) => listRoutesOf(name, url)))).flat();
 }, 60_000);

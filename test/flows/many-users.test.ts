@@ -12,7 +12,7 @@ const BATCH = 100;
 
 let cluster: TestCluster;
 beforeAll(async () => {
-  cluster = await startCluster();
+  cluster = await startCluster({ together: true });
 });
 afterAll(() => cluster.stop());
 

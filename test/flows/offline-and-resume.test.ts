@@ -7,7 +7,7 @@ import { connectClient, openClient } from "@petrel/shared/testing/peers/ws-clien
 
 let cluster: TestCluster;
 beforeAll(async () => {
-  cluster = await startCluster({ environment: { OUTBOUND_BOUND_BYTES: String(64 * 1024) } });
+  cluster = await startCluster({ together: true, environment: { OUTBOUND_BOUND_BYTES: String(64 * 1024) } });
 });
 afterAll(() => cluster.stop());
 

@@ -7,11 +7,8 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { createInterface } from "node:readline";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
-import {
-  startCluster,
-  type ServiceProcess,
-  type TestCluster,
-} from "@petrel/shared/testing/cluster/start-cluster";
+import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import type { ServiceProcess } from "@petrel/shared/testing/cluster/service-process";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { openClient } from "@petrel/shared/testing/peers/ws-client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -49,7 +46,11 @@ describe.runIf(isInstalled || isRequired)("the Python client", { timeout: 300_00
   let cluster: TestCluster;
   const running = new Set<PythonClient>();
   beforeAll(async () => {
-    cluster = await startCluster({ nodes: 2, environment: { DRAIN_WINDOW_MS: "2000" } });
+    cluster = await startCluster({
+      together: (name) => !name.startsWith("push-node"),
+      nodes: 2,
+      environment: { DRAIN_WINDOW_MS: "2000" },
+    });
   }, 180_000);
   afterAll(async () => {
     for (const client of running) client.kill();

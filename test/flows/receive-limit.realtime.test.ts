@@ -34,6 +34,7 @@ beforeAll(async () => {
   receiver = await startWebhookReceiver();
   receiver.answerWith((_request, response) => void response.writeHead(204).end());
   cluster = await startCluster({
+    together: true,
     nodes: 1,
     environment: {
       RECEIVE_PER_USER_PER_SECOND: String(PER_SECOND),

@@ -17,6 +17,7 @@ beforeAll(async () => {
   const [first] = redis.nodes;
   if (first === undefined) throw new Error("no node");
   cluster = await startCluster({
+    together: true,
     redis: first,
     environment: { PARTITIONS: String(PARTITIONS), ROUTE_LEASE_MS: "1800000", ...redis.environment },
   });

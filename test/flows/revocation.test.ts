@@ -23,6 +23,7 @@ beforeAll(async () => {
   redis = await startRedis();
   proxy = await startFaultProxy({ targetPort: redis.port });
   cluster = await startCluster({
+    together: true,
     redis,
     // Heartbeats come every ten minutes, so a close within seconds was announced.
     environment: { ROUTE_LEASE_MS: "1800000" },

@@ -37,7 +37,7 @@ const connectionsOf = async (userId: string): Promise<readonly { readonly platfo
 };
 
 test("one: the newest sign-in of a user stays, and gets the messages", async () => {
-  cluster = await startCluster({ environment: { SESSION_POLICY: "one" } });
+  cluster = await startCluster({ together: true, environment: { SESSION_POLICY: "one" } });
   const page = await signIn(0, "alice", "web");
   const phone = await signIn(1, "alice", "ios");
   await expectReplaced(page, "ios");
@@ -63,7 +63,7 @@ test("one: the newest sign-in of a user stays, and gets the messages", async () 
 }, 60_000);
 
 test("one-per-platform, of those who sign in at once on both nodes one of each stays", async () => {
-  cluster = await startCluster({ environment: { SESSION_POLICY: "one-per-platform" } });
+  cluster = await startCluster({ together: true, environment: { SESSION_POLICY: "one-per-platform" } });
   const first = await signIn(0, "carol", "web");
   const phone = await signIn(1, "carol", "ios");
   const token = await cluster.tokenFor("carol");

@@ -5,11 +5,8 @@ import { request as httpRequest } from "node:http";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { signRequest } from "@petrel/shared/security/producers/request-signature";
-import {
-  startCluster,
-  type ServiceProcess,
-  type TestCluster,
-} from "@petrel/shared/testing/cluster/start-cluster";
+import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import type { ServiceProcess } from "@petrel/shared/testing/cluster/service-process";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 
 let cluster: TestCluster;
@@ -17,7 +14,7 @@ let first: ServiceProcess;
 let second: ServiceProcess;
 
 beforeAll(async () => {
-  cluster = await startCluster({ nodes: 1, collects: 2 });
+  cluster = await startCluster({ together: true, nodes: 1, collects: 2 });
   const [one, two] = cluster.collects;
   if (one === undefined || two === undefined) throw new Error("two collects are needed");
   [first, second] = [one, two];

@@ -15,6 +15,7 @@ interface Tokens {
 let cluster: TestCluster;
 beforeAll(async () => {
   cluster = await startCluster({
+    together: true,
     nodes: 2,
     // Heartbeats come every ten minutes, so a close was announced.
     environment: { REFRESH_LEEWAY_SECONDS: String(LEEWAY_SECONDS), ROUTE_LEASE_MS: "1800000" },

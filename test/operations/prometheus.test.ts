@@ -10,11 +10,8 @@ import {
   type TestApnsSimulator,
 } from "@petrel/shared/testing/cluster/start-apns-simulator";
 import { freePort } from "@petrel/shared/testing/free-port";
-import {
-  startCluster,
-  type ServiceProcess,
-  type TestCluster,
-} from "@petrel/shared/testing/cluster/start-cluster";
+import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import type { ServiceProcess } from "@petrel/shared/testing/cluster/service-process";
 import { tlsAuthority } from "@petrel/shared/testing/tls/tls-identities";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { connectClient } from "@petrel/shared/testing/peers/ws-client";

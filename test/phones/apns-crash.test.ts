@@ -22,6 +22,7 @@ let cluster: TestCluster;
 beforeAll(async () => {
   simulator = await startApnsSimulator();
   cluster = await startCluster({
+    together: (name) => !name.startsWith("dispatch"),
     nodes: 1,
     dispatchers: 2,
     environment: {

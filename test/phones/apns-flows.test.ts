@@ -20,6 +20,7 @@ let cluster: TestCluster;
 beforeAll(async () => {
   simulator = await startApnsSimulator();
   cluster = await startCluster({
+    together: true,
     dispatchers: 2,
     environment: {
       ...simulator.environment,

@@ -15,6 +15,7 @@ let cluster: TestCluster;
 beforeAll(async () => {
   simulator = await startApnsSimulator();
   cluster = await startCluster({
+    together: true,
     nodes: 1,
     dispatchers: 2,
     environment: { LEASE_MS: "1000", OFFLINE_SETTLE_MS: "100" },

@@ -31,6 +31,7 @@ beforeAll(async () => {
   await writeFile(secretFile, `whsec_${secret.toString("base64")}\n`, { mode: 0o600 });
   receiver = await startWebhookReceiver();
   cluster = await startCluster({
+    together: (name) => !name.startsWith("dispatch"),
     dispatchers: 2,
     environment: {
       ACK_TIMEOUT_MS: "1000",

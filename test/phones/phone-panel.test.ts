@@ -35,6 +35,7 @@ describe.runIf(executablePath !== undefined || isRequired)("the phone on the pag
     consoleUrl = `http://127.0.0.1:${port}`;
     simulator = await startApnsSimulator();
     cluster = await startCluster({
+      together: true,
       nodes: 1,
       environment: { ALLOWED_ORIGINS: consoleUrl, ...simulator.environment },
     });

@@ -19,7 +19,7 @@ const examples = [
 
 let cluster: TestCluster;
 beforeAll(async () => {
-  cluster = await startCluster({ nodes: 1 });
+  cluster = await startCluster({ together: true, nodes: 1 });
 }, 180_000);
 afterAll(() => cluster?.stop());
 

@@ -24,7 +24,7 @@ const documents = new Map<string, Document>();
 
 let cluster: TestCluster;
 beforeAll(async () => {
-  cluster = await startCluster({ nodes: 1 });
+  cluster = await startCluster({ together: true, nodes: 1 });
   const urls = [cluster.auth.url, cluster.collect.url, cluster.dispatchers[0]?.url ?? ""];
   for (const [i, service] of services.entries()) {
     const answer = await fetch(`${urls[i]}/openapi.json`);

@@ -22,7 +22,7 @@ let key: string;
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "petrel-snippets-"));
-  cluster = await startCluster({ nodes: 1 });
+  cluster = await startCluster({ together: true, nodes: 1 });
   const answer = await fetch(`${cluster.auth.url}/v1/keys`, {
     method: "POST",
     headers: { authorization: `Bearer ${cluster.adminKey}`, "content-type": "application/json" },

@@ -23,7 +23,7 @@ const USER = "eve";
 
 let cluster: TestCluster;
 beforeAll(async () => {
-  cluster = await startCluster({ nodes: 1 });
+  cluster = await startCluster({ together: true, nodes: 1 });
 }, 180_000);
 afterAll(() => cluster?.stop());
 

@@ -3,7 +3,7 @@
 import { Agent, request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { MessageRecorder } from "@petrel/shared/testing/peers/message-recorder";
-import type { ServiceProcess } from "@petrel/shared/testing/cluster/start-cluster";
+import type { ServiceProcess } from "@petrel/shared/testing/cluster/service-process";
 
 export interface BusyClientsOptions {
   readonly recorder: MessageRecorder;

@@ -87,6 +87,7 @@ describe("one link to Redis cut", () => {
     proxy = await startFaultProxy({ targetPort: redis.port });
     close.push(() => proxy.stop());
     cluster = await startCluster({
+      together: true,
       nodes: 1,
       redis,
       environmentOf: (name): Record<string, string> =>
@@ -170,6 +171,7 @@ test("a Redis Cluster's master with the keys dies: users of the others are serve
   if (first === undefined) throw new Error("no node");
   const partitions = 8;
   const cluster = await startCluster({
+    together: true,
     nodes: 1,
     redis: first,
     environment: { PARTITIONS: String(partitions), ACCEPT_DEADLINE_MS: "20000", ...redis.environment },

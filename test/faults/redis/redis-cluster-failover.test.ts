@@ -39,6 +39,7 @@ async function open(environment: Record<string, string> = {}, replicas = 1): Pro
   const [first] = redis.nodes;
   if (first === undefined) throw new Error("no node");
   cluster = await startCluster({
+    together: true,
     redis: first,
     dispatchers: 2,
     environment: {

@@ -4,11 +4,8 @@
 import { connect, type PetrelClient } from "@petrel/client";
 import { connectRedis, type Redis } from "@petrel/shared/redis/connection/connect";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
-import {
-  startCluster,
-  type ServiceProcess,
-  type TestCluster,
-} from "@petrel/shared/testing/cluster/start-cluster";
+import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import type { ServiceProcess } from "@petrel/shared/testing/cluster/service-process";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { WebSocket } from "ws";

@@ -65,6 +65,7 @@ test("planned failovers under load: nothing is lost by the command, and no servi
   const [first] = group.servers;
   if (first === undefined) throw new Error("no server");
   cluster = await startCluster({
+    together: true,
     redis: first,
     environment: { ACK_TIMEOUT_MS: "2000", DRAIN_WINDOW_MS: "2000", ...group.environment },
   });

@@ -34,6 +34,7 @@ afterEach(async () => {
 async function open(extraArgs: readonly string[], environment: Record<string, string>): Promise<RedisLoad> {
   redis = await startRestartableRedis(extraArgs);
   cluster = await startCluster({
+    together: true,
     redis: redis.current(),
     environment: { ACK_TIMEOUT_MS: "2000", ACCEPT_DEADLINE_MS: "1500", ...environment },
   });

@@ -33,6 +33,7 @@ test("the master killed under load: the services follow the sentinels, and nothi
   const [first] = group.servers;
   if (first === undefined) throw new Error("no server");
   cluster = await startCluster({
+    together: true,
     redis: first,
     environment: { ACK_TIMEOUT_MS: "2000", ACCEPT_DURABILITY: "replicas:1", ...group.environment },
   });

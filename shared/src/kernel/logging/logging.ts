@@ -13,6 +13,8 @@ export type { Logger } from "pino";
 export interface LoggingOptions {
   readonly service: string;
   readonly level: string;
+  /** Appended to, instead of stdout: where several services share a process. */
+  readonly file?: string;
 }
 
 const WARN: number = pino.levels.values["warn" satisfies Level] ?? 40;
@@ -28,9 +30,9 @@ const secretPaths = [
   "password",
 ];
 
-export function createLogger({ service, level }: LoggingOptions): Logger {
+export function createLogger({ service, level, file }: LoggingOptions): Logger {
   // Set explicitly: otherwise pino flushes again at exit, and retries forever if nobody reads our output.
-  const stdout = pino.destination({ dest: 1, sync: true });
+  const output = pino.destination({ dest: file ?? 1, sync: true });
   const countOf = createLineCount();
   const options = {
     level,
@@ -58,5 +60,5 @@ export function createLogger({ service, level }: LoggingOptions): Logger {
       },
     },
   };
-  return pino(options, stdout);
+  return pino(options, output);
 }

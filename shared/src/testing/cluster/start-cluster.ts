@@ -1,15 +1,15 @@
 // Tests and benches only: a whole cluster of real processes on free ports, with its own Redis.
 // Guarantees: resolves when every service is ready; `stop` leaves no process behind; output is kept for failures.
-import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createWriteStream } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { freePort } from "../free-port.js";
 import { startRedis, type TestRedis } from "../redis/start-redis.js";
 import { waitFor } from "../wait-for.js";
+import { ServiceHost, type HostedKind } from "./service-host.js";
+import { launchService, untilEnded, type ServiceProcess } from "./service-process.js";
 
 export interface StartClusterOptions {
   readonly nodes?: number;
@@ -32,6 +32,11 @@ export interface StartClusterOptions {
   readonly choosePort?: () => Promise<number>;
   /** The root of the built tree to run a process from, asked at each start; this tree by default. */
   readonly releaseOf?: (name: string) => string;
+  /**
+   * Which services need no process of their own, as nobody kills, pauses or measures them: they share one with those of
+   * other clusters, and start in a tenth of the time. None by default.
+   */
+  readonly together?: boolean | ((name: string) => boolean);
 }
 
 export interface AskInit {
@@ -44,20 +49,6 @@ export interface AskAnswer {
   readonly ok: boolean;
   readonly status: number;
   readonly text: () => Promise<string>;
-}
-
-export interface ServiceProcess {
-  /** Such as "collect" or "push-node-2". */
-  readonly name: string;
-  readonly port: number;
-  readonly url: string;
-  readonly pid: number;
-  readonly isRunning: () => boolean;
-  readonly signal: (signal: NodeJS.Signals) => void;
-  /** Resolves with the exit code, or the signal that ended it. */
-  readonly exited: Promise<number | string>;
-  /** What it has logged so far. */
-  readonly log: () => Promise<string>;
 }
 
 export interface TestCluster {
@@ -90,12 +81,13 @@ export interface TestCluster {
 }
 
 const root = fileURLToPath(new URL("../../../../", import.meta.url));
-const STOP_DEADLINE_MS = 15_000;
 const START_ATTEMPTS = 3;
+/** Its process is started with the first service that needs it. */
+const host = new ServiceHost();
 
 export async function startCluster(options: StartClusterOptions = {}): Promise<TestCluster> {
   const { nodes: nodeCount = 2, dispatchers: dispatcherCount = 1, isTls = false, ask = fetch } = options;
-  const { choosePort = freePort } = options;
+  const { choosePort = freePort, together = false } = options;
   const secure = isTls ? "s" : "";
   const redis = options.redis ?? (await startRedis({ appendOnly: options.appendOnly ?? false }));
   const directory = await mkdtemp(join(tmpdir(), "petrel-cluster-"));
@@ -107,7 +99,7 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
   await writeFile(encryptionFile, randomBytes(32).toString("base64"), { mode: 0o600 });
 
   const processes: ServiceProcess[] = [];
-  const serviceOf = new Map<string, string>();
+  const kindOf = new Map<string, HostedKind>();
   const authPort = await freePort();
   const environment: NodeJS.ProcessEnv = {
     PATH: process.env["PATH"],
@@ -125,23 +117,27 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
     REQUESTS_PER_ADDRESS_PER_SECOND: "0",
     ...options.environment,
   };
-  const startAt = async (kind: string, name: string, chosen: number): Promise<ServiceProcess> => {
+  const startAt = async (kind: HostedKind, name: string, chosen: number): Promise<ServiceProcess> => {
     const logFile = join(directory, `${name}.log`);
-    const started = launch(
-      options.releaseOf?.(name) ?? root,
-      [...(options.nodeArguments ?? []), `services/${kind}/dist/main.js`],
-      name,
-      chosen,
-      logFile,
-      { ...environment, ...options.environmentOf?.(name, redis.url), NODE_NAME: name },
-    );
+    const settings = { ...environment, ...options.environmentOf?.(name, redis.url), NODE_NAME: name };
+    const isTogether = typeof together === "boolean" ? together : together(name);
+    const started = isTogether
+      ? host.start({ kind, name, port: chosen, logFile, environment: settings })
+      : launchService(
+          options.releaseOf?.(name) ?? root,
+          [...(options.nodeArguments ?? []), `services/${kind}/dist/main.js`],
+          name,
+          chosen,
+          logFile,
+          settings,
+        );
     const service = { ...started, url: `http${secure}://127.0.0.1:${chosen}` };
-    serviceOf.set(name, kind);
+    kindOf.set(name, kind);
     processes.push(service);
     await waitUntilReady(service, ask);
     return service;
   };
-  const start = async (kind: string, name: string, port?: number): Promise<ServiceProcess> => {
+  const start = async (kind: HostedKind, name: string, port?: number): Promise<ServiceProcess> => {
     if (port !== undefined) return startAt(kind, name, port);
     for (let attempt = 1; ; attempt++) {
       const chosen = await choosePort();
@@ -158,7 +154,7 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
   const stop = async (): Promise<void> => {
     for (const running of processes) if (running.isRunning()) running.signal("SIGCONT");
     for (const running of processes) if (running.isRunning()) running.signal("SIGTERM");
-    await Promise.all(processes.map(ended));
+    await Promise.all(processes.map(untilEnded));
     if (options.redis === undefined) await redis.stop();
     await rm(directory, { recursive: true, force: true });
   };
@@ -199,7 +195,11 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
         return found;
       },
       startNode: (name) => start("push-node", name),
-      startAgain: ({ name, port }) => start(serviceOf.get(name) ?? "", name, port),
+      startAgain: async ({ name, port }) => {
+        const kind = kindOf.get(name);
+        if (kind === undefined) throw new Error(`there is no process ${name}`);
+        return start(kind, name, port);
+      },
       tokenFor: async (userId) => {
         const answer = await request(`${auth.url}/v1/tokens`, admin.presented, { userId });
         return (answer as { accessToken: string }).accessToken;
@@ -227,44 +227,6 @@ function makeKey(id: string, scopes: readonly string[]) {
   return { presented: `${id}.${secret}`, record: { id, owner: id, name: id, scopes, secret } };
 }
 
-function launch(
-  release: string,
-  nodeArguments: readonly string[],
-  name: string,
-  port: number,
-  logFile: string,
-  environment: NodeJS.ProcessEnv,
-): ServiceProcess {
-  const child: ChildProcess = spawn(process.execPath, nodeArguments, {
-    cwd: release,
-    env: { ...environment, PORT: String(port) },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  // A restarted process appends to its predecessor's log.
-  const output = createWriteStream(logFile, { flags: "a" });
-  child.stdout?.pipe(output, { end: false });
-  child.stderr?.pipe(output, { end: false });
-  // However the test process ends, nothing is left running.
-  const killWithUs = (): void => void child.kill("SIGKILL");
-  process.once("exit", killWithUs);
-  const exited = new Promise<number | string>((resolve) => {
-    child.once("exit", (code, signal) => {
-      process.off("exit", killWithUs);
-      resolve(code ?? signal ?? "unknown");
-    });
-  });
-  return {
-    name,
-    port,
-    url: `http://127.0.0.1:${port}`,
-    pid: child.pid ?? 0,
-    isRunning: () => child.exitCode === null && child.signalCode === null,
-    signal: (signal) => void child.kill(signal),
-    exited,
-    log: () => readFile(logFile, "utf8").catch(() => ""),
-  };
-}
-
 async function waitUntilReady(
   service: ServiceProcess,
   ask: Required<StartClusterOptions>["ask"],
@@ -281,10 +243,4 @@ async function waitUntilReady(
   } catch (error) {
     throw new Error(`${String(error)}\n${await service.log()}`, { cause: error });
   }
-}
-
-async function ended(service: ServiceProcess): Promise<void> {
-  const timer = setTimeout(() => service.signal("SIGKILL"), STOP_DEADLINE_MS);
-  await service.exited;
-  clearTimeout(timer);
 }

@@ -2,7 +2,8 @@
 // Guarantees: under the same name and port; retried until ready, even without Redis; after `stop` nothing is started
 // any more.
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ServiceProcess, TestCluster } from "../cluster/start-cluster.js";
+import type { TestCluster } from "../cluster/start-cluster.js";
+import type { ServiceProcess } from "../cluster/service-process.js";
 import { waitFor } from "../wait-for.js";
 
 export interface ProcessKeeper {
