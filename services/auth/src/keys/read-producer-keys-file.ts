@@ -3,9 +3,9 @@
 import { readFileSync } from "node:fs";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
-import { findFault } from "@petrel/shared/kernel/schemas/find-fault";
 import type { NewProducerKey } from "@petrel/shared/redis/producers/producer-keys-store";
 import { hashProducerSecret } from "@petrel/shared/security/producers/producer-keys";
+import { Ajv } from "ajv";
 import { keyFileSchema, type KeyFile } from "./producer-key-schema.js";
 
 /** A key of the file. With `secret` it may sign; the secret is stored sealed. */
@@ -27,9 +27,13 @@ export function readProducerKeysFile(file: string): readonly FileKey[] {
     const reason = error instanceof SyntaxError ? "not JSON" : describeError(error);
     throw new ConfigError(`PRODUCER_KEYS_FILE cannot be read: ${reason}`);
   }
-  const fault = findFault(keyFileSchema, content);
-  if (fault !== undefined) {
-    throw new ConfigError(`PRODUCER_KEYS_FILE is wrong at ${fault.path || "/"}: ${fault.message}`);
+  // Fastify's validator: it is loaded anyway.
+  const isKeyFile = new Ajv().compile(keyFileSchema);
+  if (!isKeyFile(content)) {
+    const [fault] = isKeyFile.errors ?? [];
+    throw new ConfigError(
+      `PRODUCER_KEYS_FILE is wrong at ${fault?.instancePath || "/"}: ${fault?.message ?? ""}`,
+    );
   }
   const ids = new Set<string>();
   return (content as KeyFile).map((entry, i) => {
