@@ -94,7 +94,8 @@ test("every route, status and field of collect is on the page", async () => {
       }
     }
   }
-  for (const title of ["Message", "Recipient", "Notification", "MessageState", "UserMessages", "Presence"]) {
+  const titles = ["Message", "Recipient", "Notification", "MessageState", "UserMessages", "Presence"];
+  for (const title of [...titles, "Topic", "TopicMessages", "KeptTopics"]) {
     const names = Object.keys(components.schemas[title]?.properties ?? {});
     if (names.length === 0) missing.push(`${title}: no such schema`);
     for (const name of names)

@@ -89,13 +89,18 @@ describe("the documentation", () => {
     expect(routes.sort()).toEqual([
       "DELETE /v1/messages/{id}",
       "DELETE /v1/users/{id}",
+      "DELETE /v1/users/{id}/topics/{topic}",
       "GET /v1/messages/{id}",
+      "GET /v1/topics/{topic}",
+      "GET /v1/topics/{topic}/messages",
       "GET /v1/topics/{topic}/presence",
       "GET /v1/users/{id}/messages",
       "GET /v1/users/{id}/presence",
+      "GET /v1/users/{id}/topics",
       "POST /v1/messages",
       "POST /v1/messages/batch",
       "POST /v1/users/{id}/disconnect",
+      "PUT /v1/users/{id}/topics/{topic}",
     ]);
     for (const operation of Object.values(paths).flatMap((methods) => Object.values(methods))) {
       expect(operation.security).toEqual(producerSecurity);
@@ -108,6 +113,13 @@ describe("the documentation", () => {
     const text = JSON.stringify((await collect.ask("GET", "/docs/json")).body);
     expect(text).toContain('"maximum":2592000,"default":604800');
     expect(text).toContain('"maxItems":1000,"uniqueItems":true');
+    const { components } = JSON.parse(text) as { components: { schemas: Record<string, unknown> } };
+    const { Message, Notification } = components.schemas;
+    // Code fills it in, and not for topics.
+    expect(Message).toMatchObject({ properties: { fallback: { default: "offline" } } });
+    expect(text).not.toContain("x-default");
+    // A field whose name is that of a schema's own part.
+    expect(Notification).toMatchObject({ properties: { title: { type: "string" } } });
   });
 
   test("is a page, too", async () => {

@@ -3,7 +3,7 @@
 import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { createReadiness } from "@petrel/shared/kernel/lifecycle/patient-readiness";
 import { addJsonBodyReader } from "@petrel/shared/kernel/http/bodies/read-json-body";
-import type { MessageAccepter } from "@petrel/shared/redis/accept/accept-batch";
+import type { TopicRule } from "@petrel/shared/protocol/topics/topic-rules";
 import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
 import { pingRedis } from "@petrel/shared/redis/connection/cluster-nodes";
@@ -21,7 +21,11 @@ import { createRequestLimiter, type RequestLimits } from "@petrel/shared/securit
 import { addBatchRoutes } from "./routes/batch-routes.js";
 import { UserErasure } from "./users/erase-user.js";
 import type { MessageLimits } from "./accept/limit-messages.js";
+import type { StoreMessage } from "./accept/store-message.js";
+import type { KeptTopics } from "./topics/keep-topics.js";
 import { addMessageRoutes } from "./routes/message-routes.js";
+import { addKeptTopicRoutes } from "./routes/kept-topic-routes.js";
+import { addTopicLogRoutes } from "./routes/topic-log-routes.js";
 import { addTopicRoutes } from "./routes/topic-routes.js";
 import { addUserRoutes } from "./routes/user-routes.js";
 
@@ -33,7 +37,9 @@ export interface CollectDeps {
   readonly audit: AuditLog;
   readonly eraser: Pick<UserEraser, "erase">;
   readonly partitions: readonly PartitionKeys[];
-  readonly store: Pick<MessageAccepter, "accept">;
+  readonly store: StoreMessage;
+  readonly topicRules: { ruleOf(topic: string): TopicRule };
+  readonly keptTopics: Pick<KeptTopics, "keep" | "drop">;
   readonly counts: AcceptanceCounts;
   readonly limits: MessageLimits;
   /** How long a request's messages may take to be stored. */
@@ -72,6 +78,7 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
       clock,
       counts: deps.counts,
     }),
+    topicRules: deps.topicRules,
     partitionCount: partitions.length,
     deadlineMs: deps.acceptDeadlineMs,
     clock,
@@ -90,6 +97,8 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
     erasure: new UserErasure({ eraser: deps.eraser, audit: deps.audit }),
     partitions,
   });
+  addTopicLogRoutes(app, { authenticator, scripts, partitions });
+  addKeptTopicRoutes(app, { authenticator, keptTopics: deps.keptTopics, scripts, partitions });
   addTopicRoutes(app, { authenticator });
   return app;
 }

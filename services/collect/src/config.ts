@@ -13,6 +13,8 @@ import {
   recordSettings,
   redisSettings,
 } from "@petrel/shared/kernel/config";
+import { TopicsFile } from "@petrel/shared/kernel/topics/topics-file";
+import { topicsSettings } from "@petrel/shared/kernel/topics/topics-settings";
 import { tracingSettings } from "@petrel/shared/kernel/tracing/tracing-settings";
 import { parseAcceptDurability, type AcceptDurability } from "@petrel/shared/redis/accept/confirm-writes";
 import { readRedisTarget, type RedisTarget } from "@petrel/shared/redis/connection/redis-target";
@@ -43,6 +45,7 @@ export const collectConfigSchema = {
   }),
   ...fallbackStreamSettings,
   ...recordSettings,
+  ...topicsSettings,
   handOver: choice(
     "HAND_OVER",
     "who hands a message to its user's nodes: the step that stores it, or the dispatcher",
@@ -88,6 +91,7 @@ export interface CollectSettings {
   readonly target: RedisTarget;
   /** Opens the secrets of producer keys that sign; undefined: signed requests are answered 503. */
   readonly encryptionKeys: EncryptionKeys | undefined;
+  readonly topicRules: TopicsFile;
 }
 
 /**
@@ -103,5 +107,6 @@ export function readCollectSettings(
     config,
     target: readRedisTarget(config),
     encryptionKeys: keyFile === undefined ? undefined : new EncryptionKeys(keyFile),
+    topicRules: new TopicsFile(config.topicsFile),
   };
 }

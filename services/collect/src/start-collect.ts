@@ -15,6 +15,7 @@ import { SlidingWindowLimiter } from "@petrel/shared/redis/limits/sliding-window
 import { ProducerKeysReader } from "@petrel/shared/redis/producers/producer-keys-store";
 import { SpentNonces } from "@petrel/shared/redis/producers/spent-nonces";
 import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import { TopicPublisher } from "@petrel/shared/redis/topics/topic-publisher";
 import { followEncryptionKeys } from "@petrel/shared/security/encryption-keys";
 import { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import { createSignatureChecks } from "@petrel/shared/security/producers/signature-checks";
@@ -22,8 +23,10 @@ import type { Service } from "@petrel/shared/service/open-service";
 import { openServiceRedis } from "@petrel/shared/service/open-service-redis";
 import { AcceptanceCounts } from "./accept/acceptance-counts.js";
 import { KEY_PREPAID, KEY_WINDOW_MS, MessageLimits } from "./accept/limit-messages.js";
+import { createStoreMessage } from "./accept/store-message.js";
 import { buildApp } from "./app.js";
 import type { CollectSettings } from "./config.js";
+import { KeptTopics } from "./topics/keep-topics.js";
 
 /** Script calls under way at once: few, so that load makes batches larger. */
 const STORE_CALLS_IN_FLIGHT = 1;
@@ -39,6 +42,8 @@ export interface CollectOverrides {
   readonly accept?: Partial<AcceptOptions>;
   /** Stands between the application and the store. */
   readonly wrapStore?: (store: MessageAccepter) => Pick<MessageAccepter, "accept">;
+  /** The same for messages to topics. */
+  readonly wrapPublisher?: (publisher: TopicPublisher) => Pick<TopicPublisher, "publish">;
   /** How long Redis may take to count a key's messages. */
   readonly keyLimitDeadlineMs?: number;
 }
@@ -51,12 +56,18 @@ export interface StartedCollect {
 }
 
 export async function startCollect(
-  { config, target, encryptionKeys }: CollectSettings,
+  { config, target, encryptionKeys, topicRules }: CollectSettings,
   service: Service,
-  { accept = {}, wrapStore = (store) => store, keyLimitDeadlineMs }: CollectOverrides = {},
+  {
+    accept = {},
+    wrapStore = (store) => store,
+    wrapPublisher = (publisher) => publisher,
+    keyLimitDeadlineMs,
+  }: CollectOverrides = {},
 ): Promise<StartedCollect> {
   const { logger, metrics } = service;
   if (encryptionKeys !== undefined) followEncryptionKeys(encryptionKeys, service);
+  topicRules.follow(service);
   const checkDeadlineMs = Math.floor(config.acceptDeadlineMs * CHECK_SHARE);
   const storeAttemptMs = Math.floor(config.acceptDeadlineMs * STORE_ATTEMPT_SHARE);
   const {
@@ -73,7 +84,10 @@ export async function startCollect(
   const readRedis = await openLink({ role: "collect-reads", link: "reads" });
   const scripts = new ScriptRunner(readRedis);
   const confirmationMs = Math.floor(storeAttemptMs * CONFIRMATION_SHARE);
-  const confirm = await chooseConfirmation(redis, config.acceptDurability, confirmationMs, logger);
+  const confirm =
+    accept.confirm ?? (await chooseConfirmation(redis, config.acceptDurability, confirmationMs, logger));
+  const recordKeepMs = config.recordKeepHours * 60 * 60 * 1000;
+  const confirmed = { scripts: storeScripts, partitions, ...(confirm === undefined ? {} : { confirm }) };
 
   const counts = new AcceptanceCounts();
   const limitCounts = new LimitCounts();
@@ -82,19 +96,18 @@ export async function startCollect(
   limitCounts.register(metrics);
 
   const store = new MessageAccepter({
-    scripts: storeScripts,
-    partitions,
+    ...confirmed,
     ackTimeoutMs: config.ackTimeoutMs,
     inboxCap: config.inboxCap,
     readyCap: config.readyCap,
     fallbackCap: config.fallbackCap,
-    recordKeepMs: config.recordKeepHours * 60 * 60 * 1000,
+    recordKeepMs,
     handOver: config.handOver,
     receiveLimit: (config.messagesPerUser * RECEIVE_WINDOW_MS) / 1_000,
     maxInFlight: STORE_CALLS_IN_FLIGHT,
-    ...(confirm === undefined ? {} : { confirm }),
     ...accept,
   });
+  const publisher = new TopicPublisher({ ...confirmed, recordKeepMs, maxInFlight: STORE_CALLS_IN_FLIGHT });
   const app = await buildApp({
     service,
     requestLimits: {
@@ -120,7 +133,9 @@ export async function startCollect(
     }),
     eraser: new UserEraser({ scripts, partitions, devices: new DevicesStore(scripts, partitions) }),
     partitions,
-    store: wrapStore(store),
+    store: createStoreMessage(wrapStore(store), wrapPublisher(publisher)),
+    topicRules,
+    keptTopics: new KeptTopics(confirmed),
     counts,
     limits: new MessageLimits(
       new SlidingWindowLimiter({

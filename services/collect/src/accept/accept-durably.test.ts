@@ -27,16 +27,31 @@ test("a replica that is away: 503 and Retry-After; when it is back, the same req
   const { redis, server } = collect.store;
   confirm = await chooseConfirmation(redis, { kind: "replicas", count: 1 }, 300, logger);
   replica = await startRedis({ extraArgs: ["--replicaof", "127.0.0.1", String(server.port)] });
-  const send = (idempotencyKey: string) =>
-    collect.ask("POST", "/v1/messages", { body: { to: { user: "ada" }, data: 1, idempotencyKey } });
+  const send = (idempotencyKey: string, to: object = { user: "ada" }) =>
+    collect.ask("POST", "/v1/messages", { body: { to, data: 1, idempotencyKey } });
+  const news = { topic: "news" };
+  const keep = (method: "PUT" | "DELETE", topic: string) =>
+    collect.ask(method, `/v1/users/ada/topics/${topic}`);
   await waitFor(async () => (await send("first")).status === 202, {
     what: "the replica",
     deadlineMs: 20_000,
   });
 
+  expect((await send("first", news)).status).toBe(202);
+  for (const topic of ["kept", "dropped"]) expect((await keep("PUT", topic)).status).toBe(204);
+
   replica.signal("SIGSTOP");
-  for (const _again of [1, 2]) {
-    const answer = await send("second");
+  for (const call of [
+    () => send("second"),
+    () => send("second"),
+    () => send("second", news),
+    () => send("second", { all: true }),
+    () => keep("PUT", "new"),
+    // There is nothing to change, and yet.
+    () => keep("PUT", "kept"),
+    () => keep("DELETE", "dropped"),
+  ]) {
+    const answer = await call();
     expect(answer).toMatchObject({
       status: 503,
       body: { error: { code: "PETREL_UNAVAILABLE", retryable: true } },
@@ -45,9 +60,14 @@ test("a replica that is away: 503 and Retry-After; when it is back, the same req
   }
   // The original's duplicate needs the replica as much.
   expect((await send("first")).status).toBe(503);
+  expect((await send("first", news)).status).toBe(503);
 
   replica.signal("SIGCONT");
   await waitFor(async () => (await send("second")).status === 202, { what: "the replica" });
   expect(await send("second")).toMatchObject({ body: { duplicate: true } });
   expect(await collect.inboxOf("ada")).toHaveLength(2);
+  expect(await send("second", news)).toMatchObject({ status: 202, body: { duplicate: true } });
+  expect((await keep("PUT", "new")).status).toBe(204);
+  const { body } = await collect.ask("GET", "/v1/users/ada/topics");
+  expect(body).toMatchObject({ items: [{ topic: "kept" }, { topic: "new" }] });
 });

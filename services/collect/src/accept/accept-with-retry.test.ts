@@ -22,7 +22,7 @@ const message = (data: string): MessageToAccept => ({
 test("what is under way is bounded", async () => {
   const held: ((result: AcceptResult) => void)[] = [];
   const acceptance = new AcceptWithRetry({
-    store: { accept: () => new Promise((resolve) => held.push(resolve)) },
+    store: () => new Promise((resolve) => held.push(resolve)),
     attemptMs: 1_000,
     clock: systemClock,
     counts: new AcceptanceCounts(),
@@ -46,11 +46,9 @@ test("the answer is there by the deadline, with what is known by then; what come
   const held = new Map<string, (result: AcceptResult) => void>();
   const requests: (PendingRequest | undefined)[] = [];
   const acceptance = new AcceptWithRetry({
-    store: {
-      accept: ({ data }, request) => {
-        requests.push(request);
-        return new Promise((resolve) => held.set(data, resolve));
-      },
+    store: ({ data }, request) => {
+      requests.push(request);
+      return new Promise((resolve) => held.set(data, resolve));
     },
     attemptMs: 100,
     clock: systemClock,

@@ -1,14 +1,15 @@
-// prepare-messages -> here -> shared/redis/accept-batch: checked messages, each for one user and with its id, stored.
+// prepare-messages -> here -> store-message: checked messages, each for one user or topic and with its id, stored.
 // Guarantees: "accepted" means stored. A message without an answer is sent again, with the same id and in the same
 // order, until the deadline. Never rejects: by the deadline each message has its outcome.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { pause } from "@petrel/shared/kernel/pause";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import type { AcceptResult, MessageToAccept, PendingRequest } from "@petrel/shared/redis/accept/accept-batch";
+import type { PendingRequest } from "@petrel/shared/redis/accept/accept-batch";
 import { isConnectionError } from "@petrel/shared/redis/connection/connect";
 import type { Acceptance } from "./acceptance.js";
 import type { AcceptanceCounts } from "./acceptance-counts.js";
+import { identityOf, type MessageToStore, type StoreMessage, type StoreResult } from "./store-message.js";
 
 /** No answer came: sending the same message again is safe. */
 interface Missing {
@@ -17,7 +18,7 @@ interface Missing {
 }
 
 export interface AcceptWithRetryOptions {
-  readonly store: { accept(message: MessageToAccept, request?: PendingRequest): Promise<AcceptResult> };
+  readonly store: StoreMessage;
   /** The longest a call of the store takes to answer or fail; no retry starts that could outlast the deadline. */
   readonly attemptMs: number;
   readonly clock: Clock;
@@ -51,21 +52,21 @@ export class AcceptWithRetry {
   }
 
   /**
-   * @param messages those for the same user are stored in this order
+   * @param messages those for the same user or topic are stored in this order
    * @param giveUpAtMs monotonic; the call has returned by then
    * @returns one outcome for each, in order
    */
-  async accept(messages: readonly MessageToAccept[], giveUpAtMs: number): Promise<readonly Acceptance[]> {
+  async accept(messages: readonly MessageToStore[], giveUpAtMs: number): Promise<readonly Acceptance[]> {
     let size = 0;
     for (const { data } of messages) size += data.length;
-    if (this.#underWay + size > this.#maxUnderWay) return this.#counted(messages.map(refuse));
+    if (this.#underWay + size > this.#maxUnderWay) return this.#counted(messages, messages.map(refuse));
     this.#underWay += size;
     const deadline = new Deadline(giveUpAtMs - this.#options.clock.monotonicMs());
     try {
       const results = await this.#tryAll(messages, deadline);
       const isMissing = results.some(({ outcome }) => outcome === "missing");
       const outcomes = isMissing ? await this.#tryAgain(messages, results, giveUpAtMs, deadline) : results;
-      return this.#counted(outcomes as Acceptance[]);
+      return this.#counted(messages, outcomes as Acceptance[]);
     } finally {
       deadline.cancel();
       this.#underWay -= size;
@@ -74,7 +75,7 @@ export class AcceptWithRetry {
 
   /** All at once, in order; the store batches them. What has no answer at the deadline is missing. */
   async #tryAll(
-    messages: readonly MessageToAccept[],
+    messages: readonly MessageToStore[],
     deadline: Deadline,
   ): Promise<readonly (Acceptance | Missing)[]> {
     const { store } = this.#options;
@@ -82,8 +83,7 @@ export class AcceptWithRetry {
     let open = messages.length;
     const answered = new Promise<void>((resolve) => {
       for (const [i, message] of messages.entries()) {
-        void store
-          .accept(message, deadline)
+        void store(message, deadline)
           .then((result) => decide(message, result), classifyFailure)
           .then((result) => {
             results[i] = result;
@@ -98,7 +98,7 @@ export class AcceptWithRetry {
 
   /** Together, after one wait: retried one by one they would lose their order. */
   async #tryAgain(
-    messages: readonly MessageToAccept[],
+    messages: readonly MessageToStore[],
     first: readonly (Acceptance | Missing)[],
     giveUpAtMs: number,
     deadline: Deadline,
@@ -119,8 +119,8 @@ export class AcceptWithRetry {
     return results.map((result) => (result.outcome === "missing" ? giveUp(result) : result));
   }
 
-  #counted(outcomes: readonly Acceptance[]): readonly Acceptance[] {
-    for (const outcome of outcomes) this.#options.counts.count(outcome);
+  #counted(messages: readonly MessageToStore[], outcomes: readonly Acceptance[]): readonly Acceptance[] {
+    for (const [i, outcome] of outcomes.entries()) this.#options.counts.count(outcome, messages[i]);
     return outcomes;
   }
 }
@@ -149,7 +149,7 @@ class Deadline implements PendingRequest {
   }
 }
 
-function decide(message: MessageToAccept, result: AcceptResult): Acceptance {
+function decide(message: MessageToStore, result: StoreResult): Acceptance {
   switch (result.outcome) {
     case "stored":
       return stored;
@@ -157,10 +157,12 @@ function decide(message: MessageToAccept, result: AcceptResult): Acceptance {
       return inboxFull;
     case "limited":
       return result;
-    case "exists":
-      if (result.record.fingerprint !== message.fingerprint) return mismatch;
+    case "exists": {
+      const { fingerprint, attempt } = identityOf(message);
+      if (result.record.fingerprint !== fingerprint) return mismatch;
       // Our own attempt: the call whose answer we missed has stored it.
-      return result.record.attempt === message.attempt ? stored : duplicate;
+      return result.record.attempt === attempt ? stored : duplicate;
+    }
   }
 }
 

@@ -1,11 +1,16 @@
 // Counts what became of the messages that collect tried to store.
 // Guarantees: a count costs one addition; the registry collects the sums when it is scraped.
 import { Counter, type Registry } from "@petrel/shared/kernel/metrics/metrics";
+import { BROADCAST_TOPIC } from "@petrel/shared/protocol/topics/topic-name";
 import type { Acceptance } from "./acceptance.js";
+import { isForTopic, type MessageToStore } from "./store-message.js";
 
 type Outcome = "stored" | "duplicate" | "mismatch" | "inbox_full" | "limited" | "unavailable";
+/** A topic has no inbox, and nobody limits what it gets. */
+type TopicOutcome = Exclude<Outcome, "inbox_full" | "limited">;
 
 export class AcceptanceCounts {
+  /** Of all messages. */
   readonly #counts: Record<Outcome, number> = {
     stored: 0,
     duplicate: 0,
@@ -14,12 +19,22 @@ export class AcceptanceCounts {
     limited: 0,
     unavailable: 0,
   };
+  /** Of those for a topic, or for all. */
+  readonly #published = {
+    topic: { stored: 0, duplicate: 0, mismatch: 0, unavailable: 0 },
+    all: { stored: 0, duplicate: 0, mismatch: 0, unavailable: 0 },
+  } satisfies Record<string, Record<TopicOutcome, number>>;
 
-  count(acceptance: Acceptance): void {
-    this.#counts[outcomeOf(acceptance)]++;
+  count(acceptance: Acceptance, message: MessageToStore | undefined): void {
+    const outcome = outcomeOf(acceptance);
+    this.#counts[outcome]++;
+    if (message === undefined || !isForTopic(message)) return;
+    if (outcome === "inbox_full" || outcome === "limited") return;
+    this.#published[message.topic === BROADCAST_TOPIC ? "all" : "topic"][outcome]++;
   }
 
   register(registry: Registry): void {
+    this.#registerPublished(registry);
     const counts = this.#counts;
     const counter = new Counter({
       name: "petrel_collect_messages_total",
@@ -29,6 +44,22 @@ export class AcceptanceCounts {
       collect() {
         this.reset();
         for (const [outcome, count] of Object.entries(counts)) this.inc({ outcome }, count);
+      },
+    });
+    registry.registerMetric(counter);
+  }
+
+  #registerPublished(registry: Registry): void {
+    const published = this.#published;
+    const counter = new Counter({
+      name: "petrel_collect_published_messages_total",
+      help: "Of these messages, those to a topic or to all, by what became of them",
+      labelNames: ["to", "outcome"],
+      registers: [],
+      collect() {
+        this.reset();
+        for (const [to, counts] of Object.entries(published))
+          for (const [outcome, count] of Object.entries(counts)) this.inc({ to, outcome }, count);
       },
     });
     registry.registerMetric(counter);

@@ -1,5 +1,6 @@
 // Tests the names of messages.
 import { partitionOfMessageId } from "@petrel/shared/protocol/messages/ids";
+import { recipientOfTopic } from "@petrel/shared/protocol/topics/topic-name";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { keyedMessageId, RandomMessageIds } from "./message-id.js";
@@ -17,6 +18,13 @@ test("an id names its partition and has the form that look-ups know", () => {
 
 test("the id of a key never changes: it is the first half of a SHA-256", () => {
   expect(keyedMessageId(3, "shop", "order-1", "alice")).toBe("p3_Sc6I9engLsLMQ0N1fflSMw");
+});
+
+test("a user and a topic of one name are two recipients", () => {
+  const ids = ["alice", recipientOfTopic("alice"), recipientOfTopic("$all"), "all"].map((recipient) =>
+    keyedMessageId(0, "shop", "key", recipient),
+  );
+  expect(new Set(ids).size).toBe(4);
 });
 
 test("another owner, key or user is another id; the same three the same one", () => {

@@ -1,6 +1,7 @@
 // prepare-messages -> here: names a message before it is stored.
-// Guarantees: the same owner, idempotency key and user always give the same id, and nothing else gives it; without a
-// key the id is 128 random bits. So a retry, by collect or the producer, is the same message.
+// Guarantees: the same owner, idempotency key and recipient always give the same id, and nothing else gives it: the user
+// `alice` and the topic `alice` are two. Without a key the id is 128 random bits. So a retry, by collect or the producer,
+// is the same message.
 import { hash, randomFillSync } from "node:crypto";
 import { formatMessageId } from "@petrel/shared/protocol/messages/ids";
 
@@ -9,19 +10,19 @@ const POOL_BYTES = ID_BYTES * 512;
 
 /**
  * The first 128 bits of a SHA-256 over the three, each prefixed with its length, so that no other three hash the same.
- * @param partition the user's
+ * @param partition the recipient's
  * @param owner the business system behind the producer's key
- * @param userId a valid user id
+ * @param recipient a valid user id, or a topic as `recipientOfTopic` writes it
  */
 export function keyedMessageId(
   partition: number,
   owner: string,
   idempotencyKey: string,
-  userId: string,
+  recipient: string,
 ): string {
   // As JSON text: a lone surrogate would become U+FFFD in UTF-8, and two keys one.
   const key = JSON.stringify(idempotencyKey);
-  const text = `${owner.length}:${owner}${key.length}:${key}${userId.length}:${userId}`;
+  const text = `${owner.length}:${owner}${key.length}:${key}${recipient.length}:${recipient}`;
   return formatMessageId(partition, hash("sha256", text, "buffer").toString("base64url", 0, ID_BYTES));
 }
 

@@ -6,18 +6,22 @@ import type { Clock } from "@petrel/shared/kernel/clock";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { NO_TRACING, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
-import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
+import { partitionOfTopic, recipientOfTopic } from "@petrel/shared/protocol/topics/topic-name";
+import type { TopicRule } from "@petrel/shared/protocol/topics/topic-rules";
 import type { Producer } from "@petrel/shared/security/producers/authenticate-producer";
 import type { AcceptWithRetry } from "./accept-with-retry.js";
 import type { Acceptance } from "./acceptance.js";
 import type { AcceptedAnswer } from "../contract/answer-schema.js";
-import type { CheckedMessage } from "../contract/check-message.js";
+import { type CheckedMessage, countRecipients } from "../contract/check-message.js";
 import { fingerprintMessage, NO_FINGERPRINT } from "./message-fingerprint.js";
 import { keyedMessageId, RandomMessageIds } from "./message-id.js";
+import type { MessageToStore } from "./store-message.js";
 import { traceAcceptance, type TracedAcceptance } from "./trace-acceptance.js";
 
 export interface RequestAcceptanceOptions {
   readonly messages: AcceptWithRetry;
+  /** How much of each topic is kept. */
+  readonly topicRules: { ruleOf(topic: string): TopicRule };
   readonly partitionCount: number;
   /** How long a request may wait for all of its messages. */
   readonly deadlineMs: number;
@@ -47,55 +51,84 @@ export class RequestAcceptance {
     traceparent?: unknown,
   ): Promise<(AcceptedAnswer | PetrelError)[]> {
     const { messages, clock, deadlineMs, tracing = NO_TRACING } = this.#options;
-    const all: MessageToAccept[] = [];
-    const recipients = requested.reduce((sum, { users }) => sum + users.length, 0);
+    const all: MessageToStore[] = [];
+    const recipients = requested.reduce((sum, message) => sum + countRecipients(message), 0);
     const traced = traceAcceptance(tracing, traceparent, recipients);
     for (const message of requested) this.#prepare(producer, message, all, traced);
     const outcomes = await messages.accept(all, clock.monotonicMs() + deadlineMs);
     traced?.end(outcomes);
     let next = 0;
-    return requested.map(({ isList, users }) => {
+    return requested.map(({ to }) => {
       const from = next;
-      next += users.length;
-      if (isList) return answerList(all.slice(from, next), outcomes.slice(from, next));
-      return answerOne(all[from], outcomes[from]);
+      if (to.topic !== undefined || !to.isList) {
+        next++;
+        return answerOne(all[from], outcomes[from]);
+      }
+      next += to.users.length;
+      return answerList(to.users, all.slice(from, next), outcomes.slice(from, next));
     });
   }
 
   #prepare(
     producer: Producer,
     message: CheckedMessage,
-    into: MessageToAccept[],
+    into: MessageToStore[],
     traced: TracedAcceptance | undefined,
   ): void {
+    const { to, data, ttlMs, fallback, priority, notification } = message;
     const { idempotencyKey } = message.body;
-    const fingerprint = idempotencyKey === undefined ? NO_FINGERPRINT : fingerprintMessage(message.body);
+    const fingerprint =
+      idempotencyKey === undefined ? NO_FINGERPRINT : fingerprintMessage({ ...message.body, fallback });
     const attempt = `${this.#attemptPrefix}${(this.#attempts++).toString(36)}`;
-    for (const userId of message.users) {
-      const partition = partitionOfUser(userId, this.#options.partitionCount);
-      const id =
-        idempotencyKey === undefined
-          ? this.#randomIds.next(partition)
-          : keyedMessageId(partition, producer.owner, idempotencyKey, userId);
+    const { partitionCount, topicRules } = this.#options;
+    const nameFor = (partition: number, recipient: string): string =>
+      idempotencyKey === undefined
+        ? this.#randomIds.next(partition)
+        : keyedMessageId(partition, producer.owner, idempotencyKey, recipient);
+
+    if (to.topic !== undefined) {
+      const { topic } = to;
+      const partition = partitionOfTopic(topic, partitionCount);
+      const id = nameFor(partition, recipientOfTopic(topic));
+      const trace = traced?.begin({ id, partition, priority });
+      const { historySize, historySeconds, historyBytes } = topicRules.ruleOf(topic);
+      const history = { size: historySize, ageMs: historySeconds * 1_000, bytes: historyBytes };
+      into.push({
+        topic,
+        partition,
+        id,
+        ttlMs,
+        history,
+        record: { fingerprint, attempt },
+        from: "",
+        data,
+        trace,
+      });
+      return;
+    }
+    for (const userId of to.users) {
+      const partition = partitionOfUser(userId, partitionCount);
+      const id = nameFor(partition, userId);
+      const trace = traced?.begin({ id, partition, priority });
       into.push({
         userId,
         partition,
         id,
-        ttlMs: message.ttlMs,
+        ttlMs,
         fingerprint,
         attempt,
-        data: message.data,
-        fallback: message.fallback,
-        priority: message.priority,
-        notification: message.notification,
-        trace: traced?.begin({ id, partition, priority: message.priority }),
+        data,
+        fallback,
+        priority,
+        notification,
+        trace,
       });
     }
   }
 }
 
 function answerOne(
-  message: MessageToAccept | undefined,
+  message: MessageToStore | undefined,
   acceptance: Acceptance | undefined,
 ): AcceptedAnswer | PetrelError {
   if (message === undefined || acceptance === undefined) throw new Error("a message has no outcome");
@@ -115,7 +148,8 @@ function answerOne(
 
 /** All stored, or the most telling error: first what no retry changes, then what a retry may, then what an ack may. */
 function answerList(
-  messages: readonly MessageToAccept[],
+  users: readonly string[],
+  messages: readonly MessageToStore[],
   outcomes: readonly Acceptance[],
 ): AcceptedAnswer | PetrelError {
   const results: { user: string; id: string; duplicate: boolean }[] = [];
@@ -124,8 +158,8 @@ function answerList(
   const limited: string[] = [];
   let limitedForMs = 0;
   let unavailable: PetrelError | undefined;
-  for (const [i, { userId, id }] of messages.entries()) {
-    const acceptance = outcomes[i];
+  for (const [i, { id }] of messages.entries()) {
+    const [userId = "", acceptance] = [users[i], outcomes[i]];
     if (acceptance?.outcome === "accepted")
       results.push({ user: userId, id, duplicate: acceptance.duplicate });
     else if (acceptance?.outcome === "mismatch") mismatched.push(userId);

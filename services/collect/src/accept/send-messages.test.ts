@@ -194,7 +194,7 @@ describe("a batch", () => {
       { to: { user: "batch.c" }, data: 1 },
       { to: { user: "batch c" }, data: 1 },
       { to: { user: "batch.c" }, data: 1, colour: "red" },
-      { to: { topic: "news" }, data: 1 },
+      { to: { user: "batch.c" }, data: 1, deliverAt: "2030-01-01T00:00:00Z" },
       { to: { user: "batch.c" }, data: "x".repeat(70_000) },
       { to: {}, data: 1 },
       "nonsense",
@@ -246,7 +246,11 @@ test("what became of messages is counted", async () => {
   const registry = new Registry();
   collect.counts.register(registry);
   const read = async (outcome: string): Promise<number> =>
-    Number(new RegExp(`outcome="${outcome}"\\} (\\d+)`).exec(await registry.metrics())?.[1]);
+    Number(
+      new RegExp(`petrel_collect_messages_total\\{outcome="${outcome}"\\} (\\d+)`).exec(
+        await registry.metrics(),
+      )?.[1],
+    );
   const before = [await read("stored"), await read("duplicate")];
   const body = { to: { user: "counted" }, data: 1, idempotencyKey: "count" };
   await send(body);

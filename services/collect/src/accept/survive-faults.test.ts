@@ -29,6 +29,14 @@ async function open(options: OpenCollectOptions = {}): Promise<void> {
 const send = (user: string, data: unknown, rest: Record<string, unknown> = {}) =>
   collect.ask("POST", "/v1/messages", { body: { to: { user }, data, ...rest } });
 
+const publish = (topic: string, data: unknown, rest: Record<string, unknown> = {}) =>
+  collect.ask("POST", "/v1/messages", { body: { to: { topic }, data, ...rest } });
+
+async function dataIn(topic: string): Promise<unknown[]> {
+  const { body } = await collect.ask("GET", `/v1/topics/${topic}/messages`);
+  return (body as { items: { data: unknown }[] }).items.map(({ data }) => data);
+}
+
 async function dataOf(userId: string): Promise<unknown[]> {
   return (await collect.inboxOf(userId)).map(({ data }) => JSON.parse(data) as unknown);
 }
@@ -73,17 +81,25 @@ test("Redis paused in the middle of requests: 503 on every route, and within the
       ["GET", "/v1/users/ada/messages"],
       ["GET", "/v1/users/ada/presence"],
       ["POST", "/v1/users/ada/disconnect"],
+      ["GET", "/v1/topics/news"],
+      ["GET", "/v1/topics/news/messages"],
+      ["GET", "/v1/users/ada/topics"],
     ] as const
   ).map(([method, url]) => collect.ask(method, url).finally(() => readsAnswered++));
-  const [single, batch, ready] = await Promise.all([
+  const [single, published, kept, batch, ready] = await Promise.all([
     send("ada", 1),
+    publish("news", 1),
+    collect.ask("PUT", "/v1/users/ada/topics/news"),
     collect.ask("POST", "/v1/messages/batch", { body: { messages: [{ to: { user: "ada" }, data: 1 }] } }),
     collect.ask("GET", "/health/ready"),
   ]);
   // The reads' link waits five seconds for an answer: whoever sends was told before, after DEADLINE_MS.
   expect(readsAnswered).toBe(0);
   expect(single).toMatchObject(unavailable);
-  expect(Number(single.headers["retry-after"])).toBeGreaterThanOrEqual(1);
+  expect(published).toMatchObject(unavailable);
+  expect(kept).toMatchObject(unavailable);
+  for (const { headers } of [single, published, kept])
+    expect(Number(headers["retry-after"])).toBeGreaterThanOrEqual(1);
   expect(batch).toMatchObject({ status: 202, body: { results: [{ error: { status: 503 } }] } });
   expect(ready).toMatchObject({ status: 503, body: { status: "not ready" } });
   for (const answer of await Promise.all(reads)) expect(answer).toMatchObject(unavailable);
@@ -148,6 +164,35 @@ test("an answer that is lost: sent again with the same id, stored once, and not 
   expect(await dataOf("lost.2")).toEqual([2]);
 });
 
+test("to a topic too: sent again with the same id, published once, in order, and not called a duplicate", async () => {
+  const lost = new Map<string, number>();
+  await open({
+    wrapPublisher: (publisher) => ({
+      publish: async (message, request) => {
+        const result = await publisher.publish(message, request);
+        const before = lost.get(message.id) ?? 0;
+        lost.set(message.id, before + 1);
+        if (before < 2) throw new Error("Command timed out");
+        return result;
+      },
+    }),
+  });
+  const messages = Array.from({ length: 20 }, (_, i) => ({ to: { topic: "news" }, data: i }));
+  const answer = await collect.ask("POST", "/v1/messages/batch", { body: { messages } });
+  expect(answer.status).toBe(202);
+  const { results } = answer.body as { results: { duplicate: boolean }[] };
+  expect(results.map(({ duplicate }) => duplicate)).toEqual(messages.map(() => false));
+  expect(await dataIn("news")).toEqual(messages.map(({ data }) => data));
+  expect([...lost.values()]).toEqual(messages.map(() => 3));
+
+  expect(await publish("news", "keyed", { idempotencyKey: "k" })).toMatchObject({
+    body: { duplicate: false },
+  });
+  expect(await publish("news", "keyed", { idempotencyKey: "k" })).toMatchObject({
+    body: { duplicate: true },
+  });
+});
+
 test("what is sent again keeps its order", async () => {
   await open({ wrapStore: losing("before", 2, ({ userId }) => userId === "ada").wrapStore });
   const messages = Array.from({ length: 40 }, (_, i) => ({ to: { user: "ada" }, data: i }));
@@ -191,11 +236,14 @@ test("Redis out of memory: 503 at once, nothing stored", async () => {
   // Whoever waited for this deadline would outlast the test.
   await open({ acceptDeadlineMs: 60_000 });
   await collect.store.redis.config("SET", "maxmemory", "1mb");
-  const answer = await send("ada", 1);
-  expect(answer).toMatchObject(unavailable);
-  expect(answer.headers["retry-after"]).toBe("5");
+  for (const answer of [await send("ada", 1), await publish("news", 1)]) {
+    expect(answer).toMatchObject(unavailable);
+    expect(answer.headers["retry-after"]).toBe("5");
+  }
+  expect(await collect.ask("PUT", "/v1/users/ada/topics/news")).toMatchObject(unavailable);
   await collect.store.redis.config("SET", "maxmemory", "0");
   expect(await dataOf("ada")).toEqual([]);
+  expect(await dataIn("news")).toEqual([]);
   expect((await send("ada", 2)).status).toBe(202);
 });
 

@@ -1,22 +1,28 @@
 // message-routes, batch-routes -> here -> prepare-messages: the rules for a message that its schema cannot say.
-// Guarantees: the result can be stored as it is: one kind of recipient, only features that exist, data within its
-// limit.
+// Guarantees: the result can be stored as it is: one kind of recipient and what it may have, only features that exist,
+// data within its limit.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { checkApnsOverrides } from "@petrel/shared/protocol/messages/apns-overrides";
 import { joinCollapseKey } from "@petrel/shared/protocol/messages/notification-text";
 import type { FallbackPolicy, Priority } from "@petrel/shared/protocol/messages/stored-message";
-import type { MessageBody } from "./message-schema.js";
+import { BROADCAST_TOPIC } from "@petrel/shared/protocol/topics/topic-name";
+import { fallbackOf, type MessageBody } from "./message-schema.js";
 
 const MAX_DATA_BYTES = 64 * 1024;
 const MAX_NOTIFICATION_BYTES = 8 * 1024;
 /** UTF-8 takes at most this many bytes for one UTF-16 code unit. */
 const MAX_BYTES_PER_UNIT = 3;
 
-/** A message that may be stored, for one user or for a list. */
+/** Whom a message is for. */
+export type Recipients =
+  /** `isList`: the request named a list, so that the answer is one too. */
+  | { readonly users: readonly string[]; readonly isList: boolean; readonly topic?: undefined }
+  /** A topic's name, or `$all`. */
+  | { readonly topic: string };
+
+/** A message that may be stored. */
 export interface CheckedMessage {
-  readonly users: readonly string[];
-  /** Whether the request named a list, so that the answer is one too. */
-  readonly isList: boolean;
+  readonly to: Recipients;
   readonly body: MessageBody;
   /** `data` as JSON text. */
   readonly data: string;
@@ -32,21 +38,8 @@ export interface CheckedMessage {
  * @throws PetrelError PETREL_INVALID_REQUEST, PETREL_NOT_IMPLEMENTED or PETREL_PAYLOAD_TOO_LARGE
  */
 export function checkMessage(body: MessageBody): CheckedMessage {
-  const { user, users, topic, all } = body.to;
-  const recipients =
-    Number(user !== undefined) +
-    Number(users !== undefined) +
-    Number(topic !== undefined) +
-    Number(all === true);
-  if (recipients !== 1) {
-    throw new PetrelError(
-      "PETREL_INVALID_REQUEST",
-      "body/to: must have exactly one of user, users, topic, all",
-      {
-        details: { field: "body/to" },
-      },
-    );
-  }
+  const to = readRecipients(body.to);
+  if (to.topic !== undefined) refusePhoneFields(body);
   refuseNotBuilt(body);
   const data = JSON.stringify(body.data);
   refuseLargerThan(data, MAX_DATA_BYTES, "data");
@@ -54,26 +47,60 @@ export function checkMessage(body: MessageBody): CheckedMessage {
   refuseLargerThan(notification, MAX_NOTIFICATION_BYTES, "notification");
   refuseBadOverrides(body);
   return {
-    users: users ?? [user ?? ""],
-    isList: users !== undefined,
+    to,
     body,
     data,
     notification: joinCollapseKey(notification, body.collapseKey),
-    fallback: body.fallback,
+    fallback: fallbackOf(body),
     priority: body.priority,
     ttlMs: body.ttlSeconds * 1_000,
   };
 }
 
+/** How many messages it counts as: a topic is one recipient. */
+export function countRecipients({ to }: CheckedMessage): number {
+  return to.topic === undefined ? to.users.length : 1;
+}
+
+function readRecipients({ user, users, topic, all }: MessageBody["to"]): Recipients {
+  const named =
+    Number(user !== undefined) +
+    Number(users !== undefined) +
+    Number(topic !== undefined) +
+    Number(all === true);
+  if (named !== 1) {
+    const field = "body/to";
+    throw new PetrelError(
+      "PETREL_INVALID_REQUEST",
+      `${field}: must have exactly one of user, users, topic, all`,
+      { details: { field } },
+    );
+  }
+  if (all === true) return { topic: BROADCAST_TOPIC };
+  return topic === undefined ? { users: users ?? [user ?? ""], isList: users !== undefined } : { topic };
+}
+
+/** A topic has no phone: what only a fallback channel reads is refused, even where it says what holds anyway. */
+function refusePhoneFields({ fallback, notification, collapseKey }: MessageBody): void {
+  const name =
+    (fallback !== undefined && "fallback") ||
+    (notification !== undefined && "notification") ||
+    (collapseKey !== undefined && "collapseKey");
+  if (name === false) return;
+  const field = `body/${name}`;
+  throw new PetrelError(
+    "PETREL_INVALID_REQUEST",
+    `${field}: not with to.topic or to.all, which reach no phone`,
+    { details: { field } },
+  );
+}
+
 /** Fields of the contract that are not built yet: refused, never ignored. */
-function refuseNotBuilt({ to, deliverAt }: MessageBody): void {
-  const field =
-    (to.topic !== undefined && "to/topic") ||
-    (to.all !== undefined && "to/all") ||
-    (deliverAt !== undefined && "deliverAt");
-  if (field === false) return;
-  throw new PetrelError("PETREL_NOT_IMPLEMENTED", `body/${field} is not built yet. Nothing was stored.`, {
-    details: { field: `body/${field}` },
+function refuseNotBuilt({ deliverAt }: MessageBody): void {
+  if (deliverAt === undefined) return;
+  const field = "body/deliverAt";
+  throw new PetrelError("PETREL_NOT_IMPLEMENTED", `${field} is not built yet. Nothing was stored.`, {
+    details: { field },
   });
 }
 

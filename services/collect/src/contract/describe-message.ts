@@ -4,7 +4,12 @@
 import type { DeadLetterCause } from "@petrel/shared/protocol/fallback/dead-letter-causes";
 import type { FallbackAttempt } from "@petrel/shared/protocol/fallback/fallback-attempt";
 import type { RecordedEnd } from "@petrel/shared/protocol/messages/stored-message";
-import type { FoundMessage } from "@petrel/shared/redis/inbox/read-message";
+import { BROADCAST_TOPIC } from "@petrel/shared/protocol/topics/topic-name";
+import type {
+  FoundMessage,
+  FoundUserMessage,
+  PublishedMessage,
+} from "@petrel/shared/redis/inbox/read-message";
 import type { Static } from "typebox";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 
@@ -13,10 +18,21 @@ const time = Type.String({ format: "date-time" });
 export const messageStateSchema = Type.Object(
   {
     id: Type.String(),
-    to: Type.Object({ user: Type.String() }),
-    state: Type.String({ description: "queued, or an end: delivered, pushed, expired, cancelled, failed." }),
-    seq: Type.Integer({ description: "Its place in the user's sequence." }),
-    epoch: Type.String(),
+    to: Type.Object(
+      {
+        user: Type.Optional(Type.String()),
+        topic: Type.Optional(Type.String()),
+        all: Type.Optional(Type.Literal(true)),
+      },
+      { description: "One of the three." },
+    ),
+    state: Type.String({
+      description: "queued, or an end: delivered, pushed, published, expired, cancelled, failed.",
+    }),
+    seq: Type.Optional(Type.Integer({ description: "Its place in the user's sequence." })),
+    topic: Type.Optional(Type.String({ description: "Of `published`: the topic; `$all` for a broadcast." })),
+    epoch: Type.String({ description: "Of the user's sequence, or the topic's." }),
+    offset: Type.Optional(Type.Integer({ description: "Of `published`: its place in the topic." })),
     acceptedAt: time,
     expiresAt: time,
     reason: Type.Optional(
@@ -70,6 +86,32 @@ export function describeMessage(
   found: FoundMessage,
   attempts: readonly FallbackAttempt[],
 ): MessageStateAnswer {
+  return found.state === "published" ? describePublished(id, found) : describeSent(id, found, attempts);
+}
+
+function describePublished(id: string, { record, state, topic }: PublishedMessage): MessageStateAnswer {
+  const at = formatTime(record.atMs);
+  return {
+    id,
+    to: topic === BROADCAST_TOPIC ? { all: true } : { topic },
+    state,
+    topic,
+    epoch: record.epoch,
+    offset: record.seq,
+    acceptedAt: at,
+    expiresAt: formatTime(record.expiresAtMs),
+    timeline: [
+      { at, event: "accepted" },
+      { at, event: state },
+    ],
+  };
+}
+
+function describeSent(
+  id: string,
+  found: FoundUserMessage,
+  attempts: readonly FallbackAttempt[],
+): MessageStateAnswer {
   const { record, state } = found;
   return {
     id,
@@ -85,7 +127,7 @@ export function describeMessage(
 }
 
 function describeTimeline(
-  { record, state, stateAtMs, stateAtIsUpperBound }: FoundMessage,
+  { record, state, stateAtMs, stateAtIsUpperBound }: FoundUserMessage,
   attempts: readonly FallbackAttempt[],
 ): TimelineEvent[] {
   const { end } = record;

@@ -9,6 +9,14 @@ export const documentedRules: DocumentedRules = {
   Recipient: {
     oneOf: ["user", "users", "topic", "all"].map((name) => ({ required: [name] })),
   },
+  /** check-message: a topic has no phone */
+  Message: {
+    not: {
+      required: ["to"],
+      properties: { to: { anyOf: [{ required: ["topic"] }, { required: ["all"] }] } },
+      anyOf: ["fallback", "notification", "collapseKey"].map((name) => ({ required: [name] })),
+    },
+  },
   /** batch-routes: each is validated alone, and fails alone */
   Batch: {
     properties: {

@@ -1,11 +1,14 @@
 // What a producer may ask for: the schema that validates a message is the one that documents it.
 // Guarantees: unknown fields are refused by name, except inside `data`, `apns` and `wechat`; nothing is coerced.
+import { CODE_DEFAULT } from "@petrel/shared/kernel/http/openapi-document";
 import { TOPIC_PATTERN, USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
+import type { FallbackPolicy } from "@petrel/shared/protocol/messages/stored-message";
 import type { Static } from "typebox";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 
 export const MAX_RECIPIENTS = 1_000;
 const DAY_SECONDS = 24 * 60 * 60;
+const DEFAULT_FALLBACK = "offline";
 
 const closed = { additionalProperties: false } as const;
 
@@ -34,8 +37,10 @@ const recipientSchema = Type.Object(
     users: Type.Optional(
       Type.Array(userIdSchema, { minItems: 1, maxItems: MAX_RECIPIENTS, uniqueItems: true }),
     ),
-    topic: Type.Optional(Type.String({ pattern: TOPIC_PATTERN, description: "Not built yet: 501." })),
-    all: Type.Optional(Type.Literal(true, { description: "Not built yet: 501." })),
+    topic: Type.Optional(Type.String({ pattern: TOPIC_PATTERN, description: "A topic's name." })),
+    all: Type.Optional(
+      Type.Literal(true, { description: "Everybody who is connected; needs the scope `admin` too." }),
+    ),
   },
   { title: "Recipient", ...closed, description: "Exactly one of `user`, `users`, `topic`, `all`." },
 );
@@ -64,8 +69,9 @@ export const messageSchema = Type.Object(
     ),
     fallback: Type.Optional(
       Type.Enum(["offline", "always", "never"], {
-        default: "offline",
-        description: "When a fallback channel takes the message.",
+        // Filled in by code: a message to a topic may not have it, not even with this value.
+        [CODE_DEFAULT]: DEFAULT_FALLBACK,
+        description: "When a fallback channel takes the message; not for topics.",
       }),
     ),
     notification: Type.Optional(notificationSchema),
@@ -85,6 +91,7 @@ export const messageSchema = Type.Object(
     description: "A message.",
     examples: [
       { to: { user: "alice" }, data: { text: "Your order is on its way." } },
+      { to: { topic: "room.7" }, data: { score: "2:1" }, ttlSeconds: 60 },
       {
         to: { users: ["alice", "bob"] },
         data: { order: 4711, state: "shipped" },
@@ -97,10 +104,15 @@ export const messageSchema = Type.Object(
 );
 
 type Unfilled = Static<typeof messageSchema>;
-type Filled = "ttlSeconds" | "priority" | "fallback";
+type Filled = "ttlSeconds" | "priority";
 
 /** A message that fits its schema; the validator has filled in the defaults. */
 export type MessageBody = Omit<Unfilled, Filled> & Required<Pick<Unfilled, Filled>>;
+
+/** What holds where the message does not say. */
+export function fallbackOf({ fallback = DEFAULT_FALLBACK }: MessageBody): FallbackPolicy {
+  return fallback;
+}
 
 /** Its entries are validated one by one, so that a bad one fails alone. */
 export const batchSchema = Type.Object(

@@ -13,3 +13,17 @@ export const afterSeqSchema = Type.Object(
   },
   { additionalProperties: false },
 );
+
+/** For lists of a topic's messages by offset. */
+export const afterOffsetSchema = Type.Object(
+  {
+    after: Type.Optional(
+      Type.String({
+        pattern: "^\\d{1,15}$",
+        description: "The page begins above this offset; 0 by default.",
+      }),
+    ),
+    limit: Type.Optional(limitSchema),
+  },
+  { additionalProperties: false },
+);

@@ -55,6 +55,33 @@ describe("a message that does not fit its schema: 400, naming the field", () => 
     ["two kinds of recipient", { ...good, to: { user: "a", users: ["b"] } }, "body/to"],
     ["a recipient and a topic", { ...good, to: { user: "a", topic: "b" } }, "body/to"],
     ["all: false", { ...good, to: { all: false } }, "body/to/all"],
+    ["a topic and all", { ...good, to: { topic: "a", all: true } }, "body/to"],
+    ["unknown topic characters", { ...good, to: { topic: "room 7" } }, "body/to/topic"],
+    ["the broadcast's topic by name", { ...good, to: { topic: "$all" } }, "body/to/topic"],
+    ["a topic with a star", { ...good, to: { topic: "room.*" } }, "body/to/topic"],
+    ["an empty topic", { ...good, to: { topic: "" } }, "body/to/topic"],
+    ["a topic of 129 characters", { ...good, to: { topic: "t".repeat(129) } }, "body/to/topic"],
+    [
+      "a topic and the default fallback",
+      { ...good, to: { topic: "a" }, fallback: "offline" },
+      "body/fallback",
+    ],
+    ["a topic and no fallback", { ...good, to: { topic: "a" }, fallback: "never" }, "body/fallback"],
+    [
+      "a topic and a notification",
+      { ...good, to: { topic: "a" }, notification: { title: "t", body: "b" } },
+      "body/notification",
+    ],
+    ["a topic and a collapse key", { ...good, to: { topic: "a" }, collapseKey: "k" }, "body/collapseKey"],
+    ["a topic and channels", { ...good, to: { topic: "a" }, channels: ["apns"] }, "body/channels"],
+    ["all and a fallback", { ...good, to: { all: true }, fallback: "offline" }, "body/fallback"],
+    [
+      "all and a notification",
+      { ...good, to: { all: true }, notification: { title: "t", body: "b" } },
+      "body/notification",
+    ],
+    ["all and a collapse key", { ...good, to: { all: true }, collapseKey: "k" }, "body/collapseKey"],
+    ["all and channels", { ...good, to: { all: true }, channels: ["apns"] }, "body/channels"],
     ["to missing", { data: 1 }, "body/to"],
     ["an unknown field in to", { ...good, to: { user: "a", device: "b" } }, "body/to/device"],
     ["an empty list", { ...good, to: { users: [] } }, "body/to/users"],
@@ -183,6 +210,13 @@ describe("a body that cannot be read", () => {
     const notification = { title: "t", body: "b".repeat(8_192) };
     await expectRefused(await send({ body: { ...good, notification } }), 413, "PETREL_PAYLOAD_TOO_LARGE");
   });
+
+  test.each([{ topic: "news" }, { all: true }])("data beyond 64 KiB for %j: 413", async (to) => {
+    const answer = await send({ body: { to, data: "x".repeat(65 * 1024) } });
+    await expectRefused(answer, 413, "PETREL_PAYLOAD_TOO_LARGE", {
+      details: { field: "body/data", maxBytes: 65_536 },
+    });
+  });
 });
 
 describe("a batch that is refused whole", () => {
@@ -203,7 +237,7 @@ describe("a batch that is refused whole", () => {
 });
 
 describe("who may not", () => {
-  const routes: ["GET" | "POST" | "DELETE", string, string][] = [
+  const routes: ["GET" | "POST" | "PUT" | "DELETE", string, string][] = [
     ["POST", "/v1/messages", "send"],
     ["POST", "/v1/messages/batch", "send"],
     ["GET", "/v1/messages/p0_aaaaaaaaaaaaaaaaaaaaaa", "read"],
@@ -213,6 +247,11 @@ describe("who may not", () => {
     ["POST", "/v1/users/ada/disconnect", "admin"],
     ["DELETE", "/v1/users/ada", "admin"],
     ["GET", "/v1/topics/news/presence", "read"],
+    ["GET", "/v1/topics/news", "read"],
+    ["GET", "/v1/topics/news/messages", "read"],
+    ["PUT", "/v1/users/ada/topics/news", "send"],
+    ["DELETE", "/v1/users/ada/topics/news", "send"],
+    ["GET", "/v1/users/ada/topics", "read"],
   ];
 
   test.each(routes)("%s %s without a credential, or with a bad one: 401", async (method, url) => {
@@ -239,9 +278,8 @@ describe("who may not", () => {
 
 describe("what is part of the contract and not built yet: 501", () => {
   test.each([
-    ["to.topic", { ...good, to: { topic: "news" } }],
-    ["to.all", { ...good, to: { all: true } }],
     ["deliverAt", { ...good, deliverAt: "2030-01-01T00:00:00Z" }],
+    ["deliverAt with a topic", { ...good, to: { topic: "news" }, deliverAt: "2030-01-01T00:00:00Z" }],
   ])("%s", async (_name, body) => {
     await expectRefused(await send({ body }), 501, "PETREL_NOT_IMPLEMENTED", { retryable: false });
   });
@@ -249,6 +287,50 @@ describe("what is part of the contract and not built yet: 501", () => {
   test("a topic's presence", async () => {
     await expectRefused(await collect.ask("GET", "/v1/topics/news/presence"), 501, "PETREL_NOT_IMPLEMENTED");
   });
+});
+
+describe("topics in paths and queries: 400, naming the field", () => {
+  test.each([
+    ["GET", "/v1/topics/room%207", "params/topic"],
+    ["GET", "/v1/topics/room.*", "params/topic"],
+    ["GET", "/v1/topics/%24other", "params/topic"],
+    ["GET", `/v1/topics/${"t".repeat(129)}/messages`, "params/topic"],
+    ["GET", "/v1/topics/news?limit=5", "querystring/limit"],
+    ["GET", "/v1/topics/news/messages?after=-1", "querystring/after"],
+    ["GET", "/v1/topics/news/messages?after=1.5", "querystring/after"],
+    ["GET", "/v1/topics/news/messages?limit=1001", "querystring/limit"],
+    ["GET", "/v1/topics/news/messages?cursor=1", "querystring/cursor"],
+    ["PUT", "/v1/users/ada/topics/room%207", "params/topic"],
+    ["PUT", "/v1/users/ada/topics/%24all", "params/topic"],
+    ["PUT", "/v1/users/ada/topics/room.*", "params/topic"],
+    ["PUT", "/v1/users/a%20b/topics/news", "params/id"],
+    ["PUT", "/v1/users/ada/topics/news?since=1", "querystring/since"],
+    ["DELETE", "/v1/users/ada/topics/%24all", "params/topic"],
+    ["GET", "/v1/users/ada/topics?cursor=a%20b", "querystring/cursor"],
+    ["GET", "/v1/users/ada/topics?limit=0", "querystring/limit"],
+  ] as const)("%s %s", async (method, url, field) => {
+    await expectRefused(await collect.ask(method, url), 400, "PETREL_INVALID_REQUEST", {
+      details: { field },
+    });
+  });
+
+  test.each([{ since: 1 }, [], "news"])("a body where none is taken: %j", async (body) => {
+    const field = Array.isArray(body) || typeof body === "string" ? "body" : "body/since";
+    const answer = await collect.ask("PUT", "/v1/users/ada/topics/news", { body });
+    await expectRefused(answer, 400, "PETREL_INVALID_REQUEST", { details: { field } });
+  });
+});
+
+test("all needs the scope admin beside send: 403, naming it", async () => {
+  const as = await collect.producer("no-admin", ["send", "read"]);
+  before = await collect.store.snapshot();
+  await expectRefused(await send({ body: { to: { all: true }, data: 1 }, as }), 403, "PETREL_FORBIDDEN", {
+    details: { scope: "admin" },
+  });
+  const onlyAdmin = await collect.producer("only-admin", ["admin"]);
+  before = await collect.store.snapshot();
+  const answer = await send({ body: { to: { all: true }, data: 1 }, as: onlyAdmin });
+  await expectRefused(answer, 403, "PETREL_FORBIDDEN", { details: { scope: "send" } });
 });
 
 test("an address that is not there: 404; one that is no address: 400", async () => {

@@ -1,14 +1,18 @@
 // A producer's request -> here -> check-message -> prepare-messages: many messages in one request.
-// Guarantees: a bad entry fails alone; entries for one user keep their order; all share the same few calls of Redis.
+// Guarantees: a bad entry fails alone; entries for one user or topic keep their order; all share the same few calls of Redis.
 import { type ErrorBody, PetrelError } from "@petrel/shared/kernel/errors";
 import { type HttpApp, toPetrelError } from "@petrel/shared/kernel/http/http-app";
-import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import type {
+  Producer,
+  ProducerAuthenticator,
+} from "@petrel/shared/security/producers/authenticate-producer";
 import type { FastifyRequest } from "fastify";
 import type { RequestAcceptance } from "../accept/prepare-messages.js";
 import { type AcceptedAnswer, batchAcceptedSchema } from "../contract/answer-schema.js";
 import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
-import { checkMessage, type CheckedMessage } from "../contract/check-message.js";
+import { checkMessage, type CheckedMessage, countRecipients } from "../contract/check-message.js";
+import { requireRight } from "../accept/require-right.js";
 import type { MessageLimits } from "../accept/limit-messages.js";
 import { sendErrors } from "@petrel/shared/kernel/http/error-schema";
 import { batchSchema, MAX_RECIPIENTS, type MessageBody, messageSchema } from "../contract/message-schema.js";
@@ -45,11 +49,11 @@ export function addBatchRoutes(app: HttpApp, { authenticator, requests, limits }
     async (request, reply) => {
       const { messages } = request.body;
       refuseTooManyRecipients(messages);
-      const checked = messages.map((entry) => checkEntry(request, entry));
-      const good = checked.filter((one): one is CheckedMessage => !(one instanceof PetrelError));
       const producer = producerOf(request);
+      const checked = messages.map((entry) => checkEntry(request, producer, entry));
+      const good = checked.filter((one): one is CheckedMessage => !(one instanceof PetrelError));
       // A batch without a valid entry still counts as one.
-      const recipients = good.reduce((sum, { users }) => sum + users.length, 0);
+      const recipients = good.reduce((sum, message) => sum + countRecipients(message), 0);
       const waits = limits.take(producer, Math.max(1, recipients), "body/messages", reply);
       if (waits !== undefined) await waits;
       const answers = (await requests.accept(producer, good, request.headers.traceparent)).values();
@@ -77,10 +81,18 @@ function refuseTooManyRecipients(entries: readonly unknown[]): void {
 }
 
 /** With the validator of POST /v1/messages, which is compiled once. */
-function checkEntry(request: FastifyRequest, entry: unknown): CheckedMessage | PetrelError {
+function checkEntry(
+  request: FastifyRequest,
+  producer: Producer,
+  entry: unknown,
+): CheckedMessage | PetrelError {
   const validate = request.compileValidationSchema(messageSchema, "body");
   try {
-    if (validate(entry)) return checkMessage(entry as MessageBody);
+    if (validate(entry)) {
+      const checked = checkMessage(entry as MessageBody);
+      requireRight(producer, checked);
+      return checked;
+    }
     return toPetrelError({ validation: validate.errors, validationContext: "body" });
   } catch (error) {
     return toPetrelError(error);

@@ -13,7 +13,8 @@ import type { RequestAcceptance } from "../accept/prepare-messages.js";
 import { acceptedSchema } from "../contract/answer-schema.js";
 import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
-import { checkMessage } from "../contract/check-message.js";
+import { checkMessage, countRecipients } from "../contract/check-message.js";
+import { requireRight } from "../accept/require-right.js";
 import type { MessageLimits } from "../accept/limit-messages.js";
 import { describeMessage, messageStateSchema } from "../contract/describe-message.js";
 import {
@@ -45,9 +46,10 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
       preParsing: limits.refuseEarly,
       schema: {
         tags: ["messages"],
-        summary: "Send a message to a user or to a list of users",
+        summary: "Send a message to a user, a list of users, a topic, or everyone",
         description:
-          "Answers once the message is stored. Scope: `send`. The body may be gzip, 8 MiB unpacked.",
+          "Answers once the message is stored. Scope: `send`, and for `to.all` also `admin`. The body may be gzip, 8 MiB " +
+          "unpacked.",
         security: producerSecurity,
         body: messageSchema,
         querystring: noQuerySchema,
@@ -57,7 +59,8 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
     async (request, reply) => {
       const checked = checkMessage(request.body as MessageBody);
       const producer = producerOf(request);
-      const waits = limits.take(producer, checked.users.length, "body/to", reply);
+      requireRight(producer, checked);
+      const waits = limits.take(producer, countRecipients(checked), "body/to", reply);
       if (waits !== undefined) await waits;
       const [answer] = await requests.accept(producer, [checked], request.headers.traceparent);
       if (answer === undefined || answer instanceof PetrelError) throw answer;

@@ -23,6 +23,9 @@ export interface OpenCollectOptions {
   readonly messagesPerKey?: number;
   /** Stands between the application and the store. */
   readonly wrapStore?: CollectOverrides["wrapStore"];
+  readonly wrapPublisher?: CollectOverrides["wrapPublisher"];
+  /** As for the process: `TOPICS_FILE` and so on. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 export interface Answer {
@@ -40,13 +43,15 @@ export interface Ask {
   readonly as?: string | undefined;
 }
 
+type Method = "GET" | "POST" | "PUT" | "DELETE";
+
 export interface OpenCollect {
   readonly store: OpenStore;
   readonly app: HttpApp;
   /** Where it listens: http://127.0.0.1:… */
   readonly address: string;
   readonly counts: AcceptanceCounts;
-  ask(method: "GET" | "POST" | "DELETE", url: string, ask?: Ask): Promise<Answer>;
+  ask(method: Method, url: string, ask?: Ask): Promise<Answer>;
   keysOf(userId: string): PartitionKeys;
   /** All that is stored for a user, in order. */
   inboxOf(userId: string): Promise<InboxMessage[]>;
@@ -58,7 +63,7 @@ export interface OpenCollect {
 const everyScope: readonly ProducerScope[] = ["send", "read", "tokens", "devices", "introspect", "admin"];
 
 export async function openCollect(options: OpenCollectOptions = {}): Promise<OpenCollect> {
-  const { acceptDeadlineMs = 5_000, messagesPerKey = 0, accept, wrapStore } = options;
+  const { acceptDeadlineMs = 5_000, messagesPerKey = 0, accept, wrapStore, wrapPublisher } = options;
   const store = await openStore(options.redis);
   const settings = readCollectSettings({
     HOST: "127.0.0.1",
@@ -68,12 +73,14 @@ export async function openCollect(options: OpenCollectOptions = {}): Promise<Ope
     READY_WITHOUT_REDIS_MS: "0",
     ACCEPT_DEADLINE_MS: String(acceptDeadlineMs),
     MESSAGES_PER_KEY_PER_SECOND: String(messagesPerKey),
+    ...options.environment,
   });
   const service = await openTestService("collect", settings.config);
   const { app, address, counts } = await startCollect(settings, service, {
     keyLimitDeadlineMs: 5_000,
     ...(accept === undefined ? {} : { accept }),
     ...(wrapStore === undefined ? {} : { wrapStore }),
+    ...(wrapPublisher === undefined ? {} : { wrapPublisher }),
   });
   const keys = new ProducerKeysStore(store.scripts);
 
@@ -91,7 +98,7 @@ export async function openCollect(options: OpenCollectOptions = {}): Promise<Ope
   }
   const everything = await producer("shop", everyScope);
 
-  async function ask(method: "GET" | "POST" | "DELETE", url: string, how: Ask = {}): Promise<Answer> {
+  async function ask(method: Method, url: string, how: Ask = {}): Promise<Answer> {
     const authorization = "as" in how ? how.as : everything;
     const payload = how.raw ?? (how.body === undefined ? undefined : JSON.stringify(how.body));
     const response = await app.inject({

@@ -132,7 +132,7 @@ describe("a message's state", () => {
       async (text) => {
         const id = await send("gus", 1);
         const [state = ""] = text.split(" ");
-        const { acceptedAt, seq } = await read(id);
+        const { acceptedAt, seq = 0 } = await read(id);
         const ended = text.replace("1", String(Date.parse(acceptedAt)));
         await collect.store.redis.append(collect.keysOf("gus").record(id), `\t${ended}`);
         expect((await read(id)).state).toBe(state);

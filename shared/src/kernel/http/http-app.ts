@@ -30,7 +30,7 @@ import { HttpSockets } from "./stop-serving.js";
 import type { Logger } from "../logging/logging.js";
 import type { Registry } from "../metrics/metrics.js";
 import { forgetTypeOfNothing, refuseOtherTypes } from "./other-content-types.js";
-import { completeDocument, describeService, type DocumentedRules } from "./openapi-document.js";
+import { CODE_DEFAULT, completeDocument, describeService, type DocumentedRules } from "./openapi-document.js";
 import type { TlsFiles } from "../tls/tls-files.js";
 
 export type HttpApp = FastifyInstance<
@@ -123,6 +123,7 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
         removeAdditional: false,
         useDefaults: true,
         allErrors: false,
+        keywords: [CODE_DEFAULT],
       },
     },
     frameworkErrors: (error, request, reply) => sendError(error, request, reply, refusals),

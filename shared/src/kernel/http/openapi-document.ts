@@ -11,6 +11,12 @@ export interface OpenApiPart {
 /** What code checks beyond a schema, by the schema's title: documented, not validated. */
 export type DocumentedRules = Readonly<Record<string, Readonly<OpenApiPart>>>;
 
+/**
+ * In a schema: a default that code fills in, since it must know whether the field was there. It is documented as
+ * `default`, which the validator would fill in.
+ */
+export const CODE_DEFAULT = "x-default";
+
 interface Operation extends OpenApiPart {
   operationId?: string;
   security?: readonly unknown[];
@@ -203,14 +209,17 @@ class SharedSchemas {
   replaceIn(part: unknown): unknown {
     if (Array.isArray(part)) return part.map((one) => this.replaceIn(one));
     if (typeof part !== "object" || part === null) return part;
-    const { title, "x-optional": _optional, ...rest } = part as OpenApiPart;
-    const replaced = Object.fromEntries(
+    const { title, "x-optional": _optional, [CODE_DEFAULT]: filledIn, ...rest } = part as OpenApiPart;
+    const replaced: OpenApiPart = Object.fromEntries(
       // An example is data, whatever it looks like.
       Object.entries(rest).map(([name, value]) => [
         name,
         name === "examples" ? value : this.replaceIn(value),
       ]),
     );
+    if (filledIn !== undefined) replaced["default"] = filledIn;
+    // Not a title, but a field of that name.
+    if (title !== undefined && typeof title !== "string") replaced["title"] = this.replaceIn(title);
     if (typeof title !== "string") return replaced;
     const schema = { ...replaced, ...this.#rules[title] };
     const known = this.#found.get(title);

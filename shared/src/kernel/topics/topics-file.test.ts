@@ -1,6 +1,6 @@
 // Tests TOPICS_FILE while it changes.
 // Guarantees: a wrong file at the start ends it; later it changes nothing, and is said with its line.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -42,6 +42,29 @@ test("without a file every topic has the defaults, and nothing is followed", () 
   rules.follow({ logger, lifecycle });
   expect(rules.ruleOf("news")).toMatchObject({ historySize: 100, historySeconds: 86_400, presence: "off" });
   expect(stops).toEqual([]);
+});
+
+test("the example of docs/operate/topic-rules.md is good, and means what the page says", () => {
+  const page = readFileSync(new URL("../../../../docs/operate/topic-rules.md", import.meta.url), "utf8");
+  const [, example = ""] = /<!-- runs in .*? -->\n```json\n([^]*?)```/.exec(page) ?? [];
+  writeFileSync(file, example);
+  const rules = new TopicsFile(file);
+  expect(rules.ruleOf("room.lobby")).toMatchObject({
+    historySize: 20,
+    presence: "count",
+    clientPublish: false,
+  });
+  expect(rules.ruleOf("room.7")).toMatchObject({
+    historySize: 500,
+    presence: "list",
+    publishPerUserPerSecond: 5,
+  });
+  expect(rules.ruleOf("ticker.acme")).toMatchObject({ historySize: 0, historySeconds: 86_400 });
+  // The defaults in its table.
+  for (const [name, value] of Object.entries(rules.ruleOf("news"))) {
+    const shown = typeof value === "number" ? value.toLocaleString("en") : `\`${value}\``;
+    if (name !== "topics") expect(page).toMatch(new RegExp(`\\| \`${name}\` \\| .*? \\| ${shown} \\|`));
+  }
 });
 
 test("a wrong file, or none where one is named, ends the start with one line", () => {

@@ -8,6 +8,7 @@ import {
   type MessageRecord,
   type RecordedEnd,
 } from "../../protocol/messages/stored-message.js";
+import { topicOfRecipient } from "../../protocol/topics/topic-name.js";
 import type { Redis } from "../connection/connect.js";
 import { expireMessages } from "./expire-messages.js";
 import type { PartitionKeys } from "../keys.js";
@@ -16,7 +17,8 @@ import { readServerTimeMs } from "../connection/server-time.js";
 
 export type MessageState = "queued" | "delivered" | "expired" | "cancelled" | "pushed" | "failed";
 
-export interface FoundMessage {
+/** A message for one user. */
+export interface FoundUserMessage {
   readonly record: MessageRecord;
   readonly state: MessageState;
   /** Its user still has this history, and was not erased since. */
@@ -28,6 +30,18 @@ export interface FoundMessage {
   readonly stateAtMs: number | undefined;
   readonly stateAtIsUpperBound: boolean;
 }
+
+/** A message for a topic, or for all: it was published in the step that stored it, and nothing else becomes of it. */
+export interface PublishedMessage {
+  /** Its `seq` is the message's offset. */
+  readonly record: MessageRecord;
+  readonly state: "published";
+  /** `$all` for a broadcast. */
+  readonly topic: string;
+  readonly isOfUser: false;
+}
+
+export type FoundMessage = FoundUserMessage | PublishedMessage;
 
 /**
  * @param nowMs Redis' clock, where the caller knows it; else Redis is asked: a process' own clock may be hours off
@@ -45,7 +59,10 @@ export async function readMessage(
     nowMs ?? readServerTimeMs(redis, keys.due),
   ]);
   if (first === null) return undefined;
-  const { userId, expiresAtMs, seq, epoch: epochThen } = decodeMessageRecord(first);
+  const atFirst = decodeMessageRecord(first);
+  const { userId, expiresAtMs, seq, epoch: epochThen } = atFirst;
+  const topic = topicOfRecipient(userId);
+  if (topic !== undefined) return { record: atFirst, state: "published", topic, isOfUser: false };
   if (expiresAtMs <= serverNowMs) {
     // The script decides by Redis' clock, and leaves what is acked.
     await expireMessages(scripts, keys, userId, [{ seq, epoch: epochThen, id }]);
@@ -77,7 +94,7 @@ export async function readMessage(
 function ended({
   state,
   atMs,
-}: RecordedEnd): Pick<FoundMessage, "state" | "stateAtMs" | "stateAtIsUpperBound"> {
+}: RecordedEnd): Pick<FoundUserMessage, "state" | "stateAtMs" | "stateAtIsUpperBound"> {
   return { state, stateAtMs: atMs, stateAtIsUpperBound: false };
 }
 

@@ -1,10 +1,20 @@
 // collect/user-routes -> here -> topics/keep-topic.lua, push-node/topics: topics that the server keeps for a user.
 // Guarantees: the change and the word to the nodes are one step; either may be repeated.
 import type { PartitionKeys } from "../keys.js";
+import type { ScriptName } from "../scripts/script-catalogue.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 /** Topics that may be kept for one user. */
 export const MAX_KEPT_TOPICS = 100;
+
+/** How a script is called: as a ScriptRunner does, or once only. */
+export interface RunScript {
+  run(
+    name: ScriptName,
+    keys: readonly [string, ...string[]],
+    args: readonly (string | number)[],
+  ): Promise<string>;
+}
 
 export interface KeptTopic {
   readonly topic: string;
@@ -13,7 +23,7 @@ export interface KeptTopic {
 
 /** @returns full: the user has MAX_KEPT_TOPICS others, and nothing was changed */
 export async function keepTopic(
-  scripts: ScriptRunner,
+  scripts: RunScript,
   keys: PartitionKeys,
   userId: string,
   topic: string,
@@ -27,7 +37,7 @@ export async function keepTopic(
 }
 
 export async function dropTopic(
-  scripts: ScriptRunner,
+  scripts: RunScript,
   keys: PartitionKeys,
   userId: string,
   topic: string,

@@ -1,0 +1,429 @@
+// Tests sending to topics and to all by collect's application on real Redis.
+// Guarantees: what is answered 202 stands in the topic's log, in order, once; its state says where.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { partitionOfTopic } from "@petrel/shared/protocol/topics/topic-name";
+import { Registry } from "@petrel/shared/kernel/metrics/metrics";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type OpenCollect, openCollect } from "../testing/open-collect.js";
+
+let directory: string;
+let collect: OpenCollect;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "petrel-topics-"));
+  const file = join(directory, "topics.json");
+  const rules = [
+    { topics: "short.*", historySize: 2, historySeconds: 60 },
+    { topics: "none", historySize: 0 },
+  ];
+  await writeFile(file, JSON.stringify({ rules }));
+  collect = await openCollect({ environment: { TOPICS_FILE: file } });
+});
+afterAll(async () => {
+  await collect?.close();
+  await rm(directory, { recursive: true, force: true });
+});
+
+interface Item {
+  readonly id: string;
+  readonly offset: number;
+  readonly at: string;
+  readonly data: unknown;
+  readonly from?: string;
+}
+interface Page {
+  readonly items: readonly Item[];
+  readonly epoch: string | null;
+  readonly oldest: number;
+  readonly nextAfter: number | null;
+}
+
+const send = (body: unknown, as?: string) =>
+  collect.ask("POST", "/v1/messages", { body, ...(as === undefined ? {} : { as }) });
+const sendTo = async (topic: string, data: unknown, rest: Record<string, unknown> = {}): Promise<string> => {
+  const answer = await send({ to: { topic }, data, ...rest });
+  expect(answer).toMatchObject({ status: 202, body: { duplicate: false } });
+  return (answer.body as { id: string }).id;
+};
+const read = async (url: string): Promise<unknown> => {
+  const { status, body } = await collect.ask("GET", url);
+  expect(status, JSON.stringify(body)).toBe(200);
+  return body;
+};
+const logOf = async (topic: string, query = ""): Promise<Page> =>
+  (await read(`/v1/topics/${encodeURIComponent(topic)}/messages${query}`)) as Page;
+const stateOf = (id: string) => read(`/v1/messages/${id}`) as Promise<Record<string, unknown>>;
+
+describe("one message to a topic", () => {
+  test("is answered as one to a user, stands in the log, and is published", async () => {
+    const answer = await send({
+      to: { topic: "news" },
+      data: { text: "tab\t ü \ud83d\ude00" },
+      priority: "high",
+    });
+    expect(answer).toMatchObject({ status: 202, body: { duplicate: false } });
+    expect(Object.keys(answer.body as object)).toEqual(["id", "duplicate"]);
+    const { id } = answer.body as { id: string };
+    const page = await logOf("news");
+    expect(page).toEqual({
+      items: [{ id, offset: 1, at: expect.any(String) as string, data: { text: "tab\t ü \ud83d\ude00" } }],
+      epoch: expect.any(String) as string,
+      oldest: 1,
+      nextAfter: null,
+    });
+    const at = page.items[0]?.at ?? "";
+    expect(await stateOf(id)).toEqual({
+      id,
+      to: { topic: "news" },
+      state: "published",
+      topic: "news",
+      epoch: page.epoch,
+      offset: 1,
+      acceptedAt: at,
+      // A day: what the rule keeps, though the message's own time is a week.
+      expiresAt: new Date(Date.parse(at) + 86_400_000).toISOString(),
+      timeline: [
+        { at, event: "accepted" },
+        { at, event: "published" },
+      ],
+    });
+    expect(await read("/v1/topics/news")).toEqual({
+      topic: "news",
+      epoch: page.epoch,
+      offset: 1,
+      oldest: 1,
+      messages: 1,
+      users: null,
+      connections: null,
+    });
+  });
+
+  test("cannot be called back", async () => {
+    const id = await sendTo("news.deleted", 1);
+    expect(await collect.ask("DELETE", `/v1/messages/${id}`)).toMatchObject({
+      status: 409,
+      body: { error: { code: "PETREL_CONFLICT", details: { state: "published" } } },
+    });
+  });
+
+  test("its state is kept for 25 hours, whatever its time", async () => {
+    const id = await sendTo("news.record", 1, { ttlSeconds: 1 });
+    const { redis, partitions } = collect.store;
+    const keys = partitions[partitionOfTopic("news.record", partitions.length)];
+    const leftMs = await redis.pttl(keys?.record(id) ?? "");
+    expect(leftMs).toBeGreaterThan(24.9 * 3_600_000);
+    expect(leftMs).toBeLessThanOrEqual(25 * 3_600_000);
+  });
+
+  test.each(["null", "false", '""', "[]", '"\\ud800"', '{"__proto__":{"a":1}}'])(
+    "data may be %s",
+    async (json) => {
+      const topic = `json.${Buffer.from(json).toString("hex")}`;
+      const answer = await collect.ask("POST", "/v1/messages", {
+        raw: `{"to":{"topic":"${topic}"},"data":${json}}`,
+      });
+      expect(answer.status).toBe(202);
+      expect(JSON.stringify((await logOf(topic)).items[0]?.data)).toBe(JSON.stringify(JSON.parse(json)));
+    },
+  );
+
+  test("data may have exactly 64 KiB as UTF-8", async () => {
+    await sendTo("large", "é".repeat((65_536 - 2) / 2));
+    expect((await logOf("large")).items).toHaveLength(1);
+  });
+});
+
+describe("a message to all", () => {
+  test("goes to the topic $all, whose state says all", async () => {
+    const answer = await send({ to: { all: true }, data: "hear" });
+    expect(answer).toMatchObject({ status: 202, body: { duplicate: false } });
+    const { id } = answer.body as { id: string };
+    const { items, epoch } = await logOf("$all");
+    expect(items).toMatchObject([{ id, offset: 1, data: "hear" }]);
+    expect(await stateOf(id)).toMatchObject({
+      to: { all: true },
+      state: "published",
+      topic: "$all",
+      epoch,
+      offset: 1,
+    });
+    // Unencoded too.
+    expect(await read("/v1/topics/$all")).toMatchObject({ topic: "$all", offset: 1, oldest: 1 });
+  });
+});
+
+describe("how long, and how much", () => {
+  test("the lesser of the message's time and the rule's", async () => {
+    const short = await sendTo("short.1", 1, { ttlSeconds: 30 });
+    const long = await sendTo("short.1", 1, { ttlSeconds: 3_600 });
+    const lifeOf = async (id: string): Promise<number> => {
+      const { acceptedAt, expiresAt } = (await stateOf(id)) as Record<string, string>;
+      return Date.parse(expiresAt ?? "") - Date.parse(acceptedAt ?? "");
+    };
+    expect([await lifeOf(short), await lifeOf(long)]).toEqual([30_000, 60_000]);
+  });
+
+  test("a message over its time is left out, and its offset with it", async () => {
+    for (let i = 1; i <= 3; i++) await sendTo("expiring", i, { ttlSeconds: i === 2 ? 1 : 600 });
+    const { redis } = collect.store;
+    const from = Number((await redis.time())[0]);
+    await expect
+      .poll(async () => Number((await redis.time())[0]), { timeout: 20_000 })
+      .toBeGreaterThan(from + 1);
+    const { items, nextAfter } = await logOf("expiring");
+    expect(items.map(({ offset, data }) => [offset, data])).toEqual([
+      [1, 1],
+      [3, 3],
+    ]);
+    expect(nextAfter).toBeNull();
+  });
+
+  test("the first rule that matches bounds the log; the state of what is gone stays", async () => {
+    const ids: string[] = [];
+    for (let i = 1; i <= 5; i++) ids.push(await sendTo("short.2", i));
+    expect(await logOf("short.2")).toMatchObject({ items: [{ offset: 4 }, { offset: 5 }], oldest: 4 });
+    expect(await read("/v1/topics/short.2")).toMatchObject({ offset: 5, oldest: 4, messages: 2 });
+    expect(await stateOf(ids[0] ?? "")).toMatchObject({ state: "published", offset: 1 });
+  });
+
+  test("history 0 keeps none, and the numbers go on", async () => {
+    await sendTo("none", 1);
+    const id = await sendTo("none", 2);
+    expect(await logOf("none")).toMatchObject({ items: [], oldest: 3, nextAfter: null });
+    expect(await read("/v1/topics/none")).toMatchObject({ offset: 2, oldest: 3, messages: 0 });
+    expect(await stateOf(id)).toMatchObject({ state: "published", offset: 2 });
+  });
+});
+
+test.each(["unused", "$all"])(
+  "the topic %s that was never used is no error, and asking makes nothing",
+  async (topic) => {
+    const fresh = await openCollect();
+    try {
+      const ask = async (path: string): Promise<unknown> =>
+        (await fresh.ask("GET", `/v1/topics/${encodeURIComponent(topic)}${path}`)).body;
+      const unused = {
+        topic,
+        epoch: null,
+        offset: 0,
+        oldest: 1,
+        messages: 0,
+        users: null,
+        connections: null,
+      };
+      expect(await ask("")).toEqual(unused);
+      expect(await ask("/messages")).toEqual({ items: [], epoch: null, oldest: 1, nextAfter: null });
+      expect(await ask("")).toEqual(unused);
+    } finally {
+      await fresh.close();
+    }
+  },
+);
+
+describe("pages of a log", () => {
+  test("begin above `after`, have at most `limit`, and lead to one another", async () => {
+    for (let i = 1; i <= 7; i++) await sendTo("paged", i);
+    const seen: number[] = [];
+    const pages: number[] = [];
+    let after: number | null = 0;
+    while (after !== null) {
+      const page: Page = await logOf("paged", `?after=${after}&limit=3`);
+      seen.push(...page.items.map(({ offset }) => offset));
+      pages.push(page.items.length);
+      after = page.nextAfter;
+    }
+    expect(seen).toEqual([1, 2, 3, 4, 5, 6, 7]);
+    expect(pages).toEqual([3, 3, 1]);
+    expect(await logOf("paged", "?after=7")).toMatchObject({ items: [], nextAfter: null });
+    expect(await logOf("paged", "?after=999999999999999")).toMatchObject({ items: [], nextAfter: null });
+    expect((await logOf("paged", "?after=6&limit=1")).nextAfter).toBeNull();
+  });
+
+  test("say who published, where a client did", async () => {
+    const { TopicPublisher } = await import("@petrel/shared/redis/topics/topic-publisher");
+    const { scripts, partitions } = collect.store;
+    await sendTo("chat", "from the server");
+    await new TopicPublisher({ scripts, partitions, maxInFlight: 1 }).publish({
+      topic: "chat",
+      partition: partitionOfTopic("chat", partitions.length),
+      id: "p0_bbbbbbbbbbbbbbbbbbbbbb",
+      ttlMs: 60_000,
+      history: { size: 100, ageMs: 60_000, bytes: 1e6 },
+      from: "alice",
+      data: '"from a client"',
+    });
+    const { items } = await logOf("chat");
+    expect(items.map(({ from, data }) => [from, data])).toEqual([
+      [undefined, "from the server"],
+      ["alice", "from a client"],
+    ]);
+    expect(items[0]).not.toHaveProperty("from");
+  });
+});
+
+describe("an idempotency key", () => {
+  test("stores once, for each owner and kind of recipient", async () => {
+    const shop = await collect.producer("shop-2", ["send"]);
+    const sameShop = await collect.producer("shop-2", ["send", "read"]);
+    const other = await collect.producer("other", ["send"]);
+    const body = { to: { topic: "alice" }, data: { a: 1, b: 2 }, idempotencyKey: "k" };
+    const first = await send(body, shop);
+    expect(first).toMatchObject({ status: 202, body: { duplicate: false } });
+    const { id } = first.body as { id: string };
+    expect(await send({ ...body, data: { b: 2, a: 1 } }, sameShop)).toMatchObject({
+      status: 202,
+      body: { id, duplicate: true },
+    });
+    for (const [to, as] of [
+      [{ user: "alice" }, shop],
+      [{ topic: "alice" }, other],
+      [{ topic: "bob" }, shop],
+    ] as const) {
+      const answer = await send({ ...body, to }, as);
+      expect(answer).toMatchObject({ status: 202, body: { duplicate: false } });
+      expect((answer.body as { id: string }).id).not.toBe(id);
+    }
+    expect((await logOf("alice")).items).toHaveLength(2);
+    expect(await collect.inboxOf("alice")).toHaveLength(1);
+  });
+
+  test("of a broadcast is one of its own", async () => {
+    const body = { data: "all", idempotencyKey: "broadcast" };
+    const first = await send({ ...body, to: { all: true } });
+    expect(first).toMatchObject({ body: { duplicate: false } });
+    expect(await send({ ...body, to: { all: true } })).toMatchObject({
+      body: { id: (first.body as { id: string }).id, duplicate: true },
+    });
+    expect(await send({ ...body, to: { topic: "all" } })).toMatchObject({ body: { duplicate: false } });
+    expect(await send({ ...body, to: { user: "all" } })).toMatchObject({ body: { duplicate: false } });
+  });
+
+  test.each([
+    ["data", { data: 2 }],
+    ["ttlSeconds", { ttlSeconds: 61 }],
+    ["priority", { priority: "low" }],
+  ])("with other %s: 422, and nothing is published", async (name, other) => {
+    const body = { to: { topic: `mismatch.${name}` }, data: 1, idempotencyKey: "k" };
+    await send(body);
+    expect(await send({ ...body, ...other })).toMatchObject({
+      status: 422,
+      body: { error: { code: "PETREL_IDEMPOTENCY_MISMATCH", retryable: false } },
+    });
+    expect((await logOf(`mismatch.${name}`)).items).toHaveLength(1);
+  });
+
+  test("many at once store once", async () => {
+    const body = { to: { topic: "crowd" }, data: 1, idempotencyKey: "k" };
+    const answers = await Promise.all(Array.from({ length: 20 }, () => send(body)));
+    expect(new Set(answers.map(({ body }) => (body as { id: string }).id)).size).toBe(1);
+    expect(answers.filter(({ body }) => !(body as { duplicate: boolean }).duplicate)).toHaveLength(1);
+    expect((await logOf("crowd")).items).toHaveLength(1);
+  });
+});
+
+describe("a batch", () => {
+  const sendBatch = (messages: unknown[], as?: string) =>
+    collect.ask("POST", "/v1/messages/batch", { body: { messages }, ...(as === undefined ? {} : { as }) });
+
+  test("mixes users, lists, topics and all; answers in order, and each keeps its own", async () => {
+    const messages = Array.from({ length: 30 }, (_, i) => [
+      { to: { topic: "mixed" }, data: i },
+      { to: { user: "mixed" }, data: i },
+      { to: { users: ["mixed.a", "mixed.b"] }, data: i },
+    ]).flat();
+    const answer = await sendBatch([...messages, { to: { all: true }, data: "batch" }]);
+    expect(answer.status).toBe(202);
+    const { results } = answer.body as {
+      results: { id?: string; duplicate?: boolean; results?: { user: string; id: string }[] }[];
+    };
+    expect(results).toHaveLength(91);
+    const { items } = await logOf("mixed", "?limit=100");
+    expect(items.map(({ data }) => data)).toEqual(Array.from({ length: 30 }, (_, i) => i));
+    expect(items.map(({ id }) => id)).toEqual(
+      results.filter((_, i) => i % 3 === 0 && i < 90).map(({ id }) => id),
+    );
+    const inbox = await collect.inboxOf("mixed");
+    expect(inbox.map(({ id }) => id)).toEqual(results.filter((_, i) => i % 3 === 1).map(({ id }) => id));
+    expect(results[2]?.results?.map(({ user }) => user)).toEqual(["mixed.a", "mixed.b"]);
+    expect((await collect.inboxOf("mixed.b")).map(({ id }) => id)).toEqual(
+      results.filter((_, i) => i % 3 === 2).map(({ results: list }) => list?.[1]?.id),
+    );
+    expect((await logOf("$all")).items.at(-1)).toMatchObject({ id: results[90]?.id, data: "batch" });
+  });
+
+  test("a bad entry fails alone, and so does all without the scope", async () => {
+    const as = await collect.producer("batcher", ["send"]);
+    const answer = await sendBatch(
+      [
+        { to: { topic: "entries" }, data: 1 },
+        { to: { all: true }, data: 2 },
+        { to: { topic: "bad topic" }, data: 3 },
+        { to: { topic: "entries" }, data: 4, fallback: "offline" },
+        { to: { topic: "entries" }, data: "x".repeat(65 * 1024) },
+        { to: { topic: "entries" }, data: 6 },
+      ],
+      as,
+    );
+    expect(answer).toMatchObject({
+      status: 202,
+      body: {
+        results: [
+          { duplicate: false },
+          { error: { status: 403, code: "PETREL_FORBIDDEN", retryable: false, details: { scope: "admin" } } },
+          { error: { status: 400, details: { field: "body/to/topic" } } },
+          { error: { status: 400, details: { field: "body/fallback" } } },
+          { error: { status: 413, details: { field: "body/data" } } },
+          { duplicate: false },
+        ],
+      },
+    });
+    expect((await logOf("entries")).items.map(({ data }) => data)).toEqual([1, 6]);
+  });
+
+  test("a topic counts as one of its thousand recipients", async () => {
+    const users = Array.from({ length: 999 }, (_, i) => `thousand.${i}`);
+    const good = [
+      { to: { users }, data: 1 },
+      { to: { topic: "thousand" }, data: 1 },
+    ];
+    expect((await sendBatch(good)).status).toBe(202);
+    expect((await sendBatch([...good, { to: { topic: "thousand" }, data: 1 }])).status).toBe(400);
+    expect((await logOf("thousand")).items).toHaveLength(1);
+  });
+});
+
+test("a topic counts as one message of the key's limit, however many listen", async () => {
+  const as = await collect.producer("limited", ["send", "admin"], 1);
+  const statuses: number[] = [];
+  for (let i = 0; i < 11; i++) {
+    const to = i % 2 === 0 ? { topic: "limited" } : { all: true };
+    statuses.push((await send({ to, data: i }, as)).status);
+  }
+  expect(statuses).toEqual([...Array.from({ length: 10 }, () => 202), 429]);
+});
+
+test("what became of messages is counted, by kind", async () => {
+  const registry = new Registry();
+  collect.counts.register(registry);
+  const count = async (name: string): Promise<number> =>
+    Number(new RegExp(`^${name} (\\d+)`, "m").exec(await registry.metrics())?.[1]);
+  const names = [
+    'petrel_collect_messages_total\\{outcome="stored"\\}',
+    'petrel_collect_published_messages_total\\{to="topic",outcome="stored"\\}',
+    'petrel_collect_published_messages_total\\{to="topic",outcome="duplicate"\\}',
+    'petrel_collect_published_messages_total\\{to="topic",outcome="mismatch"\\}',
+    'petrel_collect_published_messages_total\\{to="all",outcome="stored"\\}',
+  ];
+  const all = (): Promise<number[]> => Promise.all(names.map(count));
+  const before = await all();
+  const body = { to: { topic: "counted" }, data: 1, idempotencyKey: "k" };
+  await send(body);
+  await send(body);
+  await send({ ...body, data: 2 });
+  await send({ to: { all: true }, data: 1 });
+  await send({ to: { user: "counted" }, data: 1 });
+  const more = [3, 1, 1, 1, 1];
+  expect(await all()).toEqual(before.map((n, i) => n + (more[i] ?? 0)));
+});

@@ -1,0 +1,51 @@
+// accept-with-retry -> here -> shared/redis/{accept/accept-batch, topics/topic-publisher}: a message to the store of its
+// kind.
+// Guarantees: a user's messages keep their order, and so do a topic's; both kinds end alike.
+import type {
+  AcceptResult,
+  MessageAccepter,
+  MessageToAccept,
+  PendingRequest,
+} from "@petrel/shared/redis/accept/accept-batch";
+import type { TopicMessageToPublish, TopicPublisher } from "@petrel/shared/redis/topics/topic-publisher";
+
+/** A message that is published, and remembered by its id. */
+export type MessageToPublish = TopicMessageToPublish & Required<Pick<TopicMessageToPublish, "record">>;
+
+/** A message with its id: for one user, or for a topic. */
+export type MessageToStore = MessageToAccept | MessageToPublish;
+
+export type StoreResult =
+  | { readonly outcome: "stored" }
+  | Exclude<AcceptResult, { readonly outcome: "stored" }>;
+
+/** May be called again with the same message, see accept-with-retry. */
+export type StoreMessage = (message: MessageToStore, request?: PendingRequest) => Promise<StoreResult>;
+
+const published: StoreResult = Object.freeze({ outcome: "stored" });
+
+export function createStoreMessage(
+  users: Pick<MessageAccepter, "accept">,
+  topics: Pick<TopicPublisher, "publish">,
+): StoreMessage {
+  return (message, request) =>
+    isForTopic(message) ? publish(topics, message, request) : users.accept(message, request);
+}
+
+async function publish(
+  topics: Pick<TopicPublisher, "publish">,
+  message: MessageToPublish,
+  request: PendingRequest | undefined,
+): Promise<StoreResult> {
+  const result = await topics.publish(message, request);
+  return result.outcome === "published" ? published : result;
+}
+
+export function isForTopic(message: MessageToStore): message is MessageToPublish {
+  return "topic" in message;
+}
+
+/** What tells a repetition from another message, and our own from the producer's. */
+export function identityOf(message: MessageToStore): Pick<MessageToAccept, "fingerprint" | "attempt"> {
+  return isForTopic(message) ? message.record : message;
+}

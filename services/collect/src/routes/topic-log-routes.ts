@@ -1,0 +1,99 @@
+// A producer's request -> here -> topics/read-topic-log: where a topic stands, and what its log has.
+// Guarantees: a read changes nothing but takes out what is too old; `$all` is the topic of broadcasts.
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
+import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
+import { DEFAULT_LIMIT } from "@petrel/shared/kernel/http/page-query";
+import { TOPIC_PATTERN } from "@petrel/shared/protocol/messages/ids";
+import { partitionOfTopic } from "@petrel/shared/protocol/topics/topic-name";
+import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import { authorize } from "@petrel/shared/security/producers/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
+import { afterOffsetSchema } from "../contract/query-schema.js";
+import {
+  readTopicHead,
+  readTopicMessages,
+  topicLogHeadFields,
+  topicMessagesSchema,
+} from "../topics/read-topic-log.js";
+
+export interface TopicLogRoutesDeps {
+  readonly authenticator: ProducerAuthenticator;
+  readonly scripts: ScriptRunner;
+  readonly partitions: readonly PartitionKeys[];
+}
+
+const paramsSchema = Type.Object({
+  topic: Type.String({
+    pattern: `${TOPIC_PATTERN}|^\\$all$`,
+    description: "A topic's name, or `$all` for what was sent to all.",
+  }),
+});
+
+const nobodyCounts = Type.Unsafe<number | null>({
+  type: ["integer", "null"],
+  description: "Who listens; null where the topic's rule does not have it counted.",
+});
+
+const topicSchema = Type.Object(
+  { ...topicLogHeadFields, users: nobodyCounts, connections: nobodyCounts },
+  { title: "Topic" },
+);
+
+export function addTopicLogRoutes(app: HttpApp, deps: TopicLogRoutesDeps): void {
+  const { authenticator, scripts } = deps;
+
+  app.get(
+    "/v1/topics/:topic",
+    {
+      onRequest: authorize(authenticator, "read"),
+      schema: {
+        tags: ["topics"],
+        summary: "Where a topic stands",
+        description: "Scope: `read`.",
+        security: producerSecurity,
+        params: paramsSchema,
+        querystring: noQuerySchema,
+        response: { 200: topicSchema, ...producerErrors },
+      },
+    },
+    async ({ params: { topic } }) => {
+      const head = await awaitAnswer(readTopicHead(scripts, keysOf(deps, topic), topic));
+      return { ...head, users: null, connections: null };
+    },
+  );
+
+  app.get(
+    "/v1/topics/:topic/messages",
+    {
+      onRequest: authorize(authenticator, "read"),
+      schema: {
+        tags: ["topics"],
+        summary: "What a topic's log has, in order",
+        description: "Those that are over their time are left out. Scope: `read`.",
+        security: producerSecurity,
+        params: paramsSchema,
+        querystring: afterOffsetSchema,
+        response: { 200: topicMessagesSchema, ...producerErrors },
+      },
+    },
+    async ({ params: { topic }, query }, reply) => {
+      const page = {
+        after: Number(query.after ?? 0),
+        limit: Number(query.limit ?? DEFAULT_LIMIT),
+      };
+      const body = await awaitAnswer(readTopicMessages(scripts, keysOf(deps, topic), topic, page));
+      return reply.type("application/json; charset=utf-8").send(body);
+    },
+  );
+}
+
+function keysOf({ partitions }: TopicLogRoutesDeps, topic: string): PartitionKeys {
+  const keys = partitions[partitionOfTopic(topic, partitions.length)];
+  if (keys === undefined) throw new Error("no partitions");
+  return keys;
+}

@@ -1,0 +1,59 @@
+// kept-topic-routes -> here -> shared/redis/topics/kept-topics: which topics the server keeps for a user.
+// Guarantees: answered when it has reached what ACCEPT_DURABILITY asks for, also where there was nothing to change; the
+// user's nodes were told in the step that wrote it. Either call may be repeated.
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
+import { confirmByServer, type ConfirmOptions } from "@petrel/shared/redis/accept/confirm-by-server";
+import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import {
+  dropTopic,
+  keepTopic,
+  MAX_KEPT_TOPICS,
+  type RunScript,
+} from "@petrel/shared/redis/topics/kept-topics";
+
+export class KeptTopics {
+  readonly #options: ConfirmOptions;
+
+  /** @param options with the link whose writes are confirmed */
+  constructor(options: ConfirmOptions) {
+    this.#options = options;
+  }
+
+  /** @throws PetrelError PETREL_TOO_MANY_TOPICS, or PETREL_UNAVAILABLE: then it may be kept or not */
+  async keep(userId: string, topic: string): Promise<void> {
+    const result = await this.#confirmed(userId, (run, keys) => keepTopic(run, keys, userId, topic));
+    if (result !== "full") return;
+    throw new PetrelError(
+      "PETREL_TOO_MANY_TOPICS",
+      `The server keeps ${MAX_KEPT_TOPICS} topics for this user already; this one was not added.`,
+      { details: { limit: MAX_KEPT_TOPICS } },
+    );
+  }
+
+  /** @throws PetrelError PETREL_UNAVAILABLE: then it may be kept or not */
+  async drop(userId: string, topic: string): Promise<void> {
+    await this.#confirmed(userId, (run, keys) => dropTopic(run, keys, userId, topic));
+  }
+
+  async #confirmed<T>(
+    userId: string,
+    change: (run: RunScript, keys: PartitionKeys) => Promise<T>,
+  ): Promise<T> {
+    const { scripts, partitions, confirm } = this.#options;
+    const partition = partitionOfUser(userId, partitions.length);
+    const keys = partitions[partition];
+    if (keys === undefined) throw new Error("there are no partitions");
+    if (confirm === undefined) return awaitAnswer(change(scripts, keys));
+    // Sent again, a call would run behind its confirmation: so it is sent once only.
+    const once: RunScript = { run: (name, keyList, args) => scripts.runOnce(name, keyList, args) };
+    const [changed, confirmed] = scripts.together(() => {
+      const answer = change(once, keys);
+      return [answer, confirmByServer(this.#options, [partition])] as const;
+    });
+    const result = await awaitAnswer(changed);
+    await awaitAnswer(confirmed.get(partition) ?? Promise.resolve());
+    return result;
+  }
+}
