@@ -14,6 +14,7 @@ import { readMessage } from "../inbox/read-message.js";
 import { connectRoute } from "../nodes/route-store.js";
 import { ScriptRunner } from "../scripts/script-runner.js";
 import { settleFallback, type Settlement } from "../fallback/settle-fallback.js";
+import { keepTopic } from "../topics/kept-topics.js";
 import { takeCollapseTurn } from "../fallback/take-collapse-turn.js";
 
 const HOUR_MS = 3_600_000;
@@ -83,6 +84,7 @@ async function fill(userId: string): Promise<void> {
   const verdict = { userId, deviceId, tokenEnd: "abcdef", topic: "w", beforeMs: 2 } as const;
   await invalidateDevices(scripts, keys, [{ ...verdict, what: "forget", reason: "unregistered" }], 100);
   await redis.hset(keys.sessions(userId), "s1", "0\thash");
+  await keepTopic(scripts, keys, userId, "room.7");
 }
 
 async function enter(userId: string, notification: string): Promise<TakenEntry> {
@@ -212,7 +214,7 @@ describe("messages that are accepted while their user is being erased", () => {
 });
 
 describe.each([
-  "erase-user.v1",
+  "erase-user.v2",
   "erase-entries.v1",
   "erase-retries.v1",
   "release-device.v1",
@@ -229,6 +231,7 @@ describe.each([
     await expect(dying.erase(person)).rejects.toThrow();
     expect(await store.redis.exists(store.keys.inbox(person))).toBe(0);
     expect(await store.redis.exists(store.keys.routes(person))).toBe(0);
+    expect(await store.redis.exists(store.keys.keptTopics(person))).toBe(0);
     await eraser.erase(person);
     expect(await keysThatName(person)).toEqual([store.keys.tokenGeneration(person)]);
     expect(await keysThatHold(`of-${person}`)).toEqual([]);

@@ -1,5 +1,5 @@
 // collect/erase-user -> here -> erasure/erase-user.lua, erase-entries, erase-retries, erase-records: erases a user.
-// Guarantees: first the user's tokens, sockets and inbox end, in one step; then all else goes, in bounded steps. After
+// Guarantees: first the user's tokens, sockets, inbox and kept topics end, in one step; then all else goes, in bounded steps. After
 // a death in between, nothing reaches what is left, and another call finishes it. What came after the first step stays.
 // docs/operate/erasing-a-person.md says what remains, and why.
 import { deadLetterCauses } from "../../protocol/fallback/dead-letter-causes.js";
@@ -76,7 +76,7 @@ export class UserEraser {
   async #begin(keys: PartitionKeys, userId: string): Promise<number> {
     return Number(
       await this.#scripts.run(
-        "erase-user.v1",
+        "erase-user.v2",
         [
           keys.user(userId),
           keys.inbox(userId),
@@ -84,6 +84,7 @@ export class UserEraser {
           keys.sessions(userId),
           keys.due,
           keys.tokenGeneration(userId),
+          keys.keptTopics(userId),
         ],
         [userId, keys.control, GENERATION_KEEP_MS],
       ),

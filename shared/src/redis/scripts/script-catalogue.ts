@@ -26,7 +26,7 @@ export const scriptsByRoom = {
     "remove-device.v1",
     "touch-device.v2",
   ],
-  erasure: ["erase-entries.v1", "erase-records.v2", "erase-retries.v1", "erase-user.v1"],
+  erasure: ["erase-entries.v1", "erase-records.v2", "erase-retries.v1", "erase-user.v2"],
   fallback: [
     "agree-provider-token.v1",
     "forget-workers.v1",

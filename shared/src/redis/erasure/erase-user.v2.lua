@@ -6,7 +6,8 @@
 -- That is how the later steps tell what to erase from what came later.
 -- Allowed where Redis is out of memory: it frees memory.
 --
--- KEYS[1] user · KEYS[2] inbox · KEYS[3] routes · KEYS[4] sessions · KEYS[5] due · KEYS[6] token generation
+-- KEYS[1] user · KEYS[2] inbox · KEYS[3] routes · KEYS[4] sessions · KEYS[5] due · KEYS[6] token generation ·
+-- KEYS[7] kept topics
 -- ARGV[1] userId
 -- ARGV[2] channel           of every node
 -- ARGV[3] generationKeepMs  how long the generation is kept: longer than any token lives
@@ -21,7 +22,7 @@ local generation = math.max((tonumber(redis.call('GET', KEYS[6])) or 0) + 1, now
 local messages = redis.pcall('XLEN', KEYS[2])
 
 redis.call('SET', KEYS[6], ms(generation), 'PX', ARGV[3])
-redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[7])
 redis.call('ZREM', KEYS[5], ARGV[1])
 redis.call('SPUBLISH', ARGV[2], 'erase-user\n' .. ARGV[1])
 return ms(tonumber(messages) or 0)
