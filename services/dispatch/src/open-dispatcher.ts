@@ -26,9 +26,9 @@ import { PartitionOwner } from "./own/own-partitions.js";
 import { addPartitionGauges } from "./own/partition-gauges.js";
 import { createRemovalMetrics } from "./presence/removal-metrics.js";
 import { GoneNodeRemover } from "./presence/remove-gone-nodes.js";
-import { Reconciler } from "./rounds/reconcile-partitions.js";
+import { createReconciler } from "./rounds/reconcile-partitions.js";
 import { createRoundMetrics } from "./rounds/round-metrics.js";
-import { DeviceSweeper } from "./rounds/sweep-devices.js";
+import { createDeviceSweeper } from "./rounds/sweep-devices.js";
 import { createWakeMetrics } from "./wake/wake-metrics.js";
 import { UserWaker } from "./wake/wake-users.js";
 
@@ -174,7 +174,7 @@ export function openDispatcher(
     logger,
   });
   const roundMetrics = createRoundMetrics(registry);
-  const reconciler = new Reconciler({
+  const reconciler = createReconciler({
     scripts,
     owner,
     metrics: roundMetrics,
@@ -192,7 +192,7 @@ export function openDispatcher(
     clock,
     logger,
   });
-  const sweeper = new DeviceSweeper({
+  const sweeper = createDeviceSweeper({
     scripts,
     owner,
     keepMs: config.deviceKeepDays * 24 * HOUR_MS,

@@ -1,5 +1,6 @@
 // How a device looks in requests and answers.
 // Guarantees: no answer has a place for a whole token or openid; what belongs to another platform is refused.
+import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import {
   APNS_TOKEN_PATTERN,
@@ -54,8 +55,6 @@ export const listQuerySchema = Type.Object(
   },
   closed,
 );
-
-const timeSchema = Type.String({ format: "date-time" });
 
 export const devicePageSchema = Type.Object(
   {
@@ -143,8 +142,8 @@ export function viewDevicePage(
 function viewDevice(device: Device, nowMs: number) {
   const { id } = device;
   const times = {
-    registeredAt: new Date(device.registeredAtMs).toISOString(),
-    lastSeenAt: new Date(device.lastSeenAtMs).toISOString(),
+    registeredAt: formatTime(device.registeredAtMs),
+    lastSeenAt: formatTime(device.lastSeenAtMs),
   };
   if (device.platform === "wechat") {
     return { id, platform: device.platform, appid: device.appid, openidEnd: tokenEndOf(device), ...times };
@@ -157,6 +156,6 @@ function viewDevice(device: Device, nowMs: number) {
     environment,
     tokenEnd: tokenEndOf(device),
     ...times,
-    ...(quarantinedUntilMs > nowMs ? { quarantinedUntil: new Date(quarantinedUntilMs).toISOString() } : {}),
+    ...(quarantinedUntilMs > nowMs ? { quarantinedUntil: formatTime(quarantinedUntilMs) } : {}),
   };
 }

@@ -1,6 +1,7 @@
 // How a producer's key looks in requests, answers and the key file.
 // Guarantees: only the key file has a field for a secret's hash; only the key file and the answer that makes a secret
 // have one for the secret itself.
+import { formatTime } from "@petrel/shared/kernel/http/answer-time";
 import { producerScopes } from "@petrel/shared/protocol/producer-scopes";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
 import { PRODUCER_KEY_ID_PATTERN } from "@petrel/shared/security/producers/producer-keys";
@@ -106,7 +107,7 @@ export function viewKey(record: ProducerKeyRecord, nowMs: number): KeyView {
     ...(messagesPerSecond === undefined ? {} : { messagesPerSecond }),
     createdAt,
     ...(rotatedAt === undefined ? {} : { rotatedAt }),
-    ...(formerUntilMs > nowMs ? { formerUntil: new Date(formerUntilMs).toISOString() } : {}),
+    ...(formerUntilMs > nowMs ? { formerUntil: formatTime(formerUntilMs) } : {}),
     ...(revokedAt === undefined ? {} : { revokedAt }),
   };
 }

@@ -1,5 +1,6 @@
 // How a signing key looks in answers.
 // Guarantees: no shape here has a place for a private part, sealed or not.
+import { formatTime } from "@petrel/shared/kernel/http/answer-time";
 import { type SigningKeyRecord, signingKeyStates } from "@petrel/shared/redis/auth/signing-keys-store";
 import { tokenAlgorithms } from "@petrel/shared/security/tokens/token-algorithm";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
@@ -36,13 +37,9 @@ export function viewSigningKey(key: SigningKeyRecord, { leadMs, keepRetiredMs }:
     kid,
     alg,
     state,
-    createdAt: rfc3339(createdAtMs),
-    ...(activeFromMs === undefined ? {} : { activeFrom: rfc3339(activeFromMs) }),
-    ...(retiredAtMs === undefined ? {} : { retiredAt: rfc3339(retiredAtMs) }),
-    ...(publishedUntilMs === undefined ? {} : { publishedUntil: rfc3339(publishedUntilMs) }),
+    createdAt: formatTime(createdAtMs),
+    ...(activeFromMs === undefined ? {} : { activeFrom: formatTime(activeFromMs) }),
+    ...(retiredAtMs === undefined ? {} : { retiredAt: formatTime(retiredAtMs) }),
+    ...(publishedUntilMs === undefined ? {} : { publishedUntil: formatTime(publishedUntilMs) }),
   };
-}
-
-function rfc3339(ms: number): string {
-  return new Date(ms).toISOString();
 }

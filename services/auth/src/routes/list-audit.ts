@@ -1,5 +1,6 @@
 // GET /v1/audit: who did what to whom, for operators.
 // Guarantees: needs the scope admin; newest first; no secrets or tokens, as none are written.
+import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { DEFAULT_LIMIT, pageFields } from "@petrel/shared/kernel/http/page-query";
@@ -39,7 +40,7 @@ const pageSchema = Type.Object(
       Type.Object(
         {
           id: Type.String(),
-          at: Type.String({ format: "date-time" }),
+          at: timeSchema,
           actor: Type.String({ description: "`key:ID`, `user:ID`, `file` or `system`." }),
           action: Type.String({ description: auditActions.join(", ") }),
           target: Type.String({ description: "The id of what was acted on." }),
@@ -78,7 +79,7 @@ export function addListAudit(app: HttpApp, { authenticator, audit }: ListAuditDe
         ...(target === undefined ? {} : { targets: [target, erasedUserTarget(target)] }),
       });
       return {
-        items: page.items.map(({ atMs, ...entry }) => ({ ...entry, at: new Date(atMs).toISOString() })),
+        items: page.items.map(({ atMs, ...entry }) => ({ ...entry, at: formatTime(atMs) })),
         nextCursor: page.nextCursor ?? null,
       };
     },

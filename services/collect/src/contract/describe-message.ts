@@ -1,6 +1,7 @@
 // message-routes -> here: what became of a message, as the contract tells it.
 // Guarantees: the timeline ascends and has every end that was reached and every attempt of a fallback channel; a time
 // that is only an upper bound is marked.
+import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import type { DeadLetterCause } from "@petrel/shared/protocol/fallback/dead-letter-causes";
 import type { FallbackAttempt } from "@petrel/shared/protocol/fallback/fallback-attempt";
 import type { RecordedEnd } from "@petrel/shared/protocol/messages/stored-message";
@@ -12,8 +13,6 @@ import type {
 } from "@petrel/shared/redis/inbox/read-message";
 import type { Static } from "typebox";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
-
-const time = Type.String({ format: "date-time" });
 
 export const messageStateSchema = Type.Object(
   {
@@ -33,8 +32,8 @@ export const messageStateSchema = Type.Object(
     topic: Type.Optional(Type.String({ description: "Of `published`: the topic; `$all` for a broadcast." })),
     epoch: Type.String({ description: "Of the user's sequence, or the topic's." }),
     offset: Type.Optional(Type.Integer({ description: "Of `published`: its place in the topic." })),
-    acceptedAt: time,
-    expiresAt: time,
+    acceptedAt: timeSchema,
+    expiresAt: timeSchema,
     reason: Type.Optional(
       Type.Object(
         {
@@ -46,7 +45,7 @@ export const messageStateSchema = Type.Object(
     ),
     timeline: Type.Array(
       Type.Object({
-        at: time,
+        at: timeSchema,
         event: Type.String({ description: "accepted, attempt, or an end." }),
         approximate: Type.Optional(
           Type.Boolean({ description: "`at` is an upper bound: it happened no later." }),
@@ -160,9 +159,4 @@ function describeFailure(
   const last = attempts.findLast(({ reason }) => reason !== undefined)?.reason;
   const general = Object.hasOwn(generalReasons, code) ? generalReasons[code as DeadLetterCause] : undefined;
   return { code, message: [general, last].filter((part) => part !== undefined).join(" Last: ") };
-}
-
-/** RFC 3339, UTC, with milliseconds. */
-function formatTime(ms: number): string {
-  return new Date(ms).toISOString();
 }

@@ -1,5 +1,6 @@
 // A producer's request -> here: what is stored for a user, who is connected, and the operators' calls.
 // Guarantees: a read changes nothing, except that it writes the end of expired messages.
+import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
@@ -39,7 +40,7 @@ const presenceSchema = Type.Object(
         id: Type.String(),
         node: Type.String(),
         platform: Type.String(),
-        connectedAt: Type.String({ format: "date-time" }),
+        connectedAt: timeSchema,
       }),
       { description: "Oldest first." },
     ),
@@ -94,7 +95,7 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
         online: connections.length > 0,
         connections: connections.map(({ connectedAtMs, ...connection }) => ({
           ...connection,
-          connectedAt: new Date(connectedAtMs).toISOString(),
+          connectedAt: formatTime(connectedAtMs),
         })),
       };
     },

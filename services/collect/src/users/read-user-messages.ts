@@ -1,6 +1,7 @@
 // user-routes -> here -> shared/redis/read-inbox: one page of a user's stored messages.
 // Guarantees: ascending by seq; a message that has expired by Redis' clock is left out, after its end was written;
 // `data` is copied as the stored JSON text.
+import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import type { InboxMessage } from "@petrel/shared/protocol/messages/stored-message";
 import { expireMessages } from "@petrel/shared/redis/inbox/expire-messages";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -11,8 +12,6 @@ import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 /** A page ends with the message that passes this. */
 const MAX_PAGE_BYTES = 1024 * 1024;
 
-const time = Type.String({ format: "date-time" });
-
 /** For the documentation only: the answer is sent as text. */
 export const userMessagesSchema = Type.Unsafe<string>(
   Type.Object(
@@ -22,8 +21,8 @@ export const userMessagesSchema = Type.Unsafe<string>(
           id: Type.String(),
           seq: Type.Integer(),
           epoch: Type.String(),
-          acceptedAt: time,
-          expiresAt: time,
+          acceptedAt: timeSchema,
+          expiresAt: timeSchema,
           priority: Type.String(),
           fallback: Type.String(),
           data: Type.Unknown(),
@@ -72,8 +71,8 @@ export async function readUserMessages(
 /** Ids, epochs and times need no escaping. */
 function encodeItem(message: InboxMessage): string {
   const { id, seq, epoch, atMs, expiresAtMs, priority, fallback, data } = message;
-  const acceptedAt = new Date(atMs).toISOString();
-  const expiresAt = new Date(expiresAtMs).toISOString();
+  const acceptedAt = formatTime(atMs);
+  const expiresAt = formatTime(expiresAtMs);
   return (
     `{"id":"${id}","seq":${seq},"epoch":"${epoch}","acceptedAt":"${acceptedAt}","expiresAt":"${expiresAt}",` +
     `"priority":"${priority}","fallback":"${fallback}","data":${data}}`

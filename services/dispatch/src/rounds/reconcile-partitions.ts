@@ -35,23 +35,20 @@ export interface ReconcilerOptions {
 /** Of a hanging user's messages, how many ids are logged. */
 const MAX_IDS = 20;
 
-export class Reconciler {
+export function createReconciler(options: ReconcilerOptions): Loop {
+  const reconciler = new Reconciler(options);
+  return new Loop((signal) => reconciler.round(signal));
+}
+
+class Reconciler {
   readonly #options: ReconcilerOptions;
-  readonly #loop = new Loop((signal) => this.#round(signal));
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
   }
 
-  start(): void {
-    this.#loop.start();
-  }
-
-  stop(): Promise<void> {
-    return this.#loop.stop();
-  }
-
-  async #round(signal: AbortSignal): Promise<number> {
+  /** @returns the pause until the next round */
+  async round(signal: AbortSignal): Promise<number> {
     const { scripts, owner, logger, metrics, intervalMs } = this.#options;
     const visit = (held: HeldPartition, userIds: readonly string[]) => this.#reconcile(held, userIds);
     try {

@@ -1,5 +1,6 @@
 // Tests the sweep of devices that were not seen for long, on a real Redis.
 // Guarantees: by Redis' clock; only of partitions owned here; what is seen at the last moment stays.
+import type { Loop } from "@petrel/shared/kernel/loop";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { type NewDevice, tokenEndOf } from "@petrel/shared/protocol/fallback/device";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
@@ -11,7 +12,7 @@ import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { DeviceSweeper } from "./sweep-devices.js";
+import { createDeviceSweeper } from "./sweep-devices.js";
 import { startDispatcher, type TestDispatcher } from "../testing/start-dispatcher.js";
 
 const DAY_MS = 86_400_000;
@@ -24,7 +25,7 @@ let nowMs: number;
 let swept: number;
 let rounds: number[];
 let dispatcher: TestDispatcher | undefined;
-let sweeper: DeviceSweeper | undefined;
+let sweeper: Loop | undefined;
 beforeAll(async () => {
   store = await openStore();
 });
@@ -43,7 +44,7 @@ afterAll(() => store.close());
 
 async function start(partitions = store.partitions, scripts = store.scripts): Promise<void> {
   dispatcher = await startDispatcher({ url: store.server.url, dispatcherId: "a", partitions });
-  sweeper = new DeviceSweeper({
+  sweeper = createDeviceSweeper({
     scripts,
     owner: dispatcher.owner,
     logger,

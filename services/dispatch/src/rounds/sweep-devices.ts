@@ -34,23 +34,20 @@ export interface DeviceSweeperOptions {
 /** Devices swept by one call. */
 const MAX_A_CALL = 200;
 
-export class DeviceSweeper {
+export function createDeviceSweeper(options: DeviceSweeperOptions): Loop {
+  const sweeper = new DeviceSweeper(options);
+  return new Loop((signal) => sweeper.round(signal));
+}
+
+class DeviceSweeper {
   readonly #options: DeviceSweeperOptions;
-  readonly #loop = new Loop((signal) => this.#round(signal));
 
   constructor(options: DeviceSweeperOptions) {
     this.#options = options;
   }
 
-  start(): void {
-    this.#loop.start();
-  }
-
-  stop(): Promise<void> {
-    return this.#loop.stop();
-  }
-
-  async #round(signal: AbortSignal): Promise<number> {
+  /** @returns the pause until the next round */
+  async round(signal: AbortSignal): Promise<number> {
     const { scripts, owner, logger, intervalMs, restMs, onQuarantined } = this.#options;
     // At the start nothing is owned yet: an empty round would put off the first real one by a whole rest.
     if (owner.open.length === 0) return intervalMs;

@@ -1,6 +1,7 @@
 // /v1/dead-letters: messages whose fallback failed for good, for operators: listed, shown, replayed, removed.
 // Guarantees: only for the scope admin; a replay is answered 202 only where the message is on its way again; removing a
 // letter changes nothing of its message.
+import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import { conflictError, notFoundError, producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
@@ -27,7 +28,6 @@ export interface DeadLettersDeps {
   readonly onReplayed: () => void;
 }
 
-const time = Type.String({ format: "date-time" });
 const causeSchema = Type.Union(
   deadLetterCauses.map((cause) => Type.Literal(cause)),
   { type: "string", enum: [...deadLetterCauses] },
@@ -54,8 +54,8 @@ const letter = {
   attempts: Type.Integer(),
   at: Type.String({ format: "date-time", description: "When it failed." }),
   priority: Type.String({ description: priorities.join(", ") }),
-  acceptedAt: time,
-  expiresAt: time,
+  acceptedAt: timeSchema,
+  expiresAt: timeSchema,
 };
 
 const pageSchema = Type.Object(
@@ -74,7 +74,7 @@ const shownSchema = Type.Object(
     notification: Type.Unknown(),
     timeline: Type.Array(
       Type.Object({
-        at: time,
+        at: timeSchema,
         channel: Type.String(),
         outcome: Type.String(),
         reason: Type.Optional(Type.String()),
@@ -270,9 +270,4 @@ function describeLetter({ id, message, cause, reason, attempts, failedAtMs }: De
 
 function parseStored(notification: string): unknown {
   return notification === "" ? null : (JSON.parse(notification) as unknown);
-}
-
-/** RFC 3339, UTC, with milliseconds. */
-function formatTime(ms: number): string {
-  return new Date(ms).toISOString();
 }

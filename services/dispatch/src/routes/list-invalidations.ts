@@ -1,5 +1,6 @@
 // GET /v1/invalidations: which devices were forgotten, quarantined or kept, and why, for operators.
 // Guarantees: only for the scope admin; of a token only its end; newest first, over all partitions.
+import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { DEFAULT_LIMIT, pageFields } from "@petrel/shared/kernel/http/page-query";
@@ -24,8 +25,6 @@ export interface ListInvalidationsDeps {
   readonly invalidations: InvalidationsStore;
 }
 
-const time = Type.String({ format: "date-time" });
-
 const querySchema = Type.Object(
   {
     reason: Type.Optional(
@@ -45,7 +44,7 @@ const pageSchema = Type.Object(
       Type.Object(
         {
           id: Type.String(),
-          at: time,
+          at: timeSchema,
           outcome: Type.String({ description: invalidationOutcomes.join(", ") }),
           reason: Type.String({ description: invalidationReasons.join(", ") }),
           user: Type.String(),
@@ -53,10 +52,10 @@ const pageSchema = Type.Object(
           tokenEnd: Type.String({ description: "Its last six characters." }),
           topic: Type.String({ description: "The app: a bundle id, or an appid." }),
           environment: Type.Union([Type.String(), Type.Null()]),
-          providerTimestamp: Type.Union([time, Type.Null()], {
+          providerTimestamp: Type.Union([timeSchema, Type.Null()], {
             description: "Since when the provider knew, where it said so.",
           }),
-          registeredAt: time,
+          registeredAt: timeSchema,
         },
         { title: "Invalidation" },
       ),
@@ -108,9 +107,4 @@ function describe(noted: NotedInvalidation) {
     providerTimestamp: providerTimestampMs === undefined ? null : formatTime(providerTimestampMs),
     registeredAt: formatTime(noted.registeredAtMs),
   };
-}
-
-/** RFC 3339, UTC, with milliseconds. */
-function formatTime(ms: number): string {
-  return new Date(ms).toISOString();
 }

@@ -1,5 +1,6 @@
 // GET /v1/partitions: which partitions this dispatcher owns, and what waits in them.
 // Guarantees: says what this process believes, which is never more than Redis granted it.
+import { formatTime } from "@petrel/shared/kernel/http/answer-time";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { DEFAULT_LIMIT, pageFields } from "@petrel/shared/kernel/http/page-query";
 import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
@@ -77,7 +78,7 @@ export function addListPartitions(app: HttpApp, deps: ListPartitionsDeps): void 
         items: page.map(({ keys, token, leaseEndsAtServerMs }, i) => ({
           partition: keys.partition,
           token,
-          leaseEndsAt: new Date(leaseEndsAtServerMs).toISOString(),
+          leaseEndsAt: formatTime(leaseEndsAtServerMs),
           ready: lengths[i] ?? 0,
         })),
         nextCursor: later.length > page.length && last !== undefined ? String(last.keys.partition) : null,

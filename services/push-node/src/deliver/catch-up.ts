@@ -8,6 +8,7 @@
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { pause } from "@petrel/shared/kernel/pause";
 import type { InboxMessage } from "@petrel/shared/protocol/messages/stored-message";
 import { encodeMessageFrame } from "@petrel/shared/protocol/frames/server-frames";
 import { expireMessages } from "@petrel/shared/redis/inbox/expire-messages";
@@ -68,8 +69,7 @@ async function readUntilLive(deps: CatchUpDeps, connection: Connection): Promise
         { connection: connection.id, reason: describeError(error) },
         "catch-up: inbox not readable",
       );
-      const waitMs = 100 + backoffMs(failures++, { baseMs: 100, capMs: 5_000 });
-      await new Promise((resolve) => setTimeout(resolve, waitMs));
+      await pause(100 + backoffMs(failures++, { baseMs: 100, capMs: 5_000 }));
     }
   }
   connection.isReading = false;

@@ -2,6 +2,7 @@
 // Guarantees: at most a burst at once, then the rate; a connection that waits has one timer and wakes for several
 // messages together; asking costs a comparison.
 import type { Clock } from "@petrel/shared/kernel/clock";
+import { pause } from "@petrel/shared/kernel/pause";
 import type { Connection } from "../connection/connection.js";
 
 export interface ReceivePaceOptions {
@@ -79,8 +80,8 @@ export class ReceivePace {
     this.#onPaced();
     while (connection.isOpen && this.allowance(connection) < this.#batch) {
       const waitMs = Math.ceil((this.#batch - this.allowance(connection)) * this.#perMessageMs);
-      // A second at most, whatever the rate: a closed connection is let go of.
-      await new Promise((resolve) => setTimeout(resolve, Math.min(waitMs, 1_000)));
+      // A second at most, whatever the rate, so that a closed connection is released.
+      await pause(Math.min(waitMs, 1_000));
     }
   }
 }

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { decodeNodeMessage, type Envelope } from "../../protocol/messages/node-messages.js";
 import { decodeReadyMessage } from "../../protocol/messages/stored-message.js";
-import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { message, openStore, routeLimits, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";
 import type { MessageToAccept } from "./accept-batch.js";
 import { connectRoute } from "../nodes/route-store.js";
@@ -13,16 +13,9 @@ beforeAll(async () => void (store = await openStore()));
 beforeEach(() => store.clear());
 afterAll(() => store.close());
 
-const limits = {
-  leaseMs: 30_000,
-  maxConnectionsPerUser: 5,
-  whenFull: "evict",
-  ackTimeoutMs: 10_000,
-} as const;
-
 async function connectTo(node: string, userId = "u1"): Promise<void> {
   const route = { userId, node, connection: `c-${userId}-${node}`, platform: "web" };
-  await connectRoute(store.scripts, store.keys, route, limits);
+  await connectRoute(store.scripts, store.keys, route, routeLimits);
 }
 
 async function accept(handOver: "accept" | "dispatch", ...messages: MessageToAccept[]) {
@@ -98,7 +91,7 @@ test("connections on two nodes: both hear it, each once", async () => {
   await connectTo("n1");
   await connectTo("n2");
   const extra = { userId: "u1", node: "n1", connection: "c-more", platform: "web" };
-  await connectRoute(store.scripts, store.keys, extra, limits);
+  await connectRoute(store.scripts, store.keys, extra, routeLimits);
   await accept("accept", message());
   await waitFor(() => first.length > 0 && second.length > 0, { what: "both hand-overs" });
   expect([envelopes(first), envelopes(second)]).toMatchObject([[{ seq: 1 }], [{ seq: 1 }]]);

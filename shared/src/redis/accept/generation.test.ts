@@ -5,18 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { lineageOf } from "../../protocol/messages/stored-message.js";
-import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { message, openStore, routeLimits, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";
 import { ackUsers } from "../inbox/ack-users.js";
 import { readMessage } from "../inbox/read-message.js";
 import { connectRoute, type RouteToConnect } from "../nodes/route-store.js";
-
-const limits = {
-  leaseMs: 30_000,
-  maxConnectionsPerUser: 5,
-  whenFull: "evict",
-  ackTimeoutMs: 10_000,
-} as const;
 
 async function runIdOf(store: OpenStore): Promise<string> {
   return /^run_id:(\w+)/m.exec(await store.redis.info("server"))?.[1] ?? "";
@@ -30,7 +23,7 @@ async function accept(store: OpenStore, userId = "u1", id?: string) {
 
 async function connect(store: OpenStore, position?: RouteToConnect["position"], connection = "c1") {
   const route = { userId: "u1", node: "n1", connection, platform: "web", ...(position && { position }) };
-  const result = await connectRoute(store.scripts, store.keys, route, limits);
+  const result = await connectRoute(store.scripts, store.keys, route, routeLimits);
   if (result.outcome !== "connected") throw new Error("refused");
   return result;
 }

@@ -1,7 +1,7 @@
 // Tests the scripts where Redis has no memory left.
 // Guarantees: a refused call writes nothing. What frees memory, and what keeps users online, still works.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { message, openStore, routeLimits, type OpenStore } from "../../testing/redis/open-store.js";
 import { isConnectionError } from "../connection/connect.js";
 import { expireMessages } from "../inbox/expire-messages.js";
 import { readFallback } from "../fallback/fallback-queue.js";
@@ -18,19 +18,13 @@ beforeEach(async () => {
 });
 afterAll(() => store.close());
 
-const limits = {
-  leaseMs: 30_000,
-  maxConnectionsPerUser: 5,
-  whenFull: "evict",
-  ackTimeoutMs: 10_000,
-} as const;
 const exhaust = () => store.redis.config("SET", "maxmemory", "1");
 const connect = () =>
   connectRoute(
     store.scripts,
     store.keys,
     { userId: "u1", node: "n1", connection: "c1", platform: "web" },
-    limits,
+    routeLimits,
   );
 
 test("accept: an error that may be retried, and nothing has changed", async () => {

@@ -6,11 +6,14 @@ import { randomBytes } from "node:crypto";
 import { backoffMs } from "../../kernel/backoff.js";
 import { describeError } from "../../kernel/errors.js";
 import type { Logger } from "../../kernel/logging/logging.js";
+import { pause } from "../../kernel/pause.js";
 import { STREAM_POSITION_PATTERN } from "../../kernel/http/page-query.js";
 import type { AuditAction } from "../../protocol/audit-actions.js";
 import { awaitAnswer } from "../connection/await-answer.js";
 import { clusterKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
+import { NEWEST, olderThan, readBackwards } from "../streams/read-backwards.js";
+import { fieldOf, type RawEntry } from "../streams/stream-entry.js";
 
 export type AuditDetails = Readonly<Record<string, string | number | boolean>>;
 
@@ -111,7 +114,7 @@ export class AuditLog {
           );
           return;
         }
-        await new Promise((resolve) => setTimeout(resolve, RETRY.baseMs + backoffMs(attempt, RETRY)));
+        await pause(RETRY.baseMs + backoffMs(attempt, RETRY));
       }
     }
   }
@@ -148,21 +151,20 @@ export class AuditLog {
     const items: AuditEntry[] = [];
     const isFiltered = Object.values(filter).some((value) => value !== undefined);
     const count = isFiltered ? READ_AT_ONCE : limit + 1;
-    let from = cursor === undefined ? "+" : `(${cursor}`;
+    let from = cursor === undefined ? NEWEST : olderThan(cursor);
     for (let reads = 0; ; reads++) {
       // An unfiltered page takes one read.
       if (reads === MAX_READS) return { items, nextCursor: from.slice(1) };
-      const raw = (await awaitAnswer(
-        this.#scripts.redis.xrevrange(clusterKeys.audit, from, "-", "COUNT", count),
-      )) as RawEntry[];
-      for (const entry of raw.map(decodeEntry)) {
+      const { entries, next } = await awaitAnswer(
+        readBackwards(this.#scripts.redis, clusterKeys.audit, from, count),
+      );
+      for (const entry of entries.map(decodeEntry)) {
         if (!matches(entry, filter)) continue;
         if (items.length === limit) return { items, nextCursor: items.at(-1)?.id };
         items.push(entry);
       }
-      const last = raw.at(-1)?.[0];
-      if (raw.length < count || last === undefined) return { items, nextCursor: undefined };
-      from = `(${last}`;
+      if (next === undefined) return { items, nextCursor: undefined };
+      from = next;
     }
   }
 }
@@ -172,13 +174,8 @@ function shareOf({ actor, action }: Act): string {
   return actor === "system" ? `system ${action}` : actor.slice(0, MAX_TEXT_LENGTH);
 }
 
-type RawEntry = [id: string, fields: string[]];
-
 function decodeEntry([id, fields]: RawEntry): AuditEntry {
-  const read = (name: string): string => {
-    const index = fields.findIndex((field, i) => i % 2 === 0 && field === name);
-    return index === -1 ? "" : (fields[index + 1] ?? "");
-  };
+  const read = (name: string): string => fieldOf(fields, name);
   return {
     id,
     atMs: Number.parseInt(id, 10),

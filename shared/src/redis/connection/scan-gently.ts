@@ -1,5 +1,6 @@
 // redis/erase-user, erase-stray-owners -> here: all keys of one server with a matching name, step by step.
 // Guarantees: finds each key that is there all the time at least once; leaves half of the server's time to others.
+import { pause } from "../../kernel/pause.js";
 import type { SingleRedis } from "./connect.js";
 
 /** Keys looked at in a step: about a quarter of a millisecond of Redis' time. */
@@ -23,8 +24,4 @@ export async function scanGently(
     if (names.length > 0) await visit(names);
     if (cursor !== "0") await pause(performance.now() - startedMs);
   } while (cursor !== "0");
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -5,7 +5,9 @@
 import { setMaxListeners } from "node:events";
 import { backoffMs } from "../../kernel/backoff.js";
 import { describeError } from "../../kernel/errors.js";
+import { inSlices } from "../../kernel/in-slices.js";
 import type { Logger } from "../../kernel/logging/logging.js";
+import { pause } from "../../kernel/pause.js";
 import { TurnBatcher } from "../../kernel/turn-batcher.js";
 import type { ApnsEnvironment } from "../../protocol/fallback/device.js";
 import type { InvalidationReason } from "../../protocol/fallback/invalidation-reasons.js";
@@ -121,10 +123,7 @@ export class DeviceInvalidations {
     }
     await Promise.all(
       partitions.map(async (keys, i) => {
-        const ofPartition = byPartition[i] ?? [];
-        for (let start = 0; start < ofPartition.length; start += MAX_A_CALL) {
-          await this.#invalidate(keys, ofPartition.slice(start, start + MAX_A_CALL));
-        }
+        for (const slice of inSlices(byPartition[i] ?? [], MAX_A_CALL)) await this.#invalidate(keys, slice);
       }),
     );
     this.#waiting -= verdicts.length;
@@ -146,7 +145,7 @@ export class DeviceInvalidations {
         );
         if (isOver) return;
       }
-      await this.#pause(BACKOFF_LEAST_MS + backoffMs(attempt, BACKOFF));
+      await pause(BACKOFF_LEAST_MS + backoffMs(attempt, BACKOFF), this.#stopping.signal);
     }
   }
 
@@ -157,20 +156,5 @@ export class DeviceInvalidations {
       logger.info({ partition, outcome, reason, count }, "devices invalidated");
       tell[outcome]?.(reason, count);
     }
-  }
-
-  /** Ends early at a stop. */
-  #pause(ms: number): Promise<void> {
-    const { signal } = this.#stopping;
-    return new Promise((resolve) => {
-      if (signal.aborted) return resolve();
-      const done = (): void => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      signal.addEventListener("abort", done, { once: true });
-    });
   }
 }

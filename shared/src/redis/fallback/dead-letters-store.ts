@@ -1,4 +1,4 @@
-// dispatch/routes/dead-letters -> here -> fallback/replay-dead-letter.lua: messages whose fallback failed for good.
+// dispatch/routes/dead-letters -> here -> streams/list-newest-first, fallback/replay-dead-letter.lua: messages whose fallback failed for good.
 // Guarantees: while pages are read, none repeats a letter or misses one that stays. A replay moves its letter in one
 // step, and only where the message still waits for it.
 import { deadLetterCauses, type DeadLetterCause } from "../../protocol/fallback/dead-letter-causes.js";
@@ -11,6 +11,8 @@ import {
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
+import { listNewestFirst } from "../streams/list-newest-first.js";
+import { fieldOf, type RawEntry } from "../streams/stream-entry.js";
 
 export interface DeadLetter extends DeadLetterPlace {
   readonly id: string;
@@ -42,8 +44,6 @@ export const replayOutcomes = [
   "queued",
 ] as const;
 export type ReplayOutcome = (typeof replayOutcomes)[number];
-
-type RawLetter = [id: string, fields: string[]];
 
 const PURGE_STEP = 500;
 const PAGE_OF_STREAM = { least: 10, most: 200 } as const;
@@ -81,36 +81,33 @@ export class DeadLettersStore {
     limit: number,
   ): Promise<DeadLetterPage> {
     const causes = cause === undefined ? deadLetterCauses : [cause];
-    const sources = this.#partitions.flatMap((keys) =>
-      causes.map((each) => new LetterSource(this.#redis, keys, each, after)),
+    const streams = this.#partitions.flatMap((keys) =>
+      causes.map((each) => ({
+        key: keys.deadLetters(each),
+        number: streamNumber(keys.partition, each),
+        decode: (entryId: string, fields: readonly string[]) =>
+          decodeLetter(keys.partition, each, [entryId, fields]),
+      })),
     );
-    // Where all are equally full, one read of each is enough; a fuller one is read on.
-    const count = Math.min(
-      PAGE_OF_STREAM.most,
-      Math.max(PAGE_OF_STREAM.least, Math.ceil((2 * limit) / sources.length)),
-    );
-    await Promise.all(sources.map((source) => source.fill(count)));
-    const items: DeadLetter[] = [];
-    for (;;) {
-      let first: LetterSource | undefined;
-      for (const source of sources) {
-        if (source.head !== undefined && (first?.head === undefined || isBefore(source.head, first.head))) {
-          first = source;
-        }
-      }
-      if (first?.head === undefined) return { items, next: undefined };
-      if (items.length === limit) return { items, next: items.at(-1) };
-      items.push(first.head);
-      first.shift();
-      await first.fill(count);
-    }
+    return listNewestFirst<DeadLetter>(this.#redis, streams, {
+      after:
+        after === undefined
+          ? undefined
+          : { entryId: after.entryId, stream: streamNumber(after.partition, after.cause) },
+      limit,
+      // If all are equally full, one read of each is enough; a fuller one is read on.
+      readAtOnce: Math.min(
+        PAGE_OF_STREAM.most,
+        Math.max(PAGE_OF_STREAM.least, Math.ceil((2 * limit) / streams.length)),
+      ),
+    });
   }
 
   async find(place: DeadLetterPlace): Promise<DeadLetter | undefined> {
     const keys = this.#partitions[place.partition];
     if (keys === undefined) return undefined;
     const { cause, entryId } = place;
-    const [raw] = (await this.#redis.xrange(keys.deadLetters(cause), entryId, entryId)) as RawLetter[];
+    const [raw] = (await this.#redis.xrange(keys.deadLetters(cause), entryId, entryId)) as RawEntry[];
     return raw === undefined ? undefined : decodeLetter(keys.partition, cause, raw);
   }
 
@@ -151,7 +148,7 @@ export class DeadLettersStore {
     const { partition, cause, entryId, message } = letter;
     const keys = this.#partitions[partition];
     if (keys === undefined) return "unknown";
-    const [raw] = (await this.#redis.xrange(keys.deadLetters(cause), entryId, entryId)) as RawLetter[];
+    const [raw] = (await this.#redis.xrange(keys.deadLetters(cause), entryId, entryId)) as RawEntry[];
     if (raw === undefined) return "unknown";
     const word = await this.#scripts.run(
       "replay-dead-letter.v2",
@@ -173,61 +170,12 @@ export class DeadLettersStore {
   }
 }
 
-/** One stream of dead letters, newest first, read as far as is needed. */
-class LetterSource {
-  readonly #redis: Redis;
-  readonly #keys: PartitionKeys;
-  readonly #cause: DeadLetterCause;
-  readonly #read: DeadLetter[] = [];
-  #from: string | undefined;
-
-  constructor(redis: Redis, keys: PartitionKeys, cause: DeadLetterCause, after: DeadLetterPlace | undefined) {
-    this.#redis = redis;
-    this.#keys = keys;
-    this.#cause = cause;
-    if (after === undefined) this.#from = "+";
-    else {
-      // Of those that failed at the very same time, the ones of later sources are still to come.
-      const isLater = comparePlaces({ partition: keys.partition, cause }, after) > 0;
-      this.#from = isLater ? after.entryId : `(${after.entryId}`;
-    }
-  }
-
-  /** The newest letter that was not taken yet. */
-  get head(): DeadLetter | undefined {
-    return this.#read[0];
-  }
-
-  shift(): void {
-    this.#read.shift();
-  }
-
-  /** Reads on where everything read was taken. */
-  async fill(count: number): Promise<void> {
-    if (this.#read.length > 0 || this.#from === undefined) return;
-    const stream = this.#keys.deadLetters(this.#cause);
-    const raw = (await this.#redis.xrevrange(stream, this.#from, "-", "COUNT", count)) as RawLetter[];
-    const last = raw.at(-1);
-    this.#from = raw.length < count || last === undefined ? undefined : `(${last[0]}`;
-    this.#read.push(...raw.map((one) => decodeLetter(this.#keys.partition, this.#cause, one)));
-  }
+/** By partition, then by cause. */
+function streamNumber(partition: number, cause: DeadLetterCause): number {
+  return partition * deadLetterCauses.length + deadLetterCauses.indexOf(cause);
 }
 
-function isBefore(a: DeadLetter, b: DeadLetter): boolean {
-  const [aMs = 0, aNumber = 0] = a.entryId.split("-").map(Number);
-  const [bMs = 0, bNumber = 0] = b.entryId.split("-").map(Number);
-  if (aMs !== bMs) return aMs > bMs;
-  if (aNumber !== bNumber) return aNumber > bNumber;
-  return comparePlaces(a, b) < 0;
-}
-
-type StreamPlace = Pick<DeadLetterPlace, "partition" | "cause">;
-
-function comparePlaces(a: StreamPlace, b: StreamPlace): number {
-  return a.partition - b.partition || deadLetterCauses.indexOf(a.cause) - deadLetterCauses.indexOf(b.cause);
-}
-
-function decodeLetter(partition: number, cause: DeadLetterCause, [entryId, fields]: RawLetter): DeadLetter {
+function decodeLetter(partition: number, cause: DeadLetterCause, [entryId, fields]: RawEntry): DeadLetter {
   return {
     id: formatDeadLetterId({ partition, cause, entryId }),
     partition,
@@ -238,9 +186,4 @@ function decodeLetter(partition: number, cause: DeadLetterCause, [entryId, field
     reason: fieldOf(fields, "r"),
     failedAtMs: Number.parseInt(entryId, 10),
   };
-}
-
-function fieldOf(fields: readonly string[], name: string): string {
-  const index = fields.findIndex((field, i) => i % 2 === 0 && field === name);
-  return index === -1 ? "" : (fields[index + 1] ?? "");
 }

@@ -11,6 +11,7 @@ import { priorities, type Priority } from "../../protocol/messages/stored-messag
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
+import { fieldOf } from "../streams/stream-entry.js";
 
 /** The consumer group of every fallback stream. */
 export const FALLBACK_GROUP = "workers";
@@ -84,7 +85,7 @@ export async function readFallback(
       "STREAMS",
       stream,
       ">",
-    )) as [string, RawEntry[]][] | null;
+    )) as [string, RawTaken[]][] | null;
     return (streams?.[0]?.[1] ?? []).flatMap((raw) => taken({ keys, priority }, raw, 0));
   };
   try {
@@ -135,7 +136,7 @@ export async function claimFallback(
     consumer,
     idleMs,
     ...deliveries.keys(),
-  )) as RawEntry[];
+  )) as RawTaken[];
   return entries.flatMap((raw) => taken({ keys, priority }, raw, deliveries.get(raw?.[0] ?? "") ?? 1));
 }
 
@@ -199,21 +200,17 @@ export async function readFallbackBacklog(redis: Redis, keys: PartitionKeys): Pr
 }
 
 /** Some versions answer null for an entry that was deleted while it was pending. */
-type RawEntry = [id: string, fields: string[] | null] | null;
+type RawTaken = [id: string, fields: string[] | null] | null;
 
-function taken(source: FallbackSource, raw: RawEntry, abandoned: number): TakenEntry[] {
+function taken(source: FallbackSource, raw: RawTaken, abandoned: number): TakenEntry[] {
   const [entryId, fields] = raw ?? [];
   if (entryId === undefined || fields === null || fields === undefined) return [];
-  const at = (name: string): string => {
-    const index = fields.findIndex((field, i) => i % 2 === 0 && field === name);
-    return index === -1 ? "" : (fields[index + 1] ?? "");
-  };
-  const before = Number(at(FALLBACK_FIELDS.attempts));
+  const before = Number(fieldOf(fields, FALLBACK_FIELDS.attempts));
   return [
     {
       ...source,
       entryId,
-      message: decodeFallbackEntry(at(FALLBACK_FIELDS.entry)),
+      message: decodeFallbackEntry(fieldOf(fields, FALLBACK_FIELDS.entry)),
       attempts: (Number.isSafeInteger(before) && before >= 0 ? before : 0) + abandoned,
       abandoned,
     },

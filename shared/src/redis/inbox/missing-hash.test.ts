@@ -1,7 +1,7 @@
 // Tests how a user's hash is rebuilt when it is gone and the inbox is not.
 // Guarantees: no number is given twice; what was open is delivered again and reaches its end.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { message, openStore, routeLimits, type OpenStore } from "../../testing/redis/open-store.js";
 import { ackUsers } from "./ack-users.js";
 import { readInbox } from "./read-inbox.js";
 import { readMessage } from "./read-message.js";
@@ -12,12 +12,6 @@ beforeAll(async () => void (store = await openStore()));
 beforeEach(() => store.clear());
 afterAll(() => store.close());
 
-const limits = {
-  leaseMs: 30_000,
-  maxConnectionsPerUser: 5,
-  whenFull: "evict",
-  ackTimeoutMs: 10_000,
-} as const;
 const page = { maxEntries: 1_000, maxBytes: 1_000_000 };
 
 async function accept(id?: string) {
@@ -28,7 +22,7 @@ async function accept(id?: string) {
 
 async function connect() {
   const route = { userId: "u1", node: "n1", connection: "c1", platform: "web" };
-  const result = await connectRoute(store.scripts, store.keys, route, limits);
+  const result = await connectRoute(store.scripts, store.keys, route, routeLimits);
   if (result.outcome !== "connected") throw new Error("refused");
   return result;
 }

@@ -10,7 +10,6 @@ import type { MessageToAccept } from "../accept/accept-batch.js";
 import { readFallback, promoteRetries } from "../fallback/fallback-queue.js";
 import type { PartitionKeys } from "../keys.js";
 import { offerUsers } from "../wake/offer-users.js";
-import { takePartition } from "../partitions/partition-lease.js";
 import { readInbox } from "./read-inbox.js";
 import { connectRoute } from "../nodes/route-store.js";
 import { settleFallback } from "../fallback/settle-fallback.js";
@@ -29,9 +28,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   await store.clear();
-  const lease = await takePartition(store.scripts, keys, "a", 60_000);
-  if (lease.outcome !== "held") throw new Error("not taken");
-  ({ token } = lease);
+  token = await store.own();
 });
 afterAll(() => store.close());
 

@@ -1,20 +1,15 @@
 // Tests that registering and heartbeats check whether a connection's token is revoked.
 // Guarantees: by the user's generation, by the session, and by the token itself; the script does nothing else then.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
-import { connectRoute, renewRoutes, type RouteToken } from "./route-store.js";
+import { openStore, routeLimits, type OpenStore } from "../../testing/redis/open-store.js";
+import { connectRoute, renewRoutes, type RouteToken, type RouteLimits } from "./route-store.js";
 
 let store: OpenStore;
 beforeAll(async () => void (store = await openStore()));
 beforeEach(() => store.clear());
 afterAll(() => store.close());
 
-const limits = {
-  leaseMs: 30_000,
-  maxConnectionsPerUser: 2,
-  whenFull: "evict",
-  ackTimeoutMs: 10_000,
-} as const;
+const limits: RouteLimits = { ...routeLimits, maxConnectionsPerUser: 2 };
 const token: RouteToken = { generation: 1_000, sessionId: "s1", jti: "j1" };
 const withoutSession: RouteToken = { ...token, sessionId: "" };
 

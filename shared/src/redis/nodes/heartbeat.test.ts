@@ -1,7 +1,7 @@
 // Tests the heartbeat step.
 // Guarantees: leases of registered connections are renewed; what is missing is named and never added.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { openStore, routeLimits, type OpenStore } from "../../testing/redis/open-store.js";
 import { connectRoute, removeRoute, renewRoutes } from "./route-store.js";
 
 let store: OpenStore;
@@ -9,16 +9,9 @@ beforeAll(async () => void (store = await openStore()));
 beforeEach(() => store.clear());
 afterAll(() => store.close());
 
-const limits = {
-  leaseMs: 30_000,
-  maxConnectionsPerUser: 5,
-  whenFull: "evict",
-  ackTimeoutMs: 10_000,
-} as const;
-
 async function connect(userId: string): Promise<{ userId: string; member: string }> {
   const route = { userId, node: "n1", connection: `c-${userId}`, platform: "web" };
-  const result = await connectRoute(store.scripts, store.keys, route, limits);
+  const result = await connectRoute(store.scripts, store.keys, route, routeLimits);
   if (result.outcome !== "connected") throw new Error("refused");
   return { userId, member: result.member };
 }

@@ -1,9 +1,10 @@
 // Tests what a connection leaves behind when it closes, or when its node stops.
 // Guarantees: a grace lease is no route and takes no slot; a leaving connection takes no slot.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { openStore, routeLimits, type OpenStore } from "../../testing/redis/open-store.js";
 import {
   connectRoute,
+  type RouteLimits,
   markLeaving,
   readConnections,
   readRoutes,
@@ -17,12 +18,7 @@ beforeAll(async () => void (store = await openStore()));
 beforeEach(() => store.clear());
 afterAll(() => store.close());
 
-const limits = {
-  leaseMs: 30_000,
-  maxConnectionsPerUser: 2,
-  whenFull: "evict",
-  ackTimeoutMs: 10_000,
-} as const;
+const limits: RouteLimits = { ...routeLimits, maxConnectionsPerUser: 2 };
 
 async function connect(connection: string, more: Partial<RouteToConnect> = {}): Promise<string> {
   const route = { userId: "u1", node: "n1", connection, platform: "web", ...more };

@@ -1,7 +1,7 @@
 // Tests the look-up of users' nodes, and of a user's connections.
 // Guarantees: live leases only; each node once.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { openStore, routeLimits, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";
 import { connectRoute, readConnections, readRoutes, removeRoute } from "./route-store.js";
 
@@ -11,14 +11,8 @@ beforeEach(() => store.clear());
 afterAll(() => store.close());
 
 async function connect(userId: string, node: string, connection: string): Promise<string> {
-  const limits = {
-    leaseMs: 30_000,
-    maxConnectionsPerUser: 5,
-    whenFull: "evict",
-    ackTimeoutMs: 10_000,
-  } as const;
   const route = { userId, node, connection, platform: "ios" };
-  const result = await connectRoute(store.scripts, store.keys, route, limits);
+  const result = await connectRoute(store.scripts, store.keys, route, routeLimits);
   if (result.outcome !== "connected") throw new Error("refused");
   return result.member;
 }

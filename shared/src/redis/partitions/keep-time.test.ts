@@ -6,7 +6,6 @@ import { message, openStore, type OpenStore } from "../../testing/redis/open-sto
 import { FALLBACK_GROUP } from "../fallback/fallback-queue.js";
 import { keepTime, setBack } from "./keep-time.js";
 import type { PartitionKeys } from "../keys.js";
-import { takePartition } from "./partition-lease.js";
 
 const BACK_MS = 40_000;
 /** No former release, and no test, leaves a partition idle for longer. */
@@ -22,9 +21,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   await store.clear();
-  const lease = await takePartition(store.scripts, keys, "a", 60_000);
-  if (lease.outcome !== "held") throw new Error("not taken");
-  ({ token } = lease);
+  token = await store.own();
   nowMs = await store.nowMs();
 });
 afterAll(() => store.close());

@@ -3,6 +3,7 @@
 // slot moves to another node, a call is tried again a few times.
 import { Command } from "ioredis";
 import { backoffMs } from "../../kernel/backoff.js";
+import { pause } from "../../kernel/pause.js";
 import {
   connectionsOf,
   forgetSlots,
@@ -107,9 +108,7 @@ export class ScriptRunner {
         const message = error instanceof Error ? error.message : "";
         if (message.startsWith("NOSCRIPT")) return this.#send("eval", script.source, keys, args);
         if (!message.startsWith("TRYAGAIN") || attempt >= TRYAGAIN_ATTEMPTS) throw error;
-        await new Promise((resolve) =>
-          setTimeout(resolve, 5 + backoffMs(attempt, { baseMs: 20, capMs: 200 })),
-        );
+        await pause(5 + backoffMs(attempt, { baseMs: 20, capMs: 200 }));
       }
     }
   }

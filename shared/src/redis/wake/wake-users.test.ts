@@ -23,9 +23,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   await store.clear();
-  const lease = await takePartition(store.scripts, keys, "a", 60_000);
-  if (lease.outcome !== "held") throw new Error("not taken");
-  ({ token } = lease);
+  token = await store.own();
 });
 afterAll(() => store.close());
 

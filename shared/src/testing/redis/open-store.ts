@@ -8,6 +8,8 @@ import {
   type MessageToAccept,
 } from "../../redis/accept/accept-batch.js";
 import { allPartitionKeys, partitionKeys, type PartitionKeys } from "../../redis/keys.js";
+import type { RouteLimits } from "../../redis/nodes/route-store.js";
+import { takePartition } from "../../redis/partitions/partition-lease.js";
 import { ScriptRunner } from "../../redis/scripts/script-runner.js";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { startRedis, type StartRedisOptions, type TestRedis } from "./start-redis.js";
@@ -27,6 +29,8 @@ export interface OpenStore {
   listen(...channels: string[]): Promise<string[]>;
   /** Ends the leases of all the user's current connections. */
   endLeases(userId: string): Promise<void>;
+  /** Takes the first partition, as the owner "a". @returns its fencing token */
+  own(): Promise<string>;
   /** Redis' own clock, ms. */
   nowMs(): Promise<number>;
   clear(): Promise<void>;
@@ -70,6 +74,12 @@ export async function openStore(options: StartRedisOptions = {}): Promise<OpenSt
     await redis.zadd(keys.routes(userId), "XX", ...members.flatMap((member) => [past, member]));
   }
 
+  async function own(): Promise<string> {
+    const lease = await takePartition(scripts, keys, "a", 60_000);
+    if (lease.outcome !== "held") throw new Error("not taken");
+    return lease.token;
+  }
+
   async function clear(): Promise<void> {
     for (const listener of listeners.splice(0)) listener.disconnect();
     await redis.flushall();
@@ -95,6 +105,7 @@ export async function openStore(options: StartRedisOptions = {}): Promise<OpenSt
     snapshot: () => readEverything(redis),
     listen,
     endLeases,
+    own,
     nowMs,
     clear,
     close: async () => {
@@ -104,6 +115,14 @@ export async function openStore(options: StartRedisOptions = {}): Promise<OpenSt
     },
   };
 }
+
+/** For connections of a test that is not about limits. */
+export const routeLimits: RouteLimits = {
+  leaseMs: 30_000,
+  maxConnectionsPerUser: 5,
+  whenFull: "evict",
+  ackTimeoutMs: 10_000,
+};
 
 /** A message for user "u1" of the first partition, with a fresh id; `parts` override. */
 export function message(parts: Partial<MessageToAccept> = {}): MessageToAccept {

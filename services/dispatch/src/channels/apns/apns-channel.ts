@@ -3,6 +3,7 @@
 // device that has the message does not get it again by a retry for another, and the message counts as taken. What is
 // repeated after a crash carries the same apns-id and collapse id. Of messages with one collapse key none comes after a
 // newer one.
+import { formatTime } from "@petrel/shared/kernel/http/answer-time";
 import { setMaxListeners } from "node:events";
 import type { BackoffOptions } from "@petrel/shared/kernel/backoff";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -169,7 +170,7 @@ function isSetAside({ quarantinedUntilMs = 0 }: IosDevice, nowMs: number): boole
 function noteOfUnused(device: IosDevice, nowMs: number) {
   const { id, topic, quarantinedUntilMs = 0 } = device;
   const reason = isSetAside(device, nowMs)
-    ? `set aside until ${new Date(quarantinedUntilMs).toISOString()}`
+    ? `set aside until ${formatTime(quarantinedUntilMs)}`
     : `registered for other pushes: ${topic}`;
   return { outcome: "no-device", reason, details: { device: id } } as const;
 }

@@ -1,6 +1,7 @@
 // fallback/send-by-channels -> here: the fallback channel that posts messages to the business system's own address.
 // Guarantees: one signed POST an attempt, no redirect followed; an answer within the deadline, whatever the receiver does;
 // only a little of its body is read.
+import { formatTime } from "@petrel/shared/kernel/http/answer-time";
 import { makeWellFormed } from "@petrel/shared/protocol/messages/well-formed-json";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Clock } from "@petrel/shared/kernel/clock";
@@ -105,8 +106,8 @@ function encodeJob({
   notification,
   collapseKey,
 }: FallbackJob): string {
-  const acceptedAt = new Date(acceptedAtMs).toISOString();
-  const expiresAt = new Date(expiresAtMs).toISOString();
+  const acceptedAt = formatTime(acceptedAtMs);
+  const expiresAt = formatTime(expiresAtMs);
   const envelope = JSON.stringify({ id, user, seq, epoch, acceptedAt, expiresAt, priority, collapseKey });
   return `${envelope.slice(0, -1)},"notification":${makeWellFormed(notification)}}`;
 }
