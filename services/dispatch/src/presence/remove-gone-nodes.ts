@@ -90,36 +90,42 @@ export class GoneNodeRemover {
     if (absenceInMs > 0) return absenceInMs;
     let calls = 0;
     for (const holder of holders) {
+      let users = 0;
       for (let isDone = false; !isDone; calls++) {
         if (calls === MAX_CALLS || !held.isHeld) return 0;
-        isDone = await this.#removeSome(held, holder);
+        const removal = await this.#removeSome(held, holder);
+        users += removal.users;
+        ({ isDone } = removal);
       }
+      // A node that had nobody in a topic any more lets its lease end.
+      if (users > 0) this.#tell(held, holder);
     }
     return holders.length === MAX_HOLDERS ? 0 : nextInMs;
   }
 
-  /** @returns whether there is nothing more to do about this one now */
-  async #removeSome(held: HeldPartition, holder: PresenceHolder): Promise<boolean> {
-    const { scripts, owner, absence, metrics, logger } = this.#options;
-    const { keys, token } = held;
-    const removal = await removeHolder(scripts, keys, token, holder, absence.rules);
+  async #removeSome(
+    held: HeldPartition,
+    holder: PresenceHolder,
+  ): Promise<{ readonly users: number; readonly isDone: boolean }> {
+    const { scripts, owner, absence, metrics } = this.#options;
+    const removal = await removeHolder(scripts, held.keys, held.token, holder, absence.rules);
     switch (removal.outcome) {
       case "stale":
         owner.lose(held, "the removal of a node was refused");
-        return true;
+        return { users: 0, isDone: true };
       case "alive":
       case "wait":
-        return true;
+        return { users: 0, isDone: true };
       case "more":
       case "done":
         metrics.removed(removal.users);
-        if (removal.outcome === "more") return false;
-        metrics.nodeRemoved();
-        logger.info(
-          { partition: keys.partition, node: holder.node },
-          "a node is gone: its users left their topics",
-        );
-        return true;
+        return { users: removal.users, isDone: removal.outcome === "done" };
     }
+  }
+
+  #tell({ keys: { partition } }: HeldPartition, { node }: PresenceHolder): void {
+    const { metrics, logger } = this.#options;
+    metrics.nodeRemoved();
+    logger.info({ partition, node }, "a node is gone: its users left their topics");
   }
 }

@@ -19,7 +19,8 @@ export function createSteppedClock(): SteppedClock {
 }
 
 export function createStoppedClock(): SteppedClock {
-  let nowMs = performance.now();
+  // Whole: a step of a second must not fall short of one.
+  let nowMs = Math.ceil(performance.now());
   const offsetMs = Date.now() - nowMs;
   return {
     wallMs: () => nowMs + offsetMs,

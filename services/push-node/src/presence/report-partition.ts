@@ -1,0 +1,230 @@
+// push-node/presence/held-presence -> here -> redis/presence/report-presence: what this node holds in one partition,
+// written to Redis.
+// Guarantees: one call at a time, a few a second, 200 users in each; what may not have arrived is said again, as it is
+// then. A node that cannot know what is left of its words begins anew and says everything; nobody goes missing
+// meanwhile.
+import { backoffMs } from "@petrel/shared/kernel/backoff";
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import {
+  renewHolder,
+  reportPresence,
+  type PresenceHolder,
+  type TopicReport,
+} from "@petrel/shared/redis/presence/report-presence";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import { saidOf, type HeldPresence, type HeldUser } from "./held-presence.js";
+
+export interface PartitionReportOptions {
+  readonly scripts: ScriptRunner;
+  readonly keys: PartitionKeys;
+  readonly node: string;
+  readonly leaseMs: number;
+  readonly held: Pick<HeldPresence, "all" | "has" | "settle">;
+  readonly observer: ReportObserver;
+  readonly clock: Pick<Clock, "monotonicMs">;
+  readonly logger: Logger;
+}
+
+export interface ReportObserver {
+  /** Redis has what was said of these. */
+  readonly written: (users: readonly HeldUser[]) => void;
+  /** All that this node holds in a partition is said anew. */
+  readonly begun: () => void;
+  readonly failed: () => void;
+}
+
+const MAX_A_CALL = 200;
+/** Between two rounds of calls: what changes meanwhile goes together. */
+const PAUSE_MS = 200;
+const BACKOFF = { baseMs: 200, capMs: 3_000 } as const;
+
+export class PartitionReport {
+  readonly #options: PartitionReportOptions;
+  readonly #dirty = new Set<HeldUser>();
+  /** What this holder has not yet said of those who were held when it began. */
+  readonly #unsaid = new Set<HeldUser>();
+  #number = 0;
+  #version = 0;
+  #isKnown = false;
+  /** Whether Redis may have something of the present holder. */
+  #hasSaid = false;
+  #former: PresenceHolder | undefined;
+  #renewedAtMs = Number.NEGATIVE_INFINITY;
+  #nextMs = Number.NEGATIVE_INFINITY;
+  #failures = 0;
+  /** Although nothing may be left to say: whether it is known must be asked. */
+  #mustRun = false;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> | undefined;
+  #isStopped = false;
+
+  constructor(options: PartitionReportOptions) {
+    this.#options = options;
+  }
+
+  /** Something else is to be said of this user. */
+  changed(user: HeldUser): void {
+    user.isDirty = true;
+    this.#dirty.add(user);
+    this.#schedule();
+  }
+
+  /** Keeps the lease, and asks whether all that was said is still known. */
+  renew(): void {
+    if (!this.#options.held.has(this.#options.keys) && this.#dirty.size === 0) return;
+    this.#mustRun = true;
+    this.#renewedAtMs = Number.NEGATIVE_INFINITY;
+    this.#nextMs = Number.NEGATIVE_INFINITY;
+    this.#schedule();
+  }
+
+  /**
+   * Says what is left to say; the rest goes when the lease ends.
+   * @param leaseMs from now on
+   */
+  async stop(leaseMs: number): Promise<void> {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+    await this.#running;
+    if (!this.#isKnown) return;
+    const { scripts, keys, logger } = this.#options;
+    try {
+      while (this.#dirty.size > 0) if (!(await this.#say())) return;
+      await renewHolder(scripts, keys, { holder: this.#holder, leaseMs });
+    } catch (error) {
+      logger.warn({ partition: keys.partition, reason: describeError(error) }, "presence not taken back");
+    }
+  }
+
+  get #holder(): PresenceHolder {
+    return { node: this.#options.node, number: this.#number };
+  }
+
+  #schedule(): void {
+    if (this.#isStopped || this.#running !== undefined) return;
+    const waitMs = Math.max(0, this.#nextMs - this.#options.clock.monotonicMs());
+    // Never at once: what changes in one turn goes together.
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#running = this.#run().finally(() => {
+        this.#running = undefined;
+        if (this.#dirty.size > 0 || this.#mustRun) this.#schedule();
+      });
+    }, waitMs);
+  }
+
+  async #run(): Promise<void> {
+    const { clock, logger, keys, observer } = this.#options;
+    try {
+      await this.#beKnown();
+      while (this.#dirty.size > 0 && !this.#isStopped) {
+        if (!(await this.#say())) await this.#begin();
+      }
+      if (this.#former !== undefined && this.#unsaid.size === 0) await this.#endFormer(this.#former);
+      this.#failures = 0;
+      this.#mustRun = false;
+      this.#nextMs = clock.monotonicMs() + PAUSE_MS;
+    } catch (error) {
+      observer.failed();
+      this.#nextMs = clock.monotonicMs() + PAUSE_MS + backoffMs(this.#failures++, BACKOFF);
+      logger.warn({ partition: keys.partition, reason: describeError(error) }, "presence not reported yet");
+      this.#mustRun = true;
+    }
+  }
+
+  async #beKnown(): Promise<void> {
+    const { scripts, keys, leaseMs, clock } = this.#options;
+    if (!this.#isKnown) return this.#begin();
+    const startedAtMs = clock.monotonicMs();
+    if (startedAtMs - this.#renewedAtMs < leaseMs / 3) return;
+    const answer = await renewHolder(scripts, keys, { holder: this.#holder, leaseMs });
+    if (answer === "unknown") return this.#begin();
+    this.#renewedAtMs = startedAtMs;
+  }
+
+  /** As a new holder, which takes over what the former one said, user by user. */
+  async #begin(): Promise<void> {
+    const { scripts, keys, leaseMs, held, clock, observer } = this.#options;
+    this.#isKnown = false;
+    if (this.#hasSaid) this.#former = this.#holder;
+    this.#hasSaid = false;
+    this.#number++;
+    this.#unsaid.clear();
+    for (const user of held.all(keys)) {
+      this.#unsaid.add(user);
+      this.#dirty.add(user);
+    }
+    const startedAtMs = clock.monotonicMs();
+    const former = this.#former === undefined ? {} : { former: { holder: this.#former, leaseMs } };
+    const answer = await renewHolder(scripts, keys, {
+      holder: this.#holder,
+      leaseMs,
+      begins: true,
+      ...former,
+    });
+    if (answer === "unknown") throw new Error("the partition changed hands meanwhile");
+    this.#isKnown = true;
+    this.#renewedAtMs = startedAtMs;
+    observer.begun();
+  }
+
+  /** @returns false where this node must begin anew */
+  async #say(): Promise<boolean> {
+    const { scripts, keys, held, observer } = this.#options;
+    const users = [...take(this.#dirty, MAX_A_CALL)];
+    const said = new Map(users.map((user) => [user, saidOf(user)]));
+    this.#hasSaid = true;
+    let isOver = false;
+    try {
+      const answer = await reportPresence(scripts, keys, {
+        holder: this.#holder,
+        version: ++this.#version,
+        former: this.#former,
+        topics: byTopic(said),
+      });
+      isOver = answer === "ok";
+    } finally {
+      // What was said may or may not be there: it is said again.
+      if (!isOver) for (const user of users) this.#dirty.add(user);
+    }
+    if (!isOver) return false;
+    for (const user of users) {
+      user.written = said.get(user);
+      this.#unsaid.delete(user);
+      user.isDirty = this.#dirty.has(user);
+      held.settle(user);
+    }
+    observer.written(users);
+    return true;
+  }
+
+  /** All it said that is not said anew was wrong: the dispatcher takes it out. */
+  async #endFormer(former: PresenceHolder): Promise<void> {
+    const { scripts, keys, leaseMs } = this.#options;
+    const end = { holder: this.#holder, leaseMs, former: { holder: former, leaseMs: 0 } };
+    if ((await renewHolder(scripts, keys, end)) === "unknown") return this.#begin();
+    this.#former = undefined;
+  }
+}
+
+function* take(from: Set<HeldUser>, count: number): Iterable<HeldUser> {
+  let left = count;
+  for (const user of from) {
+    if (left-- === 0) return;
+    from.delete(user);
+    yield user;
+  }
+}
+
+function byTopic(said: ReadonlyMap<HeldUser, number | undefined>): TopicReport[] {
+  const topics = new Map<string, [string, number | undefined][]>();
+  for (const [{ topic, userId }, connections] of said) {
+    const users = topics.get(topic);
+    if (users === undefined) topics.set(topic, [[userId, connections]]);
+    else users.push([userId, connections]);
+  }
+  return [...topics].map(([topic, users]) => ({ topic, users }));
+}

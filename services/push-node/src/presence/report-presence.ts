@@ -1,0 +1,44 @@
+// push-node/presence/open-presence -> here -> push-node/presence/report-partition: what this node holds, in all
+// partitions.
+// Guarantees: one lease a partition, and none where nobody is held; after a planned stop everybody is gone once the grace
+// is over.
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { PartitionReport, type PartitionReportOptions } from "./report-partition.js";
+import type { HeldUser } from "./held-presence.js";
+
+export interface PresenceReportsOptions extends Omit<PartitionReportOptions, "keys"> {
+  readonly partitions: readonly PartitionKeys[];
+  /** How long whoever was here stays after a planned stop. */
+  readonly graceMs: number;
+}
+
+export class PresenceReports {
+  readonly #options: PresenceReportsOptions;
+  readonly #reports: ReadonlyMap<PartitionKeys, PartitionReport>;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: PresenceReportsOptions) {
+    this.#options = options;
+    this.#reports = new Map(
+      options.partitions.map((keys) => [keys, new PartitionReport({ ...options, keys })]),
+    );
+  }
+
+  changed(user: HeldUser): void {
+    this.#reports.get(user.keys)?.changed(user);
+  }
+
+  start(): void {
+    this.#timer ??= setInterval(() => this.renewAll(), this.#options.leaseMs / 3);
+  }
+
+  /** Also after this node's link was down: whether all that was said is still known. */
+  renewAll(): void {
+    for (const report of this.#reports.values()) report.renew();
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await Promise.all([...this.#reports.values()].map((report) => report.stop(this.#options.graceMs)));
+  }
+}
