@@ -219,6 +219,10 @@ describe("what stands for one technology stays in its place", () => {
     expect(offences(elsewhere, ({ specifier }) => isFrom(specifier, "ws"))).toEqual([]);
   });
 
+  test("TypeBox: its types alone, of which nothing is left when a service starts", () => {
+    expect(offences(production, (one) => isFrom(one.specifier, "typebox") && !one.isTypeOnly)).toEqual([]);
+  });
+
   test("OpenTelemetry: in two files of the kernel, which are loaded only where tracing is on", () => {
     const own = /^shared\/src\/kernel\/tracing\/(open-telemetry|span-file)\.ts$/;
     const elsewhere = sources.filter(({ path }) => !own.test(path));
@@ -237,10 +241,11 @@ describe("what stands for one technology stays in its place", () => {
 
   const isFastify = ({ specifier }: Import) => /^(fastify$|fastify\/|@fastify\/)/.test(specifier);
 
-  test("fastify: made in kernel/http-app, extended in the apps", () => {
+  const makesFastify = /^shared\/src\/kernel\/http\/(http-app|serve-document)\.ts$/;
+
+  test("fastify: made in two files of kernel/http, extended in the apps", () => {
     const elsewhere = production.filter(
-      ({ path }) =>
-        path !== "shared/src/kernel/http/http-app.ts" && !/^services\/[a-z-]+\/src\/app\.ts$/.test(path),
+      ({ path }) => !makesFastify.test(path) && !/^services\/[a-z-]+\/src\/app\.ts$/.test(path),
     );
     expect(offences(elsewhere, (one) => isFastify(one) && !one.isTypeOnly)).toEqual([]);
   });
@@ -248,7 +253,8 @@ describe("what stands for one technology stays in its place", () => {
   test("… and its types: also in routes, in what runs before them, and in the connection code", () => {
     const elsewhere = production.filter(
       ({ path }) =>
-        path !== "shared/src/kernel/http/http-app.ts" &&
+        !makesFastify.test(path) &&
+        path !== "shared/src/kernel/schemas/compile-when-used.ts" &&
         !/^services\/[a-z-]+\/src\/(app\.ts$|routes\/|connect\/)/.test(path),
     );
     expect(offences(elsewhere, isFastify)).toEqual([]);

@@ -27,7 +27,7 @@ export function readProducerKeysFile(file: string): readonly FileKey[] {
     const reason = error instanceof SyntaxError ? "not JSON" : describeError(error);
     throw new ConfigError(`PRODUCER_KEYS_FILE cannot be read: ${reason}`);
   }
-  // Fastify's validator: it is loaded anyway.
+  // Fastify's validator: it is loaded for the first request anyway.
   const isKeyFile = new Ajv().compile(keyFileSchema);
   if (!isKeyFile(content)) {
     const [fault] = isKeyFile.errors ?? [];

@@ -1,8 +1,6 @@
 // The HTTP application under every service: error shape, health, version, documentation.
 // Guarantees: every error has the contract's shape, the framework's too; nothing in a request is coerced or stripped.
 import type { Socket } from "node:net";
-import swagger from "@fastify/swagger";
-import swaggerUi from "@fastify/swagger-ui";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import fastify, {
   LogController,
@@ -30,7 +28,9 @@ import { HttpSockets } from "./stop-serving.js";
 import type { Logger } from "../logging/logging.js";
 import type { Registry } from "../metrics/metrics.js";
 import { forgetTypeOfNothing, refuseOtherTypes } from "./other-content-types.js";
-import { CODE_DEFAULT, completeDocument, describeService, type DocumentedRules } from "./openapi-document.js";
+import { CODE_DEFAULT, type DocumentedRules } from "./openapi-document.js";
+import { serveDocument } from "./serve-document.js";
+import { compileWhenUsed } from "../schemas/compile-when-used.js";
 import type { TlsFiles } from "../tls/tls-files.js";
 
 export type HttpApp = FastifyInstance<
@@ -126,6 +126,7 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
         keywords: [CODE_DEFAULT],
       },
     },
+    schemaController: { compilersFactory: compileWhenUsed() },
     frameworkErrors: (error, request, reply) => sendError(error, request, reply, refusals),
     clientErrorHandler: (error, socket) => answerClientError(error, socket, { lingering, bodies }),
     ...listenerOptions(bounds, options.tls),
@@ -172,15 +173,7 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   app.setNotFoundHandler((request, reply) => sendError(notFound(request), request, reply, refusals));
 
   if (options.documented === true) {
-    await app.register(swagger, {
-      openapi: describeService({ service, version }),
-      transformObject: (made) =>
-        "openapiObject" in made ? completeDocument(made.openapiObject, rules) : made.swaggerObject,
-    });
-    app.get("/openapi.json", { schema: { hide: true } }, (_request, reply) =>
-      reply.type("application/json; charset=utf-8").send(JSON.stringify(app.swagger())),
-    );
-    await app.register(swaggerUi, { routePrefix: "/docs" });
+    await serveDocument(app, { service, version, rules });
   }
 
   app.get("/health/live", { schema: { hide: true } }, () => ({ status: "live" }));

@@ -1,6 +1,6 @@
 // Tests json-schema against TypeBox, whose schemas it makes.
 // Guarantees: the same JSON, in the same order, however schemas stand in one another.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { Type as TypeBox, type TSchema } from "typebox";
 import { expect, test } from "vitest";
 import { Type } from "./json-schema.js";
