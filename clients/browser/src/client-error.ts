@@ -17,6 +17,12 @@ export const clientErrorCodes = {
   listenerFailed: "PETREL_CLIENT_LISTENER_FAILED",
   /** `savePosition` failed or took too long. The position in memory is still right. */
   savePositionFailed: "PETREL_CLIENT_SAVE_POSITION_FAILED",
+  /** Messages of a topic were missed and can't be had any more, and there is no `onLost`. */
+  topicLost: "PETREL_CLIENT_TOPIC_LOST",
+  /** A topic's `getState` failed, took too long, or gave a position that its history does not reach; it is asked again. */
+  stateFailed: "PETREL_CLIENT_STATE_FAILED",
+  /** No answer to a `publish` in time; whether it was published is not known. */
+  publishTimeout: "PETREL_CLIENT_PUBLISH_TIMEOUT",
   /** An option, a saved position or an event name is wrong. The client works without it. */
   badOption: "PETREL_CLIENT_BAD_OPTION",
   /** The application closed the client, or the server did with a code that means stop. */
@@ -29,6 +35,8 @@ const applicationCodes: ReadonlySet<string> = new Set([
   clientErrorCodes.handlerSlow,
   clientErrorCodes.listenerFailed,
   clientErrorCodes.savePositionFailed,
+  clientErrorCodes.topicLost,
+  clientErrorCodes.stateFailed,
   clientErrorCodes.badOption,
 ]);
 
@@ -42,7 +50,11 @@ export interface PetrelClientErrorOptions {
   readonly retryable: boolean;
   readonly cause?: unknown;
   /** For `handlerFailed` and `handlerSlow`: the message being handled. */
-  readonly messageId?: string;
+  readonly messageId?: string | undefined;
+  /** The topic that it is about. */
+  readonly topic?: string | undefined;
+  /** Of a `publish`: with the same one it can be repeated safely. */
+  readonly idempotencyKey?: string | undefined;
 }
 
 export class PetrelClientError extends Error {
@@ -50,12 +62,16 @@ export class PetrelClientError extends Error {
   readonly code: string;
   readonly retryable: boolean;
   readonly messageId: string | undefined;
+  readonly topic: string | undefined;
+  readonly idempotencyKey: string | undefined;
 
   constructor(code: string, message: string, options: PetrelClientErrorOptions) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.retryable = options.retryable;
     this.messageId = options.messageId;
+    this.topic = options.topic;
+    this.idempotencyKey = options.idempotencyKey;
   }
 }
 

@@ -3,6 +3,7 @@
 import type { PetrelClientError } from "./client-error.js";
 import type { WelcomeFrame } from "./frames.js";
 import type { PetrelMessage } from "./delivery/message-delivery.js";
+import type { TopicMessage } from "./topics/topic-options.js";
 
 /** `connecting`: an attempt is under way · `online`: welcomed · `waiting`: until the next attempt · `closed` */
 export type ClientState = "connecting" | "online" | "waiting" | "closed";
@@ -23,6 +24,11 @@ export interface ClosedEvent extends OfflineEvent {
 export interface ClientEvents<Data = unknown> {
   /** Listeners may be async: the next message and the ack wait for them. */
   message: PetrelMessage<Data>;
+  /**
+   * Of a topic without a handle: one that the server keeps for the user, or the broadcast (`$all`). Its listeners may be
+   * async: the next message of the topic waits for them.
+   */
+  topic: TopicMessage<Data>;
   /** Fired at every welcome, including one on a socket the client moved to. */
   welcome: WelcomeFrame;
   state: ClientState;
@@ -40,6 +46,7 @@ export interface ClientEvents<Data = unknown> {
 /** Each name once. The compiler keeps this in step with the events. */
 const names: Readonly<Record<keyof ClientEvents, true>> = {
   message: true,
+  topic: true,
   welcome: true,
   state: true,
   online: true,

@@ -18,6 +18,7 @@ import type { SocketConstructor } from "./connection/socket.js";
 import type { GetTicket } from "./credentials/ticket-source.js";
 import type { GetToken } from "./credentials/token-source.js";
 import type { Position } from "./delivery/user-sequence.js";
+import type { TopicPosition } from "./frames.js";
 
 /**
  * `handled`: the client acknowledges a message when its handlers have finished ·
@@ -130,15 +131,21 @@ function globalNetworkEvents(): NetworkEvents | undefined {
   return isNetworkEvents(globalThis) ? globalThis : undefined;
 }
 
+/** Where a client was, in all that its connection brings unasked. */
+export interface Positions {
+  readonly user: Position | undefined;
+  readonly broadcast: TopicPosition | undefined;
+}
+
 /**
  * @param base a push node's address
- * @param position resume after it
+ * @param positions resume after them
  * @param ticket if the credential is a ticket
  * @returns the address with the contract's query added to the one it has
  */
 export function connectUrl(
   base: string,
-  position: Position | undefined,
+  { user: position, broadcast }: Positions,
   ack: AckMode,
   ticket?: string,
 ): string {
@@ -148,6 +155,7 @@ export function connectUrl(
     url.searchParams.set("epoch", position.epoch);
     url.searchParams.set("since", String(position.since));
   }
+  if (broadcast !== undefined) url.searchParams.set("all", `${broadcast.epoch}:${broadcast.offset}`);
   if (ack === "auto") url.searchParams.set("ack", "auto");
   return url.href;
 }

@@ -26,6 +26,12 @@ export interface ClientTiming {
   readonly handlerWarningMs: number;
   /** How long one `savePosition` call may take. */
   readonly savePositionTimeoutMs: number;
+  /** How long one call of a topic's `getState` may take. */
+  readonly stateTimeoutMs: number;
+  /** How long a `publish` may wait for a connection and its answer. */
+  readonly publishTimeoutMs: number;
+  /** After this long without an answer a `subscribe` is sent again. */
+  readonly subscribeTimeoutMs: number;
 }
 
 export const defaultTiming: ClientTiming = Object.freeze({
@@ -42,4 +48,7 @@ export const defaultTiming: ClientTiming = Object.freeze({
   closeGraceMs: 2_000,
   handlerWarningMs: 10_000,
   savePositionTimeoutMs: 10_000,
+  stateTimeoutMs: 15_000,
+  publishTimeoutMs: 30_000,
+  subscribeTimeoutMs: 30_000,
 });

@@ -15,20 +15,39 @@ import { NORMAL_CLOSURE } from "./connection/close-policy.js";
 import { closeReason } from "./connection/close-reason.js";
 import { ConnectionKeeper } from "./connection-keeper.js";
 import type { Connection } from "./connection/connection.js";
-import type { ServerFrame, WelcomeFrame } from "./frames.js";
+import type { ErrorFrame, ServerFrame, WelcomeFrame } from "./frames.js";
+import { HandlerWatch } from "./delivery/handler-watch.js";
 import { MessageDelivery, type PetrelMessage } from "./delivery/message-delivery.js";
 import { PositionSaver } from "./delivery/position-saver.js";
+import {
+  BROADCAST_TOPIC,
+  type PublishedMessage,
+  type PublishOptions,
+  type TopicHandle,
+  type TopicMessage,
+  type TopicOptions,
+} from "./topics/topic-options.js";
+import { TopicSubscriptions } from "./topics/topic-subscriptions.js";
 import { TypedEvents } from "./typed-events.js";
 import type { Position } from "./delivery/user-sequence.js";
 
 export type { AckMode, PetrelClientOptions } from "./client-options.js";
 export type { ClientTiming } from "./client-timing.js";
-export type { WelcomeFrame } from "./frames.js";
+export type { TopicPosition, WelcomeFrame } from "./frames.js";
 export type { NetworkEvents } from "./connection/network-watch.js";
 export type { Socket, SocketConstructor } from "./connection/socket.js";
 export type { GetTicket } from "./credentials/ticket-source.js";
 export type { GetToken, TokenReason } from "./credentials/token-source.js";
+export type {
+  GivenState,
+  StartPosition,
+  TopicLost,
+  TopicPresence,
+  TopicState,
+  TopicSubscribed,
+} from "./topics/topic-options.js";
 export type { ClientEvents, ClientState, ClosedEvent, OfflineEvent, PetrelMessage, Position };
+export type { PublishedMessage, PublishOptions, TopicHandle, TopicMessage, TopicOptions };
 export { clientErrorCodes, PetrelClientError };
 
 export class PetrelClient<Data = unknown> {
@@ -36,8 +55,9 @@ export class PetrelClient<Data = unknown> {
   readonly #delivery: MessageDelivery;
   readonly #keeper: ConnectionKeeper;
   readonly #saver: PositionSaver | undefined;
+  readonly #watch: HandlerWatch;
+  readonly #topics: TopicSubscriptions;
   readonly #closeGraceMs: number;
-  readonly #handlerWarningMs: number;
   #state: ClientState = "closed";
   #welcome: WelcomeFrame | undefined;
   /** Resolves when the last end is complete. */
@@ -50,7 +70,15 @@ export class PetrelClient<Data = unknown> {
     const resolved = resolveOptions(options, (problem) => this.#complain(problem));
     const { savePosition, timing } = resolved;
     this.#closeGraceMs = timing.closeGraceMs;
-    this.#handlerWarningMs = timing.handlerWarningMs;
+    this.#watch = new HandlerWatch(timing.handlerWarningMs, (event, error) => this.#report(event, error));
+    this.#topics = new TopicSubscriptions({
+      timing,
+      watch: this.#watch,
+      report: (error) => this.#report("error", error),
+      complain: (problem) => this.#complain(problem),
+      hasListeners: () => this.#events.count("topic") > 0,
+      deliver: (message) => this.#events.emitInOrder("topic", message as TopicMessage<Data>),
+    });
     this.#saver =
       savePosition &&
       new PositionSaver({
@@ -66,13 +94,17 @@ export class PetrelClient<Data = unknown> {
       handle: (message) => this.#handle(message as PetrelMessage<Data>),
       positionMoved: (position) => this.#saver?.save(position),
     });
-    this.#keeper = new ConnectionKeeper(resolved, () => this.#delivery.position, {
+    const positions = () => ({
+      user: this.#delivery.position,
+      broadcast: this.#topics.broadcastPosition,
+    });
+    this.#keeper = new ConnectionKeeper(resolved, positions, {
       onState: (state) => this.#setState(state),
       onWelcome: (connection, welcome, moved) => this.#welcomed(connection, welcome, moved),
       onFrame: (connection, frame) => this.#receive(connection, frame),
       onBadFrame: (problem) =>
         this.#fail(clientErrorCodes.badFrame, `The server sent ${problem}.`, { retryable: true }),
-      onOffline: (event) => this.#events.emit("offline", event),
+      onOffline: (event) => this.#wentOffline(event),
       onError: (error) => this.#report("error", error),
       onPageHide: () => this.#delivery.flush(),
       onRefused: (event) => this.#finish(event),
@@ -123,6 +155,7 @@ export class PetrelClient<Data = unknown> {
   connect(): void {
     if (this.#state !== "closed") return;
     this.#delivery.start();
+    this.#topics.start();
     this.#keeper.start();
   }
 
@@ -156,6 +189,38 @@ export class PetrelClient<Data = unknown> {
   }
 
   /**
+   * Takes part in a topic, across all connections until `unsubscribe`; also before `connect`. Several handles of one
+   * topic share one subscription. `$all` is the broadcast.
+   * @throws TypeError where the name or an option is wrong
+   */
+  subscribe<TopicData = unknown, State = unknown>(
+    topic: string,
+    options: TopicOptions<TopicData, State>,
+  ): TopicHandle {
+    return this.#topics.subscribe(topic, options);
+  }
+
+  /**
+   * What is sent to everybody, from now on.
+   * @param listener may be async; the next broadcast waits for it
+   * @returns ends it
+   */
+  onBroadcast(listener: (message: TopicMessage<Data>) => unknown): () => void {
+    if (typeof listener !== "function") throw new TypeError("onBroadcast: a function is needed");
+    return this.subscribe<Data>(BROADCAST_TOPIC, { onMessage: listener }).unsubscribe;
+  }
+
+  /**
+   * Publishes to a topic, where the token and the topic's rule allow it; subscribing is not needed. What a lost
+   * connection leaves open is sent again, and published once.
+   * @throws PetrelClientError the server's code where it refuses; `publishTimeout` or `closed` where nobody knows
+   *   whether it was published: repeated with `error.idempotencyKey` it is published once
+   */
+  publish(topic: string, data: unknown, options?: PublishOptions): Promise<PublishedMessage> {
+    return this.#topics.publisher.publish(topic, data, options);
+  }
+
+  /**
    * Signs out. No handler starts after this. The running one gets a short time to finish and be acknowledged.
    * @param reason for the server's log; cut to what fits a close frame (123 bytes of UTF-8)
    * @returns resolves when the socket is closed; do not await it inside a `message` handler
@@ -169,6 +234,7 @@ export class PetrelClient<Data = unknown> {
 
   #finish(event: ClosedEvent): void {
     const closeSocket = this.#keeper.stop(event.reason);
+    this.#topics.stop();
     const end = async (): Promise<void> => {
       await Promise.all([closeSocket(), this.#saver?.settled(this.#closeGraceMs)]);
     };
@@ -184,10 +250,16 @@ export class PetrelClient<Data = unknown> {
   #welcomed(connection: Connection, welcome: WelcomeFrame, moved: boolean): void {
     this.#welcome = welcome;
     this.#delivery.adopt(connection, welcome);
+    this.#topics.adopt(connection, welcome);
     this.#setState("online");
     // A listener may close the client. Then the others only hear `closed`.
     if (this.#state === "online") this.#events.emit("welcome", welcome);
     if (this.#state === "online" && !moved) this.#events.emit("online", welcome);
+  }
+
+  #wentOffline(event: OfflineEvent): void {
+    this.#topics.leave();
+    this.#events.emit("offline", event);
   }
 
   #receive(connection: Connection, frame: Exclude<ServerFrame, WelcomeFrame>): void {
@@ -202,30 +274,26 @@ export class PetrelClient<Data = unknown> {
         this.#keeper.tokenExpires(connection, frame.inSeconds);
         return;
       case "error":
-        if (frame.ref === "token") this.#keeper.tokenNotChecked(connection);
-        this.#fail(frame.code, frame.message, { retryable: frame.action !== "stop" });
+        this.#receiveError(connection, frame);
         return;
-      case "other":
-        return;
+      default:
+        this.#topics.receive(connection, frame);
     }
+  }
+
+  #receiveError(connection: Connection, frame: ErrorFrame): void {
+    if (this.#topics.refused(connection, frame)) return;
+    if ((frame.on ?? frame.ref) === "token") this.#keeper.tokenNotChecked(connection);
+    this.#fail(frame.code, frame.message, { retryable: frame.action !== "stop" });
   }
 
   async #handle(message: PetrelMessage<Data>): Promise<void> {
-    const timer = setTimeout(() => this.#handlerIsSlow(message), this.#handlerWarningMs);
-    const failures = await this.#events.emitInOrder("message", message);
-    clearTimeout(timer);
-    for (const cause of failures) {
-      const text = `A message handler failed: ${describeFailure(cause)}`;
-      this.#fail(clientErrorCodes.handlerFailed, text, { retryable: false, cause, messageId: message.id });
-    }
-  }
-
-  #handlerIsSlow({ id: messageId, seq }: PetrelMessage<Data>): void {
-    const text =
-      `The handlers of message ${seq} have not finished after ${this.#handlerWarningMs} ms: ` +
-      "until they do, it is not acknowledged and the next ones wait.";
-    const options = { retryable: true, messageId };
-    this.#report("warning", new PetrelClientError(clientErrorCodes.handlerSlow, text, options));
+    const handled = {
+      what: `message ${message.seq}`,
+      messageId: message.id,
+      meanwhile: "it is not acknowledged and the next ones wait",
+    };
+    await this.#watch.run(handled, () => this.#events.emitInOrder("message", message));
   }
 
   #saveFailed(cause: unknown): void {

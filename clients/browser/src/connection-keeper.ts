@@ -2,7 +2,7 @@
 // Guarantees: at most one attempt and one timer at a time; after `stop`, nothing begun earlier has an effect.
 import { connectFailed, describeFailure, PetrelClientError } from "./client-error.js";
 import type { ClientState, ClosedEvent, OfflineEvent } from "./client-events.js";
-import { connectUrl, type ResolvedOptions } from "./client-options.js";
+import { connectUrl, type Positions, type ResolvedOptions } from "./client-options.js";
 import {
   CLIENT_LEAVES_SOCKET,
   nextStep,
@@ -18,7 +18,6 @@ import { NetworkWatch } from "./connection/network-watch.js";
 import { PageWatch } from "./connection/page-watch.js";
 import { RetrySchedule } from "./connection/retry-schedule.js";
 import { TokenRenewal } from "./credentials/token-renewal.js";
-import type { Position } from "./delivery/user-sequence.js";
 
 export interface KeeperEvents extends Pick<ConnectionOptions, "onFrame" | "onBadFrame"> {
   readonly onState: (state: ClientState) => void;
@@ -37,7 +36,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 export class ConnectionKeeper {
   readonly #options: ResolvedOptions;
   readonly #events: KeeperEvents;
-  readonly #position: () => Position | undefined;
+  readonly #positions: () => Positions;
   readonly #credentials: CredentialSource;
   readonly #renewal: TokenRenewal;
   readonly #retry: RetrySchedule;
@@ -59,12 +58,12 @@ export class ConnectionKeeper {
   /** Rises with every start and stop, so that older work can see that it is stale. */
   #run = 0;
 
-  /** @param position read at each attempt, to resume after it */
-  constructor(options: ResolvedOptions, position: () => Position | undefined, events: KeeperEvents) {
+  /** @param positions read at each attempt, to resume after them */
+  constructor(options: ResolvedOptions, positions: () => Positions, events: KeeperEvents) {
     const { timing } = options;
     this.#options = options;
     this.#events = events;
-    this.#position = position;
+    this.#positions = positions;
     this.#credentials = new CredentialSource(options);
     this.#renewal = new TokenRenewal({
       credentials: this.#credentials,
@@ -178,9 +177,11 @@ export class ConnectionKeeper {
     const token = "token" in credential ? credential.token : undefined;
     const inHandshake = credentials === "subprotocol";
     this.#triedBeside = this.#active !== undefined;
+    const positions = this.#positions();
     return new Connection({
       WebSocket,
-      url: connectUrl(base, this.#position(), ack, ticket),
+      url: connectUrl(base, positions, ack, ticket),
+      broadcast: positions.broadcast,
       protocols: token !== undefined && inHandshake ? ["petrel.v1", `bearer.${token}`] : ["petrel.v1"],
       firstFrame: token === undefined || inHandshake ? undefined : { type: "auth", token },
       connectTimeoutMs: timing.connectTimeoutMs,

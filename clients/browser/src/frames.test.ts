@@ -48,10 +48,30 @@ describe("frames", () => {
     }
   });
 
-  it("ignores unknown types, unknown fields and messages of topics", () => {
+  it("reads the frames of topics", () => {
+    for (const frame of [
+      { type: "subscribed", topic: "t", epoch: "e", offset: 4, oldest: 1, recovered: true },
+      { type: "unsubscribed", topic: "t" },
+      { type: "unsubscribed", topic: "t", reason: "removed" },
+      { type: "published", ref: "p1", id: "m", topic: "t", epoch: "e", offset: 4, duplicate: false },
+      { type: "presence", topic: "t", users: 2, connections: 3 },
+      { type: "presence", topic: "t", users: 2, connections: 3, here: ["ann", "bob"] },
+      { type: "error", code: "PETREL_FORBIDDEN", message: "no", action: "stop", ref: "t", on: "subscribe" },
+    ]) {
+      expect(parseServerFrame(JSON.stringify({ ...frame, later: 1 }))).toEqual(frame);
+    }
+    const message = { topic: "t", id: "m", offset: 5, at: "2030-01-01T00:00:00Z", data: { a: [1] } };
+    expect(parseServerFrame(JSON.stringify({ type: "message", ...message, from: "ann" }))).toEqual({
+      type: "topic_message",
+      ...message,
+      from: "ann",
+    });
+    expect(parseServerFrame(JSON.stringify({ type: "message", ...message }))).not.toHaveProperty("from");
+  });
+
+  it("ignores unknown types and unknown fields", () => {
     expect(parseServerFrame('{"type":"later","x":1}')).toEqual({ type: "other" });
     expect(parseServerFrame('{"type":"pong"}')).toEqual({ type: "other" });
-    expect(parseServerFrame('{"type":"message","id":"m","topic":"t","offset":1}')).toEqual({ type: "other" });
     expect(parseServerFrame('{"type":"reconnect","afterMs":5,"reason":"r","new":true}')).toEqual({
       type: "reconnect",
       afterMs: 5,
@@ -66,6 +86,8 @@ describe("frames", () => {
     ["a welcome without an epoch", '{"type":"welcome","seq":1,"after":1}'],
     ["a message without an id", '{"type":"message","seq":1}'],
     ["a message whose seq is no number", '{"type":"message","id":"m","seq":"1"}'],
+    ["a topic's message without an offset", '{"type":"message","topic":"t","id":"m"}'],
+    ["a subscription without an epoch", '{"type":"subscribed","topic":"t","offset":1,"oldest":1}'],
     ["a negative seq", '{"type":"message","id":"m","seq":-1}'],
   ])("refuses %s", (_what, text) => {
     expect(() => parseServerFrame(text)).toThrow();

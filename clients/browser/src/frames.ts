@@ -26,6 +26,61 @@ export interface MessageFrame {
   readonly data: unknown;
 }
 
+/** In a topic: everything up to and including `offset` was received. Offsets go on rising when the epoch changes. */
+export interface TopicPosition {
+  readonly epoch: string;
+  readonly offset: number;
+}
+
+/** A message of a topic: its epoch is that of the newest `subscribed`. */
+export interface TopicMessageFrame {
+  readonly type: "topic_message";
+  readonly topic: string;
+  readonly id: string;
+  readonly offset: number;
+  readonly at: string;
+  /** The user whose client published it; absent for a business system's. */
+  readonly from?: string;
+  readonly data: unknown;
+}
+
+export interface SubscribedFrame {
+  readonly type: "subscribed";
+  readonly topic: string;
+  readonly epoch: string;
+  /** The newest offset. */
+  readonly offset: number;
+  /** The smallest offset that is kept; `offset + 1` where none is. */
+  readonly oldest: number;
+  /** A position was given, and all that follows it comes. */
+  readonly recovered: boolean;
+}
+
+export interface UnsubscribedFrame {
+  readonly type: "unsubscribed";
+  readonly topic: string;
+  /** `forbidden`, `removed`; absent where the client asked. */
+  readonly reason?: string;
+}
+
+export interface PublishedFrame {
+  readonly type: "published";
+  readonly ref: string;
+  readonly id: string;
+  readonly topic: string;
+  readonly epoch: string;
+  readonly offset: number;
+  readonly duplicate: boolean;
+}
+
+export interface PresenceFrame {
+  readonly type: "presence";
+  readonly topic: string;
+  readonly users: number;
+  readonly connections: number;
+  readonly here?: readonly string[];
+}
+
 export interface ReconnectFrame {
   readonly type: "reconnect";
   readonly afterMs: number;
@@ -42,8 +97,10 @@ export interface ErrorFrame {
   readonly code: string;
   readonly message: string;
   readonly action: string;
-  /** The client's frame that this answers. Without it, a close follows. */
+  /** What it is about: a topic, a publish. */
   readonly ref?: string;
+  /** The kind of the client's frame that it answers; without it, a close follows. */
+  readonly on?: string;
 }
 
 /** Types that need no reaction. Like every frame, they prove that the server is alive. */
@@ -54,15 +111,38 @@ export interface OtherFrame {
 export type ServerFrame =
   | WelcomeFrame
   | MessageFrame
+  | TopicMessageFrame
+  | SubscribedFrame
+  | UnsubscribedFrame
+  | PublishedFrame
+  | PresenceFrame
   | ReconnectFrame
   | TokenExpiringFrame
+  | { readonly type: "token_accepted" }
   | ErrorFrame
   | OtherFrame;
+
+/** What is said of one topic in a `subscribe`; a position is both or neither of its fields. */
+export interface SubscribeEntry {
+  readonly topic: string;
+  readonly epoch?: string;
+  readonly offset?: number;
+  readonly presence?: boolean;
+}
 
 export type ClientFrame =
   | { readonly type: "auth"; readonly token: string }
   | { readonly type: "token"; readonly token: string }
   | { readonly type: "ack"; readonly seq: number }
+  | { readonly type: "subscribe"; readonly topics: readonly SubscribeEntry[] }
+  | { readonly type: "unsubscribe"; readonly topics: readonly { readonly topic: string }[] }
+  | {
+      readonly type: "publish";
+      readonly ref: string;
+      readonly topic: string;
+      readonly idempotencyKey: string;
+      readonly data: unknown;
+    }
   | { readonly type: "ping" };
 
 const DEFAULT_PING_SECONDS = 25;
@@ -90,14 +170,57 @@ export function parseServerFrame(data: unknown): ServerFrame {
         features: Array.isArray(frame["features"]) ? frame["features"].map(text) : [],
       };
     case "message":
-      // A topic's message has an offset and no seq. This client subscribes to no topics.
-      if (frame["topic"] !== undefined) return { type: "other" };
+      // A topic's message has an offset and no seq.
+      if (frame["topic"] !== undefined) {
+        return {
+          type: "topic_message",
+          topic: requiredText(frame, "topic"),
+          id: requiredText(frame, "id"),
+          offset: wholeNumber(frame, "offset"),
+          at: text(frame["at"]),
+          ...(frame["from"] === undefined ? {} : { from: text(frame["from"]) }),
+          data: frame["data"],
+        };
+      }
       return {
         type: "message",
         id: requiredText(frame, "id"),
         seq: wholeNumber(frame, "seq"),
         at: text(frame["at"]),
         data: frame["data"],
+      };
+    case "subscribed":
+      return {
+        type: "subscribed",
+        topic: requiredText(frame, "topic"),
+        epoch: requiredText(frame, "epoch"),
+        offset: wholeNumber(frame, "offset"),
+        oldest: wholeNumber(frame, "oldest"),
+        recovered: frame["recovered"] === true,
+      };
+    case "unsubscribed":
+      return {
+        type: "unsubscribed",
+        topic: requiredText(frame, "topic"),
+        ...(frame["reason"] === undefined ? {} : { reason: text(frame["reason"]) }),
+      };
+    case "published":
+      return {
+        type: "published",
+        ref: requiredText(frame, "ref"),
+        id: requiredText(frame, "id"),
+        topic: requiredText(frame, "topic"),
+        epoch: requiredText(frame, "epoch"),
+        offset: wholeNumber(frame, "offset"),
+        duplicate: frame["duplicate"] === true,
+      };
+    case "presence":
+      return {
+        type: "presence",
+        topic: requiredText(frame, "topic"),
+        users: wholeNumber(frame, "users"),
+        connections: wholeNumber(frame, "connections"),
+        ...(Array.isArray(frame["here"]) ? { here: frame["here"].map(text) } : {}),
       };
     case "reconnect":
       return {
@@ -114,7 +237,10 @@ export function parseServerFrame(data: unknown): ServerFrame {
         message: text(frame["message"]),
         action: text(frame["action"]),
         ...(frame["ref"] === undefined ? {} : { ref: text(frame["ref"]) }),
+        ...(frame["on"] === undefined ? {} : { on: text(frame["on"]) }),
       };
+    case "token_accepted":
+      return { type: "token_accepted" };
     default:
       return { type: "other" };
   }

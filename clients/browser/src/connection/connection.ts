@@ -7,6 +7,7 @@ import {
   type ClientFrame,
   type ErrorFrame,
   type ServerFrame,
+  type TopicPosition,
   type WelcomeFrame,
 } from "../frames.js";
 import { Liveness } from "./liveness.js";
@@ -24,6 +25,8 @@ export interface ConnectionOptions {
   readonly WebSocket: SocketConstructor;
   /** With its query. */
   readonly url: string;
+  /** What that query has of the broadcast. */
+  readonly broadcast: TopicPosition | undefined;
   readonly protocols: string[];
   /** Sent as soon as the socket is open, if the credential is not part of the handshake. */
   readonly firstFrame: ClientFrame | undefined;
@@ -42,6 +45,8 @@ export class Connection {
   /** The highest number this socket has carried. Acknowledging a higher one is a protocol error. */
   highestSeq = 0;
   lastAckedSeq = 0;
+  /** Where the broadcast was asked to resume. */
+  readonly broadcast: TopicPosition | undefined;
 
   readonly #options: ConnectionOptions;
   readonly #socket: Socket;
@@ -54,6 +59,7 @@ export class Connection {
   /** @throws whatever the WebSocket constructor throws, such as a SyntaxError for a malformed token */
   constructor(options: ConnectionOptions) {
     this.#options = options;
+    this.broadcast = options.broadcast;
     this.#socket = new options.WebSocket(options.url, options.protocols);
     this.#connectTimer = setTimeout(
       () => this.abandon(`no welcome within ${options.connectTimeoutMs} ms`),
@@ -133,8 +139,9 @@ export class Connection {
       this.#options.onBadFrame(describeFailure(error));
       return;
     }
-    // An error that answers one frame (`ref`) says nothing about the connection.
-    this.#lastError = frame.type === "error" && frame.ref === undefined ? frame : undefined;
+    // An error that answers one frame says nothing about the connection.
+    const isAnswer = frame.type === "error" && (frame.ref !== undefined || frame.on !== undefined);
+    this.#lastError = frame.type === "error" && !isAnswer ? frame : undefined;
     if (frame.type === "welcome") {
       if (this.epoch === "") this.#welcomed(frame);
       return;

@@ -17,6 +17,11 @@ export class MessagePump<Item extends Pumped> {
     this.#mayRun = mayRun;
   }
 
+  /** How many have not started. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
   push(item: Item): void {
     this.#waiting.push(item);
     this.resume();

@@ -1,0 +1,342 @@
+// topic-subscriptions -> here -> topic-consumer: one topic's subscription on the open connection, for all its handles.
+// Guarantees: one question at a time, so that an answer has one meaning; the server sends from the lowest position that
+// a handle needs, and a handle whose position was not served asks again.
+import { longJitterMs } from "../connection/backoff.js";
+import { PetrelClientError } from "../client-error.js";
+import type {
+  ErrorFrame,
+  PresenceFrame,
+  SubscribedFrame,
+  SubscribeEntry,
+  TopicMessageFrame,
+  TopicPosition,
+  UnsubscribedFrame,
+} from "../frames.js";
+import type { TopicConsumer } from "./topic-consumer.js";
+import { BROADCAST_TOPIC, type TopicPresence } from "./topic-options.js";
+import { isAnswerTo, isKnown, lowestOf } from "./topic-position.js";
+
+export interface StreamOptions {
+  readonly topic: string;
+  /** Gets what comes while there is no handle: of a topic that the server keeps, and of the broadcast. */
+  readonly withoutHandle: (stream: TopicStream) => TopicConsumer;
+  /** After this long a question is asked again. */
+  readonly answerTimeoutMs: number;
+  /** Something has to be said to the server, perhaps: it calls `next`. */
+  readonly changed: (stream: TopicStream) => void;
+}
+
+type Question =
+  | {
+      readonly type: "subscribe";
+      readonly given: TopicPosition | undefined;
+      readonly presence: boolean;
+      /** No other answer can be under way. */
+      readonly isAlone: boolean;
+    }
+  | { readonly type: "unsubscribe" };
+
+export type TopicRequest =
+  | { readonly type: "subscribe"; readonly entry: SubscribeEntry }
+  | { readonly type: "unsubscribe"; readonly entry: { readonly topic: string } };
+
+const RETRY = { baseMs: 1_000, capMs: 30_000 };
+
+export class TopicStream {
+  readonly topic: string;
+  readonly #options: StreamOptions;
+  readonly #handles = new Set<TopicConsumer>();
+  readonly #withoutHandle: TopicConsumer;
+  /** Asked and not answered yet. */
+  #asked: Question | undefined;
+  /** An answer may still be under way that would be taken for one to the next question. */
+  #isDoubtful = false;
+  #isAlone = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #retries = 0;
+  #isWaiting = false;
+  /** What the server said last, and the newest that it has sent since; undefined where it sends nothing. */
+  #answer: SubscribedFrame | undefined;
+  #newest: TopicPosition | undefined;
+  #epoch: string | undefined;
+  /** The subscription is the client's own, beside one that the server may keep. */
+  #isOwn = false;
+  /** It comes unasked: the server keeps it for the user, or it is the broadcast. */
+  #isKept = false;
+  #hasPresence = false;
+  #presence: TopicPresence | undefined;
+
+  constructor(options: StreamOptions) {
+    this.topic = options.topic;
+    this.#options = options;
+    this.#withoutHandle = options.withoutHandle(this);
+  }
+
+  get hasHandles(): boolean {
+    return this.#handles.size > 0;
+  }
+
+  /** Whether what comes is for `topic` listeners. */
+  get isForListeners(): boolean {
+    return this.#isKept && !this.hasHandles;
+  }
+
+  /** Nobody needs it, and the server sends nothing of it. */
+  get isOver(): boolean {
+    return !this.hasHandles && !this.#isKept && this.#asked === undefined && this.#answer === undefined;
+  }
+
+  /** Where to resume the broadcast at the next connection. */
+  get resumeAfter(): TopicPosition | undefined {
+    const consumers = this.hasHandles ? [...this.#handles] : [this.#withoutHandle];
+    return this.#lowest(consumers);
+  }
+
+  add(handle: TopicConsumer): void {
+    this.#handles.add(handle);
+    if (this.#answer !== undefined && this.#newest !== undefined && handle.startsAnywhere) {
+      handle.joinAt(this.#newest, this.#answer);
+      if (this.#presence !== undefined) handle.seePresence(this.#presence);
+    }
+    this.#options.changed(this);
+  }
+
+  remove(handle: TopicConsumer): void {
+    this.#handles.delete(handle);
+    this.#options.changed(this);
+  }
+
+  /** A connection was welcomed. @param broadcast the position that was in its address */
+  adopt(broadcast: TopicPosition | undefined): void {
+    this.#reset();
+    // It comes unasked, as an answer to the address.
+    if (this.topic === BROADCAST_TOPIC)
+      this.#await({ type: "subscribe", given: broadcast, presence: false, isAlone: true });
+  }
+
+  /** The connection is gone. */
+  leave(): void {
+    this.#reset();
+  }
+
+  stop(): void {
+    this.#reset();
+    for (const consumer of this.#all()) consumer.stop();
+  }
+
+  start(): void {
+    for (const consumer of this.#all()) consumer.start();
+  }
+
+  /** The token is another one. */
+  forgive(): void {
+    for (const handle of this.#handles) handle.forgive();
+    this.#options.changed(this);
+  }
+
+  refuseAll(error: PetrelClientError): void {
+    for (const handle of this.#handles) handle.refuse(error);
+  }
+
+  /** What has to be said to the server now; the answer is then awaited. */
+  next(): TopicRequest | undefined {
+    if (this.#asked !== undefined || this.#isWaiting) return undefined;
+    const { topic } = this;
+    for (const handle of this.#handles) handle.prepare();
+    const ready = [...this.#all()].filter((consumer) => consumer.isReady);
+    // What the server keeps comes unasked; only what was missed is asked for.
+    const missing = ready.filter(
+      (consumer) => !consumer.isLive && (consumer !== this.#withoutHandle || this.#answer !== undefined),
+    );
+    const presence = [...this.#handles].some((handle) => handle.wantsPresence);
+    const isSwitched = this.hasHandles && this.#answer !== undefined && presence !== this.#hasPresence;
+    const isNeeded = missing.length > 0 || isSwitched;
+    if (isNeeded && !this.#isDoubtful) {
+      const given = this.#positionFor(missing, ready);
+      this.#await({ type: "subscribe", given, presence, isAlone: this.#isAlone });
+      this.#isAlone = false;
+      return {
+        type: "subscribe",
+        entry: { topic, ...given, ...(presence || this.#hasPresence ? { presence } : {}) },
+      };
+    }
+    // The answer to this one can't be mistaken, and comes behind all others.
+    if (isNeeded || (this.#isOwn && !this.hasHandles)) {
+      this.#await({ type: "unsubscribe" });
+      return { type: "unsubscribe", entry: { topic } };
+    }
+    return undefined;
+  }
+
+  subscribed(frame: SubscribedFrame): void {
+    const asked = this.#asked?.type === "subscribe" ? this.#asked : undefined;
+    const isAnswer = asked !== undefined && isAnswerTo(asked.given, frame);
+    // The epoch has changed while an answer was awaited: this is that answer, or news that was said before it.
+    const isNews = this.#answer !== undefined && this.#answer.epoch !== frame.epoch;
+    const isBehind = asked?.given !== undefined && !isKnown(asked.given, frame);
+    const isUnsure = frame.recovered && isNews && asked?.isAlone !== true;
+    if (asked !== undefined && (frame.recovered ? isUnsure : isBehind)) this.#isDoubtful = true;
+    if (isAnswer) {
+      this.#settled();
+      this.#retries = 0;
+      this.#hasPresence = asked.presence;
+      if (!asked.presence) this.#presence = undefined;
+      this.#isOwn = this.topic !== BROADCAST_TOPIC;
+    }
+    if (!isAnswer || this.topic === BROADCAST_TOPIC) this.#isKept = true;
+    const given = isAnswer && !isUnsure ? asked.given : undefined;
+    const newest = this.#newest;
+    this.#answer = frame;
+    this.#epoch = frame.epoch;
+    this.#newest = {
+      epoch: frame.epoch,
+      offset: newest?.epoch === frame.epoch ? Math.max(newest.offset, frame.offset) : frame.offset,
+    };
+    for (const consumer of this.#all()) {
+      // The answer that it waits for is still to come.
+      if (asked !== undefined && !isAnswer && !consumer.isLive) continue;
+      consumer.place(frame, given);
+    }
+    this.#options.changed(this);
+  }
+
+  message(frame: TopicMessageFrame): void {
+    const newest = this.#newest;
+    // Of a subscription that has ended.
+    if (newest === undefined) return;
+    if (frame.offset > newest.offset) this.#newest = { epoch: newest.epoch, offset: frame.offset };
+    for (const consumer of this.#all()) consumer.take(frame, newest.epoch);
+  }
+
+  presence({ type: _type, ...presence }: PresenceFrame): void {
+    if (this.#answer === undefined) return;
+    this.#presence = presence;
+    for (const handle of this.#handles) if (handle.isLive) handle.seePresence(presence);
+  }
+
+  unsubscribed({ reason }: UnsubscribedFrame): void {
+    if (reason === undefined && this.#asked?.type === "unsubscribe") {
+      this.#settled();
+      this.#allAnswered();
+    }
+    this.#ended();
+    this.#isKept = false;
+    for (const consumer of this.#all()) consumer.leave();
+    if (reason !== undefined && reason !== "removed") {
+      const text = `${this.topic}: the server has ended the subscription: ${reason}`;
+      const code = reason === "forbidden" ? "PETREL_FORBIDDEN" : "PETREL_CONFLICT";
+      this.refuseAll(new PetrelClientError(code, text, { retryable: false, topic: this.topic }));
+    }
+    this.#options.changed(this);
+  }
+
+  /** An `error` with `on`, about this topic. */
+  refused(frame: ErrorFrame): void {
+    const asked = this.#asked;
+    if (asked === undefined || asked.type !== frame.on) return;
+    this.#settled();
+    if (frame.action === "backoff") this.#wait();
+    if (asked.type === "subscribe") this.#notSubscribed(asked.presence, frame);
+    else if (!this.#isWaiting) {
+      // The server keeps it.
+      this.#isOwn = false;
+      this.#isKept = true;
+      this.#allAnswered();
+    }
+    this.#options.changed(this);
+  }
+
+  #notSubscribed(withPresence: boolean, { code, message, action }: ErrorFrame): void {
+    const retryable = action === "backoff";
+    const { topic } = this;
+    const error = new PetrelClientError(code, message, { retryable, topic });
+    const concerned = [...this.#handles].filter(
+      (handle) => !handle.isLive || (withPresence && !this.#hasPresence && handle.wantsPresence),
+    );
+    if (retryable) {
+      for (const handle of concerned) handle.tell(error);
+      return;
+    }
+    // Nothing that anybody misses, such as an end of presence: not to be asked again and again.
+    if (concerned.length === 0) this.#hasPresence = withPresence;
+    // The right may be lacking for presence only: then the others go on.
+    const forPresence = concerned.filter((handle) => handle.wantsPresence);
+    const isPresence = withPresence && forPresence.length < this.#handles.size && forPresence.length > 0;
+    for (const handle of isPresence ? forPresence : concerned) handle.refuse(error);
+    // What the server keeps it sends all the same.
+    if (this.#answer !== undefined && this.#newest !== undefined) {
+      this.#withoutHandle.goOn(this.#answer, this.#newest);
+    }
+  }
+
+  #wait(): void {
+    this.#isWaiting = true;
+    this.#timer = setTimeout(
+      () => {
+        this.#isWaiting = false;
+        this.#options.changed(this);
+      },
+      longJitterMs(this.#retries++, RETRY),
+    );
+  }
+
+  #await(question: Question): void {
+    this.#asked = question;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#asked = undefined;
+      this.#isDoubtful = true;
+      this.#options.changed(this);
+    }, this.#options.answerTimeoutMs);
+  }
+
+  #settled(): void {
+    this.#asked = undefined;
+    clearTimeout(this.#timer);
+  }
+
+  #allAnswered(): void {
+    this.#isDoubtful = false;
+    this.#isAlone = true;
+  }
+
+  #reset(): void {
+    this.#settled();
+    this.#isAlone = false;
+    this.#isWaiting = false;
+    this.#isDoubtful = false;
+    this.#ended();
+    for (const consumer of this.#all()) consumer.leave();
+  }
+
+  #ended(): void {
+    this.#answer = undefined;
+    this.#newest = undefined;
+    this.#isOwn = false;
+    this.#hasPresence = false;
+    this.#presence = undefined;
+  }
+
+  /** From where the server has to send, so that those who miss something get it, and the others lose nothing. */
+  #positionFor(
+    missing: readonly TopicConsumer[],
+    ready: readonly TopicConsumer[],
+  ): TopicPosition | undefined {
+    const lowest = this.#lowest(missing);
+    const newest = this.#newest;
+    if (newest === undefined || (lowest !== undefined && lowest.epoch !== newest.epoch)) return lowest;
+    // Those that are served already: the server may go back for the others, never forward.
+    const served = this.#lowest(ready.filter((consumer) => consumer.isLive)) ?? newest;
+    return lowest !== undefined && lowest.offset < served.offset ? lowest : served;
+  }
+
+  #lowest(consumers: readonly TopicConsumer[]): TopicPosition | undefined {
+    const positions = consumers.flatMap(({ position }) => (position === undefined ? [] : [position]));
+    return lowestOf(positions, this.#epoch);
+  }
+
+  *#all(): Generator<TopicConsumer, void> {
+    yield* this.#handles;
+    yield this.#withoutHandle;
+  }
+}
