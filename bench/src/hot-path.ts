@@ -5,7 +5,7 @@ import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/s
 import { publishAll } from "./closed-loop-publisher.js";
 import { cpuPerMessage, readCpu } from "./process-cpu.js";
 import { openReceivers, type Receivers } from "./receivers.js";
-import { startContender, type Contender } from "./contenders/start-contender.js";
+import { startWsCluster, type WsCluster } from "./contenders/ws-cluster.js";
 
 const { values } = parseArgs({
   options: {
@@ -102,7 +102,7 @@ async function petrelTarget(cluster: TestCluster): Promise<Target> {
   };
 }
 
-async function contenderTarget(contender: Contender): Promise<Target> {
+async function contenderTarget(contender: WsCluster): Promise<Target> {
   const receivers = await openReceivers(
     users.map((user, i) => ({
       url: `ws://127.0.0.1:${contender.nodePorts[i % NODES]}/?user=${user}`,
@@ -140,7 +140,7 @@ const cluster = await startCluster({
     : { nodeArguments: ["--cpu-prof", `--cpu-prof-dir=${values.profile}`, "--cpu-prof-interval=500"] }),
   environment: { HAND_OVER: values["hand-over"], PARTITIONS: values.partitions, LOG_LEVEL: "warn" },
 });
-const contender = await startContender(NODES);
+const contender = await startWsCluster(NODES);
 try {
   const petrel = await petrelTarget(cluster);
   const other = await contenderTarget(contender);

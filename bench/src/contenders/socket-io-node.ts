@@ -1,5 +1,5 @@
-// Bench, drop test: one server of the Socket.IO cluster, with its Redis streams adapter and connection-state recovery.
-// Set up as its documentation recommends, with limits that this test does not reach.
+// Bench: one server of the Socket.IO cluster, with its Redis streams adapter and connection-state recovery.
+// Set up as its documentation recommends, with limits that no bench reaches. A user and a topic are a room each.
 import { createServer } from "node:http";
 import { createAdapter } from "@socket.io/redis-streams-adapter";
 import { Redis } from "ioredis";
@@ -12,8 +12,10 @@ const server = createServer((request, response) => {
   request.setEncoding("utf8");
   request.on("data", (chunk: string) => (body += chunk));
   request.on("end", () => {
-    const { messages } = JSON.parse(body) as { messages: { to: { user: string }; data: unknown }[] };
-    for (const { to, data } of messages) io.to(to.user).emit("message", data);
+    const { messages } = JSON.parse(body) as {
+      messages: { to: { user: string } | { topic: string }; data: unknown }[];
+    };
+    for (const { to, data } of messages) io.to("topic" in to ? to.topic : to.user).emit("message", data);
     response.writeHead(202, { "content-type": "application/json" }).end("{}");
   });
 });
@@ -25,6 +27,10 @@ const io = new Server(server, {
 });
 io.on("connection", (socket) => {
   // A recovered socket has its rooms already.
-  if (!socket.recovered) void socket.join(String(socket.handshake.auth["user"]));
+  if (socket.recovered) return;
+  const { user, topics } = socket.handshake.auth as { user?: string; topics?: string[] };
+  if (user !== undefined) void socket.join(user);
+  if (topics === undefined) return;
+  void Promise.resolve(socket.join(topics)).then(() => socket.emit("joined"));
 });
 server.listen(Number(process.env["PORT"]), "127.0.0.1", () => process.stdout.write("ready\n"));

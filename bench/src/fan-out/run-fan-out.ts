@@ -1,0 +1,130 @@
+// Bench, fan-out: all contenders side by side, their rounds in turn.
+// Guarantees: one contender works at a time; the first round of each is not counted; what can't take part is told.
+import type { Contender, LeftOut } from "../contenders/contender.js";
+import { openCentrifugo } from "../contenders/open-centrifugo.js";
+import { openFloor } from "../contenders/open-floor.js";
+import { openNchan } from "../contenders/open-nchan.js";
+import { openPetrel } from "../contenders/open-petrel.js";
+import { openSocketIo } from "../contenders/open-socket-io.js";
+import { openWs } from "../contenders/open-ws.js";
+import { stopAll, type Stop } from "../spawn/stop-all.js";
+import { startSubscribers } from "../subscribers/start-subscribers.js";
+import type { Entrance } from "../subscribers/raw-subscriber.js";
+import type { ContenderName, FanOutOptions, WorkloadName } from "./fan-out-options.js";
+import type { FanOutResult, FanOutRound } from "./fan-out-result.js";
+import { measureRound, type Target } from "./measure-round.js";
+import { workloadOf, type Workload } from "./workloads.js";
+
+export interface WorkloadResult {
+  readonly workload: WorkloadName;
+  readonly title: string;
+  readonly results: readonly FanOutResult[];
+}
+
+const ENTRANCES_AT_A_TIME = 32;
+
+export async function runFanOut(
+  options: FanOutOptions,
+  say: (line: string) => void,
+): Promise<WorkloadResult[]> {
+  const stops: Stop[] = [];
+  try {
+    const contenders: Contender[] = [];
+    for (const name of options.contenders) {
+      const opened = await open(name, options);
+      if ("leftOut" in opened) {
+        say(`left out: ${opened.leftOut}`);
+        continue;
+      }
+      stops.push(opened.stop);
+      contenders.push(opened);
+      say(`${opened.name}: ${opened.setUp}`);
+    }
+    const all: WorkloadResult[] = [];
+    for (const name of options.workloads) {
+      const workload = workloadOf(name, options);
+      say(`\n${workload.title}`);
+      all.push({
+        workload: name,
+        title: workload.title,
+        results: await runWorkload(workload, contenders, options, say),
+      });
+    }
+    return all;
+  } finally {
+    await stopAll(stops);
+  }
+}
+
+async function runWorkload(
+  workload: Workload,
+  contenders: readonly Contender[],
+  { rounds, loadProcesses }: FanOutOptions,
+  say: (line: string) => void,
+): Promise<FanOutResult[]> {
+  const targets: Target[] = [];
+  try {
+    for (const contender of contenders) {
+      const entrances = await entrancesOf(contender, workload.socketTopics);
+      const subscribers = await startSubscribers(entrances, loadProcesses).catch((error: unknown) => {
+        throw new Error(`${contender.name}: ${String(error)}`, { cause: error });
+      });
+      targets.push({ contender, subscribers });
+    }
+    const found = new Map<Target, FanOutRound[]>(targets.map((target) => [target, []]));
+    let first = 1;
+    for (let round = 0; round <= rounds; round++) {
+      const line: string[] = [];
+      for (const target of targets) {
+        const plan = workload.plan(first);
+        first += plan.topics.length;
+        const result = await measureRound(target, plan).catch((error: unknown) => {
+          throw new Error(`${target.contender.name}: ${String(error)}`, { cause: error });
+        });
+        line.push(`${target.contender.name} ${result.totalUs.toFixed(1)}`);
+        if (round > 0) found.get(target)?.push(result);
+      }
+      say(`  ${round === 0 ? "warm-up" : `round ${round}`}: ${line.join(" · ")}`);
+    }
+    return [...found].map(([{ contender }, results]) => ({
+      name: contender.name,
+      setUp: contender.setUp,
+      rounds: results,
+    }));
+  } finally {
+    await Promise.all(targets.map(({ subscribers }) => subscribers.close()));
+  }
+}
+
+export async function entrancesOf(
+  contender: Contender,
+  socketTopics: readonly string[],
+): Promise<Entrance[]> {
+  const entrances: Entrance[] = [];
+  for (let i = 0; i < socketTopics.length; i += ENTRANCES_AT_A_TIME) {
+    const some = socketTopics.slice(i, i + ENTRANCES_AT_A_TIME);
+    entrances.push(...(await Promise.all(some.map(async (topic, j) => contender.entrance(i + j, [topic])))));
+  }
+  return entrances;
+}
+
+function open(name: ContenderName, { profile }: FanOutOptions): Promise<Contender | LeftOut> {
+  switch (name) {
+    case "floor":
+      return openFloor();
+    case "petrel":
+      return openPetrel(
+        profile === undefined
+          ? {}
+          : { nodeArguments: ["--cpu-prof", `--cpu-prof-dir=${profile}`, "--cpu-prof-interval=500"] },
+      );
+    case "socket.io":
+      return openSocketIo();
+    case "centrifugo":
+      return openCentrifugo();
+    case "nchan":
+      return openNchan();
+    case "ws":
+      return openWs();
+  }
+}
