@@ -131,7 +131,8 @@ const onEachServerInFull = [
   "services/{collect,dispatch,push-node}/src/**/*.test.ts",
   "test/faults/{cut-link,dispatcher-takeover,kill-services,paused-node,rolling-restart.realtime}.test.ts",
   "test/faults/redis/redis-full.test.ts",
-  "test/flows/{erase-person,offline-and-resume,revocation-redis-cluster}.test.ts",
+  "test/flows/{erase-person,offline-and-resume}.test.ts",
+  "test/flows/sessions/revocation-redis-cluster.test.ts",
   "test/phones/fallback.test.ts",
 ];
 /** The wheels' servers are built without TLS. */

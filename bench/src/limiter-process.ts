@@ -1,4 +1,5 @@
-// test/limits-across-processes -> here: one of many processes that take from one limit as fast as it lets them.
+// test/flows/limits/limits-across-processes.test.ts -> here: one of many processes that take from one limit as fast as it
+// lets them.
 // Guarantees: of each grant is noted between which two moments it happened: by a TIME sent before the script's call and
 // one sent after it, or, for what was taken ahead, by this machine's clock, which Redis shares.
 import { connectRedis } from "@petrel/shared/redis/connection/connect";

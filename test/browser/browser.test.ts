@@ -1,86 +1,25 @@
 // Flow: the console page and the README's browser code, in a real Chromium.
 // Guarantees: a person signs in, sends, sees the message arrive and its state become delivered.
-import { existsSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { spawn, type ChildProcess } from "node:child_process";
-import { fileURLToPath } from "node:url";
-import { chromium, type Browser, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { freePort } from "@petrel/shared/testing/free-port";
-import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import type { TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
+import { runsInBrowser } from "../support/browser/chromium.js";
+import { openConsole, type OpenConsole } from "../support/browser/open-console.js";
 import { readmeBlocks } from "../support/readme-blocks.js";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find((path) => existsSync(path));
-const isRequired = process.env["PETREL_REQUIRE_BROWSER"] === "1";
-if (executablePath === undefined) {
-  process.stderr.write(
-    "\n*** No Chromium on this machine: the browser test is left out (apt-get install chromium). ***\n\n",
-  );
-}
-
-describe.runIf(executablePath !== undefined || isRequired)("in a browser", () => {
+describe.runIf(runsInBrowser())("in a browser", () => {
+  let opened: OpenConsole;
   let cluster: TestCluster;
-  let console_: ChildProcess;
   let consoleUrl: string;
-  let directory: string;
   let browser: Browser;
   let page: Page;
-  const problems: string[] = [];
 
   beforeAll(async () => {
-    const port = await freePort();
-    consoleUrl = `http://127.0.0.1:${port}`;
-    cluster = await startCluster({
-      together: (name) => !name.startsWith("push-node"),
-      environment: { ALLOWED_ORIGINS: consoleUrl },
-    });
-    directory = await mkdtemp(join(tmpdir(), "petrel-browser-"));
-    const keyFile = join(directory, "api-key");
-    await writeFile(keyFile, cluster.apiKey, { mode: 0o600 });
-    console_ = spawn(process.execPath, ["services/console/dist/main.js"], {
-      cwd: root,
-      env: {
-        PATH: process.env["PATH"],
-        PORT: String(port),
-        AUTH_URL: cluster.auth.url,
-        COLLECT_URL: cluster.collect.url,
-        NODE_URLS: cluster.nodeUrls.join(","),
-        API_KEY_FILE: keyFile,
-      },
-      stdio: "ignore",
-    });
-    await waitFor(async () => (await fetch(`${consoleUrl}/health/ready`)).ok, {
-      what: "the console",
-      deadlineMs: 20_000,
-    });
-    browser = await chromium.launch({
-      ...(executablePath === undefined ? {} : { executablePath }),
-      args: [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-      ],
-    });
-    page = await browser.newPage();
-    page.on("pageerror", (error) => problems.push(error.message));
-    page.on("console", (line) => {
-      if (line.type() === "error") problems.push(line.text());
-    });
+    opened = await openConsole({ together: (name) => !name.startsWith("push-node") });
+    ({ cluster, consoleUrl, browser, page } = opened);
   }, 90_000);
-  afterAll(async () => {
-    await browser?.close();
-    console_?.kill();
-    await cluster?.stop();
-    await rm(directory, { recursive: true, force: true });
-  });
+  afterAll(() => opened?.close());
 
   test("a person signs in, sends to herself, sees it arrive, and its state become delivered", async () => {
     await page.goto(consoleUrl);
@@ -103,7 +42,7 @@ describe.runIf(executablePath !== undefined || isRequired)("in a browser", () =>
     };
     const second = await page.waitForSelector(`#messages li[data-id='${id}']`, { timeout: 15_000 });
     expect(await second.textContent()).toContain("from afar");
-    expect(problems).toEqual([]);
+    expect(opened.problems).toEqual([]);
   }, 60_000);
 
   test("an address names a user and signs nobody in: that takes a click", async () => {
@@ -136,7 +75,7 @@ describe.runIf(executablePath !== undefined || isRequired)("in a browser", () =>
       id: string;
     };
     await page.waitForSelector(`#messages li[data-id='${id}']`, { timeout: 30_000 });
-    problems.length = 0;
+    opened.problems.length = 0;
   }, 60_000);
 
   test("the README's browser code works when pasted", async () => {

@@ -10,9 +10,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { startFaultProxy, type FaultProxy } from "@petrel/shared/testing/faults/fault-proxy";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { WsPeer, type PeerSocket } from "@petrel/shared/testing/peers/ws-peer";
-import { chromiumPath, openRealBrowser, type RealBrowser } from "../support/real-browser.js";
+import { runsInBrowser } from "../support/browser/chromium.js";
+import { openRealBrowser, type RealBrowser } from "../support/browser/real-browser.js";
 
-const isRequired = process.env["PETREL_REQUIRE_BROWSER"] === "1";
 const sdk = fileURLToPath(new URL("../../clients/browser/dist/", import.meta.url));
 /** Never, for a test: this wait cannot bring anything. */
 const NEVER_MS = 2 ** 31 - 1;
@@ -31,7 +31,7 @@ const html = `<!doctype html><title>page</title><script type="module">
   client.connect();
 </script>`;
 
-describe.runIf(chromiumPath !== undefined || isRequired)("a page with the client", () => {
+describe.runIf(runsInBrowser())("a page with the client", () => {
   let browser: RealBrowser;
   let server: Server;
   let pageUrl: string;

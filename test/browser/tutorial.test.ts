@@ -7,15 +7,14 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { chromium, type Browser, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { freePort, freePortRange } from "@petrel/shared/testing/free-port";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { readmeBlocks } from "../support/readme-blocks.js";
-import { chromiumPath } from "../support/real-browser.js";
+import { launchChromium, runsInBrowser } from "../support/browser/chromium.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const isRequired = process.env["PETREL_REQUIRE_BROWSER"] === "1";
 const MARK = "--- the block is done:";
 
 /** One shell for all blocks, like a reader's. */
@@ -46,7 +45,7 @@ class Terminal {
   }
 }
 
-describe.runIf(chromiumPath !== undefined || isRequired)("the tutorial", () => {
+describe.runIf(runsInBrowser())("the tutorial", () => {
   let directory: string;
   let local: ChildProcess;
   let terminal: Terminal;
@@ -85,10 +84,7 @@ describe.runIf(chromiumPath !== undefined || isRequired)("the tutorial", () => {
       deadlineMs: 200_000,
     });
     terminal = new Terminal(environment);
-    browser = await chromium.launch({
-      ...(chromiumPath === undefined ? {} : { executablePath: chromiumPath }),
-      args: ["--no-sandbox", "--disable-gpu"],
-    });
+    browser = await launchChromium();
   }, 240_000);
   afterAll(async () => {
     await browser?.close();

@@ -8,12 +8,12 @@ import { waitFor } from "@petrel/shared/testing/wait-for";
 import { connectClient } from "@petrel/shared/testing/peers/ws-client";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { openRaw, type RawClient } from "../../services/push-node/src/testing/raw-client.js";
-import { randomFrame } from "../support/random-frames.js";
-import { CLOSE, TEXT } from "../support/raw-frames.js";
+import { randomFrame } from "../support/frames/random-frames.js";
+import { CLOSE, TEXT } from "../support/frames/raw-frames.js";
 import { sized } from "../support/sizes.js";
-import { wrongFrames, type Outcome } from "../support/wrong-frames.js";
+import { wrongFrames, type Outcome } from "../support/frames/wrong-frames.js";
 
-const RANDOM_CONNECTIONS = sized(1_000, 150);
+const RANDOM_CONNECTIONS = sized(1_000, 100);
 const FRAMES_EACH = 12;
 
 let cluster: TestCluster;

@@ -8,10 +8,11 @@ import { chooseSeed } from "@petrel/shared/testing/faults/seeded-random";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { connectClient } from "@petrel/shared/testing/peers/ws-client";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
+import { sized } from "../support/sizes.js";
 import { errorCatalogue } from "@petrel/shared/protocol/error-codes";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-const REQUESTS = 10_000;
+const REQUESTS = sized(10_000, 3_000);
 const AT_ONCE = 20;
 
 let cluster: TestCluster;

@@ -19,14 +19,18 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { describeVerdict } from "../../bench/src/chaos/describe-verdict.js";
 import { offerLoad } from "../../bench/src/chaos/offer-load.js";
 import { startRecordedCluster, type RecordedCluster } from "../../bench/src/chaos/recorded-cluster.js";
-import { isCarriedUser, makeCarried, useCarried, type Stage } from "../support/carried-over.js";
+import { isCarriedUser, makeCarried, useCarried, type Stage } from "../support/release/carried-over.js";
 import { readState, registerPhone } from "../support/cluster-with-phones.js";
-import { BUILD_DEADLINE_MS, buildReleaseBefore, hasReleaseBefore } from "../support/release-before.js";
+import {
+  BUILD_DEADLINE_MS,
+  buildReleaseBefore,
+  hasReleaseBefore,
+} from "../support/release/release-before.js";
 import { sendSigned } from "../support/signed-producer.js";
 import { sized } from "../support/sizes.js";
 
-const USERS = sized(150, 40);
-const MESSAGES_PER_SECOND = sized(150, 25);
+const USERS = sized(150, 24);
+const MESSAGES_PER_SECOND = sized(150, 15);
 /** How long both releases run side by side after each step. */
 const SIDE_BY_SIDE_MS = sized(3_000, 200);
 /** How often a user's devices lose their sockets, and an away user is sent something. */

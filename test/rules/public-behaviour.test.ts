@@ -14,9 +14,13 @@ import { collectConfigSchema } from "../../services/collect/src/config.js";
 import { consoleConfigSchema } from "../../services/console/src/config.js";
 import { dispatchSettings } from "../../services/dispatch/src/config.js";
 import { pushNodeSettings } from "../../services/push-node/src/config.js";
-import { findDifferences } from "../support/compare-values.js";
-import { recordAnswers, recordFrames } from "../support/record-answers.js";
-import { BUILD_DEADLINE_MS, buildReleaseBefore, hasReleaseBefore } from "../support/release-before.js";
+import { findDifferences } from "../support/release/compare-values.js";
+import { recordAnswers, recordFrames } from "../support/release/record-answers.js";
+import {
+  BUILD_DEADLINE_MS,
+  buildReleaseBefore,
+  hasReleaseBefore,
+} from "../support/release/release-before.js";
 
 interface Allowed {
   /** Matches the beginning of a difference's path. */
@@ -27,8 +31,8 @@ interface Allowed {
 /** What may be missing or different. Additions are printed, and need no entry. */
 const allowed: readonly Allowed[] = [
   {
-    path: "settings.dispatch.DISPATCH_ROLES",
-    why: "`apns`, which sent webhooks too, is `fallback` now; `apns` is still understood",
+    path: "documents.auth.components.schemas.ActiveToken.properties.topics.items.type",
+    why: "no token had topics; now each is a topic, or a topic with what it allows there",
   },
 ];
 
@@ -48,7 +52,7 @@ const DESCRIBE_BEFORE = `
   const load = (path) => import(process.cwd() + "/" + path);
   const { documentConfig } = await load("shared/dist/kernel/config.js");
   const { errorCatalogue } = await load("shared/dist/protocol/error-codes.js");
-  const { readScripts } = await load("shared/dist/redis/script-catalogue.js");
+  const { readScripts } = await load("shared/dist/redis/scripts/script-catalogue.js");
   const schemas = {
     auth: (await load("services/auth/dist/config.js")).authConfigSchema,
     collect: (await load("services/collect/dist/config.js")).collectConfigSchema,

@@ -23,7 +23,7 @@ const FALLBACK_CAP = 1;
 const RULES = { absenceInMs: 0, settleMs: 5_000, confirmMs: CONFIRM_MS, fallbackCap: FALLBACK_CAP };
 const USER = "u1";
 const NODE = "n1";
-const numRuns = process.env["PETREL_TEST_SIZE"] === "full" ? 1_000 : 150;
+const numRuns = process.env["PETREL_TEST_SIZE"] === "full" ? 1_000 : 60;
 
 type Step =
   | {

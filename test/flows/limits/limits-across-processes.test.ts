@@ -4,7 +4,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startRedis, type TestRedis } from "@petrel/shared/testing/redis/start-redis";
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { sized } from "../support/sizes.js";
+import { sized } from "../../support/sizes.js";
 
 const PROCESSES = sized(50, 8);
 const LIMIT = 400;

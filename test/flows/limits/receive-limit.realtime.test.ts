@@ -12,8 +12,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import {
   startWebhookReceiver,
   type WebhookReceiver,
-} from "../../services/dispatch/src/testing/webhook-receiver.js";
-import { sized } from "../support/sizes.js";
+} from "../../../services/dispatch/src/testing/webhook-receiver.js";
+import { sized } from "../../support/sizes.js";
 
 const FLOOD = sized(10_000, 2_000);
 /** A burst of ten seconds' worth goes out at once, the rest takes fifteen seconds, or six. */

@@ -1,7 +1,7 @@
 // Tests only: frames that a node must refuse, and odd ones that it must accept, with the outcome of each.
 // Guarantees: every close code and error code is the contract's.
 import { setTimeout as sleep } from "node:timers/promises";
-import type { RawClient } from "../../services/push-node/src/testing/raw-client.js";
+import type { RawClient } from "../../../services/push-node/src/testing/raw-client.js";
 import {
   BINARY,
   CLOSE,

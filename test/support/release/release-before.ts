@@ -9,13 +9,13 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 /** The release before: the starting point of an upgrade to this tree. It moves on with each release. */
-export const RELEASE_BEFORE = "38665a7e66477776f6a444de75876859afd7fd6a";
+export const RELEASE_BEFORE = "a9c888cf58a987a54a6599dbf5a3d891cdb54310";
 
 /** For the hook that calls `buildReleaseBefore`: on a busy machine with an empty cache. */
 export const BUILD_DEADLINE_MS = 600_000;
 
 const run = promisify(execFile);
-const root = fileURLToPath(new URL("../..", import.meta.url));
+const root = fileURLToPath(new URL("../../..", import.meta.url));
 const MAX_OUTPUT_BYTES = 1024 ** 3;
 /** Written last: says which packages the build was made with. */
 const BUILT = "built-with-packages";
@@ -60,10 +60,9 @@ export async function buildReleaseBefore(): Promise<string> {
     await unpack(making);
     if (await hasSamePackages(making)) await linkPackages(making);
     else await run("npm", ["ci", "--no-audit", "--no-fund"], { cwd: making, maxBuffer: MAX_OUTPUT_BYTES });
-    await run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-b", ...projects], {
-      cwd: making,
-      maxBuffer: MAX_OUTPUT_BYTES,
-    });
+    // Its types were checked when it was made.
+    const compiler = [join(root, "node_modules/typescript/bin/tsc"), "-b", ...projects, "--noCheck"];
+    await run(process.execPath, compiler, { cwd: making, maxBuffer: MAX_OUTPUT_BYTES });
     await writeFile(join(making, BUILT), packages);
     await rename(making, built).catch(() => replace(making, built, packages));
   } finally {

@@ -2,15 +2,11 @@
 // Guarantees: its own profile, gone when it is closed. (Playwright's own launch keeps every page "visible".)
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium, type BrowserContext } from "playwright-core";
-
-export const chromiumPath = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find((path) =>
-  existsSync(path),
-);
+import { chromiumArguments, chromiumPath } from "./chromium.js";
 
 export interface RealBrowser {
   readonly context: BrowserContext;
@@ -26,13 +22,7 @@ export async function openRealBrowser(): Promise<RealBrowser> {
     chromiumPath,
     [
       "--headless=new",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
+      ...chromiumArguments,
       "--remote-debugging-port=0",
       `--user-data-dir=${profile}`,
       "about:blank",

@@ -1,0 +1,35 @@
+// Tests only: the Chromium of this machine, and whether a test may do without one.
+// Guarantees: a test that is left out says so; where PETREL_REQUIRE_BROWSER is 1 none is.
+import { existsSync } from "node:fs";
+import { chromium, type Browser } from "playwright-core";
+
+export const chromiumPath = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find((path) =>
+  existsSync(path),
+);
+
+/** Without a display, and without calling home. */
+export const chromiumArguments = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+] as const;
+
+/** For `describe.runIf`. */
+export function runsInBrowser(): boolean {
+  if (chromiumPath !== undefined || process.env["PETREL_REQUIRE_BROWSER"] === "1") return true;
+  process.stderr.write(
+    "\n*** No Chromium on this machine: a browser test is left out (apt-get install chromium). ***\n\n",
+  );
+  return false;
+}
+
+export function launchChromium(): Promise<Browser> {
+  return chromium.launch({
+    ...(chromiumPath === undefined ? {} : { executablePath: chromiumPath }),
+    args: [...chromiumArguments],
+  });
+}
