@@ -140,12 +140,6 @@ test.each<[string, Readonly<Record<string, unknown>>]>([
   expect(answer.body).toEqual(errorCode("PETREL_INVALID_REQUEST"));
 });
 
-test("a token with topics is not built yet", async () => {
-  const answer = await makeToken({ userId: "alice", topics: ["news"] });
-  expect(answer.status).toBe(501);
-  expect(answer.body).toEqual(errorCode("PETREL_NOT_IMPLEMENTED"));
-});
-
 test.each<InjectOptions>([
   { method: "POST", url: "/v1/tokens", payload: { userId: "alice" } },
   { method: "POST", url: "/v1/introspect", payload: { token: "x" } },

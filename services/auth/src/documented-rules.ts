@@ -1,5 +1,7 @@
 // auth's routes -> here -> kernel/openapi-document: what their code checks beyond their schemas.
 // Guarantees: documentation only. The code that checks a rule names the field that breaks it.
+import { MAX_TOPIC_GRANTS, topicRights } from "@petrel/shared/protocol/topics/topic-grants";
+import { TOPIC_PATTERN_PATTERN } from "@petrel/shared/protocol/topics/topic-name";
 import type { DocumentedRules } from "@petrel/shared/kernel/http/openapi-document";
 
 const only = (...names: string[]) => ({ required: names });
@@ -32,5 +34,23 @@ export const documentedRules: DocumentedRules = {
     not: { properties: { signing: { const: false } }, ...only("require", "signing") },
   },
   /** routes/create-token */
-  NewToken: { not: { ...only("topics"), description: "`topics` are not built yet: 501." } },
+  TopicGrants: {
+    type: "array",
+    maxItems: MAX_TOPIC_GRANTS,
+    items: {
+      anyOf: [
+        { type: "string", pattern: TOPIC_PATTERN_PATTERN, description: "May be subscribed." },
+        {
+          type: "object",
+          properties: {
+            topic: { type: "string", pattern: TOPIC_PATTERN_PATTERN },
+            can: { type: "array", minItems: 1, uniqueItems: true, items: { enum: [...topicRights] } },
+          },
+          ...only("topic", "can"),
+          additionalProperties: false,
+        },
+      ],
+    },
+    examples: [["news", "room.*", { topic: "room.7", can: ["subscribe", "publish", "presence"] }]],
+  },
 };

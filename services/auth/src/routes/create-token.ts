@@ -5,6 +5,7 @@ import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
+import { readTopicGrants, type TopicGrant } from "@petrel/shared/protocol/topics/topic-grants";
 import type { SessionsStore } from "@petrel/shared/redis/auth/sessions-store";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import type { RefreshTokens } from "@petrel/shared/security/tokens/refresh-token";
@@ -28,6 +29,12 @@ export interface CreateTokenDeps extends IssueTokensDeps {
 
 const DEFAULT_TTL_SECONDS = 3_600;
 
+/** Checked by code, which names the entry that is wrong; what it may hold is in documented-rules. */
+const topicGrantsSchema = Type.Unknown({
+  title: "TopicGrants",
+  description: "The token's rights to topics. The session keeps them. Without this field, there are none.",
+});
+
 const bodySchema = Type.Object(
   {
     userId: Type.String({ pattern: USER_ID_PATTERN }),
@@ -40,7 +47,7 @@ const bodySchema = Type.Object(
         { title: "TokenDevice", additionalProperties: false },
       ),
     ),
-    topics: Type.Optional(Type.Array(Type.String(), { maxItems: 1_000 })),
+    topics: Type.Optional(topicGrantsSchema),
     ttlSeconds: Type.Optional(
       Type.Integer({
         minimum: 1,
@@ -65,16 +72,14 @@ export function addCreateToken(app: HttpApp, deps: CreateTokenDeps): void {
         security: producerSecurity,
         querystring: noQuerySchema,
         body: bodySchema,
-        response: { 201: tokenPairSchema, ...producerErrors, 409: errorSchema, 501: errorSchema },
+        response: { 201: tokenPairSchema, ...producerErrors, 409: errorSchema },
       },
     },
     async (request, reply) => {
       const { userId, device, topics, ttlSeconds = DEFAULT_TTL_SECONDS } = request.body;
-      if (topics !== undefined) {
-        throw new PetrelError("PETREL_NOT_IMPLEMENTED", "Tokens with topics are not built yet.");
-      }
+      const grants = topics === undefined ? {} : { topics: readGrants(topics) };
       requireOwnTokens(deps);
-      const content = { ttlSeconds, ...(device === undefined ? {} : { device }) };
+      const content = { ttlSeconds, ...(device === undefined ? {} : { device }), ...grants };
       const first = refreshTokens.open(userId);
       const { sessionId, hash } = first;
       const generation = await sessions.open({ userId, sessionId, hash, content });
@@ -84,4 +89,12 @@ export function addCreateToken(app: HttpApp, deps: CreateTokenDeps): void {
         .send(issueTokens(deps, first, generation, content));
     },
   );
+}
+
+/** @throws PetrelError PETREL_INVALID_REQUEST naming the part that is wrong */
+function readGrants(topics: unknown): readonly TopicGrant[] {
+  const read = readTopicGrants(topics);
+  if (read.ok) return read.grants;
+  const field = `body/topics${read.at}`;
+  throw new PetrelError("PETREL_INVALID_REQUEST", `${field}: ${read.problem}`, { details: { field } });
 }

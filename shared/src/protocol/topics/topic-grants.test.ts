@@ -23,11 +23,11 @@ describe("a list of patterns", () => {
     ["nothing", [""], "/0"],
     ["the broadcast", ["$all"], "/0"],
     ["a number", [1], "/0"],
-    ["no rights", [{ topic: "a", can: [] }], "/0"],
-    ["an unknown right", [{ topic: "a", can: ["subscribe", "read"] }], "/0"],
-    ["a right twice", [{ topic: "a", can: ["publish", "publish"] }], "/0"],
-    ["a field too many", [{ topic: "a", can: ["publish"], more: 1 }], "/0"],
-    ["no topic", [{ can: ["publish"] }], "/0"],
+    ["no rights", [{ topic: "a", can: [] }], "/0/can"],
+    ["an unknown right", [{ topic: "a", can: ["subscribe", "read"] }], "/0/can"],
+    ["a right twice", [{ topic: "a", can: ["publish", "publish"] }], "/0/can"],
+    ["a field too many", [{ topic: "a", can: ["publish"], more: 1 }], "/0/more"],
+    ["no topic", [{ can: ["publish"] }], "/0/topic"],
   ])("%s is refused, and its place is named", (_what, value, at) => {
     expect(readTopicGrants(value)).toMatchObject({ ok: false, at });
   });

@@ -18,7 +18,7 @@ export const MAX_TOPIC_GRANTS_BYTES = 2 * 1024;
 
 export type ReadGrants =
   | { readonly ok: true; readonly grants: readonly TopicGrant[] }
-  /** `at` is the place of what is wrong: "" for the whole, "/3" for the fourth. */
+  /** `at` is the place of what is wrong: "" for the whole, "/3" for the fourth, "/3/can" for its rights. */
   | { readonly ok: false; readonly at: string; readonly problem: string };
 
 /**
@@ -34,27 +34,27 @@ export function readTopicGrants(value: unknown): ReadGrants {
   const grants: TopicGrant[] = [];
   for (const [i, entry] of (value as unknown[]).entries()) {
     const read = readGrant(entry);
-    if (typeof read === "string") return wrong(`/${i}`, read);
+    if ("problem" in read) return wrong(`/${i}${read.at}`, read.problem);
     grants.push(read);
   }
   return { ok: true, grants: Object.freeze(grants) };
 }
 
-function readGrant(entry: unknown): TopicGrant | string {
+function readGrant(entry: unknown): TopicGrant | { readonly at: string; readonly problem: string } {
   if (typeof entry === "string") {
-    return isTopicPattern(entry) ? { topic: entry, can: ["subscribe"] } : badPattern;
+    return isTopicPattern(entry) ? { topic: entry, can: ["subscribe"] } : { at: "", problem: badPattern };
   }
   if (typeof entry !== "object" || entry === null || Array.isArray(entry)) {
-    return "must be a pattern, or an object with `topic` and `can`";
+    return { at: "", problem: "must be a pattern, or an object with `topic` and `can`" };
   }
   const { topic, can, ...others } = entry as Readonly<Record<string, unknown>>;
   const [unknown] = Object.keys(others);
-  if (unknown !== undefined) return `must not have the field ${JSON.stringify(unknown)}`;
-  if (typeof topic !== "string" || !isTopicPattern(topic)) return badPattern;
-  if (!Array.isArray(can) || can.length === 0) return "`can` must name at least one right";
+  if (unknown !== undefined) return { at: `/${unknown}`, problem: "must NOT have additional properties" };
+  if (typeof topic !== "string" || !isTopicPattern(topic)) return { at: "/topic", problem: badPattern };
+  if (!Array.isArray(can) || can.length === 0) return { at: "/can", problem: "must name at least one right" };
   const rights = topicRights.filter((right) => can.includes(right));
   if (rights.length !== can.length) {
-    return `\`can\` must name rights once each: ${topicRights.join(", ")}`;
+    return { at: "/can", problem: `must name rights once each: ${topicRights.join(", ")}` };
   }
   return { topic, can: rights };
 }

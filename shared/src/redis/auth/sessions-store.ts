@@ -3,6 +3,7 @@
 // Guarantees: a refresh token is stored only as a hash; using one twice is noticed, and ends its session in the same
 // step. See docs/receive/tokens.md.
 import { partitionOfUser } from "../../protocol/messages/partition.js";
+import type { TopicGrant } from "../../protocol/topics/topic-grants.js";
 import { awaitAnswer } from "../connection/await-answer.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
@@ -12,6 +13,8 @@ import { SESSION_REVOCATION_KEEP_MS } from "./token-revocations.js";
 export interface SessionContent {
   readonly ttlSeconds: number;
   readonly device?: { readonly id: string; readonly platform: string };
+  /** Absent in sessions of releases that had no topics. */
+  readonly topics?: readonly TopicGrant[];
 }
 
 export interface SessionToOpen {
