@@ -15,6 +15,8 @@ import {
   url,
 } from "@petrel/shared/kernel/config";
 import { tracingSettings } from "@petrel/shared/kernel/tracing/tracing-settings";
+import { topicsSettings } from "@petrel/shared/kernel/topics/topics-settings";
+import { parseAcceptDurability, type AcceptDurability } from "@petrel/shared/redis/accept/confirm-writes";
 import { readRedisTarget, type RedisTarget } from "@petrel/shared/redis/connection/redis-target";
 import { createMatchOrigin, type MatchOrigin } from "@petrel/shared/security/requests/match-origin";
 import { tokenSettings } from "@petrel/shared/security/tokens/token-settings";
@@ -168,7 +170,7 @@ export const pushNodeSettings = {
     { default: 5_000, max: 30_000 },
   ),
   maxFrameBytes: integer("MAX_FRAME_BYTES", "largest frame a client may send", {
-    default: 64 * 1024,
+    default: 128 * 1024,
     min: 1_024,
   }),
   maxFragments: integer("MAX_FRAGMENTS", "most fragments a client's message may come in", {
@@ -195,6 +197,27 @@ export const pushNodeSettings = {
     { of: ["multi", "one-per-platform", "one"], default: "multi" },
   ),
   ...recordSettings,
+  ...topicsSettings,
+  maxTopicsPerConnection: integer(
+    "MAX_TOPICS_PER_CONNECTION",
+    "topics that one connection may subscribe to, not counting those that the server keeps for its user",
+    { default: 100, min: 1, max: 100_000 },
+  ),
+  topicRingBytes: integer(
+    "TOPIC_RING_BYTES",
+    "bytes for the newest messages of all topics, from which clients that come back are served without Redis",
+    { default: 32 * 1024 * 1024, max: 16 * 1024 * 1024 * 1024 },
+  ),
+  acceptDurability: {
+    env: "ACCEPT_DURABILITY",
+    setting: {
+      describe:
+        "where a message that a client publishes must be before it is told so, as for collect: `memory`, `aof` or " +
+        "`replicas:N`; see redis.md",
+      default: { kind: "memory" } as AcceptDurability,
+      parse: parseAcceptDurability,
+    },
+  },
   historySize: integer(
     "INBOX_HISTORY",
     "acknowledged messages that stay readable for a user's other devices",

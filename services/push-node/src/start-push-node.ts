@@ -5,6 +5,8 @@ import type { AddressInfo } from "node:net";
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { TicketsStore } from "@petrel/shared/redis/auth/tickets-store";
 import { TokenRevocations } from "@petrel/shared/redis/auth/token-revocations";
+import { TopicsFile } from "@petrel/shared/kernel/topics/topics-file";
+import { chooseConfirmation } from "@petrel/shared/redis/accept/confirm-writes";
 import type { Redis } from "@petrel/shared/redis/connection/connect";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { LimitCounts } from "@petrel/shared/redis/limits/limit-counts";
@@ -33,9 +35,12 @@ import { joinCluster } from "./node/join-cluster.js";
 import { createNodeReadiness } from "./node/node-readiness.js";
 import { RedisClocks } from "./node/redis-clocks.js";
 import { openTokens } from "./tokens/open-tokens.js";
+import { openTopics, type Topics } from "./topics/open-topics.js";
 
 /** Pages read, and connections registered again, at a time. */
 const CONCURRENT_CATCH_UPS = 32;
+/** How long what a client publishes may take to become durable. */
+const CONFIRMATION_MS = 4_000;
 /** Beats a lease renewal is spread over. */
 const SLOTS = 20;
 
@@ -64,6 +69,7 @@ export interface StartedPushNode {
   readonly renewal: LeaseRenewal;
   readonly watch: ConnectionWatch;
   readonly limitCounts: LimitCounts;
+  readonly topics: Topics;
   /** Asks every client to move, and waits until they have. @param random as in drain-connections */
   readonly leave: (random?: () => number) => Promise<void>;
 }
@@ -125,6 +131,27 @@ export async function startPushNode(
     observer,
     onEpochOver: (connection) => moves.move(connection, true),
   });
+  const topicsFile = new TopicsFile(config.topicsFile);
+  topicsFile.follow({ logger, lifecycle });
+  const topics = openTopics({
+    redis: await openLink({ role: "push-node-topics", link: "topics", isUnmeasured: true }),
+    scripts,
+    partitions,
+    nodeId,
+    registry,
+    ruleOf: (topic) => topicsFile.ruleOf(topic),
+    maxPerConnection: config.maxTopicsPerConnection,
+    ringBytes: config.topicRingBytes,
+    outboundBoundBytes: config.outboundBoundBytes,
+    redisNowMs,
+    confirm: await chooseConfirmation(redis, config.acceptDurability, CONFIRMATION_MS, logger),
+    recordKeepMs: config.recordKeepHours * 60 * 60 * 1000,
+    metrics,
+    limitCounts,
+    tracing: service.tracing,
+    logger,
+  });
+  lifecycle.onStop("topics", topics.stop);
   const delivery = openDelivery({
     redis,
     scripts,
@@ -141,6 +168,7 @@ export async function startPushNode(
     },
     concurrentCatchUps: CONCURRENT_CATCH_UPS,
     onSent: counts.sent,
+    onKeptTopics: (changes) => topics.kept.changed(changes),
     clock,
     logger,
   });
@@ -164,6 +192,7 @@ export async function startPushNode(
     },
     delivery,
     moves,
+    topics: topics.kept,
     pingSeconds: config.pingSeconds,
     isDraining,
     concurrent: CONCURRENT_CATCH_UPS,
@@ -201,9 +230,11 @@ export async function startPushNode(
     acks,
     perUserPerSecond: config.framesPerUserPerSecond,
     outboundBoundBytes: config.outboundBoundBytes,
+    handleTopicFrame: topics.handleFrame,
     tokens: {
       verifyToken,
       isRevoked: overrides.isRevoked ?? ((token) => revocations.isRevoked(token)),
+      onRights: (connection) => topics.kept.rightsChanged(connection),
       registerAgain: renewal.renew,
     },
     scripts,
@@ -243,7 +274,10 @@ export async function startPushNode(
       frames,
       counts,
       onClosed: (connection) => {
-        if (connection !== undefined) observer.closed(connection);
+        if (connection !== undefined) {
+          observer.closed(connection);
+          topics.closed(connection);
+        }
         acks.flush();
       },
       isDraining,
@@ -273,5 +307,5 @@ export async function startPushNode(
   await app.listen({ port: config.port, host: config.host });
   const { port } = app.server.address() as AddressInfo;
   logger.info({ port }, "ready");
-  return { port, redis, scripts, subscription, registry, acks, renewal, watch, limitCounts, leave };
+  return { port, redis, scripts, subscription, registry, acks, renewal, watch, limitCounts, topics, leave };
 }

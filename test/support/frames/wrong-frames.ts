@@ -27,6 +27,8 @@ export type Send = Buffer | ((client: RawClient) => Promise<void> | void);
 const BAD = [4400, "PETREL_BAD_FRAME"] as const;
 const EARLY = [4401, "PETREL_UNAUTHENTICATED"] as const;
 const PONGED = { reply: "pong" } as const;
+/** An error that closes nothing. */
+const REFUSED = { reply: "error" } as const;
 
 /** Name, what is sent, and the outcome: after authentication, and before it if that differs. */
 export type Case = readonly [name: string, send: Send, after: Outcome, before?: Outcome];
@@ -101,8 +103,8 @@ const closes: readonly Case[] = [
 ];
 
 const sizes: readonly Case[] = [
-  ["one byte more than 64 KiB", frame({ opcode: TEXT, payload: Buffer.alloc(65_537, 32) }), 1009],
-  ["64 KiB to the byte", text(`{"type":"ping","pad":"${"x".repeat(65_536 - 24)}"}`), PONGED],
+  ["one byte more than 128 KiB", frame({ opcode: TEXT, payload: Buffer.alloc(131_073, 32) }), 1009],
+  ["128 KiB to the byte", text(`{"type":"ping","pad":"${"x".repeat(131_072 - 24)}"}`), PONGED],
   ["a length of 2^53", frame({ opcode: TEXT, length: 2n ** 53n }), 1009],
   ["a length of 2^53 - 1", frame({ opcode: TEXT, length: 2n ** 53n - 1n }), 1009],
   ["a length with the highest bit", frame({ opcode: TEXT, length: 2n ** 63n }), 1009],
@@ -110,7 +112,7 @@ const sizes: readonly Case[] = [
   ["a short length in 64 bits", frame({ opcode: TEXT, payload: '{"type":"ping"}', length: 15n }), PONGED],
   [
     "fragments that are too large together",
-    Buffer.concat([start(Buffer.alloc(40_000, 32)), more(Buffer.alloc(40_000, 32))]),
+    Buffer.concat([start(Buffer.alloc(70_000, 32)), more(Buffer.alloc(70_000, 32))]),
     1009,
   ],
   ["too many fragments", Buffer.concat([start("{"), repeated(more(" ", false), 100)]), 1009],
@@ -241,7 +243,7 @@ const wrongFields: readonly Case[] = [
     EARLY,
   ],
   ["subscribe to a number", json({ type: "subscribe", topic: 1 }), BAD],
-  ["subscribe to nothing", json({ type: "subscribe", topic: "" }), BAD],
+  ["subscribe to nothing", json({ type: "subscribe", topic: "" }), REFUSED, EARLY],
   ["unsubscribe from an array", json({ type: "unsubscribe", topic: ["a"] }), BAD],
 ];
 

@@ -5,7 +5,8 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { approach, join, openNodeBench, type NodeBench } from "../testing/node-bench.js";
+import type { Frame } from "@petrel/shared/testing/peers/ws-client";
+import { approach, join, openNodeBench, typesOf, type NodeBench } from "../testing/node-bench.js";
 import { maskedFrame, openRaw } from "../testing/raw-client.js";
 import { tokenWith, verifyTestToken, type PushNode } from "../testing/start-push-node.js";
 
@@ -68,15 +69,13 @@ describe("a credential as the first frame", () => {
 
   test("in the same bytes as the handshake, with an ack and a ping behind it", async () => {
     const raw = await openRaw({ port: node.port });
-    const frames = [{ type: "auth", token: "user.eager" }, { type: "ack", seq: 0 }, { type: "ping" }];
+    const sent = [{ type: "auth", token: "user.eager" }, { type: "ack", seq: 0 }, { type: "ping" }];
     raw.socket.write(
-      Buffer.concat(frames.map((frame) => maskedFrame(1, Buffer.from(JSON.stringify(frame)), true))),
+      Buffer.concat(sent.map((frame) => maskedFrame(1, Buffer.from(JSON.stringify(frame)), true))),
     );
-    await waitFor(() => raw.frames().length >= 2, { what: "welcome and pong" });
-    const types = raw
-      .frames()
-      .map(({ payload }) => (JSON.parse(payload.toString()) as { type: string }).type);
-    expect(types).toEqual(["welcome", "pong"]);
+    await waitFor(() => raw.frames().length >= 3, { what: "welcome and pong" });
+    const frames = raw.frames().map(({ payload }) => JSON.parse(payload.toString()) as Frame);
+    expect(typesOf(frames)).toEqual(["welcome", "pong"]);
     raw.socket.destroy();
   });
 
@@ -140,8 +139,8 @@ describe("while the token is being checked", () => {
     await nextTurn();
     expect(client.frames).toEqual([]);
     held[0]?.();
-    await waitFor(() => client.frames.length === 4, { what: "the answers" });
-    expect(client.frames.map(({ type }) => type)).toEqual(["welcome", "pong", "error", "pong"]);
+    await waitFor(() => client.frames.length === 5, { what: "the answers" });
+    expect(typesOf(client.frames)).toEqual(["welcome", "pong", "error", "pong"]);
     client.close();
   });
 

@@ -74,7 +74,7 @@ export class OpenConnection implements SocketListener {
   /** Until it is open. */
   #early: EarlyFrames | undefined = new EarlyFrames();
   /** Until it is registered. */
-  #wishes: Pick<Handshake, "position" | "ackAuto"> | undefined;
+  #wishes: Pick<Handshake, "position" | "ackAuto" | "broadcast"> | undefined;
   #authTimer: NodeJS.Timeout | undefined;
   #freeSlot: (() => void) | undefined;
 
@@ -83,13 +83,13 @@ export class OpenConnection implements SocketListener {
     deps: OpenDeps,
     ws: ConnectionWebSocket,
     socket: Socket,
-    { position, ackAuto }: Handshake,
+    { position, ackAuto, broadcast }: Handshake,
     freeSlot: () => void,
   ) {
     this.#deps = deps;
     this.#ws = ws;
     this.#socket = socket;
-    this.#wishes = { position, ackAuto };
+    this.#wishes = { position, ackAuto, broadcast };
     this.#freeSlot = freeSlot;
     ws.listen(this);
   }
@@ -235,10 +235,10 @@ export class OpenConnection implements SocketListener {
       this.#refuseTooOften(share.retryAfterMs);
       return;
     }
-    const position = this.#wishes?.position;
+    const { position, broadcast } = this.#wishes ?? {};
     const connection = this.#become(token);
     try {
-      await registrations.register(connection, position);
+      await registrations.register(connection, position, broadcast);
     } catch (error) {
       logger.warn({ reason: describeError(error) }, "connection not registered");
       connection.fail(closeCodes.tryAgainLater, "PETREL_UNAVAILABLE", "Not now: try again.", "resume");
@@ -283,6 +283,7 @@ export class OpenConnection implements SocketListener {
       clock.monotonicMs(),
     );
     connection.tokenExpiresAtMs = token.expiresAtMs;
+    connection.grants = token.topics;
     this.#wishes = undefined;
     this.#connection = connection;
     this.#enter("registering");

@@ -12,6 +12,7 @@ export interface RegistrationsOptions {
   readonly routes: Omit<NodeRoutesOptions, "logger" | "isDraining">;
   readonly delivery: Pick<RegisterOptions, "catchUp" | "checkEpoch">;
   readonly moves: RegisterOptions["moves"];
+  readonly topics: RegisterOptions["topics"];
   readonly pingSeconds: number;
   readonly isDraining: () => boolean;
   /** Connections that register again at a time. */
@@ -26,13 +27,14 @@ export interface Registrations {
 }
 
 export function openRegistrations(options: RegistrationsOptions): Registrations {
-  const { registry, delivery, moves, pingSeconds, isDraining, concurrent, clock, logger } = options;
+  const { registry, delivery, moves, topics, pingSeconds, isDraining, concurrent, clock, logger } = options;
   const routes = new NodeRoutes({ ...options.routes, isDraining, logger });
   const registrations = new RegisterConnections({
     ...delivery,
     registry,
     routes,
     moves,
+    topics,
     isDraining,
     welcome: { node: options.routes.nodeId, pingSeconds },
     logger,

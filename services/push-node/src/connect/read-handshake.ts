@@ -15,6 +15,11 @@ export interface ResumePosition {
   readonly since: number;
 }
 
+export interface BroadcastPosition {
+  readonly epoch: string;
+  readonly offset: number;
+}
+
 export interface Handshake {
   readonly credential:
     | { readonly kind: "token"; readonly token: string }
@@ -25,6 +30,8 @@ export interface Handshake {
   readonly protocols: readonly string[];
   readonly position: ResumePosition | undefined;
   readonly ackAuto: boolean;
+  /** Where it stopped reading `$all`. */
+  readonly broadcast: BroadcastPosition | undefined;
 }
 
 export interface HandshakeRules {
@@ -54,6 +61,7 @@ export function readHandshake(
     credential: readCredential(headers.authorization, offered, query, rules.tokenInQuery),
     position: readPosition(readOnce(query, "epoch"), readOnce(query, "since")),
     ackAuto: readAck(readOnce(query, "ack")),
+    broadcast: readBroadcast(readOnce(query, "all")),
   };
 }
 
@@ -136,4 +144,12 @@ function readAck(ack: string | null): boolean {
   if (ack === null) return false;
   if (ack !== "auto") throw new PetrelError("PETREL_INVALID_REQUEST", "`ack` is `auto`, or absent.");
   return true;
+}
+
+function readBroadcast(all: string | null): BroadcastPosition | undefined {
+  if (all === null) return undefined;
+  const [, epoch, offset] = /^([A-Za-z0-9._-]{1,64}):(\d{1,15})$/.exec(all) ?? [];
+  if (epoch === undefined || offset === undefined)
+    throw new PetrelError("PETREL_INVALID_REQUEST", "`all` is EPOCH:OFFSET.");
+  return { epoch, offset: Number(offset) };
 }

@@ -4,6 +4,7 @@
 // what it missed before comes from the inbox.
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
+import { encodeServerFrame } from "@petrel/shared/protocol/frames/server-frames";
 import { lineageOf } from "@petrel/shared/protocol/messages/stored-message";
 import type { ConnectResult } from "@petrel/shared/redis/nodes/route-store";
 import { closeReplaced } from "../connection/close-replaced.js";
@@ -12,9 +13,11 @@ import type { Connection } from "../connection/connection.js";
 import type { ConnectionRegistry } from "../connection/connection-registry.js";
 import type { CatchUp } from "../deliver/catch-up.js";
 import type { CheckEpoch } from "../deliver/check-epoch.js";
+import { encodeTextFrame } from "../connection/encode-text-frame.js";
 import type { MoveConnections } from "../leave/move-connections.js";
+import type { KeptTopics } from "../topics/kept-topics.js";
 import type { NodeRoutes } from "./node-routes.js";
-import type { ResumePosition } from "./read-handshake.js";
+import type { BroadcastPosition, ResumePosition } from "./read-handshake.js";
 
 export interface RegisterOptions {
   readonly registry: ConnectionRegistry;
@@ -22,6 +25,7 @@ export interface RegisterOptions {
   readonly catchUp: CatchUp;
   readonly checkEpoch: CheckEpoch;
   readonly moves: Pick<MoveConnections, "move">;
+  readonly topics: Pick<KeptTopics, "asking" | "answered" | "welcome">;
   readonly isDraining: () => boolean;
   /** What every `welcome` says. */
   readonly welcome: { readonly node: string; readonly pingSeconds: number };
@@ -29,7 +33,7 @@ export interface RegisterOptions {
 }
 
 /** What this release of the node can do, for clients that ask before they use it. */
-const FEATURES: readonly string[] = ["ack", "resume"];
+const FEATURES: readonly string[] = ["ack", "resume", "topics", "publish"];
 
 export class RegisterConnections {
   readonly #options: RegisterOptions;
@@ -40,11 +44,17 @@ export class RegisterConnections {
 
   /**
    * Whatever becomes of it, the connection stays in the registry until its socket is gone: see `unregister`.
+   * @param broadcast where the client stopped reading `$all`
    * @throws what ioredis throws where Redis does not answer
    */
-  async register(connection: Connection, position: ResumePosition | undefined): Promise<void> {
-    const { registry, routes, catchUp, checkEpoch, welcome } = this.#options;
+  async register(
+    connection: Connection,
+    position: ResumePosition | undefined,
+    broadcast?: BroadcastPosition,
+  ): Promise<void> {
+    const { registry, routes, catchUp, checkEpoch, topics, welcome } = this.#options;
     registry.add(connection);
+    topics.asking(connection);
     const result = await routes.add(connection, position);
     if (result.outcome !== "connected") {
       this.#close(connection, result, "new");
@@ -64,7 +74,7 @@ export class RegisterConnections {
     connection.acked = after;
     connection.isHeld = isHeld;
     connection.phase = "catching-up";
-    connection.send({
+    const frame = encodeServerFrame({
       type: "welcome",
       connection: connection.id,
       node: welcome.node,
@@ -76,6 +86,9 @@ export class RegisterConnections {
       pingSeconds: welcome.pingSeconds,
       features: FEATURES,
     });
+    connection.queue(encodeTextFrame(frame));
+    topics.welcome(connection, result.keptTopics, broadcast);
+    connection.flush();
     if (connection.targetSeq > seq && connection.targetEpoch !== epoch && connection.targetEpoch !== "") {
       if (!(await checkEpoch(connection, connection.targetEpoch))) return;
     }
@@ -90,7 +103,7 @@ export class RegisterConnections {
    * @throws what ioredis throws where Redis does not answer
    */
   async registerAgain(connection: Connection): Promise<void> {
-    const { routes, catchUp } = this.#options;
+    const { routes, catchUp, topics } = this.#options;
     if (!connection.isOpen) return;
     if (connection.phase === "registering") {
       // Its script may have run before the loss: its answer is then not the inbox's end any more.
@@ -101,7 +114,16 @@ export class RegisterConnections {
     // A fresh token that is being checked is not looked at here, and its revocation may have been missed: once more
     // then.
     connection.mustRegisterAgain = connection.renewal !== undefined;
-    const result = await routes.addAgain(connection);
+    topics.asking(connection);
+    let kept: readonly string[] | undefined;
+    let result: ConnectResult;
+    try {
+      result = await routes.addAgain(connection);
+      if (result.outcome === "connected") kept = result.keptTopics;
+    } finally {
+      topics.answered(connection, kept);
+      connection.flush();
+    }
     if (!connection.isOpen) {
       if (result.outcome === "connected") await routes.remove(connection);
       return;

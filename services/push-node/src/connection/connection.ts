@@ -11,8 +11,10 @@ import {
   type ErrorAction,
   type ServerFrame,
 } from "@petrel/shared/protocol/frames/server-frames";
+import type { TopicGrant } from "@petrel/shared/protocol/topics/topic-grants";
 import type { WebSocket } from "ws";
 import { encodeTextFrame } from "./encode-text-frame.js";
+import type { TopicSubscription } from "./subscription.js";
 
 /**
  * registering: its user is known, its position in the sequence is not · catching-up: reads its inbox; what arrives only
@@ -33,6 +35,16 @@ export interface ConnectionIdentity {
 export interface TokenRenewal {
   /** Once it is verified. */
   token: RouteToken | undefined;
+}
+
+/** One connection's part in one topic. */
+export type Subscription = TopicSubscription<Connection>;
+
+export interface KeptChanges {
+  /** Calls that will answer with the whole set, as it was at some moment. */
+  underWay: number;
+  /** What is newer than that: topic -> whether it is kept. */
+  readonly byTopic: Map<string, boolean>;
 }
 
 export class Connection {
@@ -94,6 +106,15 @@ export class Connection {
   /** What it was sent is paid for until then, monotonic ms; at most the pace's burst ahead of now. */
   pacedUntilMs = 0;
 
+  /** What its token allows with topics; undefined: nothing. */
+  grants: readonly TopicGrant[] | undefined;
+  /** Of `$all`. */
+  broadcast: Subscription | undefined;
+  /** By topic; undefined where it has none. */
+  subscriptions: Map<string, Subscription> | undefined;
+  /** Changes of its user's kept topics that came while it registers. */
+  keptChanges: KeptChanges | undefined;
+
   readonly #ws: WebSocket;
   readonly #socket: Socket;
   #unsent: Buffer[] = [];
@@ -146,6 +167,11 @@ export class Connection {
     const bytes = frames.length === 1 ? only : Buffer.concat(frames);
     if (onTaken === undefined) this.#socket.write(bytes);
     else this.#socket.write(bytes, (error) => error == null && onTaken());
+  }
+
+  /** Writes bytes that other connections are sent too, past the queue, which is empty between turns. */
+  write(frames: Buffer): void {
+    if (this.isOpen) this.#socket.write(frames);
   }
 
   /** Sends one frame that is not a message. */

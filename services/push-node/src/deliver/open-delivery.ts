@@ -13,7 +13,7 @@ import { createDeliver } from "./deliver.js";
 import type { DeliveryAcks } from "./delivery-acks.js";
 import type { DeliveryObserver } from "./delivery-observer.js";
 import { ReceivePace, type ReceivePaceOptions } from "./pace-receiving.js";
-import { createReceiveEnvelopes } from "./receive-envelopes.js";
+import { createReceiveEnvelopes, type ReceiveDeps } from "./receive-envelopes.js";
 
 export interface DeliveryOptions {
   readonly redis: Redis;
@@ -30,6 +30,8 @@ export interface DeliveryOptions {
   readonly concurrentCatchUps: number;
   /** Messages were written to sockets. */
   readonly onSent: (count: number) => void;
+  /** Topics that the server keeps for users have changed. */
+  readonly onKeptTopics: ReceiveDeps["onKeptTopics"];
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -42,11 +44,12 @@ export interface Delivery {
 }
 
 export function openDelivery(options: DeliveryOptions): Delivery {
-  const { redis, registry, acks, clock, logger, concurrentCatchUps } = options;
+  const { redis, registry, acks, onKeptTopics, clock, logger, concurrentCatchUps } = options;
   const pace = new ReceivePace({ clock, ...options.pace });
   const checkEpoch = createCheckEpoch({ redis, logger });
   const semaphore = new Semaphore(concurrentCatchUps);
   const catchUp = createCatchUp({ ...options, checkEpoch, semaphore, pace });
   const deliver = createDeliver({ ...options, catchUp, checkEpoch, pace });
-  return { receive: createReceiveEnvelopes({ registry, deliver, catchUp, acks }), catchUp, checkEpoch };
+  const receive = createReceiveEnvelopes({ registry, deliver, catchUp, acks, onKeptTopics });
+  return { receive, catchUp, checkEpoch };
 }

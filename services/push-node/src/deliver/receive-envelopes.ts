@@ -3,7 +3,7 @@
 // Guarantees: messages are taken in the order they were published; kinds of a newer release are skipped; a revoked user
 // or session is closed in the same turn, a single token in the next one.
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
-import { decodeNodeMessage } from "@petrel/shared/protocol/messages/node-messages";
+import { decodeNodeMessage, type KeptTopicChange } from "@petrel/shared/protocol/messages/node-messages";
 import type { CatchUp } from "./catch-up.js";
 import { closeReplaced } from "../connection/close-replaced.js";
 import { createRevokedTokens, closeErased, closeRevoked, livesUnder } from "../connection/close-revoked.js";
@@ -16,6 +16,8 @@ export interface ReceiveDeps {
   readonly deliver: Deliver;
   readonly catchUp: CatchUp;
   readonly acks: Pick<DeliveryAcks, "repeat">;
+  /** Topics that the server keeps for users have changed. */
+  readonly onKeptTopics: (changes: readonly KeptTopicChange[]) => void;
 }
 
 /** @returns what takes each text that is published to this node */
@@ -24,6 +26,7 @@ export function createReceiveEnvelopes({
   deliver,
   catchUp,
   acks,
+  onKeptTopics,
 }: ReceiveDeps): (text: string) => void {
   const closeTokens = createRevokedTokens(registry);
   return (text) => {
@@ -83,6 +86,8 @@ export function createReceiveEnvelopes({
         }
         return;
       case "topics":
+        onKeptTopics(message.changes);
+        return;
       case undefined:
         return;
     }

@@ -1,17 +1,19 @@
-// push-node/connect/open-connection -> here -> push-node/frames/{collect-acks, renew-token}: a frame of a registered
-// client.
+// push-node/connect/open-connection -> here -> push-node/frames/{collect-acks, renew-token},
+// push-node/topics/handle-topic-frames: a frame of a registered client.
 // Guarantees: a wrong frame closes with 4400 and says why, an ack beyond what was sent too; frames beyond a user's
 // share close with 4429.
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
-import { parseClientFrame } from "@petrel/shared/protocol/frames/client-frames";
+import { parseClientFrame, type ClientFrame } from "@petrel/shared/protocol/frames/client-frames";
 import type { CollectAcks } from "./collect-acks.js";
 import type { Connection } from "../connection/connection.js";
+import { costOfTopicFrame, type HandleTopicFrame } from "../topics/handle-topic-frames.js";
 import type { TakeFrame } from "./limit-frames.js";
 import type { RenewToken } from "./renew-token.js";
 
 export interface HandleFrameDeps {
   readonly acks: Pick<CollectAcks, "add">;
   readonly renewToken: RenewToken;
+  readonly handleTopicFrame: HandleTopicFrame;
   /** How many frames a user may send. */
   readonly takeFrame: TakeFrame;
   /** Bytes of messages that may wait in a socket; answers may go beyond, up to a limit of their own. */
@@ -20,13 +22,11 @@ export interface HandleFrameDeps {
 
 /** Room beyond the bound for a batch of messages and some answers. */
 const BEYOND_BOUND_BYTES = 1024 * 1024;
-/** A topic is cut to this in an answer, so that no answer is larger than its question. */
-const MAX_REF_LENGTH = 128;
 
 export type HandleFrame = (connection: Connection, text: string) => void;
 
 export function createHandleFrame(deps: HandleFrameDeps): HandleFrame {
-  const { acks, renewToken, takeFrame, outboundBoundBytes } = deps;
+  const { acks, renewToken, handleTopicFrame, takeFrame, outboundBoundBytes } = deps;
   return (connection, text) => {
     if (connection.waitingBytes > outboundBoundBytes + BEYOND_BOUND_BYTES) {
       // It keeps asking, and takes none of the answers.
@@ -40,7 +40,7 @@ export function createHandleFrame(deps: HandleFrameDeps): HandleFrame {
     }
     const { frame } = parsed;
     const isProgress = frame.type === "ack" && frame.seq > connection.acked;
-    if (!isProgress && !takeFrame(connection)) return;
+    if (!isProgress && !takeFrame(connection, costOf(frame))) return;
     switch (frame.type) {
       case "ack":
         if (!acks.add(connection, frame.seq)) {
@@ -68,15 +68,13 @@ export function createHandleFrame(deps: HandleFrameDeps): HandleFrame {
         return;
       case "subscribe":
       case "unsubscribe":
-        connection.send({
-          type: "error",
-          code: "PETREL_NOT_IMPLEMENTED",
-          message: "Topics are not built yet.",
-          action: "none",
-          ref: frame.topic.slice(0, MAX_REF_LENGTH),
-          on: frame.type,
-        });
+      case "publish":
+        handleTopicFrame(connection, frame);
         return;
     }
   };
+}
+
+function costOf(frame: ClientFrame): number {
+  return frame.type === "subscribe" || frame.type === "unsubscribe" ? costOfTopicFrame(frame) : 1;
 }

@@ -11,19 +11,22 @@ type Sender = Pick<Connection, "userId" | "phase" | "fail" | "terminate">;
 /** More than can be in flight when a client learns of the close. */
 const MAX_AFTER_CLOSE = 10_000;
 
-/** @returns false where the frame must be ignored */
-export type TakeFrame = (connection: Sender) => boolean;
+/**
+ * @param count as how many frames it counts; 1 by default
+ * @returns false where the frame must be ignored
+ */
+export type TakeFrame = (connection: Sender, count?: number) => boolean;
 
 export function createTakeFrame(limiter: Pick<ReportedWindowLimiter, "take">): TakeFrame {
   const afterClose = new WeakMap<Sender, number>();
-  return (connection) => {
+  return (connection, count) => {
     if (connection.phase === "closing") {
       const count = (afterClose.get(connection) ?? 0) + 1;
       afterClose.set(connection, count);
       if (count === MAX_AFTER_CLOSE) connection.terminate();
       return false;
     }
-    const waitMs = limiter.take(connection.userId);
+    const waitMs = limiter.take(connection.userId, count);
     if (waitMs === 0) return true;
     connection.fail(
       closeCodes.tooMany,

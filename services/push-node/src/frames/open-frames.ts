@@ -3,6 +3,7 @@ import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { LimitCounts } from "@petrel/shared/redis/limits/limit-counts";
 import { ReportedWindowLimiter } from "@petrel/shared/redis/limits/reported-window-limiter";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { HandleTopicFrame } from "../topics/handle-topic-frames.js";
 import type { CollectAcks } from "./collect-acks.js";
 import { createHandleFrame, type HandleFrame } from "./handle-frame.js";
 import { createTakeFrame, type TakeFrame } from "./limit-frames.js";
@@ -13,6 +14,7 @@ export interface FramesOptions {
   /** Frames that one user may send, in the cluster; 0: no limit. */
   readonly perUserPerSecond: number;
   readonly outboundBoundBytes: number;
+  readonly handleTopicFrame: HandleTopicFrame;
   readonly tokens: Omit<RenewTokenDeps, "logger">;
   readonly scripts: ScriptRunner;
   readonly counts: LimitCounts;
@@ -26,6 +28,7 @@ export interface Frames {
 
 export function openFrames(options: FramesOptions): Frames {
   const { acks, perUserPerSecond, outboundBoundBytes, tokens, scripts, counts, logger } = options;
+  const { handleTopicFrame } = options;
   const limiter = new ReportedWindowLimiter({
     name: "frames-user",
     limit: perUserPerSecond,
@@ -36,5 +39,12 @@ export function openFrames(options: FramesOptions): Frames {
   });
   const take = createTakeFrame(limiter);
   const renewToken = createRenewToken({ ...tokens, logger });
-  return { handle: createHandleFrame({ acks, renewToken, takeFrame: take, outboundBoundBytes }), take };
+  const handle = createHandleFrame({
+    acks,
+    renewToken,
+    handleTopicFrame,
+    takeFrame: take,
+    outboundBoundBytes,
+  });
+  return { handle, take };
 }

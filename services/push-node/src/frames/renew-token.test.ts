@@ -4,7 +4,7 @@ import { PetrelError } from "@petrel/shared/kernel/errors";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import type { WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { approach, openNodeBench, type NodeBench } from "../testing/node-bench.js";
+import { approach, openNodeBench, typesOf, type NodeBench } from "../testing/node-bench.js";
 import { tokenWith, verifyTestToken, type PushNode } from "../testing/start-push-node.js";
 
 const REVOKED = { type: "error", code: "PETREL_TOKEN_REVOKED", action: "stop" };
@@ -151,7 +151,7 @@ describe("a token's end", () => {
     const client = await signIn(node, userId);
     client.send({ type: "token", token: tokenWith({ userId, expiresAtMs: Date.now() - 1 }) });
     expect(await client.untilClosed()).toMatchObject({ code: 4401 });
-    expect(client.frames.map(({ type }) => type)).toEqual(["welcome", "error"]);
+    expect(typesOf(client.frames)).toEqual(["welcome", "error"]);
   });
 
   test("one that has less than 30 s left: told right behind the welcome", async () => {
@@ -160,7 +160,7 @@ describe("a token's end", () => {
     });
     // No round of the shared timer runs here.
     expect((await client.frame("token_expiring"))["inSeconds"]).toBeLessThanOrEqual(10);
-    expect(client.frames.map(({ type }) => type)).toEqual(["welcome", "token_expiring"]);
+    expect(typesOf(client.frames)).toEqual(["welcome", "token_expiring"]);
     client.close();
   });
 
@@ -171,7 +171,7 @@ describe("a token's end", () => {
     const run = slow.scripts.run.bind(slow.scripts);
     slow.scripts.run = async (name, keys, args) => {
       const answer = await run(name, keys, args);
-      if (name === "connect.v2") await released;
+      if (name === "connect.v3") await released;
       return answer;
     };
     const userId = newUser();
@@ -180,7 +180,7 @@ describe("a token's end", () => {
     slow.watch.tick();
     release();
     await client.frame("token_expiring");
-    expect(client.frames.map(({ type }) => type)).toEqual(["welcome", "token_expiring"]);
+    expect(typesOf(client.frames)).toEqual(["welcome", "token_expiring"]);
     client.close();
   });
 });

@@ -15,6 +15,8 @@ export interface RenewTokenDeps {
   readonly verifyToken: VerifyToken;
   /** Rejects where it cannot be found out now. */
   readonly isRevoked: (token: VerifiedToken) => Promise<boolean>;
+  /** What the token allows with topics has changed, maybe. */
+  readonly onRights: (connection: Connection) => void;
   /** Registers a connection again: see renew-leases. */
   readonly registerAgain: (connection: Connection) => Promise<void>;
   readonly logger: Logger;
@@ -46,10 +48,12 @@ export function createRenewToken(deps: RenewTokenDeps): RenewToken {
       connection.token = renewal.token;
       connection.tokenExpiresAtMs = token.expiresAtMs;
       connection.expiryAnnounced = false;
+      connection.grants = token.topics;
       connection.send({
         type: "token_accepted",
         expiresIn: Math.max(0, Math.floor((token.expiresAtMs - Date.now()) / 1000)),
       });
+      deps.onRights(connection);
     } catch (error) {
       refuse(deps, connection, isOver(), error);
     } finally {

@@ -1,7 +1,7 @@
 // A planned stop: everybody is asked to move, each at a moment of its own, and nothing is lost on the way.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { approach, join, openNodeBench, type NodeBench } from "../testing/node-bench.js";
+import { approach, join, openNodeBench, typesOf, type NodeBench } from "../testing/node-bench.js";
 import { openRaw } from "../testing/raw-client.js";
 
 let bench: NodeBench;
@@ -89,7 +89,7 @@ describe("a drain", () => {
     const drained = node.drain(() => 0.9);
     bench.store.server.signal("SIGCONT");
     await client.frame("reconnect");
-    expect(client.frames.map(({ type }) => type)).toEqual(["welcome", "reconnect"]);
+    expect(typesOf(client.frames)).toEqual(["welcome", "reconnect"]);
     await drained;
     expect(await client.untilClosed()).toMatchObject({ code: 1012 });
   });

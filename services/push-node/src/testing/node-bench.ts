@@ -8,6 +8,7 @@ import type { StartRedisOptions } from "@petrel/shared/testing/redis/start-redis
 import {
   connectClient,
   openClient,
+  type Frame,
   type WsClient,
   type WsClientOptions,
 } from "@petrel/shared/testing/peers/ws-client";
@@ -90,6 +91,13 @@ export function approach(node: PushNode, more: Partial<WsClientOptions> = {}): W
 
 export function seqsOf(client: WsClient): number[] {
   return client.messages.map(({ seq }) => seq);
+}
+
+/** The kinds of its frames; without `$all`, which every connection is subscribed to unasked. */
+export function typesOf(frames: readonly Frame[]): string[] {
+  return frames
+    .filter(({ type, topic }) => type !== "subscribed" || topic !== "$all")
+    .map(({ type }) => type);
 }
 
 /** from, from + 1, … to */

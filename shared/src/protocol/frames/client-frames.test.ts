@@ -12,8 +12,33 @@ test.each([
   [`{"type":"ping","at":1}`, { type: "ping" }],
   [`{"type":"auth","token":"t","more":{}}`, { type: "auth", token: "t" }],
   [`{"type":"token","token":"t"}`, { type: "token", token: "t" }],
-  [`{"type":"subscribe","topic":"news","epoch":"e","offset":3}`, { type: "subscribe", topic: "news" }],
-  [`{"type":"unsubscribe","topic":"news"}`, { type: "unsubscribe", topic: "news" }],
+  [
+    `{"type":"subscribe","topic":"news","epoch":"e","offset":3,"presence":true,"more":1}`,
+    { type: "subscribe", topics: [{ topic: "news", epoch: "e", offset: 3, presence: true }] },
+  ],
+  [`{"type":"subscribe","topic":""}`, { type: "subscribe", topics: [{ topic: "" }] }],
+  [
+    `{"type":"subscribe","topic":"a b","offset":-0.5}`,
+    { type: "subscribe", topics: [{ topic: "a b", offset: -0.5 }] },
+  ],
+  [
+    `{"type":"subscribe","topics":[{"topic":"a"},{"topic":"b","presence":false}]}`,
+    { type: "subscribe", topics: [{ topic: "a" }, { topic: "b", presence: false }] },
+  ],
+  [`{"type":"subscribe","topics":[]}`, { type: "subscribe", topics: [] }],
+  [`{"type":"unsubscribe","topic":"news","epoch":7}`, { type: "unsubscribe", topics: [{ topic: "news" }] }],
+  [
+    `{"type":"unsubscribe","topics":[{"topic":"a"},{"topic":"b"}]}`,
+    { type: "unsubscribe", topics: [{ topic: "a" }, { topic: "b" }] },
+  ],
+  [
+    `{"type":"publish","ref":"1","topic":"t","data":null}`,
+    { type: "publish", ref: "1", topic: "t", data: null },
+  ],
+  [
+    `{"type":"publish","ref":"","topic":"","data":{"a":[1]},"idempotencyKey":"k"}`,
+    { type: "publish", ref: "", topic: "", data: { a: [1] }, idempotencyKey: "k" },
+  ],
 ])("%s is taken, unknown fields ignored", (text, frame) => {
   expect(parseClientFrame(text)).toEqual({ ok: true, frame });
 });
@@ -36,7 +61,21 @@ test.each([
   `{"type":"auth","token":""}`,
   `{"type":"token","token":7}`,
   `{"type":"subscribe"}`,
-  `{"type":"unsubscribe","topic":""}`,
+  `{"type":"subscribe","topic":7}`,
+  `{"type":"subscribe","topic":"t","epoch":7}`,
+  `{"type":"subscribe","topic":"t","epoch":null}`,
+  `{"type":"subscribe","topic":"t","offset":"3"}`,
+  `{"type":"subscribe","topic":"t","presence":1}`,
+  `{"type":"subscribe","topics":{"topic":"t"}}`,
+  `{"type":"subscribe","topics":["t"]}`,
+  `{"type":"subscribe","topics":[{"topic":"t"},{}]}`,
+  `{"type":"unsubscribe"}`,
+  `{"type":"unsubscribe","topics":[null]}`,
+  `{"type":"publish","topic":"t","data":1}`,
+  `{"type":"publish","ref":1,"topic":"t","data":1}`,
+  `{"type":"publish","ref":"1","data":1}`,
+  `{"type":"publish","ref":"1","topic":"t"}`,
+  `{"type":"publish","ref":"1","topic":"t","data":1,"idempotencyKey":1}`,
   `{"type":"hello"}`,
   `{"type":"toString"}`,
   `{"type":7}`,

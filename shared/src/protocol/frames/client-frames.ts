@@ -1,12 +1,44 @@
 // What clients say to a push node: text frames, one JSON object each.
-// Guarantees: the result is validated; unknown fields are ignored, unknown types and missing fields are refused.
+// Guarantees: the result is validated; unknown fields are ignored, unknown types and missing fields are refused. What a
+// name, a position or a size may be is not decided here: such a mistake closes nothing.
 
 export type ClientFrame =
   | { readonly type: "auth"; readonly token: string }
   | { readonly type: "token"; readonly token: string }
   | { readonly type: "ack"; readonly seq: number }
-  | { readonly type: "subscribe" | "unsubscribe"; readonly topic: string }
+  | SubscribeFrame
+  | UnsubscribeFrame
+  | PublishFrame
   | { readonly type: "ping" };
+
+/** A topic that a client wants, with where it stopped reading. */
+export interface TopicWish {
+  readonly topic: string;
+  /** Given together, or a mistake that closes nothing. */
+  readonly epoch?: string;
+  readonly offset?: number;
+  readonly presence?: boolean;
+}
+
+export interface SubscribeFrame {
+  readonly type: "subscribe";
+  /** One, or the list of a frame with `topics`: that may be empty, or too long. */
+  readonly topics: readonly TopicWish[];
+}
+
+export interface UnsubscribeFrame {
+  readonly type: "unsubscribe";
+  readonly topics: readonly Pick<TopicWish, "topic">[];
+}
+
+export interface PublishFrame {
+  readonly type: "publish";
+  readonly ref: string;
+  readonly topic: string;
+  /** Any JSON value. */
+  readonly data: unknown;
+  readonly idempotencyKey?: string;
+}
 
 export type ParsedFrame =
   | { readonly ok: true; readonly frame: ClientFrame }
@@ -27,7 +59,8 @@ export function parseClientFrame(text: string): ParsedFrame {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     return bad("The frame is not a JSON object.");
   }
-  const { type, seq, token, topic } = value as Record<string, unknown>;
+  const fields = value as Record<string, unknown>;
+  const { type, seq, token } = fields;
   switch (type) {
     case "ack":
       return typeof seq === "number" && Number.isSafeInteger(seq) && seq >= 0
@@ -42,12 +75,62 @@ export function parseClientFrame(text: string): ParsedFrame {
         : bad(`A frame of type "${type}" needs \`token\`, a text.`);
     case "subscribe":
     case "unsubscribe":
-      return typeof topic === "string" && topic !== ""
-        ? { ok: true, frame: { type, topic } }
-        : bad(`A frame of type "${type}" needs \`topic\`, a text.`);
+      return parseTopics(type, fields);
+    case "publish":
+      return parsePublish(fields);
     default:
       return bad(typeof type === "string" ? "The frame is of an unknown type." : "The frame has no `type`.");
   }
+}
+
+function parseTopics(type: "subscribe" | "unsubscribe", fields: Record<string, unknown>): ParsedFrame {
+  const wishes: unknown = fields["topics"] === undefined ? [fields] : fields["topics"];
+  if (!Array.isArray(wishes)) return bad("`topics` is a list.");
+  const topics: TopicWish[] = [];
+  for (const wish of wishes as unknown[]) {
+    const read = readWish(type, wish);
+    if (typeof read === "string") return bad(read);
+    topics.push(read);
+  }
+  return { ok: true, frame: { type, topics } };
+}
+
+/** @returns a text where something is missing or of another type */
+function readWish(type: "subscribe" | "unsubscribe", wish: unknown): TopicWish | string {
+  if (typeof wish !== "object" || wish === null || Array.isArray(wish)) {
+    return "Each of `topics` is an object with `topic`.";
+  }
+  const { topic, epoch, offset, presence } = wish as Record<string, unknown>;
+  if (typeof topic !== "string") return `A frame of type "${type}" needs \`topic\`, a text.`;
+  if (type === "unsubscribe") return { topic };
+  if (epoch !== undefined && typeof epoch !== "string") return "`epoch` is a text.";
+  if (offset !== undefined && typeof offset !== "number") return "`offset` is a number.";
+  if (presence !== undefined && typeof presence !== "boolean") return "`presence` is true or false.";
+  return {
+    topic,
+    ...(epoch === undefined ? {} : { epoch }),
+    ...(offset === undefined ? {} : { offset }),
+    ...(presence === undefined ? {} : { presence }),
+  };
+}
+
+function parsePublish({ ref, topic, data, idempotencyKey }: Record<string, unknown>): ParsedFrame {
+  if (typeof ref !== "string") return bad("A publish needs `ref`, a text.");
+  if (typeof topic !== "string") return bad("A publish needs `topic`, a text.");
+  if (data === undefined) return bad("A publish needs `data`.");
+  if (idempotencyKey !== undefined && typeof idempotencyKey !== "string") {
+    return bad("`idempotencyKey` is a text.");
+  }
+  return {
+    ok: true,
+    frame: {
+      type: "publish",
+      ref,
+      topic,
+      data,
+      ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+    },
+  };
 }
 
 function bad(problem: string): ParsedFrame {

@@ -2,7 +2,7 @@
 // Guarantees: a message's frame, assembled as text, is the contract's JSON for any data.
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { encodeMessageFrame, encodeServerFrame } from "./server-frames.js";
+import { encodeMessageFrame, encodeServerFrame, encodeTopicMessageFrame } from "./server-frames.js";
 
 test("a message's frame is JSON with the contract's fields, whatever its data", () => {
   fc.assert(
@@ -34,4 +34,14 @@ test("other frames are JSON objects with a type", () => {
     afterMs: 5,
     reason: "drain",
   });
+});
+
+test("a topic's message says where it stands, and who sent it where that was a client", () => {
+  const at = "2026-01-02T03:04:05.678Z";
+  const data = { a: ["\t", 1] };
+  const frame = { type: "message", id: "p0_x", topic: "room.1", offset: 7, at };
+  const text = encodeTopicMessageFrame("p0_x", "room.1", 7, at, "", JSON.stringify(data));
+  expect(JSON.parse(text)).toEqual({ ...frame, data });
+  const fromClient = encodeTopicMessageFrame("p0_x", "room.1", 7, at, "al|ice=", "null");
+  expect(JSON.parse(fromClient)).toEqual({ ...frame, from: "al|ice=", data: null });
 });

@@ -32,12 +32,38 @@ export interface ErrorFrame {
   /** What the error is about, as the client named it. */
   readonly ref?: string;
   /** The kind of frame that was refused; the connection stays open. */
-  readonly on?: "subscribe" | "unsubscribe" | "token";
+  readonly on?: "subscribe" | "unsubscribe" | "publish" | "token";
 }
+
+/** Where a topic stands for this connection; what it missed follows as `message`. */
+export interface SubscribedFrame {
+  readonly type: "subscribed";
+  readonly topic: string;
+  readonly epoch: string;
+  readonly offset: number;
+  /** The smallest offset that can still be had; `offset + 1` where none can. */
+  readonly oldest: number;
+  /** Nothing is missing between the position that was given and what follows. */
+  readonly recovered: boolean;
+}
+
+/** `forbidden`: the fresh token no longer allows it · `removed`: the server keeps it no longer */
+export type UnsubscribedReason = "forbidden" | "removed";
 
 export type ServerFrame =
   | WelcomeFrame
   | ErrorFrame
+  | SubscribedFrame
+  | { readonly type: "unsubscribed"; readonly topic: string; readonly reason?: UnsubscribedReason }
+  | {
+      readonly type: "published";
+      readonly ref: string;
+      readonly id: string;
+      readonly topic: string;
+      readonly epoch: string;
+      readonly offset: number;
+      readonly duplicate: boolean;
+    }
   | { readonly type: "reconnect"; readonly afterMs: number; readonly reason: string }
   | { readonly type: "token_expiring"; readonly inSeconds: number }
   | { readonly type: "token_accepted"; readonly expiresIn: number }
@@ -54,4 +80,22 @@ export function encodeServerFrame(frame: ServerFrame): string {
  */
 export function encodeMessageFrame(id: string, seq: number, at: string, data: string): string {
   return `{"type":"message","id":"${id}","seq":${seq},"at":"${at}","data":${data}}`;
+}
+
+/**
+ * @param id needs no escaping, nor does a topic's name, nor a user's
+ * @param at RFC 3339 UTC
+ * @param from the user whose client published it; "" where a business system did
+ * @param data JSON text
+ */
+export function encodeTopicMessageFrame(
+  id: string,
+  topic: string,
+  offset: number,
+  at: string,
+  from: string,
+  data: string,
+): string {
+  const sender = from === "" ? "" : `"from":"${from}",`;
+  return `{"type":"message","id":"${id}","topic":"${topic}","offset":${offset},"at":"${at}",${sender}"data":${data}}`;
 }

@@ -63,6 +63,8 @@ export type ConnectResult =
       readonly acked: number;
       /** It has so much to catch up with that it was noted as behind, see hold-history. */
       readonly isHeld: boolean;
+      /** That the server keeps for the user. */
+      readonly keptTopics: readonly string[];
     }
   | { readonly outcome: "refused"; readonly connections: number }
   /** It registered again, but the session policy keeps a newer sign-in, on that platform. */
@@ -82,7 +84,7 @@ export async function connectRoute(
     return { outcome: "revoked" };
   }
   const answer = await scripts.run(
-    "connect.v2",
+    "connect.v3",
     [
       keys.user(userId),
       keys.inbox(userId),
@@ -90,6 +92,7 @@ export async function connectRoute(
       keys.due,
       keys.generation,
       ...tokenKeys(keys, userId, token),
+      keys.keptTopics(userId),
     ],
     [
       userId,
@@ -115,7 +118,7 @@ export async function connectRoute(
       BEHIND_FROM,
     ],
   );
-  const [outcome, member = "", epoch = "", seq = "", after = "", resumed = "", acked = ""] =
+  const [outcome, member = "", epoch = "", seq = "", after = "", resumed = "", acked = "", kept = ""] =
     answer.split("\t");
   if (outcome === "refused") return { outcome, connections: Number(member) };
   if (outcome === "elsewhere") return { outcome, platform: member };
@@ -129,6 +132,7 @@ export async function connectRoute(
     resumed: resumed === "1",
     acked: Number(acked),
     isHeld: connectTimeMs === undefined && Number(seq) - Number(after) >= BEHIND_FROM,
+    keptTopics: kept === "" ? [] : kept.split(","),
   };
 }
 

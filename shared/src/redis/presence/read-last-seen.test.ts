@@ -42,8 +42,9 @@ test("the last connection to close counts, with a grace lease and without", asyn
     ["bob", 0],
   ] as const) {
     const [first, second] = [await connect(userId, "c1"), await connect(userId, "c2")];
+    const connectedAt = await store.redis.hget(store.keys.user(userId), "seenAt");
     await leave(userId, second, graceMs);
-    expect(await store.redis.hget(store.keys.user(userId), "seenAt")).toBeNull();
+    expect(await store.redis.hget(store.keys.user(userId), "seenAt")).toBe(connectedAt);
     expect(await read(userId)).toEqual([online]);
     const beforeMs = await store.nowMs();
     await leave(userId, first, graceMs);

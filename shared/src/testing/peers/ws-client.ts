@@ -13,6 +13,17 @@ export interface MessageFrame extends Frame {
   readonly data: unknown;
 }
 
+/** A message of a topic. */
+export interface TopicMessageFrame extends Frame {
+  readonly type: "message";
+  readonly id: string;
+  readonly topic: string;
+  readonly offset: number;
+  readonly at: string;
+  readonly from?: string;
+  readonly data: unknown;
+}
+
 export interface WsClientOptions {
   /** Up to /v1/connect. */
   readonly url: string;
@@ -29,7 +40,9 @@ export interface WsClientOptions {
 export interface WsClient {
   readonly socket: WebSocket;
   readonly frames: readonly Frame[];
+  /** Of the user's own sequence. */
   readonly messages: readonly MessageFrame[];
+  readonly topicMessages: readonly TopicMessageFrame[];
   /** Set once it is closed. */
   readonly closed: () => { readonly code: number; readonly reason: string } | undefined;
   readonly send: (frame: unknown) => void;
@@ -51,6 +64,7 @@ export function openClient(options: WsClientOptions): WsClient {
   });
   const frames: Frame[] = [];
   const messages: MessageFrame[] = [];
+  const topicMessages: TopicMessageFrame[] = [];
   let closed: { code: number; reason: string } | undefined;
   let ackWaits = false;
   const send = (frame: unknown): void => socket.send(JSON.stringify(frame));
@@ -63,6 +77,10 @@ export function openClient(options: WsClientOptions): WsClient {
     const frame = JSON.parse(data.toString("utf8")) as Frame;
     frames.push(frame);
     if (frame.type !== "message") return;
+    if ("topic" in frame) {
+      topicMessages.push(frame as TopicMessageFrame);
+      return;
+    }
     messages.push(frame as MessageFrame);
     if (ack === "each") ackNewest();
     else if (ack === "turn" && !ackWaits) {
@@ -79,6 +97,7 @@ export function openClient(options: WsClientOptions): WsClient {
     socket,
     frames,
     messages,
+    topicMessages,
     closed: () => closed,
     send,
     sendText: (text) => socket.send(text),

@@ -12,8 +12,12 @@
 -- much to catch up with is noted as behind (inbox/hold-history.lua); a position that moves `acked` trims as an ack
 -- does; a platform with the name of a mark is no mark (includes/route-member).
 --
+-- v3: it answers the topics that the server keeps for the user, and notes when the user was last there
+-- (presence/read-last-seen.lua).
+--
 -- KEYS[1] user · KEYS[2] inbox · KEYS[3] routes · KEYS[4] due · KEYS[5] generation
 -- KEYS[6] tokenGeneration · KEYS[7] revokedSession · KEYS[8] revokedToken   of the connection's token
+-- KEYS[9] kept topics (hash: topic -> since)
 -- ARGV[1] userId · ARGV[2] node · ARGV[3] connection · ARGV[4] platform
 -- ARGV[5] connectTimeMs  "" for a new connection; its own for one that registers again
 -- ARGV[6] leaseMs
@@ -31,7 +35,7 @@
 -- ARGV[19] history · ARGV[20] slowHistory   as in inbox/ack.lua
 -- ARGV[21] behindFrom        from this many messages on a connection is behind, until its node says otherwise
 --
--- Result: "ok" TAB member TAB epoch TAB seq TAB after TAB resumed (0|1) TAB acked
+-- Result: "ok" TAB member TAB epoch TAB seq TAB after TAB resumed (0|1) TAB acked TAB kept topics, joined by ","
 --   "late"                       it is after notAfterMs; nothing was changed
 --   "revoked"                    its token is revoked; nothing was changed
 --   "elsewhere" TAB platform     it registers again, and there is a newer sign-in, on that platform; nothing was added
@@ -140,6 +144,7 @@ elseif user[4] ~= generation then
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'generation', generation)
 end
 if user[5] then redis.call('HDEL', KEYS[1], 'unheardAt') end
+redis.call('HSET', KEYS[1], 'seenAt', ms(now))
 -- Left as it is: only accept extends the inbox's time to live, and `keepUntil` says until when it did.
 redis.call('PEXPIRE', KEYS[1], ms(tonumber(ARGV[12]) + 2 * dayMs))
 
@@ -163,4 +168,5 @@ end
 if acked < seq then
   redis.call('ZADD', KEYS[4], 'LT', ms(now + tonumber(ARGV[14])), ARGV[1])
 end
-return table.concat({ 'ok', member, epoch, ms(seq), ms(after), resumed, ms(acked) }, '\t')
+local kept = table.concat(redis.call('HKEYS', KEYS[9]), ',')
+return table.concat({ 'ok', member, epoch, ms(seq), ms(after), resumed, ms(acked), kept }, '\t')

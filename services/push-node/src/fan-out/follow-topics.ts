@@ -1,0 +1,238 @@
+// redis/topics/topic-publisher -> here -> push-node/fan-out/{repair-topics, fan-out}: the topics that somebody on this
+// node wants, and what comes over their channels.
+// Guarantees: a node listens while somebody on it does, and some seconds longer; a lost link is followed by a look at
+// its topics only; a last message that was lost shows within ten seconds, by one call for all quiet topics of a
+// partition.
+import { describeError } from "@petrel/shared/kernel/errors";
+import { groupBy } from "@petrel/shared/kernel/group-by";
+import { inSlices } from "@petrel/shared/kernel/in-slices";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { decodeTopicText } from "@petrel/shared/protocol/topics/topic-messages";
+import { partitionOfTopic } from "@petrel/shared/protocol/topics/topic-name";
+import type { TopicRule } from "@petrel/shared/protocol/topics/topic-rules";
+import type { Redis } from "@petrel/shared/redis/connection/connect";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { ChannelLinks } from "@petrel/shared/redis/nodes/channel-links";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import { lookAtTopics } from "@petrel/shared/redis/topics/look-at-topics";
+import { NodeTopic, type TopicWaiter } from "./node-topic.js";
+import { RepairTopics, type RepairObserver } from "./repair-topics.js";
+import type { RingBudget } from "./ring-budget.js";
+
+export interface FollowTopicsOptions {
+  /** A connection for this alone. */
+  readonly redis: Redis;
+  readonly scripts: ScriptRunner;
+  readonly partitions: readonly PartitionKeys[];
+  readonly ruleOf: (topic: string) => TopicRule;
+  readonly budget: RingBudget;
+  readonly observer: RepairObserver;
+  /** It has messages to go out, or can be joined. */
+  readonly onDue: (topic: NodeTopic) => void;
+  /** Who is there has changed. */
+  readonly onPresence?: (topic: NodeTopic) => void;
+  readonly logger: Logger;
+}
+
+const TICK_MS = 2_000;
+/** Quiet for so many ticks, a topic is looked at: six to eight seconds. */
+const LOOK_AFTER_TICKS = 4;
+/** Without a member for so many ticks, it is let go of. */
+const LINGER_TICKS = 3;
+const MAX_PER_LOOK = 200;
+
+export class FollowTopics {
+  readonly #options: FollowTopicsOptions;
+  readonly #links: ChannelLinks;
+  readonly #repair: RepairTopics;
+  readonly #topics = new Map<string, NodeTopic>();
+  readonly #byChannel = new Map<string, NodeTopic>();
+  readonly #pinned = new Set<NodeTopic>();
+  /** To be looked at in the next turn: their subscriptions are back. */
+  #toLook: NodeTopic[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #tick = 0;
+
+  constructor(options: FollowTopicsOptions) {
+    const { redis, scripts, logger, observer, onDue } = options;
+    this.#options = options;
+    this.#links = new ChannelLinks({
+      redis,
+      logger,
+      onText: (text, channel) => this.#hear(text, channel),
+      onSubscribed: (channels) => this.#listenAgain(channels),
+      onLost: (channel) => {
+        const topic = this.#byChannel.get(channel);
+        if (topic !== undefined) topic.isHeard = false;
+      },
+    });
+    this.#repair = new RepairTopics({
+      scripts,
+      logger,
+      observer,
+      isActive: ({ channel }) => this.#links.isActive(channel),
+      onReady: onDue,
+    });
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => this.tick(), TICK_MS);
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    for (const topic of this.#topics.values()) topic.close();
+    await this.#links.stop();
+  }
+
+  get size(): number {
+    return this.#topics.size;
+  }
+
+  all(): Iterable<NodeTopic> {
+    return this.#topics.values();
+  }
+
+  topicOf(name: string): NodeTopic | undefined {
+    return this.#topics.get(name);
+  }
+
+  /** From here on this node listens to it, as long as it has members or somebody waits for it. */
+  open(name: string): NodeTopic {
+    const known = this.#topics.get(name);
+    if (known !== undefined) return known;
+    const { partitions, ruleOf, budget } = this.#options;
+    const keys = partitions[partitionOfTopic(name, partitions.length)];
+    if (keys === undefined) throw new Error("partition out of range");
+    const topic = new NodeTopic(name, keys, { rule: ruleOf(name), budget });
+    topic.emptySinceTick = this.#tick;
+    topic.confirmedTick = this.#tick;
+    this.#topics.set(name, topic);
+    this.#byChannel.set(topic.channel, topic);
+    this.#links.listen(topic.channel);
+    return topic;
+  }
+
+  /** From here on this node listens to it, whoever wants it or not. */
+  pin(name: string): void {
+    this.#pinned.add(this.open(name));
+  }
+
+  /** Its last member has left; it stays for some seconds. */
+  rest(topic: NodeTopic): void {
+    if (topic.members.length === 0) topic.emptySinceTick ??= this.#tick;
+  }
+
+  /** Asks Redis where the topic stands: a client knows more than this node, or something else. */
+  refresh(topic: NodeTopic): void {
+    this.#repair.begin(topic);
+  }
+
+  /** See RepairTopics. */
+  readLog(topic: NodeTopic): Promise<void> {
+    return this.#repair.readLog(topic);
+  }
+
+  /** The same, for one that is not a member yet. */
+  awaitLog(topic: NodeTopic, waiter: TopicWaiter): void {
+    this.#repair.awaitLog(topic, waiter);
+  }
+
+  /** One round: looks at topics that were quiet, lets go of those that nobody wants. */
+  tick(): void {
+    this.#tick++;
+    const quiet: NodeTopic[] = [];
+    for (const topic of this.#topics.values()) {
+      if (topic.emptySinceTick !== undefined && this.#isUnwanted(topic, topic.emptySinceTick)) {
+        this.#letGo(topic);
+      } else if (topic.isReady && this.#tick - topic.confirmedTick >= LOOK_AFTER_TICKS) quiet.push(topic);
+    }
+    this.#look(quiet);
+  }
+
+  #isUnwanted(topic: NodeTopic, sinceTick: number): boolean {
+    if (topic.members.length > 0 || topic.isAwaited || this.#pinned.has(topic)) return false;
+    return this.#tick - sinceTick >= LINGER_TICKS;
+  }
+
+  #letGo(topic: NodeTopic): void {
+    topic.close();
+    this.#topics.delete(topic.name);
+    this.#byChannel.delete(topic.channel);
+    this.#links.ignore(topic.channel);
+  }
+
+  #hear(text: string, channel: string): void {
+    const topic = this.#byChannel.get(channel);
+    if (topic === undefined) return;
+    const heard = decodeTopicText(text);
+    if (heard?.kind === "presence") this.#options.onPresence?.(topic);
+    if (heard?.kind !== "messages") return;
+    if (topic.confirmedTick !== this.#tick) this.#confirm(topic);
+    this.#repair.hear(topic, heard.messages);
+  }
+
+  /** At most once a tick. */
+  #confirm(topic: NodeTopic): void {
+    topic.confirmedTick = this.#tick;
+    topic.rule = this.#options.ruleOf(topic.name);
+  }
+
+  #listenAgain(channels: readonly string[]): void {
+    for (const channel of channels) {
+      const topic = this.#byChannel.get(channel);
+      if (topic === undefined) continue;
+      // Most have missed nothing: a look is enough. One that is under way may have come too early.
+      if (topic.phase === "following" && !topic.isReading && !topic.isLooking) this.#toLook.push(topic);
+      else this.#repair.begin(topic);
+    }
+    if (this.#toLook.length === 0) return;
+    const topics = this.#toLook;
+    this.#toLook = [];
+    this.#look(topics);
+  }
+
+  #look(topics: readonly NodeTopic[]): void {
+    const idle = topics.filter(({ isLooking }) => !isLooking);
+    for (const ofPartition of groupBy(idle, ({ keys }) => keys.partition).values()) {
+      for (const some of inSlices(ofPartition, MAX_PER_LOOK)) void this.#lookAt(some);
+    }
+  }
+
+  /** @param topics of one partition */
+  async #lookAt(topics: readonly NodeTopic[]): Promise<void> {
+    const { scripts, onDue, logger } = this.#options;
+    const [first] = topics;
+    if (first === undefined) return;
+    for (const topic of topics) topic.isLooking = true;
+    let heads: Awaited<ReturnType<typeof lookAtTopics>> = [];
+    try {
+      heads = await lookAtTopics(
+        scripts,
+        first.keys,
+        topics.map(({ name }) => name),
+      );
+    } catch (error) {
+      logger.debug({ topics: topics.length, reason: describeError(error) }, "topics not looked at");
+    }
+    for (const [i, topic] of topics.entries()) {
+      topic.isLooking = false;
+      if (topic.phase !== "following") continue;
+      if (i >= heads.length) {
+        // Not answered. One that is heard is looked at again in the next round; one that is not must be.
+        if (!topic.isHeard && this.#links.isActive(topic.channel)) this.#repair.begin(topic);
+        continue;
+      }
+      const head = heads[i];
+      this.#confirm(topic);
+      if (head === undefined || head.epoch !== topic.era.epoch || head.offset > topic.offset) {
+        this.#repair.begin(topic);
+        continue;
+      }
+      if (!topic.isHeard) {
+        topic.isHeard = this.#links.isActive(topic.channel);
+        onDue(topic);
+      }
+    }
+  }
+}

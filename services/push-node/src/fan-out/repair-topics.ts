@@ -1,0 +1,188 @@
+// push-node/fan-out/follow-topics -> here -> push-node/fan-out/read-topic-log: where a topic stands, and what is missing
+// of it.
+// Guarantees: one read a topic at a time, whoever needs it; what came meanwhile is joined to it in the turn in which it
+// is taken; what the log cannot fill begins a new era, and nothing later goes out before. A fault of Redis costs time
+// only.
+import { backoffMs } from "@petrel/shared/kernel/backoff";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { pause } from "@petrel/shared/kernel/pause";
+import type { TopicMessage } from "@petrel/shared/protocol/topics/topic-messages";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { TopicPage } from "@petrel/shared/redis/topics/read-topic";
+import type { NodeTopic, TopicWaiter } from "./node-topic.js";
+import { readTopicLog } from "./read-topic-log.js";
+
+export interface RepairTopicsDeps {
+  readonly scripts: ScriptRunner;
+  readonly logger: Logger;
+  /** Whether texts of its channel come now. */
+  readonly isActive: (topic: NodeTopic) => boolean;
+  /** It can be joined, or has messages to go out. */
+  readonly onReady: (topic: NodeTopic) => void;
+  readonly observer: RepairObserver;
+}
+
+export interface RepairObserver {
+  /** The log itself was read: a topic's head alone is not counted. */
+  readonly logRead: () => void;
+  /** Messages that this node had missed were found in the log, or not. */
+  readonly repaired: (outcome: "filled" | "lost") => void;
+}
+
+/** What may wait for a read. Beyond that the next gap is found, and the log read once more. */
+const MAX_HEARD_BYTES = 4 * 1024 * 1024;
+const RETRY = { baseMs: 50, capMs: 1_000 } as const;
+const RETRY_LEAST_MS = 20;
+
+export class RepairTopics {
+  readonly #deps: RepairTopicsDeps;
+  readonly #logReads = new Map<NodeTopic, (() => void)[]>();
+
+  constructor(deps: RepairTopicsDeps) {
+    this.#deps = deps;
+  }
+
+  /** Its first read, or its next one where something is missing. */
+  begin(topic: NodeTopic): void {
+    if (topic.phase === "following") topic.phase = "repairing";
+    if (topic.isReading) topic.mustReadAgain = true;
+    else void this.#read(topic);
+  }
+
+  /** Brings the whole log into the topic's ring; then the waiter is told in its turn. */
+  awaitLog(topic: NodeTopic, waiter: TopicWaiter): void {
+    topic.logWaiters.push(waiter);
+    topic.wantsLog = true;
+    if (!topic.isReading) void this.#read(topic);
+  }
+
+  /** Brings the whole log into the topic's ring. Resolves when that was done, or the topic is closed. */
+  readLog(topic: NodeTopic): Promise<void> {
+    topic.wantsLog = true;
+    topic.logReaders++;
+    const done = new Promise<void>((resolve) => {
+      const waiting = this.#logReads.get(topic);
+      if (waiting === undefined) this.#logReads.set(topic, [resolve]);
+      else waiting.push(resolve);
+    });
+    if (!topic.isReading) void this.#read(topic);
+    return done.finally(() => topic.logReaders--);
+  }
+
+  /** Messages from its channel, in the order they came. */
+  hear(topic: NodeTopic, messages: readonly TopicMessage[]): void {
+    if (topic.phase !== "following") {
+      this.#keep(topic, messages);
+      return;
+    }
+    for (const [i, message] of messages.entries()) {
+      if (message.epoch === topic.era.epoch) {
+        // It came from the log already.
+        if (message.offset <= topic.offset) continue;
+        if (message.offset === topic.offset + 1) {
+          if (topic.passed === topic.offset) topic.dueSinceMs = performance.now();
+          topic.append(message);
+          continue;
+        }
+      } else if (message.epoch === topic.pastEpoch) continue;
+      this.begin(topic);
+      // The read comes after it: should its epoch not be the topic's then, it is past.
+      if (message.epoch !== topic.era.epoch) topic.pastEpoch = message.epoch;
+      this.#keep(topic, messages.slice(i));
+      break;
+    }
+    this.#deps.onReady(topic);
+  }
+
+  #keep(topic: NodeTopic, messages: readonly TopicMessage[]): void {
+    for (const message of messages) {
+      if (topic.heardBytes > MAX_HEARD_BYTES) return;
+      topic.heard.push(message);
+      topic.heardBytes += message.data.length;
+    }
+  }
+
+  async #read(topic: NodeTopic): Promise<void> {
+    const { scripts, logger, isActive, onReady, observer } = this.#deps;
+    topic.isReading = true;
+    for (let failures = 0; topic.phase !== "closed";) {
+      if (topic.phase === "following" && !topic.wantsLog && !topic.mustReadAgain) break;
+      const isWhole = topic.wantsLog;
+      topic.wantsLog = false;
+      topic.mustReadAgain = false;
+      const isKnown = topic.era.epoch !== "";
+      try {
+        if (isWhole || isKnown) observer.logRead();
+        const page = await readTopicLog(
+          scripts,
+          topic.keys,
+          topic.name,
+          isWhole ? 0 : isKnown ? topic.offset : undefined,
+        );
+        failures = 0;
+        if (!this.#take(topic, page, isWhole)) {
+          topic.wantsLog = true;
+          continue;
+        }
+      } catch (error) {
+        logger.debug({ topic: topic.name, reason: describeError(error) }, "topic not read");
+        topic.wantsLog ||= isWhole;
+        await pause(RETRY_LEAST_MS + backoffMs(failures++, RETRY));
+        continue;
+      }
+      topic.phase = "following";
+      topic.isHeard = isActive(topic);
+      const { heard } = topic;
+      topic.heard = [];
+      topic.heardBytes = 0;
+      if (isWhole) this.#resolveLogReads(topic);
+      this.hear(topic, heard);
+    }
+    topic.isReading = false;
+    this.#resolveLogReads(topic);
+    onReady(topic);
+  }
+
+  #resolveLogReads(topic: NodeTopic): void {
+    const waiting = this.#logReads.get(topic) ?? [];
+    this.#logReads.delete(topic);
+    for (const resolve of waiting) resolve();
+    topic.waiters.push(...topic.logWaiters.splice(0));
+  }
+
+  /** @returns whether the page was enough */
+  #take(topic: NodeTopic, page: TopicPage, isWhole: boolean): boolean {
+    const { observer, logger } = this.#deps;
+    if (topic.era.epoch === "") {
+      topic.restart(page);
+      return true;
+    }
+    if (page.epoch !== topic.era.epoch) {
+      // Its members' places are looked up in the whole log.
+      if (!isWhole) return false;
+      logger.info({ topic: topic.name, offset: page.offset }, "topic: a new epoch");
+      topic.restart(page);
+      return true;
+    }
+    if (page.offset > topic.offset) {
+      const missing = page.messages.filter(({ offset }) => offset > topic.offset);
+      const isFilled = missing.length === page.offset - topic.offset;
+      if (!isFilled && !isWhole) return false;
+      if (topic.phase === "repairing") observer.repaired(isFilled ? "filled" : "lost");
+      if (!isFilled) {
+        logger.warn(
+          { topic: topic.name, from: topic.offset + 1, oldest: page.oldest },
+          "topic: messages lost",
+        );
+        topic.restart(page);
+        return true;
+      }
+      if (topic.passed === topic.offset) topic.dueSinceMs = performance.now();
+      for (const message of missing) topic.append(message);
+    }
+    if (isWhole) topic.takeOlder(page);
+    topic.learn(page);
+    return true;
+  }
+}

@@ -1,0 +1,190 @@
+// push-node/topics/topic-requests, push-node/fan-out/fan-out -> here: brings a member of a topic to its newest message:
+// one that joins, comes back, was slow, or is of a former era.
+// Guarantees: `subscribed` goes before every message of an era, and says `recovered` only where nothing is missing; a
+// socket is given more only when it has taken what it was given; all members of a connection wait for it together.
+import { pause } from "@petrel/shared/kernel/pause";
+import { encodeServerFrame } from "@petrel/shared/protocol/frames/server-frames";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { isRecoverable } from "@petrel/shared/redis/topics/read-topic";
+import type { Connection, Subscription } from "../connection/connection.js";
+import { encodeTextFrame } from "../connection/encode-text-frame.js";
+import type { TopicEra } from "../connection/subscription.js";
+import type { NodeTopic, TopicPosition } from "./node-topic.js";
+
+export interface TopicCatchUpDeps {
+  /** What the clock of a partition's master says now, ms; undefined where that is unknown. */
+  readonly redisNowMs: (keys: PartitionKeys) => number | undefined;
+  /** Bytes that may wait in a member's socket. */
+  readonly outboundBoundBytes: number;
+  readonly topicOf: (name: string) => NodeTopic | undefined;
+  /** Reads the whole log of a topic. Resolves when that was done, or failed. */
+  readonly readLog: (topic: NodeTopic) => Promise<void>;
+  readonly onSent: (messages: number) => void;
+}
+
+/** `none`: no position was given */
+export type Recovery = "recovered" | "failed" | "none";
+
+/** What the last one was sent who joined here: a crowd that comes back is mostly at the same place. */
+interface Beginning {
+  readonly era: TopicEra;
+  readonly offset: number;
+  readonly oldest: number;
+  readonly after: number;
+  readonly recovered: boolean;
+  readonly untilMs: number;
+  readonly bytes: Buffer;
+  readonly upTo: number;
+}
+
+/** As long as this a message may be sent after its time. */
+const BEGINNING_KEEP_MS = 100;
+const RETRY_MS = 100;
+
+export class TopicCatchUp {
+  readonly #deps: TopicCatchUpDeps;
+  readonly #beginnings = new WeakMap<NodeTopic, Beginning>();
+  /** Connections that take no more for now, with their members that are behind. */
+  readonly #behind = new Map<Connection, Set<Subscription>>();
+
+  constructor(deps: TopicCatchUpDeps) {
+    this.#deps = deps;
+  }
+
+  /** Whether a position's messages can be had here, or `subscribed` can say that they cannot, without the log. */
+  hasAll(topic: NodeTopic, position: TopicPosition | undefined): boolean {
+    if (position === undefined) return true;
+    return !this.#isRecoverable(topic, position) || position.offset + 1 >= topic.ring.first;
+  }
+
+  /** Queues `subscribed`, and as much as may go out now of what is missing; the caller flushes. */
+  begin(topic: NodeTopic, member: Subscription, position: TopicPosition | undefined): Recovery {
+    const recovered = position !== undefined && this.#isRecoverable(topic, position);
+    const beginning = this.#beginningOf(topic, recovered, recovered ? position.offset : topic.offset);
+    member.era = topic.era;
+    member.lastOffset = beginning.upTo;
+    member.connection.queue(beginning.bytes);
+    if (beginning.upTo < topic.offset) this.leaveBehind(member);
+    if (position === undefined) return "none";
+    return recovered ? "recovered" : "failed";
+  }
+
+  /** Queues what it lacks, as much as may go out now; the caller flushes. One that is behind already is left alone. */
+  bring(topic: NodeTopic, member: Subscription): void {
+    const { era, lastOffset, connection } = member;
+    if (member.isBehind) return;
+    if (era !== topic.era) {
+      this.begin(topic, member, { epoch: era?.epoch ?? "", offset: lastOffset });
+      return;
+    }
+    if (lastOffset >= topic.offset) return;
+    if (connection.waitingBytes <= this.#deps.outboundBoundBytes) this.#sendMore(topic, member);
+    if (member.lastOffset < topic.offset) this.leaveBehind(member);
+  }
+
+  /** From here on it reads on as its socket drains. */
+  leaveBehind(member: Subscription): void {
+    const { connection } = member;
+    member.isBehind = true;
+    const others = this.#behind.get(connection);
+    if (others !== undefined) {
+      others.add(member);
+      return;
+    }
+    const members = new Set([member]);
+    this.#behind.set(connection, members);
+    void this.#readOn(connection, members);
+  }
+
+  async #readOn(connection: Connection, members: Set<Subscription>): Promise<void> {
+    while (members.size > 0 && connection.isOpen) {
+      // A turn for the others, even where the kernel takes everything at once.
+      if (connection.mustDrain) await connection.drained();
+      else await new Promise((resolve) => setImmediate(resolve));
+      for (const member of members) {
+        if (connection.mustDrain || !connection.isOpen) break;
+        const topic = this.#deps.topicOf(member.topic);
+        if (member.index === -1 || topic === undefined) members.delete(member);
+        else if (!topic.isReady) await pause(RETRY_MS);
+        else if (member.era === topic.era && member.lastOffset + 1 < topic.ring.first) {
+          await this.#untilLogIsRead(topic, member);
+        } else {
+          member.isBehind = false;
+          this.#takeTurn(topic, member);
+          connection.flush();
+          // Compared in the turn in which it was sent the newest: nothing can have come in between.
+          if (member.era === topic.era && member.lastOffset >= topic.offset) members.delete(member);
+          else member.isBehind = true;
+        }
+      }
+    }
+    this.#behind.delete(connection);
+  }
+
+  #takeTurn(topic: NodeTopic, member: Subscription): void {
+    const position = { epoch: member.era?.epoch ?? "", offset: member.lastOffset };
+    const oldest = topic.oldestNow(this.#deps.redisNowMs(topic.keys));
+    // Of a former era, or what it lacks is not kept any more: it is told.
+    if (member.era !== topic.era || member.lastOffset + 1 < oldest) this.begin(topic, member, position);
+    else this.#sendMore(topic, member);
+  }
+
+  async #untilLogIsRead(topic: NodeTopic, member: Subscription): Promise<void> {
+    await this.#deps.readLog(topic);
+    const isHere = member.lastOffset + 1 >= topic.ring.first || topic.oldest > member.lastOffset + 1;
+    // It failed, or its ring had to make room at once: not too often.
+    if (!isHere) await pause(RETRY_MS);
+  }
+
+  #sendMore(topic: NodeTopic, member: Subscription): void {
+    if (member.lastOffset + 1 < topic.ring.first) return;
+    const nowMs = this.#deps.redisNowMs(topic.keys);
+    const { bytes, upTo } = topic.ring.runAfter(member.lastOffset, this.#deps.outboundBoundBytes, nowMs);
+    if (bytes.length > 0) member.connection.queue(bytes);
+    this.#deps.onSent(upTo - member.lastOffset);
+    member.lastOffset = upTo;
+  }
+
+  #isRecoverable(topic: NodeTopic, position: TopicPosition): boolean {
+    const oldest = topic.oldestNow(this.#deps.redisNowMs(topic.keys));
+    const { era, offset, previous } = topic;
+    return isRecoverable({ epoch: era.epoch, offset, oldest, previous }, position);
+  }
+
+  #beginningOf(topic: NodeTopic, recovered: boolean, after: number): Beginning {
+    const known = this.#beginnings.get(topic);
+    const { era, offset, oldest } = topic;
+    if (
+      known !== undefined &&
+      known.era === era &&
+      known.offset === offset &&
+      known.oldest === oldest &&
+      known.after === after &&
+      known.recovered === recovered &&
+      performance.now() < known.untilMs
+    ) {
+      this.#deps.onSent(known.upTo - after);
+      return known;
+    }
+    const { epoch } = era;
+    const frame = encodeTextFrame(
+      encodeServerFrame({ type: "subscribed", topic: topic.name, epoch, offset, oldest, recovered }),
+    );
+    const isHere = after < offset && after + 1 >= topic.ring.first;
+    const nowMs = this.#deps.redisNowMs(topic.keys);
+    const run = isHere ? topic.ring.runAfter(after, this.#deps.outboundBoundBytes, nowMs) : undefined;
+    const beginning: Beginning = {
+      era,
+      offset,
+      oldest,
+      after,
+      recovered,
+      untilMs: performance.now() + BEGINNING_KEEP_MS,
+      bytes: run === undefined ? frame : Buffer.concat([frame, run.bytes]),
+      upTo: run?.upTo ?? after,
+    };
+    this.#beginnings.set(topic, beginning);
+    this.#deps.onSent(beginning.upTo - after);
+    return beginning;
+  }
+}

@@ -1,0 +1,148 @@
+// push-node/topics/handle-topic-frames -> here -> topics/topic-publisher: what a client publishes.
+// Guarantees: the token and the topic's rule both allow it; a user publishes as fast as the rule says, in the cluster;
+// with an idempotency key a resend is the same message; `published` comes when the message is stored as durably as a
+// producer's.
+import { hash } from "node:crypto";
+import { describeError, PetrelError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { NO_TRACING, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
+import type { PublishFrame } from "@petrel/shared/protocol/frames/client-frames";
+import { isGranted } from "@petrel/shared/protocol/topics/topic-grants";
+import { isTopicName, partitionOfTopic } from "@petrel/shared/protocol/topics/topic-name";
+import type { TopicRule } from "@petrel/shared/protocol/topics/topic-rules";
+import type { PublishResult, TopicMessageToPublish } from "@petrel/shared/redis/topics/topic-publisher";
+import type { Connection } from "../connection/connection.js";
+import { keyedClientMessageId, randomClientMessageId } from "./client-message-id.js";
+import { refuseTopicFrame, type TopicRefusal } from "./refuse-topic-frame.js";
+
+export interface PublishForClientDeps {
+  readonly publisher: { readonly publish: (message: TopicMessageToPublish) => Promise<PublishResult> };
+  readonly partitionCount: number;
+  readonly ruleOf: (topic: string) => TopicRule;
+  /** @returns 0, or after how many ms this user may publish again under this rule */
+  readonly takePublish: (userId: string, rule: TopicRule) => number;
+  readonly tracing?: Tracing;
+  readonly onPublished: (outcome: "published" | "duplicate" | "refused" | "failed") => void;
+  readonly logger: Logger;
+}
+
+export type PublishForClient = (connection: Connection, frame: PublishFrame) => void;
+
+const MAX_REF_LENGTH = 64;
+const MAX_KEY_LENGTH = 256;
+const MAX_DATA_BYTES = 64 * 1024;
+/** UTF-8 takes at most this many bytes for one UTF-16 code unit. */
+const MAX_BYTES_PER_UNIT = 3;
+
+export function createPublishForClient(deps: PublishForClientDeps): PublishForClient {
+  return (connection, frame) => {
+    const data = JSON.stringify(frame.data);
+    const rule = deps.ruleOf(frame.topic);
+    const refusal = refusalOf(deps, connection, frame, data, rule);
+    if (refusal === undefined) void publish(deps, connection, frame, data, rule);
+    else {
+      deps.onPublished("refused");
+      connection.send(refuseTopicFrame("publish", frame.ref, refusal));
+    }
+  };
+}
+
+function refusalOf(
+  { takePublish }: PublishForClientDeps,
+  { grants, userId }: Connection,
+  { ref, topic, idempotencyKey }: PublishFrame,
+  data: string,
+  rule: TopicRule,
+): TopicRefusal | undefined {
+  if (ref.length === 0 || ref.length > MAX_REF_LENGTH) {
+    return invalid(`\`ref\` has 1 to ${MAX_REF_LENGTH} characters.`);
+  }
+  if (!isTopicName(topic)) return invalid("This is no name of a topic that a client may publish to.");
+  if (idempotencyKey !== undefined && (idempotencyKey === "" || idempotencyKey.length > MAX_KEY_LENGTH)) {
+    return invalid(`\`idempotencyKey\` has 1 to ${MAX_KEY_LENGTH} characters.`);
+  }
+  if (!rule.clientPublish || !isGranted(grants, topic, "publish")) {
+    return {
+      code: "PETREL_FORBIDDEN",
+      message: "Clients may not publish to this topic, or this token may not.",
+    };
+  }
+  const isLarge = data.length * MAX_BYTES_PER_UNIT > MAX_DATA_BYTES;
+  if (isLarge && Buffer.byteLength(data) > MAX_DATA_BYTES) {
+    return { code: "PETREL_PAYLOAD_TOO_LARGE", message: `\`data\` takes more than ${MAX_DATA_BYTES} bytes.` };
+  }
+  const waitMs = takePublish(userId, rule);
+  if (waitMs === 0) return undefined;
+  return {
+    code: "PETREL_RATE_LIMITED",
+    message: `You publish too fast: try again in ${Math.max(1, Math.ceil(waitMs / 1_000))} s.`,
+  };
+}
+
+function invalid(message: string): TopicRefusal {
+  return { code: "PETREL_INVALID_REQUEST", message };
+}
+
+async function publish(
+  deps: PublishForClientDeps,
+  connection: Connection,
+  { ref, topic, idempotencyKey }: PublishFrame,
+  data: string,
+  rule: TopicRule,
+): Promise<void> {
+  const { publisher, partitionCount, tracing = NO_TRACING, onPublished, logger } = deps;
+  const { userId } = connection;
+  const partition = partitionOfTopic(topic, partitionCount);
+  const id =
+    idempotencyKey === undefined
+      ? randomClientMessageId(partition)
+      : keyedClientMessageId(partition, userId, idempotencyKey, topic);
+  const span = tracing.beginTrace("publish", undefined, {
+    kind: "producer",
+    attributes: {
+      "messaging.system": "petrel",
+      "messaging.message.id": id,
+      "messaging.destination.partition.id": String(partition),
+    },
+  });
+  const fingerprint = hash("sha256", data, "base64url");
+  // Never sent again by this node: another attempt with this id is the client's own.
+  const record = idempotencyKey === undefined ? {} : { record: { fingerprint, attempt: "client" } };
+  const { historySize: size, historyBytes: bytes } = rule;
+  const ageMs = rule.historySeconds * 1_000;
+  try {
+    const result = await publisher.publish({
+      topic,
+      partition,
+      id,
+      ttlMs: ageMs,
+      history: { size, ageMs, bytes },
+      from: userId,
+      data,
+      trace: span?.context,
+      ...record,
+    });
+    const duplicate = result.outcome === "exists";
+    if (duplicate && result.record.fingerprint !== fingerprint) {
+      onPublished("refused");
+      const message = "The idempotency key was used before, with other data.";
+      connection.send(refuseTopicFrame("publish", ref, { code: "PETREL_IDEMPOTENCY_MISMATCH", message }));
+      return;
+    }
+    onPublished(duplicate ? "duplicate" : "published");
+    const { epoch } = duplicate ? result.record : result;
+    const offset = duplicate ? result.record.seq : result.offset;
+    connection.send({ type: "published", ref, id, topic, epoch, offset, duplicate });
+  } catch (error) {
+    span?.fail(describeError(error));
+    onPublished("failed");
+    logger.debug({ connection: connection.id, reason: describeError(error) }, "not published for a client");
+    const message =
+      error instanceof PetrelError
+        ? error.message
+        : "It cannot be said whether this was published: with an idempotency key it may be sent again.";
+    connection.send(refuseTopicFrame("publish", ref, { code: "PETREL_UNAVAILABLE", message }));
+  } finally {
+    span?.end();
+  }
+}

@@ -1,0 +1,247 @@
+// push-node/topics/handle-topic-frames -> here -> push-node/topics/topic-memberships: what a connection asks about
+// topics.
+// Guarantees: one answer each, in the order they were asked, though their topics are opened side by side; rights are
+// checked in the turn in which the answer is given; a topic that cannot be opened in time is answered too.
+import {
+  encodeServerFrame,
+  type ErrorFrame,
+  type ServerFrame,
+} from "@petrel/shared/protocol/frames/server-frames";
+import { isGranted } from "@petrel/shared/protocol/topics/topic-grants";
+import { BROADCAST_TOPIC } from "@petrel/shared/protocol/topics/topic-name";
+import type { TopicRule } from "@petrel/shared/protocol/topics/topic-rules";
+import type { Connection, Subscription } from "../connection/connection.js";
+import { encodeTextFrame } from "../connection/encode-text-frame.js";
+import type { FollowTopics } from "../fan-out/follow-topics.js";
+import type { NodeTopic } from "../fan-out/node-topic.js";
+import type { Recovery, TopicCatchUp } from "../fan-out/topic-catch-up.js";
+import { refuseTopicFrame, type TopicRefusal } from "./refuse-topic-frame.js";
+import type { JoinAttempt, TopicMemberships } from "./topic-memberships.js";
+import type { TopicPresence } from "./topic-presence.js";
+
+export interface TopicRequestsDeps {
+  readonly memberships: TopicMemberships;
+  readonly follow: FollowTopics;
+  readonly catchUp: TopicCatchUp;
+  readonly ruleOf: (topic: string) => TopicRule;
+  readonly presence: TopicPresence | undefined;
+  /** That a client may ask for; `$all` and kept ones are not counted. */
+  readonly maxPerConnection: number;
+  /** How long an answer may take. */
+  readonly timeoutMs: number;
+  readonly onRecovery: (outcome: RecoveryOutcome) => void;
+}
+
+/** Where what was missed came from; `failed`: the client was told that something is missing. */
+export type RecoveryOutcome = "ring" | "log" | "failed";
+
+export interface SubscribeRequest extends JoinAttempt {
+  readonly kind: "subscribe";
+  readonly topic: string;
+  /** undefined: as it was */
+  readonly presence: boolean | undefined;
+}
+
+export type TopicRequest =
+  | SubscribeRequest
+  | { readonly kind: "unsubscribe"; readonly topic: string }
+  /** It was refused already. */
+  | { readonly kind: "refused"; readonly answer: ErrorFrame };
+
+interface Queue {
+  readonly connection: Connection;
+  readonly requests: TopicRequest[];
+  readonly onReady: () => void;
+  timer: NodeJS.Timeout | undefined;
+  /** The request that `timer` is for. */
+  timed: TopicRequest | undefined;
+}
+
+export class TopicRequests {
+  readonly #deps: TopicRequestsDeps;
+  /** Only of connections with a request that waits. */
+  readonly #queues = new Map<Connection, Queue>();
+
+  constructor(deps: TopicRequestsDeps) {
+    this.#deps = deps;
+  }
+
+  take(connection: Connection, requests: readonly TopicRequest[]): void {
+    const known = this.#queues.get(connection);
+    for (const request of requests) this.#prepare(connection, request);
+    if (known !== undefined) {
+      known.requests.push(...requests);
+      return;
+    }
+    const queue: Queue = {
+      connection,
+      requests: [...requests],
+      onReady: () => this.#advance(queue),
+      timer: undefined,
+      timed: undefined,
+    };
+    this.#queues.set(connection, queue);
+    this.#advance(queue);
+  }
+
+  /** Its socket is gone. */
+  closed(connection: Connection): void {
+    const queue = this.#queues.get(connection);
+    if (queue !== undefined) this.#drop(queue);
+  }
+
+  /** Topics are opened side by side, though they are answered in order. */
+  #prepare(connection: Connection, request: TopicRequest): void {
+    if (request.kind !== "subscribe" || this.#refusalOf(connection, request) !== undefined) return;
+    const topic = this.#deps.follow.open(request.topic);
+    if (topic.phase === "opening" && request.position !== undefined) topic.wantsLog = true;
+  }
+
+  #drop(queue: Queue): void {
+    clearTimeout(queue.timer);
+    queue.requests.length = 0;
+    this.#queues.delete(queue.connection);
+  }
+
+  #advance(queue: Queue): void {
+    const { connection, requests } = queue;
+    if (this.#queues.get(connection) !== queue) return;
+    for (let request = requests[0]; request !== undefined; request = requests[0]) {
+      if (!this.#answer(connection, request, queue)) {
+        this.#await(queue, request);
+        connection.flush();
+        return;
+      }
+      requests.shift();
+    }
+    this.#drop(queue);
+    connection.flush();
+  }
+
+  #await(queue: Queue, request: TopicRequest): void {
+    if (queue.timed === request) return;
+    clearTimeout(queue.timer);
+    queue.timed = request;
+    queue.timer = setTimeout(() => {
+      if (queue.requests[0] !== request || request.kind !== "subscribe") return;
+      queue.requests.shift();
+      this.#refuse(queue.connection, request, {
+        code: "PETREL_UNAVAILABLE",
+        message: "This topic cannot be opened now: try again.",
+      });
+      this.#advance(queue);
+    }, this.#deps.timeoutMs);
+  }
+
+  /** @returns whether it was answered; if not, the queue is told when it may be */
+  #answer(connection: Connection, request: TopicRequest, queue: Queue): boolean {
+    switch (request.kind) {
+      case "refused":
+        this.#queue(connection, request.answer);
+        return true;
+      case "unsubscribe":
+        this.#unsubscribe(connection, request.topic);
+        return true;
+      case "subscribe": {
+        const refusal = this.#refusalOf(connection, request);
+        if (refusal !== undefined) {
+          this.#refuse(connection, request, refusal);
+          return true;
+        }
+        const topic = this.#deps.follow.open(request.topic);
+        if (!this.#deps.memberships.isAnswerable(topic, request, queue)) return false;
+        this.#subscribe(connection, topic, request);
+        return true;
+      }
+    }
+  }
+
+  #refusalOf(connection: Connection, { topic, presence }: SubscribeRequest): TopicRefusal | undefined {
+    const { memberships, ruleOf, maxPerConnection } = this.#deps;
+    const known = memberships.find(connection, topic);
+    const isKept = topic === BROADCAST_TOPIC || known?.byServer === true;
+    if (!isKept && !isGranted(connection.grants, topic, "subscribe")) {
+      return { code: "PETREL_FORBIDDEN", message: "The token does not allow to subscribe to this topic." };
+    }
+    if (presence === true) {
+      if (topic === BROADCAST_TOPIC || ruleOf(topic).presence === "off") {
+        return { code: "PETREL_FORBIDDEN", message: "This topic does not say who is there." };
+      }
+      if (!isGranted(connection.grants, topic, "presence")) {
+        return { code: "PETREL_FORBIDDEN", message: "The token does not allow to see who is there." };
+      }
+      if (this.#deps.presence === undefined) {
+        return { code: "PETREL_NOT_IMPLEMENTED", message: "Presence is not built yet." };
+      }
+    }
+    if (!isKept && known?.byClient !== true && countOwn(connection) >= maxPerConnection) {
+      return {
+        code: "PETREL_TOO_MANY_TOPICS",
+        message: `This connection has ${maxPerConnection} topics already.`,
+      };
+    }
+    return undefined;
+  }
+
+  #subscribe(connection: Connection, topic: NodeTopic, request: SubscribeRequest): void {
+    const { memberships, catchUp, presence } = this.#deps;
+    const { position } = request;
+    const subscription = memberships.find(connection, topic.name) ?? memberships.add(connection, topic.name);
+    if (isGranted(connection.grants, topic.name, "subscribe")) subscription.byClient = true;
+    if (subscription.index === -1) this.#note(memberships.join(topic, subscription, position), request);
+    else {
+      // What it lacks of the newest first: `subscribed` says where it goes on.
+      catchUp.bring(topic, subscription);
+      if (position !== undefined) this.#note(catchUp.begin(topic, subscription, position), request);
+      else this.#repeat(topic, subscription);
+    }
+    if (request.presence !== undefined && request.presence !== subscription.hasPresence) {
+      subscription.hasPresence = request.presence;
+      presence?.watched(subscription);
+    }
+  }
+
+  /** Nothing changes: where it stands, once more. */
+  #repeat(topic: NodeTopic, { connection, lastOffset }: Subscription): void {
+    this.#queue(connection, {
+      type: "subscribed",
+      topic: topic.name,
+      epoch: topic.era.epoch,
+      offset: lastOffset,
+      oldest: Math.min(topic.oldest, lastOffset + 1),
+      recovered: false,
+    });
+  }
+
+  #note(recovery: Recovery, { hasReadLog }: SubscribeRequest): void {
+    if (recovery === "none") return;
+    this.#deps.onRecovery(recovery === "failed" ? "failed" : hasReadLog ? "log" : "ring");
+  }
+
+  #unsubscribe(connection: Connection, topic: string): void {
+    const { memberships } = this.#deps;
+    const subscription = memberships.find(connection, topic);
+    if (topic === BROADCAST_TOPIC || subscription?.byServer === true) {
+      const message = "The server keeps this topic for you: it cannot be left.";
+      this.#queue(connection, refuseTopicFrame("unsubscribe", topic, { code: "PETREL_CONFLICT", message }));
+      return;
+    }
+    if (subscription !== undefined) memberships.leave(subscription);
+    this.#queue(connection, { type: "unsubscribed", topic });
+  }
+
+  #refuse(connection: Connection, { topic }: SubscribeRequest, refusal: TopicRefusal): void {
+    this.#queue(connection, refuseTopicFrame("subscribe", topic, refusal));
+  }
+
+  #queue(connection: Connection, frame: ServerFrame): void {
+    connection.queue(encodeTextFrame(encodeServerFrame(frame)));
+  }
+}
+
+/** Topics that only the client wants. */
+function countOwn({ subscriptions }: Connection): number {
+  let count = 0;
+  for (const { byServer } of subscriptions?.values() ?? []) if (!byServer) count++;
+  return count;
+}
