@@ -3,6 +3,7 @@
 import { callService } from "./call-service.js";
 import { CliError } from "./cli-error.js";
 import type { ClusterAddress } from "./cluster-address.js";
+import type { TopicGrant } from "./read-topics.js";
 
 export interface IssuedToken {
   readonly accessToken: string;
@@ -11,7 +12,11 @@ export interface IssuedToken {
 
 export async function fetchToken(
   { auth, key }: Pick<ClusterAddress, "auth" | "key">,
-  request: { readonly userId: string; readonly ttlSeconds?: number },
+  request: {
+    readonly userId: string;
+    readonly ttlSeconds?: number;
+    readonly topics?: readonly TopicGrant[];
+  },
   { interrupted, sign }: { readonly interrupted: AbortSignal; readonly sign: boolean },
 ): Promise<IssuedToken> {
   const answer = await callService({

@@ -17,8 +17,9 @@ Exit codes: 0 success, 1 failure, 2 wrong command line.`;
 
 export const generalHelp = `petrel: talks to a Petrel cluster
 
-  petrel listen USER       show a user's messages as they arrive
-  petrel send USER JSON    send a message to a user
+  petrel listen USER       show a user's messages as they arrive, and those of topics
+  petrel send USER JSON    send a message to a user, to a topic, or to everyone
+  petrel topic TOPIC       show where a topic stands, and who is there
   petrel token USER        print an access token for a user
   petrel tokens revoke     end a user's tokens and sockets, or one token
   petrel keys …            producer keys: list, create, rotate, revoke
@@ -39,13 +40,22 @@ export const commandHelp = {
         none       acknowledge nothing
   --epoch E --since N
                    resume after message N of epoch E (both, or none)
+  --topic T        also show what is published to topic T; repeatable. '$all' is what is sent to everyone
+  --history        with --topic: first show what the topic keeps
+  --presence       with --topic: also show who is there when that changes, if the topic's rule allows it
   --count N        stop after N messages
   --json           print each message as one line of JSON
 ${address}`,
-  send: `petrel send USER JSON: sends a message to a user and prints its id
+  send: `petrel send: sends a message and prints its id
+
+  petrel send USER JSON
+  petrel send --topic T JSON       to everyone in topic T
+  petrel send --all JSON           to everyone; the key also needs the scope admin
 
   JSON is any JSON in one argument, such as '{"text":"hello"}'; - reads it from standard input.
 
+  --topic T, --all
+                   see above
   --ttl SECONDS    when the message expires
   --idempotency-key K
                    a repeat with the same key and content is stored once
@@ -56,7 +66,14 @@ ${address}`,
   token: `petrel token USER: prints an access token for a user
 
   --ttl SECONDS    how long it is valid
+  --topics LIST    what it allows with topics: patterns such as 'room.*,chat.7/subscribe+publish+presence';
+                   without rights, subscribe
   --json           print the whole answer
+${address}`,
+  topic: `petrel topic TOPIC: shows where a topic stands, and who is there if its rule has that counted
+
+  --messages       also show the messages it keeps
+  --json           print each part as a line of JSON
 ${address}`,
   tokens: `petrel tokens revoke: ends tokens before they expire; the key needs the scope tokens
 

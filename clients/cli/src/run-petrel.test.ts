@@ -11,6 +11,7 @@ import { redisOptions } from "./commands/redis.js";
 import { sendOptions } from "./commands/send.js";
 import { signingKeysOptions } from "./commands/signing-keys.js";
 import { tokenOptions } from "./commands/token.js";
+import { topicOptions } from "./commands/topic.js";
 import { tokensOptions } from "./commands/tokens.js";
 import { commandHelp } from "./help.js";
 import { runPetrel } from "./run-petrel.js";
@@ -58,6 +59,16 @@ describe("the command line", () => {
     [["send", "bob"], "JSON is missing"],
     [["send", "bob", "1", "2"], 'unexpected word "2"'],
     [["token", "alice", "--colour"], "--colour"],
+    [["token", "alice", "--topics", "ro*om"], '"ro*om" is neither'],
+    [["token", "alice", "--topics", "room/shout"], "a right is one of"],
+    [["send", "--topic", "room.1"], "JSON is missing"],
+    [["send", "--topic", "room 1", "1"], '"room 1" is no topic'],
+    [["send", "--topic", "$all", "1"], '"$all" is no topic'],
+    [["send", "--all", "--topic", "room.1", "1"], "either --topic, or --all"],
+    [["send", "--all", "alice", "1"], 'unexpected word "1"'],
+    [["topic"], "TOPIC is missing"],
+    [["listen", "alice", "--topic", "room 1"], '"room 1" is no topic'],
+    [["listen", "alice", "--presence"], "go with --topic"],
     [["token", "alice", "--ttl", "soon"], "--ttl must be a whole number of at least 1"],
     [["listen", "alice", "--ack", "maybe"], "--ack must be one of"],
     [["listen", "alice", "--since", "4"], "--epoch and --since go together"],
@@ -82,6 +93,7 @@ describe("the command line", () => {
     ["listen", listenOptions],
     ["send", sendOptions],
     ["token", tokenOptions],
+    ["topic", topicOptions],
     ["tokens", tokensOptions],
     ["keys", keysOptions],
     ["signing-keys", signingKeysOptions],

@@ -11,6 +11,7 @@ import { runRedis } from "./commands/redis.js";
 import { runSend } from "./commands/send.js";
 import { runSigningKeys } from "./commands/signing-keys.js";
 import { runToken } from "./commands/token.js";
+import { runTopic } from "./commands/topic.js";
 import { runTokens } from "./commands/tokens.js";
 import { commandHelp, generalHelp, type CommandName } from "./help.js";
 import { plainTerminal } from "./plain-text.js";
@@ -22,6 +23,7 @@ const commands: Readonly<
   listen: runListen,
   send: runSend,
   token: runToken,
+  topic: runTopic,
   "dead-letters": runDeadLetters,
   devices: runDevices,
   keys: runKeys,

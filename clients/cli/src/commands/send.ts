@@ -1,15 +1,18 @@
-// `petrel send USER JSON`.
+// `petrel send USER JSON`, `petrel send --topic TOPIC JSON`, `petrel send --all JSON`.
 // Guarantees: the data is sent as it was typed; the id is printed once collect has stored the message.
 import { setTimeout as pause } from "node:timers/promises";
 import { text } from "node:stream/consumers";
 import { type Ask, createAsk } from "../ask-service.js";
 import { CliError, describeError, usageError, type ExitCode } from "../cli-error.js";
 import { addressOptions } from "../cluster-address.js";
-import { readArguments, wholeNumber } from "../read-arguments.js";
+import { type OptionValues, readArguments, wholeNumber } from "../read-arguments.js";
+import { readTopicName } from "../read-topics.js";
 import type { Terminal } from "../terminal.js";
 
 export const sendOptions = {
   ...addressOptions,
+  topic: { type: "string" },
+  all: { type: "boolean" },
   ttl: { type: "string" },
   "idempotency-key": { type: "string" },
   wait: { type: "boolean" },
@@ -24,16 +27,17 @@ const goodEnds: readonly unknown[] = ["delivered", "pushed", "published"];
 const badEnds: readonly unknown[] = ["expired", "cancelled", "failed"];
 
 export async function runSend(args: readonly string[], terminal: Terminal): Promise<ExitCode> {
-  const {
-    values,
-    words: [user, argument],
-  } = readArguments(args, sendOptions, ["USER", "JSON"]);
+  const isToMany = args.some((arg) => arg === "--all" || arg === "--topic" || arg.startsWith("--topic="));
+  const { values, words } = readArguments(args, sendOptions, isToMany ? ["JSON"] : ["USER", "JSON"]);
+  const [argument = ""] = words.slice(-1);
+  const to = readRecipient(values, words);
   const ttlSeconds = wholeNumber("--ttl", values.ttl, 1);
   const waitSeconds = wholeNumber("--wait-seconds", values["wait-seconds"], 1) ?? DEFAULT_WAIT_SECONDS;
-  const ask = createAsk("collect", "key", values, terminal);
+  // To send to everyone takes the scope admin too.
+  const ask = createAsk("collect", values.all === true ? "adminKey" : "key", values, terminal);
   const data = argument === "-" ? await text(terminal.stdin) : argument;
   requireJson(data);
-  const envelope = JSON.stringify({ to: { user }, ttlSeconds, idempotencyKey: values["idempotency-key"] });
+  const envelope = JSON.stringify({ to, ttlSeconds, idempotencyKey: values["idempotency-key"] });
   // Sent as typed: parsing and writing it again would change numbers beyond 2^53.
   const answer = await ask("POST", "/v1/messages", `${envelope.slice(0, -1)},"data":${data}}`);
   const { id, duplicate } = answer;
@@ -42,6 +46,15 @@ export async function runSend(args: readonly string[], terminal: Terminal): Prom
   else terminal.print(`${id} ${duplicate === true ? "duplicate" : "accepted"}`);
   if (values.wait !== true) return 0;
   return waitForEnd(id, ask, terminal, { waitSeconds, json: values.json === true });
+}
+
+function readRecipient(
+  { all, topic }: OptionValues<typeof sendOptions>,
+  [user]: readonly string[],
+): Readonly<Record<string, string | boolean>> {
+  if (all === true && topic !== undefined) throw usageError("say which: either --topic, or --all");
+  if (all === true) return { all };
+  return topic === undefined ? { user: user ?? "" } : { topic: readTopicName(topic, { broadcast: false }) };
 }
 
 function requireJson(data: string): void {

@@ -4,11 +4,13 @@ import type { ExitCode } from "../cli-error.js";
 import { addressOptions, findCluster } from "../cluster-address.js";
 import { fetchToken } from "../fetch-token.js";
 import { readArguments, wholeNumber } from "../read-arguments.js";
+import { readGrants } from "../read-topics.js";
 import type { Terminal } from "../terminal.js";
 
 export const tokenOptions = {
   ...addressOptions,
   ttl: { type: "string" },
+  topics: { type: "string" },
   json: { type: "boolean" },
 } as const;
 
@@ -19,7 +21,12 @@ export async function runToken(args: readonly string[], terminal: Terminal): Pro
   } = readArguments(args, tokenOptions, ["USER"]);
   const ttlSeconds = wholeNumber("--ttl", values.ttl, 1);
   const cluster = findCluster(values, ["auth", "key"], terminal);
-  const request = ttlSeconds === undefined ? { userId } : { userId, ttlSeconds };
+  const topics = readGrants(values.topics);
+  const request = {
+    userId,
+    ...(ttlSeconds === undefined ? {} : { ttlSeconds }),
+    ...(topics === undefined ? {} : { topics }),
+  };
   const token = await fetchToken(cluster, request, {
     interrupted: terminal.interrupted,
     sign: values.sign === true,

@@ -1,0 +1,69 @@
+// `petrel topic TOPIC`.
+// Guarantees: asks only; prints where the topic stands, and who is there if its rule has that counted.
+import { createAsk, readItems } from "../ask-service.js";
+import type { ExitCode } from "../cli-error.js";
+import { addressOptions } from "../cluster-address.js";
+import { readArguments } from "../read-arguments.js";
+import { readTopicName } from "../read-topics.js";
+import type { Terminal } from "../terminal.js";
+
+export const topicOptions = {
+  ...addressOptions,
+  messages: { type: "boolean" },
+  json: { type: "boolean" },
+} as const;
+
+interface Present {
+  readonly user: string;
+  readonly connections: number;
+  readonly since: string;
+}
+
+interface Kept {
+  readonly id: string;
+  readonly offset: number;
+  readonly at: string;
+  readonly from?: string;
+  readonly data: unknown;
+}
+
+export async function runTopic(args: readonly string[], terminal: Terminal): Promise<ExitCode> {
+  const {
+    values,
+    words: [name],
+  } = readArguments(args, topicOptions, ["TOPIC"]);
+  const topic = readTopicName(name, { broadcast: true });
+  const ask = createAsk("collect", "key", values, terminal);
+  const path = `/v1/topics/${encodeURIComponent(topic)}`;
+  const show = <Item>(item: Item, describe: (item: Item) => string): void =>
+    terminal.print(values.json === true ? JSON.stringify(item) : describe(item));
+  const head = await ask("GET", path);
+  show(head, describeHead);
+  if (head["users"] !== null) {
+    for await (const one of readItems<Present>(ask, `${path}/presence`)) show(one, describePresent);
+  }
+  if (values.messages !== true) return 0;
+  for (let after = Number(head["oldest"]) - 1; ;) {
+    const page = await ask("GET", `${path}/messages?after=${after}`);
+    const items = (page["items"] ?? []) as readonly Kept[];
+    for (const item of items) show(item, describeKept);
+    if (items.length === 0 || typeof page["nextAfter"] !== "number" || page["nextAfter"] <= after) return 0;
+    after = page["nextAfter"];
+  }
+}
+
+function describeHead(head: Readonly<Record<string, unknown>>): string {
+  const { topic, epoch, offset, oldest, messages, users, connections } = head;
+  const kept = messages === 0 ? "none kept" : `${String(messages)} kept from ${String(oldest)}`;
+  const log = epoch === null ? "never used" : `epoch ${String(epoch)}, offset ${String(offset)}, ${kept}`;
+  const there = users === null ? "" : `; ${String(users)} users, ${String(connections)} connections`;
+  return `${String(topic)}: ${log}${there}`;
+}
+
+function describePresent({ user, connections, since }: Present): string {
+  return `${user} ${connections} connections, since ${since}`;
+}
+
+function describeKept({ id, offset, at, from, data }: Kept): string {
+  return `#${offset} ${at} ${id} ${from === undefined ? "" : `from ${from} `}${JSON.stringify(data)}`;
+}
