@@ -22,7 +22,11 @@ async function isReady(origin: string, signal: AbortSignal): Promise<boolean> {
   const timer = setTimeout(giveUp, answerDeadlineMs);
   signal.addEventListener("abort", giveUp);
   try {
-    const response = await fetch(`${origin}/health/ready`, { signal: question.signal });
+    const response = await fetch(`${origin}/health/ready`, {
+      signal: question.signal,
+      // A stop soon after waits for clients that might ask again.
+      headers: { connection: "close" },
+    });
     await response.body?.cancel();
     return response.status === 200;
   } catch {

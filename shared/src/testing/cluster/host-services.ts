@@ -9,6 +9,7 @@ import { describeError } from "../../kernel/errors.js";
 import { createLifecycle, type Lifecycle } from "../../kernel/lifecycle/lifecycle.js";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { openService, type Service, type ServiceConfig } from "../../service/open-service.js";
+import { hangUp } from "./hang-up.js";
 import type { HostAnswer, HostOrder, HostedKind, StartOrder } from "./service-host.js";
 
 interface Settings {
@@ -72,6 +73,8 @@ async function startService({ id, kind, name, environment, logFile }: StartOrder
 }
 
 async function stopService(id: number): Promise<void> {
+  // A service that fetches would hang up by ending its process.
+  hangUp();
   await lifecycles.get(id)?.stop("SIGTERM");
   lifecycles.delete(id);
   answer({ id, exitCode: 0 });

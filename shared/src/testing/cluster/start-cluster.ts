@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { freePort } from "../free-port.js";
 import { startRedis, type TestRedis } from "../redis/start-redis.js";
 import { waitFor } from "../wait-for.js";
+import { hangUp } from "./hang-up.js";
 import { ServiceHost, type HostedKind } from "./service-host.js";
 import { launchService, untilEnded, type ServiceProcess } from "./service-process.js";
 
@@ -152,6 +153,7 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
     }
   };
   const stop = async (): Promise<void> => {
+    hangUp();
     for (const running of processes) if (running.isRunning()) running.signal("SIGCONT");
     for (const running of processes) if (running.isRunning()) running.signal("SIGTERM");
     await Promise.all(processes.map(untilEnded));
