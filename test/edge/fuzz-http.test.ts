@@ -160,6 +160,7 @@ const routes: readonly [FuzzRequest["service"], string, string][] = [
   ["collect", "GET", "/v1/users/:x/presence"],
   ["collect", "POST", "/v1/users/:x/disconnect"],
   ["collect", "GET", "/v1/topics/:x/presence"],
+  ["collect", "GET", "/v1/presence"],
   ["auth", "POST", "/v1/tokens"],
   ["auth", "POST", "/v1/tokens/refresh"],
   ["auth", "POST", "/v1/introspect"],

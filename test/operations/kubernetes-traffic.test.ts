@@ -204,6 +204,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
           "GET /v1/users/a@b:c/messages",
           "GET /v1/users/ada/presence",
           "GET /v1/topics/news/presence",
+          "GET /v1/presence",
         ],
         push: ["GET /v1/connect"],
       };

@@ -91,6 +91,7 @@ describe("the documentation", () => {
       "DELETE /v1/users/{id}",
       "DELETE /v1/users/{id}/topics/{topic}",
       "GET /v1/messages/{id}",
+      "GET /v1/presence",
       "GET /v1/topics/{topic}",
       "GET /v1/topics/{topic}/messages",
       "GET /v1/topics/{topic}/presence",

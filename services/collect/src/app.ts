@@ -24,9 +24,9 @@ import type { MessageLimits } from "./accept/limit-messages.js";
 import type { StoreMessage } from "./accept/store-message.js";
 import type { KeptTopics } from "./topics/keep-topics.js";
 import { addMessageRoutes } from "./routes/message-routes.js";
+import { addPresenceRoutes } from "./routes/presence-routes.js";
 import { addKeptTopicRoutes } from "./routes/kept-topic-routes.js";
 import { addTopicLogRoutes } from "./routes/topic-log-routes.js";
-import { addTopicRoutes } from "./routes/topic-routes.js";
 import { addUserRoutes } from "./routes/user-routes.js";
 
 export interface CollectDeps {
@@ -51,6 +51,8 @@ export interface CollectDeps {
 
 /** The limit of a request's body, unpacked. */
 const BODY_LIMIT_BYTES = 8 * 1024 * 1024;
+/** A question about 200 users, by the longest names, stands in one request line. */
+const MAX_HEADER_BYTES = 32 * 1024;
 
 /** Builds the application; call `ready()` or `listen()` on it. */
 export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
@@ -62,6 +64,7 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
     version,
     logger,
     bodyLimitBytes: BODY_LIMIT_BYTES,
+    bounds: { maxHeaderBytes: MAX_HEADER_BYTES },
     trustedProxies: requestLimits.trustedProxies,
     documented: true,
     documentedRules,
@@ -97,8 +100,9 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
     erasure: new UserErasure({ eraser: deps.eraser, audit: deps.audit }),
     partitions,
   });
-  addTopicLogRoutes(app, { authenticator, scripts, partitions });
+  const { topicRules } = deps;
+  addTopicLogRoutes(app, { authenticator, scripts, partitions, topicRules });
   addKeptTopicRoutes(app, { authenticator, keptTopics: deps.keptTopics, scripts, partitions });
-  addTopicRoutes(app, { authenticator });
+  addPresenceRoutes(app, { authenticator, scripts, partitions, topicRules });
   return app;
 }

@@ -247,6 +247,7 @@ describe("who may not", () => {
     ["POST", "/v1/users/ada/disconnect", "admin"],
     ["DELETE", "/v1/users/ada", "admin"],
     ["GET", "/v1/topics/news/presence", "read"],
+    ["GET", "/v1/presence?users=ada", "read"],
     ["GET", "/v1/topics/news", "read"],
     ["GET", "/v1/topics/news/messages", "read"],
     ["PUT", "/v1/users/ada/topics/news", "send"],
@@ -283,16 +284,31 @@ describe("what is part of the contract and not built yet: 501", () => {
   ])("%s", async (_name, body) => {
     await expectRefused(await send({ body }), 501, "PETREL_NOT_IMPLEMENTED", { retryable: false });
   });
-
-  test("a topic's presence", async () => {
-    await expectRefused(await collect.ask("GET", "/v1/topics/news/presence"), 501, "PETREL_NOT_IMPLEMENTED");
-  });
 });
 
 describe("topics in paths and queries: 400, naming the field", () => {
   test.each([
     ["GET", "/v1/topics/room%207", "params/topic"],
     ["GET", "/v1/topics/room.*", "params/topic"],
+    ["GET", "/v1/topics/room.*/presence", "params/topic"],
+    ["GET", "/v1/topics/news/presence?limit=0", "querystring/limit"],
+    ["GET", "/v1/topics/news/presence?limit=1001", "querystring/limit"],
+    ["GET", "/v1/topics/news/presence?cursor=%20", "querystring/cursor"],
+    ["GET", "/v1/topics/news/presence?users=ada", "querystring/users"],
+    ["GET", "/v1/presence", "querystring/users"],
+    ["GET", "/v1/presence?users=", "querystring/users"],
+    ["GET", "/v1/presence?users=,", "querystring/users"],
+    ["GET", "/v1/presence?users=ada,", "querystring/users"],
+    ["GET", "/v1/presence?users=ada,b%20c", "querystring/users"],
+    ["GET", "/v1/presence?users=ada,bob,ada", "querystring/users"],
+    ["GET", "/v1/presence?users=ada&users=bob", "querystring/users"],
+    ["GET", "/v1/presence?users=ada&limit=1", "querystring/limit"],
+    ["GET", `/v1/presence?users=${"u".repeat(129)}`, "querystring/users"],
+    [
+      "GET",
+      `/v1/presence?users=${Array.from({ length: 201 }, (_, i) => `u${i}`).join(",")}`,
+      "querystring/users",
+    ],
     ["GET", "/v1/topics/%24other", "params/topic"],
     ["GET", `/v1/topics/${"t".repeat(129)}/messages`, "params/topic"],
     ["GET", "/v1/topics/news?limit=5", "querystring/limit"],

@@ -1,4 +1,4 @@
-// A producer's request -> here -> topics/read-topic-log: where a topic stands, and what its log has.
+// A producer's request -> here -> topics/{read-topic-log, read-topic-presence}: where a topic stands, and what its log has.
 // Guarantees: a read changes nothing but takes out what is too old; `$all` is the topic of broadcasts.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
@@ -6,6 +6,7 @@ import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { DEFAULT_LIMIT } from "@petrel/shared/kernel/http/page-query";
 import { TOPIC_PATTERN } from "@petrel/shared/protocol/messages/ids";
 import { partitionOfTopic } from "@petrel/shared/protocol/topics/topic-name";
+import type { TopicRule } from "@petrel/shared/protocol/topics/topic-rules";
 import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
@@ -20,11 +21,14 @@ import {
   topicLogHeadFields,
   topicMessagesSchema,
 } from "../topics/read-topic-log.js";
+import { countPresence, presenceCountFields } from "../topics/read-topic-presence.js";
 
 export interface TopicLogRoutesDeps {
   readonly authenticator: ProducerAuthenticator;
   readonly scripts: ScriptRunner;
   readonly partitions: readonly PartitionKeys[];
+  /** The rule that holds for a topic at this moment. */
+  readonly topicRules: { ruleOf(topic: string): Pick<TopicRule, "presence"> };
 }
 
 const paramsSchema = Type.Object({
@@ -34,18 +38,10 @@ const paramsSchema = Type.Object({
   }),
 });
 
-const nobodyCounts = Type.Unsafe<number | null>({
-  type: ["integer", "null"],
-  description: "Who listens; null where the topic's rule does not have it counted.",
-});
-
-const topicSchema = Type.Object(
-  { ...topicLogHeadFields, users: nobodyCounts, connections: nobodyCounts },
-  { title: "Topic" },
-);
+const topicSchema = Type.Object({ ...topicLogHeadFields, ...presenceCountFields }, { title: "Topic" });
 
 export function addTopicLogRoutes(app: HttpApp, deps: TopicLogRoutesDeps): void {
-  const { authenticator, scripts } = deps;
+  const { authenticator, scripts, topicRules } = deps;
 
   app.get(
     "/v1/topics/:topic",
@@ -62,8 +58,13 @@ export function addTopicLogRoutes(app: HttpApp, deps: TopicLogRoutesDeps): void 
       },
     },
     async ({ params: { topic } }) => {
-      const head = await awaitAnswer(readTopicHead(scripts, keysOf(deps, topic), topic));
-      return { ...head, users: null, connections: null };
+      const keys = keysOf(deps, topic);
+      const { presence } = topicRules.ruleOf(topic);
+      const [head, counts] = await Promise.all([
+        awaitAnswer(readTopicHead(scripts, keys, topic)),
+        awaitAnswer(countPresence(scripts, keys, topic, presence)),
+      ]);
+      return { ...head, ...counts };
     },
   );
 
