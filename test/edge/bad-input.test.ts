@@ -71,8 +71,9 @@ test("requests that are wrong get the error shape and change nothing", async () 
       401,
       "PETREL_UNAUTHENTICATED",
     ],
-    ["topic, not built", message({ to: { topic: "news" } }), 501, "PETREL_NOT_IMPLEMENTED"],
-    ["all, not built", message({ to: { all: true } }), 501, "PETREL_NOT_IMPLEMENTED"],
+    ["topic characters", message({ to: { topic: "room 7" } }), 400, "PETREL_INVALID_REQUEST"],
+    ["a topic's phone", message({ to: { topic: "news" }, fallback: "never" }), 400, "PETREL_INVALID_REQUEST"],
+    ["all without admin", message({ to: { all: true } }), 403, "PETREL_FORBIDDEN"],
     ["deliverAt, not built", message({ deliverAt: "2099-01-01T00:00:00Z" }), 501, "PETREL_NOT_IMPLEMENTED"],
     ["collapseKey too long", message({ collapseKey: "k".repeat(65) }), 400, "PETREL_INVALID_REQUEST"],
   ];

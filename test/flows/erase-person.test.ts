@@ -83,9 +83,10 @@ test("their sockets close on every node, their tokens are refused, and nothing e
   const device = { platform: "ios", token: "ab".repeat(32), topic: "com.example", environment: "sandbox" };
   const registered = await ask("PUT", `${cluster.auth.url}/v1/devices`, accessToken, device);
   expect(registered.status, registered.status === 204 ? "" : await cluster.auth.log()).toBe(204);
-  expect((await keysThatName(person)).length).toBeGreaterThan(5);
-
   const url = `${cluster.collect.url}/v1/users/${person}`;
+  expect((await ask("PUT", `${url}/topics/room.7`, cluster.adminKey)).status).toBe(204);
+  expect((await keysThatName(person)).length).toBeGreaterThan(6);
+
   expect((await ask("DELETE", url, cluster.adminKey)).status).toBe(204);
   for (const socket of sockets) {
     expect(await socket.untilClosed()).toMatchObject({ code: 4403 });

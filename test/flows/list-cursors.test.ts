@@ -68,6 +68,8 @@ test("every list has a position, and says its form", () => {
       "/v1/devices",
       "/v1/users/{userId}/devices",
       "/v1/users/{id}/messages",
+      "/v1/users/{id}/topics",
+      "/v1/topics/{topic}/messages",
       "/v1/dead-letters",
       "/v1/invalidations",
       "/v1/partitions",
