@@ -37,6 +37,8 @@ test(
     expect(result.verdict.counts.erasures).toBeGreaterThan(0);
     expect(result.verdict.counts.faults).toBe(result.plan.length);
     expect(result.verdict.counts.accepted).toBeGreaterThan(100);
+    expect(result.verdict.counts.topicHandled).toBeGreaterThan(100);
+    expect(result.verdict.counts.topicRecoveries).toBeGreaterThan(0);
   },
   DURATION_MS + 240_000,
 );

@@ -13,6 +13,8 @@ export function describeVerdict({ violations, counts }: Verdict): string {
     `on the wire ${counts.onWire} over ${connections} connections, ${counts.wireDuplicates} of them again; ` +
       `handled by applications ${counts.handled}`,
     `fallbacks ${counts.fallbacks}, ${counts.fallbackRepeats} of them again; faults ${counts.faults}`,
+    `topics: ${counts.topicHandled} messages handled by applications, ${counts.topicRecoveries} recoveries, ` +
+      `${counts.topicHoles} holes told`,
     `devices that were told of a hole ${counts.toldHoles}; people erased ${counts.erasures}; ` +
       `requests over kept connections during a planned stop ${counts.keptDuringStops}`,
   ];

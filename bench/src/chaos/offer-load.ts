@@ -10,6 +10,8 @@ export interface OfferLoadOptions {
   readonly users: readonly string[];
   /** Users who are never connected: their messages fall back, or expire. */
   readonly awayUsers?: readonly string[];
+  /** Some messages go to these instead of to a user. */
+  readonly topics?: readonly string[];
   readonly messagesPerSecond: number;
   readonly durationMs: number;
   /** The share of messages with a notification for the fallback: 0 to 1. */
@@ -22,6 +24,7 @@ const TICK_MS = 20;
 /** No more messages are added while this many seconds' worth wait for answers. */
 const MAX_WAITING_SECONDS = 10;
 const AWAY_SHARE = 0.06;
+const TOPIC_SHARE = 0.15;
 const [SHORTEST_TTL_SECONDS, LONGEST_TTL_SECONDS] = [1, 6];
 
 /**
@@ -47,9 +50,13 @@ export async function offerLoad(options: OfferLoadOptions): Promise<number> {
   }
 }
 
-function chooseMessage({ random, users, awayUsers = [], fallbackShare }: OfferLoadOptions): MessageToPost {
+function chooseMessage(options: OfferLoadOptions): MessageToPost {
+  const { random, users, awayUsers = [], topics = [], fallbackShare } = options;
   const data = { filler: "x".repeat(random.between(0, 200)) };
   const insists = random.chance(0.5);
+  if (topics.length > 0 && random.chance(TOPIC_SHARE)) {
+    return { user: `#${random.pick(topics)}`, data, insists };
+  }
   if (awayUsers.length === 0 || !random.chance(AWAY_SHARE)) {
     const fallback = random.chance(fallbackShare) ? { fallback: "offline" as const } : {};
     return { user: random.pick(users), data, insists, ...fallback };

@@ -14,6 +14,8 @@ export interface RecordedUsersOptions {
   /** Push nodes, up to /v1/connect; users are spread over them, and move on to the next after a failure. */
   readonly urls: readonly string[];
   readonly tokenFor: (user: string) => Promise<string>;
+  /** The topics that each of a user's devices subscribes to; none by default. */
+  readonly topicsOf?: (user: string) => readonly string[];
   /** The client library of the n-th device, such as another release's. */
   readonly libraryOf?: (turn: number) => typeof PetrelClient;
 }
@@ -63,6 +65,7 @@ const SLOW_HANDLER_MS = 200;
 
 export async function connectRecordedUsers(options: RecordedUsersOptions): Promise<RecordedUsers> {
   const { recorder, users, phoneOwners = [], urls, tokenFor, libraryOf = () => PetrelClient } = options;
+  const { topicsOf = () => [] } = options;
   const stopped: string[] = [];
   const devices: Device[] = [];
   const lives = new Map<string, number>();
@@ -86,6 +89,12 @@ export async function connectRecordedUsers(options: RecordedUsersOptions): Promi
       device.wasStopped = true;
       if (!device.mayBeStopped) stopped.push(`${name}: ${code} ${reason}`);
     });
+    for (const topic of topicsOf(user)) {
+      client.subscribe(topic, {
+        onMessage: (message) => recorder.topicMessageWasHandled(name, message),
+        onLost: () => recorder.topics.toldOfHole(name, topic),
+      });
+    }
     // Faults make attempts fail; the client goes on by itself, and the checker judges the outcome.
     client.on("error", () => undefined);
     client.connect();

@@ -107,6 +107,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
         random: seededRandom(seed + 1),
         users: run.userNames,
         awayUsers: run.awayUsers,
+        topics: run.topics,
         messagesPerSecond,
         durationMs,
         fallbackShare: FALLBACK_SHARE,

@@ -4,7 +4,7 @@ import { lineageOf } from "../../protocol/messages/stored-message.js";
 import { checkDevices } from "./check-devices.js";
 import { checkErasures, mayBeErased } from "./check-erasures.js";
 import { checkStops } from "./check-stops.js";
-import { checkTopics } from "./check-topics.js";
+import { checkTopics, countRecoveries } from "./check-topics.js";
 import { checkWire } from "./check-wire.js";
 import type {
   ErasureRecord,
@@ -37,6 +37,12 @@ export interface HistoryCounts {
   /** Requests over kept connections to a process that was stopping. */
   readonly keptDuringStops: number;
   readonly erasures: number;
+  /** Messages of topics that applications got. */
+  readonly topicHandled: number;
+  /** Subscriptions that went on from a position without a hole. */
+  readonly topicRecoveries: number;
+  /** Applications that were told of a hole in a topic. */
+  readonly topicHoles: number;
 }
 
 export interface Verdict {
@@ -85,6 +91,7 @@ export function checkHistory(history: History): Verdict {
       ...checkTopics(history.topics, {
         accepted: accepted.filter(({ user }) => user.startsWith("#")),
         stateOf,
+        erased: new Set(history.erasures.map(({ user }) => user)),
       }),
     ],
     counts: {
@@ -104,6 +111,9 @@ export function checkHistory(history: History): Verdict {
       toldHoles: devices.toldHoles,
       keptDuringStops: stops.keptDuringStops,
       erasures: history.erasures.length,
+      topicHandled: history.topics.handled.length,
+      topicRecoveries: countRecoveries(history.topics.events),
+      topicHoles: history.topics.holes.length,
     },
   };
 }

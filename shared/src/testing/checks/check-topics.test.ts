@@ -4,9 +4,9 @@ import type { PostRecord, StateRecord } from "../peers/message-recorder.js";
 import type { TopicEvent, TopicHistory, TopicPosition } from "../peers/topic-recorder.js";
 import { checkTopics } from "./check-topics.js";
 
-const on = { id: "c1", client: "alice", node: "n1" };
-const again = { id: "c2", client: "alice", node: "n2" };
-const bob = { id: "c3", client: "bob", node: "n1" };
+const on = { id: "c1", client: "alice", user: "alice", node: "n1" };
+const again = { id: "c2", client: "alice", user: "alice", node: "n2" };
+const bob = { id: "c3", client: "bob", user: "bob", node: "n1" };
 
 function subscribed(
   offset: number,
@@ -84,9 +84,16 @@ const good: TopicHistory = {
 const posts = [1, 2, 3, 4].map((n) => post(n));
 const states = [1, 2, 3, 4].map((n) => stored(n));
 
-function kindsOf(history: Partial<TopicHistory>, accepted = posts, read = states): string[] {
+function kindsOf(
+  history: Partial<TopicHistory>,
+  accepted = posts,
+  read = states,
+  erased: readonly string[] = [],
+): string[] {
   const stateOf = new Map(read.map((state) => [state.id, state]));
-  return checkTopics({ ...good, ...history }, { accepted, stateOf }).map(({ kind }) => kind);
+  return checkTopics({ ...good, ...history }, { accepted, stateOf, erased: new Set(erased) }).map(
+    ({ kind }) => kind,
+  );
 }
 
 const events = (...changes: TopicEvent[]) => ({ events: changes, handled: [] as never[] });
@@ -142,12 +149,13 @@ test("an application gets a message twice, or one before another", () => {
   expect(kindsOf({ handled: swapped })).toEqual(["topic-not-rising"]);
 });
 
-test("an application misses one: only if it was told may it", () => {
+test("an application misses one: only if it was told may it, or its user was erased", () => {
   const missing = {
     handled: good.handled.filter(({ client, offset }) => client !== "alice" || offset !== 3),
   };
   expect(kindsOf(missing)).toEqual(["topic-hole-untold"]);
   expect(kindsOf({ ...missing, holes: [{ client: "alice", topic: "t" }] })).toEqual([]);
+  expect(kindsOf(missing, posts, states, ["alice"])).toEqual([]);
 });
 
 test("what was published before an application subscribed is not for it", () => {

@@ -8,6 +8,8 @@ export interface TopicPosts {
   /** Posts to topics that were accepted; `user` is `#` and the topic. */
   readonly accepted: readonly PostRecord[];
   readonly stateOf: ReadonlyMap<string, StateRecord>;
+  /** Users who were erased: their devices were told to stop. */
+  readonly erased: ReadonlySet<string>;
 }
 
 /** Where a connection's subscription stands. */
@@ -19,13 +21,17 @@ interface Standing {
 
 type Subscribed = TopicEvent & { readonly kind: "subscribed" };
 
-export function checkTopics(history: TopicHistory, { accepted, stateOf }: TopicPosts): Violation[] {
+export function checkTopics(history: TopicHistory, { accepted, stateOf, erased }: TopicPosts): Violation[] {
   return [
     ...checkEvents(history),
     ...checkOneOrder(history),
     ...checkSendingOrder(accepted, stateOf),
-    ...checkApplications(history, accepted, stateOf),
+    ...checkApplications(history, { accepted, stateOf, erased }),
   ];
+}
+
+export function countRecoveries(events: readonly TopicEvent[]): number {
+  return events.filter((event) => event.kind === "subscribed" && event.recovered).length;
 }
 
 /** Each connection and topic by itself, frame by frame. */
@@ -132,13 +138,12 @@ function checkSendingOrder(
  */
 function checkApplications(
   { events, handled, holes }: TopicHistory,
-  accepted: readonly PostRecord[],
-  stateOf: ReadonlyMap<string, StateRecord>,
+  { accepted, stateOf, erased }: TopicPosts,
 ): Violation[] {
   const violations: Violation[] = [];
   const firstOf = new Map<string, number>();
   for (const event of events) {
-    if (event.kind !== "subscribed") continue;
+    if (event.kind !== "subscribed" || erased.has(event.connection.user)) continue;
     const key = `${event.connection.client}\t${event.topic}`;
     if (!firstOf.has(key)) firstOf.set(key, nextOf(event));
   }

@@ -74,8 +74,8 @@ export interface TestCluster {
   readonly startNode: (name: string) => Promise<ServiceProcess>;
   /** Restarts a process that has ended: same name, same port. */
   readonly startAgain: (ended: ServiceProcess) => Promise<ServiceProcess>;
-  /** A user's access token. */
-  readonly tokenFor: (userId: string) => Promise<string>;
+  /** A user's access token. @param topics what it may do with topics, as POST /v1/tokens takes it */
+  readonly tokenFor: (userId: string, topics?: readonly unknown[]) => Promise<string>;
   /** POST to collect; rejects unless the answer is 2xx. */
   readonly post: (path: string, body: unknown) => Promise<unknown>;
   readonly stop: () => Promise<void>;
@@ -202,8 +202,9 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
         if (kind === undefined) throw new Error(`there is no process ${name}`);
         return start(kind, name, port);
       },
-      tokenFor: async (userId) => {
-        const answer = await request(`${auth.url}/v1/tokens`, admin.presented, { userId });
+      tokenFor: async (userId, topics) => {
+        const body = topics === undefined ? { userId } : { userId, topics };
+        const answer = await request(`${auth.url}/v1/tokens`, admin.presented, body);
         return (answer as { accessToken: string }).accessToken;
       },
       post: (path, body) => request(collect.url + path, api.presented, body),

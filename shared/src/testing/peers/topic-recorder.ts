@@ -6,6 +6,7 @@
 export interface TopicConnection {
   readonly id: string;
   readonly client: string;
+  readonly user: string;
   readonly node: string;
 }
 
