@@ -1,7 +1,7 @@
 // Any route or socket -> here -> ask-windows: how much a key, a user or an address may take in a window.
 // Guarantees: never more than the limit in any window, over all processes, as long as Redis answers, however slowly, up
 // to a bound. Where it does not, this process never admits more than its share, and tells Redis when it answers again
-// (docs/limits.md). A take is charged whole or not at all. A refused flood costs no call, and a busy key costs one call
+// (docs/send/limits.md). A take is charged whole or not at all. A refused flood costs no call, and a busy key costs one call
 // per share of its limit. Memory is bounded.
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import type { LimitDecision } from "../../kernel/limits/limit-decision.js";
@@ -17,6 +17,7 @@ import {
 } from "./ask-windows.js";
 import { AloneCount, sumOf, type TakenPart } from "./count-alone.js";
 import { LimitCounts, type LimitCountsOf } from "./limit-counts.js";
+import { TakenAhead } from "./take-ahead.js";
 
 export type { LimitDecision } from "../../kernel/limits/limit-decision.js";
 
@@ -41,8 +42,6 @@ export interface SlidingWindowLimiterOptions {
 export const DEFAULT_DEADLINE_MS = 250;
 export const DEFAULT_MAX_KEYS = 20_000;
 
-/** From this many takes in a sub-window on, some are taken ahead: with fewer, they might come too late to be used. */
-const BUSY_TAKES = 4;
 interface WaitingTake {
   readonly count: number;
   readonly limit: number;
@@ -61,17 +60,9 @@ interface KeyAsk {
   givenUpAtMs: number;
 }
 
-/** Taken ahead: may be given out until its time is up. */
-interface Lot {
-  left: number;
-  readonly untilMs: number;
-  readonly decision: LimitDecision;
-}
-
 interface KeyState {
   readonly key: string;
-  /** Oldest first; at most two. */
-  lots: Lot[];
+  readonly ahead: TakenAhead;
   /** What Redis last said, and what was admitted without it. */
   readonly alone: AloneCount;
   /** Whether Redis refused when it last answered. */
@@ -82,12 +73,6 @@ interface KeyState {
   queued: number;
   underWay: number;
   isTelling: boolean;
-  /** How much was asked for, and how often, in this sub-window and in the one before. */
-  spent: number;
-  spentBefore: number;
-  takes: number;
-  takesBefore: number;
-  spentFromMs: number;
 }
 
 const unlimited: LimitDecision = Object.freeze({
@@ -142,8 +127,8 @@ export class SlidingWindowLimiter {
     const known = this.refusal(key, count, limit, nowMs);
     if (known !== undefined) return known;
     const state = this.#stateOf(key);
-    this.#noteSpent(state, count, nowMs);
-    const given = this.#giveFromLots(state, count, limit, nowMs);
+    state.ahead.noteSpent(count, nowMs, this.#lotMs);
+    const given = this.#giveAhead(state, count, limit, nowMs);
     if (given !== undefined) return given;
     if (this.#asker.isSilent(key)) {
       const decision = this.#decideAlone(state, count, limit, nowMs);
@@ -169,7 +154,7 @@ export class SlidingWindowLimiter {
     if (state === undefined || !state.wasFull) return undefined;
     // Others may have taken since. It is later still then, and is asked again at this time.
     const waitMs = admissibleAtMs(state.alone.seen, limit, count) - nowMs;
-    if (waitMs > 0 && leftIn(state.lots, nowMs) < count) return this.#refuse(limit, waitMs, true);
+    if (waitMs > 0 && state.ahead.left(nowMs) < count) return this.#refuse(limit, waitMs, true);
     return undefined;
   }
 
@@ -178,7 +163,7 @@ export class SlidingWindowLimiter {
     if (known !== undefined) return known;
     const state: KeyState = {
       key,
-      lots: [],
+      ahead: new TakenAhead(),
       alone: new AloneCount(this.#windowMs),
       wasFull: false,
       answeredAskAtMs: Number.NEGATIVE_INFINITY,
@@ -186,28 +171,17 @@ export class SlidingWindowLimiter {
       queued: 0,
       underWay: 0,
       isTelling: false,
-      spent: 0,
-      spentBefore: 0,
-      takes: 0,
-      takesBefore: 0,
-      spentFromMs: Number.NEGATIVE_INFINITY,
     };
     this.#keys.set(key, state);
     return state;
   }
 
-  #giveFromLots(state: KeyState, count: number, limit: number, nowMs: number): LimitDecision | undefined {
-    const { lots } = state;
-    if (lots.length === 0) return undefined;
-    if (lots.some((lot) => lot.left === 0 || lot.untilMs <= nowMs)) {
-      state.lots = lots.filter((lot) => lot.left > 0 && lot.untilMs > nowMs);
-    }
-    const left = leftIn(state.lots, nowMs);
-    const decision = state.lots[0]?.decision;
-    if (decision === undefined || left < count) return undefined;
-    takeFromLots(state.lots, count);
+  #giveAhead(state: KeyState, count: number, limit: number, nowMs: number): LimitDecision | undefined {
+    const { key, ahead } = state;
+    const decision = ahead.give(count, nowMs);
+    if (decision === undefined) return undefined;
     const size = this.#lotSize(state, limit);
-    if (size > 0 && (left - count) * 2 <= size && !this.#asker.isSilent(state.key)) this.#ask(state, limit);
+    if (size > 0 && ahead.left(nowMs) * 2 <= size && !this.#asker.isSilent(key)) this.#ask(state, limit);
     return decision;
   }
 
@@ -255,7 +229,7 @@ export class SlidingWindowLimiter {
       limit: asked.limit,
       reported: sumOf(asked.told),
       extra:
-        state.underWay > 1 ? 0 : Math.max(0, this.#lotSize(state, asked.limit) - leftIn(state.lots, nowMs)),
+        state.underWay > 1 ? 0 : Math.max(0, this.#lotSize(state, asked.limit) - state.ahead.left(nowMs)),
       takes: asked.takes.map(({ count }) => count),
     };
   }
@@ -276,7 +250,7 @@ export class SlidingWindowLimiter {
   }
 
   #keepLot(state: KeyState, asked: KeyAsk, { extra }: WindowAnswer, decision: LimitDecision): void {
-    if (extra > 0) state.lots.push({ left: extra, untilMs: asked.askedAtMs + this.#lotMs, decision });
+    if (extra > 0) state.ahead.add(extra, asked.askedAtMs + this.#lotMs, decision);
   }
 
   /** What Redis had counted stays, whatever it answers; Redis is told later of what is admitted here. */
@@ -315,29 +289,10 @@ export class SlidingWindowLimiter {
     alone.seen = shares;
   }
 
-  /**
-   * As much as half a sub-window will need, going by the one before, so that it is used up before it expires. Less
-   * where the usual answer of Redis leaves less time to give it out.
-   */
-  #lotSize({ key, spentBefore, takesBefore }: KeyState, limit: number): number {
-    if (takesBefore < BUSY_TAKES || this.#prepaid === 0) return 0;
-    const usable = 1 - this.#asker.usualMs(key) / this.#lotMs;
-    if (usable <= 0) return 0;
-    return Math.min(Math.floor(limit * this.#prepaid), Math.floor(spentBefore * Math.min(0.5, usable)));
-  }
-
-  #noteSpent(state: KeyState, count: number, nowMs: number): void {
-    const elapsedMs = nowMs - state.spentFromMs;
-    if (elapsedMs >= this.#lotMs) {
-      const isNext = elapsedMs < 2 * this.#lotMs;
-      state.spentBefore = isNext ? state.spent : 0;
-      state.takesBefore = isNext ? state.takes : 0;
-      state.spentFromMs = isNext ? state.spentFromMs + this.#lotMs : nowMs;
-      state.spent = 0;
-      state.takes = 0;
-    }
-    state.spent += count;
-    state.takes++;
+  /** Less if Redis' usual answer leaves less time to give it out. */
+  #lotSize({ key, ahead }: KeyState, limit: number): number {
+    if (this.#prepaid === 0 || !ahead.isBusy) return 0;
+    return ahead.nextSize(limit * this.#prepaid, 1 - this.#asker.usualMs(key) / this.#lotMs);
   }
 
   /** As Redis would, going by its last answer, but only for this process' share. */
@@ -351,21 +306,5 @@ export class SlidingWindowLimiter {
     this.#counts.refusals++;
     if (isLocal) this.#counts.local_refusals++;
     return { allowed: false, limit, remaining: 0, retryAfterMs };
-  }
-}
-
-function leftIn(lots: readonly Lot[], nowMs: number): number {
-  let left = 0;
-  for (const lot of lots) if (lot.untilMs > nowMs) left += lot.left;
-  return left;
-}
-
-/** @param count at most what is left in them */
-function takeFromLots(lots: readonly Lot[], count: number): void {
-  let rest = count;
-  for (const lot of lots) {
-    const part = Math.min(lot.left, rest);
-    lot.left -= part;
-    rest -= part;
   }
 }

@@ -1,0 +1,124 @@
+// Tests only: workers of the fallback on a Redis of their own, and messages that come to them.
+// Guarantees: `stopWorkers()` stops what was started since the last call; `close()` stops the Redis.
+import { systemClock } from "@petrel/shared/kernel/clock";
+import { createLogger } from "@petrel/shared/kernel/logging/logging";
+import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
+import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
+import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
+import { connectRedis } from "@petrel/shared/redis/connection/connect";
+import { DEFAULT_RECORD_KEEP_MS } from "@petrel/shared/redis/inbox/keep-records";
+import { readAttempts, readMessage } from "@petrel/shared/redis/inbox/read-message";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
+import type { FallbackChannel } from "../channels/fallback-channel.js";
+import { createFallbackMetrics } from "../fallback/fallback-metrics.js";
+import { FallbackWorkers, type FallbackWorkersOptions } from "../fallback/fallback-workers.js";
+import { enterFallback } from "./enter-fallback.js";
+
+const logger = createLogger({ service: "test", level: "silent" });
+
+export interface BenchWorkers {
+  readonly workers: FallbackWorkers;
+  readonly count: (name: string, labels?: Readonly<Record<string, string>>) => Promise<number>;
+  /** Leaves Redis as a killed process would. */
+  readonly crash: () => void;
+}
+
+export class FallbackBench {
+  readonly store: OpenStore;
+  readonly #ends: (() => Promise<void>)[] = [];
+
+  private constructor(store: OpenStore) {
+    this.store = store;
+  }
+
+  static async open(): Promise<FallbackBench> {
+    return new FallbackBench(await openStore());
+  }
+
+  /** Of the first partition. */
+  get keys(): PartitionKeys {
+    return this.store.keys;
+  }
+
+  async start(
+    channels: readonly FallbackChannel[],
+    more: Partial<FallbackWorkersOptions> = {},
+  ): Promise<BenchWorkers> {
+    const { url } = this.store.server;
+    const workerId = more.workerId ?? "w1";
+    const redis = await connectRedis({ url, role: workerId, logger, commandTimeoutMs: 500 });
+    const registry = createRegistry("test");
+    const workers = new FallbackWorkers({
+      scripts: new ScriptRunner(redis),
+      partitions: this.store.partitions,
+      channels,
+      workerId,
+      metrics: createFallbackMetrics(
+        registry,
+        channels.map(({ name }) => name),
+      ),
+      logger,
+      clock: systemClock,
+      concurrency: 16,
+      claimMs: 60_000,
+      stopDeadlineMs: 300,
+      retry: { baseMs: 10, capMs: 50 },
+      maxAttempts: 4,
+      retriesCap: 100_000,
+      deadLettersCap: 100,
+      recordKeepMs: DEFAULT_RECORD_KEEP_MS,
+      tracing: NO_TRACING,
+      pollMs: 10,
+      ...more,
+    });
+    workers.start();
+    this.onClose(async () => {
+      await workers.stop();
+      redis.disconnect();
+    });
+    return {
+      workers,
+      crash: () => redis.disconnect(),
+      count: async (name, labels = {}) => {
+        const metric = await registry.getSingleMetric(name)?.get();
+        const found = metric?.values.filter((value) =>
+          Object.entries(labels).every(([label, word]) => value.labels[label] === word),
+        );
+        return (found ?? []).reduce((sum, { value }) => sum + value, 0);
+      },
+    };
+  }
+
+  readonly enter = (parts: Partial<MessageToAccept> = {}) => enterFallback(this.store, parts);
+  readonly stateOf = async (id: string) => (await readMessage(this.store.scripts, this.keys, id))?.state;
+  readonly attemptsOf = (id: string) => readAttempts(this.store.redis, this.keys, id);
+
+  /** Streams, retries and what is pending: nothing of an entry is left. */
+  readonly isSettled = async (): Promise<boolean> => {
+    const { redis } = this.store;
+    const lengths = await Promise.all([
+      ...(["high", "normal", "low"] as const).map((priority) => redis.xlen(this.keys.fallback(priority))),
+      redis.zcard(this.keys.retries),
+    ]);
+    return lengths.every((length) => length === 0);
+  };
+
+  onClose(end: () => Promise<void>): void {
+    this.#ends.push(end);
+  }
+
+  /** The last started stops first. */
+  async stopWorkers(): Promise<void> {
+    for (const end of this.#ends.splice(0).reverse()) await end();
+  }
+
+  clear(): Promise<void> {
+    return this.store.clear();
+  }
+
+  close(): Promise<void> {
+    return this.store.close();
+  }
+}
