@@ -14,7 +14,6 @@ import { LimitCounts } from "@petrel/shared/redis/limits/limit-counts";
 import { SlidingWindowLimiter } from "@petrel/shared/redis/limits/sliding-window-limiter";
 import { ProducerKeysReader } from "@petrel/shared/redis/producers/producer-keys-store";
 import { SpentNonces } from "@petrel/shared/redis/producers/spent-nonces";
-import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { TopicPublisher } from "@petrel/shared/redis/topics/topic-publisher";
 import { followEncryptionKeys } from "@petrel/shared/security/encryption-keys";
 import { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
@@ -82,7 +81,7 @@ export async function startCollect(
   );
   // A second link: a look-up must not wait behind a burst of messages.
   const readRedis = await openLink({ role: "collect-reads", link: "reads" });
-  const scripts = new ScriptRunner(readRedis);
+  const scripts = storeScripts.alsoOn(readRedis);
   const confirmationMs = Math.floor(storeAttemptMs * CONFIRMATION_SHARE);
   const confirm =
     accept.confirm ?? (await chooseConfirmation(redis, config.acceptDurability, confirmationMs, logger));

@@ -96,20 +96,23 @@ export interface Script {
 export function readScripts(): ReadonlyMap<ScriptName, Script> {
   // The sources' folder, seen from src/redis/scripts and from dist/redis/scripts alike.
   const redis = new URL("../../../src/redis/", import.meta.url);
+  const included = new Map<string, string>();
   return new Map(
     Object.entries(scriptsByRoom).flatMap(([room, names]) =>
       names.map((name): [ScriptName, Script] => {
         const text = readFileSync(new URL(`${room}/${name}.lua`, redis), "utf8");
-        const source = withIncludes(text, new URL("scripts/includes/", redis));
+        const source = withIncludes(text, new URL("scripts/includes/", redis), included);
         return [name, { name, source, sha1: createHash("sha1").update(source).digest("hex") }];
       }),
     ),
   );
 }
 
-/** Puts in the text of `NAME.lua` where a line says `--@include NAME`. */
-function withIncludes(source: string, includes: URL): string {
-  return source.replace(/^--@include (\S+)$/gm, (_line, name: string) =>
-    readFileSync(new URL(`${name}.lua`, includes), "utf8"),
-  );
+/** Puts in the text of `NAME.lua` where a line says `--@include NAME`. @param read by name, those that are known */
+function withIncludes(source: string, includes: URL, read: Map<string, string>): string {
+  return source.replace(/^--@include (\S+)$/gm, (_line, name: string) => {
+    const text = read.get(name) ?? readFileSync(new URL(`${name}.lua`, includes), "utf8");
+    read.set(name, text);
+    return text;
+  });
 }

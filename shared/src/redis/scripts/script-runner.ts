@@ -24,12 +24,17 @@ export class ScriptRunner {
   readonly ends = new MessageEnds();
   readonly #scripts: ReadonlyMap<ScriptName, Script>;
 
-  constructor(redis: Redis) {
+  constructor(redis: Redis, scripts: ReadonlyMap<ScriptName, Script> = readScripts()) {
     this.redis = redis;
-    this.#scripts = readScripts();
+    this.#scripts = scripts;
     // On a cluster the replicas load them too: the next master is one of them.
     onServerReady(redis, (server) => this.#load(server));
     for (const server of connectionsOf(redis)) if (server.status === "ready") this.#load(server);
+  }
+
+  /** The same scripts on another connection: they are read from the disk once. */
+  alsoOn(redis: Redis): ScriptRunner {
+    return new ScriptRunner(redis, this.#scripts);
   }
 
   /** Runs a script that answers one string. */
@@ -123,10 +128,13 @@ export class ScriptRunner {
   }
 
   #load(server: SingleRedis): void {
+    // All of them in one write.
+    server.stream.cork();
     for (const { source } of this.#scripts.values()) {
       // A failure shows at the first call, which then sends the source.
       server.script("LOAD", source).catch(() => undefined);
     }
+    server.stream.uncork();
   }
 }
 
