@@ -28,7 +28,7 @@ export function readProducerKeysFile(file: string): readonly FileKey[] {
     throw new ConfigError(`PRODUCER_KEYS_FILE cannot be read: ${reason}`);
   }
   // Fastify's validator: it is loaded for the first request anyway.
-  const isKeyFile = new Ajv().compile(keyFileSchema);
+  const isKeyFile = new Ajv({ validateSchema: false }).compile(keyFileSchema);
   if (!isKeyFile(content)) {
     const [fault] = isKeyFile.errors ?? [];
     throw new ConfigError(

@@ -123,6 +123,8 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
         removeAdditional: false,
         useDefaults: true,
         allErrors: false,
+        // It would compile the schema of schemas for it; the builders' types say what a schema may hold.
+        validateSchema: false,
         keywords: [CODE_DEFAULT],
       },
     },
