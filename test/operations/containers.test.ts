@@ -4,6 +4,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { readTopicRules } from "@petrel/shared/kernel/topics/read-topics-file";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { validate } from "dockerfile-utils";
 import { describe, expect, test } from "vitest";
@@ -181,14 +182,23 @@ describe("docker-compose.yml", () => {
     const environment = service.environment ?? {};
     expect(problemsOf(image, environment)).toEqual([]);
     const mounted = (service.secrets ?? []).map((secret) => `/run/secrets/${secret}`);
+    const files = (service.volumes ?? []).map((volume) => volume.split(":")[1]);
     for (const value of Object.values(environment)) {
       if (value.startsWith("/run/secrets/")) expect(mounted).toContain(value);
+      if (value.startsWith("/etc/petrel/")) expect(files).toContain(value);
     }
     // Secrets come as files: no environment variable looks like one.
     for (const name of Object.keys(environment)) expect(name).not.toMatch(/PASSWORD(?!_FILE)|SECRET$|TOKEN$/);
     expect(Number.parseInt(service.stop_grace_period, 10) * 1000).toBeGreaterThanOrEqual(
       stopDeadlineMs(image, environment),
     );
+  });
+
+  test("the rules for topics that come along are good", () => {
+    for (const file of ["deploy/docker/topics.json", "k8s/base/topics.json"])
+      expect(readTopicRules(read(file)), file).toEqual([]);
+    for (const name of ["collect", "push-node-1", "push-node-2"])
+      expect(compose.services[name]?.environment, name).toHaveProperty("TOPICS_FILE");
   });
 
   test("what a stop may take is what the programs say", () => {

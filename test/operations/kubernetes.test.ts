@@ -143,7 +143,8 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
         // Every named file is mounted.
         const files = (container.volumeMounts ?? []).flatMap((mount) => {
           const volume = workload.spec.template.spec.volumes?.find(({ name }) => name === mount.name);
-          return (volume?.secret?.items ?? []).map(({ path }) => `${mount.mountPath}/${path}`);
+          const items = volume?.secret?.items ?? volume?.configMap?.items ?? [];
+          return items.map(({ path }) => `${mount.mountPath}/${path}`);
         });
         for (const [name, value] of Object.entries(environment)) {
           if (name.endsWith("_FILE")) expect(files, `${image} ${name}`).toContain(value);

@@ -66,6 +66,7 @@ export interface PodSpec {
   readonly volumes?: readonly {
     readonly name: string;
     readonly secret?: { readonly items: readonly { readonly path: string }[] };
+    readonly configMap?: { readonly items: readonly { readonly path: string }[] };
   }[];
 }
 
