@@ -60,7 +60,8 @@ export class TopicCatchUp {
   /** Queues `subscribed`, and as much as may go out now of what is missing; the caller flushes. */
   begin(topic: NodeTopic, member: Subscription, position: TopicPosition | undefined): Recovery {
     const recovered = position !== undefined && this.#isRecoverable(topic, position);
-    const beginning = this.#beginningOf(topic, recovered, recovered ? position.offset : topic.offset);
+    const after = recovered ? position.offset : topic.offset;
+    const beginning = this.#beginningOf(topic, recovered, after);
     member.era = topic.era;
     member.lastOffset = beginning.upTo;
     member.connection.queue(beginning.bytes);
@@ -106,9 +107,8 @@ export class TopicCatchUp {
         const topic = this.#deps.topicOf(member.topic);
         if (member.index === -1 || topic === undefined) members.delete(member);
         else if (!topic.isReady) await pause(RETRY_MS);
-        else if (member.era === topic.era && member.lastOffset + 1 < topic.ring.first) {
-          await this.#untilLogIsRead(topic, member);
-        } else {
+        else if (this.#needsLog(topic, member)) await this.#untilLogIsRead(topic, member);
+        else {
           member.isBehind = false;
           this.#takeTurn(topic, member);
           connection.flush();
@@ -123,17 +123,22 @@ export class TopicCatchUp {
 
   #takeTurn(topic: NodeTopic, member: Subscription): void {
     const position = { epoch: member.era?.epoch ?? "", offset: member.lastOffset };
-    const oldest = topic.oldestNow(this.#deps.redisNowMs(topic.keys));
+    const oldest = this.oldestOf(topic);
     // Of a former era, or what it lacks is not kept any more: it is told.
     if (member.era !== topic.era || member.lastOffset + 1 < oldest) this.begin(topic, member, position);
     else this.#sendMore(topic, member);
   }
 
+  /** What it lacks is kept, but not here. */
+  #needsLog(topic: NodeTopic, { era, lastOffset }: Subscription): boolean {
+    const next = lastOffset + 1;
+    return era === topic.era && next < topic.ring.first && next >= this.oldestOf(topic);
+  }
+
   async #untilLogIsRead(topic: NodeTopic, member: Subscription): Promise<void> {
     await this.#deps.readLog(topic);
-    const isHere = member.lastOffset + 1 >= topic.ring.first || topic.oldest > member.lastOffset + 1;
-    // It failed, or its ring had to make room at once: not too often.
-    if (!isHere) await pause(RETRY_MS);
+    // Its ring had to make room at once: not too often.
+    if (this.#needsLog(topic, member)) await pause(RETRY_MS);
   }
 
   #sendMore(topic: NodeTopic, member: Subscription): void {
@@ -145,15 +150,21 @@ export class TopicCatchUp {
     member.lastOffset = upTo;
   }
 
+  /** The smallest number that is kept now. */
+  oldestOf(topic: NodeTopic): number {
+    return topic.oldestNow(this.#deps.redisNowMs(topic.keys));
+  }
+
   #isRecoverable(topic: NodeTopic, position: TopicPosition): boolean {
-    const oldest = topic.oldestNow(this.#deps.redisNowMs(topic.keys));
+    const oldest = this.oldestOf(topic);
     const { era, offset, previous } = topic;
     return isRecoverable({ epoch: era.epoch, offset, oldest, previous }, position);
   }
 
   #beginningOf(topic: NodeTopic, recovered: boolean, after: number): Beginning {
     const known = this.#beginnings.get(topic);
-    const { era, offset, oldest } = topic;
+    const { era, offset } = topic;
+    const oldest = this.oldestOf(topic);
     if (
       known !== undefined &&
       known.era === era &&

@@ -19,6 +19,8 @@ export interface TopicBench {
 export interface PublishOptions {
   readonly history?: Partial<TopicHistory>;
   readonly ttlMs?: number;
+  /** It reaches the log, and no node: as if its way there was cut. */
+  readonly isLost?: boolean;
 }
 
 let ids = 0;
@@ -26,9 +28,12 @@ let ids = 0;
 export function openTopicBench({ store }: NodeBench): TopicBench {
   const { scripts, partitions } = store;
   const publisher = new TopicPublisher({ scripts, partitions, maxInFlight: 1 });
-  const publish: TopicBench["publish"] = async (topic, data, { history, ttlMs = 3_600_000 } = {}) => {
+  const elsewhere = partitions.map((keys) => ({ ...keys, topicChannel: `${keys.topicChannel}nobody:` }));
+  const unheard = new TopicPublisher({ scripts, partitions: elsewhere, maxInFlight: 1 });
+  const publish: TopicBench["publish"] = async (topic, data, options = {}) => {
+    const { history, ttlMs = 3_600_000, isLost = false } = options;
     const { historySize: size, historySeconds, historyBytes: bytes } = DEFAULT_TOPIC_RULE;
-    const result = await publisher.publish({
+    const result = await (isLost ? unheard : publisher).publish({
       topic,
       partition: partitionOfTopic(topic, partitions.length),
       id: `m${++ids}`,

@@ -72,7 +72,7 @@ export class KeptTopics {
 
   /** Its token changed: what only the client wants, and may no longer have, ends. */
   rightsChanged(connection: Connection): void {
-    for (const subscription of [...(connection.subscriptions?.values() ?? [])]) {
+    for (const subscription of connection.subscriptions?.values() ?? []) {
       const { topic, byClient, byServer, hasPresence } = subscription;
       if (hasPresence && !isGranted(connection.grants, topic, "presence")) {
         subscription.hasPresence = false;
@@ -85,7 +85,7 @@ export class KeptTopics {
   }
 
   #apply(connection: Connection, wanted: ReadonlySet<string>): void {
-    for (const { topic, byServer } of [...(connection.subscriptions?.values() ?? [])]) {
+    for (const { topic, byServer } of connection.subscriptions?.values() ?? []) {
       if (byServer && !wanted.has(topic)) this.#release(connection, topic);
     }
     for (const topic of wanted) this.#hold(connection, topic);

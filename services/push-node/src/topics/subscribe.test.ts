@@ -185,7 +185,7 @@ describe("mistakes close nothing", () => {
       { code: "PETREL_INVALID_REQUEST", ref: "a b", on: "subscribe" },
     ],
     [
-      { type: "subscribe", topic: `${"t".repeat(129)}` },
+      { type: "subscribe", topic: "t".repeat(129) },
       { code: "PETREL_INVALID_REQUEST", ref: "t".repeat(128), on: "subscribe" },
     ],
     [

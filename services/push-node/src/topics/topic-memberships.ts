@@ -89,7 +89,7 @@ export class TopicMemberships {
   /** Its socket is gone. */
   closed(connection: Connection): void {
     if (connection.broadcast !== undefined) this.leave(connection.broadcast);
-    for (const subscription of [...(connection.subscriptions?.values() ?? [])]) this.leave(subscription);
+    for (const subscription of connection.subscriptions?.values() ?? []) this.leave(subscription);
   }
 
   /**

@@ -208,7 +208,7 @@ export class TopicRequests {
       topic: topic.name,
       epoch: topic.era.epoch,
       offset: lastOffset,
-      oldest: Math.min(topic.oldest, lastOffset + 1),
+      oldest: Math.min(this.#deps.catchUp.oldestOf(topic), lastOffset + 1),
       recovered: false,
     });
   }
