@@ -7,6 +7,7 @@ import { TicketsStore } from "@petrel/shared/redis/auth/tickets-store";
 import { TokenRevocations } from "@petrel/shared/redis/auth/token-revocations";
 import { TopicsFile } from "@petrel/shared/kernel/topics/topics-file";
 import { chooseConfirmation } from "@petrel/shared/redis/accept/confirm-writes";
+import type { TopicRule } from "@petrel/shared/protocol/topics/topic-rules";
 import type { Redis } from "@petrel/shared/redis/connection/connect";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { LimitCounts } from "@petrel/shared/redis/limits/limit-counts";
@@ -34,6 +35,7 @@ import { MoveConnections } from "./leave/move-connections.js";
 import { joinCluster } from "./node/join-cluster.js";
 import { createNodeReadiness } from "./node/node-readiness.js";
 import { RedisClocks } from "./node/redis-clocks.js";
+import { openPresence } from "./presence/open-presence.js";
 import { openTokens } from "./tokens/open-tokens.js";
 import { openTopics, type Topics } from "./topics/open-topics.js";
 
@@ -132,14 +134,26 @@ export async function startPushNode(
     onEpochOver: (connection) => moves.move(connection, true),
   });
   const topicsFile = new TopicsFile(config.topicsFile);
-  topicsFile.follow({ logger, lifecycle });
+  const ruleOf = (topic: string): TopicRule => topicsFile.ruleOf(topic);
+  const presence = openPresence({
+    scripts,
+    partitions,
+    nodeId,
+    leaseMs: config.nodeTtlMs,
+    ruleOf,
+    outboundBoundBytes: config.outboundBoundBytes,
+    metrics,
+    clock,
+    logger,
+  });
   const topics = openTopics({
     redis: await openLink({ role: "push-node-topics", link: "topics", isUnmeasured: true }),
     scripts,
     partitions,
     nodeId,
     registry,
-    ruleOf: (topic) => topicsFile.ruleOf(topic),
+    ruleOf,
+    presence,
     maxPerConnection: config.maxTopicsPerConnection,
     ringBytes: config.topicRingBytes,
     outboundBoundBytes: config.outboundBoundBytes,
@@ -152,6 +166,9 @@ export async function startPushNode(
     logger,
   });
   lifecycle.onStop("topics", topics.stop);
+  topicsFile.follow({ logger, lifecycle }, () => presence.rulesChanged(topics.follow.all()));
+  presence.start();
+  lifecycle.onStop("presence in topics", presence.stop);
   const delivery = openDelivery({
     redis,
     scripts,
@@ -169,6 +186,7 @@ export async function startPushNode(
     concurrentCatchUps: CONCURRENT_CATCH_UPS,
     onSent: counts.sent,
     onKeptTopics: (changes) => topics.kept.changed(changes),
+    onErased: presence.erased,
     clock,
     logger,
   });
@@ -213,7 +231,10 @@ export async function startPushNode(
     nodeId,
     ttlMs: config.nodeTtlMs,
     onText: delivery.receive,
-    onMissed: (what) => void renewal.renewAll(what),
+    onMissed: (what) => {
+      void renewal.renewAll(what);
+      presence.linkIsBack();
+    },
     lifecycle,
     logger,
   });

@@ -32,6 +32,8 @@ export interface DeliveryOptions {
   readonly onSent: (count: number) => void;
   /** Topics that the server keeps for users have changed. */
   readonly onKeptTopics: ReceiveDeps["onKeptTopics"];
+  /** Users were erased. */
+  readonly onErased: ReceiveDeps["onErased"];
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -44,12 +46,12 @@ export interface Delivery {
 }
 
 export function openDelivery(options: DeliveryOptions): Delivery {
-  const { redis, registry, acks, onKeptTopics, clock, logger, concurrentCatchUps } = options;
+  const { redis, registry, acks, onKeptTopics, onErased, clock, logger, concurrentCatchUps } = options;
   const pace = new ReceivePace({ clock, ...options.pace });
   const checkEpoch = createCheckEpoch({ redis, logger });
   const semaphore = new Semaphore(concurrentCatchUps);
   const catchUp = createCatchUp({ ...options, checkEpoch, semaphore, pace });
   const deliver = createDeliver({ ...options, catchUp, checkEpoch, pace });
-  const receive = createReceiveEnvelopes({ registry, deliver, catchUp, acks, onKeptTopics });
+  const receive = createReceiveEnvelopes({ registry, deliver, catchUp, acks, onKeptTopics, onErased });
   return { receive, catchUp, checkEpoch };
 }

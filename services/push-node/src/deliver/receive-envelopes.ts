@@ -18,6 +18,8 @@ export interface ReceiveDeps {
   readonly acks: Pick<DeliveryAcks, "repeat">;
   /** Topics that the server keeps for users have changed. */
   readonly onKeptTopics: (changes: readonly KeptTopicChange[]) => void;
+  /** These users were erased. */
+  readonly onErased: (userIds: readonly string[]) => void;
 }
 
 /** @returns what takes each text that is published to this node */
@@ -27,6 +29,7 @@ export function createReceiveEnvelopes({
   catchUp,
   acks,
   onKeptTopics,
+  onErased,
 }: ReceiveDeps): (text: string) => void {
   const closeTokens = createRevokedTokens(registry);
   return (text) => {
@@ -84,6 +87,7 @@ export function createReceiveEnvelopes({
         for (const userId of message.userIds) {
           for (const connection of registry.ofUser(userId)) closeErased(connection);
         }
+        onErased(message.userIds);
         return;
       case "topics":
         onKeptTopics(message.changes);

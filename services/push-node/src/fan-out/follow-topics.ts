@@ -29,8 +29,8 @@ export interface FollowTopicsOptions {
   readonly observer: RepairObserver;
   /** It has messages to go out, or can be joined. */
   readonly onDue: (topic: NodeTopic) => void;
-  /** Who is there has changed. */
-  readonly onPresence?: (topic: NodeTopic) => void;
+  /** Who is there has changed, or a word of that may have been missed. */
+  readonly onPresence: (topic: NodeTopic) => void;
   readonly logger: Logger;
 }
 
@@ -166,7 +166,7 @@ export class FollowTopics {
     const topic = this.#byChannel.get(channel);
     if (topic === undefined) return;
     const heard = decodeTopicText(text);
-    if (heard?.kind === "presence") this.#options.onPresence?.(topic);
+    if (heard?.kind === "presence") this.#options.onPresence(topic);
     if (heard?.kind !== "messages") return;
     if (topic.confirmedTick !== this.#tick) this.#confirm(topic);
     this.#repair.hear(topic, heard.messages);
@@ -182,6 +182,7 @@ export class FollowTopics {
     for (const channel of channels) {
       const topic = this.#byChannel.get(channel);
       if (topic === undefined) continue;
+      this.#options.onPresence(topic);
       // Most have missed nothing: a look is enough. One that is under way may have come too early.
       if (topic.phase === "following" && !topic.isReading && !topic.isLooking) this.#toLook.push(topic);
       else this.#repair.begin(topic);

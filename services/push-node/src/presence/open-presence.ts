@@ -14,22 +14,21 @@ import type { PresenceMember } from "./presence-view.js";
 import { PresenceReports } from "./report-presence.js";
 import { TellPresence } from "./tell-presence.js";
 
+/** What the topics' room tells (push-node/topics/topic-presence), and what concerns the whole node. */
 export interface NodePresence {
   /** It is subscribed: said again, nothing happens. */
-  readonly join: (member: PresenceMember) => void;
+  readonly joined: (member: PresenceMember) => void;
   /** It is not any more. */
-  readonly leave: (member: PresenceMember) => void;
+  readonly left: (member: PresenceMember) => void;
   /** After its `subscribed`: whether it wants to be told. */
-  readonly ask: (member: PresenceMember, wants: boolean) => void;
-  /** The topic's channel said that somebody came or went. */
+  readonly watched: (member: PresenceMember & { readonly hasPresence: boolean }) => void;
+  /** Somebody came or went, or a word of that may have been missed. */
   readonly changed: (topic: string) => void;
-  /** Words of these topics' channels may have been missed. */
-  readonly lookAgain: (topics?: Iterable<string>) => void;
   /** The link to Redis was down: what was reported may be lost. */
   readonly linkIsBack: () => void;
-  readonly forgetUser: (userId: string) => void;
-  /** @param members all that are subscribed on this node */
-  readonly rulesChanged: (members: Iterable<PresenceMember>) => void;
+  readonly erased: (userIds: readonly string[]) => void;
+  /** @param topics all that have members on this node */
+  readonly rulesChanged: (topics: Iterable<{ readonly members: readonly PresenceMember[] }>) => void;
   readonly start: () => void;
   readonly stop: () => Promise<void>;
 }
@@ -93,25 +92,28 @@ export function openPresence(options: OpenPresenceOptions): NodePresence {
   });
   let timer: NodeJS.Timeout | undefined;
 
-  const join = (member: PresenceMember): void => {
+  const joined = (member: PresenceMember): void => {
     const { topic, connection } = member;
-    if (ruleOf(topic).presence !== "off") held.join(topic, connection.userId, connection);
+    // One that is closing, its user erased maybe, does not come back.
+    if (!connection.isOpen || ruleOf(topic).presence === "off") return;
+    held.join(topic, connection.userId, connection);
   };
 
   return {
-    join,
-    leave: (member) => {
+    joined,
+    left: (member) => {
       tell.drop(member);
       held.leave(member.topic, member.connection.userId, member.connection);
     },
-    ask: (member, wants) => (wants ? tell.ask(member) : tell.drop(member)),
+    watched: (member) => (member.hasPresence ? tell.ask(member) : tell.drop(member)),
     changed: (topic) => tell.changed(topic),
-    lookAgain: (topics) => tell.lookAgain(topics),
     linkIsBack: () => reports.renewAll(),
-    forgetUser: (userId) => held.forgetUser(userId),
-    rulesChanged: (members) => {
+    erased: (userIds) => {
+      for (const userId of userIds) held.forgetUser(userId);
+    },
+    rulesChanged: (topics) => {
       for (const topic of held.topics()) if (ruleOf(topic).presence === "off") held.forgetTopic(topic);
-      for (const member of members) join(member);
+      for (const { members } of topics) for (const member of members) joined(member);
       // `count` and `list` show different things.
       tell.lookAgain();
     },

@@ -202,6 +202,18 @@ test("a socket that does not drain is told later, what is the case then", async 
   expect(slow.told).toEqual([frame(["alice"]), frame(["alice", "bob", "carol"])]);
 });
 
+test("a change that no word told of shows at the next look", async () => {
+  await says({ alice: 1 });
+  const alice = member("alice");
+  tell.ask(alice);
+  await untilTold(alice, 1);
+  await says({ bob: 1 });
+  clock.step(1_000);
+  tell.lookAgain();
+  await untilTold(alice, 2);
+  expect(alice.told[1]).toEqual(frame(["alice", "bob"]));
+});
+
 test("who does not ask any more is told nothing, and nothing is read for it", async () => {
   await says({ alice: 1 });
   const alice = member("alice");

@@ -99,9 +99,9 @@ export class TellPresence {
     }
   }
 
-  /** A word may have been missed: in all topics, or in some. */
-  lookAgain(topics: Iterable<string> = this.#views.keys()): void {
-    for (const topic of topics) this.changed(topic);
+  /** A word may have been missed, in any topic. */
+  lookAgain(): void {
+    for (const topic of this.#views.keys()) this.changed(topic);
   }
 
   stop(): void {

@@ -17,7 +17,7 @@ export interface KeptTopicsDeps {
   readonly memberships: TopicMemberships;
   readonly follow: FollowTopics;
   readonly registry: Pick<ConnectionRegistry, "ofUser">;
-  readonly presence: TopicPresence | undefined;
+  readonly presence: TopicPresence;
   readonly onRecovery: (outcome: RecoveryOutcome) => void;
 }
 
@@ -76,7 +76,7 @@ export class KeptTopics {
       const { topic, byClient, byServer, hasPresence } = subscription;
       if (hasPresence && !isGranted(connection.grants, topic, "presence")) {
         subscription.hasPresence = false;
-        this.#deps.presence?.watched(subscription);
+        this.#deps.presence.watched(subscription);
       }
       if (!byClient || isGranted(connection.grants, topic, "subscribe")) continue;
       subscription.byClient = false;

@@ -36,8 +36,7 @@ export interface TopicsOptions {
   readonly registry: ConnectionRegistry;
   /** The rule that holds for a topic at this moment. */
   readonly ruleOf: (topic: string) => TopicRule;
-  /** Where presence is told; without it clients cannot ask for it. */
-  readonly presence?: TopicPresence;
+  readonly presence: TopicPresence;
   readonly maxPerConnection: number;
   /** Of the newest messages of all topics together. */
   readonly ringBytes: number;
@@ -96,7 +95,7 @@ export function openTopics(options: TopicsOptions): Topics {
     budget,
     observer: metrics.repair,
     onDue: (topic) => fanOut.due(topic),
-    ...(presence === undefined ? {} : { onPresence: ({ name }) => presence.changed(name) }),
+    onPresence: ({ name }) => presence.changed(name),
     logger,
   });
   const memberships: TopicMemberships = new TopicMemberships({ follow, catchUp, presence });

@@ -14,7 +14,7 @@ import type { TopicPresence } from "./topic-presence.js";
 export interface MembershipsDeps {
   readonly follow: FollowTopics;
   readonly catchUp: TopicCatchUp;
-  readonly presence: TopicPresence | undefined;
+  readonly presence: TopicPresence;
 }
 
 /** What becomes of one wish for a topic until it is answered. */
@@ -59,7 +59,7 @@ export class TopicMemberships {
     const recovery = this.#deps.catchUp.begin(topic, subscription, position);
     topic.add(subscription);
     this.#count++;
-    if (topic.name !== BROADCAST_TOPIC) this.#deps.presence?.joined(subscription);
+    if (topic.name !== BROADCAST_TOPIC) this.#deps.presence.joined(subscription);
     return recovery;
   }
 
@@ -76,7 +76,7 @@ export class TopicMemberships {
     this.#count--;
     if (topic === undefined) return;
     this.#deps.follow.rest(topic);
-    if (name !== BROADCAST_TOPIC) this.#deps.presence?.left(subscription);
+    if (name !== BROADCAST_TOPIC) this.#deps.presence.left(subscription);
   }
 
   /** Ends it, and tells the client, if it was ever told that it has it. */

@@ -24,7 +24,7 @@ export interface TopicRequestsDeps {
   readonly follow: FollowTopics;
   readonly catchUp: TopicCatchUp;
   readonly ruleOf: (topic: string) => TopicRule;
-  readonly presence: TopicPresence | undefined;
+  readonly presence: TopicPresence;
   /** That a client may ask for; `$all` and kept ones are not counted. */
   readonly maxPerConnection: number;
   /** How long an answer may take. */
@@ -170,9 +170,6 @@ export class TopicRequests {
       if (!isGranted(connection.grants, topic, "presence")) {
         return { code: "PETREL_FORBIDDEN", message: "The token does not allow to see who is there." };
       }
-      if (this.#deps.presence === undefined) {
-        return { code: "PETREL_NOT_IMPLEMENTED", message: "Presence is not built yet." };
-      }
     }
     if (!isKept && known?.byClient !== true && countOwn(connection) >= maxPerConnection) {
       return {
@@ -197,7 +194,7 @@ export class TopicRequests {
     }
     if (request.presence !== undefined && request.presence !== subscription.hasPresence) {
       subscription.hasPresence = request.presence;
-      presence?.watched(subscription);
+      presence.watched(subscription);
     }
   }
 

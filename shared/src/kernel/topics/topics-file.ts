@@ -40,8 +40,11 @@ export class TopicsFile {
     return this.#rules.ruleOf(topic);
   }
 
-  /** For a composition root: applies changes of the file until the stop. */
-  follow({ logger, lifecycle }: TopicsFileOwner): void {
+  /**
+   * For a composition root: applies changes of the file until the stop.
+   * @param onChanged other rules are in force
+   */
+  follow({ logger, lifecycle }: TopicsFileOwner, onChanged: () => void = () => undefined): void {
     const file = this.#file;
     if (file === undefined) return;
     // A poll says a thing once; whoever sends a signal wants an answer.
@@ -54,6 +57,7 @@ export class TopicsFile {
           this.#rules = new TopicRules(rules);
           this.#text = text;
           logger.info({ rules: rules.length }, "topics file: read again; its rules are in force");
+          onChanged();
         } else if (isAsked) logger.info("topics file: unchanged");
         refused = "";
       } catch (error) {
