@@ -64,6 +64,46 @@ describe.runIf(runsInBrowser())("in a browser", () => {
     await visitor.close();
   }, 60_000);
 
+  test("two people meet in a topic: each sees what is said, and by whom", async () => {
+    const context = await browser.newContext();
+    const bob = await context.newPage();
+    await bob.goto(`${consoleUrl}/?user=bob`);
+    await bob.keyboard.press("Enter");
+    for (const one of [page, bob]) {
+      await one.waitForSelector('#state[data-state="online"]', { timeout: 15_000 });
+      await one.click("#topic-join");
+      await one.waitForSelector('#topic-state[data-state="subscribed"]', { timeout: 15_000 });
+    }
+    await bob.fill("#topic-text", "hello, ada");
+    await bob.click("#topic-publish");
+    for (const one of [page, bob]) {
+      const said = await one.waitForSelector("#topic-messages li[data-offset='1']", { timeout: 15_000 });
+      expect(await said.textContent()).toMatch(/#1bob.*hello, ada/);
+    }
+    await cluster.post("/v1/messages", { to: { topic: "demo.lobby" }, data: "from a system" });
+    const said = await page.waitForSelector("#topic-messages li[data-offset='2']", { timeout: 15_000 });
+    expect(await said.textContent()).toContain("a business system");
+    // Who comes later sees what is kept.
+    await bob.click("#topic-leave");
+    await bob.click("#topic-join");
+    await bob.waitForSelector("#topic-messages li[data-offset='1']", { timeout: 15_000 });
+    await context.close();
+    expect(opened.problems).toEqual([]);
+  }, 60_000);
+
+  test("a topic whose rule allows less is joined all the same; what may not be done is said", async () => {
+    await page.click("#topic-leave");
+    await page.fill("#topic", "news");
+    await page.click("#topic-join");
+    await page.waitForSelector('#topic-state[data-state="subscribed"]', { timeout: 15_000 });
+    expect(await page.textContent("#topic-here")).toContain("not told");
+    await page.fill("#topic-text", "may I?");
+    await page.click("#topic-publish");
+    await page.waitForSelector("#topic-problem:not([hidden])", { timeout: 15_000 });
+    await page.click("#topic-leave");
+    expect(opened.problems).toEqual([]);
+  }, 60_000);
+
   test("a node that dies costs the page a reconnect, not a message", async () => {
     const text = (await page.textContent("#whereabouts")) ?? "";
     const holder = cluster.nodes.find(({ name }) => text.includes(name));

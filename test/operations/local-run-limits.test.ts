@@ -20,6 +20,7 @@ function environmentsWith(environment: Readonly<Record<string, string>>) {
       redisPassword: "f",
     },
     apnsKey: { keyId: "k", teamId: "t" },
+    topicRules: "g",
     environment,
   });
 }

@@ -17,6 +17,7 @@ import { LocalRunError } from "./local-run-error.js";
 import { loadSecrets, writeSecretFiles } from "./data/local-secrets.js";
 import { OptionError, parseOptions, usage, type LocalOptions } from "./parse-options.js";
 import { createPidFile } from "./data/pid-file.js";
+import { writeTopicRules } from "./data/topic-rules-file.js";
 import { summaryLines } from "./print-summary.js";
 import { describeServices, type ServiceSpec } from "./processes/service-specs.js";
 import { startServices, stopServices, type SupervisedService } from "./processes/service-groups.js";
@@ -87,6 +88,7 @@ async function runCluster(
   const pids = createPidFile(join(data.path, "pids.json"));
   const secrets = await loadSecrets(join(data.path, "secrets.json"));
   const secretFiles = await writeSecretFiles(data.secrets, secrets);
+  const topicRules = await writeTopicRules(data.path);
   const redis = await prepareRedis({
     environment,
     port: ports.redis,
@@ -101,7 +103,7 @@ async function runCluster(
   const prefix = await dieWithParentPrefix(environment);
   const { apnsKey } = secrets;
   const layout = { repositoryRoot, ports, redisEnvironment: redis.serviceEnvironment };
-  const specs = describeServices({ ...layout, secretFiles, apnsKey, environment });
+  const specs = describeServices({ ...layout, secretFiles, apnsKey, topicRules, environment });
   const services = specs.map((spec) => superviseService(spec, { prefix, data, say, pids, options }));
 
   killAsked.addEventListener("abort", () => {

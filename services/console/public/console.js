@@ -6,6 +6,7 @@ import { createPhone } from "./phone.js";
 import { createReceiver } from "./receiver.js";
 import { createSender } from "./sender.js";
 import { createSentList } from "./sent-list.js";
+import { createTopicRoom } from "./topic-room.js";
 
 const find = (id) => document.getElementById(id);
 
@@ -20,6 +21,19 @@ const phone = createPhone({
   screen: find("phone-screen"),
 });
 const messages = createMessageList({ list: find("messages"), count: find("message-count") });
+const room = createTopicRoom({
+  form: find("topic-form"),
+  topic: find("topic"),
+  join: find("topic-join"),
+  leave: find("topic-leave"),
+  state: find("topic-state"),
+  here: find("topic-here"),
+  problem: find("topic-problem"),
+  list: find("topic-messages"),
+  publishForm: find("topic-publish-form"),
+  text: find("topic-text"),
+  publish: find("topic-publish"),
+});
 createReceiver({
   form: find("sign-in-form"),
   user: find("user"),
@@ -30,6 +44,7 @@ createReceiver({
   readConfig,
   messages,
   onSignIn: (userId) => phone.show(userId),
+  onClient: (client) => room.use(client),
 });
 createSender({
   form: find("send-form"),

@@ -5,10 +5,12 @@ import { createToken } from "./cluster.js";
 import { showProblem } from "./list-parts.js";
 
 /**
- * @param parts the page's elements; `onSignIn(userId)` is told who signs in
+ * @param parts the page's elements; `onSignIn(userId)` is told who signs in, `onClient(client)` of the client that is
+ *   used from now on, undefined for none
  */
 export function createReceiver(parts) {
-  const { form, user, signOut, state, whereabouts, problem, readConfig, messages, onSignIn } = parts;
+  const { form, user, signOut, state, whereabouts, problem, readConfig, messages, onSignIn, onClient } =
+    parts;
   let client;
 
   function showState(name) {
@@ -21,6 +23,7 @@ export function createReceiver(parts) {
   async function stop() {
     const previous = client;
     client = undefined;
+    onClient(undefined);
     await previous?.close("signed out on the page");
   }
 
@@ -60,9 +63,11 @@ export function createReceiver(parts) {
     started.on(
       "closed",
       whileCurrent(({ code, error }) => {
+        onClient(undefined);
         showProblem(problem, `Closed by the server: ${error?.message ?? "no reason given"} (${code})`);
       }),
     );
+    onClient(started);
     started.connect();
   }
 

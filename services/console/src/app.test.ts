@@ -83,7 +83,7 @@ describe("the page", () => {
     const policy = page.headers["content-security-policy"];
     expect(policy).toContain("default-src 'none'");
     expect(policy).toContain("connect-src 'self' ws://127.0.0.1:7110 ws://127.0.0.1:7111;");
-    for (const id of ["user", "sign-in", "state", "messages", "to", "data", "send", "sent"]) {
+    for (const id of ["user", "sign-in", "state", "messages", "to", "data", "send", "sent", "topic"]) {
       expect(page.body).toContain(`id="${id}"`);
     }
   });
@@ -130,6 +130,11 @@ describe("its calls", () => {
     expect(asked).toMatchObject([
       { method: "POST", url: "/v1/tokens", headers: { authorization: `Bearer ${CREDENTIAL}` } },
     ]);
+    // What may be done in a topic is its rule's to say.
+    expect(JSON.parse(asked[0]?.body ?? "")).toEqual({
+      userId: "alice",
+      topics: [{ topic: "*", can: ["subscribe", "publish", "presence"] }],
+    });
     expect(JSON.stringify([made.headers, made.body])).not.toContain("secret");
   });
 

@@ -14,6 +14,7 @@ import {
 } from "@petrel/shared/testing/cluster/start-cluster";
 import { freePort } from "@petrel/shared/testing/free-port";
 import { waitFor } from "@petrel/shared/testing/wait-for";
+import { writeTopicRules } from "../../../deploy/local/src/data/topic-rules-file.js";
 import { launchChromium } from "./chromium.js";
 
 export interface OpenConsole {
@@ -41,13 +42,15 @@ export async function openConsole(
     for (const one of closers.splice(0).reverse()) await one();
   };
   try {
-    const cluster = await startCluster({
-      ...options,
-      environment: { ALLOWED_ORIGINS: consoleUrl, ...options.environment },
-    });
-    closers.push(cluster.stop);
     const directory = await mkdtemp(join(tmpdir(), "petrel-console-"));
     closers.push(() => rm(directory, { recursive: true, force: true }));
+    // As the local run does it.
+    const topicRules = await writeTopicRules(directory);
+    const cluster = await startCluster({
+      ...options,
+      environment: { ALLOWED_ORIGINS: consoleUrl, TOPICS_FILE: topicRules, ...options.environment },
+    });
+    closers.push(cluster.stop);
     const keyFile = join(directory, "api-key");
     await writeFile(keyFile, cluster.apiKey, { mode: 0o600 });
     const child = spawn(process.execPath, ["services/console/dist/main.js"], {

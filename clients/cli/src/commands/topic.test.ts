@@ -27,10 +27,10 @@ describe("petrel topic", () => {
       { status: 200, body: { items: [{ id: "m4", offset: 4, at, data: 1 }], nextAfter: 4 } },
     ]);
     bench.answers.set("GET /v1/topics/room.1/messages?after=4", [
-      { status: 200, body: { items: [{ id: "m5", offset: 5, at, from: "ann", data: 2 }], nextAfter: 5 } },
+      { status: 200, body: { items: [], nextAfter: 5 } },
     ]);
     bench.answers.set("GET /v1/topics/room.1/messages?after=5", [
-      { status: 200, body: { items: [], nextAfter: 5 } },
+      { status: 200, body: { items: [{ id: "m6", offset: 6, at, from: "ann", data: 2 }], nextAfter: null } },
     ]);
     const run = bench.run(["topic", "room.1", "--messages"]);
     expect(await run.exitCode).toBe(0);
@@ -39,7 +39,7 @@ describe("petrel topic", () => {
       `ann 2 connections, since ${at}`,
       `bob 1 connections, since ${at}`,
       `#4 ${at} m4 1`,
-      `#5 ${at} m5 from ann 2`,
+      `#6 ${at} m6 from ann 2`,
     ]);
   });
 

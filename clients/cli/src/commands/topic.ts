@@ -47,8 +47,10 @@ export async function runTopic(args: readonly string[], terminal: Terminal): Pro
     const page = await ask("GET", `${path}/messages?after=${after}`);
     const items = (page["items"] ?? []) as readonly Kept[];
     for (const item of items) show(item, describeKept);
-    if (items.length === 0 || typeof page["nextAfter"] !== "number" || page["nextAfter"] <= after) return 0;
-    after = page["nextAfter"];
+    // A page may be empty though more follow: what has expired is left out.
+    const { nextAfter } = page;
+    if (typeof nextAfter !== "number" || nextAfter <= after) return 0;
+    after = nextAfter;
   }
 }
 

@@ -26,6 +26,8 @@ export interface SpecInput {
   readonly secretFiles: SecretFiles;
   /** Whose file `secretFiles.apnsKey` is. */
   readonly apnsKey: Pick<ApnsProviderKey, "keyId" | "teamId">;
+  /** A file of rules for topics. */
+  readonly topicRules: string;
   readonly environment: Environment;
 }
 
@@ -46,7 +48,7 @@ export const stopOrder: readonly ServiceKind[] = [
 ];
 
 export function describeServices(input: SpecInput): ServiceSpec[] {
-  const { repositoryRoot, ports, redisEnvironment, secretFiles, environment } = input;
+  const { repositoryRoot, ports, redisEnvironment, secretFiles, topicRules, environment } = input;
   const spec = (name: string, kind: ServiceKind, port: number, own: Environment): ServiceSpec => ({
     name,
     kind,
@@ -54,6 +56,7 @@ export function describeServices(input: SpecInput): ServiceSpec[] {
     origin: originOf(port),
     environment: {
       ...defaults(ports),
+      TOPICS_FILE: topicRules,
       ...set(environment),
       HOST: "127.0.0.1",
       PORT: String(port),

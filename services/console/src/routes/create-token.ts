@@ -11,8 +11,11 @@ const bodySchema = Type.Object(
   { additionalProperties: false },
 );
 
+/** The page can become any user, and join any topic. What may be done in one, its rule says. */
+const topics = [{ topic: "*", can: ["subscribe", "publish", "presence"] }];
+
 export function addCreateToken(app: HttpApp, callAuth: CallService): void {
   app.post("/api/tokens", { schema: { body: bodySchema } }, async (request, reply) =>
-    passOn(reply, await callAuth("POST", "/v1/tokens", { userId: request.body.userId })),
+    passOn(reply, await callAuth("POST", "/v1/tokens", { userId: request.body.userId, topics })),
   );
 }
