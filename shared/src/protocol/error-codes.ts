@@ -33,7 +33,7 @@ export const errorCatalogue = {
   PETREL_TOKEN_EXPIRED: {
     status: 401,
     retryable: false,
-    meaning: "The token's time is over: get a fresh one.",
+    meaning: "The token has expired: get a fresh one.",
   },
   PETREL_TOKEN_REVOKED: {
     status: 401,
@@ -43,17 +43,17 @@ export const errorCatalogue = {
   PETREL_REFRESH_REUSED: {
     status: 401,
     retryable: false,
-    meaning: "A spent refresh token came again: its session is revoked, for both who hold it.",
+    meaning: "A spent refresh token was used again: its session is revoked, for thief and owner alike.",
   },
   PETREL_TICKET_INVALID: {
     status: 401,
     retryable: false,
-    meaning: "The ticket is unknown, over, or was used before (4401).",
+    meaning: "The ticket is unknown, has expired, or was used before (4401).",
   },
   PETREL_SIGNATURE_REQUIRED: {
     status: 401,
     retryable: false,
-    meaning: "This key's requests must be signed; a secret in Authorization is not taken.",
+    meaning: "This key's requests must be signed; a secret in Authorization is refused.",
   },
   PETREL_SIGNATURE_INVALID: {
     status: 401,
@@ -68,7 +68,7 @@ export const errorCatalogue = {
   PETREL_SIGNATURE_REPLAYED: {
     status: 401,
     retryable: false,
-    meaning: "A request with this petrel-id came before: each is good once.",
+    meaning: "A request with this petrel-id came before: each works once.",
   },
   PETREL_FORBIDDEN: {
     status: 403,
@@ -78,7 +78,7 @@ export const errorCatalogue = {
   PETREL_ORIGIN_REFUSED: {
     status: 403,
     retryable: false,
-    meaning: "The page's origin is not on the list.",
+    meaning: "The page's origin is not allowed.",
   },
   PETREL_NOT_FOUND: { status: 404, retryable: false, meaning: "There is no such resource." },
   PETREL_REQUEST_TIMEOUT: {
@@ -109,12 +109,12 @@ export const errorCatalogue = {
   PETREL_UNSUPPORTED_MEDIA_TYPE: {
     status: 415,
     retryable: false,
-    meaning: "The body's type or encoding is not one that is read here.",
+    meaning: "The body's type or encoding is not supported.",
   },
   PETREL_IDEMPOTENCY_MISMATCH: {
     status: 422,
     retryable: false,
-    meaning: "The idempotency key was used before, with other content.",
+    meaning: "The idempotency key was used before with different content.",
   },
   PETREL_UPGRADE_REQUIRED: {
     status: 426,
@@ -129,7 +129,7 @@ export const errorCatalogue = {
   PETREL_INTERNAL: {
     status: 500,
     retryable: true,
-    meaning: "A fault in Petrel; the log has its cause.",
+    meaning: "A fault in Petrel; the log has the cause.",
   },
   PETREL_NOT_IMPLEMENTED: {
     status: 501,
@@ -168,11 +168,11 @@ export const errorCatalogue = {
   },
   PETREL_TOO_SLOW: {
     retryable: true,
-    meaning: "The connection took nothing for too long while data waited (4408).",
+    meaning: "The client read nothing for too long while data waited (4408).",
   },
   PETREL_CONNECTION_REPLACED: {
     retryable: false,
-    meaning: "A newer connection of this user took this one's place (4409).",
+    meaning: "A newer connection of this user replaced this one (4409).",
   },
   PETREL_SIGNED_IN_ELSEWHERE: {
     retryable: false,
@@ -190,11 +190,11 @@ export const errorCatalogue = {
   PETREL_HISTORY_TRIMMED: {
     retryable: true,
     meaning:
-      "This device was too far behind another of its user, which had acknowledged more: reconnect, and see what is left (1012).",
+      "This device was too far behind another device of its user, which had acknowledged more: reconnect to get what is left (1012).",
   },
   PETREL_SHUTTING_DOWN: {
     retryable: true,
-    meaning: "The node stops: reconnect to another (1012).",
+    meaning: "The node is stopping: reconnect to another (1012).",
   },
 } as const satisfies Record<string, ErrorDefinition>;
 

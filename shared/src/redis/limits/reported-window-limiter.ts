@@ -1,6 +1,6 @@
 // A frame of a socket -> here -> ask-windows: a limit on a hot path that seldom reaches it.
 // Guarantees: a take is answered at once and allocates nothing; memory is bounded. This process alone never lets more
-// than the limit and its share through. All processes together exceed the limit by as much as docs/limits.md says,
+// than the limit and its share through. All processes together exceed the limit by as much as docs/send/limits.md says,
 // because each tells Redis afterwards, once per half of its share. A key that was over the limit lately gets from each
 // process only that process' part of it: so a flood at several processes passes once, before Redis has answered, and
 // not in every window.
