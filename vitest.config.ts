@@ -17,8 +17,9 @@ const resolve = {
 const common = {
   // Fetches Redis where a machine has none, before any test is timed.
   globalSetup: [at("shared/src/testing/redis/prepare-redis.ts")],
-  testTimeout: 30_000,
-  hookTimeout: 60_000,
+  // Generous, as every deadline of a test: only a failure waits for it.
+  testTimeout: 120_000,
+  hookTimeout: 180_000,
 };
 
 /** These count what lives in their process, or use up what it may have: each in a process of its own. */
@@ -30,8 +31,46 @@ const alone = [
 const kinds = sortTests();
 const without = (files: readonly string[]): string[] => files.filter((file) => !alone.includes(file));
 
-/** In this order: groups of files that run side by side. */
+/** More than there are cores: most of their time these wait for a lease, a restart, a deadline. */
+const MANY_WORKERS = 5;
+
+/**
+ * The first four run side by side, in this order: what waits most comes first, what only computes fills the gaps. A
+ * worker serves one project, so the files of each stay together.
+ */
 const onDefaultServer: TestProjectConfiguration[] = [
+  {
+    resolve,
+    test: {
+      ...common,
+      name: "whole",
+      include: kinds.whole,
+      isolate: false,
+      sequence: { groupOrder: 1 },
+      maxWorkers: MANY_WORKERS,
+    },
+  },
+  {
+    resolve,
+    test: {
+      ...common,
+      name: "parts",
+      include: without(kinds.parts),
+      isolate: false,
+      sequence: { groupOrder: 1 },
+      maxWorkers: MANY_WORKERS,
+    },
+  },
+  {
+    resolve,
+    test: {
+      ...common,
+      name: "alone",
+      include: alone,
+      sequence: { groupOrder: 1 },
+      maxWorkers: MANY_WORKERS,
+    },
+  },
   {
     resolve,
     test: {
@@ -41,30 +80,7 @@ const onDefaultServer: TestProjectConfiguration[] = [
       pool: "threads",
       isolate: false,
       sequence: { groupOrder: 1 },
-    },
-  },
-  { resolve, test: { ...common, name: "alone", include: alone, sequence: { groupOrder: 1 } } },
-  {
-    resolve,
-    test: {
-      ...common,
-      name: "parts",
-      include: without(kinds.parts),
-      isolate: false,
-      sequence: { groupOrder: 2 },
-      maxWorkers: 3,
-    },
-  },
-  {
-    resolve,
-    // Most of their time they wait: for a lease, a restart, a deadline. So more of them than there are cores.
-    test: {
-      ...common,
-      name: "whole",
-      include: kinds.whole,
-      isolate: false,
-      sequence: { groupOrder: 3 },
-      maxWorkers: 4,
+      maxWorkers: MANY_WORKERS,
     },
   },
   {
@@ -76,35 +92,48 @@ const onDefaultServer: TestProjectConfiguration[] = [
       include: ["**/*.realtime.test.ts"],
       exclude: ["**/{node_modules,dist,.cache}/**"],
       retry: 2,
-      sequence: { groupOrder: 4 },
+      sequence: { groupOrder: 2 },
       maxWorkers: 1,
     },
   },
 ];
+const projectOrder = ["whole", "parts", "alone", "pure", "realtime"];
 
 /** Where nothing is known of a former run the longest files come first, so that none is left at the end. */
 const longest = [
-  "test/faults/rolling-upgrade.test.ts",
   "test/faults/redis/redis-cluster-failover.test.ts",
-  "test/faults/kill-services.test.ts",
+  "test/faults/rolling-upgrade.test.ts",
   "test/faults/redis/redis-restart.test.ts",
-  "test/faults/redis/redis-full.test.ts",
-  "test/faults/new-generation.test.ts",
-  "test/faults/redis/redis-planned-failover.test.ts",
-  "test/faults/drop-test.test.ts",
-  "test/edge/slow-handshakes.test.ts",
-  "test/faults/cut-link.test.ts",
-  "test/rules/public-behaviour.test.ts",
-  "test/flows/assembled-services.test.ts",
   "test/faults/chaos.test.ts",
+  "test/edge/schemathesis.test.ts",
+  "test/flows/assembled-services.test.ts",
+  "test/faults/redis/redis-planned-failover.test.ts",
+  "test/faults/new-generation.test.ts",
+  "test/faults/drop-test.test.ts",
+  "test/faults/redis/redis-full.test.ts",
+  "test/faults/redis/stalled-master.test.ts",
+  "test/faults/redis/producer-keys-while-redis-is-away.test.ts",
+  "test/flows/sessions/session-policy.test.ts",
+  "test/phones/apns-crash.test.ts",
+  "test/edge/slow-handshakes.test.ts",
+  "test/flows/tracing.test.ts",
+  "test/phones/apns-flows.test.ts",
+  "test/faults/redis/redis-sentinel-failover.test.ts",
+  "test/rules/public-behaviour.test.ts",
+  "test/operations/local-run.test.ts",
+  "test/faults/cut-link.test.ts",
+  "test/faults/kill-services.test.ts",
+  "test/faults/reconnect-storm.test.ts",
   "shared/src/redis/inbox/memory.test.ts",
-  "shared/src/redis/limits/take-from-window.test.ts",
-  "shared/src/redis/wake/offer-invariant.test.ts",
-  "deploy/local/src/run-local.test.ts",
-  "services/push-node/src/connect/register-connection.test.ts",
-  "services/auth/src/routes/devices.test.ts",
-  "shared/src/redis/connection/sentinel.test.ts",
+  "clients/cli/src/main.test.ts",
   "shared/src/redis/connection/cluster.test.ts",
+  "shared/src/redis/connection/sentinel.test.ts",
+  "services/push-node/src/connect/register-connection.test.ts",
+  "services/push-node/src/leave/drain-connections.test.ts",
+  "services/collect/src/accept/survive-faults.test.ts",
+  "services/collect/src/users/read-messages.test.ts",
+  "services/dispatch/src/wake/follow-time.test.ts",
+  "deploy/local/src/run-local.test.ts",
 ];
 
 class LongestFirst extends BaseSequencer {
@@ -113,8 +142,11 @@ class LongestFirst extends BaseSequencer {
       const at = longest.findIndex((file) => moduleId.endsWith(`/${file}`));
       return at === -1 ? longest.length : at;
     };
-    const group = ({ project }: TestSpecification): number => project.config.sequence.groupOrder;
-    return (await super.sort(files)).sort((a, b) => group(a) - group(b) || rank(a) - rank(b));
+    const place = ({ project }: TestSpecification): number => {
+      const at = projectOrder.indexOf(project.name);
+      return at === -1 ? projectOrder.length : at;
+    };
+    return (await super.sort(files)).sort((a, b) => place(a) - place(b) || rank(a) - rank(b));
   }
 }
 
@@ -162,8 +194,8 @@ function furtherProjects(): TestProjectConfiguration[] {
       exclude: needsTls,
       isolate: false,
       env: { PETREL_TEST_REDIS_SERVER: name },
-      sequence: { groupOrder: 5 },
-      maxWorkers: 3,
+      sequence: { groupOrder: 3 },
+      maxWorkers: 4,
     },
   }));
 }

@@ -18,7 +18,7 @@ describe.runIf(runsInBrowser())("in a browser", () => {
   beforeAll(async () => {
     opened = await openConsole({ together: (name) => !name.startsWith("push-node") });
     ({ cluster, consoleUrl, browser, page } = opened);
-  }, 90_000);
+  });
   afterAll(() => opened?.close());
 
   test("a person signs in, sends to herself, sees it arrive, and its state become delivered", async () => {
@@ -43,7 +43,7 @@ describe.runIf(runsInBrowser())("in a browser", () => {
     const second = await page.waitForSelector(`#messages li[data-id='${id}']`, { timeout: 15_000 });
     expect(await second.textContent()).toContain("from afar");
     expect(opened.problems).toEqual([]);
-  }, 60_000);
+  });
 
   test("an address names a user and signs nobody in: that takes a click", async () => {
     const visitor = await browser.newPage();
@@ -62,7 +62,7 @@ describe.runIf(runsInBrowser())("in a browser", () => {
     await visitor.waitForSelector('#state[data-state="online"]', { timeout: 15_000 });
     expect(await visitor.textContent("#whereabouts")).toContain("mallory");
     await visitor.close();
-  }, 60_000);
+  });
 
   test("two people meet in a topic: each sees what is said, and by whom", async () => {
     const context = await browser.newContext();
@@ -116,7 +116,7 @@ describe.runIf(runsInBrowser())("in a browser", () => {
     };
     await page.waitForSelector(`#messages li[data-id='${id}']`, { timeout: 30_000 });
     opened.problems.length = 0;
-  }, 60_000);
+  });
 
   test("the README's browser code works when pasted", async () => {
     const [code = ""] = readmeBlocks("js", "test/browser/browser.test.ts");
@@ -131,5 +131,5 @@ describe.runIf(runsInBrowser())("in a browser", () => {
       what: `the message in ${JSON.stringify(lines)}`,
     });
     await fresh.close();
-  }, 60_000);
+  });
 });

@@ -56,7 +56,7 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
     await once(server, "listening");
     pageUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     browser = await openRealBrowser();
-  }, 60_000);
+  });
   afterAll(async () => {
     await browser?.close();
     server?.close();
@@ -67,7 +67,7 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
     peer = await WsPeer.start();
     proxy = await startFaultProxy({ targetPort: Number(new URL(peer.url).port) });
     page = await browser.context.newPage();
-  }, 60_000);
+  });
   afterEach(async () => {
     await page.close();
     await other?.close();
@@ -105,7 +105,7 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
     // At its second address.
     (await peer.accept(WITHIN_MS)).welcome({ resumed: true });
     await stateIs("online");
-  }, 90_000);
+  });
 
   test("that is seen again does not sit out its wait", async () => {
     const socket = await opened({ backoffBaseMs: NEVER_MS, backoffCapMs: NEVER_MS });
@@ -115,7 +115,7 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
     await page.bringToFront();
     (await peer.accept(WITHIN_MS)).welcome({ resumed: true });
     await stateIs("online");
-  }, 90_000);
+  });
 
   test("that runs again after it was frozen does not sit out its wait", async () => {
     const socket = await opened({ backoffBaseMs: NEVER_MS, backoffCapMs: NEVER_MS });
@@ -129,7 +129,7 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
     (await peer.accept(WITHIN_MS)).welcome({ resumed: true });
     await stateIs("online");
     expect(await page.evaluate("document.visibilityState")).toBe("hidden");
-  }, 90_000);
+  });
 
   test("that is seen again keeps to a wait that the server asked for", async () => {
     const socket = await opened({ longBackoffBaseMs: NEVER_MS, longBackoffCapMs: NEVER_MS });
@@ -141,7 +141,7 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
     // Long enough for an attempt, had there been one.
     await new Promise((resolve) => setTimeout(resolve, 500));
     expect([await page.evaluate("client.state"), peer.accepted]).toEqual(["waiting", 1]);
-  }, 90_000);
+  });
 
   test("that goes into the back/forward cache leaves, and comes back to where it was", async () => {
     const socket = await opened({ ackDelayMs: NEVER_MS });
@@ -176,11 +176,11 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
       },
       { what: "what the page heard", deadlineMs: WITHIN_MS },
     );
-  }, 90_000);
+  });
 
   test("that is closed while a reason is too long for a socket leaves it all the same", async () => {
     const socket = await opened({});
     await page.evaluate(`client.close("é".repeat(1_000))`);
     expect(await socket.closed).toEqual({ code: 1000, reason: "é".repeat(61) });
-  }, 90_000);
+  });
 });

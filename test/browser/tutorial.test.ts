@@ -95,7 +95,7 @@ describe.runIf(runsInBrowser())("the tutorial", () => {
       await exited;
     }
     await rm(directory, { recursive: true, force: true });
-  }, 120_000);
+  });
 
   test("every step does what the page says", { timeout: 300_000 }, async () => {
     const [, away, listen, serve, live, kill, phone, ring, screen, state, ...rest] = blocks as [

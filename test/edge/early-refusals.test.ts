@@ -81,4 +81,4 @@ test("Python reads every early refusal", async () => {
     expected("push node 404", 404, "PETREL_NOT_FOUND"),
     expected("auth 429", 429, "PETREL_RATE_LIMITED"),
   ]);
-}, 120_000);
+});

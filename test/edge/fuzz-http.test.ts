@@ -20,7 +20,7 @@ let userToken: string;
 beforeAll(async () => {
   cluster = await startCluster({ together: true, nodes: 1 });
   userToken = await cluster.tokenFor("fuzz-user");
-}, 60_000);
+});
 afterAll(() => cluster.stop());
 
 interface FuzzRequest {

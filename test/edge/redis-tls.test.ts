@@ -100,7 +100,7 @@ test("a message's whole way, by a user who may do no more than the page says", a
     await cluster.stop();
   }
   expect(await admin.call("ACL", "LOG")).toEqual([]);
-}, 60_000);
+});
 
 test.each([
   ["no authority is named", (port: number) => ({ redisUrl: `rediss://petrel:s3cret@127.0.0.1:${port}` })],

@@ -78,7 +78,7 @@ beforeAll(async () => {
       ACCEPT_DEADLINE_MS: "20000",
     },
   });
-}, 120_000);
+});
 afterAll(async () => {
   await cluster?.stop();
   admin?.disconnect();

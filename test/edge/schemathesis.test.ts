@@ -54,7 +54,7 @@ describe.runIf(isInstalled || isRequired)("schemathesis", () => {
       nodes: 1,
       environment: Object.fromEntries(limits.map((name) => [name, "0"])),
     });
-  }, 60_000);
+  });
   afterAll(async () => {
     await cluster?.stop();
     await rm(directory, { recursive: true, force: true });

@@ -75,7 +75,7 @@ beforeAll(async () => {
         ? { METRICS_PORT: String(metricsPort), METRICS_CLIENT_CA_FILE: file("authority.pem") }
         : mutual,
   });
-}, 60_000);
+});
 afterAll(async () => {
   await cluster?.stop();
   await rm(directory, { recursive: true, force: true });

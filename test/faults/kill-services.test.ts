@@ -30,7 +30,7 @@ beforeAll(async () => {
     environment: { ACK_TIMEOUT_MS: "2000", LEASE_MS: "1000", NODE_TTL_MS: "1500", ROUTE_LEASE_MS: "6000" },
   });
   keeper = keepRunning(run.cluster);
-}, 120_000);
+});
 afterAll(async () => {
   await keeper.stop();
   await run.stop();

@@ -47,7 +47,7 @@ beforeAll(async () => {
       FALLBACK_WEBHOOK_SECRET_FILE: secretFile,
     },
   });
-}, 60_000);
+});
 afterAll(async () => {
   await Promise.all(clients.map((client) => client.close()));
   await cluster?.stop();

@@ -24,7 +24,7 @@ beforeAll(async () => {
     nodes: 2,
     environment: { ACK_TIMEOUT_MS: String(ACK_TIMEOUT_MS), NODE_TTL_MS: String(NODE_TTL_MS) },
   });
-}, 120_000);
+});
 afterAll(() => run.stop());
 
 test(`a push node paused for ${PAUSE_MS} ms: the fallback while it stands still, the client after its return`, async () => {

@@ -97,7 +97,7 @@ describe.runIf(isThere)("from the release before to this one, and back", () => {
       phones.set(user, token);
       await registerPhone(run.cluster, user, token);
     }
-  }, 120_000);
+  });
   afterAll(async () => {
     await run?.stop();
     await simulator?.stop();

@@ -54,7 +54,7 @@ beforeAll(async () => {
       await promisify(execFile)(process.execPath, args, { cwd: root });
     }),
   );
-}, 120_000);
+});
 afterAll(() => rm(directory, { recursive: true, force: true }));
 
 describe("what is assembled", () => {
@@ -106,7 +106,7 @@ describe("what is assembled", () => {
   });
 });
 
-describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { timeout: 60_000 }, () => {
+describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { timeout: 180_000 }, () => {
   let redis: TestRedis;
   const running: ChildProcess[] = [];
 

@@ -19,7 +19,7 @@ beforeAll(async () => {
     role: "test",
     logger: createLogger({ service: "test", level: "silent" }),
   });
-}, 60_000);
+});
 afterAll(async () => {
   redis?.disconnect();
   await cluster?.stop();
@@ -124,4 +124,4 @@ test("their sockets close on every node, their tokens are refused, and nothing e
     ["user.erase", "begun"],
   ]);
   expect(JSON.stringify(items)).not.toContain(person);
-}, 60_000);
+});

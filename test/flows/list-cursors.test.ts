@@ -32,7 +32,7 @@ beforeAll(async () => {
   cluster = await startCluster({ together: true, nodes: 1 });
   const services = [cluster.auth, cluster.collect, ...cluster.dispatchers, ...cluster.nodes];
   routes = (await Promise.all(services.map(({ name, url }) => listRoutesOf(name, url)))).flat();
-}, 60_000);
+});
 afterAll(() => cluster?.stop());
 
 async function listRoutesOf(service: string, url: string): Promise<ListRoute[]> {
@@ -91,7 +91,7 @@ test("whatever fits a position's form is answered with a page", async () => {
       { seed, numRuns: RUNS },
     );
   }
-}, 60_000);
+});
 
 test("the edges that Redis refuses, and whatever else does not fit, are answered with 400", async () => {
   const edges = [
@@ -116,4 +116,4 @@ test("the edges that Redis refuses, and whatever else does not fit, are answered
       expect(status, `${route.path}?${route.name}=${position}`).toBe(fits ? 200 : 400);
     }
   }
-}, 60_000);
+});

@@ -113,7 +113,7 @@ test("a backlog larger than the outbound bound reaches a slow reader whole, with
   expect(messages.map(({ seq }) => seq)).toEqual(range(1, count));
   expect(client.closed()).toBeUndefined();
   client.close();
-}, 60_000);
+});
 
 test("the same reader also keeps up with messages that arrive while it is behind", async () => {
   const user = "slow-live";
@@ -125,4 +125,4 @@ test("the same reader also keeps up with messages that arrive while it is behind
   expect(messages.map(({ seq }) => seq)).toEqual(range(1, 300));
   expect(client.closed()).toBeUndefined();
   client.close();
-}, 60_000);
+});

@@ -112,15 +112,20 @@ class TracedCluster {
       .map((line) => JSON.parse(line) as FileSpan);
   }
 
-  /** The trace's spans, once there is one (or the given number) of each of these names. */
+  /**
+   * The trace's spans, once there is one (or the given number) of each of these names, and the parent of each: another
+   * process may export it later.
+   */
   async untilSpans(
-    { traceId }: { readonly traceId: string },
+    { traceId, spanId }: Pick<ProducerSpan, "traceId" | "spanId">,
     ...names: readonly (string | readonly [string, number])[]
   ): Promise<FileSpan[]> {
     let found: FileSpan[] = [];
     await waitFor(
       async () => {
         found = (await this.spans()).filter((span) => span.traceId === traceId);
+        const known = new Set([undefined, spanId, ...found.map((span) => span.spanId)]);
+        if (found.some((span) => !known.has(span.parentSpanId))) return false;
         return names.every((one) => {
           const [name, count] = typeof one === "string" ? [one, 1] : one;
           return found.filter((span) => span.name === name).length >= count;
@@ -161,7 +166,7 @@ describe("handed over in the step that stores", () => {
   let traced: TracedCluster;
   beforeAll(async () => {
     traced = await TracedCluster.start({});
-  }, 60_000);
+  });
   afterAll(() => traced.stop());
 
   test("from the producer's span to the acknowledgement", async () => {
@@ -362,7 +367,7 @@ describe("handed over by the dispatcher", () => {
   let traced: TracedCluster;
   beforeAll(async () => {
     traced = await TracedCluster.start({ HAND_OVER: "dispatch" });
-  }, 60_000);
+  });
   afterAll(() => traced.stop());
 
   test("the route stands between storing and delivery", async () => {
@@ -395,5 +400,5 @@ describe("handed over by the dispatcher", () => {
     await node?.exited;
     const spans = await traced.untilSpans(producer, "deliver", "await ack");
     expect(only(spans, "await ack").attributes["petrel.outcome"]).toBe("closed");
-  }, 60_000);
+  });
 });

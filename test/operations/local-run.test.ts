@@ -72,7 +72,7 @@ beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "petrel-local-"));
   portBase = await freePortRange(40);
   await startLocalRun();
-}, 90_000);
+});
 afterAll(async () => {
   if (local.exitCode === null) await stopLocalRun();
   await rm(directory, { recursive: true, force: true });
@@ -172,7 +172,7 @@ test("the README's curl is seen by petrel listen and a plain client; the state r
   };
   await waitFor(async () => (await state()) === "delivered", { what: "the state to read delivered" });
   plain.close();
-}, 60_000);
+});
 
 test("a service that dies is restarted, and a line says so", async () => {
   const pids = JSON.parse(readFileSync(join(directory, "pids.json"), "utf8")) as Record<string, number>;
@@ -183,7 +183,7 @@ test("a service that dies is restarted, and a line says so", async () => {
     what: "the node to be back",
     deadlineMs: 20_000,
   });
-}, 40_000);
+});
 
 test("a stop leaves nothing behind, and the next start has the data and keys of before", async () => {
   const before = readDevFile();
@@ -207,4 +207,4 @@ test("a stop leaves nothing behind, and the next start has the data and keys of 
   await startLocalRun();
   expect(readDevFile()).toEqual(before);
   expect(await (await post()).json()).toEqual({ id, duplicate: true });
-}, 120_000);
+});

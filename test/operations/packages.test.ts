@@ -45,7 +45,7 @@ beforeAll(async () => {
       await symlink(join(root, "node_modules", name), join(place, "node_modules", name));
     }
   }
-}, 120_000);
+});
 afterAll(() => rm(place, { recursive: true, force: true }));
 
 test("each holds what it names, what that imports, and no test", async () => {

@@ -55,7 +55,7 @@ beforeAll(async () => {
     environmentOf: (name) => ({ METRICS_PORT: String(metricsPorts.get(name)) }),
   });
   await makeTraffic();
-}, 90_000);
+});
 afterAll(async () => {
   await cluster?.stop();
   await simulator?.stop();
@@ -172,7 +172,7 @@ describe.runIf(runsPrometheus)("Prometheus", () => {
     prometheus = await startPrometheus(
       new Map(names.map((name) => [`${name === "dispatch-1" ? "dispatch" : name}:9464`, here(name)])),
     );
-  }, 60_000);
+  });
   afterAll(() => prometheus?.stop());
 
   const firing = async (alertname: string) =>
@@ -231,7 +231,7 @@ describe.runIf(runsPrometheus)("Prometheus", () => {
       }
     }
     for (const { name, health } of await prometheus.rules()) expect(health, name).toBe("ok");
-  }, 120_000);
+  });
 
   test("an app whose tokens are all bad is an alert", async () => {
     await waitFor(async () => (await firing("PetrelApnsBreakerOpen")).length === 1, {
@@ -264,7 +264,7 @@ describe.runIf(runsPrometheus)("Prometheus", () => {
         (await firing("PetrelPartitionUnowned")).length + (await firing("PetrelTargetDown")).length === 0,
       { what: "both to end", deadlineMs: 30_000 },
     );
-  }, 100_000);
+  });
 });
 
 test("a node's stop can be seen while it lasts", async () => {
@@ -291,7 +291,7 @@ test("a node's stop can be seen while it lasts", async () => {
     { what: "one that had left, or was closed", deadlineMs: 20_000, everyMs: 20 },
   );
   expect(await node.exited).toBe(0);
-}, 60_000);
+});
 
 interface Asked {
   readonly by: string;

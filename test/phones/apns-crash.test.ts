@@ -37,7 +37,7 @@ beforeAll(async () => {
       FALLBACK_RETRY_CAP_MS: "200",
     },
   });
-}, 60_000);
+});
 afterAll(async () => {
   await cluster.stop();
   await simulator.stop();

@@ -37,7 +37,7 @@ beforeAll(async () => {
       FALLBACK_RETRY_CAP_MS: "200",
     },
   });
-}, 60_000);
+});
 beforeEach(() => simulator.setBehaviour({ latencyMs: 0, answer: null, environment: null }));
 afterAll(async () => {
   await cluster.stop();
@@ -162,7 +162,7 @@ test("a deploy of the push nodes, and a page that reloads, ring no phone", async
   expect(await rings(measure)).toBe(1);
   for (const token of tokens) expect(await rings(token)).toBe(0);
   for (const client of [...again, ...moved]) client.close();
-}, 60_000);
+});
 
 test("410 after the registration: gone, audited, counted; before it: kept", async () => {
   const [goneToken, keptToken] = [await newUser("gone"), await newUser("kept")];
@@ -233,7 +233,7 @@ test("thousands of 410 in one burst are cleaned up within seconds, and those bet
     });
   }
   expect(await metricOf(dispatchers, "petrel_apns_breaker_open")).toBe(0);
-}, 120_000);
+});
 
 test("a wrong environment for every token: the breaker opens, no token is lost, and all are rung when it is mended", async () => {
   const users = Array.from({ length: 60 }, (_, i) => `wrong${i}`);
@@ -262,4 +262,4 @@ test("a wrong environment for every token: the breaker opens, no token is lost, 
   for (const token of tokens) expect(await rings(token)).toBe(2);
   const quarantined = { outcome: "quarantined" };
   expect(await metricOf(dispatchers, "petrel_apns_invalidations_total", quarantined)).toBe(0);
-}, 60_000);
+});

@@ -25,7 +25,7 @@ beforeAll(async () => {
         ? { DISPATCH_ROLES: "route" }
         : { DISPATCH_ROLES: "fallback", ...simulator.environment },
   });
-}, 60_000);
+});
 afterAll(async () => {
   await cluster.stop();
   await simulator.stop();

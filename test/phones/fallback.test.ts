@@ -152,4 +152,4 @@ test("dispatchers killed while they send: the message is sent again with the sam
   await untilState(id, "pushed");
   const bodies = requestsFor(id).map(({ body }) => body);
   expect(bodies).toEqual([bodies[0], bodies[0]]);
-}, 60_000);
+});

@@ -21,7 +21,7 @@ describe.runIf(runsInBrowser())("the phone on the page", () => {
       { APNS_SIMULATOR_URL: simulator.controlUrl },
     );
     ({ page } = opened);
-  }, 90_000);
+  });
   afterAll(async () => {
     await opened?.close();
     await simulator?.stop();
@@ -56,5 +56,5 @@ describe.runIf(runsInBrowser())("the phone on the page", () => {
     await page.click("#phone-remove");
     await page.waitForSelector("#phone-add:visible", { timeout: 10_000 });
     expect(opened.problems).toEqual([]);
-  }, 90_000);
+  });
 });

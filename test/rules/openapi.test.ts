@@ -30,7 +30,7 @@ beforeAll(async () => {
     const answer = await fetch(`${urls[i]}/openapi.json`);
     documents.set(service, (await answer.json()) as Document);
   }
-}, 60_000);
+});
 afterAll(() => cluster?.stop());
 
 const documentOf = (service: string): Document => documents.get(service) as Document;

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 export interface WaitForOptions {
   /** What is waited for, completing "waited … ms for …". */
   readonly what: string;
+  /** Generous by default: only a failure waits for it. */
   readonly deadlineMs?: number;
   readonly everyMs?: number;
 }
@@ -15,7 +16,7 @@ export interface WaitForOptions {
  */
 export async function waitFor<T>(
   check: () => T | Promise<T>,
-  { what, deadlineMs = 10_000, everyMs = 20 }: WaitForOptions,
+  { what, deadlineMs = 30_000, everyMs = 20 }: WaitForOptions,
 ): Promise<Exclude<Awaited<T>, undefined | null | false | 0 | "">> {
   const end = performance.now() + deadlineMs;
   let lastError: unknown;

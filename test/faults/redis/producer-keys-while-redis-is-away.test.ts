@@ -96,7 +96,7 @@ describe("one link to Redis cut", () => {
       environment: { ACCEPT_DEADLINE_MS: "20000" },
     });
     close.push(() => cluster.stop());
-  }, 120_000);
+  });
   afterAll(async () => {
     for (const step of close.reverse()) await step();
   });
@@ -108,7 +108,7 @@ describe("one link to Redis cut", () => {
     await sleep(500);
     proxy.heal();
     expect(await answer).toBe(202);
-  }, 120_000);
+  });
 
   test("the link to Redis is cut for half a second, and for two: every message is accepted, signed ones too", async () => {
     expect(await post(cluster.collect.url, cluster.apiKey, "alice")).toBe(202);
@@ -126,7 +126,7 @@ describe("one link to Redis cut", () => {
     const statuses = await stop();
     process.stdout.write(`answers over both cuts: ${JSON.stringify(statuses)}\n`);
     expect(Object.keys(statuses)).toEqual(["202"]);
-  }, 120_000);
+  });
 
   test("a key that is revoked while Redis is away for one collect is refused there soon after", async () => {
     const admin = { authorization: `Bearer ${cluster.adminKey}` };
@@ -156,7 +156,7 @@ describe("one link to Redis cut", () => {
     });
     const tookMs = Math.round(performance.now() - healedMs);
     process.stdout.write(`revoked during the cut: refused ${tookMs} ms after its end\n`);
-  }, 120_000);
+  });
 });
 
 test("a Redis Cluster's master with the keys dies: users of the others are served as before", async () => {
@@ -195,4 +195,4 @@ test("a Redis Cluster's master with the keys dies: users of the others are serve
   const statuses = await stop();
   process.stdout.write(`answers while the keys' master was dead: ${JSON.stringify(statuses)}\n`);
   expect(Object.keys(statuses)).toEqual(["202"]);
-}, 120_000);
+});

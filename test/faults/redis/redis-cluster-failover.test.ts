@@ -98,7 +98,7 @@ test("messages for users of all partitions: delivered in order, kept while nobod
   );
   expect(new Set(holders).size).toBe(2);
   expect(holders.every(Boolean)).toBe(true);
-}, 120_000);
+});
 
 /** CLUSTER FAILOVER, at a replica of the first partition's master. */
 async function failOverAsPlanned(under: RedisLoad) {

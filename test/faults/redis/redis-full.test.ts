@@ -41,7 +41,7 @@ beforeAll(async () => {
     role: "test",
     logger: createLogger({ service: "test", level: "silent" }),
   });
-}, 120_000);
+});
 afterAll(async () => {
   await Promise.all(clients.map((client) => client.close()));
   redis?.disconnect();

@@ -85,7 +85,7 @@ test("killed and started again on its append-only file: everything answered with
   expect(handledTwice(recorder)).toEqual([]);
   expect(recorder.posts.filter(({ outcome }) => outcome !== "accepted")).toEqual([]);
   process.stdout.write(`restart on the AOF: ${under.accepted().length} accepted, 0 lost\n`);
-}, 120_000);
+});
 
 test("a tail that is lost: new epochs, nothing new taken for seen, and only what came after the cut is gone", async () => {
   const extraArgs = ["--appendfsync", "always", "--aof-timestamp-enabled", "yes"];
@@ -138,7 +138,7 @@ test("a tail that is lost: new epochs, nothing new taken for seen, and only what
       .map(({ epoch, seq }) => `${epoch} ${seq}`);
     expect(new Set(numbers).size, `${user}: no number twice`).toBe(numbers.length);
   }
-}, 120_000);
+});
 
 /** As an operator would; the server's binary is that tool, too, under another name. */
 async function truncateTo(seconds: number): Promise<void> {

@@ -38,7 +38,7 @@ beforeAll(async () => {
       TOKEN_HS256_SECRET_FILE: secretFile,
     },
   });
-}, 60_000);
+});
 afterAll(async () => {
   await cluster?.stop();
   provider?.closeAllConnections();

@@ -21,7 +21,7 @@ beforeAll(async () => {
     redis: first,
     environment: { PARTITIONS: String(PARTITIONS), ROUTE_LEASE_MS: "1800000", ...redis.environment },
   });
-}, 120_000);
+});
 afterAll(async () => {
   await cluster?.stop();
   await redis?.stop();
@@ -55,4 +55,4 @@ test("by user and by token: both nodes close what is meant, whatever its partiti
     expect(socket.closed()).toBeUndefined();
     socket.close();
   }
-}, 60_000);
+});

@@ -60,7 +60,7 @@ test("one: the newest sign-in of a user stays, and gets the messages", async () 
     expect(client.closed()).toBeUndefined();
     client.close();
   }
-}, 60_000);
+});
 
 test("one-per-platform, of those who sign in at once on both nodes one of each stays", async () => {
   cluster = await startCluster({ together: true, environment: { SESSION_POLICY: "one-per-platform" } });
@@ -81,4 +81,4 @@ test("one-per-platform, of those who sign in at once on both nodes one of each s
   expect(platforms).toEqual(["ios", "web"]);
   expect(phone.closed()).toBeUndefined();
   for (const client of [phone, ...open()]) client.close();
-}, 60_000);
+});

@@ -20,7 +20,7 @@ beforeAll(async () => {
     // Heartbeats come every ten minutes, so a close was announced.
     environment: { REFRESH_LEEWAY_SECONDS: String(LEEWAY_SECONDS), ROUTE_LEASE_MS: "1800000" },
   });
-}, 60_000);
+});
 afterAll(() => cluster?.stop());
 
 async function post(path: string, body: object, credential?: string) {

@@ -68,7 +68,7 @@ export async function openRaw(options: RawOptions): Promise<RawClient> {
     send,
     text: (frame) => send(1, Buffer.from(JSON.stringify(frame))),
     frames,
-    closeCode: async (deadlineMs = 10_000) => {
+    closeCode: async (deadlineMs = 30_000) => {
       const close = await waitFor(() => frames().find(({ opcode }) => opcode === 8), {
         what: "a close frame",
         deadlineMs,
@@ -77,7 +77,7 @@ export async function openRaw(options: RawOptions): Promise<RawClient> {
       return close.payload.readUInt16BE(0);
     },
     isGone: () => gone,
-    untilGone: async (deadlineMs = 10_000) => {
+    untilGone: async (deadlineMs = 30_000) => {
       await waitFor(() => gone, { what: "the socket's end", deadlineMs, everyMs: 5 });
     },
   };

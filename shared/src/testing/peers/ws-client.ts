@@ -102,13 +102,13 @@ export function openClient(options: WsClientOptions): WsClient {
     send,
     sendText: (text) => socket.send(text),
     ack: (seq) => send({ type: "ack", seq }),
-    frame: (type, deadlineMs = 10_000) =>
+    frame: (type, deadlineMs = 30_000) =>
       waitFor(() => frames.find((frame) => frame.type === type), {
         what: `a frame of type ${type} (closed: ${JSON.stringify(closed)})`,
         deadlineMs,
         everyMs: 5,
       }),
-    untilMessages: async (count, deadlineMs = 15_000) => {
+    untilMessages: async (count, deadlineMs = 30_000) => {
       await waitFor(() => messages.length >= count, {
         what: `${count} messages`,
         deadlineMs,
@@ -120,7 +120,7 @@ export function openClient(options: WsClientOptions): WsClient {
       });
       return messages;
     },
-    untilClosed: (deadlineMs = 10_000) =>
+    untilClosed: (deadlineMs = 30_000) =>
       waitFor(() => closed, { what: "the close", deadlineMs, everyMs: 5 }),
     close: () => socket.close(),
   };

@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import { WebSocketServer, type WebSocket } from "ws";
 
-const WITHIN_MS = 5_000;
+const WITHIN_MS = 30_000;
 
 export type PeerFrame = Readonly<Record<string, unknown>>;
 
