@@ -20,6 +20,8 @@ export interface RecordedClusterOptions extends StartClusterOptions {
    * subscribed to a topic.
    */
   readonly isMixed?: boolean;
+  /** The users are spread over these topics, one each; by default three where they are mixed, else none. */
+  readonly topics?: readonly string[];
   /** Where clients connect instead of to the nodes, such as through proxies. */
   readonly connectUrls?: (cluster: TestCluster) => Promise<readonly string[]>;
   readonly libraryOf?: NonNullable<RecordedUsersOptions["libraryOf"]>;
@@ -52,12 +54,13 @@ const NOBODY_SPECIAL = { phoneOwners: [], persons: [], awayUsers: [] } as const;
 const SPECIAL_ONE_IN = 6;
 const [PHONE_OWNER, PERSON] = [1, 4];
 const AWAY_USERS = 6;
-const TOPICS = ["room.1", "room.2", "room.3"];
+const TOPICS: readonly string[] = ["room.1", "room.2", "room.3"];
 /** For a slower device to read what the faster one has acknowledged. */
 const SHOWN_DEADLINE_MS = 20_000;
 
 export async function startRecordedCluster(options: RecordedClusterOptions): Promise<RecordedCluster> {
   const { userCount, isMixed = false, connectUrls } = options;
+  const { topics = isMixed ? TOPICS : [] } = options;
   const recorder = new MessageRecorder();
   const fallback = await startFallbackRecorder(recorder);
   const undo: (() => Promise<void>)[] = [fallback.stop];
@@ -82,8 +85,8 @@ export async function startRecordedCluster(options: RecordedClusterOptions): Pro
       users: userNames,
       phoneOwners,
       urls: (await connectUrls?.(cluster)) ?? cluster.nodeUrls,
-      tokenFor: (user) => cluster.tokenFor(user, isMixed ? ["room.*"] : undefined),
-      topicsOf: (user) => (isMixed ? [TOPICS[userNames.indexOf(user) % TOPICS.length] ?? ""] : []),
+      tokenFor: (user) => cluster.tokenFor(user, topics.length > 0 ? ["*"] : undefined),
+      topicsOf: (user) => (topics.length > 0 ? [topics[userNames.indexOf(user) % topics.length] ?? ""] : []),
       ...(options.libraryOf === undefined ? {} : { libraryOf: options.libraryOf }),
     });
     undo.push(users.close);
@@ -95,7 +98,7 @@ export async function startRecordedCluster(options: RecordedClusterOptions): Pro
       phoneOwners,
       persons,
       awayUsers,
-      topics: isMixed ? TOPICS : [],
+      topics,
       users,
       judge: async (deadlineMs) => {
         await producer.settled();

@@ -94,7 +94,9 @@ export class TopicRequests {
   #prepare(connection: Connection, request: TopicRequest): void {
     if (request.kind !== "subscribe" || this.#refusalOf(connection, request) !== undefined) return;
     const topic = this.#deps.follow.open(request.topic);
-    if (topic.phase === "opening" && request.position !== undefined) topic.wantsLog = true;
+    // One that is under way serves it too, or says that it is not enough.
+    if (topic.phase === "opening" && !topic.isReading && request.position !== undefined)
+      topic.wantsLog = true;
   }
 
   #drop(queue: Queue): void {
