@@ -1,10 +1,13 @@
 // Flow: the session that docs/receive/protocol.md shows byte by byte, replayed to a real node.
 // Guarantees: the client's bytes are sent as on the page, and the node's come back as on the page, except for names,
-// times and lengths; every close code and frame type is on the page.
+// times and lengths, and for the order of what nothing comes between; every close code and frame type is on the page.
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
@@ -22,16 +25,27 @@ const sessions = readmeBlocks("text", "test/rules/protocol-doc.test.ts", page).m
 const USER = "eve";
 
 let cluster: TestCluster;
+let directory: string;
 beforeAll(async () => {
-  cluster = await startCluster({ together: true, nodes: 1 });
+  directory = await mkdtemp(join(tmpdir(), "petrel-protocol-"));
+  const rules = join(directory, "topics.json");
+  await writeFile(rules, '{"rules":[{"topics":"room.*","clientPublish":true}]}');
+  cluster = await startCluster({ together: true, nodes: 1, environment: { TOPICS_FILE: rules } });
 }, 180_000);
-afterAll(() => cluster?.stop());
+afterAll(async () => {
+  await cluster?.stop();
+  await rm(directory, { recursive: true, force: true });
+});
 
 async function tokenThatLasts(ttlSeconds: number): Promise<string> {
   const answer = await fetch(`${cluster.auth.url}/v1/tokens`, {
     method: "POST",
     headers: { authorization: `Bearer ${cluster.apiKey}`, "content-type": "application/json" },
-    body: JSON.stringify({ userId: USER, ttlSeconds }),
+    body: JSON.stringify({
+      userId: USER,
+      ttlSeconds,
+      topics: [{ topic: "room.*", can: ["subscribe", "publish"] }],
+    }),
   });
   return ((await answer.json()) as { accessToken: string }).accessToken;
 }
@@ -48,7 +62,8 @@ function readFrameLine(line: string): {
 
 function encodeMasked(payload: string, mask: Buffer): Buffer {
   const bytes = Buffer.from(payload);
-  const head = Buffer.from([0x81, 0x80 | 126, bytes.length >> 8, bytes.length & 255]);
+  const { length } = bytes;
+  const head = Buffer.from(length < 126 ? [0x81, 0x80 | length] : [0x81, 0xfe, length >> 8, length & 255]);
   return Buffer.concat([head, mask, bytes.map((byte, i) => byte ^ (mask[i % 4] ?? 0))]);
 }
 
@@ -107,25 +122,45 @@ function withoutChance(shown: string): unknown {
   return frame;
 }
 
-test("the recorded session happens once more, as it stands on the page", { timeout: 60_000 }, async () => {
-  expect(sessions).toHaveLength(2);
-  const send = (data: unknown): Promise<unknown> =>
-    cluster.post("/v1/messages", { to: { user: USER }, data });
-  await send({ text: "one" });
-  let epoch = "";
+interface Line {
+  readonly isSent: boolean;
+  readonly rest: string;
+}
+
+/** Lines that follow one another without a word from the other side. */
+function inBlocks(lines: readonly Line[]): Line[][] {
+  const blocks: Line[][] = [];
+  for (const line of lines) {
+    const last = blocks.at(-1);
+    if (last?.[0]?.isSent === line.isSent) last.push(line);
+    else blocks.push([line]);
+  }
+  return blocks;
+}
+
+const isHandshake = ({ rest }: Line): boolean => rest === "" || /^[A-Z]/.test(rest);
+
+test("the recorded sessions happen once more, as they stand on the page", { timeout: 60_000 }, async () => {
+  expect(sessions).toHaveLength(4);
+  const send = (to: Readonly<Record<string, string>>, text: string): Promise<unknown> =>
+    cluster.post("/v1/messages", { to, data: { text } });
+  /** By topic; "" is the user's own sequence. */
+  const epochs = new Map<string, string>();
+  await send({ user: USER }, "one");
   for (const [index, lines] of sessions.entries()) {
-    const token = await tokenThatLasts(index === 0 ? 3_600 : 20);
+    if (index === 3) await send({ topic: "room.1" }, "while you were away");
+    const token = await tokenThatLasts(index === 1 ? 20 : 3_600);
     const { hostname, port } = new URL(cluster.nodeUrls[0] ?? "");
     const socket = connect({ host: hostname, port: Number(port) });
     await once(socket, "connect");
     const connection = new RawConnection(socket);
 
-    const isHandshake = ({ rest }: { rest: string }): boolean => rest === "" || /^[A-Z]/.test(rest);
     const asked = lines.filter((line) => line.isSent && isHandshake(line)).map(({ rest }) => rest);
     const request = [...asked, ""]
       .join("\r\n")
       .replace("TOKEN", token)
-      .replace(/epoch=[^&]+/, `epoch=${epoch}`);
+      .replace(/epoch=[^&]+/, `epoch=${epochs.get("")}`)
+      .replace(/all=[^:]+/, `all=${epochs.get("$all")}`);
     connection.write(request);
     const answered = lines.filter((line) => !line.isSent && isHandshake(line)).map(({ rest }) => rest);
     expect((await connection.takeHead()).toString()).toBe([...answered, ""].join("\r\n"));
@@ -133,30 +168,41 @@ test("the recorded session happens once more, as it stands on the page", { timeo
     const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
     expect(answered).toContain(`Sec-WebSocket-Accept: ${accept}`);
 
-    for (const line of lines.filter((one) => !isHandshake(one))) {
-      const { bytes, isCut, shown } = readFrameLine(line.rest);
-      if (line.isSent && isCut) {
-        const fresh = await tokenThatLasts(3_600);
-        connection.write(encodeMasked(shown.replace("TOKEN", fresh), bytes.subarray(-4)));
-      } else if (line.isSent) {
-        const mask = bytes.subarray(2, 6);
-        const payload = bytes.subarray(6).map((byte, i) => byte ^ (mask[i % 4] ?? 0));
-        if (bytes[0] === 0x81) expect(Buffer.from(payload).toString()).toBe(shown);
-        connection.write(bytes);
-      } else {
-        const frame = await connection.takeFrame();
-        expect(frame.first).toBe(bytes[0]);
-        if (frame.first === 0x88) {
-          expect(frame.payload).toEqual(bytes.subarray(2));
-          continue;
+    for (const block of inBlocks(lines.filter((line) => !isHandshake(line)))) {
+      const expected: unknown[] = [];
+      const received: unknown[] = [];
+      for (const { isSent, rest } of block) {
+        const { bytes, isCut, shown } = readFrameLine(rest);
+        if (isSent && isCut) {
+          const fresh = await tokenThatLasts(3_600);
+          const said = shown
+            .replace("TOKEN", fresh)
+            .replace(/"epoch":"[^"]+"/, `"epoch":"${epochs.get("room.1")}"`);
+          connection.write(encodeMasked(said, bytes.subarray(-4)));
+        } else if (isSent) {
+          const mask = bytes.subarray(2, 6);
+          const payload = bytes.subarray(6).map((byte, i) => byte ^ (mask[i % 4] ?? 0));
+          if (bytes[0] === 0x81) expect(Buffer.from(payload).toString()).toBe(shown);
+          connection.write(bytes);
+        } else {
+          const frame = await connection.takeFrame();
+          expect(frame.first).toBe(bytes[0]);
+          if (frame.first === 0x88) {
+            expect(frame.payload).toEqual(bytes.subarray(2));
+            continue;
+          }
+          // The page's own header gives the length of the page's own text.
+          expect(bytes.length === 4 ? bytes.readUInt16BE(2) : bytes[1]).toBe(Buffer.byteLength(shown));
+          const said = frame.payload.toString();
+          expected.push(withoutChance(shown));
+          received.push(withoutChance(said));
+          const { type, epoch, topic = "" } = JSON.parse(said) as Readonly<Record<string, string>>;
+          if (type === "welcome" || type === "subscribed") epochs.set(topic, epoch ?? "");
+          if (type === "pong") await send({ user: USER }, "two");
         }
-        // The page's own header gives the length of the page's own text.
-        expect(bytes.length === 4 ? bytes.readUInt16BE(2) : bytes[1]).toBe(Buffer.byteLength(shown));
-        expect(withoutChance(frame.payload.toString())).toEqual(withoutChance(shown));
-        const { type, epoch: ofUser } = JSON.parse(frame.payload.toString()) as Record<string, string>;
-        if (type === "welcome") epoch = ofUser ?? "";
-        if (type === "pong") await send({ text: "two" });
       }
+      expect(received).toHaveLength(expected.length);
+      expect(received).toEqual(expect.arrayContaining(expected));
     }
     connection.destroy();
   }
