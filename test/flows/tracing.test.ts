@@ -200,6 +200,35 @@ describe("handed over in the step that stores", () => {
     client.close();
   });
 
+  test("a topic's message: published, and fanned out by the node", async () => {
+    const { collect } = traced.cluster;
+    await callCluster(traced.cluster, "PUT", `${collect.url}/v1/users/listener/topics/news.7`);
+    const client = await traced.connect("listener");
+    await waitFor(
+      () => client.frames.some(({ type, topic }) => type === "subscribed" && topic === "news.7"),
+      {
+        what: "the subscription",
+      },
+    );
+    const producer = newProducerSpan();
+    const id = await traced.send("", producer.header, { to: { topic: "news.7" } });
+    const spans = await traced.untilSpans(producer, "accept", "store", "fan out");
+    expect(waysOf(spans, producer)).toEqual([
+      "producer > accept",
+      "producer > accept > store",
+      "producer > accept > store > fan out",
+    ]);
+    expect(only(spans, "store").attributes).toMatchObject({
+      "messaging.message.id": id,
+      "petrel.outcome": "stored",
+    });
+    expect(only(spans, "fan out")).toMatchObject({
+      service: "petrel-push-node",
+      attributes: { "petrel.subscribers": 1 },
+    });
+    client.close();
+  });
+
   test("a user who comes later: delivered from the inbox, in the same trace", async () => {
     const producer = newProducerSpan();
     await traced.send("later", producer.header);
