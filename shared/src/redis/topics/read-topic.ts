@@ -1,4 +1,5 @@
-// push-node/topics, collect/topic-routes -> here -> topics/read-topic.lua: where a topic stands, and what its log has.
+// push-node/fan-out/read-topic-log, collect/topics/read-topic-log -> here -> topics/read-topic.lua: where a topic stands,
+// and what its log has.
 // Guarantees: number, bounds and page are of one moment; a changed master shows as a new epoch, with the position up to
 // which the former one still holds.
 import { randomBytes } from "node:crypto";
