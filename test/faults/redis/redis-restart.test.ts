@@ -8,6 +8,7 @@ import { runtimeEnvironment } from "@petrel/shared/embedded-redis/inspect-server
 import { findTestServer } from "@petrel/shared/testing/redis/find-test-server";
 import { startRestartableRedis, type RestartableRedis } from "@petrel/shared/testing/redis/restartable-redis";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import { connectClient, type WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import {
   handledTwice,
@@ -19,6 +20,9 @@ import {
 
 const users = (prefix: string, count: number): string[] =>
   Array.from({ length: count }, (_, i) => `${prefix}-${i + 1}`);
+
+const KEPT_NEWS = 5;
+const LOST_NEWS = 3;
 
 let redis: RestartableRedis;
 let cluster: TestCluster;
@@ -95,10 +99,15 @@ test("a tail that is lost: new epochs, nothing new taken for seen, and only what
   const online = users("on", 6);
   const away = users("away", 6);
   await under.connect(online);
+  const url = cluster.nodeUrls[0] ?? "";
+  const listener = await connectClient({ url, token: await cluster.tokenFor("listener", ["news"]) });
+  listener.send({ type: "subscribe", topic: "news" });
+  await listener.frame("subscribed");
 
   under.start([...online, ...away]);
   await under.untilAccepted(120);
   await under.stop();
+  for (let n = 1; n <= KEPT_NEWS; n++) await publishNews(n);
   const kept = under.accepted().length;
   const cutAtSeconds = Math.floor(Date.now() / 1000) + 1;
   // The file's timestamps are whole seconds, so later writes must carry a later one.
@@ -107,11 +116,14 @@ test("a tail that is lost: new epochs, nothing new taken for seen, and only what
   under.start([...online, ...away]);
   await under.untilAccepted(kept + 120);
   await under.stop();
+  for (let n = 1; n <= LOST_NEWS; n++) await publishNews(KEPT_NEWS + n);
+  await waitFor(() => listener.topicMessages.length === KEPT_NEWS + LOST_NEWS, { what: "all news" });
   const afterCut = under.accepted().length;
   await redis.kill();
   await truncateTo(cutAtSeconds);
   await redis.startAgain();
   await untilReady(cluster, true);
+  await expectToldOfLostNews(listener, url);
 
   under.start([...online, ...away]);
   await under.untilAccepted(afterCut + 120);
@@ -139,6 +151,41 @@ test("a tail that is lost: new epochs, nothing new taken for seen, and only what
     expect(new Set(numbers).size, `${user}: no number twice`).toBe(numbers.length);
   }
 });
+
+async function publishNews(n: number): Promise<void> {
+  await cluster.post("/v1/messages", { to: { topic: "news" }, data: { n } });
+}
+
+/**
+ * The topic has a new epoch: who saw what was lost is told so before anything else comes; a position up to what
+ * survived still holds.
+ */
+async function expectToldOfLostNews(listener: WsClient, url: string): Promise<void> {
+  const isOfNews = (frame: WsClient["frames"][number]): boolean => frame["topic"] === "news";
+  const answers = (): WsClient["frames"] =>
+    listener.frames.filter((frame) => isOfNews(frame) && frame.type === "subscribed");
+  const [before, told] = await waitFor(() => answers().length === 2 && answers(), {
+    what: "the listener to be told",
+  });
+  expect(told).toMatchObject({ recovered: false, offset: KEPT_NEWS });
+  expect(told?.["epoch"]).not.toBe(before?.["epoch"]);
+  await publishNews(KEPT_NEWS + 1);
+  // A number that was lost is given again, under the new epoch.
+  await waitFor(() => listener.topicMessages.length > KEPT_NEWS + LOST_NEWS, { what: "the next news" });
+  expect(listener.topicMessages.at(-1)).toMatchObject({ offset: KEPT_NEWS + 1, data: { n: KEPT_NEWS + 1 } });
+  expect(answers()).toHaveLength(2);
+
+  const recoveredFrom = async (offset: number): Promise<unknown> => {
+    const client = await connectClient({ url, token: await cluster.tokenFor("late", ["news"]) });
+    client.send({ type: "subscribe", topic: "news", epoch: before?.["epoch"], offset });
+    await waitFor(() => client.frames.some((frame) => isOfNews(frame)), { what: "the answer" });
+    const answer = client.frames.find(isOfNews);
+    client.close();
+    return answer?.["recovered"];
+  };
+  expect(await recoveredFrom(KEPT_NEWS)).toBe(true);
+  expect(await recoveredFrom(KEPT_NEWS + LOST_NEWS)).toBe(false);
+}
 
 /** As an operator would; the server's binary is that tool, too, under another name. */
 async function truncateTo(seconds: number): Promise<void> {
