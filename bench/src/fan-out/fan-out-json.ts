@@ -12,6 +12,7 @@ export function fanOutJson(all: readonly WorkloadResult[]): string {
       return {
         name: result.name,
         setUp: result.setUp,
+        idleMsPerSecond: result.idleMsPerSecond,
         medianUs: median.totalUs,
         leastUs,
         mostUs,

@@ -13,11 +13,14 @@ export interface FanOutRound {
 export interface FanOutResult {
   readonly name: string;
   readonly setUp: string;
+  /** CPU of all its processes with its subscribers and no messages. */
+  readonly idleMsPerSecond: number;
   readonly rounds: readonly FanOutRound[];
 }
 
 export interface FanOutSummary {
   readonly name: string;
+  readonly idleMsPerSecond: number;
   readonly median: FanOutRound;
   readonly leastUs: number;
   readonly mostUs: number;
@@ -25,7 +28,7 @@ export interface FanOutSummary {
   readonly faults: readonly string[];
 }
 
-export function summarise({ name, rounds }: FanOutResult): FanOutSummary {
+export function summarise({ name, rounds, idleMsPerSecond }: FanOutResult): FanOutSummary {
   const sorted = rounds.toSorted((a, b) => a.totalUs - b.totalUs);
   const median = sorted[Math.floor((sorted.length - 1) / 2)];
   const [least] = sorted;
@@ -34,6 +37,7 @@ export function summarise({ name, rounds }: FanOutResult): FanOutSummary {
     throw new Error(`${name}: no rounds`);
   return {
     name,
+    idleMsPerSecond,
     median,
     leastUs: least.totalUs,
     mostUs: most.totalUs,

@@ -27,7 +27,12 @@ function round(nodeUs: number, verdict: Partial<FanOutRound["verdict"]> = {}): F
   };
 }
 
-const result = (name: string, rounds: readonly FanOutRound[]): FanOutResult => ({ name, setUp: "", rounds });
+const result = (name: string, rounds: readonly FanOutRound[]): FanOutResult => ({
+  name,
+  setUp: "",
+  idleMsPerSecond: 70,
+  rounds,
+});
 
 test("a line each with the median round, its spread and Petrel's share", () => {
   const table = fanOutTable([
@@ -37,7 +42,8 @@ test("a line each with the median round, its spread and Petrel's share", () => {
   const [, petrel = "", other = ""] = table.split("\n");
   expect(petrel.split(/  +/).slice(0, 3)).toEqual(["Petrel", "12.0", "10.0–31.0"]);
   expect(other).toContain("0.50 ×");
-  expect(other).toContain("all, one order");
+  expect(other).toMatch(/ 70 .*all, one order$/);
+  expect(table).toContain("Petrel: push-node-1 11.0 · redis 0.5 · collect 0.5");
 });
 
 test("a fault of any round is shown below", () => {

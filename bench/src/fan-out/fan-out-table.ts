@@ -30,7 +30,12 @@ export function fanOutTable(results: readonly FanOutResult[]): string {
       .join("  "),
   );
   const faults = summaries.flatMap(({ name, faults }) => faults.map((fault) => `  ${name}: ${fault}`));
-  return [...lines, ...faults].join("\n");
+  const parts = petrel === undefined ? [] : [`  Petrel: ${partsOf(petrel.median.cpuUs)}`];
+  return [...lines, ...parts, ...faults].join("\n");
+}
+
+function partsOf(cpuUs: ReadonlyMap<string, number>): string {
+  return [...cpuUs].map(([process, us]) => `${process} ${us.toFixed(1)}`).join(" · ");
 }
 
 function rowOf(summary: FanOutSummary, petrel: FanOutSummary | undefined): string[] {
@@ -49,6 +54,7 @@ function rowOf(summary: FanOutSummary, petrel: FanOutSummary | undefined): strin
     nodes.toFixed(1),
     redis.toFixed(1),
     Math.abs(median.totalUs - nodes - redis).toFixed(1),
+    summary.idleMsPerSecond.toFixed(0),
     median.verdict.p50Ms.toFixed(1),
     median.verdict.p99Ms.toFixed(1),
     faults.length === 0 ? "all, one order" : "see below",

@@ -7,6 +7,7 @@ import { openNchan } from "../contenders/open-nchan.js";
 import { openPetrel } from "../contenders/open-petrel.js";
 import { openSocketIo } from "../contenders/open-socket-io.js";
 import { openWs } from "../contenders/open-ws.js";
+import { readCpu } from "../process-cpu.js";
 import { stopAll, type Stop } from "../spawn/stop-all.js";
 import { startSubscribers } from "../subscribers/start-subscribers.js";
 import type { Entrance } from "../subscribers/raw-subscriber.js";
@@ -22,6 +23,7 @@ export interface WorkloadResult {
 }
 
 const ENTRANCES_AT_A_TIME = 32;
+const IDLE_MS = 2_000;
 
 export async function runFanOut(
   options: FanOutOptions,
@@ -71,6 +73,7 @@ async function runWorkload(
       });
       targets.push({ contender, subscribers });
     }
+    const idle = await measureIdle(contenders);
     const found = new Map<Target, FanOutRound[]>(targets.map((target) => [target, []]));
     let first = 1;
     for (let round = 0; round <= rounds; round++) {
@@ -89,11 +92,24 @@ async function runWorkload(
     return [...found].map(([{ contender }, results]) => ({
       name: contender.name,
       setUp: contender.setUp,
+      idleMsPerSecond: idle.get(contender) ?? 0,
       rounds: results,
     }));
   } finally {
     await Promise.all(targets.map(({ subscribers }) => subscribers.close()));
   }
+}
+
+/** All at once: none has anything to do. */
+async function measureIdle(contenders: readonly Contender[]): Promise<ReadonlyMap<Contender, number>> {
+  const read = (): number[] =>
+    contenders.map(({ pids }) => [...readCpu(pids).values()].reduce((sum, ns) => sum + ns, 0));
+  const before = read();
+  await new Promise((resolve) => setTimeout(resolve, IDLE_MS));
+  const after = read();
+  return new Map(
+    contenders.map((contender, i) => [contender, ((after[i] ?? 0) - (before[i] ?? 0)) / 1000 / IDLE_MS]),
+  );
 }
 
 export async function entrancesOf(
