@@ -1,4 +1,4 @@
-// collect/user-routes -> here -> topics/keep-topic.lua, push-node/topics: topics that the server keeps for a user.
+// collect/keep-topics -> here -> topics/keep-topic.lua, push-node/topics: topics that the server keeps for a user.
 // Guarantees: the change and the word to the nodes are one step; either may be repeated.
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptName } from "../scripts/script-catalogue.js";
