@@ -69,6 +69,25 @@ test("a crowd that comes back to a new node costs one read, and all have everyth
   expect(await outcome("failed")).toBe(0);
 });
 
+test("a crowd that comes back to a node that follows the topic, but lacks its log, costs one read", async () => {
+  await topics.publishRange("cold", 1, 40);
+  const epoch = await epochOf("cold");
+  const node = await bench.startNode();
+  const [first, ...clients] = await crowd(node, 60);
+  first?.send({ type: "subscribe", topic: "cold" });
+  await subscribed(first ?? never(), "cold");
+  const before = await figure(node, "petrel_topic_log_reads_total");
+  for (const [i, client] of clients.entries()) {
+    client.send({ type: "subscribe", topic: "cold", epoch, offset: i % 40 });
+  }
+  await Promise.all(clients.map((client) => untilOffset(client, "cold", 40)));
+  expect((await figure(node, "petrel_topic_log_reads_total")) - before).toBe(1);
+  for (const [i, client] of clients.entries()) expect(offsetsOf(client, "cold")).toEqual(range((i % 40) + 1, 40));
+  await topics.publish("cold", 41);
+  await untilOffset(first ?? never(), "cold", 41);
+  expect(offsetsOf(first ?? never(), "cold")).toEqual([41]);
+});
+
 test("a crowd of a foreign epoch costs one read too", async () => {
   await topics.publishRange("foreign", 1, 5);
   const node = await bench.startNode();

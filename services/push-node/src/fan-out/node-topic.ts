@@ -80,8 +80,10 @@ export class NodeTopic {
   readonly foreignEpochs = new Set<string>();
   /** A read is under way, or tried again. */
   isReading = false;
-  /** The next read takes the whole log. */
+  /** The next read takes the whole log, see `wantLog`. */
   wantsLog = false;
+  /** The read that is under way does. */
+  isReadingLog = false;
   /** Members that wait for such a read. */
   logReaders = 0;
   /** The subscription was lost while a read was under way: what it answers may be too old. */
@@ -142,6 +144,11 @@ export class NodeTopic {
       last.index = index;
     }
     subscription.index = -1;
+  }
+
+  /** One read serves all who come before its answer. */
+  wantLog(): void {
+    if (!this.isReadingLog) this.wantsLog = true;
   }
 
   /** The next message. */

@@ -53,13 +53,13 @@ export class RepairTopics {
   /** Brings the whole log into the topic's ring; then the waiter is told in its turn. */
   awaitLog(topic: NodeTopic, waiter: TopicWaiter): void {
     topic.logWaiters.push(waiter);
-    topic.wantsLog = true;
+    topic.wantLog();
     if (!topic.isReading) void this.#read(topic);
   }
 
   /** Brings the whole log into the topic's ring. Resolves when that was done, or the topic is closed. */
   readLog(topic: NodeTopic): Promise<void> {
-    topic.wantsLog = true;
+    topic.wantLog();
     topic.logReaders++;
     const done = new Promise<void>((resolve) => {
       const waiting = this.#logReads.get(topic);
@@ -110,6 +110,7 @@ export class RepairTopics {
       if (topic.phase === "following" && !topic.wantsLog && !topic.mustReadAgain) break;
       const isWhole = topic.wantsLog;
       topic.wantsLog = false;
+      topic.isReadingLog = isWhole;
       topic.mustReadAgain = false;
       const isKnown = topic.era.epoch !== "";
       try {
@@ -122,15 +123,18 @@ export class RepairTopics {
         );
         failures = 0;
         if (!this.#take(topic, page, isWhole)) {
+          topic.isReadingLog = false;
           topic.wantsLog = true;
           continue;
         }
       } catch (error) {
         logger.debug({ topic: topic.name, reason: describeError(error) }, "topic not read");
+        topic.isReadingLog = false;
         topic.wantsLog ||= isWhole;
         await pause(RETRY_LEAST_MS + backoffMs(failures++, RETRY));
         continue;
       }
+      topic.isReadingLog = false;
       topic.phase = "following";
       topic.isHeard = isActive(topic);
       const { heard } = topic;
@@ -140,6 +144,7 @@ export class RepairTopics {
       this.hear(topic, heard);
     }
     topic.isReading = false;
+    topic.isReadingLog = false;
     this.#resolveLogReads(topic);
     onReady(topic);
   }

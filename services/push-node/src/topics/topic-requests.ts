@@ -94,9 +94,7 @@ export class TopicRequests {
   #prepare(connection: Connection, request: TopicRequest): void {
     if (request.kind !== "subscribe" || this.#refusalOf(connection, request) !== undefined) return;
     const topic = this.#deps.follow.open(request.topic);
-    // One that is under way serves it too, or says that it is not enough.
-    if (topic.phase === "opening" && !topic.isReading && request.position !== undefined)
-      topic.wantsLog = true;
+    if (topic.phase === "opening" && request.position !== undefined) topic.wantLog();
   }
 
   #drop(queue: Queue): void {
