@@ -82,7 +82,8 @@ test("a crowd that comes back to a node that follows the topic, but lacks its lo
   }
   await Promise.all(clients.map((client) => untilOffset(client, "cold", 40)));
   expect((await figure(node, "petrel_topic_log_reads_total")) - before).toBe(1);
-  for (const [i, client] of clients.entries()) expect(offsetsOf(client, "cold")).toEqual(range((i % 40) + 1, 40));
+  for (const [i, client] of clients.entries())
+    expect(offsetsOf(client, "cold")).toEqual(range((i % 40) + 1, 40));
   await topics.publish("cold", 41);
   await untilOffset(first ?? never(), "cold", 41);
   expect(offsetsOf(first ?? never(), "cold")).toEqual([41]);

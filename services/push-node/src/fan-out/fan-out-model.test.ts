@@ -56,7 +56,7 @@ class FakeConnection {
 
   write(bytes: Buffer): void {
     if (this.#isStalled) this.waitingBytes += bytes.length;
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       const short = (bytes[at + 1] ?? 0) & 0x7f;
       const head = short === 126 ? 4 : 2;
       const length = short === 126 ? bytes.readUInt16BE(at + 2) : short;
@@ -75,7 +75,11 @@ class Model {
   readonly topic: NodeTopic;
   readonly fanOut: FanOut;
   readonly #catchUp: TopicCatchUp;
-  readonly members: { readonly subscription: Subscription; readonly connection: FakeConnection; given: number[] }[] = [];
+  readonly members: {
+    readonly subscription: Subscription;
+    readonly connection: FakeConnection;
+    given: number[];
+  }[] = [];
   readonly left: { readonly connection: FakeConnection; readonly count: number }[] = [];
   #log: TopicMessage[] = [];
   #epochs = 0;
@@ -176,7 +180,10 @@ type Step =
 
 const pick = fc.nat({ max: 600 });
 const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 6, arbitrary: fc.record({ do: fc.constant("publish" as const), count: fc.integer({ min: 1, max: 6 }) }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({ do: fc.constant("publish" as const), count: fc.integer({ min: 1, max: 6 }) }),
+  },
   {
     weight: 4,
     arbitrary: fc.record({
@@ -184,7 +191,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       behind: fc.option(fc.integer({ min: 0, max: HISTORY + 3 }), { nil: undefined }),
     }),
   },
-  { weight: 4, arbitrary: fc.record({ do: fc.constantFrom("leave" as const, "stall" as const, "release" as const), pick }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constantFrom("leave" as const, "stall" as const, "release" as const),
+      pick,
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("restart" as const), keeps: fc.boolean() }) },
   { weight: 6, arbitrary: fc.constant({ do: "turn" as const }) },
 );
@@ -215,7 +228,9 @@ test("what members see is what the model says, for any order of events", async (
               break;
             case "stall":
             case "release":
-              model.members[one.pick % Math.max(1, model.members.length)]?.connection.stall(one.do === "stall");
+              model.members[one.pick % Math.max(1, model.members.length)]?.connection.stall(
+                one.do === "stall",
+              );
               break;
             case "restart":
               model.restart(one.keeps);
@@ -230,7 +245,9 @@ test("what members see is what the model says, for any order of events", async (
           topic.pass === undefined &&
           model.members.every(
             ({ subscription }) =>
-              !subscription.isBehind && subscription.era === topic.era && subscription.lastOffset === topic.offset,
+              !subscription.isBehind &&
+              subscription.era === topic.era &&
+              subscription.lastOffset === topic.offset,
           );
         for (let turns = 0; !isDone(); turns++) {
           expect(turns, "turns until all are up to date").toBeLessThan(2_000);
