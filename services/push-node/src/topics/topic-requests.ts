@@ -48,13 +48,19 @@ export type TopicRequest =
   /** It was refused already. */
   | { readonly kind: "refused"; readonly answer: ErrorFrame };
 
+interface WaitingRequest {
+  readonly request: TopicRequest;
+  /** When it is answered all the same, monotonic ms: those behind one that cannot be answered do not wait once more. */
+  readonly dueMs: number;
+}
+
 interface Queue {
   readonly connection: Connection;
-  readonly requests: TopicRequest[];
+  readonly requests: WaitingRequest[];
   readonly onReady: () => void;
   timer: NodeJS.Timeout | undefined;
-  /** The request that `timer` is for. */
-  timed: TopicRequest | undefined;
+  /** What `timer` is for. */
+  timed: WaitingRequest | undefined;
 }
 
 export class TopicRequests {
@@ -69,13 +75,15 @@ export class TopicRequests {
   take(connection: Connection, requests: readonly TopicRequest[]): void {
     const known = this.#queues.get(connection);
     for (const request of requests) this.#prepare(connection, request);
+    const dueMs = performance.now() + this.#deps.timeoutMs;
+    const waiting = requests.map((request) => ({ request, dueMs }));
     if (known !== undefined) {
-      known.requests.push(...requests);
+      known.requests.push(...waiting);
       return;
     }
     const queue: Queue = {
       connection,
-      requests: [...requests],
+      requests: waiting,
       onReady: () => this.#advance(queue),
       timer: undefined,
       timed: undefined,
@@ -106,9 +114,9 @@ export class TopicRequests {
   #advance(queue: Queue): void {
     const { connection, requests } = queue;
     if (this.#queues.get(connection) !== queue) return;
-    for (let request = requests[0]; request !== undefined; request = requests[0]) {
-      if (!this.#answer(connection, request, queue)) {
-        this.#await(queue, request);
+    for (let waiting = requests[0]; waiting !== undefined; waiting = requests[0]) {
+      if (!this.#answer(connection, waiting.request, queue)) {
+        this.#await(queue, waiting);
         connection.flush();
         return;
       }
@@ -118,19 +126,23 @@ export class TopicRequests {
     connection.flush();
   }
 
-  #await(queue: Queue, request: TopicRequest): void {
-    if (queue.timed === request) return;
+  #await(queue: Queue, waiting: WaitingRequest): void {
+    if (queue.timed === waiting) return;
     clearTimeout(queue.timer);
-    queue.timed = request;
-    queue.timer = setTimeout(() => {
-      if (queue.requests[0] !== request || request.kind !== "subscribe") return;
-      queue.requests.shift();
-      this.#refuse(queue.connection, request, {
-        code: "PETREL_UNAVAILABLE",
-        message: "This topic cannot be opened now: try again.",
-      });
-      this.#advance(queue);
-    }, this.#deps.timeoutMs);
+    queue.timed = waiting;
+    const { request, dueMs } = waiting;
+    queue.timer = setTimeout(
+      () => {
+        if (queue.requests[0] !== waiting || request.kind !== "subscribe") return;
+        queue.requests.shift();
+        this.#refuse(queue.connection, request, {
+          code: "PETREL_UNAVAILABLE",
+          message: "This topic cannot be opened now: try again.",
+        });
+        this.#advance(queue);
+      },
+      Math.max(0, dueMs - performance.now()),
+    );
   }
 
   /** @returns whether it was answered; if not, the queue is told when it may be */
