@@ -1,7 +1,7 @@
 // Tests only: random frames: right, wrong, mutated, and noise.
 // Guarantees: the same random numbers give the same frames.
 import type { SeededRandom } from "@petrel/shared/testing/faults/seeded-random";
-import { closing, frame, json, more, start, text } from "./raw-frames.js";
+import { BINARY, closing, frame, json, more, start, text } from "./raw-frames.js";
 
 export interface RandomFrame {
   readonly bytes: Buffer;
@@ -15,7 +15,13 @@ export function randomFrame(random: SeededRandom): RandomFrame {
   if (kind < 2)
     return {
       bytes: json(
-        random.pick([{ type: "ping" }, { type: "ack", seq: 0 }, { type: "subscribe", topic: "t" }]),
+        random.pick<object>([
+          { type: "ping" },
+          { type: "ack", seq: 0 },
+          { type: "subscribe", topic: "t" },
+          { type: "subscribe", topics: [{ topic: "$all", epoch: "e", offset: 1 }, { topic: "t" }] },
+          { type: "publish", ref: "r", topic: "t", data: [1] },
+        ]),
       ),
     };
   if (kind < 5) return { bytes: text(randomJson(random, 0)) };
@@ -35,9 +41,10 @@ export function randomFrame(random: SeededRandom): RandomFrame {
     }
     return { bytes };
   }
-  if (kind === 8 && random.chance(0.3)) return { bytes: text(" ".repeat(random.between(65_530, 65_600))) };
-  const payload = noise(random, random.pick([0, 1, 2, 125, 126, 1_000, 65_535, 65_536, 65_600]));
-  const opcode = random.pick([0, 1, 1, 1, 2, 3, 9, 10, 11]);
+  if (kind === 8 && random.chance(0.3)) return { bytes: text(" ".repeat(random.between(131_066, 131_136))) };
+  if (kind === 9 && random.chance(0.3)) return { bytes: frame({ opcode: BINARY, payload: "x" }) };
+  const payload = noise(random, random.pick([0, 1, 2, 125, 126, 65_536, 131_072, 131_073, 131_136]));
+  const opcode = random.pick([0, 1, 1, 1, 2, 2, 3, 9, 10, 11]);
   return {
     bytes: frame({
       opcode,
@@ -72,9 +79,20 @@ function randomJson(random: SeededRandom, depth: number): string {
   if (depth > 4 || random.chance(0.3)) return scalar();
   const inner = (): string => randomJson(random, depth + 1);
   if (random.chance(0.2)) return `[${Array.from({ length: random.between(0, 4) }, inner).join(",")}]`;
-  const names = ["type", "seq", "token", "topic", "__proto__", "constructor", "prototype", "toString", "x"];
+  const names = [
+    "type",
+    "seq",
+    "token",
+    "topic",
+    "topics",
+    "__proto__",
+    "constructor",
+    "prototype",
+    "toString",
+    "x",
+  ];
   const members = Array.from({ length: random.between(0, 5) }, () => `"${random.pick(names)}":${inner()}`);
   if (random.chance(0.5))
-    members.push(`"type":"${random.pick(["ack", "ping", "token", "subscribe", "auth", "x"])}"`);
+    members.push(`"type":"${random.pick(["ack", "ping", "token", "subscribe", "publish", "auth", "x"])}"`);
   return `{${members.join(",")}}`;
 }
