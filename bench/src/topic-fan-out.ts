@@ -26,6 +26,7 @@ async function main(options: FanOutOptions): Promise<void> {
 
 /** Each process that is started is ended with this one. */
 process.setMaxListeners(100);
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
 try {
   const options = readFanOutOptions(process.argv.slice(2));
   if (options === undefined) process.stdout.write(FAN_OUT_HELP);
