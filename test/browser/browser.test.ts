@@ -64,7 +64,7 @@ describe.runIf(runsInBrowser())("in a browser", () => {
     await visitor.close();
   });
 
-  test("two people meet in a topic: each sees what is said, and by whom", async () => {
+  test("two people meet in a topic: they see each other, and what is said, by whom", async () => {
     const context = await browser.newContext();
     const bob = await context.newPage();
     await bob.goto(`${consoleUrl}/?user=bob`);
@@ -74,6 +74,8 @@ describe.runIf(runsInBrowser())("in a browser", () => {
       await one.click("#topic-join");
       await one.waitForSelector('#topic-state[data-state="subscribed"]', { timeout: 15_000 });
     }
+    const both = "#topic-here:has-text('2 users here: ada, bob')";
+    for (const one of [page, bob]) await one.waitForSelector(both, { timeout: 15_000 });
     await bob.fill("#topic-text", "hello, ada");
     await bob.click("#topic-publish");
     for (const one of [page, bob]) {

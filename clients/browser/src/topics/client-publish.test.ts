@@ -46,8 +46,13 @@ describe("publish", () => {
   it("resolves with where the message stands, from the client and from a handle", async () => {
     const socket = await open();
     const handle = client.subscribe("room.1", {});
-    const both = [client.publish("room.2", { a: 1 }), handle.publish("hi", { idempotencyKey: "k1" })];
-    const frames = [await socket.next("publish"), await socket.next("publish")];
+    // The handle's waits until it is subscribed, so that it comes back to it.
+    const hi = handle.publish("hi", { idempotencyKey: "k1" });
+    const both = [client.publish("room.2", { a: 1 }), hi];
+    const frames = [await socket.next("publish")];
+    expect(socket.frames.map(({ type }) => type)).toContain("subscribe");
+    socket.send({ type: "subscribed", topic: "room.1", epoch: "t1", offset: 0, oldest: 1, recovered: false });
+    frames.push(await socket.next("publish"));
     expect(frames).toMatchObject([
       { topic: "room.2", data: { a: 1 }, idempotencyKey: expect.stringMatching(/^[0-9a-f]{32}$/) as string },
       { topic: "room.1", data: "hi", idempotencyKey: "k1" },

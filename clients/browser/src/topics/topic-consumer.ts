@@ -105,6 +105,11 @@ export class TopicConsumer {
     return !this.#isBehind && this.#error === undefined && (knowsState || this.#position !== undefined);
   }
 
+  /** Whether what is published now will come to it, or never can. */
+  get hasPlace(): boolean {
+    return this.#position !== undefined || this.state !== "subscribing";
+  }
+
   get wantsPresence(): boolean {
     const { presence, onPresence } = this.#given.options;
     return this.#error === undefined && (presence ?? onPresence !== undefined);

@@ -8,6 +8,7 @@ import type { ClientFrame, ErrorFrame, PublishedFrame, WelcomeFrame } from "../f
 import { checkTopic, type PublishedMessage, type PublishOptions } from "./topic-options.js";
 
 interface Publication {
+  readonly mayGo: () => boolean;
   readonly frame: Extract<ClientFrame, { type: "publish" }>;
   readonly resolve: (published: PublishedMessage) => void;
   readonly reject: (error: PetrelClientError) => void;
@@ -37,8 +38,16 @@ export class TopicPublisher {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** @throws PetrelClientError; TypeError where the call is wrong */
-  async publish(topic: string, data: unknown, options: PublishOptions = {}): Promise<PublishedMessage> {
+  /**
+   * @param mayGo asked before it is sent; call `resume` when its answer turns to true
+   * @throws PetrelClientError; TypeError where the call is wrong
+   */
+  async publish(
+    topic: string,
+    data: unknown,
+    options: PublishOptions = {},
+    mayGo = () => true,
+  ): Promise<PublishedMessage> {
     checkTopic("publish", topic, { broadcast: false });
     const { idempotencyKey = newKey() } = options;
     if (typeof idempotencyKey !== "string" || idempotencyKey === "") {
@@ -62,9 +71,9 @@ export class TopicPublisher {
         this.#settle(ref)?.reject(fail(clientErrorCodes.publishTimeout, text, true));
       }, this.#timeoutMs);
       const frame = { type: "publish", ref, topic, idempotencyKey, data: copy } as const;
-      this.#open.set(ref, { frame, resolve, reject, timer });
+      this.#open.set(ref, { mayGo, frame, resolve, reject, timer });
       this.#unsent.add(ref);
-      this.#send();
+      this.resume();
     });
   }
 
@@ -77,7 +86,7 @@ export class TopicPublisher {
     this.#connection = features.includes("publish") ? connection : undefined;
     this.#unsent.clear();
     for (const ref of this.#open.keys()) this.#unsent.add(ref);
-    this.#send();
+    this.resume();
   }
 
   leave(): void {
@@ -122,12 +131,14 @@ export class TopicPublisher {
     return publication;
   }
 
-  #send(): void {
+  /** Sends what may go. */
+  resume(): void {
     const connection = this.#connection;
     if (connection === undefined) return;
     for (const ref of this.#unsent) {
       const publication = this.#open.get(ref);
       if (this.#sentInWindow >= MAX_IN_WINDOW || publication === undefined) break;
+      if (!publication.mayGo()) continue;
       if (!connection.send(publication.frame)) break;
       this.#unsent.delete(ref);
       this.#sentInWindow++;
@@ -136,7 +147,7 @@ export class TopicPublisher {
     this.#window ??= setTimeout(() => {
       this.#window = undefined;
       this.#sentInWindow = 0;
-      this.#send();
+      this.resume();
     }, WINDOW_MS);
   }
 }

@@ -81,7 +81,9 @@ export class TopicSubscriptions {
       get presence() {
         return consumer.presence;
       },
-      publish: (data, publishOptions) => this.publisher.publish(topic, data, publishOptions),
+      // The own message is to come back to it, as to all.
+      publish: (data, publishOptions) =>
+        this.publisher.publish(topic, data, publishOptions, () => consumer.hasPlace),
       unsubscribe: () => {
         if (!isOpen) return;
         isOpen = false;
@@ -217,6 +219,7 @@ export class TopicSubscriptions {
     }
     for (const topics of inGroups(unsubscribe)) connection.send({ type: "unsubscribe", topics });
     for (const topics of inGroups(subscribe)) connection.send({ type: "subscribe", topics });
+    this.publisher.resume();
   }
 }
 
