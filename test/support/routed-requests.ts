@@ -19,7 +19,10 @@ export function servicesFor(
     .filter(({ matches }) =>
       matches.some(
         (one) =>
-          (one.method ?? method) === method && fits(path, one.path.value, one.path.type === "PathPrefix"),
+          (one.method ?? method) === method &&
+          (one.path.type === "RegularExpression"
+            ? new RegExp(`^(?:${one.path.value})$`).test(path)
+            : fits(path, one.path.value, one.path.type === "PathPrefix")),
       ),
     )
     .flatMap(({ backendRefs }) => backendRefs.map(({ name }) => name));
