@@ -168,7 +168,7 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { t
           if (health !== "healthy") throw new Error(health);
           return true;
         },
-        { what: `${image} to be healthy`, deadlineMs: 20_000, everyMs: 50 },
+        { what: `${image} to be healthy`, deadlineMs: 90_000, everyMs: 250 },
       );
     } catch (error) {
       throw new Error(service.output(), { cause: error });
@@ -234,7 +234,8 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { t
     try {
       await waitFor(async () => (await checkHealth("collect", environment)).startsWith("not ready: "), {
         what: "collect without Redis",
-        deadlineMs: 20_000,
+        deadlineMs: 90_000,
+        everyMs: 250,
       });
     } finally {
       redis.signal("SIGCONT");

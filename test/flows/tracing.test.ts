@@ -60,6 +60,7 @@ class TracedCluster {
   static async start(environment: Readonly<Record<string, string>>): Promise<TracedCluster> {
     const directory = await mkdtemp(join(tmpdir(), "petrel-tracing-"));
     const cluster = await startCluster({
+      together: (name) => !name.startsWith("push-node"),
       nodes: 1,
       environment: {
         ...simulator.environment,

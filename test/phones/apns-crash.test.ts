@@ -30,9 +30,10 @@ beforeAll(async () => {
       ACK_TIMEOUT_MS: "60000",
       LEASE_MS: "1000",
       OFFLINE_SETTLE_MS: "100",
-      APNS_TIMEOUT_MS: "2000",
+      // On a busy machine a push that is merely slow would be sent, or claimed, again.
+      APNS_TIMEOUT_MS: "6000",
       FALLBACK_CONCURRENCY: String(CONCURRENCY),
-      FALLBACK_CLAIM_MS: "5000",
+      FALLBACK_CLAIM_MS: "15000",
       FALLBACK_RETRY_BASE_MS: "50",
       FALLBACK_RETRY_CAP_MS: "200",
     },
@@ -67,7 +68,7 @@ test("killed in mid-burst: each at least once, repetitions with the same ids", a
 
   await simulator.setBehaviour({ latencyMs: 0 });
   const again = await Promise.all(cluster.dispatchers.map((ended) => cluster.startAgain(ended)));
-  await waitFor(async () => (await arrivals()) === COUNT, { what: "every phone", deadlineMs: 60_000 });
+  await waitFor(async () => (await arrivals()) === COUNT, { what: "every phone", deadlineMs: 120_000 });
   for (const id of ids) {
     await waitFor(async () => (await readState(cluster, id)).state === "pushed", {
       what: "every message to be pushed",
@@ -92,4 +93,4 @@ test("killed in mid-burst: each at least once, repetitions with the same ids", a
       "petrel_fallback_claimed_total",
     ),
   ).toBeGreaterThanOrEqual(repeated);
-}, 150_000);
+}, 300_000);

@@ -113,7 +113,7 @@ test("acknowledged while it waits in the queue: not pushed", async () => {
     async () => (await readState(cluster, id)).timeline.some(({ outcome }) => outcome === "retry"),
     {
       what: "the first attempt",
-      deadlineMs: 20_000,
+      deadlineMs: 90_000,
     },
   );
   const client = await connectClient({
@@ -229,7 +229,7 @@ test("thousands of 410 in one burst are cleaned up within seconds, and those bet
   for (const token of tokens) {
     await waitFor(async () => (await rings(token)) === 1, {
       what: "those between them to be rung",
-      deadlineMs: 20_000,
+      deadlineMs: 90_000,
     });
   }
   expect(await metricOf(dispatchers, "petrel_apns_breaker_open")).toBe(0);

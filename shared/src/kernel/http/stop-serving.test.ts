@@ -138,7 +138,7 @@ test("half a head, half a body, an idle connection and one that never spoke do n
 });
 
 test("a half-sent body that comes to its end within the window is taken", async () => {
-  const { app, port } = await startApp();
+  const { app, port } = await startApp({ stopWindowMs: 60_000 });
   const head =
     "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{";
   const asked = once(app.server, "request");
@@ -148,6 +148,7 @@ test("a half-sent body that comes to its end within the window is taken", async 
   await waitFor(() => !app.server.listening, { what: "the stop's beginning" });
   client.socket.write('"data":1}');
   await closed;
+  await waitFor(() => client.isGone(), { what: "the answer and the end" });
   expect(client.received()).toMatch(/^HTTP\/1\.1 200 .*connection: close/is);
 });
 
