@@ -74,6 +74,8 @@ describe.runIf(isThere)("from the release before to this one, and back", () => {
     run = await startRecordedCluster({
       userCount: USERS,
       isMixed: true,
+      // The release before has none.
+      topics: [],
       nodes: 2,
       dispatchers: 2,
       collects: 2,
