@@ -31,5 +31,16 @@ export function refuseTopicFrame(
   ref: string,
   { code, message }: TopicRefusal,
 ): ErrorFrame {
-  return { type: "error", code, message, action: actions[code], ref: ref.slice(0, MAX_REF_LENGTH), on };
+  return { type: "error", code, message, action: actions[code], ref: cut(ref), on };
+}
+
+/** Half a character is no text that every JSON reader takes. */
+function cut(ref: string): string {
+  const isSplit = ref.length > MAX_REF_LENGTH && isHighSurrogate(ref, MAX_REF_LENGTH - 1);
+  return ref.slice(0, isSplit ? MAX_REF_LENGTH - 1 : MAX_REF_LENGTH);
+}
+
+function isHighSurrogate(text: string, index: number): boolean {
+  const unit = text.charCodeAt(index);
+  return unit >= 0xd800 && unit <= 0xdbff;
 }

@@ -189,6 +189,10 @@ describe("mistakes close nothing", () => {
       { code: "PETREL_INVALID_REQUEST", ref: "t".repeat(128), on: "subscribe" },
     ],
     [
+      { type: "subscribe", topic: `t${"🐦".repeat(64)}` },
+      { code: "PETREL_INVALID_REQUEST", ref: `t${"🐦".repeat(63)}`, on: "subscribe" },
+    ],
+    [
       { type: "subscribe", topic: "ok", epoch: "e", offset: 1.5 },
       { code: "PETREL_INVALID_REQUEST", ref: "ok", on: "subscribe" },
     ],
