@@ -114,8 +114,7 @@ export function openPresence(options: OpenPresenceOptions): NodePresence {
     rulesChanged: (topics) => {
       for (const topic of held.topics()) if (ruleOf(topic).presence === "off") held.forgetTopic(topic);
       for (const { members } of topics) for (const member of members) joined(member);
-      // `count` and `list` show different things.
-      tell.lookAgain();
+      tell.rulesChanged();
     },
     start: () => {
       reports.start();

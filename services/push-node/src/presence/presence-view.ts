@@ -25,7 +25,7 @@ export class PresenceView {
   readonly topic: string;
   readonly keys: PartitionKeys;
   readonly askers = new Map<PresenceMember, Asker>();
-  /** Those that have been told nothing yet. */
+  /** Those that have been told nothing yet, or nothing since the rules changed. */
   readonly fresh = new Set<Asker>();
   /** Somebody came or went since the last read began. */
   isStale = false;

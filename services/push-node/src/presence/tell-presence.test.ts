@@ -249,6 +249,27 @@ test("a rule says how much is told: counts only, or nothing at all", async () =>
   expect(alice.told[1]).toEqual(frame(["alice", "bob", "carol"], 4));
 });
 
+test("after a rule has said off, nobody is told before its own coming is written anew", async () => {
+  await says({ bob: 1, carol: 1 });
+  const [bob, carol] = [member("bob"), member("carol")];
+  tell.ask(bob);
+  tell.ask(carol);
+  await untilTold(bob, 1);
+  await untilTold(carol, 1);
+  // Both were forgotten, and come again with the new rules; of Bob nothing is written yet.
+  await says({ bob: undefined });
+  unwritten.add("bob");
+  clock.step(1_000);
+  tell.rulesChanged();
+  await untilTold(carol, 2);
+  await says({ bob: 1, dave: 1 });
+  unwritten.clear();
+  clock.step(1_000);
+  tell.changed("t");
+  await untilTold(bob, 2);
+  expect(bob.told[1]).toEqual(frame(["bob", "carol", "dave"]));
+});
+
 test("many are told in slices, each once", async () => {
   await says({ alice: 1 });
   const all = Array.from({ length: 600 }, () => member("alice"));

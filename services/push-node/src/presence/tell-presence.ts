@@ -99,6 +99,14 @@ export class TellPresence {
     }
   }
 
+  /** Who counts again, of those that ask, is told when that is written: it finds itself then too. */
+  rulesChanged(): void {
+    for (const { askers, fresh } of this.#views.values()) {
+      for (const asker of askers.values()) if (!this.#isWritten(asker)) fresh.add(asker);
+    }
+    this.lookAgain();
+  }
+
   /** A word may have been missed, in any topic. */
   lookAgain(): void {
     for (const topic of this.#views.keys()) this.changed(topic);
