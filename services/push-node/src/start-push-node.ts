@@ -139,7 +139,8 @@ export async function startPushNode(
     scripts,
     partitions,
     nodeId,
-    leaseMs: config.nodeTtlMs,
+    // A quarter is left for the dispatcher to see its end, and for the word of it to reach clients.
+    leaseMs: Math.round((config.nodeTtlMs * 3) / 4),
     ruleOf,
     outboundBoundBytes: config.outboundBoundBytes,
     metrics,
