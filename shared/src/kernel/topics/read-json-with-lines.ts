@@ -1,6 +1,6 @@
 // read-topics-file -> here: a JSON text as a value, and on which line each part of it stands.
-// Guarantees: takes what JSON.parse takes, except that a member that stands twice is refused, and so is deep nesting;
-// every error names its line.
+// Guarantees: takes what JSON.parse takes, except that a member that stands twice is refused; every error names its line.
+import { findNodeAtLocation, parseTree, printParseErrorCode, type Node, type ParseError } from "jsonc-parser";
 
 /** One error of a JSON text, with the line that it is on, from 1. */
 export class JsonLineError extends Error {
@@ -20,127 +20,61 @@ export interface JsonWithLines {
   readonly lineOf: (...path: readonly (string | number)[]) => number;
 }
 
-const MAX_DEPTH = 32;
-const blank = /[ \t\n\r]*/y;
-/** What is wrong inside, JSON.parse finds. */
-const text = /"(?:[^"\\\n]|\\.)*"/y;
-const word = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
+/** By the parser's names. */
+const reasons: Readonly<Record<string, string>> = {
+  InvalidSymbol: "this is no JSON value",
+  InvalidNumberFormat: "this is no number",
+  PropertyNameExpected: "a name in quotes is missing here",
+  ValueExpected: "a value is missing here",
+  ColonExpected: 'a ":" is missing here',
+  CommaExpected: 'a "," is missing here',
+  CloseBraceExpected: 'a "}" is missing here',
+  CloseBracketExpected: 'a "]" is missing here',
+  EndOfFileExpected: "there is more behind the value",
+  InvalidCommentToken: "JSON has no comments",
+  UnexpectedEndOfString: "a text does not end",
+  InvalidEscapeCharacter: "a text has a wrong escape",
+  InvalidUnicode: "a text has a wrong escape",
+  InvalidCharacter: "a text holds what must be escaped",
+};
 
 /** @throws JsonLineError */
 export function readJsonWithLines(source: string): JsonWithLines {
-  const reader = new Reader(source);
-  const value = reader.readAll();
+  const lineAt = (offset: number): number => source.slice(0, offset).split("\n").length;
+  const errors: ParseError[] = [];
+  const tree = parseTree(source, errors, { disallowComments: true });
+  let value: unknown;
+  try {
+    value = JSON.parse(source);
+  } catch {
+    const [first] = errors;
+    const name = first === undefined ? "InvalidSymbol" : printParseErrorCode(first.error);
+    throw new JsonLineError(lineAt(first?.offset ?? source.length), reasons[name] ?? name);
+  }
+  const repeated = tree === undefined ? undefined : findRepeated(tree);
+  if (repeated !== undefined) {
+    throw new JsonLineError(lineAt(repeated.offset), `${JSON.stringify(repeated.value)} stands twice`);
+  }
   return {
     value,
-    lineOf: (...path) => reader.lines.get(JSON.stringify(path)) ?? 1,
+    lineOf: (...path) => {
+      const found = tree === undefined ? undefined : findNodeAtLocation(tree, [...path]);
+      return lineAt(found?.offset ?? source.search(/\S/));
+    },
   };
 }
 
-class Reader {
-  /** By the path as JSON text. */
-  readonly lines = new Map<string, number>();
-  readonly #source: string;
-  #at = 0;
-  /** The line at `#counted`, which only goes forward. */
-  #line = 1;
-  #counted = 0;
-
-  constructor(source: string) {
-    this.#source = source;
-  }
-
-  readAll(): unknown {
-    const value = this.#readValue([]);
-    this.#take(blank);
-    if (this.#at < this.#source.length) throw this.#error("there is more behind the value");
-    return value;
-  }
-
-  #readValue(path: readonly (string | number)[]): unknown {
-    if (path.length > MAX_DEPTH) throw this.#error("nested too deeply");
-    this.#take(blank);
-    this.lines.set(JSON.stringify(path), this.#lineNow());
-    switch (this.#source[this.#at]) {
-      case "{":
-        return this.#readObject(path);
-      case "[":
-        return this.#readArray(path);
-      case '"':
-        return this.#readText();
-      default: {
-        const found = this.#take(word);
-        if (found === undefined) throw this.#unexpected("a value");
-        return JSON.parse(found) as unknown;
-      }
+/** @returns the second name of a member that stands twice in one object */
+function findRepeated({ type, children = [] }: Node): Node | undefined {
+  const names = new Set<unknown>();
+  for (const child of children) {
+    const [name] = child.children ?? [];
+    if (type === "object" && name !== undefined) {
+      if (names.has(name.value)) return name;
+      names.add(name.value);
     }
+    const inside = findRepeated(child);
+    if (inside !== undefined) return inside;
   }
-
-  #readObject(path: readonly (string | number)[]): Readonly<Record<string, unknown>> {
-    const members = new Map<string, unknown>();
-    this.#at++;
-    if (this.#isNext("}")) return {};
-    do {
-      this.#take(blank);
-      if (this.#source[this.#at] !== '"') throw this.#unexpected("a name in quotes");
-      const name = this.#readText();
-      if (members.has(name)) throw this.#error(`${JSON.stringify(name)} stands twice`);
-      if (!this.#isNext(":")) throw this.#unexpected('":"');
-      members.set(name, this.#readValue([...path, name]));
-    } while (this.#isNext(","));
-    if (!this.#isNext("}")) throw this.#unexpected('"," or "}"');
-    // Not by assignment: `__proto__` is a name like any other.
-    return Object.fromEntries(members);
-  }
-
-  #readArray(path: readonly (string | number)[]): unknown[] {
-    const items: unknown[] = [];
-    this.#at++;
-    if (this.#isNext("]")) return items;
-    do items.push(this.#readValue([...path, items.length]));
-    while (this.#isNext(","));
-    if (!this.#isNext("]")) throw this.#unexpected('"," or "]"');
-    return items;
-  }
-
-  #readText(): string {
-    const wrong = this.#error("a text that does not end, or holds what must be escaped");
-    const found = this.#take(text);
-    if (found === undefined) throw wrong;
-    try {
-      return JSON.parse(found) as string;
-    } catch {
-      throw wrong;
-    }
-  }
-
-  /** Takes this sign, and the blanks before it, if it comes next. */
-  #isNext(sign: string): boolean {
-    this.#take(blank);
-    if (this.#source[this.#at] !== sign) return false;
-    this.#at++;
-    return true;
-  }
-
-  #take(form: RegExp): string | undefined {
-    form.lastIndex = this.#at;
-    const found = form.exec(this.#source)?.[0];
-    this.#at += found?.length ?? 0;
-    return found;
-  }
-
-  #unexpected(wanted: string): JsonLineError {
-    const next = this.#source[this.#at];
-    return this.#error(
-      `${wanted} is missing before ${next === undefined ? "the end" : JSON.stringify(next)}`,
-    );
-  }
-
-  #error(reason: string): JsonLineError {
-    return new JsonLineError(this.#lineNow(), reason);
-  }
-
-  #lineNow(): number {
-    for (; this.#counted < this.#at; this.#counted++) if (this.#source[this.#counted] === "\n") this.#line++;
-    return this.#line;
-  }
+  return undefined;
 }

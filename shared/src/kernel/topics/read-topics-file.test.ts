@@ -52,7 +52,7 @@ test.each<[string, string]>([
   ['{"rules": [],\n"rule": []}', 'line 2: unknown field "rule"; there is only "rules"'],
   ['{"rules": [\n{"topics":"a"},\n"b"]}', "line 3: a rule must be an object"],
   ['{"rules": [\n{"topics":"a"},\n{"historySize":1}]}', 'line 3: a rule must have "topics"'],
-  ['{"rules": [\n{"topics":"a",}]}', 'line 2: a name in quotes is missing before "}"'],
+  ['{"rules": [\n{"topics":"a",}]}', "line 2: a name in quotes is missing here"],
   // A field
   [rule('"historysize": 5'), 'line 5: unknown field "historysize"; a rule may have topics, historySize,'],
   [rule('"presence": "off",\n"presence": "list"'), 'line 6: "presence" stands twice'],
