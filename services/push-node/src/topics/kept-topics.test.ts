@@ -103,6 +103,19 @@ describe("kept topics", () => {
     expect(framesOf(client, "both").at(-1)).toEqual({ type: "unsubscribed", topic: "both" });
   });
 
+  test("what a client has resumed and let go again ends with the server's word", async () => {
+    const userId = newUser();
+    await keep(userId, "resumed");
+    const client = await join(node, userId, { token: tokenFor(userId, "resumed") });
+    const { epoch } = await subscribed(client, "resumed");
+    client.send({ type: "subscribe", topic: "resumed", epoch, offset: 0 });
+    await subscribed(client, "resumed", 2);
+    client.send({ type: "unsubscribe", topic: "resumed" });
+    expect(await client.frame("error")).toMatchObject({ code: "PETREL_CONFLICT" });
+    await drop(userId, "resumed");
+    await ended(client, "resumed", "removed");
+  });
+
   test("what a node was not told, it learns when it registers its connections again", async () => {
     const userId = newUser();
     const client = await join(node, userId);

@@ -231,6 +231,8 @@ export class TopicRequests {
     const { memberships } = this.#deps;
     const subscription = memberships.find(connection, topic);
     if (topic === BROADCAST_TOPIC || subscription?.byServer === true) {
+      // What the client held itself, such as to resume, it holds no longer: the end is the server's to say.
+      if (subscription !== undefined) subscription.byClient = false;
       const message = "The server keeps this topic for you: it cannot be left.";
       this.#queue(connection, refuseTopicFrame("unsubscribe", topic, { code: "PETREL_CONFLICT", message }));
       return;
