@@ -18,6 +18,7 @@ import { takePartition } from "../partitions/partition-lease.js";
 import { reconcileUsers } from "../wake/reconcile-users.js";
 import { connectRoute } from "../nodes/route-store.js";
 import { SessionsStore } from "../auth/sessions-store.js";
+import { TopicPublisher } from "../topics/topic-publisher.js";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -208,6 +209,26 @@ test("history: each further message that an inbox holds", async () => {
     await send([userId], HISTORY - 1, bytes);
     isAsTold(bytes === 100 ? "history" : "history-1k", ((await sizeOfInbox(userId)) - one) / (HISTORY - 1));
   }
+});
+
+test("topic: one with its first message; topic-message: each further one that its log holds", async () => {
+  const { scripts, partitions } = store;
+  const publisher = new TopicPublisher({ scripts, partitions, maxInFlight: 2 });
+  const history = { size: HISTORY, ageMs: DAY_MS, bytes: 1_048_576 };
+  const data = JSON.stringify("x".repeat(98));
+  const publish = async (topic: string): Promise<void> => {
+    const id = formatMessageId(0, randomBytes(16).toString("base64url"));
+    await publisher.publish({ topic, partition: 0, id, ttlMs: DAY_MS, history, from: "", data });
+  };
+  await publish("warm");
+  const names = users(COUNT, "room");
+  const before = await usedMemory();
+  await Promise.all(names.map(publish));
+  isAsTold("topic", ((await usedMemory()) - before) / COUNT);
+  const few = names.slice(0, 20);
+  const withFirst = await usedMemory();
+  for (let n = 1; n < HISTORY; n++) await Promise.all(few.map(publish));
+  isAsTold("topic-message", ((await usedMemory()) - withFirst) / (few.length * (HISTORY - 1)));
 });
 
 test("device, session, connection", async () => {
