@@ -97,7 +97,7 @@ class PetrelClient:
                 connection.welcomed_at = time.monotonic()
                 if not frame["resumed"]:
                     self.epoch, self.position, self.received = frame["epoch"], frame["after"], frame["after"]
-            case "message":
+            case "message" if "seq" in frame:  # One without is of a topic, such as a broadcast.
                 connection.highest = max(connection.highest, frame["seq"])
                 if connection.epoch == self.epoch:
                     self.queue.put_nowait((self.epoch, frame, frame["seq"] <= self.received or frame["id"] in self.ids))
