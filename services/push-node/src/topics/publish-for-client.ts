@@ -7,6 +7,7 @@ import { describeError, PetrelError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { NO_TRACING, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { PublishFrame } from "@petrel/shared/protocol/frames/client-frames";
+import { hasInfinity } from "@petrel/shared/protocol/messages/has-infinity";
 import { isGranted } from "@petrel/shared/protocol/topics/topic-grants";
 import { isTopicName, partitionOfTopic } from "@petrel/shared/protocol/topics/topic-name";
 import type { TopicRule } from "@petrel/shared/protocol/topics/topic-rules";
@@ -50,7 +51,7 @@ export function createPublishForClient(deps: PublishForClientDeps): PublishForCl
 function refusalOf(
   { takePublish }: PublishForClientDeps,
   { grants, userId }: Connection,
-  { ref, topic, idempotencyKey }: PublishFrame,
+  { ref, topic, idempotencyKey, data: value }: PublishFrame,
   data: string,
   rule: TopicRule,
 ): TopicRefusal | undefined {
@@ -70,6 +71,10 @@ function refusalOf(
   const isLarge = data.length * MAX_BYTES_PER_UNIT > MAX_DATA_BYTES;
   if (isLarge && Buffer.byteLength(data) > MAX_DATA_BYTES) {
     return { code: "PETREL_PAYLOAD_TOO_LARGE", message: `\`data\` takes more than ${MAX_DATA_BYTES} bytes.` };
+  }
+  // Only what became null can have been such a number.
+  if (data.includes("null") && hasInfinity(value)) {
+    return invalid("A number is too large: numbers are IEEE 754 doubles (RFC 8259).");
   }
   const waitMs = takePublish(userId, rule);
   if (waitMs === 0) return undefined;

@@ -154,6 +154,14 @@ describe("is refused, and the connection stays", () => {
     client.close();
   });
 
+  test("a number that is too large would become null; null itself is taken", async () => {
+    const { client } = await talker();
+    client.sendText('{"type":"publish","ref":"1","topic":"talk.large","data":{"a":[1e400]}}');
+    expect(await answerOf(client, "1")).toMatchObject({ code: "PETREL_INVALID_REQUEST", on: "publish" });
+    client.send({ type: "publish", ref: "2", topic: "talk.large", data: { a: [null] } });
+    expect(await answerOf(client, "2")).toMatchObject({ type: "published", offset: 1 });
+  });
+
   test("64 KiB to the byte are taken", async () => {
     const { client } = await talker();
     client.send({ type: "publish", ref: "r", topic: "talk.full", data: "x".repeat(64 * 1024 - 2) });

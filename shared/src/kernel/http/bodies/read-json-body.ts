@@ -2,6 +2,7 @@
 // Guarantees: valid UTF-8, at most `maxBytes` unpacked and 256 levels deep, or an error of the catalogue; any JSON
 // passes unchanged (a member named `__proto__` and half a surrogate pair too); any other content type is refused.
 import { isUtf8 } from "node:buffer";
+import { hasInfinity } from "../../../protocol/messages/has-infinity.js";
 import { PetrelError } from "../../errors.js";
 import type { HttpApp } from "../http-app.js";
 import { isNestedDeeperThan } from "./measure-nesting.js";
@@ -65,10 +66,3 @@ function parseJson(body: Buffer, done: Done): void {
 
 /** A number beyond 1.8e308 has an exponent of three digits, or hundreds of digits itself. */
 const mayOverflow = /[eE]\+?\d{3}|\d{309}/;
-
-/** JSON.parse turns a number that is too large into Infinity, which JSON.stringify would turn into null. */
-function hasInfinity(value: unknown): boolean {
-  if (typeof value === "number") return !Number.isFinite(value);
-  if (typeof value !== "object" || value === null) return false;
-  return Object.values(value).some(hasInfinity);
-}
