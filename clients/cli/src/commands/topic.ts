@@ -13,6 +13,16 @@ export const topicOptions = {
   json: { type: "boolean" },
 } as const;
 
+interface Head {
+  readonly topic: string;
+  readonly epoch: string | null;
+  readonly offset: number;
+  readonly oldest: number;
+  readonly messages: number;
+  readonly users: number | null;
+  readonly connections: number | null;
+}
+
 interface Present {
   readonly user: string;
   readonly connections: number;
@@ -37,13 +47,13 @@ export async function runTopic(args: readonly string[], terminal: Terminal): Pro
   const path = `/v1/topics/${encodeURIComponent(topic)}`;
   const show = <Item>(item: Item, describe: (item: Item) => string): void =>
     terminal.print(values.json === true ? JSON.stringify(item) : describe(item));
-  const head = await ask("GET", path);
+  const head = (await ask("GET", path)) as unknown as Head;
   show(head, describeHead);
-  if (head["users"] !== null) {
+  if (head.users !== null) {
     for await (const one of readItems<Present>(ask, `${path}/presence`)) show(one, describePresent);
   }
   if (values.messages !== true) return 0;
-  for (let after = Number(head["oldest"]) - 1; ;) {
+  for (let after = head.oldest - 1; ;) {
     const page = await ask("GET", `${path}/messages?after=${after}`);
     const items = (page["items"] ?? []) as readonly Kept[];
     for (const item of items) show(item, describeKept);
@@ -54,12 +64,12 @@ export async function runTopic(args: readonly string[], terminal: Terminal): Pro
   }
 }
 
-function describeHead(head: Readonly<Record<string, unknown>>): string {
+function describeHead(head: Head): string {
   const { topic, epoch, offset, oldest, messages, users, connections } = head;
-  const kept = messages === 0 ? "none kept" : `${String(messages)} kept from ${String(oldest)}`;
-  const log = epoch === null ? "never used" : `epoch ${String(epoch)}, offset ${String(offset)}, ${kept}`;
-  const there = users === null ? "" : `; ${String(users)} users, ${String(connections)} connections`;
-  return `${String(topic)}: ${log}${there}`;
+  const kept = messages === 0 ? "none kept" : `${messages} kept from ${oldest}`;
+  const log = epoch === null ? "never used" : `epoch ${epoch}, offset ${offset}, ${kept}`;
+  const there = users === null ? "" : `; ${users} users, ${connections} connections`;
+  return `${topic}: ${log}${there}`;
 }
 
 function describePresent({ user, connections, since }: Present): string {

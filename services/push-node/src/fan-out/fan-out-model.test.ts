@@ -5,7 +5,7 @@ import type { TopicMessage } from "@petrel/shared/protocol/topics/topic-messages
 import { DEFAULT_TOPIC_RULE } from "@petrel/shared/protocol/topics/topic-rules";
 import { partitionKeys } from "@petrel/shared/redis/keys";
 import type { TopicPage } from "@petrel/shared/redis/topics/read-topic";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Connection, Subscription } from "../connection/connection.js";
 import { TopicSubscription } from "../connection/subscription.js";

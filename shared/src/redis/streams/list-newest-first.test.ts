@@ -1,6 +1,6 @@
 // Tests the pages of a list that is kept in several streams, on a real Redis.
 // Guarantees: whatever the streams hold and however the pages are cut, the list is the model's: each listed entry once.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { listNewestFirst, type ListedStream, type ListPlace } from "./list-newest-first.js";

@@ -1,6 +1,6 @@
 // Tests a topic's log against a model, on a real Redis: publish, trim, age, lose the tail, change the epoch, recover.
 import { randomBytes } from "node:crypto";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { isRecoverable, readTopic, type TopicPage } from "./read-topic.js";

@@ -85,7 +85,8 @@ export class ServiceHost {
     child.on("message", ({ id, exitCode }: HostAnswer) => this.#onExit.get(id)?.(exitCode));
     child.once("exit", (code, signal) => {
       this.#child = undefined;
-      for (const end of [...this.#onExit.values()]) end(code ?? signal ?? "unknown");
+      // Each takes itself out.
+      for (const end of Array.from(this.#onExit.values())) end(code ?? signal ?? "unknown");
     });
     // It ends when the channel closes, and keeps nobody from ending.
     child.unref();
