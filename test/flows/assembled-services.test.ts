@@ -134,10 +134,20 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { t
     };
   }
 
+  /** The single files that docker-compose.yml mounts into it. */
+  function filesOf(image: ImageName): string {
+    const service = Object.values(compose.services).find(({ build }) => build?.target === image);
+    const mounts = (service?.volumes ?? []).map((volume) => volume.split(":"));
+    return mounts
+      .filter(([file = ""]) => file.startsWith("./"))
+      .map(([file = "", place = ""]) => `${join(root, file)}:${place}`)
+      .join(" ");
+  }
+
   /** Runs the words of the image's instruction in a root of its own. */
   async function inRoot(image: ImageName, words: readonly string[], environment: Record<string, string>) {
     const mountPoint = await mkdtemp(join(directory, "root-"));
-    const args = [mountPoint, assembled(image), secrets, node, ...words];
+    const args = [mountPoint, assembled(image), secrets, filesOf(image), node, ...words];
     const child = spawn(join(root, "test/support/containers/run-in-read-only-root.sh"), args, {
       env: { PATH: process.env["PATH"], ...environment },
       stdio: ["ignore", "pipe", "pipe"],

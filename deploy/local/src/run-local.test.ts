@@ -122,6 +122,13 @@ const isAlive = (pid: number): boolean => {
   }
 };
 
+/** Never 0: a signal to 0 is one to everything here. */
+function pidOf(pids: Readonly<Record<string, number>>, name: string): number {
+  const pid = pids[name];
+  if (pid === undefined) throw new Error(`${name} does not run`);
+  return pid;
+}
+
 test.each([
   ["memory", "everysec"],
   ["aof", "always"],
@@ -330,7 +337,7 @@ test("a service that dies is started again, and a line says so; the embedded Red
   await fetch(`http://127.0.0.1:${base + 2}/die`).catch(() => undefined);
   await untilSaid("collect … died (exit code 3), restarting in 0.25 s");
   await untilSaid("collect … ready again");
-  process.kill(pids["redis"] ?? 0, "SIGKILL");
+  process.kill(pidOf(pids, "redis"), "SIGKILL");
   await untilSaid("redis … died (SIGKILL), restarting in 0.25 s");
   await untilSaid("redis … ready again");
   const after = await readJson<Record<string, number>>(".data/pids.json");
@@ -448,7 +455,7 @@ test("the second Ctrl-C ends all at once, also what is paused", async () => {
   void run();
   await untilSaid("Petrel runs");
   const pids = await readJson<Record<string, number>>(".data/pids.json");
-  process.kill(pids["collect"] ?? 0, "SIGSTOP");
+  process.kill(pidOf(pids, "collect"), "SIGSTOP");
   stop.abort();
   kill.abort();
   expect(await running).toBe(1);

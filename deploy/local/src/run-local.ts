@@ -113,6 +113,7 @@ async function runCluster(
   try {
     await startRedis(redis.supervised, redis.description, stopAsked, say);
     await startServices(services, { stopAsked, say });
+    await pids.written();
     const cluster = describeCluster(ports, redis.url, secrets);
     await writeDevFile(data.path, cluster);
     for (const line of summaryLines(cluster, data.path, secondsSince(startedAtMs))) say(line);

@@ -3,15 +3,16 @@
 # Guarantees: its root is read-only, /tmp and /dev/shm too; its files are those of <app>, at /app; it runs as user 10001,
 # without capabilities or a way to gain any. Only the program sees its mounts, and they end with it.
 #
-#   run-in-read-only-root.sh <empty directory> <app> <secrets> <node> <program> [<argument> …]
+#   run-in-read-only-root.sh <empty directory> <app> <secrets> <files> <node> <program> [<argument> …]
 #
-# Needs root, on Linux. <node> is the path of the `node` binary.
+# Needs root, on Linux. <files> are single files as Compose mounts them, "<file>:<place> …"; none holds a space. <node> is
+# the path of the `node` binary.
 set -eu
 if [ "${1:-}" != --inside ]; then
   exec unshare --mount --propagation private "$0" --inside "$@"
 fi
-root=$2 app=$3 secrets=$4 node=$5
-shift 5
+root=$2 app=$3 secrets=$4 files=$5 node=$6
+shift 6
 
 mount -t tmpfs -o mode=0755 tmpfs "$root"
 mkdir -p "$root/app" "$root/dev" "$root/etc" "$root/proc" "$root/run/secrets" "$root/tmp" "$root/usr" "$root/opt/bin"
@@ -24,7 +25,25 @@ for name in bin lib lib64 sbin; do
   fi
 done
 mount --bind /usr "$root/usr"
-mount --bind /etc "$root/etc"
+# What programs look up; the rest of it is the image's own.
+for name in ssl resolv.conf hosts nsswitch.conf passwd group ld.so.cache localtime; do
+  if [ -d "/etc/$name" ]; then
+    mkdir "$root/etc/$name"
+  elif [ -e "/etc/$name" ]; then
+    touch "$root/etc/$name"
+  else
+    continue
+  fi
+  mount --bind "/etc/$name" "$root/etc/$name"
+  mount -o remount,bind,ro "$root/etc/$name"
+done
+for mounted in $files; do
+  place=$root${mounted##*:}
+  mkdir -p "$(dirname "$place")"
+  touch "$place"
+  mount --bind "${mounted%%:*}" "$place"
+  mount -o remount,bind,ro "$place"
+done
 mount --bind "$app" "$root/app"
 # One by one, as Compose does it, and under Compose's names: the file's name without its ending.
 for file in "$secrets"/*; do
@@ -38,7 +57,7 @@ mount --bind "$node" "$root/opt/bin/node"
 touch "$root/dev/null" "$root/dev/urandom" "$root/dev/random"
 for device in null urandom random; do mount --bind "/dev/$device" "$root/dev/$device"; done
 mount -t proc proc "$root/proc" 2>/dev/null || mount --bind /proc "$root/proc"
-for path in usr etc app opt/bin/node; do mount -o remount,bind,ro "$root/$path"; done
+for path in usr app opt/bin/node; do mount -o remount,bind,ro "$root/$path"; done
 for name in bin lib lib64 sbin; do
   if [ -d "$root/$name" ] && [ ! -L "$root/$name" ]; then mount -o remount,bind,ro "$root/$name"; fi
 done

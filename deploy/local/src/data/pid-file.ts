@@ -6,6 +6,8 @@ import { writePrivateFile } from "./write-private-file.js";
 export interface PidFile {
   /** @param pid undefined while the part is down */
   set(name: string, pid: number | undefined): void;
+  /** Resolves when what was set before is in the file, or could not be written. */
+  written(): Promise<void>;
   remove(): Promise<void>;
 }
 
@@ -20,6 +22,7 @@ export function createPidFile(path: string): PidFile {
       // A convenience: failing to write it stops nothing.
       written = written.then(() => writePrivateFile(path, content)).catch(() => undefined);
     },
+    written: () => written,
     remove: async () => {
       await written;
       await rm(path, { force: true });

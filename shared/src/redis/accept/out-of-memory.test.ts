@@ -131,11 +131,19 @@ describe("every script", () => {
     "publish-topic.v1",
     "register-device.v2",
     "replay-dead-letter.v2",
+    "report-presence.v1",
     // A refused caller counts alone, see sliding-window-limiter.
     "take-from-window.v1",
   ];
   /** Reads or removes only: allowed without a flag. */
-  const harmless: readonly ScriptName[] = ["check-token.v1", "read-routes.v1", "trim-ready.v1"];
+  const harmless: readonly ScriptName[] = [
+    "check-token.v1",
+    "list-presence.v1",
+    "read-last-seen.v1",
+    "read-presence.v1",
+    "read-routes.v1",
+    "trim-ready.v1",
+  ];
 
   test("either goes on where Redis is out of memory, or is one that is refused for a reason", () => {
     const others = [...readScripts().values()]

@@ -1,3 +1,4 @@
+#!lua
 -- report-presence: what a node holds in topics of one partition, as far as it changed: state, not steps.
 --
 -- So a call may run twice. One that comes late, after a newer one, is told by its version and changes nothing. Who

@@ -42,7 +42,8 @@ const ack = (seq: number) => ackUsers(store.scripts, store.keys, [{ userId: "u1"
 async function pass(ms: number): Promise<void> {
   const entries = await store.redis.xrange(inboxKey(), "-", "+");
   const ttl = await store.redis.pttl(inboxKey());
-  await store.redis.del(inboxKey());
+  // One without entries stays as it is: made again by the next message, it would have no time to live.
+  if (entries.length > 0) await store.redis.del(inboxKey());
   for (const [id, [, value = ""]] of entries) {
     const parts = value.split("\t");
     parts[1] = String(Number(parts[1]) - ms);
