@@ -15,7 +15,8 @@ export interface RedisLoad {
   stop(): Promise<void>;
   accepted(): readonly PostRecord[];
   untilAccepted(count: number): Promise<void>;
-  connect(users: readonly string[]): Promise<RecordedUsers>;
+  /** @param topics that each of them subscribes to */
+  connect(users: readonly string[], topics?: readonly string[]): Promise<RecordedUsers>;
   /** Accepted messages that no application got, once no more of them have come for a while. */
   lost(): Promise<readonly PostRecord[]>;
   close(): Promise<void>;
@@ -55,9 +56,14 @@ export function openRedisLoad(cluster: TestCluster): RedisLoad {
     untilAccepted: async (count) => {
       await waitFor(() => accepted().length >= count, { what: `${count} accepted`, deadlineMs: 60_000 });
     },
-    connect: async (users) => {
-      const { nodeUrls: urls, tokenFor } = cluster;
-      const clients = await connectRecordedUsers({ recorder, users, urls, tokenFor });
+    connect: async (users, topics = []) => {
+      const clients = await connectRecordedUsers({
+        recorder,
+        users,
+        urls: cluster.nodeUrls,
+        tokenFor: (user) => cluster.tokenFor(user, topics.length > 0 ? topics : undefined),
+        topicsOf: () => topics,
+      });
       connected.push(clients);
       return clients;
     },
