@@ -15,7 +15,7 @@ import {
   type MessageRecord,
   type Traced,
 } from "../../protocol/messages/stored-message.js";
-import { confirmByServer, type Confirmations } from "./confirm-by-server.js";
+import { callPartitions } from "./call-partitions.js";
 import type { ConfirmWrites } from "./confirm-writes.js";
 import { DEFAULT_RECORD_KEEP_MS } from "../inbox/keep-records.js";
 import { USER_KEEP_MS, type PartitionKeys } from "../keys.js";
@@ -106,7 +106,12 @@ export class MessageAccepter {
       maxItems: MAX_PER_FLUSH,
       isOver: ({ request }) => request?.isOver === true,
       onDropped: ({ reject }) => reject(new Error("its request was answered before it could be sent")),
-      flush: (waiting) => this.#flush(waiting),
+      flush: (waiting) =>
+        callPartitions(options, waiting, {
+          partitionOf: ({ message }) => message.partition,
+          split: splitIntoBatches,
+          call: (partition, batch, confirmed) => this.#call(partition, batch, confirmed),
+        }),
     });
   }
 
@@ -133,30 +138,10 @@ export class MessageAccepter {
     return keys;
   }
 
-  async #flush(waiting: Waiting[]): Promise<void> {
-    const byPartition = new Map<number, Waiting[]>();
-    for (const one of waiting) {
-      const partition = byPartition.get(one.message.partition);
-      if (partition === undefined) byPartition.set(one.message.partition, [one]);
-      else partition.push(one);
-    }
-    let confirmations: Confirmations = new Map();
-    // Sent without waiting in between: ioredis writes them as one pipeline, and Redis answers in order.
-    await Promise.all(
-      this.#options.scripts.together(() => {
-        const calls = [...byPartition].flatMap(([partition, messages]) =>
-          splitIntoBatches(messages).map((batch) => this.#call(partition, batch, () => confirmations)),
-        );
-        confirmations = confirmByServer(this.#options, byPartition.keys());
-        return calls;
-      }),
-    );
-  }
-
   async #call(
     partition: number,
     batch: readonly Waiting[],
-    confirmations: () => Confirmations,
+    confirmed: () => Promise<void> | undefined,
   ): Promise<void> {
     const { scripts, ackTimeoutMs, inboxCap, readyCap, handOver, confirm } = this.#options;
     const { receiveLimit = 0, fallbackCap = readyCap, recordKeepMs = DEFAULT_RECORD_KEEP_MS } = this.#options;
@@ -199,7 +184,7 @@ export class MessageAccepter {
       if (lines[0] === "busy") {
         throw tooMuchWaits("Too many messages wait for a dispatcher.");
       }
-      if (confirm !== undefined) await confirmations().get(partition);
+      if (confirm !== undefined) await confirmed();
       const atMs = Number(lines[0]?.slice("now ".length));
       for (const [i, { resolve, reject }] of batch.entries()) {
         const line = lines[i + 1] ?? "";

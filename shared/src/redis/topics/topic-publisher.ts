@@ -4,7 +4,6 @@
 // most 200 messages or 256 KiB. With ACCEPT_DURABILITY above "memory", no answer is given before the confirmation that
 // follows its call, not even a duplicate's.
 import { randomBytes } from "node:crypto";
-import { groupBy } from "../../kernel/group-by.js";
 import {
   decodeMessageRecord,
   encodeRecordTail,
@@ -13,7 +12,8 @@ import {
 import { encodeTopicBody, type TopicMessage } from "../../protocol/topics/topic-messages.js";
 import { recipientOfTopic } from "../../protocol/topics/topic-name.js";
 import type { PendingRequest } from "../accept/accept-batch.js";
-import { confirmByServer, type Confirmations, type ConfirmOptions } from "../accept/confirm-by-server.js";
+import { callPartitions } from "../accept/call-partitions.js";
+import type { ConfirmOptions } from "../accept/confirm-by-server.js";
 import { MasterBatchers } from "../connection/master-batchers.js";
 import { DEFAULT_RECORD_KEEP_MS } from "../inbox/keep-records.js";
 import type { PartitionKeys } from "../keys.js";
@@ -78,7 +78,12 @@ export class TopicPublisher {
       maxItems: MAX_PER_FLUSH,
       isOver: ({ request }) => request?.isOver === true,
       onDropped: ({ reject }) => reject(new Error("its request was answered before it could be sent")),
-      flush: (waiting) => this.#flush(waiting),
+      flush: (waiting) =>
+        callPartitions(options, waiting, {
+          partitionOf: ({ message }) => message.partition,
+          split: splitIntoBatches,
+          call: (partition, batch, confirmed) => this.#call(partition, batch, confirmed),
+        }),
     });
   }
 
@@ -103,24 +108,10 @@ export class TopicPublisher {
     return keys;
   }
 
-  async #flush(waiting: Waiting[]): Promise<void> {
-    const byPartition = groupBy(waiting, ({ message }) => message.partition);
-    let confirmations: Confirmations = new Map();
-    await Promise.all(
-      this.#options.scripts.together(() => {
-        const calls = [...byPartition].flatMap(([partition, messages]) =>
-          splitIntoBatches(messages).map((batch) => this.#call(partition, batch, () => confirmations)),
-        );
-        confirmations = confirmByServer(this.#options, byPartition.keys());
-        return calls;
-      }),
-    );
-  }
-
   async #call(
     partition: number,
     batch: readonly Waiting[],
-    confirmations: () => Confirmations,
+    confirmed: () => Promise<void> | undefined,
   ): Promise<void> {
     const { scripts, confirm, recordKeepMs = DEFAULT_RECORD_KEEP_MS } = this.#options;
     try {
@@ -149,7 +140,7 @@ export class TopicPublisher {
           ? scripts.run("publish-topic.v1", keyList, args)
           : scripts.runOnce("publish-topic.v1", keyList, args);
       const lines = (await answer).split("\n");
-      if (confirm !== undefined) await confirmations().get(partition);
+      if (confirm !== undefined) await confirmed();
       const atMs = Number(lines[0]?.slice("now ".length));
       for (const [i, { resolve }] of batch.entries()) resolve(decodeLine(lines[i + 1] ?? "", atMs));
     } catch (error) {
