@@ -56,6 +56,11 @@ export const pushNodeSettings = {
     "INTROSPECT_KEY_FILE",
     "file with `key.secret` of a producer key with the scope introspect; needed for VERIFY_TOKENS=introspect",
   ),
+  tokenCacheBytes: integer(
+    "TOKEN_CACHE_BYTES",
+    "memory for user tokens whose signature was checked, so that one that comes back costs no second check; about 1 KiB each; 0: none",
+    { default: 32 * 1024 * 1024 },
+  ),
   tokenInQuery: flag("ALLOW_TOKEN_IN_QUERY", "accept `?token=`; a URL is easily logged on its way", {
     default: false,
   }),

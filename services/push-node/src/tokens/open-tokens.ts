@@ -1,6 +1,6 @@
 // push-node/start-push-node -> here: opens this room: the check of user tokens, with its gauges and certificates.
 import type { Service } from "@petrel/shared/service/open-service";
-import { addTokenGauges } from "@petrel/shared/security/tokens/token-metrics";
+import { addTokenCacheMetrics, addTokenGauges } from "@petrel/shared/security/tokens/token-metrics";
 import {
   createTokenVerification,
   type TokenVerification,
@@ -15,5 +15,6 @@ export function openTokens(
   const verification = createTokenVerification(settings, logger);
   certificates.watch(...verification.certificates);
   addTokenGauges(metrics, verification.sources);
+  if (verification.cache !== undefined) addTokenCacheMetrics(metrics, verification.cache);
   return verification;
 }

@@ -1,6 +1,7 @@
 // push-node: checks user tokens, as configured.
-// Guarantees: with "jwks" no token costs a request; only public keys are fetched now and then. Whether a good token was
-// revoked is checked by the script that registers its connection, not here.
+// Guarantees: with "jwks" no token costs a request; only public keys are fetched now and then. A token that was checked
+// before is remembered, within a bound. Whether a good token was revoked is checked by the script that registers its
+// connection, not here.
 import { readFileSync } from "node:fs";
 import type { WatchedCertificates } from "@petrel/shared/kernel/tls/certificate-times";
 import { openClientTls } from "@petrel/shared/kernel/tls/client-tls-files";
@@ -16,6 +17,8 @@ import {
 } from "@petrel/shared/security/tokens/trusted-issuers";
 import type { TokenSource } from "@petrel/shared/security/tokens/token-source";
 import type { VerifyToken } from "@petrel/shared/security/tokens/verified-token";
+import { VerifiedTokenCache } from "@petrel/shared/security/tokens/verified-token-cache";
+import type { TrustedTokenCache } from "@petrel/shared/security/tokens/verify-token";
 
 export interface VerificationSettings extends TokenSettings {
   readonly authUrl: string;
@@ -24,10 +27,13 @@ export interface VerificationSettings extends TokenSettings {
   readonly authKeyFile: string | undefined;
   readonly verifyTokens: "jwks" | "introspect";
   readonly introspectKeyFile: string | undefined;
+  readonly tokenCacheBytes: number;
 }
 
 export interface TokenVerification {
   readonly verifyToken: VerifyToken;
+  /** Absent where auth is asked about each token. */
+  readonly cache?: TrustedTokenCache;
   /** What it depends on. */
   readonly sources: readonly TokenSource[];
   /** The certificates it calls auth with. */
@@ -35,6 +41,9 @@ export interface TokenVerification {
   /** Rejects where no token can be checked now. */
   readonly check: () => Promise<void>;
 }
+
+/** What bytes bound long before, unless tokens are tiny. */
+const MAX_CACHED_TOKENS = 200_000;
 
 /** @throws ConfigError where the settings do not fit together, or a file cannot be read */
 export function createTokenVerification(settings: VerificationSettings, logger: Logger): TokenVerification {
@@ -59,9 +68,14 @@ export function createTokenVerification(settings: VerificationSettings, logger: 
   const rules = readTrustRules(settings);
   const ownKeys = new JwksCache({ url: jwksUrlOf(authUrl), logger, tls });
   const sources: TokenSource[] = settings.trustOwnTokens ? [ownKeys] : [];
+  const cache: TrustedTokenCache = new VerifiedTokenCache({
+    maxTokens: MAX_CACHED_TOKENS,
+    maxBytes: settings.tokenCacheBytes,
+  });
   const verifyToken = createTrustedVerification(rules, {
     findOwnKey: ownKeys.findKey,
     logger,
+    cache,
     onSource: (source) => void sources.push(source),
   });
   const check = async (): Promise<void> => {
@@ -70,7 +84,7 @@ export function createTokenVerification(settings: VerificationSettings, logger: 
     if (rules.hs256Key !== undefined || looks.some(({ status }) => status === "fulfilled")) return;
     throw new Error(`no public keys: ${sources.map(({ problem }) => problem).join("; ")}`);
   };
-  return { verifyToken, sources, certificates, check };
+  return { verifyToken, cache, sources, certificates, check };
 }
 
 function readCredential(file: string): string {

@@ -226,3 +226,17 @@ test("an issuer that is away is told once, with the cause; it matters where ther
   // A fetch serves those who have come before it ends.
   await cache.check();
 });
+
+test("a key that is published again unchanged stays the same object; another under its name does not", async () => {
+  const cache = open();
+  const before = await cache.findKey(first.kid);
+  answer = serve([second, first]);
+  await cache.refresh();
+  expect(await cache.findKey(second.kid)).toBeDefined();
+  expect(await cache.findKey(first.kid)).toBe(before);
+  answer = serve([{ ...second, kid: first.kid }]);
+  await cache.refresh();
+  const after = await cache.findKey(first.kid);
+  expect(after).toBeDefined();
+  expect(after).not.toBe(before);
+});

@@ -1,7 +1,8 @@
 // The public keys that check tokens without asking their issuer (auth, or an external one) each time.
 // Guarantees: the issuer is asked at most once per `cooldownMs`, by one request at a time, whatever tokens arrive. A
 // key that it has withdrawn is used for `staleAfterMs` at most; the last good keys stay in use while it is down. Only
-// public ES256 and RS256 keys are ever accepted.
+// public ES256 and RS256 keys are ever accepted. A key that is published again unchanged stays the same object, and one
+// that is not never does.
 import type { ClientTlsFiles } from "../../kernel/tls/client-tls-files.js";
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import { describeError, describeWithCause, PetrelError } from "../../kernel/errors.js";
@@ -140,7 +141,7 @@ export class JwksCache implements TokenSource {
       const { keys, leftOut } = readKeySet(body);
       this.#tellLeftOut(leftOut);
       if (keys.size === 0) throw new Error("the JWK set has no key that can be used");
-      this.#keys = keys;
+      this.#keys = withKnown(keys, this.#keys);
       this.#loadedAtMs = clock.monotonicMs();
       this.#lastFailure = undefined;
       this.#outage.end();
@@ -163,6 +164,19 @@ export class JwksCache implements TokenSource {
         "jwks: some keys are not taken",
       );
   }
+}
+
+/** What was checked by a key is remembered with it, see verified-token-cache. */
+function withKnown(
+  fetched: ReadonlyMap<string, VerificationKey>,
+  known: ReadonlyMap<string, VerificationKey>,
+): ReadonlyMap<string, VerificationKey> {
+  return new Map(
+    [...fetched].map(([kid, key]) => {
+      const former = known.get(kid);
+      return [kid, former?.alg === key.alg && former.key.equals(key.key) ? former : key];
+    }),
+  );
 }
 
 interface ReadKeySet {

@@ -12,6 +12,7 @@ import {
   createVerifyToken,
   type FindVerificationKey,
   type TrustedIssuer,
+  type TrustedTokenCache,
   type VerificationKey,
 } from "./verify-token.js";
 
@@ -92,6 +93,8 @@ export interface TokenVerificationOptions {
   /** For auth's own tokens; by default, and for those of others, the setting applies. */
   readonly ownClockToleranceSeconds?: number;
   readonly logger: Logger;
+  /** Without one every token is checked anew. */
+  readonly cache?: TrustedTokenCache;
   readonly clock?: Clock;
   /** Gets the keys of the external issuer, if there is one. */
   readonly onSource?: (source: TokenSource) => void;
@@ -100,7 +103,14 @@ export interface TokenVerificationOptions {
 /** A check of tokens of every trusted issuer. */
 export function createTrustedVerification(
   { settings, hs256Key, external }: TrustRules,
-  { findOwnKey, ownClockToleranceSeconds, logger, clock = systemClock, onSource }: TokenVerificationOptions,
+  {
+    findOwnKey,
+    ownClockToleranceSeconds,
+    logger,
+    cache,
+    clock = systemClock,
+    onSource,
+  }: TokenVerificationOptions,
 ): VerifyToken {
   const { tokenIssuer, tokenAudience, tokenClockSkewSeconds, trustOwnTokens } = settings;
   const own: TrustedIssuer = {
@@ -125,5 +135,5 @@ export function createTrustedVerification(
       foreign: { userClaim: external.userClaim, headerTypes: external.headerTypes },
     });
   }
-  return createVerifyToken({ issuers, clock });
+  return createVerifyToken({ issuers, cache, clock });
 }

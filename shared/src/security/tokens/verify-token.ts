@@ -1,7 +1,8 @@
 // Checks a user's token against keys at hand, when a socket opens and when it brings a fresh one.
 // Guarantees: the issuer decides which keys apply, and the key decides the algorithm, never the token (RFC 8725 3.1,
 // 3.8); an unsigned or unknown token is refused before anything is computed; nothing that a header points to or
-// contains is used as a key; a token ends `clockToleranceSeconds` after its `exp` at the latest.
+// contains is used as a key; a token ends `clockToleranceSeconds` after its `exp` at the latest. What a cache remembers
+// passes only while the same key is still its issuer's.
 import type { KeyObject } from "node:crypto";
 import jwt from "jsonwebtoken";
 import { type Clock, systemClock } from "../../kernel/clock.js";
@@ -16,6 +17,7 @@ import {
   type VerifyToken,
 } from "./verified-token.js";
 import { isCanonicalBase64url } from "./name-of-token.js";
+import type { VerifiedTokenCache } from "./verified-token-cache.js";
 
 export interface VerificationKey {
   readonly kid: string;
@@ -46,8 +48,12 @@ export interface TrustedIssuer {
   };
 }
 
+export type TrustedTokenCache = VerifiedTokenCache<TrustedIssuer, VerificationKey>;
+
 export interface VerifyTokenOptions {
   readonly issuers: readonly TrustedIssuer[];
+  /** Without one every token is checked anew. */
+  readonly cache?: TrustedTokenCache | undefined;
   readonly clock?: Clock;
 }
 
@@ -60,10 +66,30 @@ const OWN_HEADER_TYPES: readonly string[] = ["jwt", "at+jwt"];
 const compactJws = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)$/;
 
 /** @param options issuers with different names */
-export function createVerifyToken({ issuers, clock = systemClock }: VerifyTokenOptions): VerifyToken {
+export function createVerifyToken({ issuers, cache, clock = systemClock }: VerifyTokenOptions): VerifyToken {
   const trusted = new Map(issuers.map((one) => [one.issuer, one]));
 
   return async (token) => {
+    // Longer ones are refused unread.
+    if (cache === undefined || token.length > MAX_TOKEN_LENGTH) return (await check(token)).verified;
+    const digest = cache.digestOf(token);
+    const known = cache.find(digest);
+    if (known !== undefined) {
+      // Asked each time: so keys are fetched again, and one that was withdrawn or replaced ends what it signed.
+      const key = await known.issuer.findKey(known.kid);
+      if (key === known.key && !isOver(known.verified, known.issuer, secondsOf(clock))) {
+        cache.hits++;
+        return known.verified;
+      }
+      cache.drop(digest);
+    }
+    cache.misses++;
+    const { issuer, key, verified } = await check(token);
+    cache.keep(digest, token.length, { issuer, kid: key.kid, key, verified });
+    return verified;
+  };
+
+  async function check(token: string): Promise<Checked> {
     const { kid, alg, typ, iss } = readUnchecked(token);
     // Not trusted, only looked up: the signature must then be by a key of this very issuer.
     const issuer = trusted.get(iss);
@@ -78,14 +104,33 @@ export function createVerifyToken({ issuers, clock = systemClock }: VerifyTokenO
     if (alg !== key.alg || key.key.type !== (key.alg === "HS256" ? "secret" : "public")) {
       throw new PetrelError("PETREL_TOKEN_INVALID", `The token's algorithm is not its key's (${key.alg}).`);
     }
-    const nowSeconds = Math.floor(clock.wallMs() / 1000);
+    const nowSeconds = secondsOf(clock);
     const claims = checkSignature(token, key, issuer, nowSeconds);
     const verified = readClaims(token, claims, issuer, key);
     if (verified.issuedAtMs / 1000 > nowSeconds + MAX_SKEW_SECONDS) {
       throw new PetrelError("PETREL_TOKEN_INVALID", "The token is from the future: check the clocks.");
     }
-    return verified;
-  };
+    return { issuer, key, verified };
+  }
+}
+
+interface Checked {
+  readonly issuer: TrustedIssuer;
+  readonly key: VerificationKey;
+  readonly verified: VerifiedToken;
+}
+
+function secondsOf(clock: Clock): number {
+  return Math.floor(clock.wallMs() / 1000);
+}
+
+/** As the check of a token decides it: `exp` may be a fraction. */
+function isOver({ expiresAtMs }: VerifiedToken, issuer: TrustedIssuer, nowSeconds: number): boolean {
+  return nowSeconds >= expiresAtMs / 1000 + toleranceOf(issuer);
+}
+
+function toleranceOf({ clockToleranceSeconds = DEFAULT_SKEW_SECONDS }: TrustedIssuer): number {
+  return Math.min(clockToleranceSeconds, MAX_SKEW_SECONDS);
 }
 
 interface Unchecked {
@@ -149,16 +194,16 @@ function checkHeaderType(typ: unknown, { foreign }: TrustedIssuer): void {
 function checkSignature(
   token: string,
   { alg, key }: VerificationKey,
-  { issuer, audience, clockToleranceSeconds = DEFAULT_SKEW_SECONDS }: TrustedIssuer,
+  trusted: TrustedIssuer,
   nowSeconds: number,
 ): jwt.JwtPayload {
   let claims: string | jwt.JwtPayload;
   try {
     claims = jwt.verify(token, key, {
       algorithms: [alg],
-      issuer,
-      audience,
-      clockTolerance: Math.min(clockToleranceSeconds, MAX_SKEW_SECONDS),
+      issuer: trusted.issuer,
+      audience: trusted.audience,
+      clockTolerance: toleranceOf(trusted),
       clockTimestamp: nowSeconds,
     });
   } catch (error) {
