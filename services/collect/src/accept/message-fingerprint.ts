@@ -2,9 +2,6 @@
 // Guarantees: the order of an object's members does not matter; everything else does.
 import { hash } from "node:crypto";
 
-/** In the record of a message without an idempotency key, where it is never compared. */
-export const NO_FINGERPRINT = "-";
-
 /** The content of a message: all of a request except its recipients and its key. */
 export interface MessageContent {
   readonly data: unknown;

@@ -5,6 +5,7 @@ import { randomBytes } from "node:crypto";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { NO_TRACING, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
+import { NO_IDENTITY } from "@petrel/shared/protocol/messages/stored-message";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import { partitionOfTopic, recipientOfTopic } from "@petrel/shared/protocol/topics/topic-name";
 import type { TopicRule } from "@petrel/shared/protocol/topics/topic-rules";
@@ -13,7 +14,7 @@ import type { AcceptWithRetry } from "./accept-with-retry.js";
 import type { Acceptance } from "./acceptance.js";
 import type { AcceptedAnswer } from "../contract/answer-schema.js";
 import { type CheckedMessage, countRecipients } from "../contract/check-message.js";
-import { fingerprintMessage, NO_FINGERPRINT } from "./message-fingerprint.js";
+import { fingerprintMessage } from "./message-fingerprint.js";
 import { keyedMessageId, RandomMessageIds } from "./message-id.js";
 import type { MessageToStore } from "./store-message.js";
 import { traceAcceptance, type TracedAcceptance } from "./trace-acceptance.js";
@@ -77,9 +78,11 @@ export class RequestAcceptance {
   ): void {
     const { to, data, ttlMs, fallback, priority, notification } = message;
     const { idempotencyKey } = message.body;
-    const fingerprint =
-      idempotencyKey === undefined ? NO_FINGERPRINT : fingerprintMessage({ ...message.body, fallback });
-    const attempt = `${this.#attemptPrefix}${(this.#attempts++).toString(36)}`;
+    let [fingerprint, attempt] = [NO_IDENTITY, NO_IDENTITY];
+    if (idempotencyKey !== undefined) {
+      fingerprint = fingerprintMessage({ ...message.body, fallback });
+      attempt = `${this.#attemptPrefix}${(this.#attempts++).toString(36)}`;
+    }
     const { partitionCount, topicRules } = this.#options;
     const nameFor = (partition: number, recipient: string): string =>
       idempotencyKey === undefined

@@ -110,9 +110,12 @@ export interface MessageRecord {
   readonly atMs: number;
   readonly expiresAtMs: number;
   readonly userId: string;
-  /** SHA-256 of the content if an idempotency key was given, else "-". */
+  /** SHA-256 of the content if an idempotency key was given, else NO_IDENTITY. */
   readonly fingerprint: string;
-  /** Which accept attempt stored it, so that our own resend is not taken for the producer's. */
+  /**
+   * Which accept attempt stored it, so that our own resend is not taken for the producer's; NO_IDENTITY where nobody
+   * else can send its id.
+   */
   readonly attempt: string;
   readonly end: RecordedEnd | undefined;
 }
@@ -127,9 +130,17 @@ export interface RecordedEnd {
   readonly isFinal: boolean;
 }
 
+/** Stands for the fingerprint, and for the attempt, of a message without an idempotency key. */
+export const NO_IDENTITY = "-";
+
+/** fingerprint TAB attempt: the part of a record that tells a repetition from another message. */
+export function encodeIdentity(fingerprint: string, attempt: string): string {
+  return `${fingerprint}\t${attempt}`;
+}
+
 /** userId TAB fingerprint TAB attempt: the part of a record that its writer knows beforehand. */
 export function encodeRecordTail(userId: string, fingerprint: string, attempt: string): string {
-  return `${userId}\t${fingerprint}\t${attempt}`;
+  return `${userId}\t${encodeIdentity(fingerprint, attempt)}`;
 }
 
 /**

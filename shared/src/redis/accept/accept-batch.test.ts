@@ -20,12 +20,9 @@ class NotingRunner extends ScriptRunner {
   failing: (call: Call) => boolean = () => false;
 
   override async run(...[name, keys, args]: Parameters<ScriptRunner["run"]>): Promise<string> {
-    const entries = (keys.length - 6) / 4;
-    const texts = args.map(String);
-    const userIds = Array.from({ length: entries }, (_, i) => texts[OWN_ARGUMENTS + i * 4] ?? "");
-    const dataBytes = Array.from({ length: entries }, (_, i) =>
-      Buffer.byteLength(texts[OWN_ARGUMENTS + i * 4 + 3] ?? ""),
-    ).reduce((sum, bytes) => sum + bytes, 0);
+    const userIds = keys.flatMap((key) => /:user:(.*)$/.exec(key)?.[1] ?? []);
+    const texts = args.slice(OWN_ARGUMENTS).map(String);
+    const dataBytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
     const call = { partition: /\{(p\d+)\}/.exec(keys[0] ?? "")?.[1] ?? "", userIds, dataBytes };
     this.calls.push(call);
     const answer = await super.run(name, keys, args);

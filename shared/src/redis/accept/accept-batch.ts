@@ -8,7 +8,8 @@ import { PetrelError } from "../../kernel/errors.js";
 import {
   decodeMessageRecord,
   encodeBody,
-  encodeRecordTail,
+  encodeIdentity,
+  NO_IDENTITY,
   priorities,
   priorityLetters,
   type DeliveryPolicy,
@@ -28,8 +29,9 @@ export interface MessageToAccept extends DeliveryPolicy, Traced {
   readonly partition: number;
   readonly id: string;
   readonly ttlMs: number;
+  /** NO_IDENTITY where it has no idempotency key: then nobody else can send its id. */
   readonly fingerprint: string;
-  /** Names this attempt of the producer's request; unchanged when we send it again. */
+  /** Names this attempt of the producer's request; unchanged when we send it again. NO_IDENTITY as above. */
   readonly attempt: string;
   /** JSON text. */
   readonly data: string;
@@ -164,22 +166,26 @@ export class MessageAccepter {
         USER_KEEP_MS,
         // (A message still open after some minutes gets a longer-lived record when its user is looked at.)
         recordKeepMs + ackTimeoutMs,
-        listAlways(batch),
         receiveLimit,
         RECEIVE_WINDOW_MS / RECEIVE_SUB_WINDOWS,
         RECEIVE_SUB_WINDOWS,
         fallbackCap,
       ];
+      const commonTtlMs = ttlOfPlain(batch);
+      args.push(commonTtlMs ?? "");
       for (const { message } of batch) {
-        const { userId, id, ttlMs, fingerprint, attempt } = message;
+        const { userId, id, ttlMs, fingerprint, attempt, priority } = message;
         keyList.push(keys.user(userId), keys.inbox(userId), keys.routes(userId), keys.record(id));
-        args.push(userId, ttlMs, encodeRecordTail(userId, fingerprint, attempt), encodeBody(message));
+        args.push(encodeBody(message));
+        if (commonTtlMs !== undefined) continue;
+        const always = goesAtOnce(message) ? priorityLetters[priority] : "";
+        args.push(ttlMs, encodeIdentity(fingerprint, attempt), always);
       }
       // Sent again, a call would run behind its confirmation: so it is sent once only.
       const answer =
         confirm === undefined
-          ? scripts.run("accept.v3", keyList, args)
-          : scripts.runOnce("accept.v3", keyList, args);
+          ? scripts.run("accept.v4", keyList, args)
+          : scripts.runOnce("accept.v4", keyList, args);
       const lines = (await answer).split("\n");
       if (lines[0] === "busy") {
         throw tooMuchWaits("Too many messages wait for a dispatcher.");
@@ -202,10 +208,17 @@ function tooMuchWaits(message: string): PetrelError {
   return new PetrelError("PETREL_UNAVAILABLE", message, { retryAfterSeconds: 5 });
 }
 
-/** Which messages go to the fallback at once, for the script: a letter for each message; "" where none does. */
-function listAlways(batch: readonly Waiting[]): string {
-  if (!batch.some(({ message }) => goesAtOnce(message))) return "";
-  return batch.map(({ message }) => (goesAtOnce(message) ? priorityLetters[message.priority] : "-")).join("");
+/** The TTL that all messages have, where the script needs to know nothing else of them than their text. */
+function ttlOfPlain(batch: readonly Waiting[]): number | undefined {
+  const ttlMs = batch[0]?.message.ttlMs;
+  const arePlain = batch.every(
+    ({ message }) =>
+      message.ttlMs === ttlMs &&
+      message.fingerprint === NO_IDENTITY &&
+      message.attempt === NO_IDENTITY &&
+      !goesAtOnce(message),
+  );
+  return arePlain ? ttlMs : undefined;
 }
 
 function goesAtOnce({ fallback, notification }: MessageToAccept): boolean {

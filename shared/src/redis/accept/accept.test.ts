@@ -84,6 +84,30 @@ describe("storing", () => {
     });
   });
 
+  test.each([
+    ["plain ones", []],
+    ["among others", [{ fingerprint: "print", attempt: "try" }, { ttlMs: 1_000 }]],
+    ["among one that goes to the fallback at once", [{ fallback: "always", notification: "{}" }]],
+  ] as const)("messages without idempotency key are stored alike: %s", async (_what, others) => {
+    const { keys, redis } = store;
+    const plain = [message({ userId: "a" }), message({ userId: "b" }), message({ userId: "a" })];
+    const further = others.map((parts) => message({ userId: "c", ...parts }));
+    const results = await accept(store.accepter(), ...plain, ...further);
+    for (const [i, { id, userId, ttlMs, data }] of plain.entries()) {
+      const result = results[i];
+      if (result?.outcome !== "stored") throw new Error("not stored");
+      const { seq, epoch, atMs } = result;
+      const expiresAtMs = atMs + ttlMs;
+      expect(decodeMessageRecord((await redis.get(keys.record(id))) ?? "")).toMatchObject({
+        ...{ seq, epoch, atMs, expiresAtMs, userId, fingerprint: "-", attempt: "-", end: undefined },
+      });
+      const [entry] = await redis.xrange(keys.inbox(userId), `${seq}-0`, `${seq}-0`);
+      expect(decodeInboxMessage(seq, entry?.[1][1] ?? "")).toMatchObject({ id, expiresAtMs, data });
+      expect(Number(await redis.zscore(keys.due, userId))).toBe(atMs + 10_000);
+    }
+    expect(results.slice(plain.length).map(({ outcome }) => outcome)).toEqual(further.map(() => "stored"));
+  });
+
   test("due names the user at the ack timeout, or at the message's expiry where that is sooner", async () => {
     const { keys, redis } = store;
     const accepter = store.accepter({ ackTimeoutMs: 10_000 });
@@ -144,7 +168,7 @@ describe("the same message twice", () => {
   test("one message, one seq, and its record for an answer; nothing has changed but times to live", async () => {
     const { keys, redis } = store;
     const accepter = store.accepter();
-    const given = message({ fingerprint: "print" });
+    const given = message({ fingerprint: "print", attempt: "first" });
     const [first] = await accept(accepter, given);
     await redis.pexpire(keys.record(given.id), 5_000);
     const before = valuesOf(await store.snapshot());
@@ -184,7 +208,7 @@ describe("the same message twice", () => {
   });
 
   test("also within one call", async () => {
-    const given = message();
+    const given = message({ attempt: "first" });
     const [first, second, third] = await accept(
       store.accepter(),
       given,

@@ -12,9 +12,16 @@ export interface UserAck {
 }
 
 /**
+ * A user who gets several messages in so long a time is looked at once in an ack timeout instead of being put into
+ * `due` and taken out for each of them.
+ */
+const MOMENT_MS = 1_000;
+
+/**
  * @param acks at most 200, of one partition
  * @param history acked messages that stay readable for a user's other devices
  * @param slowHistory acked messages that stay for one that is behind, at most
+ * @param momentMs who acknowledged something so short a time ago stays in `due`, where the wake looks
  * @returns for each, in order, the user's `acked` now, or undefined where the epoch is not the user's
  */
 export async function ackUsers(
@@ -23,11 +30,12 @@ export async function ackUsers(
   acks: readonly UserAck[],
   history: number,
   slowHistory = DEFAULT_SLOW_HISTORY,
+  momentMs = MOMENT_MS,
 ): Promise<(number | undefined)[]> {
   const answer = await scripts.run(
-    "ack.v2",
+    "ack.v3",
     [keys.due, ...acks.flatMap(({ userId }) => [keys.user(userId), keys.inbox(userId)])],
-    [history, slowHistory, ...acks.flatMap(({ userId, epoch, seq }) => [userId, epoch, seq])],
+    [history, slowHistory, momentMs, ...acks.flatMap(({ epoch, seq }) => [epoch, seq])],
   );
   let moved = 0;
   const results = answer.split("\n").map((line) => {

@@ -69,6 +69,27 @@ test("it never creates a hash, nor anything else", async () => {
 test("the user leaves due only when everything is acked", async () => {
   await ack(2);
   expect(await isDue()).toBe(true);
+  await ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch, seq: 3 }], 1_000, 0, -1);
+  expect(await isDue()).toBe(false);
+});
+
+test("a user's first ack takes the user out of due", async () => {
+  await ack(3);
+  expect(await isDue()).toBe(false);
+});
+
+test("a user who acknowledges again within a moment stays in due, armed no later than before", async () => {
+  const dueAt = await store.redis.zscore(store.keys.due, "u1");
+  await ack(2);
+  await ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch, seq: 3 }], 1_000, 0, 600_000);
+  expect(await store.redis.zscore(store.keys.due, "u1")).toBe(dueAt);
+  await accept(1);
+  expect(await store.redis.zscore(store.keys.due, "u1")).toBe(dueAt);
+});
+
+test("a last ack in the future, by a clock that was set back, keeps nobody in due", async () => {
+  await ack(2);
+  await store.redis.hset(store.keys.user("u1"), "ackedAt", (await store.nowMs()) + 60_000);
   await ack(3);
   expect(await isDue()).toBe(false);
 });
@@ -76,7 +97,7 @@ test("the user leaves due only when everything is acked", async () => {
 test("an ack without progress heals a due entry that should not be there", async () => {
   await ack(3);
   await store.redis.zadd(store.keys.due, 1, "u1");
-  await ack(3);
+  await ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch, seq: 3 }], 1_000, 0, -1);
   expect(await isDue()).toBe(false);
 });
 

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 
 /** Each room's scripts: a script stands beside the store that calls it. */
 export const scriptsByRoom = {
-  accept: ["accept.v3", "trim-ready.v1"],
+  accept: ["accept.v4", "trim-ready.v1"],
   auth: [
     "agree-signing-keys.v1",
     "append-audit.v2",
@@ -38,7 +38,7 @@ export const scriptsByRoom = {
     "settle-fallback.v3",
     "take-collapse-turn.v1",
   ],
-  inbox: ["ack.v2", "expire.v3", "find-expired.v1", "hold-history.v1", "keep-records.v1", "read-inbox.v2"],
+  inbox: ["ack.v3", "expire.v3", "find-expired.v1", "hold-history.v1", "keep-records.v1", "read-inbox.v2"],
   limits: ["take-from-window.v1"],
   nodes: ["announce.v1", "connect.v3", "heartbeat.v1", "leave.v2", "mark-leaving.v1", "read-routes.v1"],
   partitions: ["hold-absence.v1", "keep-time.v1", "lease.v2", "renew-member.v1", "set-back.v1"],
@@ -53,7 +53,7 @@ export const scriptsByRoom = {
   ],
   producers: ["reseal-producer-key.v1", "rotate-producer-key.v1", "write-producer-key.v1"],
   topics: ["drop-topic.v1", "keep-topic.v1", "look-at-topics.v1", "publish-topic.v1", "read-topic.v1"],
-  wake: ["offer.v2", "reconcile.v2", "wake.v2"],
+  wake: ["offer.v2", "reconcile.v2", "wake.v3"],
 } as const;
 
 export type ScriptName = (typeof scriptsByRoom)[keyof typeof scriptsByRoom][number];
@@ -68,7 +68,7 @@ export const ownerScripts: readonly ScriptName[] = [
   "remove-holder.v1",
   "set-back.v1",
   "trim-ready.v1",
-  "wake.v2",
+  "wake.v3",
 ];
 
 /** Scripts whose keys belong to no partition, but have a slot of their own. */

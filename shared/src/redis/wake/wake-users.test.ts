@@ -128,6 +128,34 @@ describe("with a route", () => {
     expect(heard).toEqual(["nudge\nu2"]);
   });
 
+  describe("left in due by an earlier message, which was acked since", () => {
+    async function leave(ackTimeoutMs: number): Promise<{ openAtMs: number; woken: WokenUser[] }> {
+      await connect("u1", "n1");
+      const epoch = await accept("u1");
+      await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 100);
+      const later = await store.accepter().accept(message({ userId: "u1" }));
+      if (later.outcome !== "stored") throw new Error(later.outcome);
+      const openAtMs = later.atMs;
+      await store.redis.hset(keys.user("u1"), "ackedAt", openAtMs - 1);
+      await store.redis.zadd(keys.due, openAtMs - 1, "u1");
+      await waitFor(async () => (await store.nowMs()) > openAtMs + 1, { what: "the clock" });
+      const woken = await wakeUsers(store.scripts, keys, token, { ...RULES, ackTimeoutMs }, ["u1"]);
+      if (woken === "stale") throw new Error("stale");
+      return { openAtMs, woken };
+    }
+
+    test("later: the message that is open gets its ack timeout, and no more", async () => {
+      const { openAtMs, woken } = await leave(600_000);
+      expect(woken).toMatchObject([{ outcome: "later" }]);
+      expect(Number(await store.redis.zscore(keys.due, "u1"))).toBe(openAtMs + 600_000);
+    });
+
+    test("nudged: its ack timeout is over", async () => {
+      await store.listen(`${keys.channel}n1`);
+      expect((await leave(1)).woken).toMatchObject([{ outcome: "nudged" }]);
+    });
+  });
+
   test("later: who has acked something since it was armed is only armed again", async () => {
     await connect("u1", "n1");
     const epoch = await accept("u1");

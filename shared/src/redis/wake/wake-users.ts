@@ -76,7 +76,7 @@ export async function wakeUsers(
   userIds: readonly string[],
 ): Promise<WokenUser[] | "stale"> {
   const answer = await scripts.run(
-    "wake.v2",
+    "wake.v3",
     [
       ...ownerAndFallbackKeys(keys),
       ...userIds.flatMap((userId) => [keys.user(userId), keys.inbox(userId), keys.routes(userId)]),

@@ -132,7 +132,7 @@ export function message(parts: Partial<MessageToAccept> = {}): MessageToAccept {
     id: `m_${randomBytes(9).toString("base64url")}`,
     ttlMs: 3_600_000,
     fingerprint: "-",
-    attempt: "first",
+    attempt: "-",
     data: `{"n":1}`,
     fallback: "offline",
     priority: "normal",

@@ -15,6 +15,9 @@
 -- Since v2: messages of a full fallback stream wait (includes/offer-messages says what is stored), and an offline user
 -- is looked at again after some ackTimeouts; "expire" applies `expiryLookFrom`, which find-expired stores.
 --
+-- Since v3: a user may stand in `due` for messages that were acknowledged since (inbox/ack.lua). What came later is
+-- judged by its own age, so that it too gets one to two ackTimeouts.
+--
 -- Result: "stale", or lines, one for each user: outcome TAB "expire" or "" TAB number offered, with "+" behind it where
 -- a full stream delays others TAB nodes joined by "," [TAB the sampled ones of the offered: id SPACE trace, joined by
 -- ","]
@@ -64,6 +67,11 @@ local function isJustBack(routesKey, nudgedAt)
   end
   return false
 end
+-- When the user's oldest open message was accepted, or nil.
+local function oldestOpenAt(inboxKey, acked, seq)
+  local entry = redis.call('XRANGE', inboxKey, ms(acked + 1) .. '-0', ms(seq) .. '-0', 'COUNT', 1)[1]
+  return entry and tonumber(string.match(entry[2][2], '^[^\t]*\t(%d+)'))
+end
 local function arm(userId, at) redis.call('ZADD', KEYS[2], ms(at), userId) end
 
 for i = 1, (#KEYS - 6) / 3 do
@@ -93,6 +101,16 @@ for i = 1, (#KEYS - 6) / 3 do
     -- An ack from before this user was armed says nothing of the messages that it was armed for: a user who had been
     -- idle would otherwise be nudged a whole timeout late.
     local alive = ackedAtWake ~= acked and ackedAt > score - ackTimeoutMs
+    local lookAt = now + ackTimeoutMs
+    if alive and #live > 0 then
+      local openAt = oldestOpenAt(inboxKey, acked, seq)
+      -- Nor does it say anything of messages that came after it: those have their own time. (One that was accepted in
+      -- the future, by a clock that was since set back, has none.)
+      if openAt and openAt > ackedAt and openAt <= now then
+        lookAt = openAt + ackTimeoutMs
+        alive = lookAt > now
+      end
+    end
     local sinceNudge = nudgedAt and now - nudgedAt
     local graceFrom = tonumber(user[10])
     if graceFrom and (graceFrom > now or ackedAt >= graceFrom) then graceFrom = nil end
@@ -119,7 +137,7 @@ for i = 1, (#KEYS - 6) / 3 do
       answer(i, 'later', isOver)
     elseif not unheardAt and alive then
       redis.call('HSET', userKey, 'ackedAtWake', ms(acked))
-      arm(userId, now + ackTimeoutMs)
+      arm(userId, lookAt)
       answer(i, 'later', isOver)
     elseif not unheardAt and nudgedAt and user[11] ~= user[8] and isJustBack(routesKey, nudgedAt)
       and math.min(tonumber(user[7]), seq) > math.max(acked, offered or 0) then

@@ -1,0 +1,63 @@
+#!lua flags=allow-oom
+-- ack: moves users' `acked` forward.
+--
+-- v2: what a connection that is behind (inbox/hold-history.lua) still lacks is not trimmed, within a bound.
+-- v3: a user who acknowledges again within a moment stays in `due`, whatever is open: the next message is near, and
+-- need not arm the user again. The wake takes such a user out. So a busy user costs one wake in an ack timeout, where
+-- each message cost two writes to `due`. Who gets a message now and then leaves at once, and is never woken.
+--
+-- KEYS[1] due, then two for each user: user (hash) · inbox (stream)
+-- ARGV[1] history      acked messages that stay readable for a user's other devices
+-- ARGV[2] slowHistory  acked messages that stay for a connection that is behind, at most
+-- ARGV[3] momentMs     who acknowledged something so short a time ago stays in `due`
+-- then two for each user: epoch · seq
+--
+-- Runs where memory is full too: acks free it. Never creates a hash, never moves back, never beyond `seq`; an ack of a
+-- foreign epoch changes nothing. The user leaves `due` only when everything is acked. (Acks of older
+-- releases take the user out then at once. So `accept` never trusts that somebody stands there.)
+--
+-- Result: lines, one for each user: the new `acked`, or "-" where the epoch is not the user's (or there is no hash);
+-- where it moved, TAB and by how many numbers
+
+--@include server-time
+--@include slow-readers
+local history, slowHistory, nowText = tonumber(ARGV[1]), tonumber(ARGV[2]), ms(now)
+local TRIM_STEP = 64 -- trim once in so many acks
+local momentMs = tonumber(ARGV[3])
+local lines = {}
+for i = 1, (#KEYS - 1) / 2 do
+  local userKey = KEYS[i * 2]
+  local user = redis.call('HMGET', userKey, 'seq', 'epoch', 'acked', 'ackedAt', 'ended')
+  local seqText, ackedText = user[1], user[3]
+  if not seqText or user[2] ~= ARGV[i * 2 + 2] then
+    lines[i] = '-'
+  else
+    local targetText = ARGV[i * 2 + 3]
+    local target, seq, acked, moved = tonumber(targetText), tonumber(seqText), tonumber(ackedText), ''
+    if target > seq then target, targetText = seq, seqText end
+    if target > acked then
+      redis.call('HSET', userKey, 'acked', targetText, 'ackedAt', nowText)
+      -- Counts from where this device, not an expiry, last moved it: else expiries would use up the steps.
+      local from = acked
+      if user[5] then
+        local endedFrom, endedTo = string.match(user[5], '^(%d+) (%d+)$')
+        if tonumber(endedTo) == acked then from = tonumber(endedFrom) end
+      end
+      if math.floor(target / TRIM_STEP) > math.floor(from / TRIM_STEP) then
+        trimAcked(KEYS[i * 2 + 1], target, history, slowHistory, redis.call('HGET', userKey, 'slow'))
+      end
+      moved = '\t' .. ms(target - acked)
+    else
+      target, targetText = acked, ackedText
+    end
+    if target == seq then
+      -- (A time ahead was written by a clock that was since set back: it says nothing.)
+      local sinceLast = now - (tonumber(user[4]) or 0)
+      if sinceLast < 0 or sinceLast > momentMs then
+        redis.call('ZREM', KEYS[1], string.match(userKey, '^[^}]*}:user:(.*)$'))
+      end
+    end
+    lines[i] = targetText .. moved
+  end
+end
+return table.concat(lines, '\n')
