@@ -62,7 +62,7 @@ export async function openService(config: ServiceConfig, process: ServiceProcess
   const { name, version, lifecycle } = process;
   const trustedProxies = readTrustedProxies(config);
   const isMeasured = config.metricsPort !== undefined || process.servesMetrics === true;
-  // The default metrics wake the process a hundred times a second.
+  // The default metrics wake the process twice a second.
   const metrics = isMeasured ? createRegistry(name, version) : new Registry();
   const tracing = await openServiceTracing(config, metrics, process);
   const tls = await openListenerTls(config, process);

@@ -37,7 +37,7 @@ describe("just before it is sent", () => {
     channel.release();
     await waitFor(bench.isSettled, { what: "both to be settled" });
     expect(channel.jobs).toHaveLength(1);
-    expect(workers.held).toBe(0);
+    await waitFor(() => workers.held === 0, { what: "the worker to be free" });
     expect(await count("petrel_fallback_dropped_total", { reason: state })).toBe(1);
   });
 

@@ -6,6 +6,7 @@
 // and settled once, by whoever settles it first. So nothing here is fenced.
 import { setMaxListeners } from "node:events";
 import { backoffMs } from "@petrel/shared/kernel/backoff";
+import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { pause } from "@petrel/shared/kernel/pause";
@@ -37,13 +38,15 @@ export interface FallbackWorkersOptions extends FallBackOptions {
   readonly stopDeadlineMs: number;
   /** Entries of a partition that may wait for another attempt: beyond it none is begun, and streams fill up to their cap. */
   readonly retriesCap: number;
-  /** How often to look for new entries while there are none, ms. */
+  /** How often to look for new entries, ms; up to ten times as long while nothing comes. */
   readonly pollMs?: number;
 }
 
 const POLL_MS = 100;
+/** Polls that find nothing become so much rarer: workers of other processes wait for that long at most. */
+const IDLE_FACTOR = 10;
 const RETRIES_PER_POLL = 200;
-const CLAIM_SCAN_MS = 1_000;
+const CLAIM_SCAN_MS = 5_000;
 /** After Redis was away: those who wait to settle what they have sent go first. */
 const SETTLE_FIRST_MS = 5_000;
 /** Workers that have ended are no burden: their names are only tidied up. */
@@ -54,6 +57,7 @@ const BACKOFF = { baseMs: 50, capMs: 2_000 } as const;
 export class FallbackWorkers {
   readonly #options: FallbackWorkersOptions;
   readonly #pollMs: number;
+  #restMs: number;
   readonly #sources: readonly FallbackSource[];
   readonly #shares = new FallbackShares();
   readonly #stopping = new AbortController();
@@ -65,6 +69,7 @@ export class FallbackWorkers {
   #claimedAtMs = Number.NEGATIVE_INFINITY;
   #forgotAtMs: number;
   #claimTurn = 0;
+  #hasRetries = false;
   /** Redis' clock minus our monotonic one. */
   #clockOffsetMs: number;
   #failing = false;
@@ -83,6 +88,7 @@ export class FallbackWorkers {
     // Each send listens to it.
     setMaxListeners(0, this.#ending.signal);
     this.#pollMs = options.pollMs ?? POLL_MS;
+    this.#restMs = this.#pollMs;
     this.#sources = options.partitions.flatMap((keys) => priorities.map((priority) => ({ keys, priority })));
     this.#backlog = new Map(options.partitions.map((keys) => [keys, nothingIn(keys)]));
     const { clock } = options;
@@ -102,6 +108,7 @@ export class FallbackWorkers {
   /** Something was just put into a stream: look at once. */
   poke(): void {
     this.#polledAtMs = Number.NEGATIVE_INFINITY;
+    this.#restMs = this.#pollMs;
     this.#wakeUp.abort();
   }
 
@@ -139,7 +146,7 @@ export class FallbackWorkers {
         if (this.#failing) this.#options.logger.info("fallback streams can be read again");
         this.#failing = false;
         failures = 0;
-        if (!busy) await pause(this.#pollMs, this.#wakeUp.signal);
+        await this.#rest(busy);
       } catch (error) {
         if (!this.#failing) {
           this.#options.logger.warn({ reason: describeError(error) }, "fallback streams not read");
@@ -148,6 +155,14 @@ export class FallbackWorkers {
         await pause(this.#pollMs + backoffMs(failures++, BACKOFF), this.#stopping.signal);
       }
     }
+  }
+
+  /** What was poked for, waits, or is to be tried again, is not kept waiting by the quiet before it. */
+  async #rest(busy: boolean): Promise<void> {
+    if (busy || this.#hasRetries || this.#knowsOfMore()) this.#restMs = this.#pollMs;
+    if (busy) return;
+    await pause(untilCommonTick(this.#restMs), this.#wakeUp.signal);
+    this.#restMs = Math.min(2 * this.#restMs, IDLE_FACTOR * this.#pollMs);
   }
 
   #knowsOfMore(): boolean {
@@ -164,12 +179,14 @@ export class FallbackWorkers {
       scripts.together(() => partitions.map((keys) => promoteRetries(scripts, keys, RETRIES_PER_POLL))),
     );
     let moved = false;
+    this.#hasRetries = false;
     for (const [i, keys] of partitions.entries()) {
       const answer = polled[i];
       this.#backlog.set(keys, answer === undefined ? nothingIn(keys) : { keys, waiting: this.#clip(answer) });
       if (answer === undefined) continue;
       this.#clockOffsetMs = answer.nowMs - clock.monotonicMs();
       moved ||= answer.promoted > 0;
+      this.#hasRetries ||= answer.retries > 0;
     }
     return moved;
   }

@@ -6,7 +6,7 @@ import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { connectRedis, type Redis } from "@petrel/shared/redis/connection/connect";
 import { message, openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { HeldPartition } from "../own/held-partition.js";
 import { MAX_BLOCK_MS, ReadyReader } from "./read-ready.js";
 
@@ -57,18 +57,32 @@ test("a read that waits ends when something comes, or when it is interrupted, al
   blocking.disconnect(true);
   await closed;
   await waitFor(() => blocking.status === "ready", { what: "the connection to be back" });
-  // By itself it would outlast the test.
-  const waiting = reader.read(held, 100 * MAX_BLOCK_MS);
-  let ended = false;
-  void waiting.then(() => (ended = true));
-  await waitFor(
-    () => {
-      reader.interrupt();
-      return ended;
-    },
-    { what: "the read's end", everyMs: 5 },
-  );
+  const reads = vi.spyOn(blocking, "xread");
+  // It has not asked for its number on the new connection yet: nothing could be unblocked.
+  const early = reader.read(held, MAX_BLOCK_MS);
+  reader.interrupt();
+  expect(await early).toEqual([]);
+  expect(reads).not.toHaveBeenCalled();
+  reads.mockRestore();
+});
+
+test("an interruption that overtakes its read, on another link, is repeated until the read has ended", async () => {
+  const unblocked: unknown[] = [];
+  const client = store.redis.client.bind(store.redis);
+  const spy = vi.spyOn(store.redis, "client").mockImplementation((async (
+    ...args: Parameters<typeof client>
+  ) => {
+    // The first one comes too early.
+    const answer = unblocked.length === 0 ? 0 : await client(...args);
+    unblocked.push(answer);
+    return answer;
+  }) as typeof client);
+  await reader.read(held, 1);
+  const waiting = reader.read(held, MAX_BLOCK_MS);
+  reader.interrupt();
   expect(await waiting).toEqual([]);
+  expect(unblocked).toContain(1);
+  spy.mockRestore();
 });
 
 test("after large messages fewer are read at a time, after small ones more again", async () => {

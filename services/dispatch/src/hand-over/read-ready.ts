@@ -3,13 +3,16 @@
 // waits is read soon. On a cluster a master that is slow or away holds up its own partitions only.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { pause } from "@petrel/shared/kernel/pause";
 import { isCluster } from "@petrel/shared/redis/connection/cluster-nodes";
 import type { Redis } from "@petrel/shared/redis/connection/connect";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { ReadyPolls } from "@petrel/shared/redis/accept/poll-ready";
 import {
   interruptRead,
   readClientId,
   readReady,
+  type ReadReadyOptions,
   type ReadyEntry,
 } from "@petrel/shared/redis/accept/ready-stream";
 import type { HeldPartition } from "../own/held-partition.js";
@@ -31,14 +34,18 @@ const MAX_ENTRIES = 200;
 /** Of one partition's batch, in UTF-16 code units: Redis counts entries only, so the last read says how large they are. */
 const AIM_SIZE = 1024 * 1024;
 const LEAST_ENTRIES = 8;
-/** Also how long an interruption that came a moment too early delays the next read. */
-export const MAX_BLOCK_MS = 500;
+export const MAX_BLOCK_MS = 2_000;
+/** An interruption that finds nothing to interrupt may have overtaken its read, on another link: it is repeated. */
+const INTERRUPT_AGAIN_MS = 20;
 
 export class ReadyReader {
   readonly #options: ReadyReaderOptions;
   readonly #polls: ReadyPolls | undefined;
   #clientId: number | undefined;
   #maxEntries = MAX_ENTRIES;
+  #reads = 0;
+  #interrupts = 0;
+  #isReading = false;
   #waiting = new AbortController();
 
   constructor(options: ReadyReaderOptions) {
@@ -49,7 +56,7 @@ export class ReadyReader {
 
   /**
    * Waits for entries in any of these partitions.
-   * @param blockMs at most; less where that is more than half a second
+   * @param blockMs at most; less where that is more than two seconds
    * @returns the partitions that have some
    */
   async read(partitions: readonly HeldPartition[], blockMs: number): Promise<ReadyBatch[]> {
@@ -58,8 +65,10 @@ export class ReadyReader {
     const options = { maxEntries: this.#maxEntries, blockMs: Math.min(blockMs, MAX_BLOCK_MS) };
     let found: ReadonlyMap<string, readonly ReadyEntry[]>;
     if (this.#polls === undefined) {
+      const interrupts = this.#interrupts;
       this.#clientId ??= await readClientId(blocking);
-      found = await readReady(blocking, all, options);
+      if (interrupts !== this.#interrupts) return [];
+      found = await this.#block(all, options);
     } else {
       this.#waiting = new AbortController();
       found = await this.#polls.read(all, { ...options, signal: this.#waiting.signal });
@@ -73,11 +82,34 @@ export class ReadyReader {
 
   /** Ends a read that waits: there are other partitions to read, or nothing more to do. */
   interrupt(): void {
+    this.#interrupts++;
     this.#waiting.abort();
-    if (this.#clientId === undefined) return;
-    interruptRead(this.#options.commands, this.#clientId).catch((error: unknown) => {
-      this.#options.logger.debug({ reason: describeError(error) }, "read not interrupted");
-    });
+    if (this.#isReading) void this.#interruptRead(this.#reads);
+  }
+
+  async #block(
+    partitions: readonly PartitionKeys[],
+    options: ReadReadyOptions,
+  ): Promise<ReadonlyMap<string, readonly ReadyEntry[]>> {
+    this.#reads++;
+    this.#isReading = true;
+    try {
+      return await readReady(this.#options.blocking, partitions, options);
+    } finally {
+      this.#isReading = false;
+    }
+  }
+
+  async #interruptRead(read: number): Promise<void> {
+    const { commands, logger } = this.#options;
+    while (this.#isReading && this.#reads === read && this.#clientId !== undefined) {
+      try {
+        await interruptRead(commands, this.#clientId);
+      } catch (error) {
+        logger.debug({ reason: describeError(error) }, "read not interrupted");
+      }
+      await pause(INTERRUPT_AGAIN_MS);
+    }
   }
 
   /** The next batches are as long as these messages' mean size lets them be. */

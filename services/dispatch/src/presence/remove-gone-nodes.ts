@@ -3,9 +3,11 @@
 // number a turn, beside the hand-over. After this dispatcher's link or Redis was away nobody is removed for a while:
 // the nodes are about to renew their leases.
 import type { Clock } from "@petrel/shared/kernel/clock";
+import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { Loop } from "@petrel/shared/kernel/loop";
+import { pause } from "@petrel/shared/kernel/pause";
 import { findGoneHolders, removeHolder } from "@petrel/shared/redis/presence/remove-holder";
 import type { PresenceHolder } from "@petrel/shared/redis/presence/report-presence";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
@@ -24,6 +26,7 @@ export interface GoneNodeRemoverOptions {
   readonly logger: Logger;
 }
 
+/** A round waits for its looks for so long, and none follows sooner. */
 const TICK_MS = 200;
 /** A partition is looked at this often, and when the next lease ends. */
 const LOOK_MS = 1_000;
@@ -53,14 +56,18 @@ export class GoneNodeRemover {
   }
 
   /** One that waits for its master does not keep the others. */
-  #tick(): Promise<number> {
+  async #tick(): Promise<number> {
     const { owner, clock } = this.#options;
     const nowMs = clock.monotonicMs();
     for (const held of owner.open) {
-      if (this.#underWay.has(held) || (this.#nextLookMs.get(held) ?? 0) > nowMs) continue;
+      if (this.#underWay.has(held) || (this.#nextLookMs.get(held) ?? 0) > nowMs + TICK_MS) continue;
       this.#underWay.set(held, this.#look(held));
     }
-    return Promise.resolve(TICK_MS);
+    const over = new AbortController();
+    await Promise.race([Promise.all(this.#underWay.values()), pause(TICK_MS, over.signal)]);
+    over.abort();
+    const next = owner.open.map((held) => (this.#nextLookMs.get(held) ?? 0) - clock.monotonicMs());
+    return untilCommonTick(Math.max(TICK_MS, Math.min(LOOK_MS, ...next)));
   }
 
   async #look(held: HeldPartition): Promise<void> {

@@ -28,9 +28,11 @@ export interface ReconcilerOptions {
   readonly idleMs: number;
   /** See inbox/keep-records. */
   readonly recordKeepMs: number;
-  /** Between two steps. */
+  /** Between two steps; after a round twenty times as long: with few users it would begin anew at each step. */
   readonly intervalMs: number;
 }
+
+const REST_INTERVALS = 20;
 
 /** Of a hanging user's messages, how many ids are logged. */
 const MAX_IDS = 20;
@@ -57,7 +59,8 @@ class Reconciler {
     } catch (error) {
       logger.warn({ reason: describeError(error) }, "not reconciled: beginning anew");
     }
-    return intervalMs;
+    // At the start nothing is owned yet.
+    return owner.open.length === 0 ? intervalMs : REST_INTERVALS * intervalMs;
   }
 
   async #reconcile(held: HeldPartition, userIds: readonly string[]): Promise<void> {

@@ -1,17 +1,20 @@
 // own-partitions -> here -> wake/wake.lua, offer/offer-unreached, expire-users: users whose `due` has come, because
 // nobody acknowledged in time or a message has expired.
-// Guarantees: each partition's users on a timer, at once again while there are more; beside the hand-over, never in
-// its way; fenced, so that a stale owner wakes nobody.
+// Guarantees: each partition's users on a timer, at once again while there are more; rarely while nobody's time is near;
+// beside the hand-over, never in its way; fenced, so that a stale owner wakes nobody.
 import type { Clock } from "@petrel/shared/kernel/clock";
+import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { Loop } from "@petrel/shared/kernel/loop";
+import { pause } from "@petrel/shared/kernel/pause";
 import { keepRecords, YOUNG_MS } from "@petrel/shared/redis/inbox/keep-records";
 import { isolateRefused } from "@petrel/shared/redis/scripts/isolate-refused";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import {
   postponeUser,
   readDueUsers,
+  readFirstDueMs,
   wakeUsers,
   type WakeOutcome,
   type WokenUser,
@@ -39,6 +42,10 @@ export interface UserWakerOptions {
 
 /** What one call of the script takes. */
 const MAX_USERS = 200;
+/** While nobody's time is near, a partition is looked at so often: users may be armed for sooner, and clocks be set. */
+const IDLE_MS = 1_000;
+/** Nor for longer than this part of what accepting a message arms its user for. */
+const IDLE_PARTS = 4;
 /** After a look at what has expired that was not complete, none follows for so many times as long as it took. */
 const REST_FACTOR = 4;
 /** A user whom Redis refuses to work on is looked at again after so long. */
@@ -55,6 +62,7 @@ export class UserWaker {
   readonly #options: UserWakerOptions;
   readonly #loop = new Loop((signal) => this.#wakeAll(signal));
   readonly #restUntilMs = new WeakMap<HeldPartition, number>();
+  readonly #nextLookMs = new WeakMap<HeldPartition, number>();
   readonly #underWay = new Map<HeldPartition, Promise<void>>();
 
   constructor(options: UserWakerOptions) {
@@ -71,13 +79,22 @@ export class UserWaker {
     await Promise.all(this.#underWay.values());
   }
 
-  #wakeAll(signal: AbortSignal): Promise<number> {
-    const { owner, intervalMs } = this.#options;
+  async #wakeAll(signal: AbortSignal): Promise<number> {
+    const { owner, intervalMs, clock } = this.#options;
+    const nowMs = clock.monotonicMs();
     for (const held of owner.open) {
       // A partition with a long backlog goes on by itself; the others keep their rhythm.
-      if (!this.#underWay.has(held)) this.#underWay.set(held, this.#wakePartition(held, signal));
+      // What is looked at soon is looked at now: one wake-up serves all.
+      if (this.#underWay.has(held) || (this.#nextLookMs.get(held) ?? 0) > nowMs + intervalMs) continue;
+      this.#underWay.set(held, this.#wakePartition(held, signal));
     }
-    return Promise.resolve(intervalMs);
+    const over = new AbortController();
+    await Promise.race([Promise.all(this.#underWay.values()), pause(intervalMs, over.signal)]);
+    over.abort();
+    const { open } = owner;
+    // A partition may be taken at any moment.
+    const next = open.length === 0 ? 0 : Math.min(...open.map((held) => this.#nextLookMs.get(held) ?? 0));
+    return untilCommonTick(Math.max(intervalMs, next - clock.monotonicMs()));
   }
 
   /** Batch after batch, until one was not full; what fails is tried again at the timer. */
@@ -104,9 +121,17 @@ export class UserWaker {
     const { keys } = held;
     const startMs = Date.now();
     // Asked for each batch: a clock that was set back must not show the same users for ever.
-    const nowMs = await followTime(this.#options, held);
+    const [nowMs, firstDueMs] = await Promise.all([
+      followTime(this.#options, held),
+      readFirstDueMs(scripts.redis, keys),
+    ]);
+    this.#nextLookMs.delete(held);
     if (nowMs === "stale") {
       owner.lose(held, "the look at the time was refused");
+      return 0;
+    }
+    if (firstDueMs > nowMs) {
+      this.#rest(held, firstDueMs - nowMs);
       return 0;
     }
     const userIds = await readDueUsers(scripts.redis, keys, nowMs, MAX_USERS);
@@ -128,6 +153,12 @@ export class UserWaker {
     const overdue = woken.filter(({ expire }) => expire).map(({ userId }) => userId);
     if (overdue.length > 0 && !this.#isResting(held)) await this.#expire(held, overdue);
     return userIds.length;
+  }
+
+  /** @param dueInMs when the time of its first user comes, as far as is known */
+  #rest(held: HeldPartition, dueInMs: number): void {
+    const { ackTimeoutMs, clock } = this.#options;
+    this.#nextLookMs.set(held, clock.monotonicMs() + Math.min(dueInMs, IDLE_MS, ackTimeoutMs / IDLE_PARTS));
   }
 
   /** A user who is offline is looked at again only when something expires, so all that waits is kept now. */

@@ -1,6 +1,7 @@
 // A service's own metrics, in Prometheus' text format. One registry per process, made by its composition root.
 import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import { findOutOfFiles } from "../logging/out-of-files.js";
+import { addEventLoopLag } from "./event-loop-lag.js";
 
 export { Counter, Gauge, Histogram, Registry } from "prom-client";
 
@@ -16,7 +17,12 @@ const COSTLY_DEFAULTS = [
   "nodejs_active_handles_total",
   "nodejs_active_requests",
   "nodejs_active_requests_total",
+  // Measured by event-loop-lag instead.
+  "nodejs_eventloop_lag_seconds",
 ] as const;
+
+/** So long that the library's own monitor, which cannot be left out, never wakes the process. */
+const NEVER_MS = 2 ** 31 - 1;
 
 /**
  * Includes the process metrics (CPU, memory, garbage collection, event-loop delay).
@@ -25,8 +31,9 @@ const COSTLY_DEFAULTS = [
 export function createRegistry(component: string, version?: string): Registry {
   const registry = new Registry();
   registry.setDefaultLabels({ component });
-  collectDefaultMetrics({ register: registry });
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: NEVER_MS });
   for (const name of COSTLY_DEFAULTS) registry.removeSingleMetric(name);
+  addEventLoopLag(registry);
   registry.registerMetric(
     new Gauge({
       name: "petrel_out_of_file_descriptors",

@@ -58,6 +58,12 @@ export async function readDueUsers(
   return redis.zrangebyscore(keys.due, "-inf", nowMs, "LIMIT", 0, limit);
 }
 
+/** @returns when the first user's time comes, by Redis' clock; Infinity where nobody's does */
+export async function readFirstDueMs(redis: Redis, keys: PartitionKeys): Promise<number> {
+  const [, scoreMs] = await redis.zrange(keys.due, "0", "0", "WITHSCORES");
+  return scoreMs === undefined ? Number.POSITIVE_INFINITY : Number(scoreMs);
+}
+
 /**
  * @param userIds at most 200
  * @returns one for each user, in order, or "stale" where the token is not the owner's any more (nothing was changed)

@@ -1,0 +1,47 @@
+// Tests how late the event loop is said to be, by a stepped clock.
+import { Registry } from "prom-client";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { addEventLoopLag } from "./event-loop-lag.js";
+
+let registry: Registry;
+let clockMs = 0;
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["setInterval"] });
+  registry = new Registry();
+  clockMs = 0;
+  addEventLoopLag(registry, () => clockMs);
+});
+afterEach(() => vi.useRealTimers());
+
+/** @param lateMs how late the loop comes to the look */
+function look(lateMs: number): void {
+  clockMs += 500 + lateMs;
+  vi.advanceTimersByTime(500);
+}
+
+async function read(name: string): Promise<number> {
+  const text = await registry.getSingleMetricAsString(`nodejs_eventloop_lag_${name}_seconds`);
+  return Number(/ (\S+)$/m.exec(text.trim().split("\n").at(-1) ?? "")?.[1]);
+}
+
+test("nothing is said before the first look", async () => {
+  for (const name of ["min", "max", "mean", "stddev", "p50", "p90", "p99"]) expect(await read(name)).toBe(0);
+});
+
+test("one look in a hundred that is late shows in the p99, and reading does not change that", async () => {
+  for (let i = 0; i < 100; i++) look(i < 2 ? 400 : 0);
+  for (let i = 0; i < 2; i++) {
+    expect(await read("p99")).toBeCloseTo(0.4);
+    expect(await read("p50")).toBe(0);
+    expect(await read("max")).toBeCloseTo(0.4);
+    expect(await read("mean")).toBeCloseTo(0.008);
+  }
+});
+
+test("a minute later it is forgotten", async () => {
+  look(400);
+  for (let i = 0; i < 119; i++) look(1);
+  expect(await read("max")).toBeCloseTo(0.4);
+  look(1);
+  expect(await read("max")).toBeCloseTo(0.001);
+});

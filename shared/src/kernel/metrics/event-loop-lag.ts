@@ -1,0 +1,72 @@
+// metrics -> here: how late the event loop comes to what is due, without waking an idle process for it.
+// Guarantees: two looks a second; what is read are the looks of the last minute, however often and by whomever.
+//
+// The client library's own monitor wakes a process a hundred times a second, and forgets at each reading.
+import { Gauge, type Registry } from "prom-client";
+
+const LOOK_EVERY_MS = 500;
+/** A minute of them. */
+const MAX_LOOKS = 120;
+
+/** By the names that the client library gives them. */
+const SERIES: readonly (readonly [
+  name: string,
+  help: string,
+  valueOf: (sorted: readonly number[]) => number,
+])[] = [
+  ["nodejs_eventloop_lag_min_seconds", "The least delay of the event loop", (all) => all[0] ?? 0],
+  ["nodejs_eventloop_lag_max_seconds", "The greatest delay of the event loop", (all) => all.at(-1) ?? 0],
+  ["nodejs_eventloop_lag_mean_seconds", "The mean delay of the event loop", meanOf],
+  ["nodejs_eventloop_lag_stddev_seconds", "The standard deviation of these delays", deviationOf],
+  ["nodejs_eventloop_lag_p50_seconds", "The median delay of the event loop", (all) => percentile(all, 0.5)],
+  [
+    "nodejs_eventloop_lag_p90_seconds",
+    "One look in ten found this delay, or more",
+    (all) => percentile(all, 0.9),
+  ],
+  [
+    "nodejs_eventloop_lag_p99_seconds",
+    "One look in a hundred found this delay, or more",
+    (all) => percentile(all, 0.99),
+  ],
+];
+
+/** Replaces series of these names that the registry has. Its timer keeps no process alive. */
+export function addEventLoopLag(registry: Registry, nowMs: () => number = () => performance.now()): void {
+  const lags: number[] = [];
+  let at = 0;
+  let lookedAtMs = nowMs();
+  setInterval(() => {
+    const ms = nowMs();
+    lags[at] = Math.max(0, ms - lookedAtMs - LOOK_EVERY_MS);
+    at = (at + 1) % MAX_LOOKS;
+    lookedAtMs = ms;
+  }, LOOK_EVERY_MS).unref();
+  for (const [name, help, valueOf] of SERIES) {
+    registry.removeSingleMetric(name);
+    registry.registerMetric(
+      new Gauge({
+        name,
+        help: `${help}, of two looks a second in the last minute`,
+        registers: [],
+        collect() {
+          this.set(valueOf(lags.toSorted((a, b) => a - b)) / 1000);
+        },
+      }),
+    );
+  }
+}
+
+function meanOf(all: readonly number[]): number {
+  return all.reduce((sum, one) => sum + one, 0) / Math.max(1, all.length);
+}
+
+function deviationOf(all: readonly number[]): number {
+  const mean = meanOf(all);
+  return Math.sqrt(meanOf(all.map((one) => (one - mean) ** 2)));
+}
+
+/** The nearest rank. */
+function percentile(sorted: readonly number[], share: number): number {
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? 0;
+}
