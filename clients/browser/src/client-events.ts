@@ -2,7 +2,7 @@
 // Guarantees: these names are the contract between client.ts and an application's listeners.
 import type { PetrelClientError } from "./client-error.js";
 import type { WelcomeFrame } from "./frames.js";
-import type { PetrelMessage } from "./delivery/message-delivery.js";
+import type { PetrelMessage, RecalledMessage } from "./delivery/message-delivery.js";
 import type { TopicMessage } from "./topics/topic-options.js";
 
 /** `connecting`: an attempt is under way · `online`: welcomed · `waiting`: until the next attempt · `closed` */
@@ -25,6 +25,11 @@ export interface ClientEvents<Data = unknown> {
   /** Listeners may be async: the next message and the ack wait for them. */
   message: PetrelMessage<Data>;
   /**
+   * A message was cancelled after it had been sent: take it back where it was shown. Fired once for each, also for one
+   * that the application did not get: it still waited for its turn, or went to an earlier page of the user.
+   */
+  recalled: RecalledMessage;
+  /**
    * Of a topic without a handle: one that the server keeps for the user, or the broadcast (`$all`). Its listeners may be
    * async: the next message of the topic waits for them.
    */
@@ -46,6 +51,7 @@ export interface ClientEvents<Data = unknown> {
 /** Each name once. The compiler keeps this in step with the events. */
 const names: Readonly<Record<keyof ClientEvents, true>> = {
   message: true,
+  recalled: true,
   topic: true,
   welcome: true,
   state: true,

@@ -17,7 +17,7 @@ import { ConnectionKeeper } from "./connection-keeper.js";
 import type { Connection } from "./connection/connection.js";
 import type { ErrorFrame, ServerFrame, WelcomeFrame } from "./frames.js";
 import { HandlerWatch } from "./delivery/handler-watch.js";
-import { MessageDelivery, type PetrelMessage } from "./delivery/message-delivery.js";
+import { MessageDelivery, type PetrelMessage, type RecalledMessage } from "./delivery/message-delivery.js";
 import { PositionSaver } from "./delivery/position-saver.js";
 import {
   BROADCAST_TOPIC,
@@ -46,7 +46,15 @@ export type {
   TopicState,
   TopicSubscribed,
 } from "./topics/topic-options.js";
-export type { ClientEvents, ClientState, ClosedEvent, OfflineEvent, PetrelMessage, Position };
+export type {
+  ClientEvents,
+  ClientState,
+  ClosedEvent,
+  OfflineEvent,
+  PetrelMessage,
+  Position,
+  RecalledMessage,
+};
 export type { PublishedMessage, PublishOptions, TopicHandle, TopicMessage, TopicOptions };
 export { clientErrorCodes, PetrelClientError };
 
@@ -267,6 +275,11 @@ export class PetrelClient<Data = unknown> {
       case "message":
         this.#delivery.receive(connection, frame);
         return;
+      case "recalled": {
+        const recalled = this.#delivery.recall(connection, frame);
+        if (recalled !== undefined) this.#events.emit("recalled", recalled);
+        return;
+      }
       case "reconnect":
         this.#keeper.move(connection, frame.afterMs);
         return;

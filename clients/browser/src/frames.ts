@@ -26,6 +26,13 @@ export interface MessageFrame {
   readonly data: unknown;
 }
 
+/** A message that was sent before, here or on an earlier connection, and was cancelled since. */
+export interface RecalledFrame {
+  readonly type: "recalled";
+  readonly seq: number;
+  readonly id: string;
+}
+
 /** In a topic: everything up to and including `offset` was received. Offsets go on rising when the epoch changes. */
 export interface TopicPosition {
   readonly epoch: string;
@@ -111,6 +118,7 @@ export interface OtherFrame {
 export type ServerFrame =
   | WelcomeFrame
   | MessageFrame
+  | RecalledFrame
   | TopicMessageFrame
   | SubscribedFrame
   | UnsubscribedFrame
@@ -189,6 +197,8 @@ export function parseServerFrame(data: unknown): ServerFrame {
         at: text(frame["at"]),
         data: frame["data"],
       };
+    case "recalled":
+      return { type: "recalled", seq: wholeNumber(frame, "seq"), id: requiredText(frame, "id") };
     case "subscribed":
       return {
         type: "subscribed",

@@ -19,6 +19,7 @@ export const generalHelp = `petrel: talks to a Petrel cluster
 
   petrel listen USER       show a user's messages as they arrive, and those of topics
   petrel send USER JSON    send a message to a user, to a topic, or to everyone
+  petrel cancel ID         take a message back
   petrel topic TOPIC       show where a topic stands, and who is there
   petrel token USER        print an access token for a user
   petrel tokens revoke     end a user's tokens and sockets, or one token
@@ -62,6 +63,12 @@ ${address}`,
   --wait           wait for the outcome; exit with 1 if it is expired, cancelled or failed
   --wait-seconds N how long to wait (60)
   --json           print the answers as lines of JSON
+${address}`,
+  cancel: `petrel cancel ID: takes a message back that no client has acknowledged and no phone has got
+
+  Clients that were sent it are told. Exits with 1, and says why, if it is too late.
+
+  --json           print the result as a line of JSON
 ${address}`,
   token: `petrel token USER: prints an access token for a user
 

@@ -3,6 +3,7 @@
 import { CommandBench } from "@petrel/shared/testing/peers/command-bench";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { auditOptions } from "./commands/audit.js";
+import { cancelOptions } from "./commands/cancel.js";
 import { deadLettersOptions } from "./commands/dead-letters.js";
 import { devicesOptions } from "./commands/devices.js";
 import { keysOptions } from "./commands/keys.js";
@@ -92,6 +93,7 @@ describe("the command line", () => {
   it.each([
     ["listen", listenOptions],
     ["send", sendOptions],
+    ["cancel", cancelOptions],
     ["token", tokenOptions],
     ["topic", topicOptions],
     ["tokens", tokensOptions],

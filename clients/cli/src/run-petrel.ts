@@ -3,6 +3,7 @@
 // cannot control the terminal.
 import { CliError, usageError, type ExitCode } from "./cli-error.js";
 import { runAudit } from "./commands/audit.js";
+import { runCancel } from "./commands/cancel.js";
 import { runDeadLetters } from "./commands/dead-letters.js";
 import { runDevices } from "./commands/devices.js";
 import { runKeys } from "./commands/keys.js";
@@ -22,6 +23,7 @@ const commands: Readonly<
 > = {
   listen: runListen,
   send: runSend,
+  cancel: runCancel,
   token: runToken,
   topic: runTopic,
   "dead-letters": runDeadLetters,

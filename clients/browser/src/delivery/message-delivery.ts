@@ -1,10 +1,11 @@
 // Takes a message frame to the application's handlers, and then acknowledges it.
 // Guarantees: each message reaches the application once and in order. Its ack leaves after its handlers have finished,
-// and only over a socket that has carried it.
+// and only over a socket that has carried it. A message that was taken back before its turn is not handed over.
 import { AckCoalescer, pageIsHidden } from "./ack-coalescer.js";
 import type { AckMode } from "../client-options.js";
 import type { Connection } from "../connection/connection.js";
-import type { MessageFrame, WelcomeFrame } from "../frames.js";
+import type { MessageFrame, RecalledFrame, WelcomeFrame } from "../frames.js";
+import { DeliveredIds } from "./delivered-ids.js";
 import { MessagePump, type Pumped } from "./message-pump.js";
 import { UserSequence, type Dropped, type Position } from "./user-sequence.js";
 
@@ -20,6 +21,16 @@ export interface PetrelMessage<Data = unknown> {
   readonly at: string;
   readonly data: Data;
 }
+
+/** A message that was cancelled after it had been sent. */
+export interface RecalledMessage {
+  readonly id: string;
+  readonly seq: number;
+  readonly epoch: string;
+}
+
+/** A server tells a connection of the newest few; more than that come only one by one. */
+const REMEMBERED_RECALLS = 1_000;
 
 export interface MessageDeliveryOptions {
   readonly ack: AckMode;
@@ -38,6 +49,8 @@ export class MessageDelivery {
   readonly #sequence: UserSequence;
   readonly #pump: MessagePump<Pumped & Dropped>;
   readonly #acks: AckCoalescer;
+  /** Ids of messages that were taken back. */
+  readonly #recalled = new DeliveredIds(REMEMBERED_RECALLS);
   #stopped = false;
   #target: Connection | undefined;
   #reported: Position | undefined;
@@ -80,21 +93,12 @@ export class MessageDelivery {
     const { epoch } = connection;
     switch (this.#sequence.admit(epoch, seq, id)) {
       case "deliver":
-        this.#deliver({ id, seq, epoch, at, data });
+        // (Under a new epoch, from a node that has not heard of it.)
+        if (this.#recalled.has(id)) this.#pass(id, epoch, seq);
+        else this.#deliver({ id, seq, epoch, at, data });
         return;
       case "pass":
-        // If the application acknowledges, only its acks move the position.
-        if (this.#options.ack === "manual") return;
-        // Queued after its original, so that it is not acknowledged while the original is being handled.
-        this.#pump.push({
-          id,
-          epoch,
-          seq,
-          isCopy: true,
-          handle: async () => {
-            this.#handled(epoch, seq);
-          },
-        });
+        this.#pass(id, epoch, seq);
         return;
       case "seen":
         // Sent again: the ack may not have reached the server.
@@ -105,6 +109,20 @@ export class MessageDelivery {
         // From the socket being left. The new one brings the message under its new number.
         return;
     }
+  }
+
+  /**
+   * A message was taken back: it is not handed over if it still waits.
+   * @returns undefined where this was known
+   */
+  recall({ epoch }: Pick<Connection, "epoch">, { id, seq }: RecalledFrame): RecalledMessage | undefined {
+    if (this.#recalled.has(id)) return undefined;
+    this.#recalled.add(id);
+    this.#pump.replace(id, (waiting) => async () => {
+      // If the application acknowledges, only its acks move the position.
+      if (this.#options.ack !== "manual") this.#handled(waiting.epoch, waiting.seq);
+    });
+    return { id, seq, epoch };
   }
 
   /**
@@ -134,6 +152,22 @@ export class MessageDelivery {
   /** Acknowledges what has been handled so far and saves the position, now. */
   flush(): void {
     this.#acks.flushNow();
+  }
+
+  /** Moves the position past it, in its turn. */
+  #pass(id: string, epoch: string, seq: number): void {
+    // If the application acknowledges, only its acks move the position.
+    if (this.#options.ack === "manual") return;
+    // Queued after its original, so that it is not acknowledged while the original is being handled.
+    this.#pump.push({
+      id,
+      epoch,
+      seq,
+      isCopy: true,
+      handle: async () => {
+        this.#handled(epoch, seq);
+      },
+    });
   }
 
   #deliver(message: PetrelMessage): void {

@@ -33,6 +33,13 @@ export class MessagePump<Item extends Pumped> {
     if (place !== -1) this.#waiting.splice(place, 1);
   }
 
+  /** Has something else done in the turn of the message with this id, unless it has started. */
+  replace(id: string, handleOf: (item: Item) => Pumped["handle"]): void {
+    const place = this.#waiting.findIndex((item) => item.id === id);
+    const item = this.#waiting[place];
+    if (item !== undefined) this.#waiting[place] = { ...item, handle: handleOf(item) };
+  }
+
   resume(): void {
     if (this.#running !== undefined || this.#waiting.length === 0 || !this.#mayRun()) return;
     // Starts in a microtask, so that a handler that awaits `settled` counts as running.

@@ -85,6 +85,9 @@ export async function runListen(args: readonly string[], terminal: Terminal): Pr
     if (shown < count) last = message;
     await showMessage(message, describeMessage(message));
   });
+  client.on("recalled", async (recalled) => {
+    if (shown < count) await show({ recalled }, `#${recalled.seq} ${recalled.id} was cancelled`);
+  });
   for (const topic of topics) {
     client.subscribe(topic, {
       from: values.history === true ? "oldest" : undefined,
