@@ -23,6 +23,7 @@ import { UserErasure } from "./users/erase-user.js";
 import type { MessageLimits } from "./accept/limit-messages.js";
 import type { StoreMessage } from "./accept/store-message.js";
 import type { KeptTopics } from "./topics/keep-topics.js";
+import type { CancelMessages } from "./recall/cancel-messages.js";
 import { addMessageRoutes } from "./routes/message-routes.js";
 import { addPresenceRoutes } from "./routes/presence-routes.js";
 import { addKeptTopicRoutes } from "./routes/kept-topic-routes.js";
@@ -40,6 +41,7 @@ export interface CollectDeps {
   readonly store: StoreMessage;
   readonly topicRules: { ruleOf(topic: string): TopicRule };
   readonly keptTopics: Pick<KeptTopics, "keep" | "drop">;
+  readonly cancels: Pick<CancelMessages, "cancel">;
   readonly counts: AcceptanceCounts;
   readonly limits: MessageLimits;
   /** How long a request's messages may take to be stored. */
@@ -91,8 +93,9 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
   const limiter = createRequestLimiter({ authenticator, ...requestLimits });
   decorateWithProducer(app, limiter.shares);
   limiter.limit(app);
-  addMessageRoutes(app, { authenticator, requests, limits: deps.limits, scripts, partitions });
-  addBatchRoutes(app, { authenticator, requests, limits: deps.limits });
+  const { limits, cancels } = deps;
+  addMessageRoutes(app, { authenticator, requests, limits, cancels, scripts, partitions });
+  addBatchRoutes(app, { authenticator, requests, limits });
   addUserRoutes(app, {
     authenticator,
     scripts,

@@ -25,6 +25,7 @@ import { KEY_PREPAID, KEY_WINDOW_MS, MessageLimits } from "./accept/limit-messag
 import { createStoreMessage } from "./accept/store-message.js";
 import { buildApp } from "./app.js";
 import type { CollectSettings } from "./config.js";
+import { CancelMessages } from "./recall/cancel-messages.js";
 import { KeptTopics } from "./topics/keep-topics.js";
 
 /** Script calls under way at once: few, so that load makes batches larger. */
@@ -135,6 +136,7 @@ export async function startCollect(
     store: createStoreMessage(wrapStore(store), wrapPublisher(publisher)),
     topicRules,
     keptTopics: new KeptTopics(confirmed),
+    cancels: new CancelMessages({ ...confirmed, reads: scripts }),
     counts,
     limits: new MessageLimits(
       new SlidingWindowLimiter({

@@ -34,6 +34,8 @@ export interface PartitionKeys {
   readonly invalidations: string;
   /** set: the user's devices that have this message already, while others are still to be tried */
   deviceSends(messageId: string): string;
+  /** string with a TTL: the attempt by which a fallback channel is being asked to take this message */
+  sending(messageId: string): string;
   /**
    * string: which of a user's notifications with one collapse key is the newest, see fallback/take-collapse-turn.lua
    */
@@ -56,7 +58,7 @@ export interface PartitionKeys {
   sessions(userId: string): string;
   /**
    * hash: seq epoch acked generation keepUntil nextExpiry ackedAt ackedAtWake nudged nudgedAt offered offeredBy
-   * unheardAt graceFrom spared received ended slow expiryLookFrom endsWrittenAt kept seenAt
+   * unheardAt graceFrom spared received ended slow expiryLookFrom endsWrittenAt kept seenAt recalls
    */
   user(userId: string): string;
   /** stream whose ids are `seq-0` */
@@ -104,6 +106,7 @@ export function partitionKeys(partition: number): PartitionKeys {
     attempts: (messageId: string) => `${tag}attempts:${messageId}`,
     invalidations: `${tag}invalidations`,
     deviceSends: (messageId: string) => `${tag}device-sends:${messageId}`,
+    sending: (messageId: string) => `${tag}sending:${messageId}`,
     collapseTurn: (userId: string, keyHash: string) => `${tag}collapse-turn:${keyHash}:${userId}`,
     channel: `${tag}node:`,
     control: `${tag}control`,

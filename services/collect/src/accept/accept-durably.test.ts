@@ -30,6 +30,7 @@ test("a replica that is away: 503 and Retry-After; when it is back, the same req
   const send = (idempotencyKey: string, to: object = { user: "ada" }) =>
     collect.ask("POST", "/v1/messages", { body: { to, data: 1, idempotencyKey } });
   const news = { topic: "news" };
+  const cancel = (id: string) => collect.ask("DELETE", `/v1/messages/${id}`);
   const keep = (method: "PUT" | "DELETE", topic: string) =>
     collect.ask(method, `/v1/users/ada/topics/${topic}`);
   await waitFor(async () => (await send("first")).status === 202, {
@@ -39,6 +40,7 @@ test("a replica that is away: 503 and Retry-After; when it is back, the same req
 
   expect((await send("first", news)).status).toBe(202);
   for (const topic of ["kept", "dropped"]) expect((await keep("PUT", topic)).status).toBe(204);
+  const toCancel = ((await send("to cancel", { user: "bob" })).body as { id: string }).id;
 
   replica.signal("SIGSTOP");
   for (const call of [
@@ -50,6 +52,9 @@ test("a replica that is away: 503 and Retry-After; when it is back, the same req
     // There is nothing to change, and yet.
     () => keep("PUT", "kept"),
     () => keep("DELETE", "dropped"),
+    () => cancel(toCancel),
+    // It is cancelled, and yet.
+    () => cancel(toCancel),
   ]) {
     const answer = await call();
     expect(answer).toMatchObject({
@@ -68,6 +73,7 @@ test("a replica that is away: 503 and Retry-After; when it is back, the same req
   expect(await collect.inboxOf("ada")).toHaveLength(2);
   expect(await send("second", news)).toMatchObject({ status: 202, body: { duplicate: true } });
   expect((await keep("PUT", "new")).status).toBe(204);
+  expect((await cancel(toCancel)).status).toBe(204);
   const { body } = await collect.ask("GET", "/v1/users/ada/topics");
   expect(body).toMatchObject({ items: [{ topic: "kept" }, { topic: "new" }] });
 });

@@ -37,10 +37,16 @@ export const messageStateSchema = Type.Object(
     reason: Type.Optional(
       Type.Object(
         {
-          code: Type.String({ description: "rejected, attempts-exhausted, misconfigured." }),
+          code: Type.String({
+            description:
+              "With failed: rejected, attempts-exhausted, misconfigured. With expired: PETREL_COLLAPSED.",
+          }),
           message: Type.String({ description: "For people." }),
         },
-        { description: "With `failed`: why the fallback failed." },
+        {
+          description:
+            "With `failed`: why the fallback failed. With `expired`: why, where that is not that its time was over.",
+        },
       ),
     ),
     timeline: Type.Array(

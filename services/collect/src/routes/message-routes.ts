@@ -15,6 +15,7 @@ import { authorize, producerOf } from "@petrel/shared/security/producers/authori
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import { checkMessage, countRecipients } from "../contract/check-message.js";
 import { requireRight } from "../accept/require-right.js";
+import { type CancelMessages, noSuchMessage } from "../recall/cancel-messages.js";
 import type { MessageLimits } from "../accept/limit-messages.js";
 import { describeMessage, messageStateSchema } from "../contract/describe-message.js";
 import {
@@ -30,6 +31,7 @@ export interface MessageRoutesDeps {
   readonly authenticator: ProducerAuthenticator;
   readonly requests: RequestAcceptance;
   readonly limits: MessageLimits;
+  readonly cancels: Pick<CancelMessages, "cancel">;
   readonly scripts: ScriptRunner;
   readonly partitions: readonly PartitionKeys[];
 }
@@ -37,7 +39,7 @@ export interface MessageRoutesDeps {
 const paramsSchema = Type.Object({ id: Type.String({ pattern: MESSAGE_ID_PATTERN }) });
 
 export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
-  const { authenticator, requests, limits } = deps;
+  const { authenticator, requests, limits, cancels } = deps;
 
   app.post(
     "/v1/messages",
@@ -96,19 +98,20 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
       onRequest: authorize(authenticator, "send"),
       schema: {
         tags: ["messages"],
-        summary: "Cancel a scheduled message",
-        description: "A message that is already stored cannot be recalled: 409. Scope: `send`.",
+        summary: "Cancel a message",
+        description:
+          "A queued message is recalled: where no client has acknowledged it, and no fallback channel has taken it. " +
+          "Else 409, with its state in `details.state`; `details.pushing` says that a channel is being asked to take " +
+          "it right now. Cancelled already: 204. Scope: `send`.",
         security: producerSecurity,
         params: paramsSchema,
         querystring: noQuerySchema,
         response: { 204: Type.Null(), ...producerErrors, ...notFoundError, ...conflictError },
       },
     },
-    async ({ params: { id } }) => {
-      const { state } = await findMessage(deps, id);
-      throw new PetrelError("PETREL_CONFLICT", `The message is ${state}, not scheduled.`, {
-        details: { state },
-      });
+    async ({ params: { id } }, reply) => {
+      await cancels.cancel(id);
+      return reply.code(204).send(null);
     },
   );
 }
@@ -121,8 +124,6 @@ async function findMessage(
   const partition = partitionOfMessageId(id);
   const keys = partition === undefined ? undefined : partitions[partition];
   const found = keys === undefined ? undefined : await awaitAnswer(readMessage(scripts, keys, id));
-  if (keys === undefined || found === undefined) {
-    throw new PetrelError("PETREL_NOT_FOUND", "There is no such message, or it ended long ago.");
-  }
+  if (keys === undefined || found === undefined) throw noSuchMessage();
   return { ...found, keys };
 }

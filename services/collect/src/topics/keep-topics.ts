@@ -3,15 +3,11 @@
 // user's nodes were told in the step that wrote it. Either call may be repeated.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
-import { confirmByServer, type ConfirmOptions } from "@petrel/shared/redis/accept/confirm-by-server";
+import type { ConfirmOptions } from "@petrel/shared/redis/accept/confirm-by-server";
+import { confirmedScripts, type RunScript } from "@petrel/shared/redis/accept/confirmed-scripts";
 import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import {
-  dropTopic,
-  keepTopic,
-  MAX_KEPT_TOPICS,
-  type RunScript,
-} from "@petrel/shared/redis/topics/kept-topics";
+import { dropTopic, keepTopic, MAX_KEPT_TOPICS } from "@petrel/shared/redis/topics/kept-topics";
 
 export class KeptTopics {
   readonly #options: ConfirmOptions;
@@ -41,19 +37,10 @@ export class KeptTopics {
     userId: string,
     change: (run: RunScript, keys: PartitionKeys) => Promise<T>,
   ): Promise<T> {
-    const { scripts, partitions, confirm } = this.#options;
+    const { partitions } = this.#options;
     const partition = partitionOfUser(userId, partitions.length);
     const keys = partitions[partition];
     if (keys === undefined) throw new Error("there are no partitions");
-    if (confirm === undefined) return awaitAnswer(change(scripts, keys));
-    // Sent again, a call would run behind its confirmation: so it is sent once only.
-    const once: RunScript = { run: (name, keyList, args) => scripts.runOnce(name, keyList, args) };
-    const [changed, confirmed] = scripts.together(() => {
-      const answer = change(once, keys);
-      return [answer, confirmByServer(this.#options, [partition])] as const;
-    });
-    const result = await awaitAnswer(changed);
-    await awaitAnswer(confirmed.get(partition) ?? Promise.resolve());
-    return result;
+    return awaitAnswer(change(confirmedScripts(this.#options, partition), keys));
   }
 }

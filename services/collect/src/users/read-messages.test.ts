@@ -168,15 +168,6 @@ describe("a message's state", () => {
       }
     },
   );
-
-  test("cannot be cancelled once it is stored: 409", async () => {
-    const id = await send("can", 1);
-    expect(await collect.ask("DELETE", `/v1/messages/${id}`)).toMatchObject({
-      status: 409,
-      body: { error: { code: "PETREL_CONFLICT", details: { state: "queued" } } },
-    });
-    expect((await read(id)).state).toBe("queued");
-  });
 });
 
 describe("a user's messages", () => {

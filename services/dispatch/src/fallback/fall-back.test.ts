@@ -34,6 +34,7 @@ async function fallBackOne(held: Partial<HeldEntry>): Promise<FallBackResult> {
       logger: createLogger({ service: "test", level: "silent" }),
       clock: systemClock,
       retry: { baseMs: 1, capMs: 1 },
+      claimMs: 60_000,
       maxAttempts: 3,
       deadLettersCap: 10,
       recordKeepMs: DEFAULT_RECORD_KEEP_MS,

@@ -1,7 +1,9 @@
-// fallback-workers -> here -> send-by-channels, fallback/settle-fallback: one entry of the fallback, from the look at its
-// message's state to the outcome.
-// Guarantees: the state is read just before a send: what has ended is not sent, what has expired gets that end. Nothing is
-// settled before a channel has answered; what is not settled stays for another worker.
+// fallback-workers -> here -> recall/begin-send, send-by-channels, fallback/settle-fallback: one entry of the fallback,
+// from the look at its message's state to the outcome.
+// Guarantees: the state is read just before a send: what has ended is not sent, what has expired gets that end. From the
+// step that says that it has not, until the attempt is settled, nobody takes the message back. Nothing is settled before
+// a channel has answered; what is not settled stays for another worker.
+import { randomBytes } from "node:crypto";
 import { backoffMs, type BackoffOptions } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -15,6 +17,7 @@ import { isConnectionError } from "@petrel/shared/redis/connection/connect";
 import type { TakenEntry } from "@petrel/shared/redis/fallback/fallback-queue";
 import { keepRecords } from "@petrel/shared/redis/inbox/keep-records";
 import { readMessage } from "@petrel/shared/redis/inbox/read-message";
+import { beginSend } from "@petrel/shared/redis/recall/begin-send";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { type Settlement, settleFallback } from "@petrel/shared/redis/fallback/settle-fallback";
 import type { FallbackChannel } from "../channels/fallback-channel.js";
@@ -31,6 +34,8 @@ export interface FallBackOptions {
   /** Between attempts. */
   readonly retry: BackoffOptions;
   readonly maxAttempts: number;
+  /** After how long without a settlement others take an entry over; ms. So long a send is noted. */
+  readonly claimMs: number;
   /** Of each partition and cause. */
   readonly deadLettersCap: number;
   /** See inbox/keep-records. */
@@ -112,6 +117,7 @@ async function attemptFallback(options: FallBackOptions, held: HeldEntry): Promi
 async function send(options: FallBackOptions, held: HeldEntry, attempt: number): Promise<FallBackResult> {
   const { id, userId, seq, epoch, atMs, expiresAtMs, priority, notification, collapseKey } =
     held.entry.message;
+  const sendName = randomBytes(9).toString("base64url");
   let sent;
   try {
     sent = await sendByChannels(
@@ -130,6 +136,7 @@ async function send(options: FallBackOptions, held: HeldEntry, attempt: number):
         attempt,
         trace: held.span?.context,
       },
+      (spentMs) => noteSend(options, held, sendName, spentMs),
       held.signal,
     );
   } catch (error) {
@@ -137,33 +144,57 @@ async function send(options: FallBackOptions, held: HeldEntry, attempt: number):
     throw error;
   }
   const { result, channel = "", notes } = sent;
+  const settleSent = (settlement: Settlement): Promise<FallBackResult> =>
+    settle(options, held, settlement, attempt, notes, sendName);
   switch (result.outcome) {
     case "taken":
-      return settle(options, held, { outcome: "taken", channel }, attempt, notes);
+      return settleSent({ outcome: "taken", channel });
+    case "ended": {
+      const state = await readState(options, held);
+      // (Still wanted: its record was being made again.)
+      if (state === undefined || state === "wanted") return "left";
+      const outcome = await settleSent({ outcome: "dropped" });
+      if (outcome === "settled") options.metrics.dropped(state);
+      return outcome;
+    }
+    case "late":
+      return "left";
     case "no-device":
     case "superseded": {
-      const outcome = await settle(options, held, { outcome: "dropped" }, attempt, notes);
+      const outcome = await settleSent({ outcome: "dropped" });
       const reason = result.outcome === "superseded" ? "superseded" : "unreachable";
       if (outcome === "settled") options.metrics.dropped(reason);
       return outcome;
     }
     case "failed":
-      return settle(options, held, result, attempt, notes);
+      return settleSent(result);
     case "retry": {
       if (attempt >= options.maxAttempts) {
         const { reason } = result;
-        return settle(
-          options,
-          held,
-          { outcome: "failed", cause: "attempts-exhausted", reason },
-          attempt,
-          notes,
-        );
+        return settleSent({ outcome: "failed", cause: "attempts-exhausted", reason });
       }
       const delayMs = Math.max(result.afterMs ?? 0, backoffMs(attempt - 1, options.retry));
-      return settle(options, held, { outcome: "retry", delayMs }, attempt, notes);
+      return settleSent({ outcome: "retry", delayMs });
     }
   }
+}
+
+/** Just before a channel is asked. */
+async function noteSend(
+  { scripts, clock, claimMs }: FallBackOptions,
+  { entry, sendBeforeMs, signal }: HeldEntry,
+  name: string,
+  spentMs: number,
+): Promise<"go" | "ended" | "late"> {
+  const isInTime = (): boolean => clock.monotonicMs() <= sendBeforeMs + spentMs;
+  const noted = await askUntil(
+    () => beginSend(scripts, entry.keys, entry.message, { name, keepMs: claimMs }),
+    () => isInTime() && !signal.aborted,
+  );
+  if (noted === undefined) return "late";
+  if (!noted.answer) return "ended";
+  // The note must outlast the send.
+  return isInTime() ? "go" : "late";
 }
 
 type MessageEnd = Exclude<DropReason, "unreachable" | "superseded" | "malformed">;
@@ -207,9 +238,10 @@ async function settle(
   settlement: Settlement,
   attempts: number,
   notes: readonly AttemptNote[],
+  sendName?: string,
 ): Promise<FallBackResult> {
   const settled = await askUntil(
-    () => settleFallback(scripts, entry, settlement, { attempts, notes, deadLettersCap }),
+    () => settleFallback(scripts, entry, settlement, { attempts, notes, deadLettersCap, sendName }),
     () => !signal.aborted,
   );
   span?.set({ "petrel.outcome": settlement.outcome });

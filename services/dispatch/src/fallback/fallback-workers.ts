@@ -32,8 +32,6 @@ export interface FallbackWorkersOptions extends FallBackOptions {
   readonly workerId: string;
   /** Sends under way at the same time. */
   readonly concurrency: number;
-  /** An entry that was held so long without being settled is taken over; at least twice the longest send, ms. */
-  readonly claimMs: number;
   /** How long a stop waits for sends that are under way, ms. */
   readonly stopDeadlineMs: number;
   /** Entries of a partition that may wait for another attempt: beyond it none is begun, and streams fill up to their cap. */

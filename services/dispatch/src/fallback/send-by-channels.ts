@@ -1,6 +1,6 @@
 // fall-back -> here -> channels/fallback-channel: one attempt to reach a user, by the first channel that can.
 // Guarantees: an answer within the channels' own limits, whatever a channel does: one that throws or hangs counts as a
-// fault that may pass.
+// fault that may pass. No channel is asked before the send was noted, so that nobody takes the message back meanwhile.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { traceIdOf } from "@petrel/shared/kernel/tracing/tracing";
@@ -20,26 +20,36 @@ export interface SendDeps {
   readonly logger: Logger;
 }
 
+/** `ended`: the message has ended, and must not be sent · `late`: there is no time left for a send */
+export type Refusal = "ended" | "late";
+
 export interface SentJob {
-  readonly result: ChannelOutcome;
+  /** Of the last channel that was asked; or why the next one was not. */
+  readonly result: ChannelOutcome | { readonly outcome: Refusal };
   /** The channel that answered last; undefined where there is none at all. */
   readonly channel: string | undefined;
   readonly notes: readonly AttemptNote[];
 }
 
 /**
+ * @param begin asked before each channel is; with how long those before it may have taken, ms
  * @param signal aborted when the process must end
- * @throws only where the signal is aborted
+ * @throws what `begin` throws; else only where the signal is aborted
  */
 export async function sendByChannels(
   { channels, metrics, logger }: SendDeps,
   job: FallbackJob,
+  begin: (spentMs: number) => Promise<"go" | Refusal>,
   signal: AbortSignal,
 ): Promise<SentJob> {
   const notes: AttemptNote[] = [];
-  let result: ChannelOutcome = { outcome: "no-device" };
+  let result: SentJob["result"] = { outcome: "no-device" };
   let last: string | undefined;
+  let spentMs = 0;
   for (const channel of channels) {
+    const word = await begin(spentMs);
+    spentMs += channel.longestSendMs;
+    if (word !== "go") return { result: { outcome: word }, channel: last, notes };
     const answer = await sendOnce(channel, job, signal, logger);
     metrics.sent(channel.name, answer.outcome);
     notes.push(...notesOf(channel.name, answer));

@@ -8,6 +8,7 @@ import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { readMessage } from "@petrel/shared/redis/inbox/read-message";
 import { readReady } from "@petrel/shared/redis/accept/ready-stream";
+import { cancelMessage } from "@petrel/shared/redis/recall/cancel-message";
 import { connectRoute } from "@petrel/shared/redis/nodes/route-store";
 import { message, openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -155,4 +156,27 @@ test("with the lease over nothing is published", async () => {
   await store.redis.spublish(`${keys.channel}n1`, "end");
   await waitFor(() => heard.length > 0, { what: "the end" });
   expect(heard).toEqual(["end"]);
+});
+
+test("one that was taken back is not handed over; the others of its user are", async () => {
+  await connect("u1", "n1");
+  await accept({ id: "m1" }, { id: "m2" }, { id: "m3" });
+  const messages = await ready();
+  expect(messages).toHaveLength(3);
+  const cancelled = await cancelMessage(store.scripts, store.scripts, keys, "m2");
+  expect(cancelled).toEqual({ outcome: "cancelled" });
+  const n1 = await store.listen(`${keys.channel}n1`);
+  const routed = await routeMessages(store.scripts, hold(), messages, NO_TRACING);
+  expect(routed?.handedOver.map(({ id }) => id)).toEqual(["m1", "m3"]);
+  expect(routed?.expired).toEqual([]);
+  expect((await envelopes(n1, 2)).map(({ id }) => id)).toEqual(["m1", "m3"]);
+});
+
+test("the end of another message under the same id changes nothing", async () => {
+  await connect("u1", "n1");
+  await accept({ id: "m1" });
+  const messages = await ready();
+  await store.listen(`${keys.channel}n1`);
+  await store.redis.set(keys.record("m1"), "1\tother.1\t1\t2\tu1\t-\tfirst\tcancelled 5");
+  expect((await routeMessages(store.scripts, hold(), messages, NO_TRACING))?.handedOver).toHaveLength(1);
 });

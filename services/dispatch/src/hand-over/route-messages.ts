@@ -1,6 +1,7 @@
 // dispatch-partitions -> here -> push-node/receive-envelopes: hands a batch to the nodes that hold its users.
 // Guarantees: one look-up for the batch, one publish per node (more where it passes 256 KiB); each user's messages in
-// the order they were stored; a message that has expired is not handed over; its end is written first.
+// the order they were stored; a message that has expired is not handed over; its end is written first; nor is one that
+// was taken back.
 import { describeError } from "@petrel/shared/kernel/errors";
 import { groupBy } from "@petrel/shared/kernel/group-by";
 import type { Tracing } from "@petrel/shared/kernel/tracing/tracing";
@@ -13,6 +14,7 @@ import { readRoutes } from "@petrel/shared/redis/nodes/route-store";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { readServerTimeMs } from "@petrel/shared/redis/connection/server-time";
 import type { HeldPartition } from "../own/held-partition.js";
+import { dropEnded } from "./drop-ended.js";
 import { traceRoutes, type TracedRoutes } from "./trace-routes.js";
 
 /** What became of each message of a batch. */
@@ -74,13 +76,14 @@ async function route(
 ): Promise<RoutedMessages | undefined> {
   const { keys } = held;
   const userIds = [...new Set(messages.map(({ userId }) => userId))];
-  const [nowMs, routes] = await Promise.all([
+  const [nowMs, routes, open] = await Promise.all([
     readServerTimeMs(scripts.redis, held.keys.due),
     readRoutes(scripts, keys, userIds),
+    dropEnded(scripts.redis, keys, messages),
   ]);
   const nodesOf = new Map(userIds.map((userId, i) => [userId, routes[i] ?? []]));
-  const expired = messages.filter(({ expiresAtMs }) => expiresAtMs <= nowMs);
-  const live = expired.length === 0 ? messages : messages.filter(({ expiresAtMs }) => expiresAtMs > nowMs);
+  const expired = open.filter(({ expiresAtMs }) => expiresAtMs <= nowMs);
+  const live = expired.length === 0 ? open : open.filter(({ expiresAtMs }) => expiresAtMs > nowMs);
   if (expired.length > 0) await writeEnds(scripts, keys, expired);
   if (!held.isHeld) return undefined;
 

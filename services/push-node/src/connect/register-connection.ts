@@ -15,6 +15,7 @@ import type { CatchUp } from "../deliver/catch-up.js";
 import type { CheckEpoch } from "../deliver/check-epoch.js";
 import { encodeTextFrame } from "../connection/encode-text-frame.js";
 import type { MoveConnections } from "../leave/move-connections.js";
+import { recallAgain, welcomeRecalls } from "../recall/tell-recalls.js";
 import type { KeptTopics } from "../topics/kept-topics.js";
 import type { NodeRoutes } from "./node-routes.js";
 import type { BroadcastPosition, ResumePosition } from "./read-handshake.js";
@@ -87,6 +88,7 @@ export class RegisterConnections {
       features: FEATURES,
     });
     connection.queue(encodeTextFrame(frame));
+    welcomeRecalls(connection, position, result.recalls);
     topics.welcome(connection, result.keptTopics, broadcast);
     connection.flush();
     if (connection.targetSeq > seq && connection.targetEpoch !== epoch && connection.targetEpoch !== "") {
@@ -134,6 +136,8 @@ export class RegisterConnections {
     }
     if (result.epoch !== connection.epoch) this.#enterEpoch(connection, result);
     connection.member = result.member;
+    recallAgain(connection, result.recalls);
+    connection.flush();
     // Even those of the former epoch are this connection's; a message of the new one moves its client at once.
     connection.targetSeq = Math.max(connection.targetSeq, result.seq);
     catchUp(connection);

@@ -14,6 +14,7 @@ import {
 import type { TopicGrant } from "@petrel/shared/protocol/topics/topic-grants";
 import type { WebSocket } from "ws";
 import { encodeTextFrame } from "./encode-text-frame.js";
+import type { KnownRecalls } from "./known-recalls.js";
 import type { TopicSubscription } from "./subscription.js";
 
 /**
@@ -105,6 +106,9 @@ export class Connection {
   unmeasured: number[] | undefined;
   /** What it was sent is paid for until then, monotonic ms; at most the pace's burst ahead of now. */
   pacedUntilMs = 0;
+
+  /** Of messages that were taken back; undefined where there were none. */
+  recalls: KnownRecalls | undefined;
 
   /** What its token allows with topics; undefined: nothing. */
   grants: readonly TopicGrant[] | undefined;

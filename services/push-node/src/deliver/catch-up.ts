@@ -22,6 +22,7 @@ import { encodeTextFrame } from "../connection/encode-text-frame.js";
 import type { Semaphore } from "@petrel/shared/kernel/semaphore";
 import type { DeliveryAcks } from "./delivery-acks.js";
 import type { DeliveryObserver } from "./delivery-observer.js";
+import { isTakenBack, passOver } from "../recall/tell-recalls.js";
 import type { ReceivePace } from "./pace-receiving.js";
 
 export interface CatchUpDeps {
@@ -141,8 +142,9 @@ async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void
       connection.flush();
       if (!(await checkEpoch(connection, message.epoch)) || !connection.isOpen) return;
     }
+    passOver(connection, connection.lastSent + 1, message.seq - 1);
     connection.lastSent = message.seq;
-    if (over.has(message)) continue;
+    if (over.has(message) || isTakenBack(connection, message.seq)) continue;
     const at = new Date(message.atMs).toISOString();
     connection.queue(encodeTextFrame(encodeMessageFrame(message.id, message.seq, at, message.data)));
     connection.lastDelivered = message.seq;
@@ -158,7 +160,10 @@ async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void
   const last = page.messages.at(-1);
   if (last === undefined) {
     // Assigned but not in the inbox: it has ended.
-    if (connection.lastSent < targetSeq) connection.lastSent = targetSeq;
+    if (connection.lastSent < targetSeq) {
+      passOver(connection, connection.lastSent + 1, targetSeq);
+      connection.lastSent = targetSeq;
+    }
   } else {
     connection.targetSeq = Math.max(connection.targetSeq, last.seq);
     // Only an empty page is the end: others may have been cut by their number or their bytes.

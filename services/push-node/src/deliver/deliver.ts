@@ -11,11 +11,12 @@ import type { ConnectionRegistry } from "../connection/connection-registry.js";
 import { encodeTextFrame } from "../connection/encode-text-frame.js";
 import type { DeliveryAcks } from "./delivery-acks.js";
 import type { DeliveryObserver } from "./delivery-observer.js";
+import { isTakenBack } from "../recall/tell-recalls.js";
 import type { ReceivePace } from "./pace-receiving.js";
 
 export interface DeliverDeps {
   readonly registry: ConnectionRegistry;
-  readonly acks: Pick<DeliveryAcks, "ackWhenTaken">;
+  readonly acks: Pick<DeliveryAcks, "ackWhenTaken" | "ackSkipped">;
   readonly catchUp: (connection: Connection) => void;
   readonly checkEpoch: CheckEpoch;
   /** Bytes that may wait in a live connection's socket. */
@@ -43,6 +44,11 @@ export function createDeliver(deps: DeliverDeps): Deliver {
           // allows.
           connection.targetSeq = envelope.seq;
           catchUp(connection);
+          continue;
+        }
+        if (connection.recalls !== undefined && isTakenBack(connection, envelope.seq)) {
+          connection.lastSent = envelope.seq;
+          acks.ackSkipped(connection);
           continue;
         }
         frame ??= frameOf(envelope);

@@ -7,6 +7,7 @@ import { decodeNodeMessage, type KeptTopicChange } from "@petrel/shared/protocol
 import type { CatchUp } from "./catch-up.js";
 import { closeReplaced } from "../connection/close-replaced.js";
 import { createRevokedTokens, closeErased, closeRevoked, livesUnder } from "../connection/close-revoked.js";
+import { takeRecall } from "../recall/tell-recalls.js";
 import type { ConnectionRegistry } from "../connection/connection-registry.js";
 import type { Deliver } from "./deliver.js";
 import type { DeliveryAcks } from "./delivery-acks.js";
@@ -44,6 +45,14 @@ export function createReceiveEnvelopes({
             acks.repeat(connection);
             connection.readToEnd = true;
             catchUp(connection);
+          }
+        }
+        return;
+      case "recalled":
+        for (const recall of message.recalls) {
+          for (const connection of registry.ofUser(recall.userId)) {
+            takeRecall(connection, recall);
+            if (connection.phase !== "registering") connection.flush();
           }
         }
         return;

@@ -64,6 +64,8 @@ export type ServerFrame =
       readonly offset: number;
       readonly duplicate: boolean;
     }
+  /** A message that this connection, or an earlier one of its client, was sent, and that was cancelled since. */
+  | { readonly type: "recalled"; readonly seq: number; readonly id: string }
   | { readonly type: "reconnect"; readonly afterMs: number; readonly reason: string }
   | { readonly type: "token_expiring"; readonly inSeconds: number }
   | { readonly type: "token_accepted"; readonly expiresIn: number }

@@ -38,8 +38,17 @@ export type NodeMessage =
   | { readonly kind: "revoke-token"; readonly jtis: readonly string[] }
   /** These users were erased. */
   | { readonly kind: "erase-user"; readonly userIds: readonly string[] }
+  /** Messages that were cancelled after they were stored. */
+  | { readonly kind: "recalled"; readonly recalls: readonly RecalledMessage[] }
   /** Topics that the server keeps for users, or no longer does. */
   | { readonly kind: "topics"; readonly changes: readonly KeptTopicChange[] };
+
+export interface RecalledMessage {
+  readonly userId: string;
+  readonly seq: number;
+  readonly epoch: string;
+  readonly id: string;
+}
 
 export interface KeptTopicChange {
   readonly userId: string;
@@ -92,6 +101,14 @@ export function decodeNodeMessage(text: string): NodeMessage | undefined {
       };
     case "revoke-token":
       return { kind, jtis: lines };
+    case "recalled":
+      return {
+        kind,
+        recalls: lines.map((line) => {
+          const [userId = "", seq = "", epoch = "", id = ""] = line.split("\t");
+          return { userId, seq: Number(seq), epoch, id };
+        }),
+      };
     case "topics":
       return {
         kind,

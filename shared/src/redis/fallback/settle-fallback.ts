@@ -33,12 +33,12 @@ export async function settleFallback(
   scripts: ScriptRunner,
   { keys, priority, entryId, message: { id, userId, seq, epoch } }: TakenEntry,
   settlement: Settlement,
-  { attempts, notes, deadLettersCap }: SettleOptions,
+  { attempts, notes, deadLettersCap, sendName = "" }: SettleOptions,
 ): Promise<Settled> {
   const { outcome } = settlement;
   const cause = outcome === "failed" ? settlement.cause : "rejected";
   const answer = await scripts.run(
-    "settle-fallback.v3",
+    "settle-fallback.v4",
     [
       keys.fallback(priority),
       keys.retries,
@@ -46,6 +46,7 @@ export async function settleFallback(
       keys.record(id),
       keys.user(userId),
       keys.attempts(id),
+      keys.sending(id),
     ],
     [
       FALLBACK_GROUP,
@@ -59,6 +60,7 @@ export async function settleFallback(
       ATTEMPTS_KEPT,
       seq,
       epoch,
+      sendName,
       ...notes.map(encodeAttempt),
     ],
   );
@@ -76,4 +78,6 @@ export interface SettleOptions {
   readonly notes: readonly AttemptNote[];
   /** Dead letters kept, for each partition and cause. */
   readonly deadLettersCap: number;
+  /** Names the send that this settles, see recall/begin-send; absent where nothing was sent. */
+  readonly sendName?: string | undefined;
 }

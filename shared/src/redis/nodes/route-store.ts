@@ -52,6 +52,14 @@ export interface RouteLimits extends Partial<InboxHistory> {
 const BEHIND_FROM = 100;
 const DEFAULT_HISTORY = 100;
 
+/** The newest of a user's messages that were taken back, see recall/cancel-message.lua. */
+export interface UserRecalls {
+  /** No client has acknowledged anything above; what is between here and `acked` has ended otherwise. */
+  readonly ackedUpTo: number;
+  /** Oldest first. */
+  readonly recalls: readonly { readonly seq: number; readonly id: string }[];
+}
+
 export type ConnectResult =
   | {
       readonly outcome: "connected";
@@ -65,6 +73,8 @@ export type ConnectResult =
       readonly isHeld: boolean;
       /** That the server keeps for the user. */
       readonly keptTopics: readonly string[];
+      /** Undefined where none of the user's messages was taken back. */
+      readonly recalls: UserRecalls | undefined;
     }
   | { readonly outcome: "refused"; readonly connections: number }
   /** It registered again, but the session policy keeps a newer sign-in, on that platform. */
@@ -84,7 +94,7 @@ export async function connectRoute(
     return { outcome: "revoked" };
   }
   const answer = await scripts.run(
-    "connect.v3",
+    "connect.v4",
     [
       keys.user(userId),
       keys.inbox(userId),
@@ -118,8 +128,17 @@ export async function connectRoute(
       BEHIND_FROM,
     ],
   );
-  const [outcome, member = "", epoch = "", seq = "", after = "", resumed = "", acked = "", kept = ""] =
-    answer.split("\t");
+  const [
+    outcome,
+    member = "",
+    epoch = "",
+    seq = "",
+    after = "",
+    resumed = "",
+    acked = "",
+    kept = "",
+    recalls = "",
+  ] = answer.split("\t");
   if (outcome === "refused") return { outcome, connections: Number(member) };
   if (outcome === "elsewhere") return { outcome, platform: member };
   if (outcome === "revoked" || outcome === "late") return { outcome };
@@ -133,6 +152,19 @@ export async function connectRoute(
     acked: Number(acked),
     isHeld: connectTimeMs === undefined && Number(seq) - Number(after) >= BEHIND_FROM,
     keptTopics: kept === "" ? [] : kept.split(","),
+    recalls: recalls === "" ? undefined : decodeRecalls(recalls),
+  };
+}
+
+/** @param text ackedUpTo "," seq SPACE id "," … */
+function decodeRecalls(text: string): UserRecalls {
+  const [ackedUpTo = "", ...all] = text.split(",");
+  return {
+    ackedUpTo: Number(ackedUpTo),
+    recalls: all.map((one) => {
+      const [seq = "", id = ""] = one.split(" ");
+      return { seq: Number(seq), id };
+    }),
   };
 }
 

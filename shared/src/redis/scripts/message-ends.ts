@@ -1,12 +1,18 @@
-// redis/{ack-users, expire-messages, settle-fallback} -> here: how many messages ended by this process' calls.
+// redis/{ack-users, expire-messages, settle-fallback, cancel-message} -> here: how many messages ended by this process' calls.
 // Guarantees: counts what the scripts answer, so each end counts once in the whole cluster.
 import { Counter, type Registry } from "../../kernel/metrics/metrics.js";
 
-export const countedEnds = ["delivered", "pushed", "expired", "failed"] as const;
+export const countedEnds = ["delivered", "pushed", "expired", "failed", "cancelled"] as const;
 export type CountedEnd = (typeof countedEnds)[number];
 
 export class MessageEnds {
-  readonly #counts: Record<CountedEnd, number> = { delivered: 0, pushed: 0, expired: 0, failed: 0 };
+  readonly #counts: Record<CountedEnd, number> = {
+    delivered: 0,
+    pushed: 0,
+    expired: 0,
+    failed: 0,
+    cancelled: 0,
+  };
 
   count(end: CountedEnd, messages: number): void {
     this.#counts[end] += messages;

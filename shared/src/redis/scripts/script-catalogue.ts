@@ -35,12 +35,12 @@ export const scriptsByRoom = {
     "open-fallback.v1",
     "promote-retries.v1",
     "replay-dead-letter.v2",
-    "settle-fallback.v3",
+    "settle-fallback.v4",
     "take-collapse-turn.v1",
   ],
   inbox: ["ack.v3", "expire.v3", "find-expired.v1", "hold-history.v1", "keep-records.v1", "read-inbox.v2"],
   limits: ["take-from-window.v1"],
-  nodes: ["announce.v1", "connect.v3", "heartbeat.v1", "leave.v2", "mark-leaving.v1", "read-routes.v1"],
+  nodes: ["announce.v1", "connect.v4", "heartbeat.v1", "leave.v2", "mark-leaving.v1", "read-routes.v1"],
   partitions: ["hold-absence.v1", "keep-time.v1", "lease.v2", "renew-member.v1", "set-back.v1"],
   presence: [
     "find-gone-holders.v1",
@@ -52,6 +52,7 @@ export const scriptsByRoom = {
     "report-presence.v1",
   ],
   producers: ["reseal-producer-key.v1", "rotate-producer-key.v1", "write-producer-key.v1"],
+  recall: ["begin-send.v1", "cancel-message.v1"],
   topics: ["drop-topic.v1", "keep-topic.v1", "look-at-topics.v1", "publish-topic.v1", "read-topic.v1"],
   wake: ["offer.v2", "reconcile.v2", "wake.v3"],
 } as const;

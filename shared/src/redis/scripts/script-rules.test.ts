@@ -39,6 +39,9 @@ import { dropTopic, keepTopic } from "../topics/kept-topics.js";
 import { lookAtTopics } from "../topics/look-at-topics.js";
 import { readTopic } from "../topics/read-topic.js";
 import { TopicPublisher } from "../topics/topic-publisher.js";
+import { beginSend } from "../recall/begin-send.js";
+import { cancelMessage } from "../recall/cancel-message.js";
+import { decodeFallbackEntry } from "../../protocol/fallback/fallback-entry.js";
 import { offerUsers } from "../wake/offer-users.js";
 import { reconcileUsers } from "../wake/reconcile-users.js";
 import { connectRoute, markLeaving, readRoutes, removeRoute, renewRoutes } from "../nodes/route-store.js";
@@ -58,7 +61,7 @@ import { SigningKeysStore } from "../auth/signing-keys-store.js";
 import { TicketsStore } from "../auth/tickets-store.js";
 import { TokenRevocations } from "../auth/token-revocations.js";
 import { wakeUsers } from "../wake/wake-users.js";
-import { MessageAccepter } from "../accept/accept-batch.js";
+import { type AcceptResult, MessageAccepter } from "../accept/accept-batch.js";
 
 interface Call {
   readonly name: ScriptName;
@@ -229,6 +232,7 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
     epoch,
   });
   await callFallback(scripts, partition);
+  await callRecall(scripts, partition, accept);
   await callTopics(scripts, partition);
   await callPresence(scripts, partition);
   await new ProviderTokenStore(scripts, [keys]).agree(
@@ -294,6 +298,23 @@ async function callFallback(scripts: ScriptRunner, partition: number): Promise<v
     { userId: "u1", collapseKey: "k", epoch: "e.1", seq: 1 },
     turnOptions,
   );
+}
+
+/** A message that is being sent, and one that is taken back while its user is connected. */
+async function callRecall(
+  scripts: ScriptRunner,
+  partition: number,
+  accept: (userId: string, id: string) => Promise<AcceptResult>,
+): Promise<void> {
+  const keys = partitionKeys(partition);
+  await scripts.redis.set(keys.record("m10"), `1\te.1\t1\t99999999999999\tu9\t-\tfirst`);
+  const text = `u9\t1\te.1\t1\t99999999999999\tm10\tol\t{}`;
+  await beginSend(scripts, keys, decodeFallbackEntry(text), { name: "s", keepMs: 1_000 });
+  await accept("u9", "m11");
+  const route = { userId: "u9", node: "n1", connection: "c9", platform: "web" };
+  await connectRoute(scripts, keys, route, limits);
+  await scripts.redis.set(keys.record("m11"), `1\te.1\t1\t99999999999999\tu9\t-\tfirst`);
+  for (const id of ["m11", "m11", "m12"]) await cancelMessage(scripts, scripts, keys, id);
 }
 
 /** A user is erased; no call touches keys of two partitions. */

@@ -1,20 +1,11 @@
 // collect/keep-topics -> here -> topics/keep-topic.lua, push-node/topics: topics that the server keeps for a user.
 // Guarantees: the change and the word to the nodes are one step; either may be repeated.
+import type { RunScript } from "../accept/confirmed-scripts.js";
 import type { PartitionKeys } from "../keys.js";
-import type { ScriptName } from "../scripts/script-catalogue.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 /** Topics that may be kept for one user. */
 export const MAX_KEPT_TOPICS = 100;
-
-/** How a script is called: as a ScriptRunner does, or once only. */
-export interface RunScript {
-  run(
-    name: ScriptName,
-    keys: readonly [string, ...string[]],
-    args: readonly (string | number)[],
-  ): Promise<string>;
-}
 
 export interface KeptTopic {
   readonly topic: string;

@@ -12,9 +12,11 @@
 -- else: the eraser would miss it.
 -- v3: what is noted is kept for a day and more beyond the message's expiry, however short its record's time to live
 -- was.
+-- v4: takes away the note that the message is being sent (recall/begin-send.lua): it can be recalled again, unless it
+-- has ended. Another attempt's note stays.
 --
 -- KEYS[1] fallback stream · KEYS[2] retries · KEYS[3] dead letters, of the cause in ARGV[4]
--- KEYS[4] record · KEYS[5] user · KEYS[6] attempts
+-- KEYS[4] record · KEYS[5] user · KEYS[6] attempts · KEYS[7] sending
 -- ARGV[1] group
 -- ARGV[2] entryId
 -- ARGV[3] outcome   "taken" | "dropped" | "retry" | "failed"
@@ -25,6 +27,7 @@
 -- ARGV[8] deadLettersCap
 -- ARGV[9] attemptsKept
 -- ARGV[10] seq · ARGV[11] epoch   of the message
+-- ARGV[12] attempt  as noted in KEYS[7]; "" where nothing was sent
 -- then notes of what was tried: JSON objects, not empty, to which the script adds the time
 --
 -- Result: "settled", or "settled" TAB how many of the oldest dead letters were evicted; "ended" where the message
@@ -57,7 +60,9 @@ local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
 -- Keys of another kind fail here, before anything is written.
 redis.call('ZCARD', KEYS[2])
 redis.call('XLEN', KEYS[3])
+local isNoted = ARGV[12] ~= '' and redis.call('GET', KEYS[7]) == ARGV[12]
 local wasPending = redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 1
+if isNoted then redis.call('DEL', KEYS[7]) end
 if outcome == 'taken' and hasNoEnd then
   redis.call('SET', KEYS[4], record .. '\tpushed ' .. nowText .. ' ' .. word, 'KEEPTTL')
   redis.call('PEXPIRE', KEYS[4], ms(keepMs), 'GT')
@@ -65,9 +70,9 @@ end
 if not wasPending then return 'gone' end
 redis.call('XDEL', KEYS[1], ARGV[2])
 
-if record and #ARGV > 11 then
+if record and #ARGV > 12 then
   redis.call('PEXPIRE', KEYS[4], ms(keepMs), 'GT')
-  for i = 12, #ARGV do
+  for i = 13, #ARGV do
     redis.pcall('RPUSH', KEYS[6], '{"at":' .. nowText .. ',' .. string.sub(ARGV[i], 2))
   end
   redis.pcall('LTRIM', KEYS[6], '-' .. ARGV[9], '-1')

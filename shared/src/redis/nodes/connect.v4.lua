@@ -15,6 +15,8 @@
 -- v3: it answers the topics that the server keeps for the user, and notes when the user was last there
 -- (presence/read-last-seen.lua).
 --
+-- v4: it answers which of the user's messages were taken back lately (recall/cancel-message.lua).
+--
 -- KEYS[1] user · KEYS[2] inbox · KEYS[3] routes · KEYS[4] due · KEYS[5] generation
 -- KEYS[6] tokenGeneration · KEYS[7] revokedSession · KEYS[8] revokedToken   of the connection's token
 -- KEYS[9] kept topics (hash: topic -> since)
@@ -35,7 +37,8 @@
 -- ARGV[19] history · ARGV[20] slowHistory   as in inbox/ack.lua
 -- ARGV[21] behindFrom        from this many messages on a connection is behind, until its node says otherwise
 --
--- Result: "ok" TAB member TAB epoch TAB seq TAB after TAB resumed (0|1) TAB acked TAB kept topics, joined by ","
+-- Result: "ok" TAB member TAB epoch TAB seq TAB after TAB resumed (0|1) TAB acked TAB kept topics, joined by "," TAB
+--   recalls: "", or up to where clients had acknowledged "," seq SPACE id "," …, oldest first
 --   "late"                       it is after notAfterMs; nothing was changed
 --   "revoked"                    its token is revoked; nothing was changed
 --   "elsewhere" TAB platform     it registers again, and there is a newer sign-in, on that platform; nothing was added
@@ -132,7 +135,7 @@ redis.call('PEXPIRE', KEYS[3], ms(2 * leaseMs))
 
 local generation = currentGeneration(KEYS[5])
 
-local user = redis.call('HMGET', KEYS[1], 'seq', 'epoch', 'acked', 'generation', 'unheardAt', 'slow')
+local user = redis.call('HMGET', KEYS[1], 'seq', 'epoch', 'acked', 'generation', 'unheardAt', 'slow', 'recalls', 'ended')
 local seq, epoch, acked = tonumber(user[1]), user[2], tonumber(user[3])
 if not seq then
   seq, acked, epoch = missingUser(KEYS[2], ARGV[9])
@@ -169,4 +172,9 @@ if acked < seq then
   redis.call('ZADD', KEYS[4], 'LT', ms(now + tonumber(ARGV[14])), ARGV[1])
 end
 local kept = table.concat(redis.call('HKEYS', KEYS[9]), ',')
-return table.concat({ 'ok', member, epoch, ms(seq), ms(after), resumed, ms(acked), kept }, '\t')
+local recalls = user[7] or ''
+if recalls ~= '' then
+  local endedFrom, endedTo = string.match(user[8] or '', '^(%d+) (%d+)$')
+  recalls = (endedTo and endedTo == user[3] and endedFrom or user[3]) .. ',' .. recalls
+end
+return table.concat({ 'ok', member, epoch, ms(seq), ms(after), resumed, ms(acked), kept, recalls }, '\t')

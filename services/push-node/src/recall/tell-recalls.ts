@@ -1,0 +1,86 @@
+// push-node/deliver/{receive-envelopes, deliver, catch-up}, push-node/connect/register-connection -> here ->
+// push-node/connection/connection: messages that were taken back.
+// Guarantees: a client that was sent one on this connection is told, once; what was not sent yet is not sent any more.
+// One that resumes is told of those that it may have been sent before. What a node misses while its link is down, it
+// reads when it registers its connections again.
+import { encodeServerFrame } from "@petrel/shared/protocol/frames/server-frames";
+import { lineageOf } from "@petrel/shared/protocol/messages/stored-message";
+import type { ConnectResult } from "@petrel/shared/redis/nodes/route-store";
+import type { Connection } from "../connection/connection.js";
+import { encodeTextFrame } from "../connection/encode-text-frame.js";
+import {
+  createKnownRecalls,
+  noteRecall,
+  noteSkipped,
+  type Recall,
+  wasSkipped,
+} from "../connection/known-recalls.js";
+
+type ListedRecalls = (ConnectResult & { outcome: "connected" })["recalls"];
+
+/** A message was taken back just now. */
+export function takeRecall(connection: Connection, recall: Recall): void {
+  if (connection.phase === "closing") return;
+  const known = (connection.recalls ??= createKnownRecalls());
+  if (connection.phase === "registering") {
+    // Where it stands is not known yet: see `welcomeRecalls`.
+    known.ahead.set(recall.seq, recall);
+    return;
+  }
+  if (lineageOf(recall.epoch) !== lineageOf(connection.epoch) || !noteRecall(known, recall.id)) return;
+  if (recall.seq > connection.lastSent) known.ahead.set(recall.seq, recall);
+  else if (!wasSkipped(known, recall.seq)) tell(connection, recall);
+}
+
+/**
+ * With a connection's `welcome`.
+ * @param position where its client says that it stopped; undefined for one that had nothing before
+ * @param listed the newest recalls of its user
+ */
+export function welcomeRecalls(
+  connection: Connection,
+  position: { readonly epoch: string; readonly since: number } | undefined,
+  listed: ListedRecalls,
+): void {
+  if (listed === undefined && connection.recalls === undefined) return;
+  const known = (connection.recalls ??= createKnownRecalls());
+  const { epoch, lastSent } = connection;
+  const lineage = lineageOf(epoch);
+  const cameMeanwhile = [...known.ahead.values()].filter((recall) => lineageOf(recall.epoch) === lineage);
+  known.ahead.clear();
+  // What it was sent before, and nobody had acknowledged: it may have had any of it.
+  let from = Number.POSITIVE_INFINITY;
+  if (position !== undefined && lineageOf(position.epoch) === lineage) {
+    const floor = listed?.ackedUpTo ?? lastSent;
+    from = position.epoch === epoch ? Math.min(position.since, floor) : floor;
+  }
+  for (const recall of [...(listed?.recalls ?? []), ...cameMeanwhile]) {
+    if (!noteRecall(known, recall.id)) continue;
+    if (recall.seq > from) tell(connection, { ...recall, epoch });
+    if (recall.seq > lastSent) known.ahead.set(recall.seq, { ...recall, epoch });
+  }
+}
+
+/** After its route was written again: what it did not hear of meanwhile. */
+export function recallAgain(connection: Connection, listed: ListedRecalls): void {
+  for (const { seq, id } of listed?.recalls ?? []) {
+    takeRecall(connection, { seq, id, epoch: connection.epoch });
+  }
+}
+
+/** Whether this message, which would be sent now, was taken back; asked once for each. */
+export function isTakenBack(connection: Connection, seq: number): boolean {
+  return connection.recalls?.ahead.delete(seq) === true;
+}
+
+/** Nothing of these numbers was sent: all have ended. */
+export function passOver(connection: Connection, from: number, to: number): void {
+  if (to < from) return;
+  const known = (connection.recalls ??= createKnownRecalls());
+  noteSkipped(known, from, to);
+  for (const seq of known.ahead.keys()) if (seq <= to) known.ahead.delete(seq);
+}
+
+function tell(connection: Connection, { seq, id }: Recall): void {
+  connection.queue(encodeTextFrame(encodeServerFrame({ type: "recalled", seq, id })));
+}

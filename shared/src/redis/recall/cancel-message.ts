@@ -1,0 +1,75 @@
+// collect/cancel-messages -> here -> recall/cancel-message.lua: cancels a stored message.
+// Guarantees: one step decides; what is answered stays true, except that a message that was pushed or has failed may
+// still be delivered. The nodes that hold its user are told in the same step. May be repeated.
+import { decodeMessageRecord } from "../../protocol/messages/stored-message.js";
+import { topicOfRecipient } from "../../protocol/topics/topic-name.js";
+import type { RunScript } from "../accept/confirmed-scripts.js";
+import { type MessageState, readMessage } from "../inbox/read-message.js";
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+export type CancelResult =
+  /** By this call or an earlier one. */
+  | { readonly outcome: "cancelled" }
+  | { readonly outcome: "unknown" }
+  /** Nothing was changed: this is what became of it. */
+  | { readonly outcome: "refused"; readonly state: Exclude<MessageState, "cancelled"> | "published" }
+  /** Nothing was changed: it is queued, and a fallback channel is being asked to take it. */
+  | { readonly outcome: "pushing" };
+
+/** What a record's or an expiry's race may ask for; each is one more look. */
+const MAX_LOOKS = 5;
+
+/**
+ * @param call runs the script; its answer must be confirmed where more than memory counts
+ * @param scripts for what is read before and after
+ */
+export async function cancelMessage(
+  call: RunScript,
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  id: string,
+): Promise<CancelResult> {
+  for (let look = 0; look < MAX_LOOKS; look++) {
+    const record = await scripts.redis.get(keys.record(id));
+    if (record === null) return { outcome: "unknown" };
+    const { userId } = decodeMessageRecord(record);
+    if (topicOfRecipient(userId) !== undefined) return { outcome: "refused", state: "published" };
+    const answer = await call.run(
+      "cancel-message.v1",
+      [
+        keys.record(id),
+        keys.user(userId),
+        keys.inbox(userId),
+        keys.routes(userId),
+        keys.sending(id),
+        keys.deviceSends(id),
+      ],
+      [userId, id, keys.channel],
+    );
+    switch (answer) {
+      case "cancelled":
+        scripts.ends.count("cancelled", 1);
+        return { outcome: "cancelled" };
+      case "already":
+        return { outcome: "cancelled" };
+      case "unknown":
+      case "pushing":
+        return { outcome: answer };
+      case "delivered":
+      case "pushed":
+      case "failed":
+      case "expired":
+        return { outcome: "refused", state: answer };
+      case "over":
+        // Writes its end, or finds out that it was acknowledged in time.
+        await readMessage(scripts, keys, id);
+        break;
+      case "changed":
+        break;
+      default:
+        throw new Error(`cancel-message answered ${JSON.stringify(answer)}`);
+    }
+  }
+  throw new Error("the message changes with every look");
+}
