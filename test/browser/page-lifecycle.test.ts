@@ -81,7 +81,7 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
     const url = [`ws://127.0.0.1:${proxy.port}/v1/connect`, peer.url];
     await page.goto(`${pageUrl}/?${encodeURIComponent(JSON.stringify({ url, timing }))}`);
     const socket = await peer.accept(WITHIN_MS);
-    socket.welcome({ pingSeconds: 1_000_000 });
+    socket.welcome({ pingSeconds: 1_000_000, ackWithinMs: NEVER_MS });
     await stateIs("online");
     return socket;
   }
@@ -141,6 +141,16 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
     // Long enough for an attempt, had there been one.
     await new Promise((resolve) => setTimeout(resolve, 500));
     expect([await page.evaluate("client.state"), peer.accepted]).toEqual(["waiting", 1]);
+  });
+
+  test("that is hidden acknowledges what was handled: it may be ended without another word", async () => {
+    const socket = await opened({ ackGatherMs: NEVER_MS });
+    socket.message(1);
+    expect(await socket.next("ack", WITHIN_MS)).toMatchObject({ seq: 1 });
+    socket.message(2);
+    await page.waitForFunction(`client.position.since === 2`, undefined, { polling: 50 });
+    await hide();
+    expect(await socket.next("ack", WITHIN_MS)).toMatchObject({ seq: 2 });
   });
 
   test("that goes into the back/forward cache leaves, and comes back to where it was", async () => {

@@ -10,7 +10,12 @@ export type Complain = (problem: string) => void;
 /** The longest delay a timer accepts. A longer one would fire at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 /** These may be 0. For the others, 0 would fail every attempt or retry without a pause. */
-const mayBeZero: ReadonlySet<string> = new Set(["stableAfterMs", "ackDelayMs", "closeGraceMs"]);
+const mayBeZero: ReadonlySet<string> = new Set([
+  "stableAfterMs",
+  "ackDelayMs",
+  "ackGatherMs",
+  "closeGraceMs",
+]);
 
 /** @throws TypeError */
 export function checkUrls(given: unknown): string[] {

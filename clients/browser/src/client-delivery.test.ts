@@ -6,6 +6,9 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { clientErrorCodes, PetrelClient, type PetrelClientOptions, type Position } from "./client.js";
 
+/** Longer than any test. */
+const NEVER_MS = 1_000_000;
+
 let peer: WsPeer;
 let clients: PetrelClient<number>[];
 
@@ -64,6 +67,48 @@ describe("delivery", () => {
     expect(log).toEqual(["start 1", "end 1", "start 2", "end 2", "start 4", "end 4"]);
     expect(socket.frames).toHaveLength(1);
     expect(client.position).toEqual({ epoch: "e1", since: 4 });
+  });
+
+  it("after an ack the next ones wait for company, as long as the server lets them, until the client leaves", async () => {
+    const client = newClient({ timing: { ackGatherMs: NEVER_MS } });
+    const seen: number[] = [];
+    client.on("message", ({ seq }) => seen.push(seq));
+    const socket = await welcomed(client, { ackWithinMs: NEVER_MS });
+    socket.message(1);
+    await ackOf(socket, 1);
+    for (const seq of [2, 3]) socket.message(seq);
+    await waitFor(() => seen.length === 3, { what: "the messages" });
+    await expect(socket.next("ack", 60)).rejects.toThrow("no frame");
+    await client.close();
+    expect(await socket.next("ack")).toEqual({ type: "ack", seq: 3 });
+    expect(client.position).toEqual({ epoch: "e1", since: 3 });
+  });
+
+  it.each([
+    ["where the server does not say how long, as older ones do not", {}],
+    ["where it says none", { ackWithinMs: 0 }],
+  ])("%s, no ack waits", async (_where, fields) => {
+    const client = newClient({ timing: { ackGatherMs: NEVER_MS } });
+    client.on("message", () => undefined);
+    const socket = await welcomed(client, fields);
+    for (const seq of [1, 2, 3]) {
+      socket.message(seq);
+      await ackOf(socket, seq);
+    }
+  });
+
+  it("acks that wait leave when the network goes", async () => {
+    const networkEvents = new EventTarget();
+    const client = newClient({ networkEvents, timing: { ackGatherMs: NEVER_MS } });
+    const seen: number[] = [];
+    client.on("message", ({ seq }) => seen.push(seq));
+    const socket = await welcomed(client, { ackWithinMs: NEVER_MS });
+    socket.message(1);
+    await ackOf(socket, 1);
+    socket.message(2);
+    await waitFor(() => seen.length === 2, { what: "the message" });
+    networkEvents.dispatchEvent(new Event("offline"));
+    await ackOf(socket, 2);
   });
 
   it("gives the message's fields", async () => {

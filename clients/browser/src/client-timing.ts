@@ -14,8 +14,10 @@ export interface ClientTiming {
   readonly connectTimeoutMs: number;
   /** How long `getToken` and `getTicket` may take. */
   readonly tokenTimeoutMs: number;
-  /** Messages handled within this time share one ack. */
+  /** After a quiet time, messages handled within this time share one ack. */
   readonly ackDelayMs: number;
+  /** The next acks leave this much after one another, or sooner where the server asks for that. */
+  readonly ackGatherMs: number;
   /** After the network is back: how long an open socket has to prove that it still works. */
   readonly probeMs: number;
   /** How often to try while the browser says "offline": it can be wrong. */
@@ -43,6 +45,7 @@ export const defaultTiming: ClientTiming = Object.freeze({
   connectTimeoutMs: 10_000,
   tokenTimeoutMs: 15_000,
   ackDelayMs: 5,
+  ackGatherMs: 300,
   probeMs: 5_000,
   offlineRetryMs: 60_000,
   closeGraceMs: 2_000,

@@ -98,6 +98,7 @@ export class PetrelClient<Data = unknown> {
       ack: resolved.ack,
       position: resolved.position,
       ackDelayMs: timing.ackDelayMs,
+      ackGatherMs: timing.ackGatherMs,
       hasHandlers: () => this.#events.count("message") > 0,
       handle: (message) => this.#handle(message as PetrelMessage<Data>),
       positionMoved: (position) => this.#saver?.save(position),
@@ -114,7 +115,7 @@ export class PetrelClient<Data = unknown> {
         this.#fail(clientErrorCodes.badFrame, `The server sent ${problem}.`, { retryable: true }),
       onOffline: (event) => this.#wentOffline(event),
       onError: (error) => this.#report("error", error),
-      onPageHide: () => this.#delivery.flush(),
+      onLeaving: () => this.#delivery.flush(),
       onRefused: (event) => this.#finish(event),
     });
   }

@@ -25,8 +25,8 @@ export interface KeeperEvents extends Pick<ConnectionOptions, "onFrame" | "onBad
   readonly onWelcome: (connection: Connection, welcome: WelcomeFrame, moved: boolean) => void;
   readonly onOffline: (event: OfflineEvent) => void;
   readonly onError: (error: PetrelClientError) => void;
-  /** The page is being left. Whatever must reach the server has to go now. */
-  readonly onPageHide: () => void;
+  /** The page is left or hidden, or the network goes: whatever must reach the server has to go now. */
+  readonly onLeaving: () => void;
   /** The server said stop. The keeper has stopped already. */
   readonly onRefused: (event: ClosedEvent) => void;
 }
@@ -83,7 +83,7 @@ export class ConnectionKeeper {
     });
     this.#page = new PageWatch({
       onSeen: () => this.#pageSeen(),
-      onHide: events.onPageHide,
+      onHide: events.onLeaving,
       onShelved: () => this.#pageShelved(),
       onTakenOut: () => this.#pageTakenOut(),
     });
@@ -263,6 +263,7 @@ export class ConnectionKeeper {
   }
 
   #networkDown(): void {
+    this.#events.onLeaving();
     // An open socket may survive: let its liveness check decide.
     if (this.#timer !== undefined) {
       this.#schedule(this.#options.timing.offlineRetryMs, { mayHurry: this.#mayHurry });

@@ -17,6 +17,7 @@ describe("frames", () => {
       after: 4,
       resumed: true,
       pingSeconds: 20,
+      ackWithinMs: 250,
       features: ["ack"],
     } as const;
     expect(parseServerFrame(encodeServerFrame(welcome))).toEqual(welcome);

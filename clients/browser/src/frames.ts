@@ -14,6 +14,8 @@ export interface WelcomeFrame {
   /** The epoch is the requested one, and nothing after `since` was trimmed. */
   readonly resumed: boolean;
   readonly pingSeconds: number;
+  /** How long an ack may wait for others; 0 where the server does not say. */
+  readonly ackWithinMs: number;
   readonly features: readonly string[];
 }
 
@@ -175,6 +177,7 @@ export function parseServerFrame(data: unknown): ServerFrame {
         after: wholeNumber(frame, "after"),
         resumed: frame["resumed"] === true,
         pingSeconds: positiveOr(frame["pingSeconds"], DEFAULT_PING_SECONDS),
+        ackWithinMs: positiveOr(frame["ackWithinMs"], 0),
         features: Array.isArray(frame["features"]) ? frame["features"].map(text) : [],
       };
     case "message":

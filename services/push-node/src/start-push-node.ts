@@ -27,6 +27,7 @@ import { ConnectionRegistry } from "./connection/connection-registry.js";
 import { createConnectionWatch, type ConnectionWatch } from "./connection/watch-connections.js";
 import { observeDeliveries } from "./deliver/observe-deliveries.js";
 import { openDelivery } from "./deliver/open-delivery.js";
+import { ackTimesOf } from "./frames/ack-times.js";
 import { CollectAcks } from "./frames/collect-acks.js";
 import { openFrames } from "./frames/open-frames.js";
 import { createDrainMetrics } from "./leave/drain-metrics.js";
@@ -125,7 +126,9 @@ export async function startPushNode(
     windowMs: config.drainWindowMs,
     connectsPerSecond: config.connectsPerSecond,
   });
+  const ackTimes = ackTimesOf(config.ackTimeoutMs);
   const acks = new CollectAcks({
+    lingerMs: ackTimes.nodeMs,
     scripts,
     registry,
     logger,
@@ -213,6 +216,7 @@ export async function startPushNode(
     moves,
     topics: topics.kept,
     pingSeconds: config.pingSeconds,
+    ackWithinMs: ackTimes.clientMs,
     isDraining,
     concurrent: CONCURRENT_CATCH_UPS,
     clock,

@@ -45,6 +45,8 @@ export class Connection {
   /** The highest number this socket has carried. Acknowledging a higher one is a protocol error. */
   highestSeq = 0;
   lastAckedSeq = 0;
+  /** How long an ack may wait for company here. */
+  ackWithinMs = 0;
   /** Where the broadcast was asked to resume. */
   readonly broadcast: TopicPosition | undefined;
 
@@ -155,6 +157,7 @@ export class Connection {
     this.epoch = welcome.epoch;
     this.highestSeq = welcome.after;
     this.lastAckedSeq = welcome.after;
+    this.ackWithinMs = welcome.ackWithinMs;
     this.#liveness = new Liveness({
       pingMs: welcome.pingSeconds * 1000,
       sendPing: () => this.send({ type: "ping" }),

@@ -4,7 +4,7 @@
 export interface PageChanges {
   /** The page is visible again, or no longer frozen. The open socket may be dead. */
   readonly onSeen: () => void;
-  /** The page is being left, for good or for a while. */
+  /** The page is being left, for good or for a while, or is hidden: it may be ended without another word. */
   readonly onHide: () => void;
   /** The page enters the back/forward cache. Nothing runs until `onTakenOut`, which may never come. */
   readonly onShelved: () => void;
@@ -33,6 +33,7 @@ export class PageWatch {
         "visibilitychange",
         () => {
           if (document.visibilityState === "visible") onSeen();
+          else onHide();
         },
       ],
       // After `freeze`: browsers freeze tabs that have been hidden for minutes.

@@ -1,10 +1,15 @@
-// Turns many handled messages in a short time into one `ack` frame.
-// Guarantees: every request is flushed within `delayMs`, or in the same turn while timers are throttled.
+// message-delivery -> here: turns many handled messages into few `ack` frames.
+// Guarantees: after a quiet time an ack leaves within `delayMs`; the next ones wait for company, at most `lingerMs` after
+// the one before. Nothing waits while timers are throttled, or once `flushNow` is called.
 
 export interface AckCoalescerOptions {
   readonly delayMs: number;
-  /** Sends what is due now. */
-  readonly flush: () => void;
+  /** How long after an ack the next one may leave; asked each time. */
+  readonly lingerMs: () => number;
+  /** Called `delayMs` after a message was handled, and before each `send`. */
+  readonly settle: () => void;
+  /** Sends what is due now. @returns whether there was something */
+  readonly send: () => boolean;
   /** Whether timers may fire late. In a hidden page, browsers may run them once a minute. */
   readonly timersThrottled: () => boolean;
 }
@@ -12,7 +17,9 @@ export interface AckCoalescerOptions {
 export class AckCoalescer {
   readonly #options: AckCoalescerOptions;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #linger: ReturnType<typeof setTimeout> | undefined;
   #microtask = false;
+  #sentAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: AckCoalescerOptions) {
     this.#options = options;
@@ -28,18 +35,29 @@ export class AckCoalescer {
       });
       return;
     }
-    this.#timer ??= setTimeout(() => this.flushNow(), this.#options.delayMs);
+    this.#timer ??= setTimeout(() => this.#settle(), this.#options.delayMs);
   }
 
   flushNow(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#options.flush();
+    this.#send();
   }
 
-  cancel(): void {
-    clearTimeout(this.#timer);
+  #settle(): void {
     this.#timer = undefined;
+    this.#options.settle();
+    if (this.#linger !== undefined) return;
+    const waitMs = this.#sentAtMs + this.#options.lingerMs() - performance.now();
+    if (waitMs <= 0 || this.#options.timersThrottled()) this.#send();
+    else this.#linger = setTimeout(() => this.#send(), waitMs);
+  }
+
+  #send(): void {
+    clearTimeout(this.#linger);
+    this.#linger = undefined;
+    this.#options.settle();
+    if (this.#options.send()) this.#sentAtMs = performance.now();
   }
 }
 

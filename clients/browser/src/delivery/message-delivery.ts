@@ -36,6 +36,7 @@ export interface MessageDeliveryOptions {
   readonly ack: AckMode;
   readonly position: Position | undefined;
   readonly ackDelayMs: number;
+  readonly ackGatherMs: number;
   /** Whether anyone listens. Without a handler, messages wait unacknowledged. */
   readonly hasHandlers: () => boolean;
   /** Runs the handlers; must not reject. */
@@ -62,7 +63,9 @@ export class MessageDelivery {
     this.#pump = new MessagePump(() => !this.#stopped && options.hasHandlers());
     this.#acks = new AckCoalescer({
       delayMs: options.ackDelayMs,
-      flush: () => this.#flush(),
+      lingerMs: () => Math.min(options.ackGatherMs, this.#target?.ackWithinMs ?? 0),
+      settle: () => this.#reportPosition(),
+      send: () => this.#sendAck(),
       timersThrottled: pageIsHidden,
     });
     this.#reported = options.position;
@@ -191,21 +194,26 @@ export class MessageDelivery {
     if (this.#sequence.handled(epoch, seq)) this.#acks.request();
   }
 
-  #flush(): void {
-    const position = this.#sequence.position;
+  #reportPosition(): void {
+    const { position } = this.#sequence;
     if (position === undefined) return;
-    if (position.epoch !== this.#reported?.epoch || position.since !== this.#reported.since) {
-      this.#reported = position;
-      this.#options.positionMoved(position);
-    }
+    if (position.epoch === this.#reported?.epoch && position.since === this.#reported.since) return;
+    this.#reported = position;
+    this.#options.positionMoved(position);
+  }
+
+  /** @returns whether an ack was sent */
+  #sendAck(): boolean {
+    const { position } = this.#sequence;
     const target = this.#target;
-    if (this.#options.ack === "auto" || target === undefined) return;
+    if (position === undefined || this.#options.ack === "auto" || target === undefined) return false;
     // A message from the previous socket is handled now, but this socket has not carried it yet. Acking it would end
     // the connection with 4400.
     const seq = Math.min(position.since, target.highestSeq);
-    if (seq > target.lastAckedSeq || (this.#repeatAck && seq > 0)) {
-      if (target.send({ type: "ack", seq })) target.lastAckedSeq = seq;
-    }
+    const isDue = seq > target.lastAckedSeq || (this.#repeatAck && seq > 0);
     this.#repeatAck = false;
+    if (!isDue || !target.send({ type: "ack", seq })) return false;
+    target.lastAckedSeq = seq;
+    return true;
   }
 }

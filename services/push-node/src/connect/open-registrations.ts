@@ -14,6 +14,8 @@ export interface RegistrationsOptions {
   readonly moves: RegisterOptions["moves"];
   readonly topics: RegisterOptions["topics"];
   readonly pingSeconds: number;
+  /** See WelcomeFrame. */
+  readonly ackWithinMs: number;
   readonly isDraining: () => boolean;
   /** Connections that register again at a time. */
   readonly concurrent: number;
@@ -27,7 +29,18 @@ export interface Registrations {
 }
 
 export function openRegistrations(options: RegistrationsOptions): Registrations {
-  const { registry, delivery, moves, topics, pingSeconds, isDraining, concurrent, clock, logger } = options;
+  const {
+    registry,
+    delivery,
+    moves,
+    topics,
+    pingSeconds,
+    ackWithinMs,
+    isDraining,
+    concurrent,
+    clock,
+    logger,
+  } = options;
   const routes = new NodeRoutes({ ...options.routes, isDraining, logger });
   const registrations = new RegisterConnections({
     ...delivery,
@@ -36,7 +49,7 @@ export function openRegistrations(options: RegistrationsOptions): Registrations 
     moves,
     topics,
     isDraining,
-    welcome: { node: options.routes.nodeId, pingSeconds },
+    welcome: { node: options.routes.nodeId, pingSeconds, ackWithinMs },
     logger,
   });
   const semaphore = new Semaphore(concurrent);

@@ -4,7 +4,7 @@
 // what it missed before comes from the inbox.
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
-import { encodeServerFrame } from "@petrel/shared/protocol/frames/server-frames";
+import { encodeServerFrame, type WelcomeFrame } from "@petrel/shared/protocol/frames/server-frames";
 import { lineageOf } from "@petrel/shared/protocol/messages/stored-message";
 import type { ConnectResult } from "@petrel/shared/redis/nodes/route-store";
 import { closeReplaced } from "../connection/close-replaced.js";
@@ -29,7 +29,7 @@ export interface RegisterOptions {
   readonly topics: Pick<KeptTopics, "asking" | "answered" | "welcome">;
   readonly isDraining: () => boolean;
   /** What every `welcome` says. */
-  readonly welcome: { readonly node: string; readonly pingSeconds: number };
+  readonly welcome: Pick<WelcomeFrame, "node" | "pingSeconds" | "ackWithinMs">;
   readonly logger: Logger;
 }
 
@@ -85,6 +85,7 @@ export class RegisterConnections {
       after,
       resumed,
       pingSeconds: welcome.pingSeconds,
+      ackWithinMs: welcome.ackWithinMs,
       features: FEATURES,
     });
     connection.queue(encodeTextFrame(frame));

@@ -70,6 +70,7 @@ test("a master that does not answer holds up the acknowledgements of its own use
     connections.push(known as unknown as Connection);
   }
   const acks = new CollectAcks({
+    lingerMs: 10,
     scripts,
     onEpochOver: () => undefined,
     registry: { ofUser: () => [] } as never,

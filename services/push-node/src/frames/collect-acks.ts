@@ -20,6 +20,8 @@ import type { DeliveryAcks } from "../deliver/delivery-acks.js";
 import type { DeliveryObserver } from "../deliver/delivery-observer.js";
 
 export interface CollectAcksOptions {
+  /** How long the first ack waits for others to be written with it. */
+  readonly lingerMs: number;
   readonly scripts: ScriptRunner;
   readonly registry: ConnectionRegistry;
   readonly logger: Logger;
@@ -41,8 +43,6 @@ interface AckToWrite {
 }
 
 const MAX_PER_CALL = 200;
-/** Nobody waits for the write, and a call costs as much as many acks in it. */
-const LINGER_MS = 10;
 
 export class CollectAcks implements DeliveryAcks {
   readonly #options: CollectAcksOptions;
@@ -58,7 +58,7 @@ export class CollectAcks implements DeliveryAcks {
       redis: options.scripts.redis,
       partitionOf: ({ keys }) => keys,
       maxInFlight: 1,
-      lingerMs: LINGER_MS,
+      lingerMs: options.lingerMs,
       flush: (acks, master) => this.#writeAll(acks, master),
     });
   }

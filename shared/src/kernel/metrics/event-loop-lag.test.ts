@@ -45,3 +45,15 @@ test("a minute later it is forgotten", async () => {
   look(1);
   expect(await read("max")).toBeCloseTo(0.001);
 });
+
+test("the last look's, too", async () => {
+  const last = async (): Promise<number> => {
+    const text = await registry.getSingleMetricAsString("nodejs_eventloop_lag_seconds");
+    return Number(/ (\S+)$/.exec(text.trim())?.[1]);
+  };
+  expect(await last()).toBe(0);
+  for (let i = 0; i < 121; i++) {
+    look(i);
+    expect(await last()).toBeCloseTo(i / 1000);
+  }
+});

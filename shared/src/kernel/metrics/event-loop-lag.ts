@@ -43,18 +43,37 @@ export function addEventLoopLag(registry: Registry, nowMs: () => number = () => 
     lookedAtMs = ms;
   }, LOOK_EVERY_MS).unref();
   for (const [name, help, valueOf] of SERIES) {
-    registry.removeSingleMetric(name);
-    registry.registerMetric(
-      new Gauge({
-        name,
-        help: `${help}, of two looks a second in the last minute`,
-        registers: [],
-        collect() {
-          this.set(valueOf(lags.toSorted((a, b) => a - b)) / 1000);
-        },
-      }),
-    );
+    replaceGauge(registry, {
+      name,
+      help: `${help}, of two looks a second in the last minute`,
+      read: () => valueOf(lags.toSorted((a, b) => a - b)) / 1000,
+    });
   }
+  replaceGauge(registry, {
+    name: "nodejs_eventloop_lag_seconds",
+    help: "The delay of the event loop at the last look",
+    read: () => (lags.at(at - 1) ?? 0) / 1000,
+  });
+}
+
+interface Reading {
+  readonly name: string;
+  readonly help: string;
+  readonly read: () => number;
+}
+
+function replaceGauge(registry: Registry, { name, help, read }: Reading): void {
+  registry.removeSingleMetric(name);
+  registry.registerMetric(
+    new Gauge({
+      name,
+      help,
+      registers: [],
+      collect() {
+        this.set(read());
+      },
+    }),
+  );
 }
 
 function meanOf(all: readonly number[]): number {

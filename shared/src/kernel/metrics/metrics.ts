@@ -17,8 +17,6 @@ const COSTLY_DEFAULTS = [
   "nodejs_active_handles_total",
   "nodejs_active_requests",
   "nodejs_active_requests_total",
-  // Measured by event-loop-lag instead.
-  "nodejs_eventloop_lag_seconds",
 ] as const;
 
 /** So long that the library's own monitor, which cannot be left out, never wakes the process. */

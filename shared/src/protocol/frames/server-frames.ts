@@ -15,6 +15,8 @@ export interface WelcomeFrame {
   /** Same epoch, and nothing after `since` was trimmed. */
   readonly resumed: boolean;
   readonly pingSeconds: number;
+  /** How long an ack may wait for others to go with it. */
+  readonly ackWithinMs: number;
   readonly features: readonly string[];
 }
 
