@@ -19,6 +19,7 @@ import { openServiceRedis } from "@petrel/shared/service/open-service-redis";
 import { buildApp } from "./app.js";
 import type { PushNodeSettings } from "./config.js";
 import { HandshakeAdmission } from "./connect/handshake-admission.js";
+import { UserConnects } from "./connect/limit-connects.js";
 import { openHandshakes } from "./connect/open-handshakes.js";
 import { openRegistrations } from "./connect/open-registrations.js";
 import type { LeaseRenewal } from "./connect/renew-leases.js";
@@ -196,6 +197,7 @@ export async function startPushNode(
   });
 
   // How a connection is registered, and stays so.
+  const userConnects = new UserConnects(config.connectsPerUserPerMinute, limitCounts, clock);
   const { registrations, renewal } = openRegistrations({
     registry,
     routes: {
@@ -209,6 +211,7 @@ export async function startPushNode(
         sessionPolicy: config.sessionPolicy,
         ...history,
       },
+      userConnects,
       graceMs: config.routeGraceMs,
       redisNowMs,
     },
@@ -297,6 +300,7 @@ export async function startPushNode(
       admission,
       partitions,
       registrations,
+      userConnects,
       frames,
       counts,
       onClosed: (connection) => {

@@ -65,6 +65,8 @@ export interface PartitionKeys {
   inbox(userId: string): string;
   /** sorted set: `connectTime/node/connection/platform` -> lease end, server ms */
   routes(userId: string): string;
+  /** string with a short life: how often the user connected lately, see scripts/includes/take-one */
+  connects(userId: string): string;
   /** string, see protocol/message-record.ts */
   record(messageId: string): string;
   /** hash: device id -> see redis/device-entry.ts */
@@ -117,6 +119,7 @@ export function partitionKeys(partition: number): PartitionKeys {
     user: (userId: string) => `${tag}user:${userId}`,
     inbox: (userId: string) => `${tag}inbox:${userId}`,
     routes: (userId: string) => `${tag}routes:${userId}`,
+    connects: (userId: string) => `${tag}connects:${userId}`,
     record: (messageId: string) => `${tag}record:${messageId}`,
     devices: (userId: string) => `${tag}devices:${userId}`,
     topic: (name: string) => `${tag}topic:${name}`,

@@ -1,45 +1,92 @@
-// push-node/connect/{connect-route, open-connection} -> here -> limits/sliding-window-limiter: how often clients may
-// connect.
+// push-node/connect/{connect-route, open-connection, register-connection} -> here -> limits/sliding-window-limiter: how
+// often clients may connect. A user's connects are counted by the script that registers them (connect.v4.lua).
 // Guarantees: each limit holds over the whole cluster; a refusal is repeated here until its time is up, without Redis.
+import type { Clock } from "@petrel/shared/kernel/clock";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
-import type { LimitCounts } from "@petrel/shared/redis/limits/limit-counts";
-import { SlidingWindowLimiter, type LimitDecision } from "@petrel/shared/redis/limits/sliding-window-limiter";
+import { RecentMap } from "@petrel/shared/kernel/recent-map";
+import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
+import type { LimitCounts, LimitCountsOf } from "@petrel/shared/redis/limits/limit-counts";
+import {
+  DEFAULT_MAX_KEYS,
+  SlidingWindowLimiter,
+  type LimitDecision,
+} from "@petrel/shared/redis/limits/sliding-window-limiter";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { Connection } from "../connection/connection.js";
 
-export interface ConnectLimitsOptions {
+export interface AddressConnectsOptions {
   readonly perAddressPerMinute: number;
-  readonly perUserPerMinute: number;
   readonly scripts: ScriptRunner;
   readonly counts: LimitCounts;
   readonly logger: Logger;
 }
 
-export interface ConnectLimits {
-  readonly takeOfAddress: (address: string) => LimitDecision | Promise<LimitDecision>;
-  readonly takeOfUser: (userId: string) => LimitDecision | Promise<LimitDecision>;
-}
-
 const WINDOW_MS = 60_000;
 
-export function createConnectLimits({
+/** @returns takes one of what an address may begin */
+export function createAddressConnects({
   perAddressPerMinute,
-  perUserPerMinute,
   ...shared
-}: ConnectLimitsOptions): ConnectLimits {
+}: AddressConnectsOptions): (address: string) => LimitDecision | Promise<LimitDecision> {
   const ofAddress = new SlidingWindowLimiter({
     ...shared,
     name: "connects-address",
     limit: perAddressPerMinute,
     windowMs: WINDOW_MS,
   });
-  const ofUser = new SlidingWindowLimiter({
-    ...shared,
-    name: "connects-user",
-    limit: perUserPerMinute,
-    windowMs: WINDOW_MS,
-  });
-  return {
-    takeOfAddress: (address) => ofAddress.take(address),
-    takeOfUser: (userId) => ofUser.take(userId),
-  };
+  return (address) => ofAddress.take(address);
+}
+
+/** What the script that registers connections says of users who connect too often. */
+export class UserConnects {
+  /** 0: no limit. */
+  readonly perMinute: number;
+  readonly #counts: LimitCountsOf;
+  readonly #clock: Clock;
+  /** Until when a user was refused, monotonic ms. */
+  readonly #refusedUntilMs = new RecentMap<number>(DEFAULT_MAX_KEYS);
+
+  constructor(perMinute: number, counts: LimitCounts, clock: Clock) {
+    this.perMinute = perMinute;
+    this.#counts = counts.of("connects-user");
+    this.#clock = clock;
+  }
+
+  /** @returns for how long the user is still refused, ms; undefined where Redis must be asked */
+  refusalMs(userId: string): number | undefined {
+    if (this.perMinute === 0) return undefined;
+    const untilMs = this.#refusedUntilMs.get(userId);
+    if (untilMs === undefined) return undefined;
+    const leftMs = untilMs - this.#clock.monotonicMs();
+    if (leftMs <= 0) return undefined;
+    this.#counts.refusals++;
+    this.#counts.local_refusals++;
+    return leftMs;
+  }
+
+  /** A new connection of a user is about to be registered. */
+  asked(): void {
+    if (this.perMinute > 0) this.#counts.asks++;
+  }
+
+  /** Redis did not answer that. */
+  unanswered(): void {
+    if (this.perMinute > 0) this.#counts.unanswered++;
+  }
+
+  refused(userId: string, retryAfterMs: number): void {
+    this.#counts.refusals++;
+    this.#refusedUntilMs.set(userId, this.#clock.monotonicMs() + retryAfterMs);
+  }
+}
+
+/** @param retryAfterMs until the user may begin another connection */
+export function closeTooOften(connection: Pick<Connection, "fail">, retryAfterMs: number): void {
+  const seconds = Math.max(1, Math.ceil(Math.min(retryAfterMs, WINDOW_MS) / 1_000));
+  connection.fail(
+    closeCodes.tooMany,
+    "PETREL_RATE_LIMITED",
+    `This user connects too often: come back in ${seconds} s.`,
+    "backoff",
+  );
 }

@@ -1,4 +1,5 @@
-// push-node/connect/{register-connection, renew-leases} -> here -> nodes/route-store: this node's routes in Redis.
+// push-node/connect/{register-connection, renew-leases} -> here -> nodes/{route-batches, route-store}: this node's routes
+// in Redis.
 // Guarantees: a route without a connection is removed: where the socket closed meanwhile, and where the script's answer
 // was lost.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
@@ -6,8 +7,9 @@ import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { pause } from "@petrel/shared/kernel/pause";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { RouteBatches } from "@petrel/shared/redis/nodes/route-batches";
 import {
-  connectRoute,
+  isFormerlyRevoked,
   readConnections,
   removeRoute,
   renewRoutes,
@@ -16,12 +18,15 @@ import {
 } from "@petrel/shared/redis/nodes/route-store";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { Connection } from "../connection/connection.js";
+import type { UserConnects } from "./limit-connects.js";
 import type { ResumePosition } from "./read-handshake.js";
 
 export interface NodeRoutesOptions {
   readonly scripts: ScriptRunner;
   readonly nodeId: string;
   readonly limits: RouteLimits;
+  /** How often a user may connect. */
+  readonly userConnects: UserConnects;
   /** How long the user of a closed connection counts as on the way back. */
   readonly graceMs: number;
   readonly isDraining: () => boolean;
@@ -41,9 +46,16 @@ const PATIENCE_MS = 5_000;
 
 export class NodeRoutes {
   readonly #options: NodeRoutesOptions;
+  readonly #batches: RouteBatches;
 
   constructor(options: NodeRoutesOptions) {
     this.#options = options;
+    const { scripts, nodeId: node, limits, userConnects } = options;
+    this.#batches = new RouteBatches({
+      scripts,
+      node,
+      limits: { ...limits, connectsPerMinute: userConnects.perMinute },
+    });
   }
 
   get limits(): RouteLimits {
@@ -55,10 +67,15 @@ export class NodeRoutes {
    * @throws what ioredis throws where Redis does not answer
    */
   async add(connection: Connection, position: ResumePosition | undefined): Promise<ConnectResult> {
+    const { userConnects } = this.#options;
     const wishes = position === undefined ? {} : { position };
+    userConnects.asked();
     try {
-      return await this.#connectInTime(connection, wishes);
+      const result = await this.#connectInTime(connection, wishes);
+      if (result.outcome === "too-often") userConnects.refused(connection.userId, result.retryAfterMs);
+      return result;
     } catch (error) {
+      userConnects.unanswered();
       void this.#forget(connection);
       throw error;
     }
@@ -79,9 +96,9 @@ export class NodeRoutes {
   }
 
   async remove({ id, keys, userId, member, isExpectedBack }: Connection): Promise<void> {
-    const { scripts, graceMs, logger } = this.#options;
+    const { graceMs, logger } = this.#options;
     try {
-      await removeRoute(scripts, keys, userId, member, isExpectedBack ? graceMs : 0);
+      await this.#batches.remove(keys, { userId, member, graceMs: isExpectedBack ? graceMs : 0 });
     } catch (error) {
       // Its lease expires by itself; until then a message for it reaches a node that does not know it.
       logger.debug({ connection: id, reason: describeError(error) }, "route not removed");
@@ -120,11 +137,11 @@ export class NodeRoutes {
     return result.outcome === "late" ? this.#connect(connection, wishes) : result;
   }
 
-  #connect(
+  async #connect(
     { keys, userId, id, platform, token, isMoving }: Connection,
     wishes: RouteWishes,
   ): Promise<ConnectResult> {
-    const { scripts, nodeId, limits, isDraining } = this.#options;
+    const { scripts, nodeId, isDraining } = this.#options;
     const route = {
       userId,
       node: nodeId,
@@ -134,6 +151,8 @@ export class NodeRoutes {
       isLeaving: isMoving || isDraining(),
       ...wishes,
     };
-    return connectRoute(scripts, keys, route, limits);
+    if (token.formerNames !== undefined && (await isFormerlyRevoked(scripts, keys, route)))
+      return { outcome: "revoked" };
+    return this.#batches.connect(keys, route);
   }
 }

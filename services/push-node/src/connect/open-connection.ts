@@ -15,7 +15,6 @@ import { closeCodes, type CloseCode } from "@petrel/shared/protocol/frames/close
 import { encodeServerFrame, type ErrorAction } from "@petrel/shared/protocol/frames/server-frames";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import type { LimitDecision } from "@petrel/shared/redis/limits/sliding-window-limiter";
 import type { VerifiedToken } from "@petrel/shared/security/tokens/verified-token";
 import type { RawData } from "ws";
 import type { ConnectionWebSocket, SocketListener } from "../connection/connection-web-socket.js";
@@ -27,6 +26,7 @@ import type { HandleFrame } from "../frames/handle-frame.js";
 import type { TakeFrame } from "../frames/limit-frames.js";
 import type { CheckCredential, Credential } from "./check-credential.js";
 import { EarlyFrames } from "./early-frames.js";
+import { closeTooOften, type UserConnects } from "./limit-connects.js";
 import type { Handshake } from "./read-handshake.js";
 import type { RegisterConnections } from "./register-connection.js";
 
@@ -34,7 +34,7 @@ export interface OpenDeps {
   readonly checkCredential: CheckCredential;
   readonly authTimeoutMs: number;
   /** How often one user may connect. */
-  readonly takeConnectOfUser: (userId: string) => LimitDecision | Promise<LimitDecision>;
+  readonly userConnects: Pick<UserConnects, "refusalMs">;
   readonly partitions: readonly PartitionKeys[];
   readonly registrations: RegisterConnections;
   /** `take` says how many frames a user may send; asked here for control frames. */
@@ -225,14 +225,13 @@ export class OpenConnection implements SocketListener {
 
   /** @param checked rejects where the credential is not good */
   async #open(checked: Promise<VerifiedToken>): Promise<void> {
-    const { takeConnectOfUser, registrations, frames, events, clock, logger } = this.#deps;
+    const { userConnects, registrations, frames, events, clock, logger } = this.#deps;
     const token = await checked;
     this.#leaveSlot();
     if (!this.#isSocketOpen() || this.#isSentElsewhere()) return;
-    const share = await takeConnectOfUser(token.userId);
-    if (!this.#isSocketOpen() || this.#isSentElsewhere()) return;
-    if (!share.allowed) {
-      this.#refuseTooOften(share.retryAfterMs);
+    const refusalMs = userConnects.refusalMs(token.userId);
+    if (refusalMs !== undefined) {
+      closeTooOften(this, refusalMs);
       return;
     }
     const { position, broadcast } = this.#wishes ?? {};
@@ -251,16 +250,6 @@ export class OpenConnection implements SocketListener {
     const texts = this.#early?.takeAll() ?? [];
     this.#early = undefined;
     for (const text of texts) frames.handle(connection, text);
-  }
-
-  #refuseTooOften(retryAfterMs: number): void {
-    const seconds = Math.max(1, Math.ceil(Math.min(retryAfterMs, 60_000) / 1_000));
-    this.fail(
-      closeCodes.tooMany,
-      "PETREL_RATE_LIMITED",
-      `This user connects too often: come back in ${seconds} s.`,
-      "backoff",
-    );
   }
 
   /** Its user is known: from here on it is that user's connection. */

@@ -11,7 +11,7 @@ import type { Connection } from "../connection/connection.js";
 import { createCheckCredential, type CheckCredentialDeps } from "./check-credential.js";
 import type { ConnectRouteDeps } from "./connect-route.js";
 import type { HandshakeAdmission } from "./handshake-admission.js";
-import { createConnectLimits } from "./limit-connects.js";
+import { createAddressConnects, type UserConnects } from "./limit-connects.js";
 import type { OpenDeps } from "./open-connection.js";
 import type { HandshakeRules } from "./read-handshake.js";
 import { UnauthenticatedConnections } from "./unauthenticated-connections.js";
@@ -22,7 +22,6 @@ export interface HandshakeSettings {
   readonly maxUnauthenticated: number;
   readonly maxUnauthenticatedPerAddress: number;
   readonly connectsPerAddressPerMinute: number;
-  readonly connectsPerUserPerMinute: number;
 }
 
 export interface HandshakesOptions {
@@ -33,6 +32,7 @@ export interface HandshakesOptions {
   readonly admission: HandshakeAdmission;
   readonly partitions: readonly PartitionKeys[];
   readonly registrations: OpenDeps["registrations"];
+  readonly userConnects: UserConnects;
   readonly frames: OpenDeps["frames"];
   readonly counts: Pick<ConnectionMetrics, "turnedAway" | "pushedOut" | "opened" | "closed">;
   /** A socket has ended. @param connection undefined where it was nobody's yet */
@@ -46,9 +46,8 @@ export interface HandshakesOptions {
 
 export function openHandshakes(options: HandshakesOptions): ConnectRouteDeps {
   const { settings, counts, onClosed, admission, isDraining, scripts, clock, logger } = options;
-  const connects = createConnectLimits({
+  const takeConnectOfAddress = createAddressConnects({
     perAddressPerMinute: settings.connectsPerAddressPerMinute,
-    perUserPerMinute: settings.connectsPerUserPerMinute,
     scripts,
     counts: options.limitCounts,
     logger,
@@ -62,14 +61,14 @@ export function openHandshakes(options: HandshakesOptions): ConnectRouteDeps {
       onPushedOut: counts.pushedOut,
     }),
     admission,
-    takeConnectOfAddress: connects.takeOfAddress,
+    takeConnectOfAddress,
     onTurnedAway: counts.turnedAway,
     isDraining,
     logger,
     open: {
       checkCredential: createCheckCredential({ ...options.credentials, clock }),
       authTimeoutMs: settings.authTimeoutMs,
-      takeConnectOfUser: connects.takeOfUser,
+      userConnects: options.userConnects,
       partitions: options.partitions,
       registrations: options.registrations,
       frames: options.frames,

@@ -17,6 +17,7 @@ import { encodeTextFrame } from "../connection/encode-text-frame.js";
 import type { MoveConnections } from "../leave/move-connections.js";
 import { recallAgain, welcomeRecalls } from "../recall/tell-recalls.js";
 import type { KeptTopics } from "../topics/kept-topics.js";
+import { closeTooOften } from "./limit-connects.js";
 import type { NodeRoutes } from "./node-routes.js";
 import type { BroadcastPosition, ResumePosition } from "./read-handshake.js";
 
@@ -165,6 +166,7 @@ export class RegisterConnections {
     who: "new" | "registered before",
   ): void {
     if (result.outcome === "revoked") closeRevoked(connection);
+    else if (result.outcome === "too-often") closeTooOften(connection, result.retryAfterMs);
     else if (result.outcome === "elsewhere") closeReplaced(connection, "elsewhere", result.platform);
     else if (who === "registered before") closeReplaced(connection, "limit", "");
     else {

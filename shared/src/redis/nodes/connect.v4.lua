@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- connect: registers a connection and says where its user's messages go on.
+-- connect: registers connections and says where their users' messages go on.
 --
 -- Registering and reading the cursor are one step. A message numbered before it lies within the returned seq, and is
 -- read from the inbox; a message numbered after it finds the route. The same step checks whether the token is revoked:
@@ -15,42 +15,48 @@
 -- v3: it answers the topics that the server keeps for the user, and notes when the user was last there
 -- (presence/read-last-seen.lua).
 --
--- v4: it answers which of the user's messages were taken back lately (recall/cancel-message.lua).
+-- v4: many connections in one call, in order, as if each had its own. A user whose keys Redis refuses holds up nobody
+-- else. How often a user may connect is counted here, in the user's partition. It answers which of the user's messages
+-- were taken back lately (recall/cancel-message.lua).
 --
--- KEYS[1] user · KEYS[2] inbox · KEYS[3] routes · KEYS[4] due · KEYS[5] generation
--- KEYS[6] tokenGeneration · KEYS[7] revokedSession · KEYS[8] revokedToken   of the connection's token
--- KEYS[9] kept topics (hash: topic -> since)
--- ARGV[1] userId · ARGV[2] node · ARGV[3] connection · ARGV[4] platform
--- ARGV[5] connectTimeMs  "" for a new connection; its own for one that registers again
--- ARGV[6] leaseMs
--- ARGV[7] limit          connections a user may have
--- ARGV[8] policy         "evict": the oldest goes · "refuse": the newcomer goes
--- ARGV[9] seed           8 random characters, for the epoch of a user seen for the first time
--- ARGV[10] clientEpoch · ARGV[11] since   the position that the client claims; "" for none
--- ARGV[12] keepMs        how long a user's hash outlives the last use
--- ARGV[13] channel       prefix of a node's channel name
--- ARGV[14] ackTimeoutMs  when the user is looked at next, if anything is open
--- ARGV[15] leaving       "1" where the connection's node stops: see nodes/mark-leaving.lua; "" else
--- ARGV[16] tokenGeneration   the token's own; "" where there is no token to check
--- ARGV[17] sessionPolicy     "multi" · "one-per-platform" · "one": how many sign-ins of a user stay, the newest
--- ARGV[18] notAfterMs        server ms: the caller has given up by then; "" for no such time
--- ARGV[19] history · ARGV[20] slowHistory   as in inbox/ack.lua
--- ARGV[21] behindFrom        from this many messages on a connection is behind, until its node says otherwise
+-- KEYS[1] due · KEYS[2] generation, then for the i-th connection, with k = 8i - 6:
+-- KEYS[k+1] user · KEYS[k+2] inbox · KEYS[k+3] routes
+-- KEYS[k+4] tokenGeneration · KEYS[k+5] revokedSession · KEYS[k+6] revokedToken   of the connection's token
+-- KEYS[k+7] kept topics (hash: topic -> since) · KEYS[k+8] connects (string, see includes/take-one)
+-- ARGV[1] node
+-- ARGV[2] leaseMs
+-- ARGV[3] limit          connections a user may have
+-- ARGV[4] policy         "evict": the oldest goes · "refuse": the newcomer goes
+-- ARGV[5] sessionPolicy  "multi" · "one-per-platform" · "one": how many sign-ins of a user stay, the newest
+-- ARGV[6] seed           8 random characters, for the epoch of a user seen for the first time
+-- ARGV[7] keepMs         how long a user's hash outlives the last use
+-- ARGV[8] channel        prefix of a node's channel name
+-- ARGV[9] ackTimeoutMs   when the user is looked at next, if anything is open
+-- ARGV[10] history · ARGV[11] slowHistory   as in inbox/ack.lua
+-- ARGV[12] behindFrom    from this many messages on a connection is behind, until its node says otherwise
+-- ARGV[13] connectLimit  new connections that a user may begin in a window; 0: no limit
+-- ARGV[14] subMs · ARGV[15] held   of that window, see includes/take-one
+-- then for the i-th connection, with a = 9i + 6:
+-- ARGV[a+1] userId · ARGV[a+2] connection · ARGV[a+3] platform
+-- ARGV[a+4] connectTimeMs   "" for a new connection; its own for one that registers again
+-- ARGV[a+5] clientEpoch · ARGV[a+6] since   the position that the client claims; "" for none
+-- ARGV[a+7] leaving         "1" where the connection's node stops: see nodes/mark-leaving.lua; "" else
+-- ARGV[a+8] tokenGeneration the token's own; "" where there is no token to check
+-- ARGV[a+9] notAfterMs      server ms: the caller has given up by then; "" for no such time
 --
--- Result: "ok" TAB member TAB epoch TAB seq TAB after TAB resumed (0|1) TAB acked TAB kept topics, joined by "," TAB
---   recalls: "", or up to where clients had acknowledged "," seq SPACE id "," …, oldest first
+-- Result: a line for each:
+--   "ok" TAB member TAB epoch TAB seq TAB after TAB resumed (0|1) TAB acked TAB kept topics, joined by ","
+--     TAB recalls: "", or up to where clients had acknowledged "," seq SPACE id "," …, oldest first
 --   "late"                       it is after notAfterMs; nothing was changed
---   "revoked"                    its token is revoked; nothing was changed
+--   "too-often" TAB ms           the user has begun too many; one more may begin after so long
+--   "revoked"                    its token is revoked; nothing was changed but the count of connects
 --   "elsewhere" TAB platform     it registers again, and there is a newer sign-in, on that platform; nothing was added
 --   "refused" TAB connections    the limit is reached; nothing was added
-
---@include token-revoked
-if ARGV[16] ~= '' and tokenRevoked(KEYS[6], KEYS[7], KEYS[8], ARGV[16]) then return 'revoked' end
+--   "error" TAB message          what Redis says of this user's keys
 
 --@include server-time
--- A call that was stuck on its way must not take the slot of the connection that its client has opened since.
-if ARGV[18] ~= '' and now > tonumber(ARGV[18]) then return 'late' end
-
+--@include token-revoked
+--@include take-one
 --@include current-generation
 --@include missing-user
 --@include kept-after
@@ -58,123 +64,152 @@ if ARGV[18] ~= '' and now > tonumber(ARGV[18]) then return 'late' end
 --@include route-member
 
 local dayMs = 86400000
+local node, leaseMs, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local leaseEnd, setTtl, seenAt = ms(now + leaseMs), ms(2 * leaseMs), ms(now)
+local userTtl = ms(tonumber(ARGV[7]) + 2 * dayMs)
 
-redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', '(' .. ms(now))
-
--- By connect time, which leads the member: the score is the lease's end and says nothing about age.
-local connectTime = ARGV[5] == '' and now or tonumber(ARGV[5])
-local leaving = ARGV[15] == '1'
-local function memberAt(time)
-  local plain = string.format('%013d', time) .. '/' .. ARGV[2] .. '/' .. ARGV[3] .. '/' .. ARGV[4]
-  return leaving and plain .. '/leaving' or plain
-end
-local member = memberAt(connectTime)
-local members = redis.call('ZRANGE', KEYS[3], 0, -1)
--- A lease that ends further ahead than its length was written by a clock that was since set back. A dead one must not
--- count against the limit for that much longer.
-if #members > 0 then
-  local latest = ms(now + tonumber(ARGV[6]))
-  for _, ahead in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. latest, '+inf')) do
-    redis.call('ZADD', KEYS[3], 'XX', latest, ahead)
-  end
-end
-local others = {}
-for _, other in ipairs(members) do
-  if string.match(other, '^%d+/%-/') then
-    -- The grace lease of a socket that has closed: somebody is there again.
-    redis.call('ZREM', KEYS[3], other)
-  elseif other ~= member and not isMarkedLeaving(other) then
-    others[#others + 1] = other
-  end
+-- Asked of Redis once a call.
+local generation
+local function generationNow()
+  if not generation then generation = currentGeneration(KEYS[2]) end
+  return generation
 end
 
--- The connections that this one replaces, each with the reason. A leaving connection replaces none, and none replaces
--- it.
-local replaced = {}
-if not leaving then
-  if ARGV[5] == '' then
-    -- The newcomer is the newest, even within one millisecond or on a clock that was set back.
-    for _, other in ipairs(others) do
-      connectTime = math.max(connectTime, tonumber(string.match(other, '^%d+')) + 1)
-    end
-    member = memberAt(connectTime)
+local function connect(k, a)
+  local userKey, inboxKey, routesKey = KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]
+  local userId, connection, platform, givenTime = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4]
+  local isNew, leaving = givenTime == '', ARGV[a + 7] == '1'
+
+  -- A call that was stuck on its way must not take the slot of the connection that its client has opened since.
+  if ARGV[a + 9] ~= '' and now > tonumber(ARGV[a + 9]) then return 'late' end
+
+  if isNew and ARGV[13] ~= '0' then
+    local waitMs = takeOne(KEYS[k + 8], tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15]))
+    if waitMs then return 'too-often\t' .. ms(waitMs) end
   end
-  local kept, newest = others, member
-  if ARGV[17] ~= 'multi' then
-    kept = {}
-    for _, other in ipairs(others) do
-      if ARGV[17] == 'one-per-platform' and platformOf(other) ~= ARGV[4] then
-        kept[#kept + 1] = other
-      else
-        replaced[#replaced + 1] = { other, 'elsewhere' }
-        if other > newest then newest = other end
+
+  if ARGV[a + 8] ~= '' and tokenRevoked(KEYS[k + 4], KEYS[k + 5], KEYS[k + 6], ARGV[a + 8]) then return 'revoked' end
+
+  -- By connect time, which leads the member: the score is the lease's end and says nothing about age.
+  local connectTime = isNew and now or tonumber(givenTime)
+  local function memberAt(time)
+    local plain = string.format('%013d', time) .. '/' .. node .. '/' .. connection .. '/' .. platform
+    return leaving and plain .. '/leaving' or plain
+  end
+  local member = memberAt(connectTime)
+  local others, hasEnded = {}, false
+  local members = redis.call('ZRANGE', routesKey, 0, -1, 'WITHSCORES')
+  for m = 1, #members, 2 do
+    local other, ends = members[m], tonumber(members[m + 1])
+    if ends < now then
+      hasEnded = true
+    else
+      -- A lease that ends further ahead than its length was written by a clock that was since set back. A dead one must
+      -- not count against the limit for that much longer.
+      if ends > now + leaseMs then redis.call('ZADD', routesKey, 'XX', leaseEnd, other) end
+      if string.match(other, '^%d+/%-/') then
+        -- The grace lease of a socket that has closed: somebody is there again.
+        redis.call('ZREM', routesKey, other)
+      elseif other ~= member and not isMarkedLeaving(other) then
+        others[#others + 1] = other
       end
     end
-    if newest ~= member then return 'elsewhere\t' .. platformOf(newest) end
   end
-  local limit = tonumber(ARGV[7])
-  if #kept >= limit then
-    if ARGV[8] == 'refuse' then return 'refused\t' .. #kept end
-    kept[#kept + 1] = member
-    table.sort(kept)
-    for i = 1, #kept - limit do
-      if kept[i] == member then return 'refused\t' .. (#kept - 1) end
-      replaced[#replaced + 1] = { kept[i], 'limit' }
+  if hasEnded then redis.call('ZREMRANGEBYSCORE', routesKey, '-inf', '(' .. seenAt) end
+
+  -- The connections that this one replaces, each with the reason. A leaving connection replaces none, and none replaces
+  -- it.
+  local replaced = {}
+  if not leaving then
+    if isNew then
+      -- The newcomer is the newest, even within one millisecond or on a clock that was set back.
+      for _, other in ipairs(others) do
+        connectTime = math.max(connectTime, tonumber(string.match(other, '^%d+')) + 1)
+      end
+      member = memberAt(connectTime)
+    end
+    local kept, newest = others, member
+    if ARGV[5] ~= 'multi' then
+      kept = {}
+      for _, other in ipairs(others) do
+        if ARGV[5] == 'one-per-platform' and platformOf(other) ~= platform then
+          kept[#kept + 1] = other
+        else
+          replaced[#replaced + 1] = { other, 'elsewhere' }
+          if other > newest then newest = other end
+        end
+      end
+      if newest ~= member then return 'elsewhere\t' .. platformOf(newest) end
+    end
+    if #kept >= limit then
+      if ARGV[4] == 'refuse' then return 'refused\t' .. #kept end
+      kept[#kept + 1] = member
+      table.sort(kept)
+      for i = 1, #kept - limit do
+        if kept[i] == member then return 'refused\t' .. (#kept - 1) end
+        replaced[#replaced + 1] = { kept[i], 'limit' }
+      end
     end
   end
-end
-for _, one in ipairs(replaced) do
-  redis.call('ZREM', KEYS[3], one[1])
-  local node, connection = string.match(one[1], '^%d+/([^/]+)/([^/]+)/')
-  redis.call('SPUBLISH', ARGV[13] .. node, table.concat({ 'evict\n' .. ARGV[1], connection, one[2], ARGV[4] }, '\t'))
-end
-local leaseMs = tonumber(ARGV[6])
-redis.call('ZADD', KEYS[3], ms(now + leaseMs), member)
--- Where no connection is left to prune it, the whole set ends by itself.
-redis.call('PEXPIRE', KEYS[3], ms(2 * leaseMs))
-
-local generation = currentGeneration(KEYS[5])
-
-local user = redis.call('HMGET', KEYS[1], 'seq', 'epoch', 'acked', 'generation', 'unheardAt', 'slow', 'recalls', 'ended')
-local seq, epoch, acked = tonumber(user[1]), user[2], tonumber(user[3])
-if not seq then
-  seq, acked, epoch = missingUser(KEYS[2], ARGV[9])
-  redis.call('HSET', KEYS[1], 'seq', ms(seq), 'epoch', epoch, 'acked', ms(acked), 'generation', generation)
-  -- A rebuilt user's open messages may expire at any time: the next wake reads all of them.
-  if acked < seq then redis.call('HSET', KEYS[1], 'nextExpiry', ms(now)) end
-elseif user[4] ~= generation then
-  epoch = nextEpoch(epoch, ARGV[9])
-  redis.call('HSET', KEYS[1], 'epoch', epoch, 'generation', generation)
-end
-if user[5] then redis.call('HDEL', KEYS[1], 'unheardAt') end
-redis.call('HSET', KEYS[1], 'seenAt', ms(now))
--- Left as it is: only accept extends the inbox's time to live, and `keepUntil` says until when it did.
-redis.call('PEXPIRE', KEYS[1], ms(tonumber(ARGV[12]) + 2 * dayMs))
-
-local since = tonumber(ARGV[11])
-local after, resumed = acked, '0'
-local slow = user[6]
-if since and ARGV[10] == epoch and since <= seq then
-  local floor = keptAfter(KEYS[1], KEYS[2], since)
-  after, resumed = floor or since, floor and '0' or '1'
-  if since > acked then
-    acked = since
-    redis.call('HSET', KEYS[1], 'acked', ms(since), 'ackedAt', ms(now))
-    if acked == seq then redis.call('ZREM', KEYS[4], ARGV[1]) end
-    trimAcked(KEYS[2], acked, tonumber(ARGV[19]), tonumber(ARGV[20]), slow)
+  for _, one in ipairs(replaced) do
+    redis.call('ZREM', routesKey, one[1])
+    local at, evicted = string.match(one[1], '^%d+/([^/]+)/([^/]+)/')
+    redis.call('SPUBLISH', ARGV[8] .. at, table.concat({ 'evict\n' .. userId, evicted, one[2], platform }, '\t'))
   end
+  redis.call('ZADD', routesKey, leaseEnd, member)
+  -- Where no connection is left to prune it, the whole set ends by itself.
+  redis.call('PEXPIRE', routesKey, setTtl)
+
+  local present = generationNow()
+  local user = redis.call('HMGET', userKey, 'seq', 'epoch', 'acked', 'generation', 'unheardAt', 'slow', 'recalls', 'ended')
+  local seq, epoch, acked = tonumber(user[1]), user[2], tonumber(user[3])
+  if not seq then
+    seq, acked, epoch = missingUser(inboxKey, ARGV[6])
+    redis.call('HSET', userKey, 'seq', ms(seq), 'epoch', epoch, 'acked', ms(acked), 'generation', present, 'seenAt', seenAt)
+    -- A rebuilt user's open messages may expire at any time: the next wake reads all of them.
+    if acked < seq then redis.call('HSET', userKey, 'nextExpiry', seenAt) end
+  elseif user[4] ~= present then
+    epoch = nextEpoch(epoch, ARGV[6])
+    redis.call('HSET', userKey, 'epoch', epoch, 'generation', present, 'seenAt', seenAt)
+  else
+    redis.call('HSET', userKey, 'seenAt', seenAt)
+  end
+  if user[5] then redis.call('HDEL', userKey, 'unheardAt') end
+  -- Left as it is: only accept extends the inbox's time to live, and `keepUntil` says until when it did.
+  redis.call('PEXPIRE', userKey, userTtl)
+
+  local since = tonumber(ARGV[a + 6])
+  local after, resumed = acked, '0'
+  local slow = user[6]
+  if since and ARGV[a + 5] == epoch and since <= seq then
+    local floor = keptAfter(userKey, inboxKey, since)
+    after, resumed = floor or since, floor and '0' or '1'
+    if since > acked then
+      acked = since
+      redis.call('HSET', userKey, 'acked', ms(since), 'ackedAt', seenAt)
+      if acked == seq then redis.call('ZREM', KEYS[1], userId) end
+      trimAcked(inboxKey, acked, tonumber(ARGV[10]), tonumber(ARGV[11]), slow)
+    end
+  end
+  if isNew and seq - after >= tonumber(ARGV[12]) then
+    redis.call('HSET', userKey, 'slow', withReader(slow, connection, after))
+  end
+  -- Someone is there to be nudged now: the next look need not wait for an expiry.
+  if acked < seq then
+    redis.call('ZADD', KEYS[1], 'LT', ms(now + tonumber(ARGV[9])), userId)
+  end
+  local kept = table.concat(redis.call('HKEYS', KEYS[k + 7]), ',')
+  local recalls = user[7] or ''
+  if recalls ~= '' then
+    local endedFrom, endedTo = string.match(user[8] or '', '^(%d+) (%d+)$')
+    recalls = (endedTo and endedTo == user[3] and endedFrom or user[3]) .. ',' .. recalls
+  end
+  return table.concat({ 'ok', member, epoch, ms(seq), ms(after), resumed, ms(acked), kept, recalls }, '\t')
 end
-if ARGV[5] == '' and seq - after >= tonumber(ARGV[21]) then
-  redis.call('HSET', KEYS[1], 'slow', withReader(slow, ARGV[3], after))
+
+local answers = {}
+for i = 1, (#KEYS - 2) / 8 do
+  local ok, answer = pcall(connect, 8 * i - 6, 9 * i + 6)
+  answers[i] = ok and answer or 'error\t' .. (type(answer) == 'table' and answer.err or tostring(answer))
 end
--- Someone is there to be nudged now: the next look need not wait for an expiry.
-if acked < seq then
-  redis.call('ZADD', KEYS[4], 'LT', ms(now + tonumber(ARGV[14])), ARGV[1])
-end
-local kept = table.concat(redis.call('HKEYS', KEYS[9]), ',')
-local recalls = user[7] or ''
-if recalls ~= '' then
-  local endedFrom, endedTo = string.match(user[8] or '', '^(%d+) (%d+)$')
-  recalls = (endedTo and endedTo == user[3] and endedFrom or user[3]) .. ',' .. recalls
-end
-return table.concat({ 'ok', member, epoch, ms(seq), ms(after), resumed, ms(acked), kept, recalls }, '\t')
+return table.concat(answers, '\n')

@@ -2,6 +2,7 @@
 // Guarantees: one call decides the limit of connections per user, across all nodes; a route ends with its lease when
 // nobody renews it.
 import { randomBytes } from "node:crypto";
+import { subWindowMs } from "../../kernel/limits/window-ring.js";
 import { isRevokedByFormerName } from "../devices/former-token-names.js";
 import { DEFAULT_SLOW_HISTORY, type InboxHistory } from "../inbox/hold-history.js";
 import { USER_KEEP_MS, type PartitionKeys } from "../keys.js";
@@ -46,6 +47,8 @@ export interface RouteLimits extends Partial<InboxHistory> {
   readonly ackTimeoutMs: number;
   /** Default multi. */
   readonly sessionPolicy?: SessionPolicy;
+  /** New connections that a user may begin; by default, and with 0, there is no limit. */
+  readonly connectsPerMinute?: number;
 }
 
 /** From this many messages on a new connection is behind: more than a page of its catch-up. */
@@ -80,54 +83,99 @@ export type ConnectResult =
   /** It registered again, but the session policy keeps a newer sign-in, on that platform. */
   | { readonly outcome: "elsewhere"; readonly platform: string }
   | { readonly outcome: "revoked" }
+  /** The user has begun too many connections lately. */
+  | { readonly outcome: "too-often"; readonly retryAfterMs: number }
   | { readonly outcome: "late" };
 
+/** The most connections of a call, be they new or gone. */
+export const MAX_ROUTES_PER_CALL = 50;
+const CONNECT_WINDOW_MS = 60_000;
+const CONNECT_SUB_WINDOW_MS = subWindowMs(CONNECT_WINDOW_MS);
+
+/**
+ * Whether a token was revoked by a name that `connectRoutes` does not know. The connection is in its node's registry
+ * already: a revocation that comes after this finds it there.
+ */
+export function isFormerlyRevoked(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  { userId, token }: RouteToConnect,
+): Promise<boolean> {
+  return token === undefined
+    ? Promise.resolve(false)
+    : isRevokedByFormerName(scripts, keys, { userId, ...token });
+}
+
+/** @throws what Redis says where it refuses the user's keys */
 export async function connectRoute(
   scripts: ScriptRunner,
   keys: PartitionKeys,
   route: RouteToConnect,
   limits: RouteLimits,
 ): Promise<ConnectResult> {
-  const { userId, node, connection, platform, connectTimeMs, isLeaving, position, token, notAfterMs } = route;
-  // The connection is in its node's registry already: a revocation that comes after this check finds it there.
-  if (token !== undefined && (await isRevokedByFormerName(scripts, keys, { userId, ...token }))) {
-    return { outcome: "revoked" };
-  }
-  const answer = await scripts.run(
-    "connect.v4",
-    [
+  if (await isFormerlyRevoked(scripts, keys, route)) return { outcome: "revoked" };
+  const [result] = await connectRoutes(scripts, keys, route.node, [route], limits);
+  if (result === undefined) throw new Error("connect answered nothing");
+  if (result instanceof Error) throw result;
+  return result;
+}
+
+/**
+ * Registers connections of one node, at most MAX_ROUTES_PER_CALL.
+ * @returns for each, in order, its result, or what Redis says of its user's keys
+ */
+export async function connectRoutes(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  node: string,
+  routes: readonly Omit<RouteToConnect, "node">[],
+  limits: RouteLimits,
+): Promise<(ConnectResult | Error)[]> {
+  const names: string[] = [keys.due, keys.generation];
+  const values: (string | number)[] = [
+    node,
+    limits.leaseMs,
+    limits.maxConnectionsPerUser,
+    limits.whenFull,
+    limits.sessionPolicy ?? "multi",
+    randomBytes(6).toString("base64url"),
+    USER_KEEP_MS,
+    keys.channel,
+    limits.ackTimeoutMs,
+    limits.history ?? DEFAULT_HISTORY,
+    limits.slowHistory ?? DEFAULT_SLOW_HISTORY,
+    BEHIND_FROM,
+    limits.connectsPerMinute ?? 0,
+    CONNECT_SUB_WINDOW_MS,
+    CONNECT_WINDOW_MS / CONNECT_SUB_WINDOW_MS,
+  ];
+  for (const route of routes) {
+    const { userId, position, token, notAfterMs } = route;
+    names.push(
       keys.user(userId),
       keys.inbox(userId),
       keys.routes(userId),
-      keys.due,
-      keys.generation,
       ...tokenKeys(keys, userId, token),
       keys.keptTopics(userId),
-    ],
-    [
+      keys.connects(userId),
+    );
+    values.push(
       userId,
-      node,
-      connection,
-      platform,
-      connectTimeMs ?? "",
-      limits.leaseMs,
-      limits.maxConnectionsPerUser,
-      limits.whenFull,
-      randomBytes(6).toString("base64url"),
+      route.connection,
+      route.platform,
+      route.connectTimeMs ?? "",
       position?.epoch ?? "",
       position?.since ?? "",
-      USER_KEEP_MS,
-      keys.channel,
-      limits.ackTimeoutMs,
-      isLeaving === true ? "1" : "",
+      route.isLeaving === true ? "1" : "",
       token?.generation ?? "",
-      limits.sessionPolicy ?? "multi",
       notAfterMs === undefined ? "" : Math.ceil(notAfterMs),
-      limits.history ?? DEFAULT_HISTORY,
-      limits.slowHistory ?? DEFAULT_SLOW_HISTORY,
-      BEHIND_FROM,
-    ],
-  );
+    );
+  }
+  const lines = (await scripts.run("connect.v4", names, values)).split("\n");
+  return routes.map((route, i) => readConnected(lines[i] ?? "", route));
+}
+
+function readConnected(line: string, route: Omit<RouteToConnect, "node">): ConnectResult | Error {
   const [
     outcome,
     member = "",
@@ -138,10 +186,12 @@ export async function connectRoute(
     acked = "",
     kept = "",
     recalls = "",
-  ] = answer.split("\t");
+  ] = line.split("\t");
   if (outcome === "refused") return { outcome, connections: Number(member) };
   if (outcome === "elsewhere") return { outcome, platform: member };
+  if (outcome === "too-often") return { outcome, retryAfterMs: Number(member) };
   if (outcome === "revoked" || outcome === "late") return { outcome };
+  if (outcome !== "ok") return new Error(member === "" ? "connect answered nothing" : member);
   return {
     outcome: "connected",
     member,
@@ -150,7 +200,7 @@ export async function connectRoute(
     after: Number(after),
     resumed: resumed === "1",
     acked: Number(acked),
-    isHeld: connectTimeMs === undefined && Number(seq) - Number(after) >= BEHIND_FROM,
+    isHeld: route.connectTimeMs === undefined && Number(seq) - Number(after) >= BEHIND_FROM,
     keptTopics: kept === "" ? [] : kept.split(","),
     recalls: recalls === "" ? undefined : decodeRecalls(recalls),
   };
@@ -168,9 +218,18 @@ function decodeRecalls(text: string): UserRecalls {
   };
 }
 
+/** A connection that has closed. */
+export interface RouteToRemove {
+  readonly userId: string;
+  readonly member: string;
+  /** How long its user counts as on the way back; 0 for a sign-out. */
+  readonly graceMs: number;
+}
+
 /**
  * Takes out a connection that has closed.
  * @param graceMs how long its user counts as on the way back; 0 for a sign-out
+ * @throws what Redis says where it refuses the user's keys
  */
 export async function removeRoute(
   scripts: ScriptRunner,
@@ -179,7 +238,28 @@ export async function removeRoute(
   member: string,
   graceMs: number,
 ): Promise<void> {
-  await scripts.run("leave.v2", [keys.routes(userId), keys.user(userId)], [member, graceMs]);
+  const [problem] = await removeRoutes(scripts, keys, [{ userId, member, graceMs }]);
+  if (problem instanceof Error) throw problem;
+}
+
+/**
+ * Takes out connections that have closed, at most MAX_ROUTES_PER_CALL.
+ * @returns for each, in order, what Redis says of its user's keys; undefined where that is nothing
+ */
+export async function removeRoutes(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  routes: readonly RouteToRemove[],
+): Promise<(Error | void)[]> {
+  const answer = await scripts.run(
+    "leave.v3",
+    routes.flatMap(({ userId }) => [keys.routes(userId), keys.user(userId)]),
+    routes.flatMap(({ member, graceMs }) => [member, graceMs]),
+  );
+  return answer.split("\n").map((line) => {
+    const [outcome, problem] = line.split("\t");
+    return outcome === "error" ? new Error(problem) : undefined;
+  });
 }
 
 /** The suffix of a member whose node stops, see nodes/mark-leaving.lua. */

@@ -1,0 +1,124 @@
+// Tests the calls of a turn: how many there are, and that each connection has its own answer.
+// Guarantees: calls are counted where they leave.
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { ScriptRunner } from "../scripts/script-runner.js";
+import { RouteBatches } from "./route-batches.js";
+import { readConnections, type ConnectResult, type RouteLimits } from "./route-store.js";
+
+let store: OpenStore;
+let calls: string[];
+let batches: RouteBatches;
+let hold: Promise<void> | undefined;
+let failure: Error | undefined;
+
+class CountingRunner extends ScriptRunner {
+  override async run(...[name, keys, args]: Parameters<ScriptRunner["run"]>): Promise<string> {
+    calls.push(name);
+    if (failure !== undefined) throw failure;
+    const answer = await super.run(name, keys, args);
+    await hold;
+    return answer;
+  }
+}
+
+const limits: RouteLimits = {
+  leaseMs: 30_000,
+  maxConnectionsPerUser: 1,
+  whenFull: "refuse",
+  ackTimeoutMs: 10_000,
+};
+
+beforeAll(async () => void (store = await openStore()));
+beforeEach(async () => {
+  await store.clear();
+  calls = [];
+  hold = undefined;
+  failure = undefined;
+  batches = new RouteBatches({ scripts: new CountingRunner(store.redis), node: "n1", limits });
+});
+afterAll(() => store.close());
+
+function connect(userId: string, partition = 0): Promise<ConnectResult> {
+  const keys = store.partitions[partition] ?? store.keys;
+  return batches.connect(keys, { userId, connection: `of-${userId}`, platform: "web" });
+}
+
+function memberOf(result: ConnectResult): string {
+  if (result.outcome !== "connected") throw new Error(result.outcome);
+  return result.member;
+}
+
+const users = (count: number): string[] => Array.from({ length: count }, (_, i) => `u${i}`);
+
+test("those of one turn: a call for each partition, and each has its own answer", async () => {
+  const results = await Promise.all([
+    ...users(20).map((user) => connect(user)),
+    ...users(20).map((user) => connect(user, 1)),
+  ]);
+  expect(calls).toEqual(["connect.v4", "connect.v4"]);
+  for (const [i, result] of results.entries()) {
+    const partition = store.partitions[i < 20 ? 0 : 1] ?? store.keys;
+    const userId = `u${i % 20}`;
+    const [route] = await readConnections(store.scripts, partition, userId);
+    expect(route).toMatchObject({ id: `of-${userId}`, node: "n1", member: memberOf(result) });
+  }
+});
+
+test("more than a call may hold: several calls, all answered", async () => {
+  const results = await Promise.all(users(120).map((user) => connect(user)));
+  expect(results.map(({ outcome }) => outcome)).toEqual(users(120).map(() => "connected"));
+  expect(calls).toEqual(["connect.v4", "connect.v4", "connect.v4"]);
+  calls = [];
+  await Promise.all(
+    results.map((result, i) =>
+      batches.remove(store.keys, { userId: `u${i}`, member: memberOf(result), graceMs: 0 }),
+    ),
+  );
+  expect(calls).toEqual(["leave.v3", "leave.v3", "leave.v3"]);
+  expect(await store.redis.exists(...users(120).map((user) => store.keys.routes(user)))).toBe(0);
+});
+
+test("a user whose keys Redis refuses is told so; the others come and go", async () => {
+  await store.redis.set(store.keys.user("broken"), "no hash");
+  const broken = connect("broken");
+  const others = Promise.all(["before", "after"].map((user) => connect(user)));
+  await expect(broken).rejects.toThrow("WRONGTYPE");
+  const members = (await others).map(memberOf);
+  await store.redis.set(store.keys.routes("broken-too"), "no set");
+  const gone = ["before", "after"].map((userId, i) =>
+    batches.remove(store.keys, { userId, member: members[i] ?? "", graceMs: 0 }),
+  );
+  const refused = batches.remove(store.keys, { userId: "broken-too", member: "m", graceMs: 0 });
+  await expect(refused).rejects.toThrow("WRONGTYPE");
+  await Promise.all(gone);
+  expect(await readConnections(store.scripts, store.keys, "after")).toEqual([]);
+});
+
+test("who leaves makes room for who comes in the same turn, whatever their order", async () => {
+  const member = memberOf(await connect("u1"));
+  const coming = connect("u1");
+  const leaving = batches.remove(store.keys, { userId: "u1", member, graceMs: 3_000 });
+  await leaving;
+  expect((await coming).outcome).toBe("connected");
+});
+
+test("a call that hangs holds up nobody who comes later", async () => {
+  let release = (): void => undefined;
+  hold = new Promise((resolve) => (release = resolve));
+  const hanging = connect("u1");
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  hold = undefined;
+  expect((await connect("u2")).outcome).toBe("connected");
+  release();
+  expect((await hanging).outcome).toBe("connected");
+});
+
+test("where the call fails, each of its connections is told", async () => {
+  failure = new Error("no answer in time");
+  const failed = await Promise.allSettled([connect("u1"), connect("u2")]);
+  expect(failed).toEqual([
+    { status: "rejected", reason: failure },
+    { status: "rejected", reason: failure },
+  ]);
+});
