@@ -1,6 +1,6 @@
 // Tests only: what Redis does for a step: which commands, how many bytes.
-// Guarantees: counted by Redis itself, so neither the machine's speed nor its load changes a figure; commands that
-// scripts call count as any other.
+// Guarantees: counted by Redis itself, so neither the machine's speed nor its load changes a figure; what
+// scripts call counts too.
 import type { Redis } from "@petrel/shared/redis/connection/connect";
 
 /** Of the connection itself. */

@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "@petrel/shared/testing/free-port";
 import { startRedis } from "@petrel/shared/testing/redis/start-redis";
-import { JSON_HEADERS, type OpenContender } from "./contender.js";
+import type { PostRequest } from "../keep-alive-post.js";
+import { JSON_HEADERS, type OpenContender, type Side } from "./contender.js";
 import { CENTRIFUGO_VERSION, installCentrifugo } from "../install-peers/install-centrifugo.js";
 import { spawnServer } from "../spawn/spawn-server.js";
 import { startOrStop, stopAll } from "../spawn/stop-all.js";
@@ -36,11 +37,13 @@ export const openCentrifugo: OpenContender = async () => {
       ports.push(port);
       pids.set(`node-${i}`, pid);
     }
-    return {
-      name: `Centrifugo ${CENTRIFUGO_VERSION}`,
-      setUp:
-        "Redis engine, history of 100 and recovery on, no AOF; clients without tokens; POSTs go to its nodes",
-      pids,
+    const post = (publisher: number, path: string, body: string): PostRequest => ({
+      port: ports[publisher % NODES] ?? 0,
+      path,
+      headers: { ...JSON_HEADERS, "X-API-Key": API_KEY },
+      body,
+    });
+    const side: Side = {
       entrance: (index, topics) => ({
         port: ports[index % NODES] ?? 0,
         path: "/connection/websocket",
@@ -48,12 +51,23 @@ export const openCentrifugo: OpenContender = async () => {
         dialect: "centrifugo",
         topics,
       }),
-      publication: (publisher, topic, data) => ({
-        port: ports[publisher % NODES] ?? 0,
-        path: "/api/publish",
-        headers: { ...JSON_HEADERS, "X-API-Key": API_KEY },
-        body: `{"channel":${JSON.stringify(topic)},"data":${data}}`,
-      }),
+      publication: (publisher, topic, data) =>
+        post(publisher, "/api/publish", `{"channel":${JSON.stringify(topic)},"data":${data}}`),
+      batch: (publisher, messages) => {
+        const commands = messages.map(
+          ({ topic, data }) => `{"publish":{"channel":${JSON.stringify(topic)},"data":${data}}}`,
+        );
+        return post(publisher, "/api/batch", `{"commands":[${commands.join(",")}],"parallel":true}`);
+      },
+    };
+    return {
+      ...side,
+      users: side,
+      redisUrl: redis.url,
+      name: `Centrifugo ${CENTRIFUGO_VERSION}`,
+      setUp:
+        "Redis engine, history of 100 and recovery on, no AOF; clients without tokens; POSTs go to its nodes",
+      pids,
       stop: () => stopAll(stops),
     };
   });

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { freePort } from "@petrel/shared/testing/free-port";
 import { startRedis } from "@petrel/shared/testing/redis/start-redis";
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { JSON_HEADERS, type OpenContender } from "./contender.js";
+import { JSON_HEADERS, type OpenContender, type Side } from "./contender.js";
 import { installNchan, type InstalledNchan } from "../install-peers/install-nchan.js";
 import { spawnServer } from "../spawn/spawn-server.js";
 import { startOrStop, stopAll } from "../spawn/stop-all.js";
@@ -38,10 +38,7 @@ export const openNchan: OpenContender = async () => {
       pids.set(`master-${i}`, pid);
       pids.set(`node-${i}`, await workerOf(pid));
     }
-    return {
-      name: `nchan ${installed.version}`,
-      setUp: "nginx with one worker each, messages kept in Redis, no AOF; POSTs go to its nodes",
-      pids,
+    const side: Side = {
       entrance: (index, topics) => ({
         port: ports[index % NODES] ?? 0,
         path: `/subscribe?topic=${encodeURIComponent(topics[0] ?? "")}`,
@@ -55,6 +52,14 @@ export const openNchan: OpenContender = async () => {
         headers: JSON_HEADERS,
         body: data,
       }),
+    };
+    return {
+      ...side,
+      users: side,
+      redisUrl: redis.url,
+      name: `nchan ${installed.version}`,
+      setUp: "nginx with one worker each, messages kept in Redis, no AOF; POSTs go to its nodes",
+      pids,
       stop: () => stopAll(stops),
     };
   });

@@ -1,43 +1,40 @@
-// Bench: Petrel's topics, as a contender: everything stored with the append-only file on.
+// Bench: Petrel's topics and users, as a contender: everything stored with the append-only file on.
 import {
   startCluster,
   type StartClusterOptions,
   type TestCluster,
 } from "@petrel/shared/testing/cluster/start-cluster";
-import { JSON_HEADERS, type Contender } from "./contender.js";
+import { JSON_HEADERS, type BatchedMessage, type Contender, type Side } from "./contender.js";
 
 export interface PetrelContender extends Contender {
   readonly cluster: TestCluster;
 }
 
+export interface OpenPetrelOptions extends Pick<
+  StartClusterOptions,
+  "nodeArguments" | "environmentOf" | "environment" | "releaseOf" | "nodeBinary" | "redis"
+> {
+  /** What tells it from another Petrel of the same run: "Petrel on Node 24". */
+  readonly name?: string;
+  /** Where a `redis` was given: stops it. */
+  readonly onStopped?: () => Promise<void>;
+}
+
 const NODES = 2;
 const BROADCAST_TOPIC = "$all";
 
-export async function openPetrel(
-  options: Pick<StartClusterOptions, "nodeArguments" | "environmentOf"> = {},
-): Promise<PetrelContender> {
+export async function openPetrel(options: OpenPetrelOptions = {}): Promise<PetrelContender> {
+  const { name = "Petrel", onStopped, environment, ...others } = options;
   const cluster = await startCluster({
-    ...options,
+    ...others,
     nodes: NODES,
     appendOnly: true,
-    environment: { LOG_LEVEL: "warn" },
+    environment: { LOG_LEVEL: "warn", ...UNLIMITED, ...environment },
   });
   const pids = new Map(cluster.processes.map(({ name, pid }) => [name, pid]));
   pids.set("redis", cluster.redis.pid);
-  return {
-    name: "Petrel",
-    setUp: "every message stored and numbered, AOF on; each client a user with a token of its own",
-    cluster,
-    pids,
-    entrance: async (index, topics) => ({
-      port: cluster.nodes[index % NODES]?.port ?? 0,
-      path: "/v1/connect",
-      headers: {
-        "Sec-WebSocket-Protocol": `petrel.v1, bearer.${await tokenFor(cluster, `fan-${index}`, topics)}`,
-      },
-      dialect: "petrel",
-      topics,
-    }),
+  const topics: Side = {
+    entrance: (index, topics) => entranceOf(cluster, index, `fan-${index}`, topics),
     publication: (_publisher, topic, data) => ({
       port: cluster.collect.port,
       path: "/v1/messages",
@@ -47,17 +44,64 @@ export async function openPetrel(
       },
       body: `{"to":${topic === BROADCAST_TOPIC ? '{"all":true}' : JSON.stringify({ topic })},"data":${data}}`,
     }),
-    stop: () => cluster.stop(),
+  };
+  return {
+    ...topics,
+    users: usersOf(cluster),
+    name,
+    setUp:
+      "every message stored, numbered and acknowledged, AOF on; each client a user with a token of its own",
+    cluster,
+    pids,
+    redisUrl: cluster.redis.url,
+    stop: async () => {
+      await cluster.stop();
+      await onStopped?.();
+    },
   };
 }
 
-async function tokenFor(cluster: TestCluster, userId: string, topics: readonly string[]): Promise<string> {
+/** Two hundred users are sent what thousands would be, by one key. */
+const UNLIMITED = {
+  MESSAGES_PER_KEY_PER_SECOND: "0",
+  REQUESTS_PER_KEY_PER_SECOND: "0",
+  MAX_PENDING_SOCKETS: "20000",
+  MAX_PENDING_SOCKETS_PER_ADDRESS: "20000",
+  CONNECT_WAIT_MS: "30000",
+};
+
+function usersOf(cluster: TestCluster): Side {
+  const headers = { ...JSON_HEADERS, Authorization: `Bearer ${cluster.apiKey}` };
+  const messageOf = ({ topic, data }: BatchedMessage): string => `{"to":{"user":"${topic}"},"data":${data}}`;
+  return {
+    entrance: async (index, [user = ""]) => ({
+      ...(await entranceOf(cluster, index, user, [])),
+      dialect: "petrel-user",
+      topics: [user],
+    }),
+    publication: (_publisher, topic, data) => ({
+      port: cluster.collect.port,
+      path: "/v1/messages",
+      headers,
+      body: messageOf({ topic, data }),
+    }),
+    batch: (_publisher, messages) => ({
+      port: cluster.collect.port,
+      path: "/v1/messages/batch",
+      headers,
+      body: `{"messages":[${messages.map(messageOf).join(",")}]}`,
+    }),
+  };
+}
+
+async function entranceOf(cluster: TestCluster, index: number, userId: string, topics: readonly string[]) {
   const asked = topics.filter((topic) => topic !== BROADCAST_TOPIC);
-  const answer = await fetch(`${cluster.auth.url}/v1/tokens`, {
-    method: "POST",
-    headers: { ...JSON_HEADERS, Authorization: `Bearer ${cluster.adminKey}` },
-    body: JSON.stringify({ userId, ...(asked.length === 0 ? {} : { topics: asked }) }),
-  });
-  if (!answer.ok) throw new Error(`a token: ${answer.status} ${await answer.text()}`);
-  return ((await answer.json()) as { accessToken: string }).accessToken;
+  const token = await cluster.tokenFor(userId, asked.length === 0 ? undefined : asked);
+  return {
+    port: cluster.nodes[index % NODES]?.port ?? 0,
+    path: "/v1/connect",
+    headers: { "Sec-WebSocket-Protocol": `petrel.v1, bearer.${token}` },
+    dialect: "petrel",
+    topics,
+  } as const;
 }

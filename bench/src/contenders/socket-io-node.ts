@@ -1,7 +1,9 @@
-// Bench: one server of the Socket.IO cluster, with its Redis streams adapter and connection-state recovery.
+// Bench: one server of the Socket.IO cluster: with its Redis streams adapter and connection-state recovery, or with its
+// Redis adapter, which has none.
 // Set up as its documentation recommends, with limits that no bench reaches. A user and a topic are a room each.
 import { createServer } from "node:http";
-import { createAdapter } from "@socket.io/redis-streams-adapter";
+import { createAdapter as createPubSubAdapter } from "@socket.io/redis-adapter";
+import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
 import { Redis } from "ioredis";
 import { Server } from "socket.io";
 
@@ -22,8 +24,12 @@ const server = createServer((request, response) => {
 const io = new Server(server, {
   transports: ["websocket"],
   serveClient: false,
-  adapter: createAdapter(redis, { maxLen: 1_000_000, onlyPlaintext: true }),
-  connectionStateRecovery: { maxDisconnectionDuration: 120_000, skipMiddlewares: true },
+  ...(process.env["ADAPTER"] === "pub-sub"
+    ? { adapter: createPubSubAdapter(redis, redis.duplicate()) }
+    : {
+        adapter: createStreamsAdapter(redis, { maxLen: 1_000_000, onlyPlaintext: true }),
+        connectionStateRecovery: { maxDisconnectionDuration: 120_000, skipMiddlewares: true },
+      }),
 });
 io.on("connection", (socket) => {
   // A recovered socket has its rooms already.

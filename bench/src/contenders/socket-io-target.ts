@@ -11,7 +11,7 @@ interface TransportWithSocket {
 }
 
 export async function openSocketIoTarget(): Promise<DropTarget> {
-  const cluster = await startSocketIoCluster(SERVERS);
+  const cluster = await startSocketIoCluster(SERVERS, "streams");
   const sockets: Socket[] = [];
   const userOf = (index: number): string => `dropped-${index}`;
   return {

@@ -5,6 +5,7 @@ import { spawnNodeScript } from "../spawn/spawn-node-script.js";
 import { startOrStop, stopAll } from "../spawn/stop-all.js";
 
 export interface WsCluster {
+  readonly redisUrl: string;
   readonly ingestPort: number;
   readonly nodePorts: readonly number[];
   readonly pids: ReadonlyMap<string, number>;
@@ -27,6 +28,6 @@ export function startWsCluster(nodeCount: number): Promise<WsCluster> {
     for (let i = 0; i < nodeCount; i++)
       nodePorts.push(await launch("ws-node", `node-${i + 1}`, { NODE_INDEX: String(i) }));
     const ingestPort = await launch("ws-ingest", "ingest", { NODES: String(nodeCount) });
-    return { ingestPort, nodePorts, pids, stop: () => stopAll(stops) };
+    return { redisUrl: redis.url, ingestPort, nodePorts, pids, stop: () => stopAll(stops) };
   });
 }

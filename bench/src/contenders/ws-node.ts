@@ -23,7 +23,11 @@ async function join(socket: WebSocket, topic: string): Promise<void> {
 server.on("connection", (socket, request) => {
   const { searchParams } = new URL(request.url ?? "", "http://contender");
   const user = searchParams.get("user");
-  if (user !== null) sockets.set(user, socket);
+  if (user !== null) {
+    sockets.set(user, socket);
+    socket.once("close", () => sockets.delete(user));
+    socket.send("subscribed");
+  }
   const topics = searchParams.getAll("topic");
   if (topics.length === 0) return;
   void Promise.all(topics.map((topic) => join(socket, topic))).then(() => socket.send("subscribed"));

@@ -1,27 +1,19 @@
 // Bench, fan-out: what a round of a contender gave, and what all of them say together.
 // Guarantees: the median round is shown whole, its parts add up; the spread is of all rounds.
-import type { DeliveryVerdict } from "../subscribers/judge-deliveries.js";
-
-export interface FanOutRound {
-  /** Microseconds of CPU a delivery, by process. */
-  readonly cpuUs: ReadonlyMap<string, number>;
-  readonly totalUs: number;
-  readonly seconds: number;
-  readonly verdict: DeliveryVerdict;
-}
+import { faultsOf, type MeasuredRound } from "../rounds/measured-round.js";
 
 export interface FanOutResult {
   readonly name: string;
   readonly setUp: string;
   /** CPU of all its processes with its subscribers and no messages. */
   readonly idleMsPerSecond: number;
-  readonly rounds: readonly FanOutRound[];
+  readonly rounds: readonly MeasuredRound[];
 }
 
 export interface FanOutSummary {
   readonly name: string;
   readonly idleMsPerSecond: number;
-  readonly median: FanOutRound;
+  readonly median: MeasuredRound;
   readonly leastUs: number;
   readonly mostUs: number;
   /** Of all rounds; empty where everything was right. */
@@ -43,15 +35,4 @@ export function summarise({ name, rounds, idleMsPerSecond }: FanOutResult): FanO
     mostUs: most.totalUs,
     faults: [...new Set(rounds.flatMap(({ verdict }) => faultsOf(verdict)))],
   };
-}
-
-export function faultsOf(verdict: DeliveryVerdict): string[] {
-  const { deliveries, expected, subscribersWithout, topicsInTwoOrders, brokenOffsets, ended } = verdict;
-  return [
-    ...(deliveries === expected ? [] : [`${deliveries} of ${expected} deliveries`]),
-    ...(subscribersWithout === 0 ? [] : [`${subscribersWithout} subscribers without exactly their messages`]),
-    ...(topicsInTwoOrders === 0 ? [] : [`${topicsInTwoOrders} topics in more than one order`]),
-    ...(brokenOffsets === 0 ? [] : [`${brokenOffsets} offsets that do not follow`]),
-    ...(ended.length === 0 ? [] : [`${ended.length} connections ended (${ended[0]})`]),
-  ];
 }

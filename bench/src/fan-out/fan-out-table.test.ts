@@ -1,9 +1,10 @@
 // Tests the table: medians, Petrel's share, and that no fault is left out.
 import { expect, test } from "vitest";
-import type { FanOutResult, FanOutRound } from "./fan-out-result.js";
+import type { FanOutResult } from "./fan-out-result.js";
+import type { MeasuredRound } from "../rounds/measured-round.js";
 import { fanOutTable } from "./fan-out-table.js";
 
-function round(nodeUs: number, verdict: Partial<FanOutRound["verdict"]> = {}): FanOutRound {
+function round(nodeUs: number, verdict: Partial<MeasuredRound["verdict"]> = {}): MeasuredRound {
   const cpuUs = new Map([
     ["push-node-1", nodeUs],
     ["redis", 0.5],
@@ -22,12 +23,13 @@ function round(nodeUs: number, verdict: Partial<FanOutRound["verdict"]> = {}): F
       ended: [],
       p50Ms: 2,
       p99Ms: 5,
+      p999Ms: 6,
       ...verdict,
     },
   };
 }
 
-const result = (name: string, rounds: readonly FanOutRound[]): FanOutResult => ({
+const result = (name: string, rounds: readonly MeasuredRound[]): FanOutResult => ({
   name,
   setUp: "",
   idleMsPerSecond: 70,

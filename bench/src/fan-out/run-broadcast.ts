@@ -5,8 +5,8 @@ import { freePort } from "@petrel/shared/testing/free-port";
 import { openPetrel, type PetrelContender } from "../contenders/open-petrel.js";
 import { startSubscribers, type Subscribers } from "../subscribers/start-subscribers.js";
 import type { FanOutOptions } from "./fan-out-options.js";
-import { faultsOf, type FanOutRound } from "./fan-out-result.js";
-import { measureRound } from "./measure-round.js";
+import { faultsOf, type MeasuredRound } from "../rounds/measured-round.js";
+import { measureRound } from "../rounds/measure-round.js";
 import { entrancesOf } from "./run-fan-out.js";
 import { openSingleMessages, type SingleFigures, type SingleMessages } from "./single-messages.js";
 
@@ -95,21 +95,22 @@ function broadcast(
   subscribers: Subscribers,
   count: number,
   everyMs: number,
-): Promise<FanOutRound> {
-  const target = { contender, subscribers };
-  return measureRound(target, {
-    first: 1,
-    topics: Array.from({ length: count }, () => BROADCAST_TOPIC),
-    publishers: 1,
-    run: async (publish) => {
-      const startMs = performance.now();
-      for (let n = 1; n <= count; n++) {
-        await publish(0, n);
-        const leftMs = startMs + n * everyMs - performance.now();
-        await new Promise((resolve) => setTimeout(resolve, Math.max(0, leftMs)));
-      }
+): Promise<MeasuredRound> {
+  return measureRound(
+    { side: contender, pids: contender.pids, subscribers },
+    {
+      first: 1,
+      topics: Array.from({ length: count }, () => BROADCAST_TOPIC),
+      run: async (publish) => {
+        const startMs = performance.now();
+        for (let n = 1; n <= count; n++) {
+          await publish(0, n);
+          const leftMs = startMs + n * everyMs - performance.now();
+          await new Promise((resolve) => setTimeout(resolve, Math.max(0, leftMs)));
+        }
+      },
     },
-  });
+  );
 }
 
 async function readLoopDelays(ports: readonly number[]): Promise<number[]> {

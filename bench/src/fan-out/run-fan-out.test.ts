@@ -1,7 +1,7 @@
 // Tests the bench itself, small: the floor and `ws` by hand, which need no download, deliver everything that is counted.
 import { expect, test } from "vitest";
 import { readFanOutOptions } from "./fan-out-options.js";
-import { faultsOf } from "./fan-out-result.js";
+import { faultsOf } from "../rounds/measured-round.js";
 import { runFanOut } from "./run-fan-out.js";
 
 test("two contenders in turn, one topic and several, every delivery seen", async () => {

@@ -1,19 +1,15 @@
 // Bench, fan-out: all contenders side by side, their rounds in turn.
 // Guarantees: one contender works at a time; the first round of each is not counted; what can't take part is told.
-import type { Contender, LeftOut } from "../contenders/contender.js";
-import { openCentrifugo } from "../contenders/open-centrifugo.js";
-import { openFloor } from "../contenders/open-floor.js";
-import { openNchan } from "../contenders/open-nchan.js";
-import { openPetrel } from "../contenders/open-petrel.js";
-import { openSocketIo } from "../contenders/open-socket-io.js";
-import { openWs } from "../contenders/open-ws.js";
+import type { Contender, Side } from "../contenders/contender.js";
+import { openContender, profiledIn } from "../contenders/open-contender.js";
 import { readCpu } from "../process-cpu.js";
 import { stopAll, type Stop } from "../spawn/stop-all.js";
-import { startSubscribers } from "../subscribers/start-subscribers.js";
+import { startSubscribers, type Subscribers } from "../subscribers/start-subscribers.js";
 import type { Entrance } from "../subscribers/raw-subscriber.js";
-import type { ContenderName, FanOutOptions, WorkloadName } from "./fan-out-options.js";
-import type { FanOutResult, FanOutRound } from "./fan-out-result.js";
-import { measureRound, type Target } from "./measure-round.js";
+import type { FanOutOptions, WorkloadName } from "./fan-out-options.js";
+import type { FanOutResult } from "./fan-out-result.js";
+import type { MeasuredRound } from "../rounds/measured-round.js";
+import { measureRound } from "../rounds/measure-round.js";
 import { workloadOf, type Workload } from "./workloads.js";
 
 export interface WorkloadResult {
@@ -33,7 +29,7 @@ export async function runFanOut(
   try {
     const contenders: Contender[] = [];
     for (const name of options.contenders) {
-      const opened = await open(name, options);
+      const opened = await openContender(name, profiledIn(options.profile));
       if ("leftOut" in opened) {
         say(`left out: ${opened.leftOut}`);
         continue;
@@ -64,7 +60,7 @@ async function runWorkload(
   { rounds, loadProcesses }: FanOutOptions,
   say: (line: string) => void,
 ): Promise<FanOutResult[]> {
-  const targets: Target[] = [];
+  const targets: { readonly contender: Contender; readonly subscribers: Subscribers }[] = [];
   try {
     for (const contender of contenders) {
       const entrances = await entrancesOf(contender, workload.socketTopics);
@@ -74,14 +70,16 @@ async function runWorkload(
       targets.push({ contender, subscribers });
     }
     const idle = await measureIdle(contenders);
-    const found = new Map<Target, FanOutRound[]>(targets.map((target) => [target, []]));
+    const found = new Map(targets.map((target) => [target, [] as MeasuredRound[]]));
     let first = 1;
     for (let round = 0; round <= rounds; round++) {
       const line: string[] = [];
       for (const target of targets) {
         const plan = workload.plan(first);
         first += plan.topics.length;
-        const result = await measureRound(target, plan).catch((error: unknown) => {
+        const { contender, subscribers } = target;
+        const load = { side: contender, pids: contender.pids, subscribers };
+        const result = await measureRound(load, plan).catch((error: unknown) => {
           throw new Error(`${target.contender.name}: ${String(error)}`, { cause: error });
         });
         line.push(`${target.contender.name} ${result.totalUs.toFixed(1)}`);
@@ -113,7 +111,7 @@ async function measureIdle(contenders: readonly Contender[]): Promise<ReadonlyMa
 }
 
 export async function entrancesOf(
-  contender: Contender,
+  contender: Pick<Side, "entrance">,
   socketTopics: readonly string[],
 ): Promise<Entrance[]> {
   const entrances: Entrance[] = [];
@@ -122,25 +120,4 @@ export async function entrancesOf(
     entrances.push(...(await Promise.all(some.map(async (topic, j) => contender.entrance(i + j, [topic])))));
   }
   return entrances;
-}
-
-function open(name: ContenderName, { profile }: FanOutOptions): Promise<Contender | LeftOut> {
-  switch (name) {
-    case "floor":
-      return openFloor();
-    case "petrel":
-      return openPetrel(
-        profile === undefined
-          ? {}
-          : { nodeArguments: ["--cpu-prof", `--cpu-prof-dir=${profile}`, "--cpu-prof-interval=500"] },
-      );
-    case "socket.io":
-      return openSocketIo();
-    case "centrifugo":
-      return openCentrifugo();
-    case "nchan":
-      return openNchan();
-    case "ws":
-      return openWs();
-  }
 }

@@ -46,3 +46,11 @@ test("plain: one word", () => {
   expect(dialects.plain.hear("subscribed", topics).subscribed).toBe(2);
   expect(dialects.nchan.isSubscribedByUpgrade).toBe(true);
 });
+
+test("a user of Petrel: in with the welcome, a message is acknowledged by its number", () => {
+  const { hear, ack } = dialects["petrel-user"];
+  expect(hear('{"type":"welcome","connection":"c"}', ["u1"]).subscribed).toBe(1);
+  expect(hear('{"type":"subscribed","topic":"$all"}', ["u1"])).toEqual({});
+  expect(hear('{"type":"error","code":"PETREL_FORBIDDEN","message":"no"}', ["u1"]).refused).toBe("no");
+  expect(JSON.parse(ack?.(7) ?? "")).toEqual({ type: "ack", seq: 7 });
+});

@@ -19,9 +19,11 @@ export interface Dialect {
   /** Several messages and replies come in one frame, a line each. */
   readonly hasLines?: boolean;
   readonly hear: (text: string, topics: readonly string[]) => Heard;
+  /** What acknowledges everything up to a position, where that is asked for. */
+  readonly ack?: (offset: number) => string;
 }
 
-export type DialectName = "petrel" | "socket.io" | "centrifugo" | "nchan" | "plain";
+export type DialectName = "petrel" | "petrel-user" | "socket.io" | "centrifugo" | "nchan" | "plain";
 
 const BROADCAST_TOPIC = "$all";
 const nothing: Heard = {};
@@ -40,6 +42,18 @@ export const dialects: Readonly<Record<DialectName, Dialect>> = {
       const asked = topics.filter((topic) => topic !== BROADCAST_TOPIC);
       const subscribe = { type: "subscribe", topics: asked.map((topic) => ({ topic })) };
       return asked.length === 0 ? nothing : { answers: [JSON.stringify(subscribe)] };
+    },
+  },
+  // The user's own messages, which come unasked, each with its number.
+  "petrel-user": {
+    opening: [],
+    isSubscribedByUpgrade: false,
+    offsetKey: '"seq":',
+    ack: (seq) => `{"type":"ack","seq":${seq}}`,
+    hear: (text, topics) => {
+      const { type, message } = JSON.parse(text) as { type: string; message?: string };
+      if (type === "error") return { refused: message ?? text };
+      return type === "welcome" ? { subscribed: topics.length } : nothing;
     },
   },
   "socket.io": {

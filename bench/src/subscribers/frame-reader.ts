@@ -59,6 +59,11 @@ export function pongFrame(payload: Buffer): Buffer {
   return maskedFrame(PONG_FRAME, payload);
 }
 
+/** The client goes away, as a page that is closed. */
+export function goingAwayFrame(): Buffer {
+  return maskedFrame(CLOSE_FRAME, Buffer.from([1001 >> 8, 1001 & 255]));
+}
+
 function maskedFrame(opcode: number, payload: Buffer): Buffer {
   if (payload.length > 0xffff) throw new Error(`a client's frame of ${payload.length} bytes`);
   const isShort = payload.length < 126;

@@ -14,6 +14,7 @@ export interface DeliveryVerdict {
   readonly ended: readonly string[];
   readonly p50Ms: number;
   readonly p99Ms: number;
+  readonly p999Ms: number;
 }
 
 /** @param published the numbers of each topic's messages */
@@ -47,6 +48,7 @@ export function judgeDeliveries(
     ended: reports.flatMap(({ ended }) => ended),
     p50Ms: latencies.percentileMs(0.5),
     p99Ms: latencies.percentileMs(0.99),
+    p999Ms: latencies.percentileMs(0.999),
   };
 }
 

@@ -3,7 +3,15 @@
 import { randomBytes } from "node:crypto";
 import { connect, type Socket } from "node:net";
 import { dialects, type DialectName } from "./dialects.js";
-import { CLOSE_FRAME, FrameReader, PING_FRAME, pongFrame, textFrame } from "./frame-reader.js";
+import {
+  CLOSE_FRAME,
+  FrameReader,
+  goingAwayFrame,
+  PING_FRAME,
+  pongFrame,
+  textFrame,
+} from "./frame-reader.js";
+import { LateAcks } from "./late-acks.js";
 import { findMark, numberAfter, numberOf, sentAtUsOf } from "./marked-message.js";
 
 /** Where a subscriber gets in, and what it wants there. */
@@ -15,6 +23,8 @@ export interface Entrance {
   readonly topics: readonly string[];
   /** The address that it comes from: one address has some 28,000 ports. */
   readonly localAddress?: string;
+  /** How long acknowledgements wait for company, where there are any. */
+  readonly ackDelayMs?: number;
 }
 
 /** @param offset -1 where the server does not number its messages */
@@ -22,10 +32,13 @@ export type OnMessage = (n: number, sentAtUs: number, offset: number) => void;
 
 export interface RawSubscriber {
   readonly subscribed: Promise<void>;
+  /** Says goodbye; resolves when the server has closed the connection. */
+  readonly leave: () => Promise<void>;
   readonly close: () => void;
 }
 
 const SUBSCRIBE_DEADLINE_MS = 60_000;
+const LEAVE_DEADLINE_MS = 5_000;
 const LINE_FEED = 10;
 const headEnd = Buffer.from("\r\n\r\n");
 
@@ -38,9 +51,12 @@ export function openRawSubscriber(
   buffer: Buffer,
   { onMessage, onEnded }: { readonly onMessage: OnMessage; readonly onEnded: (why: string) => void },
 ): RawSubscriber {
-  const { port, path, headers, topics, localAddress } = entrance;
+  const { port, path, headers, topics, localAddress, ackDelayMs = 0 } = entrance;
   const dialect = dialects[entrance.dialect];
   const offsetKey = dialect.offsetKey === undefined ? undefined : Buffer.from(dialect.offsetKey);
+  const { ack } = dialect;
+  const acks =
+    ack === undefined ? undefined : new LateAcks(ackDelayMs, (seq) => socket.write(textFrame(ack(seq))));
   let missing = topics.length;
   let isClosing = false;
   let head: Buffer | undefined = Buffer.alloc(0);
@@ -73,6 +89,7 @@ export function openRawSubscriber(
     }
     const offset = offsetKey === undefined ? -1 : numberAfter(from, offsetKey, start, end);
     onMessage(numberOf(from, mark), sentAtUsOf(from, mark), offset);
+    acks?.heard(offset);
   };
 
   const frames = new FrameReader((opcode, from, start, end) => {
@@ -126,13 +143,26 @@ export function openRawSubscriber(
     if (!isClosing) onEnded(error.message);
   });
   socket.once("close", () => {
+    acks?.stop();
     settle?.reject(new Error("closed before it was subscribed"));
     if (!isClosing) onEnded("closed");
   });
   return {
     subscribed,
+    leave: () => {
+      isClosing = true;
+      acks?.stop();
+      return new Promise((resolve) => {
+        const timer = setTimeout(() => socket.destroy(), LEAVE_DEADLINE_MS);
+        socket.once("end", () => socket.destroy());
+        socket.once("close", () => (clearTimeout(timer), resolve()));
+        if (socket.destroyed) resolve();
+        else socket.write(goingAwayFrame());
+      });
+    },
     close: () => {
       isClosing = true;
+      acks?.stop();
       socket.destroy();
     },
   };

@@ -24,12 +24,26 @@ export interface Subscribers {
   /** Resolves with true when all deliveries of the round are there, with false at the deadline. */
   readonly whenAll: (deadlineMs: number) => Promise<boolean>;
   readonly report: () => Promise<LedgerReport[]>;
+  /** All connections go, with a goodbye; the processes stay. */
+  readonly leave: () => Promise<void>;
+  /** All come (again); resolves when they are subscribed. */
+  readonly connect: () => Promise<void>;
   readonly close: () => Promise<void>;
 }
+
+export interface StartSubscribersOptions {
+  /** False: only the processes, until `connect` is called. */
+  readonly connects?: boolean;
+  /** Connections that each process opens at the same time. */
+  readonly atATime?: number;
+}
+
+const CONNECT_AT_A_TIME = 64;
 
 export async function startSubscribers(
   entrances: readonly Entrance[],
   processCount: number,
+  { connects = true, atATime = CONNECT_AT_A_TIME }: StartSubscribersOptions = {},
 ): Promise<Subscribers> {
   const processes = Array.from({ length: processCount }, (_, p) =>
     startLoadProcess(entrances.filter((_, i) => i % processCount === p)),
@@ -37,10 +51,13 @@ export async function startSubscribers(
   const close = async (): Promise<void> => {
     await Promise.all(processes.map((one) => one.close()));
   };
-  try {
+  const connect = async (): Promise<void> => {
     await Promise.all(
-      processes.map((one) => one.ask({ kind: "connect", entrances: one.entrances }, "connected")),
+      processes.map((one) => one.ask({ kind: "connect", entrances: one.entrances, atATime }, "connected")),
     );
+  };
+  try {
+    if (connects) await connect();
   } catch (error) {
     await close();
     throw error;
@@ -66,6 +83,10 @@ export async function startSubscribers(
       const inTime = await Promise.race([all, late]);
       clearTimeout(timer);
       return inTime;
+    },
+    connect,
+    leave: async () => {
+      await Promise.all(processes.map((one) => one.ask({ kind: "leave" }, "left")));
     },
     report: async () => {
       const answers = await Promise.all(processes.map((one) => one.ask({ kind: "report" }, "report")));

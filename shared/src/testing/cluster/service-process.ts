@@ -27,8 +27,9 @@ export function launchService(
   port: number,
   logFile: string,
   environment: NodeJS.ProcessEnv,
+  nodeBinary: string = process.execPath,
 ): ServiceProcess {
-  const child: ChildProcess = spawn(process.execPath, nodeArguments, {
+  const child: ChildProcess = spawn(nodeBinary, nodeArguments, {
     cwd: release,
     env: { ...environment, PORT: String(port) },
     stdio: ["ignore", "pipe", "pipe"],

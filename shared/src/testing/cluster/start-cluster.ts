@@ -29,6 +29,8 @@ export interface StartClusterOptions {
   readonly ask?: (url: string, init?: AskInit) => Promise<AskAnswer>;
   /** Arguments for node itself, such as `--cpu-prof`. */
   readonly nodeArguments?: readonly string[];
+  /** The Node that runs them; the one that runs this by default. */
+  readonly nodeBinary?: string;
   /** A port for a process; a free one by default. */
   readonly choosePort?: () => Promise<number>;
   /** The root of the built tree to run a process from, asked at each start; this tree by default. */
@@ -131,6 +133,7 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
           chosen,
           logFile,
           settings,
+          options.nodeBinary,
         );
     const service = { ...started, url: `http${secure}://127.0.0.1:${chosen}` };
     kindOf.set(name, kind);

@@ -22,6 +22,8 @@ export interface StartRedisOptions {
   readonly directory?: string;
   /** A redis.conf to begin with. */
   readonly configFile?: string;
+  /** Another server than the one that was asked for: a name or a path, as PETREL_TEST_REDIS_SERVER takes it. */
+  readonly server?: string;
   /** More environment for its process: a clock that can be stepped. */
   readonly environment?: Readonly<Record<string, string>>;
 }
@@ -35,7 +37,10 @@ const attempts = 3;
 
 /** Call `stop()` in `afterAll`; `signal("SIGKILL")` is a crash, `exited` tells when it is gone. */
 export async function startRedis(options: StartRedisOptions = {}): Promise<TestRedis> {
-  const binary = await findTestServer(process.env);
+  const { server: asked } = options;
+  const binary = await findTestServer(
+    asked === undefined ? process.env : { ...process.env, PETREL_TEST_REDIS_SERVER: asked },
+  );
   const directory = options.directory ?? (await mkdtemp(join(tmpdir(), "petrel-redis-")));
   const isTemporary = options.directory === undefined;
   const removeWithUs = (): void => {

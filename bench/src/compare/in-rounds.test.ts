@@ -1,0 +1,47 @@
+// Tests the alternation of rounds, and what is made of them.
+import { expect, test } from "vitest";
+import { summarise } from "./figures.js";
+import { inRounds } from "./in-rounds.js";
+
+test("rounds alternate, the first of each is not counted, and who fails does not stop the others", async () => {
+  const order: string[] = [];
+  const said: string[] = [];
+  const named = (name: string, values: readonly number[]) => ({
+    name,
+    measure: async () => {
+      order.push(name);
+      const value = values[order.filter((one) => one === name).length - 1];
+      if (value === undefined) throw new Error("broken");
+      return { value, faults: value > 100 ? ["too much"] : [] };
+    },
+  });
+  const figures = await inRounds([named("a", [999, 3, 1, 2]), named("b", [9, 9])], {
+    rounds: 3,
+    say: (line) => said.push(line),
+  });
+  expect(order.join("")).toBe("abababa");
+  expect(figures.map(({ name, rounds, failed }) => [name, rounds.map(({ value }) => value), failed])).toEqual(
+    [
+      ["a", [3, 1, 2], undefined],
+      ["b", [9], "broken"],
+    ],
+  );
+  expect(said[0]).toContain("warm-up: a 999.0 · b 9.0");
+});
+
+test("a summary has the middle round, the extremes, and every fault once", () => {
+  const rounds = [
+    { value: 5, faults: ["late"] },
+    { value: 1, faults: ["late", "twice"] },
+    { value: 3 },
+    { value: 4 },
+  ];
+  expect(summarise({ name: "a", rounds })).toEqual({
+    name: "a",
+    median: { value: 3 },
+    least: 1,
+    most: 5,
+    faults: ["late", "twice"],
+  });
+  expect(summarise({ name: "a", rounds: [] })).toBeUndefined();
+});

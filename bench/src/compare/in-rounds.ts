@@ -1,0 +1,42 @@
+// Bench: rounds of all contenders in turn.
+// Guarantees: one contender works at a time; the first round of each is not counted; who fails is told, and the others
+// go on.
+import type { ContenderFigures, RoundFigures } from "./figures.js";
+
+export interface Competitor {
+  readonly name: string;
+  readonly measure: () => Promise<RoundFigures>;
+}
+
+export interface RoundsToRun {
+  readonly rounds: number;
+  readonly hasWarmUp?: boolean;
+  readonly say: (line: string) => void;
+}
+
+export async function inRounds(
+  competitors: readonly Competitor[],
+  { rounds, hasWarmUp = true, say }: RoundsToRun,
+): Promise<ContenderFigures[]> {
+  const found = new Map(competitors.map((one) => [one, [] as RoundFigures[]]));
+  const failed = new Map<Competitor, string>();
+  for (let round = hasWarmUp ? 0 : 1; round <= rounds; round++) {
+    const line: string[] = [];
+    for (const competitor of competitors) {
+      if (failed.has(competitor)) continue;
+      try {
+        const figures = await competitor.measure();
+        line.push(`${competitor.name} ${figures.value.toFixed(1)}`);
+        if (round > 0) found.get(competitor)?.push(figures);
+      } catch (error) {
+        failed.set(competitor, error instanceof Error ? error.message : String(error));
+        line.push(`${competitor.name} failed`);
+      }
+    }
+    say(`  ${round === 0 ? "warm-up" : `round ${round}`}: ${line.join(" · ")}`);
+  }
+  return [...found].map(([competitor, results]) => {
+    const why = failed.get(competitor);
+    return { name: competitor.name, rounds: results, ...(why === undefined ? {} : { failed: why }) };
+  });
+}

@@ -1,0 +1,121 @@
+// Bench: what idle clusters and idle connections take.
+// Guarantees: a connection's share is what it adds: to the CPU time of the idle cluster, to the memory with half as many.
+import { readFileSync } from "node:fs";
+import { userOf, type Contender } from "../contenders/contender.js";
+import { readCpu } from "../process-cpu.js";
+import { startSubscribers, type Subscribers } from "../subscribers/start-subscribers.js";
+import type { WorkloadFigures } from "./figures.js";
+import { userEntrances, type CompareContext } from "./measure-messages.js";
+
+const CLUSTER_WINDOW_MS = 5_000;
+/** What a start, or connecting, has left to do. */
+const SETTLE_MS = 5_000;
+const PAGE_BYTES = 4_096;
+
+export async function measureIdleCluster({ contenders, options }: CompareContext): Promise<WorkloadFigures> {
+  await pause(SETTLE_MS);
+  const rounds: IdleByContender[] = [];
+  for (let round = 0; round < options.rounds; round++)
+    rounds.push(await idleUsPerSecond(contenders, CLUSTER_WINDOW_MS));
+  return {
+    workload: "idle-cluster",
+    title: "A cluster that nobody uses",
+    unit: "ms CPU a second",
+    contenders: contenders.map((contender) => ({
+      name: contender.name,
+      rounds: rounds.map((byContender) => {
+        const parts = byContender.get(contender) ?? {};
+        const inMs = Object.fromEntries(Object.entries(parts).map(([name, us]) => [name, us / 1000]));
+        return { value: sumOf(inMs), parts: inMs };
+      }),
+    })),
+  };
+}
+
+export async function measureIdleConnections(context: CompareContext): Promise<WorkloadFigures> {
+  const { options, say } = context;
+  const { connections, idleSeconds } = options;
+  const contenders = context.contenders.filter(({ users }) => users !== undefined);
+  const opened: Subscribers[] = [];
+  const connect = async (from: number, to: number): Promise<void> => {
+    const names = Array.from({ length: to - from }, (_, i) => userOf(from + i));
+    for (const contender of contenders) {
+      const entrances = await userEntrances(contender, names);
+      opened.push(await startSubscribers(entrances, 1));
+    }
+  };
+  try {
+    await pause(SETTLE_MS);
+    const before = await idleUsPerSecond(contenders, CLUSTER_WINDOW_MS);
+    const half = Math.floor(connections / 2);
+    await connect(0, half);
+    await pause(SETTLE_MS);
+    const halfBytes = contenders.map(residentBytes);
+    await connect(half, connections);
+    await pause(SETTLE_MS);
+    const bytes = contenders.map((contender, i) => residentBytes(contender) - (halfBytes[i] ?? 0));
+    say(`  ${connections} connections each, for ${idleSeconds} s`);
+    const after = await idleUsPerSecond(contenders, idleSeconds * 1000);
+    return {
+      workload: "idle-connections",
+      title: `${connections} connections without messages, for ${idleSeconds} s`,
+      unit: "µs CPU a second and connection",
+      contenders: contenders.map((contender, i) => {
+        const idle = before.get(contender) ?? {};
+        const parts = Object.fromEntries(
+          Object.entries(after.get(contender) ?? {}).map(([name, us]) => [
+            name,
+            (us - (idle[name] ?? 0)) / connections,
+          ]),
+        );
+        const more = { "KB of memory": (bytes[i] ?? 0) / (connections - half) / 1024 };
+        return { name: contender.name, rounds: [{ value: sumOf(parts), parts, more }] };
+      }),
+    };
+  } finally {
+    await Promise.all(opened.map((subscribers) => subscribers.close()));
+  }
+}
+
+/** µs of CPU a second, by process. */
+type IdleByContender = ReadonlyMap<Contender, Readonly<Record<string, number>>>;
+
+/** All at once: none has anything to do. */
+async function idleUsPerSecond(contenders: readonly Contender[], forMs: number): Promise<IdleByContender> {
+  const before = contenders.map(({ pids }) => readCpu(pids));
+  const startMs = performance.now();
+  await pause(forMs);
+  const seconds = (performance.now() - startMs) / 1000;
+  return new Map(
+    contenders.map((contender, i) => [
+      contender,
+      Object.fromEntries(
+        [...readCpu(contender.pids)].map(([name, ns]) => [
+          name,
+          (ns - (before[i]?.get(name) ?? 0)) / 1000 / seconds,
+        ]),
+      ),
+    ]),
+  );
+}
+
+/** Of all its processes, Redis among them. */
+function residentBytes({ pids }: Contender): number {
+  let pages = 0;
+  for (const pid of pids.values()) {
+    try {
+      pages += Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]);
+    } catch {
+      // It is gone; whoever counts its messages tells.
+    }
+  }
+  return pages * PAGE_BYTES;
+}
+
+function sumOf(parts: Readonly<Record<string, number>>): number {
+  return Object.values(parts).reduce((sum, one) => sum + one, 0);
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

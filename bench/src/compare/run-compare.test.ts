@@ -1,0 +1,46 @@
+// Tests the bench itself, small: Petrel and `ws` by hand, which need no download, deliver everything that is counted.
+import { expect, test } from "vitest";
+import { comparisonPage } from "../report/summary-table.js";
+import { readCompareOptions } from "./compare-options.js";
+import { runCompare } from "./run-compare.js";
+
+test("two contenders in turn: messages one by one and batched, connections, memory; every delivery seen", async () => {
+  const small = "--users 4 --messages 40 --publishers 5 --batch 10 --connects 6 --rounds 1 --ack-delay-ms 20";
+  const options = readCompareOptions([
+    "--contenders",
+    "petrel,ws",
+    "--workloads",
+    "single,batched,half-load,connect,storage",
+    "--baseline",
+    "/no/such/tree",
+    ...small.split(" "),
+    "--seconds",
+    "1",
+  ]);
+  if (options === undefined) throw new Error("no options");
+  const comparison = await runCompare(options, () => undefined);
+  expect(comparison.failed).toEqual([]);
+  expect(comparison.leftOut).toEqual(["Petrel, baseline: /no/such/tree is no built tree"]);
+  const figures = comparison.workloads.map(({ workload, contenders }) => [
+    workload,
+    contenders.map(({ name }) => name.split(" ")[0]),
+  ]);
+  const both = ["Petrel", "ws"];
+  expect(figures).toEqual([
+    ["single", both],
+    // `ws` by hand takes none.
+    ["batched", ["Petrel"]],
+    ["half-load", both],
+    ["connect", both],
+    ["storage", both],
+  ]);
+  for (const { workload, contenders } of comparison.workloads)
+    for (const { name, rounds, failed } of contenders) {
+      expect(failed, `${name}, ${workload}`).toBeUndefined();
+      for (const { value, faults = [] } of rounds) {
+        expect(faults, `${name}, ${workload}`).toEqual([]);
+        if (workload !== "storage") expect(value, `${name}, ${workload}`).toBeGreaterThan(0);
+      }
+    }
+  expect(comparisonPage(comparison)).toContain("- Left out: Petrel, baseline");
+}, 240_000);
