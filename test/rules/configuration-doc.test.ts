@@ -1,5 +1,5 @@
 // Checks docs/operate/configuration.md against the schemas that read the environment.
-// Guarantees: every variable of every service, with its default and meaning, and no other. PETREL_UPDATE_DOCS=1
+// Guarantees: every variable of every service, with its default and meaning, and no other; what several share stands once. PETREL_UPDATE_DOCS=1
 // rewrites the page.
 import { readFileSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
@@ -19,10 +19,26 @@ const services: readonly (readonly [string, Schema])[] = [
   ["console", consoleConfigSchema],
 ];
 
+/** A row of the page -> the services that have it. */
+function servicesByRow(): ReadonlyMap<string, readonly string[]> {
+  const byRow = new Map<string, string[]>();
+  for (const [name, schema] of services) {
+    for (const row of documentConfig(schema)) byRow.set(row, [...(byRow.get(row) ?? []), name]);
+  }
+  return byRow;
+}
+
 function expected(): string {
-  const parts = services.map(([name, schema]) =>
-    [`## ${name}`, "", "| variable | default | |", "|---|---|---|", ...documentConfig(schema), ""].join("\n"),
-  );
+  const byRow = servicesByRow();
+  const shared = [...byRow].filter(([, names]) => names.length > 1);
+  const sharedRows = shared.map(([row, names]) => {
+    const who = names.length === services.length ? "all" : names.join(", ");
+    return row.replace(/^(\| `\w+` \|)/, `$1 ${who} |`);
+  });
+  const parts = services.map(([name, schema]) => {
+    const own = documentConfig(schema).filter((row) => byRow.get(row)?.length === 1);
+    return [`## ${name}`, "", "| variable | default | |", "|---|---|---|", ...own, ""].join("\n");
+  });
   return [
     "# Configuration",
     "",
@@ -30,6 +46,12 @@ function expected(): string {
     "does not start; the same holds for a setting of a part that is not built yet. The tables are made from the schemas that",
     "do the reading (`services/*/src/config.ts`). `npm start` has settings of its own: see",
     "[local-run.md](../start/local-run.md).",
+    "",
+    "## Several services",
+    "",
+    "| variable | services | default | |",
+    "|---|---|---|---|",
+    ...sharedRows,
     "",
     ...parts,
   ].join("\n");

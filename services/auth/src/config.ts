@@ -30,25 +30,23 @@ export const authConfigSchema = {
   ...addressLimitSettings,
   requestsPerKey: integer(
     "REQUESTS_PER_KEY_PER_SECOND",
-    "requests to auth with one producer key, in all of auth's processes, counted over 10 s; 0: no limit",
+    "requests with one producer key that all auth processes together answer, counted over 10 s; 0: no limit",
     { default: 1_000, max: 1_000_000 },
   ),
   requestsPerAddress: integer(
     "REQUESTS_PER_ADDRESS_PER_SECOND",
-    "requests without a producer key, such as refreshes and tickets, that one process answers for one address, counted " +
-      "over 10 s; 0: no limit",
+    "requests without a producer key (refreshes, tickets) that one process answers for one address, counted over 10 s; 0: no limit",
     { default: 100, max: 1_000_000 },
   ),
   revocationsPerKey: integer(
     "REVOCATIONS_PER_KEY_PER_HOUR",
-    "revocations with one producer key by `userId` or `jti`, in all of auth's processes; a `jti` that must be remembered " +
-      "for more than a day counts as ten, a revocation by the whole token counts as none; 0: no limit",
+    "revocations by `userId` or `jti` with one producer key, in all auth processes; a `jti` that must be remembered for more than a day counts as ten; revoking by the token itself is free; 0: no limit",
     { default: 10_000, max: 100_000_000 },
   ),
   ...tokenSettings,
   tokenAlgorithm: choice(
     "TOKEN_ALGORITHM",
-    "algorithm of new signing keys; it takes effect with the next rotation",
+    "algorithm of new signing keys; takes effect at the next rotation",
     {
       of: tokenAlgorithms,
       default: "ES256",
@@ -56,17 +54,17 @@ export const authConfigSchema = {
   ),
   signingKeyRotationDays: integer(
     "SIGNING_KEY_ROTATION_DAYS",
-    "how long a key signs before the next one takes over; 0: until somebody rotates",
+    "how long a key signs before the next one takes over; 0: until it is rotated by hand",
     { default: 90, max: 3_650 },
   ),
   signingKeyLeadSeconds: integer(
     "SIGNING_KEY_LEAD_SECONDS",
-    "how long a key is published before it signs; must be longer than any verifier caches the JWK set",
+    "how long a key is published before it signs; must exceed the time for which verifiers cache the JWK set",
     { default: 900, max: 86_400 },
   ),
   refreshLeewaySeconds: integer(
     "REFRESH_LEEWAY_SECONDS",
-    "how long a spent refresh token still returns its successor, in case the answer was lost; after that it ends its session",
+    "how long a spent refresh token still returns its successor, in case the answer was lost; after that, using it ends the session",
     { default: 10, max: 60 },
   ),
   sessionIdleDays: integer("SESSION_IDLE_DAYS", "how long a session lives without being refreshed", {
@@ -81,25 +79,21 @@ export const authConfigSchema = {
   }),
   maxSessionsPerUser: integer(
     "MAX_SESSIONS_PER_USER",
-    "sessions of one user; beyond it, sessions that were never refreshed end first, then the least recently refreshed",
+    "sessions one user may have; beyond that, sessions that were never refreshed end first, then the least recently refreshed",
     { default: 20, min: 1, max: 1_000 },
   ),
   allowedOrigins: list(
     "ALLOWED_ORIGINS",
-    "origins of pages whose scripts may read auth's answers (CORS), such as `https://app.example.com`, " +
-      "`https://*.example.com` for its sub-domains, `self` for the name that auth is reached by, or `*`",
+    "origins of pages that may call auth (CORS), such as `https://app.example.com`, `https://*.example.com` for its subdomains, `self` for the name in the request, or `*` for any",
     { default: [] },
   ),
   keyEncryptionFile: text(
     "KEY_ENCRYPTION_FILE",
-    "file with one key a line, each 32 bytes as base64 (`openssl rand -base64 32`); the first encrypts private keys and " +
-      "the secrets of signing producer keys in Redis, and each decrypts what it encrypted; collect and dispatch need the " +
-      "same file to check signatures; read again when it changes; see operations.md",
+    "file with one key a line, each 32 bytes as base64 (`openssl rand -base64 32`); the first encrypts private keys and the secrets of signing producer keys in Redis, all of them decrypt; collect and dispatch need the same file to check signatures; reloaded when it changes; see operations.md",
   ),
   producerKeysFile: optionalText(
     "PRODUCER_KEYS_FILE",
-    "JSON file of producer keys, `[{ id, owner, name, scopes, secretSha256 or secret, require?, messagesPerSecond? }]`, " +
-      "loaded at the start; see producers.md",
+    "JSON file of producer keys, `[{ id, owner, name, scopes, secretSha256 or secret, require?, messagesPerSecond? }]`, loaded at start; see producers.md",
   ),
 } as const;
 

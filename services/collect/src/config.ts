@@ -28,60 +28,68 @@ export const collectConfigSchema = {
   ...tracingSettings,
   port: portSetting(7102),
   ...addressLimitSettings,
-  ackTimeoutMs: integer("ACK_TIMEOUT_MS", "how long an acknowledgement may take, in ms", {
-    default: 10_000,
-    min: 100,
-    max: 3_600_000,
-  }),
-  inboxCap: integer("INBOX_CAP", "unacknowledged messages that one user may have", {
-    default: 10_000,
-    min: 1,
-    max: 10_000_000,
-  }),
-  readyCap: integer("READY_CAP", "messages of one partition that may wait for a dispatcher", {
-    default: 100_000,
-    min: 1,
-    max: 100_000_000,
-  }),
+  ackTimeoutMs: integer(
+    "ACK_TIMEOUT_MS",
+    "how long an acknowledgement may take; then the message is nudged, and a timeout later it goes to the fallback; the same for collect, dispatch and push-node",
+    {
+      default: 10_000,
+      min: 100,
+      max: 3_600_000,
+    },
+  ),
+  inboxCap: integer(
+    "INBOX_CAP",
+    "unacknowledged messages one user may have; beyond that new ones are refused",
+    {
+      default: 10_000,
+      min: 1,
+      max: 10_000_000,
+    },
+  ),
+  readyCap: integer(
+    "READY_CAP",
+    "messages of one partition that may wait for a dispatcher; beyond that new ones get 503; beyond that new ones get 503; beyond that new ones get 503",
+    {
+      default: 100_000,
+      min: 1,
+      max: 100_000_000,
+    },
+  ),
   ...fallbackStreamSettings,
   ...recordSettings,
   ...topicsSettings,
   handOver: choice(
     "HAND_OVER",
-    "who hands a message to its user's nodes: the step that stores it, or the dispatcher",
+    "who hands a message to its user's nodes: the step that stores it (`accept`), or the dispatcher (`dispatch`)",
     { of: ["accept", "dispatch"], default: "accept" },
   ),
   acceptDurability: {
     env: "ACCEPT_DURABILITY",
     setting: {
       describe:
-        "where a message must be before it is answered: in Redis' `memory`, in its append-only file on disk (`aof`), or also " +
-        "in the memory of N replicas (`replicas:N`); see redis.md",
+        "where a message must be before collect answers 202: in the memory of Redis (`memory`), in its append-only file on disk (`aof`), or also in the memory of N replicas (`replicas:N`); see redis.md",
       default: { kind: "memory" } as AcceptDurability,
       parse: parseAcceptDurability,
     },
   },
   keyEncryptionFile: optionalText(
     "KEY_ENCRYPTION_FILE",
-    "file of keys, the same as auth's, read again when it changes: decrypts the secrets of signing producer keys; without " +
-      "it, signed requests get 503",
+    "the same file as auth's: decrypts the secrets of signing producer keys; signed requests get 503 without it; reloaded when it changes",
   ),
   messagesPerKey: integer(
     "MESSAGES_PER_KEY_PER_SECOND",
-    "messages that one producer key may send through all collects, counted over 10 s; each recipient of a list counts; 0: " +
-      "no limit; a key may have its own, see limits.md",
+    "messages one producer key may send through all collect processes, counted over 10 s; each recipient of a list counts; 0: no limit; a key may have its own, see limits.md",
     { default: 10_000, max: 1_000_000 },
   ),
   messagesPerUser: integer(
     "MESSAGES_PER_USER_PER_SECOND",
-    "messages that one user may receive from all producers together, counted over 10 s; further ones are refused; 0: no " +
-      "limit",
+    "messages one user may be sent by all producers together, counted over 10 s; more are refused; 0: no limit",
     { default: 0, max: 1_000_000 },
   ),
   messageArchiveUrl: notBuilt("MESSAGE_ARCHIVE_URL"),
   acceptDeadlineMs: integer(
     "ACCEPT_DEADLINE_MS",
-    "how long collect tries to store a request's messages before it answers 503, in ms",
+    "how long collect tries to store the messages of a request before it answers 503",
     { default: 5_000, min: 250, max: 60_000 },
   ),
 } as const;

@@ -16,28 +16,28 @@ export const consoleConfigSchema = {
   ...commonSettings,
   host: text(
     "HOST",
-    "address to listen on; whoever reaches it can become any user, so it is this machine's own by default",
+    "address to listen on; whoever reaches it can become any user, so by default only this machine can",
     { default: "127.0.0.1" },
   ),
   port: portSetting(7100),
-  authUrl: url("AUTH_URL", "the auth service, which makes the tokens", {
+  authUrl: url("AUTH_URL", "the auth service, which issues the tokens", {
     default: "http://127.0.0.1:7101",
     protocols: ["http", "https"],
   }),
-  collectUrl: url("COLLECT_URL", "the collect service, which takes the messages", {
+  collectUrl: url("COLLECT_URL", "the collect service, which accepts the messages", {
     default: "http://127.0.0.1:7102",
     protocols: ["http", "https"],
   }),
   servicesCaFile: optionalText(
     "SERVICES_CA_FILE",
-    "PEM file of the authorities behind the services' certificates, for https URLs; the system's own by default",
+    "PEM file of the authorities that signed the services' certificates, for https URLs; the system's by default",
   ),
   servicesCertFile: optionalText(
     "SERVICES_CERT_FILE",
-    "PEM file of the certificate that the console shows to services that ask for one; with SERVICES_KEY_FILE",
+    "PEM file with the console's client certificate, for services that ask for one; with SERVICES_KEY_FILE",
   ),
-  servicesKeyFile: optionalText("SERVICES_KEY_FILE", "PEM file of the private key of SERVICES_CERT_FILE"),
-  nodeUrls: list("NODE_URLS", "push nodes as the page reaches them, full WebSocket URLs up to /v1/connect", {
+  servicesKeyFile: optionalText("SERVICES_KEY_FILE", "PEM file with the private key of SERVICES_CERT_FILE"),
+  nodeUrls: list("NODE_URLS", "push nodes as the page reaches them: full WebSocket URLs up to /v1/connect", {
     default: ["ws://127.0.0.1:7110/v1/connect"],
   }),
   apiKeyFile: text(
@@ -46,12 +46,11 @@ export const consoleConfigSchema = {
   ),
   apnsSimulatorUrl: optionalText(
     "APNS_SIMULATOR_URL",
-    "control API of the APNs simulator of the local run; with it the page shows a phone, for which the key needs the " +
-      "scope devices too",
+    "control API of the local run's APNs simulator; with it the page shows a phone, and the key also needs the scope devices",
   ),
   consoleHosts: list(
     "CONSOLE_HOSTS",
-    "names, beside localhost, under which browsers may open the console, such as console.example.test",
+    "names besides localhost under which browsers may open the console, such as console.example.test",
     { default: [] },
   ),
 } as const;

@@ -28,7 +28,7 @@ export const pushNodeSettings = {
   port: portSetting(7110),
   nodeName: optionalText(
     "NODE_NAME",
-    "this node's name in routes, by default the host's; each start appends a fresh mark",
+    "this node's name in routes, by default the host's; each start appends a fresh suffix",
   ),
   authUrl: url("AUTH_URL", "the auth service, whose keys verify user tokens", {
     default: "http://127.0.0.1:7101",
@@ -36,17 +36,17 @@ export const pushNodeSettings = {
   }),
   authCaFile: optionalText(
     "AUTH_CA_FILE",
-    "PEM file of the authorities behind auth's certificate, for an https AUTH_URL; the system's own by default",
+    "PEM file of the authorities that signed auth's certificate, for an https AUTH_URL; the system's by default",
   ),
   authCertFile: optionalText(
     "AUTH_CERT_FILE",
-    "PEM file of the certificate that this node shows to auth, where auth asks for one; with AUTH_KEY_FILE",
+    "PEM file with this node's client certificate, if auth asks for one; with AUTH_KEY_FILE",
   ),
-  authKeyFile: optionalText("AUTH_KEY_FILE", "PEM file of the private key of AUTH_CERT_FILE"),
+  authKeyFile: optionalText("AUTH_KEY_FILE", "PEM file with the private key of AUTH_CERT_FILE"),
   ...tokenSettings,
   verifyTokens: choice(
     "VERIFY_TOKENS",
-    "verify user tokens against auth's published keys, or ask auth about each",
+    "how user tokens are verified: against auth's published keys (`jwks`), or by asking auth about each (`introspect`)",
     {
       of: ["jwks", "introspect"],
       default: "jwks",
@@ -58,7 +58,7 @@ export const pushNodeSettings = {
   ),
   tokenCacheBytes: integer(
     "TOKEN_CACHE_BYTES",
-    "memory for user tokens whose signature was checked, so that one that comes back costs no second check; about 1 KiB each; 0: none",
+    "memory for verified user tokens, so that a returning one needs no second signature check; about 1 KiB each; 0: none",
     { default: 32 * 1024 * 1024 },
   ),
   tokenInQuery: flag("ALLOW_TOKEN_IN_QUERY", "accept `?token=`; a URL is easily logged on its way", {
@@ -66,35 +66,31 @@ export const pushNodeSettings = {
   }),
   allowedOrigins: list(
     "ALLOWED_ORIGINS",
-    "origins of pages that may connect: `https://app.example.com`, `https://*.example.com` for its sub-domains, `self` for the name that this node is reached by, `*` for any",
+    "origins of pages that may connect, such as `https://app.example.com`, `https://*.example.com` for its subdomains, `self` for the name in the request, or `*` for any",
     { default: [] },
   ),
   trustedProxies: list(
     "TRUSTED_PROXIES",
-    "addresses or blocks (`10.0.0.0/8`) of proxies whose X-Forwarded-For says who a client is; what others say is ignored",
+    "addresses or blocks (`10.0.0.0/8`) of proxies that may name the client in X-Forwarded-For; from anyone else the header is ignored",
     { default: [] },
   ),
   headersTimeoutMs: integer(
     "HEADERS_TIMEOUT_MS",
-    "from the opening of a socket to the end of its upgrade request; a slower one is cut",
+    "how long a socket may take to send its whole upgrade request; a slower one is closed",
     { default: 10_000, min: 100, max: 120_000 },
   ),
-  maxPendingSockets: integer(
-    "MAX_PENDING_SOCKETS",
-    "sockets that have not sent an upgrade request, at a time",
-    {
-      default: 4_000,
-      min: 1,
-    },
-  ),
+  maxPendingSockets: integer("MAX_PENDING_SOCKETS", "sockets without a complete upgrade request, at a time", {
+    default: 4_000,
+    min: 1,
+  }),
   maxPendingPerAddress: integer(
     "MAX_PENDING_SOCKETS_PER_ADDRESS",
-    "of these from one address, trusted proxies aside",
+    "of these, from one address; trusted proxies are exempt",
     { default: 1_000, min: 1 },
   ),
   ackTimeoutMs: integer(
     "ACK_TIMEOUT_MS",
-    "how long an acknowledgement may take before the message is nudged, then falls back",
+    "how long an acknowledgement may take; then the message is nudged, and a timeout later it goes to the fallback; the same for collect, dispatch and push-node",
     {
       default: 10_000,
       min: 100,
@@ -107,7 +103,7 @@ export const pushNodeSettings = {
   }),
   whenUserFull: choice(
     "WHEN_USER_FULL",
-    "beyond that: close the oldest (4409), or refuse the newest (4429)",
+    "what happens beyond that: `evict` closes the oldest (4409), `refuse` refuses the newest (4429)",
     {
       of: ["evict", "refuse"],
       default: "evict",
@@ -119,19 +115,23 @@ export const pushNodeSettings = {
   }),
   routeGraceMs: integer(
     "ROUTE_GRACE_MS",
-    "how long a user counts as on the way back after a connection closed other than by a sign-out (1000)",
+    "how long a user is expected back after a connection closed without a sign-out (1000)",
     { default: 3_000, max: 60_000 },
   ),
-  nodeTtlMs: integer("NODE_TTL_MS", "how long this node counts as alive without a sign of life", {
-    default: 6_000,
-    min: 500,
-  }),
+  nodeTtlMs: integer(
+    "NODE_TTL_MS",
+    "how long this node counts as alive without a sign of life; then its users count as offline; then its users count as offline; then its users count as offline",
+    {
+      default: 6_000,
+      min: 500,
+    },
+  ),
   pingSeconds: integer("PING_SECONDS", "how often a connection is pinged", {
     default: 25,
     min: 1,
     max: 300,
   }),
-  authTimeoutMs: integer("AUTH_TIMEOUT_MS", "how long a connection may take to bring its credential", {
+  authTimeoutMs: integer("AUTH_TIMEOUT_MS", "how long a connection may take to send its credential", {
     default: 5_000,
     min: 100,
   }),
@@ -141,84 +141,78 @@ export const pushNodeSettings = {
   }),
   maxUnauthenticatedPerAddress: integer(
     "MAX_UNAUTHENTICATED_PER_ADDRESS",
-    "of these from one address (IPv6: one /64); the oldest makes room for the newest",
+    "of these, from one address (IPv6: one /64); the oldest makes room for the newest",
     { default: 200, min: 1 },
   ),
   connectsPerAddressPerMinute: integer(
     "CONNECTS_PER_ADDRESS_PER_MINUTE",
-    "handshakes from one address (IPv6: one /64), in the cluster; beyond it 429; 0: no limit",
+    "handshakes from one address (IPv6: one /64), in the cluster; more get 429; 0: no limit",
     { default: 3_000 },
   ),
   connectsPerUserPerMinute: integer(
     "CONNECTS_PER_USER_PER_MINUTE",
-    "connections that one user may begin, in the cluster; beyond it 4429; 0: no limit",
+    "connections one user may open, in the cluster; more get 4429; 0: no limit",
     { default: 120 },
   ),
   framesPerUserPerSecond: integer(
     "FRAMES_PER_USER_PER_SECOND",
-    "frames that one user may send, in the cluster, not counting acks that move forward; beyond it 4429; 0: no limit",
+    "frames one user may send, in the cluster, not counting acks that make progress; more get 4429; 0: no limit",
     { default: 200 },
   ),
   receivePerUserPerSecond: integer(
     "RECEIVE_PER_USER_PER_SECOND",
-    "messages that one connection is sent, after a burst of ten seconds' worth; the rest wait; 0: no limit",
+    "messages one connection is sent after a burst of ten seconds' worth; the rest wait; 0: no limit",
     { default: 500, max: 100_000 },
   ),
   connectsPerSecond: integer(
     "CONNECTS_PER_SECOND",
-    "handshakes let in per second, so that a reconnecting crowd does not starve the connected",
+    "handshakes admitted per second, so that a returning crowd does not starve the connected",
     { default: 500, min: 1, max: 100_000 },
   ),
   connectWaitMs: integer(
     "CONNECT_WAIT_MS",
-    "how long a handshake beyond that rate may wait for its turn; one that would wait longer gets 503",
+    "how long a handshake beyond that rate may wait; one that would wait longer gets 503",
     { default: 5_000, max: 30_000 },
   ),
   maxFrameBytes: integer("MAX_FRAME_BYTES", "largest frame a client may send", {
     default: 128 * 1024,
     min: 1_024,
   }),
-  maxFragments: integer("MAX_FRAGMENTS", "most fragments a client's message may come in", {
+  maxFragments: integer("MAX_FRAGMENTS", "most fragments of one frame from a client", {
     default: 64,
     min: 1,
   }),
   outboundBoundBytes: integer(
     "OUTBOUND_BOUND_BYTES",
-    "bytes that may wait for a slow client; the rest is read from its inbox later",
+    "bytes buffered for a slow client; the rest is read from its inbox later",
     { default: 256 * 1024, min: 16 * 1024 },
   ),
-  slowTimeoutMs: integer(
-    "SLOW_TIMEOUT_MS",
-    "how long data may wait while the client takes none of it (4408)",
-    {
-      default: 15_000,
-      min: 500,
-    },
-  ),
+  slowTimeoutMs: integer("SLOW_TIMEOUT_MS", "how long a client may take no data before it is closed (4408)", {
+    default: 15_000,
+    min: 500,
+  }),
   sessionPolicy: choice(
     "SESSION_POLICY",
-    "how many sign-ins of a user stay connected, in the cluster: as many as the limit allows, one on each platform, or " +
-      "one; a newer one closes the older (4409)",
+    "sign-ins of one user that stay connected, in the cluster: as many as the limit allows (`multi`), one on each platform (`one-per-platform`), or one (`one`); a newer one closes the older (4409)",
     { of: ["multi", "one-per-platform", "one"], default: "multi" },
   ),
   ...recordSettings,
   ...topicsSettings,
   maxTopicsPerConnection: integer(
     "MAX_TOPICS_PER_CONNECTION",
-    "topics that one connection may subscribe to, not counting those that the server keeps for its user",
+    "topics one connection may subscribe to, not counting those the server keeps for its user",
     { default: 100, min: 1, max: 100_000 },
   ),
   topicRingBytes: integer(
     "TOPIC_RING_BYTES",
-    "bytes for the newest messages of all topics, from which clients that come back are served without Redis",
+    "memory for the newest messages of all topics, which serves returning clients without Redis",
     { default: 32 * 1024 * 1024, max: 16 * 1024 * 1024 * 1024 },
   ),
   acceptDurability: {
     env: "ACCEPT_DURABILITY",
     setting: {
       describe:
-        "where a message that a client publishes must be before it is told so, as for collect: `memory`, `aof` or " +
-        "`replicas:N`; see redis.md",
+        "where a message published by a client must be before it is confirmed: `memory`, `aof` or `replicas:N`, as for collect; see redis.md",
       default: { kind: "memory" } as AcceptDurability,
       parse: parseAcceptDurability,
     },
@@ -232,10 +226,10 @@ export const pushNodeSettings = {
   ),
   slowHistorySize: integer(
     "INBOX_SLOW_HISTORY",
-    "acknowledged messages kept, at most, for a connected device that is behind; one further behind is told",
+    "most acknowledged messages kept for a connected device that is behind; one that is further behind is told",
     { default: 10_000 },
   ),
-  drainWindowMs: integer("DRAIN_WINDOW_MS", "the time over which a stopping node asks its clients to move", {
+  drainWindowMs: integer("DRAIN_WINDOW_MS", "time over which a stopping node asks its clients to move", {
     default: 20_000,
   }),
 } as const;

@@ -233,34 +233,30 @@ export const commonSettings = {
   }),
   tlsCertFile: optionalText(
     "TLS_CERT_FILE",
-    "PEM file of this service's certificate and those that lead to its authority: with it, and TLS_KEY_FILE, every " +
-      "listener speaks TLS (1.2 at least); read again when it changes; see tls.md",
+    "PEM file with this service's certificate chain; with it and TLS_KEY_FILE every listener speaks TLS (1.2 or newer); reloaded when it changes; see tls.md",
   ),
-  tlsKeyFile: optionalText("TLS_KEY_FILE", "PEM file of the private key of TLS_CERT_FILE"),
+  tlsKeyFile: optionalText("TLS_KEY_FILE", "PEM file with the private key of TLS_CERT_FILE"),
   tlsClientCaFile: optionalText(
     "TLS_CLIENT_CA_FILE",
-    "PEM file of authorities: with it only clients with a certificate by one of them are let in (mTLS); not for a push " +
-      "node that browsers reach",
+    "PEM file of authorities; with it only clients with a certificate from one of them may connect (mTLS); not for a push node that browsers reach",
   ),
   tlsClientNames: list(
     "TLS_CLIENT_NAMES",
-    "of these clients, only those of these names: DNS names or URIs of their certificates, or common names",
+    "only clients with one of these names may connect: a DNS name or URI of the certificate, or its common name",
     { default: [] },
   ),
   metricsTls: choice(
     "METRICS_TLS",
-    "the internal listener: like the other (`same`), with TLS but without client certificates (`server`), or plain " +
-      "(`off`); without TLS_CERT_FILE it is plain",
+    "TLS of the internal listener: as on the public one (`same`), without client certificates (`server`), or none (`off`); none without TLS_CERT_FILE",
     { of: ["same", "server", "off"], default: "same" },
   ),
   metricsClientCaFile: optionalText(
     "METRICS_CLIENT_CA_FILE",
-    "PEM file of authorities, where the internal listener is to have others than TLS_CLIENT_CA_FILE; for METRICS_TLS=same",
+    "PEM file of authorities for the internal listener, if they differ from TLS_CLIENT_CA_FILE; for METRICS_TLS=same",
   ),
   certificateWarnDays: integer(
     "CERTIFICATE_WARN_DAYS",
-    "how long before its end a certificate in use is to be replaced, in days, or a quarter of its life where that is " +
-      "shorter: from then on it is a line in the log, and an alert; see tls.md",
+    "days before its end from which a certificate is logged and alerted as due for renewal, or a quarter of its life if that is shorter; see tls.md",
     { default: 14, min: 0, max: 366 },
   ),
 } as const;
@@ -269,58 +265,59 @@ export const commonSettings = {
 export const redisSettings = {
   redisUrl: url(
     "REDIS_URL",
-    "Redis, as redis://[user:password@]host:port[/db] or rediss://…; with REDIS_SENTINELS or REDIS_CLUSTER only its " +
-      "scheme, user, password and database count",
+    "redis://[user:password@]host:port[/db], or rediss://…; with REDIS_SENTINELS or REDIS_CLUSTER only the scheme, user, password and database are used",
     { default: "redis://127.0.0.1:6379", protocols: ["redis", "rediss"] },
   ),
   redisPasswordFile: optionalText(
     "REDIS_PASSWORD_FILE",
-    "file with Redis' password, instead of one in REDIS_URL; read again for each new connection",
+    "file with the Redis password, instead of one in REDIS_URL; read again for each new connection",
   ),
   redisSentinels: optionalText(
     "REDIS_SENTINELS",
-    "a Redis that Sentinel watches, as `master-name@host:port,host:port`; not with REDIS_CLUSTER",
+    "Redis behind Sentinel, as `master-name@host:port,host:port`; not with REDIS_CLUSTER",
   ),
-  redisSentinelPassword: optionalText("REDIS_SENTINEL_PASSWORD", "password of the sentinels themselves"),
+  redisSentinelPassword: optionalText("REDIS_SENTINEL_PASSWORD", "password of the sentinels"),
   redisSentinelPasswordFile: optionalText(
     "REDIS_SENTINEL_PASSWORD_FILE",
-    "file with that password, instead of REDIS_SENTINEL_PASSWORD; read again for each new connection",
+    "file with the sentinels' password, instead of REDIS_SENTINEL_PASSWORD; read again for each new connection",
   ),
   redisCluster: optionalText(
     "REDIS_CLUSTER",
-    "a Redis Cluster, as `host:port,host:port`: some of its nodes, the others are asked for; not with REDIS_SENTINELS",
+    "Redis Cluster, as `host:port,host:port`; a few nodes are enough, the others are discovered; not with REDIS_SENTINELS",
   ),
   redisCaFile: optionalText(
     "REDIS_CA_FILE",
-    "PEM file of the authorities behind the certificates of a rediss:// server; the system's own by default; read again " +
-      "for each new connection",
+    "PEM file of the authorities that signed the certificate of a rediss:// server; the system's by default; read again for each new connection",
   ),
   redisCertFile: optionalText(
     "REDIS_CERT_FILE",
-    "PEM file of the certificate to show to a rediss:// server, and to its sentinels, that ask for one " +
-      "(`tls-auth-clients`); with REDIS_KEY_FILE; read again for each new connection",
+    "PEM file with the client certificate for a rediss:// server or sentinel that asks for one (`tls-auth-clients`); with REDIS_KEY_FILE; read again for each new connection",
   ),
-  redisKeyFile: optionalText("REDIS_KEY_FILE", "PEM file of the private key of REDIS_CERT_FILE"),
+  redisKeyFile: optionalText("REDIS_KEY_FILE", "PEM file with the private key of REDIS_CERT_FILE"),
   readyWithoutRedisMs: integer(
     "READY_WITHOUT_REDIS_MS",
-    "how long `/health/ready` still answers 200 while Redis does not answer, ms; longer than a failover takes",
+    "how long `/health/ready` still answers 200 while Redis is away, in ms; set it longer than a failover takes",
     { default: 30_000, min: 0, max: 3_600_000 },
   ),
   partitions: integer(
     "PARTITIONS",
-    "into how many partitions the users are divided; fixed when the cluster is first created",
+    "number of partitions that users are divided into; fixed when the cluster is first created",
     { default: 4, min: 1, max: 4096 },
   ),
 } as const;
 
 /** The settings of a service that writes the audit log. */
 export const auditSettings = {
-  auditMaxEntries: integer("AUDIT_MAX_ENTRIES", "acts that the audit log keeps, about; the oldest go first", {
-    default: 100_000,
-    min: 1_000,
-    max: 10_000_000,
-  }),
-  auditKeepDays: integer("AUDIT_KEEP_DAYS", "how long the audit log keeps an act, in days", {
+  auditMaxEntries: integer(
+    "AUDIT_MAX_ENTRIES",
+    "entries that the audit log keeps, approximately; the oldest go first",
+    {
+      default: 100_000,
+      min: 1_000,
+      max: 10_000_000,
+    },
+  ),
+  auditKeepDays: integer("AUDIT_KEEP_DAYS", "how long the audit log keeps an entry, in days", {
     default: 365,
     min: 1,
     max: 3_650,
@@ -331,8 +328,7 @@ export const auditSettings = {
 export const fallbackStreamSettings = {
   fallbackCap: integer(
     "FALLBACK_CAP",
-    "entries that a fallback stream of a partition and priority may have: beyond it what would go there at once is " +
-      "refused, and what is offered waits in its inbox; the same for collect and dispatch",
+    "entries a fallback stream may hold, per partition and priority; beyond that, messages with `fallback: always` are refused, and others wait in their inbox; the same for collect and dispatch",
     { default: 100_000, min: 1, max: 100_000_000 },
   ),
 } as const;
@@ -341,8 +337,7 @@ export const fallbackStreamSettings = {
 export const recordSettings = {
   recordKeepHours: integer(
     "RECORD_KEEP_HOURS",
-    "for how long a message can be asked for by its id: from when it was accepted, and what is not acknowledged at once " +
-      "from its expiry on; the same for collect, dispatch and push-node",
+    "how long `GET /v1/messages/:id` knows a message: after its acceptance or, if it was not acknowledged at once, after its expiry; the same for collect, dispatch and push-node",
     { default: 25, min: 25, max: 72 },
   ),
 } as const;

@@ -5,7 +5,6 @@ import { optionalText } from "../config.js";
 export const topicsSettings = {
   topicsFile: optionalText(
     "TOPICS_FILE",
-    "JSON file of rules for topics, the same for collect and push-node: how much is kept, who may publish, what is told " +
-      "of presence; without it every topic has the defaults; read again when it changes and at SIGHUP; see topic-rules.md",
+    "JSON file of topic rules (history, publishing by clients, presence), the same for collect and push-node; every topic has the defaults without it; reloaded when it changes and at SIGHUP; see topic-rules.md",
   ),
 } as const;

@@ -6,15 +6,14 @@ import { choice, optionalText, url } from "../config.js";
 export const tracingSettings = {
   tracing: choice(
     "TRACING",
-    "spans of messages' ways: none, to an OpenTelemetry collector (OTLP over HTTP), or to a file; see tracing.md",
+    "where spans go: nowhere (`off`), to an OpenTelemetry collector over HTTP (`otlp`), or to a file (`file`); see tracing.md",
     { of: ["off", "otlp", "file"], default: "off" },
   ),
   traceSampleRatio: {
     env: "TRACE_SAMPLE_RATIO",
     setting: {
       describe:
-        "of the requests that bring no `traceparent`, how many are traced: from 0, none, to 1, all; those that bring one " +
-        "say so themselves",
+        "share of requests without a `traceparent` that are traced, from 0 (none) to 1 (all); a request with one decides for itself",
       default: 0.01,
       parse: (text: string): number => {
         const ratio = Number(text);
@@ -27,11 +26,11 @@ export const tracingSettings = {
   },
   traceFile: optionalText(
     "TRACE_FILE",
-    "with TRACING=file: where spans are appended, a line of JSON each; several processes may share it",
+    "file that TRACING=file appends spans to, one JSON object a line; several processes may share it",
   ),
   otlpEndpoint: url(
     "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "with TRACING=otlp: the collector, to whose /v1/traces spans are posted",
+    "collector for TRACING=otlp; spans are posted to its /v1/traces",
     { default: "http://127.0.0.1:4318", protocols: ["http", "https"] },
   ),
 } as const;

@@ -5,13 +5,12 @@ import { integer, list } from "../../kernel/config.js";
 export const addressLimitSettings = {
   trustedProxies: list(
     "TRUSTED_PROXIES",
-    "addresses or blocks (`192.0.2.16/28`) of proxies whose X-Forwarded-For says who a client is; what others say is ignored",
+    "addresses or blocks (`192.0.2.16/28`) of proxies that may name the client in X-Forwarded-For; from anyone else the header is ignored",
     { default: [] },
   ),
   failedAuths: integer(
     "FAILED_AUTHS_PER_ADDRESS_PER_MINUTE",
-    "failed authentications after which a process answers requests from that address with 429 instead of looking up " +
-      "keys that it does not know; 0: no limit; see limits.md",
+    "failed authentications from one address after which a process answers it with 429 instead of looking up unknown keys; 0: no limit; see limits.md",
     { default: 600, max: 1_000_000 },
   ),
 } as const;
