@@ -6,15 +6,23 @@ import { sortTests } from "./test/support/sort-tests.js";
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
+/** `npm test` has just built: Node loads what was built in a third of the time. By hand, a file sees the sources. */
+const isBuilt = process.env["PETREL_TEST_BUILT"] === "1";
 const resolve = {
-  alias: [
-    { find: /^@petrel\/shared\/(.*)$/, replacement: `${at("shared/src")}/$1.ts` },
-    { find: /^@petrel\/client$/, replacement: at("clients/browser/src/client.ts") },
-  ],
+  alias: isBuilt
+    ? [
+        { find: /^@petrel\/shared\/(.*)$/, replacement: `${at("shared/dist")}/$1.js` },
+        { find: /^@petrel\/client$/, replacement: at("clients/browser/dist/client.js") },
+      ]
+    : [
+        { find: /^@petrel\/shared\/(.*)$/, replacement: `${at("shared/src")}/$1.ts` },
+        { find: /^@petrel\/client$/, replacement: at("clients/browser/src/client.ts") },
+      ],
 };
 
 /** What every project has. */
 const common = {
+  ...(isBuilt ? { server: { deps: { external: [/\/(?:shared|clients\/browser)\/dist\//] } } } : {}),
   // Fetches Redis where a machine has none, before any test is timed.
   globalSetup: [at("shared/src/testing/redis/prepare-redis.ts")],
   // Generous, as every deadline of a test: only a failure waits for it.
