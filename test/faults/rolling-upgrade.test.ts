@@ -74,8 +74,7 @@ describe.runIf(isThere)("from the release before to this one, and back", () => {
     run = await startRecordedCluster({
       userCount: USERS,
       isMixed: true,
-      // The release before has none.
-      topics: [],
+      topics: ["room.1", "room.2"],
       nodes: 2,
       dispatchers: 2,
       collects: 2,
@@ -138,6 +137,7 @@ describe.runIf(isThere)("from the release before to this one, and back", () => {
         random,
         users: userNames,
         awayUsers,
+        topics: run.topics,
         messagesPerSecond: MESSAGES_PER_SECOND,
         durationMs: Number.POSITIVE_INFINITY,
         fallbackShare: FALLBACK_SHARE,
@@ -227,6 +227,7 @@ describe.runIf(isThere)("from the release before to this one, and back", () => {
       expect((await readPushes()).length).toBeGreaterThan(20);
       expect(counts.states).toMatchObject({
         delivered: expect.any(Number),
+        published: expect.any(Number),
         pushed: expect.any(Number),
         expired: expect.any(Number),
       });

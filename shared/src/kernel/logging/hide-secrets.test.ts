@@ -84,6 +84,8 @@ test("a token is found wherever one expression would find it", () => {
   fc.assert(
     fc.property(fc.array(piece, { maxLength: 24 }), (pieces) => {
       const line = pieces.join("");
+      // After a dot that would be a producer's credential: another rule.
+      fc.pre(!/[\w-]{43}/.test(line));
       expect(hideSecrets(line)).toBe(line.replace(simple, "[token]"));
     }),
     { numRuns: 2_000 },

@@ -20,7 +20,8 @@ function look(lateMs: number): void {
 }
 
 async function read(name: string): Promise<number> {
-  const text = await registry.getSingleMetricAsString(`nodejs_eventloop_lag_${name}_seconds`);
+  const metric = `nodejs_eventloop_lag_${name === "" ? "" : `${name}_`}seconds`;
+  const text = await registry.getSingleMetricAsString(metric);
   return Number(/ (\S+)$/m.exec(text.trim().split("\n").at(-1) ?? "")?.[1]);
 }
 
@@ -35,11 +36,13 @@ test("one look in a hundred that is late shows in the p99, and reading does not 
     expect(await read("p50")).toBe(0);
     expect(await read("max")).toBeCloseTo(0.4);
     expect(await read("mean")).toBeCloseTo(0.008);
+    expect(await read("")).toBe(0);
   }
 });
 
 test("a minute later it is forgotten", async () => {
   look(400);
+  expect(await read("")).toBeCloseTo(0.4);
   for (let i = 0; i < 119; i++) look(1);
   expect(await read("max")).toBeCloseTo(0.4);
   look(1);
