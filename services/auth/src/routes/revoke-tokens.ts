@@ -10,7 +10,11 @@ import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
 import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
-import { authorize, checksProducers, producerOf } from "@petrel/shared/security/producers/authorize-producer";
+import {
+  checksProducers,
+  producerCheck,
+  producerOf,
+} from "@petrel/shared/security/producers/authorize-producer";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import { TOKEN_ID_PATTERN, type VerifiedToken } from "@petrel/shared/security/tokens/verified-token";
 import type { Static } from "typebox";
@@ -75,13 +79,13 @@ type Body = Static<typeof bodySchema>;
 
 export function addRevokeTokens(app: HttpApp, deps: RevokeTokensDeps): void {
   const asUser = authorizeUser(deps);
-  const asProducer = authorize(deps.authenticator, "tokens");
+  const asProducer = producerCheck(deps.authenticator, "tokens");
   app.post(
     "/v1/tokens/revoke",
     {
-      onRequest: checksProducers((request) =>
-        bringsUserToken(request) ? asUser(request) : asProducer(request),
-      ),
+      onRequest: checksProducers(async (request) => {
+        await (bringsUserToken(request) ? asUser(request) : asProducer(request));
+      }),
       schema: {
         tags: ["tokens"],
         summary: "Sign out (user token), or revoke a token or all of a user's (scope: tokens)",

@@ -73,27 +73,33 @@ export class AcceptWithRetry {
     }
   }
 
-  /** All at once, in order; the store batches them. What has no answer at the deadline is missing. */
-  async #tryAll(
+  /**
+   * All at once, in order; the store batches them. What has no answer at the deadline is missing. One promise for all:
+   * each more would be paid for by every message.
+   */
+  #tryAll(
     messages: readonly MessageToStore[],
     deadline: Deadline,
   ): Promise<readonly (Acceptance | Missing)[]> {
     const { store } = this.#options;
-    const results: (Acceptance | Missing)[] = messages.map(() => unanswered);
-    let open = messages.length;
-    const answered = new Promise<void>((resolve) => {
+    return new Promise((resolve) => {
+      const results: (Acceptance | Missing)[] = messages.map(() => unanswered);
+      let open = messages.length;
+      // A copy: late answers change nothing.
+      const end = (): void => resolve([...results]);
+      const settle = (i: number, result: Acceptance | Missing): void => {
+        results[i] = result;
+        if (--open === 0) end();
+      };
+      if (deadline.isOver || open === 0) end();
+      deadline.onPassed = end;
       for (const [i, message] of messages.entries()) {
-        void store(message, deadline)
-          .then((result) => decide(message, result), classifyFailure)
-          .then((result) => {
-            results[i] = result;
-            if (--open === 0) resolve();
-          });
+        store(message, deadline).then(
+          (result) => settle(i, decide(message, result)),
+          (error: unknown) => settle(i, classifyFailure(error)),
+        );
       }
     });
-    if (open > 0) await Promise.race([answered, deadline.passed]);
-    // A copy: late answers change nothing.
-    return [...results];
   }
 
   /** Together, after one wait: retried one by one they would lose their order. */
@@ -127,16 +133,15 @@ export class AcceptWithRetry {
 
 /** One request's deadline; when it has passed, the store drops what still waits. */
 class Deadline implements PendingRequest {
-  readonly passed: Promise<void>;
+  /** Told once, when it has passed. */
+  onPassed: () => void = () => undefined;
   readonly #timer: NodeJS.Timeout;
   #isOver = false;
 
   constructor(inMs: number) {
-    let pass: () => void = () => undefined;
-    this.passed = new Promise((resolve) => (pass = resolve));
     this.#timer = setTimeout(() => {
       this.#isOver = true;
-      pass();
+      this.onPassed();
     }, inMs);
   }
 

@@ -2,11 +2,11 @@
 // Guarantees: the same owner, idempotency key and recipient always give the same id, and nothing else gives it: the user
 // `alice` and the topic `alice` are two. Without a key the id is 128 random bits. So a retry, by collect or the producer,
 // is the same message.
-import { hash, randomFillSync } from "node:crypto";
+import { hash } from "node:crypto";
+import { RandomText } from "@petrel/shared/kernel/random-text";
 import { formatMessageId } from "@petrel/shared/protocol/messages/ids";
 
 const ID_BYTES = 16;
-const POOL_BYTES = ID_BYTES * 512;
 
 /**
  * The first 128 bits of a SHA-256 over the three, each prefixed with its length, so that no other three hash the same.
@@ -26,18 +26,10 @@ export function keyedMessageId(
   return formatMessageId(partition, hash("sha256", text, "buffer").toString("base64url", 0, ID_BYTES));
 }
 
-/** Random ids; the bytes come from a pool, since a system call costs more than an id. */
 export class RandomMessageIds {
-  readonly #pool = Buffer.allocUnsafe(POOL_BYTES);
-  #used = POOL_BYTES;
+  readonly #random = new RandomText(ID_BYTES);
 
   next(partition: number): string {
-    if (this.#used === POOL_BYTES) {
-      randomFillSync(this.#pool);
-      this.#used = 0;
-    }
-    const start = this.#used;
-    this.#used += ID_BYTES;
-    return formatMessageId(partition, this.#pool.toString("base64url", start, this.#used));
+    return formatMessageId(partition, this.#random.next());
   }
 }

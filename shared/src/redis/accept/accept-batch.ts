@@ -3,8 +3,8 @@
 // messages or 256 KiB, and bounds each user's share. Calls of several partitions share a pipeline, but a master that
 // does not answer delays its own users only. With ACCEPT_DURABILITY above "memory", no answer is given before the
 // confirmation that follows its call, not even a duplicate's.
-import { randomBytes } from "node:crypto";
 import { PetrelError } from "../../kernel/errors.js";
+import { RandomText } from "../../kernel/random-text.js";
 import {
   decodeMessageRecord,
   encodeBody,
@@ -74,6 +74,8 @@ export const RECEIVE_WINDOW_MS = 10_000;
 /** Fewer than other limits have: each may cost a write to the user's hash. */
 const RECEIVE_SUB_WINDOWS = 20;
 
+/** For the epochs that a call makes: 8 characters. */
+const SEED_BYTES = 6;
 const MAX_ENTRIES = 200;
 const MAX_BYTES = 256 * 1024;
 const MAX_ENTRIES_PER_USER = 64;
@@ -98,6 +100,7 @@ interface Waiting {
 export class MessageAccepter {
   readonly #options: AcceptOptions;
   readonly #batchers: MasterBatchers<Waiting>;
+  readonly #seeds = new RandomText(SEED_BYTES);
 
   constructor(options: AcceptOptions) {
     this.#options = options;
@@ -149,7 +152,6 @@ export class MessageAccepter {
     const { receiveLimit = 0, fallbackCap = readyCap, recordKeepMs = DEFAULT_RECORD_KEEP_MS } = this.#options;
     try {
       const keys = this.#keysOf(partition);
-      const seed = randomBytes(6).toString("base64url");
       const keyList: [string, ...string[]] = [
         keys.generation,
         keys.due,
@@ -157,7 +159,7 @@ export class MessageAccepter {
         ...priorities.map((priority) => keys.fallback(priority)),
       ];
       const args: (string | number)[] = [
-        seed,
+        this.#seeds.next(),
         ackTimeoutMs,
         inboxCap,
         readyCap,
