@@ -237,7 +237,7 @@ export class SigningKeyring {
     this.#active = next;
     this.#keys = keys;
     if (former !== undefined && former !== next.signing.kid)
-      logger.info({ kid: next.signing.kid, former }, "another signing key is active now");
+      logger.info({ kid: next.signing.kid, former }, "another signing key is now active");
   }
 
   #tell(before: KeySet, after: KeySet): void {

@@ -28,7 +28,7 @@ export async function takeOverKeyFile(
       new Date(),
     );
     const { id, owner, revokedAt } = record;
-    if (revokedAt !== undefined) logger.warn({ keyId: id, revokedAt }, "a key of the key file stays revoked");
+    if (revokedAt !== undefined) logger.warn({ keyId: id, revokedAt }, "a key in the key file stays revoked");
     if (change === "none") continue;
     await audit.record({
       actor: "file",

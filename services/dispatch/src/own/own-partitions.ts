@@ -215,7 +215,10 @@ export class PartitionOwner {
       const from = preferredMember(partition, members);
       if (await this.#take(keys)) {
         this.#adopted.set(partition, { from, untilMs: nowMs + ADOPTED_FOR_LEASES * leaseMs });
-        this.#options.logger.warn({ partition, from }, "partition taken that its member left alone");
+        this.#options.logger.warn(
+          { partition, from },
+          "partition taken over from a member that left it alone",
+        );
       }
     }
   }

@@ -80,7 +80,7 @@ class DeviceSweeper {
     }
     if (swept === 0) return quarantined;
     onSwept(swept);
-    logger.info({ partition: keys.partition, count: swept }, "devices not seen for long: forgotten");
+    logger.info({ partition: keys.partition, count: swept }, "devices removed that were not seen for long");
     return quarantined;
   }
 }

@@ -248,7 +248,7 @@ async function findLetter(deadLetters: DeadLettersStore, id: string): Promise<De
 }
 
 function notFound(): PetrelError {
-  return new PetrelError("PETREL_NOT_FOUND", "There is no such dead letter (any more).");
+  return new PetrelError("PETREL_NOT_FOUND", "There is no such dead letter, or not any more.");
 }
 
 function describeLetter({ id, message, cause, reason, attempts, failedAtMs }: DeadLetter) {

@@ -29,7 +29,7 @@ export function wantsWebSocket({ headers, httpVersionMajor, httpVersionMinor }: 
 export function checkUpgrade(request: Head): void {
   const { headers } = request;
   if (!wantsWebSocket(request) || headers["sec-websocket-version"] !== "13") {
-    throw new PetrelError("PETREL_UPGRADE_REQUIRED", "Only WebSocket version 13 (RFC 6455) is spoken here.");
+    throw new PetrelError("PETREL_UPGRADE_REQUIRED", "Only WebSocket version 13 (RFC 6455) is supported.");
   }
   const key = headers["sec-websocket-key"];
   if (key === undefined || !/^[+/0-9A-Za-z]{22}==$/.test(key)) {

@@ -154,7 +154,7 @@ export class RegisterConnections {
   #enterEpoch(connection: Connection, { epoch, acked, seq }: ConnectResult & { outcome: "connected" }): void {
     const { logger, moves, isDraining } = this.#options;
     const kind = lineageOf(epoch) === lineageOf(connection.epoch) ? "generation" : "lineage";
-    logger.debug({ connection: connection.id, kind }, "epoch changed: the client is to move");
+    logger.debug({ connection: connection.id, kind }, "epoch changed: asking the client to reconnect");
     connection.nextEpoch = epoch;
     // Acks of the former epoch no longer count: what is open can end only on the client's next connection.
     if (!isDraining()) moves.move(connection, acked < seq);

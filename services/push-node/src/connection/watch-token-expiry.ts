@@ -24,7 +24,7 @@ export function watchTokenExpiry(connection: Connection, wallMs: number): void {
   const leftMs = connection.tokenExpiresAtMs - wallMs;
   if (leftMs > NOTICE_MS || !connection.isOpen) return;
   if (leftMs <= 0) {
-    connection.fail(closeCodes.tokenBad, "PETREL_TOKEN_EXPIRED", "The token's time is over.", "refresh");
+    connection.fail(closeCodes.tokenBad, "PETREL_TOKEN_EXPIRED", "The token has expired.", "refresh");
     return;
   }
   // Before `welcome` a client ignores everything but errors.

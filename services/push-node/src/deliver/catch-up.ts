@@ -130,7 +130,7 @@ async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void
   connection.isHeld ||= page.isHeld;
   if (page.isTrimmed && connection.isOpen) {
     const { id, lastSent } = connection;
-    deps.logger.info({ connection: id, lastSent }, "too far behind another device: asking to reconnect");
+    deps.logger.info({ connection: id, lastSent }, "client is too far behind: asking it to reconnect");
     connection.reconnect(0, "PETREL_HISTORY_TRIMMED");
     return;
   }

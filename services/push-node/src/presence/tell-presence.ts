@@ -182,8 +182,8 @@ export class TellPresence {
       }
     } catch (error) {
       for (const view of views) view.isStale = true;
-      this.#options.logger.debug({ reason: describeError(error) }, "who is there was not read");
-      this.#failures.warn("who is there was not read: trying again");
+      this.#options.logger.debug({ reason: describeError(error) }, "presence not read");
+      this.#failures.warn("presence not read: trying again");
     }
     for (const view of views) {
       view.isReading = false;

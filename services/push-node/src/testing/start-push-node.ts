@@ -166,7 +166,7 @@ export const verifyTestToken: VerifyToken = async (token) => {
         ...(JSON.parse(Buffer.from(rest.join("."), "base64url").toString()) as TestClaims),
       };
     case "expired":
-      throw new PetrelError("PETREL_TOKEN_EXPIRED", "The token's time is over.");
+      throw new PetrelError("PETREL_TOKEN_EXPIRED", "The token has expired.");
     case "down":
       throw new PetrelError("PETREL_UNAVAILABLE", "Auth does not answer.");
     default:

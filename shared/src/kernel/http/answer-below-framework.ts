@@ -72,5 +72,5 @@ export function answerForNode(server: Server, { lingering }: BelowFramework): vo
 }
 
 function brokenBody(): PetrelError {
-  return new PetrelError("PETREL_INVALID_REQUEST", "The body is not framed as HTTP asks.");
+  return new PetrelError("PETREL_INVALID_REQUEST", "The framing of the body violates HTTP.");
 }

@@ -237,5 +237,5 @@ function failWhenRead(request: IncomingMessage, error: PetrelError): void {
 }
 
 export function lateBody(): PetrelError {
-  return new PetrelError("PETREL_REQUEST_TIMEOUT", "The body did not come in time.");
+  return new PetrelError("PETREL_REQUEST_TIMEOUT", "The body did not arrive in time.");
 }

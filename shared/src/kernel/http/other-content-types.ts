@@ -40,5 +40,5 @@ export function forgetTypeOfNothing(headers: IncomingHttpHeaders): void {
 }
 
 function refusal(): PetrelError {
-  return new PetrelError("PETREL_UNSUPPORTED_MEDIA_TYPE", "Bodies are application/json here.");
+  return new PetrelError("PETREL_UNSUPPORTED_MEDIA_TYPE", "Send the body as application/json.");
 }

@@ -100,5 +100,5 @@ export class HttpSockets {
 }
 
 function stopping(): PetrelError {
-  return new PetrelError("PETREL_UNAVAILABLE", "This process stops: send the request again.");
+  return new PetrelError("PETREL_UNAVAILABLE", "This process is stopping: send the request again.");
 }

@@ -95,7 +95,7 @@ function logWarnings(logger: Logger): void {
   process.removeAllListeners("warning");
   process.on("warning", (warning: Error & { readonly code?: string }) => {
     const { name, code, message, stack } = warning;
-    logger.warn({ warning: name, code, reason: message, stack }, "warning of the process");
+    logger.warn({ warning: name, code, reason: message, stack }, "process warning");
   });
 }
 

@@ -13,7 +13,7 @@ export function readCertificate(pem: string): X509Certificate {
 /** @throws if the key is invalid, or belongs to another certificate */
 export function checkPair(certificate: string, key: string): void {
   if (!readCertificate(certificate).checkPrivateKey(createPrivateKey(key))) {
-    throw new Error("the key is not the certificate's");
+    throw new Error("the key does not match the certificate");
   }
 }
 

@@ -164,7 +164,7 @@ describe("a server's certificate", () => {
     await tls.reload();
     await tls.reload();
     expect(nameOf(await shake(port))).toBe("first");
-    expect(said).toEqual([expect.stringContaining("the key is not the certificate's")]);
+    expect(said).toEqual([expect.stringContaining("the key does not match the certificate")]);
     await put({ key: renewedIdentity.key });
     await tls.reload();
     expect(nameOf(await shake(port))).toBe("renewed");
@@ -197,7 +197,7 @@ describe("a server's certificate", () => {
 
   test("that cannot be used at the start is an error that names the file", async () => {
     await put({ key: renewedIdentity.key });
-    await expect(listen()).rejects.toThrow(/cert\.pem: the key is not the certificate's/);
+    await expect(listen()).rejects.toThrow(/cert\.pem: the key does not match the certificate/);
     await rm(file("key.pem"));
     await expect(listen()).rejects.toThrow(/ENOENT/);
     await put(soonIdentity);
@@ -362,7 +362,7 @@ describe("calls to others", () => {
     await writeFile(file("own.pem"), shopIdentity.cert);
     clock.nowMs += 10_000;
     const before = tls.agent;
-    expect(said.at(-1)).toContain("the key is not the certificate's");
+    expect(said.at(-1)).toContain("the key does not match the certificate");
     await writeFile(file("own-key.pem"), shopIdentity.key);
     expect(tls.agent).toBe(before);
     clock.nowMs += 10_000;

@@ -128,7 +128,7 @@ export class TlsFiles {
       }
       const next = this.#optionsOf(texts);
       if (endsAtMs(cert) <= Date.now() && cert !== served.cert)
-        throw new Error("the certificate's time is over");
+        throw new Error("the certificate has expired");
       // New ticket keys too: nobody resumes a session that a removed authority allowed.
       for (const server of this.#servers) server.setSecureContext(next);
       this.#served = next;

@@ -49,7 +49,7 @@ test("refuses what JSON.parse refuses", () => {
       // JSON.parse takes the last of two members with one name.
       const said = lineOfError(text);
       if (said === "none") expect(readJsonWithLines(text).value).toStrictEqual(parsed);
-      else expect(said).toMatch(/stands twice$/);
+      else expect(said).toMatch(/occurs twice$/);
     }),
     { numRuns: 1_000 },
   );
@@ -75,8 +75,8 @@ test.each([
   ["[1\n,2\n", 'line 3: a "]" is missing here'],
   ['{"a"\n1}', 'line 2: a ":" is missing here'],
   ['{"a":1}\n\n1', "line 3: there is more behind the value"],
-  ['{"a":1,\n"\\u0061":2}', 'line 2: "a" stands twice'],
-  ['{"a":[{"b":1,"c":[],\n"b":2}]}', 'line 2: "b" stands twice'],
+  ['{"a":1,\n"\\u0061":2}', 'line 2: "a" occurs twice'],
+  ['{"a":[{"b":1,"c":[],\n"b":2}]}', 'line 2: "b" occurs twice'],
   ['["\n"]', "line 1: a text does not end"],
   ["[1, // one\n2]", "line 1: JSON has no comments"],
 ])("says where %j is wrong", (text, said) => {

@@ -1,5 +1,5 @@
 // read-topics-file -> here: a JSON text as a value, and on which line each part of it stands.
-// Guarantees: takes what JSON.parse takes, except that a member that stands twice is refused; every error names its line.
+// Guarantees: takes what JSON.parse takes, except that a member that occurs twice is refused; every error names its line.
 import { findNodeAtLocation, parseTree, printParseErrorCode, type Node, type ParseError } from "jsonc-parser";
 
 /** One error of a JSON text, with the line that it is on, from 1. */
@@ -53,7 +53,7 @@ export function readJsonWithLines(source: string): JsonWithLines {
   }
   const repeated = tree === undefined ? undefined : findRepeated(tree);
   if (repeated !== undefined) {
-    throw new JsonLineError(lineAt(repeated.offset), `${JSON.stringify(repeated.value)} stands twice`);
+    throw new JsonLineError(lineAt(repeated.offset), `${JSON.stringify(repeated.value)} occurs twice`);
   }
   return {
     value,
@@ -64,7 +64,7 @@ export function readJsonWithLines(source: string): JsonWithLines {
   };
 }
 
-/** @returns the second name of a member that stands twice in one object */
+/** @returns the second name of a member that occurs twice in one object */
 function findRepeated({ type, children = [] }: Node): Node | undefined {
   const names = new Set<unknown>();
   for (const child of children) {

@@ -55,7 +55,7 @@ test.each<[string, string]>([
   ['{"rules": [\n{"topics":"a",}]}', "line 2: a name in quotes is missing here"],
   // A field
   [rule('"historysize": 5'), 'line 5: unknown field "historysize"; a rule may have topics, historySize,'],
-  [rule('"presence": "off",\n"presence": "list"'), 'line 6: "presence" stands twice'],
+  [rule('"presence": "off",\n"presence": "list"'), 'line 6: "presence" occurs twice'],
   [rule('"historySize": -1'), 'line 5: "historySize" must be a whole number from 0 to 100000, not -1'],
   [
     rule('"historySize": 100001'),

@@ -77,7 +77,7 @@ describe("the files", () => {
     access.readAgain(logger);
     expect(said).toEqual(
       ["password", "authorities", "client certificate"].map(
-        (what) => `${what}: redis: what new links are opened with has changed`,
+        (what) => `${what}: redis: settings for new connections have changed`,
       ),
     );
   });
@@ -86,7 +86,12 @@ describe("the files", () => {
   const soon = first.issue("soon", { fromMs: Date.now() + HOUR_MS });
   const kept = "redis: a file cannot be used as it is; what was used before is used on";
   test.each<[string, Record<string, string>, string, RegExp]>([
-    ["half of a pair", { "client.pem": next.cert }, "client certificate", /the key is not the certificate's/],
+    [
+      "half of a pair",
+      { "client.pem": next.cert },
+      "client certificate",
+      /the key does not match the certificate/,
+    ],
     ["a certificate whose time has not begun", pairOf(soon), "client certificate", /is not valid before/],
     ["no certificate", { "client.pem": "-" }, "client certificate", /./],
     ["no authority", { "ca.pem": "" }, "authorities", /./],

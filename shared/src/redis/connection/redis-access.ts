@@ -104,7 +104,7 @@ export class RedisAccess {
         part.refused = "";
         if (next.every((text, i) => text === part.current[i])) continue;
         part.current = next;
-        logger.info({ what, variables }, "redis: what new links are opened with has changed");
+        logger.info({ what, variables }, "redis: settings for new connections have changed");
       } catch (error) {
         // For example, only half of a pair was replaced so far, and the other half comes in a moment.
         const reason = describeError(error);

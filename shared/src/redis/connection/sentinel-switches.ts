@@ -123,8 +123,7 @@ export class SentinelSwitches {
     const sentinel = `${host}:${port}`;
     let isHeard = true;
     const lose = (error: unknown): void => {
-      if (isHeard)
-        logger.warn({ role, sentinel, reason: describeError(error) }, "sentinel: not heard any more");
+      if (isHeard) logger.warn({ role, sentinel, reason: describeError(error) }, "sentinel: no longer heard");
       isHeard = false;
     };
     link.on("error", lose);

@@ -89,7 +89,10 @@ export class ProducerAuthenticator {
     }
     const credential = parseProducerCredential(authorization);
     if (credential === undefined) {
-      throw new PetrelError("PETREL_UNAUTHENTICATED", "The credential is not of the form <key>.<secret>.");
+      throw new PetrelError(
+        "PETREL_UNAUTHENTICATED",
+        "The credential does not have the form <key>.<secret>.",
+      );
     }
     const found = this.#keys.find(credential.keyId);
     const key = found instanceof Promise ? await found : found;

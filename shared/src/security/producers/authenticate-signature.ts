@@ -109,7 +109,7 @@ export class SignatureAuthenticator {
         : invalid("This key cannot sign: make one with signing, or send Authorization.");
     }
     if (this.#options.spendNonce === undefined || key.goodHmacKeys(clock.wallMs()).length === 0) {
-      throw new PetrelError("PETREL_UNAVAILABLE", "Signatures of this key cannot be checked here now.");
+      throw new PetrelError("PETREL_UNAVAILABLE", "Signatures of this key cannot be checked at the moment.");
     }
     return { key, id, timestamp, method, target, given };
   }
@@ -140,9 +140,13 @@ export class SignatureAuthenticator {
     try {
       return await spendNonce(keyId, id);
     } catch (error) {
-      throw new PetrelError("PETREL_UNAVAILABLE", "The signature cannot be checked now: sign again.", {
-        cause: error,
-      });
+      throw new PetrelError(
+        "PETREL_UNAVAILABLE",
+        "The signature cannot be checked at the moment: sign and send again.",
+        {
+          cause: error,
+        },
+      );
     }
   }
 }

@@ -196,7 +196,7 @@ export class ProducerKeyCache<K> {
       } catch (error) {
         const waitMs = LOOK_UP_LEAST_MS + backoffMs(attempt, LOOK_UP_BACKOFF);
         if (clock.monotonicMs() + waitMs - startMs > lookUpDeadlineMs) {
-          throw new PetrelError("PETREL_UNAVAILABLE", "The producer's key cannot be checked now.", {
+          throw new PetrelError("PETREL_UNAVAILABLE", "The producer key cannot be checked at the moment.", {
             cause: error,
           });
         }

@@ -63,9 +63,13 @@ export function createIntrospection(options: IntrospectTokenOptions): Introspect
       return answer;
     } catch (error) {
       outage.fail(describeWithCause(error));
-      throw new PetrelError("PETREL_UNAVAILABLE", "The token cannot be checked now: auth does not answer.", {
-        cause: error,
-      });
+      throw new PetrelError(
+        "PETREL_UNAVAILABLE",
+        "The token cannot be checked at the moment: auth does not answer.",
+        {
+          cause: error,
+        },
+      );
     }
   }
 
@@ -118,7 +122,7 @@ export function createIntrospection(options: IntrospectTokenOptions): Introspect
 
 function readIntrospection(answer: Readonly<Record<string, unknown>>): VerifiedToken {
   if (answer["active"] !== true) {
-    throw new PetrelError("PETREL_TOKEN_INVALID", "The token is not active: wrong, over, or revoked.");
+    throw new PetrelError("PETREL_TOKEN_INVALID", "The token is not active: invalid, expired or revoked.");
   }
   return readTokenClaims(answer);
 }

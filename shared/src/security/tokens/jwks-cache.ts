@@ -197,7 +197,7 @@ function readKeySet(body: unknown): ReadKeySet {
     }
     try {
       const key = readPublicJwk(entry);
-      if (keys.has(key.kid)) throw new Error(`the kid ${key.kid} stands twice`);
+      if (keys.has(key.kid)) throw new Error(`the kid ${key.kid} occurs twice`);
       keys.set(key.kid, key);
     } catch (error) {
       leftOut.push(describeError(error));

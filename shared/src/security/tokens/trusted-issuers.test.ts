@@ -431,7 +431,7 @@ describe("settings that do not fit together stop the start", () => {
   test.each<[string, () => Environment, RegExp]>([
     ["half an issuer", () => ({ EXTERNAL_ISSUER: ISSUER }), /belong together/],
     ["keys without an issuer", () => ({ EXTERNAL_JWKS_URL: "https://a.example/keys" }), /belong together/],
-    ["our own name", () => external({ EXTERNAL_ISSUER: "petrel" }), /another than TOKEN_ISSUER/],
+    ["our own name", () => external({ EXTERNAL_ISSUER: "petrel" }), /differ from TOKEN_ISSUER/],
     ["keys in the clear", () => external({ EXTERNAL_JWKS_URL: "http://id.example.com/keys" }), /https/],
     [
       "keys in the clear, nearly here",

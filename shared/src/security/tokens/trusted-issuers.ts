@@ -75,7 +75,7 @@ function readExternalIssuer(settings: TokenSettings): ExternalIssuer | undefined
   }
   // The issuer decides which keys apply; if two share a name, it cannot.
   if (issuer === settings.tokenIssuer) {
-    throw new ConfigError("EXTERNAL_ISSUER must be another than TOKEN_ISSUER");
+    throw new ConfigError("EXTERNAL_ISSUER must differ from TOKEN_ISSUER");
   }
   const url = URL.canParse(jwksUrl) ? new URL(jwksUrl) : undefined;
   if (url?.protocol !== "https:" && !(url?.protocol === "http:" && LOOPBACK.includes(url.hostname))) {

@@ -94,12 +94,15 @@ export function createVerifyToken({ issuers, cache, clock = systemClock }: Verif
     // Not trusted, only looked up: the signature must then be by a key of this very issuer.
     const issuer = trusted.get(iss);
     if (issuer === undefined) {
-      throw new PetrelError("PETREL_TOKEN_INVALID", "The token is of an issuer that is not trusted here.");
+      throw new PetrelError("PETREL_TOKEN_INVALID", "The token's issuer is not trusted here.");
     }
     checkHeaderType(typ, issuer);
     const key = await issuer.findKey(kid);
     if (key === undefined) {
-      throw new PetrelError("PETREL_TOKEN_INVALID", "The token is signed by a key that is not known here.");
+      throw new PetrelError(
+        "PETREL_TOKEN_INVALID",
+        "The token was signed with a key that is not known here.",
+      );
     }
     if (alg !== key.alg || key.key.type !== (key.alg === "HS256" ? "secret" : "public")) {
       throw new PetrelError("PETREL_TOKEN_INVALID", `The token's algorithm is not its key's (${key.alg}).`);
@@ -147,7 +150,7 @@ function readUnchecked(token: string): Unchecked {
     throw new PetrelError("PETREL_TOKEN_INVALID", "The token is not a signed JWT in compact form.");
   }
   if (!isCanonicalBase64url(match[3])) {
-    throw new PetrelError("PETREL_TOKEN_INVALID", "The token's signature has bits that no encoder writes.");
+    throw new PetrelError("PETREL_TOKEN_INVALID", "The token's signature is not canonical base64url.");
   }
   const { kid, alg, typ, crit } = readPart(match[1], "header");
   // RFC 7515 4.1.11: an extension marked critical but not understood makes the token invalid; we understand none.

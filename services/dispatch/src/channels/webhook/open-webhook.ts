@@ -36,7 +36,9 @@ export function openWebhook(
   }
   const { username, password } = new URL(url);
   if (username !== "" || password !== "") {
-    throw new ConfigError("FALLBACK_WEBHOOK_URL must hold no user and password: sign the requests instead");
+    throw new ConfigError(
+      "FALLBACK_WEBHOOK_URL must not contain a user and password: sign the requests instead",
+    );
   }
   const secrets = file === undefined ? [] : readSecrets(file);
   return new WebhookChannel({ url, secrets, timeoutMs: settings.fallbackWebhookTimeoutMs, clock, tracing });

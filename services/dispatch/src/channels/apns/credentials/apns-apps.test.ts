@@ -74,7 +74,7 @@ test.each<[string, Record<string, string>, string]>([
   [
     "an id with a slash",
     { APNS_KEY_FILE: "/k", APNS_KEY_ID: "a/b", APNS_TEAM_ID: "b" },
-    "the keyId must be letters",
+    "the keyId must consist of letters",
   ],
 ])("%s is refused", (_name, environment, problem) => {
   const attempt = (): unknown => read(environment);
@@ -90,8 +90,8 @@ test.each(["p384.p8", "words.txt", "cert.pem"])("%s is no key of Apple's, and is
 
 test.each<[string, unknown, string]>([
   ["no JSON", "{", "must be JSON"],
-  ["no list", {}, "must hold a list"],
-  ["an empty list", [], "must hold a list"],
+  ["no list", {}, "must be a non-empty list"],
+  ["an empty list", [], "must be a non-empty list"],
   ["a text", ["x"], "APNS_APPS_FILE[0] must be an object"],
   ["an unknown member", [{ topics: ["a"], key: key(), colour: 1 }], 'has "colour"'],
   ["no topics", [{ key: key() }], "[0].topics must be"],

@@ -104,7 +104,7 @@ function readAppsFile(file: string): ApnsApp[] {
     throw new ConfigError(`${where} must be JSON: ${describeError(error)}`);
   }
   if (!Array.isArray(value) || value.length === 0) {
-    throw new ConfigError(`${where} must hold a list of apps, and not an empty one`);
+    throw new ConfigError(`${where} must be a non-empty list of apps`);
   }
   const directory = dirname(resolve(file));
   const apps = value.map((one: unknown, i) => readApp(`${where}[${i}]`, one, directory));
@@ -142,7 +142,7 @@ function readKey(
 ): ApnsCredential {
   for (const [name, id] of Object.entries({ keyId, teamId })) {
     if (!ID_PATTERN.test(id))
-      throw new ConfigError(`${where}: the ${name} must be letters and digits, as Apple shows it`);
+      throw new ConfigError(`${where}: the ${name} must consist of letters and digits, as Apple shows it`);
   }
   const privateKeyPem = readText(where, file);
   let curve: string | undefined;
@@ -187,7 +187,7 @@ function readCertificate(where: string, value: unknown, directory: string): Apns
 
 function refuseExpired(where: string, file: string, pem: Buffer): void {
   const { validTo } = new X509Certificate(pem);
-  if (Date.parse(validTo) < Date.now()) throw new ConfigError(`${where}: ${file} has expired on ${validTo}`);
+  if (Date.parse(validTo) < Date.now()) throw new ConfigError(`${where}: ${file} expired on ${validTo}`);
 }
 
 function refuseTwice(where: string, apps: readonly ApnsApp[]): void {
