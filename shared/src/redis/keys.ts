@@ -58,7 +58,7 @@ export interface PartitionKeys {
   sessions(userId: string): string;
   /**
    * hash: seq epoch acked generation keepUntil nextExpiry ackedAt ackedAtWake nudged nudgedAt offered offeredBy
-   * unheardAt graceFrom spared received ended slow expiryLookFrom endsWrittenAt kept seenAt recalls
+   * unheardAt graceFrom spared received ended slow expiryLookFrom endsWrittenAt kept seenAt recalls takenOut
    */
   user(userId: string): string;
   /** stream whose ids are `seq-0` */

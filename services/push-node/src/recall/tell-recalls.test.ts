@@ -184,6 +184,53 @@ describe("a connection that was not sent it yet", () => {
     expect(toldOf(client)).toEqual([]);
   });
 
+  test("is not told either where that number was passed over before its recall is heard", async () => {
+    const user = newUser();
+    const client = await join(node, user);
+    const [connection] = node.registry.ofUser(user);
+    for (const n of [1, 2, 3]) await accept(user, n, "dispatch");
+    const { keys, member = "" } = { keys: bench.keysOf(user), ...connection };
+    // Cancelled without a word to the node; then the node reads the inbox, and then it hears of it.
+    const score = Number(await bench.store.redis.zscore(keys.routes(user), member));
+    await bench.store.redis.zrem(keys.routes(user), member);
+    await cancel(user, 2);
+    await bench.store.redis.zadd(keys.routes(user), score, member);
+    await bench.store.redis.spublish(keys.channel + node.nodeId, `nudge\n${user}`);
+    await client.untilMessages(2);
+    const { epoch } = await bench.user(user);
+    const late = `recalled\n${user}\t2\t${epoch}\t${user}_2`;
+    await bench.store.redis.spublish(keys.channel + node.nodeId, late);
+    await accept(user, 4);
+    await client.untilMessages(3);
+    expect(seqsOf(client)).toEqual([1, 3, 4]);
+    expect(toldOf(client)).toEqual([]);
+  });
+
+  test("one that resumes is told, though the recall is heard before the answer that registers it", async () => {
+    const user = newUser();
+    const first = await join(node, user);
+    const { epoch } = (await first.frame("welcome")) as unknown as { epoch: string };
+    await accept(user, 1);
+    await accept(user, 2);
+    await first.untilMessages(2);
+    first.close();
+    await first.untilClosed();
+    await waitFor(() => [...node.registry.ofUser(user)].length === 0, { what: "the end of the first" });
+    const release = holdAnswers("run", "connect");
+    const joining = join(node, user, { query: `epoch=${epoch}&since=0` });
+    await waitFor(async () => (await bench.routes(user)).some((route) => !route.includes("/-/")), {
+      what: "the route",
+    });
+    await cancel(user, 2);
+    await waitFor(() => [...node.registry.ofUser(user)][0]?.recalls !== undefined, { what: "the recall" });
+    release();
+    const client = await joining;
+    await accept(user, 3);
+    await client.untilMessages(2);
+    expect(seqsOf(client)).toEqual([1, 3]);
+    expect(toldOf(client)).toEqual([[2, `${user}_2`]]);
+  });
+
   test("where its recall is heard before the answer that registers it", async () => {
     const user = newUser();
     await accept(user, 1);

@@ -47,7 +47,7 @@ export async function expireMessages(
     // It counts once every end is written.
     const next = i === calls.length - 1 ? nextExpiry : undefined;
     const answer = await scripts.run(
-      "expire.v3",
+      "expire.v4",
       [keys.user(userId), keys.due, keys.inbox(userId), ...part.map(({ id }) => keys.record(id))],
       [userId, next?.atMs ?? "", next?.readSeq ?? 0, epoch, ...part.map(({ seq }) => seq)],
     );

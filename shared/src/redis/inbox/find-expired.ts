@@ -46,7 +46,7 @@ export async function findExpired(
   writtenAtMs?: number,
 ): Promise<OverduePage | undefined> {
   const answer = await scripts.run(
-    "find-expired.v1",
+    "find-expired.v2",
     [keys.user(userId), keys.inbox(userId)],
     [
       position?.after ?? "",

@@ -9,6 +9,9 @@ import { keepDeviceSends } from "../fallback/device-sends-store.js";
 import { ackUsers } from "../inbox/ack-users.js";
 import { readInbox } from "../inbox/read-inbox.js";
 import { readMessage } from "../inbox/read-message.js";
+import { expireMessages } from "../inbox/expire-messages.js";
+import { findExpired } from "../inbox/find-expired.js";
+import { wakeUsers } from "../wake/wake-users.js";
 import { connectRoute, type ConnectResult } from "../nodes/route-store.js";
 import { beginSend } from "./begin-send.js";
 import { cancelMessage, type CancelResult } from "./cancel-message.js";
@@ -90,6 +93,34 @@ describe("a queued message", () => {
     await cancel("m3");
     expect(await userOf()).toMatchObject({ acked: "4", ended: "0 4", seq: "4" });
     expect(await inboxOf()).toEqual([]);
+  });
+
+  test("between others does not hold the cursor for ever: the wake moves it, and the user leaves due", async () => {
+    const epoch = await accept(3);
+    await cancel("m3");
+    await ackUpTo(2, epoch);
+    expect(await userOf()).toMatchObject({ acked: "2", seq: "3", takenOut: "3" });
+    await store.redis.zadd(store.keys.due, 1, "u1");
+    const rules = { ackTimeoutMs: 10_000, absenceInMs: 0, settleMs: 0, confirmMs: 0 };
+    expect(await wakeUsers(store.scripts, store.keys, await store.own(), rules, ["u1"])).toMatchObject([
+      { outcome: "done" },
+    ]);
+    expect(await userOf()).toMatchObject({ acked: "3", ended: "2 3" });
+    expect(await store.redis.zscore(store.keys.due, "u1")).toBeNull();
+    expect(await stateOf("m3")).toBe("cancelled");
+  });
+
+  test("between expired ones does not keep these in the inbox", async () => {
+    for (const [n, ttlMs] of [0, 60_000, 0, 60_000].entries()) {
+      await store.accepter().accept(message({ id: `m${n + 1}`, ttlMs }));
+    }
+    await cancel("m2");
+    const look = await findExpired(store.scripts, store.keys, "u1", undefined);
+    expect(look?.overdue.map(({ seq }) => seq)).toEqual([1, 3]);
+    expect(look?.position.head).toBe(3);
+    await expireMessages(store.scripts, store.keys, "u1", look?.overdue ?? []);
+    expect(await userOf()).toMatchObject({ acked: "3", ended: "0 3" });
+    expect(await inboxOf()).toEqual([4]);
   });
 
   test("that was taken out is no trimmed history: who resumes before it has missed nothing", async () => {

@@ -2,6 +2,8 @@
 -- cancel-message: ends a message that nobody has acknowledged, that no fallback channel has taken, and that none is
 -- being asked to take; takes it out of the inbox; and tells the nodes that hold its user.
 --
+-- The hash's `takenOut` is the highest number that was taken out of the inbox, see includes/taken-out.
+--
 -- One step decides against an acknowledgement, an expiry, an offer, a worker (recall/begin-send.lua) and another cancel.
 -- `due` is left alone: a wake takes the user out where nothing is open any more. A user whose hash was lost or erased
 -- has no cursor to move: then the record alone says how the message ended.
@@ -32,7 +34,7 @@ local seqText, epoch, expiresAt, userId, ending =
   string.match(record, '^(%d+)\t([^\t]*)\t%d+\t(%d+)\t([^\t]*)\t[^\t]*\t[^\t]*(.*)$')
 if userId ~= ARGV[1] then return 'changed' end
 
-local user = redis.call('HMGET', KEYS[2], 'seq', 'epoch', 'acked', 'ended', 'recalls')
+local user = redis.call('HMGET', KEYS[2], 'seq', 'epoch', 'acked', 'ended', 'recalls', 'takenOut')
 local seq, acked, messageSeq = tonumber(user[1]), tonumber(user[3]), tonumber(seqText)
 local isTheirs = seq and acked and isOfHistory(user[2], epoch)
 local state = string.match(ending, '^\t(%l+) ')
@@ -59,10 +61,11 @@ if not isTheirs then return 'cancelled' end
 local recalls = (user[5] and user[5] .. ',' or '') .. seqText .. ' ' .. ARGV[2]
 local _, commas = string.gsub(recalls, ',', '')
 if commas >= RECALLS_KEPT then recalls = string.match(recalls, '^[^,]*,(.*)$') end
-local changes = { 'recalls', recalls }
+local takenOut = math.max(messageSeq, tonumber(user[6]) or 0)
+local changes = { 'recalls', recalls, 'takenOut', ms(takenOut) }
 local over = overTakenOut(KEYS[3], acked, seq)
 if over > acked then
-  changes[3], changes[4], changes[5], changes[6] = 'acked', ms(over), 'ended', endedUpTo(user[4], acked, over)
+  changes[5], changes[6], changes[7], changes[8] = 'acked', ms(over), 'ended', endedUpTo(user[4], acked, over)
 end
 redis.call('HSET', KEYS[2], unpack(changes))
 local line = ARGV[1] .. '\t' .. seqText .. '\t' .. epoch .. '\t' .. ARGV[2]

@@ -38,7 +38,7 @@ export const scriptsByRoom = {
     "settle-fallback.v4",
     "take-collapse-turn.v1",
   ],
-  inbox: ["ack.v3", "expire.v3", "find-expired.v1", "hold-history.v1", "keep-records.v1", "read-inbox.v2"],
+  inbox: ["ack.v3", "expire.v4", "find-expired.v2", "hold-history.v1", "keep-records.v1", "read-inbox.v2"],
   limits: ["take-from-window.v1"],
   nodes: ["announce.v1", "connect.v4", "heartbeat.v1", "leave.v3", "mark-leaving.v1", "read-routes.v1"],
   partitions: ["hold-absence.v1", "keep-time.v1", "lease.v2", "renew-member.v1", "set-back.v1"],

@@ -10,6 +10,7 @@ import { expireMessages } from "../inbox/expire-messages.js";
 import { readInbox } from "../inbox/read-inbox.js";
 import { readMessage } from "../inbox/read-message.js";
 import { connectRoute } from "../nodes/route-store.js";
+import { cancelMessage } from "../recall/cancel-message.js";
 import { wakeUsers } from "./wake-users.js";
 
 let store: OpenStore;
@@ -28,6 +29,7 @@ interface ModelMessage {
   readonly isOver: boolean;
   readonly expiresAtMs: number;
   isExpired: boolean;
+  isCancelled: boolean;
 }
 
 interface ModelUser {
@@ -53,6 +55,8 @@ type Step =
       readonly momentMs: number;
     }
   | { readonly do: "wake"; readonly user: User }
+  /** `back`: how far from the newest. */
+  | { readonly do: "cancel"; readonly user: User; readonly back: number }
   | {
       readonly do: "connect";
       readonly user: User;
@@ -80,6 +84,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("wake" as const), user }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("cancel" as const), user, back: fc.nat(5) }) },
   {
     weight: 3,
     arbitrary: fc.record({
@@ -116,6 +121,8 @@ class Model {
         return this.#ack(one);
       case "wake":
         return this.#wake(one.user);
+      case "cancel":
+        return this.#cancel(one.user, one.back);
       case "connect":
         return this.#connect(one.user, one.offset, one.isForeign);
       case "expire":
@@ -141,7 +148,7 @@ class Model {
     model.seq++;
     expect(result.seq).toBe(model.seq);
     this.#meetEpoch(model, result.epoch);
-    model.messages.push({ id, seq: model.seq, isOver, expiresAtMs: result.atMs + ttlMs, isExpired: false });
+    model.messages.push({ id, seq: model.seq, isOver, expiresAtMs: result.atMs + ttlMs, isExpired: false, isCancelled: false });
   }
 
   async #acceptAgain(name: User, which: number): Promise<void> {
@@ -174,9 +181,33 @@ class Model {
     const rules = { ackTimeoutMs: ACK_TIMEOUT_MS, absenceInMs: 0, settleMs: 0, confirmMs: 1_000 };
     const woken = await wakeUsers(scripts, keys, await store.own(), rules, [name]);
     if (woken === "stale") throw new Error("stale");
+    overTakenOut(this.users[name]);
     if (woken[0]?.expire === true) await this.#expire(name, true, false);
     const { acked, seq } = this.users[name];
     expect((await redis.zscore(keys.due, name)) !== null, `${name} is in due after a wake`).toBe(acked < seq);
+  }
+
+  async #cancel(name: User, back: number): Promise<void> {
+    const model = this.users[name];
+    const one = model.messages.at(-1 - back);
+    if (one === undefined) return;
+    const result = await cancelMessage(store.scripts, store.scripts, store.keys, one.id);
+    if (one.isCancelled) {
+      expect(result).toEqual({ outcome: "cancelled" });
+    } else if (one.isExpired) {
+      expect(result).toEqual({ outcome: "refused", state: "expired" });
+    } else if (one.seq <= model.acked) {
+      expect(result).toEqual({ outcome: "refused", state: "delivered" });
+    } else if (one.isOver) {
+      expect(result).toEqual({ outcome: "refused", state: "expired" });
+      one.isExpired = true;
+      passOver(model, one.seq);
+      overTakenOut(model);
+    } else {
+      expect(result).toEqual({ outcome: "cancelled" });
+      one.isCancelled = true;
+      overTakenOut(model);
+    }
   }
 
   async #connect(name: User, offset: number | undefined, isForeign: boolean): Promise<void> {
@@ -201,7 +232,11 @@ class Model {
     const counts = since !== undefined && keepsEpoch && since <= model.seq;
     const after = counts ? since : model.acked;
     if (counts) model.acked = Math.max(model.acked, since);
-    expect(result).toMatchObject({ seq: model.seq, acked: model.acked, after, resumed: counts });
+    expect(result).toMatchObject({ seq: model.seq, acked: model.acked });
+    // What was taken out behind something acknowledged may count as trimmed: includes/kept-after knows one run of ends.
+    if (model.messages.every(({ isCancelled }) => !isCancelled)) {
+      expect(result).toMatchObject({ after, resumed: counts });
+    }
   }
 
   /** As a node or the dispatcher does it: reads what is open, and writes the ends of what has expired. */
@@ -212,7 +247,7 @@ class Model {
       maxBytes: 1e6,
     });
     expect(open.map(({ seq }) => seq)).toEqual(
-      model.messages.map(({ seq }) => seq).filter((seq) => seq > model.acked),
+      model.messages.filter(({ seq, isCancelled }) => seq > model.acked && !isCancelled).map(({ seq }) => seq),
     );
     const readSeq = model.seq;
     // Somebody else is quicker: what was read is outdated when it is used.
@@ -236,8 +271,9 @@ class Model {
         one.isExpired = true;
         expected++;
       }
-      if (seq === model.acked + 1) model.acked = seq;
+      passOver(model, seq);
     }
+    if (over.length > 0 || isComplete) overTakenOut(model);
     expect(written).toBe(expected);
   }
 
@@ -263,7 +299,7 @@ class Model {
       const nextExpiry = hash.pop();
       expect(hash).toEqual(epoch === undefined ? [null, null, null] : [epoch, String(seq), String(acked)]);
       if (acked < seq) expect(due, `${name} is in due`).not.toBeNull();
-      const open = messages.filter((one) => one.seq > acked && !one.isExpired);
+      const open = messages.filter((one) => one.seq > acked && !one.isExpired && !one.isCancelled);
       if (open.length > 0) {
         const firstExpiry = Math.min(...open.map(({ expiresAtMs }) => expiresAtMs));
         expect(Number(nextExpiry), `${name}'s next expiry is no later than its first`).toBeLessThanOrEqual(
@@ -280,19 +316,31 @@ class Model {
       const model = this.users[name];
       for (const one of model.messages) {
         const found = await readMessage(store.scripts, store.keys, one.id);
-        const isDelivered = one.seq <= model.acked && !one.isExpired;
-        if (one.isOver && !isDelivered) {
+        const isDelivered = one.seq <= model.acked && !one.isExpired && !one.isCancelled;
+        if (one.isOver && !isDelivered && !one.isCancelled) {
           one.isExpired = true;
-          if (one.seq === model.acked + 1) model.acked = one.seq;
+          passOver(model, one.seq);
         }
+        if (one.isOver) overTakenOut(model);
+        const ended = one.isExpired ? "expired" : one.isCancelled ? "cancelled" : undefined;
         expect(found?.state, `${one.id}, seq ${one.seq}, acked ${model.acked}`).toBe(
-          one.isExpired ? "expired" : isDelivered ? "delivered" : "queued",
+          ended ?? (isDelivered ? "delivered" : "queued"),
         );
       }
     }
     await this.check();
     for (const name of users) await this.#wake(name);
   }
+}
+
+/** `acked` moves over what has ended, where only cancelled messages lie between. */
+function passOver(model: ModelUser, seq: number): void {
+  const between = model.messages.filter((one) => one.seq > model.acked && one.seq < seq);
+  if (seq > model.acked && between.every(({ isCancelled }) => isCancelled)) model.acked = seq;
+}
+
+function overTakenOut(model: ModelUser): void {
+  while (model.messages[model.acked]?.isCancelled === true) model.acked++;
 }
 
 function newUser(): ModelUser {

@@ -16,7 +16,8 @@
 -- is looked at again after some ackTimeouts; "expire" applies `expiryLookFrom`, which find-expired stores.
 --
 -- Since v3: a user may stand in `due` for messages that were acknowledged since (inbox/ack.lua). What came later is
--- judged by its own age, so that it too gets one to two ackTimeouts.
+-- judged by its own age, so that it too gets one to two ackTimeouts. `acked` moves over numbers that were taken out of
+-- the inbox (includes/taken-out).
 --
 -- Result: "stale", or lines, one for each user: outcome TAB "expire" or "" TAB number offered, with "+" behind it where
 -- a full stream delays others TAB nodes joined by "," [TAB the sampled ones of the offered: id SPACE trace, joined by
@@ -40,6 +41,7 @@
 --@include still-unheard
 --@include trace-of
 --@include offer-messages
+--@include taken-out
 if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
 
 local ackTimeoutMs, channel, confirmMs = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[6])
@@ -79,7 +81,7 @@ for i = 1, (#KEYS - 6) / 3 do
   local userId = ARGV[7 + i]
   local score = tonumber(redis.call('ZSCORE', KEYS[2], userId))
   local user = redis.call('HMGET', userKey, 'seq', 'acked', 'ackedAtWake', 'ackedAt', 'nextExpiry', 'offered', 'nudged',
-    'nudgedAt', 'unheardAt', 'graceFrom', 'spared', 'offeredBy', 'expiryLookFrom')
+    'nudgedAt', 'unheardAt', 'graceFrom', 'spared', 'offeredBy', 'expiryLookFrom', 'takenOut', 'ended')
   local seq, acked = tonumber(user[1]), tonumber(user[2])
   local ackedAtWake, ackedAt = tonumber(user[3]), tonumber(user[4]) or 0
   local nextExpiry = tonumber(user[5]) or now + ackTimeoutMs
@@ -90,6 +92,11 @@ for i = 1, (#KEYS - 6) / 3 do
   if lookFrom - now > 60000 then lookFrom = 0 end
   nextExpiry = math.max(nextExpiry, lookFrom)
   local isOver = nextExpiry <= now
+  if seq and (tonumber(user[14]) or 0) > acked and score and score <= now then
+    local over = overTakenOut(inboxKey, acked, seq)
+    if over > acked then redis.call('HSET', userKey, 'acked', ms(over), 'ended', endedUpTo(user[15], acked, over)) end
+    acked = over
+  end
 
   if not score or score > now then
     answer(i, 'later')

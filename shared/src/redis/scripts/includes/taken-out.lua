@@ -2,6 +2,8 @@
 -- client will ever acknowledge them. What is above `acked` and not in the inbox has ended; only the head, up to `acked`,
 -- is ever trimmed.
 --
+-- The user's hash has the highest of them (`takenOut`): while that is not above `acked`, nobody need look.
+--
 -- Where `acked` may stand now: before the first entry above it, or at `seq` where there is none. An inbox that is gone
 -- altogether proves nothing.
 local function overTakenOut(inboxKey, acked, seq)

@@ -11,6 +11,8 @@
 -- v3: an end is kept for a day and more, however short its record's time to live was. Where an open message's record is
 -- gone (nobody looked for a day, see inbox/keep-records.lua), it is made again, with its end.
 --
+-- v4: moves `acked` over numbers that were taken out of the inbox, too (includes/taken-out).
+--
 -- KEYS[1] user · KEYS[2] due · KEYS[3] inbox, then the i-th message's record
 -- ARGV[1] userId
 -- ARGV[2] nextExpiry   the earliest expiry among the user's open messages, where the caller has read all;
@@ -24,18 +26,26 @@
 --@include server-time
 --@include of-history
 --@include end-keep
+--@include taken-out
 local LEFT_OVER = 1000 -- with this many acked entries left in the inbox, it looks for expired ones
 
-local user = redis.call('HMGET', KEYS[1], 'seq', 'acked', 'epoch', 'ended', 'kept', 'endsWrittenAt')
+local user = redis.call('HMGET', KEYS[1], 'seq', 'acked', 'epoch', 'ended', 'kept', 'endsWrittenAt', 'takenOut')
 if not user[1] then return '0' end
 local isTheirs = isOfHistory(user[3], ARGV[4])
 -- A user without this history has acknowledged nothing of it since.
 local seq, before = tonumber(user[1]), isTheirs and tonumber(user[2]) or 0
 local acked, written, passed = before, 0, {}
-local kept, endsWrittenAt = tonumber(user[5]) or 0, tonumber(user[6]) or 0
+local kept, endsWrittenAt, takenOut = tonumber(user[5]) or 0, tonumber(user[6]) or 0, tonumber(user[7]) or 0
 
+-- Whether all numbers between `acked` and this one were taken out.
+local function isNext(inboxKey, messageSeq)
+  if messageSeq == acked + 1 then return true end
+  if messageSeq <= acked or takenOut <= acked then return false end
+  local between = redis.call('XRANGE', inboxKey, ms(acked + 1) .. '-0', ms(messageSeq - 1) .. '-0', 'COUNT', 1)
+  return #between == 0
+end
 local function passOver(messageSeq)
-  if isTheirs and messageSeq == acked + 1 then
+  if isTheirs and isNext(KEYS[3], messageSeq) then
     acked = messageSeq
     passed[#passed + 1] = ms(messageSeq) .. '-0'
   end
@@ -85,11 +95,10 @@ for i = 4, #KEYS do
 end
 if not isTheirs then return tostring(written) end
 
+if #passed > 0 then redis.call('XDEL', KEYS[3], unpack(passed)) end
+if takenOut > acked then acked = overTakenOut(KEYS[3], acked, seq) end
 if acked > before then
-  local from, to = string.match(user[4] or '', '^(%d+) (%d+)$')
-  if tonumber(to) ~= before then from = ms(before) end
-  redis.call('HSET', KEYS[1], 'acked', ms(acked), 'ended', from .. ' ' .. ms(acked))
-  redis.call('XDEL', KEYS[3], unpack(passed))
+  redis.call('HSET', KEYS[1], 'acked', ms(acked), 'ended', endedUpTo(user[4], before, acked))
   if redis.call('XLEN', KEYS[3]) - (seq - acked) > LEFT_OVER then
     -- Expired entries that an older release left in the inbox: each call removes some, from the head on.
     local over

@@ -6,6 +6,8 @@
 -- most (`expiryLookFrom`). What expired before an earlier look that wrote all ends (`endsWrittenAt`) is named again
 -- only where `acked` may move over it.
 --
+-- v2: numbers that were taken out of the inbox do not end the head.
+--
 -- KEYS[1] user · KEYS[2] inbox
 -- ARGV[1] after         the page begins above this seq; "" for a look's first page, which begins above `acked`
 -- ARGV[2] entriesBefore · ARGV[3] bytesBefore   what this look has read already
@@ -34,6 +36,7 @@ if writtenAt > now then writtenAt = 0 end
 local after = tonumber(ARGV[1]) or acked
 local entries, bytes, nextExpiry = 0, 0, nil
 local over, atHead = {}, math.max(acked, tonumber(ARGV[4]) or 0)
+local isAllOver = after <= atHead -- all above `acked` that was read so far
 while after < seq and entries < PAGE_ENTRIES and bytes < PAGE_BYTES do
   local found = redis.call('XRANGE', KEYS[2], ms(after + 1) .. '-0', '+', 'COUNT', 8)
   if #found == 0 then after = seq end
@@ -42,10 +45,11 @@ while after < seq and entries < PAGE_ENTRIES and bytes < PAGE_BYTES do
     local expiresAt = tonumber(string.match(value, '\t%d+\t(%d+)'))
     after = tonumber(string.match(entry[1], '^%d+'))
     entries, bytes = entries + 1, bytes + #value
+    if not expiresAt or expiresAt > now then isAllOver = isAllOver and after <= atHead end
     if expiresAt and expiresAt > now then
       if not nextExpiry or expiresAt < nextExpiry then nextExpiry = expiresAt end
     elseif expiresAt then
-      local isAtHead = after == atHead + 1
+      local isAtHead = isAllOver and after > atHead
       if isAtHead then atHead = after end
       if isAtHead or expiresAt >= writtenAt then
         local epoch, id = string.match(value, '^([^\t]*)\t%d+\t%d+\t([^\t]*)')
