@@ -74,7 +74,12 @@ test("requests that are wrong get the error shape and change nothing", async () 
     ["topic characters", message({ to: { topic: "room 7" } }), 400, "PETREL_INVALID_REQUEST"],
     ["a topic's phone", message({ to: { topic: "news" }, fallback: "never" }), 400, "PETREL_INVALID_REQUEST"],
     ["all without admin", message({ to: { all: true } }), 403, "PETREL_FORBIDDEN"],
-    ["deliverAt, not built", message({ deliverAt: "2099-01-01T00:00:00Z" }), 501, "PETREL_NOT_IMPLEMENTED"],
+    [
+      "deliverAt too far ahead",
+      message({ deliverAt: "2099-01-01T00:00:00Z" }),
+      400,
+      "PETREL_INVALID_REQUEST",
+    ],
     ["collapseKey too long", message({ collapseKey: "k".repeat(65) }), 400, "PETREL_INVALID_REQUEST"],
   ];
   for (const [name, init, status, code] of cases) {

@@ -93,7 +93,9 @@ const message = fc.record({
       wechat: member(fc.constant(undefined)),
     }),
   ),
-  deliverAt: member(fc.constant(undefined)),
+  deliverAt: member(
+    fc.oneof(fc.constantFrom("2020-01-01T00:00:00Z", "2020-01-01T01:00:00.5+01:00"), fc.string()),
+  ),
   unknown: member(fc.constant(undefined)),
 });
 const device = fc.record({

@@ -1,6 +1,7 @@
 // What collect reads from its environment.
 // Guarantees: validated and frozen by the kernel; docs/operate/configuration.md is made from this schema.
 import {
+  acceptSettings,
   auditSettings,
   choice,
   commonSettings,
@@ -37,24 +38,7 @@ export const collectConfigSchema = {
       max: 3_600_000,
     },
   ),
-  inboxCap: integer(
-    "INBOX_CAP",
-    "unacknowledged messages one user may have; beyond that new ones are refused",
-    {
-      default: 10_000,
-      min: 1,
-      max: 10_000_000,
-    },
-  ),
-  readyCap: integer(
-    "READY_CAP",
-    "messages of one partition that may wait for a dispatcher; beyond that new ones get 503; beyond that new ones get 503; beyond that new ones get 503",
-    {
-      default: 100_000,
-      min: 1,
-      max: 100_000_000,
-    },
-  ),
+  ...acceptSettings,
   ...fallbackStreamSettings,
   ...recordSettings,
   ...topicsSettings,
@@ -80,11 +64,6 @@ export const collectConfigSchema = {
     "MESSAGES_PER_KEY_PER_SECOND",
     "messages one producer key may send through all collect processes, counted over 10 s; each recipient of a list counts; 0: no limit; a key may have its own, see limits.md",
     { default: 10_000, max: 1_000_000 },
-  ),
-  messagesPerUser: integer(
-    "MESSAGES_PER_USER_PER_SECOND",
-    "messages one user may be sent by all producers together, counted over 10 s; more are refused; 0: no limit",
-    { default: 0, max: 1_000_000 },
   ),
   messageArchiveUrl: notBuilt("MESSAGE_ARCHIVE_URL"),
   acceptDeadlineMs: integer(

@@ -14,6 +14,7 @@ import { LimitCounts } from "@petrel/shared/redis/limits/limit-counts";
 import { SlidingWindowLimiter } from "@petrel/shared/redis/limits/sliding-window-limiter";
 import { ProducerKeysReader } from "@petrel/shared/redis/producers/producer-keys-store";
 import { SpentNonces } from "@petrel/shared/redis/producers/spent-nonces";
+import { MessageScheduler } from "@petrel/shared/redis/schedules/schedule-messages";
 import { TopicPublisher } from "@petrel/shared/redis/topics/topic-publisher";
 import { followEncryptionKeys } from "@petrel/shared/security/encryption-keys";
 import { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
@@ -108,6 +109,7 @@ export async function startCollect(
     ...accept,
   });
   const publisher = new TopicPublisher({ ...confirmed, recordKeepMs, maxInFlight: STORE_CALLS_IN_FLIGHT });
+  const scheduler = new MessageScheduler({ ...confirmed, maxInFlight: STORE_CALLS_IN_FLIGHT });
   const app = await buildApp({
     service,
     requestLimits: {
@@ -133,7 +135,7 @@ export async function startCollect(
     }),
     eraser: new UserEraser({ scripts, partitions, devices: new DevicesStore(scripts, partitions) }),
     partitions,
-    store: createStoreMessage(wrapStore(store), wrapPublisher(publisher)),
+    store: createStoreMessage(wrapStore(store), wrapPublisher(publisher), scheduler),
     topicRules,
     keptTopics: new KeptTopics(confirmed),
     cancels: new CancelMessages({ ...confirmed, reads: scripts }),

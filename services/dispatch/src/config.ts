@@ -1,6 +1,7 @@
 // dispatch: its environment.
 // Guarantees: validated, frozen, and documented by this schema (docs/operate/configuration.md is made from it).
 import {
+  acceptSettings,
   auditSettings,
   choices,
   commonSettings,
@@ -145,6 +146,7 @@ export const dispatchSettings = {
     "how long the receiver may take to answer",
     { default: 10_000, min: 100, max: 120_000 },
   ),
+  ...acceptSettings,
   ...fallbackStreamSettings,
   ...recordSettings,
   fallbackConcurrency: integer(

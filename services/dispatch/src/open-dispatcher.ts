@@ -4,6 +4,7 @@ import type { Lifecycle } from "@petrel/shared/kernel/lifecycle/lifecycle";
 import { createRareLog } from "@petrel/shared/kernel/logging/rare-log";
 import { isMaster, onServerReady } from "@petrel/shared/redis/connection/cluster-nodes";
 import type { Redis } from "@petrel/shared/redis/connection/connect";
+import { RECEIVE_WINDOW_MS } from "@petrel/shared/redis/accept/accept-batch";
 import { DEFAULT_AUDIT_CAP } from "@petrel/shared/redis/devices/device-invalidations";
 import { DeadLettersStore } from "@petrel/shared/redis/fallback/dead-letters-store";
 import { readFallbackBacklog } from "@petrel/shared/redis/fallback/fallback-queue";
@@ -29,6 +30,8 @@ import { GoneNodeRemover } from "./presence/remove-gone-nodes.js";
 import { createReconciler } from "./rounds/reconcile-partitions.js";
 import { createRoundMetrics } from "./rounds/round-metrics.js";
 import { createDeviceSweeper } from "./rounds/sweep-devices.js";
+import { DuePromoter } from "./schedule/promote-due.js";
+import { createPromotionMetrics } from "./schedule/promotion-metrics.js";
 import { createWakeMetrics } from "./wake/wake-metrics.js";
 import { UserWaker } from "./wake/wake-users.js";
 
@@ -192,6 +195,22 @@ export function openDispatcher(
     clock,
     logger,
   });
+  const promoter = new DuePromoter({
+    scripts,
+    owner,
+    rules: {
+      ackTimeoutMs,
+      recordKeepMs,
+      fallbackCap,
+      inboxCap: config.inboxCap,
+      readyCap: config.readyCap,
+      receiveLimit: (config.messagesPerUser * RECEIVE_WINDOW_MS) / 1_000,
+      deadLettersCap: config.deadLettersCap,
+    },
+    metrics: createPromotionMetrics(registry),
+    clock,
+    logger,
+  });
   const sweeper = createDeviceSweeper({
     scripts,
     owner,
@@ -215,7 +234,7 @@ export function openDispatcher(
         await Promise.all(channels.map((channel) => channel.close()));
       });
       lifecycle.onStop("partitions", () => owner.stop());
-      const ofOwner = [dispatcher, waker, goneNodes, reconciler, sweeper];
+      const ofOwner = [dispatcher, waker, promoter, goneNodes, reconciler, sweeper];
       lifecycle.onStop("hand-over and wake", async () => {
         await Promise.all(ofOwner.map((part) => part.stop()));
       });

@@ -333,6 +333,25 @@ export const fallbackStreamSettings = {
   ),
 } as const;
 
+/** What a user may have; a message is also accepted when its time comes, by dispatch. */
+export const acceptSettings = {
+  inboxCap: integer(
+    "INBOX_CAP",
+    "unacknowledged messages one user may have; beyond that new ones are refused; the same for collect and dispatch",
+    { default: 10_000, min: 1, max: 10_000_000 },
+  ),
+  readyCap: integer(
+    "READY_CAP",
+    "messages of one partition that may wait for a dispatcher; beyond that new ones get 503; the same for collect and dispatch",
+    { default: 100_000, min: 1, max: 100_000_000 },
+  ),
+  messagesPerUser: integer(
+    "MESSAGES_PER_USER_PER_SECOND",
+    "messages one user may be sent by all producers together, counted over 10 s; more are refused, and scheduled ones wait; 0: no limit; the same for collect and dispatch",
+    { default: 0, max: 1_000_000 },
+  ),
+} as const;
+
 /** How long a message can be looked up by its id. */
 export const recordSettings = {
   recordKeepHours: integer(

@@ -71,6 +71,13 @@ export interface PartitionKeys {
   record(messageId: string): string;
   /** hash: device id -> see redis/device-entry.ts */
   devices(userId: string): string;
+  /**
+   * sorted set: a message that waits for its time, with its recipient -> that time, server ms; see
+   * scripts/includes/scheduled-record.lua
+   */
+  readonly scheduled: string;
+  /** sorted set: those of one recipient. @param recipient a user, or a topic as `recipientOfTopic` writes it */
+  schedulesOf(recipient: string): string;
   /** hash: epoch offset generation previous previousOffset bytes keepMs, see scripts/includes/topic-log.lua */
   topic(name: string): string;
   /** stream whose ids are `offset-0` */
@@ -122,6 +129,8 @@ export function partitionKeys(partition: number): PartitionKeys {
     connects: (userId: string) => `${tag}connects:${userId}`,
     record: (messageId: string) => `${tag}record:${messageId}`,
     devices: (userId: string) => `${tag}devices:${userId}`,
+    scheduled: `${tag}scheduled`,
+    schedulesOf: (recipient: string) => `${tag}schedules:${recipient}`,
     topic: (name: string) => `${tag}topic:${name}`,
     topicLog: (name: string) => `${tag}topic-log:${name}`,
     topicChannel: `${tag}topic-channel:`,

@@ -10,14 +10,17 @@ export interface MessageContent {
   readonly fallback: string;
   readonly notification?: unknown;
   readonly collapseKey?: string | undefined;
+  readonly deliverAtMs?: number | undefined;
 }
 
 /** @returns the SHA-256 of the content's canonical JSON: 43 characters of base64url */
 export function fingerprintMessage(content: MessageContent): string {
-  const { data, ttlSeconds, priority, fallback, notification = null, collapseKey } = content;
-  const parts = [data, ttlSeconds, priority, fallback, notification];
+  const { data, ttlSeconds, priority, fallback, notification = null, collapseKey, deliverAtMs } = content;
+  const parts: unknown[] = [data, ttlSeconds, priority, fallback, notification];
   // Left out where absent: fingerprints are compared with those of releases that had no collapse keys.
   if (collapseKey !== undefined) parts.push(collapseKey);
+  // An object: a collapse key is a string.
+  if (deliverAtMs !== undefined) parts.push({ deliverAt: deliverAtMs });
   return hash("sha256", canonicalJson(parts), "base64url");
 }
 

@@ -76,11 +76,11 @@ export class RequestAcceptance {
     into: MessageToStore[],
     traced: TracedAcceptance | undefined,
   ): void {
-    const { to, data, ttlMs, fallback, priority, notification } = message;
+    const { to, data, ttlMs, deliverAtMs, fallback, priority, notification } = message;
     const { idempotencyKey } = message.body;
     let [fingerprint, attempt] = [NO_IDENTITY, NO_IDENTITY];
     if (idempotencyKey !== undefined) {
-      fingerprint = fingerprintMessage({ ...message.body, fallback });
+      fingerprint = fingerprintMessage({ ...message.body, fallback, deliverAtMs });
       attempt = `${this.#attemptPrefix}${(this.#attempts++).toString(36)}`;
     }
     const { partitionCount, topicRules } = this.#options;
@@ -101,6 +101,7 @@ export class RequestAcceptance {
         partition,
         id,
         ttlMs,
+        deliverAtMs,
         history,
         record: { fingerprint, attempt },
         from: "",
@@ -118,6 +119,7 @@ export class RequestAcceptance {
         partition,
         id,
         ttlMs,
+        deliverAtMs,
         fingerprint,
         attempt,
         data,

@@ -1,19 +1,24 @@
-// accept-with-retry -> here -> shared/redis/{accept/accept-batch, topics/topic-publisher}: a message to the store of its
-// kind.
-// Guarantees: a user's messages keep their order, and so do a topic's; both kinds end alike.
+// accept-with-retry -> here -> shared/redis/{accept/accept-batch, topics/topic-publisher, schedules/schedule-messages}: a
+// message to the store of its kind.
+// Guarantees: a user's messages keep their order, and so do a topic's; both kinds end alike. What is to be delivered
+// later waits, unless its time has come by Redis' clock.
 import type {
   AcceptResult,
   MessageAccepter,
   MessageToAccept,
   PendingRequest,
 } from "@petrel/shared/redis/accept/accept-batch";
+import type { MessageScheduler, MessageToSchedule } from "@petrel/shared/redis/schedules/schedule-messages";
 import type { TopicMessageToPublish, TopicPublisher } from "@petrel/shared/redis/topics/topic-publisher";
 
 /** A message that is published, and remembered by its id. */
 export type MessageToPublish = TopicMessageToPublish & Required<Pick<TopicMessageToPublish, "record">>;
 
 /** A message with its id: for one user, or for a topic. */
-export type MessageToStore = MessageToAccept | MessageToPublish;
+export type MessageToStore = (MessageToAccept | MessageToPublish) & {
+  /** Not before this time, ms; its time to live begins then. */
+  readonly deliverAtMs?: number | undefined;
+};
 
 export type StoreResult =
   | { readonly outcome: "stored" }
@@ -22,14 +27,31 @@ export type StoreResult =
 /** May be called again with the same message, see accept-with-retry. */
 export type StoreMessage = (message: MessageToStore, request?: PendingRequest) => Promise<StoreResult>;
 
-const published: StoreResult = Object.freeze({ outcome: "stored" });
+const stored: StoreResult = Object.freeze({ outcome: "stored" });
 
 export function createStoreMessage(
   users: Pick<MessageAccepter, "accept">,
   topics: Pick<TopicPublisher, "publish">,
+  later: Pick<MessageScheduler, "schedule">,
 ): StoreMessage {
-  return (message, request) =>
+  const storeNow: StoreMessage = (message, request) =>
     isForTopic(message) ? publish(topics, message, request) : users.accept(message, request);
+  return (message, request) => {
+    const { deliverAtMs } = message;
+    if (deliverAtMs === undefined) return storeNow(message, request);
+    return schedule(later, { ...message, deliverAtMs }, () => storeNow(message, request), request);
+  };
+}
+
+async function schedule(
+  later: Pick<MessageScheduler, "schedule">,
+  message: MessageToSchedule,
+  storeNow: () => Promise<StoreResult>,
+  request: PendingRequest | undefined,
+): Promise<StoreResult> {
+  const result = await later.schedule(message, request);
+  if (result.outcome === "due") return storeNow();
+  return result.outcome === "scheduled" ? stored : result;
 }
 
 async function publish(
@@ -38,10 +60,10 @@ async function publish(
   request: PendingRequest | undefined,
 ): Promise<StoreResult> {
   const result = await topics.publish(message, request);
-  return result.outcome === "published" ? published : result;
+  return result.outcome === "published" ? stored : result;
 }
 
-export function isForTopic(message: MessageToStore): message is MessageToPublish {
+export function isForTopic(message: MessageToStore): message is MessageToStore & MessageToPublish {
   return "topic" in message;
 }
 

@@ -1,14 +1,16 @@
 // message-routes, batch-routes -> here -> prepare-messages: the rules for a message that its schema cannot say.
-// Guarantees: the result can be stored as it is: one kind of recipient and what it may have, only features that exist,
-// data within its limit.
+// Guarantees: the result can be stored as it is: one kind of recipient and what it may have, a time at most 30 days
+// ahead, data within its limit.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { checkApnsOverrides } from "@petrel/shared/protocol/messages/apns-overrides";
 import { joinCollapseKey } from "@petrel/shared/protocol/messages/notification-text";
 import type { FallbackPolicy, Priority } from "@petrel/shared/protocol/messages/stored-message";
 import { BROADCAST_TOPIC } from "@petrel/shared/protocol/topics/topic-name";
 import { fallbackOf, type MessageBody } from "./message-schema.js";
+import { parseTime } from "./parse-time.js";
 
 const MAX_DATA_BYTES = 64 * 1024;
+const MAX_AHEAD_MS = 30 * 24 * 60 * 60 * 1_000;
 const MAX_NOTIFICATION_BYTES = 8 * 1024;
 /** UTF-8 takes at most this many bytes for one UTF-16 code unit. */
 const MAX_BYTES_PER_UNIT = 3;
@@ -31,16 +33,19 @@ export interface CheckedMessage {
   readonly fallback: FallbackPolicy;
   readonly priority: Priority;
   readonly ttlMs: number;
+  /** Not before this time. */
+  readonly deliverAtMs: number | undefined;
 }
 
 /**
  * @param body fits messageSchema
- * @throws PetrelError PETREL_INVALID_REQUEST, PETREL_NOT_IMPLEMENTED or PETREL_PAYLOAD_TOO_LARGE
+ * @param nowMs for how far ahead its time may lie; whether that has come is Redis' to say
+ * @throws PetrelError PETREL_INVALID_REQUEST or PETREL_PAYLOAD_TOO_LARGE
  */
-export function checkMessage(body: MessageBody): CheckedMessage {
+export function checkMessage(body: MessageBody, nowMs = Date.now()): CheckedMessage {
   const to = readRecipients(body.to);
   if (to.topic !== undefined) refusePhoneFields(body);
-  refuseNotBuilt(body);
+  const deliverAtMs = body.deliverAt === undefined ? undefined : readDeliverAt(body.deliverAt, nowMs);
   const data = JSON.stringify(body.data);
   refuseLargerThan(data, MAX_DATA_BYTES, "data");
   const notification = body.notification === undefined ? "" : JSON.stringify(body.notification);
@@ -54,6 +59,7 @@ export function checkMessage(body: MessageBody): CheckedMessage {
     fallback: fallbackOf(body),
     priority: body.priority,
     ttlMs: body.ttlSeconds * 1_000,
+    deliverAtMs,
   };
 }
 
@@ -95,13 +101,15 @@ function refusePhoneFields({ fallback, notification, collapseKey }: MessageBody)
   );
 }
 
-/** Fields of the contract that are not built yet: refused, never ignored. */
-function refuseNotBuilt({ deliverAt }: MessageBody): void {
-  if (deliverAt === undefined) return;
+/** @param deliverAt an RFC 3339 time, see messageSchema */
+function readDeliverAt(deliverAt: string, nowMs: number): number {
   const field = "body/deliverAt";
-  throw new PetrelError("PETREL_NOT_IMPLEMENTED", `${field} is not built yet. Nothing was stored.`, {
-    details: { field },
-  });
+  const deliverAtMs = parseTime(deliverAt);
+  if (deliverAtMs === undefined || deliverAtMs - nowMs > MAX_AHEAD_MS) {
+    const problem = deliverAtMs === undefined ? "is no time" : "is more than 30 days ahead";
+    throw new PetrelError("PETREL_INVALID_REQUEST", `${field}: ${problem}`, { details: { field } });
+  }
+  return deliverAtMs;
 }
 
 /** Refused here, where the sender can correct it, instead of later as a dead letter. */

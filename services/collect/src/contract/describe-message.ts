@@ -5,11 +5,13 @@ import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import type { DeadLetterCause } from "@petrel/shared/protocol/fallback/dead-letter-causes";
 import type { FallbackAttempt } from "@petrel/shared/protocol/fallback/fallback-attempt";
 import type { RecordedEnd } from "@petrel/shared/protocol/messages/stored-message";
-import { BROADCAST_TOPIC } from "@petrel/shared/protocol/topics/topic-name";
-import type {
-  FoundMessage,
-  FoundUserMessage,
-  PublishedMessage,
+import { BROADCAST_TOPIC, topicOfRecipient } from "@petrel/shared/protocol/topics/topic-name";
+import {
+  type FoundMessage,
+  type FoundUserMessage,
+  isUnnumbered,
+  type PublishedMessage,
+  type UnnumberedMessage,
 } from "@petrel/shared/redis/inbox/read-message";
 import type { Static } from "typebox";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
@@ -26,26 +28,33 @@ export const messageStateSchema = Type.Object(
       { description: "One of the three." },
     ),
     state: Type.String({
-      description: "queued, or an end: delivered, pushed, published, expired, cancelled, failed.",
+      description: "scheduled, queued, or an end: delivered, pushed, published, expired, cancelled, failed.",
     }),
     seq: Type.Optional(Type.Integer({ description: "Its place in the user's sequence." })),
     topic: Type.Optional(Type.String({ description: "Of `published`: the topic; `$all` for a broadcast." })),
-    epoch: Type.String({ description: "Of the user's sequence, or the topic's." }),
+    epoch: Type.Optional(
+      Type.String({
+        description: "Of the user's sequence, or the topic's. Not of one that has no number yet.",
+      }),
+    ),
     offset: Type.Optional(Type.Integer({ description: "Of `published`: its place in the topic." })),
     acceptedAt: timeSchema,
     expiresAt: timeSchema,
+    deliverAt: Type.Optional(
+      Type.String({ format: "date-time", description: "Of `scheduled`: when its time comes." }),
+    ),
     reason: Type.Optional(
       Type.Object(
         {
           code: Type.String({
             description:
-              "With failed: rejected, attempts-exhausted, misconfigured. With expired: PETREL_COLLAPSED.",
+              "With failed: rejected, attempts-exhausted, misconfigured, inbox-full. With expired: PETREL_COLLAPSED.",
           }),
           message: Type.String({ description: "For people." }),
         },
         {
           description:
-            "With `failed`: why the fallback failed. With `expired`: why, where that is not that its time was over.",
+            "With `failed`: why the fallback failed, or that the inbox was full. With `expired`: why, where that is not that its time was over.",
         },
       ),
     ),
@@ -83,6 +92,7 @@ const generalReasons: Readonly<Record<DeadLetterCause, string>> = {
   rejected: "The fallback channel refused the message.",
   "attempts-exhausted": "Every attempt of the fallback failed.",
   misconfigured: "The fallback channel is misconfigured.",
+  "inbox-full": "The user's inbox was full when the message's time came.",
 };
 
 /** @param attempts what fallback channels tried, oldest first */
@@ -91,7 +101,28 @@ export function describeMessage(
   found: FoundMessage,
   attempts: readonly FallbackAttempt[],
 ): MessageStateAnswer {
+  if (isUnnumbered(found)) return describeUnnumbered(id, found);
   return found.state === "published" ? describePublished(id, found) : describeSent(id, found, attempts);
+}
+
+/** It waits for its time, or ended without a number: no sequence or topic has it. */
+function describeUnnumbered(id: string, { record, state }: UnnumberedMessage): MessageStateAnswer {
+  const { userId: recipient, end, deliverAtMs } = record;
+  const topic = topicOfRecipient(recipient);
+  const acceptedAt = formatTime(record.atMs);
+  return {
+    id,
+    to: topic === undefined ? { user: recipient } : topic === BROADCAST_TOPIC ? { all: true } : { topic },
+    state,
+    acceptedAt,
+    expiresAt: formatTime(record.expiresAtMs),
+    ...(deliverAtMs === undefined ? {} : { deliverAt: formatTime(deliverAtMs) }),
+    ...(state === "failed" ? { reason: describeFailure(end, []) } : {}),
+    timeline: [
+      { at: acceptedAt, event: "accepted" },
+      ...(end === undefined ? [] : [{ at: formatTime(end.atMs), event: end.state }]),
+    ],
+  };
 }
 
 function describePublished(id: string, { record, state, topic }: PublishedMessage): MessageStateAnswer {

@@ -54,7 +54,7 @@ export const messageSchema = Type.Object(
         minimum: 1,
         maximum: 30 * DAY_SECONDS,
         default: 7 * DAY_SECONDS,
-        description: "How long after its acceptance the message expires.",
+        description: "How long after its acceptance, or its `deliverAt`, the message expires.",
       }),
     ),
     priority: Type.Optional(Type.Enum(["high", "normal", "low"], { default: "normal" })),
@@ -75,7 +75,14 @@ export const messageSchema = Type.Object(
       }),
     ),
     notification: Type.Optional(notificationSchema),
-    deliverAt: Type.Optional(Type.String({ format: "date-time", description: "Not built yet: 501." })),
+    deliverAt: Type.Optional(
+      Type.String({
+        format: "date-time",
+        description:
+          "Not before this time, at most 30 days ahead; `ttlSeconds` counts from then. Until then the message is " +
+          "`scheduled`. A time that has come already changes nothing.",
+      }),
+    ),
     collapseKey: Type.Optional(
       Type.String({
         pattern: "^[!-~]([ -~]{0,62}[!-~])?$",

@@ -3,11 +3,23 @@
 import { limitSchema } from "@petrel/shared/kernel/http/page-query";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 
-/** For lists of messages by seq. */
-export const afterSeqSchema = Type.Object(
+/** `nextCursor` of a list of scheduled messages, see users/list-scheduled. */
+export const SCHEDULE_CURSOR_PATTERN = "^\\d{1,15}-[0-9a-f]{15}[A-Za-z0-9_-]{1,64}$";
+
+/** For lists of a user's messages: by seq, or those that wait for their time. */
+export const userMessagesQuerySchema = Type.Object(
   {
+    state: Type.Optional(
+      Type.Enum(["scheduled"], {
+        description:
+          "`scheduled`: those that wait for their time, by time, with `cursor` instead of `after`.",
+      }),
+    ),
     after: Type.Optional(
       Type.String({ pattern: "^\\d{1,15}$", description: "The page starts after this seq; 0 by default." }),
+    ),
+    cursor: Type.Optional(
+      Type.String({ pattern: SCHEDULE_CURSOR_PATTERN, description: "`nextCursor` of the page before." }),
     ),
     limit: Type.Optional(limitSchema),
   },

@@ -100,7 +100,7 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
         tags: ["messages"],
         summary: "Cancel a message",
         description:
-          "A queued message is recalled: where no client has acknowledged it, and no fallback channel has taken it. " +
+          "One that waits for its time is taken back. A queued message is recalled: where no client has acknowledged it, and no fallback channel has taken it. " +
           "Else 409, with its state in `details.state`; `details.pushing` says that a channel is being asked to take " +
           "it right now. Cancelled already: 204. Scope: `send`.",
         security: producerSecurity,

@@ -1,5 +1,6 @@
 // A producer's request -> here: what is stored for a user, who is connected, and the operators' calls.
 // Guarantees: a read changes nothing, except that it writes the end of expired messages.
+import { PetrelError } from "@petrel/shared/kernel/errors";
 import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
@@ -18,7 +19,8 @@ import type { UserErasure } from "../users/erase-user.js";
 import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import { DEFAULT_LIMIT } from "@petrel/shared/kernel/http/page-query";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
-import { afterSeqSchema } from "../contract/query-schema.js";
+import { userMessagesQuerySchema } from "../contract/query-schema.js";
+import { listScheduled, scheduledMessagesSchema } from "../users/list-scheduled.js";
 import { readUserMessages, userMessagesSchema } from "../users/read-user-messages.js";
 import { refuseBody } from "./refuse-body.js";
 
@@ -58,19 +60,24 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
       schema: {
         tags: ["users"],
         summary: "List a user's stored messages, in order",
-        description: "Includes acknowledged ones that are kept for slower devices. Scope: `read`.",
+        description:
+          "Includes acknowledged ones that are kept for slower devices. With `state=scheduled`: those that wait for " +
+          "their time instead. Scope: `read`.",
         security: producerSecurity,
         params: paramsSchema,
-        querystring: afterSeqSchema,
-        response: { 200: userMessagesSchema, ...producerErrors },
+        querystring: userMessagesQuerySchema,
+        response: { 200: Type.Union([userMessagesSchema, scheduledMessagesSchema]), ...producerErrors },
       },
     },
     async ({ params: { id }, query }, reply) => {
-      const page = {
-        after: Number(query.after ?? 0),
-        limit: Number(query.limit ?? DEFAULT_LIMIT),
-      };
-      const body = await awaitAnswer(readUserMessages(scripts, keysOf(deps, id), id, page));
+      const { state, after, cursor, limit = DEFAULT_LIMIT } = query;
+      refuseMixed(state === "scheduled" ? { after } : { cursor }, state);
+      const keys = keysOf(deps, id);
+      const body = await awaitAnswer(
+        state === "scheduled"
+          ? listScheduled(scripts, keys, id, { cursor, limit: Number(limit) })
+          : readUserMessages(scripts, keys, id, { after: Number(after ?? 0), limit: Number(limit) }),
+      );
       return reply.type("application/json; charset=utf-8").send(body);
     },
   );
@@ -155,6 +162,16 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
       return reply.code(204).send(null);
     },
   );
+}
+
+/** One list goes by seq, the other by time: each has its own place to go on. */
+function refuseMixed(other: Readonly<Record<string, string | undefined>>, state: string | undefined): void {
+  for (const [name, value] of Object.entries(other)) {
+    if (value === undefined) continue;
+    const field = `querystring/${name}`;
+    const kind = state === undefined ? "without state=scheduled" : `with state=${state}`;
+    throw new PetrelError("PETREL_INVALID_REQUEST", `${field}: not ${kind}`, { details: { field } });
+  }
 }
 
 function keysOf({ partitions }: UserRoutesDeps, userId: string): PartitionKeys {

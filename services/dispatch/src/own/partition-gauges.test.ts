@@ -9,6 +9,8 @@ const backlog: PartitionBacklog = {
   readyOldestMs: 1_500,
   dueUsers: 7,
   wakeLagMs: 250,
+  scheduled: 3,
+  scheduleLagMs: 1_500,
   undeliveredOldestMs: 42_000,
 };
 

@@ -34,6 +34,16 @@ const gauges: readonly (readonly [string, string, (backlog: PartitionBacklog) =>
     ({ wakeLagMs }) => wakeLagMs / 1000,
   ],
   [
+    "petrel_scheduled_messages",
+    "Messages that wait for their time, for each partition owned here",
+    ({ scheduled }) => scheduled,
+  ],
+  [
+    "petrel_schedule_lag_seconds",
+    "For how long a message has waited whose time has come; 0 where there is none",
+    ({ scheduleLagMs }) => scheduleLagMs / 1000,
+  ],
+  [
     "petrel_undelivered_oldest_seconds",
     "Age of the oldest message found that is neither acknowledged nor was given to the fallback",
     ({ undeliveredOldestMs }) => undeliveredOldestMs / 1000,

@@ -1,4 +1,4 @@
-// /v1/dead-letters: messages whose fallback failed for good, for operators: listed, shown, replayed, removed.
+// /v1/dead-letters: messages that failed for good, for operators: listed, shown, replayed, removed.
 // Guarantees: only for the scope admin; a replay is answered 202 only where the message is on its way again; removing a
 // letter changes nothing of its message.
 import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
@@ -10,6 +10,7 @@ import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { type DeadLetterCause, deadLetterCauses } from "@petrel/shared/protocol/fallback/dead-letter-causes";
 import { DEAD_LETTER_ID_PATTERN, parseDeadLetterId } from "@petrel/shared/protocol/fallback/dead-letter-id";
 import type { FallbackAttempt } from "@petrel/shared/protocol/fallback/fallback-attempt";
+import { NO_SEQ } from "@petrel/shared/protocol/messages/scheduled-message";
 import { priorities } from "@petrel/shared/protocol/messages/stored-message";
 import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
@@ -47,10 +48,12 @@ const letter = {
   id: Type.String(),
   messageId: Type.String(),
   user: Type.String(),
-  seq: Type.Integer(),
-  epoch: Type.String(),
+  seq: Type.Optional(Type.Integer({ description: "Not of `inbox-full`: it got no number." })),
+  epoch: Type.Optional(Type.String()),
   cause: Type.String({ description: deadLetterCauses.join(", ") }),
-  reason: Type.String({ description: "What the last attempt ended with, for people." }),
+  reason: Type.String({
+    description: "What the last attempt ended with, or why there was none, for people.",
+  }),
   attempts: Type.Integer(),
   at: Type.String({ format: "date-time", description: "When it failed." }),
   priority: Type.String({ description: priorities.join(", ") }),
@@ -256,8 +259,7 @@ function describeLetter({ id, message, cause, reason, attempts, failedAtMs }: De
     id,
     messageId: message.id,
     user: message.userId,
-    seq: message.seq,
-    epoch: message.epoch,
+    ...(message.seq === NO_SEQ ? {} : { seq: message.seq, epoch: message.epoch }),
     cause,
     reason,
     attempts,

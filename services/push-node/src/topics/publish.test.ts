@@ -188,7 +188,7 @@ test("an answer that is missing says so: with a key it may be sent again", async
   let isBroken = true;
   broken.scripts.run = async (name, keys, args) => {
     const answer = await run(name, keys, args);
-    if (name === "publish-topic.v1" && isBroken) throw new Error("the answer is lost");
+    if (name === "publish-topic.v2" && isBroken) throw new Error("the answer is lost");
     return answer;
   };
   const client = await join(broken, "unlucky", { token: tokenFor("unlucky", all) });

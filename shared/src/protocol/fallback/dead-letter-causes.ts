@@ -1,4 +1,4 @@
-// dispatch/fall-back -> here: why a message's fallback failed for good.
+// dispatch/fall-back -> here: why a message failed for good.
 // Guarantees: a cause is never renamed or reused: it stands in key names and in the API.
 
 export const deadLetterCauses = [
@@ -8,6 +8,8 @@ export const deadLetterCauses = [
   "attempts-exhausted",
   /** The channel itself is misconfigured: its key, its certificate, its address. */
   "misconfigured",
+  /** The inbox was full when the time of a scheduled message came. */
+  "inbox-full",
 ] as const;
 
 export type DeadLetterCause = (typeof deadLetterCauses)[number];

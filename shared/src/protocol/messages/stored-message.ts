@@ -118,6 +118,8 @@ export interface MessageRecord {
    */
   readonly attempt: string;
   readonly end: RecordedEnd | undefined;
+  /** Its time, ms, where it waits for it; it has no number then: `seq` is NO_SEQ, and stays it if it ends before. */
+  readonly deliverAtMs: number | undefined;
 }
 
 /** The end that the cursor does not record. */
@@ -145,7 +147,7 @@ export function encodeRecordTail(userId: string, fingerprint: string, attempt: s
 
 /**
  * @param value seq TAB epoch TAB at TAB expiresAt TAB userId TAB fingerprint TAB attempt
- * [TAB state SPACE ms [SPACE word] [SPACE "over"]]
+ * [TAB state SPACE ms [SPACE word] [SPACE "over"]]; without a number see redis/scripts/includes/scheduled-record.lua
  */
 export function decodeMessageRecord(value: string): MessageRecord {
   const [seq = "", epoch = "", at = "", expiresAt = "", userId = "", fingerprint = "", attempt = "", end] =
@@ -159,6 +161,7 @@ export function decodeMessageRecord(value: string): MessageRecord {
     userId,
     fingerprint,
     attempt,
+    deliverAtMs: state === "scheduled" ? Number(endedAt) : undefined,
     end:
       state === "expired" || state === "cancelled" || state === "pushed" || state === "failed"
         ? {

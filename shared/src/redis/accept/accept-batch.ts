@@ -72,7 +72,7 @@ export interface AcceptOptions {
 /** The window of a user's receive limit. */
 export const RECEIVE_WINDOW_MS = 10_000;
 /** Fewer than other limits have: each may cost a write to the user's hash. */
-const RECEIVE_SUB_WINDOWS = 20;
+export const RECEIVE_SUB_WINDOWS = 20;
 
 /** For the epochs that a call makes: 8 characters. */
 const SEED_BYTES = 6;

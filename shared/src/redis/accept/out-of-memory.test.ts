@@ -128,10 +128,15 @@ describe("every script", () => {
     "accept.v4",
     "claim-device.v1",
     "keep-topic.v1",
-    "publish-topic.v1",
+    // What is due waits, and is promoted when there is room.
+    "promote-messages.v1",
+    "promote-publications.v1",
+    "publish-topic.v2",
     "register-device.v2",
     "replay-dead-letter.v2",
+    "replay-schedule.v1",
     "report-presence.v1",
+    "schedule.v1",
     // A refused caller counts alone, see sliding-window-limiter.
     "take-from-window.v1",
   ];

@@ -214,12 +214,12 @@ describe("messages that are accepted while their user is being erased", () => {
 });
 
 describe.each([
-  "erase-user.v2",
+  "erase-user.v3",
   "erase-entries.v1",
   "erase-retries.v1",
   "release-device.v1",
   "remove-device.v1",
-  "erase-records.v2",
+  "erase-records.v3",
 ] as const)("dying at %s", (name) => {
   test("leaves nothing that is reached, and the next call finishes it", async () => {
     await fill(person);

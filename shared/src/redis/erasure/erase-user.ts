@@ -1,5 +1,5 @@
 // collect/erase-user -> here -> erasure/erase-user.lua, erase-entries, erase-retries, erase-records: erases a user.
-// Guarantees: first the user's tokens, sockets, inbox and kept topics end, in one step; then all else goes, in bounded steps. After
+// Guarantees: first the user's schedules, tokens, sockets, inbox and kept topics end, the last of them in one step; then all else goes, in bounded steps. After
 // a death in between, nothing reaches what is left, and another call finishes it. What came after the first step stays.
 // docs/operate/erasing-a-person.md says what remains, and why.
 import { deadLetterCauses } from "../../protocol/fallback/dead-letter-causes.js";
@@ -11,6 +11,7 @@ import type { DevicesStore } from "../devices/devices-store.js";
 import { eraseStrayOwners } from "../devices/erase-stray-owners.js";
 import { FALLBACK_GROUP } from "../fallback/fallback-queue.js";
 import { idOfRecordKey, isCollapseTurnOf, type PartitionKeys } from "../keys.js";
+import { idOfSchedule } from "../../protocol/messages/scheduled-message.js";
 import { scanGently } from "../connection/scan-gently.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 import { GENERATION_KEEP_MS } from "../auth/token-revocations.js";
@@ -73,10 +74,16 @@ export class UserEraser {
     return { messages, records, entries, notes };
   }
 
+  /** The schedules first, some with each call; the call that leaves none does all the rest of this step. */
   async #begin(keys: PartitionKeys, userId: string): Promise<number> {
-    return Number(
-      await this.#scripts.run(
-        "erase-user.v2",
+    for (;;) {
+      const members = await this.#scripts.redis.zrange(
+        keys.schedulesOf(userId),
+        "0",
+        String(MAX_RECORDS - 1),
+      );
+      const answer = await this.#scripts.run(
+        "erase-user.v3",
         [
           keys.user(userId),
           keys.inbox(userId),
@@ -85,10 +92,14 @@ export class UserEraser {
           keys.due,
           keys.tokenGeneration(userId),
           keys.keptTopics(userId),
+          keys.scheduled,
+          keys.schedulesOf(userId),
+          ...members.map((member) => keys.record(idOfSchedule(member))),
         ],
-        [userId, keys.control, GENERATION_KEEP_MS],
-      ),
-    );
+        [userId, keys.control, GENERATION_KEEP_MS, ...members],
+      );
+      if (answer !== "more") return Number(answer);
+    }
   }
 
   async #eraseEntries(keys: PartitionKeys, userId: string, stream: string): Promise<number> {
@@ -156,7 +167,7 @@ export class UserEraser {
   ): Promise<number> {
     return Number(
       await this.#scripts.run(
-        "erase-records.v2",
+        "erase-records.v3",
         [
           keys.user(userId),
           ...ids.flatMap((id) => [keys.record(id), keys.attempts(id), keys.deviceSends(id)]),

@@ -1,4 +1,5 @@
-// dispatch/routes/dead-letters -> here -> streams/list-newest-first, fallback/replay-dead-letter.lua: messages whose fallback failed for good.
+// dispatch/routes/dead-letters -> here -> streams/list-newest-first, fallback/replay-dead-letter.lua: messages that
+// failed for good.
 // Guarantees: while pages are read, none repeats a letter or misses one that stays. A replay moves its letter in one
 // step, and only where the message still waits for it.
 import { deadLetterCauses, type DeadLetterCause } from "../../protocol/fallback/dead-letter-causes.js";
@@ -10,6 +11,7 @@ import {
 } from "../../protocol/fallback/fallback-entry.js";
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
+import { replaySchedule } from "../schedules/replay-schedule.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 import { listNewestFirst } from "../streams/list-newest-first.js";
 import { fieldOf, type RawEntry } from "../streams/stream-entry.js";
@@ -143,23 +145,22 @@ export class DeadLettersStore {
     }
   }
 
-  /** The message is tried again, from its first attempt on. */
+  /** The message is tried again, from its first attempt on; where the inbox was full, it is due anew. */
   async replay(letter: DeadLetter): Promise<ReplayOutcome> {
     const { partition, cause, entryId, message } = letter;
     const keys = this.#partitions[partition];
     if (keys === undefined) return "unknown";
     const [raw] = (await this.#redis.xrange(keys.deadLetters(cause), entryId, entryId)) as RawEntry[];
     if (raw === undefined) return "unknown";
-    const word = await this.#scripts.run(
-      "replay-dead-letter.v2",
-      [
-        keys.deadLetters(cause),
-        keys.record(message.id),
-        keys.user(message.userId),
-        keys.fallback(message.priority),
-      ],
-      [entryId, fieldOf(raw[1], FALLBACK_FIELDS.entry)],
-    );
+    const text = fieldOf(raw[1], FALLBACK_FIELDS.entry);
+    const { id, userId, priority } = message;
+    const word = await (cause === "inbox-full"
+      ? replaySchedule(this.#scripts, keys, { entryId, text, id, userId })
+      : this.#scripts.run(
+          "replay-dead-letter.v2",
+          [keys.deadLetters(cause), keys.record(id), keys.user(userId), keys.fallback(priority)],
+          [entryId, text],
+        ));
     const outcome = replayOutcomes.find((known) => known === word);
     if (outcome === undefined) throw new Error(`replay-dead-letter answered ${JSON.stringify(word)}`);
     return outcome;

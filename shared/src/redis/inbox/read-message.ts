@@ -8,6 +8,7 @@ import {
   type MessageRecord,
   type RecordedEnd,
 } from "../../protocol/messages/stored-message.js";
+import { NO_SEQ } from "../../protocol/messages/scheduled-message.js";
 import { topicOfRecipient } from "../../protocol/topics/topic-name.js";
 import type { Redis } from "../connection/connect.js";
 import { expireMessages } from "./expire-messages.js";
@@ -15,12 +16,19 @@ import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 import { readServerTimeMs } from "../connection/server-time.js";
 
-export type MessageState = "queued" | "delivered" | "expired" | "cancelled" | "pushed" | "failed";
+export type MessageState =
+  | "scheduled"
+  | "queued"
+  | "delivered"
+  | "expired"
+  | "cancelled"
+  | "pushed"
+  | "failed";
 
 /** A message for one user. */
 export interface FoundUserMessage {
   readonly record: MessageRecord;
-  readonly state: MessageState;
+  readonly state: Exclude<MessageState, "scheduled">;
   /** Its user still has this history, and was not erased since. */
   readonly isOfUser: boolean;
   /**
@@ -31,7 +39,14 @@ export interface FoundUserMessage {
   readonly stateAtIsUpperBound: boolean;
 }
 
-/** A message for a topic, or for all: it was published in the step that stored it, and nothing else becomes of it. */
+/** A message that has no number: it waits for its time, or ended before it got one. */
+export interface UnnumberedMessage {
+  readonly record: MessageRecord;
+  readonly state: Exclude<MessageState, "queued" | "delivered" | "pushed">;
+  readonly isOfUser: false;
+}
+
+/** A message for a topic, or for all, that was published: nothing else becomes of it. */
 export interface PublishedMessage {
   /** Its `seq` is the message's offset. */
   readonly record: MessageRecord;
@@ -41,7 +56,12 @@ export interface PublishedMessage {
   readonly isOfUser: false;
 }
 
-export type FoundMessage = FoundUserMessage | PublishedMessage;
+export type FoundMessage = FoundUserMessage | PublishedMessage | UnnumberedMessage;
+
+/** It waits for its time, or ended before it got a number. */
+export function isUnnumbered(found: FoundMessage): found is UnnumberedMessage {
+  return found.record.seq === NO_SEQ;
+}
 
 /**
  * @param nowMs Redis' clock, where the caller knows it; else Redis is asked: a process' own clock may be hours off
@@ -61,6 +81,7 @@ export async function readMessage(
   if (first === null) return undefined;
   const atFirst = decodeMessageRecord(first);
   const { userId, expiresAtMs, seq, epoch: epochThen } = atFirst;
+  if (seq === NO_SEQ) return unnumbered(atFirst);
   const topic = topicOfRecipient(userId);
   if (topic !== undefined) return { record: atFirst, state: "published", topic, isOfUser: false };
   if (expiresAtMs <= serverNowMs) {
@@ -73,6 +94,8 @@ export async function readMessage(
   ]);
   if (recordNow === null) return undefined;
   const record = decodeMessageRecord(recordNow);
+  // Its user was erased meanwhile, and its id scheduled anew.
+  if (record.seq === NO_SEQ) return unnumbered(record);
   const [epoch, acked, ackedAt] = cursor;
   const isOfUser = typeof epoch === "string" && lineageOf(epoch) === lineageOf(record.epoch);
   const isAcked = isOfUser && record.seq <= Number(acked ?? 0);
@@ -89,6 +112,11 @@ export async function readMessage(
   }
   if (end !== undefined) return { ...found, ...ended(end) };
   return { ...found, state: "queued", stateAtMs: undefined, stateAtIsUpperBound: false };
+}
+
+function unnumbered(record: MessageRecord): UnnumberedMessage {
+  const state = record.end?.state;
+  return { record, state: state === undefined || state === "pushed" ? "scheduled" : state, isOfUser: false };
 }
 
 function ended({

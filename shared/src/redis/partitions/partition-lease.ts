@@ -6,6 +6,9 @@ import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
+/** What an owner of this release can do beyond the first one: asked for by scripts that store what needs it. */
+const OWNER_FEATURES = "schedules";
+
 export type LeaseResult =
   | { readonly outcome: "held"; readonly token: string; readonly untilMs: number }
   /** `holder` is "" and `untilMs` over where nobody holds it. Times are Redis'. */
@@ -28,7 +31,9 @@ export async function takePartition(
   leaseMs: number,
 ): Promise<LeaseResult> {
   const nonce = randomBytes(6).toString("base64url");
-  return decodeLease(await scripts.run("lease.v2", [keys.owner], ["take", holder, leaseMs, nonce]));
+  return decodeLease(
+    await scripts.run("lease.v3", [keys.owner], ["take", holder, leaseMs, nonce, OWNER_FEATURES]),
+  );
 }
 
 /** Extends a lease that is not over yet. */
@@ -38,7 +43,7 @@ export async function renewPartition(
   { holder, token }: { readonly holder: string; readonly token: string },
   leaseMs: number,
 ): Promise<LeaseResult> {
-  return decodeLease(await scripts.run("lease.v2", [keys.owner], ["renew", holder, leaseMs, token]));
+  return decodeLease(await scripts.run("lease.v3", [keys.owner], ["renew", holder, leaseMs, token]));
 }
 
 /** @returns whether it was still held with this token, and is free now */
@@ -47,7 +52,7 @@ export async function releasePartition(
   keys: PartitionKeys,
   { holder, token }: { readonly holder: string; readonly token: string },
 ): Promise<boolean> {
-  return (await scripts.run("lease.v2", [keys.owner], ["release", holder, 0, token])) === "free";
+  return (await scripts.run("lease.v3", [keys.owner], ["release", holder, 0, token])) === "free";
 }
 
 /** The holder of each of these partitions, in order. */

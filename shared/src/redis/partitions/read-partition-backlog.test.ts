@@ -22,6 +22,8 @@ async function accept(userId: string): Promise<string> {
 test("an empty partition", async () => {
   expect(await read()).toEqual({
     ready: 0,
+    scheduled: 0,
+    scheduleLagMs: 0,
     readyOldestMs: 0,
     dueUsers: 0,
     wakeLagMs: 0,

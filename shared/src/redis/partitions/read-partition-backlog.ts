@@ -14,6 +14,10 @@ export interface PartitionBacklog {
   readonly dueUsers: number;
   /** How long the most overdue user has waited for a look, ms; 0 where there is none. */
   readonly wakeLagMs: number;
+  /** Messages that wait for their time. */
+  readonly scheduled: number;
+  /** How long ago the time of the most overdue one of them was, ms; 0 where none is. */
+  readonly scheduleLagMs: number;
   /** Age of the oldest message found that was neither acknowledged nor offered to the fallback, ms. */
   readonly undeliveredOldestMs: number;
 }
@@ -22,12 +26,14 @@ export interface PartitionBacklog {
 const SAMPLE = 32;
 
 export async function readPartitionBacklog(redis: Redis, keys: PartitionKeys): Promise<PartitionBacklog> {
-  const [nowMs, ready, [oldestReady], dueUsers, next] = await Promise.all([
+  const [nowMs, ready, [oldestReady], dueUsers, next, scheduled, nextSchedule] = await Promise.all([
     readServerTimeMs(redis, keys.due),
     redis.xlen(keys.ready),
     redis.xrange(keys.ready, "-", "+", "COUNT", 1),
     redis.zcard(keys.due),
     redis.zrange(keys.due, "0", String(SAMPLE - 1), "WITHSCORES"),
+    redis.zcard(keys.scheduled),
+    redis.zrange(keys.scheduled, "0", "0", "WITHSCORES"),
   ]);
   const userIds = next.filter((_, i) => i % 2 === 0);
   const acceptedAtMs = await Promise.all(userIds.map((userId) => readOldestOpen(redis, keys, userId)));
@@ -38,6 +44,8 @@ export async function readPartitionBacklog(redis: Redis, keys: PartitionKeys): P
     readyOldestMs: oldestReady === undefined ? 0 : age(Number.parseInt(oldestReady[0], 10)),
     dueUsers,
     wakeLagMs: age(Number(next[1] ?? nowMs)),
+    scheduled,
+    scheduleLagMs: age(Number(nextSchedule[1] ?? nowMs)),
     undeliveredOldestMs: age(Math.min(nowMs, ...acceptedAtMs.filter((ms) => ms !== undefined))),
   };
 }

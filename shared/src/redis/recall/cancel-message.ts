@@ -1,11 +1,13 @@
-// collect/cancel-messages -> here -> recall/cancel-message.lua: cancels a stored message.
+// collect/cancel-messages -> here -> recall/cancel-message.lua, schedules/cancel-schedule: cancels a stored message.
 // Guarantees: one step decides; what is answered stays true, except that a message that was pushed or has failed may
 // still be delivered. The nodes that hold its user are told in the same step. May be repeated.
 import { decodeMessageRecord } from "../../protocol/messages/stored-message.js";
+import { NO_SEQ } from "../../protocol/messages/scheduled-message.js";
 import { topicOfRecipient } from "../../protocol/topics/topic-name.js";
 import type { RunScript } from "../accept/confirmed-scripts.js";
 import { type MessageState, readMessage } from "../inbox/read-message.js";
 import type { PartitionKeys } from "../keys.js";
+import { cancelSchedule } from "../schedules/cancel-schedule.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export type CancelResult =
@@ -13,7 +15,10 @@ export type CancelResult =
   | { readonly outcome: "cancelled" }
   | { readonly outcome: "unknown" }
   /** Nothing was changed: this is what became of it. */
-  | { readonly outcome: "refused"; readonly state: Exclude<MessageState, "cancelled"> | "published" }
+  | {
+      readonly outcome: "refused";
+      readonly state: Exclude<MessageState, "cancelled" | "scheduled"> | "published";
+    }
   /** Nothing was changed: it is queued, and a fallback channel is being asked to take it. */
   | { readonly outcome: "pushing" };
 
@@ -33,7 +38,12 @@ export async function cancelMessage(
   for (let look = 0; look < MAX_LOOKS; look++) {
     const record = await scripts.redis.get(keys.record(id));
     if (record === null) return { outcome: "unknown" };
-    const { userId } = decodeMessageRecord(record);
+    const { userId, seq } = decodeMessageRecord(record);
+    if (seq === NO_SEQ) {
+      const result = await cancelUnnumbered(call, scripts, keys, userId, id);
+      if (result === "changed") continue;
+      return result;
+    }
     if (topicOfRecipient(userId) !== undefined) return { outcome: "refused", state: "published" };
     const answer = await call.run(
       "cancel-message.v1",
@@ -66,10 +76,31 @@ export async function cancelMessage(
         await readMessage(scripts, keys, id);
         break;
       case "changed":
+      // Its user was erased meanwhile, and its id scheduled anew.
+      case "scheduled":
         break;
       default:
         throw new Error(`cancel-message answered ${JSON.stringify(answer)}`);
     }
   }
   throw new Error("the message changes with every look");
+}
+
+/** A message that waits for its time, or ended before it had a number. */
+async function cancelUnnumbered(
+  call: RunScript,
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  recipient: string,
+  id: string,
+): Promise<CancelResult | "changed"> {
+  if ((await cancelSchedule(call, keys, recipient, id)) === "cancelled") {
+    scripts.ends.count("cancelled", 1);
+    return { outcome: "cancelled" };
+  }
+  const record = await scripts.redis.get(keys.record(id));
+  if (record === null) return { outcome: "unknown" };
+  const { seq, end } = decodeMessageRecord(record);
+  if (seq !== NO_SEQ || end === undefined) return "changed";
+  return end.state === "cancelled" ? { outcome: "cancelled" } : { outcome: "refused", state: end.state };
 }

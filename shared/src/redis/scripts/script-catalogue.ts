@@ -26,7 +26,7 @@ export const scriptsByRoom = {
     "remove-device.v1",
     "touch-device.v2",
   ],
-  erasure: ["erase-entries.v1", "erase-records.v2", "erase-retries.v1", "erase-user.v2"],
+  erasure: ["erase-entries.v1", "erase-records.v3", "erase-retries.v1", "erase-user.v3"],
   fallback: [
     "agree-provider-token.v1",
     "forget-workers.v1",
@@ -41,7 +41,7 @@ export const scriptsByRoom = {
   inbox: ["ack.v3", "expire.v4", "find-expired.v2", "hold-history.v1", "keep-records.v1", "read-inbox.v2"],
   limits: ["take-from-window.v1"],
   nodes: ["announce.v1", "connect.v4", "heartbeat.v1", "leave.v3", "mark-leaving.v1", "read-routes.v1"],
-  partitions: ["hold-absence.v1", "keep-time.v1", "lease.v2", "renew-member.v1", "set-back.v1"],
+  partitions: ["hold-absence.v1", "keep-time.v1", "lease.v3", "renew-member.v1", "set-back.v1"],
   presence: [
     "find-gone-holders.v1",
     "list-presence.v1",
@@ -53,7 +53,16 @@ export const scriptsByRoom = {
   ],
   producers: ["reseal-producer-key.v1", "rotate-producer-key.v1", "write-producer-key.v1"],
   recall: ["begin-send.v1", "cancel-message.v1"],
-  topics: ["drop-topic.v1", "keep-topic.v1", "look-at-topics.v1", "publish-topic.v1", "read-topic.v1"],
+  schedules: [
+    "cancel-schedule.v1",
+    "find-due-schedules.v1",
+    "list-schedules.v1",
+    "promote-messages.v1",
+    "promote-publications.v1",
+    "replay-schedule.v1",
+    "schedule.v1",
+  ],
+  topics: ["drop-topic.v1", "keep-topic.v1", "look-at-topics.v1", "publish-topic.v2", "read-topic.v1"],
   wake: ["offer.v2", "reconcile.v2", "wake.v3"],
 } as const;
 
@@ -65,6 +74,8 @@ export const scriptNames: readonly ScriptName[] = Object.values(scriptsByRoom).f
 export const ownerScripts: readonly ScriptName[] = [
   "keep-time.v1",
   "offer.v2",
+  "promote-messages.v1",
+  "promote-publications.v1",
   "reconcile.v2",
   "remove-holder.v1",
   "set-back.v1",

@@ -137,8 +137,8 @@ export class TopicPublisher {
       // Sent again, a call would run behind its confirmation: so it is sent once only.
       const answer =
         confirm === undefined
-          ? scripts.run("publish-topic.v1", keyList, args)
-          : scripts.runOnce("publish-topic.v1", keyList, args);
+          ? scripts.run("publish-topic.v2", keyList, args)
+          : scripts.runOnce("publish-topic.v2", keyList, args);
       const lines = (await answer).split("\n");
       if (confirm !== undefined) await confirmed();
       const atMs = Number(lines[0]?.slice("now ".length));

@@ -1,30 +1,7 @@
-#!lua
--- publish-topic: numbers messages of topics of one partition, keeps them, and hands them to the nodes that listen.
---
--- Whoever publishes, a topic has one order: number, log and hand-over are one step. A node that misses a message sees
--- the gap at the next one, or by asking for the newest number, and reads the log.
---
--- Where memory is full the whole call is refused. (That is what the first line does.)
---
--- KEYS[1] generation  hash, see includes/current-generation
--- then three for each message: topic (hash) · log (stream) · record (string)
--- ARGV[1] seed         8 random characters, for the epochs this call makes
--- ARGV[2] channel      prefix of a topic's channel name, "{pN}"-tagged
--- ARGV[3] recordKeepMs a record's time to live
--- ARGV[4] hashKeepMs   how long a topic's hash outlives its last message
--- then seven for each message:
---   topic · ttlMs · historySize · historyMs · historyBytes · recordTail (#topic TAB fingerprint TAB attempt; "" for no
---   record) · body (id TAB from TAB data [TAB trace])
---
--- Result: lines. First "now <ms>". Then one for each message:
---   "+" offset TAB epoch   published
---   "=" record             its record exists: nothing changed but the record's time to live
-
---@include server-time
---@include current-generation
---@include missing-user
---@include topic-log
-
+-- Numbers, keeps and hands over messages of topics: what topics/publish-topic.lua does, and
+-- schedules/promote-publications.lua for those whose time has come. KEYS, ARGV and the lines of the result are as
+-- publish-topic documents them. `promoted` is nil, or each message's record in the form `scheduled`
+-- (includes/scheduled-record), which is then replaced.
 local seed, channel = ARGV[1], ARGV[2]
 local recordKeepMs, hashKeepMs = ARGV[3], tonumber(ARGV[4])
 -- At most this many messages are taken out for one that comes in.
@@ -48,8 +25,13 @@ for i = 1, (#KEYS - 1) / 3 do
   local expiresAt = ms(now + math.min(ttlMs, historyMs))
   local record
   if recordTail ~= '' then
-    local value = offsetText .. '\t' .. topic.epoch .. '\t' .. nowText .. '\t' .. expiresAt .. '\t' .. recordTail
-    record = redis.call('SET', recordKey, value, 'NX', 'GET', 'PX', recordKeepMs)
+    local acceptedAt = promoted and promoted[i].acceptedAt or nowText
+    local value = offsetText .. '\t' .. topic.epoch .. '\t' .. acceptedAt .. '\t' .. expiresAt .. '\t' .. recordTail
+    if promoted then
+      redis.call('SET', recordKey, value, 'PX', recordKeepMs)
+    else
+      record = redis.call('SET', recordKey, value, 'NX', 'GET', 'PX', recordKeepMs)
+    end
   end
   if record then
     redis.call('PEXPIRE', recordKey, recordKeepMs, 'GT')
@@ -89,4 +71,3 @@ end
 for _, name in ipairs(topics) do
   redis.call('SPUBLISH', channel .. name, 'publish\n' .. table.concat(ofTopic[name], '\n'))
 end
-return table.concat(lines, '\n')

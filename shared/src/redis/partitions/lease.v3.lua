@@ -5,11 +5,13 @@
 -- died. When another asks for it, it gets its length from now, and ends.
 --
 -- KEYS[1] owner   hash: holder, token, until, leaseMs (new in v2: how long the lease is; v1 leaves it unchanged, and
---                 where it is missing the caller's own counts)
+--                 where it is missing the caller's own counts), features (new in v3: what its holders can do; once
+--                 said it stays, whatever release takes it later, so that nothing is stored and then refused)
 -- ARGV[1] action  "take" · "renew" · "release"
 -- ARGV[2] holder
 -- ARGV[3] leaseMs (take, renew)
 -- ARGV[4] token   (renew, release) · a nonce, random (take)
+-- ARGV[5] features (take) what this holder can do, words joined by spaces
 --
 -- A new holder gets a larger token, unlike any before. Its number alone could be given out twice, where Redis has lost
 -- the writes in which it was first given out. Every owner script refuses any token but the last.
@@ -35,7 +37,8 @@ if ARGV[1] == 'take' then
   local number = tonumber(string.match(token or '0', '^%d+')) + 1
   token = ms(number) .. '.' .. ARGV[4]
   local till = ms(now + tonumber(ARGV[3]))
-  redis.call('HSET', KEYS[1], 'token', token, 'holder', ARGV[2], 'until', till, 'leaseMs', ARGV[3])
+  redis.call('HSET', KEYS[1], 'token', token, 'holder', ARGV[2], 'until', till, 'leaseMs', ARGV[3],
+    'features', ARGV[5])
   return 'held\t' .. token .. '\t' .. till
 end
 

@@ -4,19 +4,36 @@
 -- The same step tells the nodes: a connection that registered before it is closed, and one that registers after it is
 -- refused for its token. What is accepted afterwards begins a new history, as there is no hash or inbox to go on from.
 -- That is how the later steps tell what to erase from what came later.
+-- The user's schedules go first: as long as one is left that the caller did not name, nothing else happens. What is
+-- scheduled afterwards stays.
+--
+-- v3: takes the schedules.
+--
 -- Allowed where Redis is out of memory: it frees memory.
 --
 -- KEYS[1] user · KEYS[2] inbox · KEYS[3] routes · KEYS[4] sessions · KEYS[5] due · KEYS[6] token generation ·
--- KEYS[7] kept topics
+-- KEYS[7] kept topics · KEYS[8] scheduled · KEYS[9] schedules of the user, then the records of some of them
 -- ARGV[1] userId
 -- ARGV[2] channel           of every node
 -- ARGV[3] generationKeepMs  how long the generation is kept: longer than any token lives
+-- then the i-th schedule's member of KEYS[9]
 --
--- Result: how many messages the inbox held
+-- Result: "more" where the user has further schedules; else how many messages the inbox held
 
 --@include server-time
+--@include end-keep
+--@include scheduled-record
 -- Keys of another kind fail here, before anything is written.
 redis.call('ZCARD', KEYS[5])
+redis.call('ZCARD', KEYS[8])
+for i = 4, #ARGV do
+  -- A record that says otherwise by now is found with all others.
+  local waiting = readScheduled(redis.call('GET', KEYS[6 + i]) or '')
+  if waiting and waiting.recipient == ARGV[1] then redis.call('UNLINK', KEYS[6 + i]) end
+  takeScheduled(KEYS[8], KEYS[9], ARGV[i] .. '\t' .. ARGV[1])
+end
+if redis.call('ZCARD', KEYS[9]) > 0 then return 'more' end
+
 local generation = math.max((tonumber(redis.call('GET', KEYS[6])) or 0) + 1, now)
 -- An inbox of another kind goes like any other.
 local messages = redis.pcall('XLEN', KEYS[2])

@@ -5,14 +5,18 @@
 -- What came after the erasure stays.
 --
 -- v2: takes the collapse turns too.
+-- v3: leaves a message that waits for its time: the user's schedules went first, so this one came later.
 --
 -- KEYS[1] user, then three for each message: record · attempts · device sends; then collapse turns
 -- ARGV[1] userId · ARGV[2] messages  how many
 --
 -- Result: how many were erased
 
+--@include server-time
+--@include end-keep
 --@include of-history
 --@include later-history
+--@include scheduled-record
 local erased = 0
 local turns = 2 + 3 * tonumber(ARGV[2])
 for k = 2, turns - 1, 3 do
@@ -20,7 +24,8 @@ for k = 2, turns - 1, 3 do
   local record = redis.pcall('GET', KEYS[k])
   local epoch, userId = string.match(type(record) == 'string' and record or '',
     '^%d+\t([^\t]*)\t%d+\t%d+\t([^\t]*)')
-  if userId == ARGV[1] and not isOfLaterHistory(KEYS[1], epoch) then
+  local isWaiting = userId == ARGV[1] and readScheduled(record)
+  if userId == ARGV[1] and not isWaiting and not isOfLaterHistory(KEYS[1], epoch) then
     redis.call('UNLINK', KEYS[k], KEYS[k + 1], KEYS[k + 2])
     erased = erased + 1
   end

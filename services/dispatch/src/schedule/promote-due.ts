@@ -1,0 +1,171 @@
+// own-partitions -> here -> schedules/promote-schedules: messages whose time has come, in the partitions owned here.
+// Guarantees: in order of time; fenced; at the rate that Redis takes, with room for live traffic: one call a server at a
+// time, then a rest at least as long, and longer while much waits to be handed over. What Redis cannot store now stays
+// where it is.
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { Loop } from "@petrel/shared/kernel/loop";
+import { groupBy } from "@petrel/shared/kernel/group-by";
+import { pause } from "@petrel/shared/kernel/pause";
+import {
+  findDueSchedules,
+  isOfTopic,
+  postponeSchedule,
+  promoteMessages,
+  promotePublications,
+  type Promotion,
+  type PromoteRules,
+} from "@petrel/shared/redis/schedules/promote-schedules";
+import { isolateRefused } from "@petrel/shared/redis/scripts/isolate-refused";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { HeldPartition } from "../own/held-partition.js";
+import type { PartitionOwner } from "../own/own-partitions.js";
+import type { PromotionMetrics } from "./promotion-metrics.js";
+
+export interface DuePromoterOptions {
+  readonly scripts: ScriptRunner;
+  readonly owner: Pick<PartitionOwner, "open" | "lose">;
+  readonly rules: PromoteRules;
+  readonly metrics: PromotionMetrics;
+  readonly clock: Pick<Clock, "monotonicMs">;
+  readonly logger: Logger;
+}
+
+/** A partition is looked at this often, and when its next message is due. */
+const LOOK_MS = 1_000;
+/** What one call takes: some two milliseconds of Redis' time. */
+const MAX_MESSAGES = 50;
+/** After a call, so many times as long as it took. */
+const REST_FACTOR = 1;
+/** With so many messages of a partition waiting to be handed over, the next call there waits. */
+const READY_ROOM = 1_000;
+const READY_REST_MS = 200;
+const RETRY_MS = 500;
+/** A message is tried again after so long where Redis refuses to work on its recipient's keys. */
+const POSTPONE_MS = 60_000;
+
+export class DuePromoter {
+  readonly #options: DuePromoterOptions;
+  readonly #loop = new Loop((signal) => this.#tick(signal));
+  readonly #nextLookMs = new WeakMap<HeldPartition, number>();
+  /** By server: its partitions take turns. */
+  readonly #underWay = new Map<string, Promise<void>>();
+
+  constructor(options: DuePromoterOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#loop.start();
+  }
+
+  /** Resolves when the calls under way are over. */
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+    await Promise.all(this.#underWay.values());
+  }
+
+  /** A server that does not answer does not keep the others. */
+  #tick(signal: AbortSignal): Promise<number> {
+    const { scripts, owner } = this.#options;
+    for (const server of groupBy(owner.open, ({ keys }) => scripts.serverOf(keys.scheduled)).keys()) {
+      if (this.#underWay.has(server)) continue;
+      const serving = this.#serve(server, signal).finally(() => this.#underWay.delete(server));
+      this.#underWay.set(server, serving);
+    }
+    const waits = owner.open.map((held) => this.#waitOf(held)).filter((waitMs) => waitMs > 0);
+    return Promise.resolve(Math.min(LOOK_MS, ...waits));
+  }
+
+  #waitOf(held: HeldPartition): number {
+    return (this.#nextLookMs.get(held) ?? 0) - this.#options.clock.monotonicMs();
+  }
+
+  /** A call for each partition in turn, round after round, until none of them has more. */
+  async #serve(server: string, signal: AbortSignal): Promise<void> {
+    const { scripts, owner, clock } = this.#options;
+    for (let isBusy = true; isBusy && !signal.aborted;) {
+      isBusy = false;
+      for (const held of owner.open) {
+        if (scripts.serverOf(held.keys.scheduled) !== server) continue;
+        if (signal.aborted || !held.isOpen || this.#waitOf(held) > 0) continue;
+        const startMs = clock.monotonicMs();
+        const { nextInMs, calls } = await this.#look(held);
+        const endMs = clock.monotonicMs();
+        this.#nextLookMs.set(held, endMs + untilCommonTick(nextInMs, endMs));
+        isBusy ||= nextInMs === 0;
+        if (calls > 0) await pause(Math.ceil(REST_FACTOR * (endMs - startMs)), signal);
+      }
+    }
+  }
+
+  async #look(held: HeldPartition): Promise<Look> {
+    const { logger } = this.#options;
+    let look: Look = { nextInMs: RETRY_MS, calls: 0 };
+    try {
+      await held.runStep(async () => {
+        look = await this.#promoteSome(held);
+      });
+    } catch (error) {
+      const { partition } = held.keys;
+      logger.warn({ partition, reason: describeError(error) }, "schedules not promoted: trying again");
+    }
+    return look;
+  }
+
+  async #promoteSome(held: HeldPartition): Promise<Look> {
+    const { scripts, owner, rules, metrics } = this.#options;
+    const { keys, token } = held;
+    const { members, nextInMs = LOOK_MS, nowMs } = await findDueSchedules(scripts, keys, MAX_MESSAGES);
+    if (members.length === 0) return { nextInMs: Math.max(1, Math.min(nextInMs, LOOK_MS)), calls: 0 };
+    const forTopics = members.filter(isOfTopic);
+    const forUsers = members.filter((member) => !isOfTopic(member));
+    let [isLeft, ready, calls] = [members.length === MAX_MESSAGES, 0, 0];
+    for (const [some, promote] of [
+      [forUsers, promoteMessages],
+      [forTopics, promotePublications],
+    ] as const) {
+      if (some.length === 0 || !held.isHeld) continue;
+      calls++;
+      const promotions = await this.#isolate(held, some, nowMs, (part) =>
+        promote(scripts, keys, token, rules, part),
+      );
+      for (const promotion of promotions) {
+        if (promotion === "stale") {
+          owner.lose(held, "a promotion was refused");
+          return { nextInMs: RETRY_MS, calls };
+        }
+        if (promotion === "busy") return { nextInMs: RETRY_MS, calls };
+        metrics.promoted(promotion.results);
+        ready = Math.max(ready, promotion.ready);
+        isLeft ||= promotion.results.some(({ outcome }) => outcome === "left");
+      }
+    }
+    if (!isLeft) return { nextInMs: Math.max(1, Math.min(nextInMs, LOOK_MS)), calls };
+    return { nextInMs: ready > READY_ROOM ? READY_REST_MS : 0, calls };
+  }
+
+  /** One recipient's broken keys hold up nobody else. */
+  async #isolate(
+    { keys }: HeldPartition,
+    members: readonly string[],
+    nowMs: number,
+    promote: (members: readonly string[]) => Promise<Promotion | "busy" | "stale">,
+  ): Promise<(Promotion | "busy" | "stale")[]> {
+    const { scripts, metrics, logger } = this.#options;
+    const promotions = await isolateRefused(members, promote, async ([member = ""], error) => {
+      logger.error({ member, reason: describeError(error) }, "schedule not promoted: tried again later");
+      metrics.refused();
+      await postponeSchedule(scripts, keys, member, nowMs + POSTPONE_MS);
+    });
+    return promotions ?? [];
+  }
+}
+
+interface Look {
+  readonly nextInMs: number;
+  /** Calls that promoted. */
+  readonly calls: number;
+}

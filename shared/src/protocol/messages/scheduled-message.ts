@@ -1,0 +1,42 @@
+// collect -> redis/schedules -> dispatch, collect: a message that waits for its time, as Redis stores it.
+// Guarantees: the scripts and this reader agree, see redis/scripts/includes/scheduled-record.lua.
+
+/** The number of a message that has none: it waits, or ended before it got one. */
+export const NO_SEQ = 0;
+
+/** How long the text is that says when a message was scheduled; what is due at one time goes in its order. */
+const ORDER_LENGTH = 15;
+
+/** @param member of the recipient's or the partition's schedules: order id [TAB recipient] */
+export function idOfSchedule(member: string): string {
+  const tab = member.indexOf("\t");
+  return member.slice(ORDER_LENGTH, tab === -1 ? undefined : tab);
+}
+
+/** @param member of the partition's schedules: order id TAB recipient */
+export function recipientOfSchedule(member: string): string {
+  return member.slice(member.indexOf("\t") + 1);
+}
+
+/** What a record that waits holds behind its state. */
+export interface ScheduledRecord {
+  readonly deliverAtMs: number;
+  /** As a schedule stores it: of a user's message policy TAB notification TAB data [TAB trace]. */
+  readonly payload: string;
+}
+
+/**
+ * @param value 0 TAB @ TAB acceptedAt TAB expiresAt TAB recipient TAB fingerprint TAB attempt TAB "scheduled" SPACE
+ * deliverAt SPACE order TAB payload
+ * @returns undefined where it does not wait
+ */
+export function decodeScheduledRecord(value: string): ScheduledRecord | undefined {
+  const found = /^0\t@\t\d+\t\d+\t[^\t]*\t[^\t]*\t[^\t]*\tscheduled (\d+) [0-9a-f]+\t/.exec(value);
+  if (found === null) return undefined;
+  return { deliverAtMs: Number(found[1]), payload: value.slice(found[0].length) };
+}
+
+/** @param payload of a user's message; @returns its `data`, JSON text */
+export function dataOfSchedule(payload: string): string {
+  return payload.split("\t", 3)[2] ?? "";
+}

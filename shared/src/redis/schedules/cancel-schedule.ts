@@ -1,0 +1,22 @@
+// recall/cancel-message -> here -> schedules/cancel-schedule.lua: a message that waits for its time is taken back.
+// Guarantees: one step: either it is cancelled, or it was promoted (or ended) and nothing is changed.
+import type { RunScript } from "../accept/confirmed-scripts.js";
+import type { PartitionKeys } from "../keys.js";
+
+/**
+ * @param recipient a user, or a topic as `recipientOfTopic` writes it: as the message's record has it
+ * @returns gone: it does not wait (any more); look at its state again
+ */
+export async function cancelSchedule(
+  scripts: RunScript,
+  keys: PartitionKeys,
+  recipient: string,
+  id: string,
+): Promise<"cancelled" | "gone"> {
+  const answer = await scripts.run(
+    "cancel-schedule.v1",
+    [keys.record(id), keys.scheduled, keys.schedulesOf(recipient)],
+    [id],
+  );
+  return answer === "cancelled" ? answer : "gone";
+}

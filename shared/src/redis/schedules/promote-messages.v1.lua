@@ -1,0 +1,107 @@
+#!lua
+-- promote-messages: users' messages whose time has come are accepted, in the order of the call.
+--
+-- One step takes a message out of `scheduled` and stores it, by the text that accept runs; so it is in one place at any
+-- time, whoever calls this, and however often. Never before its time by Redis' clock. One whose time to live is over
+-- ends `expired`; one whose inbox is full ends `failed`, and becomes a dead letter; one that its user's limit refuses,
+-- or a full fallback stream, waits a little longer. A schedule whose record is gone goes.
+-- Where memory is full the whole call is refused. (That is what the first line does.)
+--
+-- KEYS[1] owner · KEYS[2] scheduled · KEYS[3] dead letters of the cause inbox-full
+-- KEYS[4..9] generation · due · ready · fallback streams: high, normal, low   as accept's KEYS[1..6]
+-- then five for each message:
+--   user (hash) · inbox (stream) · routes (sorted set) · record (string)   as accept's · schedules of its user
+-- ARGV[1] token
+-- ARGV[2..13] as accept's ARGV[1..12]
+-- ARGV[14] deadLettersCap
+-- then members of `scheduled`
+--
+-- Refuses before its first write where the token is not the owner's, or the lease is over.
+--
+-- Result: "stale" · "busy" (ready is full: nothing was changed) · else lines. First the length of `ready`, then one for
+-- each member:
+--   "+" latenessMs   stored
+--   "x" · "f"        expired · failed
+--   "~" · "?"        put off: its user's limit · a full fallback stream
+--   "-"              its record is gone, or says that it does not wait
+--   "."              nothing was changed: it is not due, or the call was long enough
+
+--@include server-time
+--@include refuse-stale
+if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
+
+--@include current-generation
+--@include missing-user
+--@include of-history
+--@include live-nodes
+--@include received-lately
+--@include trace-of
+--@include end-keep
+--@include scheduled-record
+--@include due-schedules
+local FALLBACK_WAIT_MS = 5000
+
+local scheduled, deadLetters = KEYS[2], KEYS[3]
+local ready = KEYS[6]
+local callKeys, callArgs = KEYS, ARGV
+local members, records, schedulesOf = { unpack(ARGV, 15) }, {}, {}
+for i = 1, #members do records[i], schedulesOf[i] = KEYS[9 + 5 * i - 1], KEYS[9 + 5 * i] end
+local found = readDue(scheduled, records, members)
+
+-- What accept gets, and which message of this call each of its messages is.
+local acceptKeys, acceptArgs, promoted, places = { unpack(KEYS, 4, 9) }, { unpack(ARGV, 2, 13) }, {}, {}
+acceptArgs[13] = '' -- they are not plain
+-- Keys of another kind fail here, before anything is written: accept overwrites the record before it would fail.
+local function isOfKind(key, kind)
+  local there = redis.call('TYPE', key).ok
+  return there == kind or there == 'none'
+end
+for i = 1, #members do
+  local one = found[i]
+  if one and one.ttl > 0 then
+    local k = 9 + 5 * (i - 1)
+    if not isOfKind(KEYS[k + 1], 'hash') or not isOfKind(KEYS[k + 2], 'stream') or not isOfKind(KEYS[k + 3], 'zset') then
+      return redis.error_reply('WRONGTYPE a key of the user of ' .. one.id)
+    end
+    for f = 1, 4 do acceptKeys[#acceptKeys + 1] = KEYS[k + f] end
+    local identity = string.match(one.head, '^0\t@\t%d+\t%d+\t[^\t]*\t(.*)$')
+    local letter, notification = string.match(one.payload, '^a(%a)\t([^\t]*)')
+    local always = letter and notification ~= '' and letter or ''
+    for _, text in ipairs({ one.id .. '\t' .. one.payload, ms(one.ttl), identity, always }) do
+      acceptArgs[#acceptArgs + 1] = text
+    end
+    promoted[#promoted + 1], places[#places + 1] = one, i
+  end
+end
+
+local KEYS, ARGV = acceptKeys, acceptArgs
+--@include accept-messages
+
+KEYS, ARGV = callKeys, callArgs
+local outcomes = {}
+for i = 1, #members do outcomes[i] = found[i] == nil and '.' or found[i] == false and '-' or 'x' end
+for n, i in ipairs(places) do
+  local sign, one = string.sub(lines[n + 1], 1, 1), promoted[n]
+  if sign == '+' then outcomes[i] = '+' .. ms(now - one.deliverAt) else outcomes[i] = sign end
+  if sign == '!' then outcomes[i] = 'f' end
+  if sign == '~' or sign == '?' then
+    local waitMs = sign == '?' and FALLBACK_WAIT_MS or tonumber(string.sub(lines[n + 1], 2))
+    redis.call('ZADD', scheduled, 'XX', ms(now + math.max(1, waitMs)), one.member)
+  end
+end
+for i, outcome in ipairs(outcomes) do
+  local one = found[i]
+  local sign = string.sub(outcome, 1, 1)
+  if string.find('-+xf', sign, 1, true) then takeScheduled(scheduled, schedulesOf[i], members[i]) end
+  if sign == 'x' then
+    endScheduled(records[i], one.head, 'expired ' .. ms(now))
+  elseif sign == 'f' then
+    endScheduled(records[i], one.head, 'failed ' .. ms(now) .. ' inbox-full\t' .. one.payload, one.ttl)
+    local policy, notification = string.match(one.payload, '^(%a%a)\t([^\t]*)')
+    local text = table.concat({ one.recipient, '0', '@', one.acceptedAt, ms(one.expiresAt), one.id, policy,
+      notification }, '\t')
+    redis.call('XADD', deadLetters, '*', 'm', text .. traceOf(one.payload), 'n', '0', 'r', 'The inbox was full.')
+    redis.call('XTRIM', deadLetters, 'MAXLEN', ARGV[14])
+  end
+end
+return redis.call('XLEN', ready) .. '\n' .. table.concat(outcomes, '\n')

@@ -1,0 +1,362 @@
+// Tests what becomes of a message when its time comes.
+// Guarantees covered: never early; stored once, numbered then; its time to live counts from its time; full, limited and
+// expired ends as documented; a stale owner changes nothing; a broken recipient keeps nobody else.
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { decodeInboxMessage, decodeReadyMessage } from "../../protocol/messages/stored-message.js";
+import { message, openStore, routeLimits, type OpenStore } from "../../testing/redis/open-store.js";
+import { ackUsers } from "../inbox/ack-users.js";
+import { DeadLettersStore } from "../fallback/dead-letters-store.js";
+import { readMessage } from "../inbox/read-message.js";
+import { connectRoute } from "../nodes/route-store.js";
+import { readTopic } from "../topics/read-topic.js";
+import { cancelSchedule } from "./cancel-schedule.js";
+import { listSchedules } from "./list-schedules.js";
+import {
+  findDueSchedules,
+  isOfTopic,
+  promoteMessages,
+  promotePublications,
+  type PromoteRules,
+  type Promoted,
+} from "./promote-schedules.js";
+import { MessageScheduler, type MessageToSchedule } from "./schedule-messages.js";
+
+let store: OpenStore;
+let scheduler: MessageScheduler;
+let token: string;
+beforeAll(async () => {
+  store = await openStore();
+  scheduler = new MessageScheduler({ ...store, maxInFlight: 1 });
+});
+beforeEach(async () => {
+  await store.clear();
+  token = await store.own();
+});
+afterAll(() => store.close());
+
+const HOUR_MS = 3_600_000;
+const rules: PromoteRules = {
+  ackTimeoutMs: 10_000,
+  inboxCap: 100,
+  readyCap: 1_000,
+  fallbackCap: 1_000,
+  recordKeepMs: 25 * HOUR_MS,
+  receiveLimit: 0,
+  deadLettersCap: 100,
+};
+const news = {
+  topic: "news",
+  partition: 0,
+  ttlMs: HOUR_MS,
+  history: { size: 10, ageMs: HOUR_MS, bytes: 10_000 },
+  record: { fingerprint: "f", attempt: "a" },
+  from: "",
+  data: `"hello"`,
+} as const;
+
+/** Stored with a time ahead, then moved to `agoMs` ago, as if that time had passed. */
+async function schedulePast(parts: Partial<MessageToSchedule> & { readonly id: string }, agoMs = 1_000) {
+  const { redis, keys } = store;
+  const deliverAtMs = (await store.nowMs()) + HOUR_MS;
+  await scheduler.schedule({ ...message(), ...parts, deliverAtMs });
+  const record = (await redis.get(keys.record(parts.id))) ?? "";
+  const [recipient = "", order = ""] = [record.split("\t")[4], record.split("\t")[7]?.split(" ")[2]];
+  const movedMs = deliverAtMs - HOUR_MS - agoMs;
+  const moved = record.split("\t");
+  moved[3] = String(Number(moved[3]) - HOUR_MS - agoMs);
+  moved[7] = `scheduled ${movedMs} ${order}`;
+  await redis.set(keys.record(parts.id), moved.join("\t"));
+  await redis.zadd(keys.scheduled, "XX", movedMs, `${order}${parts.id}\t${recipient}`);
+  await redis.zadd(keys.schedulesOf(recipient), "XX", movedMs, `${order}${parts.id}`);
+  return movedMs;
+}
+
+async function promoteDue(more: Partial<PromoteRules> = {}): Promise<readonly Promoted[]> {
+  const { members } = await findDueSchedules(store.scripts, store.keys, 100);
+  const results: Promoted[] = [];
+  for (const [some, promote] of [
+    [members.filter((one) => !isOfTopic(one)), promoteMessages],
+    [members.filter(isOfTopic), promotePublications],
+  ] as const) {
+    if (some.length === 0) continue;
+    const promotion = await promote(store.scripts, store.keys, token, { ...rules, ...more }, some);
+    if (typeof promotion === "string") throw new Error(promotion);
+    results.push(...promotion.results);
+  }
+  return results;
+}
+
+const outcomes = (results: readonly Promoted[]): string[] => results.map(({ outcome }) => outcome);
+const stateOf = async (id: string) => (await readMessage(store.scripts, store.keys, id))?.state;
+const idsIn = async (userId: string): Promise<string[]> =>
+  (await store.redis.xrange(store.keys.inbox(userId), "-", "+")).map(
+    ([id, fields]) => decodeInboxMessage(Number.parseInt(id, 10), fields[1] ?? "").id,
+  );
+
+/** Nothing of it waits any more. */
+async function expectGone(recipient = "u1"): Promise<void> {
+  expect(await store.redis.exists(store.keys.scheduled, store.keys.schedulesOf(recipient))).toBe(0);
+}
+
+describe("a message whose time has come", () => {
+  test("is accepted: numbered then, and known as accepted when it was sent", async () => {
+    const { redis, keys } = store;
+    const deliverAtMs = await schedulePast({ id: "m_one", ttlMs: 60_000, data: `{"a":1}` });
+    const acceptedAtMs = (await readMessage(store.scripts, keys, "m_one"))!.record.atMs;
+    const [one] = await promoteDue();
+    expect(one).toMatchObject({ outcome: "promoted" });
+    expect(one?.latenessMs).toBeGreaterThanOrEqual(1_000);
+    const entry = (await redis.xrange(keys.inbox("u1"), "-", "+"))[0]?.[1][1] ?? "";
+    const stored = decodeInboxMessage(1, entry);
+    expect(stored).toMatchObject({ id: "m_one", data: `{"a":1}`, expiresAtMs: deliverAtMs + 60_000 });
+    expect(stored.atMs).toBeGreaterThanOrEqual(deliverAtMs + 1_000);
+    expect(await readMessage(store.scripts, keys, "m_one")).toMatchObject({
+      state: "queued",
+      record: { seq: 1, userId: "u1", atMs: acceptedAtMs, expiresAtMs: deliverAtMs + 60_000 },
+    });
+    expect(await redis.zscore(keys.due, "u1")).not.toBeNull();
+    await expectGone();
+  });
+
+  test("goes to the nodes that hold its user, else to ready", async () => {
+    const { scripts, keys, redis } = store;
+    const heard = await store.listen(`${keys.channel}n1`);
+    await connectRoute(
+      scripts,
+      keys,
+      { userId: "u1", node: "n1", connection: "c", platform: "web" },
+      routeLimits,
+    );
+    await schedulePast({ id: "m_on" });
+    await schedulePast({ id: "m_off", userId: "u2" });
+    await promoteDue();
+    await expect.poll(() => heard.length).toBe(1);
+    expect(heard[0]).toContain("m_on");
+    const ready = (await redis.xrange(keys.ready, "-", "+")).map(([, [, value]]) =>
+      decodeReadyMessage(value ?? ""),
+    );
+    expect(ready.map(({ id }) => id)).toEqual(["m_off"]);
+  });
+
+  test("follows the order of time, and of sending among equal times", async () => {
+    for (const [id, agoMs] of [
+      ["m_4", 1_000],
+      ["m_1", 3_000],
+      ["m_2", 2_000],
+    ] as const)
+      await schedulePast({ id }, agoMs);
+    await promoteDue();
+    expect(await idsIn("u1")).toEqual(["m_1", "m_2", "m_4"]);
+  });
+
+  test("is never early: by Redis' clock, whatever the caller says", async () => {
+    const { scripts, keys, redis } = store;
+    await scheduler.schedule({ ...message({ id: "m_one" }), deliverAtMs: (await store.nowMs()) + HOUR_MS });
+    expect((await findDueSchedules(scripts, keys, 10)).members).toEqual([]);
+    const [member = ""] = await redis.zrange(keys.scheduled, "0", "-1");
+    const before = await store.snapshot();
+    const promotion = await promoteMessages(scripts, keys, token, rules, [member]);
+    expect(promotion).toMatchObject({ results: [{ outcome: "left" }] });
+    const { [keys.generation]: _generation, ...rest } = await store.snapshot();
+    expect(rest).toEqual(before);
+  });
+
+  test("is promoted once, whoever calls; a call of a stale owner changes nothing", async () => {
+    const { scripts, keys } = store;
+    await schedulePast({ id: "m_one" });
+    const { members } = await findDueSchedules(scripts, keys, 10);
+    const before = await store.snapshot();
+    expect(await promoteMessages(scripts, keys, "0.x", rules, members)).toBe("stale");
+    expect(await store.snapshot()).toEqual(before);
+    await promoteMessages(scripts, keys, token, rules, members);
+    expect(await promoteMessages(scripts, keys, token, rules, members)).toMatchObject({
+      results: [{ outcome: "left" }],
+    });
+    expect(await idsIn("u1")).toEqual(["m_one"]);
+  });
+
+  test("is known to a repetition as the same message, before and after", async () => {
+    await schedulePast({ id: "m_one", fingerprint: "f", attempt: "a" });
+    await promoteDue();
+    const again = { ...message({ id: "m_one", fingerprint: "f" }), deliverAtMs: 1 };
+    expect(await scheduler.schedule(again)).toMatchObject({
+      outcome: "exists",
+      record: { fingerprint: "f", attempt: "a" },
+    });
+    expect(await store.accepter().accept(again)).toMatchObject({ outcome: "exists" });
+  });
+
+  test("that was taken back is not promoted", async () => {
+    await schedulePast({ id: "m_one" });
+    const { members } = await findDueSchedules(store.scripts, store.keys, 10);
+    expect(await cancelSchedule(store.scripts, store.keys, "u1", "m_one")).toBe("cancelled");
+    await promoteMessages(store.scripts, store.keys, token, rules, members);
+    expect(await idsIn("u1")).toEqual([]);
+    expect(await stateOf("m_one")).toBe("cancelled");
+  });
+
+  test("whose record is gone, or of another message by now, goes without a trace", async () => {
+    const { redis, keys } = store;
+    await schedulePast({ id: "m_gone" });
+    await schedulePast({ id: "m_other" });
+    await redis.del(keys.record("m_gone"));
+    await redis.set(keys.record("m_other"), "9\te.1\t1\t99999999999999\tu9\t-\tx");
+    expect(outcomes(await promoteDue())).toEqual(["dropped", "dropped"]);
+    await expectGone();
+    expect(await redis.exists(keys.inbox("u1"))).toBe(0);
+    expect(await redis.get(keys.record("m_other"))).toContain("u9");
+  });
+
+  test("with `always` goes to the fallback at once; while that stream is full, it waits", async () => {
+    const { redis, keys } = store;
+    const always = { fallback: "always", priority: "low", notification: `{"title":"a","body":"b"}` } as const;
+    await schedulePast({ id: "m_one", ...always });
+    await redis.xadd(keys.fallback("low"), "*", "m", "x", "n", "0");
+    expect(outcomes(await promoteDue({ fallbackCap: 1 }))).toEqual(["held-up"]);
+    const waitsUntilMs = Number((await redis.zrange(keys.scheduled, "0", "0", "WITHSCORES"))[1]);
+    expect(waitsUntilMs).toBeGreaterThan(await store.nowMs());
+    expect(await stateOf("m_one")).toBe("scheduled");
+    await redis.zadd(keys.scheduled, 1, (await redis.zrange(keys.scheduled, "0", "0"))[0] ?? "");
+    expect(outcomes(await promoteDue())).toEqual(["promoted"]);
+    expect(await redis.xlen(keys.fallback("low"))).toBe(2);
+  });
+
+  test("beyond its time to live ends expired, with no number", async () => {
+    await schedulePast({ id: "m_one", ttlMs: 500 });
+    expect(outcomes(await promoteDue())).toEqual(["expired"]);
+    expect(await stateOf("m_one")).toBe("expired");
+    expect(await idsIn("u1")).toEqual([]);
+    expect(await store.redis.pttl(store.keys.record("m_one"))).toBeGreaterThan(24 * HOUR_MS);
+    await expectGone();
+  });
+
+  test("beyond its user's limit waits for room, and keeps its order", async () => {
+    for (const id of ["m_1", "m_2", "m_3"]) await schedulePast({ id });
+    expect(outcomes(await promoteDue({ receiveLimit: 2 }))).toEqual(["promoted", "promoted", "limited"]);
+    expect(await stateOf("m_3")).toBe("scheduled");
+    const { members, nextInMs = 0 } = await findDueSchedules(store.scripts, store.keys, 10);
+    expect(members).toEqual([]);
+    expect(nextInMs).toBeGreaterThan(0);
+    expect(nextInMs).toBeLessThanOrEqual(11_000);
+    // What was asked for still stands.
+    const page = { after: undefined, limit: 10, maxBytes: 1e6 };
+    const { items } = await listSchedules(store.scripts, store.keys, "u1", page);
+    expect(items.map(({ id }) => id)).toEqual(["m_3"]);
+    expect(items[0]?.deliverAtMs).toBeLessThan(await store.nowMs());
+    expect(await cancelSchedule(store.scripts, store.keys, "u1", "m_3")).toBe("cancelled");
+    await expectGone();
+  });
+
+  test("waits while too much waits to be handed over", async () => {
+    await schedulePast({ id: "m_one" });
+    await store.redis.xadd(store.keys.ready, "*", "m", "x");
+    const before = await store.snapshot();
+    const { members } = await findDueSchedules(store.scripts, store.keys, 10);
+    const call = promoteMessages(store.scripts, store.keys, token, { ...rules, readyCap: 1 }, members);
+    expect(await call).toBe("busy");
+    expect(await store.snapshot()).toEqual(before);
+  });
+
+  test("of a user whose keys are broken is refused as a whole, and stays", async () => {
+    const { redis, keys } = store;
+    await schedulePast({ id: "m_one" });
+    await redis.set(keys.inbox("u1"), "no stream");
+    const before = await store.snapshot();
+    await expect(promoteDue()).rejects.toThrow(/WRONGTYPE/);
+    expect(await store.snapshot()).toEqual(before);
+  });
+
+  test("does not make a call long: beyond 256 KiB the rest is left", async () => {
+    const data = JSON.stringify("x".repeat(60 * 1024));
+    for (let i = 0; i < 7; i++) await schedulePast({ id: `m_${i}`, data });
+    expect(outcomes(await promoteDue())).toEqual([...Array<string>(5).fill("promoted"), "left", "left"]);
+    expect(outcomes(await promoteDue())).toEqual(["promoted", "promoted"]);
+  });
+});
+
+describe("with a full inbox", () => {
+  const deadLetters = () => new DeadLettersStore(store.scripts, store.partitions);
+  const full = { inboxCap: 1 } as const;
+
+  test("it fails, and becomes a dead letter, which replays through accept", async () => {
+    const { redis, keys, scripts } = store;
+    await schedulePast({ id: "m_1" });
+    await schedulePast({ id: "m_2", data: `{"kept":true}`, notification: `{"title":"t","body":"b"}` });
+    expect(outcomes(await promoteDue(full))).toEqual(["promoted", "failed"]);
+    await expectGone();
+    expect(await readMessage(scripts, keys, "m_2")).toMatchObject({
+      state: "failed",
+      record: { seq: 0, end: { word: "inbox-full" } },
+    });
+    const [letter] = (await deadLetters().list("inbox-full", undefined, 10)).items;
+    expect(letter).toMatchObject({
+      cause: "inbox-full",
+      message: { id: "m_2", userId: "u1", seq: 0, notification: `{"title":"t","body":"b"}` },
+    });
+    // Still full: it fails again.
+    expect(await deadLetters().replay(letter!)).toBe("replayed");
+    expect(await stateOf("m_2")).toBe("scheduled");
+    expect(outcomes(await promoteDue(full))).toEqual(["failed"]);
+    const [again] = (await deadLetters().list("inbox-full", undefined, 10)).items;
+    const { epoch } = (await readMessage(scripts, keys, "m_1"))!.record;
+    await ackUsers(scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 0);
+    expect(await deadLetters().replay(again!)).toBe("replayed");
+    expect(outcomes(await promoteDue(full))).toEqual(["promoted"]);
+    const last = (await redis.xrevrange(keys.inbox("u1"), "+", "-", "COUNT", 1))[0]?.[1][1] ?? "";
+    expect(decodeInboxMessage(2, last)).toMatchObject({ id: "m_2", data: `{"kept":true}` });
+    expect(await redis.xlen(keys.deadLetters("inbox-full"))).toBe(0);
+  });
+
+  test("its letter is kept within the bound, and is not replayed once its time to live is over", async () => {
+    await schedulePast({ id: "m_0" });
+    await schedulePast({ id: "m_1" });
+    await schedulePast({ id: "m_2", ttlMs: 61_000 }, 1_000);
+    await promoteDue({ ...full, deadLettersCap: 1 });
+    const { items } = await deadLetters().list("inbox-full", undefined, 10);
+    expect(items.map(({ message: { id } }) => id)).toEqual(["m_2"]);
+    const record = (await store.redis.get(store.keys.record("m_2"))) ?? "";
+    const over = record.split("\t").map((field, i) => (i === 3 ? "1" : field));
+    await store.redis.set(store.keys.record("m_2"), over.join("\t"));
+    expect(await deadLetters().replay(items[0]!)).toBe("expired");
+    await store.redis.del(store.keys.record("m_2"));
+    expect(await deadLetters().replay(items[0]!)).toBe("forgotten");
+  });
+});
+
+describe("a topic's message whose time has come", () => {
+  test("is published: numbered then, in its log, on its channel", async () => {
+    const { keys, scripts } = store;
+    const heard = await store.listen(`${keys.topicChannel}news`);
+    const deliverAtMs = await schedulePast({ id: "m_1", ...news });
+    await schedulePast({ id: "m_2", ...news, ttlMs: 500 });
+    expect(outcomes(await promoteDue())).toEqual(["promoted", "expired"]);
+    expect(await stateOf("m_2")).toBe("expired");
+    expect(await readMessage(scripts, keys, "m_1")).toMatchObject({
+      state: "published",
+      topic: "news",
+      record: { seq: 1, expiresAtMs: deliverAtMs + HOUR_MS },
+    });
+    await expect.poll(() => heard.length).toBe(1);
+    expect(heard[0]).toContain("m_1");
+    const log = await readTopic(scripts, keys, "news", { after: 0, takesPart: true });
+    expect(log).toMatchObject({ messages: [{ id: "m_1", data: `"hello"`, offset: 1 }] });
+    await expectGone("#news");
+  });
+
+  test("is not published twice, nor for a stale owner; a broken topic refuses it as a whole", async () => {
+    const { keys, scripts, redis } = store;
+    await schedulePast({ id: "m_1", ...news });
+    const { members } = await findDueSchedules(scripts, keys, 10);
+    await redis.set(keys.topicLog("news"), "no stream");
+    const before = await store.snapshot();
+    expect(await promotePublications(scripts, keys, "0.x", rules, members)).toBe("stale");
+    await expect(promotePublications(scripts, keys, token, rules, members)).rejects.toThrow(/WRONGTYPE/);
+    expect(await store.snapshot()).toEqual(before);
+    await redis.del(keys.topicLog("news"));
+    for (const outcome of ["promoted", "left"])
+      expect(await promotePublications(scripts, keys, token, rules, members)).toMatchObject({
+        results: [{ outcome }],
+      });
+    expect(await redis.xlen(keys.topicLog("news"))).toBe(1);
+  });
+});

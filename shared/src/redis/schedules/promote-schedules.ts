@@ -1,0 +1,204 @@
+// dispatch/promote-due -> here -> schedules/{find-due-schedules, promote-messages, promote-publications}.lua: messages
+// whose time has come, stored or published.
+// Guarantees: fenced; one step takes a message out of the schedules and stores it, so that none is lost or promoted
+// twice, whoever dies; never before its time by Redis' clock; a recipient's messages in order of time.
+import { randomBytes } from "node:crypto";
+import { idOfSchedule, recipientOfSchedule } from "../../protocol/messages/scheduled-message.js";
+import { priorities } from "../../protocol/messages/stored-message.js";
+import { topicOfRecipient } from "../../protocol/topics/topic-name.js";
+import { RECEIVE_SUB_WINDOWS, RECEIVE_WINDOW_MS } from "../accept/accept-batch.js";
+import { USER_KEEP_MS, type PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+import { TOPIC_KEEP_MS } from "../topics/topic-publisher.js";
+
+export interface DueSchedules {
+  /** Of the partition's schedules, in order of time. */
+  readonly members: readonly string[];
+  /** In how long the next one is due; undefined where there is none. */
+  readonly nextInMs: number | undefined;
+  /** Redis' clock. */
+  readonly nowMs: number;
+}
+
+/** @param limit of members */
+export async function findDueSchedules(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  limit: number,
+): Promise<DueSchedules> {
+  const [now = "", next = "", ...members] = await scripts.runForList(
+    "find-due-schedules.v1",
+    [keys.scheduled],
+    [limit],
+  );
+  const nowMs = Number(now);
+  return { members, nextInMs: next === "" ? undefined : Number(next) - nowMs, nowMs };
+}
+
+/** As collect's, for what is accepted at its time. */
+export interface PromoteRules {
+  readonly ackTimeoutMs: number;
+  readonly inboxCap: number;
+  readonly readyCap: number;
+  readonly fallbackCap: number;
+  readonly recordKeepMs: number;
+  /** Messages that one user may be sent in RECEIVE_WINDOW_MS; 0: no limit. */
+  readonly receiveLimit: number;
+  readonly deadLettersCap: number;
+}
+
+const outcomeOfSign = {
+  "+": "promoted",
+  x: "expired",
+  f: "failed",
+  "~": "limited",
+  "?": "held-up",
+  "-": "dropped",
+  ".": "left",
+} as const;
+
+export type PromotionOutcome = (typeof outcomeOfSign)[keyof typeof outcomeOfSign];
+export const promotionOutcomes = [...new Set(Object.values(outcomeOfSign))];
+
+export interface Promoted {
+  readonly outcome: PromotionOutcome;
+  /** Of `promoted`: how long after its time, ms. */
+  readonly latenessMs: number;
+}
+
+export interface Promotion {
+  /** One for each member, in order. */
+  readonly results: readonly Promoted[];
+  /** Messages of the partition that wait to be handed over. */
+  readonly ready: number;
+}
+
+/**
+ * @param members of users, see `isOfTopic`
+ * @returns busy: too many messages wait to be handed over (nothing was changed); stale: the token is not the owner's
+ */
+export async function promoteMessages(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  token: string,
+  rules: PromoteRules,
+  members: readonly string[],
+): Promise<Promotion | "busy" | "stale"> {
+  const { ackTimeoutMs, recordKeepMs } = rules;
+  const answer = await scripts.run(
+    "promote-messages.v1",
+    [
+      keys.owner,
+      keys.scheduled,
+      keys.deadLetters("inbox-full"),
+      keys.generation,
+      keys.due,
+      keys.ready,
+      ...priorities.map((priority) => keys.fallback(priority)),
+      ...members.flatMap((member) => {
+        const userId = recipientOfSchedule(member);
+        return [
+          keys.user(userId),
+          keys.inbox(userId),
+          keys.routes(userId),
+          keys.record(idOfSchedule(member)),
+          keys.schedulesOf(userId),
+        ];
+      }),
+    ],
+    [
+      token,
+      newSeed(),
+      ackTimeoutMs,
+      rules.inboxCap,
+      rules.readyCap,
+      keys.channel,
+      "accept",
+      USER_KEEP_MS,
+      recordKeepMs + ackTimeoutMs,
+      rules.receiveLimit,
+      RECEIVE_WINDOW_MS / RECEIVE_SUB_WINDOWS,
+      RECEIVE_SUB_WINDOWS,
+      rules.fallbackCap,
+      rules.deadLettersCap,
+      ...members,
+    ],
+  );
+  const promotion = decodePromotion(answer);
+  if (typeof promotion === "object") {
+    scripts.ends.count("expired", countOf(promotion, "expired"));
+    scripts.ends.count("failed", countOf(promotion, "failed"));
+  }
+  return promotion;
+}
+
+/** @param members of topics, see `isOfTopic` */
+export async function promotePublications(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  token: string,
+  { recordKeepMs }: Pick<PromoteRules, "recordKeepMs">,
+  members: readonly string[],
+): Promise<Promotion | "busy" | "stale"> {
+  const answer = await scripts.run(
+    "promote-publications.v1",
+    [
+      keys.owner,
+      keys.scheduled,
+      keys.generation,
+      ...members.flatMap((member) => {
+        const recipient = recipientOfSchedule(member);
+        const topic = topicOfRecipient(recipient) ?? "";
+        return [
+          keys.topic(topic),
+          keys.topicLog(topic),
+          keys.record(idOfSchedule(member)),
+          keys.schedulesOf(recipient),
+        ];
+      }),
+    ],
+    [token, newSeed(), keys.topicChannel, recordKeepMs, TOPIC_KEEP_MS, ...members],
+  );
+  const promotion = decodePromotion(answer);
+  if (typeof promotion === "object") scripts.ends.count("expired", countOf(promotion, "expired"));
+  return promotion;
+}
+
+/** Whether a member of the partition's schedules is a topic's. */
+export function isOfTopic(member: string): boolean {
+  return topicOfRecipient(recipientOfSchedule(member)) !== undefined;
+}
+
+/** A message that could not be promoted, because Redis refuses to work on its recipient's keys, waits longer. */
+export async function postponeSchedule(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  member: string,
+  untilMs: number,
+): Promise<void> {
+  // Only while it is there.
+  await scripts.redis.zadd(keys.scheduled, "XX", untilMs, member);
+}
+
+export function countOf({ results }: Promotion, wanted: PromotionOutcome): number {
+  return results.reduce((sum, { outcome }) => sum + Number(outcome === wanted), 0);
+}
+
+function newSeed(): string {
+  return randomBytes(6).toString("base64url");
+}
+
+function decodePromotion(answer: string): Promotion | "busy" | "stale" {
+  if (answer === "busy" || answer === "stale") return answer;
+  const [ready = "", ...lines] = answer.split("\n");
+  return {
+    ready: Number(ready),
+    results: lines.map((line) => {
+      const outcome = Object.hasOwn(outcomeOfSign, line.charAt(0))
+        ? outcomeOfSign[line.charAt(0) as keyof typeof outcomeOfSign]
+        : undefined;
+      if (outcome === undefined) throw new Error(`a promotion answered ${JSON.stringify(line)}`);
+      return { outcome, latenessMs: outcome === "promoted" ? Number(line.slice(1)) : 0 };
+    }),
+  };
+}

@@ -1,0 +1,186 @@
+// Tests that messages wait for their time in Redis: stored, known by their id, listed, taken back.
+// Guarantees covered: none is numbered before its time; a repetition stores nothing; a cancel wins once; what is listed
+// is complete and by time.
+import { array, assert, asyncProperty, infiniteStream, integer, nat } from "fast-check";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import type { MessageToAccept } from "../accept/accept-batch.js";
+import { readMessage } from "../inbox/read-message.js";
+import { cancelSchedule } from "./cancel-schedule.js";
+import { listSchedules, type SchedulePlace } from "./list-schedules.js";
+import { MessageScheduler, type MessageToSchedule } from "./schedule-messages.js";
+
+let store: OpenStore;
+let scheduler: MessageScheduler;
+beforeAll(async () => {
+  store = await openStore();
+  scheduler = new MessageScheduler({ ...store, maxInFlight: 1 });
+});
+beforeEach(() => store.clear());
+afterAll(() => store.close());
+
+type UserMessageToSchedule = MessageToAccept & Pick<MessageToSchedule, "deliverAtMs">;
+
+const HOUR_MS = 3_600_000;
+const PAGE = { limit: 1_000, maxBytes: 1e9, after: undefined } as const;
+
+async function later(parts: Partial<UserMessageToSchedule> = {}): Promise<UserMessageToSchedule> {
+  return { ...message(), deliverAtMs: (await store.nowMs()) + HOUR_MS, ...parts };
+}
+
+async function idsOf(recipient: string): Promise<string[]> {
+  const { items } = await listSchedules(store.scripts, store.keys, recipient, PAGE);
+  return items.map(({ id }) => id);
+}
+
+describe("a message for later", () => {
+  test("waits without a number, and takes no place in the user's sequence", async () => {
+    const one = await later({ id: "m_one", ttlMs: 60_000, data: `{"a":1}` });
+    expect(await scheduler.schedule(one)).toEqual({ outcome: "scheduled" });
+    expect(await readMessage(store.scripts, store.keys, "m_one")).toMatchObject({
+      state: "scheduled",
+      record: { seq: 0, userId: "u1", expiresAtMs: one.deliverAtMs + 60_000, deliverAtMs: one.deliverAtMs },
+    });
+    const { redis, keys } = store;
+    expect(await redis.exists(keys.user("u1"), keys.inbox("u1"), keys.due)).toBe(0);
+    // However late its time is noticed, it is there.
+    expect(await redis.pttl(keys.record("m_one"))).toBe(-1);
+  });
+
+  test("whose time has come is not stored: accepting it is another call", async () => {
+    const before = await store.snapshot();
+    const one = await later({ deliverAtMs: await store.nowMs() });
+    expect(await scheduler.schedule(one)).toEqual({ outcome: "due" });
+    expect(await store.snapshot()).toEqual(before);
+  });
+
+  test("is stored once, however often it is sent; the answer says what was stored", async () => {
+    const one = await later({ id: "m_one", fingerprint: "f", attempt: "a" });
+    await scheduler.schedule(one);
+    await store.accepter().accept(message({ userId: "u2" }));
+    const before = await store.snapshot();
+    const again = await scheduler.schedule({ ...one, attempt: "b" });
+    expect(again).toMatchObject({ outcome: "exists", record: { fingerprint: "f", attempt: "a" } });
+    // Not even where its time has come meanwhile.
+    await scheduler.schedule({ ...one, deliverAtMs: 1 });
+    // Nor by a message without a time that has its id.
+    expect(await store.accepter().accept(message({ id: "m_one" }))).toMatchObject({
+      outcome: "exists",
+      record: { fingerprint: "f" },
+    });
+    // (That call armed its user; the wake finds nothing to do.)
+    await store.redis.zrem(store.keys.due, "u1");
+    expect(await store.snapshot()).toEqual(before);
+  });
+
+  test("is known as the message that was accepted under its id before", async () => {
+    await store.accepter().accept(message({ id: "m_one", fingerprint: "f" }));
+    const before = await store.snapshot();
+    expect(await scheduler.schedule(await later({ id: "m_one" }))).toMatchObject({
+      outcome: "exists",
+      record: { fingerprint: "f", seq: 1 },
+    });
+    expect(await store.snapshot()).toEqual(before);
+  });
+
+  test("is no repetition of one that its erased user had", async () => {
+    await store.accepter().accept(message({ id: "m_one" }));
+    await store.redis.del(store.keys.user("u1"), store.keys.inbox("u1"));
+    expect(await scheduler.schedule(await later({ id: "m_one" }))).toEqual({ outcome: "scheduled" });
+  });
+
+  test("is refused where the partition's owners are of an earlier release, and taken once one was of this", async () => {
+    const { redis, keys } = store;
+    await redis.hset(keys.owner, "token", "3.x", "holder", "d");
+    const before = await store.snapshot();
+    await expect(scheduler.schedule(await later())).rejects.toMatchObject({ code: "PETREL_NOT_IMPLEMENTED" });
+    expect(await store.snapshot()).toEqual(before);
+    await redis.del(keys.owner);
+    await store.own();
+    // As an earlier release takes it.
+    await redis.hset(keys.owner, "token", "9.x", "holder", "d");
+    expect(await scheduler.schedule(await later())).toEqual({ outcome: "scheduled" });
+  });
+});
+
+describe("taken back", () => {
+  test("it ends cancelled; a second time there is nothing to take", async () => {
+    await scheduler.schedule(await later({ id: "m_one" }));
+    expect(await cancelSchedule(store.scripts, store.keys, "u1", "m_one")).toBe("cancelled");
+    const before = await store.snapshot();
+    expect(await cancelSchedule(store.scripts, store.keys, "u1", "m_one")).toBe("gone");
+    expect(await store.snapshot()).toEqual(before);
+    expect(await readMessage(store.scripts, store.keys, "m_one")).toMatchObject({ state: "cancelled" });
+    expect(await store.redis.zcard(store.keys.scheduled)).toBe(0);
+    expect(await idsOf("u1")).toEqual([]);
+    expect(await store.redis.pttl(store.keys.record("m_one"))).toBeGreaterThan(24 * HOUR_MS);
+  });
+
+  test("nothing else is: an accepted message, one that is unknown, one that `scheduled` does not hold", async () => {
+    await store.accepter().accept(message({ id: "m_now" }));
+    await scheduler.schedule(await later({ id: "m_one" }));
+    await store.redis.del(store.keys.scheduled);
+    const before = await store.snapshot();
+    for (const id of ["m_now", "m_unknown"]) {
+      expect(await cancelSchedule(store.scripts, store.keys, "u1", id)).toBe("gone");
+    }
+    expect(await store.snapshot()).toEqual(before);
+    expect(await cancelSchedule(store.scripts, store.keys, "u1", "m_one")).toBe("gone");
+    expect(await readMessage(store.scripts, store.keys, "m_one")).toMatchObject({ state: "scheduled" });
+  });
+});
+
+describe("a recipient's list", () => {
+  test("is by time, and among equal times in the order of sending; others' are not in it", async () => {
+    const nowMs = await store.nowMs();
+    const at = (id: string, inMs: number) => later({ id, deliverAtMs: nowMs + inMs });
+    const all = [at("m_c", 9_000_000), at("m_z", 8_000_000), at("m_a", 8_000_000), at("m_b", 7_000_000)];
+    // One call: their order in it counts.
+    await Promise.all((await Promise.all(all)).map((one) => scheduler.schedule(one)));
+    await scheduler.schedule(await later({ id: "m_other", userId: "u2" }));
+    await scheduler.schedule(await at("m_y", 8_000_000));
+    expect(await idsOf("u1")).toEqual(["m_b", "m_z", "m_a", "m_y", "m_c"]);
+  });
+
+  test("can be read in pages while messages come and go: none that stays is missed or repeated", async () => {
+    await assert(
+      asyncProperty(
+        array(integer({ min: 1, max: 3 }), { minLength: 1, maxLength: 30 }),
+        integer({ min: 1, max: 4 }),
+        infiniteStream(nat()),
+        async (times, limit, random) => {
+          await store.clear();
+          const nowMs = await store.nowMs();
+          for (const [i, time] of times.entries())
+            await scheduler.schedule(await later({ id: `m_${i}`, deliverAtMs: nowMs + time * HOUR_MS }));
+          const staying = new Set(times.keys());
+          const seen: string[] = [];
+          let after: SchedulePlace | undefined;
+          do {
+            const page = await listSchedules(store.scripts, store.keys, "u1", { ...PAGE, limit, after });
+            expect(page.items.length).toBeLessThanOrEqual(limit);
+            seen.push(...page.items.map(({ id }) => id));
+            after = page.next;
+            const gone = (random.next().value ?? 0) % times.length;
+            staying.delete(gone);
+            await cancelSchedule(store.scripts, store.keys, "u1", `m_${gone}`);
+          } while (after !== undefined);
+          expect(new Set(seen).size).toBe(seen.length);
+          for (const i of staying) expect(seen).toContain(`m_${i}`);
+          const timesSeen = seen.map((id) => times[Number(id.slice(2))] ?? 0);
+          expect(timesSeen).toEqual(timesSeen.toSorted((a, b) => a - b));
+        },
+      ),
+      { numRuns: 20 },
+    );
+  });
+
+  test("ends a page with the message that passes the bytes", async () => {
+    for (const id of ["m_1", "m_2", "m_3"])
+      await scheduler.schedule(await later({ id, data: JSON.stringify("x".repeat(100)) }));
+    const first = await listSchedules(store.scripts, store.keys, "u1", { ...PAGE, maxBytes: 150 });
+    expect(first.items.map(({ id }) => id)).toEqual(["m_1", "m_2"]);
+    const rest = await listSchedules(store.scripts, store.keys, "u1", { ...PAGE, after: first.next });
+    expect(rest.items.map(({ id }) => id)).toEqual(["m_3"]);
+  });
+});

@@ -1,0 +1,212 @@
+-- Stores, numbers and hands over messages: what accept/accept.lua does, and schedules/promote-messages.lua for those
+-- whose time has come. KEYS, ARGV and the lines of the result are as accept documents them. `promoted` is nil, or each
+-- message's record in the form `scheduled` (includes/scheduled-record), which is then replaced.
+if redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[4]) then return 'busy' end
+
+local seed, ackTimeoutMs, inboxCap = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local channel, handOverHere = ARGV[5], ARGV[6] == 'accept'
+local keepMs, recordKeepMs = tonumber(ARGV[7]), tonumber(ARGV[8])
+local receiveLimit = tonumber(ARGV[9])
+local receiveSubMs, receiveHeld = tonumber(ARGV[10]), tonumber(ARGV[11])
+local subWindow = math.floor(now / receiveSubMs)
+local arePlain = ARGV[13] ~= ''
+local perMessage = arePlain and 1 or 4
+local count = (#KEYS - 6) / 4
+local dayMs = 86400000
+
+local generation = currentGeneration(KEYS[1])
+-- A number becomes text once: formatting costs as much as a small command.
+local nowText, wakeAt = ms(now), now + ackTimeoutMs
+local wakeAtText = ms(wakeAt)
+local recordKeepText = ms(recordKeepMs)
+local lines = { 'now ' .. nowText }
+local forNode, nodes = {}, {}     -- node -> { line, … } and the nodes in the order of their first line
+local stored, storedFor = {}, {}  -- line, and its nodes or false, in order
+
+local ofTtl = {} -- ttlMs as text -> { expiresAt, expiresAt as text, when to look at its user }
+local function expiryOf(ttlText)
+  local expiry = ofTtl[ttlText]
+  if not expiry then
+    local expiresAt = now + tonumber(ttlText)
+    local text = ms(expiresAt)
+    expiry = { expiresAt, text, expiresAt < wakeAt and text or wakeAtText }
+    ofTtl[ttlText] = expiry
+  end
+  return expiry
+end
+
+local userFrom = #string.match(KEYS[1], '^[^}]*}') + #':user:' + 1
+local userIds, armed = {}, { 'ZADD', KEYS[2], 'LT' }
+for i = 1, count do
+  local userId = string.sub(KEYS[3 + i * 4], userFrom)
+  userIds[i] = userId
+  armed[i * 2 + 2] = expiryOf(arePlain and ARGV[13] or ARGV[11 + i * 4])[3]
+  armed[i * 2 + 3] = userId
+end
+if count > 0 then redis.call(unpack(armed)) end
+
+-- No inbox bounds what goes to the fallback at once: users may acknowledge it before it is sent on.
+local fallback = { h = KEYS[4], n = KEYS[5], l = KEYS[6] }
+local roomFor = {}
+if not arePlain then
+  local fallbackCap = tonumber(ARGV[12])
+  roomFor.h = fallbackCap - redis.call('XLEN', KEYS[4])
+  roomFor.n = fallbackCap - redis.call('XLEN', KEYS[5])
+  roomFor.l = fallbackCap - redis.call('XLEN', KEYS[6])
+end
+
+-- A user's hash and inbox outlive every record. They are extended by whole days, so the online path pays once a day.
+local keepUntil, keepUntilText = now + keepMs, ms(now + keepMs + dayMs)
+local function keepUser(userKey, inboxKey)
+  redis.call('HSET', userKey, 'keepUntil', keepUntilText)
+  redis.call('PEXPIRE', userKey, ms(keepMs + 2 * dayMs))
+  redis.call('PEXPIRE', inboxKey, ms(keepMs + dayMs))
+end
+
+-- Not: of a message that waits for its time, or ended before it had a number.
+local function isOfOtherHistory(known, epoch)
+  return not hasNoNumber(known) and not isOfHistory(string.match(known, '^%d+\t([^\t]*)'), epoch)
+end
+
+-- Returns what is recorded under this id already, or false.
+local function record(recordKey, value, ttlText, epoch)
+  if promoted then
+    redis.call('SET', recordKey, value, 'PX', ttlText)
+    return false
+  end
+  local known = redis.call('SET', recordKey, value, 'NX', 'GET', 'PX', ttlText)
+  if not known or not isOfOtherHistory(known, epoch) then return known end
+  local attemptsOfNamesake = string.gsub(recordKey, ':record:', ':attempts:', 1)
+  local sendsOfNamesake = string.gsub(recordKey, ':record:', ':device-sends:', 1)
+  -- Before the record: while a slot is being moved, an undeclared key may be refused. Had the record been written by
+  -- then, it would tell the next attempt that the message is stored.
+  redis.call('UNLINK', attemptsOfNamesake, sendsOfNamesake)
+  redis.call('SET', recordKey, value, 'PX', ttlText)
+  return false
+end
+
+for i = 1, count do
+  local k, a = 3 + i * 4, 13 + (i - 1) * perMessage
+  local userKey, inboxKey, routesKey, recordKey = KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]
+  local userId, body = userIds[i], ARGV[a + 1]
+  local ttlText, identity, letter = ARGV[13], '-\t-', nil
+  if not arePlain then
+    ttlText, identity = ARGV[a + 2], ARGV[a + 3]
+    letter = fallback[ARGV[a + 4]] and ARGV[a + 4]
+  end
+  local expiry = expiryOf(ttlText)
+  local expiresAtText = expiry[2]
+
+  local user
+  if receiveLimit > 0 then
+    user = redis.call('HMGET', userKey, 'seq', 'epoch', 'generation', 'acked', 'nextExpiry', 'keepUntil', 'received')
+  else
+    user = redis.call('HMGET', userKey, 'seq', 'epoch', 'generation', 'acked', 'nextExpiry', 'keepUntil')
+  end
+  local seq, epoch, acked = tonumber(user[1]), user[2], tonumber(user[4])
+  local isNew = not seq
+  if isNew then
+    seq, acked, epoch = missingUser(inboxKey, seed)
+  elseif user[3] ~= generation then
+    epoch = nextEpoch(epoch, seed)
+  end
+
+  local isLimited, notes, areMoved = false, nil, false
+  if receiveLimit > 0 then
+    local received
+    received, notes, areMoved = receivedLately(user[7], seq, subWindow, receiveHeld)
+    isLimited = received >= receiveLimit
+  end
+
+  local seqText = ms(seq + 1)
+  local known
+  local isFull = seq - acked >= inboxCap
+  local recordTtl = letter and ms(tonumber(ttlText) + recordKeepMs) or recordKeepText
+  local isRefused = isFull or isLimited or (letter and roomFor[letter] <= 0)
+  if isRefused then
+    known = redis.call('GET', recordKey)
+    if known and (promoted or isOfOtherHistory(known, epoch)) then known = nil end
+    if not known then
+      lines[i + 1] = isFull and '!' or not isLimited and '?'
+        or '~' .. ms(waitForRoom(user[7], seq, receiveLimit, subWindow, receiveSubMs, receiveHeld))
+    end
+    -- Else a clock that was set back would move the notes at each call, and the user would wait for ever.
+    if areMoved then redis.call('HSET', userKey, 'received', noteBeginning(notes, subWindow, seq)) end
+  else
+    local acceptedAt = promoted and promoted[i].acceptedAt or nowText
+    local value = seqText .. '\t' .. epoch .. '\t' .. acceptedAt .. '\t' .. expiresAtText .. '\t' .. userId .. '\t'
+      .. identity
+    known = record(recordKey, value, recordTtl, epoch)
+  end
+
+  if known then
+    redis.call('PEXPIRE', recordKey, recordTtl, 'GT')
+    if not isNew and (tonumber(user[6]) or 0) < keepUntil then keepUser(userKey, inboxKey) end
+    lines[i + 1] = '=' .. known
+  elseif not isRefused then
+    local inboxValue = epoch .. '\t' .. nowText .. '\t' .. expiresAtText .. '\t' .. body
+    redis.call('XADD', inboxKey, seqText .. '-0', 'm', inboxValue)
+
+    local nextExpiry = tonumber(user[5])
+    if user[3] == generation and nextExpiry and nextExpiry <= expiry[1] and not notes then
+      redis.call('HSET', userKey, 'seq', seqText)
+    else
+      local changes = { 'seq', seqText }
+      local function change(field, text)
+        changes[#changes + 1] = field
+        changes[#changes + 1] = text
+      end
+      if isNew or user[3] ~= generation then
+        change('epoch', epoch)
+        change('generation', generation)
+      end
+      if isNew then change('acked', ms(acked)) end
+      if isNew and acked < seq then
+        -- A rebuilt user's open messages may expire at any time: the next wake, which is at once, reads all of them.
+        change('nextExpiry', nowText)
+        redis.call('ZADD', KEYS[2], 'LT', nowText, userId)
+      elseif not nextExpiry or expiry[1] < nextExpiry then
+        -- A lower bound. Where it has become too low, a wake looks into the inbox once and corrects it.
+        change('nextExpiry', expiresAtText)
+      end
+      if notes then change('received', noteBeginning(notes, subWindow, seq)) end
+      redis.call('HSET', userKey, unpack(changes))
+    end
+    if (tonumber(user[6]) or 0) < keepUntil then keepUser(userKey, inboxKey) end
+    lines[i + 1] = '+' .. seqText .. '\t' .. epoch
+
+    local line = userId .. '\t' .. seqText .. '\t' .. inboxValue
+    if letter then
+      roomFor[letter] = roomFor[letter] - 1
+      -- All but the data: it is JSON text, and so holds no tab.
+      local trace = traceOf(line)
+      local head = string.match(string.sub(line, 1, #line - #trace), '^(.*)\t')
+      redis.call('XADD', fallback[letter], '*', 'm', head .. trace, 'n', '0')
+    end
+    local itsNodes = handOverHere and liveNodes(routesKey, nowText)
+    if itsNodes then
+      for _, node in ipairs(itsNodes) do
+        local batch = forNode[node]
+        if batch then
+          batch[#batch + 1] = line
+        else
+          forNode[node] = { line }
+          nodes[#nodes + 1] = node
+        end
+      end
+    end
+    stored[#stored + 1] = line
+    storedFor[#stored] = itsNodes
+  end
+end
+
+local reached = {}
+for _, node in ipairs(nodes) do
+  local message = 'deliver\n' .. table.concat(forNode[node], '\n')
+  reached[node] = redis.call('SPUBLISH', channel .. node, message) > 0
+end
+for i, line in ipairs(stored) do
+  local handedOver = false
+  for _, node in ipairs(storedFor[i] or {}) do handedOver = handedOver or reached[node] end
+  if not handedOver then redis.call('XADD', KEYS[3], '*', 'm', line) end
+end

@@ -1,0 +1,25 @@
+-- The messages of a call whose time has come. Needs server-time, end-keep and scheduled-record. Nothing is written yet.
+--
+-- Of each: its record as readScheduled answers it, with its `id`, `member` and `ttl` (what is left of its time to live,
+-- ms); false where its record is gone or says otherwise (it was erased, or an older release took its id); nil where it
+-- is not due (any more), or left for the next call, because the call is long enough.
+local PROMOTE_BYTES = 262144
+local function readDue(scheduledKey, recordKeys, members)
+  local found, bytes = {}, 0
+  local function recordAt(recordKey) return redis.call('GET', recordKey) or '' end
+  for i, member in ipairs(members) do
+    local at = redis.call('ZSCORE', scheduledKey, member)
+    if at and tonumber(at) <= now and bytes < PROMOTE_BYTES then
+      local id, recipient = string.match(member, '^' .. string.rep('%x', 15) .. '([^\t]*)\t(.*)$')
+      local waiting = readScheduled(recordAt(recordKeys[i]))
+      if waiting and waiting.recipient == recipient then
+        waiting.id, waiting.member, waiting.ttl = id, member, waiting.expiresAt - now
+        bytes = bytes + #waiting.payload
+        found[i] = waiting
+      else
+        found[i] = false
+      end
+    end
+  end
+  return found
+end
