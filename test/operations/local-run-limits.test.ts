@@ -9,7 +9,7 @@ import { settingsOf } from "../support/service-settings.js";
 function environmentsWith(environment: Readonly<Record<string, string>>) {
   return describeServices({
     repositoryRoot: "/petrel",
-    ports: assignPorts(undefined, { nodes: 2, dispatchers: 1 }),
+    ports: assignPorts(undefined, { nodes: 2, collects: 1, dispatchers: 1 }),
     redisEnvironment: { REDIS_URL: "redis://127.0.0.1:1", REDIS_PASSWORD_FILE: "f" },
     secretFiles: {
       producerKeys: "a",

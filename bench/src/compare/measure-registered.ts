@@ -11,6 +11,7 @@ import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { openPetrel, type PetrelContender } from "../contenders/open-petrel.js";
 import type { WorkloadFigures } from "./figures.js";
 import { inRounds } from "./in-rounds.js";
+import { usedMemory } from "./measure-storage.js";
 import {
   connectUsers,
   fewRounds,
@@ -34,11 +35,17 @@ export async function measureRegistered(context: CompareContext): Promise<Worklo
       const petrel = await openPetrel({ name, environment: { PARTITIONS: String(PARTITIONS) } });
       stops.push(petrel.stop);
       const startMs = performance.now();
-      await registerUsers(petrel, registered);
+      const bytes = await registerUsers(petrel, registered);
       say(`  ${registered} users registered in ${((performance.now() - startMs) / 1000).toFixed(1)} s`);
       const users: ConnectedUsers = await connectUsers(petrel, options.users, options.ackDelayMs);
       stops.push(users.close);
-      competitors.push({ name, measure: () => users.measure(singlePlan(context, users.names)) });
+      competitors.push({
+        name,
+        measure: async () => {
+          const { more, ...figures } = await users.measure(singlePlan(context, users.names));
+          return { ...figures, more: { ...more, "bytes of Redis a user": bytes } };
+        },
+      });
     }
     return {
       workload: "registered",
@@ -51,8 +58,8 @@ export async function measureRegistered(context: CompareContext): Promise<Worklo
   }
 }
 
-/** Each is sent one message, which is acknowledged. */
-async function registerUsers({ cluster }: PetrelContender, count: number): Promise<void> {
+/** Each is sent one message, which is acknowledged. @returns the bytes of Redis that one takes */
+async function registerUsers({ cluster }: PetrelContender, count: number): Promise<number> {
   const logger = createLogger({ service: "bench", level: "silent" });
   const redis = await connectRedis({ url: cluster.redis.url, role: "commands", logger });
   const scripts = new ScriptRunner(redis);
@@ -66,6 +73,7 @@ async function registerUsers({ cluster }: PetrelContender, count: number): Promi
     handOver: "accept",
     maxInFlight: 2,
   });
+  const before = await usedMemory(redis);
   for (let from = 0; from < count; from += AT_A_TIME) {
     const some = Array.from(
       { length: Math.min(AT_A_TIME, count - from) },
@@ -81,7 +89,8 @@ async function registerUsers({ cluster }: PetrelContender, count: number): Promi
           ttlMs: 3_600_000,
           fingerprint: "-",
           attempt: "first",
-          data: '{"text":"welcome"}',
+          // As long as those that docs/operate/sizing.md counts.
+          data: JSON.stringify("x".repeat(98)),
           fallback: "never",
           priority: "normal",
           notification: "",
@@ -97,5 +106,7 @@ async function registerUsers({ cluster }: PetrelContender, count: number): Promi
       }),
     );
   }
+  const bytes = (await usedMemory(redis)) - before;
   redis.disconnect();
+  return bytes / count;
 }

@@ -54,7 +54,12 @@ export async function measureStorage(context: CompareContext): Promise<WorkloadF
   }
 }
 
-async function usedMemory(redis: Redis): Promise<number> {
+interface AnswersInfo {
+  readonly info: (section: string) => Promise<string>;
+}
+
+/** Bytes, without those of its clients. */
+export async function usedMemory(redis: AnswersInfo): Promise<number> {
   const info = await redis.info("memory");
   const value = (name: string): number => Number(new RegExp(`^${name}:(\\d+)`, "m").exec(info)?.[1] ?? 0);
   return value("used_memory") - value("mem_clients_normal");

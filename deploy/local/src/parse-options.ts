@@ -1,10 +1,11 @@
 // The local run: what was typed after `npm start --`.
 // Guarantees: an option that is unknown or out of range is refused, by name; nothing is guessed.
 import { parseArgs } from "node:util";
-import { maxDispatchers, maxNodes } from "./ports/local-ports.js";
+import { maxCollects, maxDispatchers, maxNodes } from "./ports/local-ports.js";
 
 export interface LocalOptions {
   readonly nodes: number;
+  readonly collects: number;
   readonly dispatchers: number;
   readonly restart: boolean;
   readonly help: boolean;
@@ -18,6 +19,7 @@ export class OptionError extends Error {
 export const usage = `npm start [-- options]
 
   --nodes N         push nodes (2; up to ${maxNodes})
+  --collects N      collects (1; up to ${maxCollects})
   --dispatchers N   dispatchers (1; up to ${maxDispatchers})
   --no-restart      a service that dies stays dead
   --help            this
@@ -31,6 +33,7 @@ export function parseOptions(args: readonly string[]): LocalOptions {
   const { values } = parse(args);
   return {
     nodes: count("--nodes", values.nodes, maxNodes),
+    collects: count("--collects", values.collects, maxCollects),
     dispatchers: count("--dispatchers", values.dispatchers, maxDispatchers),
     restart: !values["no-restart"],
     help: values.help,
@@ -45,6 +48,7 @@ function parse(args: readonly string[]) {
       allowPositionals: false,
       options: {
         nodes: { type: "string", default: "2" },
+        collects: { type: "string", default: "1" },
         dispatchers: { type: "string", default: "1" },
         "no-restart": { type: "boolean", default: false },
         help: { type: "boolean", short: "h", default: false },

@@ -10,6 +10,7 @@ export function summaryLines(cluster: DevFile, dataDirectory: string, took: stri
     `  console     ${cluster.console}`,
     `  auth        ${cluster.auth}`,
     `  collect     ${cluster.collect}  (API: ${cluster.collect}/docs)`,
+    ...cluster.collects.slice(1).map((url, i) => `  collect ${i + 2}   ${url}`),
     `  dispatch    ${cluster.dispatch}`,
     ...cluster.nodes.map((url, i) => `  push node ${i + 1} ${url}`),
     `  iPhones     ${cluster.apnsSimulator}  (the APNs simulator; the console shows a phone)`,

@@ -54,7 +54,7 @@ beforeAll(async () => {
 beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), "petrel-local-"));
   data = join(root, ".data");
-  base = await freePortRange(40);
+  base = await freePortRange(60);
   for (const kind of ["auth", "collect", "dispatch", "push-node", "console"]) {
     const directory = join(root, "services", kind, "dist");
     await mkdir(directory, { recursive: true });
@@ -141,7 +141,7 @@ test.each([
 });
 
 test("everything starts, is described, and stops in order, leaving no process", async () => {
-  const code = run(["--nodes", "3", "--dispatchers", "2"]);
+  const code = run(["--nodes", "3", "--collects", "2", "--dispatchers", "2"]);
   await untilSaid("Petrel runs");
   const dev = await readJson<DevFile>(".data/dev.json");
   const secrets = await readJson<LocalSecrets>(".data/secrets.json");
@@ -149,6 +149,7 @@ test("everything starts, is described, and stops in order, leaving no process", 
   expect(dev).toEqual({
     auth: at(1),
     collect: at(2),
+    collects: [at(2), at(40)],
     dispatch: at(3),
     console: at(0),
     nodes: [10, 11, 12].map((offset) => `ws://127.0.0.1:${base + offset}/v1/connect`),
@@ -169,7 +170,8 @@ test("everything starts, is described, and stops in order, leaving no process", 
     [
       "apns-simulator",
       "auth",
-      "collect",
+      "collect-1",
+      "collect-2",
       "console",
       "dispatch-1",
       "dispatch-2",
@@ -186,6 +188,7 @@ test("everything starts, is described, and stops in order, leaving no process", 
   const stopped = await events("stop");
   expect(stopped.map((name) => name.replace(/-\d$/, ""))).toEqual([
     "console",
+    "collect",
     "collect",
     "node",
     "node",

@@ -11,7 +11,7 @@ import { checkPorts, type WantedPort } from "./ports/check-ports.js";
 import { openDataDirectory, type DataDirectory } from "./data/data-directory.js";
 import { describeCluster, removeDevFile, writeDevFile } from "./data/dev-file.js";
 import { launchService } from "./processes/launch-service.js";
-import { assignPorts, type LocalPorts } from "./ports/local-ports.js";
+import { assignPorts, collectName, type LocalPorts } from "./ports/local-ports.js";
 import { prepareRedis } from "./local-redis.js";
 import { LocalRunError } from "./local-run-error.js";
 import { loadSecrets, writeSecretFiles } from "./data/local-secrets.js";
@@ -184,14 +184,14 @@ function wantedPorts(ports: LocalPorts, environment: Environment): WantedPort[] 
   return [
     { port: ports.console, by: "console" },
     { port: ports.auth, by: "auth" },
-    { port: ports.collect, by: "collect" },
+    ...ports.collects.map((port, i) => ({ port, by: collectName(ports, i) })),
     ...ports.dispatchers.map((port, i) => ({ port, by: `dispatch-${i + 1}` })),
     ...ports.nodes.map((port, i) => ({ port, by: `push-node-${i + 1}` })),
     { port: ports.apnsControl, by: "apns-simulator" },
     { port: ports.apnsTls, by: "TLS of apns-simulator" },
     ...(ownRedis ? [] : [{ port: ports.redis, by: "redis" }]),
     { port: ports.metrics.auth, by: "metrics of auth" },
-    { port: ports.metrics.collect, by: "metrics of collect" },
+    ...ports.metrics.collects.map((port, i) => ({ port, by: `metrics of ${collectName(ports, i)}` })),
     ...ports.metrics.nodes.map((port, i) => ({ port, by: `metrics of push-node-${i + 1}` })),
   ];
 }

@@ -9,7 +9,9 @@ import { writePrivateFile } from "./write-private-file.js";
 /** The shape of the public contract (DESIGN section 3, "Local run"). */
 export interface DevFile {
   readonly auth: string;
+  /** The first of `collects`. */
   readonly collect: string;
+  readonly collects: readonly string[];
   readonly dispatch: string;
   readonly console: string;
   /** Full WebSocket URLs, up to /v1/connect. */
@@ -26,7 +28,8 @@ export interface DevFile {
 export function describeCluster(ports: LocalPorts, redisUrl: string, secrets: LocalSecrets): DevFile {
   return {
     auth: originOf(ports.auth),
-    collect: originOf(ports.collect),
+    collect: originOf(ports.collects[0] ?? 0),
+    collects: ports.collects.map(originOf),
     dispatch: originOf(ports.dispatchers[0] ?? 0),
     console: originOf(ports.console),
     nodes: nodeUrls(ports),

@@ -28,7 +28,7 @@ test("services are given them, unless the environment names others", () => {
   const describe = (environment: Readonly<Record<string, string>>) =>
     describeServices({
       repositoryRoot: "/petrel",
-      ports: assignPorts(undefined, { nodes: 1, dispatchers: 1 }),
+      ports: assignPorts(undefined, { nodes: 1, collects: 1, dispatchers: 1 }),
       redisEnvironment: {},
       secretFiles: {
         producerKeys: "a",

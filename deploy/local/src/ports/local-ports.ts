@@ -3,13 +3,17 @@
 import { LocalRunError } from "../local-run-error.js";
 
 export const maxNodes = 10;
+export const maxCollects = 10;
 export const maxDispatchers = 10;
-const span = 40;
+const SPAN = 40;
+/** With further collects. */
+const LONG_SPAN = 60;
 
 export interface LocalPorts {
   readonly console: number;
   readonly auth: number;
-  readonly collect: number;
+  /** One for each collect. */
+  readonly collects: readonly number[];
   /** The APNs simulator's control API. */
   readonly apnsControl: number;
   /** Where the APNs simulator takes pushes. */
@@ -20,7 +24,11 @@ export interface LocalPorts {
   /** One for each dispatcher. */
   readonly dispatchers: readonly number[];
   /** Internal listeners with /metrics, of the services that face users. */
-  readonly metrics: { readonly auth: number; readonly collect: number; readonly nodes: readonly number[] };
+  readonly metrics: {
+    readonly auth: number;
+    readonly collects: readonly number[];
+    readonly nodes: readonly number[];
+  };
 }
 
 /**
@@ -29,8 +37,13 @@ export interface LocalPorts {
  */
 export function assignPorts(
   base: string | undefined,
-  { nodes, dispatchers }: { readonly nodes: number; readonly dispatchers: number },
+  {
+    nodes,
+    collects,
+    dispatchers,
+  }: { readonly nodes: number; readonly collects: number; readonly dispatchers: number },
 ): LocalPorts {
+  const span = collects > 1 ? LONG_SPAN : SPAN;
   const first = base === undefined || base === "" ? 7100 : Number(base);
   if (!Number.isInteger(first) || first < 1 || first > 65_536 - span) {
     throw new LocalRunError(
@@ -42,17 +55,26 @@ export function assignPorts(
   return {
     console: first,
     auth: first + 1,
-    collect: first + 2,
+    collects: [first + 2, ...row(40, collects - 1)],
     apnsControl: first + 4,
     apnsTls: first + 6,
     redis: first + 9,
     nodes: row(10, nodes),
     dispatchers: [first + 3, ...row(20, dispatchers - 1)],
-    metrics: { collect: first + 7, auth: first + 8, nodes: row(30, nodes) },
+    metrics: {
+      auth: first + 8,
+      collects: [first + 7, ...row(50, collects - 1)],
+      nodes: row(30, nodes),
+    },
   };
 }
 
 export const originOf = (port: number): string => `http://127.0.0.1:${port}`;
+
+/** One alone has no number. */
+export function collectName({ collects }: LocalPorts, index: number): string {
+  return collects.length === 1 ? "collect" : `collect-${index + 1}`;
+}
 
 /** Full WebSocket URLs of the push nodes. */
 export function nodeUrls({ nodes }: LocalPorts): string[] {

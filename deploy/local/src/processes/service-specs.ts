@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import type { Environment } from "@petrel/shared/embedded-redis/run-command";
 import type { ApnsProviderKey } from "../data/apns-provider-key.js";
-import { type LocalPorts, nodeUrls, originOf } from "../ports/local-ports.js";
+import { collectName, type LocalPorts, nodeUrls, originOf } from "../ports/local-ports.js";
 import type { SecretFiles } from "../data/local-secrets.js";
 
 export type ServiceKind = "auth" | "collect" | "dispatch" | "push-node" | "console" | "apns-simulator";
@@ -73,10 +73,12 @@ export function describeServices(input: SpecInput): ServiceSpec[] {
       KEY_ENCRYPTION_FILE: secretFiles.keyEncryption,
       METRICS_PORT: String(ports.metrics.auth),
     }),
-    spec("collect", "collect", ports.collect, {
-      KEY_ENCRYPTION_FILE: secretFiles.keyEncryption,
-      METRICS_PORT: String(ports.metrics.collect),
-    }),
+    ...ports.collects.map((port, i) =>
+      spec(collectName(ports, i), "collect", port, {
+        KEY_ENCRYPTION_FILE: secretFiles.keyEncryption,
+        METRICS_PORT: String(ports.metrics.collects[i]),
+      }),
+    ),
     ...ports.dispatchers.map((port, i) =>
       spec(`dispatch-${i + 1}`, "dispatch", port, {
         NODE_NAME: `dispatch-${i + 1}`,
@@ -96,7 +98,7 @@ export function describeServices(input: SpecInput): ServiceSpec[] {
       }),
     ),
     spec("console", "console", ports.console, {
-      COLLECT_URL: originOf(ports.collect),
+      COLLECT_URL: originOf(ports.collects[0] ?? 0),
       NODE_URLS: nodeUrls(ports).join(","),
       API_KEY_FILE: secretFiles.apiKey,
       APNS_SIMULATOR_URL: originOf(ports.apnsControl),

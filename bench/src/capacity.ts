@@ -1,0 +1,32 @@
+// node bench/dist/capacity.js FIGURES.json: writes what a message and a connection cost, and what loads need, into
+// docs/operate/capacity.md.
+// Guarantees: from the figures of one run of the bench (npm run bench -- --json FIGURES.json), and from nothing else.
+import { readFile, writeFile } from "node:fs/promises";
+import {
+  coreTable,
+  costsTable,
+  machinesTable,
+  registeredTable,
+  withFigures,
+} from "./capacity/capacity-page.js";
+import { readCosts } from "./capacity/read-costs.js";
+import type { Comparison } from "./compare/run-compare.js";
+
+const page = new URL("../../docs/operate/capacity.md", import.meta.url);
+const [file] = process.argv.slice(2);
+try {
+  if (file === undefined)
+    throw new Error("npm run bench:capacity -- FIGURES.json (npm run bench -- --json FIGURES.json)");
+  const { workloads } = JSON.parse(await readFile(file, "utf8")) as Comparison;
+  const costs = readCosts(workloads);
+  const written = withFigures(await readFile(page, "utf8"), {
+    costs: costsTable(costs),
+    cores: coreTable(costs),
+    registered: registeredTable(workloads),
+    machines: machinesTable(costs),
+  });
+  await writeFile(page, written);
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}
