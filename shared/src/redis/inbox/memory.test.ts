@@ -107,7 +107,7 @@ async function send(userIds: readonly string[], each: number, bytes = 100, isAck
     const results = await Promise.all(
       userIds.map((userId) => {
         const id = formatMessageId(0, randomBytes(16).toString("base64url"));
-        return accepter.accept(message({ userId, id, data, ttlMs: WEEK_MS, attempt: "Ab3dEf6hIj9kzz" }));
+        return accepter.accept(message({ userId, id, data, ttlMs: WEEK_MS }));
       }),
     );
     if (isAcked) {

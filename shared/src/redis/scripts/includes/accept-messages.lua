@@ -103,12 +103,14 @@ for i = 1, count do
   else
     user = redis.call('HMGET', userKey, 'seq', 'epoch', 'generation', 'acked', 'nextExpiry', 'keepUntil')
   end
-  local seq, epoch, acked = tonumber(user[1]), user[2], tonumber(user[4])
-  local isNew = not seq
+  -- (Arithmetic reads a text's number once, `tonumber` twice; where all is acknowledged, the texts are the same.)
+  local isNew, seq, epoch, acked = not user[1], nil, user[2], nil
   if isNew then
     seq, acked, epoch = missingUser(inboxKey, seed)
-  elseif user[3] ~= generation then
-    epoch = nextEpoch(epoch, seed)
+  else
+    seq = user[1] + 0
+    acked = user[4] == user[1] and seq or user[4] + 0
+    if user[3] ~= generation then epoch = nextEpoch(epoch, seed) end
   end
 
   local isLimited, notes, areMoved = false, nil, false
@@ -141,13 +143,13 @@ for i = 1, count do
 
   if known then
     redis.call('PEXPIRE', recordKey, recordTtl, 'GT')
-    if not isNew and (tonumber(user[6]) or 0) < keepUntil then keepUser(userKey, inboxKey) end
+    if not isNew and (user[6] or 0) - keepUntil < 0 then keepUser(userKey, inboxKey) end
     lines[i + 1] = '=' .. known
   elseif not isRefused then
     local inboxValue = epoch .. '\t' .. nowText .. '\t' .. expiresAtText .. '\t' .. body
     redis.call('XADD', inboxKey, seqText .. '-0', 'm', inboxValue)
 
-    local nextExpiry = tonumber(user[5])
+    local nextExpiry = user[5] and user[5] + 0
     if user[3] == generation and nextExpiry and nextExpiry <= expiry[1] and not notes then
       redis.call('HSET', userKey, 'seq', seqText)
     else
@@ -172,7 +174,7 @@ for i = 1, count do
       if notes then change('received', noteBeginning(notes, subWindow, seq)) end
       redis.call('HSET', userKey, unpack(changes))
     end
-    if (tonumber(user[6]) or 0) < keepUntil then keepUser(userKey, inboxKey) end
+    if (user[6] or 0) - keepUntil < 0 then keepUser(userKey, inboxKey) end
     lines[i + 1] = '+' .. seqText .. '\t' .. epoch
 
     local line = userId .. '\t' .. seqText .. '\t' .. inboxValue
