@@ -1,9 +1,9 @@
 // push-node: its HTTP application: the upgrade, health and version; without listening.
 // Guarantees: what a socket may make this node hold before it is somebody's is bounded; closing the application cuts no
 // socket: the drain does, before that.
-import websocket, { type WebsocketPluginOptions } from "@fastify/websocket";
 import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http/http-app";
 import type { Service } from "@petrel/shared/service/open-service";
+import { WebSocketServer, type ServerOptions } from "ws";
 import { addConnectRoute, CONNECT_PATH, type ConnectRouteDeps } from "./connect/connect-route.js";
 import { SUBPROTOCOL } from "./connect/read-handshake.js";
 import { routeUpgrades } from "./connect/route-upgrades.js";
@@ -32,7 +32,7 @@ export interface FrameBounds {
   readonly maxFragments: number;
 }
 
-type SocketClass = NonNullable<NonNullable<WebsocketPluginOptions["options"]>["WebSocket"]>;
+type SocketClass = NonNullable<ServerOptions["WebSocket"]>;
 
 const BODY_LIMIT_BYTES = 16 * 1024;
 /** Options of `ws` that its types lack. */
@@ -50,7 +50,7 @@ const KEEP_ALIVE_MS = 10_000;
 export async function buildApp({
   service,
   readiness,
-  sockets,
+  sockets: pending,
   frames,
   connect,
 }: PushNodeAppOptions): Promise<HttpApp> {
@@ -62,33 +62,35 @@ export async function buildApp({
     trustedProxies: service.trustedProxies,
     readiness,
     bodyLimitBytes: BODY_LIMIT_BYTES,
-    onSocketCut: sockets.onCut,
+    onSocketCut: pending.onCut,
     bounds: {
-      headersTimeoutMs: sockets.headersTimeoutMs,
+      headersTimeoutMs: pending.headersTimeoutMs,
       // There are no bodies.
-      requestTimeoutMs: sockets.headersTimeoutMs,
+      requestTimeoutMs: pending.headersTimeoutMs,
       keepAliveTimeoutMs: KEEP_ALIVE_MS,
-      maxPendingSockets: sockets.max,
-      maxPendingPerAddress: sockets.maxPerAddress,
+      maxPendingSockets: pending.max,
+      maxPendingPerAddress: pending.maxPerAddress,
       pendingUntil: "upgrade",
     },
   });
-  await app.register(websocket, {
-    options: {
-      server: routeUpgrades(app, CONNECT_PATH),
-      maxPayload: frames.maxBytes,
-      maxFragments: frames.maxFragments,
-      perMessageDeflate: false,
-      // The registry knows them; a second list would only cost memory.
-      clientTracking: false,
-      // Asked for is a class to make; the type also wants the module's other members on it.
-      WebSocket: ConnectionWebSocket as unknown as SocketClass,
-      ...UNTYPED,
-      handleProtocols: (protocols) => (protocols.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
-    },
-    // The plugin's own would cut every socket at once, without a code.
-    preClose: (done) => done(),
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: frames.maxBytes,
+    maxFragments: frames.maxFragments,
+    perMessageDeflate: false,
+    // The registry knows them; a second list would only cost memory.
+    clientTracking: false,
+    // Asked for is a class to make; the type also wants the module's other members on it.
+    WebSocket: ConnectionWebSocket as unknown as SocketClass,
+    ...UNTYPED,
+    handleProtocols: (protocols) => (protocols.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
   });
-  addConnectRoute(app, connect);
+  const take = addConnectRoute(app, connect, (request, socket, head, onOpen) =>
+    sockets.handleUpgrade(request, socket, head, (ws) => {
+      if (ws instanceof ConnectionWebSocket) onOpen(ws);
+      else ws.terminate();
+    }),
+  );
+  routeUpgrades(app, CONNECT_PATH, take);
   return app;
 }

@@ -1,7 +1,9 @@
 // push-node/connect/route-upgrades -> here -> push-node/connect/open-connection: `GET /v1/connect`, the upgrade.
-// Guarantees: before the upgrade only 400, 403, 426, 429 and 503 are answered; no more upgrades than the admission lets
-// in, shared out by address; afterwards the connection keeps nothing of the handshake's request and response.
-import type { ServerResponse } from "node:http";
+// Guarantees: before the upgrade only 400, 403, 426, 429 and 503 are answered, by the framework like other requests; no
+// more upgrades than the admission lets in, shared out by address; afterwards the connection keeps nothing of the
+// handshake's request.
+import type { IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
 import {
   clientAddress,
   limitKeyOfAddress,
@@ -10,14 +12,15 @@ import {
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
-import type { FastifyReply, FastifyRequest } from "fastify";
+import type { FastifyReply } from "fastify";
 import type { LimitDecision } from "@petrel/shared/redis/limits/sliding-window-limiter";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
-import { ConnectionWebSocket } from "../connection/connection-web-socket.js";
+import type { ConnectionWebSocket } from "../connection/connection-web-socket.js";
 import { checkUpgrade } from "./check-upgrade.js";
 import type { HandshakeAdmission } from "./handshake-admission.js";
 import { OpenConnection, type OpenDeps } from "./open-connection.js";
 import { readHandshake, type Handshake, type HandshakeRules } from "./read-handshake.js";
+import { serveOrdinarily } from "./route-upgrades.js";
 import type { UnauthenticatedConnections } from "./unauthenticated-connections.js";
 
 export interface ConnectRouteDeps {
@@ -35,20 +38,30 @@ export interface ConnectRouteDeps {
   readonly open: OpenDeps;
 }
 
-interface Upgrade {
-  readonly handshake: Handshake;
-  readonly response: ServerResponse;
-  /** Its share is counted by this. */
-  readonly address: string;
-}
+/** Answers the handshake as RFC 6455 says, and calls back at once unless the socket is gone. */
+export type FinishUpgrade = (
+  request: IncomingMessage,
+  socket: Socket,
+  head: Buffer,
+  onOpen: (ws: ConnectionWebSocket) => void,
+) => void;
+
+/** An upgrade request that is to be answered in HTTP. */
+type Refusal = (reply: FastifyReply) => PetrelError | undefined;
 
 export const CONNECT_PATH = "/v1/connect";
 /** Handshakes that may wait for Redis to count them. */
 const MAX_ASKING = 1_000;
 const ADDRESS_WINDOW_SECONDS = 60;
+const NO_QUERY = new URLSearchParams();
 
-export function addConnectRoute(app: HttpApp, deps: ConnectRouteDeps): void {
-  const upgrades = new WeakMap<FastifyRequest, Upgrade>();
+/** @returns takes an upgrade request for this path */
+export function addConnectRoute(
+  app: HttpApp,
+  deps: ConnectRouteDeps,
+  finishUpgrade: FinishUpgrade,
+): (request: IncomingMessage, socket: Socket, head: Buffer) => void {
+  const refusals = new WeakMap<IncomingMessage, Refusal>();
   let asking = 0;
   let hasWarned = false;
 
@@ -59,17 +72,43 @@ export function addConnectRoute(app: HttpApp, deps: ConnectRouteDeps): void {
     done();
   });
 
-  const turnAway = (reply: FastifyReply, message: string, retryAfterSeconds: number): void => {
+  app.route({
+    method: "GET",
+    url: CONNECT_PATH,
+    onRequest: (request, reply, done) => {
+      const refuse = refusals.get(request.raw);
+      const error = refuse === undefined ? upgradeRequired(reply) : refuse(reply);
+      if (error !== undefined) done(error);
+    },
+    handler: (_request, reply) => {
+      throw upgradeRequired(reply);
+    },
+  });
+
+  const refuse = (request: IncomingMessage, socket: Socket, refusal: Refusal): void => {
+    socket.off("error", cut);
+    refusals.set(request, refusal);
+    serveOrdinarily(app, request, socket);
+  };
+  const turnAway = (
+    request: IncomingMessage,
+    socket: Socket,
+    message: string,
+    retryAfterSeconds: number,
+  ): void => {
     deps.onTurnedAway();
-    answer(reply, new PetrelError("PETREL_UNAVAILABLE", message), retryAfterSeconds);
+    refuse(request, socket, (reply) => {
+      answer(reply, new PetrelError("PETREL_UNAVAILABLE", message), retryAfterSeconds);
+      return undefined;
+    });
   };
   /** @returns whether this node stops, and the client was told */
-  const turnedAwayAtStop = (reply: FastifyReply): boolean => {
+  const turnedAwayAtStop = (request: IncomingMessage, socket: Socket): boolean => {
     if (!deps.isDraining()) return false;
-    turnAway(reply, "This node is stopping: use another.", 1 + Math.floor(Math.random() * 4));
+    turnAway(request, socket, "This node is stopping: use another.", shortWaitSeconds());
     return true;
   };
-  const addressOf = ({ headers, raw: { socket } }: FastifyRequest): string => {
+  const addressOf = ({ headers, socket }: IncomingMessage): string => {
     const forwarded = headers["x-forwarded-for"];
     if (forwarded !== undefined && deps.trustedProxies.isEmpty && !hasWarned) {
       hasWarned = true;
@@ -82,86 +121,100 @@ export function addConnectRoute(app: HttpApp, deps: ConnectRouteDeps): void {
     const joined = Array.isArray(forwarded) ? forwarded.join(",") : forwarded;
     return clientAddress(socket.remoteAddress, joined, deps.trustedProxies);
   };
-
-  app.route({
-    method: "GET",
-    url: CONNECT_PATH,
-    onRequest: (request, reply, done) => {
-      if (!request.ws) {
-        done(upgradeRequired(reply, "This address speaks WebSocket: send an upgrade request."));
-        return;
-      }
-      // Node has let go of the socket: a refusal is its last response.
-      void reply.header("connection", "close");
-      if (turnedAwayAtStop(reply)) return;
-      const client = addressOf(request);
-      const address = limitKeyOfAddress(client);
-      const proceed = (decision: LimitDecision): void => {
-        if (request.raw.socket.destroyed) return;
-        if (!decision.allowed) {
-          deps.logger.debug({ address: client }, "handshake refused: this address connects too often");
-          answerTooMany(reply, decision);
-          return;
-        }
-        let handshake: Handshake;
-        try {
-          checkUpgrade(request.raw);
-          const { url } = request;
-          const query = new URLSearchParams(url.includes("?") ? url.slice(url.indexOf("?")) : "");
-          handshake = readHandshake(request.headers, query, deps.rules);
-          const { protocols } = handshake;
-          // As `ws` reads them: it knows no empty elements.
-          if (protocols.length > 0) request.headers["sec-websocket-protocol"] = protocols.join(", ");
-        } catch (error) {
-          const refusal = error as PetrelError;
-          done(refusal.status === 426 ? upgradeRequired(reply, refusal.message) : refusal);
-          return;
-        }
-        upgrades.set(request, { handshake, response: reply.raw, address });
-        deps.admission.enter({
-          address,
-          isGone: () => request.raw.socket.destroyed,
-          admit: () => {
-            // The stop may have begun while it waited.
-            if (!turnedAwayAtStop(reply)) done();
-          },
-          refuse: (retryAfterSeconds) =>
-            turnAway(reply, "Too many connect at the same time.", retryAfterSeconds),
-        });
-      };
-      if (asking >= MAX_ASKING) {
-        turnAway(reply, "Too many connect at the same time.", 1 + Math.floor(Math.random() * 4));
-        return;
-      }
-      const decision = deps.takeConnectOfAddress(address);
-      if (!(decision instanceof Promise)) {
-        proceed(decision);
-        return;
-      }
-      asking++;
-      // Never rejects: where Redis does not answer, this node decides alone.
-      void decision.then((decided) => {
-        asking--;
-        proceed(decided);
-      });
-    },
-    handler: (_request, reply) => {
-      throw upgradeRequired(reply, "This address speaks WebSocket: send an upgrade request.");
-    },
-    wsHandler: (ws, request) => {
-      const upgrade = upgrades.get(request);
-      const { socket } = request.raw;
-      if (upgrade === undefined || !(ws instanceof ConnectionWebSocket)) {
-        ws.terminate();
-        return;
-      }
-      // The response, like the plugin's error listener, holds on to the whole request: a few KB a connection.
-      upgrade.response.detachSocket(socket);
-      const freeSlot = deps.unauthenticated.add(upgrade.address, ws, socket);
-      const { handshake } = upgrade;
+  const open = (
+    request: IncomingMessage,
+    socket: Socket,
+    head: Buffer,
+    address: string,
+    handshake: Handshake,
+  ): void => {
+    socket.off("error", cut);
+    finishUpgrade(request, socket, head, (ws) => {
+      const freeSlot = deps.unauthenticated.add(address, ws, socket);
       new OpenConnection(deps.open, ws, socket, handshake, freeSlot).begin(handshake.credential);
-    },
-  });
+    });
+  };
+  const enter = (request: IncomingMessage, socket: Socket, head: Buffer, address: string): void => {
+    let handshake: Handshake;
+    try {
+      handshake = readRequest(request, deps.rules);
+    } catch (error) {
+      const problem = error as PetrelError;
+      refuse(request, socket, (reply) =>
+        problem.status === 426 ? upgradeRequired(reply, problem) : problem,
+      );
+      return;
+    }
+    deps.admission.enter({
+      address,
+      isGone: () => socket.destroyed,
+      admit: () => {
+        // The stop may have begun while it waited.
+        if (!turnedAwayAtStop(request, socket)) open(request, socket, head, address, handshake);
+      },
+      refuse: (retryAfterSeconds) =>
+        turnAway(request, socket, "Too many connect at the same time.", retryAfterSeconds),
+    });
+  };
+
+  return (request, socket, head) => {
+    // Node has let go of the socket, and nobody listens yet.
+    socket.on("error", cut);
+    if (turnedAwayAtStop(request, socket)) return;
+    const client = addressOf(request);
+    const address = limitKeyOfAddress(client);
+    const proceed = (decision: LimitDecision): void => {
+      if (socket.destroyed) return;
+      if (decision.allowed) {
+        enter(request, socket, head, address);
+        return;
+      }
+      deps.logger.debug({ address: client }, "handshake refused: this address connects too often");
+      refuse(request, socket, (reply) => {
+        answerTooMany(reply, decision);
+        return undefined;
+      });
+    };
+    if (asking >= MAX_ASKING) {
+      turnAway(request, socket, "Too many connect at the same time.", shortWaitSeconds());
+      return;
+    }
+    const decision = deps.takeConnectOfAddress(address);
+    if (!(decision instanceof Promise)) {
+      proceed(decision);
+      return;
+    }
+    asking++;
+    // Never rejects: where Redis does not answer, this node decides alone.
+    void decision.then((decided) => {
+      asking--;
+      proceed(decided);
+    });
+  };
+}
+
+function cut(this: Socket): void {
+  this.destroy();
+}
+
+function shortWaitSeconds(): number {
+  return 1 + Math.floor(Math.random() * 4);
+}
+
+/** @throws PetrelError for what is refused before the upgrade */
+function readRequest(request: IncomingMessage, rules: HandshakeRules): Handshake {
+  checkUpgrade(request);
+  const { headers, url = "" } = request;
+  const query = url.indexOf("?");
+  const handshake = readHandshake(
+    headers,
+    query === -1 ? NO_QUERY : new URLSearchParams(url.slice(query)),
+    rules,
+  );
+  const { protocols } = handshake;
+  // As `ws` reads them: it knows no empty elements.
+  if (protocols.length > 0) headers["sec-websocket-protocol"] = protocols.join(", ");
+  return handshake;
 }
 
 /** Not thrown: each would be logged as an error, and there may be as many as clients. */
@@ -187,11 +240,16 @@ function answerTooMany(
   answer(reply, new PetrelError("PETREL_RATE_LIMITED", message), seconds);
 }
 
+const UPGRADE_REQUIRED = "This address speaks WebSocket: send an upgrade request.";
+
 /** As RFC 9110 section 15.5.22 and RFC 6455 section 4.4 require. */
-function upgradeRequired(reply: FastifyReply, message: string): PetrelError {
+function upgradeRequired(
+  reply: FastifyReply,
+  error = new PetrelError("PETREL_UPGRADE_REQUIRED", UPGRADE_REQUIRED),
+): PetrelError {
   void reply
     .header("upgrade", "websocket")
     .header("sec-websocket-version", "13")
-    .header("connection", reply.request.ws || !reply.raw.shouldKeepAlive ? "Upgrade, close" : "Upgrade");
-  return new PetrelError("PETREL_UPGRADE_REQUIRED", message);
+    .header("connection", reply.raw.shouldKeepAlive ? "Upgrade" : "Upgrade, close");
+  return error;
 }

@@ -50,9 +50,10 @@ export class NodeRoutes {
 
   constructor(options: NodeRoutesOptions) {
     this.#options = options;
-    const { scripts, nodeId: node, limits, userConnects } = options;
+    const { scripts, nodeId: node, limits, userConnects, isDraining: isStopping } = options;
     this.#batches = new RouteBatches({
       scripts,
+      isStopping,
       node,
       limits: { ...limits, connectsPerMinute: userConnects.perMinute },
     });

@@ -132,7 +132,9 @@ describe("while the token is being checked", () => {
   test("frames wait, and are taken after the welcome, in order", async () => {
     const { slow, held } = await startHeld();
     const client = approach(slow, { token: "user.patient" });
-    await waitFor(() => held.length === 1, { what: "the check" });
+    await waitFor(() => held.length === 1 && client.socket.readyState === client.socket.OPEN, {
+      what: "the check, and the upgrade",
+    });
     client.send({ type: "ping" });
     client.send({ type: "subscribe", topic: "t" });
     client.send({ type: "ping" });

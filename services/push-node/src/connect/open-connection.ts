@@ -3,7 +3,6 @@
 // Guarantees: somebody listens before anything is awaited; without a credential in time the socket is closed (4401);
 // frames that come early wait for the registration, bounded in number and size; a user who connects too often is told
 // so.
-import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -40,6 +39,7 @@ export interface OpenDeps {
   /** `take` says how many frames a user may send; asked here for control frames. */
   readonly frames: { readonly handle: HandleFrame; readonly take: TakeFrame };
   readonly isDraining: () => boolean;
+  readonly newId: () => string;
   readonly events: SocketEvents;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -260,7 +260,7 @@ export class OpenConnection implements SocketListener {
     if (keys === undefined) throw new Error("partition out of range");
     const connection = new Connection(
       {
-        id: randomBytes(9).toString("base64url"),
+        id: this.#deps.newId(),
         userId,
         keys,
         platform: device?.platform ?? "web",

@@ -1,6 +1,7 @@
 // push-node/start-push-node -> here -> push-node/connect/connect-route: opens what takes a client in, from its upgrade
 // request to its registration.
 import type { Clock } from "@petrel/shared/kernel/clock";
+import { createRandomIds } from "@petrel/shared/kernel/random-ids";
 import type { TrustedProxies } from "@petrel/shared/kernel/http/client-address";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -44,6 +45,9 @@ export interface HandshakesOptions {
   readonly logger: Logger;
 }
 
+/** Twelve characters. */
+const CONNECTION_ID_BYTES = 9;
+
 export function openHandshakes(options: HandshakesOptions): ConnectRouteDeps {
   const { settings, counts, onClosed, admission, isDraining, scripts, clock, logger } = options;
   const takeConnectOfAddress = createAddressConnects({
@@ -73,6 +77,7 @@ export function openHandshakes(options: HandshakesOptions): ConnectRouteDeps {
       registrations: options.registrations,
       frames: options.frames,
       isDraining,
+      newId: createRandomIds(CONNECTION_ID_BYTES),
       events: {
         opened: counts.opened,
         closed: (code, connection) => {

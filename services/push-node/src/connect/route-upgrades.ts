@@ -1,9 +1,9 @@
-// push-node/app -> here -> push-node/connect/connect-route: sends an upgrade request to the WebSocket plugin, or to the
+// push-node/app -> here -> push-node/connect/connect-route: sends an upgrade request to the connect route, or to the
 // ordinary routes.
-// Guarantees: the plugin gets only requests for a WebSocket at the right path; others (`Upgrade: h2c`, another path)
-// are answered as if they had asked for no upgrade.
-import { EventEmitter } from "node:events";
-import { type IncomingMessage, type Server, ServerResponse } from "node:http";
+// Guarantees: the connect route gets only requests for a WebSocket at the right path; others (`Upgrade: h2c`, another
+// path) are answered as if they had asked for no upgrade. The framework sees only what is answered in HTTP: its hooks
+// and its reply would cost a connection more than the handshake itself.
+import { type IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { checkHead } from "@petrel/shared/kernel/http/check-head";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
@@ -11,23 +11,23 @@ import { wantsWebSocket } from "./check-upgrade.js";
 
 /**
  * @param path where WebSockets are spoken
- * @returns what the plugin listens to in the server's place
+ * @param take takes a request for one
  */
-export function routeUpgrades(app: HttpApp, path: string): Server {
-  const chosen = new EventEmitter();
+export function routeUpgrades(
+  app: HttpApp,
+  path: string,
+  take: (request: IncomingMessage, socket: Socket, head: Buffer) => void,
+): void {
   app.server.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) => {
     const { method, url = "" } = request;
     const isOurs = method === "GET" && pathOf(url) === path && wantsWebSocket(request);
-    // The plugin ends a socket only for a request that has reached its own hook.
-    if (isOurs && checkHead(request) === undefined) chosen.emit("upgrade", request, socket, head);
+    if (isOurs && checkHead(request) === undefined) take(request, socket, head);
     else serveOrdinarily(app, request, socket);
   });
-  // The plugin only listens to it; its type wants a whole server.
-  return chosen as unknown as Server;
 }
 
 /** Node has let go of the socket: this response is its last. */
-function serveOrdinarily(app: HttpApp, request: IncomingMessage, socket: Socket): void {
+export function serveOrdinarily(app: HttpApp, request: IncomingMessage, socket: Socket): void {
   const response = new ServerResponse(request);
   response.shouldKeepAlive = false;
   socket.on("error", () => socket.destroy());

@@ -1,6 +1,7 @@
 // push-node/app -> here: the server's end of a WebSocket; it closes only with the contract's codes.
 // Guarantees: a message in too many parts closes with 1009, which clients know, instead of the 1008 of `ws`; whoever
 // listens costs a field, not a closure for each event.
+import type { Socket } from "node:net";
 import { WebSocket, type RawData } from "ws";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 
@@ -38,6 +39,25 @@ export class ConnectionWebSocket extends WebSocket {
     if (code === POLICY_VIOLATION && reason === undefined)
       super.close(closeCodes.messageTooBig, "too many parts");
     else super.close(code, reason);
+    forgetEnd(this);
+  }
+}
+
+/** What `ws` keeps for itself. */
+interface Inner {
+  readonly _closeFrameReceived?: boolean;
+  readonly _socket?: Socket | null;
+}
+
+/**
+ * Once both sides have closed, `ws` has ended its socket. At the client's own end it would end it, and its receiver,
+ * again: for each Node makes an error with a stack, which nobody sees, at a thirtieth of what a connection costs.
+ */
+function forgetEnd(ws: unknown): void {
+  const { _closeFrameReceived: hasReceived, _socket: socket } = ws as Inner;
+  if (hasReceived !== true) return;
+  for (const listener of socket?.listeners("end") ?? []) {
+    if (listener.name === "socketOnEnd") socket?.off("end", listener as () => void);
   }
 }
 

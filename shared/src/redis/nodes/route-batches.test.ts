@@ -1,6 +1,6 @@
 // Tests the calls of a turn: how many there are, and that each connection has its own answer.
 // Guarantees: calls are counted where they leave.
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { ScriptRunner } from "../scripts/script-runner.js";
 import { RouteBatches } from "./route-batches.js";
@@ -11,6 +11,9 @@ let calls: string[];
 let batches: RouteBatches;
 let hold: Promise<void> | undefined;
 let failure: Error | undefined;
+let isStopping = false;
+/** Stands still: within a test everything is a crowd once a call has left. */
+const nowMs = 0;
 
 class CountingRunner extends ScriptRunner {
   override async run(...[name, keys, args]: Parameters<ScriptRunner["run"]>): Promise<string> {
@@ -35,7 +38,14 @@ beforeEach(async () => {
   calls = [];
   hold = undefined;
   failure = undefined;
-  batches = new RouteBatches({ scripts: new CountingRunner(store.redis), node: "n1", limits });
+  isStopping = false;
+  batches = new RouteBatches({
+    scripts: new CountingRunner(store.redis),
+    node: "n1",
+    limits,
+    isStopping: () => isStopping,
+    clock: { monotonicMs: () => nowMs, wallMs: () => Date.now() },
+  });
 });
 afterAll(() => store.close());
 
@@ -101,6 +111,51 @@ test("who leaves makes room for who comes in the same turn, whatever their order
   const leaving = batches.remove(store.keys, { userId: "u1", member, graceMs: 3_000 });
   await leaving;
   expect((await coming).outcome).toBe("connected");
+});
+
+/** A turn of the event loop, and what is due in it. */
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+
+test("the first goes at once; in a crowd the others wait for company", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    const first = connect("u1");
+    await turn();
+    expect(calls).toEqual(["connect.v4"]);
+    await first;
+    const second = connect("u2");
+    await turn();
+    expect(calls).toEqual(["connect.v4"]);
+    const third = connect("u3");
+    vi.advanceTimersByTime(2);
+    expect(calls).toEqual(["connect.v4", "connect.v4"]);
+    await Promise.all([second, third]);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test("who leaves with grace waits a little, but goes with those who go before; at a stop it goes at once", async () => {
+  const members = (await Promise.all(users(3).map((user) => connect(user)))).map(memberOf);
+  calls = [];
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    const leave = (i: number, graceMs: number): Promise<void> =>
+      batches.remove(store.keys, { userId: `u${i}`, member: members[i] ?? "", graceMs });
+    const leaving = [leave(0, 3_000)];
+    vi.advanceTimersByTime(4);
+    expect(calls).toEqual([]);
+    leaving.push(leave(1, 0));
+    vi.advanceTimersByTime(2);
+    expect(calls).toEqual(["leave.v3"]);
+    isStopping = true;
+    leaving.push(leave(2, 3_000));
+    await turn();
+    expect(calls).toEqual(["leave.v3", "leave.v3"]);
+    await Promise.all(leaving);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test("a call that hangs holds up nobody who comes later", async () => {

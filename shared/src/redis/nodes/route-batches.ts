@@ -1,9 +1,10 @@
 // push-node/node-routes -> here -> route-store: the connections that come and go in one turn of the event loop.
-// Guarantees: one call for each partition, all in one write; nothing lingers, and nothing waits for a call that is under
-// way. Those that have closed leave before others come. A user whose keys Redis refuses holds up nobody else.
+// Guarantees: one call for each partition, all in one write; nothing waits for a call that is under way. Those that have
+// closed leave before others come. In a crowd they wait 2 ms for company; who leaves a grace lease waits 5 ms, unless
+// others go before. A user whose keys Redis refuses holds up nobody else.
 import { groupBy } from "../../kernel/group-by.js";
 import { inSlices } from "../../kernel/in-slices.js";
-import { TurnBatcher } from "../../kernel/turn-batcher.js";
+import { type Clock, systemClock } from "../../kernel/clock.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 import {
@@ -25,46 +26,88 @@ interface Waiting<Route, Result> {
   readonly reject: (error: unknown) => void;
 }
 
-type Coming = Waiting<ComingRoute, ConnectResult> & { readonly kind: "coming" };
-type Leaving = Waiting<RouteToRemove, void> & { readonly kind: "leaving" };
+type Coming = Waiting<ComingRoute, ConnectResult>;
+type Leaving = Waiting<RouteToRemove, void>;
 
 export interface RouteBatchesOptions {
   readonly scripts: ScriptRunner;
   readonly node: string;
   readonly limits: RouteLimits;
+  /** Whether all must go at once: this process is about to end. */
+  readonly isStopping: () => boolean;
+  readonly clock?: Clock;
 }
+
+/** A crowd: the last call left less than this ago. */
+const CROWD_MS = 5;
+const COMPANY_MS = 2;
+/** Its user counts as on the way back for seconds: this delays nobody's phone. */
+const LEAVING_MS = 5;
+const FULL = 2 * MAX_ROUTES_PER_CALL;
 
 export class RouteBatches {
   readonly #options: RouteBatchesOptions;
-  readonly #batcher: TurnBatcher<Coming | Leaving>;
+  readonly #clock: Clock;
+  #coming: Coming[] = [];
+  #leaving: Leaving[] = [];
+  #sentAtMs = Number.NEGATIVE_INFINITY;
+  #isDueThisTurn = false;
+  #timer: NodeJS.Timeout | undefined;
+  #dueAtMs = Number.POSITIVE_INFINITY;
 
   constructor(options: RouteBatchesOptions) {
     this.#options = options;
-    this.#batcher = new TurnBatcher({
-      // A call that hangs must not hold up those after it.
-      maxInFlight: Number.POSITIVE_INFINITY,
-      flush: (items) => this.#flush(items),
-    });
+    this.#clock = options.clock ?? systemClock;
   }
 
   /** Rejects with what ioredis throws where Redis does not answer, or with what Redis says of the user's keys. */
   connect(keys: PartitionKeys, route: ComingRoute): Promise<ConnectResult> {
     return new Promise((resolve, reject) => {
-      this.#batcher.add({ kind: "coming", keys, route, resolve, reject });
+      this.#coming.push({ keys, route, resolve, reject });
+      this.#schedule(this.#companyMs());
     });
   }
 
   /** Rejects as `connect` does. */
   remove(keys: PartitionKeys, route: RouteToRemove): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#batcher.add({ kind: "leaving", keys, route, resolve, reject });
+      this.#leaving.push({ keys, route, resolve, reject });
+      this.#schedule(route.graceMs > 0 ? LEAVING_MS : this.#companyMs());
     });
   }
 
-  async #flush(items: readonly (Coming | Leaving)[]): Promise<void> {
+  #companyMs(): number {
+    return this.#clock.monotonicMs() - this.#sentAtMs < CROWD_MS ? COMPANY_MS : 0;
+  }
+
+  #schedule(inMs: number): void {
+    if (this.#isDueThisTurn) return;
+    const isFull = this.#coming.length + this.#leaving.length >= FULL;
+    if (inMs === 0 || isFull || this.#options.isStopping()) {
+      this.#isDueThisTurn = true;
+      // After the poll phase: everything that arrived together is in by then.
+      setImmediate(() => void this.#send());
+      return;
+    }
+    const dueAtMs = this.#clock.monotonicMs() + inMs;
+    if (this.#timer !== undefined && dueAtMs >= this.#dueAtMs) return;
+    clearTimeout(this.#timer);
+    this.#dueAtMs = dueAtMs;
+    this.#timer = setTimeout(() => void this.#send(), inMs);
+  }
+
+  async #send(): Promise<void> {
     const { scripts, node, limits } = this.#options;
-    const leaving = items.filter((item) => item.kind === "leaving");
-    const coming = items.filter((item) => item.kind === "coming");
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#dueAtMs = Number.POSITIVE_INFINITY;
+    this.#isDueThisTurn = false;
+    const leaving = this.#leaving;
+    const coming = this.#coming;
+    if (leaving.length + coming.length === 0) return;
+    this.#leaving = [];
+    this.#coming = [];
+    this.#sentAtMs = this.#clock.monotonicMs();
     await Promise.all(
       scripts.together(() => [
         ...inCalls(leaving, (keys, routes) => removeRoutes(scripts, keys, routes)),

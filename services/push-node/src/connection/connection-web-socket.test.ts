@@ -1,0 +1,40 @@
+// Tests the server's end of a WebSocket where it closes.
+// Guarantees: fails where a release of `ws` names its own parts otherwise, and so ends its socket twice again.
+import { once } from "node:events";
+import { createServer, type IncomingMessage } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { expect, test } from "vitest";
+import { WebSocket, WebSocketServer, type ServerOptions } from "ws";
+import { ConnectionWebSocket } from "./connection-web-socket.js";
+
+test("a client that closes: its code is heard, its close answered, and the socket not ended a second time", async () => {
+  const server = createServer();
+  const sockets = new WebSocketServer({
+    noServer: true,
+    WebSocket: ConnectionWebSocket as unknown as NonNullable<ServerOptions["WebSocket"]>,
+  });
+  const ended: string[][] = [];
+  const closed = new Promise<number>((resolve) => {
+    server.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) =>
+      sockets.handleUpgrade(request, socket, head, (ws) => {
+        socket.prependListener("end", () => ended.push(socket.listeners("end").map(({ name }) => name)));
+        (ws as ConnectionWebSocket).listen({
+          onMessage: () => undefined,
+          onControlFrame: () => undefined,
+          onError: () => undefined,
+          onClose: resolve,
+        });
+      }),
+    );
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+  await once(client, "open");
+  client.close(4000);
+  const [code] = (await once(client, "close")) as [number];
+  expect(code).toBe(4000);
+  expect(await closed).toBe(4000);
+  expect(ended).toHaveLength(1);
+  expect(ended[0]).not.toContain("socketOnEnd");
+  await new Promise((resolve) => server.close(resolve));
+});
