@@ -2,8 +2,10 @@
 // Guarantees: a code is never reused or renamed; docs/send/errors.md lists exactly these (a test checks it).
 
 export interface ErrorDefinition {
-  /** HTTP status of an answer with this code; undefined if it appears on sockets only. */
+  /** HTTP status of an answer with this code; undefined if it appears on sockets only, or as a message's `reason`. */
   readonly status?: 400 | 401 | 403 | 404 | 408 | 409 | 413 | 415 | 422 | 426 | 429 | 500 | 501 | 503;
+  /** Nobody is answered with it: it is a message's `reason`. */
+  readonly isReason?: true;
   /** Whether the same request may succeed later. */
   readonly retryable: boolean;
   readonly meaning: string;
@@ -100,6 +102,11 @@ export const errorCatalogue = {
     status: 409,
     retryable: false,
     meaning: "The user or the connection has as many topics as one may have; nothing was changed.",
+  },
+  PETREL_COLLAPSED: {
+    isReason: true,
+    retryable: false,
+    meaning: "A message's reason: a newer one with its collapse key took its place, and it ended `expired`.",
   },
   PETREL_PAYLOAD_TOO_LARGE: {
     status: 413,

@@ -34,6 +34,8 @@ export interface PartitionKeys {
   readonly invalidations: string;
   /** set: the user's devices that have this message already, while others are still to be tried */
   deviceSends(messageId: string): string;
+  /** hash: collapse key -> the user's messages with it in the inbox, see scripts/includes/collapse-messages.lua */
+  collapsed(userId: string): string;
   /** string with a TTL: the attempt by which a fallback channel is being asked to take this message */
   sending(messageId: string): string;
   /**
@@ -115,6 +117,7 @@ export function partitionKeys(partition: number): PartitionKeys {
     attempts: (messageId: string) => `${tag}attempts:${messageId}`,
     invalidations: `${tag}invalidations`,
     deviceSends: (messageId: string) => `${tag}device-sends:${messageId}`,
+    collapsed: (userId: string) => `${tag}collapsed:${userId}`,
     sending: (messageId: string) => `${tag}sending:${messageId}`,
     collapseTurn: (userId: string, keyHash: string) => `${tag}collapse-turn:${keyHash}:${userId}`,
     channel: `${tag}node:`,

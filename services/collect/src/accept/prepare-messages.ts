@@ -77,7 +77,7 @@ export class RequestAcceptance {
     traced: TracedAcceptance | undefined,
   ): void {
     const { to, data, ttlMs, deliverAtMs, fallback, priority, notification } = message;
-    const { idempotencyKey } = message.body;
+    const { idempotencyKey, collapseKey } = message.body;
     let [fingerprint, attempt] = [NO_IDENTITY, NO_IDENTITY];
     if (idempotencyKey !== undefined) {
       fingerprint = fingerprintMessage({ ...message.body, fallback, deliverAtMs });
@@ -126,6 +126,7 @@ export class RequestAcceptance {
         fallback,
         priority,
         notification,
+        collapseKey,
         trace,
       });
     }

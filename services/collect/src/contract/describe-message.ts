@@ -88,6 +88,13 @@ export const messageStateSchema = Type.Object(
 export type MessageStateAnswer = Static<typeof messageStateSchema>;
 type TimelineEvent = MessageStateAnswer["timeline"][number];
 
+/** As scripts/includes/collapse-messages writes it. */
+const COLLAPSED = "PETREL_COLLAPSED";
+const collapsedReason = {
+  code: COLLAPSED,
+  message: "A newer message with the same collapse key took its place.",
+} as const;
+
 const generalReasons: Readonly<Record<DeadLetterCause, string>> = {
   rejected: "The fallback channel refused the message.",
   "attempts-exhausted": "Every attempt of the fallback failed.",
@@ -158,6 +165,7 @@ function describeSent(
     acceptedAt: formatTime(record.atMs),
     expiresAt: formatTime(record.expiresAtMs),
     ...(state === "failed" ? { reason: describeFailure(record.end, attempts) } : {}),
+    ...(state === "expired" && record.end?.word === COLLAPSED ? { reason: collapsedReason } : {}),
     timeline: describeTimeline(found, attempts),
   };
 }

@@ -87,8 +87,9 @@ export const messageSchema = Type.Object(
       Type.String({
         pattern: "^[!-~]([ -~]{0,62}[!-~])?$",
         description:
-          "Of a user's notifications with the same key, a phone shows only the newest. Printable ASCII, 1 to 64 " +
-          "characters, no space at either end. Without a `notification` it has no effect.",
+          "Of a user's messages with the same key that are not acknowledged, only the newest stays in the inbox; the " +
+          "others end `expired`, with the reason PETREL_COLLAPSED. Of their notifications a phone shows only the " +
+          "newest. Printable ASCII, 1 to 64 characters, no space at either end.",
       }),
     ),
   },

@@ -21,7 +21,7 @@ export function recipientOfSchedule(member: string): string {
 /** What a record that waits holds behind its state. */
 export interface ScheduledRecord {
   readonly deliverAtMs: number;
-  /** As a schedule stores it: of a user's message policy TAB notification TAB data [TAB trace]. */
+  /** As a schedule stores it: of a user's message policy [":" collapse key] TAB notification TAB data [TAB trace]. */
   readonly payload: string;
 }
 

@@ -35,6 +35,8 @@ export interface MessageToAccept extends DeliveryPolicy, Traced {
   readonly attempt: string;
   /** JSON text. */
   readonly data: string;
+  /** Of its user's unacknowledged messages with one key, only the newest stays in the inbox. */
+  readonly collapseKey?: string | undefined;
 }
 
 export type AcceptResult =
@@ -173,27 +175,32 @@ export class MessageAccepter {
         RECEIVE_SUB_WINDOWS,
         fallbackCap,
       ];
-      const commonTtlMs = ttlOfPlain(batch);
+      // A call with collapse keys has a script of its own: others must not pay for them.
+      const collapses = batch.some(({ message: { collapseKey } }) => collapseKey !== undefined);
+      const commonTtlMs = collapses ? undefined : ttlOfPlain(batch);
       args.push(commonTtlMs ?? "");
       for (const { message } of batch) {
-        const { userId, id, ttlMs, fingerprint, attempt, priority } = message;
+        const { userId, id, ttlMs, fingerprint, attempt, priority, collapseKey = "" } = message;
         keyList.push(keys.user(userId), keys.inbox(userId), keys.routes(userId), keys.record(id));
         args.push(encodeBody(message));
         if (commonTtlMs !== undefined) continue;
         const always = goesAtOnce(message) ? priorityLetters[priority] : "";
         args.push(ttlMs, encodeIdentity(fingerprint, attempt), always);
+        if (!collapses) continue;
+        keyList.push(keys.collapsed(userId));
+        args.push(collapseKey);
       }
       // Sent again, a call would run behind its confirmation: so it is sent once only.
+      const script = collapses ? "accept-collapsing.v1" : "accept.v4";
       const answer =
-        confirm === undefined
-          ? scripts.run("accept.v4", keyList, args)
-          : scripts.runOnce("accept.v4", keyList, args);
+        confirm === undefined ? scripts.run(script, keyList, args) : scripts.runOnce(script, keyList, args);
       const lines = (await answer).split("\n");
       if (lines[0] === "busy") {
         throw tooMuchWaits("Too many messages wait for a dispatcher.");
       }
       if (confirm !== undefined) await confirmed();
       const atMs = Number(lines[0]?.slice("now ".length));
+      if (collapses) scripts.ends.count("expired", countCollapsed(lines));
       for (const [i, { resolve, reject }] of batch.entries()) {
         const line = lines[i + 1] ?? "";
         if (line === "?")
@@ -208,6 +215,11 @@ export class MessageAccepter {
 
 function tooMuchWaits(message: string): PetrelError {
   return new PetrelError("PETREL_UNAVAILABLE", message, { retryAfterSeconds: 5 });
+}
+
+/** How many older messages ended, as accept-collapsing says behind each that it stored. */
+function countCollapsed(lines: readonly string[]): number {
+  return lines.reduce((sum, line) => sum + (line.startsWith("+") ? Number(line.split("\t")[2]) : 0), 0);
 }
 
 /** The TTL that all messages have, where the script needs to know nothing else of them than their text. */

@@ -69,7 +69,7 @@
 --@include end-keep
 --@include scheduled-record
 
--- None: a message that waits for its time is one that exists.
-local promoted = nil
+-- None: a message that waits for its time is one that exists, and those with a collapse key have their own script.
+local promoted, collapsing = nil, nil
 --@include accept-messages
 return table.concat(lines, '\n')

@@ -87,9 +87,10 @@ async function fill(userId: string): Promise<void> {
   await keepTopic(scripts, keys, userId, "room.7");
 }
 
+let entered = 0;
 async function enter(userId: string, notification: string): Promise<TakenEntry> {
   const { keys, scripts } = store;
-  await accept(userId, { fallback: "always", notification });
+  await accept(userId, { fallback: "always", notification, collapseKey: `${userId} ${entered++}` });
   let found: TakenEntry | undefined;
   for (;;) {
     const [entry] = await readFallback(scripts, { keys, priority: "normal" }, "w1", 1);

@@ -92,6 +92,7 @@ export class UserEraser {
           keys.due,
           keys.tokenGeneration(userId),
           keys.keptTopics(userId),
+          keys.collapsed(userId),
           keys.scheduled,
           keys.schedulesOf(userId),
           ...members.map((member) => keys.record(idOfSchedule(member))),

@@ -7,16 +7,17 @@
 -- The user's schedules go first: as long as one is left that the caller did not name, nothing else happens. What is
 -- scheduled afterwards stays.
 --
--- v3: takes the schedules.
---
 -- Allowed where Redis is out of memory: it frees memory.
 --
+-- v3: the schedules and the user's collapse keys go too.
+--
 -- KEYS[1] user · KEYS[2] inbox · KEYS[3] routes · KEYS[4] sessions · KEYS[5] due · KEYS[6] token generation ·
--- KEYS[7] kept topics · KEYS[8] scheduled · KEYS[9] schedules of the user, then the records of some of them
+-- KEYS[7] kept topics · KEYS[8] collapsed · KEYS[9] scheduled · KEYS[10] schedules of the user, then the records of some
+-- of them
 -- ARGV[1] userId
 -- ARGV[2] channel           of every node
 -- ARGV[3] generationKeepMs  how long the generation is kept: longer than any token lives
--- then the i-th schedule's member of KEYS[9]
+-- then the i-th schedule's member of KEYS[10]
 --
 -- Result: "more" where the user has further schedules; else how many messages the inbox held
 
@@ -25,21 +26,21 @@
 --@include scheduled-record
 -- Keys of another kind fail here, before anything is written.
 redis.call('ZCARD', KEYS[5])
-redis.call('ZCARD', KEYS[8])
+redis.call('ZCARD', KEYS[9])
 for i = 4, #ARGV do
   -- A record that says otherwise by now is found with all others.
-  local waiting = readScheduled(redis.call('GET', KEYS[6 + i]) or '')
-  if waiting and waiting.recipient == ARGV[1] then redis.call('UNLINK', KEYS[6 + i]) end
-  takeScheduled(KEYS[8], KEYS[9], ARGV[i] .. '\t' .. ARGV[1])
+  local waiting = readScheduled(redis.call('GET', KEYS[7 + i]) or '')
+  if waiting and waiting.recipient == ARGV[1] then redis.call('UNLINK', KEYS[7 + i]) end
+  takeScheduled(KEYS[9], KEYS[10], ARGV[i] .. '\t' .. ARGV[1])
 end
-if redis.call('ZCARD', KEYS[9]) > 0 then return 'more' end
+if redis.call('ZCARD', KEYS[10]) > 0 then return 'more' end
 
 local generation = math.max((tonumber(redis.call('GET', KEYS[6])) or 0) + 1, now)
 -- An inbox of another kind goes like any other.
 local messages = redis.pcall('XLEN', KEYS[2])
 
 redis.call('SET', KEYS[6], ms(generation), 'PX', ARGV[3])
-redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[7])
+redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[7], KEYS[8])
 redis.call('ZREM', KEYS[5], ARGV[1])
 redis.call('SPUBLISH', ARGV[2], 'erase-user\n' .. ARGV[1])
 return ms(tonumber(messages) or 0)

@@ -47,6 +47,9 @@ export async function settleFallback(
       keys.user(userId),
       keys.attempts(id),
       keys.sending(id),
+      keys.collapsed(userId),
+      keys.inbox(userId),
+      keys.deviceSends(id),
     ],
     [
       FALLBACK_GROUP,
@@ -65,6 +68,10 @@ export async function settleFallback(
     ],
   );
   const [word, evicted = "0"] = answer.split("\t");
+  if (word === "collapsed") {
+    scripts.ends.count("expired", 1);
+    return { outcome: "settled", evicted: 0 };
+  }
   if (word !== "settled" && word !== "ended" && word !== "gone") {
     throw new Error(`settle-fallback answered ${JSON.stringify(answer)}`);
   }

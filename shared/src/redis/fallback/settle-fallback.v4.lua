@@ -12,11 +12,14 @@
 -- else: the eraser would miss it.
 -- v3: what is noted is kept for a day and more beyond the message's expiry, however short its record's time to live
 -- was.
--- v4: takes away the note that the message is being sent (recall/begin-send.lua): it can be recalled again, unless it
+-- v4: takes a message out of the inbox that a newer one with its collapse key has left alone while it was being sent
+-- (includes/collapse-messages); a retry of such a message is not made, unless one of the user's devices has it. Takes
+-- away the note that the message is being sent (recall/begin-send.lua): it can be recalled again, unless it
 -- has ended. Another attempt's note stays.
 --
 -- KEYS[1] fallback stream · KEYS[2] retries · KEYS[3] dead letters, of the cause in ARGV[4]
 -- KEYS[4] record · KEYS[5] user · KEYS[6] attempts · KEYS[7] sending
+-- KEYS[8] collapsed (hash: collapse key -> messages) · KEYS[9] inbox · KEYS[10] device sends
 -- ARGV[1] group
 -- ARGV[2] entryId
 -- ARGV[3] outcome   "taken" | "dropped" | "retry" | "failed"
@@ -30,13 +33,14 @@
 -- ARGV[12] attempt  as noted in KEYS[7]; "" where nothing was sent
 -- then notes of what was tried: JSON objects, not empty, to which the script adds the time
 --
--- Result: "settled", or "settled" TAB how many of the oldest dead letters were evicted; "ended" where the message
+-- Result: "collapsed" where it was taken out of the inbox as that; "settled", or "settled" TAB how many of the oldest dead letters were evicted; "ended" where the message
 -- failed after it had ended in another way (no dead letter); "gone" where the entry is not pending any more: then only
 -- a channel's acceptance is noted, so that no retry sends it once more.
 
 --@include server-time
 --@include of-history
 --@include end-keep
+--@include taken-out
 local outcome, word, nowText = ARGV[3], ARGV[4], ms(now)
 local seq, epoch = tonumber(ARGV[10]), ARGV[11]
 
@@ -53,10 +57,28 @@ if record then
 end
 local hasNoEnd = ending == ''
 
-local user = redis.call('HMGET', KEYS[5], 'epoch', 'acked')
+local user = redis.call('HMGET', KEYS[5], 'epoch', 'acked', 'seq', 'ended', 'takenOut')
 local isTheirs = isOfHistory(user[1], epoch)
 
 local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
+local text = ''
+for f = 1, entry and #entry[2] or 0, 2 do
+  if entry[2][f] == 'm' then text = entry[2][f + 1] end
+end
+
+-- Whether a newer message with its collapse key is in the inbox, and this one still is.
+local function isSuperseded(collapsedKey)
+  if not record or not isTheirs or seq <= tonumber(user[2]) then return false end
+  if not hasNoEnd and not string.match(ending, '^\tpushed ') and not string.match(ending, '^\tfailed ') then return false end
+  local notification = string.match(text, '^' .. string.rep('[^\t]*\t', 7) .. '([^\t]*)')
+  -- See protocol/notification-text: the last member, as JSON writes printable ASCII.
+  local key = string.match(notification or '', '^.*,"collapseKey":"(.*)"}$')
+  if not key or string.find(string.gsub(key, '\\.', ''), '"', 1, true) then return false end
+  local newest = string.match(redis.call('HGET', collapsedKey, (string.gsub(key, '\\(.)', '%1'))) or '', '(%d+) [^,]+$')
+  return newest and tonumber(newest) > seq
+end
+local superseded = isSuperseded(KEYS[8])
+if superseded and outcome == 'retry' and redis.call('EXISTS', KEYS[10]) == 1 then superseded = false end
 -- Keys of another kind fail here, before anything is written.
 redis.call('ZCARD', KEYS[2])
 redis.call('XLEN', KEYS[3])
@@ -81,11 +103,30 @@ if record and #ARGV > 12 then
 end
 
 if not entry or not isTheirs then return 'gone' end
-local text = ''
-for f = 1, #entry[2], 2 do
-  if entry[2][f] == 'm' then text = entry[2][f + 1] end
+
+-- With the end that it has, which an acknowledgement no longer changes; or, where it is queued, as collapsed.
+local function leaveInbox(recordKey, userKey, inboxKey)
+  local ended = redis.call('GET', recordKey)
+  if ended == record and hasNoEnd then
+    redis.call('SET', recordKey, ended .. '\texpired ' .. nowText .. ' PETREL_COLLAPSED', 'KEEPTTL')
+  elseif not string.match(ended, ' over$') then
+    redis.call('SET', recordKey, ended .. ' over', 'KEEPTTL')
+  end
+  redis.call('PEXPIRE', recordKey, ms(END_KEEP_MS), 'GT')
+  redis.call('XDEL', inboxKey, ms(seq) .. '-0')
+  local acked = tonumber(user[2])
+  local over = overTakenOut(inboxKey, acked, tonumber(user[3]))
+  local changes = { 'takenOut', ms(math.max(seq, tonumber(user[5]) or 0)) }
+  if over > acked then
+    changes[3], changes[4], changes[5], changes[6] = 'acked', ms(over), 'ended', endedUpTo(user[4], acked, over)
+  end
+  redis.call('HSET', userKey, unpack(changes))
 end
 
+if superseded and outcome ~= 'failed' then
+  leaveInbox(KEYS[4], KEYS[5], KEYS[9])
+  return hasNoEnd and outcome ~= 'taken' and 'collapsed' or 'settled'
+end
 if outcome == 'retry' then
   local at = now + tonumber(ARGV[6])
   local expiresAt = tonumber(string.match(text, '^[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t(%d+)'))
@@ -96,6 +137,7 @@ elseif outcome == 'failed' then
   redis.call('SET', KEYS[4], record .. '\tfailed ' .. nowText .. ' ' .. word, 'KEEPTTL')
   redis.call('PEXPIRE', KEYS[4], ms(keepMs), 'GT')
   redis.call('XADD', KEYS[3], '*', 'm', text, 'n', ARGV[5], 'r', ARGV[7])
+  if superseded then leaveInbox(KEYS[4], KEYS[5], KEYS[9]) end
   local excess = redis.call('XLEN', KEYS[3]) - tonumber(ARGV[8])
   if excess > 0 then
     redis.call('XTRIM', KEYS[3], 'MAXLEN', ARGV[8])

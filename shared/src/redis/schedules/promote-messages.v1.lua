@@ -9,8 +9,9 @@
 --
 -- KEYS[1] owner · KEYS[2] scheduled · KEYS[3] dead letters of the cause inbox-full
 -- KEYS[4..9] generation · due · ready · fallback streams: high, normal, low   as accept's KEYS[1..6]
--- then five for each message:
---   user (hash) · inbox (stream) · routes (sorted set) · record (string)   as accept's · schedules of its user
+-- then six for each message:
+--   user (hash) · inbox (stream) · routes (sorted set) · record (string)   as accept's · schedules of its user ·
+--   collapsed (hash), as accept-collapsing's
 -- ARGV[1] token
 -- ARGV[2..13] as accept's ARGV[1..12]
 -- ARGV[14] deadLettersCap
@@ -39,18 +40,21 @@ if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
 --@include end-keep
 --@include scheduled-record
 --@include due-schedules
+--@include taken-out
+--@include collapse-messages
 local FALLBACK_WAIT_MS = 5000
 
 local scheduled, deadLetters = KEYS[2], KEYS[3]
 local ready = KEYS[6]
 local callKeys, callArgs = KEYS, ARGV
 local members, records, schedulesOf = { unpack(ARGV, 15) }, {}, {}
-for i = 1, #members do records[i], schedulesOf[i] = KEYS[9 + 5 * i - 1], KEYS[9 + 5 * i] end
+for i = 1, #members do records[i], schedulesOf[i] = KEYS[7 + 6 * i], KEYS[8 + 6 * i] end
 local found = readDue(scheduled, records, members)
 
 -- What accept gets, and which message of this call each of its messages is.
 local acceptKeys, acceptArgs, promoted, places = { unpack(KEYS, 4, 9) }, { unpack(ARGV, 2, 13) }, {}, {}
 acceptArgs[13] = '' -- they are not plain
+local withKey, hasKey = {}, false
 -- Keys of another kind fail here, before anything is written: accept overwrites the record before it would fail.
 local function isOfKind(key, kind)
   local there = redis.call('TYPE', key).ok
@@ -59,21 +63,28 @@ end
 for i = 1, #members do
   local one = found[i]
   if one and one.ttl > 0 then
-    local k = 9 + 5 * (i - 1)
+    local k = 9 + 6 * (i - 1)
     if not isOfKind(KEYS[k + 1], 'hash') or not isOfKind(KEYS[k + 2], 'stream') or not isOfKind(KEYS[k + 3], 'zset') then
       return redis.error_reply('WRONGTYPE a key of the user of ' .. one.id)
     end
     for f = 1, 4 do acceptKeys[#acceptKeys + 1] = KEYS[k + f] end
     local identity = string.match(one.head, '^0\t@\t%d+\t%d+\t[^\t]*\t(.*)$')
-    local letter, notification = string.match(one.payload, '^a(%a)\t([^\t]*)')
+    -- Where it has a collapse key, that stands behind its policy.
+    local policy, key, rest = string.match(one.payload, '^(%a%a):?([^\t]*)(\t.*)$')
+    local letter, notification = string.match(policy .. rest, '^a(%a)\t([^\t]*)')
     local always = letter and notification ~= '' and letter or ''
-    for _, text in ipairs({ one.id .. '\t' .. one.payload, ms(one.ttl), identity, always }) do
+    for _, text in ipairs({ one.id .. '\t' .. policy .. rest, ms(one.ttl), identity, always }) do
       acceptArgs[#acceptArgs + 1] = text
     end
     promoted[#promoted + 1], places[#places + 1] = one, i
+    if key ~= '' then
+      withKey[#promoted] = { collapsed = KEYS[k + 6], key = key, record = KEYS[k + 4], id = one.id }
+      hasKey = true
+    end
   end
 end
 
+local collapsing = hasKey and makeCollapsing(withKey, tonumber(ARGV[8]) + 86400000) or nil
 local KEYS, ARGV = acceptKeys, acceptArgs
 --@include accept-messages
 
@@ -97,7 +108,7 @@ for i, outcome in ipairs(outcomes) do
     endScheduled(records[i], one.head, 'expired ' .. ms(now))
   elseif sign == 'f' then
     endScheduled(records[i], one.head, 'failed ' .. ms(now) .. ' inbox-full\t' .. one.payload, one.ttl)
-    local policy, notification = string.match(one.payload, '^(%a%a)\t([^\t]*)')
+    local policy, notification = string.match(one.payload, '^(%a%a)[^\t]*\t([^\t]*)')
     local text = table.concat({ one.recipient, '0', '@', one.acceptedAt, ms(one.expiresAt), one.id, policy,
       notification }, '\t')
     redis.call('XADD', deadLetters, '*', 'm', text .. traceOf(one.payload), 'n', '0', 'r', 'The inbox was full.')

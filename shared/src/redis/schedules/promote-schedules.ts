@@ -103,6 +103,7 @@ export async function promoteMessages(
           keys.routes(userId),
           keys.record(idOfSchedule(member)),
           keys.schedulesOf(userId),
+          keys.collapsed(userId),
         ];
       }),
     ],

@@ -129,7 +129,11 @@ export class MessageScheduler {
 /** What follows the id in the body that is stored in the end. */
 function encodePayload(message: MessageToSchedule): string {
   const afterId = message.id.length + 1;
-  if (!("topic" in message)) return encodeBody(message).slice(afterId);
+  if (!("topic" in message)) {
+    const body = encodeBody(message).slice(afterId);
+    const { collapseKey } = message;
+    return collapseKey === undefined ? body : `${body.slice(0, 2)}:${collapseKey}${body.slice(2)}`;
+  }
   const { size, ageMs, bytes } = message.history;
   return `${size} ${ageMs} ${bytes}\t${encodeTopicBody(message).slice(afterId)}`;
 }

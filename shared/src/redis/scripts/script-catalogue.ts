@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 
 /** Each room's scripts: a script stands beside the store that calls it. */
 export const scriptsByRoom = {
-  accept: ["accept.v4", "trim-ready.v1"],
+  accept: ["accept-collapsing.v1", "accept.v4", "trim-ready.v1"],
   auth: [
     "agree-signing-keys.v1",
     "append-audit.v2",

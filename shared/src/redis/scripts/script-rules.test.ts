@@ -268,6 +268,9 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
   const atOnce = { userId: "u3", partition, fallback: "always", notification: "{}" } as const;
   await accepter.accept(message(atOnce));
   await accepter.accept(message({ ...atOnce, fallback: "offline" }));
+  for (const collapseKey of ["k", "k", "l"]) {
+    await accepter.accept(message({ userId: "u4", partition, collapseKey }));
+  }
   await offerUsers(scripts, keys, token, rules, ["n2", "n3"], ["u1", "u3"]);
   await wakeUsers(scripts, keys, token, rules, ["u1", "u2", "u3"]);
   await reconcileUsers(scripts, keys, token, { overdueMs: 0, idleMs: 0 }, ["u1", "u3"]);

@@ -1,6 +1,7 @@
 -- Stores, numbers and hands over messages: what accept/accept.lua does, and schedules/promote-messages.lua for those
 -- whose time has come. KEYS, ARGV and the lines of the result are as accept documents them. `promoted` is nil, or each
--- message's record in the form `scheduled` (includes/scheduled-record), which is then replaced.
+-- message's record in the form `scheduled` (includes/scheduled-record), which is then replaced. `collapsing` is nil where
+-- no message of the call has a collapse key, or what includes/collapse-messages makes.
 if redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[4]) then return 'busy' end
 
 local seed, ackTimeoutMs, inboxCap = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -123,6 +124,11 @@ for i = 1, count do
   local seqText = ms(seq + 1)
   local known
   local isFull = seq - acked >= inboxCap
+  -- Some of these numbers may have been taken out (includes/taken-out).
+  if isFull then
+    local leaving = collapsing and collapsing.leaving(i, inboxKey, acked, epoch) or 0
+    isFull = redis.call('XLEN', inboxKey) - leaving >= inboxCap
+  end
   local recordTtl = letter and ms(tonumber(ttlText) + recordKeepMs) or recordKeepText
   local isRefused = isFull or isLimited or (letter and roomFor[letter] <= 0)
   if isRefused then
@@ -176,6 +182,10 @@ for i = 1, count do
     end
     if (user[6] or 0) - keepUntil < 0 then keepUser(userKey, inboxKey) end
     lines[i + 1] = '+' .. seqText .. '\t' .. epoch
+    if collapsing then
+      local ended = collapsing.stored(i, userKey, inboxKey, seq + 1, epoch, userId)
+      lines[i + 1] = lines[i + 1] .. '\t' .. ms(ended)
+    end
 
     local line = userId .. '\t' .. seqText .. '\t' .. inboxValue
     if letter then

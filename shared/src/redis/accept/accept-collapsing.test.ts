@@ -1,0 +1,423 @@
+// Tests messages with a collapse key, on a real Redis, and against a small model in random orders.
+// Guarantees: of a user's messages with one key that nobody has acknowledged only the newest is in the inbox, unless an
+// older one is being sent; each of the others has exactly one end, and says why.
+import * as fc from "fast-check";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { createRegistry } from "../../kernel/metrics/metrics.js";
+import { joinCollapseKey } from "../../protocol/messages/notification-text.js";
+import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { keepDeviceSends } from "../fallback/device-sends-store.js";
+import { promoteRetries, readFallback, type TakenEntry } from "../fallback/fallback-queue.js";
+import { settleFallback, type Settlement } from "../fallback/settle-fallback.js";
+import { ackUsers } from "../inbox/ack-users.js";
+import { readInbox } from "../inbox/read-inbox.js";
+import { readMessage } from "../inbox/read-message.js";
+import { beginSend } from "../recall/begin-send.js";
+import { cancelMessage } from "../recall/cancel-message.js";
+import type { AcceptResult, MessageToAccept } from "./accept-batch.js";
+
+let store: OpenStore;
+beforeAll(async () => void (store = await openStore()));
+beforeEach(() => store.clear());
+afterAll(() => store.close());
+
+const numRuns = process.env["PETREL_TEST_SIZE"] === "full" ? 1_500 : 100;
+const NOTIFICATION = '{"title":"t"}';
+
+const accept = (
+  id: string,
+  collapseKey?: string,
+  more: Partial<MessageToAccept> = {},
+): Promise<AcceptResult> => store.accepter().accept(message({ id, collapseKey, ...more }));
+const inboxOf = async (after = 0): Promise<string[]> =>
+  (
+    await readInbox(store.scripts, store.keys, "u1", after, { maxEntries: 1_000, maxBytes: 1e9 })
+  ).messages.map(({ id }) => id);
+async function endOf(id: string): Promise<string> {
+  const found = await readMessage(store.scripts, store.keys, id);
+  const word = found?.record.end?.word;
+  return `${found?.state ?? "unknown"}${found?.state === "expired" && word !== undefined ? ` ${word}` : ""}`;
+}
+const user = () => store.redis.hgetall(store.keys.user("u1"));
+const ack = async (seq: number) => {
+  const { epoch = "" } = await user();
+  await ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch, seq }], 1_000);
+};
+
+describe("messages with one collapse key", () => {
+  test("the newest alone stays in the inbox; the others say why, and hold nobody up", async () => {
+    await accept("a");
+    for (const id of ["k1", "k2", "k3"]) await accept(id, "score");
+    await accept("l1", "other");
+    expect(await inboxOf()).toEqual(["a", "k3", "l1"]);
+    expect([await endOf("k1"), await endOf("k2"), await endOf("k3"), await endOf("l1")]).toEqual([
+      "expired PETREL_COLLAPSED",
+      "expired PETREL_COLLAPSED",
+      "queued",
+      "queued",
+    ]);
+    expect(await user()).toMatchObject({ acked: "0", seq: "5", takenOut: "3" });
+    await accept("k4", "score");
+    await cancelMessage(store.scripts, store.scripts, store.keys, "a");
+    // 1 to 4 have ended, 5 is open.
+    expect(await user()).toMatchObject({ acked: "4", ended: "0 4" });
+  });
+
+  test("of one call collapse each other, too, also across users", async () => {
+    const accepter = store.accepter();
+    const results = await Promise.all([
+      accepter.accept(message({ id: "a1", collapseKey: "k" })),
+      accepter.accept(message({ id: "b1", userId: "u2", collapseKey: "k" })),
+      accepter.accept(message({ id: "a2", collapseKey: "k" })),
+      accepter.accept(message({ id: "plain" })),
+      accepter.accept(
+        message({ id: "a3", collapseKey: "k", fallback: "always", notification: NOTIFICATION }),
+      ),
+      accepter.accept(
+        message({ id: "a3", collapseKey: "k", fallback: "always", notification: NOTIFICATION }),
+      ),
+    ]);
+    expect(results.map(({ outcome }) => outcome)).toEqual([...Array<string>(5).fill("stored"), "exists"]);
+    expect(await inboxOf()).toEqual(["plain", "a3"]);
+    expect([await endOf("a1"), await endOf("a2"), await endOf("b1")]).toEqual([
+      "expired PETREL_COLLAPSED",
+      "expired PETREL_COLLAPSED",
+      "queued",
+    ]);
+  });
+
+  test("what was acknowledged stays delivered; what was pushed or failed keeps that end, whatever is acknowledged", async () => {
+    await accept("k1", "k");
+    await ack(1);
+    for (const [id, end] of [
+      ["k2", "pushed 5 apns"],
+      ["k3", "failed 5 rejected"],
+    ] as const) {
+      await accept(id, "k");
+      await store.redis.append(store.keys.record(id), `\t${end}`);
+    }
+    await accept("k4", "k");
+    expect(await inboxOf(1)).toEqual(["k4"]);
+    await ack(4);
+    expect([await endOf("k1"), await endOf("k2"), await endOf("k3"), await endOf("k4")]).toEqual([
+      "delivered",
+      "pushed",
+      "failed",
+      "delivered",
+    ]);
+  });
+
+  test("one that was nudged passes that on, and when", async () => {
+    await accept("k1", "k");
+    await store.redis.hset(store.keys.user("u1"), "nudged", "1", "nudgedAt", "77");
+    await accept("k2", "k");
+    expect(await user()).toMatchObject({ nudged: "2", nudgedAt: "77" });
+    await accept("l", "l");
+    await accept("l2", "l");
+    expect(await user()).toMatchObject({ nudged: "2", nudgedAt: "77" });
+  });
+
+  test("one whose time was over ends so, without a reason", async () => {
+    await accept("k1", "k", { ttlMs: 0 });
+    await accept("k2", "k");
+    expect(await endOf("k1")).toBe("expired");
+  });
+
+  test("one whose record is gone gets one, with its end", async () => {
+    await accept("k1", "k");
+    await store.redis.del(store.keys.record("k1"));
+    await accept("k2", "k");
+    expect(await endOf("k1")).toBe("expired PETREL_COLLAPSED");
+  });
+
+  test("one that takes another's place is accepted by a full inbox; one more is not", async () => {
+    const accepter = store.accepter({ inboxCap: 2 });
+    const give = (id: string, collapseKey: string) => accepter.accept(message({ id, collapseKey }));
+    for (const [id, key] of [
+      ["k1", "k"],
+      ["l1", "l"],
+      ["k2", "k"],
+      ["l2", "l"],
+      ["l3", "l"],
+    ] as const) {
+      expect((await give(id, key)).outcome, id).toBe("stored");
+    }
+    expect((await give("m1", "m")).outcome).toBe("inbox-full");
+    expect(await inboxOf()).toEqual(["k2", "l3"]);
+  });
+
+  test("a repetition collapses nothing", async () => {
+    await accept("k1", "k");
+    await accept("k2", "k");
+    const before = await store.snapshot();
+    expect((await accept("k1", "k")).outcome).toBe("exists");
+    const after = await store.snapshot();
+    expect(after[store.keys.inbox("u1")]).toEqual(before[store.keys.inbox("u1")]);
+    expect(await endOf("k2")).toBe("queued");
+  });
+
+  test("the hash of keys keeps no more than twice what is open, and ends with the inbox", async () => {
+    for (let n = 1; n <= 200; n++) {
+      await accept(`m${n}`, `key ${n}`);
+      await ack(n);
+      await store.redis.xtrim(store.keys.inbox("u1"), "MAXLEN", 1);
+    }
+    expect(await store.redis.hlen(store.keys.collapsed("u1"))).toBeLessThanOrEqual(70);
+    expect(await store.redis.pttl(store.keys.collapsed("u1"))).toBeGreaterThan(86_400_000);
+  });
+
+  test("each that ends counts once among the ended messages", async () => {
+    const registry = createRegistry("test");
+    store.scripts.ends.register(registry);
+    const count = async (): Promise<number> => {
+      const metric = await registry.getSingleMetric("petrel_messages_ended_total")?.get();
+      return metric?.values.find(({ labels }) => labels["state"] === "expired")?.value ?? 0;
+    };
+    const before = await count();
+    for (const id of ["k1", "k2", "k3"]) await accept(id, "k");
+    expect((await count()) - before).toBe(2);
+  });
+});
+
+/** Entries of the fallback, as a worker holds them. */
+async function enter(id: string, seq: number, notification: string): Promise<TakenEntry> {
+  const { epoch = "" } = await user();
+  const text = ["u1", seq, epoch, 1, 9e12, id, "on", notification].join("\t");
+  await store.redis.xadd(store.keys.fallback("normal"), "*", "m", text, "n", "0");
+  const [entry] = await readFallback(store.scripts, { keys: store.keys, priority: "normal" }, "w", 1);
+  if (entry === undefined) throw new Error("no entry");
+  return entry;
+}
+
+const outcomes: Readonly<Record<string, Settlement>> = {
+  taken: { outcome: "taken", channel: "c" },
+  dropped: { outcome: "dropped" },
+  retry: { outcome: "retry", delayMs: 0 },
+  failed: { outcome: "failed", cause: "rejected", reason: "no" },
+};
+
+describe("one that is being sent while a newer one comes", () => {
+  async function sendWhile(key: string): Promise<TakenEntry> {
+    const notification = joinCollapseKey(NOTIFICATION, key);
+    await accept("k1", key, { notification });
+    const entry = await enter("k1", 1, notification);
+    expect(await beginSend(store.scripts, store.keys, entry.message, { name: "s", keepMs: 60_000 })).toBe(
+      true,
+    );
+    await accept("k2", key, { notification });
+    expect(await inboxOf()).toEqual(["k1", "k2"]);
+    expect(await endOf("k1")).toBe("queued");
+    return entry;
+  }
+  const settle = (entry: TakenEntry, settlement: Settlement) =>
+    settleFallback(store.scripts, entry, settlement, {
+      attempts: 1,
+      notes: [],
+      deadLettersCap: 10,
+      sendName: "s",
+    });
+
+  test.each([
+    ["taken", "pushed"],
+    ["dropped", "expired PETREL_COLLAPSED"],
+    ["retry", "expired PETREL_COLLAPSED"],
+    ["failed", "failed"],
+  ])("is left alone, and leaves the inbox once it is %s", async (outcome, end) => {
+    const entry = await sendWhile(`a "key" \\ with quotes`);
+    await settle(entry, outcomes[outcome] ?? { outcome: "dropped" });
+    expect(await inboxOf()).toEqual(["k2"]);
+    expect(await endOf("k1")).toBe(end);
+    expect(await user()).toMatchObject({ acked: "1", ended: "0 1" });
+    expect(await store.redis.zcard(store.keys.retries)).toBe(0);
+    await ack(2);
+    expect([await endOf("k1"), await endOf("k2")]).toEqual([end, "delivered"]);
+  });
+
+  test("is tried again where one of the user's devices has it", async () => {
+    const entry = await sendWhile("k");
+    const { epoch = "" } = await user();
+    const sent = { id: "k1", seq: 1, epoch, expiresAtMs: 9e12 };
+    await keepDeviceSends(store.scripts, store.keys, sent, new Set(["d"]));
+    await settle(entry, { outcome: "retry", delayMs: 0 });
+    expect(await store.redis.zcard(store.keys.retries)).toBe(1);
+    await accept("k3", "k");
+    expect(await inboxOf()).toEqual(["k1", "k3"]);
+  });
+
+  test("is taken out by the next one where its sender has died", async () => {
+    await sendWhile("k");
+    await store.redis.del(store.keys.sending("k1"));
+    await accept("k3", "k");
+    expect(await inboxOf()).toEqual(["k3"]);
+    expect([await endOf("k1"), await endOf("k2")]).toEqual([
+      "expired PETREL_COLLAPSED",
+      "expired PETREL_COLLAPSED",
+    ]);
+  });
+});
+
+interface ModelMessage {
+  readonly id: string;
+  readonly seq: number;
+  readonly key: string | undefined;
+  /** What its record says. */
+  end: "none" | "collapsed" | "cancelled" | "pushed" | "failed";
+  isInInbox: boolean;
+  entry: TakenEntry | undefined;
+  isBeingSent: boolean;
+}
+
+type Step =
+  | { readonly do: "accept"; readonly key: string | undefined }
+  | { readonly do: "ack" | "offer" | "begin" | "cancel"; readonly back: number }
+  | { readonly do: "settle"; readonly back: number; readonly outcome: keyof typeof outcomes };
+
+const back = fc.nat(6);
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant("accept" as const),
+      key: fc.constantFrom(undefined, "a", "a", "b"),
+    }),
+  },
+  {
+    weight: 9,
+    arbitrary: fc.record({
+      do: fc.constantFrom("ack", "offer", "offer", "begin", "begin", "begin", "cancel"),
+      back,
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant("settle" as const),
+      back,
+      outcome: fc.constantFrom("taken", "dropped", "retry", "failed"),
+    }),
+  },
+);
+
+class Model {
+  readonly messages: ModelMessage[] = [];
+  acked = 0;
+
+  async run(one: Step): Promise<void> {
+    if (one.do === "accept") return this.#accept(one.key);
+    const found = this.messages.at(-1 - one.back);
+    if (found === undefined) return;
+    switch (one.do) {
+      case "ack":
+        await ack(found.seq);
+        this.acked = Math.max(this.acked, found.seq);
+        return;
+      case "offer":
+        if (found.entry !== undefined || found.end !== "none" || found.seq <= this.acked) return;
+        found.entry = await enter(found.id, found.seq, joinCollapseKey(NOTIFICATION, found.key));
+        return;
+      case "begin": {
+        if (found.entry === undefined || found.isBeingSent) return;
+        const may = found.end === "none" && found.seq > this.acked;
+        const note = { name: found.id, keepMs: 600_000 };
+        expect(await beginSend(store.scripts, store.keys, found.entry.message, note)).toBe(may);
+        found.isBeingSent = may;
+        return;
+      }
+      case "cancel":
+        return this.#cancel(found);
+      case "settle":
+        return this.#settle(found, one.outcome);
+    }
+  }
+
+  async #accept(key: string | undefined): Promise<void> {
+    const seq = this.messages.length + 1;
+    const id = `m${seq}`;
+    const notification = joinCollapseKey(NOTIFICATION, key);
+    expect(await accept(id, key, { notification })).toMatchObject({ outcome: "stored", seq });
+    const older = this.messages.filter(
+      (one) =>
+        key !== undefined && one.key === key && one.isInInbox && one.seq > this.acked && !one.isBeingSent,
+    );
+    this.messages.push({ id, seq, key, end: "none", isInInbox: true, entry: undefined, isBeingSent: false });
+    for (const one of older) this.#takeOut(one, "collapsed");
+  }
+
+  async #cancel(one: ModelMessage): Promise<void> {
+    const result = await cancelMessage(store.scripts, store.scripts, store.keys, one.id);
+    if (one.end === "cancelled") expect(result).toEqual({ outcome: "cancelled" });
+    else if (this.stateOf(one) === "queued") {
+      expect(result).toEqual({ outcome: one.isBeingSent ? "pushing" : "cancelled" });
+      if (!one.isBeingSent) this.#takeOut(one, "cancelled");
+    } else expect(result).toMatchObject({ outcome: "refused", state: this.stateOf(one).split(" ")[0] });
+  }
+
+  async #settle(one: ModelMessage, outcome: keyof typeof outcomes): Promise<void> {
+    if (one.entry === undefined || !one.isBeingSent) return;
+    await settleFallback(store.scripts, one.entry, outcomes[outcome] ?? { outcome: "dropped" }, {
+      attempts: 1,
+      notes: [],
+      deadLettersCap: 100,
+      sendName: one.id,
+    });
+    one.entry = undefined;
+    one.isBeingSent = false;
+    const isOpen = one.seq > this.acked;
+    const isSuperseded =
+      isOpen &&
+      one.key !== undefined &&
+      this.messages.some(({ key, seq }) => key === one.key && seq > one.seq);
+    if (outcome === "taken") one.end = "pushed";
+    if (outcome === "failed" && isOpen) one.end = "failed";
+    if (isSuperseded) this.#takeOut(one, "collapsed");
+    else if (outcome === "retry") {
+      await promoteRetries(store.scripts, store.keys, 10);
+      [one.entry] = await readFallback(store.scripts, { keys: store.keys, priority: "normal" }, "w", 1);
+    }
+  }
+
+  /** @param end of one that has none */
+  #takeOut(one: ModelMessage, end: ModelMessage["end"]): void {
+    if (one.end === "none") one.end = end;
+    one.isInInbox = false;
+    const first = this.messages.find(({ seq, isInInbox }) => seq > this.acked && isInInbox);
+    this.acked = first === undefined ? this.messages.length : first.seq - 1;
+  }
+
+  stateOf(one: ModelMessage): string {
+    if (one.end === "collapsed") return "expired PETREL_COLLAPSED";
+    if (one.end === "cancelled") return "cancelled";
+    // One that left the inbox with its end keeps it.
+    if (one.end !== "none" && !one.isInInbox) return one.end;
+    if (one.seq <= this.acked) return "delivered";
+    return one.end === "none" ? "queued" : one.end;
+  }
+
+  async check(): Promise<void> {
+    const { acked = "0", seq = "0" } = await user();
+    expect([acked, seq]).toEqual([String(this.acked), String(this.messages.length)]);
+    const open = this.messages.filter((one) => one.isInInbox && one.seq > this.acked);
+    expect(await inboxOf(this.acked)).toEqual(open.map(({ id }) => id));
+    for (const key of ["a", "b"]) {
+      const ofKey = open.filter((one) => one.key === key);
+      const newest = ofKey.at(-1);
+      for (const one of ofKey)
+        expect(one === newest || one.isBeingSent, `${one.id} beside ${newest?.id}`).toBe(true);
+    }
+  }
+}
+
+test("inbox, ends and cursor are the model's, whatever is sent, acknowledged and taken back meanwhile", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 40, size: "max" }), async (steps) => {
+      await store.clear();
+      const model = new Model();
+      for (const one of steps) {
+        await model.run(one);
+        await model.check();
+      }
+      for (const one of model.messages) expect(await endOf(one.id), one.id).toBe(model.stateOf(one));
+    }),
+    { numRuns },
+  );
+}, 600_000);
