@@ -1,12 +1,14 @@
 // Bench: what Petrel costs beside others: CPU, memory and latency, of messages, connections and doing nothing.
 // Guarantees: all contenders in one run, rounds in turn, by the kernel's account; what went wrong is shown beside its
 // figure.
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
+import { capacityBlocks } from "./capacity/capacity-page.js";
 import { COMPARE_HELP, readCompareOptions, type CompareOptions } from "./compare/compare-options.js";
-import { runCompare } from "./compare/run-compare.js";
+import { runCompare, type Comparison } from "./compare/run-compare.js";
 import { comparisonJson } from "./report/comparison-json.js";
 import { drawPlot } from "./report/draw-plot.js";
-import { comparisonPage } from "./report/summary-table.js";
+import { comparisonBlock, comparisonPage } from "./report/summary-table.js";
+import { withFigures } from "./report/write-blocks.js";
 
 async function main(options: CompareOptions): Promise<void> {
   const printed = [options.json, options.markdown, options.plot].includes("-");
@@ -22,8 +24,21 @@ async function main(options: CompareOptions): Promise<void> {
   await save(options.markdown, page);
   await save(options.json, comparisonJson(comparison));
   await save(options.plot, drawPlot(comparison.workloads));
+  if (options.docs) await writeDocs(comparison);
   say(`${((performance.now() - startMs) / 60_000).toFixed(1)} minutes`);
   if (comparison.failed.length > 0) process.exitCode = 1;
+}
+
+const docs = new URL("../../docs/", import.meta.url);
+
+async function writeDocs(comparison: Comparison): Promise<void> {
+  const write = async (page: string, blocks: Readonly<Record<string, string>>): Promise<void> => {
+    const file = new URL(page, docs);
+    await writeFile(file, withFigures(await readFile(file, "utf8"), blocks));
+  };
+  await write("internals/measurements.md", { comparison: comparisonBlock(comparison) });
+  await writeFile(new URL("assets/bench.svg", docs), drawPlot(comparison.workloads));
+  await write("operate/capacity.md", capacityBlocks(comparison.workloads));
 }
 
 /** Each process that is started is ended with this one. */

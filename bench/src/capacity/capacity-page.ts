@@ -1,10 +1,9 @@
 // Bench: the figures in docs/operate/capacity.md.
-// Guarantees: only what stands between the marks is replaced; a page without them is refused.
 import { figureText } from "../report/figure-text.js";
 import { markdownTable } from "../report/workload-table.js";
 import { summarise, type WorkloadFigures } from "../compare/figures.js";
 import { BYTES, needsOf, type Load, type Needs } from "./capacity-model.js";
-import type { CostByService, Costs } from "./read-costs.js";
+import { readCosts, type CostByService, type Costs } from "./read-costs.js";
 
 /** What each connection does: a message a minute at the peak, an hour's life. */
 export function loadOf(connections: number): Load {
@@ -119,15 +118,13 @@ function needsCells({
   ];
 }
 
-/** @param blocks by name: what stands between `<!-- NAME: … -->` and `<!-- end of NAME -->` from now on */
-export function withFigures(page: string, blocks: Readonly<Record<string, string>>): string {
-  let written = page;
-  for (const [name, text] of Object.entries(blocks)) {
-    const [start, end] = [new RegExp(`<!-- ${name}: [^>]*-->\\n`).exec(written), `<!-- end of ${name} -->`];
-    const to = written.indexOf(end);
-    if (start === null || to < start.index) throw new Error(`the page has no marks for ${name}`);
-    const from = start.index + start[0].length;
-    written = `${written.slice(0, from)}\n${text}\n\n${written.slice(to)}`;
-  }
-  return written;
+/** What the page's marks ask for, out of one run. @throws where the run lacks one of its figures */
+export function capacityBlocks(workloads: readonly WorkloadFigures[]): Readonly<Record<string, string>> {
+  const costs = readCosts(workloads);
+  return {
+    costs: costsTable(costs),
+    cores: coreTable(costs),
+    registered: registeredTable(workloads),
+    machines: machinesTable(costs),
+  };
 }

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import type { WorkloadFigures } from "../compare/figures.js";
 import { needsOf, redisBytes, type Load } from "./capacity-model.js";
-import { costsTable, loadOf, machinesTable, registeredTable, withFigures } from "./capacity-page.js";
+import { costsTable, loadOf, machinesTable, registeredTable } from "./capacity-page.js";
 import { readCosts, type Costs } from "./read-costs.js";
 
 const same = (us: number) => ({ collect: us, nodes: us, redis: us, dispatch: 0 });
@@ -83,12 +83,7 @@ test("costs come out of a run; one that it lacks is named", () => {
   expect(costsTable(read)).toContain("| a message, batched | 1.00 | 5.00 | 4.00 | 0.00 | 10.0 |");
 });
 
-test("the page: figures between their marks are replaced, everything else stays", () => {
-  const page = "# Capacity\n\n<!-- costs: npm run x -->\nold\n<!-- end of costs -->\n\nText.\n";
-  expect(withFigures(page, { costs: "new" })).toBe(
-    "# Capacity\n\n<!-- costs: npm run x -->\n\nnew\n\n<!-- end of costs -->\n\nText.\n",
-  );
-  expect(() => withFigures("# Capacity\n", { costs: "new" })).toThrow("no marks for costs");
+test("the tables: few and many registered users beside the formula, and four loads", () => {
   const users = (name: string, bytes: number) => ({
     name,
     rounds: [{ value: 100, parts: { redis: 40 }, more: { "bytes of Redis a user": bytes } }],

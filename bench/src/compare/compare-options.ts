@@ -61,6 +61,8 @@ export interface CompareOptions {
   readonly json: string | undefined;
   readonly markdown: string | undefined;
   readonly plot: string | undefined;
+  /** Writes the figures into the documentation. */
+  readonly docs: boolean;
 }
 
 const DEFAULT_WORKLOADS = WORKLOADS.filter((name) => name !== "storm");
@@ -136,6 +138,7 @@ Rounds of all of them alternate; each delivery is checked.
   --quick                 small and short, a round each: two minutes, to try it out
   --markdown FILE --json FILE --plot FILE
                           the tables, all figures, a picture (SVG); "-" for the standard output
+  --docs                  into docs/: the measurements, their picture, the page on capacity
   --profile DIRECTORY     CPU profiles of Petrel's services
 `;
 
@@ -170,6 +173,7 @@ export function readCompareOptions(args: readonly string[]): CompareOptions | un
       json: text,
       markdown: text,
       plot: text,
+      docs: { type: "boolean", default: false },
       quick: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
@@ -212,6 +216,7 @@ export function readCompareOptions(args: readonly string[]): CompareOptions | un
     json: values.json,
     markdown: values.markdown,
     plot: values.plot,
+    docs: values.docs,
   };
 }
 

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { userOf, type Contender } from "../contenders/contender.js";
 import { readCpu } from "../process-cpu.js";
 import { startSubscribers, type Subscribers } from "../subscribers/start-subscribers.js";
+import { collectGarbage } from "./collect-garbage.js";
 import type { WorkloadFigures } from "./figures.js";
 import { userEntrances, type CompareContext } from "./measure-messages.js";
 
@@ -46,14 +47,15 @@ export async function measureIdleConnections(context: CompareContext): Promise<W
   };
   try {
     await pause(SETTLE_MS);
-    const before = await idleUsPerSecond(contenders, CLUSTER_WINDOW_MS);
+    const before = await idleUsPerSecond(contenders, (idleSeconds * 1000) / 2);
     const half = Math.floor(connections / 2);
     await connect(0, half);
     await pause(SETTLE_MS);
-    const halfBytes = contenders.map(residentBytes);
+    const halfBytes = await Promise.all(contenders.map(residentBytes));
     await connect(half, connections);
     await pause(SETTLE_MS);
-    const bytes = contenders.map((contender, i) => residentBytes(contender) - (halfBytes[i] ?? 0));
+    const allBytes = await Promise.all(contenders.map(residentBytes));
+    const bytes = allBytes.map((all, i) => all - (halfBytes[i] ?? 0));
     say(`  ${connections} connections each, for ${idleSeconds} s`);
     const after = await idleUsPerSecond(contenders, idleSeconds * 1000);
     return {
@@ -99,11 +101,12 @@ async function idleUsPerSecond(contenders: readonly Contender[], forMs: number):
   );
 }
 
-/** Of all its processes, Redis among them. */
-function residentBytes({ pids }: Contender): number {
+/** Of all its processes, Redis among them, without their garbage where that can be told (Node). */
+async function residentBytes({ pids }: Contender): Promise<number> {
   let pages = 0;
   for (const pid of pids.values()) {
     try {
+      await collectGarbage(pid);
       pages += Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]);
     } catch {
       // It is gone; whoever counts its messages tells.

@@ -1,5 +1,7 @@
 // Bench: all contenders side by side, workload after workload.
 // Guarantees: a workload that fails is told and does not stop the others; nothing is left behind.
+import { cpus } from "node:os";
+import { findTestServer } from "@petrel/shared/testing/redis/find-test-server";
 import type { Contender } from "../contenders/contender.js";
 import { openContender, profiledIn } from "../contenders/open-contender.js";
 import { stopAll, type Stop } from "../spawn/stop-all.js";
@@ -23,6 +25,8 @@ import { petrelVariants } from "./petrel-variants.js";
 
 export interface Comparison {
   readonly contenders: readonly { readonly name: string; readonly setUp: string }[];
+  /** What it ran on. */
+  readonly machine: string;
   /** What could not take part, and why. */
   readonly leftOut: readonly string[];
   readonly workloads: readonly WorkloadFigures[];
@@ -67,6 +71,7 @@ export async function runCompare(options: CompareOptions, say: (line: string) =>
     }
     return {
       contenders: contenders.map(({ name, setUp }) => ({ name, setUp })),
+      machine: await describeMachine(),
       leftOut,
       workloads,
       failed,
@@ -74,6 +79,12 @@ export async function runCompare(options: CompareOptions, say: (line: string) =>
   } finally {
     await stopAll(stops);
   }
+}
+
+async function describeMachine(): Promise<string> {
+  const processors = cpus();
+  const { product, version } = await findTestServer(process.env);
+  return `${processors.length} cores (${processors[0]?.model.trim() ?? "unknown"}), Node ${process.versions.node}, ${product} ${version}, loopback`;
 }
 
 function openersOf(options: CompareOptions) {

@@ -24,9 +24,11 @@ const NODES = 2;
 const BROADCAST_TOPIC = "$all";
 
 export async function openPetrel(options: OpenPetrelOptions = {}): Promise<PetrelContender> {
-  const { name = "Petrel", onStopped, environment, ...others } = options;
+  const { name = "Petrel", onStopped, environment, nodeArguments = [], ...others } = options;
   const cluster = await startCluster({
     ...others,
+    // Where somebody asks for its inspector, it finds a port.
+    nodeArguments: ["--inspect-port=0", ...nodeArguments],
     nodes: NODES,
     appendOnly: true,
     environment: { LOG_LEVEL: "warn", ...UNLIMITED, ...environment },

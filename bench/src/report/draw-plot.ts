@@ -17,7 +17,7 @@ const titles: Readonly<Record<string, string>> = {
 };
 
 const PANEL_WIDTH = 430;
-const NAME_WIDTH = 150;
+const NAME_WIDTH = 160;
 const VALUE_WIDTH = 60;
 const BAR_WIDTH = PANEL_WIDTH - NAME_WIDTH - VALUE_WIDTH;
 const ROW_HEIGHT = 22;

@@ -3,9 +3,10 @@ import { expect, test } from "vitest";
 import type { WorkloadFigures } from "../compare/figures.js";
 import { drawPlot } from "./draw-plot.js";
 import { figureText } from "./figure-text.js";
-import { comparisonPage, summaryTable } from "./summary-table.js";
+import { comparisonBlock, comparisonPage, summaryTable } from "./summary-table.js";
 import { judgeTargets } from "./targets.js";
 import { workloadTable } from "./workload-table.js";
+import { withFigures } from "./write-blocks.js";
 
 function workload(name: string, values: Readonly<Record<string, number>>): WorkloadFigures {
   return {
@@ -101,6 +102,7 @@ test("the page names who was left out, and marks figures with a fault", () => {
     leftOut: ["nchan: no apt"],
     workloads: [faulty],
     failed: ["drops: it broke"],
+    machine: "2 cores",
   });
   for (const line of ["- Left out: nchan: no apt.", "- Failed: drops: it broke.", "- Other: two lost"])
     expect(page).toContain(line);
@@ -112,12 +114,34 @@ test("the picture: a bar for each, none beyond its panel, and nothing that could
     workload("single", { Petrel: 100, "Other <&>": 200 }),
     workload("idle-connections", { Petrel: 0, Other: 0 }),
   ]);
-  const widths = [...svg.matchAll(/<rect class="(\w+)" x="150" y="\d+" width="([\d.]+)"/g)];
+  const widths = [...svg.matchAll(/<rect class="(\w+)" x="160" y="\d+" width="([\d.]+)"/g)];
   expect(widths.map(([, kind, width]) => [kind, width])).toEqual([
-    ["ours", "110.0"],
-    ["bar", "220.0"],
+    ["ours", "105.0"],
+    ["bar", "210.0"],
   ]);
   expect(svg).toContain("Other &lt;&amp;&gt;");
   expect(svg).not.toContain("idle");
   expect(svg).toContain("prefers-color-scheme: dark");
+});
+
+test("a page of the documentation: figures between their marks are replaced, everything else stays", () => {
+  const page = "# Capacity\n\n<!-- costs: npm run x -->\nold\n<!-- end of costs -->\n\nText.\n";
+  expect(withFigures(page, { costs: "new" })).toBe(
+    "# Capacity\n\n<!-- costs: npm run x -->\n\nnew\n\n<!-- end of costs -->\n\nText.\n",
+  );
+  expect(() => withFigures("# Capacity\n", { costs: "new" })).toThrow("no marks for costs");
+});
+
+test("what a page says of a comparison is no wider than pages are", () => {
+  const block = comparisonBlock({
+    contenders: [{ name: "Petrel", setUp: "stored ".repeat(30).trim() }],
+    leftOut: ["nchan: no apt"],
+    workloads: [workload("single", { Petrel: 100 })],
+    failed: [],
+    machine: "2 cores",
+  });
+  for (const line of block.split("\n"))
+    if (!line.startsWith("|")) expect(line.length).toBeLessThanOrEqual(120);
+  expect(block).toContain("2 cores");
+  expect(block).toContain("- Left out: nchan: no apt.");
 });

@@ -50,32 +50,47 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-export function comparisonPage({ contenders, leftOut, workloads, failed }: Comparison): string {
+/** Everything, each workload with its parts. */
+export function comparisonPage(comparison: Comparison): string {
+  return [comparisonBlock(comparison), "", comparison.workloads.map(workloadTable).join("\n\n"), ""].join(
+    "\n",
+  );
+}
+
+/** The summary and the targets, as the documentation shows them. */
+export function comparisonBlock({ contenders, leftOut, workloads, failed, machine }: Comparison): string {
   const setUps = contenders.map(({ name, setUp }) => `- ${name}: ${setUp}.`);
   const missing = [
     ...leftOut.map((line) => `- Left out: ${line}.`),
     ...failed.map((line) => `- Failed: ${line}.`),
   ];
   return [
-    "## All in one",
+    wrapped(`${machine}.`),
     "",
     summaryTable(
       contenders.map(({ name }) => name),
       workloads,
     ),
     "",
-    ...setUps,
-    ...missing,
-    "",
-    "## Targets",
+    ...[...setUps, ...missing].map(wrapped),
     "",
     targetTable(workloads),
-    "",
-    "## Each",
-    "",
-    workloads.map(workloadTable).join("\n\n"),
-    "",
   ].join("\n");
+}
+
+const WIDTH = 120;
+
+/** As pages are; what follows a list's sign stands below it. */
+function wrapped(text: string): string {
+  const lines: string[] = [];
+  const indent = text.startsWith("- ") ? "  " : "";
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= WIDTH)
+      lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(last === undefined ? word : indent + word);
+  }
+  return lines.join("\n");
 }
 
 export function summaryTable(names: readonly string[], workloads: readonly WorkloadFigures[]): string {

@@ -10,7 +10,7 @@ export interface ScriptToSpawn {
   readonly script: string;
   /** `PORT` is added. */
   readonly environment: Readonly<Record<string, string>>;
-  /** Arguments for node itself, such as `--cpu-prof`. */
+  /** More arguments for node itself, such as `--cpu-prof`. */
   readonly nodeArguments?: readonly string[];
 }
 
@@ -24,7 +24,11 @@ export async function spawnNodeScript({
   return spawnServer({
     name,
     command: process.execPath,
-    args: [...nodeArguments, fileURLToPath(new URL(`../../dist/contenders/${script}.js`, import.meta.url))],
+    args: [
+      "--inspect-port=0",
+      ...nodeArguments,
+      fileURLToPath(new URL(`../../dist/contenders/${script}.js`, import.meta.url)),
+    ],
     environment: { ...environment, PORT: String(port) },
     port,
   });

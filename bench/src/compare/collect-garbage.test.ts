@@ -1,0 +1,40 @@
+// Tests the collection of another process' garbage.
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { afterEach, expect, test } from "vitest";
+import { collectGarbage } from "./collect-garbage.js";
+
+let child: ChildProcess | undefined;
+afterEach(() => child?.kill("SIGKILL"));
+
+test("what nothing holds is gone, and what is held stays", async () => {
+  const program = `
+    const registry = new FinalizationRegistry((name) => console.log("gone", name));
+    let held = { big: new Array(100_000).fill(1) };
+    registry.register(held, "held");
+    registry.register({ big: new Array(100_000).fill(1) }, "loose");
+    setInterval(() => held, 1_000);
+    console.log("ready");`;
+  child = spawn(process.execPath, ["--inspect-port=0", "-e", program], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const { pid, stdout } = child;
+  if (pid === undefined || stdout === null) throw new Error("not started");
+  const lines = createInterface({ input: stdout });
+  const said: string[] = [];
+  lines.on("line", (line) => said.push(line));
+  await once(lines, "line");
+  expect(await collectGarbage(pid)).toBe(true);
+  await expect.poll(() => said, { timeout: 20_000 }).toContain("gone loose");
+  // Its inspector is open already.
+  expect(await collectGarbage(pid)).toBe(true);
+  expect(said).not.toContain("gone held");
+});
+
+test("a process that is not Node is left alone", async () => {
+  child = spawn("sleep", ["60"]);
+  await once(child, "spawn");
+  expect(await collectGarbage(child.pid ?? 0)).toBe(false);
+  expect(child.exitCode).toBeNull();
+});
