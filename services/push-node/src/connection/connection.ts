@@ -99,6 +99,8 @@ export class Connection {
   mustRegisterAgain = false;
   /** When anything last came from the client, monotonic ms. */
   lastHeardMs: number;
+  /** Its socket may hold bytes that the kernel has not taken: set by each write that leaves some, cleared by the watch. */
+  mayWait = false;
   /** Since when the socket has taken nothing although bytes wait, monotonic ms; undefined while it moves. */
   stuckSinceMs: number | undefined;
   lastMark = 0;
@@ -171,11 +173,14 @@ export class Connection {
     const bytes = frames.length === 1 ? only : Buffer.concat(frames);
     if (onTaken === undefined) this.#socket.write(bytes);
     else this.#socket.write(bytes, (error) => error == null && onTaken());
+    this.#noteWaiting();
   }
 
   /** Writes bytes that other connections are sent too, past the queue, which is empty between turns. */
   write(frames: Buffer): void {
-    if (this.isOpen) this.#socket.write(frames);
+    if (!this.isOpen) return;
+    this.#socket.write(frames);
+    this.#noteWaiting();
   }
 
   /** Sends one frame that is not a message. */
@@ -204,7 +209,9 @@ export class Connection {
   }
 
   ping(): void {
-    if (this.isOpen) this.#ws.ping();
+    if (!this.isOpen) return;
+    this.#ws.ping();
+    this.#noteWaiting();
   }
 
   /** Says why in an `error` frame, then closes with the code. */
@@ -226,11 +233,17 @@ export class Connection {
     if (this.phase === "closing") return;
     this.phase = "closing";
     this.#ws.close(closeCode, reason);
+    this.#noteWaiting();
   }
 
   /** Cuts the connection: nobody is left to take a close frame. */
   terminate(): void {
     this.phase = "closing";
     this.#ws.terminate();
+  }
+
+  /** While the socket is at hand: the watch need not look at the sockets of the many that wait for nothing. */
+  #noteWaiting(): void {
+    if (this.#socket.writableLength > 0) this.mayWait = true;
   }
 }

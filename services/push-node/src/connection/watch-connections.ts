@@ -6,7 +6,7 @@ import type { Clock } from "@petrel/shared/kernel/clock";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { Connection } from "./connection.js";
 import type { ConnectionRegistry } from "./connection-registry.js";
-import { watchTokenExpiry } from "./watch-token-expiry.js";
+import { endsSoon, watchTokenExpiry } from "./watch-token-expiry.js";
 
 export interface WatchDeps {
   readonly registry: ConnectionRegistry;
@@ -36,18 +36,23 @@ export function createConnectionWatch(deps: WatchDeps): ConnectionWatch {
     const wallMs = clock.wallMs();
     const pausedMs = nowMs - (lastTickMs ?? nowMs) - TICK_MS;
     lastTickMs = nowMs;
-    for (const connection of registry.all()) {
-      if (pausedMs > TICK_MS) forgive(connection, pausedMs);
-      if (nowMs - connection.lastHeardMs > pingSeconds * 2_000 + TICK_MS) {
-        // Long gone: nothing to wait for.
-        connection.isExpectedBack = false;
-        connection.terminate();
-        continue;
-      }
-      watchProgress(connection, nowMs, deps.slowTimeoutMs);
-      watchTokenExpiry(connection, wallMs);
+    const silentSinceMs = nowMs - pingSeconds * 2_000 - TICK_MS;
+    for (let slot = 0; slot < registry.slotCount; slot++) {
       // Spread by slot: not all are pinged in the same second.
-      if ((beat + connection.slot) % pingSeconds === 0) connection.ping();
+      const isPinged = (beat + slot) % pingSeconds === 0;
+      for (const connection of registry.inSlot(slot)) {
+        if (pausedMs > TICK_MS) forgive(connection, pausedMs);
+        if (connection.lastHeardMs < silentSinceMs) {
+          // Long gone: nothing to wait for.
+          connection.isExpectedBack = false;
+          connection.terminate();
+          continue;
+        }
+        // Asked here, once a second for each connection: nearly none is concerned.
+        if (connection.mayWait) watchProgress(connection, nowMs, deps.slowTimeoutMs);
+        if (endsSoon(connection, wallMs)) watchTokenExpiry(connection, wallMs);
+        if (isPinged) connection.ping();
+      }
     }
   }
 
@@ -68,6 +73,7 @@ function forgive(connection: Connection, pausedMs: number): void {
 
 function watchProgress(connection: Connection, nowMs: number, slowTimeoutMs: number): void {
   if (connection.waitingBytes === 0) {
+    connection.mayWait = false;
     connection.stuckSinceMs = undefined;
     return;
   }

@@ -19,10 +19,15 @@ export function requireTimeLeft({ expiresAtMs }: VerifiedToken, wallMs: number):
   throw new PetrelError("PETREL_TOKEN_EXPIRED", "The token has expired: get a fresh one.");
 }
 
+/** Whether there may be something to do for it. */
+export function endsSoon({ tokenExpiresAtMs }: Connection, wallMs: number): boolean {
+  return tokenExpiresAtMs - wallMs <= NOTICE_MS;
+}
+
 /** @param wallMs now, milliseconds since 1970 UTC */
 export function watchTokenExpiry(connection: Connection, wallMs: number): void {
   const leftMs = connection.tokenExpiresAtMs - wallMs;
-  if (leftMs > NOTICE_MS || !connection.isOpen) return;
+  if (!endsSoon(connection, wallMs) || !connection.isOpen) return;
   if (leftMs <= 0) {
     connection.fail(closeCodes.tokenBad, "PETREL_TOKEN_EXPIRED", "The token has expired.", "refresh");
     return;
