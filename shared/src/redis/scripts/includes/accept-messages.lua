@@ -22,7 +22,7 @@ local wakeAtText = ms(wakeAt)
 local recordKeepText = ms(recordKeepMs)
 local lines = { 'now ' .. nowText }
 local forNode, nodes = {}, {}     -- node -> { line, … } and the nodes in the order of their first line
-local stored, storedFor = {}, {}  -- line, and its nodes or false, in order
+local stored, storedFor, storedCount = {}, {}, 0 -- line, and its nodes or false, in order
 
 local ofTtl = {} -- ttlMs as text -> { expiresAt, expiresAt as text, when to look at its user }
 local function expiryOf(ttlText)
@@ -197,7 +197,8 @@ for i = 1, count do
     end
     local itsNodes = handOverHere and liveNodes(routesKey, nowText)
     if itsNodes then
-      for _, node in ipairs(itsNodes) do
+      for n = 1, #itsNodes do
+        local node = itsNodes[n]
         local batch = forNode[node]
         if batch then
           batch[#batch + 1] = line
@@ -207,8 +208,8 @@ for i = 1, count do
         end
       end
     end
-    stored[#stored + 1] = line
-    storedFor[#stored] = itsNodes
+    storedCount = storedCount + 1
+    stored[storedCount], storedFor[storedCount] = line, itsNodes
   end
 end
 
@@ -217,8 +218,10 @@ for _, node in ipairs(nodes) do
   local message = 'deliver\n' .. table.concat(forNode[node], '\n')
   reached[node] = redis.call('SPUBLISH', channel .. node, message) > 0
 end
-for i, line in ipairs(stored) do
-  local handedOver = false
-  for _, node in ipairs(storedFor[i] or {}) do handedOver = handedOver or reached[node] end
-  if not handedOver then redis.call('XADD', KEYS[3], '*', 'm', line) end
+for i = 1, storedCount do
+  local handedOver, itsNodes = false, storedFor[i]
+  if itsNodes then
+    for n = 1, #itsNodes do handedOver = handedOver or reached[itsNodes[n]] end
+  end
+  if not handedOver then redis.call('XADD', KEYS[3], '*', 'm', stored[i]) end
 end

@@ -28,7 +28,9 @@ end
 
 local function currentGeneration(key)
   local replication = redis.call('INFO', 'replication')
-  local replid = string.match(replication, 'master_replid:(%x+)')
+  -- (A plain search: a pattern would be tried at each of some hundred characters, for as much as a small command.)
+  local _, before = string.find(replication, 'master_replid:', 1, true)
+  local replid = string.sub(replication, before + 1, before + 40)
   local known = redis.call('HMGET', key, 'replid', 'n', 'since')
   if known[1] == replid then return known[2], tonumber(known[3]) or 0 end
 
