@@ -31,7 +31,7 @@ export interface PartitionOwnerOptions {
 }
 
 /** Members are looked at this often, so that one who left is followed soon. */
-const MAX_LOOK_EVERY_MS = 500;
+const MAX_LOOK_EVERY_MS = 1_000;
 /** A partition that its preferred member leaves alone for so many leases is taken by anyone. */
 const ORPHAN_AFTER_LEASES = 2;
 /** Then it stays there for so many, unless the members change: a member that did not take it likely will not again. */

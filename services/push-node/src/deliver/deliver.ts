@@ -12,6 +12,7 @@ import { encodeTextFrame } from "../connection/encode-text-frame.js";
 import type { DeliveryAcks } from "./delivery-acks.js";
 import type { DeliveryObserver } from "./delivery-observer.js";
 import { isTakenBack } from "../recall/tell-recalls.js";
+import { FrameTimes } from "./frame-times.js";
 import type { ReceivePace } from "./pace-receiving.js";
 
 export interface DeliverDeps {
@@ -31,9 +32,10 @@ export type Deliver = (envelopes: readonly Envelope[]) => void;
 
 export function createDeliver(deps: DeliverDeps): Deliver {
   const { registry, acks, outboundBoundBytes, catchUp, pace, onSent, observer } = deps;
+  const times = new FrameTimes();
   return (envelopes) => {
     const nowMs = pace.nowMs();
-    const written = new Set<Connection>();
+    const written: Connection[] = [];
     let sent = 0;
     for (const envelope of envelopes) {
       let frame: Buffer | undefined;
@@ -51,12 +53,13 @@ export function createDeliver(deps: DeliverDeps): Deliver {
           acks.ackSkipped(connection);
           continue;
         }
-        frame ??= frameOf(envelope);
+        frame ??= frameOf(envelope, times);
         connection.queue(frame);
         connection.lastSent = envelope.seq;
         connection.lastDelivered = envelope.seq;
         observer.sent(connection, envelope);
-        written.add(connection);
+        // A second flush of the same one finds nothing to write.
+        if (written.at(-1) !== connection) written.push(connection);
         sent++;
       }
     }
@@ -99,6 +102,6 @@ function isNext(
   }
 }
 
-function frameOf({ id, seq, atMs, data }: Envelope): Buffer {
-  return encodeTextFrame(encodeMessageFrame(id, seq, new Date(atMs).toISOString(), data));
+function frameOf({ id, seq, atMs, data }: Envelope, times: FrameTimes): Buffer {
+  return encodeTextFrame(encodeMessageFrame(id, seq, times.textOf(atMs), data));
 }
