@@ -69,7 +69,7 @@ test.each([
   [{ APNS_ENDPOINT: "http://api.push.apple.com" }, "APNS_ENDPOINT must be a URL"],
   [{ APNS_PROXY_URL: "socks://x" }, "APNS_PROXY_URL must be a URL"],
   [{ FALLBACK_WEBHOOK_URL: "ftp://x/" }, "FALLBACK_WEBHOOK_URL must be a URL"],
-  [{ FALLBACK_WEBHOOK_URL: "https://a:b@x/" }, "no user and password"],
+  [{ FALLBACK_WEBHOOK_URL: "https://a:b@x/" }, "must not contain a user and password"],
   [{ FALLBACK_WEBHOOK_SECRET_FILE: "/x" }, "needs FALLBACK_WEBHOOK_URL"],
   [{ FALLBACK_WEBHOOK_URL, FALLBACK_WEBHOOK_SECRET_FILE: "/nowhere/at/all" }, "cannot be read"],
 ])("%o is refused", (environment, problem) => {

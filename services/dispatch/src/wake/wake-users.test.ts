@@ -59,9 +59,12 @@ test("a backlog of due users is worked off in one go, all of them, the gone ones
   const accepter = store.accepter({ ackTimeoutMs: 1 });
   await Promise.all(Array.from({ length: 1_000 }, (_, i) => accepter.accept(message({ userId: `u${i}` }))));
   await store.redis.zadd(keys.due, 1, "forgotten");
-  // Five batches: by the timer alone they would take five minutes.
-  const a = await start(10_000, 60_000);
-  await waitFor(async () => (await a.count(WAKES, { outcome: "offline" })) === 1_000, { what: "all users" });
+  // Five batches: by the timer alone they would take 25 seconds more.
+  const a = await start(10_000, 5_000);
+  await waitFor(async () => (await a.count(WAKES, { outcome: "offline" })) === 1_000, {
+    what: "all users",
+    deadlineMs: 20_000,
+  });
   expect(await a.count(WAKES, { outcome: "done" })).toBe(1);
   expect(await store.redis.zcard(keys.due)).toBe(1_000);
   expect(await store.redis.zcount(keys.due, "-inf", await store.nowMs())).toBe(0);

@@ -215,7 +215,9 @@ describe("a connection that was not sent it yet", () => {
     await first.untilMessages(2);
     first.close();
     await first.untilClosed();
-    await waitFor(() => [...node.registry.ofUser(user)].length === 0, { what: "the end of the first" });
+    await waitFor(async () => (await bench.routes(user)).every((route) => route.includes("/-/")), {
+      what: "the end of the first",
+    });
     const release = holdAnswers("run", "connect");
     const joining = join(node, user, { query: `epoch=${epoch}&since=0` });
     await waitFor(async () => (await bench.routes(user)).some((route) => !route.includes("/-/")), {

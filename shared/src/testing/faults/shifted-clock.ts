@@ -15,7 +15,8 @@ export interface ShiftedClock {
   readonly step: (ms: number) => Promise<void>;
 }
 
-const SOURCE = fileURLToPath(new URL("./shifted-clock.c", import.meta.url));
+/** Beside this file's source, from where it is built too. */
+const SOURCE = fileURLToPath(new URL("../../../src/testing/faults/shifted-clock.c", import.meta.url));
 const COMPILE_DEADLINE_MS = 30_000;
 
 /**

@@ -214,7 +214,8 @@ describe("a black hole", () => {
 
   test("that delivers: the phone shows it, only the answer is lost", async () => {
     const provider = await openKnown();
-    await simulator.setBehaviour({ latencyMs: 100 });
+    // Long enough to change the behaviour before the answer.
+    await simulator.setBehaviour({ latencyMs: 2_000 });
     const token = newToken();
     let isAnswered = false;
     void provider.send(headers(token), payload).then(
