@@ -131,6 +131,16 @@ const overview = {
       query(`sum by (reason) (${rate("petrel_dispatch_hanging_users_total")})`, "hanging: {{reason}}"),
       query(`sum(${rate('petrel_messages_ended_total{state="expired"}')})`, "expired"),
     ]),
+    graph("Scheduled messages, by partition", "short", [
+      query("max by (partition) (petrel_scheduled_messages)", "{{partition}}"),
+    ]),
+    graph("Lateness of scheduled messages", "s", [
+      query(
+        `histogram_quantile(0.99, sum by (le) (${rate("petrel_schedule_lateness_seconds_bucket")}))`,
+        "p99 of what was promoted",
+      ),
+      query("max(petrel_schedule_lag_seconds)", "waits"),
+    ]),
     graph("Partitions, by owner", "short", [
       query("sum by (instance) (petrel_dispatch_partitions_owned)", "{{instance}}"),
       query(`sum(increase(petrel_dispatch_lease_losses_total[$__rate_interval]))`, "leases lost"),

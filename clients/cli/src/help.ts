@@ -20,13 +20,14 @@ export const generalHelp = `petrel: talks to a Petrel cluster
   petrel listen USER       show a user's messages as they arrive, and those of topics
   petrel send USER JSON    send a message to a user, to a topic, or to everyone
   petrel cancel ID         take a message back
+  petrel scheduled USER    list a user's messages that wait for their time
   petrel topic TOPIC       show where a topic stands, and who is there
   petrel token USER        print an access token for a user
   petrel tokens revoke     end a user's tokens and sockets, or one token
   petrel keys …            producer keys: list, create, rotate, revoke
   petrel signing-keys …    the keys that sign users' tokens: list, rotate
   petrel devices …         a user's devices: list, register, delete
-  petrel dead-letters …    messages whose fallback failed: list, show, replay, delete, purge
+  petrel dead-letters …    messages that failed for good: list, show, replay, delete, purge
   petrel audit             who did what: keys, tokens, disconnects, replays, erasures
   petrel redis failover    fail over Redis behind Sentinel without losing a write
 
@@ -57,6 +58,7 @@ ${address}`,
 
   --topic T, --all
                    see above
+  --at TIME        not before this time: 2030-01-01T09:00:00Z, or +90s, +10m, +2h, +1d from now
   --ttl SECONDS    when the message expires
   --idempotency-key K
                    a repeat with the same key and content is stored once
@@ -64,11 +66,16 @@ ${address}`,
   --wait-seconds N how long to wait (60)
   --json           print the answers as lines of JSON
 ${address}`,
-  cancel: `petrel cancel ID: takes a message back that no client has acknowledged and no phone has got
+  cancel: `petrel cancel ID: takes a message back that no client has acknowledged and no phone has got, or that waits for its time
 
   Clients that were sent it are told. Exits with 1, and says why, if it is too late.
 
   --json           print the result as a line of JSON
+${address}`,
+  scheduled: `petrel scheduled USER: lists a user's messages that wait for their time, by time
+
+  --limit N        list at most N; all by default
+  --json           print each message as a line of JSON
 ${address}`,
   token: `petrel token USER: prints an access token for a user
 
@@ -175,7 +182,7 @@ INFO), which the services' user does not have.
 A Redis Cluster does not need this: run redis-cli CLUSTER FAILOVER at the replica to promote. It loses nothing.
 
 Exit codes: 0 success, 1 failure, 2 wrong command line.`,
-  "dead-letters": `petrel dead-letters: messages whose fallback failed for good; the key needs the scope admin
+  "dead-letters": `petrel dead-letters: messages that failed for good; the key needs the scope admin
 
   petrel dead-letters list         newest first
   petrel dead-letters show ID      show one, with its notification and its attempts
@@ -183,7 +190,7 @@ Exit codes: 0 success, 1 failure, 2 wrong command line.`,
   petrel dead-letters delete ID    delete one; its message stays failed
   petrel dead-letters purge        delete all of a cause with --cause, or all with --all
 
-  --cause C        rejected, attempts-exhausted or misconfigured
+  --cause C        rejected, attempts-exhausted, misconfigured or inbox-full
   --limit N        list at most N (50)
   --all            list all; purge all
   --json           print the answers as lines of JSON

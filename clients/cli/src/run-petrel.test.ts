@@ -9,6 +9,7 @@ import { devicesOptions } from "./commands/devices.js";
 import { keysOptions } from "./commands/keys.js";
 import { listenOptions } from "./commands/listen.js";
 import { redisOptions } from "./commands/redis.js";
+import { scheduledOptions } from "./commands/scheduled.js";
 import { sendOptions } from "./commands/send.js";
 import { signingKeysOptions } from "./commands/signing-keys.js";
 import { tokenOptions } from "./commands/token.js";
@@ -94,6 +95,7 @@ describe("the command line", () => {
     ["listen", listenOptions],
     ["send", sendOptions],
     ["cancel", cancelOptions],
+    ["scheduled", scheduledOptions],
     ["token", tokenOptions],
     ["topic", topicOptions],
     ["tokens", tokensOptions],

@@ -9,6 +9,7 @@ import { runDevices } from "./commands/devices.js";
 import { runKeys } from "./commands/keys.js";
 import { runListen } from "./commands/listen.js";
 import { runRedis } from "./commands/redis.js";
+import { runScheduled } from "./commands/scheduled.js";
 import { runSend } from "./commands/send.js";
 import { runSigningKeys } from "./commands/signing-keys.js";
 import { runToken } from "./commands/token.js";
@@ -24,6 +25,7 @@ const commands: Readonly<
   listen: runListen,
   send: runSend,
   cancel: runCancel,
+  scheduled: runScheduled,
   token: runToken,
   topic: runTopic,
   "dead-letters": runDeadLetters,

@@ -13,6 +13,7 @@ export const sendOptions = {
   ...addressOptions,
   topic: { type: "string" },
   all: { type: "boolean" },
+  at: { type: "string" },
   ttl: { type: "string" },
   "idempotency-key": { type: "string" },
   wait: { type: "boolean" },
@@ -31,13 +32,14 @@ export async function runSend(args: readonly string[], terminal: Terminal): Prom
   const { values, words } = readArguments(args, sendOptions, isToMany ? ["JSON"] : ["USER", "JSON"]);
   const [argument = ""] = words.slice(-1);
   const to = readRecipient(values, words);
+  const deliverAt = values.at === undefined ? undefined : readTime(values.at);
   const ttlSeconds = wholeNumber("--ttl", values.ttl, 1);
   const waitSeconds = wholeNumber("--wait-seconds", values["wait-seconds"], 1) ?? DEFAULT_WAIT_SECONDS;
   // To send to everyone takes the scope admin too.
   const ask = createAsk("collect", values.all === true ? "adminKey" : "key", values, terminal);
   const data = argument === "-" ? await text(terminal.stdin) : argument;
   requireJson(data);
-  const envelope = JSON.stringify({ to, ttlSeconds, idempotencyKey: values["idempotency-key"] });
+  const envelope = JSON.stringify({ to, deliverAt, ttlSeconds, idempotencyKey: values["idempotency-key"] });
   // Sent as typed: parsing and writing it again would change numbers beyond 2^53.
   const answer = await ask("POST", "/v1/messages", `${envelope.slice(0, -1)},"data":${data}}`);
   const { id, duplicate } = answer;
@@ -55,6 +57,19 @@ function readRecipient(
   if (all === true && topic !== undefined) throw usageError("say which: either --topic, or --all");
   if (all === true) return { all };
   return topic === undefined ? { user: user ?? "" } : { topic: readTopicName(topic, { broadcast: false }) };
+}
+
+const secondsOfUnit: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
+
+/** A time as collect takes it, which checks it; or one from now. */
+function readTime(at: string): string {
+  const [, count, unit = ""] = /^\+(\d{1,9})([smhd])$/.exec(at) ?? [];
+  if (count !== undefined) {
+    return new Date(Date.now() + Number(count) * (secondsOfUnit[unit] ?? 0) * 1_000).toISOString();
+  }
+  if (!/^\d{4}-\d\d-\d\dT/i.test(at))
+    throw usageError(`--at must be a time like 2030-01-01T09:00:00Z, or +10m, not ${JSON.stringify(at)}`);
+  return at;
 }
 
 function requireJson(data: string): void {

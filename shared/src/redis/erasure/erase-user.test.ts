@@ -14,6 +14,7 @@ import { readMessage } from "../inbox/read-message.js";
 import { connectRoute } from "../nodes/route-store.js";
 import { ScriptRunner } from "../scripts/script-runner.js";
 import { settleFallback, type Settlement } from "../fallback/settle-fallback.js";
+import { MessageScheduler } from "../schedules/schedule-messages.js";
 import { keepTopic } from "../topics/kept-topics.js";
 import { takeCollapseTurn } from "../fallback/take-collapse-turn.js";
 
@@ -85,6 +86,15 @@ async function fill(userId: string): Promise<void> {
   await invalidateDevices(scripts, keys, [{ ...verdict, what: "forget", reason: "unregistered" }], 100);
   await redis.hset(keys.sessions(userId), "s1", "0\thash");
   await keepTopic(scripts, keys, userId, "room.7");
+  await schedule(userId, 1);
+}
+
+async function schedule(userId: string, count: number): Promise<string[]> {
+  const scheduler = new MessageScheduler({ ...store, maxInFlight: 1 });
+  const deliverAtMs = (await store.nowMs()) + HOUR_MS;
+  const all = Array.from({ length: count }, () => message({ userId }));
+  await Promise.all(all.map((one) => scheduler.schedule({ ...one, deliverAtMs })));
+  return all.map(({ id }) => id);
 }
 
 let entered = 0;
@@ -193,7 +203,36 @@ test("more than one call takes: thousands of records and entries, among those of
   expect((await store.redis.keys(store.keys.record("*"))).length).toBe(1_500);
 });
 
+test("what is scheduled goes first, however much it is; the neighbours' stays", async () => {
+  const { redis, keys, partitions } = store;
+  await schedule(person, 450);
+  await schedule(neighbours[0] ?? "", 3);
+  let left = -1;
+  const watching = new PausingRunner(redis, "erase-entries.v1", async () => {
+    left = await redis.zcard(keys.schedulesOf(person));
+  });
+  await new UserEraser({ scripts: watching, partitions, devices }).erase(person);
+  expect(left).toBe(0);
+  expect(await redis.exists(keys.schedulesOf(person))).toBe(0);
+  expect(await redis.zcard(keys.scheduled)).toBe(3);
+  expect(await redis.zcard(keys.schedulesOf(neighbours[0] ?? ""))).toBe(3);
+  expect((await redis.keys(keys.record("*"))).length).toBe(3);
+  expect(await redis.exists(keys.user(person))).toBe(0);
+});
+
 describe("messages that are accepted while their user is being erased", () => {
+  test("stay where they are scheduled: the walk over all records leaves them", async () => {
+    const { redis, keys, scripts, partitions } = store;
+    await schedule(person, 1);
+    let later: string[] = [];
+    const pausing = new PausingRunner(redis, "erase-entries.v1", async () => {
+      if (later.length === 0) later = await schedule(person, 1);
+    });
+    await new UserEraser({ scripts: pausing, partitions, devices }).erase(person);
+    expect(await readMessage(scripts, keys, later[0] ?? "")).toMatchObject({ state: "scheduled" });
+    expect(await redis.zcard(keys.scheduled)).toBe(1);
+  });
+
   test("begin a new history, and stay whole", async () => {
     const former = await accept(person);
     let later: Awaited<ReturnType<typeof accept>> | undefined;

@@ -201,7 +201,10 @@ describe("a message whose time has come", () => {
     await schedulePast({ id: "m_other" });
     await redis.del(keys.record("m_gone"));
     await redis.set(keys.record("m_other"), "9\te.1\t1\t99999999999999\tu9\t-\tx");
-    expect(outcomes(await promoteDue())).toEqual(["dropped", "dropped"]);
+    await schedulePast({ id: "m_moved" });
+    const moved = (await redis.get(keys.record("m_moved"))) ?? "";
+    await redis.set(keys.record("m_moved"), moved.replace("\tu1\t", "\tu9\t"));
+    expect(outcomes(await promoteDue())).toEqual(["dropped", "dropped", "dropped"]);
     await expectGone();
     expect(await redis.exists(keys.inbox("u1"))).toBe(0);
     expect(await redis.get(keys.record("m_other"))).toContain("u9");
@@ -259,11 +262,15 @@ describe("a message whose time has come", () => {
 
   test("of a user whose keys are broken is refused as a whole, and stays", async () => {
     const { redis, keys } = store;
+    await schedulePast({ id: "m_zero", userId: "u0" }, 2_000);
     await schedulePast({ id: "m_one" });
-    await redis.set(keys.inbox("u1"), "no stream");
-    const before = await store.snapshot();
-    await expect(promoteDue()).rejects.toThrow(/WRONGTYPE/);
-    expect(await store.snapshot()).toEqual(before);
+    for (const broken of [keys.user("u1"), keys.inbox("u1"), keys.routes("u1")]) {
+      await redis.set(broken, "something else");
+      const before = await store.snapshot();
+      await expect(promoteDue()).rejects.toThrow(/WRONGTYPE/);
+      expect(await store.snapshot()).toEqual(before);
+      await redis.del(broken);
+    }
   });
 
   test("does not make a call long: beyond 256 KiB the rest is left", async () => {
@@ -328,13 +335,14 @@ describe("a topic's message whose time has come", () => {
     const { keys, scripts } = store;
     const heard = await store.listen(`${keys.topicChannel}news`);
     const deliverAtMs = await schedulePast({ id: "m_1", ...news });
+    const acceptedAtMs = (await readMessage(scripts, keys, "m_1"))!.record.atMs;
     await schedulePast({ id: "m_2", ...news, ttlMs: 500 });
     expect(outcomes(await promoteDue())).toEqual(["promoted", "expired"]);
     expect(await stateOf("m_2")).toBe("expired");
     expect(await readMessage(scripts, keys, "m_1")).toMatchObject({
       state: "published",
       topic: "news",
-      record: { seq: 1, expiresAtMs: deliverAtMs + HOUR_MS },
+      record: { seq: 1, expiresAtMs: deliverAtMs + HOUR_MS, atMs: acceptedAtMs },
     });
     await expect.poll(() => heard.length).toBe(1);
     expect(heard[0]).toContain("m_1");
@@ -347,12 +355,14 @@ describe("a topic's message whose time has come", () => {
     const { keys, scripts, redis } = store;
     await schedulePast({ id: "m_1", ...news });
     const { members } = await findDueSchedules(scripts, keys, 10);
-    await redis.set(keys.topicLog("news"), "no stream");
-    const before = await store.snapshot();
-    expect(await promotePublications(scripts, keys, "0.x", rules, members)).toBe("stale");
-    await expect(promotePublications(scripts, keys, token, rules, members)).rejects.toThrow(/WRONGTYPE/);
-    expect(await store.snapshot()).toEqual(before);
-    await redis.del(keys.topicLog("news"));
+    for (const broken of [keys.topic("news"), keys.topicLog("news")]) {
+      await redis.set(broken, "something else");
+      const before = await store.snapshot();
+      expect(await promotePublications(scripts, keys, "0.x", rules, members)).toBe("stale");
+      await expect(promotePublications(scripts, keys, token, rules, members)).rejects.toThrow(/WRONGTYPE/);
+      expect(await store.snapshot()).toEqual(before);
+      await redis.del(broken);
+    }
     for (const outcome of ["promoted", "left"])
       expect(await promotePublications(scripts, keys, token, rules, members)).toMatchObject({
         results: [{ outcome }],

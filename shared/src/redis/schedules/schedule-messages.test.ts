@@ -175,6 +175,19 @@ describe("a recipient's list", () => {
     );
   });
 
+  test("goes on behind a message that is gone by then, among many of the same time", async () => {
+    const nowMs = await store.nowMs();
+    const all = await Promise.all(
+      Array.from({ length: 10 }, (_, i) => later({ id: `m_${i}`, deliverAtMs: nowMs + HOUR_MS })),
+    );
+    await Promise.all(all.map((one) => scheduler.schedule(one)));
+    const first = await listSchedules(store.scripts, store.keys, "u1", { ...PAGE, limit: 4 });
+    expect(await cancelSchedule(store.scripts, store.keys, "u1", "m_3")).toBe("cancelled");
+    const rest = await listSchedules(store.scripts, store.keys, "u1", { ...PAGE, after: first.next });
+    expect(rest.items.map(({ id }) => id)).toEqual(["m_4", "m_5", "m_6", "m_7", "m_8", "m_9"]);
+    expect(rest.next).toBeUndefined();
+  });
+
   test("ends a page with the message that passes the bytes", async () => {
     for (const id of ["m_1", "m_2", "m_3"])
       await scheduler.schedule(await later({ id, data: JSON.stringify("x".repeat(100)) }));
