@@ -15,6 +15,7 @@ export const WORKLOADS = [
   "storage",
   "registered",
   "drops",
+  "scaling",
   "storm",
 ] as const;
 export type WorkloadName = (typeof WORKLOADS)[number];
@@ -65,7 +66,7 @@ export interface CompareOptions {
   readonly docs: boolean;
 }
 
-const DEFAULT_WORKLOADS = WORKLOADS.filter((name) => name !== "storm");
+const DEFAULT_WORKLOADS = WORKLOADS.filter((name) => name !== "storm" && name !== "scaling");
 const QUICK_WORKLOADS: readonly WorkloadName[] = [
   "idle-cluster",
   "single",
@@ -112,7 +113,7 @@ Rounds of all of them alternate; each delivery is checked.
 
   --workloads ${WORKLOADS.slice(0, 6).join(",")},
               ${WORKLOADS.slice(6).join(",")}
-                          all but storm by default; with --quick ${QUICK_WORKLOADS.slice(0, 3).join(", ")},
+                          all but scaling and storm by default; with --quick ${QUICK_WORKLOADS.slice(0, 3).join(", ")},
                           ${QUICK_WORKLOADS.slice(3).join(", ")}
   --contenders petrel,ws  of ${CONTENDERS.join(", ")}
                           (all but floor)

@@ -19,6 +19,7 @@ import {
   type CompareContext,
 } from "./measure-messages.js";
 import { measureRegistered } from "./measure-registered.js";
+import { measureScaling } from "./measure-scaling.js";
 import { measureStorage } from "./measure-storage.js";
 import { measureStorm } from "./measure-storm.js";
 import { petrelVariants } from "./petrel-variants.js";
@@ -126,6 +127,8 @@ async function measure(
       return measureRegistered(context);
     case "drops":
       return measureDrops(context);
+    case "scaling":
+      return measureScaling(context);
     case "storm":
       return measureStorm(context);
   }

@@ -12,7 +12,14 @@ export interface PetrelContender extends Contender {
 
 export interface OpenPetrelOptions extends Pick<
   StartClusterOptions,
-  "nodeArguments" | "environmentOf" | "environment" | "releaseOf" | "nodeBinary" | "redis"
+  | "nodes"
+  | "collects"
+  | "nodeArguments"
+  | "environmentOf"
+  | "environment"
+  | "releaseOf"
+  | "nodeBinary"
+  | "redis"
 > {
   /** What tells it from another Petrel of the same run: "Petrel on Node 24". */
   readonly name?: string;
@@ -29,7 +36,7 @@ export async function openPetrel(options: OpenPetrelOptions = {}): Promise<Petre
     ...others,
     // Where somebody asks for its inspector, it finds a port.
     nodeArguments: ["--inspect-port=0", ...nodeArguments],
-    nodes: NODES,
+    nodes: others.nodes ?? NODES,
     appendOnly: true,
     environment: { LOG_LEVEL: "warn", ...UNLIMITED, ...environment },
   });
@@ -37,8 +44,8 @@ export async function openPetrel(options: OpenPetrelOptions = {}): Promise<Petre
   pids.set("redis", cluster.redis.pid);
   const topics: Side = {
     entrance: (index, topics) => entranceOf(cluster, index, `fan-${index}`, topics),
-    publication: (_publisher, topic, data) => ({
-      port: cluster.collect.port,
+    publication: (publisher, topic, data) => ({
+      port: collectPort(cluster, publisher),
       path: "/v1/messages",
       headers: {
         ...JSON_HEADERS,
@@ -72,6 +79,11 @@ const UNLIMITED = {
   CONNECT_WAIT_MS: "30000",
 };
 
+/** Publishers spread themselves over them. */
+function collectPort({ collects, collect }: TestCluster, publisher: number): number {
+  return (collects[publisher % collects.length] ?? collect).port;
+}
+
 function usersOf(cluster: TestCluster): Side {
   const headers = { ...JSON_HEADERS, Authorization: `Bearer ${cluster.apiKey}` };
   const messageOf = ({ topic, data }: BatchedMessage): string => `{"to":{"user":"${topic}"},"data":${data}}`;
@@ -81,14 +93,14 @@ function usersOf(cluster: TestCluster): Side {
       dialect: "petrel-user",
       topics: [user],
     }),
-    publication: (_publisher, topic, data) => ({
-      port: cluster.collect.port,
+    publication: (publisher, topic, data) => ({
+      port: collectPort(cluster, publisher),
       path: "/v1/messages",
       headers,
       body: messageOf({ topic, data }),
     }),
-    batch: (_publisher, messages) => ({
-      port: cluster.collect.port,
+    batch: (publisher, messages) => ({
+      port: collectPort(cluster, publisher),
       path: "/v1/messages/batch",
       headers,
       body: `{"messages":[${messages.map(messageOf).join(",")}]}`,
@@ -100,7 +112,7 @@ async function entranceOf(cluster: TestCluster, index: number, userId: string, t
   const asked = topics.filter((topic) => topic !== BROADCAST_TOPIC);
   const token = await cluster.tokenFor(userId, asked.length === 0 ? undefined : asked);
   return {
-    port: cluster.nodes[index % NODES]?.port ?? 0,
+    port: cluster.nodes[index % cluster.nodes.length]?.port ?? 0,
     path: "/v1/connect",
     headers: { "Sec-WebSocket-Protocol": `petrel.v1, bearer.${token}` },
     dialect: "petrel",
