@@ -21,7 +21,7 @@
 --
 -- Result: "stale" · "busy" (ready is full: nothing was changed) · else lines. First the length of `ready`, then one for
 -- each member:
---   "+" latenessMs   stored
+--   "+" latenessMs [TAB collapsed]   stored; and how many older messages ended by it, where one has a collapse key
 --   "x" · "f"        expired · failed
 --   "~" · "?"        put off: its user's limit · a full fallback stream
 --   "-"              its record is gone, or says that it does not wait
@@ -93,7 +93,11 @@ local outcomes = {}
 for i = 1, #members do outcomes[i] = found[i] == nil and '.' or found[i] == false and '-' or 'x' end
 for n, i in ipairs(places) do
   local sign, one = string.sub(lines[n + 1], 1, 1), promoted[n]
-  if sign == '+' then outcomes[i] = '+' .. ms(now - one.deliverAt) else outcomes[i] = sign end
+  outcomes[i] = sign
+  if sign == '+' then
+    local collapsed = string.match(lines[n + 1], '^%+%d+\t[^\t]*(\t%d+)$') or ''
+    outcomes[i] = '+' .. ms(now - one.deliverAt) .. collapsed
+  end
   if sign == '!' then outcomes[i] = 'f' end
   if sign == '~' or sign == '?' then
     local waitMs = sign == '?' and FALLBACK_WAIT_MS or tonumber(string.sub(lines[n + 1], 2))

@@ -2,6 +2,7 @@
 // Guarantees covered: never early; stored once, numbered then; its time to live counts from its time; full, limited and
 // expired ends as documented; a stale owner changes nothing; a broken recipient keeps nobody else.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { dataOfSchedule } from "../../protocol/messages/scheduled-message.js";
 import { decodeInboxMessage, decodeReadyMessage } from "../../protocol/messages/stored-message.js";
 import { message, openStore, routeLimits, type OpenStore } from "../../testing/redis/open-store.js";
 import { ackUsers } from "../inbox/ack-users.js";
@@ -278,6 +279,58 @@ describe("a message whose time has come", () => {
     for (let i = 0; i < 7; i++) await schedulePast({ id: `m_${i}`, data });
     expect(outcomes(await promoteDue())).toEqual([...Array<string>(5).fill("promoted"), "left", "left"]);
     expect(outcomes(await promoteDue())).toEqual(["promoted", "promoted"]);
+  });
+});
+
+describe("with a collapse key", () => {
+  const score = { collapseKey: "score" } as const;
+  const endOf = async (id: string) => {
+    const found = await readMessage(store.scripts, store.keys, id);
+    return [found?.state, found?.record.end?.word];
+  };
+
+  test("it collapses when it is promoted: the older ones, and those due before it", async () => {
+    await store.accepter().accept(message({ id: "m_now", ...score }));
+    await schedulePast({ id: "m_2", ...score }, 1_000);
+    await schedulePast({ id: "m_1", ...score }, 2_000);
+    await schedulePast({ id: "m_other", collapseKey: "another" }, 500);
+    await scheduler.schedule({
+      ...message({ id: "m_later", ...score }),
+      deliverAtMs: (await store.nowMs()) + HOUR_MS,
+    });
+    // Waiting, it neither collapses nor is collapsed.
+    expect(await idsIn("u1")).toEqual(["m_now"]);
+    const results = await promoteDue();
+    expect(outcomes(results)).toEqual(["promoted", "promoted", "promoted"]);
+    expect(results.map(({ collapsed }) => collapsed)).toEqual([1, 1, 0]);
+    expect(await idsIn("u1")).toEqual(["m_2", "m_other"]);
+    for (const id of ["m_now", "m_1"]) expect(await endOf(id)).toEqual(["expired", "PETREL_COLLAPSED"]);
+    expect(await stateOf("m_2")).toBe("queued");
+    expect(await stateOf("m_later")).toBe("scheduled");
+    // An acknowledged one stays delivered.
+    const { epoch } = (await readMessage(store.scripts, store.keys, "m_2"))!.record;
+    await ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch, seq: 4 }], 0);
+    await schedulePast({ id: "m_3", ...score });
+    expect((await promoteDue()).map(({ collapsed }) => collapsed)).toEqual([0]);
+    expect(await stateOf("m_2")).toBe("delivered");
+    expect(await stateOf("m_3")).toBe("queued");
+  });
+
+  test("it is listed with its data, and fails and replays as any other", async () => {
+    await schedulePast({ id: "m_0" }, 2_000);
+    await schedulePast({ id: "m_1", ...score, data: `{"kept":1}`, notification: `{"title":"t"}` });
+    const page = { after: undefined, limit: 10, maxBytes: 1e6 };
+    const { items } = await listSchedules(store.scripts, store.keys, "u1", page);
+    expect(items.map(({ payload }) => dataOfSchedule(payload))).toEqual([`{"n":1}`, `{"kept":1}`]);
+    expect(outcomes(await promoteDue({ inboxCap: 1 }))).toEqual(["promoted", "failed"]);
+    const letters = new DeadLettersStore(store.scripts, store.partitions);
+    const [letter] = (await letters.list("inbox-full", undefined, 1)).items;
+    expect(letter).toMatchObject({ message: { id: "m_1", notification: `{"title":"t"}` } });
+    expect(await letters.replay(letter!)).toBe("replayed");
+    expect(outcomes(await promoteDue())).toEqual(["promoted"]);
+    await schedulePast({ id: "m_2", ...score });
+    await promoteDue();
+    expect(await idsIn("u1")).toEqual(["m_0", "m_2"]);
   });
 });
 

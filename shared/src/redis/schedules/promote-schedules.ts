@@ -64,6 +64,8 @@ export interface Promoted {
   readonly outcome: PromotionOutcome;
   /** Of `promoted`: how long after its time, ms. */
   readonly latenessMs: number;
+  /** Of `promoted`: how many older messages ended by its collapse key. */
+  readonly collapsed: number;
 }
 
 export interface Promotion {
@@ -127,7 +129,8 @@ export async function promoteMessages(
   );
   const promotion = decodePromotion(answer);
   if (typeof promotion === "object") {
-    scripts.ends.count("expired", countOf(promotion, "expired"));
+    const collapsed = promotion.results.reduce((sum, one) => sum + one.collapsed, 0);
+    scripts.ends.count("expired", countOf(promotion, "expired") + collapsed);
     scripts.ends.count("failed", countOf(promotion, "failed"));
   }
   return promotion;
@@ -199,7 +202,9 @@ function decodePromotion(answer: string): Promotion | "busy" | "stale" {
         ? outcomeOfSign[line.charAt(0) as keyof typeof outcomeOfSign]
         : undefined;
       if (outcome === undefined) throw new Error(`a promotion answered ${JSON.stringify(line)}`);
-      return { outcome, latenessMs: outcome === "promoted" ? Number(line.slice(1)) : 0 };
+      if (outcome !== "promoted") return { outcome, latenessMs: 0, collapsed: 0 };
+      const [latenessMs = 0, collapsed = 0] = line.slice(1).split("\t").map(Number);
+      return { outcome, latenessMs, collapsed };
     }),
   };
 }
