@@ -48,6 +48,9 @@ export interface KeptChanges {
   readonly byTopic: Map<string, boolean>;
 }
 
+/** A ping without data, RFC 6455 section 5.5.2. One write: `ws` makes its frames anew, in two pieces. */
+const PING_FRAME = Buffer.from([0x89, 0x00]);
+
 export class Connection {
   readonly id: string;
   readonly userId: string;
@@ -209,9 +212,7 @@ export class Connection {
   }
 
   ping(): void {
-    if (!this.isOpen) return;
-    this.#ws.ping();
-    this.#noteWaiting();
+    this.write(PING_FRAME);
   }
 
   /** Says why in an `error` frame, then closes with the code. */

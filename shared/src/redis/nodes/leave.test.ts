@@ -65,6 +65,14 @@ test("a sign-out leaves nothing; one that was not registered leaves nothing eith
   expect(await store.redis.exists(store.keys.routes("u1"))).toBe(0);
 });
 
+test("after the last one the set ends with the grace; while another is there it stays as long as that", async () => {
+  const [member, other] = [await connect("c1"), await connect("c2")];
+  await leave(member, 3_000);
+  expect(await store.redis.pttl(store.keys.routes("u1"))).toBeGreaterThan(3_000);
+  await leave(other, 3_000);
+  expect(await store.redis.pttl(store.keys.routes("u1"))).toBeLessThanOrEqual(3_000);
+});
+
 test("a connection whose node stops does not count, and is not put out", async () => {
   const old = await connect("c1");
   await connect("c2");
