@@ -99,7 +99,14 @@ describe("storing", () => {
       const { seq, epoch, atMs } = result;
       const expiresAtMs = atMs + ttlMs;
       expect(decodeMessageRecord((await redis.get(keys.record(id))) ?? "")).toMatchObject({
-        ...{ seq, epoch, atMs, expiresAtMs, userId, fingerprint: "-", attempt: "-", end: undefined },
+        seq,
+        epoch,
+        atMs,
+        expiresAtMs,
+        userId,
+        fingerprint: "-",
+        attempt: "-",
+        end: undefined,
       });
       const [entry] = await redis.xrange(keys.inbox(userId), `${seq}-0`, `${seq}-0`);
       expect(decodeInboxMessage(seq, entry?.[1][1] ?? "")).toMatchObject({ id, expiresAtMs, data });

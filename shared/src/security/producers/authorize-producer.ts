@@ -136,8 +136,18 @@ export function authorize(
     const waits = check(request);
     // Mostly nothing does: then the request goes on at once, without a promise.
     if (waits === undefined) done();
-    else void waits.then(() => done(), done);
+    else void goOnAfter(waits, done);
   });
+}
+
+async function goOnAfter(waits: Promise<void>, done: (error?: Error) => void): Promise<void> {
+  try {
+    await waits;
+  } catch (error) {
+    done(error instanceof Error ? error : new Error("not admitted", { cause: error }));
+    return;
+  }
+  done();
 }
 
 /**
