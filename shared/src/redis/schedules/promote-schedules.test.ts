@@ -316,7 +316,7 @@ describe("with a collapse key", () => {
     expect(await stateOf("m_3")).toBe("queued");
   });
 
-  test("it is listed with its data, and fails and replays as any other", async () => {
+  test("it is listed with its data, and fails and replays like all others", async () => {
     await schedulePast({ id: "m_0" }, 2_000);
     await schedulePast({ id: "m_1", ...score, data: `{"kept":1}`, notification: `{"title":"t"}` });
     const page = { after: undefined, limit: 10, maxBytes: 1e6 };
