@@ -143,6 +143,30 @@ describe("by priority", () => {
   });
 });
 
+test("retries too: a high one does not wait behind all low ones that were due before it", async () => {
+  const { redis, nowMs } = bench.store;
+  const low = 500;
+  const dueAtMs = (await nowMs()) - 10_000;
+  const ids: string[] = [];
+  for (let n = 0; n < low + 20; n++) {
+    const priority = n < low ? "low" : "high";
+    const { id, seq, epoch } = await bench.enter({ priority });
+    ids.push(id);
+    const text = ["u1", seq, epoch, 1, 9e12, id, `o${priority.charAt(0)}`, '{"title":"t"}'].join("\t");
+    await redis.zadd(bench.keys.retries, dueAtMs + n, `1\t${text}`);
+  }
+  // They wait for another attempt, and nowhere else.
+  await redis.del(bench.keys.fallback("low"), bench.keys.fallback("high"));
+  const channel = new RecordingChannel();
+  await bench.start([channel], { concurrency: 1, pollMs: 60_000 });
+  await waitFor(() => channel.jobs.length >= 35, { what: "35 sends" });
+  const first = channel.jobs.slice(0, 35).map(({ id }) => id);
+  const high = new Set(ids.slice(low));
+  // Of five sends four are high ones, while there are any; low ones are among them.
+  expect(first.slice(0, 25).filter((id) => high.has(id)).length).toBe(20);
+  expect(first.filter((id) => !high.has(id)).length).toBe(15);
+});
+
 describe("a stop", () => {
   test("waits for what is being sent, and settles it", async () => {
     const channel = new RecordingChannel();

@@ -44,6 +44,8 @@ const POLL_MS = 100;
 /** Polls that find nothing become so much rarer: workers of other processes wait for that long at most. */
 const IDLE_FACTOR = 10;
 const RETRIES_PER_POLL = 200;
+/** So often a poll moves on where that many were due: retries wait by time, and only their streams know priorities. */
+const MOVES_PER_POLL = 10;
 const CLAIM_SCAN_MS = 5_000;
 /** After Redis was away: those who wait to settle what they have sent go first. */
 const SETTLE_FIRST_MS = 5_000;
@@ -173,9 +175,7 @@ export class FallbackWorkers {
   async #poll(): Promise<boolean> {
     const { scripts, partitions, clock } = this.#options;
     this.#polledAtMs = clock.monotonicMs();
-    const polled = await eachAnswer(
-      scripts.together(() => partitions.map((keys) => promoteRetries(scripts, keys, RETRIES_PER_POLL))),
-    );
+    const polled = await eachAnswer(scripts.together(() => partitions.map((keys) => this.#promote(keys))));
     let moved = false;
     this.#hasRetries = false;
     for (const [i, keys] of partitions.entries()) {
@@ -187,6 +187,18 @@ export class FallbackWorkers {
       this.#hasRetries ||= answer.retries > 0;
     }
     return moved;
+  }
+
+  /** What is due goes back to its stream, so that a long queue of low ones does not stand before a high one. */
+  async #promote(keys: PartitionKeys): Promise<PolledPartition> {
+    const { scripts } = this.#options;
+    let promoted = 0;
+    let polled = await promoteRetries(scripts, keys, RETRIES_PER_POLL);
+    for (let moves = 1; polled.promoted === RETRIES_PER_POLL && moves < MOVES_PER_POLL; moves++) {
+      promoted += polled.promoted;
+      polled = await promoteRetries(scripts, keys, RETRIES_PER_POLL);
+    }
+    return { ...polled, promoted: promoted + polled.promoted };
   }
 
   /** No more than may all have to wait for another attempt, with those that are under way. */
