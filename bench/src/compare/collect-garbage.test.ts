@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { afterEach, expect, test } from "vitest";
-import { collectGarbage } from "./collect-garbage.js";
+import { openInspector } from "./collect-garbage.js";
 
 let child: ChildProcess | undefined;
 afterEach(() => child?.kill("SIGKILL"));
@@ -15,7 +15,8 @@ test("what nothing holds is gone, and what is held stays", async () => {
     registry.register(held, "held");
     registry.register({ big: new Array(100_000).fill(1) }, "loose");
     setInterval(() => held, 1_000);
-    console.log("ready");`;
+    const server = require("node:http").createServer(() => process.exit(1));
+    server.listen(0, "127.0.0.1", () => console.log("ready"));`;
   child = spawn(process.execPath, ["--inspect-port=0", "-e", program], {
     stdio: ["ignore", "pipe", "ignore"],
   });
@@ -25,16 +26,18 @@ test("what nothing holds is gone, and what is held stays", async () => {
   const said: string[] = [];
   lines.on("line", (line) => said.push(line));
   await once(lines, "line");
-  expect(await collectGarbage(pid)).toBe(true);
+  const inspector = await openInspector(pid);
+  await inspector?.collectGarbage();
   await expect.poll(() => said, { timeout: 20_000 }).toContain("gone loose");
-  // Its inspector is open already.
-  expect(await collectGarbage(pid)).toBe(true);
+  await inspector?.collectGarbage();
+  // A request at its own port would have ended it.
+  expect(child.exitCode).toBeNull();
   expect(said).not.toContain("gone held");
 });
 
 test("a process that is not Node is left alone", async () => {
   child = spawn("sleep", ["60"]);
   await once(child, "spawn");
-  expect(await collectGarbage(child.pid ?? 0)).toBe(false);
+  expect(await openInspector(child.pid ?? 0)).toBeUndefined();
   expect(child.exitCode).toBeNull();
 });

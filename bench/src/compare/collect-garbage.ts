@@ -7,15 +7,30 @@ import { WebSocket } from "ws";
 
 const LISTENS = "0A";
 
-/** @returns false where it is not Node */
-export async function collectGarbage(pid: number): Promise<boolean> {
+export interface Inspector {
+  /** Resolves when only what is held is left. */
+  readonly collectGarbage: () => Promise<void>;
+}
+
+/** Once for each process. @returns undefined where it is not Node */
+export async function openInspector(pid: number): Promise<Inspector | undefined> {
   const program = await readlink(`/proc/${pid}/exe`).catch(() => "");
-  if (!program.endsWith("/node")) return false;
-  let url = await findInspector(pid);
-  if (url === undefined) {
-    process.kill(pid, "SIGUSR1");
-    url = await waitFor(() => findInspector(pid), { what: `process ${pid} to open its inspector` });
-  }
+  if (!program.endsWith("/node")) return undefined;
+  // Its own ports are not asked: what they make of a stranger's request is their affair.
+  const before = new Set(await listeningPorts(pid));
+  process.kill(pid, "SIGUSR1");
+  const port = await waitFor(async () => (await listeningPorts(pid)).find((one) => !before.has(one)), {
+    what: `process ${pid} to open its inspector`,
+  });
+  const targets = (await (await fetch(`http://127.0.0.1:${port}/json/list`)).json()) as {
+    readonly webSocketDebuggerUrl: string;
+  }[];
+  const [target] = targets;
+  if (target === undefined) throw new Error(`nothing to inspect in process ${pid}`);
+  return { collectGarbage: () => collectGarbage(target.webSocketDebuggerUrl) };
+}
+
+async function collectGarbage(url: string): Promise<void> {
   const socket = new WebSocket(url);
   try {
     await new Promise<void>((resolve, reject) => {
@@ -26,18 +41,6 @@ export async function collectGarbage(pid: number): Promise<boolean> {
   } finally {
     socket.close();
   }
-  return true;
-}
-
-async function findInspector(pid: number): Promise<string | undefined> {
-  for (const port of await listeningPorts(pid)) {
-    const answer = await fetch(`http://127.0.0.1:${port}/json/list`).catch(() => undefined);
-    if (answer?.ok !== true) continue;
-    const targets = (await answer.json().catch(() => [])) as { readonly webSocketDebuggerUrl?: string }[];
-    const url = Array.isArray(targets) ? targets[0]?.webSocketDebuggerUrl : undefined;
-    if (url !== undefined) return url;
-  }
-  return undefined;
 }
 
 /** Of this process, on 127.0.0.1. */

@@ -1,7 +1,7 @@
 // Tests the alternation of rounds, and what is made of them.
 import { expect, test } from "vitest";
 import { summarise } from "./figures.js";
-import { inRounds } from "./in-rounds.js";
+import { inRounds, openOrFail } from "./in-rounds.js";
 
 test("rounds alternate, the first of each is not counted, and who fails does not stop the others", async () => {
   const order: string[] = [];
@@ -44,4 +44,14 @@ test("a summary has the middle round, the extremes, and every fault once", () =>
     faults: ["late", "twice"],
   });
   expect(summarise({ name: "a", rounds: [] })).toBeUndefined();
+});
+
+test("one that can't be opened fails alone", async () => {
+  const broken = await openOrFail("broken", () => Promise.reject(new Error("no such server")));
+  const sound = await openOrFail("sound", () => Promise.resolve(() => Promise.resolve({ value: 1 })));
+  const figures = await inRounds([broken, sound], { rounds: 1, say: () => undefined });
+  expect(figures.map(({ name, rounds, failed }) => [name, rounds.length, failed])).toEqual([
+    ["broken", 0, "no such server"],
+    ["sound", 1, undefined],
+  ]);
 });

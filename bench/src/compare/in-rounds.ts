@@ -8,6 +8,18 @@ export interface Competitor {
   readonly measure: () => Promise<RoundFigures>;
 }
 
+/** One that can't be opened fails by itself, in its first round. */
+export async function openOrFail(
+  name: string,
+  open: () => Promise<Competitor["measure"]>,
+): Promise<Competitor> {
+  try {
+    return { name, measure: await open() };
+  } catch (error) {
+    return { name, measure: () => Promise.reject(error as Error) };
+  }
+}
+
 export interface RoundsToRun {
   readonly rounds: number;
   readonly hasWarmUp?: boolean;

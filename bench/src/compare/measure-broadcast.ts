@@ -6,7 +6,7 @@ import { entrancesOf } from "../fan-out/run-fan-out.js";
 import { oneRoom } from "../fan-out/workloads.js";
 import { startSubscribers, type Subscribers } from "../subscribers/start-subscribers.js";
 import type { WorkloadFigures } from "./figures.js";
-import { inRounds } from "./in-rounds.js";
+import { inRounds, openOrFail } from "./in-rounds.js";
 import { fewRounds, type CompareContext } from "./measure-messages.js";
 
 const MESSAGES = 30;
@@ -19,11 +19,10 @@ export async function measureBroadcast(context: CompareContext): Promise<Workloa
   try {
     const competitors = [];
     for (const contender of contenders) {
-      const subscribers = await startSubscribers(await entrancesOf(contender, room.socketTopics), 1);
-      opened.push(subscribers);
-      competitors.push({
-        name: contender.name,
-        measure: async () => {
+      const open = async () => {
+        const subscribers = await startSubscribers(await entrancesOf(contender, room.socketTopics), 1);
+        opened.push(subscribers);
+        return async () => {
           const plan = room.plan(takeNumbers(MESSAGES));
           const target = { side: contender, pids: contender.pids, subscribers };
           const { totalUs, cpuUs, verdict } = await measureRound(target, plan);
@@ -33,8 +32,9 @@ export async function measureBroadcast(context: CompareContext): Promise<Workloa
             more: { "p50 ms": verdict.p50Ms, "p99 ms": verdict.p99Ms },
             faults: faultsOf(verdict),
           };
-        },
-      });
+        };
+      };
+      competitors.push(await openOrFail(contender.name, open));
     }
     return {
       workload: "broadcast",

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { userOf, type Contender } from "../contenders/contender.js";
 import { readCpu } from "../process-cpu.js";
 import { startSubscribers, type Subscribers } from "../subscribers/start-subscribers.js";
-import { collectGarbage } from "./collect-garbage.js";
+import { openInspector, type Inspector } from "./collect-garbage.js";
 import type { WorkloadFigures } from "./figures.js";
 import { userEntrances, type CompareContext } from "./measure-messages.js";
 
@@ -48,13 +48,18 @@ export async function measureIdleConnections(context: CompareContext): Promise<W
   try {
     await pause(SETTLE_MS);
     const before = await idleUsPerSecond(contenders, (idleSeconds * 1000) / 2);
+    const inspectors = await openInspectors(contenders);
+    const residents = async (): Promise<number[]> => {
+      for (const inspector of inspectors) await inspector.collectGarbage();
+      return contenders.map(residentBytes);
+    };
     const half = Math.floor(connections / 2);
     await connect(0, half);
     await pause(SETTLE_MS);
-    const halfBytes = await Promise.all(contenders.map(residentBytes));
+    const halfBytes = await residents();
     await connect(half, connections);
     await pause(SETTLE_MS);
-    const allBytes = await Promise.all(contenders.map(residentBytes));
+    const allBytes = await residents();
     const bytes = allBytes.map((all, i) => all - (halfBytes[i] ?? 0));
     say(`  ${connections} connections each, for ${idleSeconds} s`);
     const after = await idleUsPerSecond(contenders, idleSeconds * 1000);
@@ -101,12 +106,20 @@ async function idleUsPerSecond(contenders: readonly Contender[], forMs: number):
   );
 }
 
-/** Of all its processes, Redis among them, without their garbage where that can be told (Node). */
-async function residentBytes({ pids }: Contender): Promise<number> {
+async function openInspectors(contenders: readonly Contender[]): Promise<Inspector[]> {
+  const opened: Inspector[] = [];
+  for (const pid of contenders.flatMap(({ pids }) => [...pids.values()])) {
+    const inspector = await openInspector(pid);
+    if (inspector !== undefined) opened.push(inspector);
+  }
+  return opened;
+}
+
+/** Of all its processes, Redis among them. */
+function residentBytes({ pids }: Contender): number {
   let pages = 0;
   for (const pid of pids.values()) {
     try {
-      await collectGarbage(pid);
       pages += Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]);
     } catch {
       // It is gone; whoever counts its messages tells.

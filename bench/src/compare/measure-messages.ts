@@ -7,7 +7,7 @@ import { atRate, inClosedLoop } from "../rounds/publish-plans.js";
 import { startSubscribers, type Subscribers } from "../subscribers/start-subscribers.js";
 import type { CompareOptions } from "./compare-options.js";
 import { summarise, type ContenderFigures, type RoundFigures, type WorkloadFigures } from "./figures.js";
-import { inRounds } from "./in-rounds.js";
+import { inRounds, openOrFail } from "./in-rounds.js";
 
 export interface CompareContext {
   readonly contenders: readonly Contender[];
@@ -209,12 +209,12 @@ async function forEach(
     const competitors = [];
     for (const contender of contenders) {
       if (contender.users === undefined) continue;
-      const users = await connectUsers(contender, options.users, options.ackDelayMs);
-      opened.push(users);
-      competitors.push({
-        name: contender.name,
-        measure: () => users.measure(plan(users.names, contender)),
-      });
+      const open = async () => {
+        const users = await connectUsers(contender, options.users, options.ackDelayMs);
+        opened.push(users);
+        return () => users.measure(plan(users.names, contender));
+      };
+      competitors.push(await openOrFail(contender.name, open));
     }
     return await inRounds(competitors, { rounds, say });
   } finally {
