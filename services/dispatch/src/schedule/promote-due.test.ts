@@ -38,7 +38,7 @@ async function start(more: Partial<StartDispatcherOptions> = {}): Promise<TestDi
 const keysOf = (userId: string) => store.partitions[partitionOfUser(userId, 2)]!;
 
 /** Far enough ahead for a slow machine to store all of them before. */
-const SOON_MS = 2_000;
+const SOON_MS = 3_000;
 
 /** All in one turn, so that each partition gets one call. @returns when each is due, by its id */
 async function schedule(
