@@ -16,7 +16,7 @@ export async function openOrFail(
   try {
     return { name, measure: await open() };
   } catch (error) {
-    return { name, measure: () => Promise.reject(error as Error) };
+    return { name, measure: () => Promise.reject(error) };
   }
 }
 
