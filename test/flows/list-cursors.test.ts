@@ -47,7 +47,10 @@ async function listRoutesOf(service: string, url: string): Promise<ListRoute[]> 
 }
 
 async function ask({ url, path, name }: ListRoute, position: string): Promise<Response> {
-  const target = `${url}${path.replace(/\{\w+\}/g, "someone")}?${new URLSearchParams({ [name]: position })}`;
+  // A user's inbox goes on by number; only what waits for its time has a cursor.
+  const isScheduled = path === "/v1/users/{id}/messages" && name === "cursor";
+  const query = new URLSearchParams({ [name]: position, ...(isScheduled ? { state: "scheduled" } : {}) });
+  const target = `${url}${path.replace(/\{\w+\}/g, "someone")}?${query}`;
   return fetch(target, { headers: { authorization: `Bearer ${cluster.adminKey}` } });
 }
 

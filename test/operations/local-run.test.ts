@@ -85,6 +85,7 @@ test("dev.json has the contract's shape, and is for its owner only", () => {
     console: `http://127.0.0.1:${portBase}`,
     auth: `http://127.0.0.1:${portBase + 1}`,
     collect: `http://127.0.0.1:${portBase + 2}`,
+    collects: [`http://127.0.0.1:${portBase + 2}`],
     dispatch: `http://127.0.0.1:${portBase + 3}`,
     nodes: [10, 11].map((offset) => `ws://127.0.0.1:${portBase + offset}/v1/connect`),
     apnsSimulator: `http://127.0.0.1:${portBase + 4}`,
