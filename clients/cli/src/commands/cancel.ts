@@ -11,7 +11,7 @@ export const cancelOptions = { ...addressOptions, json: { type: "boolean" } } as
 export async function runCancel(args: readonly string[], terminal: Terminal): Promise<ExitCode> {
   const {
     values,
-    words: [id = ""],
+    words: [id],
   } = readArguments(args, cancelOptions, ["ID"]);
   const ask = createAsk("collect", "key", values, terminal);
   await ask("DELETE", `/v1/messages/${encodeURIComponent(id)}`);
