@@ -75,7 +75,6 @@ describe("what is assembled", () => {
     for (const name of ["vitest", "typescript", "playwright-core", "@types/node", "fast-check", "oxlint"]) {
       expect(packages).not.toContain(`node_modules/${name}`);
     }
-    expect(packages.includes("node_modules/@fastify/websocket")).toBe(image === "push-node");
     expect(packages.includes("node_modules/@petrel/client")).toBe(image === "console");
     expect(packages).toContain("node_modules/ioredis");
   });
