@@ -1,7 +1,7 @@
 // Tests remembered tokens: what ends one, what is never remembered, and the bounds.
 // Guarantees: a check by signature is seen by its use of the key, not by the cache's own count.
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
 import { PetrelError } from "../../kernel/errors.js";
 import { createSignToken } from "./sign-token.js";
