@@ -15,10 +15,10 @@ export async function readIo(pid: number): Promise<IoCounts | undefined> {
   return { reads: value("syscr"), writes: value("syscw") };
 }
 
-/** What a quarter stays at or below: what happens beside a step only adds, and not to all of them. */
-export function lowerQuarter(figures: readonly number[]): number {
+/** What one step in twenty stays at or below: what happens beside a step only adds, and not to all of them. */
+export function lowestTwentieth(figures: readonly number[]): number {
   const sorted = figures.toSorted((a, b) => a - b);
-  const found = sorted[Math.floor((sorted.length - 1) / 4)];
+  const found = sorted[Math.floor((sorted.length - 1) / 20)];
   if (found === undefined) throw new Error("no figures");
   return found;
 }

@@ -15,7 +15,7 @@ import { ackUsers } from "@petrel/shared/redis/inbox/ack-users";
 import { connectRoute, removeRoute } from "@petrel/shared/redis/nodes/route-store";
 import { openKeepAlivePost } from "../../bench/src/keep-alive-post.js";
 import { compareCosts, type Costs } from "./compare-costs.js";
-import { lowerQuarter, readIo } from "./count-io.js";
+import { lowestTwentieth, readIo } from "./count-io.js";
 import { countRedis } from "./count-redis.js";
 
 const FILE = new URL("message-cost.json", import.meta.url);
@@ -161,7 +161,7 @@ test("one message per POST, through the services: reads and writes of each proce
   }
   post.close();
   client.close();
-  const figures = [...found].map(([name, counts]) => [name, lowerQuarter(counts)] as const);
+  const figures = [...found].map(([name, counts]) => [name, lowestTwentieth(counts)] as const);
   await isAsCommitted("one message per POST, one at a time", Object.fromEntries(figures));
 });
 

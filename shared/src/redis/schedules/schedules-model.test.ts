@@ -8,6 +8,7 @@ import { array, assert, asyncProperty, constant, integer, oneof, record } from "
 import { expect, test } from "vitest";
 import { decodeInboxMessage } from "../../protocol/messages/stored-message.js";
 import { openShiftedClock } from "../../testing/faults/shifted-clock.js";
+import { waitFor } from "../../testing/wait-for.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { DevicesStore } from "../devices/devices-store.js";
 import { UserEraser } from "../erasure/erase-user.js";
@@ -148,7 +149,13 @@ async function run(
         break;
       }
       case "pass":
+        const fromMs = await store.nowMs();
         await clock.step(one.steps * STEP_MS);
+        // Valkey looks at the clock `hz` times a second, not for each command.
+        await waitFor(async () => (await store.nowMs()) >= fromMs + one.steps * STEP_MS, {
+          what: "the server to see the step",
+          everyMs: 5,
+        });
         break;
       case "promote": {
         const token = await store.own();
@@ -234,7 +241,7 @@ test("any order of steps leaves what the model says", async () => {
     await rm(directory, { recursive: true, force: true });
     return console.warn("no clock to step here: left out");
   }
-  const store = await openStore({ environment: clock.environment });
+  const store = await openStore({ environment: clock.environment, extraArgs: ["--hz", "100"] });
   try {
     await assert(
       asyncProperty(array(step, { minLength: 10, maxLength: 60 }), (steps) => run(store, clock, steps)),
