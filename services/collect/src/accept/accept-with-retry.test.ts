@@ -1,7 +1,8 @@
 // Tests how much collect takes upon itself at once.
 // Guarantees: beyond the bound a message is refused at once, and what has ended makes room again.
 import { systemClock } from "@petrel/shared/kernel/clock";
-import type { AcceptResult, MessageToAccept, PendingRequest } from "@petrel/shared/redis/accept/accept-batch";
+import type { AcceptResult, MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
+import type { PendingRequest } from "@petrel/shared/redis/accept/turn-batches";
 import { expect, test } from "vitest";
 import { AcceptWithRetry } from "./accept-with-retry.js";
 import { AcceptanceCounts } from "./acceptance-counts.js";

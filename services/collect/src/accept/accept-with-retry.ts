@@ -5,7 +5,7 @@ import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { pause } from "@petrel/shared/kernel/pause";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import type { PendingRequest } from "@petrel/shared/redis/accept/accept-batch";
+import type { PendingRequest } from "@petrel/shared/redis/accept/turn-batches";
 import { isConnectionError } from "@petrel/shared/redis/connection/connect";
 import type { Acceptance } from "./acceptance.js";
 import type { AcceptanceCounts } from "./acceptance-counts.js";

@@ -6,8 +6,8 @@ import type {
   AcceptResult,
   MessageAccepter,
   MessageToAccept,
-  PendingRequest,
 } from "@petrel/shared/redis/accept/accept-batch";
+import type { PendingRequest } from "@petrel/shared/redis/accept/turn-batches";
 import type { MessageScheduler, MessageToSchedule } from "@petrel/shared/redis/schedules/schedule-messages";
 import type { TopicMessageToPublish, TopicPublisher } from "@petrel/shared/redis/topics/topic-publisher";
 

@@ -16,11 +16,10 @@ import {
   type MessageRecord,
   type Traced,
 } from "../../protocol/messages/stored-message.js";
-import { callPartitions } from "./call-partitions.js";
+import { type BatchCall, type PendingRequest, TurnBatches } from "./turn-batches.js";
 import type { ConfirmWrites } from "./confirm-writes.js";
 import { DEFAULT_RECORD_KEEP_MS } from "../inbox/keep-records.js";
 import { USER_KEEP_MS, type PartitionKeys } from "../keys.js";
-import { MasterBatchers } from "../connection/master-batchers.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 /** A message that was checked and has its id, on its way to the store. */
@@ -83,48 +82,26 @@ const MAX_BYTES = 256 * 1024;
 const MAX_ENTRIES_PER_USER = 64;
 /** Tabs and letters between a body's parts, and the trace that some messages have. */
 const FIELD_MARKS = 61;
-/** Messages in one pipeline: a burst of a hundred thousand must not keep everyone else waiting for Redis. */
-const MAX_PER_FLUSH = 1_000;
-
-/** The caller that waits for a message. */
-export interface PendingRequest {
-  /** Its deadline has passed, and it was answered without the message. */
-  readonly isOver: boolean;
-}
-
 interface Waiting {
   readonly message: MessageToAccept;
-  readonly request: PendingRequest | undefined;
-  readonly resolve: (result: AcceptResult) => void;
-  readonly reject: (error: unknown) => void;
 }
 
 export class MessageAccepter {
   readonly #options: AcceptOptions;
-  readonly #batchers: MasterBatchers<Waiting>;
+  readonly #batches: TurnBatches<MessageToAccept, AcceptResult>;
   readonly #seeds = new RandomText(SEED_BYTES);
 
   constructor(options: AcceptOptions) {
     this.#options = options;
-    this.#batchers = new MasterBatchers<Waiting>({
-      redis: options.scripts.redis,
-      partitionOf: ({ message }) => this.#keysOf(message.partition),
-      maxInFlight: options.maxInFlight,
-      maxItems: MAX_PER_FLUSH,
-      isOver: ({ request }) => request?.isOver === true,
-      onDropped: ({ reject }) => reject(new Error("its request was answered before it could be sent")),
-      flush: (waiting) =>
-        callPartitions(options, waiting, {
-          partitionOf: ({ message }) => message.partition,
-          split: splitIntoBatches,
-          call: (partition, batch, confirmed) => this.#call(partition, batch, confirmed),
-        }),
+    this.#batches = new TurnBatches(options, {
+      split: splitIntoBatches,
+      call: (keys, batch) => this.#callFor(keys, batch),
     });
   }
 
   /** Messages that wait for a call. */
   get waiting(): number {
-    return this.#batchers.waiting;
+    return this.#batches.waiting;
   }
 
   /**
@@ -136,81 +113,71 @@ export class MessageAccepter {
    * @param request the message's caller: once it is over, the message is not sent any more
    */
   accept(message: MessageToAccept, request?: PendingRequest): Promise<AcceptResult> {
-    return new Promise((resolve, reject) => this.#batchers.add({ message, request, resolve, reject }));
+    return this.#batches.add(message, request);
   }
 
-  #keysOf(partition: number): PartitionKeys {
-    const keys = this.#options.partitions[partition];
-    if (keys === undefined) throw new Error(`no partition ${partition}`);
-    return keys;
-  }
-
-  async #call(
-    partition: number,
-    batch: readonly Waiting[],
-    confirmed: () => Promise<void> | undefined,
-  ): Promise<void> {
-    const { scripts, ackTimeoutMs, inboxCap, readyCap, handOver, confirm } = this.#options;
+  #callFor(keys: PartitionKeys, batch: readonly Waiting[]): BatchCall<AcceptResult> {
+    const { scripts, ackTimeoutMs, inboxCap, readyCap, handOver } = this.#options;
     const { receiveLimit = 0, fallbackCap = readyCap, recordKeepMs = DEFAULT_RECORD_KEEP_MS } = this.#options;
-    try {
-      const keys = this.#keysOf(partition);
-      const keyList: [string, ...string[]] = [
-        keys.generation,
-        keys.due,
-        keys.ready,
-        ...priorities.map((priority) => keys.fallback(priority)),
-      ];
-      const args: (string | number)[] = [
-        this.#seeds.next(),
-        ackTimeoutMs,
-        inboxCap,
-        readyCap,
-        keys.channel,
-        handOver,
-        USER_KEEP_MS,
-        // (A message still open after some minutes gets a longer-lived record when its user is looked at.)
-        recordKeepMs + ackTimeoutMs,
-        receiveLimit,
-        RECEIVE_WINDOW_MS / RECEIVE_SUB_WINDOWS,
-        RECEIVE_SUB_WINDOWS,
-        fallbackCap,
-      ];
-      // A call with collapse keys has a script of its own: others must not pay for them.
-      const collapses = batch.some(({ message: { collapseKey } }) => collapseKey !== undefined);
-      const commonTtlMs = collapses ? undefined : ttlOfPlain(batch);
-      args.push(commonTtlMs ?? "");
-      for (const { message } of batch) {
-        const { userId, id, ttlMs, fingerprint, attempt, priority, collapseKey = "" } = message;
-        keyList.push(keys.user(userId), keys.inbox(userId), keys.routes(userId), keys.record(id));
-        args.push(encodeBody(message));
-        if (commonTtlMs !== undefined) continue;
-        const always = goesAtOnce(message) ? priorityLetters[priority] : "";
-        args.push(ttlMs, encodeIdentity(fingerprint, attempt), always);
-        if (!collapses) continue;
-        keyList.push(keys.collapsed(userId));
-        args.push(collapseKey);
-      }
-      // Sent again, a call would run behind its confirmation: so it is sent once only.
-      const script = collapses ? "accept-collapsing.v1" : "accept.v4";
-      const answer =
-        confirm === undefined ? scripts.run(script, keyList, args) : scripts.runOnce(script, keyList, args);
-      const lines = (await answer).split("\n");
-      if (lines[0] === "busy") {
-        throw tooMuchWaits("Too many messages wait for a dispatcher.");
-      }
-      if (confirm !== undefined) await confirmed();
-      const atMs = Number(lines[0]?.slice("now ".length));
-      if (collapses) scripts.ends.count("expired", countCollapsed(lines));
-      for (const [i, { resolve, reject }] of batch.entries()) {
-        const line = lines[i + 1] ?? "";
-        if (line === "?")
-          reject(tooMuchWaits("Too many messages of its priority wait for a fallback channel."));
-        else resolve(decodeLine(line, atMs));
-      }
-    } catch (error) {
-      for (const { reject } of batch) reject(error);
+    const keyList: [string, ...string[]] = [
+      keys.generation,
+      keys.due,
+      keys.ready,
+      ...priorities.map((priority) => keys.fallback(priority)),
+    ];
+    const args: (string | number)[] = [
+      this.#seeds.next(),
+      ackTimeoutMs,
+      inboxCap,
+      readyCap,
+      keys.channel,
+      handOver,
+      USER_KEEP_MS,
+      // (A message still open after some minutes gets a longer-lived record when its user is looked at.)
+      recordKeepMs + ackTimeoutMs,
+      receiveLimit,
+      RECEIVE_WINDOW_MS / RECEIVE_SUB_WINDOWS,
+      RECEIVE_SUB_WINDOWS,
+      fallbackCap,
+    ];
+    // A call with collapse keys has a script of its own: others must not pay for them.
+    const collapses = batch.some(({ message: { collapseKey } }) => collapseKey !== undefined);
+    const commonTtlMs = collapses ? undefined : ttlOfPlain(batch);
+    args.push(commonTtlMs ?? "");
+    for (const { message } of batch) {
+      const { userId, id, ttlMs, fingerprint, attempt, priority, collapseKey = "" } = message;
+      keyList.push(keys.user(userId), keys.inbox(userId), keys.routes(userId), keys.record(id));
+      args.push(encodeBody(message));
+      if (commonTtlMs !== undefined) continue;
+      const always = goesAtOnce(message) ? priorityLetters[priority] : "";
+      args.push(ttlMs, encodeIdentity(fingerprint, attempt), always);
+      if (!collapses) continue;
+      keyList.push(keys.collapsed(userId));
+      args.push(collapseKey);
     }
+    return {
+      script: collapses ? "accept-collapsing.v1" : "accept.v4",
+      keys: keyList,
+      args,
+      read: (lines) => {
+        if (collapses) scripts.ends.count("expired", countCollapsed(lines));
+        return readAnswer(lines, batch.length);
+      },
+    };
   }
+}
+
+/** @throws PetrelError PETREL_UNAVAILABLE where nothing of the call was stored */
+function readAnswer(lines: readonly string[], count: number): (AcceptResult | Error)[] {
+  const [head = ""] = lines;
+  if (head === "busy") throw tooMuchWaits("Too many messages wait for a dispatcher.");
+  const atMs = Number(head.slice("now ".length));
+  return Array.from({ length: count }, (_, i) => {
+    const line = lines[i + 1] ?? "";
+    return line === "?"
+      ? tooMuchWaits("Too many messages of its priority wait for a fallback channel.")
+      : decodeLine(line, atMs);
+  });
 }
 
 function tooMuchWaits(message: string): PetrelError {
@@ -257,12 +224,12 @@ function decodeLine(line: string, atMs: number): AcceptResult {
 }
 
 /** Keeps each user's order; a user over its share of a batch goes on in the next. */
-function splitIntoBatches(messages: readonly Waiting[]): Waiting[][] {
-  const batches: Waiting[][] = [];
+function splitIntoBatches<Item extends Waiting>(messages: readonly Item[]): Item[][] {
+  const batches: Item[][] = [];
   let rest = messages;
   while (rest.length > 0) {
-    const batch: Waiting[] = [];
-    const later: Waiting[] = [];
+    const batch: Item[] = [];
+    const later: Item[] = [];
     const perUser = new Map<string, number>();
     let bytes = 0;
     for (const one of rest) {

@@ -1,4 +1,4 @@
-// accept/call-partitions -> here -> accept/confirm-writes: confirms the calls of one turn.
+// accept/turn-batches -> here -> accept/confirm-writes: confirms the calls of one turn.
 // Guarantees: one confirmation for each server, right behind the calls that it got in this turn, on the same connection.
 import { masterOf } from "../connection/cluster-nodes.js";
 import type { SingleRedis } from "../connection/connect.js";

@@ -12,10 +12,10 @@ import {
 } from "../../protocol/messages/stored-message.js";
 import { encodeTopicBody } from "../../protocol/topics/topic-messages.js";
 import { recipientOfTopic } from "../../protocol/topics/topic-name.js";
-import type { MessageToAccept, PendingRequest } from "../accept/accept-batch.js";
-import { callPartitions } from "../accept/call-partitions.js";
+import type { MessageToAccept } from "../accept/accept-batch.js";
+import { splitBySize } from "../accept/split-by-size.js";
+import { type BatchCall, type PendingRequest, TurnBatches } from "../accept/turn-batches.js";
 import type { ConfirmOptions } from "../accept/confirm-by-server.js";
-import { MasterBatchers } from "../connection/master-batchers.js";
 import type { PartitionKeys } from "../keys.js";
 import type { TopicMessageToPublish } from "../topics/topic-publisher.js";
 
@@ -41,34 +41,15 @@ export interface MessageSchedulerOptions extends ConfirmOptions {
 
 interface Waiting {
   readonly message: MessageToSchedule;
-  readonly request: PendingRequest | undefined;
-  readonly resolve: (result: ScheduleResult) => void;
-  readonly reject: (error: unknown) => void;
 }
 
-const MAX_ENTRIES = 200;
-const MAX_BYTES = 256 * 1024;
-const MAX_PER_FLUSH = 1_000;
-
 export class MessageScheduler {
-  readonly #options: MessageSchedulerOptions;
-  readonly #batchers: MasterBatchers<Waiting>;
+  readonly #batches: TurnBatches<MessageToSchedule, ScheduleResult>;
 
   constructor(options: MessageSchedulerOptions) {
-    this.#options = options;
-    this.#batchers = new MasterBatchers<Waiting>({
-      redis: options.scripts.redis,
-      partitionOf: ({ message }) => this.#keysOf(message.partition),
-      maxInFlight: options.maxInFlight,
-      maxItems: MAX_PER_FLUSH,
-      isOver: ({ request }) => request?.isOver === true,
-      onDropped: ({ reject }) => reject(new Error("its request was answered before it could be sent")),
-      flush: (waiting) =>
-        callPartitions(options, waiting, {
-          partitionOf: ({ message }) => message.partition,
-          split: splitIntoBatches,
-          call: (partition, batch, confirmed) => this.#call(partition, batch, confirmed),
-        }),
+    this.#batches = new TurnBatches(options, {
+      split: (items) => splitBySize(items, ({ message }) => bytesOf(message)),
+      call: callFor,
     });
   }
 
@@ -79,51 +60,34 @@ export class MessageScheduler {
    * @param request the message's caller: once it is over, the message is not sent any more
    */
   schedule(message: MessageToSchedule, request?: PendingRequest): Promise<ScheduleResult> {
-    return new Promise((resolve, reject) => this.#batchers.add({ message, request, resolve, reject }));
+    return this.#batches.add(message, request);
   }
+}
 
-  #keysOf(partition: number): PartitionKeys {
-    const keys = this.#options.partitions[partition];
-    if (keys === undefined) throw new Error(`no partition ${partition}`);
-    return keys;
+function bytesOf(message: MessageToSchedule): number {
+  return Buffer.byteLength(message.data) + ("topic" in message ? 0 : Buffer.byteLength(message.notification));
+}
+
+function callFor(keys: PartitionKeys, batch: readonly Waiting[]): BatchCall<ScheduleResult> {
+  const keyList: [string, ...string[]] = [keys.owner, keys.scheduled];
+  const args: (string | number)[] = [];
+  for (const { message } of batch) {
+    const { id, deliverAtMs, ttlMs } = message;
+    const recipient = "topic" in message ? recipientOfTopic(message.topic) : message.userId;
+    const { fingerprint, attempt } = "topic" in message ? message.record : message;
+    keyList.push(keys.record(id), keys.schedulesOf(recipient), keys.user(recipient));
+    const tail = encodeRecordTail(recipient, fingerprint, attempt);
+    args.push(id, tail, deliverAtMs, ttlMs, encodePayload(message));
   }
-
-  async #call(
-    partition: number,
-    batch: readonly Waiting[],
-    confirmed: () => Promise<void> | undefined,
-  ): Promise<void> {
-    const { scripts, confirm } = this.#options;
-    try {
-      const keys = this.#keysOf(partition);
-      const keyList: [string, ...string[]] = [keys.owner, keys.scheduled];
-      const args: (string | number)[] = [];
-      for (const { message } of batch) {
-        const { id, deliverAtMs, ttlMs } = message;
-        const recipient = "topic" in message ? recipientOfTopic(message.topic) : message.userId;
-        const { fingerprint, attempt } = "topic" in message ? message.record : message;
-        keyList.push(keys.record(id), keys.schedulesOf(recipient), keys.user(recipient));
-        args.push(
-          id,
-          encodeRecordTail(recipient, fingerprint, attempt),
-          deliverAtMs,
-          ttlMs,
-          encodePayload(message),
-        );
-      }
-      // Sent again, a call would run behind its confirmation: so it is sent once only.
-      const answer =
-        confirm === undefined
-          ? scripts.run("schedule.v1", keyList, args)
-          : scripts.runOnce("schedule.v1", keyList, args);
-      const lines = (await answer).split("\n");
+  return {
+    script: "schedule.v1",
+    keys: keyList,
+    args,
+    read: (lines) => {
       if (lines[0] === "off") throw notBuilt();
-      if (confirm !== undefined) await confirmed();
-      for (const [i, { resolve }] of batch.entries()) resolve(decodeLine(lines[i] ?? ""));
-    } catch (error) {
-      for (const { reject } of batch) reject(error);
-    }
-  }
+      return batch.map((_, i) => decodeLine(lines[i] ?? ""));
+    },
+  };
 }
 
 /** What follows the id in the body that is stored in the end. */
@@ -157,23 +121,4 @@ function decodeLine(line: string): ScheduleResult {
     default:
       throw new Error(`schedule answered ${JSON.stringify(line)}`);
   }
-}
-
-function splitIntoBatches(messages: readonly Waiting[]): Waiting[][] {
-  const batches: Waiting[][] = [];
-  let batch: Waiting[] = [];
-  let bytes = 0;
-  for (const one of messages) {
-    const { message } = one;
-    const notification = "topic" in message ? "" : message.notification;
-    const size = Buffer.byteLength(message.data) + Buffer.byteLength(notification);
-    if (batch.length >= MAX_ENTRIES || (batch.length > 0 && bytes + size > MAX_BYTES)) {
-      batches.push(batch);
-      [batch, bytes] = [[], 0];
-    }
-    batch.push(one);
-    bytes += size;
-  }
-  if (batch.length > 0) batches.push(batch);
-  return batches;
 }
