@@ -76,6 +76,8 @@ class TestNode {
   readonly held: Held = new Map();
   readonly dirty = new Set<string>();
   readonly calls: (() => Promise<unknown>)[] = [];
+  /** Its holders that a dispatcher has taken out. */
+  readonly removed = new Set<string>();
   isAlive = true;
   #number = 0;
   #version = 0;
@@ -155,7 +157,12 @@ class TestNode {
       begins: true,
       ...(former === undefined ? {} : { former: { holder: former, leaseMs } }),
     };
-    expect(await this.#call(() => renewHolder(store.scripts, store.keys, begin))).toBe("ok");
+    // Left out: a beginning that is on its way for longer than its holder lives makes it known again, and empty.
+    const call = (): Promise<unknown> =>
+      this.removed.has(holderName(begin.holder))
+        ? Promise.resolve()
+        : renewHolder(store.scripts, store.keys, begin);
+    expect(await this.#call(call)).toBe("ok");
     this.#isKnown = true;
   }
 
@@ -230,6 +237,9 @@ class World {
         maxUsers,
       });
       if (answer.outcome !== "more" && answer.outcome !== "done") throw new Error(answer.outcome);
+      [...this.nodes.values()]
+        .find((one) => holder.node === one.holder.node)
+        ?.removed.add(holderName(holder));
       expect(before.length - (await heldOf(holder)).length).toBe(Math.min(maxUsers, before.length));
       expect(answer.users).toBe(Math.min(maxUsers, before.length));
     }
