@@ -75,8 +75,8 @@ test("whoever has sent it settles it, before others take it for abandoned", asyn
     what: "all to be settled",
     deadlineMs: 20_000,
   });
-  // At least once: on a busy machine a link may come back so late that its entry was taken over. Not as a rule.
-  expect(channel.jobs.length).toBeLessThanOrEqual(begun + 2);
+  // At least once: on a busy machine a link may come back so late that its entries were taken over. Not as a rule.
+  expect(channel.jobs.length).toBeLessThan(begun + ENTRIES / 2);
   for (const { workers, redis } of started) {
     await workers.stop();
     redis.disconnect();
