@@ -83,6 +83,8 @@ test(`${DUE} due in one second beside ${LIVE_A_SECOND} live messages a second`, 
   await new Promise((resolve) => setTimeout(resolve, BASELINE_MS));
   const aloneSent = await baseline.stop();
   expect(alone).toHaveLength(aloneSent);
+  // Now: its listeners take the numbers of what is sent later for theirs.
+  const aloneP99Ms = percentile(alone, 0.99);
 
   const deliverAtMs = Math.ceil((Date.now() + AHEAD_MS) / 1_000) * 1_000;
   const deliverAt = new Date(deliverAtMs).toISOString();
@@ -120,7 +122,7 @@ test(`${DUE} due in one second beside ${LIVE_A_SECOND} live messages a second`, 
   expect(Math.min(...latenessMs)).toBeGreaterThanOrEqual(0);
   process.stdout.write(
     `${DUE} due in one second: late p50 ${percentile(latenessMs, 0.5)} p99 ${percentile(latenessMs, 0.99)} ms; ` +
-      `live p99 ${percentile(beside, 0.99)} ms beside them, ${percentile(alone, 0.99)} ms without\n`,
+      `live p99 ${percentile(beside, 0.99)} ms beside them, ${aloneP99Ms} ms without\n`,
   );
   for (const client of [...due, ...live]) client.close();
 });
