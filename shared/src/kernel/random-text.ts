@@ -1,4 +1,4 @@
-// accept-batch, message-id -> here: random text, many times a second.
+// accept-batch, message-id, push-node/open-handshakes -> here: random text, many times a second.
 // Guarantees: from the system's generator, like `randomBytes`; no bytes are given out twice. They come from a pool: a call
 // of the generator costs as much as the rest of a small message.
 import { randomFillSync } from "node:crypto";
@@ -26,6 +26,9 @@ export class RandomText {
     }
     const start = this.#used;
     this.#used += this.#bytes;
-    return this.#pool.toString("base64url", start, this.#used);
+    const text = this.#pool.toString("base64url", start, this.#used);
+    // What was given out must not be found here again.
+    this.#pool.fill(0, start, this.#used);
+    return text;
   }
 }

@@ -1,7 +1,7 @@
 // push-node/start-push-node -> here -> push-node/connect/connect-route: opens what takes a client in, from its upgrade
 // request to its registration.
 import type { Clock } from "@petrel/shared/kernel/clock";
-import { createRandomIds } from "@petrel/shared/kernel/random-ids";
+import { RandomText } from "@petrel/shared/kernel/random-text";
 import type { TrustedProxies } from "@petrel/shared/kernel/http/client-address";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -56,6 +56,7 @@ export function openHandshakes(options: HandshakesOptions): ConnectRouteDeps {
     counts: options.limitCounts,
     logger,
   });
+  const ids = new RandomText(CONNECTION_ID_BYTES);
   return {
     rules: { isAllowedOrigin: options.isAllowedOrigin, tokenInQuery: settings.tokenInQuery },
     trustedProxies: options.trustedProxies,
@@ -77,7 +78,7 @@ export function openHandshakes(options: HandshakesOptions): ConnectRouteDeps {
       registrations: options.registrations,
       frames: options.frames,
       isDraining,
-      newId: createRandomIds(CONNECTION_ID_BYTES),
+      newId: () => ids.next(),
       events: {
         opened: counts.opened,
         closed: (code, connection) => {
