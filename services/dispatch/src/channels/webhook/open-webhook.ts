@@ -5,7 +5,9 @@ import type { Clock } from "@petrel/shared/kernel/clock";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Tracing } from "@petrel/shared/kernel/tracing/tracing";
-import { parseWebhookSecrets } from "./sign-webhook.js";
+import { createResolver } from "../../webhooks/sender/checked-lookup.js";
+import { parseWebhookSecrets } from "../../webhooks/sender/sign-webhook.js";
+import { WebhookSender } from "../../webhooks/sender/webhook-sender.js";
 import { WebhookChannel } from "./webhook-channel.js";
 
 /** As the configuration names them. */
@@ -20,6 +22,9 @@ export interface WebhookDeps {
   readonly clock: Clock;
   readonly tracing: Tracing;
 }
+
+/** One name, so one would do; a second one where the first takes long. */
+const LOOKUPS = 2;
 
 /**
  * @returns undefined where no webhook is configured
@@ -41,7 +46,9 @@ export function openWebhook(
     );
   }
   const secrets = file === undefined ? [] : readSecrets(file);
-  return new WebhookChannel({ url, secrets, timeoutMs: settings.fallbackWebhookTimeoutMs, clock, tracing });
+  const { fallbackWebhookTimeoutMs: timeoutMs } = settings;
+  const sender = new WebhookSender({ timeoutMs, allowPrivate: true, resolveName: createResolver(LOOKUPS) });
+  return new WebhookChannel({ url, secrets, sender, timeoutMs, clock, tracing });
 }
 
 function readSecrets(file: string): Buffer[] {

@@ -7,14 +7,16 @@ import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { describeChannel, job } from "../../testing/channel-conformance.js";
 import { startWebhookReceiver, type WebhookReceiver } from "../../testing/webhook-receiver.js";
-import { parseWebhookSecrets } from "./sign-webhook.js";
+import { createResolver } from "../../webhooks/sender/checked-lookup.js";
+import { WebhookSender } from "../../webhooks/sender/webhook-sender.js";
 import { WebhookChannel } from "./webhook-channel.js";
 
 const secrets = [Buffer.alloc(32, 1), Buffer.alloc(24, 2)];
 const never = new AbortController().signal;
 
 function channelFor(url: string, timeoutMs = 5_000): WebhookChannel {
-  return new WebhookChannel({ url, secrets, timeoutMs, clock: systemClock, tracing: NO_TRACING });
+  const sender = new WebhookSender({ timeoutMs, allowPrivate: true, resolveName: createResolver(1) });
+  return new WebhookChannel({ url, secrets, sender, timeoutMs, clock: systemClock, tracing: NO_TRACING });
 }
 
 describeChannel("the webhook", async () => {
@@ -183,34 +185,5 @@ describe("the webhook", () => {
       response.write("short", () => socket.destroy());
     });
     expect(await channel.send(job, never)).toEqual({ outcome: "retry", reason: "HTTP 503" });
-  });
-});
-
-describe("a secrets file", () => {
-  const secret = Buffer.alloc(32, 7).toString("base64");
-
-  test("holds one a line, with the prefix or without", () => {
-    expect(parseWebhookSecrets(`whsec_${secret}\n\n  ${secret}\r\n`)).toEqual([
-      Buffer.alloc(32, 7),
-      Buffer.alloc(32, 7),
-    ]);
-  });
-
-  test.each([
-    "",
-    "\n \n",
-    "hunter2",
-    "whsec_",
-    `whsec_${Buffer.alloc(23).toString("base64")}`,
-    "!".repeat(44),
-  ])("%j is refused, without repeating it", (content) => {
-    const parse = (): unknown => parseWebhookSecrets(content);
-    expect(parse).toThrow(/^hold /);
-    const secret = content.trim().replace("whsec_", "");
-    if (secret !== "") expect(parse).not.toThrow(secret);
-  });
-
-  test("too long a secret is refused", () => {
-    expect(() => parseWebhookSecrets(Buffer.alloc(65).toString("base64"))).toThrow(/line 1/);
   });
 });

@@ -1,7 +1,7 @@
 // webhook-channel -> here: the headers by which a receiver knows that a request is ours.
 // Guarantees: Standard Webhooks 1.0.0 (github.com/standard-webhooks, spec/standard-webhooks.md): the signature covers
 // id, time and the body's bytes; one signature for each secret, so that a secret can be changed without a gap.
-import { createHmac } from "node:crypto";
+import { createHmac, randomBytes } from "node:crypto";
 
 /**
  * @param id the message's; it holds no full stop
@@ -27,9 +27,27 @@ export function signWebhook(
 
 const PREFIX = "whsec_";
 const [MIN_BYTES, MAX_BYTES] = [24, 64];
+const NEW_BYTES = 32;
+
+/** A fresh secret, as receivers write it down. */
+export function makeWebhookSecret(): string {
+  return `${PREFIX}${randomBytes(NEW_BYTES).toString("base64")}`;
+}
 
 /**
- * @param content of a secrets file: one `whsec_<base64>` a line, of 24 to 64 bytes; the prefix may be missing
+ * @param text `whsec_<base64>` of 24 to 64 bytes; the prefix may be missing
+ * @returns the key as bytes; undefined where it is none
+ */
+export function parseWebhookSecret(text: string): Buffer | undefined {
+  const encoded = text.startsWith(PREFIX) ? text.slice(PREFIX.length) : text;
+  const secret = Buffer.from(encoded, "base64");
+  // Buffer.from skips what is not base64.
+  const isBase64 = secret.toString("base64").replace(/=+$/, "") === encoded.replace(/=+$/, "");
+  return isBase64 && secret.length >= MIN_BYTES && secret.length <= MAX_BYTES ? secret : undefined;
+}
+
+/**
+ * @param content of a secrets file: one a line
  * @throws Error whose message completes "FALLBACK_WEBHOOK_SECRET_FILE must …"; it never shows a secret
  */
 export function parseWebhookSecrets(content: string): Buffer[] {
@@ -39,11 +57,8 @@ export function parseWebhookSecrets(content: string): Buffer[] {
     .filter((line) => line !== "");
   if (lines.length === 0) throw new Error("hold a secret: it is empty");
   return lines.map((line, i) => {
-    const text = line.startsWith(PREFIX) ? line.slice(PREFIX.length) : line;
-    const secret = Buffer.from(text, "base64");
-    // Buffer.from skips what is not base64.
-    const isBase64 = secret.toString("base64").replace(/=+$/, "") === text.replace(/=+$/, "");
-    if (!isBase64 || secret.length < MIN_BYTES || secret.length > MAX_BYTES) {
+    const secret = parseWebhookSecret(line);
+    if (secret === undefined) {
       throw new Error(
         `hold ${PREFIX} and the base64 of ${MIN_BYTES} to ${MAX_BYTES} bytes in line ${i + 1}: openssl rand -base64 32`,
       );

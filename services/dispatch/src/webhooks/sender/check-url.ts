@@ -1,0 +1,30 @@
+// webhooks/sender/webhook-sender -> here: whether a URL may be posted to at all.
+// Guarantees: other spellings of an address (decimal, octal, hexadecimal, short) are seen as what they are, since the URL
+// parser writes them out. A name passes here; what it stands for is checked by checked-lookup.
+import { isIP } from "node:net";
+import { isRefusedAddress } from "./refused-address.js";
+
+const MAX_LENGTH = 2_048;
+
+/** @returns what is wrong with it, to complete "url …"; undefined where nothing is */
+export function problemOfUrl(text: string, allowPrivate: boolean): string | undefined {
+  if (text.length > MAX_LENGTH) return `must not be longer than ${MAX_LENGTH} characters`;
+  // The parser drops tabs and newlines, and trims: what was checked would not be what was written.
+  if (/[^!-~\u00a0-\u{10ffff}]/u.test(text) || !URL.canParse(text)) return "must be a URL";
+  const { protocol, username, password, hash, hostname } = new URL(text);
+  if (protocol !== "https:" && !(protocol === "http:" && allowPrivate)) {
+    return "must begin with https: (http: only with WEBHOOK_ALLOW_PRIVATE)";
+  }
+  if (username !== "" || password !== "") {
+    return "must not contain a user and password: the requests are signed instead";
+  }
+  if (hash !== "") return "must not contain a fragment: it is never sent";
+  return refusedHost(hostname, allowPrivate);
+}
+
+/** @param hostname as a URL has it: IPv6 in brackets */
+export function refusedHost(hostname: string, allowPrivate: boolean): string | undefined {
+  const address = hostname.replace(/^\[|\]$/g, "");
+  if (allowPrivate || isIP(address) === 0 || !isRefusedAddress(address)) return undefined;
+  return `must not name a private or special address: ${address}`;
+}
