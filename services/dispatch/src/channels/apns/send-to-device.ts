@@ -14,7 +14,7 @@ import type { ApnsResult } from "./connection/apns-exchange.js";
 import type { ApnsRoute, ApnsRoutes } from "./apns-routes.js";
 import type { ApnsMetrics } from "./apns-metrics.js";
 import { buildApnsRequest } from "./apns-request.js";
-import type { DeviceOutcome, DeviceResult } from "./combine-results.js";
+import type { DeviceOutcome, DeviceResult } from "../combine-results.js";
 import type { DeviceBreaker } from "./device-breaker.js";
 import { type ApnsVerdict, judgeApnsAnswer } from "./judge-apns-answer.js";
 

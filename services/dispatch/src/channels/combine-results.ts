@@ -1,20 +1,20 @@
-// send-to-device -> here -> apns-channel: one answer for a message, from the results of its devices.
+// channels/apns/apns-channel -> here: one answer for a message, from the results of its devices.
 // Guarantees: a message that one phone has never fails because of another; while it may still reach one and there is time,
 // it is tried again.
 import type { BackoffOptions } from "@petrel/shared/kernel/backoff";
 import type { AttemptNote } from "@petrel/shared/protocol/fallback/fallback-attempt";
-import type { ChannelAnswer } from "../fallback-channel.js";
+import type { ChannelAnswer } from "./fallback-channel.js";
 
 export type DeviceOutcome =
-  /** Apple has it. */
+  /** The provider has it. */
   | { readonly kind: "taken" }
   /** Not a way to this user: forgotten, set aside, or an app that is not configured. */
   | { readonly kind: "gone"; readonly reason: string }
-  /** Apple called the token bad: to be looked at again, see device-breaker. */
+  /** The token was called bad: to be looked at again, see channels/apns/device-breaker. */
   | { readonly kind: "doubted"; readonly reason: string; readonly afterMs: number }
   /** Not tried now; whoever holds it back does so again where it comes too early. */
   | { readonly kind: "held"; readonly reason: string; readonly afterMs: number }
-  /** A fault that may pass; `afterMs` is Apple's wish. */
+  /** A fault that may pass; `afterMs` is the provider's wish. */
   | { readonly kind: "retry"; readonly reason: string; readonly afterMs: number | undefined }
   /** The key or the certificate is not good. */
   | { readonly kind: "halted"; readonly reason: string }
@@ -49,7 +49,7 @@ export function combineResults(
     results.filter((result): result is Extract<DeviceResult, { kind: I }> => result.kind === kind);
   const again = retryAnswer(of("retry"), of("held"));
   if (takenBefore || of("taken").length > 0) {
-    // A doubted token is not waited for: most likely Apple is right.
+    // A doubted token is not waited for: most likely the provider is right.
     if (again === undefined || !isTimeForMore(again.afterMs, next)) return { outcome: "taken", notes };
     return { ...again, notes };
   }
