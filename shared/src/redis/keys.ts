@@ -100,6 +100,12 @@ export interface PartitionKeys {
   readonly presenceLeases: string;
   /** hash: node -> the number of its holder, version, generation, leaseMs */
   readonly presenceNodes: string;
+  /** stream, bounded: what senders are told, see scripts/includes/event-log.lua */
+  readonly events: string;
+  /** hash: generation marks trimmed version, see scripts/includes/event-log.lua */
+  readonly eventLog: string;
+  /** sorted set: user who is online -> next look, server ms; kept only where EVENTS names such an event */
+  readonly online: string;
 }
 
 export function partitionKeys(partition: number): PartitionKeys {
@@ -144,6 +150,9 @@ export function partitionKeys(partition: number): PartitionKeys {
     presenceTopics: (holder: string) => `${tag}presence-topics:${holder}`,
     presenceLeases: `${tag}presence-leases`,
     presenceNodes: `${tag}presence-nodes`,
+    events: `${tag}events`,
+    eventLog: `${tag}event-log`,
+    online: `${tag}online`,
   });
 }
 

@@ -27,6 +27,7 @@ export const scriptsByRoom = {
     "touch-device.v2",
   ],
   erasure: ["erase-entries.v1", "erase-records.v3", "erase-retries.v1", "erase-user.v3"],
+  events: ["read-events.v1"],
   fallback: [
     "agree-provider-token.v1",
     "forget-workers.v1",

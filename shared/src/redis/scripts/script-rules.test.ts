@@ -33,6 +33,7 @@ import { findGoneHolders, removeHolder } from "../presence/remove-holder.js";
 import { renewHolder, reportPresence } from "../presence/report-presence.js";
 import { keepTime, setBack } from "../partitions/keep-time.js";
 import { readInbox } from "../inbox/read-inbox.js";
+import { readPartitionEvents } from "../events/read-partition-events.js";
 import { takeCollapseTurn } from "../fallback/take-collapse-turn.js";
 import { trimReady } from "../accept/ready-stream.js";
 import { cancelSchedule } from "../schedules/cancel-schedule.js";
@@ -305,6 +306,9 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
     { mintedAtMs: 1, token: "t" },
     1,
   );
+  for (const start of ["oldest", "now", { fromMs: 0 }] as const) {
+    await readPartitionEvents(scripts, keys, start, { limit: 1 });
+  }
   await announceNode(scripts, "n1", 1_000);
   await renewMembership(scripts, "d1", 1_000);
   await callDevices(scripts, partition);

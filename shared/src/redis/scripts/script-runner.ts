@@ -13,6 +13,7 @@ import {
   onServerReady,
 } from "../connection/cluster-nodes.js";
 import type { Redis, SingleRedis } from "../connection/connect.js";
+import { noEvents, type EventWriting } from "./event-writing.js";
 import { MessageEnds } from "./message-ends.js";
 import { readScripts, type Script, type ScriptName } from "./script-catalogue.js";
 
@@ -22,10 +23,17 @@ export class ScriptRunner {
   readonly redis: Redis;
   /** Counts the messages that ended by calls made here. */
   readonly ends = new MessageEnds();
+  /** Which events the calls made here write. */
+  readonly events: EventWriting;
   readonly #scripts: ReadonlyMap<ScriptName, Script>;
 
-  constructor(redis: Redis, scripts: ReadonlyMap<ScriptName, Script> = readScripts()) {
+  constructor(
+    redis: Redis,
+    scripts: ReadonlyMap<ScriptName, Script> = readScripts(),
+    events: EventWriting = noEvents,
+  ) {
     this.redis = redis;
+    this.events = events;
     this.#scripts = scripts;
     // On a cluster the replicas load them too: the next master is one of them.
     onServerReady(redis, (server) => this.#load(server));
@@ -34,7 +42,7 @@ export class ScriptRunner {
 
   /** The same scripts on another connection: they are read from the disk once. */
   alsoOn(redis: Redis): ScriptRunner {
-    return new ScriptRunner(redis, this.#scripts);
+    return new ScriptRunner(redis, this.#scripts, this.events);
   }
 
   /** Runs a script that answers one string. */

@@ -1,0 +1,31 @@
+// GET /v1/events -> here: where a reader stands in the event streams of all partitions, as one opaque text.
+// Guarantees: a text that was cut or changed on its way is refused. Only what `encodeEventCursor` makes is read, for the same
+// number of partitions.
+import { decodeEventPosition, encodeEventPosition, type EventPosition } from "./event-position.js";
+
+const VERSION = "1";
+
+/** @param positions one for each partition, in order */
+export function encodeEventCursor(positions: readonly EventPosition[]): string {
+  const content = [VERSION, ...positions.map(encodeEventPosition)].join(" ");
+  const text = `${content} ${checkSum(content)}`;
+  return btoa(text).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+/** @returns undefined for any text that `encodeEventCursor` does not make for so many partitions */
+export function decodeEventCursor(text: string, partitionCount: number): EventPosition[] | undefined {
+  if (!/^[A-Za-z0-9_-]+$/.test(text)) return undefined;
+  const base64 = text.replaceAll("-", "+").replaceAll("_", "/");
+  if (base64.length % 4 === 1) return undefined;
+  const [version, ...parts] = atob(base64).split(" ").slice(0, -1);
+  if (version !== VERSION || parts.length !== partitionCount) return undefined;
+  const positions = parts.flatMap((part) => decodeEventPosition(part) ?? []);
+  return positions.length === partitionCount && encodeEventCursor(positions) === text ? positions : undefined;
+}
+
+/** FNV-1a, 32 bits: against mishaps, not against forgers; a cursor gives no right. */
+function checkSum(text: string): string {
+  let sum = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) sum = Math.imul(sum ^ text.charCodeAt(i), 0x01000193) >>> 0;
+  return sum.toString(36);
+}

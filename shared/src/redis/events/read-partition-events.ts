@@ -1,0 +1,118 @@
+// events/read-events.lua -> here: the events of one partition, from a position on.
+// Guarantees: in the order in which they were written, so in order for each user; none that is kept is left out. Where
+// something between the position and the next event is gone, `gap` says so, once.
+import { decodeStoredEvent } from "../../protocol/events/stored-event.js";
+import { describeEvent, type EventItem } from "../../protocol/events/event-item.js";
+import { encodeEventId, type EventPosition } from "../../protocol/events/event-position.js";
+import type { EventType } from "../../protocol/events/event-types.js";
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+/** Where to begin: behind a position, at the oldest event that is kept, at the next one, or at a time by Redis' clock. */
+export type EventStart = EventPosition | "oldest" | "now" | { readonly fromMs: number };
+
+export interface PositionedEvent {
+  readonly item: EventItem;
+  /** Behind this event: reading on from here brings the next one. */
+  readonly position: EventPosition;
+}
+
+export interface PartitionEvents {
+  readonly events: readonly PositionedEvent[];
+  /** Where to read on: behind what was read, also behind events of other types. */
+  readonly next: EventPosition;
+  /** Events before the first of these, and behind the start, are gone: there were too many, or Redis lost them. */
+  readonly gap: boolean;
+  /** Whether the limit, not the end of the stream, has ended this page. */
+  readonly hasMore: boolean;
+}
+
+export interface ReadEventsOptions {
+  /** How many entries are read; fewer events where some are of other types. */
+  readonly limit: number;
+  /** All types if it is not given. */
+  readonly types?: ReadonlySet<EventType> | undefined;
+}
+
+const MAX_PER_CALL = 200;
+
+export async function readPartitionEvents(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  start: EventStart,
+  { limit, types }: ReadEventsOptions,
+): Promise<PartitionEvents> {
+  const events: PositionedEvent[] = [];
+  let from = start;
+  let gap = false;
+  for (let left = limit; ;) {
+    const asked = Math.min(left, MAX_PER_CALL);
+    const page = await readPage(scripts, keys, from, asked);
+    gap ||= page.gap;
+    from = page.next;
+    left -= page.count;
+    events.push(...page.events.filter(({ item }) => types?.has(item.type) ?? true));
+    // (A page may be shorter where its events are long.)
+    if (page.count === 0 || left <= 0) return { events, next: page.next, gap, hasMore: page.count > 0 };
+  }
+}
+
+interface Page extends Omit<PartitionEvents, "hasMore"> {
+  readonly count: number;
+}
+
+async function readPage(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  start: EventStart,
+  limit: number,
+): Promise<Page> {
+  const answer = await scripts.run(
+    "read-events.v1",
+    [keys.events, keys.eventLog, keys.generation],
+    [...encodeStart(start), limit],
+  );
+  const [head = "", ...lines] = answer.split("\n");
+  const [marksText = "", begins = "", gap] = head.split("\t");
+  const marks = marksText.split(",").map((text) => {
+    const [mark, id = ""] = text.split(":");
+    return { mark: Number(mark), ...decodeEntryId(id) };
+  });
+  const current = marks.at(-1)?.mark ?? 0;
+  const events: PositionedEvent[] = [];
+  let last = decodeEntryId(begins);
+  for (const line of lines) {
+    const tab = line.indexOf("\t");
+    last = decodeEntryId(line.slice(0, tab));
+    const event = decodeStoredEvent(line.slice(tab + 1));
+    if (event === undefined) continue;
+    const written = { ...last, mark: markOf(marks, last) };
+    events.push({
+      item: describeEvent(encodeEventId(keys.partition, written), event),
+      position: { ...last, mark: current },
+    });
+  }
+  return { events, next: { ...last, mark: current }, gap: gap === "1", count: lines.length };
+}
+
+function encodeStart(start: EventStart): [mark: string, after: string] {
+  if (typeof start === "string") return ["", start];
+  if ("fromMs" in start) return ["", String(Math.floor(start.fromMs))];
+  return [String(start.mark), `${start.ms}-${start.n}`];
+}
+
+type EntryId = Pick<EventPosition, "ms" | "n">;
+
+function decodeEntryId(id: string): EntryId {
+  const [ms, n] = id.split("-");
+  return { ms: Number(ms), n: Number(n) };
+}
+
+/** The mark that an entry was written under: the last one that begins before it. */
+function markOf(
+  marks: readonly (EventPosition | (EntryId & { readonly mark: number }))[],
+  id: EntryId,
+): number {
+  const found = marks.findLast(({ ms, n }) => ms < id.ms || (ms === id.ms && n < id.n));
+  return found?.mark ?? marks[0]?.mark ?? 0;
+}
