@@ -6,6 +6,7 @@ import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { takePartition } from "@petrel/shared/redis/partitions/partition-lease";
 import { readPresence } from "@petrel/shared/redis/presence/read-presence";
 import { findGoneHolders, removeHolder } from "@petrel/shared/redis/presence/remove-holder";
+import { renewHolder } from "@petrel/shared/redis/presence/report-presence";
 import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -91,7 +92,7 @@ test("what is held stands in Redis; what changes together goes in one call", asy
   held.join("t0", "alice", b);
   await until("t9", "u19 u29 u39 u49 u59 u69 u79 u89 u9 u99 10");
   await until("t0", "alice u0 u10 u20 u30 u40 u50 u60 u70 u80 u90 11");
-  expect(runner.count("report-presence.v1")).toBe(1);
+  expect(runner.count("report-presence.v2")).toBe(1);
   expect(begun).toBe(1);
 });
 
@@ -99,11 +100,11 @@ test("more than a call takes goes in several, in order; a change on its way is s
   let open = (): void => undefined;
   runner.gate = new Promise((resolve) => (open = resolve));
   for (let i = 0; i < 450; i++) held.join("t", `u${i}`, a);
-  await waitFor(() => runner.count("renew-holder.v1") === 1, { what: "the beginning" });
+  await waitFor(() => runner.count("renew-holder.v2") === 1, { what: "the beginning" });
   held.join("t", "u0", b);
   open();
   await waitFor(async () => (await stateOf("t")) === "undefined 451", { what: "451 connections" });
-  expect(runner.count("report-presence.v1")).toBe(3);
+  expect(runner.count("report-presence.v2")).toBe(3);
 });
 
 test("a change while its call is under way follows", async () => {
@@ -190,6 +191,28 @@ test("a node that was taken for gone says everything anew", async () => {
   expect(await stateOf("t")).toBe(" 0");
   held.join("t", "carol", a);
   await until("t", "alice bob carol 3");
+});
+
+test("a node whose beginning comes again, after it was taken for gone, says everything anew", async () => {
+  for (const next of ["renewal", "change"] as const) {
+    held.join(next, "alice", a);
+    await until(next, "alice 1");
+    const number = begun;
+    const lease = await takePartition(store.scripts, keys, "d1", 60_000);
+    await store.redis.zadd(keys.presenceLeases, 1, `n1/${number}`);
+    for (const holder of (await findGoneHolders(store.scripts, keys, 10)).holders)
+      await removeHolder(store.scripts, keys, lease.outcome === "held" ? lease.token : "", holder, {
+        settleMs: 0,
+      });
+    await until(next, " 0");
+    const late = { holder: { node: "n1", number }, leaseMs: 60_000, begins: true };
+    expect(await renewHolder(store.scripts, keys, late)).toBe("ok");
+    if (next === "renewal") report.renew();
+    else held.join("other", "bob", a);
+    await until(next, "alice 1");
+    expect(begun).toBe(number + 1);
+  }
+  await until("other", "bob 1");
 });
 
 test("where nobody is held there is no lease to keep", async () => {

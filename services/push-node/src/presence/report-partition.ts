@@ -48,6 +48,8 @@ export class PartitionReport {
   readonly #unsaid = new Set<HeldUser>();
   #number = 0;
   #version = 0;
+  /** The highest version of the present holder's that Redis has for certain. */
+  #written = 0;
   #isKnown = false;
   /** Whether Redis may have something of the present holder. */
   #hasSaid = false;
@@ -93,7 +95,7 @@ export class PartitionReport {
     const { scripts, keys, logger } = this.#options;
     try {
       while (this.#dirty.size > 0) if (!(await this.#say())) return;
-      await renewHolder(scripts, keys, { holder: this.#holder, leaseMs });
+      await renewHolder(scripts, keys, { holder: this.#holder, leaseMs, written: this.#written });
     } catch (error) {
       logger.warn({ partition: keys.partition, reason: describeError(error) }, "presence not taken back");
     }
@@ -140,7 +142,8 @@ export class PartitionReport {
     if (!this.#isKnown) return this.#begin();
     const startedAtMs = clock.monotonicMs();
     if (startedAtMs - this.#renewedAtMs < leaseMs / 3) return;
-    const answer = await renewHolder(scripts, keys, { holder: this.#holder, leaseMs });
+    const renewal = { holder: this.#holder, leaseMs, written: this.#written };
+    const answer = await renewHolder(scripts, keys, renewal);
     if (answer === "unknown") return this.#begin();
     this.#renewedAtMs = startedAtMs;
   }
@@ -152,6 +155,7 @@ export class PartitionReport {
     if (this.#hasSaid) this.#former = this.#holder;
     this.#hasSaid = false;
     this.#number++;
+    this.#written = 0;
     this.#unsaid.clear();
     for (const user of held.all(keys)) {
       this.#unsaid.add(user);
@@ -177,11 +181,13 @@ export class PartitionReport {
     const users = [...take(this.#dirty, MAX_A_CALL)];
     const said = new Map(users.map((user) => [user, saidOf(user)]));
     this.#hasSaid = true;
+    const version = ++this.#version;
     let isOver = false;
     try {
       const answer = await reportPresence(scripts, keys, {
         holder: this.#holder,
-        version: ++this.#version,
+        version,
+        written: this.#written,
         former: this.#former,
         topics: byTopic(said),
       });
@@ -191,6 +197,7 @@ export class PartitionReport {
       if (!isOver) for (const user of users) this.#dirty.add(user);
     }
     if (!isOver) return false;
+    this.#written = version;
     for (const user of users) {
       user.written = said.get(user);
       this.#unsaid.delete(user);
@@ -204,7 +211,12 @@ export class PartitionReport {
   /** All it said that is not said anew was wrong: the dispatcher takes it out. */
   async #endFormer(former: PresenceHolder): Promise<void> {
     const { scripts, keys, leaseMs } = this.#options;
-    const end = { holder: this.#holder, leaseMs, former: { holder: former, leaseMs: 0 } };
+    const end = {
+      holder: this.#holder,
+      leaseMs,
+      written: this.#written,
+      former: { holder: former, leaseMs: 0 },
+    };
     if ((await renewHolder(scripts, keys, end)) === "unknown") return this.#begin();
     this.#former = undefined;
   }

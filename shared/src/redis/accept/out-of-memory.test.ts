@@ -136,7 +136,7 @@ describe("every script", () => {
     "register-device.v2",
     "replay-dead-letter.v2",
     "replay-schedule.v1",
-    "report-presence.v1",
+    "report-presence.v2",
     "schedule.v1",
     // A refused caller counts alone, see sliding-window-limiter.
     "take-from-window.v1",

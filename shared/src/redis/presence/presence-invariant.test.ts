@@ -76,11 +76,10 @@ class TestNode {
   readonly held: Held = new Map();
   readonly dirty = new Set<string>();
   readonly calls: (() => Promise<unknown>)[] = [];
-  /** Its holders that a dispatcher has taken out. */
-  readonly removed = new Set<string>();
   isAlive = true;
   #number = 0;
   #version = 0;
+  #written = 0;
   #former: PresenceHolder | undefined;
   #isKnown = false;
   readonly #name: string;
@@ -101,8 +100,8 @@ class TestNode {
 
   async renew(): Promise<void> {
     if (!this.#isKnown) return this.#begin();
-    const holder = this.holder;
-    if ((await this.#call(() => renewHolder(store.scripts, store.keys, { holder, leaseMs }))) === "unknown") {
+    const renewal = { holder: this.holder, leaseMs, written: this.#written };
+    if ((await this.#call(() => renewHolder(store.scripts, store.keys, renewal))) === "unknown") {
       await this.#begin();
     }
   }
@@ -113,6 +112,7 @@ class TestNode {
     const report = {
       holder: this.holder,
       version: ++this.#version,
+      written: this.#written,
       former: this.#former,
       topics: topics.flatMap((topic) => {
         const some = dirty
@@ -136,10 +136,11 @@ class TestNode {
     }
     expect(answer).toBe("ok");
     if (how === "answer-lost") return;
+    this.#written = report.version;
     for (const one of dirty) this.dirty.delete(one);
     const [holder, former] = [this.holder, this.#former];
     if (former === undefined) return;
-    const end = { holder, leaseMs, former: { holder: former, leaseMs: 0 } };
+    const end = { holder, leaseMs, written: report.version, former: { holder: former, leaseMs: 0 } };
     if ((await this.#call(() => renewHolder(store.scripts, store.keys, end))) === "ok")
       this.#former = undefined;
     else this.#isKnown = false;
@@ -148,6 +149,7 @@ class TestNode {
   async #begin(): Promise<void> {
     const former = this.#number === 0 ? undefined : this.holder;
     this.#number++;
+    this.#written = 0;
     this.#former = former;
     for (const [topic, held] of this.held)
       for (const user of held.keys()) this.dirty.add(`${topic}\t${user}`);
@@ -157,12 +159,7 @@ class TestNode {
       begins: true,
       ...(former === undefined ? {} : { former: { holder: former, leaseMs } }),
     };
-    // Left out: a beginning that is on its way for longer than its holder lives makes it known again, and empty.
-    const call = (): Promise<unknown> =>
-      this.removed.has(holderName(begin.holder))
-        ? Promise.resolve()
-        : renewHolder(store.scripts, store.keys, begin);
-    expect(await this.#call(call)).toBe("ok");
+    expect(await this.#call(() => renewHolder(store.scripts, store.keys, begin))).toBe("ok");
     this.#isKnown = true;
   }
 
@@ -237,9 +234,6 @@ class World {
         maxUsers,
       });
       if (answer.outcome !== "more" && answer.outcome !== "done") throw new Error(answer.outcome);
-      [...this.nodes.values()]
-        .find((one) => holder.node === one.holder.node)
-        ?.removed.add(holderName(holder));
       expect(before.length - (await heldOf(holder)).length).toBe(Math.min(maxUsers, before.length));
       expect(answer.users).toBe(Math.min(maxUsers, before.length));
     }

@@ -36,11 +36,12 @@ function report(
   holder: PresenceHolder,
   topic: string,
   says: Says,
-  more: { readonly version?: number; readonly former?: PresenceHolder } = {},
+  more: { readonly version?: number; readonly written?: number; readonly former?: PresenceHolder } = {},
 ): Promise<string> {
   return reportPresence(store.scripts, store.keys, {
     holder,
     version: more.version ?? ++version,
+    written: more.written ?? 0,
     former: more.former,
     topics: [{ topic, users: Object.entries(says) }],
   });
@@ -207,6 +208,27 @@ describe("a node", () => {
     expect(await remove(token, n1)).toEqual({ outcome: "alive" });
     await report(n1Again, "room.1", { alice: 1, bob: 1, carol: 1 }, { former: n1 });
     expect(await look("room.1")).toMatchObject({ users: 3, connections: 3 });
+  });
+
+  test("whose beginning comes after the holder was removed is unknown at its next call: nobody stays missing", async () => {
+    await begin(n1);
+    await report(n1, "room.1", { alice: 1 }, { version: 10 });
+    await report(n1, "room.1", { bob: 1 }, { version: 11 });
+    const token = await own();
+    await endLease(n1);
+    expect(await remove(token, n1)).toMatchObject({ outcome: "done" });
+    // The first call, on its way until now.
+    expect(await begin(n1)).toBe("ok");
+    const before = await store.snapshot();
+    const { scripts, keys } = store;
+    expect(await renewHolder(scripts, keys, { holder: n1, leaseMs, written: 11 })).toBe("unknown");
+    expect(await report(n1, "room.1", { carol: 1 }, { version: 12, written: 11 })).toBe("unknown");
+    expect(await store.snapshot()).toEqual(before);
+    // Reports that come as late take nothing back: the node has answers for newer ones.
+    expect(await report(n1, "room.1", { alice: 1 }, { version: 10 })).toBe("ok");
+    expect(await renewHolder(scripts, keys, { holder: n1, leaseMs, written: 11 })).toBe("unknown");
+    expect(await begin(n1Again, n1)).toBe("ok");
+    expect(await renewHolder(scripts, keys, { holder: n1Again, leaseMs })).toBe("ok");
   });
 
   test("that begins twice, by a call that was repeated, keeps its version", async () => {

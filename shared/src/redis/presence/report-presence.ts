@@ -23,6 +23,8 @@ export interface PresenceReport {
   readonly holder: PresenceHolder;
   /** Larger with each call, whatever became of the call before. */
   readonly version: number;
+  /** The highest version of this holder's that was answered "ok"; 0 for none. */
+  readonly written?: number;
   /** What it stands there as, too, and is replacing. */
   readonly former: PresenceHolder | undefined;
   /** With 200 users in all at most. */
@@ -36,12 +38,12 @@ export interface PresenceReport {
 export async function reportPresence(
   scripts: ScriptRunner,
   keys: PartitionKeys,
-  { holder, version, former, topics }: PresenceReport,
+  { holder, version, written = 0, former, topics }: PresenceReport,
 ): Promise<"ok" | "old" | "unknown"> {
   const own = holderName(holder);
   const formerly = holderName(former ?? holder);
   const answer = await scripts.run(
-    "report-presence.v1",
+    "report-presence.v2",
     [
       keys.generation,
       keys.presenceNodes,
@@ -59,6 +61,7 @@ export async function reportPresence(
       version,
       former === undefined ? "" : "1",
       keys.topicChannel,
+      written,
       ...topics.flatMap(({ topic, users }) => [
         topic,
         users.length,
@@ -73,6 +76,8 @@ export interface HolderRenewal {
   readonly holder: PresenceHolder;
   readonly leaseMs: number;
   readonly begins?: boolean;
+  /** As in a report. */
+  readonly written?: number;
   /** The one that it replaces, and how long that one stays from now. */
   readonly former?: { readonly holder: PresenceHolder; readonly leaseMs: number };
 }
@@ -81,10 +86,10 @@ export interface HolderRenewal {
 export async function renewHolder(
   scripts: ScriptRunner,
   keys: PartitionKeys,
-  { holder, leaseMs, begins = false, former }: HolderRenewal,
+  { holder, leaseMs, begins = false, written = 0, former }: HolderRenewal,
 ): Promise<"ok" | "unknown"> {
   const answer = await scripts.run(
-    "renew-holder.v1",
+    "renew-holder.v2",
     [keys.generation, keys.presenceLeases, keys.presenceNodes],
     [
       holder.node,
@@ -93,6 +98,7 @@ export async function renewHolder(
       begins ? "1" : "",
       former === undefined ? "" : holderName(former.holder),
       former?.leaseMs ?? 0,
+      written,
     ],
   );
   return answer as "ok" | "unknown";

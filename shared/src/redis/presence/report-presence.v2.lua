@@ -16,6 +16,8 @@
 -- ARGV[3] version   larger with each call
 -- ARGV[4] former    "1" where the node still stands there as its former holder, too; else ""
 -- ARGV[5] channel   prefix of a topic's channel name
+-- ARGV[6] written   the highest version of this holder's that was answered "ok"; 0 for none. A lower one stands there
+--                   after a beginning that came late, see presence/renew-holder.lua
 -- then for each topic: name · how many users · for each of these: userId · connections ("-": none any more)
 --
 -- Result: "ok" · "old" (not a newer version) · "unknown" (the node must become a new holder); nothing was changed then
@@ -27,10 +29,11 @@
 local number, version, generation, leaseMs =
   string.match(redis.call('HGET', KEYS[2], ARGV[1]) or '', '^(%d+) (%d+) (%d+) (%d+)$')
 if number ~= ARGV[2] or generation ~= currentGeneration(KEYS[1]) then return 'unknown' end
+if tonumber(version) < tonumber(ARGV[6]) then return 'unknown' end
 if tonumber(ARGV[3]) <= tonumber(version) then return 'old' end
 redis.call('HSET', KEYS[2], ARGV[1], number .. ' ' .. ARGV[3] .. ' ' .. generation .. ' ' .. leaseMs)
 
-local at = 6
+local at = 7
 for k = 4, #KEYS, 4 do
   local topic, isChanged = ARGV[at], false
   local last = at + 1 + 2 * tonumber(ARGV[at + 1])
