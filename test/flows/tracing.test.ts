@@ -230,6 +230,24 @@ describe("handed over in the step that stores", () => {
     client.close();
   });
 
+  test("a message for later: promoted when its time comes, and all that follows is the promotion's child", async () => {
+    const producer = newProducerSpan();
+    const deliverAt = new Date(Date.now() + 2_000).toISOString();
+    const id = await traced.send("sleeper", producer.header, { deliverAt });
+    const spans = await traced.untilSpans(producer, "accept", "store", "promote", "route");
+    expect(waysOf(spans, producer)).toEqual([
+      "producer > accept",
+      "producer > accept > store",
+      "producer > accept > store > promote",
+      "producer > accept > store > promote > route",
+    ]);
+    expect(only(spans, "promote")).toMatchObject({
+      service: "petrel-dispatch",
+      kind: "consumer",
+      attributes: { "messaging.message.id": id, "petrel.outcome": "promoted" },
+    });
+  });
+
   test("a user who comes later: delivered from the inbox, in the same trace", async () => {
     const producer = newProducerSpan();
     await traced.send("later", producer.header);

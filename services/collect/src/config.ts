@@ -12,6 +12,7 @@ import {
   portSetting,
   readConfig,
   recordSettings,
+  scheduleSettings,
   redisSettings,
 } from "@petrel/shared/kernel/config";
 import { TopicsFile } from "@petrel/shared/kernel/topics/topics-file";
@@ -41,6 +42,7 @@ export const collectConfigSchema = {
   ...acceptSettings,
   ...fallbackStreamSettings,
   ...recordSettings,
+  ...scheduleSettings,
   ...topicsSettings,
   handOver: choice(
     "HAND_OVER",

@@ -109,7 +109,11 @@ export async function startCollect(
     ...accept,
   });
   const publisher = new TopicPublisher({ ...confirmed, recordKeepMs, maxInFlight: STORE_CALLS_IN_FLIGHT });
-  const scheduler = new MessageScheduler({ ...confirmed, maxInFlight: STORE_CALLS_IN_FLIGHT });
+  const scheduler = new MessageScheduler({
+    ...confirmed,
+    maxInFlight: STORE_CALLS_IN_FLIGHT,
+    cap: config.schedulesCap,
+  });
   const app = await buildApp({
     service,
     requestLimits: {

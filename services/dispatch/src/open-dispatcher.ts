@@ -210,6 +210,7 @@ export function openDispatcher(
     metrics: createPromotionMetrics(registry),
     clock,
     logger,
+    tracing,
   });
   const sweeper = createDeviceSweeper({
     scripts,

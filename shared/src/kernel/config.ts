@@ -352,6 +352,15 @@ export const acceptSettings = {
   ),
 } as const;
 
+/** What may wait for its time. */
+export const scheduleSettings = {
+  schedulesCap: integer(
+    "SCHEDULES_CAP",
+    "messages that may wait for their `deliverAt`, for one user or topic; beyond that new ones are refused",
+    { default: 10_000, min: 1, max: 10_000_000 },
+  ),
+} as const;
+
 /** How long a message can be looked up by its id. */
 export const recordSettings = {
   recordKeepHours: integer(

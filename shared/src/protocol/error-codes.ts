@@ -96,7 +96,8 @@ export const errorCatalogue = {
   PETREL_INBOX_FULL: {
     status: 409,
     retryable: true,
-    meaning: "The user has as many unacknowledged messages as one may have; nothing was stored.",
+    meaning:
+      "The user has as many unacknowledged messages, or the recipient as many scheduled ones, as one may have; nothing was stored.",
   },
   PETREL_TOO_MANY_TOPICS: {
     status: 409,

@@ -40,6 +40,7 @@ const stored: Acceptance = Object.freeze({ outcome: "accepted", duplicate: false
 const duplicate: Acceptance = Object.freeze({ outcome: "accepted", duplicate: true });
 const mismatch: Acceptance = Object.freeze({ outcome: "mismatch" });
 const inboxFull: Acceptance = Object.freeze({ outcome: "inbox-full" });
+const schedulesFull: Acceptance = Object.freeze({ outcome: "schedules-full" });
 
 export class AcceptWithRetry {
   readonly #options: AcceptWithRetryOptions;
@@ -160,6 +161,8 @@ function decide(message: MessageToStore, result: StoreResult): Acceptance {
       return stored;
     case "inbox-full":
       return inboxFull;
+    case "schedules-full":
+      return schedulesFull;
     case "limited":
       return result;
     case "exists": {

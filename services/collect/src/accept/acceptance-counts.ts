@@ -5,7 +5,14 @@ import { BROADCAST_TOPIC } from "@petrel/shared/protocol/topics/topic-name";
 import type { Acceptance } from "./acceptance.js";
 import { isForTopic, type MessageToStore } from "./store-message.js";
 
-type Outcome = "stored" | "duplicate" | "mismatch" | "inbox_full" | "limited" | "unavailable";
+type Outcome =
+  | "stored"
+  | "duplicate"
+  | "mismatch"
+  | "inbox_full"
+  | "schedules_full"
+  | "limited"
+  | "unavailable";
 /** A topic has no inbox, and nobody limits what it gets. */
 type TopicOutcome = Exclude<Outcome, "inbox_full" | "limited">;
 
@@ -16,13 +23,14 @@ export class AcceptanceCounts {
     duplicate: 0,
     mismatch: 0,
     inbox_full: 0,
+    schedules_full: 0,
     limited: 0,
     unavailable: 0,
   };
   /** Of those for a topic, or for all. */
   readonly #published = {
-    topic: { stored: 0, duplicate: 0, mismatch: 0, unavailable: 0 },
-    all: { stored: 0, duplicate: 0, mismatch: 0, unavailable: 0 },
+    topic: { stored: 0, duplicate: 0, mismatch: 0, schedules_full: 0, unavailable: 0 },
+    all: { stored: 0, duplicate: 0, mismatch: 0, schedules_full: 0, unavailable: 0 },
   } satisfies Record<string, Record<TopicOutcome, number>>;
 
   count(acceptance: Acceptance, message: MessageToStore | undefined): void {
@@ -72,6 +80,8 @@ function outcomeOf(acceptance: Acceptance): Outcome {
       return acceptance.duplicate ? "duplicate" : "stored";
     case "inbox-full":
       return "inbox_full";
+    case "schedules-full":
+      return "schedules_full";
     default:
       return acceptance.outcome;
   }

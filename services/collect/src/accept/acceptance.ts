@@ -8,6 +8,8 @@ export type Acceptance =
   /** Its idempotency key was used before, with other content. */
   | { readonly outcome: "mismatch" }
   | { readonly outcome: "inbox-full" }
+  /** As many messages wait for their time as may wait for its recipient. */
+  | { readonly outcome: "schedules-full" }
   /** Its user has reached the limit of messages, for now. */
   | { readonly outcome: "limited"; readonly retryAfterMs: number }
   /** It may or may not be stored. */

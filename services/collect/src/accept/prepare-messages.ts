@@ -145,6 +145,8 @@ function answerOne(
       return mismatchError();
     case "inbox-full":
       return inboxFullError();
+    case "schedules-full":
+      return schedulesFullError();
     case "limited":
       return limitedError(acceptance.retryAfterMs);
     case "unavailable":
@@ -161,6 +163,7 @@ function answerList(
   const results: { user: string; id: string; duplicate: boolean }[] = [];
   const mismatched: string[] = [];
   const full: string[] = [];
+  let isForLater = false;
   const limited: string[] = [];
   let limitedForMs = 0;
   let unavailable: PetrelError | undefined;
@@ -170,7 +173,10 @@ function answerList(
       results.push({ user: userId, id, duplicate: acceptance.duplicate });
     else if (acceptance?.outcome === "mismatch") mismatched.push(userId);
     else if (acceptance?.outcome === "inbox-full") full.push(userId);
-    else if (acceptance?.outcome === "limited") {
+    else if (acceptance?.outcome === "schedules-full") {
+      full.push(userId);
+      isForLater = true;
+    } else if (acceptance?.outcome === "limited") {
       limited.push(userId);
       limitedForMs = Math.max(limitedForMs, acceptance.retryAfterMs);
     } else unavailable ??= acceptance?.error;
@@ -184,7 +190,8 @@ function answerList(
   };
   if (mismatched.length > 0) return mismatchError(details);
   if (unavailable === undefined) {
-    return limited.length > 0 ? limitedError(limitedForMs, details) : inboxFullError(details);
+    if (limited.length > 0) return limitedError(limitedForMs, details);
+    return isForLater ? schedulesFullError(details) : inboxFullError(details);
   }
   const { code, message, cause, retryAfterSeconds } = unavailable;
   return new PetrelError(code, message, { cause, details, retryAfterSeconds });
@@ -204,6 +211,15 @@ function inboxFullError(details?: Details): PetrelError {
   return new PetrelError("PETREL_INBOX_FULL", "The user's inbox is full. Nothing was stored.", {
     details,
   });
+}
+
+/** The details tell it from a full inbox: what is scheduled makes room when its time comes, not by an acknowledgement. */
+function schedulesFullError(details?: Details): PetrelError {
+  return new PetrelError(
+    "PETREL_INBOX_FULL",
+    "As many messages wait for their time as may wait for one recipient. Nothing was stored.",
+    { details: { ...details, scheduled: true } },
+  );
 }
 
 /** In the details too: in a batch an entry has no headers. */

@@ -226,3 +226,32 @@ describe("the list of what is scheduled for a user", () => {
     });
   });
 });
+
+describe("beyond SCHEDULES_CAP", () => {
+  let small: OpenCollect;
+  beforeAll(async () => void (small = await openCollect({ environment: { SCHEDULES_CAP: "2" } })));
+  afterAll(() => small.close());
+  const full = { code: "PETREL_INBOX_FULL", retryable: true };
+
+  test("a user's, a topic's and everyone's are refused, each alone; what is for now is not", async () => {
+    const deliverAt = inHours(1);
+    const sendSmall = (body: object): Promise<Answer> =>
+      small.ask("POST", "/v1/messages", { body: { data: 1, ...body } });
+    for (const to of [{ user: "ada" }, { topic: "news" }, { all: true }]) {
+      for (const status of [202, 202, 409]) expect((await sendSmall({ to, deliverAt })).status).toBe(status);
+      expect(await sendSmall({ to, deliverAt })).toMatchObject({
+        body: { error: { ...full, details: { scheduled: true } } },
+      });
+      expect((await sendSmall({ to })).status).toBe(202);
+    }
+    expect(await sendSmall({ to: { users: ["bob", "ada"] }, deliverAt })).toMatchObject({
+      status: 409,
+      body: { error: { ...full, details: { scheduled: true, full: ["ada"], stored: [{ user: "bob" }] } } },
+    });
+    const messages = ["ada", "carol"].map((user) => ({ to: { user }, data: 1, deliverAt }));
+    expect(await small.ask("POST", "/v1/messages/batch", { body: { messages } })).toMatchObject({
+      status: 202,
+      body: { results: [{ error: { ...full, status: 409 } }, { duplicate: false }] },
+    });
+  });
+});

@@ -22,12 +22,15 @@ export type MessageToStore = (MessageToAccept | MessageToPublish) & {
 
 export type StoreResult =
   | { readonly outcome: "stored" }
+  /** As many wait for their time as may wait for its recipient. */
+  | { readonly outcome: "schedules-full" }
   | Exclude<AcceptResult, { readonly outcome: "stored" }>;
 
 /** May be called again with the same message, see accept-with-retry. */
 export type StoreMessage = (message: MessageToStore, request?: PendingRequest) => Promise<StoreResult>;
 
 const stored: StoreResult = Object.freeze({ outcome: "stored" });
+const schedulesFull: StoreResult = Object.freeze({ outcome: "schedules-full" });
 
 export function createStoreMessage(
   users: Pick<MessageAccepter, "accept">,
@@ -51,6 +54,7 @@ async function schedule(
 ): Promise<StoreResult> {
   const result = await later.schedule(message, request);
   if (result.outcome === "due") return storeNow();
+  if (result.outcome === "full") return schedulesFull;
   return result.outcome === "scheduled" ? stored : result;
 }
 

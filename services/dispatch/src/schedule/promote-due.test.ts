@@ -20,7 +20,7 @@ let scheduler: MessageScheduler;
 const dispatchers: TestDispatcher[] = [];
 beforeAll(async () => {
   store = await openStore();
-  scheduler = new MessageScheduler({ ...store, maxInFlight: 1 });
+  scheduler = new MessageScheduler({ ...store, maxInFlight: 1, cap: 10_000 });
 });
 beforeEach(() => store.clear());
 afterEach(async () => {

@@ -1,5 +1,5 @@
 // own-partitions -> here -> schedules/promote-schedules: messages whose time has come, in the partitions owned here.
-// Guarantees: in order of time; fenced; at the rate that Redis takes, with room for live traffic: one call a server at a
+// Guarantees: in order of time, and by priority while much is due, see choose-due; fenced; at the rate that Redis takes, with room for live traffic: one call a server at a
 // time, then a rest at least as long, and longer while much waits to be handed over. What Redis cannot store now stays
 // where it is.
 import type { Clock } from "@petrel/shared/kernel/clock";
@@ -20,17 +20,20 @@ import {
 } from "@petrel/shared/redis/schedules/promote-schedules";
 import { isolateRefused } from "@petrel/shared/redis/scripts/isolate-refused";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { HeldPartition } from "../own/held-partition.js";
 import type { PartitionOwner } from "../own/own-partitions.js";
 import type { PromotionMetrics } from "./promotion-metrics.js";
+import { tracePromotions } from "./trace-promotions.js";
 
 export interface DuePromoterOptions {
   readonly scripts: ScriptRunner;
   readonly owner: Pick<PartitionOwner, "open" | "lose">;
   readonly rules: PromoteRules;
   readonly metrics: PromotionMetrics;
-  readonly clock: Pick<Clock, "monotonicMs">;
+  readonly clock: Pick<Clock, "monotonicMs" | "wallMs">;
   readonly logger: Logger;
+  readonly tracing: Tracing;
 }
 
 /** A partition is looked at this often, and when its next message is due. */
@@ -116,7 +119,7 @@ export class DuePromoter {
   }
 
   async #promoteSome(held: HeldPartition): Promise<Look> {
-    const { scripts, owner, rules, metrics } = this.#options;
+    const { scripts, owner, rules, metrics, clock, tracing } = this.#options;
     const { keys, token } = held;
     const { members, nextInMs = LOOK_MS, nowMs } = await findDueSchedules(scripts, keys, MAX_MESSAGES);
     if (members.length === 0) return { nextInMs: Math.max(1, Math.min(nextInMs, LOOK_MS)), calls: 0 };
@@ -129,9 +132,15 @@ export class DuePromoter {
     ] as const) {
       if (some.length === 0 || !held.isHeld) continue;
       calls++;
-      const promotions = await this.#isolate(held, some, nowMs, (part) =>
-        promote(scripts, keys, token, rules, part),
-      );
+      const promotions = await this.#isolate(held, some, nowMs, async (part) => {
+        const startMs = clock.wallMs();
+        const promotion = await promote(scripts, keys, token, rules, part);
+        if (typeof promotion !== "string") {
+          const { partition } = keys;
+          tracePromotions(tracing, { partition, startMs, members: part }, promotion.results);
+        }
+        return promotion;
+      });
       for (const promotion of promotions) {
         if (promotion === "stale") {
           owner.lose(held, "a promotion was refused");

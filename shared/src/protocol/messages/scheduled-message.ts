@@ -1,11 +1,21 @@
 // collect -> redis/schedules -> dispatch, collect: a message that waits for its time, as Redis stores it.
 // Guarantees: the scripts and this reader agree, see redis/scripts/includes/scheduled-record.lua.
+import type { Priority } from "./stored-message.js";
 
 /** The number of a message that has none: it waits, or ended before it got one. */
 export const NO_SEQ = 0;
 
 /** How long the text is that says when a message was scheduled; what is due at one time goes in its order. */
 const ORDER_LENGTH = 15;
+/** Of these, the time in µs: as much earlier or later as the priority says. */
+const TIME_LENGTH = 13;
+const SHIFT_US = 2 ** 50;
+const shiftsUs: Readonly<Record<Priority, number>> = { high: -SHIFT_US, normal: 0, low: SHIFT_US };
+
+/** What is due at one time goes by priority: as if a message of high priority had been scheduled 35 years earlier. */
+export function priorityShiftUs(priority: Priority): number {
+  return shiftsUs[priority];
+}
 
 /** @param member of the recipient's or the partition's schedules: order id [TAB recipient] */
 export function idOfSchedule(member: string): string {
@@ -16,6 +26,16 @@ export function idOfSchedule(member: string): string {
 /** @param member of the partition's schedules: order id TAB recipient */
 export function recipientOfSchedule(member: string): string {
   return member.slice(member.indexOf("\t") + 1);
+}
+
+/**
+ * @param member of the recipient's or the partition's schedules
+ * @param nowMs within some years of when it was scheduled
+ */
+export function priorityOfSchedule(member: string, nowMs: number): Priority {
+  const aheadUs = Number.parseInt(member.slice(0, TIME_LENGTH), 16) - nowMs * 1_000;
+  if (Math.abs(aheadUs) < SHIFT_US / 2) return "normal";
+  return aheadUs < 0 ? "high" : "low";
 }
 
 /** What a record that waits holds behind its state. */

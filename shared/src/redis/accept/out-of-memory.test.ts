@@ -130,14 +130,14 @@ describe("every script", () => {
     "claim-device.v1",
     "keep-topic.v1",
     // What is due waits, and is promoted when there is room.
-    "promote-messages.v1",
-    "promote-publications.v1",
+    "promote-messages.v2",
+    "promote-publications.v2",
     "publish-topic.v2",
     "register-device.v2",
     "replay-dead-letter.v2",
-    "replay-schedule.v1",
+    "replay-schedule.v2",
     "report-presence.v2",
-    "schedule.v1",
+    "schedule.v2",
     // A refused caller counts alone, see sliding-window-limiter.
     "take-from-window.v1",
   ];

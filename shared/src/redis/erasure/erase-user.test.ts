@@ -90,7 +90,7 @@ async function fill(userId: string): Promise<void> {
 }
 
 async function schedule(userId: string, count: number): Promise<string[]> {
-  const scheduler = new MessageScheduler({ ...store, maxInFlight: 1 });
+  const scheduler = new MessageScheduler({ ...store, maxInFlight: 1, cap: 10_000 });
   const deliverAtMs = (await store.nowMs()) + HOUR_MS;
   const all = Array.from({ length: count }, () => message({ userId }));
   await Promise.all(all.map((one) => scheduler.schedule({ ...one, deliverAtMs })));

@@ -155,7 +155,7 @@ export class DeadLettersStore {
     const text = fieldOf(raw[1], FALLBACK_FIELDS.entry);
     const { id, userId, priority } = message;
     const word = await (cause === "inbox-full"
-      ? replaySchedule(this.#scripts, keys, { entryId, text, id, userId })
+      ? replaySchedule(this.#scripts, keys, { entryId, text, id, userId, priority })
       : this.#scripts.run(
           "replay-dead-letter.v2",
           [keys.deadLetters(cause), keys.record(id), keys.user(userId), keys.fallback(priority)],

@@ -2,7 +2,11 @@
 // Guarantees covered: never early; stored once, numbered then; its time to live counts from its time; full, limited and
 // expired ends as documented; a stale owner changes nothing; a broken recipient keeps nobody else.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { dataOfSchedule } from "../../protocol/messages/scheduled-message.js";
+import {
+  dataOfSchedule,
+  idOfSchedule,
+  priorityOfSchedule,
+} from "../../protocol/messages/scheduled-message.js";
 import { decodeInboxMessage, decodeReadyMessage } from "../../protocol/messages/stored-message.js";
 import { message, openStore, routeLimits, type OpenStore } from "../../testing/redis/open-store.js";
 import { ackUsers } from "../inbox/ack-users.js";
@@ -27,7 +31,7 @@ let scheduler: MessageScheduler;
 let token: string;
 beforeAll(async () => {
   store = await openStore();
-  scheduler = new MessageScheduler({ ...store, maxInFlight: 1 });
+  scheduler = new MessageScheduler({ ...store, maxInFlight: 1, cap: 10_000 });
 });
 beforeEach(async () => {
   await store.clear();
@@ -150,6 +154,25 @@ describe("a message whose time has come", () => {
     expect(await idsIn("u1")).toEqual(["m_1", "m_2", "m_4"]);
   });
 
+  test("goes by priority while more is due than a call takes; a user's keep the order of time", async () => {
+    const { scripts, keys } = store;
+    await schedulePast({ id: "m_low", userId: "u1", priority: "low" }, 4_000);
+    await schedulePast({ id: "m_normal", userId: "u2" }, 3_000);
+    await schedulePast({ id: "m_first", userId: "u3", priority: "low" }, 2_000);
+    await schedulePast({ id: "m_high", userId: "u3", priority: "high" }, 1_000);
+    const order: string[] = [];
+    for (;;) {
+      const { members } = await findDueSchedules(scripts, keys, 1);
+      if (members.length === 0) break;
+      order.push(idOfSchedule(members[0]!));
+      expect(await promoteMessages(scripts, keys, token, rules, members)).toMatchObject({
+        results: [{ outcome: "promoted" }],
+      });
+    }
+    // The last turn of u3's is m_high's own, and by then nothing of u3 comes before it.
+    expect(order).toEqual(["m_first", "m_high", "m_normal", "m_low"]);
+  });
+
   test("is never early: by Redis' clock, whatever the caller says", async () => {
     const { scripts, keys, redis } = store;
     await scheduler.schedule({ ...message({ id: "m_one" }), deliverAtMs: (await store.nowMs()) + HOUR_MS });
@@ -174,6 +197,25 @@ describe("a message whose time has come", () => {
       results: [{ outcome: "left" }],
     });
     expect(await idsIn("u1")).toEqual(["m_one"]);
+  });
+
+  test("which is sampled goes on as its promotion's child, under a name that the caller is told", async () => {
+    const [traceId, spanId] = ["0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"];
+    const trace = `00-${traceId}-${spanId}-01`;
+    await schedulePast({ id: "m_one", trace });
+    await schedulePast({ id: "m_plain" });
+    await schedulePast({ id: "m_late", trace, ttlMs: 500 });
+    await schedulePast({ id: "m_topic", ...news, trace });
+    const [one, plain, late, topic] = await promoteDue();
+    expect(plain).not.toHaveProperty("trace");
+    for (const traced of [one, late, topic]) expect(traced?.trace?.parent).toBe(trace);
+    expect([one, late].map((traced) => traced?.outcome)).toEqual(["promoted", "expired"]);
+    const ids = [one, late, topic].map((traced) => traced?.trace?.spanId ?? "");
+    expect(new Set([spanId, ...ids]).size).toBe(4);
+    const entry = (await store.redis.xrange(store.keys.inbox("u1"), "-", "+"))[0]?.[1][1] ?? "";
+    expect(decodeInboxMessage(1, entry).trace).toBe(`00-${traceId}-${ids[0]}-01`);
+    const log = await readTopic(store.scripts, store.keys, "news", { after: 0, takesPart: true });
+    expect(log?.messages[0]?.trace).toBe(`00-${traceId}-${ids[2]}-01`);
   });
 
   test("is known to a repetition as the same message, before and after", async () => {
@@ -365,6 +407,17 @@ describe("with a full inbox", () => {
     const last = (await redis.xrevrange(keys.inbox("u1"), "+", "-", "COUNT", 1))[0]?.[1][1] ?? "";
     expect(decodeInboxMessage(2, last)).toMatchObject({ id: "m_2", data: `{"kept":true}` });
     expect(await redis.xlen(keys.deadLetters("inbox-full"))).toBe(0);
+  });
+
+  test("what is replayed goes by its priority", async () => {
+    await schedulePast({ id: "m_1" });
+    for (const priority of ["low", "high"] as const) await schedulePast({ id: `m_${priority}`, priority });
+    await promoteDue(full);
+    for (const letter of (await deadLetters().list("inbox-full", undefined, 10)).items)
+      expect(await deadLetters().replay(letter)).toBe("replayed");
+    const { members, nowMs } = await findDueSchedules(store.scripts, store.keys, 10);
+    const replayed = members.map((member) => [idOfSchedule(member), priorityOfSchedule(member, nowMs)]);
+    expect(Object.fromEntries(replayed)).toEqual({ m_low: "low", m_high: "high" });
   });
 
   test("its letter is kept within the bound, and is not replayed once its time to live is over", async () => {

@@ -1,7 +1,8 @@
 // dispatch/promote-due -> here -> schedules/{find-due-schedules, promote-messages, promote-publications}.lua: messages
 // whose time has come, stored or published.
 // Guarantees: fenced; one step takes a message out of the schedules and stores it, so that none is lost or promoted
-// twice, whoever dies; never before its time by Redis' clock; a recipient's messages in order of time.
+// twice, whoever dies; never before its time by Redis' clock; a recipient's messages in order of time, others' by
+// priority too.
 import { randomBytes } from "node:crypto";
 import { idOfSchedule, recipientOfSchedule } from "../../protocol/messages/scheduled-message.js";
 import { priorities } from "../../protocol/messages/stored-message.js";
@@ -10,9 +11,10 @@ import { RECEIVE_SUB_WINDOWS, RECEIVE_WINDOW_MS } from "../accept/accept-batch.j
 import { USER_KEEP_MS, type PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 import { TOPIC_KEEP_MS } from "../topics/topic-publisher.js";
+import { chooseDue, type DueSchedule } from "./choose-due.js";
 
 export interface DueSchedules {
-  /** Of the partition's schedules, in order of time. */
+  /** Of the partition's schedules, see choose-due. */
   readonly members: readonly string[];
   /** In how long the next one is due; undefined where there is none. */
   readonly nextInMs: number | undefined;
@@ -20,19 +22,29 @@ export interface DueSchedules {
   readonly nowMs: number;
 }
 
+/** So many of the earliest are looked at; among these it goes by priority. */
+const LOOK_AT = 1_000;
+
 /** @param limit of members */
 export async function findDueSchedules(
   scripts: ScriptRunner,
   keys: PartitionKeys,
   limit: number,
 ): Promise<DueSchedules> {
-  const [now = "", next = "", ...members] = await scripts.runForList(
-    "find-due-schedules.v1",
+  const [now = "", next = "", ...found] = await scripts.runForList(
+    "find-due-schedules.v2",
     [keys.scheduled],
-    [limit],
+    [LOOK_AT],
   );
   const nowMs = Number(now);
-  return { members, nextInMs: next === "" ? undefined : Number(next) - nowMs, nowMs };
+  const due: DueSchedule[] = [];
+  for (let i = 0; i + 1 < found.length; i += 2)
+    due.push({ member: found[i] ?? "", atMs: Number(found[i + 1]) });
+  return {
+    members: chooseDue(due, limit, nowMs),
+    nextInMs: next === "" ? undefined : Number(next) - nowMs,
+    nowMs,
+  };
 }
 
 /** As collect's, for what is accepted at its time. */
@@ -66,6 +78,8 @@ export interface Promoted {
   readonly latenessMs: number;
   /** Of `promoted`: how many older messages ended by its collapse key. */
   readonly collapsed: number;
+  /** Where it is sampled: its context until then, and the id of the promotion's span, which goes on with it. */
+  readonly trace?: { readonly parent: string; readonly spanId: string };
 }
 
 export interface Promotion {
@@ -88,7 +102,7 @@ export async function promoteMessages(
 ): Promise<Promotion | "busy" | "stale"> {
   const { ackTimeoutMs, recordKeepMs } = rules;
   const answer = await scripts.run(
-    "promote-messages.v1",
+    "promote-messages.v2",
     [
       keys.owner,
       keys.scheduled,
@@ -145,7 +159,7 @@ export async function promotePublications(
   members: readonly string[],
 ): Promise<Promotion | "busy" | "stale"> {
   const answer = await scripts.run(
-    "promote-publications.v1",
+    "promote-publications.v2",
     [
       keys.owner,
       keys.scheduled,
@@ -202,9 +216,14 @@ function decodePromotion(answer: string): Promotion | "busy" | "stale" {
         ? outcomeOfSign[line.charAt(0) as keyof typeof outcomeOfSign]
         : undefined;
       if (outcome === undefined) throw new Error(`a promotion answered ${JSON.stringify(line)}`);
-      if (outcome !== "promoted") return { outcome, latenessMs: 0, collapsed: 0 };
-      const [latenessMs = 0, collapsed = 0] = line.slice(1).split("\t").map(Number);
-      return { outcome, latenessMs, collapsed };
+      const [latenessMs = "", collapsed = "", traced] = line.slice(1).split("\t");
+      const [parent = "", spanId = ""] = traced?.split(" ") ?? [];
+      return {
+        outcome,
+        latenessMs: Number(latenessMs),
+        collapsed: Number(collapsed),
+        ...(traced === undefined ? {} : { trace: { parent, spanId } }),
+      };
     }),
   };
 }

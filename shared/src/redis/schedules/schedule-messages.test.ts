@@ -4,17 +4,20 @@
 import { array, assert, asyncProperty, infiniteStream, integer, nat } from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { DevicesStore } from "../devices/devices-store.js";
+import { UserEraser } from "../erasure/erase-user.js";
 import type { MessageToAccept } from "../accept/accept-batch.js";
 import { readMessage } from "../inbox/read-message.js";
 import { cancelSchedule } from "./cancel-schedule.js";
 import { listSchedules, type SchedulePlace } from "./list-schedules.js";
+import { findDueSchedules, promoteMessages, type PromoteRules } from "./promote-schedules.js";
 import { MessageScheduler, type MessageToSchedule } from "./schedule-messages.js";
 
 let store: OpenStore;
 let scheduler: MessageScheduler;
 beforeAll(async () => {
   store = await openStore();
-  scheduler = new MessageScheduler({ ...store, maxInFlight: 1 });
+  scheduler = new MessageScheduler({ ...store, maxInFlight: 1, cap: 10_000 });
 });
 beforeEach(() => store.clear());
 afterAll(() => store.close());
@@ -22,6 +25,15 @@ afterAll(() => store.close());
 type UserMessageToSchedule = MessageToAccept & Pick<MessageToSchedule, "deliverAtMs">;
 
 const HOUR_MS = 3_600_000;
+const PROMOTE: PromoteRules = {
+  ackTimeoutMs: 10_000,
+  inboxCap: 100,
+  readyCap: 1_000,
+  fallbackCap: 1_000,
+  recordKeepMs: 25 * HOUR_MS,
+  receiveLimit: 0,
+  deadLettersCap: 100,
+};
 const PAGE = { limit: 1_000, maxBytes: 1e9, after: undefined } as const;
 
 async function later(parts: Partial<UserMessageToSchedule> = {}): Promise<UserMessageToSchedule> {
@@ -103,6 +115,40 @@ describe("a message for later", () => {
   });
 });
 
+describe("beyond the cap of its recipient", () => {
+  test("it is refused, alone; a repetition is not, and each way out gives its place back", async () => {
+    const { scripts, keys, redis } = store;
+    const small = new MessageScheduler({ ...store, maxInFlight: 1, cap: 2 });
+    const all = await Promise.all(["m_1", "m_2", "m_3"].map((id) => later({ id })));
+    const other = await later({ id: "m_other", userId: "u2" });
+    // One call.
+    expect(await Promise.all([...all, other].map((one) => small.schedule(one)))).toEqual(
+      ["scheduled", "scheduled", "full", "scheduled"].map((outcome) => ({ outcome })),
+    );
+    expect(await redis.exists(keys.record("m_3"))).toBe(0);
+    expect(await small.schedule(all[0]!)).toMatchObject({ outcome: "exists" });
+    const refused = async () => (await small.schedule(all[2]!)).outcome;
+    const before = await store.snapshot();
+    expect(await refused()).toBe("full");
+    expect(await store.snapshot()).toEqual(before);
+
+    await cancelSchedule(scripts, keys, "u1", "m_1");
+    expect(await refused()).toBe("scheduled");
+    expect((await small.schedule(await later({ id: "m_4" }))).outcome).toBe("full");
+    for (const member of await redis.zrange(keys.scheduled, "0", "-1"))
+      await redis.zadd(keys.scheduled, 1, member);
+    const token = await store.own();
+    const { members } = await findDueSchedules(scripts, keys, 10);
+    await promoteMessages(scripts, keys, token, PROMOTE, members);
+    for (const id of ["m_5", "m_6"])
+      expect((await small.schedule(await later({ id }))).outcome).toBe("scheduled");
+    expect((await small.schedule(await later({ id: "m_7" }))).outcome).toBe("full");
+    const devices = new DevicesStore(scripts, store.partitions);
+    await new UserEraser({ scripts, partitions: [keys], devices }).erase("u1");
+    expect((await small.schedule(await later({ id: "m_7" }))).outcome).toBe("scheduled");
+  });
+});
+
 describe("taken back", () => {
   test("it ends cancelled; a second time there is nothing to take", async () => {
     await scheduler.schedule(await later({ id: "m_one" }));
@@ -140,6 +186,31 @@ describe("a recipient's list", () => {
     await scheduler.schedule(await later({ id: "m_other", userId: "u2" }));
     await scheduler.schedule(await at("m_y", 8_000_000));
     expect(await idsOf("u1")).toEqual(["m_b", "m_z", "m_a", "m_y", "m_c"]);
+  });
+
+  test("among equal times is by priority first, whatever release stored it", async () => {
+    const deliverAtMs = (await store.nowMs()) + HOUR_MS;
+    const ids = ["low", "normal", "high"] as const;
+    for (const round of [1, 2])
+      for (const priority of ids)
+        await scheduler.schedule(await later({ id: `${priority}_${round}`, priority, deliverAtMs }));
+    const { redis, keys } = store;
+    // As an earlier release stores it: its order knows no priority.
+    const order = `${(Date.now() * 1_000).toString(16).padStart(13, "0")}01`;
+    await redis.zadd(keys.schedulesOf("u1"), deliverAtMs, `${order}before`);
+    await redis.zadd(keys.scheduled, deliverAtMs, `${order}before\tu1`);
+    const tail = `u1\tf\ta\tscheduled ${deliverAtMs} ${order}\tol\t\t1`;
+    await redis.set(keys.record("before"), `0\t@\t1\t${deliverAtMs + HOUR_MS}\t${tail}`);
+    expect(await idsOf("u1")).toEqual([
+      "high_1",
+      "high_2",
+      "normal_1",
+      "normal_2",
+      "before",
+      "low_1",
+      "low_2",
+    ]);
+    expect(await cancelSchedule(store.scripts, keys, "u1", "before")).toBe("cancelled");
   });
 
   test("can be read in pages while messages come and go: none that stays is missed or repeated", async () => {

@@ -1,6 +1,7 @@
 // collect/store-message -> here -> schedules/schedule.lua: keeps messages until their time, in batches, one script call a
 // partition.
-// Guarantees: a recipient's messages for one time go in the order they were sent. A batch holds at most 200 messages or
+// Guarantees: a recipient's messages for one time go by priority, and those of one in the order they were sent. At most
+// so many wait for a recipient. A batch holds at most 200 messages or
 // 256 KiB. With ACCEPT_DURABILITY above "memory", no answer is given before the confirmation that follows its call, not
 // even a duplicate's.
 import { PetrelError } from "../../kernel/errors.js";
@@ -10,6 +11,7 @@ import {
   encodeRecordTail,
   type MessageRecord,
 } from "../../protocol/messages/stored-message.js";
+import { priorityShiftUs } from "../../protocol/messages/scheduled-message.js";
 import { encodeTopicBody } from "../../protocol/topics/topic-messages.js";
 import { recipientOfTopic } from "../../protocol/topics/topic-name.js";
 import type { MessageToAccept } from "../accept/accept-batch.js";
@@ -32,11 +34,15 @@ export type ScheduleResult =
   | { readonly outcome: "scheduled" }
   /** Its time has come by Redis' clock: nothing was stored. */
   | { readonly outcome: "due" }
+  /** As many as may wait for its recipient: nothing was stored. */
+  | { readonly outcome: "full" }
   /** A record with this id exists; the caller decides whether it is the same message. */
   | { readonly outcome: "exists"; readonly record: MessageRecord };
 
 export interface MessageSchedulerOptions extends ConfirmOptions {
   readonly maxInFlight: number;
+  /** Messages that may wait for one user or topic. */
+  readonly cap: number;
 }
 
 interface Waiting {
@@ -49,7 +55,7 @@ export class MessageScheduler {
   constructor(options: MessageSchedulerOptions) {
     this.#batches = new TurnBatches(options, {
       split: (items) => splitBySize(items, ({ message }) => bytesOf(message)),
-      call: callFor,
+      call: (keys, batch) => callFor(keys, batch, options.cap),
     });
   }
 
@@ -68,19 +74,21 @@ function bytesOf(message: MessageToSchedule): number {
   return Buffer.byteLength(message.data) + ("topic" in message ? 0 : Buffer.byteLength(message.notification));
 }
 
-function callFor(keys: PartitionKeys, batch: readonly Waiting[]): BatchCall<ScheduleResult> {
+function callFor(keys: PartitionKeys, batch: readonly Waiting[], cap: number): BatchCall<ScheduleResult> {
   const keyList: [string, ...string[]] = [keys.owner, keys.scheduled];
-  const args: (string | number)[] = [];
+  const args: (string | number)[] = [cap];
   for (const { message } of batch) {
     const { id, deliverAtMs, ttlMs } = message;
     const recipient = "topic" in message ? recipientOfTopic(message.topic) : message.userId;
     const { fingerprint, attempt } = "topic" in message ? message.record : message;
     keyList.push(keys.record(id), keys.schedulesOf(recipient), keys.user(recipient));
     const tail = encodeRecordTail(recipient, fingerprint, attempt);
-    args.push(id, tail, deliverAtMs, ttlMs, encodePayload(message));
+    // A topic's message has none: nothing but its time says when it is published.
+    const shiftUs = priorityShiftUs("topic" in message ? "normal" : message.priority);
+    args.push(id, tail, deliverAtMs, ttlMs, shiftUs, encodePayload(message));
   }
   return {
-    script: "schedule.v1",
+    script: "schedule.v2",
     keys: keyList,
     args,
     read: (lines) => {
@@ -116,6 +124,8 @@ function decodeLine(line: string): ScheduleResult {
       return { outcome: "scheduled" };
     case "d":
       return { outcome: "due" };
+    case "!":
+      return { outcome: "full" };
     case "=":
       return { outcome: "exists", record: decodeMessageRecord(line.slice(1)) };
     default:

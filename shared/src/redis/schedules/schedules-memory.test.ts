@@ -24,7 +24,7 @@ let store: OpenStore;
 let scheduler: MessageScheduler;
 beforeAll(async () => {
   store = await openStore();
-  scheduler = new MessageScheduler({ ...store, maxInFlight: 2 });
+  scheduler = new MessageScheduler({ ...store, maxInFlight: 2, cap: 2_000_000 });
 });
 afterAll(() => store.close());
 

@@ -142,7 +142,7 @@ async function callTopics(scripts: ScriptRunner, partition: number): Promise<voi
 async function callSchedules(scripts: ScriptRunner, partition: number): Promise<void> {
   const keys = partitionKeys(partition);
   const partitions = [partitionKeys(0), partitionKeys(1), partitionKeys(2)];
-  const scheduler = new MessageScheduler({ scripts, partitions, maxInFlight: 1 });
+  const scheduler = new MessageScheduler({ scripts, partitions, maxInFlight: 1, cap: 10_000 });
   const deliverAtMs = Date.now() + 86_400_000;
   const record = { fingerprint: "f", attempt: "a" };
   const history = { size: 1, ageMs: 60_000, bytes: 1_000 };

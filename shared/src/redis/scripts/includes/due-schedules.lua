@@ -1,7 +1,9 @@
--- The messages of a call whose time has come. Needs server-time, end-keep and scheduled-record. Nothing is written yet.
+-- The messages of a call whose time has come. Needs server-time, end-keep, trace-of and scheduled-record. Nothing is
+-- written yet.
 --
 -- Of each: its record as readScheduled answers it, with its `id`, `member` and `ttl` (what is left of its time to live,
--- ms); false where its record is gone or says otherwise (it was erased, or an older release took its id); nil where it
+-- ms). Where it is sampled its `trace` is known, and `span` names its promotion's; its payload carries that one on, so
+-- that what comes after is the promotion's child. False where its record is gone or says otherwise (it was erased, or an older release took its id); nil where it
 -- is not due (any more), or left for the next call, because the call is long enough.
 local PROMOTE_BYTES = 262144
 local function readDue(scheduledKey, recordKeys, members)
@@ -15,6 +17,11 @@ local function readDue(scheduledKey, recordKeys, members)
       if waiting and waiting.recipient == recipient then
         waiting.id, waiting.member, waiting.ttl = id, member, waiting.expiresAt - now
         bytes = bytes + #waiting.payload
+        waiting.trace = string.sub(traceOf(waiting.payload), 2)
+        if waiting.trace ~= '' then
+          waiting.span = string.sub(redis.sha1hex(waiting.trace .. id), 1, 16)
+          waiting.payload = string.sub(waiting.payload, 1, -20) .. waiting.span .. string.sub(waiting.payload, -3)
+        end
         found[i] = waiting
       else
         found[i] = false
@@ -22,4 +29,10 @@ local function readDue(scheduledKey, recordKeys, members)
     end
   end
   return found
+end
+
+-- The end of a message's line: TAB how many it collapsed TAB its trace SPACE its promotion's span, where it has any.
+local function tailOf(one, collapsed)
+  local traced = one and one.trace ~= '' and one.trace .. ' ' .. one.span or ''
+  return (collapsed or traced ~= '') and '\t' .. (collapsed or '0') .. (traced ~= '' and '\t' .. traced or '') or ''
 end

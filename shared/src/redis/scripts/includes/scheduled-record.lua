@@ -7,8 +7,9 @@
 --   "failed" SPACE ms SPACE "inbox-full"      its payload stays, for a replay
 --   "expired" SPACE ms · "cancelled" SPACE ms
 --
--- `order` says when it was accepted, so that what is due at the same time goes in that order. A record that waits has
--- no time to live: however late its time is noticed, it is there.
+-- `order` puts what is due at the same time by priority, then by when it was accepted: 13 digits with the µs of that,
+-- shifted by the priority's 35 years, so that one text sorts by both, whichever release wrote it; then 2 with the place
+-- in its call. A record that waits has no time to live: however late its time is noticed, it is there.
 --
 -- It stands in two sorted sets, each with its time: the partition's, as order id TAB recipient, and its recipient's, as
 -- order id. The second one holds the time asked for; the first one is later where its user's limit put it off.

@@ -7,8 +7,10 @@
 -- KEYS[1] owner      hash; its `features` stay when an older release takes the partition
 -- KEYS[2] scheduled  sorted set, see includes/scheduled-record
 -- then three for each message: record · schedules of its recipient (sorted set) · user (hash; read only)
--- ARGV: five for each message:
---   id · recordTail (recipient TAB fingerprint TAB attempt) · deliverAt (ms) · ttlMs · payload
+-- ARGV[1] cap  messages that may wait for a recipient
+-- then six for each message:
+--   id · recordTail (recipient TAB fingerprint TAB attempt) · deliverAt (ms) · ttlMs · shift (µs, its priority's, see
+--   protocol/messages/scheduled-message) · payload
 --   payload of a user's message: policy TAB notification TAB data [TAB trace]; of a topic's: historySize SPACE
 --   historyMs SPACE historyBytes TAB from TAB data [TAB trace]
 --
@@ -16,6 +18,7 @@
 --   "+"         it waits
 --   "=" record  its record exists, and nothing was changed; of a message without a number, without its payload
 --   "d"         its time has come already: nothing was stored
+--   "!"         as many as may wait for its recipient: nothing was stored
 
 --@include server-time
 --@include end-keep
@@ -28,13 +31,13 @@ if owner[1] and not string.find(' ' .. (owner[2] or '') .. ' ', ' schedules ', 1
 -- A key of another kind fails here, before anything is written.
 redis.call('ZCARD', KEYS[2])
 
-local nowText, micros = ms(now), time[1] * 1000000 + time[2]
+local nowText, micros, cap = ms(now), time[1] * 1000000 + time[2], tonumber(ARGV[1])
 local lines = {}
 
 for i = 1, (#KEYS - 2) / 3 do
-  local k, a = 2 + (i - 1) * 3, (i - 1) * 5
+  local k, a = 2 + (i - 1) * 3, 1 + (i - 1) * 6
   local recordKey, ofKey, userKey = KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]
-  local id, recordTail, deliverAt, payload = ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3]), ARGV[a + 5]
+  local id, recordTail, deliverAt, payload = ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3]), ARGV[a + 6]
   local recipient = string.match(recordTail, '^[^\t]*')
   local record = redis.call('GET', recordKey)
   -- As in accept: a record of a history that its user no longer has is no duplicate.
@@ -44,13 +47,15 @@ for i = 1, (#KEYS - 2) / 3 do
     lines[#lines + 1] = '=' .. withoutPayload(record)
   elseif deliverAt <= now then
     lines[#lines + 1] = 'd'
+  elseif redis.call('ZCARD', ofKey) >= cap then
+    lines[#lines + 1] = '!'
   else
     if isOfNamesake then
       local attemptsOfNamesake = string.gsub(recordKey, ':record:', ':attempts:', 1)
       local sendsOfNamesake = string.gsub(recordKey, ':record:', ':device-sends:', 1)
       redis.call('UNLINK', attemptsOfNamesake, sendsOfNamesake)
     end
-    local order = string.format('%013x%02x', micros, i)
+    local order = string.format('%013x%02x', micros + tonumber(ARGV[a + 5]), i)
     local deliverAtText = ms(deliverAt)
     redis.call('ZADD', ofKey, deliverAtText, order .. id)
     redis.call('ZADD', KEYS[2], deliverAtText, order .. id .. '\t' .. recipient)

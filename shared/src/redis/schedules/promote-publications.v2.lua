@@ -21,6 +21,7 @@ if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
 
 --@include current-generation
 --@include missing-user
+--@include trace-of
 --@include topic-log
 --@include end-keep
 --@include scheduled-record
@@ -67,7 +68,7 @@ for i, member in ipairs(members) do
     outcomes[i + 1] = '-'
     takeScheduled(scheduled, schedulesOf[i], member)
   else
-    outcomes[i + 1] = one.ttl > 0 and '+' .. ms(now - one.deliverAt) or 'x'
+    outcomes[i + 1] = (one.ttl > 0 and '+' .. ms(now - one.deliverAt) or 'x') .. tailOf(one)
     takeScheduled(scheduled, schedulesOf[i], member)
     if one.ttl <= 0 then endScheduled(records[i], one.head, 'expired ' .. ms(now)) end
   end

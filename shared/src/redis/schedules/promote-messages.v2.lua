@@ -21,8 +21,10 @@
 --
 -- Result: "stale" · "busy" (ready is full: nothing was changed) · else lines. First the length of `ready`, then one for
 -- each member:
---   "+" latenessMs [TAB collapsed]   stored; and how many older messages ended by it, where one has a collapse key
---   "x" · "f"        expired · failed
+--   "+" latenessMs   stored
+--   "x" · "f"        expired · failed; behind each of these three [TAB collapsed [TAB trace SPACE span]]: how many older
+--                    messages ended by it, where one has a collapse key; its trace, where it is sampled, and the name
+--                    of its promotion's span
 --   "~" · "?"        put off: its user's limit · a full fallback stream
 --   "-"              its record is gone, or says that it does not wait
 --   "."              nothing was changed: it is not due, or the call was long enough
@@ -95,8 +97,8 @@ for n, i in ipairs(places) do
   local sign, one = string.sub(lines[n + 1], 1, 1), promoted[n]
   outcomes[i] = sign
   if sign == '+' then
-    local collapsed = string.match(lines[n + 1], '^%+%d+\t[^\t]*(\t%d+)$') or ''
-    outcomes[i] = '+' .. ms(now - one.deliverAt) .. collapsed
+    local collapsed = string.match(lines[n + 1], '^%+%d+\t[^\t]*\t(%d+)$')
+    outcomes[i] = '+' .. ms(now - one.deliverAt) .. tailOf(one, collapsed)
   end
   if sign == '!' then outcomes[i] = 'f' end
   if sign == '~' or sign == '?' then
@@ -108,6 +110,7 @@ for i, outcome in ipairs(outcomes) do
   local one = found[i]
   local sign = string.sub(outcome, 1, 1)
   if string.find('-+xf', sign, 1, true) then takeScheduled(scheduled, schedulesOf[i], members[i]) end
+  if sign == 'x' or sign == 'f' then outcomes[i] = sign .. tailOf(one) end
   if sign == 'x' then
     endScheduled(records[i], one.head, 'expired ' .. ms(now))
   elseif sign == 'f' then

@@ -5,6 +5,7 @@
 --
 -- KEYS[1] dead letters of that cause · KEYS[2] record · KEYS[3] scheduled · KEYS[4] schedules of its recipient
 -- ARGV[1] entryId · ARGV[2] text   the entry as the caller has read it · ARGV[3] id
+-- ARGV[4] shift   µs, its priority's, see protocol/messages/scheduled-message
 --
 -- Result: as replay-dead-letter's
 
@@ -24,7 +25,7 @@ end
 if tonumber(expiresAt) <= now then return 'expired' end
 redis.call('ZCARD', KEYS[3])
 
-local order = string.format('%013x%02x', time[1] * 1000000 + time[2], 0)
+local order = string.format('%013x%02x', time[1] * 1000000 + time[2] + tonumber(ARGV[4]), 0)
 redis.call('ZADD', KEYS[4], ms(now), order .. ARGV[3])
 redis.call('ZADD', KEYS[3], ms(now), order .. ARGV[3] .. '\t' .. recipient)
 redis.call('SET', KEYS[2], head .. '\tscheduled ' .. ms(now) .. ' ' .. order .. '\t' .. payload)
