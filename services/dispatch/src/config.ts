@@ -8,6 +8,7 @@ import {
   fallbackStreamSettings,
   integer,
   optionalText,
+  orderedChoices,
   portSetting,
   readConfig,
   recordSettings,
@@ -15,6 +16,7 @@ import {
   url,
 } from "@petrel/shared/kernel/config";
 import { tracingSettings } from "@petrel/shared/kernel/tracing/tracing-settings";
+import { fallbackChannels } from "@petrel/shared/protocol/fallback/fallback-channels";
 import { readRedisTarget, type RedisTarget } from "@petrel/shared/redis/connection/redis-target";
 import { EncryptionKeys } from "@petrel/shared/security/encryption-keys";
 import { addressLimitSettings } from "@petrel/shared/security/requests/request-limit-settings";
@@ -87,6 +89,11 @@ export const dispatchSettings = {
     "days after which a device that is neither registered again nor reached is removed",
     { default: 90, min: 1, max: 730 },
   ),
+  fallbackChannels: orderedChoices(
+    "FALLBACK_CHANNELS",
+    "the fallback channels, in the order in which they are asked; one that is left out is not asked, one that is not configured reaches nobody",
+    { of: fallbackChannels, default: fallbackChannels },
+  ),
   apnsKeyFile: optionalText(
     "APNS_KEY_FILE",
     ".p8 file of an APNs key, for every app of its team; with APNS_KEY_ID and APNS_TEAM_ID",
@@ -151,7 +158,7 @@ export const dispatchSettings = {
   ...recordSettings,
   fallbackConcurrency: integer(
     "FALLBACK_CONCURRENCY",
-    "messages this dispatcher sends through fallback channels at the same time",
+    "messages this dispatcher sends through one fallback channel at the same time; each channel has as many places of its own",
     { default: 256, min: 1, max: 10_000 },
   ),
   fallbackClaimMs: integer(

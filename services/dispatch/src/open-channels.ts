@@ -1,14 +1,32 @@
 // open-dispatcher -> here: the fallback channels that the configuration names.
-// Guarantees: in the order in which they are asked; where one's settings are incomplete or unusable, the start fails with
-// a line that says so.
+// Guarantees: in the order of FALLBACK_CHANNELS, without those that are not configured; where one's settings are
+// incomplete or unusable, the start fails with a line that says so.
+//
+// How to add one: its name in shared/src/protocol/fallback/fallback-channels.ts, its room beside channels/apns with an
+// `open…` that answers undefined where it is not configured, its settings in config.ts, and a line below.
+import type { FallbackChannelName } from "@petrel/shared/protocol/fallback/fallback-channels";
 import { type ApnsSettings, type ChannelDeps, openApns } from "./channels/apns/open-apns.js";
 import type { FallbackChannel } from "./channels/fallback-channel.js";
 import { openWebhook, type WebhookSettings } from "./channels/webhook/open-webhook.js";
 
+export interface ChannelSettings extends ApnsSettings, WebhookSettings {
+  readonly fallbackChannels: readonly FallbackChannelName[];
+}
+
+type OpenChannel = (settings: ChannelSettings, deps: ChannelDeps) => FallbackChannel | undefined;
+
+/** Those that open nothing come first: a start that fails closes nothing. */
+const openers: Partial<Readonly<Record<FallbackChannelName, OpenChannel>>> = {
+  webhook: openWebhook,
+  apns: openApns,
+};
+
 /** @throws ConfigError */
-export function openChannels(settings: ApnsSettings & WebhookSettings, deps: ChannelDeps): FallbackChannel[] {
-  // The webhook first: it opens nothing, and a start that fails closes nothing.
-  const webhook = openWebhook(settings, deps);
-  // A phone before the business system, which is told only of users without one.
-  return [openApns(settings, deps), webhook].filter((channel) => channel !== undefined);
+export function openChannels(settings: ChannelSettings, deps: ChannelDeps): FallbackChannel[] {
+  const opened = new Map(
+    Object.entries(openers)
+      .filter(([name]) => settings.fallbackChannels.some((listed) => listed === name))
+      .map(([name, open]) => [name, open(settings, deps)]),
+  );
+  return settings.fallbackChannels.flatMap((name) => opened.get(name) ?? []);
 }

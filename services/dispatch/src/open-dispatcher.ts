@@ -6,6 +6,7 @@ import { isMaster, onServerReady } from "@petrel/shared/redis/connection/cluster
 import type { Redis } from "@petrel/shared/redis/connection/connect";
 import { RECEIVE_WINDOW_MS } from "@petrel/shared/redis/accept/accept-batch";
 import { DEFAULT_AUDIT_CAP } from "@petrel/shared/redis/devices/device-invalidations";
+import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import { DeadLettersStore } from "@petrel/shared/redis/fallback/dead-letters-store";
 import { readFallbackBacklog } from "@petrel/shared/redis/fallback/fallback-queue";
 import { allPartitionKeys, partitionKeys } from "@petrel/shared/redis/keys";
@@ -15,7 +16,7 @@ import type { Service } from "@petrel/shared/service/open-service";
 import type { FallbackChannel } from "./channels/fallback-channel.js";
 import type { DispatchConfig } from "./config.js";
 import { addFallbackGauges, createFallbackMetrics } from "./fallback/fallback-metrics.js";
-import { FallbackWorkers } from "./fallback/fallback-workers.js";
+import { FallbackChain } from "./fallback/fallback-chain.js";
 import { PartitionDispatcher } from "./hand-over/dispatch-partitions.js";
 import { createHandOverMetrics } from "./hand-over/hand-over-metrics.js";
 import { ReadyReader } from "./hand-over/read-ready.js";
@@ -103,10 +104,11 @@ export function openDispatcher(
     ? openChannels(config, { scripts, partitions, registry, clock, logger, tracing })
     : [];
   const channelNames = channels.map(({ name }) => name);
-  const fallback = new FallbackWorkers({
+  const fallback = new FallbackChain({
     scripts,
     partitions,
     channels,
+    devices: new DevicesStore(scripts, partitions),
     workerId: dispatcherId,
     metrics: createFallbackMetrics(registry, channelNames),
     logger,
@@ -123,7 +125,10 @@ export function openDispatcher(
   });
   const deadLetters = new DeadLettersStore(scripts, partitions);
   addFallbackGauges(registry, {
-    readBacklogs: () => Promise.all(partitions.map((keys) => readFallbackBacklog(redis, keys))),
+    readBacklogs: (channel) =>
+      Promise.all(partitions.map((keys) => readFallbackBacklog(redis, keys, channel))),
+    sendingBy: isSender ? (channel) => fallback.sendingBy(channel) : undefined,
+    channels: channelNames,
     fallbackCap,
     countDeadLetters: () => deadLetters.count(),
     nowMs: () => clock.wallMs(),

@@ -176,6 +176,27 @@ export function choices<const C extends readonly string[]>(
   );
 }
 
+/** Several words, in the order in which they are given. */
+export function orderedChoices<const C extends readonly string[]>(
+  env: string,
+  describe: string,
+  { of, ...rest }: { readonly of: C; readonly default?: readonly C[number][] },
+) {
+  return setting<readonly C[number][]>(
+    env,
+    describe,
+    (value) => {
+      const given = value.split(",").map((word) => word.trim());
+      const found = given.flatMap((word) => of.find((known) => known === word) ?? []);
+      if (found.length !== given.length || new Set(found).size !== found.length) {
+        throw new Error(`some of ${of.join(", ")}, each once, not ${JSON.stringify(value)}`);
+      }
+      return found;
+    },
+    rest,
+  );
+}
+
 export function flag(env: string, describe: string, rest: { readonly default?: boolean }) {
   return setting(
     env,

@@ -22,10 +22,15 @@ export interface PartitionKeys {
   readonly ready: string;
   /** sorted set: user -> next wake, server ms */
   readonly due: string;
-  /** stream of messages for a fallback channel, see protocol/fallback-entry.ts; read by a consumer group */
-  fallback(priority: Priority): string;
+  /**
+   * stream of messages for a fallback channel, see protocol/fallback-entry.ts; read by a consumer group.
+   * @param channel those that wait for this one; absent: those that no channel was chosen for yet
+   */
+  fallback(priority: Priority, channel?: string): string;
   /** sorted set: a fallback entry with its count of attempts -> next attempt, server ms */
   readonly retries: string;
+  /** the same, of those that this channel wants to be asked for again; absent: `retries` */
+  retriesOf(channel?: string): string;
   /** stream of messages whose fallback failed for good */
   deadLetters(cause: DeadLetterCause): string;
   /** list: what the fallback channels tried for a message, oldest first, as JSON texts */
@@ -117,8 +122,10 @@ export function partitionKeys(partition: number): PartitionKeys {
     generation: `${tag}generation`,
     ready: `${tag}ready`,
     due: `${tag}due`,
-    fallback: (priority: Priority) => `${tag}fallback:${priority}`,
+    fallback: (priority: Priority, channel?: string) =>
+      channel === undefined ? `${tag}fallback:${priority}` : `${tag}fallback:${priority}:${channel}`,
     retries: `${tag}retries`,
+    retriesOf: (channel?: string) => (channel === undefined ? `${tag}retries` : `${tag}retries:${channel}`),
     deadLetters: (cause: DeadLetterCause) => `${tag}dead-letters:${cause}`,
     attempts: (messageId: string) => `${tag}attempts:${messageId}`,
     invalidations: `${tag}invalidations`,

@@ -11,16 +11,28 @@ export interface MessageContent {
   readonly notification?: unknown;
   readonly collapseKey?: string | undefined;
   readonly deliverAtMs?: number | undefined;
+  readonly channels?: readonly string[] | undefined;
 }
 
 /** @returns the SHA-256 of the content's canonical JSON: 43 characters of base64url */
 export function fingerprintMessage(content: MessageContent): string {
-  const { data, ttlSeconds, priority, fallback, notification = null, collapseKey, deliverAtMs } = content;
+  const {
+    data,
+    ttlSeconds,
+    priority,
+    fallback,
+    notification = null,
+    collapseKey,
+    deliverAtMs,
+    channels,
+  } = content;
   const parts: unknown[] = [data, ttlSeconds, priority, fallback, notification];
   // Left out where absent: fingerprints are compared with those of releases that had no collapse keys.
   if (collapseKey !== undefined) parts.push(collapseKey);
   // An object: a collapse key is a string.
   if (deliverAtMs !== undefined) parts.push({ deliverAt: deliverAtMs });
+  // A set: their order means nothing.
+  if (channels !== undefined) parts.push({ channels: channels.toSorted() });
   return hash("sha256", canonicalJson(parts), "base64url");
 }
 

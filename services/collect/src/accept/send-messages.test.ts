@@ -1,6 +1,6 @@
 // Tests sending by collect's application on real Redis: single messages, lists, batches.
 // Guarantees: what is answered 202 stands in the inbox, in order, once.
-import { splitCollapseKey } from "@petrel/shared/protocol/messages/notification-text";
+import { splitNotification } from "@petrel/shared/protocol/messages/notification-text";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type OpenCollect, openCollect } from "../testing/open-collect.js";
@@ -54,7 +54,7 @@ describe("one message", () => {
     await send({ to: { user: "goal" }, data: 1, notification, collapseKey: "score 3" });
     await send({ to: { user: "goal" }, data: 1, collapseKey: "nothing to collapse" });
     const [stored, without] = await collect.inboxOf("goal");
-    expect(splitCollapseKey(stored?.notification ?? "")).toEqual({
+    expect(splitNotification(stored?.notification ?? "")).toEqual({
       notification: JSON.stringify(notification),
       collapseKey: "score 3",
     });

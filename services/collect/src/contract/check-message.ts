@@ -3,7 +3,7 @@
 // ahead, data within its limit.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { checkApnsOverrides } from "@petrel/shared/protocol/messages/apns-overrides";
-import { joinCollapseKey } from "@petrel/shared/protocol/messages/notification-text";
+import { joinNotification } from "@petrel/shared/protocol/messages/notification-text";
 import type { FallbackPolicy, Priority } from "@petrel/shared/protocol/messages/stored-message";
 import { BROADCAST_TOPIC } from "@petrel/shared/protocol/topics/topic-name";
 import { fallbackOf, type MessageBody } from "./message-schema.js";
@@ -28,7 +28,7 @@ export interface CheckedMessage {
   readonly body: MessageBody;
   /** `data` as JSON text. */
   readonly data: string;
-  /** `notification` as JSON text, with `collapseKey` as its last member where there is one; "" where there is none. */
+  /** `notification` as JSON text, with `channels` and `collapseKey` where they are given; "" where there is none. */
   readonly notification: string;
   readonly fallback: FallbackPolicy;
   readonly priority: Priority;
@@ -55,7 +55,7 @@ export function checkMessage(body: MessageBody, nowMs = Date.now()): CheckedMess
     to,
     body,
     data,
-    notification: joinCollapseKey(notification, body.collapseKey),
+    notification: joinNotification(notification, body),
     fallback: fallbackOf(body),
     priority: body.priority,
     ttlMs: body.ttlSeconds * 1_000,
@@ -87,11 +87,12 @@ function readRecipients({ user, users, topic, all }: MessageBody["to"]): Recipie
 }
 
 /** A topic has no phone: what only a fallback channel reads is refused, even where it says what holds anyway. */
-function refusePhoneFields({ fallback, notification, collapseKey }: MessageBody): void {
+function refusePhoneFields({ fallback, notification, collapseKey, channels }: MessageBody): void {
   const name =
     (fallback !== undefined && "fallback") ||
     (notification !== undefined && "notification") ||
-    (collapseKey !== undefined && "collapseKey");
+    (collapseKey !== undefined && "collapseKey") ||
+    (channels !== undefined && "channels");
   if (name === false) return;
   const field = `body/${name}`;
   throw new PetrelError(

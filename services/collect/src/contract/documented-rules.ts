@@ -14,7 +14,7 @@ export const documentedRules: DocumentedRules = {
     not: {
       required: ["to"],
       properties: { to: { anyOf: [{ required: ["topic"] }, { required: ["all"] }] } },
-      anyOf: ["fallback", "notification", "collapseKey"].map((name) => ({ required: [name] })),
+      anyOf: ["fallback", "notification", "collapseKey", "channels"].map((name) => ({ required: [name] })),
     },
   },
   /** batch-routes: each is validated alone, and fails alone */

@@ -1,6 +1,7 @@
 // What a producer may ask for: the schema that validates a message is the one that documents it.
 // Guarantees: unknown fields are refused by name, except inside `data`, `apns` and `wechat`; nothing is coerced.
 import { CODE_DEFAULT } from "@petrel/shared/kernel/http/openapi-document";
+import { fallbackChannels } from "@petrel/shared/protocol/fallback/fallback-channels";
 import { TOPIC_PATTERN, USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
 import type { FallbackPolicy } from "@petrel/shared/protocol/messages/stored-message";
 import type { Static } from "typebox";
@@ -75,6 +76,15 @@ export const messageSchema = Type.Object(
       }),
     ),
     notification: Type.Optional(notificationSchema),
+    channels: Type.Optional(
+      Type.Array(Type.Enum([...fallbackChannels]), {
+        minItems: 1,
+        uniqueItems: true,
+        description:
+          "Which fallback channels may be asked; all by default. They are asked in the cluster's order, whatever the " +
+          "order here. One that is not configured reaches nobody.",
+      }),
+    ),
     deliverAt: Type.Optional(
       Type.String({
         format: "date-time",

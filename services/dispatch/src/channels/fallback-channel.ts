@@ -1,7 +1,8 @@
-// fallback/send-by-channels -> here: the port of a way to reach a user who has no connection.
+// fallback/ask-channel -> here: the port of a way to reach a user who has no connection.
 // Guarantees: the comments here say what a channel may rely on and what it owes; testing/channel-conformance holds every
 // implementation to them.
 import type { DeadLetterCause } from "@petrel/shared/protocol/fallback/dead-letter-causes";
+import type { Device } from "@petrel/shared/protocol/fallback/device";
 import type { AttemptNote } from "@petrel/shared/protocol/fallback/fallback-attempt";
 import type { Priority } from "@petrel/shared/protocol/messages/stored-message";
 
@@ -31,13 +32,16 @@ export interface FallbackJob {
 export type ChannelOutcome =
   /** The provider answered that it has it: the message ends `pushed`. */
   | { readonly outcome: "taken" }
-  /** This user cannot be reached this way: the next channel is asked. */
+  /** This user cannot be reached this way: the next channel is asked. `notes` may say why. */
   | { readonly outcome: "no-device" }
   /** A newer message with the same collapse key is on its way, or there: this one must not come after it. */
   | { readonly outcome: "superseded" }
   /** It may work later. `afterMs`: the provider wants to be left alone for so long. */
   | { readonly outcome: "retry"; readonly reason: string; readonly afterMs?: number }
-  /** It never will: the message ends `failed` and goes to the dead letters of this cause. */
+  /**
+   * It never will: the next channel is asked. Where none takes it, the message ends `failed` and goes to the dead
+   * letters of this cause.
+   */
   | { readonly outcome: "failed"; readonly cause: DeadLetterCause; readonly reason: string };
 
 export type ChannelAnswer = ChannelOutcome & {
@@ -49,7 +53,8 @@ export type ChannelAnswer = ChannelOutcome & {
 };
 
 /**
- * Ordering: none. Jobs are sent beside each other, up to FALLBACK_CONCURRENCY in this process, and by several processes;
+ * Ordering: none. Jobs are sent beside each other, up to FALLBACK_CONCURRENCY of this channel in this process, and by
+ * several processes;
  * a retry comes after what was accepted later. A channel that owes an order keeps it itself.
  *
  * Atomicity: none across the wire. `send` is called before anything is written down; its answer is written down
@@ -61,6 +66,11 @@ export type ChannelAnswer = ChannelOutcome & {
 export interface FallbackChannel {
   /** Lower-case letters and dashes; stands in records, metrics and timelines. */
   readonly name: string;
+  /**
+   * The kind of device that it reaches: it is not asked for a user who has none. Absent: it may reach anybody. It is
+   * still asked now and then for a user whose last such device has just gone.
+   */
+  readonly platform?: Device["platform"];
   /** After this long `send` has answered, whatever the far side does, ms. */
   readonly longestSendMs: number;
   /**

@@ -4,6 +4,7 @@ import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
 import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
 import { DEFAULT_RECORD_KEEP_MS } from "@petrel/shared/redis/inbox/keep-records";
+import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import { readFallback } from "@petrel/shared/redis/fallback/fallback-queue";
 import { readMessage } from "@petrel/shared/redis/inbox/read-message";
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
@@ -30,6 +31,8 @@ async function fallBackOne(held: Partial<HeldEntry>): Promise<FallBackResult> {
     {
       scripts: store.scripts,
       channels: [channel],
+      channel: channel.name,
+      devices: new DevicesStore(store.scripts, store.partitions),
       metrics: createFallbackMetrics(createRegistry("test"), []),
       logger: createLogger({ service: "test", level: "silent" }),
       clock: systemClock,

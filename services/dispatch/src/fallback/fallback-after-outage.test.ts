@@ -7,6 +7,7 @@ import { systemClock } from "@petrel/shared/kernel/clock";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
 import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
+import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import { DEFAULT_RECORD_KEEP_MS } from "@petrel/shared/redis/inbox/keep-records";
 import { connectRedis } from "@petrel/shared/redis/connection/connect";
 import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
@@ -15,7 +16,7 @@ import { startRedis } from "@petrel/shared/testing/redis/start-redis";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { expect, test } from "vitest";
 import { createFallbackMetrics } from "./fallback-metrics.js";
-import { FallbackWorkers } from "./fallback-workers.js";
+import { FallbackChain } from "./fallback-chain.js";
 import { enterFallback } from "../testing/enter-fallback.js";
 import { RecordingChannel } from "../testing/recording-channel.js";
 
@@ -37,9 +38,11 @@ test("whoever has sent it settles it, before others take it for abandoned", asyn
         logger,
         commandTimeoutMs: 500,
       });
-      const workers = new FallbackWorkers({
-        scripts: new ScriptRunner(redis),
+      const scripts = new ScriptRunner(redis);
+      const workers = new FallbackChain({
+        scripts,
         partitions: store.partitions,
+        devices: new DevicesStore(scripts, store.partitions),
         channels: [channel],
         workerId,
         metrics: createFallbackMetrics(createRegistry("test"), [channel.name]),

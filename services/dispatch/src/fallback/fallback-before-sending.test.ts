@@ -1,7 +1,7 @@
 // Tests which entries of the fallback are sent at all, on a real Redis, with a channel that takes notes.
 // Guarantees: what has ended is dropped; without a device or a channel the message stays queued.
 import { systemClock } from "@petrel/shared/kernel/clock";
-import { joinCollapseKey } from "@petrel/shared/protocol/messages/notification-text";
+import { joinNotification } from "@petrel/shared/protocol/messages/notification-text";
 import { ackUsers } from "@petrel/shared/redis/inbox/ack-users";
 import { readMessage } from "@petrel/shared/redis/inbox/read-message";
 import { message } from "@petrel/shared/testing/redis/open-store";
@@ -114,7 +114,9 @@ describe("where nobody can be reached", () => {
     const first = new RecordingChannel({ name: "first", answer: () => ({ outcome: "superseded" }) });
     const second = new RecordingChannel({ name: "second" });
     const { count } = await bench.start([first, second]);
-    const { id } = await bench.enter({ notification: joinCollapseKey('{"title":"t"}', "score") });
+    const { id } = await bench.enter({
+      notification: joinNotification('{"title":"t"}', { collapseKey: "score" }),
+    });
     await waitFor(bench.isSettled, { what: "it to be settled" });
     expect(await bench.stateOf(id)).toBe("queued");
     expect(first.jobs).toMatchObject([{ notification: '{"title":"t"}', collapseKey: "score" }]);

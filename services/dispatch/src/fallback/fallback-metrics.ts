@@ -1,9 +1,10 @@
-// fallback-workers, fall-back -> here: what a dispatcher measures of the fallback.
+// fallback-chain, fall-back -> here: what a dispatcher measures of the fallback.
 // Guarantees: counters only grow; what is asked of Redis is asked when somebody reads the metrics, and holds for the
 // whole cluster, whichever dispatcher is asked.
 import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { type DeadLetterCause, deadLetterCauses } from "@petrel/shared/protocol/fallback/dead-letter-causes";
 import { type AttemptOutcome, attemptOutcomes } from "@petrel/shared/protocol/fallback/fallback-attempt";
+import { fallbackChannels } from "@petrel/shared/protocol/fallback/fallback-channels";
 import { priorities } from "@petrel/shared/protocol/messages/stored-message";
 import type { FallbackBacklog } from "@petrel/shared/redis/fallback/fallback-queue";
 
@@ -29,8 +30,12 @@ export interface FallbackMetrics {
 }
 
 export interface FallbackGauges {
-  /** Of every partition. */
-  readonly readBacklogs: () => Promise<readonly FallbackBacklog[]>;
+  /** Of every partition. @param channel what waits for it; absent: what waits for a channel to be chosen */
+  readonly readBacklogs: (channel?: string) => Promise<readonly FallbackBacklog[]>;
+  /** Those that are configured. */
+  readonly channels: readonly string[];
+  /** How many messages this process is sending by a channel; absent where it sends none. */
+  readonly sendingBy: ((channel: string) => number) | undefined;
   /** Entries that one of them may have. */
   readonly fallbackCap: number;
   readonly countDeadLetters: () => Promise<ReadonlyMap<DeadLetterCause, number>>;
@@ -91,9 +96,43 @@ export function createFallbackMetrics(registry: Registry, channels: readonly str
 
 export function addFallbackGauges(
   registry: Registry,
-  { readBacklogs, fallbackCap, countDeadLetters, nowMs }: FallbackGauges,
+  { readBacklogs, channels, sendingBy, fallbackCap, countDeadLetters, nowMs }: FallbackGauges,
 ): void {
-  const ask = shareUnderWay(readBacklogs);
+  const askByQueue = shareUnderWay(() =>
+    Promise.all(
+      [undefined, ...fallbackChannels].map(
+        async (channel) => [channel, await readBacklogs(channel)] as const,
+      ),
+    ),
+  );
+  const ask = async (): Promise<FallbackBacklog[] | undefined> =>
+    (await askByQueue())?.flatMap(([, backlogs]) => backlogs);
+  const waiting = new Gauge({
+    name: "petrel_fallback_waiting",
+    help: "Messages in the queue of a fallback channel, those under way and those that wait for another attempt among them; with a single channel they are in the queue for all",
+    labelNames: ["channel"],
+    registers: [],
+    async collect() {
+      const all = await askByQueue();
+      this.reset();
+      for (const [channel, backlogs] of all ?? []) {
+        if (channel !== undefined)
+          this.set(
+            { channel },
+            backlogs.reduce((sum, one) => sum + sizeOf(one), 0),
+          );
+      }
+    },
+  });
+  const sending = new Gauge({
+    name: "petrel_fallback_sending",
+    help: "Messages that this dispatcher is sending by a fallback channel, at most FALLBACK_CONCURRENCY",
+    labelNames: ["channel"],
+    registers: [],
+    collect() {
+      for (const channel of channels) this.set({ channel }, sendingBy?.(channel) ?? 0);
+    },
+  });
   const queued = new Gauge({
     name: "petrel_fallback_queued",
     help: "Messages in the fallback streams, those under way among them, by priority",
@@ -117,7 +156,8 @@ export function addFallbackGauges(
     labelNames: ["priority"],
     registers: [],
     async collect() {
-      const all = await ask();
+      // New messages come to the queue for all; the channels' own take what comes from there.
+      const all = (await askByQueue())?.find(([channel]) => channel === undefined)?.[1];
       this.reset();
       for (const priority of all === undefined ? [] : priorities) {
         this.set({ priority }, all?.filter(({ queued }) => queued[priority] >= fallbackCap).length ?? 0);
@@ -156,7 +196,12 @@ export function addFallbackGauges(
       for (const [cause, count] of counts ?? []) this.set({ cause }, count);
     },
   });
-  for (const gauge of [queued, full, retries, oldest, letters]) registry.registerMetric(gauge);
+  for (const gauge of [waiting, sending, queued, full, retries, oldest, letters])
+    registry.registerMetric(gauge);
+}
+
+function sizeOf({ queued, retries }: FallbackBacklog): number {
+  return priorities.reduce((sum, priority) => sum + queued[priority], retries);
 }
 
 /** One question for all gauges of a reading; undefined without an answer: the other metrics are still worth reading. */

@@ -5,13 +5,14 @@ import { systemClock } from "@petrel/shared/kernel/clock";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
 import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
+import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import { DEFAULT_RECORD_KEEP_MS } from "@petrel/shared/redis/inbox/keep-records";
 import type { Priority } from "@petrel/shared/protocol/messages/stored-message";
 import { readMessage } from "@petrel/shared/redis/inbox/read-message";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createFallbackMetrics } from "./fallback-metrics.js";
-import { FallbackWorkers } from "./fallback-workers.js";
+import { FallbackChain } from "./fallback-chain.js";
 import { FallbackBench } from "../testing/fallback-bench.js";
 import { RecordingChannel } from "../testing/recording-channel.js";
 
@@ -228,16 +229,17 @@ test("without room to tell the dead from the slow it does not start", () => {
   const channel = new RecordingChannel({ longestSendMs: 10_000 });
   expect(
     () =>
-      new FallbackWorkers({
+      new FallbackChain({
         scripts: bench.store.scripts,
         partitions: bench.store.partitions,
-        channels: [channel, channel],
+        channels: [channel, new RecordingChannel({ name: "quick", longestSendMs: 1_000 })],
+        devices: new DevicesStore(bench.store.scripts, bench.store.partitions),
         workerId: "w",
         metrics: createFallbackMetrics(createRegistry("test"), []),
         logger,
         clock: systemClock,
         concurrency: 1,
-        claimMs: 39_999,
+        claimMs: 19_999,
         stopDeadlineMs: 1,
         retry: { baseMs: 1, capMs: 1 },
         retriesCap: 100_000,
@@ -247,6 +249,6 @@ test("without room to tell the dead from the slow it does not start", () => {
         tracing: NO_TRACING,
       }),
   ).toThrow(
-    new ConfigError("FALLBACK_CLAIM_MS must be at least 40000, twice as long as sending may take (20000 ms)"),
+    new ConfigError("FALLBACK_CLAIM_MS must be at least 20000, twice as long as sending may take (10000 ms)"),
   );
 });

@@ -1,4 +1,5 @@
-// wake/offer.lua -> here -> fall-back: takes messages from the fallback streams of all partitions and tries to reach their users.
+// fallback-chain -> here -> fall-back: takes messages from one queue of the fallback, in all partitions, and tries to
+// reach their users by its channel; or sends them on to a channel's queue.
 // Guarantees: at most so many at a time; high before normal before low, and none starves; what a dead worker left behind
 // is taken over after a while; a stop finishes what is being sent, within a deadline, and gives the rest back.
 //
@@ -7,11 +8,10 @@
 import { setMaxListeners } from "node:events";
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
-import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { pause } from "@petrel/shared/kernel/pause";
 import { traceIdOf } from "@petrel/shared/kernel/tracing/tracing";
-import { priorities } from "@petrel/shared/protocol/messages/stored-message";
+import { type Priority, priorities } from "@petrel/shared/protocol/messages/stored-message";
 import {
   claimFallback,
   type FallbackSource,
@@ -20,6 +20,7 @@ import {
   type PolledPartition,
   promoteRetries,
   readFallback,
+  streamOf,
   type TakenEntry,
 } from "@petrel/shared/redis/fallback/fallback-queue";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -27,15 +28,19 @@ import { fallBack, type FallBackOptions } from "./fall-back.js";
 import { FallbackShares, type PartitionBacklog } from "./fallback-shares.js";
 
 export interface FallbackWorkersOptions extends FallBackOptions {
+  /** Which queue: a channel's; absent: that of messages which no channel was chosen for yet. */
+  readonly queue?: string | undefined;
   readonly partitions: readonly PartitionKeys[];
   /** Names this process among the workers: name and boot epoch, so that a restarted one is another. */
   readonly workerId: string;
-  /** Sends under way at the same time. */
+  /** Entries under way at the same time. */
   readonly concurrency: number;
   /** How long a stop waits for sends that are under way, ms. */
   readonly stopDeadlineMs: number;
   /** Entries of a partition that may wait for another attempt: beyond it none is begun, and streams fill up to their cap. */
   readonly retriesCap: number;
+  /** How many more the queues may take to which entries go on from here; absent: no bound. */
+  readonly roomBehind?: (keys: PartitionKeys) => number;
   /** How often to look for new entries, ms; up to ten times as long while nothing comes. */
   readonly pollMs?: number;
 }
@@ -64,6 +69,8 @@ export class FallbackWorkers {
   readonly #ending = new AbortController();
   readonly #held = new Map<string, Promise<void>>();
   readonly #backlog: Map<PartitionKeys, PartitionBacklog>;
+  /** Entries that wait, in their stream or for another attempt, as far as is known. */
+  readonly #waiting = new Map<PartitionKeys, number>();
   #wakeUp = new AbortController();
   #polledAtMs = Number.NEGATIVE_INFINITY;
   #claimedAtMs = Number.NEGATIVE_INFINITY;
@@ -76,20 +83,15 @@ export class FallbackWorkers {
   #onRoom: (() => void) | undefined;
   #running: Promise<void> | undefined;
 
-  /** @throws ConfigError where entries would be taken over while they are still being sent */
   constructor(options: FallbackWorkersOptions) {
-    const longestMs = options.channels.reduce((sum, { longestSendMs }) => sum + longestSendMs, 0);
-    if (options.claimMs < 2 * longestMs) {
-      throw new ConfigError(
-        `FALLBACK_CLAIM_MS must be at least ${2 * longestMs}, twice as long as sending may take (${longestMs} ms)`,
-      );
-    }
     this.#options = options;
     // Each send listens to it.
     setMaxListeners(0, this.#ending.signal);
     this.#pollMs = options.pollMs ?? POLL_MS;
     this.#restMs = this.#pollMs;
-    this.#sources = options.partitions.flatMap((keys) => priorities.map((priority) => ({ keys, priority })));
+    this.#sources = options.partitions.flatMap((keys) =>
+      priorities.map((priority) => ({ keys, priority, channel: options.queue })),
+    );
     this.#backlog = new Map(options.partitions.map((keys) => [keys, nothingIn(keys)]));
     const { clock } = options;
     this.#clockOffsetMs = clock.wallMs() - clock.monotonicMs();
@@ -108,6 +110,20 @@ export class FallbackWorkers {
   /** Something was just put into a stream: look at once. */
   poke(): void {
     this.#polledAtMs = Number.NEGATIVE_INFINITY;
+    this.#restMs = this.#pollMs;
+    this.#wakeUp.abort();
+  }
+
+  /** So many entries wait here, as far as is known. */
+  waitingIn(keys: PartitionKeys): number {
+    return this.#waiting.get(keys) ?? 0;
+  }
+
+  /** This process has just put an entry into the queue. */
+  noteEntry(keys: PartitionKeys, priority: Priority): void {
+    const { waiting } = this.#backlog.get(keys) ?? nothingIn(keys);
+    this.#backlog.set(keys, { keys, waiting: { ...waiting, [priority]: waiting[priority] + 1 } });
+    this.#waiting.set(keys, this.waitingIn(keys) + 1);
     this.#restMs = this.#pollMs;
     this.#wakeUp.abort();
   }
@@ -180,8 +196,12 @@ export class FallbackWorkers {
     this.#hasRetries = false;
     for (const [i, keys] of partitions.entries()) {
       const answer = polled[i];
-      this.#backlog.set(keys, answer === undefined ? nothingIn(keys) : { keys, waiting: this.#clip(answer) });
+      this.#backlog.set(
+        keys,
+        answer === undefined ? nothingIn(keys) : { keys, waiting: this.#clip(keys, answer) },
+      );
       if (answer === undefined) continue;
+      this.#waiting.set(keys, answer.retries + sumOf(answer.waiting));
       this.#clockOffsetMs = answer.nowMs - clock.monotonicMs();
       moved ||= answer.promoted > 0;
       this.#hasRetries ||= answer.retries > 0;
@@ -191,19 +211,21 @@ export class FallbackWorkers {
 
   /** What is due goes back to its stream, so that a long queue of low ones does not stand before a high one. */
   async #promote(keys: PartitionKeys): Promise<PolledPartition> {
-    const { scripts } = this.#options;
+    const { scripts, queue } = this.#options;
     let promoted = 0;
-    let polled = await promoteRetries(scripts, keys, RETRIES_PER_POLL);
+    let polled = await promoteRetries(scripts, keys, RETRIES_PER_POLL, queue);
     for (let moves = 1; polled.promoted === RETRIES_PER_POLL && moves < MOVES_PER_POLL; moves++) {
       promoted += polled.promoted;
-      polled = await promoteRetries(scripts, keys, RETRIES_PER_POLL);
+      polled = await promoteRetries(scripts, keys, RETRIES_PER_POLL, queue);
     }
     return { ...polled, promoted: promoted + polled.promoted };
   }
 
   /** No more than may all have to wait for another attempt, with those that are under way. */
-  #clip({ waiting, retries }: PolledPartition): PartitionBacklog["waiting"] {
-    let room = Math.max(0, this.#options.retriesCap - retries - this.#held.size);
+  #clip(keys: PartitionKeys, { waiting, retries }: PolledPartition): PartitionBacklog["waiting"] {
+    const { retriesCap, roomBehind } = this.#options;
+    const behind = roomBehind?.(keys) ?? Number.POSITIVE_INFINITY;
+    let room = Math.max(0, Math.min(retriesCap - retries, behind) - this.#held.size);
     const clipped = { ...waiting };
     for (const priority of priorities) {
       clipped[priority] = Math.min(waiting[priority], room);
@@ -214,19 +236,26 @@ export class FallbackWorkers {
 
   /** @returns whether anything was there */
   async #take(): Promise<boolean> {
-    const { scripts, workerId, concurrency } = this.#options;
+    const { scripts, workerId, concurrency, queue } = this.#options;
     const free = concurrency - this.#held.size;
-    const allotted = this.#shares.allot([...this.#backlog.values()], free);
+    const before = new Map(this.#backlog);
+    const allotted = this.#shares.allot([...before.values()], free);
     if (allotted.length === 0) return false;
     const taken = await eachAnswer(
-      scripts.together(() => allotted.map((source) => readFallback(scripts, source, workerId, source.count))),
+      scripts.together(() =>
+        allotted.map((source) =>
+          readFallback(scripts, { ...source, channel: queue }, workerId, source.count),
+        ),
+      ),
     );
     let any = false;
     for (const [i, { keys, priority, count }] of allotted.entries()) {
       const entries = taken[i] ?? [];
       const { waiting } = this.#backlog.get(keys) ?? nothingIn(keys);
-      // Others read too: fewer than asked for means that none are left.
-      const left = entries.length < count ? 0 : Math.max(0, waiting[priority] - entries.length);
+      const expected = before.get(keys)?.waiting[priority] ?? 0;
+      // Others read too: fewer than asked for means that none are left, but for those noted meanwhile.
+      const gone = entries.length < count ? expected : entries.length;
+      const left = Math.max(0, waiting[priority] - gone);
       this.#backlog.set(keys, { keys, waiting: { ...waiting, [priority]: left } });
       for (const entry of entries) this.#begin(entry);
       any ||= entries.length > 0;
@@ -266,7 +295,7 @@ export class FallbackWorkers {
   }
 
   #begin(entry: TakenEntry): void {
-    const name = nameOf(entry.keys.fallback(entry.priority), entry.entryId);
+    const name = nameOf(streamOf(entry), entry.entryId);
     if (this.#held.has(name)) return;
     this.#held.set(
       name,
@@ -317,6 +346,10 @@ export class FallbackWorkers {
 
 function nothingIn(keys: PartitionKeys): PartitionBacklog {
   return { keys, waiting: { high: 0, normal: 0, low: 0 } };
+}
+
+function sumOf({ high, normal, low }: PartitionBacklog["waiting"]): number {
+  return high + normal + low;
 }
 
 function nameOf(stream: string, entryId: string): string {

@@ -1,4 +1,4 @@
-// offer-unreached, wake/wake-users -> here -> fallback/fallback-workers: what a script says it has offered.
+// offer-unreached, wake/wake-users -> here -> fallback/fallback-chain: what a script says it has offered.
 // Guarantees: whatever was offered is counted, traced, and told to the workers of this process.
 import type { Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { TracedMessage } from "@petrel/shared/redis/wake/offered-traces";

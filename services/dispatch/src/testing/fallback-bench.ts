@@ -5,7 +5,9 @@ import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
 import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
 import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
+import { priorities } from "@petrel/shared/protocol/messages/stored-message";
 import { connectRedis } from "@petrel/shared/redis/connection/connect";
+import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import { DEFAULT_RECORD_KEEP_MS } from "@petrel/shared/redis/inbox/keep-records";
 import { readAttempts, readMessage } from "@petrel/shared/redis/inbox/read-message";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -13,13 +15,13 @@ import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import type { FallbackChannel } from "../channels/fallback-channel.js";
 import { createFallbackMetrics } from "../fallback/fallback-metrics.js";
-import { FallbackWorkers, type FallbackWorkersOptions } from "../fallback/fallback-workers.js";
+import { FallbackChain, type FallbackChainOptions } from "../fallback/fallback-chain.js";
 import { enterFallback } from "./enter-fallback.js";
 
 const logger = createLogger({ service: "test", level: "silent" });
 
 export interface BenchWorkers {
-  readonly workers: FallbackWorkers;
+  readonly workers: FallbackChain;
   readonly count: (name: string, labels?: Readonly<Record<string, string>>) => Promise<number>;
   /** Leaves Redis as a killed process would. */
   readonly crash: () => void;
@@ -27,6 +29,7 @@ export interface BenchWorkers {
 
 export class FallbackBench {
   readonly store: OpenStore;
+  readonly #channels = new Set<string>();
   readonly #ends: (() => Promise<void>)[] = [];
 
   private constructor(store: OpenStore) {
@@ -44,15 +47,18 @@ export class FallbackBench {
 
   async start(
     channels: readonly FallbackChannel[],
-    more: Partial<FallbackWorkersOptions> = {},
+    more: Partial<FallbackChainOptions> = {},
   ): Promise<BenchWorkers> {
     const { url } = this.store.server;
+    for (const { name } of channels) this.#channels.add(name);
     const workerId = more.workerId ?? "w1";
     const redis = await connectRedis({ url, role: workerId, logger, commandTimeoutMs: 500 });
     const registry = createRegistry("test");
-    const workers = new FallbackWorkers({
-      scripts: new ScriptRunner(redis),
+    const scripts = new ScriptRunner(redis);
+    const workers = new FallbackChain({
+      scripts,
       partitions: this.store.partitions,
+      devices: new DevicesStore(scripts, this.store.partitions),
       channels,
       workerId,
       metrics: createFallbackMetrics(
@@ -98,10 +104,12 @@ export class FallbackBench {
   /** Streams, retries and what is pending: nothing of an entry is left. */
   readonly isSettled = async (): Promise<boolean> => {
     const { redis } = this.store;
-    const lengths = await Promise.all([
-      ...(["high", "normal", "low"] as const).map((priority) => redis.xlen(this.keys.fallback(priority))),
-      redis.zcard(this.keys.retries),
-    ]);
+    const lengths = await Promise.all(
+      [undefined, ...this.#channels].flatMap((channel) => [
+        ...priorities.map((priority) => redis.xlen(this.keys.fallback(priority, channel))),
+        redis.zcard(this.keys.retriesOf(channel)),
+      ]),
+    );
     return lengths.every((length) => length === 0);
   };
 

@@ -6,6 +6,7 @@ export type AnswerJob = (job: FallbackJob) => ChannelAnswer | Promise<ChannelAns
 
 export class RecordingChannel implements FallbackChannel {
   readonly name: string;
+  readonly platform?: "ios" | "wechat";
   readonly longestSendMs: number;
   readonly jobs: FallbackJob[] = [];
   /** How many were under way at the same time, at most. */
@@ -17,14 +18,17 @@ export class RecordingChannel implements FallbackChannel {
 
   constructor({
     name = "recording",
+    platform,
     longestSendMs = 10_000,
     answer = () => ({ outcome: "taken" }),
   }: {
     readonly name?: string;
+    readonly platform?: "ios" | "wechat";
     readonly longestSendMs?: number;
     readonly answer?: AnswerJob;
   } = {}) {
     this.name = name;
+    if (platform !== undefined) this.platform = platform;
     this.longestSendMs = longestSendMs;
     this.#answer = answer;
   }

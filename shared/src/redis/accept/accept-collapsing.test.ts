@@ -4,7 +4,7 @@
 import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createRegistry } from "../../kernel/metrics/metrics.js";
-import { joinCollapseKey } from "../../protocol/messages/notification-text.js";
+import { joinNotification } from "../../protocol/messages/notification-text.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { keepDeviceSends } from "../fallback/device-sends-store.js";
 import { promoteRetries, readFallback, type TakenEntry } from "../fallback/fallback-queue.js";
@@ -198,7 +198,7 @@ const outcomes: Readonly<Record<string, Settlement>> = {
 
 describe("one that is being sent while a newer one comes", () => {
   async function sendWhile(key: string): Promise<TakenEntry> {
-    const notification = joinCollapseKey(NOTIFICATION, key);
+    const notification = joinNotification(NOTIFICATION, { collapseKey: key });
     await accept("k1", key, { notification });
     const entry = await enter("k1", 1, notification);
     expect(await beginSend(store.scripts, store.keys, entry.message, { name: "s", keepMs: 60_000 })).toBe(
@@ -313,7 +313,11 @@ class Model {
         return;
       case "offer":
         if (found.entry !== undefined || found.end !== "none" || found.seq <= this.acked) return;
-        found.entry = await enter(found.id, found.seq, joinCollapseKey(NOTIFICATION, found.key));
+        found.entry = await enter(
+          found.id,
+          found.seq,
+          joinNotification(NOTIFICATION, { collapseKey: found.key }),
+        );
         return;
       case "begin": {
         if (found.entry === undefined || found.isBeingSent) return;
@@ -333,7 +337,7 @@ class Model {
   async #accept(key: string | undefined): Promise<void> {
     const seq = this.messages.length + 1;
     const id = `m${seq}`;
-    const notification = joinCollapseKey(NOTIFICATION, key);
+    const notification = joinNotification(NOTIFICATION, { collapseKey: key });
     expect(await accept(id, key, { notification })).toMatchObject({ outcome: "stored", seq });
     const older = this.messages.filter(
       (one) =>

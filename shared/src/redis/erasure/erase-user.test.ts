@@ -1,6 +1,7 @@
 // Tests the erasing of a user on a real Redis: all that is theirs goes, nothing of anybody else's, whatever dies
 // meanwhile.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { fallbackChannels } from "../../protocol/fallback/fallback-channels.js";
 import { partitionOfUser } from "../../protocol/messages/partition.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import type { MessageToAccept } from "../accept/accept-batch.js";
@@ -197,7 +198,12 @@ test("more than one call takes: thousands of records and entries, among those of
   expect(sent.length).toBe(1_500);
   const retries = Array.from({ length: 700 }, (_, i) => `1\t${person}\t${i}\te.1\t1\t2\tp${i}\ton\t{}`);
   await store.redis.zadd(store.keys.retries, ...retries.flatMap((text) => [1, text]));
-  expect(await eraser.erase(person)).toMatchObject({ messages: 1_500, records: 1_500, entries: 2_200 });
+  // Each channel has a queue of its own.
+  for (const channel of fallbackChannels) {
+    await store.redis.zadd(store.keys.retriesOf(channel), 1, retries[0] ?? "");
+    await store.redis.xadd(store.keys.fallback("low", channel), "*", "m", `${person}\t1\te.1\t`, "n", "0");
+  }
+  expect(await eraser.erase(person)).toMatchObject({ messages: 1_500, records: 1_500, entries: 2_208 });
   expect(await keysThatName(person)).toEqual([store.keys.tokenGeneration(person)]);
   expect(await store.redis.xlen(store.keys.ready)).toBe(1_500);
   expect((await store.redis.keys(store.keys.record("*"))).length).toBe(1_500);

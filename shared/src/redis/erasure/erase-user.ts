@@ -3,6 +3,7 @@
 // a death in between, nothing reaches what is left, and another call finishes it. What came after the first step stays.
 // docs/operate/erasing-a-person.md says what remains, and why.
 import { deadLetterCauses } from "../../protocol/fallback/dead-letter-causes.js";
+import { fallbackChannels } from "../../protocol/fallback/fallback-channels.js";
 import { partitionOfUser } from "../../protocol/messages/partition.js";
 import { decodeMessageRecord, priorities } from "../../protocol/messages/stored-message.js";
 import { awaitAnswer } from "../connection/await-answer.js";
@@ -58,10 +59,12 @@ export class UserEraser {
     const messages = await awaitAnswer(this.#begin(keys, userId));
     let entries = 0;
     // Before the fallback streams: only from here can something still go there.
-    entries += await awaitAnswer(this.#eraseRetries(keys, userId));
+    for (const channel of queuesOfFallback) {
+      entries += await awaitAnswer(this.#eraseRetries(keys, userId, channel));
+    }
     for (const stream of [
       keys.ready,
-      ...priorities.map((priority) => keys.fallback(priority)),
+      ...fallbackStreams(keys),
       ...deadLetterCauses.map((cause) => keys.deadLetters(cause)),
     ]) {
       entries += await awaitAnswer(this.#eraseEntries(keys, userId, stream));
@@ -104,7 +107,7 @@ export class UserEraser {
   }
 
   async #eraseEntries(keys: PartitionKeys, userId: string, stream: string): Promise<number> {
-    const isFallback = priorities.some((priority) => stream === keys.fallback(priority));
+    const isFallback = fallbackStreams(keys).includes(stream);
     let erased = 0;
     let after = "0-0";
     while (after !== "") {
@@ -120,13 +123,13 @@ export class UserEraser {
     return erased;
   }
 
-  async #eraseRetries(keys: PartitionKeys, userId: string): Promise<number> {
+  async #eraseRetries(keys: PartitionKeys, userId: string, channel: string | undefined): Promise<number> {
     let erased = 0;
     let cursor = "0";
     while (cursor !== "") {
       const answer = await this.#scripts.run(
         "erase-retries.v1",
-        [keys.retries, keys.user(userId)],
+        [keys.retriesOf(channel), keys.user(userId)],
         [userId, cursor],
       );
       const [count = "0", next = ""] = answer.split("\t");
@@ -178,4 +181,13 @@ export class UserEraser {
       ),
     );
   }
+}
+
+/** Those for which no channel was chosen yet come first: only from there can an entry go to the others. */
+const queuesOfFallback: readonly (string | undefined)[] = [undefined, ...fallbackChannels];
+
+function fallbackStreams(keys: PartitionKeys): string[] {
+  return queuesOfFallback.flatMap((channel) =>
+    priorities.map((priority) => keys.fallback(priority, channel)),
+  );
 }

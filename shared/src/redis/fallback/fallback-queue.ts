@@ -16,10 +16,11 @@ import { fieldOf } from "../streams/stream-entry.js";
 /** The consumer group of every fallback stream. */
 export const FALLBACK_GROUP = "workers";
 
-/** One of a partition's three streams. */
+/** One of a partition's streams: three for each channel, and three of those for which none was chosen yet. */
 export interface FallbackSource {
   readonly keys: PartitionKeys;
   readonly priority: Priority;
+  readonly channel?: string | undefined;
 }
 
 /** An entry that this worker holds until it settles it. */
@@ -43,19 +44,23 @@ export interface PolledPartition {
   readonly waiting: Readonly<Record<Priority, number>>;
 }
 
-/** @param limit how many retries go back in this call, at most */
+/**
+ * @param limit how many retries go back in this call, at most
+ * @param channel whose; absent: of those that no channel was chosen for yet
+ */
 export async function promoteRetries(
   scripts: ScriptRunner,
   keys: PartitionKeys,
   limit: number,
+  channel?: string,
 ): Promise<PolledPartition> {
   const [answer, retries] = await Promise.all([
     scripts.run(
       "promote-retries.v1",
-      [keys.retries, ...priorities.map((priority) => keys.fallback(priority))],
+      [keys.retriesOf(channel), ...priorities.map((priority) => keys.fallback(priority, channel))],
       [FALLBACK_GROUP, limit],
     ),
-    scripts.redis.zcard(keys.retries),
+    scripts.redis.zcard(keys.retriesOf(channel)),
   ]);
   const [nowMs = 0, promoted = 0, high = 0, normal = 0, low = 0] = answer.split("\t").map(Number);
   return { nowMs, promoted, retries, waiting: { high, normal, low } };
@@ -70,11 +75,11 @@ export async function promoteRetries(
  */
 export async function readFallback(
   scripts: ScriptRunner,
-  { keys, priority }: FallbackSource,
+  source: FallbackSource,
   consumer: string,
   count: number,
 ): Promise<TakenEntry[]> {
-  const stream = keys.fallback(priority);
+  const stream = streamOf(source);
   const read = async (): Promise<TakenEntry[]> => {
     const streams = (await scripts.redis.xreadgroup(
       "GROUP",
@@ -86,7 +91,7 @@ export async function readFallback(
       stream,
       ">",
     )) as [string, RawTaken[]][] | null;
-    return (streams?.[0]?.[1] ?? []).flatMap((raw) => taken({ keys, priority }, raw, 0));
+    return (streams?.[0]?.[1] ?? []).flatMap((raw) => taken(source, raw, 0));
   };
   try {
     return await read();
@@ -104,11 +109,11 @@ export async function readFallback(
  */
 export async function claimFallback(
   redis: Redis,
-  { keys, priority }: FallbackSource,
+  source: FallbackSource,
   consumer: string,
   { idleMs, count, isHeldHere }: ClaimOptions,
 ): Promise<TakenEntry[]> {
-  const stream = keys.fallback(priority);
+  const stream = streamOf(source);
   let pending: [string, string, number, number][];
   try {
     pending = (await redis.xpending(
@@ -137,7 +142,7 @@ export async function claimFallback(
     idleMs,
     ...deliveries.keys(),
   )) as RawTaken[];
-  return entries.flatMap((raw) => taken({ keys, priority }, raw, deliveries.get(raw?.[0] ?? "") ?? 1));
+  return entries.flatMap((raw) => taken(source, raw, deliveries.get(raw?.[0] ?? "") ?? 1));
 }
 
 export interface ClaimOptions {
@@ -149,14 +154,14 @@ export interface ClaimOptions {
 /** Lets the next worker that looks for abandoned entries have this one at once, as if we had never had it. */
 export async function giveBackFallback(
   scripts: ScriptRunner,
-  { keys, priority, entryId, abandoned }: TakenEntry,
+  entry: TakenEntry,
   consumer: string,
   idleMs: number,
 ): Promise<void> {
   await scripts.run(
     "give-back-fallback.v1",
-    [keys.fallback(priority)],
-    [FALLBACK_GROUP, entryId, consumer, idleMs, abandoned],
+    [streamOf(entry)],
+    [FALLBACK_GROUP, entry.entryId, consumer, idleMs, entry.abandoned],
   );
 }
 
@@ -166,13 +171,16 @@ export async function giveBackFallback(
  */
 export async function forgetWorkers(
   scripts: ScriptRunner,
-  { keys, priority }: FallbackSource,
+  source: FallbackSource,
   idleMs: number,
   only = "",
 ): Promise<number> {
-  return Number(
-    await scripts.run("forget-workers.v1", [keys.fallback(priority)], [FALLBACK_GROUP, idleMs, only]),
-  );
+  return Number(await scripts.run("forget-workers.v1", [streamOf(source)], [FALLBACK_GROUP, idleMs, only]));
+}
+
+/** The name of its stream. */
+export function streamOf({ keys, priority, channel }: FallbackSource): string {
+  return keys.fallback(priority, channel);
 }
 
 export interface FallbackBacklog {
@@ -183,14 +191,19 @@ export interface FallbackBacklog {
   readonly oldestAtMs: number | undefined;
 }
 
-export async function readFallbackBacklog(redis: Redis, keys: PartitionKeys): Promise<FallbackBacklog> {
-  const [high, normal, low, retries, ...oldest] = await Promise.all([
-    redis.xlen(keys.fallback("high")),
-    redis.xlen(keys.fallback("normal")),
-    redis.xlen(keys.fallback("low")),
-    redis.zcard(keys.retries),
-    ...priorities.map((priority) => redis.xrange(keys.fallback(priority), "-", "+", "COUNT", 1)),
+/** @param channel what waits for it; absent: what waits for a channel to be chosen */
+export async function readFallbackBacklog(
+  redis: Redis,
+  keys: PartitionKeys,
+  channel?: string,
+): Promise<FallbackBacklog> {
+  const streams = priorities.map((priority) => keys.fallback(priority, channel));
+  const [retries, lengths, oldest] = await Promise.all([
+    redis.zcard(keys.retriesOf(channel)),
+    Promise.all(streams.map((stream) => redis.xlen(stream))),
+    Promise.all(streams.map((stream) => redis.xrange(stream, "-", "+", "COUNT", 1))),
   ]);
+  const [high = 0, normal = 0, low = 0] = lengths;
   const ages = oldest.flatMap(([first]) => (first === undefined ? [] : [Number.parseInt(first[0], 10)]));
   return {
     queued: { high, normal, low },

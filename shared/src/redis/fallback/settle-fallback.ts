@@ -2,7 +2,8 @@
 // Guarantees: one step; of several workers that tried the same entry, the first settles it.
 import type { DeadLetterCause } from "../../protocol/fallback/dead-letter-causes.js";
 import { encodeAttempt, shortenReason, type AttemptNote } from "../../protocol/fallback/fallback-attempt.js";
-import { FALLBACK_GROUP, type TakenEntry } from "./fallback-queue.js";
+import { encodeFailure, type FallbackFailure } from "../../protocol/fallback/fallback-entry.js";
+import { FALLBACK_GROUP, streamOf, type TakenEntry } from "./fallback-queue.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export type Settlement =
@@ -11,6 +12,13 @@ export type Settlement =
   /** Nothing is sent: the message has ended, or nobody can be reached. */
   | { readonly outcome: "dropped" }
   | { readonly outcome: "retry"; readonly delayMs: number }
+  /** This channel is asked next. */
+  | {
+      readonly outcome: "passed";
+      readonly channel: string;
+      /** What a channel before it failed for. */
+      readonly failure: FallbackFailure | undefined;
+    }
   | { readonly outcome: "failed"; readonly cause: DeadLetterCause; readonly reason: string };
 
 export interface Settled {
@@ -31,17 +39,19 @@ const ATTEMPTS_KEPT = 50;
  */
 export async function settleFallback(
   scripts: ScriptRunner,
-  { keys, priority, entryId, message: { id, userId, seq, epoch } }: TakenEntry,
+  entry: TakenEntry,
   settlement: Settlement,
   { attempts, notes, deadLettersCap, sendName = "" }: SettleOptions,
 ): Promise<Settled> {
+  const { keys, priority, entryId, message } = entry;
+  const { id, userId, seq, epoch } = message;
   const { outcome } = settlement;
   const cause = outcome === "failed" ? settlement.cause : "rejected";
   const answer = await scripts.run(
-    "settle-fallback.v4",
+    "settle-fallback.v5",
     [
-      keys.fallback(priority),
-      keys.retries,
+      streamOf(entry),
+      keys.retriesOf(entry.channel),
       keys.deadLetters(cause),
       keys.record(id),
       keys.user(userId),
@@ -50,6 +60,7 @@ export async function settleFallback(
       keys.collapsed(userId),
       keys.inbox(userId),
       keys.deviceSends(id),
+      outcome === "passed" ? keys.fallback(priority, settlement.channel) : keys.retriesOf(entry.channel),
     ],
     [
       FALLBACK_GROUP,
@@ -64,6 +75,7 @@ export async function settleFallback(
       seq,
       epoch,
       sendName,
+      outcome === "passed" ? encodeFailure(settlement.failure) : "",
       ...notes.map(encodeAttempt),
     ],
   );

@@ -84,6 +84,7 @@ test("users and retries, more than one call takes: each is moved by the step, on
   const armed = (i: number): number => formerMs() - 5_000 + Math.floor(i / 50) * 1_000;
   await store.redis.zadd(keys.due, ...users.flatMap((user, i) => [armed(i), user]));
   await store.redis.zadd(keys.retries, ...entries.flatMap((entry, i) => [armed(i), entry]));
+  await store.redis.zadd(keys.retriesOf("web"), ...entries.flatMap((entry, i) => [armed(i), entry]));
   const far = formerMs() + 86_400_000;
   await store.redis.zadd(keys.due, far, "waits for an expiry");
   await store.redis.hset(keys.generation, { at: formerMs(), n: "1" });
@@ -92,6 +93,7 @@ test("users and retries, more than one call takes: each is moved by the step, on
   for (const [key, names] of [
     [keys.due, users],
     [keys.retries, entries],
+    [keys.retriesOf("web"), entries],
   ] as const) {
     for (const [i, name] of names.entries()) {
       const score = Number(await store.redis.zscore(key, name));

@@ -2,10 +2,11 @@
 // was set back.
 // Guarantees: only the owner does it. A call that is cut off, or an owner that dies on the way, leaves it to be done
 // again: some things then come early, and nothing late.
+import { fallbackChannels } from "../../protocol/fallback/fallback-channels.js";
+import { priorities } from "../../protocol/messages/stored-message.js";
 import { FALLBACK_GROUP } from "../fallback/fallback-queue.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
-import { ownerAndFallbackKeys } from "../wake/wake-users.js";
 
 export interface PartitionTime {
   /** The master's clock. */
@@ -48,24 +49,26 @@ export async function setBack(
   token: string,
   { nowMs, backMs, armedForMs, isHeld }: SetBackOptions,
 ): Promise<boolean> {
-  const call = (users: readonly string[], retriesFrom: string): Promise<string> =>
+  const call = (users: readonly string[], retriesFrom: string, channel?: string): Promise<string> =>
     scripts.run(
       "set-back.v1",
       [
         keys.owner,
         keys.generation,
         keys.due,
-        keys.retries,
-        ...ownerAndFallbackKeys(keys).slice(3),
+        keys.retriesOf(channel),
+        ...priorities.map((priority) => keys.fallback(priority, channel)),
         ...users.flatMap((userId) => [keys.user(userId), keys.routes(userId)]),
       ],
       [token, backMs, FALLBACK_GROUP, retriesFrom, RETRIES_IN_A_CALL, ...users],
     );
 
-  for (let retriesFrom = String(nowMs); retriesFrom !== "";) {
-    if (!isHeld()) return false;
-    retriesFrom = await call([], retriesFrom);
-    if (retriesFrom === "stale") return false;
+  for (const channel of [undefined, ...fallbackChannels]) {
+    for (let retriesFrom = String(nowMs); retriesFrom !== "";) {
+      if (!isHeld()) return false;
+      retriesFrom = await call([], retriesFrom, channel);
+      if (retriesFrom === "stale") return false;
+    }
   }
   const untilMs = nowMs + backMs + armedForMs;
   for (let from = nowMs + 1; ;) {

@@ -36,7 +36,7 @@ export const scriptsByRoom = {
     "open-fallback.v1",
     "promote-retries.v1",
     "replay-dead-letter.v2",
-    "settle-fallback.v4",
+    "settle-fallback.v5",
     "take-collapse-turn.v1",
   ],
   inbox: ["ack.v3", "expire.v4", "find-expired.v2", "hold-history.v1", "keep-records.v1", "read-inbox.v2"],

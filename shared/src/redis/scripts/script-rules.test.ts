@@ -349,6 +349,7 @@ async function callFallback(scripts: ScriptRunner, partition: number): Promise<v
   for (const settlement of [
     { outcome: "retry", delayMs: 0 },
     { outcome: "failed", cause: "rejected", reason: "no" },
+    { outcome: "passed", channel: "web", failure: undefined },
     { outcome: "taken", channel: "c" },
   ] as const) {
     await promoteRetries(scripts, keys, 10);

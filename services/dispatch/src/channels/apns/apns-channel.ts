@@ -1,4 +1,4 @@
-// fallback/send-by-channels -> here -> send-to-device: the fallback channel that reaches a user's iPhones.
+// fallback/ask-channel -> here -> send-to-device: the fallback channel that reaches a user's iPhones.
 // Guarantees: each attempt tries, once, every device of the user that is registered for such pushes and not set aside. A
 // device that has the message does not get it again by a retry for another, and the message counts as taken. What is
 // repeated after a crash carries the same apns-id and collapse id. Of messages with one collapse key none comes after a
@@ -41,6 +41,7 @@ const TURN_MS = 2_000;
 
 export class ApnsChannel implements FallbackChannel {
   readonly name = "apns";
+  readonly platform = "ios";
   readonly longestSendMs: number;
   readonly #options: ApnsChannelOptions;
 

@@ -1,4 +1,4 @@
-// fallback/send-by-channels -> here: the fallback channel that posts messages to the business system's own address.
+// fallback/ask-channel -> here: the fallback channel that posts messages to the business system's own address.
 // Guarantees: one signed POST an attempt, by the sender that posts webhooks too. Its address is the operator's own, out of
 // the configuration, and may be a private one: no caller of an API can set it.
 import { formatTime } from "@petrel/shared/kernel/http/answer-time";

@@ -16,13 +16,16 @@
 -- (includes/collapse-messages); a retry of such a message is not made, unless one of the user's devices has it. Takes
 -- away the note that the message is being sent (recall/begin-send.lua): it can be recalled again, unless it
 -- has ended. Another attempt's note stays.
+-- v5: each channel has its own streams and retries; one that cannot reach the user passes the entry on to the next, with
+-- what it failed for, so that the message fails of that where no later channel reaches the user either.
 --
--- KEYS[1] fallback stream · KEYS[2] retries · KEYS[3] dead letters, of the cause in ARGV[4]
+-- KEYS[1] fallback stream · KEYS[2] retries, of the same channel · KEYS[3] dead letters, of the cause in ARGV[4]
 -- KEYS[4] record · KEYS[5] user · KEYS[6] attempts · KEYS[7] sending
 -- KEYS[8] collapsed (hash: collapse key -> messages) · KEYS[9] inbox · KEYS[10] device sends
+-- KEYS[11] of passed: the fallback stream that it goes to; else any of this partition's keys
 -- ARGV[1] group
 -- ARGV[2] entryId
--- ARGV[3] outcome   "taken" | "dropped" | "retry" | "failed"
+-- ARGV[3] outcome   "taken" | "dropped" | "retry" | "passed" | "failed"
 -- ARGV[4] word      of taken: the channel's name · of failed: the cause · else ""
 -- ARGV[5] attempts  made by now, this one included
 -- ARGV[6] delayMs   of retry: how long to wait; at most until the message's expiry, when it gets that end instead
@@ -31,6 +34,7 @@
 -- ARGV[9] attemptsKept
 -- ARGV[10] seq · ARGV[11] epoch   of the message
 -- ARGV[12] attempt  as noted in KEYS[7]; "" where nothing was sent
+-- ARGV[13] failure  of passed: what a channel failed for, see protocol/fallback-entry; "" for nothing
 -- then notes of what was tried: JSON objects, not empty, to which the script adds the time
 --
 -- Result: "collapsed" where it was taken out of the inbox as that; "settled", or "settled" TAB how many of the oldest dead letters were evicted; "ended" where the message
@@ -82,6 +86,7 @@ if superseded and outcome == 'retry' and redis.call('EXISTS', KEYS[10]) == 1 the
 -- Keys of another kind fail here, before anything is written.
 redis.call('ZCARD', KEYS[2])
 redis.call('XLEN', KEYS[3])
+if outcome == 'passed' then redis.call('XLEN', KEYS[11]) end
 local isNoted = ARGV[12] ~= '' and redis.call('GET', KEYS[7]) == ARGV[12]
 local wasPending = redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 1
 if isNoted then redis.call('DEL', KEYS[7]) end
@@ -92,9 +97,9 @@ end
 if not wasPending then return 'gone' end
 redis.call('XDEL', KEYS[1], ARGV[2])
 
-if record and #ARGV > 12 then
+if record and #ARGV > 13 then
   redis.call('PEXPIRE', KEYS[4], ms(keepMs), 'GT')
-  for i = 13, #ARGV do
+  for i = 14, #ARGV do
     redis.pcall('RPUSH', KEYS[6], '{"at":' .. nowText .. ',' .. string.sub(ARGV[i], 2))
   end
   redis.pcall('LTRIM', KEYS[6], '-' .. ARGV[9], '-1')
@@ -127,7 +132,13 @@ if superseded and outcome ~= 'failed' then
   leaveInbox(KEYS[4], KEYS[5], KEYS[9])
   return hasNoEnd and outcome ~= 'taken' and 'collapsed' or 'settled'
 end
-if outcome == 'retry' then
+if outcome == 'passed' then
+  -- userId … notification, then trace and failure; attempts count anew for each channel.
+  local base = string.match(text, '^' .. string.rep('[^\t]*\t', 7) .. '[^\t]*')
+  local trace = base and string.match(string.sub(text, #base + 1), '^\t([^\t]*)') or ''
+  local tail = ARGV[13] ~= '' and '\t' .. trace .. '\t' .. ARGV[13] or trace ~= '' and '\t' .. trace or ''
+  redis.call('XADD', KEYS[11], '*', 'm', base and base .. tail or text, 'n', '0')
+elseif outcome == 'retry' then
   local at = now + tonumber(ARGV[6])
   local expiresAt = tonumber(string.match(text, '^[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t(%d+)'))
   if expiresAt and expiresAt < at then at = expiresAt end
