@@ -6,8 +6,11 @@ import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
-/** What an owner of this release can do beyond the first one: asked for by scripts that store what needs it. */
-const OWNER_FEATURES = "schedules";
+/**
+ * What owners of this release do that those of an earlier one leave undone. A script that stores what waits for such
+ * an owner asks the owner's hash first, as schedules/schedule.lua does, and answers that it is off.
+ */
+const ownerFeatures = ["schedules"] as const;
 
 export type LeaseResult =
   | { readonly outcome: "held"; readonly token: string; readonly untilMs: number }
@@ -32,7 +35,7 @@ export async function takePartition(
 ): Promise<LeaseResult> {
   const nonce = randomBytes(6).toString("base64url");
   return decodeLease(
-    await scripts.run("lease.v3", [keys.owner], ["take", holder, leaseMs, nonce, OWNER_FEATURES]),
+    await scripts.run("lease.v3", [keys.owner], ["take", holder, leaseMs, nonce, ownerFeatures.join(" ")]),
   );
 }
 
