@@ -13,16 +13,20 @@ const resolve = {
     ? [
         { find: /^@petrel\/shared\/(.*)$/, replacement: `${at("shared/dist")}/$1.js` },
         { find: /^@petrel\/client$/, replacement: at("clients/browser/dist/client.js") },
+        { find: /^@petrel\/server$/, replacement: at("clients/server/dist/petrel.js") },
       ]
     : [
         { find: /^@petrel\/shared\/(.*)$/, replacement: `${at("shared/src")}/$1.ts` },
         { find: /^@petrel\/client$/, replacement: at("clients/browser/src/client.ts") },
+        { find: /^@petrel\/server$/, replacement: at("clients/server/src/petrel.ts") },
       ],
 };
 
 /** What every project has. */
 const common = {
-  ...(isBuilt ? { server: { deps: { external: [/\/(?:shared|clients\/browser)\/dist\//] } } } : {}),
+  ...(isBuilt
+    ? { server: { deps: { external: [/\/(?:shared|clients\/(?:browser|server))\/dist\//] } } }
+    : {}),
   // Fetches Redis where a machine has none, before any test is timed.
   globalSetup: [at("shared/src/testing/redis/prepare-redis.ts")],
   // Generous, as every deadline of a test: only a failure waits for it.

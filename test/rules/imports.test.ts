@@ -157,7 +157,7 @@ describe("between the parts", () => {
     shared: [],
     "clients/browser": [],
     "clients/server": [],
-    "clients/cli": ["clients/browser", "shared"],
+    "clients/cli": ["clients/browser", "clients/server", "shared"],
   };
 
   test("services import shared only, never one another; shared imports none of them", () => {
@@ -177,9 +177,14 @@ describe("between the parts", () => {
     ).toEqual([]);
   });
 
-  test("the browser's client depends on nothing", () => {
+  test("the browser's client depends on nothing, the one for backends on Node alone", () => {
     const files = production.filter(({ path }) => path.startsWith("clients/browser/"));
     expect(offences(files, ({ file }) => file === undefined)).toEqual([]);
+    const server = production.filter(({ path }) => path.startsWith("clients/server/"));
+    expect(server.length).toBeGreaterThan(10);
+    expect(
+      offences(server, ({ specifier, file }) => file === undefined && !specifier.startsWith("node:")),
+    ).toEqual([]);
   });
 
   test("a package that is imported is declared where it is imported", () => {

@@ -47,6 +47,7 @@ function nameFrom(room: string, file: string): string {
   const [, folder = ""] = /\/src\/(.*)$/.exec(dirname(file)) ?? [];
   if (from === to) return folder === "" ? "." : folder;
   if (to === "clients/browser") return "client";
+  if (to === "clients/server") return "server";
   return to === "shared" ? `shared/${folder.split("/")[0] ?? ""}` : to;
 }
 
@@ -54,7 +55,14 @@ const rooms = readRooms();
 
 test("the reader of rooms finds those of all parts", () => {
   expect(rooms.length).toBeGreaterThan(40);
-  for (const part of ["shared", "services/dispatch", "services/push-node", "clients/browser", "deploy/local"])
+  for (const part of [
+    "shared",
+    "services/dispatch",
+    "services/push-node",
+    "clients/browser",
+    "clients/server",
+    "deploy/local",
+  ])
     expect(rooms.filter(({ path }) => workspaceOf(path) === part).length, part).toBeGreaterThan(1);
 });
 

@@ -74,6 +74,7 @@ function resolve(specifier: string, from: string): string | undefined {
   if (specifier.startsWith("@petrel/shared/"))
     return `shared/src/${specifier.slice("@petrel/shared/".length)}.ts`;
   if (specifier === "@petrel/client") return "clients/browser/src/client.ts";
+  if (specifier === "@petrel/server") return "clients/server/src/petrel.ts";
   if (!specifier.startsWith(".")) return undefined;
   const path = join(dirname(from), specifier);
   const asTypeScript = path.replace(/\.js$/, ".ts");

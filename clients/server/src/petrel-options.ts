@@ -1,0 +1,106 @@
+// petrel -> here: the options and their defaults.
+// Guarantees: a wrong option is refused at once, by name; the key's secret is in no message.
+import type { Fetch, ServiceName } from "./requests/send-request.js";
+
+export interface PetrelOptions {
+  /** Where collect is: `https://collect.example.test`. Sends, and most of what can be asked. */
+  readonly collect?: string | undefined;
+  /** Where auth is: tokens and devices. */
+  readonly auth?: string | undefined;
+  /** Where dispatch is: only `request` asks it. */
+  readonly dispatch?: string | undefined;
+  /** `KEY.SECRET` of a producer. */
+  readonly key: string;
+  /** Signs each request instead of sending the secret. */
+  readonly sign?: boolean | undefined;
+  /** How long a call may take, with all its attempts, waiting included (30,000). */
+  readonly timeoutMs?: number | undefined;
+  /** How long each attempt may (10,000). */
+  readonly attemptTimeoutMs?: number | undefined;
+  /** How many attempts at most; as many as there is time for by default. */
+  readonly attempts?: number | undefined;
+  /** How long a message waits for others while a request is under way: 0 to 2 (2). */
+  readonly lingerMs?: number | undefined;
+  /** Requests with messages at a time (4). */
+  readonly maxRequests?: number | undefined;
+  /** Recipients of messages that are not settled yet (100,000). */
+  readonly maxQueued?: number | undefined;
+  /** Their JSON (64 MiB). */
+  readonly maxQueuedBytes?: number | undefined;
+  /** Larger batches are compressed, where that pays (64 KiB); Infinity for never. */
+  readonly gzipAboveBytes?: number | undefined;
+  /** Instead of the global one: for a proxy, or a certificate authority of your own. */
+  readonly fetch?: Fetch | undefined;
+}
+
+const numbers = {
+  timeoutMs: { default: 30_000, min: 1, max: 3_600_000 },
+  attemptTimeoutMs: { default: 10_000, min: 1, max: 3_600_000 },
+  attempts: { default: Number.POSITIVE_INFINITY, min: 1, max: Number.POSITIVE_INFINITY },
+  lingerMs: { default: 2, min: 0, max: 2 },
+  maxRequests: { default: 4, min: 1, max: 64 },
+  maxQueued: { default: 100_000, min: 1, max: 10_000_000 },
+  maxQueuedBytes: { default: 64 * 1024 * 1024, min: 1, max: 4 * 1024 ** 3 },
+  gzipAboveBytes: { default: 64 * 1024, min: 0, max: Number.POSITIVE_INFINITY },
+} as const;
+
+export type ResolvedOptions = { readonly [Name in keyof typeof numbers]: number } & {
+  readonly urls: Readonly<Partial<Record<ServiceName, string>>>;
+  readonly key: string;
+  readonly sign: boolean;
+  readonly fetch: Fetch;
+};
+
+const services: readonly ServiceName[] = ["auth", "collect", "dispatch"];
+const others: readonly string[] = ["key", "sign", "fetch"];
+
+/** @throws TypeError */
+export function resolveOptions(options: PetrelOptions): ResolvedOptions {
+  const known = [...services, ...others, ...Object.keys(numbers)];
+  const unknown = Object.keys(options).find((name) => !known.includes(name));
+  if (unknown !== undefined) throw new TypeError(`new Petrel: there is no option ${unknown}`);
+  const { key, sign = false, fetch = globalThis.fetch } = options;
+  if (typeof key !== "string" || !/^[^\s.]+\.\S+$/.test(key)) {
+    throw new TypeError("new Petrel: key must have the form KEY.SECRET");
+  }
+  if (typeof sign !== "boolean") throw new TypeError("new Petrel: sign must be true or false");
+  if (typeof fetch !== "function") throw new TypeError("new Petrel: fetch must be a function");
+  const urls = Object.fromEntries(
+    services.flatMap((name) => {
+      const url = options[name];
+      return url === undefined ? [] : [[name, checkUrl(name, url)]];
+    }),
+  );
+  const read = (name: keyof typeof numbers): number => readNumber(name, options[name]);
+  return {
+    urls,
+    key,
+    sign,
+    // Not as a method: the global one minds its `this`.
+    fetch: (url, init) => fetch(url, init),
+    timeoutMs: read("timeoutMs"),
+    attemptTimeoutMs: read("attemptTimeoutMs"),
+    attempts: read("attempts"),
+    lingerMs: read("lingerMs"),
+    maxRequests: read("maxRequests"),
+    maxQueued: read("maxQueued"),
+    maxQueuedBytes: read("maxQueuedBytes"),
+    gzipAboveBytes: read("gzipAboveBytes"),
+  };
+}
+
+function checkUrl(name: string, url: unknown): string {
+  if (typeof url === "string" && URL.canParse(url)) {
+    const { protocol, search, hash, username } = new URL(url);
+    const isHttp = protocol === "http:" || protocol === "https:";
+    if (isHttp && search === "" && hash === "" && username === "") return url;
+  }
+  throw new TypeError(`new Petrel: ${name} must be an http:// or https:// URL without query or user`);
+}
+
+function readNumber(name: keyof typeof numbers, given: unknown): number {
+  const { default: usual, min, max } = numbers[name];
+  if (given === undefined) return usual;
+  if (typeof given === "number" && given >= min && given <= max) return given;
+  throw new TypeError(`new Petrel: ${name} must be a number from ${min} to ${max}`);
+}
