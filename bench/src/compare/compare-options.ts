@@ -8,6 +8,7 @@ export const WORKLOADS = [
   "idle-connections",
   "single",
   "batched",
+  "library",
   "latency",
   "half-load",
   "connect",
@@ -111,8 +112,8 @@ export const COMPARE_HELP = `npm run bench -- [options]
 Petrel beside others, in one run: µs of CPU of all server processes, their Redis among them, by the kernel's account.
 Rounds of all of them alternate; each delivery is checked.
 
-  --workloads ${WORKLOADS.slice(0, 6).join(",")},
-              ${WORKLOADS.slice(6).join(",")}
+  --workloads ${WORKLOADS.slice(0, 7).join(",")},
+              ${WORKLOADS.slice(7).join(",")}
                           all but scaling and storm by default; with --quick ${QUICK_WORKLOADS.slice(0, 3).join(", ")},
                           ${QUICK_WORKLOADS.slice(3).join(", ")}
   --contenders petrel,ws  of ${CONTENDERS.join(", ")}

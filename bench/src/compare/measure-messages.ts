@@ -1,6 +1,6 @@
 // Bench: messages to single users: one for each request, batched by the sender, or at a steady pace.
 // Guarantees: every message to every user is checked: all, once, and by number where the server numbers them.
-import { userOf, type Contender } from "../contenders/contender.js";
+import { userOf, type Contender, type SenderLibrary } from "../contenders/contender.js";
 import { faultsOf, type MeasuredRound } from "../rounds/measured-round.js";
 import { measureRound, type RoundPlan } from "../rounds/measure-round.js";
 import { atRate, inClosedLoop } from "../rounds/publish-plans.js";
@@ -44,6 +44,7 @@ export async function connectUsers(
   contender: Contender,
   count: number,
   ackDelayMs: number,
+  library?: SenderLibrary,
 ): Promise<ConnectedUsers> {
   const side = contender.users;
   if (side === undefined) throw new Error(`${contender.name} has no users`);
@@ -55,12 +56,14 @@ export async function connectUsers(
     measure: async (plan) =>
       figuresOf(
         await measureRound(
-          { side, pids: contender.pids, subscribers },
+          { side, library, pids: contender.pids, subscribers },
           // Acknowledgements that wait for company belong to the messages.
           { settleMs: ackDelayMs + 100, ...plan },
         ),
       ),
-    close: () => subscribers.close(),
+    close: async () => {
+      await Promise.all([subscribers.close(), library?.close()]);
+    },
   };
 }
 
@@ -129,6 +132,23 @@ export async function measureBatched(context: CompareContext): Promise<WorkloadF
             inClosedLoop(publish, first, messages, { publishers: BATCHING_PUBLISHERS, together: batch }),
         };
       },
+    ),
+  };
+}
+
+/** As many senders as `single` has, each awaiting its own message: what their library makes of that. */
+export async function measureLibrary(context: CompareContext): Promise<WorkloadFigures> {
+  const { options } = context;
+  return {
+    workload: "library",
+    title: `Its library for backends: ${options.publishers} senders, each awaits its message, ${options.messages} messages`,
+    unit: "µs CPU a message",
+    contenders: await forEach(
+      context,
+      context.contenders.filter(({ users }) => users?.openLibrary !== undefined),
+      (names) => singlePlan(context, names),
+      options.rounds,
+      ({ users }) => users?.openLibrary?.(),
     ),
   };
 }
@@ -203,6 +223,7 @@ async function forEach(
   contenders: readonly Contender[],
   plan: (names: readonly string[], contender: Contender) => RoundPlan,
   rounds = options.rounds,
+  openLibrary: (contender: Contender) => SenderLibrary | undefined = () => undefined,
 ): Promise<ContenderFigures[]> {
   const opened: ConnectedUsers[] = [];
   try {
@@ -210,7 +231,12 @@ async function forEach(
     for (const contender of contenders) {
       if (contender.users === undefined) continue;
       const open = async () => {
-        const users = await connectUsers(contender, options.users, options.ackDelayMs);
+        const users = await connectUsers(
+          contender,
+          options.users,
+          options.ackDelayMs,
+          openLibrary(contender),
+        );
         opened.push(users);
         return () => users.measure(plan(users.names, contender));
       };

@@ -10,7 +10,7 @@ test("two contenders in turn: messages one by one and batched, connections, memo
     "--contenders",
     "petrel,ws",
     "--workloads",
-    "single,batched,half-load,connect,storage",
+    "single,batched,library,half-load,connect,storage",
     "--baseline",
     "/no/such/tree",
     ...small.split(" "),
@@ -30,6 +30,7 @@ test("two contenders in turn: messages one by one and batched, connections, memo
     ["single", both],
     // `ws` by hand takes none.
     ["batched", ["Petrel"]],
+    ["library", ["Petrel"]],
     ["half-load", both],
     ["connect", both],
     ["storage", both],

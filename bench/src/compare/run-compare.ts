@@ -15,6 +15,7 @@ import {
   measureBatched,
   measureHalfLoad,
   measureLatency,
+  measureLibrary,
   measureSingle,
   type CompareContext,
 } from "./measure-messages.js";
@@ -110,6 +111,8 @@ async function measure(
       return measureSingle(context);
     case "batched":
       return measureBatched(context);
+    case "library":
+      return measureLibrary(context);
     case "latency":
       return measureLatency(context);
     case "half-load":

@@ -12,6 +12,13 @@ export interface BatchedMessage {
   readonly data: string;
 }
 
+/** The client library of a business system, in the bench's own process. */
+export interface SenderLibrary {
+  /** Resolves when the message is stored. @param data JSON text */
+  readonly send: (topic: string, data: string) => Promise<void>;
+  readonly close: () => Promise<void>;
+}
+
 /** How a client gets in, and how what it gets is published. */
 export interface Side {
   /** Where the client with this index gets in; neighbours go to different nodes. */
@@ -20,6 +27,8 @@ export interface Side {
   readonly publication: (publisher: number, topic: string, data: string) => PostRequest;
   /** The same for many messages; undefined where there is no such request. */
   readonly batch?: (publisher: number, messages: readonly BatchedMessage[]) => PostRequest;
+  /** Where there is a library that makes the requests by itself. */
+  readonly openLibrary?: () => SenderLibrary;
 }
 
 export interface Contender extends Side {

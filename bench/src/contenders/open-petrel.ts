@@ -4,7 +4,14 @@ import {
   type StartClusterOptions,
   type TestCluster,
 } from "@petrel/shared/testing/cluster/start-cluster";
-import { JSON_HEADERS, type BatchedMessage, type Contender, type Side } from "./contender.js";
+import { Petrel } from "@petrel/server";
+import {
+  JSON_HEADERS,
+  type BatchedMessage,
+  type Contender,
+  type SenderLibrary,
+  type Side,
+} from "./contender.js";
 
 export interface PetrelContender extends Contender {
   readonly cluster: TestCluster;
@@ -105,6 +112,17 @@ function usersOf(cluster: TestCluster): Side {
       headers,
       body: `{"messages":[${messages.map(messageOf).join(",")}]}`,
     }),
+    openLibrary: () => openLibrary(cluster),
+  };
+}
+
+function openLibrary({ collect, apiKey }: TestCluster): SenderLibrary {
+  const petrel = new Petrel({ collect: collect.url, key: apiKey });
+  return {
+    send: async (user, data) => {
+      await petrel.send({ to: { user }, data: JSON.parse(data) as unknown });
+    },
+    close: () => petrel.close(),
   };
 }
 

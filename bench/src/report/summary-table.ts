@@ -23,6 +23,11 @@ const ROWS: readonly Row[] = [
     title: "a message, batched by the sender, µs",
     cell: ({ value }) => figureText(value),
   },
+  {
+    workload: "library",
+    title: "a message, by the library for backends, µs",
+    cell: ({ value }) => figureText(value),
+  },
   { workload: "connect", title: "a connection, there and back, µs", cell: ({ value }) => figureText(value) },
   { workload: "broadcast", title: "broadcast, a delivery, µs", cell: ({ value }) => figureText(value) },
   { workload: "idle-connections", title: "an idle connection, µs/s", cell: ({ value }) => figureText(value) },

@@ -1,6 +1,6 @@
 // Bench: one round of one contender: CPU time of its processes from the first message to the last delivery.
 // Guarantees: what was not delivered by the deadline is told, not waited for.
-import type { Side } from "../contenders/contender.js";
+import type { SenderLibrary, Side } from "../contenders/contender.js";
 import { openKeepAlivePost, type KeepAlivePost } from "../keep-alive-post.js";
 import { readCpu } from "../process-cpu.js";
 import { judgeDeliveries } from "../subscribers/judge-deliveries.js";
@@ -15,6 +15,8 @@ const SETTLE_MS = 100;
 
 export interface Target {
   readonly side: Pick<Side, "publication" | "batch">;
+  /** Sends instead of requests to the side. */
+  readonly library?: SenderLibrary | undefined;
   readonly pids: ReadonlyMap<string, number>;
   readonly subscribers: Subscribers;
 }
@@ -45,7 +47,7 @@ export async function measureRound(target: Target, plan: RoundPlan): Promise<Mea
     messages: plan.topics.length,
     deliveriesOf: ({ topics }) => published.get(topics[0] ?? "")?.length ?? 0,
   });
-  const publisher = openPublisher(target.side, plan);
+  const publisher = openPublisher(target, plan);
   const before = readCpu(pids);
   const startMs = performance.now();
   await plan.run(publisher.publish, subscribers);
@@ -62,7 +64,7 @@ export async function measureRound(target: Target, plan: RoundPlan): Promise<Mea
 }
 
 function openPublisher(
-  side: Target["side"],
+  { side, library }: Target,
   { first, topics }: RoundPlan,
 ): { publish: Publish; close: () => void } {
   const posts = new Map<number, KeepAlivePost>();
@@ -73,6 +75,10 @@ function openPublisher(
   return {
     publish: async (publisher, n, count = 1) => {
       const { topic, data } = message(n);
+      if (library !== undefined) {
+        await library.send(topic, data);
+        return;
+      }
       const request =
         count === 1
           ? side.publication(publisher, topic, data)
