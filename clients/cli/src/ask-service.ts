@@ -16,7 +16,7 @@ const PAGE_SIZE = 1_000;
  * @throws CliError if nothing names the cluster or a key
  */
 export function createAsk(
-  service: "auth" | "collect" | "dispatch",
+  service: CallOptions["service"],
   key: "key" | "adminKey",
   values: AddressValues,
   terminal: Terminal,

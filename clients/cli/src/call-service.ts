@@ -1,17 +1,18 @@
-// Makes one call to auth, collect or dispatch.
-// Guarantees: gives the answer's JSON, or an error that says what the service answered or that it did not answer.
+// ask-service, fetch-token -> here -> @petrel/server: makes one call to auth, collect or dispatch.
+// Guarantees: gives the answer's JSON, or an error that says what the service answered or that it did not answer; one
+// attempt, since a person waits and may try again.
+import { Petrel, PetrelError, petrelErrorCodes, type Method } from "@petrel/server";
 import { CliError, describeError } from "./cli-error.js";
-import { signRequest } from "./sign-request.js";
 
 export interface CallOptions {
-  /** For messages: "auth", "collect" or "dispatch". */
-  readonly service: string;
+  /** Also for messages. */
+  readonly service: "auth" | "collect" | "dispatch";
   readonly baseUrl: string;
   /** `KEY.SECRET`. */
   readonly key: string;
   /** Whether to sign the request instead of sending the secret. */
   readonly sign?: boolean;
-  readonly method: "GET" | "POST" | "PUT" | "DELETE";
+  readonly method: Exclude<Method, "PATCH">;
   readonly path: string;
   /** JSON text. */
   readonly body?: string;
@@ -22,58 +23,30 @@ const TIMEOUT_MS = 15_000;
 
 /** @throws CliError */
 export async function callService(options: CallOptions): Promise<Readonly<Record<string, unknown>>> {
-  const { service, baseUrl, key, sign = false, method, path, body, interrupted } = options;
-  const url = new URL(path, baseUrl);
-  const credential = sign
-    ? signRequest({ key, method, target: url.pathname + url.search, body: body ?? "" })
-    : { authorization: `Bearer ${key}` };
-  let status: number;
-  let text: string;
+  const { service, baseUrl, key, sign, method, path, body, interrupted } = options;
+  const limits = { attempts: 1, timeoutMs: TIMEOUT_MS, attemptTimeoutMs: TIMEOUT_MS };
+  const petrel = new Petrel({ [service]: baseUrl, key, sign, ...limits });
   try {
-    const response = await fetch(url, {
-      method,
-      headers: {
-        ...credential,
-        ...(body === undefined ? {} : { "content-type": "application/json" }),
-      },
-      // A redirect would carry the key to another address.
-      redirect: "error",
-      signal: AbortSignal.any([interrupted, AbortSignal.timeout(TIMEOUT_MS)]),
-      ...(body === undefined ? {} : { body }),
-    });
-    status = response.status;
-    text = await response.text();
-  } catch (cause) {
-    if (interrupted.aborted) throw new CliError("interrupted", { cause });
-    const why = causeOf(cause);
-    throw new CliError(`${service} at ${baseUrl} does not answer (${why}): is the cluster running?`, {
-      cause,
-    });
+    return await petrel.request(service, method, path, { json: body, signal: interrupted });
+  } catch (error) {
+    if (interrupted.aborted) throw new CliError("interrupted", { cause: error });
+    throw error instanceof PetrelError
+      ? new CliError(describe(error, service, baseUrl), { cause: error })
+      : error;
   }
-  // No content: done.
-  if (status === 204) return {};
-  const answer = parseObject(text);
-  if (status >= 200 && status < 300 && answer !== undefined) return answer;
-  throw new CliError(`${service} answered ${status}${describeAnswer(answer)}`);
 }
 
-/** Turns an error in the contract's shape into one line. */
-function describeAnswer(answer: Readonly<Record<string, unknown>> | undefined): string {
-  const error = answer?.["error"];
-  if (typeof error !== "object" || error === null)
-    return ", which is no answer of Petrel: is this its address?";
-  const { code, message, retryable, details } = error as Readonly<Record<string, unknown>>;
+/** In one line. */
+function describe(error: PetrelError, service: string, baseUrl: string): string {
+  const { code, message, status, retryable, details, cause } = error;
+  if (status === undefined) {
+    return `${service} at ${baseUrl} does not answer (${causeOf(cause)}): is the cluster running?`;
+  }
+  if (code === petrelErrorCodes.badAnswer) {
+    return `${service} answered ${status}, which is no answer of Petrel: is this its address?`;
+  }
   const facts = details === undefined ? "" : ` ${JSON.stringify(details)}`;
-  return ` ${String(code)}: ${String(message)}${facts}${retryable === true ? " (may succeed later)" : ""}`;
-}
-
-function parseObject(text: string): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
-  }
+  return `${service} answered ${status} ${code}: ${message}${facts}${retryable ? " (may succeed later)" : ""}`;
 }
 
 /** `fetch` hides the reason, such as ECONNREFUSED, in the error's cause. */

@@ -7,6 +7,8 @@ import type { Method, Requester, ServiceName } from "./send-request.js";
 export interface CallOptions {
   /** Any JSON. */
   readonly body?: unknown;
+  /** Instead: JSON text that is sent as it is. */
+  readonly json?: string | undefined;
   readonly userToken?: string | undefined;
   /** All attempts together; the option of the same name by default. */
   readonly timeoutMs?: number | undefined;
@@ -27,13 +29,13 @@ export class ServiceCaller {
 
   /** @throws PetrelError */
   call(service: ServiceName, method: Method, path: string, options: CallOptions = {}): Promise<Json> {
-    const { body, userToken, timeoutMs = this.#patience.timeoutMs, signal } = options;
+    const { body, json, userToken, timeoutMs = this.#patience.timeoutMs, signal } = options;
     const request = {
       service,
       method,
       path,
       userToken,
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body: json ?? (body === undefined ? undefined : JSON.stringify(body)),
     };
     const attemptTimeoutMs = Math.max(this.#patience.attemptTimeoutMs, longPollMs(path));
     const patience = { ...this.#patience, attemptTimeoutMs, timeoutMs };
