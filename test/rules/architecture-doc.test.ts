@@ -53,7 +53,7 @@ test("the way from the request to the script is one of imports", () => {
     ["services/push-node/src/app.ts", "services/push-node/src/connect/open-connection.ts"],
     ["services/push-node/src/frames/handle-frame.ts", "services/push-node/src/frames/collect-acks.ts"],
     ["services/push-node/src/frames/collect-acks.ts", "shared/src/redis/inbox/ack-users.ts"],
-    ["shared/src/redis/inbox/ack-users.ts", "shared/src/redis/inbox/ack.v3.lua"],
+    ["shared/src/redis/inbox/ack-users.ts", "shared/src/redis/inbox/ack.v4.lua"],
     ["services/dispatch/src/hand-over/read-ready.ts", "shared/src/redis/accept/ready-stream.ts"],
     ["services/dispatch/src/hand-over/route-messages.ts", "shared/src/redis/nodes/node-channel.ts"],
     ["services/dispatch/src/wake/wake-users.ts", "shared/src/redis/wake/wake-users.ts"],

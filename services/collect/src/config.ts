@@ -15,6 +15,7 @@ import {
   scheduleSettings,
   redisSettings,
 } from "@petrel/shared/kernel/config";
+import { eventSettings } from "@petrel/shared/kernel/events/event-settings";
 import { TopicsFile } from "@petrel/shared/kernel/topics/topics-file";
 import { topicsSettings } from "@petrel/shared/kernel/topics/topics-settings";
 import { tracingSettings } from "@petrel/shared/kernel/tracing/tracing-settings";
@@ -44,6 +45,7 @@ export const collectConfigSchema = {
   ...recordSettings,
   ...scheduleSettings,
   ...topicsSettings,
+  ...eventSettings,
   handOver: choice(
     "HAND_OVER",
     "who hands a message to its user's nodes: the step that stores it (`accept`), or the dispatcher (`dispatch`)",

@@ -19,6 +19,7 @@ import { TopicPublisher } from "@petrel/shared/redis/topics/topic-publisher";
 import { followEncryptionKeys } from "@petrel/shared/security/encryption-keys";
 import { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import { createSignatureChecks } from "@petrel/shared/security/producers/signature-checks";
+import { EventWriting } from "@petrel/shared/redis/scripts/event-writing";
 import type { Service } from "@petrel/shared/service/open-service";
 import { openServiceRedis } from "@petrel/shared/service/open-service-redis";
 import { AcceptanceCounts } from "./accept/acceptance-counts.js";
@@ -78,7 +79,7 @@ export async function startCollect(
     openLink,
   } = await openServiceRedis(
     service,
-    { target, partitions: config.partitions },
+    { target, partitions: config.partitions, events: new EventWriting(config.events, config.eventsCap) },
     { link: "store", commandTimeoutMs: storeAttemptMs },
   );
   // A second link: a look-up must not wait behind a burst of messages.

@@ -15,6 +15,7 @@ import {
   redisSettings,
   url,
 } from "@petrel/shared/kernel/config";
+import { eventSettings } from "@petrel/shared/kernel/events/event-settings";
 import { tracingSettings } from "@petrel/shared/kernel/tracing/tracing-settings";
 import { fallbackChannels } from "@petrel/shared/protocol/fallback/fallback-channels";
 import { readRedisTarget, type RedisTarget } from "@petrel/shared/redis/connection/redis-target";
@@ -156,6 +157,7 @@ export const dispatchSettings = {
   ...acceptSettings,
   ...fallbackStreamSettings,
   ...recordSettings,
+  ...eventSettings,
   fallbackConcurrency: integer(
     "FALLBACK_CONCURRENCY",
     "messages this dispatcher sends through one fallback channel at the same time; each channel has as many places of its own",

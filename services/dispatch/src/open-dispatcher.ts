@@ -16,6 +16,9 @@ import type { Service } from "@petrel/shared/service/open-service";
 import type { FallbackChannel } from "./channels/fallback-channel.js";
 import type { DispatchConfig } from "./config.js";
 import { addFallbackGauges, createFallbackMetrics } from "./fallback/fallback-metrics.js";
+import { createEventMetrics } from "./events/event-metrics.js";
+import { createEventTrimmer } from "./events/trim-partitions.js";
+import { OnlineWatch } from "./events/watch-online.js";
 import { FallbackChain } from "./fallback/fallback-chain.js";
 import { PartitionDispatcher } from "./hand-over/dispatch-partitions.js";
 import { createHandOverMetrics } from "./hand-over/hand-over-metrics.js";
@@ -68,6 +71,7 @@ export interface Dispatcher {
 const HOUR_MS = 60 * 60 * 1_000;
 /** A round over a million keys takes a quarter of an hour. */
 const DEVICE_SWEEP = { intervalMs: 1_000, restMs: HOUR_MS } as const;
+const EVENT_TRIM_INTERVAL_MS = 60_000;
 /** While a fallback stream is full, it is logged once in so long. */
 const FULL_STREAM_LOG_MS = 60_000;
 
@@ -228,6 +232,20 @@ export function openDispatcher(
     ...DEVICE_SWEEP,
   });
 
+  const eventMetrics = createEventMetrics(registry, () => owner.open.map(({ keys }) => keys.partition));
+  const trimmer = createEventTrimmer({
+    scripts,
+    owner,
+    metrics: eventMetrics,
+    keepMs: config.eventsHours * HOUR_MS,
+    intervalMs: EVENT_TRIM_INTERVAL_MS,
+    logger,
+  });
+  const watchesOnline = scripts.events.writes("user.online") || scripts.events.writes("user.offline");
+  const online = watchesOnline
+    ? [new OnlineWatch({ scripts, owner, absence, metrics: eventMetrics, clock, logger })]
+    : [];
+
   return {
     owner,
     deadLetters,
@@ -240,7 +258,7 @@ export function openDispatcher(
         await Promise.all(channels.map((channel) => channel.close()));
       });
       lifecycle.onStop("partitions", () => owner.stop());
-      const ofOwner = [dispatcher, waker, promoter, goneNodes, reconciler, sweeper];
+      const ofOwner = [dispatcher, waker, promoter, goneNodes, ...online, trimmer, reconciler, sweeper];
       lifecycle.onStop("hand-over and wake", async () => {
         await Promise.all(ofOwner.map((part) => part.stop()));
       });

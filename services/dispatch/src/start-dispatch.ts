@@ -12,6 +12,7 @@ import { SpentNonces } from "@petrel/shared/redis/producers/spent-nonces";
 import { followEncryptionKeys } from "@petrel/shared/security/encryption-keys";
 import { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import { createSignatureChecks } from "@petrel/shared/security/producers/signature-checks";
+import { EventWriting } from "@petrel/shared/redis/scripts/event-writing";
 import type { Service } from "@petrel/shared/service/open-service";
 import { openServiceRedis } from "@petrel/shared/service/open-service-redis";
 import { buildApp } from "./app.js";
@@ -33,7 +34,7 @@ export async function startDispatch(
   const { logger, metrics, instance: dispatcherId, clock } = service;
   const { redis, scripts, partitions, openLink } = await openServiceRedis(
     service,
-    { target, partitions: config.partitions },
+    { target, partitions: config.partitions, events: new EventWriting(config.events, config.eventsCap) },
     { link: "commands" },
   );
   const blocking = await openLink({

@@ -14,6 +14,7 @@ import {
   redisSettings,
   url,
 } from "@petrel/shared/kernel/config";
+import { eventSettings } from "@petrel/shared/kernel/events/event-settings";
 import { tracingSettings } from "@petrel/shared/kernel/tracing/tracing-settings";
 import { topicsSettings } from "@petrel/shared/kernel/topics/topics-settings";
 import { parseAcceptDurability, type AcceptDurability } from "@petrel/shared/redis/accept/confirm-writes";
@@ -198,6 +199,7 @@ export const pushNodeSettings = {
   ),
   ...recordSettings,
   ...topicsSettings,
+  ...eventSettings,
   maxTopicsPerConnection: integer(
     "MAX_TOPICS_PER_CONNECTION",
     "topics one connection may subscribe to, not counting those the server keeps for its user",

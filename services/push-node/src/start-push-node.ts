@@ -14,6 +14,7 @@ import { LimitCounts } from "@petrel/shared/redis/limits/limit-counts";
 import type { NodeSubscription } from "@petrel/shared/redis/nodes/node-subscription";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { VerifiedToken, VerifyToken } from "@petrel/shared/security/tokens/verified-token";
+import { EventWriting } from "@petrel/shared/redis/scripts/event-writing";
 import type { Service } from "@petrel/shared/service/open-service";
 import { openServiceRedis } from "@petrel/shared/service/open-service-redis";
 import { buildApp } from "./app.js";
@@ -92,7 +93,7 @@ export async function startPushNode(
   // Redis, and what this node knows of it.
   const { redis, scripts, partitions, openLink } = await openServiceRedis(
     service,
-    { target, partitions: config.partitions },
+    { target, partitions: config.partitions, events: new EventWriting(config.events, config.eventsCap) },
     {
       link: "commands",
       atStop: "quit",

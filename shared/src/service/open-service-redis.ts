@@ -5,12 +5,16 @@ import { connectRedis, type ConnectOptions, type Redis } from "../redis/connecti
 import { RedisMetrics } from "../redis/connection/redis-metrics.js";
 import type { RedisTarget } from "../redis/connection/redis-target.js";
 import { allPartitionKeys, type PartitionKeys } from "../redis/keys.js";
+import type { EventWriting } from "../redis/scripts/event-writing.js";
+import { readScripts } from "../redis/scripts/script-catalogue.js";
 import { ScriptRunner } from "../redis/scripts/script-runner.js";
 import type { Service } from "./open-service.js";
 
 export interface RedisSettings {
   readonly target: RedisTarget;
   readonly partitions: number;
+  /** Which events this process' scripts write; none by default. */
+  readonly events?: EventWriting;
 }
 
 export interface LinkOptions extends Pick<ConnectOptions, "commandTimeoutMs" | "silenceTimeoutMs"> {
@@ -36,7 +40,7 @@ export interface ServiceRedis {
 /** @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer, or cannot keep what Petrel promises */
 export async function openServiceRedis(
   { name, logger, lifecycle, metrics, isMeasured, certificates }: Service,
-  { target, partitions }: RedisSettings,
+  { target, partitions, events }: RedisSettings,
   options: LinkOptions,
 ): Promise<ServiceRedis> {
   certificates.watch(...target.access.watched(logger));
@@ -63,7 +67,7 @@ export async function openServiceRedis(
   await checkServer(redis, partitions);
   return {
     redis,
-    scripts: new ScriptRunner(redis),
+    scripts: new ScriptRunner(redis, readScripts(), events),
     partitions: allPartitionKeys(partitions),
     openLink,
   };

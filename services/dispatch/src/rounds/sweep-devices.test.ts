@@ -103,7 +103,7 @@ test("what is seen between the look and the removal stays", async () => {
   let looks = 0;
   class LateRunner extends ScriptRunner {
     override async run(...[name, keys, args]: Parameters<ScriptRunner["run"]>): Promise<string> {
-      if (name === "invalidate-devices.v1" && looks++ === 0) {
+      if (name === "invalidate-devices.v2" && looks++ === 0) {
         await devices.touch("alice", deviceIdOf(phone(1)), nowMs);
       }
       return super.run(name, keys, args);

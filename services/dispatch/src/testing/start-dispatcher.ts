@@ -5,8 +5,11 @@ import { createLifecycle } from "@petrel/shared/kernel/lifecycle/lifecycle";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
+import type { EventType } from "@petrel/shared/protocol/events/event-types";
 import { connectRedis } from "@petrel/shared/redis/connection/connect";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { EventWriting } from "@petrel/shared/redis/scripts/event-writing";
+import { readScripts } from "@petrel/shared/redis/scripts/script-catalogue";
 import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { readDispatchConfig, type DispatchConfig } from "../config.js";
 import { openDispatcher } from "../open-dispatcher.js";
@@ -24,6 +27,8 @@ export interface StartDispatcherOptions {
   readonly unheardConfirmMs?: number;
   readonly fallbackCap?: number;
   readonly onHeldUp?: () => void;
+  /** Events that it writes; none by default. */
+  readonly events?: readonly EventType[];
 }
 
 export interface TestDispatcher {
@@ -54,7 +59,7 @@ const TEST_SETTINGS = {
 const logger = createLogger({ service: "test", level: "silent" });
 
 export async function startDispatcher(options: StartDispatcherOptions): Promise<TestDispatcher> {
-  const { url, dispatcherId, partitions, onHeldUp, ...settings } = options;
+  const { url, dispatcherId, partitions, onHeldUp, events = [], ...settings } = options;
   let passedMs = 0;
   const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + passedMs };
   const redis = await connectRedis({ url, role: dispatcherId, logger });
@@ -74,9 +79,19 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
   lifecycle.onStop("redis", disconnect);
   const { owner, start } = openDispatcher(
     {
-      config: { ...readDispatchConfig({}), ...TEST_SETTINGS, partitions: partitions.length, ...settings },
+      config: {
+        ...readDispatchConfig({}),
+        ...TEST_SETTINGS,
+        events,
+        partitions: partitions.length,
+        ...settings,
+      },
       service: { instance: dispatcherId, metrics: registry, clock, logger, tracing: NO_TRACING },
-      links: { redis, blocking, scripts: new ScriptRunner(redis) },
+      links: {
+        redis,
+        blocking,
+        scripts: new ScriptRunner(redis, readScripts(), new EventWriting(events, 100_000)),
+      },
     },
     onHeldUp === undefined ? {} : { onHeldUp },
   );

@@ -43,7 +43,7 @@ describe("on their way", () => {
     for (let seq = 1; seq <= 10; seq++) first?.ack(seq);
     await untilAcked(userIds[0] ?? "", 10);
     // Ten frames of one write are read in one turn, give or take a packet.
-    expect(run.mock.calls.filter(([name]) => name === "ack.v3").length).toBeLessThanOrEqual(3);
+    expect(run.mock.calls.filter(([name]) => name === "ack.v4").length).toBeLessThanOrEqual(3);
     for (const client of clients) client.ack(10);
     for (const userId of userIds) await untilAcked(userId, 10);
     for (const userId of userIds) expect(await bench.isDue(userId)).toBe(false);

@@ -144,6 +144,10 @@ export class MessageAccepter {
     const collapses = batch.some(({ message: { collapseKey } }) => collapseKey !== undefined);
     const commonTtlMs = collapses ? undefined : ttlOfPlain(batch);
     args.push(commonTtlMs ?? "");
+    if (collapses) {
+      keyList.push(keys.events, keys.eventLog);
+      args.push(scripts.events.argument("message.expired"));
+    }
     for (const { message } of batch) {
       const { userId, id, ttlMs, fingerprint, attempt, priority, collapseKey = "" } = message;
       keyList.push(keys.user(userId), keys.inbox(userId), keys.routes(userId), keys.record(id));
@@ -156,7 +160,7 @@ export class MessageAccepter {
       args.push(collapseKey);
     }
     return {
-      script: collapses ? "accept-collapsing.v1" : "accept.v4",
+      script: collapses ? "accept-collapsing.v2" : "accept.v4",
       keys: keyList,
       args,
       read: (lines) => {

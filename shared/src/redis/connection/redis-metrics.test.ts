@@ -37,7 +37,7 @@ test("answers are timed, those of scripts too; refusals are counted apart", asyn
   const before = await answered();
   await redis.set("k", "v");
   const scripts = new ScriptRunner(redis);
-  await expect(scripts.run("ack.v3", ["petrel:{p0}:due"], [100])).resolves.toBe("");
+  await expect(scripts.run("ack.v4", ["petrel:{p0}:due"], [100])).resolves.toBe("");
   expect(await answered()).toBeGreaterThanOrEqual(before + 2);
   await expect(redis.lpush("k", "x")).rejects.toThrow("WRONGTYPE");
   expect(await failed("refused")).toBe(1);

@@ -9,6 +9,7 @@ import type {
 } from "../../protocol/fallback/invalidation-reasons.js";
 import { type DeviceClaim, DeviceOwners } from "./device-owners.js";
 import type { PartitionKeys } from "../keys.js";
+import { eventKeys } from "../scripts/event-writing.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export interface DeviceVerdict {
@@ -46,9 +47,9 @@ export async function invalidateDevices(
   auditCap: number,
 ): Promise<InvalidationCount[]> {
   const answer = await scripts.run(
-    "invalidate-devices.v1",
-    [keys.invalidations, ...verdicts.map(({ userId }) => keys.devices(userId))],
-    [auditCap, ...verdicts.flatMap(argumentsOf)],
+    "invalidate-devices.v2",
+    [keys.invalidations, ...eventKeys(keys), ...verdicts.map(({ userId }) => keys.devices(userId))],
+    [auditCap, scripts.events.argument("device.invalidated"), ...verdicts.flatMap(argumentsOf)],
   );
   const lines = answer.split("\n").map((line) => line.split("\t"));
   const counts = new Map<string, InvalidationCount>();

@@ -260,7 +260,7 @@ describe("messages that are accepted while their user is being erased", () => {
 });
 
 describe.each([
-  "erase-user.v3",
+  "erase-user.v4",
   "erase-entries.v1",
   "erase-retries.v1",
   "release-device.v1",

@@ -28,7 +28,7 @@ export interface ErasedUser {
   readonly messages: number;
   /** Records of messages, each with what was tried for it. */
   readonly records: number;
-  /** Entries of `ready`, the fallback streams, the retries and the dead letters. */
+  /** Entries of `ready`, the fallback streams, the retries, the dead letters and the events. */
   readonly entries: number;
   /** Notes on the user's devices. */
   readonly notes: number;
@@ -73,6 +73,8 @@ export class UserEraser {
     await awaitAnswer(eraseStrayOwners(this.#scripts, keys, userId));
     // After the devices: a provider's verdict on one of them may be noted as long as it is there.
     const notes = await awaitAnswer(this.#eraseEntries(keys, userId, keys.invalidations));
+    // After all that may still write one.
+    entries += await awaitAnswer(this.#eraseEntries(keys, userId, keys.events));
     const records = await awaitAnswer(this.#eraseFound(keys, userId));
     return { messages, records, entries, notes };
   }
@@ -86,7 +88,7 @@ export class UserEraser {
         String(MAX_RECORDS - 1),
       );
       const answer = await this.#scripts.run(
-        "erase-user.v3",
+        "erase-user.v4",
         [
           keys.user(userId),
           keys.inbox(userId),
@@ -98,6 +100,7 @@ export class UserEraser {
           keys.collapsed(userId),
           keys.scheduled,
           keys.schedulesOf(userId),
+          keys.online,
           ...members.map((member) => keys.record(idOfSchedule(member))),
         ],
         [userId, keys.control, GENERATION_KEEP_MS, ...members],

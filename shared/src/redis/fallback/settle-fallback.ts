@@ -4,6 +4,7 @@ import type { DeadLetterCause } from "../../protocol/fallback/dead-letter-causes
 import { encodeAttempt, shortenReason, type AttemptNote } from "../../protocol/fallback/fallback-attempt.js";
 import { encodeFailure, type FallbackFailure } from "../../protocol/fallback/fallback-entry.js";
 import { FALLBACK_GROUP, streamOf, type TakenEntry } from "./fallback-queue.js";
+import { eventKeys } from "../scripts/event-writing.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export type Settlement =
@@ -61,6 +62,7 @@ export async function settleFallback(
       keys.inbox(userId),
       keys.deviceSends(id),
       outcome === "passed" ? keys.fallback(priority, settlement.channel) : keys.retriesOf(entry.channel),
+      ...eventKeys(keys),
     ],
     [
       FALLBACK_GROUP,
@@ -76,6 +78,7 @@ export async function settleFallback(
       epoch,
       sendName,
       outcome === "passed" ? encodeFailure(settlement.failure) : "",
+      scripts.events.argument("message.pushed", "message.failed", "message.expired"),
       ...notes.map(encodeAttempt),
     ],
   );

@@ -18,11 +18,14 @@
 -- has ended. Another attempt's note stays.
 -- v5: each channel has its own streams and retries; one that cannot reach the user passes the entry on to the next, with
 -- what it failed for, so that the message fails of that where no later channel reaches the user either.
+-- What the message becomes is an event, in the same step, where its type is written. One that was acknowledged
+-- before its push was taken reads `delivered`, and gets none for the push.
 --
 -- KEYS[1] fallback stream · KEYS[2] retries, of the same channel · KEYS[3] dead letters, of the cause in ARGV[4]
 -- KEYS[4] record · KEYS[5] user · KEYS[6] attempts · KEYS[7] sending
 -- KEYS[8] collapsed (hash: collapse key -> messages) · KEYS[9] inbox · KEYS[10] device sends
 -- KEYS[11] of passed: the fallback stream that it goes to; else any of this partition's keys
+-- KEYS[12] events · KEYS[13] event log · KEYS[14] generation
 -- ARGV[1] group
 -- ARGV[2] entryId
 -- ARGV[3] outcome   "taken" | "dropped" | "retry" | "passed" | "failed"
@@ -35,6 +38,7 @@
 -- ARGV[10] seq · ARGV[11] epoch   of the message
 -- ARGV[12] attempt  as noted in KEYS[7]; "" where nothing was sent
 -- ARGV[13] failure  of passed: what a channel failed for, see protocol/fallback-entry; "" for nothing
+-- ARGV[14] events   see includes/event-log
 -- then notes of what was tried: JSON objects, not empty, to which the script adds the time
 --
 -- Result: "collapsed" where it was taken out of the inbox as that; "settled", or "settled" TAB how many of the oldest dead letters were evicted; "ended" where the message
@@ -45,6 +49,9 @@
 --@include of-history
 --@include end-keep
 --@include taken-out
+--@include current-generation
+--@include trace-of
+--@include event-log
 local outcome, word, nowText = ARGV[3], ARGV[4], ms(now)
 local seq, epoch = tonumber(ARGV[10]), ARGV[11]
 
@@ -87,19 +94,29 @@ if superseded and outcome == 'retry' and redis.call('EXISTS', KEYS[10]) == 1 the
 redis.call('ZCARD', KEYS[2])
 redis.call('XLEN', KEYS[3])
 if outcome == 'passed' then redis.call('XLEN', KEYS[11]) end
+local events = ARGV[14] ~= '' and openEvents(ARGV[14], KEYS[12], KEYS[13], currentGeneration(KEYS[14])) or nil
+-- What the message of this record has become.
+local function tell(recordKey, letter, what, why)
+  if not events then return end
+  local acceptedAt, userId = string.match(record, '^%d+\t[^\t]*\t(%d+)\t%d+\t([^\t]*)')
+  events.write(letter, userId, ms(seq), epoch,
+    { string.match(recordKey, '^[^}]*}:record:(.*)$'), acceptedAt, what, (string.gsub(why or '', '[\t\r\n]', ' ')) },
+    traceOf(text))
+end
 local isNoted = ARGV[12] ~= '' and redis.call('GET', KEYS[7]) == ARGV[12]
 local wasPending = redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 1
 if isNoted then redis.call('DEL', KEYS[7]) end
 if outcome == 'taken' and hasNoEnd then
   redis.call('SET', KEYS[4], record .. '\tpushed ' .. nowText .. ' ' .. word, 'KEEPTTL')
   redis.call('PEXPIRE', KEYS[4], ms(keepMs), 'GT')
+  if not (isTheirs and seq <= (tonumber(user[2]) or 0)) then tell(KEYS[4], 'p', word) end
 end
 if not wasPending then return 'gone' end
 redis.call('XDEL', KEYS[1], ARGV[2])
 
-if record and #ARGV > 13 then
+if record and #ARGV > 14 then
   redis.call('PEXPIRE', KEYS[4], ms(keepMs), 'GT')
-  for i = 14, #ARGV do
+  for i = 15, #ARGV do
     redis.pcall('RPUSH', KEYS[6], '{"at":' .. nowText .. ',' .. string.sub(ARGV[i], 2))
   end
   redis.pcall('LTRIM', KEYS[6], '-' .. ARGV[9], '-1')
@@ -114,6 +131,7 @@ local function leaveInbox(recordKey, userKey, inboxKey)
   local ended = redis.call('GET', recordKey)
   if ended == record and hasNoEnd then
     redis.call('SET', recordKey, ended .. '\texpired ' .. nowText .. ' PETREL_COLLAPSED', 'KEEPTTL')
+    tell(recordKey, 'x', 'PETREL_COLLAPSED')
   elseif not string.match(ended, ' over$') then
     redis.call('SET', recordKey, ended .. ' over', 'KEEPTTL')
   end
@@ -147,6 +165,7 @@ elseif outcome == 'failed' then
   if not hasNoEnd or seq <= (tonumber(user[2]) or 0) then return 'ended' end
   redis.call('SET', KEYS[4], record .. '\tfailed ' .. nowText .. ' ' .. word, 'KEEPTTL')
   redis.call('PEXPIRE', KEYS[4], ms(keepMs), 'GT')
+  tell(KEYS[4], 'f', word, ARGV[7])
   redis.call('XADD', KEYS[3], '*', 'm', text, 'n', ARGV[5], 'r', ARGV[7])
   if superseded then leaveInbox(KEYS[4], KEYS[5], KEYS[9]) end
   local excess = redis.call('XLEN', KEYS[3]) - tonumber(ARGV[8])

@@ -2,6 +2,7 @@
 // Guarantees: never back, never beyond the last number assigned, never in a foreign epoch; see the script.
 import { DEFAULT_SLOW_HISTORY } from "./hold-history.js";
 import type { PartitionKeys } from "../keys.js";
+import { eventKeys } from "../scripts/event-writing.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export interface UserAck {
@@ -32,19 +33,38 @@ export async function ackUsers(
   slowHistory = DEFAULT_SLOW_HISTORY,
   momentMs = MOMENT_MS,
 ): Promise<(number | undefined)[]> {
+  const events = scripts.events.argument("message.delivered");
   const answer = await scripts.run(
-    "ack.v3",
-    [keys.due, ...acks.flatMap(({ userId }) => [keys.user(userId), keys.inbox(userId)])],
-    [history, slowHistory, momentMs, ...acks.flatMap(({ epoch, seq }) => [epoch, seq])],
+    "ack.v4",
+    [
+      keys.due,
+      ...acks.flatMap(({ userId }) => [keys.user(userId), keys.inbox(userId)]),
+      ...(events === "" ? [] : eventKeys(keys)),
+    ],
+    [
+      history,
+      slowHistory,
+      momentMs,
+      ...acks.flatMap(({ epoch, seq }) => [epoch, seq]),
+      ...(events === "" ? [] : [events]),
+    ],
   );
   let moved = 0;
-  const results = answer.split("\n").map((line) => {
+  const unfinished: number[] = [];
+  const results = answer.split("\n").map((line, i) => {
     if (line === "-") return undefined;
     const tab = line.indexOf("\t");
     if (tab === -1) return Number(line);
-    moved += Number(line.slice(tab + 1));
+    const isCut = line.endsWith("+");
+    if (isCut) unfinished.push(i);
+    moved += Number(isCut ? line.slice(tab + 1, -1) : line.slice(tab + 1));
     return Number(line.slice(0, tab));
   });
   scripts.ends.count("delivered", moved);
+  if (unfinished.length === 0) return results;
+  // Each call writes a bounded number of events, and an acknowledgement reaches as far as they do.
+  const rest = unfinished.flatMap((i) => acks[i] ?? []);
+  const further = await ackUsers(scripts, keys, rest, history, slowHistory, momentMs);
+  for (const [n, i] of unfinished.entries()) results[i] = further[n];
   return results;
 }

@@ -2,6 +2,7 @@
 // Guarantees: an expired message is skipped only after its end is written; what is acked stays delivered.
 import { lineageOf } from "../../protocol/messages/stored-message.js";
 import type { PartitionKeys } from "../keys.js";
+import { eventKeys } from "../scripts/event-writing.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export interface ExpiredMessage {
@@ -47,9 +48,22 @@ export async function expireMessages(
     // It counts once every end is written.
     const next = i === calls.length - 1 ? nextExpiry : undefined;
     const answer = await scripts.run(
-      "expire.v4",
-      [keys.user(userId), keys.due, keys.inbox(userId), ...part.map(({ id }) => keys.record(id))],
-      [userId, next?.atMs ?? "", next?.readSeq ?? 0, epoch, ...part.map(({ seq }) => seq)],
+      "expire.v5",
+      [
+        keys.user(userId),
+        keys.due,
+        keys.inbox(userId),
+        ...eventKeys(keys),
+        ...part.map(({ id }) => keys.record(id)),
+      ],
+      [
+        userId,
+        next?.atMs ?? "",
+        next?.readSeq ?? 0,
+        epoch,
+        scripts.events.argument("message.expired"),
+        ...part.map(({ seq }) => seq),
+      ],
     );
     written += Number(answer);
   }

@@ -66,7 +66,7 @@ test("those of one turn: a call for each partition, and each has its own answer"
     ...users(20).map((user) => connect(user)),
     ...users(20).map((user) => connect(user, 1)),
   ]);
-  expect(calls).toEqual(["connect.v4", "connect.v4"]);
+  expect(calls).toEqual(["connect.v5", "connect.v5"]);
   for (const [i, result] of results.entries()) {
     const partition = store.partitions[i < 20 ? 0 : 1] ?? store.keys;
     const userId = `u${i % 20}`;
@@ -78,14 +78,14 @@ test("those of one turn: a call for each partition, and each has its own answer"
 test("more than a call may hold: several calls, all answered", async () => {
   const results = await Promise.all(users(120).map((user) => connect(user)));
   expect(results.map(({ outcome }) => outcome)).toEqual(users(120).map(() => "connected"));
-  expect(calls).toEqual(["connect.v4", "connect.v4", "connect.v4"]);
+  expect(calls).toEqual(["connect.v5", "connect.v5", "connect.v5"]);
   calls = [];
   await Promise.all(
     results.map((result, i) =>
       batches.remove(store.keys, { userId: `u${i}`, member: memberOf(result), graceMs: 0 }),
     ),
   );
-  expect(calls).toEqual(["leave.v3", "leave.v3", "leave.v3"]);
+  expect(calls).toEqual(["leave.v4", "leave.v4", "leave.v4"]);
   expect(await store.redis.exists(...users(120).map((user) => store.keys.routes(user)))).toBe(0);
 });
 
@@ -121,14 +121,14 @@ test("the first goes at once; in a crowd the others wait for company", async () 
   try {
     const first = connect("u1");
     await turn();
-    expect(calls).toEqual(["connect.v4"]);
+    expect(calls).toEqual(["connect.v5"]);
     await first;
     const second = connect("u2");
     await turn();
-    expect(calls).toEqual(["connect.v4"]);
+    expect(calls).toEqual(["connect.v5"]);
     const third = connect("u3");
     vi.advanceTimersByTime(2);
-    expect(calls).toEqual(["connect.v4", "connect.v4"]);
+    expect(calls).toEqual(["connect.v5", "connect.v5"]);
     await Promise.all([second, third]);
   } finally {
     vi.useRealTimers();
@@ -147,11 +147,11 @@ test("who leaves with grace waits a little, but goes with those who go before; a
     expect(calls).toEqual([]);
     leaving.push(leave(1, 0));
     vi.advanceTimersByTime(2);
-    expect(calls).toEqual(["leave.v3"]);
+    expect(calls).toEqual(["leave.v4"]);
     isStopping = true;
     leaving.push(leave(2, 3_000));
     await turn();
-    expect(calls).toEqual(["leave.v3", "leave.v3"]);
+    expect(calls).toEqual(["leave.v4", "leave.v4"]);
     await Promise.all(leaving);
   } finally {
     vi.useRealTimers();

@@ -171,7 +171,12 @@ export async function connectRoutes(
       notAfterMs === undefined ? "" : Math.ceil(notAfterMs),
     );
   }
-  const lines = (await scripts.run("connect.v4", names, values)).split("\n");
+  const events = scripts.events.argument("user.online", "user.offline", "message.delivered");
+  if (events !== "") {
+    names.push(keys.online, keys.events, keys.eventLog);
+    values.push(events);
+  }
+  const lines = (await scripts.run("connect.v5", names, values)).split("\n");
   return routes.map((route, i) => readConnected(lines[i] ?? "", route));
 }
 
@@ -252,8 +257,11 @@ export async function removeRoutes(
   routes: readonly RouteToRemove[],
 ): Promise<(Error | void)[]> {
   const answer = await scripts.run(
-    "leave.v3",
-    routes.flatMap(({ userId }) => [keys.routes(userId), keys.user(userId)]),
+    "leave.v4",
+    [
+      ...routes.flatMap(({ userId }) => [keys.routes(userId), keys.user(userId)]),
+      ...(scripts.events.argument("user.online", "user.offline") === "" ? [] : [keys.online]),
+    ],
     routes.flatMap(({ member, graceMs }) => [member, graceMs]),
   );
   return answer.split("\n").map((line) => {

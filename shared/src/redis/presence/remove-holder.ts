@@ -60,8 +60,9 @@ export async function removeHolder(
 ): Promise<Removal> {
   const name = holderName(holder);
   const topics = await scripts.redis.srandmember(keys.presenceTopics(name), MAX_TOPICS);
+  const events = scripts.events.argument("topic.vacated");
   const answer = await scripts.run(
-    "remove-holder.v1",
+    "remove-holder.v2",
     [
       keys.owner,
       keys.generation,
@@ -73,8 +74,18 @@ export async function removeHolder(
         keys.presenceCounts(topic),
         keys.presenceOf(name, topic),
       ]),
+      ...(events === "" ? [] : [keys.events, keys.eventLog]),
     ],
-    [token, holder.node, holder.number, settleMs, maxUsers, keys.topicChannel, ...topics],
+    [
+      token,
+      holder.node,
+      holder.number,
+      settleMs,
+      maxUsers,
+      keys.topicChannel,
+      ...topics,
+      ...(events === "" ? [] : [events]),
+    ],
   );
   const [outcome = "", users = ""] = answer.split("\t");
   if (outcome === "more" || outcome === "done") return { outcome, users: Number(users) };

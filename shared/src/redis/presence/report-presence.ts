@@ -42,6 +42,7 @@ export async function reportPresence(
 ): Promise<"ok" | "old" | "unknown"> {
   const own = holderName(holder);
   const formerly = holderName(former ?? holder);
+  const events = scripts.events.argument("topic.occupied", "topic.vacated");
   const answer = await scripts.run(
     "report-presence.v2",
     [
@@ -54,6 +55,7 @@ export async function reportPresence(
         keys.presenceOf(own, topic),
         keys.presenceOf(formerly, topic),
       ]),
+      ...(events === "" ? [] : [keys.events, keys.eventLog]),
     ],
     [
       holder.node,
@@ -67,6 +69,7 @@ export async function reportPresence(
         users.length,
         ...users.flatMap(([userId, connections]) => [userId, connections ?? "-"]),
       ]),
+      ...(events === "" ? [] : [events]),
     ],
   );
   return answer as "ok" | "old" | "unknown";

@@ -8,6 +8,7 @@ import type { RunScript } from "../accept/confirmed-scripts.js";
 import { type MessageState, readMessage } from "../inbox/read-message.js";
 import type { PartitionKeys } from "../keys.js";
 import { cancelSchedule } from "../schedules/cancel-schedule.js";
+import { eventKeys } from "../scripts/event-writing.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export type CancelResult =
@@ -46,7 +47,7 @@ export async function cancelMessage(
     }
     if (topicOfRecipient(userId) !== undefined) return { outcome: "refused", state: "published" };
     const answer = await call.run(
-      "cancel-message.v1",
+      "cancel-message.v2",
       [
         keys.record(id),
         keys.user(userId),
@@ -54,8 +55,9 @@ export async function cancelMessage(
         keys.routes(userId),
         keys.sending(id),
         keys.deviceSends(id),
+        ...eventKeys(keys),
       ],
-      [userId, id, keys.channel],
+      [userId, id, keys.channel, call.events.argument("message.cancelled")],
     );
     switch (answer) {
       case "cancelled":

@@ -2,6 +2,7 @@
 // Guarantees: one step: either it is cancelled, or it was promoted (or ended) and nothing is changed.
 import type { RunScript } from "../accept/confirmed-scripts.js";
 import type { PartitionKeys } from "../keys.js";
+import { eventKeys } from "../scripts/event-writing.js";
 
 /**
  * @param recipient a user, or a topic as `recipientOfTopic` writes it: as the message's record has it
@@ -14,9 +15,9 @@ export async function cancelSchedule(
   id: string,
 ): Promise<"cancelled" | "gone"> {
   const answer = await scripts.run(
-    "cancel-schedule.v1",
-    [keys.record(id), keys.scheduled, keys.schedulesOf(recipient)],
-    [id],
+    "cancel-schedule.v2",
+    [keys.record(id), keys.scheduled, keys.schedulesOf(recipient), ...eventKeys(keys)],
+    [id, scripts.events.argument("message.cancelled")],
   );
   return answer === "cancelled" ? answer : "gone";
 }

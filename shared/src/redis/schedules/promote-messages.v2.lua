@@ -7,14 +7,18 @@
 -- or a full fallback stream, waits a little longer. A schedule whose record is gone goes.
 -- Where memory is full the whole call is refused. (That is what the first line does.)
 --
+-- v2: each end is an event, in the same step, where its type is written.
+--
 -- KEYS[1] owner · KEYS[2] scheduled · KEYS[3] dead letters of the cause inbox-full
 -- KEYS[4..9] generation · due · ready · fallback streams: high, normal, low   as accept's KEYS[1..6]
+-- KEYS[10] events · KEYS[11] event log
 -- then six for each message:
 --   user (hash) · inbox (stream) · routes (sorted set) · record (string)   as accept's · schedules of its user ·
 --   collapsed (hash), as accept-collapsing's
 -- ARGV[1] token
 -- ARGV[2..13] as accept's ARGV[1..12]
 -- ARGV[14] deadLettersCap
+-- ARGV[15] events  see includes/event-log
 -- then members of `scheduled`
 --
 -- Refuses before its first write where the token is not the owner's, or the lease is over.
@@ -44,13 +48,14 @@ if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
 --@include due-schedules
 --@include taken-out
 --@include collapse-messages
+--@include event-log
 local FALLBACK_WAIT_MS = 5000
 
 local scheduled, deadLetters = KEYS[2], KEYS[3]
 local ready = KEYS[6]
 local callKeys, callArgs = KEYS, ARGV
-local members, records, schedulesOf = { unpack(ARGV, 15) }, {}, {}
-for i = 1, #members do records[i], schedulesOf[i] = KEYS[7 + 6 * i], KEYS[8 + 6 * i] end
+local members, records, schedulesOf = { unpack(ARGV, 16) }, {}, {}
+for i = 1, #members do records[i], schedulesOf[i] = KEYS[9 + 6 * i], KEYS[10 + 6 * i] end
 local found = readDue(scheduled, records, members)
 
 -- What accept gets, and which message of this call each of its messages is.
@@ -65,7 +70,7 @@ end
 for i = 1, #members do
   local one = found[i]
   if one and one.ttl > 0 then
-    local k = 9 + 6 * (i - 1)
+    local k = 11 + 6 * (i - 1)
     if not isOfKind(KEYS[k + 1], 'hash') or not isOfKind(KEYS[k + 2], 'stream') or not isOfKind(KEYS[k + 3], 'zset') then
       return redis.error_reply('WRONGTYPE a key of the user of ' .. one.id)
     end
@@ -86,7 +91,8 @@ for i = 1, #members do
   end
 end
 
-local collapsing = hasKey and makeCollapsing(withKey, tonumber(ARGV[8]) + 86400000) or nil
+local events = ARGV[15] ~= '' and openEvents(ARGV[15], KEYS[10], KEYS[11], currentGeneration(KEYS[4])) or nil
+local collapsing = hasKey and makeCollapsing(withKey, tonumber(ARGV[8]) + 86400000, events) or nil
 local KEYS, ARGV = acceptKeys, acceptArgs
 --@include accept-messages
 
@@ -113,6 +119,7 @@ for i, outcome in ipairs(outcomes) do
   if sign == 'x' or sign == 'f' then outcomes[i] = sign .. tailOf(one) end
   if sign == 'x' then
     endScheduled(records[i], one.head, 'expired ' .. ms(now))
+    if events then events.write('x', one.recipient, '0', '@', { one.id, one.acceptedAt }, traceOf(one.payload)) end
   elseif sign == 'f' then
     endScheduled(records[i], one.head, 'failed ' .. ms(now) .. ' inbox-full\t' .. one.payload, one.ttl)
     local policy, notification = string.match(one.payload, '^(%a%a)[^\t]*\t([^\t]*)')
@@ -120,6 +127,10 @@ for i, outcome in ipairs(outcomes) do
       notification }, '\t')
     redis.call('XADD', deadLetters, '*', 'm', text .. traceOf(one.payload), 'n', '0', 'r', 'The inbox was full.')
     redis.call('XTRIM', deadLetters, 'MAXLEN', ARGV[14])
+    if events then
+      events.write('f', one.recipient, '0', '@', { one.id, one.acceptedAt, 'inbox-full', 'The inbox was full.' },
+        traceOf(one.payload))
+    end
   end
 end
 return redis.call('XLEN', ready) .. '\n' .. table.concat(outcomes, '\n')

@@ -5,10 +5,13 @@
 -- promote-messages: never before its time by Redis' clock; one whose time to live is over ends `expired`; a schedule
 -- whose record is gone goes. Where memory is full the whole call is refused.
 --
--- KEYS[1] owner · KEYS[2] scheduled · KEYS[3] generation
+-- v2: each end is an event, in the same step, where `message.expired` is written.
+--
+-- KEYS[1] owner · KEYS[2] scheduled · KEYS[3] generation · KEYS[4] events · KEYS[5] event log
 -- then four for each message: topic (hash) · log (stream) · record (string) · schedules of its topic
 -- ARGV[1] token
 -- ARGV[2..5] as publish-topic's ARGV[1..4]
+-- ARGV[6] events  see includes/event-log
 -- then members of `scheduled`
 --
 -- Refuses before its first write where the token is not the owner's, or the lease is over.
@@ -26,10 +29,12 @@ if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
 --@include end-keep
 --@include scheduled-record
 --@include due-schedules
+--@include event-log
 
 local scheduled, callKeys = KEYS[2], KEYS
-local members, records, schedulesOf = { unpack(ARGV, 6) }, {}, {}
-for i = 1, #members do records[i], schedulesOf[i] = KEYS[3 + 4 * i - 1], KEYS[3 + 4 * i] end
+local members, records, schedulesOf = { unpack(ARGV, 7) }, {}, {}
+for i = 1, #members do records[i], schedulesOf[i] = KEYS[5 + 4 * i - 1], KEYS[5 + 4 * i] end
+local events = ARGV[6] ~= '' and openEvents(ARGV[6], KEYS[4], KEYS[5], currentGeneration(KEYS[3])) or nil
 local found = readDue(scheduled, records, members)
 
 -- What publish-topic gets.
@@ -41,7 +46,7 @@ end
 for i = 1, #members do
   local one = found[i]
   if one and one.ttl > 0 then
-    local k = 3 + 4 * (i - 1)
+    local k = 5 + 4 * (i - 1)
     -- Before anything is written: the record is overwritten before the log is written to.
     if not isOfKind(KEYS[k + 1], 'hash') or not isOfKind(KEYS[k + 2], 'stream') then
       return redis.error_reply('WRONGTYPE a key of the topic of ' .. one.id)
@@ -70,7 +75,10 @@ for i, member in ipairs(members) do
   else
     outcomes[i + 1] = (one.ttl > 0 and '+' .. ms(now - one.deliverAt) or 'x') .. tailOf(one)
     takeScheduled(scheduled, schedulesOf[i], member)
-    if one.ttl <= 0 then endScheduled(records[i], one.head, 'expired ' .. ms(now)) end
+    if one.ttl <= 0 then
+      endScheduled(records[i], one.head, 'expired ' .. ms(now))
+      if events then events.write('x', one.recipient, '0', '@', { one.id, one.acceptedAt }, traceOf(one.payload)) end
+    end
   end
 end
 return table.concat(outcomes, '\n')

@@ -111,6 +111,8 @@ export async function promoteMessages(
       keys.due,
       keys.ready,
       ...priorities.map((priority) => keys.fallback(priority)),
+      keys.events,
+      keys.eventLog,
       ...members.flatMap((member) => {
         const userId = recipientOfSchedule(member);
         return [
@@ -138,6 +140,7 @@ export async function promoteMessages(
       RECEIVE_SUB_WINDOWS,
       rules.fallbackCap,
       rules.deadLettersCap,
+      scripts.events.argument("message.expired", "message.failed"),
       ...members,
     ],
   );
@@ -164,6 +167,8 @@ export async function promotePublications(
       keys.owner,
       keys.scheduled,
       keys.generation,
+      keys.events,
+      keys.eventLog,
       ...members.flatMap((member) => {
         const recipient = recipientOfSchedule(member);
         const topic = topicOfRecipient(recipient) ?? "";
@@ -175,7 +180,15 @@ export async function promotePublications(
         ];
       }),
     ],
-    [token, newSeed(), keys.topicChannel, recordKeepMs, TOPIC_KEEP_MS, ...members],
+    [
+      token,
+      newSeed(),
+      keys.topicChannel,
+      recordKeepMs,
+      TOPIC_KEEP_MS,
+      scripts.events.argument("message.expired"),
+      ...members,
+    ],
   );
   const promotion = decodePromotion(answer);
   if (typeof promotion === "object") scripts.ends.count("expired", countOf(promotion, "expired"));

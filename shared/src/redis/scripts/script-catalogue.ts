@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 
 /** Each room's scripts: a script stands beside the store that calls it. */
 export const scriptsByRoom = {
-  accept: ["accept-collapsing.v1", "accept.v4", "trim-ready.v1"],
+  accept: ["accept-collapsing.v2", "accept.v4", "trim-ready.v1"],
   auth: [
     "agree-signing-keys.v1",
     "append-audit.v2",
@@ -20,14 +20,14 @@ export const scriptsByRoom = {
   ],
   devices: [
     "claim-device.v1",
-    "invalidate-devices.v1",
+    "invalidate-devices.v2",
     "register-device.v2",
     "release-device.v1",
     "remove-device.v1",
     "touch-device.v2",
   ],
-  erasure: ["erase-entries.v1", "erase-records.v3", "erase-retries.v1", "erase-user.v3"],
-  events: ["read-events.v1"],
+  erasure: ["erase-entries.v1", "erase-records.v3", "erase-retries.v1", "erase-user.v4"],
+  events: ["look-online.v1", "read-events.v1", "trim-events.v1"],
   fallback: [
     "agree-provider-token.v1",
     "forget-workers.v1",
@@ -39,23 +39,23 @@ export const scriptsByRoom = {
     "settle-fallback.v5",
     "take-collapse-turn.v1",
   ],
-  inbox: ["ack.v3", "expire.v4", "find-expired.v2", "hold-history.v1", "keep-records.v1", "read-inbox.v2"],
+  inbox: ["ack.v4", "expire.v5", "find-expired.v2", "hold-history.v1", "keep-records.v1", "read-inbox.v2"],
   limits: ["take-from-window.v1"],
-  nodes: ["announce.v1", "connect.v4", "heartbeat.v1", "leave.v3", "mark-leaving.v1", "read-routes.v1"],
+  nodes: ["announce.v1", "connect.v5", "heartbeat.v1", "leave.v4", "mark-leaving.v1", "read-routes.v1"],
   partitions: ["hold-absence.v1", "keep-time.v1", "lease.v3", "renew-member.v1", "set-back.v1"],
   presence: [
     "find-gone-holders.v1",
     "list-presence.v1",
     "read-last-seen.v1",
     "read-presence.v1",
-    "remove-holder.v1",
+    "remove-holder.v2",
     "renew-holder.v2",
     "report-presence.v2",
   ],
   producers: ["reseal-producer-key.v1", "rotate-producer-key.v1", "write-producer-key.v1"],
-  recall: ["begin-send.v1", "cancel-message.v1"],
+  recall: ["begin-send.v1", "cancel-message.v2"],
   schedules: [
-    "cancel-schedule.v1",
+    "cancel-schedule.v2",
     "find-due-schedules.v2",
     "list-schedules.v1",
     "promote-messages.v2",
@@ -74,12 +74,14 @@ export const scriptNames: readonly ScriptName[] = Object.values(scriptsByRoom).f
 /** Scripts that only a partition's owner may run: each takes the owner key and a token, and refuses a stale one. */
 export const ownerScripts: readonly ScriptName[] = [
   "keep-time.v1",
+  "look-online.v1",
   "offer.v2",
   "promote-messages.v2",
   "promote-publications.v2",
   "reconcile.v2",
-  "remove-holder.v1",
+  "remove-holder.v2",
   "set-back.v1",
+  "trim-events.v1",
   "trim-ready.v1",
   "wake.v3",
 ];

@@ -6,6 +6,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { createLogger } from "../../kernel/logging/logging.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";
+import type { Redis } from "../connection/connect.js";
+import { eventTypes, type EventType } from "../../protocol/events/event-types.js";
 import { ackUsers } from "../inbox/ack-users.js";
 import { AuditLog } from "../auth/audit-log.js";
 import { DeadLettersStore } from "../fallback/dead-letters-store.js";
@@ -33,6 +35,8 @@ import { findGoneHolders, removeHolder } from "../presence/remove-holder.js";
 import { renewHolder, reportPresence } from "../presence/report-presence.js";
 import { keepTime, setBack } from "../partitions/keep-time.js";
 import { readInbox } from "../inbox/read-inbox.js";
+import { trimEvents } from "../events/trim-events.js";
+import { findDueOnline, lookOnline } from "../events/watch-online.js";
 import { readPartitionEvents } from "../events/read-partition-events.js";
 import { takeCollapseTurn } from "../fallback/take-collapse-turn.js";
 import { trimReady } from "../accept/ready-stream.js";
@@ -64,6 +68,7 @@ import {
   type ScriptName,
 } from "./script-catalogue.js";
 import { rotateProducerKey } from "../producers/rotate-producer-key.js";
+import { EventWriting } from "./event-writing.js";
 import { ScriptRunner } from "./script-runner.js";
 import { SessionsStore } from "../auth/sessions-store.js";
 import { settleFallback } from "../fallback/settle-fallback.js";
@@ -80,9 +85,13 @@ interface Call {
   answer?: unknown;
 }
 
-/** Runs everything as always, and records the calls. */
+/** Runs everything as always, with all events, and records the calls. */
 class NotingRunner extends ScriptRunner {
   readonly calls: Call[] = [];
+
+  constructor(redis: Redis, types: readonly EventType[] = eventTypes) {
+    super(redis, readScripts(), new EventWriting(types, 1_000));
+  }
 
   override async run(...[name, keys, args]: Parameters<ScriptRunner["run"]>): Promise<string> {
     const call: Call = { name, keys, args };
@@ -309,6 +318,12 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
   for (const start of ["oldest", "now", { fromMs: 0 }] as const) {
     await readPartitionEvents(scripts, keys, start, { limit: 1 });
   }
+  const watch = await takePartition(scripts, keys, "d1", 30_000);
+  const watchToken = watch.outcome === "held" ? watch.token : "";
+  const { userIds: due } = await findDueOnline(scripts.redis, keys, 10);
+  await lookOnline(scripts, keys, watchToken, { absenceInMs: 0, settleMs: 0 }, [...due, "u1"]);
+  await trimEvents(scripts, keys, watchToken, 0);
+  await releasePartition(scripts, keys, { holder: "d1", token: watchToken });
   await announceNode(scripts, "n1", 1_000);
   await renewMembership(scripts, "d1", 1_000);
   await callDevices(scripts, partition);
@@ -535,6 +550,11 @@ describe("on a Redis Cluster", () => {
     const scripts = new NotingRunner(store.redis);
     await callEverything(scripts, partition);
     expect(new Set(scripts.calls.map(({ name }) => name))).toEqual(new Set(scriptNames));
+  });
+
+  test("every call is taken where no events are written", async () => {
+    await callEverything(new NotingRunner(store.redis, []), 0);
+    expect(await store.redis.exists(partitionKeys(0).events, partitionKeys(0).online)).toBe(0);
   });
 });
 

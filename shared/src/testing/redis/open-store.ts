@@ -7,9 +7,12 @@ import {
   type AcceptOptions,
   type MessageToAccept,
 } from "../../redis/accept/accept-batch.js";
+import type { EventType } from "../../protocol/events/event-types.js";
 import { allPartitionKeys, partitionKeys, type PartitionKeys } from "../../redis/keys.js";
 import type { RouteLimits } from "../../redis/nodes/route-store.js";
 import { takePartition } from "../../redis/partitions/partition-lease.js";
+import { EventWriting } from "../../redis/scripts/event-writing.js";
+import { readScripts } from "../../redis/scripts/script-catalogue.js";
 import { ScriptRunner } from "../../redis/scripts/script-runner.js";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { startRedis, type StartRedisOptions, type TestRedis } from "./start-redis.js";
@@ -39,11 +42,22 @@ export interface OpenStore {
 
 const logger = createLogger({ service: "test", level: "silent" });
 
-export async function openStore(options: StartRedisOptions = {}): Promise<OpenStore> {
+export interface OpenStoreOptions extends StartRedisOptions {
+  /** Those that scripts write; none by default. */
+  readonly events?: readonly EventType[];
+  /** How many a partition keeps. */
+  readonly eventsCap?: number;
+}
+
+export async function openStore({
+  events = [],
+  eventsCap = 100_000,
+  ...options
+}: OpenStoreOptions = {}): Promise<OpenStore> {
   const server = await startRedis(options);
   const redis = await connectRedis({ url: server.url, role: "commands", logger });
   const listeners: Redis[] = [];
-  const scripts = new ScriptRunner(redis);
+  const scripts = new ScriptRunner(redis, readScripts(), new EventWriting(events, eventsCap));
   const partitions = allPartitionKeys(2);
   const keys = partitionKeys(0);
 

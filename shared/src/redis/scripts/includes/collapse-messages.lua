@@ -1,5 +1,6 @@
 -- Of a user's messages with one collapse key that nobody has acknowledged, only the newest stays in the inbox. Used with
--- includes/accept-messages, whose `collapsing` this makes. Needs server-time, of-history, end-keep and taken-out.
+-- includes/accept-messages, whose `collapsing` this makes. Needs server-time, of-history, end-keep, taken-out and
+-- trace-of.
 --
 -- The user's hash of collapse keys: key -> its messages in the inbox, "seq id" joined by ",", oldest first. Mostly that
 -- is one. A message that is being sent (recall/begin-send.lua), or that one of the user's phones has while another is
@@ -17,8 +18,9 @@ local function readOlder(recordKey, sendingKey, sendsKey)
 end
 
 -- messages: for each of the call, in order, nil where it has no collapse key, or { user (hash), collapsed (hash), key,
--- record, id }. keepMs: how long the hash of collapse keys outlives its last change.
-local function makeCollapsing(messages, keepMs)
+-- record, id }. keepMs: how long the hash of collapse keys outlives its last change. events: see
+-- includes/event-log, or nil.
+local function makeCollapsing(messages, keepMs, events)
   local function readList(collapsedKey, key) return redis.call('HGET', collapsedKey, key) or '' end
   local function readRecord(recordKey) return redis.call('GET', recordKey) end
 
@@ -51,16 +53,23 @@ local function makeCollapsing(messages, keepMs)
   -- Ends one of them, with its entry of the inbox. Returns 1 where it was queued until now, else 0.
   local function endOne(older, value, userId)
     local epoch, at, expiresAt = string.match(value, '^([^\t]*)\t(%d+)\t(%d+)\t')
-    local ending = tonumber(expiresAt) <= now and '\texpired ' .. ms(now) or '\texpired ' .. ms(now) .. ' PETREL_COLLAPSED'
-    local record = older.record
+    local word = tonumber(expiresAt) <= now and '' or 'PETREL_COLLAPSED'
+    local ending, record = '\texpired ' .. ms(now) .. (word == '' and '' or ' ' .. word), older.record
+    local function tell(acceptedAt)
+      if events then
+        events.write('x', userId, ms(older.seq), epoch, { older.id, acceptedAt, word }, traceOf(value))
+      end
+    end
     if not record then
       -- Nobody has looked for a day (inbox/keep-records.lua).
       makeRecord(older.recordKey, table.concat({ ms(older.seq), epoch, at, expiresAt, userId, '?', '?' }, '\t') .. ending)
+      tell(at)
       return 1
     end
     local tail = string.match(record, '^%d+\t[^\t]*\t%d+\t%d+\t[^\t]*\t[^\t]*\t[^\t]*(.*)$')
     if tail == '' then
       writeEnd(older.recordKey, record .. ending)
+      tell(string.match(record, '^%d+\t[^\t]*\t(%d+)\t') or at)
       return 1
     end
     if string.match(tail, '^\tpushed ') or string.match(tail, '^\tfailed ') then

@@ -35,6 +35,14 @@ local function openEventLog(streamKey, logKey, generation)
   return { marks = marks, trimmed = log[3] or '0-0', length = length }
 end
 
+-- Whether anybody is in a topic has changed, or not.
+local function tellOccupied(events, topic, was, is)
+  local letter = is and 't' or 'v'
+  if was ~= is and events.isWanted(letter) then
+    events.write(letter, '#' .. topic, '', '', { events.nextVersion() }, '')
+  end
+end
+
 -- What a script writes with, or nil where it is given "" instead of cap SPACE letters: none of its events is wanted. Keys
 -- of another kind fail here: to be called before the first write.
 local function openEvents(argument, streamKey, logKey, generation)

@@ -13,12 +13,16 @@
 --
 -- v4: moves `acked` over numbers that were taken out of the inbox, too (includes/taken-out).
 --
--- KEYS[1] user · KEYS[2] due · KEYS[3] inbox, then the i-th message's record
+-- v5: each end is an event, where `message.expired` is written. The trace is read from the inbox, within a bound.
+--
+-- KEYS[1] user · KEYS[2] due · KEYS[3] inbox · KEYS[4] events · KEYS[5] event log · KEYS[6] generation, then the i-th
+-- message's record
 -- ARGV[1] userId
 -- ARGV[2] nextExpiry   the earliest expiry among the user's open messages, where the caller has read all;
 --                      else ""
 -- ARGV[3] readSeq      the user's seq when the caller began to read
 -- ARGV[4] epoch        of the messages, and of readSeq; only its lineage counts
+-- ARGV[5] events       see includes/event-log
 -- then the i-th message's seq, ascending
 --
 -- Result: the number of ends written
@@ -27,6 +31,9 @@
 --@include of-history
 --@include end-keep
 --@include taken-out
+--@include current-generation
+--@include trace-of
+--@include event-log
 local LEFT_OVER = 1000 -- with this many acked entries left in the inbox, it looks for expired ones
 
 local user = redis.call('HMGET', KEYS[1], 'seq', 'acked', 'epoch', 'ended', 'kept', 'endsWrittenAt', 'takenOut')
@@ -51,6 +58,21 @@ local function passOver(messageSeq)
   end
 end
 
+local events = ARGV[5] ~= '' and openEvents(ARGV[5], KEYS[4], KEYS[5], currentGeneration(KEYS[6])) or nil
+local traceBytesLeft = 262144
+local function writeEvent(recordKey, messageSeq, epoch, record)
+  local id, trace = string.match(recordKey, '^[^}]*}:record:(.*)$'), ''
+  if traceBytesLeft > 0 then
+    local entryId = ms(messageSeq) .. '-0'
+    local entry = redis.call('XRANGE', KEYS[3], entryId, entryId)[1]
+    local value = entry and entry[2][2] or ''
+    traceBytesLeft = traceBytesLeft - #value
+    if string.match(value, '^[^\t]*\t%d+\t%d+\t([^\t]*)') == id then trace = traceOf(value) end
+  end
+  local acceptedAt = string.match(record, '^%d+\t[^\t]*\t(%d+)\t')
+  events.write('x', ARGV[1], ms(messageSeq), epoch, { id, acceptedAt }, trace)
+end
+
 local function writeEnd(recordKey, record)
   redis.call('SET', recordKey, record, 'KEEPTTL')
   redis.call('PEXPIRE', recordKey, END_KEEP_MS, 'GT')
@@ -67,8 +89,8 @@ local function lostRecord(messageSeq)
   return ms(messageSeq) .. '\t' .. epoch .. '\t' .. at .. '\t' .. expiresAt .. '\t' .. ARGV[1] .. '\t?\t?'
 end
 
-for i = 4, #KEYS do
-  local messageSeq = tonumber(ARGV[i + 1])
+for i = 7, #KEYS do
+  local messageSeq = tonumber(ARGV[i - 1])
   local record = redis.call('GET', KEYS[i])
   if not record then
     record = lostRecord(messageSeq)
@@ -85,6 +107,7 @@ for i = 4, #KEYS do
     local _, tabs = string.gsub(tail, '\t', '')
     if tabs == 2 then
       writeEnd(KEYS[i], record .. '\texpired ' .. ms(now))
+      if events then writeEvent(KEYS[i], messageSeq, epoch, record) end
       written = written + 1
     elseif (string.match(tail, '\tpushed [^\t]*$') or string.match(tail, '\tfailed [^\t]*$')) and not string.match(tail, ' over$') then
       -- That end stays: nobody acked it, and `acked` now moves over it.

@@ -2,9 +2,12 @@
 -- accept-collapsing: what accept does, for a call in which a message has a collapse key: of a user's messages with one
 -- key that nobody has acknowledged, only the newest stays in the inbox (includes/collapse-messages).
 --
--- KEYS[1..6] as accept's
+-- v2: each end is an event, in the same step, where `message.expired` is written.
+--
+-- KEYS[1..6] as accept's · KEYS[7] events · KEYS[8] event log
 -- then five for each message: accept's four · collapsed (hash: collapse key -> the user's messages)
 -- ARGV[1..13] as accept's, where messages are not plain
+-- ARGV[14] events  see includes/event-log
 -- then five for each message: accept's four · collapse key, "" for none
 --
 -- The names of the older messages' keys are made from a declared record's, which lies in the same slot, and the ids that
@@ -23,9 +26,10 @@
 --@include scheduled-record
 --@include taken-out
 --@include collapse-messages
+--@include event-log
 local acceptKeys, acceptArgs, withKey = { unpack(KEYS, 1, 6) }, { unpack(ARGV, 1, 13) }, {}
-for i = 1, (#KEYS - 6) / 5 do
-  local k, a = 6 + 5 * (i - 1), 13 + 5 * (i - 1)
+for i = 1, (#KEYS - 8) / 5 do
+  local k, a = 8 + 5 * (i - 1), 14 + 5 * (i - 1)
   for f = 1, 4 do
     acceptKeys[#acceptKeys + 1], acceptArgs[#acceptArgs + 1] = KEYS[k + f], ARGV[a + f]
   end
@@ -35,7 +39,8 @@ for i = 1, (#KEYS - 6) / 5 do
   end
 end
 
-local promoted, collapsing = nil, makeCollapsing(withKey, tonumber(ARGV[7]) + 86400000)
+local events = ARGV[14] ~= '' and openEvents(ARGV[14], KEYS[7], KEYS[8], currentGeneration(KEYS[1])) or nil
+local promoted, collapsing = nil, makeCollapsing(withKey, tonumber(ARGV[7]) + 86400000, events)
 local KEYS, ARGV = acceptKeys, acceptArgs
 --@include accept-messages
 return table.concat(lines, '\n')

@@ -19,10 +19,15 @@
 -- else. How often a user may connect is counted here, in the user's partition. It answers which of the user's messages
 -- were taken back lately (recall/cancel-message.lua).
 --
+-- v5: where `user.online` or `user.offline` is written, a user who comes is put into `online`, with the event; where
+-- `message.delivered` is, a position that moves `acked` writes it as an ack does (includes/delivered-events): as far as
+-- a call goes, the rest when the node acknowledges it again. The keys for that come last.
+--
 -- KEYS[1] due · KEYS[2] generation, then for the i-th connection, with k = 8i - 6:
 -- KEYS[k+1] user · KEYS[k+2] inbox · KEYS[k+3] routes
 -- KEYS[k+4] tokenGeneration · KEYS[k+5] revokedSession · KEYS[k+6] revokedToken   of the connection's token
 -- KEYS[k+7] kept topics (hash: topic -> since) · KEYS[k+8] connects (string, see includes/take-one)
+-- where such events are written, then: online (sorted set: user -> next look) · events (stream) · event log (hash)
 -- ARGV[1] node
 -- ARGV[2] leaseMs
 -- ARGV[3] limit          connections a user may have
@@ -44,6 +49,8 @@
 -- ARGV[a+8] tokenGeneration the token's own; "" where there is no token to check
 -- ARGV[a+9] notAfterMs      server ms: the caller has given up by then; "" for no such time
 --
+-- where such events are written, then: events  see includes/event-log
+--
 -- Result: a line for each:
 --   "ok" TAB member TAB epoch TAB seq TAB after TAB resumed (0|1) TAB acked TAB kept topics, joined by ","
 --     TAB recalls: "", or up to where clients had acknowledged "," seq SPACE id "," …, oldest first
@@ -62,6 +69,10 @@
 --@include kept-after
 --@include slow-readers
 --@include route-member
+--@include of-history
+--@include trace-of
+--@include event-log
+--@include delivered-events
 
 local dayMs = 86400000
 local node, leaseMs, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -73,6 +84,12 @@ local generation
 local function generationNow()
   if not generation then generation = currentGeneration(KEYS[2]) end
   return generation
+end
+
+local count, events, isOnlineKept = math.floor((#KEYS - 2) / 8), nil, false
+if (#KEYS - 2) % 8 == 3 then
+  events = openEvents(ARGV[#ARGV], KEYS[#KEYS - 1], KEYS[#KEYS], generationNow())
+  isOnlineKept = events.isWanted('n') or events.isWanted('o')
 end
 
 local function connect(k, a)
@@ -184,15 +201,24 @@ local function connect(k, a)
   if since and ARGV[a + 5] == epoch and since <= seq then
     local floor = keptAfter(userKey, inboxKey, since)
     after, resumed = floor or since, floor and '0' or '1'
-    if since > acked then
-      acked = since
-      redis.call('HSET', userKey, 'acked', ms(since), 'ackedAt', seenAt)
+    local reached, delivered = since, nil
+    if since > acked and events and events.isWanted('d') then
+      reached, delivered = findDelivered(inboxKey, userId, acked, since)
+    end
+    if reached > acked then
+      acked = reached
+      redis.call('HSET', userKey, 'acked', ms(acked), 'ackedAt', seenAt)
+      if delivered then writeDelivered(events, delivered) end
       if acked == seq then redis.call('ZREM', KEYS[1], userId) end
       trimAcked(inboxKey, acked, tonumber(ARGV[10]), tonumber(ARGV[11]), slow)
     end
   end
   if isNew and seq - after >= tonumber(ARGV[12]) then
     redis.call('HSET', userKey, 'slow', withReader(slow, connection, after))
+  end
+  if isOnlineKept and redis.call('ZADD', KEYS[#KEYS - 2], 'NX', ms(now + leaseMs + 1), userId) == 1
+    and events.isWanted('n') then
+    events.write('n', userId, '', epoch, { events.nextVersion() }, '')
   end
   -- Someone is there to be nudged now: the next look need not wait for an expiry.
   if acked < seq then
@@ -208,7 +234,7 @@ local function connect(k, a)
 end
 
 local answers = {}
-for i = 1, (#KEYS - 2) / 8 do
+for i = 1, count do
   local ok, answer = pcall(connect, 8 * i - 6, 9 * i + 6)
   answers[i] = ok and answer or 'error\t' .. (type(answer) == 'table' and answer.err or tostring(answer))
 end

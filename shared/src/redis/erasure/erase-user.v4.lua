@@ -11,9 +11,11 @@
 --
 -- v3: the schedules and the user's collapse keys go too.
 --
+-- v4: the user is no longer among those who are online: no event says so, since none may name them.
+--
 -- KEYS[1] user · KEYS[2] inbox · KEYS[3] routes · KEYS[4] sessions · KEYS[5] due · KEYS[6] token generation ·
--- KEYS[7] kept topics · KEYS[8] collapsed · KEYS[9] scheduled · KEYS[10] schedules of the user, then the records of some
--- of them
+-- KEYS[7] kept topics · KEYS[8] collapsed · KEYS[9] scheduled · KEYS[10] schedules of the user ·
+-- KEYS[11] online, then the records of some of the schedules
 -- ARGV[1] userId
 -- ARGV[2] channel           of every node
 -- ARGV[3] generationKeepMs  how long the generation is kept: longer than any token lives
@@ -27,10 +29,11 @@
 -- Keys of another kind fail here, before anything is written.
 redis.call('ZCARD', KEYS[5])
 redis.call('ZCARD', KEYS[9])
+redis.call('ZCARD', KEYS[11])
 for i = 4, #ARGV do
   -- A record that says otherwise by now is found with all others.
-  local waiting = readScheduled(redis.call('GET', KEYS[7 + i]) or '')
-  if waiting and waiting.recipient == ARGV[1] then redis.call('UNLINK', KEYS[7 + i]) end
+  local waiting = readScheduled(redis.call('GET', KEYS[8 + i]) or '')
+  if waiting and waiting.recipient == ARGV[1] then redis.call('UNLINK', KEYS[8 + i]) end
   takeScheduled(KEYS[9], KEYS[10], ARGV[i] .. '\t' .. ARGV[1])
 end
 if redis.call('ZCARD', KEYS[10]) > 0 then return 'more' end
@@ -42,5 +45,6 @@ local messages = redis.pcall('XLEN', KEYS[2])
 redis.call('SET', KEYS[6], ms(generation), 'PX', ARGV[3])
 redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[7], KEYS[8])
 redis.call('ZREM', KEYS[5], ARGV[1])
+redis.call('ZREM', KEYS[11], ARGV[1])
 redis.call('SPUBLISH', ARGV[2], 'erase-user\n' .. ARGV[1])
 return ms(tonumber(messages) or 0)

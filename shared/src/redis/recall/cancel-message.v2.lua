@@ -9,10 +9,14 @@
 -- has no cursor to move: then the record alone says how the message ended.
 -- Allowed where Redis is out of memory: it frees more than it adds.
 --
+-- v2: the end is an event, in the same step, where `message.cancelled` is written.
+--
 -- KEYS[1] record · KEYS[2] user · KEYS[3] inbox · KEYS[4] routes · KEYS[5] sending · KEYS[6] device sends
+-- KEYS[7] events · KEYS[8] event log · KEYS[9] generation
 -- ARGV[1] userId   as the caller has read it in the record
 -- ARGV[2] id
 -- ARGV[3] channel  prefix of a node's channel name
+-- ARGV[4] events   see includes/event-log
 --
 -- The hash's `recalls` has the newest of a user's recalled messages, oldest first, "seq id" joined by ",": `connect`
 -- answers them to those who may have been sent one.
@@ -26,12 +30,15 @@
 --@include end-keep
 --@include live-nodes
 --@include taken-out
+--@include current-generation
+--@include trace-of
+--@include event-log
 local RECALLS_KEPT = 32
 
 local record = redis.call('GET', KEYS[1])
 if not record then return 'unknown' end
-local seqText, epoch, expiresAt, userId, ending =
-  string.match(record, '^(%d+)\t([^\t]*)\t%d+\t(%d+)\t([^\t]*)\t[^\t]*\t[^\t]*(.*)$')
+local seqText, epoch, acceptedAt, expiresAt, userId, ending =
+  string.match(record, '^(%d+)\t([^\t]*)\t(%d+)\t(%d+)\t([^\t]*)\t[^\t]*\t[^\t]*(.*)$')
 if userId ~= ARGV[1] then return 'changed' end
 
 local user = redis.call('HMGET', KEYS[2], 'seq', 'epoch', 'acked', 'ended', 'recalls', 'takenOut')
@@ -52,9 +59,13 @@ local entry = redis.call('XRANGE', KEYS[3], entryId, entryId)[1]
 local isItsEntry = entry and string.match(entry[2][2], '^[^\t]*\t%d+\t%d+\t([^\t]*)') == ARGV[2]
 -- A routes key of another kind fails here, before anything is written.
 local nodes = liveNodes(KEYS[4], ms(now))
+local events = ARGV[4] ~= '' and openEvents(ARGV[4], KEYS[7], KEYS[8], currentGeneration(KEYS[9])) or nil
 
 redis.call('SET', KEYS[1], record .. '\tcancelled ' .. ms(now), 'KEEPTTL')
 redis.call('PEXPIRE', KEYS[1], END_KEEP_MS, 'GT')
+if events then
+  events.write('c', userId, seqText, epoch, { ARGV[2], acceptedAt }, isItsEntry and traceOf(entry[2][2]) or '')
+end
 if isItsEntry then redis.call('XDEL', KEYS[3], entryId) end
 if not isTheirs then return 'cancelled' end
 

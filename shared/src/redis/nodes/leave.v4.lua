@@ -8,15 +8,20 @@
 -- v2: the last connection leaves the time in its user's hash, see presence/read-last-seen.lua. A hash that is gone (its
 -- user was erased) is not made again for that.
 -- v3: of many connections in one call. A user whose keys Redis refuses delays nobody else.
+-- v4: where `user.online` or `user.offline` is written, the last one brings its user's next look forward
+-- (events/look-online.lua).
 -- Allowed where Redis is out of memory: a connection makes room, and the time replaces an earlier one.
 --
 -- KEYS[2i-1] routes · KEYS[2i] user (hash)   of the i-th connection's user
+-- where such events are written, then: online (sorted set: user -> next look)
 -- ARGV[2i-1] member · ARGV[2i] graceMs  0 for a sign-out
 --
 -- Result: a line for each: "1" where it was registered; "0" where it was not (evicted, pruned), and nothing was
 --   changed; "error" TAB what Redis says of that user's keys
 
 --@include server-time
+
+local isOnlineKept = #KEYS % 2 == 1
 
 local function leave(routesKey, userKey, left, graceMs)
   local isThere, isLast, latest = false, true, now + graceMs
@@ -40,12 +45,15 @@ local function leave(routesKey, userKey, left, graceMs)
   redis.call('ZREM', routesKey, left, left .. '/leaving')
   -- Nobody renews what is left.
   if isLast and latest > now then redis.call('PEXPIRE', routesKey, ms(latest - now)) end
+  if isLast and isOnlineKept then
+    redis.call('ZADD', KEYS[#KEYS], 'XX', 'LT', ms(latest > now and latest + 1 or now), string.match(userKey, '^[^}]*}:user:(.*)$'))
+  end
   if isLast and redis.call('EXISTS', userKey) == 1 then redis.call('HSET', userKey, 'seenAt', ms(now)) end
   return '1'
 end
 
 local answers = {}
-for i = 1, #KEYS / 2 do
+for i = 1, math.floor(#KEYS / 2) do
   local ok, answer = pcall(leave, KEYS[2 * i - 1], KEYS[2 * i], ARGV[2 * i - 1], tonumber(ARGV[2 * i]))
   answers[i] = ok and answer or 'error\t' .. (type(answer) == 'table' and answer.err or tostring(answer))
 end

@@ -1,0 +1,52 @@
+// watch-online, trim-partitions -> here: what a dispatcher measures of the events of its share.
+// Guarantees: counters only grow; of partitions that it no longer owns it says nothing.
+import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
+import type { TrimmedEvents } from "@petrel/shared/redis/events/trim-events";
+
+export interface EventMetrics {
+  readonly wentOffline: (users: number) => void;
+  readonly trimmed: (partition: number, result: TrimmedEvents) => void;
+}
+
+/** @param owned numbers of the partitions that this dispatcher owns */
+export function createEventMetrics(registry: Registry, owned: () => readonly number[]): EventMetrics {
+  const last = new Map<number, TrimmedEvents>();
+  const offline = new Counter({
+    name: "petrel_dispatch_users_offline_total",
+    help: "Users who were found to be offline, where EVENTS names such an event",
+    registers: [registry],
+  });
+  const dropped = new Counter({
+    name: "petrel_dispatch_events_dropped_total",
+    help: "Events that were dropped because they were older than EVENTS_HOURS",
+    registers: [registry],
+  });
+  const ofOwned = (): TrimmedEvents[] => owned().flatMap((partition) => last.get(partition) ?? []);
+  registry.registerMetric(
+    new Gauge({
+      name: "petrel_dispatch_events_kept",
+      help: "Events that the partitions owned here keep, as of the last look (each minute)",
+      registers: [],
+      collect() {
+        this.set(ofOwned().reduce((sum, { kept }) => sum + kept, 0));
+      },
+    }),
+  );
+  registry.registerMetric(
+    new Gauge({
+      name: "petrel_dispatch_oldest_event_seconds",
+      help: "The age of the oldest event that is kept; well below EVENTS_HOURS where EVENTS_CAP drops events first",
+      registers: [],
+      collect() {
+        this.set(Math.max(0, ...ofOwned().map(({ oldestAgeMs }) => oldestAgeMs)) / 1_000);
+      },
+    }),
+  );
+  return {
+    wentOffline: (users) => offline.inc(users),
+    trimmed: (partition, result) => {
+      last.set(partition, result);
+      dropped.inc(result.dropped);
+    },
+  };
+}

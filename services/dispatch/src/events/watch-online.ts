@@ -1,0 +1,103 @@
+// own-partitions -> here -> redis/events/watch-online: users whose last connection has gone, also with its node.
+// Guarantees: within a second of the end of a user's last lease (a grace lease counts) the event is written; fenced, a
+// bounded number a turn. After this dispatcher's link or Redis was away nobody is offline for a while: the nodes are
+// about to renew their leases.
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { Loop } from "@petrel/shared/kernel/loop";
+import { pause } from "@petrel/shared/kernel/pause";
+import { findDueOnline, lookOnline } from "@petrel/shared/redis/events/watch-online";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { AbsenceRules } from "@petrel/shared/redis/wake/wake-users";
+import type { HeldPartition } from "../own/held-partition.js";
+import type { PartitionOwner } from "../own/own-partitions.js";
+import type { EventMetrics } from "./event-metrics.js";
+
+export interface OnlineWatchOptions {
+  readonly scripts: ScriptRunner;
+  readonly owner: Pick<PartitionOwner, "open" | "lose">;
+  /** Whether absence proves anything now, see offer/absence-watch. */
+  readonly absence: { readonly rules: Pick<AbsenceRules, "absenceInMs" | "settleMs"> };
+  readonly metrics: Pick<EventMetrics, "wentOffline">;
+  readonly clock: Pick<Clock, "monotonicMs">;
+  readonly logger: Logger;
+}
+
+/** A round waits for its looks for so long, and none follows sooner. */
+const TICK_MS = 200;
+/** A partition is looked at this often, and when the next user is due. */
+const LOOK_MS = 1_000;
+/** Users in one call. */
+const MAX_USERS = 200;
+/** Calls in one look. */
+const MAX_CALLS = 20;
+
+export class OnlineWatch {
+  readonly #options: OnlineWatchOptions;
+  readonly #loop = new Loop(() => this.#tick());
+  readonly #nextLookMs = new WeakMap<HeldPartition, number>();
+  readonly #underWay = new Map<HeldPartition, Promise<void>>();
+
+  constructor(options: OnlineWatchOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#loop.start();
+  }
+
+  /** Resolves when the looks under way are over. */
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+    await Promise.all(this.#underWay.values());
+  }
+
+  /** One that waits for its master does not keep the others. */
+  async #tick(): Promise<number> {
+    const { owner, clock } = this.#options;
+    const nowMs = clock.monotonicMs();
+    for (const held of owner.open) {
+      if (this.#underWay.has(held) || (this.#nextLookMs.get(held) ?? 0) > nowMs + TICK_MS) continue;
+      this.#underWay.set(held, this.#look(held));
+    }
+    const over = new AbortController();
+    await Promise.race([Promise.all(this.#underWay.values()), pause(TICK_MS, over.signal)]);
+    over.abort();
+    const next = owner.open.map((held) => (this.#nextLookMs.get(held) ?? 0) - clock.monotonicMs());
+    return untilCommonTick(Math.max(TICK_MS, Math.min(LOOK_MS, ...next)));
+  }
+
+  async #look(held: HeldPartition): Promise<void> {
+    const { clock, logger } = this.#options;
+    let nextInMs = LOOK_MS;
+    try {
+      await held.runStep(async () => {
+        nextInMs = await this.#findOffline(held);
+      });
+    } catch (error) {
+      const { partition } = held.keys;
+      logger.warn({ partition, reason: describeError(error) }, "users who went not found: trying again");
+    }
+    this.#nextLookMs.set(held, clock.monotonicMs() + Math.min(nextInMs, LOOK_MS));
+    this.#underWay.delete(held);
+  }
+
+  /** @returns when to look again */
+  async #findOffline(held: HeldPartition): Promise<number> {
+    const { scripts, owner, absence, metrics } = this.#options;
+    for (let call = 0; call < MAX_CALLS && held.isHeld; call++) {
+      const { userIds, nextInMs = LOOK_MS } = await findDueOnline(scripts.redis, held.keys, MAX_USERS);
+      if (userIds.length === 0) return nextInMs;
+      const offline = await lookOnline(scripts, held.keys, held.token, absence.rules, userIds);
+      if (offline === "stale") {
+        owner.lose(held, "a look at who is online was refused");
+        return LOOK_MS;
+      }
+      metrics.wentOffline(offline);
+      if (userIds.length < MAX_USERS) return nextInMs;
+    }
+    return 0;
+  }
+}

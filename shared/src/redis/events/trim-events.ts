@@ -1,0 +1,28 @@
+// dispatch/trim-partitions -> here -> events/trim-events.lua: events that are older than they are kept.
+// Guarantees: fenced; a reader whose position is in what was dropped is told.
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+export interface TrimmedEvents {
+  readonly dropped: number;
+  readonly kept: number;
+  /** Of the oldest one that is kept. */
+  readonly oldestAgeMs: number;
+}
+
+/** @returns stale: the token is not the owner's (nothing was changed) */
+export async function trimEvents(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  token: string,
+  keepMs: number,
+): Promise<TrimmedEvents | "stale"> {
+  const answer = await scripts.run(
+    "trim-events.v1",
+    [keys.owner, keys.events, keys.eventLog],
+    [token, keepMs],
+  );
+  if (answer === "stale") return answer;
+  const [dropped = 0, kept = 0, oldestAgeMs = 0] = answer.split("\t").map(Number);
+  return { dropped, kept, oldestAgeMs };
+}
