@@ -26,6 +26,7 @@ export const generalHelp = `petrel: talks to a Petrel cluster
   petrel tokens revoke     end a user's tokens and sockets, or one token
   petrel keys …            producer keys: list, create, rotate, revoke
   petrel signing-keys …    the keys that sign users' tokens: list, rotate
+  petrel web-push-key      make the key that names a cluster to browsers' push services
   petrel devices …         a user's devices: list, register, delete
   petrel dead-letters …    messages that failed for good: list, show, replay, delete, purge
   petrel audit             who did what: keys, tokens, disconnects, replays, erasures
@@ -110,6 +111,11 @@ ${address}`,
   --immediately    for a compromised key: the new key signs at once, and tokens signed by any other key are refused
   --json           print each key as a line of JSON
 ${address}`,
+  "web-push-key": `petrel web-push-key: makes the key for VAPID_KEY_FILE, and prints it as PEM
+
+  petrel web-push-key > web-push-key.pem
+
+Made once: browsers that have subscribed with one key get nothing by another. It asks no cluster.`,
   keys: `petrel keys: the keys of business systems; your key needs the scope admin
 
   petrel keys list

@@ -15,6 +15,7 @@ import { runSigningKeys } from "./commands/signing-keys.js";
 import { runToken } from "./commands/token.js";
 import { runTopic } from "./commands/topic.js";
 import { runTokens } from "./commands/tokens.js";
+import { runWebPushKey } from "./commands/web-push-key.js";
 import { commandHelp, generalHelp, type CommandName } from "./help.js";
 import { plainTerminal } from "./plain-text.js";
 import type { Terminal } from "./terminal.js";
@@ -33,6 +34,7 @@ const commands: Readonly<
   keys: runKeys,
   tokens: runTokens,
   "signing-keys": runSigningKeys,
+  "web-push-key": runWebPushKey,
   audit: runAudit,
   redis: runRedis,
 };

@@ -18,7 +18,7 @@ const openToPages: ReadonlyMap<string, string> = new Map([
   ["/v1/devices/:id", "DELETE"],
 ]);
 /** Public keys are everyone's. */
-const OPEN_TO_ALL = "/.well-known/jwks.json";
+const openToAll: ReadonlySet<string> = new Set(["/.well-known/jwks.json", "/v1/web-push-key"]);
 
 const PREFLIGHT_SECONDS = 600;
 const EXPOSED = "retry-after, ratelimit, ratelimit-policy, www-authenticate";
@@ -28,7 +28,7 @@ export function answerBrowsers(app: HttpApp, matchOrigin: MatchOrigin): void {
   app.addHook("onRequest", async (request, reply) => {
     const path = request.routeOptions.url ?? "";
     const { origin, host } = request.headers;
-    if (path === OPEN_TO_ALL) {
+    if (openToAll.has(path)) {
       void reply.header("access-control-allow-origin", "*");
       return;
     }

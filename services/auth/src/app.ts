@@ -1,5 +1,6 @@
 // auth's HTTP application: who is a user, who may send, and which devices are whose.
 // Guarantees: built from what it is given, without listening; every route of auth's contract is here or answers 501.
+import type { KeyObject } from "node:crypto";
 import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { createReadiness } from "@petrel/shared/kernel/lifecycle/patient-readiness";
 import { addJsonBodyReader } from "@petrel/shared/kernel/http/bodies/read-json-body";
@@ -18,6 +19,7 @@ import type { AtRestCipher } from "@petrel/shared/security/encrypt-at-rest";
 import { createSignatureChecks } from "@petrel/shared/security/producers/signature-checks";
 import { createSignToken } from "@petrel/shared/security/tokens/sign-token";
 import type { MatchOrigin } from "@petrel/shared/security/requests/match-origin";
+import type { PushHosts } from "@petrel/shared/security/web-push/push-hosts";
 import type { RefreshTokens } from "@petrel/shared/security/tokens/refresh-token";
 import type { TokenSource } from "@petrel/shared/security/tokens/token-source";
 import { createTrustedVerification, type TrustRules } from "@petrel/shared/security/tokens/trusted-issuers";
@@ -41,6 +43,7 @@ import { addRefreshToken } from "./routes/refresh-token.js";
 import { addRevokeKey } from "./routes/revoke-key.js";
 import { addRevokeTokens, type RevocationLimit } from "./routes/revoke-tokens.js";
 import { addRotateKey } from "./routes/rotate-key.js";
+import { addWebPushKey } from "./routes/web-push-key.js";
 import { addSigningKeys } from "./routes/signing-keys.js";
 import type { SigningKeyTimes } from "./keys/signing-key-set.js";
 import type { SigningKeyring } from "./keys/signing-keyring.js";
@@ -51,6 +54,10 @@ export interface AuthDeps {
   readonly revocationLimit: RevocationLimit;
   readonly producerKeys: ProducerKeysStore;
   readonly devices: DevicesStore;
+  /** Push services whose endpoints may be registered. */
+  readonly pushHosts: PushHosts;
+  /** This server's public key for them; absent where there is no Web Push. */
+  readonly vapidKey: KeyObject | undefined;
   readonly audit: AuditLog;
   readonly scripts: ScriptRunner;
   /** All of them, by number. */
@@ -76,7 +83,7 @@ const MAX_OWN_LIFE_SECONDS = 86_400;
 /** Builds the application; call `ready()` or `listen()` on it. */
 export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
   const { version, tls, logger, clock } = deps.service;
-  const { requestLimits, producerKeys, devices, keyring, keyTimes, refreshTokens, trust } = deps;
+  const { requestLimits, producerKeys, devices, pushHosts, keyring, keyTimes, refreshTokens, trust } = deps;
   const { audit, scripts, partitions } = deps;
   const { tokenIssuer: issuer, tokenAudience: audience, trustOwnTokens } = trust.settings;
   const app = await buildHttpApp({
@@ -147,7 +154,8 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
   addListAudit(app, { authenticator, audit });
   addRotateKey(app, manageKeys);
   addRevokeKey(app, manageKeys);
-  addDevicesOfToken(app, { ...users, devices, clock });
-  addDevicesOfUser(app, { authenticator, devices, clock });
+  addDevicesOfToken(app, { ...users, devices, pushHosts, clock });
+  addDevicesOfUser(app, { authenticator, devices, pushHosts, clock });
+  addWebPushKey(app, { vapidKey: deps.vapidKey });
   return app;
 }

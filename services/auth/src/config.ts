@@ -1,5 +1,6 @@
 // What auth reads from its environment.
 // Guarantees: validated and frozen by the kernel; docs/operate/configuration.md is made from this schema.
+import type { KeyObject } from "node:crypto";
 import {
   auditSettings,
   commonSettings,
@@ -19,6 +20,9 @@ import { addressLimitSettings } from "@petrel/shared/security/requests/request-l
 import { tokenAlgorithms } from "@petrel/shared/security/tokens/token-algorithm";
 import { tokenSettings } from "@petrel/shared/security/tokens/token-settings";
 import { readTrustRules, type TrustRules } from "@petrel/shared/security/tokens/trusted-issuers";
+import { PushHosts } from "@petrel/shared/security/web-push/push-hosts";
+import { readVapidPublicKey } from "@petrel/shared/security/web-push/vapid-key";
+import { webPushSettings } from "@petrel/shared/security/web-push/web-push-settings";
 import { readProducerKeysFile, type FileKey } from "./keys/read-producer-keys-file.js";
 import type { SigningKeyTimes } from "./keys/signing-key-set.js";
 
@@ -87,6 +91,7 @@ export const authConfigSchema = {
     "origins of pages that may call auth (CORS), such as `https://app.example.com`, `https://*.example.com` for its subdomains, `self` for the name in the request, or `*` for any",
     { default: [] },
   ),
+  ...webPushSettings,
   keyEncryptionFile: text(
     "KEY_ENCRYPTION_FILE",
     "file with one key a line, each 32 bytes as base64 (`openssl rand -base64 32`); the first encrypts private keys and the secrets of signing producer keys in Redis, all of them decrypt; collect and dispatch need the same file to check signatures; reloaded when it changes; see operations.md",
@@ -107,6 +112,9 @@ export interface AuthSettings {
   readonly trust: TrustRules;
   /** Pages that may call the routes that are for them. */
   readonly matchOrigin: MatchOrigin;
+  readonly pushHosts: PushHosts;
+  /** The public half of VAPID_KEY_FILE. */
+  readonly vapidKey: KeyObject | undefined;
   /** The producer keys that come with the installation. */
   readonly fileKeys: readonly FileKey[];
 }
@@ -123,6 +131,8 @@ export function readAuthSettings(environment: Readonly<Record<string, string | u
     encryptionKeys: new EncryptionKeys(config.keyEncryptionFile),
     trust: readTrustRules(config),
     matchOrigin: createMatchOrigin(config.allowedOrigins),
+    pushHosts: new PushHosts(config.webPushHosts),
+    vapidKey: config.vapidKeyFile === undefined ? undefined : readVapidPublicKey(config.vapidKeyFile),
     fileKeys: config.producerKeysFile === undefined ? [] : readProducerKeysFile(config.producerKeysFile),
   };
 }

@@ -20,12 +20,17 @@ export const documentedRules: DocumentedRules = {
       {
         properties: { platform: { const: "ios" } },
         ...only("platform", "token", "topic", "environment"),
-        ...none("openid", "appid"),
+        ...none("openid", "appid", "subscription"),
       },
       {
         properties: { platform: { const: "wechat" } },
         ...only("platform", "openid", "appid"),
-        ...none("token", "topic", "environment"),
+        ...none("token", "topic", "environment", "subscription"),
+      },
+      {
+        properties: { platform: { const: "web" } },
+        ...only("platform", "subscription"),
+        ...none("token", "topic", "environment", "openid", "appid"),
       },
     ],
   },

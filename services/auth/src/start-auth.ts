@@ -36,7 +36,7 @@ export interface StartedAuth {
 }
 
 export async function startAuth(settings: AuthSettings, service: Service): Promise<StartedAuth> {
-  const { config, target, encryptionKeys, trust, matchOrigin, fileKeys } = settings;
+  const { config, target, encryptionKeys, trust, matchOrigin, fileKeys, pushHosts, vapidKey } = settings;
   const { logger, lifecycle, metrics } = service;
   const { cipher } = encryptionKeys;
   const { redis, scripts, partitions } = await openServiceRedis(
@@ -102,6 +102,8 @@ export async function startAuth(settings: AuthSettings, service: Service): Promi
     },
     producerKeys,
     devices: new DevicesStore(scripts, partitions),
+    pushHosts,
+    vapidKey,
     audit,
     scripts,
     cipher,

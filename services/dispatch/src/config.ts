@@ -20,6 +20,7 @@ import { tracingSettings } from "@petrel/shared/kernel/tracing/tracing-settings"
 import { fallbackChannels } from "@petrel/shared/protocol/fallback/fallback-channels";
 import { readRedisTarget, type RedisTarget } from "@petrel/shared/redis/connection/redis-target";
 import { EncryptionKeys } from "@petrel/shared/security/encryption-keys";
+import { webPushSettings } from "@petrel/shared/security/web-push/web-push-settings";
 import { addressLimitSettings } from "@petrel/shared/security/requests/request-limit-settings";
 
 /** `route` hands over and wakes; `fallback` reaches users by the fallback channels, whichever are configured. */
@@ -139,6 +140,16 @@ export const dispatchSettings = {
     "APNS_BREAKER_OPEN_MS",
     "first pause of an app's pushes after Apple has called many of its tokens bad at once",
     { default: 60_000, min: 100, max: 3_600_000 },
+  ),
+  ...webPushSettings,
+  vapidSubject: optionalText(
+    "VAPID_SUBJECT",
+    "whom push services may write to about this server's pushes: mailto: and an address, or an https: URL; with VAPID_KEY_FILE",
+  ),
+  webPushTimeoutMs: integer(
+    "WEB_PUSH_TIMEOUT_MS",
+    "how long one attempt to push to a user's browsers may take",
+    { default: 10_000, min: 500, max: 120_000 },
   ),
   fallbackWebhookUrl: url(
     "FALLBACK_WEBHOOK_URL",

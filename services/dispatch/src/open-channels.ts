@@ -5,11 +5,13 @@
 // How to add one: its name in shared/src/protocol/fallback/fallback-channels.ts, its room beside channels/apns with an
 // `open…` that answers undefined where it is not configured, its settings in config.ts, and a line below.
 import type { FallbackChannelName } from "@petrel/shared/protocol/fallback/fallback-channels";
-import { type ApnsSettings, type ChannelDeps, openApns } from "./channels/apns/open-apns.js";
+import { type ApnsSettings, openApns } from "./channels/apns/open-apns.js";
+import type { ChannelDeps } from "./channels/channel-deps.js";
 import type { FallbackChannel } from "./channels/fallback-channel.js";
+import { openWeb, type WebSettings } from "./channels/web/open-web.js";
 import { openWebhook, type WebhookSettings } from "./channels/webhook/open-webhook.js";
 
-export interface ChannelSettings extends ApnsSettings, WebhookSettings {
+export interface ChannelSettings extends ApnsSettings, WebSettings, WebhookSettings {
   readonly fallbackChannels: readonly FallbackChannelName[];
 }
 
@@ -18,6 +20,7 @@ type OpenChannel = (settings: ChannelSettings, deps: ChannelDeps) => FallbackCha
 /** Those that open nothing come first: a start that fails closes nothing. */
 const openers: Partial<Readonly<Record<FallbackChannelName, OpenChannel>>> = {
   webhook: openWebhook,
+  web: openWeb,
   apns: openApns,
 };
 

@@ -6,6 +6,7 @@ import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { tokenEndOf } from "@petrel/shared/protocol/fallback/device";
+import type { PushHosts } from "@petrel/shared/security/web-push/push-hosts";
 import type { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import { authorizeUser, type AuthorizeUserDeps, userOf } from "../tokens/authorize-user.js";
@@ -20,6 +21,7 @@ import {
 
 export interface DevicesOfTokenDeps extends AuthorizeUserDeps {
   readonly devices: DevicesStore;
+  readonly pushHosts: PushHosts;
   readonly clock: Clock;
 }
 
@@ -29,7 +31,7 @@ const security = [{ bearer: [] }];
 const userErrors = { 400: errorSchema, 401: errorSchema, 503: errorSchema } as const;
 
 export function addDevicesOfToken(app: HttpApp, deps: DevicesOfTokenDeps): void {
-  const { devices, clock } = deps;
+  const { devices, pushHosts, clock } = deps;
   const onRequest = authorizeUser(deps);
 
   app.put(
@@ -49,7 +51,7 @@ export function addDevicesOfToken(app: HttpApp, deps: DevicesOfTokenDeps): void 
     },
     async (request, reply) => {
       const userId = userOf(request);
-      const device = readDevice(request.body);
+      const device = readDevice(request.body, pushHosts);
       await devices.register(userId, device, clock.wallMs());
       request.log.info({ user: userId, tokenEnd: tokenEndOf(device) }, "device registered");
       return reply.code(204).send(null);

@@ -6,6 +6,7 @@ import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { tokenEndOf } from "@petrel/shared/protocol/fallback/device";
+import type { PushHosts } from "@petrel/shared/security/web-push/push-hosts";
 import type { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
@@ -24,6 +25,7 @@ import {
 export interface DevicesOfUserDeps {
   readonly authenticator: ProducerAuthenticator;
   readonly devices: DevicesStore;
+  readonly pushHosts: PushHosts;
   readonly clock: Clock;
 }
 
@@ -31,7 +33,7 @@ const tags = ["devices"];
 const security = producerSecurity;
 
 export function addDevicesOfUser(app: HttpApp, deps: DevicesOfUserDeps): void {
-  const { authenticator, devices, clock } = deps;
+  const { authenticator, devices, pushHosts, clock } = deps;
   const onRequest = authorize(authenticator, "devices");
 
   app.put(
@@ -51,7 +53,7 @@ export function addDevicesOfUser(app: HttpApp, deps: DevicesOfUserDeps): void {
     },
     async (request, reply) => {
       const { userId } = request.params;
-      const device = readDevice(request.body);
+      const device = readDevice(request.body, pushHosts);
       await devices.register(userId, device, clock.wallMs());
       const by = producerOf(request).keyId;
       request.log.info({ user: userId, tokenEnd: tokenEndOf(device), by }, "device registered");

@@ -1,5 +1,6 @@
 // Tests the routes of devices as an app and a business system see them, on a real Redis, without a port.
 // Guarantees: each answer's status, shape and headers are the contract's; no token is in an answer or a log.
+import { createECDH } from "node:crypto";
 import { once } from "node:events";
 import type { InjectOptions } from "fastify";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -84,6 +85,14 @@ const iphone = (n: number) => ({
   topic: "com.example.app",
   environment: "production",
 });
+const browserKeys = new Map<string, string>();
+/** @param name of the browser: keys of its own, that stay */
+const browser = (name: string) => {
+  const p256dh = browserKeys.get(name) ?? createECDH("prime256v1").generateKeys().toString("base64url");
+  browserKeys.set(name, p256dh);
+  const keys = { p256dh, auth: "AAAAAAAAAAAAAAAAAAAAAA" };
+  return { platform: "web", subscription: { endpoint: `https://fcm.googleapis.com/x-${name}`, keys } };
+};
 const put = (url: string, payload: unknown): InjectOptions => ({
   method: "PUT",
   url,
@@ -207,6 +216,51 @@ describe.each(doors)("$door", ({ door, as: open }) => {
     expect(ends).not.toContain("ababa0".slice(-6));
   });
 
+  test("a browser's life: the endpoint is the device, its keys may change", async () => {
+    const device = browser("one");
+    expect(
+      (
+        await call(
+          as,
+          put(door, { ...device, subscription: { ...device.subscription, expirationTime: null } }),
+        )
+      ).status,
+    ).toBe(204);
+    const [first] = (await listOf(as, door)).items;
+    expect(first).toEqual({
+      id: expect.stringMatching(/^d_[A-Za-z0-9_-]{16}$/),
+      platform: "web",
+      host: "fcm.googleapis.com",
+      endpointEnd: "/x-one".slice(-6),
+      registeredAt: expect.any(String),
+      lastSeenAt: expect.any(String),
+    });
+    const anew = { ...device.subscription, keys: browser("two").subscription.keys, expirationTime: 9e12 };
+    expect((await call(as, put(door, { platform: "web", subscription: anew }))).status).toBe(204);
+    expect((await listOf(as, door)).items.map(({ id }) => id)).toEqual([first?.id]);
+    expect((await call(as, remove(`${door}/${first?.id}`))).status).toBe(204);
+    expect((await listOf(as, door)).items).toEqual([]);
+  });
+
+  test.each<[string, object]>([
+    ["another host", { endpoint: "https://evil.example/x" }],
+    ["http:", { endpoint: "http://fcm.googleapis.com/x" }],
+    ["no endpoint", { endpoint: undefined }],
+    ["an endpoint that is too long", { endpoint: `https://fcm.googleapis.com/${"x".repeat(2_048)}` }],
+    ["no keys", { keys: undefined }],
+    ["a key that is no point", { keys: { p256dh: `B${"A".repeat(86)}`, auth: "A".repeat(22) } }],
+    ["a short key", { keys: { p256dh: "BAAA", auth: "A".repeat(22) } }],
+    ["a short secret", { keys: { ...browser("one").subscription.keys, auth: "AAAA" } }],
+    ["an unknown field", { id: "x" }],
+    ["a text as time", { expirationTime: "never" }],
+  ])("a subscription with %s is refused, and changes nothing", async (_what, change) => {
+    const subscription = { ...browser("one").subscription, ...change };
+    const answer = await call(as, put(door, { platform: "web", subscription }));
+    expect(answer.status).toBe(400);
+    expect(answer.body).toEqual(errorCode("PETREL_INVALID_REQUEST"));
+    expect((await listOf(as, door)).items).toEqual([]);
+  });
+
   test.each<[string, unknown]>([
     ["no platform", { ...iphone(1), platform: undefined }],
     ["an unknown platform", { ...iphone(1), platform: "android" }],
@@ -229,6 +283,9 @@ describe.each(doors)("$door", ({ door, as: open }) => {
     ["wechat with a token", { platform: "wechat", openid: "o", appid: "wx1", token: iphone(1).token }],
     ["wechat with a tab", { platform: "wechat", openid: "o\tx", appid: "wx1" }],
     ["a list", [iphone(1)]],
+    ["web without a subscription", { platform: "web" }],
+    ["web with an openid", { ...browser("one"), openid: "o" }],
+    ["a phone with a subscription", { ...iphone(1), subscription: browser("one").subscription }],
   ])("%s is refused, and changes nothing", async (_what, payload) => {
     const answer = await call(as, put(door, payload));
     expect(answer.status).toBe(400);

@@ -15,6 +15,48 @@ const closed = { additionalProperties: false } as const;
 
 const userIdSchema = Type.String({ pattern: USER_ID_PATTERN, description: "A user's name." });
 
+const text = (maxLength: number) => Type.Optional(Type.String({ minLength: 1, maxLength }));
+const address = () => text(2_048);
+const yesOrNo = () => Type.Optional(Type.Boolean());
+
+/** The members of a notification that a page may show: https://notifications.spec.whatwg.org/#api */
+const webSchema = Type.Object(
+  {
+    navigate: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 2_048,
+        description:
+          "What a click opens. With it the push is declarative: Safari shows it without a service worker.",
+      }),
+    ),
+    icon: address(),
+    image: address(),
+    badge: address(),
+    tag: text(256),
+    lang: text(64),
+    dir: Type.Optional(Type.Enum(["auto", "ltr", "rtl"])),
+    silent: yesOrNo(),
+    requireInteraction: yesOrNo(),
+    actions: Type.Optional(
+      Type.Array(
+        Type.Object(
+          {
+            action: Type.String({ minLength: 1, maxLength: 256 }),
+            title: Type.String({ minLength: 1, maxLength: 256 }),
+            icon: address(),
+            navigate: address(),
+          },
+          closed,
+        ),
+        { maxItems: 8 },
+      ),
+    ),
+    data: Type.Optional(Type.Unknown({ description: "Any JSON, for the page's own code." })),
+  },
+  { title: "WebNotification", ...closed, description: "Additions for browsers only." },
+);
+
 const notificationSchema = Type.Object(
   {
     title: Type.String(),
@@ -27,6 +69,7 @@ const notificationSchema = Type.Object(
     wechat: Type.Optional(
       Type.Object({}, { additionalProperties: true, description: "Additions for WeChat only." }),
     ),
+    web: Type.Optional(webSchema),
   },
   { title: "Notification", ...closed, description: "What a fallback channel shows; at most 8 KiB as JSON." },
 );

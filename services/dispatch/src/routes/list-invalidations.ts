@@ -50,7 +50,7 @@ const pageSchema = Type.Object(
           user: Type.String(),
           device: Type.String({ description: "Its id." }),
           tokenEnd: Type.String({ description: "Its last six characters." }),
-          topic: Type.String({ description: "The app: a bundle id, or an appid." }),
+          topic: Type.String({ description: "The app: a bundle id, an appid, or a push service's host." }),
           environment: Type.Union([Type.String(), Type.Null()]),
           providerTimestamp: Type.Union([timeSchema, Type.Null()], {
             description: "Since when the provider knew, where it said so.",

@@ -6,7 +6,7 @@ export type AnswerJob = (job: FallbackJob) => ChannelAnswer | Promise<ChannelAns
 
 export class RecordingChannel implements FallbackChannel {
   readonly name: string;
-  readonly platform?: "ios" | "wechat";
+  readonly platform?: "ios" | "wechat" | "web";
   readonly longestSendMs: number;
   readonly jobs: FallbackJob[] = [];
   /** How many were under way at the same time, at most. */
@@ -23,7 +23,7 @@ export class RecordingChannel implements FallbackChannel {
     answer = () => ({ outcome: "taken" }),
   }: {
     readonly name?: string;
-    readonly platform?: "ios" | "wechat";
+    readonly platform?: "ios" | "wechat" | "web";
     readonly longestSendMs?: number;
     readonly answer?: AnswerJob;
   } = {}) {

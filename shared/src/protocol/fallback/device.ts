@@ -12,6 +12,13 @@ export type ApnsEnvironment = (typeof apnsEnvironments)[number];
 export const APNS_TOKEN_PATTERN = "^[0-9A-Fa-f]{64,200}$";
 /** A bundle id: https://developer.apple.com/documentation/bundleresources/information-property-list/cfbundleidentifier */
 export const APNS_TOPIC_PATTERN = "^[A-Za-z0-9.-]{1,155}$";
+/** A push service's URL for one browser, RFC 8030 section 4. Which hosts are taken is configuration. */
+export const WEB_ENDPOINT_PATTERN = "^https?://[!-~]+$";
+export const MAX_WEB_ENDPOINT = 2_048;
+/** An uncompressed point of P-256, 65 bytes that begin with 4, as base64url. */
+export const WEB_P256DH_PATTERN = "^B[A-Za-z0-9_-]{86}=?$";
+/** 16 bytes as base64url. */
+export const WEB_AUTH_PATTERN = "^[A-Za-z0-9_-]{22}(==)?$";
 export const WECHAT_ID_PATTERN = "^[A-Za-z0-9_-]{1,128}$";
 
 /** A device before it is stored. */
@@ -24,7 +31,19 @@ export type NewDevice =
       readonly topic: string;
       readonly environment: ApnsEnvironment;
     }
-  | { readonly platform: "wechat"; readonly openid: string; readonly appid: string };
+  | { readonly platform: "wechat"; readonly openid: string; readonly appid: string }
+  | ({ readonly platform: "web" } & WebSubscription);
+
+/** What a browser's push service gave to a page. */
+export interface WebSubscription {
+  /** Who knows it can send to this browser, though not what it can read: a secret, like a token. */
+  readonly endpoint: string;
+  /** base64url without padding, as all keys here. */
+  readonly p256dh: string;
+  readonly auth: string;
+  /** ms since 1970; absent for never. */
+  readonly expiresAtMs?: number;
+}
 
 interface Registration {
   /** `d_` and 16 characters: the same for the same app and token, whoever the user is. */
@@ -54,11 +73,43 @@ export interface WechatDevice extends Registration {
   readonly appid: string;
 }
 
-export type Device = IosDevice | WechatDevice;
+export interface WebDevice extends Registration, WebSubscription {
+  readonly platform: "web";
+}
+
+export type Device = IosDevice | WechatDevice | WebDevice;
 
 const END_LENGTH = 6;
 
-/** The part of a token (or an openid) that may be shown: its last six characters. */
+/** The part of a token (an openid, an endpoint) that may be shown: its last six characters. */
 export function tokenEndOf(device: NewDevice | Device): string {
-  return (device.platform === "ios" ? device.token : device.openid).slice(-END_LENGTH);
+  return secretOf(device).slice(-END_LENGTH);
+}
+
+function secretOf(device: NewDevice | Device): string {
+  switch (device.platform) {
+    case "ios":
+      return device.token;
+    case "wechat":
+      return device.openid;
+    case "web":
+      return device.endpoint;
+  }
+}
+
+/** What a device belongs to, for people: a bundle id, an appid, or the host of a push service. */
+export function appOf(device: NewDevice | Device): string {
+  switch (device.platform) {
+    case "ios":
+      return device.topic;
+    case "wechat":
+      return device.appid;
+    case "web":
+      return hostOfEndpoint(device.endpoint);
+  }
+}
+
+/** With its port, where it has one. No URL here: pages of browsers and Node agree on this. */
+export function hostOfEndpoint(endpoint: string): string {
+  return /^https?:\/\/([^/?#]*)/.exec(endpoint)?.[1] ?? "";
 }

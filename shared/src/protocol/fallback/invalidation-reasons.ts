@@ -10,6 +10,10 @@ export const invalidationReasons = [
   "bad-device-token",
   /** Apple: the token belongs to another app (400 DeviceTokenNotForTopic). */
   "device-token-not-for-topic",
+  /** A push service: the subscription is over (404, 410). */
+  "subscription-gone",
+  /** The browser said so when it subscribed: its time is over. */
+  "subscription-expired",
   /** Ours: neither registered nor reached for DEVICE_KEEP_DAYS. */
   "not-seen",
 ] as const;

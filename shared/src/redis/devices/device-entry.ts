@@ -13,11 +13,18 @@ export interface DeviceEntry {
 }
 
 export function encodeDeviceEntry(device: NewDevice, claim: string, atMs: number): string {
-  const parts =
-    device.platform === "ios"
-      ? [device.platform, device.token.toLowerCase(), device.topic, device.environment]
-      : [device.platform, device.openid, device.appid];
-  return [atMs, atMs, 0, claim, ...parts].join("\t");
+  return [atMs, atMs, 0, claim, device.platform, ...partsOf(device)].join("\t");
+}
+
+function partsOf(device: NewDevice): (string | number)[] {
+  switch (device.platform) {
+    case "ios":
+      return [device.token.toLowerCase(), device.topic, device.environment];
+    case "wechat":
+      return [device.openid, device.appid];
+    case "web":
+      return [device.endpoint, device.p256dh, device.auth, device.expiresAtMs ?? ""];
+  }
 }
 
 /** @returns undefined where the text is no such entry */
@@ -28,6 +35,13 @@ export function decodeDeviceEntry(id: string, text: string): DeviceEntry | undef
   const times = { id, registeredAtMs: Number(registeredAt), lastSeenAtMs: Number(lastSeen) };
   if (platform === "wechat") {
     return { claim, device: { platform, ...times, openid: first, appid: second } };
+  }
+  if (platform === "web") {
+    if (environment === undefined) return undefined;
+    const keys = { endpoint: first, p256dh: second, auth: environment };
+    const expiresAtMs = Number(taken ?? "");
+    const expiry = expiresAtMs > 0 ? { expiresAtMs } : {};
+    return { claim, device: { platform, ...times, ...keys, ...expiry } };
   }
   if (platform !== "ios" || environment === undefined) return undefined;
   const quarantinedUntilMs = Number(quarantinedUntil);

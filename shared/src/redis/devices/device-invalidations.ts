@@ -24,8 +24,9 @@ export interface Invalidation {
   readonly deviceId: string;
   /** The last six characters; see protocol/device.ts. */
   readonly tokenEnd: string;
+  /** A bundle id, an appid, or a push service's host. */
   readonly topic: string;
-  readonly environment: ApnsEnvironment;
+  readonly environment?: ApnsEnvironment;
   readonly reason: InvalidationReason;
   /** Since when the provider knows: a device registered at that time or later stays. */
   readonly providerTimestampMs?: number;

@@ -1,6 +1,6 @@
 // dispatch/sweep-devices -> here: which devices were not seen for long, and how many are in quarantine.
 // Guarantees: changes nothing; a key of another kind affects its own user only.
-import { tokenEndOf } from "../../protocol/fallback/device.js";
+import { appOf, tokenEndOf } from "../../protocol/fallback/device.js";
 import type { Redis } from "../connection/connect.js";
 import { decodeDeviceEntry } from "./device-entry.js";
 import type { DeviceVerdict } from "./invalidate-devices.js";
@@ -41,9 +41,8 @@ export async function findNotSeen(
           deviceId,
           tokenEnd: tokenEndOf(device),
           reason: "not-seen",
-          ...(device.platform === "ios"
-            ? { topic: device.topic, environment: device.environment }
-            : { topic: device.appid }),
+          topic: appOf(device),
+          ...(device.platform === "ios" ? { environment: device.environment } : {}),
         } as const,
       ];
     }),

@@ -23,7 +23,7 @@ export interface DeviceVerdict {
   readonly tokenEnd: string;
   readonly reason: InvalidationReason;
   readonly providerTimestampMs?: number;
-  /** A bundle id, or an appid. */
+  /** A bundle id, an appid, or a push service's host. */
   readonly topic: string;
   /** For an iOS device. */
   readonly environment?: ApnsEnvironment;

@@ -17,7 +17,7 @@ import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { ChannelAnswer, FallbackChannel, FallbackJob } from "../fallback-channel.js";
 import { fitsPushType } from "./apns-request.js";
 import { combineResults, type DeviceResult } from "../combine-results.js";
-import { keepCollapseOrder } from "./keep-collapse-order.js";
+import { keepCollapseOrder } from "../keep-collapse-order.js";
 import { sendToDevice, type SendSignals, type SendToDeviceDeps } from "./send-to-device.js";
 import { unlessAborted } from "../unless-aborted.js";
 

@@ -1,18 +1,13 @@
 // open-channels -> here: the APNs channel, with all that it needs.
 // Guarantees: opened only where its settings are complete and usable; otherwise one line says what is wrong.
 import { readFileSync } from "node:fs";
-import type { Clock } from "@petrel/shared/kernel/clock";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
-import type { Logger } from "@petrel/shared/kernel/logging/logging";
-import type { Registry } from "@petrel/shared/kernel/metrics/metrics";
-import type { Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import { ApnsSpikesStore } from "@petrel/shared/redis/fallback/apns-spikes-store";
 import { DeviceInvalidations } from "@petrel/shared/redis/devices/device-invalidations";
 import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
-import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { ProviderTokenStore } from "@petrel/shared/redis/fallback/provider-token-store";
-import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { ChannelDeps } from "../channel-deps.js";
 import { ApnsChannel } from "./apns-channel.js";
 import { type ApnsAppsSettings, readApnsApps } from "./credentials/apns-apps.js";
 import { ApnsRoutes } from "./apns-routes.js";
@@ -32,16 +27,6 @@ export interface ApnsSettings extends ApnsAppsSettings {
   readonly fallbackRetryBaseMs: number;
   readonly fallbackRetryCapMs: number;
   readonly fallbackMaxAttempts: number;
-}
-
-export interface ChannelDeps {
-  readonly scripts: ScriptRunner;
-  /** All of them, by number. */
-  readonly partitions: readonly PartitionKeys[];
-  readonly registry: Registry;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly tracing: Tracing;
 }
 
 /** A device whose token Apple calls bad is tried again so often; it is swept when it was not seen for long. */

@@ -22,7 +22,7 @@ export interface WebhookPost {
   /** http: or https:, without user and password. */
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
+  readonly body: string | Buffer;
 }
 
 export type PostAnswer =

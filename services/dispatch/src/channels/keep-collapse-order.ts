@@ -1,6 +1,6 @@
-// apns-channel -> here -> fallback/take-collapse-turn: notifications of a user with one collapse key, one after another.
+// channels/apns/apns-channel, channels/web/web-channel -> here -> fallback/take-collapse-turn: notifications of a user with one collapse key, one after another.
 // Guarantees: once a newer one has begun, in whichever process, an older one is not sent; a process that dies holds up the
-// others for its lease. Apple may reorder two requests that are both under way, so there is only one.
+// others for its lease. A provider may reorder two requests that are both under way, so there is only one.
 import { randomBytes } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -10,8 +10,8 @@ import {
   endCollapseTurn,
   takeCollapseTurn,
 } from "@petrel/shared/redis/fallback/take-collapse-turn";
-import type { ChannelAnswer } from "../fallback-channel.js";
-import { unlessAborted } from "../unless-aborted.js";
+import type { ChannelAnswer } from "./fallback-channel.js";
+import { unlessAborted } from "./unless-aborted.js";
 
 export interface CollapseOrderOptions {
   readonly scripts: ScriptRunner;

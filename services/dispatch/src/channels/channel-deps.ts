@@ -1,0 +1,18 @@
+// open-channels -> here -> the channels' own open…: what each of them may use of the process.
+// Guarantees: none of its own: what is here belongs to the process, and outlives the channels.
+import type { Clock } from "@petrel/shared/kernel/clock";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import type { Registry } from "@petrel/shared/kernel/metrics/metrics";
+import type { Tracing } from "@petrel/shared/kernel/tracing/tracing";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+
+export interface ChannelDeps {
+  readonly scripts: ScriptRunner;
+  /** All of them, by number. */
+  readonly partitions: readonly PartitionKeys[];
+  readonly registry: Registry;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly tracing: Tracing;
+}

@@ -1,0 +1,139 @@
+// fallback/ask-channel -> here -> send-to-browser: the fallback channel that reaches a user's browsers, the page closed.
+// Guarantees: each attempt tries, once, every browser of the user. One that has the message does not get it again by a
+// retry for another, and the message counts as taken. Of messages with one collapse key none comes after a newer one.
+import { setMaxListeners } from "node:events";
+import type { BackoffOptions } from "@petrel/shared/kernel/backoff";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { WebDevice } from "@petrel/shared/protocol/fallback/device";
+import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
+import type { DeviceInvalidations } from "@petrel/shared/redis/devices/device-invalidations";
+import type { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
+import { keepDeviceSends, readDeviceSends } from "@petrel/shared/redis/fallback/device-sends-store";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import { combineResults } from "../combine-results.js";
+import type { ChannelAnswer, FallbackChannel, FallbackJob } from "../fallback-channel.js";
+import { keepCollapseOrder } from "../keep-collapse-order.js";
+import { unlessAborted } from "../unless-aborted.js";
+import { buildPush } from "./build-push.js";
+import { sendToBrowser, type SendToBrowserDeps } from "./send-to-browser.js";
+
+export interface WebChannelOptions extends Omit<SendToBrowserDeps, "devices" | "invalidations"> {
+  readonly scripts: ScriptRunner;
+  /** All of them, by number. */
+  readonly partitions: readonly PartitionKeys[];
+  readonly devices: Pick<DevicesStore, "list" | "touch">;
+  readonly invalidations: Pick<DeviceInvalidations, "forget" | "stop">;
+  /** For an attempt at all browsers, ms. */
+  readonly timeoutMs: number;
+  /** As fall-back waits between attempts, and how many there are. */
+  readonly retry: BackoffOptions;
+  readonly maxAttempts: number;
+  readonly closeSenders: () => void;
+}
+
+/** From the end of the time for an attempt to the answer. */
+const ANSWER_MS = 500;
+/** How long to wait for another message with the same collapse key. */
+const TURN_MS = 2_000;
+
+export class WebChannel implements FallbackChannel {
+  readonly name = "web";
+  readonly platform = "web";
+  readonly longestSendMs: number;
+  readonly #options: WebChannelOptions;
+
+  constructor(options: WebChannelOptions) {
+    this.#options = options;
+    this.longestSendMs = options.timeoutMs + ANSWER_MS;
+  }
+
+  async send(job: FallbackJob, signal: AbortSignal): Promise<ChannelAnswer> {
+    signal.throwIfAborted();
+    const { timeoutMs } = this.#options;
+    const timeout = AbortSignal.timeout(timeoutMs);
+    const either = AbortSignal.any([signal, timeout]);
+    // Every browser's send listens to it, and so do the waits for Redis.
+    setMaxListeners(0, either);
+    try {
+      return await this.#sendInTurn(job, either);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      const reason = timeout.aborted ? `no answer within ${timeoutMs} ms` : describeError(error);
+      return { outcome: "retry", reason };
+    }
+  }
+
+  /** What is on its way gets its answer, and what that means for the devices is written down. */
+  async close(): Promise<void> {
+    this.#options.closeSenders();
+    await this.#options.invalidations.stop();
+  }
+
+  async #sendInTurn(job: FallbackJob, signal: AbortSignal): Promise<ChannelAnswer> {
+    const { scripts } = this.#options;
+    const { collapseKey, userId, epoch, seq, expiresAtMs } = job;
+    const keys = this.#keysOf(userId);
+    const [devices, before] = await Promise.all([
+      this.#browsersOf(userId, signal),
+      unlessAborted(readDeviceSends(scripts.redis, keys, job.id), signal),
+    ]);
+    if (devices.length === 0) return { outcome: before.size > 0 ? "taken" : "no-device" };
+    const built = buildPush(job);
+    if (!built.ok) return { outcome: "failed", cause: "rejected", reason: built.reason };
+    const send = (): Promise<ChannelAnswer> => this.#sendToAll(job, built.text, devices, before, signal);
+    if (collapseKey === undefined) return send();
+    const order = { scripts, keys, leaseMs: this.longestSendMs, waitMs: TURN_MS, keepUntilMs: expiresAtMs };
+    const answer = await keepCollapseOrder(order, { userId, collapseKey, epoch, seq }, signal, send);
+    return answer.outcome === "superseded" && before.size > 0 ? { outcome: "taken" } : answer;
+  }
+
+  async #sendToAll(
+    job: FallbackJob,
+    text: Buffer,
+    devices: readonly WebDevice[],
+    before: ReadonlySet<string>,
+    signal: AbortSignal,
+  ): Promise<ChannelAnswer> {
+    const { retry, maxAttempts, clock } = this.#options;
+    const { attempt, expiresAtMs, serverNowMs = () => clock.wallMs() } = job;
+    const takenNow = new Set<string>();
+    const open = devices.filter(({ id }) => !before.has(id));
+    const settled = await Promise.allSettled(
+      open.map(async (device) => {
+        const result = await sendToBrowser(this.#options, job, text, device, signal);
+        if (result.kind === "taken") takenNow.add(device.id);
+        return result;
+      }),
+    );
+    const failed = settled.find((one) => one.status === "rejected");
+    if (failed !== undefined) {
+      // Fire and forget: if it is lost too, the browser may show the message again.
+      void this.#keep(job, takenNow).catch(() => undefined);
+      throw failed.reason;
+    }
+    const results = settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+    const next = { attempt, maxAttempts, retry, nowMs: serverNowMs(), expiresAtMs };
+    const answer = combineResults(results, before.size > 0, next);
+    // Before the retry is settled, so that the next attempt finds it.
+    if (answer.outcome === "retry") await unlessAborted(this.#keep(job, takenNow), signal);
+    return answer;
+  }
+
+  async #keep(job: FallbackJob, taken: ReadonlySet<string>): Promise<void> {
+    if (taken.size === 0) return;
+    await keepDeviceSends(this.#options.scripts, this.#keysOf(job.userId), job, taken);
+  }
+
+  async #browsersOf(userId: string, signal: AbortSignal): Promise<WebDevice[]> {
+    const devices = await unlessAborted(this.#options.devices.list(userId), signal);
+    return devices.filter((device): device is WebDevice => device.platform === "web");
+  }
+
+  #keysOf(userId: string): PartitionKeys {
+    const { partitions } = this.#options;
+    const keys = partitions[partitionOfUser(userId, partitions.length)];
+    if (keys === undefined) throw new Error("there are no partitions");
+    return keys;
+  }
+}
