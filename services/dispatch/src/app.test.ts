@@ -13,6 +13,7 @@ import { hashProducerSecret } from "@petrel/shared/security/producers/producer-k
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { buildApp } from "./app.js";
+import { webhookDeps } from "./testing/webhook-deps.js";
 import { HeldPartition } from "./own/held-partition.js";
 
 const secret = "s".repeat(43);
@@ -35,6 +36,7 @@ beforeAll(async () => {
       ),
   );
   app = await buildApp({
+    ...webhookDeps(store),
     version: "0.0.0",
     logger: createLogger({ service: "test", level: "silent" }),
     metrics: createRegistry("dispatch"),
@@ -124,5 +126,11 @@ test("the documentation names every route", async () => {
     "/v1/dead-letters/{id}/replay",
     "/v1/invalidations",
     "/v1/partitions",
+    "/v1/webhooks",
+    "/v1/webhooks/{id}",
+    "/v1/webhooks/{id}/attempts",
+    "/v1/webhooks/{id}/replay",
+    "/v1/webhooks/{id}/rotate",
+    "/v1/webhooks/{id}/test",
   ]);
 });

@@ -12,9 +12,13 @@ import { decorateWithProducer } from "@petrel/shared/security/producers/authoriz
 import { createRequestLimiter, type RequestLimits } from "@petrel/shared/security/requests/limit-requests";
 import { addDeadLetters, type DeadLettersDeps } from "./routes/dead-letters.js";
 import { addListInvalidations, type ListInvalidationsDeps } from "./routes/list-invalidations.js";
+import { addWebhookActions } from "./routes/webhook-actions.js";
+import type { WebhookRoutesDeps } from "./routes/webhook-answers.js";
+import { addWebhooks } from "./routes/webhook-routes.js";
 import { addListPartitions, type ListPartitionsDeps } from "./routes/list-partitions.js";
 
-export interface DispatchDeps extends ListPartitionsDeps, DeadLettersDeps, ListInvalidationsDeps {
+export interface DispatchDeps
+  extends ListPartitionsDeps, DeadLettersDeps, ListInvalidationsDeps, WebhookRoutesDeps {
   readonly version: string;
   /** Its certificate; without one plain HTTP is spoken. */
   readonly tls?: TlsFiles | undefined;
@@ -59,6 +63,8 @@ export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
   addListPartitions(app, deps);
   addDeadLetters(app, deps);
   addListInvalidations(app, deps);
+  addWebhooks(app, deps);
+  addWebhookActions(app, deps);
   return app;
 }
 

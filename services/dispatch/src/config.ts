@@ -6,6 +6,7 @@ import {
   choices,
   commonSettings,
   fallbackStreamSettings,
+  flag,
   integer,
   optionalText,
   orderedChoices,
@@ -39,8 +40,8 @@ export const dispatchSettings = {
   ),
   keyEncryptionFile: optionalText(
     "KEY_ENCRYPTION_FILE",
-    "file of keys, the same as auth's, read again when it changes: decrypts the secrets of signing producer keys; without " +
-      "it, signed requests get 503",
+    "file of keys, the same as auth's, read again when it changes: encrypts the secrets of webhooks and decrypts those of " +
+      "signing producer keys; without it, signed requests and new webhooks get 503",
   ),
   dispatchRoles: choices(
     "DISPATCH_ROLES",
@@ -164,6 +165,11 @@ export const dispatchSettings = {
     "FALLBACK_WEBHOOK_TIMEOUT_MS",
     "how long the receiver may take to answer",
     { default: 10_000, min: 100, max: 120_000 },
+  ),
+  webhookAllowPrivate: flag(
+    "WEBHOOK_ALLOW_PRIVATE",
+    "whether webhooks may be `http:`, and at private, loopback, link-local and other special addresses: for development, or where every admin may reach this network anyway",
+    { default: false },
   ),
   ...acceptSettings,
   ...fallbackStreamSettings,

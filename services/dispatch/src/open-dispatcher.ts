@@ -1,4 +1,4 @@
-// start-dispatch, testing/start-dispatcher -> here -> own, hand-over, wake, presence, rounds, fallback: a dispatcher, wired.
+// start-dispatch, testing/start-dispatcher -> here -> own, hand-over, wake, presence, rounds, fallback, webhooks: a dispatcher, wired.
 // Guarantees: nothing runs before `start`; a stop finishes the steps under way and frees the partitions at once.
 import type { Lifecycle } from "@petrel/shared/kernel/lifecycle/lifecycle";
 import { createRareLog } from "@petrel/shared/kernel/logging/rare-log";
@@ -13,6 +13,8 @@ import { allPartitionKeys, partitionKeys } from "@petrel/shared/redis/keys";
 import { readPartitionBacklog } from "@petrel/shared/redis/partitions/read-partition-backlog";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { Service } from "@petrel/shared/service/open-service";
+import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
+import type { AtRestCipher } from "@petrel/shared/security/encrypt-at-rest";
 import type { FallbackChannel } from "./channels/fallback-channel.js";
 import type { DispatchConfig } from "./config.js";
 import { addFallbackGauges, createFallbackMetrics } from "./fallback/fallback-metrics.js";
@@ -38,6 +40,8 @@ import { DuePromoter } from "./schedule/promote-due.js";
 import { createPromotionMetrics } from "./schedule/promotion-metrics.js";
 import { createWakeMetrics } from "./wake/wake-metrics.js";
 import { UserWaker } from "./wake/wake-users.js";
+import { openWebhooks, type Webhooks } from "./webhooks/open-webhooks.js";
+import type { RetryRules } from "./webhooks/webhook-lane.js";
 
 export interface DispatcherParts {
   readonly config: DispatchConfig;
@@ -49,17 +53,23 @@ export interface DispatcherParts {
     readonly blocking: Redis;
     readonly scripts: ScriptRunner;
   };
+  readonly audit: Pick<AuditLog, "record">;
+  /** Undefined where KEY_ENCRYPTION_FILE is not set: no webhook is made or served then. */
+  readonly cipher: AtRestCipher | undefined;
 }
 
 /** What a test may set that the environment cannot. */
 export interface DispatcherOverrides {
   /** Something found its fallback stream full; a line now and then by default. */
   readonly onHeldUp?: () => void;
+  /** When webhooks are tried again, and given up. */
+  readonly webhookRetry?: RetryRules;
 }
 
 export interface Dispatcher {
   readonly owner: PartitionOwner;
   readonly deadLetters: DeadLettersStore;
+  readonly webhooks: Webhooks;
   /** Whether it hands over and wakes, and so must be a member to be of use. */
   readonly isOwner: boolean;
   /** Something was put into the fallback streams: the workers here look at once. */
@@ -77,7 +87,7 @@ const FULL_STREAM_LOG_MS = 60_000;
 
 /** @throws ConfigError where a fallback channel's settings are wrong */
 export function openDispatcher(
-  { config, service, links: { redis, blocking, scripts } }: DispatcherParts,
+  { config, service, links: { redis, blocking, scripts }, audit, cipher }: DispatcherParts,
   overrides: DispatcherOverrides = {},
 ): Dispatcher {
   const { instance: dispatcherId, metrics: registry, clock, logger, tracing } = service;
@@ -245,10 +255,22 @@ export function openDispatcher(
   const online = watchesOnline
     ? [new OnlineWatch({ scripts, owner, absence, metrics: eventMetrics, clock, logger })]
     : [];
+  const webhooks = openWebhooks({
+    scripts,
+    owner,
+    cipher,
+    allowPrivate: config.webhookAllowPrivate,
+    audit,
+    clock,
+    logger,
+    registry,
+    retry: overrides.webhookRetry,
+  });
 
   return {
     owner,
     deadLetters,
+    webhooks,
     isOwner,
     pokeFallback: () => fallback.poke(),
     start: (lifecycle) => {
@@ -258,7 +280,8 @@ export function openDispatcher(
         await Promise.all(channels.map((channel) => channel.close()));
       });
       lifecycle.onStop("partitions", () => owner.stop());
-      const ofOwner = [dispatcher, waker, promoter, goneNodes, ...online, trimmer, reconciler, sweeper];
+      const events = [...online, trimmer, webhooks.deliverer];
+      const ofOwner = [dispatcher, waker, promoter, goneNodes, ...events, reconciler, sweeper];
       lifecycle.onStop("hand-over and wake", async () => {
         await Promise.all(ofOwner.map((part) => part.stop()));
       });

@@ -44,11 +44,22 @@ export async function startDispatch(
     commandTimeoutMs: 0,
     silenceTimeoutMs: MAX_BLOCK_MS + 5_000,
   });
-  const dispatcher = openDispatcher({ config, service, links: { redis, blocking, scripts } }, overrides);
-  const { owner } = dispatcher;
+  const audit = new AuditLog({
+    scripts,
+    logger,
+    maxEntries: config.auditMaxEntries,
+    keepDays: config.auditKeepDays,
+  });
+  const dispatcher = openDispatcher(
+    { config, service, links: { redis, blocking, scripts }, audit, cipher: encryptionKeys?.cipher },
+    overrides,
+  );
+  const { owner, webhooks } = dispatcher;
   const limitCounts = new LimitCounts();
   limitCounts.register(metrics);
-  if (encryptionKeys !== undefined) followEncryptionKeys(encryptionKeys, service);
+  if (encryptionKeys !== undefined) {
+    followEncryptionKeys(encryptionKeys, service, () => void webhooks.directory.reseal());
+  }
   const app = await buildApp({
     version: service.version,
     tls: service.tls,
@@ -68,15 +79,14 @@ export async function startDispatch(
     ownedPartitions: () => owner.open,
     readReadyLengths: (some) => readReadyLengths(redis, some),
     deadLetters: dispatcher.deadLetters,
-    audit: new AuditLog({
-      scripts,
-      logger,
-      maxEntries: config.auditMaxEntries,
-      keepDays: config.auditKeepDays,
-    }),
+    audit,
     readAttempts: ({ partition, message }) => readAttempts(redis, partitionKeys(partition), message.id),
     onReplayed: dispatcher.pokeFallback,
     invalidations: new InvalidationsStore(redis, partitions),
+    webhooks,
+    scripts,
+    partitions,
+    writtenEvents: config.events,
     pingRedis: () => pingRedis(redis),
     readyWithoutRedisMs: config.readyWithoutRedisMs,
     clock,

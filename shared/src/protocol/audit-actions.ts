@@ -15,6 +15,12 @@ export const auditActions = [
   "dead-letter.replay",
   "dead-letter.delete",
   "dead-letter.purge",
+  "webhook.create",
+  "webhook.update",
+  "webhook.delete",
+  "webhook.rotate",
+  "webhook.replay",
+  "webhook.pause",
 ] as const;
 
 export type AuditAction = (typeof auditActions)[number];

@@ -111,6 +111,8 @@ export interface PartitionKeys {
   readonly eventLog: string;
   /** sorted set: user who is online -> next look, server ms; kept only where EVENTS names such an event */
   readonly online: string;
+  /** string, JSON: how far a webhook has got in this partition, see webhooks/webhook-progress.ts */
+  webhook(webhookId: string): string;
 }
 
 export function partitionKeys(partition: number): PartitionKeys {
@@ -160,6 +162,7 @@ export function partitionKeys(partition: number): PartitionKeys {
     events: `${tag}events`,
     eventLog: `${tag}event-log`,
     online: `${tag}online`,
+    webhook: (webhookId: string) => `${tag}webhook:${webhookId}`,
   });
 }
 
@@ -199,6 +202,10 @@ export const clusterKeys = Object.freeze({
   limitWindow: (limit: string, windowMs: number, key: string) => `petrel:limit:${limit}:${windowMs}:${key}`,
   /** string with a short TTL, JSON: the token that a ticket stands for, under the ticket's SHA-256 */
   ticket: (ticketHash: string) => `petrel:ticket:${ticketHash}`,
+  /** hash: webhook's id -> JSON, see webhooks/webhook-record.ts; "version" -> grows with each change */
+  webhooks: "petrel:webhooks",
+  /** stream, bounded, in a slot of its own: what was tried for a webhook last */
+  webhookAttempts: (webhookId: string) => `petrel:webhook-attempts:${webhookId}`,
   /** string `user TAB claim`, in a slot of its own: the one user who owns this device */
   deviceOwner: (deviceId: string) => `petrel:device-token:${deviceId}`,
 });

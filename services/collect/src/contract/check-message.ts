@@ -7,7 +7,7 @@ import { joinNotification } from "@petrel/shared/protocol/messages/notification-
 import type { FallbackPolicy, Priority } from "@petrel/shared/protocol/messages/stored-message";
 import { BROADCAST_TOPIC } from "@petrel/shared/protocol/topics/topic-name";
 import { fallbackOf, type MessageBody } from "./message-schema.js";
-import { parseTime } from "./parse-time.js";
+import { parseTime } from "@petrel/shared/kernel/schemas/parse-time";
 
 const MAX_DATA_BYTES = 64 * 1024;
 const MAX_AHEAD_MS = 30 * 24 * 60 * 60 * 1_000;

@@ -18,6 +18,7 @@ import { hashProducerSecret } from "@petrel/shared/security/producers/producer-k
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { buildApp } from "../app.js";
+import { webhookDeps } from "../testing/webhook-deps.js";
 import { enterFallback, type EnteredMessage } from "../testing/enter-fallback.js";
 
 interface Letter {
@@ -40,6 +41,7 @@ beforeAll(async () => {
   store = await openStore();
   ({ keys } = store);
   app = await buildApp({
+    ...webhookDeps(store),
     version: "0.0.0",
     logger: createLogger({ service: "test", level: "silent" }),
     metrics: createRegistry("dispatch"),

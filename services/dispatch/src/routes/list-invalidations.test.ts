@@ -16,6 +16,7 @@ import { hashProducerSecret } from "@petrel/shared/security/producers/producer-k
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { buildApp } from "../app.js";
+import { webhookDeps } from "../testing/webhook-deps.js";
 
 const secret = "s".repeat(43);
 const T0 = Date.UTC(2026, 0, 1);
@@ -34,6 +35,7 @@ beforeAll(async () => {
   store = await openStore();
   const { redis, scripts, partitions } = store;
   app = await buildApp({
+    ...webhookDeps(store),
     version: "0.0.0",
     logger,
     metrics: createRegistry("dispatch"),

@@ -11,9 +11,13 @@ import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { EventWriting } from "@petrel/shared/redis/scripts/event-writing";
 import { readScripts } from "@petrel/shared/redis/scripts/script-catalogue";
 import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import { AuditLog } from "@petrel/shared/redis/auth/audit-log";
+import { createAtRestCipher } from "@petrel/shared/security/encrypt-at-rest";
 import { readDispatchConfig, type DispatchConfig } from "../config.js";
 import { openDispatcher } from "../open-dispatcher.js";
 import type { PartitionOwner } from "../own/own-partitions.js";
+import type { Webhooks } from "../webhooks/open-webhooks.js";
+import type { RetryRules } from "../webhooks/webhook-lane.js";
 
 export interface StartDispatcherOptions {
   readonly url: string;
@@ -29,10 +33,12 @@ export interface StartDispatcherOptions {
   readonly onHeldUp?: () => void;
   /** Events that it writes; none by default. */
   readonly events?: readonly EventType[];
+  readonly webhookRetry?: RetryRules;
 }
 
 export interface TestDispatcher {
   readonly owner: PartitionOwner;
+  readonly webhooks: Webhooks;
   readonly registry: Registry;
   /** The partitions it owns, ascending. */
   readonly owned: () => number[];
@@ -54,12 +60,17 @@ const TEST_SETTINGS = {
   unheardConfirmMs: 100,
   // None goes, but by a test's own sweeper.
   deviceKeepDays: 36_500,
+  // Receivers of tests are here.
+  webhookAllowPrivate: true,
 } as const satisfies Partial<DispatchConfig>;
+
+/** Of every dispatcher in a test: one seals what another one opens. */
+export const testCipher = createAtRestCipher(Buffer.alloc(32, 7));
 
 const logger = createLogger({ service: "test", level: "silent" });
 
 export async function startDispatcher(options: StartDispatcherOptions): Promise<TestDispatcher> {
-  const { url, dispatcherId, partitions, onHeldUp, events = [], ...settings } = options;
+  const { url, dispatcherId, partitions, onHeldUp, webhookRetry, events = [], ...settings } = options;
   let passedMs = 0;
   const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + passedMs };
   const redis = await connectRedis({ url, role: dispatcherId, logger });
@@ -77,7 +88,8 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
   const registry = createRegistry("test");
   const lifecycle = createLifecycle({ logger, stopDeadlineMs: 60_000, exit: () => undefined });
   lifecycle.onStop("redis", disconnect);
-  const { owner, start } = openDispatcher(
+  const scripts = new ScriptRunner(redis, readScripts(), new EventWriting(events, 100_000));
+  const { owner, webhooks, start } = openDispatcher(
     {
       config: {
         ...readDispatchConfig({}),
@@ -87,17 +99,19 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
         ...settings,
       },
       service: { instance: dispatcherId, metrics: registry, clock, logger, tracing: NO_TRACING },
-      links: {
-        redis,
-        blocking,
-        scripts: new ScriptRunner(redis, readScripts(), new EventWriting(events, 100_000)),
-      },
+      links: { redis, blocking, scripts },
+      audit: new AuditLog({ scripts, logger, maxEntries: 1_000, keepDays: 1 }),
+      cipher: testCipher,
     },
-    onHeldUp === undefined ? {} : { onHeldUp },
+    {
+      ...(onHeldUp === undefined ? {} : { onHeldUp }),
+      ...(webhookRetry === undefined ? {} : { webhookRetry }),
+    },
   );
   start(lifecycle);
   return {
     owner,
+    webhooks,
     registry,
     owned: () => owner.open.map(({ keys }) => keys.partition).sort((a, b) => a - b),
     passTime: (ms) => void (passedMs += ms),

@@ -65,6 +65,7 @@ export const scriptsByRoom = {
   ],
   topics: ["drop-topic.v1", "keep-topic.v1", "look-at-topics.v1", "publish-topic.v2", "read-topic.v1"],
   wake: ["offer.v2", "reconcile.v2", "wake.v3"],
+  webhooks: ["count-events.v1", "step-webhook.v1", "write-webhook.v1"],
 } as const;
 
 export type ScriptName = (typeof scriptsByRoom)[keyof typeof scriptsByRoom][number];
@@ -81,6 +82,7 @@ export const ownerScripts: readonly ScriptName[] = [
   "reconcile.v2",
   "remove-holder.v2",
   "set-back.v1",
+  "step-webhook.v1",
   "trim-events.v1",
   "trim-ready.v1",
   "wake.v3",
@@ -99,6 +101,7 @@ export const ownSlotScripts: readonly ScriptName[] = [
   "rotate-producer-key.v1",
   "take-from-window.v1",
   "write-producer-key.v1",
+  "write-webhook.v1",
 ];
 
 export interface Script {

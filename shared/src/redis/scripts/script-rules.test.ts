@@ -76,6 +76,13 @@ import { SigningKeysStore } from "../auth/signing-keys-store.js";
 import { TicketsStore } from "../auth/tickets-store.js";
 import { TokenRevocations } from "../auth/token-revocations.js";
 import { wakeUsers } from "../wake/wake-users.js";
+import { countEvents } from "../webhooks/count-events.js";
+import {
+  beginWebhookProgress,
+  endWebhookProgress,
+  stepWebhookProgress,
+} from "../webhooks/webhook-progress.js";
+import { WebhooksStore } from "../webhooks/webhooks-store.js";
 import { type AcceptResult, MessageAccepter } from "../accept/accept-batch.js";
 
 interface Call {
@@ -310,6 +317,7 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
   await callTopics(scripts, partition);
   await callPresence(scripts, partition);
   await callSchedules(scripts, partition);
+  await callWebhooks(scripts, partition);
   await new ProviderTokenStore(scripts, [keys]).agree(
     { teamId: "T", keyId: "K", fingerprint: "f" },
     { mintedAtMs: 1, token: "t" },
@@ -347,6 +355,26 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
     rotatedAt: new Date(),
   });
   await new AuditLog({ scripts, logger, maxEntries: 1_000, keepDays: 1 }).record(act);
+}
+
+/** A webhook that comes, gets on, and goes. */
+async function callWebhooks(scripts: ScriptRunner, partition: number): Promise<void> {
+  const keys = partitionKeys(partition);
+  const store = new WebhooksStore(scripts);
+  const [id, url] = [`wh_${partition}`, "https://shop.example/"];
+  const record = { id, url, types: null, description: null, paused: false, pausedReason: null } as const;
+  const secrets = { sealedSecret: "s", former: [] } as const;
+  await store.create({ ...record, ...secrets, createdAtMs: 1, era: 0, replay: null });
+  await store.change(id, (one) => ({ ...one, paused: true }));
+  const lease = await takePartition(scripts, keys, "d1", 30_000);
+  const token = lease.outcome === "held" ? lease.token : "";
+  const progress = { after: 1, failures: 0, era: 0, replayed: 0 };
+  await beginWebhookProgress(scripts, keys, token, id, progress);
+  await stepWebhookProgress(scripts, keys, token, id, progress);
+  await endWebhookProgress(scripts, keys, token, id);
+  await countEvents(scripts, keys, { mark: 0, ms: 0, n: 0 });
+  await releasePartition(scripts, keys, { holder: "d1", token });
+  await store.remove(id);
 }
 
 /** A message with a fallback that fails, is tried again, and is given up. */

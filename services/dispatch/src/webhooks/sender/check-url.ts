@@ -1,4 +1,4 @@
-// webhooks/sender/webhook-sender -> here: whether a URL may be posted to at all.
+// routes/webhook-routes, webhooks/sender/webhook-sender -> here: whether a URL may be posted to at all.
 // Guarantees: other spellings of an address (decimal, octal, hexadecimal, short) are seen as what they are, since the URL
 // parser writes them out. A name passes here; what it stands for is checked by checked-lookup.
 import { isIP } from "node:net";

@@ -1,4 +1,4 @@
-// webhook-channel -> here: the headers by which a receiver knows that a request is ours.
+// webhook-channel, webhooks/post-signed -> here: the headers by which a receiver knows that a request is ours.
 // Guarantees: Standard Webhooks 1.0.0 (github.com/standard-webhooks, spec/standard-webhooks.md): the signature covers
 // id, time and the body's bytes; one signature for each secret, so that a secret can be changed without a gap.
 import { createHmac, randomBytes } from "node:crypto";

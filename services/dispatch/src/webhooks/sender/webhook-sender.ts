@@ -1,4 +1,4 @@
-// webhook-channel -> here: one POST to a receiver.
+// webhook-channel, webhooks/post-signed -> here: one POST to a receiver.
 // Guarantees: an answer within the deadline, whatever the receiver does. No redirect is followed. Unless private addresses
 // are allowed, nothing is sent to one: literal ones are refused, names by checked-lookup. Little of an answer's body is
 // read. Connections are kept; each sender has its own.
@@ -61,18 +61,25 @@ export class WebhookSender {
     // A socket looks no literal address up.
     const refused = refusedHost(url.hostname, allowPrivate);
     if (refused !== undefined) return { error: `the URL ${refused}`, kind: "refused" };
-    const timeout = AbortSignal.timeout(timeoutMs);
-    const both = AbortSignal.any([signal, timeout]);
+    // By hand: what `AbortSignal.any` makes would stay with a signal that lives as long as the process.
+    const over = new AbortController();
+    const abort = (): void => over.abort();
+    const timer = setTimeout(abort, timeoutMs);
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort, { once: true });
     try {
-      const response = await this.#send(url, post, both);
+      const response = await this.#send(url, post, over.signal);
       await skipBody(response, signal);
       const { "retry-after": retryAfter = null } = response.headers;
       return { status: response.statusCode ?? 0, retryAfter };
     } catch (error) {
       if (signal.aborted) throw error;
-      if (timeout.aborted) return { error: `no answer within ${timeoutMs} ms`, kind: "timeout" };
+      if (over.signal.aborted) return { error: `no answer within ${timeoutMs} ms`, kind: "timeout" };
       if (error instanceof RefusedAddressError) return { error: error.message, kind: "refused" };
       return { error: reasonOf(error), kind: "failed" };
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", abort);
     }
   }
 

@@ -1,4 +1,4 @@
-// check-message -> here: a time as RFC 3339 writes it.
+// collect/contract/check-message, dispatch/routes/webhook-routes -> here: a time as RFC 3339 writes it.
 // Guarantees: only days that exist; never earlier than what was written, where that is finer than a millisecond.
 
 const expression =

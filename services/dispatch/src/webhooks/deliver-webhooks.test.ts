@@ -1,0 +1,323 @@
+// Tests that events reach their webhooks, on a real Redis and a real receiver.
+// Guarantees covered: from the creation on, in order, signed; a batch keeps its id and bytes whatever happens to it, and
+// holds up nobody else; an endpoint that is given up keeps its place; what is gone is told.
+import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
+import type { EventItem } from "@petrel/shared/protocol/events/event-item";
+import type { EventType } from "@petrel/shared/protocol/events/event-types";
+import { encodeStoredEvent } from "@petrel/shared/protocol/events/stored-event";
+import type { WebhookRecord } from "@petrel/shared/redis/webhooks/webhook-record";
+import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { createHmac } from "node:crypto";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import {
+  startDispatcher,
+  type StartDispatcherOptions,
+  type TestDispatcher,
+} from "../testing/start-dispatcher.js";
+import {
+  type AnswerRequest,
+  type ReceivedRequest,
+  startWebhookReceiver,
+  type WebhookReceiver,
+} from "../testing/webhook-receiver.js";
+
+let store: OpenStore;
+const dispatchers: TestDispatcher[] = [];
+const receivers: WebhookReceiver[] = [];
+beforeAll(async () => void (store = await openStore()));
+beforeEach(() => store.clear());
+afterEach(async () => {
+  // A request that hangs ends with its receiver.
+  await Promise.all(receivers.splice(0).map((one) => one.close()));
+  await Promise.all(dispatchers.splice(0).map((one) => one.stop()));
+});
+afterAll(() => store.close());
+
+const key = Buffer.alloc(32, 3);
+const retry = { baseMs: 10, capMs: 50, giveUpAfterMs: 3_600_000 };
+
+async function start(more: Partial<StartDispatcherOptions> = {}): Promise<TestDispatcher> {
+  const { partitions, server } = store;
+  const options = { url: server.url, dispatcherId: "a", partitions, webhookRetry: retry, ...more };
+  const dispatcher = await startDispatcher(options);
+  dispatchers.push(dispatcher);
+  return dispatcher;
+}
+
+async function receive(answer?: AnswerRequest): Promise<WebhookReceiver> {
+  const receiver = await startWebhookReceiver();
+  if (answer !== undefined) receiver.answerWith(answer);
+  receivers.push(receiver);
+  return receiver;
+}
+
+async function create(
+  { webhooks }: TestDispatcher,
+  id: string,
+  receiver: WebhookReceiver,
+  more: Partial<WebhookRecord> = {},
+): Promise<void> {
+  await webhooks.store.create({
+    id,
+    url: receiver.url,
+    types: null,
+    description: null,
+    paused: false,
+    pausedReason: null,
+    createdAtMs: await store.nowMs(),
+    sealedSecret: webhooks.secrets.seal(id, `whsec_${key.toString("base64")}`),
+    former: [],
+    era: 0,
+    replay: null,
+    ...more,
+  });
+}
+
+let written = 0;
+
+/** @returns the messages' ids */
+async function happen(user: string, count: number, type: EventType = "message.pushed"): Promise<string[]> {
+  const keys = store.partitions[partitionOfUser(user, 2)]!;
+  const ids = Array.from({ length: count }, () => `m${++written}`);
+  for (const id of ids) {
+    const event = { who: user, seq: "1", epoch: "e.1", type, atMs: Date.now(), trace: undefined } as const;
+    await store.redis.xadd(
+      keys.events,
+      "*",
+      "m",
+      encodeStoredEvent({ ...event, words: [id, "500", "c", ""] }),
+    );
+  }
+  return ids;
+}
+
+interface Body {
+  readonly data: { readonly items: readonly EventItem[]; readonly gap?: boolean };
+}
+const bodyOf = ({ body }: ReceivedRequest): Body => JSON.parse(body) as Body;
+const idOf = ({ headers }: ReceivedRequest): string => String(headers["webhook-id"]);
+const messagesOf = (requests: readonly ReceivedRequest[]): (string | undefined)[] =>
+  requests.flatMap((request) => bodyOf(request).data.items.map(({ message }) => message));
+
+/** Two users of different partitions. */
+const [ada, bob] = ["u1", "u2", "u3", "u4", "u5"].reduce<[string, string]>(
+  (found, user) => (partitionOfUser(user, 2) === 0 ? [user, found[1]] : [found[0], user]),
+  ["", ""],
+);
+
+async function settled(receiver: WebhookReceiver, count: number): Promise<(string | undefined)[]> {
+  await waitFor(() => new Set(messagesOf(receiver.requests)).size >= count, { what: "the events" });
+  return messagesOf(receiver.requests);
+}
+
+test("what happens after the creation is delivered, in order for each user, and signed", async () => {
+  const dispatcher = await start();
+  const receiver = await receive();
+  await happen(ada, 3);
+  const createdAtMs = (await store.nowMs()) + 1;
+  await waitFor(async () => (await store.nowMs()) >= createdAtMs, { what: "the next millisecond" });
+  await create(dispatcher, "wh_a", receiver, { createdAtMs });
+  const [ofAda, ofBob] = [await happen(ada, 150), await happen(bob, 5)];
+  const got = await settled(receiver, 155);
+  expect(got).toHaveLength(155);
+  expect(got.filter((id) => ofAda.includes(id ?? ""))).toEqual(ofAda);
+  expect(got.filter((id) => ofBob.includes(id ?? ""))).toEqual(ofBob);
+  for (const request of receiver.requests) {
+    expect(bodyOf(request).data.items.length).toBeLessThanOrEqual(100);
+    expect(bodyOf(request).data).not.toHaveProperty("gap");
+    const { body, headers } = request;
+    const text = `${idOf(request)}.${String(headers["webhook-timestamp"])}.${body}`;
+    const signature = `v1,${createHmac("sha256", key).update(text).digest("base64")}`;
+    expect(headers["webhook-signature"]).toBe(signature);
+  }
+  const counted = await dispatcher.count("petrel_webhook_attempts_total", { outcome: "delivered" });
+  expect(counted).toBe(receiver.requests.length);
+  await waitFor(
+    async () => (await dispatcher.webhooks.attempts.list("wh_a", undefined, 10)).items.length > 0,
+    {
+      what: "the attempts",
+    },
+  );
+});
+
+test("only the types that it asks for", async () => {
+  const dispatcher = await start();
+  const receiver = await receive();
+  await create(dispatcher, "wh_a", receiver, { types: ["message.failed"] });
+  await happen(ada, 20);
+  const failed = await happen(ada, 2, "message.failed");
+  await happen(ada, 20);
+  expect(await settled(receiver, 2)).toEqual(failed);
+});
+
+test("a failing batch keeps its id and its bytes, and holds up no other webhook and no other partition", async () => {
+  const dispatcher = await start();
+  const [good, bad] = [await receive(), await receive()];
+  let tries = 0;
+  bad.answerWith((request, response) => {
+    const isAdas = bodyOf(request).data.items.some(({ user }) => user === ada);
+    response.writeHead(isAdas && ++tries < 4 ? 500 : 204).end();
+  });
+  await create(dispatcher, "wh_bad", bad);
+  await create(dispatcher, "wh_good", good);
+  const [ofAda, ofBob] = [await happen(ada, 2), await happen(bob, 2)];
+  await settled(good, 4);
+  await settled(bad, 4);
+  await waitFor(() => tries >= 4, { what: "the last attempt" });
+  const [first, ...more] = bad.requests.filter((request) => bodyOf(request).data.items[0]?.user === ada);
+  if (first === undefined) throw new Error("no request");
+  const same = more.filter((request) => idOf(request) === idOf(first));
+  expect(same.length).toBeGreaterThanOrEqual(3);
+  for (const request of same) expect(request.body).toBe(first.body);
+  expect(bad.requests.some((request) => ofBob.includes(bodyOf(request).data.items[0]?.message ?? ""))).toBe(
+    true,
+  );
+  expect(new Set(messagesOf(good.requests))).toEqual(new Set([...ofAda, ...ofBob]));
+});
+
+test("a receiver that says nothing delays no other", async () => {
+  const dispatcher = await start();
+  const [good, silent] = [await receive(), await receive(() => undefined)];
+  await create(dispatcher, "wh_silent", silent);
+  await create(dispatcher, "wh_good", good);
+  await happen(ada, 1);
+  await waitFor(() => silent.requests.length === 1, { what: "the request that hangs" });
+  await happen(ada, 3);
+  await settled(good, 4);
+  expect(silent.requests).toHaveLength(1);
+});
+
+test("410 pauses it; when it is resumed the same batch goes on", async () => {
+  const dispatcher = await start();
+  const receiver = await receive((_request, response) => void response.writeHead(410).end());
+  await create(dispatcher, "wh_a", receiver);
+  const ids = await happen(ada, 2);
+  await waitFor(async () => (await dispatcher.webhooks.store.find("wh_a"))?.pausedReason === "gone", {
+    what: "the pause",
+  });
+  const tried = receiver.requests.length;
+  const later = await happen(ada, 1);
+  receiver.answerWith((_request, response) => void response.writeHead(200).end());
+  const { store: webhooks } = dispatcher.webhooks;
+  await webhooks.change("wh_a", (one) => ({ ...one, paused: false, pausedReason: null, era: one.era + 1 }));
+  await settled(receiver, 3);
+  const [first, again] = [receiver.requests[0], receiver.requests[tried]];
+  if (first === undefined || again === undefined) throw new Error("no requests");
+  expect([idOf(again), again.body]).toEqual([idOf(first), first.body]);
+  expect(messagesOf(receiver.requests.slice(tried))).toEqual([...ids, ...later]);
+  expect(await dispatcher.registry.metrics()).not.toContain('petrel_webhook_paused{webhook="wh_a"');
+});
+
+test("what never succeeds is given up, with its place kept", async () => {
+  const dispatcher = await start({ webhookRetry: { ...retry, giveUpAfterMs: 100 } });
+  const receiver = await receive((_request, response) => void response.writeHead(500).end());
+  await create(dispatcher, "wh_a", receiver);
+  await happen(ada, 1);
+  await waitFor(async () => (await dispatcher.webhooks.store.find("wh_a"))?.pausedReason === "exhausted", {
+    what: "the pause",
+  });
+  expect(receiver.requests.length).toBeGreaterThan(1);
+  await waitFor(async () => (await dispatcher.registry.metrics()).includes('reason="exhausted"'), {
+    what: "the gauge",
+  });
+  const audit = JSON.stringify(await store.redis.xrange("petrel:audit", "-", "+"));
+  expect(audit).toContain("webhook.pause");
+});
+
+test("the owner dies in the middle of a batch: the next one sends the same, under the same id", async () => {
+  const first = await start();
+  const receiver = await receive(() => undefined);
+  await create(first, "wh_a", receiver);
+  const ids = await happen(ada, 3);
+  await waitFor(() => receiver.requests.length === 1, { what: "the request that hangs" });
+  first.crash();
+  receiver.answerWith((_request, response) => void response.writeHead(204).end());
+  await happen(ada, 2);
+  await start({ dispatcherId: "b" });
+  await settled(receiver, 5);
+  const [hung, again] = receiver.requests;
+  if (hung === undefined || again === undefined) throw new Error("no requests");
+  expect([idOf(again), again.body]).toEqual([idOf(hung), hung.body]);
+  expect(messagesOf([again]).slice(0, 1)).toEqual(ids.slice(0, 1));
+});
+
+test("a pause stops it, a resumption goes on, a replay begins again", async () => {
+  const dispatcher = await start();
+  const receiver = await receive();
+  await create(dispatcher, "wh_a", receiver);
+  const { store: webhooks, directory } = dispatcher.webhooks;
+  const before = await happen(ada, 1);
+  await settled(receiver, 1);
+  await webhooks.change("wh_a", (one) => ({ ...one, paused: true }));
+  await directory.look();
+  await waitFor(async () => (await dispatcher.registry.metrics()).includes('reason="operator"'), {
+    what: "the pause",
+  });
+  const meanwhile = await happen(ada, 2);
+  await webhooks.change("wh_a", (one) => ({ ...one, paused: false, era: one.era + 1 }));
+  expect(await settled(receiver, 3)).toEqual([...before, ...meanwhile]);
+  await webhooks.change("wh_a", (one) => ({ ...one, replay: { number: 1, after: one.createdAtMs } }));
+  await waitFor(() => messagesOf(receiver.requests).length === 6, { what: "the replay" });
+  expect(messagesOf(receiver.requests).slice(3)).toEqual([...before, ...meanwhile]);
+  const items = receiver.requests.flatMap((request) => bodyOf(request).data.items);
+  expect(items[3]).toEqual(items[0]);
+});
+
+test("where events are gone that it has not had, the next batch says so, once", async () => {
+  const dispatcher = await start();
+  const receiver = await receive((_request, response) => void response.writeHead(500).end());
+  await create(dispatcher, "wh_a", receiver);
+  await happen(ada, 1);
+  await waitFor(() => receiver.requests.length > 0, { what: "the first attempt" });
+  const { events, eventLog } = store.partitions[partitionOfUser(ada, 2)]!;
+  const lost = (await store.redis.xrange(events, "-", "+"))[0]?.[0] ?? "";
+  const next = await happen(ada, 1);
+  await store.redis.hset(eventLog, "trimmed", lost);
+  await store.redis.xdel(events, lost);
+  await waitFor(() => bodyOf(receiver.requests.at(-1)!).data.gap === true, { what: "the gap" });
+  const told = receiver.requests.length;
+  receiver.answerWith((_request, response) => void response.writeHead(200).end());
+  await waitFor(() => receiver.requests.length > told, { what: "the success" });
+  await happen(ada, 1);
+  await waitFor(() => bodyOf(receiver.requests.at(-1)!).data.gap === undefined, { what: "the next batch" });
+  expect(messagesOf([receiver.requests[told]!])).toEqual(next);
+  expect(idOf(receiver.requests[told]!)).not.toBe(idOf(receiver.requests[0]!));
+});
+
+test("Retry-After is heeded", async () => {
+  const dispatcher = await start();
+  const receiver = await receive(
+    (_request, response) => void response.writeHead(503, { "retry-after": "3600" }).end(),
+  );
+  await create(dispatcher, "wh_a", receiver);
+  await happen(ada, 1);
+  await waitFor(
+    async () =>
+      (await store.redis.get(store.partitions[partitionOfUser(ada, 2)]!.webhook("wh_a")))?.includes(
+        '"failures":1',
+      ) === true,
+    {
+      what: "the first attempt",
+    },
+  );
+  const progress = await store.redis.get(store.partitions[partitionOfUser(ada, 2)]!.webhook("wh_a"));
+  const { nextAtMs } = JSON.parse(progress ?? "{}") as { nextAtMs: number };
+  expect(nextAtMs - Date.now()).toBeGreaterThan(3_000_000);
+  // What happens meanwhile does not wake it.
+  await happen(bob, 1);
+  const reading = await dispatcher.webhooks.deliverer.read();
+  expect(reading).toMatchObject([{ id: "wh_a", lagEvents: expect.any(Number) }]);
+  expect(reading[0]?.lagSeconds).toBeGreaterThan(0);
+  expect(receiver.requests).toHaveLength(1);
+});
+
+test("one that is removed ends, and leaves nothing", async () => {
+  const dispatcher = await start();
+  const receiver = await receive((_request, response) => void response.writeHead(500).end());
+  await create(dispatcher, "wh_a", receiver);
+  await happen(ada, 1);
+  await waitFor(() => receiver.requests.length > 0, { what: "an attempt" });
+  await dispatcher.webhooks.store.remove("wh_a");
+  await waitFor(async () => (await store.redis.keys("*webhook:wh_a*")).length === 0, { what: "its end" });
+});

@@ -1,0 +1,69 @@
+// webhooks/webhook-lane -> here: how hard an endpoint may be tried, by all partitions together.
+// Guarantees: after some failures in a row one request at a time tries whether it is back, with growing pauses; the first
+// success lets all go on at once. A wish to be left alone is heeded by all of them.
+import { backoffMs } from "@petrel/shared/kernel/backoff";
+import type { Clock } from "@petrel/shared/kernel/clock";
+
+/** Failures in a row, whichever partition's. */
+const OPENS_AFTER = 5;
+const PROBE = { baseMs: 1_000, capMs: 60_000 } as const;
+/** While another one tries. */
+const LOOK_AGAIN_MS = 1_000;
+
+export class EndpointBreaker {
+  readonly #clock: Pick<Clock, "monotonicMs">;
+  #failures = 0;
+  #isProbing = false;
+  #notBeforeMs = Number.NEGATIVE_INFINITY;
+  #recoveries = 0;
+
+  constructor(clock: Pick<Clock, "monotonicMs">) {
+    this.#clock = clock;
+  }
+
+  get isOpen(): boolean {
+    return this.#failures >= OPENS_AFTER;
+  }
+
+  /** How often it has closed again: whoever waits since an earlier one need not wait any longer. */
+  get recoveries(): number {
+    return this.#recoveries;
+  }
+
+  /** @returns ms until a request may be asked for; 0 for now */
+  waitMs(): number {
+    if (this.isOpen && this.#isProbing) return LOOK_AGAIN_MS;
+    return Math.max(0, Math.ceil(this.#notBeforeMs - this.#clock.monotonicMs()));
+  }
+
+  /**
+   * Before a request; then `succeeded`, `failed` or `abandoned` is called.
+   * @returns whether it may be made now
+   */
+  begin(): boolean {
+    if (this.waitMs() > 0) return false;
+    if (this.isOpen) this.#isProbing = true;
+    return true;
+  }
+
+  succeeded(): void {
+    if (this.isOpen) this.#recoveries++;
+    this.#failures = 0;
+    this.#isProbing = false;
+    this.#notBeforeMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /** @param afterMs how long it wants to be left alone */
+  failed(afterMs = 0): void {
+    this.#failures++;
+    this.#isProbing = false;
+    const pauseMs = this.isOpen ? backoffMs(this.#failures - OPENS_AFTER, PROBE) : 0;
+    const notBeforeMs = this.#clock.monotonicMs() + Math.max(afterMs, pauseMs);
+    this.#notBeforeMs = Math.max(this.#notBeforeMs, notBeforeMs);
+  }
+
+  /** The process stops: nothing is known. */
+  abandoned(): void {
+    this.#isProbing = false;
+  }
+}

@@ -1,0 +1,105 @@
+// webhooks/deliver-webhooks -> here: what a dispatcher measures of the webhooks that it delivers.
+// Guarantees: counters only grow; what is asked of Redis is asked when somebody reads the metrics, and is bounded.
+import { DurationHistogram } from "@petrel/shared/kernel/metrics/duration-histogram";
+import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
+import { type AttemptOutcome, attemptOutcomes } from "./post-signed.js";
+
+export interface WebhookMetrics {
+  readonly attempted: (outcome: AttemptOutcome, durationMs: number, events: number) => void;
+}
+
+const DURATION_SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15];
+
+export function createWebhookMetrics(registry: Registry): WebhookMetrics {
+  const attempts = new Counter({
+    name: "petrel_webhook_attempts_total",
+    help: "Requests to webhooks, by what came of them",
+    labelNames: ["outcome"],
+    registers: [registry],
+  });
+  const events = new Counter({
+    name: "petrel_webhook_events_total",
+    help: "Events that webhooks have taken",
+    registers: [registry],
+  });
+  const duration = new DurationHistogram<never>(registry, {
+    name: "petrel_webhook_attempt_seconds",
+    help: "How long a webhook took to answer, or not to",
+    bounds: DURATION_SECONDS,
+  }).series({});
+  for (const outcome of attemptOutcomes) attempts.inc({ outcome }, 0);
+  return {
+    attempted: (outcome, durationMs, count) => {
+      attempts.inc({ outcome });
+      duration.observe(durationMs / 1_000);
+      if (outcome === "delivered") events.inc(count);
+    },
+  };
+}
+
+/** Of one webhook, over the partitions owned here. */
+export interface WebhookReading {
+  readonly id: string;
+  readonly lagSeconds: number;
+  readonly lagEvents: number;
+  readonly isOpen: boolean;
+}
+
+export interface WebhookGauges {
+  readonly read: () => Promise<readonly WebhookReading[]>;
+  /** All there are, also where nothing is owned here. */
+  readonly paused: () => readonly { readonly id: string; readonly reason: string }[];
+}
+
+export function addWebhookGauges(registry: Registry, { read, paused }: WebhookGauges): void {
+  let underWay: Promise<readonly WebhookReading[]> | undefined;
+  const readOnce = (): Promise<readonly WebhookReading[]> => {
+    underWay ??= read().finally(() => (underWay = undefined));
+    return underWay;
+  };
+  for (const [name, help, valueOf] of gauges) {
+    registry.registerMetric(
+      new Gauge({
+        name,
+        help,
+        labelNames: ["webhook"],
+        registers: [],
+        async collect() {
+          const readings = await readOnce();
+          this.reset();
+          for (const reading of readings) this.set({ webhook: reading.id }, valueOf(reading));
+        },
+      }),
+    );
+  }
+  registry.registerMetric(
+    new Gauge({
+      name: "petrel_webhook_paused",
+      help: "1 for each webhook that is paused; the reason is `operator`, `exhausted` or `gone`",
+      labelNames: ["webhook", "reason"],
+      registers: [],
+      collect() {
+        this.reset();
+        for (const { id, reason } of paused()) this.set({ webhook: id, reason }, 1);
+      },
+    }),
+  );
+}
+
+const gauges: readonly (readonly [string, string, (reading: WebhookReading) => number])[] = [
+  [
+    "petrel_webhook_lag_seconds",
+    "Age of the oldest event that a webhook has not taken, in the partitions owned here; 0 where there is none",
+    ({ lagSeconds }) => lagSeconds,
+  ],
+  [
+    "petrel_webhook_lag_events",
+    "Events, of all types, behind what a webhook has taken, in the partitions owned here; at most 1,000 a partition",
+    ({ lagEvents }) => lagEvents,
+  ],
+  [
+    "petrel_webhook_breaker_open",
+    "1 while a webhook has failed several times in a row and is only tried",
+    ({ isOpen }) => Number(isOpen),
+  ],
+];

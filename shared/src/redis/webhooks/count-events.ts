@@ -1,0 +1,15 @@
+// dispatch/webhooks/deliver-webhooks -> here -> webhooks/count-events.lua: what waits for a webhook, for metrics.
+// Guarantees: bounded, whatever waits: a thousand takes Redis a millisecond.
+import type { EventPosition } from "../../protocol/events/event-position.js";
+import type { PartitionKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+const MAX = 1_000;
+
+export async function countEvents(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  { ms, n }: EventPosition,
+): Promise<number> {
+  return Number(await scripts.run("count-events.v1", [keys.events], [`${ms}-${n}`, MAX]));
+}
