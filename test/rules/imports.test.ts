@@ -120,9 +120,10 @@ describe("shared: each layer imports only those below it", () => {
     kernel: ["protocol"],
     security: ["protocol", "kernel"],
     redis: ["protocol", "kernel"],
+    archive: ["protocol", "kernel"],
     service: ["protocol", "kernel", "redis"],
     "embedded-redis": ["protocol", "kernel"],
-    testing: ["protocol", "kernel", "security", "redis", "service", "embedded-redis"],
+    testing: ["protocol", "kernel", "security", "redis", "archive", "service", "embedded-redis"],
   };
 
   test("there are no other layers", () => {

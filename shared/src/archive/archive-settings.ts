@@ -1,0 +1,33 @@
+// collect and dispatch -> here: what both read from the environment about the message archive.
+// Guarantees: no archive unless a URL is given; the URL is checked as far as text can be.
+import { integer } from "../kernel/config.js";
+import type { Setting } from "../kernel/config.js";
+
+/** Where the archive is. The driver's own reader checks the rest when it connects. */
+const archiveUrl: { readonly env: string; readonly setting: Setting<string | undefined> } = {
+  env: "MESSAGE_ARCHIVE_URL",
+  setting: {
+    describe:
+      "mongodb:// or mongodb+srv:// URL of the message archive, with its database; none by default; the same for collect and dispatch; see archive.md",
+    default: undefined,
+    parse: (value) => {
+      if (!/^mongodb(\+srv)?:\/\/[^/]/.test(value))
+        throw new Error("a URL with mongodb:// or mongodb+srv://");
+      return value;
+    },
+  },
+};
+
+export const archiveSettings = {
+  messageArchiveUrl: archiveUrl,
+  archiveDays: integer(
+    "ARCHIVE_DAYS",
+    "how many days the archive keeps a message after its acceptance; one that waits or is open is kept until it has ended; the same for collect and dispatch",
+    { default: 90, min: 1, max: 36_500 },
+  ),
+  archiveTimeoutMs: integer(
+    "ARCHIVE_TIMEOUT_MS",
+    "how long the archive may take to answer a write or a read",
+    { default: 1_500, min: 50, max: 30_000 },
+  ),
+} as const;

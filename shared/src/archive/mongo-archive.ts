@@ -1,0 +1,338 @@
+// open-archive -> here: the message archive in MongoDB.
+// Guarantees: those of message-archive. Writes are unordered and confirmed by a majority; a call is over within the
+// timeout, also where no server can be found.
+import { createHash } from "node:crypto";
+import {
+  type AnyBulkWriteOperation,
+  type Collection,
+  type Db,
+  MongoBulkWriteError,
+  MongoClient,
+} from "mongodb";
+import type { Logger } from "../kernel/logging/logging.js";
+import {
+  ArchiveError,
+  type ArchivedRow,
+  type ArchiveStatus,
+  type MessageArchive,
+  type NewRow,
+  type OpenRowsPage,
+  type RedriveProgress,
+  type RowUpdate,
+} from "./message-archive.js";
+import { ensureSchema, type SchemaState } from "./ensure-schema.js";
+import { decodeRow, encodeRow, encodeUpdate, type RowDocument } from "./row-document.js";
+
+export interface MongoArchiveOptions {
+  readonly url: string;
+  readonly keepDays: number;
+  readonly timeoutMs: number;
+  readonly logger: Logger;
+}
+
+interface ErasureDocument {
+  /** A hash of the user, so that what remains names nobody. */
+  readonly _id: string;
+  readonly until: Date;
+  /** The user, until the rows are gone. */
+  readonly user?: string;
+}
+
+interface ProgressDocument extends Omit<RedriveProgress, "partition"> {
+  readonly _id: number;
+}
+
+const DAY_MS = 86_400_000;
+/** Another writer made the same row in the same moment. */
+const DUPLICATE_KEY = 11_000;
+const DEFAULT_DATABASE = "petrel";
+
+export class MongoArchive implements MessageArchive {
+  readonly #client: MongoClient;
+  readonly #options: MongoArchiveOptions;
+  readonly #keepMs: number;
+  #schema: Promise<SchemaState> | undefined;
+
+  constructor(options: MongoArchiveOptions) {
+    const { url, timeoutMs } = options;
+    this.#options = options;
+    this.#keepMs = options.keepDays * DAY_MS;
+    this.#client = new MongoClient(url, {
+      appName: "petrel",
+      serverSelectionTimeoutMS: timeoutMs,
+      connectTimeoutMS: timeoutMs,
+      socketTimeoutMS: timeoutMs,
+      writeConcern: { w: "majority", wtimeoutMS: timeoutMs },
+      ignoreUndefined: true,
+    });
+  }
+
+  async write(rows: readonly NewRow[]): Promise<readonly ("new" | "known" | Error)[]> {
+    if (rows.length === 0) return [];
+    const messages = await this.#messages();
+    const operations = rows.map((row): AnyBulkWriteOperation<RowDocument> => {
+      const { _id, ...rest } = encodeRow(row, this.#keepMs);
+      return { updateOne: { filter: { _id }, update: { $setOnInsert: rest }, upsert: true } };
+    });
+    const results: ("new" | "known" | Error)[] = rows.map(() => "known");
+    const note = (upserted: Readonly<Record<number, unknown>>): void => {
+      for (const index of Object.keys(upserted)) results[Number(index)] = "new";
+    };
+    try {
+      const { upsertedIds } = await this.#inTime(messages.bulkWrite(operations, { ordered: false }));
+      note(upsertedIds);
+    } catch (error) {
+      const cause = error instanceof ArchiveError ? error.cause : error;
+      // A write concern that failed concerns all of them.
+      if (!(cause instanceof MongoBulkWriteError) || writeErrorsOf(cause).length === 0) throw error;
+      note(cause.upsertedIds);
+      for (const { index, code, errmsg } of writeErrorsOf(cause))
+        results[index] = code === DUPLICATE_KEY ? "known" : new ArchiveError(errmsg ?? "not written");
+    }
+    return results;
+  }
+
+  async replace(rows: readonly NewRow[]): Promise<void> {
+    await this.#bulk(
+      rows.map((row) => {
+        const { _id, ...rest } = encodeRow(row, this.#keepMs);
+        return {
+          updateOne: { filter: { _id, state: { $in: ["pending", "refused"] } }, update: { $set: rest } },
+        };
+      }),
+    );
+  }
+
+  async refuse(rows: readonly Pick<NewRow, "id" | "attempt">[]): Promise<void> {
+    const endedAt = new Date();
+    await this.#bulk(
+      rows.map(({ id, attempt }) => ({
+        updateOne: {
+          filter: { _id: id, attempt, state: "pending" },
+          update: { $set: { state: "refused", endedAt }, $unset: { lookAt: "", lost: "" } },
+        },
+      })),
+    );
+  }
+
+  async due(partition: number, nowMs: number, limit: number): Promise<ArchivedRow[]> {
+    const messages = await this.#messages();
+    const found = messages
+      .find({ partition, lookAt: { $lte: new Date(nowMs) } })
+      .sort({ lookAt: 1 })
+      .limit(limit);
+    return (await this.#inTime(found.toArray())).map(decodeRow);
+  }
+
+  async open({ partition, fromMs, untilMs, after, limit }: OpenRowsPage): Promise<ArchivedRow[]> {
+    const messages = await this.#messages();
+    const until = { $lt: new Date(untilMs) };
+    const range =
+      after === undefined
+        ? { acceptedAt: { $gte: new Date(fromMs), ...until } }
+        : {
+            $or: [
+              { acceptedAt: { $gt: new Date(after.acceptedAtMs), ...until } },
+              { acceptedAt: new Date(after.acceptedAtMs), _id: { $gt: after.id } },
+            ],
+          };
+    const found = messages
+      .find({ partition, lookAt: { $exists: true }, ...range })
+      .sort({ acceptedAt: 1, _id: 1 })
+      .limit(limit);
+    return (await this.#inTime(found.toArray())).map(decodeRow);
+  }
+
+  async update(updates: readonly RowUpdate[]): Promise<void> {
+    await this.#bulk(
+      updates.map((update) => ({
+        updateOne: { filter: { _id: update.id }, update: encodeUpdate(update) },
+      })),
+    );
+  }
+
+  async find(id: string): Promise<ArchivedRow | undefined> {
+    const messages = await this.#messages();
+    const found = await this.#inTime(messages.findOne({ _id: id }));
+    return found === null ? undefined : decodeRow(found);
+  }
+
+  async list(
+    recipient: string,
+    lineage: string,
+    { after, below, limit }: { after: number; below: number | undefined; limit: number },
+  ): Promise<ArchivedRow[]> {
+    const messages = await this.#messages();
+    const seq = { $gt: after, ...(below === undefined ? {} : { $lt: below }) };
+    const found = messages.find({ recipient, lineage, seq }).sort({ seq: 1 }).limit(limit);
+    return (await this.#inTime(found.toArray())).map(decodeRow);
+  }
+
+  async noteErasure(userId: string, untilMs: number): Promise<void> {
+    const { erasures } = await this.#collections();
+    const update = { $set: { user: userId, until: new Date(untilMs) } };
+    await this.#inTime(erasures.updateOne({ _id: hashOf(userId) }, update, { upsert: true }));
+  }
+
+  async erase(userId: string): Promise<number> {
+    const { messages, erasures } = await this.#collections();
+    const _id = hashOf(userId);
+    const tombstone = await this.#inTime(erasures.findOne({ _id }));
+    if (tombstone === null) return 0;
+    const { until } = tombstone;
+    const { deletedCount } = await this.#inTime(
+      messages.deleteMany({ recipient: userId, acceptedAt: { $lte: until } }),
+    );
+    // A later erasure of the same user, which another process has begun, still needs the name.
+    await this.#inTime(erasures.updateOne({ _id, until }, { $unset: { user: "" } }));
+    return deletedCount;
+  }
+
+  async erasedUntil(userIds: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    if (userIds.length === 0) return new Map();
+    const { erasures } = await this.#collections();
+    const byHash = new Map(userIds.map((userId) => [hashOf(userId), userId]));
+    const found = await this.#inTime(erasures.find({ _id: { $in: [...byHash.keys()] } }).toArray());
+    return new Map(found.map(({ _id, until }) => [byHash.get(_id) ?? "", until.getTime()]));
+  }
+
+  async remove(ids: readonly string[]): Promise<void> {
+    if (ids.length === 0) return;
+    const messages = await this.#messages();
+    await this.#inTime(messages.deleteMany({ _id: { $in: [...ids] } }));
+  }
+
+  async removeOld(nowMs: number): Promise<number> {
+    const { messages, erasures, schema } = await this.#collections();
+    for (const { user } of await this.#inTime(erasures.find({ user: { $exists: true } }).toArray()))
+      if (user !== undefined) await this.erase(user);
+    // A row is never kept for longer than these.
+    const oldMs = nowMs - Math.max(this.#keepMs, OPEN_AT_MOST_MS) - DAY_MS;
+    await this.#inTime(erasures.deleteMany({ until: { $lt: new Date(oldMs) }, user: { $exists: false } }));
+    if (schema.ttlIndex) return 0;
+    const { deletedCount } = await this.#inTime(messages.deleteMany({ deleteAt: { $lt: new Date(nowMs) } }));
+    return deletedCount;
+  }
+
+  async progress(partition: number): Promise<RedriveProgress | undefined> {
+    const { progress } = await this.#collections();
+    const found = await this.#inTime(progress.findOne({ _id: partition }));
+    return found === null ? undefined : decodeProgress(found);
+  }
+
+  async noteProgress({ partition, ...rest }: RedriveProgress): Promise<void> {
+    const { progress } = await this.#collections();
+    await this.#inTime(progress.updateOne({ _id: partition }, { $set: rest }, { upsert: true }));
+  }
+
+  async lag(partition: number, nowMs: number): Promise<{ readonly rows: number; readonly oldestMs: number }> {
+    const messages = await this.#messages();
+    const filter = { partition, lookAt: { $lte: new Date(nowMs) } };
+    const [rows, [oldest]] = await this.#inTime(
+      Promise.all([
+        messages.countDocuments(filter, { limit: LAG_COUNT_LIMIT }),
+        messages.find(filter).sort({ lookAt: 1 }).limit(1).toArray(),
+      ]),
+    );
+    return { rows, oldestMs: oldest?.lookAt === undefined ? 0 : nowMs - oldest.lookAt.getTime() };
+  }
+
+  async status(): Promise<ArchiveStatus> {
+    const { messages, erasures, progress, schema } = await this.#collections();
+    const [rows, open, erasuresOpen, partitions] = await this.#inTime(
+      Promise.all([
+        messages.estimatedDocumentCount(),
+        messages.countDocuments({ lookAt: { $exists: true } }),
+        erasures.countDocuments({ user: { $exists: true } }),
+        progress.find().sort({ _id: 1 }).toArray(),
+      ]),
+    );
+    const { version, ttlIndex } = schema;
+    return { version, ttlIndex, rows, open, erasuresOpen, partitions: partitions.map(decodeProgress) };
+  }
+
+  async close(): Promise<void> {
+    await this.#client.close();
+  }
+
+  async #bulk(operations: readonly AnyBulkWriteOperation<RowDocument>[]): Promise<void> {
+    if (operations.length === 0) return;
+    const messages = await this.#messages();
+    await this.#inTime(messages.bulkWrite(operations, { ordered: false }));
+  }
+
+  async #messages(): Promise<Collection<RowDocument>> {
+    return (await this.#collections()).messages;
+  }
+
+  async #collections(): Promise<{
+    readonly messages: Collection<RowDocument>;
+    readonly erasures: Collection<ErasureDocument>;
+    readonly progress: Collection<ProgressDocument>;
+    readonly schema: SchemaState;
+  }> {
+    const db = this.#db();
+    const schema = await this.#ensured(db);
+    return {
+      messages: db.collection<RowDocument>("messages"),
+      erasures: db.collection<ErasureDocument>("erasures"),
+      progress: db.collection<ProgressDocument>("progress"),
+      schema,
+    };
+  }
+
+  #db(): Db {
+    const named = this.#client.db();
+    // The driver's own name for "none given".
+    return named.databaseName === "test" && !/\/test(\?|$)/.test(this.#options.url)
+      ? this.#client.db(DEFAULT_DATABASE)
+      : named;
+  }
+
+  /** Once, as soon as a server answers: a process may start before its archive does. */
+  #ensured(db: Db): Promise<SchemaState> {
+    this.#schema ??= this.#inTime(ensureSchema(db, this.#options.logger)).catch((error: unknown) => {
+      this.#schema = undefined;
+      throw error;
+    });
+    return this.#schema;
+  }
+
+  async #inTime<T>(work: Promise<T>): Promise<T> {
+    const { timeoutMs } = this.#options;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs + GRACE_MS);
+    });
+    try {
+      return await Promise.race([work, late]);
+    } catch (error) {
+      throw error instanceof ArchiveError ? error : new ArchiveError(error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+/** A count that is only shown need not be exact beyond this. */
+const LAG_COUNT_LIMIT = 100_000;
+/** The driver's own deadline comes first, as it says more. */
+const GRACE_MS = 100;
+/** The longest time to be delivered, and the longest TTL: 30 days each. */
+const OPEN_AT_MOST_MS = 60 * DAY_MS;
+
+function decodeProgress({ _id: partition, ...rest }: ProgressDocument): RedriveProgress {
+  return { partition, ...rest };
+}
+
+function writeErrorsOf({ writeErrors }: MongoBulkWriteError): {
+  readonly index: number;
+  readonly code: number;
+  readonly errmsg: string | undefined;
+}[] {
+  return [writeErrors].flat().map(({ index, code, errmsg }) => ({ index, code: Number(code), errmsg }));
+}
+
+function hashOf(userId: string): string {
+  return createHash("sha256").update(userId).digest("base64url");
+}

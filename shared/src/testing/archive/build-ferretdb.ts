@@ -1,0 +1,9 @@
+// npm run test:install-ferretdb -> here -> start-ferretdb: builds the server that tests of the archive run on.
+// Guarantees: ends with 1, and says why, where there will be none.
+import { buildFerretDb } from "./start-ferretdb.js";
+
+const why = buildFerretDb();
+if (why !== undefined) {
+  process.stderr.write(`tests of the archive are left out: ${why}\n`);
+  process.exitCode = 1;
+}

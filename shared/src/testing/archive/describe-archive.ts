@@ -1,0 +1,258 @@
+// Tests only: what every message archive owes, as one suite for all implementations.
+// Guarantees: the comments of archive/message-archive.ts, each as a test.
+import { randomBytes } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { MessageArchive, NewRow } from "../../archive/message-archive.js";
+
+const T0 = 1_800_000_000_000;
+
+/** A row with a fresh id; `parts` override. */
+export function newRow(parts: Partial<NewRow> = {}): NewRow {
+  return {
+    id: `p0_${randomBytes(16).toString("base64url")}`,
+    partition: 0,
+    recipient: "ada",
+    data: `{"n":1}`,
+    notification: "",
+    fallback: "offline",
+    priority: "normal",
+    collapseKey: undefined,
+    ttlMs: 600_000,
+    deliverAtMs: undefined,
+    fingerprint: "-",
+    attempt: "-",
+    acceptedAtMs: T0,
+    expiresAtMs: T0 + 600_000,
+    ...parts,
+  };
+}
+
+/** @param open one that is empty at first, for all tests of the suite */
+export function describeArchive(name: string, open: () => Promise<MessageArchive>): void {
+  describe(`${name}, as every archive`, () => {
+    let archive: MessageArchive;
+    let partition = 0;
+    beforeAll(async () => void (archive = await open()));
+    afterAll(() => archive.close());
+    /** Each test has a partition and users of its own. */
+    const fresh = (): { partition: number; recipient: string } => ({
+      partition: ++partition,
+      recipient: `user-${partition}`,
+    });
+
+    test("a row is read back as it was written, and is pending", async () => {
+      const row = newRow({
+        ...fresh(),
+        data: `{"text":"Grüße \\u0000 \\ud800","n":[1e400,null]}`,
+        notification: `{"title":"t"}`,
+        fallback: "always",
+        priority: "high",
+        collapseKey: "k",
+        deliverAtMs: T0 + 5_000,
+        fingerprint: "f",
+        attempt: "a",
+      });
+      expect(await archive.write([row])).toEqual(["new"]);
+      expect(await archive.find(row.id)).toMatchObject({ ...row, state: "pending", seq: undefined });
+      expect(await archive.find("p0_none")).toBeUndefined();
+    });
+
+    test("a row that is there is left as it is, whoever writes it again", async () => {
+      const at = fresh();
+      const [a, b, c] = [newRow(at), newRow(at), newRow(at)];
+      expect(await archive.write([a, b])).toEqual(["new", "new"]);
+      expect(await archive.write([c, { ...a, data: `"other"` }, b])).toEqual(["new", "known", "known"]);
+      expect(await archive.find(a.id)).toMatchObject({ data: a.data });
+    });
+
+    test("of some that write the same rows at once, one at most is told that a row is new; all rows are there", async () => {
+      const at = fresh();
+      const rows = Array.from({ length: 20 }, () => newRow(at));
+      const answers = await Promise.all([archive.write(rows), archive.write(rows), archive.write(rows)]);
+      for (const i of rows.keys())
+        expect(answers.map((answer) => answer[i]).filter((word) => word !== "known").length).toBeLessThan(2);
+      expect(await archive.due(at.partition, T0 + 60_000, 100)).toHaveLength(20);
+    });
+
+    test("a refusal ends the row of its attempt, and no other", async () => {
+      const at = fresh();
+      const [ours, theirs] = [newRow({ ...at, attempt: "a1" }), newRow({ ...at, attempt: "a2" })];
+      await archive.write([ours, theirs]);
+      await archive.refuse([
+        { id: ours.id, attempt: "a1" },
+        { id: theirs.id, attempt: "a1" },
+      ]);
+      expect(await archive.find(ours.id)).toMatchObject({ state: "refused", lookAtMs: undefined });
+      expect(await archive.find(theirs.id)).toMatchObject({ state: "pending" });
+    });
+
+    test("accepted content replaces what was refused or is pending, and then a late refusal does nothing", async () => {
+      const at = fresh();
+      const first = newRow({ ...at, attempt: "a1" });
+      const second = { ...first, attempt: "a2", fingerprint: "f2", data: `"second"` };
+      await archive.write([first]);
+      await archive.refuse([first]);
+      await archive.replace([second]);
+      await archive.refuse([first]);
+      const found = await archive.find(first.id);
+      expect(found).toMatchObject({ data: `"second"`, state: "pending", attempt: "a2" });
+      expect(found?.lookAtMs).toBeGreaterThan(T0);
+    });
+
+    test("accepted content replaces nothing that has ended, and brings no row into being", async () => {
+      const row = newRow(fresh());
+      await archive.replace([row]);
+      expect(await archive.find(row.id)).toBeUndefined();
+      await archive.write([row]);
+      await archive.update([{ id: row.id, state: "delivered", lookAtMs: null }]);
+      await archive.replace([{ ...row, data: `"x"` }]);
+      expect(await archive.find(row.id)).toMatchObject({ state: "delivered", data: row.data });
+    });
+
+    test("an update changes what it names, takes away what it says, and never brings a row back", async () => {
+      const row = newRow(fresh());
+      await archive.write([row]);
+      await archive.update([
+        { id: row.id, state: "queued", seq: 7, epoch: "e.1", missingSinceMs: T0, isLost: true },
+      ]);
+      expect(await archive.find(row.id)).toMatchObject({
+        state: "queued",
+        seq: 7,
+        epoch: "e.1",
+        missingSinceMs: T0,
+        isLost: true,
+        data: row.data,
+      });
+      await archive.update([
+        { id: row.id, state: "pushed", word: "apns", endedAtMs: T0 + 9, missingSinceMs: null, isLost: null },
+        { id: "p0_none", state: "delivered" },
+      ]);
+      expect(await archive.find(row.id)).toMatchObject({
+        state: "pushed",
+        word: "apns",
+        endedAtMs: T0 + 9,
+        missingSinceMs: undefined,
+        isLost: false,
+        seq: 7,
+      });
+      expect(await archive.find("p0_none")).toBeUndefined();
+    });
+
+    test("what is due comes by its time, of its partition, until it has ended for good", async () => {
+      const at = fresh();
+      const rows = [3, 1, 2, 9].map((n) => newRow({ ...at, data: String(n) }));
+      await archive.write(rows);
+      await archive.write([newRow(fresh())]);
+      await archive.update(rows.map(({ id, data }) => ({ id, lookAtMs: T0 + Number(data) })));
+      const due = async (nowMs: number, limit = 10) =>
+        (await archive.due(at.partition, nowMs, limit)).map(({ data }) => data);
+      expect(await due(T0 + 3)).toEqual(["1", "2", "3"]);
+      expect(await due(T0 + 9, 2)).toEqual(["1", "2"]);
+      expect(await archive.lag(at.partition, T0 + 4)).toEqual({ rows: 3, oldestMs: 3 });
+      await archive.update(rows.map(({ id }) => ({ id, lookAtMs: null })));
+      expect(await due(T0 + 9)).toEqual([]);
+      expect(await archive.lag(at.partition, T0 + 9)).toEqual({ rows: 0, oldestMs: 0 });
+    });
+
+    test("what is open comes by its acceptance, page by page", async () => {
+      const at = fresh();
+      const rows = [5, 5, 5, 1, 8, 3].map((ms) => newRow({ ...at, acceptedAtMs: T0 + ms }));
+      await archive.write(rows);
+      await archive.update([{ id: rows[5]?.id ?? "", lookAtMs: null }]);
+      const seen: { acceptedAtMs: number; id: string }[] = [];
+      for (;;) {
+        const page = await archive.open({
+          partition: at.partition,
+          fromMs: T0 + 1,
+          untilMs: T0 + 8,
+          after: seen.at(-1),
+          limit: 2,
+        });
+        if (page.length === 0) break;
+        seen.push(...page);
+      }
+      expect(seen.map(({ acceptedAtMs }) => acceptedAtMs - T0)).toEqual([1, 5, 5, 5]);
+      expect(new Set(seen.map(({ id }) => id)).size).toBe(4);
+    });
+
+    test("what a user got is listed in order, of one lineage, between two numbers", async () => {
+      const at = fresh();
+      const rows = [4, 2, 3, 1].map((n) => newRow({ ...at, data: String(n) }));
+      const [old, unnumbered] = [newRow(at), newRow(at)];
+      await archive.write([...rows, old, unnumbered, newRow(fresh())]);
+      await archive.update(rows.map(({ id, data }) => ({ id, seq: Number(data), epoch: `e.${data}` })));
+      await archive.update([{ id: old.id, seq: 2, epoch: "before.1" }]);
+      const list = async (after: number, below: number | undefined, limit: number) =>
+        (await archive.list(at.recipient, "e", { after, below, limit })).map(({ seq }) => seq);
+      expect(await list(0, undefined, 10)).toEqual([1, 2, 3, 4]);
+      expect(await list(1, 4, 10)).toEqual([2, 3]);
+      expect(await list(0, undefined, 2)).toEqual([1, 2]);
+    });
+
+    test("an erasure takes what was accepted before it, and leaves a tombstone", async () => {
+      const at = fresh();
+      const [before, after] = [newRow(at), newRow({ ...at, acceptedAtMs: T0 + 10 })];
+      const other = newRow(fresh());
+      await archive.write([before, after, other]);
+      await archive.noteErasure(at.recipient, T0 + 5);
+      expect(await archive.erasedUntil([at.recipient, other.recipient])).toEqual(
+        new Map([[at.recipient, T0 + 5]]),
+      );
+      expect(await archive.erase(at.recipient)).toBe(1);
+      expect(await archive.find(before.id)).toBeUndefined();
+      expect(await archive.find(after.id)).toBeDefined();
+      expect(await archive.find(other.id)).toBeDefined();
+      expect(await archive.erasedUntil([at.recipient])).toEqual(new Map([[at.recipient, T0 + 5]]));
+      expect(await archive.erase("never-erased")).toBe(0);
+    });
+
+    test("an erasure that was begun and not finished is finished by the sweep", async () => {
+      const at = fresh();
+      const row = newRow(at);
+      await archive.write([row]);
+      await archive.noteErasure(at.recipient, T0 + 5);
+      expect((await archive.status()).erasuresOpen).toBe(1);
+      await archive.removeOld(T0);
+      expect(await archive.find(row.id)).toBeUndefined();
+      expect((await archive.status()).erasuresOpen).toBe(0);
+    });
+
+    test("what is kept no longer goes, by the server or by the sweep; what is open stays", async () => {
+      const at = fresh();
+      const daysAgo = (days: number): number => Date.now() - days * 86_400_000;
+      const old = newRow({ ...at, acceptedAtMs: daysAgo(91), expiresAtMs: daysAgo(90) });
+      const open = newRow({ ...at, acceptedAtMs: daysAgo(91), expiresAtMs: Date.now() + 1_000 });
+      await archive.write([old, open]);
+      await archive.removeOld(Date.now());
+      if (!(await archive.status()).ttlIndex) expect(await archive.find(old.id)).toBeUndefined();
+      expect(await archive.find(open.id)).toBeDefined();
+    });
+
+    test("rows are removed by their ids", async () => {
+      const [one, two] = [newRow(fresh()), newRow(fresh())];
+      await archive.write([one, two]);
+      await archive.remove([one.id]);
+      expect([await archive.find(one.id), (await archive.find(two.id))?.id]).toEqual([undefined, two.id]);
+    });
+
+    test("the progress of a search is kept, by partition", async () => {
+      const progress = {
+        partition: 900,
+        generation: "3:abc",
+        isUnderWay: true,
+        looked: 5,
+        driven: 2,
+        changedAtMs: T0,
+      };
+      expect(await archive.progress(900)).toBeUndefined();
+      await archive.noteProgress(progress);
+      await archive.noteProgress({ ...progress, isUnderWay: false, looked: 9 });
+      expect(await archive.progress(900)).toEqual({ ...progress, isUnderWay: false, looked: 9 });
+      expect((await archive.status()).partitions).toContainEqual({
+        ...progress,
+        isUnderWay: false,
+        looked: 9,
+      });
+    });
+  });
+}

@@ -1,0 +1,96 @@
+// Tests only: a server that speaks MongoDB's protocol: FerretDB on SQLite, built once from test/support/ferretdb.
+// Guarantees: own port and directory, both gone after `stop()`; the process ends with the one that started it. Where it
+// cannot be built there is none, and one line says why.
+import { execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { freePort } from "../free-port.js";
+
+const source = fileURLToPath(new URL("../../../../test/support/ferretdb/", import.meta.url));
+const cache = fileURLToPath(new URL("../../../../.cache/ferretdb/", import.meta.url));
+/** Named after the version in go.mod, so that another one is built anew. */
+const binary = join(cache, "ferretdb-1.24.2");
+const BUILD_DEADLINE_MS = 10 * 60_000;
+
+/** Builds it where that was not done: with an empty module cache that takes minutes. @returns why there is none */
+export function buildFerretDb(): string | undefined {
+  if (existsSync(binary)) return undefined;
+  if (spawnSync("go", ["version"]).status !== 0) return "Go is not installed";
+  mkdirSync(cache, { recursive: true });
+  const made = `${binary}.${process.pid}`;
+  try {
+    execFileSync("go", ["build", "-o", made, "."], {
+      cwd: source,
+      stdio: ["ignore", "ignore", "pipe"],
+      timeout: BUILD_DEADLINE_MS,
+    });
+    renameSync(made, binary);
+    return undefined;
+  } catch (error) {
+    rmSync(made, { force: true });
+    return `FerretDB could not be built: ${String(error).slice(0, 300)}`;
+  }
+}
+
+/**
+ * Whether tests of the archive can run. Where it was not built, one line says so and they are left out;
+ * PETREL_REQUIRE_FERRETDB=1, which `.ci/run` sets, fails instead.
+ */
+export function hasFerretDb(): boolean {
+  if (existsSync(binary)) return true;
+  const line =
+    "FerretDB is not there: tests of the message archive are left out (npm run test:install-ferretdb)";
+  if (process.env["PETREL_REQUIRE_FERRETDB"] === "1") throw new Error(line);
+  process.stdout.write(`\n${line}\n`);
+  return false;
+}
+
+export interface TestFerretDb {
+  /** With the database of the name given. */
+  readonly url: (database?: string) => string;
+  readonly port: number;
+  readonly signal: (signal: NodeJS.Signals) => void;
+  /** Starts it again after it was killed, on the same port and data. */
+  readonly startAgain: () => Promise<void>;
+  readonly stop: () => Promise<void>;
+}
+
+export async function startFerretDb(): Promise<TestFerretDb> {
+  const directory = await mkdtemp(join(tmpdir(), "petrel-ferretdb-"));
+  const port = await freePort();
+  let server = await launch(port, directory);
+  return {
+    url: (database = "petrel") => `mongodb://127.0.0.1:${port}/${database}`,
+    port,
+    signal: (signal) => void server.kill(signal),
+    startAgain: async () => {
+      await ended(server);
+      server = await launch(port, directory);
+    },
+    stop: async () => {
+      server.kill("SIGKILL");
+      await ended(server);
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+async function launch(port: number, directory: string): Promise<ChildProcess> {
+  const server = spawn(binary, [`127.0.0.1:${port}`, directory], { stdio: ["pipe", "pipe", "ignore"] });
+  const lines = createInterface({ input: server.stdout });
+  const failed = ended(server).then(() => {
+    throw new Error("FerretDB did not start");
+  });
+  await Promise.race([once(lines, "line"), failed]);
+  failed.catch(() => undefined);
+  return server;
+}
+
+async function ended(server: ChildProcess): Promise<void> {
+  if (server.exitCode === null && server.signalCode === null) await once(server, "exit");
+}
