@@ -17,20 +17,35 @@ const mayBeZero: ReadonlySet<string> = new Set([
   "closeGraceMs",
 ]);
 
+const schemes: Readonly<Record<string, string>> = {
+  "ws:": "ws:",
+  "wss:": "wss:",
+  "http:": "ws:",
+  "https:": "wss:",
+};
+
 /** @throws TypeError */
 export function checkUrls(given: unknown): string[] {
   const urls: unknown[] = Array.isArray(given) ? given : [given];
   if (urls.length === 0) throw new TypeError("url: at least one is needed");
   return urls.map((text) => {
-    const url = typeof text === "string" && URL.canParse(text) ? new URL(text) : undefined;
-    if (typeof text !== "string" || (url?.protocol !== "ws:" && url?.protocol !== "wss:")) {
-      throw new TypeError(`url: ${shown(text)} is not a ws:// or wss:// URL`);
+    const page = (globalThis as { readonly location?: { readonly href: string } }).location?.href;
+    const isText = typeof text === "string" && text !== "";
+    // A server that renders the page knows no address to be relative to; it does not connect either.
+    if (isText && page === undefined && text.startsWith("/")) return text;
+    const url = isText && URL.canParse(text, page) ? new URL(text, page) : undefined;
+    const scheme = schemes[url?.protocol ?? ""];
+    if (typeof text !== "string" || url === undefined || scheme === undefined) {
+      throw new TypeError(`url: ${shown(text)} is not a ws:, wss:, http: or https: URL`);
     }
     if (url.hash !== "") throw new TypeError(`url: ${shown(text)} has a fragment, which no WebSocket takes`);
     if (url.searchParams.has("token") || url.searchParams.has("ticket")) {
       throw new TypeError("url: it holds a credential, and a server takes one only: leave it to getToken");
     }
-    return text;
+    // As it was given, where nothing has to be changed.
+    if (scheme === url.protocol && URL.canParse(text)) return text;
+    url.protocol = scheme;
+    return url.href;
   });
 }
 

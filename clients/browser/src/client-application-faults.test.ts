@@ -241,7 +241,7 @@ describe("an option", () => {
 });
 
 it("an option that is left out is told also where another one makes the client impossible", async () => {
-  expect(() => newClient({ savePositon: () => undefined, url: "http://example.test" })).toThrow(/^url:/);
+  expect(() => newClient({ savePositon: () => undefined, url: "ftp://example.test" })).toThrow(/^url:/);
   await waitFor(() => toConsole.length === 1, { what: "the complaint" });
   expect(toConsole).toMatchObject([{ level: "error", error: { code: clientErrorCodes.badOption } }]);
 });

@@ -9,6 +9,7 @@ import {
   readNetworkEvents,
   readPosition,
   readTiming,
+  shown,
   type Complain,
 } from "./check-options.js";
 import type { ClientTiming } from "./client-timing.js";
@@ -28,7 +29,10 @@ import type { TopicPosition } from "./frames.js";
 export type AckMode = "handled" | "manual" | "auto";
 
 export interface PetrelClientOptions {
-  /** One or more push nodes, as `wss://host/v1/connect`. After a failure the client tries the next one. */
+  /**
+   * One or more push nodes, as `wss://host/v1/connect`; `https:` is taken for `wss:`, and what is relative is beside the
+   * page. After a failure the client tries the next one.
+   */
   readonly url: string | readonly string[];
   /**
    * Called for an access token: when the client has none, when the server refused the last one, and shortly before it
@@ -40,7 +44,7 @@ export interface PetrelClientOptions {
    * only to renew an open connection whose token is about to expire. Without `getToken` it moves to a new connection.
    */
   readonly getTicket?: GetTicket | undefined;
-  /** Default: the global `WebSocket`. In Node before 22, pass the default export of `ws`. */
+  /** Default: the global `WebSocket`, when it connects. In Node before 22, pass the default export of `ws`. */
   readonly WebSocket?: SocketConstructor | undefined;
   /** How the token travels. `subprotocol` (default): in the handshake. `first-frame`: after it, hidden from proxies. */
   readonly credentials?: "subprotocol" | "first-frame" | undefined;
@@ -63,7 +67,8 @@ export interface ResolvedOptions {
   readonly urls: readonly string[];
   readonly getToken: GetToken | undefined;
   readonly getTicket: GetTicket | undefined;
-  readonly WebSocket: SocketConstructor;
+  /** Undefined where there is none: on a server that renders a page. */
+  readonly WebSocket: SocketConstructor | undefined;
   readonly credentials: "subprotocol" | "first-frame";
   readonly ack: AckMode;
   readonly position: Position | undefined;
@@ -104,11 +109,9 @@ export function resolveOptions(options: PetrelClientOptions, complain: Complain)
   if (getToken === undefined && getTicket === undefined) {
     throw new TypeError("getToken: a function is needed, or getTicket");
   }
-  const WebSocket = options.WebSocket ?? globalWebSocket();
-  if (WebSocket === undefined) {
-    throw new TypeError("WebSocket: there is no global one here; pass the default export of the package ws");
-  }
-  if (typeof WebSocket !== "function") throw new TypeError("WebSocket: a constructor is needed");
+  const { WebSocket } = options;
+  if (WebSocket !== undefined && typeof WebSocket !== "function")
+    throw new TypeError("WebSocket: a constructor is needed");
   return Object.freeze({
     urls: checkUrls(options.url),
     getToken,
@@ -123,7 +126,17 @@ export function resolveOptions(options: PetrelClientOptions, complain: Complain)
   });
 }
 
-function globalWebSocket(): SocketConstructor | undefined {
+/** @throws TypeError where no connection can ever be made: on a server that renders a page, for instance */
+export function checkConnectable({ WebSocket, urls }: ResolvedOptions): void {
+  if ((WebSocket ?? globalWebSocket()) === undefined) {
+    throw new TypeError("WebSocket: there is no global one here; pass the default export of the package ws");
+  }
+  const relative = urls.find((url) => !URL.canParse(url));
+  if (relative !== undefined)
+    throw new TypeError(`url: ${shown(relative)} is relative, and there is no page here`);
+}
+
+export function globalWebSocket(): SocketConstructor | undefined {
   return (globalThis as { readonly WebSocket?: SocketConstructor }).WebSocket;
 }
 

@@ -444,7 +444,7 @@ describe("listeners and options", () => {
   });
 
   it.each([
-    ["url", { url: "http://example.test" }],
+    ["url", { url: "ftp://example.test" }],
     ["url", { url: [] }],
     ["getToken", { getToken: undefined as never }],
   ])("with a wrong %s are refused", (name, wrong) => {

@@ -10,7 +10,12 @@ import {
   type ClosedEvent,
   type OfflineEvent,
 } from "./client-events.js";
-import { resolveOptions, type PetrelClientOptions } from "./client-options.js";
+import {
+  checkConnectable,
+  resolveOptions,
+  type PetrelClientOptions,
+  type ResolvedOptions,
+} from "./client-options.js";
 import { NORMAL_CLOSURE } from "./connection/close-policy.js";
 import { closeReason } from "./connection/close-reason.js";
 import { ConnectionKeeper } from "./connection-keeper.js";
@@ -66,6 +71,7 @@ export class PetrelClient<Data = unknown> {
   readonly #watch: HandlerWatch;
   readonly #topics: TopicSubscriptions;
   readonly #closeGraceMs: number;
+  readonly #options: ResolvedOptions;
   #state: ClientState = "closed";
   #welcome: WelcomeFrame | undefined;
   /** Resolves when the last end is complete. */
@@ -77,6 +83,7 @@ export class PetrelClient<Data = unknown> {
     this.#events = new TypedEvents((error, event) => this.#listenerFailed(error, event));
     const resolved = resolveOptions(options, (problem) => this.#complain(problem));
     const { savePosition, timing } = resolved;
+    this.#options = resolved;
     this.#closeGraceMs = timing.closeGraceMs;
     this.#watch = new HandlerWatch(timing.handlerWarningMs, (event, error) => this.#report(event, error));
     this.#topics = new TopicSubscriptions({
@@ -160,9 +167,13 @@ export class PetrelClient<Data = unknown> {
     return off;
   }
 
-  /** Starts the client. Does nothing if it has started already. */
+  /**
+   * Starts the client. Does nothing if it has started already.
+   * @throws TypeError where there is no WebSocket, or no page that a relative `url` is beside
+   */
   connect(): void {
     if (this.#state !== "closed") return;
+    checkConnectable(this.#options);
     this.#delivery.start();
     this.#topics.start();
     this.#keeper.start();

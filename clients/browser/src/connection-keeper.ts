@@ -2,7 +2,7 @@
 // Guarantees: at most one attempt and one timer at a time; after `stop`, nothing begun earlier has an effect.
 import { connectFailed, describeFailure, PetrelClientError } from "./client-error.js";
 import type { ClientState, ClosedEvent, OfflineEvent } from "./client-events.js";
-import { connectUrl, type Positions, type ResolvedOptions } from "./client-options.js";
+import { connectUrl, globalWebSocket, type Positions, type ResolvedOptions } from "./client-options.js";
 import {
   CLIENT_LEAVES_SOCKET,
   nextStep,
@@ -171,7 +171,9 @@ export class ConnectionKeeper {
   }
 
   #connect(credential: Credential): Connection {
-    const { urls, credentials, ack, timing, WebSocket } = this.#options;
+    const { urls, credentials, ack, timing } = this.#options;
+    const WebSocket = this.#options.WebSocket ?? globalWebSocket();
+    if (WebSocket === undefined) throw new TypeError("there is no WebSocket any more");
     const base = urls[this.#urlIndex % urls.length] ?? "";
     const ticket = "ticket" in credential ? credential.ticket : undefined;
     const token = "token" in credential ? credential.token : undefined;

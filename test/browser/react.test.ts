@@ -1,0 +1,176 @@
+// Flow: a page in React, in StrictMode, in a real Chromium, against real services.
+// Guarantees: one socket, one subscription and one call of a handler a message, however often React mounts and unmounts.
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { writeTopicRules } from "../../deploy/local/src/data/topic-rules-file.js";
+import { bundlePage } from "../support/browser/bundle-page.js";
+import { launchChromium, runsInBrowser } from "../support/browser/chromium.js";
+
+/** Before anything else on the page: counts sockets, and keeps what handlers were called with. */
+const counting = `
+  window.sockets = { opened: 0, open: 0, most: 0 };
+  window.handled = [];
+  window.handledOfTopic = [];
+  const Native = window.WebSocket;
+  window.WebSocket = class extends Native {
+    constructor(...given) {
+      super(...given);
+      sockets.opened++;
+      sockets.most = Math.max(sockets.most, ++sockets.open);
+      this.addEventListener("close", () => sockets.open--);
+    }
+  };
+`;
+
+interface Shown {
+  readonly state: string;
+  readonly same: boolean;
+  readonly messages: readonly number[];
+  readonly status: string;
+  readonly topic: readonly number[];
+  readonly connections: number | null;
+}
+
+describe.runIf(runsInBrowser())("React", () => {
+  let cluster: TestCluster;
+  let browser: Browser;
+  let server: Server;
+  let script: string;
+  let address: string;
+  let directory: string;
+
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), "petrel-react-"));
+    script = await bundlePage("test/browser/pages/react-page.ts");
+    server = createServer((request, response) => {
+      const isScript = request.url === "/page.js";
+      response.setHeader("content-type", isScript ? "text/javascript" : "text/html");
+      response.end(isScript ? script : "<!doctype html><div id=root></div>");
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    cluster = await startCluster({
+      nodes: 1,
+      together: true,
+      environment: { ALLOWED_ORIGINS: address.slice(0, -1), TOPICS_FILE: await writeTopicRules(directory) },
+    });
+    browser = await launchChromium();
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await cluster?.stop();
+    server?.close();
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  async function open(user: string): Promise<Page> {
+    const token = await cluster.tokenFor(user, [
+      { topic: "demo.*", can: ["subscribe", "publish", "presence"] },
+    ]);
+    const page = await browser.newPage();
+    const options = { url: cluster.nodeUrls[0], token };
+    await page.addInitScript(`${counting} window.petrelOptions = ${JSON.stringify(options)};`);
+    await page.goto(address);
+    await page.addScriptTag({ url: "/page.js" });
+    return page;
+  }
+
+  const show = (page: Page, provider: boolean, rooms: number): Promise<unknown> =>
+    page.evaluate(`show({ provider: ${provider}, rooms: ${rooms} })`);
+  const shown = async (page: Page): Promise<Shown[]> =>
+    (await page.locator(".room").allTextContents()).map((text) => JSON.parse(text) as Shown);
+  const until = (page: Page, isSo: (all: readonly Shown[]) => boolean, what: string): Promise<unknown> =>
+    waitFor(async () => isSo(await shown(page)), { what, deadlineMs: 60_000 });
+  const sockets = (page: Page): Promise<unknown> => page.evaluate("({ ...sockets })");
+  const joined = (all: readonly Shown[]): boolean =>
+    all.length > 0 && all.every(({ state, status }) => state === "online" && status === "joined");
+  const send = (user: string, data: number): Promise<unknown> =>
+    cluster.post("/v1/messages", { to: { user }, data });
+
+  test("StrictMode: one socket, each message once to each handler and list, acknowledged", async () => {
+    const page = await open("ada");
+    await show(page, true, 2);
+    await until(page, joined, "both online");
+    expect(await sockets(page)).toEqual({ opened: 1, open: 1, most: 1 });
+    const { id } = (await send("ada", 1)) as { id: string };
+    await page.evaluate("publish(7)");
+    await until(
+      page,
+      (all) => all.every((one) => one.messages.length === 1 && one.topic.length === 1),
+      "both",
+    );
+    expect(await shown(page)).toMatchObject([
+      { same: true, messages: [1], topic: [7] },
+      { same: true, messages: [1], topic: [7] },
+    ]);
+    // Two rooms, a handler each.
+    expect(await page.evaluate("[handled, handledOfTopic]")).toEqual([
+      [1, 1],
+      [7, 7],
+    ]);
+    await until(page, (all) => all.every(({ connections }) => connections === 1), "one connection");
+    await waitFor(
+      async () => {
+        const answer = await fetch(`${cluster.collect.url}/v1/messages/${id}`, {
+          headers: { authorization: `Bearer ${cluster.apiKey}` },
+        });
+        return ((await answer.json()) as { state: string }).state === "delivered";
+      },
+      { what: "the acknowledgement" },
+    );
+    await page.close();
+  });
+
+  test("a storm of components that come and go: one socket, no message lost, none twice", async () => {
+    const page = await open("bob");
+    await show(page, true, 1);
+    await until(page, joined, "online");
+    for (let i = 1; i <= 20; i++) {
+      await Promise.all([
+        page.evaluate(`(async () => {
+          for (let n = 0; n < 20; n++) {
+            show({ provider: true, rooms: 1 + (n % 3) });
+            if (n % 4 === 0) await new Promise((resolve) => setTimeout(resolve));
+          }
+          show({ provider: true, rooms: 1 });
+        })()`),
+        send("bob", i),
+      ]);
+    }
+    const all = Array.from({ length: 20 }, (_, i) => i + 1);
+    await until(page, ([one]) => one?.messages.length === 20, "all messages");
+    const [one] = await shown(page);
+    expect(one?.messages).toEqual(all);
+    expect(await sockets(page)).toEqual({ opened: 1, open: 1, most: 1 });
+    // Whoever stayed was called once for each; whoever came and went, at most once.
+    const handled = (await page.evaluate("handled")) as number[];
+    for (const n of all) expect(handled.filter((one) => one === n).length).toBeLessThanOrEqual(3);
+    await page.close();
+  });
+
+  test("a provider that comes and goes: no socket is left behind, and the last one works", async () => {
+    const page = await open("carol");
+    await page.evaluate(`(async () => {
+      for (let n = 0; n < 30; n++) {
+        show({ provider: n % 2 === 0, rooms: 1 });
+        if (n % 5 === 0) await new Promise((resolve) => setTimeout(resolve, 0));
+      }
+      show({ provider: true, rooms: 1 });
+    })()`);
+    await until(page, joined, "online");
+    await waitFor(async () => (await page.evaluate("sockets.open")) === 1, { what: "the only socket" });
+    await send("carol", 1);
+    await until(page, ([one]) => one?.messages.length === 1, "the message");
+    expect(await page.evaluate("handled")).toEqual([1]);
+    await show(page, false, 0);
+    await waitFor(async () => (await page.evaluate("sockets.open")) === 0, { what: "no socket" });
+    await page.close();
+  });
+});
