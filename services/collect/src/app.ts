@@ -16,9 +16,13 @@ import { documentedRules } from "./contract/documented-rules.js";
 import { AcceptWithRetry } from "./accept/accept-with-retry.js";
 import { RequestAcceptance } from "./accept/prepare-messages.js";
 import type { AcceptanceCounts } from "./accept/acceptance-counts.js";
-import { decorateWithProducer } from "@petrel/shared/security/producers/authorize-producer";
+import {
+  decorateWithProducer,
+  RememberedProducers,
+} from "@petrel/shared/security/producers/authorize-producer";
 import { createRequestLimiter, type RequestLimits } from "@petrel/shared/security/requests/limit-requests";
 import { addBatchRoutes } from "./routes/batch-routes.js";
+import { addExpressLane } from "./routes/express-lane.js";
 import { UserErasure } from "./users/erase-user.js";
 import type { MessageLimits } from "./accept/limit-messages.js";
 import type { StoreMessage } from "./accept/store-message.js";
@@ -32,7 +36,8 @@ import { addUserRoutes } from "./routes/user-routes.js";
 
 export interface CollectDeps {
   readonly service: Pick<Service, "version" | "tls" | "logger" | "clock" | "tracing">;
-  readonly requestLimits: RequestLimits;
+  /** The express lane knows of no others. */
+  readonly requestLimits: Pick<RequestLimits, "trustedProxies" | "failedAuths" | "counts">;
   readonly authenticator: ProducerAuthenticator;
   readonly scripts: ScriptRunner;
   readonly audit: AuditLog;
@@ -94,8 +99,9 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
   decorateWithProducer(app, limiter.shares);
   limiter.limit(app);
   const { limits, cancels } = deps;
-  addMessageRoutes(app, { authenticator, requests, limits, cancels, scripts, partitions });
-  addBatchRoutes(app, { authenticator, requests, limits });
+  const senders = new RememberedProducers(authenticator);
+  addMessageRoutes(app, { authenticator, senders, requests, limits, cancels, scripts, partitions });
+  addBatchRoutes(app, { authenticator, senders, requests, limits });
   addUserRoutes(app, {
     authenticator,
     scripts,
@@ -107,5 +113,6 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
   addTopicLogRoutes(app, { authenticator, scripts, partitions, topicRules });
   addKeptTopicRoutes(app, { authenticator, keptTopics: deps.keptTopics, scripts, partitions });
   addPresenceRoutes(app, { authenticator, scripts, partitions, topicRules });
+  addExpressLane(app, { senders, requests, limits, logger });
   return app;
 }

@@ -34,6 +34,13 @@ export class MessageLimits {
     this.#perSecond = perSecond;
   }
 
+  /** Whether a request of this producer's would be refused now, whatever it sends. */
+  refuses(producer: Producer): boolean {
+    if (producer.messagesPerSecond === 0) return true;
+    const refusal = this.#limiter.refusal(producer.keyId, 1, this.#limitOf(producer));
+    return refusal !== undefined && !refusal.allowed;
+  }
+
   /** A `preParsing` hook, behind `authorize`. */
   readonly refuseEarly = (
     request: HttpRequest,

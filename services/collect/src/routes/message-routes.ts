@@ -1,6 +1,5 @@
 // A producer's request -> here -> check-message -> prepare-messages: one message sent, its state read, its cancelling.
 // Guarantees: 202 means stored.
-import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { MESSAGE_ID_PATTERN, partitionOfMessageId } from "@petrel/shared/protocol/messages/ids";
 import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
@@ -9,14 +8,15 @@ import { type FoundMessage, readAttempts, readMessage } from "@petrel/shared/red
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
-import type { RequestAcceptance } from "../accept/prepare-messages.js";
+import { type AcceptMessageDeps, acceptMessage, checkAllowed } from "../accept/accept-requests.js";
 import { acceptedSchema } from "../contract/answer-schema.js";
-import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
+import {
+  authorize,
+  producerOf,
+  type RememberedProducers,
+} from "@petrel/shared/security/producers/authorize-producer";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
-import { checkMessage, countRecipients } from "../contract/check-message.js";
-import { requireRight } from "../accept/require-right.js";
 import { type CancelMessages, noSuchMessage } from "../recall/cancel-messages.js";
-import type { MessageLimits } from "../accept/limit-messages.js";
 import { describeMessage, messageStateSchema } from "../contract/describe-message.js";
 import {
   conflictError,
@@ -27,10 +27,10 @@ import {
 import { type MessageBody, messageSchema } from "../contract/message-schema.js";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 
-export interface MessageRoutesDeps {
+export interface MessageRoutesDeps extends AcceptMessageDeps {
   readonly authenticator: ProducerAuthenticator;
-  readonly requests: RequestAcceptance;
-  readonly limits: MessageLimits;
+  /** Who was admitted to send a moment ago. */
+  readonly senders: RememberedProducers;
   readonly cancels: Pick<CancelMessages, "cancel">;
   readonly scripts: ScriptRunner;
   readonly partitions: readonly PartitionKeys[];
@@ -39,12 +39,12 @@ export interface MessageRoutesDeps {
 const paramsSchema = Type.Object({ id: Type.String({ pattern: MESSAGE_ID_PATTERN }) });
 
 export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
-  const { authenticator, requests, limits, cancels } = deps;
+  const { authenticator, senders, limits, cancels } = deps;
 
   app.post(
     "/v1/messages",
     {
-      onRequest: authorize(authenticator, "send"),
+      onRequest: authorize(authenticator, "send", senders),
       preParsing: limits.refuseEarly,
       schema: {
         tags: ["messages"],
@@ -59,13 +59,14 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
       },
     },
     async (request, reply) => {
-      const checked = checkMessage(request.body as MessageBody);
       const producer = producerOf(request);
-      requireRight(producer, checked);
-      const waits = limits.take(producer, countRecipients(checked), "body/to", reply);
-      if (waits !== undefined) await waits;
-      const [answer] = await requests.accept(producer, [checked], request.headers.traceparent);
-      if (answer === undefined || answer instanceof PetrelError) throw answer;
+      const checked = checkAllowed(producer, request.body as MessageBody);
+      const answer = await acceptMessage(deps, {
+        producer,
+        checked,
+        headers: request.headers,
+        answer: reply,
+      });
       reply.code(202);
       return answer;
     },

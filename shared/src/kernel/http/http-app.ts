@@ -213,23 +213,47 @@ function listenerOptions(bounds: HttpBounds, tls: TlsFiles | undefined) {
 
 /** Answers with the contract's error shape and the headers its status asks for. */
 function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply, refusals: RareLog): void {
+  const { status, headers, body } = describeFailure(error, request, { logger: request.log, refusals });
+  if (sendsMuch(request)) void reply.header("connection", "close");
+  void reply
+    .code(status)
+    .headers(headers)
+    .type("application/json")
+    .serializer((text: string) => text)
+    .send(body);
+}
+
+export interface FailureAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  /** JSON text. */
+  readonly body: string;
+}
+
+/** What a request is told that failed; what is our own fault is logged. */
+export function describeFailure(
+  error: unknown,
+  { method, url }: { readonly method: string; readonly url: string },
+  { logger, refusals }: { readonly logger: Pick<FastifyBaseLogger, "error">; readonly refusals: RareLog },
+): FailureAnswer {
   const petrelError = toPetrelError(error);
-  if (petrelError.status === 503 && petrelError.cause === undefined) {
+  const { status, retryAfterSeconds } = petrelError;
+  if (status === 503 && petrelError.cause === undefined) {
     // Not our fault. Clients can cause these at will, and the stack says nothing.
     refusals.warn(petrelError.message);
-  } else if (petrelError.status >= 500 && petrelError.code !== "PETREL_NOT_IMPLEMENTED") {
-    request.log.error({ err: error, method: request.method, path: pathOf(request.url) }, petrelError.message);
+  } else if (status >= 500 && petrelError.code !== "PETREL_NOT_IMPLEMENTED") {
+    logger.error({ err: error, method, path: pathOf(url) }, petrelError.message);
   }
-  if (sendsMuch(request)) void reply.header("connection", "close");
-  if (petrelError.status === 401) void reply.header("www-authenticate", 'Bearer realm="petrel"');
-  if (petrelError.retryAfterSeconds !== undefined) {
-    void reply.header("retry-after", String(Math.max(1, Math.ceil(petrelError.retryAfterSeconds))));
-  }
-  void reply
-    .code(petrelError.status)
-    .type("application/json")
-    .serializer(JSON.stringify)
-    .send(petrelError.toBody());
+  return {
+    status,
+    headers: {
+      ...(status === 401 ? { "www-authenticate": 'Bearer realm="petrel"' } : {}),
+      ...(retryAfterSeconds === undefined
+        ? {}
+        : { "retry-after": String(Math.max(1, Math.ceil(retryAfterSeconds))) }),
+    },
+    body: JSON.stringify(petrelError.toBody()),
+  };
 }
 
 /** Anything thrown while a request is answered, as an error of the catalogue. */

@@ -1,6 +1,7 @@
 // Before a request's body is read, and again after it if the request is signed: is this a producer, and may they do
 // this?
 // Guarantees: a route with this hook runs for no one else; a stranger learns nothing about the expected body.
+import type { IncomingMessage } from "node:http";
 import type { Readable } from "node:stream";
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import { PetrelError } from "../../kernel/errors.js";
@@ -121,17 +122,58 @@ interface Remembered {
  * A producer that keeps its connection sends the same header with each request, and hashing its secret each time would
  * cost more than the rest of the check. So a header that was good a moment ago is compared with what this very
  * connection sent before: the comparison's time reveals nothing that the client did not send itself.
- *
+ */
+export class RememberedProducers {
+  readonly #authenticator: Pick<ProducerAuthenticator, "forgotten">;
+  readonly #clock: Pick<Clock, "monotonicMs">;
+  readonly #bySocket = new WeakMap<object, Remembered>();
+
+  /** For one scope: whoever is remembered has it. */
+  constructor(
+    authenticator: Pick<ProducerAuthenticator, "forgotten">,
+    clock: Pick<Clock, "monotonicMs"> = systemClock,
+  ) {
+    this.#authenticator = authenticator;
+    this.#clock = clock;
+  }
+
+  /** @returns undefined where the request must be checked, and for one that is signed */
+  find({ headers, socket }: IncomingMessage): Producer | undefined {
+    const known = this.#bySocket.get(socket);
+    const isGood =
+      known !== undefined &&
+      known.authorization === headers.authorization &&
+      this.#clock.monotonicMs() < known.untilMs &&
+      known.forgotten === this.#authenticator.forgotten &&
+      !isSigned(headers);
+    return isGood ? known.producer : undefined;
+  }
+
+  /** To be called before a check, with what to call where it was good. */
+  beginCheck({ headers, socket }: IncomingMessage): (producer: Producer) => void {
+    const { authorization } = headers;
+    // As of now: the key may be forgotten, and change, while it is checked.
+    const { forgotten } = this.#authenticator;
+    const untilMs = this.#clock.monotonicMs() + REMEMBERED_MS;
+    return (producer) => {
+      if (authorization !== undefined)
+        this.#bySocket.set(socket, { authorization, producer, untilMs, forgotten });
+    };
+  }
+}
+
+/**
  * A signed request first passes by its key alone. Its signature is checked when its body is there, before anything
  * parses it. Until then `producerOf` has nobody to name.
+ * @param remembered to share with other code that admits for the same scope
  * @returns an `onRequest` hook, for an application that `decorateWithProducer` has been called for
  */
 export function authorize(
   authenticator: ProducerAuthenticator,
   scope: ProducerScope,
-  clock: Clock = systemClock,
+  remembered = new RememberedProducers(authenticator),
 ) {
-  const check = producerCheck(authenticator, scope, clock);
+  const check = producerCheck(authenticator, scope, remembered);
   return checksProducers((request: HttpRequest, _reply: unknown, done: (error?: Error) => void): void => {
     const waits = check(request);
     // Mostly nothing does: then the request goes on at once, without a promise.
@@ -157,20 +199,14 @@ async function goOnAfter(waits: Promise<void>, done: (error?: Error) => void): P
 export function producerCheck(
   authenticator: ProducerAuthenticator,
   scope: ProducerScope,
-  clock: Clock = systemClock,
+  remembered = new RememberedProducers(authenticator),
 ): (request: HttpRequest) => Promise<void> | undefined {
-  const remembered = new WeakMap<object, Remembered>();
-
-  async function checkKey(request: HttpRequest, nowMs: number): Promise<void> {
-    const { authorization } = request.headers;
-    const { forgotten } = authenticator;
-    const producer = await authenticator.authenticate(authorization);
+  async function checkKey(request: HttpRequest): Promise<void> {
+    const remember = remembered.beginCheck(request.raw);
+    const producer = await authenticator.authenticate(request.headers.authorization);
     requireScope(producer, scope);
     request.setDecorator(DECORATOR, producer);
-    if (authorization !== undefined) {
-      const untilMs = nowMs + REMEMBERED_MS;
-      remembered.set(request.raw.socket, { authorization, producer, untilMs, forgotten });
-    }
+    remember(producer);
   }
 
   async function beginSignature(request: HttpRequest): Promise<void> {
@@ -181,17 +217,10 @@ export function producerCheck(
   }
 
   return (request) => {
-    const { headers } = request;
-    if (isSigned(headers)) return beginSignature(request);
-    const known = remembered.get(request.raw.socket);
-    const nowMs = clock.monotonicMs();
-    const isGood =
-      known !== undefined &&
-      known.authorization === headers.authorization &&
-      nowMs < known.untilMs &&
-      known.forgotten === authenticator.forgotten;
-    if (!isGood) return checkKey(request, nowMs);
-    request.setDecorator(DECORATOR, known.producer);
+    if (isSigned(request.headers)) return beginSignature(request);
+    const known = remembered.find(request.raw);
+    if (known === undefined) return checkKey(request);
+    request.setDecorator(DECORATOR, known);
     return undefined;
   };
 }

@@ -1,7 +1,7 @@
 // A request's bytes -> here -> its schema: unpacks, bounds and parses JSON bodies.
 // Guarantees: valid UTF-8, at most `maxBytes` unpacked and 256 levels deep, or an error of the catalogue; any JSON
 // passes unchanged (a member named `__proto__` and half a surrogate pair too); any other content type is refused.
-import { isUtf8 } from "node:buffer";
+import { isAscii, isUtf8 } from "node:buffer";
 import { hasInfinity } from "../../../protocol/messages/has-infinity.js";
 import { PetrelError } from "../../errors.js";
 import type { HttpApp } from "../http-app.js";
@@ -36,32 +36,45 @@ function parseJson(body: Buffer, done: Done): void {
     done(null);
     return;
   }
-  if (isNestedDeeperThan(body, MAX_DEPTH)) {
-    done(new PetrelError("PETREL_INVALID_REQUEST", `The body is nested deeper than ${MAX_DEPTH} levels.`));
+  let value: unknown;
+  try {
+    value = readJson(body);
+  } catch (error) {
+    done(error instanceof Error ? error : new Error(String(error)));
     return;
   }
-  if (!isUtf8(body)) {
-    done(new PetrelError("PETREL_INVALID_JSON", "The body is not UTF-8."));
-    return;
-  }
-  const text = body.toString("utf8");
+  done(null, value);
+}
+
+/**
+ * @param body not empty, and within its limit
+ * @throws PetrelError PETREL_INVALID_JSON or PETREL_INVALID_REQUEST
+ */
+export function readJson(body: Buffer): unknown {
+  if (isNestedDeeperThan(body, MAX_DEPTH))
+    throw new PetrelError("PETREL_INVALID_REQUEST", `The body is nested deeper than ${MAX_DEPTH} levels.`);
+  const text = textOf(body);
+  if (text === undefined) throw new PetrelError("PETREL_INVALID_JSON", "The body is not UTF-8.");
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (error) {
-    done(new PetrelError("PETREL_INVALID_JSON", "The body is not valid JSON.", { cause: error }));
-    return;
+    throw new PetrelError("PETREL_INVALID_JSON", "The body is not valid JSON.", { cause: error });
   }
   if (mayOverflow.test(text) && hasInfinity(value)) {
-    done(
-      new PetrelError(
-        "PETREL_INVALID_REQUEST",
-        "A number is too large: numbers are IEEE 754 doubles (RFC 8259).",
-      ),
+    throw new PetrelError(
+      "PETREL_INVALID_REQUEST",
+      "A number is too large: numbers are IEEE 754 doubles (RFC 8259).",
     );
-    return;
   }
-  done(null, value);
+  return value;
+}
+
+/** @returns undefined for what is not UTF-8 */
+function textOf(body: Buffer): string | undefined {
+  // Most bodies are ASCII, which needs no decoding.
+  if (isAscii(body)) return body.toString("latin1");
+  return isUtf8(body) ? body.toString("utf8") : undefined;
 }
 
 /** A number beyond 1.8e308 has an exponent of three digits, or hundreds of digits itself. */

@@ -1,0 +1,312 @@
+// Tests that the express lane answers as the framework's way does: the same requests go both ways.
+// Guarantees: each pair of answers is equal in status, headers and body; what the lane shall take, it takes.
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { connect, type Socket } from "node:net";
+import { gzipSync } from "node:zlib";
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { type OpenCollect, openCollect } from "../testing/open-collect.js";
+
+const HANDLED = "tracing:fastify.request.handler:start";
+
+let collect: OpenCollect;
+const keys: Record<string, string> = {};
+/** Requests that a route of the framework handled. */
+let handled = 0;
+const count = (): void => void handled++;
+
+beforeAll(async () => {
+  collect = await openCollect({
+    accept: { inboxCap: 1 },
+    wrapStore: (store) => ({
+      accept: (message, request) =>
+        message.userId.startsWith("away")
+          ? Promise.reject(new PetrelError("PETREL_UNAVAILABLE", "Away.", { retryAfterSeconds: 7 }))
+          : message.userId.startsWith("broken")
+            ? Promise.reject(Object.assign(new Error("ERR a defect"), { name: "ReplyError" }))
+            : store.accept(message, request),
+    }),
+  });
+  keys["sender"] = await collect.producer("shop", ["send"]);
+  keys["admin"] = await collect.producer("shop", ["send", "admin"]);
+  keys["reader"] = await collect.producer("shop", ["read"]);
+  keys["limited"] = await collect.producer("few", ["send"], 1_000);
+  keys["silent"] = await collect.producer("none", ["send"], 0);
+  subscribe(HANDLED, count);
+});
+beforeEach(() => (handled = 0));
+afterAll(async () => {
+  unsubscribe(HANDLED, count);
+  await collect.close();
+});
+
+interface Case {
+  readonly path?: string;
+  readonly as?: string;
+  readonly body: string | Buffer;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Without the length of the body, which comes in the headers then. */
+  readonly framed?: boolean;
+  readonly version?: string;
+  /** Sent a moment later than the rest. */
+  readonly late?: Buffer;
+}
+
+interface Answered {
+  readonly status: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+/** One connection; answers come in the order of the requests. */
+function openConnection(): { readonly socket: Socket; readonly next: () => Promise<Answered> } {
+  const socket = connect(Number(new URL(collect.address).port), "127.0.0.1");
+  let text = "";
+  socket.on("data", (bytes: Buffer) => (text += bytes.toString("utf8")));
+  const take = (): Answered | undefined => {
+    const interim = /^HTTP\/1\.1 100 [^\r]*\r\n\r\n/.exec(text);
+    if (interim !== null) text = text.slice(interim[0].length);
+    const end = text.indexOf("\r\n\r\n");
+    if (end === -1) return undefined;
+    const [status = "", ...lines] = text.slice(0, end).split("\r\n");
+    const headers = Object.fromEntries(
+      lines.map((line) => [
+        line.slice(0, line.indexOf(":")).toLowerCase(),
+        line.slice(line.indexOf(":") + 2),
+      ]),
+    );
+    const length = Number(headers["content-length"]);
+    const body = text.slice(end + 4, end + 4 + length);
+    if (body.length < length) return undefined;
+    text = text.slice(end + 4 + length);
+    return { status, headers, body };
+  };
+  const next = async (): Promise<Answered> => {
+    let answered: Answered | undefined;
+    await waitFor(() => (answered = take()) !== undefined, { what: "an answer", everyMs: 2 });
+    if (answered === undefined) throw new Error("no answer");
+    return answered;
+  };
+  return { socket, next };
+}
+
+function bytesOf({
+  path = "/v1/messages",
+  as = "sender",
+  body,
+  headers = {},
+  framed,
+  version,
+}: Case): Buffer {
+  const lines = {
+    host: "petrel",
+    ...(keys[as] === undefined ? {} : { authorization: keys[as] }),
+    "content-type": "application/json",
+    ...(framed === true ? {} : { "content-length": String(Buffer.byteLength(body)) }),
+    ...headers,
+  };
+  const head = Object.entries(lines).map(([name, value]) => `${name}: ${value}\r\n`);
+  return Buffer.concat([
+    Buffer.from(`POST ${path} HTTP/${version ?? "1.1"}\r\n${head.join("")}\r\n`),
+    Buffer.from(body),
+  ]);
+}
+
+function send(socket: Socket, one: Case): void {
+  const { late } = one;
+  if (late === undefined) {
+    socket.write(bytesOf(one));
+    return;
+  }
+  const whole = { ...one.headers, "content-length": String(Buffer.byteLength(one.body) + late.length) };
+  socket.write(bytesOf({ ...one, headers: whole, framed: true }));
+  setTimeout(() => socket.write(late), 20);
+}
+
+let names = 0;
+const newName = (): string => `n${(names++).toString().padStart(6, "0")}`;
+
+/** Without what differs between two requests that are equal. */
+function comparable({ status, headers, body }: Answered, name: string): Answered {
+  const { date: _date, ratelimit: _remaining, ...rest } = headers;
+  return {
+    status,
+    headers: rest,
+    body: body.replaceAll(name, "NAME").replace(/"id":"[^"]+"/g, '"id":"…"'),
+  };
+}
+
+/** On a connection of its own, whose producer is not known yet. */
+async function byFramework(make: (name: string) => readonly Case[]): Promise<Answered[]> {
+  const name = newName();
+  const answers: Answered[] = [];
+  for (const one of make(name)) {
+    const { socket, next } = openConnection();
+    send(socket, one);
+    answers.push(comparable(await next(), name));
+    socket.destroy();
+  }
+  return answers;
+}
+
+/** On a connection whose producer has just sent a message. */
+async function byLane(make: (name: string) => readonly Case[]): Promise<Answered[]> {
+  const name = newName();
+  const answers: Answered[] = [];
+  for (const one of make(name)) {
+    const { socket, next } = openConnection();
+    send(socket, { as: one.as ?? "sender", body: `{"to":{"topic":"before"},"data":1}` });
+    await next();
+    handled = 0;
+    send(socket, one);
+    answers.push(comparable(await next(), name));
+    socket.destroy();
+  }
+  return answers;
+}
+
+const to = (user: string, more = ""): string => `{"to":{"user":"${user}"},"data":{"ü":1}${more}}`;
+const batch = (...entries: string[]): Pick<Case, "path" | "body"> => ({
+  path: "/v1/messages/batch",
+  body: `{"messages":[${entries.join(",")}]}`,
+});
+const keyed = (name: string, more = ""): string => to(name, `,"idempotencyKey":"k${name}"${more}`);
+
+type Made = (name: string) => readonly Case[];
+
+describe("what the lane takes", () => {
+  test.each<[string, Made]>([
+    ["a message", (name) => [{ body: to(name) }]],
+    [
+      "its type with a charset",
+      (name) => [{ body: to(name), headers: { "content-type": "application/json; charset=utf-8" } }],
+    ],
+    ["a list of users", (name) => [{ body: `{"to":{"users":["${name}","${name}b"]},"data":[]}` }]],
+    ["a topic", (name) => [{ body: `{"to":{"topic":"${name}"},"data":null}` }]],
+    ["a broadcast", () => [{ as: "admin", body: `{"to":{"all":true},"data":"x"}` }]],
+    [
+      "a message for later",
+      (name) => [{ body: to(name, `,"deliverAt":"${new Date(Date.now() + 3e6).toISOString()}"`) }],
+    ],
+    ["with a limit", (name) => [{ as: "limited", body: to(name) }]],
+    ["a repetition", (name) => [{ body: keyed(name) }, { body: keyed(name) }]],
+    [
+      "another content with the same key: 422",
+      (name) => [{ body: keyed(name) }, { body: keyed(name, `,"ttlSeconds":5`) }],
+    ],
+    ["a full inbox", (name) => [{ body: to(name) }, { body: to(name) }]],
+    ["a store that is away: 503", (name) => [{ body: to(`away${name}`) }]],
+    ["a defect: 500", (name) => [{ body: to(`broken${name}`) }]],
+    ["an end of the connection", (name) => [{ body: to(name), headers: { connection: "close" } }]],
+    ["a batch", (name) => [batch(to(name), `{"to":{"topic":"${name}"},"data":1}`)]],
+    [
+      "a batch with bad entries",
+      (name) => [
+        batch(to(name), "1", `{"to":{},"data":1}`, to(`away${name}`), `{"to":{"all":true},"data":1}`),
+      ],
+    ],
+  ])("%s", async (_what, make) => {
+    const expected = await byFramework(make);
+    expect(handled).toBe(make("").length);
+    let answers: Answered[] = [];
+    // A machine that stands still for a second forgets the producer.
+    for (let tries = 0; tries < 20; tries++) {
+      answers = await byLane(make);
+      if (handled === 0) break;
+    }
+    expect(handled).toBe(0);
+    expect(answers).toEqual(expected);
+  });
+});
+
+describe("what it leaves to the framework", () => {
+  test.each<[string, Made]>([
+    ["no JSON", () => [{ body: `{"to":` }]],
+    ["no UTF-8", () => [{ body: Buffer.from([0x22, 0xff, 0x22]) }]],
+    ["no body", () => [{ body: "" }]],
+    ["null", () => [{ body: "null" }]],
+    ["nested too deep", () => [{ body: `{"data":${"[".repeat(300)}${"]".repeat(300)}}` }]],
+    ["a number that is too large", (name) => [{ body: to(name, `,"x":1e999`) }]],
+    ["a field that is unknown", (name) => [{ body: to(name, `,"x":1`) }]],
+    ["no recipient", () => [{ body: `{"to":{},"data":1}` }]],
+    [
+      "data that is too large",
+      (name) => [{ body: `{"to":{"user":"${name}"},"data":"${"x".repeat(65_600)}"}` }],
+    ],
+    ["a broadcast without the right", () => [{ body: `{"to":{"all":true},"data":"x"}` }]],
+    [
+      "a notification for a topic",
+      (name) => [{ body: `{"to":{"topic":"${name}"},"data":1,"fallback":"never"}` }],
+    ],
+    ["too many at once", (name) => [batch(...Array.from({ length: 1_001 }, () => to(name)))]],
+    ["a batch of nothing", () => [batch()]],
+    ["a key without the scope", (name) => [{ as: "reader", body: to(name) }]],
+    ["a key that may send nothing", (name) => [{ as: "silent", body: to(name) }]],
+    ["a wrong secret", (name) => [{ body: to(name), headers: { authorization: "Bearer shop-send.wrong" } }]],
+    ["no credential", (name) => [{ as: "nobody", body: to(name) }]],
+    [
+      "a credential beside a signature",
+      (name) => [{ body: to(name), headers: { "petrel-key": "shop-send" } }],
+    ],
+    ["gzip", (name) => [{ body: gzipSync(to(name)), headers: { "content-encoding": "gzip" } }]],
+    ["another type", (name) => [{ body: to(name), headers: { "content-type": "text/plain" } }]],
+    ["a query", (name) => [{ path: "/v1/messages?x=1", body: to(name) }]],
+    ["another path", (name) => [{ path: "/v1/messages/", body: to(name) }]],
+    ["an older HTTP", (name) => [{ body: to(name), version: "1.0" }]],
+    ["a request for leave", (name) => [{ body: to(name), headers: { expect: "100-continue" } }]],
+    ["a wrong host", (name) => [{ body: to(name), headers: { host: "a b" } }]],
+    [
+      "chunks",
+      (name) => [
+        {
+          body: `5\r\n${to(name).slice(0, 5)}\r\n0\r\n\r\n`,
+          headers: { "transfer-encoding": "chunked" },
+          framed: true,
+        },
+      ],
+    ],
+    [
+      "a body in two pieces",
+      (name) => [{ body: to(name).slice(0, 9), late: Buffer.from(to(name).slice(9)) }],
+    ],
+    ["a body that is still to come", (name) => [{ body: "", late: Buffer.from(to(name)) }]],
+  ])("%s", async (_what, make) => {
+    const expected = await byFramework(make);
+    expect(await byLane(make)).toEqual(expected);
+  });
+});
+
+test("requests in one write are answered in their order, whichever way each goes", async () => {
+  const { socket, next } = openConnection();
+  send(socket, { body: to(newName()) });
+  await next();
+  const [a, b] = [newName(), newName()];
+  socket.write(
+    Buffer.concat([
+      bytesOf({ body: `{"to":{"users":["${a}"]},"data":1}` }),
+      bytesOf({ body: "{}" }),
+      bytesOf({ body: `{"to":{"users":["${b}"]},"data":1}` }),
+      bytesOf({ path: "/v1/nothing", body: "{}" }),
+      bytesOf({ body: `{"to":{"topic":"x"},"data":1}` }),
+    ]),
+  );
+  const answers = [await next(), await next(), await next(), await next(), await next()];
+  expect(answers.map(({ status }) => status.split(" ")[1])).toEqual(["202", "400", "202", "404", "202"]);
+  expect([answers[0]?.body.includes(a), answers[2]?.body.includes(b)]).toEqual([true, true]);
+  socket.destroy();
+});
+
+test("a connection that ends before its body is whole costs nothing", async () => {
+  const { socket, next } = openConnection();
+  send(socket, { body: to(newName()) });
+  await next();
+  const name = newName();
+  const whole = bytesOf({ body: to(name) });
+  socket.end(whole.subarray(0, whole.length - 2));
+  const other = openConnection();
+  send(other.socket, { body: to(newName()) });
+  expect((await other.next()).status).toContain("202");
+  expect(await collect.inboxOf(name)).toEqual([]);
+  other.socket.destroy();
+});

@@ -1,0 +1,152 @@
+// kernel/http/bodies/whole-requests -> here -> accept/accept-requests: `POST /v1/messages` and `/v1/messages/batch`, past
+// the framework.
+// Guarantees: takes only what the framework's way would accept: a plain head, a producer whom this connection has proven
+// to be a moment ago and whom no limit refuses, a body that is right. All else, and so nearly every refusal, is left to
+// the routes. What it takes gets the answer that they would give.
+//
+// Why: of a message's cost in collect the framework's request, reply, hooks and body stream were a quarter. What is
+// checked, and how, is the routes' own code: their validators and serializers, accept-requests, describeFailure.
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { FastifySchemaCompiler } from "fastify";
+import { readJson } from "@petrel/shared/kernel/http/bodies/read-json-body";
+import { checkHead } from "@petrel/shared/kernel/http/check-head";
+import { describeFailure, type HttpApp } from "@petrel/shared/kernel/http/http-app";
+import {
+  answerJson,
+  takeWholeRequests,
+  type WholeRequest,
+} from "@petrel/shared/kernel/http/bodies/whole-requests";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { createRareLog, type RareLog } from "@petrel/shared/kernel/logging/rare-log";
+import type { Producer } from "@petrel/shared/security/producers/authenticate-producer";
+import type { RememberedProducers } from "@petrel/shared/security/producers/authorize-producer";
+import {
+  acceptBatch,
+  acceptMessage,
+  type AcceptMessageDeps,
+  checkAllowed,
+  checkBatch,
+} from "../accept/accept-requests.js";
+import { acceptedSchema, batchAcceptedSchema } from "../contract/answer-schema.js";
+import { batchSchema, type MessageBody, messageSchema } from "../contract/message-schema.js";
+
+export interface ExpressLaneDeps extends AcceptMessageDeps {
+  /** The same that the routes have: they check whoever is not in it, and put them there. */
+  readonly senders: Pick<RememberedProducers, "find">;
+  readonly logger: Pick<Logger, "error" | "warn">;
+}
+
+const MESSAGES = "/v1/messages";
+const BATCH = "/v1/messages/batch";
+
+/** Call after the routes are added. */
+export function addExpressLane(app: HttpApp, deps: ExpressLaneDeps): void {
+  const lane = new ExpressLane(app, deps);
+  takeWholeRequests<Producer>(app, {
+    wants: (request) => (isPlain(request) ? deps.senders.find(request) : undefined),
+    take: (whole) => lane.take(whole),
+  });
+}
+
+/** One of the two, without anything unusual in its head. */
+function isPlain(request: IncomingMessage): boolean {
+  const { method, url, headers, httpVersionMinor } = request;
+  return (
+    method === "POST" &&
+    (url === MESSAGES || url === BATCH) &&
+    httpVersionMinor === 1 &&
+    isJson(headers["content-type"]) &&
+    headers["transfer-encoding"] === undefined &&
+    headers["content-encoding"] === undefined &&
+    headers.expect === undefined &&
+    checkHead(request) === undefined
+  );
+}
+
+/** As nearly every client writes it. */
+function isJson(type: string | undefined): boolean {
+  return type === "application/json" || type === "application/json; charset=utf-8";
+}
+
+class ExpressLane {
+  readonly #app: HttpApp;
+  readonly #deps: ExpressLaneDeps;
+  readonly #refusals: RareLog;
+  #compiled: Compiled | undefined;
+
+  constructor(app: HttpApp, deps: ExpressLaneDeps) {
+    this.#app = app;
+    this.#deps = deps;
+    this.#refusals = createRareLog(deps.logger);
+  }
+
+  /** @returns false, before anything is counted or stored, for what the routes shall answer */
+  take({ request, body, response, wanted: producer }: WholeRequest<Producer>): boolean {
+    const { limits } = this.#deps;
+    if (body.length === 0 || limits.refuses(producer)) return false;
+    const { headers } = request;
+    const answer = { header: (name: string, value: string) => response.setHeader(name, value) };
+    this.#compiled ??= compile(this.#app);
+    const { messageFits, batchFits, writeAnswer, writeBatch } = this.#compiled;
+    let accepted: Promise<string>;
+    try {
+      const value = readJson(body);
+      if (request.url === MESSAGES) {
+        if (messageFits(value) !== true) return false;
+        const checked = checkAllowed(producer, value as MessageBody);
+        accepted = acceptMessage(this.#deps, { producer, checked, headers, answer }).then(writeAnswer);
+      } else {
+        if (batchFits(value) !== true) return false;
+        const { messages } = value as { readonly messages: readonly unknown[] };
+        const checked = checkBatch(producer, messages, messageFits);
+        accepted = acceptBatch(this.#deps, { producer, checked, headers, answer }).then((results) =>
+          writeBatch({ results }),
+        );
+      }
+    } catch {
+      // A refusal: the routes find the same, and tell it.
+      return false;
+    }
+    accepted.then(
+      (json) => answerJson(response, 202, json),
+      (error: unknown) => this.#fail(error, request, response),
+    );
+    return true;
+  }
+
+  #fail(error: unknown, { method = "", url = "" }: IncomingMessage, response: ServerResponse): void {
+    const { logger } = this.#deps;
+    const { status, headers, body } = describeFailure(
+      error,
+      { method, url },
+      { logger, refusals: this.#refusals },
+    );
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+    answerJson(response, status, body, "application/json");
+  }
+}
+
+type Validate = ((data: unknown) => unknown) & { readonly errors?: unknown };
+
+interface Compiled {
+  readonly messageFits: Validate;
+  readonly batchFits: Validate;
+  readonly writeAnswer: (answer: unknown) => string;
+  readonly writeBatch: (answer: unknown) => string;
+}
+
+/** By the application's own compilers, which it has once it is ready. */
+function compile({ validatorCompiler, serializerCompiler }: HttpApp): Compiled {
+  if (validatorCompiler === undefined || serializerCompiler === undefined)
+    throw new Error("the application is not ready");
+  const validate = (schema: unknown, url: string): Validate =>
+    (validatorCompiler as FastifySchemaCompiler<unknown>)({ schema, url, method: "POST", httpPart: "body" });
+  const write = (schema: unknown, url: string): ((answer: unknown) => string) =>
+    serializerCompiler({ schema, url, method: "POST", httpStatus: "202" });
+  return {
+    messageFits: validate(messageSchema, MESSAGES),
+    batchFits: validate(batchSchema, BATCH),
+    writeAnswer: write(acceptedSchema, MESSAGES),
+    writeBatch: write(batchAcceptedSchema, BATCH),
+  };
+}
