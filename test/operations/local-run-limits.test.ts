@@ -17,6 +17,7 @@ function environmentsWith(environment: Readonly<Record<string, string>>) {
       apiKey: "c",
       apnsKey: "d",
       apnsKnownKeys: "e",
+      vapidKey: "v",
       redisPassword: "f",
     },
     apnsKey: { keyId: "k", teamId: "t" },

@@ -14,6 +14,7 @@ export function summaryLines(cluster: DevFile, dataDirectory: string, took: stri
     `  dispatch    ${cluster.dispatch}`,
     ...cluster.nodes.map((url, i) => `  push node ${i + 1} ${url}`),
     `  iPhones     ${cluster.apnsSimulator}  (the APNs simulator; the console shows a phone)`,
+    `  browsers    ${cluster.webPushSimulator}  (the Web Push simulator; the console shows a browser)`,
     `  data, logs  ${dataDirectory}`,
     "",
     "Receive as the user ada:",

@@ -60,9 +60,11 @@ beforeEach(async () => {
     await mkdir(directory, { recursive: true });
     await writeFile(join(directory, "main.js"), pretendedService);
   }
-  const simulator = join(root, "deploy", "local", "dist", "apns-simulator");
-  await mkdir(simulator, { recursive: true });
-  await writeFile(join(simulator, "main.js"), pretendedService);
+  for (const kind of ["apns-simulator", "web-push-simulator"]) {
+    const simulator = join(root, "deploy", "local", "dist", kind);
+    await mkdir(simulator, { recursive: true });
+    await writeFile(join(simulator, "main.js"), pretendedService);
+  }
   await symlink(defaultCacheDirectory(), join(root, ".cache"));
   lines = [];
   complaints = [];
@@ -154,6 +156,7 @@ test("everything starts, is described, and stops in order, leaving no process", 
     console: at(0),
     nodes: [10, 11, 12].map((offset) => `ws://127.0.0.1:${base + offset}/v1/connect`),
     apnsSimulator: at(4),
+    webPushSimulator: at(29),
     redis: `redis://:${secrets.redisPassword}@127.0.0.1:${base + 9}`,
     apiKey: expect.stringMatching(/^pk_[A-Za-z0-9_-]{12,}$/),
     apiSecret: expect.stringMatching(/^[A-Za-z0-9_-]{43,}$/),
@@ -178,9 +181,13 @@ test("everything starts, is described, and stops in order, leaving no process", 
       "push-node-1",
       "push-node-2",
       "push-node-3",
-    ].concat("redis"),
+    ].concat("redis", "web-push-simulator"),
   );
-  expect((await events("start")).slice(0, 2).toSorted()).toEqual(["apns-simulator", "auth"]);
+  expect((await events("start")).slice(0, 3).toSorted()).toEqual([
+    "apns-simulator",
+    "auth",
+    "web-push-simulator",
+  ]);
 
   stop.abort();
   expect(await code).toBe(0);
@@ -196,6 +203,7 @@ test("everything starts, is described, and stops in order, leaving no process", 
     "dispatch",
     "dispatch",
     "apns-simulator",
+    "web-push-simulator",
     "auth",
   ]);
   expect(Object.values(pids).filter(isAlive)).toEqual([]);

@@ -189,6 +189,7 @@ function wantedPorts(ports: LocalPorts, environment: Environment): WantedPort[] 
     ...ports.nodes.map((port, i) => ({ port, by: `push-node-${i + 1}` })),
     { port: ports.apnsControl, by: "apns-simulator" },
     { port: ports.apnsTls, by: "TLS of apns-simulator" },
+    { port: ports.webPush, by: "web-push-simulator" },
     ...(ownRedis ? [] : [{ port: ports.redis, by: "redis" }]),
     { port: ports.metrics.auth, by: "metrics of auth" },
     ...ports.metrics.collects.map((port, i) => ({ port, by: `metrics of ${collectName(ports, i)}` })),

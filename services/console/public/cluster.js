@@ -9,7 +9,7 @@ export class ClusterError extends Error {
   }
 }
 
-/** @returns {Promise<{ nodeUrls: string[], hasPhones: boolean }>} */
+/** @returns {Promise<{ nodeUrls: string[], hasPhones: boolean, hasBrowsers: boolean }>} */
 export const readConfig = () => call("GET", "/api/config");
 
 /** @returns {Promise<string>} an access token for this user */
@@ -53,3 +53,12 @@ async function call(method, path, value) {
   if (!response.ok) throw new ClusterError(answer.error.code, answer.error.message);
   return answer;
 }
+
+const browserPath = (userId) => `/api/browsers/${encodeURIComponent(userId)}`;
+
+/** @returns {Promise<{ registered: boolean, notifications: object[] }>} */
+export const readBrowser = (userId) => call("GET", browserPath(userId));
+/** Subscribes a pretend browser of the user's, and registers it. */
+export const addBrowser = (userId) => call("PUT", browserPath(userId));
+/** The user's pretend browser is a device no more. */
+export const removeBrowser = (userId) => call("DELETE", browserPath(userId));

@@ -1,5 +1,6 @@
 // The page's entry: puts its parts together.
 // Guarantees: everything on the page is what the cluster said; nothing is shown as sent or received before it is.
+import { createBrowser } from "./browser.js";
 import { readConfig } from "./cluster.js";
 import { createMessageList } from "./message-list.js";
 import { createPhone } from "./phone.js";
@@ -19,6 +20,15 @@ const phone = createPhone({
   clear: find("phone-clear"),
   problem: find("phone-problem"),
   screen: find("phone-screen"),
+});
+const browser = createBrowser({
+  card: find("browser-card"),
+  title: find("browser-title"),
+  note: find("browser-note"),
+  add: find("browser-add"),
+  remove: find("browser-remove"),
+  problem: find("browser-problem"),
+  list: find("browser-list"),
 });
 const messages = createMessageList({ list: find("messages"), count: find("message-count") });
 const room = createTopicRoom({
@@ -43,7 +53,10 @@ createReceiver({
   problem: find("problem"),
   readConfig,
   messages,
-  onSignIn: (userId) => phone.show(userId),
+  onSignIn: (userId) => {
+    phone.show(userId);
+    browser.show(userId);
+  },
   onClient: (client) => room.use(client),
 });
 createSender({
@@ -59,7 +72,10 @@ createSender({
 });
 
 readConfig().then(
-  ({ hasPhones }) => phone.offer(hasPhones),
+  ({ hasPhones, hasBrowsers }) => {
+    phone.offer(hasPhones);
+    browser.offer(hasBrowsers);
+  },
   () => undefined,
 );
 

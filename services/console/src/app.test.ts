@@ -221,6 +221,7 @@ describe("its calls", () => {
     expect(config.json()).toEqual({
       nodeUrls: ["ws://127.0.0.1:7110/v1/connect", "ws://127.0.0.1:7111/v1/connect"],
       hasPhones: true,
+      hasBrowsers: false,
     });
   });
 });

@@ -6,6 +6,7 @@ import type { Service } from "@petrel/shared/service/open-service";
 import type { CallService } from "./call-service.js";
 import { addPageHeaders } from "./page-headers.js";
 import { refuseForeignPages } from "./refuse-foreign-pages.js";
+import { addBrowserRoutes } from "./routes/browser.js";
 import { addCreateToken } from "./routes/create-token.js";
 import { addPhoneRoutes } from "./routes/phone.js";
 import { addReadMessage } from "./routes/read-message.js";
@@ -18,6 +19,8 @@ export interface ConsoleDeps {
   readonly callCollect: CallService;
   /** The APNs simulator's control API; undefined where there is none: the page shows no phone then. */
   readonly callApns: CallService | undefined;
+  /** The Web Push simulator's control API; undefined where there is none: the page shows no browser then. */
+  readonly callWebPush: CallService | undefined;
   readonly nodeUrls: readonly string[];
   /** Host names beside the loopback's. */
   readonly ownNames: readonly string[];
@@ -44,11 +47,16 @@ export async function buildApp(deps: ConsoleDeps): Promise<HttpApp> {
   });
   refuseForeignPages(app, deps.ownNames);
   addPageHeaders(app, deps.nodeUrls);
-  addShowConfig(app, { nodeUrls: deps.nodeUrls, hasPhones: deps.callApns !== undefined });
+  addShowConfig(app, {
+    nodeUrls: deps.nodeUrls,
+    hasPhones: deps.callApns !== undefined,
+    hasBrowsers: deps.callWebPush !== undefined,
+  });
   addCreateToken(app, deps.callAuth);
   addSendMessage(app, deps.callCollect);
   addReadMessage(app, deps.callCollect);
   addPhoneRoutes(app, deps);
+  addBrowserRoutes(app, deps);
   const files = { cacheControl: true, maxAge: 0, dotfiles: "ignore" } as const;
   await app.register(fastifyStatic, { ...files, root: deps.pageDirectory });
   await app.register(fastifyStatic, {

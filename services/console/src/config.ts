@@ -48,6 +48,10 @@ export const consoleConfigSchema = {
     "APNS_SIMULATOR_URL",
     "control API of the local run's APNs simulator; with it the page shows a phone, and the key also needs the scope devices",
   ),
+  webPushSimulatorUrl: optionalText(
+    "WEB_PUSH_SIMULATOR_URL",
+    "control API of the local run's Web Push simulator; with it the page shows a browser, and the key also needs the scope devices",
+  ),
   consoleHosts: list(
     "CONSOLE_HOSTS",
     "names besides localhost under which browsers may open the console, such as console.example.test",
@@ -77,6 +81,10 @@ export function readConsoleSettings(
   const { apnsSimulatorUrl } = config;
   if (apnsSimulatorUrl !== undefined && !/^https?:\/\//.test(apnsSimulatorUrl)) {
     throw new ConfigError(`APNS_SIMULATOR_URL must be a URL with http:// or https://`);
+  }
+  const { webPushSimulatorUrl } = config;
+  if (webPushSimulatorUrl !== undefined && !/^https?:\/\//.test(webPushSimulatorUrl)) {
+    throw new ConfigError(`WEB_PUSH_SIMULATOR_URL must be a URL with http:// or https://`);
   }
   return { config, credential: readKeyFile(config.apiKeyFile) };
 }

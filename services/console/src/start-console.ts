@@ -25,20 +25,16 @@ export async function startConsole(
   const timeoutMs = CALL_TIMEOUT_MS;
   const callServiceAt = (name: string, baseUrl: string) =>
     createCallService({ name, baseUrl, credential, timeoutMs, tls: servicesTls });
-  const { apnsSimulatorUrl } = config;
+  const simulatorAt = (name: string, baseUrl: string | undefined) =>
+    baseUrl === undefined
+      ? undefined
+      : createCallService({ name, baseUrl, credential: undefined, timeoutMs });
   const app = await buildApp({
     service,
     callAuth: callServiceAt("auth", config.authUrl),
     callCollect: callServiceAt("collect", config.collectUrl),
-    callApns:
-      apnsSimulatorUrl === undefined
-        ? undefined
-        : createCallService({
-            name: "the APNs simulator",
-            baseUrl: apnsSimulatorUrl,
-            credential: undefined,
-            timeoutMs,
-          }),
+    callApns: simulatorAt("the APNs simulator", config.apnsSimulatorUrl),
+    callWebPush: simulatorAt("the Web Push simulator", config.webPushSimulatorUrl),
     nodeUrls: config.nodeUrls,
     ownNames: config.consoleHosts,
     ...directories,

@@ -18,6 +18,8 @@ export interface DevFile {
   readonly nodes: readonly string[];
   /** The control API of the APNs simulator. */
   readonly apnsSimulator: string;
+  /** The Web Push simulator: its control API. */
+  readonly webPushSimulator: string;
   readonly redis: string;
   readonly apiKey: string;
   readonly apiSecret: string;
@@ -34,6 +36,7 @@ export function describeCluster(ports: LocalPorts, redisUrl: string, secrets: Lo
     console: originOf(ports.console),
     nodes: nodeUrls(ports),
     apnsSimulator: originOf(ports.apnsControl),
+    webPushSimulator: originOf(ports.webPush),
     redis: redisUrl,
     apiKey: secrets.apiKey.id,
     apiSecret: secrets.apiKey.secret,

@@ -1,10 +1,11 @@
 // The local run: this machine's own keys, made at its first start.
 // Guarantees: from the system's random source, 256 bits each; the same at every later start; readable by the owner only.
-import { randomBytes } from "node:crypto";
+import { createPrivateKey, randomBytes } from "node:crypto";
 import { chmod, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { producerScopes, type ProducerScope } from "@petrel/shared/protocol/producer-scopes";
 import { makeProducerKeyId, makeProducerSecret } from "@petrel/shared/security/producers/producer-keys";
+import { makeVapidKey } from "@petrel/shared/security/web-push/vapid-key";
 import {
   describeKnownKeys,
   isApnsProviderKey,
@@ -30,6 +31,8 @@ export interface LocalSecrets {
   readonly redisPassword: string;
   /** With which dispatch pushes to the APNs simulator. */
   readonly apnsKey: ApnsProviderKey;
+  /** PEM: with which dispatch pushes to browsers' push services. */
+  readonly vapidKey: string;
 }
 
 /** The files that services read them from. */
@@ -46,6 +49,8 @@ export interface SecretFiles {
   readonly apnsKey: string;
   /** For the APNs simulator: its public half, `[{ keyId, teamId, publicKey }]`. */
   readonly apnsKnownKeys: string;
+  /** For auth, dispatch and the Web Push simulator: the VAPID key as PEM. */
+  readonly vapidKey: string;
 }
 
 const apiScopes: readonly ProducerScope[] = producerScopes.filter((scope) => scope !== "admin");
@@ -69,13 +74,16 @@ export async function loadSecrets(file: string): Promise<LocalSecrets> {
   if (read === undefined) {
     throw new LocalRunError(`${file} is damaged: restore it, or remove it to get new keys`);
   }
-  const { apnsKey, redisPassword } = read;
-  if (apnsKey !== undefined && redisPassword !== undefined) return { ...read, apnsKey, redisPassword };
-  // A release without the simulator, or without a Redis password, made it: what is there stays.
+  const { apnsKey, redisPassword, vapidKey } = read;
+  if (apnsKey !== undefined && redisPassword !== undefined && vapidKey !== undefined) {
+    return { ...read, apnsKey, redisPassword, vapidKey };
+  }
+  // A release without one of these made it: what is there stays.
   const completed = {
     ...read,
     redisPassword: redisPassword ?? makeRedisPassword(),
     apnsKey: apnsKey ?? makeApnsProviderKey(),
+    vapidKey: vapidKey ?? makeVapidKey(),
   };
   await writePrivateFile(file, `${JSON.stringify(completed, null, 2)}\n`);
   return completed;
@@ -90,6 +98,7 @@ export async function writeSecretFiles(directory: string, secrets: LocalSecrets)
     apiKey: join(directory, "api-key"),
     apnsKey: join(directory, "apns-key.p8"),
     apnsKnownKeys: join(directory, "apns-known-keys.json"),
+    vapidKey: join(directory, "web-push-key.pem"),
   };
   const producerKeys = [
     describeKey(secrets.apiKey, "local api key", apiScopes),
@@ -101,6 +110,7 @@ export async function writeSecretFiles(directory: string, secrets: LocalSecrets)
   await writePrivateFile(files.apiKey, `${credential(secrets.apiKey)}\n`);
   await writePrivateFile(files.apnsKey, secrets.apnsKey.privateKey);
   await writePrivateFile(files.apnsKnownKeys, describeKnownKeys(secrets.apnsKey));
+  await writePrivateFile(files.vapidKey, secrets.vapidKey);
   return files;
 }
 
@@ -122,6 +132,7 @@ function makeSecrets(): LocalSecrets {
     keyEncryptionKey: randomBytes(32).toString("base64"),
     redisPassword: makeRedisPassword(),
     apnsKey: makeApnsProviderKey(),
+    vapidKey: makeVapidKey(),
   };
 }
 
@@ -131,19 +142,20 @@ function makeRedisPassword(): string {
 }
 
 /** What a version added stands in no file of those before it. */
-type Added = "apnsKey" | "redisPassword";
+type Added = "apnsKey" | "redisPassword" | "vapidKey";
 type SecretsRead = Omit<LocalSecrets, Added> & Partial<Pick<LocalSecrets, Added>>;
 
 function parseSecrets(text: string): SecretsRead | undefined {
   try {
     const secrets = JSON.parse(text) as Partial<LocalSecrets>;
-    const { apiKey, adminKey, keyEncryptionKey, apnsKey, redisPassword } = secrets;
+    const { apiKey, adminKey, keyEncryptionKey, apnsKey, redisPassword, vapidKey } = secrets;
     const complete =
       isKey(apiKey) &&
       isKey(adminKey) &&
       typeof keyEncryptionKey === "string" &&
       Buffer.from(keyEncryptionKey, "base64").length === 32 &&
       (redisPassword === undefined || isPassword(redisPassword)) &&
+      (vapidKey === undefined || isVapidKey(vapidKey)) &&
       (apnsKey === undefined || isApnsProviderKey(apnsKey));
     if (!complete) return undefined;
     return {
@@ -152,9 +164,18 @@ function parseSecrets(text: string): SecretsRead | undefined {
       keyEncryptionKey,
       ...(redisPassword === undefined ? {} : { redisPassword }),
       ...(apnsKey === undefined ? {} : { apnsKey }),
+      ...(vapidKey === undefined ? {} : { vapidKey }),
     };
   } catch {
     return undefined;
+  }
+}
+
+function isVapidKey(value: unknown): boolean {
+  try {
+    return createPrivateKey(String(value)).asymmetricKeyDetails?.namedCurve === "prime256v1";
+  } catch {
+    return false;
   }
 }
 

@@ -37,6 +37,7 @@ test("services are given them, unless the environment names others", () => {
         apiKey: "d",
         apnsKey: "e",
         apnsKnownKeys: "f",
+        vapidKey: "g",
       },
       apnsKey: { keyId: "k", teamId: "t" },
       topicRules: "/data/topics.json",

@@ -18,6 +18,8 @@ export interface LocalPorts {
   readonly apnsControl: number;
   /** Where the APNs simulator takes pushes. */
   readonly apnsTls: number;
+  /** The Web Push simulator: its control API, and where it takes pushes. */
+  readonly webPush: number;
   readonly redis: number;
   /** One for each push node. */
   readonly nodes: readonly number[];
@@ -58,6 +60,8 @@ export function assignPorts(
     collects: [first + 2, ...row(40, collects - 1)],
     apnsControl: first + 4,
     apnsTls: first + 6,
+    // Behind the last dispatcher that there may be.
+    webPush: first + 29,
     redis: first + 9,
     nodes: row(10, nodes),
     dispatchers: [first + 3, ...row(20, dispatchers - 1)],

@@ -3,10 +3,14 @@
 import { join } from "node:path";
 import type { Environment } from "@petrel/shared/embedded-redis/run-command";
 import type { ApnsProviderKey } from "../data/apns-provider-key.js";
+import { DEFAULT_WEB_PUSH_HOSTS } from "@petrel/shared/security/web-push/web-push-settings";
 import { collectName, type LocalPorts, nodeUrls, originOf } from "../ports/local-ports.js";
 import type { SecretFiles } from "../data/local-secrets.js";
 
-export type ServiceKind = "auth" | "collect" | "dispatch" | "push-node" | "console" | "apns-simulator";
+export type ServiceKind = "auth" | "collect" | "dispatch" | "push-node" | "console" | SimulatorKind;
+
+/** Those of deploy/local itself. */
+export type SimulatorKind = "apns-simulator" | "web-push-simulator";
 
 export interface ServiceSpec {
   /** Unique, such as "auth" or "push-node-2". */
@@ -33,7 +37,7 @@ export interface SpecInput {
 
 /** Groups of services that may start at the same time; each group after the one before is ready. */
 export const startOrder: readonly (readonly ServiceKind[])[] = [
-  ["auth", "apns-simulator"],
+  ["auth", "apns-simulator", "web-push-simulator"],
   ["collect", "dispatch", "push-node", "console"],
 ];
 
@@ -44,6 +48,7 @@ export const stopOrder: readonly ServiceKind[] = [
   "push-node",
   "dispatch",
   "apns-simulator",
+  "web-push-simulator",
   "auth",
 ];
 
@@ -72,6 +77,7 @@ export function describeServices(input: SpecInput): ServiceSpec[] {
       PRODUCER_KEYS_FILE: secretFiles.producerKeys,
       KEY_ENCRYPTION_FILE: secretFiles.keyEncryption,
       METRICS_PORT: String(ports.metrics.auth),
+      ...webPushEnvironment(input),
     }),
     ...ports.collects.map((port, i) =>
       spec(collectName(ports, i), "collect", port, {
@@ -84,11 +90,15 @@ export function describeServices(input: SpecInput): ServiceSpec[] {
         NODE_NAME: `dispatch-${i + 1}`,
         KEY_ENCRYPTION_FILE: secretFiles.keyEncryption,
         ...apnsEnvironment(input),
+        ...webPushEnvironment(input),
       }),
     ),
     spec("apns-simulator", "apns-simulator", ports.apnsControl, {
       APNS_SIMULATOR_TLS_PORT: String(ports.apnsTls),
       APNS_SIMULATOR_KEYS_FILE: secretFiles.apnsKnownKeys,
+    }),
+    spec("web-push-simulator", "web-push-simulator", ports.webPush, {
+      WEB_PUSH_SIMULATOR_KEY_FILE: set(environment)["VAPID_KEY_FILE"] ?? secretFiles.vapidKey,
     }),
     ...ports.nodes.map((port, i) =>
       spec(`push-node-${i + 1}`, "push-node", port, {
@@ -102,12 +112,13 @@ export function describeServices(input: SpecInput): ServiceSpec[] {
       NODE_URLS: nodeUrls(ports).join(","),
       API_KEY_FILE: secretFiles.apiKey,
       APNS_SIMULATOR_URL: originOf(ports.apnsControl),
+      WEB_PUSH_SIMULATOR_URL: originOf(ports.webPush),
     }),
   ];
 }
 
 function scriptOf(kind: ServiceKind): readonly string[] {
-  return kind === "apns-simulator"
+  return kind.endsWith("-simulator")
     ? ["deploy", "local", "dist", kind, "main.js"]
     : ["services", kind, "dist", "main.js"];
 }
@@ -143,6 +154,17 @@ function apnsEnvironment({
   return {
     ...(hasCredentials || hasEndpoints ? {} : endpoints),
     ...(hasCredentials ? {} : credentials),
+  };
+}
+
+/** The user's own key and list win; the simulator is added to the list in any case. */
+function webPushEnvironment({ ports, secretFiles, environment }: SpecInput): Environment {
+  const own = set(environment);
+  const hosts = own["WEB_PUSH_HOSTS"] ?? DEFAULT_WEB_PUSH_HOSTS.join(",");
+  return {
+    WEB_PUSH_HOSTS: `${hosts},${originOf(ports.webPush)}`,
+    VAPID_KEY_FILE: own["VAPID_KEY_FILE"] ?? secretFiles.vapidKey,
+    VAPID_SUBJECT: own["VAPID_SUBJECT"] ?? "mailto:petrel@localhost.invalid",
   };
 }
 

@@ -6,6 +6,8 @@ export interface PageConfig {
   readonly nodeUrls: readonly string[];
   /** Whether there is an APNs simulator to show phones of. */
   readonly hasPhones: boolean;
+  /** Whether there is a Web Push simulator to show browsers of. */
+  readonly hasBrowsers: boolean;
 }
 
 export function addShowConfig(app: HttpApp, config: PageConfig): void {

@@ -1,0 +1,15 @@
+// The Web Push simulator's environment.
+// Guarantees: validated and frozen; its names are its own, so that a user's VAPID_… for dispatch never reach it.
+import { commonSettings, portSetting, text } from "@petrel/shared/kernel/config";
+
+export const webPushSimulatorConfigSchema = {
+  ...commonSettings,
+  host: text("HOST", "address to listen on; whoever reaches it may change what it answers", {
+    default: "127.0.0.1",
+  }),
+  port: portSetting(7129),
+  keyFile: text(
+    "WEB_PUSH_SIMULATOR_KEY_FILE",
+    "PEM file of the key that pages subscribe with, either half: only its holder may push",
+  ),
+} as const;
