@@ -141,6 +141,10 @@ const overview = {
       ),
       query("max(petrel_schedule_lag_seconds)", "waits"),
     ]),
+    graph("Webhooks: lag", "s", [query("max by (webhook) (petrel_webhook_lag_seconds)", "{{webhook}}")]),
+    graph("Webhooks: attempts, by outcome", "cps", [
+      query(`sum by (outcome) (${rate("petrel_webhook_attempts_total")})`, "{{outcome}}"),
+    ]),
     graph("Partitions, by owner", "short", [
       query("sum by (instance) (petrel_dispatch_partitions_owned)", "{{instance}}"),
       query(`sum(increase(petrel_dispatch_lease_losses_total[$__rate_interval]))`, "leases lost"),

@@ -29,6 +29,7 @@ export const generalHelp = `petrel: talks to a Petrel cluster
   petrel web-push-key      make the key that names a cluster to browsers' push services
   petrel devices …         a user's devices: list, register, delete
   petrel dead-letters …    messages that failed for good: list, show, replay, delete, purge
+  petrel webhooks …        addresses that events are posted to: list, create, test, pause, replay, …
   petrel audit             who did what: keys, tokens, disconnects, replays, erasures
   petrel redis failover    fail over Redis behind Sentinel without losing a write
 
@@ -199,6 +200,26 @@ Exit codes: 0 success, 1 failure, 2 wrong command line.`,
   --cause C        rejected, attempts-exhausted, misconfigured or inbox-full
   --limit N        list at most N (50)
   --all            list all; purge all
+  --json           print the answers as lines of JSON
+${address}`,
+  webhooks: `petrel webhooks: addresses that events are posted to; the key needs the scope admin
+
+  petrel webhooks list
+  petrel webhooks create URL       prints its id and its secret, which cannot be shown again
+  petrel webhooks show ID
+  petrel webhooks update ID        with --url, --types or --description
+  petrel webhooks pause ID         and resume ID, which goes on where it stopped
+  petrel webhooks rotate ID        a new secret; the old one signs for 24 hours more
+  petrel webhooks test ID          post one request now; exits with 1 if it is not taken
+  petrel webhooks replay ID        deliver again what came after a time or a cursor
+  petrel webhooks attempts ID      what was tried last, newest first
+  petrel webhooks delete ID
+
+  --types LIST     which events, separated by commas, or all (default): message.failed,message.expired
+  --description D  what it is for
+  --url URL        update: another address
+  --after A        replay: a time such as 2030-01-01T09:00:00Z, or a cursor of GET /v1/events
+  --limit N        attempts: at most N (50)
   --json           print the answers as lines of JSON
 ${address}`,
 } as const;

@@ -16,6 +16,7 @@ import { tokenOptions } from "./commands/token.js";
 import { topicOptions } from "./commands/topic.js";
 import { tokensOptions } from "./commands/tokens.js";
 import { commandHelp } from "./help.js";
+import { webhooksOptions } from "./commands/webhooks.js";
 import { runPetrel } from "./run-petrel.js";
 
 let bench: CommandBench;
@@ -103,6 +104,7 @@ describe("the command line", () => {
     ["signing-keys", signingKeysOptions],
     ["devices", devicesOptions],
     ["dead-letters", deadLettersOptions],
+    ["webhooks", webhooksOptions],
     ["audit", auditOptions],
     ["redis", redisOptions],
   ] as const)("%s --help names every option", async (name, options) => {

@@ -17,6 +17,7 @@ import { runTopic } from "./commands/topic.js";
 import { runTokens } from "./commands/tokens.js";
 import { runWebPushKey } from "./commands/web-push-key.js";
 import { commandHelp, generalHelp, type CommandName } from "./help.js";
+import { runWebhooks } from "./commands/webhooks.js";
 import { plainTerminal } from "./plain-text.js";
 import type { Terminal } from "./terminal.js";
 
@@ -35,6 +36,7 @@ const commands: Readonly<
   tokens: runTokens,
   "signing-keys": runSigningKeys,
   "web-push-key": runWebPushKey,
+  webhooks: runWebhooks,
   audit: runAudit,
   redis: runRedis,
 };
