@@ -29,6 +29,7 @@ function withoutChance(json: string): unknown {
     json
       .replace(/"p\d+_[\w-]{22}"/g, '"ID"')
       .replace(/"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"/g, '"TIME"')
+      .replace(/"nextAfter":\s*"[\w-]{20,}"/g, '"nextAfter":"CURSOR"')
       .replace(/"epoch":\s*"[\w-]+\.\d+"/g, '"epoch":"EPOCH"'),
   ) as unknown;
 }

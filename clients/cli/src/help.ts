@@ -21,6 +21,7 @@ export const generalHelp = `petrel: talks to a Petrel cluster
   petrel send USER JSON    send a message to a user, to a topic, or to everyone
   petrel cancel ID         take a message back
   petrel scheduled USER    list a user's messages that wait for their time
+  petrel events            show what became of messages, and who is there
   petrel topic TOPIC       show where a topic stands, and who is there
   petrel token USER        print an access token for a user
   petrel tokens revoke     end a user's tokens and sockets, or one token
@@ -78,6 +79,15 @@ ${address}`,
 
   --limit N        list at most N; all by default
   --json           print each message as a line of JSON
+${address}`,
+  events: `petrel events: shows what became of messages, and who is there, oldest first
+
+  --follow         wait for further events, until Ctrl-C
+  --after CURSOR   go on from where an earlier call stopped; now: only what happens from now on
+                   (default: the oldest event that is kept)
+  --types T,T      only these types, such as message.failed,message.expired
+  --count N        stop after N events
+  --json           print each event as a line of JSON
 ${address}`,
   token: `petrel token USER: prints an access token for a user
 

@@ -6,6 +6,7 @@ import { auditOptions } from "./commands/audit.js";
 import { cancelOptions } from "./commands/cancel.js";
 import { deadLettersOptions } from "./commands/dead-letters.js";
 import { devicesOptions } from "./commands/devices.js";
+import { eventsOptions } from "./commands/events.js";
 import { keysOptions } from "./commands/keys.js";
 import { listenOptions } from "./commands/listen.js";
 import { redisOptions } from "./commands/redis.js";
@@ -97,6 +98,7 @@ describe("the command line", () => {
     ["send", sendOptions],
     ["cancel", cancelOptions],
     ["scheduled", scheduledOptions],
+    ["events", eventsOptions],
     ["token", tokenOptions],
     ["topic", topicOptions],
     ["tokens", tokensOptions],

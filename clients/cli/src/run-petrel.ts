@@ -6,6 +6,7 @@ import { runAudit } from "./commands/audit.js";
 import { runCancel } from "./commands/cancel.js";
 import { runDeadLetters } from "./commands/dead-letters.js";
 import { runDevices } from "./commands/devices.js";
+import { runEvents } from "./commands/events.js";
 import { runKeys } from "./commands/keys.js";
 import { runListen } from "./commands/listen.js";
 import { runRedis } from "./commands/redis.js";
@@ -28,6 +29,7 @@ const commands: Readonly<
   send: runSend,
   cancel: runCancel,
   scheduled: runScheduled,
+  events: runEvents,
   token: runToken,
   topic: runTopic,
   "dead-letters": runDeadLetters,

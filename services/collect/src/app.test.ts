@@ -90,6 +90,7 @@ describe("the documentation", () => {
       "DELETE /v1/messages/{id}",
       "DELETE /v1/users/{id}",
       "DELETE /v1/users/{id}/topics/{topic}",
+      "GET /v1/events",
       "GET /v1/messages/{id}",
       "GET /v1/presence",
       "GET /v1/topics/{topic}",

@@ -28,6 +28,8 @@ import type { MessageLimits } from "./accept/limit-messages.js";
 import type { StoreMessage } from "./accept/store-message.js";
 import type { KeptTopics } from "./topics/keep-topics.js";
 import type { CancelMessages } from "./recall/cancel-messages.js";
+import type { EventCounts } from "./events/event-counts.js";
+import { addEventRoutes } from "./routes/event-routes.js";
 import { addMessageRoutes } from "./routes/message-routes.js";
 import { addPresenceRoutes } from "./routes/presence-routes.js";
 import { addKeptTopicRoutes } from "./routes/kept-topic-routes.js";
@@ -35,7 +37,7 @@ import { addTopicLogRoutes } from "./routes/topic-log-routes.js";
 import { addUserRoutes } from "./routes/user-routes.js";
 
 export interface CollectDeps {
-  readonly service: Pick<Service, "version" | "tls" | "logger" | "clock" | "tracing">;
+  readonly service: Pick<Service, "version" | "tls" | "logger" | "clock" | "tracing" | "lifecycle">;
   /** The express lane knows of no others. */
   readonly requestLimits: Pick<RequestLimits, "trustedProxies" | "failedAuths" | "counts">;
   readonly authenticator: ProducerAuthenticator;
@@ -48,6 +50,7 @@ export interface CollectDeps {
   readonly keptTopics: Pick<KeptTopics, "keep" | "drop">;
   readonly cancels: Pick<CancelMessages, "cancel">;
   readonly counts: AcceptanceCounts;
+  readonly eventCounts: EventCounts;
   readonly limits: MessageLimits;
   /** How long a request's messages may take to be stored. */
   readonly acceptDeadlineMs: number;
@@ -113,6 +116,8 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
   addTopicLogRoutes(app, { authenticator, scripts, partitions, topicRules });
   addKeptTopicRoutes(app, { authenticator, keptTopics: deps.keptTopics, scripts, partitions });
   addPresenceRoutes(app, { authenticator, scripts, partitions, topicRules });
+  const { stopping } = deps.service.lifecycle;
+  addEventRoutes(app, { authenticator, scripts, partitions, counts: deps.eventCounts, logger, stopping });
   addExpressLane(app, { senders, requests, limits, logger });
   return app;
 }

@@ -27,6 +27,7 @@ import { KEY_PREPAID, KEY_WINDOW_MS, MessageLimits } from "./accept/limit-messag
 import { createStoreMessage } from "./accept/store-message.js";
 import { buildApp } from "./app.js";
 import type { CollectSettings } from "./config.js";
+import { EventCounts } from "./events/event-counts.js";
 import { CancelMessages } from "./recall/cancel-messages.js";
 import { KeptTopics } from "./topics/keep-topics.js";
 
@@ -95,6 +96,8 @@ export async function startCollect(
   const limitCounts = new LimitCounts();
   scripts.ends.register(metrics);
   counts.register(metrics);
+  const eventCounts = new EventCounts(() => service.clock.wallMs());
+  eventCounts.register(metrics);
   limitCounts.register(metrics);
 
   const store = new MessageAccepter({
@@ -145,6 +148,7 @@ export async function startCollect(
     keptTopics: new KeptTopics(confirmed),
     cancels: new CancelMessages({ ...confirmed, reads: scripts }),
     counts,
+    eventCounts,
     limits: new MessageLimits(
       new SlidingWindowLimiter({
         scripts,

@@ -21,6 +21,7 @@ function event(ms: number, size = 10): PositionedEvent {
 
 const page = (events: readonly PositionedEvent[], gap = false): PartitionEvents => ({
   events,
+  begins: at(0),
   next: at(1_000_000),
   gap,
   hasMore: true,

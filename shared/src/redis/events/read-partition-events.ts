@@ -19,6 +19,8 @@ export interface PositionedEvent {
 
 export interface PartitionEvents {
   readonly events: readonly PositionedEvent[];
+  /** Where the page begins: the start, or behind what is gone. */
+  readonly begins: EventPosition;
   /** Where to read on: behind what was read, also behind events of other types. */
   readonly next: EventPosition;
   /** Events before the first of these, and behind the start, are gone: there were too many, or Redis lost them. */
@@ -44,16 +46,20 @@ export async function readPartitionEvents(
 ): Promise<PartitionEvents> {
   const events: PositionedEvent[] = [];
   let from = start;
+  let begins: EventPosition | undefined;
   let gap = false;
   for (let left = limit; ;) {
     const asked = Math.min(left, MAX_PER_CALL);
     const page = await readPage(scripts, keys, from, asked);
     gap ||= page.gap;
+    begins ??= page.begins;
     from = page.next;
     left -= page.count;
     events.push(...page.events.filter(({ item }) => types?.has(item.type) ?? true));
     // (A page may be shorter where its events are long.)
-    if (page.count === 0 || left <= 0) return { events, next: page.next, gap, hasMore: page.count > 0 };
+    if (page.count === 0 || left <= 0) {
+      return { events, begins, next: page.next, gap, hasMore: page.count > 0 };
+    }
   }
 }
 
@@ -80,7 +86,8 @@ async function readPage(
   });
   const current = marks.at(-1)?.mark ?? 0;
   const events: PositionedEvent[] = [];
-  let last = decodeEntryId(begins);
+  const first = decodeEntryId(begins);
+  let last = first;
   for (const line of lines) {
     const tab = line.indexOf("\t");
     last = decodeEntryId(line.slice(0, tab));
@@ -92,7 +99,13 @@ async function readPage(
       position: { ...last, mark: current },
     });
   }
-  return { events, next: { ...last, mark: current }, gap: gap === "1", count: lines.length };
+  return {
+    events,
+    begins: { ...first, mark: current },
+    next: { ...last, mark: current },
+    gap: gap === "1",
+    count: lines.length,
+  };
 }
 
 function encodeStart(start: EventStart): [mark: string, after: string] {

@@ -1,0 +1,66 @@
+// collect/event-routes -> here -> collect/read-event-page, collect/event-heads: events as server-sent events.
+// Guarantees: the same events as the long poll's, each with the cursor behind it, so a reader that comes back goes on
+// where it stopped. Nothing is read ahead of a reader that does not take what it has: one page at most waits for it.
+import { Readable } from "node:stream";
+import { encodeEventCursor } from "@petrel/shared/protocol/events/event-cursor";
+import type { EventPosition } from "@petrel/shared/protocol/events/event-position";
+import type { EventStart } from "@petrel/shared/redis/events/read-partition-events";
+import type { EventPage } from "./read-event-page.js";
+
+export interface EventStreamOptions {
+  readonly read: (starts: readonly EventStart[], hasWaited: boolean) => Promise<EventPage>;
+  readonly wait: (positions: readonly EventPosition[], ms: number, signal: AbortSignal) => Promise<void>;
+  /** Aborted when the reader is gone, the process stops, or the stream has lasted long enough. */
+  readonly signal: AbortSignal;
+  readonly commentMs?: number;
+}
+
+const COMMENT_MS = 15_000;
+const PAGE = 100;
+
+/** Events in a page of a stream. */
+export const STREAM_PAGE = PAGE;
+
+export function openEventStream(starts: readonly EventStart[], options: EventStreamOptions): Readable {
+  return Readable.from(writeEvents(starts, options), { objectMode: false, highWaterMark: 1 });
+}
+
+async function* writeEvents(
+  starts: readonly EventStart[],
+  { read, wait, signal, commentMs = COMMENT_MS }: EventStreamOptions,
+): AsyncGenerator<string> {
+  let from = starts;
+  let hasWaited = false;
+  let told: string | undefined;
+  while (!signal.aborted) {
+    const page = await read(from, hasWaited);
+    const text = encodePage(page);
+    const cursor = encodeEventCursor(page.next);
+    if (text !== "") yield text;
+    // A comment, so that no client takes it for an event; its cursor counts all the same, for who comes back before the
+    // first event, or after many of other types.
+    else if (told === undefined) yield comment(cursor);
+    told = cursor;
+    from = page.next;
+    if (page.events.length > 0) continue;
+    const before = performance.now();
+    await wait(page.next, commentMs, signal);
+    hasWaited = true;
+    if (!signal.aborted && performance.now() - before >= commentMs - 1) yield comment(cursor);
+  }
+}
+
+/** A line that says nothing, and keeps proxies from closing the connection. */
+function comment(cursor: string): string {
+  return `:\nid: ${cursor}\n\n`;
+}
+
+function encodePage({ events, begins, gap }: EventPage): string {
+  const positions = [...begins];
+  const blocks = gap ? [`id: ${encodeEventCursor(positions)}\nevent: gap\ndata: {}\n\n`] : [];
+  for (const { item, partition, position } of events) {
+    positions[partition] = position;
+    blocks.push(`id: ${encodeEventCursor(positions)}\ndata: ${JSON.stringify(item)}\n\n`);
+  }
+  return blocks.join("");
+}

@@ -1,0 +1,252 @@
+// A producer's request -> here -> events/read-event-page, events/event-stream: what has happened, from a cursor on.
+// Guarantees: `nextAfter` always leads on. A request that waits ends at the first event, at its time, or at a stop; a
+// stream ends at a stop, and after a quarter of an hour: its reader comes back by itself, if its key is still good.
+import type { FastifyReply } from "fastify";
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
+import type { HttpApp, HttpRequest } from "@petrel/shared/kernel/http/http-app";
+import { timeSchema } from "@petrel/shared/kernel/http/answer-time";
+import { DEFAULT_LIMIT } from "@petrel/shared/kernel/http/page-query";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
+import { decodeEventCursor, encodeEventCursor } from "@petrel/shared/protocol/events/event-cursor";
+import { eventTypes, isEventType, type EventType } from "@petrel/shared/protocol/events/event-types";
+import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
+import type { EventStart } from "@petrel/shared/redis/events/read-partition-events";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import { authorize } from "@petrel/shared/security/producers/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
+import type { EventCounts } from "../events/event-counts.js";
+import { EventHeads } from "../events/event-heads.js";
+import { openEventStream, STREAM_PAGE } from "../events/event-stream.js";
+import { readEventPage, type EventPage } from "../events/read-event-page.js";
+
+export interface EventRoutesDeps {
+  readonly authenticator: ProducerAuthenticator;
+  readonly scripts: ScriptRunner;
+  readonly partitions: readonly PartitionKeys[];
+  readonly counts: EventCounts;
+  readonly logger: Logger;
+  /** Aborted when the process stops. */
+  readonly stopping: AbortSignal;
+}
+
+const MAX_READERS = 1_000;
+const STREAM_MS = 15 * 60 * 1_000;
+
+const querySchema = Type.Object(
+  {
+    after: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description:
+          "A `nextAfter`; `now`: only what happens from now on; by default the oldest that is kept.",
+      }),
+    ),
+    types: Type.Optional(
+      Type.String({ description: "Types, separated by commas; by default all that `EVENTS` writes." }),
+    ),
+    limit: Type.Optional(
+      Type.String({ pattern: "^([1-9][0-9]{0,2}|1000)$", description: "1 to 1000; 50 by default." }),
+    ),
+    waitSeconds: Type.Optional(
+      Type.String({
+        pattern: "^([12]?[0-9]|30)$",
+        description: "How long to wait for the first event where there is none, 0 to 30; 0 by default.",
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+const reasonSchema = Type.Union([
+  Type.String(),
+  Type.Object({ code: Type.String(), message: Type.String() }),
+]);
+
+const itemSchema = Type.Object(
+  {
+    id: Type.String({ description: "The same whenever this event is read." }),
+    type: Type.Enum([...eventTypes]),
+    at: timeSchema,
+    user: Type.Optional(Type.String()),
+    message: Type.Optional(Type.String({ description: "The message's id." })),
+    topic: Type.Optional(Type.String()),
+    data: Type.Object({
+      seq: Type.Optional(Type.Integer()),
+      epoch: Type.Optional(Type.String()),
+      acceptedAt: Type.Optional(timeSchema),
+      channel: Type.Optional(Type.String({ description: "That took a pushed message." })),
+      reason: Type.Optional(reasonSchema),
+      version: Type.Optional(
+        Type.Integer({ description: "Of who is where: a lower one than the last is stale." }),
+      ),
+      device: Type.Optional(Type.String()),
+      platform: Type.Optional(Type.String()),
+      outcome: Type.Optional(Type.String()),
+    }),
+    traceId: Type.Optional(Type.String()),
+  },
+  { title: "Event" },
+);
+
+const pageSchema = Type.Object(
+  {
+    items: Type.Array(itemSchema),
+    nextAfter: Type.String(),
+    gap: Type.Boolean({
+      description: "Events between `after` and this page are gone: too many, or too old.",
+    }),
+  },
+  { title: "Events" },
+);
+
+export function addEventRoutes(app: HttpApp, deps: EventRoutesDeps): void {
+  const { authenticator, scripts, partitions, counts, logger, stopping } = deps;
+  const heads = new EventHeads({ scripts, partitions, logger });
+  let readers = 0;
+
+  async function read(
+    starts: readonly EventStart[],
+    types: ReadonlySet<EventType> | undefined,
+    limit: number,
+    hasWaited: boolean,
+  ): Promise<EventPage> {
+    const page = await awaitAnswer(readEventPage(scripts, partitions, starts, { limit, types }));
+    counts.given(
+      page.events.map(({ item }) => item),
+      page.gap,
+      hasWaited,
+    );
+    return page;
+  }
+
+  /** @returns how to give the place back */
+  function takePlace(kind: "poll" | "stream"): () => void {
+    if (readers >= MAX_READERS) {
+      throw new PetrelError("PETREL_UNAVAILABLE", "Too many wait for events here.", { retryAfterSeconds: 5 });
+    }
+    readers++;
+    const over = counts.reads(kind);
+    return () => {
+      readers--;
+      over();
+    };
+  }
+
+  app.get(
+    "/v1/events",
+    {
+      onRequest: authorize(authenticator, "read"),
+      schema: {
+        tags: ["events"],
+        summary: "What has happened, from a cursor on",
+        description:
+          "A page, or with `waitSeconds` a long poll. With `Accept: text/event-stream` the same as server-sent events: " +
+          "`id` is the cursor, `data` an event; `event: gap` where events are gone; `Last-Event-ID` wins over `after`. " +
+          "Scope: `read`.",
+        security: producerSecurity,
+        querystring: querySchema,
+        response: { 200: pageSchema, ...producerErrors },
+      },
+    },
+    async (request, reply) => {
+      const { query } = request;
+      const types = readTypes(query.types, scripts);
+      if (!wantsStream(request)) {
+        const starts = readStarts(query.after, partitions.length);
+        const limit = Number(query.limit ?? DEFAULT_LIMIT);
+        let page = await read(starts, types, limit, false);
+        const waitMs = Number(query.waitSeconds ?? 0) * 1_000;
+        if (page.events.length === 0 && !page.gap && waitMs > 0) {
+          const free = takePlace("poll");
+          const gone = signalOf(request, stopping);
+          const endsAtMs = performance.now() + waitMs;
+          try {
+            for (;;) {
+              const leftMs = endsAtMs - performance.now();
+              if (page.events.length > 0 || page.gap || leftMs <= 0 || gone.signal.aborted) break;
+              await heads.wait(page.next, leftMs, gone.signal);
+              page = await read(page.next, types, limit, true);
+            }
+          } finally {
+            free();
+            gone.release();
+          }
+        }
+        const { events, next, gap } = page;
+        return { items: events.map(({ item }) => item), nextAfter: encodeEventCursor(next), gap };
+      }
+      for (const name of ["limit", "waitSeconds"] as const) {
+        if (query[name] !== undefined) throw wrong(`\`${name}\` has no meaning for a stream.`);
+      }
+      const header = request.headers["last-event-id"];
+      const last = Array.isArray(header) ? header[0] : header;
+      const starts = readStarts(last === undefined || last === "" ? query.after : last, partitions.length);
+      const free = takePlace("stream");
+      const gone = signalOf(request, stopping, AbortSignal.timeout(STREAM_MS));
+      const stream = openEventStream(starts, {
+        read: (from, hasWaited) => read(from, types, STREAM_PAGE, hasWaited),
+        wait: (positions, ms, signal) => heads.wait(positions, ms, signal),
+        signal: gone.signal,
+      });
+      stream.once("close", () => {
+        free();
+        gone.release();
+      });
+      // The schema describes a page.
+      const untyped: FastifyReply = reply;
+      return untyped
+        .header("cache-control", "no-store")
+        .header("x-accel-buffering", "no")
+        .type("text/event-stream; charset=utf-8")
+        .send(stream);
+    },
+  );
+}
+
+function wantsStream(request: HttpRequest): boolean {
+  return request.headers.accept?.toLowerCase().includes("text/event-stream") === true;
+}
+
+/** Aborted with any of these, and when the client is gone. */
+function signalOf(
+  request: HttpRequest,
+  ...signals: readonly AbortSignal[]
+): { readonly signal: AbortSignal; readonly release: () => void } {
+  const { socket } = request.raw;
+  const gone = new AbortController();
+  const abort = (): void => gone.abort();
+  socket.once("close", abort);
+  return {
+    signal: AbortSignal.any([gone.signal, ...signals]),
+    release: () => void socket.off("close", abort),
+  };
+}
+
+/** @throws PetrelError PETREL_INVALID_REQUEST for an unknown type, or one that is not written */
+function readTypes(text: string | undefined, { events }: ScriptRunner): ReadonlySet<EventType> | undefined {
+  if (text === undefined) return undefined;
+  const types = new Set<EventType>();
+  for (const word of text.split(",")) {
+    if (!isEventType(word)) throw wrong(`\`types\`: ${JSON.stringify(word)} is no type of event.`);
+    if (!events.writes(word)) throw wrong(`\`types\`: ${word} is not written: \`EVENTS\` does not name it.`);
+    types.add(word);
+  }
+  return types;
+}
+
+/** @throws PetrelError PETREL_INVALID_REQUEST for anything but `now` or a cursor of this cluster */
+function readStarts(after: string | undefined, partitionCount: number): readonly EventStart[] {
+  if (after === undefined) return Array.from({ length: partitionCount }, () => "oldest");
+  if (after === "now") return Array.from({ length: partitionCount }, () => "now");
+  const positions = decodeEventCursor(after, partitionCount);
+  if (positions === undefined) throw wrong("`after` is no cursor of this cluster.");
+  return positions;
+}
+
+function wrong(message: string): PetrelError {
+  return new PetrelError("PETREL_INVALID_REQUEST", message);
+}
