@@ -19,6 +19,8 @@ function environmentsWith(environment: Readonly<Record<string, string>>) {
       apnsKnownKeys: "e",
       vapidKey: "v",
       redisPassword: "f",
+      wechatApps: "h",
+      wechatSimulatedApps: "i",
     },
     apnsKey: { keyId: "k", teamId: "t" },
     topicRules: "g",

@@ -89,6 +89,8 @@ test("dev.json has the contract's shape, and is for its owner only", () => {
     dispatch: `http://127.0.0.1:${portBase + 3}`,
     nodes: [10, 11].map((offset) => `ws://127.0.0.1:${portBase + offset}/v1/connect`),
     apnsSimulator: `http://127.0.0.1:${portBase + 4}`,
+    wechatSimulator: `http://127.0.0.1:${portBase + 5}`,
+    wechatAppid: "wxdemoaccount",
     redis: expect.stringMatching(`^redis://:[\\w-]{43}@127\\.0\\.0\\.1:${portBase + 9}$`) as string,
     apiKey: expect.stringMatching(/^[\w-]+$/) as string,
     apiSecret: expect.stringMatching(/^[\w-]{43,}$/) as string,

@@ -15,6 +15,7 @@ export function summaryLines(cluster: DevFile, dataDirectory: string, took: stri
     ...cluster.nodes.map((url, i) => `  push node ${i + 1} ${url}`),
     `  iPhones     ${cluster.apnsSimulator}  (the APNs simulator; the console shows a phone)`,
     `  browsers    ${cluster.webPushSimulator}  (the Web Push simulator; the console shows a browser)`,
+    `  WeChat      ${cluster.wechatSimulator}  (the WeChat simulator; its app is ${cluster.wechatAppid})`,
     `  data, logs  ${dataDirectory}`,
     "",
     "Receive as the user ada:",

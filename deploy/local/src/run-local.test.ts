@@ -60,7 +60,7 @@ beforeEach(async () => {
     await mkdir(directory, { recursive: true });
     await writeFile(join(directory, "main.js"), pretendedService);
   }
-  for (const kind of ["apns-simulator", "web-push-simulator"]) {
+  for (const kind of ["apns-simulator", "web-push-simulator", "wechat-simulator"]) {
     const simulator = join(root, "deploy", "local", "dist", kind);
     await mkdir(simulator, { recursive: true });
     await writeFile(join(simulator, "main.js"), pretendedService);
@@ -157,6 +157,8 @@ test("everything starts, is described, and stops in order, leaving no process", 
     nodes: [10, 11, 12].map((offset) => `ws://127.0.0.1:${base + offset}/v1/connect`),
     apnsSimulator: at(4),
     webPushSimulator: at(29),
+    wechatSimulator: at(5),
+    wechatAppid: "wxdemoaccount",
     redis: `redis://:${secrets.redisPassword}@127.0.0.1:${base + 9}`,
     apiKey: expect.stringMatching(/^pk_[A-Za-z0-9_-]{12,}$/),
     apiSecret: expect.stringMatching(/^[A-Za-z0-9_-]{43,}$/),
@@ -181,12 +183,13 @@ test("everything starts, is described, and stops in order, leaving no process", 
       "push-node-1",
       "push-node-2",
       "push-node-3",
-    ].concat("redis", "web-push-simulator"),
+    ].concat("redis", "web-push-simulator", "wechat-simulator"),
   );
-  expect((await events("start")).slice(0, 3).toSorted()).toEqual([
+  expect((await events("start")).slice(0, 4).toSorted()).toEqual([
     "apns-simulator",
     "auth",
     "web-push-simulator",
+    "wechat-simulator",
   ]);
 
   stop.abort();
@@ -204,6 +207,7 @@ test("everything starts, is described, and stops in order, leaving no process", 
     "dispatch",
     "apns-simulator",
     "web-push-simulator",
+    "wechat-simulator",
     "auth",
   ]);
   expect(Object.values(pids).filter(isAlive)).toEqual([]);

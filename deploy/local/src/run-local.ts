@@ -190,6 +190,7 @@ function wantedPorts(ports: LocalPorts, environment: Environment): WantedPort[] 
     { port: ports.apnsControl, by: "apns-simulator" },
     { port: ports.apnsTls, by: "TLS of apns-simulator" },
     { port: ports.webPush, by: "web-push-simulator" },
+    { port: ports.wechat, by: "wechat-simulator" },
     ...(ownRedis ? [] : [{ port: ports.redis, by: "redis" }]),
     { port: ports.metrics.auth, by: "metrics of auth" },
     ...ports.metrics.collects.map((port, i) => ({ port, by: `metrics of ${collectName(ports, i)}` })),

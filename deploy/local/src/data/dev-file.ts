@@ -4,6 +4,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type LocalPorts, nodeUrls, originOf } from "../ports/local-ports.js";
 import { credential, type LocalSecrets } from "./local-secrets.js";
+import { demoAccount } from "./wechat-apps.js";
 import { writePrivateFile } from "./write-private-file.js";
 
 /** The shape of the public contract (DESIGN section 3, "Local run"). */
@@ -20,6 +21,10 @@ export interface DevFile {
   readonly apnsSimulator: string;
   /** The Web Push simulator: its control API. */
   readonly webPushSimulator: string;
+  /** WeChat's interfaces and the control API of the WeChat simulator. */
+  readonly wechatSimulator: string;
+  /** An app that the simulator and dispatch know. */
+  readonly wechatAppid: string;
   readonly redis: string;
   readonly apiKey: string;
   readonly apiSecret: string;
@@ -37,6 +42,8 @@ export function describeCluster(ports: LocalPorts, redisUrl: string, secrets: Lo
     nodes: nodeUrls(ports),
     apnsSimulator: originOf(ports.apnsControl),
     webPushSimulator: originOf(ports.webPush),
+    wechatSimulator: originOf(ports.wechat),
+    wechatAppid: demoAccount.appid,
     redis: redisUrl,
     apiKey: secrets.apiKey.id,
     apiSecret: secrets.apiKey.secret,

@@ -13,6 +13,7 @@ import {
   type ApnsProviderKey,
 } from "./apns-provider-key.js";
 import { LocalRunError, systemErrorCode } from "../local-run-error.js";
+import { describeWechatApps } from "./wechat-apps.js";
 import { writePrivateFile } from "./write-private-file.js";
 
 export interface LocalKey {
@@ -47,6 +48,10 @@ export interface SecretFiles {
   readonly apiKey: string;
   /** For dispatch: the provider key as PEM. */
   readonly apnsKey: string;
+  /** For dispatch: WECHAT_APPS_FILE with the demo apps. */
+  readonly wechatApps: string;
+  /** For the WeChat simulator: the same apps. */
+  readonly wechatSimulatedApps: string;
   /** For the APNs simulator: its public half, `[{ keyId, teamId, publicKey }]`. */
   readonly apnsKnownKeys: string;
   /** For auth, dispatch and the Web Push simulator: the VAPID key as PEM. */
@@ -99,6 +104,8 @@ export async function writeSecretFiles(directory: string, secrets: LocalSecrets)
     apnsKey: join(directory, "apns-key.p8"),
     apnsKnownKeys: join(directory, "apns-known-keys.json"),
     vapidKey: join(directory, "web-push-key.pem"),
+    wechatApps: join(directory, "wechat-apps.json"),
+    wechatSimulatedApps: join(directory, "wechat-simulated-apps.json"),
   };
   const producerKeys = [
     describeKey(secrets.apiKey, "local api key", apiScopes),
@@ -111,6 +118,9 @@ export async function writeSecretFiles(directory: string, secrets: LocalSecrets)
   await writePrivateFile(files.apnsKey, secrets.apnsKey.privateKey);
   await writePrivateFile(files.apnsKnownKeys, describeKnownKeys(secrets.apnsKey));
   await writePrivateFile(files.vapidKey, secrets.vapidKey);
+  const wechat = describeWechatApps();
+  await writePrivateFile(files.wechatApps, wechat.apps);
+  await writePrivateFile(files.wechatSimulatedApps, wechat.simulatedApps);
   return files;
 }
 

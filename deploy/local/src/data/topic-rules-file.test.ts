@@ -38,6 +38,8 @@ test("services are given them, unless the environment names others", () => {
         apnsKey: "e",
         apnsKnownKeys: "f",
         vapidKey: "g",
+        wechatApps: "g",
+        wechatSimulatedApps: "h",
       },
       apnsKey: { keyId: "k", teamId: "t" },
       topicRules: "/data/topics.json",

@@ -16,6 +16,8 @@ export interface LocalPorts {
   readonly collects: readonly number[];
   /** The APNs simulator's control API. */
   readonly apnsControl: number;
+  /** The WeChat simulator: WeChat's interfaces and its control API. */
+  readonly wechat: number;
   /** Where the APNs simulator takes pushes. */
   readonly apnsTls: number;
   /** The Web Push simulator: its control API, and where it takes pushes. */
@@ -59,6 +61,7 @@ export function assignPorts(
     auth: first + 1,
     collects: [first + 2, ...row(40, collects - 1)],
     apnsControl: first + 4,
+    wechat: first + 5,
     apnsTls: first + 6,
     // Behind the last dispatcher that there may be.
     webPush: first + 29,

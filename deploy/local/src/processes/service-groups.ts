@@ -1,5 +1,6 @@
 // The local run: the services as a whole, up in one order and down in another.
 // Guarantees: everything is ready within a minute or the failure names the service; a stop ends, whoever hangs.
+import { setMaxListeners } from "node:events";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { abortedByAny } from "./link-signals.js";
 import { LocalRunError } from "../local-run-error.js";
@@ -27,6 +28,8 @@ export async function startServices(
 ): Promise<void> {
   const failed = new AbortController();
   const over = abortedByAny(stopAsked, failed.signal);
+  // Each process of a group listens to it.
+  setMaxListeners(0, over);
   const timer = setTimeout(() => failed.abort(), deadlineMs);
   try {
     await startGroups(services, over, failed, say);

@@ -10,7 +10,7 @@ import type { SecretFiles } from "../data/local-secrets.js";
 export type ServiceKind = "auth" | "collect" | "dispatch" | "push-node" | "console" | SimulatorKind;
 
 /** Those of deploy/local itself. */
-export type SimulatorKind = "apns-simulator" | "web-push-simulator";
+export type SimulatorKind = "apns-simulator" | "web-push-simulator" | "wechat-simulator";
 
 export interface ServiceSpec {
   /** Unique, such as "auth" or "push-node-2". */
@@ -37,7 +37,7 @@ export interface SpecInput {
 
 /** Groups of services that may start at the same time; each group after the one before is ready. */
 export const startOrder: readonly (readonly ServiceKind[])[] = [
-  ["auth", "apns-simulator", "web-push-simulator"],
+  ["auth", "apns-simulator", "web-push-simulator", "wechat-simulator"],
   ["collect", "dispatch", "push-node", "console"],
 ];
 
@@ -49,6 +49,7 @@ export const stopOrder: readonly ServiceKind[] = [
   "dispatch",
   "apns-simulator",
   "web-push-simulator",
+  "wechat-simulator",
   "auth",
 ];
 
@@ -91,6 +92,7 @@ export function describeServices(input: SpecInput): ServiceSpec[] {
         KEY_ENCRYPTION_FILE: secretFiles.keyEncryption,
         ...apnsEnvironment(input),
         ...webPushEnvironment(input),
+        ...wechatEnvironment(input),
       }),
     ),
     spec("apns-simulator", "apns-simulator", ports.apnsControl, {
@@ -99,6 +101,9 @@ export function describeServices(input: SpecInput): ServiceSpec[] {
     }),
     spec("web-push-simulator", "web-push-simulator", ports.webPush, {
       WEB_PUSH_SIMULATOR_KEY_FILE: set(environment)["VAPID_KEY_FILE"] ?? secretFiles.vapidKey,
+    }),
+    spec("wechat-simulator", "wechat-simulator", ports.wechat, {
+      WECHAT_SIMULATOR_APPS_FILE: secretFiles.wechatSimulatedApps,
     }),
     ...ports.nodes.map((port, i) =>
       spec(`push-node-${i + 1}`, "push-node", port, {
@@ -166,6 +171,13 @@ function webPushEnvironment({ ports, secretFiles, environment }: SpecInput): Env
     VAPID_KEY_FILE: own["VAPID_KEY_FILE"] ?? secretFiles.vapidKey,
     VAPID_SUBJECT: own["VAPID_SUBJECT"] ?? "mailto:petrel@localhost.invalid",
   };
+}
+
+/** What makes dispatch send to the WeChat simulator. The user's own settings win as a whole, as those of APNs do. */
+function wechatEnvironment({ ports, secretFiles, environment }: SpecInput): Environment {
+  const own = set(environment);
+  if ("WECHAT_APPS_FILE" in own || "WECHAT_ENDPOINT" in own) return {};
+  return { WECHAT_ENDPOINT: originOf(ports.wechat), WECHAT_APPS_FILE: secretFiles.wechatApps };
 }
 
 /** What the services get unless the user says otherwise. */

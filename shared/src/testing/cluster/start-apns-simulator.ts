@@ -1,14 +1,12 @@
 // Tests and benches only: the APNs simulator of `npm start` as its own process, with a provider key made for it.
 // Guarantees: free ports; resolves when it is ready; `stop` leaves no process and no file behind.
-import { spawn } from "node:child_process";
 import { generateKeyPairSync, randomInt } from "node:crypto";
-import { mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { dieWithParentPrefix } from "../../embedded-redis/die-with-parent.js";
 import { freePortRange } from "../free-port.js";
-import { waitFor } from "../wait-for.js";
+import { startSimulatorProcess } from "./simulator-process.js";
 
 export interface SimulatedNotification {
   /** RFC 3339. */
@@ -119,7 +117,6 @@ export interface StartApnsSimulatorOptions {
 }
 
 const root = fileURLToPath(new URL("../../../../", import.meta.url));
-const STOP_DEADLINE_MS = 10_000;
 
 /** Needs `tsc -b`: it runs deploy/local/dist. */
 export async function startApnsSimulator(
@@ -140,68 +137,23 @@ export async function startApnsSimulator(
 
   const port = await freePortRange(2);
   const controlUrl = `http://127.0.0.1:${port}`;
-  // A test's worker may be killed without a chance to clean up.
-  const prefix = await dieWithParentPrefix(process.env);
-  const [command, ...args] = [...prefix, process.execPath, "deploy/local/dist/apns-simulator/main.js"];
-  // A file: a pipe without a reader would keep it from ending.
-  const logFile = join(directory, "log");
-  const log = await open(logFile, "a");
-  const child = spawn(command, args, {
-    cwd: root,
-    env: {
-      PATH: process.env["PATH"],
-      PORT: String(port),
+  const {
+    pid,
+    call,
+    stop: stopProcess,
+  } = await startSimulatorProcess({
+    name: "apns-simulator",
+    port,
+    environment: {
       APNS_SIMULATOR_TLS_PORT: String(port + 1),
       APNS_SIMULATOR_KEYS_FILE: keysFile,
       ...options.environment,
     },
-    stdio: ["ignore", log.fd, log.fd],
-  });
-  await log.close();
-  // However the test process ends, nothing is left running.
-  const killWithUs = (): void => void child.kill("SIGKILL");
-  process.once("exit", killWithUs);
-  const exited = new Promise<void>((resolve) => {
-    child.once("exit", () => {
-      process.off("exit", killWithUs);
-      resolve();
-    });
   });
   const stop = async (): Promise<void> => {
-    child.kill("SIGCONT");
-    child.kill("SIGTERM");
-    const timer = setTimeout(killWithUs, STOP_DEADLINE_MS);
-    await exited;
-    clearTimeout(timer);
+    await stopProcess();
     await rm(directory, { recursive: true, force: true });
   };
-
-  async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
-    const response = await fetch(controlUrl + path, {
-      method,
-      ...(body === undefined
-        ? {}
-        : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
-    });
-    const text = await response.text();
-    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
-    return (text === "" ? undefined : JSON.parse(text)) as T;
-  }
-
-  try {
-    await waitFor(
-      async () => {
-        if (child.exitCode !== null) return true;
-        return (await fetch(`${controlUrl}/health/ready`)).ok;
-      },
-      { what: "the APNs simulator", deadlineMs: 20_000 },
-    );
-    if (child.exitCode !== null) throw new Error("the APNs simulator ended at its start");
-  } catch (error) {
-    const output = await readFile(logFile, "utf8");
-    await stop();
-    throw new Error(`${String(error)}\n${output}`, { cause: error });
-  }
 
   const endpoint = `https://127.0.0.1:${port + 1}`;
   const sandboxEndpoint = `https://localhost:${port + 1}`;
@@ -224,7 +176,7 @@ export async function startApnsSimulator(
       APNS_KEY_ID: keyId,
       APNS_TEAM_ID: teamId,
     },
-    pid: child.pid ?? 0,
+    pid,
     notifications: (token) => call("GET", `/devices/${token}/notifications`),
     screen: (token) => call("GET", `/devices/${token}/screen`),
     apnsIds: () => call("GET", "/apns-ids"),

@@ -8,7 +8,7 @@ import { addBehaviourRoutes } from "./behaviour-routes.js";
 import { addDeviceRoutes } from "./device-routes.js";
 import type { Behaviour } from "../state/behaviour.js";
 import type { ProviderTokens } from "../state/provider-tokens.js";
-import { refuseForeignHosts } from "./refuse-foreign-hosts.js";
+import { refuseForeignHosts } from "../../simulator-control/refuse-foreign-hosts.js";
 import type { ReceivedNotifications } from "../state/received-notifications.js";
 import type { RequestCounts } from "../state/request-counts.js";
 import type { SimulatedDevices } from "../state/simulated-devices.js";

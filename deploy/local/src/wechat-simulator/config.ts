@@ -1,0 +1,15 @@
+// The WeChat simulator's environment.
+// Guarantees: validated and frozen; its names are its own, so that a user's WECHAT_… for dispatch never reach it.
+import { commonSettings, portSetting, text } from "@petrel/shared/kernel/config";
+
+export const wechatSimulatorConfigSchema = {
+  ...commonSettings,
+  host: text("HOST", "address to listen on; whoever reaches it may change what it answers", {
+    default: "127.0.0.1",
+  }),
+  port: portSetting(7105),
+  appsFile: text(
+    "WECHAT_SIMULATOR_APPS_FILE",
+    "JSON file with the apps that exist: `[{ appid, secret, kind, templates: { ID: [field, …] } }]`",
+  ),
+} as const;
