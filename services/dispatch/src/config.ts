@@ -3,6 +3,7 @@
 import {
   acceptSettings,
   auditSettings,
+  choice,
   choices,
   commonSettings,
   fallbackStreamSettings,
@@ -151,6 +152,29 @@ export const dispatchSettings = {
     "WEB_PUSH_TIMEOUT_MS",
     "how long one attempt to push to a user's browsers may take",
     { default: 10_000, min: 500, max: 120_000 },
+  ),
+  wechatAppsFile: optionalText(
+    "WECHAT_APPS_FILE",
+    "JSON file of the WeChat apps that are sent through, each with its kind, its secret and its template (see docs/phones/wechat.md); WeChat is off without it",
+  ),
+  wechatEndpoint: url("WECHAT_ENDPOINT", "WeChat's interface for servers", {
+    default: "https://api.weixin.qq.com",
+    protocols: ["http", "https"],
+  }),
+  wechatTokenInterface: choice(
+    "WECHAT_TOKEN_INTERFACE",
+    "how access tokens are fetched: `stable` does not end the token that another system of yours uses, `legacy` is the older one, with one system that fetches",
+    { of: ["stable", "legacy"], default: "stable" },
+  ),
+  wechatTimeoutMs: integer(
+    "WECHAT_TIMEOUT_MS",
+    "how long one attempt to reach a user in WeChat may take; half of it a request",
+    { default: 6_000, min: 500, max: 120_000 },
+  ),
+  wechatConnections: integer(
+    "WECHAT_CONNECTIONS",
+    "connections of this dispatcher to WeChat at the same time; what is beyond waits",
+    { default: 64, min: 1, max: 1_000 },
   ),
   fallbackWebhookUrl: url(
     "FALLBACK_WEBHOOK_URL",

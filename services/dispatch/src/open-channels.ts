@@ -10,8 +10,9 @@ import type { ChannelDeps } from "./channels/channel-deps.js";
 import type { FallbackChannel } from "./channels/fallback-channel.js";
 import { openWeb, type WebSettings } from "./channels/web/open-web.js";
 import { openWebhook, type WebhookSettings } from "./channels/webhook/open-webhook.js";
+import { openWechat, type WechatSettings } from "./channels/wechat/open-wechat.js";
 
-export interface ChannelSettings extends ApnsSettings, WebSettings, WebhookSettings {
+export interface ChannelSettings extends ApnsSettings, WebSettings, WechatSettings, WebhookSettings {
   readonly fallbackChannels: readonly FallbackChannelName[];
 }
 
@@ -21,6 +22,7 @@ type OpenChannel = (settings: ChannelSettings, deps: ChannelDeps) => FallbackCha
 const openers: Partial<Readonly<Record<FallbackChannelName, OpenChannel>>> = {
   webhook: openWebhook,
   web: openWeb,
+  wechat: openWechat,
   apns: openApns,
 };
 

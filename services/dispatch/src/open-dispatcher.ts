@@ -115,7 +115,7 @@ export function openDispatcher(
   });
 
   const channels: readonly FallbackChannel[] = isSender
-    ? openChannels(config, { scripts, partitions, registry, clock, logger, tracing })
+    ? openChannels(config, { scripts, partitions, registry, clock, logger, tracing, cipher })
     : [];
   const channelNames = channels.map(({ name }) => name);
   const fallback = new FallbackChain({

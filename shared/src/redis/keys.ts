@@ -78,6 +78,12 @@ export interface PartitionKeys {
   record(messageId: string): string;
   /** hash: device id -> see redis/device-entry.ts */
   devices(userId: string): string;
+  /** hash: a WeChat app's access token, and who may fetch the next one; see wechat/take-wechat-token.lua */
+  wechatToken(appid: string): string;
+  /** hash: device TAB template -> when the device that refuses it was registered */
+  wechatRefusals(userId: string): string;
+  /** string with a TTL: when a send of this message to WeChat first went without an answer, ms */
+  wechatUnanswered(messageId: string): string;
   /**
    * sorted set: a message that waits for its time, with its recipient -> that time, server ms; see
    * scripts/includes/scheduled-record.lua
@@ -147,6 +153,9 @@ export function partitionKeys(partition: number): PartitionKeys {
     connects: (userId: string) => `${tag}connects:${userId}`,
     record: (messageId: string) => `${tag}record:${messageId}`,
     devices: (userId: string) => `${tag}devices:${userId}`,
+    wechatToken: (appid: string) => `${tag}wechat-token:${appid}`,
+    wechatRefusals: (userId: string) => `${tag}wechat-refusals:${userId}`,
+    wechatUnanswered: (messageId: string) => `${tag}wechat-unanswered:${messageId}`,
     scheduled: `${tag}scheduled`,
     schedulesOf: (recipient: string) => `${tag}schedules:${recipient}`,
     topic: (name: string) => `${tag}topic:${name}`,

@@ -6,6 +6,7 @@ import type { Registry } from "@petrel/shared/kernel/metrics/metrics";
 import type { Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { AtRestCipher } from "@petrel/shared/security/encrypt-at-rest";
 
 export interface ChannelDeps {
   readonly scripts: ScriptRunner;
@@ -15,4 +16,6 @@ export interface ChannelDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly tracing: Tracing;
+  /** For what a channel keeps that is secret; undefined where KEY_ENCRYPTION_FILE is not set. */
+  readonly cipher?: AtRestCipher | undefined;
 }

@@ -14,6 +14,10 @@ export const invalidationReasons = [
   "subscription-gone",
   /** The browser said so when it subscribed: its time is over. */
   "subscription-expired",
+  /** WeChat: the openid is none of this app's (40003). */
+  "openid-invalid",
+  /** WeChat: the user does not follow the account (43004). */
+  "not-following",
   /** Ours: neither registered nor reached for DEVICE_KEEP_DAYS. */
   "not-seen",
 ] as const;

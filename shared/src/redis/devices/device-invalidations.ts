@@ -26,6 +26,7 @@ export interface Invalidation {
   readonly tokenEnd: string;
   /** A bundle id, an appid, or a push service's host. */
   readonly topic: string;
+  /** Of an iOS device. */
   readonly environment?: ApnsEnvironment;
   readonly reason: InvalidationReason;
   /** Since when the provider knows: a device registered at that time or later stays. */

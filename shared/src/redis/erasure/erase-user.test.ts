@@ -17,6 +17,7 @@ import { ScriptRunner } from "../scripts/script-runner.js";
 import { settleFallback, type Settlement } from "../fallback/settle-fallback.js";
 import { MessageScheduler } from "../schedules/schedule-messages.js";
 import { keepTopic } from "../topics/kept-topics.js";
+import { noteRefusal } from "../wechat/wechat-notes.js";
 import { takeCollapseTurn } from "../fallback/take-collapse-turn.js";
 
 const HOUR_MS = 3_600_000;
@@ -87,6 +88,7 @@ async function fill(userId: string): Promise<void> {
   await invalidateDevices(scripts, keys, [{ ...verdict, what: "forget", reason: "unregistered" }], 100);
   await redis.hset(keys.sessions(userId), "s1", "0\thash");
   await keepTopic(scripts, keys, userId, "room.7");
+  await noteRefusal(scripts, keys, userId, { id: "d_1", registeredAtMs: 1 }, "T1");
   await schedule(userId, 1);
 }
 

@@ -70,6 +70,7 @@ export class UserEraser {
       entries += await awaitAnswer(this.#eraseEntries(keys, userId, stream));
     }
     await this.#devices.forgetUser(userId);
+    await awaitAnswer(this.#scripts.redis.unlink(keys.wechatRefusals(userId)));
     await awaitAnswer(eraseStrayOwners(this.#scripts, keys, userId));
     // After the devices: a provider's verdict on one of them may be noted as long as it is there.
     const notes = await awaitAnswer(this.#eraseEntries(keys, userId, keys.invalidations));

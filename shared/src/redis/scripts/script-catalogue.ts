@@ -66,6 +66,13 @@ export const scriptsByRoom = {
   topics: ["drop-topic.v1", "keep-topic.v1", "look-at-topics.v1", "publish-topic.v2", "read-topic.v1"],
   wake: ["offer.v2", "reconcile.v2", "wake.v3"],
   webhooks: ["count-events.v1", "step-webhook.v1", "write-webhook.v1"],
+  wechat: [
+    "drop-wechat-token.v1",
+    "keep-wechat-token.v1",
+    "leave-wechat-token.v1",
+    "note-wechat-refusal.v1",
+    "take-wechat-token.v1",
+  ],
 } as const;
 
 export type ScriptName = (typeof scriptsByRoom)[keyof typeof scriptsByRoom][number];

@@ -83,6 +83,8 @@ import {
   stepWebhookProgress,
 } from "../webhooks/webhook-progress.js";
 import { WebhooksStore } from "../webhooks/webhooks-store.js";
+import { AccessTokenStore } from "../wechat/access-token-store.js";
+import { noteRefusal } from "../wechat/wechat-notes.js";
 import { type AcceptResult, MessageAccepter } from "../accept/accept-batch.js";
 
 interface Call {
@@ -234,6 +236,23 @@ async function callPresence(scripts: ScriptRunner, partition: number): Promise<v
 }
 
 /** Calls every script by its typed caller, in each way that touches different keys. */
+async function callWechat(scripts: ScriptRunner, partition: number): Promise<void> {
+  const keys = partitionKeys(partition);
+  const store = new AccessTokenStore(scripts, [keys]);
+  const turn = await store.take("wx1", 5_000);
+  const fence = turn.state === "fetch" ? turn.fence : "";
+  await store.take("wx1", 5_000);
+  await store.keep("wx1", fence, { id: "t1", text: "sealed", expiresInMs: 7_200_000 });
+  await store.drop("wx1", "t1", "unreadable");
+  const next = await store.take("wx1", 5_000);
+  await store.leave("wx1", next.state === "fetch" ? next.fence : "", {
+    forMs: 1_000,
+    kind: "resting",
+    reason: "busy",
+  });
+  await noteRefusal(scripts, keys, "u1", { id: "d_1", registeredAtMs: 1 }, "T1");
+}
+
 async function callEverything(scripts: ScriptRunner, partition: number): Promise<void> {
   const keys = partitionKeys(partition);
   const accepter = new MessageAccepter({
@@ -283,6 +302,7 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
   await keepTime(scripts, keys, token);
   const rules = { ackTimeoutMs: 10_000, absenceInMs: 0, settleMs: 0, confirmMs: 0 };
   const atOnce = { userId: "u3", partition, fallback: "always", notification: "{}" } as const;
+  await callWechat(scripts, partition);
   await accepter.accept(message(atOnce));
   await accepter.accept(message({ ...atOnce, fallback: "offline" }));
   for (const collapseKey of ["k", "k", "l"]) {

@@ -1,0 +1,63 @@
+// Tests when an app's requests may go to WeChat.
+import { expect, test } from "vitest";
+import { createLogger } from "@petrel/shared/kernel/logging/logging";
+import { AppGate } from "./app-gate.js";
+
+function openGate() {
+  const clock = { nowMs: 0, monotonicMs: () => clock.nowMs };
+  const logger = createLogger({ service: "test", level: "silent" });
+  return { clock, gate: new AppGate({ appid: "wx1", clock, logger, random: () => 0 }) };
+}
+const passages = (gate: AppGate, count: number): string[] =>
+  Array.from({ length: count }, () => gate.pass().passage);
+
+test("rests for as long as WeChat wants", () => {
+  const { clock, gate } = openGate();
+  gate.rest("45009: the day", 60_000);
+  clock.nowMs = 59_000;
+  expect(gate.pass()).toEqual({ passage: "closed", reason: "45009: the day", forMs: 1_000 });
+  clock.nowMs = 60_000;
+  expect(gate.pass()).toEqual({ passage: "open" });
+});
+
+test("closes where WeChat does not answer, and one at a time looks, ever more seldom", () => {
+  const { clock, gate } = openGate();
+  for (let i = 0; i < 4; i++) gate.unanswered();
+  expect(passages(gate, 2)).toEqual(["open", "open"]);
+  gate.unanswered();
+  expect(gate.isClosed).toBe(true);
+  expect(gate.pass()).toEqual({ passage: "closed", reason: "WeChat does not answer", forMs: 1_000 });
+  const waits: number[] = [];
+  for (let i = 0; i < 8; i++) {
+    const passage = gate.pass();
+    if (passage.passage !== "closed") throw new Error("open too early");
+    waits.push(passage.forMs);
+    clock.nowMs += passage.forMs;
+    expect(passages(gate, 3)).toEqual(["open", "closed", "closed"]);
+    gate.unanswered();
+  }
+  expect(waits).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+  clock.nowMs += 60_000;
+  gate.pass();
+  gate.answered();
+  expect(passages(gate, 3)).toEqual(["open", "open", "open"]);
+});
+
+test("a look that nobody ends does not close it for ever", () => {
+  const { clock, gate } = openGate();
+  for (let i = 0; i < 5; i++) gate.unanswered();
+  clock.nowMs = 1_000;
+  expect(passages(gate, 2)).toEqual(["open", "closed"]);
+  clock.nowMs = 31_000;
+  expect(passages(gate, 2)).toEqual(["open", "closed"]);
+});
+
+test("an openid is believed to be wrong, but not those of twenty users at once", () => {
+  const { gate } = openGate();
+  expect(Array.from({ length: 19 }, (_, i) => gate.badOpenid(`u${i}`))).toEqual(
+    Array.from({ length: 19 }, () => true),
+  );
+  expect(gate.badOpenid("u19")).toBe(false);
+  for (let i = 0; i < 40; i++) gate.goodOpenid();
+  expect(gate.badOpenid("u20")).toBe(true);
+});

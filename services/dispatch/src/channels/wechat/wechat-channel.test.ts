@@ -1,0 +1,404 @@
+// Tests the WeChat channel on real Redis, against the WeChat simulator of the local run.
+import { randomBytes } from "node:crypto";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { systemClock } from "@petrel/shared/kernel/clock";
+import { createLogger } from "@petrel/shared/kernel/logging/logging";
+import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
+import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
+import { connectRedis, type Redis } from "@petrel/shared/redis/connection/connect";
+import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
+import { InvalidationsStore } from "@petrel/shared/redis/devices/invalidations-store";
+import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import {
+  simulatedWechat,
+  startWechatSimulator,
+  type TestWechatSimulator,
+} from "@petrel/shared/testing/cluster/start-wechat-simulator";
+import { message, openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { sized } from "../../../../../test/support/sizes.js";
+import { readDispatchConfig } from "../../config.js";
+import { describeChannel, job } from "../../testing/channel-conformance.js";
+import type { FallbackJob } from "../fallback-channel.js";
+import { openWechat } from "./open-wechat.js";
+import type { WechatChannel } from "./wechat-channel.js";
+
+const { serviceAccount, miniProgram } = simulatedWechat;
+const never = new AbortController().signal;
+const logger = createLogger({ service: "test", level: "silent" });
+
+let store: OpenStore;
+let simulator: TestWechatSimulator;
+let devices: DevicesStore;
+const links: Redis[] = [];
+const channels: WechatChannel[] = [];
+
+beforeAll(async () => {
+  [store, simulator] = await Promise.all([openStore(), startWechatSimulator()]);
+  devices = new DevicesStore(store.scripts, store.partitions);
+});
+beforeEach(async () => {
+  await store.clear();
+  await simulator.setBehaviour({
+    latencyMs: 0,
+    tokenLatencyMs: 0,
+    blackhole: false,
+    answer: null,
+    tokenAnswer: null,
+  });
+});
+afterEach(async () => {
+  await Promise.all(channels.splice(0).map((channel) => channel.close()));
+});
+afterAll(async () => {
+  for (const link of links) link.disconnect();
+  await simulator?.stop();
+  await store?.close();
+});
+
+interface Opened {
+  readonly channel: WechatChannel;
+  readonly metric: (name: string, labels: Readonly<Record<string, string>>) => Promise<number>;
+}
+
+function open(scripts = store.scripts, environment: Readonly<Record<string, string>> = {}): Opened {
+  const registry = createRegistry("test");
+  const settings = readDispatchConfig({
+    ...simulator.environment,
+    WECHAT_TIMEOUT_MS: "60000",
+    FALLBACK_CLAIM_MS: "600000",
+    ...environment,
+  });
+  const channel = openWechat(settings, {
+    scripts,
+    partitions: store.partitions,
+    registry,
+    clock: systemClock,
+    logger,
+    tracing: NO_TRACING,
+  });
+  if (channel === undefined) throw new Error("WeChat is not configured");
+  channels.push(channel);
+  return {
+    channel,
+    metric: async (name, labels) => {
+      const { values = [] } = (await registry.getSingleMetric(name)?.get()) ?? {};
+      const isIts = (of: object): boolean =>
+        Object.entries(labels).every(([label, value]) =>
+          Object.entries(of).some(([l, v]) => l === label && v === value),
+        );
+      return values.filter((one) => isIts(one.labels)).reduce((sum, { value }) => sum + value, 0);
+    },
+  };
+}
+
+/** As a dispatcher of its own: another connection to Redis. */
+async function openApart(environment: Readonly<Record<string, string>> = {}): Promise<Opened> {
+  const redis = await connectRedis({ url: store.server.url, role: "commands", logger });
+  links.push(redis);
+  return open(new ScriptRunner(redis), environment);
+}
+
+const newOpenid = (): string => `o${randomBytes(12).toString("hex")}`;
+
+async function register(userId: string, appid: string = serviceAccount.appid): Promise<string> {
+  const openid = newOpenid();
+  await devices.register(userId, { platform: "wechat", openid, appid }, Date.now());
+  return openid;
+}
+
+let nextJob = 0;
+const newJob = (userId: string, more: Partial<FallbackJob> = {}): FallbackJob => ({
+  ...job,
+  id: `p0_${String(nextJob++).padStart(22, "0")}`,
+  userId,
+  expiresAtMs: Date.now() + 600_000,
+  ...more,
+});
+
+describeChannel("WeChat", async () => {
+  await simulator.clear();
+  const { channel } = open();
+  const openid = await register(job.userId);
+  return {
+    channel,
+    behave: async (as) => {
+      if (as === "refuse") await simulator.setUser(openid, { answer: { errcode: 47003 } });
+      if (as === "fail for now") await simulator.setUser(openid, { answer: { errcode: -1 } });
+      if (as === "hang") await simulator.setBehaviour({ blackhole: true });
+    },
+    received: async () =>
+      (await simulator.messages(openid)).flatMap(({ clientMsgId = "", data, times }) =>
+        Array.from({ length: times }, () => ({
+          id: clientMsgId,
+          notification: { title: data["thing1"]?.value, body: data["thing2"]?.value },
+        })),
+      ),
+    close: () => simulator.setBehaviour({ blackhole: false }),
+  };
+});
+
+describe("a user's openids", () => {
+  test("each get the message, by their app's own interface", async () => {
+    const [account, program] = [await register("both"), await register("both", miniProgram.appid)];
+    const answer = await open().channel.send(newJob("both"), never);
+    expect(answer).toMatchObject({ outcome: "taken" });
+    expect(answer.notes).toHaveLength(2);
+    expect(await simulator.messages(account)).toMatchObject([
+      { kind: "service-account", templateId: "T-notice" },
+    ]);
+    expect(await simulator.messages(program)).toMatchObject([
+      { kind: "mini-program", templateId: "T-subscribe" },
+    ]);
+  });
+
+  test("that has it already does not get it again by the retry for another", async () => {
+    const [account, program] = [await register("half"), await register("half", miniProgram.appid)];
+    await simulator.setUser(program, { answer: { errcode: -1, times: 1 } });
+    const { channel } = open();
+    // Its record, by which the store knows the message.
+    const stored = await store.accepter().accept(message({ userId: "half", id: "p0_half", ttlMs: 600_000 }));
+    if (stored.outcome !== "stored") throw new Error(stored.outcome);
+    const sending = newJob("half", { id: "p0_half", seq: stored.seq, epoch: stored.epoch });
+    expect(await channel.send(sending, never)).toMatchObject({ outcome: "retry" });
+    expect(await channel.send({ ...sending, attempt: 2 }, never)).toMatchObject({ outcome: "taken" });
+    expect(await simulator.messages(account)).toMatchObject([{ times: 1 }]);
+    expect(await simulator.messages(program)).toHaveLength(1);
+  });
+
+  test("are none where the user has no device, or one of an app that is not configured", async () => {
+    const { channel } = open();
+    expect(await channel.send(newJob("nobody"), never)).toEqual({ outcome: "no-device" });
+    await register("elsewhere", "wx-unknown");
+    expect(await channel.send(newJob("elsewhere"), never)).toMatchObject({
+      outcome: "no-device",
+      notes: [{ reason: "nothing is configured for wx-unknown" }],
+    });
+  });
+
+  test("are never told whole", async () => {
+    const openid = await register("private");
+    await simulator.setUser(openid, { answer: { errcode: 43117 } });
+    expect(JSON.stringify(await open().channel.send(newJob("private"), never))).not.toContain(openid);
+  });
+});
+
+describe("what WeChat answers", () => {
+  const sendTo = async (errcode: number, errmsg?: string) => {
+    const user = `u${errcode}`;
+    const openid = await register(user);
+    await simulator.setUser(openid, {
+      answer: { errcode, times: 1, ...(errmsg === undefined ? {} : { errmsg }) },
+    });
+    const opened = open();
+    return { user, openid, opened, answer: await opened.channel.send(newJob(user), never) };
+  };
+
+  test("-1: tried again, by the usual pauses", async () => {
+    const { answer } = await sendTo(-1);
+    expect(answer).toMatchObject({ outcome: "retry", reason: "-1: WeChat is busy (system error)" });
+  });
+
+  test("45011: in the next minute, and nobody asks meanwhile", async () => {
+    const { answer, opened } = await sendTo(45011);
+    expect(answer).toMatchObject({ outcome: "retry", reason: expect.stringMatching(/^45011: .*minute/) });
+    const other = await register("patient");
+    const held = await opened.channel.send(newJob("patient"), never);
+    expect(held).toMatchObject({ outcome: "retry", reason: expect.stringMatching(/^45011/) });
+    for (const one of [answer, held]) {
+      const afterMs = one.outcome === "retry" ? (one.afterMs ?? 0) : 0;
+      expect(afterMs).toBeGreaterThan(0);
+      expect(afterMs).toBeLessThan(60_000 * 1.25 + 200);
+    }
+    expect(await simulator.messages(other)).toEqual([]);
+    expect(await opened.metric("petrel_wechat_app_closed", { appid: serviceAccount.appid })).toBe(1);
+  });
+
+  test("45009: parked until midnight in Beijing", async () => {
+    const { answer } = await sendTo(45009);
+    const afterMs = answer.outcome === "retry" ? (answer.afterMs ?? 0) : 0;
+    const midnightMs = 86_400_000 - ((Date.now() + 8 * 3_600_000) % 86_400_000);
+    expect(afterMs).toBeGreaterThan(midnightMs - 60_000);
+    expect(afterMs).toBeLessThan(midnightMs + 120_000);
+  });
+
+  test("43101: this template is not sent to this openid again, until it registers again", async () => {
+    const { user, openid, answer, opened } = await sendTo(43101);
+    expect(answer).toMatchObject({
+      outcome: "no-device",
+      notes: [{ reason: expect.stringMatching(/^43101/) }],
+    });
+    expect(await opened.channel.send(newJob(user), never)).toMatchObject({
+      outcome: "no-device",
+      notes: [{ reason: "the user has refused messages of this template" }],
+    });
+    expect(await simulator.messages(openid)).toEqual([]);
+    const wechat = { template_id: "T-amount", data: { amount1: "¥5", time2: "15:01" } };
+    const other = JSON.stringify({ title: "a", body: "b", wechat });
+    expect(await opened.channel.send(newJob(user, { notification: other }), never)).toMatchObject({
+      outcome: "taken",
+    });
+    await devices.register(user, { platform: "wechat", openid, appid: serviceAccount.appid }, Date.now() + 1);
+    expect(await opened.channel.send(newJob(user), never)).toMatchObject({ outcome: "taken" });
+  });
+
+  test.each([
+    [43116, "misconfigured", "the template is banned"],
+    [45109, "misconfigured", "WeChat no longer supports this kind of message for the app"],
+    [40037, "misconfigured", "this app has no such template"],
+    [48001, "misconfigured", "the app has no right to this interface"],
+    [40164, "misconfigured", "this server's address is not on the app's list of allowed addresses"],
+    [43117, "rejected", "too many messages to this user"],
+  ])("%i: a dead letter, %s, with its meaning", async (errcode, cause, meaning) => {
+    const { answer } = await sendTo(errcode);
+    expect(answer).toMatchObject({
+      outcome: "failed",
+      cause,
+      reason: expect.stringContaining(`${errcode}: ${meaning}`),
+    });
+    expect(answer.notes).toMatchObject([
+      { details: { appid: serviceAccount.appid, rid: expect.stringMatching(/./) } },
+    ]);
+  });
+
+  test("47003: a dead letter that names the field", async () => {
+    const { answer } = await sendTo(47003, "argument invalid! data.thing2.value invalid rid: 1-2-3");
+    expect(answer).toMatchObject({
+      outcome: "failed",
+      cause: "rejected",
+      reason: expect.stringContaining("data.thing2"),
+    });
+  });
+
+  test.each([
+    [40003, "openid-invalid"],
+    [43004, "not-following"],
+  ])("%i: the device is forgotten, and that is noted", async (errcode, reason) => {
+    const { user, openid, answer, opened } = await sendTo(errcode);
+    expect(answer).toMatchObject({
+      outcome: "no-device",
+      notes: [{ reason: expect.stringContaining(String(errcode)) }],
+    });
+    await waitFor(async () => (await devices.list(user)).length === 0, {
+      what: "the device to be forgotten",
+    });
+    const { items } = await new InvalidationsStore(store.redis, store.partitions).list(
+      undefined,
+      undefined,
+      10,
+    );
+    expect(items).toMatchObject([
+      { outcome: "forgotten", reason, userId: user, tokenEnd: openid.slice(-6), topic: serviceAccount.appid },
+    ]);
+    expect(await opened.channel.send(newJob(user), never)).toEqual({ outcome: "no-device" });
+    expect(await opened.metric("petrel_wechat_invalidations_total", { outcome: "forgotten", reason })).toBe(
+      1,
+    );
+  });
+
+  test.each([40001, 40014, 42001])("%i: another token, and once more", async (errcode) => {
+    const { openid, answer } = await sendTo(errcode);
+    expect(answer).toMatchObject({ outcome: "retry" });
+    // (The simulator's stable token is still good, so it gives out the same: it is left alone for a moment.)
+    expect(answer).toMatchObject({ reason: expect.stringContaining("a token that it refuses") });
+    expect(await simulator.messages(openid)).toEqual([]);
+  });
+
+  test("a revoked token: the message arrives with the next", async () => {
+    const openid = await register("revoked");
+    const { channel, metric } = open();
+    expect(await channel.send(newJob("revoked"), never)).toMatchObject({ outcome: "taken" });
+    await simulator.revokeTokens();
+    expect(await channel.send(newJob("revoked"), never)).toMatchObject({ outcome: "taken" });
+    expect(await simulator.messages(openid)).toHaveLength(2);
+    expect(await metric("petrel_wechat_token_refreshes_total", { outcome: "fetched" })).toBe(2);
+  });
+
+  test("no token to be had: misconfigured, or later", async () => {
+    await register("tokenless");
+    await simulator.setBehaviour({ tokenAnswer: { errcode: 40164 } });
+    const { channel, metric } = open();
+    expect(await channel.send(newJob("tokenless"), never)).toMatchObject({
+      outcome: "failed",
+      cause: "misconfigured",
+      reason: expect.stringContaining("no access token: 40164"),
+    });
+    expect(await metric("petrel_wechat_token_failing", { appid: serviceAccount.appid })).toBe(1);
+    await store.clear();
+    await register("tokenless");
+    await simulator.setBehaviour({ tokenAnswer: { errcode: 45009 } });
+    expect(await channel.send(newJob("tokenless"), never)).toMatchObject({
+      outcome: "retry",
+      reason: expect.stringContaining("no access token: 45009"),
+    });
+  });
+});
+
+describe("a send without an answer", () => {
+  test("is repeated with the same id while WeChat knows it again, and shown once", async () => {
+    const openid = await register("slow");
+    await simulator.setBehaviour({ latencyMs: 60_000 });
+    const { channel } = open(store.scripts, { WECHAT_TIMEOUT_MS: "1000" });
+    const sending = newJob("slow");
+    expect(await channel.send(sending, never)).toMatchObject({ outcome: "retry" });
+    await simulator.setBehaviour({ latencyMs: 0 });
+    expect(await channel.send({ ...sending, attempt: 2 }, never)).toMatchObject({ outcome: "taken" });
+    expect(await simulator.messages(openid)).toMatchObject([{ clientMsgId: sending.id, times: 2 }]);
+  });
+
+  test("is not repeated after that: it could be shown twice", async () => {
+    const openid = await register("too-slow");
+    await simulator.setBehaviour({ latencyMs: 60_000 });
+    const { channel } = open(store.scripts, { WECHAT_TIMEOUT_MS: "1000" });
+    const sending = newJob("too-slow");
+    await channel.send(sending, never);
+    await simulator.setBehaviour({ latencyMs: 0 });
+    const later = { ...sending, attempt: 9, serverNowMs: () => Date.now() + 9.6 * 60_000 };
+    expect(await channel.send(later, never)).toMatchObject({
+      outcome: "failed",
+      cause: "rejected",
+      reason: expect.stringContaining("would not know its repetition"),
+    });
+    expect(await simulator.messages(openid)).toMatchObject([{ times: 1 }]);
+    // Another message is another matter.
+    const other = { ...newJob("too-slow"), serverNowMs: later.serverNowMs };
+    expect(await channel.send(other, never)).toMatchObject({ outcome: "taken" });
+  });
+});
+
+describe("many dispatchers", () => {
+  test("ten, whose token is over, send 200 messages at once with one token", async () => {
+    await simulator.revokeTokens();
+    const before = await simulator.tokens();
+    const dispatchers = await Promise.all(Array.from({ length: 10 }, () => openApart()));
+    const openids = await Promise.all(Array.from({ length: 200 }, (_, i) => register(`many${i}`)));
+    const answers = await Promise.all(
+      openids.map((_openid, i) => dispatchers[i % 10]?.channel.send(newJob(`many${i}`), never)),
+    );
+    expect(new Set(answers.map((answer) => answer?.outcome))).toEqual(new Set(["taken"]));
+    const issued = (await simulator.tokens()).slice(before.length);
+    expect(issued).toMatchObject([{ appid: serviceAccount.appid, fetches: 1 }]);
+  });
+
+  test("a token that is revoked in a burst: all arrive, each once", async () => {
+    const count = sized(2_000, 300);
+    await simulator.clear();
+    const dispatchers = await Promise.all(Array.from({ length: 4 }, () => openApart()));
+    const openids = await Promise.all(Array.from({ length: count }, (_, i) => register(`burst${i}`)));
+    const before = (await simulator.tokens()).length;
+    let done = 0;
+    const sends = openids.map(async (_openid, i) => {
+      const answer = await dispatchers[i % 4]?.channel.send(newJob(`burst${i}`), never);
+      done++;
+      return answer?.outcome;
+    });
+    await waitFor(() => done > count / 4, { what: "a quarter of the burst" });
+    expect(await simulator.revokeTokens()).toBeGreaterThan(0);
+    expect(new Set(await Promise.all(sends))).toEqual(new Set(["taken"]));
+    const received = await Promise.all(openids.map((openid) => simulator.messages(openid)));
+    expect(received.filter((list) => list.length === 1 && list[0]?.times === 1)).toHaveLength(count);
+    // One to begin with, where none was good, and one after the revocation.
+    expect((await simulator.tokens()).length - before).toBeLessThanOrEqual(2);
+    expect((await simulator.stats()).answers["40001"]).toBeGreaterThan(0);
+  });
+});
