@@ -4,7 +4,7 @@ import { formatTime } from "@petrel/shared/kernel/http/answer-time";
 import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
-import { refuseForeignHosts } from "../apns-simulator/control/refuse-foreign-hosts.js";
+import { refuseForeignHosts } from "../simulator-control/refuse-foreign-hosts.js";
 import { checkPush } from "./check-push.js";
 import { addControlRoutes } from "./control-routes.js";
 import { PUSH_PATH, show, type Subscriptions, takeAnswer } from "./subscriptions.js";
