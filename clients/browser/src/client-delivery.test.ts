@@ -2,7 +2,7 @@
 // Guarantees: messages arrive in order and once; an ack follows the handlers and never exceeds what the socket carried.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { WsPeer, type PeerSocket } from "@petrel/shared/testing/peers/ws-peer";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { WebSocket } from "ws";
 import { clientErrorCodes, PetrelClient, type PetrelClientOptions, type Position } from "./client.js";
 
@@ -429,5 +429,74 @@ describe("manual acknowledgement", () => {
     await waitFor(() => seen.includes("e2/m3"), { what: "the third message" });
     // m1 again: an ack under the old epoch no longer counts.
     expect(seen).toEqual(["e1/m1", "e2/m1", "e2/m2", "e2/m3"]);
+  });
+});
+
+describe("acknowledged when it is visible", () => {
+  const page = { visibilityState: "visible" };
+  let changed: (() => void)[];
+
+  beforeEach(() => {
+    changed = [];
+    page.visibilityState = "visible";
+    vi.stubGlobal("window", { addEventListener: () => undefined, removeEventListener: () => undefined });
+    vi.stubGlobal("document", {
+      get visibilityState() {
+        return page.visibilityState;
+      },
+      addEventListener: (type: string, listener: () => void) => {
+        if (type === "visibilitychange") changed.push(listener);
+      },
+      removeEventListener: () => undefined,
+    });
+  });
+  afterEach(() => {
+    vi.unstubAllGlobals();
+  });
+
+  function turn(visibilityState: "visible" | "hidden"): void {
+    page.visibilityState = visibilityState;
+    for (const listener of changed) listener();
+  }
+
+  it("not while it is hidden; all of it once it is seen, and the position with it", async () => {
+    const client = newClient({ ack: "visible" });
+    const log: number[] = [];
+    client.on("message", ({ seq }) => log.push(seq));
+    const socket = await welcomed(client);
+    socket.message(1);
+    await ackOf(socket, 1);
+    turn("hidden");
+    socket.message(2);
+    socket.message(3);
+    await waitFor(() => log.length === 3, { what: "all messages" });
+    expect(client.position).toEqual({ epoch: "e1", since: 1 });
+    // A reconnect must not tell the server that they were seen, nor the application again.
+    socket.close(1012);
+    const again = await peer.accept();
+    expect(again.query.get("since")).toBe("1");
+    again.welcome({ resumed: true, after: 1, seq: 3 });
+    again.message(2);
+    again.message(3);
+    again.message(4);
+    await waitFor(() => log.length === 4, { what: "the new one" });
+    expect(again.frames.filter(({ type }) => type === "ack").map(({ seq }) => seq)).not.toContain(4);
+    turn("visible");
+    await ackOf(again, 4);
+    expect([log, client.position]).toEqual([[1, 2, 3, 4], { epoch: "e1", since: 4 }]);
+  });
+
+  it("or when the application says that it was seen", async () => {
+    const client = newClient({ ack: "visible" });
+    const given: { seen(): boolean }[] = [];
+    client.on("message", (message) => given.push(message));
+    const socket = await welcomed(client);
+    turn("hidden");
+    socket.message(1);
+    socket.message(2);
+    await waitFor(() => given.length === 2, { what: "both" });
+    expect(given[0]?.seen()).toBe(true);
+    expect(await socket.next("ack")).toEqual({ type: "ack", seq: 1 });
+    expect(Object.keys(given[0] ?? {})).toEqual(["id", "seq", "epoch", "at", "data"]);
   });
 });

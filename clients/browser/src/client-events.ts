@@ -2,7 +2,8 @@
 // Guarantees: these names are the contract between client.ts and an application's listeners.
 import type { PetrelClientError } from "./client-error.js";
 import type { WelcomeFrame } from "./frames.js";
-import type { PetrelMessage, RecalledMessage } from "./delivery/message-delivery.js";
+import type { PetrelMessage } from "./delivery/handed-message.js";
+import type { RecalledMessage } from "./delivery/message-delivery.js";
 import type { TopicMessage } from "./topics/topic-options.js";
 
 /** `connecting`: an attempt is under way · `online`: welcomed · `waiting`: until the next attempt · `closed` */

@@ -23,10 +23,12 @@ import type { TopicPosition } from "./frames.js";
 
 /**
  * `handled`: the client acknowledges a message when its handlers have finished ·
+ * `visible`: when they have finished *and* the page is visible, or the application says `message.seen()`. A page in the
+ * background keeps no phone silent ·
  * `manual`: the application acknowledges, with `client.ack(message)` ·
  * `auto`: the server counts a sent message as acknowledged (`?ack=auto`). One sent into a dead socket is lost.
  */
-export type AckMode = "handled" | "manual" | "auto";
+export type AckMode = "handled" | "visible" | "manual" | "auto";
 
 export interface PetrelClientOptions {
   /**
@@ -118,7 +120,7 @@ export function resolveOptions(options: PetrelClientOptions, complain: Complain)
     getTicket,
     WebSocket,
     credentials: checkChoice("credentials", options.credentials, ["subprotocol", "first-frame"]),
-    ack: checkChoice("ack", options.ack, ["handled", "manual", "auto"]),
+    ack: checkChoice("ack", options.ack, ["handled", "visible", "manual", "auto"]),
     position: readPosition(options.position, complain),
     savePosition: readFunction("savePosition", options.savePosition, complain),
     timing: readTiming(options.timing, complain),

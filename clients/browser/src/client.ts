@@ -22,7 +22,8 @@ import { ConnectionKeeper } from "./connection-keeper.js";
 import type { Connection } from "./connection/connection.js";
 import type { ErrorFrame, ServerFrame, WelcomeFrame } from "./frames.js";
 import { HandlerWatch } from "./delivery/handler-watch.js";
-import { MessageDelivery, type PetrelMessage, type RecalledMessage } from "./delivery/message-delivery.js";
+import type { PetrelMessage } from "./delivery/handed-message.js";
+import { MessageDelivery, type RecalledMessage } from "./delivery/message-delivery.js";
 import { PositionSaver } from "./delivery/position-saver.js";
 import {
   BROADCAST_TOPIC,
@@ -123,6 +124,7 @@ export class PetrelClient<Data = unknown> {
       onOffline: (event) => this.#wentOffline(event),
       onError: (error) => this.#report("error", error),
       onLeaving: () => this.#delivery.flush(),
+      onSeen: () => this.#delivery.pageSeen(),
       onRefused: (event) => this.#finish(event),
     });
   }

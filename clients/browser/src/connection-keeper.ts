@@ -27,6 +27,8 @@ export interface KeeperEvents extends Pick<ConnectionOptions, "onFrame" | "onBad
   readonly onError: (error: PetrelClientError) => void;
   /** The page is left or hidden, or the network goes: whatever must reach the server has to go now. */
   readonly onLeaving: () => void;
+  /** The page may be visible again. */
+  readonly onSeen: () => void;
   /** The server said stop. The keeper has stopped already. */
   readonly onRefused: (event: ClosedEvent) => void;
 }
@@ -281,6 +283,7 @@ export class ConnectionKeeper {
 
   /** Somebody looks at the page, so what it shows must be current. */
   #pageSeen(): void {
+    this.#events.onSeen();
     this.#active?.probe(this.#options.timing.probeMs);
     if (this.#timer !== undefined && this.#mayHurry) this.#schedule(0, { mayHurry: true });
   }

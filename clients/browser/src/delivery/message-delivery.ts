@@ -1,26 +1,15 @@
 // Takes a message frame to the application's handlers, and then acknowledges it.
 // Guarantees: each message reaches the application once and in order. Its ack leaves after its handlers have finished,
-// and only over a socket that has carried it. A message that was taken back before its turn is not handed over.
+// and only over a socket that has carried it; with `visible`, not before the page can be seen. A message that was taken back before its turn is not handed over.
 import { AckCoalescer, pageIsHidden } from "./ack-coalescer.js";
 import type { AckMode } from "../client-options.js";
 import type { Connection } from "../connection/connection.js";
 import type { MessageFrame, RecalledFrame, WelcomeFrame } from "../frames.js";
+import { HandedMessage, type PetrelMessage } from "./handed-message.js";
 import { DeliveredIds } from "./delivered-ids.js";
 import { MessagePump, type Pumped } from "./message-pump.js";
+import { UnseenMessages } from "./unseen-messages.js";
 import { UserSequence, type Dropped, type Position } from "./user-sequence.js";
-
-/** What the application gets. */
-export interface PetrelMessage<Data = unknown> {
-  /** All copies of a message share it. */
-  readonly id: string;
-  /** Strictly increasing. A missing number belongs to a message that expired or was cancelled. */
-  readonly seq: number;
-  /** Numbers are comparable within one epoch only. */
-  readonly epoch: string;
-  /** When Petrel accepted it, RFC 3339 in UTC. */
-  readonly at: string;
-  readonly data: Data;
-}
 
 /** A message that was cancelled after it had been sent. */
 export interface RecalledMessage {
@@ -52,6 +41,7 @@ export class MessageDelivery {
   readonly #acks: AckCoalescer;
   /** Ids of messages that were taken back. */
   readonly #recalled = new DeliveredIds(REMEMBERED_RECALLS);
+  readonly #unseen = new UnseenMessages(pageIsHidden);
   #stopped = false;
   #target: Connection | undefined;
   #reported: Position | undefined;
@@ -98,7 +88,7 @@ export class MessageDelivery {
       case "deliver":
         // (Under a new epoch, from a node that has not heard of it.)
         if (this.#recalled.has(id)) this.#pass(id, epoch, seq);
-        else this.#deliver({ id, seq, epoch, at, data });
+        else this.#deliver(new HandedMessage({ id, seq, epoch, at, data }, (one) => this.acknowledge(one)));
         return;
       case "pass":
         this.#pass(id, epoch, seq);
@@ -128,13 +118,19 @@ export class MessageDelivery {
     return { id, seq, epoch };
   }
 
+  /** The page may be visible again. */
+  pageSeen(): void {
+    const seen = this.#unseen.release();
+    if (seen !== undefined && this.#sequence.handled(seen.epoch, seen.since)) this.#acks.request();
+  }
+
   /**
-   * For `manual`: acknowledges up to and including this message.
+   * For `manual`, and for what was seen: acknowledges up to and including this message.
    * @returns false if the message belongs to a past epoch: it will be delivered again
    */
   acknowledge({ epoch, seq }: Pick<PetrelMessage, "epoch" | "seq">): boolean {
     if (!this.#sequence.wasReceived(epoch, seq)) return false;
-    this.#handled(epoch, seq);
+    if (this.#sequence.handled(epoch, seq)) this.#acks.request();
     return true;
   }
 
@@ -191,6 +187,7 @@ export class MessageDelivery {
   }
 
   #handled(epoch: string, seq: number): void {
+    if (this.#options.ack === "visible" && this.#unseen.hold(epoch, seq)) return;
     if (this.#sequence.handled(epoch, seq)) this.#acks.request();
   }
 

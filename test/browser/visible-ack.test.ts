@@ -1,0 +1,147 @@
+// Flow: `ack: "visible"` in a real Chromium: whether the phone rings depends on whether anybody can see the page.
+// Guarantees: a hidden page receives and the phone rings after the ack timeout; a visible one keeps it silent.
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { fileURLToPath } from "node:url";
+import {
+  startApnsSimulator,
+  type TestApnsSimulator,
+} from "@petrel/shared/testing/cluster/start-apns-simulator";
+import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import type { Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { readState, registerPhone } from "../support/cluster-with-phones.js";
+import { runsInBrowser } from "../support/browser/chromium.js";
+import { openRealBrowser, type RealBrowser } from "../support/browser/real-browser.js";
+
+const sdk = fileURLToPath(new URL("../../clients/browser/dist/", import.meta.url));
+
+const html = `<!doctype html><title>page</title><script type="module">
+  import { PetrelClient } from "/sdk/client.js";
+  const { url, token, ack } = JSON.parse(decodeURIComponent(location.search.slice(1)));
+  window.heard = [];
+  window.client = new PetrelClient({ url, ack, getToken: () => token });
+  client.on("message", (message) => { heard.push(message); });
+  client.connect();
+</script>`;
+
+describe.runIf(runsInBrowser())("a page with ack: visible", () => {
+  let simulator: TestApnsSimulator;
+  let cluster: TestCluster;
+  let browser: RealBrowser;
+  let server: Server;
+
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      const script = /^\/sdk\/((?:[a-z-]+\/)*[a-z-]+\.js)$/.exec(request.url ?? "")?.[1];
+      const type = script === undefined ? "text/html" : "text/javascript";
+      void Promise.resolve(script === undefined ? html : readFile(`${sdk}${script}`)).then(
+        (content) => response.writeHead(200, { "content-type": type }).end(content),
+        () => response.writeHead(404).end(),
+      );
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    simulator = await startApnsSimulator();
+    cluster = await startCluster({
+      nodes: 1,
+      together: true,
+      environment: { ...simulator.environment, ACK_TIMEOUT_MS: "1000", ALLOWED_ORIGINS: origin() },
+    });
+    browser = await openRealBrowser();
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await cluster?.stop();
+    await simulator?.stop();
+    server?.close();
+    server?.closeAllConnections();
+  });
+
+  const origin = (): string => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const newPhone = async (user: string): Promise<string> => {
+    const phone = randomBytes(32).toString("hex");
+    await registerPhone(cluster, user, phone);
+    return phone;
+  };
+  const rings = async (phone: string): Promise<number> => (await simulator.notifications(phone)).length;
+
+  async function open(user: string, ack: string): Promise<Page> {
+    const options = { url: cluster.nodeUrls[0], token: await cluster.tokenFor(user), ack };
+    const page = await browser.context.newPage();
+    await page.goto(`${origin()}/?${encodeURIComponent(JSON.stringify(options))}`);
+    await page.bringToFront();
+    await page.waitForFunction(
+      `client.state === "online" && document.visibilityState === "visible"`,
+      undefined,
+      {
+        polling: 50,
+      },
+    );
+    return page;
+  }
+
+  /** Another tab comes to the front. */
+  async function hide(page: Page): Promise<Page> {
+    const other = await browser.context.newPage();
+    await other.bringToFront();
+    await page.waitForFunction(`document.visibilityState === "hidden"`, undefined, { polling: 50 });
+    return other;
+  }
+
+  async function send(user: string, data: string): Promise<string> {
+    const notification = { title: "You have mail", body: data };
+    const answer = await cluster.post("/v1/messages", { to: { user }, data, notification });
+    return (answer as { id: string }).id;
+  }
+
+  const untilState = (id: string, state: string): Promise<unknown> =>
+    waitFor(async () => (await readState(cluster, id)).state === state, {
+      what: `the message to be ${state}`,
+      deadlineMs: 60_000,
+    });
+  const hears = (page: Page, data: string): Promise<unknown> =>
+    page.waitForFunction(`heard.some((one) => one.data === ${JSON.stringify(data)})`, undefined, {
+      polling: 50,
+    });
+
+  test("visible: silent; hidden: it receives, and the phone rings; seen again: delivered", async () => {
+    const phone = await newPhone("ada");
+    const page = await open("ada", "visible");
+    await untilState(await send("ada", "visible"), "delivered");
+
+    const other = await hide(page);
+    const hidden = await send("ada", "hidden");
+    await hears(page, "hidden");
+    await untilState(hidden, "pushed");
+    // For the hidden one alone: the one before would have rung first.
+    expect((await simulator.notifications(phone)).map(({ collapseId }) => collapseId)).toEqual([hidden]);
+
+    await page.bringToFront();
+    await untilState(hidden, "delivered");
+    expect(await rings(phone)).toBe(1);
+    await other.close();
+    await page.close();
+  });
+
+  test("hidden, and the application says seen(): delivered, and silent; so is ack: handled", async () => {
+    const phone = await newPhone("bob");
+    const page = await open("bob", "visible");
+    const other = await hide(page);
+    const seen = await send("bob", "read aloud");
+    await hears(page, "read aloud");
+    expect(await page.evaluate("heard[0].seen()")).toBe(true);
+    await untilState(seen, "delivered");
+
+    const handledPhone = await newPhone("carol");
+    const second = await open("carol", "handled");
+    const third = await hide(second);
+    await untilState(await send("carol", "in the background"), "delivered");
+    expect([await rings(phone), await rings(handledPhone)]).toEqual([0, 0]);
+    for (const one of [page, other, second, third]) await one.close();
+  });
+});
