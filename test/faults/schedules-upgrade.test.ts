@@ -1,7 +1,6 @@
-// Flow: `deliverAt` while dispatchers of the release before, which do not know it, are replaced by those of this one, and
-// put back.
-// Guarantees: refused until a dispatcher of this release has owned the partition, so that nothing waits for ever; after
-// that what is stored waits for the next such dispatcher, and comes.
+// Flow: `deliverAt` while collects and dispatchers of the release before work beside those of this one.
+// Guarantees: what either release has stored for later the other one promotes, lists and takes back: once, in order of
+// time and, for one time, of priority.
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -12,43 +11,52 @@ import {
 } from "../support/release/release-before.js";
 
 const isThere = await hasReleaseBefore();
+/** Long enough to send all of a round before, on a busy machine too. */
+const AHEAD_MS = 4_000;
 
-describe.runIf(isThere)("beside dispatchers of the release before", () => {
+describe.runIf(isThere)("beside the release before", () => {
   let cluster: TestCluster;
-  let before: string;
   let dispatchIsOld = true;
   beforeAll(async () => {
-    before = await buildReleaseBefore();
+    const before = await buildReleaseBefore();
+    const isOld = (name: string): boolean =>
+      name === "collect-2" || (name.startsWith("dispatch") && dispatchIsOld);
     cluster = await startCluster({
       nodes: 0,
-      together: (name) => !name.startsWith("dispatch"),
+      collects: 2,
+      together: (name) => name === "auth" || name === "collect-1",
       environment: { LEASE_MS: "1000" },
-      releaseOf: (name) => (name.startsWith("dispatch") && dispatchIsOld ? before : process.cwd()),
+      releaseOf: (name) => (isOld(name) ? before : process.cwd()),
     });
   }, BUILD_DEADLINE_MS);
   afterAll(() => cluster?.stop());
 
-  /** For one user, so for one partition. */
-  async function schedule(idempotencyKey: string, deliverAtMs: number) {
-    const answer = await fetch(`${cluster.collect.url}/v1/messages`, {
-      method: "POST",
+  type Release = "this" | "before";
+  async function ask(release: Release, method: string, path: string, body?: unknown) {
+    const { url = "" } = cluster.collects[release === "this" ? 0 : 1] ?? {};
+    const answer = await fetch(`${url}${path}`, {
+      method,
       headers: { authorization: `Bearer ${cluster.apiKey}`, "content-type": "application/json" },
-      body: JSON.stringify({
-        to: { user: "u1" },
-        data: 1,
-        deliverAt: new Date(deliverAtMs).toISOString(),
-        idempotencyKey,
-      }),
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
-    const { id = "" } = (await answer.json()) as { id?: string };
-    return { status: answer.status, id };
+    const text = await answer.text();
+    return { status: answer.status, body: (text === "" ? {} : JSON.parse(text)) as Record<string, unknown> };
   }
 
-  async function stateOf(id: string): Promise<unknown> {
-    const answer = await fetch(`${cluster.collect.url}/v1/messages/${id}`, {
-      headers: { authorization: `Bearer ${cluster.apiKey}` },
+  async function schedule(release: Release, user: string, priority: string, atMs: number): Promise<string> {
+    const message = { to: { user }, data: `${release} ${priority}`, priority };
+    const { status, body } = await ask(release, "POST", "/v1/messages", {
+      ...message,
+      deliverAt: new Date(atMs).toISOString(),
     });
-    return ((await answer.json()) as { state: unknown }).state;
+    expect(status).toBe(202);
+    return String(body["id"]);
+  }
+
+  /** What was said of a user's messages, in order. */
+  async function textsOf(release: Release, path: string): Promise<unknown[]> {
+    const { body } = await ask(release, "GET", path);
+    return (body["items"] as readonly { readonly data: unknown }[]).map(({ data }) => data);
   }
 
   async function replaceDispatcher(isOld: boolean): Promise<void> {
@@ -59,21 +67,31 @@ describe.runIf(isThere)("beside dispatchers of the release before", () => {
     await cluster.startAgain(running);
   }
 
-  test("it is refused, then taken; what is due while they are put back comes in the end", async () => {
-    const farMs = Date.now() + 3_600_000;
-    // Its partition has an owner, which never said that it promotes.
-    await waitFor(async () => (await schedule("far", farMs)).status === 501, { what: "an old owner" });
-    await replaceDispatcher(false);
-    await waitFor(async () => (await schedule("far", farMs)).status === 202, {
-      what: "an owner that knows it",
-    });
-    await replaceDispatcher(true);
-    const dueMs = Date.now() + 1_000;
-    const { status, id } = await schedule("due", dueMs);
-    expect(status).toBe(202);
-    await waitFor(() => Date.now() > dueMs + 1_500, { what: "its time to be over" });
-    expect(await stateOf(id)).toBe("scheduled");
-    await replaceDispatcher(false);
-    await waitFor(async () => (await stateOf(id)) === "queued", { what: "what was due", deadlineMs: 60_000 });
+  test("either release promotes, lists and takes back what the other one stored", async () => {
+    for (const dispatcher of ["before", "this"] as const) {
+      if (dispatcher === "this") await replaceDispatcher(false);
+      const user = `with.${dispatcher}`;
+      const atMs = Date.now() + AHEAD_MS;
+      for (const priority of ["low", "high"]) await schedule("this", user, priority, atMs);
+      for (const priority of ["normal", "low"]) await schedule("before", user, priority, atMs);
+      await schedule("this", user, "low", atMs - 500);
+      const takenBack = [
+        { by: "before", id: await schedule("this", user, "high", atMs) },
+        { by: "this", id: await schedule("before", user, "high", atMs) },
+      ] as const;
+      for (const { by, id } of takenBack)
+        expect((await ask(by, "DELETE", `/v1/messages/${id}`)).status).toBe(204);
+      // The release before knows the order of sending only.
+      const order = ["this low", "this high", "before normal", "before low", "this low"];
+      const waiting = `/v1/users/${user}/messages?state=scheduled`;
+      for (const release of ["this", "before"] as const)
+        expect(await textsOf(release, waiting), `listed by ${release}`).toEqual(order);
+      const stored = `/v1/users/${user}/messages`;
+      await waitFor(async () => (await textsOf("this", stored)).length === order.length, {
+        what: `all of them, with a dispatcher of the release ${dispatcher}`,
+        deadlineMs: 60_000,
+      });
+      expect(await textsOf("this", stored)).toEqual(order);
+    }
   });
 });
