@@ -110,7 +110,7 @@ describe("publish", () => {
   });
 
   it("without an answer in time is rejected, with the key that makes a repetition safe", async () => {
-    const socket = await open({ publishTimeoutMs: 20 });
+    const socket = await open({ publishTimeoutMs: 500 });
     const failed: unknown = await client.publish("room.1", 1).catch((error: unknown) => error);
     const { ref, idempotencyKey } = await socket.next("publish");
     expect(failed).toMatchObject({ code: clientErrorCodes.publishTimeout, retryable: true, idempotencyKey });
