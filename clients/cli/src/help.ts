@@ -28,7 +28,7 @@ export const generalHelp = `petrel: talks to a Petrel cluster
   petrel keys …            producer keys: list, create, rotate, revoke
   petrel signing-keys …    the keys that sign users' tokens: list, rotate
   petrel web-push-key      make the key that names a cluster to browsers' push services
-  petrel devices …         a user's devices: list, register, delete
+  petrel devices …         a user's devices: list, register, add-web, add-wechat, delete
   petrel dead-letters …    messages that failed for good: list, show, replay, delete, purge
   petrel webhooks …        addresses that events are posted to: list, create, test, pause, replay, …
   petrel audit             who did what: keys, tokens, disconnects, replays, erasures
@@ -152,7 +152,8 @@ ${address}`,
 
   petrel devices list USER
   petrel devices register USER --token T --topic BUNDLE_ID --environment production|sandbox
-  petrel devices register USER --platform wechat --openid O --appid A
+  petrel devices add-wechat USER --openid O --appid A
+  petrel devices add-web USER SUBSCRIPTION
   petrel devices delete USER ID
 
   --platform P     ios (default) or wechat
@@ -161,6 +162,7 @@ ${address}`,
   --environment E  ios: production or sandbox
   --openid O       wechat: the user's openid
   --appid A        wechat: the app's id
+  SUBSCRIPTION     what a browser's subscription.toJSON() gives, as JSON; - reads standard input
   --json           print each device as a line of JSON
 ${address}`,
   audit: `petrel audit: who did what to whom, newest first; the key needs the scope admin

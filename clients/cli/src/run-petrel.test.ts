@@ -29,7 +29,7 @@ describe("the command line", () => {
     [[], "which command?"],
     [["shout"], 'no command "shout"'],
     [["listen"], "USER is missing"],
-    [["devices"], "Choose from: list, register, delete."],
+    [["devices"], "Choose from: list, register, add-web, add-wechat, delete."],
     [["devices", "sell"], "Choose from: list"],
     [["devices", "list"], "USER is missing"],
     [["devices", "delete", "alice"], "ID is missing"],

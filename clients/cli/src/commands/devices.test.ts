@@ -65,6 +65,47 @@ describe("petrel devices", () => {
     ]);
   });
 
+  it("adds an openid, and a browser as its subscription is", async () => {
+    bench.answers.set("PUT /v1/users/alice/devices", [{ status: 204, body: undefined }]);
+    const wechatRun = bench.run(["devices", "add-wechat", "alice", "--openid", "o1", "--appid", "wx1"]);
+    expect([await wechatRun.exitCode, wechatRun.out]).toEqual([0, ["registered"]]);
+    const subscription = {
+      endpoint: "https://push.example/1",
+      keys: { p256dh: "k", auth: "a" },
+      expirationTime: null,
+    };
+    expect(await bench.run(["devices", "add-web", "alice", JSON.stringify(subscription)]).exitCode).toBe(0);
+    expect(bench.asked.map(({ body }) => JSON.parse(body) as unknown)).toEqual([
+      { platform: "wechat", openid: "o1", appid: "wx1" },
+      { platform: "web", subscription },
+    ]);
+  });
+
+  it.each([
+    [["add-wechat", "alice", "--openid", "o1"], "--appid is missing"],
+    [
+      ["add-wechat", "alice", "--openid", "o1", "--appid", "wx1", "--token", "ab"],
+      "--token is not for wechat",
+    ],
+    [["add-web", "alice", "nonsense"], "SUBSCRIPTION must be the JSON of a browser's subscription"],
+    [["add-web", "alice", "{}", "--openid", "o1"], "--openid is not for devices add-web"],
+  ])("%j is a wrong command line", async (args, what) => {
+    const run = bench.run(["devices", ...args]);
+    expect(await run.exitCode).toBe(2);
+    expect(run.err.join("\n")).toContain(what);
+    expect(bench.asked).toEqual([]);
+  });
+
+  it("lists a browser by its push service", async () => {
+    const web = { id: "d_3", platform: "web", host: "push.example", endpointEnd: "abc123", ...times };
+    bench.answers.set("GET /v1/users/alice/devices?limit=1000", [
+      { status: 200, body: { items: [web], nextCursor: null } },
+    ]);
+    const run = bench.run(["devices", "list", "alice"]);
+    await run.exitCode;
+    expect(run.out[0]).toMatch(/^d_3 web push\.example …abc123 registered /);
+  });
+
   it("deletes one, and says what auth said where there is none", async () => {
     bench.answers.set("DELETE /v1/users/alice/devices/d_1", [{ status: 204, body: undefined }]);
     const run = bench.run(["devices", "delete", "alice", "d_1"]);

@@ -1,6 +1,7 @@
 // dispatch/channels -> here -> redis/device-invalidations: why nothing is sent to a device any more.
 // Guarantees: a reason is never renamed or reused: it stands in the audit stream, in metrics and in the API.
 
+/** A new one comes last: the API lists them in this order. */
 export const invalidationReasons = [
   /** Apple: the app was removed, or the token no longer belongs to this app (410 Unregistered). */
   "unregistered",
@@ -10,6 +11,8 @@ export const invalidationReasons = [
   "bad-device-token",
   /** Apple: the token belongs to another app (400 DeviceTokenNotForTopic). */
   "device-token-not-for-topic",
+  /** Ours: neither registered nor reached for DEVICE_KEEP_DAYS. */
+  "not-seen",
   /** A push service: the subscription is over (404, 410). */
   "subscription-gone",
   /** The browser said so when it subscribed: its time is over. */
@@ -18,8 +21,6 @@ export const invalidationReasons = [
   "openid-invalid",
   /** WeChat: the user does not follow the account (43004). */
   "not-following",
-  /** Ours: neither registered nor reached for DEVICE_KEEP_DAYS. */
-  "not-seen",
 ] as const;
 
 export type InvalidationReason = (typeof invalidationReasons)[number];

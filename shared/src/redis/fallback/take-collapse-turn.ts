@@ -1,4 +1,4 @@
-// dispatch/channels/apns/keep-collapse-order -> here -> fallback/take-collapse-turn.lua: which of a user's
+// dispatch/channels/keep-collapse-order -> here -> fallback/take-collapse-turn.lua: which of a user's
 // notifications with one collapse key may be sent.
 // Guarantees: one at a time in the whole cluster, while leases last; none after a newer one has begun.
 import { hash } from "node:crypto";
