@@ -25,6 +25,8 @@ export const clientErrorCodes = {
   publishTimeout: "PETREL_CLIENT_PUBLISH_TIMEOUT",
   /** An option, a saved position or an event name is wrong. The client works without it. */
   badOption: "PETREL_CLIENT_BAD_OPTION",
+  /** `enableWebPush` or `disableWebPush` failed: the browser cannot, the user does not want, or auth refused. */
+  webPushFailed: "PETREL_CLIENT_WEB_PUSH_FAILED",
   /** The application closed the client, or the server did with a code that means stop. */
   closed: "PETREL_CLIENT_CLOSED",
 } as const;

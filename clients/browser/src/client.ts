@@ -36,7 +36,10 @@ import {
 import { TopicSubscriptions } from "./topics/topic-subscriptions.js";
 import { TypedEvents } from "./typed-events.js";
 import type { Position } from "./delivery/user-sequence.js";
+import { askApplication } from "./credentials/ask-application.js";
+import { WebPush, type WebPushOptions } from "./web-push/web-push.js";
 
+export type { NotificationClick, WebPushOptions } from "./web-push/web-push.js";
 export type { AckMode, PetrelClientOptions } from "./client-options.js";
 export type { ClientTiming } from "./client-timing.js";
 export type { TopicPosition, WelcomeFrame } from "./frames.js";
@@ -71,6 +74,7 @@ export class PetrelClient<Data = unknown> {
   readonly #saver: PositionSaver | undefined;
   readonly #watch: HandlerWatch;
   readonly #topics: TopicSubscriptions;
+  readonly #webPush: WebPush;
   readonly #closeGraceMs: number;
   readonly #options: ResolvedOptions;
   #state: ClientState = "closed";
@@ -94,6 +98,15 @@ export class PetrelClient<Data = unknown> {
       complain: (problem) => this.#complain(problem),
       hasListeners: () => this.#events.count("topic") > 0,
       deliver: (message) => this.#events.emitInOrder("topic", message as TopicMessage<Data>),
+    });
+    const { getToken } = options;
+    this.#webPush = new WebPush({
+      report: (error) => this.#report("error", error),
+      getToken: async () => {
+        if (getToken === undefined) throw new TypeError("getToken is needed");
+        const question = { name: "getToken", ask: getToken, timeoutMs: timing.tokenTimeoutMs } as const;
+        return askApplication(question, "connect");
+      },
     });
     this.#saver =
       savePosition &&
@@ -240,6 +253,24 @@ export class PetrelClient<Data = unknown> {
    */
   publish(topic: string, data: unknown, options?: PublishOptions): Promise<PublishedMessage> {
     return this.#topics.publisher.publish(topic, data, options);
+  }
+
+  /**
+   * This browser shows what is sent to the user while its page is closed. Asks the user, where that was not done: call it
+   * from a click, and then at each start of the page. Needs `getToken`; the client need not be connected.
+   * @throws PetrelClientError `webPushFailed` where this browser cannot, the user does not want, or auth refuses
+   */
+  enableWebPush(options: WebPushOptions): Promise<PushSubscription> {
+    return this.#webPush.enable(options);
+  }
+
+  /**
+   * The opposite, for a user who signs out.
+   * @param options as it was enabled with, where this page has not done so itself
+   * @throws PetrelClientError `webPushFailed`
+   */
+  disableWebPush(options?: WebPushOptions): Promise<void> {
+    return this.#webPush.disable(options);
   }
 
   /**
