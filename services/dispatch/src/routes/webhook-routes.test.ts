@@ -140,6 +140,20 @@ test("what is absent in a change stays", async () => {
   expect((await ask("PATCH", `/v1/webhooks/${id}`, { paused: false })).body).toMatchObject({ paused: false });
 });
 
+test("one that is resumed, or moves, begins a new era; else it does not", async () => {
+  const { id } = await create();
+  const { store: webhooks } = webhookDeps(store).webhooks;
+  const eraAfter = async (change: object) => {
+    await ask("PATCH", `/v1/webhooks/${id}`, change);
+    return (await webhooks.find(id))?.era;
+  };
+  expect(await eraAfter({ paused: true })).toBe(0);
+  expect(await eraAfter({ url })).toBe(0);
+  expect(await eraAfter({ paused: false })).toBe(1);
+  expect(await eraAfter({ paused: false })).toBe(1);
+  expect(await eraAfter({ url: `${url}2` })).toBe(2);
+});
+
 test("one that is removed is gone, with all that was kept of it", async () => {
   const { id } = await create();
   await store.redis.set(store.keys.webhook(id), "{}");

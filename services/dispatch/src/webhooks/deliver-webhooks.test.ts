@@ -310,6 +310,57 @@ test("Retry-After is heeded", async () => {
   expect(reading).toMatchObject([{ id: "wh_a", lagEvents: expect.any(Number) }]);
   expect(reading[0]?.lagSeconds).toBeGreaterThan(0);
   expect(receiver.requests).toHaveLength(1);
+  // An operator who resumes it, or moves it, does not have to wait.
+  receiver.answerWith((_request, response) => void response.writeHead(200).end());
+  await dispatcher.webhooks.store.change("wh_a", (one) => ({ ...one, era: one.era + 1 }));
+  await settled(receiver, 2);
+});
+
+test("when a receiver is back, partitions that wait for longer go on at once", async () => {
+  const receiver = await receive((_request, response) => void response.writeHead(500).end());
+  const first = await start();
+  await create(first, "wh_a", receiver);
+  await first.stop();
+  const waiting = {
+    after: await store.nowMs(),
+    failures: 20,
+    nextAtMs: Date.now() + 3_600_000,
+    era: 0,
+    replayed: 0,
+  };
+  await store.redis.set(store.partitions[partitionOfUser(bob, 2)]!.webhook("wh_a"), JSON.stringify(waiting));
+  const [ofAda, ofBob] = [await happen(ada, 1), await happen(bob, 1)];
+  const second = await start({ dispatcherId: "b" });
+  await waitFor(
+    async () =>
+      (await second.registry.metrics()).includes(
+        'petrel_webhook_breaker_open{webhook="wh_a",component="test"} 1',
+      ),
+    {
+      what: "the breaker to open",
+    },
+  );
+  expect(messagesOf(receiver.requests)).not.toContain(ofBob[0]);
+  const failed = receiver.requests.length;
+  receiver.answerWith((_request, response) => void response.writeHead(200).end());
+  await waitFor(() => receiver.requests.length >= failed + 2, { what: "both" });
+  expect(messagesOf(receiver.requests.slice(failed)).slice(-2).sort()).toEqual([...ofAda, ...ofBob].sort());
+});
+
+test("a stop lets the request under way end, and what it took does not come again", async () => {
+  const dispatcher = await start();
+  let answer = (): void => undefined;
+  const receiver = await receive((_request, response) => void (answer = () => response.writeHead(200).end()));
+  await create(dispatcher, "wh_a", receiver);
+  const before = await happen(ada, 1);
+  await waitFor(() => receiver.requests.length === 1, { what: "the request" });
+  const stopped = dispatcher.stop();
+  answer();
+  await stopped;
+  receiver.answerWith((_request, response) => void response.writeHead(200).end());
+  const after = await happen(ada, 1);
+  await start({ dispatcherId: "b" });
+  expect(await settled(receiver, 2)).toEqual([...before, ...after]);
 });
 
 test("one that is removed ends, and leaves nothing", async () => {

@@ -16,9 +16,19 @@ export class EndpointBreaker {
   #isProbing = false;
   #notBeforeMs = Number.NEGATIVE_INFINITY;
   #recoveries = 0;
+  #era = 0;
 
   constructor(clock: Pick<Clock, "monotonicMs">) {
     this.#clock = clock;
+  }
+
+  /** Of its webhook: a new one begins when it is resumed or moves, and what was before counts no more. */
+  follow(era: number): void {
+    if (era === this.#era) return;
+    this.#era = era;
+    this.#failures = 0;
+    this.#isProbing = false;
+    this.#notBeforeMs = Number.NEGATIVE_INFINITY;
   }
 
   get isOpen(): boolean {

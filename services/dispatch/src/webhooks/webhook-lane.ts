@@ -145,6 +145,7 @@ export class WebhookLane {
     const progress = await this.#follow(webhook);
     if (progress === undefined) return;
     const { breaker } = this.endpoint;
+    breaker.follow(webhook.era);
     if (breaker.recoveries !== this.#recoveriesSeen) {
       this.#recoveriesSeen = breaker.recoveries;
       this.#progress = { ...progress, nextAtMs: undefined };
