@@ -1,5 +1,5 @@
 // Tests only: waits for something to become true, instead of sleeping and hoping.
-// Guarantees: resolves as soon as the check succeeds; throws, naming what was waited for, when the deadline has passed.
+// Guarantees: resolves soon after the check can succeed; throws, naming what was waited for, when the deadline has passed.
 import { setTimeout as sleep } from "node:timers/promises";
 
 export interface WaitForOptions {
@@ -7,8 +7,14 @@ export interface WaitForOptions {
   readonly what: string;
   /** Generous by default: only a failure waits for it. */
   readonly deadlineMs?: number;
+  /** By default more often at first: most waits are short, and a check may be a request to a service. */
   readonly everyMs?: number;
 }
+
+const FIRST_EVERY_MS = 20;
+const LATER_EVERY_MS = 80;
+/** Nobody waits for longer than so much of what it took anyway. */
+const SHARE = 0.1;
 
 /**
  * @param check called again and again; an error counts as "not yet" and becomes the cause of the final error
@@ -16,9 +22,9 @@ export interface WaitForOptions {
  */
 export async function waitFor<T>(
   check: () => T | Promise<T>,
-  { what, deadlineMs = 30_000, everyMs = 20 }: WaitForOptions,
+  { what, deadlineMs = 30_000, everyMs }: WaitForOptions,
 ): Promise<Exclude<Awaited<T>, undefined | null | false | 0 | "">> {
-  const end = performance.now() + deadlineMs;
+  const startMs = performance.now();
   let lastError: unknown;
   for (;;) {
     try {
@@ -28,10 +34,11 @@ export async function waitFor<T>(
     } catch (error) {
       lastError = error;
     }
-    if (performance.now() >= end) {
+    const waitedMs = performance.now() - startMs;
+    if (waitedMs >= deadlineMs) {
       const because = lastError instanceof Error ? `: ${lastError.message}` : "";
       throw new Error(`waited ${deadlineMs} ms for ${what}${because}`, { cause: lastError });
     }
-    await sleep(everyMs);
+    await sleep(everyMs ?? Math.min(LATER_EVERY_MS, Math.max(FIRST_EVERY_MS, SHARE * waitedMs)));
   }
 }
