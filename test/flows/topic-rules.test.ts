@@ -15,6 +15,7 @@ beforeAll(async () => {
   file = join(directory, "topics.json");
   await put(rulesOf(2));
   cluster = await startCluster({
+    together: (name) => name !== "collect",
     nodes: 0,
     environmentOf,
   });
@@ -77,6 +78,7 @@ test("SIGHUP brings a new file into force; a wrong one is said, with its line, a
 test("a wrong file ends the start, and the line is named", async () => {
   await put(rulesOf(-1));
   const starting = startCluster({
+    together: (name) => name !== "collect",
     nodes: 0,
     environmentOf,
   });

@@ -1,5 +1,5 @@
 // Flow: a token with topics from auth, messages through collect, and what sockets on two nodes are sent.
-// Guarantees: real processes; what producers are answered and what subscribers see are one story.
+// Guarantees: the real services; what producers are answered and what subscribers see are one story.
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { connectClient, type WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 let cluster: TestCluster;
 let sockets: WsClient[] = [];
 beforeAll(async () => {
-  cluster = await startCluster({ nodes: 2 });
+  cluster = await startCluster({ together: true, nodes: 2 });
 }, 60_000);
 afterEach(() => {
   for (const socket of sockets) socket.close();

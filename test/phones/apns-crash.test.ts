@@ -12,7 +12,7 @@ import { metricOf, readState, registerPhone } from "../support/cluster-with-phon
 import { sized } from "../support/sizes.js";
 
 const notification = { title: "You have mail", body: "from Bob" };
-const COUNT = sized(5_000, 400);
+const COUNT = sized(5_000, 240);
 const CONCURRENCY = 64;
 /** From a request's end to its answer, so that some are always on their way. */
 const LATENCY_MS = 200;
