@@ -367,6 +367,20 @@ const fallback = {
         "{{event}} {{environment}}",
       ),
     ]),
+    graph("WeChat, by outcome and code", "cps", [
+      query(
+        `sum by (appid, outcome, code) (${rate("petrel_wechat_sends_total")})`,
+        "{{appid}} {{outcome}} {{code}}",
+      ),
+    ]),
+    graph("WeChat, how long a request takes, access tokens, apps that rest", "short", [
+      query(quantile(0.99, ", appid", "petrel_wechat_send_seconds_bucket"), "p99 {{appid}}"),
+      query(
+        "sum by (appid, outcome) (increase(petrel_wechat_token_refreshes_total[$__rate_interval]))",
+        "tokens {{outcome}} {{appid}}",
+      ),
+      query("min by (appid) (petrel_wechat_app_closed)", "closed {{appid}}"),
+    ]),
     graph(
       "Breakers open, credentials refused",
       "short",

@@ -39,6 +39,9 @@ beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "petrel-prometheus-"));
   const authorityFile = join(directory, "ca.pem");
   writeFileSync(authorityFile, tlsAuthority);
+  // One app that is never sent to: its series are there from the start.
+  const wechatAppsFile = join(directory, "wechat-apps.json");
+  writeFileSync(wechatAppsFile, JSON.stringify({ wx1: { kind: "service-account", secret: "s3cr3t" } }));
   simulator = await startApnsSimulator();
   for (const name of names) metricsPorts.set(name, await freePort());
   cluster = await startCluster({
@@ -51,6 +54,7 @@ beforeAll(async () => {
       DRAIN_WINDOW_MS: "1500",
       FALLBACK_RETRY_BASE_MS: "50",
       AUTH_CA_FILE: authorityFile,
+      WECHAT_APPS_FILE: wechatAppsFile,
     },
     environmentOf: (name) => ({ METRICS_PORT: String(metricsPorts.get(name)) }),
   });

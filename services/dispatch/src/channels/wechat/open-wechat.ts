@@ -33,7 +33,8 @@ export function openWechat(settings: WechatSettings, deps: ChannelDeps): WechatC
   const { scripts, partitions, registry, clock, logger, tracing, cipher } = deps;
   const { wechatTimeoutMs: timeoutMs } = settings;
   const gates = new Map([...apps.keys()].map((appid) => [appid, new AppGate({ appid, clock, logger })]));
-  const metrics = createWechatMetrics(registry, () =>
+  const metrics = createWechatMetrics(
+    registry,
     [...gates].map(([appid, gate]) => ({ appid, isClosed: () => gate.isClosed })),
   );
   const gateOf = (appid: string): AppGate => {

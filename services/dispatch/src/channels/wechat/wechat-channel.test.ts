@@ -323,7 +323,8 @@ describe("what WeChat answers", () => {
       cause: "misconfigured",
       reason: expect.stringContaining("no access token: 40164"),
     });
-    expect(await metric("petrel_wechat_token_failing", { appid: serviceAccount.appid })).toBe(1);
+    const failed = { appid: serviceAccount.appid, outcome: "failed", code: "40164" };
+    expect(await metric("petrel_wechat_token_refreshes_total", failed)).toBe(1);
     await store.clear();
     await register("tokenless");
     await simulator.setBehaviour({ tokenAnswer: { errcode: 45009 } });

@@ -62,8 +62,7 @@ const knownCodes: ReadonlySet<string> = new Set(
   ]),
 );
 
-/** @param apps all of them, when the metrics are read */
-export function createWechatMetrics(registry: Registry, apps: () => readonly WatchedApp[]): WechatMetrics {
+export function createWechatMetrics(registry: Registry, apps: readonly WatchedApp[]): WechatMetrics {
   const registers = [registry];
   const sends = new Counter({
     name: "petrel_wechat_sends_total",
@@ -84,12 +83,6 @@ export function createWechatMetrics(registry: Registry, apps: () => readonly Wat
     labelNames: ["appid", "outcome", "code"],
     registers,
   });
-  const failing = new Gauge({
-    name: "petrel_wechat_token_failing",
-    help: "1 where this dispatcher's last request for an access token got none",
-    labelNames: ["appid"],
-    registers,
-  });
   const unbound = new Counter({
     name: "petrel_wechat_invalidations_total",
     help: "Openids that WeChat does not know: their devices forgotten, kept as registered again, or dropped here",
@@ -103,18 +96,24 @@ export function createWechatMetrics(registry: Registry, apps: () => readonly Wat
       labelNames: ["appid"],
       registers: [],
       collect() {
-        for (const { appid, isClosed } of apps()) this.set({ appid }, isClosed() ? 1 : 0);
+        for (const { appid, isClosed } of apps) this.set({ appid }, isClosed() ? 1 : 0);
       },
     }),
   );
+  for (const { appid } of apps) {
+    sends.inc({ appid, outcome: "taken", code: "0" }, 0);
+    seconds.zero({ appid });
+    fetches.inc({ appid, outcome: "fetched", code: "0" }, 0);
+    fetches.inc({ appid, outcome: "failed", code: "unanswered" }, 0);
+  }
+  for (const reason of ["openid-invalid", "not-following"]) {
+    for (const outcome of ["forgotten", "kept", "dropped"]) unbound.inc({ outcome, reason }, 0);
+  }
   const label = (code: string): string => (knownCodes.has(code) ? code : "other");
   return {
     sent: (appid, outcome, code) => sends.inc({ appid, outcome, code: label(code) }),
     took: (appid, ms) => seconds.observe({ appid }, ms / 1000),
-    fetched: (appid, outcome, code) => {
-      fetches.inc({ appid, outcome, code: label(code) });
-      if (outcome !== "stale") failing.set({ appid }, outcome === "fetched" ? 0 : 1);
-    },
+    fetched: (appid, outcome, code) => fetches.inc({ appid, outcome, code: label(code) }),
     unbound: (outcome, reason, count) => unbound.inc({ outcome, reason }, count),
   };
 }
