@@ -55,3 +55,22 @@ test("one that can't be opened fails alone", async () => {
     ["sound", 1, undefined],
   ]);
 });
+
+test("more rounds may go before those that count", async () => {
+  let measured = 0;
+  const measure = () => Promise.resolve({ value: ++measured });
+  const said: string[] = [];
+  const [figures] = await inRounds([{ name: "a", measure }], {
+    rounds: 2,
+    warmUps: 3,
+    say: (line) => said.push(line.trim()),
+  });
+  expect(figures?.rounds.map(({ value }) => value)).toEqual([4, 5]);
+  expect(said.map((line) => line.slice(0, 7))).toEqual([
+    "warm-up",
+    "warm-up",
+    "warm-up",
+    "round 1",
+    "round 2",
+  ]);
+});

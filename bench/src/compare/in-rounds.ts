@@ -1,5 +1,5 @@
 // Bench: rounds of all contenders in turn.
-// Guarantees: one contender works at a time; the first round of each is not counted; who fails is told, and the others
+// Guarantees: one contender works at a time; the first rounds of each are not counted; who fails is told, and the others
 // go on.
 import type { ContenderFigures, RoundFigures } from "./figures.js";
 
@@ -22,17 +22,18 @@ export async function openOrFail(
 
 export interface RoundsToRun {
   readonly rounds: number;
-  readonly hasWarmUp?: boolean;
+  /** Rounds before, which are not counted; one by default. */
+  readonly warmUps?: number;
   readonly say: (line: string) => void;
 }
 
 export async function inRounds(
   competitors: readonly Competitor[],
-  { rounds, hasWarmUp = true, say }: RoundsToRun,
+  { rounds, warmUps = 1, say }: RoundsToRun,
 ): Promise<ContenderFigures[]> {
   const found = new Map(competitors.map((one) => [one, [] as RoundFigures[]]));
   const failed = new Map<Competitor, string>();
-  for (let round = hasWarmUp ? 0 : 1; round <= rounds; round++) {
+  for (let round = 1 - warmUps; round <= rounds; round++) {
     const line: string[] = [];
     for (const competitor of competitors) {
       if (failed.has(competitor)) continue;
@@ -45,7 +46,7 @@ export async function inRounds(
         line.push(`${competitor.name} failed`);
       }
     }
-    say(`  ${round === 0 ? "warm-up" : `round ${round}`}: ${line.join(" · ")}`);
+    say(`  ${round <= 0 ? "warm-up" : `round ${round}`}: ${line.join(" · ")}`);
   }
   return [...found].map(([competitor, results]) => {
     const why = failed.get(competitor);

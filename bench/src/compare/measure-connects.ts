@@ -9,6 +9,11 @@ import { inRounds } from "./in-rounds.js";
 import { userEntrances, type CompareContext } from "./measure-messages.js";
 
 const LOAD_PROCESSES = 2;
+/**
+ * Rounds that are not counted: V8 compiles what a node runs during its first thousands of connections, and a node that
+ * serves a crowd has long done so. The same for all.
+ */
+const WARM_UPS = 4;
 /** What servers do once a connection has gone. */
 const SETTLE_MS = 500;
 
@@ -51,7 +56,7 @@ export async function measureConnects({
       workload: "connect",
       title: `${connects} connections, there and back, by users whom the server has seen`,
       unit: "µs CPU a connection",
-      contenders: await inRounds(competitors, { rounds: options.rounds, say }),
+      contenders: await inRounds(competitors, { rounds: options.rounds, warmUps: WARM_UPS, say }),
     };
   } finally {
     await Promise.all(opened.map((subscribers) => subscribers.close()));

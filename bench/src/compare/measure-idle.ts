@@ -49,7 +49,7 @@ export async function measureIdleConnections(context: CompareContext): Promise<W
     await pause(SETTLE_MS);
     const before = await idleUsPerSecond(contenders, (idleSeconds * 1000) / 2);
     const inspectors = await openInspectors(contenders);
-    const residents = async (): Promise<number[]> => {
+    const residents = async (): Promise<Resident[]> => {
       for (const inspector of inspectors) await inspector.collectGarbage();
       return contenders.map(residentBytes);
     };
@@ -60,7 +60,10 @@ export async function measureIdleConnections(context: CompareContext): Promise<W
     await connect(half, connections);
     await pause(SETTLE_MS);
     const allBytes = await residents();
-    const bytes = allBytes.map((all, i) => all - (halfBytes[i] ?? 0));
+    const kilobytes = (contender: number, part: keyof Resident): number =>
+      ((allBytes[contender]?.[part] ?? 0) - (halfBytes[contender]?.[part] ?? 0)) /
+      (connections - half) /
+      1024;
     say(`  ${connections} connections each, for ${idleSeconds} s`);
     const after = await idleUsPerSecond(contenders, idleSeconds * 1000);
     return {
@@ -75,7 +78,7 @@ export async function measureIdleConnections(context: CompareContext): Promise<W
             (us - (idle[name] ?? 0)) / connections,
           ]),
         );
-        const more = { "KB of memory": (bytes[i] ?? 0) / (connections - half) / 1024 };
+        const more = { "KB of memory": kilobytes(i, "all"), "of these in Redis": kilobytes(i, "redis") };
         return { name: contender.name, rounds: [{ value: sumOf(parts), parts, more }] };
       }),
     };
@@ -115,17 +118,25 @@ async function openInspectors(contenders: readonly Contender[]): Promise<Inspect
   return opened;
 }
 
-/** Of all its processes, Redis among them. */
-function residentBytes({ pids }: Contender): number {
-  let pages = 0;
-  for (const pid of pids.values()) {
+interface Resident {
+  /** Of all its processes, Redis among them. */
+  readonly all: number;
+  readonly redis: number;
+}
+
+function residentBytes({ pids }: Contender): Resident {
+  let all = 0;
+  let redis = 0;
+  for (const [name, pid] of pids) {
     try {
-      pages += Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]);
+      const bytes = Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]) * PAGE_BYTES;
+      all += bytes;
+      if (name === "redis") redis += bytes;
     } catch {
       // It is gone; whoever counts its messages tells.
     }
   }
-  return pages * PAGE_BYTES;
+  return { all, redis };
 }
 
 function sumOf(parts: Readonly<Record<string, number>>): number {

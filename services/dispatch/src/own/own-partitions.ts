@@ -3,6 +3,7 @@
 // Guarantees: what is held here was leased by Redis and is not over by the monotonic clock; a planned stop frees it
 // at once, a dead dispatcher's share is taken over when its leases end; no partition stays without an owner.
 import type { Clock } from "@petrel/shared/kernel/clock";
+import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { Loop } from "@petrel/shared/kernel/loop";
@@ -44,6 +45,7 @@ export class PartitionOwner {
   readonly #orphanSinceMs = new Map<number, number>();
   readonly #releasing = new Map<number, Promise<void>>();
   readonly #listeners: (() => void)[] = [];
+  readonly #lookEveryMs: number;
   readonly #loop: Loop;
   #members: readonly string[] = [];
   #memberUntilMs = Number.NEGATIVE_INFINITY;
@@ -51,11 +53,10 @@ export class PartitionOwner {
 
   constructor(options: PartitionOwnerOptions) {
     this.#options = options;
-    const renewEveryMs = options.leaseMs / 3;
-    const lookEveryMs = renewEveryMs / Math.ceil(renewEveryMs / MAX_LOOK_EVERY_MS);
+    this.#lookEveryMs = Math.min(options.leaseMs / 3, MAX_LOOK_EVERY_MS);
     this.#loop = new Loop(async (signal) => {
       await this.#quietly("look", () => this.#look(signal));
-      return lookEveryMs;
+      return untilCommonTick(this.#lookEveryMs);
     });
   }
 
@@ -109,7 +110,8 @@ export class PartitionOwner {
       this.#memberUntilMs = startedAtMs + leaseMs;
     });
     const members = this.#members;
-    const renews = startedAtMs - this.#renewedAtMs >= leaseMs / 3 - 1;
+    // At the next look a third of the lease would be over.
+    const renews = startedAtMs - this.#renewedAtMs + this.#lookEveryMs > leaseMs / 3;
     if (renews) {
       this.#renewedAtMs = startedAtMs;
       await Promise.all([...this.#held.values()].map((held) => this.#renew(held)));

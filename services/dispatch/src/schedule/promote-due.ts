@@ -79,7 +79,7 @@ export class DuePromoter {
       this.#underWay.set(server, serving);
     }
     const waits = owner.open.map((held) => this.#waitOf(held)).filter((waitMs) => waitMs > 0);
-    return Promise.resolve(Math.min(LOOK_MS, ...waits));
+    return Promise.resolve(untilCommonTick(Math.min(LOOK_MS, ...waits)));
   }
 
   #waitOf(held: HeldPartition): number {
@@ -89,10 +89,12 @@ export class DuePromoter {
   /** A call for each partition in turn, round after round, until none of them has more. */
   async #serve(server: string, signal: AbortSignal): Promise<void> {
     const { scripts, owner, clock } = this.#options;
+    const ofServer = (): HeldPartition[] =>
+      owner.open.filter(({ keys }) => scripts.serverOf(keys.scheduled) === server);
+    await this.#restWhereNothingIsDue(ofServer().filter((held) => this.#waitOf(held) <= 0));
     for (let isBusy = true; isBusy && !signal.aborted;) {
       isBusy = false;
-      for (const held of owner.open) {
-        if (scripts.serverOf(held.keys.scheduled) !== server) continue;
+      for (const held of ofServer()) {
         if (signal.aborted || !held.isOpen || this.#waitOf(held) > 0) continue;
         const startMs = clock.monotonicMs();
         const { nextInMs, calls } = await this.#look(held);
@@ -101,6 +103,24 @@ export class DuePromoter {
         isBusy ||= nextInMs === 0;
         if (calls > 0) await pause(Math.ceil(REST_FACTOR * (endMs - startMs)), signal);
       }
+    }
+  }
+
+  /**
+   * Mostly there is nothing: then one write and one answer serve all partitions, and an idle process is not woken once
+   * for each. Where anything is due, or cannot be read, `#look` finds that again.
+   */
+  async #restWhereNothingIsDue(partitions: readonly HeldPartition[]): Promise<void> {
+    const { scripts, clock } = this.#options;
+    const looks = await Promise.allSettled(
+      scripts.together(() => partitions.map(({ keys }) => findDueSchedules(scripts, keys, 1))),
+    );
+    const nowMs = clock.monotonicMs();
+    for (const [i, held] of partitions.entries()) {
+      const look = looks[i];
+      if (look?.status !== "fulfilled" || look.value.members.length > 0) continue;
+      const nextInMs = restOf(look.value.nextInMs);
+      this.#nextLookMs.set(held, nowMs + untilCommonTick(nextInMs, nowMs));
     }
   }
 
@@ -121,8 +141,8 @@ export class DuePromoter {
   async #promoteSome(held: HeldPartition): Promise<Look> {
     const { scripts, owner, rules, metrics, clock, tracing } = this.#options;
     const { keys, token } = held;
-    const { members, nextInMs = LOOK_MS, nowMs } = await findDueSchedules(scripts, keys, MAX_MESSAGES);
-    if (members.length === 0) return { nextInMs: Math.max(1, Math.min(nextInMs, LOOK_MS)), calls: 0 };
+    const { members, nextInMs, nowMs } = await findDueSchedules(scripts, keys, MAX_MESSAGES);
+    if (members.length === 0) return { nextInMs: restOf(nextInMs), calls: 0 };
     const forTopics = members.filter(isOfTopic);
     const forUsers = members.filter((member) => !isOfTopic(member));
     let [isLeft, ready, calls] = [members.length === MAX_MESSAGES, 0, 0];
@@ -152,7 +172,7 @@ export class DuePromoter {
         isLeft ||= promotion.results.some(({ outcome }) => outcome === "left");
       }
     }
-    if (!isLeft) return { nextInMs: Math.max(1, Math.min(nextInMs, LOOK_MS)), calls };
+    if (!isLeft) return { nextInMs: restOf(nextInMs), calls };
     return { nextInMs: ready > READY_ROOM ? READY_REST_MS : 0, calls };
   }
 
@@ -177,4 +197,9 @@ interface Look {
   readonly nextInMs: number;
   /** Calls that promoted. */
   readonly calls: number;
+}
+
+/** @param nextInMs when the next message is due, as far as is known */
+function restOf(nextInMs = LOOK_MS): number {
+  return Math.max(1, Math.min(nextInMs, LOOK_MS));
 }

@@ -2,6 +2,7 @@
 // Guarantees: a message in too many parts closes with 1009, which clients know, instead of the 1008 of `ws`; whoever
 // listens costs a field, not a closure for each event.
 import type { Socket } from "node:net";
+import type { Writable } from "node:stream";
 import { WebSocket, type RawData } from "ws";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 
@@ -47,18 +48,33 @@ export class ConnectionWebSocket extends WebSocket {
 interface Inner {
   readonly _closeFrameReceived?: boolean;
   readonly _socket?: Socket | null;
+  readonly _receiver?: Writable;
 }
 
 /**
- * Once both sides have closed, `ws` has ended its socket. At the client's own end it would end it, and its receiver,
- * again: for each Node makes an error with a stack, which nobody sees, at a thirtieth of what a connection costs.
+ * Once both sides have closed, `ws` ends its socket and its receiver. At the client's own end it would end both again,
+ * and at the socket's close the receiver once more: for each Node makes an error with a stack, which nobody sees, at a
+ * thirtieth of what a connection costs.
  */
 function forgetEnd(ws: unknown): void {
-  const { _closeFrameReceived: hasReceived, _socket: socket } = ws as Inner;
+  const { _closeFrameReceived: hasReceived, _socket: socket, _receiver: receiver } = ws as Inner;
   if (hasReceived !== true) return;
   for (const listener of socket?.listeners("end") ?? []) {
     if (listener.name === "socketOnEnd") socket?.off("end", listener as () => void);
   }
+  if (receiver !== undefined) receiver.end = endOnce;
+}
+
+/** The class's own method again, and after that nothing. */
+function endOnce(this: Writable): Writable {
+  Reflect.deleteProperty(this, "end");
+  this.end();
+  this.end = hasEnded;
+  return this;
+}
+
+function hasEnded(this: Writable): Writable {
+  return this;
 }
 
 // The same functions for all sockets: `ws` calls them with the socket as `this`.

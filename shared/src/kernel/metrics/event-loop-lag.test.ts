@@ -5,18 +5,21 @@ import { addEventLoopLag } from "./event-loop-lag.js";
 
 let registry: Registry;
 let clockMs = 0;
+let dueMs = 0;
 beforeEach(() => {
-  vi.useFakeTimers({ toFake: ["setInterval"] });
+  vi.useFakeTimers({ toFake: ["setTimeout"] });
   registry = new Registry();
   clockMs = 0;
+  dueMs = 500;
   addEventLoopLag(registry, () => clockMs);
 });
 afterEach(() => vi.useRealTimers());
 
 /** @param lateMs how late the loop comes to the look */
 function look(lateMs: number): void {
-  clockMs += 500 + lateMs;
-  vi.advanceTimersByTime(500);
+  clockMs = dueMs + lateMs;
+  vi.advanceTimersToNextTimer();
+  dueMs = (Math.floor(clockMs / 500) + 1) * 500;
 }
 
 async function read(name: string): Promise<number> {

@@ -38,7 +38,8 @@ const JSON_TYPE = "application/json; charset=utf-8";
  */
 export function takeWholeRequests<Wanted>(app: HttpApp, { wants, take }: RequestTaker<Wanted>): void {
   const { server } = app;
-  const { routing }: Framework = app;
+  const framework: Framework = app;
+  const { routing } = framework;
   let isStopping = false;
   app.addHook("preClose", (done) => {
     isStopping = true;
