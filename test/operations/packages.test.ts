@@ -1,12 +1,17 @@
 // The packages that others install, as `npm pack` makes them: packed, unpacked, and run where nothing else is.
 // Guarantees: they contain everything that runs, types included, and no test; a new package is checked too.
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, readFile, readdir, rm, symlink } from "node:fs/promises";
+import { once } from "node:events";
+import { copyFile, mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { launchChromium, runsInBrowser } from "../support/browser/chromium.js";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -15,17 +20,21 @@ interface Manifest {
   readonly name: string;
   readonly version: string;
   readonly dependencies?: Readonly<Record<string, string>>;
-  readonly exports?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  readonly exports?: Readonly<Record<string, string | Readonly<Record<string, string>>>>;
   readonly bin?: Readonly<Record<string, string>>;
 }
 
 let place: string;
 /** By name: the files in the package. */
-const packed = new Map<string, { readonly manifest: Manifest; readonly files: readonly string[] }>();
+const packed = new Map<
+  string,
+  { readonly manifest: Manifest; readonly files: readonly string[]; readonly tarball: string }
+>();
 
 beforeAll(async () => {
   place = await mkdtemp(join(tmpdir(), "petrel-packages-"));
   await mkdir(join(place, "node_modules/@petrel"), { recursive: true });
+  await run(process.execPath, ["bundle-client.mjs"], { cwd: join(root, "clients/browser") });
   for (const name of await readdir(join(root, "clients"))) {
     const directory = join(root, "clients", name);
     // `npm test` has built them already.
@@ -37,7 +46,7 @@ beforeAll(async () => {
     await mkdir(unpacked);
     await run("tar", ["-xzf", join(place, made?.filename ?? ""), "-C", unpacked, "--strip-components=1"]);
     const files = await readdir(unpacked, { recursive: true });
-    packed.set(manifest.name, { manifest, files });
+    packed.set(manifest.name, { manifest, files, tarball: join(place, made?.filename ?? "") });
   }
   for (const { manifest } of packed.values()) {
     for (const name of Object.keys(manifest.dependencies ?? {})) {
@@ -49,10 +58,12 @@ beforeAll(async () => {
 afterAll(() => rm(place, { recursive: true, force: true }));
 
 test("each holds what it names, what that imports, and no test", async () => {
-  expect([...packed.keys()].sort()).toEqual(["@petrel/cli", "@petrel/client"]);
+  expect([...packed.keys()].sort()).toEqual(["@petrel/cli", "@petrel/client", "@petrel/server"]);
   for (const [name, { manifest, files }] of packed) {
     const named = [
-      ...Object.values(manifest.exports ?? {}).flatMap((targets) => Object.values(targets)),
+      ...Object.values(manifest.exports ?? {}).flatMap((targets) =>
+        typeof targets === "string" ? [targets] : Object.values(targets),
+      ),
       ...Object.values(manifest.bin ?? {}),
     ].map((path) => path.replace(/^\.\//, ""));
     expect(files, name).toEqual(expect.arrayContaining([...named, "LICENSE", "NOTICE", "README.md"]));
@@ -80,6 +91,146 @@ test("the client is imported by its name, and makes a client", async () => {
     console.log(client.state, clientErrorCodes.closed);`;
   const { stdout } = await run(process.execPath, ["--input-type=module", "-e", script], { cwd: place });
   expect(stdout).toBe("closed PETREL_CLIENT_CLOSED\n");
+});
+
+/** What an application in TypeScript writes. */
+const consumer = `
+import { connect, PetrelClient, type ClientState, type PetrelMessage } from "@petrel/client";
+import { Petrel, PetrelError, type PetrelErrorCode } from "@petrel/server";
+
+const maybe: string | undefined = Math.random() > 1 ? "x" : undefined;
+const client: PetrelClient<{ text: string }> = connect({
+  url: "/v1/connect",
+  getToken: async () => "t",
+  ack: "visible",
+  position: undefined,
+  timing: { ackDelayMs: undefined },
+});
+client.on("message", ({ data }: PetrelMessage<{ text: string }>) => data.text.length);
+const state: ClientState = client.state;
+
+const petrel = new Petrel({ collect: "http://a.test", key: "k.s", auth: maybe, timeoutMs: undefined });
+const one: Promise<{ readonly id: string }> = petrel.send({
+  to: { user: "a" }, data: 1, idempotencyKey: maybe, deliverAt: new Date(), notification: undefined,
+});
+const list: Promise<{ readonly results: readonly { readonly user: string }[] }> = petrel.send({
+  to: { users: ["a", "b"] }, data: null,
+});
+const known: PetrelErrorCode = "PETREL_INBOX_FULL";
+export async function all(): Promise<unknown> {
+  for await (const event of petrel.events({ types: ["message.failed"], after: maybe })) {
+    if (event.type !== "gap") return [event.user, event.data["reason"]];
+  }
+  return [state, await one, await list, known, PetrelError];
+}
+`;
+
+describe("installed into an empty project", () => {
+  let project: string;
+  let cluster: TestCluster;
+  let origin: string;
+  let server: Server;
+  /** What the page's server answers: its type, and the body. */
+  let serve: (path: string) => Promise<readonly [string, string | Buffer]>;
+
+  beforeAll(async () => {
+    project = join(place, "project");
+    await mkdir(project);
+    await writeFile(join(project, "package.json"), JSON.stringify({ type: "module", private: true }));
+    const tarballs = ["@petrel/client", "@petrel/server"].map((name) => packed.get(name)?.tarball ?? "");
+    // Nothing of a registry is needed: neither has a dependency.
+    await run("npm", ["install", "--offline", "--no-audit", "--no-fund", ...tarballs], { cwd: project });
+    server = createServer(({ url = "" }, response) => {
+      serve(url).then(
+        ([type, body]) => response.writeHead(200, { "content-type": type }).end(body),
+        () => response.writeHead(404).end(),
+      );
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    cluster = await startCluster({
+      nodes: 1,
+      together: true,
+      environment: { ALLOWED_ORIGINS: origin },
+    });
+  });
+  afterAll(async () => {
+    await cluster?.stop();
+    server?.close();
+    server?.closeAllConnections();
+  });
+
+  test("they bring nothing along", async () => {
+    const installed = await readdir(join(project, "node_modules"));
+    expect(installed.filter((name) => !name.startsWith("."))).toEqual(["@petrel"]);
+  });
+
+  test("the types fit, with the strictest settings, for Node and for bundlers", async () => {
+    await writeFile(join(project, "consumer.ts"), consumer);
+    for (const [module, moduleResolution] of [
+      ["nodenext", "nodenext"],
+      ["esnext", "bundler"],
+    ] as const) {
+      const settings = ["--strict", "--exactOptionalPropertyTypes", "--noUncheckedIndexedAccess", "--noEmit"];
+      const target = ["--target", "es2023", "--lib", "es2023,dom", "--types", ""];
+      const how = ["--module", module, "--moduleResolution", moduleResolution];
+      const tsc = join(root, "node_modules/.bin/tsc");
+      const { stdout } = await run(tsc, [...settings, ...target, ...how, "consumer.ts"], { cwd: project });
+      expect(stdout).toBe("");
+    }
+  });
+
+  test("the example of a backend sends", async () => {
+    await copyFile(join(root, "examples/backend/send.mjs"), join(project, "send.mjs"));
+    const env = { ...process.env, PETREL_COLLECT: cluster.collect.url, PETREL_KEY: cluster.apiKey };
+    const { stdout } = await run(process.execPath, ["send.mjs", "alice", "bob"], { cwd: project, env });
+    expect(stdout.trim().split("\n").toSorted()).toEqual([
+      expect.stringMatching(/^alice p\d+_\S+ queued$/),
+      expect.stringMatching(/^bob p\d+_\S+ queued$/),
+    ]);
+  });
+
+  test.runIf(runsInBrowser())(
+    "the example of a page receives, module by module and in one file",
+    async () => {
+      const browser = await launchChromium();
+      try {
+        const sdk = join(project, "node_modules/@petrel/client/dist");
+        const html = await readFile(join(root, "examples/web-page/index.html"), "utf8");
+        const global = `<script src="/sdk/bundle/petrel-client.global.js"></script>`;
+        for (const [user, page] of [
+          ["carol", html],
+          ["dora", html.replace("/sdk/client.js", "/sdk/bundle/petrel-client.js")],
+          [
+            "erin",
+            html
+              .replace(/import .*;/, "const { PetrelClient } = Petrel;")
+              .replace("<script", `${global}<script`),
+          ],
+        ] as const) {
+          const tab = await browser.newPage();
+          let requests = 0;
+          serve = async (path) => {
+            if (path === "/") return ["text/html", page];
+            if (path === "/nodes") return ["application/json", JSON.stringify(cluster.nodeUrls)];
+            if (path === "/token") return ["text/plain", await cluster.tokenFor(user)];
+            requests++;
+            return ["text/javascript", await readFile(join(sdk, path.replace("/sdk/", "")))];
+          };
+          await tab.goto(`${origin}/`);
+          await tab.waitForSelector("#state:has-text('online')");
+          await cluster.post("/v1/messages", { to: { user }, data: { text: "packed" } });
+          await tab.waitForSelector("#messages li:has-text('packed')");
+          if (user === "carol") expect(requests).toBeGreaterThan(10);
+          else expect(requests).toBe(1);
+          await tab.close();
+        }
+      } finally {
+        await browser.close();
+      }
+    },
+  );
 });
 
 test("the command runs from its package", async () => {
