@@ -1,5 +1,6 @@
 // collect's HTTP application: producers' messages in, what became of them out.
 // Guarantees: built from what it is given, without listening; every route of collect's contract is here or answers 501.
+import type { MessageArchive } from "@petrel/shared/archive/message-archive";
 import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { createReadiness } from "@petrel/shared/kernel/lifecycle/patient-readiness";
 import { addJsonBodyReader } from "@petrel/shared/kernel/http/bodies/read-json-body";
@@ -49,6 +50,8 @@ export interface CollectDeps {
   readonly topicRules: { ruleOf(topic: string): TopicRule };
   readonly keptTopics: Pick<KeptTopics, "keep" | "drop">;
   readonly cancels: Pick<CancelMessages, "cancel">;
+  /** Where one is configured. */
+  readonly archive: Pick<MessageArchive, "find" | "list"> | undefined;
   readonly counts: AcceptanceCounts;
   readonly eventCounts: EventCounts;
   readonly limits: MessageLimits;
@@ -101,9 +104,9 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
   const limiter = createRequestLimiter({ authenticator, ...requestLimits });
   decorateWithProducer(app, limiter.shares);
   limiter.limit(app);
-  const { limits, cancels } = deps;
+  const { limits, cancels, archive } = deps;
   const senders = new RememberedProducers(authenticator);
-  addMessageRoutes(app, { authenticator, senders, requests, limits, cancels, scripts, partitions });
+  addMessageRoutes(app, { authenticator, senders, requests, limits, cancels, archive, scripts, partitions });
   addBatchRoutes(app, { authenticator, senders, requests, limits });
   addUserRoutes(app, {
     authenticator,
@@ -111,6 +114,7 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
     audit: deps.audit,
     erasure: new UserErasure({ eraser: deps.eraser, audit: deps.audit }),
     partitions,
+    archive,
   });
   const { topicRules } = deps;
   addTopicLogRoutes(app, { authenticator, scripts, partitions, topicRules });

@@ -1,5 +1,6 @@
 // What collect reads from its environment.
 // Guarantees: validated and frozen by the kernel; docs/operate/configuration.md is made from this schema.
+import { archiveSettings, archiveWritingSettings } from "@petrel/shared/archive/archive-settings";
 import {
   acceptSettings,
   auditSettings,
@@ -7,7 +8,6 @@ import {
   commonSettings,
   fallbackStreamSettings,
   integer,
-  notBuilt,
   optionalText,
   portSetting,
   readConfig,
@@ -69,7 +69,8 @@ export const collectConfigSchema = {
     "messages one producer key may send through all collect processes, counted over 10 s; each recipient of a list counts; 0: no limit; a key may have its own, see limits.md",
     { default: 10_000, max: 1_000_000 },
   ),
-  messageArchiveUrl: notBuilt("MESSAGE_ARCHIVE_URL"),
+  ...archiveSettings,
+  ...archiveWritingSettings,
   acceptDeadlineMs: integer(
     "ACCEPT_DEADLINE_MS",
     "how long collect tries to store the messages of a request before it answers 503",

@@ -26,6 +26,7 @@ import { AcceptanceCounts } from "./accept/acceptance-counts.js";
 import { KEY_PREPAID, KEY_WINDOW_MS, MessageLimits } from "./accept/limit-messages.js";
 import { createStoreMessage } from "./accept/store-message.js";
 import { buildApp } from "./app.js";
+import { openCollectArchive } from "./archive/open-collect-archive.js";
 import type { CollectSettings } from "./config.js";
 import { EventCounts } from "./events/event-counts.js";
 import { CancelMessages } from "./recall/cancel-messages.js";
@@ -118,6 +119,9 @@ export async function startCollect(
     maxInFlight: STORE_CALLS_IN_FLIGHT,
     cap: config.schedulesCap,
   });
+  const archive = await openCollectArchive(config, service, { scripts, partitions });
+  const eraser = new UserEraser({ scripts, partitions, devices: new DevicesStore(scripts, partitions) });
+  const storeMessage = createStoreMessage(wrapStore(store), wrapPublisher(publisher), scheduler);
   const app = await buildApp({
     service,
     requestLimits: {
@@ -141,9 +145,10 @@ export async function startCollect(
       maxEntries: config.auditMaxEntries,
       keepDays: config.auditKeepDays,
     }),
-    eraser: new UserEraser({ scripts, partitions, devices: new DevicesStore(scripts, partitions) }),
+    eraser: archive === undefined ? eraser : archive.eraser(eraser),
+    archive: archive?.archive,
     partitions,
-    store: createStoreMessage(wrapStore(store), wrapPublisher(publisher), scheduler),
+    store: archive === undefined ? storeMessage : archive.first(storeMessage),
     topicRules,
     keptTopics: new KeptTopics(confirmed),
     cancels: new CancelMessages({ ...confirmed, reads: scripts }),

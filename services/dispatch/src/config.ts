@@ -1,5 +1,6 @@
 // dispatch: its environment.
 // Guarantees: validated, frozen, and documented by this schema (docs/operate/configuration.md is made from it).
+import { archiveSettings, redriveSettings } from "@petrel/shared/archive/archive-settings";
 import {
   acceptSettings,
   auditSettings,
@@ -198,6 +199,8 @@ export const dispatchSettings = {
   ...acceptSettings,
   ...fallbackStreamSettings,
   ...recordSettings,
+  ...archiveSettings,
+  ...redriveSettings,
   ...eventSettings,
   fallbackConcurrency: integer(
     "FALLBACK_CONCURRENCY",

@@ -2,6 +2,7 @@
 // Guarantees: nothing runs before `start`; a stop finishes the steps under way and frees the partitions at once.
 import type { Lifecycle } from "@petrel/shared/kernel/lifecycle/lifecycle";
 import { createRareLog } from "@petrel/shared/kernel/logging/rare-log";
+import type { MessageArchive } from "@petrel/shared/archive/message-archive";
 import { isMaster, onServerReady } from "@petrel/shared/redis/connection/cluster-nodes";
 import type { Redis } from "@petrel/shared/redis/connection/connect";
 import { RECEIVE_WINDOW_MS } from "@petrel/shared/redis/accept/accept-batch";
@@ -15,6 +16,7 @@ import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { Service } from "@petrel/shared/service/open-service";
 import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import type { AtRestCipher } from "@petrel/shared/security/encrypt-at-rest";
+import { openArchiver } from "./archive/open-archiver.js";
 import type { FallbackChannel } from "./channels/fallback-channel.js";
 import type { DispatchConfig } from "./config.js";
 import { addFallbackGauges, createFallbackMetrics } from "./fallback/fallback-metrics.js";
@@ -44,6 +46,8 @@ import { openWebhooks, type Webhooks } from "./webhooks/open-webhooks.js";
 import type { RetryRules } from "./webhooks/webhook-lane.js";
 
 export interface DispatcherParts {
+  /** Where one is configured; the caller closes it. */
+  readonly archive?: MessageArchive | undefined;
   readonly config: DispatchConfig;
   /** `instance` is its name and boot epoch: a restarted dispatcher is another one. */
   readonly service: Pick<Service, "instance" | "metrics" | "clock" | "logger" | "tracing">;
@@ -87,7 +91,7 @@ const FULL_STREAM_LOG_MS = 60_000;
 
 /** @throws ConfigError where a fallback channel's settings are wrong */
 export function openDispatcher(
-  { config, service, links: { redis, blocking, scripts }, audit, cipher }: DispatcherParts,
+  { config, service, links: { redis, blocking, scripts }, audit, cipher, archive }: DispatcherParts,
   overrides: DispatcherOverrides = {},
 ): Dispatcher {
   const { instance: dispatcherId, metrics: registry, clock, logger, tracing } = service;
@@ -231,6 +235,10 @@ export function openDispatcher(
     logger,
     tracing,
   });
+  const archiver =
+    archive === undefined
+      ? undefined
+      : openArchiver({ config, scripts, partitions, owner, archive, registry, logger });
   const sweeper = createDeviceSweeper({
     scripts,
     owner,
@@ -281,7 +289,16 @@ export function openDispatcher(
       });
       lifecycle.onStop("partitions", () => owner.stop());
       const events = [...online, trimmer, webhooks.deliverer];
-      const ofOwner = [dispatcher, waker, promoter, goneNodes, ...events, reconciler, sweeper];
+      const ofOwner = [
+        dispatcher,
+        waker,
+        promoter,
+        goneNodes,
+        ...events,
+        reconciler,
+        sweeper,
+        ...(archiver === undefined ? [] : [archiver]),
+      ];
       lifecycle.onStop("hand-over and wake", async () => {
         await Promise.all(ofOwner.map((part) => part.stop()));
       });

@@ -1,5 +1,6 @@
 // main.ts, tests -> here -> open-dispatcher, app: dispatch's parts, wired.
 // Guarantees: nothing is taken before Redis has been checked; a stop ends the work before it closes the port.
+import { openArchive } from "@petrel/shared/archive/open-archive";
 import { readReadyLengths } from "@petrel/shared/redis/accept/ready-stream";
 import { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import { pingRedis } from "@petrel/shared/redis/connection/cluster-nodes";
@@ -50,8 +51,11 @@ export async function startDispatch(
     maxEntries: config.auditMaxEntries,
     keepDays: config.auditKeepDays,
   });
+  const archive = await openArchive(config, logger);
+  if (archive !== undefined) service.lifecycle.onStop("archive", () => archive.close());
+  const cipher = encryptionKeys?.cipher;
   const dispatcher = openDispatcher(
-    { config, service, links: { redis, blocking, scripts }, audit, cipher: encryptionKeys?.cipher },
+    { config, service, links: { redis, blocking, scripts }, audit, cipher, archive },
     overrides,
   );
   const { owner, webhooks } = dispatcher;

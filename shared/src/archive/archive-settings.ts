@@ -1,7 +1,6 @@
 // collect and dispatch -> here: what both read from the environment about the message archive.
 // Guarantees: no archive unless a URL is given; the URL is checked as far as text can be.
-import { integer } from "../kernel/config.js";
-import type { Setting } from "../kernel/config.js";
+import { flag, integer, type Setting } from "../kernel/config.js";
 
 /** Where the archive is. The driver's own reader checks the rest when it connects. */
 const archiveUrl: { readonly env: string; readonly setting: Setting<string | undefined> } = {
@@ -29,5 +28,28 @@ export const archiveSettings = {
     "ARCHIVE_TIMEOUT_MS",
     "how long the archive may take to answer a write or a read",
     { default: 1_500, min: 50, max: 30_000 },
+  ),
+} as const;
+
+/** What collect does while the archive is away. */
+export const archiveWritingSettings = {
+  archiveRequired: flag(
+    "ARCHIVE_REQUIRED",
+    "whether a message is refused with 503 while the archive does not answer; `false`: it is accepted, and the archive gets it later",
+    { default: true },
+  ),
+  archiveSpoolCap: integer(
+    "ARCHIVE_SPOOL_CAP",
+    "with ARCHIVE_REQUIRED=false: entries of a partition that may wait in Redis for the archive; a message beyond them is accepted, and never archived",
+    { default: 100_000, min: 1, max: 10_000_000 },
+  ),
+} as const;
+
+/** How dispatch drives on what Redis has lost. */
+export const redriveSettings = {
+  redrivePerSecond: integer(
+    "ARCHIVE_REDRIVE_PER_SECOND",
+    "messages of a partition that Redis has lost and that are driven on in a second, from the archive",
+    { default: 500, min: 1, max: 100_000 },
   ),
 } as const;

@@ -120,7 +120,7 @@ export interface MessageArchive {
   /** Writes what became of rows; those that are gone stay gone. */
   update(updates: readonly RowUpdate[]): Promise<void>;
   find(id: string): Promise<ArchivedRow | undefined>;
-  /** What a recipient got in one lineage, ascending by seq. @param below this seq, exclusive; undefined: no bound */
+  /** What a recipient got in one lineage, ascending by seq, without what expired or was cancelled. @param below this seq, exclusive; undefined: no bound */
   list(
     recipient: string,
     lineage: string,

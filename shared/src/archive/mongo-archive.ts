@@ -75,8 +75,10 @@ export class MongoArchive implements MessageArchive {
       return { updateOne: { filter: { _id }, update: { $setOnInsert: rest }, upsert: true } };
     });
     const results: ("new" | "known" | Error)[] = rows.map(() => "known");
+    // By their ids: some servers count what they have upserted, not what they were asked.
     const note = (upserted: Readonly<Record<number, unknown>>): void => {
-      for (const index of Object.keys(upserted)) results[Number(index)] = "new";
+      const made = new Set(Object.values(upserted));
+      for (const [i, { id }] of rows.entries()) if (made.delete(id)) results[i] = "new";
     };
     try {
       const { upsertedIds } = await this.#inTime(messages.bulkWrite(operations, { ordered: false }));
@@ -164,7 +166,10 @@ export class MongoArchive implements MessageArchive {
   ): Promise<ArchivedRow[]> {
     const messages = await this.#messages();
     const seq = { $gt: after, ...(below === undefined ? {} : { $lt: below }) };
-    const found = messages.find({ recipient, lineage, seq }).sort({ seq: 1 }).limit(limit);
+    const found = messages
+      .find({ recipient, lineage, seq, state: { $in: [...LISTED] } })
+      .sort({ seq: 1 })
+      .limit(limit);
     return (await this.#inTime(found.toArray())).map(decodeRow);
   }
 
@@ -314,6 +319,8 @@ export class MongoArchive implements MessageArchive {
   }
 }
 
+/** What a user was sent, and was not taken back. */
+const LISTED = ["queued", "delivered", "pushed", "failed", "published"] as const;
 /** A count that is only shown need not be exact beyond this. */
 const LAG_COUNT_LIMIT = 100_000;
 /** The driver's own deadline comes first, as it says more. */

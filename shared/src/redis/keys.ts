@@ -89,6 +89,8 @@ export interface PartitionKeys {
    * scripts/includes/scheduled-record.lua
    */
   readonly scheduled: string;
+  /** stream, bounded: what the message archive could not be told yet, see spool/archive-spool.ts */
+  readonly archiveSpool: string;
   /** sorted set: those of one recipient. @param recipient a user, or a topic as `recipientOfTopic` writes it */
   schedulesOf(recipient: string): string;
   /** hash: epoch offset generation previous previousOffset bytes keepMs, see scripts/includes/topic-log.lua */
@@ -157,6 +159,7 @@ export function partitionKeys(partition: number): PartitionKeys {
     wechatRefusals: (userId: string) => `${tag}wechat-refusals:${userId}`,
     wechatUnanswered: (messageId: string) => `${tag}wechat-unanswered:${messageId}`,
     scheduled: `${tag}scheduled`,
+    archiveSpool: `${tag}archive-spool`,
     schedulesOf: (recipient: string) => `${tag}schedules:${recipient}`,
     topic: (name: string) => `${tag}topic:${name}`,
     topicLog: (name: string) => `${tag}topic-log:${name}`,

@@ -15,9 +15,10 @@ import (
 func main() {
 	address, directory := os.Args[1], os.Args[2]
 	server, err := ferretdb.New(&ferretdb.Config{
-		Listener:  ferretdb.ListenerConfig{TCP: address},
-		Handler:   "sqlite",
-		SQLiteURL: "file:" + directory + "/",
+		Listener: ferretdb.ListenerConfig{TCP: address},
+		Handler:  "sqlite",
+		// Tests kill the process, never the machine.
+		SQLiteURL: "file:" + directory + "/?_pragma=synchronous(off)",
 	})
 	if err != nil {
 		log.Fatal(err)

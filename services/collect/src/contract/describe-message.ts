@@ -4,7 +4,6 @@
 import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import type { DeadLetterCause } from "@petrel/shared/protocol/fallback/dead-letter-causes";
 import type { FallbackAttempt } from "@petrel/shared/protocol/fallback/fallback-attempt";
-import type { RecordedEnd } from "@petrel/shared/protocol/messages/stored-message";
 import { BROADCAST_TOPIC, topicOfRecipient } from "@petrel/shared/protocol/topics/topic-name";
 import {
   type FoundMessage,
@@ -124,7 +123,7 @@ function describeUnnumbered(id: string, { record, state }: UnnumberedMessage): M
     acceptedAt,
     expiresAt: formatTime(record.expiresAtMs),
     ...(deliverAtMs === undefined ? {} : { deliverAt: formatTime(deliverAtMs) }),
-    ...(state === "failed" ? { reason: describeFailure(end, []) } : {}),
+    ...describeReason(state, end?.word, []),
     timeline: [
       { at: acceptedAt, event: "accepted" },
       ...(end === undefined ? [] : [{ at: formatTime(end.atMs), event: end.state }]),
@@ -164,8 +163,7 @@ function describeSent(
     epoch: record.epoch,
     acceptedAt: formatTime(record.atMs),
     expiresAt: formatTime(record.expiresAtMs),
-    ...(state === "failed" ? { reason: describeFailure(record.end, attempts) } : {}),
-    ...(state === "expired" && record.end?.word === COLLAPSED ? { reason: collapsedReason } : {}),
+    ...describeReason(state, record.end?.word, attempts),
     timeline: describeTimeline(found, attempts),
   };
 }
@@ -196,11 +194,24 @@ function describeTimeline(
     .map(({ atMs, event }) => ({ at: formatTime(atMs), ...event }));
 }
 
+/**
+ * Why a message failed, or expired before its time.
+ * @param word of its end, as the record has it
+ */
+export function describeReason(
+  state: string,
+  word: string | undefined,
+  attempts: readonly FallbackAttempt[],
+): Pick<MessageStateAnswer, "reason"> {
+  if (state === "failed") return { reason: describeFailure(word, attempts) };
+  return state === "expired" && word === COLLAPSED ? { reason: collapsedReason } : {};
+}
+
 function describeFailure(
-  end: RecordedEnd | undefined,
+  word: string | undefined,
   attempts: readonly FallbackAttempt[],
 ): { readonly code: string; readonly message: string } {
-  const code = end?.word ?? "unknown";
+  const code = word ?? "unknown";
   const last = attempts.findLast(({ reason }) => reason !== undefined)?.reason;
   const general = Object.hasOwn(generalReasons, code) ? generalReasons[code as DeadLetterCause] : undefined;
   return { code, message: [general, last].filter((part) => part !== undefined).join(" Last: ") };

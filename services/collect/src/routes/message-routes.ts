@@ -1,5 +1,6 @@
 // A producer's request -> here -> check-message -> prepare-messages: one message sent, its state read, its cancelling.
 // Guarantees: 202 means stored.
+import type { MessageArchive } from "@petrel/shared/archive/message-archive";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { MESSAGE_ID_PATTERN, partitionOfMessageId } from "@petrel/shared/protocol/messages/ids";
 import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
@@ -17,7 +18,12 @@ import {
 } from "@petrel/shared/security/producers/authorize-producer";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import { type CancelMessages, noSuchMessage } from "../recall/cancel-messages.js";
-import { describeMessage, messageStateSchema } from "../contract/describe-message.js";
+import {
+  describeMessage,
+  type MessageStateAnswer,
+  messageStateSchema,
+} from "../contract/describe-message.js";
+import { askArchive, describeArchived } from "../archive/read-archive.js";
 import {
   conflictError,
   notFoundError,
@@ -32,6 +38,8 @@ export interface MessageRoutesDeps extends AcceptMessageDeps {
   /** Who was admitted to send a moment ago. */
   readonly senders: RememberedProducers;
   readonly cancels: Pick<CancelMessages, "cancel">;
+  /** Where one is configured. */
+  readonly archive: Pick<MessageArchive, "find"> | undefined;
   readonly scripts: ScriptRunner;
   readonly partitions: readonly PartitionKeys[];
 }
@@ -80,7 +88,8 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
         tags: ["messages"],
         summary: "Get what became of a message",
         description:
-          "Includes the fallback channels' attempts. Kept for at least 24 h after the message's end. Scope: `read`.",
+          "Includes the fallback channels' attempts. Kept for at least 24 h after the message's end, and with a message " +
+          "archive for as long as that keeps it, then without the attempts. Scope: `read`.",
         security: producerSecurity,
         params: paramsSchema,
         querystring: noQuerySchema,
@@ -89,6 +98,7 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
     },
     async ({ params: { id } }) => {
       const found = await findMessage(deps, id);
+      if (found === undefined) return describeFromArchive(deps, id);
       return describeMessage(id, found, await awaitAnswer(readAttempts(deps.scripts.redis, found.keys, id)));
     },
   );
@@ -118,13 +128,20 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
 }
 
 /** @throws PetrelError PETREL_NOT_FOUND or PETREL_UNAVAILABLE */
+async function describeFromArchive({ archive }: MessageRoutesDeps, id: string): Promise<MessageStateAnswer> {
+  const row = archive === undefined ? undefined : await askArchive(archive.find(id));
+  const answer = row === undefined ? undefined : describeArchived(row);
+  if (answer === undefined) throw noSuchMessage();
+  return answer;
+}
+
+/** @throws PetrelError PETREL_UNAVAILABLE */
 async function findMessage(
   { scripts, partitions }: MessageRoutesDeps,
   id: string,
-): Promise<FoundMessage & { readonly keys: PartitionKeys }> {
+): Promise<(FoundMessage & { readonly keys: PartitionKeys }) | undefined> {
   const partition = partitionOfMessageId(id);
   const keys = partition === undefined ? undefined : partitions[partition];
   const found = keys === undefined ? undefined : await awaitAnswer(readMessage(scripts, keys, id));
-  if (keys === undefined || found === undefined) throw noSuchMessage();
-  return { ...found, keys };
+  return keys === undefined || found === undefined ? undefined : { ...found, keys };
 }

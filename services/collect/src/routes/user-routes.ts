@@ -1,5 +1,6 @@
 // A producer's request -> here: what is stored for a user, who is connected, and the operators' calls.
 // Guarantees: a read changes nothing, except that it writes the end of expired messages.
+import type { MessageArchive } from "@petrel/shared/archive/message-archive";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
@@ -30,6 +31,8 @@ export interface UserRoutesDeps {
   readonly audit: AuditLog;
   readonly erasure: Pick<UserErasure, "erase">;
   readonly partitions: readonly PartitionKeys[];
+  /** Where one is configured. */
+  readonly archive: Pick<MessageArchive, "list"> | undefined;
 }
 
 const paramsSchema = Type.Object({ id: Type.String({ pattern: USER_ID_PATTERN }) });
@@ -61,7 +64,8 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
         tags: ["users"],
         summary: "List a user's stored messages, in order",
         description:
-          "Includes acknowledged ones that are kept for slower devices. With `state=scheduled`: those that wait for " +
+          "Includes acknowledged ones that are kept for slower devices and, with a message archive, older ones of the " +
+          "user's present sequence that did not expire and were not cancelled. With `state=scheduled`: those that wait for " +
           "their time instead. Scope: `read`.",
         security: producerSecurity,
         params: paramsSchema,
@@ -76,7 +80,10 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
       const body = await awaitAnswer(
         state === "scheduled"
           ? listScheduled(scripts, keys, id, { cursor, limit: Number(limit) })
-          : readUserMessages(scripts, keys, id, { after: Number(after ?? 0), limit: Number(limit) }),
+          : readUserMessages({ scripts, archive: deps.archive }, keys, id, {
+              after: Number(after ?? 0),
+              limit: Number(limit),
+            }),
       );
       return reply.type("application/json; charset=utf-8").send(body);
     },

@@ -1,13 +1,15 @@
-// user-routes -> here -> shared/redis/read-inbox: one page of a user's stored messages.
+// user-routes -> here -> shared/redis/read-inbox, shared/archive: one page of a user's stored messages.
 // Guarantees: ascending by seq; a message that has expired by Redis' clock is left out, after its end was written;
 // `data` is copied as the stored JSON text.
 import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
-import type { InboxMessage } from "@petrel/shared/protocol/messages/stored-message";
+import type { MessageArchive } from "@petrel/shared/archive/message-archive";
+import { type InboxMessage, lineageOf } from "@petrel/shared/protocol/messages/stored-message";
 import { expireMessages } from "@petrel/shared/redis/inbox/expire-messages";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { readInbox } from "@petrel/shared/redis/inbox/read-inbox";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
+import { askArchive } from "../archive/read-archive.js";
 
 /** A page ends with the message that passes this. */
 const MAX_PAGE_BYTES = 1024 * 1024;
@@ -47,9 +49,21 @@ export interface PageRequest {
   readonly limit: number;
 }
 
+export interface UserMessagesSources {
+  readonly scripts: ScriptRunner;
+  /** Where one is configured: for what the inbox no longer has. */
+  readonly archive: Pick<MessageArchive, "list"> | undefined;
+}
+
+/** What an item says, from either source. */
+type ListedMessage = Pick<
+  InboxMessage,
+  "id" | "seq" | "epoch" | "atMs" | "expiresAtMs" | "priority" | "fallback" | "data"
+>;
+
 /** @returns the answer's body, see userMessagesSchema */
 export async function readUserMessages(
-  scripts: ScriptRunner,
+  { scripts, archive }: UserMessagesSources,
   keys: PartitionKeys,
   userId: string,
   { after, limit }: PageRequest,
@@ -62,14 +76,53 @@ export async function readUserMessages(
   const [epoch = null, seq] = await scripts.redis.hmget(keys.user(userId), "epoch", "seq");
   const expired = messages.filter(({ expiresAtMs }) => expiresAtMs <= nowMs);
   if (expired.length > 0) await expireMessages(scripts, keys, userId, expired);
-  const items = messages.filter(({ expiresAtMs }) => expiresAtMs > nowMs).map(encodeItem);
-  const lastSeq = messages.at(-1)?.seq;
+  const below = messages[0]?.seq;
+  const older =
+    archive === undefined || epoch === null || below === after + 1
+      ? []
+      : await readOlder(archive, userId, lineageOf(epoch), { after, below, limit });
+  const page = cut([...older, ...messages], limit);
+  const items = page
+    .filter((message) => older.includes(message) || message.expiresAtMs > nowMs)
+    .map(encodeItem);
+  const lastSeq = page.at(-1)?.seq;
   const nextAfter = lastSeq !== undefined && lastSeq < Number(seq ?? 0) ? lastSeq : null;
   return `{"items":[${items.join(",")}],"epoch":${JSON.stringify(epoch)},"nextAfter":${nextAfter}}`;
 }
 
+/** What the archive has between `after` and what the inbox has. */
+async function readOlder(
+  archive: Pick<MessageArchive, "list">,
+  userId: string,
+  lineage: string,
+  page: { readonly after: number; readonly below: number | undefined; readonly limit: number },
+): Promise<ListedMessage[]> {
+  const rows = await askArchive(archive.list(userId, lineage, page));
+  return rows.map(({ acceptedAtMs, seq = 0, epoch = "", ...rest }) => ({
+    ...rest,
+    atMs: acceptedAtMs,
+    seq,
+    epoch,
+  }));
+}
+
+/** No longer than a page may be. */
+function cut<Message extends { readonly data: string }>(
+  messages: readonly Message[],
+  limit: number,
+): Message[] {
+  const page: Message[] = [];
+  let bytes = 0;
+  for (const message of messages) {
+    if (page.length === limit || bytes > MAX_PAGE_BYTES) break;
+    bytes += message.data.length;
+    page.push(message);
+  }
+  return page;
+}
+
 /** Ids, epochs and times need no escaping. */
-function encodeItem(message: InboxMessage): string {
+function encodeItem(message: ListedMessage): string {
   const { id, seq, epoch, atMs, expiresAtMs, priority, fallback, data } = message;
   const acceptedAt = formatTime(atMs);
   const expiresAt = formatTime(expiresAtMs);

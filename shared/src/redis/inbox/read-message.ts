@@ -96,7 +96,14 @@ export async function readMessage(
   const record = decodeMessageRecord(recordNow);
   // Its user was erased meanwhile, and its id scheduled anew.
   if (record.seq === NO_SEQ) return unnumbered(record);
-  const [epoch, acked, ackedAt] = cursor;
+  return judgeRecord(record, cursor);
+}
+
+/** `epoch`, `acked`, `ackedAt` of a user's hash, read before the record. */
+export type UserCursor = readonly (string | null | undefined)[];
+
+/** What became of a message that has its number; one past its expiry must have its end by now. */
+function judgeRecord(record: MessageRecord, [epoch, acked, ackedAt]: UserCursor): FoundUserMessage {
   const isOfUser = typeof epoch === "string" && lineageOf(epoch) === lineageOf(record.epoch);
   const isAcked = isOfUser && record.seq <= Number(acked ?? 0);
   const { end } = record;
@@ -112,6 +119,40 @@ export async function readMessage(
   }
   if (end !== undefined) return { ...found, ...ended(end) };
   return { ...found, state: "queued", stateAtMs: undefined, stateAtIsUpperBound: false };
+}
+
+/**
+ * The same for many messages of a partition, in a few calls.
+ * @param asked their recipients, as records write them
+ * @returns in order; undefined where there is no record
+ */
+export async function readMessages(
+  scripts: ScriptRunner,
+  keys: PartitionKeys,
+  asked: readonly { readonly id: string; readonly recipient: string }[],
+  nowMs: number,
+): Promise<(FoundMessage | undefined)[]> {
+  const { redis } = scripts;
+  if (asked.length === 0) return [];
+  const users = [...new Set(asked.map(({ recipient }) => recipient))];
+  // The cursors first: what has ended since reads as open, and is looked at again.
+  const cursors = await Promise.all(
+    users.map((userId) => redis.hmget(keys.user(userId), "epoch", "acked", "ackedAt")),
+  );
+  const cursorOf = new Map(users.map((userId, i) => [userId, cursors[i] ?? []]));
+  const records = await redis.mget(...asked.map(({ id }) => keys.record(id)));
+  return Promise.all(
+    asked.map(({ id, recipient }, i) => {
+      const text = records[i];
+      if (typeof text !== "string") return undefined;
+      const record = decodeMessageRecord(text);
+      if (record.seq === NO_SEQ) return unnumbered(record);
+      const topic = topicOfRecipient(record.userId);
+      if (topic !== undefined) return { record, state: "published", topic, isOfUser: false };
+      if (record.expiresAtMs <= nowMs) return readMessage(scripts, keys, id, nowMs);
+      return judgeRecord(record, cursorOf.get(recipient) ?? []);
+    }),
+  );
 }
 
 function unnumbered(record: MessageRecord): UnnumberedMessage {

@@ -178,10 +178,16 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
     test("what a user got is listed in order, of one lineage, between two numbers", async () => {
       const at = fresh();
       const rows = [4, 2, 3, 1].map((n) => newRow({ ...at, data: String(n) }));
-      const [old, unnumbered] = [newRow(at), newRow(at)];
-      await archive.write([...rows, old, unnumbered, newRow(fresh())]);
-      await archive.update(rows.map(({ id, data }) => ({ id, seq: Number(data), epoch: `e.${data}` })));
-      await archive.update([{ id: old.id, seq: 2, epoch: "before.1" }]);
+      const [old, gone, unnumbered] = [newRow(at), newRow(at), newRow(at)];
+      await archive.write([...rows, old, gone, unnumbered, newRow(fresh())]);
+      const state = "delivered";
+      await archive.update(
+        rows.map(({ id, data }) => ({ id, state, seq: Number(data), epoch: `e.${data}` })),
+      );
+      await archive.update([
+        { id: old.id, state, seq: 2, epoch: "before.1" },
+        { id: gone.id, state: "cancelled", seq: 5, epoch: "e.5" },
+      ]);
       const list = async (after: number, below: number | undefined, limit: number) =>
         (await archive.list(at.recipient, "e", { after, below, limit })).map(({ seq }) => seq);
       expect(await list(0, undefined, 10)).toEqual([1, 2, 3, 4]);

@@ -1,0 +1,96 @@
+// accept-with-retry -> here -> store-message: a message to the archive first, then to its store.
+// Guarantees: what is accepted is in the archive, or in its spool, before its store is asked. A refusal ends its row
+// before it is answered, so that a row which stays pending was answered 202, or with "unknown", or not at all. A message
+// that is sent again by accept-with-retry is written once.
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { NO_IDENTITY } from "@petrel/shared/protocol/messages/stored-message";
+import { recipientOfTopic } from "@petrel/shared/protocol/topics/topic-name";
+import type { PendingRequest } from "@petrel/shared/redis/accept/turn-batches";
+import type { NewRow } from "@petrel/shared/archive/message-archive";
+import {
+  identityOf,
+  isForTopic,
+  type MessageToStore,
+  type StoreMessage,
+  type StoreResult,
+} from "../accept/store-message.js";
+import type { ArchiveWriter, Written } from "./archive-writer.js";
+
+interface InArchive {
+  readonly row: NewRow;
+  readonly written: Written;
+}
+
+export function archiveFirst(
+  store: StoreMessage,
+  writer: Pick<ArchiveWriter, "write" | "replace" | "refuse">,
+  clock: Pick<Clock, "wallMs">,
+): StoreMessage {
+  const written = new WeakMap<MessageToStore, InArchive>();
+  return async (message, request) => {
+    let known = written.get(message);
+    if (known === undefined) {
+      const row = rowOf(message, clock.wallMs());
+      known = { row, written: await writer.write(row) };
+      written.set(message, known);
+    }
+    return storeThen(store, writer, message, known, request);
+  };
+}
+
+async function storeThen(
+  store: StoreMessage,
+  writer: Pick<ArchiveWriter, "replace" | "refuse">,
+  message: MessageToStore,
+  { row, written }: InArchive,
+  request: PendingRequest | undefined,
+): Promise<StoreResult> {
+  let result: StoreResult;
+  try {
+    result = await store(message, request);
+  } catch (error) {
+    // "Unavailable" may be said of a message that is stored, and not confirmed: its row stays pending.
+    const isRefusal = error instanceof PetrelError && error.code !== "PETREL_UNAVAILABLE";
+    if (isRefusal) await writer.refuse(row, written);
+    throw error;
+  }
+  const hasKey = row.fingerprint !== NO_IDENTITY;
+  const isOurs = result.outcome !== "exists" || result.record.fingerprint === identityOf(message).fingerprint;
+  if (!isOurs || !isAccepted(result)) await writer.refuse(row, written);
+  else if (hasKey && written !== "new") await writer.replace(row, written);
+  return result;
+}
+
+function isAccepted({ outcome }: StoreResult): boolean {
+  return outcome === "stored" || outcome === "exists";
+}
+
+/** @param nowMs by this process' clock; when it was accepted by Redis' clock is written later */
+export function rowOf(message: MessageToStore, nowMs: number): NewRow {
+  const { id, partition, data, ttlMs, deliverAtMs } = message;
+  const { fingerprint, attempt } = identityOf(message);
+  const common = {
+    id,
+    partition,
+    data,
+    ttlMs,
+    deliverAtMs,
+    fingerprint,
+    attempt,
+    acceptedAtMs: nowMs,
+    expiresAtMs: Math.max(deliverAtMs ?? nowMs, nowMs) + ttlMs,
+  };
+  if (isForTopic(message)) {
+    return {
+      ...common,
+      recipient: recipientOfTopic(message.topic),
+      notification: "",
+      fallback: "never",
+      priority: "normal",
+      collapseKey: undefined,
+    };
+  }
+  const { userId: recipient, notification, fallback, priority, collapseKey } = message;
+  return { ...common, recipient, notification, fallback, priority, collapseKey };
+}

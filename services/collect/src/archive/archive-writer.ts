@@ -1,0 +1,161 @@
+// archive-first -> here -> shared/archive/message-archive, shared/redis/spool: rows on their way to the archive.
+// Guarantees: in batches, one at a time, in order. While the archive does not answer, a required one fails each write at
+// once, and one that is not required gets its rows later, from the spool; a probe beside it notices when it is back, so
+// that no message waits for that.
+import { describeError, PetrelError } from "@petrel/shared/kernel/errors";
+import { groupBy } from "@petrel/shared/kernel/group-by";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import type { MessageArchive, NewRow } from "@petrel/shared/archive/message-archive";
+import type { ArchiveSpool, SpoolKind } from "@petrel/shared/redis/spool/archive-spool";
+import type { ArchiveMetrics } from "./archive-metrics.js";
+import { TurnQueue } from "./turn-queue.js";
+
+export interface ArchiveWriterOptions {
+  readonly archive: Pick<MessageArchive, "write" | "replace" | "refuse" | "progress">;
+  /** Undefined where the archive is required. */
+  readonly spool: Pick<ArchiveSpool<NewRow>, "add"> | undefined;
+  readonly metrics: ArchiveMetrics;
+  readonly logger: Logger;
+  readonly probeIntervalMs?: number;
+}
+
+/** `lost`: the spool had no room; the archive will never have it. */
+export type Written = "new" | "known" | "spooled" | "lost";
+
+const MAX_ROWS = 1_000;
+const PROBE_INTERVAL_MS = 500;
+/** Asked for by the probe; no partition has it. */
+const NO_PARTITION = -1;
+
+export class ArchiveWriter {
+  readonly #options: ArchiveWriterOptions;
+  readonly #writes: TurnQueue<NewRow, Written>;
+  readonly #changes: TurnQueue<{ readonly kind: "replace" | "refuse"; readonly row: NewRow }, true>;
+  #probe: NodeJS.Timeout | undefined;
+
+  constructor(options: ArchiveWriterOptions) {
+    this.#options = options;
+    this.#writes = new TurnQueue((rows) => this.#write(rows), MAX_ROWS);
+    this.#changes = new TurnQueue((changes) => this.#change(changes), MAX_ROWS);
+  }
+
+  /** Whether writes fail, or go to the spool, without asking. */
+  get isAway(): boolean {
+    return this.#probe !== undefined;
+  }
+
+  /** @throws PetrelError PETREL_UNAVAILABLE where a required archive does not have it for sure */
+  write(row: NewRow): Promise<Written> {
+    return this.#writes.add(row);
+  }
+
+  /** The message was accepted with this content, and an earlier attempt's row may stand in its place. */
+  async replace(row: NewRow, written: Written): Promise<void> {
+    await this.#tell("replace", row, written);
+  }
+
+  /** The message was refused. */
+  async refuse(row: NewRow, written: Written): Promise<void> {
+    await this.#tell("refuse", row, written);
+  }
+
+  close(): void {
+    clearInterval(this.#probe);
+  }
+
+  async #tell(kind: "replace" | "refuse", row: NewRow, written: Written): Promise<void> {
+    if (written === "lost") return;
+    // Behind the row that it is about.
+    if (written === "spooled") await this.#spool(kind, [row]);
+    else await this.#changes.add({ kind, row });
+  }
+
+  async #write(rows: readonly NewRow[]): Promise<readonly (Written | Error)[]> {
+    const { archive, spool, metrics } = this.#options;
+    if (!this.isAway) {
+      try {
+        const results = await archive.write(rows);
+        metrics.written(rows.length);
+        return await Promise.all(
+          results.map((result, i) => {
+            const row = rows[i];
+            if (!(result instanceof Error) || row === undefined) return result;
+            return spool === undefined ? unavailable(result) : this.#spool("write", [row]);
+          }),
+        );
+      } catch (error) {
+        this.#noteAway(error);
+        if (spool === undefined) throw unavailable(error);
+      }
+    }
+    if (spool === undefined) throw unavailable();
+    const written = new Map<NewRow, Written>();
+    for (const [, some] of groupBy(rows, ({ partition }) => partition)) {
+      const kept = await this.#keep("write", some);
+      for (const [i, row] of some.entries()) written.set(row, i < kept ? "spooled" : "lost");
+    }
+    return rows.map((row) => written.get(row) ?? "lost");
+  }
+
+  async #change(
+    changes: readonly { readonly kind: "replace" | "refuse"; readonly row: NewRow }[],
+  ): Promise<readonly true[]> {
+    const { archive, spool } = this.#options;
+    const of = (kind: SpoolKind): NewRow[] => changes.flatMap((one) => (one.kind === kind ? one.row : []));
+    try {
+      if (this.isAway) throw unavailable();
+      await Promise.all([archive.replace(of("replace")), archive.refuse(of("refuse"))]);
+    } catch (error) {
+      if (!(error instanceof PetrelError)) this.#noteAway(error);
+      if (spool === undefined) throw unavailable(error);
+      for (const { kind, row } of changes) await this.#spool(kind, [row]);
+    }
+    return changes.map(() => true as const);
+  }
+
+  async #spool(kind: SpoolKind, rows: readonly [NewRow]): Promise<Written> {
+    return (await this.#keep(kind, rows)) === 1 ? "spooled" : "lost";
+  }
+
+  /** @param rows of one partition. @returns how many of them are kept */
+  async #keep(kind: SpoolKind, rows: readonly NewRow[]): Promise<number> {
+    const { spool, metrics } = this.#options;
+    const [first] = rows;
+    if (spool === undefined || first === undefined) return 0;
+    const kept = await spool.add(
+      first.partition,
+      rows.map((row) => ({ kind, row })),
+    );
+    metrics.spooled(kept);
+    metrics.lost(rows.length - kept);
+    return kept;
+  }
+
+  #noteAway(error: unknown): void {
+    const { archive, logger, metrics, probeIntervalMs = PROBE_INTERVAL_MS } = this.#options;
+    if (this.#probe !== undefined) return;
+    metrics.failed();
+    logger.warn({ reason: describeError(error) }, "the message archive does not answer");
+    let isAsking = false;
+    this.#probe = setInterval(() => {
+      if (isAsking) return;
+      isAsking = true;
+      archive
+        .progress(NO_PARTITION)
+        .then(
+          () => {
+            clearInterval(this.#probe);
+            this.#probe = undefined;
+            logger.info("the message archive answers again");
+          },
+          () => undefined,
+        )
+        .finally(() => (isAsking = false));
+    }, probeIntervalMs);
+    this.#probe.unref();
+  }
+}
+
+function unavailable(cause?: unknown): PetrelError {
+  return new PetrelError("PETREL_UNAVAILABLE", "The message archive does not answer.", { cause });
+}

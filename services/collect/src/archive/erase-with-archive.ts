@@ -1,0 +1,41 @@
+// users/erase-user -> here -> shared/redis/erasure, shared/archive: erases a person in Redis and in the archive.
+// Guarantees: a tombstone stands in the archive before anything is erased, and heeds what is still on its way there;
+// when a call is answered, everything stored before it is gone from both. Where either does not answer nothing is said
+// to be done, and calling again finishes it.
+import { ArchiveError, type MessageArchive, type NewRow } from "@petrel/shared/archive/message-archive";
+import type { Clock } from "@petrel/shared/kernel/clock";
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
+import type { ArchiveSpool } from "@petrel/shared/redis/spool/archive-spool";
+import type { UserEraser } from "@petrel/shared/redis/erasure/erase-user";
+
+export interface EraseWithArchiveDeps {
+  readonly archive: Pick<MessageArchive, "noteErasure" | "erase">;
+  readonly spool: Pick<ArchiveSpool<NewRow>, "erase">;
+  readonly partitionCount: number;
+  readonly clock: Pick<Clock, "wallMs">;
+}
+
+export function eraseWithArchive(
+  eraser: Pick<UserEraser, "erase">,
+  { archive, spool, partitionCount, clock }: EraseWithArchiveDeps,
+): Pick<UserEraser, "erase"> {
+  return {
+    erase: async (userId) => {
+      try {
+        await archive.noteErasure(userId, clock.wallMs());
+        const erased = await eraser.erase(userId);
+        // What came in during the walk is erased too.
+        await archive.noteErasure(userId, clock.wallMs());
+        await spool.erase(partitionOfUser(userId, partitionCount), userId);
+        await archive.erase(userId);
+        return erased;
+      } catch (error) {
+        if (!(error instanceof ArchiveError)) throw error;
+        throw new PetrelError("PETREL_UNAVAILABLE", "The message archive does not answer: call again.", {
+          cause: error,
+        });
+      }
+    },
+  };
+}

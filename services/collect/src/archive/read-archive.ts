@@ -1,0 +1,60 @@
+// routes -> here -> shared/archive: what the archive knows beyond Redis, as the contract tells it.
+// Guarantees: a message that was never accepted is never shown. An archive that does not answer is "unavailable", never
+// "not found".
+import { ArchiveError, type ArchivedRow, type ArchivedState } from "@petrel/shared/archive/message-archive";
+import { formatTime } from "@petrel/shared/kernel/http/answer-time";
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import { BROADCAST_TOPIC, topicOfRecipient } from "@petrel/shared/protocol/topics/topic-name";
+import { describeReason, type MessageStateAnswer } from "../contract/describe-message.js";
+
+/**
+ * What is shown of a row whose message Redis no longer has. One that was `queued` or `scheduled` when it was last seen
+ * was lost by Redis, and is still to be driven on. `pending` may never have been accepted.
+ */
+const shown: ReadonlySet<ArchivedState> = new Set([
+  "scheduled",
+  "queued",
+  "delivered",
+  "pushed",
+  "failed",
+  "published",
+  "expired",
+  "cancelled",
+]);
+
+/** @throws PetrelError PETREL_UNAVAILABLE */
+export async function askArchive<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (!(error instanceof ArchiveError)) throw error;
+    throw new PetrelError("PETREL_UNAVAILABLE", "The message archive does not answer.", { cause: error });
+  }
+}
+
+/** @returns undefined where nothing is known of it, or it was never accepted */
+export function describeArchived(row: ArchivedRow): MessageStateAnswer | undefined {
+  const { id, recipient, state, seq, epoch, acceptedAtMs, expiresAtMs, deliverAtMs, endedAtMs, word } = row;
+  if (!shown.has(state)) return undefined;
+  const topic = topicOfRecipient(recipient);
+  const acceptedAt = formatTime(acceptedAtMs);
+  const isPublished = state === "published";
+  const number = seq === undefined ? {} : isPublished ? { offset: seq } : { seq };
+  const event = state === "pushed" && word !== undefined ? { event: state, channel: word } : { event: state };
+  return {
+    id,
+    to: topic === undefined ? { user: recipient } : topic === BROADCAST_TOPIC ? { all: true } : { topic },
+    state,
+    ...(isPublished && topic !== undefined ? { topic } : {}),
+    ...number,
+    ...(epoch === undefined ? {} : { epoch }),
+    acceptedAt,
+    expiresAt: formatTime(expiresAtMs),
+    ...(state === "scheduled" && deliverAtMs !== undefined ? { deliverAt: formatTime(deliverAtMs) } : {}),
+    ...describeReason(state, word, []),
+    timeline: [
+      { at: acceptedAt, event: "accepted" },
+      ...(endedAtMs === undefined ? [] : [{ at: formatTime(endedAtMs), ...event }]),
+    ],
+  };
+}

@@ -1,0 +1,58 @@
+// archiver -> here: what a dispatcher measures of the message archive.
+// Guarantees: counters only grow; a gauge is that of the partitions owned here.
+import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
+import type { Driven } from "./drive-message.js";
+
+export interface ArchiverMetrics {
+  /** Rows whose end, or number, was written. */
+  readonly updated: (rows: number) => void;
+  readonly driven: (outcome: Driven) => void;
+  readonly failed: () => void;
+  readonly lag: (partition: number, seconds: number) => void;
+  readonly spool: (partition: number, entries: number) => void;
+  /** Not owned here any more. */
+  readonly forget: (partition: number) => void;
+}
+
+export function createArchiverMetrics(registry: Registry): ArchiverMetrics {
+  const updated = new Counter({
+    name: "petrel_archiver_updates_total",
+    help: "Changes of rows of the message archive",
+    registers: [registry],
+  });
+  const driven = new Counter({
+    name: "petrel_archiver_driven_total",
+    help: "Messages that Redis had lost, by what came of driving them on: driven, there already, or later for lack of room",
+    labelNames: ["outcome"],
+    registers: [registry],
+  });
+  const failed = new Counter({
+    name: "petrel_archiver_failures_total",
+    help: "Rounds of the archiver that failed, and are repeated",
+    registers: [registry],
+  });
+  const lag = new Gauge({
+    name: "petrel_archive_lag_seconds",
+    help: "How long the most overdue row of the message archive has waited to be looked at",
+    labelNames: ["partition"],
+    registers: [registry],
+  });
+  const spool = new Gauge({
+    name: "petrel_archive_spool_entries",
+    help: "Entries that wait in Redis for the message archive",
+    labelNames: ["partition"],
+    registers: [registry],
+  });
+  for (const outcome of ["driven", "there", "later"]) driven.inc({ outcome }, 0);
+  return {
+    updated: (rows) => updated.inc(rows),
+    driven: (outcome) => driven.inc({ outcome }),
+    failed: () => failed.inc(),
+    lag: (partition, seconds) => lag.set({ partition }, seconds),
+    spool: (partition, entries) => spool.set({ partition }, entries),
+    forget: (partition) => {
+      lag.remove({ partition });
+      spool.remove({ partition });
+    },
+  };
+}

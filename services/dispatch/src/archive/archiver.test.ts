@@ -1,0 +1,186 @@
+// Tests the archiver on real Redis and a real server that speaks MongoDB's protocol.
+// Guarantees: ends reach the archive; the spool drains in order; what Redis lost is driven on, once, with its id and in
+// order, and nothing that had ended or was erased.
+import { openArchive } from "@petrel/shared/archive/open-archive";
+import type { ArchivedRow, MessageArchive, NewRow } from "@petrel/shared/archive/message-archive";
+import { systemClock } from "@petrel/shared/kernel/clock";
+import { createLogger } from "@petrel/shared/kernel/logging/logging";
+import { Registry } from "@petrel/shared/kernel/metrics/metrics";
+import { readInbox } from "@petrel/shared/redis/inbox/read-inbox";
+import { keepTime } from "@petrel/shared/redis/partitions/keep-time";
+import { ArchiveSpool } from "@petrel/shared/redis/spool/archive-spool";
+import { newRow } from "@petrel/shared/testing/archive/describe-archive";
+import { hasFerretDb, startFerretDb, type TestFerretDb } from "@petrel/shared/testing/archive/start-ferretdb";
+import { message, type OpenStore, openStore } from "@petrel/shared/testing/redis/open-store";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { HeldPartition } from "../own/held-partition.js";
+import type { Archiver } from "./archiver.js";
+import { openArchiver } from "./open-archiver.js";
+
+const logger = createLogger({ service: "test", level: "silent" });
+/** Rows this old are due at once. */
+const AGE_MS = 10_000;
+
+describe.skipIf(!hasFerretDb())("the archiver", () => {
+  let server: TestFerretDb;
+  let store: OpenStore;
+  let archive: MessageArchive;
+  let archiver: Archiver;
+  let registry: Registry;
+  let count = 0;
+
+  beforeAll(async () => {
+    server = await startFerretDb();
+    store = await openStore();
+  });
+  afterAll(async () => {
+    await store?.close();
+    await server?.stop();
+  });
+  beforeEach(async () => {
+    await store.clear();
+    const opened = await openArchive(
+      { messageArchiveUrl: server.url(`t${++count}`), archiveDays: 90, archiveTimeoutMs: 10_000 },
+      logger,
+    );
+    if (opened === undefined) throw new Error("no archive");
+    archive = opened;
+    await begin();
+  });
+  afterEach(async () => {
+    await archiver.stop();
+    await archive.close();
+  });
+
+  /** An archiver that owns the first partition. */
+  async function begin(): Promise<void> {
+    registry = new Registry();
+    const token = await store.own();
+    await keepTime(store.scripts, store.keys, token);
+    const term = { endsAtMs: Number.MAX_SAFE_INTEGER, serverUntilMs: Number.MAX_SAFE_INTEGER };
+    const held = new HeldPartition(store.keys, token, term, systemClock);
+    archiver = openArchiver({
+      config: {
+        ackTimeoutMs: 10_000,
+        inboxCap: 10_000,
+        readyCap: 10_000,
+        fallbackCap: 10_000,
+        recordKeepHours: 25,
+        redrivePerSecond: 10_000,
+      },
+      scripts: store.scripts,
+      partitions: store.partitions,
+      owner: { open: [held] },
+      archive,
+      registry,
+      logger,
+    });
+    archiver.start();
+  }
+
+  async function accept(userId: string, data: string, archived = true): Promise<NewRow> {
+    const acceptedAtMs = Date.now() - AGE_MS;
+    const expiresAtMs = acceptedAtMs + 3_600_000;
+    const row = newRow({ recipient: userId, data, ttlMs: 3_600_000, acceptedAtMs, expiresAtMs });
+    if (archived) await archive.write([row]);
+    await store.accepter().accept(message({ userId, id: row.id, data }));
+    return row;
+  }
+  const until = (id: string, expected: Partial<ArchivedRow>) =>
+    expect.poll(() => archive.find(id), { timeout: 60_000 }).toMatchObject(expected);
+  const inbox = async (userId: string): Promise<string[]> => {
+    const page = { maxEntries: 1_000, maxBytes: 1e9 };
+    return (await readInbox(store.scripts, store.keys, userId, 0, page)).messages.map(({ data }) => data);
+  };
+  const searched = async (): Promise<unknown> =>
+    expect
+      .poll(() => archive.progress(0), { timeout: 60_000 })
+      .toMatchObject({ isUnderWay: false, generation: expect.stringContaining(":") as unknown });
+
+  test("numbers and ends are written; what is open stays open", async () => {
+    const first = await accept("u1", "1");
+    const second = await accept("u1", "2");
+    await until(second.id, { state: "queued", seq: 2 });
+    await store.redis.hset(store.keys.user("u1"), "acked", 1, "ackedAt", Date.now());
+    await archive.update([{ id: first.id, lookAtMs: 0 }]);
+    await until(first.id, { state: "delivered", seq: 1, lookAtMs: undefined });
+    await until(second.id, { state: "queued" });
+  });
+
+  test("what was never accepted stays out of sight, and is not driven on", async () => {
+    await searched();
+    const row = newRow({ acceptedAtMs: Date.now() + 600_000 });
+    await archive.write([row]);
+    await archive.update([{ id: row.id, lookAtMs: 0 }]);
+    await expect
+      .poll(async () => (await archive.find(row.id))?.missingSinceMs ?? 0, { timeout: 60_000 })
+      .toBeGreaterThan(0);
+    await archive.update([{ id: row.id, missingSinceMs: 1, lookAtMs: 0 }]);
+    await until(row.id, { state: "refused", lookAtMs: undefined });
+    expect(await inbox("ada")).toEqual([]);
+  });
+
+  test("after Redis has lost everything, what had not ended is stored again, in order, with its ids", async () => {
+    await archiver.stop();
+    const rows: NewRow[] = [];
+    for (let n = 0; n < 90; n++) rows.push(await accept(`u${n % 3}`, String(n)));
+    await store.redis.hset(store.keys.user("u0"), "acked", 15, "ackedAt", Date.now());
+    await begin();
+    await searched();
+    await until(rows[42]?.id ?? "", { state: "delivered" });
+    await until(rows[88]?.id ?? "", { state: "queued" });
+    const erased = rows[89];
+    await archive.noteErasure("u2", Date.now());
+    await archiver.stop();
+
+    await store.redis.flushall();
+    // As after a restart.
+    await store.redis.call("DEBUG", "CHANGE-REPL-ID");
+    const before = (await archive.progress(0))?.generation;
+    await begin();
+    await expect
+      .poll(async () => (await archive.progress(0))?.generation, { timeout: 60_000 })
+      .not.toBe(before);
+    await searched();
+    await until(rows[88]?.id ?? "", { state: "queued", isLost: false });
+    const all = [0, 1].map((user) => rows.filter((_, n) => n % 3 === user).map(({ data }) => data));
+    expect(await inbox("u0")).toEqual(all[0]?.slice(15));
+    expect(await inbox("u1")).toEqual(all[1]);
+    expect(await inbox("u2")).toEqual([]);
+    expect(await archive.find(erased?.id ?? "")).toBeUndefined();
+    expect(await archive.progress(0)).toMatchObject({ driven: 45 });
+    expect(await store.redis.exists(store.keys.record(rows[1]?.id ?? ""))).toBe(1);
+  });
+
+  test("a search that is asked for finds what is missing, and leaves what is there", async () => {
+    const [kept, lost] = [await accept("u1", "kept"), await accept("u1", "lost")];
+    await searched();
+    await until(lost.id, { state: "queued" });
+    await store.redis.del(store.keys.record(lost.id));
+    await store.redis.xdel(store.keys.inbox("u1"), "2-0");
+    const progress = await archive.progress(0);
+    if (progress === undefined) throw new Error("no progress");
+    await archive.noteProgress({ ...progress, generation: "" });
+    await expect.poll(() => inbox("u1"), { timeout: 60_000 }).toEqual(["kept", "lost"]);
+    await until(kept.id, { state: "queued", seq: 1 });
+    await archive.update([{ id: lost.id, lookAtMs: 0 }]);
+    await until(lost.id, { state: "queued", seq: 3 });
+  });
+
+  test("the spool drains in order; what was erased meanwhile is left out", async () => {
+    await archiver.stop();
+    const spool = new ArchiveSpool<NewRow>({ redis: store.redis, partitions: store.partitions, cap: 100 });
+    const at = { acceptedAtMs: Date.now() - AGE_MS, expiresAtMs: Date.now() + 3_600_000 };
+    const accepted = await accept("u1", "1", false);
+    const refused = newRow({ ...at, recipient: "u1", attempt: "a" });
+    const erased = newRow({ ...at, recipient: "gone" });
+    await archive.noteErasure("gone", Date.now());
+    for (const row of [accepted, refused, erased]) await spool.add(0, [{ kind: "write", row }]);
+    await spool.add(0, [{ kind: "refuse", row: refused }]);
+    await begin();
+    await until(accepted.id, { state: "queued", seq: 1 });
+    expect(await archive.find(refused.id)).toMatchObject({ state: "refused" });
+    expect(await archive.find(erased.id)).toBeUndefined();
+    expect(await spool.count(0)).toBe(0);
+  });
+});

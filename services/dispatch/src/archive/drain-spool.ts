@@ -1,0 +1,47 @@
+// archiver -> here -> shared/archive: what waited in Redis while the archive was away.
+// Guarantees: in the order in which it was spooled; an entry goes only once the archive has it; nothing of a user who was
+// erased since is written.
+import type { MessageArchive, NewRow } from "@petrel/shared/archive/message-archive";
+import type { ArchiveSpool, SpooledEntry } from "@petrel/shared/redis/spool/archive-spool";
+
+export interface DrainDeps {
+  readonly archive: Pick<MessageArchive, "write" | "replace" | "refuse" | "erasedUntil">;
+  readonly spool: Pick<ArchiveSpool<NewRow>, "read" | "remove">;
+}
+
+const ENTRIES = 500;
+
+/** One page. @returns whether there may be more */
+export async function drainSpool(partition: number, { archive, spool }: DrainDeps): Promise<boolean> {
+  const entries = await spool.read(partition, ENTRIES);
+  if (entries.length === 0) return false;
+  const users = [...new Set(entries.map(({ row }) => row.recipient))];
+  const erased = await archive.erasedUntil(users);
+  const kept = entries.filter(({ row }) => row.acceptedAtMs > (erased.get(row.recipient) ?? -1));
+  for (const run of runsOf(kept)) {
+    const rows = run.map(({ row }) => row);
+    const [{ kind } = { kind: "write" }] = run;
+    if (kind === "replace") await archive.replace(rows);
+    else if (kind === "refuse") await archive.refuse(rows);
+    else {
+      const failed = (await archive.write(rows)).find((result) => result instanceof Error);
+      if (failed instanceof Error) throw failed;
+    }
+  }
+  await spool.remove(
+    partition,
+    entries.map(({ entryId }) => entryId),
+  );
+  return entries.length === ENTRIES;
+}
+
+/** Neighbours of one kind. */
+function runsOf(entries: readonly SpooledEntry<NewRow>[]): SpooledEntry<NewRow>[][] {
+  const runs: SpooledEntry<NewRow>[][] = [];
+  for (const entry of entries) {
+    const run = runs.at(-1);
+    if (run?.[0]?.kind === entry.kind) run.push(entry);
+    else runs.push([entry]);
+  }
+  return runs;
+}

@@ -1,0 +1,57 @@
+// archiver -> here -> shared/redis/{accept/accept-batch, schedules/schedule-messages}: a message that Redis has lost,
+// stored again.
+// Guarantees: with the id it had, so that no client takes it for another one, and as long as it had left to live. What
+// is there already stays as it is. Needs no fence: of two that drive the same message, the second finds it.
+import type { ArchivedRow } from "@petrel/shared/archive/message-archive";
+import { PetrelError } from "@petrel/shared/kernel/errors";
+import type { MessageAccepter, MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
+import { isConnectionError } from "@petrel/shared/redis/connection/connect";
+import type { MessageScheduler } from "@petrel/shared/redis/schedules/schedule-messages";
+
+export interface DriveDeps {
+  readonly accepter: Pick<MessageAccepter, "accept">;
+  readonly scheduler: Pick<MessageScheduler, "schedule">;
+}
+
+/** `later`: there is no room for it now. */
+export type Driven = "driven" | "there" | "later";
+
+/** @param nowMs Redis' clock; the row has not expired by it */
+export async function driveMessage(
+  { accepter, scheduler }: DriveDeps,
+  row: ArchivedRow,
+  nowMs: number,
+): Promise<Driven> {
+  try {
+    const message = messageOf(row, nowMs);
+    const { deliverAtMs = 0 } = row;
+    if (deliverAtMs > nowMs) {
+      const { outcome } = await scheduler.schedule({ ...message, ttlMs: row.ttlMs, deliverAtMs });
+      if (outcome !== "due")
+        return outcome === "scheduled" ? "driven" : outcome === "exists" ? "there" : "later";
+    }
+    const { outcome } = await accepter.accept(message);
+    return outcome === "stored" ? "driven" : outcome === "exists" ? "there" : "later";
+  } catch (error) {
+    if (error instanceof PetrelError || isConnectionError(error)) return "later";
+    throw error;
+  }
+}
+
+function messageOf(row: ArchivedRow, nowMs: number): MessageToAccept {
+  const { id, partition, recipient: userId, data, notification, fallback, priority, collapseKey } = row;
+  const { fingerprint, attempt, expiresAtMs, deliverAtMs = 0, ttlMs } = row;
+  return {
+    id,
+    partition,
+    userId,
+    data,
+    notification,
+    fallback,
+    priority,
+    collapseKey,
+    fingerprint,
+    attempt,
+    ttlMs: deliverAtMs > nowMs ? ttlMs : expiresAtMs - nowMs,
+  };
+}

@@ -1,0 +1,92 @@
+// archiver -> here: what a row of the archive says next, by what Redis knows of its message.
+// Guarantees: a pure decision; an end that is final is written once and not looked at again; a row is driven on only
+// where Redis has lost data since it was accepted.
+import type { ArchivedRow, RowUpdate } from "@petrel/shared/archive/message-archive";
+import type { FoundMessage } from "@petrel/shared/redis/inbox/read-message";
+
+export type Verdict =
+  | { readonly kind: "update"; readonly update: RowUpdate }
+  /** Its user was erased since. */
+  | { readonly kind: "remove" }
+  /** Redis has lost it, and it has not ended. */
+  | { readonly kind: "drive" };
+
+export interface Circumstances {
+  /** Redis' clock. */
+  readonly nowMs: number;
+  /** What this user got until then is erased. */
+  readonly erasedUntilMs: number | undefined;
+  /** Redis lost data: what it does not know of the messages that were accepted by then is lost. */
+  readonly lostBeforeMs: number | undefined;
+}
+
+/** An open row is looked at again after as long as it is old, at most this: so far an end may be behind. */
+export const LOOK_AT_LEAST_MS = 3_000;
+export const LOOK_AT_MOST_MS = 5 * 60_000;
+/** A call of collect that is still under way stores within a minute. */
+const MISSING_MS = 3 * 60_000;
+/** The clock of the collect that wrote a row may be ahead of Redis'. */
+export const CLOCK_TOLERANCE_MS = 60_000;
+
+export function judgeRow(row: ArchivedRow, found: FoundMessage | undefined, at: Circumstances): Verdict {
+  if (at.erasedUntilMs !== undefined && row.acceptedAtMs <= at.erasedUntilMs) return { kind: "remove" };
+  return found === undefined ? judgeMissing(row, at) : judgeFound(row, found, at.nowMs);
+}
+
+function judgeFound(row: ArchivedRow, found: FoundMessage, nowMs: number): Verdict {
+  const { record, state } = found;
+  const numbered = state === "scheduled" || record.seq < 1 ? {} : { seq: record.seq, epoch: record.epoch };
+  const update: RowUpdate = {
+    id: row.id,
+    state,
+    ...numbered,
+    // By Redis' clock now; but not when it was driven on.
+    ...(row.state === "pending" && !row.isLost ? { acceptedAtMs: record.atMs } : {}),
+    expiresAtMs: record.expiresAtMs,
+    ...(row.missingSinceMs === undefined ? {} : { missingSinceMs: null }),
+    ...(row.isLost ? { isLost: null } : {}),
+  };
+  if (state === "queued" || state === "scheduled")
+    return { kind: "update", update: { ...update, lookAtMs: nextLook(row, nowMs) } };
+  const stateAtMs = "stateAtMs" in found ? found.stateAtMs : record.end?.atMs;
+  const ended: RowUpdate = {
+    ...update,
+    endedAtMs: stateAtMs ?? (state === "published" ? record.atMs : nowMs),
+    word: state === "delivered" ? undefined : record.end?.word,
+  };
+  // A client may still acknowledge what was pushed, or failed, until it expires.
+  const isFinal = (state !== "pushed" && state !== "failed") || record.expiresAtMs <= nowMs;
+  return { kind: "update", update: { ...ended, lookAtMs: isFinal ? null : nextLook(row, nowMs) } };
+}
+
+function judgeMissing(row: ArchivedRow, { nowMs, lostBeforeMs }: Circumstances): Verdict {
+  const { id, state, expiresAtMs } = row;
+  const end = (as: "expired" | "refused" | "unknown"): Verdict => ({
+    kind: "update",
+    update: { id, state: as, endedAtMs: nowMs, lookAtMs: null, missingSinceMs: null, isLost: null },
+  });
+  // An end that an acknowledgement could have changed, had Redis not forgotten it.
+  if (state === "pushed" || state === "failed")
+    return { kind: "update", update: { id, lookAtMs: null, missingSinceMs: null } };
+  const isTopic = row.recipient.startsWith("#");
+  const wasSeen = state !== "pending";
+  const isLost =
+    row.isLost || (lostBeforeMs !== undefined && row.acceptedAtMs <= lostBeforeMs + CLOCK_TOLERANCE_MS);
+  if (isLost && !isTopic) return expiresAtMs <= nowMs ? end("expired") : { kind: "drive" };
+  if (row.missingSinceMs === undefined)
+    return {
+      kind: "update",
+      update: { id, missingSinceMs: nowMs, lookAtMs: nextLook(row, nowMs) },
+    };
+  if (nowMs - row.missingSinceMs < MISSING_MS)
+    return { kind: "update", update: { id, lookAtMs: nextLook(row, nowMs) } };
+  // Never accepted; or it ended while nobody looked for so long that Redis has forgotten it.
+  return end(wasSeen ? "unknown" : "refused");
+}
+
+function nextLook(row: ArchivedRow, nowMs: number): number {
+  const ageMs = nowMs - row.acceptedAtMs;
+  const againMs = nowMs + Math.min(LOOK_AT_MOST_MS, Math.max(LOOK_AT_LEAST_MS, ageMs));
+  const { deliverAtMs = 0 } = row;
+  return deliverAtMs > nowMs ? Math.min(againMs, deliverAtMs + LOOK_AT_LEAST_MS) : againMs;
+}
