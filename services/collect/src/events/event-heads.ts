@@ -52,7 +52,12 @@ export class EventHeads {
     const waiter: Waiter = { positions, wake: () => over.abort() };
     this.#waiters.add(waiter);
     if (!this.#isRunning) void this.#run();
-    await pause(ms, AbortSignal.any([over.signal, signal]));
+    // (Not AbortSignal.any: a stream waits thousands of times by one signal, which would remember each.)
+    const end = (): void => over.abort();
+    signal.addEventListener("abort", end, { once: true });
+    if (signal.aborted) end();
+    await pause(ms, over.signal);
+    signal.removeEventListener("abort", end);
     this.#waiters.delete(waiter);
   }
 

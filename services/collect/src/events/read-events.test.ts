@@ -243,7 +243,8 @@ describe("a stream", () => {
 
   test("tells who begins now where to resume, before the first event", async () => {
     const stream = await openStream("?after=now");
-    await waitFor(() => stream.text() !== "", { what: "a comment" });
+    // Not the one that comes every 15 s.
+    await waitFor(() => stream.text() !== "", { what: "a comment", deadlineMs: 12_000 });
     const id = /^:\nid: (\S+)\n\n$/.exec(stream.text())?.[1];
     stream.close();
     const message = await add(0);

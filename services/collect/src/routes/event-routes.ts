@@ -21,6 +21,7 @@ import { producerSecurity } from "@petrel/shared/security/producers/producer-sec
 import type { EventCounts } from "../events/event-counts.js";
 import { EventHeads } from "../events/event-heads.js";
 import { openEventStream, STREAM_PAGE } from "../events/event-stream.js";
+import { WaitingRequests, type WaitingRequest } from "../events/waiting-requests.js";
 import { readEventPage, type EventPage } from "../events/read-event-page.js";
 
 export interface EventRoutesDeps {
@@ -106,7 +107,7 @@ const pageSchema = Type.Object(
 export function addEventRoutes(app: HttpApp, deps: EventRoutesDeps): void {
   const { authenticator, scripts, partitions, counts, logger, stopping } = deps;
   const heads = new EventHeads({ scripts, partitions, logger });
-  let readers = 0;
+  const waiting = new WaitingRequests(stopping);
 
   async function read(
     starts: readonly EventStart[],
@@ -123,17 +124,43 @@ export function addEventRoutes(app: HttpApp, deps: EventRoutesDeps): void {
     return page;
   }
 
-  /** @returns how to give the place back */
-  function takePlace(kind: "poll" | "stream"): () => void {
-    if (readers >= MAX_READERS) {
+  function takePlace(request: HttpRequest, kind: "poll" | "stream", longestMs?: number): WaitingRequest {
+    if (waiting.count >= MAX_READERS) {
       throw new PetrelError("PETREL_UNAVAILABLE", "Too many wait for events here.", { retryAfterSeconds: 5 });
     }
-    readers++;
-    const over = counts.reads(kind);
-    return () => {
-      readers--;
-      over();
+    const { signal, release } = waiting.begin(request.raw.socket, longestMs);
+    const uncount = counts.reads(kind);
+    return {
+      signal,
+      release: () => {
+        release();
+        uncount();
+      },
     };
+  }
+
+  /** Waits for the first event, from an empty page on. */
+  async function poll(
+    request: HttpRequest,
+    from: EventPage,
+    types: ReadonlySet<EventType> | undefined,
+    limit: number,
+    waitMs: number,
+  ): Promise<EventPage> {
+    const { signal, release } = takePlace(request, "poll");
+    const endsAtMs = performance.now() + waitMs;
+    let page = from;
+    try {
+      while (page.events.length === 0 && !page.gap && !signal.aborted) {
+        const leftMs = endsAtMs - performance.now();
+        if (leftMs <= 0) break;
+        await heads.wait(page.next, leftMs, signal);
+        page = await read(page.next, types, limit, true);
+      }
+    } finally {
+      release();
+    }
+    return page;
   }
 
   app.get(
@@ -160,22 +187,7 @@ export function addEventRoutes(app: HttpApp, deps: EventRoutesDeps): void {
         const limit = Number(query.limit ?? DEFAULT_LIMIT);
         let page = await read(starts, types, limit, false);
         const waitMs = Number(query.waitSeconds ?? 0) * 1_000;
-        if (page.events.length === 0 && !page.gap && waitMs > 0) {
-          const free = takePlace("poll");
-          const gone = signalOf(request, stopping);
-          const endsAtMs = performance.now() + waitMs;
-          try {
-            for (;;) {
-              const leftMs = endsAtMs - performance.now();
-              if (page.events.length > 0 || page.gap || leftMs <= 0 || gone.signal.aborted) break;
-              await heads.wait(page.next, leftMs, gone.signal);
-              page = await read(page.next, types, limit, true);
-            }
-          } finally {
-            free();
-            gone.release();
-          }
-        }
+        if (waitMs > 0 && !isHead(request)) page = await poll(request, page, types, limit, waitMs);
         const { events, next, gap } = page;
         return { items: events.map(({ item }) => item), nextAfter: encodeEventCursor(next), gap };
       }
@@ -185,17 +197,13 @@ export function addEventRoutes(app: HttpApp, deps: EventRoutesDeps): void {
       const header = request.headers["last-event-id"];
       const last = Array.isArray(header) ? header[0] : header;
       const starts = readStarts(last === undefined || last === "" ? query.after : last, partitions.length);
-      const free = takePlace("stream");
-      const gone = signalOf(request, stopping, AbortSignal.timeout(STREAM_MS));
+      const { signal, release } = takePlace(request, "stream", STREAM_MS);
       const stream = openEventStream(starts, {
         read: (from, hasWaited) => read(from, types, STREAM_PAGE, hasWaited),
-        wait: (positions, ms, signal) => heads.wait(positions, ms, signal),
-        signal: gone.signal,
+        wait: (positions, ms, until) => heads.wait(positions, ms, until),
+        signal,
       });
-      stream.once("close", () => {
-        free();
-        gone.release();
-      });
+      stream.once("close", release);
       // The schema describes a page.
       const untyped: FastifyReply = reply;
       return untyped
@@ -208,22 +216,12 @@ export function addEventRoutes(app: HttpApp, deps: EventRoutesDeps): void {
 }
 
 function wantsStream(request: HttpRequest): boolean {
-  return request.headers.accept?.toLowerCase().includes("text/event-stream") === true;
+  return !isHead(request) && request.headers.accept?.toLowerCase().includes("text/event-stream") === true;
 }
 
-/** Aborted with any of these, and when the client is gone. */
-function signalOf(
-  request: HttpRequest,
-  ...signals: readonly AbortSignal[]
-): { readonly signal: AbortSignal; readonly release: () => void } {
-  const { socket } = request.raw;
-  const gone = new AbortController();
-  const abort = (): void => gone.abort();
-  socket.once("close", abort);
-  return {
-    signal: AbortSignal.any([gone.signal, ...signals]),
-    release: () => void socket.off("close", abort),
-  };
+/** Such a request asks what a `GET` would say, and waits for nothing. */
+function isHead(request: HttpRequest): boolean {
+  return request.method === "HEAD";
 }
 
 /** @throws PetrelError PETREL_INVALID_REQUEST for an unknown type, or one that is not written */
