@@ -3,16 +3,13 @@
 // bounded number a turn. After this dispatcher's link or Redis was away nobody is offline for a while: the nodes are
 // about to renew their leases.
 import type { Clock } from "@petrel/shared/kernel/clock";
-import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
-import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
-import { Loop } from "@petrel/shared/kernel/loop";
-import { pause } from "@petrel/shared/kernel/pause";
 import { findDueOnline, lookOnline } from "@petrel/shared/redis/events/watch-online";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { AbsenceRules } from "@petrel/shared/redis/wake/wake-users";
 import type { HeldPartition } from "../own/held-partition.js";
 import type { PartitionOwner } from "../own/own-partitions.js";
+import { PartitionLooks } from "../own/partition-looks.js";
 import type { EventMetrics } from "./event-metrics.js";
 
 export interface OnlineWatchOptions {
@@ -36,52 +33,32 @@ const MAX_CALLS = 20;
 
 export class OnlineWatch {
   readonly #options: OnlineWatchOptions;
-  readonly #loop = new Loop(() => this.#tick());
-  readonly #nextLookMs = new WeakMap<HeldPartition, number>();
-  readonly #underWay = new Map<HeldPartition, Promise<void>>();
+  readonly #looks: PartitionLooks;
 
   constructor(options: OnlineWatchOptions) {
     this.#options = options;
+    this.#looks = new PartitionLooks({
+      ...options,
+      everyMs: TICK_MS,
+      retryMs: LOOK_MS,
+      failed: "users who went not found: trying again",
+      look: async (held) => {
+        let nextInMs = LOOK_MS;
+        await held.runStep(async () => {
+          nextInMs = await this.#findOffline(held);
+        });
+        return Math.min(nextInMs, LOOK_MS);
+      },
+    });
   }
 
   start(): void {
-    this.#loop.start();
+    this.#looks.start();
   }
 
   /** Resolves when the looks under way are over. */
-  async stop(): Promise<void> {
-    await this.#loop.stop();
-    await Promise.all(this.#underWay.values());
-  }
-
-  /** One that waits for its master does not keep the others. */
-  async #tick(): Promise<number> {
-    const { owner, clock } = this.#options;
-    const nowMs = clock.monotonicMs();
-    for (const held of owner.open) {
-      if (this.#underWay.has(held) || (this.#nextLookMs.get(held) ?? 0) > nowMs + TICK_MS) continue;
-      this.#underWay.set(held, this.#look(held));
-    }
-    const over = new AbortController();
-    await Promise.race([Promise.all(this.#underWay.values()), pause(TICK_MS, over.signal)]);
-    over.abort();
-    const next = owner.open.map((held) => (this.#nextLookMs.get(held) ?? 0) - clock.monotonicMs());
-    return untilCommonTick(Math.max(TICK_MS, Math.min(LOOK_MS, ...next)));
-  }
-
-  async #look(held: HeldPartition): Promise<void> {
-    const { clock, logger } = this.#options;
-    let nextInMs = LOOK_MS;
-    try {
-      await held.runStep(async () => {
-        nextInMs = await this.#findOffline(held);
-      });
-    } catch (error) {
-      const { partition } = held.keys;
-      logger.warn({ partition, reason: describeError(error) }, "users who went not found: trying again");
-    }
-    this.#nextLookMs.set(held, clock.monotonicMs() + Math.min(nextInMs, LOOK_MS));
-    this.#underWay.delete(held);
+  stop(): Promise<void> {
+    return this.#looks.stop();
   }
 
   /** @returns when to look again */

@@ -3,11 +3,8 @@
 // Guarantees: each partition's users on a timer, at once again while there are more; rarely while nobody's time is near;
 // beside the hand-over, never in its way; fenced, so that a stale owner wakes nobody.
 import type { Clock } from "@petrel/shared/kernel/clock";
-import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
-import { Loop } from "@petrel/shared/kernel/loop";
-import { pause } from "@petrel/shared/kernel/pause";
 import { keepRecords, YOUNG_MS } from "@petrel/shared/redis/inbox/keep-records";
 import { isolateRefused } from "@petrel/shared/redis/scripts/isolate-refused";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
@@ -25,6 +22,7 @@ import type { HeldPartition } from "../own/held-partition.js";
 import { offerUnreached, type Offers } from "../offer/offer-unreached.js";
 import { reportOffers } from "../offer/report-offers.js";
 import type { PartitionOwner } from "../own/own-partitions.js";
+import { PartitionLooks } from "../own/partition-looks.js";
 import type { WakeMetrics } from "./wake-metrics.js";
 
 export interface UserWakerOptions {
@@ -60,64 +58,48 @@ const reasons: Readonly<Partial<Record<WakeOutcome, string>>> = {
 
 export class UserWaker {
   readonly #options: UserWakerOptions;
-  readonly #loop = new Loop((signal) => this.#wakeAll(signal));
+  readonly #looks: PartitionLooks;
   readonly #restUntilMs = new WeakMap<HeldPartition, number>();
-  readonly #nextLookMs = new WeakMap<HeldPartition, number>();
-  readonly #underWay = new Map<HeldPartition, Promise<void>>();
 
   constructor(options: UserWakerOptions) {
     this.#options = options;
+    this.#looks = new PartitionLooks({
+      ...options,
+      everyMs: options.intervalMs,
+      retryMs: 0,
+      failed: "users not woken",
+      look: (held, signal) => this.#wakePartition(held, signal),
+    });
   }
 
   start(): void {
-    this.#loop.start();
+    this.#looks.start();
   }
 
   /** Resolves when the batches under way are done. */
-  async stop(): Promise<void> {
-    await this.#loop.stop();
-    await Promise.all(this.#underWay.values());
+  stop(): Promise<void> {
+    return this.#looks.stop();
   }
 
-  async #wakeAll(signal: AbortSignal): Promise<number> {
-    const { owner, intervalMs, clock } = this.#options;
-    const nowMs = clock.monotonicMs();
-    for (const held of owner.open) {
-      // A partition with a long backlog goes on by itself; the others keep their rhythm.
-      // What is looked at soon is looked at now: one wake-up serves all.
-      if (this.#underWay.has(held) || (this.#nextLookMs.get(held) ?? 0) > nowMs + intervalMs) continue;
-      this.#underWay.set(held, this.#wakePartition(held, signal));
+  /**
+   * Batch after batch, until one was not full: a partition with a long backlog goes on by itself, and the others keep
+   * their rhythm.
+   * @returns in how long to look again
+   */
+  async #wakePartition(held: HeldPartition, signal: AbortSignal): Promise<number> {
+    let next: number | "at once" = "at once";
+    while (next === "at once" && !signal.aborted) {
+      next = 0;
+      await held.runStep(async () => {
+        next = await this.#wakeBatch(held);
+      });
     }
-    const over = new AbortController();
-    await Promise.race([Promise.all(this.#underWay.values()), pause(intervalMs, over.signal)]);
-    over.abort();
-    const { open } = owner;
-    // A partition may be taken at any moment.
-    const next = open.length === 0 ? 0 : Math.min(...open.map((held) => this.#nextLookMs.get(held) ?? 0));
-    return untilCommonTick(Math.max(intervalMs, next - clock.monotonicMs()));
+    return next === "at once" ? 0 : next;
   }
 
-  /** Batch after batch, until one was not full; what fails is tried again at the timer. */
-  async #wakePartition(held: HeldPartition, signal: AbortSignal): Promise<void> {
-    try {
-      let more = true;
-      while (more && !signal.aborted) {
-        more = false;
-        await held.runStep(async () => {
-          more = (await this.#wakeBatch(held)) === MAX_USERS;
-        });
-      }
-    } catch (error) {
-      const { partition } = held.keys;
-      this.#options.logger.warn({ partition, reason: describeError(error) }, "users not woken");
-    } finally {
-      this.#underWay.delete(held);
-    }
-  }
-
-  /** @returns how many were due */
-  async #wakeBatch(held: HeldPartition): Promise<number> {
-    const { scripts, owner, metrics, offers } = this.#options;
+  /** @returns in how long to look again, ms */
+  async #wakeBatch(held: HeldPartition): Promise<number | "at once"> {
+    const { scripts, owner, metrics, offers, ackTimeoutMs } = this.#options;
     const { keys } = held;
     const startMs = Date.now();
     // Asked for each batch: a clock that was set back must not show the same users for ever.
@@ -125,15 +107,11 @@ export class UserWaker {
       followTime(this.#options, held),
       readFirstDueMs(scripts.redis, keys),
     ]);
-    this.#nextLookMs.delete(held);
     if (nowMs === "stale") {
       owner.lose(held, "the look at the time was refused");
       return 0;
     }
-    if (firstDueMs > nowMs) {
-      this.#rest(held, firstDueMs - nowMs);
-      return 0;
-    }
+    if (firstDueMs > nowMs) return Math.min(firstDueMs - nowMs, IDLE_MS, ackTimeoutMs / IDLE_PARTS);
     const userIds = await readDueUsers(scripts.redis, keys, nowMs, MAX_USERS);
     if (userIds.length === 0 || !held.isHeld) return 0;
     const woken = await this.#wake(held, userIds, nowMs);
@@ -152,13 +130,7 @@ export class UserWaker {
     await this.#keepRecords(held, woken);
     const overdue = woken.filter(({ expire }) => expire).map(({ userId }) => userId);
     if (overdue.length > 0 && !this.#isResting(held)) await this.#expire(held, overdue);
-    return userIds.length;
-  }
-
-  /** @param dueInMs when the time of its first user comes, as far as is known */
-  #rest(held: HeldPartition, dueInMs: number): void {
-    const { ackTimeoutMs, clock } = this.#options;
-    this.#nextLookMs.set(held, clock.monotonicMs() + Math.min(dueInMs, IDLE_MS, ackTimeoutMs / IDLE_PARTS));
+    return userIds.length === MAX_USERS ? "at once" : 0;
   }
 
   /** A user who is offline is looked at again only when something expires, so all that waits is kept now. */
