@@ -199,7 +199,7 @@ describe.runIf(isThere)("from the release before to this one, and back", () => {
     "nothing is lost, doubled, out of order or refused",
     async () => {
       const { recorder, producer, cluster, users } = run;
-      const stage = (name: string): Stage => ({ cluster, simulator, name });
+      const stage = (name: Stage["name"]): Stage => ({ cluster, simulator, name });
       await producer.warmUp();
       const stopLoad = startLoad();
       const fromBefore = await makeCarried(stage("before"));
