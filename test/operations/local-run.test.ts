@@ -90,6 +90,7 @@ test("dev.json has the contract's shape, and is for its owner only", () => {
     nodes: [10, 11].map((offset) => `ws://127.0.0.1:${portBase + offset}/v1/connect`),
     apnsSimulator: `http://127.0.0.1:${portBase + 4}`,
     wechatSimulator: `http://127.0.0.1:${portBase + 5}`,
+    webPushSimulator: `http://127.0.0.1:${portBase + 29}`,
     wechatAppid: "wxdemoaccount",
     redis: expect.stringMatching(`^redis://:[\\w-]{43}@127\\.0\\.0\\.1:${portBase + 9}$`) as string,
     apiKey: expect.stringMatching(/^[\w-]+$/) as string,

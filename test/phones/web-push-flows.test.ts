@@ -1,4 +1,4 @@
-// Tests Web Push from a producer's request to what a browser shows, in a whole cluster, beside APNs and the webhook.
+// Tests Web Push from a producer's request to what a browser shows, in a whole cluster, beside APNs, WeChat and the webhook.
 // Guarantees: the right browsers get the right messages, once; dead ones are forgotten; a black-holed APNs delays nobody.
 import { readFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,6 +10,11 @@ import {
   type TestApnsSimulator,
 } from "@petrel/shared/testing/cluster/start-apns-simulator";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import {
+  simulatedWechat,
+  startWechatSimulator,
+  type TestWechatSimulator,
+} from "@petrel/shared/testing/cluster/start-wechat-simulator";
 import { freePort } from "@petrel/shared/testing/free-port";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -24,6 +29,7 @@ import { sized } from "../support/sizes.js";
 
 let directory: string;
 let apns: TestApnsSimulator;
+let wechat: TestWechatSimulator;
 let subscriptions: Subscriptions;
 let receiver: WebhookReceiver;
 let cluster: TestCluster;
@@ -45,14 +51,17 @@ beforeAll(async () => {
   closers.push(() => app.close());
   apns = await startApnsSimulator();
   closers.push(apns.stop);
+  wechat = await startWechatSimulator();
+  closers.push(wechat.stop);
   receiver = await startWebhookReceiver();
-  closers.push(receiver.close);
+  closers.push(() => receiver.close());
   cluster = await startCluster({
     nodes: 1,
     // Its CPU is measured.
     together: (name) => !name.startsWith("dispatch"),
     environment: {
       ...apns.environment,
+      ...wechat.environment,
       VAPID_KEY_FILE: keyFile,
       VAPID_SUBJECT: "mailto:ops@shop.example",
       WEB_PUSH_HOSTS: origin,
@@ -141,6 +150,7 @@ test("a dead iPhone and a gone browser: the chain ends at the webhook, and the n
   expect(await timelineOf(first)).toEqual([
     ["apns", "no-device"],
     ["web", "no-device"],
+    ["wechat", "no-device"],
     ["webhook", "taken"],
   ]);
   await waitFor(async () => (await phonesOf(cluster, "bob")).length === 0, { what: "both to be forgotten" });
@@ -158,8 +168,36 @@ test("a dead iPhone and a gone browser: the chain ends at the webhook, and the n
   expect((await readState(cluster, second)).timeline).not.toContainEqual(
     expect.objectContaining({ details: expect.anything() }),
   );
+});
+
+test("a dead iPhone, a gone browser and a bound openid: it ends at WeChat, and the next message asks WeChat at once", async () => {
+  const [token, openid] = ["cd".repeat(32), "oCHAIN_ENDS_HERE"];
+  await registerPhone(cluster, "ian", token);
+  await apns.setAnswer(token, { status: 410, reason: "Unregistered", timestamp: Date.now() + 60_000 });
+  const browser = await subscribe("ian");
+  browser.answer = { status: 404 };
+  const device = { platform: "wechat", openid, appid: simulatedWechat.serviceAccount.appid };
+  const put = await callCluster(cluster, "PUT", `${cluster.auth.url}/v1/users/ian/devices`, device);
+  expect(put.status).toBe(204);
+  const first = await send("ian");
+  await untilPushed(first);
+  const { state, timeline } = await readState(cluster, first);
+  expect(state).toBe("pushed");
+  expect(timeline.at(-1)).toMatchObject({ event: "pushed", channel: "wechat" });
+  expect(await timelineOf(first)).toEqual([
+    ["apns", "no-device"],
+    ["web", "no-device"],
+    ["wechat", "taken"],
+  ]);
+  await waitFor(async () => (await phonesOf(cluster, "ian")).length === 1, { what: "two to be forgotten" });
+  const second = await send("ian");
+  await untilPushed(second);
+  // Neither Apple nor the push service was asked: what they say of a device stands in `details`.
+  const asked = (await readState(cluster, second)).timeline.filter(({ details }) => details !== undefined);
+  expect(asked.map(({ channel }) => channel)).toEqual(["wechat"]);
+  expect(await wechat.messages(openid)).toHaveLength(2);
   console.log(
-    `must show 3: ${JSON.stringify(await timelineOf(first))}, then ${JSON.stringify(await timelineOf(second))}`,
+    `must show 3: ${JSON.stringify(await timelineOf(first))}; the next asks only ${asked[0]?.channel}`,
   );
 });
 
@@ -233,8 +271,16 @@ test("many, with dead and busy ones among them: each gets its own, once; the dea
   );
 }, 240_000);
 
-test("APNs black-holed: Web Push is as quick as before", async () => {
+test("APNs black-holed: Web Push and WeChat are as quick as before", async () => {
   const browser = await subscribe("fay");
+  const device = { platform: "wechat", openid: "oQUICK", appid: simulatedWechat.serviceAccount.appid };
+  await callCluster(cluster, "PUT", `${cluster.auth.url}/v1/users/gus/devices`, device);
+  const viaWechat = async (): Promise<number> => {
+    const startedMs = performance.now();
+    await untilPushed(await send("gus"));
+    return performance.now() - startedMs;
+  };
+  await viaWechat();
   const count = sized(200, 25);
   const latencies = async (): Promise<number[]> => {
     const took: number[] = [];
@@ -252,6 +298,7 @@ test("APNs black-holed: Web Push is as quick as before", async () => {
   };
   await latencies();
   const quiet = await latencies();
+  const wechatQuiet = await viaWechat();
   const tokens = Array.from({ length: 20 }, (_, n) => n.toString(16).padStart(64, "c"));
   for (const [n, token] of tokens.entries()) await registerPhone(cluster, `gil-${n}`, token);
   await apns.setBehaviour({ blackhole: true });
@@ -271,11 +318,13 @@ test("APNs black-holed: Web Push is as quick as before", async () => {
     deadlineMs: 30_000,
   });
   const meanwhile = await latencies();
+  const wechatMeanwhile = await viaWechat();
   expect(await metricOf([url], "petrel_fallback_sending", { channel: "apns" })).toBeGreaterThan(100);
   const [p50, p90] = [0.5, 0.9].map((part) => (list: number[]) => list[Math.floor(part * list.length)] ?? 0);
   console.log(
     `must show 5: Web Push p50/p90 ${p50?.(quiet).toFixed(1)}/${p90?.(quiet).toFixed(1)} ms before, ` +
-      `${p50?.(meanwhile).toFixed(1)}/${p90?.(meanwhile).toFixed(1)} ms while APNs swallows everything`,
+      `${p50?.(meanwhile).toFixed(1)}/${p90?.(meanwhile).toFixed(1)} ms while APNs swallows everything; ` +
+      `WeChat ${wechatQuiet.toFixed(0)} and ${wechatMeanwhile.toFixed(0)} ms`,
   );
   await apns.setBehaviour({ blackhole: false });
 }, 180_000);

@@ -60,12 +60,12 @@
     const page = there ?? (await self.clients.openWindow(address.href));
     await there?.focus().catch(() => undefined);
     // Of another origin: it is none of ours.
-    page?.postMessage(clicked);
+    page?.postMessage(clicked, []);
   }
 
   async function tell(message) {
     const pages = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
-    for (const page of pages) page.postMessage(message);
+    for (const page of pages) page.postMessage(message, []);
   }
 
   /** The page registers it with its user's token, when it is open; a page that starts does so, too. */

@@ -95,7 +95,7 @@ function checkSender({ headers: { authorization }, subscription, origin, nowMs }
   const nowSeconds = nowMs / 1_000;
   if (typeof exp !== "number" || exp <= nowSeconds) throw new Refused(401, "the token has expired");
   if (exp > nowSeconds + DAY_SECONDS) throw new Refused(401, "the token's exp is more than 24 hours ahead");
-  if (sub !== undefined && !/^(mailto:|https:)/.test(String(sub))) {
+  if (sub !== undefined && !(typeof sub === "string" && /^(mailto:|https:)/.test(sub))) {
     throw new Refused(401, "the token's sub must be mailto: or https:");
   }
   // Last: who signs rightly, but is not whom the page subscribed with.

@@ -177,7 +177,7 @@ test("what a full queue has no room for stays where it was, and comes when there
 });
 
 test("what waits for a channel that is not configured any more goes on to the others", async () => {
-  const web = channel("web", { ...busy, afterMs: 60_000 } as ChannelAnswer);
+  const web = channel("web", { ...busy, afterMs: 60_000 });
   const waiting = await bench.enter();
   await bench.start([channel("apns", noDevice), web]);
   await waitFor(async () => (await bench.store.redis.zcard(bench.keys.retriesOf("web"))) === 1, {
