@@ -20,6 +20,7 @@ const MESSAGES = sized(20_000, 400);
 const USERS = sized(500, 20);
 const KILLS = sized(12, 4);
 const AWAY_MS = sized(60_000, 3_000);
+const STAY_MS = sized(15_000, 3_000);
 const BATCH = 50;
 /** Of ten messages one is over soon, for somebody who is away, and one is taken back if it is not too late. */
 const EACH = 10;
@@ -57,8 +58,8 @@ async function comeAndGo(user: string): Promise<void> {
   while (!isOver) {
     const url = pick(cluster.nodeUrls);
     const client = openClient({ url, token, ack: "turn" });
-    const leaveAtMs = Date.now() + 300 + random() * 3_000;
-    while (!isOver && client.closed() === undefined && Date.now() < leaveAtMs) await pause(50);
+    const leaveAtMs = Date.now() + 300 + random() * STAY_MS;
+    while (!isOver && client.closed() === undefined && Date.now() < leaveAtMs) await pause(100);
     client.socket.terminate();
     await pause(random() * 500);
   }
@@ -158,13 +159,11 @@ test(
     await waitFor(
       async () => {
         const open = ids.filter((id) => !ends.has(id)).slice(0, 200);
-        for (const id of open) {
-          const end = await endOf(id);
-          if (end !== undefined) ends.set(id, end);
-        }
+        const found = await Promise.all(open.map(async (id) => [id, await endOf(id)] as const));
+        for (const [id, end] of found) if (end !== undefined) ends.set(id, end);
         return ends.size === ids.length;
       },
-      { what: "all messages to end", deadlineMs: 120_000, everyMs: 100 },
+      { what: "all messages to end", deadlineMs: 120_000, everyMs: 20 },
     );
     expect(new Set(ends.values())).toEqual(new Set(["delivered", "expired", "cancelled"]));
     const got = (): number =>

@@ -291,7 +291,7 @@ test("Retry-After is heeded", async () => {
     (_request, response) => void response.writeHead(503, { "retry-after": "3600" }).end(),
   );
   await create(dispatcher, "wh_a", receiver);
-  await happen(ada, 1);
+  const [waiting] = await happen(ada, 1);
   await waitFor(
     async () =>
       (await store.redis.get(store.partitions[partitionOfUser(ada, 2)]!.webhook("wh_a")))?.includes(
@@ -313,7 +313,12 @@ test("Retry-After is heeded", async () => {
   // An operator who resumes it, or moves it, does not have to wait.
   receiver.answerWith((_request, response) => void response.writeHead(200).end());
   await dispatcher.webhooks.store.change("wh_a", (one) => ({ ...one, era: one.era + 1 }));
-  await settled(receiver, 2);
+  await waitFor(
+    () => receiver.requests.filter((request) => messagesOf([request]).includes(waiting)).length === 2,
+    {
+      what: "the second attempt",
+    },
+  );
 });
 
 test("when a receiver is back, partitions that wait for longer go on at once", async () => {
