@@ -190,6 +190,59 @@ describe("the API, with signed requests", () => {
   });
 });
 
+test("events: in order, across a kill -9 of collect, and from a position on", async () => {
+  const cancelled: string[] = [];
+  const cancelOne = async (): Promise<string> => {
+    const { id } = await petrel.send({ to: { user: "eve" }, data: 1 });
+    await petrel.messages.cancel(id);
+    return id;
+  };
+  const ending = new AbortController();
+  const events = petrel.events({
+    after: "now",
+    types: ["message.cancelled"],
+    waitSeconds: 5,
+    signal: ending.signal,
+  });
+  const reading = (async () => {
+    for await (const event of events)
+      if (event.type !== "gap" && event.user === "eve") cancelled.push(event.message ?? "");
+  })();
+  const untilHeard = (id: string): Promise<unknown> =>
+    waitFor(() => cancelled.includes(id), { what: "the event", deadlineMs: 60_000 });
+  // "now" is when its first request arrives.
+  let first = await cancelOne();
+  const expected = [first];
+  while (cancelled.length === 0) {
+    await pause(20);
+    first = await cancelOne();
+    expected.push(first);
+  }
+  const collect = cluster.newest("collect");
+  collect.signal("SIGKILL");
+  await collect.exited;
+  await cluster.startAgain(collect);
+  const second = await cancelOne();
+  expected.push(second);
+  await untilHeard(second);
+  ending.abort();
+  await reading;
+  // Nothing between the first that was heard and the last is missing, and nothing twice.
+  expect(cancelled).toEqual(expected.slice(-cancelled.length));
+
+  const third = await cancelOne();
+  const again = petrel.events({ after: events.position, types: ["message.cancelled"] });
+  for await (const event of again) {
+    expect(event).toMatchObject({ type: "message.cancelled", user: "eve", message: third });
+    break;
+  }
+});
+
+test("events: what no waiting cures is told", async () => {
+  const [events] = [petrel.events({ types: ["no.such" as "user.online"] })];
+  expect(await refusal(all(events))).toMatchObject({ code: "PETREL_INVALID_REQUEST" });
+});
+
 test("kill -9 of collect, three times: resolved is stored once, refused is not, unknown says so", async () => {
   const SENDERS = 64;
   const KILLS = 3;

@@ -86,7 +86,9 @@ export class PetrelEvents implements AsyncIterable<PetrelEvent | EventGap> {
 
   /** @returns undefined where it was aborted */
   async #nextPage(): Promise<Page | undefined> {
-    const { types, limit, waitSeconds = 30, signal } = this.#options;
+    const { types, limit, signal } = this.#options;
+    // "now" is the moment of the first answer: it must not be lost with a poll that waits.
+    const waitSeconds = this.#position === "now" ? 0 : (this.#options.waitSeconds ?? 30);
     for (let attempt = 0; ; attempt++) {
       try {
         const query = { after: this.#position, types: types?.join(","), limit, waitSeconds };
