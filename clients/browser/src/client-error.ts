@@ -5,6 +5,8 @@
 export const clientErrorCodes = {
   /** `getToken` or `getTicket` threw, rejected, took too long, or returned something that is not a credential. */
   tokenFailed: "PETREL_CLIENT_TOKEN_FAILED",
+  /** `getToken` or `getTicket` said that nobody is signed in: the client has stopped. */
+  signedOut: "PETREL_CLIENT_SIGNED_OUT",
   /** No welcome came: the server refused, was unreachable, or took too long. */
   connectFailed: "PETREL_CLIENT_CONNECT_FAILED",
   /** The server sent something that is not a frame of the contract. The client ignored it. */
@@ -75,6 +77,12 @@ export class PetrelClientError extends Error {
     this.topic = options.topic;
     this.idempotencyKey = options.idempotencyKey;
   }
+}
+
+/** Thrown by `getToken` or `getTicket` it stops the client, which would ask for ever. Any error with `stop: true` does. */
+export class SignedOutError extends Error {
+  override readonly name = "SignedOutError";
+  readonly stop = true;
 }
 
 /** Turns anything thrown into text. An application can throw values that are not errors. */

@@ -22,6 +22,20 @@ export interface ClosedEvent extends OfflineEvent {
   readonly byClient: boolean;
 }
 
+export interface StateFacts {
+  /** How many attempts have failed since the last good connection. */
+  readonly attempt: number;
+  /** Of `waiting`: when the next attempt is made. */
+  readonly retryInMs?: number;
+  /** How the last connection, or attempt, ended. */
+  readonly reason?: OfflineEvent;
+}
+
+export interface StateChange extends StateFacts {
+  readonly state: ClientState;
+  readonly previous: ClientState;
+}
+
 export interface ClientEvents<Data = unknown> {
   /** Listeners may be async: the next message and the ack wait for them. */
   message: PetrelMessage<Data>;
@@ -38,6 +52,8 @@ export interface ClientEvents<Data = unknown> {
   /** Fired at every welcome, including one on a socket the client moved to. */
   welcome: WelcomeFrame;
   state: ClientState;
+  /** The same with what led to it. */
+  statechange: StateChange;
   online: WelcomeFrame;
   /** The connection is gone. The client keeps trying. */
   offline: OfflineEvent;
@@ -56,6 +72,7 @@ const names: Readonly<Record<keyof ClientEvents, true>> = {
   topic: true,
   welcome: true,
   state: true,
+  statechange: true,
   online: true,
   offline: true,
   error: true,

@@ -13,6 +13,7 @@ import {
   type Complain,
 } from "./check-options.js";
 import type { ClientTiming } from "./client-timing.js";
+import { debugLog, type Debug } from "./debug-log.js";
 import type { NetworkEvents } from "./connection/network-watch.js";
 import type { SavePosition } from "./delivery/position-saver.js";
 import type { SocketConstructor } from "./connection/socket.js";
@@ -61,6 +62,8 @@ export interface PetrelClientOptions {
   readonly savePosition?: SavePosition | undefined;
   /** In milliseconds. Timings you leave out keep their defaults. */
   readonly timing?: { readonly [Name in keyof ClientTiming]?: ClientTiming[Name] | undefined } | undefined;
+  /** What the client does, on the console or to a function: no tokens, no data. */
+  readonly debug?: boolean | Debug | undefined;
   /** Default: the global object, if it fires these events. */
   readonly networkEvents?: NetworkEvents | undefined;
 }
@@ -76,6 +79,7 @@ export interface ResolvedOptions {
   readonly position: Position | undefined;
   readonly savePosition: SavePosition | undefined;
   readonly timing: ClientTiming;
+  readonly debug: Debug | undefined;
   readonly networkEvents: NetworkEvents | undefined;
 }
 
@@ -89,6 +93,7 @@ const optionNames: Readonly<Record<keyof PetrelClientOptions, true>> = {
   position: true,
   savePosition: true,
   timing: true,
+  debug: true,
   networkEvents: true,
 };
 
@@ -124,6 +129,7 @@ export function resolveOptions(options: PetrelClientOptions, complain: Complain)
     position: readPosition(options.position, complain),
     savePosition: readFunction("savePosition", options.savePosition, complain),
     timing: readTiming(options.timing, complain),
+    debug: debugLog(options.debug),
     networkEvents: readNetworkEvents(options.networkEvents, complain) ?? globalNetworkEvents(),
   });
 }

@@ -2,13 +2,22 @@
 // Guarantees: it stays connected, or keeps trying, until the application closes it or the server tells it to stop. The
 // application gets messages in order and once, whatever happened to the sockets.
 import { shown } from "./check-options.js";
-import { clientErrorCodes, describeFailure, isOfApplication, PetrelClientError } from "./client-error.js";
+import {
+  clientErrorCodes,
+  describeFailure,
+  isOfApplication,
+  PetrelClientError,
+  SignedOutError,
+} from "./client-error.js";
+import { factsOf, type Debug } from "./debug-log.js";
 import {
   clientEventNames,
   type ClientEvents,
   type ClientState,
   type ClosedEvent,
   type OfflineEvent,
+  type StateChange,
+  type StateFacts,
 } from "./client-events.js";
 import {
   checkConnectable,
@@ -63,9 +72,11 @@ export type {
   PetrelMessage,
   Position,
   RecalledMessage,
+  StateChange,
 };
 export type { PublishedMessage, PublishOptions, TopicHandle, TopicMessage, TopicOptions };
-export { clientErrorCodes, PetrelClientError };
+export { clientErrorCodes, PetrelClientError, SignedOutError };
+export type { Debug };
 
 export class PetrelClient<Data = unknown> {
   readonly #events: TypedEvents<ClientEvents<Data>>;
@@ -77,6 +88,8 @@ export class PetrelClient<Data = unknown> {
   readonly #webPush: WebPush;
   readonly #closeGraceMs: number;
   readonly #options: ResolvedOptions;
+  /** Undefined, too, while a wrong option is complained of. */
+  readonly #debug: Debug | undefined;
   #state: ClientState = "closed";
   #welcome: WelcomeFrame | undefined;
   /** Resolves when the last end is complete. */
@@ -89,6 +102,7 @@ export class PetrelClient<Data = unknown> {
     const resolved = resolveOptions(options, (problem) => this.#complain(problem));
     const { savePosition, timing } = resolved;
     this.#options = resolved;
+    this.#debug = resolved.debug;
     this.#closeGraceMs = timing.closeGraceMs;
     this.#watch = new HandlerWatch(timing.handlerWarningMs, (event, error) => this.#report(event, error));
     this.#topics = new TopicSubscriptions({
@@ -129,7 +143,7 @@ export class PetrelClient<Data = unknown> {
       broadcast: this.#topics.broadcastPosition,
     });
     this.#keeper = new ConnectionKeeper(resolved, positions, {
-      onState: (state) => this.#setState(state),
+      onState: (state, facts) => this.#setState(state, facts),
       onWelcome: (connection, welcome, moved) => this.#welcomed(connection, welcome, moved),
       onFrame: (connection, frame) => this.#receive(connection, frame),
       onBadFrame: (problem) =>
@@ -161,12 +175,7 @@ export class PetrelClient<Data = unknown> {
     listener: (payload: ClientEvents<Data>[Name]) => unknown,
   ): () => void {
     if (typeof listener !== "function") throw new TypeError(`on(${shown(event)}): a function is needed`);
-    if (!clientEventNames.includes(event)) {
-      this.#complain(`on(${shown(event)}): there is no such event, only ${clientEventNames.join(", ")}`);
-    }
-    const off = this.#events.on(event, listener);
-    if (event === "message") this.#delivery.resume();
-    return off;
+    return this.#add(event, listener, listener);
   }
 
   /** Like `on`, but for the next event only. */
@@ -175,11 +184,23 @@ export class PetrelClient<Data = unknown> {
     listener: (payload: ClientEvents<Data>[Name]) => unknown,
   ): () => void {
     if (typeof listener !== "function") throw new TypeError(`once(${shown(event)}): a function is needed`);
-    const off = this.on(event, (payload) => {
-      off();
-      return listener(payload);
-    });
+    const off = this.#add(
+      event,
+      (payload) => {
+        off();
+        return listener(payload);
+      },
+      listener,
+    );
     return off;
+  }
+
+  /** Removes a listener that `on` or `once` added; of one that was added twice, one. */
+  off<Name extends keyof ClientEvents<Data>>(
+    event: Name,
+    listener: (payload: ClientEvents<Data>[Name]) => unknown,
+  ): void {
+    this.#events.off(event, listener);
   }
 
   /**
@@ -285,6 +306,19 @@ export class PetrelClient<Data = unknown> {
     await this.#finished;
   }
 
+  #add<Name extends keyof ClientEvents<Data>>(
+    event: Name,
+    listener: (payload: ClientEvents<Data>[Name]) => unknown,
+    name: unknown,
+  ): () => void {
+    if (!clientEventNames.includes(event)) {
+      this.#complain(`on(${shown(event)}): there is no such event, only ${clientEventNames.join(", ")}`);
+    }
+    const off = this.#events.on(event, listener, name);
+    if (event === "message") this.#delivery.resume();
+    return off;
+  }
+
   #finish(event: ClosedEvent): void {
     const closeSocket = this.#keeper.stop(event.reason);
     this.#topics.stop();
@@ -295,12 +329,13 @@ export class PetrelClient<Data = unknown> {
     this.#finished = this.#delivery.stop(this.#closeGraceMs).then(end, end);
     // A listener may connect again: that must come after both.
     this.#events.together(() => {
-      this.#setState("closed");
+      this.#setState("closed", { attempt: 0, reason: { code: event.code, reason: event.reason } });
       this.#events.emit("closed", event);
     });
   }
 
   #welcomed(connection: Connection, welcome: WelcomeFrame, moved: boolean): void {
+    this.#debug?.("welcome", { ...welcome, moved });
     this.#welcome = welcome;
     this.#delivery.adopt(connection, welcome);
     this.#topics.adopt(connection, welcome);
@@ -316,6 +351,7 @@ export class PetrelClient<Data = unknown> {
   }
 
   #receive(connection: Connection, frame: Exclude<ServerFrame, WelcomeFrame>): void {
+    this.#debug?.("frame", factsOf(frame));
     switch (frame.type) {
       case "message":
         this.#delivery.receive(connection, frame);
@@ -364,10 +400,17 @@ export class PetrelClient<Data = unknown> {
     queueMicrotask(() => this.#fail(clientErrorCodes.badOption, problem, { retryable: true }));
   }
 
-  #setState(state: ClientState): void {
-    if (state === this.#state) return;
+  #setState(state: ClientState, facts: StateFacts = { attempt: 0 }): void {
+    const previous = this.#state;
+    if (state === previous) return;
     this.#state = state;
-    this.#events.emit("state", state);
+    const change = { state, previous, ...facts };
+    this.#debug?.("state", change);
+    // Both first: a listener of one may change the state again.
+    this.#events.together(() => {
+      this.#events.emit("state", state);
+      this.#events.emit("statechange", change);
+    });
   }
 
   #fail(...[code, message, options]: ConstructorParameters<typeof PetrelClientError>): void {
@@ -375,6 +418,7 @@ export class PetrelClient<Data = unknown> {
   }
 
   #report(event: "error" | "warning", error: PetrelClientError): void {
+    this.#debug?.(event, { code: error.code, message: error.message });
     // A fault of the application must not go unnoticed because nobody listens.
     if (this.#events.count(event) > 0 || !isOfApplication(error)) this.#events.emit(event, error);
     else if (event === "error") console.error(error);

@@ -1,7 +1,7 @@
 // Keeps the client connected: opens, waits, reopens, moves, and stops when the close code says so.
 // Guarantees: at most one attempt and one timer at a time; after `stop`, nothing begun earlier has an effect.
-import { connectFailed, describeFailure, PetrelClientError } from "./client-error.js";
-import type { ClientState, ClosedEvent, OfflineEvent } from "./client-events.js";
+import { clientErrorCodes, connectFailed, describeFailure, PetrelClientError } from "./client-error.js";
+import type { ClientState, ClosedEvent, OfflineEvent, StateFacts } from "./client-events.js";
 import { connectUrl, globalWebSocket, type Positions, type ResolvedOptions } from "./client-options.js";
 import {
   CLIENT_LEAVES_SOCKET,
@@ -20,7 +20,7 @@ import { RetrySchedule } from "./connection/retry-schedule.js";
 import { TokenRenewal } from "./credentials/token-renewal.js";
 
 export interface KeeperEvents extends Pick<ConnectionOptions, "onFrame" | "onBadFrame"> {
-  readonly onState: (state: ClientState) => void;
+  readonly onState: (state: ClientState, facts: StateFacts) => void;
   /** @param moved whether it replaced an open connection, so the client was never offline */
   readonly onWelcome: (connection: Connection, welcome: WelcomeFrame, moved: boolean) => void;
   readonly onOffline: (event: OfflineEvent) => void;
@@ -29,7 +29,7 @@ export interface KeeperEvents extends Pick<ConnectionOptions, "onFrame" | "onBad
   readonly onLeaving: () => void;
   /** The page may be visible again. */
   readonly onSeen: () => void;
-  /** The server said stop. The keeper has stopped already. */
+  /** The server, or the application's `getToken`, said stop. */
   readonly onRefused: (event: ClosedEvent) => void;
 }
 
@@ -57,6 +57,8 @@ export class ConnectionKeeper {
   /** An attempt was made beside the open connection. If that is replaced, this client may have done it itself. */
   #triedBeside = false;
   #urlIndex = 0;
+  /** How the last connection, or attempt at one, ended. */
+  #lastEnd: OfflineEvent | undefined;
   /** Rises with every start and stop, so that older work can see that it is stale. */
   #run = 0;
 
@@ -71,7 +73,7 @@ export class ConnectionKeeper {
       credentials: this.#credentials,
       isOpen: (connection) => connection === this.#active,
       onTicketDue: () => this.#ticketDue(),
-      onError: events.onError,
+      onError: (error) => this.#credentialFailed(error),
     });
     this.#retry = new RetrySchedule({
       normal: { baseMs: timing.backoffBaseMs, capMs: timing.backoffCapMs },
@@ -93,6 +95,7 @@ export class ConnectionKeeper {
 
   start(): void {
     this.#run++;
+    this.#lastEnd = undefined;
     this.#retry.reset();
     this.#network.start();
     this.#page.start();
@@ -153,7 +156,7 @@ export class ConnectionKeeper {
   async #open(): Promise<void> {
     const run = this.#run;
     this.#preparing = true;
-    this.#events.onState(this.#active === undefined ? "connecting" : "online");
+    this.#tell(this.#active === undefined ? "connecting" : "online");
     // A listener may have closed the client: check here and after each event below.
     if (run !== this.#run) return;
     try {
@@ -167,9 +170,34 @@ export class ConnectionKeeper {
       const isTokens = error instanceof PetrelClientError;
       // The WebSocket constructor throws for a token with invalid characters.
       if (!isTokens) this.#credentials.refused();
-      this.#events.onError(isTokens ? error : connectFailed(describeFailure(error), error));
+      if (isTokens) this.#credentialFailed(error);
+      else this.#events.onError(connectFailed(describeFailure(error), error));
       if (run === this.#run) this.#retryAfter("resume");
     }
+  }
+
+  #credentialFailed(error: PetrelClientError): void {
+    if (error.code !== clientErrorCodes.signedOut) {
+      this.#events.onError(error);
+      return;
+    }
+    this.#credentials.refused();
+    const { code, message } = error;
+    this.#events.onRefused({
+      code: NORMAL_CLOSURE,
+      reason: "nobody is signed in",
+      byClient: true,
+      error: { code, message },
+    });
+  }
+
+  #tell(state: ClientState, retryInMs?: number): void {
+    const why = this.#lastEnd === undefined ? {} : { reason: this.#lastEnd };
+    this.#events.onState(state, {
+      attempt: this.#retry.failures,
+      ...why,
+      ...(retryInMs === undefined ? {} : { retryInMs }),
+    });
   }
 
   #connect(credential: Credential): Connection {
@@ -209,6 +237,7 @@ export class ConnectionKeeper {
   #ended(connection: Connection, end: ConnectionEnd): void {
     const run = this.#run;
     const { code, reason, error } = end;
+    this.#lastEnd = { code, reason };
     const wasActive = connection === this.#active;
     if (wasActive) this.#active = undefined;
     else if (connection === this.#attempt) this.#attempt = undefined;
@@ -226,9 +255,9 @@ export class ConnectionKeeper {
       return;
     }
     if (step === "refresh") this.#credentials.refused();
-    if (this.#preparing || this.#attempt !== undefined) this.#events.onState("connecting");
+    if (this.#preparing || this.#attempt !== undefined) this.#tell("connecting");
     // The server set a time to return, then closed early. Keep that time: it spreads a crowd.
-    else if (this.#timer !== undefined && code === SERVICE_RESTART) this.#events.onState("waiting");
+    else if (this.#timer !== undefined && code === SERVICE_RESTART) this.#tell("waiting");
     else this.#retryAfter(step);
     if (wasActive && run === this.#run) this.#events.onOffline({ code, reason });
   }
@@ -263,7 +292,7 @@ export class ConnectionKeeper {
       },
       Math.min(delayMs, MAX_TIMER_MS),
     );
-    this.#events.onState(this.#active === undefined ? "waiting" : "online");
+    this.#tell(this.#active === undefined ? "waiting" : "online", delayMs);
   }
 
   #networkDown(): void {
@@ -295,7 +324,8 @@ export class ConnectionKeeper {
     this.#isShelved = true;
     void this.#letGo(CLIENT_LEAVES_SOCKET, reason)();
     const run = this.#run;
-    this.#events.onState("waiting");
+    this.#lastEnd = { code: CLIENT_LEAVES_SOCKET, reason };
+    this.#tell("waiting");
     if (wasOnline && run === this.#run) this.#events.onOffline({ code: CLIENT_LEAVES_SOCKET, reason });
   }
 

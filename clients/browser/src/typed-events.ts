@@ -13,6 +13,8 @@ interface Told<Events extends object> {
 
 export class TypedEvents<Events extends object> {
   readonly #listeners = new Map<keyof Events, Listener<never>[]>();
+  /** Of each addition: by which function it can be removed. */
+  readonly #names = new WeakMap<Listener<never>, unknown>();
   readonly #reportFailure: (error: unknown, event: keyof Events) => void;
   readonly #untold: Told<Events>[] = [];
   #isTelling = false;
@@ -24,16 +26,29 @@ export class TypedEvents<Events extends object> {
 
   /**
    * Adds a listener. A function added twice is called twice.
+   * @param name the function by which `off` knows it
    * @returns a function that removes exactly this addition
    */
-  on<Name extends keyof Events>(event: Name, listener: Listener<Events[Name]>): () => void {
+  on<Name extends keyof Events>(
+    event: Name,
+    listener: Listener<Events[Name]>,
+    name: unknown = listener,
+  ): () => void {
     // A new wrapper for each, so that removing one addition leaves the other.
     const added: Listener<Events[Name]> = (payload) => listener(payload);
+    this.#names.set(added, name);
     this.#listeners.set(event, [...this.#of(event), added]);
     return () => {
       const rest = this.#of(event).filter((one) => one !== added);
       this.#listeners.set(event, rest);
     };
+  }
+
+  /** Removes the newest addition of this function. Does nothing where there is none. */
+  off(event: keyof Events, name: unknown): void {
+    const all = this.#of(event);
+    const newest = all.findLastIndex((added) => this.#names.get(added) === name);
+    if (newest !== -1) this.#listeners.set(event, all.toSpliced(newest, 1));
   }
 
   count(event: keyof Events): number {

@@ -21,6 +21,11 @@ export class RetrySchedule {
     this.#options = options;
   }
 
+  /** How many attempts have failed since the last good connection. */
+  get failures(): number {
+    return this.#failures;
+  }
+
   /** A connection was welcomed. */
   opened(): void {
     this.#openedAtMs = performance.now();

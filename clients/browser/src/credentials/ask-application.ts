@@ -30,6 +30,10 @@ export async function askApplication(
     if (!credentialForm.test(answer)) throw new Error("what it gave is no credential; is it an error page?");
     return answer;
   } catch (error) {
+    if ((error as { readonly stop?: unknown } | null | undefined)?.stop === true) {
+      const message = `${name} says stop: ${describeFailure(error)}`;
+      throw new PetrelClientError(clientErrorCodes.signedOut, message, { retryable: false, cause: error });
+    }
     const message = `${name} failed: ${describeFailure(error)}`;
     throw new PetrelClientError(clientErrorCodes.tokenFailed, message, { retryable: true, cause: error });
   }
