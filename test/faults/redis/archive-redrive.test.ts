@@ -1,0 +1,97 @@
+// Redis loses everything under load, and the message archive is required.
+// Guarantees: what was answered with 202 and had not ended is delivered, once to the application, with its id.
+import { readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { openArchive } from "@petrel/shared/archive/open-archive";
+import type { MessageArchive } from "@petrel/shared/archive/message-archive";
+import { createLogger } from "@petrel/shared/kernel/logging/logging";
+import { hasFerretDb, startFerretDb, type TestFerretDb } from "@petrel/shared/testing/archive/start-ferretdb";
+import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import { startRestartableRedis, type RestartableRedis } from "@petrel/shared/testing/redis/restartable-redis";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { afterEach, expect, test } from "vitest";
+import { handledTwice, openRedisLoad, type RedisLoad, untilReady } from "../../support/redis-load.js";
+
+const users = (prefix: string, count: number): string[] =>
+  Array.from({ length: count }, (_, i) => `${prefix}-${i + 1}`);
+
+let server: TestFerretDb | undefined;
+let archive: MessageArchive | undefined;
+let redis: RestartableRedis | undefined;
+let cluster: TestCluster | undefined;
+let load: RedisLoad | undefined;
+
+afterEach(async () => {
+  await load?.close();
+  await cluster?.stop();
+  await redis?.stop();
+  await archive?.close();
+  await server?.stop();
+});
+
+test.skipIf(!hasFerretDb())(
+  "Redis' data directory is deleted under load: all that had not ended arrives, once",
+  async () => {
+    server = await startFerretDb();
+    redis = await startRestartableRedis();
+    // auth is started again in the end, as after any loss of Redis: it knows the producer keys from their file.
+    cluster = await startCluster({
+      together: (name) => name !== "auth",
+      redis: redis.current(),
+      environment: {
+        ACK_TIMEOUT_MS: "2000",
+        ACCEPT_DEADLINE_MS: "1500",
+        MESSAGE_ARCHIVE_URL: server.url(),
+        ARCHIVE_TIMEOUT_MS: "10000",
+      },
+    });
+    const settings = { messageArchiveUrl: server.url(), archiveDays: 90, archiveTimeoutMs: 10_000 };
+    const opened = await openArchive(settings, createLogger({ service: "test", level: "silent" }));
+    if (opened === undefined) throw new Error("no archive");
+    archive = opened;
+    load = openRedisLoad(cluster);
+    const online = users("on", 5);
+    const away = users("away", 5);
+    await load.connect(online);
+    load.start([...online, ...away]);
+    await load.untilAccepted(120);
+    const generations = async (): Promise<readonly string[]> => {
+      const { partitions } = await opened.status();
+      return partitions.map(({ generation, isUnderWay }) => (isUnderWay ? "" : generation));
+    };
+    const before = await waitFor(
+      async () => {
+        const now = await generations();
+        return now.length === 4 && !now.includes("") && now;
+      },
+      { what: "the archive to be in step", deadlineMs: 60_000 },
+    );
+
+    await redis.kill();
+    const { directory } = redis.current();
+    for (const name of await readdir(directory)) await rm(join(directory, name), { recursive: true });
+    const accepted = load.accepted().length;
+    await redis.startAgain();
+    cluster.auth.signal("SIGTERM");
+    await cluster.auth.exited;
+    await cluster.startAgain(cluster.auth);
+    await untilReady(cluster, true);
+    await load.stop();
+    await waitFor(
+      async () => {
+        const now = await generations();
+        return now.length === 4 && !now.includes("") && now.every((one, i) => one !== before[i]);
+      },
+      { what: "the owners to have looked at everything", deadlineMs: 90_000 },
+    );
+
+    await load.connect(away);
+    expect(await load.lost()).toEqual([]);
+    expect(handledTwice(load.recorder)).toEqual([]);
+    const { partitions } = await opened.status();
+    const driven = partitions.reduce((sum, one) => sum + one.driven, 0);
+    expect(driven).toBeGreaterThan(0);
+    process.stdout.write(`Redis' data deleted: ${accepted} accepted before, ${driven} driven on, 0 lost\n`);
+  },
+  240_000,
+);
