@@ -381,11 +381,19 @@ const fallback = {
       ),
       query("min by (appid) (petrel_wechat_app_closed)", "closed {{appid}}"),
     ]),
+    graph("Web Push: answers", "cps", [
+      query(`sum by (result, status) (${rate("petrel_web_push_sends_total")})`, "{{result}} {{status}}"),
+    ]),
+    graph("Web Push: how long a request takes", "s", [
+      query(quantile(0.5, "", "petrel_web_push_send_seconds_bucket"), "p50"),
+      query(quantile(0.99, "", "petrel_web_push_send_seconds_bucket"), "p99"),
+    ]),
     graph(
       "Breakers open, credentials refused",
       "short",
       [
         query("max by (topic, environment) (petrel_apns_breaker_open)", "breaker {{topic}} {{environment}}"),
+        query("max by (host) (petrel_web_push_breaker_open)", "breaker {{host}}"),
         query(
           "max by (credential, environment) (petrel_apns_credential_halted)",
           "refused {{credential}} {{environment}}",
@@ -395,6 +403,10 @@ const fallback = {
     ),
 
     row("What waits"),
+    graph("By channel: waiting, and being sent", "short", [
+      query("max by (channel) (petrel_fallback_waiting)", "waits for {{channel}}"),
+      query("sum by (channel) (petrel_fallback_sending)", "being sent by {{channel}}"),
+    ]),
     graph(
       "Queued, by priority",
       "short",
