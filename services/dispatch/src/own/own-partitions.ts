@@ -114,7 +114,8 @@ export class PartitionOwner {
     const renews = startedAtMs - this.#renewedAtMs + this.#lookEveryMs > leaseMs / 3;
     if (renews) {
       this.#renewedAtMs = startedAtMs;
-      await Promise.all([...this.#held.values()].map((held) => this.#renew(held)));
+      const renewAll = () => [...this.#held.values()].map((held) => this.#renew(held));
+      await Promise.all(scripts.together(renewAll));
     }
     if (stopping.aborted) return;
     this.#releaseOthers(members);

@@ -23,8 +23,22 @@ const [first, second] = [0, 1].map(
 let looks: PartitionLooks | undefined;
 afterEach(() => looks?.stop());
 
+/** Depth of `together`, and how many looks began in each. */
+let depth = 0;
+const began: number[] = [];
+function together<T>(task: () => T): T {
+  depth++;
+  began.push(0);
+  try {
+    return task();
+  } finally {
+    depth--;
+  }
+}
+
 function start(open: HeldPartition[], look: PartitionLooksOptions["look"], retryMs = 0): PartitionLooks {
   looks = new PartitionLooks({
+    scripts: { together },
     owner: { open },
     clock: systemClock,
     logger: createLogger({ service: "test", level: "silent" }),
@@ -82,4 +96,16 @@ test("what failed is looked at again when its time to try has come", async () =>
     1,
   );
   await waitFor(() => count === 3, { what: "the third try" });
+});
+
+test("what a round asks first is asked together", async () => {
+  began.length = 0;
+  const depths: number[] = [];
+  start([first, second], () => {
+    depths.push(depth);
+    began[began.length - 1] = (began.at(-1) ?? 0) + 1;
+    return Promise.resolve(HOUR_MS);
+  });
+  await waitFor(() => depths.length === 2, { what: "both looks" });
+  expect([depths, began[0]]).toEqual([[1, 1], 2]);
 });

@@ -8,10 +8,13 @@ import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { Loop } from "@petrel/shared/kernel/loop";
 import { pause } from "@petrel/shared/kernel/pause";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { HeldPartition } from "./held-partition.js";
 import type { PartitionOwner } from "./own-partitions.js";
 
 export interface PartitionLooksOptions {
+  /** What the looks of a round ask first leaves in one write. */
+  readonly scripts: Pick<ScriptRunner, "together">;
   readonly owner: Pick<PartitionOwner, "open">;
   readonly clock: Pick<Clock, "monotonicMs">;
   readonly logger: Logger;
@@ -48,13 +51,15 @@ export class PartitionLooks {
   }
 
   async #round(signal: AbortSignal): Promise<number> {
-    const { owner, clock, everyMs } = this.#options;
+    const { scripts, owner, clock, everyMs } = this.#options;
     const nowMs = clock.monotonicMs();
-    for (const held of owner.open) {
-      // What is looked at soon is looked at now: one wake-up serves all.
-      if (this.#underWay.has(held) || this.#next(held) > nowMs + everyMs) continue;
-      this.#underWay.set(held, this.#look(held, signal));
-    }
+    scripts.together(() => {
+      for (const held of owner.open) {
+        // What is looked at soon is looked at now: one wake-up serves all.
+        if (this.#underWay.has(held) || this.#next(held) > nowMs + everyMs) continue;
+        this.#underWay.set(held, this.#look(held, signal));
+      }
+    });
     const over = new AbortController();
     await Promise.race([Promise.all(this.#underWay.values()), pause(everyMs, over.signal)]);
     over.abort();
