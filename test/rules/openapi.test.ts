@@ -125,7 +125,7 @@ test("what only code checks is said: one kind of recipient, what a device of a p
     properties: { messages: { items: { $ref: "#/components/schemas/Message" } } },
   });
   const { NewDevice, Revocation, NewProducerKey } = documentOf("auth").components.schemas;
-  expect(NewDevice?.["oneOf"]).toHaveLength(2);
+  expect(NewDevice?.["oneOf"]).toHaveLength(3);
   expect(Revocation?.["oneOf"]).toHaveLength(3);
   expect(NewProducerKey?.["not"]).toBeDefined();
 });

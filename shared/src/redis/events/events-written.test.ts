@@ -114,6 +114,17 @@ describe("delivered", () => {
     ]);
   });
 
+  test("what was pushed and then expired keeps its end, wherever in the range it stands", async () => {
+    const { epoch } = await accept({ id: "m1" });
+    const pushed = await accept({ id: "m2", ttlMs: 200 });
+    await settle(await take(pushed), { outcome: "taken", channel: "apns" });
+    while ((await store.nowMs()) <= pushed.atMs + 200);
+    await expireMessages(store.scripts, store.keys, "u1", [{ seq: 2, epoch, id: "m2" }]);
+    await ack(epoch, 2);
+    expect(await told()).toEqual(["message.pushed m2", "message.delivered m1"]);
+    expect((await readMessage(store.scripts, store.keys, "m2"))?.state).toBe("pushed");
+  });
+
   test("a long range is told whole, however many calls that takes", async () => {
     const accepter = store.accepter();
     const ids = Array.from({ length: 450 }, (_, i) => `m${i}`);
