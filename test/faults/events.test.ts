@@ -215,6 +215,7 @@ test("a cursor goes on over a restart of everything, without a hole", async () =
   const after: string[] = [];
   for (let i = 0; i < 8; i++) after.push(await send(`after-${i}`));
   const page = await read(`after=${nextAfter}&types=message.cancelled&limit=1000`);
-  expect(page.items.map(({ message }) => message).sort()).toEqual([...before, ...after].sort());
+  expect(page.items).toHaveLength(before.length + after.length);
+  expect(new Set(page.items.map(({ message }) => message))).toEqual(new Set([...before, ...after]));
   expect(page.gap).toBe(false);
 }, 120_000);

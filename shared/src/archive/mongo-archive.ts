@@ -337,7 +337,7 @@ function writeErrorsOf({ writeErrors }: MongoBulkWriteError): {
   readonly code: number;
   readonly errmsg: string | undefined;
 }[] {
-  return [writeErrors].flat().map(({ index, code, errmsg }) => ({ index, code: Number(code), errmsg }));
+  return [writeErrors].flat().map(({ index, code, errmsg }) => ({ index, code, errmsg }));
 }
 
 function hashOf(userId: string): string {

@@ -77,7 +77,7 @@ export class ArchiveWriter {
         const results = await archive.write(rows);
         metrics.written(rows.length);
         return await Promise.all(
-          results.map((result, i) => {
+          results.map(async (result, i) => {
             const row = rows[i];
             if (!(result instanceof Error) || row === undefined) return result;
             return spool === undefined ? unavailable(result) : this.#spool("write", [row]);
@@ -137,21 +137,21 @@ export class ArchiveWriter {
     metrics.failed();
     logger.warn({ reason: describeError(error) }, "the message archive does not answer");
     let isAsking = false;
-    this.#probe = setInterval(() => {
+    const probe = async (): Promise<void> => {
       if (isAsking) return;
       isAsking = true;
-      archive
-        .progress(NO_PARTITION)
-        .then(
-          () => {
-            clearInterval(this.#probe);
-            this.#probe = undefined;
-            logger.info("the message archive answers again");
-          },
-          () => undefined,
-        )
-        .finally(() => (isAsking = false));
-    }, probeIntervalMs);
+      try {
+        await archive.progress(NO_PARTITION);
+        clearInterval(this.#probe);
+        this.#probe = undefined;
+        logger.info("the message archive answers again");
+      } catch {
+        // Still away: it is asked again.
+      } finally {
+        isAsking = false;
+      }
+    };
+    this.#probe = setInterval(() => void probe(), probeIntervalMs);
     this.#probe.unref();
   }
 }

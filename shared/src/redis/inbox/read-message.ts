@@ -142,7 +142,7 @@ export async function readMessages(
   const cursorOf = new Map(users.map((userId, i) => [userId, cursors[i] ?? []]));
   const records = await redis.mget(...asked.map(({ id }) => keys.record(id)));
   return Promise.all(
-    asked.map(({ id, recipient }, i) => {
+    asked.map(async ({ id, recipient }, i) => {
       const text = records[i];
       if (typeof text !== "string") return undefined;
       const record = decodeMessageRecord(text);

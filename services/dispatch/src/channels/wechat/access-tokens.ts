@@ -95,7 +95,7 @@ export class AccessTokens {
   /** Fetches under way are given up by their client. */
   async close(): Promise<void> {
     this.#closing.abort();
-    await Promise.allSettled([...this.#fetches]);
+    await Promise.allSettled(this.#fetches);
   }
 
   #ask(app: WechatApp): Promise<TokenAnswer> {

@@ -1,5 +1,5 @@
 // Tests the request that is made of a message.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { buildWechatMessage } from "./build-wechat-message.js";
 import { checkField } from "./template-fields.js";

@@ -81,7 +81,7 @@ describe("refuses, naming the field,", () => {
 
 test("a text is fitted to what it is put into", () => {
   expect(fitField("thing1", "  a\nb  \u2028 c ")).toBe("a b c");
-  expect(fitField("thing1", `${twenty}more`)).toBe(`${[...twenty].slice(0, 19).join("")}…`);
+  expect(fitField("thing1", `${twenty}more`)).toBe(`${Array.from(twenty).slice(0, 19).join("")}…`);
   expect(fitField("thing1", "😀".repeat(30))).toBe(`${"😀".repeat(19)}…`);
   expect(fitField("keyword1", "a\nb")).toBe("a\nb");
   for (const text of ["x".repeat(500), `${twenty}\n${twenty}`, "😀".repeat(21)])

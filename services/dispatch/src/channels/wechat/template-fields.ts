@@ -26,7 +26,7 @@ const matches =
   (value: string): boolean =>
     pattern.test(value);
 /** As a person counts: an emoji is one. */
-const lengthOf = (value: string): number => [...value].length;
+const lengthOf = (value: string): number => Array.from(value).length;
 const hasControl = (value: string): boolean => /[\p{Cc}\p{Zl}\p{Zp}]/u.test(value);
 const upTo =
   (max: number) =>
@@ -105,10 +105,10 @@ export function checkField(field: string, value: string): string | undefined {
 
 /** Of a text that was not written for this field: one line, and no longer than it may be. */
 export function fitField(field: string, value: string): string {
-  if (ruleOf(field) === otherRule) return [...value].slice(0, OTHER_CHARACTERS).join("");
+  if (ruleOf(field) === otherRule) return Array.from(value).slice(0, OTHER_CHARACTERS).join("");
   const line = value.replace(/[\p{Cc}\p{Zl}\p{Zp}\s]+/gu, " ").trim();
   const isThing = ["thing", "const"].includes(field.replace(/\d+$/, ""));
-  const characters = [...line];
+  const characters = Array.from(line);
   if (!isThing || characters.length <= THING_CHARACTERS) return line;
   return `${characters.slice(0, THING_CHARACTERS - 1).join("")}…`;
 }

@@ -374,7 +374,7 @@ describe("many dispatchers", () => {
     const dispatchers = await Promise.all(Array.from({ length: 10 }, () => openApart()));
     const openids = await Promise.all(Array.from({ length: 200 }, (_, i) => register(`many${i}`)));
     const answers = await Promise.all(
-      openids.map((_openid, i) => dispatchers[i % 10]?.channel.send(newJob(`many${i}`), never)),
+      openids.map(async (_openid, i) => dispatchers[i % 10]?.channel.send(newJob(`many${i}`), never)),
     );
     expect(new Set(answers.map((answer) => answer?.outcome))).toEqual(new Set(["taken"]));
     const issued = (await simulator.tokens()).slice(before.length);
