@@ -341,12 +341,19 @@ test("secrets that a further encryption key has sealed are sealed with the first
   const sealedSecret = older.secrets.seal("wh_a", `whsec_${Buffer.alloc(32, 5).toString("base64")}`);
   const former = [{ sealedSecret, untilMs: 99_999_999_999_999 }];
   await older.store.create({ ...record, createdAtMs: 1, sealedSecret, former, era: 0, replay: null });
-  const { directory, store: webhooks } = webhookDeps(store, {
+  const {
+    directory,
+    secrets,
+    store: webhooks,
+  } = webhookDeps(store, {
     cipher: createAtRestCipher(two, one),
   }).webhooks;
+  const counted = secrets.count((await webhooks.list()).records);
+  expect(counted).toEqual({ first: 0, further: 2, unknown: 0 });
   await directory.look();
   const resealed = await webhooks.find("wh_a");
   if (resealed === undefined) throw new Error("gone");
+  expect(secrets.count([resealed])).toEqual({ first: 2, further: 0, unknown: 0 });
   const opened = new WebhookSecrets(createAtRestCipher(two)).open(resealed, 0);
   expect(opened).toEqual([Buffer.alloc(32, 5), Buffer.alloc(32, 5)]);
 });

@@ -71,6 +71,7 @@ export function openWebhooks(options: OpenWebhooksOptions): Webhooks {
   });
   addWebhookGauges(registry, {
     read: () => deliverer.read(),
+    sealed: () => secrets.count(directory.records),
     paused: () =>
       directory.records
         .filter(({ paused }) => paused)

@@ -2,6 +2,7 @@
 // Guarantees: counters only grow; what is asked of Redis is asked when somebody reads the metrics, and is bounded.
 import { DurationHistogram } from "@petrel/shared/kernel/metrics/duration-histogram";
 import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
+import { type SealedBy, sealedByWhich } from "@petrel/shared/security/encrypt-at-rest";
 import { type AttemptOutcome, attemptOutcomes } from "./post-signed.js";
 
 export interface WebhookMetrics {
@@ -47,11 +48,13 @@ export interface WebhookReading {
 
 export interface WebhookGauges {
   readonly read: () => Promise<readonly WebhookReading[]>;
+  /** Of all secrets, by what sealed them. */
+  readonly sealed: () => Readonly<Record<SealedBy, number>>;
   /** All there are, also where nothing is owned here. */
   readonly paused: () => readonly { readonly id: string; readonly reason: string }[];
 }
 
-export function addWebhookGauges(registry: Registry, { read, paused }: WebhookGauges): void {
+export function addWebhookGauges(registry: Registry, { read, sealed, paused }: WebhookGauges): void {
   let underWay: Promise<readonly WebhookReading[]> | undefined;
   const readOnce = (): Promise<readonly WebhookReading[]> => {
     underWay ??= read().finally(() => (underWay = undefined));
@@ -72,6 +75,18 @@ export function addWebhookGauges(registry: Registry, { read, paused }: WebhookGa
       }),
     );
   }
+  registry.registerMetric(
+    new Gauge({
+      name: "petrel_sealed_secrets",
+      help: "Secrets in Redis by the encryption key that sealed them: the first, a further one, or none of ours",
+      labelNames: ["kind", "by"],
+      registers: [],
+      collect() {
+        const counts = sealed();
+        for (const by of sealedByWhich) this.set({ kind: "webhook_secret", by }, counts[by]);
+      },
+    }),
+  );
   registry.registerMetric(
     new Gauge({
       name: "petrel_webhook_paused",

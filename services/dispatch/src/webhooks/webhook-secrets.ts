@@ -3,7 +3,7 @@
 // After a rotation the old one signs until its time is over.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { WebhookRecord } from "@petrel/shared/redis/webhooks/webhook-record";
-import type { AtRestCipher } from "@petrel/shared/security/encrypt-at-rest";
+import type { AtRestCipher, SealedBy } from "@petrel/shared/security/encrypt-at-rest";
 import { parseWebhookSecret } from "./sender/sign-webhook.js";
 
 export class WebhookSecrets {
@@ -49,6 +49,16 @@ export class WebhookSecrets {
     const sealedSecret = again(record.sealedSecret);
     const former = record.former.map((one) => ({ ...one, sealedSecret: again(one.sealedSecret) }));
     return isChanged ? { ...record, sealedSecret, former } : undefined;
+  }
+
+  /** How many secrets each kind of key has sealed: which of KEY_ENCRYPTION_FILE may go. */
+  count(records: readonly WebhookRecord[]): Record<SealedBy, number> {
+    const counts = { first: 0, further: 0, unknown: 0 };
+    for (const { sealedSecret, former } of records) {
+      for (const sealed of [sealedSecret, ...former.map((one) => one.sealedSecret)])
+        counts[this.#cipher?.sealedBy(sealed) ?? "unknown"]++;
+    }
+    return counts;
   }
 
   #needCipher(): AtRestCipher {
