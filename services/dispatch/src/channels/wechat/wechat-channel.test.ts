@@ -27,6 +27,10 @@ const { serviceAccount, miniProgram } = simulatedWechat;
 const never = new AbortController().signal;
 const logger = createLogger({ service: "test", level: "silent" });
 
+/** The middle of a minute: no limit of one ends meanwhile. */
+const wallMs = Math.floor(Date.now() / 60_000) * 60_000 + 30_000;
+const clock = { ...systemClock, wallMs: () => wallMs };
+
 let store: OpenStore;
 let simulator: TestWechatSimulator;
 let devices: DevicesStore;
@@ -73,7 +77,7 @@ function open(scripts = store.scripts, environment: Readonly<Record<string, stri
     scripts,
     partitions: store.partitions,
     registry,
-    clock: systemClock,
+    clock,
     logger,
     tracing: NO_TRACING,
   });
@@ -217,7 +221,7 @@ describe("what WeChat answers", () => {
   test("45009: parked until midnight in Beijing", async () => {
     const { answer } = await sendTo(45009);
     const afterMs = answer.outcome === "retry" ? (answer.afterMs ?? 0) : 0;
-    const midnightMs = 86_400_000 - ((Date.now() + 8 * 3_600_000) % 86_400_000);
+    const midnightMs = 86_400_000 - ((wallMs + 8 * 3_600_000) % 86_400_000);
     expect(afterMs).toBeGreaterThan(midnightMs - 60_000);
     expect(afterMs).toBeLessThan(midnightMs + 120_000);
   });
@@ -354,7 +358,7 @@ describe("a send without an answer", () => {
     const sending = newJob("too-slow");
     await channel.send(sending, never);
     await simulator.setBehaviour({ latencyMs: 0 });
-    const later = { ...sending, attempt: 9, serverNowMs: () => Date.now() + 9.6 * 60_000 };
+    const later = { ...sending, attempt: 9, serverNowMs: () => wallMs + 9.6 * 60_000 };
     expect(await channel.send(later, never)).toMatchObject({
       outcome: "failed",
       cause: "rejected",
