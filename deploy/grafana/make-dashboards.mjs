@@ -141,6 +141,19 @@ const overview = {
       ),
       query("max(petrel_schedule_lag_seconds)", "waits"),
     ]),
+    graph(
+      "Events: kept, and dropped for their age",
+      "short",
+      [
+        query("sum(petrel_dispatch_events_kept)", "kept"),
+        query("sum(increase(petrel_dispatch_events_dropped_total[$__rate_interval]))", "dropped"),
+        query("sum(increase(petrel_events_gaps_total[$__rate_interval]))", "readers who missed some"),
+      ],
+      { description: "Kept: no more than EVENTS_CAP for each partition, and EVENTS_HOURS." },
+    ),
+    graph("Events: read, by type", "cps", [
+      query(`sum by (type) (${rate("petrel_events_read_total")})`, "{{type}}"),
+    ]),
     graph("Webhooks: lag", "s", [query("max by (webhook) (petrel_webhook_lag_seconds)", "{{webhook}}")]),
     graph("Webhooks: attempts, by outcome", "cps", [
       query(`sum by (outcome) (${rate("petrel_webhook_attempts_total")})`, "{{outcome}}"),

@@ -171,7 +171,6 @@ test("who is online, from events alone, is the truth after a kill of a node and 
   process.stdout.write(
     `the truth ${tookMs} ms after the kills; lease and grace are ${LEASE_MS + GRACE_MS} ms\n`,
   );
-  // A user who moved may have had a moment without any connection, but never more than one such.
   expect(checkEvents(follower.events, rememberedStates)).toEqual([]);
   for (const visitor of visitors) visitor.close();
   await waitFor(() => known().join() === [...userNames].sort().join(), { what: "the visitors to be gone" });
