@@ -60,8 +60,11 @@ interface Answered {
 }
 
 /** One connection; answers come in the order of the requests. */
-function openConnection(): { readonly socket: Socket; readonly next: () => Promise<Answered> } {
-  const socket = connect(Number(new URL(collect.address).port), "127.0.0.1");
+function openConnection(address = collect.address): {
+  readonly socket: Socket;
+  readonly next: () => Promise<Answered>;
+} {
+  const socket = connect(Number(new URL(address).port), "127.0.0.1");
   let text = "";
   socket.on("data", (bytes: Buffer) => (text += bytes.toString("utf8")));
   const take = (): Answered | undefined => {
@@ -309,4 +312,24 @@ test("a connection that ends before its body is whole costs nothing", async () =
   expect((await other.next()).status).toContain("202");
   expect(await collect.inboxOf(name)).toEqual([]);
   other.socket.destroy();
+});
+
+test("a planned stop costs busy producers no error: each is told to leave by an answer", async () => {
+  const stopping = await openCollect();
+  const authorization = await stopping.producer("shop", ["send"]);
+  let sent = 0;
+  const produce = async (): Promise<string | undefined> => {
+    const { socket, next } = openConnection(stopping.address);
+    for (;;) {
+      send(socket, { body: `{"to":{"topic":"t"},"data":1}`, headers: { authorization } });
+      const { status, headers } = await next();
+      expect(status).toContain("202");
+      sent++;
+      if (headers["connection"] === "close") return headers["connection"];
+    }
+  };
+  const producers = Array.from({ length: 5 }, produce);
+  await waitFor(() => sent > 50, { what: "some messages" });
+  const [ends] = await Promise.all([Promise.all(producers), stopping.close()]);
+  expect(ends).toEqual(Array<string>(5).fill("close"));
 });
