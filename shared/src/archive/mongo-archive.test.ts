@@ -31,7 +31,7 @@ describe.skipIf(!hasFerretDb())("MongoArchive on FerretDB", () => {
   describeArchive("MongoArchive", () => openAt(server.url("conformance")));
 
   test("a server that is down fails every call within the timeout; once it is back they go on", async () => {
-    const archive = await openAt(server.url("down"), 300);
+    const archive = await openAt(server.url("down"), 3_000);
     const row = newRow();
     await archive.write([row]);
     server.signal("SIGKILL");
@@ -47,7 +47,7 @@ describe.skipIf(!hasFerretDb())("MongoArchive on FerretDB", () => {
   });
 
   test("a server that is paused fails a call within the timeout", async () => {
-    const archive = await openAt(server.url("paused"), 300);
+    const archive = await openAt(server.url("paused"), 3_000);
     await archive.write([newRow()]);
     server.signal("SIGSTOP");
     try {

@@ -296,15 +296,17 @@ export class MongoArchive implements MessageArchive {
 
   /** Once, as soon as a server answers: a process may start before its archive does. */
   #ensured(db: Db): Promise<SchemaState> {
-    this.#schema ??= this.#inTime(ensureSchema(db, this.#options.logger)).catch((error: unknown) => {
-      this.#schema = undefined;
-      throw error;
-    });
+    const { logger, timeoutMs } = this.#options;
+    this.#schema ??= this.#inTime(ensureSchema(db, logger), SCHEMA_CALLS * timeoutMs).catch(
+      (error: unknown) => {
+        this.#schema = undefined;
+        throw error;
+      },
+    );
     return this.#schema;
   }
 
-  async #inTime<T>(work: Promise<T>): Promise<T> {
-    const { timeoutMs } = this.#options;
+  async #inTime<T>(work: Promise<T>, timeoutMs = this.#options.timeoutMs): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs + GRACE_MS);
@@ -321,6 +323,8 @@ export class MongoArchive implements MessageArchive {
 
 /** What a user was sent, and was not taken back. */
 const LISTED = ["queued", "delivered", "pushed", "failed", "published"] as const;
+/** Making sure of the indexes takes so many calls, one after the other. */
+const SCHEMA_CALLS = 8;
 /** A count that is only shown need not be exact beyond this. */
 const LAG_COUNT_LIMIT = 100_000;
 /** The driver's own deadline comes first, as it says more. */
