@@ -222,15 +222,6 @@ describe("a user's browsers", () => {
     await other.close();
   });
 
-  test("no private address is posted to, but for an origin that the operator names", async () => {
-    const open = openFor(service, { WEB_PUSH_HOSTS: "localhost.example", WEB_PUSH_TIMEOUT_MS: "500" });
-    const endpoint = "https://localhost.example/push/one";
-    await devices.register("ada", { ...service.subscribe("one"), endpoint }, Date.now());
-    // (The name has no address: what is refused for its address is tested with the sender.)
-    expect(await open.send({ ...job, ...fresh() }, never)).toMatchObject({ outcome: "retry" });
-    await open.close();
-  });
-
   test("a service that fails again and again is left alone for a while", async () => {
     await subscribe("one");
     answer(() => 500);
