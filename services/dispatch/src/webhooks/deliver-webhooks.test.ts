@@ -264,6 +264,26 @@ test("a pause stops it, a resumption goes on, a replay begins again", async () =
   expect(items[3]).toEqual(items[0]);
 });
 
+test("a change that the API has looked at already is heeded at once, also where nothing else happens", async () => {
+  const dispatcher = await start({ webhookRetry: { ...retry, baseMs: 1_800_000, capMs: 3_600_000 } });
+  const [receiver, other] = [await receive(), await receive()];
+  await create(dispatcher, "wh_a", receiver);
+  const { store: webhooks, directory } = dispatcher.webhooks;
+  const before = await happen(ada, 1);
+  await settled(receiver, 1);
+  await webhooks.change("wh_a", (one) => ({ ...one, replay: { number: 1, after: one.createdAtMs } }));
+  await directory.look();
+  await waitFor(() => messagesOf(receiver.requests).length === 2, { what: "the replay" });
+
+  receiver.answerWith((_request, response) => void response.writeHead(503, { "retry-after": "3600" }).end());
+  const failed = await happen(ada, 1);
+  await settled(receiver, 2);
+  await webhooks.change("wh_a", (one) => ({ ...one, url: other.url, era: one.era + 1 }));
+  await directory.look();
+  expect(await settled(other, 1)).toEqual(failed);
+  expect(messagesOf(receiver.requests)).toEqual([...before, ...before, ...failed]);
+});
+
 test("where events are gone that it has not had, the next batch says so, once", async () => {
   const dispatcher = await start();
   const receiver = await receive((_request, response) => void response.writeHead(500).end());

@@ -47,6 +47,8 @@ export class WebhookDeliverer {
   readonly #stopping = new AbortController();
   readonly #aborting = new AbortController();
   #lookAtMs = Number.NEGATIVE_INFINITY;
+  /** What the lanes were told of. The API looks as well, so a look that finds nothing new may still be news to them. */
+  #toldVersion = "";
 
   constructor(options: WebhookDelivererOptions) {
     this.#options = options;
@@ -115,11 +117,12 @@ export class WebhookDeliverer {
   async #lookAtWebhooks(): Promise<void> {
     const { directory, logger } = this.#options;
     try {
-      if (!(await directory.look())) return;
+      await directory.look();
     } catch (error) {
       logger.warn({ reason: describeError(error) }, "webhooks: what there are could not be read");
-      return;
     }
+    if (directory.version === this.#toldVersion) return;
+    this.#toldVersion = directory.version;
     for (const lane of this.#all()) lane.poke();
     for (const [id, { sender }] of this.#endpoints) {
       if (directory.find(id) !== undefined) continue;

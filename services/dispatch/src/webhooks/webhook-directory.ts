@@ -28,14 +28,17 @@ export class WebhookDirectory {
     return this.#records.get(id);
   }
 
-  /** @returns whether anything has changed */
-  async look(): Promise<boolean> {
-    if ((await this.#store.readVersion()) === this.#version) return false;
+  /** Of what is known here: another one after each change, whoever looked. */
+  get version(): string {
+    return this.#version;
+  }
+
+  async look(): Promise<void> {
+    if ((await this.#store.readVersion()) === this.#version) return;
     const { version, records } = await this.#store.list();
     this.#version = version;
     this.#records = new Map(records.map((record) => [record.id, record]));
     await this.reseal();
-    return true;
   }
 
   /** To be called when the encryption keys have changed, too. What it writes is read at the next look. Never rejects. */
