@@ -1,6 +1,6 @@
 // Checks the documentation: what a page links to, names or marks as runnable, and how it opens.
 // Guarantees: every link and anchor leads somewhere, every named file exists, the named test runs every block marked as
-// runnable, every page says whom it is for, and the index lists every page.
+// runnable, every page says whom it is for, the index lists every page, and nothing is installed that is not published.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -106,6 +106,24 @@ test("every block that is marked as runnable is run by the test that it names", 
     }
   }
   expect(marked).toBeGreaterThan(25);
+  expect(wrong).toEqual([]);
+});
+
+test("no page installs from npm what is not published there", () => {
+  const names = readdirSync(join(root, "clients")).flatMap((name) => {
+    const manifest = JSON.parse(readFileSync(join(root, "clients", name, "package.json"), "utf8")) as {
+      readonly name: string;
+      readonly private?: boolean;
+    };
+    return manifest.private === true ? [manifest.name] : [];
+  });
+  expect(names).toContain("@petrel/server");
+  const wrong = pages.flatMap(({ path, text }) =>
+    text
+      .split("\n")
+      .filter((line) => /\bnpm (?:install|i|add) /.test(line) && names.some((name) => line.includes(name)))
+      .map((line) => `${path}: ${line}`),
+  );
   expect(wrong).toEqual([]);
 });
 
