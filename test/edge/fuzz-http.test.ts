@@ -183,6 +183,8 @@ const routes: readonly [FuzzRequest["service"], string, string][] = [
   ["dispatch", "GET", "/v1/dead-letters/:x"],
   ["dispatch", "POST", "/v1/dead-letters/:x/replay"],
   ["dispatch", "GET", "/v1/invalidations"],
+  ["dispatch", "GET", "/v1/archive"],
+  ["dispatch", "POST", "/v1/archive/redrive"],
   ["push-node", "GET", "/v1/connect"],
   ["push-node", "GET", "/:x"],
 ];

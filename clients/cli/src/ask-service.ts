@@ -1,4 +1,4 @@
-// commands -> here -> call-service: sends a command's requests to one service, with the key that service needs.
+// commands, operate -> here -> call-service: sends a command's requests to one service, with the key that service needs.
 // Guarantees: every request uses the same key, and is signed if the command line says so.
 import { callService, type CallOptions } from "./call-service.js";
 import { type AddressValues, findCluster } from "./cluster-address.js";

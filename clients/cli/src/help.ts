@@ -31,6 +31,7 @@ export const generalHelp = `petrel: talks to a Petrel cluster
   petrel devices …         a user's devices: list, register, add-web, add-wechat, delete
   petrel dead-letters …    messages that failed for good: list, show, replay, delete, purge
   petrel webhooks …        addresses that events are posted to: list, create, test, pause, replay, …
+  petrel archive …         the message archive: status, redrive
   petrel audit             who did what: keys, tokens, disconnects, replays, erasures
   petrel redis failover    fail over Redis behind Sentinel without losing a write
 
@@ -212,6 +213,13 @@ Exit codes: 0 success, 1 failure, 2 wrong command line.`,
   --cause C        rejected, attempts-exhausted, misconfigured or inbox-full
   --limit N        list at most N (50)
   --all            list all; purge all
+  --json           print the answers as lines of JSON
+${address}`,
+  archive: `petrel archive: the message archive; the key needs the scope admin
+
+  petrel archive status    how far it is, and what it has sent again, by partition
+  petrel archive redrive   look once more for what Redis may have lost, and send it again
+
   --json           print the answers as lines of JSON
 ${address}`,
   webhooks: `petrel webhooks: addresses that events are posted to; the key needs the scope admin

@@ -1,4 +1,4 @@
-// run-petrel -> here -> commands: runs one action of a command that has several, such as `petrel keys rotate`.
+// run-petrel -> here -> commands, operate: runs one action of a command that has several, such as `petrel keys rotate`.
 // Guarantees: an unknown action, or another action's option, is a usage error that names it.
 import { type Ask, createAsk } from "./ask-service.js";
 import { usageError, type ExitCode } from "./cli-error.js";

@@ -2,9 +2,10 @@
 // Guarantees: a wrong command line exits with 2, names the mistake and calls no service; help names every option.
 import { CommandBench } from "@petrel/shared/testing/peers/command-bench";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { archiveOptions } from "./operate/archive.js";
 import { auditOptions } from "./commands/audit.js";
 import { cancelOptions } from "./commands/cancel.js";
-import { deadLettersOptions } from "./commands/dead-letters.js";
+import { deadLettersOptions } from "./operate/dead-letters.js";
 import { devicesOptions } from "./commands/devices.js";
 import { eventsOptions } from "./commands/events.js";
 import { keysOptions } from "./commands/keys.js";
@@ -17,7 +18,7 @@ import { tokenOptions } from "./commands/token.js";
 import { topicOptions } from "./commands/topic.js";
 import { tokensOptions } from "./commands/tokens.js";
 import { commandHelp } from "./help.js";
-import { webhooksOptions } from "./commands/webhooks.js";
+import { webhooksOptions } from "./operate/webhooks.js";
 import { runPetrel } from "./run-petrel.js";
 
 let bench: CommandBench;
@@ -107,6 +108,7 @@ describe("the command line", () => {
     ["devices", devicesOptions],
     ["dead-letters", deadLettersOptions],
     ["webhooks", webhooksOptions],
+    ["archive", archiveOptions],
     ["audit", auditOptions],
     ["redis", redisOptions],
   ] as const)("%s --help names every option", async (name, options) => {

@@ -2,9 +2,10 @@
 // Guarantees: every failure is one line on standard error and an exit code, never a stack trace; other people's text
 // cannot control the terminal.
 import { CliError, usageError, type ExitCode } from "./cli-error.js";
+import { runArchive } from "./operate/archive.js";
 import { runAudit } from "./commands/audit.js";
 import { runCancel } from "./commands/cancel.js";
-import { runDeadLetters } from "./commands/dead-letters.js";
+import { runDeadLetters } from "./operate/dead-letters.js";
 import { runDevices } from "./commands/devices.js";
 import { runEvents } from "./commands/events.js";
 import { runKeys } from "./commands/keys.js";
@@ -18,7 +19,7 @@ import { runTopic } from "./commands/topic.js";
 import { runTokens } from "./commands/tokens.js";
 import { runWebPushKey } from "./commands/web-push-key.js";
 import { commandHelp, generalHelp, type CommandName } from "./help.js";
-import { runWebhooks } from "./commands/webhooks.js";
+import { runWebhooks } from "./operate/webhooks.js";
 import { plainTerminal } from "./plain-text.js";
 import type { Terminal } from "./terminal.js";
 
@@ -39,6 +40,7 @@ const commands: Readonly<
   "signing-keys": runSigningKeys,
   "web-push-key": runWebPushKey,
   webhooks: runWebhooks,
+  archive: runArchive,
   audit: runAudit,
   redis: runRedis,
 };

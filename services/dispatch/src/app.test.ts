@@ -1,5 +1,6 @@
 // Tests what operators are told over HTTP.
 // Guarantees: every route of the contract answers; nobody without the scope gets an answer.
+import { ArchiveError } from "@petrel/shared/archive/message-archive";
 import { systemClock } from "@petrel/shared/kernel/clock";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
@@ -7,12 +8,13 @@ import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
 import { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import { DeadLettersStore } from "@petrel/shared/redis/fallback/dead-letters-store";
 import { InvalidationsStore } from "@petrel/shared/redis/devices/invalidations-store";
-import { allPartitionKeys } from "@petrel/shared/redis/keys";
+import { allPartitionKeys, partitionKeys } from "@petrel/shared/redis/keys";
 import { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import { hashProducerSecret } from "@petrel/shared/security/producers/producer-keys";
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { buildApp } from "./app.js";
+import { ArchiveView, type ArchiveViewDeps } from "./archive/archive-view.js";
+import { buildApp, type DispatchDeps } from "./app.js";
 import { webhookDeps } from "./testing/webhook-deps.js";
 import { HeldPartition } from "./own/held-partition.js";
 
@@ -20,7 +22,35 @@ const secret = "s".repeat(43);
 const admin = { authorization: `Bearer operator.${secret}` };
 const sender = { authorization: `Bearer sender.${secret}` };
 
+let away = false;
+let asked: readonly number[] = [];
+/** Says of each partition something else. */
+const archiveStandIn: ArchiveViewDeps["archive"] = {
+  status: async () => {
+    if (away) throw new ArchiveError("gone");
+    return { version: "7.0.1", ttlIndex: true, rows: 12, erasuresOpen: 1, partitions: [] };
+  },
+  countOpen: async (partition) => 4 + partition,
+  lag: async (partition) => ({ rows: partition, oldestMs: partition * 1_500 }),
+  progress: async (partition) =>
+    partition === 0
+      ? undefined
+      : {
+          partition,
+          generation: "1:x",
+          isUnderWay: partition === 1,
+          looked: 9,
+          driven: 5,
+          changedAtMs: 1_700_000_000_000,
+        },
+  askRedrive: async (partitions) => {
+    if (away) throw new ArchiveError("gone");
+    asked = partitions;
+  },
+};
+
 let app: HttpApp;
+let bare: HttpApp;
 let store: OpenStore;
 let member: boolean;
 let redisAnswers: boolean;
@@ -35,7 +65,7 @@ beforeAll(async () => {
         systemClock,
       ),
   );
-  app = await buildApp({
+  const deps: DispatchDeps = {
     ...webhookDeps(store),
     version: "0.0.0",
     logger: createLogger({ service: "test", level: "silent" }),
@@ -67,8 +97,13 @@ beforeAll(async () => {
       if (!redisAnswers) throw new Error("no answer");
     },
     isMember: () => member,
-  });
+  };
+  const { scripts } = store;
+  const archive = new ArchiveView({ archive: archiveStandIn, scripts, partitions: allPartitionKeys(3) });
+  app = await buildApp({ ...deps, archive });
   await app.ready();
+  bare = await buildApp({ ...deps, metrics: createRegistry("dispatch") });
+  await bare.ready();
 });
 beforeEach(() => {
   member = true;
@@ -76,6 +111,7 @@ beforeEach(() => {
 });
 afterAll(async () => {
   await app.close();
+  await bare.close();
   await store.close();
 });
 
@@ -107,6 +143,61 @@ test("only for the scope admin, and only what is asked for rightly", async () =>
   expect((await app.inject({ url: "/v1/invalidations", headers: sender })).statusCode).toBe(403);
 });
 
+test("how far the archive is, page by page", async () => {
+  await store.redis.hset(partitionKeys(2).generation, "n", "1", "replid", "x");
+  const first = await app.inject({ url: "/v1/archive?limit=2", headers: admin });
+  const redrive = { looked: 9, driven: 5, changedAt: "2023-11-14T22:13:20.000Z" };
+  expect(first.json()).toEqual({
+    server: "7.0.1",
+    rows: 12,
+    erasuresOpen: 1,
+    items: [
+      {
+        partition: 0,
+        open: 4,
+        overdue: 0,
+        lagSeconds: 0,
+        spooled: 0,
+        redrive: { state: "due", looked: 0, driven: 0, changedAt: null },
+      },
+      {
+        partition: 1,
+        open: 5,
+        overdue: 1,
+        lagSeconds: 1.5,
+        spooled: 0,
+        redrive: { state: "running", ...redrive },
+      },
+    ],
+    nextCursor: "1",
+  });
+  const done = async () =>
+    (await app.inject({ url: "/v1/archive?cursor=1", headers: admin })).json<unknown>();
+  expect(await done()).toMatchObject({
+    items: [{ partition: 2, redrive: { state: "done" } }],
+    nextCursor: null,
+  });
+  await store.redis.hset(partitionKeys(2).generation, "n", "2");
+  expect(await done()).toMatchObject({ items: [{ redrive: { state: "due" } }] });
+});
+
+test("a redrive is asked of all partitions, by an admin only, and noted", async () => {
+  const ask = (headers: Record<string, string>, by = app) =>
+    by.inject({ method: "POST", url: "/v1/archive/redrive", headers });
+  expect((await ask(sender)).statusCode).toBe(403);
+  expect(asked).toEqual([]);
+  const answer = await ask(admin);
+  expect([answer.statusCode, answer.json()]).toEqual([202, { partitions: 3 }]);
+  expect(asked).toEqual([0, 1, 2]);
+  expect(JSON.stringify(await store.redis.xrange("petrel:audit", "-", "+"))).toContain("archive.redrive");
+  away = true;
+  expect((await ask(admin)).statusCode).toBe(503);
+  expect((await app.inject({ url: "/v1/archive", headers: admin })).statusCode).toBe(503);
+  away = false;
+  expect((await ask(admin, bare)).statusCode).toBe(404);
+  expect((await bare.inject({ url: "/v1/archive", headers: admin })).statusCode).toBe(404);
+});
+
 test("ready while Redis answers and the membership is fresh", async () => {
   expect((await app.inject("/health/ready")).statusCode).toBe(200);
   member = false;
@@ -121,6 +212,8 @@ test("ready while Redis answers and the membership is fresh", async () => {
 test("the documentation names every route", async () => {
   const { paths } = (await app.inject("/docs/json")).json<{ paths: Record<string, unknown> }>();
   expect(Object.keys(paths).sort()).toEqual([
+    "/v1/archive",
+    "/v1/archive/redrive",
     "/v1/dead-letters",
     "/v1/dead-letters/{id}",
     "/v1/dead-letters/{id}/replay",

@@ -10,6 +10,7 @@ import { addJsonBodyReader } from "@petrel/shared/kernel/http/bodies/read-json-b
 import type { Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { decorateWithProducer } from "@petrel/shared/security/producers/authorize-producer";
 import { createRequestLimiter, type RequestLimits } from "@petrel/shared/security/requests/limit-requests";
+import { addArchive, type ArchiveRoutesDeps } from "./routes/archive-routes.js";
 import { addDeadLetters, type DeadLettersDeps } from "./routes/dead-letters.js";
 import { addListInvalidations, type ListInvalidationsDeps } from "./routes/list-invalidations.js";
 import { addWebhookActions } from "./routes/webhook-actions.js";
@@ -18,7 +19,7 @@ import { addWebhooks } from "./routes/webhook-routes.js";
 import { addListPartitions, type ListPartitionsDeps } from "./routes/list-partitions.js";
 
 export interface DispatchDeps
-  extends ListPartitionsDeps, DeadLettersDeps, ListInvalidationsDeps, WebhookRoutesDeps {
+  extends ListPartitionsDeps, DeadLettersDeps, ListInvalidationsDeps, WebhookRoutesDeps, ArchiveRoutesDeps {
   readonly version: string;
   /** Its certificate; without one plain HTTP is spoken. */
   readonly tls?: TlsFiles | undefined;
@@ -65,6 +66,7 @@ export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
   addListInvalidations(app, deps);
   addWebhooks(app, deps);
   addWebhookActions(app, deps);
+  addArchive(app, deps);
   return app;
 }
 

@@ -16,6 +16,7 @@ import { createSignatureChecks } from "@petrel/shared/security/producers/signatu
 import { EventWriting } from "@petrel/shared/redis/scripts/event-writing";
 import type { Service } from "@petrel/shared/service/open-service";
 import { openServiceRedis } from "@petrel/shared/service/open-service-redis";
+import { ArchiveView } from "./archive/archive-view.js";
 import { buildApp } from "./app.js";
 import type { DispatchSettings } from "./config.js";
 import { MAX_BLOCK_MS } from "./hand-over/read-ready.js";
@@ -91,6 +92,7 @@ export async function startDispatch(
     scripts,
     partitions,
     writtenEvents: config.events,
+    archive: archive === undefined ? undefined : new ArchiveView({ archive, scripts, partitions }),
     pingRedis: () => pingRedis(redis),
     readyWithoutRedisMs: config.readyWithoutRedisMs,
     clock,

@@ -81,14 +81,17 @@ export interface RedriveProgress {
   readonly looked: number;
   readonly driven: number;
   readonly changedAtMs: number;
+  /** When somebody asked that everything be looked for once more. */
+  readonly askedAtMs?: number;
+  /** The asking that the last search has answered. */
+  readonly answeredMs?: number;
 }
 
 export interface ArchiveStatus {
   readonly version: string;
   readonly ttlIndex: boolean;
+  /** About. */
   readonly rows: number;
-  /** Those that have not ended. */
-  readonly open: number;
   readonly erasuresOpen: number;
   readonly partitions: readonly RedriveProgress[];
 }
@@ -137,9 +140,14 @@ export interface MessageArchive {
   /** Removes what is kept no longer, where the server does not do that itself. */
   removeOld(nowMs: number): Promise<number>;
   progress(partition: number): Promise<RedriveProgress | undefined>;
-  noteProgress(progress: RedriveProgress): Promise<void>;
+  /** Leaves what was asked meanwhile. */
+  noteProgress(progress: Omit<RedriveProgress, "askedAtMs">): Promise<void>;
+  /** Asks that all open rows of these partitions be looked for once more, also where a search is under way. */
+  askRedrive(partitions: readonly number[], nowMs: number): Promise<void>;
   /** Rows of a partition to be looked at by now: how far the archive is behind. */
   lag(partition: number, nowMs: number): Promise<{ readonly rows: number; readonly oldestMs: number }>;
+  /** Rows of a partition that have not ended; beyond a hundred thousand it stops counting. */
+  countOpen(partition: number): Promise<number>;
   status(): Promise<ArchiveStatus>;
   close(): Promise<void>;
 }

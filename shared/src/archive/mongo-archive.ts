@@ -225,9 +225,23 @@ export class MongoArchive implements MessageArchive {
     return found === null ? undefined : decodeProgress(found);
   }
 
-  async noteProgress({ partition, ...rest }: RedriveProgress): Promise<void> {
+  async noteProgress({ partition, ...rest }: Omit<RedriveProgress, "askedAtMs">): Promise<void> {
     const { progress } = await this.#collections();
     await this.#inTime(progress.updateOne({ _id: partition }, { $set: rest }, { upsert: true }));
+  }
+
+  async askRedrive(partitions: readonly number[], nowMs: number): Promise<void> {
+    if (partitions.length === 0) return;
+    const { progress } = await this.#collections();
+    const unknown = { generation: "", isUnderWay: false, looked: 0, driven: 0, changedAtMs: nowMs };
+    const operations = partitions.map((_id) => ({
+      updateOne: {
+        filter: { _id },
+        update: { $set: { askedAtMs: nowMs }, $setOnInsert: unknown },
+        upsert: true,
+      },
+    }));
+    await this.#inTime(progress.bulkWrite(operations, { ordered: false }));
   }
 
   async lag(partition: number, nowMs: number): Promise<{ readonly rows: number; readonly oldestMs: number }> {
@@ -242,18 +256,23 @@ export class MongoArchive implements MessageArchive {
     return { rows, oldestMs: oldest?.lookAt === undefined ? 0 : nowMs - oldest.lookAt.getTime() };
   }
 
+  async countOpen(partition: number): Promise<number> {
+    const messages = await this.#messages();
+    const filter = { partition, lookAt: { $exists: true } };
+    return this.#inTime(messages.countDocuments(filter, { limit: LAG_COUNT_LIMIT }));
+  }
+
   async status(): Promise<ArchiveStatus> {
     const { messages, erasures, progress, schema } = await this.#collections();
-    const [rows, open, erasuresOpen, partitions] = await this.#inTime(
+    const [rows, erasuresOpen, partitions] = await this.#inTime(
       Promise.all([
         messages.estimatedDocumentCount(),
-        messages.countDocuments({ lookAt: { $exists: true } }),
         erasures.countDocuments({ user: { $exists: true } }),
         progress.find().sort({ _id: 1 }).toArray(),
       ]),
     );
     const { version, ttlIndex } = schema;
-    return { version, ttlIndex, rows, open, erasuresOpen, partitions: partitions.map(decodeProgress) };
+    return { version, ttlIndex, rows, erasuresOpen, partitions: partitions.map(decodeProgress) };
   }
 
   async close(): Promise<void> {

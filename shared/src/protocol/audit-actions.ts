@@ -21,6 +21,7 @@ export const auditActions = [
   "webhook.rotate",
   "webhook.replay",
   "webhook.pause",
+  "archive.redrive",
 ] as const;
 
 export type AuditAction = (typeof auditActions)[number];

@@ -158,13 +158,13 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
     await until(lost.id, { state: "queued" });
     await store.redis.del(store.keys.record(lost.id));
     await store.redis.xdel(store.keys.inbox("u1"), "2-0");
-    const progress = await archive.progress(0);
-    if (progress === undefined) throw new Error("no progress");
-    await archive.noteProgress({ ...progress, generation: "" });
+    await archive.askRedrive([0], Date.now());
     await expect.poll(() => inbox("u1"), { timeout: 60_000 }).toEqual(["kept", "lost"]);
     await until(kept.id, { state: "queued", seq: 1 });
     await archive.update([{ id: lost.id, lookAtMs: 0 }]);
     await until(lost.id, { state: "queued", seq: 3 });
+    const { askedAtMs, answeredMs, driven } = (await archive.progress(0)) ?? {};
+    expect([answeredMs, driven]).toEqual([askedAtMs, 1]);
   });
 
   test("the spool drains in order; what was erased meanwhile is left out", async () => {

@@ -17,6 +17,7 @@ import type { HeldPartition } from "../own/held-partition.js";
 import type { PartitionOwner } from "../own/own-partitions.js";
 import type { ArchiverMetrics } from "./archiver-metrics.js";
 import { type DriveDeps, driveMessage } from "./drive-message.js";
+import { isAnswered, readGeneration } from "./redrive-due.js";
 import { drainSpool } from "./drain-spool.js";
 import { CLOCK_TOLERANCE_MS, judgeRow, LOOK_AT_LEAST_MS } from "./judge-row.js";
 
@@ -35,6 +36,8 @@ export interface ArchiverOptions extends DriveDeps {
 /** The search for what Redis has lost, as far as it has come. */
 interface Search {
   readonly generation: string;
+  /** The asking that this search answers. */
+  readonly askedAtMs: number | undefined;
   readonly lostBeforeMs: number;
   /** The newest first: what Redis' tail held, then what is older. */
   readonly spans: { readonly fromMs: number; readonly untilMs: number }[];
@@ -134,10 +137,11 @@ export class Archiver {
     const known = this.#searches.get(held);
     if (known?.generation === generation) return known;
     const before = await archive.progress(partition);
-    if (before?.generation === generation) return undefined;
+    if (before !== undefined && isAnswered(before, generation)) return undefined;
     const tailFromMs = nowMs - TAIL_MS;
     const search: Search = {
       generation,
+      askedAtMs: before?.askedAtMs,
       lostBeforeMs: nowMs,
       spans: [
         { fromMs: tailFromMs, untilMs: nowMs + CLOCK_TOLERANCE_MS },
@@ -180,6 +184,8 @@ export class Archiver {
       looked: search.looked,
       driven: search.driven,
       changedAtMs: nowMs,
+      // What was asked since this search began is answered by the next one.
+      ...(search.askedAtMs === undefined ? {} : { answeredMs: search.askedAtMs }),
     });
     if (isUnderWay) return Math.ceil((driven / redrivePerSecond) * 1_000);
     this.#searches.delete(held);
@@ -245,10 +251,4 @@ export class Archiver {
     for (const partition of this.#shown) if (!now.has(partition)) this.#options.metrics.forget(partition);
     this.#shown = now;
   }
-}
-
-/** Another text after each loss of data, and now and then without one. */
-async function readGeneration(scripts: ScriptRunner, keys: PartitionKeys): Promise<string | undefined> {
-  const [n, replid] = await scripts.redis.hmget(keys.generation, "n", "replid");
-  return typeof n === "string" && typeof replid === "string" ? `${n}:${replid}` : undefined;
 }

@@ -241,6 +241,30 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
       expect([await archive.find(one.id), (await archive.find(two.id))?.id]).toEqual([undefined, two.id]);
     });
 
+    test("a redrive that is asked for during a search outlives what the search notes; those of no progress yet get one", async () => {
+      const search = { generation: "3:abc", isUnderWay: false, looked: 5, driven: 2, changedAtMs: T0 };
+      await archive.noteProgress({ partition: 901, ...search });
+      await archive.askRedrive([901, 902], T0 + 1);
+      await archive.noteProgress({ partition: 901, ...search, looked: 6 });
+      expect(await archive.progress(901)).toEqual({
+        partition: 901,
+        ...search,
+        looked: 6,
+        askedAtMs: T0 + 1,
+      });
+      await archive.noteProgress({ partition: 901, ...search, answeredMs: T0 + 1 });
+      expect(await archive.progress(901)).toMatchObject({ askedAtMs: T0 + 1, answeredMs: T0 + 1 });
+      expect(await archive.progress(902)).toMatchObject({ generation: "", askedAtMs: T0 + 1 });
+    });
+
+    test("what has not ended is counted", async () => {
+      const at = fresh();
+      const [ended, open] = [newRow(at), newRow(at)];
+      await archive.write([ended, open, newRow(fresh())]);
+      await archive.update([{ id: ended.id, lookAtMs: null }]);
+      expect(await archive.countOpen(at.partition)).toBe(1);
+    });
+
     test("the progress of a search is kept, by partition", async () => {
       const progress = {
         partition: 900,
