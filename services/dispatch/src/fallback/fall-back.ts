@@ -215,10 +215,21 @@ async function passOn(
     metrics.sent(name, "no-device");
     notes.push({ channel: name, outcome: "no-device" });
   }
+  notes.push(...notesOfUnconfigured(message, channels));
   if (failure !== undefined) {
     return settle(options, held, { outcome: "failed", ...failure }, { ...done, notes });
   }
   return drop(options, held, "unreachable", { ...done, notes });
+}
+
+/** A producer who names a channel is told why it was not asked. */
+function notesOfUnconfigured(
+  { channels: named = [] }: FallbackEntry,
+  configured: readonly FallbackChannel[],
+): AttemptNote[] {
+  return named
+    .filter((wanted) => configured.every(({ name }) => name !== wanted))
+    .map((channel) => ({ channel, outcome: "no-device", reason: "this channel is not configured" }));
 }
 
 /** @returns undefined where Redis does not say */

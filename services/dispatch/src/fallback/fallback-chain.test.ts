@@ -66,7 +66,8 @@ describe("the chain", () => {
     expect(first.ids).toEqual([all.id]);
     expect(third.ids).toEqual([]);
     expect(await bench.stateOf(none.id)).toBe("queued");
-    expect(await bench.attemptsOf(none.id)).toEqual([]);
+    expect(await timelineOf(none.id)).toEqual([["wechat", "no-device", "this channel is not configured"]]);
+    expect(await timelineOf(both.id)).toEqual([["apns", "taken", undefined]]);
   });
 
   test("a single channel is not asked by a message that names another", async () => {
@@ -77,6 +78,7 @@ describe("the chain", () => {
     await settled();
     expect(only.jobs).toEqual([]);
     expect(await bench.stateOf(id)).toBe("queued");
+    expect(await timelineOf(id)).toEqual([["web", "no-device", "this channel is not configured"]]);
   });
 
   test("begins a retry at the channel that asked for it", async () => {
