@@ -74,7 +74,8 @@ describe("petrel devices", () => {
       keys: { p256dh: "k", auth: "a" },
       expirationTime: null,
     };
-    expect(await bench.run(["devices", "add-web", "alice", JSON.stringify(subscription)]).exitCode).toBe(0);
+    const asSimulated = JSON.stringify({ id: "s1", ...subscription });
+    expect(await bench.run(["devices", "add-web", "alice", asSimulated]).exitCode).toBe(0);
     expect(bench.asked.map(({ body }) => JSON.parse(body) as unknown)).toEqual([
       { platform: "wechat", openid: "o1", appid: "wx1" },
       { platform: "web", subscription },

@@ -108,7 +108,10 @@ function addWechat(call: DevicesCall): Promise<ExitCode> {
   return registerDevice({ ...call, values: { ...call.values, platform: "wechat" } });
 }
 
-/** A subscription is an object, not a few words: it is given as the browser's `toJSON()` gives it. */
+/**
+ * A subscription is an object, not a few words: it is given as the browser's `toJSON()` gives it. What else stands in
+ * it, such as the `id` that the simulator adds, is not auth's business.
+ */
 async function addWeb(call: DevicesCall): Promise<ExitCode> {
   const { values, words, terminal } = call;
   const surplus = deviceFields.find((name) => values[name] !== undefined);
@@ -123,7 +126,8 @@ async function addWeb(call: DevicesCall): Promise<ExitCode> {
   if (typeof subscription !== "object" || subscription === null) {
     throw usageError("SUBSCRIPTION must be the JSON of a browser's subscription, or - for standard input");
   }
-  return put(call, { platform: "web", subscription });
+  const { endpoint, expirationTime, keys } = subscription as Readonly<Record<string, unknown>>;
+  return put(call, { platform: "web", subscription: { endpoint, expirationTime, keys } });
 }
 
 async function put({ values, terminal, words, ask }: DevicesCall, device: object): Promise<ExitCode> {
