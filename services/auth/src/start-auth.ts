@@ -21,6 +21,7 @@ import { type AuthSettings, readKeyTimes, readSessionTimes } from "./config.js";
 import { auditTransitions } from "./keys/audit-transitions.js";
 import { ResealSecrets } from "./keys/reseal-secrets.js";
 import { SigningKeyring } from "./keys/signing-keyring.js";
+import { restoreFileKeys } from "./keys/restore-file-keys.js";
 import { takeOverKeyFile } from "./keys/take-over-key-file.js";
 import { REVOCATIONS_WINDOW_MS } from "./routes/revoke-tokens.js";
 import { watchTokenSources } from "./watch-token-sources.js";
@@ -52,6 +53,9 @@ export async function startAuth(settings: AuthSettings, service: Service): Promi
   });
   const producerKeys = new ProducerKeysStore(scripts);
   await takeOverKeyFile(fileKeys, { producerKeys, cipher, audit, logger });
+  const restoring = restoreFileKeys(fileKeys, { producerKeys, cipher, audit, logger }, KEYRING_REFRESH_MS);
+  if (fileKeys.length > 0) restoring.start();
+  lifecycle.onStop("key file", () => restoring.stop());
   const keyTimes = readKeyTimes(config);
   const keyring = await SigningKeyring.open({
     store: new SigningKeysStore(scripts),

@@ -1,0 +1,31 @@
+// start-auth -> here -> take-over-key-file: keys of the key file that Redis has lost come back without a restart.
+// Guarantees: only what is missing is written: a key that is there, rotated or revoked, stays as it is. Never rejects.
+import { describeError } from "@petrel/shared/kernel/errors";
+import { createRareLog } from "@petrel/shared/kernel/logging/rare-log";
+import { Loop } from "@petrel/shared/kernel/loop";
+import type { FileKey } from "./read-producer-keys-file.js";
+import { takeOverKeyFile, type TakeOverKeyFileDeps } from "./take-over-key-file.js";
+
+const FAILURE_LOG_MS = 60_000;
+
+/** @returns a loop that looks for the keys each so many milliseconds */
+export function restoreFileKeys(
+  keys: readonly FileKey[],
+  deps: TakeOverKeyFileDeps,
+  intervalMs: number,
+): Loop {
+  const { producerKeys, logger } = deps;
+  const failures = createRareLog(logger, FAILURE_LOG_MS);
+  return new Loop(async () => {
+    try {
+      const missing: FileKey[] = [];
+      for (const key of keys) if ((await producerKeys.find(key.id)) === undefined) missing.push(key);
+      await takeOverKeyFile(missing, deps);
+      if (missing.length > 0)
+        logger.warn({ keys: missing.length }, "Redis had lost keys of the key file: they are back");
+    } catch (error) {
+      failures.warn(`keys of the key file were not looked for: ${describeError(error)}`);
+    }
+    return intervalMs;
+  });
+}
