@@ -88,7 +88,8 @@ export class SignedOutError extends Error {
 /** Turns anything thrown into text. An application can throw values that are not errors. */
 export function describeFailure(error: unknown): string {
   try {
-    return error instanceof Error ? error.message : String(error);
+    if (!(error instanceof Error)) return String(error);
+    return error.message === "" ? error.name : error.message;
   } catch {
     return "something that cannot be shown as text";
   }

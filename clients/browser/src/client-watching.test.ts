@@ -112,6 +112,13 @@ describe("getToken says stop", () => {
     expect([client.state, getToken.mock.calls.length, errors.mock.calls.length]).toEqual(["closed", 1, 0]);
   });
 
+  it("an error without a message is told by its name", async () => {
+    newClient({ getToken: () => Promise.reject(new SignedOutError()) });
+    const closed = untilClosed();
+    client.connect();
+    expect((await closed).error?.message).toBe("getToken says stop: SignedOutError");
+  });
+
   it("while it is online, when the token is to be renewed; connect() asks again", async () => {
     let isSignedIn = true;
     newClient({
