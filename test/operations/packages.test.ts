@@ -35,18 +35,23 @@ beforeAll(async () => {
   place = await mkdtemp(join(tmpdir(), "petrel-packages-"));
   await mkdir(join(place, "node_modules/@petrel"), { recursive: true });
   await run(process.execPath, ["bundle-client.mjs"], { cwd: join(root, "clients/browser") });
-  for (const name of await readdir(join(root, "clients"))) {
-    const directory = join(root, "clients", name);
-    // `npm test` has built them already.
-    const options = ["pack", "--ignore-scripts", "--json", "--pack-destination", place];
-    const { stdout } = await run("npm", options, { cwd: directory });
-    const [made] = Object.values(JSON.parse(stdout) as Readonly<Record<string, { filename: string }>>);
-    const manifest = JSON.parse(await readFile(join(directory, "package.json"), "utf8")) as Manifest;
+  const directories = (await readdir(join(root, "clients"))).map((name) => `clients/${name}`);
+  // `npm test` has built them already. All in one call: most of what npm costs is its start.
+  const options = ["pack", "--ignore-scripts", "--json", "--pack-destination", place];
+  const { stdout } = await run("npm", [...options, ...directories.flatMap((name) => ["-w", name])], {
+    cwd: root,
+  });
+  const made = Object.values(
+    JSON.parse(stdout) as Readonly<Record<string, { name: string; filename: string }>>,
+  );
+  for (const directory of directories) {
+    const manifest = JSON.parse(await readFile(join(root, directory, "package.json"), "utf8")) as Manifest;
+    const tarball = join(place, made.find(({ name }) => name === manifest.name)?.filename ?? "");
     const unpacked = join(place, "node_modules", manifest.name);
     await mkdir(unpacked);
-    await run("tar", ["-xzf", join(place, made?.filename ?? ""), "-C", unpacked, "--strip-components=1"]);
+    await run("tar", ["-xzf", tarball, "-C", unpacked, "--strip-components=1"]);
     const files = await readdir(unpacked, { recursive: true });
-    packed.set(manifest.name, { manifest, files, tarball: join(place, made?.filename ?? "") });
+    packed.set(manifest.name, { manifest, files, tarball });
   }
   for (const { manifest } of packed.values()) {
     for (const name of Object.keys(manifest.dependencies ?? {})) {
