@@ -53,7 +53,7 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
   });
 
   /** An archiver that owns the first partition. */
-  async function begin(): Promise<void> {
+  async function begin(by: MessageArchive = archive): Promise<void> {
     registry = new Registry();
     const token = await store.own();
     await keepTime(store.scripts, store.keys, token);
@@ -71,7 +71,7 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
       scripts: store.scripts,
       partitions: store.partitions,
       owner: { open: [held] },
-      archive,
+      archive: by,
       registry,
       logger,
     });
@@ -165,6 +165,42 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
     await until(lost.id, { state: "queued", seq: 3 });
     const { askedAtMs, answeredMs, driven } = (await archive.progress(0)) ?? {};
     expect([answeredMs, driven]).toEqual([askedAtMs, 1]);
+  });
+
+  test("what is driven on while its user is erased is taken back, also where the archive goes away in between", async () => {
+    await archiver.stop();
+    const at = { acceptedAtMs: Date.now() - AGE_MS, expiresAtMs: Date.now() + 3_600_000, ttlMs: 3_600_000 };
+    const later = { ...at, deliverAtMs: Date.now() + 3_600_000 };
+    const [theirs, scheduled] = [
+      newRow({ ...at, recipient: "gone" }),
+      newRow({ ...later, recipient: "gone" }),
+    ];
+    const other = newRow({ ...at, recipient: "stays" });
+    await archive.write([theirs, scheduled, other]);
+    let asked = 0;
+    const erasedUntil: MessageArchive["erasedUntil"] = async (users) => {
+      const found = await archive.erasedUntil(users);
+      if (++asked === 2) throw new Error("the archive is away");
+      // The whole erasure, between the look at the tombstones and the driving on.
+      if (asked === 1) {
+        await archive.noteErasure("gone", Date.now());
+        await archive.erase("gone");
+      }
+      return found;
+    };
+    const racing = new Proxy(archive, {
+      get: (target, name) => {
+        const value: unknown = name === "erasedUntil" ? erasedUntil : Reflect.get(target, name, target);
+        return typeof value === "function" ? (value.bind(target) as unknown) : value;
+      },
+    });
+    await begin(racing);
+    await until(other.id, { state: "queued", seq: 1 });
+    expect(asked).toBeGreaterThan(2);
+    expect(await inbox("stays")).toEqual([other.data]);
+    expect(await inbox("gone")).toEqual([]);
+    expect(await store.redis.exists(store.keys.record(theirs.id), store.keys.record(scheduled.id))).toBe(0);
+    expect(await store.redis.zcard(store.keys.scheduled)).toBe(0);
   });
 
   test("the spool drains in order; what was erased meanwhile is left out", async () => {

@@ -17,6 +17,7 @@ import type { HeldPartition } from "../own/held-partition.js";
 import type { PartitionOwner } from "../own/own-partitions.js";
 import type { ArchiverMetrics } from "./archiver-metrics.js";
 import { type DriveDeps, driveMessage } from "./drive-message.js";
+import { ErasedTakeBack } from "./take-back-erased.js";
 import { isAnswered, readGeneration } from "./redrive-due.js";
 import { drainSpool } from "./drain-spool.js";
 import { CLOCK_TOLERANCE_MS, judgeRow, LOOK_AT_LEAST_MS } from "./judge-row.js";
@@ -61,11 +62,13 @@ export class Archiver {
   readonly #loop = new Loop((signal) => this.#tick(signal));
   readonly #searches = new WeakMap<HeldPartition, Search>();
   readonly #failures: RareLog;
+  readonly #takeBack: ErasedTakeBack;
   #shown = new Set<number>();
   #nextSweepMs = 0;
 
   constructor(options: ArchiverOptions) {
     this.#options = options;
+    this.#takeBack = new ErasedTakeBack(options);
     this.#failures = createRareLog(options.logger, FAILURE_LOG_MS);
   }
 
@@ -110,6 +113,7 @@ export class Archiver {
   async #serve(held: HeldPartition): Promise<number> {
     const { scripts, archive, spool, metrics, intervalMs = INTERVAL_MS } = this.#options;
     const { keys } = held;
+    await this.#takeBack.check(keys, []);
     const hasMore = await drainSpool(keys.partition, { archive, spool });
     metrics.spool(keys.partition, hasMore ? await spool.count(keys.partition) : 0);
     const generation = await readGeneration(scripts, keys);
@@ -225,6 +229,11 @@ export class Archiver {
     await archive.remove(removed);
     // All in one turn, so that those of a user keep their order.
     const outcomes = await Promise.all(lost.map((row) => driveMessage(this.#options, row, nowMs)));
+    // Their users may have been erased since the tombstones were read.
+    await this.#takeBack.check(
+      keys,
+      lost.filter((_, i) => outcomes[i] === "driven"),
+    );
     for (const [i, { id }] of lost.entries()) {
       const outcome = outcomes[i] ?? "later";
       metrics.driven(outcome);
