@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 interface Operation {
   readonly operationId?: string;
   readonly security?: readonly unknown[];
+  readonly parameters?: readonly unknown[];
   readonly requestBody?: { readonly required?: boolean };
   readonly responses: Readonly<Record<string, { readonly $ref?: string; readonly content?: unknown }>>;
 }
@@ -128,6 +129,14 @@ test("what only code checks is said: one kind of recipient, what a device of a p
   expect(NewDevice?.["oneOf"]).toHaveLength(3);
   expect(Revocation?.["oneOf"]).toHaveLength(3);
   expect(NewProducerKey?.["not"]).toBeDefined();
+});
+
+test("events may be read as a stream, which resumes by a header", () => {
+  const { parameters = [], responses } = operation("collect", "GET /v1/events");
+  expect(Object.keys(responses["200"]?.content ?? {})).toEqual(["application/json", "text/event-stream"]);
+  expect(parameters).toContainEqual(
+    expect.objectContaining({ in: "header", name: "last-event-id", required: false }),
+  );
 });
 
 test("an idle body is taken as none where none is needed", async () => {

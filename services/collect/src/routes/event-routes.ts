@@ -62,6 +62,12 @@ const querySchema = Type.Object(
   { additionalProperties: false },
 );
 
+const headersSchema = Type.Object({
+  "last-event-id": Type.Optional(
+    Type.String({ description: "Of a stream: the last `id` that was read. Wins over `after`." }),
+  ),
+});
+
 const reasonSchema = Type.Union([
   Type.String(),
   Type.Object({ code: Type.String(), message: Type.String() }),
@@ -103,6 +109,16 @@ const pageSchema = Type.Object(
   },
   { title: "Events" },
 );
+
+const eventsSchema = {
+  description: "A page; or a stream, where `Accept` asks for one.",
+  content: {
+    "application/json": { schema: pageSchema },
+    "text/event-stream": {
+      schema: Type.String({ description: "Blocks of `id: CURSOR` and `data: EVENT`, and comments." }),
+    },
+  },
+} as const;
 
 export function addEventRoutes(app: HttpApp, deps: EventRoutesDeps): void {
   const { authenticator, scripts, partitions, counts, logger, stopping } = deps;
@@ -176,7 +192,8 @@ export function addEventRoutes(app: HttpApp, deps: EventRoutesDeps): void {
           "Scope: `read`.",
         security: producerSecurity,
         querystring: querySchema,
-        response: { 200: pageSchema, ...producerErrors },
+        headers: headersSchema,
+        response: { 200: eventsSchema, ...producerErrors },
       },
     },
     async (request, reply) => {
@@ -194,8 +211,7 @@ export function addEventRoutes(app: HttpApp, deps: EventRoutesDeps): void {
       for (const name of ["limit", "waitSeconds"] as const) {
         if (query[name] !== undefined) throw wrong(`\`${name}\` has no meaning for a stream.`);
       }
-      const header = request.headers["last-event-id"];
-      const last = Array.isArray(header) ? header[0] : header;
+      const last = request.headers["last-event-id"];
       const starts = readStarts(last === undefined || last === "" ? query.after : last, partitions.length);
       const { signal, release } = takePlace(request, "stream", STREAM_MS);
       const stream = openEventStream(starts, {
