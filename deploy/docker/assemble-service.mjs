@@ -29,7 +29,10 @@ const services = {
   dispatch: { workspace: "services/dispatch", parts: ["dist"] },
   "push-node": { workspace: "services/push-node", parts: ["dist"] },
   console: { workspace: "services/console", parts: ["dist", "public"] },
-  "apns-simulator": { workspace: "deploy/local", parts: ["dist/apns-simulator", "certificates"] },
+  "apns-simulator": {
+    workspace: "deploy/local",
+    parts: ["dist/apns-simulator", "dist/simulator-control", "certificates"],
+  },
 };
 
 /** What other workspaces need beside `dist`: scripts are read from where they are written. */

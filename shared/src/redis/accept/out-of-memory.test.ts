@@ -129,6 +129,8 @@ describe("every script", () => {
     "accept.v4",
     "claim-device.v1",
     "keep-topic.v1",
+    // The next send is refused again, that is all.
+    "note-wechat-refusal.v1",
     // What is due waits, and is promoted when there is room.
     "promote-messages.v2",
     "promote-publications.v2",
@@ -144,6 +146,7 @@ describe("every script", () => {
   /** Reads or removes only: allowed without a flag. */
   const harmless: readonly ScriptName[] = [
     "check-token.v1",
+    "count-events.v1",
     "list-presence.v1",
     "read-last-seen.v1",
     "read-presence.v1",

@@ -195,8 +195,8 @@ describe("a recipient's list", () => {
       for (const priority of ids)
         await scheduler.schedule(await later({ id: `${priority}_${round}`, priority, deliverAtMs }));
     const { redis, keys } = store;
-    // As an earlier release stores it: its order knows no priority.
-    const order = `${(Date.now() * 1_000).toString(16).padStart(13, "0")}01`;
+    // As an earlier release stores it, a minute later: its order knows no priority.
+    const order = `${((Date.now() + 60_000) * 1_000).toString(16).padStart(13, "0")}01`;
     await redis.zadd(keys.schedulesOf("u1"), deliverAtMs, `${order}before`);
     await redis.zadd(keys.scheduled, deliverAtMs, `${order}before\tu1`);
     const tail = `u1\tf\ta\tscheduled ${deliverAtMs} ${order}\tol\t\t1`;
