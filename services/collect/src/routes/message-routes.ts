@@ -5,6 +5,7 @@ import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { MESSAGE_ID_PATTERN, partitionOfMessageId } from "@petrel/shared/protocol/messages/ids";
 import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import type { FallbackAttempt } from "@petrel/shared/protocol/fallback/fallback-attempt";
 import { type FoundMessage, readAttempts, readMessage } from "@petrel/shared/redis/inbox/read-message";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
@@ -99,7 +100,13 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
     async ({ params: { id } }) => {
       const found = await findMessage(deps, id);
       if (found === undefined) return describeFromArchive(deps, id);
-      return describeMessage(id, found, await awaitAnswer(readAttempts(deps.scripts.redis, found.keys, id)));
+      const attemptsNow = (): Promise<FallbackAttempt[]> =>
+        awaitAnswer(readAttempts(deps.scripts.redis, found.keys, id));
+      const attempts = await attemptsNow();
+      if (found.state !== "queued" || attempts.length === 0) return describeMessage(id, found, attempts);
+      // An attempt that was settled between the two reads must not stand beside the state before it.
+      const again = (await findMessage(deps, id)) ?? found;
+      return describeMessage(id, again, again.state === "queued" ? attempts : await attemptsNow());
     },
   );
 

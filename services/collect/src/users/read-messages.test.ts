@@ -111,6 +111,22 @@ describe("a message's state", () => {
       ]);
     });
 
+    test("never shows an attempt beside the state before it", async () => {
+      const id = await send("fay", 1);
+      const atMs = Date.parse((await read(id)).acceptedAt) + 1_000;
+      const redis = Object.getPrototypeOf(collect.store.redis) as typeof collect.store.redis;
+      const lrange = redis.lrange.bind(collect.store.redis);
+      const spy = vi.spyOn(redis, "lrange").mockImplementationOnce(async (...args) => {
+        await attempt(id, atMs, '"outcome":"taken"');
+        await end(id, `pushed ${atMs} webhook`);
+        return lrange(...args);
+      });
+      const found = await read(id);
+      spy.mockRestore();
+      expect(found.state).toBe("pushed");
+      expect(found.timeline.map(({ event }) => event)).toEqual(["accepted", "attempt", "pushed"]);
+    });
+
     test.each([
       ["rejected", "The fallback channel refused the message. Last: HTTP 422"],
       ["attempts-exhausted", "Every attempt of the fallback failed. Last: HTTP 422"],
