@@ -47,6 +47,11 @@ describe.skipIf(!hasFerretDb())("with an archive", () => {
 
   const send = (to: unknown, more: Readonly<Record<string, unknown>> = {}, by = collect) =>
     by.ask("POST", "/v1/messages", { body: { to, data: { n: 1 }, ...more } });
+  const countOf = async (to: string, by: OpenCollect): Promise<number> => {
+    const lines = (await by.metrics()).split("\n");
+    const line = lines.find((text) => text.startsWith(`petrel_archive_rows_total{to="${to}"`));
+    return Number(line?.split(" ").at(-1));
+  };
   const idOf = ({ body }: { body: unknown }): string => (body as { id: string }).id;
 
   test("a message is there before it is accepted, and says all that is needed to send it again", async () => {
@@ -184,6 +189,7 @@ describe.skipIf(!hasFerretDb())("with an archive", () => {
     expect((await collect.ask("GET", "/v1/messages/p0_aaaaaaaaaaaaaaaaaaaaaa")).status).toBe(503);
     expect((await collect.ask("DELETE", "/v1/users/away")).status).toBe(503);
 
+    const lostBefore = await countOf("lost", later);
     const answers = [];
     for (let n = 0; n < 5; n++) answers.push(await send({ user: "away" }, { data: n }, later));
     expect(answers.map(({ status }) => status)).toEqual([202, 202, 202, 202, 202]);
@@ -192,6 +198,7 @@ describe.skipIf(!hasFerretDb())("with an archive", () => {
     expect(kept.map(({ kind, row }) => [kind, row.id])).toEqual(
       answers.slice(0, 3).map((answer) => ["write", idOf(answer)]),
     );
+    expect((await countOf("lost", later)) - lostBefore).toBe(2);
 
     await server.startAgain();
     await expect.poll(async () => (await send({ user: "back" })).status, { timeout: 30_000 }).toBe(202);

@@ -51,6 +51,8 @@ export interface OpenCollect {
   /** Where it listens: http://127.0.0.1:… */
   readonly address: string;
   readonly counts: AcceptanceCounts;
+  /** What it measures, as Prometheus reads it. */
+  metrics(): Promise<string>;
   ask(method: Method, url: string, ask?: Ask): Promise<Answer>;
   keysOf(userId: string): PartitionKeys;
   /** All that is stored for a user, in order. */
@@ -126,6 +128,7 @@ export async function openCollect(options: OpenCollectOptions = {}): Promise<Ope
     app,
     address,
     counts,
+    metrics: () => service.metrics.metrics(),
     ask,
     keysOf,
     inboxOf: (userId) =>
