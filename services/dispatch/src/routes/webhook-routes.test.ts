@@ -125,6 +125,20 @@ test("is listed in the order of creation, in pages", async () => {
   expect(second.body?.nextCursor).toBeNull();
 });
 
+test("a list goes on behind a webhook that was removed meanwhile", async () => {
+  const left = new Set<string>();
+  for (let i = 0; i < 3; i++) left.add((await create()).id);
+  let next = "";
+  for (let i = 0; i < 3; i++) {
+    const page = await ask("GET", `/v1/webhooks?limit=1${next}`);
+    const id = String(page.body?.items?.[0]?.id);
+    await ask("DELETE", `/v1/webhooks/${id}`);
+    left.delete(id);
+    next = `&cursor=${page.body?.nextCursor}`;
+  }
+  expect([...left]).toEqual([]);
+});
+
 test("what is absent in a change stays", async () => {
   const { id } = await create({ types: ["message.failed", "message.pushed"], description: "shop" });
   expect((await ask("PATCH", `/v1/webhooks/${id}`, { paused: true })).body).toMatchObject({

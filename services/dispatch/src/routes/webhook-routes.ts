@@ -101,11 +101,11 @@ export function addWebhooks(app: HttpApp, deps: WebhookRoutesDeps): void {
     },
     async ({ query: { cursor, limit = DEFAULT_LIMIT } }) => {
       const { records } = await store.list();
-      const from = cursor === undefined ? 0 : records.findIndex(({ id }) => id === cursor) + 1;
-      const page = cursor !== undefined && from === 0 ? [] : records.slice(from, from + Number(limit));
+      const left = cursor === undefined ? records : records.filter((one) => isBehind(one, cursor));
+      const page = left.slice(0, Number(limit));
       const last = page.at(-1);
-      const isEnd = last === undefined || last === records.at(-1);
-      return { items: page.map(describe), nextCursor: isEnd ? null : last.id };
+      const isEnd = last === undefined || last === left.at(-1);
+      return { items: page.map(describe), nextCursor: isEnd ? null : `${last.createdAtMs}-${last.id}` };
     },
   );
 
@@ -194,6 +194,13 @@ export function addWebhooks(app: HttpApp, deps: WebhookRoutesDeps): void {
       return reply.code(204).send(null);
     },
   );
+}
+
+/** In the order of the list, whether or not the cursor's webhook is still there. */
+function isBehind({ createdAtMs, id }: WebhookRecord, cursor: string): boolean {
+  const dash = cursor.indexOf("-");
+  const lastMs = Number(cursor.slice(0, dash));
+  return createdAtMs > lastMs || (createdAtMs === lastMs && id > cursor.slice(dash + 1));
 }
 
 function describe({ id, url, types, description, paused, pausedReason, createdAtMs }: WebhookRecord) {

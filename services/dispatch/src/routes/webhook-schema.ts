@@ -5,7 +5,8 @@ import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import { eventTypes } from "@petrel/shared/protocol/events/event-types";
 import { ATTEMPT_CURSOR_PATTERN } from "@petrel/shared/redis/webhooks/webhook-attempts";
 
-const WEBHOOK_ID_PATTERN = "^wh_[A-Za-z0-9_-]{1,40}$";
+/** When the last webhook of a page was created, ms, and its id. */
+const LIST_CURSOR_PATTERN = "^[1-9]\\d{0,14}-wh_[A-Za-z0-9_-]{1,40}$";
 const MAX_DESCRIPTION = 512;
 const MAX_URL = 2_048;
 
@@ -115,7 +116,7 @@ export const replayedSchema = Type.Object({ id: Type.String() }, { title: "Webho
 export const paramsSchema = Type.Object({ id: Type.String({ description: "The webhook's." }) });
 /** For routes that take none. */
 export const noBodySchema = Type.Union([Type.Object({}, { additionalProperties: false }), Type.Null()]);
-export const listQuerySchema = Type.Object(pageFields(WEBHOOK_ID_PATTERN), { additionalProperties: false });
+export const listQuerySchema = Type.Object(pageFields(LIST_CURSOR_PATTERN), { additionalProperties: false });
 export const attemptsQuerySchema = Type.Object(pageFields(ATTEMPT_CURSOR_PATTERN), {
   additionalProperties: false,
 });
