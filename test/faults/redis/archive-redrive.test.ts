@@ -34,9 +34,8 @@ test.skipIf(!hasFerretDb())(
   async () => {
     server = await startFerretDb();
     redis = await startRestartableRedis();
-    // auth is started again in the end, as after any loss of Redis: it knows the producer keys from their file.
     cluster = await startCluster({
-      together: (name) => name !== "auth",
+      together: true,
       redis: redis.current(),
       environment: {
         ACK_TIMEOUT_MS: "2000",
@@ -72,9 +71,6 @@ test.skipIf(!hasFerretDb())(
     for (const name of await readdir(directory)) await rm(join(directory, name), { recursive: true });
     const accepted = load.accepted().length;
     await redis.startAgain();
-    cluster.auth.signal("SIGTERM");
-    await cluster.auth.exited;
-    await cluster.startAgain(cluster.auth);
     await untilReady(cluster, true);
     await load.stop();
     await waitFor(
