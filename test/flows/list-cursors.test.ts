@@ -42,8 +42,9 @@ async function listRoutesOf(service: string, url: string): Promise<ListRoute[]> 
   return Object.entries(paths).flatMap(([path, operations]) =>
     (operations["get"]?.parameters ?? [])
       .filter((parameter) => parameter.in === "query" && POSITIONS.includes(parameter.name))
-      // A cursor of events carries a checksum, which no form can say; attempts belong to a webhook that must be there.
-      .filter(() => !["/v1/events", "/v1/webhooks/{id}/attempts"].includes(path))
+      // A cursor of events carries a checksum, which no form can say; attempts belong to a webhook that must be there; and
+      // this cluster has no archive.
+      .filter(() => !["/v1/events", "/v1/webhooks/{id}/attempts", "/v1/archive"].includes(path))
       .map(({ name, schema }) => ({ service, url, path, name, pattern: schema.pattern ?? "" })),
   );
 }
