@@ -81,7 +81,7 @@ ${address}`,
   --limit N        list at most N; all by default
   --json           print each message as a line of JSON
 ${address}`,
-  events: `petrel events: shows what became of messages, and who is there, oldest first
+  events: `petrel events: shows what became of messages, and who is there, in order for each user
 
   --follow         wait for further events, until Ctrl-C
   --after CURSOR   go on from where an earlier call stopped; now: only what happens from now on
