@@ -86,7 +86,11 @@ export async function startRecordedCluster(options: RecordedClusterOptions): Pro
       phoneOwners,
       urls: (await connectUrls?.(cluster)) ?? cluster.nodeUrls,
       tokenFor: (user) => cluster.tokenFor(user, topics.length > 0 ? ["*"] : undefined),
-      topicsOf: (user) => (topics.length > 0 ? [topics[userNames.indexOf(user) % topics.length] ?? ""] : []),
+      // One who was away and comes back after an erasure listens to the last of them.
+      topicsOf: (user) => {
+        const topic = topics.at(userNames.indexOf(user) % topics.length);
+        return topic === undefined ? [] : [topic];
+      },
       ...(options.libraryOf === undefined ? {} : { libraryOf: options.libraryOf }),
     });
     undo.push(users.close);
