@@ -278,6 +278,39 @@ describe("docker-compose.yml", () => {
     expect(operators).toContain(`location ~ ${rule} {\n      proxy_pass http://collect;`);
   });
 
+  test("the proxy has a way to all that producers, users and operators ask", () => {
+    const nginx = read("deploy/docker/nginx.conf");
+    const [, outside = "", operators = ""] = nginx.split(/listen 844[34] ssl;/);
+    const waysOf = (text: string) =>
+      [...text.matchAll(/location (=)? ?(\/\S+) \{[^}]*proxy_pass http:\/\/(\w+);/g)].map(
+        ([, exact, path = "", service = ""]) => ({ isExact: exact !== undefined, path, service }),
+      );
+    const serviceFor = (text: string, asked: string): string | undefined =>
+      waysOf(text).find(({ isExact, path }) => (isExact ? asked === path : asked.startsWith(path)))?.service;
+    for (const [path, service] of [
+      ["/v1/messages/batch", "collect"],
+      ["/v1/events", "collect"],
+      ["/v1/topics/news", "collect"],
+      ["/v1/presence", "collect"],
+      ["/v1/users/ada/messages", "collect"],
+      ["/v1/tokens/refresh", "auth"],
+      ["/v1/devices", "auth"],
+      ["/v1/web-push-key", "auth"],
+    ] as const)
+      expect(serviceFor(outside, path), path).toBe(service);
+    for (const [path, service] of [
+      ["/v1/keys/k", "auth"],
+      ["/v1/audit", "auth"],
+      ["/v1/dead-letters/d", "dispatch"],
+      ["/v1/invalidations", "dispatch"],
+      ["/v1/webhooks/w/rotate", "dispatch"],
+      ["/v1/archive/redrive", "dispatch"],
+    ] as const) {
+      expect(serviceFor(operators, path), path).toBe(service);
+      expect(serviceFor(outside, path), path).toBeUndefined();
+    }
+  });
+
   test("every file and folder that is mounted is there, or made by make-secrets", () => {
     for (const [name, { volumes = [] }] of services) {
       for (const [source = ""] of volumes.map((volume) => volume.split(":"))) {

@@ -194,6 +194,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
           "PUT /v1/users/ada/devices",
           "GET /v1/users/ada/devices",
           "DELETE /v1/users/ada/devices/d",
+          "GET /v1/web-push-key",
           "GET /.well-known/jwks.json",
         ],
         collect: [
@@ -208,6 +209,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
           "PUT /v1/users/ada/topics/news",
           "DELETE /v1/users/ada/topics/news",
           "GET /v1/presence",
+          "GET /v1/events",
         ],
         push: ["GET /v1/connect"],
       };
@@ -223,6 +225,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
           "DELETE /v1/users/messages",
           "DELETE /V1/USERS/ada",
           "GET /v1/dead-letters",
+          "GET /v1/webhooks",
           "GET /metrics",
         ],
         push: ["GET /metrics"],
