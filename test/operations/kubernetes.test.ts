@@ -57,7 +57,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
           ServiceMonitor: 1,
           PrometheusRule: 1,
           HTTPRoute: 0,
-          Ingress: 3,
+          Ingress: 4,
         },
       }[directory],
     );
