@@ -4,9 +4,7 @@
 // repeated after a crash carries the same apns-id and collapse id. Of messages with one collapse key none comes after a
 // newer one.
 import { formatTime } from "@petrel/shared/kernel/http/answer-time";
-import { setMaxListeners } from "node:events";
 import type { BackoffOptions } from "@petrel/shared/kernel/backoff";
-import { describeError } from "@petrel/shared/kernel/errors";
 import type { IosDevice } from "@petrel/shared/protocol/fallback/device";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import { keepDeviceSends, readDeviceSends } from "@petrel/shared/redis/fallback/device-sends-store";
@@ -19,6 +17,7 @@ import { fitsPushType } from "./apns-request.js";
 import { combineResults, type DeviceResult } from "../combine-results.js";
 import { keepCollapseOrder } from "../keep-collapse-order.js";
 import { sendToDevice, type SendSignals, type SendToDeviceDeps } from "./send-to-device.js";
+import { sendWithin } from "../send-within.js";
 import { unlessAborted } from "../unless-aborted.js";
 
 export interface ApnsChannelOptions extends Omit<SendToDeviceDeps, "devices" | "invalidations"> {
@@ -51,20 +50,10 @@ export class ApnsChannel implements FallbackChannel {
     options.breaker.start();
   }
 
-  async send(job: FallbackJob, signal: AbortSignal): Promise<ChannelAnswer> {
-    signal.throwIfAborted();
-    const { timeoutMs } = this.#options;
-    const timeout = AbortSignal.timeout(timeoutMs);
-    const signals = { ending: signal, either: AbortSignal.any([signal, timeout]) };
-    // Every device's send listens to it, and so do the waits for Redis.
-    setMaxListeners(0, signals.either);
-    try {
-      return await this.#sendInTurn(job, signals);
-    } catch (error) {
-      if (signal.aborted) throw error;
-      const reason = timeout.aborted ? `no answer within ${timeoutMs} ms` : describeError(error);
-      return { outcome: "retry", reason };
-    }
+  send(job: FallbackJob, signal: AbortSignal): Promise<ChannelAnswer> {
+    return sendWithin(this.#options.timeoutMs, signal, (either) =>
+      this.#sendInTurn(job, { ending: signal, either }),
+    );
   }
 
   /** What is on its way gets its answer, and what that means for the devices is written down. */

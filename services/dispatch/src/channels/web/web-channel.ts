@@ -1,9 +1,7 @@
 // fallback/ask-channel -> here -> send-to-browser: the fallback channel that reaches a user's browsers, the page closed.
 // Guarantees: each attempt tries, once, every browser of the user. One that has the message does not get it again by a
 // retry for another, and the message counts as taken. Of messages with one collapse key none comes after a newer one.
-import { setMaxListeners } from "node:events";
 import type { BackoffOptions } from "@petrel/shared/kernel/backoff";
-import { describeError } from "@petrel/shared/kernel/errors";
 import type { WebDevice } from "@petrel/shared/protocol/fallback/device";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import type { DeviceInvalidations } from "@petrel/shared/redis/devices/device-invalidations";
@@ -14,6 +12,7 @@ import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { combineResults } from "../combine-results.js";
 import type { ChannelAnswer, FallbackChannel, FallbackJob } from "../fallback-channel.js";
 import { keepCollapseOrder } from "../keep-collapse-order.js";
+import { sendWithin } from "../send-within.js";
 import { unlessAborted } from "../unless-aborted.js";
 import { buildPush } from "./build-push.js";
 import { sendToBrowser, type SendToBrowserDeps } from "./send-to-browser.js";
@@ -48,20 +47,8 @@ export class WebChannel implements FallbackChannel {
     this.longestSendMs = options.timeoutMs + ANSWER_MS;
   }
 
-  async send(job: FallbackJob, signal: AbortSignal): Promise<ChannelAnswer> {
-    signal.throwIfAborted();
-    const { timeoutMs } = this.#options;
-    const timeout = AbortSignal.timeout(timeoutMs);
-    const either = AbortSignal.any([signal, timeout]);
-    // Every browser's send listens to it, and so do the waits for Redis.
-    setMaxListeners(0, either);
-    try {
-      return await this.#sendInTurn(job, either);
-    } catch (error) {
-      if (signal.aborted) throw error;
-      const reason = timeout.aborted ? `no answer within ${timeoutMs} ms` : describeError(error);
-      return { outcome: "retry", reason };
-    }
+  send(job: FallbackJob, signal: AbortSignal): Promise<ChannelAnswer> {
+    return sendWithin(this.#options.timeoutMs, signal, (either) => this.#sendInTurn(job, either));
   }
 
   /** What is on its way gets its answer, and what that means for the devices is written down. */

@@ -1,9 +1,7 @@
 // fallback/ask-channel -> here -> send-to-openid: the fallback channel that reaches a user in WeChat.
 // Guarantees: each attempt tries, once, every openid of the user. One that has the message does not get it again by a retry
 // for another, and the message counts as taken. What is repeated carries the same client_msg_id, where WeChat has one.
-import { setMaxListeners } from "node:events";
 import type { BackoffOptions } from "@petrel/shared/kernel/backoff";
-import { describeError } from "@petrel/shared/kernel/errors";
 import type { WechatDevice } from "@petrel/shared/protocol/fallback/device";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import type { DeviceInvalidations } from "@petrel/shared/redis/devices/device-invalidations";
@@ -19,6 +17,7 @@ import {
 } from "@petrel/shared/redis/wechat/wechat-notes";
 import { combineResults, type DeviceResult } from "../combine-results.js";
 import type { ChannelAnswer, FallbackChannel, FallbackJob } from "../fallback-channel.js";
+import { sendWithin } from "../send-within.js";
 import { unlessAborted } from "../unless-aborted.js";
 import type { AccessTokens } from "./access-tokens.js";
 import {
@@ -61,19 +60,10 @@ export class WechatChannel implements FallbackChannel {
     this.longestSendMs = options.timeoutMs + ANSWER_MS;
   }
 
-  async send(job: FallbackJob, signal: AbortSignal): Promise<ChannelAnswer> {
-    signal.throwIfAborted();
-    const { timeoutMs } = this.#options;
-    const timeout = AbortSignal.timeout(timeoutMs);
-    const signals = { ending: signal, either: AbortSignal.any([signal, timeout]) };
-    setMaxListeners(0, signals.either);
-    try {
-      return await this.#sendToAll(job, signals);
-    } catch (error) {
-      if (signal.aborted) throw error;
-      const reason = timeout.aborted ? `no answer within ${timeoutMs} ms` : describeError(error);
-      return { outcome: "retry", reason };
-    }
+  send(job: FallbackJob, signal: AbortSignal): Promise<ChannelAnswer> {
+    return sendWithin(this.#options.timeoutMs, signal, (either) =>
+      this.#sendToAll(job, { ending: signal, either }),
+    );
   }
 
   async close(): Promise<void> {
