@@ -3,9 +3,10 @@
 import { allPartitionKeys, clusterKeys } from "@petrel/shared/redis/keys";
 import { renewMembership } from "@petrel/shared/redis/partitions/dispatcher-members";
 import { readPartitionOwners, takePartition } from "@petrel/shared/redis/partitions/partition-lease";
+import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { startDispatcher, type TestDispatcher } from "../testing/start-dispatcher.js";
 
 const partitions = allPartitionKeys(4);
@@ -49,6 +50,21 @@ test("one takes all; a second gets its fair share, given back by the first", asy
   expect(owners.map(({ holder }) => holder)).toEqual(["a", "b", "a", "b"]);
   expect(await a.count("petrel_dispatch_lease_losses_total")).toBe(0);
   expect(a.owner.isMember).toBe(true);
+});
+
+test("who waits for a partition of its own asks more often than the common tick: a move leaves no long gap", async () => {
+  const [first] = partitions;
+  if (first === undefined) throw new Error("no partition");
+  const longLeaseMs = 60_000;
+  expect(await takePartition(store.scripts, first, "z", longLeaseMs)).toMatchObject({ outcome: "held" });
+  const a = await start("a", longLeaseMs);
+  await owns(a, [1, 2, 3]);
+  using asked = vi.spyOn(ScriptRunner.prototype, "run");
+  const sinceMs = performance.now();
+  const refused = (): number => asked.mock.calls.filter(([, , args]) => args[0] === "take").length;
+  await waitFor(() => refused() >= 12, { what: "partition 0 to be asked for", deadlineMs: 60_000 });
+  // Ticks are a second apart.
+  expect(refused()).toBeGreaterThan(((performance.now() - sinceMs) / 1_000) * 2);
 });
 
 test("a planned stop frees at once: the others need not wait for the lease", async () => {

@@ -33,6 +33,8 @@ export interface PartitionOwnerOptions {
 
 /** Members are looked at this often, so that one who left is followed soon. */
 const MAX_LOOK_EVERY_MS = 1_000;
+/** While partitions that belong here are still held elsewhere: all members look at one tick, so the next is too late. */
+const MISSING_LOOK_EVERY_MS = 100;
 /** A partition that its preferred member leaves alone for so many leases is taken by anyone. */
 const ORPHAN_AFTER_LEASES = 2;
 /** Then it stays there for so many, unless the members change: a member that did not take it likely will not again. */
@@ -50,13 +52,14 @@ export class PartitionOwner {
   #members: readonly string[] = [];
   #memberUntilMs = Number.NEGATIVE_INFINITY;
   #renewedAtMs = Number.NEGATIVE_INFINITY;
+  #missingSinceMs: number | undefined;
 
   constructor(options: PartitionOwnerOptions) {
     this.#options = options;
     this.#lookEveryMs = Math.min(options.leaseMs / 3, MAX_LOOK_EVERY_MS);
     this.#loop = new Loop(async (signal) => {
       await this.#quietly("look", () => this.#look(signal));
-      return untilCommonTick(this.#lookEveryMs);
+      return this.#looksSoon ? MISSING_LOOK_EVERY_MS : untilCommonTick(this.#lookEveryMs);
     });
   }
 
@@ -98,6 +101,12 @@ export class PartitionOwner {
     this.#adopted.delete(partition);
     this.#options.onLeaseLost();
     this.#options.logger.warn({ partition, fence: held.token, reason }, "partition lost");
+  }
+
+  /** A holder gives back at its next look; one that still holds on after a lease is not about to. */
+  get #looksSoon(): boolean {
+    const { clock, leaseMs } = this.#options;
+    return this.#missingSinceMs !== undefined && clock.monotonicMs() - this.#missingSinceMs < leaseMs;
   }
 
   async #look(stopping: AbortSignal): Promise<void> {
@@ -174,7 +183,9 @@ export class PartitionOwner {
         !this.#held.has(partition) &&
         !this.#releasing.has(partition),
     );
-    await Promise.all(missing.map((keys) => this.#take(keys)));
+    const taken = await Promise.all(missing.map((keys) => this.#take(keys)));
+    if (taken.every(Boolean)) this.#missingSinceMs = undefined;
+    else this.#missingSinceMs ??= this.#options.clock.monotonicMs();
   }
 
   async #take(keys: PartitionKeys): Promise<boolean> {
