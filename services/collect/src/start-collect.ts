@@ -8,6 +8,7 @@ import {
 } from "@petrel/shared/redis/accept/accept-batch";
 import { chooseConfirmation } from "@petrel/shared/redis/accept/confirm-writes";
 import { AuditLog } from "@petrel/shared/redis/auth/audit-log";
+import { addRedisMemoryGauges } from "@petrel/shared/redis/connection/redis-memory";
 import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import { UserEraser } from "@petrel/shared/redis/erasure/erase-user";
 import { LimitCounts } from "@petrel/shared/redis/limits/limit-counts";
@@ -86,6 +87,7 @@ export async function startCollect(
   );
   // A second link: a look-up must not wait behind a burst of messages.
   const readRedis = await openLink({ role: "collect-reads", link: "reads" });
+  addRedisMemoryGauges(metrics, readRedis);
   const scripts = storeScripts.alsoOn(readRedis);
   const confirmationMs = Math.floor(storeAttemptMs * CONFIRMATION_SHARE);
   const confirm =

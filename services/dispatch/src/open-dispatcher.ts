@@ -114,7 +114,7 @@ export function openDispatcher(
   addOwnedGauge(registry, () => owner.open.length);
   addPartitionGauges(registry, {
     owned: () => owner.open.map(({ keys }) => keys.partition),
-    read: (partition) => readPartitionBacklog(redis, partitionKeys(partition)),
+    read: (partition, lateAfterMs) => readPartitionBacklog(redis, partitionKeys(partition), lateAfterMs),
     ackTimeoutMs,
   });
 

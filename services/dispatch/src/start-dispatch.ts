@@ -4,6 +4,7 @@ import { openArchive } from "@petrel/shared/archive/open-archive";
 import { readReadyLengths } from "@petrel/shared/redis/accept/ready-stream";
 import { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import { pingRedis } from "@petrel/shared/redis/connection/cluster-nodes";
+import { addRedisMemoryGauges } from "@petrel/shared/redis/connection/redis-memory";
 import { InvalidationsStore } from "@petrel/shared/redis/devices/invalidations-store";
 import { readAttempts } from "@petrel/shared/redis/inbox/read-message";
 import { partitionKeys } from "@petrel/shared/redis/keys";
@@ -39,6 +40,7 @@ export async function startDispatch(
     { target, partitions: config.partitions, events: new EventWriting(config.events, config.eventsCap) },
     { link: "commands" },
   );
+  addRedisMemoryGauges(metrics, redis);
   const blocking = await openLink({
     role: "dispatch-reader",
     link: "reader",

@@ -12,6 +12,8 @@ const backlog: PartitionBacklog = {
   scheduled: 3,
   scheduleLagMs: 1_500,
   undeliveredOldestMs: 42_000,
+  sampledUsers: 7,
+  lateUsers: 2,
 };
 
 test("one question a partition and reading; one without an answer, or given back, is not shown", async () => {
@@ -20,8 +22,9 @@ test("one question a partition and reading; one without an answer, or given back
   const asked: number[] = [];
   addPartitionGauges(registry, {
     owned: () => owned,
-    read: async (partition) => {
+    read: async (partition, lateAfterMs) => {
       asked.push(partition);
+      expect(lateAfterMs).toBe(30_000);
       if (partition === 2) throw new Error("Redis is away");
       return backlog;
     },
@@ -35,6 +38,8 @@ test("one question a partition and reading; one without an answer, or given back
     'petrel_dispatch_due_users{partition="0",component="dispatch"} 7',
     'petrel_dispatch_wake_lag_seconds{partition="0",component="dispatch"} 0.25',
     'petrel_undelivered_oldest_seconds{partition="0",component="dispatch"} 42',
+    'petrel_undelivered_users_sampled{partition="0",component="dispatch"} 7',
+    'petrel_undelivered_users_late{partition="0",component="dispatch"} 2',
     'petrel_dispatch_ack_timeout_seconds{component="dispatch"} 10',
   ]) {
     expect(text).toContain(line);

@@ -4,10 +4,13 @@
 import { Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import type { PartitionBacklog } from "@petrel/shared/redis/partitions/read-partition-backlog";
 
+/** A message gets one to two acknowledgement timeouts before it is offered; after three its user is late. */
+const LATE_AFTER_TIMEOUTS = 3;
+
 export interface PartitionGauges {
   /** Numbers of the partitions owned now. */
   readonly owned: () => readonly number[];
-  readonly read: (partition: number) => Promise<PartitionBacklog>;
+  readonly read: (partition: number, lateAfterMs: number) => Promise<PartitionBacklog>;
   /** After it a user who has not acknowledged is looked at. */
   readonly ackTimeoutMs: number;
 }
@@ -48,13 +51,24 @@ const gauges: readonly (readonly [string, string, (backlog: PartitionBacklog) =>
     "Age of the oldest message found that is neither acknowledged nor was given to the fallback",
     ({ undeliveredOldestMs }) => undeliveredOldestMs / 1000,
   ],
+  [
+    "petrel_undelivered_users_sampled",
+    "Users with something unacknowledged who were looked at, at random, for each partition owned here",
+    ({ sampledUsers }) => sampledUsers,
+  ],
+  [
+    "petrel_undelivered_users_late",
+    "Of these, users with a message older than three ACK_TIMEOUT_MS that is neither acknowledged nor offered",
+    ({ lateUsers }) => lateUsers,
+  ],
 ];
 
 export function addPartitionGauges(registry: Registry, { owned, read, ackTimeoutMs }: PartitionGauges): void {
   let underWay: Promise<ReadonlyMap<number, PartitionBacklog>> | undefined;
   const readOwned = async (): Promise<ReadonlyMap<number, PartitionBacklog>> => {
     const partitions = owned();
-    const results = await Promise.allSettled(partitions.map(read));
+    const lateAfterMs = LATE_AFTER_TIMEOUTS * ackTimeoutMs;
+    const results = await Promise.allSettled(partitions.map((partition) => read(partition, lateAfterMs)));
     return new Map(
       partitions.flatMap((partition, i) => {
         const result = results[i];

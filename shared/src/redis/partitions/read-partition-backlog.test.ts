@@ -11,7 +11,7 @@ beforeAll(async () => void (store = await openStore()));
 beforeEach(() => store.clear());
 afterAll(() => store.close());
 
-const read = () => readPartitionBacklog(store.redis, store.keys);
+const read = (lateAfterMs = 60_000) => readPartitionBacklog(store.redis, store.keys, lateAfterMs);
 
 async function accept(userId: string): Promise<string> {
   const result = await store.accepter().accept(message({ userId }));
@@ -28,6 +28,8 @@ test("an empty partition", async () => {
     dueUsers: 0,
     wakeLagMs: 0,
     undeliveredOldestMs: 0,
+    sampledUsers: 0,
+    lateUsers: 0,
   });
 });
 
@@ -69,4 +71,17 @@ test("a user whose keys are broken hides nobody else", async () => {
   await store.redis.set(store.keys.user("u1"), "no hash");
   await store.redis.zadd(store.keys.due, 1, "u1");
   await waitFor(async () => (await read()).undeliveredOldestMs > 5, { what: "u2's age" });
+});
+
+test("who has waited too long is counted, among some of many", async () => {
+  const epoch = await accept("u0");
+  for (let i = 1; i < 6; i++) await accept(`u${i}`);
+  await waitFor(async () => (await read(20)).lateUsers === 6, { what: "all to be late" });
+  expect(await read()).toMatchObject({ sampledUsers: 6, lateUsers: 0 });
+  // Offered is not late; neither is who has acknowledged everything.
+  await store.redis.hset(store.keys.user("u1"), "offered", "1");
+  await ackUsers(store.scripts, store.keys, [{ userId: "u0", epoch, seq: 1 }], 100);
+  expect(await read(20)).toMatchObject({ sampledUsers: 5, lateUsers: 4 });
+  for (let i = 6; i < 50; i++) await accept(`u${i}`);
+  expect(await read()).toMatchObject({ dueUsers: 49, sampledUsers: 32, lateUsers: 0 });
 });

@@ -1,6 +1,6 @@
 // dispatch/partition-gauges -> here: what waits in a partition, and for how long.
 // Guarantees: only reads, a bounded number of short answers, however many users there are: the ages come from the users
-// who are due next.
+// who are due next and from some at random; the share of those who wait too long from the latter alone.
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
 import { readServerTimeMs } from "../connection/server-time.js";
@@ -20,24 +20,45 @@ export interface PartitionBacklog {
   readonly scheduleLagMs: number;
   /** Age of the oldest message found that was neither acknowledged nor offered to the fallback, ms. */
   readonly undeliveredOldestMs: number;
+  /** Users looked at, at random among `dueUsers`; all of them where they are few. */
+  readonly sampledUsers: number;
+  /** Of these, with such a message older than `lateAfterMs`. */
+  readonly lateUsers: number;
 }
 
-/** How many users are looked at: those who have waited longest for their wake come first. */
+/** How many of those are looked at who have waited longest for their wake. */
+const NEXT = 8;
+/** How many are looked at by chance, so that their share is that of all. */
 const SAMPLE = 32;
 
-export async function readPartitionBacklog(redis: Redis, keys: PartitionKeys): Promise<PartitionBacklog> {
-  const [nowMs, ready, [oldestReady], dueUsers, next, scheduled, nextSchedule] = await Promise.all([
+/** @param lateAfterMs age at which an undelivered message makes its user late */
+export async function readPartitionBacklog(
+  redis: Redis,
+  keys: PartitionKeys,
+  lateAfterMs: number,
+): Promise<PartitionBacklog> {
+  const [nowMs, ready, [oldestReady], dueUsers, next, sampled, scheduled, nextSchedule] = await Promise.all([
     readServerTimeMs(redis, keys.due),
     redis.xlen(keys.ready),
     redis.xrange(keys.ready, "-", "+", "COUNT", 1),
     redis.zcard(keys.due),
-    redis.zrange(keys.due, "0", String(SAMPLE - 1), "WITHSCORES"),
+    redis.zrange(keys.due, "0", String(NEXT - 1), "WITHSCORES"),
+    redis.zrandmember(keys.due, SAMPLE),
     redis.zcard(keys.scheduled),
     redis.zrange(keys.scheduled, "0", "0", "WITHSCORES"),
   ]);
-  const userIds = next.filter((_, i) => i % 2 === 0);
-  const acceptedAtMs = await Promise.all(userIds.map((userId) => readOldestOpen(redis, keys, userId)));
+  const userIds = [...new Set([...next.filter((_, i) => i % 2 === 0), ...sampled])];
+  const acceptedAtMs = new Map(
+    await Promise.all(
+      userIds.map(async (userId) => [userId, await readOldestOpen(redis, keys, userId)] as const),
+    ),
+  );
   const age = (sinceMs: number): number => Math.max(0, nowMs - sinceMs);
+  const openAges = (users: readonly string[]): number[] =>
+    users.flatMap((userId) => {
+      const atMs = acceptedAtMs.get(userId);
+      return atMs === undefined ? [] : [age(atMs)];
+    });
   return {
     ready,
     // An entry's id is the time at which it was written.
@@ -46,7 +67,9 @@ export async function readPartitionBacklog(redis: Redis, keys: PartitionKeys): P
     wakeLagMs: age(Number(next[1] ?? nowMs)),
     scheduled,
     scheduleLagMs: age(Number(nextSchedule[1] ?? nowMs)),
-    undeliveredOldestMs: age(Math.min(nowMs, ...acceptedAtMs.filter((ms) => ms !== undefined))),
+    undeliveredOldestMs: Math.max(0, ...openAges(userIds)),
+    sampledUsers: sampled.length,
+    lateUsers: openAges(sampled).filter((ms) => ms > lateAfterMs).length,
   };
 }
 

@@ -1,0 +1,80 @@
+// start-collect, start-dispatch -> here: how full Redis is, asked when somebody reads the metrics.
+// Guarantees: one question a server and reading; a server that does not answer has no series, and the other metrics are
+// still there. Used is what Redis itself holds against its limit.
+import { Gauge, type Registry } from "../../kernel/metrics/metrics.js";
+import { allMasters, isCluster } from "./cluster-nodes.js";
+import type { Redis, SingleRedis } from "./connect.js";
+import { addressOf } from "./open-cluster.js";
+
+export interface RedisMemory {
+  readonly usedBytes: number;
+  /** `maxmemory`; 0 where there is no limit. */
+  readonly maxBytes: number;
+}
+
+/** Where there is one server, or one behind Sentinel: a failover begins no new series. */
+const THE_ONLY_ONE = "primary";
+
+/** @param info the answer to `INFO memory` */
+export function parseRedisMemory(info: string): RedisMemory {
+  const read = (field: string): number => Number(new RegExp(`^${field}:(\\d+)`, "m").exec(info)?.[1] ?? 0);
+  // Buffers of replicas and of the append-only file do not make Redis refuse writes.
+  const usedBytes = Math.max(0, read("used_memory") - read("mem_not_counted_for_evict"));
+  return { usedBytes, maxBytes: read("maxmemory") };
+}
+
+export function addRedisMemoryGauges(registry: Registry, redis: Redis): void {
+  let underWay: Promise<ReadonlyMap<string, RedisMemory>> | undefined;
+  const readOnce = (): Promise<ReadonlyMap<string, RedisMemory>> => {
+    underWay ??= readAll(redis).finally(() => {
+      underWay = undefined;
+    });
+    return underWay;
+  };
+  const gauges: readonly (readonly [string, string, (memory: RedisMemory) => number])[] = [
+    [
+      "petrel_redis_memory_used_bytes",
+      "Memory that a server of Redis counts against its limit",
+      ({ usedBytes }) => usedBytes,
+    ],
+    [
+      "petrel_redis_memory_max_bytes",
+      "The limit, maxmemory, at which a server of Redis refuses what adds data; 0 where there is none",
+      ({ maxBytes }) => maxBytes,
+    ],
+  ];
+  for (const [name, help, valueOf] of gauges) {
+    registry.registerMetric(
+      new Gauge({
+        name,
+        help,
+        labelNames: ["server"],
+        registers: [],
+        async collect() {
+          const servers = await readOnce();
+          this.reset();
+          for (const [server, memory] of servers) this.set({ server }, valueOf(memory));
+        },
+      }),
+    );
+  }
+}
+
+async function readAll(redis: Redis): Promise<ReadonlyMap<string, RedisMemory>> {
+  const results = await Promise.allSettled(mastersOf(redis).map((master) => readOne(redis, master)));
+  return new Map(results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])));
+}
+
+/** None where the cluster is not known at the moment. */
+function mastersOf(redis: Redis): readonly SingleRedis[] {
+  try {
+    return allMasters(redis);
+  } catch {
+    return [];
+  }
+}
+
+async function readOne(redis: Redis, master: SingleRedis): Promise<readonly [string, RedisMemory]> {
+  const memory = parseRedisMemory(await master.info("memory"));
+  return [isCluster(redis) ? addressOf(master) : THE_ONLY_ONE, memory];
+}
