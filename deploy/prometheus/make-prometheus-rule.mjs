@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// rules/*.yml -> here -> k8s/base/prometheus-rule.yaml: the same rules, as the Prometheus operator takes them.
+// rules/*.yml -> here -> k8s/monitoring/prometheus-rule.yaml: the same rules, as the Prometheus operator takes them.
 // Guarantees: the groups as they are in the files, in the order of their names; nothing added, nothing left out.
 //
 //   node deploy/prometheus/make-prometheus-rule.mjs
@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { parse, stringify } from "yaml";
 
 const rules = fileURLToPath(new URL("rules", import.meta.url));
-const file = fileURLToPath(new URL("../../k8s/base/prometheus-rule.yaml", import.meta.url));
+const file = fileURLToPath(new URL("../../k8s/monitoring/prometheus-rule.yaml", import.meta.url));
 
 const groups = readdirSync(rules)
   .filter((name) => name.endsWith(".yml"))

@@ -5,7 +5,12 @@ import { describe, expect, test } from "vitest";
 import { type Workload } from "../support/kubernetes/kubernetes-objects.js";
 import { createManifestCheck } from "../support/kubernetes/kubernetes-schemas.js";
 import { type Manifest } from "../support/kubernetes/render-overlay.js";
-import { directories, isToBeRendered, readRendered } from "../support/kubernetes/rendered-directory.js";
+import {
+  directories,
+  isToBeRendered,
+  readRendered,
+  withWayIn,
+} from "../support/kubernetes/rendered-directory.js";
 import { problemsOf, settingsOf, stopDeadlineMs, type ImageName } from "../support/service-settings.js";
 
 const checkManifest = createManifestCheck();
@@ -35,32 +40,24 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
         of(kind).length,
       ]),
     );
-    expect(counts).toEqual(
-      {
-        base: { HorizontalPodAutoscaler: 4, ServiceMonitor: 1, PrometheusRule: 1, HTTPRoute: 0, Ingress: 0 },
-        "overlays/dev": {
-          HorizontalPodAutoscaler: 0,
-          ServiceMonitor: 0,
-          PrometheusRule: 0,
-          HTTPRoute: 0,
-          Ingress: 0,
-        },
-        "overlays/production": {
-          HorizontalPodAutoscaler: 4,
-          ServiceMonitor: 1,
-          PrometheusRule: 1,
-          HTTPRoute: 3,
-          Ingress: 0,
-        },
-        "overlays/nginx-ingress": {
-          HorizontalPodAutoscaler: 4,
-          ServiceMonitor: 1,
-          PrometheusRule: 1,
-          HTTPRoute: 0,
-          Ingress: 4,
-        },
-      }[directory],
-    );
+    const isIn = (...some: (typeof directories)[number][]) => some.includes(directory);
+    const hasOperator = !isIn("base", "overlays/dev", "overlays/without-crds");
+    expect(counts).toEqual({
+      HorizontalPodAutoscaler: isIn("overlays/dev") ? 0 : 4,
+      ServiceMonitor: hasOperator ? 1 : 0,
+      PrometheusRule: hasOperator ? 1 : 0,
+      HTTPRoute: isIn("overlays/production") ? 3 : 0,
+      Ingress: isIn("overlays/nginx-ingress")
+        ? 4
+        : isIn("overlays/traefik-ingress", "overlays/without-crds")
+          ? 3
+          : 0,
+    });
+    // The base, and what is made for clusters without CRDs, ask for none.
+    const builtIn = /^(v1|(apps|autoscaling|policy|networking\.k8s\.io)\/v\d)$/;
+    const foreign = objects.filter(({ apiVersion }) => !builtIn.test(apiVersion));
+    if (isIn("base", "overlays/dev", "overlays/without-crds")) expect(foreign).toEqual([]);
+    else expect(foreign.length).toBeGreaterThan(0);
     expect(of("PodDisruptionBudget")).toHaveLength(4);
     // Those without sockets never block a node drain by being unready.
     const policies = of<Manifest & { readonly spec: { readonly unhealthyPodEvictionPolicy?: string } }>(
@@ -152,7 +149,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
       }
     }
     // Limits are per address: without this all clients would share the entry's.
-    if (directory === "overlays/production" || directory === "overlays/nginx-ingress") {
+    if (withWayIn.includes(directory)) {
       for (const environment of ours.flatMap(containersOf).map(environmentOf)) {
         expect(environment["TRUSTED_PROXIES"]).toMatch(/./);
       }

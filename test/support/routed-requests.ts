@@ -1,6 +1,7 @@
 // Tests only: which requests the entries of k8s/ let through, and to which service.
-// Guarantees: paths match as the Gateway API says (https://gateway-api.sigs.k8s.io/reference/spec/#httppathmatch), and
-// as ingress-nginx does it (https://kubernetes.github.io/ingress-nginx/user-guide/ingress-path-matching/).
+// Guarantees: paths match as the Gateway API says (https://gateway-api.sigs.k8s.io/reference/spec/#httppathmatch), as
+// ingress-nginx does it (https://kubernetes.github.io/ingress-nginx/user-guide/ingress-path-matching/), and as Traefik
+// does (`loadRouter` in pkg/provider/kubernetes/ingress/kubernetes.go): expressions are not anchored.
 import type { Ingress, Route } from "./kubernetes/kubernetes-objects.js";
 
 export interface WaysIn {
@@ -27,18 +28,26 @@ export function servicesFor(
     )
     .flatMap(({ backendRefs }) => backendRefs.map(({ name }) => name));
   const ofHost = ingresses.flatMap(({ metadata, spec }) =>
-    spec.rules.filter((rule) => rule.host === host).map((rule) => ({ metadata, rule })),
+    spec.rules.filter((rule) => rule.host === host).map((rule) => ({ metadata, spec, rule })),
   );
   // One Ingress that asks for it decides for all paths of its host.
   const areExpressions = ofHost.some(
     ({ metadata }) => metadata.annotations?.["nginx.ingress.kubernetes.io/use-regex"] === "true",
   );
   const ofIngresses = ofHost
-    .flatMap(({ rule }) => rule.http.paths)
+    .flatMap(({ metadata, spec, rule }) =>
+      rule.http.paths.map((one) => ({
+        ...one,
+        isTraefiks: spec.ingressClassName === "traefik",
+        matcher: metadata.annotations?.["traefik.ingress.kubernetes.io/router.pathmatcher"],
+      })),
+    )
     .filter((one) =>
-      areExpressions
-        ? new RegExp(`^${one.path}`, "i").test(path)
-        : fits(path, one.path, one.pathType === "Prefix"),
+      one.isTraefiks
+        ? fitsTraefik(path, one)
+        : areExpressions
+          ? new RegExp(`^${one.path}`, "i").test(path)
+          : fits(path, one.path, one.pathType === "Prefix"),
     )
     .map(({ backend }) => backend.service.name);
   return [...new Set([...ofRoutes, ...ofIngresses])];
@@ -47,4 +56,15 @@ export function servicesFor(
 /** A prefix consists of whole segments. */
 function fits(path: string, value: string, isPrefix: boolean): boolean {
   return path === value || (isPrefix && path.startsWith(`${value.replace(/\/$/, "")}/`));
+}
+
+/** Its prefixes are of characters, not of segments. */
+function fitsTraefik(
+  path: string,
+  one: { readonly path: string; readonly pathType: string; readonly matcher: string | undefined },
+): boolean {
+  if (one.pathType === "Exact") return path === one.path;
+  return one.pathType === "ImplementationSpecific" && one.matcher === "PathRegexp"
+    ? new RegExp(one.path).test(path)
+    : path.startsWith(one.path);
 }

@@ -148,6 +148,7 @@ export interface Route extends Manifest {
 
 export interface Ingress extends Manifest {
   readonly spec: {
+    readonly ingressClassName: string;
     readonly rules: readonly {
       readonly host: string;
       readonly http: {

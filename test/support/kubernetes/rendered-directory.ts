@@ -5,7 +5,17 @@ import { findRenderer, renderDirectory, type Manifest } from "./render-overlay.j
 import { isImageName } from "../service-settings.js";
 
 /** Under k8s/. Overlays say what the base does not; the base must be right by itself. */
-export const directories = ["base", "overlays/dev", "overlays/production", "overlays/nginx-ingress"] as const;
+export const directories = [
+  "base",
+  "overlays/dev",
+  "overlays/production",
+  "overlays/traefik-ingress",
+  "overlays/without-crds",
+  "overlays/nginx-ingress",
+] as const;
+
+/** Those with a way in. */
+export const withWayIn: readonly string[] = directories.slice(2);
 
 /** Whether tests of k8s/ run: if they can, or must. Says so if they cannot. */
 export function isToBeRendered(): boolean {
