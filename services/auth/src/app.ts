@@ -49,7 +49,7 @@ import type { SigningKeyTimes } from "./keys/signing-key-set.js";
 import type { SigningKeyring } from "./keys/signing-keyring.js";
 
 export interface AuthDeps {
-  readonly service: Pick<Service, "version" | "tls" | "logger" | "clock">;
+  readonly service: Pick<Service, "version" | "tls" | "logger" | "clock" | "requests">;
   readonly requestLimits: RequestLimits;
   readonly revocationLimit: RevocationLimit;
   readonly producerKeys: ProducerKeysStore;
@@ -82,7 +82,7 @@ const MAX_OWN_LIFE_SECONDS = 86_400;
 
 /** Builds the application; call `ready()` or `listen()` on it. */
 export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
-  const { version, tls, logger, clock } = deps.service;
+  const { version, tls, logger, clock, requests } = deps.service;
   const { requestLimits, producerKeys, devices, pushHosts, keyring, keyTimes, refreshTokens, trust } = deps;
   const { audit, scripts, partitions } = deps;
   const { tokenIssuer: issuer, tokenAudience: audience, trustOwnTokens } = trust.settings;
@@ -91,6 +91,7 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
     service: "auth",
     version,
     logger,
+    requests,
     bodyLimitBytes: BODY_LIMIT_BYTES,
     trustedProxies: requestLimits.trustedProxies,
     documented: true,

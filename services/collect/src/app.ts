@@ -38,7 +38,10 @@ import { addTopicLogRoutes } from "./routes/topic-log-routes.js";
 import { addUserRoutes } from "./routes/user-routes.js";
 
 export interface CollectDeps {
-  readonly service: Pick<Service, "version" | "tls" | "logger" | "clock" | "tracing" | "lifecycle">;
+  readonly service: Pick<
+    Service,
+    "version" | "tls" | "logger" | "clock" | "tracing" | "lifecycle" | "requests"
+  >;
   /** The express lane knows of no others. */
   readonly requestLimits: Pick<RequestLimits, "trustedProxies" | "failedAuths" | "counts">;
   readonly authenticator: ProducerAuthenticator;
@@ -70,12 +73,13 @@ const MAX_HEADER_BYTES = 32 * 1024;
 /** Builds the application; call `ready()` or `listen()` on it. */
 export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
   const { authenticator, requestLimits, scripts, partitions } = deps;
-  const { version, tls, logger, clock, tracing } = deps.service;
+  const { version, tls, logger, clock, tracing, requests: watch } = deps.service;
   const app = await buildHttpApp({
     tls,
     service: "collect",
     version,
     logger,
+    requests: watch,
     bodyLimitBytes: BODY_LIMIT_BYTES,
     bounds: { maxHeaderBytes: MAX_HEADER_BYTES },
     trustedProxies: requestLimits.trustedProxies,
@@ -122,6 +126,6 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
   addPresenceRoutes(app, { authenticator, scripts, partitions, topicRules });
   const { stopping } = deps.service.lifecycle;
   addEventRoutes(app, { authenticator, scripts, partitions, counts: deps.eventCounts, logger, stopping });
-  addExpressLane(app, { senders, requests, limits, logger });
+  addExpressLane(app, { senders, requests, limits, logger, watch });
   return app;
 }

@@ -7,6 +7,7 @@ import { createReadiness } from "@petrel/shared/kernel/lifecycle/patient-readine
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { TlsFiles } from "@petrel/shared/kernel/tls/tls-files";
 import { addJsonBodyReader } from "@petrel/shared/kernel/http/bodies/read-json-body";
+import type { RequestWatch } from "@petrel/shared/kernel/http/requests/watch-requests";
 import type { Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { decorateWithProducer } from "@petrel/shared/security/producers/authorize-producer";
 import { createRequestLimiter, type RequestLimits } from "@petrel/shared/security/requests/limit-requests";
@@ -27,6 +28,8 @@ export interface DispatchDeps
   readonly requestLimits?: RequestLimits;
   readonly logger: Logger;
   readonly metrics: Registry;
+  /** None by default. */
+  readonly requests?: RequestWatch;
   /** Rejects where Redis does not answer. */
   readonly pingRedis: () => Promise<unknown>;
   readonly readyWithoutRedisMs: number;
@@ -45,6 +48,7 @@ export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
     version: deps.version,
     logger: deps.logger,
     metrics: deps.metrics,
+    ...(deps.requests === undefined ? {} : { requests: deps.requests }),
     bodyLimitBytes: BODY_LIMIT_BYTES,
     ...(deps.requestLimits === undefined ? {} : { trustedProxies: deps.requestLimits.trustedProxies }),
     documented: true,

@@ -77,6 +77,7 @@ export async function startDispatch(
     },
     logger,
     metrics,
+    requests: service.requests,
     authenticator: new ProducerAuthenticator({
       findKey: new ProducerKeysReader(redis).find,
       signatures: createSignatureChecks(encryptionKeys?.cipher, new SpentNonces(redis).spend, logger),

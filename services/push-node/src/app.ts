@@ -10,7 +10,7 @@ import { routeUpgrades } from "./connect/route-upgrades.js";
 import { ConnectionWebSocket } from "./connection/connection-web-socket.js";
 
 export interface PushNodeAppOptions {
-  readonly service: Pick<Service, "version" | "tls" | "logger" | "trustedProxies">;
+  readonly service: Pick<Service, "version" | "tls" | "logger" | "trustedProxies" | "requests">;
   readonly readiness: () => Promise<Readiness>;
   readonly sockets: PendingSocketBounds;
   readonly frames: FrameBounds;
@@ -44,6 +44,7 @@ const UNTYPED = {
   /** Pongs that may wait for a client that pings and does not read; one that pings too often gets 4429 before. */
   maxPendingAutoPongs: 1_000,
 } as const;
+const UPGRADED = 101;
 /** Only load balancers that check this node send two requests on a socket. */
 const KEEP_ALIVE_MS = 10_000;
 
@@ -59,6 +60,7 @@ export async function buildApp({
     version: service.version,
     tls: service.tls,
     logger: service.logger,
+    requests: service.requests,
     trustedProxies: service.trustedProxies,
     readiness,
     bodyLimitBytes: BODY_LIMIT_BYTES,
@@ -85,8 +87,11 @@ export async function buildApp({
     ...UNTYPED,
     handleProtocols: (protocols) => (protocols.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
   });
-  const take = addConnectRoute(app, connect, (request, socket, head, onOpen) =>
+  const upgraded = service.requests.route(CONNECT_PATH, "GET");
+  upgraded.expect([UPGRADED]);
+  const take = addConnectRoute(app, connect, (request, socket, head, askedAtMs, onOpen) =>
     sockets.handleUpgrade(request, socket, head, (ws) => {
+      upgraded.seen(UPGRADED, performance.now() - askedAtMs);
       if (ws instanceof ConnectionWebSocket) onOpen(ws);
       else ws.terminate();
     }),

@@ -5,6 +5,7 @@ import { TrustedProxies } from "../kernel/http/client-address.js";
 import type { HttpApp } from "../kernel/http/http-app.js";
 import type { Lifecycle } from "../kernel/lifecycle/lifecycle.js";
 import type { Logger } from "../kernel/logging/logging.js";
+import { RequestWatch } from "../kernel/http/requests/watch-requests.js";
 import { serveMetrics } from "../kernel/http/serve-metrics.js";
 import { addCertificateGauges } from "../kernel/metrics/certificate-gauges.js";
 import { createRegistry, Registry } from "../kernel/metrics/metrics.js";
@@ -48,6 +49,8 @@ export interface Service extends ServiceProcess {
   /** Off unless the configuration says otherwise. */
   readonly tracing: Tracing;
   readonly metrics: Registry;
+  /** Sees the requests of the application. */
+  readonly requests: RequestWatch;
   /** False if nobody can read `metrics`: then costly measurements are skipped. */
   readonly isMeasured: boolean;
   /**
@@ -68,6 +71,7 @@ export async function openService(config: ServiceConfig, process: ServiceProcess
   const tls = await openListenerTls(config, process);
   const { certificates } = tls;
   addCertificateGauges(metrics, certificates);
+  const requests = new RequestWatch(metrics);
 
   async function attach(app: HttpApp): Promise<void> {
     if (config.metricsPort !== undefined) {
@@ -83,7 +87,17 @@ export async function openService(config: ServiceConfig, process: ServiceProcess
     lifecycle.onStop("http", () => app.close());
   }
 
-  return { ...process, tls: tls.http, certificates, trustedProxies, tracing, metrics, isMeasured, attach };
+  return {
+    ...process,
+    tls: tls.http,
+    certificates,
+    trustedProxies,
+    tracing,
+    metrics,
+    requests,
+    isMeasured,
+    attach,
+  };
 }
 
 /** @throws ConfigError */

@@ -183,6 +183,7 @@ export function addEventRoutes(app: HttpApp, deps: EventRoutesDeps): void {
     "/v1/events",
     {
       onRequest: authorize(authenticator, "read"),
+      config: { waits: true },
       schema: {
         tags: ["events"],
         summary: "What has happened, from a cursor on",

@@ -223,6 +223,50 @@ describe("what the lane takes", () => {
   });
 });
 
+test("what the lane answers counts by its route, as what the framework answers does", async () => {
+  const seen = async (): Promise<Record<string, number>> => {
+    const rows = (await collect.metrics()).matchAll(
+      /^petrel_http_requests_total\{route="(\/v1\/messages[^"]*)",method="POST",status="(\d+)".*\} (\d+)$/gm,
+    );
+    return Object.fromEntries(
+      [...rows].map(([, route = "", status = "", count]) => [`${route} ${status}`, Number(count)]),
+    );
+  };
+  const timed = async (): Promise<number> =>
+    Number(
+      /^petrel_http_request_duration_seconds_count\{route="\/v1\/messages",method="POST".*\} (\d+)$/m.exec(
+        await collect.metrics(),
+      )?.[1] ?? 0,
+    );
+  const before = await seen();
+  const timedBefore = await timed();
+  const both = async (make: Made): Promise<void> => {
+    await byFramework(make);
+    await byLane(make);
+  };
+  await both((name) => [{ body: to(name) }, { body: to(`away${name}`) }, { body: "{" }]);
+  await both((name) => [batch(to(name))]);
+  const more = async (): Promise<Record<string, number>> =>
+    Object.fromEntries(
+      Object.entries(await seen())
+        .map(([name, n]) => [name, n - (before[name] ?? 0)] as const)
+        .filter(([, n]) => n > 0),
+    );
+  // Before each of the four that go by the lane, one makes its producer known.
+  const expected = {
+    "/v1/messages 202": 6,
+    "/v1/messages 503": 2,
+    "/v1/messages 400": 2,
+    "/v1/messages/batch 202": 2,
+  };
+  // The framework's answers count once they have left.
+  await waitFor(async () => Object.values(await more()).reduce((sum, n) => sum + n, 0) >= 12, {
+    what: "all to be counted",
+  });
+  expect(await more()).toEqual(expected);
+  expect((await timed()) - timedBefore).toBe(10);
+});
+
 describe("what it leaves to the framework", () => {
   test.each<[string, Made]>([
     ["no JSON", () => [{ body: `{"to":` }]],

@@ -16,6 +16,8 @@ import {
   takeWholeRequests,
   type WholeRequest,
 } from "@petrel/shared/kernel/http/bodies/whole-requests";
+import type { RouteRequests } from "@petrel/shared/kernel/http/requests/request-metrics";
+import type { RequestWatch } from "@petrel/shared/kernel/http/requests/watch-requests";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { createRareLog, type RareLog } from "@petrel/shared/kernel/logging/rare-log";
 import type { Producer } from "@petrel/shared/security/producers/authenticate-producer";
@@ -34,6 +36,7 @@ export interface ExpressLaneDeps extends AcceptMessageDeps {
   /** The same that the routes have: they check whoever is not in it, and put them there. */
   readonly senders: Pick<RememberedProducers, "find">;
   readonly logger: Pick<Logger, "error" | "warn">;
+  readonly watch: Pick<RequestWatch, "route">;
 }
 
 const MESSAGES = "/v1/messages";
@@ -72,12 +75,16 @@ class ExpressLane {
   readonly #app: HttpApp;
   readonly #deps: ExpressLaneDeps;
   readonly #refusals: RareLog;
+  readonly #messages: RouteRequests;
+  readonly #batches: RouteRequests;
   #compiled: Compiled | undefined;
 
   constructor(app: HttpApp, deps: ExpressLaneDeps) {
     this.#app = app;
     this.#deps = deps;
     this.#refusals = createRareLog(deps.logger);
+    this.#messages = deps.watch.route(MESSAGES, "POST");
+    this.#batches = deps.watch.route(BATCH, "POST");
   }
 
   /** @returns false, before anything is counted or stored, for what the routes shall answer */
@@ -88,6 +95,8 @@ class ExpressLane {
     const answer = { header: (name: string, value: string) => response.setHeader(name, value) };
     this.#compiled ??= compile(this.#app);
     const { messageFits, batchFits, writeAnswer, writeBatch } = this.#compiled;
+    const startedAtMs = performance.now();
+    let route = this.#messages;
     let accepted: Promise<string>;
     try {
       const value = readJson(body);
@@ -96,6 +105,7 @@ class ExpressLane {
         const checked = checkAllowed(producer, value as MessageBody);
         accepted = acceptMessage(this.#deps, { producer, checked, headers, answer }).then(writeAnswer);
       } else {
+        route = this.#batches;
         if (batchFits(value) !== true) return false;
         const { messages } = value as { readonly messages: readonly unknown[] };
         const checked = checkBatch(producer, messages, messageFits);
@@ -108,13 +118,19 @@ class ExpressLane {
       return false;
     }
     accepted.then(
-      (json) => answerJson(response, 202, json),
-      (error: unknown) => this.#fail(error, request, response),
+      (json) => {
+        answerJson(response, 202, json);
+        route.seen(202, performance.now() - startedAtMs);
+      },
+      (error: unknown) => {
+        const status = this.#fail(error, request, response);
+        route.seen(status, performance.now() - startedAtMs);
+      },
     );
     return true;
   }
 
-  #fail(error: unknown, { method = "", url = "" }: IncomingMessage, response: ServerResponse): void {
+  #fail(error: unknown, { method = "", url = "" }: IncomingMessage, response: ServerResponse): number {
     const { logger } = this.#deps;
     const { status, headers, body } = describeFailure(
       error,
@@ -123,6 +139,7 @@ class ExpressLane {
     );
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
     answerJson(response, status, body, "application/json");
+    return status;
   }
 }
 

@@ -326,3 +326,19 @@ test("a stop closes those that are nobody's with 1012", async () => {
   await stopping.stop();
   expect(await waiting.untilClosed()).toMatchObject({ code: 1012 });
 });
+
+test("upgrades count as requests: answered 101, and refused", async () => {
+  const seen = async (status: number): Promise<number> => {
+    const row = `petrel_http_requests_total\\{route="/v1/connect",method="GET",status="${status}".*\\} (\\d+)`;
+    return Number(new RegExp(row).exec(await node.metrics.metrics())?.[1] ?? 0);
+  };
+  const [opened, refusedBefore] = [await seen(101), await seen(403)];
+  const client = await join(node, "counted");
+  await refused({ origin: "https://evil.example" });
+  await waitFor(async () => (await seen(403)) === refusedBefore + 1, { what: "the refusal to be counted" });
+  expect(await seen(101)).toBe(opened + 1);
+  expect(await node.metrics.metrics()).toMatch(
+    /^petrel_http_request_duration_seconds_count\{route="\/v1\/connect",method="GET".*\} [1-9]/m,
+  );
+  client.close();
+});

@@ -38,11 +38,15 @@ export interface ConnectRouteDeps {
   readonly open: OpenDeps;
 }
 
-/** Answers the handshake as RFC 6455 says, and calls back at once unless the socket is gone. */
+/**
+ * Answers the handshake as RFC 6455 says, and calls back at once unless the socket is gone.
+ * @param askedAtMs when the request came, by the monotonic clock
+ */
 export type FinishUpgrade = (
   request: IncomingMessage,
   socket: Socket,
   head: Buffer,
+  askedAtMs: number,
   onOpen: (ws: ConnectionWebSocket) => void,
 ) => void;
 
@@ -127,14 +131,21 @@ export function addConnectRoute(
     head: Buffer,
     address: string,
     handshake: Handshake,
+    askedAtMs: number,
   ): void => {
     socket.off("error", cut);
-    finishUpgrade(request, socket, head, (ws) => {
+    finishUpgrade(request, socket, head, askedAtMs, (ws) => {
       const freeSlot = deps.unauthenticated.add(address, ws, socket);
       new OpenConnection(deps.open, ws, socket, handshake, freeSlot).begin(handshake.credential);
     });
   };
-  const enter = (request: IncomingMessage, socket: Socket, head: Buffer, address: string): void => {
+  const enter = (
+    request: IncomingMessage,
+    socket: Socket,
+    head: Buffer,
+    address: string,
+    askedAtMs: number,
+  ): void => {
     let handshake: Handshake;
     try {
       handshake = readRequest(request, deps.rules);
@@ -150,7 +161,7 @@ export function addConnectRoute(
       isGone: () => socket.destroyed,
       admit: () => {
         // The stop may have begun while it waited.
-        if (!turnedAwayAtStop(request, socket)) open(request, socket, head, address, handshake);
+        if (!turnedAwayAtStop(request, socket)) open(request, socket, head, address, handshake, askedAtMs);
       },
       refuse: (retryAfterSeconds) =>
         turnAway(request, socket, "Too many connect at the same time.", retryAfterSeconds),
@@ -158,6 +169,7 @@ export function addConnectRoute(
   };
 
   return (request, socket, head) => {
+    const askedAtMs = performance.now();
     // Node has let go of the socket, and nobody listens yet.
     socket.on("error", cut);
     if (turnedAwayAtStop(request, socket)) return;
@@ -166,7 +178,7 @@ export function addConnectRoute(
     const proceed = (decision: LimitDecision): void => {
       if (socket.destroyed) return;
       if (decision.allowed) {
-        enter(request, socket, head, address);
+        enter(request, socket, head, address, askedAtMs);
         return;
       }
       deps.logger.debug({ address: client }, "handshake refused: this address connects too often");

@@ -36,6 +36,8 @@ export function serveOrdinarily(app: HttpApp, request: IncomingMessage, socket: 
   response.assignSocket(socket);
   response.once("finish", () => {
     response.detachSocket(socket);
+    // As of any response that Node has made itself.
+    response.emit("close");
     socket.destroySoon();
   });
   app.routing(request, response);

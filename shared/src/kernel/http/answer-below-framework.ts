@@ -6,6 +6,7 @@ import type { Socket } from "node:net";
 import { type BodiesUnderWay, lateBody } from "./bodies-under-way.js";
 import { PetrelError } from "../errors.js";
 import type { LingeringSockets } from "./lingering-sockets.js";
+import type { RequestWatch } from "./requests/watch-requests.js";
 
 /** The response being written or awaited on a socket; Node keeps it under a private name. */
 export function responseUnderWay(socket: Socket): ServerResponse | undefined {
@@ -16,13 +17,14 @@ export function responseUnderWay(socket: Socket): ServerResponse | undefined {
 export interface BelowFramework {
   readonly lingering: LingeringSockets;
   readonly bodies: BodiesUnderWay;
+  readonly watch: Pick<RequestWatch, "answeredBelow">;
 }
 
 /** Answers bytes that cannot be parsed as HTTP, or that took too long. */
 export function answerClientError(
   error: NodeJS.ErrnoException,
   socket: Socket,
-  { lingering, bodies }: BelowFramework,
+  { lingering, bodies, watch }: BelowFramework,
 ): void {
   if (lingering.has(socket)) return;
   const isLate = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
@@ -43,7 +45,9 @@ export function answerClientError(
     : error.code === "HPE_HEADER_OVERFLOW"
       ? "The request's headers are too large."
       : "Not a valid HTTP request.";
-  endWithError(socket, new PetrelError("PETREL_INVALID_REQUEST", message), lingering);
+  const refusal = new PetrelError("PETREL_INVALID_REQUEST", message);
+  watch.answeredBelow(refusal.status);
+  endWithError(socket, refusal, lingering);
 }
 
 /** Answers on a socket that has no request, then ends it. */
@@ -57,9 +61,14 @@ export function endWithError(socket: Socket, error: PetrelError, lingering: Ling
 }
 
 /** Replaces the answers that Node sends by itself, with or without a body. */
-export function answerForNode(server: Server, { lingering }: BelowFramework): void {
-  server.on("connect", (_request: IncomingMessage, socket: Socket) => {
-    endWithError(socket, new PetrelError("PETREL_NOT_FOUND", "There is no CONNECT here."), lingering);
+export function answerForNode(
+  server: Server,
+  { lingering, watch }: Pick<BelowFramework, "lingering" | "watch">,
+): void {
+  server.on("connect", ({ method }: IncomingMessage, socket: Socket) => {
+    const refusal = new PetrelError("PETREL_NOT_FOUND", "There is no CONNECT here.");
+    watch.answeredBelow(refusal.status, method);
+    endWithError(socket, refusal, lingering);
   });
   // The framework's hooks refuse it (checkHead), as they do a request without a Host.
   server.on("checkExpectation", (request: IncomingMessage, response: ServerResponse) => {

@@ -15,6 +15,7 @@ import fastify, {
 } from "fastify";
 import type { ErrorCode } from "../../protocol/error-codes.js";
 import { TrustedProxies } from "./client-address.js";
+import { Registry } from "../metrics/metrics.js";
 import { PetrelError } from "../errors.js";
 import { answerClientError, answerForNode } from "./answer-below-framework.js";
 import { BodiesUnderWay } from "./bodies-under-way.js";
@@ -26,9 +27,9 @@ import { Outage } from "../logging/outage.js";
 import { createRareLog, type RareLog } from "../logging/rare-log.js";
 import { HttpSockets } from "./stop-serving.js";
 import type { Logger } from "../logging/logging.js";
-import type { Registry } from "../metrics/metrics.js";
 import { forgetTypeOfNothing, refuseOtherTypes } from "./other-content-types.js";
 import { CODE_DEFAULT, type DocumentedRules } from "./openapi-document.js";
+import { RequestWatch } from "./requests/watch-requests.js";
 import { serveDocument } from "./serve-document.js";
 import { compileWhenUsed } from "../schemas/compile-when-used.js";
 import type { TlsFiles } from "../tls/tls-files.js";
@@ -42,6 +43,13 @@ export type HttpApp = FastifyInstance<
 >;
 
 export type { FastifyRequest as HttpRequest } from "fastify";
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** Its requests wait by their nature, such as a long poll: their durations say nothing. */
+    readonly waits?: boolean;
+  }
+}
 
 export interface Readiness {
   readonly ready: boolean;
@@ -58,6 +66,8 @@ export interface HttpAppOptions {
   readonly bodyLimitBytes: number;
   /** Served at `/metrics` if only operators reach this listener; else see serveMetrics. */
   readonly metrics?: Registry;
+  /** Sees each request; by default nobody reads what it counts. */
+  readonly requests?: RequestWatch;
   /** Whether `/docs` and `/openapi.json` describe the routes. */
   readonly documented?: boolean;
   /** What that document says on top of the schemas. */
@@ -91,6 +101,7 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   const loggerInstance: FastifyBaseLogger = logger;
   const bounds: HttpBounds = { ...defaultHttpBounds, ...options.bounds };
   const { bodyLimitBytes, trustedProxies = new TrustedProxies([]) } = options;
+  const watch = options.requests ?? new RequestWatch(new Registry());
   const lingering = new LingeringSockets(defaultLingerBounds, (address) => trustedProxies.includes(address));
   const refusals = createRareLog(logger);
   const bodies = new BodiesUnderWay(
@@ -129,8 +140,12 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
       },
     },
     schemaController: { compilersFactory: compileWhenUsed() },
-    frameworkErrors: (error, request, reply) => sendError(error, request, reply, refusals),
-    clientErrorHandler: (error, socket) => answerClientError(error, socket, { lingering, bodies }),
+    frameworkErrors: (error, request, reply) => {
+      // No hook runs for a path that cannot be read.
+      watch.begin(reply.raw, request.method);
+      sendError(error, request, reply, refusals);
+    },
+    clientErrorHandler: (error, socket) => answerClientError(error, socket, { lingering, bodies, watch }),
     ...listenerOptions(bounds, options.tls),
     requestTimeout: nodeServerOptions(bounds).requestTimeout,
     keepAliveTimeout: bounds.keepAliveTimeoutMs,
@@ -145,7 +160,7 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
     options.onSocketCut ?? (() => undefined),
   );
   bodies.watch(app.server);
-  answerForNode(app.server, { lingering, bodies });
+  answerForNode(app.server, { lingering, watch });
   const sockets = new HttpSockets(app.server);
   if (bounds.pendingUntil === "upgrade") {
     app.server.on("upgrade", (_request, socket: Socket) => sockets.release(socket));
@@ -155,7 +170,11 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   refuseOtherTypes(app);
   // A logger per request would cost more than its line is worth.
   app.setChildLoggerFactory((parent) => parent);
-  app.addHook("onRequest", (request, _reply, done) => {
+  app.addHook("onRoute", ({ url, method }) => {
+    for (const verb of [method].flat()) if (verb !== "HEAD") watch.route(url, verb);
+  });
+  app.addHook("onRequest", (request, reply, done) => {
+    watch.begin(reply.raw, request.method, request);
     if (request.raw.headers["content-type"] !== undefined) forgetTypeOfNothing(request.raw.headers);
     // Before any body is read.
     done(checkHead(request.raw) ?? (request.is404 ? notFound(request) : undefined));

@@ -1,0 +1,103 @@
+// kernel/http -> here -> kernel/metrics: how many requests each route had, how they were answered, how long they took.
+// Guarantees: no label that a client can choose: routes are templates, unknown paths and methods share one word each. A
+// request costs two additions; the registry collects the sums when it is scraped.
+import { DurationHistogram, type DurationSeries } from "../../metrics/duration-histogram.js";
+import { Counter, type Registry } from "../../metrics/metrics.js";
+
+/** No route has the path, or there was no path that could be read. */
+export const UNMATCHED = "unmatched";
+/** A method that HTTP does not name, or none. */
+const OTHER_METHOD = "other";
+
+const METHODS: ReadonlySet<string> = new Set([
+  "GET",
+  "HEAD",
+  "POST",
+  "PUT",
+  "PATCH",
+  "DELETE",
+  "OPTIONS",
+  "CONNECT",
+  "TRACE",
+]);
+/** Their series are there from the start: a rate would miss the first failure of each. */
+const FAILURES = [500, 503] as const;
+const BOUNDS = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
+
+type HistogramLabel = "route" | "method";
+
+/** The requests of one route and method. */
+export class RouteRequests {
+  readonly #counts = new Map<number, number>();
+  readonly #newSeries: () => DurationSeries;
+  #seconds: DurationSeries | undefined;
+
+  constructor(newSeries: () => DurationSeries) {
+    this.#newSeries = newSeries;
+  }
+
+  /** Its series for these statuses are there before the first of them. */
+  expect(statuses: readonly number[]): void {
+    for (const status of statuses) this.#counts.set(status, this.#counts.get(status) ?? 0);
+  }
+
+  /** @param ms how long it took; undefined where that says nothing */
+  seen(status: number, ms: number | undefined): void {
+    this.#counts.set(status, (this.#counts.get(status) ?? 0) + 1);
+    if (ms === undefined) return;
+    this.#seconds ??= this.#newSeries();
+    this.#seconds.observe(ms / 1_000);
+  }
+
+  get counts(): ReadonlyMap<number, number> {
+    return this.#counts;
+  }
+}
+
+export class RequestMetrics {
+  readonly #seconds: DurationHistogram<HistogramLabel>;
+  /** Route -> method. */
+  readonly #routes = new Map<string, Map<string, RouteRequests>>();
+
+  constructor(registry: Registry) {
+    this.#seconds = new DurationHistogram(registry, {
+      name: "petrel_http_request_duration_seconds",
+      help: "From a request's head to the end of its answer, by route",
+      bounds: BOUNDS,
+    });
+    const routes = this.#routes;
+    const counter = new Counter({
+      name: "petrel_http_requests_total",
+      help: "Requests that were answered, by route and status",
+      labelNames: ["route", "method", "status"],
+      registers: [],
+      collect() {
+        this.reset();
+        for (const [route, methods] of routes)
+          for (const [method, { counts }] of methods)
+            for (const [status, count] of counts) this.inc({ route, method, status: String(status) }, count);
+      },
+    });
+    registry.registerMetric(counter);
+  }
+
+  /** A route that there is. The result is kept by whoever has many requests of it. */
+  route(route: string, method: string): RouteRequests {
+    const requests = this.of(route, method);
+    requests.expect(FAILURES);
+    return requests;
+  }
+
+  of(route: string | undefined, method: string | undefined): RouteRequests {
+    const path = route ?? UNMATCHED;
+    const verb = method !== undefined && METHODS.has(method) ? method : OTHER_METHOD;
+    let methods = this.#routes.get(path);
+    if (methods === undefined) this.#routes.set(path, (methods = new Map()));
+    let requests = methods.get(verb);
+    if (requests === undefined) {
+      const labels = { route: path, method: verb };
+      methods.set(verb, (requests = new RouteRequests(() => this.#seconds.series(labels))));
+    }
+    return requests;
+  }
+}
