@@ -121,7 +121,7 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
     archive,
   });
   const { topicRules } = deps;
-  addTopicLogRoutes(app, { authenticator, scripts, partitions, topicRules });
+  addTopicLogRoutes(app, { authenticator, scripts, partitions, topicRules, archive });
   addKeptTopicRoutes(app, { authenticator, keptTopics: deps.keptTopics, scripts, partitions });
   addPresenceRoutes(app, { authenticator, scripts, partitions, topicRules });
   const { stopping } = deps.service.lifecycle;

@@ -99,6 +99,9 @@ export function readCollectSettings(
     config,
     target: readRedisTarget(config),
     encryptionKeys: keyFile === undefined ? undefined : new EncryptionKeys(keyFile),
-    topicRules: new TopicsFile(config.topicsFile),
+    topicRules: new TopicsFile(
+      config.topicsFile,
+      ({ archive }) => archive && config.messageArchiveUrl === undefined,
+    ),
   };
 }

@@ -42,6 +42,8 @@ const CHECK_SHARE = 0.5;
 /** Of an attempt: the rest is for the calls before the confirmation, and for their answers. */
 const CONFIRMATION_SHARE = 0.75;
 
+const DAY_MS = 24 * 60 * 60 * 1_000;
+
 /** What a test may set that the environment cannot. */
 export interface CollectOverrides {
   readonly accept?: Partial<AcceptOptions>;
@@ -115,7 +117,12 @@ export async function startCollect(
     maxInFlight: STORE_CALLS_IN_FLIGHT,
     ...accept,
   });
-  const publisher = new TopicPublisher({ ...confirmed, recordKeepMs, maxInFlight: STORE_CALLS_IN_FLIGHT });
+  const publisher = new TopicPublisher({
+    ...confirmed,
+    recordKeepMs,
+    archiveKeepMs: config.archiveDays * DAY_MS,
+    maxInFlight: STORE_CALLS_IN_FLIGHT,
+  });
   const scheduler = new MessageScheduler({
     ...confirmed,
     maxInFlight: STORE_CALLS_IN_FLIGHT,

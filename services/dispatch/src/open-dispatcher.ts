@@ -7,6 +7,7 @@ import { isMaster, onServerReady } from "@petrel/shared/redis/connection/cluster
 import type { Redis } from "@petrel/shared/redis/connection/connect";
 import { RECEIVE_WINDOW_MS } from "@petrel/shared/redis/accept/accept-batch";
 import { DEFAULT_AUDIT_CAP } from "@petrel/shared/redis/devices/device-invalidations";
+import { TOPIC_KEEP_MS } from "@petrel/shared/redis/topics/topic-publisher";
 import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import { DeadLettersStore } from "@petrel/shared/redis/fallback/dead-letters-store";
 import { readFallbackBacklog } from "@petrel/shared/redis/fallback/fallback-queue";
@@ -83,6 +84,7 @@ export interface Dispatcher {
 }
 
 const HOUR_MS = 60 * 60 * 1_000;
+const DAY_MS = 24 * HOUR_MS;
 /** A round over a million keys takes a quarter of an hour. */
 const DEVICE_SWEEP = { intervalMs: 1_000, restMs: HOUR_MS } as const;
 const EVENT_TRIM_INTERVAL_MS = 60_000;
@@ -229,6 +231,8 @@ export function openDispatcher(
       readyCap: config.readyCap,
       receiveLimit: (config.messagesPerUser * RECEIVE_WINDOW_MS) / 1_000,
       deadLettersCap: config.deadLettersCap,
+      // Which topics have the archive for their history is collect's to know.
+      ...(archive === undefined ? {} : { topicKeepMs: Math.max(TOPIC_KEEP_MS, config.archiveDays * DAY_MS) }),
     },
     metrics: createPromotionMetrics(registry),
     clock,

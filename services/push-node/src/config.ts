@@ -14,6 +14,7 @@ import {
   redisSettings,
   url,
 } from "@petrel/shared/kernel/config";
+import { archiveSettings, archiveWritingSettings } from "@petrel/shared/archive/archive-settings";
 import { eventSettings } from "@petrel/shared/kernel/events/event-settings";
 import { tracingSettings } from "@petrel/shared/kernel/tracing/tracing-settings";
 import { topicsSettings } from "@petrel/shared/kernel/topics/topics-settings";
@@ -199,6 +200,8 @@ export const pushNodeSettings = {
   ),
   ...recordSettings,
   ...topicsSettings,
+  ...archiveSettings,
+  ...archiveWritingSettings,
   ...eventSettings,
   maxTopicsPerConnection: integer(
     "MAX_TOPICS_PER_CONNECTION",

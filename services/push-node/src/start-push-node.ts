@@ -40,6 +40,7 @@ import { createNodeReadiness } from "./node/node-readiness.js";
 import { RedisClocks } from "./node/redis-clocks.js";
 import { openPresence } from "./presence/open-presence.js";
 import { openTokens } from "./tokens/open-tokens.js";
+import { openPublicationArchive } from "./topics/archive-publications.js";
 import { openTopics, type Topics } from "./topics/open-topics.js";
 
 /** Pages read, and connections registered again, at a time. */
@@ -138,7 +139,10 @@ export async function startPushNode(
     observer,
     onEpochOver: (connection) => moves.move(connection, true),
   });
-  const topicsFile = new TopicsFile(config.topicsFile);
+  const topicsFile = new TopicsFile(
+    config.topicsFile,
+    ({ archive, clientPublish }) => archive && clientPublish && config.messageArchiveUrl === undefined,
+  );
   const ruleOf = (topic: string): TopicRule => topicsFile.ruleOf(topic);
   const presence = openPresence({
     scripts,
@@ -165,6 +169,7 @@ export async function startPushNode(
     outboundBoundBytes: config.outboundBoundBytes,
     redisNowMs,
     confirm: await chooseConfirmation(redis, config.acceptDurability, CONFIRMATION_MS, logger),
+    archive: await openPublicationArchive(config, service, { scripts, partitions }),
     recordKeepMs: config.recordKeepHours * 60 * 60 * 1000,
     metrics,
     limitCounts,

@@ -7,7 +7,7 @@ const archiveUrl: { readonly env: string; readonly setting: Setting<string | und
   env: "MESSAGE_ARCHIVE_URL",
   setting: {
     describe:
-      "mongodb:// or mongodb+srv:// URL of the message archive, with its database; none by default; the same for collect and dispatch; see archive.md",
+      "mongodb:// or mongodb+srv:// URL of the message archive, with its database; none by default; the same for collect, dispatch and push-node; see archive.md",
     default: undefined,
     parse: (value) => {
       if (!/^mongodb(\+srv)?:\/\/[^/]/.test(value))
@@ -21,7 +21,7 @@ export const archiveSettings = {
   messageArchiveUrl: archiveUrl,
   archiveDays: integer(
     "ARCHIVE_DAYS",
-    "how many days the archive keeps a message after its acceptance; one that waits or is open is kept until it has ended; the same for collect and dispatch",
+    "how many days the archive keeps a message after its acceptance; one that waits or is open is kept until it has ended; the same for collect, dispatch and push-node",
     { default: 90, min: 1, max: 36_500 },
   ),
   archiveTimeoutMs: integer(
@@ -31,7 +31,7 @@ export const archiveSettings = {
   ),
 } as const;
 
-/** What collect does while the archive is away. */
+/** What collect and push-node do while the archive is away. */
 export const archiveWritingSettings = {
   archiveRequired: flag(
     "ARCHIVE_REQUIRED",

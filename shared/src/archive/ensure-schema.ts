@@ -28,19 +28,22 @@ export async function ensureSchema(db: Db, logger: Logger): Promise<SchemaState>
     throw new Error(`the archive has schema ${version}, and this release knows ${SCHEMA_VERSION}`);
   const messages = db.collection("messages");
   await messages.createIndex({ recipient: 1, lineage: 1, seq: 1 });
-  await indexOpen(db, { partition: 1, lookAt: 1 });
-  await indexOpen(db, { partition: 1, acceptedAt: 1, _id: 1 });
+  // Of open rows alone: most have ended.
+  await indexSome(db, { partition: 1, lookAt: 1 }, "lookAt");
+  await indexSome(db, { partition: 1, acceptedAt: 1, _id: 1 }, "lookAt");
+  // What an erasure looks for: few are published by clients.
+  await indexSome(db, { from: 1 }, "from");
   const ttlIndex = await hasTtlIndex(db);
   if (!ttlIndex) logger.info("the archive's server has no TTL indexes: dispatch removes what is old");
   const { version: server } = await db.admin().serverInfo();
   return { version: String(server), ttlIndex };
 }
 
-/** Of open rows alone, where the server can: most rows have ended. */
-async function indexOpen(db: Db, by: Readonly<Record<string, 1>>): Promise<void> {
+/** Of the rows that have a field alone, where the server can. */
+async function indexSome(db: Db, by: Readonly<Record<string, 1>>, field: string): Promise<void> {
   const messages = db.collection("messages");
   try {
-    await messages.createIndex(by, { partialFilterExpression: { lookAt: { $exists: true } } });
+    await messages.createIndex(by, { partialFilterExpression: { [field]: { $exists: true } } });
   } catch (error) {
     if (!isNotImplemented(error)) throw error;
     await messages.createIndex(by);

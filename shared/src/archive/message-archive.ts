@@ -24,6 +24,8 @@ export interface NewRow {
   readonly partition: number;
   /** A user, or a topic as `recipientOfTopic` writes it. */
   readonly recipient: string;
+  /** The user whose client published it to a topic. */
+  readonly from?: string | undefined;
   /** JSON text. */
   readonly data: string;
   /** JSON text; "" for none. */
@@ -123,7 +125,7 @@ export interface MessageArchive {
   /** Writes what became of rows; those that are gone stay gone. */
   update(updates: readonly RowUpdate[]): Promise<void>;
   find(id: string): Promise<ArchivedRow | undefined>;
-  /** What a recipient got in one lineage, ascending by seq, without what expired or was cancelled. @param below this seq, exclusive; undefined: no bound */
+  /** What a recipient got, or a topic has, in one lineage, ascending by seq, without what expired or was cancelled. @param below this seq, exclusive; undefined: no bound */
   list(
     recipient: string,
     lineage: string,
@@ -131,7 +133,7 @@ export interface MessageArchive {
   ): Promise<ArchivedRow[]>;
   /** A tombstone: nothing of this user that was accepted before may be kept or driven on. */
   noteErasure(userId: string, untilMs: number): Promise<void>;
-  /** Removes what the tombstone covers, and notes that it was done. */
+  /** Removes what the tombstone covers, also what the user published, and notes that it was done. */
   erase(userId: string): Promise<number>;
   /** @returns until when what these users got is erased; those without a tombstone are missing */
   erasedUntil(userIds: readonly string[]): Promise<ReadonlyMap<string, number>>;

@@ -185,12 +185,16 @@ export class MongoArchive implements MessageArchive {
     const tombstone = await this.#inTime(erasures.findOne({ _id }));
     if (tombstone === null) return 0;
     const { until } = tombstone;
-    const { deletedCount } = await this.#inTime(
-      messages.deleteMany({ recipient: userId, acceptedAt: { $lte: until } }),
-    );
+    let removed = 0;
+    for (const whose of [{ recipient: userId }, { from: userId }]) {
+      const { deletedCount } = await this.#inTime(
+        messages.deleteMany({ ...whose, acceptedAt: { $lte: until } }),
+      );
+      removed += deletedCount;
+    }
     // A later erasure of the same user, which another process has begun, still needs the name.
     await this.#inTime(erasures.updateOne({ _id, until }, { $unset: { user: "" } }));
-    return deletedCount;
+    return removed;
   }
 
   async erasedUntil(userIds: readonly string[]): Promise<ReadonlyMap<string, number>> {
@@ -343,7 +347,7 @@ export class MongoArchive implements MessageArchive {
 /** What a user was sent, and was not taken back. */
 const LISTED = ["queued", "delivered", "pushed", "failed", "published"] as const;
 /** Making sure of the indexes takes so many calls, one after the other. */
-const SCHEMA_CALLS = 8;
+const SCHEMA_CALLS = 9;
 /** A count that is only shown need not be exact beyond this. */
 const LAG_COUNT_LIMIT = 100_000;
 /** The driver's own deadline comes first, as it says more. */

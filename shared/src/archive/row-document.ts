@@ -10,6 +10,7 @@ export interface RowDocument {
   readonly v: number;
   readonly partition: number;
   readonly recipient: string;
+  readonly from?: string;
   readonly data: string;
   readonly notification?: string;
   readonly fallback: NewRow["fallback"];
@@ -39,12 +40,13 @@ const DAY_MS = 86_400_000;
 
 /** @param keepMs how long a row is kept after its acceptance; never less than until a day after its expiry */
 export function encodeRow(row: NewRow, keepMs: number): RowDocument {
-  const { id, notification, collapseKey, deliverAtMs, acceptedAtMs, expiresAtMs } = row;
+  const { id, from, notification, collapseKey, deliverAtMs, acceptedAtMs, expiresAtMs } = row;
   return {
     _id: id,
     v: SCHEMA_VERSION,
     partition: row.partition,
     recipient: row.recipient,
+    ...(from === undefined ? {} : { from }),
     data: row.data,
     ...(notification === "" ? {} : { notification }),
     fallback: row.fallback,
@@ -68,6 +70,7 @@ export function decodeRow(document: RowDocument): ArchivedRow {
     id,
     partition: document.partition,
     recipient: document.recipient,
+    from: document.from,
     data: document.data,
     notification,
     fallback: document.fallback,

@@ -94,7 +94,7 @@ export class RequestAcceptance {
       const partition = partitionOfTopic(topic, partitionCount);
       const id = nameFor(partition, recipientOfTopic(topic));
       const trace = traced?.begin({ id, partition, priority });
-      const { historySize, historySeconds, historyBytes } = topicRules.ruleOf(topic);
+      const { historySize, historySeconds, historyBytes, archive } = topicRules.ruleOf(topic);
       const history = { size: historySize, ageMs: historySeconds * 1_000, bytes: historyBytes };
       into.push({
         topic,
@@ -103,6 +103,7 @@ export class RequestAcceptance {
         ttlMs,
         deliverAtMs,
         history,
+        isArchived: archive,
         record: { fingerprint, attempt },
         from: "",
         data,

@@ -21,10 +21,18 @@ export type MessageToStore = (MessageToAccept | MessageToPublish) & {
 };
 
 export type StoreResult =
-  | { readonly outcome: "stored" }
+  /** `place` is a topic's message's, in its topic. */
+  | { readonly outcome: "stored"; readonly place?: PublishedPlace }
   /** As many wait for their time as may wait for its recipient. */
   | { readonly outcome: "schedules-full" }
   | Exclude<AcceptResult, { readonly outcome: "stored" }>;
+
+/** Where it was published, and when, by Redis' clock. */
+export interface PublishedPlace {
+  readonly offset: number;
+  readonly epoch: string;
+  readonly atMs: number;
+}
 
 /** May be called again with the same message, see accept-with-retry. */
 export type StoreMessage = (message: MessageToStore, request?: PendingRequest) => Promise<StoreResult>;
@@ -64,7 +72,7 @@ async function publish(
   request: PendingRequest | undefined,
 ): Promise<StoreResult> {
   const result = await topics.publish(message, request);
-  return result.outcome === "published" ? stored : result;
+  return result.outcome === "published" ? { outcome: "stored", place: result } : result;
 }
 
 export function isForTopic(message: MessageToStore): message is MessageToStore & MessageToPublish {

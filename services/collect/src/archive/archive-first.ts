@@ -1,7 +1,8 @@
 // accept-with-retry -> here -> store-message: a message to the archive first, then to its store.
 // Guarantees: what is accepted is in the archive, or in its spool, before its store is asked. A refusal ends its row
 // before it is answered, so that a row which stays pending was answered 202, or with "unknown", or not at all. A message
-// that is sent again by accept-with-retry is written once.
+// that is sent again by accept-with-retry is written once. What is published to a topic whose history is the archive has
+// its place there before it is answered, unless the archive has just gone away.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { NO_IDENTITY } from "@petrel/shared/protocol/messages/stored-message";
@@ -12,10 +13,11 @@ import {
   identityOf,
   isForTopic,
   type MessageToStore,
+  type PublishedPlace,
   type StoreMessage,
   type StoreResult,
 } from "../accept/store-message.js";
-import type { ArchiveWriter, Written } from "./archive-writer.js";
+import type { ArchiveWriter, Written } from "@petrel/shared/archive/writing/archive-writer";
 
 interface InArchive {
   readonly row: NewRow;
@@ -24,7 +26,7 @@ interface InArchive {
 
 export function archiveFirst(
   store: StoreMessage,
-  writer: Pick<ArchiveWriter, "write" | "replace" | "refuse">,
+  writer: Pick<ArchiveWriter, "write" | "replace" | "refuse" | "published">,
   clock: Pick<Clock, "wallMs">,
 ): StoreMessage {
   const written = new WeakMap<MessageToStore, InArchive>();
@@ -41,7 +43,7 @@ export function archiveFirst(
 
 async function storeThen(
   store: StoreMessage,
-  writer: Pick<ArchiveWriter, "replace" | "refuse">,
+  writer: Pick<ArchiveWriter, "replace" | "refuse" | "published">,
   message: MessageToStore,
   { row, written }: InArchive,
   request: PendingRequest | undefined,
@@ -58,8 +60,23 @@ async function storeThen(
   const hasKey = row.fingerprint !== NO_IDENTITY;
   const isOurs = result.outcome !== "exists" || result.record.fingerprint === identityOf(message).fingerprint;
   if (!isOurs || !isAccepted(result)) await writer.refuse(row, written);
-  else if (hasKey && written !== "new") await writer.replace(row, written);
+  else {
+    if (hasKey && written !== "new") await writer.replace(row, written);
+    const place = isForTopic(message) && message.isArchived === true ? placeOf(result) : undefined;
+    if (place !== undefined) await writer.published({ id: row.id, ...place }, written);
+  }
   return result;
+}
+
+/** @returns undefined where it has none yet */
+function placeOf(result: StoreResult): PublishedPlace | undefined {
+  if (result.outcome === "stored" && result.place !== undefined) {
+    const { offset, epoch, atMs } = result.place;
+    return { offset, epoch, atMs };
+  }
+  if (result.outcome !== "exists" || result.record.seq < 1) return undefined;
+  const { seq: offset, epoch, atMs } = result.record;
+  return { offset, epoch, atMs };
 }
 
 function isAccepted({ outcome }: StoreResult): boolean {

@@ -5,7 +5,6 @@
 import { ArchiveError, type MessageArchive, type NewRow } from "@petrel/shared/archive/message-archive";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { PetrelError } from "@petrel/shared/kernel/errors";
-import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import type { ArchiveSpool } from "@petrel/shared/redis/spool/archive-spool";
 import type { UserEraser } from "@petrel/shared/redis/erasure/erase-user";
 
@@ -27,7 +26,8 @@ export function eraseWithArchive(
         const erased = await eraser.erase(userId);
         // What came in during the walk is erased too.
         await archive.noteErasure(userId, clock.wallMs());
-        await spool.erase(partitionOfUser(userId, partitionCount), userId);
+        // What they published to topics may lie in any.
+        for (let partition = 0; partition < partitionCount; partition++) await spool.erase(partition, userId);
         await archive.erase(userId);
         return erased;
       } catch (error) {

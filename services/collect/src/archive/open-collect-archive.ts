@@ -1,6 +1,7 @@
-// start-collect -> here -> archive-writer: collect's side of the message archive, where one is configured.
+// start-collect -> here -> archive-first: collect's side of the message archive, where one is configured.
 // Guarantees: without one there is nothing: no wrapper, no link, no code of the driver.
 import { openArchive } from "@petrel/shared/archive/open-archive";
+import { openArchiveWriter } from "@petrel/shared/archive/writing/open-archive-writer";
 import type { MessageArchive, NewRow } from "@petrel/shared/archive/message-archive";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
@@ -9,8 +10,6 @@ import type { Service } from "@petrel/shared/service/open-service";
 import type { StoreMessage } from "../accept/store-message.js";
 import type { UserEraser } from "@petrel/shared/redis/erasure/erase-user";
 import { archiveFirst } from "./archive-first.js";
-import { createArchiveMetrics } from "./archive-metrics.js";
-import { ArchiveWriter } from "./archive-writer.js";
 import { eraseWithArchive } from "./erase-with-archive.js";
 
 export interface CollectArchiveConfig {
@@ -40,15 +39,10 @@ export async function openCollectArchive(
     partitions,
     cap: config.archiveSpoolCap,
   });
-  const writer = new ArchiveWriter({
-    archive,
-    spool: config.archiveRequired ? undefined : spool,
-    metrics: createArchiveMetrics(metrics),
+  const writer = openArchiveWriter(archive, config.archiveRequired ? undefined : spool, {
+    metrics,
     logger,
-  });
-  lifecycle.onStop("archive", async () => {
-    writer.close();
-    await archive.close();
+    lifecycle,
   });
   return {
     archive,

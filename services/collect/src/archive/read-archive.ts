@@ -22,6 +22,24 @@ const shown: ReadonlySet<ArchivedState> = new Set([
   "cancelled",
 ]);
 
+/** A page ends with the message that passes this. */
+export const MAX_PAGE_BYTES = 1024 * 1024;
+
+/** @returns no more than a page may have */
+export function cutPage<Message extends { readonly data: string }>(
+  messages: readonly Message[],
+  limit: number,
+): Message[] {
+  const page: Message[] = [];
+  let bytes = 0;
+  for (const message of messages) {
+    if (page.length === limit || bytes > MAX_PAGE_BYTES) break;
+    bytes += message.data.length;
+    page.push(message);
+  }
+  return page;
+}
+
 /** @throws PetrelError PETREL_UNAVAILABLE */
 export async function askArchive<T>(answer: Promise<T>): Promise<T> {
   try {

@@ -1,6 +1,7 @@
 // A producer's request -> here -> topics/{read-topic-log, read-topic-presence}: where a topic stands, and what its log has.
 // Guarantees: a read changes nothing but takes out what is too old; `$all` is the topic of broadcasts.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import type { MessageArchive } from "@petrel/shared/archive/message-archive";
 import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { DEFAULT_LIMIT } from "@petrel/shared/kernel/http/page-query";
@@ -28,7 +29,9 @@ export interface TopicLogRoutesDeps {
   readonly scripts: ScriptRunner;
   readonly partitions: readonly PartitionKeys[];
   /** The rule that holds for a topic at this moment. */
-  readonly topicRules: { ruleOf(topic: string): Pick<TopicRule, "presence"> };
+  readonly topicRules: { ruleOf(topic: string): Pick<TopicRule, "presence" | "archive"> };
+  /** Where one is configured. */
+  readonly archive: Pick<MessageArchive, "list"> | undefined;
 }
 
 const paramsSchema = Type.Object({
@@ -41,7 +44,7 @@ const paramsSchema = Type.Object({
 const topicSchema = Type.Object({ ...topicLogHeadFields, ...presenceCountFields }, { title: "Topic" });
 
 export function addTopicLogRoutes(app: HttpApp, deps: TopicLogRoutesDeps): void {
-  const { authenticator, scripts, topicRules } = deps;
+  const { authenticator, scripts, topicRules, archive } = deps;
 
   app.get(
     "/v1/topics/:topic",
@@ -75,7 +78,8 @@ export function addTopicLogRoutes(app: HttpApp, deps: TopicLogRoutesDeps): void 
       schema: {
         tags: ["topics"],
         summary: "What a topic's log has, in order",
-        description: "Those that are over their time are left out. Scope: `read`.",
+        description:
+          "Those that are over their time are left out. Where the topic's rule says `archive`, the list begins in the message archive, beyond `oldest`, and nothing is left out. Scope: `read`.",
         security: producerSecurity,
         params: paramsSchema,
         querystring: afterOffsetSchema,
@@ -87,7 +91,8 @@ export function addTopicLogRoutes(app: HttpApp, deps: TopicLogRoutesDeps): void 
         after: Number(query.after ?? 0),
         limit: Number(query.limit ?? DEFAULT_LIMIT),
       };
-      const body = await awaitAnswer(readTopicMessages(scripts, keysOf(deps, topic), topic, page));
+      const sources = { scripts, archive: topicRules.ruleOf(topic).archive ? archive : undefined };
+      const body = await awaitAnswer(readTopicMessages(sources, keysOf(deps, topic), topic, page));
       return reply.type("application/json; charset=utf-8").send(body);
     },
   );

@@ -1,14 +1,17 @@
-// topic-log-routes -> here -> shared/redis/topics/read-topic: where a topic stands, and one page of its messages.
+// topic-log-routes -> here -> shared/redis/topics/read-topic, shared/archive: where a topic stands, and one page of its
+// messages.
 // Guarantees: ascending by offset; a message that is over its time by Redis' clock is left out; `data` is copied as the
-// stored JSON text. A topic that was never used is no error: it stands at 0.
+// stored JSON text. A topic that was never used is no error: it stands at 0. Where the archive is the topic's history the
+// page begins there, and goes on in the log; then nothing is left out.
+import type { ArchivedRow, MessageArchive } from "@petrel/shared/archive/message-archive";
+import { lineageOf } from "@petrel/shared/protocol/messages/stored-message";
 import type { TopicMessage } from "@petrel/shared/protocol/topics/topic-messages";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { readTopic } from "@petrel/shared/redis/topics/read-topic";
+import { recipientOfTopic } from "@petrel/shared/protocol/topics/topic-name";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
-
-/** A page ends with the message that passes this. */
-const MAX_PAGE_BYTES = 1024 * 1024;
+import { askArchive, cutPage, MAX_PAGE_BYTES } from "../archive/read-archive.js";
 
 const epochSchema = Type.Unsafe<string | null>({
   type: ["string", "null"],
@@ -76,9 +79,19 @@ export interface TopicPageRequest {
   readonly limit: number;
 }
 
+/** Where a topic's messages are. */
+export interface TopicSources {
+  readonly scripts: ScriptRunner;
+  /** Where it is the topic's history. */
+  readonly archive: Pick<MessageArchive, "list"> | undefined;
+}
+
+/** What an item says, from either source. */
+type ListedMessage = Pick<TopicMessage, "id" | "offset" | "atMs" | "data" | "from">;
+
 /** @returns the answer's body, see topicMessagesSchema */
 export async function readTopicMessages(
-  scripts: ScriptRunner,
+  { scripts, archive }: TopicSources,
   keys: PartitionKeys,
   topic: string,
   { after, limit }: TopicPageRequest,
@@ -90,14 +103,39 @@ export async function readTopicMessages(
     takesPart: false,
   });
   if (page === undefined) return '{"items":[],"epoch":null,"oldest":1,"nextAfter":null}';
-  const { messages, epoch, oldest, isComplete, nowMs } = page;
-  const items = messages.filter(({ expiresAtMs }) => expiresAtMs > nowMs).map(encodeItem);
-  const nextAfter = isComplete ? null : (messages.at(-1)?.offset ?? null);
-  return `{"items":[${items.join(",")}],"epoch":${JSON.stringify(epoch)},"oldest":${oldest},"nextAfter":${nextAfter}}`;
+  const { messages, epoch, oldest, offset, isComplete, nowMs } = page;
+  const below = messages[0]?.offset ?? offset + 1;
+  const older =
+    archive === undefined || below <= after + 1
+      ? []
+      : await readOlder(archive, topic, lineageOf(epoch), { after, below, limit });
+  const taken = cutPage<ListedMessage>([...older, ...messages], limit);
+  const isAll = isComplete && taken.length === older.length + messages.length && older.length < limit;
+  const shown = archive === undefined ? messages.filter(({ expiresAtMs }) => expiresAtMs > nowMs) : taken;
+  const nextAfter = isAll ? null : (taken.at(-1)?.offset ?? null);
+  return `{"items":[${shown.map(encodeItem).join(",")}],"epoch":${JSON.stringify(epoch)},"oldest":${oldest},"nextAfter":${nextAfter}}`;
+}
+
+/** What the archive has between `after` and what the log has. */
+async function readOlder(
+  archive: Pick<MessageArchive, "list">,
+  topic: string,
+  lineage: string,
+  page: { readonly after: number; readonly below: number; readonly limit: number },
+): Promise<ListedMessage[]> {
+  const rows = await askArchive(archive.list(recipientOfTopic(topic), lineage, page));
+  return rows.map(({ id, seq = 0, acceptedAtMs, endedAtMs, data, from = "" }: ArchivedRow) => ({
+    id,
+    offset: seq,
+    // What was scheduled was accepted long before it was published.
+    atMs: endedAtMs ?? acceptedAtMs,
+    data,
+    from,
+  }));
 }
 
 /** Ids, names and times need no escaping. */
-function encodeItem({ id, offset, atMs, data, from }: TopicMessage): string {
+function encodeItem({ id, offset, atMs, data, from }: ListedMessage): string {
   const at = new Date(atMs).toISOString();
   const whose = from === "" ? "" : `,"from":"${from}"`;
   return `{"id":"${id}","offset":${offset},"at":"${at}","data":${data}${whose}}`;

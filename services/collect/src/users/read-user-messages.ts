@@ -9,10 +9,7 @@ import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { readInbox } from "@petrel/shared/redis/inbox/read-inbox";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
-import { askArchive } from "../archive/read-archive.js";
-
-/** A page ends with the message that passes this. */
-const MAX_PAGE_BYTES = 1024 * 1024;
+import { askArchive, cutPage, MAX_PAGE_BYTES } from "../archive/read-archive.js";
 
 /** For the documentation only: the answer is sent as text. */
 export const userMessagesSchema = Type.Unsafe<string>(
@@ -81,7 +78,7 @@ export async function readUserMessages(
     archive === undefined || epoch === null || below === after + 1
       ? []
       : await readOlder(archive, userId, lineageOf(epoch), { after, below, limit });
-  const page = cut([...older, ...messages], limit);
+  const page = cutPage([...older, ...messages], limit);
   const items = page
     .filter((message) => older.includes(message) || message.expiresAtMs > nowMs)
     .map(encodeItem);
@@ -104,21 +101,6 @@ async function readOlder(
     seq,
     epoch,
   }));
-}
-
-/** No longer than a page may be. */
-function cut<Message extends { readonly data: string }>(
-  messages: readonly Message[],
-  limit: number,
-): Message[] {
-  const page: Message[] = [];
-  let bytes = 0;
-  for (const message of messages) {
-    if (page.length === limit || bytes > MAX_PAGE_BYTES) break;
-    bytes += message.data.length;
-    page.push(message);
-  }
-  return page;
 }
 
 /** Ids, epochs and times need no escaping. */

@@ -20,6 +20,7 @@ import { type DriveDeps, driveMessage } from "./drive-message.js";
 import { ErasedTakeBack } from "./take-back-erased.js";
 import { isAnswered, readGeneration } from "./redrive-due.js";
 import { drainSpool } from "./drain-spool.js";
+import { erasedUntilOf, usersOf } from "./erased-rows.js";
 import { CLOCK_TOLERANCE_MS, judgeRow, LOOK_AT_LEAST_MS } from "./judge-row.js";
 
 export interface ArchiverOptions extends DriveDeps {
@@ -211,7 +212,7 @@ export class Archiver {
     if (rows.length === 0) return 0;
     const { scripts, archive, metrics } = this.#options;
     const { nowMs, lostBeforeMs } = at;
-    const erased = await archive.erasedUntil([...new Set(rows.map(({ recipient }) => recipient))]);
+    const erased = await archive.erasedUntil(usersOf(rows));
     const found = await readMessages(scripts, keys, rows, nowMs);
     // Redis may have lost data just before it was asked: then nothing is concluded from what it does not know.
     const isSame = !found.includes(undefined) || (await readGeneration(scripts, keys)) === at.generation;
@@ -220,7 +221,7 @@ export class Archiver {
     const lost: ArchivedRow[] = [];
     for (const [i, row] of rows.entries()) {
       if (found[i] === undefined && !isSame) continue;
-      const erasedUntilMs = erased.get(row.recipient);
+      const erasedUntilMs = erasedUntilOf(erased, row);
       const verdict = judgeRow(row, found[i], { nowMs, erasedUntilMs, lostBeforeMs });
       if (verdict.kind === "update") updates.push(verdict.update);
       else if (verdict.kind === "remove") removed.push(row.id);

@@ -2,6 +2,7 @@
 // Guarantees: in the order in which it was spooled; an entry goes only once the archive has it; nothing of a user who was
 // erased since is written.
 import type { MessageArchive, NewRow } from "@petrel/shared/archive/message-archive";
+import { erasedUntilOf, usersOf } from "./erased-rows.js";
 import type { ArchiveSpool, SpooledEntry } from "@petrel/shared/redis/spool/archive-spool";
 
 export interface DrainDeps {
@@ -15,9 +16,8 @@ const ENTRIES = 500;
 export async function drainSpool(partition: number, { archive, spool }: DrainDeps): Promise<boolean> {
   const entries = await spool.read(partition, ENTRIES);
   if (entries.length === 0) return false;
-  const users = [...new Set(entries.map(({ row }) => row.recipient))];
-  const erased = await archive.erasedUntil(users);
-  const kept = entries.filter(({ row }) => row.acceptedAtMs > (erased.get(row.recipient) ?? -1));
+  const erased = await archive.erasedUntil(usersOf(entries.map(({ row }) => row)));
+  const kept = entries.filter(({ row }) => row.acceptedAtMs > (erasedUntilOf(erased, row) ?? -1));
   for (const run of runsOf(kept)) {
     const rows = run.map(({ row }) => row);
     const [{ kind } = { kind: "write" }] = run;

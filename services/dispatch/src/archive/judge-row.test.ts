@@ -36,6 +36,14 @@ function row(parts: Partial<ArchivedRow> = {}): ArchivedRow {
   };
 }
 
+test("what was published stays so, whether Redis lost it or only forgot it", () => {
+  const published = row({ recipient: "#news", state: "published", seq: 3, epoch: "e.1" });
+  for (const lostBeforeMs of [undefined, T0 + HOUR_MS])
+    expect(
+      judgeRow(published, undefined, { nowMs: T0 + HOUR_MS, erasedUntilMs: undefined, lostBeforeMs }),
+    ).toEqual({ kind: "update", update: { id: "p0_a", lookAtMs: null, missingSinceMs: null } });
+});
+
 function found(state: FoundUserMessage["state"], word?: string): FoundMessage {
   const end =
     state === "queued" || state === "delivered" ? undefined : { state, atMs: T0 + 7, word, isFinal: false };

@@ -65,8 +65,8 @@ function judgeMissing(row: ArchivedRow, { nowMs, lostBeforeMs }: Circumstances):
     kind: "update",
     update: { id, state: as, endedAtMs: nowMs, lookAtMs: null, missingSinceMs: null, isLost: null },
   });
-  // An end that an acknowledgement could have changed, had Redis not forgotten it.
-  if (state === "pushed" || state === "failed")
+  // Published for good; or an end that an acknowledgement could have changed, had Redis not forgotten it.
+  if (state === "published" || state === "pushed" || state === "failed")
     return { kind: "update", update: { id, lookAtMs: null, missingSinceMs: null } };
   const isTopic = row.recipient.startsWith("#");
   const wasSeen = state !== "pending";

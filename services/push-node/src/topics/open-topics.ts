@@ -17,6 +17,7 @@ import { FanOut } from "../fan-out/fan-out.js";
 import { FollowTopics } from "../fan-out/follow-topics.js";
 import { RingBudget } from "../fan-out/ring-budget.js";
 import { TopicCatchUp } from "../fan-out/topic-catch-up.js";
+import type { PublicationArchive } from "./archive-publications.js";
 import { createHandleTopicFrame, type HandleTopicFrame } from "./handle-topic-frames.js";
 import { KeptTopics } from "./kept-topics.js";
 import { createTakePublish } from "./limit-publishing.js";
@@ -46,6 +47,8 @@ export interface TopicsOptions {
   /** What a client's message must reach before it counts as published. */
   readonly confirm: ConfirmWrites | undefined;
   readonly recordKeepMs: number;
+  /** Where one is configured, for topics whose history it is. */
+  readonly archive: PublicationArchive | undefined;
   readonly metrics: Registry;
   readonly limitCounts: LimitCounts;
   readonly tracing: Tracing;
@@ -110,15 +113,17 @@ export function openTopics(options: TopicsOptions): Topics {
     onRecovery: metrics.recovered,
   });
   const kept = new KeptTopics({ memberships, follow, registry, presence, onRecovery: metrics.recovered });
+  const { archive } = options;
   const publisher = new TopicPublisher({
     scripts,
     partitions,
     maxInFlight: PUBLISHES_IN_FLIGHT,
     recordKeepMs,
+    archiveKeepMs: archive?.keepMs ?? 0,
     ...(confirm === undefined ? {} : { confirm }),
   });
   const publish = createPublishForClient({
-    publisher,
+    publisher: archive === undefined ? publisher : archive.first(publisher),
     partitionCount: partitions.length,
     ruleOf,
     takePublish: createTakePublish({ scripts, counts: options.limitCounts, logger }),

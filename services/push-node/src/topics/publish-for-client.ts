@@ -7,6 +7,7 @@ import { describeError, PetrelError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { NO_TRACING, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { PublishFrame } from "@petrel/shared/protocol/frames/client-frames";
+import { NO_IDENTITY } from "@petrel/shared/protocol/messages/stored-message";
 import { hasInfinity } from "@petrel/shared/protocol/messages/has-infinity";
 import { isGranted } from "@petrel/shared/protocol/topics/topic-grants";
 import { isTopicName, partitionOfTopic } from "@petrel/shared/protocol/topics/topic-name";
@@ -111,8 +112,15 @@ async function publish(
     },
   });
   const fingerprint = hash("sha256", data, "base64url");
-  // Never sent again by this node: another attempt with this id is the client's own.
-  const record = idempotencyKey === undefined ? {} : { record: { fingerprint, attempt: "client" } };
+  // Never sent again by this node: another attempt with this id is the client's own. The archive asks for the message's
+  // state, should this node die before it has said it.
+  const isArchived = rule.archive;
+  const record =
+    idempotencyKey === undefined
+      ? isArchived
+        ? { record: { fingerprint: NO_IDENTITY, attempt: "client" } }
+        : {}
+      : { record: { fingerprint, attempt: "client" } };
   const { historySize: size, historyBytes: bytes } = rule;
   const ageMs = rule.historySeconds * 1_000;
   try {
@@ -122,6 +130,7 @@ async function publish(
       id,
       ttlMs: ageMs,
       history: { size, ageMs, bytes },
+      isArchived,
       from: userId,
       data,
       trace: span?.context,

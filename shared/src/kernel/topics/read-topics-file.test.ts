@@ -75,8 +75,13 @@ test.each<[string, string]>([
     rule('"publishPerUserPerSecond": 0'),
     'line 5: "publishPerUserPerSecond" must be a whole number from 1 to',
   ],
+  [rule('"archive": 1'), 'line 5: "archive" must be true or false, not 1'],
+  [
+    '{"rules": [\n{"topics": "$all",\n"presence": "list"}]}',
+    'line 3: "presence" is as by default for "$all"',
+  ],
   // A pattern
-  ...["room.*.x", "*room", "ro om", "room/", "", "..", "$all", "**", "x".repeat(129), 7].map(
+  ...["room.*.x", "*room", "ro om", "room/", "", "..", "$al", "$all*", "**", "x".repeat(129), 7].map(
     (topics): [string, string] => [
       `{"rules": [\n{"topics": ${JSON.stringify(topics)}}]}`,
       `line 2: "topics" must be a topic's name, or its beginning with "*" at the end, not ${JSON.stringify(topics)}`,
@@ -84,6 +89,21 @@ test.each<[string, string]>([
   ),
 ])("refuses %j", (source, said) => {
   expect(() => readTopicRules(source)).toThrow(said);
+});
+
+test("a rule for `$all` says whether the archive is its history; one for all other topics says nothing of it", () => {
+  const of = (...rules: readonly object[]): boolean =>
+    new TopicRules(readTopicRules(JSON.stringify({ rules }))).ruleOf("$all").archive;
+  expect(of({ topics: "*", archive: true })).toBe(false);
+  expect(of({ topics: "*" }, { topics: "$all", archive: true })).toBe(true);
+});
+
+test("refuses an archive that is not there", () => {
+  const source = '{"rules": [\n{"topics": "a"},\n{"topics": "b",\n"archive": true}]}';
+  expect(readTopicRules(source)[1]?.archive).toBe(true);
+  expect(() => readTopicRules(source, ({ archive }) => archive)).toThrow(
+    'line 4: "archive" needs MESSAGE_ARCHIVE_URL',
+  );
 });
 
 test("bounds the number of rules, and takes as many", () => {

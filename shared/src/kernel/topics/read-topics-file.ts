@@ -2,7 +2,7 @@
 // Guarantees: nothing is ignored and nothing converted: an unknown field, a wrong value or a wrong pattern refuses the
 // whole file, and the error names its line.
 import { DEFAULT_TOPIC_RULE, type TopicRule } from "../../protocol/topics/topic-rules.js";
-import { isTopicPattern } from "../../protocol/topics/topic-name.js";
+import { BROADCAST_TOPIC, isTopicPattern } from "../../protocol/topics/topic-name.js";
 import { JsonLineError, readJsonWithLines } from "./read-json-with-lines.js";
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -26,14 +26,21 @@ const fields: Readonly<Record<keyof TopicRule, ReadField>> = {
   presence: readPresence,
   clientPublish: readFlag,
   publishPerUserPerSecond: wholeNumber(1, MAX_PUBLISH_PER_SECOND),
+  archive: readFlag,
 };
+/** Everything else is the same for all who connect. */
+const broadcastFields: ReadonlySet<string> = new Set(["topics", "archive"]);
 
 /**
  * @param source `{ "rules": [{ "topics": "room.*", … }] }`
+ * @param lacksArchive whether a rule wants an archive that this process does not have
  * @returns in the file's order; what a rule leaves out is as by default
  * @throws JsonLineError
  */
-export function readTopicRules(source: string): readonly TopicRule[] {
+export function readTopicRules(
+  source: string,
+  lacksArchive: (rule: TopicRule) => boolean = () => false,
+): readonly TopicRule[] {
   const json = readJsonWithLines(source);
   const refuse = (reason: string, ...path: readonly (string | number)[]): never => {
     throw new JsonLineError(json.lineOf(...path), reason);
@@ -47,9 +54,13 @@ export function readTopicRules(source: string): readonly TopicRule[] {
   if (!Array.isArray(rules))
     return refuse('"rules" must be a list', ...(rules === undefined ? [] : ["rules"]));
   if (rules.length > MAX_RULES) refuse(`"rules" must be at most ${MAX_RULES}`, "rules", MAX_RULES);
-  return rules.map((rule: unknown, i) =>
-    readRule(rule, (reason, ...name) => refuse(reason, "rules", i, ...name)),
-  );
+  return rules.map((rule: unknown, i) => {
+    const refuseRule = (reason: string, ...name: readonly string[]): never =>
+      refuse(reason, "rules", i, ...name);
+    const read = readRule(rule, refuseRule);
+    if (lacksArchive(read)) refuseRule('"archive" needs MESSAGE_ARCHIVE_URL', "archive");
+    return read;
+  });
 }
 
 function readRule(rule: unknown, refuse: (reason: string, ...name: readonly string[]) => never): TopicRule {
@@ -63,6 +74,8 @@ function readRule(rule: unknown, refuse: (reason: string, ...name: readonly stri
         name,
       );
     }
+    if (rule["topics"] === BROADCAST_TOPIC && !broadcastFields.has(name))
+      return refuse(`${JSON.stringify(name)} is as by default for "${BROADCAST_TOPIC}"`, name);
     try {
       read[name] = fields[name as keyof TopicRule](value);
     } catch (error) {
@@ -73,7 +86,7 @@ function readRule(rule: unknown, refuse: (reason: string, ...name: readonly stri
 }
 
 function readPattern(value: unknown): string {
-  if (typeof value === "string" && isTopicPattern(value)) return value;
+  if (typeof value === "string" && (value === BROADCAST_TOPIC || isTopicPattern(value))) return value;
   throw new Error(`a topic's name, or its beginning with "*" at the end, not ${JSON.stringify(value)}`);
 }
 

@@ -18,18 +18,21 @@ const POLL_MS = 5_000;
 
 export class TopicsFile {
   readonly #file: string | undefined;
+  readonly #lacksArchive: (rule: TopicRule) => boolean;
   #text: string;
   #rules: TopicRules;
 
   /**
    * @param file undefined: there is none, and every topic has the defaults
+   * @param lacksArchive whether a rule wants an archive that this process does not have
    * @throws ConfigError if the file cannot be used
    */
-  constructor(file: string | undefined) {
+  constructor(file: string | undefined, lacksArchive: (rule: TopicRule) => boolean = () => false) {
     this.#file = file;
+    this.#lacksArchive = lacksArchive;
     try {
       this.#text = file === undefined ? "" : readFileSync(file, "utf8");
-      this.#rules = new TopicRules(file === undefined ? [] : readTopicRules(this.#text));
+      this.#rules = new TopicRules(file === undefined ? [] : readTopicRules(this.#text, lacksArchive));
     } catch (error) {
       throw new ConfigError(`TOPICS_FILE cannot be used: ${describeError(error)}`);
     }
@@ -53,7 +56,7 @@ export class TopicsFile {
       try {
         const text = readFileSync(file, "utf8");
         if (text !== this.#text) {
-          const rules = readTopicRules(text);
+          const rules = readTopicRules(text, this.#lacksArchive);
           this.#rules = new TopicRules(rules);
           this.#text = text;
           logger.info({ rules: rules.length }, "topics file: read again; its rules are in force");

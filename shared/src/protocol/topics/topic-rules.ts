@@ -17,6 +17,8 @@ export interface TopicRule {
   /** Whether clients may publish, if their token allows it too. */
   readonly clientPublish: boolean;
   readonly publishPerUserPerSecond: number;
+  /** Whether the message archive is its history, beyond what is kept. */
+  readonly archive: boolean;
 }
 
 export const DEFAULT_TOPIC_RULE: TopicRule = Object.freeze({
@@ -27,6 +29,7 @@ export const DEFAULT_TOPIC_RULE: TopicRule = Object.freeze({
   presence: "off",
   clientPublish: false,
   publishPerUserPerSecond: 10,
+  archive: false,
 });
 
 /** A broadcast is kept as other topics are, but it is the servers' alone. */
@@ -34,14 +37,17 @@ const BROADCAST_RULE: TopicRule = Object.freeze({ ...DEFAULT_TOPIC_RULE, topics:
 
 export class TopicRules {
   readonly #rules: readonly TopicRule[];
+  readonly #broadcastRule: TopicRule;
 
   constructor(rules: readonly TopicRule[]) {
     this.#rules = rules;
+    // Its own alone: `*` is about topics that people name.
+    this.#broadcastRule = rules.find(({ topics }) => topics === BROADCAST_TOPIC) ?? BROADCAST_RULE;
   }
 
   /** @param topic a topic's name, or `$all` */
   ruleOf(topic: string): TopicRule {
-    if (topic === BROADCAST_TOPIC) return BROADCAST_RULE;
+    if (topic === BROADCAST_TOPIC) return this.#broadcastRule;
     return this.#rules.find(({ topics }) => matchesTopic(topics, topic)) ?? DEFAULT_TOPIC_RULE;
   }
 }

@@ -57,6 +57,8 @@ export interface PromoteRules {
   /** Messages that one user may be sent in RECEIVE_WINDOW_MS; 0: no limit. */
   readonly receiveLimit: number;
   readonly deadLettersCap: number;
+  /** How long a topic's hash outlives its last message, at least; two days by default. */
+  readonly topicKeepMs?: number;
 }
 
 const outcomeOfSign = {
@@ -158,7 +160,7 @@ export async function promotePublications(
   scripts: ScriptRunner,
   keys: PartitionKeys,
   token: string,
-  { recordKeepMs }: Pick<PromoteRules, "recordKeepMs">,
+  { recordKeepMs, topicKeepMs = TOPIC_KEEP_MS }: Pick<PromoteRules, "recordKeepMs" | "topicKeepMs">,
   members: readonly string[],
 ): Promise<Promotion | "busy" | "stale"> {
   const answer = await scripts.run(
@@ -185,7 +187,7 @@ export async function promotePublications(
       newSeed(),
       keys.topicChannel,
       recordKeepMs,
-      TOPIC_KEEP_MS,
+      topicKeepMs,
       scripts.events.argument("message.expired"),
       ...members,
     ],

@@ -10,6 +10,8 @@ export type SpoolKind = "write" | "replace" | "refuse";
 /** What is spooled: something of one recipient, which JSON can say. */
 export interface SpoolRow {
   readonly recipient: string;
+  /** The user whose client published it. */
+  readonly from?: string | undefined;
 }
 
 export interface SpoolEntry<Row extends SpoolRow> {
@@ -67,13 +69,16 @@ export class ArchiveSpool<Row extends SpoolRow> {
     return this.#options.redis.xlen(this.#keyOf(partition));
   }
 
-  /** Removes what waits of a recipient. */
-  async erase(partition: number, recipient: string): Promise<void> {
+  /** Removes what waits for a user, or was published by them. */
+  async erase(partition: number, userId: string): Promise<void> {
     const { redis } = this.#options;
     const key = this.#keyOf(partition);
     for (let from = "-"; ;) {
       const page = await redis.xrange(key, from, "+", "COUNT", ERASE_PAGE);
-      const theirs = page.filter(([id, fields]) => decode<Row>(id, fields).row.recipient === recipient);
+      const theirs = page.filter(([id, fields]) => {
+        const { recipient, from: publisher } = decode<Row>(id, fields).row;
+        return recipient === userId || publisher === userId;
+      });
       if (theirs.length > 0) await redis.xdel(key, ...theirs.map(([id]) => id));
       const last = page.at(-1)?.[0];
       if (last === undefined || page.length < ERASE_PAGE) return;

@@ -31,6 +31,8 @@ export interface TopicMessageToPublish extends Pick<TopicMessage, "id" | "from" 
   readonly partition: number;
   readonly ttlMs: number;
   readonly history: TopicHistory;
+  /** Whether the message archive is the topic's history: then its numbers go on as long. */
+  readonly isArchived?: boolean;
   /** What tells a repetition from another message; absent where nobody asks for the message's state. */
   readonly record?: {
     readonly fingerprint: string;
@@ -48,6 +50,8 @@ export interface TopicPublisherOptions extends ConfirmOptions {
   readonly maxInFlight: number;
   /** 25 hours by default. */
   readonly recordKeepMs?: number;
+  /** How long the archive keeps a message. */
+  readonly archiveKeepMs?: number;
 }
 
 /** How long a topic's hash, and so its epoch, outlives its last message; each look of a listener extends it. */
@@ -84,13 +88,15 @@ export class TopicPublisher {
     keys: PartitionKeys,
     batch: readonly { readonly message: TopicMessageToPublish }[],
   ): BatchCall<PublishResult> {
-    const { recordKeepMs = DEFAULT_RECORD_KEEP_MS } = this.#options;
+    const { recordKeepMs = DEFAULT_RECORD_KEEP_MS, archiveKeepMs = 0 } = this.#options;
+    // All of a call's topics: longer than needed costs a small hash.
+    const isArchived = batch.some(({ message }) => message.isArchived === true);
     const keyList: [string, ...string[]] = [keys.generation];
     const args: (string | number)[] = [
       randomBytes(6).toString("base64url"),
       keys.topicChannel,
       recordKeepMs,
-      TOPIC_KEEP_MS,
+      isArchived ? Math.max(TOPIC_KEEP_MS, archiveKeepMs) : TOPIC_KEEP_MS,
     ];
     for (const { message } of batch) {
       const { topic, id, ttlMs, history, record } = message;

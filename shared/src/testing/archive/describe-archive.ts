@@ -51,6 +51,7 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
         deliverAtMs: T0 + 5_000,
         fingerprint: "f",
         attempt: "a",
+        from: "grace",
       });
       expect(await archive.write([row])).toEqual(["new"]);
       expect(await archive.find(row.id)).toMatchObject({ ...row, state: "pending", seq: undefined });
@@ -210,6 +211,33 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
       expect(await archive.find(other.id)).toBeDefined();
       expect(await archive.erasedUntil([at.recipient])).toEqual(new Map([[at.recipient, T0 + 5]]));
       expect(await archive.erase("never-erased")).toBe(0);
+    });
+
+    test("an erasure takes what the user published to topics before it", async () => {
+      const { partition, recipient: from } = fresh();
+      const topic = { partition, recipient: `#${from}` };
+      const [theirs, later] = [newRow({ ...topic, from }), newRow({ ...topic, from, acceptedAtMs: T0 + 10 })];
+      const [others, servers] = [newRow({ ...topic, from: "other" }), newRow(topic)];
+      await archive.write([theirs, later, others, servers]);
+      await archive.noteErasure(from, T0 + 5);
+      expect(await archive.erase(from)).toBe(1);
+      expect(await archive.find(theirs.id)).toBeUndefined();
+      for (const { id } of [later, others, servers]) expect(await archive.find(id)).toBeDefined();
+    });
+
+    test("a topic's history is listed as a user's is, with who published", async () => {
+      const { partition, recipient } = fresh();
+      const topic = { partition, recipient: `#${recipient}` };
+      const rows = [newRow({ ...topic, from: "ada" }), newRow(topic)];
+      await archive.write([...rows, newRow({ partition, recipient })]);
+      await archive.update(
+        rows.map(({ id }, i) => ({ id, state: "published" as const, seq: i + 1, epoch: "e.1" })),
+      );
+      const page = { after: 0, below: 3, limit: 10 };
+      expect((await archive.list(topic.recipient, "e", page)).map(({ seq, from }) => [seq, from])).toEqual([
+        [1, "ada"],
+        [2, undefined],
+      ]);
     });
 
     test("an erasure that was begun and not finished is finished by the sweep", async () => {

@@ -1,6 +1,6 @@
-// archive-writer -> here: what collect measures of the message archive.
+// archive-writer -> here: what collect and push-node measure of the message archive.
 // Guarantees: counters only grow.
-import { Counter, type Registry } from "@petrel/shared/kernel/metrics/metrics";
+import { Counter, type Registry } from "../../kernel/metrics/metrics.js";
 
 export interface ArchiveMetrics {
   readonly written: (rows: number) => void;

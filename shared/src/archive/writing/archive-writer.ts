@@ -1,22 +1,44 @@
-// archive-first -> here -> shared/archive/message-archive, shared/redis/spool: rows on their way to the archive.
+// collect/archive-first, push-node/archive-publications -> here -> archive/message-archive, redis/spool: rows on their
+// way to the archive.
 // Guarantees: in batches, one at a time, in order. While the archive does not answer, a required one fails each write at
 // once, and one that is not required gets its rows later, from the spool; a probe beside it notices when it is back, so
 // that no message waits for that.
-import { describeError, PetrelError } from "@petrel/shared/kernel/errors";
-import { groupBy } from "@petrel/shared/kernel/group-by";
-import type { Logger } from "@petrel/shared/kernel/logging/logging";
-import type { MessageArchive, NewRow } from "@petrel/shared/archive/message-archive";
-import type { ArchiveSpool, SpoolKind } from "@petrel/shared/redis/spool/archive-spool";
+import { describeError, PetrelError } from "../../kernel/errors.js";
+import { groupBy } from "../../kernel/group-by.js";
+import type { Logger } from "../../kernel/logging/logging.js";
+import type { MessageArchive, NewRow } from "../message-archive.js";
 import type { ArchiveMetrics } from "./archive-metrics.js";
 import { TurnQueue } from "./turn-queue.js";
 
+type SpoolKind = "write" | "replace" | "refuse";
+
+/** What redis/spool/archive-spool does for it. */
+export interface RowSpool {
+  /** @returns how many of them, from the first on, were kept */
+  add(
+    partition: number,
+    entries: readonly { readonly kind: SpoolKind; readonly row: NewRow }[],
+  ): Promise<number>;
+}
+
 export interface ArchiveWriterOptions {
-  readonly archive: Pick<MessageArchive, "write" | "replace" | "refuse" | "progress">;
+  readonly archive: Pick<MessageArchive, "write" | "replace" | "refuse" | "update" | "progress">;
   /** Undefined where the archive is required. */
-  readonly spool: Pick<ArchiveSpool<NewRow>, "add"> | undefined;
+  readonly spool: RowSpool | undefined;
   readonly metrics: ArchiveMetrics;
   readonly logger: Logger;
   readonly probeIntervalMs?: number;
+}
+
+/** Where a topic's message stands in its topic. */
+export interface Publication {
+  readonly id: string;
+  /** The user whose client published it. */
+  readonly from?: string | undefined;
+  readonly offset: number;
+  readonly epoch: string;
+  /** By Redis' clock. */
+  readonly atMs: number;
 }
 
 /** `lost`: the spool had no room; the archive will never have it. */
@@ -31,12 +53,14 @@ export class ArchiveWriter {
   readonly #options: ArchiveWriterOptions;
   readonly #writes: TurnQueue<NewRow, Written>;
   readonly #changes: TurnQueue<{ readonly kind: "replace" | "refuse"; readonly row: NewRow }, true>;
+  readonly #places: TurnQueue<Publication, true>;
   #probe: NodeJS.Timeout | undefined;
 
   constructor(options: ArchiveWriterOptions) {
     this.#options = options;
     this.#writes = new TurnQueue((rows) => this.#write(rows), MAX_ROWS);
     this.#changes = new TurnQueue((changes) => this.#change(changes), MAX_ROWS);
+    this.#places = new TurnQueue((some) => this.#notePlaces(some), MAX_ROWS);
   }
 
   /** Whether writes fail, or go to the spool, without asking. */
@@ -57,6 +81,14 @@ export class ArchiveWriter {
   /** The message was refused. */
   async refuse(row: NewRow, written: Written): Promise<void> {
     await this.#tell("refuse", row, written);
+  }
+
+  /**
+   * It was published there. Never rejects: what can't be noted now is found by its record, by the owner of the partition.
+   */
+  async published(publication: Publication, written: Written): Promise<void> {
+    if (written === "lost" || written === "spooled" || this.isAway) return;
+    await this.#places.add(publication);
   }
 
   close(): void {
@@ -111,6 +143,26 @@ export class ArchiveWriter {
       for (const { kind, row } of changes) await this.#spool(kind, [row]);
     }
     return changes.map(() => true as const);
+  }
+
+  async #notePlaces(publications: readonly Publication[]): Promise<readonly true[]> {
+    try {
+      await this.#options.archive.update(
+        publications.map(({ id, from, offset, epoch, atMs }) => ({
+          id,
+          state: "published",
+          seq: offset,
+          epoch,
+          acceptedAtMs: atMs,
+          endedAtMs: atMs,
+          // A user may have been erased meanwhile: it is looked at once more.
+          ...(from === undefined ? { lookAtMs: null } : {}),
+        })),
+      );
+    } catch (error) {
+      this.#noteAway(error);
+    }
+    return publications.map(() => true as const);
   }
 
   async #spool(kind: SpoolKind, rows: readonly [NewRow]): Promise<Written> {
