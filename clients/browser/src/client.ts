@@ -2,13 +2,7 @@
 // Guarantees: it stays connected, or keeps trying, until the application closes it or the server tells it to stop. The
 // application gets messages in order and once, whatever happened to the sockets.
 import { shown } from "./check-options.js";
-import {
-  clientErrorCodes,
-  describeFailure,
-  isOfApplication,
-  PetrelClientError,
-  SignedOutError,
-} from "./client-error.js";
+import { clientErrorCodes, PetrelClientError, SignedOutError } from "./client-error.js";
 import { factsOf, type Debug } from "./debug-log.js";
 import {
   clientEventNames,
@@ -43,9 +37,11 @@ import {
   type TopicOptions,
 } from "./topics/topic-options.js";
 import { TopicSubscriptions } from "./topics/topic-subscriptions.js";
+import { FaultReports } from "./report-faults.js";
 import { TypedEvents } from "./typed-events.js";
 import type { Position } from "./delivery/user-sequence.js";
 import { askApplication } from "./credentials/ask-application.js";
+import { closedError, nextWelcome } from "./when-online.js";
 import { WebPush, type WebPushOptions } from "./web-push/web-push.js";
 
 export type { NotificationClick, WebPushOptions } from "./web-push/web-push.js";
@@ -80,6 +76,7 @@ export type { Debug };
 
 export class PetrelClient<Data = unknown> {
   readonly #events: TypedEvents<ClientEvents<Data>>;
+  readonly #faults: FaultReports;
   readonly #delivery: MessageDelivery;
   readonly #keeper: ConnectionKeeper;
   readonly #saver: PositionSaver | undefined;
@@ -88,7 +85,6 @@ export class PetrelClient<Data = unknown> {
   readonly #webPush: WebPush;
   readonly #closeGraceMs: number;
   readonly #options: ResolvedOptions;
-  /** Undefined, too, while a wrong option is complained of. */
   readonly #debug: Debug | undefined;
   #state: ClientState = "closed";
   #welcome: WelcomeFrame | undefined;
@@ -98,24 +94,28 @@ export class PetrelClient<Data = unknown> {
   /** @throws TypeError that names an option which is required and missing, or unusable */
   constructor(options: PetrelClientOptions) {
     // First, because it reports what is wrong with an option.
-    this.#events = new TypedEvents((error, event) => this.#listenerFailed(error, event));
-    const resolved = resolveOptions(options, (problem) => this.#complain(problem));
+    this.#events = new TypedEvents((error, event) => this.#faults.listenerFailed(error, event));
+    this.#faults = new FaultReports(this.#events);
+    const resolved = resolveOptions(options, (problem) => this.#faults.complain(problem));
     const { savePosition, timing } = resolved;
     this.#options = resolved;
     this.#debug = resolved.debug;
+    this.#faults.debug = resolved.debug;
     this.#closeGraceMs = timing.closeGraceMs;
-    this.#watch = new HandlerWatch(timing.handlerWarningMs, (event, error) => this.#report(event, error));
+    this.#watch = new HandlerWatch(timing.handlerWarningMs, (event, error) =>
+      this.#faults.report(event, error),
+    );
     this.#topics = new TopicSubscriptions({
       timing,
       watch: this.#watch,
-      report: (error) => this.#report("error", error),
-      complain: (problem) => this.#complain(problem),
+      report: (error) => this.#faults.report("error", error),
+      complain: (problem) => this.#faults.complain(problem),
       hasListeners: () => this.#events.count("topic") > 0,
       deliver: (message) => this.#events.emitInOrder("topic", message as TopicMessage<Data>),
     });
     const { getToken } = options;
     this.#webPush = new WebPush({
-      report: (error) => this.#report("error", error),
+      report: (error) => this.#faults.report("error", error),
       getToken: async () => {
         if (getToken === undefined) throw new TypeError("getToken is needed");
         const question = { name: "getToken", ask: getToken, timeoutMs: timing.tokenTimeoutMs } as const;
@@ -127,7 +127,7 @@ export class PetrelClient<Data = unknown> {
       new PositionSaver({
         save: savePosition,
         timeoutMs: timing.savePositionTimeoutMs,
-        onFailure: (cause) => this.#saveFailed(cause),
+        onFailure: (cause) => this.#faults.saveFailed(cause),
       });
     this.#delivery = new MessageDelivery({
       ack: resolved.ack,
@@ -147,9 +147,9 @@ export class PetrelClient<Data = unknown> {
       onWelcome: (connection, welcome, moved) => this.#welcomed(connection, welcome, moved),
       onFrame: (connection, frame) => this.#receive(connection, frame),
       onBadFrame: (problem) =>
-        this.#fail(clientErrorCodes.badFrame, `The server sent ${problem}.`, { retryable: true }),
+        this.#faults.fail(clientErrorCodes.badFrame, `The server sent ${problem}.`, { retryable: true }),
       onOffline: (event) => this.#wentOffline(event),
-      onError: (error) => this.#report("error", error),
+      onError: (error) => this.#faults.report("error", error),
       onLeaving: () => this.#delivery.flush(),
       onSeen: () => this.#delivery.pageSeen(),
       onRefused: (event) => this.#finish(event),
@@ -222,18 +222,7 @@ export class PetrelClient<Data = unknown> {
   whenOnline(): Promise<WelcomeFrame> {
     if (this.#state === "online" && this.#welcome !== undefined) return Promise.resolve(this.#welcome);
     if (this.#state === "closed") return Promise.reject(closedError({ code: 0, reason: "not connected" }));
-    return new Promise((resolve, reject) => {
-      const offs = [
-        this.on("online", (welcome) => {
-          for (const off of offs) off();
-          resolve(welcome);
-        }),
-        this.on("closed", (event) => {
-          for (const off of offs) off();
-          reject(closedError(event));
-        }),
-      ];
-    });
+    return nextWelcome(this);
   }
 
   /**
@@ -312,7 +301,9 @@ export class PetrelClient<Data = unknown> {
     name: unknown,
   ): () => void {
     if (!clientEventNames.includes(event)) {
-      this.#complain(`on(${shown(event)}): there is no such event, only ${clientEventNames.join(", ")}`);
+      this.#faults.complain(
+        `on(${shown(event)}): there is no such event, only ${clientEventNames.join(", ")}`,
+      );
     }
     const off = this.#events.on(event, listener, name);
     if (event === "message") this.#delivery.resume();
@@ -378,7 +369,7 @@ export class PetrelClient<Data = unknown> {
   #receiveError(connection: Connection, frame: ErrorFrame): void {
     if (this.#topics.refused(connection, frame)) return;
     if ((frame.on ?? frame.ref) === "token") this.#keeper.tokenNotChecked(connection);
-    this.#fail(frame.code, frame.message, { retryable: frame.action !== "stop" });
+    this.#faults.fail(frame.code, frame.message, { retryable: frame.action !== "stop" });
   }
 
   async #handle(message: PetrelMessage<Data>): Promise<void> {
@@ -388,16 +379,6 @@ export class PetrelClient<Data = unknown> {
       meanwhile: "it is not acknowledged and the next ones wait",
     };
     await this.#watch.run(handled, () => this.#events.emitInOrder("message", message));
-  }
-
-  #saveFailed(cause: unknown): void {
-    const text = `savePosition failed: ${describeFailure(cause)}`;
-    this.#fail(clientErrorCodes.savePositionFailed, text, { retryable: true, cause });
-  }
-
-  /** Later in this turn, so that listeners added right after the constructor hear of it. */
-  #complain(problem: string): void {
-    queueMicrotask(() => this.#fail(clientErrorCodes.badOption, problem, { retryable: true }));
   }
 
   #setState(state: ClientState, facts: StateFacts = { attempt: 0 }): void {
@@ -412,30 +393,6 @@ export class PetrelClient<Data = unknown> {
       this.#events.emit("statechange", change);
     });
   }
-
-  #fail(...[code, message, options]: ConstructorParameters<typeof PetrelClientError>): void {
-    this.#report("error", new PetrelClientError(code, message, options));
-  }
-
-  #report(event: "error" | "warning", error: PetrelClientError): void {
-    this.#debug?.(event, { code: error.code, message: error.message });
-    // A fault of the application must not go unnoticed because nobody listens.
-    if (this.#events.count(event) > 0 || !isOfApplication(error)) this.#events.emit(event, error);
-    else if (event === "error") console.error(error);
-    else console.warn(error);
-  }
-
-  #listenerFailed(error: unknown, event: keyof ClientEvents<Data>): void {
-    if (event === "error") {
-      // Nobody is left to tell, so it becomes an uncaught error of the page or process.
-      queueMicrotask(() => {
-        throw error;
-      });
-      return;
-    }
-    const text = `A listener of "${event}" failed: ${describeFailure(error)}`;
-    this.#fail(clientErrorCodes.listenerFailed, text, { retryable: false, cause: error });
-  }
 }
 
 /** Creates a client and starts it. Listeners added in the same turn miss nothing. */
@@ -443,11 +400,4 @@ export function connect<Data = unknown>(options: PetrelClientOptions): PetrelCli
   const client = new PetrelClient<Data>(options);
   client.connect();
   return client;
-}
-
-function closedError({ code, reason, error }: OfflineEvent & Pick<ClosedEvent, "error">): PetrelClientError {
-  const why = error === undefined ? reason : `${error.code} ${error.message}`;
-  return new PetrelClientError(clientErrorCodes.closed, `The client is closed: ${why} (${code})`, {
-    retryable: false,
-  });
 }
