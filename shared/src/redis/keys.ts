@@ -91,6 +91,8 @@ export interface PartitionKeys {
   readonly scheduled: string;
   /** stream, bounded: what the message archive could not be told yet, see spool/archive-spool.ts */
   readonly archiveSpool: string;
+  /** hash: id -> acceptedAt TAB recipient, of what was driven on and not yet compared with the archive's tombstones */
+  readonly archiveDriven: string;
   /** sorted set: those of one recipient. @param recipient a user, or a topic as `recipientOfTopic` writes it */
   schedulesOf(recipient: string): string;
   /** hash: epoch offset generation previous previousOffset bytes keepMs, see scripts/includes/topic-log.lua */
@@ -160,6 +162,7 @@ export function partitionKeys(partition: number): PartitionKeys {
     wechatUnanswered: (messageId: string) => `${tag}wechat-unanswered:${messageId}`,
     scheduled: `${tag}scheduled`,
     archiveSpool: `${tag}archive-spool`,
+    archiveDriven: `${tag}archive-driven`,
     schedulesOf: (recipient: string) => `${tag}schedules:${recipient}`,
     topic: (name: string) => `${tag}topic:${name}`,
     topicLog: (name: string) => `${tag}topic-log:${name}`,

@@ -86,6 +86,14 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
     await store.accepter().accept(message({ userId, id: row.id, data }));
     return row;
   }
+  /** The archive, with another answer to one question. */
+  const withErasedUntil = (erasedUntil: MessageArchive["erasedUntil"]): MessageArchive =>
+    new Proxy(archive, {
+      get: (target, name) => {
+        const value: unknown = name === "erasedUntil" ? erasedUntil : Reflect.get(target, name, target);
+        return typeof value === "function" ? (value.bind(target) as unknown) : value;
+      },
+    });
   const until = (id: string, expected: Partial<ArchivedRow>) =>
     expect.poll(() => archive.find(id), { timeout: 60_000 }).toMatchObject(expected);
   const inbox = async (userId: string): Promise<string[]> => {
@@ -178,7 +186,7 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
     const other = newRow({ ...at, recipient: "stays" });
     await archive.write([theirs, scheduled, other]);
     let asked = 0;
-    const erasedUntil: MessageArchive["erasedUntil"] = async (users) => {
+    const racing = withErasedUntil(async (users) => {
       const found = await archive.erasedUntil(users);
       if (++asked === 2) throw new Error("the archive is away");
       // The whole erasure, between the look at the tombstones and the driving on.
@@ -187,12 +195,6 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
         await archive.erase("gone");
       }
       return found;
-    };
-    const racing = new Proxy(archive, {
-      get: (target, name) => {
-        const value: unknown = name === "erasedUntil" ? erasedUntil : Reflect.get(target, name, target);
-        return typeof value === "function" ? (value.bind(target) as unknown) : value;
-      },
     });
     await begin(racing);
     await until(other.id, { state: "queued", seq: 1 });
@@ -201,6 +203,31 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
     expect(await inbox("gone")).toEqual([]);
     expect(await store.redis.exists(store.keys.record(theirs.id), store.keys.record(scheduled.id))).toBe(0);
     expect(await store.redis.zcard(store.keys.scheduled)).toBe(0);
+  });
+
+  test("what an owner drove on during an erasure, and died, is taken back by the next one", async () => {
+    await archiver.stop();
+    const at = { acceptedAtMs: Date.now() - AGE_MS, expiresAtMs: Date.now() + 3_600_000, ttlMs: 3_600_000 };
+    const [theirs, other] = [newRow({ ...at, recipient: "gone" }), newRow({ ...at, recipient: "stays" })];
+    await archive.write([theirs, other]);
+    let asked = 0;
+    // From the second look on, it is as if this owner were dead.
+    await begin(
+      withErasedUntil(async (users) => {
+        if (++asked > 1) throw new Error("the archive is away");
+        const found = await archive.erasedUntil(users);
+        await archive.noteErasure("gone", Date.now());
+        await archive.erase("gone");
+        return found;
+      }),
+    );
+    await expect.poll(() => inbox("gone"), { timeout: 60_000 }).toEqual([theirs.data]);
+    await archiver.stop();
+    await begin();
+    await expect.poll(() => inbox("gone"), { timeout: 60_000 }).toEqual([]);
+    await expect.poll(() => store.redis.exists(store.keys.archiveDriven), { timeout: 60_000 }).toBe(0);
+    expect(await inbox("stays")).toEqual([other.data]);
+    expect(await store.redis.exists(store.keys.record(theirs.id))).toBe(0);
   });
 
   test("the spool drains in order; what was erased meanwhile is left out", async () => {

@@ -114,7 +114,7 @@ export class Archiver {
   async #serve(held: HeldPartition): Promise<number> {
     const { scripts, archive, spool, metrics, intervalMs = INTERVAL_MS } = this.#options;
     const { keys } = held;
-    await this.#takeBack.check(keys, []);
+    await this.#takeBack.check(keys);
     const hasMore = await drainSpool(keys.partition, { archive, spool });
     metrics.spool(keys.partition, hasMore ? await spool.count(keys.partition) : 0);
     const generation = await readGeneration(scripts, keys);
@@ -228,13 +228,15 @@ export class Archiver {
       else lost.push(row);
     }
     await archive.remove(removed);
+    await this.#takeBack.note(keys, lost);
     // All in one turn, so that those of a user keep their order.
     const outcomes = await Promise.all(lost.map((row) => driveMessage(this.#options, row, nowMs)));
     // Their users may have been erased since the tombstones were read.
-    await this.#takeBack.check(
+    await this.#takeBack.forget(
       keys,
-      lost.filter((_, i) => outcomes[i] === "driven"),
+      lost.filter((_, i) => outcomes[i] !== "driven"),
     );
+    if (lost.length > 0) await this.#takeBack.check(keys);
     for (const [i, { id }] of lost.entries()) {
       const outcome = outcomes[i] ?? "later";
       metrics.driven(outcome);

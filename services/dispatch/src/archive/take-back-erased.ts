@@ -1,6 +1,7 @@
 // archiver -> here -> shared/redis/recall: a message that was driven on while its user was being erased goes again.
-// Guarantees: the tombstones are looked at once more after a message was stored, until they could be: either the erasure
-// found the message in Redis, or it is found here. No event names the user. A death in between leaves it until it expires.
+// Guarantees: a message is noted in Redis before it is stored, and stands there until the tombstones were looked at once
+// more after that: either the erasure found the message in Redis, or it is found here, by this owner or by the next one.
+// No event names the user.
 import type { ArchivedRow, MessageArchive } from "@petrel/shared/archive/message-archive";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { cancelMessage } from "@petrel/shared/redis/recall/cancel-message";
@@ -12,26 +13,37 @@ export interface TakeBackDeps {
   readonly archive: Pick<MessageArchive, "erasedUntil" | "remove">;
 }
 
+type Noted = Pick<ArchivedRow, "id" | "recipient" | "acceptedAtMs">;
+
 export class ErasedTakeBack {
   readonly #deps: TakeBackDeps;
-  /** Driven on, and not yet compared with the tombstones. */
-  readonly #pending = new Map<number, Map<string, ArchivedRow>>();
 
   constructor(deps: TakeBackDeps) {
     this.#deps = deps;
   }
 
-  /** @param driven those just stored; what an earlier call could not compare is compared too */
-  async check(keys: PartitionKeys, driven: readonly ArchivedRow[]): Promise<void> {
+  /** These are about to be driven on. */
+  async note({ archiveDriven }: PartitionKeys, rows: readonly Noted[]): Promise<void> {
+    if (rows.length === 0) return;
+    const fields = rows.flatMap(({ id, recipient, acceptedAtMs }) => [id, `${acceptedAtMs}\t${recipient}`]);
+    await this.#deps.scripts.redis.hset(archiveDriven, ...fields);
+  }
+
+  /** These were not driven on by us: what is there was stored by somebody else. */
+  async forget({ archiveDriven }: PartitionKeys, rows: readonly Noted[]): Promise<void> {
+    const ids = rows.map(({ id }) => id);
+    if (ids.length > 0) await this.#deps.scripts.redis.hdel(archiveDriven, ...ids);
+  }
+
+  /** Compares all that are noted, also those of an owner that died. */
+  async check(keys: PartitionKeys): Promise<void> {
     const { scripts, archive } = this.#deps;
-    const pending = this.#pending.get(keys.partition) ?? new Map<string, ArchivedRow>();
-    for (const row of driven) pending.set(row.id, row);
-    if (pending.size === 0) return;
-    this.#pending.set(keys.partition, pending);
-    const rows = [...pending.values()];
-    const erased = await archive.erasedUntil([...new Set(rows.map(({ recipient }) => recipient))]);
+    const noted = Object.entries(await scripts.redis.hgetall(keys.archiveDriven)).map(decodeNoted);
+    if (noted.length === 0) return;
+    const erased = await archive.erasedUntil([...new Set(noted.map(({ recipient }) => recipient))]);
     const call = { events: noEvents, run: scripts.run.bind(scripts) };
-    for (const { id, recipient, acceptedAtMs } of rows) {
+    const done: string[] = [];
+    for (const { id, recipient, acceptedAtMs } of noted) {
       const erasedUntilMs = erased.get(recipient);
       if (erasedUntilMs !== undefined && acceptedAtMs <= erasedUntilMs) {
         const { outcome } = await cancelMessage(call, scripts, keys, id);
@@ -40,8 +52,13 @@ export class ErasedTakeBack {
         await scripts.redis.unlink(keys.record(id), keys.attempts(id), keys.deviceSends(id));
         await archive.remove([id]);
       }
-      pending.delete(id);
+      done.push(id);
     }
-    if (pending.size === 0) this.#pending.delete(keys.partition);
+    if (done.length > 0) await scripts.redis.hdel(keys.archiveDriven, ...done);
   }
+}
+
+function decodeNoted([id, text]: readonly [string, string]): Noted {
+  const [acceptedAt = "", recipient = ""] = text.split("\t");
+  return { id, recipient, acceptedAtMs: Number(acceptedAt) };
 }
