@@ -19,6 +19,7 @@ export const generalHelp = `petrel: talks to a Petrel cluster
 
   petrel listen USER       show a user's messages as they arrive, and those of topics
   petrel send USER JSON    send a message to a user, to a topic, or to everyone
+  petrel why MESSAGE       tell what became of a message, and why
   petrel cancel ID         take a message back
   petrel scheduled USER    list a user's messages that wait for their time
   petrel events            show what became of messages, and who is there
@@ -69,6 +70,12 @@ ${address}`,
   --wait           wait for the outcome; exit with 1 if it is expired, cancelled or failed
   --wait-seconds N how long to wait (60)
   --json           print the answers as lines of JSON
+${address}`,
+  why: `petrel why MESSAGE: tells what became of a message and why, in plain words; the key needs the scope read
+
+  Such as: was it delivered, and how late; was it pushed, by which channel, or why not; what does it wait for.
+
+  --json           print the answer, with the sentences as "why", as a line of JSON
 ${address}`,
   cancel: `petrel cancel ID: takes a message back that no client has acknowledged and no phone has got, or that waits for its time
 

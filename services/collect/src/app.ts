@@ -8,6 +8,7 @@ import type { TopicRule } from "@petrel/shared/protocol/topics/topic-rules";
 import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
 import { pingRedis } from "@petrel/shared/redis/connection/cluster-nodes";
+import type { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import type { UserEraser } from "@petrel/shared/redis/erasure/erase-user";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
@@ -58,6 +59,9 @@ export interface CollectDeps {
   readonly counts: AcceptanceCounts;
   readonly eventCounts: EventCounts;
   readonly limits: MessageLimits;
+  readonly devices: Pick<DevicesStore, "list">;
+  /** Messages that one user may be sent in the window of that limit; 0: no limit. */
+  readonly receiveLimit: number;
   /** How long a request's messages may take to be stored. */
   readonly acceptDeadlineMs: number;
   /** How long one call of the store takes to answer or fail, at most. */
@@ -110,7 +114,19 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
   limiter.limit(app);
   const { limits, cancels, archive } = deps;
   const senders = new RememberedProducers(authenticator);
-  addMessageRoutes(app, { authenticator, senders, requests, limits, cancels, archive, scripts, partitions });
+  const { devices, receiveLimit } = deps;
+  addMessageRoutes(app, {
+    authenticator,
+    senders,
+    requests,
+    limits,
+    cancels,
+    archive,
+    scripts,
+    partitions,
+    devices,
+    receiveLimit,
+  });
   addBatchRoutes(app, { authenticator, senders, requests, limits });
   addUserRoutes(app, {
     authenticator,

@@ -105,6 +105,7 @@ export async function startCollect(
   eventCounts.register(metrics);
   limitCounts.register(metrics);
 
+  const receiveLimit = (config.messagesPerUser * RECEIVE_WINDOW_MS) / 1_000;
   const store = new MessageAccepter({
     ...confirmed,
     ackTimeoutMs: config.ackTimeoutMs,
@@ -113,7 +114,7 @@ export async function startCollect(
     fallbackCap: config.fallbackCap,
     recordKeepMs,
     handOver: config.handOver,
-    receiveLimit: (config.messagesPerUser * RECEIVE_WINDOW_MS) / 1_000,
+    receiveLimit,
     maxInFlight: STORE_CALLS_IN_FLIGHT,
     ...accept,
   });
@@ -129,10 +130,13 @@ export async function startCollect(
     cap: config.schedulesCap,
   });
   const archive = await openCollectArchive(config, service, { scripts, partitions });
-  const eraser = new UserEraser({ scripts, partitions, devices: new DevicesStore(scripts, partitions) });
+  const devices = new DevicesStore(scripts, partitions);
+  const eraser = new UserEraser({ scripts, partitions, devices });
   const storeMessage = createStoreMessage(wrapStore(store), wrapPublisher(publisher), scheduler);
   const app = await buildApp({
     service,
+    devices,
+    receiveLimit,
     requestLimits: {
       trustedProxies: service.trustedProxies,
       failedAuths: config.failedAuths,

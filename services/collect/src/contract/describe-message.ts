@@ -14,6 +14,7 @@ import {
 } from "@petrel/shared/redis/inbox/read-message";
 import type { Static } from "typebox";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
+import { explanationSchema } from "./explanation-schema.js";
 
 export const messageStateSchema = Type.Object(
   {
@@ -80,6 +81,7 @@ export const messageStateSchema = Type.Object(
         ),
       }),
     ),
+    explanation: Type.Optional(explanationSchema),
   },
   { title: "MessageState" },
 );

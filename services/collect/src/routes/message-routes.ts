@@ -33,8 +33,10 @@ import {
 } from "@petrel/shared/kernel/http/error-schema";
 import { type MessageBody, messageSchema } from "../contract/message-schema.js";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
+import { messageQuerySchema } from "../contract/explanation-schema.js";
+import { type ExplainDeps, explainMessage } from "../explain/explain-message.js";
 
-export interface MessageRoutesDeps extends AcceptMessageDeps {
+export interface MessageRoutesDeps extends AcceptMessageDeps, ExplainDeps {
   readonly authenticator: ProducerAuthenticator;
   /** Who was admitted to send a moment ago. */
   readonly senders: RememberedProducers;
@@ -90,23 +92,33 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
         summary: "Get what became of a message",
         description:
           "Includes the fallback channels' attempts. Kept for at least 24 h after the message's end, and with a message " +
-          "archive for as long as that keeps it, then without the attempts. Scope: `read`.",
+          "archive for as long as that keeps it, then without the attempts. `explain=true` adds why it is where it is. Scope: `read`.",
         security: producerSecurity,
         params: paramsSchema,
-        querystring: noQuerySchema,
+        querystring: messageQuerySchema,
         response: { 200: messageStateSchema, ...producerErrors, ...notFoundError },
       },
     },
-    async ({ params: { id } }) => {
+    async ({ params: { id }, query }) => {
       const found = await findMessage(deps, id);
       if (found === undefined) return describeFromArchive(deps, id);
+      const { keys } = found;
+      const explain = async (then: FoundMessage, answer: MessageStateAnswer): Promise<MessageStateAnswer> =>
+        query.explain === undefined
+          ? answer
+          : { ...answer, explanation: await awaitAnswer(explainMessage(deps, keys, id, then)) };
       const attemptsNow = (): Promise<FallbackAttempt[]> =>
-        awaitAnswer(readAttempts(deps.scripts.redis, found.keys, id));
+        awaitAnswer(readAttempts(deps.scripts.redis, keys, id));
       const attempts = await attemptsNow();
-      if (found.state !== "queued" || attempts.length === 0) return describeMessage(id, found, attempts);
+      if (found.state !== "queued" || attempts.length === 0) {
+        return explain(found, describeMessage(id, found, attempts));
+      }
       // An attempt that was settled between the two reads must not stand beside the state before it.
       const again = (await findMessage(deps, id)) ?? found;
-      return describeMessage(id, again, again.state === "queued" ? attempts : await attemptsNow());
+      return explain(
+        again,
+        describeMessage(id, again, again.state === "queued" ? attempts : await attemptsNow()),
+      );
     },
   );
 

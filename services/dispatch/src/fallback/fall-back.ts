@@ -12,6 +12,7 @@ import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { messageAttributes, type Span, traceIdOf, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { AttemptNote } from "@petrel/shared/protocol/fallback/fallback-attempt";
 import type { FallbackEntry, FallbackFailure } from "@petrel/shared/protocol/fallback/fallback-entry";
+import { skipStates } from "@petrel/shared/protocol/fallback/fallback-skip";
 import { isMessageId, isStoredUserId } from "@petrel/shared/protocol/messages/ids";
 import { lineageOf, type Priority } from "@petrel/shared/protocol/messages/stored-message";
 import { isConnectionError } from "@petrel/shared/redis/connection/connect";
@@ -262,7 +263,12 @@ async function drop(
   reason: DropReason,
   done: Done,
 ): Promise<FallBackResult> {
-  const result = await settle(options, held, { outcome: "dropped" }, done);
+  const state = skipStates.find((word) => word === reason);
+  const settlement: Settlement =
+    state === undefined
+      ? { outcome: "dropped" }
+      : { outcome: "unneeded", skip: { state, channel: options.channel } };
+  const result = await settle(options, held, settlement, done);
   if (result === "settled") options.metrics.dropped(reason);
   return result;
 }

@@ -15,6 +15,7 @@ import {
   type TakenEntry,
 } from "./fallback-queue.js";
 import { readAttempts, readMessage } from "../inbox/read-message.js";
+import { readCircumstances } from "../inbox/read-circumstances.js";
 import { settleFallback, type Settlement, type SettleOptions } from "./settle-fallback.js";
 
 let store: OpenStore;
@@ -179,6 +180,22 @@ describe("failed", () => {
     for (const entry of entries) evicted.push((await settle(entry, failed, { deadLettersCap: 3 })).evicted);
     expect(evicted).toEqual([0, 0, 0, 1, 1]);
     expect((await letters()).map(([, fields]) => fields[1]?.split("\t")[5])).toEqual(["m3", "m4", "m5"]);
+  });
+});
+
+describe("an entry whose message had ended", () => {
+  test("is noted apart from the attempts; its record lives no longer for it", async () => {
+    const id = await enter();
+    const entry = await takeOne();
+    await store.redis.pexpire(store.keys.record(id), 60_000);
+    const skip = { state: "delivered", channel: "apns" } as const;
+    expect(await settle(entry, { outcome: "unneeded", skip })).toMatchObject({ outcome: "settled" });
+    expect(await store.redis.pttl(store.keys.record(id))).toBeLessThanOrEqual(60_000);
+    expect(await store.redis.pttl(store.keys.attempts(id))).toBeLessThanOrEqual(60_000);
+    expect(await readAttempts(store.redis, store.keys, id)).toEqual([]);
+    const place = { id, userId: "u1", seq: 1 };
+    const { skips } = await readCircumstances(store.scripts, store.keys, place);
+    expect(skips).toEqual([{ ...skip, atMs: expect.any(Number) }]);
   });
 });
 

@@ -2,6 +2,7 @@
 // Guarantees: one step; of several workers that tried the same entry, the first settles it.
 import type { DeadLetterCause } from "../../protocol/fallback/dead-letter-causes.js";
 import { encodeAttempt, shortenReason, type AttemptNote } from "../../protocol/fallback/fallback-attempt.js";
+import { encodeSkip, type SkipNote } from "../../protocol/fallback/fallback-skip.js";
 import { encodeFailure, type FallbackFailure } from "../../protocol/fallback/fallback-entry.js";
 import { FALLBACK_GROUP, streamOf, type TakenEntry } from "./fallback-queue.js";
 import { eventKeys } from "../scripts/event-writing.js";
@@ -10,8 +11,10 @@ import type { ScriptRunner } from "../scripts/script-runner.js";
 export type Settlement =
   /** A channel took it. */
   | { readonly outcome: "taken"; readonly channel: string }
-  /** Nothing is sent: the message has ended, or nobody can be reached. */
+  /** Nothing is sent: nobody can be reached, or the message has an end that says all. */
   | { readonly outcome: "dropped" }
+  /** Nothing is sent: the message had ended, which is noted for who asks why. */
+  | { readonly outcome: "unneeded"; readonly skip: SkipNote }
   | { readonly outcome: "retry"; readonly delayMs: number }
   /** This channel is asked next. */
   | {
@@ -80,6 +83,7 @@ export async function settleFallback(
       outcome === "passed" ? encodeFailure(settlement.failure) : "",
       scripts.events.argument("message.pushed", "message.failed", "message.expired"),
       ...notes.map(encodeAttempt),
+      ...(outcome === "unneeded" ? [encodeSkip(settlement.skip)] : []),
     ],
   );
   const [word, evicted = "0"] = answer.split("\t");

@@ -20,6 +20,7 @@
 -- what it failed for, so that the message fails of that where no later channel reaches the user either.
 -- What the message becomes is an event, in the same step, where its type is written. One that was acknowledged
 -- before its push was taken reads `delivered`, and gets none for the push.
+-- A message that had ended when a channel was to be asked ("unneeded") may be noted too; its record lives no longer for it.
 --
 -- KEYS[1] fallback stream · KEYS[2] retries, of the same channel · KEYS[3] dead letters, of the cause in ARGV[4]
 -- KEYS[4] record · KEYS[5] user · KEYS[6] attempts · KEYS[7] sending
@@ -28,7 +29,7 @@
 -- KEYS[12] events · KEYS[13] event log · KEYS[14] generation
 -- ARGV[1] group
 -- ARGV[2] entryId
--- ARGV[3] outcome   "taken" | "dropped" | "retry" | "passed" | "failed"
+-- ARGV[3] outcome   "taken" | "dropped" | "unneeded" | "retry" | "passed" | "failed"
 -- ARGV[4] word      of taken: the channel's name · of failed: the cause · else ""
 -- ARGV[5] attempts  made by now, this one included
 -- ARGV[6] delayMs   of retry: how long to wait; at most until the message's expiry, when it gets that end instead
@@ -115,7 +116,7 @@ if not wasPending then return 'gone' end
 redis.call('XDEL', KEYS[1], ARGV[2])
 
 if record and #ARGV > 14 then
-  redis.call('PEXPIRE', KEYS[4], ms(keepMs), 'GT')
+  if outcome ~= 'unneeded' then redis.call('PEXPIRE', KEYS[4], ms(keepMs), 'GT') end
   for i = 15, #ARGV do
     redis.pcall('RPUSH', KEYS[6], '{"at":' .. nowText .. ',' .. string.sub(ARGV[i], 2))
   end

@@ -1,0 +1,39 @@
+// dispatch/fall-back -> fallback/settle-fallback.lua -> here -> collect/explain-message: a message that was offered to the
+// fallback, and had ended when a channel was to be asked.
+// Guarantees: writer and reader agree. It stands among a message's attempts; who knows attempts alone leaves it out.
+
+/** Ends that come before a push: each says why there was none. */
+export const skipStates = ["delivered", "expired", "cancelled"] as const;
+export type SkipState = (typeof skipStates)[number];
+
+export interface SkipNote {
+  /** What the message was by then. */
+  readonly state: SkipState;
+  /** Which channel was to be asked; absent where none was chosen yet. */
+  readonly channel?: string | undefined;
+}
+
+export interface FallbackSkip extends SkipNote {
+  /** ms since 1970 by Redis' clock. */
+  readonly atMs: number;
+}
+
+/** JSON text of a non-empty object, see fallback/settle-fallback.lua. */
+export function encodeSkip({ state, channel }: SkipNote): string {
+  return JSON.stringify({ event: "not-sent", state, channel });
+}
+
+/** @returns undefined if the text is an attempt, or not ours */
+export function decodeSkip(text: string): FallbackSkip | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== "object" || value === null) return undefined;
+  const { at, event, state: word, channel } = value as Readonly<Record<string, unknown>>;
+  const state = skipStates.find((known) => known === word);
+  if (event !== "not-sent" || typeof at !== "number" || state === undefined) return undefined;
+  return { atMs: at, state, ...(typeof channel === "string" ? { channel } : {}) };
+}
