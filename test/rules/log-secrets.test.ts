@@ -36,6 +36,7 @@ beforeAll(async () => {
     environment: {
       ...simulator.environment,
       LOG_LEVEL: "trace",
+      ACCESS_LOG_SAMPLE: "1",
       ALLOW_TOKEN_IN_QUERY: "true",
       ACK_TIMEOUT_MS: "500",
       OFFLINE_SETTLE_MS: "100",
@@ -309,4 +310,10 @@ test("no log line holds what only those concerned may know", async () => {
   const all = logs.map(({ text }) => text).join("\n");
   for (const trace of ["OOM", "inbox not readable", "WRONGTYPE"]) expect(all, trace).toContain(trace);
   for (const { name, text } of logs) expect(text, name).toContain('"service"');
+  for (const line of [
+    /"requestId":"[^"]+","method":"POST","route":"\/v1\/messages","status":202,/,
+    /"requestId":"[^"]+","method":"POST","route":"\/v1\/messages","status":503,/,
+    /"method":"GET","route":"\/v1\/connect","status":101,/,
+  ])
+    expect(all).toMatch(line);
 });

@@ -21,7 +21,7 @@ const openToPages: ReadonlyMap<string, string> = new Map([
 const openToAll: ReadonlySet<string> = new Set(["/.well-known/jwks.json", "/v1/web-push-key"]);
 
 const PREFLIGHT_SECONDS = 600;
-const EXPOSED = "retry-after, ratelimit, ratelimit-policy, www-authenticate";
+const EXPOSED = "x-request-id, retry-after, ratelimit, ratelimit-policy, www-authenticate";
 
 /** Call before the routes. */
 export function answerBrowsers(app: HttpApp, matchOrigin: MatchOrigin): void {
@@ -56,7 +56,7 @@ export function answerBrowsers(app: HttpApp, matchOrigin: MatchOrigin): void {
         return reply
           .code(204)
           .header("access-control-allow-methods", methods)
-          .header("access-control-allow-headers", "authorization, content-type")
+          .header("access-control-allow-headers", "authorization, content-type, x-request-id")
           .header("access-control-max-age", String(PREFLIGHT_SECONDS))
           .send(null);
       },

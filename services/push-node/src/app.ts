@@ -2,6 +2,7 @@
 // Guarantees: what a socket may make this node hold before it is somebody's is bounded; closing the application cuts no
 // socket: the drain does, before that.
 import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http/http-app";
+import { givenRequestId, REQUEST_ID } from "@petrel/shared/kernel/http/requests/request-ids";
 import type { Service } from "@petrel/shared/service/open-service";
 import { WebSocketServer, type ServerOptions } from "ws";
 import { addConnectRoute, CONNECT_PATH, type ConnectRouteDeps } from "./connect/connect-route.js";
@@ -87,15 +88,25 @@ export async function buildApp({
     ...UNTYPED,
     handleProtocols: (protocols) => (protocols.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
   });
-  const upgraded = service.requests.route(CONNECT_PATH, "GET");
+  const { requests } = service;
+  const upgraded = requests.route(CONNECT_PATH, "GET");
   upgraded.expect([UPGRADED]);
   const take = addConnectRoute(app, connect, (request, socket, head, askedAtMs, onOpen) =>
     sockets.handleUpgrade(request, socket, head, (ws) => {
-      upgraded.seen(UPGRADED, performance.now() - askedAtMs);
+      requests.answered(request, upgraded, {
+        requestId: givenRequestId(request.headers),
+        status: UPGRADED,
+        ms: performance.now() - askedAtMs,
+      });
       if (ws instanceof ConnectionWebSocket) onOpen(ws);
       else ws.terminate();
     }),
   );
+  // A connection has an id of its own: none is made here.
+  sockets.on("headers", (lines, request) => {
+    const requestId = givenRequestId(request.headers);
+    if (requestId !== undefined) lines.push(`${REQUEST_ID}: ${requestId}`);
+  });
   routeUpgrades(app, CONNECT_PATH, take);
   return app;
 }

@@ -14,6 +14,7 @@ import {
   portSetting,
   readConfig,
   redisSettings,
+  share,
   text,
   url,
   type Schema,
@@ -123,4 +124,12 @@ test("what all services share has defaults, so that nothing is required", () => 
     logLevel: "info",
   });
   expect(() => readConfig({ port: portSetting(1) }, { PORT: "65536" })).toThrow(ConfigError);
+});
+
+test("a share is a number from 0 to 1", () => {
+  const sampled = { sample: share("SAMPLE", "how many", { default: 0 }) };
+  const read = (SAMPLE: string): number => readConfig(sampled, { SAMPLE }).sample;
+  expect(["", "0", "1", "0.01", ".5", "1.0"].map(read)).toEqual([0, 0, 1, 0.01, 0.5, 1]);
+  for (const wrong of ["1.5", "-0.1", "5%", "1e-3", "x", "NaN", "2"])
+    expect(() => read(wrong)).toThrow(ConfigError);
 });

@@ -125,6 +125,22 @@ export function url(
   );
 }
 
+/** A share of something: 0 to 1. */
+export function share(env: string, describe: string, rest: { readonly default?: number }) {
+  return setting(
+    env,
+    describe,
+    (text) => {
+      const value = Number(text);
+      if (!/^(?:0|1|[01]?\.\d+)$/.test(text) || value > 1) {
+        throw new Error(`a number from 0 to 1, not ${JSON.stringify(text)}`);
+      }
+      return value;
+    },
+    rest,
+  );
+}
+
 /** One of a few words. */
 export function choice<const C extends readonly string[]>(
   env: string,
@@ -252,6 +268,11 @@ export const commonSettings = {
     of: ["trace", "debug", "info", "warn", "error", "fatal", "silent"],
     default: "info",
   }),
+  accessLogSample: share(
+    "ACCESS_LOG_SAMPLE",
+    "share of the requests that are logged, from 0 (no access log) to 1; above 0 each that is answered with 400 or more is logged, up to 100 a second",
+    { default: 0 },
+  ),
   tlsCertFile: optionalText(
     "TLS_CERT_FILE",
     "PEM file with this service's certificate chain; with it and TLS_KEY_FILE every listener speaks TLS (1.2 or newer); reloaded when it changes; see tls.md",

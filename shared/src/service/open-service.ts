@@ -1,10 +1,12 @@
 // start-<service> <- here: what every service has, opened from its configuration.
 // Guarantees: parts close in reverse order of their opening; a setting that does not fit ends the start with one line.
+import type { IncomingMessage } from "node:http";
 import type { Clock } from "../kernel/clock.js";
-import { TrustedProxies } from "../kernel/http/client-address.js";
+import { clientOf, TrustedProxies } from "../kernel/http/client-address.js";
 import type { HttpApp } from "../kernel/http/http-app.js";
 import type { Lifecycle } from "../kernel/lifecycle/lifecycle.js";
 import type { Logger } from "../kernel/logging/logging.js";
+import { AccessLog } from "../kernel/http/requests/access-log.js";
 import { RequestWatch } from "../kernel/http/requests/watch-requests.js";
 import { serveMetrics } from "../kernel/http/serve-metrics.js";
 import { addCertificateGauges } from "../kernel/metrics/certificate-gauges.js";
@@ -24,6 +26,7 @@ export type ServiceConfig = TlsSettings & {
   readonly metricsPort: number | undefined;
   readonly metricsHost: string;
   readonly logLevel: string;
+  readonly accessLogSample?: number;
   readonly trustedProxies?: readonly string[];
 } & (TracingSettings | { readonly tracing?: undefined });
 
@@ -71,7 +74,10 @@ export async function openService(config: ServiceConfig, process: ServiceProcess
   const tls = await openListenerTls(config, process);
   const { certificates } = tls;
   addCertificateGauges(metrics, certificates);
-  const requests = new RequestWatch(metrics);
+  const { accessLogSample: sample = 0 } = config;
+  const addressOf = (request: IncomingMessage): string => clientOf(request, trustedProxies);
+  const log = sample === 0 ? undefined : new AccessLog({ logger: process.logger, sample, addressOf });
+  const requests = new RequestWatch(metrics, log);
 
   async function attach(app: HttpApp): Promise<void> {
     if (config.metricsPort !== undefined) {

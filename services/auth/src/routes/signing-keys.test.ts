@@ -128,7 +128,9 @@ describe("a page's script", () => {
       expect([answer.status, answer.text]).toEqual([204, ""]);
       expect(answer.headers["access-control-allow-origin"]).toBe(origin);
       expect(String(answer.headers["access-control-allow-methods"])).toContain(method);
-      expect(answer.headers["access-control-allow-headers"]).toBe("authorization, content-type");
+      expect(answer.headers["access-control-allow-headers"]).toBe(
+        "authorization, content-type, x-request-id",
+      );
       expect(answer.headers["vary"]).toBe("origin");
       expect(answer.headers).not.toHaveProperty("access-control-allow-credentials");
     }

@@ -132,7 +132,8 @@ const newName = (): string => `n${(names++).toString().padStart(6, "0")}`;
 
 /** Without what differs between two requests that are equal. */
 function comparable({ status, headers, body }: Answered, name: string): Answered {
-  const { date: _date, ratelimit: _remaining, ...rest } = headers;
+  const { date: _date, ratelimit: _remaining, "x-request-id": id = "", ...rest } = headers;
+  expect(id).toMatch(/^[\w-]{8}\.[0-9a-z]+$/);
   return {
     status,
     headers: rest,
@@ -221,6 +222,26 @@ describe("what the lane takes", () => {
     expect(handled).toBe(0);
     expect(answers).toEqual(expected);
   });
+});
+
+test.each([
+  ["taken", (name: string) => to(name), "202"],
+  ["away", (name: string) => to(`away${name}`), "503"],
+])("a request's own id is in the answer: %s", async (_what, make, status) => {
+  const { socket, next } = openConnection();
+  let answered: Answered | undefined;
+  for (let tries = 0; tries < 20; tries++) {
+    send(socket, { body: `{"to":{"topic":"before"},"data":1}` });
+    await next();
+    handled = 0;
+    send(socket, { body: make(newName()), headers: { "x-request-id": "shop/order-17" } });
+    answered = await next();
+    if (handled === 0) break;
+  }
+  socket.destroy();
+  expect(handled).toBe(0);
+  expect(answered?.status).toContain(status);
+  expect(answered?.headers["x-request-id"]).toBe("shop/order-17");
 });
 
 test("what the lane answers counts by its route, as what the framework answers does", async () => {

@@ -36,7 +36,7 @@ export interface ExpressLaneDeps extends AcceptMessageDeps {
   /** The same that the routes have: they check whoever is not in it, and put them there. */
   readonly senders: Pick<RememberedProducers, "find">;
   readonly logger: Pick<Logger, "error" | "warn">;
-  readonly watch: Pick<RequestWatch, "route">;
+  readonly watch: Pick<RequestWatch, "route" | "idOf" | "answered">;
 }
 
 const MESSAGES = "/v1/messages";
@@ -89,7 +89,7 @@ class ExpressLane {
 
   /** @returns false, before anything is counted or stored, for what the routes shall answer */
   take({ request, body, response, wanted: producer }: WholeRequest<Producer>): boolean {
-    const { limits } = this.#deps;
+    const { limits, watch } = this.#deps;
     if (body.length === 0 || limits.refuses(producer)) return false;
     const { headers } = request;
     const answer = { header: (name: string, value: string) => response.setHeader(name, value) };
@@ -117,28 +117,34 @@ class ExpressLane {
       // A refusal: the routes find the same, and tell it.
       return false;
     }
+    const requestId = watch.idOf(request);
+    const end = (status: number): void =>
+      watch.answered(request, route, { requestId, status, ms: performance.now() - startedAtMs });
     accepted.then(
       (json) => {
-        answerJson(response, 202, json);
-        route.seen(202, performance.now() - startedAtMs);
+        answerJson(response, { status: 202, json, requestId });
+        end(202);
       },
-      (error: unknown) => {
-        const status = this.#fail(error, request, response);
-        route.seen(status, performance.now() - startedAtMs);
-      },
+      (error: unknown) => end(this.#fail(error, requestId, request, response)),
     );
     return true;
   }
 
-  #fail(error: unknown, { method = "", url = "" }: IncomingMessage, response: ServerResponse): number {
+  /** @returns the status that was answered */
+  #fail(
+    error: unknown,
+    requestId: string,
+    { method = "", url = "" }: IncomingMessage,
+    response: ServerResponse,
+  ): number {
     const { logger } = this.#deps;
     const { status, headers, body } = describeFailure(
       error,
-      { method, url },
+      { id: requestId, method, url },
       { logger, refusals: this.#refusals },
     );
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-    answerJson(response, status, body, "application/json");
+    answerJson(response, { status, json: body, requestId, type: "application/json" });
     return status;
   }
 }

@@ -19,13 +19,16 @@ export type Credential = Exclude<Handshake["credential"], { readonly kind: "awai
  * Rejects with a PetrelError for a credential that is not good, and with what the store throws where Redis does not
  * answer.
  */
-export type CheckCredential = (credential: Credential) => Promise<VerifiedToken>;
+export type CheckCredential = (
+  credential: Credential,
+  requestId: string | undefined,
+) => Promise<VerifiedToken>;
 
 export function createCheckCredential(deps: CheckCredentialDeps): CheckCredential {
   const { verifyToken, redeemTicket, clock } = deps;
-  return async (credential) => {
+  return async (credential, requestId) => {
     if (credential.kind === "token") {
-      const token = await verifyToken(credential.token);
+      const token = await verifyToken(credential.token, requestId);
       requireTimeLeft(token, clock.wallMs());
       return token;
     }

@@ -342,3 +342,17 @@ test("upgrades count as requests: answered 101, and refused", async () => {
   );
   client.close();
 });
+
+test("a request's id is in the answer to the upgrade, and in a refusal", async () => {
+  const answerTo = async (headers: Record<string, string>): Promise<string> => {
+    const client = await openRaw({ port: node.port, headers });
+    client.socket.destroy();
+    return client.answer.toLowerCase();
+  };
+  const opened = await answerTo({ "x-request-id": "edge-7" });
+  expect(opened).toContain(" 101 ");
+  expect(opened).toMatch(/^x-request-id: edge-7$/m);
+  expect(await answerTo({ "x-request-id": "not good" })).not.toContain("x-request-id");
+  const refusal = await answerTo({ "x-request-id": "edge-8", origin: "https://evil.example" });
+  expect(refusal).toMatch(/^x-request-id: edge-8$/m);
+});

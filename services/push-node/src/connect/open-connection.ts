@@ -74,7 +74,7 @@ export class OpenConnection implements SocketListener {
   /** Until it is open. */
   #early: EarlyFrames | undefined = new EarlyFrames();
   /** Until it is registered. */
-  #wishes: Pick<Handshake, "position" | "ackAuto" | "broadcast"> | undefined;
+  #wishes: Pick<Handshake, "position" | "ackAuto" | "broadcast" | "requestId"> | undefined;
   #authTimer: NodeJS.Timeout | undefined;
   #freeSlot: (() => void) | undefined;
 
@@ -83,13 +83,13 @@ export class OpenConnection implements SocketListener {
     deps: OpenDeps,
     ws: ConnectionWebSocket,
     socket: Socket,
-    { position, ackAuto, broadcast }: Handshake,
+    { position, ackAuto, broadcast, requestId }: Handshake,
     freeSlot: () => void,
   ) {
     this.#deps = deps;
     this.#ws = ws;
     this.#socket = socket;
-    this.#wishes = { position, ackAuto, broadcast };
+    this.#wishes = { position, ackAuto, broadcast, requestId };
     this.#freeSlot = freeSlot;
     ws.listen(this);
   }
@@ -218,7 +218,7 @@ export class OpenConnection implements SocketListener {
   #authenticate(credential: Credential): void {
     this.#enter("authenticating");
     // A socket whose credential failed counts as nobody's until it is gone.
-    this.#open(this.#deps.checkCredential(credential)).catch((error: unknown) =>
+    this.#open(this.#deps.checkCredential(credential, this.#wishes?.requestId)).catch((error: unknown) =>
       failAuthentication(this, error),
     );
   }

@@ -3,6 +3,7 @@
 // since browsers cannot read a refused handshake.
 import type { IncomingHttpHeaders } from "node:http";
 import { PetrelError } from "@petrel/shared/kernel/errors";
+import { givenRequestId } from "@petrel/shared/kernel/http/requests/request-ids";
 import type { MatchOrigin } from "@petrel/shared/security/requests/match-origin";
 import { listElements } from "./check-upgrade.js";
 
@@ -32,6 +33,8 @@ export interface Handshake {
   readonly ackAuto: boolean;
   /** Where it stopped reading `$all`. */
   readonly broadcast: BroadcastPosition | undefined;
+  /** The request's, where it brought one. */
+  readonly requestId: string | undefined;
 }
 
 export interface HandshakeRules {
@@ -62,6 +65,7 @@ export function readHandshake(
     position: readPosition(readOnce(query, "epoch"), readOnce(query, "since")),
     ackAuto: readAck(readOnce(query, "ack")),
     broadcast: readBroadcast(readOnce(query, "all")),
+    requestId: givenRequestId(headers),
   };
 }
 

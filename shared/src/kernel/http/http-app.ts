@@ -29,6 +29,7 @@ import { HttpSockets } from "./stop-serving.js";
 import type { Logger } from "../logging/logging.js";
 import { forgetTypeOfNothing, refuseOtherTypes } from "./other-content-types.js";
 import { CODE_DEFAULT, type DocumentedRules } from "./openapi-document.js";
+import { REQUEST_ID } from "./requests/request-ids.js";
 import { RequestWatch } from "./requests/watch-requests.js";
 import { serveDocument } from "./serve-document.js";
 import { compileWhenUsed } from "../schemas/compile-when-used.js";
@@ -120,6 +121,7 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   );
   const app = fastify({
     loggerInstance,
+    genReqId: (request) => watch.idOf(request),
     logController: new LogController({ disableRequestLogging: true }),
     // During a stop, requests on open connections are answered as usual, with `Connection: close`. The framework's own
     // 503 lacks the contract's shape, and a planned stop must cost no errors.
@@ -142,7 +144,8 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
     schemaController: { compilersFactory: compileWhenUsed() },
     frameworkErrors: (error, request, reply) => {
       // No hook runs for a path that cannot be read.
-      watch.begin(reply.raw, request.method);
+      watch.begin(request, reply.raw);
+      void reply.header(REQUEST_ID, request.id);
       sendError(error, request, reply, refusals);
     },
     clientErrorHandler: (error, socket) => answerClientError(error, socket, { lingering, bodies, watch }),
@@ -174,7 +177,8 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
     for (const verb of [method].flat()) if (verb !== "HEAD") watch.route(url, verb);
   });
   app.addHook("onRequest", (request, reply, done) => {
-    watch.begin(reply.raw, request.method, request);
+    watch.begin(request, reply.raw);
+    void reply.header(REQUEST_ID, request.id);
     if (request.raw.headers["content-type"] !== undefined) forgetTypeOfNothing(request.raw.headers);
     // Before any body is read.
     done(checkHead(request.raw) ?? (request.is404 ? notFound(request) : undefined));
@@ -249,10 +253,16 @@ export interface FailureAnswer {
   readonly body: string;
 }
 
+export interface FailedRequest {
+  readonly id: string;
+  readonly method: string;
+  readonly url: string;
+}
+
 /** What a request is told that failed; what is our own fault is logged. */
 export function describeFailure(
   error: unknown,
-  { method, url }: { readonly method: string; readonly url: string },
+  { id, method, url }: FailedRequest,
   { logger, refusals }: { readonly logger: Pick<FastifyBaseLogger, "error">; readonly refusals: RareLog },
 ): FailureAnswer {
   const petrelError = toPetrelError(error);
@@ -261,7 +271,7 @@ export function describeFailure(
     // Not our fault. Clients can cause these at will, and the stack says nothing.
     refusals.warn(petrelError.message);
   } else if (status >= 500 && petrelError.code !== "PETREL_NOT_IMPLEMENTED") {
-    logger.error({ err: error, method, path: pathOf(url) }, petrelError.message);
+    logger.error({ err: error, requestId: id, method, path: pathOf(url) }, petrelError.message);
   }
   return {
     status,

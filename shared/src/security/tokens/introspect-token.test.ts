@@ -57,6 +57,14 @@ function reply(body: unknown, status = 200): (response: ServerResponse) => void 
   return (response) => void response.writeHead(status).end(JSON.stringify(body));
 }
 
+test("the id of the request that brought the token goes along, where there is one", async () => {
+  answer = reply(active);
+  await verify("t", "edge-1");
+  expect(last.headers["x-request-id"]).toBe("edge-1");
+  await verify("t");
+  expect(last.headers["x-request-id"]).toBeUndefined();
+});
+
 test("an active token gives what it says; the question is a form, with the node's key", async () => {
   answer = reply(active);
   expect(await verify("a+b&c=d")).toEqual({

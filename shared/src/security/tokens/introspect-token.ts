@@ -3,6 +3,7 @@
 // log says why, once: nobody can connect then.
 import type { ClientTlsFiles } from "../../kernel/tls/client-tls-files.js";
 import { type Clock, systemClock } from "../../kernel/clock.js";
+import { REQUEST_ID } from "../../kernel/http/requests/request-ids.js";
 import { describeWithCause, PetrelError } from "../../kernel/errors.js";
 import type { Logger } from "../../kernel/logging/logging.js";
 import { Outage } from "../../kernel/logging/outage.js";
@@ -46,7 +47,7 @@ export function createIntrospection(options: IntrospectTokenOptions): Introspect
   let probedAtMs = Number.NEGATIVE_INFINITY;
   const url = `${authUrl.replace(/\/+$/, "")}/v1/introspect`;
 
-  async function ask(token: string): Promise<JsonAnswer> {
+  async function ask(token: string, requestId?: string): Promise<JsonAnswer> {
     try {
       const answer = await fetchJson(url, {
         method: "POST",
@@ -56,6 +57,7 @@ export function createIntrospection(options: IntrospectTokenOptions): Introspect
         headers: {
           authorization: `Bearer ${credential}`,
           "content-type": "application/x-www-form-urlencoded",
+          ...(requestId === undefined ? {} : { [REQUEST_ID]: requestId }),
         },
         body: new URLSearchParams({ token, token_type_hint: "access_token" }).toString(),
       });
@@ -87,11 +89,11 @@ export function createIntrospection(options: IntrospectTokenOptions): Introspect
     }
   }
 
-  const verifyToken: VerifyToken = async (token) => {
+  const verifyToken: VerifyToken = async (token, requestId) => {
     if (token === "" || token.length > MAX_TOKEN_LENGTH) {
       throw new PetrelError("PETREL_TOKEN_INVALID", "The token is empty or too long.");
     }
-    const { status, body } = await ask(token);
+    const { status, body } = await ask(token, requestId);
     if (status !== 200 || typeof body !== "object" || body === null) {
       // 401 and 403 too: they concern this node's key, not the token.
       throw new PetrelError(

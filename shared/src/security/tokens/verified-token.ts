@@ -47,9 +47,10 @@ export interface VerifiedToken {
 
 /**
  * Checks a token's signature, issuer, audience, kind and time. Rejects with PetrelError PETREL_TOKEN_INVALID,
- * PETREL_TOKEN_EXPIRED, or PETREL_UNAVAILABLE if the check itself is not possible now.
+ * PETREL_TOKEN_EXPIRED, or PETREL_UNAVAILABLE if the check itself is not possible now. Another service that is asked gets
+ * the id of the request that brought the token.
  */
-export type VerifyToken = (token: string) => Promise<VerifiedToken>;
+export type VerifyToken = (token: string, requestId?: string) => Promise<VerifiedToken>;
 
 /** The longest life of a token that auth has not made. */
 export const MAX_FOREIGN_LIFE_SECONDS = 366 * 24 * 60 * 60;

@@ -4,6 +4,7 @@
 // during a stop, one that the taker leaves. Answers are written by Node, which keeps their order on a connection.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { HttpApp } from "../http-app.js";
+import { REQUEST_ID } from "../requests/request-ids.js";
 
 /** A request whose head and body came together. */
 export interface WholeRequest<Wanted> {
@@ -88,8 +89,22 @@ function endUnread(request: IncomingMessage): void {
   Object.assign(request, { _consumed: true });
 }
 
-/** @param json the text of the body */
-export function answerJson(response: ServerResponse, status: number, json: string, type = JSON_TYPE): void {
-  response.writeHead(status, { "Content-Type": type, "Content-Length": Buffer.byteLength(json) });
+export interface JsonAnswer {
+  readonly status: number;
+  /** The text of the body. */
+  readonly json: string;
+  readonly requestId: string;
+  readonly type?: string;
+}
+
+export function answerJson(
+  response: ServerResponse,
+  { status, json, requestId, type = JSON_TYPE }: JsonAnswer,
+): void {
+  response.writeHead(status, {
+    "Content-Type": type,
+    "Content-Length": Buffer.byteLength(json),
+    [REQUEST_ID]: requestId,
+  });
   response.end(json);
 }

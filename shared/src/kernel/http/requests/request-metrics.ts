@@ -30,9 +30,11 @@ type HistogramLabel = "route" | "method";
 export class RouteRequests {
   readonly #counts = new Map<number, number>();
   readonly #newSeries: () => DurationSeries;
+  readonly route: string;
   #seconds: DurationSeries | undefined;
 
-  constructor(newSeries: () => DurationSeries) {
+  constructor(route: string, newSeries: () => DurationSeries) {
+    this.route = route;
     this.#newSeries = newSeries;
   }
 
@@ -96,7 +98,7 @@ export class RequestMetrics {
     let requests = methods.get(verb);
     if (requests === undefined) {
       const labels = { route: path, method: verb };
-      methods.set(verb, (requests = new RouteRequests(() => this.#seconds.series(labels))));
+      methods.set(verb, (requests = new RouteRequests(path, () => this.#seconds.series(labels))));
     }
     return requests;
   }

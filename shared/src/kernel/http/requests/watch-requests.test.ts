@@ -9,6 +9,9 @@ import { buildHttpApp, type HttpApp } from "../http-app.js";
 import { RequestWatch } from "./watch-requests.js";
 
 const registry = new Registry();
+const lines: { readonly requestId?: string }[] = [];
+const note = (fields: { readonly requestId?: string }): void => void lines.push(fields);
+const noting = Object.assign(createLogger({ service: "test", level: "silent" }), { error: note });
 let app: HttpApp;
 let port: number;
 /** What was counted before the test. */
@@ -21,7 +24,7 @@ beforeAll(async () => {
   app = await buildHttpApp({
     service: "test",
     version: "1",
-    logger: createLogger({ service: "test", level: "silent" }),
+    logger: noting,
     bodyLimitBytes: 100,
     readiness: () => ({ ready: false, checks: {} }),
     requests: new RequestWatch(registry),
@@ -155,4 +158,33 @@ test("a route's failures can be asked for before the first of them", async () =>
     expect(text).toContain(
       `petrel_http_requests_total{route="/things/:id",method="PUT",status="${status}"} 0`,
     );
+});
+
+const idOf = async (path: string, id?: string): Promise<string | null> => {
+  const headers: Record<string, string> = id === undefined ? {} : { "x-request-id": id };
+  return (await fetch(`http://127.0.0.1:${port}${path}`, { headers })).headers.get("x-request-id");
+};
+
+test.each(["/things/1", "/things/broken", "/nowhere", "/%zz", "/health/live"])(
+  "%s: the answer has the request's id, or one that was made",
+  async (path) => {
+    expect(await idOf(path, "edge-1:a/b")).toBe("edge-1:a/b");
+    const [made, other, replaced] = [await idOf(path), await idOf(path), await idOf(path, "no good")];
+    for (const id of [made, other, replaced]) expect(id).toMatch(/^[\w-]{8}\.[0-9a-z]+$/);
+    expect(new Set([made, other, replaced]).size).toBe(3);
+  },
+);
+
+test("a request that is refused by its head has its id, too", async () => {
+  const head = "GET /things/1 HTTP/1.1\r\nConnection: close\r\nX-Request-Id: edge-2\r\n\r\n";
+  expect(await exchange(head)).toMatch(/^x-request-id: edge-2\r$/im);
+  const twice =
+    "GET /version HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Request-Id: a\r\nX-Request-Id: b\r\n\r\n";
+  expect(await exchange(twice)).toMatch(/^x-request-id: [\w-]{8}\.[0-9a-z]+\r$/im);
+});
+
+test("the line of a failure has the id", async () => {
+  lines.length = 0;
+  const id = await idOf("/things/broken");
+  expect(lines.map(({ requestId }) => requestId)).toEqual([id]);
 });

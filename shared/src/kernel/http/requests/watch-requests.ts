@@ -1,8 +1,10 @@
-// kernel/http/http-app, and what answers past the framework -> here -> request-metrics: each request, from its head to the
-// end of its answer.
-// Guarantees: a request counts once, whoever answers it, and also where its client left before the answer.
-import type { ServerResponse } from "node:http";
+// kernel/http/http-app, and what answers past the framework -> here -> request-metrics, access-log: each request, from its
+// head to the end of its answer.
+// Guarantees: a request has one id, and counts once, whoever answers it, and also where its client left before the answer.
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Registry } from "../../metrics/metrics.js";
+import type { AccessLog } from "./access-log.js";
+import { RequestIds } from "./request-ids.js";
 import { RequestMetrics, type RouteRequests } from "./request-metrics.js";
 
 /** The client left before it was answered; nginx' number for it. */
@@ -10,21 +12,39 @@ export const CLIENT_LEFT = 499;
 
 /** As the framework describes it. */
 export interface RoutedRequest {
+  readonly id: string;
+  readonly raw: IncomingMessage;
   readonly method: string;
   readonly is404: boolean;
   readonly routeOptions: {
     /** Its template. */
     readonly url?: string | undefined;
     /** `waits`: its requests wait by their nature, such as a long poll: their durations say nothing. */
-    readonly config: { readonly waits?: boolean };
+    readonly config?: { readonly waits?: boolean };
   };
+}
+
+/** What became of a request. */
+export interface Outcome {
+  /** Undefined where it has none. */
+  readonly requestId: string | undefined;
+  readonly status: number;
+  readonly ms: number;
 }
 
 export class RequestWatch {
   readonly #metrics: RequestMetrics;
+  readonly #ids = new RequestIds();
+  readonly #log: AccessLog | undefined;
 
-  constructor(registry: Registry) {
+  /** @param log undefined where none is written */
+  constructor(registry: Registry, log?: AccessLog) {
     this.#metrics = new RequestMetrics(registry);
+    this.#log = log;
+  }
+
+  idOf({ headers }: Pick<IncomingMessage, "headers">): string {
+    return this.#ids.of(headers);
   }
 
   /** A route whose requests are answered past `begin`, or that there will be. */
@@ -32,19 +52,24 @@ export class RequestWatch {
     return this.#metrics.route(route, method);
   }
 
-  /**
-   * Counts the request when its answer has been written.
-   * @param request undefined where its path cannot be read
-   */
-  begin(response: ServerResponse, method: string, request?: RoutedRequest): void {
+  /** Counts the request when its answer has been written. */
+  begin({ id, raw, method, is404, routeOptions }: RoutedRequest, response: ServerResponse): void {
     const startedAtMs = performance.now();
-    const { url, config } = request?.routeOptions ?? {};
-    const requests = this.#metrics.of(request?.is404 === true ? undefined : url, method);
+    const requests = this.#metrics.of(is404 ? undefined : routeOptions.url, method);
+    const waits = routeOptions.config?.waits === true;
     // Emitted once, after the last byte was handed over, or when the socket has closed.
     response.once("close", () => {
       const status = response.writableEnded ? response.statusCode : CLIENT_LEFT;
-      requests.seen(status, config?.waits === true ? undefined : performance.now() - startedAtMs);
+      const ms = performance.now() - startedAtMs;
+      requests.seen(status, waits ? undefined : ms);
+      this.#log?.answered(raw, { requestId: id, route: requests.route, status, ms });
     });
+  }
+
+  /** A request that was answered past the framework. */
+  answered(request: IncomingMessage, requests: RouteRequests, { requestId, status, ms }: Outcome): void {
+    requests.seen(status, ms);
+    this.#log?.answered(request, { requestId, route: requests.route, status, ms });
   }
 
   /** An answer to bytes that never became a request for the framework. */
