@@ -217,6 +217,48 @@ describe("petrel why", () => {
     expect(nudged).toBe(true);
   });
 
+  test("petrel user: connections, devices, cursors, and each of the newest messages with its end", async () => {
+    await registerPhone(cluster, "uma", tokenOf(20));
+    const client = await connect("uma");
+    const read = await send("uma");
+    await client.untilMessages(1);
+    client.ack(1);
+    await until(read, "delivered");
+    const recalled = await send("uma");
+    const url = `${cluster.collect.url}/v1/messages/${recalled}`;
+    expect((await callCluster(cluster, "DELETE", url)).status).toBe(204);
+    await send("uma", { deliverAt: new Date(Date.now() + 3_600_000).toISOString() });
+    const open = await send("uma");
+    const { code, out } = await runCli(cluster, ["user", "uma"]);
+    expect(code).toBe(0);
+    const welcome = client.frames[0];
+    expect(out[0]).toBe("uma is connected:");
+    expect(out[1]).toMatch(
+      new RegExp(`^  ${String(welcome?.["connection"])} on ${String(welcome?.["node"])}, web, since `),
+    );
+    expect(out.join("\n")).toMatch(/devices:\n {2}\S+ ios, seen /);
+    expect(out.join("\n")).toMatch(/inbox: acknowledged up to [12] of 3, last at /);
+    expect(out).toContain("1 scheduled, 0 kept topics");
+    const messages = out.slice(out.indexOf("the newest messages:") + 1);
+    expect(messages.map((line) => line.trim().split(" ").slice(0, 2))).toEqual([
+      ["3", open],
+      ["2", recalled],
+      ["1", read],
+    ]);
+    expect(messages[0]).toContain("Open: ");
+    expect(messages[1]).toContain("Recalled: ");
+    expect(messages[2]).toContain("Delivered: ");
+    const asJson = await runCli(cluster, ["user", "uma", "--json"]);
+    expect(asJson.out.map((line) => (JSON.parse(line) as { state?: string }).state)).toEqual([
+      undefined,
+      "queued",
+      "cancelled",
+      "delivered",
+    ]);
+    const stranger = await runCli(cluster, ["user", "stranger"]);
+    expect(stranger.out).toContain("there was never a message or a connection");
+  });
+
   test("for people: who, the sentences, the way in lines; and no message of that id", async () => {
     const id = await send("reader");
     const { out } = await runCli(cluster, ["why", id]);

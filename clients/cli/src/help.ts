@@ -20,6 +20,7 @@ export const generalHelp = `petrel: talks to a Petrel cluster
   petrel listen USER       show a user's messages as they arrive, and those of topics
   petrel send USER JSON    send a message to a user, to a topic, or to everyone
   petrel why MESSAGE       tell what became of a message, and why
+  petrel user ID           show a user's connections, devices and inbox, and what the newest messages became
   petrel cancel ID         take a message back
   petrel scheduled USER    list a user's messages that wait for their time
   petrel events            show what became of messages, and who is there
@@ -76,6 +77,11 @@ ${address}`,
   Such as: was it delivered, and how late; was it pushed, by which channel, or why not; what does it wait for.
 
   --json           print the answer, with the sentences as "why", as a line of JSON
+${address}`,
+  user: `petrel user ID: shows a user's connections with their nodes, devices, where the inbox stands, and what the newest ten
+messages became and why; the key needs the scope read, and collect's address on the cluster's own network
+
+  --json           print the user, then each message, as lines of JSON
 ${address}`,
   cancel: `petrel cancel ID: takes a message back that no client has acknowledged and no phone has got, or that waits for its time
 

@@ -17,6 +17,7 @@ import { signingKeysOptions } from "./commands/signing-keys.js";
 import { tokenOptions } from "./commands/token.js";
 import { topicOptions } from "./commands/topic.js";
 import { tokensOptions } from "./commands/tokens.js";
+import { userOptions } from "./explain/user.js";
 import { whyOptions } from "./explain/why.js";
 import { commandHelp } from "./help.js";
 import { webhooksOptions } from "./operate/webhooks.js";
@@ -74,6 +75,7 @@ describe("the command line", () => {
     [["send", "--all", "alice", "1"], 'unexpected word "1"'],
     [["topic"], "TOPIC is missing"],
     [["why"], "MESSAGE is missing"],
+    [["user"], "ID is missing"],
     [["listen", "alice", "--topic", "room 1"], '"room 1" is no topic'],
     [["listen", "alice", "--presence"], "go with --topic"],
     [["token", "alice", "--ttl", "soon"], "--ttl must be a whole number of at least 1"],
@@ -100,6 +102,7 @@ describe("the command line", () => {
     ["listen", listenOptions],
     ["send", sendOptions],
     ["why", whyOptions],
+    ["user", userOptions],
     ["cancel", cancelOptions],
     ["scheduled", scheduledOptions],
     ["events", eventsOptions],

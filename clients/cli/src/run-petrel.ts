@@ -17,6 +17,7 @@ import { runSigningKeys } from "./commands/signing-keys.js";
 import { runToken } from "./commands/token.js";
 import { runTopic } from "./commands/topic.js";
 import { runTokens } from "./commands/tokens.js";
+import { runUser } from "./explain/user.js";
 import { runWhy } from "./explain/why.js";
 import { runWebPushKey } from "./commands/web-push-key.js";
 import { commandHelp, generalHelp, type CommandName } from "./help.js";
@@ -30,6 +31,7 @@ const commands: Readonly<
   listen: runListen,
   send: runSend,
   why: runWhy,
+  user: runUser,
   cancel: runCancel,
   scheduled: runScheduled,
   events: runEvents,

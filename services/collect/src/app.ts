@@ -135,6 +135,7 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
     erasure: new UserErasure({ eraser: deps.eraser, audit: deps.audit }),
     partitions,
     archive,
+    devices,
   });
   const { topicRules } = deps;
   addTopicLogRoutes(app, { authenticator, scripts, partitions, topicRules, archive });

@@ -10,11 +10,11 @@ import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { readConnections } from "@petrel/shared/redis/nodes/route-store";
-import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
+import { describeUser, type DescribeUserDeps, userSchema } from "../users/describe-user.js";
 import { disconnectUser } from "../users/disconnect-user.js";
 import type { UserErasure } from "../users/erase-user.js";
 import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
@@ -25,9 +25,8 @@ import { listScheduled, scheduledMessagesSchema } from "../users/list-scheduled.
 import { readUserMessages, userMessagesSchema } from "../users/read-user-messages.js";
 import { refuseBody } from "./refuse-body.js";
 
-export interface UserRoutesDeps {
+export interface UserRoutesDeps extends DescribeUserDeps {
   readonly authenticator: ProducerAuthenticator;
-  readonly scripts: ScriptRunner;
   readonly audit: AuditLog;
   readonly erasure: Pick<UserErasure, "erase">;
   readonly partitions: readonly PartitionKeys[];
@@ -87,6 +86,25 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
       );
       return reply.type("application/json; charset=utf-8").send(body);
     },
+  );
+
+  app.get(
+    "/v1/users/:id",
+    {
+      onRequest: authorize(authenticator, "read"),
+      schema: {
+        tags: ["users"],
+        summary: "Get all that is known of a user at this moment",
+        description:
+          "Connections, devices, cursors, and the newest messages by id. For people who look into a complaint, not for " +
+          "polling. Scope: `read`.",
+        security: producerSecurity,
+        params: paramsSchema,
+        querystring: noQuerySchema,
+        response: { 200: userSchema, ...producerErrors },
+      },
+    },
+    ({ params: { id } }) => awaitAnswer(describeUser(deps, keysOf(deps, id), id)),
   );
 
   app.get(
