@@ -46,7 +46,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
       HorizontalPodAutoscaler: isIn("overlays/dev") ? 0 : 4,
       ServiceMonitor: hasOperator ? 1 : 0,
       PrometheusRule: hasOperator ? 1 : 0,
-      HTTPRoute: isIn("overlays/production") ? 3 : 0,
+      HTTPRoute: isIn("overlays/production", "overlays/everything") ? 3 : 0,
       Ingress: isIn("overlays/nginx-ingress")
         ? 4
         : isIn("overlays/traefik-ingress", "overlays/without-crds")

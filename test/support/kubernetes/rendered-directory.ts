@@ -12,6 +12,7 @@ export const directories = [
   "overlays/traefik-ingress",
   "overlays/without-crds",
   "overlays/nginx-ingress",
+  "overlays/everything",
 ] as const;
 
 /** Those with a way in. */
@@ -26,9 +27,13 @@ export function isToBeRendered(): boolean {
 
 /** @param directory under k8s/; renders nothing if the tests are skipped */
 export function readRendered(directory: string) {
-  const objects = isToBeRendered()
-    ? renderDirectory(findRenderer() ?? ["kubectl", "kustomize"], `k8s/${directory}`)
-    : [];
+  return readObjects(
+    isToBeRendered() ? renderDirectory(findRenderer() ?? ["kubectl", "kustomize"], `k8s/${directory}`) : [],
+  );
+}
+
+/** What belongs together in rendered objects, whoever has rendered them. */
+export function readObjects(objects: readonly Manifest[]) {
   const of = <T extends Manifest>(...kinds: string[]): T[] =>
     objects.filter(({ kind }) => kinds.includes(kind)) as T[];
   const workloads = of<Workload>("Deployment", "StatefulSet");

@@ -1,0 +1,240 @@
+// Tests only: what the chart's values may be. Made from the services' own schemas, so that a variable that no service
+// reads, or a value under a wrong name, is refused before anything is rendered.
+import type { Schema } from "@petrel/shared/kernel/config";
+import { authConfigSchema } from "../../../services/auth/src/config.js";
+import { collectConfigSchema } from "../../../services/collect/src/config.js";
+import { dispatchSettings } from "../../../services/dispatch/src/config.js";
+import { pushNodeSettings } from "../../../services/push-node/src/config.js";
+
+export const chartServices: Readonly<Record<string, Schema>> = {
+  auth: authConfigSchema,
+  collect: collectConfigSchema,
+  dispatch: dispatchSettings,
+  "push-node": pushNodeSettings,
+};
+
+/** Set by the chart itself: ports and names that its objects share, and the files of Secrets that every cluster has. */
+export const fixedVariables: readonly string[] = [
+  "HOST",
+  "PORT",
+  "NODE_NAME",
+  "METRICS_HOST",
+  "METRICS_PORT",
+  "REDIS_URL",
+  "KEY_ENCRYPTION_FILE",
+  "PRODUCER_KEYS_FILE",
+  "TOPICS_FILE",
+  // A root that is only read has no place for it.
+  "TRACE_FILE",
+];
+
+/** A variable -> the services that read it, and what it means. */
+export function variables(): Map<string, { readonly services: string[]; readonly describe: string }> {
+  const found = new Map<string, { readonly services: string[]; readonly describe: string }>();
+  for (const [service, schema] of Object.entries(chartServices)) {
+    for (const { env, setting } of Object.values(schema)) {
+      const one = found.get(env) ?? { services: [], describe: setting.describe };
+      one.services.push(service);
+      found.set(env, one);
+    }
+  }
+  return new Map([...found].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+export interface ValueSchema {
+  readonly type?: string | readonly string[];
+  readonly description?: string;
+  readonly properties?: Readonly<Record<string, ValueSchema>>;
+  readonly [more: string]: unknown;
+}
+
+const text = (description: string, more: object = {}): ValueSchema => ({
+  type: "string",
+  description,
+  ...more,
+});
+const flag = (description: string): ValueSchema => ({ type: "boolean", description });
+const count = (description: string, minimum = 1): ValueSchema => ({ type: "integer", minimum, description });
+const map = (description: string): ValueSchema => ({
+  type: "object",
+  description,
+  additionalProperties: { type: "string" },
+});
+const object = (properties: Record<string, ValueSchema>, description = ""): ValueSchema => ({
+  type: "object",
+  ...(description === "" ? {} : { description }),
+  additionalProperties: false,
+  properties,
+});
+const free = (description: string): ValueSchema => ({ type: "object", description });
+const list = (description: string, items: object = { type: "object" }): ValueSchema => ({
+  type: "array",
+  description,
+  items,
+});
+
+const objectName = { type: "string", pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", maxLength: 56 };
+const host = { pattern: "^[A-Za-z0-9.-]{1,253}$" };
+const settingValue = { type: ["string", "integer", "number", "boolean", "array"], items: { type: "string" } };
+const key = { type: "string", pattern: "^[-._a-zA-Z0-9]+$" };
+const fromSecret = {
+  type: "object",
+  additionalProperties: false,
+  required: ["secret", "key"],
+  properties: { secret: objectName, key },
+};
+const file = {
+  type: "object",
+  additionalProperties: false,
+  required: ["key"],
+  oneOf: [{ required: ["secret"] }, { required: ["configMap"] }],
+  properties: { secret: objectName, configMap: objectName, key },
+};
+
+/** Those of `properties` that a service reads, each with its meaning. */
+function eachOf(description: string, one: object, isWanted: (variable: string) => boolean, service?: string) {
+  const wanted = [...variables()].filter(
+    ([name, { services }]) => isWanted(name) && (service === undefined || services.includes(service)),
+  );
+  const properties = wanted.map(([name, { describe }]) => [name, { description: describe, ...one }] as const);
+  return object(Object.fromEntries(properties), description);
+}
+
+const isFile = (name: string): boolean => name.endsWith("_FILE");
+const isFree = (name: string): boolean => !fixedVariables.includes(name);
+const isSetting = (name: string): boolean => isFree(name) && !isFile(name);
+
+function service(name: string): ValueSchema {
+  const settings = "variables for this service alone; they win over `settings`";
+  return object({
+    settings: eachOf(settings, settingValue, isSetting, name),
+    replicas: count("pods without autoscaling"),
+    autoscaling: object({
+      enabled: flag("a HorizontalPodAutoscaler; those of dispatch and push-node need a metrics adapter"),
+      minReplicas: count("fewest pods"),
+      maxReplicas: count(`most pods${name === "dispatch" ? "; `PARTITIONS` by default" : ""}`),
+      metrics: list("metrics instead of those of k8s/base"),
+      behavior: free("behaviour instead of that of k8s/base"),
+    }),
+    resources: free("merged into those of k8s/base"),
+    spread: text("`required`: pods on different machines, whatever that costs", {
+      enum: ["preferred", "required"],
+    }),
+    preStopSeconds: count("how long a stop waits for the way in to notice; 5 where k8s/base has it", 0),
+    nodeSelector: map("nodes with these labels"),
+    tolerations: list("taints that its pods bear"),
+    affinity: free("as a pod has it"),
+    priorityClassName: text("as a pod has it"),
+    podLabels: map("more labels of its pods"),
+    podAnnotations: map("more annotations of its pods"),
+    serviceAnnotations: map("annotations of its Service"),
+  });
+}
+
+export function valuesSchema(): ValueSchema {
+  const networkPolicy = {
+    type: "object",
+    additionalProperties: false,
+    required: ["name", "spec"],
+    properties: { name: objectName, spec: { type: "object" } },
+  };
+  const egress = (description: string): ValueSchema =>
+    object({ to: list("peers instead of those"), ports: list("ports instead of those") }, description);
+  const services = Object.keys(chartServices);
+  return {
+    $schema: "http://json-schema.org/draft-07/schema#",
+    title: "Values of the chart petrel",
+    ...object({
+      global: free("Helm's own; unused"),
+      images: object({
+        registry: text("what stands before `petrel/auth` and the others"),
+        tag: text("the chart's appVersion where it is empty"),
+        digests: {
+          ...object(
+            Object.fromEntries(
+              services.map((name) => [name, { type: "string", pattern: "^sha256:[0-9a-f]{64}$" }]),
+            ),
+          ),
+          description: "by service; a digest wins over the tag",
+        },
+        pullPolicy: text("as a container has it", { enum: ["IfNotPresent", "Always", "Never"] }),
+        pullSecrets: list("names of Secrets", { type: "string" }),
+      }),
+      settings: eachOf("variables; each reaches the services that read it", settingValue, isSetting),
+      settingsFromSecrets: eachOf("variables from Secrets, `{ secret, key }`", fromSecret, isSetting),
+      files: eachOf(
+        "files that variables name, `{ secret, key }` or `{ configMap, key }`",
+        file,
+        (name) => isFree(name) && isFile(name),
+      ),
+      topicRules: list("rules for topics (docs/operate/topic-rules.md)"),
+      secrets: object({
+        redis: { ...objectName, description: "the Secret with `REDIS_URL`" },
+        auth: { ...objectName, description: "the Secret with `key-encryption` and `producer-keys.json`" },
+      }),
+      services: object(Object.fromEntries(services.map((name) => [name, service(name)]))),
+      podDisruptionBudgets: flag("one pod of a kind at a time leaves"),
+      networkPolicies: object({
+        enabled: flag("all that is not named is closed"),
+        redis: egress("where Redis is; private addresses, ports 6379, 6380 and 26379"),
+        dispatch: egress("where phones and webhooks are; public addresses, ports 443 and 2197"),
+        metricsNamespace: { ...objectName, description: "whose pods may read metrics" },
+        extra: list("policies of your own, `{ name, spec }`", networkPolicy),
+      }),
+      entry: object({
+        kind: text("the way in: none, HTTPRoutes, or Ingresses", { enum: ["none", "gateway", "ingress"] }),
+        hosts: object({
+          push: text("name of push nodes", host),
+          auth: text("name of auth", host),
+          collect: text("name of collect", host),
+        }),
+        namespace: {
+          ...objectName,
+          description: "of the gateway's or controller's pods, for network policies",
+        },
+        gateway: object({
+          name: text("the Gateway that routes are attached to"),
+          namespace: text("its namespace"),
+          sectionName: text("its listener; every one by default"),
+        }),
+        ingress: object({
+          controller: text("whose annotations; `nginx` is ingress-nginx, which is retired", {
+            enum: ["traefik", "nginx"],
+          }),
+          className: text("the controller's own name where it is empty"),
+          pushTlsSecret: text("the certificate for `hosts.push`"),
+          httpTlsSecret: text("the certificate for the other two"),
+          annotations: map("more annotations"),
+        }),
+      }),
+      monitoring: object({
+        serviceMonitor: object({
+          enabled: flag("needs the CRD of the Prometheus operator"),
+          labels: map("what its serviceMonitorSelector asks for"),
+          endpoint: free("merged into the endpoint, such as `scheme` and `tlsConfig`"),
+        }),
+        prometheusRule: object({
+          enabled: flag("the alerts; needs the CRD of the Prometheus operator"),
+          labels: map("what its ruleSelector asks for"),
+        }),
+      }),
+    }),
+  };
+}
+
+/** The rows of README.md: every value with its default and meaning; of variables, services and hosts one row each. */
+export function describeValues(schema: ValueSchema, defaults: unknown, path = ""): string[] {
+  return Object.entries(schema.properties ?? {}).flatMap(([name, one]) => {
+    if (path === "" && name === "global") return [];
+    const at = path === "" ? name : `${path}.${name}`;
+    // The four services have the same values.
+    if (path === "services" && name !== "dispatch") return [];
+    const value = (defaults as Record<string, unknown> | undefined)?.[name];
+    const isLeaf = one.description !== undefined || one.properties === undefined;
+    if (!isLeaf) return describeValues(one, value, at);
+    const shown = value === undefined || value === "" ? "" : `\`${JSON.stringify(value)}\``;
+    return [
+      `| \`${at.replace("services.dispatch", "services.NAME")}\` | ${shown} | ${one.description ?? ""} |`,
+    ];
+  });
+}
