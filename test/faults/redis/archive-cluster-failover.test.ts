@@ -111,7 +111,10 @@ test.skipIf(!hasFerretDb() || sized(1, 0) === 0)(
       { what: "the owners to have looked at everything", deadlineMs: 90_000 },
     );
     const { partitions } = await opened.status();
-    const driven = partitions.reduce((sum, one) => sum + (ofMaster.includes(one.partition) ? one.driven : 0), 0);
+    const driven = partitions.reduce(
+      (sum, one) => sum + (ofMaster.includes(one.partition) ? one.driven : 0),
+      0,
+    );
 
     await load.connect(away);
     expect(await load.lost()).toEqual([]);
