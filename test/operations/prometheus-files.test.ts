@@ -1,24 +1,27 @@
 // Checks deploy/prometheus, deploy/grafana and docs/operate/alerts.md against each other.
-// Guarantees: anything that Prometheus' own tool reports is a failure; every alert has a page, and a test in which it
-// fires; the dashboards are what their script makes.
+// Guarantees: anything that Prometheus' own tool reports is a failure; every alert has a page, a test in which it fires
+// and one in which it is silent, and (`npm run test:full`) no rule can be weaker without one of them failing; the
+// dashboards are what their script makes.
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import {
+  clausesOf,
+  findUnnoticedMutants,
+  readAlertRules,
+  readAssertions,
+  readRuleFiles,
+  type AlertRule,
+} from "../support/alert-mutants.js";
+import { sized } from "../support/sizes.js";
 import { prometheusDirectory, promtool, runsPrometheus } from "../support/start-prometheus.js";
 
 const at = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const filesIn = (folder: string): string[] =>
   readdirSync(join(prometheusDirectory, folder)).map((name) => join(folder, name));
-const textOf = (folder: string): string =>
-  filesIn(folder)
-    .map((name) => readFileSync(join(prometheusDirectory, name), "utf8"))
-    .join("\n");
-const alertNames = [
-  ...new Set([...textOf("rules").matchAll(/- alert: (\w+)/g)].map(([, name = ""]) => name)),
-];
-
 describe.runIf(runsPrometheus)("by promtool", () => {
   test("the configuration and the rules are sound", () => {
     expect(promtool(["check", "config", "prometheus.yml"])).toContain("SUCCESS");
@@ -30,32 +33,99 @@ describe.runIf(runsPrometheus)("by promtool", () => {
   });
 });
 
-test("every alert has a test in which it fires", () => {
-  const tests = textOf("tests");
-  // A block that names the alert and expects labels; or the alert's own series, for a rule with several burn rates.
-  const fired = new Set([
-    ...[...tests.matchAll(/alertname: (\w+)\n\s+exp_alerts:\n\s+- exp_labels/g)].map(([, name = ""]) => name),
-    ...[...tests.matchAll(/labels: 'ALERTS\{alertname="(\w+)"/g)].map(([, name = ""]) => name),
+const rules = readAlertRules(prometheusDirectory);
+
+test("every alert has a test in which it fires, and one in which it is silent", () => {
+  const assertions = readAssertions(prometheusDirectory);
+  // A rule of several burn rates has several alerts of one name: each fires somewhere.
+  const asExpected = (rule: AlertRule): boolean =>
+    assertions.some(
+      ({ alertname, exp_alerts }) =>
+        alertname === rule.alert &&
+        exp_alerts.some(({ exp_labels }) =>
+          Object.entries(rule.labels).every(([label, value]) => exp_labels[label] === value),
+        ),
+    );
+  const isSilent = (rule: AlertRule): boolean =>
+    assertions.some(({ alertname, exp_alerts }) => alertname === rule.alert && exp_alerts.length === 0);
+  expect(rules.length).toBeGreaterThan(50);
+  expect(rules.filter((rule) => !asExpected(rule)).map(({ alert }) => alert)).toEqual([]);
+  expect(rules.filter((rule) => !isSilent(rule)).map(({ alert }) => alert)).toEqual([]);
+});
+
+// Some hundred and fifty rules more than the real ones: too much for each run.
+test.runIf(runsPrometheus && sized(1, 0) === 1)(
+  "no rule can lose its threshold, its `for` or a condition unnoticed",
+  () => {
+    const { tried, unnoticed } = findUnnoticedMutants(prometheusDirectory);
+    expect(tried).toBeGreaterThan(2 * rules.length);
+    expect(unnoticed).toEqual([]);
+  },
+  120_000,
+);
+
+test("an expression is cut at what joins its conditions, and nowhere else", () => {
+  expect(clausesOf('a > 1 and (b or c) unless on (x) sum(d{or="and"}) or e')).toEqual([
+    { operator: "", text: "a > 1" },
+    { operator: "and", text: "(b or c)" },
+    { operator: "unless", text: 'on (x) sum(d{or="and"})' },
+    { operator: "or", text: "e" },
   ]);
-  expect(alertNames.length).toBeGreaterThan(20);
-  expect(alertNames.filter((name) => !fired.has(name))).toEqual([]);
+});
+
+test("each installation is judged by itself: whatever is added up keeps its namespace", () => {
+  for (const file of readRuleFiles(prometheusDirectory)) {
+    for (const { expr } of file.groups.flatMap((group) => group.rules)) {
+      const sums = expr.matchAll(/(?<![:\w])(?:sum|max|min|avg|count|group)\b(?!_)\s*(?:by \(([^)]*)\))?/g);
+      for (const [all, by = ""] of sums) {
+        // `absent` knows no namespaces.
+        if (expr.includes(`${all} (absent(`)) continue;
+        expect(by.split(", "), expr).toContain("namespace");
+      }
+    }
+  }
+});
+
+test("targets are known by a label, wherever a job's or a process' own metrics are asked for", () => {
+  for (const { alert, expr } of rules) {
+    for (const [all] of expr.matchAll(/\b(?:up|(?:nodejs|process)_\w+)\b(?:\{[^}]*\})?/g))
+      expect(all, alert).toContain('app_kubernetes_io_part_of="petrel"');
+  }
+  const { scrape_configs } = parse(readFileSync(join(prometheusDirectory, "prometheus.yml"), "utf8")) as {
+    scrape_configs: { static_configs: { labels: Record<string, string> }[] }[];
+  };
+  for (const { labels } of scrape_configs.flatMap((one) => one.static_configs))
+    expect(labels).toEqual({ app_kubernetes_io_part_of: "petrel" });
 });
 
 test("every alert says how grave it is, and where its page is; every page is an alert's", () => {
-  const rules = textOf("rules");
-  const blocks = rules.split(/^ {6}- (?=alert:|record:)/m).filter((block) => block.startsWith("alert:"));
-  for (const block of blocks) {
-    const [, name = ""] = /alert: (\w+)/.exec(block) ?? [];
-    expect(block, name).toMatch(/severity: (page|ticket)/);
-    if (!block.includes("annotations: *")) {
-      expect(block, name).toMatch(/summary: \S/);
-      expect(block, name).toMatch(/description: \S/);
-      expect(block, name).toContain(`runbook: docs/operate/alerts.md#${name.toLowerCase()}`);
-    }
+  const { runbooks } = JSON.parse(readFileSync(join(prometheusDirectory, "settings.json"), "utf8")) as {
+    runbooks: string;
+  };
+  expect(new URL(runbooks).protocol).toBe("https:");
+  for (const { alert, labels, annotations } of rules) {
+    expect(labels["severity"], alert).toMatch(/^(page|ticket)$/);
+    expect(Object.keys(annotations).sort(), alert).toEqual(["description", "runbook_url", "summary"]);
+    expect(annotations["runbook_url"], alert).toBe(`${runbooks}#${alert.toLowerCase()}`);
   }
+});
+
+test("every page of an alert says what it means, what users feel, where to look first and what to do", () => {
   const page = readFileSync(at("docs/operate/alerts.md"), "utf8");
-  const headings = [...page.matchAll(/^### (\w+)$/gm)].map(([, name = ""]) => name);
-  expect(headings.sort()).toEqual([...alertNames].sort());
+  const [, ...sections] = page.split(/^### /m);
+  const names = sections.map((section) => section.split("\n")[0] ?? "");
+  expect(names.toSorted()).toEqual([...new Set(rules.map(({ alert }) => alert))].sort());
+  for (const [i, section] of sections.entries()) {
+    const name = names[i] ?? "";
+    const [, graveness = ""] = /^\w+\n\n\*\*(.*)\.\*\* \S/.exec(section) ?? [];
+    const severities = rules.filter(({ alert }) => alert === name).map(({ labels }) => labels["severity"]);
+    for (const severity of ["page", "ticket"])
+      expect(graveness.toLowerCase().includes(severity), name).toBe(severities.includes(severity));
+    expect(section, name).toMatch(/^\*\*Users:\*\* \S/m);
+    const [, commands = ""] = /^```sh\n([^]*?)\n```$/m.exec(section) ?? [];
+    expect(commands.split("\n"), name).toHaveLength(3);
+    expect(section, name).toMatch(/^\*\*Then:\*\* \S/m);
+  }
 });
 
 test("the dashboards are what their script makes", () => {

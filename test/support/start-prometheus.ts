@@ -72,6 +72,7 @@ export async function startPrometheus(targets: ReadonlyMap<string, string>): Pro
   const given = await readFile(join(prometheusDirectory, "prometheus.yml"), "utf8");
   const [head = "", ...jobs] = given
     .replaceAll("interval: 15s", "interval: 1s")
+    .replaceAll("_part_of: petrel }", "_part_of: petrel, namespace: petrel }")
     .split(/^(?= {2}- job_name:)/m);
   const here = jobs
     .map((job) => job.replaceAll(/[\w-]+:9464/g, (target) => targets.get(target) ?? target))

@@ -102,6 +102,7 @@ export function createWechatMetrics(registry: Registry, apps: readonly WatchedAp
   );
   for (const { appid } of apps) {
     sends.inc({ appid, outcome: "taken", code: "0" }, 0);
+    sends.inc({ appid, outcome: "misconfigured", code: "other" }, 0);
     seconds.zero({ appid });
     fetches.inc({ appid, outcome: "fetched", code: "0" }, 0);
     fetches.inc({ appid, outcome: "failed", code: "unanswered" }, 0);
