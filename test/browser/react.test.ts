@@ -1,10 +1,14 @@
-// Flow: a page in React, in StrictMode, in a real Chromium, against real services.
+// Flow: a page in React, in StrictMode, and the example of an app, in a real Chromium, against real services.
 // Guarantees: one socket, one subscription and one call of a handler a message, however often React mounts and unmounts.
-import { mkdtemp, rm } from "node:fs/promises";
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePort } from "@petrel/shared/testing/free-port";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import type { Browser, Page } from "playwright-core";
@@ -45,6 +49,8 @@ describe.runIf(runsInBrowser())("React", () => {
   let script: string;
   let address: string;
   let directory: string;
+  let examplePort: number;
+  let example: ChildProcess | undefined;
 
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), "petrel-react-"));
@@ -56,19 +62,26 @@ describe.runIf(runsInBrowser())("React", () => {
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    examplePort = await freePort();
     cluster = await startCluster({
       nodes: 1,
       together: true,
-      environment: { ALLOWED_ORIGINS: address.slice(0, -1), TOPICS_FILE: await writeTopicRules(directory) },
+      environment: {
+        ALLOWED_ORIGINS: `${address.slice(0, -1)},${exampleOrigin()}`,
+        TOPICS_FILE: await writeTopicRules(directory),
+      },
     });
     browser = await launchChromium();
   });
   afterAll(async () => {
+    example?.kill();
     await browser?.close();
     await cluster?.stop();
     server?.close();
     await rm(directory, { recursive: true, force: true });
   });
+
+  const exampleOrigin = (): string => `http://127.0.0.1:${examplePort}`;
 
   async function open(user: string): Promise<Page> {
     const token = await cluster.tokenFor(user, [
@@ -153,6 +166,40 @@ describe.runIf(runsInBrowser())("React", () => {
     const handled = (await page.evaluate("handled")) as number[];
     for (const n of all) expect(handled.filter((one) => one === n).length).toBeLessThanOrEqual(3);
     await page.close();
+  });
+
+  test("the example: two people talk in a room, and one is sent a message", async () => {
+    const [apiKey, apiSecret] = cluster.apiKey.split(".");
+    const devFile = join(directory, "dev.json");
+    const dev = { auth: cluster.auth.url, nodes: cluster.nodeUrls, apiKey, apiSecret };
+    await writeFile(devFile, JSON.stringify(dev));
+    const script = fileURLToPath(new URL("../../examples/react-app/server.mjs", import.meta.url));
+    const child = spawn(process.execPath, [script, String(examplePort)], {
+      env: { PATH: process.env["PATH"], PETREL_DEV_JSON: devFile },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    example = child;
+    const lines: string[] = [];
+    createInterface({ input: child.stdout }).on("line", (line) => void lines.push(line));
+    await waitFor(() => lines.length > 0, { what: "the example's server", deadlineMs: 60_000 });
+    expect(lines).toEqual([exampleOrigin()]);
+
+    const pageOf = async (user: string): Promise<Page> => {
+      const page = await browser.newPage();
+      await page.goto(`${exampleOrigin()}/?user=${user}`);
+      await page.getByText("online", { exact: true }).waitFor();
+      return page;
+    };
+    const [eve, fred] = [await pageOf("eve"), await pageOf("fred")];
+    await eve.getByText("2 there").waitFor();
+    await eve.getByPlaceholder("say something").fill("hello, fred");
+    await eve.keyboard.press("Enter");
+    await fred.getByText("eve: hello, fred").waitFor();
+    await cluster.post("/v1/messages", { to: { user: "fred" }, data: { text: "your parcel is here" } });
+    await fred.getByText("your parcel is here").waitFor();
+    expect(await fred.locator("#inbox li").allTextContents()).toEqual(["your parcel is here"]);
+    expect(await eve.locator("#inbox li").count()).toBe(0);
+    await Promise.all([eve.close(), fred.close()]);
   });
 
   test("a provider that comes and goes: no socket is left behind, and the last one works", async () => {

@@ -113,7 +113,7 @@ async function untilArchived(posted: readonly Posted[]): Promise<void> {
   });
   await waitFor(
     async () => {
-      const rows = await Promise.all(accepted.map(({ id }) => archive?.find(id)));
+      const rows = await Promise.all(accepted.map(async ({ id }) => archive?.find(id)));
       return rows.every((row) => row?.state === "delivered");
     },
     { what: "the archive to have all ends", deadlineMs: 90_000, everyMs: 500 },

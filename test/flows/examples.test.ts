@@ -14,7 +14,13 @@ const at = (path: string): string => fileURLToPath(new URL(`../../examples/${pat
 const WEBHOOK_KEY = Buffer.from("a secret of an example, 32 bytes");
 let cluster: TestCluster;
 
-beforeAll(async () => void (cluster = await startCluster({ together: true, nodes: 1 })));
+beforeAll(async () => {
+  cluster = await startCluster({
+    together: true,
+    nodes: 1,
+    environment: { WEBHOOK_ALLOW_PRIVATE: "true" },
+  });
+});
 afterAll(() => cluster?.stop());
 
 const environment = (more: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv => ({
@@ -41,6 +47,43 @@ test("the Python producer signs its requests", async () => {
   await expect(promisify(execFile)("python3", args, { env: environment(wrong) })).rejects.toThrow(
     "PETREL_SIGNATURE_INVALID",
   );
+});
+
+test("the webhook receiver hears what Petrel posts, once, and nobody else", async () => {
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}/`;
+  const webhooks = `${cluster.dispatchers[0]?.url}/v1/webhooks`;
+  const asked = {
+    method: "POST",
+    headers: { authorization: `Bearer ${cluster.adminKey}`, "content-type": "application/json" },
+  };
+  const created = await fetch(webhooks, { ...asked, body: JSON.stringify({ url }) });
+  const { secret } = (await created.json()) as { secret: string };
+  const receiver = spawn(process.execPath, [at("webhook-receiver/receive.mjs")], {
+    env: environment({ PORT: String(port), PETREL_WEBHOOK_SECRET: secret }),
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const lines: string[] = [];
+  createInterface({ input: receiver.stdout }).on("line", (line) => void lines.push(line));
+  try {
+    await waitFor(() => lines.some((line) => line.startsWith("listening")), { what: "the receiver" });
+    expect((await fetch(url, { method: "POST", body: "{}" })).status).toBe(401);
+    const { id } = (await cluster.post("/v1/messages", {
+      to: { user: "taken-back" },
+      data: 1,
+      fallback: "never",
+    })) as { id: string };
+    const headers = { authorization: `Bearer ${cluster.apiKey}` };
+    expect(
+      (await fetch(`${cluster.collect.url}/v1/messages/${id}`, { method: "DELETE", headers })).status,
+    ).toBe(204);
+    await waitFor(() => lines.some((line) => line.includes(id)), { what: "the event", deadlineMs: 60_000 });
+    expect(lines.filter((line) => line.includes(id))).toEqual([
+      expect.stringMatching(new RegExp(`^\\S+Z message.cancelled taken-back ${id}$`)),
+    ]);
+  } finally {
+    receiver.kill();
+  }
 });
 
 test("the order-status backend sends each status once, and hears only what Petrel has signed", async () => {

@@ -86,8 +86,9 @@ test.skipIf(!hasFerretDb() || sized(1, 0) === 0)(
 
     const { owner } = partitionKeys(0);
     const master = await redis.masterOf(owner);
+    const running = redis;
     const places = await Promise.all(
-      Array.from({ length: PARTITIONS }, (_, partition) => redis?.masterOf(partitionKeys(partition).owner)),
+      Array.from({ length: PARTITIONS }, (_, partition) => running.masterOf(partitionKeys(partition).owner)),
     );
     await cutOff(await redis.replicaOf(owner), redis);
     const safe = load.accepted().length;
