@@ -4,6 +4,9 @@
 import { ConfigError } from "../config.js";
 import { describeError, PetrelError } from "../errors.js";
 import type { Logger } from "../logging/logging.js";
+import { pause } from "../pause.js";
+
+const FLUSH_MS = 1_000;
 
 export interface Lifecycle {
   /** Registers a part to close at the stop; the last registered closes first. */
@@ -66,10 +69,17 @@ export async function runService(
   const { logger } = options;
   const lifecycle = createLifecycle(options);
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.on(signal, () => void lifecycle.stop(signal).then(() => process.exit(0)));
+    process.on(
+      signal,
+      () =>
+        void lifecycle
+          .stop(signal)
+          .then(() => flushLog(logger))
+          .then(() => process.exit(0)),
+    );
   }
   process.on("uncaughtException", (error) => {
-    // The state is unknown: leave the rest to the other instances.
+    // The state is unknown: leave the rest to the other instances. A fatal line takes those before it along.
     logger.fatal({ err: error }, "uncaught exception");
     process.exit(1);
   });
@@ -85,8 +95,17 @@ export async function runService(
     }
     process.exitCode = 1;
     await lifecycle.stop("start failed");
+    await flushLog(logger);
     process.exit(1);
   }
+}
+
+/** The last lines; what nobody reads in time is written at the exit, or not at all. */
+async function flushLog(logger: Logger): Promise<void> {
+  const inTime = new AbortController();
+  const flushed = new Promise<void>((resolve) => logger.flush(() => resolve()));
+  await Promise.race([flushed, pause(FLUSH_MS, inTime.signal)]);
+  inTime.abort();
 }
 
 /** Node prints warnings as plain text, which a JSON log reader cannot parse. */

@@ -1,12 +1,14 @@
 // One JSON line per event, on stdout, from every service.
 // Guarantees: no credential reaches a line: fields that hold one are removed by name, errors keep only what describes
 // them, and anything that still looks like one is replaced last. A line cannot control the terminal that shows it. An
-// outage that every request meets is logged once a second, not once a request.
+// outage that every request meets is logged once a minute, not once a request. A slow reader of stdout holds up nothing,
+// and the last lines are there, whether the process stops, fails or crashes (line-writer).
 import { pino, type Level, type Logger, type LogFn } from "pino";
 import { describeErrorForLog } from "./describe-error-for-log.js";
 import { escapeControls } from "./escape-controls.js";
 import { hideSecrets } from "./hide-secrets.js";
-import { createLineCount } from "./thin-out-lines.js";
+import { LineWriter } from "./line-writer.js";
+import { ThinOutLines } from "./thin-out-lines.js";
 
 export type { Logger } from "pino";
 
@@ -31,9 +33,25 @@ const secretPaths = [
 ];
 
 export function createLogger({ service, level, file }: LoggingOptions): Logger {
+  const thinOut = new ThinOutLines();
+  const lines = new LineWriter({
+    fd: 1,
+    onDropped: (count) => logger.warn({ lines: count }, "log lines dropped: stdout is read too slowly"),
+  });
+  const stdout = {
+    write: (line: string) => lines.write(line),
+    flush: (done: () => void) => {
+      thinOut.flush();
+      lines.flush(done);
+    },
+    // Called by the library for what is fatal.
+    flushSync: () => {
+      thinOut.flush();
+      lines.flushSync();
+    },
+  };
   // Set explicitly: otherwise pino flushes again at exit, and retries forever if nobody reads our output.
-  const output = pino.destination({ dest: file ?? 1, sync: true });
-  const countOf = createLineCount();
+  const output = file === undefined ? stdout : pino.destination({ dest: file, sync: true });
   const options = {
     level,
     base: { service, pid: process.pid },
@@ -52,13 +70,18 @@ export function createLogger({ service, level, file }: LoggingOptions): Logger {
       streamWrite: (line: string) => escapeControls(hideSecrets(line)),
       logMethod(this: Logger, args: Parameters<LogFn>, write: LogFn, lineLevel: number) {
         const [fields, text] = args as readonly unknown[];
-        const times = lineLevel < WARN ? 1 : countOf(lineLevel, fields, text);
-        if (times === 0) return;
-        if (times > 1 && !(fields instanceof Error))
-          write.call(this, { ...(fields as object), times }, text as string);
-        else write.apply(this, args);
+        if (lineLevel < WARN) {
+          write.apply(this, args);
+          return;
+        }
+        thinOut.line(lineLevel, fields, text, (times) => {
+          if (times > 1 && !(fields instanceof Error))
+            write.call(this, { ...(fields as object), times }, text as string);
+          else write.apply(this, args);
+        });
       },
     },
   };
-  return pino(options, output);
+  const logger: Logger = pino(options, output);
+  return logger;
 }

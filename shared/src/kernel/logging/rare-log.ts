@@ -8,7 +8,7 @@ export interface RareLog {
   warn(message: string): void;
 }
 
-const DEFAULT_INTERVAL_MS = 10_000;
+const DEFAULT_INTERVAL_MS = 60_000;
 
 /** There are few kinds; the bound holds even if somebody puts a user id into a message. */
 const MAX_KINDS = 100;

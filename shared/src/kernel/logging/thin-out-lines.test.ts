@@ -1,43 +1,103 @@
 // Tests which lines of an outage are written, on a test clock; logging.test checks that the logger uses this.
+import fc from "fast-check";
 import { expect, test } from "vitest";
-import { createLineCount } from "./thin-out-lines.js";
+import { ThinOutLines } from "./thin-out-lines.js";
 
 const WARN = 40;
 
-test("of equal failures the first ten are written, then one a second, with how many there were", () => {
+function open() {
   let nowMs = 0;
-  const count = createLineCount({ wallMs: () => 0, monotonicMs: () => nowMs });
-  const written: number[] = [];
-  // Thousands a second, for ten seconds, each with a different name.
-  for (let i = 0; i < 20_000; i++) {
-    nowMs = i / 2;
-    const times = count(WARN, { connection: `c${i}`, reason: "Redis does not answer" }, "not registered");
-    if (times > 0) written.push(times);
+  const later: { readonly atMs: number; readonly call: () => void }[] = [];
+  const written: { readonly fields: unknown; readonly times: number; readonly atMs: number }[] = [];
+  const thinOut = new ThinOutLines({
+    clock: { wallMs: () => 0, monotonicMs: () => nowMs },
+    after: (ms, call) => void later.push({ atMs: nowMs + ms, call }),
+  });
+  const runUntil = (atMs: number): void => {
+    for (;;) {
+      later.sort((a, b) => a.atMs - b.atMs);
+      const next = later[0];
+      if (next === undefined || next.atMs > atMs) break;
+      later.shift();
+      nowMs = Math.max(nowMs, next.atMs);
+      next.call();
+    }
+    nowMs = atMs;
+  };
+  const line = (fields: unknown, text: unknown = "t", level = WARN): void =>
+    thinOut.line(level, fields, text, (times) => void written.push({ fields, times, atMs: nowMs }));
+  return { thinOut, line, runUntil, written, waiting: () => later.length };
+}
+
+test("of equal failures one is written, then one a minute, with how many there were", () => {
+  const { line, runUntil, written } = open();
+  // A thousand a second, for three minutes, each of another connection.
+  for (let i = 0; i < 180_000; i++) {
+    runUntil(i);
+    line({ connection: `c${i}`, reason: "Redis does not answer" }, "not registered");
   }
-  expect(written).toHaveLength(10 + 9);
-  expect(written.slice(0, 10)).toEqual(Array.from({ length: 10 }, () => 1));
-  expect(written.at(-1)).toBe(2_000);
+  runUntil(400_000);
+  expect(written.map(({ atMs }) => atMs)).toEqual([0, 60_000, 120_000, 180_001]);
+  expect(written.reduce((sum, { times }) => sum + times, 0)).toBe(180_000);
+  expect(written[0]).toMatchObject({ fields: { connection: "c0" }, times: 1 });
+});
+
+test("a second one is told at the end of the minute, in its own words", () => {
+  const { line, runUntil, written, waiting } = open();
+  line({ connection: "a", reason: "r" });
+  runUntil(10_000);
+  line({ connection: "b", reason: "r" });
+  runUntil(300_000);
+  expect(written).toEqual([
+    { fields: { connection: "a", reason: "r" }, times: 1, atMs: 0 },
+    { fields: { connection: "b", reason: "r" }, times: 1, atMs: 70_000 },
+  ]);
+  expect(waiting()).toBe(0);
 });
 
 test("another reason, another text and another level are others; what has no reason is always written", () => {
-  const count = createLineCount({ wallMs: () => 0, monotonicMs: () => 0 });
-  const spend = (fields: unknown, text = "t", level = WARN): number[] =>
-    Array.from({ length: 11 }, () => count(level, fields, text)).slice(-1);
-  expect(spend({ reason: "a" })).toEqual([0]);
-  expect(count(WARN, { reason: "b" }, "t")).toBe(1);
-  expect(count(WARN, { reason: "a" }, "u")).toBe(1);
-  expect(count(50, { reason: "a" }, "t")).toBe(1);
-  expect(spend({ err: new Error("e", { cause: new Error("c1") }) })).toEqual([0]);
-  expect(count(WARN, { err: new Error("e", { cause: new Error("c2") }) }, "t")).toBe(1);
-  expect(spend({ user: "u" })).toEqual([1]);
-  expect(spend(undefined)).toEqual([1]);
+  const { line, written } = open();
+  const other = [{ reason: "a" }, { reason: "b" }, new Error("x"), { err: new Error("y") }];
+  for (const fields of [...other, ...other]) line(fields);
+  line({ reason: "a" }, "u");
+  line({ reason: "a" }, "t", 50);
+  line({ err: new Error("y", { cause: new Error("z") }) });
+  expect(written).toHaveLength(7);
+  for (let i = 0; i < 20; i++) line({ user: "u" });
+  for (let i = 0; i < 20; i++) line(undefined);
+  expect(written).toHaveLength(47);
 });
 
 test("what stands nowhere else is always written: acts that could not be noted, messages that hung", () => {
-  const count = createLineCount({ wallMs: () => 0, monotonicMs: () => 0 });
+  const { line, written } = open();
   for (let i = 0; i < 100; i++) {
-    const act = { actor: "key:k", action: "key.revoke", target: `k${i}` };
-    expect(count(50, { audit: act, reason: "away" }, "audit: an act could not be noted")).toBe(1);
-    expect(count(WARN, { user: `u${i}`, reason: "unwatched", ids: ["m"] }, "a user's messages hang")).toBe(1);
+    line({ audit: { target: `k${i}` }, reason: "away" });
+    line({ user: `u${i}`, reason: "unwatched", ids: ["m"] });
   }
+  expect(written).toHaveLength(200);
+});
+
+test("whatever comes when, each is counted once, and no kind is written twice in a minute", () => {
+  const step = fc.record({ waitMs: fc.nat(90_000), reason: fc.constantFrom("a", "b") });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const { thinOut, line, runUntil, written } = open();
+      let nowMs = 0;
+      for (const { waitMs, reason } of steps) {
+        runUntil((nowMs += waitMs));
+        line({ reason });
+      }
+      const before = written.length;
+      for (const reason of ["a", "b"]) {
+        const at = written
+          .slice(0, before)
+          .filter(({ fields }) => (fields as { reason: string }).reason === reason)
+          .map(({ atMs }) => atMs);
+        for (const [i, ms] of at.entries())
+          if (i > 0) expect(ms - (at[i - 1] ?? 0)).toBeGreaterThanOrEqual(60_000);
+      }
+      thinOut.flush();
+      expect(written.reduce((sum, { times }) => sum + times, 0)).toBe(steps.length);
+    }),
+  );
 });

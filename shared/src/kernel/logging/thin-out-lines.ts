@@ -1,51 +1,104 @@
-// logging -> here: a fault that every request meets, such as an absent Redis, is logged but not repeated.
-// Guarantees: of lines with the same text and the same reason the first few are written, then one a second with a count
-// (`times`). A line without a reason is no fault and is always written. So is what is recorded nowhere else: an act
-// that the audit log could not take (`audit`), the messages that hung (`ids`).
+// logging -> here: a fault that every request or every connection meets, such as an absent Redis, is logged but not
+// repeated.
+// Guarantees: of lines with the same text and the same reason one is written at once, then one a minute, with how many
+// there were (`times`); it says what the last of them said. None is left uncounted: the end of a minute, and of the
+// process, tells of those that nobody would have told of. A line without a reason is no fault and is always written. So
+// is what is recorded nowhere else: an act that the audit log could not take (`audit`), the messages that hung (`ids`).
 import { type Clock, systemClock } from "../clock.js";
 
-const AT_ONCE = 10;
-const EVERY_MS = 1_000;
+const EVERY_MS = 60_000;
 const STANDS_NOWHERE_ELSE = ["audit", "ids"] as const;
 /** There are few kinds; the bound holds even if a reason contains a name or a number. */
 const MAX_KINDS = 500;
 
+/** @param times how many lines this one stands for */
+export type WriteLine = (times: number) => void;
+
 interface Kind {
-  left: number;
-  sinceMs: number;
+  saidAtMs: number;
   unsaid: number;
+  /** Of the last one that was not said. */
+  write: WriteLine | undefined;
 }
 
-/** @returns how often this line came since it was last written, including now; 0 if it is not to be written */
-export function createLineCount(
-  clock: Clock = systemClock,
-): (level: number, fields: unknown, text: unknown) => number {
-  const kinds = new Map<string, Kind>();
-  return (level, fields, text) => {
+export interface ThinOutOptions {
+  readonly clock?: Clock;
+  /** Calls later, unless the process ends before; given by tests. */
+  readonly after?: (ms: number, call: () => void) => void;
+}
+
+export class ThinOutLines {
+  readonly #clock: Clock;
+  readonly #after: (ms: number, call: () => void) => void;
+  readonly #kinds = new Map<string, Kind>();
+  #isAwaited = false;
+
+  constructor({ clock = systemClock, after = afterUnlessOver }: ThinOutOptions = {}) {
+    this.#clock = clock;
+    this.#after = after;
+  }
+
+  /** Writes the line now, or later for all of its kind. */
+  line(level: number, fields: unknown, text: unknown, write: WriteLine): void {
     const reason = reasonOf(fields);
-    if (reason === undefined || typeof text !== "string") return 1;
-    const nowMs = clock.monotonicMs();
+    if (reason === undefined || typeof text !== "string") {
+      write(1);
+      return;
+    }
+    const nowMs = this.#clock.monotonicMs();
     const name = `${level}\n${text}\n${reason}`;
-    let kind = kinds.get(name);
+    const kind = this.#kinds.get(name);
     if (kind === undefined) {
-      if (kinds.size >= MAX_KINDS) kinds.clear();
-      kind = { left: AT_ONCE, sinceMs: nowMs, unsaid: 0 };
-      kinds.set(name, kind);
+      if (this.#kinds.size >= MAX_KINDS) this.flush();
+      this.#kinds.set(name, { saidAtMs: nowMs, unsaid: 0, write: undefined });
+      write(1);
+      return;
     }
-    const earned = Math.floor((nowMs - kind.sinceMs) / EVERY_MS);
-    if (earned > 0) {
-      kind.left = Math.min(AT_ONCE, kind.left + earned);
-      kind.sinceMs += earned * EVERY_MS;
-    }
-    if (kind.left === 0) {
-      kind.unsaid++;
-      return 0;
-    }
-    kind.left--;
-    const times = 1 + kind.unsaid;
+    kind.unsaid++;
+    kind.write = write;
+    if (nowMs - kind.saidAtMs >= EVERY_MS) this.#say(kind, nowMs);
+    else this.#lookLater(EVERY_MS);
+  }
+
+  /** Says what is unsaid, and forgets all. */
+  flush(): void {
+    for (const kind of this.#kinds.values()) this.#say(kind, 0);
+    this.#kinds.clear();
+  }
+
+  #say(kind: Kind, nowMs: number): void {
+    const { unsaid, write } = kind;
+    kind.saidAtMs = nowMs;
     kind.unsaid = 0;
-    return times;
-  };
+    kind.write = undefined;
+    if (unsaid > 0) write?.(unsaid);
+  }
+
+  #lookLater(ms: number): void {
+    if (this.#isAwaited) return;
+    this.#isAwaited = true;
+    this.#after(ms, () => {
+      this.#isAwaited = false;
+      this.#look();
+    });
+  }
+
+  /** Says what has waited for a minute. */
+  #look(): void {
+    const nowMs = this.#clock.monotonicMs();
+    let nextMs = Number.POSITIVE_INFINITY;
+    for (const [name, kind] of this.#kinds) {
+      const leftMs = kind.saidAtMs + EVERY_MS - nowMs;
+      if (kind.unsaid > 0 && leftMs > 0) nextMs = Math.min(nextMs, leftMs);
+      else if (kind.unsaid > 0) this.#say(kind, nowMs);
+      else if (leftMs <= 0) this.#kinds.delete(name);
+    }
+    if (nextMs < Number.POSITIVE_INFINITY) this.#lookLater(nextMs);
+  }
+}
+
+function afterUnlessOver(ms: number, call: () => void): void {
+  setTimeout(call, ms).unref();
 }
 
 /** Why something failed, with the error's causes; undefined if the line must be written anyway. */

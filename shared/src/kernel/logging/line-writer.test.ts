@@ -1,0 +1,133 @@
+// Tests how a process' lines reach stdout, each in a process of its own: under load, at its end, at a crash, and where
+// nobody reads.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { afterEach, expect, test } from "vitest";
+import { waitFor } from "../../testing/wait-for.js";
+
+let child: ChildProcess;
+afterEach(() => void child.kill("SIGKILL"));
+
+interface Started {
+  readonly process: ChildProcess & { readonly stdout: NonNullable<ChildProcess["stdout"]> };
+  readonly text: () => string;
+  readonly exited: Promise<number | NodeJS.Signals | null>;
+}
+
+/** Logs hundreds of lines in each turn of its event loop, numbered. */
+function start(more: string): Started {
+  const script = `
+    import { createLogger } from "@petrel/shared/kernel/logging/logging";
+    import { runService } from "@petrel/shared/kernel/lifecycle/lifecycle";
+    const logger = createLogger({ service: "test", level: "info" });
+    let n = 0;
+    const load = () => {
+      for (let i = 0; i < 200; i++) logger.info({ n: n++ }, "line");
+    };
+    ${more}`;
+  const process_ = spawn(process.execPath, ["--input-type=module", "-e", script], {
+    cwd: new URL("../../..", import.meta.url),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  child = process_;
+  const chunks: Buffer[] = [];
+  process_.stdout.on("data", (chunk: Buffer) => void chunks.push(chunk));
+  const exited = once(process_, "close").then(
+    ([code, signal]) => (code ?? signal) as number | NodeJS.Signals | null,
+  );
+  return { process: process_, text: () => Buffer.concat(chunks).toString("utf8"), exited };
+}
+
+interface Line {
+  readonly n?: number;
+  readonly msg: string;
+  readonly level: string;
+  readonly lines?: number;
+}
+const read = (text: string): Line[] =>
+  text
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Line);
+
+/** Without a hole, from the first on. */
+function expectNumbered(lines: readonly Line[], atLeast: number): void {
+  const numbers = lines.flatMap(({ n }) => n ?? []);
+  expect(numbers.length).toBeGreaterThanOrEqual(atLeast);
+  expect(numbers).toEqual(numbers.map((_, i) => i));
+}
+
+test("a stop under load: each line is there, and the last says that it has stopped", async () => {
+  const {
+    process: service,
+    text,
+    exited,
+  } = start(`
+    await runService({ logger, stopDeadlineMs: 20_000 }, async (lifecycle) => {
+      const timer = setInterval(load, 1);
+      lifecycle.onStop("load", () => clearInterval(timer));
+    });`);
+  await waitFor(() => text().includes('"n":2000,'), { what: "load", deadlineMs: 30_000 });
+  service.kill("SIGTERM");
+  expect(await exited).toBe(0);
+  const lines = read(text());
+  expectNumbered(lines, 2_000);
+  expect(lines.slice(-1)).toMatchObject([{ msg: "stopped" }]);
+});
+
+test("a crash under load: each line before it is there, and the last says why", async () => {
+  const { text, exited } = start(`
+    await runService({ logger, stopDeadlineMs: 20_000 }, async () => {
+      setInterval(() => {
+        load();
+        if (n < 4000) return;
+        logger.warn({ reason: "away" }, "not stored");
+        logger.warn({ reason: "away" }, "not stored");
+        throw new Error("a defect");
+      }, 1);
+    });`);
+  expect(await exited).toBe(1);
+  const lines = read(text());
+  expectNumbered(lines, 4_000);
+  // What had been thinned out until then, too.
+  expect(lines.filter(({ msg }) => msg === "not stored")).toHaveLength(2);
+  expect(lines.filter(({ level }) => level === "fatal")).toMatchObject([
+    { msg: "uncaught exception", err: { message: "a defect" } },
+  ]);
+});
+
+test("an exit in the middle of a turn: each line is there", async () => {
+  const { text, exited } = start("load(); setImmediate(() => { load(); process.exit(3); });");
+  expect(await exited).toBe(3);
+  expectNumbered(read(text()), 400);
+});
+
+test("nobody reads: the process goes on, what waits is bounded, and what was dropped is counted", async () => {
+  const {
+    process: service,
+    text,
+    exited,
+  } = start(`
+    // Some 20 MiB.
+    for (let i = 0; i < 1000; i++) load();
+    setTimeout(() => {
+      process.stderr.write("alive");
+      process.once("SIGTERM", () => {
+        const wait = setInterval(() => logger.flush(() => clearInterval(wait)), 10);
+      });
+    }, 50);
+    setInterval(() => undefined, 1000).unref();
+    const keep = setInterval(() => undefined, 1000);
+    process.once("SIGTERM", () => clearInterval(keep));`);
+  service.stdout.pause();
+  await once(service.stderr ?? service, "data");
+  service.stdout.resume();
+  await waitFor(() => text().includes("log lines dropped"), { what: "the count", deadlineMs: 30_000 });
+  service.kill("SIGTERM");
+  expect(await exited).toBe(0);
+  const lines = read(text());
+  const numbers = lines.flatMap(({ n }) => n ?? []);
+  expect(numbers.length).toBeGreaterThan(10_000);
+  const [dropped] = lines.filter(({ msg }) => msg.startsWith("log lines dropped"));
+  expect(numbers.length + (dropped?.lines ?? 0)).toBe(200_000);
+});
