@@ -72,7 +72,7 @@ function makeCertificate(directory, name, hosts) {
 function makeRedisUsers() {
   const makePassword = () => randomBytes(32).toString("base64url");
   const sha256 = (password) => createHash("sha256").update(password).digest("hex");
-  const [password, operatorPassword] = [makePassword(), makePassword()];
+  const [password, operatorPassword, monitorPassword] = [makePassword(), makePassword(), makePassword()];
   const petrel =
     "resetkeys ~petrel:* resetchannels &petrel:* +@all -@admin -@dangerous +info +config|get +client|unblock";
   const users = [
@@ -81,8 +81,10 @@ function makeRedisUsers() {
     `user petrel on #${sha256(password)} ${petrel}`,
     // Backups, settings: docs/operate/operations.md.
     `user operator on #${sha256(operatorPassword)} ~* &* +@all`,
+    // redis-exporter: figures, and no key.
+    `user monitor on #${sha256(monitorPassword)} resetkeys resetchannels -@all +@connection +info +config|get +latency +slowlog +dbsize`,
   ];
-  return { password, operatorPassword, users: `${users.join("\n")}\n` };
+  return { password, operatorPassword, monitorPassword, users: `${users.join("\n")}\n` };
 }
 
 function makeSecrets(directory, host) {
@@ -98,6 +100,8 @@ function makeSecrets(directory, host) {
     "producer-keys.json": `${JSON.stringify([api.entry, admin.entry], null, 2)}\n`,
     "redis-password": redis.password,
     "redis-operator-password": redis.operatorPassword,
+    // As redis-exporter reads it.
+    "redis-monitor-password.json": `${JSON.stringify({ "redis://monitor@redis:6379": redis.monitorPassword })}\n`,
     "redis-users": redis.users,
     "api-key": api.credential,
     "admin-key": admin.credential,

@@ -141,8 +141,11 @@ describe("docker-compose.yml", () => {
       profiles === undefined ? [] : [[name, ...profiles]],
     );
     expect(behind).toEqual([
-      ["mongodb", "mongodb"],
+      ["mongodb", "archive"],
       ["apns-simulator", "simulators"],
+      ["backup", "backup"],
+      ["redis-exporter", "monitoring"],
+      ["alertmanager", "monitoring"],
     ]);
   });
 
@@ -248,10 +251,13 @@ describe("docker-compose.yml", () => {
     const onData = services.filter(([, { networks }]) => Object.values(networks).includes("data"));
     for (const [name, { ports = [] }] of onData) expect(ports, name).toEqual([]);
     expect(onData.map(([name]) => name).sort()).toEqual(
-      ["auth", "collect", "dispatch", "mongodb", "push-node-1", "push-node-2", "redis"].sort(),
+      [
+        ...["auth", "collect", "dispatch", "push-node-1", "push-node-2"],
+        ...["backup", "mongodb", "redis", "redis-exporter"],
+      ].sort(),
     );
     const operators = services.filter(([, { secrets = [] }]) => secrets.includes("redis-operator-password"));
-    expect(operators.map(([name]) => name)).toEqual(["redis"]);
+    expect(operators.map(([name]) => name)).toEqual(["redis", "backup"]);
     expect(composeText).toMatch(/--aclfile\n\s+- \/run\/secrets\/redis-users\n/);
     for (const [name, { environment = {}, secrets = [] }] of ours) {
       if (environment["REDIS_URL"] === undefined) continue;

@@ -71,7 +71,7 @@ describe("make-secrets", () => {
       const password = readFileSync(join(directory, "redis-password"), "utf8");
       // In one go: afterwards a client without a password may no longer do this.
       const commands = users.reverse().map((line) => ["ACL", "SETUSER", ...line.split(" ").slice(1)]);
-      expect(await probeRedis(redis.url, commands)).toEqual(["OK", "OK", "OK"]);
+      expect(await probeRedis(redis.url, commands)).toEqual(["OK", "OK", "OK", "OK"]);
       const bare = await probeRedis(redis.url, [["PING"], ["GET", "petrel:a"], ["INFO"], ["FLUSHALL"]]);
       expect(bare[0]).toBe("PONG");
       for (const refused of bare.slice(1)) expect(refused).toBeInstanceOf(RespError);
@@ -84,6 +84,23 @@ describe("make-secrets", () => {
       ]);
       expect(known[0]).toBe("OK");
       for (const refused of known.slice(1)) expect(refused).toBeInstanceOf(RespError);
+      const [[monitoredUrl = "", monitorPassword = ""] = []] = Object.entries(
+        JSON.parse(readFileSync(join(directory, "redis-monitor-password.json"), "utf8")) as Record<
+          string,
+          string
+        >,
+      );
+      // redis-exporter looks its password up by the address with REDIS_USER in it.
+      const { REDIS_ADDR: address = "", REDIS_USER: user = "" } =
+        compose.services["redis-exporter"]?.environment ?? {};
+      expect(monitoredUrl).toBe(address.replace("redis://", `redis://${user}@`));
+      const monitor = await probeRedis(redis.url.replace("redis://", `redis://${user}:${monitorPassword}@`), [
+        ["INFO", "memory"],
+        ["SLOWLOG", "LEN"],
+        ["GET", "petrel:a"],
+        ["SET", "petrel:a", "2"],
+      ]);
+      expect(monitor.map((one) => one instanceof RespError)).toEqual([false, false, true, true]);
       const operatorPassword = readFileSync(join(directory, "redis-operator-password"), "utf8");
       // The words after the function's name, as in docs/operate/operations.md.
       const asked = [...read("docs/operate/operations.md").matchAll(/^(?:\d\. )?`?redis_cli ([^|`#\n]+)/gm)];
