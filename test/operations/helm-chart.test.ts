@@ -172,6 +172,19 @@ describe.runIf(isThere)("what no directory of k8s/ shows", () => {
     });
   });
 
+  test("an alert's page is where those on call can open it", () => {
+    const address = "https://wiki.example.com/alerts";
+    const more = ["--set", "monitoring.prometheusRule.enabled=true"];
+    const pages = (...args: string[]) =>
+      [...JSON.stringify(renderChart([], ...more, ...args)).matchAll(/"runbook_url":"([^#"]*)#\w+"/g)].map(
+        ([, one]) => one,
+      );
+    const moved = pages("--set", `monitoring.prometheusRule.runbooks=${address}`);
+    expect(new Set(moved)).toEqual(new Set([address]));
+    expect(moved).toHaveLength(pages().length);
+    expect(moved.length).toBeGreaterThan(20);
+  });
+
   test("pods are made anew when their settings change, and only then", () => {
     const checksums = (...more: string[]): unknown[] =>
       readObjects(renderChart([], ...more)).workloads.map(({ spec }) => {

@@ -216,6 +216,7 @@ export function valuesSchema(): ValueSchema {
         prometheusRule: object({
           enabled: flag("the alerts; needs the CRD of the Prometheus operator"),
           labels: map("what its ruleSelector asks for"),
+          runbooks: text("the address of docs/operate/alerts.md, for `runbook_url`"),
         }),
       }),
     }),
