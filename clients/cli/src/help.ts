@@ -21,6 +21,7 @@ export const generalHelp = `petrel: talks to a Petrel cluster
   petrel send USER JSON    send a message to a user, to a topic, or to everyone
   petrel why MESSAGE       tell what became of a message, and why
   petrel user ID           show a user's connections, devices and inbox, and what the newest messages became
+  petrel doctor            look at the whole cluster: what is wrong, and how to mend it
   petrel cancel ID         take a message back
   petrel scheduled USER    list a user's messages that wait for their time
   petrel events            show what became of messages, and who is there
@@ -78,10 +79,25 @@ ${address}`,
 
   --json           print the answer, with the sentences as "why", as a line of JSON
 ${address}`,
-  user: `petrel user ID: shows a user's connections with their nodes, devices, where the inbox stands, and what the newest ten
-messages became and why; the key needs the scope read, and collect's address on the cluster's own network
+  user: `petrel user ID: shows a user's connections, devices, inbox, and what the newest ten messages became and why
+
+The key needs the scope read. Ask collect on the cluster's own network: the way in from outside refuses this.
 
   --json           print the user, then each message, as lines of JSON
+${address}`,
+  doctor: `petrel doctor: looks at the whole cluster, and says what is wrong and how to mend it; the key needs the scope admin
+
+It asks each service that is named, dispatch for what it sees of Redis, partitions, lag and APNs, and auth for its keys.
+Where dispatch does not run, --redis-url looks at Redis from here. It changes nothing, and reaches no phone.
+
+  --redis-url URL  also look at this Redis itself: redis:// or rediss://   REDIS_URL
+  --partitions N   with it: what the services are set to                   PARTITIONS
+  --metrics URL    also look at a service's metrics (METRICS_PORT); repeatable
+  --verbose        also say what is fine
+  --json           print every finding, also what is fine, as lines of JSON: check, level (ok, warning, error, skipped),
+                   says, mend
+
+Exits with 1 if anything is wrong; warnings alone exit with 0.
 ${address}`,
   cancel: `petrel cancel ID: takes a message back that no client has acknowledged and no phone has got, or that waits for its time
 

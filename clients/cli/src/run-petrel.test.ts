@@ -17,6 +17,7 @@ import { signingKeysOptions } from "./commands/signing-keys.js";
 import { tokenOptions } from "./commands/token.js";
 import { topicOptions } from "./commands/topic.js";
 import { tokensOptions } from "./commands/tokens.js";
+import { doctorOptions } from "./doctor/doctor.js";
 import { userOptions } from "./explain/user.js";
 import { whyOptions } from "./explain/why.js";
 import { commandHelp } from "./help.js";
@@ -76,6 +77,7 @@ describe("the command line", () => {
     [["topic"], "TOPIC is missing"],
     [["why"], "MESSAGE is missing"],
     [["user"], "ID is missing"],
+    [["doctor", "--redis-url", "http://x"], "--redis-url must begin with redis://"],
     [["listen", "alice", "--topic", "room 1"], '"room 1" is no topic'],
     [["listen", "alice", "--presence"], "go with --topic"],
     [["token", "alice", "--ttl", "soon"], "--ttl must be a whole number of at least 1"],
@@ -103,6 +105,7 @@ describe("the command line", () => {
     ["send", sendOptions],
     ["why", whyOptions],
     ["user", userOptions],
+    ["doctor", doctorOptions],
     ["cancel", cancelOptions],
     ["scheduled", scheduledOptions],
     ["events", eventsOptions],

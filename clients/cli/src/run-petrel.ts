@@ -17,6 +17,7 @@ import { runSigningKeys } from "./commands/signing-keys.js";
 import { runToken } from "./commands/token.js";
 import { runTopic } from "./commands/topic.js";
 import { runTokens } from "./commands/tokens.js";
+import { runDoctor } from "./doctor/doctor.js";
 import { runUser } from "./explain/user.js";
 import { runWhy } from "./explain/why.js";
 import { runWebPushKey } from "./commands/web-push-key.js";
@@ -32,6 +33,7 @@ const commands: Readonly<
   send: runSend,
   why: runWhy,
   user: runUser,
+  doctor: runDoctor,
   cancel: runCancel,
   scheduled: runScheduled,
   events: runEvents,

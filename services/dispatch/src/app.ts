@@ -17,10 +17,17 @@ import { addListInvalidations, type ListInvalidationsDeps } from "./routes/list-
 import { addWebhookActions } from "./routes/webhook-actions.js";
 import type { WebhookRoutesDeps } from "./routes/webhook-answers.js";
 import { addWebhooks } from "./routes/webhook-routes.js";
+import { addShowDiagnosis, type ShowDiagnosisDeps } from "./routes/show-diagnosis.js";
 import { addListPartitions, type ListPartitionsDeps } from "./routes/list-partitions.js";
 
 export interface DispatchDeps
-  extends ListPartitionsDeps, DeadLettersDeps, ListInvalidationsDeps, WebhookRoutesDeps, ArchiveRoutesDeps {
+  extends
+    ShowDiagnosisDeps,
+    ListPartitionsDeps,
+    DeadLettersDeps,
+    ListInvalidationsDeps,
+    WebhookRoutesDeps,
+    ArchiveRoutesDeps {
   readonly version: string;
   /** Its certificate; without one plain HTTP is spoken. */
   readonly tls?: TlsFiles | undefined;
@@ -71,6 +78,7 @@ export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
   addWebhooks(app, deps);
   addWebhookActions(app, deps);
   addArchive(app, deps);
+  addShowDiagnosis(app, deps);
   return app;
 }
 

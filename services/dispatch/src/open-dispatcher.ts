@@ -79,6 +79,8 @@ export interface Dispatcher {
   readonly isOwner: boolean;
   /** Something was put into the fallback streams: the workers here look at once. */
   readonly pokeFallback: () => void;
+  /** The fallback channels that this process sends by. */
+  readonly channels: readonly FallbackChannel[];
   /** Begins the work that the configuration's roles ask for, to be ended by the lifecycle. */
   readonly start: (lifecycle: Pick<Lifecycle, "onStop">) => void;
 }
@@ -284,6 +286,7 @@ export function openDispatcher(
     deadLetters,
     webhooks,
     isOwner,
+    channels,
     pokeFallback: () => fallback.poke(),
     start: (lifecycle) => {
       // Stopped in reverse: the partitions first, for they need not wait for what is being sent.

@@ -21,6 +21,7 @@ import { ArchiveView } from "./archive/archive-view.js";
 import { buildApp } from "./app.js";
 import type { DispatchSettings } from "./config.js";
 import { MAX_BLOCK_MS } from "./hand-over/read-ready.js";
+import { readDiagnosis } from "./diagnose/read-diagnosis.js";
 import { openDispatcher, type Dispatcher, type DispatcherOverrides } from "./open-dispatcher.js";
 
 export interface StartedDispatch {
@@ -86,6 +87,14 @@ export async function startDispatch(
     dispatcherId,
     ownedPartitions: () => owner.open,
     readReadyLengths: (some) => readReadyLengths(redis, some),
+    diagnose: () =>
+      readDiagnosis({
+        redis,
+        partitions,
+        channels: dispatcher.channels,
+        ackTimeoutMs: config.ackTimeoutMs,
+        wallMs: () => clock.wallMs(),
+      }),
     deadLetters: dispatcher.deadLetters,
     audit,
     readAttempts: ({ partition, message }) => readAttempts(redis, partitionKeys(partition), message.id),

@@ -1,4 +1,4 @@
-// describe-end, describe-open, describe-way -> here: durations in words.
+// describe-push, describe-way -> here: durations in words.
 
 const units: readonly (readonly [name: string, ms: number])[] = [
   ["d", 86_400_000],

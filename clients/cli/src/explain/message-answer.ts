@@ -1,4 +1,4 @@
-// collect -> here -> describe-end, describe-open: what `GET /v1/messages/:id?explain=true` answers. docs/send/http-api.md.
+// collect -> here -> describe-push, describe-way: what `GET /v1/messages/:id?explain=true` answers. docs/send/http-api.md.
 
 export interface TimelineEvent {
   readonly at: string;

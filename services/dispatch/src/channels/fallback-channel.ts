@@ -52,6 +52,22 @@ export type ChannelAnswer = ChannelOutcome & {
   readonly notes?: readonly Omit<AttemptNote, "channel">[];
 };
 
+/** How a channel's credential fares, without reaching anybody. */
+export interface ChannelProbe {
+  /** Its name, no secret. */
+  readonly credential: string;
+  readonly environment?: string;
+  readonly topic?: string;
+  /** `busy`: it could not be told now. */
+  readonly verdict: "good" | "unreachable" | "refused" | "topic-refused" | "busy";
+  /** In the provider's words. */
+  readonly answer: string;
+  /** Nothing is sent with it: it was refused before. */
+  readonly isHalted: boolean;
+  /** Of a certificate. */
+  readonly expiresAtMs?: number;
+}
+
 /**
  * Ordering: none. Jobs are sent beside each other, up to FALLBACK_CONCURRENCY of this channel in this process, and by
  * several processes;
@@ -78,6 +94,8 @@ export interface FallbackChannel {
    * @param signal aborted when the process must end: the job will come again, here or elsewhere
    */
   send(job: FallbackJob, signal: AbortSignal): Promise<ChannelAnswer>;
+  /** Whether the provider is reached and takes our credentials. Absent where that cannot be told without a real user. */
+  probe?(signal: AbortSignal): Promise<readonly ChannelProbe[]>;
   /** Lets go of connections; nothing is sent afterwards. */
   close(): Promise<void>;
 }

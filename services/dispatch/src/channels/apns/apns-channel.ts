@@ -12,7 +12,8 @@ import type { DeviceInvalidations } from "@petrel/shared/redis/devices/device-in
 import type { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
-import type { ChannelAnswer, FallbackChannel, FallbackJob } from "../fallback-channel.js";
+import type { ChannelAnswer, ChannelProbe, FallbackChannel, FallbackJob } from "../fallback-channel.js";
+import { probeCredentials } from "./probe-credentials.js";
 import { fitsPushType } from "./apns-request.js";
 import { combineResults, type DeviceResult } from "../combine-results.js";
 import { keepCollapseOrder } from "../keep-collapse-order.js";
@@ -54,6 +55,10 @@ export class ApnsChannel implements FallbackChannel {
     return sendWithin(this.#options.timeoutMs, signal, (either) =>
       this.#sendInTurn(job, { ending: signal, either }),
     );
+  }
+
+  probe(signal: AbortSignal): Promise<readonly ChannelProbe[]> {
+    return probeCredentials(this.#options.routes.all, signal);
   }
 
   /** What is on its way gets its answer, and what that means for the devices is written down. */

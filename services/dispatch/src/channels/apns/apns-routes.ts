@@ -1,7 +1,7 @@
 // open-apns -> here -> send-to-device: by which pool, and past which gate, a message goes to an app's devices.
 // Guarantees: one pool for each credential and environment, however many apps share it; a connection is opened when it is
 // first needed.
-import { createPrivateKey } from "node:crypto";
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { ApnsEnvironment } from "@petrel/shared/protocol/fallback/device";
@@ -16,6 +16,10 @@ export interface ApnsRoute {
   /** Its name, no secret. */
   readonly credential: string;
   readonly environment: ApnsEnvironment;
+  /** Bundle ids of its apps; undefined for any. */
+  readonly topics: readonly string[] | undefined;
+  /** Of a certificate, where its file says so without its passphrase. */
+  readonly expiresAtMs?: number;
   readonly pool: Pick<ApnsPool, "send" | "state" | "close">;
   readonly gate: CredentialGate;
 }
@@ -49,7 +53,14 @@ export class ApnsRoutes {
       auths.set(name, auth);
       for (const environment of environments) {
         const key = nameOf(name, environment);
-        if (!this.#routes.has(key)) this.#routes.set(key, openRoute(name, environment, auth, options));
+        if (!this.#routes.has(key)) {
+          const topics = topicsOf(options.apps, name, environment);
+          this.#routes.set(key, {
+            ...openRoute(name, environment, auth, options),
+            topics,
+            ...expiryOf(credential),
+          });
+        }
       }
     }
   }
@@ -74,7 +85,7 @@ function openRoute(
   environment: ApnsEnvironment,
   auth: ApnsAuth,
   options: ApnsRoutesOptions,
-): ApnsRoute {
+): Omit<ApnsRoute, "topics"> {
   const { endpoints, ca, proxyUrl, waitMs, requestTimeoutMs, haltMs, clock, onConnection } = options;
   const logger = options.logger.child({ credential, environment });
   return {
@@ -123,6 +134,24 @@ function authOf(credential: ApnsCredential, { tokenStore, clock }: ApnsRoutesOpt
     kind: "token",
     tokens: new ProviderTokens({ store: tokenStore, keyId, teamId, privateKey, clock }),
   };
+}
+
+function topicsOf(
+  apps: readonly ApnsApp[],
+  credential: string,
+  environment: ApnsEnvironment,
+): readonly string[] | undefined {
+  const its = apps.filter(
+    (app) => app.credential.name === credential && app.environments.includes(environment),
+  );
+  const topics = its.flatMap((app) => app.topics ?? []);
+  return its.every((app) => app.topics !== undefined) ? topics : undefined;
+}
+
+/** (A PKCS #12 file does not tell without being unpacked.) */
+function expiryOf(credential: ApnsCredential): Pick<ApnsRoute, "expiresAtMs"> {
+  if (credential.kind !== "certificate" || !("cert" in credential.certificate)) return {};
+  return { expiresAtMs: Date.parse(new X509Certificate(credential.certificate.cert).validTo) };
 }
 
 function nameOf(credential: string, environment: ApnsEnvironment): string {

@@ -1,0 +1,144 @@
+// doctor/doctor -> here: whether each service answers, is ready, and is of the same release; and whether tokens can be checked.
+// Guarantees: asks only; each check ends within its time.
+import { describeError } from "../cli-error.js";
+import { failure, type Finding, ok, skipped, warning } from "./finding.js";
+
+export interface ServiceAddress {
+  /** Such as "collect", or "node wss://…". */
+  readonly name: string;
+  /** http:// or https://, without a path. */
+  readonly url: string;
+}
+
+interface Seen {
+  readonly findings: readonly Finding[];
+  readonly version?: string;
+}
+
+const PATIENCE_MS = 5_000;
+
+export async function checkServices(
+  services: readonly ServiceAddress[],
+  interrupted: AbortSignal,
+): Promise<Finding[]> {
+  const seen = await Promise.all(services.map((service) => checkService(service, interrupted)));
+  const versions = new Map<string, string[]>();
+  for (const [i, { version }] of seen.entries()) {
+    if (version === undefined) continue;
+    versions.set(version, [...(versions.get(version) ?? []), services[i]?.name ?? ""]);
+  }
+  const mixed = [...versions].map(([version, names]) => `${names.join(", ")}: ${version}`).join("; ");
+  return [
+    ...seen.flatMap(({ findings }) => findings),
+    ...(versions.size === 0
+      ? []
+      : [
+          versions.size === 1
+            ? ok("versions", `all are ${mixed}`)
+            : warning(
+                "versions",
+                `they differ: ${mixed}`,
+                "Is an upgrade under way, or was one left over? Order: dispatch, push-node, collect.",
+              ),
+        ]),
+  ];
+}
+
+async function checkService({ name, url }: ServiceAddress, interrupted: AbortSignal): Promise<Seen> {
+  let ready: { readonly status: number; readonly body: unknown };
+  try {
+    ready = await getJson(`${url}/health/ready`, interrupted);
+  } catch (error) {
+    const why = describeCause(error);
+    return {
+      findings: [
+        failure(
+          name,
+          `${url} does not answer: ${why}`,
+          "Is it running, is the port open, is the name right?",
+        ),
+      ],
+    };
+  }
+  const version = await getJson(`${url}/version`, interrupted).then(
+    ({ body }) => textAt(body, "version"),
+    () => undefined,
+  );
+  return {
+    ...(version === undefined ? {} : { version }),
+    findings: [
+      ready.status === 200
+        ? ok(name, `${url} is ready`)
+        : ready.status === 404
+          ? skipped(
+              name,
+              `${url} answers, but does not show whether it is ready: ask on the cluster's own network`,
+            )
+          : failure(
+              name,
+              `${url} is not ready: ${ready.status} ${JSON.stringify(ready.body)}`,
+              "Its log says more; /health/ready names what it waits for.",
+            ),
+    ],
+  };
+}
+
+/** The keys by which nodes and others check users' tokens. */
+export async function checkJwks(auth: string, interrupted: AbortSignal): Promise<Finding> {
+  const check = "jwks";
+  try {
+    const { status, body } = await getJson(`${auth}/.well-known/jwks.json`, interrupted);
+    const keys = typeof body === "object" && body !== null && "keys" in body ? body.keys : undefined;
+    if (status !== 200 || !Array.isArray(keys)) {
+      return failure(
+        check,
+        `auth answered ${status} for its keys`,
+        "Nodes cannot check new tokens: look at auth's log.",
+      );
+    }
+    return keys.length > 0
+      ? ok(check, `auth publishes ${keys.length} key${keys.length === 1 ? "" : "s"}`)
+      : warning(
+          check,
+          "auth publishes no key",
+          "Right only where tokens are signed by a shared secret (HS256), or by another issuer.",
+        );
+  } catch (error) {
+    return failure(check, `auth's keys cannot be read: ${describeCause(error)}`, "Is auth running?");
+  }
+}
+
+export async function getText(
+  url: string,
+  interrupted: AbortSignal,
+): Promise<{ readonly status: number; readonly text: string }> {
+  const response = await fetch(url, {
+    signal: AbortSignal.any([interrupted, AbortSignal.timeout(PATIENCE_MS)]),
+  });
+  return { status: response.status, text: await response.text() };
+}
+
+async function getJson(
+  url: string,
+  interrupted: AbortSignal,
+): Promise<{ readonly status: number; readonly body: unknown }> {
+  const { status, text } = await getText(url, interrupted);
+  try {
+    return { status, body: JSON.parse(text) as unknown };
+  } catch {
+    return { status, body: text.slice(0, 200) };
+  }
+}
+
+function textAt(body: unknown, name: string): string | undefined {
+  const value =
+    typeof body === "object" && body !== null ? (body as Record<string, unknown>)[name] : undefined;
+  return typeof value === "string" ? value : undefined;
+}
+
+/** `fetch` hides the reason in the error's cause. */
+export function describeCause(error: unknown): string {
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (cause instanceof Error) return (cause as NodeJS.ErrnoException).code ?? cause.message;
+  return describeError(error);
+}

@@ -1,0 +1,58 @@
+// diagnose/read-diagnosis -> apns-channel -> here -> apns-pool: whether Apple is reached, and takes our keys and certificates.
+// Guarantees: nobody's phone gets anything: the request names a device that does not exist. Apple looks at the credential
+// first, so its answer says whether that is good. Changes no gate and no breaker.
+import { randomUUID } from "node:crypto";
+import type { ChannelProbe } from "../fallback-channel.js";
+import type { ApnsRoute } from "./apns-routes.js";
+import { judgeApnsAnswer } from "./judge-apns-answer.js";
+
+const NOBODY = "0".repeat(64);
+/** Where a credential is for any app. */
+const ANY_TOPIC = "petrel.probe";
+
+export async function probeCredentials(
+  routes: readonly ApnsRoute[],
+  signal: AbortSignal,
+): Promise<ChannelProbe[]> {
+  const probes = routes.flatMap((route) =>
+    (route.topics ?? [ANY_TOPIC]).map((topic) => probe(route, topic, route.topics !== undefined, signal)),
+  );
+  return Promise.all(probes);
+}
+
+async function probe(
+  { credential, environment, pool, gate, expiresAtMs }: ApnsRoute,
+  topic: string,
+  isOwnTopic: boolean,
+  signal: AbortSignal,
+): Promise<ChannelProbe> {
+  const about = {
+    credential,
+    environment,
+    ...(isOwnTopic ? { topic } : {}),
+    ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
+    isHalted: gate.isHalted,
+  };
+  const result = await pool.send(
+    {
+      path: `/3/device/${NOBODY}`,
+      headers: {
+        "apns-id": randomUUID(),
+        "apns-topic": topic,
+        "apns-push-type": "background",
+        "apns-priority": "5",
+        "apns-expiration": "0",
+      },
+      body: Buffer.from('{"aps":{"content-available":1}}'),
+    },
+    signal,
+  );
+  if (result.kind !== "answered") return { ...about, verdict: "unreachable", answer: result.why };
+  const answer = `${result.status} ${result.reason ?? ""}`.trimEnd();
+  const verdict = judgeApnsAnswer(result).kind;
+  if (verdict === "halt" || verdict === "renew-token") return { ...about, verdict: "refused", answer };
+  if (verdict === "retry" || verdict === "pause-token") return { ...about, verdict: "busy", answer };
+  // With a credential for any app the topic is invented: that it is not allowed says nothing.
+  const isForbidden = isOwnTopic && (result.reason === "TopicDisallowed" || result.reason === "BadTopic");
+  return { ...about, verdict: isForbidden ? "topic-refused" : "good", answer };
+}

@@ -1,0 +1,113 @@
+// routes/show-diagnosis -> here -> shared/redis, channels: facts about Redis, the partitions, what waits, and the channels.
+// Guarantees: changes nothing; answers within PATIENCE_MS, and tells what did not answer by then.
+import { deadLetterCauses, type DeadLetterCause } from "@petrel/shared/protocol/fallback/dead-letter-causes";
+import { readServerFacts, type ServerFacts } from "@petrel/shared/redis/connection/read-server-facts";
+import { readServerTimeMs } from "@petrel/shared/redis/connection/server-time";
+import type { Redis } from "@petrel/shared/redis/connection/connect";
+import { clusterKeys, type PartitionKeys } from "@petrel/shared/redis/keys";
+import { readPartitionBacklog } from "@petrel/shared/redis/partitions/read-partition-backlog";
+import type { ChannelProbe, FallbackChannel } from "../channels/fallback-channel.js";
+
+export interface DiagnoseDeps {
+  readonly redis: Redis;
+  readonly partitions: readonly PartitionKeys[];
+  readonly channels: readonly FallbackChannel[];
+  readonly ackTimeoutMs: number;
+  readonly wallMs: () => number;
+}
+
+export interface ChannelDiagnosis {
+  readonly channel: string;
+  /** Empty where the channel cannot be tried without reaching somebody. */
+  readonly probes: readonly ChannelProbe[];
+}
+
+export interface Diagnosis {
+  readonly redis: readonly ServerFacts[];
+  readonly partitions: {
+    readonly configured: number;
+    /** As Redis' data was laid out; undefined where nothing was. */
+    readonly stored: number | undefined;
+    /** Those whose owner's lease has not ended. */
+    readonly owned: number;
+  };
+  readonly backlog: {
+    readonly ready: number;
+    readonly readyOldestMs: number;
+    readonly wakeLagMs: number;
+    readonly scheduleLagMs: number;
+    readonly lateUsers: number;
+    readonly sampledUsers: number;
+    readonly deadLetters: Readonly<Record<DeadLetterCause, number>>;
+  };
+  readonly ackTimeoutMs: number;
+  readonly channels: readonly ChannelDiagnosis[];
+}
+
+/** A provider may be silent. */
+const PATIENCE_MS = 10_000;
+
+export async function readDiagnosis(deps: DiagnoseDeps): Promise<Diagnosis> {
+  const { redis, partitions, channels, ackTimeoutMs, wallMs } = deps;
+  const [servers, stored, owned, backlog, probed] = await Promise.all([
+    readServerFacts(redis, wallMs),
+    redis.get(clusterKeys.partitionCount),
+    countOwned(redis, partitions),
+    readBacklog(redis, partitions, ackTimeoutMs),
+    Promise.all(
+      channels.map(async (channel) => ({
+        channel: channel.name,
+        probes: (await channel.probe?.(AbortSignal.timeout(PATIENCE_MS))) ?? [],
+      })),
+    ),
+  ]);
+  return {
+    redis: servers,
+    partitions: {
+      configured: partitions.length,
+      stored: stored === null ? undefined : Number(stored),
+      owned,
+    },
+    backlog,
+    ackTimeoutMs,
+    channels: probed,
+  };
+}
+
+async function countOwned(redis: Redis, partitions: readonly PartitionKeys[]): Promise<number> {
+  const owned = await Promise.all(
+    partitions.map(async ({ owner }) => {
+      const [until, nowMs] = await Promise.all([redis.hget(owner, "until"), readServerTimeMs(redis, owner)]);
+      return Number(until ?? 0) > nowMs;
+    }),
+  );
+  return owned.filter(Boolean).length;
+}
+
+async function readBacklog(
+  redis: Redis,
+  partitions: readonly PartitionKeys[],
+  ackTimeoutMs: number,
+): Promise<Diagnosis["backlog"]> {
+  const all = await Promise.all(
+    partitions.map((keys) => readPartitionBacklog(redis, keys, 3 * ackTimeoutMs)),
+  );
+  const deadLetters = await Promise.all(
+    deadLetterCauses.map(async (cause) => {
+      const lengths = await Promise.all(partitions.map((keys) => redis.xlen(keys.deadLetters(cause))));
+      return [cause, lengths.reduce((sum, length) => sum + length, 0)] as const;
+    }),
+  );
+  const sum = (of: (one: (typeof all)[number]) => number): number =>
+    all.reduce((total, one) => total + of(one), 0);
+  const most = (of: (one: (typeof all)[number]) => number): number => Math.max(0, ...all.map(of));
+  return {
+    ready: sum(({ ready }) => ready),
+    readyOldestMs: most(({ readyOldestMs }) => readyOldestMs),
+    wakeLagMs: most(({ wakeLagMs }) => wakeLagMs),
+    scheduleLagMs: most(({ scheduleLagMs }) => scheduleLagMs),
+    lateUsers: sum(({ lateUsers }) => lateUsers),
+    sampledUsers: sum(({ sampledUsers }) => sampledUsers),
+    deadLetters: Object.fromEntries(deadLetters) as Readonly<Record<DeadLetterCause, number>>,
+  };
+}

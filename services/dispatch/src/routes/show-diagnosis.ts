@@ -1,0 +1,126 @@
+// GET /v1/diagnosis: the facts by which `petrel doctor` finds what is wrong, for operators.
+// Guarantees: only for the scope admin; changes nothing; names no secret, no file and no person.
+import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
+import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
+import { deadLetterCauses } from "@petrel/shared/protocol/fallback/dead-letter-causes";
+import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
+import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import { authorize } from "@petrel/shared/security/producers/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
+import type { Diagnosis } from "../diagnose/read-diagnosis.js";
+
+export interface ShowDiagnosisDeps {
+  readonly authenticator: ProducerAuthenticator;
+  readonly dispatcherId: string;
+  readonly version: string;
+  readonly clock: { readonly wallMs: () => number };
+  /** Absent in tests of other routes. */
+  readonly diagnose?: (() => Promise<Diagnosis>) | undefined;
+}
+
+const answerSchema = Type.Object(
+  {
+    at: timeSchema,
+    dispatcher: Type.String(),
+    version: Type.String(),
+    redis: Type.Array(
+      Type.Object({
+        server: Type.String(),
+        problem: Type.Optional(Type.String({ description: "Why nothing else is known." })),
+        roundTripMs: Type.Optional(Type.Number()),
+        clockAheadMs: Type.Optional(
+          Type.Number({ description: "Its clock beside the dispatcher's; negative: behind." }),
+        ),
+        info: Type.Optional(Type.Record(Type.String(), Type.String(), { description: "Lines of INFO." })),
+      }),
+      { description: "Each master." },
+    ),
+    partitions: Type.Object({
+      configured: Type.Integer(),
+      stored: Type.Optional(Type.Integer({ description: "As Redis' data was laid out." })),
+      owned: Type.Integer({ description: "Those whose owner is alive." }),
+    }),
+    backlog: Type.Object({
+      ready: Type.Integer({ description: "Messages that wait to be handed over." }),
+      readyOldestSeconds: Type.Number(),
+      wakeLagSeconds: Type.Number(),
+      scheduleLagSeconds: Type.Number(),
+      lateUsers: Type.Integer({ description: "Of those looked at, with an old undelivered message." }),
+      sampledUsers: Type.Integer(),
+      deadLetters: Type.Object(Object.fromEntries(deadLetterCauses.map((cause) => [cause, Type.Integer()]))),
+    }),
+    ackTimeoutSeconds: Type.Number(),
+    channels: Type.Array(
+      Type.Object({
+        channel: Type.String(),
+        probes: Type.Array(
+          Type.Object({
+            credential: Type.String({ description: "Its name, no secret." }),
+            environment: Type.Optional(Type.String()),
+            topic: Type.Optional(Type.String()),
+            verdict: Type.String({ description: "good, unreachable, refused, topic-refused or busy." }),
+            answer: Type.String({ description: "In the provider's words." }),
+            halted: Type.Boolean({ description: "Nothing is sent with it, since it was refused." }),
+            expiresAt: Type.Optional(Type.String({ format: "date-time", description: "Of a certificate." })),
+          }),
+        ),
+      }),
+      { description: "Those that this dispatcher sends by." },
+    ),
+  },
+  { title: "Diagnosis" },
+);
+
+export function addShowDiagnosis(app: HttpApp, deps: ShowDiagnosisDeps): void {
+  const { authenticator, dispatcherId, version, clock, diagnose } = deps;
+  if (diagnose === undefined) return;
+  app.get(
+    "/v1/diagnosis",
+    {
+      onRequest: authorize(authenticator, "admin"),
+      schema: {
+        summary: "Get the facts by which to find what is wrong (scope: admin)",
+        description:
+          "Of Redis, the partitions, what waits, and the credentials of fallback channels: Apple is asked about a device " +
+          "that does not exist.",
+        security: producerSecurity,
+        querystring: noQuerySchema,
+        response: { 200: answerSchema, ...producerErrors },
+      },
+    },
+    async () => {
+      const { redis, partitions, backlog, ackTimeoutMs, channels } = await awaitAnswer(diagnose());
+      const { readyOldestMs, wakeLagMs, scheduleLagMs, ...counts } = backlog;
+      const { stored, ...others } = partitions;
+      return {
+        at: formatTime(clock.wallMs()),
+        dispatcher: dispatcherId,
+        version,
+        redis: redis.map(({ info, ...facts }) => ({
+          ...facts,
+          ...(info === undefined ? {} : { info: { ...info } }),
+        })),
+        partitions: { ...others, ...(stored === undefined ? {} : { stored }) },
+        backlog: {
+          ...counts,
+          deadLetters: { ...backlog.deadLetters },
+          readyOldestSeconds: readyOldestMs / 1_000,
+          wakeLagSeconds: wakeLagMs / 1_000,
+          scheduleLagSeconds: scheduleLagMs / 1_000,
+        },
+        ackTimeoutSeconds: ackTimeoutMs / 1_000,
+        channels: channels.map(({ channel, probes }) => ({
+          channel,
+          probes: probes.map(({ isHalted, expiresAtMs, ...probe }) => ({
+            ...probe,
+            halted: isHalted,
+            ...(expiresAtMs === undefined ? {} : { expiresAt: formatTime(expiresAtMs) }),
+          })),
+        })),
+      };
+    },
+  );
+}
