@@ -27,8 +27,11 @@ const common = {
   ...(isBuilt
     ? { server: { deps: { external: [/\/(?:shared|clients\/(?:browser|server))\/dist\//] } } }
     : {}),
-  // Fetches Redis where a machine has none, before any test is timed.
-  globalSetup: [at("shared/src/testing/redis/prepare-redis.ts")],
+  // Before any test is timed: fetches Redis where a machine has none, and makes services quick to start.
+  globalSetup: [
+    at("shared/src/testing/redis/prepare-redis.ts"),
+    ...(isBuilt ? [at("test/support/bundle-services.ts")] : []),
+  ],
   // Generous, as every deadline of a test: only a failure waits for it.
   testTimeout: 120_000,
   hookTimeout: 180_000,

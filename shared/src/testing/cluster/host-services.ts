@@ -3,13 +3,15 @@
 // ends that service alone. The process ends with the one that started it.
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { systemClock } from "../../kernel/clock.js";
 import { describeError } from "../../kernel/errors.js";
 import { createLifecycle, type Lifecycle } from "../../kernel/lifecycle/lifecycle.js";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { openService, type Service, type ServiceConfig } from "../../service/open-service.js";
 import { hangUp } from "./hang-up.js";
+import { builtTree, serviceFile } from "./service-files.js";
 import type { HostAnswer, HostOrder, HostedKind, StartOrder } from "./service-host.js";
 
 interface Settings {
@@ -29,21 +31,22 @@ const exportsOf: Readonly<Record<HostedKind, { readonly read: string; readonly s
   "push-node": { read: "readPushNodeSettings", start: "startPushNode" },
 };
 const STOP_DEADLINE_MS = 15_000;
-const root = fileURLToPath(new URL("../../../../", import.meta.url));
 const lifecycles = new Map<number, Lifecycle>();
 
 /** The services are built beside `shared` and import it: it cannot import them by name. */
 async function loadService(kind: HostedKind): Promise<ServiceModules> {
-  const folder = `${root}services/${kind}`;
+  const folder = `services/${kind}`;
   const names = exportsOf[kind];
   const [config, start] = (await Promise.all(
     [`${folder}/dist/config.js`, `${folder}/dist/start-${kind}.js`].map(
-      (path) => import(pathToFileURL(path).href),
+      (path) => import(pathToFileURL(serviceFile(path)).href),
     ),
   )) as [Record<string, ServiceModules["read"]>, Record<string, ServiceModules["start"]>];
   const [read, begin] = [config[names.read], start[names.start]];
   if (read === undefined || begin === undefined) throw new Error(`${folder} has another wiring`);
-  const { version } = JSON.parse(readFileSync(`${folder}/package.json`, "utf8")) as { version: string };
+  const { version } = JSON.parse(readFileSync(join(builtTree, folder, "package.json"), "utf8")) as {
+    version: string;
+  };
   return { version, read, start: begin };
 }
 

@@ -4,7 +4,7 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { Socket } from "node:net";
-import { fileURLToPath } from "node:url";
+import { SERVICE_BUNDLES, serviceFile } from "./service-files.js";
 import type { ServiceProcess } from "./service-process.js";
 
 export type HostedKind = "auth" | "collect" | "dispatch" | "push-node";
@@ -27,9 +27,7 @@ export interface HostAnswer {
 
 export type HostedService = Omit<StartOrder, "do" | "id"> & { readonly port: number };
 
-const hostMain = fileURLToPath(
-  new URL("../../../../shared/dist/testing/cluster/host-services.js", import.meta.url),
-);
+const HOST_MAIN = "shared/dist/testing/cluster/host-services.js";
 const MAX_OUTPUT = 64 * 1024;
 
 /** One for each process that runs tests. */
@@ -72,8 +70,8 @@ export class ServiceHost {
   }
 
   #launch(): ChildProcess {
-    const child = fork(hostMain, [], {
-      env: { PATH: process.env["PATH"] },
+    const child = fork(serviceFile(HOST_MAIN), [], {
+      env: { PATH: process.env["PATH"], [SERVICE_BUNDLES]: process.env[SERVICE_BUNDLES] },
       execArgv: [],
       stdio: ["ignore", "pipe", "pipe", "ipc"],
     });

@@ -4,12 +4,12 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { freePort } from "../free-port.js";
 import { startRedis, type TestRedis } from "../redis/start-redis.js";
 import { waitFor } from "../wait-for.js";
 import { hangUp } from "./hang-up.js";
 import { ServiceHost, type HostedKind } from "./service-host.js";
+import { builtTree, serviceFile } from "./service-files.js";
 import { launchService, untilEnded, type ServiceProcess } from "./service-process.js";
 
 export interface StartClusterOptions {
@@ -83,7 +83,6 @@ export interface TestCluster {
   readonly stop: () => Promise<void>;
 }
 
-const root = fileURLToPath(new URL("../../../../", import.meta.url));
 const START_ATTEMPTS = 3;
 /** Its process is started with the first service that needs it. */
 const host = new ServiceHost();
@@ -124,11 +123,12 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
     const logFile = join(directory, `${name}.log`);
     const settings = { ...environment, ...options.environmentOf?.(name, redis.url), NODE_NAME: name };
     const isTogether = typeof together === "boolean" ? together : together(name);
+    const release = options.releaseOf?.(name) ?? builtTree;
     const started = isTogether
       ? host.start({ kind, name, port: chosen, logFile, environment: settings })
       : launchService(
-          options.releaseOf?.(name) ?? root,
-          [...(options.nodeArguments ?? []), `services/${kind}/dist/main.js`],
+          release,
+          [...(options.nodeArguments ?? []), serviceFile(`services/${kind}/dist/main.js`, release)],
           name,
           chosen,
           logFile,
