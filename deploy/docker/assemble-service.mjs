@@ -29,6 +29,7 @@ const services = {
   dispatch: { workspace: "services/dispatch", parts: ["dist"] },
   "push-node": { workspace: "services/push-node", parts: ["dist"] },
   console: { workspace: "services/console", parts: ["dist", "public"] },
+  toolbox: { workspace: "clients/cli", parts: ["bin", "dist"] },
   "apns-simulator": {
     workspace: "deploy/local",
     parts: ["dist/apns-simulator", "dist/simulator-control", "certificates"],
@@ -215,10 +216,10 @@ function assemble(name, directory) {
     mkdirSync(dirname(link), { recursive: true });
     symlinkSync(relative(dirname(place), target), link);
   }
-  copyFileSync(
-    fileURLToPath(new URL("healthcheck.mjs", import.meta.url)),
-    join(directory, "healthcheck.mjs"),
-  );
+  if (name !== "toolbox") {
+    const healthcheck = fileURLToPath(new URL("healthcheck.mjs", import.meta.url));
+    copyFileSync(healthcheck, join(directory, "healthcheck.mjs"));
+  }
   for (const file of ["LICENSE", "NOTICE"]) copyFileSync(join(root, file), join(directory, file));
   process.stdout.write(`${name}: ${workspaces.size} workspaces, ${packages.size} packages\n`);
 }

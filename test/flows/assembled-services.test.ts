@@ -94,6 +94,23 @@ describe("what is assembled", () => {
     );
   });
 
+  test("the toolbox: the command, which runs by itself", () => {
+    const target = join(directory, "toolbox");
+    const assemble = spawnSync(process.execPath, ["deploy/docker/assemble-service.mjs", "toolbox", target], {
+      cwd: root,
+      encoding: "utf8",
+    });
+    expect(assemble.stderr).toBe("");
+    expect(packagesUnder(target)).not.toContain("node_modules/typescript");
+    const { status, stdout } = spawnSync(process.execPath, ["clients/cli/bin/petrel.js", "--help"], {
+      cwd: target,
+      encoding: "utf8",
+      env: {},
+    });
+    expect(stdout).toContain("petrel send");
+    expect(status).toBe(0);
+  });
+
   test("refuses what it does not know, and a directory with something in it", () => {
     const run = (...args: string[]) =>
       spawnSync(process.execPath, ["deploy/docker/assemble-service.mjs", ...args], {

@@ -47,8 +47,10 @@ describe("the Dockerfile", () => {
     expect(validate("FROM a AS b\nCOPY . \nENTRYPOINT ['node']\n").length).toBeGreaterThan(0);
   });
 
-  test("names the base by a version, once", () => {
-    expect(/^ARG NODE_IMAGE=(.*)$/m.exec(dockerfile)?.[1]).toMatch(/^node:24\.\d+\.\d+-/);
+  test("names the base by a version and its bytes, once", () => {
+    expect(/^ARG NODE_IMAGE=(.*)$/m.exec(dockerfile)?.[1]).toMatch(
+      /^node:24\.\d+\.\d+-[a-z-]+@sha256:[0-9a-f]{64}$/,
+    );
     const names = new Set(stages.map(({ name }) => name));
     for (const { base } of stages) expect(base === "${NODE_IMAGE}" || names.has(base), base).toBe(true);
   });
@@ -120,6 +122,17 @@ describe("the Dockerfile", () => {
     expect(NODE_ENV).toBe("production");
     expect(problemsOf(name, environment)).toEqual([]);
     expect(own("EXPOSE")?.text.split(" ")[0]).toBe(environment["PORT"]);
+  });
+});
+
+describe("the toolbox", () => {
+  const instructions = inheritedInstructions(stages, "toolbox");
+
+  test("is the command, as nobody, with nothing to watch", () => {
+    expect(lastOf(instructions, "ENTRYPOINT")?.words).toEqual(["node", "clients/cli/bin/petrel.js"]);
+    expect(lastOf(instructions, "USER")?.text).toBe("10001:10001");
+    expect(lastOf(instructions, "HEALTHCHECK")?.text).toBe("NONE");
+    expect(instructions.filter(({ keyword }) => ["RUN", "ADD", "EXPOSE"].includes(keyword))).toEqual([]);
   });
 });
 

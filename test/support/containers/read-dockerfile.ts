@@ -29,7 +29,7 @@ export function readDockerfile(text: string): DockerStage[] {
       .join(" ")
       .slice(keyword.length + 1);
     if (keyword === "FROM") {
-      const [base = "", , name = ""] = content.split(/\s+/);
+      const [base = "", , name = ""] = content.split(/\s+/).filter((word) => !word.startsWith("--"));
       stages.push({ name, base, instructions: [] });
     } else {
       stages.at(-1)?.instructions.push({ keyword, text: content, words: wordsOf(content) });
