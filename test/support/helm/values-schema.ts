@@ -192,6 +192,7 @@ export function valuesSchema(): ValueSchema {
           ...objectName,
           description: "of the gateway's or controller's pods, for network policies",
         },
+        from: list("peers of a network policy instead of that namespace, for a balancer that is no pod"),
         gateway: object({
           name: text("the Gateway that routes are attached to"),
           namespace: text("its namespace"),
