@@ -33,14 +33,20 @@ test("a replica that is away: 503 and Retry-After; when it is back, the same req
   const cancel = (id: string) => collect.ask("DELETE", `/v1/messages/${id}`);
   const keep = (method: "PUT" | "DELETE", topic: string) =>
     collect.ask(method, `/v1/users/ada/topics/${topic}`);
-  await waitFor(async () => (await send("first")).status === 202, {
-    what: "the replica",
-    deadlineMs: 20_000,
-  });
+  /** A replica that is there may be slow on a busy machine: each of these may be asked again. */
+  const until = (status: number, call: () => ReturnType<typeof send>) =>
+    waitFor(
+      async () => {
+        const answer = await call();
+        return answer.status === status && answer;
+      },
+      { what: `${status} once the replica has confirmed` },
+    );
+  await until(202, () => send("first"));
 
-  expect((await send("first", news)).status).toBe(202);
-  for (const topic of ["kept", "dropped"]) expect((await keep("PUT", topic)).status).toBe(204);
-  const toCancel = ((await send("to cancel", { user: "bob" })).body as { id: string }).id;
+  await until(202, () => send("first", news));
+  for (const topic of ["kept", "dropped"]) await until(204, () => keep("PUT", topic));
+  const toCancel = ((await until(202, () => send("to cancel", { user: "bob" }))).body as { id: string }).id;
 
   replica.signal("SIGSTOP");
   for (const call of [
@@ -68,12 +74,12 @@ test("a replica that is away: 503 and Retry-After; when it is back, the same req
   expect((await send("first", news)).status).toBe(503);
 
   replica.signal("SIGCONT");
-  await waitFor(async () => (await send("second")).status === 202, { what: "the replica" });
-  expect(await send("second")).toMatchObject({ body: { duplicate: true } });
+  await until(202, () => send("second"));
+  expect(await until(202, () => send("second"))).toMatchObject({ body: { duplicate: true } });
   expect(await collect.inboxOf("ada")).toHaveLength(2);
-  expect(await send("second", news)).toMatchObject({ status: 202, body: { duplicate: true } });
-  expect((await keep("PUT", "new")).status).toBe(204);
-  expect((await cancel(toCancel)).status).toBe(204);
+  expect(await until(202, () => send("second", news))).toMatchObject({ body: { duplicate: true } });
+  await until(204, () => keep("PUT", "new"));
+  await until(204, () => cancel(toCancel));
   const { body } = await collect.ask("GET", "/v1/users/ada/topics");
   expect(body).toMatchObject({ items: [{ topic: "kept" }, { topic: "new" }] });
 });
