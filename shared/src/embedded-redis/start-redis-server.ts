@@ -29,6 +29,8 @@ export interface StartRedisServerOptions {
   readonly configFile?: string;
   /** How long it may take to load and answer. */
   readonly readyDeadlineMs?: number;
+  /** What `dieWithParentPrefix` has found, for a caller that starts many. */
+  readonly prefix?: readonly string[];
 }
 
 export interface ServerExit {
@@ -56,7 +58,7 @@ export async function startRedisServer(options: StartRedisServerOptions): Promis
   const { binary, port, directory, environment, password, readyDeadlineMs = 30_000 } = options;
   await mkdir(directory, { recursive: true });
   const logFile = join(directory, "redis.log");
-  const prefix = await dieWithParentPrefix(environment);
+  const prefix = options.prefix ?? (await dieWithParentPrefix(environment));
   const [command = binary.path, ...args] = [...prefix, binary.path, ...serverArgs(options)];
   const log = await open(logFile, "a", 0o600);
   const { size: logStart } = await log.stat();

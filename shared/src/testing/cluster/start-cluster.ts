@@ -5,6 +5,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "../free-port.js";
+import { borrowRedis } from "../redis/kept-redis.js";
 import { startRedis, type TestRedis } from "../redis/start-redis.js";
 import { waitFor } from "../wait-for.js";
 import { hangUp } from "./hang-up.js";
@@ -91,7 +92,8 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
   const { nodes: nodeCount = 2, dispatchers: dispatcherCount = 1, isTls = false, ask = fetch } = options;
   const { choosePort = freePort, together = false } = options;
   const secure = isTls ? "s" : "";
-  const redis = options.redis ?? (await startRedis({ appendOnly: options.appendOnly ?? false }));
+  const redis =
+    options.redis ?? (await (options.appendOnly === true ? startRedis({ appendOnly: true }) : borrowRedis()));
   const directory = await mkdtemp(join(tmpdir(), "petrel-cluster-"));
   const api = makeKey("pk_test_api", ["send", "read", "tokens", "devices", "introspect"]);
   const admin = makeKey("pk_test_admin", ["send", "read", "tokens", "devices", "introspect", "admin"]);

@@ -1,5 +1,5 @@
 // Tests only: a real Redis with its scripts loaded, and helpers to look inside.
-// Guarantees: each caller has its own server; `clear()` leaves no key of an earlier test; `close()` leaves nothing.
+// Guarantees: each caller has a server of its own, or one as new that nobody else has; `clear()` leaves no key of an earlier test; `close()` leaves nothing.
 import { randomBytes } from "node:crypto";
 import { connectRedis, type Redis } from "../../redis/connection/connect.js";
 import {
@@ -15,6 +15,7 @@ import { EventWriting } from "../../redis/scripts/event-writing.js";
 import { readScripts } from "../../redis/scripts/script-catalogue.js";
 import { ScriptRunner } from "../../redis/scripts/script-runner.js";
 import { createLogger } from "../../kernel/logging/logging.js";
+import { borrowRedis } from "./kept-redis.js";
 import { startRedis, type StartRedisOptions, type TestRedis } from "./start-redis.js";
 
 export interface OpenStore {
@@ -54,7 +55,7 @@ export async function openStore({
   eventsCap = 100_000,
   ...options
 }: OpenStoreOptions = {}): Promise<OpenStore> {
-  const server = await startRedis(options);
+  const server = await (Object.keys(options).length === 0 ? borrowRedis() : startRedis(options));
   const redis = await connectRedis({ url: server.url, role: "commands", logger });
   const listeners: Redis[] = [];
   const scripts = new ScriptRunner(redis, readScripts(), new EventWriting(events, eventsCap));

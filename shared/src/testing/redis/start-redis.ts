@@ -5,6 +5,8 @@ import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { dieWithParentPrefix } from "../../embedded-redis/die-with-parent.js";
+import type { RedisBinary } from "../../embedded-redis/inspect-server.js";
 import { startRedisServer, type RedisServer } from "../../embedded-redis/start-redis-server.js";
 import { findTestServer } from "./find-test-server.js";
 import { freePort } from "../free-port.js";
@@ -35,12 +37,30 @@ export interface TestRedis extends RedisServer {
 
 const attempts = 3;
 
+/** What a start looks for, once a process: each look runs a command. */
+class Found {
+  readonly #servers = new Map<string, Promise<RedisBinary>>();
+  #prefix: Promise<readonly string[]> | undefined;
+
+  server(asked: string | undefined): Promise<RedisBinary> {
+    const name = asked ?? process.env["PETREL_TEST_REDIS_SERVER"] ?? "";
+    const known = this.#servers.get(name);
+    if (known !== undefined) return known;
+    const finding = findTestServer({ ...process.env, PETREL_TEST_REDIS_SERVER: name });
+    this.#servers.set(name, finding);
+    return finding;
+  }
+
+  prefix(): Promise<readonly string[]> {
+    return (this.#prefix ??= dieWithParentPrefix(process.env));
+  }
+}
+
+const found = new Found();
+
 /** Call `stop()` in `afterAll`; `signal("SIGKILL")` is a crash, `exited` tells when it is gone. */
 export async function startRedis(options: StartRedisOptions = {}): Promise<TestRedis> {
-  const { server: asked } = options;
-  const binary = await findTestServer(
-    asked === undefined ? process.env : { ...process.env, PETREL_TEST_REDIS_SERVER: asked },
-  );
+  const binary = await found.server(options.server);
   const directory = options.directory ?? (await mkdtemp(join(tmpdir(), "petrel-redis-")));
   const isTemporary = options.directory === undefined;
   const removeWithUs = (): void => {
@@ -52,6 +72,7 @@ export async function startRedis(options: StartRedisOptions = {}): Promise<TestR
     try {
       const server = await startRedisServer({
         binary,
+        prefix: await found.prefix(),
         port: options.port ?? (await freePort()),
         directory,
         environment: { ...process.env, ...options.environment },
