@@ -32,6 +32,8 @@ export const generalHelp = `petrel: talks to a Petrel cluster
   petrel signing-keys …    the keys that sign users' tokens: list, rotate
   petrel web-push-key      make the key that names a cluster to browsers' push services
   petrel devices …         a user's devices: list, register, add-web, add-wechat, delete
+  petrel nodes             list the push nodes: connections, release, which drain
+  petrel drain NODE        ask a push node to drain, or take that back
   petrel dead-letters …    messages that failed for good: list, show, replay, delete, purge
   petrel webhooks …        addresses that events are posted to: list, create, test, pause, replay, …
   petrel archive …         the message archive: status, redrive
@@ -231,6 +233,23 @@ INFO), which the services' user does not have.
 A Redis Cluster does not need this: run redis-cli CLUSTER FAILOVER at the replica to promote. It loses nothing.
 
 Exit codes: 0 success, 1 failure, 2 wrong command line.`,
+  nodes: `petrel nodes: lists the push nodes with their connections, release and lease; the key needs the scope admin
+
+  --json           print each node as a line of JSON
+${address}`,
+  drain: `petrel drain NODE: asks a push node to drain; the key needs the scope admin
+
+  petrel drain NODE                NODE is an id of petrel nodes, or the name of one node
+
+The node takes no new connections and asks its clients to move, over DRAIN_WINDOW_MS. It stays so until it is stopped, or
+until --undo; a node that starts again is another one. Clients that were asked before --undo still move.
+
+  --undo           let it take connections again
+  --force          even if it is the last node that takes connections
+  --wait           wait until it has no connection left
+  --wait-seconds N for how long (120)
+  --json           print the node as a line of JSON
+${address}`,
   "dead-letters": `petrel dead-letters: messages that failed for good; the key needs the scope admin
 
   petrel dead-letters list         newest first

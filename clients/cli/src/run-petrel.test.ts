@@ -5,6 +5,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { archiveOptions } from "./operate/archive.js";
 import { auditOptions } from "./commands/audit.js";
 import { cancelOptions } from "./commands/cancel.js";
+import { drainOptions } from "./operate/drain.js";
+import { nodesOptions } from "./operate/nodes.js";
 import { deadLettersOptions } from "./operate/dead-letters.js";
 import { devicesOptions } from "./commands/devices.js";
 import { eventsOptions } from "./commands/events.js";
@@ -77,6 +79,8 @@ describe("the command line", () => {
     [["topic"], "TOPIC is missing"],
     [["why"], "MESSAGE is missing"],
     [["user"], "ID is missing"],
+    [["drain"], "NODE is missing"],
+    [["drain", "n1", "--undo", "--wait"], "--undo goes alone"],
     [["doctor", "--redis-url", "http://x"], "--redis-url must begin with redis://"],
     [["listen", "alice", "--topic", "room 1"], '"room 1" is no topic'],
     [["listen", "alice", "--presence"], "go with --topic"],
@@ -115,6 +119,8 @@ describe("the command line", () => {
     ["keys", keysOptions],
     ["signing-keys", signingKeysOptions],
     ["devices", devicesOptions],
+    ["nodes", nodesOptions],
+    ["drain", drainOptions],
     ["dead-letters", deadLettersOptions],
     ["webhooks", webhooksOptions],
     ["archive", archiveOptions],

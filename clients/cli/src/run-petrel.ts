@@ -5,6 +5,8 @@ import { CliError, usageError, type ExitCode } from "./cli-error.js";
 import { runArchive } from "./operate/archive.js";
 import { runAudit } from "./commands/audit.js";
 import { runCancel } from "./commands/cancel.js";
+import { runDrain } from "./operate/drain.js";
+import { runNodes } from "./operate/nodes.js";
 import { runDeadLetters } from "./operate/dead-letters.js";
 import { runDevices } from "./commands/devices.js";
 import { runEvents } from "./commands/events.js";
@@ -39,6 +41,8 @@ const commands: Readonly<
   events: runEvents,
   token: runToken,
   topic: runTopic,
+  nodes: runNodes,
+  drain: runDrain,
   "dead-letters": runDeadLetters,
   devices: runDevices,
   keys: runKeys,

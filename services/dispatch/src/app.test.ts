@@ -218,6 +218,8 @@ test("the documentation names every route", async () => {
     "/v1/dead-letters/{id}",
     "/v1/dead-letters/{id}/replay",
     "/v1/invalidations",
+    "/v1/nodes",
+    "/v1/nodes/{node}/drain",
     "/v1/partitions",
     "/v1/webhooks",
     "/v1/webhooks/{id}",

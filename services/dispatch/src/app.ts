@@ -18,10 +18,12 @@ import { addWebhookActions } from "./routes/webhook-actions.js";
 import type { WebhookRoutesDeps } from "./routes/webhook-answers.js";
 import { addWebhooks } from "./routes/webhook-routes.js";
 import { addShowDiagnosis, type ShowDiagnosisDeps } from "./routes/show-diagnosis.js";
+import { addNodeRoutes, type NodeRoutesDeps } from "./routes/node-routes.js";
 import { addListPartitions, type ListPartitionsDeps } from "./routes/list-partitions.js";
 
 export interface DispatchDeps
   extends
+    NodeRoutesDeps,
     ShowDiagnosisDeps,
     ListPartitionsDeps,
     DeadLettersDeps,
@@ -79,6 +81,7 @@ export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
   addWebhookActions(app, deps);
   addArchive(app, deps);
   addShowDiagnosis(app, deps);
+  addNodeRoutes(app, deps);
   return app;
 }
 

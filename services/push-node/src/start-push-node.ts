@@ -32,11 +32,13 @@ import { openDelivery } from "./deliver/open-delivery.js";
 import { ackTimesOf } from "./frames/ack-times.js";
 import { CollectAcks } from "./frames/collect-acks.js";
 import { openFrames } from "./frames/open-frames.js";
+import { DrainOnDemand } from "./leave/drain-on-demand.js";
 import { createDrainMetrics } from "./leave/drain-metrics.js";
 import { leaveNode } from "./leave/leave-node.js";
 import { MoveConnections } from "./leave/move-connections.js";
 import { joinCluster } from "./node/join-cluster.js";
 import { createNodeReadiness } from "./node/node-readiness.js";
+import { NodeReporter } from "./node/report-node.js";
 import { RedisClocks } from "./node/redis-clocks.js";
 import { openPresence } from "./presence/open-presence.js";
 import { openTokens } from "./tokens/open-tokens.js";
@@ -86,7 +88,8 @@ export async function startPushNode(
   overrides: PushNodeOverrides = {},
 ): Promise<StartedPushNode> {
   const { instance: nodeId, logger, lifecycle, metrics, clock } = service;
-  const { isDraining = () => lifecycle.stopping.aborted, startsTimers = true } = overrides;
+  const { startsTimers = true } = overrides;
+  const isDraining = overrides.isDraining ?? (() => lifecycle.stopping.aborted || onDemand.isOn);
   const history = { history: config.historySize, slowHistory: config.slowHistorySize };
 
   const tokens = openTokens(config, service);
@@ -129,6 +132,26 @@ export async function startPushNode(
     windowMs: config.drainWindowMs,
     connectsPerSecond: config.connectsPerSecond,
   });
+  const onLeft = createDrainMetrics(metrics, isDraining);
+  const onDemand = new DrainOnDemand({
+    scripts,
+    registry,
+    clock,
+    logger,
+    windowMs: config.drainWindowMs,
+    onLeft,
+  });
+  const reporter = new NodeReporter({
+    scripts,
+    nodeId,
+    ttlMs: config.nodeTtlMs,
+    describe: () => ({ version: service.version, connections: registry.size, draining: isDraining() }),
+    onAsked: (isOn) => {
+      if (!lifecycle.stopping.aborted) onDemand.set(isOn);
+    },
+    logger,
+  });
+  lifecycle.onStop("node report", () => reporter.stop());
   const ackTimes = ackTimesOf(config.ackTimeoutMs);
   const acks = new CollectAcks({
     lingerMs: ackTimes.nodeMs,
@@ -245,6 +268,7 @@ export async function startPushNode(
     nodeId,
     ttlMs: config.nodeTtlMs,
     onText: delivery.receive,
+    onBeat: () => reporter.beat(),
     onMissed: (what) => {
       void renewal.renewAll(what);
       presence.linkIsBack();
@@ -326,7 +350,6 @@ export async function startPushNode(
 
   // Closed after the drain: /metrics shows it to its end.
   await service.attach(app);
-  const onLeft = createDrainMetrics(metrics, isDraining);
   const leave = (random?: () => number): Promise<void> =>
     leaveNode({
       scripts,
@@ -339,7 +362,10 @@ export async function startPushNode(
       onLeft,
       ...(random === undefined ? {} : { random }),
     });
-  lifecycle.onStop("connections", () => leave());
+  lifecycle.onStop("connections", () => {
+    onDemand.stop();
+    return leave();
+  });
   await app.listen({ port: config.port, host: config.host });
   const { port } = app.server.address() as AddressInfo;
   logger.info({ port }, "ready");

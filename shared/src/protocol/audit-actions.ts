@@ -22,6 +22,8 @@ export const auditActions = [
   "webhook.replay",
   "webhook.pause",
   "archive.redrive",
+  "node.drain",
+  "node.undrain",
 ] as const;
 
 export type AuditAction = (typeof auditActions)[number];

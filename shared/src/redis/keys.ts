@@ -211,6 +211,8 @@ export const clusterKeys = Object.freeze({
   audit: "petrel:audit",
   /** list, in the slot of `audit`: the ids of an actor's entries there, oldest first */
   auditShare: (actor: string) => `petrel:audit-share:{petrel:audit}:${actor}`,
+  /** hash, in a slot of its own: what push nodes say of themselves, and what was asked of them; see nodes/report-node.lua */
+  nodes: "petrel:nodes",
   /** string with a short TTL: this node is alive */
   node: (nodeId: string) => `petrel:node:${nodeId}`,
   /** string, in a slot of its own: what was taken from a limit in its last window, see limits/take-from-window.lua */

@@ -12,9 +12,12 @@ export async function announceWhileRunning(
   ttlMs: number,
   logger: Logger,
   onHadEnded: () => void,
+  onBeat: () => void = () => undefined,
 ): Promise<{ readonly stop: () => Promise<void> }> {
   await announceNode(scripts, nodeId, ttlMs);
+  onBeat();
   const timer = setInterval(() => {
+    onBeat();
     announceNode(scripts, nodeId, ttlMs).then(
       (wasThere) => {
         if (!wasThere) onHadEnded();

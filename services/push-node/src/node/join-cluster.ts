@@ -15,17 +15,24 @@ export interface JoinOptions extends Omit<NodeSubscriptionOptions, "onResubscrib
   readonly scripts: ScriptRunner;
   /** How long the node's key lives without being renewed. */
   readonly ttlMs: number;
+  /** With each sign of life. */
+  readonly onBeat: () => void;
   /** Texts may have been missed, or this node's routes removed. @param why for the log */
   readonly onMissed: (why: string) => void;
   readonly lifecycle: Pick<Lifecycle, "onStop">;
 }
 
 export async function joinCluster(options: JoinOptions): Promise<NodeSubscription> {
-  const { scripts, nodeId, ttlMs, logger, onMissed, lifecycle } = options;
+  const { scripts, nodeId, ttlMs, logger, onMissed, onBeat, lifecycle } = options;
   const subscription = await subscribeNode({ ...options, onResubscribed: () => onMissed("resubscribed") });
   lifecycle.onStop("subscription", subscription.stop);
-  const presence = await announceWhileRunning(scripts, nodeId, ttlMs, logger, () =>
-    onMissed("this node's key had expired"),
+  const presence = await announceWhileRunning(
+    scripts,
+    nodeId,
+    ttlMs,
+    logger,
+    () => onMissed("this node's key had expired"),
+    onBeat,
   );
   lifecycle.onStop("presence", presence.stop);
   return subscription;

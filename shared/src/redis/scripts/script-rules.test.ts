@@ -23,6 +23,7 @@ import { forgetWorkers, giveBackFallback, promoteRetries, readFallback } from ".
 import { invalidateDevices } from "../devices/invalidate-devices.js";
 import { keepRecords } from "../inbox/keep-records.js";
 import { partitionKeys } from "../keys.js";
+import { reportNode } from "../nodes/node-reports.js";
 import { announceNode } from "../nodes/node-presence.js";
 import { releasePartition, renewPartition, takePartition } from "../partitions/partition-lease.js";
 import { ProducerKeysStore } from "../producers/producer-keys-store.js";
@@ -353,6 +354,7 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
   await trimEvents(scripts, keys, watchToken, 0);
   await releasePartition(scripts, keys, { holder: "d1", token: watchToken });
   await announceNode(scripts, "n1", 1_000);
+  await reportNode(scripts, "n1", 1_000, { version: "1", connections: 0, draining: false });
   await renewMembership(scripts, "d1", 1_000);
   await callDevices(scripts, partition);
   await callTokens(scripts, partition);
