@@ -19,7 +19,7 @@ import type { ConnectionWebSocket } from "../connection/connection-web-socket.js
 import { checkUpgrade } from "./check-upgrade.js";
 import type { HandshakeAdmission } from "./handshake-admission.js";
 import { OpenConnection, type OpenDeps } from "./open-connection.js";
-import { readHandshake, type Handshake, type HandshakeRules } from "./read-handshake.js";
+import { readHandshake, SUBPROTOCOL, type Handshake, type HandshakeRules } from "./read-handshake.js";
 import { serveOrdinarily } from "./route-upgrades.js";
 import type { UnauthenticatedConnections } from "./unauthenticated-connections.js";
 
@@ -224,8 +224,8 @@ function readRequest(request: IncomingMessage, rules: HandshakeRules): Handshake
     rules,
   );
   const { protocols } = handshake;
-  // As `ws` reads them: it knows no empty elements.
-  if (protocols.length > 0) headers["sec-websocket-protocol"] = protocols.join(", ");
+  // The only one that `ws` may select, and the list has been checked: it need not read the token beside it once more.
+  if (protocols.length > 0) headers["sec-websocket-protocol"] = SUBPROTOCOL;
   return handshake;
 }
 

@@ -1,7 +1,7 @@
 // How fast handshakes are let in: by a clock that the test moves, so that counts are exact.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import * as fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { HandshakeAdmission, type HandshakeAdmissionOptions } from "./handshake-admission.js";
 
 /** Stands still until it is moved. */
@@ -59,6 +59,23 @@ describe("the rate", () => {
 });
 
 describe("those beyond it", () => {
+  test("are let in together, by steps of 20 ms: they share calls to Redis and wake-ups", () => {
+    vi.useFakeTimers({ toFake: ["setTimeout"] });
+    try {
+      const { clock, admitted, crowd } = open({ perSecond: 500, burst: 25, maxWaitMs: 200 });
+      crowd(60);
+      expect(admitted).toHaveLength(25);
+      clock.pass(19);
+      vi.advanceTimersByTime(19);
+      expect(admitted).toHaveLength(25);
+      clock.pass(1);
+      vi.advanceTimersByTime(1);
+      expect(admitted).toHaveLength(35);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   test("wait in their order, a bounded number, and are let in as time passes", async () => {
     const { clock, admission, admitted, refused, crowd } = open({ maxWaitMs: 200 });
     crowd(50);

@@ -13,7 +13,7 @@ let hold: Promise<void> | undefined;
 let failure: Error | undefined;
 let isStopping = false;
 /** Stands still: within a test everything is a crowd once a call has left. */
-const nowMs = 0;
+let nowMs = 0;
 
 class CountingRunner extends ScriptRunner {
   override async run(...[name, keys, args]: Parameters<ScriptRunner["run"]>): Promise<string> {
@@ -143,7 +143,8 @@ test("who leaves with grace waits a little, but goes with those who go before; a
     const leave = (i: number, graceMs: number): Promise<void> =>
       batches.remove(store.keys, { userId: `u${i}`, member: members[i] ?? "", graceMs });
     const leaving = [leave(0, 3_000)];
-    vi.advanceTimersByTime(4);
+    // Others went a moment ago: that is a crowd.
+    vi.advanceTimersByTime(19);
     expect(calls).toEqual([]);
     leaving.push(leave(1, 0));
     vi.advanceTimersByTime(2);
@@ -157,6 +158,29 @@ test("who leaves with grace waits a little, but goes with those who go before; a
     vi.useRealTimers();
   }
 });
+
+test.each([
+  { quietMs: 39, waitsMs: 20 },
+  { quietMs: 40, waitsMs: 5 },
+])(
+  "who leaves with grace $quietMs ms after the last call waits $waitsMs ms",
+  async ({ quietMs, waitsMs }) => {
+    const member = memberOf(await connect("u1"));
+    calls = [];
+    nowMs += quietMs;
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    try {
+      const leaving = batches.remove(store.keys, { userId: "u1", member, graceMs: 3_000 });
+      vi.advanceTimersByTime(waitsMs - 1);
+      expect(calls).toEqual([]);
+      vi.advanceTimersByTime(1);
+      expect(calls).toEqual(["leave.v4"]);
+      await leaving;
+    } finally {
+      vi.useRealTimers();
+    }
+  },
+);
 
 test("a call that hangs holds up nobody who comes later", async () => {
   let release = (): void => undefined;

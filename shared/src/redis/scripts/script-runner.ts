@@ -153,5 +153,9 @@ function commandOf(
   keys: readonly string[],
   args: readonly (string | number)[],
 ): Command {
-  return new Command(command, [script, keys.length, ...keys, ...args], { replyEncoding: "utf8" });
+  const all: (string | number)[] = [script, keys.length];
+  // Pushed one by one: V8 makes spread elements of unknown kind one property at a time.
+  for (const key of keys) all.push(key);
+  for (const arg of args) all.push(arg);
+  return new Command(command, all, { replyEncoding: "utf8" });
 }
