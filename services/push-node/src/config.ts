@@ -234,6 +234,16 @@ export const pushNodeSettings = {
     "most acknowledged messages kept for a connected device that is behind; one that is further behind is told",
     { default: 10_000 },
   ),
+  rebalancePerSecond: integer(
+    "REBALANCE_PER_SECOND",
+    "clients that a node with more than the others asks to move, a second, after a scale-up; 0: none. The same on all nodes; see drain-and-reconnect.md",
+    { default: 0, max: 1_000 },
+  ),
+  rebalanceSettleSeconds: integer(
+    "REBALANCE_SETTLE_SECONDS",
+    "how long the nodes must have been the same ones before it begins",
+    { default: 60, min: 1, max: 86_400 },
+  ),
   drainWindowMs: integer("DRAIN_WINDOW_MS", "time over which a stopping node asks its clients to move", {
     default: 20_000,
   }),

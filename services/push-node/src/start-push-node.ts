@@ -36,6 +36,7 @@ import { DrainOnDemand } from "./leave/drain-on-demand.js";
 import { createDrainMetrics } from "./leave/drain-metrics.js";
 import { leaveNode } from "./leave/leave-node.js";
 import { MoveConnections } from "./leave/move-connections.js";
+import { openRebalance } from "./leave/open-rebalance.js";
 import { joinCluster } from "./node/join-cluster.js";
 import { createNodeReadiness } from "./node/node-readiness.js";
 import { NodeReporter } from "./node/report-node.js";
@@ -367,6 +368,8 @@ export async function startPushNode(
     return leave();
   });
   await app.listen({ port: config.port, host: config.host });
+  const isHeldUp = (): boolean => isDraining() || moves.isBusy || admission.isCrowded;
+  openRebalance(config, service, { scripts, registry, isHeldUp });
   const { port } = app.server.address() as AddressInfo;
   logger.info({ port }, "ready");
   return { port, redis, scripts, subscription, registry, acks, renewal, watch, limitCounts, topics, leave };

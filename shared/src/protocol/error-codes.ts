@@ -200,6 +200,10 @@ export const errorCatalogue = {
     meaning:
       "This device was too far behind another device of its user, which had acknowledged more: reconnect to get what is left (1012).",
   },
+  PETREL_REBALANCING: {
+    retryable: true,
+    meaning: "Other nodes have fewer clients: reconnect, to wherever the balancer sends you (1012).",
+  },
   PETREL_SHUTTING_DOWN: {
     retryable: true,
     meaning: "The node is stopping: reconnect to another (1012).",

@@ -215,6 +215,8 @@ export const clusterKeys = Object.freeze({
   nodes: "petrel:nodes",
   /** string with a short TTL: this node is alive */
   node: (nodeId: string) => `petrel:node:${nodeId}`,
+  /** hash: push node -> `connections joinedAt at`, see nodes/report-load.lua */
+  nodeLoads: "petrel:node-loads",
   /** string, in a slot of its own: what was taken from a limit in its last window, see limits/take-from-window.lua */
   limitWindow: (limit: string, windowMs: number, key: string) => `petrel:limit:${limit}:${windowMs}:${key}`,
   /** string with a short TTL, JSON: the token that a ticket stands for, under the ticket's SHA-256 */

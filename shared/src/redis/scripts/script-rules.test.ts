@@ -59,6 +59,7 @@ import { cancelMessage } from "../recall/cancel-message.js";
 import { decodeFallbackEntry } from "../../protocol/fallback/fallback-entry.js";
 import { offerUsers } from "../wake/offer-users.js";
 import { reconcileUsers } from "../wake/reconcile-users.js";
+import { NodeLoads } from "../nodes/node-loads.js";
 import { connectRoute, markLeaving, readRoutes, removeRoute, renewRoutes } from "../nodes/route-store.js";
 import {
   ownerScripts,
@@ -288,6 +289,10 @@ async function callEverything(scripts: ScriptRunner, partition: number): Promise
     30_000,
   );
   await holdAbsence(scripts, keys);
+  const loads = new NodeLoads({ scripts, nodeId: "n1", staleMs: 7_000 });
+  await loads.report(2);
+  await loads.report(3);
+  await loads.leave();
   await readRoutes(scripts, keys, ["u1", "u2"]);
   const [leaving = ""] = await markLeaving(scripts, keys, [{ userId: "u1", member }]);
   await removeRoute(scripts, keys, "u1", leaving, 1_000);

@@ -1,0 +1,158 @@
+// Tests when a node asks clients to move, how many, and how; on a test clock, with connections of the test's own.
+import { createLogger } from "@petrel/shared/kernel/logging/logging";
+import type { NodeLoad } from "@petrel/shared/redis/nodes/node-loads";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { Connection } from "../connection/connection.js";
+import { Rebalance, ROUND_MS } from "./rebalance.js";
+
+const SETTLE_MS = 10_000;
+/** When the newest node joined, by Redis' clock. */
+const JOINED_MS = 1_000;
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+class FakeConnection {
+  isMoving = false;
+  phase = "open";
+  readonly member = "";
+  readonly sent: { readonly afterMs: number; readonly reason: string }[] = [];
+  closedWith: number | undefined;
+  readonly connectTimeMs: number;
+
+  constructor(connectTimeMs: number) {
+    this.connectTimeMs = connectTimeMs;
+  }
+  get isOpen(): boolean {
+    return this.closedWith === undefined;
+  }
+  send(frame: { readonly afterMs: number; readonly reason: string }): void {
+    this.sent.push(frame);
+  }
+  close(code: number): void {
+    this.closedWith = code;
+  }
+}
+
+function open(count: number, connectTimeMs = 0) {
+  const connections = Array.from({ length: count }, () => new FakeConnection(connectTimeMs));
+  const state = { others: [load("b", 0)], isHeldUp: false, fails: false, left: false };
+  const reported: number[] = [];
+  let asked = 0;
+  const here = (): FakeConnection[] => connections.filter(({ isOpen }) => isOpen);
+  const rebalance = new Rebalance({
+    loads: {
+      report: (own) => {
+        reported.push(own);
+        return state.fails
+          ? Promise.reject(new Error("away"))
+          : Promise.resolve([...state.others, load("a", own, 0)]);
+      },
+      leave: () => Promise.resolve(void (state.left = true)),
+    },
+    nodeId: "a",
+    scripts: undefined as unknown as ScriptRunner,
+    registry: {
+      get size() {
+        return here().length;
+      },
+      all: () => here() as unknown as Connection[],
+    },
+    clock: { wallMs: () => Date.now(), monotonicMs: () => Date.now() },
+    logger: createLogger({ service: "test", level: "silent" }),
+    perSecond: 5,
+    settleMs: SETTLE_MS,
+    isHeldUp: () => state.isHeldUp,
+    onAsked: () => asked++,
+    random: () => 0.5,
+  });
+  const wereAsked = (): FakeConnection[] => connections.filter(({ sent }) => sent.length > 0);
+  return { rebalance, connections, state, reported, wereAsked, asked: () => asked };
+}
+
+function load(node: string, connections: number, joinedAtMs = JOINED_MS): NodeLoad {
+  return { node, connections, joinedAtMs };
+}
+
+test("nobody is asked before the same nodes have been there for a while", async () => {
+  const { rebalance, state, wereAsked } = open(100);
+  await rebalance.start();
+  await vi.advanceTimersByTimeAsync(SETTLE_MS - ROUND_MS);
+  state.others = [load("c", 0)];
+  await vi.advanceTimersByTimeAsync(SETTLE_MS);
+  expect(wereAsked()).toEqual([]);
+  // Redis away: who is there is seen anew.
+  state.fails = true;
+  await vi.advanceTimersByTimeAsync(ROUND_MS);
+  state.fails = false;
+  await vi.advanceTimersByTimeAsync(SETTLE_MS);
+  expect(wereAsked()).toEqual([]);
+  await vi.advanceTimersByTimeAsync(ROUND_MS);
+  expect(wereAsked()).toHaveLength(10);
+  rebalance.stop();
+});
+
+test("no more than the rate are asked, and no more than what is above the mean", async () => {
+  const { rebalance, connections, state, wereAsked, asked, reported } = open(24);
+  state.others = [load("b", 0), load("c", 24)];
+  await rebalance.start();
+  await vi.advanceTimersByTimeAsync(SETTLE_MS);
+  expect(wereAsked()).toHaveLength(8);
+  const [first, last] = [connections[0], connections[7]];
+  expect(first?.sent).toEqual([{ type: "reconnect", afterMs: 125, reason: "PETREL_REBALANCING" }]);
+  expect(last?.sent[0]?.afterMs).toBe(1_875);
+  // What has been asked no longer counts here; where those are, the others say.
+  state.others = [load("b", 8), load("c", 24)];
+  await vi.advanceTimersByTimeAsync(3 * ROUND_MS);
+  expect(reported.slice(-1)).toEqual([16]);
+  expect(asked()).toBe(8);
+  rebalance.stop();
+});
+
+test("the old socket stays for a second after its moment, then it is closed with 1012", async () => {
+  const { rebalance, connections } = open(4);
+  await rebalance.start();
+  await vi.advanceTimersByTimeAsync(SETTLE_MS);
+  const [first] = connections;
+  expect(first?.sent[0]?.afterMs).toBe(500);
+  await vi.advanceTimersByTimeAsync(1_499);
+  expect(first?.closedWith).toBeUndefined();
+  await vi.advanceTimersByTimeAsync(1);
+  expect(first?.closedWith).toBe(1012);
+  rebalance.stop();
+});
+
+test("whoever came after the new node joined stays; so do those that are not welcomed yet, or move already", async () => {
+  const { rebalance, connections, wereAsked } = open(6, JOINED_MS);
+  const old = [new FakeConnection(0), new FakeConnection(0), new FakeConnection(0)];
+  connections.push(...old);
+  Object.assign(old[0] ?? {}, { isMoving: true });
+  Object.assign(old[1] ?? {}, { phase: "registering" });
+  await rebalance.start();
+  await vi.advanceTimersByTimeAsync(SETTLE_MS + 5 * ROUND_MS);
+  expect(wereAsked()).toEqual([old[2]]);
+  rebalance.stop();
+});
+
+test("nobody is asked while the node stops, or its clients move for another reason", async () => {
+  const { rebalance, state, wereAsked } = open(100);
+  state.isHeldUp = true;
+  await rebalance.start();
+  await vi.advanceTimersByTimeAsync(SETTLE_MS + 5 * ROUND_MS);
+  expect(wereAsked()).toEqual([]);
+  state.isHeldUp = false;
+  await vi.advanceTimersByTimeAsync(ROUND_MS);
+  expect(wereAsked()).not.toEqual([]);
+  rebalance.stop();
+});
+
+test("a stop leaves those that were asked to the drain, and the other nodes know at once", async () => {
+  const { rebalance, connections, state } = open(4);
+  await rebalance.start();
+  await vi.advanceTimersByTimeAsync(SETTLE_MS);
+  rebalance.stop();
+  await vi.advanceTimersByTimeAsync(10 * ROUND_MS);
+  expect(connections.filter(({ closedWith }) => closedWith !== undefined)).toEqual([]);
+  expect(state.left).toBe(true);
+});

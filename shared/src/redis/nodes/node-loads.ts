@@ -1,0 +1,55 @@
+// push-node/leave/rebalance -> here -> nodes/report-load.lua: how many connections each push node has.
+// Guarantees: a node that reports no more is left out soon; a node's time of joining stays what it was, also where Redis
+// has lost it.
+import { clusterKeys } from "../keys.js";
+import type { ScriptRunner } from "../scripts/script-runner.js";
+
+export interface NodeLoad {
+  readonly node: string;
+  readonly connections: number;
+  /** By Redis' clock. */
+  readonly joinedAtMs: number;
+}
+
+export interface NodeLoadsOptions {
+  readonly scripts: ScriptRunner;
+  readonly nodeId: string;
+  /** After which a node that has not reported counts as gone. */
+  readonly staleMs: number;
+}
+
+export class NodeLoads {
+  readonly #options: NodeLoadsOptions;
+  #joinedAtMs = 0;
+
+  constructor(options: NodeLoadsOptions) {
+    this.#options = options;
+  }
+
+  /** @returns all that there are, this one too */
+  async report(connections: number): Promise<NodeLoad[]> {
+    const loads = await this.#call(String(connections));
+    this.#joinedAtMs =
+      loads.find(({ node }) => node === this.#options.nodeId)?.joinedAtMs ?? this.#joinedAtMs;
+    return loads;
+  }
+
+  async leave(): Promise<void> {
+    await this.#call("");
+  }
+
+  async #call(connections: string): Promise<NodeLoad[]> {
+    const { scripts, nodeId, staleMs } = this.#options;
+    const answer = await scripts.run(
+      "report-load.v1",
+      [clusterKeys.nodeLoads],
+      [nodeId, connections, this.#joinedAtMs, staleMs],
+    );
+    return String(answer)
+      .split("\n")
+      .flatMap((line) => {
+        const [node = "", count, joinedAt] = line.split("\t");
+        return node === "" ? [] : [{ node, connections: Number(count), joinedAtMs: Number(joinedAt) }];
+      });
+  }
+}
