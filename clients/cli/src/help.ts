@@ -34,6 +34,7 @@ export const generalHelp = `petrel: talks to a Petrel cluster
   petrel devices …         a user's devices: list, register, add-web, add-wechat, delete
   petrel nodes             list the push nodes: connections, release, which drain
   petrel drain NODE        ask a push node to drain, or take that back
+  petrel channels …        the fallback channels: list, pause, resume
   petrel dead-letters …    messages that failed for good: list, show, replay, delete, purge
   petrel webhooks …        addresses that events are posted to: list, create, test, pause, replay, …
   petrel archive …         the message archive: status, redrive
@@ -249,6 +250,18 @@ until --undo; a node that starts again is another one. Clients that were asked b
   --wait           wait until it has no connection left
   --wait-seconds N for how long (120)
   --json           print the node as a line of JSON
+${address}`,
+  channels: `petrel channels: the fallback channels; the key needs the scope admin
+
+  petrel channels list             what waits for each, and which are paused
+  petrel channels pause CHANNEL    apns, web, wechat or webhook: its messages wait, in the whole cluster
+  petrel channels resume CHANNEL
+
+pause and resume end once every dispatcher has taken note; messages that are being sent are sent. Nothing is lost, but a
+message that waits beyond its time to live expires. A pause outlasts restarts.
+
+  --reason TEXT    pause: for those who find it paused
+  --json           print each channel as a line of JSON
 ${address}`,
   "dead-letters": `petrel dead-letters: messages that failed for good; the key needs the scope admin
 

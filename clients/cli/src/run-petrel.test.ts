@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { archiveOptions } from "./operate/archive.js";
 import { auditOptions } from "./commands/audit.js";
 import { cancelOptions } from "./commands/cancel.js";
+import { channelsOptions } from "./operate/channels.js";
 import { drainOptions } from "./operate/drain.js";
 import { nodesOptions } from "./operate/nodes.js";
 import { deadLettersOptions } from "./operate/dead-letters.js";
@@ -80,6 +81,9 @@ describe("the command line", () => {
     [["why"], "MESSAGE is missing"],
     [["user"], "ID is missing"],
     [["drain"], "NODE is missing"],
+    [["channels"], "Choose from: list, pause, resume."],
+    [["channels", "pause"], "CHANNEL is missing"],
+    [["channels", "resume", "apns", "--reason", "x"], "--reason is not for channels resume"],
     [["drain", "n1", "--undo", "--wait"], "--undo goes alone"],
     [["doctor", "--redis-url", "http://x"], "--redis-url must begin with redis://"],
     [["listen", "alice", "--topic", "room 1"], '"room 1" is no topic'],
@@ -119,6 +123,7 @@ describe("the command line", () => {
     ["keys", keysOptions],
     ["signing-keys", signingKeysOptions],
     ["devices", devicesOptions],
+    ["channels", channelsOptions],
     ["nodes", nodesOptions],
     ["drain", drainOptions],
     ["dead-letters", deadLettersOptions],

@@ -5,6 +5,7 @@ import { CliError, usageError, type ExitCode } from "./cli-error.js";
 import { runArchive } from "./operate/archive.js";
 import { runAudit } from "./commands/audit.js";
 import { runCancel } from "./commands/cancel.js";
+import { runChannels } from "./operate/channels.js";
 import { runDrain } from "./operate/drain.js";
 import { runNodes } from "./operate/nodes.js";
 import { runDeadLetters } from "./operate/dead-letters.js";
@@ -41,6 +42,7 @@ const commands: Readonly<
   events: runEvents,
   token: runToken,
   topic: runTopic,
+  channels: runChannels,
   nodes: runNodes,
   drain: runDrain,
   "dead-letters": runDeadLetters,

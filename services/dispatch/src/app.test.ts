@@ -214,6 +214,9 @@ test("the documentation names every route", async () => {
   expect(Object.keys(paths).sort()).toEqual([
     "/v1/archive",
     "/v1/archive/redrive",
+    "/v1/channels",
+    "/v1/channels/{channel}/pause",
+    "/v1/channels/{channel}/resume",
     "/v1/dead-letters",
     "/v1/dead-letters/{id}",
     "/v1/dead-letters/{id}/replay",

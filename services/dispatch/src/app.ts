@@ -18,12 +18,14 @@ import { addWebhookActions } from "./routes/webhook-actions.js";
 import type { WebhookRoutesDeps } from "./routes/webhook-answers.js";
 import { addWebhooks } from "./routes/webhook-routes.js";
 import { addShowDiagnosis, type ShowDiagnosisDeps } from "./routes/show-diagnosis.js";
+import { addChannelRoutes, type ChannelRoutesDeps } from "./routes/channel-routes.js";
 import { addNodeRoutes, type NodeRoutesDeps } from "./routes/node-routes.js";
 import { addListPartitions, type ListPartitionsDeps } from "./routes/list-partitions.js";
 
 export interface DispatchDeps
   extends
     NodeRoutesDeps,
+    ChannelRoutesDeps,
     ShowDiagnosisDeps,
     ListPartitionsDeps,
     DeadLettersDeps,
@@ -82,6 +84,7 @@ export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
   addArchive(app, deps);
   addShowDiagnosis(app, deps);
   addNodeRoutes(app, deps);
+  addChannelRoutes(app, deps);
   return app;
 }
 

@@ -24,6 +24,7 @@ import { addFallbackGauges, createFallbackMetrics } from "./fallback/fallback-me
 import { createEventMetrics } from "./events/event-metrics.js";
 import { createEventTrimmer } from "./events/trim-partitions.js";
 import { OnlineWatch } from "./events/watch-online.js";
+import { PausedChannels } from "./fallback/paused-channels.js";
 import { FallbackChain } from "./fallback/fallback-chain.js";
 import { PartitionDispatcher } from "./hand-over/dispatch-partitions.js";
 import { createHandOverMetrics } from "./hand-over/hand-over-metrics.js";
@@ -126,7 +127,15 @@ export function openDispatcher(
     ? openChannels(config, { scripts, partitions, registry, clock, logger, tracing, cipher })
     : [];
   const channelNames = channels.map(({ name }) => name);
-  const fallback = new FallbackChain({
+  const pauses = new PausedChannels({
+    redis,
+    dispatcherId,
+    registry,
+    onResumed: () => fallback.pokeAll(),
+    logger,
+  });
+  const fallback: FallbackChain = new FallbackChain({
+    isPaused: pauses.isPaused,
     scripts,
     partitions,
     channels,
@@ -310,6 +319,9 @@ export function openDispatcher(
         await Promise.all(ofOwner.map((part) => part.stop()));
       });
       if (isOwner) for (const part of [owner, ...ofOwner]) part.start();
+      // One that only routes takes note as well: so whoever pauses knows that all have.
+      pauses.start();
+      lifecycle.onStop("paused channels", () => pauses.stop());
       if (isSender) fallback.start();
     },
   };

@@ -24,6 +24,8 @@ export const auditActions = [
   "archive.redrive",
   "node.drain",
   "node.undrain",
+  "channel.pause",
+  "channel.resume",
 ] as const;
 
 export type AuditAction = (typeof auditActions)[number];

@@ -213,6 +213,10 @@ export const clusterKeys = Object.freeze({
   auditShare: (actor: string) => `petrel:audit-share:{petrel:audit}:${actor}`,
   /** hash, in a slot of its own: what push nodes say of themselves, and what was asked of them; see nodes/report-node.lua */
   nodes: "petrel:nodes",
+  /** hash: fallback channel -> who paused it and when, JSON; see fallback/paused-channels-store.ts */
+  pausedChannels: "petrel:paused-channels",
+  /** hash: dispatcher -> the paused channels that it heeds */
+  pausesHeeded: "petrel:pauses-heeded",
   /** string with a short TTL: this node is alive */
   node: (nodeId: string) => `petrel:node:${nodeId}`,
   /** hash: push node -> `connections joinedAt at`, see nodes/report-load.lua */

@@ -57,6 +57,11 @@ export const explanationSchema = Type.Object(
       }),
       { description: "When the fallback came to it, and did not send it, as it had ended." },
     ),
+    pausedChannels: Type.Optional(
+      Type.Array(Type.String(), {
+        description: "Of an open message: fallback channels that an operator has paused.",
+      }),
+    ),
     putOff: Type.Optional(
       Type.Object(
         { until: timeSchema, userLimit: Type.Boolean({ description: "Its user's limit is reached." }) },

@@ -4,6 +4,7 @@
 import { formatTime } from "@petrel/shared/kernel/http/answer-time";
 import { splitNotification } from "@petrel/shared/protocol/messages/notification-text";
 import type { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
+import { readPausedChannels } from "@petrel/shared/redis/fallback/paused-channels-store";
 import { readCircumstances } from "@petrel/shared/redis/inbox/read-circumstances";
 import { type FoundMessage, isUnnumbered } from "@petrel/shared/redis/inbox/read-message";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -28,10 +29,11 @@ export async function explainMessage(
   if (isUnnumbered(found)) return explainWaiting(deps, keys, id, found);
   if (found.state === "published") return { at: formatTime(found.record.atMs), notSent: [] };
   const { userId, seq } = found.record;
-  const [circumstances, connections, devices] = await Promise.all([
+  const [circumstances, connections, devices, paused] = await Promise.all([
     readCircumstances(deps.scripts, keys, { id, userId, seq }),
     readConnections(deps.scripts, keys, userId),
     deps.devices.list(userId),
+    readPausedChannels(deps.scripts.redis),
   ]);
   const { nowMs, cursors, entry, nextLookMs, isSending, skips } = circumstances;
   const isOpen = found.state === "queued";
@@ -55,6 +57,7 @@ export async function explainMessage(
     ...(isOpen && cursors !== undefined ? { nudged: cursors.nudged >= seq } : {}),
     ...(isOpen && nextLookMs !== undefined ? { nextLookAt: formatTime(nextLookMs) } : {}),
     ...(isSending ? { sending: true } : {}),
+    ...(isOpen && paused.size > 0 ? { pausedChannels: [...paused.keys()] } : {}),
     notSent: skips.map(({ atMs, state, channel }) => ({
       at: formatTime(atMs),
       state,

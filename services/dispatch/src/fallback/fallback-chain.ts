@@ -83,6 +83,11 @@ export class FallbackChain {
     this.#entrance.poke();
   }
 
+  /** A paused channel may send again: look at once. */
+  pokeAll(): void {
+    for (const workers of this.#all) workers.poke();
+  }
+
   /** Resolves when nothing is under way any more. */
   async stop(): Promise<void> {
     await Promise.all(this.#all.map((workers) => workers.stop()));

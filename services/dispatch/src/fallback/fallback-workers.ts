@@ -41,6 +41,8 @@ export interface FallbackWorkersOptions extends FallBackOptions {
   readonly retriesCap: number;
   /** How many more the queues may take to which entries go on from here; absent: no bound. */
   readonly roomBehind?: (keys: PartitionKeys) => number;
+  /** An operator has paused this channel: nothing is taken while it is. None by default. */
+  readonly isPaused?: (channel: string) => boolean;
   /** How often to look for new entries, ms; up to ten times as long while nothing comes. */
   readonly pollMs?: number;
 }
@@ -52,6 +54,8 @@ const RETRIES_PER_POLL = 200;
 /** So often a poll moves on where that many were due: retries wait by time, and only their streams know priorities. */
 const MOVES_PER_POLL = 10;
 const CLAIM_SCAN_MS = 5_000;
+/** A resumed channel pokes as well. */
+const PAUSED_LOOK_MS = 1_000;
 /** After Redis was away: those who wait to settle what they have sent go first. */
 const SETTLE_FIRST_MS = 5_000;
 /** Workers that have ended are no burden: their names are only tidied up. */
@@ -149,6 +153,10 @@ export class FallbackWorkers {
         await new Promise<void>((resolve) => (this.#onRoom = resolve));
         continue;
       }
+      if (this.#isPaused) {
+        await pause(untilCommonTick(PAUSED_LOOK_MS), this.#wakeUp.signal);
+        continue;
+      }
       try {
         const nowMs = clock.monotonicMs();
         const claimEveryMs = Math.min(CLAIM_SCAN_MS, this.#options.claimMs / 4);
@@ -179,6 +187,12 @@ export class FallbackWorkers {
     if (busy) return;
     await pause(untilCommonTick(this.#restMs), this.#wakeUp.signal);
     this.#restMs = Math.min(2 * this.#restMs, IDLE_FACTOR * this.#pollMs);
+  }
+
+  /** What would be sent from here waits. Where entries only go on to another queue, they do. */
+  get #isPaused(): boolean {
+    const { channel, isPaused } = this.#options;
+    return channel !== undefined && isPaused?.(channel) === true;
   }
 
   #knowsOfMore(): boolean {

@@ -1,0 +1,84 @@
+// shared/redis/fallback/paused-channels-store -> here -> fallback-workers: which channels this process may not send by now.
+// Guarantees: known before anything is sent; a change is heeded within LOOK_MS and told; while Redis does not say, the last
+// state holds. Sends under way are ended as ever.
+import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
+import { describeError } from "@petrel/shared/kernel/errors";
+import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import { Loop } from "@petrel/shared/kernel/loop";
+import { Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
+import { fallbackChannels } from "@petrel/shared/protocol/fallback/fallback-channels";
+import type { Redis } from "@petrel/shared/redis/connection/connect";
+import {
+  forgetHeeded,
+  noteHeeded,
+  readPausedChannels,
+} from "@petrel/shared/redis/fallback/paused-channels-store";
+
+export interface PausedChannelsOptions {
+  readonly redis: Redis;
+  readonly dispatcherId: string;
+  readonly registry: Registry;
+  /** A channel may send again. */
+  readonly onResumed: () => void;
+  readonly logger: Logger;
+}
+
+const LOOK_MS = 1_000;
+
+export class PausedChannels {
+  readonly #options: PausedChannelsOptions;
+  readonly #loop = new Loop(async () => {
+    await this.#look();
+    return untilCommonTick(LOOK_MS);
+  });
+  /** Undefined until it is known. */
+  #paused: ReadonlySet<string> | undefined;
+  #told: string | undefined;
+
+  constructor(options: PausedChannelsOptions) {
+    this.#options = options;
+    const gauge = new Gauge({
+      name: "petrel_fallback_channel_paused",
+      help: "1 while an operator has paused this fallback channel: its messages wait",
+      labelNames: ["channel"],
+      registers: [],
+      collect: () => {
+        for (const channel of fallbackChannels)
+          gauge.set({ channel }, this.#paused?.has(channel) === true ? 1 : 0);
+      },
+    });
+    options.registry.registerMetric(gauge);
+  }
+
+  /** As long as it is not known, nothing may be sent. */
+  readonly isPaused = (channel: string): boolean => this.#paused?.has(channel) ?? true;
+
+  start(): void {
+    this.#loop.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+    const { redis, dispatcherId } = this.#options;
+    await forgetHeeded(redis, dispatcherId).catch(() => undefined);
+  }
+
+  async #look(): Promise<void> {
+    const { redis, dispatcherId, logger, onResumed } = this.#options;
+    try {
+      const names = [...(await readPausedChannels(redis)).keys()].toSorted();
+      const before = this.#paused;
+      this.#paused = new Set(names);
+      const now = names.join(" ");
+      if (this.#told !== now) {
+        if (before !== undefined || names.length > 0)
+          logger.info({ paused: names }, "paused fallback channels");
+        await noteHeeded(redis, dispatcherId, names);
+        this.#told = now;
+      }
+      if (before === undefined || [...before].some((name) => !names.includes(name))) onResumed();
+    } catch (error) {
+      logger.debug({ reason: describeError(error) }, "paused channels not read: the last state holds");
+    }
+  }
+}

@@ -1,0 +1,182 @@
+// /v1/channels: the fallback channels, what waits for each, and pausing one, for operators.
+// Guarantees: only for the scope admin; what a paused channel would send waits, and is lost by nobody; to pause or resume
+// twice is once; who did it is in the audit log.
+import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
+import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
+import { Type } from "@petrel/shared/kernel/schemas/json-schema";
+import { fallbackChannels } from "@petrel/shared/protocol/fallback/fallback-channels";
+import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
+import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
+import { type FallbackBacklog, readFallbackBacklog } from "@petrel/shared/redis/fallback/fallback-queue";
+import {
+  findUnheeding,
+  pauseChannel,
+  readPausedChannels,
+  resumeChannel,
+} from "@petrel/shared/redis/fallback/paused-channels-store";
+import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
+import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
+import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
+
+export interface ChannelRoutesDeps {
+  readonly authenticator: ProducerAuthenticator;
+  readonly audit: AuditLog;
+  readonly scripts: ScriptRunner;
+  readonly partitions: readonly PartitionKeys[];
+  readonly clock: { readonly wallMs: () => number };
+}
+
+const paramsSchema = Type.Object({ channel: Type.Enum([...fallbackChannels]) });
+
+const answerSchema = Type.Object(
+  {
+    items: Type.Array(
+      Type.Object({
+        channel: Type.String(),
+        paused: Type.Union([
+          Type.Object({ since: timeSchema, by: Type.String(), reason: Type.String() }),
+          Type.Null(),
+        ]),
+        waiting: Type.Integer({ description: "Messages in its queue, those under way among them." }),
+        retries: Type.Integer({ description: "Messages that wait for another attempt." }),
+        oldestSeconds: Type.Number(),
+      }),
+    ),
+    unsorted: Type.Integer({
+      description: "Messages in the queue for all: with a single channel they are that one's.",
+    }),
+    unheeding: Type.Array(Type.String(), {
+      description: "Dispatchers that have not taken note of what is paused now.",
+    }),
+  },
+  { title: "FallbackChannels" },
+);
+
+export function addChannelRoutes(app: HttpApp, deps: ChannelRoutesDeps): void {
+  const { authenticator, audit, scripts, clock } = deps;
+  const { redis } = scripts;
+  const onRequest = authorize(authenticator, "admin");
+  const tags = ["channels"];
+  const security = producerSecurity;
+
+  const describe = async () => {
+    const [paused, unheeding, ...backlogs] = await Promise.all([
+      readPausedChannels(redis),
+      findUnheeding(redis),
+      ...[undefined, ...fallbackChannels].map((channel) => readBacklog(deps, channel)),
+    ]);
+    const [unsorted, ...ofChannels] = backlogs;
+    return {
+      items: fallbackChannels.map((channel, i) => {
+        const pause = paused.get(channel);
+        return {
+          channel,
+          paused:
+            pause === undefined
+              ? null
+              : { since: formatTime(pause.atMs), by: pause.by, reason: pause.reason },
+          ...(ofChannels[i] ?? nothing),
+        };
+      }),
+      unsorted: (unsorted?.waiting ?? 0) + (unsorted?.retries ?? 0),
+      unheeding,
+    };
+  };
+
+  app.get(
+    "/v1/channels",
+    {
+      onRequest,
+      schema: {
+        tags,
+        summary: "List the fallback channels and what waits for each (scope: admin)",
+        security,
+        querystring: noQuerySchema,
+        response: { 200: answerSchema, ...producerErrors },
+      },
+    },
+    () => awaitAnswer(describe()),
+  );
+
+  app.post(
+    "/v1/channels/:channel/pause",
+    {
+      onRequest,
+      schema: {
+        tags,
+        summary: "Pause a fallback channel in the whole cluster (scope: admin)",
+        description:
+          "Within two seconds no dispatcher begins a send by it. Its messages wait, until it is resumed or their time is over; " +
+          "no other channel is asked instead. It outlasts restarts.",
+        security,
+        params: paramsSchema,
+        querystring: noQuerySchema,
+        body: Type.Object(
+          { reason: Type.Optional(Type.String({ maxLength: 200 })) },
+          { additionalProperties: false },
+        ),
+        response: { 200: answerSchema, ...producerErrors },
+      },
+    },
+    async (request) => {
+      const { channel } = request.params;
+      const { reason = "" } = request.body as { readonly reason?: string };
+      const by = producerOf(request).keyId;
+      const isNew = await awaitAnswer(pauseChannel(redis, channel, { atMs: clock.wallMs(), by, reason }));
+      if (isNew) {
+        await audit.record({
+          actor: `key:${by}`,
+          action: "channel.pause",
+          target: channel,
+          details: { reason },
+        });
+      }
+      return awaitAnswer(describe());
+    },
+  );
+
+  app.post(
+    "/v1/channels/:channel/resume",
+    {
+      onRequest,
+      schema: {
+        tags,
+        summary: "Let a fallback channel send again (scope: admin)",
+        security,
+        params: paramsSchema,
+        querystring: noQuerySchema,
+        body: Type.Object({}, { additionalProperties: false }),
+        response: { 200: answerSchema, ...producerErrors },
+      },
+    },
+    async (request) => {
+      const { channel } = request.params;
+      const by = producerOf(request).keyId;
+      if (await awaitAnswer(resumeChannel(redis, channel))) {
+        await audit.record({ actor: `key:${by}`, action: "channel.resume", target: channel });
+      }
+      return awaitAnswer(describe());
+    },
+  );
+}
+
+const nothing = { waiting: 0, retries: 0, oldestSeconds: 0 };
+
+async function readBacklog(
+  { scripts, partitions, clock }: ChannelRoutesDeps,
+  channel: string | undefined,
+): Promise<typeof nothing> {
+  const all = await Promise.all(partitions.map((keys) => readFallbackBacklog(scripts.redis, keys, channel)));
+  const sum = (of: (one: FallbackBacklog) => number): number =>
+    all.reduce((total, one) => total + of(one), 0);
+  const oldest = Math.min(...all.map(({ oldestAtMs = Infinity }) => oldestAtMs));
+  return {
+    waiting: sum(({ queued: { high, normal, low } }) => high + normal + low),
+    retries: sum(({ retries }) => retries),
+    oldestSeconds: oldest === Infinity ? 0 : Math.max(0, clock.wallMs() - oldest) / 1_000,
+  };
+}
