@@ -16,6 +16,8 @@ import {
   readRuleFiles,
   type AlertRule,
 } from "../support/alert-mutants.js";
+import { createManifestCheck } from "../support/kubernetes/kubernetes-schemas.js";
+import { parseManifests } from "../support/kubernetes/render-overlay.js";
 import { sized } from "../support/sizes.js";
 import { prometheusDirectory, promtool, runsPrometheus } from "../support/start-prometheus.js";
 
@@ -148,9 +150,81 @@ test("Grafana is told where they are, and the data source that they name", () =>
   expect(provider).toContain("path: /etc/petrel/grafana/dashboards");
   expect(compose).toContain("./deploy/grafana:/etc/petrel/grafana:ro");
   const [, uid = ""] = /uid: (\S+)/.exec(source) ?? [];
-  for (const name of readdirSync(at("deploy/grafana/dashboards"))) {
-    const text = readFileSync(at(`deploy/grafana/dashboards/${name}`), "utf8");
-    for (const [, used] of text.matchAll(/"type": "prometheus", "uid": "([^"]+)"/g)) expect(used).toBe(uid);
+  for (const { name, text, templating } of readDashboards()) {
+    const [chosen] = templating.list;
+    expect(chosen, name).toMatchObject({ name: "datasource", type: "datasource", current: { value: uid } });
+    for (const [, used] of text.matchAll(/"type":\s*"prometheus",\s*"uid":\s*"([^"]+)"/g))
+      expect(used, name).toBe("${datasource}");
   }
   expect(compose).toContain("./deploy/prometheus:/etc/prometheus:ro");
+});
+
+interface Dashboard {
+  readonly name: string;
+  readonly text: string;
+  readonly templating: { readonly list: readonly { readonly name: string; readonly allValue?: string }[] };
+  readonly panels: readonly {
+    readonly title: string;
+    readonly targets?: readonly { readonly expr: string }[];
+  }[];
+}
+
+function readDashboards(): Dashboard[] {
+  return readdirSync(at("deploy/grafana/dashboards")).map((name) => {
+    const text = readFileSync(at(`deploy/grafana/dashboards/${name}`), "utf8");
+    return { ...(JSON.parse(text) as Omit<Dashboard, "name" | "text">), name, text };
+  });
+}
+
+test("every panel asks for the chosen namespaces alone, and for metrics that there are", () => {
+  const page = readFileSync(at("docs/operate/metrics.md"), "utf8");
+  const known = new Set([...page.matchAll(/^\| `(petrel_\w+)` \|/gm)].map(([, name = ""]) => name));
+  const recorded = new Set(
+    readRuleFiles(prometheusDirectory).flatMap(({ groups }) =>
+      groups.flatMap((group) => group.rules.flatMap((rule) => ("record" in rule ? rule.record : []))),
+    ),
+  );
+  const asked = new Set<string>();
+  for (const { name, panels, templating } of readDashboards()) {
+    expect(templating.list[1], name).toMatchObject({ name: "namespace", allValue: ".*" });
+    for (const { title, targets = [] } of panels) {
+      for (const { expr } of targets) {
+        for (const [, metric = "", labels = ""] of expr.matchAll(
+          /\b((?:petrel[_:]|nodejs_|process_)[\w:]*)(\{[^}]*\})?/g,
+        )) {
+          asked.add(metric);
+          expect(labels, `${name}: ${title}`).toContain('namespace=~"$namespace"');
+          const family = metric.replace(/_(?:bucket|count|sum)$/, "");
+          const exists =
+            /^(?:nodejs|process)_/.test(metric) ||
+            recorded.has(metric) ||
+            known.has(metric) ||
+            known.has(family);
+          expect(exists, `${name}: ${title}: ${metric}`).toBe(true);
+        }
+      }
+    }
+  }
+  // What those on call ask for first.
+  for (const metric of [
+    "petrel_redis_memory_used_bytes",
+    "petrel_dispatch_wake_lag_seconds",
+    "petrel_http_requests_total",
+    "petrel:sign_in_failed:ratio_rate5m",
+    "petrel_event_read_lag_seconds_bucket",
+    "petrel_webhook_lag_seconds",
+    "petrel_archive_lag_seconds",
+    "petrel_fallback_sends_total",
+  ])
+    expect([...asked]).toContain(metric);
+});
+
+test("the dashboards' ConfigMaps are taken by the API servers, and small enough", () => {
+  const maps = parseManifests(readFileSync(at("k8s/grafana/dashboards.yaml"), "utf8"));
+  expect(maps.flatMap(createManifestCheck())).toEqual([]);
+  expect(maps).toHaveLength(readDashboards().length);
+  for (const map of maps) {
+    expect(map.metadata.labels).toEqual({ grafana_dashboard: "1" });
+    expect(JSON.stringify(map).length, map.metadata.name).toBeLessThan(1_000_000);
+  }
 });

@@ -390,7 +390,7 @@ function dashboardQueries(): Asked[] {
     return panels.flatMap(({ title, targets = [] }) =>
       targets.map(({ expr, legendFormat }) => ({
         by: `${file}: ${title}`,
-        expr: expr.replaceAll("$__rate_interval", "1m").replaceAll("$instance", ".*"),
+        expr: expr.replaceAll("$__rate_interval", "1m").replaceAll(/\$(?:instance|namespace)/g, ".*"),
         legend: legendFormat,
       })),
     );
