@@ -3,7 +3,7 @@
 // and one in which it is silent, and (`npm run test:full`) no rule can be weaker without one of them failing; the
 // dashboards are what their script makes.
 import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -133,6 +133,60 @@ test("every page of an alert says what it means, what users feel, where to look 
   }
 });
 
+test("the commands of the pages ask for metrics that there are, and are ones that petrel has", () => {
+  const page = readFileSync(at("docs/operate/alerts.md"), "utf8");
+  const queries = [...page.matchAll(/^q '(.*)'$/gm)].map(([, query = ""]) => query);
+  expect(queries.length).toBeGreaterThan(80);
+  for (const query of queries) {
+    for (const [name] of query.matchAll(/\bpetrel_\w+/g))
+      expect(documentedMetrics().has(name.replace(/_(?:bucket|count|sum)$/, "")), name).toBe(true);
+  }
+  const help = readFileSync(at("clients/cli/src/help.ts"), "utf8");
+  for (const [all, command = "", action = ""] of page.matchAll(/\bpetrel ([a-z-]+)(?: ([a-z-]+))?/g)) {
+    if (!page.includes(`\`${all}`) && !page.includes(`\n${all}`)) continue;
+    const line = new RegExp(`^ {2}petrel ${command}\\b${action === "" ? "" : `.*\\b${action}\\b`}`, "m");
+    expect(line.test(help), all).toBe(true);
+  }
+});
+
+test("what one alert keeps back of another is an alert", () => {
+  const { inhibit_rules } = parse(readFileSync(at("deploy/docker/alertmanager.yml"), "utf8")) as {
+    inhibit_rules: { source_matchers: string[]; target_matchers: string[]; equal: string[] }[];
+  };
+  const names = new Set(rules.map(({ alert }) => alert));
+  for (const { source_matchers, target_matchers, equal } of inhibit_rules) {
+    expect(equal).toContain("namespace");
+    const named = [...source_matchers, ...target_matchers].join(" ").match(/\bPetrel\w+/g) ?? [];
+    expect(named.length).toBeGreaterThan(1);
+    for (const name of named) expect([...names]).toContain(name);
+  }
+});
+
+test("another address of the pages reaches every rule, its test and the operator's file", () => {
+  // Under the tree's root, where the script finds its packages.
+  mkdirSync(at(".cache"), { recursive: true });
+  const copy = mkdtempSync(at(".cache/prometheus-"));
+  try {
+    for (const folder of ["deploy/prometheus", "k8s/monitoring"])
+      cpSync(at(folder), join(copy, folder), { recursive: true });
+    const script = join(copy, "deploy/prometheus/make-prometheus-rule.mjs");
+    const address = "https://wiki.example.test/petrel";
+    const run = (...args: string[]): string =>
+      execFileSync(process.execPath, [script, ...args], { encoding: "utf8", stdio: "pipe" });
+    run("--runbooks", address);
+    run("--check");
+    const changed = readAlertRules(join(copy, "deploy/prometheus"));
+    expect(changed.length).toBe(rules.length);
+    for (const { alert, annotations } of changed)
+      expect(annotations["runbook_url"]).toBe(`${address}#${alert.toLowerCase()}`);
+    const operator = readFileSync(join(copy, "k8s/monitoring/prometheus-rule.yaml"), "utf8");
+    expect(operator.match(/runbook_url: .*$/gm)?.every((line) => line.includes(address))).toBe(true);
+    expect(() => run("--runbooks", "docs/operate/alerts.md")).toThrow("Invalid URL");
+  } finally {
+    rmSync(copy, { recursive: true, force: true });
+  }
+});
+
 test("the dashboards are what their script makes", () => {
   const script = at("deploy/grafana/make-dashboards.mjs");
   expect(() => execFileSync(process.execPath, [script, "--check"], { stdio: "pipe" })).not.toThrow();
@@ -159,6 +213,11 @@ test("Grafana is told where they are, and the data source that they name", () =>
   expect(compose).toContain("./deploy/prometheus:/etc/prometheus:ro");
 });
 
+function documentedMetrics(): Set<string> {
+  const page = readFileSync(at("docs/operate/metrics.md"), "utf8");
+  return new Set([...page.matchAll(/^\| `(petrel_\w+)` \|/gm)].map(([, name = ""]) => name));
+}
+
 interface Dashboard {
   readonly name: string;
   readonly text: string;
@@ -177,8 +236,7 @@ function readDashboards(): Dashboard[] {
 }
 
 test("every panel asks for the chosen namespaces alone, and for metrics that there are", () => {
-  const page = readFileSync(at("docs/operate/metrics.md"), "utf8");
-  const known = new Set([...page.matchAll(/^\| `(petrel_\w+)` \|/gm)].map(([, name = ""]) => name));
+  const known = documentedMetrics();
   const recorded = new Set(
     readRuleFiles(prometheusDirectory).flatMap(({ groups }) =>
       groups.flatMap((group) => group.rules.flatMap((rule) => ("record" in rule ? rule.record : []))),

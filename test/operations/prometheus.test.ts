@@ -314,6 +314,12 @@ describe.runIf(runsPrometheus)("Prometheus", () => {
     for (const { name, health } of await prometheus.rules()) expect(health, name).toBe("ok");
   });
 
+  test("what the pages of the alerts tell to ask can be asked", async () => {
+    const page = readFileSync(new URL("../../docs/operate/alerts.md", import.meta.url), "utf8");
+    for (const [, query = ""] of page.matchAll(/^q '(.*)'$/gm))
+      await expect(prometheus.ask("query", { query }), query).resolves.toBeDefined();
+  });
+
   test("an app whose tokens are all bad is an alert", async () => {
     await waitFor(async () => (await firing("PetrelApnsBreakerOpen")).length === 1, {
       what: "the alert",
