@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Redis' append-only directory -> here -> $BACKUP_TARGET/petrel-<time>.tar.gz.
-# Guarantees: a copy bears its name only when it is whole; Redis does not rewrite its files meanwhile, and may again
-# afterwards (after SIGKILL from the next round on); the newest $BACKUP_KEEP stay.
+# Guarantees: what was answered before it began is in the copy; a copy bears its name only when it is whole; Redis does not
+# rewrite its files meanwhile, and may again afterwards (after SIGKILL from the next round on); the newest $BACKUP_KEEP stay.
 #
 #   back-up-redis.sh         now, and every $BACKUP_HOURS hours
 #   back-up-redis.sh once    now
@@ -36,6 +36,12 @@ back_up() {
     info=$(ask_redis INFO persistence)
     grep -Eq '^aof_rewrite_(in_progress|scheduled):1' <<<"$info" || break
     sleep 1
+  done
+  # With `appendfsync everysec` a write may wait for the disk, two seconds at most, before it is in the file.
+  for _ in $(seq 30); do
+    info=$(ask_redis INFO persistence)
+    grep -q '^aof_buffer_length:0' <<<"$info" && break
+    sleep 0.1
   done
   # The last file grows while it is read: 1 is tar's word for that, and Redis loads a file whose last command is cut short.
   tar -czf "$draft" -C "$data" appendonlydir 2>/dev/null || status=$?

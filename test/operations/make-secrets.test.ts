@@ -1,13 +1,18 @@
 // Makes the secrets of docker-compose.yml.
 // Guarantees: every named secret, in the form that the services take; nobody else may read them; nothing is
 // overwritten.
-import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { runtimeEnvironment } from "@petrel/shared/embedded-redis/inspect-server";
 import { probeRedis, RespError } from "@petrel/shared/embedded-redis/resp-probe";
+import { freePort } from "@petrel/shared/testing/free-port";
+import { findTestServer } from "@petrel/shared/testing/redis/find-test-server";
 import { startRedis } from "@petrel/shared/testing/redis/start-redis";
+import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parseKnownKeys } from "../../deploy/local/src/apns-simulator/state/known-keys.js";
 import { readProducerKeysFile } from "../../services/auth/src/keys/read-producer-keys-file.js";
@@ -64,17 +69,20 @@ describe("make-secrets", () => {
     expect(names).toContain("DNS:push.example.com");
   });
 
-  test("makes users of Redis that a server takes: the services', the operator's, a health check's", async () => {
+  test("makes users of Redis that a server takes: the services', the operator's, and two for watching", async () => {
     const redis = await startRedis();
     try {
       const users = readFileSync(join(directory, "redis-users"), "utf8").trimEnd().split("\n");
       const password = readFileSync(join(directory, "redis-password"), "utf8");
       // In one go: afterwards a client without a password may no longer do this.
       const commands = users.reverse().map((line) => ["ACL", "SETUSER", ...line.split(" ").slice(1)]);
-      expect(await probeRedis(redis.url, commands)).toEqual(["OK", "OK", "OK", "OK"]);
-      const bare = await probeRedis(redis.url, [["PING"], ["GET", "petrel:a"], ["INFO"], ["FLUSHALL"]]);
-      expect(bare[0]).toBe("PONG");
-      for (const refused of bare.slice(1)) expect(refused).toBeInstanceOf(RespError);
+      expect(await probeRedis(redis.url, commands)).toEqual(Array.from(users, () => "OK"));
+      const asked0 = [["PING"], ["GET", "petrel:a"], ["INFO"], ["FLUSHALL"]];
+      for (const refused of await probeRedis(redis.url, asked0)) expect(refused).toBeInstanceOf(RespError);
+      // As the health checks of docker-compose.yml and of k8s/overlays/dev do it.
+      const healthy = await probeRedis(redis.url.replace("redis://", "redis://health:none@"), asked0);
+      expect(healthy[0]).toBe("PONG");
+      for (const refused of healthy.slice(1)) expect(refused).toBeInstanceOf(RespError);
       const own = redis.url.replace("redis://", `redis://petrel:${password}@`);
       const known = await probeRedis(own, [
         ["SET", "petrel:a", "1"],
@@ -112,6 +120,41 @@ describe("make-secrets", () => {
       expect(answers.filter((one) => one instanceof RespError)).toEqual([]);
     } finally {
       await redis.stop();
+    }
+  });
+
+  test("a Redis with these users has what scripts wrote when it starts again", async () => {
+    const binary = await findTestServer(process.env);
+    const [port, data] = [await freePort(), join(parent, "data")];
+    mkdirSync(data);
+    const args = ["--port", String(port), "--bind", "127.0.0.1", "--dir", data, "--appendonly", "yes"];
+    const start = async (): Promise<() => Promise<unknown>> => {
+      const server = spawn(
+        binary.path,
+        [...args, "--save", "", "--aclfile", join(directory, "redis-users")],
+        {
+          env: { ...runtimeEnvironment(binary, process.env) },
+          stdio: "ignore",
+        },
+      );
+      const ended = once(server, "exit");
+      const isUp = async () =>
+        (await probeRedis(`redis://health:none@127.0.0.1:${port}`, [["PING"]]))[0] === "PONG";
+      await waitFor(isUp, { what: "Redis to answer" });
+      return () => (server.kill("SIGTERM"), ended);
+    };
+    const password = readFileSync(join(directory, "redis-password"), "utf8");
+    const ask = (...words: string[]) => probeRedis(`redis://petrel:${password}@127.0.0.1:${port}`, [words]);
+    const script = "redis.call('SET', KEYS[1], '1') redis.call('SET', KEYS[2], '2') return 'written'";
+    let stop = await start();
+    try {
+      expect(await ask("EVAL", script, "2", "petrel:a", "petrel:b")).toEqual(["written"]);
+      await stop();
+      stop = await start();
+      expect(await ask("MGET", "petrel:a", "petrel:b")).toEqual([["1", "2"]]);
+    } finally {
+      await stop();
+      rmSync(data, { recursive: true });
     }
   });
 
