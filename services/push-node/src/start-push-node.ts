@@ -368,8 +368,8 @@ export async function startPushNode(
     return leave();
   });
   await app.listen({ port: config.port, host: config.host });
-  const isHeldUp = (): boolean => isDraining() || moves.isBusy || admission.isCrowded;
-  openRebalance(config, service, { scripts, registry, isHeldUp });
+  const isHeldUp = (): boolean => moves.isBusy || admission.isCrowded;
+  openRebalance(config, service, { scripts, registry, isDraining, isHeldUp });
   const { port } = app.server.address() as AddressInfo;
   logger.info({ port }, "ready");
   return { port, redis, scripts, subscription, registry, acks, renewal, watch, limitCounts, topics, leave };

@@ -18,7 +18,7 @@ const STALE_MS = 3 * ROUND_MS + 1_000;
 export function openRebalance(
   { rebalancePerSecond: perSecond, rebalanceSettleSeconds }: RebalanceSettings,
   { metrics, lifecycle, clock, logger, instance: nodeId }: Service,
-  parts: Pick<RebalanceDeps, "scripts" | "registry" | "isHeldUp">,
+  parts: Pick<RebalanceDeps, "scripts" | "registry" | "isDraining" | "isHeldUp">,
 ): void {
   const asked = new Counter({
     name: "petrel_rebalanced_connections_total",

@@ -37,7 +37,7 @@ class FakeConnection {
 
 function open(count: number, connectTimeMs = 0) {
   const connections = Array.from({ length: count }, () => new FakeConnection(connectTimeMs));
-  const state = { others: [load("b", 0)], isHeldUp: false, fails: false, left: false };
+  const state = { others: [load("b", 0)], isHeldUp: false, isDraining: false, fails: false, left: false };
   const reported: number[] = [];
   let asked = 0;
   const here = (): FakeConnection[] => connections.filter(({ isOpen }) => isOpen);
@@ -63,6 +63,7 @@ function open(count: number, connectTimeMs = 0) {
     logger: createLogger({ service: "test", level: "silent" }),
     perSecond: 5,
     settleMs: SETTLE_MS,
+    isDraining: () => state.isDraining,
     isHeldUp: () => state.isHeldUp,
     onAsked: () => asked++,
     random: () => 0.5,
@@ -142,6 +143,22 @@ test("nobody is asked while the node stops, or its clients move for another reas
   await vi.advanceTimersByTimeAsync(SETTLE_MS + 5 * ROUND_MS);
   expect(wereAsked()).toEqual([]);
   state.isHeldUp = false;
+  await vi.advanceTimersByTimeAsync(ROUND_MS);
+  expect(wereAsked()).not.toEqual([]);
+  rebalance.stop();
+});
+
+test("a node that an operator drains is no node to the others, and joins anew afterwards", async () => {
+  const { rebalance, state, wereAsked, reported } = open(100);
+  await rebalance.start();
+  state.isDraining = true;
+  await vi.advanceTimersByTimeAsync(SETTLE_MS + 5 * ROUND_MS);
+  expect(state.left).toBe(true);
+  expect(reported).toHaveLength(1);
+  expect(wereAsked()).toEqual([]);
+  state.isDraining = false;
+  await vi.advanceTimersByTimeAsync(SETTLE_MS);
+  expect(wereAsked()).toEqual([]);
   await vi.advanceTimersByTimeAsync(ROUND_MS);
   expect(wereAsked()).not.toEqual([]);
   rebalance.stop();

@@ -25,7 +25,9 @@ export interface RebalanceDeps {
   readonly perSecond: number;
   /** How long the nodes must have been the same ones. */
   readonly settleMs: number;
-  /** This node stops, or its clients move for another reason. */
+  /** This node takes no clients: the others do not count it. */
+  readonly isDraining: () => boolean;
+  /** Its clients move for another reason, or cannot be let in elsewhere. */
   readonly isHeldUp: () => boolean;
   readonly onAsked: () => void;
   /** Uniform in [0, 1); given by tests. */
@@ -82,10 +84,15 @@ export class Rebalance {
   }
 
   async #exchange(): Promise<void> {
-    const { loads, nodeId, registry, perSecond, logger, isHeldUp } = this.#deps;
+    const { loads, nodeId, registry, perSecond, logger, isDraining, isHeldUp } = this.#deps;
     for (const connection of this.#leaving.keys()) if (!connection.isOpen) this.#leaving.delete(connection);
     let all: NodeLoad[];
     try {
+      if (isDraining()) {
+        await loads.leave();
+        this.#nodes = "";
+        return;
+      }
       all = await loads.report(registry.size - this.#leaving.size);
     } catch (error) {
       logger.warn({ reason: describeError(error) }, "rebalance: nothing is known of the other nodes");
@@ -93,7 +100,7 @@ export class Rebalance {
       this.#nodes = "";
       return;
     }
-    if (!this.#areTheSame(all) || this.#isStopped || isHeldUp()) return;
+    if (!this.#areTheSame(all) || this.#isStopped || isDraining() || isHeldUp()) return;
     const plan = planRebalance(all, nodeId);
     const most = Math.ceil((perSecond * ROUND_MS) / 1_000);
     const batch = plan === undefined ? [] : this.#choose(Math.min(plan.share, most), plan.olderThanMs);

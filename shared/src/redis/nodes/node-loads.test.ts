@@ -37,6 +37,19 @@ test("a node that leaves is gone at once, one that is silent soon", async () => 
   expect(await store.redis.hkeys("petrel:node-loads")).toEqual(["c.1"]);
 });
 
+test("a node that has left joins anew", async () => {
+  const a = open("a.1");
+  const [first] = await a.report(1);
+  await waitFor(
+    async () => {
+      await a.leave();
+      const [again] = await a.report(1);
+      return (again?.joinedAtMs ?? 0) > (first?.joinedAtMs ?? 0);
+    },
+    { what: "a later time of joining", everyMs: 5 },
+  );
+});
+
 test("a node's time of joining stays, also where Redis has lost it; a younger one's is later", async () => {
   const [a, b] = [open("a.1"), open("b.1")];
   const [first] = await a.report(1);

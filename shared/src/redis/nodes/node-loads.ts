@@ -34,7 +34,9 @@ export class NodeLoads {
     return loads;
   }
 
+  /** The next report joins anew. */
   async leave(): Promise<void> {
+    this.#joinedAtMs = 0;
     await this.#call("");
   }
 
