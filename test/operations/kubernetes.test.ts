@@ -115,7 +115,9 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
     for (const { metadata, spec } of of<Workload>("Deployment")) {
       if (["console", "apns-simulator"].includes(metadata.name)) continue;
       expect(spec.strategy?.rollingUpdate.maxUnavailable, metadata.name).toBe(0);
-      expect(spec.strategy?.rollingUpdate.maxSurge, metadata.name).toBeGreaterThan(0);
+      expect(spec.strategy?.rollingUpdate.maxSurge, metadata.name).toBe(
+        metadata.name === "push-node" ? "50%" : 1,
+      );
       expect(spec.template.spec.topologySpreadConstraints?.length, metadata.name).toBeGreaterThan(0);
       for (const { labelSelector } of spec.template.spec.topologySpreadConstraints ?? []) {
         expect(matching(labelSelector).map((one) => one.metadata.name)).toEqual([metadata.name]);

@@ -75,7 +75,7 @@ export interface Workload extends Manifest {
     readonly replicas?: number;
     readonly selector: Selector;
     readonly strategy?: {
-      readonly rollingUpdate: { readonly maxUnavailable: number; readonly maxSurge: number };
+      readonly rollingUpdate: { readonly maxUnavailable: number; readonly maxSurge: number | string };
     };
     readonly template: {
       readonly metadata: { readonly labels: Readonly<Record<string, string>> };
