@@ -3,7 +3,7 @@
 import { createECDH } from "node:crypto";
 import { once } from "node:events";
 import type { InjectOptions } from "fastify";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { createLogger, type Logger } from "@petrel/shared/kernel/logging/logging";
 import type { ProducerScope } from "@petrel/shared/protocol/producer-scopes";
@@ -25,19 +25,21 @@ let auth: OpenAuth;
 let app: HttpApp;
 beforeAll(async () => {
   store = await openStore();
+  auth = await openAuth({ url: store.server.url, clock, logger: notingLogger() });
+  ({ app } = auth);
 });
 beforeEach(async () => {
   await store.clear();
-  auth = await openAuth({ url: store.server.url, clock, logger: notingLogger() });
   clock.offsetMs = 0;
   logged.length = 0;
-  ({ app } = auth);
   await addKey("devices", ["devices"]);
   await addKey("tokens", ["tokens"]);
   await addKey("other", ["send", "read", "tokens", "introspect", "admin"]);
 });
-afterEach(() => auth.close());
-afterAll(() => store.close());
+afterAll(async () => {
+  await auth.close();
+  await store.close();
+});
 
 /** Takes down what is said, before anything is taken out of it. */
 function notingLogger(): Logger {
@@ -361,17 +363,22 @@ test("a user's token is good for the user's own door only, while it lasts", asyn
 });
 
 test("without Redis: 503 with Retry-After", async () => {
-  // The key is known from here on: what follows is about devices.
-  expect((await call("devices", get("/v1/users/alice/devices"))).status).toBe(200);
-  const ended = once(auth.redis, "end");
-  auth.redis.disconnect();
-  await ended;
-  const door = "/v1/users/alice/devices";
-  for (const request of [put(door, iphone(1)), get(door), remove(`${door}/d1`)]) {
-    const answer = await call("devices", request);
-    expect(answer.status).toBe(503);
-    expect(Number(answer.headers["retry-after"])).toBeGreaterThanOrEqual(1);
-    expect(answer.body).toEqual(errorCode("PETREL_UNAVAILABLE"));
+  const alone = await openAuth({ url: store.server.url, clock });
+  try {
+    // The key is known from here on: what follows is about devices.
+    expect((await call("devices", get("/v1/users/alice/devices"), alone.app)).status).toBe(200);
+    const ended = once(alone.redis, "end");
+    alone.redis.disconnect();
+    await ended;
+    const door = "/v1/users/alice/devices";
+    for (const request of [put(door, iphone(1)), get(door), remove(`${door}/d1`)]) {
+      const answer = await call("devices", request, alone.app);
+      expect(answer.status).toBe(503);
+      expect(Number(answer.headers["retry-after"])).toBeGreaterThanOrEqual(1);
+      expect(answer.body).toEqual(errorCode("PETREL_UNAVAILABLE"));
+    }
+  } finally {
+    await alone.close();
   }
 });
 

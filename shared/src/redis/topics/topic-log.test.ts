@@ -13,6 +13,7 @@ beforeAll(async () => {
 afterAll(() => store.close());
 
 const AGE_MS = 3_600_000;
+const isFull = process.env["PETREL_TEST_SIZE"] === "full";
 
 interface Kept {
   readonly offset: number;
@@ -221,8 +222,8 @@ test("a topic's log does what its model does", async () => {
         await redis.del(...both);
       },
     ),
-    { numRuns: 2_000 },
+    { numRuns: isFull ? 2_000 : 250 },
   );
   // Both must be common, or the test shows nothing.
-  expect(Math.min(outcomes.recovered, outcomes.refused)).toBeGreaterThan(50);
+  expect(Math.min(outcomes.recovered, outcomes.refused)).toBeGreaterThan(isFull ? 50 : 8);
 }, 300_000);
