@@ -16,7 +16,7 @@ let redis: Redis;
 beforeAll(async () => {
   server = await startRedis();
   const logger = createLogger({ service: "test", level: "silent" });
-  redis = await connectRedis({ url: server.url, role: "test", logger, commandTimeoutMs: 200 });
+  redis = await connectRedis({ url: server.url, role: "test", logger, commandTimeoutMs: 2_000 });
   new RedisMetrics(registry, 4).watch(redis, "main");
 });
 afterAll(async () => {

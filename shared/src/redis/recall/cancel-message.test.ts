@@ -57,8 +57,8 @@ const recallsOf = (result: ConnectResult) => (result.outcome === "connected" ? r
 
 describe("a queued message", () => {
   test("is cancelled, leaves the inbox, and is so for a day and more; the second time changes nothing", async () => {
-    await accept(2, { ttlMs: 1_000 });
-    await store.redis.pexpire(store.keys.record("m1"), 5_000);
+    await accept(2, { ttlMs: 60_000 });
+    await store.redis.pexpire(store.keys.record("m1"), 65_000);
     expect(await cancel("m1")).toEqual({ outcome: "cancelled" });
     expect(await stateOf("m1")).toBe("cancelled");
     expect(await inboxOf()).toEqual([2]);
