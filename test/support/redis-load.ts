@@ -6,10 +6,11 @@ import { MessageRecorder, type PostRecord } from "@petrel/shared/testing/peers/m
 import { RecordingProducer } from "@petrel/shared/testing/peers/recording-producer";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { connectRecordedUsers, type RecordedUsers } from "../../bench/src/chaos/recorded-users.js";
+import { sized } from "./sizes.js";
 
 export interface RedisLoad {
   readonly recorder: MessageRecorder;
-  /** Posts to these users in turn, a message every 10 ms, until it is stopped. */
+  /** Posts to these users in turn, a message every few milliseconds, until it is stopped. */
   start(users: readonly string[]): void;
   /** Stops posting; resolves when every message has its answer. */
   stop(): Promise<void>;
@@ -22,7 +23,7 @@ export interface RedisLoad {
   close(): Promise<void>;
 }
 
-const EVERY_MS = 10;
+const EVERY_MS = sized(10, 20);
 /** Longer than the client's backoff and two rounds of the tests' ACK_TIMEOUT_MS. */
 const QUIET_MS = 6_000;
 

@@ -6,7 +6,7 @@ import type { WorkloadFigures } from "./figures.js";
 import { inRounds } from "./in-rounds.js";
 import { connectUsers, type CompareContext, type ConnectedUsers } from "./measure-messages.js";
 
-/** So few that the first round fills their histories. */
+/** At most: so few that the first round fills their histories. */
 const USERS = 20;
 const PUBLISHERS = 64;
 /** Histories are trimmed in steps. */
@@ -15,14 +15,15 @@ const MESSAGES_EACH = 6 * STEP;
 
 export async function measureStorage(context: CompareContext): Promise<WorkloadFigures> {
   const { contenders, options, say, takeNumbers } = context;
-  const messages = USERS * MESSAGES_EACH;
+  const userCount = Math.min(USERS, options.users);
+  const messages = userCount * MESSAGES_EACH;
   const closing: (() => Promise<unknown>)[] = [];
   try {
     const competitors = [];
     for (const contender of contenders) {
       const { redisUrl, users } = contender;
       if (redisUrl === undefined || users === undefined) continue;
-      const connected: ConnectedUsers = await connectUsers(contender, USERS, options.ackDelayMs);
+      const connected: ConnectedUsers = await connectUsers(contender, userCount, options.ackDelayMs);
       const redis = new Redis(redisUrl);
       closing.push(
         () => connected.close(),
@@ -33,7 +34,7 @@ export async function measureStorage(context: CompareContext): Promise<WorkloadF
         measure: async () => {
           const before = await usedMemory(redis);
           const first = takeNumbers(messages);
-          const topics = Array.from({ length: messages }, (_, i) => connected.names[i % USERS] ?? "");
+          const topics = Array.from({ length: messages }, (_, i) => connected.names[i % userCount] ?? "");
           const { faults = [] } = await connected.measure({
             first,
             topics,
@@ -45,7 +46,7 @@ export async function measureStorage(context: CompareContext): Promise<WorkloadF
     }
     return {
       workload: "storage",
-      title: `${messages} more messages, delivered, to ${USERS} users whose histories are full`,
+      title: `${messages} more messages, delivered, to ${userCount} users whose histories are full`,
       unit: "bytes of Redis a message",
       contenders: await inRounds(competitors, { rounds: 1, say }),
     };
