@@ -28,7 +28,7 @@ export const generalHelp = `petrel: talks to a Petrel cluster
   petrel topic TOPIC       show where a topic stands, and who is there
   petrel token USER        print an access token for a user
   petrel tokens revoke     end a user's tokens and sockets, or one token
-  petrel keys …            producer keys: list, create, rotate, revoke
+  petrel keys …            producer keys: list, create, rotate, suspend, resume, limit, revoke
   petrel signing-keys …    the keys that sign users' tokens: list, rotate
   petrel web-push-key      make the key that names a cluster to browsers' push services
   petrel devices …         a user's devices: list, register, add-web, add-wechat, delete
@@ -165,6 +165,9 @@ Made once: browsers that have subscribed with one key get nothing by another. It
   petrel keys list
   petrel keys create --name NAME --scopes send,read
   petrel keys rotate ID            give it a new secret
+  petrel keys suspend ID           refuse its requests (403 PETREL_KEY_SUSPENDED), within two seconds
+  petrel keys resume ID            let it be used again
+  petrel keys limit ID N           N messages per second; or unlimited, or default for the common limit; 0: nothing
   petrel keys revoke ID            end it for good
 
   --name NAME      what the key is for

@@ -146,6 +146,7 @@ test.each<InjectOptions>([
   { method: "POST", url: "/v1/keys", payload: { name: "n", scopes: ["send"] } },
   { method: "GET", url: "/v1/keys" },
   { method: "DELETE", url: "/v1/keys/x" },
+  { method: "PATCH", url: "/v1/keys/x", payload: { suspended: true } },
   { method: "POST", url: "/v1/keys/x/rotate" },
 ])("$method $url is for those with the scope, and says so before it reads the body", async (request) => {
   for (const as of [undefined, "Bearer admin.wrong", "Bearer nobody.x", "Basic YTpi."]) {

@@ -40,6 +40,7 @@ import { addListAudit } from "./routes/list-audit.js";
 import { addListKeys } from "./routes/list-keys.js";
 import { addPublishJwks } from "./routes/publish-jwks.js";
 import { addRefreshToken } from "./routes/refresh-token.js";
+import { addUpdateKey } from "./routes/update-key.js";
 import { addRevokeKey } from "./routes/revoke-key.js";
 import { addRevokeTokens, type RevocationLimit } from "./routes/revoke-tokens.js";
 import { addRotateKey } from "./routes/rotate-key.js";
@@ -155,6 +156,7 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
   addListAudit(app, { authenticator, audit });
   addRotateKey(app, manageKeys);
   addRevokeKey(app, manageKeys);
+  addUpdateKey(app, manageKeys);
   addDevicesOfToken(app, { ...users, devices, pushHosts, clock });
   addDevicesOfUser(app, { authenticator, devices, pushHosts, clock });
   addWebPushKey(app, { vapidKey: deps.vapidKey });

@@ -4,6 +4,9 @@
 export const auditActions = [
   "key.create",
   "key.update",
+  "key.suspend",
+  "key.resume",
+  "key.limit",
   "key.rotate",
   "key.revoke",
   "token.revoke",

@@ -72,6 +72,11 @@ export const errorCatalogue = {
     retryable: false,
     meaning: "A request with this petrel-id came before: each works once.",
   },
+  PETREL_KEY_SUSPENDED: {
+    status: 403,
+    retryable: false,
+    meaning: "An operator has suspended this key: nothing is wrong with the request.",
+  },
   PETREL_FORBIDDEN: {
     status: 403,
     retryable: false,

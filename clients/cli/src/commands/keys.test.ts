@@ -77,6 +77,25 @@ describe("petrel keys", () => {
   });
 
   it.each([
+    [
+      ["suspend", "pk_1"],
+      '{"suspended":true}',
+      { suspendedAt: "2030-01-05T00:00:00.000Z" },
+      /SUSPENDED 2030/,
+    ],
+    [["resume", "pk_1"], '{"suspended":false}', {}, /^pk_1 shop send,read may sign, created [^,]*: Shop$/],
+    [["limit", "pk_1", "50"], '{"messagesPerSecond":50}', { messagesPerSecond: 50 }, /50 messages\/s/],
+    [["limit", "pk_1", "0"], '{"messagesPerSecond":0}', { messagesPerSecond: 0 }, /may send nothing/],
+    [["limit", "pk_1", "unlimited"], '{"messagesPerSecond":"unlimited"}', {}, /Shop/],
+    [["limit", "pk_1", "default"], '{"messagesPerSecond":null}', {}, /Shop/],
+  ])("%j", async (words, body, change, line) => {
+    bench.answers.set("PATCH /v1/keys/pk_1", [{ status: 200, body: { ...key, ...change } }]);
+    const run = bench.run(["keys", ...words]);
+    expect([await run.exitCode, run.out]).toEqual([0, [expect.stringMatching(line)]]);
+    expect(bench.asked[0]?.body).toBe(body);
+  });
+
+  it.each([
     [["keys"]],
     [["keys", "make"]],
     [["keys", "create", "--scopes", "send"]],
@@ -84,6 +103,9 @@ describe("petrel keys", () => {
     [["keys", "create", "--name", "n", "--scopes", "send", "--messages-per-second", "-1"]],
     [["keys", "create", "--name", "n", "--scopes", "send", "--messages-per-second", "none"]],
     [["keys", "rotate"]],
+    [["keys", "suspend"]],
+    [["keys", "limit", "pk_1"]],
+    [["keys", "limit", "pk_1", "fast"]],
     [["keys", "rotate", "pk_1", "--signing"]],
     [["keys", "revoke", "pk_1", "--overlap-seconds", "1"]],
   ])("%j is a wrong command line, and asks nobody", async (args) => {

@@ -1,4 +1,4 @@
-// `petrel keys list|create|rotate|revoke`.
+// `petrel keys list|create|rotate|suspend|resume|limit|revoke`.
 // Guarantees: a secret is printed once, as KEY.SECRET. Standard output has nothing else, for scripts; all other lines
 // go to standard error.
 import { type Answer, readItems } from "../ask-service.js";
@@ -34,6 +34,7 @@ interface ListedKey {
   readonly rotatedAt?: string;
   readonly formerUntil?: string;
   readonly revokedAt?: string;
+  readonly suspendedAt?: string;
 }
 
 export const runKeys = (args: readonly string[], terminal: Terminal): Promise<ExitCode> =>
@@ -50,6 +51,9 @@ export const runKeys = (args: readonly string[], terminal: Terminal): Promise<Ex
           run: createKey,
         },
         rotate: { words: ["ID"], options: ["overlap-seconds"], run: rotateKey },
+        suspend: { words: ["ID"], run: (call) => updateKey(call, { suspended: true }) },
+        resume: { words: ["ID"], run: (call) => updateKey(call, { suspended: false }) },
+        limit: { words: ["ID", "MESSAGES_PER_SECOND"], run: limitKey },
         revoke: { words: ["ID"], run: revokeKey },
       },
     },
@@ -72,6 +76,7 @@ function describeKey(key: ListedKey): string {
     `created ${createdAt}`,
     ...(key.rotatedAt === undefined ? [] : [`rotated ${key.rotatedAt}`]),
     ...(key.formerUntil === undefined ? [] : [`a former secret good until ${key.formerUntil}`]),
+    ...(key.suspendedAt === undefined ? [] : [`SUSPENDED ${key.suspendedAt}`]),
     ...(key.revokedAt === undefined ? [] : [`REVOKED ${key.revokedAt}`]),
   ];
   return `${id} ${owner} ${scopes.join(",")} ${facts.join(", ")}: ${name}`;
@@ -116,6 +121,22 @@ function printSecret(answer: Answer, { json }: KeysCall["values"], { print, note
   print(json === true ? JSON.stringify(answer) : `${id}.${secret}`);
   note("The secret is shown only this once.");
   return 0;
+}
+
+async function updateKey(
+  { values, terminal, ask, words: [id = ""] }: KeysCall,
+  change: { readonly suspended?: boolean; readonly messagesPerSecond?: number | "unlimited" | null },
+): Promise<ExitCode> {
+  const key = (await ask("PATCH", pathOf(id), JSON.stringify(change))) as unknown as ListedKey;
+  terminal.print(values.json === true ? JSON.stringify(key) : describeKey(key));
+  return 0;
+}
+
+async function limitKey(call: KeysCall): Promise<ExitCode> {
+  const [, limit = ""] = call.words;
+  const messagesPerSecond =
+    limit === "default" ? null : limit === "unlimited" ? limit : wholeNumber("MESSAGES_PER_SECOND", limit, 0);
+  return updateKey(call, messagesPerSecond === undefined ? {} : { messagesPerSecond });
 }
 
 async function revokeKey({ values, terminal, ask, words: [id = ""] }: KeysCall): Promise<ExitCode> {

@@ -53,6 +53,9 @@ const viewMembers = {
     Type.String({ description: "RFC 3339, UTC: until then, the secret from before a rotation also works." }),
   ),
   revokedAt: Type.Optional(timeSchema),
+  suspendedAt: Type.Optional(
+    Type.String({ description: "RFC 3339, UTC: since then it is refused, until it is let again." }),
+  ),
 };
 
 export const keyViewSchema = Type.Object(viewMembers, { ...closed, title: "ProducerKey" });
@@ -95,7 +98,7 @@ export type KeyView = Static<typeof keyViewSchema>;
  */
 export function viewKey(record: ProducerKeyRecord, nowMs: number): KeyView {
   const { id, name, owner, scopes, sealedSecret, require, messagesPerSecond, former = [] } = record;
-  const { createdAt, rotatedAt, revokedAt } = record;
+  const { createdAt, rotatedAt, revokedAt, suspendedAt } = record;
   const formerUntilMs = Math.max(...former.map(({ untilMs }) => untilMs), 0);
   return {
     id,
@@ -109,5 +112,6 @@ export function viewKey(record: ProducerKeyRecord, nowMs: number): KeyView {
     ...(rotatedAt === undefined ? {} : { rotatedAt }),
     ...(formerUntilMs > nowMs ? { formerUntil: formatTime(formerUntilMs) } : {}),
     ...(revokedAt === undefined ? {} : { revokedAt }),
+    ...(suspendedAt === undefined ? {} : { suspendedAt }),
   };
 }

@@ -29,6 +29,7 @@ import { takeOverKeyFile } from "../keys/take-over-key-file.js";
 import { addCreateKey } from "./create-key.js";
 import { addListKeys } from "./list-keys.js";
 import { addRevokeKey } from "./revoke-key.js";
+import { addUpdateKey } from "./update-key.js";
 import { addRotateKey } from "./rotate-key.js";
 
 const logger = createLogger({ service: "test", level: "silent" });
@@ -79,6 +80,7 @@ async function open(deps: ManageKeysDeps): Promise<HttpApp> {
   addListKeys(built, deps);
   addRotateKey(built, deps);
   addRevokeKey(built, deps);
+  addUpdateKey(built, deps);
   await deps.producerKeys.create(
     {
       id: "admin",
@@ -99,7 +101,7 @@ interface Key {
   readonly [field: string]: unknown;
 }
 
-async function ask(method: "POST" | "GET" | "DELETE", url: string, payload?: unknown, on = app) {
+async function ask(method: "POST" | "GET" | "DELETE" | "PATCH", url: string, payload?: unknown, on = app) {
   const answer = await on.inject({
     method,
     url,
@@ -390,5 +392,74 @@ describe("the key file", () => {
       ["file", "key.update", "dev"],
       ["file", "key.create", "dev"],
     ]);
+  });
+});
+
+describe("suspended, let again, limited", () => {
+  const patch = (id: string, change: object) => ask("PATCH", `/v1/keys/${id}`, change);
+
+  test("a suspended key is refused with its own code, as a bearer and signed, and passes once it is let again", async () => {
+    const key = await create({ signing: true, scopes: ["admin"] });
+    expect(await tryBoth(key)).toEqual({ signed: "passes", bearer: "passes" });
+    const suspended = await patch(key.id, { suspended: true });
+    expect(suspended).toMatchObject({ status: 200, body: { id: key.id, suspendedAt: expect.any(String) } });
+    expect(await tryBoth(key)).toEqual({ signed: "PETREL_KEY_SUSPENDED", bearer: "PETREL_KEY_SUSPENDED" });
+    // A stranger is told nothing of it.
+    const wrong = await tryBoth({ ...key, secret: makeProducerSecret() });
+    expect(wrong).toEqual({ signed: "PETREL_SIGNATURE_INVALID", bearer: "PETREL_UNAUTHENTICATED" });
+    const again = await patch(key.id, { suspended: false });
+    expect(again.body).not.toHaveProperty("suspendedAt");
+    expect(await tryBoth(key)).toEqual({ signed: "passes", bearer: "passes" });
+    const acts = await store.redis.xrevrange("petrel:audit", "+", "-", "COUNT", 2);
+    expect(
+      acts.map(([, fields]) => fields.includes(key.id) && fields.find((one) => one.startsWith("key."))),
+    ).toEqual(["key.resume", "key.suspend"]);
+  });
+
+  test("another process heeds it within the time of its cache; a rotation does not lift it", async () => {
+    const elsewhere = authenticatorOn(store.redis, clock);
+    const key = await create();
+    const authorization = `Bearer ${key.id}.${key.secret}`;
+    await elsewhere.authenticate(authorization);
+    await patch(key.id, { suspended: true });
+    await elsewhere.authenticate(authorization);
+    clock.offsetMs += 1_001;
+    await expect(elsewhere.authenticate(authorization)).rejects.toMatchObject({
+      code: "PETREL_KEY_SUSPENDED",
+      status: 403,
+    });
+    const { body } = await ask("POST", `/v1/keys/${key.id}/rotate`, { overlapSeconds: 0 });
+    clock.offsetMs += 1_001;
+    const rotated = `Bearer ${key.id}.${(body as { secret: string }).secret}`;
+    await expect(elsewhere.authenticate(rotated)).rejects.toMatchObject({ code: "PETREL_KEY_SUSPENDED" });
+  });
+
+  test("a limit replaces the common one, until it is taken back", async () => {
+    const elsewhere = authenticatorOn(store.redis, clock);
+    const key = await create();
+    const limitOf = async (): Promise<unknown> => {
+      clock.offsetMs += 1_001;
+      return (await elsewhere.authenticate(`Bearer ${key.id}.${key.secret}`)).messagesPerSecond;
+    };
+    expect(await limitOf()).toBeUndefined();
+    for (const limit of [7, 0, "unlimited"]) {
+      expect((await patch(key.id, { messagesPerSecond: limit })).body).toMatchObject({
+        messagesPerSecond: limit,
+      });
+      expect(await limitOf()).toBe(limit);
+    }
+    expect((await patch(key.id, { messagesPerSecond: null })).body).not.toHaveProperty("messagesPerSecond");
+    expect(await limitOf()).toBeUndefined();
+  });
+
+  test("what cannot be: a key that there is not, one that is revoked, the key that asks, nothing to change", async () => {
+    const key = await create();
+    await ask("DELETE", `/v1/keys/${key.id}`);
+    expect((await patch("nobody", { suspended: true })).status).toBe(404);
+    expect((await patch(key.id, { suspended: true })).status).toBe(409);
+    expect((await patch("admin", { suspended: true })).status).toBe(409);
+    for (const body of [{}, { suspended: "yes" }, { messagesPerSecond: -1 }, { revoked: true }]) {
+      expect((await patch(key.id, body)).status).toBe(400);
+    }
   });
 });

@@ -3,7 +3,7 @@
 
 export const authKeys = Object.freeze({
   /**
-   * hash: id owner name scopes secretSha256 createdAt revokedAt? rotatedAt? fileSecretSha256? sealedSecret? require?
+   * hash: id owner name scopes secretSha256 createdAt revokedAt? suspendedAt? rotatedAt? fileSecretSha256? sealedSecret? require?
    * messagesPerSecond? former? (lines of secretSha256 TAB until, ms TAB sealedSecret or nothing)
    */
   producerKey: (keyId: string) => `petrel:{auth}:producer-key:${keyId}`,

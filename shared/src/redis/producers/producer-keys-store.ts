@@ -27,6 +27,8 @@ export interface ProducerKeyRecord extends NewProducerKey {
   readonly createdAt: string;
   readonly rotatedAt?: string;
   readonly revokedAt?: string;
+  /** It is refused until it is let again. */
+  readonly suspendedAt?: string;
   /** Secrets from before a rotation, newest first; their time may be over. */
   readonly former?: readonly FormerSecret[];
 }
@@ -144,6 +146,24 @@ export class ProducerKeysStore extends ProducerKeysReader {
   }
 
   /**
+   * The same change twice is the same state, but for the time of a suspension.
+   * @param id of a key that is there
+   */
+  async update(
+    id: string,
+    change: { readonly suspended?: boolean; readonly messagesPerSecond?: number | "unlimited" | null },
+    now: Date,
+  ): Promise<void> {
+    const { suspended, messagesPerSecond } = change;
+    await this.#write(id, {
+      ...(suspended === undefined ? {} : { suspendedAt: suspended ? now.toISOString() : undefined }),
+      ...(messagesPerSecond === undefined
+        ? {}
+        : { messagesPerSecond: messagesPerSecond === null ? undefined : storedLimit(messagesPerSecond) }),
+    });
+  }
+
+  /**
    * Final: no later write removes `revokedAt`.
    * @returns whether there is such a key
    */
@@ -223,7 +243,7 @@ function changeOf(before: ProducerKeyRecord | undefined, after: ProducerKeyRecor
 }
 
 function readRecord(hash: Readonly<Record<string, string>>): ProducerKeyRecord | undefined {
-  const { id, owner, name, scopes, secretSha256, createdAt, rotatedAt, revokedAt } = hash;
+  const { id, owner, name, scopes, secretSha256, createdAt, rotatedAt, revokedAt, suspendedAt } = hash;
   const { sealedSecret, require, messagesPerSecond, former } = hash;
   if (id === undefined || owner === undefined || secretSha256 === undefined) return undefined;
   return {
@@ -240,6 +260,7 @@ function readRecord(hash: Readonly<Record<string, string>>): ProducerKeyRecord |
     ...(messagesPerSecond === undefined ? {} : { messagesPerSecond: readLimit(messagesPerSecond) }),
     ...(rotatedAt === undefined ? {} : { rotatedAt }),
     ...(revokedAt === undefined ? {} : { revokedAt }),
+    ...(suspendedAt === undefined ? {} : { suspendedAt }),
     ...(former === undefined ? {} : { former: readFormer(former) }),
   };
 }

@@ -7,6 +7,7 @@ import { type Clock, systemClock } from "../../kernel/clock.js";
 import { describeError, PetrelError } from "../../kernel/errors.js";
 import type { ProducerScope } from "../../protocol/producer-scopes.js";
 import { SignatureAuthenticator } from "./authenticate-signature.js";
+import { suspended } from "./suspended-key.js";
 import { KnownProducerKey, type Producer, type StoredProducerKey } from "./known-producer-key.js";
 import { ProducerKeyCache } from "./producer-key-cache.js";
 import { parseProducerCredential, producerSecretMatches } from "./producer-keys.js";
@@ -80,7 +81,7 @@ export class ProducerAuthenticator {
   /**
    * @param authorization the header's value: `Bearer <key>.<secret>`
    * @throws PetrelError PETREL_UNAUTHENTICATED if it is missing, malformed, unknown, wrong or revoked;
-   * PETREL_SIGNATURE_REQUIRED if it is good, but the key's requests must be signed; PETREL_UNAVAILABLE if the key is
+   * PETREL_KEY_SUSPENDED; PETREL_SIGNATURE_REQUIRED if it is good, but the key's requests must be signed; PETREL_UNAVAILABLE if the key is
    * not cached and the store does not answer
    */
   async authenticate(authorization: string | undefined): Promise<Producer> {
@@ -104,6 +105,8 @@ export class ProducerAuthenticator {
         "The key is unknown or revoked, or its secret is wrong.",
       );
     }
+    // Only whoever has the secret is told.
+    if (key.isSuspended) throw suspended();
     if (key.requiresSignature) {
       throw new PetrelError("PETREL_SIGNATURE_REQUIRED", "Requests of this key must be signed.");
     }

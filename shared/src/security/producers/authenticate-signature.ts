@@ -2,6 +2,7 @@
 // is there: has nobody changed anything, and is it no replay?
 // Guarantees: an unknown key is compared like a known one; only a good signature spends a nonce, and no request passes
 // before its nonce is recorded; timestamps count in whole seconds, 300 either way.
+import { suspended } from "./suspended-key.js";
 import { createSecretKey, type KeyObject, randomBytes } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import type { Clock } from "../../kernel/clock.js";
@@ -126,6 +127,8 @@ export class SignatureAuthenticator {
     if (!signatureFits(content, given, key.goodHmacKeys(clock.wallMs()), compare)) {
       throw invalid("The signature does not fit the request as it arrived.");
     }
+    // Only whoever has the secret is told.
+    if (key.isSuspended) throw suspended();
     if (spendNonce === undefined || !(await this.#spend(spendNonce, key.producer.keyId, id))) {
       throw new PetrelError(
         "PETREL_SIGNATURE_REPLAYED",

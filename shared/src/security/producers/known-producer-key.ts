@@ -34,6 +34,8 @@ export interface StoredProducerKey {
   readonly former?: readonly FormerProducerSecret[] | undefined;
   /** When it was revoked, or undefined. */
   readonly revokedAt?: string | undefined;
+  /** When it was suspended, or undefined. */
+  readonly suspendedAt?: string | undefined;
 }
 
 export interface FormerProducerSecret {
@@ -57,6 +59,8 @@ export type OpenSecret = (sealed: SealedProducerSecret) => string;
 export class KnownProducerKey {
   readonly producer: Producer;
   readonly requiresSignature: boolean;
+  /** Its requests are refused, until it is let again. */
+  readonly isSuspended: boolean;
   /** Whether its secret is stored, so that signatures can be checked. */
   readonly maySign: boolean;
   readonly #secrets: readonly KnownSecret[];
@@ -79,6 +83,7 @@ export class KnownProducerKey {
       scopes: Object.freeze([...scopes]),
       ...(messagesPerSecond === undefined ? {} : { messagesPerSecond }),
     });
+    this.isSuspended = stored.suspendedAt !== undefined;
     this.requiresSignature = stored.require === "signature";
     this.maySign = stored.sealedSecret !== undefined;
     const hmacKeyOf = (sealed: string | undefined, secretSha256: string): KeyObject | undefined => {

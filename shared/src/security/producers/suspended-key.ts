@@ -1,0 +1,9 @@
+// authenticate-producer, authenticate-signature -> here: what a request of a suspended key is told.
+import { PetrelError } from "../../kernel/errors.js";
+
+export function suspended(): PetrelError {
+  return new PetrelError(
+    "PETREL_KEY_SUSPENDED",
+    "An operator has suspended this key: ask whoever runs the cluster.",
+  );
+}
