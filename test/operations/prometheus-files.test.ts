@@ -142,7 +142,7 @@ test("the commands of the pages ask for metrics that there are, and are ones tha
       expect(documentedMetrics().has(name.replace(/_(?:bucket|count|sum)$/, "")), name).toBe(true);
   }
   const help = readFileSync(at("clients/cli/src/help.ts"), "utf8");
-  for (const [all, command = "", action = ""] of page.matchAll(/\bpetrel ([a-z-]+)(?: ([a-z-]+))?/g)) {
+  for (const [all, command = "", action = ""] of page.matchAll(/\bpetrel ([a-z-]+)(?: ([a-z][a-z-]*))?/g)) {
     if (!page.includes(`\`${all}`) && !page.includes(`\n${all}`)) continue;
     const line = new RegExp(`^ {2}petrel ${command}\\b${action === "" ? "" : `.*\\b${action}\\b`}`, "m");
     expect(line.test(help), all).toBe(true);

@@ -160,6 +160,7 @@ export function openDispatcher(
       Promise.all(partitions.map((keys) => readFallbackBacklog(redis, keys, channel))),
     sendingBy: isSender ? (channel) => fallback.sendingBy(channel) : undefined,
     channels: channelNames,
+    isPaused: pauses.isPaused,
     fallbackCap,
     countDeadLetters: () => deadLetters.count(),
     nowMs: () => clock.wallMs(),

@@ -36,6 +36,8 @@ export interface FallbackGauges {
   readonly channels: readonly string[];
   /** How many messages this process is sending by a channel; absent where it sends none. */
   readonly sendingBy: ((channel: string) => number) | undefined;
+  /** Whether an operator has paused it. */
+  readonly isPaused: (channel: string) => boolean;
   /** Entries that one of them may have. */
   readonly fallbackCap: number;
   readonly countDeadLetters: () => Promise<ReadonlyMap<DeadLetterCause, number>>;
@@ -96,7 +98,7 @@ export function createFallbackMetrics(registry: Registry, channels: readonly str
 
 export function addFallbackGauges(
   registry: Registry,
-  { readBacklogs, channels, sendingBy, fallbackCap, countDeadLetters, nowMs }: FallbackGauges,
+  { readBacklogs, channels, sendingBy, isPaused, fallbackCap, countDeadLetters, nowMs }: FallbackGauges,
 ): void {
   const askByQueue = shareUnderWay(() =>
     Promise.all(
@@ -107,6 +109,11 @@ export function addFallbackGauges(
   );
   const ask = async (): Promise<FallbackBacklog[] | undefined> =>
     (await askByQueue())?.flatMap(([, backlogs]) => backlogs);
+  /** A single channel takes from the queue for all. Who sends nothing knows of none, and does not tell whose it is. */
+  const isHeldBack = (channel: string | undefined): boolean => {
+    if (channel !== undefined) return isPaused(channel);
+    return channels.length <= 1 && (channels.length === 0 ? fallbackChannels : channels).some(isPaused);
+  };
   const waiting = new Gauge({
     name: "petrel_fallback_waiting",
     help: "Messages in the queue of a fallback channel, those under way and those that wait for another attempt among them; with a single channel they are in the queue for all",
@@ -176,10 +183,12 @@ export function addFallbackGauges(
   });
   const oldest = new Gauge({
     name: "petrel_fallback_oldest_seconds",
-    help: "Age of the oldest entry of the fallback streams; 0 where there is none",
+    help: "Age of the oldest entry of the fallback streams, those of paused channels left out; 0 where there is none",
     registers: [],
     async collect() {
-      const all = await ask();
+      const all = (await askByQueue())?.flatMap(([channel, backlogs]) =>
+        isHeldBack(channel) ? [] : backlogs,
+      );
       if (all === undefined) return this.remove();
       const ages = all.flatMap(({ oldestAtMs }) => (oldestAtMs === undefined ? [] : nowMs() - oldestAtMs));
       this.set(Math.max(0, ...ages) / 1000);
