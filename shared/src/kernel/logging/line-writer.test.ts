@@ -1,7 +1,10 @@
 // Tests how a process' lines reach stdout, each in a process of its own: under load, at its end, at a crash, and where
 // nobody reads.
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { closeSync, constants, mkdtempSync, openSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { waitFor } from "../../testing/wait-for.js";
 
@@ -130,4 +133,36 @@ test("nobody reads: the process goes on, what waits is bounded, and what was dro
   expect(numbers.length).toBeGreaterThan(10_000);
   const [dropped] = lines.filter(({ msg }) => msg.startsWith("log lines dropped"));
   expect(numbers.length + (dropped?.lines ?? 0)).toBe(200_000);
+});
+
+test("nobody reads a pipe, and nobody will: the process still ends when it is asked to", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "petrel-lines-"));
+  const pipe = join(directory, "stdout");
+  expect(spawnSync("mkfifo", [pipe]).status).toBe(0);
+  const reader = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+  const writer = openSync(pipe, constants.O_WRONLY);
+  const script = `
+    import { createLogger } from "@petrel/shared/kernel/logging/logging";
+    import { runService } from "@petrel/shared/kernel/lifecycle/lifecycle";
+    const logger = createLogger({ service: "test", level: "info" });
+    await runService({ logger, stopDeadlineMs: 20_000 }, async () => {
+      for (let i = 0; i < 5_000; i++) logger.info({ i }, "line");
+      setInterval(() => undefined, 1_000);
+      setTimeout(() => process.stderr.write("alive"), 100);
+    });`;
+  const service = spawn(process.execPath, ["--input-type=module", "-e", script], {
+    cwd: new URL("../../..", import.meta.url),
+    stdio: ["ignore", writer, "pipe"],
+  });
+  child = service;
+  closeSync(writer);
+  try {
+    const exited = once(service, "exit");
+    await once(service.stderr ?? service, "data");
+    service.kill("SIGTERM");
+    expect(await exited).toEqual([0, null]);
+  } finally {
+    closeSync(reader);
+    rmSync(directory, { recursive: true });
+  }
 });

@@ -1,8 +1,8 @@
 // logging -> here -> stdout: lines are written beside the event loop, all of a turn at once.
 // Guarantees: a slow reader holds up no request; what waits for it is bounded, and beyond the bound lines are dropped and
 // counted. The process' end writes what is left, in order: an exit of its own accord, and a crash. A reader that has gone
-// ends the writing, never the process.
-import { write, writeSync } from "node:fs";
+// ends the writing, never the process; one that does not read a pipe holds up the end for half a second.
+import { constants, fstatSync, openSync, write, writeSync } from "node:fs";
 
 export interface LineWriterOptions {
   readonly fd: number;
@@ -24,6 +24,7 @@ export class LineWriter {
   readonly #options: LineWriterOptions;
   readonly #maxBytes: number;
   readonly #atExit = (): void => this.flushSync();
+  #fd: number | undefined;
   #waiting: string[] = [];
   #waitingBytes = 0;
   /** Handed to the system. */
@@ -74,7 +75,7 @@ export class LineWriter {
     const endsAtMs = performance.now() + LAST_MS;
     for (let at = 0; at < rest.length;) {
       try {
-        at += writeSync(this.#options.fd, rest, at);
+        at += writeSync(this.#open(), rest, at);
       } catch (error) {
         if (!isFull(error) || performance.now() > endsAtMs) {
           this.#end();
@@ -83,6 +84,10 @@ export class LineWriter {
         pauseSync(RETRY_MS);
       }
     }
+  }
+
+  #open(): number {
+    return (this.#fd ??= openWithoutBlocking(this.#options.fd));
   }
 
   #takeAll(): Buffer {
@@ -100,7 +105,7 @@ export class LineWriter {
 
   #write(bytes: Buffer): void {
     this.#underWay = bytes;
-    write(this.#options.fd, bytes, (error, written) => {
+    write(this.#open(), bytes, (error, written) => {
       if (error !== null) {
         if (isFull(error)) setTimeout(() => this.#write(bytes), RETRY_MS);
         else this.#end();
@@ -132,6 +137,20 @@ export class LineWriter {
     this.#underWay = undefined;
     this.#takeAll();
     this.#becomeIdle();
+  }
+}
+
+/**
+ * A pipe as this process alone sees it: a write to one that is full fails at once. A write that hung would hold up the
+ * process' exit for as long as nobody reads.
+ */
+function openWithoutBlocking(fd: number): number {
+  try {
+    if (!fstatSync(fd).isFIFO()) return fd;
+    return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK);
+  } catch {
+    // Another system, or another user's pipe.
+    return fd;
   }
 }
 
