@@ -16,7 +16,7 @@ export interface PartitionKeys {
   readonly prefix: string;
   /** hash: holder, token, until */
   readonly owner: string;
-  /** hash: replid run n since held at, see scripts/includes/current-generation */
+  /** hash: replid run n since held at, see scripts/includes/partition/current-generation */
   readonly generation: string;
   /** stream of messages that are not handed over yet */
   readonly ready: string;
@@ -39,7 +39,7 @@ export interface PartitionKeys {
   readonly invalidations: string;
   /** set: the user's devices that have this message already, while others are still to be tried */
   deviceSends(messageId: string): string;
-  /** hash: collapse key -> the user's messages with it in the inbox, see scripts/includes/collapse-messages.lua */
+  /** hash: collapse key -> the user's messages with it in the inbox, see scripts/includes/messages/collapse-messages.lua */
   collapsed(userId: string): string;
   /** string with a TTL: the attempt by which a fallback channel is being asked to take this message */
   sending(messageId: string): string;
@@ -72,7 +72,7 @@ export interface PartitionKeys {
   inbox(userId: string): string;
   /** sorted set: `connectTime/node/connection/platform` -> lease end, server ms */
   routes(userId: string): string;
-  /** string with a short life: how often the user connected lately, see scripts/includes/take-one */
+  /** string with a short life: how often the user connected lately, see scripts/includes/messages/take-one */
   connects(userId: string): string;
   /** string, see protocol/message-record.ts */
   record(messageId: string): string;
@@ -86,7 +86,7 @@ export interface PartitionKeys {
   wechatUnanswered(messageId: string): string;
   /**
    * sorted set: a message that waits for its time, with its recipient -> that time, server ms; see
-   * scripts/includes/scheduled-record.lua
+   * scripts/includes/messages/scheduled-record.lua
    */
   readonly scheduled: string;
   /** stream, bounded: what the message archive could not be told yet, see spool/archive-spool.ts */
@@ -95,7 +95,7 @@ export interface PartitionKeys {
   readonly archiveDriven: string;
   /** sorted set: those of one recipient. @param recipient a user, or a topic as `recipientOfTopic` writes it */
   schedulesOf(recipient: string): string;
-  /** hash: epoch offset generation previous previousOffset bytes keepMs, see scripts/includes/topic-log.lua */
+  /** hash: epoch offset generation previous previousOffset bytes keepMs, see scripts/includes/messages/topic-log.lua */
   topic(name: string): string;
   /** stream whose ids are `offset-0` */
   topicLog(name: string): string;
@@ -105,7 +105,7 @@ export interface PartitionKeys {
   keptTopics(userId: string): string;
   /** sorted set: who is in a topic, all with the same score, so in the order of their names */
   presenceUsers(topic: string): string;
-  /** hash: user -> connections holders since; "" -> all connections; see scripts/includes/presence-counts.lua */
+  /** hash: user -> connections holders since; "" -> all connections; see scripts/includes/presence/presence-counts.lua */
   presenceCounts(topic: string): string;
   /** hash: user -> connections, of those whom one holder reported; see presence/report-presence.ts */
   presenceOf(holder: string, topic: string): string;
@@ -115,9 +115,9 @@ export interface PartitionKeys {
   readonly presenceLeases: string;
   /** hash: node -> the number of its holder, version, generation, leaseMs */
   readonly presenceNodes: string;
-  /** stream, bounded: what senders are told, see scripts/includes/event-log.lua */
+  /** stream, bounded: what senders are told, see scripts/includes/events/event-log.lua */
   readonly events: string;
-  /** hash: generation marks trimmed version, see scripts/includes/event-log.lua */
+  /** hash: generation marks trimmed version, see scripts/includes/events/event-log.lua */
   readonly eventLog: string;
   /** sorted set: user who is online -> next look, server ms; kept only where EVENTS names such an event */
   readonly online: string;

@@ -89,7 +89,7 @@ export const messageStateSchema = Type.Object(
 export type MessageStateAnswer = Static<typeof messageStateSchema>;
 type TimelineEvent = MessageStateAnswer["timeline"][number];
 
-/** As scripts/includes/collapse-messages writes it. */
+/** As scripts/includes/messages/collapse-messages writes it. */
 const COLLAPSED = "PETREL_COLLAPSED";
 const collapsedReason = {
   code: COLLAPSED,

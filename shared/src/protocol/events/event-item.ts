@@ -30,7 +30,7 @@ export interface EventData {
   readonly outcome?: string;
 }
 
-/** As scripts/includes/collapse-messages writes it. */
+/** As scripts/includes/messages/collapse-messages writes it. */
 const COLLAPSED = "PETREL_COLLAPSED";
 
 export function describeEvent(id: string, event: StoredEvent): EventItem {

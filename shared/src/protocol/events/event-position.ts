@@ -4,7 +4,7 @@
 
 /** Behind the last event that was read. */
 export interface EventPosition {
-  /** The mark of the stream's history, ms; see redis/scripts/includes/event-log.lua. */
+  /** The mark of the stream's history, ms; see redis/scripts/includes/events/event-log.lua. */
   readonly mark: number;
   /** The two parts of an entry's id in the stream. */
   readonly ms: number;

@@ -1,5 +1,5 @@
 // An event as the stream of its partition holds it.
-// Guarantees: the scripts (redis/scripts/includes/event-log.lua) and this reader agree. The text begins like those of
+// Guarantees: the scripts (redis/scripts/includes/events/event-log.lua) and this reader agree. The text begins like those of
 // all streams that erasing a person looks through: who TAB seq TAB epoch.
 import { eventOfLetter, letterOfEvent, type EventType } from "./event-types.js";
 

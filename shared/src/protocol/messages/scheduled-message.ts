@@ -1,5 +1,5 @@
 // collect -> redis/schedules -> dispatch, collect: a message that waits for its time, as Redis stores it.
-// Guarantees: the scripts and this reader agree, see redis/scripts/includes/scheduled-record.lua.
+// Guarantees: the scripts and this reader agree, see redis/scripts/includes/messages/scheduled-record.lua.
 import type { Priority } from "./stored-message.js";
 
 /** The number of a message that has none: it waits, or ended before it got one. */

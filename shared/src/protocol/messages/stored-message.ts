@@ -147,7 +147,7 @@ export function encodeRecordTail(userId: string, fingerprint: string, attempt: s
 
 /**
  * @param value seq TAB epoch TAB at TAB expiresAt TAB userId TAB fingerprint TAB attempt
- * [TAB state SPACE ms [SPACE word] [SPACE "over"]]; without a number see redis/scripts/includes/scheduled-record.lua
+ * [TAB state SPACE ms [SPACE word] [SPACE "over"]]; without a number see redis/scripts/includes/messages/scheduled-record.lua
  */
 export function decodeMessageRecord(value: string): MessageRecord {
   const [seq = "", epoch = "", at = "", expiresAt = "", userId = "", fingerprint = "", attempt = "", end] =

@@ -23,7 +23,7 @@ export function parseTraceContext(text: string | undefined): TraceContext | unde
   return { traceId, spanId, isSampled: (Number.parseInt(flags, 16) & SAMPLED) !== 0 };
 }
 
-/** The same form, 55 characters; only sampled contexts are passed on. scripts/includes/trace-of relies on it. */
+/** The same form, 55 characters; only sampled contexts are passed on. scripts/includes/messages/trace-of relies on it. */
 export function formatTraceContext(traceId: string, spanId: string): string {
   return `00-${traceId}-${spanId}-01`;
 }

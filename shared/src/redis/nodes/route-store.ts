@@ -316,7 +316,7 @@ export async function renewRoutes(
   return answer === "" ? [] : answer.split(",").map((index) => Number(index) - 1);
 }
 
-/** The keys that say whether a token is revoked, as scripts/includes/token-revoked takes them. */
+/** The keys that say whether a token is revoked, as scripts/includes/partition/token-revoked takes them. */
 function tokenKeys(keys: PartitionKeys, userId: string, token: RouteToken | undefined): string[] {
   return [
     keys.tokenGeneration(userId),

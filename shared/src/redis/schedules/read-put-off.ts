@@ -49,7 +49,7 @@ export async function readPutOff(
   return { nowMs, nextTryMs: undefined, receivedLately };
 }
 
-/** @param notes as scripts/includes/received-lately writes them */
+/** @param notes as scripts/includes/messages/received-lately writes them */
 function readReceived(notes: string, seq: number, nowMs: number): number {
   const current = Math.floor((nowMs * RECEIVE_SUB_WINDOWS) / RECEIVE_WINDOW_MS);
   for (const [, index, before] of notes.matchAll(/ (\d+):(\d+)/g)) {

@@ -2,7 +2,8 @@
 // Guarantees: names carry a version, and a script is called by the hash of its text, so two releases can run side by
 // side, each with its own.
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
+import { basename } from "node:path";
 
 /** Each room's scripts: a script stands beside the store that calls it. */
 export const scriptsByRoom = {
@@ -132,23 +133,31 @@ export interface Script {
 export function readScripts(): ReadonlyMap<ScriptName, Script> {
   // The sources' folder, seen from src/redis/scripts and from dist/redis/scripts alike.
   const redis = new URL("../../../src/redis/", import.meta.url);
-  const included = new Map<string, string>();
+  const includes = readIncludes(new URL("scripts/includes/", redis));
   return new Map(
     Object.entries(scriptsByRoom).flatMap(([room, names]) =>
       names.map((name): [ScriptName, Script] => {
         const text = readFileSync(new URL(`${room}/${name}.lua`, redis), "utf8");
-        const source = withIncludes(text, new URL("scripts/includes/", redis), included);
+        const source = withIncludes(text, includes);
         return [name, { name, source, sha1: createHash("sha1").update(source).digest("hex") }];
       }),
     ),
   );
 }
 
-/** Puts in the text of `NAME.lua` where a line says `--@include NAME`. @param read by name, those that are known */
-function withIncludes(source: string, includes: URL, read: Map<string, string>): string {
+/** By name, whichever folder one stands in. */
+function readIncludes(folder: URL): ReadonlyMap<string, string> {
+  const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((file) =>
+    file.endsWith(".lua"),
+  );
+  return new Map(files.map((file) => [basename(file, ".lua"), readFileSync(new URL(file, folder), "utf8")]));
+}
+
+/** Puts in the text of `NAME.lua` where a line says `--@include NAME`. */
+function withIncludes(source: string, includes: ReadonlyMap<string, string>): string {
   return source.replace(/^--@include (\S+)$/gm, (_line, name: string) => {
-    const text = read.get(name) ?? readFileSync(new URL(`${name}.lua`, includes), "utf8");
-    read.set(name, text);
+    const text = includes.get(name);
+    if (text === undefined) throw new Error(`no script may include ${name}: there is no such file`);
     return text;
   });
 }

@@ -1,7 +1,6 @@
-// Tests the rules for every script and its typed caller.
+// Tests the rules for every call of a script by its typed caller.
 // Guarantees: all keys are declared and share one hash tag, so each call works on a Redis Cluster; answers are strings,
 // which read the same in every protocol version.
-import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
@@ -61,14 +60,7 @@ import { offerUsers } from "../wake/offer-users.js";
 import { reconcileUsers } from "../wake/reconcile-users.js";
 import { NodeLoads } from "../nodes/node-loads.js";
 import { connectRoute, markLeaving, readRoutes, removeRoute, renewRoutes } from "../nodes/route-store.js";
-import {
-  ownerScripts,
-  ownSlotScripts,
-  readScripts,
-  scriptNames,
-  scriptsByRoom,
-  type ScriptName,
-} from "./script-catalogue.js";
+import { ownSlotScripts, readScripts, scriptNames, type ScriptName } from "./script-catalogue.js";
 import { rotateProducerKey } from "../producers/rotate-producer-key.js";
 import { EventWriting } from "./event-writing.js";
 import { ScriptRunner } from "./script-runner.js";
@@ -610,85 +602,5 @@ describe("on a Redis Cluster", () => {
   test("every call is taken where no events are written", async () => {
     await callEverything(new NotingRunner(store.redis, []), 0);
     expect(await store.redis.exists(partitionKeys(0).events, partitionKeys(0).online)).toBe(0);
-  });
-});
-
-const redis = new URL("../", import.meta.url);
-
-describe("every script's text", () => {
-  const sources = [...readScripts().values()];
-
-  test("is in the catalogue, in its room, and the catalogue names no other", () => {
-    const files = readdirSync(redis, { recursive: true, encoding: "utf8" }).filter(
-      (file) => file.endsWith(".lua") && !file.startsWith("scripts/includes/"),
-    );
-    const listed = Object.entries(scriptsByRoom).flatMap(([room, names]) =>
-      names.map((name) => `${room}/${name}.lua`),
-    );
-    expect(files.sort()).toEqual(listed.sort());
-  });
-
-  test.each(sources)("$name has its includes put in", ({ source }) => {
-    expect(source).not.toContain("@include");
-  });
-
-  test.each(sources)("$name names keys only as KEYS, never builds one", ({ source }) => {
-    const code = source.replace(/--.*$/gm, "");
-    const firstArguments = [
-      ...code.matchAll(/redis\.p?call\(\s*'([A-Z]+)'\s*(?:,\s*'[A-Z]+'\s*)?(?:,\s*([^,)]+))?/g),
-    ];
-    const aliases = new Set(
-      [...code.matchAll(/local ([\w, ]+?) = ((?:KEYS\[[^\]]+\](?:, )?)+)/g)].flatMap(([, names = ""]) =>
-        names.split(", "),
-      ),
-    );
-    for (const [, command = "", first] of firstArguments) {
-      if (["TIME", "INFO", "SPUBLISH", "PUBSUB"].includes(command)) continue;
-      const key = first ?? "";
-      const isParameter = new RegExp(`local function \\w+\\([^)]*\\b${key}\\b[^)]*\\)`).test(code);
-      // A key out of a table of keys; or a key that a list's entry keeps.
-      const [, table = ""] = /^(\w+)\[\w+\]$/.exec(key) ?? [];
-      const isOfTable =
-        table !== "" && new RegExp(`local ${table} = { (\\w = KEYS\\[\\d\\](, )?)+ }`).test(code);
-      const [, field = ""] = /^u\.(\w+)$/.exec(key) ?? [];
-      const isKept = aliases.has(field) && code.includes(`${field} = ${field},`);
-      // The exceptions that the heads of accept/accept.lua and keep-records name: made from a declared key, and of its
-      // slot.
-      const isOfNamesake = command === "UNLINK" && key === "attemptsOfNamesake";
-      const isOfEntry = key === "recordOfEntry";
-      expect(
-        key.startsWith("KEYS[") ||
-          aliases.has(key) ||
-          isParameter ||
-          isOfTable ||
-          isKept ||
-          isOfNamesake ||
-          isOfEntry,
-        `${command} ${key}`,
-      ).toBe(true);
-    }
-    expect(firstArguments.length).toBeGreaterThan(0);
-  });
-
-  test.each(sources)("$name uses Redis' clock, never one that a caller brings", ({ name, source }) => {
-    expect(source).not.toMatch(/os\.time|os\.clock/);
-    const head = source.slice(0, source.search(/^[^-\s]/m));
-    expect(head, name).not.toMatch(/ARGV\[\d+\] +now/i);
-  });
-
-  test.each(sources)("$name documents its keys, arguments and result", ({ name, source }) => {
-    expect(source.startsWith(`-- ${name.replace(/\.v\d+$/, "")}: `) || source.startsWith("#!lua")).toBe(true);
-    expect(source).toMatch(/^-- KEYS\[/m);
-    expect(source).toMatch(/^-- Result: /m);
-  });
-
-  test.each(ownerScripts)("%s takes the owner and a token, and refuses before its first write", (name) => {
-    const [room] = Object.entries(scriptsByRoom).find(([, names]) => names.some((one) => one === name)) ?? [];
-    const source = readFileSync(new URL(`${room}/${name}.lua`, redis), "utf8");
-    const code = source.replace(/--(?!@).*$/gm, "");
-    expect(source).toMatch(/^-- KEYS\[1\] owner/m);
-    expect(source).toMatch(/^-- ARGV\[1\] token/m);
-    expect(code.indexOf("isStale(KEYS[1], ARGV[1], now)")).toBeGreaterThan(-1);
-    expect(code.indexOf("redis.call(")).toBeGreaterThan(code.indexOf("isStale("));
   });
 });

@@ -241,7 +241,7 @@ class Model {
     const after = counts ? since : model.acked;
     if (counts) model.acked = Math.max(model.acked, since);
     expect(result).toMatchObject({ seq: model.seq, acked: model.acked });
-    // What ended behind something acknowledged may count as trimmed: includes/kept-after knows one run of ends.
+    // What ended behind something acknowledged may count as trimmed: includes/histories/kept-after knows one run of ends.
     if (countEndedRuns(model) <= 1 && model.messages.every(({ isCancelled }) => !isCancelled)) {
       expect(result).toMatchObject({ after, resumed: counts });
     }

@@ -1,5 +1,5 @@
 // wake/offer.lua, wake/wake.lua -> here: which of the offered messages are sampled.
-// Guarantees: reads what includes/offer-messages writes.
+// Guarantees: reads what includes/messages/offer-messages writes.
 
 /** A message with the trace that it carries. */
 export interface TracedMessage {

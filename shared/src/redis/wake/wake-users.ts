@@ -106,7 +106,7 @@ export async function wakeUsers(
   });
 }
 
-/** How many were offered, in the form that scripts/includes/offer-messages writes. */
+/** How many were offered, in the form that scripts/includes/messages/offer-messages writes. */
 export function decodeOffered(text: string): { readonly offered: number; readonly isHeldUp?: true } {
   return text.endsWith("+")
     ? { offered: Number(text.slice(0, -1)), isHeldUp: true }
