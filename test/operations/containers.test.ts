@@ -324,6 +324,9 @@ describe("docker-compose.yml", () => {
       ["/v1/invalidations", "dispatch"],
       ["/v1/webhooks/w/rotate", "dispatch"],
       ["/v1/archive/redrive", "dispatch"],
+      ["/v1/diagnosis", "dispatch"],
+      ["/v1/nodes/n.1/drain", "dispatch"],
+      ["/v1/channels/apns/pause", "dispatch"],
     ] as const) {
       expect(serviceFor(operators, path), path).toBe(service);
       expect(serviceFor(outside, path), path).toBeUndefined();

@@ -226,6 +226,9 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
         auth: ["GET /v1/keys", "POST /v1/signing-keys/rotate", "GET /v1/audit", "GET /metrics"],
         collect: [
           "DELETE /v1/users/ada",
+          "GET /v1/nodes",
+          "GET /v1/channels",
+          "GET /v1/diagnosis",
           "POST /v1/users/ada/disconnect",
           "DELETE /v1/users/messages",
           "DELETE /V1/USERS/ada",

@@ -84,7 +84,7 @@ ${address}`,
 ${address}`,
   user: `petrel user ID: shows a user's connections, devices, inbox, and what the newest ten messages became and why
 
-The key needs the scope read. Ask collect on the cluster's own network: the way in from outside refuses this.
+The key needs the scope read. Ask collect on the cluster's own network: a way in from outside may refuse this.
 
   --json           print the user, then each message, as lines of JSON
 ${address}`,
