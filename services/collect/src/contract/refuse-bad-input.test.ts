@@ -56,6 +56,16 @@ describe("a message that does not fit its schema: 400, naming the field", () => 
     ["a recipient and a topic", { ...good, to: { user: "a", topic: "b" } }, "body/to"],
     ["all: false", { ...good, to: { all: false } }, "body/to/all"],
     ["a topic and all", { ...good, to: { topic: "a", all: true } }, "body/to"],
+    [
+      "a member of `wechat` that WeChat does not have",
+      { ...good, notification: { title: "t", body: "b", wechat: { templateId: "x" } } },
+      "body/notification/wechat/templateId",
+    ],
+    [
+      "one of its mini program",
+      { ...good, notification: { title: "t", body: "b", wechat: { miniprogram: { appid: "wx", path: "/" } } } },
+      "body/notification/wechat/miniprogram/path",
+    ],
     ["unknown topic characters", { ...good, to: { topic: "room 7" } }, "body/to/topic"],
     ["the broadcast's topic by name", { ...good, to: { topic: "$all" } }, "body/to/topic"],
     ["a topic with a star", { ...good, to: { topic: "room.*" } }, "body/to/topic"],

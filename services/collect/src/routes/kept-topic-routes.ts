@@ -15,7 +15,6 @@ import { producerSecurity } from "@petrel/shared/security/producers/producer-sec
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import type { KeptTopics } from "../topics/keep-topics.js";
 import { keptTopicsSchema, pageKeptTopics } from "../topics/list-kept-topics.js";
-import { refuseBody } from "./refuse-body.js";
 
 export interface KeptTopicRoutesDeps {
   readonly authenticator: ProducerAuthenticator;
@@ -35,7 +34,6 @@ export function addKeptTopicRoutes(app: HttpApp, deps: KeptTopicRoutesDeps): voi
   const { authenticator, keptTopics, scripts, partitions } = deps;
   const change = {
     onRequest: authorize(authenticator, "send"),
-    preValidation: refuseBody,
   };
   const tags = ["topics"];
   const security = producerSecurity;

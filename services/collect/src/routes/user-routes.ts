@@ -23,7 +23,6 @@ import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { userMessagesQuerySchema } from "../contract/query-schema.js";
 import { listScheduled, scheduledMessagesSchema } from "../users/list-scheduled.js";
 import { readUserMessages, userMessagesSchema } from "../users/read-user-messages.js";
-import { refuseBody } from "./refuse-body.js";
 
 export interface UserRoutesDeps extends DescribeUserDeps {
   readonly authenticator: ProducerAuthenticator;
@@ -137,7 +136,6 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
     "/v1/users/:id/disconnect",
     {
       onRequest: authorize(authenticator, "admin"),
-      preValidation: refuseBody,
       schema: {
         tags: ["users"],
         summary: "Close all connections of a user",
@@ -168,7 +166,6 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
     "/v1/users/:id",
     {
       onRequest: authorize(authenticator, "admin"),
-      preValidation: refuseBody,
       schema: {
         tags: ["users"],
         summary: "Erase a user",

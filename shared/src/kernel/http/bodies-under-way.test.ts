@@ -31,7 +31,7 @@ async function startApp(bounds: Partial<HttpBounds>, trusted: readonly string[] 
   });
   let begun = 0;
   app.server.on("request", () => begun++);
-  app.post("/echo", ({ body }) => body);
+  app.post("/echo", { schema: { body: {} } }, ({ body }) => body);
   app.post(
     "/late",
     { onRequest: (_request, _reply, done) => void setTimeout(done, 600) },

@@ -31,7 +31,7 @@ async function startApp(): Promise<number> {
     if (url === "/unauthenticated") throw new PetrelError("PETREL_UNAUTHENTICATED", "Who is there?");
     if (url === "/limited") throw new PetrelError("PETREL_RATE_LIMITED", "Slower.");
   });
-  app.post("/things", (request) => request.body);
+  app.post("/things", { schema: { body: {} } }, (request) => request.body);
   app.post("/unauthenticated", () => "");
   app.post("/limited", () => "");
   await app.listen({ port: 0, host: "127.0.0.1" });

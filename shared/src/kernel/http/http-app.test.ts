@@ -34,6 +34,8 @@ async function buildApp(): Promise<HttpApp> {
   const querystring = Type.Object({ after: Type.Optional(Type.String()) }, { additionalProperties: false });
   built.post("/things", { schema: { body, querystring } }, (request) => request.body);
   built.get("/things/:id", (request) => request.params);
+  for (const method of ["POST", "PUT", "PATCH", "DELETE"])
+    built.route({ method, url: "/acts", preValidation: async () => undefined, handler: () => ({ done: true }) });
   built.get("/fails/:how", (request) => {
     throw thrown[(request.params as { how: string }).how];
   });
@@ -56,6 +58,30 @@ beforeAll(async () => {
   await app.ready();
 });
 afterAll(() => app.close());
+
+test.each(["POST", "PUT", "PATCH", "DELETE"] as const)(
+  "%s of a route that takes no body: none or an empty object; any field is refused",
+  async (method) => {
+    const ask = (body?: string) =>
+      app.inject({
+        method,
+        url: "/acts",
+        ...(body === undefined ? {} : { payload: body, headers: { "content-type": "application/json" } }),
+      });
+    expect((await ask()).json()).toEqual({ done: true });
+    expect((await ask("{}")).json()).toEqual({ done: true });
+    for (const [body, field] of [
+      [`{"force":true}`, "body/force"],
+      ["[]", "body"],
+      ["null", "body"],
+      [`"x"`, "body"],
+    ] as const) {
+      const answer = await ask(body);
+      expect(answer.statusCode, body).toBe(400);
+      expect(answer.json()).toMatchObject({ error: { code: "PETREL_INVALID_REQUEST", details: { field } } });
+    }
+  },
+);
 
 function expectError(
   answer: { statusCode: number; body: string; headers: object },

@@ -27,6 +27,7 @@ import { Outage } from "../logging/outage.js";
 import { createRareLog, type RareLog } from "../logging/rare-log.js";
 import { HttpSockets } from "./stop-serving.js";
 import type { Logger } from "../logging/logging.js";
+import { mayIgnoreBody, refuseBody } from "./requests/refuse-body.js";
 import { forgetTypeOfNothing, refuseOtherTypes } from "./other-content-types.js";
 import { CODE_DEFAULT, type DocumentedRules } from "./openapi-document.js";
 import { REQUEST_ID } from "./requests/request-ids.js";
@@ -173,8 +174,10 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   refuseOtherTypes(app);
   // A logger per request would cost more than its line is worth.
   app.setChildLoggerFactory((parent) => parent);
-  app.addHook("onRoute", ({ url, method }) => {
+  app.addHook("onRoute", (route) => {
+    const { url, method } = route;
     for (const verb of [method].flat()) if (verb !== "HEAD") watch.route(url, verb);
+    if (mayIgnoreBody(route)) route.preValidation = [refuseBody, route.preValidation ?? []].flat();
   });
   app.addHook("onRequest", (request, reply, done) => {
     watch.begin(request, reply.raw);

@@ -24,7 +24,7 @@ async function startApp(bounds: Partial<HttpBounds> = {}) {
     readiness: () => ({ ready: true, checks: {} }),
     bounds,
   });
-  app.post("/echo", (message) => message.body);
+  app.post("/echo", { schema: { body: {} } }, (message) => message.body);
   let proceed = (): void => undefined;
   const held = new Promise<void>((resolve) => (proceed = resolve));
   app.get("/slow", async () => held.then(() => ({ slow: true })));
