@@ -29,6 +29,7 @@ test("lists know their words and keep their order", () => {
     redis: ["8.2", "valkey"],
   });
   expect(() => readCompareOptions(["--workloads", "fast"])).toThrow("--workloads fast: some of idle-cluster");
+  expect(readCompareOptions(["--events", "all,none"])?.events).toEqual(["none", "all"]);
   expect(() => readCompareOptions(["--redis", "6"])).toThrow("--redis 6: some of 8.2, valkey");
 });
 
@@ -51,6 +52,16 @@ test.each([
 
 test("help names every option", () => {
   expect(readCompareOptions(["--help"])).toBeUndefined();
-  for (const name of ["workloads", "contenders", "baseline", "node", "redis", "environment", "plot", "storm"])
+  for (const name of [
+    "workloads",
+    "contenders",
+    "baseline",
+    "node",
+    "redis",
+    "events",
+    "environment",
+    "plot",
+    "storm",
+  ])
     expect(COMPARE_HELP).toContain(`--${name}`);
 });

@@ -55,6 +55,8 @@ export interface CompareOptions {
   readonly nodes: readonly string[];
   /** Servers to run Petrel on, too. */
   readonly redis: readonly RedisName[];
+  /** What Petrel writes as events, once more for each; by default it has its default. */
+  readonly events: readonly ("none" | "all")[];
   /** For Petrel's services. */
   readonly environment: Readonly<Record<string, string>>;
   /** Where CPU profiles of Petrel's processes go. */
@@ -136,6 +138,7 @@ Rounds of all of them alternate; each delivery is checked.
   --baseline DIRECTORY    Petrel of another built tree, too
   --node 22,24            Petrel on these versions of Node, too
   --redis ${Object.keys(FURTHER_REDIS).join(",")}      Petrel on these servers, too (npm run test:install-servers)
+  --events none,all       Petrel with these EVENTS, too
   --environment A=1,B=2   for Petrel's services
   --quick                 small and short, a round each: two minutes, to try it out
   --markdown FILE --json FILE --plot FILE
@@ -170,6 +173,7 @@ export function readCompareOptions(args: readonly string[]): CompareOptions | un
       baseline: text,
       node: text,
       redis: text,
+      events: text,
       environment: text,
       profile: text,
       json: text,
@@ -213,6 +217,7 @@ export function readCompareOptions(args: readonly string[]): CompareOptions | un
       values.redis === undefined
         ? []
         : namesOf("--redis", values.redis, Object.keys(FURTHER_REDIS) as RedisName[]),
+    events: values.events === undefined ? [] : namesOf("--events", values.events, ["none", "all"]),
     environment: environmentOf(values.environment),
     profile: values.profile,
     json: values.json,

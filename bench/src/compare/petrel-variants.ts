@@ -1,4 +1,4 @@
-// Bench: Petrel once more: of another build, on another Node, on another Redis.
+// Bench: Petrel once more: of another build, on another Node, on another Redis, with other events.
 // Guarantees: each differs from Petrel in that alone; what can't be had on this machine is told.
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -10,8 +10,12 @@ import { FURTHER_REDIS, type CompareOptions, type RedisName } from "./compare-op
 
 type Variant = () => Promise<Contender | LeftOut>;
 
-export function petrelVariants({ baseline, nodes, redis, environment }: CompareOptions): Variant[] {
+export function petrelVariants({ baseline, nodes, redis, events, environment }: CompareOptions): Variant[] {
   return [
+    ...events.map(
+      (EVENTS) => () =>
+        openPetrel({ name: `Petrel, events: ${EVENTS}`, environment: { ...environment, EVENTS } }),
+    ),
     ...(baseline === undefined ? [] : [() => openBaseline(resolve(baseline), environment)]),
     ...nodes.map((version) => () => openOnNode(version, environment)),
     ...redis.map((name) => () => openOnRedis(name, environment)),

@@ -63,7 +63,10 @@ describe("a message that does not fit its schema: 400, naming the field", () => 
     ],
     [
       "one of its mini program",
-      { ...good, notification: { title: "t", body: "b", wechat: { miniprogram: { appid: "wx", path: "/" } } } },
+      {
+        ...good,
+        notification: { title: "t", body: "b", wechat: { miniprogram: { appid: "wx", path: "/" } } },
+      },
       "body/notification/wechat/miniprogram/path",
     ],
     ["unknown topic characters", { ...good, to: { topic: "room 7" } }, "body/to/topic"],

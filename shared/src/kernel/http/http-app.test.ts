@@ -35,7 +35,12 @@ async function buildApp(): Promise<HttpApp> {
   built.post("/things", { schema: { body, querystring } }, (request) => request.body);
   built.get("/things/:id", (request) => request.params);
   for (const method of ["POST", "PUT", "PATCH", "DELETE"])
-    built.route({ method, url: "/acts", preValidation: async () => undefined, handler: () => ({ done: true }) });
+    built.route({
+      method,
+      url: "/acts",
+      preValidation: async () => undefined,
+      handler: () => ({ done: true }),
+    });
   built.get("/fails/:how", (request) => {
     throw thrown[(request.params as { how: string }).how];
   });

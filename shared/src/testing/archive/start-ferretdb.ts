@@ -96,6 +96,8 @@ export interface TestFerretDb {
   /** With the database of the name given. */
   readonly url: (database?: string) => string;
   readonly port: number;
+  /** Of the process that was started first. */
+  readonly pid: number;
   readonly signal: (signal: NodeJS.Signals) => void;
   /** Starts it again after it was killed, on the same port and data. */
   readonly startAgain: () => Promise<void>;
@@ -109,6 +111,7 @@ export async function startFerretDb(): Promise<TestFerretDb> {
   return {
     url: (database = "petrel") => `mongodb://127.0.0.1:${port}/${database}`,
     port,
+    pid: server.pid ?? 0,
     signal: (signal) => void server.kill(signal),
     startAgain: async () => {
       await ended(server);
