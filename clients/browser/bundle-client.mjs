@@ -8,7 +8,8 @@ const at = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 rmSync(at("dist/bundle"), { recursive: true, force: true });
 const bundle = await rolldown({ input: at("dist/client.js"), platform: "browser" });
-const common = { minify: true, sourcemap: true };
+// In one file, with what a page loads later otherwise.
+const common = { minify: true, sourcemap: true, codeSplitting: false };
 await bundle.write({ ...common, format: "esm", file: at("dist/bundle/petrel-client.js") });
 await bundle.write({
   ...common,

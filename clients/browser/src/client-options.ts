@@ -16,6 +16,8 @@ import type { ClientTiming } from "./client-timing.js";
 import { debugLog, type Debug } from "./debug-log.js";
 import type { NetworkEvents } from "./connection/network-watch.js";
 import type { SavePosition } from "./delivery/position-saver.js";
+import type { SharedAck } from "./share/ack-policy.js";
+import type { ShareEnvironment } from "./share/tab-member.js";
 import type { SocketConstructor } from "./connection/socket.js";
 import type { GetTicket } from "./credentials/ticket-source.js";
 import type { GetToken } from "./credentials/token-source.js";
@@ -64,8 +66,22 @@ export interface PetrelClientOptions {
   readonly timing?: { readonly [Name in keyof ClientTiming]?: ClientTiming[Name] | undefined } | undefined;
   /** What the client does, on the console or to a function: no tokens, no data. */
   readonly debug?: boolean | Debug | undefined;
+  /**
+   * One connection for all tabs of this browser that have the same user, rights and options; one of them holds it. Where the
+   * browser cannot, or the token is none that can be read and there is no `key`, a tab has a connection of its own.
+   */
+  readonly shared?: boolean | SharedOptions | undefined;
   /** Default: the global object, if it fires these events. */
   readonly networkEvents?: NetworkEvents | undefined;
+}
+
+export interface SharedOptions {
+  /** Who is signed in, where the token does not say: tabs with the same key share. Needed with `getTicket`. */
+  readonly key?: string | undefined;
+  /** `any` (default): acknowledged when one tab has · `all`: when all have that listen for messages. */
+  readonly ack?: SharedAck | undefined;
+  /** Default: the browser's locks, channels and page. */
+  readonly environment?: ShareEnvironment | undefined;
 }
 
 export interface ResolvedOptions {
@@ -81,6 +97,14 @@ export interface ResolvedOptions {
   readonly timing: ClientTiming;
   readonly debug: Debug | undefined;
   readonly networkEvents: NetworkEvents | undefined;
+  /** Undefined where a tab is to have a connection of its own. */
+  readonly shared: ResolvedShare | undefined;
+}
+
+export interface ResolvedShare {
+  readonly key: string | undefined;
+  readonly ack: SharedAck;
+  readonly environment: ShareEnvironment | undefined;
 }
 
 const optionNames: Readonly<Record<keyof PetrelClientOptions, true>> = {
@@ -95,6 +119,7 @@ const optionNames: Readonly<Record<keyof PetrelClientOptions, true>> = {
   timing: true,
   debug: true,
   networkEvents: true,
+  shared: true,
 };
 
 /**
@@ -131,7 +156,27 @@ export function resolveOptions(options: PetrelClientOptions, complain: Complain)
     timing: readTiming(options.timing, complain),
     debug: debugLog(options.debug),
     networkEvents: readNetworkEvents(options.networkEvents, complain) ?? globalNetworkEvents(),
+    shared: readShared(options.shared, complain),
   });
+}
+
+function readShared(given: unknown, complain: Complain): ResolvedShare | undefined {
+  if (given === undefined || given === null || given === false) return undefined;
+  if (given !== true && typeof given !== "object") {
+    complain(`shared: true, false or an object is needed, not ${shown(given)}`);
+    return undefined;
+  }
+  const {
+    key,
+    ack = "any",
+    environment,
+    ...others
+  } = given === true ? ({} as SharedOptions) : (given as SharedOptions);
+  for (const name of Object.keys(others)) complain(`shared.${name}: there is no such option`);
+  const isKey = key === undefined || (typeof key === "string" && key !== "");
+  if (isKey && ["any", "all"].includes(ack)) return { key, ack, environment };
+  complain(`shared: ${shown(given)}: key is a text, ack is any or all; each tab has a connection of its own`);
+  return undefined;
 }
 
 /** @throws TypeError where no connection can ever be made: on a server that renders a page, for instance */

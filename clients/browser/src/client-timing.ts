@@ -34,6 +34,10 @@ export interface ClientTiming {
   readonly publishTimeoutMs: number;
   /** After this long without an answer a `subscribe` is sent again. */
   readonly subscribeTimeoutMs: number;
+  /** How often a visible tab looks whether the tab that holds the shared connection is still there. */
+  readonly tabCheckMs: number;
+  /** With `shared: { ack: "all" }`: a tab that says nothing for so long is not waited for. Half of the ack timeout. */
+  readonly tabSilentMs: number;
 }
 
 export const defaultTiming: ClientTiming = Object.freeze({
@@ -54,4 +58,6 @@ export const defaultTiming: ClientTiming = Object.freeze({
   stateTimeoutMs: 15_000,
   publishTimeoutMs: 30_000,
   subscribeTimeoutMs: 30_000,
+  tabCheckMs: 300,
+  tabSilentMs: 5_000,
 });

@@ -45,7 +45,9 @@ import { closedError, nextWelcome } from "./when-online.js";
 import { WebPush, type WebPushOptions } from "./web-push/web-push.js";
 
 export type { NotificationClick, WebPushOptions } from "./web-push/web-push.js";
-export type { AckMode, PetrelClientOptions } from "./client-options.js";
+export type { AckMode, PetrelClientOptions, SharedOptions } from "./client-options.js";
+export type { SharedAck } from "./share/ack-policy.js";
+export type { ShareEnvironment } from "./share/tab-member.js";
 export type { ClientTiming } from "./client-timing.js";
 export type { TopicPosition, WelcomeFrame } from "./frames.js";
 export type { NetworkEvents } from "./connection/network-watch.js";
@@ -152,6 +154,7 @@ export class PetrelClient<Data = unknown> {
       onError: (error) => this.#faults.report("error", error),
       onLeaving: () => this.#delivery.flush(),
       onSeen: () => this.#delivery.pageSeen(),
+      wantsMessages: () => this.#events.count("message") > 0,
       onRefused: (event) => this.#finish(event),
     });
   }
@@ -353,7 +356,7 @@ export class PetrelClient<Data = unknown> {
         return;
       }
       case "reconnect":
-        this.#keeper.move(connection, frame.afterMs);
+        this.#keeper.move(connection, frame);
         return;
       case "token_expiring":
         this.#keeper.tokenExpires(connection, frame.inSeconds);

@@ -13,9 +13,11 @@ import {
 } from "./connection/close-policy.js";
 import { Connection, type ConnectionEnd, type ConnectionOptions } from "./connection/connection.js";
 import { CredentialSource, type Credential } from "./credentials/credential-source.js";
-import type { WelcomeFrame } from "./frames.js";
+import type { ReconnectFrame, WelcomeFrame } from "./frames.js";
 import { NetworkWatch } from "./connection/network-watch.js";
+import type { SocketConstructor } from "./connection/socket.js";
 import { PageWatch } from "./connection/page-watch.js";
+import { ShareLink } from "./share/share-link.js";
 import { RetrySchedule } from "./connection/retry-schedule.js";
 import { TokenRenewal } from "./credentials/token-renewal.js";
 
@@ -29,6 +31,8 @@ export interface KeeperEvents extends Pick<ConnectionOptions, "onFrame" | "onBad
   readonly onLeaving: () => void;
   /** The page may be visible again. */
   readonly onSeen: () => void;
+  /** Whether the application listens for messages. */
+  readonly wantsMessages: () => boolean;
   /** The server, or the application's `getToken`, said stop. */
   readonly onRefused: (event: ClosedEvent) => void;
 }
@@ -40,6 +44,7 @@ export class ConnectionKeeper {
   readonly #events: KeeperEvents;
   readonly #positions: () => Positions;
   readonly #credentials: CredentialSource;
+  readonly #share: ShareLink;
   readonly #renewal: TokenRenewal;
   readonly #retry: RetrySchedule;
   readonly #network: NetworkWatch;
@@ -69,6 +74,7 @@ export class ConnectionKeeper {
     this.#events = events;
     this.#positions = positions;
     this.#credentials = new CredentialSource(options);
+    this.#share = new ShareLink(options, events.wantsMessages);
     this.#renewal = new TokenRenewal({
       credentials: this.#credentials,
       isOpen: (connection) => connection === this.#active,
@@ -110,7 +116,12 @@ export class ConnectionKeeper {
     this.#network.stop();
     this.#page.stop();
     this.#isShelved = false;
-    return this.#letGo(NORMAL_CLOSURE, reason);
+    const close = this.#letGo(NORMAL_CLOSURE, reason);
+    const run = this.#run;
+    return async () => {
+      await close();
+      if (run === this.#run) this.#share.release();
+    };
   }
 
   /** Ends everything under way. @returns closes the connection that was open, with this code */
@@ -131,10 +142,23 @@ export class ConnectionKeeper {
   }
 
   /** The server asks to move: opens a new connection after `afterMs`, and reads this one until that is welcomed. */
-  move(connection: Connection, afterMs: number): void {
-    if (connection !== this.#active || this.#isUnderWay()) return;
+  move(connection: Connection, { afterMs, local }: Pick<ReconnectFrame, "afterMs" | "local">): void {
+    if (connection !== this.#active) return;
+    if (local) {
+      this.#moveAmongTabs();
+      return;
+    }
+    if (this.#isUnderWay()) return;
     this.#urlIndex++;
     this.#schedule(this.#retry.moveDelayMs(afterMs), { mayHurry: false });
+  }
+
+  /** Another tab holds the connection now: nothing is wrong, and nothing to wait for. */
+  #moveAmongTabs(): void {
+    if (this.#preparing || this.#attempt !== undefined) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    void this.#open();
   }
 
   /** The token is about to expire. */
@@ -162,7 +186,9 @@ export class ConnectionKeeper {
     try {
       const credential = await this.#credentials.next();
       if (run !== this.#run) return;
-      this.#attempt = this.#connect(credential);
+      const shared = this.#share.isWanted ? await this.#share.socketFor(credential) : undefined;
+      if (run !== this.#run) return;
+      this.#attempt = this.#connect(credential, shared);
       this.#preparing = false;
     } catch (error) {
       if (run !== this.#run) return;
@@ -200,9 +226,10 @@ export class ConnectionKeeper {
     });
   }
 
-  #connect(credential: Credential): Connection {
+  /** @param shared a place on the connection of all tabs */
+  #connect(credential: Credential, shared: SocketConstructor | undefined): Connection {
     const { urls, credentials, ack, timing } = this.#options;
-    const WebSocket = this.#options.WebSocket ?? globalWebSocket();
+    const WebSocket = shared ?? this.#options.WebSocket ?? globalWebSocket();
     if (WebSocket === undefined) throw new TypeError("there is no WebSocket any more");
     const base = urls[this.#urlIndex % urls.length] ?? "";
     const ticket = "ticket" in credential ? credential.ticket : undefined;
@@ -323,6 +350,8 @@ export class ConnectionKeeper {
     const reason = "the page is in the back/forward cache";
     this.#isShelved = true;
     void this.#letGo(CLIENT_LEAVES_SOCKET, reason)();
+    // A page that holds a lock, or an open channel, is not kept.
+    this.#share.release();
     const run = this.#run;
     this.#lastEnd = { code: CLIENT_LEAVES_SOCKET, reason };
     this.#tell("waiting");

@@ -94,6 +94,8 @@ export interface ReconnectFrame {
   readonly type: "reconnect";
   readonly afterMs: number;
   readonly reason: string;
+  /** Said by a tab, not by the server. */
+  readonly local: boolean;
 }
 
 export interface TokenExpiringFrame {
@@ -240,6 +242,7 @@ export function parseServerFrame(data: unknown): ServerFrame {
         type: "reconnect",
         afterMs: positiveOr(frame["afterMs"], 0),
         reason: text(frame["reason"]),
+        local: frame["local"] === true,
       };
     case "token_expiring":
       return { type: "token_expiring", inSeconds: positiveOr(frame["inSeconds"], 0) };

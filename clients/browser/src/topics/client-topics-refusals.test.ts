@@ -2,7 +2,14 @@
 // Guarantees: each is told to whom it concerns, and ends nothing else.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { describe, expect, it } from "vitest";
-import { entries, refuse, roundTrip, say, subscribed, useTopicPeer } from "../../../../test/support/topic-peer.js";
+import {
+  entries,
+  refuse,
+  roundTrip,
+  say,
+  subscribed,
+  useTopicPeer,
+} from "../../../../test/support/topic-peer.js";
 import { clientErrorCodes, type PetrelClientError } from "../client.js";
 
 const { again, newClient, welcomed } = useTopicPeer();

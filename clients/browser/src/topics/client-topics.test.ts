@@ -3,7 +3,14 @@
 // keeps, reach who wants them.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { describe, expect, it } from "vitest";
-import { entries, refuse, roundTrip, say, subscribed, useTopicPeer } from "../../../../test/support/topic-peer.js";
+import {
+  entries,
+  refuse,
+  roundTrip,
+  say,
+  subscribed,
+  useTopicPeer,
+} from "../../../../test/support/topic-peer.js";
 import { clientErrorCodes } from "../client.js";
 
 const { again, newClient, welcomed } = useTopicPeer();

@@ -3,7 +3,7 @@
 // again with the same idempotency key, in the order of the calls.
 import { shown } from "../check-options.js";
 import { clientErrorCodes, PetrelClientError } from "../client-error.js";
-import type { Connection } from "../connection/connection.js";
+import type { TopicConnection } from "./topic-connection.js";
 import type { ClientFrame, ErrorFrame, PublishedFrame, WelcomeFrame } from "../frames.js";
 import { checkTopic, type PublishedMessage, type PublishOptions } from "./topic-options.js";
 
@@ -28,7 +28,7 @@ export class TopicPublisher {
   readonly #open = new Map<string, Publication>();
   /** Of them, what was not sent on this connection yet. */
   readonly #unsent = new Set<string>();
-  #connection: Connection | undefined;
+  #connection: TopicConnection | undefined;
   #sentInWindow = 0;
   #window: ReturnType<typeof setTimeout> | undefined;
   #refs = 0;
@@ -82,7 +82,7 @@ export class TopicPublisher {
   }
 
   /** A connection was welcomed: what has no answer goes again. */
-  adopt(connection: Connection, { features }: WelcomeFrame): void {
+  adopt(connection: TopicConnection, { features }: WelcomeFrame): void {
     this.#connection = features.includes("publish") ? connection : undefined;
     this.#unsent.clear();
     for (const ref of this.#open.keys()) this.#unsent.add(ref);

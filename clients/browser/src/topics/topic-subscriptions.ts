@@ -3,7 +3,7 @@
 // subscription; after a welcome all of them are asked for in as few frames as there can be.
 import { PetrelClientError } from "../client-error.js";
 import type { ClientTiming } from "../client-timing.js";
-import type { Connection } from "../connection/connection.js";
+import type { TopicConnection } from "./topic-connection.js";
 import { failuresOf, type HandlerWatch } from "../delivery/handler-watch.js";
 import type { ErrorFrame, ServerFrame, SubscribeEntry, TopicPosition, WelcomeFrame } from "../frames.js";
 import { TopicConsumer } from "./topic-consumer.js";
@@ -37,7 +37,7 @@ export class TopicSubscriptions {
   readonly #options: SubscriptionsOptions;
   readonly #streams = new Map<string, TopicStream>();
   readonly #changed = new Set<TopicStream>();
-  #connection: Connection | undefined;
+  #connection: TopicConnection | undefined;
   readonly publisher: TopicPublisher;
 
   constructor(options: SubscriptionsOptions) {
@@ -94,7 +94,7 @@ export class TopicSubscriptions {
   }
 
   /** A connection was welcomed. */
-  adopt(connection: Connection, welcome: WelcomeFrame): void {
+  adopt(connection: TopicConnection, welcome: WelcomeFrame): void {
     if (!welcome.features.includes("topics")) {
       this.#connection = undefined;
       this.#hasNoTopics();
@@ -127,7 +127,7 @@ export class TopicSubscriptions {
     for (const stream of this.#streams.values()) stream.start();
   }
 
-  receive(connection: Connection, frame: ServerFrame): void {
+  receive(connection: TopicConnection, frame: ServerFrame): void {
     if (frame.type === "published") this.publisher.published(frame);
     if (connection !== this.#connection) return;
     switch (frame.type) {
@@ -152,7 +152,7 @@ export class TopicSubscriptions {
   }
 
   /** An `error` that answers a frame. @returns whether it was about a topic */
-  refused(connection: Connection, frame: ErrorFrame): boolean {
+  refused(connection: TopicConnection, frame: ErrorFrame): boolean {
     if (frame.on === "publish") this.publisher.refused(frame);
     else if (frame.on !== "subscribe" && frame.on !== "unsubscribe") return false;
     else if (connection === this.#connection) this.#streams.get(frame.ref ?? "")?.refused(frame);

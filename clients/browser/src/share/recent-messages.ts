@@ -1,0 +1,51 @@
+// upstream -> here -> tabs that come later: the messages that the connection has brought, as they came.
+// Guarantees: holds everything after `start`; the oldest leave first, so memory is bounded.
+
+interface Kept {
+  readonly seq: number;
+  readonly id: string;
+  readonly text: string;
+}
+
+export class RecentMessages {
+  readonly #maxCharacters: number;
+  #kept: Kept[] = [];
+  #characters = 0;
+  #start: number;
+
+  /** @param start all that comes is after it */
+  constructor(start: number, maxCharacters: number) {
+    this.#start = start;
+    this.#maxCharacters = maxCharacters;
+  }
+
+  /** A tab that has everything up to here misses nothing. */
+  get start(): number {
+    return this.#start;
+  }
+
+  add(message: Kept): void {
+    this.#kept.push(message);
+    this.#characters += message.text.length;
+    while (this.#characters > this.#maxCharacters) {
+      const oldest = this.#kept.shift();
+      if (oldest === undefined) return;
+      this.#characters -= oldest.text.length;
+      this.#start = oldest.seq;
+    }
+  }
+
+  /** It was taken back. */
+  remove(id: string): void {
+    const place = this.#kept.findIndex((one) => one.id === id);
+    if (place === -1) return;
+    this.#characters -= this.#kept[place]?.text.length ?? 0;
+    this.#kept.splice(place, 1);
+  }
+
+  /** In order. */
+  after(seq: number): readonly Kept[] {
+    const first = this.#kept.findIndex((one) => one.seq > seq);
+    return first === -1 ? [] : this.#kept.slice(first);
+  }
+}

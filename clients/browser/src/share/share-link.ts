@@ -1,0 +1,75 @@
+// connection-keeper -> here -> share-sockets: loads what tabs share a connection with, where this browser can.
+// Guarantees: a page that does not share loads nothing of it; where it cannot be loaded, a tab has a socket of its own.
+import type { ResolvedOptions } from "../client-options.js";
+import { globalWebSocket } from "../client-options.js";
+import type { SocketConstructor } from "../connection/socket.js";
+import type { Credential } from "../credentials/credential-source.js";
+import type { ShareSockets } from "./share-sockets.js";
+import type { ShareEnvironment } from "./tab-member.js";
+
+export class ShareLink {
+  readonly #options: ResolvedOptions;
+  readonly #wants: () => boolean;
+  #loading: Promise<ShareSockets | undefined> | undefined;
+  #loaded: ShareSockets | undefined;
+
+  /** @param wants whether the application listens for messages */
+  constructor(options: ResolvedOptions, wants: () => boolean) {
+    this.#options = options;
+    this.#wants = wants;
+  }
+
+  get isWanted(): boolean {
+    return this.#options.shared !== undefined;
+  }
+
+  /** @returns undefined where this attempt is to have a socket of its own */
+  async socketFor(credential: Credential): Promise<SocketConstructor | undefined> {
+    this.#loading ??= this.#load();
+    this.#loaded = await this.#loading;
+    // Its next connection may find the network better.
+    if (this.#loaded === undefined) this.#loading = undefined;
+    return this.#loaded?.socketFor(credential);
+  }
+
+  /** The page is left, or the client closed: other tabs go on without this one. */
+  release(): void {
+    this.#loaded?.release();
+  }
+
+  async #load(): Promise<ShareSockets | undefined> {
+    const { shared, urls, ack, timing, credentials } = this.#options;
+    const WebSocket = this.#options.WebSocket ?? globalWebSocket();
+    const environment = shared?.environment ?? browserEnvironment();
+    if (shared === undefined || WebSocket === undefined || environment === undefined) return undefined;
+    try {
+      // Where locks are forbidden, asking for them fails.
+      const [{ ShareSockets }] = await Promise.all([import("./share-sockets.js"), environment.locks.query()]);
+      return new ShareSockets({
+        urls,
+        key: shared.key,
+        ack: shared.ack,
+        options: { mode: ack, credentials },
+        environment,
+        WebSocket,
+        checkMs: timing.tabCheckMs,
+        silentMs: timing.tabSilentMs,
+        wants: this.#wants,
+      });
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** A page in a secure context has it all; Node, a worker and an old browser do not. */
+function browserEnvironment(): ShareEnvironment | undefined {
+  const { navigator, BroadcastChannel, document } = globalThis as {
+    readonly navigator?: { readonly locks?: ShareEnvironment["locks"] };
+    readonly BroadcastChannel?: ShareEnvironment["Channel"];
+    readonly document?: ShareEnvironment["page"];
+  };
+  const locks = navigator?.locks;
+  if (locks === undefined || BroadcastChannel === undefined || document === undefined) return undefined;
+  return { locks, Channel: BroadcastChannel, page: document };
+}

@@ -1,0 +1,53 @@
+// share-link -> here -> tab-member: the place among the tabs that a credential belongs to.
+// Guarantees: who shares is decided by the credential of each attempt; what cannot be shared gets no socket from here.
+import type { SocketConstructor } from "../connection/socket.js";
+import type { Credential } from "../credentials/credential-source.js";
+import type { SharedAck } from "./ack-policy.js";
+import { shareName } from "./share-identity.js";
+import { SHARE_VERSION } from "./share-messages.js";
+import { TabMember, type TabMemberOptions } from "./tab-member.js";
+
+export interface ShareSocketsOptions extends Omit<TabMemberOptions, "name" | "policy"> {
+  readonly urls: readonly string[];
+  readonly key: string | undefined;
+  readonly ack: SharedAck;
+  /** How the client acknowledges, and how its token travels: tabs have to agree. */
+  readonly options: Readonly<Record<string, string>>;
+}
+
+export class ShareSockets {
+  readonly #options: ShareSocketsOptions;
+  #members: { readonly name: string; readonly member: TabMember }[] = [];
+
+  constructor(options: ShareSocketsOptions) {
+    this.#options = options;
+  }
+
+  /** @returns undefined where this credential is not shared */
+  socketFor(credential: Credential): SocketConstructor | undefined {
+    const { urls, key, ack, options } = this.#options;
+    const token = "token" in credential ? credential.token : undefined;
+    const identity = { token, key, urls, options: { ...options, ack } };
+    const name = shareName(SHARE_VERSION, identity);
+    // Of another user, or of other rights: its last socket may still be open.
+    const over = this.#members.filter((one) => one.name !== name && one.member.isEmpty);
+    for (const { member } of over) member.release();
+    this.#members = this.#members.filter((one) => !over.includes(one));
+    if (name === undefined) return undefined;
+    let { member } = this.#members.find((one) => one.name === name) ?? {};
+    if (member === undefined) {
+      member = new TabMember({ ...this.#options, name, policy: ack });
+      this.#members.push({ name, member });
+    }
+    const tab = member;
+    const Shared = function (url: string, protocols: readonly string[]) {
+      return tab.open(url, protocols);
+    };
+    return Shared as unknown as SocketConstructor;
+  }
+
+  release(): void {
+    for (const { member } of this.#members) member.release();
+    this.#members = [];
+  }
+}

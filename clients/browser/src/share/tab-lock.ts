@@ -1,0 +1,65 @@
+// tab-member -> here -> the browser: the one lock of all tabs that share.
+// Guarantees: one request at a time; what an earlier one brings has no effect; a holder that is deposed hears of it.
+
+/** The part of `navigator.locks` that is used. */
+export interface Locks {
+  request(
+    name: string,
+    options: { readonly steal: true } | { readonly signal: AbortSignal },
+    callback: () => Promise<void> | undefined,
+  ): Promise<unknown>;
+  query(): Promise<unknown>;
+}
+
+export interface LockEvents {
+  readonly onGranted: () => void;
+  readonly onLost: () => void;
+}
+
+interface Request {
+  readonly abort: AbortController;
+  release: (() => void) | undefined;
+}
+
+export class TabLock {
+  readonly #locks: Locks;
+  readonly #name: string;
+  readonly #events: LockEvents;
+  #request: Request | undefined;
+
+  constructor(locks: Locks, name: string, events: LockEvents) {
+    this.#locks = locks;
+    this.#name = name;
+    this.#events = events;
+  }
+
+  request(steal: boolean): void {
+    const request: Request = { abort: new AbortController(), release: undefined };
+    this.#request = request;
+    const options = steal ? ({ steal: true } as const) : { signal: request.abort.signal };
+    const hold = (): Promise<void> | undefined => {
+      if (this.#request !== request) return undefined;
+      const held = new Promise<void>((resolve) => (request.release = resolve));
+      this.#events.onGranted();
+      return held;
+    };
+    const ended = (): void => {
+      if (this.#request !== request) return;
+      this.#request = undefined;
+      this.#events.onLost();
+    };
+    this.#locks.request(this.#name, options, hold).then(ended, ended);
+  }
+
+  drop(): void {
+    const request = this.#request;
+    this.#request = undefined;
+    request?.abort.abort();
+    request?.release?.();
+  }
+
+  /** Resolves when a loss that the browser knows of has been told. */
+  async settled(): Promise<void> {
+    await this.#locks.query().catch(() => undefined);
+  }
+}

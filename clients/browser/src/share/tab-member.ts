@@ -1,0 +1,354 @@
+// share-sockets -> here -> {leadership, hub}: one tab among those that share a connection.
+// Guarantees: its sockets are served by whoever leads, and move to the next one without the application's notice; a tab
+// that was deposed while it stood still passes no ack on.
+import type { Socket, SocketConstructor } from "../connection/socket.js";
+import type { SharedAck } from "./ack-policy.js";
+import { Hub, type Place } from "./hub.js";
+import { Leadership } from "./leadership.js";
+import type { FromHub, ShareMessage, ToHub } from "./share-messages.js";
+import { ackIn, SharedSocket, welcomedAt } from "./shared-socket.js";
+import { TabLock, type Locks } from "./tab-lock.js";
+
+/** The part of a `BroadcastChannel` that is used. */
+export interface Channel {
+  postMessage(message: ShareMessage): void;
+  close(): void;
+  addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;
+}
+
+/** The part of a page that is used. */
+export interface Page {
+  readonly visibilityState: string;
+  addEventListener(type: string, listener: () => void): void;
+  removeEventListener(type: string, listener: () => void): void;
+}
+
+/** What a browser has for it. */
+export interface ShareEnvironment {
+  readonly locks: Locks;
+  readonly Channel: new (name: string) => Channel;
+  readonly page: Page;
+}
+
+export interface TabMemberOptions {
+  readonly name: string;
+  readonly environment: ShareEnvironment;
+  readonly WebSocket: SocketConstructor;
+  readonly policy: SharedAck;
+  /** How often a visible tab looks whether the one that leads is still there. */
+  readonly checkMs: number;
+  /** With `all`: who is silent for so long is not waited for. */
+  readonly silentMs: number;
+  /** Whether the application listens for messages. */
+  readonly wants: () => boolean;
+}
+
+interface HeardPlace extends Place {
+  readonly heardAtMs: number;
+}
+
+/** A tab that lives says something in that time, even in the background; one that has crashed does not. */
+const PLACE_LASTS_MS = 150_000;
+
+/** A tab that did nothing for so long may have been deposed meanwhile. */
+const SUSPECT_MS = 400;
+const TAKEN_OVER = "another tab holds the connection now";
+
+export class TabMember {
+  readonly #options: TabMemberOptions;
+  readonly #id = newId();
+  readonly #channel: Channel;
+  readonly #broadcast: (message: ShareMessage) => void;
+  readonly #lock: TabLock;
+  readonly #leadership: Leadership;
+  readonly #sockets = new Map<string, SharedSocket>();
+  /** Of the sockets of other tabs, as heard on the way to the hub. */
+  readonly #places = new Map<string, HeardPlace>();
+  readonly #pageListeners: readonly (readonly [string, () => void])[];
+  #hub: Hub | undefined;
+  #socketNumber = 0;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #checkedAtMs = 0;
+  #aliveAtMs = performance.now();
+  #suspicion: Promise<void> | undefined;
+  #isReleased = false;
+
+  constructor(options: TabMemberOptions) {
+    this.#options = options;
+    const { environment, name } = options;
+    this.#channel = new environment.Channel(name);
+    this.#broadcast = this.#channel.postMessage.bind(this.#channel);
+    this.#channel.addEventListener("message", ({ data }) => this.#receive(data as ShareMessage));
+    this.#lock = new TabLock(environment.locks, name, {
+      onGranted: () => this.#leadership.granted(),
+      onLost: () => this.#leadership.lost(),
+    });
+    this.#leadership = new Leadership(
+      this.#id,
+      {
+        requestLock: (steal) => this.#lock.request(steal),
+        dropLock: () => this.#lock.drop(),
+        say: (kind, term) => this.#post({ kind, from: this.#id, term }),
+        lead: () => this.#lead(),
+        stepDown: () => this.#stepDown(),
+        follow: () => this.#turnToLeader(),
+      },
+      () => Date.now(),
+    );
+    this.#pageListeners = [
+      ["visibilitychange", () => this.#watchLeader()],
+      ["freeze", () => this.#freeze()],
+      ["resume", () => this.#thaw()],
+    ];
+    for (const [type, listener] of this.#pageListeners) environment.page.addEventListener(type, listener);
+    this.#leadership.start();
+    this.#watchLeader();
+  }
+
+  get isEmpty(): boolean {
+    return this.#sockets.size === 0;
+  }
+
+  /** For the client: a place on the connection. */
+  open(url: string, protocols: readonly string[]): Socket {
+    const socket = new SharedSocket({
+      name: `${this.#id}.${++this.#socketNumber}`,
+      url,
+      protocols,
+      wants: this.#options.wants,
+      post: (message) => this.#toHub(message),
+      onReady: (ready) => this.#ask(ready),
+      onClosed: (closed) => this.#closed(closed),
+      onUnserved: () => {
+        if (!this.#isHidden()) this.#leadership.usurp();
+      },
+    });
+    this.#sockets.set(socket.name, socket);
+    return socket;
+  }
+
+  /** The client has closed, or the page goes into the back/forward cache. */
+  release(): void {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    clearInterval(this.#timer);
+    for (const [type, listener] of this.#pageListeners) {
+      this.#options.environment.page.removeEventListener(type, listener);
+    }
+    this.#leadership.stop();
+    this.#channel.close();
+    this.#sockets.clear();
+  }
+
+  #receive(message: ShareMessage): void {
+    if (this.#isReleased) return;
+    this.#isAlive();
+    const { leader } = this.#leadership;
+    switch (message.kind) {
+      case "who":
+      case "leads":
+      case "left":
+        this.#leadership.heard(message.kind, message.from, message.term);
+        return;
+      case "frame":
+      case "closed":
+      case "poll":
+        this.#rememberWelcome(message);
+        if (message.from === leader?.id) this.#fromHub(message, message.term);
+        return;
+      default:
+        this.#remember(message);
+        // What was said to another leader is said again to this one.
+        if (message.term === leader?.term) this.#hub?.receive(message);
+    }
+  }
+
+  /** From a socket of this tab. */
+  #toHub(message: ToHub): void {
+    this.#isAlive();
+    const { leader, isLeading } = this.#leadership;
+    const socket = this.#sockets.get(message.socket);
+    const isServed = socket !== undefined && socket.term === leader?.term;
+    if (!isServed) {
+      // Nobody is there who could answer.
+      if (message.kind === "close") queueMicrotask(() => socket?.closed(message.code, message.reason));
+      return;
+    }
+    const { term } = socket;
+    if (!isLeading) this.#post({ ...message, from: this.#id, term });
+    else
+      queueMicrotask(() => {
+        if (this.#leadership.leader?.term === term) this.#hub?.receive(message);
+      });
+  }
+
+  #fromHub(message: FromHub, term: number): void {
+    for (const name of message.to) {
+      const socket = this.#sockets.get(name);
+      // It may have turned to another leader.
+      if (socket?.term !== term) continue;
+      if (message.kind === "frame") socket.receive(message.text);
+      else if (message.kind === "closed") socket.closed(message.code, message.reason);
+      else this.#toHub({ kind: "here", socket: name, wants: this.#options.wants() });
+    }
+  }
+
+  #post(message: ShareMessage): void {
+    if (!this.#isReleased || message.kind === "left") this.#broadcast(message);
+  }
+
+  /** Where each tab is, so that this one, should it lead, starts where all are served. */
+  #remember(message: ToHub): void {
+    const { socket } = message;
+    const place = this.#places.get(socket);
+    const heardAtMs = performance.now();
+    if (message.kind === "open") {
+      const { position, broadcast } = message;
+      this.#places.set(socket, { position, broadcast, heardAtMs });
+    } else if (message.kind === "close" || message.kind === "abandon") {
+      this.#places.delete(socket);
+    } else if (place !== undefined) {
+      const seq = message.kind === "send" ? ackIn(message.text) : undefined;
+      const { position } = place;
+      const moved = seq === undefined || position === undefined ? position : { ...position, since: seq };
+      this.#places.set(socket, { ...place, position: moved, heardAtMs });
+    }
+  }
+
+  /** From its welcome on a new tab has a position. */
+  #rememberWelcome(message: FromHub): void {
+    if (message.kind !== "frame") return;
+    const position = welcomedAt(message.text);
+    if (position === undefined) return;
+    for (const socket of message.to) {
+      const place = this.#places.get(socket);
+      if (place !== undefined) this.#places.set(socket, { ...place, position });
+    }
+  }
+
+  #knownPlaces(): Place[] {
+    const nowMs = performance.now();
+    const others = [...this.#places.values()].filter((one) => nowMs - one.heardAtMs < PLACE_LASTS_MS);
+    return [...others, ...[...this.#sockets.values()].map(({ place }) => place)];
+  }
+
+  #lead(): void {
+    const { WebSocket, policy, silentMs } = this.#options;
+    const { term } = this.#leadership.leader ?? { term: 0 };
+    this.#hub = new Hub({
+      WebSocket,
+      policy,
+      silentMs,
+      positions: () => this.#knownPlaces(),
+      isHeld: () => this.#isHeld(term),
+      post: (message) => {
+        this.#isAlive();
+        this.#rememberWelcome(message);
+        if (message.to.some((name) => !this.#sockets.has(name))) {
+          this.#post({ ...message, from: this.#id, term });
+        }
+        if (message.to.some((name) => this.#sockets.has(name))) {
+          queueMicrotask(() => this.#fromHub(message, term));
+        }
+      },
+    });
+    this.#turnToLeader();
+  }
+
+  #stepDown(): void {
+    const hub = this.#hub;
+    this.#hub = undefined;
+    hub?.stop("another tab leads");
+  }
+
+  /** Somebody else leads, or this tab does. */
+  #turnToLeader(): void {
+    const { leader } = this.#leadership;
+    for (const socket of this.#sockets.values()) {
+      if (socket.term === leader?.term) continue;
+      if (!socket.isWelcomed) this.#ask(socket);
+      // The client opens another one beside it, from where it is.
+      else {
+        const move = { type: "reconnect", afterMs: 0, reason: TAKEN_OVER, local: true };
+        queueMicrotask(() => socket.receive(JSON.stringify(move)));
+      }
+    }
+  }
+
+  #ask(socket: SharedSocket): void {
+    const { leader } = this.#leadership;
+    const { opening } = socket;
+    if (leader === undefined || opening === undefined) return;
+    socket.term = leader.term;
+    this.#toHub(opening);
+  }
+
+  #closed(socket: SharedSocket): void {
+    this.#sockets.delete(socket.name);
+    if (socket.isWelcomed) return;
+    // The attempt has failed that was to take the place of these.
+    for (const other of this.#sockets.values()) {
+      const isServed = other.term === this.#leadership.leader?.term;
+      if (other.isWelcomed && !isServed) queueMicrotask(() => other.closed(1006, TAKEN_OVER));
+    }
+  }
+
+  /** While somebody looks at this tab, whoever leads has to answer. */
+  #watchLeader(): void {
+    clearInterval(this.#timer);
+    if (this.#isHidden()) return;
+    const { checkMs } = this.#options;
+    const check = (): void => {
+      this.#isAlive();
+      const nowMs = performance.now();
+      // This tab stood still itself: the answer may wait unread.
+      if (nowMs - this.#checkedAtMs > 1.5 * checkMs) this.#leadership.forgive();
+      this.#checkedAtMs = nowMs;
+      this.#leadership.challenge();
+    };
+    check();
+    this.#timer = setInterval(check, checkMs);
+  }
+
+  #isHidden(): boolean {
+    return this.#options.environment.page.visibilityState === "hidden";
+  }
+
+  /** Nothing runs here until `resume`: others go on. */
+  #freeze(): void {
+    clearInterval(this.#timer);
+    for (const socket of this.#sockets.values()) {
+      this.#toHub({ kind: "close", socket: socket.name, code: 4000, reason: "the tab is frozen" });
+      // What is answered is not for this tab any more.
+      socket.term = -1;
+    }
+    this.#leadership.stop();
+  }
+
+  #thaw(): void {
+    this.#leadership.start();
+    this.#watchLeader();
+  }
+
+  /** Call it whenever something happens: a tab to which nothing happened for long may have stood still. */
+  #isAlive(): void {
+    const nowMs = performance.now();
+    if (nowMs - this.#aliveAtMs > SUSPECT_MS && this.#suspicion === undefined) {
+      this.#suspicion = this.#lock.settled().then(() => {
+        this.#suspicion = undefined;
+      });
+    }
+    this.#aliveAtMs = nowMs;
+  }
+
+  #isHeld(term: number): boolean | Promise<boolean> {
+    const isHeld = (): boolean =>
+      this.#leadership.isLeading && this.#leadership.leader?.term === term && !this.#isReleased;
+    return this.#suspicion === undefined ? isHeld() : this.#suspicion.then(isHeld);
+  }
+}
+
+/** `randomUUID` is missing on pages without TLS; so are locks. */
+function newId(): string {
+  return crypto.randomUUID();
+}

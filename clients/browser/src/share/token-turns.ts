@@ -1,0 +1,68 @@
+// upstream -> here -> one tab after the other: who brings a fresh token for the shared connection.
+// Guarantees: one tab is asked at a time; one whose `getToken` fails is followed by another, in time.
+
+export interface TokenTurnsOptions {
+  readonly say: (socket: string, text: string) => void;
+  /** Who can be asked. */
+  readonly sockets: () => readonly string[];
+}
+
+export class TokenTurns {
+  readonly #options: TokenTurnsOptions;
+  /** The tab whose token counts. */
+  #owner: string;
+  #giver: { readonly socket: string; readonly tab: string } | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #asked = new Set<string>();
+
+  constructor(owner: string, options: TokenTurnsOptions) {
+    this.#owner = owner;
+    this.#options = options;
+  }
+
+  get owner(): string {
+    return this.#owner;
+  }
+
+  get isAsking(): boolean {
+    return this.#asked.size > 0;
+  }
+
+  /** The token ends in so many seconds. */
+  ask(inSeconds: number): void {
+    clearTimeout(this.#timer);
+    const sockets = this.#options.sockets();
+    const isOwners = (socket: string): boolean => socket.startsWith(`${this.#owner}.`);
+    const free = sockets.filter((socket) => !this.#asked.has(socket));
+    const next = free.find(isOwners) ?? free.at(0);
+    if (next === undefined) {
+      this.#asked.clear();
+      return;
+    }
+    this.#asked.add(next);
+    this.#options.say(next, JSON.stringify({ type: "token_expiring", inSeconds }));
+    // Short tokens wait for half of what is left before they are renewed.
+    const waitSeconds = inSeconds * 0.6;
+    this.#timer = setTimeout(() => this.ask(inSeconds - waitSeconds), waitSeconds * 1_000);
+  }
+
+  /** This one brings a token. */
+  given(socket: string, tab: string): void {
+    this.#giver = { socket, tab };
+  }
+
+  accepted(): void {
+    this.#owner = this.#giver?.tab ?? this.#owner;
+    this.stop();
+  }
+
+  /** The server could not check it. */
+  refused(text: string): void {
+    if (this.#giver !== undefined) this.#options.say(this.#giver.socket, text);
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#asked.clear();
+  }
+}

@@ -1,0 +1,348 @@
+// Tests tabs that share a connection, in memory: real clients in tabs that open, close, freeze, thaw and crash at random.
+// Guarantees: every tab that lives shows each message once and in order; in the end one connection serves them all.
+import * as fc from "fast-check";
+import { PetrelClient, type PetrelClientOptions, type SharedOptions, type TopicHandle } from "@petrel/client";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { sized } from "../support/sizes.js";
+import { FakeBrowser, type FakeTab } from "../support/tabs/fake-browser.js";
+import { FakePushNode } from "../support/tabs/fake-push-node.js";
+
+const token = (sub: string): string => {
+  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+  return `${part({ alg: "none" })}.${part({ sub, iat: Math.random() })}.signature`;
+};
+
+const step = fc.oneof(
+  {
+    arbitrary: fc.record({ do: fc.constant("send" as const), count: fc.integer({ min: 1, max: 4 }) }),
+    weight: 8,
+  },
+  { arbitrary: fc.record({ do: fc.constant("publish" as const) }), weight: 3 },
+  { arbitrary: fc.record({ do: fc.constant("open" as const) }), weight: 4 },
+  { arbitrary: fc.record({ do: fc.constant("close" as const), tab: fc.nat(9) }), weight: 2 },
+  { arbitrary: fc.record({ do: fc.constant("crash" as const), tab: fc.nat(9) }), weight: 2 },
+  {
+    arbitrary: fc.record({
+      do: fc.constant("freeze" as const),
+      tab: fc.nat(9),
+      kind: fc.constantFrom("told" as const, "hung" as const),
+    }),
+    weight: 3,
+  },
+  { arbitrary: fc.record({ do: fc.constant("thaw" as const), tab: fc.nat(9) }), weight: 3 },
+  { arbitrary: fc.record({ do: fc.constant("hide" as const), tab: fc.nat(9) }), weight: 2 },
+  { arbitrary: fc.record({ do: fc.constant("show" as const), tab: fc.nat(9) }), weight: 2 },
+  {
+    arbitrary: fc.record({ do: fc.constant("cut" as const), code: fc.constantFrom(1006, 1012, 1001) }),
+    weight: 1,
+  },
+  { arbitrary: fc.record({ do: fc.constant("move" as const) }), weight: 1 },
+  {
+    arbitrary: fc.record({ do: fc.constant("wait" as const), ms: fc.integer({ min: 1, max: 900 }) }),
+    weight: 6,
+  },
+);
+
+interface TabOptions extends Partial<PetrelClientOptions> {
+  readonly user?: string;
+  readonly shared?: SharedOptions;
+}
+
+class Tab {
+  readonly seen: number[] = [];
+  readonly seenOfRoom: number[] = [];
+  readonly errors: string[] = [];
+  after: number | undefined;
+  roomAfter: number | undefined;
+  readonly page: FakeTab;
+  readonly client: PetrelClient<number>;
+  readonly room: TopicHandle;
+
+  constructor(
+    readonly browser: FakeBrowser,
+    node: FakePushNode,
+    options: TabOptions = {},
+  ) {
+    this.page = browser.openTab();
+    const { user = "alice", shared, ...others } = options;
+    this.client = new PetrelClient<number>({
+      url: "ws://node.test/v1/connect",
+      getToken: () => token(user),
+      WebSocket: node.socketFor(this.page),
+      ...others,
+      shared: { environment: this.page.environment, ...shared },
+      timing: { backoffBaseMs: 50, backoffCapMs: 500, ...others.timing },
+    });
+    this.client.on("error", (error) => this.errors.push(error.message));
+    this.client.on("welcome", ({ after }) => (this.after ??= after));
+    this.client.on("message", ({ seq }) => this.seen.push(seq));
+    this.room = this.client.subscribe<number>("room", {
+      onMessage: ({ offset }) => this.seenOfRoom.push(offset),
+      onSubscribed: ({ offset, recovered }) => {
+        if (!recovered) this.roomAfter ??= offset;
+      },
+    });
+    this.client.connect();
+  }
+}
+
+/** Modules come by the real clock. */
+async function loaded(): Promise<void> {
+  await vi.advanceTimersByTimeAsync(0);
+  await vi.dynamicImportSettled();
+}
+
+const upTo = (after: number, last: number): number[] =>
+  Array.from({ length: last - after }, (_, i) => after + 1 + i);
+
+beforeEach(() => {
+  vi.useFakeTimers({
+    toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "Date", "performance"],
+  });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+async function run(
+  steps: readonly (typeof step extends fc.Arbitrary<infer S> ? S : never)[],
+  seed: number,
+): Promise<void> {
+  let state = seed;
+  // Of its own, so that a run can be repeated.
+  const random = (): number => (state = (state * 48_271 + 11) % 2_147_483_647) / 2_147_483_647;
+  const browser = new FakeBrowser(() => Math.floor(random() * 4));
+  const node = new FakePushNode();
+  const tabs = [new Tab(browser, node)];
+  await loaded();
+  const gone = new Set<Tab>();
+  const living = (): Tab[] => tabs.filter((tab) => !gone.has(tab));
+  const closing: Promise<void>[] = [];
+  for (const one of steps) {
+    const all = living();
+    const tab = "tab" in one ? all[one.tab % Math.max(1, all.length)] : undefined;
+    switch (one.do) {
+      case "send":
+        for (let i = 0; i < one.count; i++) node.send();
+        break;
+      case "publish":
+        node.publish();
+        break;
+      case "open":
+        if (all.length < 8) tabs.push(new Tab(browser, node));
+        await loaded();
+        break;
+      case "close":
+        if (tab === undefined || tab.page.isFrozen) break;
+        gone.add(tab);
+        closing.push(tab.client.close());
+        break;
+      case "crash":
+        if (tab === undefined) break;
+        gone.add(tab);
+        tab.page.crash();
+        node.send();
+        break;
+      case "freeze":
+        tab?.page.freeze(one.kind);
+        break;
+      case "thaw":
+        tab?.page.thaw();
+        break;
+      case "hide":
+        tab?.page.look("hidden");
+        break;
+      case "show":
+        tab?.page.look("visible");
+        break;
+      case "cut":
+        node.cut(one.code);
+        break;
+      case "move":
+        node.move();
+        break;
+      case "wait":
+        await vi.advanceTimersByTimeAsync(one.ms);
+    }
+    await vi.advanceTimersByTimeAsync(Math.floor(random() * 3));
+  }
+  for (const tab of living()) {
+    tab.page.thaw();
+    tab.page.look("visible");
+  }
+  await vi.advanceTimersByTimeAsync(4_000);
+  node.send();
+  node.publish();
+  await vi.advanceTimersByTimeAsync(1_000);
+  await Promise.all(closing);
+  for (const tab of living()) {
+    expect(tab.seen).toEqual(upTo(tab.after ?? -1, node.seq));
+    expect(tab.seenOfRoom).toEqual(upTo(tab.roomAfter ?? -1, node.offset));
+  }
+  expect(node.offences).toEqual([]);
+  expect(node.connections).toBe(living().length === 0 ? 0 : 1);
+  if (living().length > 0) expect(node.acked).toBe(node.seq);
+  const closed = Promise.all(living().map((tab) => tab.client.close()));
+  await vi.advanceTimersByTimeAsync(5_000);
+  await closed;
+}
+
+/** Tabs of one browser, all online. */
+async function opened(node: FakePushNode, ...all: readonly TabOptions[]): Promise<Tab[]> {
+  const browser = new FakeBrowser(() => 1);
+  const tabs: Tab[] = [];
+  for (const options of all) {
+    tabs.push(new Tab(browser, node, options));
+    await loaded();
+    await vi.advanceTimersByTimeAsync(100);
+  }
+  return tabs;
+}
+
+async function closed(tabs: readonly Tab[]): Promise<void> {
+  const ends = Promise.all(tabs.map(({ client }) => client.close()));
+  await vi.advanceTimersByTimeAsync(5_000);
+  await ends;
+}
+
+test("two users, two ways to acknowledge, and a token that nobody can read do not share", async () => {
+  const node = new FakePushNode();
+  const tabs = await opened(
+    node,
+    {},
+    { user: "bob" },
+    { ack: "visible" },
+    { shared: { ack: "all" } },
+    { getToken: () => "opaque" },
+    { getToken: () => "opaque" },
+    {},
+  );
+  expect(tabs.map(({ client }) => client.state)).toEqual(tabs.map(() => "online"));
+  // The last one shares with the first.
+  expect(node.connections).toBe(tabs.length - 1);
+  await closed(tabs);
+  expect(node.connections).toBe(0);
+});
+
+test("where locks are forbidden each tab has a connection of its own", async () => {
+  const node = new FakePushNode();
+  const { environment } = new FakeBrowser(() => 1).openTab();
+  const locks = { ...environment.locks, query: () => Promise.reject(new Error("SecurityError")) };
+  const shared = { environment: { ...environment, locks } };
+  const tabs = await opened(node, { shared }, { shared });
+  expect(node.connections).toBe(2);
+  await closed(tabs);
+});
+
+test("all: nothing is acknowledged before every tab that listens has handled it, or is silent", async () => {
+  const node = new FakePushNode();
+  const shared = { ack: "all" } as const;
+  const tabs = await opened(node, { shared }, { shared }, { shared, timing: { tabSilentMs: 5_000 } });
+  let finish = (): void => undefined;
+  tabs[1]?.client.on("message", () => new Promise<void>((resolve) => (finish = resolve)));
+  node.send();
+  // A handler that takes its time: the tab answers, so it counts.
+  await vi.advanceTimersByTimeAsync(8_000);
+  expect(node.acked).toBe(0);
+  finish();
+  await vi.advanceTimersByTimeAsync(500);
+  expect(node.acked).toBe(1);
+  // A tab that stands still does not hold up the others for long.
+  tabs[1]?.client.off("message", () => undefined);
+  tabs[2]?.page.freeze("hung");
+  node.send();
+  await vi.advanceTimersByTimeAsync(200);
+  finish();
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(node.acked).toBe(1);
+  await vi.advanceTimersByTimeAsync(8_000);
+  expect(node.acked).toBe(2);
+  tabs[2]?.page.thaw();
+  await vi.advanceTimersByTimeAsync(100);
+  finish();
+  await closed(tabs);
+});
+
+test("who takes over starts at once where the slowest tab is", async () => {
+  const node = new FakePushNode();
+  const tabs = await opened(node, {}, {}, {});
+  const [first, , slow] = tabs;
+  let finish = (): void => undefined;
+  const off = slow?.client.on("message", () => new Promise<void>((resolve) => (finish = resolve)));
+  for (let i = 0; i < 3; i++) node.send();
+  await vi.advanceTimersByTimeAsync(500);
+  first?.page.crash();
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect([node.connects, node.connections]).toEqual([2, 1]);
+  off?.();
+  finish();
+  await vi.advanceTimersByTimeAsync(500);
+  expect(tabs.slice(1).map(({ seen }) => seen)).toEqual([upTo(0, 3), upTo(0, 3)]);
+  await closed(tabs.slice(1));
+});
+
+test("a tab that was further behind than anybody gets what it misses, and the others nothing twice", async () => {
+  const node = new FakePushNode();
+  const tabs = await opened(node, {}, {});
+  for (let i = 0; i < 4; i++) node.send();
+  await vi.advanceTimersByTimeAsync(1_000);
+  node.cut(1012);
+  await vi.advanceTimersByTimeAsync(2_000);
+  const browser = tabs[0]?.browser;
+  if (browser === undefined) throw new Error("no browser");
+  const late = new Tab(browser, node, { position: { epoch: "e1", since: 1 } });
+  await loaded();
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(late.seen).toEqual([2, 3, 4]);
+  expect(tabs.map(({ seen }) => seen)).toEqual([upTo(0, 4), upTo(0, 4)]);
+  expect(node.connections).toBe(1);
+  await closed([...tabs, late]);
+});
+
+test("a tab that comes in the moment in which the last one leaves is not taken along", async () => {
+  for (let ms = 0; ms < 8; ms++) {
+    const node = new FakePushNode();
+    const [first] = await opened(node, {});
+    if (first === undefined) throw new Error("no tab");
+    const second = new Tab(first.browser, node);
+    await loaded();
+    await vi.advanceTimersByTimeAsync(ms);
+    const leaves = first.client.close();
+    await vi.advanceTimersByTimeAsync(2_000);
+    await leaves;
+    expect([ms, second.client.state, node.connections]).toEqual([ms, "online", 1]);
+    await closed([second]);
+  }
+});
+
+test("a leader that stood still and thaws acknowledges nothing more, and follows", async () => {
+  const node = new FakePushNode();
+  const options = { ack: "manual", timing: { ackDelayMs: 0 } } as const;
+  const tabs = await opened(node, options, options);
+  const [first, second] = tabs;
+  node.send();
+  await vi.advanceTimersByTimeAsync(50);
+  // (Its timers would go on in this test, and tell it that it lives.)
+  first?.page.look("hidden");
+  first?.page.freeze("hung");
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(node.connects).toBe(2);
+  const states = new Set<string>();
+  first?.client.on("state", (state) => states.add(state));
+  first?.page.thaw();
+  // Before it hears that it was deposed, over the connection that it still has.
+  first?.client.ack({ epoch: "e1", seq: 1 });
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(node.ackedOn).not.toContain(1);
+  expect([first?.client.state, second?.client.state, node.connections]).toEqual(["online", "online", 1]);
+  // The application notices nothing.
+  expect([...states]).toEqual([]);
+  await closed(tabs);
+});
+
+test("whatever tabs do, each that lives shows each message once, in order, over one connection", async () => {
+  await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), fc.nat(1e9), run), {
+    numRuns: sized(1_000, 60),
+    interruptAfterTimeLimit: 60_000,
+  });
+});

@@ -1,0 +1,221 @@
+// Flow: eight tabs of one user share a connection, in a real Chromium, against real services, while tabs are opened,
+// closed, frozen and crashed at random.
+// Guarantees: every tab that lives shows each message once and in order; the server has one connection.
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { fileURLToPath } from "node:url";
+import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import type { Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { runsInBrowser } from "../support/browser/chromium.js";
+import { openRealBrowser, type RealBrowser } from "../support/browser/real-browser.js";
+import { sized } from "../support/sizes.js";
+
+const sdk = fileURLToPath(new URL("../../clients/browser/dist/", import.meta.url));
+const WITHIN_MS = 60_000;
+const MAX_TABS = 8;
+const HANGS_MS = 1_500;
+
+const html = `<!doctype html><title>page</title><script type="module">
+  // A tab that stands still without having been told.
+  window.hang = (ms) => setTimeout(() => { for (const end = Date.now() + ms; Date.now() < end; ); });
+  window.sockets = 0;
+  const Native = window.WebSocket;
+  window.WebSocket = class extends Native {
+    constructor(...given) {
+      super(...given);
+      sockets++;
+      this.addEventListener("close", () => sockets--);
+    }
+  };
+  const { PetrelClient } = await import("/sdk/client.js");
+  const { url, token } = JSON.parse(decodeURIComponent(location.search.slice(1)));
+  Object.assign(window, { heard: [], welcomes: [], states: [], faults: [] });
+  window.client = new PetrelClient({ url, getToken: () => token, shared: true });
+  client.on("welcome", ({ after }) => welcomes.push({ after, at: Date.now() }));
+  client.on("message", ({ seq }) => { heard.push(seq); });
+  client.on("state", (state) => states.push(state));
+  client.on("error", ({ message }) => faults.push(message));
+  client.connect();
+</script>`;
+
+interface Tab {
+  readonly name: number;
+  readonly page: Page;
+  isFrozen: boolean;
+}
+
+describe.runIf(runsInBrowser())("tabs that share a connection", () => {
+  let cluster: TestCluster;
+  let browser: RealBrowser;
+  let server: Server;
+
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      const script = /^\/sdk\/((?:[a-z-]+\/)*[a-z-]+\.js)$/.exec(request.url ?? "")?.[1];
+      const type = script === undefined ? "text/html" : "text/javascript";
+      void Promise.resolve(script === undefined ? html : readFile(`${sdk}${script}`)).then(
+        (content) => response.writeHead(200, { "content-type": type }).end(content),
+        () => response.writeHead(404).end(),
+      );
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    // A tab may stand still for longer than the 100 acknowledged messages that are kept by default.
+    const environment = { ALLOWED_ORIGINS: origin(), INBOX_HISTORY: "1000" };
+    cluster = await startCluster({ nodes: 1, together: true, environment });
+    browser = await openRealBrowser();
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await cluster?.stop();
+    server?.close();
+    server?.closeAllConnections();
+  });
+
+  const origin = (): string => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+
+  async function connections(user: string): Promise<number> {
+    const answer = await fetch(`${cluster.collect.url}/v1/users/${user}/presence`, {
+      headers: { authorization: `Bearer ${cluster.apiKey}` },
+    });
+    return ((await answer.json()) as { readonly connections: readonly unknown[] }).connections.length;
+  }
+
+  test("opened, closed, frozen and crashed at random", async () => {
+    const seed = Number(process.env["TABS_SEED"] ?? Math.floor(Math.random() * 1e9));
+    process.stdout.write(`\nshared tabs: seed ${seed}\n`);
+    let state = seed;
+    const random = (): number => (state = (state * 48_271 + 11) % 2_147_483_647) / 2_147_483_647;
+    const pick = <One>(all: readonly One[]): One | undefined => all[Math.floor(random() * all.length)];
+
+    const user = "ada";
+    const token = await cluster.tokenFor(user);
+    const query = encodeURIComponent(JSON.stringify({ url: cluster.nodeUrls[0], token }));
+    let tabs: Tab[] = [];
+    let opened = 0;
+    let sent = 0;
+    const running = (): Tab[] => tabs.filter(({ isFrozen }) => !isFrozen);
+    const takeovers: number[] = [];
+    const done: Record<string, number> = {};
+
+    async function open(): Promise<void> {
+      const page = await browser.context.newPage();
+      await page.goto(`${origin()}/?${query}`);
+      const tab = { name: opened++, page, isFrozen: false };
+      // Two may have one process: then both crash.
+      page.on("crash", () => (tabs = tabs.filter((one) => one !== tab)));
+      await page.waitForFunction(`window.client?.state === "online"`, undefined, {
+        timeout: WITHIN_MS,
+        polling: 50,
+      });
+      tabs.push(tab);
+    }
+    async function send(): Promise<void> {
+      await cluster.post("/v1/messages", { to: { user }, data: null });
+      sent++;
+    }
+    /** All that run have the newest message. */
+    async function caughtUp(): Promise<void> {
+      await Promise.all(
+        running().map(({ page }) =>
+          page.waitForFunction(`heard.at(-1) === ${sent}`, undefined, { timeout: WITHIN_MS, polling: 50 }),
+        ),
+      );
+    }
+    async function leaders(): Promise<Tab[]> {
+      const counts = await Promise.all(running().map(({ page }) => page.evaluate("sockets")));
+      return running().filter((_tab, i) => Number(counts[i]) > 0);
+    }
+    async function act(): Promise<void> {
+      const what = pick(["open", "open", "close", "crash", "freeze", "freeze", "hang", "thaw"]) ?? "open";
+      // Mostly the one that matters.
+      const victim = random() < 0.6 ? pick(await leaders()) : pick(running());
+      const mayLose = running().length > 2;
+      if (
+        what === "open"
+          ? tabs.length >= MAX_TABS
+          : what === "thaw"
+            ? running().length === tabs.length
+            : !mayLose
+      )
+        return;
+      done[what] = (done[what] ?? 0) + 1;
+      if (what === "open") {
+        await open();
+        return;
+      }
+      if (what === "thaw") {
+        const frozen = pick(tabs.filter(({ isFrozen }) => isFrozen));
+        if (frozen === undefined) return;
+        const session = await browser.context.newCDPSession(frozen.page);
+        await session.send("Page.setWebLifecycleState", { state: "active" });
+        frozen.isFrozen = false;
+        return;
+      }
+      if (victim === undefined) return;
+      const others = running().filter((tab) => tab !== victim);
+      // Somebody looks at one of the others.
+      await pick(others)?.page.bringToFront();
+      const session = await browser.context.newCDPSession(victim.page);
+      const startedAtMs = Date.now();
+      if (what === "close") await victim.page.close();
+      else if (what === "crash") {
+        // It is never answered.
+        const crashed = victim.page.waitForEvent("crash", { timeout: WITHIN_MS });
+        session.send("Page.crash").catch(() => undefined);
+        await crashed;
+      } else if (what === "hang") await victim.page.evaluate(`hang(${HANGS_MS})`);
+      else await session.send("Page.setWebLifecycleState", { state: "frozen" });
+      victim.isFrozen = what === "freeze" || what === "hang";
+      if (!victim.isFrozen) tabs = tabs.filter((tab) => tab !== victim);
+      if (what === "crash") void victim.page.close().catch(() => undefined);
+      await send();
+      await caughtUp();
+      const welcomes = await Promise.all(
+        others.map(({ page }) => page.evaluate<number[]>("welcomes.map(({ at }) => at)")),
+      );
+      const after = welcomes.flat().filter((at) => at >= startedAtMs);
+      if (after.length > 0) takeovers.push(Math.min(...after) - startedAtMs);
+    }
+
+    await open();
+    const total = sized(500, 80);
+    while (sent < total) {
+      const burst = Math.ceil(random() * 5);
+      for (let i = 0; i < burst; i++) await send();
+      await act();
+    }
+    for (const tab of tabs.filter(({ isFrozen }) => isFrozen)) {
+      const session = await browser.context.newCDPSession(tab.page);
+      await session.send("Page.setWebLifecycleState", { state: "active" });
+      tab.isFrozen = false;
+    }
+    await send();
+    await caughtUp();
+    for (const { name, page } of tabs) {
+      const { heard, after } = (await page.evaluate("({ heard, after: welcomes[0].after })")) as {
+        readonly heard: readonly number[];
+        readonly after: number;
+      };
+      const expected = Array.from({ length: sent - after }, (_, i) => after + 1 + i);
+      expect(heard, `tab ${name}, seed ${seed}`).toEqual(expected);
+    }
+    await waitFor(async () => (await connections(user)) === 1, {
+      what: "one connection",
+      deadlineMs: WITHIN_MS,
+    });
+    expect(await leaders()).toHaveLength(1);
+    const sorted = takeovers.toSorted((one, other) => one - other);
+    const at = (share: number): number | undefined => sorted[Math.ceil(share * sorted.length) - 1];
+    process.stdout.write(
+      `shared tabs: ${sent} messages, ${opened} tabs, ${JSON.stringify(done)}; ` +
+        `${sorted.length} takeovers, ms p50 ${at(0.5)}, p99 ${at(0.99)}, most ${sorted.at(-1)}\n`,
+    );
+    expect(sorted.length).toBeGreaterThan(0);
+    for (const { page } of tabs) await page.close();
+  });
+});
