@@ -1,12 +1,19 @@
 // Renders deploy/helm/petrel by Helm, once for each set of values, and compares it with k8s/. No cluster is needed.
 // Guarantees: API servers accept every object; with the same choices it is what kustomize renders, object by object; no
 // setting is unread, every named file is mounted, a pod has the time that its stop takes.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { withoutSuffixes } from "../support/helm/chart-files.js";
+import { chartDirectory, withoutSuffixes } from "../support/helm/chart-files.js";
 import { isHelmThere, lintChart, renderChart } from "../support/helm/render-chart.js";
 import type { Container, Workload } from "../support/kubernetes/kubernetes-objects.js";
 import { createManifestCheck } from "../support/kubernetes/kubernetes-schemas.js";
-import { findRenderer, renderDirectory, type Manifest } from "../support/kubernetes/render-overlay.js";
+import {
+  findRenderer,
+  parseManifests,
+  renderDirectory,
+  type Manifest,
+} from "../support/kubernetes/render-overlay.js";
 import { readObjects } from "../support/kubernetes/rendered-directory.js";
 import { problemsOf, stopDeadlineMs, type ImageName } from "../support/service-settings.js";
 
@@ -183,6 +190,28 @@ describe.runIf(isThere)("what no directory of k8s/ shows", () => {
     expect(new Set(moved)).toEqual(new Set([address]));
     expect(moved).toHaveLength(pages().length);
     expect(moved.length).toBeGreaterThan(20);
+  });
+
+  test("the dashboards are those of k8s/grafana, with the labels that a sidecar looks for", () => {
+    const more = [
+      "--set",
+      "monitoring.dashboards.enabled=true",
+      "--set",
+      "monitoring.dashboards.labels.team=push",
+    ];
+    const isDashboard = ({ metadata }: Manifest): boolean => metadata.labels?.["grafana_dashboard"] === "1";
+    const dashboards = renderChart([], ...more).filter(isDashboard) as (Manifest & {
+      readonly data: unknown;
+    })[];
+    const theirs = parseManifests(
+      readFileSync(join(chartDirectory, "../../../k8s/grafana/dashboards.yaml"), "utf8"),
+    );
+    expect(dashboards.flatMap(checkManifest)).toEqual([]);
+    expect(dashboards.map(({ metadata, data }) => [metadata.name, data])).toEqual(
+      (theirs as typeof dashboards).map(({ metadata, data }) => [metadata.name, data]),
+    );
+    for (const { metadata } of dashboards) expect(metadata.labels?.["team"]).toBe("push");
+    expect(renderChart([]).filter(isDashboard)).toEqual([]);
   });
 
   test("pods are made anew when their settings change, and only then", () => {

@@ -47,6 +47,7 @@ export function makeChartFiles(renderer: readonly string[]): Map<string, string>
       "base/prometheus-rule.yaml",
       asYaml("k8s/monitoring", parse(read("k8s/monitoring/prometheus-rule.yaml"))),
     ],
+    ["base/dashboards.yaml", items("k8s/grafana", parseManifests(read("k8s/grafana/dashboards.yaml")))],
     ["base/settings.yaml", asYaml("services/*/src/config.ts", Object.fromEntries(settings))],
     ["values.schema.json", `${JSON.stringify(valuesSchema(), null, 2)}\n`],
     ["README.md", withTable(readFileSync(join(chartDirectory, "README.md"), "utf8"))],

@@ -219,6 +219,11 @@ export function valuesSchema(): ValueSchema {
           labels: map("what its ruleSelector asks for"),
           runbooks: text("the address of docs/operate/alerts.md, for `runbook_url`"),
         }),
+        dashboards: object({
+          enabled: flag("the dashboards as ConfigMaps, for the sidecar of Grafana's charts"),
+          labels: map("what the sidecar looks for"),
+          annotations: map("such as the folder that it puts them into"),
+        }),
       }),
     }),
   };
