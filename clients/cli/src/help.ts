@@ -94,6 +94,8 @@ It asks each service that is named, dispatch for what it sees of Redis, partitio
 Where dispatch does not run, --redis-url looks at Redis from here. It changes nothing, and reaches no phone.
 
   --redis-url URL  also look at this Redis itself: redis:// or rediss://   REDIS_URL
+                   its password and certificates may stand in files        REDIS_PASSWORD_FILE, REDIS_CA_FILE,
+                                                                           REDIS_CERT_FILE, REDIS_KEY_FILE
   --partitions N   with it: what the services are set to                   PARTITIONS
   --metrics URL    also look at a service's metrics (METRICS_PORT); repeatable
   --verbose        also say what is fine

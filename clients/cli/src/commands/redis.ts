@@ -78,7 +78,7 @@ interface AccessFiles {
   readonly keyFile: string | undefined;
 }
 
-function readAccess(text: string, files: AccessFiles): RedisAccess {
+export function readAccess(text: string, files: AccessFiles): RedisAccess {
   const { passwordFile, caFile, certFile, keyFile } = files;
   if ((certFile === undefined) !== (keyFile === undefined)) {
     throw usageError("--cert-file and --key-file go together");

@@ -17,6 +17,7 @@ interface ProducerKey {
   readonly createdAt: string;
   readonly rotatedAt?: string;
   readonly revokedAt?: string;
+  readonly suspendedAt?: string;
 }
 
 const YEAR_MS = 365 * 86_400_000;
@@ -66,7 +67,11 @@ async function checkProducers(ask: Ask, nowMs: number): Promise<Finding> {
     if (key.revokedAt === undefined) keys.push(key);
   const old = keys.filter(({ createdAt, rotatedAt }) => nowMs - Date.parse(rotatedAt ?? createdAt) > YEAR_MS);
   const admins = keys.filter(({ scopes }) => scopes.includes("admin")).length;
-  const says = `${keys.length} keys, ${admins} of them with the scope admin`;
+  const suspended = keys.filter(({ suspendedAt }) => suspendedAt !== undefined).map(({ id }) => id);
+  const says =
+    `${keys.length} keys, ${admins} of them with the scope admin` +
+    (suspended.length === 0 ? "" : `; suspended: ${suspended.slice(0, NAMED).join(", ")}`);
+  if (suspended.length > 0) return warning(check, says, "petrel keys resume ID, once its system is mended.");
   if (old.length === 0) return ok(check, says);
   const names = old.slice(0, NAMED).map(({ id }) => id);
   const more = old.length > NAMED ? `, and ${old.length - NAMED} more` : "";

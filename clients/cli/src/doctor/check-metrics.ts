@@ -65,7 +65,7 @@ export async function checkMetrics(urls: readonly string[], interrupted: AbortSi
 
 async function checkOne(given: string, interrupted: AbortSignal): Promise<Finding[]> {
   const check = "metrics";
-  const url = /\/metrics$/.test(given) ? given : `${given.replace(/\/$/, "")}/metrics`;
+  const url = given.endsWith("/metrics") ? given : `${given.replace(/\/$/, "")}/metrics`;
   let text: string;
   try {
     const answer = await getText(url, interrupted);

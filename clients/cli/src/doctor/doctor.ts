@@ -9,6 +9,7 @@ import type { Terminal } from "../terminal.js";
 import { checkKeys } from "./check-keys.js";
 import { checkMetrics } from "./check-metrics.js";
 import { checkJwks, checkServices, type ServiceAddress } from "./check-services.js";
+import { checkStanding } from "./check-standing.js";
 import { failure, type Finding, type Level, skipped } from "./finding.js";
 import { type Diagnosis, judgeDiagnosis, judgeLayout } from "./judge-diagnosis.js";
 import { judgeServer } from "./judge-redis.js";
@@ -39,9 +40,10 @@ export async function runDoctor(args: readonly string[], terminal: Terminal): Pr
     await Promise.all([
       checkServices(servicesOf(cluster), terminal.interrupted),
       askDispatch(cluster, values, terminal),
+      askStanding(cluster, values, terminal),
       redisUrl === undefined
         ? [skipped("redis itself", "not asked: --redis-url is missing")]
-        : askRedis(redisUrl, partitions),
+        : askRedis(redisUrl, partitions, terminal),
       askAuth(cluster, values, terminal),
       values.metrics === undefined
         ? [skipped("metrics", "not looked at: --metrics is missing")]
@@ -121,8 +123,17 @@ async function askDispatch(
   }
 }
 
-async function askRedis(url: string, partitions: number | undefined): Promise<Finding[]> {
-  const { facts, stored } = await readRedis(url);
+async function askStanding(
+  { dispatch, adminKey }: Parts,
+  values: Values,
+  terminal: Terminal,
+): Promise<Finding[]> {
+  if (dispatch === undefined || adminKey === undefined) return [];
+  return checkStanding(createAsk("dispatch", "adminKey", values, terminal));
+}
+
+async function askRedis(url: string, partitions: number | undefined, terminal: Terminal): Promise<Finding[]> {
+  const { facts, stored } = await readRedis(url, terminal);
   return [
     ...judgeServer(facts, "this machine"),
     ...(partitions === undefined || facts.problem !== undefined

@@ -2,6 +2,7 @@
 // Guarantees: what is missing is not judged; each wrong fact is an error or a warning with how to mend it.
 import { describe, expect, test } from "vitest";
 import { judgeMetrics } from "./check-metrics.js";
+import { judgeChannels, judgeNodes } from "./check-standing.js";
 import type { Finding } from "./finding.js";
 import { type Diagnosis, judgeDiagnosis } from "./judge-diagnosis.js";
 import { judgeServer } from "./judge-redis.js";
@@ -113,6 +114,23 @@ describe("what dispatch tells", () => {
   ])("%s", (_name, more, expected) => {
     expect(levels(judgeDiagnosis({ ...good, ...more }))).toEqual(expected);
   });
+});
+
+test("what was set and may be forgotten", () => {
+  const items = [
+    { channel: "apns", paused: { since: "2030-01-01T00:00:00.000Z", by: "ops" } },
+    { channel: "web", paused: null },
+  ];
+  expect(levels(judgeChannels({ items, unheeding: ["dispatch-2"] }))).toEqual([
+    "warning paused channels",
+    "error paused channels",
+  ]);
+  expect(levels(judgeChannels({ items: items.slice(1), unheeding: [] }))).toEqual([]);
+  const node = { id: "n1", asked: false, draining: false, connections: 3 };
+  expect(levels(judgeNodes([node]))).toEqual([]);
+  expect(levels(judgeNodes([]))).toEqual(["error push nodes"]);
+  expect(levels(judgeNodes([{ ...node, asked: true }]))).toEqual(["error push nodes"]);
+  expect(levels(judgeNodes([node, { ...node, id: "n2", draining: true }]))).toEqual(["warning push nodes"]);
 });
 
 test("metrics: what alerts would tell, by series", () => {

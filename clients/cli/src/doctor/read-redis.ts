@@ -2,7 +2,9 @@
 // Guarantees: reads only.
 import { performance } from "node:perf_hooks";
 import { CliError, usageError } from "../cli-error.js";
-import { type RedisAccess, RedisLink } from "../redis/redis-link.js";
+import { readAccess } from "../commands/redis.js";
+import { RedisLink } from "../redis/redis-link.js";
+import type { Terminal } from "../terminal.js";
 import type { ServerFacts } from "./judge-redis.js";
 
 export interface RedisRead {
@@ -14,19 +16,26 @@ export interface RedisRead {
 const ROUND_TRIPS = 5;
 const DEFAULT_PORT = 6379;
 
-/** @param text redis:// or rediss://, with user and password */
-export async function readRedis(text: string): Promise<RedisRead> {
+/**
+ * The password and certificates may stand in files, as the services name them.
+ * @param text redis:// or rediss://, with user and password
+ */
+export async function readRedis(
+  text: string,
+  { environment }: Pick<Terminal, "environment">,
+): Promise<RedisRead> {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !["redis:", "rediss:"].includes(url.protocol)) {
     throw usageError("--redis-url must begin with redis:// or rediss://");
   }
   const address = { host: url.hostname, port: url.port === "" ? DEFAULT_PORT : Number(url.port) };
   const server = `${address.host}:${address.port}`;
-  const access: RedisAccess = {
-    ...(url.username === "" ? {} : { username: decodeURIComponent(url.username) }),
-    ...(url.password === "" ? {} : { password: decodeURIComponent(url.password) }),
-    ...(url.protocol === "rediss:" ? { tls: {} } : {}),
-  };
+  const access = readAccess(text, {
+    passwordFile: environment["REDIS_PASSWORD_FILE"],
+    caFile: environment["REDIS_CA_FILE"],
+    certFile: environment["REDIS_CERT_FILE"],
+    keyFile: environment["REDIS_KEY_FILE"],
+  });
   let link: RedisLink | undefined;
   try {
     link = await RedisLink.open(address, access);

@@ -20,7 +20,7 @@ export function describePush(answer: MessageAnswer): string[] {
 }
 
 function describePushed(
-  { acceptedAt, explanation }: MessageAnswer,
+  { acceptedAt, explanation, timeline }: MessageAnswer,
   { at, channel = "a fallback channel" }: TimelineEvent,
   attempts: readonly TimelineEvent[],
 ): string {
@@ -29,12 +29,20 @@ function describePushed(
   const before =
     last === undefined
       ? ""
-      : ` ${count(refused.length, "earlier attempt")} came to nothing, the last by ${last.channel ?? "a channel"}: ${wordsOf(last)}.`;
+      : ` ${count(refused.length, "other attempt")} came to nothing, the last by ${last.channel ?? "a channel"}: ${wordsOf(last)}.`;
   const why =
     explanation?.policy?.fallback === "always"
-      ? 'it was sent with fallback "always"'
-      : "nobody had acknowledged it by then";
-  return `Pushed: ${channel} took it ${describeSpan(acceptedAt, at)} after it was accepted; ${why}.${before}`;
+      ? '; it was sent with fallback "always"'
+      : describeAcknowledged(at, timeline);
+  return `Pushed: ${channel} took it ${describeSpan(acceptedAt, at)} after it was accepted${why}.${before}`;
+}
+
+/** Whether a client had it by then, where that is known: an upper bound behind the push leaves it open. */
+function describeAcknowledged(pushedAt: string, timeline: readonly TimelineEvent[]): string {
+  const delivered = timeline.find(({ event }) => event === "delivered");
+  if (delivered !== undefined && msBetween(delivered.at, pushedAt) > 0)
+    return ", though a client had it already";
+  return delivered?.approximate === true ? "" : "; nobody had acknowledged it by then";
 }
 
 /** By channel: what its last attempt came to. */
@@ -79,17 +87,19 @@ function describeSkip(
 }
 
 function describeNoAttempt({ state, explanation }: MessageAnswer): string[] {
-  const { policy } = explanation ?? {};
+  // From the archive alone, or of an older release: nothing is known of it.
+  if (explanation === undefined) return [];
+  const { policy } = explanation;
   const tense = state === "queued" ? "It will not be pushed" : "Not pushed";
   if (policy?.fallback === "never") return [`${tense}: it was sent with fallback "never".`];
   if (policy?.notification === false) return [`${tense}: it has no notification to push.`];
-  if (state === "queued") return explanation === undefined ? [] : [describeWaiting(explanation)];
+  if (state === "queued") return [describeWaiting(explanation)];
   if (state === "delivered" && policy !== undefined) {
-    return ["Not pushed: it was acknowledged before it was offered to a channel."];
+    return ["Not pushed: it was acknowledged before a channel was asked."];
   }
   if (state === "cancelled") return ["Not pushed: no channel was asked before it was taken back."];
   if (state === "expired" || state === "delivered") {
-    const others = state === "expired" ? "or no channel took note of it" : "or it was acknowledged in time";
+    const others = state === "expired" ? "or its time was over first" : "or it was acknowledged in time";
     return [
       `Not pushed: no channel was asked. It was sent with fallback "never", or without a notification, ${others}; ` +
         "how it was sent is no longer stored.",

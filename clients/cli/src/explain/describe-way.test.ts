@@ -6,6 +6,11 @@ import { describeOutcome, describeReasons, describeTimeline } from "./describe-w
 import type { MessageAnswer } from "./message-answer.js";
 
 const at = (seconds: number): string => new Date(1_900_000_000_000 + seconds * 1_000).toISOString();
+interface PushedCase {
+  readonly delivered?: number;
+  readonly approximate?: boolean;
+  readonly fallback?: string;
+}
 const message = (parts: Partial<MessageAnswer>): MessageAnswer => ({
   id: "p0_a",
   to: { user: "ann" },
@@ -54,7 +59,29 @@ describe("the sentences", () => {
     expect(said.includes("tried again")).toBe(isTriedAgain);
   });
 
+  test.each([
+    [{}, "; nobody had acknowledged it by then."],
+    [{ delivered: 5 }, "; nobody had acknowledged it by then."],
+    [{ delivered: 2 }, ", though a client had it already."],
+    [{ delivered: 5, approximate: true }, " after it was accepted."],
+    [{ delivered: 2, fallback: "always" }, '; it was sent with fallback "always".'],
+  ])("pushed after 3 s, %j", ({ delivered, approximate = false, fallback }: PushedCase, words) => {
+    const timeline = [
+      { at: at(3), event: "pushed", channel: "apns" },
+      ...(delivered === undefined
+        ? []
+        : [{ at: at(delivered), event: "delivered", ...(approximate ? { approximate } : {}) }]),
+    ];
+    const policy =
+      fallback === undefined ? {} : { policy: { fallback, priority: "normal", notification: true } };
+    const explanation = { at: at(9), notSent: [], ...policy };
+    const said = describeReasons(message({ state: "delivered", timeline, explanation })).at(-1) ?? "";
+    expect(said.endsWith(words)).toBe(true);
+  });
+
   test("without an explanation nothing is guessed", () => {
+    for (const state of ["delivered", "expired", "cancelled"])
+      expect(describeReasons(message({ state }))).toEqual([]);
     expect(describeReasons(message({}))).toEqual([]);
     expect(describeReasons(message({ to: { topic: "t" }, state: "published" }))).toEqual([]);
     expect(describeOutcome(message({ state: "odd" }))).toBe("State: odd.");

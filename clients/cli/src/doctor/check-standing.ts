@@ -1,0 +1,103 @@
+// doctor/doctor -> here: what an operator has set and may have forgotten: paused channels, drained nodes; and whether any
+// node takes clients.
+// Guarantees: asks only.
+import type { Ask } from "../ask-service.js";
+import { CliError } from "../cli-error.js";
+import { failure, type Finding, ok, skipped, warning } from "./finding.js";
+
+interface Channel {
+  readonly channel: string;
+  readonly paused: { readonly since: string; readonly by: string } | null;
+}
+
+interface Node {
+  readonly id: string;
+  readonly draining?: boolean;
+  readonly asked: boolean;
+  readonly connections?: number;
+}
+
+export async function checkStanding(ask: Ask): Promise<Finding[]> {
+  return (
+    await Promise.all([
+      judged("paused channels", ask, "/v1/channels", (answer) =>
+        judgeChannels(answer as { items: readonly Channel[]; unheeding: readonly string[] }),
+      ),
+      judged("push nodes", ask, "/v1/nodes", (answer) =>
+        judgeNodes((answer as { items: readonly Node[] }).items),
+      ),
+    ])
+  ).flat();
+}
+
+async function judged(
+  check: string,
+  ask: Ask,
+  path: string,
+  judge: (answer: unknown) => Finding[],
+): Promise<Finding[]> {
+  try {
+    return judge(await ask("GET", path));
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    return [skipped(check, error.message)];
+  }
+}
+
+export function judgeChannels({
+  items,
+  unheeding,
+}: {
+  readonly items: readonly Channel[];
+  readonly unheeding: readonly string[];
+}): Finding[] {
+  const check = "paused channels";
+  const paused = items.flatMap(({ channel, paused: pause }) =>
+    pause === null
+      ? []
+      : [
+          warning(
+            check,
+            `${channel} is paused since ${pause.since}, by ${pause.by}`,
+            `petrel channels resume ${channel}`,
+          ),
+        ],
+  );
+  return [
+    ...(paused.length === 0 ? [ok(check, "none")] : paused),
+    ...(unheeding.length === 0
+      ? []
+      : [
+          failure(
+            check,
+            `not heeded by ${unheeding.join(", ")}`,
+            "Of an older release, or without its link to Redis: it sends on.",
+          ),
+        ]),
+  ];
+}
+
+export function judgeNodes(nodes: readonly Node[]): Finding[] {
+  const check = "push nodes";
+  const drained = nodes.filter(({ draining, asked }) => draining === true || asked);
+  const takes = nodes.length - drained.length;
+  const connections = nodes.reduce((sum, { connections: one = 0 }) => sum + one, 0);
+  if (takes === 0) {
+    return [
+      failure(
+        check,
+        nodes.length === 0 ? "none lives: nobody can connect" : "all are draining: nobody can connect",
+        nodes.length === 0 ? "Start one." : "petrel drain NODE --undo, or start another one.",
+      ),
+    ];
+  }
+  return drained.length === 0
+    ? [ok(check, `${nodes.length} live, with ${connections} connections`)]
+    : [
+        warning(
+          check,
+          `${drained.map(({ id }) => id).join(", ")} of ${nodes.length} drains`,
+          "Is it to be stopped? Else petrel drain NODE --undo.",
+        ),
+      ];
+}
