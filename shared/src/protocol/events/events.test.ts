@@ -144,6 +144,16 @@ describe("as senders see it", () => {
   });
 });
 
+test("a cursor takes up to 30 characters a partition, so that one of a thousand fits into a request's head", () => {
+  const lateMs = Date.UTC(2050, 0);
+  const lengthOf = (partitions: number): number =>
+    encodeEventCursor(Array.from({ length: partitions }, () => ({ mark: lateMs, ms: lateMs, n: 46_655 })))
+      .length;
+  for (const partitions of [4, 64, 1_000])
+    expect(lengthOf(partitions)).toBeLessThanOrEqual(30 * partitions + 10);
+  expect(lengthOf(1_000)).toBeLessThan(31 * 1_024);
+});
+
 test("an event's id names its partition and its place", () => {
   expect(encodeEventId(3, { mark: 35, ms: 36, n: 0 })).toBe("3.z.10.0");
 });
