@@ -30,7 +30,7 @@ interface AlertTestFile {
   readonly tests: readonly {
     readonly name: string;
     readonly input_series: readonly object[];
-    readonly alert_rule_test: readonly Assertion[];
+    readonly alert_rule_test?: readonly Assertion[];
   }[];
 }
 
@@ -57,7 +57,7 @@ export function readRuleFiles(directory: string): RuleFile[] {
 
 export function readAssertions(directory: string): Assertion[] {
   return ymlIn(join(directory, "tests")).flatMap((name) =>
-    readTests(join(directory, "tests", name)).tests.flatMap(({ alert_rule_test }) => alert_rule_test),
+    readTests(join(directory, "tests", name)).tests.flatMap(({ alert_rule_test = [] }) => alert_rule_test),
   );
 }
 
@@ -182,7 +182,7 @@ function writeAssertions(directory: string, work: string, name: string, mutants:
   const tests = file.tests.map((one) => ({
     ...one,
     promql_expr_test: undefined,
-    alert_rule_test: one.alert_rule_test.flatMap((assertion) =>
+    alert_rule_test: (one.alert_rule_test ?? []).flatMap((assertion) =>
       mutants
         .filter(({ of }) => of.alert === assertion.alertname)
         .map((mutant) => {
