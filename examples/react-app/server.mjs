@@ -18,7 +18,7 @@ async function build() {
     platform: "browser",
     transform: { define: { "process.env.NODE_ENV": '"production"' } },
   });
-  const { output } = await bundle.generate({ format: "esm" });
+  const { output } = await bundle.generate({ format: "esm", codeSplitting: false });
   await bundle.close();
   return output[0].code;
 }

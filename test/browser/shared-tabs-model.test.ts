@@ -263,6 +263,61 @@ test("all: nothing is acknowledged before every tab that listens has handled it,
   await closed(tabs);
 });
 
+test("what the server says of a token ends the tab that brought it; what it says of the user, all", async () => {
+  const node = new FakePushNode();
+  const asked = [0, 0];
+  const counting = (i: number) => ({
+    getToken: () => {
+      asked[i] = (asked[i] ?? 0) + 1;
+      return token("alice");
+    },
+  });
+  const tabs = await opened(node, counting(0), counting(1));
+  const states = (): string[] => tabs.map(({ client }) => client.state);
+  node.refuse(4401, "PETREL_TOKEN_EXPIRED");
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect([asked, states(), node.connections]).toEqual([[2, 1], ["online", "online"], 1]);
+  node.refuse(4403, "PETREL_TOKEN_REVOKED");
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(states().toSorted()).toEqual(["closed", "online"]);
+  for (const { client } of tabs) client.connect();
+  await vi.advanceTimersByTimeAsync(2_000);
+  node.refuse(4409, "PETREL_SIGNED_IN_ELSEWHERE");
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(states()).toEqual(["closed", "closed"]);
+  await closed(tabs);
+});
+
+test("a client that is closed before it is connected holds nothing", async () => {
+  const node = new FakePushNode();
+  const browser = new FakeBrowser(() => 1);
+  const hasty = new Tab(browser, node);
+  const ends = hasty.client.close();
+  await loaded();
+  await vi.advanceTimersByTimeAsync(3_000);
+  await ends;
+  expect(browser.heldLocks).toBe(0);
+  const other = new Tab(browser, node);
+  await loaded();
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect([other.client.state, browser.heldLocks]).toEqual(["online", 1]);
+  await closed([other]);
+  expect(browser.heldLocks).toBe(0);
+});
+
+test("publishing comes back to the tab that did, whatever numbers two tabs use", async () => {
+  const node = new FakePushNode();
+  const tabs = await opened(node, {}, {});
+  const published = Promise.all(tabs.map(({ client }) => client.publish("room", "x")));
+  await vi.advanceTimersByTimeAsync(500);
+  expect((await published).map(({ offset }) => offset).toSorted()).toEqual([1, 2]);
+  expect(tabs.map(({ seenOfRoom }) => seenOfRoom)).toEqual([
+    [1, 2],
+    [1, 2],
+  ]);
+  await closed(tabs);
+});
+
 test("who takes over starts at once where the slowest tab is", async () => {
   const node = new FakePushNode();
   const tabs = await opened(node, {}, {}, {});

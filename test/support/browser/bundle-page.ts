@@ -11,7 +11,7 @@ export async function bundlePage(script: string): Promise<string> {
     transform: { define: { "process.env.NODE_ENV": '"development"' } },
   });
   try {
-    const { output } = await bundle.generate({ format: "iife" });
+    const { output } = await bundle.generate({ format: "iife", codeSplitting: false });
     return output[0].code;
   } finally {
     await bundle.close();

@@ -30,6 +30,10 @@ export class FakeBrowser {
     this.#delayMs = delayMs;
   }
 
+  get heldLocks(): number {
+    return [...this.#locks.values()].filter(({ holder }) => holder !== undefined).length;
+  }
+
   openTab(): FakeTab {
     return new FakeTab(this, this.#delayMs);
   }

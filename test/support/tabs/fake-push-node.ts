@@ -54,6 +54,14 @@ export class FakePushNode {
     for (const socket of this.open) socket.end(code);
   }
 
+  /** Says why before it ends them. */
+  refuse(code: number, error: string): void {
+    for (const socket of this.open) {
+      socket.say({ type: "error", code: error, message: "no", action: "stop" });
+      socket.end(code);
+    }
+  }
+
   /** Asks all to move. */
   move(): void {
     for (const socket of this.open)

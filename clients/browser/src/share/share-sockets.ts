@@ -1,6 +1,6 @@
 // share-link -> here -> tab-member: the place among the tabs that a credential belongs to.
 // Guarantees: who shares is decided by the credential of each attempt; what cannot be shared gets no socket from here.
-import type { SocketConstructor } from "../connection/socket.js";
+import type { Socket, SocketConstructor } from "../connection/socket.js";
 import type { Credential } from "../credentials/credential-source.js";
 import type { SharedAck } from "./ack-policy.js";
 import { shareName } from "./share-identity.js";
@@ -34,16 +34,21 @@ export class ShareSockets {
     for (const { member } of over) member.release();
     this.#members = this.#members.filter((one) => !over.includes(one));
     if (name === undefined) return undefined;
-    let { member } = this.#members.find((one) => one.name === name) ?? {};
-    if (member === undefined) {
-      member = new TabMember({ ...this.#options, name, policy: ack });
-      this.#members.push({ name, member });
-    }
-    const tab = member;
+    // Not before it is used: the client may be closed by then, and a tab that leads for nobody would hold the lock.
+    const open = (url: string, protocols: readonly string[]): Socket =>
+      this.#memberOf(name).open(url, protocols);
     const Shared = function (url: string, protocols: readonly string[]) {
-      return tab.open(url, protocols);
+      return open(url, protocols);
     };
     return Shared as unknown as SocketConstructor;
+  }
+
+  #memberOf(name: string): TabMember {
+    const known = this.#members.find((one) => one.name === name);
+    if (known !== undefined) return known.member;
+    const member = new TabMember({ ...this.#options, name, policy: this.#options.ack });
+    this.#members.push({ name, member });
+    return member;
   }
 
   release(): void {

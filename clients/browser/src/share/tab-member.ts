@@ -204,6 +204,10 @@ export class TabMember {
     const heardAtMs = performance.now();
     if (message.kind === "open") {
       const { position, broadcast } = message;
+      // Of tabs that have crashed nobody says that they are gone.
+      for (const [one, { heardAtMs: atMs }] of this.#places) {
+        if (heardAtMs - atMs > PLACE_LASTS_MS) this.#places.delete(one);
+      }
       this.#places.set(socket, { position, broadcast, heardAtMs });
     } else if (message.kind === "close" || message.kind === "abandon") {
       this.#places.delete(socket);
