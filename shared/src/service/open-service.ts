@@ -74,10 +74,7 @@ export async function openService(config: ServiceConfig, process: ServiceProcess
   const tls = await openListenerTls(config, process);
   const { certificates } = tls;
   addCertificateGauges(metrics, certificates);
-  const { accessLogSample: sample = 0 } = config;
-  const addressOf = (request: IncomingMessage): string => clientOf(request, trustedProxies);
-  const log = sample === 0 ? undefined : new AccessLog({ logger: process.logger, sample, addressOf });
-  const requests = new RequestWatch(metrics, log);
+  const requests = new RequestWatch(metrics, openAccessLog(config, process, trustedProxies));
 
   async function attach(app: HttpApp): Promise<void> {
     if (config.metricsPort !== undefined) {
@@ -104,6 +101,20 @@ export async function openService(config: ServiceConfig, process: ServiceProcess
     isMeasured,
     attach,
   };
+}
+
+function openAccessLog(
+  { accessLogSample: sample = 0 }: ServiceConfig,
+  { logger }: ServiceProcess,
+  trustedProxies: TrustedProxies,
+): AccessLog | undefined {
+  if (sample === 0) return undefined;
+  return new AccessLog({
+    // Its fields are fixed, and none of them is a secret: looking for such names would cost more than the line.
+    logger: logger.child({}, { redact: [] }),
+    sample,
+    addressOf: (request: IncomingMessage) => clientOf(request, trustedProxies),
+  });
 }
 
 /** @throws ConfigError */
