@@ -218,4 +218,35 @@ describe.runIf(runsInBrowser())("tabs that share a connection", () => {
     expect(sorted.length).toBeGreaterThan(0);
     for (const { page } of tabs) await page.close();
   });
+
+  test("a page that goes into the back/forward cache leaves it to another tab, and comes back as it left", async () => {
+    const user = "bea";
+    const token = await cluster.tokenFor(user);
+    const query = encodeURIComponent(JSON.stringify({ url: cluster.nodeUrls[0], token }));
+    const send = (): Promise<unknown> => cluster.post("/v1/messages", { to: { user }, data: null });
+    const until = (page: Page, what: string): Promise<unknown> =>
+      page.waitForFunction(what, undefined, { timeout: WITHIN_MS, polling: 50 });
+    const [first, second] = [await browser.context.newPage(), await browser.context.newPage()];
+    for (const page of [first, second]) {
+      await page.goto(`${origin()}/?${query}`);
+      await until(page, `window.client?.state === "online"`);
+    }
+    expect(await first.evaluate("sockets")).toBe(1);
+    await send();
+    for (const page of [first, second]) await until(page, "heard.length === 1");
+
+    await first.goto(`${origin()}/elsewhere`);
+    await until(second, "sockets === 1");
+    await send();
+    await until(second, "heard.length === 2");
+    await first.evaluate("history.back()").catch(() => undefined);
+    // The same page goes on: one that was loaded anew would not have heard the first.
+    await until(
+      first,
+      `window.heard?.join() === "1,2" && client.state === "online" && welcomes.length === 2`,
+    );
+    expect(await first.evaluate("sockets")).toBe(0);
+    expect(await second.evaluate("states.join()")).toBe("connecting,online");
+    for (const page of [first, second]) await page.close();
+  });
 });

@@ -16,7 +16,7 @@ beforeEach(async () => {
   said = [];
   topics = new SharedTopics({
     send: (frame) => {
-      sent.push(frame as Fields);
+      sent.push(frame);
       return true;
     },
     say: (to, frame) => {
@@ -62,8 +62,8 @@ const message = (offset: number): Fields => ({
 });
 const heard = (): string[] =>
   said.splice(0).map(({ to, frame }) => {
-    const { type, offset = "", reason = "", code = "" } = frame as Readonly<Record<string, string>>;
-    return `${to} ${type} ${String(offset)}${reason}${code}`.trim();
+    const { type, offset = "", reason = "", code = "" } = frame as Readonly<Record<string, string | number>>;
+    return `${to} ${type} ${offset}${reason}${code}`.trim();
   });
 
 describe("the topics of two tabs", () => {
@@ -99,6 +99,13 @@ describe("the topics of two tabs", () => {
       "a message 6",
       "b message 6",
     ]);
+    // It asks anew, and leaves nothing behind of what it asked before.
+    await subscribe("b", { topic: "room", epoch: "t", offset: 6 });
+    await server(answer(6, true));
+    topics.leave("a");
+    topics.leave("b");
+    await turn();
+    expect(sent.at(-1)).toEqual({ type: "unsubscribe", topics: [{ topic: "room" }] });
   });
 
   test("that the server keeps come to every tab unasked, also to a later one, and end for all", async () => {
