@@ -1,12 +1,10 @@
 // auth, collect, dispatch -> here -> redis/audit-log: the acts of operators and users that the audit log records.
-// Guarantees: a name is never renamed or reused: it stands in the audit log, and in the API that filters by it.
+// Guarantees: a name is never renamed or reused: it stands in the audit log, and in the API that filters by it. New ones
+// come last, so that the documented list of before is the beginning of this one.
 
 export const auditActions = [
   "key.create",
   "key.update",
-  "key.suspend",
-  "key.resume",
-  "key.limit",
   "key.rotate",
   "key.revoke",
   "token.revoke",
@@ -29,6 +27,9 @@ export const auditActions = [
   "node.undrain",
   "channel.pause",
   "channel.resume",
+  "key.suspend",
+  "key.resume",
+  "key.limit",
 ] as const;
 
 export type AuditAction = (typeof auditActions)[number];
