@@ -95,6 +95,7 @@ test("a healthy cluster: nothing is wrong, and everything was looked at", async 
       ],
       "redis version",
       "redis persistence",
+      "redis users",
       "redis eviction",
       "redis memory",
       "redis latency",
@@ -114,6 +115,28 @@ test("a healthy cluster: nothing is wrong, and everything was looked at", async 
     0,
     expect.stringMatching(/^0 wrong, 0 warnings, \d+ fine, 2 not looked at$/),
   ]);
+});
+
+test("a Redis that would not run its file at its next start is told", async () => {
+  const other = await startRedis({ appendOnly: true });
+  try {
+    const link = await connectRedis({
+      url: other.url,
+      role: "admin",
+      logger: createLogger({ service: "test", level: "silent" }),
+    });
+    await link.call("ACL", "SETUSER", "operator", "on", ">secret", "~*", "&*", "+@all");
+    await link.call("ACL", "SETUSER", "default", "-@all", "+ping", "+info");
+    link.disconnect();
+    const operator = other.url.replace("redis://", "redis://operator:secret@");
+    const { findings, code } = await doctor("--redis-url", operator);
+    expect(findings.filter(({ check }) => check === "redis users")).toEqual([
+      expect.objectContaining({ level: "error", mend: expect.stringContaining("allcommands") as string }),
+    ]);
+    expect(code).toBe(1);
+  } finally {
+    await other.stop();
+  }
 });
 
 test("six things are wrong: each is named with how to mend it, by the services and by Redis itself", async () => {

@@ -10,6 +10,8 @@ export interface ServerFacts {
   /** Beside the clock of whoever asked. */
   readonly clockAheadMs?: number;
   readonly info?: Readonly<Record<string, string>>;
+  /** What Redis' user `default` may do, as `ACL GETUSER` says it. */
+  readonly defaultUser?: { readonly commands: string; readonly keys: string };
 }
 
 const SLOW_MS = 5;
@@ -36,6 +38,7 @@ export function judgeServer({ server, ...facts }: ServerFacts, asker: string): F
       : [
           judgeVersion(server, info),
           ...judgePersistence(server, info),
+          ...judgeDefaultUser(server, info, facts.defaultUser),
           judgeEviction(server, info),
           judgeMemory(server, info),
           ...judgeReplicas(server, info),
@@ -85,6 +88,21 @@ function judgePersistence(server: string, info: Info): Finding[] {
           "Is its disk full, or failing?",
         ),
       ];
+}
+
+/** A Redis that starts runs its append-only file with this user's rights; Valkey does not. */
+function judgeDefaultUser(server: string, info: Info, user: ServerFacts["defaultUser"]): Finding[] {
+  const check = "redis users";
+  if (user === undefined || info["aof_enabled"] !== "1" || info["valkey_version"] !== undefined) return [];
+  return [
+    user.commands === "+@all" && user.keys === "~*"
+      ? ok(check, `${server}: the user default has all rights, on or off`)
+      : failure(
+          check,
+          `${server}: the user default is restricted (${user.commands} ${user.keys}), so a restart loses what scripts wrote`,
+          "ACL SETUSER default off resetpass allkeys allchannels allcommands, and the same in its ACL file, before it restarts: docs/operate/redis.md.",
+        ),
+  ];
 }
 
 function judgeEviction(server: string, info: Info): Finding {

@@ -68,8 +68,17 @@ async function readAll(link: RedisLink, server: string, database: string): Promi
   );
   // On a cluster another node may have it: then it is not judged.
   const stored = await link.ask("GET", "petrel:partition-count").catch(() => undefined);
+  const defaultUser = readUser(await link.ask("ACL", "GETUSER", "default").catch(() => undefined));
   return {
-    facts: { server, ...best, info },
+    facts: { server, ...best, info, ...(defaultUser === undefined ? {} : { defaultUser }) },
     stored: typeof stored === "string" ? Number(stored) : undefined,
   };
+}
+
+/** @param reply names and values in turn; undefined where the user of the link may not ask */
+function readUser(reply: unknown): ServerFacts["defaultUser"] {
+  if (!Array.isArray(reply)) return undefined;
+  const valueOf = (name: string): unknown => reply[reply.indexOf(name) + 1];
+  const [commands, keys] = [valueOf("commands"), valueOf("keys")];
+  return typeof commands === "string" && typeof keys === "string" ? { commands, keys } : undefined;
 }
