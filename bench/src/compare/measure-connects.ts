@@ -13,7 +13,7 @@ const LOAD_PROCESSES = 2;
  * Rounds that are not counted: V8 compiles what a node runs during its first thousands of connections, and a node that
  * serves a crowd has long done so. The same for all.
  */
-const WARM_UPS = 4;
+const WARM_UPS = 6;
 /** What servers do once a connection has gone. */
 const SETTLE_MS = 500;
 
