@@ -236,14 +236,32 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
     const at = { acceptedAtMs: Date.now() - AGE_MS, expiresAtMs: Date.now() + 3_600_000 };
     const accepted = await accept("u1", "1", false);
     const refused = newRow({ ...at, recipient: "u1", attempt: "a" });
-    const erased = newRow({ ...at, recipient: "gone" });
-    await archive.noteErasure("gone", Date.now());
-    for (const row of [accepted, refused, erased]) await spool.add(0, [{ kind: "write", row }]);
+    // Nobody looks at these for a while: if they came in, they would be there.
+    const later = { ...at, acceptedAtMs: Date.now() + 600_000 };
+    const erased = newRow({ ...later, recipient: "gone" });
+    const published = newRow({ ...later, recipient: "#news", from: "gone" });
+    await archive.noteErasure("gone", Date.now() + 1_200_000);
+    // Over: the sweep finishes only what was not.
+    await archive.erase("gone");
+    for (const row of [accepted, refused, erased, published]) await spool.add(0, [{ kind: "write", row }]);
     await spool.add(0, [{ kind: "refuse", row: refused }]);
     await begin();
     await until(accepted.id, { state: "queued", seq: 1 });
     expect(await archive.find(refused.id)).toMatchObject({ state: "refused" });
     expect(await archive.find(erased.id)).toBeUndefined();
+    expect(await archive.find(published.id)).toBeUndefined();
     expect(await spool.count(0)).toBe(0);
+  });
+
+  test("what an erased user had published, and came in late, is removed at its look", async () => {
+    await archiver.stop();
+    const at = { acceptedAtMs: Date.now() - AGE_MS, expiresAtMs: Date.now() + 3_600_000, recipient: "#news" };
+    await archive.noteErasure("gone", Date.now());
+    await archive.erase("gone");
+    const [theirs, other] = [newRow({ ...at, from: "gone" }), newRow({ ...at, from: "stays" })];
+    await archive.write([theirs, other]);
+    await begin();
+    await expect.poll(() => archive.find(theirs.id), { timeout: 60_000 }).toBeUndefined();
+    expect(await archive.find(other.id)).toBeDefined();
   });
 });

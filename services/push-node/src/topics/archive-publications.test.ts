@@ -132,7 +132,10 @@ describe("the order of its steps", () => {
         write: ({ id }) => (said.push(["write", id]), Promise.resolve(written)),
         replace: ({ data }) => (said.push(["replace", data]), Promise.resolve()),
         refuse: ({ id }) => (said.push(["refuse", id]), Promise.resolve()),
-        published: ({ offset }: Publication) => (said.push(["published", offset]), Promise.resolve()),
+        published: async ({ offset }: Publication) => {
+          await new Promise(setImmediate);
+          said.push(["published", offset]);
+        },
       },
       { wallMs: () => 1 },
     );
