@@ -316,6 +316,56 @@ test("publishing comes back to the tab that did, whatever numbers two tabs use",
   await closed(tabs);
 });
 
+test("a token that ends is renewed by the tab that brought it; where that fails, by another", async () => {
+  const node = new FakePushNode();
+  const asked: string[] = [];
+  const first = {
+    getToken: ({ reason }: { readonly reason: string }) => {
+      asked.push(`first ${reason}`);
+      if (reason === "expiring") throw new Error("not now");
+      return token("alice");
+    },
+  };
+  const second = {
+    getToken: ({ reason }: { readonly reason: string }) => {
+      asked.push(`second ${reason}`);
+      return token("alice");
+    },
+  };
+  const tabs = await opened(node, first, second);
+  node.expire(30);
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(asked).toEqual(["first connect", "second connect", "first expiring"]);
+  await vi.advanceTimersByTimeAsync(28_000);
+  expect(asked.at(-1)).toBe("second expiring");
+  // It counts from now on.
+  node.refuse(4401, "PETREL_TOKEN_EXPIRED");
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(asked.slice(4)).toEqual(["second refresh"]);
+  await closed(tabs);
+});
+
+test("a token in the first frame is shared; tickets are, with a key, and a ticket that ends changes the connection", async () => {
+  const node = new FakePushNode();
+  const tabs = await opened(node, { credentials: "first-frame" }, { credentials: "first-frame" });
+  expect([...node.open].map(({ isAuthorised }) => isAuthorised)).toEqual([true]);
+  await closed(tabs);
+
+  const withTickets = { getToken: undefined, getTicket: () => "ticket", shared: { key: "alice" } };
+  const others = await opened(node, withTickets, withTickets);
+  const before = node.connects;
+  expect(node.connections).toBe(1);
+  const states: string[] = [];
+  for (const { client } of others) client.on("state", (state) => states.push(state));
+  node.expire(60);
+  await vi.advanceTimersByTimeAsync(8_000);
+  expect([node.connects - before, node.connections, states]).toEqual([1, 1, []]);
+  node.send();
+  await vi.advanceTimersByTimeAsync(500);
+  expect(others.map(({ seen }) => seen)).toEqual([[1], [1]]);
+  await closed(others);
+});
+
 test("who takes over starts at once where the slowest tab is", async () => {
   const node = new FakePushNode();
   const tabs = await opened(node, {}, {}, {});

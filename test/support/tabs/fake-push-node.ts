@@ -62,6 +62,10 @@ export class FakePushNode {
     }
   }
 
+  expire(inSeconds: number): void {
+    for (const socket of this.open) socket.say({ type: "token_expiring", inSeconds });
+  }
+
   /** Asks all to move. */
   move(): void {
     for (const socket of this.open)
@@ -74,6 +78,7 @@ class FakeSocket implements Socket {
   readonly #node: FakePushNode;
   readonly #tab: FakeTab;
   readonly #listeners = new Map<string, Listener[]>();
+  #isAuthorised = false;
   #number = 0;
   #sent = 0;
   #topicSent: number | undefined;
@@ -136,6 +141,10 @@ class FakeSocket implements Socket {
     }
   }
 
+  get isAuthorised(): boolean {
+    return this.#isAuthorised;
+  }
+
   /** The system of a tab that has crashed closes its sockets. */
   get isGone(): boolean {
     return this.#tab.isCrashed;
@@ -186,6 +195,8 @@ class FakeSocket implements Socket {
       node.acked = Math.max(node.acked, seq);
       node.ackedOn.push(this.#number);
     } else if (frame["type"] === "ping") this.say({ type: "pong" });
+    else if (frame["type"] === "token") this.say({ type: "token_accepted", expiresIn: 600 });
+    else if (frame["type"] === "auth") this.#isAuthorised = true;
     else if (frame["type"] === "subscribe") {
       for (const entry of frame["topics"] as readonly { topic: string; epoch?: string; offset?: number }[]) {
         this.#subscribe(entry);
