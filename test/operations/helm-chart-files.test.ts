@@ -42,6 +42,18 @@ test("every variable of every service can be set", () => {
   }
 });
 
+test("what README.md gives as values is taken", () => {
+  const readme = readFileSync(join(chartDirectory, "README.md"), "utf8");
+  const blocks = [...readme.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(
+    ([, text = ""]) => parse(text) as unknown,
+  );
+  expect(blocks.length).toBeGreaterThanOrEqual(4);
+  for (const block of blocks) {
+    isValid(block);
+    expect(isValid.errors).toBeNull();
+  }
+});
+
 test("a variable that nobody reads, a wrong type and an unknown value are refused", () => {
   for (const wrong of [
     { settings: { VAPID_SUBJEKT: "a" } },

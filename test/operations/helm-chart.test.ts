@@ -224,6 +224,18 @@ describe.runIf(isThere)("what no directory of k8s/ shows", () => {
     expect(before.filter((one, index) => one !== after[index])).toHaveLength(1);
   });
 
+  test("a stop waits for the way in as long as it is told to, or not at all", () => {
+    const sleeps = (...more: string[]): unknown[] => {
+      const { workloads: all, containersOf: containers } = readObjects(renderChart([], ...more));
+      return all
+        .filter(({ metadata }) => metadata.name === "collect")
+        .flatMap(containers)
+        .map(({ lifecycle }) => lifecycle?.preStop?.sleep?.seconds);
+    };
+    expect(sleeps("--set", "services.collect.preStopSeconds=0")).toEqual([undefined]);
+    expect(sleeps("--set", "services.collect.preStopSeconds=30")).toEqual([30]);
+  });
+
   test("a name that nothing reads is refused before anything is rendered", () => {
     expect(() => renderChart([], "--set", "settings.DRAIN_WINDOWMS=1")).toThrow(/DRAIN_WINDOWMS/);
     expect(() => renderChart([], "--set", "services.auth.settings.DRAIN_WINDOW_MS=1")).toThrow(

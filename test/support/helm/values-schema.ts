@@ -120,7 +120,10 @@ function service(name: string): ValueSchema {
     spread: text("`required`: pods on different machines, whatever that costs", {
       enum: ["preferred", "required"],
     }),
-    preStopSeconds: count("how long a stop waits for the way in to notice; 5 where k8s/base has it", 0),
+    preStopSeconds: count(
+      "how long a stop waits for the way in to notice; 5 where k8s/base has it, 0 for not at all",
+      0,
+    ),
     nodeSelector: map("nodes with these labels"),
     tolerations: list("taints that its pods bear"),
     affinity: free("as a pod has it"),

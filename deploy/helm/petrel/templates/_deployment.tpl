@@ -75,7 +75,11 @@
 {{- end -}}
 
 {{- /* preStop, the stop's own time, ten seconds, and five more; never less than in k8s/base. */ -}}
-{{- with get $own "preStopSeconds" }}{{ $_ := set $container "lifecycle" (dict "preStop" (dict "sleep" (dict "seconds" (int .)))) }}{{ end -}}
+{{- if hasKey $own "preStopSeconds" -}}
+{{- $seconds := int $own.preStopSeconds -}}
+{{- $_ := unset $container "lifecycle" -}}
+{{- if gt $seconds 0 }}{{ $_ := set $container "lifecycle" (dict "preStop" (dict "sleep" (dict "seconds" $seconds))) }}{{ end -}}
+{{- end -}}
 {{- $preStop := dig "lifecycle" "preStop" "sleep" "seconds" 0 $container | int -}}
 {{- $stopMs := "" -}}
 {{- if eq $name "push-node" }}{{ $stopMs = get $config "DRAIN_WINDOW_MS" | default "20000" }}{{ end -}}
