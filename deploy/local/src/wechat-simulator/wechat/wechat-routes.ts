@@ -14,7 +14,7 @@ interface Query {
 export async function addWechatRoutes(app: HttpApp, simulation: Simulation): Promise<void> {
   await app.register((scope, _options, done) => {
     scope.removeAllContentTypeParsers();
-    scope.addContentTypeParser("*", { parseAs: "string" }, (_request, body, parsed) => parsed(null, body));
+    scope.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, parsed) => parsed(null, body));
     const { behaviour, answers } = simulation;
 
     /** Read and counted first, then late or never: as a far side that is slow. */
@@ -26,7 +26,7 @@ export async function addWechatRoutes(app: HttpApp, simulation: Simulation): Pro
       if (behaviour.blackhole) await new Promise(() => undefined);
       return answer;
     };
-    const textOf = (body: unknown): string => (typeof body === "string" ? body : "");
+    const textOf = (body: unknown): string => (Buffer.isBuffer(body) ? body.toString() : "");
 
     scope.all<Query>("/cgi-bin/stable_token", (request) =>
       reply(

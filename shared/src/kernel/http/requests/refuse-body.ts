@@ -17,7 +17,8 @@ export function mayIgnoreBody({ method, schema }: Route): boolean {
 
 /** A `preValidation` hook. @throws PetrelError PETREL_INVALID_REQUEST */
 export async function refuseBody({ body }: { readonly body: unknown }): Promise<void> {
-  if (body === undefined) return;
+  // Bytes: the route has a parser of its own, and reads them.
+  if (body === undefined || Buffer.isBuffer(body)) return;
   const isObject = typeof body === "object" && body !== null && !Array.isArray(body);
   const field = isObject ? Object.keys(body)[0] : undefined;
   if (isObject && field === undefined) return;
