@@ -24,6 +24,7 @@ export interface RedisLoad {
 }
 
 const EVERY_MS = sized(10, 20);
+const READINESS_EVERY_MS = sized(100, 250);
 /** Longer than the client's backoff and two rounds of the tests' ACK_TIMEOUT_MS. */
 const QUIET_MS = 6_000;
 
@@ -118,7 +119,7 @@ export interface ReadinessWatch {
   stop(): Promise<readonly string[]>;
 }
 
-/** Asks each running service every 100 ms, like an impatient load balancer. */
+/** Asks each running service several times a second, like an impatient load balancer. */
 export function watchReadiness(cluster: TestCluster): ReadinessWatch {
   const refusals = new Set<string>();
   let watching = true;
@@ -131,7 +132,7 @@ export function watchReadiness(cluster: TestCluster): ReadinessWatch {
       } catch (error) {
         refusals.add(`no answer: ${String(error)}`);
       }
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await new Promise((resolve) => setTimeout(resolve, READINESS_EVERY_MS));
     }
   };
   const watched = watch();
