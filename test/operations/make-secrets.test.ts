@@ -92,12 +92,13 @@ describe("make-secrets", () => {
       ]);
       expect(known[0]).toBe("OK");
       for (const refused of known.slice(1)) expect(refused).toBeInstanceOf(RespError);
-      const [[monitoredUrl = "", monitorPassword = ""] = []] = Object.entries(
+      const [monitor0] = Object.entries(
         JSON.parse(readFileSync(join(directory, "redis-monitor-password.json"), "utf8")) as Record<
           string,
           string
         >,
       );
+      const [monitoredUrl, monitorPassword] = monitor0 ?? ["", ""];
       // redis-exporter looks its password up by the address with REDIS_USER in it.
       const { REDIS_ADDR: address = "", REDIS_USER: user = "" } =
         compose.services["redis-exporter"]?.environment ?? {};

@@ -79,7 +79,7 @@ async function counted(name: string, metric: string): Promise<number> {
 /** When each node has reported last. */
 async function reports(): Promise<string[]> {
   const [answer] = await probeRedis(cluster.redis.url, [["HVALS", "petrel:node-loads"]]);
-  return [answer].flat(2).map((value) => String(value).split(" ")[2] ?? "");
+  return [answer].flat(2).map((value) => (typeof value === "string" ? (value.split(" ")[2] ?? "") : ""));
 }
 const onNodes = (metric: string): Promise<number[]> =>
   Promise.all([...metricsPorts.keys()].map((name) => counted(name, metric)));

@@ -177,10 +177,12 @@ test("a copy is restored: what it has is there, what came later is not, and numb
 test("every file that a variable names is in the table of changed Secrets, once", () => {
   const text = readFileSync(join(root, page), "utf8");
   const [, row = ""] = /^\|---\|---\|\n(.*)$/m.exec(text) ?? [];
-  const listed = [...row.matchAll(/`(\w+_FILE)`/g)].map(([, name]) => name).sort();
+  const listed = [...row.matchAll(/`(\w+_FILE)`/g)].map(([, name = ""]) => name).toSorted();
   const known = (["auth", "collect", "dispatch", "push-node"] as const).flatMap((service) =>
     Object.values(settingsOf[service]).map(({ env }) => env),
   );
-  const files = [...new Set(known.filter((name) => name.endsWith("_FILE") && name !== "TRACE_FILE"))].sort();
+  const files = [
+    ...new Set(known.filter((name) => name.endsWith("_FILE") && name !== "TRACE_FILE")),
+  ].toSorted();
   expect(listed).toEqual(files);
 });
