@@ -52,6 +52,11 @@ const CONCURRENT_CATCH_UPS = 32;
 const CONFIRMATION_MS = 4_000;
 /** Beats a lease renewal is spread over. */
 const SLOTS = 20;
+/**
+ * Connections that the kernel holds until the event loop takes them; it cuts this to its own bound, net.core.somaxconn
+ * (4,096). With Node's 511 a crowd that comes at once overflows it: some wait for seconds, and some are reset.
+ */
+const LISTEN_BACKLOG = 4_096;
 
 /** What a test may set that the environment cannot. */
 export interface PushNodeOverrides {
@@ -367,7 +372,7 @@ export async function startPushNode(
     onDemand.stop();
     return leave();
   });
-  await app.listen({ port: config.port, host: config.host });
+  await app.listen({ port: config.port, host: config.host, backlog: LISTEN_BACKLOG });
   const isHeldUp = (): boolean => moves.isBusy || admission.isCrowded;
   openRebalance(config, service, { scripts, registry, isDraining, isHeldUp });
   const { port } = app.server.address() as AddressInfo;
