@@ -114,7 +114,26 @@ function readDeliverAt(deliverAt: string, nowMs: number): number {
 }
 
 /** Refused here, where the sender can correct it, instead of later as a dead letter. */
+/** WeChat's own names; their values are the channel's to check, for they depend on the app and on the template. */
+const WECHAT_NAMES: ReadonlySet<string> = new Set([
+  "appid",
+  "template_id",
+  "data",
+  "url",
+  "miniprogram",
+  "page",
+  "miniprogram_state",
+  "lang",
+]);
+
 function refuseBadOverrides({ notification }: MessageBody): void {
+  const unknown = Object.keys(notification?.wechat ?? {}).find((name) => !WECHAT_NAMES.has(name));
+  if (unknown !== undefined) {
+    const field = `body/notification/wechat/${unknown}`;
+    throw new PetrelError("PETREL_INVALID_REQUEST", `${field}: WeChat has no such field`, {
+      details: { field },
+    });
+  }
   if (notification?.apns === undefined) return;
   const problem = checkApnsOverrides(notification.apns);
   if (problem === undefined) return;

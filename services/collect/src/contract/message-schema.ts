@@ -1,5 +1,5 @@
 // What a producer may ask for: the schema that validates a message is the one that documents it.
-// Guarantees: unknown fields are refused by name, except inside `data` and `apns`; nothing is coerced.
+// Guarantees: unknown fields are refused by name, except inside `data`, `apns` and `wechat`; nothing is coerced.
 import { CODE_DEFAULT } from "@petrel/shared/kernel/http/openapi-document";
 import { fallbackChannels } from "@petrel/shared/protocol/fallback/fallback-channels";
 import { TOPIC_PATTERN, USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
@@ -18,7 +18,6 @@ const userIdSchema = Type.String({ pattern: USER_ID_PATTERN, description: "A use
 const text = (maxLength: number) => Type.Optional(Type.String({ minLength: 1, maxLength }));
 const address = () => text(2_048);
 const yesOrNo = () => Type.Optional(Type.Boolean());
-const anything = () => Type.Optional(Type.Unknown());
 
 /** The members of a notification that a page may show: https://notifications.spec.whatwg.org/#api */
 const webSchema = Type.Object(
@@ -58,21 +57,6 @@ const webSchema = Type.Object(
   { title: "WebNotification", ...closed, description: "Additions for browsers only." },
 );
 
-/** Its values are the channel's to check: they depend on the app, and on the template. */
-const wechatSchema = Type.Object(
-  {
-    appid: anything(),
-    template_id: anything(),
-    data: anything(),
-    url: anything(),
-    miniprogram: Type.Optional(Type.Object({ appid: anything(), pagepath: anything() }, closed)),
-    page: anything(),
-    miniprogram_state: anything(),
-    lang: anything(),
-  },
-  { title: "WechatNotification", ...closed, description: "Additions for WeChat only, by its own names." },
-);
-
 const notificationSchema = Type.Object(
   {
     title: Type.String(),
@@ -82,7 +66,9 @@ const notificationSchema = Type.Object(
     apns: Type.Optional(
       Type.Object({}, { additionalProperties: true, description: "Additions for iPhones only." }),
     ),
-    wechat: Type.Optional(wechatSchema),
+    wechat: Type.Optional(
+      Type.Object({}, { additionalProperties: true, description: "Additions for WeChat only." }),
+    ),
     web: Type.Optional(webSchema),
   },
   { title: "Notification", ...closed, description: "What a fallback channel shows; at most 8 KiB as JSON." },

@@ -61,14 +61,6 @@ describe("a message that does not fit its schema: 400, naming the field", () => 
       { ...good, notification: { title: "t", body: "b", wechat: { templateId: "x" } } },
       "body/notification/wechat/templateId",
     ],
-    [
-      "one of its mini program",
-      {
-        ...good,
-        notification: { title: "t", body: "b", wechat: { miniprogram: { appid: "wx", path: "/" } } },
-      },
-      "body/notification/wechat/miniprogram/path",
-    ],
     ["unknown topic characters", { ...good, to: { topic: "room 7" } }, "body/to/topic"],
     ["the broadcast's topic by name", { ...good, to: { topic: "$all" } }, "body/to/topic"],
     ["a topic with a star", { ...good, to: { topic: "room.*" } }, "body/to/topic"],
