@@ -443,9 +443,23 @@ test("a leader that stood still and thaws acknowledges nothing more, and follows
   await closed(tabs);
 });
 
+/** A challenger that stopped listening to the leader before it had the lock missed a message. */
+const lateAnswer: Parameters<typeof run>[0] = [
+  { do: "open" },
+  { do: "open" },
+  { do: "wait", ms: 451 },
+  { do: "wait", ms: 452 },
+  { do: "hide", tab: 0 },
+  { do: "send", count: 2 },
+  { do: "show", tab: 5 },
+  { do: "send", count: 1 },
+  { do: "thaw", tab: 6 },
+];
+
 test("whatever tabs do, each that lives shows each message once, in order, over one connection", async () => {
   await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), fc.nat(1e9), run), {
     numRuns: sized(1_000, 60),
     interruptAfterTimeLimit: 60_000,
+    examples: [[lateAnswer, 23]],
   });
 });

@@ -77,6 +77,9 @@ describe("a challenge", () => {
     expect(taken()).toEqual(["who 500"]);
     tab.challenge();
     expect(taken()).toEqual(["drop", "steal"]);
+    // An answer that comes late changes nothing: it has been listened to all the time.
+    tab.heard("leads", "b", 500);
+    expect([tab.leader?.id, taken()]).toEqual(["b", []]);
   });
 
   test("does not count where this tab itself stood still", () => {

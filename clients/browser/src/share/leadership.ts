@@ -128,7 +128,7 @@ export class Leadership {
   usurp(): void {
     if (!this.#isRunning || this.isLeading) return;
     this.#isAsked = false;
-    this.#leader = undefined;
+    // Until the lock is here it is listened to: it may answer late, and nothing of it may be missed in between.
     this.#actions.dropLock();
     this.#actions.requestLock(true);
   }

@@ -310,6 +310,8 @@ export class TabMember {
       this.#checkedAtMs = nowMs;
       this.#leadership.challenge();
     };
+    // A question from just before may still be on its way.
+    this.#leadership.forgive();
     check();
     this.#timer = setInterval(check, checkMs);
   }
