@@ -96,6 +96,7 @@ describe("the documentation", () => {
       "GET /v1/topics/{topic}",
       "GET /v1/topics/{topic}/messages",
       "GET /v1/topics/{topic}/presence",
+      "GET /v1/users/{id}",
       "GET /v1/users/{id}/messages",
       "GET /v1/users/{id}/presence",
       "GET /v1/users/{id}/topics",
