@@ -16,6 +16,14 @@ const answered = (status: number, reason: string): ApnsResult => ({
 });
 
 async function probe(result: ApnsResult, topics?: readonly string[]) {
+  return probeWith(() => Promise.resolve(result), topics);
+}
+
+async function probeWith(
+  answer: (signal: AbortSignal) => Promise<ApnsResult>,
+  topics?: readonly string[],
+  signal = new AbortController().signal,
+) {
   const sent: ApnsRequest[] = [];
   const gate = new CredentialGate({
     clock: systemClock,
@@ -24,12 +32,15 @@ async function probe(result: ApnsResult, topics?: readonly string[]) {
     onRest: () => undefined,
   });
   const pool = {
-    send: (request: ApnsRequest) => Promise.resolve(void sent.push(request)).then(() => result),
+    send: (request: ApnsRequest, until: AbortSignal) => {
+      sent.push(request);
+      return answer(until);
+    },
     state: () => "ready",
     close: () => Promise.resolve(),
   };
   const route = { credential: "K1", environment: "production", topics, pool, gate } as const;
-  const probes = await probeCredentials([route as never], new AbortController().signal);
+  const probes = await probeCredentials([route as never], signal);
   return { sent, probes };
 }
 
@@ -54,4 +65,19 @@ test.each([
 test("each topic of a credential is tried", async () => {
   const { sent } = await probe(answered(400, "BadDeviceToken"), ["a.b", "c.d"]);
   expect(sent.map(({ headers }) => headers["apns-topic"])).toEqual(["a.b", "c.d"]);
+});
+
+test("an Apple that is silent is unreachable, and costs nobody the answers of others", async () => {
+  const patience = new AbortController();
+  const silent = (signal: AbortSignal): Promise<ApnsResult> =>
+    new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error)));
+  const probed = probeWith(silent, ["a.b"], patience.signal);
+  patience.abort(new DOMException("The operation was aborted due to timeout", "TimeoutError"));
+  expect((await probed).probes).toMatchObject([
+    { credential: "K1", topic: "a.b", verdict: "unreachable", answer: "no answer in time" },
+  ]);
+});
+
+test("a fault of our own is none of Apple's", async () => {
+  await expect(probeWith(() => Promise.reject(new TypeError("a bug")))).rejects.toThrow("a bug");
 });

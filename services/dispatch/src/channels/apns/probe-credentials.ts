@@ -1,9 +1,11 @@
 // diagnose/read-diagnosis -> apns-channel -> here -> apns-pool: whether Apple is reached, and takes our keys and certificates.
 // Guarantees: nobody's phone gets anything: the request names a device that does not exist. Apple looks at the credential
-// first, so its answer says whether that is good. Changes no gate and no breaker.
+// first, so its answer says whether that is good. Changes no gate and no breaker. An Apple that is silent until `signal` is
+// aborted is an answer too.
 import { randomUUID } from "node:crypto";
 import type { ChannelProbe } from "../fallback-channel.js";
 import type { ApnsRoute } from "./apns-routes.js";
+import type { ApnsResult } from "./connection/apns-exchange.js";
 import { judgeApnsAnswer } from "./judge-apns-answer.js";
 
 const NOBODY = "0".repeat(64);
@@ -33,20 +35,21 @@ async function probe(
     ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
     isHalted: gate.isHalted,
   };
-  const result = await pool.send(
-    {
-      path: `/3/device/${NOBODY}`,
-      headers: {
-        "apns-id": randomUUID(),
-        "apns-topic": topic,
-        "apns-push-type": "background",
-        "apns-priority": "5",
-        "apns-expiration": "0",
-      },
-      body: Buffer.from('{"aps":{"content-available":1}}'),
+  const request = {
+    path: `/3/device/${NOBODY}`,
+    headers: {
+      "apns-id": randomUUID(),
+      "apns-topic": topic,
+      "apns-push-type": "background",
+      "apns-priority": "5",
+      "apns-expiration": "0",
     },
-    signal,
-  );
+    body: Buffer.from('{"aps":{"content-available":1}}'),
+  };
+  const result = await pool.send(request, signal).catch((error: unknown): ApnsResult => {
+    if (!signal.aborted) throw error;
+    return { kind: "unanswered", why: "no answer in time" };
+  });
   if (result.kind !== "answered") return { ...about, verdict: "unreachable", answer: result.why };
   const answer = `${result.status} ${result.reason ?? ""}`.trimEnd();
   const verdict = judgeApnsAnswer(result).kind;
