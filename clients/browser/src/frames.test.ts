@@ -30,7 +30,7 @@ describe("frames", () => {
     });
     for (const frame of [
       { type: "error", code: "PETREL_BAD_FRAME", message: "no", action: "stop", ref: "ack" },
-      { type: "reconnect", afterMs: 300, reason: "drain" },
+      { type: "reconnect", afterMs: 300, reason: "drain", local: false },
       { type: "token_expiring", inSeconds: 30 },
     ] as const) {
       expect(parseServerFrame(encodeServerFrame(frame))).toEqual(frame);
@@ -77,6 +77,7 @@ describe("frames", () => {
       type: "reconnect",
       afterMs: 5,
       reason: "r",
+      local: false,
     });
   });
 
