@@ -140,6 +140,36 @@ describe.runIf(isThere)("what no directory of k8s/ shows", () => {
     expect(() => renderChart(["cluster-tls"], ...refused)).toThrow(/probes send no certificate/);
   });
 
+  test("Secrets under any name that a cluster takes are mounted, each in a place of its own", () => {
+    const long = `${"petrel-".repeat(9)}keys`;
+    const from = {
+      TLS_CERT_FILE: { secret: "push.example.com-tls", key: "tls.crt" },
+      TLS_KEY_FILE: { secret: "push.example-com-tls", key: "tls.key" },
+      // The base mounts files of its own at /run/secrets/petrel and /etc/petrel/topics.
+      VAPID_KEY_FILE: { secret: "petrel", key: "vapid-key.pem" },
+      AUTH_CA_FILE: { configMap: "topics", key: "ca.crt" },
+      APNS_KEY_FILE: { secret: long, key: "apns-key.p8" },
+    };
+    const rendered = renderChart([], "--set-json", `files=${JSON.stringify(from)}`);
+    expect(rendered.flatMap(checkManifest)).toEqual([]);
+    for (const { metadata, spec } of readObjects(rendered).workloads) {
+      const { volumes = [], containers } = spec.template.spec;
+      const names = volumes.map(({ name }) => name);
+      for (const name of names) expect(name).toMatch(/^[a-z0-9][-a-z0-9]{0,61}[a-z0-9]$/);
+      expect(new Set(names).size, metadata.name).toBe(names.length);
+      const places = containers.flatMap(({ volumeMounts = [] }) => volumeMounts.map((one) => one.mountPath));
+      expect(new Set(places).size, metadata.name).toBe(places.length);
+      for (const { volumeMounts = [], env = [] } of containers)
+        for (const [variable, { key }] of Object.entries(from)) {
+          const value = env.find(({ name }) => name === variable)?.value;
+          if (value === undefined) continue;
+          const mount = volumeMounts.find(({ mountPath }) => `${mountPath}/${key}` === value);
+          const volume = volumes.find(({ name }) => name === mount?.name);
+          expect(JSON.stringify(volume), variable).toContain(`"path":"${key}"`);
+        }
+    }
+  });
+
   test("counts, places, images, Secrets and rules are as they were chosen", () => {
     expect(["auth", "dispatch", "push-node", "collect"].map((name) => find(name)?.spec.replicas)).toEqual([
       1,

@@ -244,6 +244,16 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
     },
   );
 
+  test("Ingresses that share a certificate name the same hosts, whichever of them it is asked for by", () => {
+    const hostsBySecret = new Map<string, Set<string>>();
+    for (const { hosts, secretName } of of<Ingress>("Ingress").flatMap(({ spec }) => spec.tls))
+      hostsBySecret.set(
+        secretName,
+        (hostsBySecret.get(secretName) ?? new Set()).add([...hosts].sort().join(" ")),
+      );
+    for (const [secretName, hosts] of hostsBySecret) expect([...hosts], secretName).toHaveLength(1);
+  });
+
   test("no way in ends a socket that lives", () => {
     const pingSeconds = Number(settingsOf["push-node"]["pingSeconds"]?.setting.default);
     for (const { spec } of of<Route>("HTTPRoute")) {

@@ -74,6 +74,12 @@ const list = (description: string, items: object = { type: "object" }): ValueSch
 });
 
 const objectName = { type: "string", pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", maxLength: 56 };
+/** Of a Secret or a ConfigMap, which may have dots: those of certificates are often named after a host. */
+const sourceName = {
+  type: "string",
+  pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+  maxLength: 253,
+};
 const host = { pattern: "^[A-Za-z0-9.-]{1,253}$" };
 const settingValue = { type: ["string", "integer", "number", "boolean", "array"], items: { type: "string" } };
 const key = { type: "string", pattern: "^[-._a-zA-Z0-9]+$" };
@@ -81,14 +87,14 @@ const fromSecret = {
   type: "object",
   additionalProperties: false,
   required: ["secret", "key"],
-  properties: { secret: objectName, key },
+  properties: { secret: sourceName, key },
 };
 const file = {
   type: "object",
   additionalProperties: false,
   required: ["key"],
   oneOf: [{ required: ["secret"] }, { required: ["configMap"] }],
-  properties: { secret: objectName, configMap: objectName, key },
+  properties: { secret: sourceName, configMap: sourceName, key },
 };
 
 /** Those of `properties` that a service reads, each with its meaning. */
@@ -172,8 +178,8 @@ export function valuesSchema(): ValueSchema {
       ),
       topicRules: list("rules for topics (docs/operate/topic-rules.md)"),
       secrets: object({
-        redis: { ...objectName, description: "the Secret with `REDIS_URL`" },
-        auth: { ...objectName, description: "the Secret with `key-encryption` and `producer-keys.json`" },
+        redis: { ...sourceName, description: "the Secret with `REDIS_URL`" },
+        auth: { ...sourceName, description: "the Secret with `key-encryption` and `producer-keys.json`" },
       }),
       services: object(Object.fromEntries(services.map((name) => [name, service(name)]))),
       podDisruptionBudgets: flag("one pod of a kind at a time leaves"),

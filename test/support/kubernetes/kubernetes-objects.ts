@@ -149,6 +149,7 @@ export interface Route extends Manifest {
 export interface Ingress extends Manifest {
   readonly spec: {
     readonly ingressClassName: string;
+    readonly tls: readonly { readonly hosts: readonly string[]; readonly secretName: string }[];
     readonly rules: readonly {
       readonly host: string;
       readonly http: {

@@ -38,13 +38,17 @@
 {{- end -}}
 {{- end -}}
 {{- $sources := dict -}}
+{{- $taken := list -}}
+{{- range get $container "volumeMounts" }}{{ $taken = append $taken .mountPath }}{{ end -}}
 {{- range $variable, $from := $values.files -}}
 {{- if has $name (splitList " " (include "petrel.readers" (dict "readers" $readers "variable" $variable))) -}}
 {{- $isSecret := hasKey $from "secret" -}}
 {{- $source := ternary (get $from "secret") (get $from "configMap") $isSecret -}}
 {{- $directory := printf "%s/%s" (ternary "/run/secrets" "/etc/petrel" $isSecret) $source -}}
+{{- /* No Secret's name has an underscore, so this place is free: that of the base's own files is taken. */ -}}
+{{- if has $directory $taken }}{{ $directory = printf "%s/_%s" (dir $directory) $source }}{{ end -}}
 {{- $env = append $env (dict "name" $variable "value" (printf "%s/%s" $directory $from.key)) -}}
-{{- $volume := printf "%s-%s" (ternary "secret" "config" $isSecret) $source -}}
+{{- $volume := include "petrel.volume" (dict "kind" (ternary "secret" "config" $isSecret) "source" $source) -}}
 {{- $seen := get $sources $volume | default (dict "isSecret" $isSecret "source" $source "directory" $directory "keys" list) -}}
 {{- $_ := set $seen "keys" (append $seen.keys $from.key) -}}
 {{- $_ := set $sources $volume $seen -}}

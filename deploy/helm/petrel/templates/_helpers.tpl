@@ -11,6 +11,18 @@
 {{- end -}}
 {{- end -}}
 
+{{/*
+The name of the volume of a Secret or ConfigMap, as `secret-push-tls`. A volume's has no dots and 63 characters at most, a
+Secret's may have both more: then a hash tells it from others. Takes `kind` and `source`.
+*/}}
+{{- define "petrel.volume" -}}
+{{- $name := printf "%s-%s" .kind .source -}}
+{{- if or (contains "." $name) (gt (len $name) 63) -}}
+{{- $name = printf "%s-%s" (replace "." "-" $name | trunc 50 | trimSuffix "-") (sha256sum .source | trunc 8) -}}
+{{- end -}}
+{{- $name -}}
+{{- end -}}
+
 {{/* The services that read a variable. Takes `readers` and `variable`. */}}
 {{- define "petrel.readers" -}}
 {{- if not (hasKey .readers .variable) }}{{ fail (printf "no service reads %s" .variable) }}{{ end -}}
