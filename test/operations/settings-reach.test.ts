@@ -61,6 +61,20 @@ describe("Compose", () => {
     }
   });
 
+  test("what .env says reaches every service that reads it", () => {
+    const readers = Object.entries(chartServices).map(([service, schema]) => {
+      const { environment } = compose.services[service === "push-node" ? "push-node-1" : service] ?? {};
+      return { service, written: environment ?? {}, known: Object.values(schema).map(({ env }) => env) };
+    });
+    const fromEnv = (written: Readonly<Record<string, string>>): string[] =>
+      Object.keys(written).filter((env) => written[env]?.startsWith(`\${${env}:-`));
+    const all = new Set(readers.flatMap(({ written }) => fromEnv(written)));
+    const missing = readers.flatMap(({ service, written, known }) =>
+      known.filter((env) => all.has(env) && written[env] === undefined).map((env) => `${service}: ${env}`),
+    );
+    expect(missing).toEqual([]);
+  });
+
   test(".env.example has what docker-compose.yml takes, with its defaults", () => {
     const taken = new Map(
       [...composeText.matchAll(/\$\{(\w+):-([^}]*)\}/g)].map(([, name = "", value]) => [name, value]),
