@@ -128,8 +128,9 @@ export function openDispatcher(
     : [];
   const channelNames = channels.map(({ name }) => name);
   const pauses = new PausedChannels({
-    redis,
+    scripts,
     dispatcherId,
+    isOwner,
     registry,
     onResumed: () => fallback.pokeAll(),
     logger,

@@ -215,6 +215,8 @@ export const clusterKeys = Object.freeze({
   nodes: "petrel:nodes",
   /** hash: fallback channel -> who paused it and when, JSON; see fallback/paused-channels-store.ts */
   pausedChannels: "petrel:paused-channels",
+  /** sorted set, in a slot of its own: a dispatcher that only sends -> lease end, server ms */
+  senders: "petrel:senders",
   /** hash: dispatcher -> the paused channels that it heeds */
   pausesHeeded: "petrel:pauses-heeded",
   /** string with a short TTL: this node is alive */

@@ -1,22 +1,25 @@
 // shared/redis/fallback/paused-channels-store -> here -> fallback-workers: which channels this process may not send by now.
 // Guarantees: known before anything is sent; a change is heeded within LOOK_MS and told; while Redis does not say, the last
-// state holds. Sends under way are ended as ever.
+// state holds. Sends under way are ended as ever. While it runs this process is known as one that has to take note.
 import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { Loop } from "@petrel/shared/kernel/loop";
 import { Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { fallbackChannels } from "@petrel/shared/protocol/fallback/fallback-channels";
-import type { Redis } from "@petrel/shared/redis/connection/connect";
 import {
   forgetHeeded,
   noteHeeded,
   readPausedChannels,
 } from "@petrel/shared/redis/fallback/paused-channels-store";
+import { leaveSenders, renewSender } from "@petrel/shared/redis/partitions/dispatcher-members";
+import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 
 export interface PausedChannelsOptions {
-  readonly redis: Redis;
+  readonly scripts: ScriptRunner;
   readonly dispatcherId: string;
+  /** Whether it owns partitions: then it is known already. */
+  readonly isOwner: boolean;
   readonly registry: Registry;
   /** A channel may send again. */
   readonly onResumed: () => void;
@@ -24,6 +27,8 @@ export interface PausedChannelsOptions {
 }
 
 const LOOK_MS = 1_000;
+/** Of some looks: one that has died is waited for no longer. */
+const LEASE_MS = 5_000;
 
 export class PausedChannels {
   readonly #options: PausedChannelsOptions;
@@ -59,13 +64,20 @@ export class PausedChannels {
 
   async stop(): Promise<void> {
     await this.#loop.stop();
-    const { redis, dispatcherId } = this.#options;
-    await forgetHeeded(redis, dispatcherId).catch(() => undefined);
+    const { scripts, dispatcherId, isOwner } = this.#options;
+    const { redis } = scripts;
+    await Promise.all([
+      forgetHeeded(redis, dispatcherId),
+      ...(isOwner ? [] : [leaveSenders(redis, dispatcherId)]),
+    ]).catch(() => undefined);
   }
 
   async #look(): Promise<void> {
-    const { redis, dispatcherId, logger, onResumed } = this.#options;
+    const { scripts, dispatcherId, isOwner, logger, onResumed } = this.#options;
+    const { redis } = scripts;
     try {
+      // First: whoever pauses from now on waits for it.
+      if (!isOwner) await renewSender(scripts, dispatcherId, LEASE_MS);
       const names = [...(await readPausedChannels(redis)).keys()].toSorted();
       const before = this.#paused;
       this.#paused = new Set(names);

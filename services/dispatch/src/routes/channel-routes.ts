@@ -17,6 +17,7 @@ import {
   resumeChannel,
 } from "@petrel/shared/redis/fallback/paused-channels-store";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { readDispatchers } from "@petrel/shared/redis/partitions/dispatcher-members";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";
@@ -66,7 +67,7 @@ export function addChannelRoutes(app: HttpApp, deps: ChannelRoutesDeps): void {
   const describe = async () => {
     const [paused, unheeding, ...backlogs] = await Promise.all([
       readPausedChannels(redis),
-      findUnheeding(redis),
+      readDispatchers(redis).then((dispatchers) => findUnheeding(redis, dispatchers)),
       ...[undefined, ...fallbackChannels].map((channel) => readBacklog(deps, channel)),
     ]);
     const [unsorted, ...ofChannels] = backlogs;
@@ -115,16 +116,19 @@ export function addChannelRoutes(app: HttpApp, deps: ChannelRoutesDeps): void {
         security,
         params: paramsSchema,
         querystring: noQuerySchema,
-        body: Type.Object(
-          { reason: Type.Optional(Type.String({ maxLength: 200 })) },
-          { additionalProperties: false },
-        ),
+        body: Type.Union([
+          Type.Object(
+            { reason: Type.Optional(Type.String({ maxLength: 200 })) },
+            { additionalProperties: false },
+          ),
+          Type.Null(),
+        ]),
         response: { 200: answerSchema, ...producerErrors },
       },
     },
     async (request) => {
       const { channel } = request.params;
-      const { reason = "" } = request.body as { readonly reason?: string };
+      const { reason = "" } = request.body ?? {};
       const by = producerOf(request).keyId;
       const isNew = await awaitAnswer(pauseChannel(redis, channel, { atMs: clock.wallMs(), by, reason }));
       if (isNew) {
@@ -149,7 +153,6 @@ export function addChannelRoutes(app: HttpApp, deps: ChannelRoutesDeps): void {
         security,
         params: paramsSchema,
         querystring: noQuerySchema,
-        body: Type.Object({}, { additionalProperties: false }),
         response: { 200: answerSchema, ...producerErrors },
       },
     },

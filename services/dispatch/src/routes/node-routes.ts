@@ -103,13 +103,16 @@ export function addNodeRoutes(app: HttpApp, deps: NodeRoutesDeps): void {
         security,
         params: paramsSchema,
         querystring: noQuerySchema,
-        body: Type.Object({ force: Type.Optional(Type.Boolean()) }, { additionalProperties: false }),
+        body: Type.Union([
+          Type.Object({ force: Type.Optional(Type.Boolean()) }, { additionalProperties: false }),
+          Type.Null(),
+        ]),
         response: { 202: nodeSchema, ...producerErrors, ...notFoundError, ...conflictError },
       },
     },
     async (request, reply) => {
       const { params, body } = request;
-      const { force = false } = body as { readonly force?: boolean };
+      const { force = false } = body ?? {};
       return reply.code(202).send(await drain(true)(params.node, force, producerOf(request).keyId));
     },
   );

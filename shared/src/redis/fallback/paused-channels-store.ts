@@ -57,13 +57,15 @@ export async function forgetHeeded(redis: Redis, dispatcherId: string): Promise<
   await redis.hdel(clusterKeys.pausesHeeded, dispatcherId);
 }
 
-/** @returns live dispatchers that go by another state, or are of a release that knows no pauses */
-export async function findUnheeding(redis: Redis): Promise<string[]> {
-  const [members, heeded, paused] = await Promise.all([
-    redis.zrange(clusterKeys.dispatchers, "0", "-1"),
+/**
+ * @param dispatchers those that live
+ * @returns those of them that go by another state, or are of a release that knows no pauses
+ */
+export async function findUnheeding(redis: Redis, dispatchers: readonly string[]): Promise<string[]> {
+  const [heeded, paused] = await Promise.all([
     redis.hgetall(clusterKeys.pausesHeeded),
     readPausedChannels(redis),
   ]);
   const now = [...paused.keys()].toSorted().join(" ");
-  return members.filter((id) => heeded[id] !== now && !(now === "" && heeded[id] === undefined)).sort();
+  return dispatchers.filter((id) => heeded[id] !== now && !(now === "" && heeded[id] === undefined)).sort();
 }

@@ -1,7 +1,8 @@
-// dispatch/own-partitions -> here: which dispatchers are alive.
+// dispatch/own-partitions, dispatch/fallback/paused-channels -> here: which dispatchers are alive.
 // Guarantees: a member that does not renew is gone when its lease is over by Redis' clock; one that leaves is gone at
 // once. Both also hold where Redis is out of memory.
 import type { Redis } from "../connection/connect.js";
+import { readServerTimeMs } from "../connection/server-time.js";
 import { clusterKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
@@ -25,4 +26,28 @@ export async function renewMembership(
 
 export async function leaveMembership(redis: Redis, dispatcherId: string): Promise<void> {
   await redis.zrem(clusterKeys.dispatchers, dispatcherId);
+}
+
+/** The same for one that only sends: it shares no partitions, so it stands apart. */
+export async function renewSender(
+  scripts: ScriptRunner,
+  dispatcherId: string,
+  leaseMs: number,
+): Promise<void> {
+  await scripts.runForList("renew-member.v1", [clusterKeys.senders], [dispatcherId, leaseMs]);
+}
+
+export async function leaveSenders(redis: Redis, dispatcherId: string): Promise<void> {
+  await redis.zrem(clusterKeys.senders, dispatcherId);
+}
+
+/** @returns the ids of all live dispatchers, whatever they do */
+export async function readDispatchers(redis: Redis): Promise<string[]> {
+  const nowMs = await readServerTimeMs(redis, clusterKeys.senders);
+  const all = await Promise.all(
+    [clusterKeys.dispatchers, clusterKeys.senders].map((key) =>
+      redis.zrangebyscore(key, `(${nowMs}`, "+inf"),
+    ),
+  );
+  return all.flat().sort();
 }

@@ -1,0 +1,111 @@
+// Tests /v1/channels and /v1/nodes on a real Redis: what may be left out of a request, and who has yet to take note.
+// Guarantees covered: a pause is not told as heeded while a live dispatcher of any role has not taken note.
+import { systemClock } from "@petrel/shared/kernel/clock";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { createLogger } from "@petrel/shared/kernel/logging/logging";
+import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
+import { InvalidationsStore } from "@petrel/shared/redis/devices/invalidations-store";
+import { DeadLettersStore } from "@petrel/shared/redis/fallback/dead-letters-store";
+import { pauseChannel } from "@petrel/shared/redis/fallback/paused-channels-store";
+import { readDispatchers, renewMembership } from "@petrel/shared/redis/partitions/dispatcher-members";
+import { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
+import { hashProducerSecret } from "@petrel/shared/security/producers/producer-keys";
+import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { buildApp } from "../app.js";
+import { PausedChannels } from "../fallback/paused-channels.js";
+import { webhookDeps } from "../testing/webhook-deps.js";
+
+const secret = "s".repeat(43);
+const logger = createLogger({ service: "test", level: "silent" });
+
+let store: OpenStore;
+let app: HttpApp;
+beforeAll(async () => {
+  store = await openStore();
+  app = await buildApp({
+    ...webhookDeps(store),
+    version: "0.0.0",
+    logger,
+    metrics: createRegistry("dispatch"),
+    authenticator: new ProducerAuthenticator({
+      findKey: async (id) => ({
+        id,
+        owner: "o",
+        scopes: ["admin"],
+        secretSha256: hashProducerSecret(secret),
+      }),
+    }),
+    dispatcherId: "d.1",
+    ownedPartitions: () => [],
+    readReadyLengths: async () => [],
+    deadLetters: new DeadLettersStore(store.scripts, store.partitions),
+    readAttempts: async () => [],
+    onReplayed: () => undefined,
+    invalidations: new InvalidationsStore(store.redis, store.partitions),
+    readyWithoutRedisMs: 0,
+    clock: systemClock,
+    pingRedis: async () => undefined,
+    isMember: () => true,
+  });
+});
+beforeEach(() => store.clear());
+afterAll(async () => {
+  await app.close();
+  await store.close();
+});
+
+async function ask(method: "GET" | "POST", url: string, payload?: object) {
+  const answer = await app.inject({
+    method,
+    url,
+    headers: { authorization: `Bearer operator.${secret}` },
+    ...(payload === undefined ? {} : { payload }),
+  });
+  return { status: answer.statusCode, body: answer.json<{ readonly unheeding: readonly string[] }>() };
+}
+
+test("what says nothing more needs no body; what it does not know is refused", async () => {
+  expect(await ask("POST", "/v1/channels/apns/pause")).toMatchObject({
+    status: 200,
+    body: { items: [{ channel: "apns", paused: { by: "operator", reason: "" } }, {}, {}, {}] },
+  });
+  expect((await ask("POST", "/v1/channels/apns/resume")).status).toBe(200);
+  expect((await ask("POST", "/v1/channels/apns/resume", {})).status).toBe(200);
+  expect((await ask("POST", "/v1/nodes/n.1/drain")).status).toBe(404);
+  for (const action of ["pause", "resume"])
+    expect((await ask("POST", `/v1/channels/apns/${action}`, { other: 1 })).status, action).toBe(400);
+  expect((await ask("POST", "/v1/nodes/n.1/drain", { force: "yes" })).status).toBe(400);
+});
+
+test("a dispatcher that only sends is waited for, until it has taken note or is gone", async () => {
+  const pauses = new PausedChannels({
+    scripts: store.scripts,
+    dispatcherId: "sender.1",
+    isOwner: false,
+    registry: createRegistry("test"),
+    onResumed: () => undefined,
+    logger,
+  });
+  pauses.start();
+  await waitFor(() => !pauses.isPaused("apns"), { what: "its first look", deadlineMs: 20_000 });
+  await renewMembership(store.scripts, "router.1", 60_000);
+  expect(await readDispatchers(store.redis)).toEqual(["router.1", "sender.1"]);
+  // What it says, once it looks again: until then it is listed, and `petrel channels pause` waits.
+  const { body } = await ask("POST", "/v1/channels/apns/pause");
+  expect(body.unheeding.includes("sender.1") || pauses.isPaused("apns")).toBe(true);
+  await waitFor(async () => !(await ask("GET", "/v1/channels")).body.unheeding.includes("sender.1"), {
+    what: "it to take note",
+    deadlineMs: 20_000,
+  });
+  expect(pauses.isPaused("apns")).toBe(true);
+  await pauses.stop();
+  expect(await readDispatchers(store.redis)).toEqual(["router.1"]);
+});
+
+test("one that died is waited for no longer than its lease", async () => {
+  await store.redis.zadd("petrel:senders", "1000", "dead.1");
+  await pauseChannel(store.redis, "web", { atMs: 1, by: "o", reason: "" });
+  expect((await ask("GET", "/v1/channels")).body.unheeding).toEqual([]);
+});
