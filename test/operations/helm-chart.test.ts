@@ -57,14 +57,15 @@ function plain(isBase: boolean) {
   };
 }
 
+function containerOf({ metadata, spec }: Workload): Container {
+  const [container] = spec.template.spec.containers;
+  if (container === undefined) throw new Error(`${metadata.name} has no container`);
+  return container;
+}
+
 describe.runIf(isThere).each(sets)("with $examples", ({ examples, directory }) => {
   const objects = isThere ? renderChart(examples) : [];
-  const { workloads, containersOf, environmentOf } = readObjects(objects);
-  const containerOf = (workload: Workload): Container => {
-    const [container] = containersOf(workload);
-    if (container === undefined) throw new Error(`${workload.metadata.name} has no container`);
-    return container;
-  };
+  const { workloads, environmentOf } = readObjects(objects);
 
   test("is taken by the API servers, strictly, and by Helm's linter", () => {
     expect(objects.flatMap(checkManifest)).toEqual([]);
@@ -168,6 +169,19 @@ describe.runIf(isThere)("what no directory of k8s/ shows", () => {
           expect(JSON.stringify(volume), variable).toContain(`"path":"${key}"`);
         }
     }
+  });
+
+  test("what Node or a library reads reaches all four; a setting is not hidden there", () => {
+    const header = {
+      name: "OTEL_EXPORTER_OTLP_HEADERS",
+      valueFrom: { secretKeyRef: { name: "otel", key: "headers" } },
+    };
+    const rendered = renderChart(["production"], "--set-json", `extraEnv=${JSON.stringify([header])}`);
+    expect(rendered.flatMap(checkManifest)).toEqual([]);
+    for (const workload of readObjects(rendered).workloads)
+      expect(containerOf(workload).env, workload.metadata.name).toContainEqual(header);
+    const hidden = JSON.stringify([{ name: "LOG_LEVEL", value: "debug" }]);
+    expect(() => renderChart([], "--set-json", `extraEnv=${hidden}`)).toThrow(/LOG_LEVEL is a setting/);
   });
 
   test("counts, places, images, Secrets and rules are as they were chosen", () => {

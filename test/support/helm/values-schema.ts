@@ -176,6 +176,11 @@ export function valuesSchema(): ValueSchema {
         file,
         (name) => isFree(name) && isFile(name),
       ),
+      extraEnv: list("variables that Node or a library reads, for all four, as a container has them", {
+        type: "object",
+        required: ["name"],
+        properties: { name: { type: "string", pattern: "^[A-Za-z_][A-Za-z0-9_]*$" } },
+      }),
       topicRules: list("rules for topics (docs/operate/topic-rules.md)"),
       secrets: object({
         redis: { ...sourceName, description: "the Secret with `REDIS_URL`" },

@@ -37,6 +37,10 @@
 {{- $env = append $env (dict "name" $variable "valueFrom" (dict "secretKeyRef" (dict "name" $from.secret "key" $from.key))) -}}
 {{- end -}}
 {{- end -}}
+{{- range $values.extraEnv -}}
+{{- if hasKey $readers .name }}{{ fail (printf "extraEnv: %s is a setting; put it into settings, settingsFromSecrets or files" .name) }}{{ end -}}
+{{- $env = append $env . -}}
+{{- end -}}
 {{- $sources := dict -}}
 {{- $taken := list -}}
 {{- range get $container "volumeMounts" }}{{ $taken = append $taken .mountPath }}{{ end -}}
