@@ -2,14 +2,16 @@
 // nobody reads.
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, constants, mkdtempSync, openSync, rmSync } from "node:fs";
+import { closeSync, constants, mkdtempSync, openSync, readSync, rmSync } from "node:fs";
+import { stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { waitFor } from "../../testing/wait-for.js";
+import { LineWriter } from "./line-writer.js";
 
-let child: ChildProcess;
-afterEach(() => void child.kill("SIGKILL"));
+let child: ChildProcess | undefined;
+afterEach(() => void child?.kill("SIGKILL"));
 
 interface Started {
   readonly process: ChildProcess & { readonly stdout: NonNullable<ChildProcess["stdout"]> };
@@ -162,6 +164,45 @@ test("nobody reads a pipe, and nobody will: the process still ends when it is as
     service.kill("SIGTERM");
     expect(await exited).toEqual([0, null]);
   } finally {
+    closeSync(reader);
+    rmSync(directory, { recursive: true });
+  }
+});
+
+test("a reader that was full until the end gets all that waited for it, in order", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "petrel-lines-"));
+  const pipe = join(directory, "stdout");
+  expect(spawnSync("mkfifo", [pipe]).status).toBe(0);
+  const reader = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+  const fd = openSync(pipe, constants.O_WRONLY);
+  const readAll = (): string => {
+    const chunk = Buffer.alloc(1024 * 1024);
+    let text = "";
+    try {
+      for (let read = 1; read > 0;) text += chunk.toString("utf8", 0, (read = readSync(reader, chunk)));
+    } catch (error) {
+      expect((error as NodeJS.ErrnoException).code).toBe("EAGAIN");
+    }
+    return text;
+  };
+  try {
+    const writer = new LineWriter({ fd, onDropped: () => undefined });
+    // More than a pipe holds, and less than two.
+    const lines = Array.from({ length: 1_000 }, (_, n) => `${String(n).padStart(99, "0")}\n`);
+    for (const line of lines) writer.write(line);
+    // Turns in which the system takes what fits, and refuses the rest.
+    for (let turn = 0; turn < 100; turn++) await stat(directory);
+    const before = readAll();
+    expect(before.length).toBeGreaterThan(0);
+    expect(before.length).toBeLessThan(lines.join("").length);
+    writer.write("the last\n");
+    writer.flushSync();
+    expect(before + readAll()).toBe(`${lines.join("")}the last\n`);
+    // Nor is it written again.
+    await new Promise<void>((resolve) => writer.flush(resolve));
+    expect(readAll()).toBe("");
+  } finally {
+    closeSync(fd);
     closeSync(reader);
     rmSync(directory, { recursive: true });
   }

@@ -27,8 +27,10 @@ export class LineWriter {
   #fd: number | undefined;
   #waiting: string[] = [];
   #waitingBytes = 0;
-  /** Handed to the system. */
+  /** Handed to the system, or refused by it for the moment. */
   #underWay: Buffer | undefined;
+  /** Until it is handed to the system again. */
+  #retry: NodeJS.Timeout | undefined;
   /** From the first line until nothing waits: then the process' end has something to do. */
   #isBusy = false;
   #isScheduled = false;
@@ -69,9 +71,10 @@ export class LineWriter {
   /** Where the event loop no longer runs: at the end of the process, and for what is fatal. */
   flushSync(): void {
     if (this.#isOver) return;
+    const refused = this.#takeRefused();
     // The system has it, and nobody will say when it is done: it takes microseconds, unless the reader is full.
     if (this.#underWay !== undefined) pauseSync(UNDER_WAY_MS);
-    const rest = this.#takeAll();
+    const rest = Buffer.concat([refused, this.#takeAll()]);
     const endsAtMs = performance.now() + LAST_MS;
     for (let at = 0; at < rest.length;) {
       try {
@@ -84,6 +87,18 @@ export class LineWriter {
         pauseSync(RETRY_MS);
       }
     }
+  }
+
+  /** What was to be tried again. */
+  #takeRefused(): Buffer {
+    const bytes = this.#underWay;
+    if (this.#retry === undefined || bytes === undefined) return Buffer.alloc(0);
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    this.#underWay = undefined;
+    // There may be no further line to go on with.
+    setImmediate(() => this.#writeNext());
+    return bytes;
   }
 
   #open(): number {
@@ -107,7 +122,7 @@ export class LineWriter {
     this.#underWay = bytes;
     write(this.#open(), bytes, (error, written) => {
       if (error !== null) {
-        if (isFull(error)) setTimeout(() => this.#write(bytes), RETRY_MS);
+        if (isFull(error)) this.#writeLater(bytes);
         else this.#end();
       } else if (written < bytes.length) {
         this.#write(bytes.subarray(written));
@@ -117,6 +132,13 @@ export class LineWriter {
         this.#writeNext();
       }
     });
+  }
+
+  #writeLater(bytes: Buffer): void {
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined;
+      this.#write(bytes);
+    }, RETRY_MS);
   }
 
   #sayDropped(): void {
