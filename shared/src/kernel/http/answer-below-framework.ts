@@ -6,6 +6,7 @@ import type { Socket } from "node:net";
 import { type BodiesUnderWay, lateBody } from "./bodies-under-way.js";
 import { PetrelError } from "../errors.js";
 import type { LingeringSockets } from "./lingering-sockets.js";
+import { REQUEST_ID } from "./requests/request-ids.js";
 import type { RequestWatch } from "./requests/watch-requests.js";
 
 /** The response being written or awaited on a socket; Node keeps it under a private name. */
@@ -46,16 +47,20 @@ export function answerClientError(
       ? "The request's headers are too large."
       : "Not a valid HTTP request.";
   const refusal = new PetrelError("PETREL_INVALID_REQUEST", message);
-  watch.answeredBelow(refusal.status);
-  endWithError(socket, refusal, lingering);
+  endWithError(socket, refusal, lingering, watch.answeredBelow(refusal.status));
 }
 
 /** Answers on a socket that has no request, then ends it. */
-export function endWithError(socket: Socket, error: PetrelError, lingering: LingeringSockets): void {
+export function endWithError(
+  socket: Socket,
+  error: PetrelError,
+  lingering: LingeringSockets,
+  requestId: string,
+): void {
   const body = JSON.stringify(error.toBody());
   socket.write(
     `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ""}\r\nContent-Type: application/json\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+      `Content-Length: ${Buffer.byteLength(body)}\r\n${REQUEST_ID}: ${requestId}\r\nConnection: close\r\n\r\n${body}`,
   );
   lingering.add(socket);
 }
@@ -67,8 +72,7 @@ export function answerForNode(
 ): void {
   server.on("connect", ({ method }: IncomingMessage, socket: Socket) => {
     const refusal = new PetrelError("PETREL_NOT_FOUND", "There is no CONNECT here.");
-    watch.answeredBelow(refusal.status, method);
-    endWithError(socket, refusal, lingering);
+    endWithError(socket, refusal, lingering, watch.answeredBelow(refusal.status, method));
   });
   // The framework's hooks refuse it (checkHead), as they do a request without a Host.
   server.on("checkExpectation", (request: IncomingMessage, response: ServerResponse) => {

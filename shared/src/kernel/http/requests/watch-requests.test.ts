@@ -152,6 +152,21 @@ test("a client that has left before the answer is a 499", async () => {
   await expectCounts({ "/slow GET 499": 1, "/slow GET timed": 1, "/poll GET 200": 1 });
 });
 
+test("a body that breaks off is a 400: its client may still listen", async () => {
+  const socket = connect(port, "127.0.0.1");
+  const head = "PUT /things/1 HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 50";
+  socket.write(`${head}\r\nExpect: 100-continue\r\n\r\n`);
+  // It says "continue": the request has begun.
+  await once(socket, "data");
+  socket.end('{"to":');
+  await expectCounts({ "/things/:id PUT 400": 1, "/things/:id PUT timed": 1 });
+});
+
+test("an answer to what is no request has an id, too", async () => {
+  for (const bytes of ["nonsense\r\n\r\n", "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"])
+    expect(await exchange(bytes)).toMatch(/\r\nX-Request-Id: [\w.-]+\r\n/);
+});
+
 test("a route's failures can be asked for before the first of them", async () => {
   const text = await registry.metrics();
   for (const status of [500, 503])

@@ -72,8 +72,12 @@ export class RequestWatch {
     this.#log?.answered(request, { requestId, route: requests.route, status, ms });
   }
 
-  /** An answer to bytes that never became a request for the framework. */
-  answeredBelow(status: number, method?: string): void {
+  /**
+   * An answer to bytes that never became a request for the framework.
+   * @returns the answer's id; nobody could read what the bytes had for one
+   */
+  answeredBelow(status: number, method?: string): string {
     this.#metrics.of(undefined, method).seen(status, undefined);
+    return this.#ids.of({});
   }
 }
