@@ -1,8 +1,22 @@
 // The local run: what is shown once everything is up.
-// Guarantees: its command works when pasted.
+// Guarantees: its commands work when pasted, in the clone.
+import { join, relative } from "node:path";
 import type { DevFile } from "./data/dev-file.js";
 
-export function summaryLines(cluster: DevFile, dataDirectory: string, took: string): string[] {
+export interface SummaryPlaces {
+  /** Where `npx petrel` is run. */
+  readonly repositoryRoot: string;
+  readonly dataDirectory: string;
+}
+
+export function summaryLines(
+  cluster: DevFile,
+  { repositoryRoot, dataDirectory }: SummaryPlaces,
+  took: string,
+): string[] {
+  // The tool finds `.data/` by itself.
+  const isUsual = relative(repositoryRoot, dataDirectory) === ".data";
+  const config = isUsual ? "" : ` --config ${quoted(join(dataDirectory, "dev.json"))}`;
   return [
     "",
     `Petrel runs (started in ${took}).`,
@@ -20,7 +34,7 @@ export function summaryLines(cluster: DevFile, dataDirectory: string, took: stri
     "",
     "Receive as the user ada:",
     "",
-    "  npx petrel listen ada",
+    `  npx petrel listen ada${config}`,
     "",
     "Send to her:",
     "",
@@ -31,4 +45,9 @@ export function summaryLines(cluster: DevFile, dataDirectory: string, took: stri
     "",
     "Ctrl-C stops it.",
   ];
+}
+
+/** As a shell takes it. */
+function quoted(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }

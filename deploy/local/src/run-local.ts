@@ -116,7 +116,8 @@ async function runCluster(
     await pids.written();
     const cluster = describeCluster(ports, redis.url, secrets);
     await writeDevFile(data.path, cluster);
-    for (const line of summaryLines(cluster, data.path, secondsSince(startedAtMs))) say(line);
+    const places = { repositoryRoot, dataDirectory: data.path };
+    for (const line of summaryLines(cluster, places, secondsSince(startedAtMs))) say(line);
     await aborted(stopAsked);
   } catch (error) {
     // An interrupted start is not a failure.
