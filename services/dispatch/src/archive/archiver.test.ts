@@ -4,6 +4,7 @@
 import { openArchive } from "@petrel/shared/archive/open-archive";
 import type { ArchivedRow, MessageArchive, NewRow } from "@petrel/shared/archive/message-archive";
 import { systemClock } from "@petrel/shared/kernel/clock";
+import { PetrelError } from "@petrel/shared/kernel/errors";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { readInbox } from "@petrel/shared/redis/inbox/read-inbox";
@@ -14,7 +15,8 @@ import { hasFerretDb, startFerretDb, type TestFerretDb } from "@petrel/shared/te
 import { message, type OpenStore, openStore } from "@petrel/shared/testing/redis/open-store";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { HeldPartition } from "../own/held-partition.js";
-import type { Archiver } from "./archiver.js";
+import { Archiver } from "./archiver.js";
+import { createArchiverMetrics } from "./archiver-metrics.js";
 import { openArchiver } from "./open-archiver.js";
 
 const logger = createLogger({ service: "test", level: "silent" });
@@ -228,6 +230,49 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
     await expect.poll(() => store.redis.exists(store.keys.archiveDriven), { timeout: 60_000 }).toBe(0);
     expect(await inbox("stays")).toEqual([other.data]);
     expect(await store.redis.exists(store.keys.record(theirs.id))).toBe(0);
+  });
+
+  test("what was stored during an erasure, and not answered, is taken back too", async () => {
+    await archiver.stop();
+    const at = { acceptedAtMs: Date.now() - AGE_MS, expiresAtMs: Date.now() + 3_600_000, ttlMs: 3_600_000 };
+    const [theirs, other] = [newRow({ ...at, recipient: "gone" }), newRow({ ...at, recipient: "stays" })];
+    await archive.write([theirs, other]);
+    let isErased = false;
+    const erasing = withErasedUntil(async (users) => {
+      const found = await archive.erasedUntil(users);
+      if (!isErased) {
+        isErased = true;
+        await archive.noteErasure("gone", Date.now());
+        await archive.erase("gone");
+      }
+      return found;
+    });
+    const accepter = store.accepter();
+    const stored: string[] = [];
+    const token = await store.own();
+    const term = { endsAtMs: Number.MAX_SAFE_INTEGER, serverUntilMs: Number.MAX_SAFE_INTEGER };
+    archiver = new Archiver({
+      scripts: store.scripts,
+      owner: { open: [new HeldPartition(store.keys, token, term, systemClock)] },
+      archive: erasing,
+      spool: new ArchiveSpool<NewRow>({ redis: store.redis, partitions: store.partitions, cap: 0 }),
+      accepter: {
+        accept: async (one) => {
+          const { outcome } = await accepter.accept(one);
+          stored.push(`${one.userId} ${outcome}`);
+          throw new PetrelError("PETREL_UNAVAILABLE", "The link was cut.");
+        },
+      },
+      scheduler: { schedule: () => Promise.reject(new Error("nothing is scheduled")) },
+      metrics: createArchiverMetrics(new Registry()),
+      logger,
+      redrivePerSecond: 10_000,
+    });
+    archiver.start();
+    await expect.poll(() => stored.toSorted(), { timeout: 60_000 }).toEqual(["gone stored", "stays stored"]);
+    await expect.poll(() => inbox("gone"), { timeout: 30_000 }).toEqual([]);
+    expect(await inbox("stays")).toEqual([other.data]);
+    await expect.poll(() => store.redis.exists(store.keys.archiveDriven), { timeout: 60_000 }).toBe(0);
   });
 
   test("the spool drains in order; what was erased meanwhile is left out", async () => {

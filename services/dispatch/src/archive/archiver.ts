@@ -231,10 +231,10 @@ export class Archiver {
     await this.#takeBack.note(keys, lost);
     // All in one turn, so that those of a user keep their order.
     const outcomes = await Promise.all(lost.map((row) => driveMessage(this.#options, row, nowMs)));
-    // Their users may have been erased since the tombstones were read.
+    // Their users may have been erased since the tombstones were read. One whose answer is missing may be stored.
     await this.#takeBack.forget(
       keys,
-      lost.filter((_, i) => outcomes[i] !== "driven"),
+      lost.filter((_, i) => outcomes[i] === "there"),
     );
     if (lost.length > 0) await this.#takeBack.check(keys);
     for (const [i, { id }] of lost.entries()) {

@@ -13,7 +13,7 @@ export interface DriveDeps {
   readonly scheduler: Pick<MessageScheduler, "schedule">;
 }
 
-/** `later`: there is no room for it now. */
+/** `later`: there is no room for it now, or no answer: then it may be stored. */
 export type Driven = "driven" | "there" | "later";
 
 /** @param nowMs Redis' clock; the row has not expired by it */
