@@ -136,6 +136,21 @@ describe("the toolbox", () => {
   });
 });
 
+test("as its page runs the toolbox, a namespace that enforces the standard `restricted` takes its pod", () => {
+  const [, overrides = "{}"] = /--overrides='([^']*)'/.exec(read("docs/operate/images.md")) ?? [];
+  expect(JSON.parse(overrides)).toEqual({
+    spec: {
+      securityContext: { runAsNonRoot: true, seccompProfile: { type: "RuntimeDefault" } },
+      containers: [
+        {
+          name: "toolbox",
+          securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } },
+        },
+      ],
+    },
+  });
+});
+
 describe("docker-compose.yml", () => {
   const isValid = new Ajv2020({ strict: false, validateFormats: false }).compile(
     JSON.parse(read("test/support/kubernetes/schemas/compose-spec.json")) as object,
