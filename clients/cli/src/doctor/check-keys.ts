@@ -3,7 +3,7 @@
 import { type Ask, readItems } from "../ask-service.js";
 import { CliError } from "../cli-error.js";
 import { describeMs } from "../explain/describe-time.js";
-import { failure, type Finding, ok, skipped, warning } from "./finding.js";
+import { failure, type Finding, mendOf, ok, skipped, warning } from "./finding.js";
 
 interface SigningKey {
   readonly kid: string;
@@ -24,10 +24,11 @@ const YEAR_MS = 365 * 86_400_000;
 const NAMED = 5;
 
 export async function checkKeys(ask: Ask, nowMs: number): Promise<Finding[]> {
-  return [
-    ...(await judged("signing keys", () => checkSigning(ask, nowMs))),
-    ...(await judged("producer keys", () => checkProducers(ask, nowMs))),
+  const both = [
+    judged("signing keys", () => checkSigning(ask, nowMs)),
+    judged("producer keys", () => checkProducers(ask, nowMs)),
   ];
+  return (await Promise.all(both)).flat();
 }
 
 async function judged(check: string, look: () => Promise<Finding>): Promise<Finding[]> {
@@ -39,7 +40,7 @@ async function judged(check: string, look: () => Promise<Finding>): Promise<Find
     return [
       /answered (404|501)/.test(error.message)
         ? skipped(check, error.message)
-        : failure(check, error.message, "The key of this command needs the scope admin; is auth running?"),
+        : failure(check, error.message, mendOf(error.message, "Is auth running?")),
     ];
   }
 }

@@ -74,13 +74,35 @@ async function checkService({ name, url }: ServiceAddress, interrupted: AbortSig
               name,
               `${url} answers, but does not show whether it is ready: ask on the cluster's own network`,
             )
-          : failure(
-              name,
-              `${url} is not ready: ${ready.status} ${JSON.stringify(ready.body)}`,
-              "Its log says more; /health/ready names what it waits for.",
-            ),
+          : judgeNotReady(name, url, ready),
     ],
   };
+}
+
+/** A drain is somebody's wish, and no fault: all else is well. */
+export function judgeNotReady(
+  name: string,
+  url: string,
+  { status, body }: { readonly status: number; readonly body: unknown },
+): Finding {
+  const checks = Object.entries(checksOf(body));
+  const wrong = checks.filter(([, state]) => state !== "ok").map(([check]) => check);
+  return wrong.length === 1 && wrong[0] === "draining"
+    ? warning(
+        name,
+        `${url} takes no new connections: it drains`,
+        "Is it to be stopped? petrel nodes shows whether it was asked to; petrel drain NODE --undo takes that back.",
+      )
+    : failure(
+        name,
+        `${url} is not ready: ${status} ${JSON.stringify(body)}`,
+        "Its log says more; /health/ready names what it waits for.",
+      );
+}
+
+function checksOf(body: unknown): object {
+  const checks = typeof body === "object" && body !== null && "checks" in body ? body.checks : undefined;
+  return typeof checks === "object" && checks !== null ? checks : {};
 }
 
 /** The keys by which nodes and others check users' tokens. */
@@ -111,11 +133,21 @@ export async function checkJwks(auth: string, interrupted: AbortSignal): Promise
 export async function getText(
   url: string,
   interrupted: AbortSignal,
+  patienceMs = PATIENCE_MS,
 ): Promise<{ readonly status: number; readonly text: string }> {
-  const response = await fetch(url, {
-    signal: AbortSignal.any([interrupted, AbortSignal.timeout(PATIENCE_MS)]),
-  });
-  return { status: response.status, text: await response.text() };
+  // By hand: AbortSignal.any holds its sources weakly, so on Node 20 a timeout may be collected before its time.
+  const ending = new AbortController();
+  const onInterrupted = (): void => ending.abort(interrupted.reason);
+  const timer = setTimeout(() => ending.abort(new Error(`no answer within ${patienceMs} ms`)), patienceMs);
+  interrupted.addEventListener("abort", onInterrupted, { once: true });
+  if (interrupted.aborted) onInterrupted();
+  try {
+    const response = await fetch(url, { signal: ending.signal });
+    return { status: response.status, text: await response.text() };
+  } finally {
+    clearTimeout(timer);
+    interrupted.removeEventListener("abort", onInterrupted);
+  }
 }
 
 async function getJson(

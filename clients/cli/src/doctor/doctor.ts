@@ -10,7 +10,7 @@ import { checkKeys } from "./check-keys.js";
 import { checkMetrics } from "./check-metrics.js";
 import { checkJwks, checkServices, type ServiceAddress } from "./check-services.js";
 import { checkStanding } from "./check-standing.js";
-import { failure, type Finding, type Level, skipped } from "./finding.js";
+import { failure, type Finding, type Level, mendOf, skipped } from "./finding.js";
 import { type Diagnosis, judgeDiagnosis, judgeLayout } from "./judge-diagnosis.js";
 import { judgeServer } from "./judge-redis.js";
 import { readRedis } from "./read-redis.js";
@@ -54,7 +54,7 @@ export async function runDoctor(args: readonly string[], terminal: Terminal): Pr
   const count = (level: Level): number => found.filter((one) => one.level === level).length;
   if (values.json !== true) {
     terminal.print(
-      `${count("error")} wrong, ${count("warning")} warnings, ${count("ok")} fine, ${count("skipped")} not looked at`,
+      `${count("error")} wrong, ${count("warning")} warning${count("warning") === 1 ? "" : "s"}, ${count("ok")} fine, ${count("skipped")} not looked at`,
     );
   }
   return count("error") > 0 ? 1 : 0;
@@ -117,7 +117,10 @@ async function askDispatch(
         : failure(
             "dispatch's facts",
             error.message,
-            "A dispatcher that does not start says why in its log. Look at Redis itself with --redis-url.",
+            mendOf(
+              error.message,
+              "A dispatcher that does not start says why in its log. Look at Redis itself with --redis-url.",
+            ),
           ),
     ];
   }

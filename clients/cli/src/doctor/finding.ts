@@ -25,6 +25,17 @@ export function failure(check: string, says: string, mend: string): Finding {
   return { check, level: "error", says, mend };
 }
 
+/** How to mend a call that was refused: a stopped service, a wrong key and a silent Redis want different hands. */
+export function mendOf(message: string, otherwise: string): string {
+  if (message.includes("PETREL_KEY_SUSPENDED")) return "petrel keys resume ID, with another key.";
+  if (message.includes("answered 401"))
+    return "Is --key (or PETREL_KEY) a whole KEY.SECRET of this cluster, and not revoked?";
+  if (message.includes("answered 403")) return "Use a key with the scope admin.";
+  if (message.includes("answered 503"))
+    return "It needs Redis for that: look at Redis itself with --redis-url.";
+  return otherwise;
+}
+
 export function skipped(check: string, says: string): Finding {
   return { check, level: "skipped", says };
 }

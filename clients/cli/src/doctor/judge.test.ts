@@ -1,9 +1,14 @@
 // Tests the judgements of `petrel doctor` that a cluster does not show at will.
 // Guarantees: what is missing is not judged; each wrong fact is an error or a warning with how to mend it.
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { judgeMetrics } from "./check-metrics.js";
+import { getText, judgeNotReady } from "./check-services.js";
 import { judgeChannels, judgeNodes } from "./check-standing.js";
-import type { Finding } from "./finding.js";
+import { type Finding, mendOf } from "./finding.js";
 import { type Diagnosis, judgeDiagnosis } from "./judge-diagnosis.js";
 import { judgeServer } from "./judge-redis.js";
 
@@ -161,3 +166,40 @@ test("metrics: what alerts would tell, by series", () => {
     "petrel_fallback_full_streams",
   ]);
 });
+
+describe("a service that answers 503", () => {
+  const judge = (checks: object) =>
+    judgeNotReady("push-node", "http://n", { status: 503, body: { status: "not ready", checks } }).level;
+
+  test.each([
+    ["that drains, and is well", { redis: "ok", draining: "stopping" }, "warning"],
+    ["that drains, and has lost Redis", { redis: "away", draining: "stopping" }, "error"],
+    ["that has lost Redis", { redis: "away" }, "error"],
+    ["that says nothing", {}, "error"],
+  ])("%s", (_name, checks, level) => expect(judge(checks)).toBe(level));
+});
+
+test.each([
+  ["dispatch answered 401 PETREL_UNAUTHENTICATED: The key is unknown", /--key/],
+  ["auth answered 403 PETREL_FORBIDDEN: This needs", /scope admin/],
+  ["auth answered 403 PETREL_KEY_SUSPENDED: The key", /keys resume/],
+  ["auth answered 503 PETREL_UNAVAILABLE: The producer key cannot be checked", /--redis-url/],
+  ["auth does not answer", /^otherwise$/],
+])("%s: the advice fits", (message, advice) => {
+  expect(mendOf(message, "otherwise")).toMatch(advice);
+});
+
+test("a service that takes a connection and stays silent is given up, whatever is collected meanwhile", async () => {
+  const silent = createServer().listen(0, "127.0.0.1");
+  await once(silent, "listening");
+  const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  setFlagsFromString("--expose-gc");
+  const collecting = setInterval(runInNewContext("gc") as () => void, 20);
+  try {
+    const given = getText(url, new AbortController().signal, 500);
+    await expect(given).rejects.toThrow("no answer within 500 ms");
+  } finally {
+    clearInterval(collecting);
+    silent.close();
+  }
+}, 10_000);

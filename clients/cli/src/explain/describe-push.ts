@@ -4,6 +4,9 @@
 import type { MessageAnswer, TimelineEvent } from "./message-answer.js";
 import { describeSpan, msBetween } from "./describe-time.js";
 
+/** A look that is further off is for what expires then. What a channel's queue holds is sent without one. */
+const EXPIRY_LOOK_MS = 3_600_000;
+
 /** @returns sentences; none for what has no phone, such as a topic's message */
 export function describePush(answer: MessageAnswer): string[] {
   const { state, timeline, to, explanation } = answer;
@@ -108,10 +111,11 @@ function describeNoAttempt({ state, explanation }: MessageAnswer): string[] {
   return [];
 }
 
-function describeWaiting({ pausedChannels = [], nextLookAt, user }: Explanation): string {
+function describeWaiting({ at, pausedChannels = [], nextLookAt, user }: Explanation): string {
   const paused = pausedChannels.length === 0 ? "" : ` Paused by an operator: ${pausedChannels.join(", ")}.`;
   const away = user?.connections.length === 0;
-  const when = nextLookAt === undefined ? "" : ` (dispatch looks next at ${nextLookAt})`;
+  const isNear = nextLookAt !== undefined && msBetween(at, nextLookAt) < EXPIRY_LOOK_MS;
+  const when = isNear ? ` (dispatch looks next at ${nextLookAt})` : "";
   return `Not pushed yet: ${away ? "it waits for a fallback channel" : "its user is connected, and may still acknowledge it"}${when}.${paused}`;
 }
 

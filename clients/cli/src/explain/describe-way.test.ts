@@ -46,6 +46,25 @@ describe("the sentences", () => {
   });
 
   test.each([
+    ["a near look", 5, ` (dispatch looks next at ${at(5)})`],
+    ["a look when it expires, for its channel's queue waits for none", 7 * 86_400, ""],
+  ])("what waits for a channel: %s", (_name, seconds, when) => {
+    const user = { connections: [], devices: ["ios"], seq: 3, acked: 0 };
+    const policy = { fallback: "offline", priority: "normal", notification: true };
+    const explanation = {
+      at: at(1),
+      user,
+      policy,
+      nextLookAt: at(seconds),
+      notSent: [],
+      pausedChannels: ["apns"],
+    };
+    expect(describeReasons(message({ explanation })).at(-1)).toBe(
+      `Not pushed yet: it waits for a fallback channel${when}. Paused by an operator: apns.`,
+    );
+  });
+
+  test.each([
     ["queued", " yet: 2 attempts", true],
     ["expired", ": 2 attempts", false],
   ])("a retry of one that is %s", (state, words, isTriedAgain) => {
