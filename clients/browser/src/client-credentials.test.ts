@@ -120,6 +120,30 @@ describe("tickets", () => {
   });
 });
 
+describe("a client that is closed and started again", () => {
+  it("asks who is signed in now: the token was of whoever signed out", async () => {
+    const client = started({ getToken });
+    expect((await welcomed(client)).offered).toEqual(["petrel.v1", "bearer.token-1"]);
+    await client.close();
+    client.connect();
+    expect((await peer.accept()).offered).toEqual(["petrel.v1", "bearer.token-2"]);
+    expect(asked).toEqual(["token connect", "token connect"]);
+  });
+
+  it("does not keep the answer to a question from before", async () => {
+    const answers: ((token: string) => void)[] = [];
+    const client = started({ getToken: () => new Promise<string>((resolve) => answers.push(resolve)) });
+    await waitFor(() => answers.length === 1, { what: "the first question" });
+    await client.close();
+    answers[0]?.("token-of-ada");
+    await new Promise((resolve) => setImmediate(resolve));
+    client.connect();
+    await waitFor(() => answers.length === 2, { what: "the second question" });
+    answers[1]?.("token-of-bob");
+    expect((await peer.accept()).offered).toEqual(["petrel.v1", "bearer.token-of-bob"]);
+  });
+});
+
 describe("renewing in place", () => {
   it("a token that lasts seconds is not asked for again at once", async () => {
     const client = started({ getToken });

@@ -116,6 +116,7 @@ export class ConnectionKeeper {
     this.#network.stop();
     this.#page.stop();
     this.#isShelved = false;
+    this.#credentials.closed();
     const close = this.#letGo(NORMAL_CLOSURE, reason);
     const run = this.#run;
     return async () => {

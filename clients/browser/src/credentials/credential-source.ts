@@ -29,6 +29,11 @@ export class CredentialSource {
     this.#tickets?.becauseOf("refresh");
   }
 
+  /** The client was closed. */
+  closed(): void {
+    this.tokens?.forget();
+  }
+
   /** Sets the reason that the next call of `getTicket` gets. */
   ticketBecauseOf(reason: TokenReason): void {
     this.#tickets?.becauseOf(reason);

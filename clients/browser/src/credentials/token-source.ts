@@ -1,6 +1,6 @@
 // Gets access tokens from the application's callback, and keeps the newest one.
-// Guarantees: a token is used until it is refused or replaced, so a crowd of reconnects asks for none. A late answer
-// replaces neither the answer to a later call nor a refusal.
+// Guarantees: a token is used until it is refused or replaced, so a crowd of reconnects asks for none; not
+// beyond `close()`. A late answer replaces neither the answer to a later call nor a refusal.
 import { askApplication, type AskForCredential, type TokenReason } from "./ask-application.js";
 
 export type { TokenReason };
@@ -30,6 +30,13 @@ export class TokenSource {
   invalidate(): void {
     this.#token = undefined;
     this.#reason = "refresh";
+    this.#answered = this.#asked;
+  }
+
+  /** The client was closed: whoever starts it again may be somebody else. */
+  forget(): void {
+    if (this.#token !== undefined) this.#reason = "connect";
+    this.#token = undefined;
     this.#answered = this.#asked;
   }
 
