@@ -67,6 +67,19 @@ test("values are read by their kind", () => {
   });
 });
 
+test("one line break at the end does not count: a Secret made from a file has it", () => {
+  const environment = { NAME: "n\n", COUNT: "4\r\n", NOTE: "\n", MODE: "fast\n", WORDS: "a,b\n" };
+  expect(readConfig(schema, environment)).toMatchObject({
+    name: "n",
+    count: 4,
+    note: undefined,
+    mode: "fast",
+    words: ["a", "b"],
+  });
+  expect(readConfig(schema, { NAME: "n\n\n" }).name).toBe("n\n");
+  expect(() => readConfig(schema, { NAME: "n", COUNT: "4 " })).toThrow("COUNT must be");
+});
+
 test("the result is frozen", () => {
   expect(Object.isFrozen(readConfig(schema, { NAME: "n" }))).toBe(true);
 });

@@ -4,7 +4,7 @@ import { describeError } from "./errors.js";
 
 export interface Setting<T> {
   readonly describe: string;
-  /** Used when the variable is unset or empty; without a default the variable is required. */
+  /** Used when the variable is unset or empty, or a line break alone; without a default the variable is required. */
   readonly default?: T;
   /** Throws an Error whose message completes "NAME must be …". */
   readonly parse: (text: string) => T;
@@ -32,7 +32,8 @@ export function readConfig<S extends Schema>(
   const values: Record<string, unknown> = {};
   const problems: string[] = [];
   for (const [name, { env, setting }] of Object.entries(schema)) {
-    const text = environment[env];
+    // A Secret that was made from a file ends with the file's line break.
+    const text = environment[env]?.replace(/\r?\n$/, "");
     if (text === undefined || text === "") {
       if ("default" in setting) values[name] = setting.default;
       else problems.push(`${env} is required: ${setting.describe}`);
