@@ -1,11 +1,13 @@
 // push-node/node/report-node -> here -> nodes/report-node.lua, dispatch/routes/node-routes: what push nodes say of
 // themselves, and whether an operator asked one to drain.
 // Guarantees: a node learns what was asked of it with its next report, and again with each one: a lost answer changes
-// nothing. A node of an older release is listed too, without details: it is seen by its channel.
+// nothing. A node of an older release is listed too, without details: it is seen by its channel and its key. A node whose
+// key has ended does not live.
 import { masterOf } from "../connection/cluster-nodes.js";
 import { readServerTimeMs } from "../connection/server-time.js";
 import { clusterKeys, type PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
+import { findGoneNodes } from "./node-presence.js";
 
 export interface NodeReport {
   readonly version: string;
@@ -65,6 +67,9 @@ export async function listNodes({ redis }: ScriptRunner, anyPartition: Partition
     if (report !== undefined && report.leaseEndsAtMs > nowMs)
       reports.set(field.slice("node:".length), report);
   }
+  // A process that hangs keeps its sockets, and so its channel; its key has ended.
+  const silent = [...reports].flatMap(([id, report]) => (report === undefined ? [id] : []));
+  for (const id of await findGoneNodes(redis, silent)) reports.delete(id);
   return [...reports]
     .map(([id, report]) => ({ id, report, isAsked: fields[`drain:${id}`] === "1" }))
     .sort((a, b) => (a.id < b.id ? -1 : 1));
