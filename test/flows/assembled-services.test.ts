@@ -150,7 +150,7 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { t
     };
   }
 
-  /** The single files that docker-compose.yml mounts into it. */
+  /** The files and folders of the checkout that docker-compose.yml mounts into it. */
   function filesOf(image: ImageName): string {
     const service = Object.values(compose.services).find(({ build }) => build?.target === image);
     const mounts = (service?.volumes ?? []).map((volume) => volume.split(":"));

@@ -40,7 +40,7 @@ done
 for mounted in $files; do
   place=$root${mounted##*:}
   mkdir -p "$(dirname "$place")"
-  touch "$place"
+  if [ -d "${mounted%%:*}" ]; then mkdir -p "$place"; else touch "$place"; fi
   mount --bind "${mounted%%:*}" "$place"
   mount -o remount,bind,ro "$place"
 done

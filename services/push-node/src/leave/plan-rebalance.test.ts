@@ -2,7 +2,7 @@
 // Guarantees: for any cluster and any balancer each client moves at most once; by least connections only what is above
 // the mean moves; by round robin the nodes end within a tenth of the mean.
 import type { NodeLoad } from "@petrel/shared/redis/nodes/node-loads";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { planRebalance } from "./plan-rebalance.js";
 

@@ -1,5 +1,5 @@
 // Tests which lines of an outage are written, on a test clock; logging.test checks that the logger uses this.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { ThinOutLines } from "./thin-out-lines.js";
 

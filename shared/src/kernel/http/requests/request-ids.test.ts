@@ -1,5 +1,5 @@
 // Tests which ids of clients are taken, and that those made here differ.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { givenRequestId, RequestIds } from "./request-ids.js";
 
