@@ -1,5 +1,6 @@
 // tab-member -> here -> the browser: the one lock of all tabs that share.
-// Guarantees: one request at a time; what an earlier one brings has no effect; a holder that is deposed hears of it.
+// Guarantees: one request at a time; what an earlier one brings has no effect; a holder that is deposed hears of it; a
+// browser that refuses is not asked again at once.
 
 /** The part of `navigator.locks` that is used. */
 export interface Locks {
@@ -15,6 +16,9 @@ export interface LockEvents {
   readonly onGranted: () => void;
   readonly onLost: () => void;
 }
+
+/** Asked again in the same turn, a browser that refuses would let the page do nothing else. */
+const REFUSED_MS = 1_000;
 
 interface Request {
   readonly abort: AbortController;
@@ -48,7 +52,12 @@ export class TabLock {
       this.#request = undefined;
       this.#events.onLost();
     };
-    this.#locks.request(this.#name, options, hold).then(ended, ended);
+    const failed = (error: unknown): void => {
+      // Stolen, maybe before this tab knew that it had it.
+      if ((error as Error).name === "AbortError") ended();
+      else setTimeout(ended, REFUSED_MS);
+    };
+    this.#locks.request(this.#name, options, hold).then(ended, failed);
   }
 
   drop(): void {
