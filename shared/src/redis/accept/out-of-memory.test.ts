@@ -138,6 +138,8 @@ describe("every script", () => {
     "register-device.v2",
     "replay-dead-letter.v2",
     "replay-schedule.v2",
+    // Then nobody is asked to move either.
+    "report-load.v1",
     "report-presence.v2",
     "schedule.v2",
     // A refused caller counts alone, see sliding-window-limiter.
