@@ -1,7 +1,8 @@
 // hub -> here -> the push node: one real socket, and the tabs' sockets that it serves.
 // Guarantees: each of them sees what a socket of its own would bring: a welcome, then everything after its position, in
-// order and once; an ack is passed on when the policy says so, and never above what the socket has carried.
-import { CLIENT_LEAVES_SOCKET } from "../connection/close-policy.js";
+// order and once; an ack is passed on when the policy says so, and never above what the socket has carried; a connection
+// that is left ends when nobody who answers is on it.
+import { CLIENT_LEAVES_SOCKET, SERVICE_RESTART } from "../connection/close-policy.js";
 import { SOCKET_CLOSED, SOCKET_OPEN, type Socket, type SocketConstructor } from "../connection/socket.js";
 import type { Position } from "../delivery/user-sequence.js";
 import { parseServerFrame, type ErrorFrame, type ServerFrame, type WelcomeFrame } from "../frames.js";
@@ -41,11 +42,14 @@ interface Attached {
   sent: number;
   /** When it last said anything, or began to owe an ack. */
   heardAtMs: number;
+  /** Polls since it last said anything. */
+  unanswered: number;
 }
 
 /** Of the messages that a later tab may still need. */
 const MAX_CHARACTERS = 4 * 1024 * 1024;
 const REMEMBERED_RECALLS = 100;
+const POLL_MS = 1_000;
 
 export class Upstream {
   readonly #options: UpstreamOptions;
@@ -65,6 +69,8 @@ export class Upstream {
   readonly #pingers = new Set<string>();
   #lastError: { readonly frame: ErrorFrame; readonly text: string } | undefined;
   #pollTimer: ReturnType<typeof setInterval> | undefined;
+  /** The others are moving to another connection, or have. */
+  #isLeft = false;
   #ended = false;
   #closing: { readonly to: string } | undefined;
 
@@ -111,6 +117,7 @@ export class Upstream {
       acked: 0,
       sent: 0,
       heardAtMs: nowMs,
+      unanswered: 0,
     };
     this.#attached.set(socket, attached);
     if (this.#welcome !== undefined) this.#welcomeAll([attached]);
@@ -121,6 +128,7 @@ export class Upstream {
     const attached = this.#attached.get(socket);
     if (attached?.isWelcomed !== true) return;
     attached.heardAtMs = performance.now();
+    attached.unanswered = 0;
     const frame = JSON.parse(text) as Readonly<Record<string, unknown>>;
     switch (frame["type"]) {
       case "ack":
@@ -143,6 +151,7 @@ export class Upstream {
     const attached = this.#attached.get(socket);
     if (attached === undefined) return;
     attached.heardAtMs = performance.now();
+    attached.unanswered = 0;
     attached.wants = wants;
     this.#passAck();
   }
@@ -178,6 +187,7 @@ export class Upstream {
 
   /** All who are here move to another connection, each in its own time. */
   moveAll(reason: string): void {
+    this.#leave();
     this.#say(this.#welcomedOnes(), JSON.stringify({ type: "reconnect", afterMs: 0, reason, local: true }));
   }
 
@@ -246,6 +256,7 @@ export class Upstream {
         return;
       case "reconnect":
         this.#options.onLeaving(this);
+        this.#leave();
         this.#say(this.#welcomedOnes(), text);
         return;
       case "token_expiring":
@@ -277,7 +288,7 @@ export class Upstream {
     this.#recent = new RecentMessages(welcome.after, MAX_CHARACTERS);
     const { opener } = this.#options;
     this.#topics.adopt(welcome, new URL(this.#options.url).searchParams.get("all") ?? undefined);
-    if (this.#options.policy === "all") this.#pollTimer = setInterval(() => this.#poll(), 1_000);
+    if (this.#options.policy === "all") this.#startPolling();
     const all = [...this.#attached.values()];
     // Whose credential it is comes first.
     all.sort((one, other) => Number(other.open === opener) - Number(one.open === opener));
@@ -364,11 +375,39 @@ export class Upstream {
     if (this.#send(JSON.stringify({ type: "ack", seq }))) this.#acked = seq;
   }
 
-  /** Who owes an ack says whether it is still there. */
+  /** From now on everybody here is asked: a tab that has crashed never moves, and would keep this connection open. */
+  #leave(): void {
+    this.#isLeft = true;
+    if (!this.#ended) this.#startPolling();
+  }
+
+  #startPolling(): void {
+    this.#pollTimer ??= setInterval(() => this.#poll(), POLL_MS);
+  }
+
+  /** Who owes an ack says whether it is still there. So does everybody, once others have left. */
   #poll(): void {
-    const owing = [...this.#attached.values()].filter(({ wants, acked, sent }) => wants && acked < sent);
-    if (owing.length > 0) this.#options.post({ kind: "poll", to: owing.map(({ open }) => open.socket) });
+    if (this.#isLeft) this.#dropSilent();
+    if (this.#ended) return;
+    const asked = [...this.#attached.values()].filter(
+      ({ wants, acked, sent }) => this.#isLeft || (wants && acked < sent),
+    );
+    for (const one of asked) one.unanswered++;
+    if (asked.length > 0) this.#options.post({ kind: "poll", to: asked.map(({ open }) => open.socket) });
     this.#passAck();
+  }
+
+  /** Polls are counted, not milliseconds: this tab may have stood still itself, with the answers unread. */
+  #dropSilent(): void {
+    const enough = Math.max(1, this.#options.silentMs / POLL_MS);
+    const silent = [...this.#attached.values()].filter(({ unanswered }) => unanswered >= enough);
+    if (silent.length === 0) return;
+    const to = silent.map(({ open }) => open.socket);
+    for (const socket of to) this.#remove(socket);
+    // One that only stands still reads this when it goes on, and connects anew from where it is.
+    const reason = "the connection changes";
+    this.#options.post({ kind: "closed", to, code: SERVICE_RESTART, reason });
+    if (this.isEmpty) this.close(CLIENT_LEAVES_SOCKET, reason);
   }
 
   #end(code: number, reason: string): void {
@@ -390,7 +429,7 @@ export class Upstream {
     // These have credentials of their own.
     if (others.length > 0) {
       const why = "another tab's sign-in has ended";
-      this.#options.post({ kind: "closed", to: others, code: 1012, reason: why });
+      this.#options.post({ kind: "closed", to: others, code: SERVICE_RESTART, reason: why });
     }
     this.#options.onEnd(this);
   }
