@@ -30,7 +30,7 @@ export async function bundleServices(): Promise<string> {
     ),
     platform: "node",
     // These look for files and packages as they run.
-    external: ["mongodb", "jsonc-parser"],
+    external: ["mongodb", "jsonc-parser", "@fastify/swagger", "@fastify/swagger-ui"],
     // A file finds what lies beside it: scripts, a package.json.
     plugins: [
       {
