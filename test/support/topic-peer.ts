@@ -39,7 +39,7 @@ export function useTopicPeer() {
     toConsole,
     accept: (): Promise<PeerSocket> => peer.accept(),
 
-    newClient(options: Partial<PetrelClientOptions> = {}): PetrelClient {
+    newClient: (options: Partial<PetrelClientOptions> = {}): PetrelClient => {
       const client = new PetrelClient({
         url: peer.url,
         getToken: () => "token",
@@ -51,14 +51,14 @@ export function useTopicPeer() {
       return client;
     },
 
-    async welcomed(client: PetrelClient, fields: PeerFrame = {}): Promise<PeerSocket> {
+    welcomed: async (client: PetrelClient, fields: PeerFrame = {}): Promise<PeerSocket> => {
       client.connect();
       const socket = await peer.accept();
       socket.welcome({ features, ...fields });
       return socket;
     },
 
-    async again(): Promise<PeerSocket> {
+    again: async (): Promise<PeerSocket> => {
       const socket = await peer.accept();
       socket.welcome({ features });
       return socket;

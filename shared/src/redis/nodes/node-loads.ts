@@ -47,11 +47,9 @@ export class NodeLoads {
       [clusterKeys.nodeLoads],
       [nodeId, connections, this.#joinedAtMs, staleMs],
     );
-    return String(answer)
-      .split("\n")
-      .flatMap((line) => {
-        const [node = "", count, joinedAt] = line.split("\t");
-        return node === "" ? [] : [{ node, connections: Number(count), joinedAtMs: Number(joinedAt) }];
-      });
+    return answer.split("\n").flatMap((line) => {
+      const [node = "", count, joinedAt] = line.split("\t");
+      return node === "" ? [] : [{ node, connections: Number(count), joinedAtMs: Number(joinedAt) }];
+    });
   }
 }

@@ -68,7 +68,7 @@ async function since(): Promise<Record<string, number>> {
 async function expectCounts(expected: Record<string, number>): Promise<void> {
   let found: Record<string, number> = {};
   await waitFor(async () => Object.keys((found = await since())).length >= Object.keys(expected).length, {
-    what: `${JSON.stringify(expected)}`,
+    what: JSON.stringify(expected),
     deadlineMs: 20_000,
   });
   expect(found).toEqual(expected);
