@@ -108,11 +108,15 @@ test("a healthy cluster: nothing is wrong, and everything was looked at", async 
       "metrics",
     ]),
   );
-  const { out, code } = await runCli(cluster, ["doctor"]);
-  expect([code, out.at(-1)]).toEqual([
-    0,
-    expect.stringMatching(/^0 wrong, 0 warnings, \d+ fine, 2 not looked at$/),
-  ]);
+  // On a busy machine Redis may answer late, which is a warning.
+  const { code } = await waitFor(
+    async () => {
+      const run = await runCli(cluster, ["doctor"]);
+      return /^0 wrong, 0 warnings, \d+ fine, 2 not looked at$/.test(run.out.at(-1) ?? "") && run;
+    },
+    { what: "a summary without a warning", deadlineMs: 60_000 },
+  );
+  expect(code).toBe(0);
 });
 
 test("a Redis that would not run its file at its next start is told", async () => {
