@@ -537,7 +537,7 @@ test("whatever tabs do, each that lives shows each message once, in order, over 
   await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), fc.nat(1e9), run), {
     numRuns: sized(1_000, 60),
     // The quick suite repeats the same runs. The full one takes new ones each time, and names the seed of one that fails.
-    // Still open: with seed 98466604 and path "51:4:11:13:7:11:11:11:12:14" a tab that lives shows no message at all.
+    // Still open: with seed 98466604 and path "51:4:11:13:7:11:11:11:12:14" a tab that thaws is online only after 5 to 15 s.
     ...(sized(1, 0) === 1 ? {} : { seed: 1 }),
     interruptAfterTimeLimit: 60_000,
     examples: [
