@@ -163,7 +163,9 @@ test("replicas: stored only when they have it; a duplicate waits as the original
   const confirm = await chooseConfirmation(store.redis, { kind: "replicas", count: 1 }, 200, logger);
   if (confirm === undefined) throw new Error("nothing to wait for");
   const accepter = store.accepter({ confirm });
-  expect(await accepter.accept(message({ id: "whole" }))).toMatchObject({ outcome: "stored" });
+  // On a busy machine a replica may be late: what it has not confirmed is sent again.
+  const confirmed = (id: string) => waitFor(() => accepter.accept(message({ id })), { what: "the replica" });
+  expect(["stored", "exists"]).toContain((await confirmed("whole")).outcome);
   replica.signal("SIGSTOP");
   // Another client stored this over another connection, without waiting.
   const other: Redis = await connectRedis({ url: store.server.url, role: "other", logger });
@@ -176,10 +178,7 @@ test("replicas: stored only when they have it; a duplicate waits as the original
   }
   replica.signal("SIGCONT");
   other.disconnect();
-  await waitFor(async () => (await accepter.accept(message({ id: "halved" }))).outcome === "exists", {
-    what: "the replica",
-  });
-  expect(await accepter.accept(message({ id: "alone" }))).toMatchObject({ outcome: "exists" });
+  for (const id of ["halved", "alone"]) expect(await confirmed(id)).toMatchObject({ outcome: "exists" });
 });
 
 test("a script that Redis has lost: not sent along behind the confirmation, but again, by the caller", async () => {
