@@ -32,6 +32,7 @@ const common = {
     at("shared/src/testing/redis/prepare-redis.ts"),
     ...(isBuilt ? [at("test/support/bundle-services.ts")] : []),
   ],
+  setupFiles: [at("shared/src/testing/faults/seed-properties.ts")],
   // Generous, as every deadline of a test: only a failure waits for it.
   testTimeout: 120_000,
   hookTimeout: 180_000,

@@ -544,9 +544,8 @@ const leftBehind: Parameters<typeof run>[0] = [
 test("whatever tabs do, each that lives shows each message once, in order, over one connection", async () => {
   await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), fc.nat(1e9), run), {
     numRuns: sized(1_000, 60),
-    // The quick suite repeats the same runs. The full one takes new ones each time, and names the seed of one that fails.
-    // Still open: with seed 98466604 and path "51:4:11:13:7:11:11:11:12:14" a tab that thaws is online only after 5 to 15 s.
-    ...(sized(1, 0) === 1 ? {} : { seed: 1 }),
+    // Still open, met by the full suite only: with seed 98466604 and path "51:4:11:13:7:11:11:11:12:14" a tab that thaws
+    // is online only after 5 to 15 s.
     interruptAfterTimeLimit: 60_000,
     examples: [
       [lateAnswer, 23],

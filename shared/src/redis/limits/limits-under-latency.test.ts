@@ -185,6 +185,16 @@ describe("whatever the latency, and whatever is lost", () => {
     { minLength: 5, maxLength: 40 },
   );
 
+  test("a call that takes no time to arrive is counted at the moment it is made", async () => {
+    const taker = new Taker(() => ({ toMs: 0, backMs: 0 }), []);
+    for (let calls = 0; calls < 2; calls++) {
+      await advance(10 * WINDOW_MS);
+      void taker.take("k", 5);
+      await advance(0);
+      expect(await countedByRedis("k")).toBe(5);
+    }
+  });
+
   test("what was admitted without Redis is counted in Redis once it answers again, and nothing is lost by halves", async () => {
     let unanswered = 0;
     let compared = 0;

@@ -1,6 +1,7 @@
 // Tests the seeded random numbers.
+import * as fc from "fast-check";
 import { afterEach, expect, test, vi } from "vitest";
-import { chooseSeed, seededRandom } from "./seeded-random.js";
+import { chooseSeed, seededRandom, seedOfRun } from "./seeded-random.js";
 
 afterEach(() => vi.unstubAllEnvs());
 
@@ -31,4 +32,21 @@ test("the environment's seed wins, and one that is no number is refused", () => 
   expect(() => chooseSeed("test", 7)).toThrow("PETREL_TEST_SEED=x");
   vi.stubEnv("PETREL_TEST_SEED", undefined);
   expect(chooseSeed("test", 7)).toBe(7);
+});
+
+test("the quick suite repeats its runs, property tests included; the full one takes new ones", () => {
+  vi.stubEnv("PETREL_TEST_SEED", undefined);
+  vi.stubEnv("PETREL_TEST_SIZE", undefined);
+  expect(seedOfRun()).toBe(1);
+  expect(chooseSeed("test")).toBe(chooseSeed("test"));
+  vi.stubEnv("PETREL_TEST_SIZE", "full");
+  expect(seedOfRun()).toBeUndefined();
+  expect(chooseSeed("test")).not.toBe(chooseSeed("test"));
+  vi.stubEnv("PETREL_TEST_SIZE", undefined);
+  vi.stubEnv("PETREL_TEST_SEED", "random");
+  expect(seedOfRun(7)).toBeUndefined();
+});
+
+test("property tests have been given the run's seed", () => {
+  expect(fc.readConfigureGlobal()?.seed).toBe(seedOfRun());
 });

@@ -41,15 +41,33 @@ export function seededRandom(seed: number): SeededRandom {
   };
 }
 
+/** The quick suite repeats the same runs: it fails for a change, not by chance. */
+const QUICK_SEED = 1;
+
 /**
  * The seed of a fault test, printed so that a failure can be reproduced: `PETREL_TEST_SEED=… npx vitest run …`.
- * @param fallback used if the environment names none; random by default
+ * @param fallback used if the environment names none; without it, always the same in the quick suite, a new one each time
+ *   in the full suite and with `PETREL_TEST_SEED=random`
  * @throws RangeError if the environment's is not a whole number
  */
-export function chooseSeed(what: string, fallback = Math.floor(Math.random() * 2 ** 31)): number {
-  const given = process.env["PETREL_TEST_SEED"];
-  const seed = given === undefined ? fallback : Number(given);
-  if (!Number.isSafeInteger(seed)) throw new RangeError(`PETREL_TEST_SEED=${given} is not a whole number`);
+export function chooseSeed(what: string, fallback?: number): number {
+  const seed = seedOfRun(fallback) ?? Math.floor(Math.random() * 2 ** 31);
   process.stdout.write(`${what}: PETREL_TEST_SEED=${seed}\n`);
+  return seed;
+}
+
+/**
+ * @param fallback used if the environment names none
+ * @returns undefined where each run is to take a new one
+ * @throws RangeError if the environment's is not a whole number
+ */
+export function seedOfRun(fallback?: number): number | undefined {
+  const given = process.env["PETREL_TEST_SEED"];
+  if (given === "random") return undefined;
+  if (given === undefined) {
+    return fallback ?? (process.env["PETREL_TEST_SIZE"] === "full" ? undefined : QUICK_SEED);
+  }
+  const seed = Number(given);
+  if (!Number.isSafeInteger(seed)) throw new RangeError(`PETREL_TEST_SEED=${given} is not a whole number`);
   return seed;
 }

@@ -29,7 +29,7 @@ export class SteppedTime {
 
   /** One process's link. */
   link(journey: () => Journey): LatentScripts {
-    return new LatentScripts(this.#scripts, this, journey);
+    return new LatentScripts(this, journey);
   }
 
   /** @param tick called with the ms that have passed, before anything else sees them */
@@ -40,7 +40,6 @@ export class SteppedTime {
     for (;;) {
       const due = this.#due.filter(({ atMs }) => atMs <= this.nowMs);
       if (due.length === 0) return;
-      await this.#scripts.setNow(this.nowMs);
       for (const one of due) this.#due.splice(this.#due.indexOf(one), 1);
       for (const { arrive } of due) arrive();
       await this.#settled();
@@ -52,10 +51,13 @@ export class SteppedTime {
     await new Promise<void>((arrive) => this.#due.push({ atMs: this.nowMs + ms, arrive }));
   }
 
-  async work<T>(task: () => Promise<T>): Promise<T> {
+  /** Runs a script in Redis at this moment. */
+  async run(name: ScriptName, keys: readonly string[], args: readonly (string | number)[]): Promise<string> {
     this.#working++;
     try {
-      return await task();
+      // Each time: a call that takes no time to arrive comes while nothing is due.
+      await this.#scripts.setNow(this.nowMs);
+      return await this.#scripts.run(name, keys, args);
     } finally {
       this.#working--;
       if (this.#working === 0) this.#idle.emit("idle");
@@ -74,12 +76,10 @@ export class SteppedTime {
 }
 
 export class LatentScripts {
-  readonly #scripts: SteppedScripts;
   readonly #time: SteppedTime;
   readonly #journey: () => Journey;
 
-  constructor(scripts: SteppedScripts, time: SteppedTime, journey: () => Journey) {
-    this.#scripts = scripts;
+  constructor(time: SteppedTime, journey: () => Journey) {
     this.#time = time;
     this.#journey = journey;
   }
@@ -87,7 +87,7 @@ export class LatentScripts {
   async run(name: ScriptName, keys: readonly string[], args: readonly (string | number)[]): Promise<string> {
     const { toMs, backMs } = this.#journey();
     await this.#time.wait(toMs);
-    const text = await this.#time.work(() => this.#scripts.run(name, keys, args));
+    const text = await this.#time.run(name, keys, args);
     await this.#time.wait(backMs);
     return text;
   }
