@@ -1,15 +1,15 @@
-// services/dispatch -> here: lets rounds that are not urgent begin together, so that an idle process wakes less often.
-// Guarantees: never later than asked, and at most a second earlier; less than nine tenths of a second stays as it is.
-// What asks for a second again and again runs once a second, also where it counts from the moment that it began.
+// services/dispatch -> here: aligns rounds that are not urgent, so that an idle process wakes less often.
+// Guarantees: a round never starts later than asked, and at most one second earlier. Waits under 900 ms are left alone.
+// A loop that asks for one second each time runs once a second, even if it counts from the start of its round.
 
 const TICK_MS = 1_000;
 const LEAST_MS = 900;
 
 /**
- * A wake-up costs far more than what most rounds then do: rounds a second apart shall have one in common.
- * @param ms until when a round may wait
+ * A wake-up costs far more than the work of most rounds, so rounds that are due in the same second share one.
+ * @param ms the longest the round may wait
  * @param nowMs monotonic
- * @returns how long it shall wait, so that others end at the same moment
+ * @returns the wait that ends on the shared tick
  */
 export function untilCommonTick(ms: number, nowMs = performance.now()): number {
   if (ms < LEAST_MS || !Number.isFinite(ms)) return ms;

@@ -4,7 +4,7 @@ import { describeError } from "./errors.js";
 
 export interface Setting<T> {
   readonly describe: string;
-  /** Used when the variable is unset or empty, or a line break alone; without a default the variable is required. */
+  /** Used when the variable is unset, empty or only a line break; without a default the variable is required. */
   readonly default?: T;
   /** Throws an Error whose message completes "NAME must be …". */
   readonly parse: (text: string) => T;
@@ -32,7 +32,7 @@ export function readConfig<S extends Schema>(
   const values: Record<string, unknown> = {};
   const problems: string[] = [];
   for (const [name, { env, setting }] of Object.entries(schema)) {
-    // A Secret that was made from a file ends with the file's line break.
+    // A Secret created from a file ends with that file's line break.
     const text = environment[env]?.replace(/\r?\n$/, "");
     if (text === undefined || text === "") {
       if ("default" in setting) values[name] = setting.default;
@@ -126,7 +126,7 @@ export function url(
   );
 }
 
-/** A share of something: 0 to 1. */
+/** A fraction: 0 to 1. */
 export function share(env: string, describe: string, rest: { readonly default?: number }) {
   return setting(
     env,
@@ -142,7 +142,7 @@ export function share(env: string, describe: string, rest: { readonly default?: 
   );
 }
 
-/** One of a few words. */
+/** One of a fixed set of words. */
 export function choice<const C extends readonly string[]>(
   env: string,
   describe: string,
@@ -161,8 +161,8 @@ export function choice<const C extends readonly string[]>(
 }
 
 /**
- * Some of a few words, separated by commas; at least one.
- * @param options.formerly the words of earlier releases, and what they are now
+ * One or more of a fixed set of words, separated by commas.
+ * @param options.formerly words of earlier releases -> what they are called now
  */
 export function choices<const C extends readonly string[]>(
   env: string,
@@ -193,7 +193,7 @@ export function choices<const C extends readonly string[]>(
   );
 }
 
-/** Several words, in the order in which they are given. */
+/** Several words whose order counts. */
 export function orderedChoices<const C extends readonly string[]>(
   env: string,
   describe: string,
@@ -242,8 +242,8 @@ export function list(env: string, describe: string, rest: { readonly default?: r
 }
 
 /**
- * A variable of the contract that nothing applies yet: refused rather than ignored.
- * @param allowed values that mean what happens anyway
+ * A variable of the contract that is not implemented: setting it is an error rather than ignored.
+ * @param allowed values that describe what happens anyway
  */
 export function notBuilt(env: string, allowed: readonly string[] = []) {
   const describe = allowed.length === 0 ? "not built yet" : `not built yet, but for ${allowed.join(", ")}`;
@@ -367,7 +367,7 @@ export const auditSettings = {
   }),
 } as const;
 
-/** Both collect and dispatch write to the fallback streams, so both apply the bound. */
+/** Shared by collect and dispatch: both write to the fallback streams, so both apply the bound. */
 export const fallbackStreamSettings = {
   fallbackCap: integer(
     "FALLBACK_CAP",
@@ -376,7 +376,7 @@ export const fallbackStreamSettings = {
   ),
 } as const;
 
-/** What a user may have; a message is also accepted when its time comes, by dispatch. */
+/** What a user may hold. Dispatch needs it too: it accepts scheduled messages when their time comes. */
 export const acceptSettings = {
   inboxCap: integer(
     "INBOX_CAP",
@@ -395,7 +395,7 @@ export const acceptSettings = {
   ),
 } as const;
 
-/** What may wait for its time. */
+/** Limits on scheduled messages. */
 export const scheduleSettings = {
   schedulesCap: integer(
     "SCHEDULES_CAP",

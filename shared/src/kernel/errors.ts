@@ -1,4 +1,4 @@
-// The one kind of error that crosses a border in Petrel: thrown inside, answered as JSON or as an `error` frame.
+// The one kind of error that leaves a module: thrown inside, answered as JSON or as an `error` frame.
 // Guarantees: each has a code of the catalogue; its cause is kept for the log and never sent.
 import { errorDefinition, type ErrorCode } from "../protocol/error-codes.js";
 
@@ -65,7 +65,7 @@ export function describeWithCause(error: unknown): string {
   const text = describeError(error);
   if (!(error instanceof Error) || !(error.cause instanceof Error)) return text;
   const { message, code } = error.cause as Error & { readonly code?: unknown };
-  // Node's error for several addresses tried at once has no message.
+  // When Node tries several addresses and all fail, the error has a code but no message.
   const why = message === "" && typeof code === "string" ? code : message;
   return why === "" ? text : `${text}: ${why}`;
 }

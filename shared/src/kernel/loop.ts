@@ -5,7 +5,7 @@ import { pause } from "./pause.js";
 /**
  * Handles its own errors: an error it throws ends the loop and rejects `stop`.
  * @param signal aborted when the loop must stop
- * @returns the pause until the next round, ms
+ * @returns the pause before the next round, ms
  */
 export type Round = (signal: AbortSignal) => Promise<number>;
 

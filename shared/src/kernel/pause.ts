@@ -1,4 +1,4 @@
-// services/*, redis/* -> here: a wait between two tries, or two rounds of a loop.
+// services/*, redis/* -> here: the wait between two attempts, or two rounds of a loop.
 // Guarantees: never rejects; leaves no timer or listener behind.
 
 /** Resolves when the time is over or the signal is aborted, whichever comes first. */

@@ -1,9 +1,9 @@
 // accept-batch, message-id, push-node/open-handshakes -> here: random text, many times a second.
-// Guarantees: from the system's generator, like `randomBytes`; no bytes are given out twice. They come from a pool: a call
-// of the generator costs as much as the rest of a small message.
+// Guarantees: it comes from the system's generator, like `randomBytes`, and no bytes are used twice. A pool amortises
+// the call, which costs as much as all other work on a small message.
 import { randomFillSync } from "node:crypto";
 
-/** Texts that one call of the generator serves. */
+/** Texts per call of the generator. */
 const TEXTS_PER_FILL = 512;
 
 export class RandomText {
@@ -27,7 +27,7 @@ export class RandomText {
     const start = this.#used;
     this.#used += this.#bytes;
     const text = this.#pool.toString("base64url", start, this.#used);
-    // What was given out must not be found here again.
+    // Overwrite what was given out, so that it cannot be read from the pool again.
     this.#pool.fill(0, start, this.#used);
     return text;
   }

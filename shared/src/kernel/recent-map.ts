@@ -1,6 +1,6 @@
 // Remembers the most recently used keys, in bounded memory.
-// Guarantees: never more than `maxKeys`; a key not read while half as many others are set is dropped; a hit moves
-// nothing.
+// Guarantees: never more than `maxKeys`. A key that is not read while half as many others are set is dropped; a hit
+// moves nothing.
 
 export class RecentMap<V> {
   readonly #half: number;

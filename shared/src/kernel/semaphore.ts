@@ -17,7 +17,7 @@ export class Semaphore {
     try {
       return await task();
     } finally {
-      // The slot passes straight to the next in line, so that no latecomer takes it.
+      // Hand the slot straight to the next in line, so that no latecomer takes it.
       const next = this.#waiting.shift();
       if (next === undefined) this.#running--;
       else next();

@@ -1,14 +1,14 @@
-// Collects the items of one turn of the event loop, and those that come while a call is under way, into one call.
-// Guarantees: batches keep the order of `add`; when nothing is under way an item does not linger, unless told to; at
-// most `maxInFlight` calls are under way, so that under load batches grow, not their number.
+// Collects items into one call: those of one turn of the event loop, and those that arrive while a call is under way.
+// Guarantees: batches keep the order of `add`. With nothing under way an item does not linger, unless told to. At most
+// `maxInFlight` calls are under way, so under load batches grow, not their number.
 
 export interface TurnBatcherOptions<Item> {
-  /** Carries out one batch; must not reject: each item carries its own way to answer. */
+  /** Carries out one batch; must not reject, because each item carries its own way to answer. */
   readonly flush: (items: Item[]) => Promise<void>;
   readonly maxInFlight: number;
-  /** Most items per call, so that none delays others for long; by default all that wait. */
+  /** The most items per call, so that none delays others for long; unbounded by default. */
   readonly maxItems?: number;
-  /** Whether nobody waits for an item's answer any more; then it is dropped before the call. */
+  /** Whether nobody waits for this item's answer any more; then it is dropped before the call. */
   readonly isOver?: (item: Item) => boolean;
   readonly onDropped?: (item: Item) => void;
   /** How long the first item lingers for others to join its batch; by default one turn. */
@@ -50,7 +50,7 @@ export class TurnBatcher<Item> {
     return this.#items.length;
   }
 
-  /** Whether nothing waits and nothing is under way. */
+  /** True if nothing waits and nothing is under way. */
   get isIdle(): boolean {
     return this.#inFlight === 0 && this.#items.length === 0;
   }
@@ -69,7 +69,7 @@ export class TurnBatcher<Item> {
     this.#schedule();
   }
 
-  /** Items waiting now go as soon as they can; they linger no longer. */
+  /** Ends the lingering: waiting items go as soon as a call is free. */
   flush(): void {
     if (this.#items.length === 0) return;
     this.#mustFlush = true;
@@ -79,7 +79,7 @@ export class TurnBatcher<Item> {
     setImmediate(() => this.#begin());
   }
 
-  /** Resolves when nothing waits and nothing is under way. */
+  /** Resolves once nothing waits and nothing is under way. */
   async drained(): Promise<void> {
     while (this.#inFlight > 0 || this.#items.length > 0) {
       await new Promise<void>((resolve) => this.#idle.push(resolve));
@@ -89,7 +89,7 @@ export class TurnBatcher<Item> {
   #schedule(): void {
     if (this.#scheduled || this.#inFlight >= this.#maxInFlight) return;
     this.#scheduled = true;
-    // In the check phase, after the poll phase: everything that arrived together is in by then.
+    // `setImmediate` runs after the poll phase, so everything that arrived together is in by then.
     if (this.#lingerMs === undefined || this.#mustFlush) setImmediate(() => this.#begin());
     else this.#linger = setTimeout(() => this.#begin(), this.#lingerMs);
   }
@@ -101,7 +101,7 @@ export class TurnBatcher<Item> {
     void this.#run();
   }
 
-  /** The oldest first: while nothing is over, this costs one check per call. */
+  /** Checks the oldest first: while none is over, this costs one check per call. */
   #dropWhatIsOver(): void {
     const isOver = this.#isOver;
     const [oldest] = this.#items;
@@ -119,7 +119,7 @@ export class TurnBatcher<Item> {
     const items = this.#items.length <= this.#maxItems ? this.#items : this.#items.slice(0, this.#maxItems);
     this.#items = this.#items.slice(items.length);
     this.#inFlight++;
-    // The rest may go in its own call.
+    // The rest can go in a call of its own.
     if (this.#items.length > 0) this.#schedule();
     try {
       await this.#carryOut(items);
@@ -130,7 +130,7 @@ export class TurnBatcher<Item> {
     }
   }
 
-  /** Each waiter checks again. */
+  /** Each waiter checks again for itself. */
   #tellIfIdle(): void {
     for (const resolve of this.#idle.splice(0)) resolve();
   }

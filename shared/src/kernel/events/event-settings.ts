@@ -1,5 +1,5 @@
 // collect, dispatch, push-node <- here: which events are written, and how many are kept.
-// Guarantees: a word that is no event's type stops the start.
+// Guarantees: an unknown event type ends the start.
 import {
   defaultEventTypes,
   eventTypes,

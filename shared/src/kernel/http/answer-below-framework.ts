@@ -1,6 +1,6 @@
 // A socket whose bytes never became a request for the framework -> here -> still an answer.
-// Guarantees: it has the contract's error shape; the client can read it before the connection closes; bytes that follow
-// an accepted request are never answered in its place.
+// Guarantees: the answer has the contract's error shape, and the client can read it before the connection closes. Bytes
+// that follow an accepted request never get an answer in its place.
 import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import { type BodiesUnderWay, lateBody } from "./bodies-under-way.js";
@@ -31,12 +31,13 @@ export function answerClientError(
   const isLate = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
   const response = responseUnderWay(socket);
   if (response !== undefined && socket.writable) {
-    // The request's own body is wrong, so nothing was done for it yet: the framework is waiting for the body, and
-    // answers.
+    // The request's own body is malformed. The framework is still waiting for that body and will answer the error
+    // itself.
     const isItsOwn = !response.req.complete && error.code !== "ECONNRESET";
     if (isItsOwn && bodies.refuse(response.req, isLate ? lateBody() : brokenBody())) return;
   }
-  // A response is under way: anything written now would be read as part of it, or as the answer to what was accepted.
+  // A response is in progress: anything written now would be read as part of it, or as the answer to an accepted
+  // request.
   if (!socket.writable || response !== undefined) {
     socket.destroy();
     return;
@@ -74,11 +75,12 @@ export function answerForNode(
     const refusal = new PetrelError("PETREL_NOT_FOUND", "There is no CONNECT here.");
     endWithError(socket, refusal, lingering, watch.answeredBelow(refusal.status, method));
   });
-  // The framework's hooks refuse it (checkHead), as they do a request without a Host.
+  // `checkHead` refuses it in a framework hook, like a request without a Host.
   server.on("checkExpectation", (request: IncomingMessage, response: ServerResponse) => {
     server.emit("request", request, response);
   });
-  // A request refused by its head need not send its body; code that wants the body says so, see `continueIfAsked`.
+  // A request that its head already rules out should not send its body. Code that wants the body calls
+  // `continueIfAsked`.
   server.on("checkContinue", (request: IncomingMessage, response: ServerResponse) => {
     server.emit("request", request, response);
   });

@@ -1,4 +1,4 @@
-// Every route that answers times -> here: how a time stands in an answer: RFC 3339, in UTC, with milliseconds.
+// Every route that answers times -> here: the format of a time in an answer: RFC 3339, UTC, milliseconds.
 import { Type } from "../schemas/json-schema.js";
 
 export const timeSchema = Type.String({ format: "date-time" });

@@ -1,8 +1,8 @@
-// A request's head was read -> here, until its body is in: bounds what slow bodies may hold, and for how long.
-// Guarantees: bodies under way are bounded in number and bytes, in all and per address. A newcomer always gets a slot:
-// the address with the most gives up its oldest. Each body must keep a minimum speed. A request that loses its slot
-// gets an error of the catalogue. After an early answer the body is read a moment longer, so that the client can read
-// that answer. A request whose body comes with its head costs a look at two headers.
+// A request's head was read -> here, until its body is in: bounds how much slow bodies may hold, and for how long.
+// Guarantees: bodies under way are bounded in number and bytes, in total and per address. A newcomer always gets a
+// slot: the address with the most gives up its oldest. Each body must keep a minimum speed. A request that loses its
+// slot gets an error of the catalogue. After an early answer the rest of the body is read for a moment, so that the
+// client can read that answer. A request whose body arrives with its head costs only a look at two headers.
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { Socket } from "node:net";
 import { clientOf, limitKeyOfAddress, type TrustedProxies } from "./client-address.js";
@@ -14,7 +14,7 @@ import { SlotsByAddress } from "../limits/slots-by-address.js";
 export interface BodyBounds {
   readonly max: number;
   readonly maxPerAddress: number;
-  /** Of all bodies together; the address with the most bytes gives up first. */
+  /** Of all bodies together; beyond it, the address with the most bytes loses its slots first. */
   readonly maxBytes: number;
   /** The time that even an empty body may take. */
   readonly baseMs: number;
@@ -37,7 +37,7 @@ interface Body {
 }
 
 const LOOK_INTERVAL_MS = 250;
-/** How long a refused request may take until its answer has gone out. */
+/** How long a refused request may take until its answer is sent. */
 const GOODBYE_MS = 5_000;
 
 export class BodiesUnderWay {
@@ -48,7 +48,7 @@ export class BodiesUnderWay {
   readonly #onRefused: () => void;
   readonly #slots: SlotsByAddress<Body>;
   readonly #byRequest = new Map<IncomingMessage, Body>();
-  /** Heads of this turn: most bodies are complete by its end. */
+  /** Heads read in this turn of the event loop: most bodies are complete by the end of it. */
   #heads: (readonly [IncomingMessage, ServerResponse])[] = [];
   #timer: NodeJS.Timeout | undefined;
   /** Replaces the socket's own method, which resets a connection that still has unread bytes. */
@@ -81,7 +81,7 @@ export class BodiesUnderWay {
   }
 
   watch(server: Server): void {
-    // First in line: the framework may answer before a later listener runs.
+    // Must run first: the framework may answer before a later listener runs.
     server.prependListener("request", (request: IncomingMessage, response: ServerResponse) => {
       const { headers } = request;
       const length = headers["content-length"];
@@ -97,7 +97,7 @@ export class BodiesUnderWay {
 
   /**
    * Makes the code that waits for this body answer with an error instead.
-   * @returns false if nobody waits for it (any more); then the caller must answer
+   * @returns false if no code waits for it; then the caller must answer
    */
   refuse(request: IncomingMessage, error: PetrelError): boolean {
     const response = this.#byRequest.get(request)?.response ?? this.#responseOfHead(request);
@@ -112,7 +112,7 @@ export class BodiesUnderWay {
     return true;
   }
 
-  /** At a stop: answers every request whose body is still incomplete. */
+  /** For the stop: answers every request whose body is still incomplete. */
   refuseAll(makeError: () => PetrelError): void {
     for (const body of this.#byRequest.values()) this.#end(body, makeError());
   }
@@ -133,7 +133,7 @@ export class BodiesUnderWay {
     this.#heads = [];
     for (const [request, response] of heads) {
       const { complete, socket } = request;
-      // A request refused in its head's turn is already here.
+      // A request refused in the same turn as its head is already registered.
       if (complete || socket.destroyed || this.#byRequest.has(request)) continue;
       if (!this.#lingering.has(socket)) this.#enter(request, response);
     }
@@ -156,7 +156,7 @@ export class BodiesUnderWay {
     };
     this.#byRequest.set(request, body);
     request.once("close", () => this.#leave(body));
-    // A proxy that names its client does not count itself; one that does not stands for all of its clients.
+    // A proxy that names its client is not counted itself; one that does not stands for all of its clients.
     this.#slots.take(body.address, body, this.#trusted.includes(client));
     this.#timer ??= setInterval(() => this.#look(), LOOK_INTERVAL_MS).unref();
     return body;
@@ -184,12 +184,12 @@ export class BodiesUnderWay {
     this.#timer = undefined;
   }
 
-  /** Answers if possible; cuts if it already tried, or cannot. */
+  /** Answers if it can; destroys the socket if it tried already, or cannot. */
   #end(body: Body, error: PetrelError): void {
     if (body.isRefused || !this.refuse(body.request, error)) body.socket.destroy();
   }
 
-  /** Called when it has lost its slot. */
+  /** Called when this body has lost its slot. */
   #giveUp(body: Body): void {
     this.#onRefused();
     const message = "Too many requests whose bodies are still to come: send this one again.";
@@ -215,12 +215,12 @@ export class BodiesUnderWay {
   }
 }
 
-/** Bytes of a body so far; a body that is only thrown away holds none. */
+/** Bytes of a body so far; a body that is being discarded holds none. */
 function held({ socket, startedAtBytes, response, isRefused }: Body): number {
   return isRefused || response.headersSent ? 0 : socket.bytesRead - startedAtBytes;
 }
 
-/** Fails on the next read: an error event without a listener would end the process. */
+/** Fails on the next read, not now: an error event without a listener would end the process. */
 function failWhenRead(request: IncomingMessage, error: PetrelError): void {
   if (request.listenerCount("error") > 0) {
     request.emit("error", error);

@@ -1,6 +1,7 @@
 // Every request's head -> here, before anything trusts it.
-// Guarantees: a field that may occur once occurs once: Node silently keeps one of two values, and a proxy in between
-// may have kept the other. The request names one valid host (RFC 9112 section 3.2), and no expectation that goes unmet.
+// Guarantees: a field that may occur once does occur once. Node silently keeps one of two values, and a proxy in
+// between may have kept the other. The request names one valid host (RFC 9112 section 3.2), and no expectation that we
+// cannot meet.
 import type { IncomingMessage } from "node:http";
 import { PetrelError } from "../errors.js";
 
@@ -35,7 +36,8 @@ const HOST = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::\d*)?$/;
 export function checkHead(request: IncomingMessage): PetrelError | undefined {
   const { headers, rawHeaders } = request;
   const { host, expect } = headers;
-  // Node merges two fields of one name, so nearly every request only needs this: are there fewer names than lines?
+  // Node merges fields of the same name. If there are as many names as lines, nothing occurs twice: a cheap check that
+  // settles nearly every request.
   if (Object.keys(headers).length * 2 < rawHeaders.length) {
     const repeated = findRepeated(rawHeaders);
     if (repeated !== undefined) return invalid(`${repeated} is given more than once.`);

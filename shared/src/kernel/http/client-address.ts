@@ -1,6 +1,6 @@
 // Any request -> here: the address it comes from, for limits and logs.
-// Guarantees: what a peer says about others counts only if it is a trusted proxy; one machine has one spelling, and one
-// IPv6 network (/64) counts as one client.
+// Guarantees: what a peer says about others counts only if the peer is a trusted proxy. Each address has one spelling,
+// and one IPv6 network (/64) counts as one client.
 import type { IncomingMessage } from "node:http";
 import { BlockList, isIPv4, isIPv6 } from "node:net";
 import { ConfigError } from "../config.js";
@@ -20,7 +20,7 @@ export class TrustedProxies {
       const [, text = "", bits] = /^([^/]*)(?:\/(\d{1,3}))?$/.exec(entry) ?? [];
       const address = readAddress(text);
       const width = address === undefined ? 0 : isIPv4(address) ? 32 : 128;
-      // A block of mapped addresses is a block of IPv4.
+      // A block of IPv4-mapped addresses is a block of IPv4.
       const mapped = address !== undefined && width === 32 && isIPv6(text) ? 96 : 0;
       const prefix = bits === undefined ? width : Number(bits) - mapped;
       if (address === undefined || prefix < 0 || prefix > width) {
@@ -56,7 +56,7 @@ export function clientAddress(
   while (end >= 0) {
     const comma = end === 0 ? -1 : forwardedFor.lastIndexOf(",", end - 1);
     const hop = readHop(forwardedFor.slice(comma + 1, end).trim());
-    // A proxy that does not name its client stands for all of them.
+    // A proxy that does not name its client is counted as the client.
     if (hop === undefined) return nearest;
     nearest = hop;
     if (!trusted.includes(hop)) return hop;
@@ -77,7 +77,7 @@ export function clientOf(
 
 /** What a limit counts by: an IPv4 address, or an IPv6 network, because one client commands a whole /64. */
 export function limitKeyOfAddress(address: string): string {
-  // Most are IPv4: looked for is what only IPv6 has, before the long pattern of `isIPv6`.
+  // Most addresses are IPv4, so test for a colon before the long pattern of `isIPv6`.
   const groups = address.includes(":") && isIPv6(address) ? groupsOf(address) : undefined;
   if (groups === undefined) return address;
   return `${groups
@@ -87,8 +87,8 @@ export function limitKeyOfAddress(address: string): string {
 }
 
 /**
- * One spelling per address: IPv4 mapped into IPv6 as IPv4, IPv6 as in RFC 5952, without a zone.
- * @returns undefined if this is no address
+ * One spelling per address: IPv4-mapped IPv6 becomes IPv4, IPv6 follows RFC 5952 without a zone.
+ * @returns undefined if this is not an address
  */
 export function readAddress(text: string): string | undefined {
   if (isIPv4(text)) return text;

@@ -1,5 +1,6 @@
 // The HTTP application under every service: error shape, health, version, documentation.
-// Guarantees: every error has the contract's shape, the framework's too; nothing in a request is coerced or stripped.
+// Guarantees: every error has the contract's shape, including the framework's own. Nothing in a request is coerced or
+// stripped.
 import type { Socket } from "node:net";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import fastify, {
@@ -48,7 +49,7 @@ export type { FastifyRequest as HttpRequest } from "fastify";
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /** Its requests wait by their nature, such as a long poll: their durations say nothing. */
+    /** Its requests wait on purpose, such as a long poll, so their durations are not measured. */
     readonly waits?: boolean;
   }
 }
@@ -66,33 +67,33 @@ export interface HttpAppOptions {
   readonly readiness: () => Promise<Readiness> | Readiness;
   /** Largest request body in bytes, unpacked. */
   readonly bodyLimitBytes: number;
-  /** Served at `/metrics` if only operators reach this listener; else see serveMetrics. */
+  /** Served at `/metrics` if only operators reach this listener; otherwise see serveMetrics. */
   readonly metrics?: Registry;
-  /** Sees each request; by default nobody reads what it counts. */
+  /** Sees each request; by default its counts go nowhere. */
   readonly requests?: RequestWatch;
   /** Whether `/docs` and `/openapi.json` describe the routes. */
   readonly documented?: boolean;
-  /** What that document says on top of the schemas. */
+  /** What that document states on top of the schemas. */
   readonly documentedRules?: DocumentedRules;
   /** The listener's certificate; without one it speaks plain HTTP. */
   readonly tls?: TlsFiles | undefined;
-  /** Bounds on what clients may make this server hold and wait for, if they differ from the defaults. */
+  /** Overrides the default bounds on what clients may make this server hold and wait for. */
   readonly bounds?: Partial<HttpBounds>;
-  /** None by default. */
+  /** No proxies by default. */
   readonly trustedProxies?: TrustedProxies;
-  /** Called when a socket without a request was cut to make room for others. */
+  /** Called when a socket without a request was destroyed to make room for others. */
   readonly onSocketCut?: () => void;
 }
 
 /** Long enough for a user id of 128 characters, each percent-encoded. */
 const MAX_PARAM_LENGTH = 512;
-/** A client refused early must reconnect if more than this of its body is left. */
+/** A client that is refused early must reconnect if more than this much of its body is left. */
 const SMALL_BODY_BYTES = 64 * 1024;
 /** Bytes that all bodies under way may hold; more if LARGEST_BODIES of the largest need it. */
 const BODIES_BYTES = 64 * 1024 * 1024;
 const LARGEST_BODIES = 32;
 const BODY_BYTES_PER_SECOND = 64 * 1024;
-/** Probes wait about a second; a check that takes longer is reported as such. */
+/** Probes wait about a second; a check that takes longer is reported as too slow. */
 const READINESS_MS = 800;
 
 const STOPPING: Readiness = { ready: false, checks: { process: "stopping" } };
@@ -125,9 +126,9 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
     genReqId: (request) => watch.idOf(request),
     logController: new LogController({ disableRequestLogging: true }),
     // During a stop, requests on open connections are answered as usual, with `Connection: close`. The framework's own
-    // 503 lacks the contract's shape, and a planned stop must cost no errors.
+    // 503 lacks the contract's shape, and a planned stop must not cause errors.
     return503OnClosing: false,
-    // It would also bound the stop, which has the process's own deadline.
+    // It would also limit the stop, which has the process's own deadline.
     pluginTimeout: 0,
     bodyLimit: options.bodyLimitBytes,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
@@ -137,14 +138,14 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
         removeAdditional: false,
         useDefaults: true,
         allErrors: false,
-        // It would compile the schema of schemas for it; the builders' types say what a schema may hold.
+        // Validating schemas would compile the meta-schema; the builders' types already say what a schema may hold.
         validateSchema: false,
         keywords: [CODE_DEFAULT],
       },
     },
     schemaController: { compilersFactory: compileWhenUsed() },
     frameworkErrors: (error, request, reply) => {
-      // No hook runs for a path that cannot be read.
+      // No hook runs for a path that cannot be decoded, so count it here.
       watch.begin(request, reply.raw);
       void reply.header(REQUEST_ID, request.id);
       sendError(error, request, reply, refusals);
@@ -169,10 +170,10 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   if (bounds.pendingUntil === "upgrade") {
     app.server.on("upgrade", (_request, socket: Socket) => sockets.release(socket));
   }
-  // Only JSON is accepted: text would be taken, and fail later with a worse answer.
+  // Accept only JSON: a text body would be taken here and fail later with a worse error.
   app.removeContentTypeParser("text/plain");
   refuseOtherTypes(app);
-  // A logger per request would cost more than its line is worth.
+  // A child logger per request would cost more than the line it writes.
   app.setChildLoggerFactory((parent) => parent);
   app.addHook("onRoute", (route) => {
     const { url, method } = route;
@@ -252,7 +253,7 @@ function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply,
 export interface FailureAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  /** JSON text. */
+  /** As JSON text. */
   readonly body: string;
 }
 
@@ -262,7 +263,7 @@ export interface FailedRequest {
   readonly url: string;
 }
 
-/** What a request is told that failed; what is our own fault is logged. */
+/** The error answer for a failed request. Logs it if the fault is ours. */
 export function describeFailure(
   error: unknown,
   { id, method, url }: FailedRequest,
@@ -271,7 +272,7 @@ export function describeFailure(
   const petrelError = toPetrelError(error);
   const { status, retryAfterSeconds } = petrelError;
   if (status === 503 && petrelError.cause === undefined) {
-    // Not our fault. Clients can cause these at will, and the stack says nothing.
+    // Not our fault. Clients can cause these at will, and the stack adds nothing.
     refusals.warn(petrelError.message);
   } else if (status >= 500 && petrelError.code !== "PETREL_NOT_IMPLEMENTED") {
     logger.error({ err: error, requestId: id, method, path: pathOf(url) }, petrelError.message);
@@ -301,7 +302,7 @@ export function toPetrelError(error: unknown): PetrelError {
     });
   }
   if (code === "FST_ERR_BAD_URL" || code === "FST_ERR_MAX_PARAM_LENGTH") {
-    // Our own words: the framework's repeat the target, query included.
+    // In our own words: the framework's message repeats the target, query included.
     return new PetrelError(
       "PETREL_INVALID_REQUEST",
       "The path is wrongly percent-encoded, or a part of it is too long.",
@@ -312,7 +313,7 @@ export function toPetrelError(error: unknown): PetrelError {
   }
   const known = code === undefined ? undefined : frameworkCodes.get(code);
   if (known !== undefined) return new PetrelError(known, message ?? known, { cause: error });
-  // With a status: from a body's parser. Without: our own fault, such as broken JSON that we stored.
+  // With a status it comes from a body parser. Without one it is our own fault, such as broken JSON that we stored.
   if (error instanceof SyntaxError && statusCode === 400)
     return new PetrelError("PETREL_INVALID_JSON", message ?? "", { cause: error });
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
@@ -337,27 +338,27 @@ function notFound({ method, url }: FastifyRequest): PetrelError {
   return new PetrelError("PETREL_NOT_FOUND", `There is no ${method} ${pathOf(url)} here.`);
 }
 
-/** The path without its query, which may hold a credential. */
+/** The path without its query, because the query may hold a credential. */
 function pathOf(url: string): string {
   const query = url.indexOf("?");
   return query === -1 ? url : url.slice(0, query);
 }
 
-/** A request refused by its head is not asked for its body. */
+/** Asks for the body, unless the head already ruled the request out. */
 function continueIfWanted(request: FastifyRequest, { raw }: FastifyReply): void {
   if (request.is404 || raw.headersSent || request.raw.complete) return;
   const { bodyLimit } = request.routeOptions;
   if (Number(request.headers["content-length"] ?? 0) <= bodyLimit) raw.writeContinue();
 }
 
-/** Whether much of its body is still to come; then the connection is not kept for it. */
+/** Whether much of its body is still to come; then the connection is closed rather than kept to read it. */
 function sendsMuch({ raw }: FastifyRequest): boolean {
   if (raw.complete) return false;
   const { headers } = raw;
   return headers["transfer-encoding"] !== undefined || Number(headers["content-length"]) > SMALL_BODY_BYTES;
 }
 
-/** A process that can open no more sockets cannot serve anyone new, however well the open ones work. */
+/** A process that is out of file descriptors cannot serve new clients, however well its open sockets work. */
 async function withFiles({ ready, checks }: Readiness, outage: Outage): Promise<Readiness> {
   const wrong = await findOutOfFiles();
   if (wrong === undefined) {

@@ -12,27 +12,24 @@ export interface HttpBounds {
   readonly headersTimeoutMs: number;
   /** The same to the end of its body, however large it is. */
   readonly requestTimeoutMs: number;
-  /** What a body may take to arrive, on top of a second per 64 KiB. */
+  /** How long a body may take to arrive, plus a second per 64 KiB. */
   readonly bodyTimeoutMs: number;
-  /** Requests with a body under way. */
+  /** The most requests whose body is under way. */
   readonly maxBodies: number;
   /** Of these, from one address; a trusted proxy is exempt. */
   readonly maxBodiesPerAddress: number;
-  /** How long a stop says `Connection: close` before it closes idle connections. */
+  /** How long answers say `Connection: close` during a stop, before idle connections are closed. */
   readonly stopWindowMs: number;
   /** Between an answer and the next request; longer than a load balancer's own, usually 60 s. */
   readonly keepAliveTimeoutMs: number;
-  /** Without a byte in either direction, while an answer is under way. */
+  /** How long neither side may send a byte while an answer is under way. */
   readonly silenceTimeoutMs: number;
   readonly maxHeaderBytes: number;
-  /** Sockets that have not yet sent a whole head. */
+  /** The most sockets that have not yet sent a whole head. */
   readonly maxPendingSockets: number;
   /** Of these, from one address; a trusted proxy is exempt. */
   readonly maxPendingPerAddress: number;
-  /**
-   * How long a socket counts as pending: until its first request, or until its upgrade on a listener where every client
-   * upgrades.
-   */
+  /** What ends the pending state: the first request, or the upgrade on a listener where every client upgrades. */
   readonly pendingUntil: "request" | "upgrade";
 }
 
@@ -41,7 +38,7 @@ export const defaultHttpBounds: HttpBounds = {
   requestTimeoutMs: 120_000,
   bodyTimeoutMs: 10_000,
   maxBodies: 2_000,
-  // Many producers share few addresses.
+  // Generous: many producers may share one address.
   maxBodiesPerAddress: 1_000,
   stopWindowMs: 1_500,
   keepAliveTimeoutMs: 72_000,
@@ -55,7 +52,7 @@ export const defaultHttpBounds: HttpBounds = {
 /** How often timeouts are checked; they fire at most this late. */
 const CHECK_INTERVAL_MS = 1_000;
 
-/** Our own timeout ends a body first, with an answer; Node's would only cut. */
+/** Our own timeout answers a slow body first; Node's would only destroy the socket. */
 const NODE_IS_LATER_MS = 15_000;
 
 /** For `http.createServer`, or `https`: Node's own limits. */
@@ -71,8 +68,8 @@ export function nodeServerOptions(bounds: HttpBounds) {
 }
 
 /**
- * @param onCut called for each socket that was cut to make room for others
- * @returns cuts the sockets that have not finished their TLS handshake, or have sent no request since
+ * @param onCut called for each socket that was destroyed to make room for others
+ * @returns a function that destroys the sockets still in their TLS handshake, or without a request since
  */
 export function applyHttpBounds(
   server: Server,
@@ -80,8 +77,8 @@ export function applyHttpBounds(
   trustedProxies: TrustedProxies,
   onCut: () => void,
 ): () => void {
-  // Their bytes bound them. Node's bound on their number drops the last ones, which may be what a proxy appended: the
-  // client that reached it.
+  // The limit on header bytes is enough. Node's limit on their number drops the last ones, and a proxy appends the
+  // address of the client that reached it.
   server.maxHeadersCount = 0;
   const isTls = server instanceof TlsServer;
   // A TLS server emits a second socket for the same connection; both share one entry.
@@ -100,7 +97,7 @@ export function applyHttpBounds(
     if (pending === undefined) return;
     entries.delete(socket);
     slots.free(pending.address, pending);
-    // A WebSocket may live for days, so nothing is kept for it here.
+    // A WebSocket may live for days, so do not keep anything for it here.
     pending.socket.off("close", pending.onClose);
     if (isTls) handshaking.delete(endOf(pending.socket));
   };
@@ -123,8 +120,8 @@ export function applyHttpBounds(
       if (pending !== undefined) entries.set(socket, pending);
     });
   }
-  // Never both: a server that listens for upgrades must answer them. Without a listener, Node serves such a request
-  // like any other, as clients that merely offer one (`Upgrade: h2c`) expect.
+  // Never both events: a server that listens for upgrades must answer them. Without a listener, Node serves a request
+  // that merely offers an upgrade (`Upgrade: h2c`) as an ordinary one, as its client expects.
   server.on(bounds.pendingUntil, ({ socket }: IncomingMessage) => settle(socket));
   return () => {
     for (const { socket } of handshaking.values()) socket.destroy();

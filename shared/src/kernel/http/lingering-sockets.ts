@@ -10,9 +10,9 @@ import { SlotsByAddress } from "../limits/slots-by-address.js";
 export interface LingerBounds {
   readonly max: number;
   readonly maxPerAddress: number;
-  /** In all. */
+  /** The longest a socket may linger. */
   readonly totalMs: number;
-  /** Without a byte. */
+  /** The longest it may send nothing. */
   readonly silenceMs: number;
   readonly maxBytes: number;
 }
@@ -22,7 +22,7 @@ export const defaultLingerBounds: LingerBounds = {
   maxPerAddress: 200,
   totalMs: 10_000,
   silenceMs: 2_000,
-  // Eight times what any route takes: a client beyond that made no honest mistake.
+  // Eight times the largest body of any route: no honest client sends more.
   maxBytes: 64 * 1024 * 1024,
 };
 
@@ -78,7 +78,7 @@ export class LingeringSockets {
     socket.removeAllListeners("end");
     socket.once("end", () => socket.destroySoon());
     socket.on("error", () => undefined);
-    // Restores the socket's own method, in case it was replaced.
+    // Restores the socket's own method, in case it was replaced (see bodies-under-way).
     socket.destroySoon = Socket.prototype.destroySoon.bind(socket);
     const address = readAddress(socket.remoteAddress ?? "") ?? "";
     const nowMs = this.#clock.monotonicMs();
@@ -93,7 +93,7 @@ export class LingeringSockets {
     socket.once("close", () => this.#slots.free(address, lingering));
     socket.end();
     socket.resume();
-    // A body that nobody read has paused the handle behind the stream's back.
+    // A body that nobody read has paused the handle without the stream knowing.
     socket._read(0);
     this.#slots.take(address, lingering, this.#isShared(address));
     this.#timer ??= setInterval(() => this.#look(), LOOK_INTERVAL_MS).unref();

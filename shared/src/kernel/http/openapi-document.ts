@@ -1,6 +1,6 @@
 // kernel/http-app -> here: a service's OpenAPI document, made from the schemas of its routes.
-// Guarantees: every operation has its own name and lists every status it may answer, the framework's and Node's too;
-// shared parts stand in `components` once; rules that only code checks are documented by that code.
+// Guarantees: every operation has its own name and lists every status it may answer, including those of the framework
+// and of Node. Shared parts stand in `components` once. Rules that only code checks are documented beside that code.
 import { isDeepStrictEqual } from "node:util";
 
 /** A JSON schema, or a part of an OpenAPI document. */
@@ -8,12 +8,12 @@ export interface OpenApiPart {
   [name: string]: unknown;
 }
 
-/** What code checks beyond a schema, by the schema's title: documented, not validated. */
+/** Rules that code checks beyond a schema, by the schema's title: documented, not validated. */
 export type DocumentedRules = Readonly<Record<string, Readonly<OpenApiPart>>>;
 
 /**
- * In a schema: a default that code fills in, since it must know whether the field was there. It is documented as
- * `default`, which the validator would fill in.
+ * In a schema: a default that our code fills in, because it must know whether the field was present. The document shows
+ * it as `default`; the validator must not see that word, or it would fill it in.
  */
 export const CODE_DEFAULT = "x-default";
 
@@ -27,7 +27,7 @@ interface Operation extends OpenApiPart {
 const headerScheme = (name: string, description: string) =>
   ({ type: "apiKey", in: "header", name, description }) as const;
 
-/** What routes require by name: a bearer credential, or all four headers of a producer's signature. */
+/** The schemes that routes name: a bearer credential, or all four headers of a producer's signature. */
 const securitySchemes = {
   bearer: { type: "http", scheme: "bearer" },
   petrelKey: headerScheme("petrel-key", "The producer key's id; see docs/send/producers.md."),
@@ -39,7 +39,7 @@ const securitySchemes = {
   ),
 } as const;
 
-/** Refusals that any request may meet, whatever its route. */
+/** Errors that any request may get, whatever its route. */
 const sharedRefusals: Readonly<Record<string, string>> = {
   "400": "The request is wrong, or no HTTP.",
   "401": "No credential, or not a good one.",
@@ -80,7 +80,7 @@ export function describeService({
   };
 }
 
-/** @throws Error if two schemas share a title, or two operations a name: a fault in our routes */
+/** @throws Error if two schemas share a title, or two operations a name: a bug in our routes */
 export function completeDocument(document: OpenApiPart, rules: DocumentedRules = {}): OpenApiPart {
   const shared = new SharedSchemas(rules);
   const names = new Set<string>();
@@ -144,7 +144,7 @@ function completeOperation(
   };
 }
 
-/** A body whose schema allows `null` is optional: the framework turns a missing one into null. */
+/** A body whose schema allows `null` is optional: the framework turns a missing body into null. */
 function completeBody(
   body: NonNullable<Operation["requestBody"]>,
   shared: SharedSchemas,
@@ -196,7 +196,7 @@ function nameOfRefusal(status: string): string {
   return `Refusal${status}`;
 }
 
-/** Schemas with a title, each once. */
+/** Schemas with a title, each listed once. */
 class SharedSchemas {
   readonly #rules: DocumentedRules;
   readonly #found = new Map<string, OpenApiPart>();
@@ -211,14 +211,14 @@ class SharedSchemas {
     if (typeof part !== "object" || part === null) return part;
     const { title, "x-optional": _optional, [CODE_DEFAULT]: filledIn, ...rest } = part as OpenApiPart;
     const replaced: OpenApiPart = Object.fromEntries(
-      // An example is data, whatever it looks like.
+      // Examples are data, even if they look like schemas.
       Object.entries(rest).map(([name, value]) => [
         name,
         name === "examples" ? value : this.replaceIn(value),
       ]),
     );
     if (filledIn !== undefined) replaced["default"] = filledIn;
-    // Not a title, but a field of that name.
+    // A field that is called `title`, not a title.
     if (title !== undefined && typeof title !== "string") replaced["title"] = this.replaceIn(title);
     if (typeof title !== "string") return replaced;
     const schema = { ...replaced, ...this.#rules[title] };

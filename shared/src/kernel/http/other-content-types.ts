@@ -1,6 +1,7 @@
-// A body of a type that nothing here reads -> here: whether there is a body at all.
+// A body of a type that no parser reads -> here: whether there is a body at all.
 // Guarantees: an empty body is no body, whatever its declared type (`curl -d ''` sends a form's, aiohttp
-// `application/octet-stream`); the route's schema says what that means. Anything else is refused at its first byte.
+// `application/octet-stream`); the route's schema decides whether that is allowed. Anything else is refused at its
+// first byte.
 import type { IncomingHttpHeaders } from "node:http";
 import type { Readable } from "node:stream";
 import { PetrelError } from "../errors.js";
@@ -14,7 +15,7 @@ interface ParsesBodies {
   ): unknown;
 }
 
-/** Call this after the parsers are added. */
+/** Call this after adding the parsers. */
 export function refuseOtherTypes(app: ParsesBodies): void {
   app.addContentTypeParser("*", ({ headers }, payload, done) => {
     // Only a chunked body may turn out to be empty.
@@ -32,7 +33,7 @@ export function refuseOtherTypes(app: ParsesBodies): void {
   });
 }
 
-/** Removes the type of an empty body: the framework looks for a parser before it looks for bytes. */
+/** Removes the type of an empty body, because the framework looks for a parser before it looks for bytes. */
 export function forgetTypeOfNothing(headers: IncomingHttpHeaders): void {
   const length = headers["content-length"];
   const hasBody = headers["transfer-encoding"] !== undefined || (length !== undefined && length !== "0");

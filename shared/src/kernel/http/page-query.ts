@@ -1,6 +1,6 @@
 // Every route that lists in pages -> here: the query parameters of a page.
-// Guarantees: one cursor format per kind of order; Redis accepts every cursor that matches; nothing is coerced: a limit
-// is checked as text.
+// Guarantees: one cursor format per kind of order, and Redis accepts every cursor that matches. Nothing is coerced: a
+// limit is checked as text.
 import { Type } from "../schemas/json-schema.js";
 
 export const DEFAULT_LIMIT = "50";

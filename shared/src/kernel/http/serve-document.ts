@@ -1,5 +1,6 @@
 // http-app -> here -> openapi-document: `/openapi.json`, and the pages under `/docs` that show it.
-// Guarantees: what makes and shows the document is loaded when somebody first asks for it: most processes never are asked.
+// Guarantees: the code that makes and shows the document is loaded on the first request for it; most processes never
+// get one.
 import fastify, {
   type FastifyInstance,
   type FastifyReply,
@@ -14,7 +15,7 @@ export interface DocumentOptions {
   readonly rules: DocumentedRules | undefined;
 }
 
-/** Before the routes that it describes are added. */
+/** Call it before adding the routes that the document describes. */
 export async function serveDocument(app: FastifyInstance, options: DocumentOptions): Promise<void> {
   const routes: RouteOptions[] = [];
   app.addHook("onRoute", (route) => void routes.push(route));
@@ -22,12 +23,12 @@ export async function serveDocument(app: FastifyInstance, options: DocumentOptio
 
   async function answer(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
     opening ??= openDocuments(routes, options);
-    // What failed once, such as for want of file descriptors, may work the next time.
+    // Do not keep a failure: it may pass, such as a lack of file descriptors.
     const documents = await opening.catch((error: unknown) => {
       opening = undefined;
       throw error;
     });
-    // The framework makes the answer to HEAD of this one.
+    // The framework derives the answer to HEAD from this one.
     const found = await documents.inject({ method: "GET", url: request.url, headers: request.headers });
     if (found.statusCode === 404) return reply.callNotFound();
     const { connection: _connection, date: _date, ...headers } = found.headers;
@@ -36,7 +37,7 @@ export async function serveDocument(app: FastifyInstance, options: DocumentOptio
   }
 
   app.get("/openapi.json", { schema: { hide: true } }, answer);
-  // In a context of their own: what is hooked on for the API is not for the pages.
+  // In a context of their own: hooks for the API must not run for the pages.
   await app.register((pages, _options, done) => {
     pages.get("/docs", { schema: { hide: true } }, answer);
     pages.get("/docs/*", { schema: { hide: true } }, answer);
@@ -44,7 +45,7 @@ export async function serveDocument(app: FastifyInstance, options: DocumentOptio
   });
 }
 
-/** An application that never listens, with the same routes, of which it answers none. */
+/** An application that never listens. It has the same routes, but answers none of them. */
 async function openDocuments(
   routes: readonly RouteOptions[],
   { service, version, rules }: DocumentOptions,

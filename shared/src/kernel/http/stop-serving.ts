@@ -1,7 +1,7 @@
 // A stop's signal -> http-app -> here: an HTTP server stops without cutting anyone off.
 // Guarantees: no new connection is accepted. For a moment every answer says `Connection: close`, so that a busy client
-// leaves between two requests. Then idle connections and half-sent heads are closed, and half-sent bodies are answered.
-// Requests being worked on are waited for.
+// leaves between two requests. Then idle connections and half-sent heads are closed, and half-sent bodies get an error.
+// The stop waits for requests that are being worked on.
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
 import { Server as TlsServer } from "node:tls";
@@ -13,15 +13,15 @@ export interface StopServingOptions {
   readonly bodies: BodiesUnderWay;
   /** How long answers say `Connection: close` before anything is closed. */
   readonly windowMs: number;
-  /** Ends the sockets still in their TLS handshake or without a request. */
+  /** Destroys the sockets still in their TLS handshake or without a request. */
   readonly cutHandshakes: () => void;
 }
 
 const LOOK_INTERVAL_MS = 25;
-/** How long a written answer may take to leave after the window: its client may not read. */
+/** How long a written answer may take to be sent after the window: its client may not be reading. */
 const FLUSH_MS = 3_000;
 
-/** The sockets that speak HTTP with a server; an upgraded one leaves. */
+/** The sockets that speak HTTP with a server. An upgraded socket leaves the set. */
 export class HttpSockets {
   readonly #open = new Set<Socket>();
   readonly #server: Server;
@@ -40,15 +40,15 @@ export class HttpSockets {
     this.#forget = forget;
   }
 
-  /** It speaks another protocol from now on. */
+  /** The socket speaks another protocol from now on. */
   release(socket: Socket): void {
     socket.off("close", this.#forget);
     this.#open.delete(socket);
   }
 
-  /** @returns when no socket speaks HTTP any more */
+  /** @returns once no socket speaks HTTP any more */
   async stop({ bodies, windowMs, cutHandshakes }: StopServingOptions): Promise<void> {
-    // Not the HTTP server's own close, which would at once cut clients between two requests.
+    // Not the HTTP server's own `close`: it would cut clients off between two requests.
     NetServer.prototype.close.call(this.#server);
     this.#sayClose();
     const startedAtMs = performance.now();
@@ -72,8 +72,8 @@ export class HttpSockets {
   }
 
   /**
-   * Marks the answers still to come; the framework marks those to later requests. Of pipelined requests only the last
-   * one's answer is marked: those behind an earlier mark would go unanswered.
+   * Marks the answers that are still to come; the framework marks those to later requests. Of pipelined requests only
+   * the last answer is marked: the requests behind an earlier mark would never be answered.
    */
   #sayClose(): void {
     const last = new WeakMap<Socket, ServerResponse>();

@@ -19,7 +19,7 @@ export interface Lifecycle {
 
 export interface LifecycleOptions {
   readonly logger: Logger;
-  /** After this long the process exits with 1, whatever still hangs. */
+  /** After this time the process exits with 1, even if parts are still closing. */
   readonly stopDeadlineMs: number;
   readonly exit?: (code: number) => void;
 }
@@ -79,7 +79,8 @@ export async function runService(
     );
   }
   process.on("uncaughtException", (error) => {
-    // The state is unknown: leave the rest to the other instances. A fatal line takes those before it along.
+    // The process's state is unknown now, so stop it and leave the work to the other instances. A fatal line also
+    // flushes the lines before it.
     logger.fatal({ err: error }, "uncaught exception");
     process.exit(1);
   });
@@ -87,7 +88,7 @@ export async function runService(
   try {
     await start(lifecycle);
   } catch (error) {
-    // A fault that an operator can fix needs one line; any other needs its stack.
+    // For a fault that an operator can fix, one line is enough; any other needs its stack.
     if (error instanceof PetrelError || error instanceof ConfigError || isSystemError(error)) {
       logger.fatal({ reason: error.message }, "start failed");
     } else {
@@ -100,7 +101,7 @@ export async function runService(
   }
 }
 
-/** The last lines; what nobody reads in time is written at the exit, or not at all. */
+/** Flushes the last lines. If the reader is too slow, the process's exit writes the rest or drops it. */
 async function flushLog(logger: Logger): Promise<void> {
   const inTime = new AbortController();
   const flushed = new Promise<void>((resolve) => logger.flush(() => resolve()));
@@ -110,7 +111,7 @@ async function flushLog(logger: Logger): Promise<void> {
 
 /** Node prints warnings as plain text, which a JSON log reader cannot parse. */
 function logWarnings(logger: Logger): void {
-  // Node's own printer is a listener like any other.
+  // Node's own printer is a listener too; remove it.
   process.removeAllListeners("warning");
   process.on("warning", (warning: Error & { readonly code?: string }) => {
     const { name, code, message, stack } = warning;

@@ -1,22 +1,22 @@
-// A service's parts -> here -> kernel/http-app: what `/health/ready` answers.
-// Guarantees: a part that has worked before counts only after it has failed for `patienceMs`, so that a failover takes
-// no instance out of a load balancer. A part that has never worked, and a decision such as a drain, count at once.
+// A service's parts -> here -> kernel/http-app: the answer of `/health/ready`.
+// Guarantees: once a part has worked, a failure counts only after `patienceMs`, so that a failover takes no instance
+// out of a load balancer. A part that has never worked counts at once, and so does a decision such as a drain.
 import type { Clock } from "../clock.js";
 import { describeError } from "../errors.js";
 import type { Readiness } from "../http/http-app.js";
 
 export interface ReadinessOptions {
-  /** Each rejects with what is wrong. */
+  /** Each rejects with the reason if its part fails. */
   readonly patient: Readonly<Record<string, () => Promise<unknown>>>;
-  /** Each returns what is wrong. */
+  /** Each returns the reason, or undefined if all is well. */
   readonly atOnce?: Readonly<Record<string, () => string | undefined>>;
-  /** While this is true, a part that worked once does not make the service unready. */
+  /** While this returns true, a part that has worked before cannot make the service unready. */
   readonly isHeld?: () => boolean;
   readonly patienceMs: number;
   readonly clock: Clock;
 }
 
-/** With the other checks, this stays below http-app's limit for the whole answer. */
+/** Below http-app's limit for the whole answer, together with the other checks. */
 const CHECK_MS = 500;
 
 export function createReadiness(options: ReadinessOptions): () => Promise<Readiness> {
@@ -48,7 +48,7 @@ class PatientPart {
   readonly #clock: Clock;
   #hasWorked = false;
   #failingSinceMs: number | undefined;
-  /** One check at a time, however many probes ask: a silent server must not get a queue of them. */
+  /** One check at a time, however many probes ask: a silent server must not collect a queue of them. */
   #underWay: Promise<string | undefined> | undefined;
 
   constructor(check: () => Promise<unknown>, clock: Clock) {

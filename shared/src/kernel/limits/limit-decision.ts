@@ -4,11 +4,11 @@
 export type LimitDecision =
   | {
       readonly allowed: true;
-      /** 0: no limit. */
+      /** 0 means no limit. */
       readonly limit: number;
       /** A lower bound, as of the last count. */
       readonly remaining: number;
-      /** When everything is free again if nothing more is taken, ms. */
+      /** The time until everything is free again if nothing more is taken, ms. */
       readonly resetMs: number;
     }
   | {

@@ -5,7 +5,7 @@ import { RecentMap } from "../recent-map.js";
 import { WindowRing } from "./window-ring.js";
 
 export interface LocalLimiterOptions {
-  /** How much fits in a window; 0: no limit. */
+  /** The most that fits into a window; 0 means no limit. */
   readonly limit: number;
   readonly windowMs: number;
   readonly maxKeys?: number;
@@ -39,7 +39,7 @@ export class LocalLimiter {
     return ring.take(1, this.limit, nowMs) ? 0 : ring.waitMs(1, this.limit, nowMs);
   }
 
-  /** In how many ms there is room; takes nothing. */
+  /** The wait until there is room, ms; takes nothing. */
   waitMs(key: string): number {
     if (this.limit <= 0) return 0;
     return this.#rings.get(key)?.waitMs(1, this.limit, this.#clock.monotonicMs()) ?? 0;

@@ -13,7 +13,7 @@ export interface LimitPolicy {
   /** Lower-case letters and hyphens. */
   readonly name: string;
   readonly windowMs: number;
-  /** What is counted, if not requests. */
+  /** The unit that is counted, if not requests. */
   readonly unit?: string;
 }
 
@@ -29,8 +29,8 @@ export function describeRemaining({ name }: LimitPolicy, remaining: number, inMs
 }
 
 /**
- * Sets what a refusal says about the limit.
- * @returns PetrelError PETREL_RATE_LIMITED, to throw
+ * Sets the headers of a refusal.
+ * @returns PETREL_RATE_LIMITED, for the caller to throw
  */
 export function refusalByLimit(
   reply: UnsentAnswer,

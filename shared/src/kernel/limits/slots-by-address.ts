@@ -1,7 +1,7 @@
 // http/http-bounds, push-node/unauthenticated-connections -> here: a bounded number of slots that no one address can
 // keep.
-// Guarantees: never more than `max` in all and `maxPerAddress` for one; a newcomer always gets a slot, because the
-// address with the most gives up its oldest. Nobody can shut others out by holding slots.
+// Guarantees: never more than `max` in total and `maxPerAddress` for one. A newcomer always gets a slot: the address
+// with the most gives up its oldest, so nobody can shut others out by holding slots.
 import { AddressCounts } from "./address-counts.js";
 
 export interface SlotsByAddressOptions<T> {

@@ -1,13 +1,13 @@
-// sliding-window-limiter, local-limiter -> here: how much was taken in the last window, in constant memory.
-// Guarantees: admits at most the limit in any window of its length: the oldest sub-window counts whole while any of it
+// sliding-window-limiter, local-limiter -> here: how much was taken in the last window, in constant memory. Guarantees:
+// admits at most the limit in any window of its length, because the oldest sub-window counts in full while any of it
 // may lie in the window. Same arithmetic as redis/limits/take-from-window.v1.lua; a test compares the two.
 
-/** Parts of a window. An admission comes at most one part late. */
+/** Parts of a window. An admission comes at most one part later than it could. */
 export const SUB_WINDOWS = 40;
 
-/** How much was taken in a sub-window, and when it stops counting. */
+/** The amount taken in one sub-window, and when it stops counting. */
 export interface WindowShare {
-  /** On whatever clock the holder uses, ms. */
+  /** By the holder's clock, ms. */
   readonly leavesAtMs: number;
   readonly count: number;
 }
@@ -35,7 +35,7 @@ export function admissibleAtMs(shares: readonly WindowShare[], limit: number, co
   return atMs;
 }
 
-/** How much of it still counts at this moment. */
+/** How much of these shares still counts at this moment. */
 export function usedAt(shares: readonly WindowShare[], nowMs: number): number {
   let used = 0;
   for (const { leavesAtMs, count } of shares) if (leavesAtMs > nowMs) used += count;
@@ -50,7 +50,7 @@ export class WindowRing {
 
   constructor(windowMs: number) {
     this.#subMs = subWindowMs(windowMs);
-    // The sub-windows of a window, and one more that begins before the oldest has left.
+    // The sub-windows of a window, plus one that begins before the oldest has left.
     this.#counts = new Float64Array(Math.ceil(windowMs / this.#subMs) + 1);
   }
 
@@ -65,13 +65,13 @@ export class WindowRing {
     return true;
   }
 
-  /** Counts what was already taken, whatever the limit. */
+  /** Counts an amount that was already taken, regardless of the limit. */
   report(count: number, nowMs: number): void {
     this.#forgetUntil(nowMs);
     this.#add(count);
   }
 
-  /** Stops counting what was taken or reported at `atMs`; what has left the window is already forgotten. */
+  /** Takes back what was taken or reported at `atMs`; does nothing if that has left the window. */
   remove(count: number, atMs: number): void {
     const index = Math.floor(atMs / this.#subMs);
     const { length } = this.#counts;
@@ -82,7 +82,7 @@ export class WindowRing {
     this.#used -= removed;
   }
 
-  /** Its counts, oldest first, each with a moment for `remove`. */
+  /** The counts, oldest first, each with a moment that `remove` accepts. */
   parts(nowMs: number): { readonly atMs: number; readonly count: number }[] {
     this.#forgetUntil(nowMs);
     const heldMs = this.#counts.length * this.#subMs;

@@ -1,6 +1,6 @@
 // logging -> here: a thrown value as a log line shows it.
-// Guarantees: its kind, code, message, stack and causes, and nothing else. A library's error carries what it was about
-// (a Redis command with its arguments: whole messages), and that stays out of the log.
+// Guarantees: shows its kind, code, message, stack and causes, and nothing else. A library's error may also carry its
+// input, such as a Redis command with whole messages as arguments; that stays out of the log.
 
 export interface LoggedError {
   readonly type: string;
@@ -10,7 +10,7 @@ export interface LoggedError {
   readonly cause?: LoggedError;
 }
 
-/** Deeper chains add nothing, and could be circular. */
+/** Deeper chains add nothing and could be circular. */
 const MAX_CAUSES = 5;
 const MAX_MESSAGE_CHARS = 2_000;
 
@@ -23,7 +23,7 @@ export function describeErrorForLog(error: unknown, depth = 0): LoggedError {
     type: error.name,
     ...(typeof code === "string" ? { code } : {}),
     message: error.message.slice(0, MAX_MESSAGE_CHARS),
-    // Without its first line, which repeats the message.
+    // The first line only repeats the message.
     ...(stack === undefined ? {} : { stack: framesOf(stack) }),
     ...(cause === undefined || depth >= MAX_CAUSES ? {} : { cause: describeErrorForLog(cause, depth + 1) }),
   };

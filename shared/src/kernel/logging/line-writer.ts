@@ -1,22 +1,22 @@
-// logging -> here -> stdout: lines are written beside the event loop, all of a turn at once.
-// Guarantees: a slow reader holds up no request; what waits for it is bounded, and beyond the bound lines are dropped and
-// counted. The process' end writes what is left, in order: an exit of its own accord, and a crash. A reader that has gone
-// ends the writing, never the process; one that does not read a pipe holds up the end for half a second.
+// logging -> here -> stdout: writes lines off the event loop, all of one turn in one call.
+// Guarantees: a slow reader holds up no request: the buffer is bounded, and lines beyond the bound are dropped and
+// counted. At exit, clean or by a crash, the remaining lines are written in order. A reader that is gone ends the
+// writing, never the process; one that does not read its pipe delays the exit by half a second at most.
 import { constants, fstatSync, openSync, write, writeSync } from "node:fs";
 
 export interface LineWriterOptions {
   readonly fd: number;
-  /** What may wait for the reader. */
+  /** The most bytes that may wait for the reader. */
   readonly maxBytes?: number;
-  /** Lines are read again after so many were dropped. */
+  /** Called when lines are accepted again after some were dropped. */
   readonly onDropped: (lines: number) => void;
 }
 
-/** A minute of a busy service. */
+/** About a minute of a busy service. */
 const MAX_BYTES = 4 * 1024 * 1024;
-/** A terminal, or a pipe that somebody has made non-blocking, is full for a moment. */
+/** A terminal, or a pipe that somebody made non-blocking, may be full for a moment. */
 const RETRY_MS = 20;
-/** How long the process' end waits for a write that is under way, and for a reader that is full. */
+/** How long the exit waits for a write in progress. */
 const UNDER_WAY_MS = 100;
 const LAST_MS = 500;
 
@@ -27,11 +27,11 @@ export class LineWriter {
   #fd: number | undefined;
   #waiting: string[] = [];
   #waitingBytes = 0;
-  /** Handed to the system, or refused by it for the moment. */
+  /** Handed to the system, or waiting to be retried. */
   #underWay: Buffer | undefined;
-  /** Until it is handed to the system again. */
+  /** Pending while the system refused the last write. */
   #retry: NodeJS.Timeout | undefined;
-  /** From the first line until nothing waits: then the process' end has something to do. */
+  /** From the first line until nothing waits: while this is true, the exit has something to flush. */
   #isBusy = false;
   #isScheduled = false;
   #isOver = false;
@@ -52,7 +52,7 @@ export class LineWriter {
     if (!this.#isBusy) process.on("exit", this.#atExit);
     this.#isBusy = true;
     this.#waiting.push(line);
-    // Nearly always ASCII; a bound need not be exact.
+    // Characters instead of bytes: lines are nearly always ASCII, and the bound need not be exact.
     this.#waitingBytes += line.length;
     if (this.#isScheduled || this.#underWay !== undefined) return;
     this.#isScheduled = true;
@@ -62,17 +62,17 @@ export class LineWriter {
     });
   }
 
-  /** Calls back when all lines so far are written, or nobody reads any more. */
+  /** Calls back once all lines so far are written, or the reader is gone. */
   flush(done: () => void): void {
     if (this.#isBusy) this.#whenIdle.push(done);
     else done();
   }
 
-  /** Where the event loop no longer runs: at the end of the process, and for what is fatal. */
+  /** For when the event loop no longer runs: at the exit, and for fatal lines. */
   flushSync(): void {
     if (this.#isOver) return;
     const refused = this.#takeRefused();
-    // The system has it, and nobody will say when it is done: it takes microseconds, unless the reader is full.
+    // The system has these bytes, but its callback will never run. It needs microseconds, unless the reader is full.
     if (this.#underWay !== undefined) pauseSync(UNDER_WAY_MS);
     const rest = Buffer.concat([refused, this.#takeAll()]);
     const endsAtMs = performance.now() + LAST_MS;
@@ -89,14 +89,14 @@ export class LineWriter {
     }
   }
 
-  /** What was to be tried again. */
+  /** Takes over the bytes that were due for a retry. */
   #takeRefused(): Buffer {
     const bytes = this.#underWay;
     if (this.#retry === undefined || bytes === undefined) return Buffer.alloc(0);
     clearTimeout(this.#retry);
     this.#retry = undefined;
     this.#underWay = undefined;
-    // There may be no further line to go on with.
+    // If the process lives on, later lines must not wait for another one to start the writing.
     setImmediate(() => this.#writeNext());
     return bytes;
   }
@@ -153,7 +153,7 @@ export class LineWriter {
     for (const done of this.#whenIdle.splice(0)) done();
   }
 
-  /** Nobody reads any more. */
+  /** The reader is gone. */
   #end(): void {
     this.#isOver = true;
     this.#underWay = undefined;
@@ -163,15 +163,15 @@ export class LineWriter {
 }
 
 /**
- * A pipe as this process alone sees it: a write to one that is full fails at once. A write that hung would hold up the
- * process' exit for as long as nobody reads.
+ * Reopens the pipe for this process alone, non-blocking: a write to a full pipe then fails at once. A write that
+ * blocked would delay the exit for as long as nobody reads.
  */
 function openWithoutBlocking(fd: number): number {
   try {
     if (!fstatSync(fd).isFIFO()) return fd;
     return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK);
   } catch {
-    // Another system, or another user's pipe.
+    // Not Linux, or another user's pipe.
     return fd;
   }
 }

@@ -1,8 +1,8 @@
 // One JSON line per event, on stdout, from every service.
 // Guarantees: no credential reaches a line: fields that hold one are removed by name, errors keep only what describes
 // them, and anything that still looks like one is replaced last. A line cannot control the terminal that shows it. An
-// outage that every request meets is logged once a minute, not once a request. A slow reader of stdout holds up nothing,
-// and the last lines are there, whether the process stops, fails or crashes (line-writer).
+// outage that every request meets is logged once a minute, not once per request. A slow reader of stdout holds up
+// nothing, and the last lines are written whether the process stops, fails or crashes (line-writer).
 import { pino, type Level, type Logger, type LogFn } from "pino";
 import { describeErrorForLog } from "./describe-error-for-log.js";
 import { escapeControls } from "./escape-controls.js";
@@ -15,7 +15,7 @@ export type { Logger } from "pino";
 export interface LoggingOptions {
   readonly service: string;
   readonly level: string;
-  /** Appended to, instead of stdout: where several services share a process. */
+  /** A file to append to, instead of stdout: for services that share a process. */
   readonly file?: string;
 }
 
@@ -44,7 +44,7 @@ export function createLogger({ service, level, file }: LoggingOptions): Logger {
       thinOut.flush();
       lines.flush(done);
     },
-    // Called by the library for what is fatal.
+    // Called by pino for fatal lines.
     flushSync: () => {
       thinOut.flush();
       lines.flushSync();

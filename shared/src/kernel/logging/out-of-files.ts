@@ -1,8 +1,8 @@
-// {http-app, metrics} -> here: whether this process can open another socket or file. Asks the system itself, by opening
+// {http-app, metrics} -> here: whether this process can open another socket or file. It asks the system, by opening
 // something that always exists.
 import { close, open } from "node:fs";
 
-/** In this process, on the whole machine. */
+/** No descriptor left: for this process, or on the whole machine. */
 const NONE_LEFT: readonly unknown[] = ["EMFILE", "ENFILE"];
 
 /** @returns the system's error if no file descriptor is left; otherwise undefined */

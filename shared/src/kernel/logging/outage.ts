@@ -1,12 +1,12 @@
-// Code that depends on something that may fail for a while (Redis, an issuer's keys) -> here -> the log.
-// Guarantees: one line when it begins to fail, one when the reason changes, one when it is over; at most one a second,
-// however often it is tried.
+// Code that depends on something that may fail for a while (Redis, an issuer's keys) -> here -> the log. Guarantees:
+// one line when it begins to fail, one when the reason changes, one when it is over; at most one line a second, however
+// often it is tried.
 import { type Clock, systemClock } from "../clock.js";
 import type { Logger } from "./logging.js";
 
 export interface OutageOptions {
   readonly logger: Pick<Logger, "warn" | "info">;
-  /** Logged when it begins or its reason changes; and when it is over. */
+  /** `failing` is logged when the outage begins or its reason changes, `over` when it ends. */
   readonly failing: string;
   readonly over: string;
   /** Added to each line. */

@@ -1,16 +1,16 @@
-// Code that refuses what a client could send without end -> here -> the log.
+// Code that refuses what a client could send endlessly -> here -> the log.
 // Guarantees: at most one line per interval, with a count of what happened.
 import { type Clock, systemClock } from "../clock.js";
 import type { Logger } from "./logging.js";
 
 export interface RareLog {
-  /** @param message the same for everything of a kind */
+  /** @param message a fixed text for each kind */
   warn(message: string): void;
 }
 
 const DEFAULT_INTERVAL_MS = 60_000;
 
-/** There are few kinds; the bound holds even if somebody puts a user id into a message. */
+/** There are few kinds; the bound is a guard in case somebody puts a user id into a message. */
 const MAX_KINDS = 100;
 
 /** Counts each message separately. */

@@ -1,14 +1,13 @@
-// logging -> here: a fault that every request or every connection meets, such as an absent Redis, is logged but not
-// repeated.
-// Guarantees: of lines with the same text and the same reason one is written at once, then one a minute, with how many
-// there were (`times`); it says what the last of them said. None is left uncounted: the end of a minute, and of the
-// process, tells of those that nobody would have told of. A line without a reason is no fault and is always written. So
-// is what is recorded nowhere else: an act that the audit log could not take (`audit`), the messages that hung (`ids`).
+// logging -> here: logs a fault that every request or connection meets, such as an absent Redis, without repeating it.
+// Guarantees: of lines with the same text and reason, the first is written at once. After that one line a minute
+// carries the latest fields and a count (`times`). None goes uncounted: a timer and the exit write what is still
+// unsaid. Always written are lines without a reason, which are no faults, and lines that are the only record of
+// something: an act that the audit log could not take (`audit`), the messages that hung (`ids`).
 import { type Clock, systemClock } from "../clock.js";
 
 const EVERY_MS = 60_000;
 const STANDS_NOWHERE_ELSE = ["audit", "ids"] as const;
-/** There are few kinds; the bound holds even if a reason contains a name or a number. */
+/** There are few kinds; the bound is a guard in case a reason contains a name or a number. */
 const MAX_KINDS = 500;
 
 /** @param times how many lines this one stands for */
@@ -17,13 +16,13 @@ export type WriteLine = (times: number) => void;
 interface Kind {
   saidAtMs: number;
   unsaid: number;
-  /** Of the last one that was not said. */
+  /** Writes the latest line that was held back. */
   write: WriteLine | undefined;
 }
 
 export interface ThinOutOptions {
   readonly clock?: Clock;
-  /** Calls later, unless the process ends before; given by tests. */
+  /** Calls later, but keeps no process alive for it; tests pass their own. */
   readonly after?: (ms: number, call: () => void) => void;
 }
 
@@ -38,7 +37,7 @@ export class ThinOutLines {
     this.#after = after;
   }
 
-  /** Writes the line now, or later for all of its kind. */
+  /** Writes the line now, or counts it for a later one of its kind. */
   line(level: number, fields: unknown, text: unknown, write: WriteLine): void {
     const reason = reasonOf(fields);
     if (reason === undefined || typeof text !== "string") {
@@ -60,7 +59,7 @@ export class ThinOutLines {
     else this.#lookLater(EVERY_MS);
   }
 
-  /** Says what is unsaid, and forgets all. */
+  /** Writes what was held back, and forgets all kinds. */
   flush(): void {
     for (const kind of this.#kinds.values()) this.#say(kind, 0);
     this.#kinds.clear();
@@ -83,7 +82,7 @@ export class ThinOutLines {
     });
   }
 
-  /** Says what has waited for a minute. */
+  /** Writes what has been held back for a minute. */
   #look(): void {
     const nowMs = this.#clock.monotonicMs();
     let nextMs = Number.POSITIVE_INFINITY;
@@ -101,7 +100,7 @@ function afterUnlessOver(ms: number, call: () => void): void {
   setTimeout(call, ms).unref();
 }
 
-/** Why something failed, with the error's causes; undefined if the line must be written anyway. */
+/** Why something failed, with the error's causes; undefined if the line must always be written. */
 function reasonOf(fields: unknown): string | undefined {
   if (typeof fields !== "object" || fields === null) return undefined;
   if (STANDS_NOWHERE_ELSE.some((name) => name in fields)) return undefined;

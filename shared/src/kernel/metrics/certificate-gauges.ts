@@ -1,5 +1,6 @@
 // certificate-times -> here: the expiry of the certificates in use, as gauges.
-// Guarantees: shows what is in use when it is read; a certificate that does not come from a file has no series.
+// Guarantees: shows what is in use at the time of the scrape; a certificate that does not come from a file has no
+// series.
 import type { CertificateTime, CertificateTimes } from "../tls/certificate-times.js";
 import { Gauge, type Registry } from "./metrics.js";
 

@@ -1,10 +1,10 @@
 // kernel/metrics -> here: a histogram for the hot path.
-// Guarantees: Prometheus reads what the client library's own histogram would show. An observation costs an addition or
-// two; the library's takes a third of a microsecond, mostly to find the labels by name.
+// Guarantees: Prometheus reads the same as from the client library's histogram. An observation costs an addition or
+// two; in the library it takes a third of a microsecond, mostly to look up the labels by name.
 import type { Histogram, Registry } from "prom-client";
 
 export interface DurationHistogramOptions {
-  /** Ends in `_seconds`. */
+  /** Must end in `_seconds`. */
   readonly name: string;
   readonly help: string;
   /** Upper bounds, ascending, seconds. */
@@ -14,7 +14,7 @@ export interface DurationHistogramOptions {
 /** The observations of one set of labels. */
 export class DurationSeries {
   readonly #bounds: readonly number[];
-  /** Not cumulative; the last counts what exceeds every bound. */
+  /** Per bucket, not cumulative; the last counts what exceeds every bound. */
   readonly #counts: number[];
   #sum = 0;
 
@@ -35,7 +35,7 @@ export class DurationSeries {
     return this.#sum;
   }
 
-  /** How many were at most each bound; the last is the total. */
+  /** The count at or below each bound; the last is the total. */
   cumulated(): number[] {
     let all = 0;
     return this.#counts.map((count) => (all += count));
@@ -59,11 +59,11 @@ export class DurationHistogram<L extends string> {
     this.name = name;
     this.help = help;
     this.#bounds = bounds;
-    // A registry only uses a metric's name and its `get`.
+    // Registers like any metric: the registry only uses a metric's name and its `get`.
     registry.registerMetric(this as unknown as Histogram);
   }
 
-  /** Called once per set of labels; the observer keeps the result, so that no lookup is needed later. */
+  /** Called once per set of labels. The observer keeps the result, so that no observation needs a lookup. */
   series(labels: Readonly<Record<L, string>>): DurationSeries {
     const series = new DurationSeries(this.#bounds);
     this.#series.push({ labels, series });

@@ -1,14 +1,13 @@
-// metrics -> here: how late the event loop comes to what is due, without waking an idle process for it.
-// Guarantees: two looks a second; what is read are the looks of the last minute, however often and by whomever.
-//
-// The client library's own monitor wakes a process a hundred times a second, and forgets at each reading.
+// metrics -> here: how late the event loop runs its timers, without waking an idle process for it.
+// Guarantees: two samples a second; a scrape sees the samples of the last minute, however often anyone scrapes. The
+// client library's own monitor wakes a process a hundred times a second, and resets at each scrape.
 import { Gauge, type Registry } from "prom-client";
 
 const LOOK_EVERY_MS = 500;
-/** A minute of them. */
+/** One minute of samples. */
 const MAX_LOOKS = 120;
 
-/** By the names that the client library gives them. */
+/** Under the client library's names. */
 const SERIES: readonly (readonly [
   name: string,
   help: string,
@@ -31,13 +30,13 @@ const SERIES: readonly (readonly [
   ],
 ];
 
-/** Replaces series of these names that the registry has. Its timer keeps no process alive. */
+/** Replaces the registry's series of these names. Its timer keeps no process alive. */
 export function addEventLoopLag(registry: Registry, nowMs: () => number = () => performance.now()): void {
   const lags: number[] = [];
   let at = 0;
   const waitForLook = (): void => {
     const ms = nowMs();
-    // Every other one falls on the common tick: it costs an idle process no wake-up of its own.
+    // Every other sample falls on the common tick, so it wakes no idle process by itself.
     const dueAtMs = (Math.floor(ms / LOOK_EVERY_MS) + 1) * LOOK_EVERY_MS;
     setTimeout(() => {
       lags[at] = Math.max(0, nowMs() - dueAtMs);
@@ -89,7 +88,7 @@ function deviationOf(all: readonly number[]): number {
   return Math.sqrt(meanOf(all.map((one) => (one - mean) ** 2)));
 }
 
-/** The nearest rank. */
+/** By nearest rank. */
 function percentile(sorted: readonly number[], share: number): number {
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? 0;
 }

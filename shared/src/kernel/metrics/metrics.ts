@@ -6,8 +6,8 @@ import { addEventLoopLag } from "./event-loop-lag.js";
 export { Counter, Gauge, Histogram, Registry } from "prom-client";
 
 /**
- * Default metrics of the client library that walk every open socket at each scrape: a node with 20,000 stood still for
- * 50 ms. The node counts its own connections.
+ * Default metrics that walk every open socket at each scrape: they stopped a node with 20,000 connections for 50 ms.
+ * The node counts its own connections instead.
  */
 const COSTLY_DEFAULTS = [
   "process_open_fds",
@@ -19,7 +19,7 @@ const COSTLY_DEFAULTS = [
   "nodejs_active_requests_total",
 ] as const;
 
-/** So long that the library's own monitor, which cannot be left out, never wakes the process. */
+/** So long that the library's own monitor, which cannot be disabled, never wakes the process. */
 const NEVER_MS = 2 ** 31 - 1;
 
 /**

@@ -1,6 +1,6 @@
-// kernel/http/http-app -> here: the framework's own compilers of schemas, loaded and run when a schema is first used.
-// Guarantees: a request is checked, and an answer written, as the framework would; a process pays for the routes that it
-// is asked for, and a push node, which has no schema, for none.
+// kernel/http/http-app -> here: the framework's own schema compilers, loaded and run on a schema's first use.
+// Guarantees: requests are checked and answers written as the framework would. A process pays only for the routes that
+// it serves; a push node has no schema and pays nothing.
 import { createRequire } from "node:module";
 import type { FastifyServerOptions } from "fastify";
 
@@ -12,7 +12,7 @@ type Factory<F> = (schemas: unknown, options: unknown) => (route: unknown) => F;
 type Validate = ((data: unknown) => unknown) & { errors?: unknown };
 type Serialize = (data: unknown) => string;
 
-/** As the framework's own code does it: so these are the versions that it was made for. */
+/** Resolved from the framework, so that they are the versions it was built for. */
 const requireOfFramework = createRequire(createRequire(import.meta.url).resolve("fastify"));
 
 /** For one application. */

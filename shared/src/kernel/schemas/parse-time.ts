@@ -1,10 +1,11 @@
-// collect/contract/check-message, dispatch/routes/webhook-routes -> here: a time as RFC 3339 writes it.
-// Guarantees: only days that exist; never earlier than what was written, where that is finer than a millisecond.
+// collect/contract/check-message, dispatch/routes/webhook-routes -> here: parses RFC 3339.
+// Guarantees: accepts only days that exist; fractions finer than a millisecond round up, so the result is never earlier
+// than what was written.
 
 const expression =
   /^(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,12}))?(?:[Zz]|([+-])(\d\d):(\d\d))$/;
 
-/** @returns ms since 1970; undefined where the text is no such time */
+/** @returns ms since 1970; undefined if the text is no such time */
 export function parseTime(text: string): number | undefined {
   const found = expression.exec(text);
   if (found === null) return undefined;

@@ -8,11 +8,11 @@ import type { Logger } from "../logging/logging.js";
 
 /** What is in use now: a certificate with its chain, or a set of authorities. */
 export interface WatchedCertificates {
-  /** For logs and the gauge's label, such as `listener`. */
+  /** A name for logs and the gauge's label, such as `listener`. */
   readonly use: string;
   /**
-   * A chain expires with the first of its certificates. Authorities expire with the last, because new ones may stand
-   * beside old ones.
+   * A chain expires with the first of its certificates. A set of authorities expires with the last, because new ones
+   * may stand beside old ones.
    */
   readonly kind: "chain" | "authorities";
   /** PEM; undefined while there is none. */
@@ -29,7 +29,7 @@ export interface CertificateTimesOptions {
 export interface CertificateTime {
   readonly use: string;
   readonly endMs: number;
-  /** From here on it should have been replaced. */
+  /** From then on it should have been replaced. */
   readonly dueMs: number;
 }
 
@@ -38,12 +38,12 @@ interface Times {
   readonly validTo: string;
   readonly fingerprint: string;
   readonly endMs: number;
-  /** From here on it should have been replaced. */
+  /** From then on it should have been replaced. */
   readonly dueMs: number;
 }
 
 const LOOK_EVERY_MS = 60_000;
-/** A machine renews a certificate that lives for an hour, so a warning 14 days ahead makes no sense. */
+/** A certificate that lives for an hour is renewed by a machine, so a warning 14 days ahead makes no sense. */
 const SHARE_OF_LIFE = 0.25;
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
@@ -72,7 +72,7 @@ export class CertificateTimes {
     clearInterval(this.#timer);
   }
 
-  /** One entry for each that exists now. */
+  /** One entry for each certificate that is in use now. */
   all(): readonly CertificateTime[] {
     return this.#watched.flatMap((certificates) => {
       const times = this.#timesOf(certificates);
@@ -80,7 +80,7 @@ export class CertificateTimes {
     });
   }
 
-  /** Logs what is due or expired. */
+  /** Logs certificates that are due or expired. */
   look(): void {
     const nowMs = this.#clock.wallMs();
     for (const certificates of this.#watched) {
@@ -109,7 +109,7 @@ export class CertificateTimes {
       this.#known.set(use, { pem, times });
       return times;
     } catch (error) {
-      // Its user has checked the first of them; a later one may still be invalid.
+      // Its user has checked only the first certificate; a later one may be invalid.
       this.#known.set(use, { pem, times: undefined });
       this.#options.logger.warn({ use, reason: describeError(error) }, "tls: a certificate cannot be read");
       return undefined;

@@ -1,5 +1,5 @@
-// request-over-tls -> here: the authorities that a service trusts for its calls, and the certificate it shows, from
-// files that may change while it runs.
+// request-over-tls -> here: the authorities that a service trusts for its calls and the certificate it shows, from
+// files that may change at run time.
 // Guarantees: a change applies to calls within seconds; unusable files are logged, and the previous ones stay in use.
 import { readFileSync } from "node:fs";
 import { Agent } from "node:https";
@@ -52,7 +52,7 @@ export class ClientTlsFiles {
     this.#lookedAtMs = this.#clock.monotonicMs();
   }
 
-  /** For new calls; those under way keep theirs. */
+  /** For new calls; calls in progress keep theirs. */
   get agent(): Agent {
     const nowMs = this.#clock.monotonicMs();
     if (nowMs - this.#lookedAtMs < LOOK_AGAIN_MS) return this.#agent;
@@ -78,7 +78,7 @@ export class ClientTlsFiles {
     return this.#agent;
   }
 
-  /** What new calls use. @param use what they are for, such as `auth` */
+  /** What new calls use. @param use what the calls are for, such as `auth` */
   watchedAs(use: string): readonly WatchedCertificates[] {
     const now = (): Texts => {
       void this.agent;
@@ -90,7 +90,7 @@ export class ClientTlsFiles {
     ];
   }
 
-  /** Small files, seldom read. @throws if they cannot be used */
+  /** Synchronous: the files are small and rarely read. @throws if they cannot be used */
   #read(): Texts {
     const { caFile, certFile, keyFile } = this.#options;
     const [ca, cert, key] = [caFile, certFile, keyFile].map((file) =>

@@ -1,6 +1,6 @@
 // A service's main.ts -> here -> tls-files: the TLS of its listeners, as configured.
-// Guarantees: settings that do not fit together are refused before anything listens; without any, everything is plain
-// HTTP. Certificates' expiry is watched.
+// Guarantees: settings that do not fit together are refused before anything listens. Without TLS settings, everything
+// is plain HTTP. Certificates' expiry is watched.
 import { ConfigError } from "../config.js";
 import type { Lifecycle } from "../lifecycle/lifecycle.js";
 import type { Logger } from "../logging/logging.js";
@@ -19,10 +19,10 @@ export interface TlsSettings {
 }
 
 export interface ListenerTls {
-  /** Undefined: plain HTTP. The same for both. */
+  /** Undefined means plain HTTP. The same for both listeners. */
   readonly http: TlsFiles | undefined;
   readonly metrics: TlsFiles | undefined;
-  /** Those of the listeners; the service adds those of its connections. */
+  /** The listeners' certificates; the service adds those of its connections. */
   readonly certificates: CertificateTimes;
 }
 

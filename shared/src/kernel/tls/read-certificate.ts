@@ -17,7 +17,7 @@ export function checkPair(certificate: string, key: string): void {
   }
 }
 
-/** @throws if its validity has not begun: every peer would refuse it */
+/** @throws if it is not valid yet: every peer would refuse it */
 export function checkBegun(certificate: string, nowMs = Date.now()): void {
   const { validFrom } = readCertificate(certificate);
   if (Date.parse(validFrom) > nowMs) throw new Error(`the certificate is not valid before ${validFrom}`);

@@ -1,7 +1,7 @@
-// Every listener -> here: its certificate, its key, and whose clients it lets in, from files that may change while it
-// runs.
-// Guarantees: only a certificate and a key that belong together are served; an unusable file is logged, and the
-// previous one stays in use; a change reaches new connections within seconds, and ends none that is open.
+// Every listener -> here: its certificate, its key and the client authorities it trusts, from files that may change at
+// run time.
+// Guarantees: serves only a certificate and a key that belong together. An unusable file is logged, and the previous
+// one stays in use. A change reaches new connections within seconds and ends no open one.
 import type { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Server as HttpServer } from "node:http";
@@ -18,7 +18,8 @@ export interface TlsFileNames {
   /** PEM: authorities. A client without a certificate from one of them is refused. */
   readonly clientCaFile?: string | undefined;
   /**
-   * Of those, only clients with one of these names get in: a DNS name, a URI, or the common name. Empty: all of them.
+   * Admits only clients with one of these names: a DNS name, a URI, or the common name. Empty: every client with a
+   * valid certificate.
    */
   readonly clientNames?: readonly string[];
 }
@@ -41,10 +42,10 @@ export interface TlsServerOptions {
 }
 
 const POLL_MS = 5_000;
-/** Node's default is two minutes: too long for a client that is not let in yet. */
+/** Node's default is two minutes: too long for a client that has not authenticated. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 
-/** @throws ConfigError if the files cannot be read, or do not belong together: then nothing must listen */
+/** @throws ConfigError if the files cannot be read or do not belong together; then nothing must listen */
 export async function openTlsFiles(options: OpenTlsFilesOptions): Promise<TlsFiles> {
   const files = new TlsFiles(options);
   await files.open();
@@ -83,13 +84,13 @@ export class TlsFiles {
     process.off("SIGHUP", this.#onHangUp);
   }
 
-  /** As of now; pass a server made with them to `serve`. */
+  /** The options as of now; pass a server made with them to `serve`. */
   get serverOptions(): TlsServerOptions {
     if (this.#served === undefined) throw new Error("not open");
     return this.#served;
   }
 
-  /** Keeps this server on what the files hold. */
+  /** Keeps this server up to date with the files. */
   serve(server: HttpServer | TlsServer): void {
     if (!(server instanceof TlsServer)) throw new Error("no TLS server");
     this.#servers.add(server);
@@ -129,14 +130,14 @@ export class TlsFiles {
       const next = this.#optionsOf(texts);
       if (endsAtMs(cert) <= Date.now() && cert !== served.cert)
         throw new Error("the certificate has expired");
-      // New ticket keys too: nobody resumes a session that a removed authority allowed.
+      // Includes new ticket keys: nobody may resume a session that a removed authority allowed.
       for (const server of this.#servers) server.setSecureContext(next);
       this.#served = next;
       this.#refused = "";
       const { subject, validTo } = readCertificate(cert);
       this.#options.logger.info({ subject, validTo }, "tls: new certificates are served");
     } catch (error) {
-      // Perhaps half of a pair was replaced, and the other half follows in a moment.
+      // Perhaps only half of a pair was replaced so far, and the other half follows in a moment.
       const reason = describeError(error);
       if (reason === this.#refused) return;
       this.#refused = reason;

@@ -1,8 +1,8 @@
-// read-topics-file -> here: a JSON text as a value, and on which line each part of it stands.
-// Guarantees: takes what JSON.parse takes, except that a member that occurs twice is refused; every error names its line.
+// read-topics-file -> here: parses a JSON text and remembers the line of each part.
+// Guarantees: accepts what JSON.parse accepts, except for a member that occurs twice; every error names its line.
 import { findNodeAtLocation, parseTree, printParseErrorCode, type Node, type ParseError } from "jsonc-parser";
 
-/** One error of a JSON text, with the line that it is on, from 1. */
+/** An error in a JSON text, with its line, counted from 1. */
 export class JsonLineError extends Error {
   override readonly name = "JsonLineError";
 
@@ -16,11 +16,11 @@ export class JsonLineError extends Error {
 
 export interface JsonWithLines {
   readonly value: unknown;
-  /** @param path the names and indexes that lead to a part: none for the whole text */
+  /** @param path the names and indexes that lead to a part; none for the whole text */
   readonly lineOf: (...path: readonly (string | number)[]) => number;
 }
 
-/** By the parser's names. */
+/** By the parser's error names. */
 const reasons: Readonly<Record<string, string>> = {
   InvalidSymbol: "this is no JSON value",
   InvalidNumberFormat: "this is no number",
@@ -64,7 +64,7 @@ export function readJsonWithLines(source: string): JsonWithLines {
   };
 }
 
-/** @returns the second name of a member that occurs twice in one object */
+/** @returns the second occurrence of a member's name in one object */
 function findRepeated({ type, children = [] }: Node): Node | undefined {
   const names = new Set<unknown>();
   for (const child of children) {

@@ -1,6 +1,6 @@
 // topics-file -> here: reads and checks the text of TOPICS_FILE.
-// Guarantees: nothing is ignored and nothing converted: an unknown field, a wrong value or a wrong pattern refuses the
-// whole file, and the error names its line.
+// Guarantees: nothing is ignored or converted. An unknown field, a wrong value or a wrong pattern refuses the whole
+// file, and the error names its line.
 import { DEFAULT_TOPIC_RULE, type TopicRule } from "../../protocol/topics/topic-rules.js";
 import { BROADCAST_TOPIC, isTopicPattern } from "../../protocol/topics/topic-name.js";
 import { JsonLineError, readJsonWithLines } from "./read-json-with-lines.js";
@@ -9,7 +9,7 @@ type Fields = Readonly<Record<string, unknown>>;
 /** @throws Error with a message that completes "FIELD must be …" */
 type ReadField = (value: unknown) => unknown;
 
-/** More would make every first publish to a topic slow. */
+/** More rules would slow down the first publish to each topic. */
 const MAX_RULES = 1_000;
 const MAX_HISTORY_SIZE = 100_000;
 /** No message lives longer. */
@@ -28,13 +28,13 @@ const fields: Readonly<Record<keyof TopicRule, ReadField>> = {
   publishPerUserPerSecond: wholeNumber(1, MAX_PUBLISH_PER_SECOND),
   archive: readFlag,
 };
-/** Everything else is the same for all who connect. */
+/** All other fields are fixed: everyone who connects gets the broadcast. */
 const broadcastFields: ReadonlySet<string> = new Set(["topics", "archive"]);
 
 /**
  * @param source `{ "rules": [{ "topics": "room.*", … }] }`
  * @param lacksArchive whether a rule wants an archive that this process does not have
- * @returns in the file's order; what a rule leaves out is as by default
+ * @returns in the file's order, with defaults for what a rule leaves out
  * @throws JsonLineError
  */
 export function readTopicRules(

@@ -1,6 +1,6 @@
-// collect, push-node -> here -> read-topics-file: the rules for topics as they stand in TOPICS_FILE now.
-// Guarantees: a wrong file ends the start. While the service runs, the file is read again when it changes and at
-// SIGHUP; a wrong one is logged, with its line, and the rules that were read before stay in force.
+// collect, push-node -> here -> read-topics-file: the rules for topics, as TOPICS_FILE states them now.
+// Guarantees: an invalid file ends the start. At run time the file is read again when it changes and at SIGHUP; an
+// invalid one is logged with its line, and the previous rules stay in force.
 import { readFileSync } from "node:fs";
 import { ConfigError } from "../config.js";
 import { describeError } from "../errors.js";
@@ -23,7 +23,7 @@ export class TopicsFile {
   #rules: TopicRules;
 
   /**
-   * @param file undefined: there is none, and every topic has the defaults
+   * @param file undefined if there is none; then every topic has the defaults
    * @param lacksArchive whether a rule wants an archive that this process does not have
    * @throws ConfigError if the file cannot be used
    */
@@ -38,19 +38,19 @@ export class TopicsFile {
     }
   }
 
-  /** The rule that holds for a topic at this moment. */
+  /** The rule that applies to a topic at this moment. */
   ruleOf(topic: string): TopicRule {
     return this.#rules.ruleOf(topic);
   }
 
   /**
    * For a composition root: applies changes of the file until the stop.
-   * @param onChanged other rules are in force
+   * @param onChanged called when other rules are in force
    */
   follow({ logger, lifecycle }: TopicsFileOwner, onChanged: () => void = () => undefined): void {
     const file = this.#file;
     if (file === undefined) return;
-    // A poll says a thing once; whoever sends a signal wants an answer.
+    // A poll logs a refusal once; whoever sends a signal gets an answer each time.
     let refused = "";
     const reload = (isAsked: boolean): void => {
       try {

@@ -1,4 +1,4 @@
-// collect's and push-node's config -> here: where the rules for topics stand.
+// collect's and push-node's config -> here: the setting TOPICS_FILE.
 // Guarantees: both services read the same variable; docs/operate/configuration.md is made from it.
 import { optionalText } from "../config.js";
 

@@ -1,6 +1,6 @@
 // open-tracing -> here: with span-file the only file that knows OpenTelemetry; loaded only if tracing is on.
-// Guarantees: spans wait in a bounded queue and leave in batches, off the request path; an exporter that fails or hangs
-// costs spans, which are counted, and nothing else; no global is set.
+// Guarantees: spans wait in a bounded queue and leave in batches, off the request path. An exporter that fails or hangs
+// costs only spans, and those are counted. No global is set.
 import { ROOT_CONTEXT, SpanKind as Kind, SpanStatusCode, trace, TraceFlags } from "@opentelemetry/api";
 import type { Span as OtelSpan, SpanContext } from "@opentelemetry/api";
 import { resourceFromAttributes } from "@opentelemetry/resources";
@@ -41,15 +41,15 @@ export interface TracingDeps {
   readonly logger: Logger;
 }
 
-/** Spans waiting or being exported; some 2 MB. */
+/** Spans waiting or being exported; about 2 MB. */
 const MAX_QUEUED = 4_096;
 const BATCH = 512;
 const EXPORT_EVERY_MS = 1_000;
-/** One export, including its library's retries. */
+/** For one export, including its library's retries. */
 const EXPORT_TIMEOUT_MS = 5_000;
-/** `ExportResultCode.SUCCESS`, of a transitive package. */
+/** `ExportResultCode.SUCCESS`; its package is only a transitive dependency. */
 const EXPORTED = 0;
-/** The last export, at the stop. */
+/** For the last export, at the stop. */
 const STOP_TIMEOUT_MS = 3_000;
 
 const kinds: Readonly<Record<SpanKind, Kind>> = {
@@ -142,7 +142,7 @@ function boundedProcessor(exporter: SpanExporter, counts: SpanCounts, logger: Lo
           const hasFailed = code !== EXPORTED;
           if (hasFailed) counts.dropped += spans.length;
           else counts.exported += spans.length;
-          // Logged when it begins and when it is over; the counter tells the rest.
+          // Logged when it begins and when it is over; the counter shows the rest.
           if (hasFailed && !isFailing) {
             logger.warn(
               { reason: describeError(result.error) },
@@ -170,7 +170,7 @@ function boundedProcessor(exporter: SpanExporter, counts: SpanCounts, logger: Lo
   };
 }
 
-/** Never rejects, and never takes longer: spans not exported by then are lost. */
+/** Never rejects and never takes longer: spans not exported by then are lost. */
 async function endWithin(ended: Promise<void>, timeoutMs: number, logger: Logger): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const tooLate = new Promise<never>((_resolve, reject) => {
@@ -210,7 +210,7 @@ class RecordedSpan implements Span {
   }
 }
 
-/** Random, unless a span's id was chosen: the tracer asks for it first thing in `startSpan`. */
+/** Random ids, unless the caller chose the span's: the tracer asks for the id first thing in `startSpan`. */
 class ChosenIds implements IdGenerator {
   next: string | undefined;
   readonly #random = new RandomIdGenerator();

@@ -1,13 +1,13 @@
 // main -> here: tracing as configured.
-// Guarantees: if it is off, nothing of OpenTelemetry is loaded; incomplete settings end the start with a line that says
-// what is missing; the stop exports what is left, within a bound.
+// Guarantees: if it is off, nothing of OpenTelemetry is loaded. Incomplete settings end the start with a line that says
+// what is missing. The stop exports the remaining spans, within a bound.
 import { ConfigError } from "../config.js";
 import type { Lifecycle } from "../lifecycle/lifecycle.js";
 import type { TracingDeps, TracingSettings } from "./open-telemetry.js";
 import { NO_TRACING, type Tracing } from "./tracing.js";
 
 /**
- * Call it before the parts that use it, so that it closes after them.
+ * Call it before opening the parts that use it, so that it closes after them.
  * @throws ConfigError; what `open` throws if TRACE_FILE cannot be written
  */
 export async function openTracing(

@@ -1,12 +1,12 @@
 // open-tracing -> here: counts of exported and dropped spans, for /metrics.
-// Guarantees: a span that has ended counts once, as exported or as dropped; counting costs an addition.
+// Guarantees: each ended span counts once, as exported or as dropped; counting costs an addition.
 import { Counter, type Registry } from "../metrics/metrics.js";
 
 const outcomes = ["exported", "dropped"] as const;
 
 export class SpanCounts {
   exported = 0;
-  /** There was no room for them, or the collector did not take them. */
+  /** The queue had no room for them, or the collector did not take them. */
   dropped = 0;
 
   register(registry: Registry): void {

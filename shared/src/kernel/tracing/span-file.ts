@@ -12,7 +12,7 @@ export async function openSpanFile(path: string): Promise<SpanExporter> {
     done: Parameters<SpanExporter["export"]>[1],
   ): Promise<void> => {
     try {
-      // One write for all: appended to a local file, none interleaves with another's lines.
+      // One write for all of them: appends to a local file never interleave.
       await file.appendFile(spans.map((span) => `${JSON.stringify(describeSpan(span))}\n`).join(""));
     } catch (error) {
       done({ code: 1, error: error instanceof Error ? error : new Error(String(error)) });

@@ -6,16 +6,16 @@ import { formatTraceContext, parseTraceContext } from "../../protocol/messages/t
 /** As in https://opentelemetry.io/docs/concepts/signals/traces/#span-kind */
 export type SpanKind = "server" | "producer" | "consumer" | "client" | "internal";
 
-/** Never a payload, a credential, or anything that names a person: user ids and device tokens stay out of traces. */
+/** Never a payload, a credential or anything that names a person: user ids and device tokens stay out of traces. */
 export type SpanAttributes = Readonly<Record<string, string | number | boolean | undefined>>;
 
-/** One step of a sampled message's way. */
+/** One step on a sampled message's way. */
 export interface Span {
   readonly traceId: string;
   /** What to pass to the next hop, see protocol/trace-context: its spans become children of this one. */
   readonly context: string;
   set(attributes: SpanAttributes): void;
-  /** What went wrong: the span's status. */
+  /** Sets the span's status to this error. */
   fail(problem: string): void;
   end(): void;
 }
@@ -25,7 +25,7 @@ export interface SpanStart {
   readonly attributes: SpanAttributes;
   /** When it began, if before now; ms since 1970, by this machine's clock. */
   readonly startMs?: number;
-  /** If another process must know it without being told, see `derivedContext`. */
+  /** Set this if another process must be able to compute it, see `derivedContext`. */
   readonly spanId?: string;
 }
 
@@ -38,7 +38,7 @@ export interface Tracing {
   readonly beginTrace: (name: string, traceparent: unknown, start: SpanStart) => Span | undefined;
   /**
    * A child span.
-   * @param context its parent's; undefined if there is none, and then no span either
+   * @param context its parent's; undefined if there is none, and then there is no child either
    */
   readonly beginSpan: (name: string, context: string | undefined, start: SpanStart) => Span | undefined;
 }
@@ -80,13 +80,13 @@ export function derivedContext(
   return { spanId, context: formatTraceContext(parent.traceId, spanId) };
 }
 
-/** For a log line: empty if the message is not sampled. */
+/** A log line's field: empty if the message is not sampled. */
 export function traceIdOf(context: string | undefined): { readonly traceId?: string } {
   const traceId = parseTraceContext(context)?.traceId;
   return traceId === undefined ? {} : { traceId };
 }
 
-/** For a log line of several messages. */
+/** The same, for a log line about several messages. */
 export function traceIdsOf(messages: readonly { readonly trace?: string | undefined }[]): {
   readonly traceIds?: readonly string[];
 } {

@@ -3,7 +3,7 @@
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
-/** `{` and `[`, `}` and `]` differ only in this bit. */
+/** In ASCII, `{` and `[`, and `}` and `]`, differ only in this bit. */
 const CURLY_BIT = 0x20;
 const OPENING = 0x5b;
 const CLOSING = 0x5d;

@@ -1,6 +1,7 @@
 // A request's bytes -> here -> its schema: unpacks, bounds and parses JSON bodies.
-// Guarantees: valid UTF-8, at most `maxBytes` unpacked and 256 levels deep, or an error of the catalogue; any JSON
-// passes unchanged (a member named `__proto__` and half a surrogate pair too); any other content type is refused.
+// Guarantees: the body is valid UTF-8, at most `maxBytes` unpacked and 256 levels deep; otherwise the caller gets an
+// error of the catalogue. All JSON passes unchanged, including a member named `__proto__` and half a surrogate pair.
+// Other content types are refused.
 import { isAscii, isUtf8 } from "node:buffer";
 import { hasInfinity } from "../../../protocol/messages/has-infinity.js";
 import { PetrelError } from "../../errors.js";
@@ -30,7 +31,7 @@ export function addJsonBodyReader(app: HttpApp, maxBytes: number): void {
   });
 }
 
-/** An empty body is no body; the route's schema says what that means. */
+/** An empty body counts as no body; the route's schema decides whether that is allowed. */
 function parseJson(body: Buffer, done: Done): void {
   if (body.length === 0) {
     done(null);
@@ -70,12 +71,12 @@ export function readJson(body: Buffer): unknown {
   return value;
 }
 
-/** @returns undefined for what is not UTF-8 */
+/** @returns undefined if the bytes are not UTF-8 */
 function textOf(body: Buffer): string | undefined {
   // Most bodies are ASCII, which needs no decoding.
   if (isAscii(body)) return body.toString("latin1");
   return isUtf8(body) ? body.toString("utf8") : undefined;
 }
 
-/** A number beyond 1.8e308 has an exponent of three digits, or hundreds of digits itself. */
+/** A number beyond 1.8e308 needs an exponent of three digits, or hundreds of digits. */
 const mayOverflow = /[eE]\+?\d{3}|\d{309}/;

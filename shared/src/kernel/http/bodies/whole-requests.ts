@@ -1,7 +1,7 @@
-// A server's request -> here -> kernel/http/http-app: requests that come in one piece, to whoever takes them before the
+// A server's request -> here -> kernel/http/http-app: offers requests that arrive in one piece to a taker, ahead of the
 // framework.
-// Guarantees: what is not taken reaches the framework as if nobody had looked: a body that is still to come, a request
-// during a stop, one that the taker leaves. Answers are written by Node, which keeps their order on a connection.
+// Guarantees: everything else reaches the framework untouched: a body that is still to come, a request during a stop,
+// one that the taker leaves. Answers are written by Node, which keeps their order on a connection.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { HttpApp } from "../http-app.js";
 import { REQUEST_ID } from "../requests/request-ids.js";
@@ -17,15 +17,15 @@ export interface WholeRequest<Wanted> {
 
 export interface RequestTaker<Wanted> {
   /**
-   * Of a request with a `Content-Length`.
-   * @returns undefined where the framework shall have it; else what its head says
+   * Called for a request with a `Content-Length`.
+   * @returns what its head says; undefined leaves the request to the framework
    */
   readonly wants: (request: IncomingMessage) => Wanted | undefined;
-  /** @returns whether it is taken; if not, nothing has been done for it */
+  /** @returns whether it takes the request; if not, it must not have done anything for it */
   readonly take: (whole: WholeRequest<Wanted>) => boolean;
 }
 
-/** How it serves a request; the very function that listens to the server. */
+/** The framework's handler of requests: the very function that listens to the server. */
 interface Framework {
   readonly routing: (request: IncomingMessage, response: ServerResponse) => void;
 }
@@ -33,9 +33,9 @@ interface Framework {
 const JSON_TYPE = "application/json; charset=utf-8";
 
 /**
- * Mostly a body arrives with its head, in one read. Then neither the stream that Node makes of it nor the framework's
- * request, reply and hooks are needed, which cost more than all the rest of a small request. For that the request's
- * `push`, by which Node's parser hands over the body's pieces, is caught until the read is over.
+ * Usually a body arrives with its head, in one read. Such a request needs neither Node's body stream nor the
+ * framework's request, reply and hooks, which cost more than all the rest of a small request. So until the read is
+ * over, this intercepts the request's `push`, through which Node's parser hands over the pieces of the body.
  */
 export function takeWholeRequests<Wanted>(app: HttpApp, { wants, take }: RequestTaker<Wanted>): void {
   const { server } = app;
@@ -77,21 +77,21 @@ export function takeWholeRequests<Wanted>(app: HttpApp, { wants, take }: Request
       else leave(true);
       return true;
     };
-    // Runs when the parser has handed over what there is of the body; where that is all, it says so next.
+    // Runs once the parser has handed over this read. If the body is complete, the final `push(null)` is still to come.
     process.nextTick(() => {
       if (isOpen && missing !== 0) leave(false);
     });
   });
 }
 
-/** Nobody will read it: Node need not, after the answer, to get at the connection's next request. */
+/** Marks a body that nobody will read, so that Node does not drain it before the connection's next request. */
 function endUnread(request: IncomingMessage): void {
   Object.assign(request, { _consumed: true });
 }
 
 export interface JsonAnswer {
   readonly status: number;
-  /** The text of the body. */
+  /** The body, as JSON text. */
   readonly json: string;
   readonly requestId: string;
   readonly type?: string;

@@ -1,18 +1,18 @@
 // kernel/http/requests/watch-requests -> here -> the log: a line for a share of the requests.
-// Guarantees: off unless asked for. While it is on, each request that fails has its line, up to a bound: a crowd that is
-// refused cannot fill the disk. Of what a client sent only its id and its method stand in a line: no path, which may name
-// a person, no query, no header, no body.
+// Guarantees: off unless asked for. While it is on, every failed request is logged up to a bound, so a crowd that is
+// refused cannot fill the disk. A line shows only the request's id and method of what a client sent: no path, which may
+// name a person, no query, no header, no body.
 import type { IncomingMessage } from "node:http";
 import { type Clock, systemClock } from "../../clock.js";
 import type { Logger } from "../../logging/logging.js";
 
 export interface AccessLogOptions {
   readonly logger: Pick<Logger, "info">;
-  /** Of the requests that succeed: 0 to 1. */
+  /** The share of successful requests to log: 0 to 1. */
   readonly sample: number;
   readonly addressOf: (request: IncomingMessage) => string;
   readonly clock?: Clock;
-  /** Uniform in [0, 1); given by tests. */
+  /** Uniform in [0, 1); tests pass their own. */
   readonly random?: () => number;
 }
 

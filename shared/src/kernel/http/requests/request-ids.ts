@@ -1,23 +1,23 @@
 // A request's head -> here -> its answer, log lines, calls to other services: the request's id.
-// Guarantees: an id that a client chose is short and of plain characters, so that it can stand in a header and in a line;
-// any other is as good as none. Those that are made here differ from one another, and from other processes'.
+// Guarantees: a client's own id is used only if it is short and of plain characters, so that it can stand in a header
+// and a log line. Ids made here are unique, across processes too.
 import { randomBytes } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 
 export const REQUEST_ID = "X-Request-Id";
 
-/** Such as a UUID, a ULID, or what proxies make. */
+/** Fits a UUID, a ULID, and what proxies generate. */
 const FORM = /^[A-Za-z0-9._~:/+=@-]{1,128}$/;
-/** 48 random bits: two processes that share one are not seen. */
+/** 48 random bits: a collision between two processes is unlikely enough to ignore. */
 const PREFIX_BYTES = 6;
 
-/** @returns the client's own id; undefined where it has none, or one that cannot be used */
+/** @returns the client's own id; undefined if there is none, or it cannot be used */
 export function givenRequestId(headers: IncomingHttpHeaders): string | undefined {
   const given = headers["x-request-id"];
   return typeof given === "string" && FORM.test(given) ? given : undefined;
 }
 
-/** Made by counting: a random one for each request would cost more than the rest of its head. */
+/** A counter after a random prefix: a random id per request would cost more than parsing its head. */
 export class RequestIds {
   readonly #prefix = `${randomBytes(PREFIX_BYTES).toString("base64url")}.`;
   #made = 0;

@@ -1,12 +1,12 @@
 // kernel/http -> here -> kernel/metrics: how many requests each route had, how they were answered, how long they took.
-// Guarantees: no label that a client can choose: routes are templates, unknown paths and methods share one word each. A
-// request costs two additions; the registry collects the sums when it is scraped.
+// Guarantees: clients cannot choose a label: routes are templates, and unknown paths and methods share one word each. A
+// request costs two additions; the registry sums up when it is scraped.
 import { DurationHistogram, type DurationSeries } from "../../metrics/duration-histogram.js";
 import { Counter, type Registry } from "../../metrics/metrics.js";
 
-/** No route has the path, or there was no path that could be read. */
+/** The label for a path that no route has, or that cannot be decoded. */
 export const UNMATCHED = "unmatched";
-/** A method that HTTP does not name, or none. */
+/** The label for a method that is missing, or that HTTP does not name. */
 const OTHER_METHOD = "other";
 
 const METHODS: ReadonlySet<string> = new Set([
@@ -20,7 +20,7 @@ const METHODS: ReadonlySet<string> = new Set([
   "CONNECT",
   "TRACE",
 ]);
-/** Their series are there from the start: a rate would miss the first failure of each. */
+/** Created at the start: otherwise `rate()` would miss the first failure of each. */
 const FAILURES = [500, 503] as const;
 const BOUNDS = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
@@ -38,12 +38,12 @@ export class RouteRequests {
     this.#newSeries = newSeries;
   }
 
-  /** Its series for these statuses are there before the first of them. */
+  /** Creates the series of these statuses before the first such answer. */
   expect(statuses: readonly number[]): void {
     for (const status of statuses) this.#counts.set(status, this.#counts.get(status) ?? 0);
   }
 
-  /** @param ms how long it took; undefined where that says nothing */
+  /** @param ms how long it took; undefined if the duration has no meaning */
   seen(status: number, ms: number | undefined): void {
     this.#counts.set(status, (this.#counts.get(status) ?? 0) + 1);
     if (ms === undefined) return;
@@ -83,7 +83,7 @@ export class RequestMetrics {
     registry.registerMetric(counter);
   }
 
-  /** A route that there is. The result is kept by whoever has many requests of it. */
+  /** A route that exists. Callers with many requests keep the result. */
   route(route: string, method: string): RouteRequests {
     const requests = this.of(route, method);
     requests.expect(FAILURES);

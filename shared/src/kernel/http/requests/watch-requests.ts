@@ -1,32 +1,32 @@
-// kernel/http/http-app, and what answers past the framework -> here -> request-metrics, access-log: each request, from its
-// head to the end of its answer.
-// Guarantees: a request has one id, and counts once, whoever answers it, and also where its client left before the answer.
+// kernel/http/http-app, and what answers past the framework -> here -> request-metrics, access-log: each request, from
+// its head to the end of its answer.
+// Guarantees: a request has one id and counts once, whoever answers it, even if its client leaves before the answer.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Registry } from "../../metrics/metrics.js";
 import type { AccessLog } from "./access-log.js";
 import { RequestIds } from "./request-ids.js";
 import { RequestMetrics, type RouteRequests } from "./request-metrics.js";
 
-/** The client left before it was answered; nginx' number for it. */
+/** The client left before the answer; the status that nginx uses for it. */
 export const CLIENT_LEFT = 499;
 
-/** As the framework describes it. */
+/** A request as the framework describes it. */
 export interface RoutedRequest {
   readonly id: string;
   readonly raw: IncomingMessage;
   readonly method: string;
   readonly is404: boolean;
   readonly routeOptions: {
-    /** Its template. */
+    /** The route's path template. */
     readonly url?: string | undefined;
-    /** `waits`: its requests wait by their nature, such as a long poll: their durations say nothing. */
+    /** `waits`: its requests wait on purpose, such as a long poll, so their durations are not measured. */
     readonly config?: { readonly waits?: boolean };
   };
 }
 
-/** What became of a request. */
+/** How a request ended. */
 export interface Outcome {
-  /** Undefined where it has none. */
+  /** Undefined if it has none. */
   readonly requestId: string | undefined;
   readonly status: number;
   readonly ms: number;
@@ -37,7 +37,7 @@ export class RequestWatch {
   readonly #ids = new RequestIds();
   readonly #log: AccessLog | undefined;
 
-  /** @param log undefined where none is written */
+  /** @param log undefined if there is no access log */
   constructor(registry: Registry, log?: AccessLog) {
     this.#metrics = new RequestMetrics(registry);
     this.#log = log;
@@ -47,7 +47,7 @@ export class RequestWatch {
     return this.#ids.of(headers);
   }
 
-  /** A route whose requests are answered past `begin`, or that there will be. */
+  /** A route whose requests are answered without `begin`, or one whose series must exist before its first request. */
   route(route: string, method: string): RouteRequests {
     return this.#metrics.route(route, method);
   }
@@ -57,7 +57,7 @@ export class RequestWatch {
     const startedAtMs = performance.now();
     const requests = this.#metrics.of(is404 ? undefined : routeOptions.url, method);
     const waits = routeOptions.config?.waits === true;
-    // Emitted once, after the last byte was handed over, or when the socket has closed.
+    // `close` is emitted once: after the last byte was handed over, or when the socket has closed.
     response.once("close", () => {
       const status = response.writableEnded ? response.statusCode : CLIENT_LEFT;
       const ms = performance.now() - startedAtMs;
@@ -66,15 +66,15 @@ export class RequestWatch {
     });
   }
 
-  /** A request that was answered past the framework. */
+  /** Counts a request that was answered without the framework. */
   answered(request: IncomingMessage, requests: RouteRequests, { requestId, status, ms }: Outcome): void {
     requests.seen(status, ms);
     this.#log?.answered(request, { requestId, route: requests.route, status, ms });
   }
 
   /**
-   * An answer to bytes that never became a request for the framework.
-   * @returns the answer's id; nobody could read what the bytes had for one
+   * Counts an answer to bytes that never became a request for the framework.
+   * @returns a new id for the answer, because the client's own could not be read
    */
   answeredBelow(status: number, method?: string): string {
     this.#metrics.of(undefined, method).seen(status, undefined);
