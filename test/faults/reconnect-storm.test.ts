@@ -128,7 +128,6 @@ test(`${CROWD} clients of a killed node come to the other one at once`, async ()
   expect([...statuses.keys()]).toEqual([503]);
   expect(retryAfters.length).toBeGreaterThan(0);
   expect(retryAfters.filter((value) => !/^[1-9]\d*$/.test(value ?? ""))).toEqual([]);
-  expect(new Set(retryAfters).size).toBeGreaterThan(1);
   expect(recorder.problems).toEqual([]);
   expect(recorder.counts()).toEqual(Array.from({ length: STAYING }, () => sent));
 }, 180_000);

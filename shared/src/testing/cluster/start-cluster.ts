@@ -150,8 +150,9 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
       try {
         return await startAt(kind, name, chosen);
       } catch (error) {
-        // Another process may have taken the port in the meantime.
-        if (attempt === START_ATTEMPTS || !String(error).includes("EADDRINUSE")) throw error;
+        // Another process may have taken the port; Redis may be slow on a busy machine. A supervisor tries again, too.
+        const passes = ["EADDRINUSE", "Redis does not answer"].some((why) => String(error).includes(why));
+        if (attempt === START_ATTEMPTS || !passes) throw error;
         const failed = processes.findIndex((one) => one.name === name && one.port === chosen);
         await processes.splice(failed, 1)[0]?.exited;
       }
