@@ -1,7 +1,6 @@
 // A page's script -> here -> the routes that browsers call: which origins may read the answers (CORS).
-// Guarantees: only listed routes answer pages, and only pages of ALLOWED_ORIGINS; cookies and other credentials of the
-// browser are never accepted; other clients see no difference.
-//
+// Guarantees: only listed routes allow cross-origin reads, and only for ALLOWED_ORIGINS. Cookies and other browser
+// credentials are never accepted. Other clients see no difference.
 // Fetch Standard, section 3.2: https://fetch.spec.whatwg.org/#http-cors-protocol
 import { errorSchema } from "@petrel/shared/kernel/http/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
@@ -9,7 +8,7 @@ import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import type { MatchOrigin } from "@petrel/shared/security/requests/match-origin";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 
-/** What pages may call, with a user's token or with none. */
+/** What pages may call, with a user's token or without one. */
 const openToPages: ReadonlyMap<string, string> = new Map([
   ["/v1/tokens/refresh", "POST"],
   ["/v1/tokens/revoke", "POST"],
@@ -17,7 +16,7 @@ const openToPages: ReadonlyMap<string, string> = new Map([
   ["/v1/devices", "GET, PUT"],
   ["/v1/devices/:id", "DELETE"],
 ]);
-/** Public keys are everyone's. */
+/** Public keys are for everyone. */
 const openToAll: ReadonlySet<string> = new Set(["/.well-known/jwks.json", "/v1/web-push-key"]);
 
 const PREFLIGHT_SECONDS = 600;
@@ -42,7 +41,7 @@ export function answerBrowsers(app: HttpApp, matchOrigin: MatchOrigin): void {
     app.options(
       path,
       {
-        // The query does not matter here: the actual request is checked.
+        // The query does not matter here; the actual request is checked.
         schema: {
           hide: true,
           response: { 204: Type.Null(), 403: errorSchema },

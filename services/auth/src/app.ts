@@ -57,7 +57,7 @@ export interface AuthDeps {
   readonly devices: DevicesStore;
   /** Push services whose endpoints may be registered. */
   readonly pushHosts: PushHosts;
-  /** This server's public key for them; absent where there is no Web Push. */
+  /** This server's public VAPID key for them; absent without Web Push. */
   readonly vapidKey: KeyObject | undefined;
   readonly audit: AuditLog;
   readonly scripts: ScriptRunner;
@@ -70,9 +70,9 @@ export interface AuthDeps {
   readonly refreshTokens: RefreshTokens;
   readonly sessionTimes: Pick<SessionsStoreOptions, "leewayMs" | "idleMs" | "absoluteMs" | "maxPerUser">;
   readonly trust: TrustRules;
-  /** Told of the keys of the external issuer, where there is one. */
+  /** Called with the external issuer's keys, if there is one. */
   readonly onTokenSource?: (source: TokenSource) => void;
-  /** Pages that may call the routes that are for them. */
+  /** Matches the origins whose pages may call the routes for browsers. */
   readonly matchOrigin: MatchOrigin;
   readonly readyWithoutRedisMs: number;
 }
@@ -81,7 +81,7 @@ const BODY_LIMIT_BYTES = 65_536;
 /** The longest life of a token that auth makes. */
 const MAX_OWN_LIFE_SECONDS = 86_400;
 
-/** Builds the application; call `ready()` or `listen()` on it. */
+/** Builds the application without listening; call `ready()` or `listen()` on it. */
 export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
   const { version, tls, logger, clock, requests } = deps.service;
   const { requestLimits, producerKeys, devices, pushHosts, keyring, keyTimes, refreshTokens, trust } = deps;
@@ -96,7 +96,7 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
     bodyLimitBytes: BODY_LIMIT_BYTES,
     trustedProxies: requestLimits.trustedProxies,
     documented: true,
-    // Strangers send bodies here, but only small ones.
+    // Bodies here may come from strangers, but legitimate ones are small.
     bounds: { maxBodies: 1_000, maxBodiesPerAddress: 200 },
     documentedRules,
     readiness: createReadiness({
@@ -113,7 +113,7 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
   const signToken = createSignToken({ issuer, audience, clock });
   const verifyToken = createTrustedVerification(trust, {
     findOwnKey: keyring.findKey,
-    // auth made the token by this clock, so no tolerance is needed.
+    // auth made the token by its own clock, so no tolerance is needed.
     ownClockToleranceSeconds: 0,
     logger,
     clock,

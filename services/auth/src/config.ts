@@ -110,7 +110,7 @@ export interface AuthSettings {
   /** They seal private keys, and the secrets of producer keys that sign. */
   readonly encryptionKeys: EncryptionKeys;
   readonly trust: TrustRules;
-  /** Pages that may call the routes that are for them. */
+  /** Matches the origins whose pages may call the routes for browsers. */
   readonly matchOrigin: MatchOrigin;
   readonly pushHosts: PushHosts;
   /** The public half of VAPID_KEY_FILE. */
@@ -120,7 +120,7 @@ export interface AuthSettings {
 }
 
 /**
- * Reads the environment, and the files it names.
+ * Reads the environment and the files that it names.
  * @throws ConfigError
  */
 export function readAuthSettings(environment: Readonly<Record<string, string | undefined>>): AuthSettings {
@@ -138,7 +138,7 @@ export function readAuthSettings(environment: Readonly<Record<string, string | u
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;
-/** Added to a token's longest life, a day: for clock skew, and for copies of the JWK set. */
+/** Added to a token's longest life, a day: covers clock skew and cached copies of the JWK set. */
 const RETIRED_MARGIN_MS = 60 * 60 * 1000;
 
 export function readKeyTimes(

@@ -1,4 +1,4 @@
-// auth's routes -> here -> kernel/openapi-document: what their code checks beyond their schemas.
+// auth's routes -> here -> kernel/openapi-document: rules that code checks beyond the schemas.
 // Guarantees: documentation only. The code that checks a rule names the field that breaks it.
 import { MAX_TOPIC_GRANTS, topicRights } from "@petrel/shared/protocol/topics/topic-grants";
 import { TOPIC_PATTERN_PATTERN } from "@petrel/shared/protocol/topics/topic-name";
@@ -34,7 +34,7 @@ export const documentedRules: DocumentedRules = {
       },
     ],
   },
-  /** routes/create-key: a key that must sign may sign */
+  /** routes/create-key: a key that must sign is also allowed to */
   NewProducerKey: {
     not: { properties: { signing: { const: false } }, ...only("require", "signing") },
   },

@@ -1,5 +1,5 @@
-// auth's process: says who a user is, who may send, and which devices are whose.
-// Guarantees: the only reader of process.env here.
+// auth's process: decides who a user is, who may send, and which devices belong to whom.
+// Guarantees: the only reader of process.env in this service.
 import { runMain } from "@petrel/shared/service/run-main";
 import { readAuthSettings } from "./config.js";
 import { startAuth } from "./start-auth.js";

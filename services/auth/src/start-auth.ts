@@ -1,6 +1,6 @@
 // main.ts, tests -> here -> app: auth's parts, wired.
-// Guarantees: nothing listens before Redis has been checked, the file's keys are taken over and a key signs; every part
-// closes with the service's lifecycle.
+// Guarantees: nothing listens before Redis has been checked, the file's keys are taken over and there is a signing key.
+// Every part closes with the service's lifecycle.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import { SigningKeysStore } from "@petrel/shared/redis/auth/signing-keys-store";

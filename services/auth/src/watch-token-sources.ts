@@ -1,17 +1,17 @@
-// auth: asks the issuers whose tokens it takes, beside its own, whether they answer.
-// Guarantees: what the gauge shows is at most some seconds old while an issuer fails, also where nobody brings a token;
-// one that answers is asked for nothing.
+// auth: checks whether the external token issuers answer.
+// Guarantees: while an issuer fails, the gauge is at most a few seconds old, even if no token arrives. An issuer that
+// works gets no extra requests.
 import type { TokenSource } from "@petrel/shared/security/tokens/token-source";
 
 const CHECK_EVERY_MS = 5_000;
 
-/** @returns ends it */
+/** @returns a function that ends the watch */
 export function watchTokenSources(
   sources: readonly Pick<TokenSource, "check">[],
   everyMs: number = CHECK_EVERY_MS,
 ): () => void {
   const check = (): void => {
-    // Its own line says why, once; auth serves on: its own tokens do not depend on it.
+    // The source logs why, once. auth keeps serving, because its own tokens do not depend on it.
     for (const source of sources) source.check().catch(() => undefined);
   };
   check();

@@ -1,8 +1,8 @@
-// collect and dispatch -> here: what both read from the environment about the message archive.
-// Guarantees: no archive unless a URL is given; the URL is checked as far as text can be.
+// collect and dispatch -> here: the archive settings that both read from the environment.
+// Guarantees: without a URL there is no archive. The URL is checked as far as its text allows.
 import { flag, integer, type Setting } from "../kernel/config.js";
 
-/** Where the archive is. The driver's own reader checks the rest when it connects. */
+/** Where the archive is. The driver's own parser checks the rest when it connects. */
 const archiveUrl: { readonly env: string; readonly setting: Setting<string | undefined> } = {
   env: "MESSAGE_ARCHIVE_URL",
   setting: {
@@ -31,7 +31,7 @@ export const archiveSettings = {
   ),
 } as const;
 
-/** What collect and push-node do while the archive is away. */
+/** What collect and push-node do while the archive is unavailable. */
 export const archiveWritingSettings = {
   archiveRequired: flag(
     "ARCHIVE_REQUIRED",
@@ -45,7 +45,7 @@ export const archiveWritingSettings = {
   ),
 } as const;
 
-/** How dispatch drives on what Redis has lost. */
+/** How dispatch re-drives messages that Redis has lost. */
 export const redriveSettings = {
   redrivePerSecond: integer(
     "ARCHIVE_REDRIVE_PER_SECOND",

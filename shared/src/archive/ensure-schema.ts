@@ -1,14 +1,14 @@
-// mongo-archive -> here: the archive's indexes, and the version of its schema.
-// Guarantees: may run in any number of processes at once; refuses a schema that is newer than this release; says once
-// where the server has no TTL indexes.
+// mongo-archive -> here: the archive's indexes and schema version.
+// Guarantees: any number of processes may run it at once. A schema newer than this release is refused. A server without
+// TTL indexes is logged once.
 import { type Db, MongoServerError } from "mongodb";
 import type { Logger } from "../kernel/logging/logging.js";
 import { SCHEMA_VERSION } from "./row-document.js";
 
 export interface SchemaState {
-  /** As the server calls itself. */
+  /** As the server reports it. */
   readonly version: string;
-  /** Whether the server removes by itself what is kept no longer. */
+  /** Whether the server itself removes rows that have expired. */
   readonly ttlIndex: boolean;
 }
 
@@ -19,7 +19,7 @@ interface MetaDocument {
   readonly version: number;
 }
 
-/** @throws Error where the archive is of a newer release */
+/** @throws Error if the archive belongs to a newer release */
 export async function ensureSchema(db: Db, logger: Logger): Promise<SchemaState> {
   const meta = db.collection<MetaDocument>("meta");
   await meta.updateOne({ _id: "schema" }, { $setOnInsert: { version: SCHEMA_VERSION } }, { upsert: true });
@@ -28,10 +28,10 @@ export async function ensureSchema(db: Db, logger: Logger): Promise<SchemaState>
     throw new Error(`the archive has schema ${version}, and this release knows ${SCHEMA_VERSION}`);
   const messages = db.collection("messages");
   await messages.createIndex({ recipient: 1, lineage: 1, seq: 1 });
-  // Of open rows alone: most have ended.
+  // Only open rows: most have ended.
   await indexSome(db, { partition: 1, lookAt: 1 }, "lookAt");
   await indexSome(db, { partition: 1, acceptedAt: 1, _id: 1 }, "lookAt");
-  // What an erasure looks for: few are published by clients.
+  // For erasures: few rows are published by clients.
   await indexSome(db, { from: 1 }, "from");
   const ttlIndex = await hasTtlIndex(db);
   if (!ttlIndex) logger.info("the archive's server has no TTL indexes: dispatch removes what is old");
@@ -39,7 +39,7 @@ export async function ensureSchema(db: Db, logger: Logger): Promise<SchemaState>
   return { version: String(server), ttlIndex };
 }
 
-/** Of the rows that have a field alone, where the server can. */
+/** Indexes only rows that have a field, if the server supports that. */
 async function indexSome(db: Db, by: Readonly<Record<string, 1>>, field: string): Promise<void> {
   const messages = db.collection("messages");
   try {
@@ -59,12 +59,12 @@ async function hasTtlIndex(db: Db): Promise<boolean> {
     await messages.createIndex({ deleteAt: 1 });
     return false;
   }
-  // Some servers accept the option, and forget it.
+  // Some servers accept the option but ignore it.
   const indexes = await messages.listIndexes().toArray();
   return indexes.some(({ expireAfterSeconds }) => expireAfterSeconds !== undefined);
 }
 
-/** As servers of other makers say of an option. */
+/** How other vendors' servers reject an unknown option. */
 function isNotImplemented(error: unknown): boolean {
   return error instanceof MongoServerError && error.code === NOT_IMPLEMENTED;
 }

@@ -1,8 +1,8 @@
-// collect, dispatch, the CLI -> here -> mongo-archive: the message archive, as its users see it.
-// Guarantees of every implementation: what `write` answered is on disk of a majority; each call may be repeated; nothing
-// but `write` and `replace` brings a row into being; a call that finds no server fails with ArchiveError, in bounded time.
+// collect, dispatch, the CLI -> here -> mongo-archive: the message archive, as its users see it. Guarantees of every
+// implementation: once `write` answers, the row is on disk on a majority. Every call may be repeated. Only `write` and
+// `replace` create rows. A call that finds no server fails with ArchiveError, in bounded time.
 
-/** `refused` was never accepted; `unknown` ended while nobody watched for longer than Redis remembers. */
+/** `refused`: never accepted. `unknown`: ended while no process watched, for longer than Redis remembers. */
 export const archivedStates = [
   "pending",
   "scheduled",
@@ -18,7 +18,7 @@ export const archivedStates = [
 ] as const;
 export type ArchivedState = (typeof archivedStates)[number];
 
-/** What is known of a message before it is accepted. */
+/** What is known about a message before it is accepted. */
 export interface NewRow {
   readonly id: string;
   readonly partition: number;
@@ -36,7 +36,7 @@ export interface NewRow {
   readonly ttlMs: number;
   readonly deliverAtMs: number | undefined;
   readonly fingerprint: string;
-  /** Which attempt of the producer's wrote it. */
+  /** The producer's attempt that wrote it. */
   readonly attempt: string;
   /** By the writer's clock. */
   readonly acceptedAtMs: number;
@@ -44,22 +44,22 @@ export interface NewRow {
 }
 
 export interface ArchivedRow extends NewRow {
-  /** `pending` until somebody has looked what became of it. */
+  /** `pending` until somebody has checked what became of it. */
   readonly state: ArchivedState;
   readonly seq: number | undefined;
   readonly epoch: string | undefined;
   readonly endedAtMs: number | undefined;
-  /** As a record's end has it: the cause of a failure, the channel of a push. */
+  /** As at the end of a record: the cause of a failure, or the channel of a push. */
   readonly word: string | undefined;
-  /** When it is looked at next; undefined: it has ended for good. */
+  /** When to check it next; undefined if it has ended for good. */
   readonly lookAtMs: number | undefined;
-  /** Since when Redis was found not to know it. */
+  /** When Redis was first found not to know it. */
   readonly missingSinceMs: number | undefined;
-  /** Redis lost it, and it could not be driven on yet. */
+  /** Redis lost it, and it could not be re-driven yet. */
   readonly isLost: boolean;
 }
 
-/** What became of a row. Fields left out stay; null takes one away. */
+/** What became of a row. An absent field stays; null removes it. */
 export interface RowUpdate {
   readonly id: string;
   readonly state?: ArchivedState;
@@ -74,25 +74,25 @@ export interface RowUpdate {
   readonly isLost?: true | null;
 }
 
-/** How far a partition's messages were looked for after Redis had lost data. */
+/** How far the search for a partition's messages has got after Redis lost data. */
 export interface RedriveProgress {
   readonly partition: number;
-  /** The generation that the partition had when its messages were last looked for. */
+  /** The partition's generation at the last search. */
   readonly generation: string;
   readonly isUnderWay: boolean;
   readonly looked: number;
   readonly driven: number;
   readonly changedAtMs: number;
-  /** When somebody asked that everything be looked for once more. */
+  /** When somebody asked for another full search. */
   readonly askedAtMs?: number;
-  /** The asking that the last search has answered. */
+  /** The request that the last search answered. */
   readonly answeredMs?: number;
 }
 
 export interface ArchiveStatus {
   readonly version: string;
   readonly ttlIndex: boolean;
-  /** About. */
+  /** An estimate. */
   readonly rows: number;
   readonly erasuresOpen: number;
   readonly partitions: readonly RedriveProgress[];
@@ -110,51 +110,55 @@ export interface OpenRowsPage {
 }
 
 export interface MessageArchive {
-  /**
-   * @returns for each: whether this call surely wrote it, or it may have been there, or why it could not be written
-   */
+  /** @returns for each row: "new" if this call surely wrote it, "known" if it may have existed, or the error */
   write(rows: readonly NewRow[]): Promise<readonly ("new" | "known" | Error)[]>;
-  /** Puts accepted content over a row that an earlier attempt left, unless it has ended otherwise than `refused`. */
+  /**
+   * Writes accepted content over a row that an earlier attempt left, unless that has ended in a state other than
+   * `refused`.
+   */
   replace(rows: readonly NewRow[]): Promise<void>;
-  /** Ends rows that were refused, where this attempt's row still stands as it was written. */
+  /** Marks rows as refused, if this attempt's row is still as it was written. */
   refuse(rows: readonly Pick<NewRow, "id" | "attempt">[]): Promise<void>;
-  /** The rows of a partition whose time to be looked at has come, the most overdue first. */
+  /** The rows of a partition that are due for a check, the most overdue first. */
   due(partition: number, nowMs: number, limit: number): Promise<ArchivedRow[]>;
   /** The rows of a partition that have not ended, by time of acceptance. */
   open(page: OpenRowsPage): Promise<ArchivedRow[]>;
-  /** Writes what became of rows; those that are gone stay gone. */
+  /** Updates rows; never recreates one that is gone. */
   update(updates: readonly RowUpdate[]): Promise<void>;
   find(id: string): Promise<ArchivedRow | undefined>;
-  /** What a recipient got, or a topic has, in one lineage, ascending by seq, without what expired or was cancelled. @param below this seq, exclusive; undefined: no bound */
+  /**
+   * What a recipient got, or what a topic holds, in one lineage, ascending by seq; without expired and cancelled
+   * messages. @param below this seq, exclusive; undefined: no bound
+   */
   list(
     recipient: string,
     lineage: string,
     page: { readonly after: number; readonly below: number | undefined; readonly limit: number },
   ): Promise<ArchivedRow[]>;
-  /** A tombstone: nothing of this user that was accepted before may be kept or driven on. */
+  /** Writes a tombstone: nothing that this user got before that time may be kept or re-driven. */
   noteErasure(userId: string, untilMs: number): Promise<void>;
-  /** Removes what the tombstone covers, also what the user published, and notes that it was done. */
+  /** Removes what the tombstone covers, including what the user published, and records that it is done. */
   erase(userId: string): Promise<number>;
-  /** @returns until when what these users got is erased; those without a tombstone are missing */
+  /** @returns until when these users' messages are erased; users without a tombstone are absent */
   erasedUntil(userIds: readonly string[]): Promise<ReadonlyMap<string, number>>;
-  /** Removes rows, whatever their state. */
+  /** Removes rows in any state. */
   remove(ids: readonly string[]): Promise<void>;
-  /** Removes what is kept no longer, where the server does not do that itself. */
+  /** Removes expired rows, if the server does not do so itself. */
   removeOld(nowMs: number): Promise<number>;
   progress(partition: number): Promise<RedriveProgress | undefined>;
-  /** Leaves what was asked meanwhile. */
+  /** Leaves a request that came meanwhile in place. */
   noteProgress(progress: Omit<RedriveProgress, "askedAtMs">): Promise<void>;
-  /** Asks that all open rows of these partitions be looked for once more, also where a search is under way. */
+  /** Requests another search for all open rows of these partitions, even if one is under way. */
   askRedrive(partitions: readonly number[], nowMs: number): Promise<void>;
-  /** Rows of a partition to be looked at by now: how far the archive is behind. */
+  /** The rows of a partition that are due for a check: how far the archive is behind. */
   lag(partition: number, nowMs: number): Promise<{ readonly rows: number; readonly oldestMs: number }>;
-  /** Rows of a partition that have not ended; beyond a hundred thousand it stops counting. */
+  /** Rows of a partition that have not ended; stops counting at a hundred thousand. */
   countOpen(partition: number): Promise<number>;
   status(): Promise<ArchiveStatus>;
   close(): Promise<void>;
 }
 
-/** The archive did not answer, or refused. */
+/** The archive did not answer, or reported an error. */
 export class ArchiveError extends Error {
   constructor(cause: unknown) {
     super(`the message archive: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });

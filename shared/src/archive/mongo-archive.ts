@@ -1,6 +1,6 @@
 // open-archive -> here: the message archive in MongoDB.
-// Guarantees: those of message-archive. Writes are unordered and confirmed by a majority; a call is over within the
-// timeout, also where no server can be found.
+// Guarantees: those of message-archive. Writes are unordered and confirmed by a majority. A call ends within the
+// timeout, even if no server can be found.
 import { createHash } from "node:crypto";
 import {
   type AnyBulkWriteOperation,
@@ -31,10 +31,10 @@ export interface MongoArchiveOptions {
 }
 
 interface ErasureDocument {
-  /** A hash of the user, so that what remains names nobody. */
+  /** A hash of the user, so that the remaining document names nobody. */
   readonly _id: string;
   readonly until: Date;
-  /** The user, until the rows are gone. */
+  /** The user's name, until their rows are gone. */
   readonly user?: string;
 }
 
@@ -43,7 +43,7 @@ interface ProgressDocument extends Omit<RedriveProgress, "partition"> {
 }
 
 const DAY_MS = 86_400_000;
-/** Another writer made the same row in the same moment. */
+/** Another writer inserted the same row at the same moment. */
 const DUPLICATE_KEY = 11_000;
 const DEFAULT_DATABASE = "petrel";
 
@@ -75,7 +75,7 @@ export class MongoArchive implements MessageArchive {
       return { updateOne: { filter: { _id }, update: { $setOnInsert: rest }, upsert: true } };
     });
     const results: ("new" | "known" | Error)[] = rows.map(() => "known");
-    // By their ids: some servers count what they have upserted, not what they were asked.
+    // Counted by ids: some servers report how many rows they upserted rather than how many were asked for.
     const note = (upserted: Readonly<Record<number, unknown>>): void => {
       const made = new Set(Object.values(upserted));
       for (const [i, { id }] of rows.entries()) if (made.delete(id)) results[i] = "new";
@@ -85,7 +85,7 @@ export class MongoArchive implements MessageArchive {
       note(upsertedIds);
     } catch (error) {
       const cause = error instanceof ArchiveError ? error.cause : error;
-      // A write concern that failed concerns all of them.
+      // A failed write concern affects all rows.
       if (!(cause instanceof MongoBulkWriteError) || writeErrorsOf(cause).length === 0) throw error;
       note(cause.upsertedIds);
       for (const { index, code, errmsg } of writeErrorsOf(cause))
@@ -192,7 +192,7 @@ export class MongoArchive implements MessageArchive {
       );
       removed += deletedCount;
     }
-    // A later erasure of the same user, which another process has begun, still needs the name.
+    // Another process may have begun a later erasure of the same user, which still needs the name.
     await this.#inTime(erasures.updateOne({ _id, until }, { $unset: { user: "" } }));
     return removed;
   }
@@ -215,7 +215,7 @@ export class MongoArchive implements MessageArchive {
     const { messages, erasures, schema } = await this.#collections();
     for (const { user } of await this.#inTime(erasures.find({ user: { $exists: true } }).toArray()))
       if (user !== undefined) await this.erase(user);
-    // A row is never kept for longer than these.
+    // No row is kept for longer than this.
     const oldMs = nowMs - Math.max(this.#keepMs, OPEN_AT_MOST_MS) - DAY_MS;
     await this.#inTime(erasures.deleteMany({ until: { $lt: new Date(oldMs) }, user: { $exists: false } }));
     if (schema.ttlIndex) return 0;
@@ -311,13 +311,13 @@ export class MongoArchive implements MessageArchive {
 
   #db(): Db {
     const named = this.#client.db();
-    // The driver's own name for "none given".
+    // The name that the driver uses if the URL has none.
     return named.databaseName === "test" && !/\/test(\?|$)/.test(this.#options.url)
       ? this.#client.db(DEFAULT_DATABASE)
       : named;
   }
 
-  /** Once, as soon as a server answers: a process may start before its archive does. */
+  /** Runs once, as soon as a server answers: a process may start before its archive does. */
   #ensured(db: Db): Promise<SchemaState> {
     const { logger, timeoutMs } = this.#options;
     this.#schema ??= this.#inTime(ensureSchema(db, logger), SCHEMA_CALLS * timeoutMs).catch(
@@ -344,15 +344,15 @@ export class MongoArchive implements MessageArchive {
   }
 }
 
-/** What a user was sent, and was not taken back. */
+/** The states of a message that its recipient got and that was not cancelled. */
 const LISTED = ["queued", "delivered", "pushed", "failed", "published"] as const;
-/** Making sure of the indexes takes so many calls, one after the other. */
+/** The number of sequential calls that ensuring the schema takes. */
 const SCHEMA_CALLS = 9;
-/** A count that is only shown need not be exact beyond this. */
+/** A count that is only displayed need not be exact beyond this. */
 const LAG_COUNT_LIMIT = 100_000;
-/** The driver's own deadline comes first, as it says more. */
+/** Lets the driver's own deadline expire first, because its error says more. */
 const GRACE_MS = 100;
-/** The longest time to be delivered, and the longest TTL: 30 days each. */
+/** The longest delay before delivery plus the longest TTL: 30 days each. */
 const OPEN_AT_MOST_MS = 60 * DAY_MS;
 
 function decodeProgress({ _id: partition, ...rest }: ProgressDocument): RedriveProgress {

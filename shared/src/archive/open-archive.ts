@@ -1,5 +1,5 @@
 // start-collect, start-dispatch, the CLI -> here: the archive as configured.
-// Guarantees: without a URL nothing of the driver is loaded; it does not wait for the server.
+// Guarantees: without a URL, no part of the driver is loaded. Does not wait for the server.
 import type { Logger } from "../kernel/logging/logging.js";
 import type { MessageArchive } from "./message-archive.js";
 
@@ -9,7 +9,7 @@ export interface ArchiveSettings {
   readonly archiveTimeoutMs: number;
 }
 
-/** @returns undefined where none is configured */
+/** @returns undefined if none is configured */
 export async function openArchive(
   { messageArchiveUrl: url, archiveDays: keepDays, archiveTimeoutMs: timeoutMs }: ArchiveSettings,
   logger: Logger,

@@ -1,5 +1,5 @@
 // mongo-archive -> here: a row of the archive as a document of MongoDB.
-// Guarantees: what was encoded is decoded to the same row; `v` says by which schema a document was written.
+// Guarantees: decoding an encoded row restores it; `v` names the schema that the document was written with.
 import { lineageOf } from "../protocol/messages/stored-message.js";
 import type { ArchivedRow, ArchivedState, NewRow, RowUpdate } from "./message-archive.js";
 
@@ -34,11 +34,11 @@ export interface RowDocument {
   readonly lost?: true;
 }
 
-/** A new row is looked at after so long: most have been acknowledged by then. */
+/** When a new row is first checked: most have been acknowledged by then. */
 export const FIRST_LOOK_MS = 3_000;
 const DAY_MS = 86_400_000;
 
-/** @param keepMs how long a row is kept after its acceptance; never less than until a day after its expiry */
+/** @param keepMs how long a row is kept after its acceptance; always until at least a day after its expiry */
 export function encodeRow(row: NewRow, keepMs: number): RowDocument {
   const { id, from, notification, collapseKey, deliverAtMs, acceptedAtMs, expiresAtMs } = row;
   return {
@@ -93,7 +93,7 @@ export function decodeRow(document: RowDocument): ArchivedRow {
   };
 }
 
-/** The change as MongoDB's operators say it. */
+/** The change as MongoDB's update operators. */
 export function encodeUpdate(update: RowUpdate): {
   readonly $set?: Readonly<Record<string, unknown>>;
   readonly $unset?: Readonly<Record<string, "">>;

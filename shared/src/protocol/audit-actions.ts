@@ -1,6 +1,6 @@
 // auth, collect, dispatch -> here -> redis/audit-log: the acts of operators and users that the audit log records.
-// Guarantees: a name is never renamed or reused: it stands in the audit log, and in the API that filters by it. New ones
-// come last, so that the documented list of before is the beginning of this one.
+// Guarantees: a name is never changed or reused, because it stands in the audit log and in the API that filters by it.
+// New ones are appended, so the documented list only grows at its end.
 
 export const auditActions = [
   "key.create",

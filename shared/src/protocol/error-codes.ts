@@ -4,7 +4,7 @@
 export interface ErrorDefinition {
   /** HTTP status of an answer with this code; undefined if it appears on sockets only, or as a message's `reason`. */
   readonly status?: 400 | 401 | 403 | 404 | 408 | 409 | 413 | 415 | 422 | 426 | 429 | 500 | 501 | 503;
-  /** Nobody is answered with it: it is a message's `reason`. */
+  /** It is a message's `reason`, never an answer. */
   readonly isReason?: true;
   /** Whether the same request may succeed later. */
   readonly retryable: boolean;

@@ -1,4 +1,4 @@
-// What a producer's key may be allowed to do. The words belong to the public contract; each route names the one it
+// What a producer's key may be allowed to do. The names belong to the public contract; each route states the one it
 // requires.
 
 export const producerScopes = ["send", "read", "tokens", "devices", "introspect", "admin"] as const;

@@ -1,5 +1,5 @@
 // start-<service> <- here: a service's connections to Redis, checked and measured.
-// Guarantees: the server has been checked before the first script runs; every connection closes at the stop.
+// Guarantees: the server is checked before the first script runs; every connection closes at the stop.
 import { checkServer } from "../redis/connection/check-server.js";
 import { connectRedis, type ConnectOptions, type Redis } from "../redis/connection/connect.js";
 import { RedisMetrics } from "../redis/connection/redis-metrics.js";
@@ -13,7 +13,7 @@ import type { Service } from "./open-service.js";
 export interface RedisSettings {
   readonly target: RedisTarget;
   readonly partitions: number;
-  /** Which events this process' scripts write; none by default. */
+  /** Which events this process's scripts write; none by default. */
   readonly events?: EventWriting;
 }
 
@@ -22,9 +22,9 @@ export interface LinkOptions extends Pick<ConnectOptions, "commandTimeoutMs" | "
   readonly role?: string;
   /** What the connection is for, as a metrics label: a fixed word, used once. */
   readonly link: string;
-  /** True for a connection with blocking reads: their duration says nothing. */
+  /** True for a connection with blocking reads, where durations mean nothing. */
   readonly isUnmeasured?: boolean;
-  /** `quit` waits for answers that are due. */
+  /** `quit` waits for pending answers. */
   readonly atStop?: "disconnect" | "quit";
 }
 
@@ -37,7 +37,10 @@ export interface ServiceRedis {
   readonly openLink: (options: LinkOptions) => Promise<Redis>;
 }
 
-/** @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer, or cannot keep what Petrel promises */
+/**
+ * @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer, or is configured such that it cannot keep Petrel's
+ * guarantees
+ */
 export async function openServiceRedis(
   { name, logger, lifecycle, metrics, isMeasured, certificates }: Service,
   { target, partitions, events }: RedisSettings,

@@ -1,5 +1,5 @@
-// start-<service> <- here: what every service has, opened from its configuration.
-// Guarantees: parts close in reverse order of their opening; a setting that does not fit ends the start with one line.
+// start-<service> <- here: the parts that every service has, opened from its configuration.
+// Guarantees: parts close in reverse order of their opening; an invalid setting ends the start with one line.
 import type { IncomingMessage } from "node:http";
 import type { Clock } from "../kernel/clock.js";
 import { clientOf, TrustedProxies } from "../kernel/http/client-address.js";
@@ -34,19 +34,19 @@ export interface ServiceProcess {
   /** Such as "collect". */
   readonly name: string;
   readonly version: string;
-  /** Which of the service's processes this is. */
+  /** Identifies this process among the service's processes. */
   readonly instance: string;
   readonly logger: Logger;
   readonly lifecycle: Lifecycle;
   readonly clock: Clock;
-  /** True where the service answers `/metrics` on its own port too. */
+  /** True if the service also answers `/metrics` on its own port. */
   readonly servesMetrics?: boolean;
 }
 
 export interface Service extends ServiceProcess {
-  /** The listener's certificate; undefined: plain HTTP. */
+  /** The listener's certificate; undefined means plain HTTP. */
   readonly tls: TlsFiles | undefined;
-  /** The listeners' certificates are watched already. */
+  /** The watched certificates; the listeners' are included. */
   readonly certificates: CertificateTimes;
   readonly trustedProxies: TrustedProxies;
   /** Off unless the configuration says otherwise. */
@@ -54,21 +54,21 @@ export interface Service extends ServiceProcess {
   readonly metrics: Registry;
   /** Sees the requests of the application. */
   readonly requests: RequestWatch;
-  /** False if nobody can read `metrics`: then costly measurements are skipped. */
+  /** False if nobody can read `metrics`; then costly measurements are skipped. */
   readonly isMeasured: boolean;
   /**
-   * Opens the internal listener, and closes the application at the stop: after everything that registers with the
-   * lifecycle later. The application itself does not listen yet.
+   * Opens the internal listener, and registers the application to close at the stop, after everything that registers
+   * with the lifecycle later. Does not make the application itself listen.
    */
   attach(app: HttpApp): Promise<void>;
 }
 
-/** @throws ConfigError; a port that is taken only shows in `attach`, as what `listen` throws */
+/** @throws ConfigError; a port that is in use only fails in `attach`, with the error of `listen` */
 export async function openService(config: ServiceConfig, process: ServiceProcess): Promise<Service> {
   const { name, version, lifecycle } = process;
   const trustedProxies = readTrustedProxies(config);
   const isMeasured = config.metricsPort !== undefined || process.servesMetrics === true;
-  // The default metrics wake the process twice a second.
+  // The default metrics would wake the process twice a second.
   const metrics = isMeasured ? createRegistry(name, version) : new Registry();
   const tracing = await openServiceTracing(config, metrics, process);
   const tls = await openListenerTls(config, process);
@@ -110,7 +110,7 @@ function openAccessLog(
 ): AccessLog | undefined {
   if (sample === 0) return undefined;
   return new AccessLog({
-    // Its fields are fixed, and none of them is a secret: looking for such names would cost more than the line.
+    // Its fields are fixed and hold no secrets; searching them would cost more than the line itself.
     logger: logger.child({}, { redact: [] }),
     sample,
     addressOf: (request: IncomingMessage) => clientOf(request, trustedProxies),

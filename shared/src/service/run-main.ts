@@ -1,5 +1,6 @@
 // main.ts -> here -> start-<service>: a service's process, from its environment to its exit.
-// Guarantees: nothing is opened before the whole configuration is good; a wrong one is one line on stderr and exit 1.
+// Guarantees: nothing is opened before the whole configuration is valid; an invalid one prints one line on stderr and
+// exits with 1.
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { systemClock } from "../kernel/clock.js";
@@ -9,26 +10,26 @@ import { openService, readTrustedProxies, type Service, type ServiceConfig } fro
 
 export interface ProcessIdentity {
   readonly instance: string;
-  /** On every log line, such as `{ node: … }`. */
+  /** Added to every log line, such as `{ node: … }`. */
   readonly logFields?: Readonly<Record<string, string>>;
 }
 
 export interface ServiceMain<S extends { readonly config: ServiceConfig }> {
   readonly name: string;
-  /** The service's package.json, for its version. */
+  /** The service's package.json, which holds its version. */
   readonly packageFile: URL;
-  /** Reads the environment, and the files it names. */
+  /** Reads the environment and the files that it names. */
   readonly read: () => S;
   readonly stopDeadlineMs: (settings: S) => number;
   /** Host and process id by default. */
   readonly identify?: (settings: S) => ProcessIdentity;
-  /** True where the service answers `/metrics` on its own port too. */
+  /** True if the service also answers `/metrics` on its own port. */
   readonly servesMetrics?: boolean;
   /** Opens the service's own parts, and listens. */
   readonly start: (settings: S, service: Service) => Promise<unknown>;
 }
 
-/** Runs until a signal ends it. */
+/** Runs until a signal ends the process. */
 export async function runMain<S extends { readonly config: ServiceConfig }>(
   main: ServiceMain<S>,
 ): Promise<void> {

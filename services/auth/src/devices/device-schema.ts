@@ -1,5 +1,5 @@
 // How a device looks in requests and answers.
-// Guarantees: no answer has a place for a whole token, openid or endpoint; what belongs to another platform is refused.
+// Guarantees: no answer can hold a whole token, openid or endpoint. Fields of another platform are refused.
 import { createPublicKey } from "node:crypto";
 import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import { PetrelError } from "@petrel/shared/kernel/errors";
@@ -34,7 +34,7 @@ export const ownDeviceParamsSchema = Type.Object({ id: deviceIdSchema }, closed)
 export const userParamsSchema = Type.Object({ userId: userIdSchema }, closed);
 export const userDeviceParamsSchema = Type.Object({ userId: userIdSchema, id: deviceIdSchema }, closed);
 
-/** As a browser's `PushSubscription.toJSON()` gives it. */
+/** In the form of a browser's `PushSubscription.toJSON()`. */
 const subscriptionSchema = Type.Object(
   {
     endpoint: Type.String({
@@ -130,7 +130,7 @@ const fieldsOf = {
   web: ["subscription"],
 } as const satisfies Record<NewDeviceBody["platform"], readonly (keyof NewDeviceBody)[]>;
 
-/** @throws PetrelError PETREL_INVALID_REQUEST naming the field that is missing, or is not of this platform */
+/** @throws PetrelError PETREL_INVALID_REQUEST naming the field that is missing, or does not belong to this platform */
 export function readDevice(body: NewDeviceBody, pushHosts: PushHosts): NewDevice {
   const { platform } = body;
   for (const [other, names] of Object.entries(fieldsOf)) if (other !== platform) refuseFields(body, names);
@@ -161,7 +161,7 @@ function readSubscription(
   return { endpoint, p256dh, auth: keys.auth.replace(/=+$/, ""), ...expiry };
 }
 
-/** Refused here, where the page can correct it, and not at each send. */
+/** Checked here, where the page can correct it, instead of failing at each send. */
 function isPoint(p256dh: string): boolean {
   const bytes = Buffer.from(p256dh, "base64url");
   const [x, y] = [bytes.subarray(1, 33), bytes.subarray(33)].map((half) => half.toString("base64url"));

@@ -1,5 +1,5 @@
-// signing-keyring -> here -> redis/audit-log: signing keys that changed state because their time came.
-// Guarantees: each transition is noted by the one process that brought it about.
+// signing-keyring -> here -> redis/audit-log: signing keys whose state changed on schedule.
+// Guarantees: each transition is recorded once, by the process that made it.
 import type { AuditAction } from "@petrel/shared/protocol/audit-actions";
 import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import type { SigningKeyRecord, SigningKeyState } from "@petrel/shared/redis/auth/signing-keys-store";

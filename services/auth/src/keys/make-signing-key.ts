@@ -1,6 +1,6 @@
 // signing-keyring -> here: makes a key pair for users' tokens, and opens a stored one.
-// Guarantees: what is stored opens only with the key of KEY_ENCRYPTION_FILE and under its own name; what is published
-// is derived from the private part, so that it always fits what signs.
+// Guarantees: a stored key opens only with the key of KEY_ENCRYPTION_FILE and under its own name. The published part is
+// derived from the private part, so the two always match.
 import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject } from "node:crypto";
 import { promisify } from "node:util";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -41,7 +41,7 @@ function generatePair(
     : promisify(generateKeyPair)("rsa", { modulusLength: RSA_BITS });
 }
 
-/** @throws Error where it was sealed with another key, or its `kid` does not fit the key */
+/** @throws Error if it was sealed with another key, or its `kid` does not match the key */
 export function openSigningKey(record: SigningKeyRecord, cipher: AtRestCipher): OpenKey {
   let pem: string;
   try {
@@ -59,7 +59,7 @@ export function openSigningKey(record: SigningKeyRecord, cipher: AtRestCipher): 
   return { signing: { kid, alg, privateKey }, verification: { kid, alg, key: publicKey }, publicJwk };
 }
 
-/** @throws Error where it was sealed with a key that is not at hand */
+/** @throws Error if it was sealed with a key that is not available */
 export function resealSigningKey(record: SigningKeyRecord, cipher: AtRestCipher): SigningKeyRecord {
   const context = sealContext(record.kid);
   const sealedPrivateKey = cipher.encrypt(cipher.decrypt(record.sealedPrivateKey, context), context);

@@ -1,6 +1,6 @@
 // How a producer's key looks in requests, answers and the key file.
-// Guarantees: only the key file has a field for a secret's hash; only the key file and the answer that makes a secret
-// have one for the secret itself.
+// Guarantees: only the key file has a field for a secret's hash. Only the key file and the answer that creates a secret
+// have a field for the secret.
 import { formatTime } from "@petrel/shared/kernel/http/answer-time";
 import { producerScopes } from "@petrel/shared/protocol/producer-scopes";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
@@ -71,7 +71,7 @@ export const keyWithSecretSchema = Type.Object(
   { ...closed, title: "ProducerKeyWithSecret" },
 );
 
-/** Either the secret's hash, or the secret itself: then the key may sign. */
+/** Either the secret's hash, or the secret itself, which allows the key to sign. */
 export const keyFileSchema = Type.Array(
   Type.Object(
     {
@@ -80,7 +80,7 @@ export const keyFileSchema = Type.Array(
       name: keyNameSchema,
       scopes: scopesSchema,
       secretSha256: Type.Optional(Type.String({ pattern: "^[0-9a-f]{64}$" })),
-      // 256 random bits have at least as many characters in any common writing.
+      // 256 random bits take at least this many characters in any common encoding.
       secret: Type.Optional(Type.String({ pattern: "^[!-~]{43,256}$" })),
       require: Type.Optional(requireSchema),
       messagesPerSecond: Type.Optional(messagesPerSecondSchema),

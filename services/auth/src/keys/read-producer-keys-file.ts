@@ -1,5 +1,6 @@
 // Reads the file of producer keys that come with an installation, at the start.
-// Guarantees: one bad entry refuses the whole file; the error gives its place in the file, never a hash or a secret.
+// Guarantees: one bad entry refuses the whole file. The error gives the entry's place in the file, never a hash or a
+// secret.
 import { readFileSync } from "node:fs";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -8,7 +9,7 @@ import { hashProducerSecret } from "@petrel/shared/security/producers/producer-k
 import { Ajv } from "ajv";
 import { keyFileSchema, type KeyFile } from "./producer-key-schema.js";
 
-/** A key of the file. With `secret` it may sign; the secret is stored sealed. */
+/** A key from the file. With `secret` it may sign; the secret is stored sealed. */
 export interface FileKey extends Omit<NewProducerKey, "sealedSecret"> {
   readonly secret?: string;
 }
@@ -23,11 +24,11 @@ export function readProducerKeysFile(file: string): readonly FileKey[] {
   try {
     content = JSON.parse(readFileSync(file, "utf8"));
   } catch (error) {
-    // A parser's message quotes the text it stumbles over.
+    // The parser's own message would quote the text at fault.
     const reason = error instanceof SyntaxError ? "not JSON" : describeError(error);
     throw new ConfigError(`PRODUCER_KEYS_FILE cannot be read: ${reason}`);
   }
-  // Fastify's validator: it is loaded for the first request anyway.
+  // Ajv is Fastify's validator and is loaded for the first request anyway.
   const isKeyFile = new Ajv({ validateSchema: false }).compile(keyFileSchema);
   if (!isKeyFile(content)) {
     const [fault] = isKeyFile.errors ?? [];
@@ -45,7 +46,7 @@ export function readProducerKeysFile(file: string): readonly FileKey[] {
       throw new ConfigError(`PRODUCER_KEYS_FILE is wrong at /${i}: ${why}`);
     };
     if (rest.messagesPerSecond === 0) {
-      // It meant no limit up to the release before: neither reading is to be taken for the other.
+      // Up to the last release it meant no limit; now it could mean either, so refuse it.
       wrong('messagesPerSecond is 0: use "unlimited", or omit the scope send if the key may send nothing');
     }
     if (secret !== undefined) {

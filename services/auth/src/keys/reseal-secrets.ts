@@ -1,6 +1,6 @@
-// encryption-keys -> here -> producer-keys-store: what another encryption key has sealed is sealed with the first one.
-// Guarantees: nobody is held up, and what was replaced meanwhile is left alone; what is left under another key, and what none
-// of the keys opens, is counted. Signing keys are sealed anew by signing-keyring itself.
+// encryption-keys -> here -> producer-keys-store: reseals with the first encryption key what another one has sealed.
+// Guarantees: blocks nobody, and leaves alone what was replaced meanwhile. Counts what is still under another key, and
+// what no key opens. Signing keys are resealed by signing-keyring itself.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
@@ -42,7 +42,7 @@ export class ResealSecrets {
     clearInterval(this.#timer);
   }
 
-  /** Never rejects. Called while it runs, it runs once more. */
+  /** Never rejects. A call during a run makes it run once more. */
   run(): Promise<void> {
     if (this.#underWay !== undefined) this.#isDueAgain = true;
     this.#underWay ??= this.#runAll().finally(() => (this.#underWay = undefined));

@@ -1,5 +1,5 @@
-// start-auth -> here -> take-over-key-file: keys of the key file that Redis has lost come back without a restart.
-// Guarantees: only what is missing is written: a key that is there, rotated or revoked, stays as it is. Never rejects.
+// start-auth -> here -> take-over-key-file: restores keys of the key file that Redis has lost, without a restart.
+// Guarantees: writes only what is missing; an existing key stays as it is, also if rotated or revoked. Never rejects.
 import { describeError } from "@petrel/shared/kernel/errors";
 import { createRareLog } from "@petrel/shared/kernel/logging/rare-log";
 import { Loop } from "@petrel/shared/kernel/loop";
@@ -8,7 +8,7 @@ import { takeOverKeyFile, type TakeOverKeyFileDeps } from "./take-over-key-file.
 
 const FAILURE_LOG_MS = 60_000;
 
-/** @returns a loop that looks for the keys each so many milliseconds */
+/** @returns a loop that looks for missing keys at this interval */
 export function restoreFileKeys(
   keys: readonly FileKey[],
   deps: TakeOverKeyFileDeps,

@@ -1,5 +1,5 @@
 // How a signing key looks in answers.
-// Guarantees: no shape here has a place for a private part, sealed or not.
+// Guarantees: no shape here can hold a private part, sealed or not.
 import { formatTime } from "@petrel/shared/kernel/http/answer-time";
 import { type SigningKeyRecord, signingKeyStates } from "@petrel/shared/redis/auth/signing-keys-store";
 import { tokenAlgorithms } from "@petrel/shared/security/tokens/token-algorithm";

@@ -1,7 +1,7 @@
 // signing-keyring -> here: how the cluster's signing keys change state over time.
-// Guarantees: pure functions. Any number of processes may apply them, in any order, any number of times: a key's state
-// only moves forward, one key signs, a key is published for the whole lead before it signs, and it stays published
-// until no token by it can be valid.
+// Guarantees: pure functions that any number of processes may apply, in any order, any number of times. A key's state
+// only moves forward, and one key signs. A key is published for the whole lead before it signs, and stays published
+// until no token signed by it can be valid.
 import {
   type SigningKeyRecord,
   type SigningKeyState,
@@ -11,11 +11,11 @@ import {
 export interface SigningKeyTimes {
   /** How long a key is published before it signs: longer than anyone keeps a copy of the JWK set. */
   readonly leadMs: number;
-  /** How long a key signs before the next one takes over; 0: until an operator rotates. */
+  /** How long a key signs before the next one takes over; 0 means until an operator rotates. */
   readonly rotateAfterMs: number;
   /** How long a retired key stays published: longer than any token lives. */
   readonly keepRetiredMs: number;
-  /** How long a withdrawn key is remembered, so that an older copy of Redis' data does not bring it back. */
+  /** How long a withdrawn key is remembered, so that an older copy of Redis's data does not bring it back. */
   readonly keepWithdrawnMs: number;
 }
 
@@ -41,7 +41,7 @@ export function advanceKeySet(keys: KeySet, nowMs: number, times: SigningKeyTime
   });
   const upcoming = live.filter(({ state }) => state === "upcoming");
   const active = live.filter(({ state }) => state === "active");
-  // There are several only after data was lost and found again.
+  // There can be several only after data was lost and found again.
   const due = newest(
     upcoming.filter(({ createdAtMs }) => active.length === 0 || createdAtMs + times.leadMs <= nowMs),
   );
@@ -64,19 +64,22 @@ export function keyThatIsMissing(
   const active = keys.find(({ state }) => state === "active");
   if (active === undefined) return "active";
   if (rotateAfterMs === 0 || keys.some(({ state }) => state === "upcoming")) return undefined;
-  // Early enough to sign when the current key's time is over.
+  // Early enough that it can sign when the current key's time is over.
   const isDue = (active.activatedAtMs ?? active.createdAtMs) + rotateAfterMs - leadMs <= nowMs;
   return isDue ? "upcoming" : undefined;
 }
 
-/** @param key a new one, ignored where another is upcoming already */
+/** @param key a new one; ignored if another is already upcoming */
 export function addUpcomingKey(keys: KeySet, key: SigningKeyRecord): KeySet {
   return keys.some(({ state }) => state === "upcoming")
     ? keys
     : inOrder([...keys, { ...key, state: "upcoming" }]);
 }
 
-/** The new key signs from now on. All others are withdrawn: only their names remain, and their tokens are invalid. */
+/**
+ * The new key signs from now on. All others are withdrawn: only their names remain, and tokens signed by them become
+ * invalid.
+ */
 export function replaceAllKeys(keys: KeySet, key: SigningKeyRecord, nowMs: number): KeySet {
   const former = keys.map((one): SigningKeyRecord =>
     one.state === "withdrawn"

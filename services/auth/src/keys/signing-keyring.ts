@@ -25,21 +25,21 @@ export interface SigningKeyringOptions {
   readonly store: SigningKeysStore;
   readonly cipher: AtRestCipher;
   readonly logger: Logger;
-  /** Of new keys. */
+  /** The algorithm of new keys. */
   readonly algorithm: TokenAlgorithm;
   readonly times: SigningKeyTimes;
-  /** A key changed state because its time came, and this process wrote the change. */
+  /** Called when a key changed state on schedule and this process wrote the change. */
   readonly onTransition?: (key: SigningKeyRecord) => void;
   readonly clock?: Clock;
 }
 
 type Change = (keys: KeySet, nowMs: number) => KeySet;
 
-/** A try fails only where another process's change succeeded meanwhile. */
+/** An attempt fails only if another process's change succeeded meanwhile. */
 const MAX_ATTEMPTS = 20;
-/** Every reader of a JWK set takes at least so many. */
+/** Every consumer of a JWK set accepts at least this many. */
 const MAX_PUBLISHED = 16;
-/** An unknown `kid` leads to a look at Redis only this long after the last one. */
+/** The shortest time between two reads of Redis because of an unknown `kid`. */
 const COOLDOWN_MS = 1_000;
 
 export class SigningKeyring {
@@ -51,7 +51,7 @@ export class SigningKeyring {
   #triedAtMs = Number.NEGATIVE_INFINITY;
   #lastFailure: unknown = undefined;
   #underWay: Promise<void> | undefined;
-  /** One change at a time, so that none works on an outdated read. */
+  /** Serialises changes, so that none works on an outdated read. */
   #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(options: SigningKeyringOptions) {
@@ -60,8 +60,8 @@ export class SigningKeyring {
   }
 
   /**
-   * Reads the cluster's keys, and makes the first one where there is none.
-   * @throws Error where a stored key cannot be opened; PetrelError PETREL_UNAVAILABLE where Redis does not answer
+   * Reads the cluster's keys, and makes the first one if there is none.
+   * @throws Error if a stored key cannot be opened; PetrelError PETREL_UNAVAILABLE if Redis does not answer
    */
   static async open(options: SigningKeyringOptions): Promise<SigningKeyring> {
     const ring = new SigningKeyring(options);
@@ -83,8 +83,8 @@ export class SigningKeyring {
   }
 
   /**
-   * Bound, for createVerifyToken. An unknown key may have just been made by another process, so Redis is asked.
-   * @throws PetrelError PETREL_UNAVAILABLE where the key is not known and Redis does not answer
+   * Bound, for createVerifyToken. Another process may have just made an unknown key, so ask Redis.
+   * @throws PetrelError PETREL_UNAVAILABLE if the key is unknown and Redis does not answer
    */
   readonly findKey = async (kid: string): Promise<VerificationKey | undefined> => {
     const known = this.#open.get(kid);
@@ -106,7 +106,7 @@ export class SigningKeyring {
   };
 
   /**
-   * Agrees with the other processes: restores our keys where Redis has lost them, takes over theirs, applies what is
+   * Synchronises with the other processes: restores our keys if Redis has lost them, takes over theirs, applies what is
    * due. Never rejects: a failure is logged, and the keys stay.
    */
   refresh(): Promise<void> {
@@ -128,22 +128,22 @@ export class SigningKeyring {
     }
   }
 
-  /** As last agreed on; withdrawn keys have no private part. */
+  /** As of the last synchronisation; withdrawn keys have no private part. */
   get records(): KeySet {
     return this.#keys;
   }
 
-  /** As they are now, agreed with the other processes. */
+  /** The keys as of now, synchronised with the other processes. */
   async list(): Promise<KeySet> {
     await this.#change(undefined);
     return this.#keys;
   }
 
   /**
-   * Publishes the next key, which signs after the lead; called again before that, it returns the same key.
-   * `immediately` is for a compromised key: the new one signs at once, and tokens by all others become invalid.
+   * Publishes the next key, which signs after the lead; another call before that returns the same key. `immediately` is
+   * for a compromised key: the new key signs at once, and tokens signed by any other become invalid.
    * @returns the next key
-   * @throws PetrelError PETREL_CONFLICT where too many keys have tokens that may still be valid
+   * @throws PetrelError PETREL_CONFLICT if too many keys have tokens that may still be valid
    */
   async rotate({ immediately }: { readonly immediately: boolean }): Promise<SigningKeyRecord> {
     const { cipher, algorithm } = this.#options;
@@ -164,9 +164,7 @@ export class SigningKeyring {
     return found;
   }
 
-  /**
-   * Atomic: a process that dies before it has changed nothing, and the next one that looks does what is due.
-   */
+  /** Atomic: if the process dies first, nothing has changed, and the next process applies what is due. */
   #change(change: Change | undefined): Promise<KeySet> {
     const mine = this.#turn.then(() => this.#agree(change));
     this.#turn = mine.catch(() => undefined);
@@ -178,7 +176,7 @@ export class SigningKeyring {
     let agreed = await store.read();
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const { nowMs } = agreed;
-      // Merged with what we know: Redis may have lost what was agreed on.
+      // Merge in what we know: Redis may have lost what was agreed on.
       const due = advanceKeySet(joinKeySets(agreed.keys, this.#keys), nowMs, times);
       const settled = this.#sealedAnew(await this.#withMissingKey(due, nowMs));
       const wanted = change === undefined ? settled : change(settled, nowMs);
@@ -207,11 +205,11 @@ export class SigningKeyring {
     const made = await makeSigningKey(algorithm, cipher, nowMs);
     return missing === "upcoming"
       ? addUpcomingKey(keys, made)
-      : // Nobody signs yet, so there is nobody to wait for.
+      : // No key signs yet, so nobody depends on the lead.
         joinKeySets(keys, [{ ...made, state: "active", activatedAtMs: nowMs }]);
   }
 
-  /** What another of our encryption keys has sealed is sealed with the first one, while that other one is there. */
+  /** Reseals with the first encryption key what another of our keys has sealed, while that one is still available. */
   #sealedAnew(keys: KeySet): KeySet {
     const { cipher } = this.#options;
     return keys.map((key) =>

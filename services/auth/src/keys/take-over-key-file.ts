@@ -1,5 +1,5 @@
 // auth's start: read-producer-keys-file -> here -> producer-keys-store: the keys that come with an installation.
-// Guarantees: a secret of the file is stored only sealed; a revoked key stays revoked; every change is audited.
+// Guarantees: a secret from the file is stored only sealed. A revoked key stays revoked. Every change is audited.
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import type { ProducerKeysStore } from "@petrel/shared/redis/producers/producer-keys-store";
@@ -14,7 +14,7 @@ export interface TakeOverKeyFileDeps {
   readonly logger: Logger;
 }
 
-/** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer */
+/** @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer */
 export async function takeOverKeyFile(
   keys: readonly FileKey[],
   { producerKeys, cipher, audit, logger }: TakeOverKeyFileDeps,

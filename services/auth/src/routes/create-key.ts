@@ -1,6 +1,6 @@
 // POST /v1/keys: an administrator makes a key for a business system.
-// Guarantees: only this answer has the secret. Stored is its hash and, for a key that may sign, the sealed secret. A
-// 503 names the key that may have been made.
+// Guarantees: only this answer holds the secret. Redis stores its hash and, for a key that may sign, the sealed secret.
+// A 503 names the key that may have been made.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";

@@ -1,5 +1,5 @@
 // POST /v1/tickets: a page that cannot send headers gets a credential for its WebSocket's URL.
-// Guarantees: valid once, for seconds, and no longer than the token that asked for it; revoked with that token.
+// Guarantees: valid once, for seconds, and never longer than the token that asked for it; revoked with that token.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { errorSchema } from "@petrel/shared/kernel/http/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";

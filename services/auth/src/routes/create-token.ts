@@ -29,7 +29,7 @@ export interface CreateTokenDeps extends IssueTokensDeps {
 
 const DEFAULT_TTL_SECONDS = 3_600;
 
-/** Checked by code, which names the entry that is wrong; what it may hold is in documented-rules. */
+/** Checked by code, which names the wrong entry; documented-rules describes what it may hold. */
 const topicGrantsSchema = Type.Unknown({
   title: "TopicGrants",
   description: "The token's rights to topics. The session keeps them. Without this field, there are none.",

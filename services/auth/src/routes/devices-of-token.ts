@@ -1,5 +1,5 @@
-// PUT, GET /v1/devices, DELETE /v1/devices/:id: an app keeps its own user's devices.
-// Guarantees: the token names the user; nobody else's devices can be seen or changed here.
+// PUT, GET /v1/devices, DELETE /v1/devices/:id: an app manages its own user's devices.
+// Guarantees: the token names the user; no other user's devices can be seen or changed here.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { errorSchema } from "@petrel/shared/kernel/http/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";

@@ -1,5 +1,6 @@
-// PUT, GET /v1/users/:userId/devices, DELETE /v1/users/:userId/devices/:id: a business system keeps its users' devices.
-// Guarantees: needs the scope devices; the log names the key that did it, and shows only the end of a device token.
+// PUT, GET /v1/users/:userId/devices, DELETE /v1/users/:userId/devices/:id: a business system manages its users'
+// devices.
+// Guarantees: needs the scope devices. The log names the key that did it, and shows only the end of a device token.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { errorSchema, producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";

@@ -1,5 +1,5 @@
 // POST /v1/introspect: is this user's token valid right now? (RFC 7662)
-// Guarantees: a revoked token is inactive at once; the answer for an inactive token says nothing else.
+// Guarantees: a revoked token is inactive at once; the answer for an inactive token reveals nothing else.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
@@ -68,7 +68,7 @@ const activeSchema = Type.Object(
 );
 
 export function addIntrospect(app: HttpApp, deps: IntrospectDeps): void {
-  // In its own scope: no other route reads forms.
+  // In a scope of its own: no other route accepts forms.
   void app.register(async (scope: HttpApp) => {
     scope.addContentTypeParser(
       "application/x-www-form-urlencoded",

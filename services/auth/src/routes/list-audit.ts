@@ -1,5 +1,5 @@
 // GET /v1/audit: who did what to whom, for operators.
-// Guarantees: needs the scope admin; newest first; no secrets or tokens, as none are written.
+// Guarantees: needs the scope admin; newest first; no secrets or tokens, because none are written.
 import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";

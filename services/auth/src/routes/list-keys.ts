@@ -1,5 +1,5 @@
 // GET /v1/keys: lists the producer keys.
-// Guarantees: neither secrets nor their hashes; ordered by id, so pages never repeat a key.
+// Guarantees: shows neither secrets nor their hashes; ordered by id, so pages never repeat a key.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import { authorize } from "@petrel/shared/security/producers/authorize-producer";

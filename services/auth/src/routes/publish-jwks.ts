@@ -1,4 +1,4 @@
-// GET /.well-known/jwks.json: the public keys that users' tokens are checked with.
+// GET /.well-known/jwks.json: the public keys that verify users' tokens.
 // Guarantees: public parts only, and never a symmetric key; open to everyone.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";

@@ -1,5 +1,5 @@
 // POST /v1/tokens/refresh: a client exchanges its refresh token for the next pair.
-// Guarantees: all requests with the same token within the leeway get the same successor, on any process; a token used
+// Guarantees: all requests with the same token within the leeway get the same successor, in any process. A token used
 // by two parties ends the session for both, sockets included. A token that auth did not make changes nothing.
 import { errorSchema } from "@petrel/shared/kernel/http/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
@@ -72,7 +72,7 @@ export function addRefreshToken(app: HttpApp, deps: RefreshTokenDeps): void {
         case "again":
           return issueTokens(deps, successors[result.successor] ?? first, result.generation, result.content);
         case "reused":
-          // Once: otherwise one such token could flood the audit log and push other entries out.
+          // Audited once: otherwise one such token could flood the audit log and push other entries out.
           if (result.isFirst) {
             request.log.warn(
               { user: userId, session: sessionId, number },

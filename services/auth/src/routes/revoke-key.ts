@@ -1,5 +1,5 @@
 // DELETE /v1/keys/:id: revokes a producer key.
-// Guarantees: takes effect in this process at once, in others within the two seconds of their caches; final.
+// Guarantees: final. Takes effect in this process at once, in others within the two seconds of their caches.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";

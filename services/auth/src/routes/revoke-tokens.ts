@@ -1,6 +1,6 @@
-// POST /v1/tokens/revoke: a user signs out; a business system ends a token, or everything of a user.
-// Guarantees: answered once it is written and every node has been told; from then on no service accepts the token, and
-// its sockets close. Idempotent.
+// POST /v1/tokens/revoke: a user signs out; a business system revokes a token, or everything of a user.
+// Guarantees: answers once the revocation is written and every node has been told. From then on no service accepts the
+// token, and its sockets close. Idempotent.
 import { errorSchema, producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp, HttpRequest } from "@petrel/shared/kernel/http/http-app";
@@ -30,17 +30,20 @@ export interface RevocationLimit {
 export interface RevokeTokensDeps extends AuthorizeUserDeps {
   readonly authenticator: ProducerAuthenticator;
   readonly audit: AuditLog;
-  /** How much a key may revoke without showing the token itself. */
+  /** How much a key may revoke without presenting the token itself. */
   readonly limit: RevocationLimit;
 }
 
 export const REVOCATIONS_WINDOW_MS = 60 * 60 * 1000;
 const revocationsPolicy = { name: "revocations", windowMs: REVOCATIONS_WINDOW_MS } as const;
-/** A `jti` remembered for longer, in every partition, counts as ten: invented ones must not fill Redis. */
+/**
+ * A `jti` that must be remembered for longer counts as ten, because every partition stores it: invented ones must not
+ * fill Redis.
+ */
 const SHORT_MS = 24 * 60 * 60 * 1000;
 const LONG_COST = 10;
 
-/** The year 9999: later values are not times. */
+/** The year 9999; later values are not treated as times. */
 const MAX_EXP_SECONDS = 253_402_300_799;
 
 const bodySchema = Type.Union([
@@ -71,7 +74,7 @@ const bodySchema = Type.Union([
     },
     { title: "Revocation", additionalProperties: false },
   ),
-  // No body at all.
+  // Allows a missing body.
   Type.Null(),
 ]);
 
@@ -108,7 +111,7 @@ export function addRevokeTokens(app: HttpApp, deps: RevokeTokensDeps): void {
   );
 }
 
-/** A compact JWS begins with a JSON object (RFC 7515 section 7.1); no producer's credential does. */
+/** A compact JWS begins with a JSON object (RFC 7515 section 7.1); a producer's credential never does. */
 function bringsUserToken({ headers }: HttpRequest): boolean {
   const start = /^Bearer +([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/i.exec(
     headers.authorization ?? "",
@@ -132,7 +135,7 @@ async function signOut(
   const { userId, sessionId, jti } = token;
   if (sessionId === undefined) await revocations.revokeVerified(token);
   else await revocations.revokeSession(userId, sessionId);
-  // Not audited: the log is bounded, and sign-outs, as many as users, would push out what operators did.
+  // Not audited: the log is bounded, and sign-outs, as numerous as users, would push out what operators did.
   request.log.info({ user: userId, session: sessionId, jti }, "signed out");
 }
 
@@ -148,7 +151,7 @@ async function revokeAsProducer(
   await deps.audit.record({ actor: `key:${keyId}`, action: "token.revoke", target, details: { what } });
 }
 
-/** @returns what the audit log says of it */
+/** @returns the details for the audit log */
 async function revokeNamed(
   deps: RevokeTokensDeps,
   reply: UnsentAnswer,
@@ -188,7 +191,7 @@ async function takeFromLimit(
   count: number,
 ): Promise<void> {
   if (limit.perWindow === 0) return;
-  // Capped at the limit: otherwise a limit below ten would refuse it for ever.
+  // Capped at the limit: otherwise a limit below ten would never admit it.
   const decision = await limit.limiter.take(keyId, Math.min(count, limit.perWindow));
   if (decision.allowed) return;
   throw refusalByLimit(
@@ -200,7 +203,7 @@ async function takeFromLimit(
   );
 }
 
-/** The token is the request's subject, not its credential: a bad one is a bad request. */
+/** The token is the request's subject, not its credential, so a bad token is a bad request. */
 async function verifyNamed({ verifyToken }: RevokeTokensDeps, token: string): Promise<VerifiedToken> {
   try {
     return await verifyToken(token);

@@ -1,6 +1,6 @@
 // POST /v1/keys/:id/rotate: a producer key gets a new secret.
 // Guarantees: the old secret ends with its overlap: in this process at once, in others within the two seconds of their
-// caches; a revoked key stays revoked.
+// caches. A revoked key stays revoked.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";

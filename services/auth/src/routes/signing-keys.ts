@@ -1,6 +1,6 @@
-// GET /v1/signing-keys, POST /v1/signing-keys/rotate: operators see and change the keys of users' tokens.
-// Guarantees: a planned rotation invalidates no token; an immediate one, for a compromised key, invalidates all tokens
-// by other keys. An addition to the contract.
+// GET /v1/signing-keys, POST /v1/signing-keys/rotate: operators see and rotate the keys that sign users' tokens.
+// Guarantees: a planned rotation invalidates no token. An immediate one, for a compromised key, invalidates every token
+// signed by another key. An addition to the contract.
 import { errorSchema, producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
@@ -42,7 +42,7 @@ const rotateSchema = Type.Union([
     },
     { title: "SigningKeyRotation", additionalProperties: false },
   ),
-  // No body at all.
+  // Allows a missing body.
   Type.Null(),
 ]);
 

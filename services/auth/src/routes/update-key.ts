@@ -1,6 +1,6 @@
-// PATCH /v1/keys/:id: suspends a producer key, lets it be used again, or changes its limit.
-// Guarantees: takes effect in this process at once, in others within the two seconds of their caches; a revoked key stays
-// as it is; nobody shuts themselves out. May be sent again: the same change is the same state.
+// PATCH /v1/keys/:id: suspends a producer key, resumes it, or changes its limit.
+// Guarantees: takes effect in this process at once, in others within the two seconds of their caches. A revoked key
+// stays as it is, and no key can suspend itself. Idempotent: repeating a change leads to the same state.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";

@@ -10,7 +10,7 @@ import { encodeVapidKey } from "@petrel/shared/security/web-push/vapid-key";
 
 const MAX_AGE_SECONDS = 300;
 
-/** @param vapidKey absent where there is no Web Push */
+/** @param vapidKey absent without Web Push */
 export function addWebPushKey(
   app: HttpApp,
   { vapidKey }: { readonly vapidKey: KeyObject | undefined },

@@ -1,4 +1,4 @@
-// Tests only: asks auth's application as its callers do.
+// Tests only: calls auth's application as its clients do.
 // Guarantees: a key `NAME` has the secret `NAME-secret`.
 import type { InjectOptions } from "fastify";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
@@ -10,7 +10,7 @@ export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, unknown>>;
   readonly text: string;
-  /** Parsed; undefined where there is none. */
+  /** Parsed; undefined if there is none. */
   readonly body: never;
 }
 
@@ -30,7 +30,7 @@ export async function addKey(
   await producerKeys.create({ id, owner: id, name: id, scopes, secretSha256 }, new Date());
 }
 
-/** @param as a producer key's name, a user's access token, or nobody */
+/** @param as a producer key's name, a user's access token, or undefined for an anonymous caller */
 export async function ask(app: HttpApp, as: string | undefined, options: InjectOptions): Promise<Answer> {
   const credential = as?.includes(".") === true ? as : `${as}.${as}-secret`;
   const headers = as === undefined ? {} : { authorization: `Bearer ${credential}` };

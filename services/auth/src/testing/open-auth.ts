@@ -1,5 +1,5 @@
-// Tests only -> start-auth: one process of auth, on the Redis of a test.
-// Guarantees: the process' own wiring; two with the same encryption key are two processes of one cluster.
+// Tests only -> start-auth: one process of auth, on a test's Redis.
+// Guarantees: the production wiring; two with the same encryption key act as two processes of one cluster.
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -11,13 +11,13 @@ import { readAuthSettings } from "../config.js";
 import { startAuth, type StartedAuth } from "../start-auth.js";
 
 export interface OpenAuthOptions {
-  /** Of Redis. */
+  /** Redis's URL. */
   readonly url: string;
   readonly clock?: Clock;
   readonly logger?: Logger;
-  /** 32 bytes; random ones by default. */
+  /** 32 bytes; random by default. */
   readonly encryptionKey?: Buffer;
-  /** As for the process: `REFRESH_LEEWAY_SECONDS` and so on. */
+  /** As the process would read it: `REFRESH_LEEWAY_SECONDS` and so on. */
   readonly environment?: Readonly<Record<string, string>>;
 }
 

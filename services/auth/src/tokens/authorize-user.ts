@@ -1,6 +1,6 @@
 // Before a request's body is read: which user is this?
-// Guarantees: a route with this hook runs only for the holder of a valid token; a revoked one is refused at once;
-// strangers learn nothing about the body's schema.
+// Guarantees: a route with this hook runs only for the holder of a valid token; a revoked one is refused at once.
+// Strangers learn nothing about the body's schema.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpRequest } from "@petrel/shared/kernel/http/http-app";
 import type { TokenRevocations } from "@petrel/shared/redis/auth/token-revocations";
@@ -23,7 +23,7 @@ export function decorateWithUser(app: Decoratable): void {
   app.decorateRequest(DECORATOR, null);
 }
 
-/** @returns an `onRequest` hook; it rejects with a 401 of the catalogue, or 503 where Redis does not answer */
+/** @returns an `onRequest` hook; it rejects with a 401 of the catalogue, or 503 if Redis does not answer */
 export function authorizeUser({ verifyToken, revocations }: AuthorizeUserDeps) {
   return async (request: HttpRequest): Promise<void> => {
     const text = bearer.exec(request.headers.authorization ?? "")?.[1];
@@ -51,7 +51,7 @@ export function tokenOf(request: HttpRequest): VerifiedToken {
   return request.getDecorator<VerifiedToken>(DECORATOR);
 }
 
-/** The token of a request that has passed `authorizeUser`, or undefined where it came in by another door. */
+/** The token of a request that has passed `authorizeUser`; undefined if it was authorized in another way. */
 export function tokenIfAny(request: HttpRequest): VerifiedToken | undefined {
   return request.getDecorator<VerifiedToken | null>(DECORATOR) ?? undefined;
 }

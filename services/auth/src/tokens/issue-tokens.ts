@@ -1,5 +1,5 @@
 // create-token, refresh-token -> here: the pair of tokens that a user's client works with.
-// Guarantees: the access token carries its session and the user's generation, so revoking either ends it; only a hash
+// Guarantees: the access token carries its session and the user's generation, so revoking either ends it. Only a hash
 // of the refresh token is stored.
 import type { SessionContent } from "@petrel/shared/redis/auth/sessions-store";
 import { PetrelError } from "@petrel/shared/kernel/errors";
@@ -11,7 +11,7 @@ import type { SigningKeyring } from "../keys/signing-keyring.js";
 export interface IssueTokensDeps {
   readonly keyring: SigningKeyring;
   readonly signToken: SignToken;
-  /** Whether the cluster accepts tokens that auth makes: TRUST_OWN_TOKENS. */
+  /** TRUST_OWN_TOKENS: whether the cluster accepts tokens that auth makes. */
   readonly trustOwnTokens: boolean;
 }
 
@@ -25,7 +25,7 @@ export const tokenPairSchema = Type.Object(
   { title: "TokenPair", additionalProperties: false },
 );
 
-/** @throws PetrelError PETREL_CONFLICT where no service accepts tokens that auth makes */
+/** @throws PetrelError PETREL_CONFLICT if no service accepts tokens that auth makes */
 export function requireOwnTokens({ trustOwnTokens }: IssueTokensDeps): void {
   if (trustOwnTokens) return;
   throw new PetrelError(
@@ -34,7 +34,7 @@ export function requireOwnTokens({ trustOwnTokens }: IssueTokensDeps): void {
   );
 }
 
-/** @param content of the session */
+/** @param content the session's */
 export function issueTokens(
   { keyring, signToken }: IssueTokensDeps,
   refreshToken: RefreshToken,

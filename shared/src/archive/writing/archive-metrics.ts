@@ -6,9 +6,9 @@ export interface ArchiveMetrics {
   readonly written: (rows: number) => void;
   /** Kept in Redis for later. */
   readonly spooled: (entries: number) => void;
-  /** The spool had no room: never archived. */
+  /** The spool was full, so these are never archived. */
   readonly lost: (entries: number) => void;
-  /** It stopped answering. */
+  /** The archive has stopped answering. */
   readonly failed: () => void;
 }
 

@@ -1,8 +1,8 @@
 // collect/archive-first, push-node/archive-publications -> here -> archive/message-archive, redis/spool: rows on their
 // way to the archive.
-// Guarantees: in batches, one at a time, in order. While the archive does not answer, a required one fails each write at
-// once, and one that is not required gets its rows later, from the spool; a probe beside it notices when it is back, so
-// that no message waits for that.
+// Guarantees: writes in batches, one at a time, in order. While the archive does not answer, a required one fails each
+// write at once; an optional one gets its rows later, from the spool. A separate probe notices when the archive is
+// back, so no message waits to find out.
 import { describeError, PetrelError } from "../../kernel/errors.js";
 import { groupBy } from "../../kernel/group-by.js";
 import type { Logger } from "../../kernel/logging/logging.js";
@@ -12,9 +12,9 @@ import { TurnQueue } from "./turn-queue.js";
 
 type SpoolKind = "write" | "replace" | "refuse";
 
-/** What redis/spool/archive-spool does for it. */
+/** The operations of redis/spool/archive-spool. */
 export interface RowSpool {
-  /** @returns how many of them, from the first on, were kept */
+  /** @returns how many of them were kept; always the first ones */
   add(
     partition: number,
     entries: readonly { readonly kind: SpoolKind; readonly row: NewRow }[],
@@ -23,14 +23,14 @@ export interface RowSpool {
 
 export interface ArchiveWriterOptions {
   readonly archive: Pick<MessageArchive, "write" | "replace" | "refuse" | "update" | "progress">;
-  /** Undefined where the archive is required. */
+  /** Undefined if the archive is required. */
   readonly spool: RowSpool | undefined;
   readonly metrics: ArchiveMetrics;
   readonly logger: Logger;
   readonly probeIntervalMs?: number;
 }
 
-/** Where a topic's message stands in its topic. */
+/** A topic message's place in its topic. */
 export interface Publication {
   readonly id: string;
   /** The user whose client published it. */
@@ -41,12 +41,12 @@ export interface Publication {
   readonly atMs: number;
 }
 
-/** `lost`: the spool had no room; the archive will never have it. */
+/** `lost`: the spool was full; the archive will never have it. */
 export type Written = "new" | "known" | "spooled" | "lost";
 
 const MAX_ROWS = 1_000;
 const PROBE_INTERVAL_MS = 500;
-/** Asked for by the probe; no partition has it. */
+/** For the probe's query: a number that no partition has. */
 const NO_PARTITION = -1;
 
 export class ArchiveWriter {
@@ -63,28 +63,29 @@ export class ArchiveWriter {
     this.#places = new TurnQueue((some) => this.#notePlaces(some), MAX_ROWS);
   }
 
-  /** Whether writes fail, or go to the spool, without asking. */
+  /** Whether the archive is considered down: writes fail or go to the spool without trying it. */
   get isAway(): boolean {
     return this.#probe !== undefined;
   }
 
-  /** @throws PetrelError PETREL_UNAVAILABLE where a required archive does not have it for sure */
+  /** @throws PetrelError PETREL_UNAVAILABLE if the archive is required and may not have the row */
   write(row: NewRow): Promise<Written> {
     return this.#writes.add(row);
   }
 
-  /** The message was accepted with this content, and an earlier attempt's row may stand in its place. */
+  /** Call it after the message was accepted with this content: an earlier attempt's row may stand in its place. */
   async replace(row: NewRow, written: Written): Promise<void> {
     await this.#tell("replace", row, written);
   }
 
-  /** The message was refused. */
+  /** Call it after the message was refused. */
   async refuse(row: NewRow, written: Written): Promise<void> {
     await this.#tell("refuse", row, written);
   }
 
   /**
-   * It was published there. Never rejects: what can't be noted now is found by its record, by the owner of the partition.
+   * Records where it was published. Never rejects: if it cannot be recorded now, the partition's owner finds it later
+   * by the message's record.
    */
   async published(publication: Publication, written: Written): Promise<void> {
     if (written === "lost" || written === "spooled" || this.isAway) return;
@@ -97,7 +98,7 @@ export class ArchiveWriter {
 
   async #tell(kind: "replace" | "refuse", row: NewRow, written: Written): Promise<void> {
     if (written === "lost") return;
-    // Behind the row that it is about.
+    // After the row that it concerns.
     if (written === "spooled") await this.#spool(kind, [row]);
     else await this.#changes.add({ kind, row });
   }
@@ -155,7 +156,7 @@ export class ArchiveWriter {
           epoch,
           acceptedAtMs: atMs,
           endedAtMs: atMs,
-          // A user may have been erased meanwhile: it is looked at once more.
+          // The user may have been erased meanwhile, so the row is checked once more.
           ...(from === undefined ? { lookAtMs: null } : {}),
         })),
       );
@@ -169,7 +170,7 @@ export class ArchiveWriter {
     return (await this.#keep(kind, rows)) === 1 ? "spooled" : "lost";
   }
 
-  /** @param rows of one partition. @returns how many of them are kept */
+  /** @param rows of one partition. @returns how many of them were kept */
   async #keep(kind: SpoolKind, rows: readonly NewRow[]): Promise<number> {
     const { spool, metrics } = this.#options;
     const [first] = rows;
@@ -198,7 +199,7 @@ export class ArchiveWriter {
         this.#probe = undefined;
         logger.info("the message archive answers again");
       } catch {
-        // Still away: it is asked again.
+        // Still down: ask again later.
       } finally {
         isAsking = false;
       }

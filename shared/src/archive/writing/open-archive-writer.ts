@@ -1,5 +1,5 @@
 // collect/open-collect-archive, push-node/archive-publications -> here -> archive-writer: the writer, as configured.
-// Guarantees: nothing is asked of the archive before the first row; after the stop its link is closed.
+// Guarantees: the archive is not contacted before the first row; its link closes at the stop.
 import type { Logger } from "../../kernel/logging/logging.js";
 import type { Lifecycle } from "../../kernel/lifecycle/lifecycle.js";
 import type { Registry } from "../../kernel/metrics/metrics.js";
@@ -13,7 +13,7 @@ export interface ArchiveWriterService {
   readonly lifecycle: Pick<Lifecycle, "onStop">;
 }
 
-/** @param spool undefined where the archive is required */
+/** @param spool undefined if the archive is required */
 export function openArchiveWriter(
   archive: MessageArchive,
   spool: RowSpool | undefined,

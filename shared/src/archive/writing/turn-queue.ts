@@ -1,6 +1,6 @@
-// archive-writer -> here: what comes in one turn of the event loop, handed on together.
-// Guarantees: one hand-over at a time, in the order of arrival, so that what is answered keeps its order; load makes the
-// batches larger, not more.
+// archive-writer -> here: hands on together what arrives in one turn of the event loop.
+// Guarantees: one batch at a time, in the order of arrival, so results keep that order. Load makes batches larger, not
+// more frequent.
 
 interface Waiting<Item, Result> {
   readonly item: Item;
@@ -14,7 +14,7 @@ export class TurnQueue<Item, Result> {
   #waiting: Waiting<Item, Result>[] = [];
   #isRunning = false;
 
-  /** @param handOn answers for each item, in order, or rejects for all of them */
+  /** @param handOn resolves with one result per item, in order, or rejects for all of them */
   constructor(handOn: (items: readonly Item[]) => Promise<readonly (Result | Error)[]>, maxItems: number) {
     this.#handOn = handOn;
     this.#maxItems = maxItems;

@@ -1,6 +1,5 @@
 // GET /v1/events -> here: where a reader stands in the event streams of all partitions, as one opaque text.
-// Guarantees: a text that was cut or changed on its way is refused. Only what `encodeEventCursor` makes is read, for the same
-// number of partitions.
+// Guarantees: a truncated or altered text is refused, and so is one for another number of partitions.
 import { decodeEventPosition, encodeEventPosition, type EventPosition } from "./event-position.js";
 
 const VERSION = "1";
@@ -12,7 +11,7 @@ export function encodeEventCursor(positions: readonly EventPosition[]): string {
   return btoa(text).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
-/** @returns undefined for any text that `encodeEventCursor` does not make for so many partitions */
+/** @returns undefined for any text that `encodeEventCursor` does not make for this many partitions */
 export function decodeEventCursor(text: string, partitionCount: number): EventPosition[] | undefined {
   if (!/^[A-Za-z0-9_-]+$/.test(text)) return undefined;
   const base64 = text.replaceAll("-", "+").replaceAll("_", "/");
@@ -23,7 +22,7 @@ export function decodeEventCursor(text: string, partitionCount: number): EventPo
   return positions.length === partitionCount && encodeEventCursor(positions) === text ? positions : undefined;
 }
 
-/** FNV-1a, 32 bits: against mishaps, not against forgers; a cursor gives no right. */
+/** FNV-1a, 32 bits: guards against mishaps, not forgers; a cursor grants no access. */
 function checkSum(text: string): string {
   let sum = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) sum = Math.imul(sum ^ text.charCodeAt(i), 0x01000193) >>> 0;

@@ -1,5 +1,5 @@
 // An event as senders see it.
-// Guarantees: the same event has the same id, whoever reads it and however often.
+// Guarantees: an event has the same id for every reader, at every read.
 import { parseTraceContext } from "../messages/trace-context.js";
 import { topicOfRecipient } from "../topics/topic-name.js";
 import type { EventType } from "./event-types.js";
@@ -17,7 +17,7 @@ export interface EventItem {
   readonly traceId?: string;
 }
 
-/** Of a message; of a user or a topic; of a device. */
+/** The fields of a message's, a user's or topic's, or a device's event. */
 export interface EventData {
   readonly seq?: number;
   readonly epoch?: string;

@@ -1,8 +1,8 @@
 // Where a reader stands in the event stream of one partition, and the id of an event.
-// Guarantees: a position names the stream's mark, which changes whenever Redis may have lost the last writes; so a number
-// that was given out twice is never taken for one that was read.
+// Guarantees: a position names the stream's mark, which changes whenever Redis may have lost its last writes. So an
+// entry id that Redis assigns twice is never mistaken for one that was read.
 
-/** Behind the last event that was read. */
+/** Just after the last event that was read. */
 export interface EventPosition {
   /** The mark of the stream's history, ms; see redis/scripts/includes/events/event-log.lua. */
   readonly mark: number;
@@ -27,7 +27,7 @@ export function decodeEventPosition(text: string): EventPosition | undefined {
   return encodeEventPosition(position) === text ? position : undefined;
 }
 
-/** @param position of the event itself, under the mark that it was written under */
+/** @param position of the event itself, under the mark it was written with */
 export function encodeEventId(partition: number, position: EventPosition): string {
   return `${partition}.${encodeEventPosition(position)}`;
 }

@@ -1,5 +1,5 @@
 // The scripts that change a state -> here -> GET /v1/events, webhooks: what senders can be told about.
-// Guarantees: a type is never renamed or reused, and neither is its letter, by which scripts and streams know it.
+// Guarantees: neither a type nor its letter is ever changed or reused; scripts and streams use the letter.
 
 const letters = {
   "message.delivered": "d",
@@ -18,7 +18,7 @@ export type EventType = keyof typeof letters;
 
 export const eventTypes = Object.keys(letters) as readonly EventType[];
 
-/** What `EVENTS` writes where it is not set: each of these is rare beside the messages that are delivered. */
+/** The default of `EVENTS`: each of these is rare compared with delivered messages. */
 export const defaultEventTypes: readonly EventType[] = [
   "message.pushed",
   "message.failed",

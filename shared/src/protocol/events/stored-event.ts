@@ -1,20 +1,20 @@
-// An event as the stream of its partition holds it.
-// Guarantees: the scripts (redis/scripts/includes/events/event-log.lua) and this reader agree. The text begins like those of
-// all streams that erasing a person looks through: who TAB seq TAB epoch.
+// An event as its partition's stream holds it.
+// Guarantees: the scripts (redis/scripts/includes/events/event-log.lua) and this reader agree. The text begins like
+// those of all streams that an erasure searches: who TAB seq TAB epoch.
 import { eventOfLetter, letterOfEvent, type EventType } from "./event-types.js";
 
 export interface StoredEvent {
   /** A user, or a topic as `recipientOfTopic` writes it. */
   readonly who: string;
-  /** "" or "0" where it has none. */
+  /** "" or "0" if it has none. */
   readonly seq: string;
-  /** "" or "@" where it has none. */
+  /** "" or "@" if it has none. */
   readonly epoch: string;
   readonly type: EventType;
   readonly atMs: number;
-  /** Four words, which mean something else for each kind of event, see `describeEvent`. */
+  /** Four words whose meaning depends on the type, see `describeEvent`. */
   readonly words: readonly [string, string, string, string];
-  /** Its trace context, where the message's trace is sampled. */
+  /** Its trace context, if the message's trace is sampled. */
   readonly trace: string | undefined;
 }
 

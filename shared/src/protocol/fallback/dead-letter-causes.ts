@@ -1,14 +1,14 @@
 // dispatch/fall-back -> here: why a message failed for good.
-// Guarantees: a cause is never renamed or reused: it stands in key names and in the API.
+// Guarantees: a cause is never renamed or reused, because it stands in key names and in the API.
 
 export const deadLetterCauses = [
-  /** The provider refuses the message itself, and would every time. */
+  /** The provider refuses the message itself, and always would. */
   "rejected",
-  /** Every attempt failed in a way that might have passed. */
+  /** Every attempt failed for a reason that could have passed. */
   "attempts-exhausted",
   /** The channel itself is misconfigured: its key, its certificate, its address. */
   "misconfigured",
-  /** The inbox was full when the time of a scheduled message came. */
+  /** The inbox was full when a scheduled message came due. */
   "inbox-full",
 ] as const;
 

@@ -1,5 +1,5 @@
-// redis/dead-letters-store -> here: the name of a dead letter, as operators see it.
-// Guarantees: URL-safe and unique: it holds the partition, the cause and the stream's own id.
+// redis/dead-letters-store -> here: a dead letter's id, as operators see it.
+// Guarantees: URL-safe and unique, because it holds the partition, the cause and the stream entry's id.
 import { deadLetterCauses, isDeadLetterCause, type DeadLetterCause } from "./dead-letter-causes.js";
 
 export interface DeadLetterPlace {
@@ -9,7 +9,7 @@ export interface DeadLetterPlace {
   readonly entryId: string;
 }
 
-/** Opaque to its users. It ends in a stream position, as in kernel/page-query. */
+/** Opaque to callers. It ends in a stream position, as in kernel/page-query. */
 export const DEAD_LETTER_ID_PATTERN = `^p\\d{1,5}_(${deadLetterCauses.join("|")})_[1-9]\\d{0,14}-\\d{1,10}$`;
 
 const expression = /^p(\d{1,5})_([a-z-]+)_([1-9]\d{0,14}-\d{1,10})$/;
@@ -18,7 +18,7 @@ export function formatDeadLetterId({ partition, cause, entryId }: DeadLetterPlac
   return `p${partition}_${cause}_${entryId}`;
 }
 
-/** @returns undefined if the text is no such id */
+/** @returns undefined if the text is not such an id */
 export function parseDeadLetterId(id: string): DeadLetterPlace | undefined {
   const [, partition, cause = "", entryId = ""] = expression.exec(id) ?? [];
   if (partition === undefined || !isDeadLetterCause(cause)) return undefined;

@@ -1,6 +1,6 @@
 // auth/routes/devices -> here -> redis/devices-store -> dispatch/channels: where a user can be reached without a
 // socket.
-// Guarantees: no text in a device has spaces, tabs or newlines, so that it can stand in a line.
+// Guarantees: no text in a device has spaces, tabs or newlines, so each fits into one line of a store.
 
 export const apnsEnvironments = ["production", "sandbox"] as const;
 export type ApnsEnvironment = (typeof apnsEnvironments)[number];
@@ -12,7 +12,7 @@ export type ApnsEnvironment = (typeof apnsEnvironments)[number];
 export const APNS_TOKEN_PATTERN = "^[0-9A-Fa-f]{64,200}$";
 /** A bundle id: https://developer.apple.com/documentation/bundleresources/information-property-list/cfbundleidentifier */
 export const APNS_TOPIC_PATTERN = "^[A-Za-z0-9.-]{1,155}$";
-/** A push service's URL for one browser, RFC 8030 section 4. Which hosts are taken is configuration. */
+/** A push service's URL for one browser, RFC 8030 section 4. Configuration decides which hosts are accepted. */
 export const WEB_ENDPOINT_PATTERN = "^https?://[!-~]+$";
 export const MAX_WEB_ENDPOINT = 2_048;
 /** An uncompressed point of P-256, 65 bytes that begin with 4, as base64url. */
@@ -36,9 +36,9 @@ export type NewDevice =
 
 /** What a browser's push service gave to a page. */
 export interface WebSubscription {
-  /** Who knows it can send to this browser, though not what it can read: a secret, like a token. */
+  /** A secret, like a token: whoever has it can send to this browser, though not read what it gets. */
   readonly endpoint: string;
-  /** base64url without padding, as all keys here. */
+  /** base64url without padding, like all keys here. */
   readonly p256dh: string;
   readonly auth: string;
   /** ms since 1970; absent for never. */
@@ -46,24 +46,24 @@ export interface WebSubscription {
 }
 
 interface Registration {
-  /** `d_` and 16 characters: the same for the same app and token, whoever the user is. */
+  /** `d_` and 16 characters: the same for the same app and token, regardless of the user. */
   readonly id: string;
   /** When it was last registered for this user: every PUT renews it. */
   readonly registeredAtMs: number;
-  /** When it was last registered, or last took a push; exact to a day. */
+  /** When it was last registered or last accepted a push; precise to a day. */
   readonly lastSeenAtMs: number;
 }
 
 export interface IosDevice extends Registration {
   readonly platform: "ios";
-  /** Lower-case hex. Personal data: logs only show its end, see `tokenEndOf`. */
+  /** Lower-case hex. Personal data: logs show only its end, see `tokenEndOf`. */
   readonly token: string;
   /** The app's bundle id. */
   readonly topic: string;
   readonly environment: ApnsEnvironment;
-  /** Skipped until then. */
+  /** No push before this time. */
   readonly quarantinedUntilMs?: number;
-  /** Apple has taken a push for it, so nobody made the token up. */
+  /** Apple has accepted a push for it, so the token is real. */
   readonly isTaken?: true;
 }
 
@@ -81,7 +81,7 @@ export type Device = IosDevice | WechatDevice | WebDevice;
 
 const END_LENGTH = 6;
 
-/** The part of a token (an openid, an endpoint) that may be shown: its last six characters. */
+/** The part of a token (or an openid, an endpoint) that may be shown: its last six characters. */
 export function tokenEndOf(device: NewDevice | Device): string {
   return secretOf(device).slice(-END_LENGTH);
 }
@@ -97,7 +97,7 @@ function secretOf(device: NewDevice | Device): string {
   }
 }
 
-/** What a device belongs to, for people: a bundle id, an appid, or the host of a push service. */
+/** The app a device belongs to, as people know it: a bundle id, an appid, or the host of a push service. */
 export function appOf(device: NewDevice | Device): string {
   switch (device.platform) {
     case "ios":
@@ -109,7 +109,7 @@ export function appOf(device: NewDevice | Device): string {
   }
 }
 
-/** With its port, where it has one. No URL here: pages of browsers and Node agree on this. */
+/** With the port, if any. Avoids `URL`: browser pages and Node must get the same result. */
 export function hostOfEndpoint(endpoint: string): string {
   return /^https?:\/\/([^/?#]*)/.exec(endpoint)?.[1] ?? "";
 }

@@ -1,8 +1,8 @@
 // dispatch/fall-back -> fallback/settle-fallback.lua -> here -> collect/describe-message: each attempt to reach a user
 // by a fallback channel.
-// Guarantees: writer and reader agree; a note that cannot be read is left out, never an error.
+// Guarantees: writer and reader agree; an unreadable note is skipped, never an error.
 
-/** What a channel said of one attempt. */
+/** How a channel answered one attempt. */
 export const attemptOutcomes = ["taken", "no-device", "superseded", "retry", "failed"] as const;
 export type AttemptOutcome = (typeof attemptOutcomes)[number];
 
@@ -12,7 +12,7 @@ export interface AttemptNote {
   readonly outcome: AttemptOutcome;
   /** Why, in the provider's words or ours; absent for `taken`. */
   readonly reason?: string;
-  /** Anything else worth showing, such as the provider's request id. Never a secret, never a whole token. */
+  /** Other details worth showing, such as the provider's request id. Never a secret, never a whole token. */
   readonly details?: Readonly<Record<string, string>>;
 }
 
@@ -23,7 +23,7 @@ export interface FallbackAttempt extends AttemptNote {
 
 const MAX_REASON_CHARACTERS = 500;
 
-/** A provider may answer with a whole page. */
+/** Needed because a provider may answer with a whole page. */
 export function shortenReason(reason: string): string {
   return reason.length <= MAX_REASON_CHARACTERS ? reason : `${reason.slice(0, MAX_REASON_CHARACTERS - 1)}…`;
 }

@@ -1,7 +1,7 @@
-// collect/check-message, dispatch/config -> here -> redis/keys: the fallback channels there are.
+// collect/check-message, dispatch/config -> here -> redis/keys: the names of the fallback channels.
 // Guarantees: a name is never changed or reused: it stands in records, in key names, in metrics and in the API.
 
-/** In the order in which they are asked where FALLBACK_CHANNELS says nothing else. */
+/** In the default order of FALLBACK_CHANNELS. */
 export const fallbackChannels = ["apns", "web", "wechat", "webhook"] as const;
 
 export type FallbackChannelName = (typeof fallbackChannels)[number];

@@ -1,6 +1,6 @@
 // accept/accept.lua, wake/offer.lua, wake/wake.lua -> here -> dispatch/fall-back: a message that must reach its user by
 // a fallback channel.
-// Guarantees: the scripts and this reader agree; the entry carries what a channel needs, and not `data`.
+// Guarantees: the scripts and this reader agree; the entry carries what a channel needs, without the message's `data`.
 import { type DeadLetterCause, isDeadLetterCause } from "./dead-letter-causes.js";
 import { shortenReason } from "./fallback-attempt.js";
 import { splitNotification } from "../messages/notification-text.js";
@@ -15,13 +15,13 @@ export interface FallbackEntry extends DeliveryPolicy, Traced {
   readonly atMs: number;
   readonly expiresAtMs: number;
   readonly id: string;
-  /** Which channels may be asked; absent: all. */
+  /** The channels that may be asked; absent means all. */
   readonly channels: readonly string[] | undefined;
-  /** What a channel that was asked before failed for. */
+  /** Why an earlier channel failed, if one did. */
   readonly failure: FallbackFailure | undefined;
 }
 
-/** Why a channel will never take a message. */
+/** Why a channel will never accept a message. */
 export interface FallbackFailure {
   readonly cause: DeadLetterCause;
   readonly reason: string;

@@ -1,15 +1,16 @@
-// dispatch/fall-back -> fallback/settle-fallback.lua -> here -> collect/explain-message: a message that was offered to the
-// fallback, and had ended when a channel was to be asked.
-// Guarantees: writer and reader agree. It stands among a message's attempts; who knows attempts alone leaves it out.
+// dispatch/fall-back -> fallback/settle-fallback.lua -> here -> collect/explain-message: a message that ended between
+// its offer to the fallback and the first push.
+// Guarantees: writer and reader agree. The note stands among a message's attempts; a reader that only knows attempts
+// skips it.
 
-/** Ends that come before a push: each says why there was none. */
+/** Ends that can come before a push, and so explain its absence. */
 export const skipStates = ["delivered", "expired", "cancelled"] as const;
 export type SkipState = (typeof skipStates)[number];
 
 export interface SkipNote {
-  /** What the message was by then. */
+  /** The message's state at that time. */
   readonly state: SkipState;
-  /** Which channel was to be asked; absent where none was chosen yet. */
+  /** The channel that was next; absent if none was chosen yet. */
   readonly channel?: string | undefined;
 }
 

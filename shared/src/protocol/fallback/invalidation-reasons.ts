@@ -1,23 +1,23 @@
 // dispatch/channels -> here -> redis/device-invalidations: why nothing is sent to a device any more.
-// Guarantees: a reason is never renamed or reused: it stands in the audit stream, in metrics and in the API.
+// Guarantees: a reason is never renamed or reused, because it stands in the audit stream, in metrics and in the API.
 
-/** A new one comes last: the API lists them in this order. */
+/** Append new ones: the API lists them in this order. */
 export const invalidationReasons = [
   /** Apple: the app was removed, or the token no longer belongs to this app (410 Unregistered). */
   "unregistered",
   /** Apple: the token has expired (410 ExpiredToken). */
   "expired-token",
-  /** Apple does not know the token: a wrong environment looks the same (400 BadDeviceToken). */
+  /** Apple does not know the token; a token of the other environment looks the same (400 BadDeviceToken). */
   "bad-device-token",
   /** Apple: the token belongs to another app (400 DeviceTokenNotForTopic). */
   "device-token-not-for-topic",
-  /** Ours: neither registered nor reached for DEVICE_KEEP_DAYS. */
+  /** Petrel: neither registered nor reached for DEVICE_KEEP_DAYS. */
   "not-seen",
   /** A push service: the subscription is over (404, 410). */
   "subscription-gone",
-  /** The browser said so when it subscribed: its time is over. */
+  /** The expiry that the browser stated when it subscribed has passed. */
   "subscription-expired",
-  /** WeChat: the openid is none of this app's (40003). */
+  /** WeChat: the openid does not belong to this app (40003). */
   "openid-invalid",
   /** WeChat: the user does not follow the account (43004). */
   "not-following",
@@ -25,7 +25,7 @@ export const invalidationReasons = [
 
 export type InvalidationReason = (typeof invalidationReasons)[number];
 
-/** `forgotten`: removed · `quarantined`: skipped for a while · `kept`: it was registered again meanwhile */
+/** `forgotten`: removed · `quarantined`: skipped for a while · `kept`: it had been registered again meanwhile */
 export const invalidationOutcomes = ["forgotten", "quarantined", "kept"] as const;
 
 export type InvalidationOutcome = (typeof invalidationOutcomes)[number];

@@ -1,6 +1,7 @@
 // What clients say to a push node: text frames, one JSON object each.
-// Guarantees: the result is validated; unknown fields are ignored, unknown types and missing fields are refused. What a
-// name, a position or a size may be is not decided here: such a mistake closes nothing.
+// Guarantees: the result is validated. Unknown fields are ignored; unknown types and missing fields are refused.
+// Whether a name, a position or a size is allowed is decided later, because such a mistake does not close the
+// connection.
 
 export type ClientFrame =
   | { readonly type: "auth"; readonly token: string }
@@ -11,10 +12,10 @@ export type ClientFrame =
   | PublishFrame
   | { readonly type: "ping" };
 
-/** A topic that a client wants, with where it stopped reading. */
+/** A topic that a client wants, and where it stopped reading. */
 export interface TopicWish {
   readonly topic: string;
-  /** Given together, or a mistake that closes nothing. */
+  /** `epoch` and `offset` come together; one alone is a mistake, but closes nothing. */
   readonly epoch?: string;
   readonly offset?: number;
   readonly presence?: boolean;
@@ -22,7 +23,7 @@ export interface TopicWish {
 
 export interface SubscribeFrame {
   readonly type: "subscribe";
-  /** One, or the list of a frame with `topics`: that may be empty, or too long. */
+  /** One topic, or the list of a frame with `topics`, which may be empty or too long. */
   readonly topics: readonly TopicWish[];
 }
 
@@ -44,7 +45,7 @@ export type ParsedFrame =
   | { readonly ok: true; readonly frame: ClientFrame }
   | { readonly ok: false; readonly problem: string };
 
-/** The most frequent frame, as the SDK writes it: read without building an object. */
+/** The most frequent frame, exactly as the SDK writes it, is read without building an object. */
 const plainAck = /^\{"type":"ack","seq":(\d{1,15})\}$/;
 
 export function parseClientFrame(text: string): ParsedFrame {
@@ -95,7 +96,7 @@ function parseTopics(type: "subscribe" | "unsubscribe", fields: Record<string, u
   return { ok: true, frame: { type, topics } };
 }
 
-/** @returns a text where something is missing or of another type */
+/** @returns an error text if something is missing or of another type */
 function readWish(type: "subscribe" | "unsubscribe", wish: unknown): TopicWish | string {
   if (typeof wish !== "object" || wish === null || Array.isArray(wish)) {
     return "Each of `topics` is an object with `topic`.";

@@ -1,5 +1,5 @@
 // Why a socket was closed, as the client reads it (RFC 6455 section 7.4; 4000-4999 are ours). Clients decide by the
-// code alone: clients/browser/src/connection/close-policy says what each one means for them.
+// code alone; clients/browser/src/connection/close-policy defines what each one makes them do.
 
 export const closeCodes = {
   normal: 1000,

@@ -1,12 +1,12 @@
 // push-node/presence -> here -> a client: who is in a topic.
-// Guarantees: the whole state each time, so a frame that was left out is missed by nobody.
+// Guarantees: each frame holds the whole state, so skipping one loses nothing.
 
 export interface PresenceFrame {
   readonly topic: string;
-  /** Each once, however many connections. */
+  /** Distinct users, regardless of their number of connections. */
   readonly users: number;
   readonly connections: number;
-  /** All of them, in the order of their names; absent where the topic's rule says `count`, or they are too many. */
+  /** All of them, in the order of their names; absent if the topic's rule says `count`, or there are too many. */
   readonly here?: readonly string[];
 }
 

@@ -1,5 +1,5 @@
 // What a push node says to its clients: text frames, one JSON object each.
-// Guarantees: a message's frame is assembled from its parts as they came, so `data` is never parsed on the way.
+// Guarantees: a message's frame is assembled from its stored parts, so `data` is never parsed on the way.
 import type { ErrorCode } from "../error-codes.js";
 
 export interface WelcomeFrame {
@@ -8,21 +8,21 @@ export interface WelcomeFrame {
   readonly node: string;
   readonly user: string;
   readonly epoch: string;
-  /** The newest number assigned. */
+  /** The newest sequence number that was assigned. */
   readonly seq: number;
   /** Where the replay starts. */
   readonly after: number;
   /** Same epoch, and nothing after `since` was trimmed. */
   readonly resumed: boolean;
   readonly pingSeconds: number;
-  /** How long an ack may wait for others to go with it. */
+  /** How long a client may hold an ack back to batch it with others. */
   readonly ackWithinMs: number;
   readonly features: readonly string[];
 }
 
 /**
- * What the client does next. Before a close it concerns the connection, and the close code says the same. With `on` it
- * concerns one refused frame, and the connection lives on: "none" if there is nothing to do.
+ * What the client should do next. Before a close it concerns the connection, and the close code says the same. With
+ * `on` it concerns one refused frame and the connection stays open; "none" means there is nothing to do.
  */
 export type ErrorAction = "none" | "resume" | "refresh" | "backoff" | "stop";
 
@@ -37,19 +37,19 @@ export interface ErrorFrame {
   readonly on?: "subscribe" | "unsubscribe" | "publish" | "token";
 }
 
-/** Where a topic stands for this connection; what it missed follows as `message`. */
+/** Where a topic stands for this connection; missed messages follow as `message` frames. */
 export interface SubscribedFrame {
   readonly type: "subscribed";
   readonly topic: string;
   readonly epoch: string;
   readonly offset: number;
-  /** The smallest offset that can still be had; `offset + 1` where none can. */
+  /** The smallest offset that is still available; `offset + 1` if there is none. */
   readonly oldest: number;
-  /** Nothing is missing between the position that was given and what follows. */
+  /** Nothing is missing between the client's position and what follows. */
   readonly recovered: boolean;
 }
 
-/** `forbidden`: the fresh token no longer allows it · `removed`: the server keeps it no longer */
+/** `forbidden`: the fresh token no longer allows it · `removed`: the server has ended the subscription */
 export type UnsubscribedReason = "forbidden" | "removed";
 
 export type ServerFrame =
@@ -66,7 +66,7 @@ export type ServerFrame =
       readonly offset: number;
       readonly duplicate: boolean;
     }
-  /** A message that this connection, or an earlier one of its client, was sent, and that was cancelled since. */
+  /** A message was cancelled after it was sent to this connection, or to an earlier one of its client. */
   | { readonly type: "recalled"; readonly seq: number; readonly id: string }
   | { readonly type: "reconnect"; readonly afterMs: number; readonly reason: string }
   | { readonly type: "token_expiring"; readonly inSeconds: number }
@@ -78,7 +78,7 @@ export function encodeServerFrame(frame: ServerFrame): string {
 }
 
 /**
- * @param id needs no escaping, see ids.ts
+ * @param id safe without escaping, see ids.ts
  * @param at RFC 3339 UTC
  * @param data JSON text
  */
@@ -87,9 +87,9 @@ export function encodeMessageFrame(id: string, seq: number, at: string, data: st
 }
 
 /**
- * @param id needs no escaping, nor does a topic's name, nor a user's
+ * @param id safe without escaping, like a topic's name and a user's
  * @param at RFC 3339 UTC
- * @param from the user whose client published it; "" where a business system did
+ * @param from the user whose client published it; "" if a business system did
  * @param data JSON text
  */
 export function encodeTopicMessageFrame(

@@ -1,10 +1,10 @@
 // collect/check-message, dispatch/channels/apns -> here: what a sender may say in `notification.apns`, for iPhones
 // only.
-// Guarantees: whatever passes makes a payload that Apple reads as intended; unknown members are refused by name, except
+// Guarantees: whatever passes makes a payload that Apple reads as intended. Unknown members are refused by name, except
 // inside `data`. Names inside `aps` are Apple's own:
 // https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification
 
-/** apns-push-type -> the suffix of the topic of such pushes. */
+/** apns-push-type -> the suffix that its topic must end with. */
 export const apnsPushTypes = Object.freeze({
   alert: "",
   background: "",
@@ -30,11 +30,11 @@ export function suffixOf(topic: string): string {
 export interface ApnsOverrides {
   /** "alert" by default. */
   readonly pushType?: ApnsPushType;
-  /** apns-priority; by default, from the message's priority. */
+  /** apns-priority; defaults to the message's priority. */
   readonly priority?: 10 | 5 | 1;
-  /** Overrides what title, body, badge and sound produce; `alert` member by member. */
+  /** Overrides what title, body, badge and sound produce; `alert` is merged member by member. */
   readonly aps?: Readonly<Record<string, unknown>> & { readonly alert?: Readonly<Record<string, unknown>> };
-  /** The app's own, beside `aps` in the payload. */
+  /** The app's own fields, beside `aps` in the payload. */
   readonly data?: Readonly<Record<string, unknown>>;
 }
 
@@ -85,7 +85,7 @@ const apsMembers: Readonly<Record<string, readonly [Check, string]>> = {
   ],
   "relevance-score": [(value) => typeof value === "number", "a number"],
   "filter-criteria": [isString, "a string"],
-  // Live Activities, widgets and controls.
+  // For Live Activities, widgets and controls.
   timestamp: [isInteger, "an integer"],
   event: [isString, "a string"],
   "stale-date": [isInteger, "an integer"],
@@ -99,7 +99,7 @@ const apsMembers: Readonly<Record<string, readonly [Check, string]>> = {
 
 /**
  * @param value a notification's `apns`, any JSON
- * @returns what is wrong, beginning with where, such as "aps/badge: must be …"; undefined if nothing is
+ * @returns what is wrong, beginning with where, such as "aps/badge: must be …"; undefined if all is well
  */
 export function checkApnsOverrides(value: unknown): string | undefined {
   if (!isObject(value)) return "must be an object";

@@ -3,21 +3,21 @@
 
 /**
  * A user's name, chosen by the business system: 1 to 128 characters of `A-Za-z0-9._:@|~+=-`, but not `.` or `..`. In a
- * path those are steps (RFC 3986 section 5.2.4), and a client that normalises it requests something else. Written
- * without a lookahead, which some readers of OpenAPI documents lack.
+ * path those are dot segments (RFC 3986 section 5.2.4), and a client that normalises the path would request something
+ * else. Written without a lookahead, which some readers of OpenAPI documents lack.
  */
 export const USER_ID_PATTERN =
   "^(?:[A-Za-z0-9_:@|~+=-][A-Za-z0-9._:@|~+=-]{0,127}" +
   "|\\.[A-Za-z0-9_:@|~+=-][A-Za-z0-9._:@|~+=-]{0,126}" +
   "|\\.\\.[A-Za-z0-9._:@|~+=-]{1,126})$";
-/** A topic's name: the same form, for the same reasons. */
+/** A topic's name: the same form, for the same reason. */
 export const TOPIC_PATTERN = USER_ID_PATTERN;
 
-/** A message's name: made by Petrel before it is stored, 1 to 64 characters. */
+/** A message's id: made by Petrel before the message is stored, 1 to 64 characters. */
 export const MESSAGE_ID_PATTERN = "^[A-Za-z0-9_-]{1,64}$";
 
 const userIdExpression = new RegExp(USER_ID_PATTERN);
-/** The form that an earlier release accepted: stored data may name such users. */
+/** The form that an earlier release accepted; stored data may name such users. */
 const storedUserIdExpression = /^[A-Za-z0-9._:@|~+=-]{1,128}$/;
 const messageIdExpression = new RegExp(MESSAGE_ID_PATTERN);
 const ownMessageIdExpression = /^p(\d{1,5})_[A-Za-z0-9_-]{22}$/;
@@ -26,7 +26,7 @@ export function isUserId(text: string): boolean {
   return userIdExpression.test(text);
 }
 
-/** Whether a stored text can be a user's name. */
+/** Whether a text from storage can be a user's name. */
 export function isStoredUserId(text: string): boolean {
   return storedUserIdExpression.test(text);
 }

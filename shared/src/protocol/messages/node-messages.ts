@@ -1,6 +1,6 @@
-// What reaches a push node: on its own channel, from accept's hand-over, the dispatcher and the operators' calls; on
-// the channel of all nodes, revocations.
-// Guarantees: each message has one kind and several lines of it. Unknown kinds (of a newer release) decode to undefined
+// What reaches a push node. Its own channel carries messages from accept, the dispatcher and operators' calls; the
+// channel of all nodes carries revocations.
+// Guarantees: each message has one kind and one or more lines. Unknown kinds (of a newer release) decode to undefined
 // and are skipped: `due` brings their users up to date.
 
 import { decodePolicyLetters, priorityLetters, type Priority, type Traced } from "./stored-message.js";
@@ -21,11 +21,11 @@ export type NodeMessage =
   | { readonly kind: "deliver"; readonly envelopes: readonly Envelope[] }
   /** Bring these users' connections up to date from their inboxes. */
   | { readonly kind: "nudge"; readonly userIds: readonly string[] }
-  /** A newer connection took the place of these. */
+  /** A newer connection replaced these. */
   | { readonly kind: "evict"; readonly connections: readonly Eviction[] }
   /** An operator asked to close all connections of these users. */
   | { readonly kind: "disconnect"; readonly userIds: readonly string[] }
-  /** Tokens of these users below a generation are revoked. */
+  /** Tokens of these users with a generation below this one are revoked. */
   | {
       readonly kind: "revoke-user";
       readonly revocations: readonly { readonly userId: string; readonly generation: number }[];
@@ -34,13 +34,13 @@ export type NodeMessage =
       readonly kind: "revoke-session";
       readonly revocations: readonly { readonly userId: string; readonly sessionId: string }[];
     }
-  /** Their users are unknown, so each partition announces it once. */
+  /** A `jti` does not name its user, so each partition announces it once. */
   | { readonly kind: "revoke-token"; readonly jtis: readonly string[] }
   /** These users were erased. */
   | { readonly kind: "erase-user"; readonly userIds: readonly string[] }
-  /** Messages that were cancelled after they were stored. */
+  /** Messages that were cancelled after they had been stored. */
   | { readonly kind: "recalled"; readonly recalls: readonly RecalledMessage[] }
-  /** Topics that the server keeps for users, or no longer does. */
+  /** Subscriptions that the server keeps for users, added or removed. */
   | { readonly kind: "topics"; readonly changes: readonly KeptTopicChange[] };
 
 export interface RecalledMessage {
@@ -135,7 +135,7 @@ export function encodeDisconnect(userIds: readonly string[]): string {
   return `disconnect\n${userIds.join("\n")}`;
 }
 
-/** A line is an entry of `ready` (see stored-message.ts); a node does not need its expiry and its fallback. */
+/** A line is an entry of `ready` (see stored-message.ts); a node needs neither its expiry nor its fallback. */
 function decodeEnvelope(line: string): Envelope {
   const [userId = "", seq = "", epoch = "", at = "", , id = "", letters = "", , data = "", trace] =
     line.split("\t");

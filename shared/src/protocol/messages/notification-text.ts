@@ -1,21 +1,21 @@
-// collect/check-message -> here -> protocol/fallback-entry: a message's notification, and what else its fallback heeds, in
-// one text.
+// collect/check-message -> here -> protocol/fallback-entry: a message's notification and its fallback options, in one
+// text.
 // Guarantees: splitting restores what was joined, byte for byte; the notification stays the producer's own text.
 
-/** The last members of the notification's text; a producer's own notification has none of these names. */
+/** Matches the last members of the joined text; a producer's own notification has none of these names. */
 const COLLAPSE_KEY = /,"collapseKey":("(?:[^"\\]|\\.)*")\}$/;
 const CHANNELS = /,"channels":(\["[a-z-]+"(?:,"[a-z-]+")*\])\}$/;
 
 export interface FallbackWishes {
-  /** Of a user's notifications with one key, a phone shows only the newest. */
+  /** A phone shows only the newest of a user's notifications with one key. */
   readonly collapseKey?: string | undefined;
-  /** Which fallback channels may be asked: their names; absent for all. */
+  /** The fallback channels that may be asked; absent means all. */
   readonly channels?: readonly string[] | undefined;
 }
 
 /**
- * The collapse key comes last: scripts look for it there.
- * @param notification JSON text of a non-empty object, or "" with nothing to send
+ * The collapse key comes last, where scripts look for it.
+ * @param notification JSON text of a non-empty object, or "" if there is nothing to send
  */
 export function joinNotification(notification: string, { channels, collapseKey }: FallbackWishes): string {
   if (notification === "") return notification;
@@ -33,8 +33,8 @@ export interface SplitNotification {
 }
 
 /**
- * A nested member of such a name is followed by more than one brace, and inside a string its quotes are escaped, so this
- * only finds what `joinNotification` added.
+ * Finds only what `joinNotification` added: a nested member of such a name is followed by more than one brace, and
+ * inside a string its quotes are escaped.
  */
 export function splitNotification(text: string): SplitNotification {
   const [withChannels, collapseKey] = cutLast(text, COLLAPSE_KEY);

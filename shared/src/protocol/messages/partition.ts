@@ -1,5 +1,6 @@
-// Which partition a user belongs to: decided the same way in every service.
-// Guarantees: stable for a given userId and partition count. Never change the hash: stored data is laid out by it.
+// Which partition a user belongs to: every service decides it the same way.
+// Guarantees: stable for a given userId and partition count. Never change the hash: the layout of stored data depends
+// on it.
 
 const FNV_OFFSET_BASIS = 0x811c9dc5;
 const FNV_PRIME = 0x01000193;
@@ -14,6 +15,6 @@ export function partitionOfUser(userId: string, partitionCount: number): number 
   for (let i = 0; i < userId.length; i++) {
     hash = Math.imul(hash ^ userId.charCodeAt(i), FNV_PRIME);
   }
-  // FNV's low bits are its weakest, so the high half is folded in before the modulo.
+  // FNV's low bits are its weakest, so fold in the high half before the modulo.
   return ((hash ^ (hash >>> 16)) >>> 0) % partitionCount;
 }

@@ -2,17 +2,17 @@
 // Guarantees: the scripts and this reader agree, see redis/scripts/includes/messages/scheduled-record.lua.
 import type { Priority } from "./stored-message.js";
 
-/** The number of a message that has none: it waits, or ended before it got one. */
+/** Stands for the sequence number of a message without one: it still waits, or ended before it got a number. */
 export const NO_SEQ = 0;
 
-/** How long the text is that says when a message was scheduled; what is due at one time goes in its order. */
+/** The length of the text that orders messages due at the same time: when each was scheduled. */
 const ORDER_LENGTH = 15;
-/** Of these, the time in µs: as much earlier or later as the priority says. */
+/** The leading part: the time in µs, shifted by the priority. */
 const TIME_LENGTH = 13;
 const SHIFT_US = 2 ** 50;
 const shiftsUs: Readonly<Record<Priority, number>> = { high: -SHIFT_US, normal: 0, low: SHIFT_US };
 
-/** What is due at one time goes by priority: as if a message of high priority had been scheduled 35 years earlier. */
+/** Orders messages that are due at the same time by priority: a high one counts as if scheduled 35 years earlier. */
 export function priorityShiftUs(priority: Priority): number {
   return shiftsUs[priority];
 }
@@ -38,17 +38,17 @@ export function priorityOfSchedule(member: string, nowMs: number): Priority {
   return aheadUs < 0 ? "high" : "low";
 }
 
-/** What a record that waits holds behind its state. */
+/** What the record of a waiting message holds after its state. */
 export interface ScheduledRecord {
   readonly deliverAtMs: number;
-  /** As a schedule stores it: of a user's message policy [":" collapse key] TAB notification TAB data [TAB trace]. */
+  /** As a schedule stores it; for a user's message: policy [":" collapse key] TAB notification TAB data [TAB trace]. */
   readonly payload: string;
 }
 
 /**
  * @param value 0 TAB @ TAB acceptedAt TAB expiresAt TAB recipient TAB fingerprint TAB attempt TAB "scheduled" SPACE
  * deliverAt SPACE order TAB payload
- * @returns undefined where it does not wait
+ * @returns undefined if it is not waiting
  */
 export function decodeScheduledRecord(value: string): ScheduledRecord | undefined {
   const found = /^0\t@\t\d+\t\d+\t[^\t]*\t[^\t]*\t[^\t]*\tscheduled (\d+) [0-9a-f]+\t/.exec(value);

@@ -1,6 +1,6 @@
 // A message as Redis stores it: in a user's inbox, in `ready`, and as its record.
-// Guarantees: the scripts and this reader agree; no field holds a tab or a newline (JSON text escapes both), so a line
-// is a line.
+// Guarantees: the scripts and this reader agree. No field holds a tab or a newline (JSON text escapes both), so a
+// record is always one line.
 
 /** Who gets a fallback if nobody acknowledges. */
 export type FallbackPolicy = "offline" | "always" | "never";
@@ -28,15 +28,15 @@ export interface DeliveryPolicy {
   readonly notification: string;
 }
 
-/** The part of its trace that a message carries everywhere. */
+/** The part of a message's trace that travels with it. */
 export interface Traced {
   /** Present if the trace is sampled, see protocol/trace-context. */
   readonly trace?: string | undefined;
 }
 
 /**
- * id TAB two letters TAB notification TAB data [TAB trace]: what a message's writer knows beforehand. The trace is
- * last, so that a release that does not know it reads the fields before it.
+ * id TAB two letters TAB notification TAB data [TAB trace]: what the writer knows before the message is stored. The
+ * trace comes last, so that a release that does not know it can read the fields before it.
  */
 export function encodeBody({
   id,
@@ -103,51 +103,54 @@ export function decodeReadyMessage(value: string): ReadyMessage {
   return { userId: value.slice(0, first), ...message };
 }
 
-/** What is stored of a message under its id. */
+/** What is stored about a message under its id. */
 export interface MessageRecord {
   readonly seq: number;
   readonly epoch: string;
   readonly atMs: number;
   readonly expiresAtMs: number;
   readonly userId: string;
-  /** SHA-256 of the content if an idempotency key was given, else NO_IDENTITY. */
+  /** SHA-256 of the content if an idempotency key was given, otherwise NO_IDENTITY. */
   readonly fingerprint: string;
   /**
-   * Which accept attempt stored it, so that our own resend is not taken for the producer's; NO_IDENTITY where nobody
-   * else can send its id.
+   * Which accept attempt stored it, so that our own retry is not taken for the producer's. NO_IDENTITY if nobody else
+   * can send this id.
    */
   readonly attempt: string;
   readonly end: RecordedEnd | undefined;
-  /** Its time, ms, where it waits for it; it has no number then: `seq` is NO_SEQ, and stays it if it ends before. */
+  /**
+   * Set while a scheduled message waits for its time, ms. It has no number then: `seq` is NO_SEQ, and stays so if it
+   * ends before.
+   */
   readonly deliverAtMs: number | undefined;
 }
 
-/** The end that the cursor does not record. */
+/** An end that the user's cursor does not record. */
 export interface RecordedEnd {
   readonly state: "expired" | "cancelled" | "pushed" | "failed";
   readonly atMs: number;
-  /** For `failed`: the dead-letter cause; for `pushed`: the channel that took it. */
+  /** For `failed`: the dead-letter cause; for `pushed`: the channel that accepted it. */
   readonly word: string | undefined;
-  /** Whether an acknowledgement can no longer change it. */
+  /** Whether an acknowledgement can no longer change the end. */
   readonly isFinal: boolean;
 }
 
 /** Stands for the fingerprint, and for the attempt, of a message without an idempotency key. */
 export const NO_IDENTITY = "-";
 
-/** fingerprint TAB attempt: the part of a record that tells a repetition from another message. */
+/** fingerprint TAB attempt: the part of a record that tells a retry from another message. */
 export function encodeIdentity(fingerprint: string, attempt: string): string {
   return `${fingerprint}\t${attempt}`;
 }
 
-/** userId TAB fingerprint TAB attempt: the part of a record that its writer knows beforehand. */
+/** userId TAB fingerprint TAB attempt: the part of a record that the writer knows before the message is stored. */
 export function encodeRecordTail(userId: string, fingerprint: string, attempt: string): string {
   return `${userId}\t${encodeIdentity(fingerprint, attempt)}`;
 }
 
 /**
- * @param value seq TAB epoch TAB at TAB expiresAt TAB userId TAB fingerprint TAB attempt
- * [TAB state SPACE ms [SPACE word] [SPACE "over"]]; without a number see redis/scripts/includes/messages/scheduled-record.lua
+ * @param value seq TAB epoch TAB at TAB expiresAt TAB userId TAB fingerprint TAB attempt [TAB state SPACE ms [SPACE
+ * word] [SPACE "over"]]; for one without a number see redis/scripts/includes/messages/scheduled-record.lua
  */
 export function decodeMessageRecord(value: string): MessageRecord {
   const [seq = "", epoch = "", at = "", expiresAt = "", userId = "", fingerprint = "", attempt = "", end] =
@@ -174,7 +177,7 @@ export function decodeMessageRecord(value: string): MessageRecord {
   };
 }
 
-/** The part of an epoch that stays the same while the user's data is one unbroken history, see accept/accept.lua. */
+/** The part of an epoch that stays the same as long as the user's history is unbroken, see accept/accept.lua. */
 export function lineageOf(epoch: string): string {
   const dot = epoch.indexOf(".");
   return dot === -1 ? epoch : epoch.slice(0, dot);

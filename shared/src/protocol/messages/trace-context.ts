@@ -1,7 +1,7 @@
 // A producer's header -> here -> with the message, hop by hop: its trace, and the parent of its next span.
-// Guarantees: parsed strictly; an invalid trace context counts as none, and changes nothing else.
+// Guarantees: parsed strictly. An invalid trace context counts as none and affects nothing else.
 
-/** The trace, and the span that is the next one's parent: lower-case hex, 32 and 16 digits. */
+/** A trace and the next span's parent, in lower-case hex: 32 and 16 digits. */
 export interface TraceContext {
   readonly traceId: string;
   readonly spanId: string;
@@ -23,7 +23,9 @@ export function parseTraceContext(text: string | undefined): TraceContext | unde
   return { traceId, spanId, isSampled: (Number.parseInt(flags, 16) & SAMPLED) !== 0 };
 }
 
-/** The same form, 55 characters; only sampled contexts are passed on. scripts/includes/messages/trace-of relies on it. */
+/**
+ * The same form, 55 characters. Only sampled contexts are passed on; scripts/includes/messages/trace-of relies on it.
+ */
 export function formatTraceContext(traceId: string, spanId: string): string {
   return `00-${traceId}-${spanId}-01`;
 }

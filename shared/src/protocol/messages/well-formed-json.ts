@@ -1,10 +1,10 @@
 // dispatch/channels -> here: JSON text whose strings are valid Unicode, as phones and receivers need it.
-// Guarantees: half a surrogate pair (half an emoji, after a cut by length) becomes U+FFFD, as in every UTF-8 encoder;
-// everything else stays as it is.
+// Guarantees: half a surrogate pair (half an emoji, cut by a length limit) becomes U+FFFD, as in every UTF-8 encoder.
+// Everything else is unchanged.
 
-/** A quick check: nearly always there is nothing to do. */
+/** A quick check: nearly every text passes it. */
 const MAY_BE_HALF = /\\u[dD][89a-fA-F]/;
-/** An escape, with a surrogate's in full. `JSON.stringify` only escapes lone ones. */
+/** An escape, with a surrogate's in full. `JSON.stringify` only escapes lone surrogates. */
 const ESCAPE = /\\(ud[89a-f][0-9a-f]{2}|.)/g;
 
 /** @param text as from `JSON.stringify` */

@@ -1,33 +1,34 @@
 // auth/create-token -> here -> push-node: what a user's token allows with topics.
-// Guarantees: without grants nothing is allowed; the grants of several matching patterns add up.
+// Guarantees: without grants nothing is allowed; the grants of all matching patterns add up.
 import { isTopicPattern, matchesTopic } from "./topic-name.js";
 
 export const topicRights = ["subscribe", "publish", "presence"] as const;
 export type TopicRight = (typeof topicRights)[number];
 
 export interface TopicGrant {
-  /** A topic, or a beginning with `*` at its end. */
+  /** A topic's name, or a prefix followed by `*`. */
   readonly topic: string;
-  /** Not empty, without repetition. */
+  /** Not empty, without duplicates. */
   readonly can: readonly TopicRight[];
 }
 
 export const MAX_TOPIC_GRANTS = 100;
-/** Of all grants as JSON text: a token travels in a header. */
+/** For all grants as JSON text, because a token travels in a header. */
 export const MAX_TOPIC_GRANTS_BYTES = 2 * 1024;
 
 export type ReadGrants =
   | { readonly ok: true; readonly grants: readonly TopicGrant[] }
-  /** `at` is the place of what is wrong: "" for the whole, "/3" for the fourth, "/3/can" for its rights. */
+  /** `at` says where the problem is: "" for the whole list, "/3" for the fourth entry, "/3/can" for its rights. */
   | { readonly ok: false; readonly at: string; readonly problem: string };
 
 /**
- * Reads a list of patterns: `"room.*"` allows subscribing, `{ topic: "room.*", can: ["publish"] }` exactly what it says.
+ * Reads a list of patterns: `"room.*"` allows subscribing, `{ topic: "room.*", can: ["publish"] }` exactly what it
+ * lists.
  */
 export function readTopicGrants(value: unknown): ReadGrants {
   if (!Array.isArray(value)) return wrong("", "must be a list of patterns");
   if (value.length > MAX_TOPIC_GRANTS) return wrong("", `must have at most ${MAX_TOPIC_GRANTS} patterns`);
-  // All of it is ASCII once it is read; what is not fails below.
+  // Length equals bytes for ASCII; anything else fails below.
   if (JSON.stringify(value).length > MAX_TOPIC_GRANTS_BYTES) {
     return wrong("", `must take at most ${MAX_TOPIC_GRANTS_BYTES} bytes as JSON`);
   }
@@ -59,7 +60,7 @@ function readGrant(entry: unknown): TopicGrant | { readonly at: string; readonly
   return { topic, can: rights };
 }
 
-/** As short as `readTopicGrants` reads it: a token travels in a header. */
+/** In the shortest form that `readTopicGrants` accepts, because a token travels in a header. */
 export function writeTopicGrants(
   grants: readonly TopicGrant[],
 ): (string | { readonly topic: string; readonly can: TopicRight[] })[] {
@@ -74,7 +75,7 @@ function wrong(at: string, problem: string): ReadGrants {
   return { ok: false, at, problem };
 }
 
-/** @param grants undefined where the token has no claim `topics` */
+/** @param grants undefined if the token has no claim `topics` */
 export function isGranted(
   grants: readonly TopicGrant[] | undefined,
   topic: string,

@@ -2,15 +2,15 @@
 // Guarantees: the scripts and this reader agree; no field holds a tab or a newline (JSON text escapes both).
 
 export interface TopicMessage {
-  /** Its number in the topic: the next one is one higher, whatever the epoch. */
+  /** Its number in the topic: always one higher than the last, even across epochs. */
   readonly offset: number;
   readonly epoch: string;
   /** When it was published, ms since 1970 by Redis' clock. */
   readonly atMs: number;
-  /** When it leaves replays, ms; the log keeps its place. */
+  /** When replays stop including it, ms; its place in the log remains. */
   readonly expiresAtMs: number;
   readonly id: string;
-  /** The user whose client published it; "" where a business system did. */
+  /** The user whose client published it; "" if a business system did. */
   readonly from: string;
   /** JSON text. */
   readonly data: string;
@@ -18,13 +18,13 @@ export interface TopicMessage {
   readonly trace?: string | undefined;
 }
 
-/** What comes over a topic's channel. */
+/** The kinds of text on a topic's channel. */
 export type TopicText =
   | { readonly kind: "messages"; readonly messages: readonly TopicMessage[] }
-  /** Who is there has changed. */
+  /** The set of present users has changed. */
   | { readonly kind: "presence" };
 
-/** id TAB from TAB data [TAB trace]: what a message's writer knows beforehand. */
+/** id TAB from TAB data [TAB trace]: what the writer knows before the message is published. */
 export function encodeTopicBody({
   id,
   from,

@@ -1,23 +1,23 @@
-// collect, push-node -> here: how topics are kept, and what clients may do with them; TOPICS_FILE says it.
-// Guarantees: the first rule that matches a topic holds for it; a topic that none matches has the defaults.
+// collect, push-node -> here: how topics are kept and what clients may do with them, from TOPICS_FILE.
+// Guarantees: the first rule that matches a topic applies; a topic that none matches has the defaults.
 import { BROADCAST_TOPIC, matchesTopic } from "./topic-name.js";
 
 export type TopicPresence = "off" | "count" | "list";
 
 export interface TopicRule {
-  /** A topic, or a beginning with `*` at its end. */
+  /** A topic's name, or a prefix followed by `*`. */
   readonly topics: string;
-  /** Messages that are kept; 0 for none. */
+  /** How many messages are kept; 0 for none. */
   readonly historySize: number;
   /** How long a message is kept. */
   readonly historySeconds: number;
-  /** All kept messages together. */
+  /** The limit for all kept messages together. */
   readonly historyBytes: number;
   readonly presence: TopicPresence;
-  /** Whether clients may publish, if their token allows it too. */
+  /** Whether clients may publish, if their token also allows it. */
   readonly clientPublish: boolean;
   readonly publishPerUserPerSecond: number;
-  /** Whether the message archive is its history, beyond what is kept. */
+  /** Whether the message archive serves as its history, beyond what is kept. */
   readonly archive: boolean;
 }
 
@@ -32,7 +32,7 @@ export const DEFAULT_TOPIC_RULE: TopicRule = Object.freeze({
   archive: false,
 });
 
-/** A broadcast is kept as other topics are, but it is the servers' alone. */
+/** A broadcast is kept like other topics, but only servers may publish to it. */
 const BROADCAST_RULE: TopicRule = Object.freeze({ ...DEFAULT_TOPIC_RULE, topics: BROADCAST_TOPIC });
 
 export class TopicRules {
@@ -41,7 +41,7 @@ export class TopicRules {
 
   constructor(rules: readonly TopicRule[]) {
     this.#rules = rules;
-    // Its own alone: `*` is about topics that people name.
+    // Only a rule for `$all` itself: `*` covers the topics that people name.
     this.#broadcastRule = rules.find(({ topics }) => topics === BROADCAST_TOPIC) ?? BROADCAST_RULE;
   }
 
