@@ -5,10 +5,11 @@ import { queryObjects, setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { sized } from "../../../../test/support/sizes.js";
 import { openNodeBench, type NodeBench } from "../testing/node-bench.js";
 import type { PushNode } from "../testing/start-push-node.js";
 
-const CONNECTIONS = 2_000;
+const CONNECTIONS = sized(2_000, 500);
 const LIMIT_BYTES = 8 * 1024;
 /** A token that is not forgotten goes beyond the limit with it. */
 const TOKEN_PADDING_BYTES = 5_500;

@@ -7,6 +7,7 @@ import { partitionKeys } from "@petrel/shared/redis/keys";
 import type { TopicPage } from "@petrel/shared/redis/topics/read-topic";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
+import { sized } from "../../../../test/support/sizes.js";
 import type { Connection, Subscription } from "../connection/connection.js";
 import { TopicSubscription } from "../connection/subscription.js";
 import { FanOut } from "./fan-out.js";
@@ -276,7 +277,7 @@ test("what members see is what the model says, for any order of events", async (
         for (const { connection, count } of model.left) expect(connection.seen.length).toBe(count);
       },
     ),
-    { numRuns: 150 },
+    { numRuns: sized(150, 50) },
   );
   // The steps meet what they are there for.
   for (const [what, count] of Object.entries(met)) expect(count, what).toBeGreaterThan(20);

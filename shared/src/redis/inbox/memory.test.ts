@@ -11,6 +11,7 @@ import { formatMessageId } from "../../protocol/messages/ids.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { openShiftedClock, type ShiftedClock } from "../../testing/faults/shifted-clock.js";
 import { waitFor } from "../../testing/wait-for.js";
+import { sized } from "../../../../test/support/sizes.js";
 import { ackUsers } from "./ack-users.js";
 import { DevicesStore } from "../devices/devices-store.js";
 import { keepRecords } from "./keep-records.js";
@@ -23,9 +24,8 @@ import { TopicPublisher } from "../topics/topic-publisher.js";
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const WEEK_MS = 7 * DAY_MS;
-const isFull = process.env["PETREL_TEST_SIZE"] === "full";
 /** Either fills hash tables to the same degree. */
-const COUNT = isFull ? 3_000 : 1_500;
+const COUNT = sized(3_000, 750);
 const HISTORY = 100;
 
 /** How far the page may be off: hash tables grow in steps, each twice the one before. */
@@ -45,11 +45,10 @@ beforeAll(async () => {
   store = await openStore({ environment: clock?.environment ?? {} });
   await store.redis.config("SET", "stream-node-max-bytes", "1024");
   told = await readPage(await nameServer());
+  // Creates what is made once only, such as buffers for large calls, before anything is measured.
+  await send(users(COUNT), 1, 1_000);
 });
 beforeEach(async () => {
-  // Creates what is made once only, such as buffers for large calls, before anything is measured.
-  await store.clear();
-  await send(users(COUNT), 1, 1_000);
   await store.clear();
   const lease = await takePartition(store.scripts, store.keys, "a", WEEK_MS);
   if (lease.outcome !== "held") throw new Error("not taken");
@@ -165,7 +164,7 @@ function isAsTold(kind: string, bytes: number): void {
 }
 
 test("record: what a delivered message costs once its inbox is at its length", async () => {
-  const few = users(10);
+  const few = users(sized(10, 5));
   // An inbox is trimmed at every 64th number: measured right after that, at both ends.
   await send(few, 4 * 64);
   await forgetRecords();
@@ -279,9 +278,9 @@ test("a day and more, a small part of it: what is there then is what the formula
   if (clock === undefined) return context.skip("left out: no C compiler (`cc`) for the clock's library");
   // In full 0.4 messages a second, in steps of half an hour; one in fifty goes to users who are away.
   const stepMs = HOUR_MS / 2;
-  const perStep = isFull ? 720 : 240;
-  const present = users(isFull ? 20 : 7);
-  const away = users(isFull ? 15 : 5, "away");
+  const perStep = sized(720, 124);
+  const present = users(sized(20, 6));
+  const away = users(sized(15, 4), "away");
   const before = await usedMemory();
   const steps = 56;
   for (let step = 0; step < steps; step++) {
