@@ -10,8 +10,6 @@ type Listener = (event: {
   readonly reason?: string;
 }) => void;
 
-const EPOCH = "e1";
-
 export class FakePushNode {
   readonly open = new Set<FakeSocket>();
   readonly offences: string[] = [];
@@ -23,6 +21,14 @@ export class FakePushNode {
   acked = 0;
   /** The topic's newest offset. */
   offset = 0;
+
+  /** How many fresh tokens were accepted. */
+  renewals = 0;
+  /** As of another user: what is brought to an open connection ends it. */
+  refusesTokens = false;
+
+  /** @param epoch the user's */
+  constructor(readonly epoch = "e1") {}
 
   /** Those of tabs that have not crashed. */
   get connections(): number {
@@ -128,7 +134,13 @@ class FakeSocket implements Socket {
     if (!this.#isWelcomed || this.isGone) return;
     while (this.#sent < this.#node.seq) {
       const seq = ++this.#sent;
-      this.say({ type: "message", id: `m${seq}`, seq, at: "2030-01-01T00:00:00.000Z", data: seq });
+      this.say({
+        type: "message",
+        id: `${this.#node.epoch}.${seq}`,
+        seq,
+        at: "2030-01-01T00:00:00.000Z",
+        data: seq,
+      });
     }
   }
 
@@ -153,7 +165,7 @@ class FakeSocket implements Socket {
   #accept(query: URLSearchParams): void {
     if (this.isGone || this.readyState !== 0) return;
     const node = this.#node;
-    const isResumed = query.get("epoch") === EPOCH;
+    const isResumed = query.get("epoch") === this.#node.epoch;
     const after = isResumed ? Number(query.get("since")) : node.acked;
     if (after > node.seq) node.offences.push(`since ${after} of ${node.seq}`);
     node.acked = Math.max(node.acked, after);
@@ -168,7 +180,7 @@ class FakeSocket implements Socket {
     const welcome = {
       type: "welcome",
       ...fields,
-      epoch: EPOCH,
+      epoch: node.epoch,
       seq: node.seq,
       after,
       resumed: isResumed,
@@ -195,8 +207,11 @@ class FakeSocket implements Socket {
       node.acked = Math.max(node.acked, seq);
       node.ackedOn.push(this.#number);
     } else if (frame["type"] === "ping") this.say({ type: "pong" });
-    else if (frame["type"] === "token") this.say({ type: "token_accepted", expiresIn: 600 });
-    else if (frame["type"] === "auth") this.#isAuthorised = true;
+    else if (frame["type"] === "token" && node.refusesTokens) node.refuse(4403, "PETREL_USER_CHANGED");
+    else if (frame["type"] === "token") {
+      node.renewals++;
+      this.say({ type: "token_accepted", expiresIn: 600 });
+    } else if (frame["type"] === "auth") this.#isAuthorised = true;
     else if (frame["type"] === "subscribe") {
       for (const entry of frame["topics"] as readonly { topic: string; epoch?: string; offset?: number }[]) {
         this.#subscribe(entry);

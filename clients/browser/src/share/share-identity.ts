@@ -29,10 +29,18 @@ export interface Identity {
   readonly options: Readonly<Record<string, string>>;
 }
 
+/** @returns the same for all credentials of one user, whatever they allow; undefined where nobody can tell */
+export function userOf({ token, key }: Pick<Identity, "token" | "key">): string | undefined {
+  const sub = token === undefined ? undefined : claimsOf(token)?.["sub"];
+  return key === undefined && typeof sub !== "string"
+    ? undefined
+    : JSON.stringify([key ?? null, sub ?? null]);
+}
+
 /** @returns one name for all tabs that may share; undefined where nobody can tell */
 export function shareName(version: number, { token, key, urls, options }: Identity): string | undefined {
+  if (userOf({ token, key }) === undefined) return undefined;
   const claims = token === undefined ? undefined : claimsOf(token);
-  if (key === undefined && typeof claims?.["sub"] !== "string") return undefined;
   const rights = Object.entries(claims ?? {})
     .filter(([name]) => !OWN_CLAIMS.has(name))
     .toSorted(([one], [other]) => (one < other ? -1 : 1));

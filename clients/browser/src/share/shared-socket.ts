@@ -5,10 +5,17 @@ import type { Position } from "../delivery/user-sequence.js";
 import type { TopicPosition } from "../frames.js";
 import type { OpenSocket, ToHub } from "./share-messages.js";
 
-export interface SharedSocketOptions {
-  readonly name: string;
+/** What the client opens. */
+export interface SocketPlace {
   readonly url: string;
   readonly protocols: readonly string[];
+  readonly onWelcomed: () => void;
+  /** Whether a fresh token of this user has no place on the connection of these tabs. */
+  readonly isForAnother: (token: string) => boolean;
+}
+
+export interface SharedSocketOptions extends SocketPlace {
+  readonly name: string;
   readonly wants: () => boolean;
   readonly post: (message: ToHub) => void;
   /** It has its credential. */
@@ -83,6 +90,12 @@ export class SharedSocket implements Socket {
       this.#options.onReady(this);
       return;
     }
+    const fresh = tokenIn(text);
+    if (fresh !== undefined && this.#options.isForAnother(fresh)) {
+      // The client takes it to another connection. Here it would give its rights to all.
+      this.move("the token allows something else");
+      return;
+    }
     const seq = ackIn(text);
     if (seq !== undefined && this.#position !== undefined) this.#position = { ...this.#position, since: seq };
     this.#options.post({ kind: "send", socket: this.name, text });
@@ -108,8 +121,15 @@ export class SharedSocket implements Socket {
     if (welcomed !== undefined) {
       this.isWelcomed = true;
       this.#position = welcomed;
+      this.#options.onWelcomed();
     }
     this.#fire({ type: "message", data: text });
+  }
+
+  /** The client is to open another one beside it, from where it is. */
+  move(reason: string): void {
+    const frame = { type: "reconnect", afterMs: 0, reason, local: true };
+    queueMicrotask(() => this.receive(JSON.stringify(frame)));
   }
 
   closed(code: number, reason: string): void {
@@ -128,6 +148,12 @@ export class SharedSocket implements Socket {
 export function ackIn(text: string): number | undefined {
   const [, seq] = /^\{"type":"ack","seq":(\d+)\}$/.exec(text) ?? [];
   return seq === undefined ? undefined : Number(seq);
+}
+
+/** @returns the token, where the frame renews it */
+function tokenIn(text: string): string | undefined {
+  if (!text.startsWith('{"type":"token"')) return undefined;
+  return (JSON.parse(text) as { readonly token: string }).token;
 }
 
 /** @returns where the tab goes on, where the frame is a welcome */

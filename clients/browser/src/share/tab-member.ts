@@ -1,12 +1,13 @@
 // share-sockets -> here -> {leadership, hub}: one tab among those that share a connection.
 // Guarantees: its sockets are served by whoever leads, and move to the next one without the application's notice; a tab
 // that was deposed while it stood still passes no ack on.
+import { CLIENT_LEAVES_SOCKET } from "../connection/close-policy.js";
 import type { Socket, SocketConstructor } from "../connection/socket.js";
 import type { SharedAck } from "./ack-policy.js";
 import { Hub, type Place } from "./hub.js";
 import { Leadership } from "./leadership.js";
 import type { FromHub, ShareMessage, ToHub } from "./share-messages.js";
-import { ackIn, SharedSocket, welcomedAt } from "./shared-socket.js";
+import { ackIn, SharedSocket, welcomedAt, type SocketPlace } from "./shared-socket.js";
 import { TabLock, type Locks } from "./tab-lock.js";
 
 /** The part of a `BroadcastChannel` that is used. */
@@ -110,11 +111,10 @@ export class TabMember {
   }
 
   /** For the client: a place on the connection. */
-  open(url: string, protocols: readonly string[]): Socket {
+  open(place: SocketPlace): Socket {
     const socket = new SharedSocket({
+      ...place,
       name: `${this.#id}.${++this.#socketNumber}`,
-      url,
-      protocols,
       wants: this.#options.wants,
       post: (message) => this.#toHub(message),
       onReady: (ready) => this.#ask(ready),
@@ -166,10 +166,9 @@ export class TabMember {
   /** From a socket of this tab. */
   #toHub(message: ToHub): void {
     this.#isAlive();
-    const { leader, isLeading } = this.#leadership;
+    const { isLeading } = this.#leadership;
     const socket = this.#sockets.get(message.socket);
-    const isServed = socket !== undefined && socket.term === leader?.term;
-    if (!isServed) {
+    if (socket === undefined || !this.#isServed(socket)) {
       // Nobody is there who could answer.
       if (message.kind === "close") queueMicrotask(() => socket?.closed(message.code, message.reason));
       return;
@@ -180,6 +179,10 @@ export class TabMember {
       queueMicrotask(() => {
         if (this.#leadership.leader?.term === term) this.#hub?.receive(message);
       });
+  }
+
+  #isServed(socket: SharedSocket): boolean {
+    return socket.term === this.#leadership.leader?.term;
   }
 
   #fromHub(message: FromHub, term: number): void {
@@ -271,11 +274,7 @@ export class TabMember {
     for (const socket of this.#sockets.values()) {
       if (socket.term === leader?.term) continue;
       if (!socket.isWelcomed) this.#ask(socket);
-      // The client opens another one beside it, from where it is.
-      else {
-        const move = { type: "reconnect", afterMs: 0, reason: TAKEN_OVER, local: true };
-        queueMicrotask(() => socket.receive(JSON.stringify(move)));
-      }
+      else socket.move(TAKEN_OVER);
     }
   }
 
@@ -292,8 +291,7 @@ export class TabMember {
     if (socket.isWelcomed) return;
     // The attempt has failed that was to take the place of these.
     for (const other of this.#sockets.values()) {
-      const isServed = other.term === this.#leadership.leader?.term;
-      if (other.isWelcomed && !isServed) queueMicrotask(() => other.closed(1006, TAKEN_OVER));
+      if (other.isWelcomed && !this.#isServed(other)) queueMicrotask(() => other.closed(1006, TAKEN_OVER));
     }
   }
 
@@ -323,8 +321,12 @@ export class TabMember {
   /** Nothing runs here until `resume`: others go on. */
   #freeze(): void {
     clearInterval(this.#timer);
+    const code = CLIENT_LEAVES_SOCKET;
     for (const socket of this.#sockets.values()) {
-      this.#toHub({ kind: "close", socket: socket.name, code: 4000, reason: "the tab is frozen" });
+      // Where nobody serves it, nobody has to know; for the client it did not end, so that it goes on at once after `resume`.
+      if (this.#isServed(socket)) {
+        this.#toHub({ kind: "close", socket: socket.name, code, reason: "the tab is frozen" });
+      }
       // What is answered is not for this tab any more.
       socket.term = -1;
     }

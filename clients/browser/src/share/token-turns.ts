@@ -20,8 +20,9 @@ export class TokenTurns {
     this.#options = options;
   }
 
-  get owner(): string {
-    return this.#owner;
+  /** Whom a verdict about a token concerns: the tab that has just brought one, else the one whose token counts. */
+  get liable(): string {
+    return this.#giver?.tab ?? this.#owner;
   }
 
   get isAsking(): boolean {
@@ -52,13 +53,16 @@ export class TokenTurns {
   }
 
   accepted(): void {
-    this.#owner = this.#giver?.tab ?? this.#owner;
+    this.#owner = this.liable;
+    this.#giver = undefined;
     this.stop();
   }
 
   /** The server could not check it. */
   refused(text: string): void {
-    if (this.#giver !== undefined) this.#options.say(this.#giver.socket, text);
+    const giver = this.#giver;
+    this.#giver = undefined;
+    if (giver !== undefined) this.#options.say(giver.socket, text);
   }
 
   stop(): void {

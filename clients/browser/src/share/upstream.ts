@@ -421,7 +421,7 @@ export class Upstream {
     const all = [...this.#attached.values()];
     this.#release();
     const isForOwner = ownerOnly(code, error?.frame.code);
-    const concerned = all.filter(({ tab }) => !isForOwner || tab === this.#tokens.owner);
+    const concerned = all.filter(({ tab }) => !isForOwner || tab === this.#tokens.liable);
     const others = all.filter((one) => !concerned.includes(one)).map(({ open }) => open.socket);
     const to = concerned.map(({ open }) => open.socket);
     if (error !== undefined) this.#say(to, error.text);
