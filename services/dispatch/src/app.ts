@@ -1,6 +1,6 @@
 // dispatch's HTTP application: for operators; no message passes here.
-// Guarantees: built from what it is given, without listening; every route of dispatch's contract is here;
-// ready while Redis answers and the other dispatchers count on this one, and for a failover's time longer.
+// Guarantees: built from what it is given, without listening; every route of dispatch's contract is here. Ready while
+// Redis answers and the other dispatchers count this one as a member; a failure counts only after a failover's time.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { createReadiness } from "@petrel/shared/kernel/lifecycle/patient-readiness";
@@ -33,15 +33,15 @@ export interface DispatchDeps
     WebhookRoutesDeps,
     ArchiveRoutesDeps {
   readonly version: string;
-  /** Its certificate; without one plain HTTP is spoken. */
+  /** The listener's certificate; without one it speaks plain HTTP. */
   readonly tls?: TlsFiles | undefined;
-  /** None by default. */
+  /** No limits by default. */
   readonly requestLimits?: RequestLimits;
   readonly logger: Logger;
   readonly metrics: Registry;
-  /** None by default. */
+  /** By default requests are not counted. */
   readonly requests?: RequestWatch;
-  /** Rejects where Redis does not answer. */
+  /** Rejects if Redis does not answer. */
   readonly pingRedis: () => Promise<unknown>;
   readonly readyWithoutRedisMs: number;
   readonly clock: Clock;
@@ -51,7 +51,7 @@ export interface DispatchDeps
 
 const BODY_LIMIT_BYTES = 65_536;
 
-/** Builds the application; call `ready()` or `listen()` on it. */
+/** Builds the application without listening; call `ready()` or `listen()` on it. */
 export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
   const app = await buildHttpApp({
     tls: deps.tls,
@@ -88,7 +88,7 @@ export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
   return app;
 }
 
-/** It is renewed in Redis, and so fails with it. */
+/** Membership is renewed in Redis, so it fails together with Redis. */
 async function checkMembership({ isMember }: DispatchDeps): Promise<void> {
   if (!isMember()) throw new Error("not renewed in time");
 }

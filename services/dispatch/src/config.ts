@@ -1,5 +1,5 @@
 // dispatch: its environment.
-// Guarantees: validated, frozen, and documented by this schema (docs/operate/configuration.md is made from it).
+// Guarantees: validated and frozen; docs/operate/configuration.md is made from this schema.
 import { archiveSettings, redriveSettings } from "@petrel/shared/archive/archive-settings";
 import {
   acceptSettings,
@@ -26,7 +26,7 @@ import { EncryptionKeys } from "@petrel/shared/security/encryption-keys";
 import { webPushSettings } from "@petrel/shared/security/web-push/web-push-settings";
 import { addressLimitSettings } from "@petrel/shared/security/requests/request-limit-settings";
 
-/** `route` hands over and wakes; `fallback` reaches users by the fallback channels, whichever are configured. */
+/** `route` hands messages over and wakes users; `fallback` reaches users by the configured fallback channels. */
 export const dispatchRoles = ["route", "fallback"] as const;
 
 export const dispatchSettings = {
@@ -236,7 +236,7 @@ export const dispatchSettings = {
 
 export type DispatchConfig = ReturnType<typeof readDispatchConfig>;
 
-/** The configuration, and what it names. */
+/** The configuration and the contents of the files that it names. */
 export interface DispatchSettings {
   readonly config: DispatchConfig;
   readonly target: RedisTarget;
@@ -249,7 +249,7 @@ export function readDispatchConfig(environment: Readonly<Record<string, string |
 }
 
 /**
- * Reads the environment, and the files it names.
+ * Reads the environment and the files that it names.
  * @throws ConfigError
  */
 export function readDispatchSettings(

@@ -1,5 +1,6 @@
-// dispatch's process: hands over what waits, and looks after what nobody acknowledged.
-// Guarantees: the only reader of process.env here; a stop finishes the steps under way and frees the partitions at once.
+// dispatch's process: hands over what waits, and follows up on what nobody acknowledged.
+// Guarantees: the only reader of process.env in this service. A stop finishes the steps in progress and frees the
+// partitions at once.
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import { runMain } from "@petrel/shared/service/run-main";
@@ -13,7 +14,7 @@ await runMain({
   stopDeadlineMs: () => 15_000,
   identify: ({ config }) => {
     const name = (config.nodeName ?? hostname()).replace(/[^A-Za-z0-9_.-]/g, "-");
-    // Several dispatchers may start on one host in the same millisecond.
+    // Random, because several dispatchers may start on one host in the same millisecond.
     const dispatcher = `${name}.${Date.now().toString(36)}${randomBytes(2).toString("hex")}`;
     return { instance: dispatcher, logFields: { dispatcher } };
   },

@@ -1,9 +1,8 @@
 // open-dispatcher -> here: the fallback channels that the configuration names.
-// Guarantees: in the order of FALLBACK_CHANNELS, without those that are not configured; where one's settings are
+// Guarantees: in the order of FALLBACK_CHANNELS, without those that are not configured. If a channel's settings are
 // incomplete or unusable, the start fails with a line that says so.
-//
 // How to add one: its name in shared/src/protocol/fallback/fallback-channels.ts, its room beside channels/apns with an
-// `open…` that answers undefined where it is not configured, its settings in config.ts, and a line below.
+// `open…` that returns undefined if it is not configured, its settings in config.ts, and a line below.
 import type { FallbackChannelName } from "@petrel/shared/protocol/fallback/fallback-channels";
 import { type ApnsSettings, openApns } from "./channels/apns/open-apns.js";
 import type { ChannelDeps } from "./channels/channel-deps.js";
@@ -18,7 +17,7 @@ export interface ChannelSettings extends ApnsSettings, WebSettings, WechatSettin
 
 type OpenChannel = (settings: ChannelSettings, deps: ChannelDeps) => FallbackChannel | undefined;
 
-/** Those that open nothing come first: a start that fails closes nothing. */
+/** Those that open nothing come first, because a failed start closes nothing. */
 const openers: Partial<Readonly<Record<FallbackChannelName, OpenChannel>>> = {
   webhook: openWebhook,
   web: openWeb,

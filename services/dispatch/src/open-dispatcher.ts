@@ -1,5 +1,6 @@
-// start-dispatch, testing/start-dispatcher -> here -> own, hand-over, wake, presence, rounds, fallback, webhooks: a dispatcher, wired.
-// Guarantees: nothing runs before `start`; a stop finishes the steps under way and frees the partitions at once.
+// start-dispatch, testing/start-dispatcher -> here -> own, hand-over, wake, presence, rounds, fallback, webhooks: a
+// dispatcher, wired.
+// Guarantees: nothing runs before `start`. A stop finishes the steps in progress and frees the partitions at once.
 import type { Lifecycle } from "@petrel/shared/kernel/lifecycle/lifecycle";
 import { createRareLog } from "@petrel/shared/kernel/logging/rare-log";
 import type { MessageArchive } from "@petrel/shared/archive/message-archive";
@@ -48,27 +49,27 @@ import { openWebhooks, type Webhooks } from "./webhooks/open-webhooks.js";
 import type { RetryRules } from "./webhooks/webhook-lane.js";
 
 export interface DispatcherParts {
-  /** Where one is configured; the caller closes it. */
+  /** Set if one is configured; the caller closes it. */
   readonly archive?: MessageArchive | undefined;
   readonly config: DispatchConfig;
-  /** `instance` is its name and boot epoch: a restarted dispatcher is another one. */
+  /** `instance` is its name and boot epoch, so a restarted dispatcher is another one. */
   readonly service: Pick<Service, "instance" | "metrics" | "clock" | "logger" | "tracing">;
   readonly links: {
     readonly redis: Redis;
-    /** For reads that wait; nothing else may use it. */
+    /** For blocking reads; nothing else may use it. */
     readonly blocking: Redis;
     readonly scripts: ScriptRunner;
   };
   readonly audit: Pick<AuditLog, "record">;
-  /** Undefined where KEY_ENCRYPTION_FILE is not set: no webhook is made or served then. */
+  /** Undefined if KEY_ENCRYPTION_FILE is not set; then webhooks can be neither made nor delivered. */
   readonly cipher: AtRestCipher | undefined;
 }
 
-/** What a test may set that the environment cannot. */
+/** For tests: options that the environment cannot set. */
 export interface DispatcherOverrides {
-  /** Something found its fallback stream full; a line now and then by default. */
+  /** A fallback stream was full; logs a line now and then by default. */
   readonly onHeldUp?: () => void;
-  /** When webhooks are tried again, and given up. */
+  /** When webhooks are retried, and when they are given up. */
   readonly webhookRetry?: RetryRules;
 }
 
@@ -76,13 +77,13 @@ export interface Dispatcher {
   readonly owner: PartitionOwner;
   readonly deadLetters: DeadLettersStore;
   readonly webhooks: Webhooks;
-  /** Whether it hands over and wakes, and so must be a member to be of use. */
+  /** Whether it hands over and wakes; then it is only useful as a member. */
   readonly isOwner: boolean;
-  /** Something was put into the fallback streams: the workers here look at once. */
+  /** The fallback streams have new entries: this process's workers look at once. */
   readonly pokeFallback: () => void;
   /** The fallback channels that this process sends by. */
   readonly channels: readonly FallbackChannel[];
-  /** Begins the work that the configuration's roles ask for, to be ended by the lifecycle. */
+  /** Starts the work of the configured roles; the lifecycle ends it. */
   readonly start: (lifecycle: Pick<Lifecycle, "onStop">) => void;
 }
 
@@ -91,10 +92,10 @@ const DAY_MS = 24 * HOUR_MS;
 /** A round over a million keys takes a quarter of an hour. */
 const DEVICE_SWEEP = { intervalMs: 1_000, restMs: HOUR_MS } as const;
 const EVENT_TRIM_INTERVAL_MS = 60_000;
-/** While a fallback stream is full, it is logged once in so long. */
+/** How often a full fallback stream is logged. */
 const FULL_STREAM_LOG_MS = 60_000;
 
-/** @throws ConfigError where a fallback channel's settings are wrong */
+/** @throws ConfigError if a fallback channel's settings are wrong */
 export function openDispatcher(
   { config, service, links: { redis, blocking, scripts }, audit, cipher, archive }: DispatcherParts,
   overrides: DispatcherOverrides = {},
@@ -244,7 +245,7 @@ export function openDispatcher(
       readyCap: config.readyCap,
       receiveLimit: (config.messagesPerUser * RECEIVE_WINDOW_MS) / 1_000,
       deadLettersCap: config.deadLettersCap,
-      // Which topics have the archive for their history is collect's to know.
+      // Only collect knows which topics use the archive as their history.
       ...(archive === undefined ? {} : { topicKeepMs: Math.max(TOPIC_KEEP_MS, config.archiveDays * DAY_MS) }),
     },
     metrics: createPromotionMetrics(registry),
@@ -300,7 +301,7 @@ export function openDispatcher(
     channels,
     pokeFallback: () => fallback.poke(),
     start: (lifecycle) => {
-      // Stopped in reverse: the partitions first, for they need not wait for what is being sent.
+      // Stopped in reverse: the partitions first, because they need not wait for sends in progress.
       lifecycle.onStop("fallback", async () => {
         await fallback.stop();
         await Promise.all(channels.map((channel) => channel.close()));
@@ -321,7 +322,7 @@ export function openDispatcher(
         await Promise.all(ofOwner.map((part) => part.stop()));
       });
       if (isOwner) for (const part of [owner, ...ofOwner]) part.start();
-      // One that only routes takes note as well: so whoever pauses knows that all have.
+      // A dispatcher that only routes confirms pauses too, so that whoever pauses knows that all have.
       pauses.start();
       lifecycle.onStop("paused channels", () => pauses.stop());
       if (isSender) fallback.start();

@@ -1,5 +1,5 @@
 // main.ts, tests -> here -> open-dispatcher, app: dispatch's parts, wired.
-// Guarantees: nothing is taken before Redis has been checked; a stop ends the work before it closes the port.
+// Guarantees: no partition is taken before Redis has been checked; a stop ends the work before it closes the port.
 import { openArchive } from "@petrel/shared/archive/open-archive";
 import { readReadyLengths } from "@petrel/shared/redis/accept/ready-stream";
 import { AuditLog } from "@petrel/shared/redis/auth/audit-log";

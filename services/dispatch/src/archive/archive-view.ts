@@ -1,5 +1,6 @@
-// routes/archive-routes -> here -> shared/archive: what operators see of the archive, and ask of it.
-// Guarantees: reads, and notes an asking; the owners do the work. An archive that does not answer is "unavailable".
+// routes/archive-routes -> here -> shared/archive: what operators see of the archive, and may request of it.
+// Guarantees: only reads, and records requests; the partitions' owners do the work. An archive that does not answer is
+// "unavailable".
 import { ArchiveError, type MessageArchive, type NewRow } from "@petrel/shared/archive/message-archive";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
@@ -18,19 +19,19 @@ export interface ArchiveViewDeps {
 export interface ArchivedPartition {
   readonly partition: number;
   readonly open: number;
-  /** Of these, those whose time to be looked at has come. */
+  /** The open rows that are due for a check. */
   readonly overdue: number;
   readonly lagMs: number;
   readonly spooled: number;
-  /** `due`: it begins as soon as the partition has an owner that reaches the archive. */
+  /** `due`: begins as soon as the partition has an owner that reaches the archive. */
   readonly redrive: "due" | "running" | "done";
-  /** By the last search, or the one that runs. */
+  /** Rows that the last or current search has checked. */
   readonly looked: number;
   readonly driven: number;
   readonly changedAtMs: number | undefined;
 }
 
-/** Each asks a few things of the archive. */
+/** Each partition takes a few queries of the archive. */
 const AT_ONCE = 8;
 
 export class ArchiveView {

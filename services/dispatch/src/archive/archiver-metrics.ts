@@ -1,16 +1,16 @@
 // archiver -> here: what a dispatcher measures of the message archive.
-// Guarantees: counters only grow; a gauge is that of the partitions owned here.
+// Guarantees: counters only grow; gauges cover the partitions owned here.
 import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import type { Driven } from "./drive-message.js";
 
 export interface ArchiverMetrics {
-  /** Rows whose end, or number, was written. */
+  /** Rows whose end or sequence number was written. */
   readonly updated: (rows: number) => void;
   readonly driven: (outcome: Driven) => void;
   readonly failed: () => void;
   readonly lag: (partition: number, seconds: number) => void;
   readonly spool: (partition: number, entries: number) => void;
-  /** Not owned here any more. */
+  /** The partition is no longer owned here. */
   readonly forget: (partition: number) => void;
 }
 

@@ -1,8 +1,8 @@
-// own-partitions -> here -> judge-row, drive-message, shared/archive: keeps the message archive true, for the partitions
-// owned here.
-// Guarantees: each open row is looked at until it has ended, whatever events are written; what the spool holds reaches
-// the archive, in order. Where Redis has lost data every open row of the partition is looked for, paced, and what Redis
-// does not know any more is driven on; a search that was cut off begins anew. Everything may be done twice.
+// own-partitions -> here -> judge-row, drive-message, shared/archive: keeps the message archive in step with Redis, for
+// the partitions owned here.
+// Guarantees: each open row is checked until it has ended, whichever events are enabled. What the spool holds reaches
+// the archive in order. After Redis has lost data, every open row of the partition is checked at a limited pace, and
+// messages that Redis no longer knows are re-driven; an interrupted search starts over. Every step may run twice.
 import type { ArchivedRow, MessageArchive, NewRow, RowUpdate } from "@petrel/shared/archive/message-archive";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -30,18 +30,18 @@ export interface ArchiverOptions extends DriveDeps {
   readonly spool: Pick<ArchiveSpool<NewRow>, "read" | "remove" | "count">;
   readonly metrics: ArchiverMetrics;
   readonly logger: Logger;
-  /** Lost messages that are driven on in a second, of each partition. */
+  /** Lost messages re-driven per second, for each partition. */
   readonly redrivePerSecond: number;
   readonly intervalMs?: number;
 }
 
-/** The search for what Redis has lost, as far as it has come. */
+/** The search for what Redis has lost, and how far it has got. */
 interface Search {
   readonly generation: string;
-  /** The asking that this search answers. */
+  /** The operator's request that this search answers. */
   readonly askedAtMs: number | undefined;
   readonly lostBeforeMs: number;
-  /** The newest first: what Redis' tail held, then what is older. */
+  /** The newest first: the span that the lost tail may cover, then everything older. */
   readonly spans: { readonly fromMs: number; readonly untilMs: number }[];
   after: { readonly acceptedAtMs: number; readonly id: string } | undefined;
   looked: number;
@@ -51,9 +51,9 @@ interface Search {
 const INTERVAL_MS = 1_000;
 const PAGE = 500;
 const SEARCH_PAGE = 200;
-/** What a lost tail reaches back at most, and more. */
+/** Longer than any tail that Redis loses. */
 const TAIL_MS = 60 * 60_000;
-/** A message that found no room is driven on again after so long. */
+/** How long until a message that found no room is re-driven again. */
 const AGAIN_MS = 15_000;
 const SWEEP_INTERVAL_MS = 60_000;
 const FAILURE_LOG_MS = 30_000;
@@ -77,7 +77,7 @@ export class Archiver {
     this.#loop.start();
   }
 
-  /** Resolves when the round under way is over. */
+  /** Resolves once the round in progress has ended. */
   stop(): Promise<void> {
     return this.#loop.stop();
   }
@@ -96,7 +96,7 @@ export class Archiver {
     return nextInMs;
   }
 
-  /** @returns the pause until the next one */
+  /** @returns the pause before the next round */
   async #round(held: HeldPartition): Promise<number> {
     const { intervalMs = INTERVAL_MS, metrics } = this.#options;
     let nextInMs = intervalMs;
@@ -129,7 +129,7 @@ export class Archiver {
     return due.length === PAGE || hasMore ? 0 : pauseMs;
   }
 
-  /** The search that is due, or under way: where the generation is another one than when all was last looked for. */
+  /** The search that is due or under way: needed if the generation has changed since the last complete one. */
   async #searchOf(
     held: HeldPartition,
     generation: string | undefined,
@@ -137,7 +137,7 @@ export class Archiver {
   ): Promise<Search | undefined> {
     const { archive, logger } = this.#options;
     const { partition } = held.keys;
-    // Nothing has been written since Redis came up: the first that is will say which generation it is.
+    // Nothing has been written since Redis started; the first write will show which generation it is.
     if (generation === undefined) return undefined;
     const known = this.#searches.get(held);
     if (known?.generation === generation) return known;
@@ -161,7 +161,7 @@ export class Archiver {
     return search;
   }
 
-  /** One page. @returns the pause that the pace asks for */
+  /** Checks one page. @returns the pause that keeps to the pace */
   async #searchOn(held: HeldPartition, search: Search, nowMs: number): Promise<number> {
     const { archive, logger, redrivePerSecond, intervalMs = INTERVAL_MS } = this.#options;
     const { keys } = held;
@@ -183,13 +183,13 @@ export class Archiver {
     const isUnderWay = search.spans.length > 0;
     await archive.noteProgress({
       partition,
-      // Written at the end: an owner that takes over before looks at everything again.
+      // Written only at the end, so that an owner that takes over earlier starts the search again.
       generation: isUnderWay ? "" : generation,
       isUnderWay,
       looked: search.looked,
       driven: search.driven,
       changedAtMs: nowMs,
-      // What was asked since this search began is answered by the next one.
+      // A request that came after this search began is for the next search.
       ...(search.askedAtMs === undefined ? {} : { answeredMs: search.askedAtMs }),
     });
     if (isUnderWay) return Math.ceil((driven / redrivePerSecond) * 1_000);
@@ -199,7 +199,7 @@ export class Archiver {
     return intervalMs;
   }
 
-  /** @returns how many were driven on */
+  /** @returns how many were re-driven */
   async #look(
     keys: PartitionKeys,
     rows: readonly ArchivedRow[],
@@ -214,7 +214,7 @@ export class Archiver {
     const { nowMs, lostBeforeMs } = at;
     const erased = await archive.erasedUntil(usersOf(rows));
     const found = await readMessages(scripts, keys, rows, nowMs);
-    // Redis may have lost data just before it was asked: then nothing is concluded from what it does not know.
+    // Redis may have lost data just before the look-up; then conclude nothing from what it does not know.
     const isSame = !found.includes(undefined) || (await readGeneration(scripts, keys)) === at.generation;
     const updates: RowUpdate[] = [];
     const removed: string[] = [];
@@ -229,9 +229,9 @@ export class Archiver {
     }
     await archive.remove(removed);
     await this.#takeBack.note(keys, lost);
-    // All in one turn, so that those of a user keep their order.
+    // All in one turn, so that a user's messages keep their order.
     const outcomes = await Promise.all(lost.map((row) => driveMessage(this.#options, row, nowMs)));
-    // Their users may have been erased since the tombstones were read. One whose answer is missing may be stored.
+    // Their users may have been erased since the tombstones were read. A message whose answer is missing may be stored.
     await this.#takeBack.forget(
       keys,
       lost.filter((_, i) => outcomes[i] === "there"),
@@ -251,7 +251,7 @@ export class Archiver {
     return outcomes.filter((outcome) => outcome === "driven").length;
   }
 
-  /** By one owner: that of the first partition. */
+  /** Run by one owner: that of the first partition. */
   async #sweep({ partition }: PartitionKeys, nowMs: number): Promise<void> {
     if (partition !== 0 || nowMs < this.#nextSweepMs) return;
     this.#nextSweepMs = nowMs + SWEEP_INTERVAL_MS;

@@ -1,6 +1,6 @@
-// archiver -> here -> shared/archive: what waited in Redis while the archive was away.
-// Guarantees: in the order in which it was spooled; an entry goes only once the archive has it; nothing of a user who was
-// erased since is written.
+// archiver -> here -> shared/archive: moves what Redis spooled while the archive was down.
+// Guarantees: keeps the order of the spool. An entry is removed only once the archive has it. Nothing of a user who has
+// been erased since is written.
 import type { MessageArchive, NewRow } from "@petrel/shared/archive/message-archive";
 import { erasedUntilOf, usersOf } from "./erased-rows.js";
 import type { ArchiveSpool, SpooledEntry } from "@petrel/shared/redis/spool/archive-spool";
@@ -12,7 +12,7 @@ export interface DrainDeps {
 
 const ENTRIES = 500;
 
-/** One page. @returns whether there may be more */
+/** Moves one page. @returns whether there may be more */
 export async function drainSpool(partition: number, { archive, spool }: DrainDeps): Promise<boolean> {
   const entries = await spool.read(partition, ENTRIES);
   if (entries.length === 0) return false;
@@ -35,7 +35,7 @@ export async function drainSpool(partition: number, { archive, spool }: DrainDep
   return entries.length === ENTRIES;
 }
 
-/** Neighbours of one kind. */
+/** Groups adjacent entries of the same kind. */
 function runsOf(entries: readonly SpooledEntry<NewRow>[]): SpooledEntry<NewRow>[][] {
   const runs: SpooledEntry<NewRow>[][] = [];
   for (const entry of entries) {

@@ -1,7 +1,7 @@
-// archiver -> here -> shared/redis/{accept/accept-batch, schedules/schedule-messages}: a message that Redis has lost,
-// stored again.
-// Guarantees: with the id it had, so that no client takes it for another one, and as long as it had left to live. What
-// is there already stays as it is. Needs no fence: of two that drive the same message, the second finds it.
+// archiver -> here -> shared/redis/{accept/accept-batch, schedules/schedule-messages}: stores again a message that
+// Redis has lost.
+// Guarantees: keeps its id, so that no client takes it for another message, and the rest of its TTL. Never replaces a
+// message that exists. Needs no fence: of two processes that re-drive the same message, the second finds it.
 import type { ArchivedRow } from "@petrel/shared/archive/message-archive";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { MessageAccepter, MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
@@ -13,10 +13,10 @@ export interface DriveDeps {
   readonly scheduler: Pick<MessageScheduler, "schedule">;
 }
 
-/** `later`: there is no room for it now, or no answer: then it may be stored. */
+/** `later`: there is no room now, or no answer came; in the latter case it may be stored. */
 export type Driven = "driven" | "there" | "later";
 
-/** @param nowMs Redis' clock; the row has not expired by it */
+/** @param nowMs Redis's clock; the row has not expired by then */
 export async function driveMessage(
   { accepter, scheduler }: DriveDeps,
   row: ArchivedRow,

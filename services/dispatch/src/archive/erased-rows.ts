@@ -1,5 +1,5 @@
-// archiver, drain-spool -> here: whose tombstones a row heeds.
-// Guarantees: those of the user it is for, and of the user whose client published it.
+// archiver, drain-spool -> here: which erasures apply to a row.
+// Guarantees: those of its recipient, and of the user whose client published it.
 import type { NewRow } from "@petrel/shared/archive/message-archive";
 
 type Concerned = Pick<NewRow, "recipient" | "from">;
@@ -10,7 +10,7 @@ export function usersOf(rows: readonly Concerned[]): string[] {
   ];
 }
 
-/** @returns undefined where nobody concerned was erased */
+/** @returns undefined if none of these users was erased */
 export function erasedUntilOf(
   erased: ReadonlyMap<string, number>,
   { recipient, from }: Concerned,

@@ -1,31 +1,33 @@
-// archiver -> here: what a row of the archive says next, by what Redis knows of its message.
-// Guarantees: a pure decision; an end that is final is written once and not looked at again; a row is driven on only
-// where Redis has lost data since it was accepted.
+// archiver -> here: decides what to do with an archive row, given what Redis knows of its message.
+// Guarantees: a pure decision. A final end is written once and not checked again. A row is re-driven only if Redis has
+// lost data since the message was accepted.
 import type { ArchivedRow, RowUpdate } from "@petrel/shared/archive/message-archive";
 import type { FoundMessage } from "@petrel/shared/redis/inbox/read-message";
 
 export type Verdict =
   | { readonly kind: "update"; readonly update: RowUpdate }
-  /** Its user was erased since. */
+  /** Its user has been erased since. */
   | { readonly kind: "remove" }
-  /** Redis has lost it, and it has not ended. */
+  /** Redis has lost it, and it had not ended. */
   | { readonly kind: "drive" };
 
 export interface Circumstances {
-  /** Redis' clock. */
+  /** By Redis's clock. */
   readonly nowMs: number;
-  /** What this user got until then is erased. */
+  /** Everything this user got up to this time is erased. */
   readonly erasedUntilMs: number | undefined;
-  /** Redis lost data: what it does not know of the messages that were accepted by then is lost. */
+  /** Set if Redis lost data: messages accepted by then that Redis does not know are lost. */
   readonly lostBeforeMs: number | undefined;
 }
 
-/** An open row is looked at again after as long as it is old, at most this: so far an end may be behind. */
+/**
+ * An open row is checked again after as long as it is old, within these bounds; so an end is seen at most this late.
+ */
 export const LOOK_AT_LEAST_MS = 3_000;
 export const LOOK_AT_MOST_MS = 5 * 60_000;
-/** A call of collect that is still under way stores within a minute. */
+/** Longer than a call of collect that is still under way can take to store the message. */
 const MISSING_MS = 3 * 60_000;
-/** The clock of the collect that wrote a row may be ahead of Redis'. */
+/** The clock of the collect that wrote a row may be ahead of Redis's. */
 export const CLOCK_TOLERANCE_MS = 60_000;
 
 export function judgeRow(row: ArchivedRow, found: FoundMessage | undefined, at: Circumstances): Verdict {
@@ -40,7 +42,7 @@ function judgeFound(row: ArchivedRow, found: FoundMessage, nowMs: number): Verdi
     id: row.id,
     state,
     ...numbered,
-    // By Redis' clock now; but not when it was driven on.
+    // Take Redis's time of acceptance, except for a re-driven message.
     ...(row.state === "pending" && !row.isLost ? { acceptedAtMs: record.atMs } : {}),
     expiresAtMs: record.expiresAtMs,
     ...(row.missingSinceMs === undefined ? {} : { missingSinceMs: null }),
@@ -54,7 +56,7 @@ function judgeFound(row: ArchivedRow, found: FoundMessage, nowMs: number): Verdi
     endedAtMs: stateAtMs ?? (state === "published" ? record.atMs : nowMs),
     word: state === "delivered" ? undefined : record.end?.word,
   };
-  // A client may still acknowledge what was pushed, or failed, until it expires.
+  // Until it expires, a client may still acknowledge a message that was pushed or failed.
   const isFinal = (state !== "pushed" && state !== "failed") || record.expiresAtMs <= nowMs;
   return { kind: "update", update: { ...ended, lookAtMs: isFinal ? null : nextLook(row, nowMs) } };
 }
@@ -65,7 +67,7 @@ function judgeMissing(row: ArchivedRow, { nowMs, lostBeforeMs }: Circumstances):
     kind: "update",
     update: { id, state: as, endedAtMs: nowMs, lookAtMs: null, missingSinceMs: null, isLost: null },
   });
-  // Published for good; or an end that an acknowledgement could have changed, had Redis not forgotten it.
+  // Published for good, or an end that only an acknowledgement could have changed, and Redis has forgotten the message.
   if (state === "published" || state === "pushed" || state === "failed")
     return { kind: "update", update: { id, lookAtMs: null, missingSinceMs: null } };
   const isTopic = row.recipient.startsWith("#");
@@ -80,7 +82,7 @@ function judgeMissing(row: ArchivedRow, { nowMs, lostBeforeMs }: Circumstances):
     };
   if (nowMs - row.missingSinceMs < MISSING_MS)
     return { kind: "update", update: { id, lookAtMs: nextLook(row, nowMs) } };
-  // Never accepted; or it ended while nobody looked for so long that Redis has forgotten it.
+  // It was never accepted; or it ended unobserved, so long ago that Redis has forgotten it.
   return end(wasSeen ? "unknown" : "refused");
 }
 

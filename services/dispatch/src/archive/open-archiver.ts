@@ -30,7 +30,7 @@ export interface OpenArchiverOptions {
 }
 
 const HOUR_MS = 60 * 60 * 1_000;
-/** They were within the bound when they were accepted. */
+/** No cap: these were within the bound when they were first accepted. */
 const NO_CAP = 10_000_000;
 
 export function openArchiver({
@@ -47,7 +47,7 @@ export function openArchiver({
     owner,
     archive,
     spool: new ArchiveSpool<NewRow>({ redis: scripts.redis, partitions, cap: 0 }),
-    // No limit of what a user is sent: these were sent already.
+    // No rate limit: users were sent these before.
     accepter: new MessageAccepter({
       scripts,
       partitions,

@@ -1,10 +1,10 @@
-// archiver, archive-view -> here: whether a partition's open rows are to be gone through.
-// Guarantees: a loss of Redis' data, and each asking, is answered by a search that began after it.
+// archiver, archive-view -> here: whether a partition's open rows need another search.
+// Guarantees: every loss of Redis's data, and every request, is answered by a search that began after it.
 import type { RedriveProgress } from "@petrel/shared/archive/message-archive";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 
-/** Whether all was looked for since Redis last lost data, and since somebody last asked. */
+/** Whether a full search has ended since Redis last lost data and since an operator last asked. */
 export function isAnswered(
   { generation: searched, askedAtMs, answeredMs }: RedriveProgress,
   generation: string,
@@ -12,7 +12,7 @@ export function isAnswered(
   return searched === generation && askedAtMs === answeredMs;
 }
 
-/** Another text after each loss of data, and now and then without one. @returns undefined: nothing was written yet */
+/** Changes with each loss of data, and occasionally without one. @returns undefined if nothing has been written yet */
 export async function readGeneration(
   { redis }: Pick<ScriptRunner, "redis">,
   keys: PartitionKeys,

@@ -1,6 +1,6 @@
-// archiver -> here -> shared/redis/recall: a message that was driven on while its user was being erased goes again.
-// Guarantees: a message is noted in Redis before it is stored, and stands there until the tombstones were looked at once
-// more after that: either the erasure found the message in Redis, or it is found here, by this owner or by the next one.
+// archiver -> here -> shared/redis/recall: removes a message that was re-driven while its user was being erased.
+// Guarantees: a message is noted in Redis before it is stored, and the note stays until the tombstones have been read
+// once more after that. So either the erasure finds the message in Redis, or this owner or the next one finds it here.
 // No event names the user.
 import type { ArchivedRow, MessageArchive } from "@petrel/shared/archive/message-archive";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -22,20 +22,20 @@ export class ErasedTakeBack {
     this.#deps = deps;
   }
 
-  /** These are about to be driven on. */
+  /** Call it before re-driving these. */
   async note({ archiveDriven }: PartitionKeys, rows: readonly Noted[]): Promise<void> {
     if (rows.length === 0) return;
     const fields = rows.flatMap(({ id, recipient, acceptedAtMs }) => [id, `${acceptedAtMs}\t${recipient}`]);
     await this.#deps.scripts.redis.hset(archiveDriven, ...fields);
   }
 
-  /** These were not driven on by us: what is there was stored by somebody else. */
+  /** Call it for messages that this process did not store: what exists was stored by somebody else. */
   async forget({ archiveDriven }: PartitionKeys, rows: readonly Noted[]): Promise<void> {
     const ids = rows.map(({ id }) => id);
     if (ids.length > 0) await this.#deps.scripts.redis.hdel(archiveDriven, ...ids);
   }
 
-  /** Compares all that are noted, also those of an owner that died. */
+  /** Compares every noted message with the tombstones, including those of an owner that died. */
   async check(keys: PartitionKeys): Promise<void> {
     const { scripts, archive } = this.#deps;
     const noted = Object.entries(await scripts.redis.hgetall(keys.archiveDriven)).map(decodeNoted);
@@ -47,7 +47,7 @@ export class ErasedTakeBack {
       const erasedUntilMs = erased.get(recipient);
       if (erasedUntilMs !== undefined && acceptedAtMs <= erasedUntilMs) {
         const { outcome } = await cancelMessage(call, scripts, keys, id);
-        // A fallback channel may have it at any moment: once that is known.
+        // A fallback channel may be sending it right now; try again when that has ended.
         if (outcome === "pushing") continue;
         await scripts.redis.unlink(keys.record(id), keys.attempts(id), keys.deviceSends(id));
         await archive.remove([id]);

@@ -1,5 +1,5 @@
-// open-channels -> here -> the channels' own open…: what each of them may use of the process.
-// Guarantees: none of its own: what is here belongs to the process, and outlives the channels.
+// open-channels -> here -> the channels' own open…: the parts of the process that a channel may use.
+// Guarantees: none of its own; these parts belong to the process and outlive the channels.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { Registry } from "@petrel/shared/kernel/metrics/metrics";
@@ -16,6 +16,6 @@ export interface ChannelDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly tracing: Tracing;
-  /** For what a channel keeps that is secret; undefined where KEY_ENCRYPTION_FILE is not set. */
+  /** Seals the secrets that a channel stores; undefined if KEY_ENCRYPTION_FILE is not set. */
   readonly cipher?: AtRestCipher | undefined;
 }

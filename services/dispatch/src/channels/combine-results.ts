@@ -1,24 +1,24 @@
 // channels/apns/apns-channel -> here: one answer for a message, from the results of its devices.
-// Guarantees: a message that one phone has never fails because of another; while it may still reach one and there is time,
-// it is tried again.
+// Guarantees: a message that one phone has never fails because of another. While it may still reach a device and there
+// is time, it is tried again.
 import type { BackoffOptions } from "@petrel/shared/kernel/backoff";
 import type { AttemptNote } from "@petrel/shared/protocol/fallback/fallback-attempt";
 import type { ChannelAnswer } from "./fallback-channel.js";
 
 export type DeviceOutcome =
-  /** The provider has it. */
+  /** The provider has accepted it. */
   | { readonly kind: "taken" }
-  /** Not a way to this user: forgotten, set aside, or an app that is not configured. */
+  /** The user cannot be reached this way: the device is forgotten or quarantined, or its app is not configured. */
   | { readonly kind: "gone"; readonly reason: string }
-  /** The token was called bad: to be looked at again, see channels/apns/device-breaker. */
+  /** The token was called bad; check it again later, see channels/apns/device-breaker. */
   | { readonly kind: "doubted"; readonly reason: string; readonly afterMs: number }
-  /** Not tried now; whoever holds it back does so again where it comes too early. */
+  /** Not tried now. If it comes back too early, whoever held it back does so again. */
   | { readonly kind: "held"; readonly reason: string; readonly afterMs: number }
-  /** A fault that may pass; `afterMs` is the provider's wish. */
+  /** A fault that may pass; `afterMs` is the provider's Retry-After. */
   | { readonly kind: "retry"; readonly reason: string; readonly afterMs: number | undefined }
-  /** The key or the certificate is not good. */
+  /** The key or certificate is invalid. */
   | { readonly kind: "halted"; readonly reason: string }
-  /** The message would be refused every time. */
+  /** The message would always be refused. */
   | { readonly kind: "failed"; readonly reason: string };
 
 export type DeviceResult = DeviceOutcome & {
@@ -29,14 +29,14 @@ export interface NextAttempt {
   /** 1 for the first. */
   readonly attempt: number;
   readonly maxAttempts: number;
-  /** As fall-back waits between attempts. */
+  /** The same backoff as fall-back between attempts. */
   readonly retry: BackoffOptions;
   readonly nowMs: number;
   readonly expiresAtMs: number;
 }
 
 /**
- * @param results of the devices that were tried, or would have been, now
+ * @param results of the devices that were tried now, or would have been
  * @param takenBefore whether an earlier attempt has reached a device
  */
 export function combineResults(
@@ -49,7 +49,7 @@ export function combineResults(
     results.filter((result): result is Extract<DeviceResult, { kind: I }> => result.kind === kind);
   const again = retryAnswer(of("retry"), of("held"));
   if (takenBefore || of("taken").length > 0) {
-    // A doubted token is not waited for: most likely the provider is right.
+    // Do not wait for a doubted token: most likely the provider is right.
     if (again === undefined || !isTimeForMore(again.afterMs, next)) return { outcome: "taken", notes };
     return { ...again, notes };
   }
@@ -59,7 +59,7 @@ export function combineResults(
     const afterMs = Math.max(...of("doubted").map((one) => one.afterMs));
     return { outcome: "retry", reason: doubted.reason, afterMs, notes };
   }
-  // Before a fault of the message: once the credential is mended, the message may turn out to be good.
+  // Ranks before a fault of the message: with a working credential the message may turn out to be fine.
   const [halted] = of("halted");
   if (halted !== undefined)
     return { outcome: "failed", cause: "misconfigured", reason: halted.reason, notes };
@@ -88,7 +88,7 @@ function retryAnswer(
   return { outcome: "retry", reason: first.reason, afterMs: Math.min(...held.map(({ afterMs }) => afterMs)) };
 }
 
-/** Whether another attempt certainly comes before the message's time, and the attempts allowed, are over. */
+/** Whether another attempt certainly fits into the message's TTL and the number of attempts. */
 function isTimeForMore(
   afterMs: number,
   { attempt, maxAttempts, retry, nowMs, expiresAtMs }: NextAttempt,

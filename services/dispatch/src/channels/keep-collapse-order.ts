@@ -1,6 +1,7 @@
-// channels/apns/apns-channel, channels/web/web-channel -> here -> fallback/take-collapse-turn: notifications of a user with one collapse key, one after another.
-// Guarantees: once a newer one has begun, in whichever process, an older one is not sent; a process that dies holds up the
-// others for its lease. A provider may reorder two requests that are both under way, so there is only one.
+// channels/apns/apns-channel, channels/web/web-channel -> here -> fallback/take-collapse-turn: sends a user's
+// notifications with one collapse key one after another.
+// Guarantees: once a newer one has begun, in whichever process, an older one is not sent. A process that dies delays
+// the others by its lease. Only one request is under way, because a provider may reorder two.
 import { randomBytes } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -16,17 +17,17 @@ import { unlessAborted } from "./unless-aborted.js";
 export interface CollapseOrderOptions {
   readonly scripts: ScriptRunner;
   readonly keys: PartitionKeys;
-  /** As long as a send may take; ms. */
+  /** The longest that a send may take, ms. */
   readonly leaseMs: number;
-  /** How long to wait for another to end, before the message is tried again later, ms. */
+  /** How long to wait for another send to end before this message is retried later, ms. */
   readonly waitMs: number;
-  /** The message's, ms since 1970. */
+  /** The message's expiry, ms since 1970. */
   readonly keepUntilMs: number;
 }
 
 const ASK_EVERY_MS = 25;
 
-/** @throws where the signal is aborted, or Redis does not answer before it began */
+/** @throws if the signal is aborted, or Redis does not answer before the send has begun */
 export async function keepCollapseOrder(
   { scripts, keys, leaseMs, waitMs, keepUntilMs }: CollapseOrderOptions,
   message: CollapsibleMessage,
@@ -50,7 +51,7 @@ export async function keepCollapseOrder(
   try {
     return await send();
   } finally {
-    // Without it the lease ends by itself.
+    // If this fails, the lease ends by itself.
     void endCollapseTurn(scripts, keys, message, options).catch(() => undefined);
   }
 }

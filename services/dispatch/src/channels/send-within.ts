@@ -1,5 +1,5 @@
-// apns-channel, web-channel, wechat-channel -> here: a channel's attempt, with the time that it may take.
-// Guarantees: faults are answers, as the port asks: it rejects only where the process must end.
+// apns-channel, web-channel, wechat-channel -> here: limits the time of a channel's attempt.
+// Guarantees: faults are answers, as the port requires: it rejects only if the process must end.
 import { setMaxListeners } from "node:events";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { ChannelAnswer } from "./fallback-channel.js";
@@ -7,8 +7,8 @@ import type { ChannelAnswer } from "./fallback-channel.js";
 /**
  * @param timeoutMs for the whole attempt
  * @param ending aborted when the process must end
- * @param send gets a signal that is aborted at either
- * @throws the reason of `ending`, where that is aborted
+ * @param send gets a signal that aborts in either case
+ * @throws the reason of `ending`, if that is aborted
  */
 export async function sendWithin(
   timeoutMs: number,
@@ -18,7 +18,7 @@ export async function sendWithin(
   ending.throwIfAborted();
   const timeout = AbortSignal.timeout(timeoutMs);
   const either = AbortSignal.any([ending, timeout]);
-  // Every device's send listens to it, and so do the waits for Redis.
+  // Each device's send listens to it, and so does each wait for Redis.
   setMaxListeners(0, either);
   try {
     return await send(either);

@@ -1,5 +1,5 @@
-// channels/apns -> here: waits for what cannot be cancelled itself, such as Redis' answer.
-// Guarantees: rejects as soon as the signal is aborted; what comes later is dropped, never an unhandled rejection.
+// channels/apns -> here: waits for something that cannot be cancelled itself, such as Redis's answer.
+// Guarantees: rejects as soon as the signal is aborted; a later result is dropped, and is never an unhandled rejection.
 
 export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   let abort = (): void => undefined;

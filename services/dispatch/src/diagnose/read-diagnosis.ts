@@ -1,5 +1,6 @@
-// routes/show-diagnosis -> here -> shared/redis, channels: facts about Redis, the partitions, what waits, and the channels.
-// Guarantees: changes nothing; answers within PATIENCE_MS, and tells what did not answer by then.
+// routes/show-diagnosis -> here -> shared/redis, channels: facts about Redis, the partitions, the backlogs and the
+// channels.
+// Guarantees: changes nothing; answers within PATIENCE_MS and says what did not answer by then.
 import { deadLetterCauses, type DeadLetterCause } from "@petrel/shared/protocol/fallback/dead-letter-causes";
 import { readServerFacts, type ServerFacts } from "@petrel/shared/redis/connection/read-server-facts";
 import { readServerTimeMs } from "@petrel/shared/redis/connection/server-time";
@@ -18,7 +19,7 @@ export interface DiagnoseDeps {
 
 export interface ChannelDiagnosis {
   readonly channel: string;
-  /** Empty where the channel cannot be tried without reaching somebody. */
+  /** Empty if the channel cannot be probed without reaching somebody. */
   readonly probes: readonly ChannelProbe[];
 }
 
@@ -26,9 +27,9 @@ export interface Diagnosis {
   readonly redis: readonly ServerFacts[];
   readonly partitions: {
     readonly configured: number;
-    /** As Redis' data was laid out; undefined where nothing was. */
+    /** The partition count that Redis's data was laid out for; undefined if there is no data. */
     readonly stored: number | undefined;
-    /** Those whose owner's lease has not ended. */
+    /** Partitions whose owner's lease is valid. */
     readonly owned: number;
   };
   readonly backlog: {
@@ -44,7 +45,7 @@ export interface Diagnosis {
   readonly channels: readonly ChannelDiagnosis[];
 }
 
-/** A provider may be silent. */
+/** Bounded, because a provider may be silent. */
 const PATIENCE_MS = 10_000;
 
 export async function readDiagnosis(deps: DiagnoseDeps): Promise<Diagnosis> {

@@ -1,5 +1,5 @@
-// watch-online, trim-partitions -> here: what a dispatcher measures of the events of its share.
-// Guarantees: counters only grow; of partitions that it no longer owns it says nothing.
+// watch-online, trim-partitions -> here: what a dispatcher measures of events in its share.
+// Guarantees: counters only grow; partitions that it no longer owns are not reported.
 import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import type { TrimmedEvents } from "@petrel/shared/redis/events/trim-events";
 

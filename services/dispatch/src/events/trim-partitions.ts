@@ -1,6 +1,6 @@
-// own-partitions -> here -> redis/events/trim-events: events that are older than they are kept, in the partitions owned
+// own-partitions -> here -> redis/events/trim-events: removes events past their retention, in the partitions owned
 // here.
-// Guarantees: fenced, a bounded number a call; a partition that fails does not keep the others.
+// Guarantees: fenced, a bounded number per call; a failing partition does not delay the others.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { Loop } from "@petrel/shared/kernel/loop";

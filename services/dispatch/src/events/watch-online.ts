@@ -1,7 +1,8 @@
-// own-partitions -> here -> redis/events/watch-online: users whose last connection has gone, also with its node.
-// Guarantees: within a second of the end of a user's last lease (a grace lease counts) the event is written; fenced, a
-// bounded number a turn. After this dispatcher's link or Redis was away nobody is offline for a while: the nodes are
-// about to renew their leases.
+// own-partitions -> here -> redis/events/watch-online: detects users whose last connection is gone, including with its
+// node.
+// Guarantees: the event is written within a second of the end of a user's last lease (a grace lease counts). Fenced, a
+// bounded number per turn. After an outage of Redis or of this dispatcher's link nobody counts as offline for a while,
+// because nodes are about to renew their leases.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { findDueOnline, lookOnline } from "@petrel/shared/redis/events/watch-online";
@@ -22,13 +23,13 @@ export interface OnlineWatchOptions {
   readonly logger: Logger;
 }
 
-/** A round waits for its looks for so long, and none follows sooner. */
+/** How long a round waits for its looks, and the shortest time between rounds. */
 const TICK_MS = 200;
-/** A partition is looked at this often, and when the next user is due. */
+/** How often a partition is checked, besides when the next user is due. */
 const LOOK_MS = 1_000;
 /** Users in one call. */
 const MAX_USERS = 200;
-/** Calls in one look. */
+/** Calls per look. */
 const MAX_CALLS = 20;
 
 export class OnlineWatch {
@@ -56,7 +57,7 @@ export class OnlineWatch {
     this.#looks.start();
   }
 
-  /** Resolves when the looks under way are over. */
+  /** Resolves once the looks in progress have ended. */
   stop(): Promise<void> {
     return this.#looks.stop();
   }

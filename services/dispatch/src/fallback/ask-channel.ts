@@ -1,13 +1,13 @@
-// fall-back -> here -> channels/fallback-channel: one attempt to reach a user, by one channel.
-// Guarantees: an answer within the channel's own limit, whatever it does: one that throws or hangs counts as a fault that
-// may pass.
+// fall-back -> here -> channels/fallback-channel: one attempt to reach a user by one channel.
+// Guarantees: an answer within the channel's own limit. If the channel throws or hangs, that counts as a fault that may
+// pass.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { traceIdOf } from "@petrel/shared/kernel/tracing/tracing";
 import type { AttemptNote } from "@petrel/shared/protocol/fallback/fallback-attempt";
 import type { ChannelAnswer, FallbackChannel, FallbackJob } from "../channels/fallback-channel.js";
 
-/** What a message's timeline shows of this answer. */
+/** The notes for a message's timeline. */
 export function notesOf(channel: string, answer: ChannelAnswer): AttemptNote[] {
   if (answer.notes !== undefined) return answer.notes.map((note) => ({ ...note, channel }));
   const { outcome } = answer;
@@ -16,7 +16,7 @@ export function notesOf(channel: string, answer: ChannelAnswer): AttemptNote[] {
 
 /**
  * @param signal aborted when the process must end
- * @throws only where the signal is aborted
+ * @throws only if the signal is aborted
  */
 export async function askChannel(
   channel: FallbackChannel,
@@ -25,7 +25,7 @@ export async function askChannel(
   logger: Logger,
 ): Promise<ChannelAnswer> {
   signal.throwIfAborted();
-  // For this send alone: the process' own signal would gather a listener with each.
+  // A controller for this send alone: the process's own signal would collect a listener per send.
   const controller = new AbortController();
   let timer: NodeJS.Timeout | undefined;
   const tooLate = new Promise<ChannelAnswer>((resolve) => {

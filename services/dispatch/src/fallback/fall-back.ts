@@ -1,8 +1,8 @@
 // fallback-workers -> here -> recall/begin-send, ask-channel, fallback/settle-fallback: one entry of the fallback, from
-// the look at its message's state to the outcome, which may be that the next channel is asked.
-// Guarantees: the state is read just before a send: what has ended is not sent, what has expired gets that end. From the
-// step that says that it has not, until the attempt is settled, nobody takes the message back. Nothing is settled before
-// a channel has answered; what is not settled stays for another worker.
+// reading its message's state to the outcome, which may be that the next channel is asked.
+// Guarantees: the state is read just before a send: a message that has ended is not sent, and an expired one gets that
+// end. From that step until the attempt is settled, nobody can recall the message. Nothing is settled before a channel
+// has answered; what is not settled stays for another worker.
 import { randomBytes } from "node:crypto";
 import { backoffMs, type BackoffOptions } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
@@ -31,23 +31,23 @@ import { fallbackParentOf } from "../offer/trace-offers.js";
 
 export interface FallBackOptions {
   readonly scripts: ScriptRunner;
-  /** All, in the order in which they are asked. */
+  /** All channels, in the order in which they are asked. */
   readonly channels: readonly FallbackChannel[];
-  /** Name of the one that is asked here; absent: entries only go on to the channel that is to be asked first. */
+  /** The channel that is asked here; absent: entries are only passed on to the first suitable channel. */
   readonly channel?: string | undefined;
-  /** Says which channels need not be asked for a user. */
+  /** Tells which channels cannot reach a user. */
   readonly devices: Pick<DevicesStore, "list">;
-  /** An entry went on to this channel's queue. */
+  /** An entry was passed on to this channel's queue. */
   readonly onPassed?: (channel: string, keys: PartitionKeys, priority: Priority) => void;
   readonly metrics: FallbackMetrics;
   readonly logger: Logger;
   readonly clock: Clock;
-  /** Between attempts. */
+  /** The backoff between attempts. */
   readonly retry: BackoffOptions;
   readonly maxAttempts: number;
-  /** After how long without a settlement others take an entry over; ms. So long a send is noted. */
+  /** How long an entry may go unsettled before another worker takes it over; ms. The note of a send lasts as long. */
   readonly claimMs: number;
-  /** Of each partition and cause. */
+  /** The most dead letters per partition and cause. */
   readonly deadLettersCap: number;
   /** See inbox/keep-records. */
   readonly recordKeepMs: number;
@@ -56,19 +56,19 @@ export interface FallBackOptions {
 
 export interface HeldEntry {
   readonly entry: TakenEntry;
-  /** Redis' clock, ms: an expiry is noticed by it. */
+  /** Redis's clock, ms: decides whether a message has expired. */
   readonly serverNowMs: () => number;
-  /** Until then a send may begin, so that it ends before others take the entry for abandoned; monotonic ms. */
+  /** The latest start of a send, so that it ends before others take the entry for abandoned; monotonic ms. */
   readonly sendBeforeMs: number;
   /** Whether sends may still begin. */
   readonly mayBegin: () => boolean;
   /** Aborted when everything must end. */
   readonly signal: AbortSignal;
-  /** Where its message is sampled: of this look at it. */
+  /** The span of this attempt, if the message is sampled. */
   readonly span?: Span;
 }
 
-/** `left`: not settled; it is to be given to another worker. */
+/** `left`: not settled; another worker must get it. */
 export type FallBackResult = "settled" | "left";
 
 const ASK_AGAIN = { baseMs: 50, capMs: 1_000 } as const;
@@ -116,7 +116,7 @@ async function attemptFallback(options: FallBackOptions, held: HeldEntry): Promi
     return passOn(options, held, undefined, message.failure, { attempt: before });
   }
   if (before >= options.maxAttempts) {
-    // A retry would have been passed on at its last attempt: here workers died while they held it.
+    // A retry would have been passed on at its last attempt, so here workers died while they held the entry.
     const reason = `${before} workers took it and did not say what became of it`;
     return passOn(options, held, channel, failureOf(message, { cause: "attempts-exhausted", reason }), {
       attempt: before,
@@ -138,7 +138,7 @@ async function send(
   if (word === "late") return "left";
   if (word === "ended") {
     const state = await readState(options, held);
-    // (Still wanted: its record was being made again.)
+    // (Still wanted: its record was just being restored.)
     if (state === undefined || state === "wanted") return "left";
     return drop(options, held, state, { attempt });
   }
@@ -173,19 +173,19 @@ async function send(
   }
 }
 
-/** What an attempt comes to, beside its outcome. */
+/** The result of an attempt besides its outcome. */
 interface Done {
-  /** Made by now, this one included. */
+  /** Attempts so far, including this one. */
   readonly attempt: number;
   readonly notes?: readonly AttemptNote[];
-  /** Where the send was noted. */
+  /** Under which name the send was noted. */
   readonly sendName?: string;
 }
 
 /**
- * The next channel that may reach the user is to be asked: its own workers do it. Where there is none, the message fails
- * of what the first channel failed for, or stays queued.
- * @param after the channel that cannot; undefined where none was asked yet
+ * Passes the entry on to the next channel that may reach the user, whose own workers will ask it. If there is none, the
+ * message fails with the first channel's failure, or stays queued.
+ * @param after the channel that could not reach the user; undefined if none was asked yet
  */
 async function passOn(
   options: FallBackOptions,
@@ -223,7 +223,7 @@ async function passOn(
   return drop(options, held, "unreachable", { ...done, notes });
 }
 
-/** A producer who names a channel is told why it was not asked. */
+/** A producer that names a channel learns why it was not asked. */
 function notesOfUnconfigured(
   { channels: named = [] }: FallbackEntry,
   configured: readonly FallbackChannel[],
@@ -233,7 +233,7 @@ function notesOfUnconfigured(
     .map((channel) => ({ channel, outcome: "no-device", reason: "this channel is not configured" }));
 }
 
-/** @returns undefined where Redis does not say */
+/** @returns undefined if Redis does not answer */
 async function platformsOf(
   { devices, logger }: FallBackOptions,
   userId: string,
@@ -252,7 +252,7 @@ function mayAsk({ channels }: FallbackEntry, { name }: FallbackChannel): boolean
   return channels === undefined || channels.includes(name);
 }
 
-/** That of the channel that comes first counts: it was to have the message. */
+/** The failure of the first channel counts, because that one was meant to have the message. */
 function failureOf(message: FallbackEntry, { cause, reason }: FallbackFailure): FallbackFailure {
   return message.failure ?? { cause, reason };
 }
@@ -291,7 +291,7 @@ function jobOf(message: FallbackEntry, attempt: number, held: HeldEntry): Fallba
   };
 }
 
-/** Just before a channel is asked. */
+/** Call it just before a channel is asked. */
 async function noteSend(
   { scripts, clock, claimMs }: FallBackOptions,
   { entry, sendBeforeMs, signal }: HeldEntry,
@@ -310,7 +310,7 @@ async function noteSend(
 
 type MessageEnd = Exclude<DropReason, "unreachable" | "superseded" | "malformed">;
 
-/** @returns undefined where Redis does not answer before the entry must be left to others */
+/** @returns undefined if Redis does not answer before the entry must be left to others */
 async function readState(
   { scripts, clock, recordKeepMs }: FallBackOptions,
   { entry, serverNowMs, sendBeforeMs, mayBegin }: HeldEntry,
@@ -322,7 +322,7 @@ async function readState(
         readMessage(scripts, keys, message.id, serverNowMs());
       const atFirst = await read();
       if (atFirst !== undefined) return atFirst;
-      // Nobody has looked for a day, and its record is gone: if it is still open, the record is made again.
+      // Nobody has checked for a day and the record is gone; if the message is still open, this restores the record.
       await keepRecords(scripts, keys, [{ userId: message.userId, minAgeMs: 0 }], recordKeepMs);
       return read();
     },
@@ -331,7 +331,7 @@ async function readState(
   if (found === undefined) return undefined;
   if (found.answer === undefined) return "forgotten";
   const { state, record, isOfUser } = found.answer;
-  // Its user was erased; the record may belong to a message sent since under the same id.
+  // Its user was erased; the record may belong to a later message with the same id.
   const { seq, epoch } = entry.message;
   const isIts = record.seq === seq && lineageOf(record.epoch) === lineageOf(epoch);
   if (!isOfUser || !isIts) return "forgotten";
@@ -342,7 +342,7 @@ async function readState(
   return state === "delivered" && isBoth ? "wanted" : state;
 }
 
-/** Asks until Redis answers: a message that was sent and not settled would be sent again. */
+/** Repeats until Redis answers, because a message that was sent but not settled would be sent again. */
 async function settle(
   { scripts, metrics, logger, deadLettersCap }: FallBackOptions,
   { entry, signal, span }: HeldEntry,
@@ -371,7 +371,7 @@ async function settle(
   return "settled";
 }
 
-/** @returns undefined where it had to be given up without an answer */
+/** @returns undefined if it had to be given up without an answer */
 async function askUntil<T>(
   ask: () => Promise<T>,
   goesOn: () => boolean,

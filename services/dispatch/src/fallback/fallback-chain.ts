@@ -1,9 +1,8 @@
 // wake/offer.lua -> here -> fallback-workers: the fallback channels, one after the other.
-// Guarantees: each channel has its own queue, its own workers and its own places for sends, so one that hangs or is down
-// delays no other. A message is with one channel at a time; the next is asked where that one cannot reach the user.
-//
-// Messages come in one queue for all, from where they are sorted to the first channel that may reach their user. With a
-// single channel there is nothing to sort: its workers serve that queue themselves.
+// Guarantees: each channel has its own queue, workers and slots for sends, so one that hangs or is down delays no
+// other. A message is with one channel at a time; the next is asked if that one cannot reach the user.
+// Messages enter through one common queue, from where they are passed on to the first channel that may reach their
+// user. With a single channel there is nothing to pass on: its workers serve the common queue themselves.
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { fallbackChannels } from "@petrel/shared/protocol/fallback/fallback-channels";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -14,18 +13,18 @@ export type FallbackChainOptions = Omit<
   "channel" | "queue" | "onPassed" | "roomBehind"
 >;
 
-/** Queues of channels that are not configured (any more): nothing new comes there. */
+/** For queues of channels that are no longer configured: nothing new arrives there. */
 const LEFT_BEHIND_POLL_MS = 3_000;
 
 export class FallbackChain {
   readonly #entrance: FallbackWorkers;
-  /** By the name of their channel: where messages go on to. */
+  /** Channel -> the queue that messages are passed on to. */
   readonly #queues = new Map<string, FallbackWorkers>();
   readonly #leftBehind: readonly FallbackWorkers[];
-  /** Those that send by a channel. */
+  /** The workers that send, by channel. */
   readonly #senders: ReadonlyMap<string, FallbackWorkers>;
 
-  /** @throws ConfigError where entries would be taken over while they are still being sent */
+  /** @throws ConfigError if entries would be taken over while they are still being sent */
   constructor(options: FallbackChainOptions) {
     const { channels, claimMs, retriesCap } = options;
     const longestMs = Math.max(0, ...channels.map(({ longestSendMs }) => longestSendMs));
@@ -69,7 +68,7 @@ export class FallbackChain {
     return this.#all.reduce((sum, { held }) => sum + held, 0);
   }
 
-  /** How many messages are with this channel now. */
+  /** How many messages this channel is sending now. */
   sendingBy(channel: string): number {
     return this.#senders.get(channel)?.held ?? 0;
   }
@@ -78,7 +77,7 @@ export class FallbackChain {
     for (const workers of this.#all) workers.start();
   }
 
-  /** Something was just put into a stream: look at once. */
+  /** A stream has a new entry: look at once. */
   poke(): void {
     this.#entrance.poke();
   }
@@ -88,7 +87,7 @@ export class FallbackChain {
     for (const workers of this.#all) workers.poke();
   }
 
-  /** Resolves when nothing is under way any more. */
+  /** Resolves once nothing is in progress. */
   async stop(): Promise<void> {
     await Promise.all(this.#all.map((workers) => workers.stop()));
   }

@@ -1,6 +1,6 @@
 // fallback-chain, fall-back -> here: what a dispatcher measures of the fallback.
-// Guarantees: counters only grow; what is asked of Redis is asked when somebody reads the metrics, and holds for the
-// whole cluster, whichever dispatcher is asked.
+// Guarantees: counters only grow. Values from Redis are read at the scrape, and cover the whole cluster, whichever
+// dispatcher is asked.
 import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { type DeadLetterCause, deadLetterCauses } from "@petrel/shared/protocol/fallback/dead-letter-causes";
 import { type AttemptOutcome, attemptOutcomes } from "@petrel/shared/protocol/fallback/fallback-attempt";
@@ -8,7 +8,7 @@ import { fallbackChannels } from "@petrel/shared/protocol/fallback/fallback-chan
 import { priorities } from "@petrel/shared/protocol/messages/stored-message";
 import type { FallbackBacklog } from "@petrel/shared/redis/fallback/fallback-queue";
 
-/** What became of an entry that was not sent: the state of its message, or why it could not be. */
+/** Why an entry was not sent: its message's state, or the obstacle. */
 export const dropReasons = [
   "delivered",
   "expired",
@@ -30,22 +30,22 @@ export interface FallbackMetrics {
 }
 
 export interface FallbackGauges {
-  /** Of every partition. @param channel what waits for it; absent: what waits for a channel to be chosen */
+  /** For every partition. @param channel the queue of this channel; absent: the common queue */
   readonly readBacklogs: (channel?: string) => Promise<readonly FallbackBacklog[]>;
-  /** Those that are configured. */
+  /** The configured ones. */
   readonly channels: readonly string[];
-  /** How many messages this process is sending by a channel; absent where it sends none. */
+  /** How many messages this process is sending by a channel; absent if it sends none. */
   readonly sendingBy: ((channel: string) => number) | undefined;
   /** Whether an operator has paused it. */
   readonly isPaused: (channel: string) => boolean;
-  /** Entries that one of them may have. */
+  /** The most entries that a stream may have. */
   readonly fallbackCap: number;
   readonly countDeadLetters: () => Promise<ReadonlyMap<DeadLetterCause, number>>;
   /** ms since 1970. */
   readonly nowMs: () => number;
 }
 
-/** @param channels names of those that are configured */
+/** @param channels names of the configured ones */
 export function createFallbackMetrics(registry: Registry, channels: readonly string[]): FallbackMetrics {
   const registers = [registry];
   const sends = new Counter({
@@ -109,7 +109,7 @@ export function addFallbackGauges(
   );
   const ask = async (): Promise<FallbackBacklog[] | undefined> =>
     (await askByQueue())?.flatMap(([, backlogs]) => backlogs);
-  /** A single channel takes from the queue for all. Who sends nothing knows of none, and does not tell whose it is. */
+  /** A single channel serves the common queue. A process without channels does not know whose queue that is. */
   const isHeldBack = (channel: string | undefined): boolean => {
     if (channel !== undefined) return isPaused(channel);
     return channels.length <= 1 && (channels.length === 0 ? fallbackChannels : channels).some(isPaused);
@@ -163,7 +163,7 @@ export function addFallbackGauges(
     labelNames: ["priority"],
     registers: [],
     async collect() {
-      // New messages come to the queue for all; the channels' own take what comes from there.
+      // New messages enter the common queue; the channels' own queues are fed from there.
       const all = (await askByQueue())?.find(([channel]) => channel === undefined)?.[1];
       this.reset();
       for (const priority of all === undefined ? [] : priorities) {
@@ -213,7 +213,9 @@ function sizeOf({ queued, retries }: FallbackBacklog): number {
   return priorities.reduce((sum, priority) => sum + queued[priority], retries);
 }
 
-/** One question for all gauges of a reading; undefined without an answer: the other metrics are still worth reading. */
+/**
+ * One query for all gauges of a scrape. Undefined without an answer, because the other metrics are still worth reading.
+ */
 function shareUnderWay<T>(ask: () => Promise<T>): () => Promise<T | undefined> {
   let underWay: Promise<T | undefined> | undefined;
   return () => {

@@ -1,13 +1,13 @@
 // fallback-workers -> here: which waiting entries get the free slots, by priority.
-// Guarantees: while all wait, high, normal and low get 4, 2 and 1 of seven; a slot that one cannot use goes to the
-// others; partitions take turns.
+// Guarantees: while all are waiting, high, normal and low get 4, 2 and 1 of seven. A slot that one cannot use goes to
+// the others. Partitions take turns.
 import { priorities, type Priority } from "@petrel/shared/protocol/messages/stored-message";
 import type { FallbackSource } from "@petrel/shared/redis/fallback/fallback-queue";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 
 const weights: Readonly<Record<Priority, number>> = { high: 4, normal: 2, low: 1 };
 
-/** What waits in a partition, as far as is known. */
+/** What is known to wait in a partition. */
 export interface PartitionBacklog {
   readonly keys: PartitionKeys;
   readonly waiting: Readonly<Record<Priority, number>>;
@@ -22,7 +22,7 @@ export class FallbackShares {
   readonly #credit: Record<Priority, number> = { high: 0, normal: 0, low: 0 };
   #turn = 0;
 
-  /** @returns at most `slots` entries, at most as many of each as wait there */
+  /** @returns at most `slots` entries, and no more of each kind than are waiting */
   allot(backlog: readonly PartitionBacklog[], slots: number): Allotment[] {
     const counts = backlog.map(() => ({ high: 0, normal: 0, low: 0 }));
     for (let slot = 0; slot < slots; slot++) {
@@ -56,7 +56,7 @@ export class FallbackShares {
       sum += weights[priority];
       if (chosen === undefined || this.#credit[priority] > this.#credit[chosen]) chosen = priority;
     }
-    // Nobody saves up credit while nothing of theirs waits.
+    // A priority saves up no credit while nothing of it waits.
     for (const priority of priorities) if (!open.includes(priority)) this.#credit[priority] = 0;
     if (chosen !== undefined) this.#credit[chosen] -= sum;
     return chosen;

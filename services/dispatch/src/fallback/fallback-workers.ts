@@ -1,10 +1,10 @@
 // fallback-chain -> here -> fall-back: takes messages from one queue of the fallback, in all partitions, and tries to
-// reach their users by its channel; or sends them on to a channel's queue.
-// Guarantees: at most so many at a time; high before normal before low, and none starves; what a dead worker left behind
-// is taken over after a while; a stop finishes what is being sent, within a deadline, and gives the rest back.
-//
-// Every dispatcher does this for every partition, owner or not: an entry is given to one of them by its consumer group,
-// and settled once, by whoever settles it first. So nothing here is fenced.
+// reach their users by its channel, or passes them on to a channel's queue.
+// Guarantees: a bounded number at a time; high before normal before low, and none starves. What a dead worker left
+// behind is taken over after a while. A stop finishes the sends in progress, within a deadline, and gives the rest
+// back.
+// Every dispatcher does this for every partition, whether or not it owns it: the consumer group gives an entry to one
+// of them, and it is settled once, by whoever settles it first. So nothing here is fenced.
 import { setMaxListeners } from "node:events";
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
@@ -28,37 +28,40 @@ import { fallBack, type FallBackOptions } from "./fall-back.js";
 import { FallbackShares, type PartitionBacklog } from "./fallback-shares.js";
 
 export interface FallbackWorkersOptions extends FallBackOptions {
-  /** Which queue: a channel's; absent: that of messages which no channel was chosen for yet. */
+  /** A channel's queue; absent: the common queue of messages without a channel yet. */
   readonly queue?: string | undefined;
   readonly partitions: readonly PartitionKeys[];
-  /** Names this process among the workers: name and boot epoch, so that a restarted one is another. */
+  /** Identifies this process among the workers: name and boot epoch, so that a restarted one is another. */
   readonly workerId: string;
-  /** Entries under way at the same time. */
+  /** The most entries in progress. */
   readonly concurrency: number;
-  /** How long a stop waits for sends that are under way, ms. */
+  /** How long a stop waits for sends in progress, ms. */
   readonly stopDeadlineMs: number;
-  /** Entries of a partition that may wait for another attempt: beyond it none is begun, and streams fill up to their cap. */
+  /**
+   * Entries of a partition that may wait for another attempt. Beyond it no new one is begun, and the streams fill up to
+   * their cap.
+   */
   readonly retriesCap: number;
-  /** How many more the queues may take to which entries go on from here; absent: no bound. */
+  /** How many more entries the next queues can take; absent means unbounded. */
   readonly roomBehind?: (keys: PartitionKeys) => number;
-  /** An operator has paused this channel: nothing is taken while it is. None by default. */
+  /** Whether an operator has paused this channel; then nothing is taken. Never by default. */
   readonly isPaused?: (channel: string) => boolean;
-  /** How often to look for new entries, ms; up to ten times as long while nothing comes. */
+  /** How often to look for new entries, ms; up to ten times as long while none arrive. */
   readonly pollMs?: number;
 }
 
 const POLL_MS = 100;
-/** Polls that find nothing become so much rarer: workers of other processes wait for that long at most. */
+/** How much rarer polls become when they find nothing; the longest wait for work from other processes. */
 const IDLE_FACTOR = 10;
 const RETRIES_PER_POLL = 200;
-/** So often a poll moves on where that many were due: retries wait by time, and only their streams know priorities. */
+/** How many batches of due retries a poll moves: retries wait by time, only the streams are sorted by priority. */
 const MOVES_PER_POLL = 10;
 const CLAIM_SCAN_MS = 5_000;
-/** A resumed channel pokes as well. */
+/** How often a paused channel is checked; a resume also pokes. */
 const PAUSED_LOOK_MS = 1_000;
-/** After Redis was away: those who wait to settle what they have sent go first. */
+/** After an outage of Redis, those that wait to settle what they have sent go first. */
 const SETTLE_FIRST_MS = 5_000;
-/** Workers that have ended are no burden: their names are only tidied up. */
+/** Ended workers cost nothing; only their names are tidied up. */
 const FORGET_EVERY_MS = 60_000;
 const FORGET_IDLE_MS = 10 * 60_000;
 const BACKOFF = { baseMs: 50, capMs: 2_000 } as const;
@@ -73,7 +76,7 @@ export class FallbackWorkers {
   readonly #ending = new AbortController();
   readonly #held = new Map<string, Promise<void>>();
   readonly #backlog: Map<PartitionKeys, PartitionBacklog>;
-  /** Entries that wait, in their stream or for another attempt, as far as is known. */
+  /** Entries known to wait, in their stream or for another attempt. */
   readonly #waiting = new Map<PartitionKeys, number>();
   #wakeUp = new AbortController();
   #polledAtMs = Number.NEGATIVE_INFINITY;
@@ -81,7 +84,7 @@ export class FallbackWorkers {
   #forgotAtMs: number;
   #claimTurn = 0;
   #hasRetries = false;
-  /** Redis' clock minus our monotonic one. */
+  /** Redis's clock minus our monotonic one. */
   #clockOffsetMs: number;
   #failing = false;
   #onRoom: (() => void) | undefined;
@@ -102,7 +105,7 @@ export class FallbackWorkers {
     this.#forgotAtMs = clock.monotonicMs();
   }
 
-  /** Entries that this process holds. */
+  /** The number of entries that this process holds. */
   get held(): number {
     return this.#held.size;
   }
@@ -111,19 +114,19 @@ export class FallbackWorkers {
     this.#running ??= this.#run();
   }
 
-  /** Something was just put into a stream: look at once. */
+  /** A stream has a new entry: look at once. */
   poke(): void {
     this.#polledAtMs = Number.NEGATIVE_INFINITY;
     this.#restMs = this.#pollMs;
     this.#wakeUp.abort();
   }
 
-  /** So many entries wait here, as far as is known. */
+  /** The number of entries known to wait here. */
   waitingIn(keys: PartitionKeys): number {
     return this.#waiting.get(keys) ?? 0;
   }
 
-  /** This process has just put an entry into the queue. */
+  /** Call it when this process has just put an entry into the queue. */
   noteEntry(keys: PartitionKeys, priority: Priority): void {
     const { waiting } = this.#backlog.get(keys) ?? nothingIn(keys);
     this.#backlog.set(keys, { keys, waiting: { ...waiting, [priority]: waiting[priority] + 1 } });
@@ -132,7 +135,7 @@ export class FallbackWorkers {
     this.#wakeUp.abort();
   }
 
-  /** Resolves when nothing is under way any more. */
+  /** Resolves once nothing is in progress. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#wakeUp.abort();
@@ -181,7 +184,7 @@ export class FallbackWorkers {
     }
   }
 
-  /** What was poked for, waits, or is to be tried again, is not kept waiting by the quiet before it. */
+  /** Rests until the next poll. The idle interval starts over whenever there is something to do. */
   async #rest(busy: boolean): Promise<void> {
     if (busy || this.#hasRetries || this.#knowsOfMore()) this.#restMs = this.#pollMs;
     if (busy) return;
@@ -189,7 +192,7 @@ export class FallbackWorkers {
     this.#restMs = Math.min(2 * this.#restMs, IDLE_FACTOR * this.#pollMs);
   }
 
-  /** What would be sent from here waits. Where entries only go on to another queue, they do. */
+  /** Whether sends from here are paused. Entries that are only passed on never are. */
   get #isPaused(): boolean {
     const { channel, isPaused } = this.#options;
     return channel !== undefined && isPaused?.(channel) === true;
@@ -201,7 +204,7 @@ export class FallbackWorkers {
     );
   }
 
-  /** @returns whether anything was moved or waits */
+  /** @returns whether anything was moved or is waiting */
   async #poll(): Promise<boolean> {
     const { scripts, partitions, clock } = this.#options;
     this.#polledAtMs = clock.monotonicMs();
@@ -223,7 +226,7 @@ export class FallbackWorkers {
     return moved;
   }
 
-  /** What is due goes back to its stream, so that a long queue of low ones does not stand before a high one. */
+  /** Moves due retries back to their streams, so that a long queue of low ones does not precede a high one. */
   async #promote(keys: PartitionKeys): Promise<PolledPartition> {
     const { scripts, queue } = this.#options;
     let promoted = 0;
@@ -235,7 +238,7 @@ export class FallbackWorkers {
     return { ...polled, promoted: promoted + polled.promoted };
   }
 
-  /** No more than may all have to wait for another attempt, with those that are under way. */
+  /** At most as many entries as could all become retries, together with those in progress. */
   #clip(keys: PartitionKeys, { waiting, retries }: PolledPartition): PartitionBacklog["waiting"] {
     const { retriesCap, roomBehind } = this.#options;
     const behind = roomBehind?.(keys) ?? Number.POSITIVE_INFINITY;
@@ -248,7 +251,7 @@ export class FallbackWorkers {
     return clipped;
   }
 
-  /** @returns whether anything was there */
+  /** @returns whether there was anything */
   async #take(): Promise<boolean> {
     const { scripts, workerId, concurrency, queue } = this.#options;
     const free = concurrency - this.#held.size;
@@ -267,7 +270,7 @@ export class FallbackWorkers {
       const entries = taken[i] ?? [];
       const { waiting } = this.#backlog.get(keys) ?? nothingIn(keys);
       const expected = before.get(keys)?.waiting[priority] ?? 0;
-      // Others read too: fewer than asked for means that none are left, but for those noted meanwhile.
+      // Others read too: fewer than requested means that none are left, except those noted meanwhile.
       const gone = entries.length < count ? expected : entries.length;
       const left = Math.max(0, waiting[priority] - gone);
       this.#backlog.set(keys, { keys, waiting: { ...waiting, [priority]: left } });
@@ -281,7 +284,7 @@ export class FallbackWorkers {
   async #claim(): Promise<boolean> {
     const { scripts, workerId, concurrency, claimMs, metrics, clock } = this.#options;
     const free = concurrency - this.#held.size;
-    // No more than there is room for: with many sources, some of them each time.
+    // Limited to the free slots; with many sources, a few from each in turn.
     const count = Math.max(1, Math.floor(free / this.#sources.length));
     const sources = Array.from({ length: Math.min(free, this.#sources.length) }, (_, i) =>
       at(this.#sources, this.#claimTurn + i),
@@ -374,7 +377,7 @@ function at<T>(list: readonly T[], index: number): T {
   return list[index % list.length] as T;
 }
 
-/** Those that answered; one partition's fault does not keep the others from their work. Throws where none did. */
+/** The results that arrived: one partition's fault must not keep the others from their work. Throws if none did. */
 async function eachAnswer<T>(calls: readonly Promise<T>[]): Promise<(T | undefined)[]> {
   const results = await Promise.allSettled(calls);
   const failed = results.find((result) => result.status === "rejected");

@@ -1,6 +1,8 @@
-// shared/redis/fallback/paused-channels-store -> here -> fallback-workers: which channels this process may not send by now.
-// Guarantees: known before anything is sent; a change is heeded within LOOK_MS and told; while Redis does not say, the last
-// state holds. Sends under way are ended as ever. While it runs this process is known as one that has to take note.
+// shared/redis/fallback/paused-channels-store -> here -> fallback-workers: the channels that this process may not send
+// by now.
+// Guarantees: known before anything is sent. A change is applied and confirmed within LOOK_MS; while Redis does not
+// answer, the last state holds. Sends in progress end as usual. While it runs, this process is listed among those that
+// must confirm a pause.
 import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -18,7 +20,7 @@ import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 export interface PausedChannelsOptions {
   readonly scripts: ScriptRunner;
   readonly dispatcherId: string;
-  /** Whether it owns partitions: then it is known already. */
+  /** Whether it owns partitions; then it is listed already. */
   readonly isOwner: boolean;
   readonly registry: Registry;
   /** A channel may send again. */
@@ -27,7 +29,7 @@ export interface PausedChannelsOptions {
 }
 
 const LOOK_MS = 1_000;
-/** Of some looks: one that has died is waited for no longer. */
+/** Covers several looks; a process that died is waited for no longer than this. */
 const LEASE_MS = 5_000;
 
 export class PausedChannels {
@@ -36,7 +38,7 @@ export class PausedChannels {
     await this.#look();
     return untilCommonTick(LOOK_MS);
   });
-  /** Undefined until it is known. */
+  /** Undefined until it has been read. */
   #paused: ReadonlySet<string> | undefined;
   #told: string | undefined;
 
@@ -55,7 +57,7 @@ export class PausedChannels {
     options.registry.registerMetric(gauge);
   }
 
-  /** As long as it is not known, nothing may be sent. */
+  /** While it is unknown, nothing may be sent. */
   readonly isPaused = (channel: string): boolean => this.#paused?.has(channel) ?? true;
 
   start(): void {
@@ -76,7 +78,7 @@ export class PausedChannels {
     const { scripts, dispatcherId, isOwner, logger, onResumed } = this.#options;
     const { redis } = scripts;
     try {
-      // First: whoever pauses from now on waits for it.
+      // Do this first: whoever pauses a channel from now on waits for this process.
       if (!isOwner) await renewSender(scripts, dispatcherId, LEASE_MS);
       const names = [...(await readPausedChannels(redis)).keys()].toSorted();
       const before = this.#paused;

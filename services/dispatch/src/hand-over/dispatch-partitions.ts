@@ -1,8 +1,8 @@
-// read-ready -> here -> route-messages, offer/offer-unreached, accept/trim-ready.lua: the loop of the hand-over, for the
+// read-ready -> here -> route-messages, offer/offer-unreached, accept/trim-ready.lua: the hand-over loop for the
 // partitions owned here.
-// Guarantees: one batch of a partition at a time, in order; an entry leaves `ready` only by the fenced trim, after it
-// was published; what fails is tried again, with backoff, from the same place. On a cluster a master that is
-// slow or away holds up its own partitions only.
+// Guarantees: one batch per partition at a time, in order. An entry leaves `ready` only by the fenced trim, after it
+// was published. A failed batch is retried with backoff, from the same place. On a cluster, a slow or absent master
+// delays only its own partitions.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -40,7 +40,7 @@ interface Failure {
 
 const BACKOFF = { baseMs: 50, capMs: 2_000 } as const;
 const MIN_WAIT_MS = 10;
-/** How long the partitions of a round wait for the slowest, on a cluster. */
+/** On a cluster: how long the partitions of a round wait for the slowest. */
 const STRAGGLER_MS = 20;
 
 export class PartitionDispatcher {
@@ -60,7 +60,7 @@ export class PartitionDispatcher {
     this.#running ??= this.#run();
   }
 
-  /** Resolves when the batches under way are trimmed. */
+  /** Resolves once the batches in progress are trimmed. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#interrupt();
@@ -97,7 +97,9 @@ export class PartitionDispatcher {
     }
   }
 
-  /** On a cluster, whoever takes longer than the others goes on beside the next rounds: its master may be away. */
+  /**
+   * On a cluster, a batch that takes longer than the others continues beside the next rounds: its master may be down.
+   */
   async #handOverAll(batches: readonly ReadyBatch[]): Promise<void> {
     const mayGoOn = isCluster(this.#options.scripts.redis);
     for (const batch of batches) {
@@ -116,11 +118,11 @@ export class PartitionDispatcher {
   async #handOverOne(batch: ReadyBatch, mayGoOn: boolean): Promise<void> {
     await this.#handOver(batch);
     this.#underWay.delete(batch.held);
-    // Who waits for the others' messages meanwhile looks at its partition, too.
+    // End the wait for the other partitions' messages, so that this one is read again.
     if (mayGoOn) this.#interrupt();
   }
 
-  /** Milliseconds until this partition may be tried again. */
+  /** Milliseconds until this partition may be retried. */
   #waitOf(held: HeldPartition): number {
     const failure = this.#failures.get(held);
     return failure === undefined ? 0 : failure.retryAtMs - this.#options.clock.monotonicMs();
@@ -147,7 +149,7 @@ export class PartitionDispatcher {
     const messages = entries.map(({ message }) => message);
     const routed = await this.#route(held, messages);
     if (routed === undefined || !held.isHeld) return owner.lose(held, "the lease ended during a hand-over");
-    // A crash between publish and trim only has the batch handed over again.
+    // After a crash between publish and trim, the batch is just handed over again.
     const unreached = findUnreached(routed);
     if (unreached.length > 0 && !(await offerUnreached(offers, held, unreached))) {
       return owner.lose(held, "the offer was refused");
@@ -162,14 +164,14 @@ export class PartitionDispatcher {
     metrics.messages("skipped", messages.length - countRouted(routed));
   }
 
-  /** As `routeMessages`, but one user's broken keys hold up nobody else's messages. */
+  /** Like `routeMessages`, but one user's broken keys do not block other users' messages. */
   async #route(held: HeldPartition, messages: readonly ReadyMessage[]): Promise<RoutedMessages | undefined> {
     const { scripts, logger, tracing } = this.#options;
     const routed = await isolateRefused(
       messages,
       (some) => routeMessages(scripts, held, some, tracing),
       (ofUser, error) => {
-        // They stay in their inbox, where `due` and the user's next connection find them.
+        // They stay in the inbox, where `due` and the user's next connection find them.
         logger.error(
           {
             user: ofUser[0]?.userId,
@@ -201,7 +203,7 @@ function countRouted({ handedOver, offline, unheard, expired }: RoutedMessages):
   return handedOver.length + offline.length + unheard.length + expired.length;
 }
 
-/** Who was not reached and has a message that may go to the fallback; for the others `due` is enough. */
+/** The unreached users with a message for the fallback; for the others `due` is enough. */
 function findUnreached({ offline, unheard, nodesOf }: RoutedMessages): UnreachedUser[] {
   const users = new Set<string>();
   for (const { userId, fallback, notification } of [...offline, ...unheard]) {

@@ -1,6 +1,6 @@
-// route-messages -> here: messages of `ready` that have ended since they were stored, and must reach no client.
-// Guarantees: what was taken back before this look is not handed over. What is taken back after it reaches a node before
-// the message does, in the step that takes it back, and the node skips it (push-node/recall).
+// route-messages -> here: drops messages of `ready` that have ended since they were stored and must reach no client.
+// Guarantees: what was recalled before this look is not handed over. A later recall reaches the node before the message
+// does, in the recalling step itself, and the node skips the message (push-node/recall).
 import {
   decodeMessageRecord,
   lineageOf,
@@ -9,7 +9,7 @@ import {
 import type { Redis } from "@petrel/shared/redis/connection/connect";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 
-/** A record with a final end; few have one, so the others are not decoded. */
+/** Matches a record with a final end. Few have one, so the others are not decoded. */
 const FINAL_END = /\t(?:cancelled|expired) [^\t]*$/;
 
 /** @param messages of one partition */
@@ -24,7 +24,7 @@ export async function dropEnded(
   return messages.filter((message, i) => !hasEnded(message, records[i] ?? null));
 }
 
-/** A record under its id may be another message's: its user was erased, and the id was sent again. */
+/** A record under this id may belong to another message, if its user was erased and the id was sent again. */
 function hasEnded({ seq, epoch }: ReadyMessage, text: string | null): boolean {
   if (text === null || !FINAL_END.test(text)) return false;
   const record = decodeMessageRecord(text);

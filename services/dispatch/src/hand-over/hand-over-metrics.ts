@@ -6,7 +6,7 @@ export const handOverOutcomes = ["handed-over", "offline", "unheard", "expired",
 
 /**
  * `offline`: no live route · `unheard`: routes, but no node that listens · `skipped`: Redis refuses to work on this
- * user's keys; its message stays in the inbox
+ * user's keys; the message stays in the inbox
  */
 export type HandOverOutcome = (typeof handOverOutcomes)[number];
 

@@ -1,6 +1,6 @@
 // accept/accept.lua -> here -> dispatch-partitions: what waits to be handed over in the partitions owned here.
-// Guarantees: oldest first, at most 200 a partition, and fewer where messages are large; a partition taken while it
-// waits is read soon. On a cluster a master that is slow or away holds up its own partitions only.
+// Guarantees: oldest first, at most 200 per partition, and fewer if messages are large. A partition that is taken over
+// during a blocking read is read soon. On a cluster, a slow or absent master delays only its own partitions.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { pause } from "@petrel/shared/kernel/pause";
@@ -19,23 +19,26 @@ import type { HeldPartition } from "../own/held-partition.js";
 
 export interface ReadyBatch {
   readonly held: HeldPartition;
-  /** In the order they were stored; never empty. */
+  /** In stored order; never empty. */
   readonly entries: readonly ReadyEntry[];
 }
 
 export interface ReadyReaderOptions {
-  /** For the reads that wait; nothing else may use it. */
+  /** For blocking reads; nothing else may use it. */
   readonly blocking: Redis;
   readonly commands: Redis;
   readonly logger: Logger;
 }
 
 const MAX_ENTRIES = 200;
-/** Of one partition's batch, in UTF-16 code units: Redis counts entries only, so the last read says how large they are. */
+/**
+ * Target size of a partition's batch, in UTF-16 code units. Redis only counts entries, so the last read tells how large
+ * they are.
+ */
 const AIM_SIZE = 1024 * 1024;
 const LEAST_ENTRIES = 8;
 export const MAX_BLOCK_MS = 2_000;
-/** An interruption that finds nothing to interrupt may have overtaken its read, on another link: it is repeated. */
+/** An interruption on another link may overtake the read that it should interrupt, so it is repeated. */
 const INTERRUPT_AGAIN_MS = 20;
 
 export class ReadyReader {
@@ -56,7 +59,7 @@ export class ReadyReader {
 
   /**
    * Waits for entries in any of these partitions.
-   * @param blockMs at most; less where that is more than two seconds
+   * @param blockMs the longest wait; capped at two seconds
    * @returns the partitions that have some
    */
   async read(partitions: readonly HeldPartition[], blockMs: number): Promise<ReadyBatch[]> {
@@ -80,7 +83,7 @@ export class ReadyReader {
     });
   }
 
-  /** Ends a read that waits: there are other partitions to read, or nothing more to do. */
+  /** Ends a waiting read: there are other partitions to read, or the process stops. */
   interrupt(): void {
     this.#interrupts++;
     this.#waiting.abort();
@@ -112,7 +115,7 @@ export class ReadyReader {
     }
   }
 
-  /** The next batches are as long as these messages' mean size lets them be. */
+  /** Sizes the next batches by these messages' mean size. */
   #learnSizes(found: ReadonlyMap<string, readonly ReadyEntry[]>): void {
     let entries = 0;
     let size = 0;

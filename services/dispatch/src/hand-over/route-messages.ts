@@ -1,7 +1,6 @@
 // dispatch-partitions -> here -> push-node/receive-envelopes: hands a batch to the nodes that hold its users.
-// Guarantees: one look-up for the batch, one publish per node (more where it passes 256 KiB); each user's messages in
-// the order they were stored; a message that has expired is not handed over; its end is written first; nor is one that
-// was taken back.
+// Guarantees: one look-up per batch, one publish per node (more beyond 256 KiB). Each user's messages go in the order
+// they were stored. Expired messages are not handed over, and their end is written first; nor are recalled ones.
 import { describeError } from "@petrel/shared/kernel/errors";
 import { groupBy } from "@petrel/shared/kernel/group-by";
 import type { Tracing } from "@petrel/shared/kernel/tracing/tracing";
@@ -17,13 +16,15 @@ import type { HeldPartition } from "../own/held-partition.js";
 import { dropEnded } from "./drop-ended.js";
 import { traceRoutes, type TracedRoutes } from "./trace-routes.js";
 
-/** What became of each message of a batch. */
+/** What became of each message in a batch. */
 export interface RoutedMessages {
-  /** At least one node took it. */
+  /** At least one node received it. */
   readonly handedOver: readonly ReadyMessage[];
   /** No live route. */
   readonly offline: readonly ReadyMessage[];
-  /** Routes, but nobody listened on their nodes' channels: the node may be gone, or its subscription on its way back. */
+  /**
+   * Routes exist, but nobody listened on their nodes' channels: a node is gone, or its subscription is about to return.
+   */
   readonly unheard: readonly ReadyMessage[];
   readonly expired: readonly ReadyMessage[];
   /** User -> the nodes of its live routes. */
@@ -31,10 +32,10 @@ export interface RoutedMessages {
 }
 
 const MAX_PUBLISH_BYTES = 256 * 1024;
-/** Of an envelope's line besides its data: user, epoch, seq, time and id at their longest. */
+/** The rest of an envelope's line besides its data: user, epoch, seq, time and id at their longest. */
 const ENVELOPE_OVERHEAD_BYTES = 280;
 
-/** A piece of what goes to one node. */
+/** A part of what goes to one node. */
 interface Chunk {
   readonly node: string;
   readonly messages: ReadyMessage[];
@@ -43,8 +44,8 @@ interface Chunk {
 
 /**
  * @param messages of one partition, in the order they were stored, at most 200
- * @returns undefined where the lease ended before they were published: nothing may follow
- * @throws what Redis' client throws; some may be published then, and publishing them again does no harm
+ * @returns undefined if the lease ended before they were published; then nothing may follow
+ * @throws what Redis's client throws; some may have been published then, and publishing them again does no harm
  */
 export async function routeMessages(
   scripts: ScriptRunner,
@@ -99,7 +100,7 @@ async function route(
   return { handedOver, offline, unheard, expired, nodesOf };
 }
 
-/** @returns the pieces in the order to publish them */
+/** @returns the parts, in the order to publish them */
 function splitByNode(
   messages: readonly ReadyMessage[],
   nodesOf: ReadonlyMap<string, readonly string[]>,
@@ -124,14 +125,14 @@ function splitByNode(
   return chunks;
 }
 
-/** @returns the messages that somebody took */
+/** @returns the messages that somebody received */
 async function publish(
   scripts: ScriptRunner,
   keys: PartitionKeys,
   chunks: readonly Chunk[],
   traced: TracedRoutes | undefined,
 ): Promise<ReadonlySet<ReadyMessage>> {
-  // Sent without waiting in between. All answers are awaited before anyone tries again, so that no two tries mix.
+  // Pipelined. Waits for all answers before anyone retries, so that no two attempts mix.
   const answers = await Promise.allSettled(
     chunks.map(({ node, messages }) =>
       publishToNode(

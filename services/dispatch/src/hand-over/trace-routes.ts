@@ -1,14 +1,14 @@
 // route-messages -> here -> kernel/tracing: the spans of a batch's sampled messages.
-// Guarantees: what is handed over carries the context of its route, so that the delivery is that span's child. A batch
-// without sampled messages costs one look at each.
+// Guarantees: a handed-over message carries the context of its route, so that the delivery becomes that span's child. A
+// batch without sampled messages costs one check per message.
 import { messageAttributes, type Span, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { ReadyMessage } from "@petrel/shared/protocol/messages/stored-message";
 
 export interface TracedRoutes {
-  /** The context that goes with the message; undefined where it is not sampled. */
+  /** The context that goes with the message; undefined if it is not sampled. */
   readonly contextOf: (message: ReadyMessage) => string | undefined;
   readonly end: (outcome: string, messages: readonly ReadyMessage[]) => void;
-  /** Of those that did not end. */
+  /** Fails the spans that have not ended. */
   readonly fail: (problem: string) => void;
 }
 

@@ -1,40 +1,40 @@
-// wake/wake-users, offer-unreached -> here: whether absence says anything yet.
-// Guarantees: after this dispatcher's own link to Redis was down, nobody counts as offline for a while. The nodes' links
-// were likely down too, and nodes need a moment to announce themselves and to register their connections again.
+// wake/wake-users, offer-unreached -> here: whether absence proves anything yet.
+// Guarantees: after this dispatcher's own link to Redis was down, nobody counts as offline for a while. The nodes'
+// links were probably down too, and nodes need a moment to announce themselves and register their connections again.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { AbsenceRules } from "@petrel/shared/redis/wake/wake-users";
 
 export interface AbsenceWatchOptions {
   readonly clock: Clock;
-  /** For how long absence says nothing after the link is back, or after Redis has become another master. */
+  /** How long absence proves nothing after the link is back, or after a Redis failover. */
   readonly settleMs: number;
-  /** After how long a node that is there, but does not listen, counts as not reached. */
+  /** How long a live node must not listen before it counts as not reached. */
   readonly confirmMs: number;
 }
 
-/** A link that keeps breaking extends the time to this many times itself, at most. */
+/** A link that keeps breaking extends that time to at most this many times itself. */
 const MAX_SETTLES = 3;
 
 export class AbsenceWatch {
   readonly #options: AbsenceWatchOptions;
   #countsFromMs = Number.NEGATIVE_INFINITY;
-  /** When the time began in which absence says nothing. */
+  /** When absence stopped proving anything. */
   #unsettledSinceMs = 0;
 
   constructor(options: AbsenceWatchOptions) {
     this.#options = options;
   }
 
-  /** The link to Redis was down and is back. */
+  /** Call it when the link to Redis is back after an outage. */
   linkIsBack(): void {
     const { clock, settleMs } = this.#options;
     const nowMs = clock.monotonicMs();
     if (nowMs >= this.#countsFromMs) this.#unsettledSinceMs = nowMs;
-    // A flapping link must not keep everybody from their fallback for ever.
+    // A flapping link must not keep everybody from their fallback forever.
     this.#countsFromMs = Math.min(nowMs + settleMs, this.#unsettledSinceMs + MAX_SETTLES * settleMs);
   }
 
-  /** As the scripts take them, at this moment. */
+  /** The current rules, as the scripts take them. */
   get rules(): AbsenceRules {
     const { clock, settleMs, confirmMs } = this.#options;
     const absenceInMs = Math.ceil(Math.max(0, this.#countsFromMs - clock.monotonicMs()));

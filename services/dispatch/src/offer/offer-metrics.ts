@@ -3,9 +3,9 @@
 import { Counter, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 
 export interface OfferMetrics {
-  /** Messages that went to the fallback. */
+  /** Messages handed to the fallback. */
   readonly offered: (count: number) => void;
-  /** Nodes found dead by their routes. */
+  /** Nodes that were found dead through their routes. */
   readonly nodesGone: (count: number) => void;
 }
 

@@ -1,7 +1,8 @@
-// hand-over/dispatch-partitions, wake/wake-users -> here -> wake/offer.lua: users whom nobody reached.
-// Guarantees: offline by evidence: no live route; or nodes that neither listen nor renew their key, at once; or nodes
-// that are there and do not listen, once a second look has confirmed it. What finds its fallback stream full stays in
-// its inbox, and its user in `due`.
+// hand-over/dispatch-partitions, wake/wake-users -> here -> wake/offer.lua: offers the messages of users whom nobody
+// reached to the fallback.
+// Guarantees: a user is offline by evidence: no live route; or nodes that neither listen nor renew their key, at once;
+// or live nodes that do not listen, once a second look has confirmed it. If its fallback stream is full, a message
+// stays in its inbox and its user in `due`.
 import { describeError } from "@petrel/shared/kernel/errors";
 import { inSlices } from "@petrel/shared/kernel/in-slices";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -15,11 +16,11 @@ import type { AbsenceWatch } from "./absence-watch.js";
 import type { OfferMetrics } from "./offer-metrics.js";
 import { reportOffers, type OfferReports } from "./report-offers.js";
 
-/** Of a dispatcher: what its hand-over and its wakes offer by. */
+/** How a dispatcher's hand-over and wakes make offers. */
 export interface Offers {
   readonly scripts: ScriptRunner;
   readonly absence: AbsenceWatch;
-  /** Entries that a fallback stream may have. */
+  /** The most entries that a fallback stream may have. */
   readonly fallbackCap: number;
   readonly metrics: Pick<OfferMetrics, "nodesGone">;
   readonly reports: OfferReports;
@@ -28,16 +29,16 @@ export interface Offers {
 
 export interface UnreachedUser {
   readonly userId: string;
-  /** They hold it by their routes and did not listen; none where it has no live route. */
+  /** The nodes of its routes, which did not listen; empty if it has no live route. */
   readonly nodes: readonly string[];
 }
 
-/** What one call of the script takes. */
+/** The most users per call of the script. */
 const MAX_USERS = 200;
 
 /**
- * @returns false where the partition is not this dispatcher's any more: nothing may follow
- * @throws what Redis' client throws; offering again does no harm
+ * @returns false if this dispatcher no longer owns the partition; then nothing may follow
+ * @throws what Redis's client throws; offering again does no harm
  */
 export async function offerUnreached(
   offers: Offers,
@@ -62,7 +63,7 @@ export async function offerUnreached(
   return true;
 }
 
-/** A shard of a cluster that does not answer must not hold up the others: the second look decides then. */
+/** A shard that does not answer must not hold up the others; then the second look decides. */
 async function findGone({ redis }: ScriptRunner, nodes: readonly string[]): Promise<string[]> {
   try {
     return await findGoneNodes(redis, nodes);
@@ -84,7 +85,7 @@ async function offerEach(
     return offered === "stale" ? undefined : offered;
   };
   const results = await isolateRefused(userIds, offer, async ([userId], error) => {
-    // With nobody in it, it fails only where the partition's own keys are at fault: then all is tried again.
+    // With no users, this fails only if the partition's own keys are at fault; then everything is retried.
     await offer([]);
     logger.error({ user: userId, reason: describeError(error) }, "user not offered to the fallback");
   });

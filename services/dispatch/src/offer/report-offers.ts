@@ -1,5 +1,5 @@
-// offer-unreached, wake/wake-users -> here -> fallback/fallback-chain: what a script says it has offered.
-// Guarantees: whatever was offered is counted, traced, and told to the workers of this process.
+// offer-unreached, wake/wake-users -> here -> fallback/fallback-chain: reports what a script has offered.
+// Guarantees: every offer is counted, traced, and announced to this process's workers.
 import type { Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { TracedMessage } from "@petrel/shared/redis/wake/offered-traces";
 import type { OfferMetrics } from "./offer-metrics.js";
@@ -8,17 +8,17 @@ import { traceOffers } from "./trace-offers.js";
 export interface OfferReports {
   readonly metrics: Pick<OfferMetrics, "offered">;
   readonly tracing: Tracing;
-  /** Something was put into the fallback streams. */
+  /** The fallback streams have new entries. */
   readonly onOffered: () => void;
-  /** Something found its fallback stream full. */
+  /** A fallback stream was full. */
   readonly onHeldUp: () => void;
 }
 
-/** Of one user. */
+/** The result for one user. */
 export interface OfferResult {
-  /** Messages that went to the fallback. */
+  /** Messages handed to the fallback. */
   readonly offered: number;
-  /** Others found their fallback stream full. */
+  /** Some messages found their fallback stream full. */
   readonly isHeldUp?: true;
   readonly traced?: readonly TracedMessage[] | undefined;
 }
@@ -29,7 +29,7 @@ export interface ReportedCall {
   readonly startMs: number;
 }
 
-/** @param reasonOf what the script found: its user offline, or there without acknowledging; for traces */
+/** @param reasonOf what the script found, for traces: the user was offline, or was there and did not acknowledge */
 export function reportOffers<R extends OfferResult>(
   { metrics, tracing, onOffered, onHeldUp }: OfferReports,
   call: ReportedCall,

@@ -1,5 +1,5 @@
 // report-offers -> here -> fallback/fall-back: the spans of sampled messages that were offered to the fallback.
-// Guarantees: a worker that takes a message from the fallback, at any attempt, can derive its offer's span.
+// Guarantees: a worker can derive a message's offer span, at any attempt.
 import { derivedContext, messageAttributes, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { FallbackEntry } from "@petrel/shared/protocol/fallback/fallback-entry";
 import type { TracedMessage } from "@petrel/shared/redis/wake/offered-traces";
@@ -8,7 +8,7 @@ export interface Offer {
   readonly partition: number;
   /** When its script was called, ms since 1970 by this machine's clock. */
   readonly startMs: number;
-  /** What the script found: its user offline, or there without acknowledging. */
+  /** What the script found: the user was offline, or was there and did not acknowledge. */
   readonly reason: string;
 }
 
@@ -30,7 +30,10 @@ export function traceOffers(
   }
 }
 
-/** The parent of an attempt. A message with `fallback: always` was put there when it was stored, so it has no offer. */
+/**
+ * The parent span of an attempt. A message with `fallback: always` entered the fallback when it was stored, so it has
+ * no offer.
+ */
 export function fallbackParentOf({ id, trace, fallback }: FallbackEntry): string | undefined {
   return fallback === "always" ? trace : derivedContext(trace, nameOf(id))?.context;
 }

@@ -1,13 +1,13 @@
-// own-partitions -> here: a partition while this dispatcher owns it: every step of work on it asks here.
-// Guarantees: no step begins once the lease is over by the monotonic clock, lost, or being given back; giving it back
-// waits for the steps that have begun. An object is one lease: taken anew, it is a new object.
+// own-partitions -> here: a partition while this dispatcher owns it; every step of work on it asks here first.
+// Guarantees: no step begins once the lease is over by the monotonic clock, lost, or being given back. Giving it back
+// waits for the steps in progress. Each object is one lease; taking the partition again makes a new object.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 
 export interface LeaseTerm {
   /** Monotonic; counted from before the call to Redis, so that it ends here before it ends there. */
   readonly endsAtMs: number;
-  /** Redis' clock; for people. */
+  /** By Redis's clock; for display. */
   readonly serverUntilMs: number;
 }
 
@@ -31,7 +31,7 @@ export class HeldPartition {
     return this.#term.serverUntilMs;
   }
 
-  /** Whether the lease still stands: asked before each call that acts for the partition. */
+  /** Whether the lease still stands; checked before each call that acts for the partition. */
   get isHeld(): boolean {
     return this.#state !== "lost" && this.#clock.monotonicMs() < this.#term.endsAtMs;
   }
@@ -45,7 +45,7 @@ export class HeldPartition {
     this.#term = term;
   }
 
-  /** The lease is gone: all work stops at its next look. */
+  /** The lease is lost: all work stops at its next check. */
   lose(): void {
     this.#state = "lost";
   }
@@ -66,7 +66,7 @@ export class HeldPartition {
     return true;
   }
 
-  /** Lets no further step begin; resolves when those under way have ended. */
+  /** Lets no further step begin; resolves once those in progress have ended. */
   async close(): Promise<void> {
     if (this.#state === "working") this.#state = "closing";
     if (this.#steps > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve));

@@ -1,5 +1,5 @@
 // own-partitions, held-partition -> here: what a dispatcher measures of its share.
-// Guarantees: counters only grow; how many it owns is asked when somebody reads the metrics.
+// Guarantees: counters only grow; the number of owned partitions is read at the scrape.
 import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 
 export interface OwnMetrics {

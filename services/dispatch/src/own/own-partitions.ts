@@ -1,7 +1,7 @@
-// partitions/partition-lease, partitions/dispatcher-members -> here -> held-partition: takes this dispatcher's share of the
-// partitions, keeps it, and gives it back.
-// Guarantees: what is held here was leased by Redis and is not over by the monotonic clock; a planned stop frees it
-// at once, a dead dispatcher's share is taken over when its leases end; no partition stays without an owner.
+// partitions/partition-lease, partitions/dispatcher-members -> here -> held-partition: takes this dispatcher's share of
+// the partitions, keeps it, and gives it back.
+// Guarantees: whatever is held here was leased by Redis, and the lease is valid by the monotonic clock. A planned stop
+// frees it at once; a dead dispatcher's share is taken over when its leases end. No partition stays without an owner.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -31,13 +31,19 @@ export interface PartitionOwnerOptions {
   readonly onLeaseLost: () => void;
 }
 
-/** Members are looked at this often, so that one who left is followed soon. */
+/** How often members are read, so that a departure is noticed soon. */
 const MAX_LOOK_EVERY_MS = 1_000;
-/** While partitions that belong here are still held elsewhere: all members look at one tick, so the next is too late. */
+/**
+ * The interval while partitions of this share are still held elsewhere: all members look on the same tick, so waiting
+ * for the next would be too late.
+ */
 const MISSING_LOOK_EVERY_MS = 100;
-/** A partition that its preferred member leaves alone for so many leases is taken by anyone. */
+/** For how many leases a partition's preferred member may leave it alone before anyone takes it. */
 const ORPHAN_AFTER_LEASES = 2;
-/** Then it stays there for so many, unless the members change: a member that did not take it likely will not again. */
+/**
+ * For how many leases it then stays there, unless the members change: a member that did not take it likely will not
+ * next time.
+ */
 const ADOPTED_FOR_LEASES = 20;
 
 export class PartitionOwner {
@@ -82,7 +88,7 @@ export class PartitionOwner {
     this.#loop.start();
   }
 
-  /** Finishes the steps under way, then frees the partitions and leaves the members. */
+  /** Finishes the steps in progress, then frees the partitions and leaves the members. */
   async stop(): Promise<void> {
     await this.#loop.stop();
     for (const [partition, held] of this.#held) this.#giveBack(partition, held);
@@ -92,7 +98,7 @@ export class PartitionOwner {
     );
   }
 
-  /** An owner script said that this lease is not the owner's: stop, and take it anew if it is ours. */
+  /** An owner script reported this lease as stale: stop, and take the partition anew if it is ours. */
   lose(held: HeldPartition, reason: string): void {
     held.lose();
     const { partition } = held.keys;
@@ -103,7 +109,7 @@ export class PartitionOwner {
     this.#options.logger.warn({ partition, fence: held.token, reason }, "partition lost");
   }
 
-  /** A holder gives back at its next look; one that still holds on after a lease is not about to. */
+  /** A holder gives back at its next look; one that still holds on after a whole lease is not about to. */
   get #looksSoon(): boolean {
     const { clock, leaseMs } = this.#options;
     return this.#missingSinceMs !== undefined && clock.monotonicMs() - this.#missingSinceMs < leaseMs;
@@ -113,13 +119,13 @@ export class PartitionOwner {
     const { scripts, dispatcherId, leaseMs, clock } = this.#options;
     const startedAtMs = clock.monotonicMs();
     this.#dropEnded();
-    // If it fails, the last known members still count: the leases may still be renewed.
+    // If this fails, the last known members still count: the leases may still be renewable.
     await this.#quietly("membership", async () => {
       this.#members = await renewMembership(scripts, dispatcherId, leaseMs);
       this.#memberUntilMs = startedAtMs + leaseMs;
     });
     const members = this.#members;
-    // At the next look a third of the lease would be over.
+    // By the next look a third of the lease would be over.
     const renews = startedAtMs - this.#renewedAtMs + this.#lookEveryMs > leaseMs / 3;
     if (renews) {
       this.#renewedAtMs = startedAtMs;
@@ -132,7 +138,7 @@ export class PartitionOwner {
     if (renews) await this.#adoptOrphans(members);
   }
 
-  /** After a pause the leases may be over: whatever this process still believes must go first. */
+  /** After the process was suspended, leases may be over: drop them before anything else. */
   #dropEnded(): void {
     for (const held of this.#held.values()) if (!held.isHeld) this.lose(held, "the lease ended here");
   }
@@ -202,7 +208,7 @@ export class PartitionOwner {
     return true;
   }
 
-  /** A member may be alive and still not do its work: its partitions must not wait for it. */
+  /** A member may be alive but not do its work; its partitions must not wait for it. */
   async #adoptOrphans(members: readonly string[]): Promise<void> {
     const { scripts, partitions, leaseMs, clock } = this.#options;
     const others = partitions.filter(
@@ -219,7 +225,7 @@ export class PartitionOwner {
       const untilMs = owners[i]?.untilMs ?? 0;
       if (untilMs > serverNowMs) {
         this.#orphanSinceMs.delete(partition);
-        // Redis' clock was set back, or that lease is longer: asking for the partition corrects the former.
+        // Either Redis's clock was set back or that lease is longer; asking for the partition corrects the former.
         if (untilMs > serverNowMs + leaseMs) await this.#take(keys);
         continue;
       }
@@ -237,7 +243,7 @@ export class PartitionOwner {
     }
   }
 
-  /** A call that failed is tried again at the next look; until then the lease's own end decides. */
+  /** A failed call is repeated at the next look; until then the lease's own end decides. */
   async #quietly(what: string, call: () => Promise<void>): Promise<void> {
     try {
       await call();

@@ -1,17 +1,17 @@
-// own-partitions -> here: what waits in the partitions owned here, asked of Redis when somebody reads the metrics.
-// Guarantees: one question serves all gauges of a reading; a partition that does not answer is left out, and the other
-// metrics are still there.
+// own-partitions -> here: the backlogs of the partitions owned here, read from Redis at the scrape.
+// Guarantees: one query serves all gauges of a scrape. A partition that does not answer is left out; the other metrics
+// are still there.
 import { Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import type { PartitionBacklog } from "@petrel/shared/redis/partitions/read-partition-backlog";
 
-/** A message gets one to two acknowledgement timeouts before it is offered; after three its user is late. */
+/** A message waits one to two acknowledgement timeouts before it is offered; after three its user is late. */
 const LATE_AFTER_TIMEOUTS = 3;
 
 export interface PartitionGauges {
   /** Numbers of the partitions owned now. */
   readonly owned: () => readonly number[];
   readonly read: (partition: number, lateAfterMs: number) => Promise<PartitionBacklog>;
-  /** After it a user who has not acknowledged is looked at. */
+  /** How long until a user who has not acknowledged is looked at. */
   readonly ackTimeoutMs: number;
 }
 

@@ -1,7 +1,7 @@
-// own-partitions -> here -> wake/wake-users, presence/remove-gone-nodes, events/watch-online: the partitions owned here,
-// each looked at in its own time.
-// Guarantees: one look at a partition at a time; one that waits for its master does not keep the others; what fails is
-// looked at again. A stop resolves when the looks under way are over.
+// own-partitions -> here -> wake/wake-users, presence/remove-gone-nodes, events/watch-online: looks at each partition
+// owned here, on its own schedule.
+// Guarantees: one look at a partition at a time. One that waits for its master does not delay the others. A failed look
+// is repeated. A stop resolves once the looks in progress have ended.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -13,20 +13,20 @@ import type { HeldPartition } from "./held-partition.js";
 import type { PartitionOwner } from "./own-partitions.js";
 
 export interface PartitionLooksOptions {
-  /** What the looks of a round ask first leaves in one write. */
+  /** Pipelines the first queries of a round's looks. */
   readonly scripts: Pick<ScriptRunner, "together">;
   readonly owner: Pick<PartitionOwner, "open">;
   readonly clock: Pick<Clock, "monotonicMs">;
   readonly logger: Logger;
-  /** A round waits for its looks for so long, and none follows sooner. */
+  /** How long a round waits for its looks, and the shortest time between rounds. */
   readonly everyMs: number;
-  /** After a look that failed. */
+  /** The wait after a failed look. */
   readonly retryMs: number;
-  /** Of a look that failed, for the log. */
+  /** The log message for a failed look. */
   readonly failed: string;
   /**
-   * @param signal aborted when it must come to an end
-   * @returns in how long to look again
+   * @param signal aborted when the look must end
+   * @returns the wait before the next look
    */
   readonly look: (held: HeldPartition, signal: AbortSignal) => Promise<number>;
 }
@@ -55,7 +55,7 @@ export class PartitionLooks {
     const nowMs = clock.monotonicMs();
     scripts.together(() => {
       for (const held of owner.open) {
-        // What is looked at soon is looked at now: one wake-up serves all.
+        // A look that is due soon happens now, so that one wake-up serves all.
         if (this.#underWay.has(held) || this.#next(held) > nowMs + everyMs) continue;
         this.#underWay.set(held, this.#look(held, signal));
       }
@@ -64,7 +64,7 @@ export class PartitionLooks {
     await Promise.race([Promise.all(this.#underWay.values()), pause(everyMs, over.signal)]);
     over.abort();
     const { open } = owner;
-    // A partition may be taken at any moment.
+    // With no partitions, one may be taken at any moment.
     const nextMs = open.length === 0 ? 0 : Math.min(...open.map((held) => this.#next(held)));
     return untilCommonTick(Math.max(everyMs, nextMs - clock.monotonicMs()));
   }

@@ -1,11 +1,11 @@
-// remove-gone-nodes -> here: what a dispatcher takes out of topics for nodes that are gone.
+// remove-gone-nodes -> here: what a dispatcher removes from topics after nodes are gone.
 // Guarantees: counters only grow.
 import { Counter, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 
 export interface RemovalMetrics {
-  /** Users of one call, each in one topic. */
+  /** Users removed by one call, each from one topic. */
   readonly removed: (users: number) => void;
-  /** All of a node is taken out of a partition. */
+  /** A node has been removed from a partition completely. */
   readonly nodeRemoved: () => void;
 }
 

@@ -1,7 +1,8 @@
-// own-partitions -> here -> presence/remove-holder.lua: who was in topics on a push node that is gone.
-// Guarantees: within a second of the end of a node's lease its users begin to go, and topics are told; fenced, a bounded
-// number a turn, beside the hand-over. After this dispatcher's link or Redis was away nobody is removed for a while:
-// the nodes are about to renew their leases.
+// own-partitions -> here -> presence/remove-holder.lua: removes users from topics that they were in through a push node
+// that is gone.
+// Guarantees: removal begins within a second of the end of the node's lease, and topics are told. Fenced, a bounded
+// number per turn, beside the hand-over. After an outage of Redis or of this dispatcher's link nobody is removed for a
+// while, because nodes are about to renew their leases.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { findGoneHolders, removeHolder } from "@petrel/shared/redis/presence/remove-holder";
@@ -23,13 +24,13 @@ export interface GoneNodeRemoverOptions {
   readonly logger: Logger;
 }
 
-/** A round waits for its looks for so long, and none follows sooner. */
+/** How long a round waits for its looks, and the shortest time between rounds. */
 const TICK_MS = 200;
-/** A partition is looked at this often, and when the next lease ends. */
+/** How often a partition is checked, besides when the next lease ends. */
 const LOOK_MS = 1_000;
-/** Holders in one look. */
+/** Holders per look. */
 const MAX_HOLDERS = 10;
-/** Calls in one look, each for 200 users at most. */
+/** Calls per look, each for at most 200 users. */
 const MAX_CALLS = 20;
 
 export class GoneNodeRemover {
@@ -57,7 +58,7 @@ export class GoneNodeRemover {
     this.#looks.start();
   }
 
-  /** Resolves when the looks under way are over. */
+  /** Resolves once the looks in progress have ended. */
   stop(): Promise<void> {
     return this.#looks.stop();
   }
@@ -78,7 +79,7 @@ export class GoneNodeRemover {
         users += removal.users;
         ({ isDone } = removal);
       }
-      // A node that had nobody in a topic any more lets its lease end.
+      // A node without users in topics lets its lease end on purpose.
       if (users > 0) this.#tell(held, holder);
     }
     return holders.length === MAX_HOLDERS ? 0 : nextInMs;

@@ -1,7 +1,8 @@
 // walk-users -> here -> wake/reconcile.lua: compares, for each user of the partitions owned here, what was accepted
-// (`seq`) with what has ended (`acked`), and drives on what hangs.
-// Guarantees: a round sees every user at a bounded, steady cost; a user who has something open and is not watched is
-// watched from then on, counted, and logged with the ids of its messages; the records of what stays open long are kept.
+// (`seq`) with what has ended (`acked`), and restarts what hangs.
+// Guarantees: a round visits every user at a bounded, steady cost. A user with open messages whom nothing watches is
+// watched from then on, counted, and logged with the ids of the messages. Records of messages that stay open long are
+// kept.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { Loop } from "@petrel/shared/kernel/loop";
@@ -22,19 +23,19 @@ export interface ReconcilerOptions {
   readonly owner: Pick<PartitionOwner, "open" | "lose">;
   readonly metrics: Pick<RoundMetrics, "hanging" | "reconciled">;
   readonly logger: Logger;
-  /** How long after its time a user counts as hanging. */
+  /** How long after its due time a user counts as hanging. */
   readonly overdueMs: number;
-  /** How long an acknowledged inbox is kept after its last message and acknowledgement. */
+  /** How long a fully acknowledged inbox is kept after its last message and acknowledgement. */
   readonly idleMs: number;
   /** See inbox/keep-records. */
   readonly recordKeepMs: number;
-  /** Between two steps; after a round twenty times as long: with few users it would begin anew at each step. */
+  /** Between two steps; twenty times as long after a round, because with few users it would start over at each step. */
   readonly intervalMs: number;
 }
 
 const REST_INTERVALS = 20;
 
-/** Of a hanging user's messages, how many ids are logged. */
+/** How many ids of a hanging user's messages are logged. */
 const MAX_IDS = 20;
 
 export function createReconciler(options: ReconcilerOptions): Loop {
@@ -49,7 +50,7 @@ class Reconciler {
     this.#options = options;
   }
 
-  /** @returns the pause until the next round */
+  /** @returns the pause before the next round */
   async round(signal: AbortSignal): Promise<number> {
     const { scripts, owner, logger, metrics, intervalMs } = this.#options;
     const visit = (held: HeldPartition, userIds: readonly string[]) => this.#reconcile(held, userIds);

@@ -1,16 +1,16 @@
 // reconcile-partitions, sweep-devices -> here: what a dispatcher measures of its rounds over all users.
-// Guarantees: counters only grow; the gauge stands as the last whole round left it.
+// Guarantees: counters only grow; the gauge shows the last complete round.
 import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { hangReasons, type HangReason } from "@petrel/shared/redis/wake/reconcile-users";
 
 export interface RoundMetrics {
-  /** A user was found with something open that nobody looked after. */
+  /** A user had open messages that nothing was watching. */
   readonly hanging: (reason: HangReason) => void;
-  /** A round of the reconciler is over. */
+  /** The reconciler has completed a round. */
   readonly reconciled: () => void;
-  /** Devices forgotten that were not seen for long. */
+  /** Devices forgotten because they were not seen for long. */
   readonly devicesSwept: (count: number) => void;
-  /** Devices in quarantine, in the partitions owned here, when a round over them was over. */
+  /** Devices in quarantine at the end of a round, in the partitions owned here. */
   readonly devicesQuarantined: (count: number) => void;
 }
 

@@ -1,7 +1,7 @@
 // walk-users -> here -> devices/invalidate-devices.lua: forgets devices that were neither registered nor reached for
-// long, of the partitions owned here.
-// Guarantees: a round sees every user at a bounded, steady cost; a device that is seen in the meantime stays; each that
-// goes is noted and counted.
+// long, in the partitions owned here.
+// Guarantees: a round visits every user at a bounded, steady cost. A device that is seen meanwhile stays; each that is
+// removed is recorded and counted.
 import { describeError } from "@petrel/shared/kernel/errors";
 import { inSlices } from "@petrel/shared/kernel/in-slices";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -18,20 +18,20 @@ export interface DeviceSweeperOptions {
   readonly scripts: ScriptRunner;
   readonly owner: Pick<PartitionOwner, "open">;
   readonly logger: Logger;
-  /** What was not seen for this long goes. */
+  /** A device is removed after this long without being seen. */
   readonly keepMs: number;
-  /** Notes kept of each partition. */
+  /** Audit notes kept per partition. */
   readonly auditCap: number;
-  /** Between two steps. */
+  /** The pause between two steps. */
   readonly intervalMs: number;
-  /** Between two rounds. */
+  /** The pause between two rounds. */
   readonly restMs: number;
   readonly onSwept: (count: number) => void;
-  /** After each round: how many devices it came upon that are in quarantine. */
+  /** Called after each round with the number of quarantined devices. */
   readonly onQuarantined: (count: number) => void;
 }
 
-/** Devices swept by one call. */
+/** Devices per call. */
 const MAX_A_CALL = 200;
 
 export function createDeviceSweeper(options: DeviceSweeperOptions): Loop {
@@ -46,10 +46,10 @@ class DeviceSweeper {
     this.#options = options;
   }
 
-  /** @returns the pause until the next round */
+  /** @returns the pause before the next round */
   async round(signal: AbortSignal): Promise<number> {
     const { scripts, owner, logger, intervalMs, restMs, onQuarantined } = this.#options;
-    // At the start nothing is owned yet: an empty round would put off the first real one by a whole rest.
+    // At the start nothing is owned yet; counting that as a round would delay the first real one by a whole rest.
     if (owner.open.length === 0) return intervalMs;
     let quarantined = 0;
     const visit = async (held: HeldPartition, userIds: readonly string[]): Promise<void> => {
@@ -65,12 +65,12 @@ class DeviceSweeper {
   }
 
   /**
-   * Needs no fence: of two that sweep the same device, the second finds it gone.
+   * Needs no fence: of two processes that sweep the same device, the second finds it gone.
    * @returns how many are in quarantine
    */
   async #sweep({ keys }: HeldPartition, userIds: readonly string[]): Promise<number> {
     const { scripts, logger, keepMs, auditCap, onSwept } = this.#options;
-    // Redis' clock: a dispatcher whose own clock is ahead must not forget everybody's devices.
+    // By Redis's clock: a dispatcher whose own clock is ahead must not forget everybody's devices.
     const nowMs = await readServerTimeMs(scripts.redis, keys.owner);
     const at = { nowMs, beforeMs: nowMs - keepMs };
     const { notSeen, quarantined } = await findNotSeen(scripts.redis, keys, userIds, at);

@@ -1,6 +1,7 @@
-// reconcile-partitions, sweep-devices -> here -> wake/scan-users: one round over all users of the partitions owned here.
-// Guarantees: every user who is there all the time is visited; a bounded, steady cost; one step of a partition at a
-// time, and none once it is not ours any more.
+// reconcile-partitions, sweep-devices -> here -> wake/scan-users: one round over all users of the partitions owned
+// here.
+// Guarantees: visits every user who is there throughout, at a bounded, steady cost. One step per partition at a time,
+// and none once the partition is no longer ours.
 import { inSlices } from "@petrel/shared/kernel/in-slices";
 import { pause } from "@petrel/shared/kernel/pause";
 import type { UserKeyKind } from "@petrel/shared/redis/wake/scan-users";
@@ -14,19 +15,19 @@ export interface UserWalk {
   readonly scripts: ScriptRunner;
   readonly owner: Pick<PartitionOwner, "open">;
   readonly kind: UserKeyKind;
-  /** Between two steps. */
+  /** The pause between two steps. */
   readonly intervalMs: number;
   readonly signal: AbortSignal;
   /** At most 200 users of one partition. */
   readonly visit: (held: HeldPartition, userIds: readonly string[]) => Promise<void>;
 }
 
-/** Keys looked at in a step: about a quarter of a millisecond of Redis' time. */
+/** Keys scanned per step: about a quarter of a millisecond of Redis's time. */
 const KEYS_A_STEP = 1_000;
-/** What one call of a script takes. */
+/** The most users per call of a script. */
 const MAX_USERS = 200;
 
-/** @throws what Redis' client or `visit` throws: the round is not complete then */
+/** @throws what Redis's client or `visit` throws; the round is incomplete then */
 export async function walkUsers({
   scripts,
   owner,

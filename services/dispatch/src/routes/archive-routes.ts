@@ -1,6 +1,7 @@
-// /v1/archive: how far the message archive is, and that what Redis may have lost be looked for once more, for operators.
-// Guarantees: only for the scope admin; a redrive that was answered is noted in the archive: owners begin it within
-// seconds, and one that dies leaves it to the next.
+// /v1/archive: for operators: how far the message archive has got, and a request to search for what Redis may have
+// lost.
+// Guarantees: only for the scope admin. A confirmed request is stored in the archive: owners begin within seconds, and
+// if one dies, the next continues.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import { notFoundError, producerErrors } from "@petrel/shared/kernel/http/error-schema";
@@ -17,7 +18,7 @@ import type { ArchivedPartition, ArchiveView } from "../archive/archive-view.js"
 export interface ArchiveRoutesDeps {
   readonly authenticator: ProducerAuthenticator;
   readonly audit: AuditLog;
-  /** Undefined where none is configured. */
+  /** Undefined if none is configured. */
   readonly archive?: Pick<ArchiveView, "partitions" | "status" | "describe" | "askRedrive"> | undefined;
 }
 

@@ -1,6 +1,6 @@
-// /v1/channels: the fallback channels, what waits for each, and pausing one, for operators.
-// Guarantees: only for the scope admin; what a paused channel would send waits, and is lost by nobody; to pause or resume
-// twice is once; who did it is in the audit log.
+// /v1/channels: for operators: the fallback channels, what waits for each, and pausing one.
+// Guarantees: only for the scope admin. Messages for a paused channel wait, and none is lost. Pausing and resuming are
+// idempotent. The audit log names who did it.
 import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";

@@ -1,6 +1,6 @@
-// /v1/dead-letters: messages that failed for good, for operators: listed, shown, replayed, removed.
-// Guarantees: only for the scope admin; a replay is answered 202 only where the message is on its way again; removing a
-// letter changes nothing of its message.
+// /v1/dead-letters: for operators: messages that failed for good: list, show, replay, remove.
+// Guarantees: only for the scope admin. A replay is answered 202 only if the message is on its way again. Removing a
+// letter changes nothing about its message.
 import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import { conflictError, notFoundError, producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import { PetrelError } from "@petrel/shared/kernel/errors";
@@ -25,7 +25,7 @@ export interface DeadLettersDeps {
   readonly deadLetters: DeadLettersStore;
   readonly audit: AuditLog;
   readonly readAttempts: (letter: DeadLetter) => Promise<FallbackAttempt[]>;
-  /** Something is in a fallback stream again. */
+  /** A fallback stream has a new entry. */
   readonly onReplayed: () => void;
 }
 

@@ -1,5 +1,5 @@
-// GET /v1/invalidations: which devices were forgotten, quarantined or kept, and why, for operators.
-// Guarantees: only for the scope admin; of a token only its end; newest first, over all partitions.
+// GET /v1/invalidations: for operators: which devices were forgotten, quarantined or kept, and why.
+// Guarantees: only for the scope admin; shows only the end of a token; newest first, over all partitions.
 import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";

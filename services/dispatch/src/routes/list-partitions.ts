@@ -1,5 +1,5 @@
 // GET /v1/partitions: which partitions this dispatcher owns, and what waits in them.
-// Guarantees: says what this process believes, which is never more than Redis granted it.
+// Guarantees: shows what this process believes, which is never more than Redis granted it.
 import { formatTime } from "@petrel/shared/kernel/http/answer-time";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { DEFAULT_LIMIT, pageFields } from "@petrel/shared/kernel/http/page-query";
@@ -22,7 +22,7 @@ export interface ListPartitionsDeps {
   readonly authenticator: ProducerAuthenticator;
   readonly dispatcherId: string;
   readonly ownedPartitions: () => readonly OwnedPartition[];
-  /** Entries of each partition's `ready`, in order. */
+  /** The length of each partition's `ready`, in the order given. */
   readonly readReadyLengths: (partitions: readonly PartitionKeys[]) => Promise<number[]>;
 }
 

@@ -1,6 +1,6 @@
-// /v1/nodes: which push nodes there are, and that one shall drain, for operators.
-// Guarantees: only for the scope admin; what is asked of a node stands in Redis until the node stops or it is taken back;
-// a node of a release that would not heed it is never asked. Who asked is in the audit log.
+// /v1/nodes: for operators: lists the push nodes and asks one to drain.
+// Guarantees: only for the scope admin. A request to a node stands in Redis until the node stops or the request is
+// withdrawn. A node of a release that would ignore it is never asked. The audit log names who asked.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { formatTime } from "@petrel/shared/kernel/http/answer-time";
 import { conflictError, notFoundError, producerErrors } from "@petrel/shared/kernel/http/error-schema";
@@ -152,7 +152,7 @@ function describeNode({ id, report, isAsked }: ListedNode) {
   };
 }
 
-/** Without its boot epoch. */
+/** Without the boot epoch. */
 function nameOf(id: string): string {
   const dot = id.lastIndexOf(".");
   return dot === -1 ? id : id.slice(0, dot);

@@ -1,4 +1,4 @@
-// GET /v1/diagnosis: the facts by which `petrel doctor` finds what is wrong, for operators.
+// GET /v1/diagnosis: for operators: the facts from which `petrel doctor` finds what is wrong.
 // Guarantees: only for the scope admin; changes nothing; names no secret, no file and no person.
 import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";

@@ -1,5 +1,5 @@
-// /v1/webhooks/:id/…: what operators do with a webhook: a new secret, a test, a replay, a look at its attempts.
-// Guarantees: only for the scope admin. A rotated secret signs beside its successor for a day. A test changes nothing.
+// /v1/webhooks/:id/…: what operators do with a webhook: rotate its secret, test it, replay events, list its attempts.
+// Guarantees: only for the scope admin. After a rotation the old secret also signs for a day. A test changes nothing.
 import { randomBytes } from "node:crypto";
 import { formatTime } from "@petrel/shared/kernel/http/answer-time";
 import { notFoundError, producerErrors } from "@petrel/shared/kernel/http/error-schema";
@@ -17,9 +17,9 @@ import { findWebhook, invalid, noteChange, notFound, type WebhookRoutesDeps } fr
 import * as schemas from "./webhook-schema.js";
 
 const ID_BYTES = 12;
-/** After a rotation the old secret signs for so long. */
+/** How long the old secret signs after a rotation. */
 const OVERLAP_MS = 24 * 60 * 60 * 1_000;
-/** Secrets of before that sign at the same time. */
+/** The most former secrets that sign at the same time. */
 const MAX_FORMER = 4;
 
 const tags = ["webhooks"];

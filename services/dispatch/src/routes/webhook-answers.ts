@@ -16,11 +16,11 @@ export interface WebhookRoutesDeps {
   readonly webhooks: Webhooks;
   readonly scripts: ScriptRunner;
   readonly partitions: readonly PartitionKeys[];
-  /** What `EVENTS` says: others are never written. */
+  /** The types in `EVENTS`; others are never written. */
   readonly writtenEvents: readonly EventType[];
 }
 
-/** After a change: noted, and known here at once; other dispatchers notice at their next look. */
+/** Records a change and applies it here at once; other dispatchers notice at their next look. */
 export async function noteChange(
   { audit, webhooks: { directory } }: WebhookRoutesDeps,
   request: FastifyRequest,

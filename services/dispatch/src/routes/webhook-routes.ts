@@ -1,6 +1,6 @@
-// /v1/webhooks: addresses that events are posted to, for operators: made, listed, changed, removed.
-// Guarantees: only for the scope admin; a secret is shown once, when it is made. A literal private address is refused
-// here. What is answered is stored, and noticed by all dispatchers within a second.
+// /v1/webhooks: for operators: make, list, change and remove the addresses that events are posted to.
+// Guarantees: only for the scope admin. A secret is shown once, when it is made. A literal private address is refused
+// here. A confirmed change is stored, and all dispatchers notice it within a second.
 import { randomBytes } from "node:crypto";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { formatTime } from "@petrel/shared/kernel/http/answer-time";
@@ -196,7 +196,7 @@ export function addWebhooks(app: HttpApp, deps: WebhookRoutesDeps): void {
   );
 }
 
-/** In the order of the list, whether or not the cursor's webhook is still there. */
+/** Orders by the list's own order, whether or not the cursor's webhook still exists. */
 function isBehind({ createdAtMs, id }: WebhookRecord, cursor: string): boolean {
   const dash = cursor.indexOf("-");
   const lastMs = Number(cursor.slice(0, dash));

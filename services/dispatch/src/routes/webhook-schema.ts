@@ -5,7 +5,7 @@ import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import { eventTypes } from "@petrel/shared/protocol/events/event-types";
 import { ATTEMPT_CURSOR_PATTERN } from "@petrel/shared/redis/webhooks/webhook-attempts";
 
-/** When the last webhook of a page was created, ms, and its id. */
+/** The creation time, ms, and the id of a page's last webhook. */
 const LIST_CURSOR_PATTERN = "^[1-9]\\d{0,14}-wh_[A-Za-z0-9_-]{1,40}$";
 const MAX_DESCRIPTION = 512;
 const MAX_URL = 2_048;
@@ -114,7 +114,7 @@ export const attemptPageSchema = Type.Object(
 export const replayedSchema = Type.Object({ id: Type.String() }, { title: "WebhookReplayed" });
 
 export const paramsSchema = Type.Object({ id: Type.String({ description: "The webhook's." }) });
-/** For routes that take none. */
+/** For routes that take no body. */
 export const noBodySchema = Type.Union([Type.Object({}, { additionalProperties: false }), Type.Null()]);
 export const listQuerySchema = Type.Object(pageFields(LIST_CURSOR_PATTERN), { additionalProperties: false });
 export const attemptsQuerySchema = Type.Object(pageFields(ATTEMPT_CURSOR_PATTERN), {

@@ -1,7 +1,8 @@
-// own-partitions -> here -> schedules/promote-schedules: messages whose time has come, in the partitions owned here.
-// Guarantees: in order of time, and by priority while much is due, see choose-due; fenced; at the rate that Redis takes, with room for live traffic: one call a server at a
-// time, then a rest at least as long, and longer while much waits to be handed over. What Redis cannot store now stays
-// where it is.
+// own-partitions -> here -> schedules/promote-schedules: promotes scheduled messages whose time has come, in the
+// partitions owned here.
+// Guarantees: in order of time, and by priority while much is due, see choose-due. Fenced. Keeps to a rate that leaves
+// Redis room for live traffic: one call per server at a time, then a rest at least as long, and longer while many
+// messages wait to be handed over. What Redis cannot store now stays where it is.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -36,24 +37,24 @@ export interface DuePromoterOptions {
   readonly tracing: Tracing;
 }
 
-/** A partition is looked at this often, and when its next message is due. */
+/** How often a partition is checked, besides when its next message is due. */
 const LOOK_MS = 1_000;
-/** What one call takes: some two milliseconds of Redis' time. */
+/** Messages per call: about two milliseconds of Redis's time. */
 const MAX_MESSAGES = 50;
-/** After a call, so many times as long as it took. */
+/** The rest after a call, as a multiple of its duration. */
 const REST_FACTOR = 1;
-/** With so many messages of a partition waiting to be handed over, the next call there waits. */
+/** While this many messages of a partition wait to be handed over, its next call waits. */
 const READY_ROOM = 1_000;
 const READY_REST_MS = 200;
 const RETRY_MS = 500;
-/** A message is tried again after so long where Redis refuses to work on its recipient's keys. */
+/** How long until a message is retried if Redis refuses to work on its recipient's keys. */
 const POSTPONE_MS = 60_000;
 
 export class DuePromoter {
   readonly #options: DuePromoterOptions;
   readonly #loop = new Loop((signal) => this.#tick(signal));
   readonly #nextLookMs = new WeakMap<HeldPartition, number>();
-  /** By server: its partitions take turns. */
+  /** By server: the partitions of one server take turns. */
   readonly #underWay = new Map<string, Promise<void>>();
 
   constructor(options: DuePromoterOptions) {
@@ -64,13 +65,13 @@ export class DuePromoter {
     this.#loop.start();
   }
 
-  /** Resolves when the calls under way are over. */
+  /** Resolves once the calls in progress have ended. */
   async stop(): Promise<void> {
     await this.#loop.stop();
     await Promise.all(this.#underWay.values());
   }
 
-  /** A server that does not answer does not keep the others. */
+  /** A server that does not answer does not delay the others. */
   #tick(signal: AbortSignal): Promise<number> {
     const { scripts, owner } = this.#options;
     for (const server of groupBy(owner.open, ({ keys }) => scripts.serverOf(keys.scheduled)).keys()) {
@@ -86,7 +87,7 @@ export class DuePromoter {
     return (this.#nextLookMs.get(held) ?? 0) - this.#options.clock.monotonicMs();
   }
 
-  /** A call for each partition in turn, round after round, until none of them has more. */
+  /** One call for each partition in turn, until none of them has more. */
   async #serve(server: string, signal: AbortSignal): Promise<void> {
     const { scripts, owner, clock } = this.#options;
     const ofServer = (): HeldPartition[] =>
@@ -107,8 +108,8 @@ export class DuePromoter {
   }
 
   /**
-   * Mostly there is nothing: then one write and one answer serve all partitions, and an idle process is not woken once
-   * for each. Where anything is due, or cannot be read, `#look` finds that again.
+   * Usually nothing is due: then one write and one answer serve all partitions, and an idle process is not woken once
+   * for each. If anything is due, or cannot be read, `#look` finds it again.
    */
   async #restWhereNothingIsDue(partitions: readonly HeldPartition[]): Promise<void> {
     const { scripts, clock } = this.#options;
@@ -176,7 +177,7 @@ export class DuePromoter {
     return { nextInMs: ready > READY_ROOM ? READY_REST_MS : 0, calls };
   }
 
-  /** One recipient's broken keys hold up nobody else. */
+  /** One recipient's broken keys do not block the others. */
   async #isolate(
     { keys }: HeldPartition,
     members: readonly string[],
@@ -195,11 +196,11 @@ export class DuePromoter {
 
 interface Look {
   readonly nextInMs: number;
-  /** Calls that promoted. */
+  /** Calls that promoted something. */
   readonly calls: number;
 }
 
-/** @param nextInMs when the next message is due, as far as is known */
+/** @param nextInMs when the next message is due, if known */
 function restOf(nextInMs = LOOK_MS): number {
   return Math.max(1, Math.min(nextInMs, LOOK_MS));
 }

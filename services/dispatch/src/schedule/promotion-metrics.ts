@@ -1,4 +1,4 @@
-// promote-due -> here: what a dispatcher measures of the messages whose time has come.
+// promote-due -> here: what a dispatcher measures of promoted messages.
 // Guarantees: counters only grow.
 import { DurationHistogram } from "@petrel/shared/kernel/metrics/duration-histogram";
 import { Counter, type Registry } from "@petrel/shared/kernel/metrics/metrics";

@@ -1,5 +1,5 @@
-// promote-due -> here -> kernel/tracing: the spans of sampled messages whose time came.
-// Guarantees: what is handed over, delivered or offered next is the promotion's child, whichever process does it.
+// promote-due -> here -> kernel/tracing: the spans of sampled messages that were promoted.
+// Guarantees: the next hand-over, delivery or offer becomes the promotion's child, whichever process does it.
 import { messageAttributes, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import { idOfSchedule } from "@petrel/shared/protocol/messages/scheduled-message";
 import type { Promoted } from "@petrel/shared/redis/schedules/promote-schedules";

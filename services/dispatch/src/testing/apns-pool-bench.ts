@@ -1,4 +1,4 @@
-// Tests only: an APNs client beside bare HTTP/2 servers, and what is sent through it.
+// Tests only: an APNs client with bare HTTP/2 servers.
 // Guarantees: `close()` stops everything that the bench has opened.
 import { randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
@@ -9,7 +9,7 @@ import { answer, startApnsServer, type ApnsServer, type ApnsServerRequest } from
 
 const logger = createLogger({ service: "test", level: "silent" });
 
-/** A signal that is never aborted. Every request under way listens to it. */
+/** A signal that is never aborted. Every request in progress listens to it. */
 export const never: AbortSignal = new AbortController().signal;
 setMaxListeners(0, never);
 

@@ -1,5 +1,5 @@
-// Tests only: a bare HTTP/2 server in Apple's place, for faults of the transport; what Apple checks is not checked here.
-// Guarantees: every request is noted with its connection; at most as many streams were open at once as `mostAtOnce` says.
+// Tests only: a bare HTTP/2 server in Apple's place, for transport faults; it checks nothing that Apple checks.
+// Guarantees: every request is recorded with its connection; `mostAtOnce` is the largest number of open streams.
 import { once } from "node:events";
 import {
   createSecureServer,
@@ -34,9 +34,9 @@ export interface ApnsServer {
   readonly ca: string;
   /** In the order in which their bodies ended. */
   readonly requests: ApnsServerRequest[];
-  /** All ever opened. */
+  /** All that were ever opened. */
   readonly sessions: ServerHttp2Session[];
-  /** Of each connection: the most streams that were open at the same time. */
+  /** Per connection: the most streams that were open at the same time. */
   readonly mostAtOnce: number[];
   readonly stop: () => Promise<void>;
 }
@@ -52,7 +52,7 @@ export function answer(
   stream.end(body === undefined ? undefined : JSON.stringify(body));
 }
 
-/** @param onRequest answers it, or not */
+/** @param onRequest may answer it or not */
 export async function startApnsServer(
   onRequest: (request: ApnsServerRequest) => void,
   options: SecureServerOptions = {},
@@ -86,7 +86,7 @@ export async function startApnsServer(
     });
   });
   server.on("connection", (socket: Socket) => void sockets.add(socket));
-  // Handshakes that are called off.
+  // Handshakes that the client aborts.
   server.on("tlsClientError", () => undefined);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -1,16 +1,16 @@
-// Tests only: what every fallback channel owes, as one suite for all implementations.
-// Guarantees: the comments of channels/fallback-channel.ts, each as a test.
+// Tests only: the duties of every fallback channel, as one suite for all implementations.
+// Guarantees: one test for each comment of channels/fallback-channel.ts.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { FallbackChannel, FallbackJob } from "../channels/fallback-channel.js";
 
 type Received = readonly { readonly id: string; readonly notification: unknown }[];
 
-/** A channel with a far side that a test can command. */
+/** A channel whose receiver a test can command. */
 export interface ChannelUnderTest {
   readonly channel: FallbackChannel;
-  /** What the far side does with the next jobs. */
+  /** What the receiver does with the next jobs. */
   readonly behave: (as: "take" | "refuse" | "fail for now" | "hang") => void | Promise<void>;
-  /** What reached the far side: one a job, with the id by which it tells repetitions. */
+  /** What reached the receiver: one per job, with the id by which it recognises repetitions. */
   readonly received: () => Received | Promise<Received>;
   readonly close: () => Promise<void>;
 }
@@ -27,7 +27,7 @@ export const job: FallbackJob = {
   attempt: 1,
 };
 
-/** @param open a new one for each test, with a short `longestSendMs` */
+/** @param open makes a new one for each test, with a short `longestSendMs` */
 export function describeChannel(name: string, open: () => Promise<ChannelUnderTest>): void {
   describe(`${name}, as every channel`, () => {
     let one: ChannelUnderTest;

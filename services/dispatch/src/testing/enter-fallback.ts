@@ -1,5 +1,5 @@
-// Tests only: a message that was really accepted, and stands in its fallback stream as an offer puts it there.
-// Guarantees: what is written is read by the same code as an offer's entry.
+// Tests only: a message that was really accepted, with an entry in its fallback stream as an offer would write it.
+// Guarantees: the entry is read by the same code as an offer's.
 import { priorityLetters } from "@petrel/shared/protocol/messages/stored-message";
 import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -10,11 +10,11 @@ export interface EnteredMessage {
   readonly seq: number;
   readonly epoch: string;
   readonly atMs: number;
-  /** In its fallback stream. */
+  /** The entry's id in its fallback stream. */
   readonly entryId: string;
 }
 
-/** A message for user "u1" of the first partition, with a notification, except as said. */
+/** A message with a notification for user "u1" of the first partition, unless told otherwise. */
 export async function enterFallback(
   store: OpenStore,
   parts: Partial<MessageToAccept> = {},

@@ -1,4 +1,4 @@
-// Tests only: workers of the fallback on a Redis of their own, and messages that come to them.
+// Tests only: fallback workers on a Redis of their own, and messages for them.
 // Guarantees: `stopWorkers()` stops what was started since the last call; `close()` stops the Redis.
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
@@ -101,7 +101,7 @@ export class FallbackBench {
   readonly stateOf = async (id: string) => (await readMessage(this.store.scripts, this.keys, id))?.state;
   readonly attemptsOf = (id: string) => readAttempts(this.store.redis, this.keys, id);
 
-  /** Streams, retries and what is pending: nothing of an entry is left. */
+  /** Whether nothing is left of any entry in streams, retries and pending lists. */
   readonly isSettled = async (): Promise<boolean> => {
     const { redis } = this.store;
     const lengths = await Promise.all(
@@ -117,7 +117,7 @@ export class FallbackBench {
     this.#ends.push(end);
   }
 
-  /** The last started stops first. */
+  /** Stops the last one first. */
   async stopWorkers(): Promise<void> {
     for (const end of this.#ends.splice(0).reverse()) await end();
   }

@@ -1,5 +1,5 @@
 // Tests only: the certificate of shared/testing/tls-certificate with its key, as a .p12 file with a passphrase.
-// Guarantees: nothing trusts it but what a test tells to.
+// Guarantees: nothing trusts it unless a test says so.
 
 export const testP12Passphrase = "secret";
 

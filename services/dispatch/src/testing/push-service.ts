@@ -1,5 +1,5 @@
-// Tests only: a push service of browsers, as a real HTTP server that answers as it is told, and the browsers it serves.
-// Guarantees: every push is kept as it came, before it is answered; `read` decrypts with the browser's own keys.
+// Tests only: a push service as a real HTTP server that answers as it is told, and browsers that subscribe to it.
+// Guarantees: every push is kept as it arrived, before it is answered; `read` decrypts with the browser's own keys.
 import { createECDH, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from "node:http";
@@ -8,11 +8,11 @@ import type { NewDevice } from "@petrel/shared/protocol/fallback/device";
 import { decryptPush } from "@petrel/shared/testing/peers/decrypt-push";
 
 export interface ReceivedPush {
-  /** Of its endpoint. */
+  /** The endpoint's path. */
   readonly path: string;
   readonly method: string;
   readonly headers: IncomingHttpHeaders;
-  /** What the browser reads: JSON. */
+  /** The JSON that the browser reads. */
   readonly payload: Readonly<Record<string, unknown>>;
   readonly bytes: number;
 }
@@ -21,7 +21,7 @@ export interface TestPushService {
   readonly origin: string;
   readonly pushes: readonly ReceivedPush[];
   readonly connections: () => number;
-  /** A browser that subscribes; what it is registered as. */
+  /** Subscribes a browser; returns what to register. */
   readonly subscribe: (name: string) => Extract<NewDevice, { platform: "web" }>;
   readonly answerWith: (answer: (push: ReceivedPush, response: ServerResponse) => void) => void;
   readonly close: () => Promise<void>;

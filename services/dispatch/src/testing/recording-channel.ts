@@ -1,5 +1,5 @@
-// Tests only: a fallback channel that takes notes, and answers as it is told.
-// Guarantees: every job it was given is in `jobs`, in order, before it is answered; `hold()` keeps answers back.
+// Tests only: a fallback channel that records its jobs and answers as it is told.
+// Guarantees: every job is in `jobs`, in order, before it is answered; `hold()` holds answers back.
 import type { ChannelAnswer, FallbackChannel, FallbackJob } from "../channels/fallback-channel.js";
 
 export type AnswerJob = (job: FallbackJob) => ChannelAnswer | Promise<ChannelAnswer>;
@@ -9,7 +9,7 @@ export class RecordingChannel implements FallbackChannel {
   readonly platform?: "ios" | "wechat" | "web";
   readonly longestSendMs: number;
   readonly jobs: FallbackJob[] = [];
-  /** How many were under way at the same time, at most. */
+  /** The most sends that were in progress at the same time. */
   mostAtOnce = 0;
   isClosed = false;
   #answer: AnswerJob;
@@ -41,7 +41,7 @@ export class RecordingChannel implements FallbackChannel {
     this.#answer = answer;
   }
 
-  /** From now on sends wait, until `release`. */
+  /** Makes sends wait until `release`. */
   hold(): void {
     this.#held ??= [];
   }

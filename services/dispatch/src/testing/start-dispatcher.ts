@@ -1,5 +1,5 @@
 // Tests only -> open-dispatcher: a dispatcher in this process, on connections of its own, wired as in production.
-// Guarantees: `crash()` leaves Redis as a killed process would; `stop()` after it only tidies up here.
+// Guarantees: `crash()` leaves Redis as a killed process would; a later `stop()` only cleans up this process.
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { createLifecycle } from "@petrel/shared/kernel/lifecycle/lifecycle";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
@@ -31,7 +31,7 @@ export interface StartDispatcherOptions {
   readonly unheardConfirmMs?: number;
   readonly fallbackCap?: number;
   readonly onHeldUp?: () => void;
-  /** Events that it writes; none by default. */
+  /** The events that it writes; none by default. */
   readonly events?: readonly EventType[];
   readonly webhookRetry?: RetryRules;
 }
@@ -42,7 +42,7 @@ export interface TestDispatcher {
   readonly registry: Registry;
   /** The partitions it owns, ascending. */
   readonly owned: () => number[];
-  /** Moves its monotonic clock on, as if the process had been paused so long. */
+  /** Advances its monotonic clock, as if the process had been suspended for this long. */
   readonly passTime: (ms: number) => void;
   /** The value of a counter, by its labels. */
   readonly count: (name: string, labels?: Readonly<Record<string, string>>) => Promise<number>;
@@ -50,7 +50,7 @@ export interface TestDispatcher {
   readonly stop: () => Promise<void>;
 }
 
-/** Offers stay in their streams, where a test sees them. */
+/** Offers stay in their streams, where a test can see them. */
 const TEST_SETTINGS = {
   dispatchRoles: ["route"],
   leaseMs: 600,
@@ -58,13 +58,13 @@ const TEST_SETTINGS = {
   reconcileIntervalMs: 20,
   offlineSettleMs: 0,
   unheardConfirmMs: 100,
-  // None goes, but by a test's own sweeper.
+  // No device is swept, except by a test's own sweeper.
   deviceKeepDays: 36_500,
-  // Receivers of tests are here.
+  // Tests' receivers listen on private addresses.
   webhookAllowPrivate: true,
 } as const satisfies Partial<DispatchConfig>;
 
-/** Of every dispatcher in a test: one seals what another one opens. */
+/** Shared by all dispatchers of a test: one opens what another has sealed. */
 export const testCipher = createAtRestCipher(Buffer.alloc(32, 7));
 
 const logger = createLogger({ service: "test", level: "silent" });

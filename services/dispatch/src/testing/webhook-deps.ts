@@ -16,7 +16,7 @@ export interface WebhookDepsOptions {
   readonly writtenEvents?: WebhookRoutesDeps["writtenEvents"];
 }
 
-/** Nothing is delivered; all else works. */
+/** Delivers nothing; everything else works. */
 export function webhookDeps(
   { scripts, partitions }: Pick<OpenStore, "scripts" | "partitions">,
   options: WebhookDepsOptions = {},

@@ -1,5 +1,5 @@
 // Tests only: a business system's webhook address, as a real HTTP server that behaves as it is told.
-// Guarantees: every request is kept as it came, before it is answered; `close()` leaves no socket.
+// Guarantees: every request is kept as it arrived, before it is answered; `close()` leaves no socket.
 import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";

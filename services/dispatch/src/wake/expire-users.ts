@@ -1,27 +1,27 @@
-// wake-users -> here -> inbox/find-expired, inbox/expire.lua: writes the ends of messages that have expired.
-// Guarantees: everything open of a user is looked at, page by page; the next look is timed by what remains, including what
-// was stored meanwhile. A call looks at a bounded amount: users who are left out are due again soon.
+// wake-users -> here -> inbox/find-expired, inbox/expire.lua: writes the ends of expired messages.
+// Guarantees: checks all open messages of a user, page by page. What remains sets the time of the next look, including
+// messages stored meanwhile. A call checks a bounded amount; users who are left out are due again soon.
 import { expireMessages } from "@petrel/shared/redis/inbox/expire-messages";
 import { findExpired, type LookPosition, type OverdueMessage } from "@petrel/shared/redis/inbox/find-expired";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 
-/** Users looked at together. */
+/** Users checked concurrently. */
 const CONCURRENT_USERS = 8;
-/** What one call looks at: some ten milliseconds of Redis' time. */
+/** The most entries per call: about ten milliseconds of Redis's time. */
 const MAX_ENTRIES = 4_000;
 const MAX_BYTES = 4 * 1024 * 1024;
-/** The look at a user who is sent more all the time ends after so many pages with something new. */
+/** A user who constantly gets messages: stop after this many pages with new ones. */
 const MAX_NEW_PAGES = 5;
 
 export interface ExpiredUsers {
   /** Ends written. */
   readonly written: number;
-  /** Users that it did not come to. */
+  /** Users that the call did not get to. */
   readonly left: number;
 }
 
-/** @param userIds in the order in which they are looked at */
+/** @param userIds in the order in which to check them */
 export async function expireUsers(
   scripts: ScriptRunner,
   keys: PartitionKeys,
@@ -59,7 +59,7 @@ async function expireUser(scripts: ScriptRunner, keys: PartitionKeys, userId: st
     const readSeq = position?.after;
     ({ position } = page);
     if (beganAtMs === 0) beganAtMs = nowMs;
-    // Nothing came while the ends were written: the look is over.
+    // Nothing arrived while the ends were written, so the look is complete.
     if (isWritten && seq === readSeq) break;
     pages++;
     overdue.push(...page.overdue);
@@ -68,7 +68,8 @@ async function expireUser(scripts: ScriptRunner, keys: PartitionKeys, userId: st
     const next = Number.isFinite(nextMs) ? { atMs: nextMs, readSeq: seq, epoch } : undefined;
     written += await expireMessages(scripts, keys, userId, overdue.splice(0), next);
     isWritten = true;
-    // What came meanwhile has made the time of the next look void: after a long look it is worth reading that too.
+    // Messages that arrived meanwhile have made the time of the next look void. After a long look it is worth reading
+    // those too.
     if (pages === 1 || newPages++ === MAX_NEW_PAGES) break;
   }
   return { written, entries: position?.entries ?? 0, bytes: position?.bytes ?? 0 };

@@ -1,6 +1,7 @@
 // wake-users -> here -> partitions/keep-time: the clock of a partition's master, which may be set back.
-// Guarantees: a step back is seen at the next look for users who are due. Then what lies too far ahead is moved before
-// anything else is done by that clock: no fallback, retry or end of grace waits for the clock to catch up.
+// Guarantees: a step back is noticed at the next look for due users. Times that now lie too far ahead are corrected
+// before that clock decides anything else, so that no fallback, retry or end of a grace lease waits for the clock to
+// catch up.
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { keepTime, setBack } from "@petrel/shared/redis/partitions/keep-time";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
@@ -12,10 +13,10 @@ export interface FollowTimeDeps {
   readonly ackTimeoutMs: number;
 }
 
-/** Only an expiry and the acknowledgement timeout arm a user for longer. */
+/** Only an expiry and the acknowledgement timeout set a user's time further ahead. */
 const ARMED_AT_MOST_MS = 60_000;
 
-/** @returns the master's clock, ms; "stale" where the partition is not this dispatcher's any more */
+/** @returns the master's clock, ms; "stale" if this dispatcher no longer owns the partition */
 export async function followTime(
   { scripts, logger, ackTimeoutMs }: FollowTimeDeps,
   held: HeldPartition,

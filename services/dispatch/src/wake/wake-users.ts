@@ -1,7 +1,7 @@
 // own-partitions -> here -> wake/wake.lua, offer/offer-unreached, expire-users: users whose `due` has come, because
 // nobody acknowledged in time or a message has expired.
-// Guarantees: each partition's users on a timer, at once again while there are more; rarely while nobody's time is near;
-// beside the hand-over, never in its way; fenced, so that a stale owner wakes nobody.
+// Guarantees: visits each partition's due users on a timer, at once again while there are more, and rarely while nobody
+// is due soon. Runs beside the hand-over without delaying it. Fenced: a stale owner wakes nobody.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -38,18 +38,18 @@ export interface UserWakerOptions {
   readonly clock: Pick<Clock, "monotonicMs">;
 }
 
-/** What one call of the script takes. */
+/** The most users per call of the script. */
 const MAX_USERS = 200;
-/** While nobody's time is near, a partition is looked at so often: users may be armed for sooner, and clocks be set. */
+/** How often a partition is checked while nobody is due soon: users may become due sooner, and clocks may be set. */
 const IDLE_MS = 1_000;
-/** Nor for longer than this part of what accepting a message arms its user for. */
+/** And at least this often within an acknowledgement timeout, which accepting a message sets for its user. */
 const IDLE_PARTS = 4;
-/** After a look at what has expired that was not complete, none follows for so many times as long as it took. */
+/** The rest after an incomplete look at expired messages, as a multiple of its duration. */
 const REST_FACTOR = 4;
-/** A user whom Redis refuses to work on is looked at again after so long. */
+/** How long until a user is visited again if Redis refuses to work on their keys. */
 const POSTPONE_MS = 60_000;
 
-/** Why a wake offers, for traces: nobody was there, or somebody was and did not acknowledge in time. */
+/** Why a wake makes an offer, for traces: nobody was there, or somebody was and did not acknowledge in time. */
 const reasons: Readonly<Partial<Record<WakeOutcome, string>>> = {
   offline: "unreached",
   unheard: "unreached",
@@ -76,15 +76,15 @@ export class UserWaker {
     this.#looks.start();
   }
 
-  /** Resolves when the batches under way are done. */
+  /** Resolves once the batches in progress are done. */
   stop(): Promise<void> {
     return this.#looks.stop();
   }
 
   /**
-   * Batch after batch, until one was not full: a partition with a long backlog goes on by itself, and the others keep
-   * their rhythm.
-   * @returns in how long to look again
+   * Runs batches until one was not full: a partition with a long backlog continues by itself, and the others keep their
+   * rhythm.
+   * @returns the wait before the next look
    */
   async #wakePartition(held: HeldPartition, signal: AbortSignal): Promise<number> {
     let next: number | "at once" = "at once";
@@ -97,12 +97,12 @@ export class UserWaker {
     return next === "at once" ? 0 : next;
   }
 
-  /** @returns in how long to look again, ms */
+  /** @returns the wait before the next look, ms */
   async #wakeBatch(held: HeldPartition): Promise<number | "at once"> {
     const { scripts, owner, metrics, offers, ackTimeoutMs } = this.#options;
     const { keys } = held;
     const startMs = Date.now();
-    // Asked for each batch: a clock that was set back must not show the same users for ever.
+    // Read for each batch, so that a clock that was set back does not return the same users forever.
     const [nowMs, firstDueMs] = await Promise.all([
       followTime(this.#options, held),
       readFirstDueMs(scripts.redis, keys),
@@ -133,7 +133,7 @@ export class UserWaker {
     return userIds.length === MAX_USERS ? "at once" : 0;
   }
 
-  /** A user who is offline is looked at again only when something expires, so all that waits is kept now. */
+  /** An offline user is visited again only when something expires, so renew all waiting records now. */
   async #keepRecords({ keys }: HeldPartition, woken: readonly WokenUser[]): Promise<void> {
     const users = woken
       .filter(({ outcome }) => outcome !== "done")
@@ -145,7 +145,7 @@ export class UserWaker {
     return this.#options.clock.monotonicMs() < (this.#restUntilMs.get(held) ?? 0);
   }
 
-  /** Where one call did not see them all, the rest wait: wakes and acks need Redis too. */
+  /** If one call did not cover everybody, the rest wait, because wakes and acks need Redis too. */
   async #expire(held: HeldPartition, userIds: readonly string[]): Promise<void> {
     const { scripts, metrics, clock } = this.#options;
     const startMs = clock.monotonicMs();
@@ -156,8 +156,8 @@ export class UserWaker {
   }
 
   /**
-   * As `wakeUsers`, but one user's broken keys hold up nobody else.
-   * @returns undefined where the partition is not this dispatcher's any more
+   * Like `wakeUsers`, but one user's broken keys do not block the others.
+   * @returns undefined if this dispatcher no longer owns the partition
    */
   async #wake(
     { keys, token }: HeldPartition,

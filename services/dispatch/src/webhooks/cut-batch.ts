@@ -1,6 +1,6 @@
-// webhooks/webhook-lane -> here: what is posted at once: some events, in order, as one body.
-// Guarantees: at most 100 events, and 20 KB unless a single event is longer. The body of an open batch is made again from
-// the same events, byte by byte, or not at all.
+// webhooks/webhook-lane -> here: cuts some events, in order, into the body of one request.
+// Guarantees: at most 100 events, and 20 KB unless a single event is longer. The body of an open batch is rebuilt from
+// the same events, byte for byte, or not at all.
 import { hash, randomBytes } from "node:crypto";
 import type { EventPosition } from "@petrel/shared/protocol/events/event-position";
 import type { EventItem } from "@petrel/shared/protocol/events/event-item";
@@ -16,21 +16,21 @@ export interface Batch {
   readonly open: OpenBatch;
   readonly body: string;
   readonly events: number;
-  /** Ms by Redis' clock: when its oldest event happened. */
+  /** When its oldest event happened, ms by Redis's clock. */
   readonly oldestMs: number;
 }
 
 /**
- * @param page what was read, of the types that are wanted
- * @param gap whether the receiver is to be told that something before is gone
+ * @param page what was read, of the wanted types
+ * @param gap whether to tell the receiver that earlier events are gone
  * @param atMs wall clock
- * @returns undefined where the page has no event
+ * @returns undefined if the page has no event
  */
 export function cutBatch({ events, next }: PartitionEvents, gap: boolean, atMs: number): Batch | undefined {
   const taken: PositionedEvent[] = [];
   let bytes = Buffer.byteLength(encodeBody([], gap, atMs));
   for (const event of events) {
-    // With the comma before it.
+    // Includes the comma before it.
     bytes += Buffer.byteLength(JSON.stringify(event.item)) + (taken.length === 0 ? 0 : 1);
     if (taken.length === MAX_EVENTS || (taken.length > 0 && bytes > MAX_BYTES)) break;
     taken.push(event);
@@ -42,7 +42,7 @@ export function cutBatch({ events, next }: PartitionEvents, gap: boolean, atMs: 
   return makeBatch(taken, { id, end, atMs, gap });
 }
 
-/** @returns undefined where the events are not the same any more: some are gone, or others are wanted */
+/** @returns undefined if the events have changed: some are gone, or other types are wanted */
 export function remakeBatch(page: PartitionEvents, open: OpenBatch): Batch | undefined {
   if (page.gap && !open.gap) return undefined;
   const events = page.events.filter(({ position }) => !isBehind(position, open.end));
@@ -63,7 +63,7 @@ function makeBatch(events: readonly PositionedEvent[], open: Omit<OpenBatch, "sh
   };
 }
 
-/** Under another mark an event has the same place. */
+/** An event keeps its place even under another mark. */
 function isBehind(one: EventPosition, other: EventPosition): boolean {
   return one.ms > other.ms || (one.ms === other.ms && one.n > other.n);
 }

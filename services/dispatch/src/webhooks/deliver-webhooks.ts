@@ -1,6 +1,6 @@
-// own-partitions -> here -> webhooks/webhook-lane: a lane for each webhook and partition that is owned here.
-// Guarantees: lanes wait for nobody but themselves, so a slow or dead receiver delays no other, and no hand-over. Without
-// webhooks it costs one small question a second. A stop lets what is under way end, for a moment.
+// own-partitions -> here -> webhooks/webhook-lane: one lane for each webhook and partition owned here.
+// Guarantees: lanes do not wait for each other, so a slow or dead receiver delays no other, and no hand-over. Without
+// webhooks it costs one small query a second. A stop lets requests in progress end, for a moment.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -26,15 +26,15 @@ export interface WebhookDelivererOptions extends Omit<
   readonly store: Pick<WebhooksStore, "change">;
   /** Each endpoint has its own connections. */
   readonly openSender: () => WebhookSender;
-  /** A webhook was given up, and is paused now. */
+  /** A webhook was given up and is now paused. */
   readonly onPaused: (webhook: WebhookRecord, reason: PausedReason) => Promise<void>;
   readonly clock: Clock;
 }
 
-/** While there are lanes: new events are noticed this soon. */
+/** While there are lanes: how soon new events are noticed. */
 const LOOK_AT_EVENTS_MS = 200;
 const LOOK_AT_WEBHOOKS_MS = 1_000;
-/** At a stop, for requests that are under way. */
+/** At a stop: how long requests in progress may take. */
 const STOP_GRACE_MS = 2_000;
 
 export class WebhookDeliverer {
@@ -47,7 +47,10 @@ export class WebhookDeliverer {
   readonly #stopping = new AbortController();
   readonly #aborting = new AbortController();
   #lookAtMs = Number.NEGATIVE_INFINITY;
-  /** What the lanes were told of. The API looks as well, so a look that finds nothing new may still be news to them. */
+  /**
+   * The version that the lanes know. The API reads too, so a read that finds nothing new may still be news to the
+   * lanes.
+   */
   #toldVersion = "";
 
   constructor(options: WebhookDelivererOptions) {
@@ -58,7 +61,7 @@ export class WebhookDeliverer {
     this.#loop.start();
   }
 
-  /** Resolves when no request is under way any more. */
+  /** Resolves once no request is in progress. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#loop.stop();
@@ -72,7 +75,7 @@ export class WebhookDeliverer {
     for (const { sender } of this.#endpoints.values()) sender.close();
   }
 
-  /** What waits, by webhook. */
+  /** The backlog of each webhook. */
   async read(): Promise<WebhookReading[]> {
     const { clock, scripts, directory } = this.#options;
     return Promise.all(
@@ -183,7 +186,7 @@ export class WebhookDeliverer {
     await onPaused(webhook, pausedReason);
   }
 
-  /** One that waits for its master does not keep the others. */
+  /** A partition that waits for its master does not delay the others. */
   async #lookAtEvents(held: HeldPartition, lanes: ReadonlyMap<string, WebhookLane>): Promise<void> {
     if (this.#looking.has(held)) return;
     this.#looking.add(held);
@@ -194,7 +197,7 @@ export class WebhookDeliverer {
       this.#newest.set(held, newest);
       for (const lane of lanes.values()) lane.poke();
     } catch {
-      // Lanes that read meet the same fault, and say so.
+      // The reading lanes meet the same fault and report it.
     } finally {
       this.#looking.delete(held);
     }

@@ -1,13 +1,13 @@
-// webhooks/webhook-lane -> here: how hard an endpoint may be tried, by all partitions together.
-// Guarantees: after some failures in a row one request at a time tries whether it is back, with growing pauses; the first
-// success lets all go on at once. A wish to be left alone is heeded by all of them.
+// webhooks/webhook-lane -> here: how often an endpoint may be tried, by all partitions together.
+// Guarantees: after some failures in a row, one request at a time probes whether it is back, with growing pauses; the
+// first success releases all lanes at once. A Retry-After applies to all of them.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 
-/** Failures in a row, whichever partition's. */
+/** Failures in a row, from any partition. */
 const OPENS_AFTER = 5;
 const PROBE = { baseMs: 1_000, capMs: 60_000 } as const;
-/** While another one tries. */
+/** How often others check while one is probing. */
 const LOOK_AGAIN_MS = 1_000;
 
 export class EndpointBreaker {
@@ -22,7 +22,10 @@ export class EndpointBreaker {
     this.#clock = clock;
   }
 
-  /** Of its webhook: a new one begins when it is resumed or moves, and what was before counts no more. */
+  /**
+   * Call it with the webhook's era: a new one begins when the webhook is resumed or its URL changes, and earlier
+   * failures no longer count.
+   */
   follow(era: number): void {
     if (era === this.#era) return;
     this.#era = era;
@@ -35,20 +38,20 @@ export class EndpointBreaker {
     return this.#failures >= OPENS_AFTER;
   }
 
-  /** How often it has closed again: whoever waits since an earlier one need not wait any longer. */
+  /** How often it has closed again: whoever has waited since an earlier count need not wait any longer. */
   get recoveries(): number {
     return this.#recoveries;
   }
 
-  /** @returns ms until a request may be asked for; 0 for now */
+  /** @returns ms until a request may be tried; 0 for now */
   waitMs(): number {
     if (this.isOpen && this.#isProbing) return LOOK_AGAIN_MS;
     return Math.max(0, Math.ceil(this.#notBeforeMs - this.#clock.monotonicMs()));
   }
 
   /**
-   * Before a request; then `succeeded`, `failed` or `abandoned` is called.
-   * @returns whether it may be made now
+   * Call it before a request, then `succeeded`, `failed` or `abandoned`.
+   * @returns whether the request may be made now
    */
   begin(): boolean {
     if (this.waitMs() > 0) return false;
@@ -63,7 +66,7 @@ export class EndpointBreaker {
     this.#notBeforeMs = Number.NEGATIVE_INFINITY;
   }
 
-  /** @param afterMs how long it wants to be left alone */
+  /** @param afterMs how long the endpoint wants no requests */
   failed(afterMs = 0): void {
     this.#failures++;
     this.#isProbing = false;
@@ -72,7 +75,7 @@ export class EndpointBreaker {
     this.#notBeforeMs = Math.max(this.#notBeforeMs, notBeforeMs);
   }
 
-  /** The process stops: nothing is known. */
+  /** The process is stopping, so the result is unknown. */
   abandoned(): void {
     this.#isProbing = false;
   }

@@ -20,7 +20,7 @@ import { WebhookSecrets } from "./webhook-secrets.js";
 export interface OpenWebhooksOptions {
   readonly scripts: ScriptRunner;
   readonly owner: Pick<PartitionOwner, "open" | "lose">;
-  /** Undefined where KEY_ENCRYPTION_FILE is not set. */
+  /** Undefined if KEY_ENCRYPTION_FILE is not set. */
   readonly cipher: AtRestCipher | undefined;
   readonly allowPrivate: boolean;
   readonly audit: Pick<AuditLog, "record">;
@@ -42,9 +42,9 @@ export interface Webhooks extends PostSignedDeps {
 
 const TIMEOUT_MS = 15_000;
 const HOUR_MS = 60 * 60 * 1_000;
-/** Some five hundred attempts in three days; events are kept for four. */
+/** About five hundred attempts in three days; events are kept for four. */
 const RETRY: RetryRules = { baseMs: 2_000, capMs: HOUR_MS / 4, giveUpAfterMs: 72 * HOUR_MS };
-/** At a time, in this process. */
+/** Concurrent look-ups in this process. */
 const LOOKUPS = 2;
 
 export function openWebhooks(options: OpenWebhooksOptions): Webhooks {

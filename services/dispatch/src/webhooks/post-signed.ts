@@ -1,6 +1,7 @@
-// webhooks/webhook-lane, routes/webhook-routes -> here -> webhooks/sender/webhook-sender: one attempt, signed and noted.
-// Guarantees: the timestamp and the signatures are new at each attempt, the id and the body are the caller's. What came of
-// it is noted, if Redis takes it: that holds nobody up.
+// webhooks/webhook-lane, routes/webhook-routes -> here -> webhooks/sender/webhook-sender: one attempt, signed and
+// recorded.
+// Guarantees: timestamp and signatures are new at each attempt; the id and the body are the caller's. The result is
+// recorded if Redis accepts it, without delaying anybody.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -27,19 +28,19 @@ export interface SignedPost {
 }
 
 export const attemptOutcomes = ["delivered", "status", "gone", "timeout", "refused", "failed"] as const;
-/** `status`: an answer that is not 2xx · `refused`: the address may not be posted to · `failed`: no answer */
+/** `status`: an answer that is not 2xx · `refused`: the address must not be posted to · `failed`: no answer */
 export type AttemptOutcome = (typeof attemptOutcomes)[number];
 
 export interface SignedAnswer {
   readonly outcome: AttemptOutcome;
-  /** How long it wants to be left alone. */
+  /** How long the receiver wants no requests. */
   readonly retryAfterMs: number;
   readonly attempt: WebhookAttempt;
 }
 
 const GONE = 410;
 
-/** @throws only where `signal` is aborted: what became of the request is not known then */
+/** @throws only if `signal` is aborted; the request's result is unknown then */
 export async function postSigned(
   { secrets, attempts, clock, logger }: PostSignedDeps,
   { sender, webhook, id, body }: SignedPost,

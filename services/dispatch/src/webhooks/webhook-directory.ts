@@ -1,6 +1,6 @@
-// webhooks/deliver-webhooks -> here: the webhooks there are, as this process knows them.
-// Guarantees: behind Redis by one look at most; read in full only where something has changed. Secrets that a further
-// encryption key has sealed are sealed with the first one.
+// webhooks/deliver-webhooks -> here: the existing webhooks, as this process knows them.
+// Guarantees: at most one look behind Redis; reads everything only if something has changed. Secrets sealed by another
+// encryption key are resealed with the first one.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { WebhookRecord } from "@petrel/shared/redis/webhooks/webhook-record";
@@ -28,7 +28,7 @@ export class WebhookDirectory {
     return this.#records.get(id);
   }
 
-  /** Of what is known here: another one after each change, whoever looked. */
+  /** The version of what is known here; it changes with each change, whoever read it. */
   get version(): string {
     return this.#version;
   }
@@ -41,7 +41,7 @@ export class WebhookDirectory {
     await this.reseal();
   }
 
-  /** To be called when the encryption keys have changed, too. What it writes is read at the next look. Never rejects. */
+  /** Call it also when the encryption keys have changed. The next look reads what it writes. Never rejects. */
   async reseal(): Promise<void> {
     for (const { id } of this.records) {
       try {

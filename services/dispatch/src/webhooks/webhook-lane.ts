@@ -1,8 +1,8 @@
 // webhooks/deliver-webhooks -> here -> webhooks/post-signed: one webhook's events of one partition, batch after batch.
-// Guarantees: in order; a batch is behind only when it was taken, and holds up nobody but what follows it here. Before it
-// is first sent it stands in Redis, so whoever goes on, after a crash or with a new owner, sends the same bytes under the
-// same id. Given up after three days, with its place kept. A lane ends with its partition's lease, its webhook, or a
-// pause.
+// Guarantees: in order; a batch is done only once the receiver took it, and delays only what follows it in this lane.
+// Before its first attempt a batch is recorded in Redis, so after a crash or with a new owner the same bytes are sent
+// under the same id. Given up after three days, with its place kept. A lane ends with its partition's lease, its
+// webhook, or a pause.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { pause } from "@petrel/shared/kernel/pause";
@@ -26,7 +26,7 @@ import { postSigned, type PostSignedDeps, type SignedAnswer } from "./post-signe
 import type { WebhookSender } from "./sender/webhook-sender.js";
 import type { WebhookMetrics } from "./webhook-metrics.js";
 
-/** What the lanes of a webhook in this process share. */
+/** What all lanes of a webhook in this process share. */
 export interface Endpoint {
   readonly id: string;
   readonly sender: WebhookSender;
@@ -36,7 +36,7 @@ export interface Endpoint {
 export interface RetryRules {
   readonly baseMs: number;
   readonly capMs: number;
-  /** After so long without success it is given up. */
+  /** How long without success until it is given up. */
   readonly giveUpAfterMs: number;
 }
 
@@ -45,26 +45,26 @@ export interface LaneDeps extends PostSignedDeps {
   readonly find: (id: string) => WebhookRecord | undefined;
   readonly retry: RetryRules;
   readonly metrics: WebhookMetrics;
-  /** A script said that this lease is not the owner's. */
+  /** A script reported the lease as stale. */
   readonly onStale: (held: HeldPartition) => void;
-  /** It is given up, unless it has changed since. */
+  /** The webhook is given up, unless it has changed since. */
   readonly onGivenUp: (webhook: WebhookRecord, reason: PausedReason) => Promise<void>;
-  /** All its lanes may go on. */
+  /** All its lanes may continue. */
   readonly onRecovered: (id: string) => void;
 }
 
-/** Entries that are read at once; a batch is cut from them. */
+/** Entries per read; a batch is cut from them. */
 const PAGE = 500;
-/** Somebody calls when there is news. */
+/** Long, because `poke` is called when there is news. */
 const IDLE_MS = 60_000;
-/** What was passed over, because nobody wants it, is written down this often. */
+/** How often the place is recorded while all events are of unwanted types. */
 const KEEP_PLACE_MS = 60_000;
 const REDIS_RETRY_MS = 1_000;
 
 export class WebhookLane {
   readonly held: HeldPartition;
   readonly endpoint: Endpoint;
-  /** Resolves when it has ended; never rejects. */
+  /** Resolves when the lane has ended; never rejects. */
   readonly done: Promise<void>;
   readonly #deps: LaneDeps;
   readonly #stop: AbortSignal;
@@ -74,16 +74,16 @@ export class WebhookLane {
   #isOn = true;
   #isPoked = false;
   #waiting = new AbortController();
-  /** A batch was delivered since it was written down last. */
+  /** A batch was delivered since progress was last recorded. */
   #isUnwritten = false;
-  /** Or its place has moved. */
+  /** The place has moved since progress was last recorded. */
   #isMoved = false;
   #writtenAtMs = Number.NEGATIVE_INFINITY;
   #recoveriesSeen: number;
 
   /**
    * @param stop begin nothing more
-   * @param abort end what is under way, too
+   * @param abort end requests in progress, too
    */
   constructor(
     deps: LaneDeps,
@@ -101,12 +101,12 @@ export class WebhookLane {
     this.done = this.#run();
   }
 
-  /** When the oldest event happened that is known to wait, ms by Redis' clock. */
+  /** When the oldest event that is known to wait happened, ms by Redis's clock. */
   get oldestMs(): number | undefined {
     return this.#batch?.oldestMs;
   }
 
-  /** Behind what was delivered. */
+  /** Just after what was delivered. */
   get position(): EventPosition | undefined {
     const after = this.#progress?.after;
     return typeof after === "number" ? undefined : after;
@@ -150,7 +150,7 @@ export class WebhookLane {
       this.#recoveriesSeen = breaker.recoveries;
       this.#progress = { ...progress, nextAtMs: undefined };
     }
-    // Never longer than a pause can be: the clock may have been set back.
+    // At most as long as a pause can be, because the clock may have been set back.
     const ownMs = Math.min((this.#progress?.nextAtMs ?? 0) - clock.wallMs(), this.#longestPauseMs());
     const waitMs = Math.max(ownMs, breaker.waitMs());
     if (waitMs > 0) return this.#wait(waitMs);
@@ -167,7 +167,7 @@ export class WebhookLane {
     return Math.max(this.#deps.retry.capMs, 60 * 60 * 1_000);
   }
 
-  /** Takes over what Redis has, and what the webhook asks for. @returns undefined where the lane has ended */
+  /** Adopts the progress in Redis and the webhook's requests. @returns undefined if the lane has ended */
   async #follow({ id, createdAtMs, era, replay }: WebhookRecord): Promise<WebhookProgress | undefined> {
     const { scripts } = this.#deps;
     const { keys, token } = this.held;
@@ -184,7 +184,7 @@ export class WebhookLane {
       this.#batch = undefined;
       return (await this.#write(again)) ? again : undefined;
     }
-    // What failed before a resumption, or at another address, counts no more. Written with what comes next.
+    // Failures before a resumption, or at another address, no longer count. Recorded with the next write.
     if (era !== this.#progress.era) {
       this.#progress = {
         ...this.#progress,
@@ -197,7 +197,7 @@ export class WebhookLane {
     return this.#progress;
   }
 
-  /** @returns what to send, written down; undefined where nothing waits, or the lane has ended */
+  /** @returns the next batch, already recorded; undefined if nothing waits or the lane has ended */
   async #nextBatch({ types }: WebhookRecord): Promise<Batch | undefined> {
     const { scripts, clock } = this.#deps;
     const wanted = types === null ? undefined : new Set<EventType>(types);
@@ -247,7 +247,7 @@ export class WebhookLane {
       const { era = 0, replayed = 0 } = this.#progress ?? {};
       this.#progress = { after: batch.open.end, failures: 0, era, replayed };
       this.#batch = undefined;
-      // With the next batch, or as soon as there is none.
+      // Recorded with the next batch, or as soon as there is none.
       this.#isUnwritten = true;
       if (wasOpen) onRecovered(id);
       return;
@@ -273,7 +273,7 @@ export class WebhookLane {
     else if (nowMs - failingSinceMs >= retry.giveUpAfterMs) await onGivenUp(webhook, "exhausted");
   }
 
-  /** @returns whether it was written; otherwise the lane ends */
+  /** @returns whether it was recorded; otherwise the lane ends */
   async #write(progress: WebhookProgress): Promise<boolean> {
     const { keys, token } = this.held;
     const written = await stepWebhookProgress(this.#deps.scripts, keys, token, this.endpoint.id, progress);
@@ -287,7 +287,7 @@ export class WebhookLane {
 
   #judge(written: ProgressWrite): boolean {
     if (written === "stale") this.#deps.onStale(this.held);
-    // `left`: somebody has removed it, or begun it; whoever looks next sees which.
+    // `left`: somebody has removed or started it; the next look shows which.
     if (written !== "written") this.#isOn = false;
     return written === "written";
   }
@@ -299,7 +299,7 @@ export class WebhookLane {
     this.#isOn = false;
   }
 
-  /** What was delivered and is not written down yet is now, if the lease still stands. */
+  /** Records what was delivered but not yet recorded, if the lease still stands. */
   async #leave(): Promise<void> {
     this.#batch = undefined;
     if (!this.#isUnwritten || this.#progress === undefined || !this.held.isHeld) return;
@@ -307,7 +307,7 @@ export class WebhookLane {
     try {
       await stepWebhookProgress(this.#deps.scripts, keys, token, this.endpoint.id, this.#progress);
     } catch {
-      // Then its last batch comes once more, under the same id.
+      // Then its last batch is sent once more, under the same id.
     }
   }
 

@@ -1,5 +1,5 @@
 // webhooks/deliver-webhooks -> here: what a dispatcher measures of the webhooks that it delivers.
-// Guarantees: counters only grow; what is asked of Redis is asked when somebody reads the metrics, and is bounded.
+// Guarantees: counters only grow; values from Redis are read at the scrape, and are bounded.
 import { DurationHistogram } from "@petrel/shared/kernel/metrics/duration-histogram";
 import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { type SealedBy, sealedByWhich } from "@petrel/shared/security/encrypt-at-rest";
@@ -38,7 +38,7 @@ export function createWebhookMetrics(registry: Registry): WebhookMetrics {
   };
 }
 
-/** Of one webhook, over the partitions owned here. */
+/** For one webhook, over the partitions owned here. */
 export interface WebhookReading {
   readonly id: string;
   readonly lagSeconds: number;
@@ -48,9 +48,9 @@ export interface WebhookReading {
 
 export interface WebhookGauges {
   readonly read: () => Promise<readonly WebhookReading[]>;
-  /** Of all secrets, by what sealed them. */
+  /** The number of secrets, by the key that sealed them. */
   readonly sealed: () => Readonly<Record<SealedBy, number>>;
-  /** All there are, also where nothing is owned here. */
+  /** All paused webhooks, even if no partition is owned here. */
   readonly paused: () => readonly { readonly id: string; readonly reason: string }[];
 }
 

@@ -1,6 +1,6 @@
-// routes/webhook-routes, webhooks/post-signed -> here: a webhook's secrets, sealed as Redis keeps them.
+// routes/webhook-routes, webhooks/post-signed -> here: a webhook's secrets, sealed for storage in Redis.
 // Guarantees: a sealed secret opens only for its webhook, and only with the key of KEY_ENCRYPTION_FILE that sealed it.
-// After a rotation the old one signs until its time is over.
+// After a rotation the old one signs until its overlap is over.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { WebhookRecord } from "@petrel/shared/redis/webhooks/webhook-record";
 import type { AtRestCipher, SealedBy } from "@petrel/shared/security/encrypt-at-rest";
@@ -9,20 +9,20 @@ import { parseWebhookSecret } from "./sender/sign-webhook.js";
 export class WebhookSecrets {
   readonly #cipher: AtRestCipher | undefined;
 
-  /** @param cipher undefined where KEY_ENCRYPTION_FILE is not set: then nothing can be sealed or opened */
+  /** @param cipher undefined if KEY_ENCRYPTION_FILE is not set; then nothing can be sealed or opened */
   constructor(cipher: AtRestCipher | undefined) {
     this.#cipher = cipher;
   }
 
-  /** @throws PetrelError PETREL_UNAVAILABLE where KEY_ENCRYPTION_FILE is not set */
+  /** @throws PetrelError PETREL_UNAVAILABLE if KEY_ENCRYPTION_FILE is not set */
   seal(id: string, secret: string): string {
     return this.#needCipher().encrypt(secret, contextOf(id));
   }
 
   /**
-   * The present one first, then those whose overlap is not over.
+   * The current secret first, then those whose overlap is not over.
    * @param nowMs wall clock
-   * @throws Error where the present one cannot be opened
+   * @throws Error if the current one cannot be opened
    */
   open({ id, sealedSecret, former }: WebhookRecord, nowMs: number): Buffer[] {
     const sealed = [
@@ -36,7 +36,7 @@ export class WebhookSecrets {
     });
   }
 
-  /** @returns the webhook with its secrets sealed by the first key; undefined where they are already */
+  /** @returns the webhook with its secrets sealed by the first key; undefined if they already are */
   reseal(record: WebhookRecord): WebhookRecord | undefined {
     const cipher = this.#cipher;
     if (cipher === undefined) return undefined;
@@ -51,7 +51,7 @@ export class WebhookSecrets {
     return isChanged ? { ...record, sealedSecret, former } : undefined;
   }
 
-  /** How many secrets each kind of key has sealed: which of KEY_ENCRYPTION_FILE may go. */
+  /** How many secrets each kind of key has sealed, to tell which keys of KEY_ENCRYPTION_FILE can be removed. */
   count(records: readonly WebhookRecord[]): Record<SealedBy, number> {
     const counts = { first: 0, further: 0, unknown: 0 };
     for (const { sealedSecret, former } of records) {

@@ -1,8 +1,8 @@
-// fallback/ask-channel -> here -> send-to-device: the fallback channel that reaches a user's iPhones.
-// Guarantees: each attempt tries, once, every device of the user that is registered for such pushes and not set aside. A
-// device that has the message does not get it again by a retry for another, and the message counts as taken. What is
-// repeated after a crash carries the same apns-id and collapse id. Of messages with one collapse key none comes after a
-// newer one.
+// fallback/ask-channel -> here -> send-to-device: the fallback channel for a user's iPhones.
+// Guarantees: each attempt tries, once, every device of the user that is registered for such pushes and not
+// quarantined. A device that has the message does not get it again when another is retried, and the message counts as
+// taken. A repetition after a crash carries the same apns-id and collapse id. Of messages with one collapse key, none
+// is sent after a newer one.
 import { formatTime } from "@petrel/shared/kernel/http/answer-time";
 import type { BackoffOptions } from "@petrel/shared/kernel/backoff";
 import type { IosDevice } from "@petrel/shared/protocol/fallback/device";
@@ -27,14 +27,14 @@ export interface ApnsChannelOptions extends Omit<SendToDeviceDeps, "devices" | "
   readonly partitions: readonly PartitionKeys[];
   readonly devices: Pick<DevicesStore, "list" | "touch">;
   readonly invalidations: Pick<DeviceInvalidations, "forget" | "quarantine" | "stop">;
-  /** For an attempt at all devices, ms. */
+  /** For an attempt at all of a user's devices, ms. */
   readonly timeoutMs: number;
-  /** As fall-back waits between attempts, and how many there are. */
+  /** The same backoff and number of attempts as fall-back. */
   readonly retry: BackoffOptions;
   readonly maxAttempts: number;
 }
 
-/** From the end of the time for an attempt to the answer. */
+/** From the end of an attempt's time to the answer. */
 const ANSWER_MS = 500;
 /** How long to wait for another message with the same collapse key. */
 const TURN_MS = 2_000;
@@ -61,7 +61,7 @@ export class ApnsChannel implements FallbackChannel {
     return probeCredentials(this.#options.routes.all, signal);
   }
 
-  /** What is on its way gets its answer, and what that means for the devices is written down. */
+  /** Waits for sends in progress, until their answers and the effects on devices are written. */
   async close(): Promise<void> {
     this.#options.breaker.stop();
     await this.#options.routes.close();
@@ -72,12 +72,12 @@ export class ApnsChannel implements FallbackChannel {
     const { clock, scripts } = this.#options;
     const { collapseKey, userId, epoch, seq, expiresAtMs } = job;
     const keys = this.#keysOf(userId);
-    // At the first attempt too: a replayed dead letter begins with one.
+    // At the first attempt too, because a replayed dead letter begins with one.
     const [devices, before] = await Promise.all([
       this.#devicesOf(userId, signals.either),
       unlessAborted(readDeviceSends(scripts.redis, keys, job.id), signals.either),
     ]);
-    // If one phone has it, it was delivered, whatever became of the others since.
+    // If one phone has it, it was delivered, whatever has become of the other devices since.
     const none = before.size > 0 ? "taken" : "no-device";
     if (devices.length === 0) return { outcome: none };
     const nowMs = clock.wallMs();
@@ -118,13 +118,13 @@ export class ApnsChannel implements FallbackChannel {
     try {
       results = await Promise.all(open.map((device) => this.#sendToOne(job, device, signals, takenNow)));
     } catch (error) {
-      // Fire and forget: if it is lost too, the phone knows the message by its id.
+      // Fire and forget: without this note the phone still recognises the message by its id.
       void this.#keep(job, takenNow).catch(() => undefined);
       throw error;
     }
     const next = { attempt, maxAttempts, retry, nowMs: serverNowMs(), expiresAtMs };
     const answer = combineResults(results, before.size > 0, next);
-    // Before the retry is settled, so that the next attempt finds it.
+    // Await it before the retry is settled, so that the next attempt finds it.
     if (answer.outcome === "retry") await unlessAborted(this.#keep(job, takenNow), signals.either);
     return answer;
   }

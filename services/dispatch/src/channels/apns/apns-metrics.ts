@@ -1,5 +1,5 @@
 // send-to-device, device-breaker -> here: what a dispatcher measures of APNs.
-// Guarantees: counters only grow; labels come from fixed lists, except topics whose breaker is open: those are few.
+// Guarantees: counters only grow. Labels come from fixed lists, except the topics whose breaker is open, which are few.
 import { Counter, Gauge, Histogram, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { type ApnsEnvironment, apnsEnvironments } from "@petrel/shared/protocol/fallback/device";
 import {
@@ -18,11 +18,11 @@ export interface ApnsMetrics {
     verdict: ApnsVerdict | undefined,
     tookMs: number,
   ) => void;
-  /** A device whose app is not configured. */
+  /** A device of an app that is not configured. */
   readonly noApp: (environment: ApnsEnvironment) => void;
   readonly connection: (environment: ApnsEnvironment, event: "opened" | "lost" | "failed") => void;
   readonly breaker: (scope: DeviceScope, isOpen: boolean) => void;
-  /** What became of devices that Apple does not reach; see redis/device-invalidations. */
+  /** Devices that Apple no longer reaches; see redis/device-invalidations. */
   readonly invalidated: (
     outcome: "forgotten" | "quarantined" | "kept" | "dropped",
     reason: string,
@@ -147,7 +147,7 @@ function addRouteGauges(registry: Registry, routes: () => readonly ApnsRoute[]):
   );
 }
 
-/** What an unknown far side says is no label. */
+/** An unknown reason from outside must not become a label. */
 function knownReason(reason: string | undefined): string {
   if (reason === undefined) return "";
   return Object.hasOwn(apnsReasons, reason) ? reason : "other";

@@ -1,6 +1,6 @@
-// send-to-device -> here -> build-payload, apns-pool: a message for one phone, as the request that Apple gets.
-// Guarantees: the same message and device give the same apns-id and collapse id at every attempt, in every process, so
-// that a phone shows one; a request whose form Apple would refuse is refused here, with the reason.
+// send-to-device -> here -> build-payload, apns-pool: a message for one phone, as a request to Apple.
+// Guarantees: the same message and device give the same apns-id and collapse id at every attempt and in every process,
+// so the phone shows it once. A request that Apple would refuse for its form is refused here, with the reason.
 import { createHash } from "node:crypto";
 import { apnsPushTypes, type ApnsPushType, suffixOf } from "@petrel/shared/protocol/messages/apns-overrides";
 import type { IosDevice } from "@petrel/shared/protocol/fallback/device";
@@ -23,7 +23,7 @@ export interface ApnsRequestInput {
 
 export type BuiltApnsRequest =
   | { readonly ok: true; readonly request: ApnsRequest }
-  /** It never will be: for this message and this device. */
+  /** It can never be sent: this message does not work on this device. */
   | { readonly ok: false; readonly reason: string };
 
 const priorityOf: Readonly<Record<Priority, 10 | 5 | 1>> = Object.freeze({ high: 10, normal: 5, low: 1 });
@@ -44,7 +44,7 @@ export function buildApnsRequest({ message, device }: ApnsRequestInput): BuiltAp
         "apns-push-type": pushType,
         "apns-priority": String(priorityFor(pushType, notification.apns?.priority, message.priority)),
         "apns-expiration": String(expirationFor(pushType, message.expiresAtMs)),
-        // https://developer.apple.com/documentation/pushtotalk: each stands for itself.
+        // https://developer.apple.com/documentation/pushtotalk: such pushes are never collapsed.
         ...(pushType === "pushtotalk"
           ? {}
           : { "apns-collapse-id": collapseIdOf(message.collapseKey ?? message.id) }),
@@ -54,9 +54,7 @@ export function buildApnsRequest({ message, device }: ApnsRequestInput): BuiltAp
   };
 }
 
-/**
- * RFC 9562 5.8, version 8: the first 122 free bits of a SHA-256 over both ids. Version 5 would do the same with SHA-1.
- */
+/** RFC 9562 5.8, version 8: 122 bits of a SHA-256 over both ids. Version 5 would require SHA-1. */
 export function apnsIdOf(messageId: string, deviceId: string): string {
   const bytes = createHash("sha256")
     .update(`petrel apns-id\0${messageId}\0${deviceId}`)
@@ -67,16 +65,16 @@ export function apnsIdOf(messageId: string, deviceId: string): string {
   return bytes.toString("hex").replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
-/** @returns the key where it is 1 to 64 bytes that a header may hold, else its SHA-256, 43 characters */
+/** @returns the key if it has 1 to 64 bytes that a header may hold, else its SHA-256, 43 characters */
 export function collapseIdOf(key: string): string {
   return /^[\x21-\x7e]{1,64}$/.test(key) ? key : createHash("sha256").update(key).digest("base64url");
 }
 
 /**
- * Apple hands out a token of its own for each topic: a VoIP push to the token of alerts is a bad one.
+ * Apple issues a separate token for each topic, so a VoIP push to the alert token is refused as a bad token.
  * https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns
- * @param notification JSON text; one that cannot be read counts as an alert
- * @returns whether a device that is registered with this topic takes such a push
+ * @param notification JSON text; one that cannot be parsed counts as an alert
+ * @returns whether a device registered with this topic accepts such a push
  */
 export function fitsPushType(topic: string, notification: string): boolean {
   const pushType = parseNotification(notification)?.apns?.pushType ?? "alert";
@@ -88,14 +86,14 @@ function priorityFor(
   asked: 10 | 5 | 1 | undefined,
   messagePriority: Priority,
 ): 10 | 5 | 1 {
-  // A call, or speech, is now or never.
+  // A call or speech is useless later.
   if (pushType === "pushtotalk") return 10;
   if (pushType === "voip") return asked ?? 10;
   const priority = asked ?? priorityOf[messagePriority];
   return pushType === "background" && priority === 10 ? 5 : priority;
 }
 
-/** In seconds, down: not shown after the message has expired. 0 would mean: now or never. */
+/** In seconds, rounded down: not shown after the message has expired. 0 tells Apple not to store it. */
 function expirationFor(pushType: ApnsPushType, expiresAtMs: number): number {
   return pushType === "pushtotalk" ? 0 : Math.max(1, Math.floor(expiresAtMs / 1000));
 }

@@ -1,6 +1,6 @@
-// open-apns -> here -> send-to-device: by which pool, and past which gate, a message goes to an app's devices.
-// Guarantees: one pool for each credential and environment, however many apps share it; a connection is opened when it is
-// first needed.
+// open-apns -> here -> send-to-device: which pool and which gate a message to an app's devices uses.
+// Guarantees: one pool for each credential and environment, however many apps share it. Connections are opened on first
+// use.
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -11,14 +11,14 @@ import { type ApnsAuth, ApnsPool } from "./connection/apns-pool.js";
 import { CredentialGate } from "./credentials/credential-gate.js";
 import { ProviderTokens } from "./credentials/provider-token.js";
 
-/** A credential in an environment. */
+/** A credential in one environment. */
 export interface ApnsRoute {
-  /** Its name, no secret. */
+  /** The credential's name, not a secret. */
   readonly credential: string;
   readonly environment: ApnsEnvironment;
-  /** Bundle ids of its apps; undefined for any. */
+  /** Bundle ids of its apps; undefined means any. */
   readonly topics: readonly string[] | undefined;
-  /** Of a certificate, where its file says so without its passphrase. */
+  /** The certificate's expiry, if its file shows it without a passphrase. */
   readonly expiresAtMs?: number;
   readonly pool: Pick<ApnsPool, "send" | "state" | "close">;
   readonly gate: CredentialGate;
@@ -27,10 +27,10 @@ export interface ApnsRoute {
 export interface ApnsRoutesOptions {
   readonly apps: readonly ApnsApp[];
   readonly endpoints: Readonly<Record<ApnsEnvironment, string>>;
-  /** PEM; instead of the system's authorities. */
+  /** PEM; replaces the system's authorities. */
   readonly ca: Buffer | undefined;
   readonly proxyUrl: string | undefined;
-  /** A request's wait for a connection, and its answer, each; ms. */
+  /** Applies separately to the wait for a connection and to the answer; ms. */
   readonly waitMs: number;
   readonly requestTimeoutMs: number;
   readonly haltMs: number;
@@ -69,7 +69,7 @@ export class ApnsRoutes {
     return [...this.#routes.values()];
   }
 
-  /** @returns undefined where no credential is for this app and environment */
+  /** @returns undefined if no credential fits this app and environment */
   find(topic: string, environment: ApnsEnvironment): ApnsRoute | undefined {
     const app = findApnsApp(this.#apps, topic, environment);
     return app === undefined ? undefined : this.#routes.get(nameOf(app.credential.name, environment));
@@ -148,7 +148,7 @@ function topicsOf(
   return its.every((app) => app.topics !== undefined) ? topics : undefined;
 }
 
-/** (A PKCS #12 file does not tell without being unpacked.) */
+/** (A PKCS #12 file cannot be read without unpacking it.) */
 function expiryOf(credential: ApnsCredential): Pick<ApnsRoute, "expiresAtMs"> {
   if (credential.kind !== "certificate" || !("cert" in credential.certificate)) return {};
   return { expiresAtMs: Date.parse(new X509Certificate(credential.certificate.cert).validTo) };

@@ -1,10 +1,11 @@
-// device-breaker -> here: what is remembered of one app and environment: its state, Apple's answers, and its suspects.
-// Guarantees: closed, and without suspects, at first.
+// device-breaker -> here: the state of one app and environment: its breaker, Apple's last answers and its suspect
+// devices.
+// Guarantees: starts closed and without suspects.
 import type { ApnsEnvironment } from "@petrel/shared/protocol/fallback/device";
 import { OutlivingSuspects } from "./outliving-suspects.js";
 import { RecentAnswers } from "./recent-answers.js";
 
-/** An app and environment, of which each has a breaker of its own. */
+/** An app in one environment; each has its own breaker. */
 export interface DeviceScope {
   readonly topic: string;
   readonly environment: ApnsEnvironment;
@@ -15,7 +16,7 @@ export interface Suspicion {
   readonly untilMs: number;
 }
 
-/** Devices to look at: those that Apple has taken before, and those that it has not. */
+/** Devices to probe: those that Apple has accepted before, and the others. */
 interface Probes {
   taken: number;
   never: number;

@@ -1,10 +1,10 @@
 // apns-request -> here: the JSON that a phone gets.
-// Guarantees: `aps` comes from the notification, overridden by the sender's `apns.aps`; `petrel.id` is the message's id, by
-// which the app recognises it in its inbox; never larger than Apple takes.
+// Guarantees: `aps` comes from the notification, overridden by the sender's `apns.aps`. `petrel.id` is the message's
+// id, so that the app recognises it in its inbox. Never larger than Apple accepts.
 import { makeWellFormed } from "@petrel/shared/protocol/messages/well-formed-json";
 import type { ApnsOverrides, ApnsPushType } from "@petrel/shared/protocol/messages/apns-overrides";
 
-/** A request's `notification`, as it was checked. */
+/** A request's `notification`, already validated. */
 export interface ApnsNotification {
   readonly title?: string;
   readonly body?: string;
@@ -28,7 +28,7 @@ export function buildPayload(
 ): BuiltPayload {
   const { apns = {} } = notification;
   const aps = pushType === "background" ? backgroundAps(apns) : visibleAps(notification, apns);
-  // A text that was cut by length may end in half an emoji, which Apple does not take.
+  // A text cut by length may end in half an emoji, which Apple refuses.
   const text = makeWellFormed(JSON.stringify({ aps, ...apns.data, petrel: { id: messageId } }));
   const body = Buffer.from(text);
   const maxBytes = pushType === "voip" ? MAX_VOIP_BYTES : MAX_BYTES;
@@ -37,7 +37,7 @@ export function buildPayload(
     : { ok: false, reason: `the payload is ${body.length} bytes, at most ${maxBytes} are allowed` };
 }
 
-/** Nothing that is seen or heard: with that Apple would not take it for a background push. */
+/** Nothing visible or audible: Apple would refuse that in a background push. */
 function backgroundAps({ aps = {} }: ApnsOverrides): Readonly<Record<string, unknown>> {
   const { alert: _alert, sound: _sound, badge: _badge, ...rest } = aps;
   return { ...rest, "content-available": 1 };
@@ -49,7 +49,7 @@ function visibleAps(
 ): Readonly<Record<string, unknown>> {
   const { alert, ...rest } = aps;
   return {
-    // JSON leaves out what is undefined.
+    // JSON omits members that are undefined.
     alert: { title, body, ...alert },
     badge,
     sound,

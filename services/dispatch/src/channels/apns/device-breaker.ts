@@ -1,15 +1,14 @@
 // send-to-device -> here -> devices/device-invalidations: whether to believe Apple when it calls a device's token bad.
-// Guarantees: a token is set aside only when it stood alone for a while; where many users' tokens are called bad at the
-// same time, none is: the sends of that app and environment pause, and an error is logged.
-//
-// A token of the other environment, or of another app, looks to Apple like no token at all: after a mistake in the
-// configuration, or in a release of the app, every device is "bad". So an answer is first a suspicion; what else came at
-// that time decides. Only tokens that Apple has taken before count: anybody who may sign in can register made-up ones,
-// and twenty of them must not stop an app's pushes. One that Apple never took is set aside on its own.
-//
-// A suspicion outlives the pause: once Apple knows others of the app again, a token that it called bad before, and calls
-// bad again, is set aside, and counts for no second pause. Each process pauses for itself, by its share of the traffic;
-// what one has seen as a spike keeps the others from setting devices aside, too.
+// Guarantees: a token is quarantined only if its suspicion stood alone for a while. If many users' tokens are called
+// bad at the same time, none is: sends to that app and environment pause, and an error is logged.
+// To Apple, a token of the other environment or of another app looks like no token at all: after a mistake in the
+// configuration, or in a release of the app, every device is "bad". So such an answer only raises a suspicion, and the
+// other answers around it decide. Only tokens that Apple has accepted before count as evidence: anybody who may sign in
+// can register made-up ones, and twenty of them must not stop an app's pushes. A token that Apple never accepted is
+// quarantined by itself.
+// A suspicion outlives the pause: once Apple recognises other tokens of the app again, a token that it called bad
+// before and calls bad again is quarantined, and counts towards no second pause. Each process pauses by its own share
+// of the traffic; a spike that one of them has seen keeps the others from quarantining devices, too.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -20,38 +19,38 @@ import { type AppBreaker, createAppBreaker, type DeviceScope, type Suspicion } f
 export interface SuspectDevice extends DeviceScope {
   readonly userId: string;
   readonly deviceId: string;
-  /** Apple has taken a push for it before. */
+  /** Whether Apple has ever accepted a push for it. */
   readonly isTaken: boolean;
 }
 
 export interface DeviceBreakerOptions {
   readonly clock: Pick<Clock, "monotonicMs">;
   readonly logger: Logger;
-  /** How long a suspicion lasts before it counts; and how old what is seen as one spike may be, ms. */
+  /** How long a suspicion must stand before it counts, and the longest span of one spike, ms. */
   readonly suspicionMs: number;
-  /** A spike has at least so many users whose token was called bad… */
+  /** A spike needs at least this many users whose token was called bad… */
   readonly minUsers?: number;
   /** …and at least this share of the last answers. */
   readonly minShare?: number;
-  /** How long sends pause at first; twice as long after each look that was in vain, up to ten times. */
+  /** How long sends pause at first; doubled after each failed probe, up to tenfold. */
   readonly openMs: number;
   readonly onChange: (scope: DeviceScope, isOpen: boolean) => void;
-  /** What other processes have seen, and are told. */
+  /** Spikes that other processes have seen, and that they learn from us. */
   readonly spikes: Pick<ApnsSpikesStore, "note" | "isKnown">;
   readonly random?: () => number;
 }
 
 export type Admission =
   | { readonly admitted: true }
-  /** The app and environment are paused, or this device's suspicion is not decided. */
+  /** The app and environment are paused, or this device's suspicion is undecided. */
   | { readonly admitted: false; readonly why: "breaker-open" | "suspect"; readonly afterMs: number };
 
 const MIN_USERS = 20;
 const MIN_SHARE = 0.5;
 const MAX_OPEN_FACTOR = 10;
-/** Sends that are let through to see whether it is over. */
+/** Sends that pass to probe whether it is over. */
 const PROBES = 5;
-/** For how many times as long as a suspicion lasts it outlives a pause. */
+/** How many times its own duration a suspicion outlives a pause. */
 const OUTLIVES_FACTOR = 120;
 
 export class DeviceBreaker {
@@ -70,12 +69,12 @@ export class DeviceBreaker {
     ).unref();
   }
 
-  /** What is not decided is forgotten: the next message brings it up again. */
+  /** Forgets undecided suspicions; the next message raises them again. */
   stop(): void {
     clearInterval(this.#timer);
   }
 
-  /** Asked before each send. */
+  /** Call it before each send. */
   admit(scope: DeviceScope, { id, isTaken }: Pick<IosDevice, "id" | "isTaken">): Admission {
     const breaker = this.#breakers.get(nameOf(scope));
     if (breaker === undefined) return { admitted: true };
@@ -86,7 +85,7 @@ export class DeviceBreaker {
     if (state.kind === "half-open") {
       const kind = isTaken === true ? "taken" : "never";
       if (state.probesLeft[kind] === 0) {
-        // No answer of theirs decides: a network fault, perhaps. Others may try.
+        // The probes have had no conclusive answer, perhaps because of a network fault. Let others try.
         if (nowMs - state.idleAtMs < this.#options.suspicionMs) {
           return this.#refuse("breaker-open", this.#options.suspicionMs);
         }
@@ -102,7 +101,7 @@ export class DeviceBreaker {
     return this.#refuse("suspect", suspicion.untilMs - nowMs);
   }
 
-  /** Apple knows the token: it took the message, or says since when the token is over. */
+  /** Apple recognises the token: it accepted the message, or says since when the token is invalid. */
   known(scope: DeviceScope, deviceId: string): void {
     const breaker = this.#find(scope);
     this.#note(breaker, undefined);
@@ -110,16 +109,16 @@ export class DeviceBreaker {
     if (breaker.state.kind !== "half-open") return;
     breaker.state = { kind: "closed" };
     this.#reset(breaker);
-    // Not the argument: that may be a whole device, with its token.
+    // Not the argument, which may be a whole device with its token.
     const { topic, environment } = breaker.scope;
     this.#options.logger.info({ topic, environment }, "APNs knows this app's devices again: sends go on");
     this.#options.onChange(breaker.scope, false);
   }
 
   /**
-   * Apple calls the token bad.
-   * @param confirm called when the suspicion has stood for its time and was not part of a spike
-   * @returns for how long its messages should wait, ms
+   * Call it when Apple calls the token bad.
+   * @param confirm called if the suspicion has stood for its time and was not part of a spike
+   * @returns how long its messages should wait, ms
    */
   suspect(device: SuspectDevice, confirm: () => void): number {
     const { suspicionMs, clock } = this.#options;
@@ -147,25 +146,25 @@ export class DeviceBreaker {
       : this.#spread(suspicionMs);
   }
 
-  /** Whether a device of this app and environment may be forgotten now. */
+  /** Whether devices of this app and environment may be forgotten now. */
   mayForget(scope: DeviceScope): boolean {
     const breaker = this.#breakers.get(nameOf(scope));
     return breaker === undefined || breaker.state.kind === "closed";
   }
 
-  /** Those that are open, half-open among them. */
+  /** The scopes whose breaker is open or half-open. */
   get open(): readonly DeviceScope[] {
     return [...this.#breakers.values()]
       .filter(({ state }) => state.kind !== "closed")
       .map(({ scope }) => scope);
   }
 
-  /** Apps and environments that are remembered. */
+  /** The number of remembered apps and environments. */
   get size(): number {
     return this.#breakers.size;
   }
 
-  /** Suspicions whose time is over are confirmed, unless another process has seen a spike; called by a timer. */
+  /** Confirms suspicions whose time is over, unless another process has seen a spike; called by a timer. */
   async decide(): Promise<void> {
     const { clock, suspicionMs } = this.#options;
     const nowMs = clock.monotonicMs();
@@ -174,7 +173,7 @@ export class DeviceBreaker {
       if (due.length > 0) await this.#confirm(breaker, due);
       const isIdle = nowMs - breaker.lastAnswerMs > suspicionMs;
       breaker.outliving.dropEnded(nowMs);
-      // Topics come from clients: quiet ones must take no room.
+      // Topics come from clients, so idle ones must not use memory.
       if (isIdle && breaker.state.kind === "closed" && breaker.suspects.size + breaker.outliving.size === 0)
         this.#breakers.delete(name);
     }
@@ -190,7 +189,7 @@ export class DeviceBreaker {
       return;
     }
     for (const [deviceId, suspicion] of due) {
-      // It may have become part of a spike here, or have been decided, in the meantime.
+      // Meanwhile it may have become part of a spike here, or have been decided.
       if (breaker.suspects.get(deviceId) !== suspicion) continue;
       breaker.suspects.delete(deviceId);
       if (isSpike) this.#outlive(breaker, deviceId);
@@ -236,7 +235,7 @@ export class DeviceBreaker {
       onChange(breaker.scope, true);
     } else
       logger.info({ topic, environment, pausedMs: openMs }, "APNs still calls this app's device tokens bad");
-    // Until the last suspicion that another process has now is over.
+    // Until the last suspicion that another process holds now is over.
     spikes.note(breaker.scope, openMs + 2 * suspicionMs).catch((error: unknown) => {
       logger.debug({ reason: describeError(error) }, "spike not told to the others");
     });
@@ -268,7 +267,7 @@ export class DeviceBreaker {
     return { admitted: false, why, afterMs: this.#spread(waitMs) };
   }
 
-  /** So that not all come back in the same moment. */
+  /** Spreads retries, so that they do not all come back at once. */
   #spread(waitMs: number): number {
     return Math.ceil(Math.max(0, waitMs) * (1 + this.#options.random() / 4)) + 1;
   }

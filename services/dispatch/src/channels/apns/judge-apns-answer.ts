@@ -1,29 +1,29 @@
 // apns-pool -> here -> send-to-device: what Apple's answer means.
-// Guarantees: the table of docs/phones/apns.md, as data; every answer has one meaning, unknown ones too.
+// Guarantees: the table of docs/phones/apns.md, as data; every answer has one meaning, including unknown ones.
 import type { ApnsAnswer } from "./connection/apns-exchange.js";
 
 export type ApnsVerdict =
-  /** Apple has it. */
+  /** Apple has accepted it. */
   | { readonly kind: "taken" }
-  /** The token is gone, if it was registered before the time stamp. */
+  /** The token is invalid, if it was registered before the timestamp. */
   | {
       readonly kind: "forget";
       readonly reason: "unregistered" | "expired-token";
       readonly timestampMs: number | undefined;
     }
-  /** The token does not fit; so it looks in the wrong environment, too. */
+  /** The token does not match. A token of the other environment looks the same. */
   | { readonly kind: "quarantine"; readonly reason: "bad-device-token" | "device-token-not-for-topic" }
-  /** The key or the certificate is not good: nothing more with it, and somebody must look. */
+  /** The key or certificate is invalid: send nothing more with it until somebody has looked. */
   | { readonly kind: "halt"; readonly reason: string }
-  /** A fresh provider token was refused as expired too, or could not be had: a clock is wrong. */
+  /** A fresh provider token was also refused as expired, or none was available: a clock is wrong. */
   | { readonly kind: "renew-token" }
-  /** Apple saw too many provider tokens of this key. */
+  /** Apple saw too many provider tokens for this key. */
   | { readonly kind: "pause-token"; readonly afterMs: number }
   | { readonly kind: "retry"; readonly reason: string; readonly afterMs?: number }
-  /** The message is wrong, and would be every time. */
+  /** The message is wrong, and always would be. */
   | { readonly kind: "failed"; readonly reason: string };
 
-/** Where Apple does not say how long. The token stays the same: it must get old enough. */
+/** For when Apple names no duration. The token stays the same, because it must get old enough. */
 const TOKEN_PAUSE_MS = 5 * 60_000;
 
 type Meaning = ApnsVerdict["kind"];
@@ -66,8 +66,8 @@ export const apnsReasons: Readonly<Record<string, { readonly status: number; rea
   });
 
 /**
- * The reason counts where it belongs to the status; otherwise the status does.
- * @param answer what came, whatever it is
+ * The reason counts if it belongs to the status; otherwise the status alone does.
+ * @param answer anything that came
  */
 export function judgeApnsAnswer(answer: Omit<ApnsAnswer, "kind">): ApnsVerdict {
   const { status, reason, timestampMs, retryAfterMs } = answer;
@@ -104,10 +104,10 @@ export function judgeApnsAnswer(answer: Omit<ApnsAnswer, "kind">): ApnsVerdict {
   }
 }
 
-/** For answers that the table does not know, or whose body could not be read. */
+/** For answers that the table does not list, or whose body could not be read. */
 export function meaningOfStatus(status: number): Meaning {
   if (status === 403) return "halt";
-  // Without Apple's word for it no token is forgotten.
+  // No token is forgotten without Apple's explicit reason.
   if (status === 410) return "quarantine";
   if (status === 408 || status === 425 || status === 429 || status >= 500) return "retry";
   return "failed";

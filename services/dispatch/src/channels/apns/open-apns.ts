@@ -1,5 +1,5 @@
-// open-channels -> here: the APNs channel, with all that it needs.
-// Guarantees: opened only where its settings are complete and usable; otherwise one line says what is wrong.
+// open-channels -> here: the APNs channel, wired.
+// Guarantees: opens only if its settings are complete and usable; otherwise one line says what is wrong.
 import { readFileSync } from "node:fs";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -14,12 +14,12 @@ import { ApnsRoutes } from "./apns-routes.js";
 import { createApnsMetrics } from "./apns-metrics.js";
 import { DeviceBreaker } from "./device-breaker.js";
 
-/** As the configuration names them. */
+/** In the configuration's own terms. */
 export interface ApnsSettings extends ApnsAppsSettings {
   readonly apnsEndpoint: string;
   readonly apnsSandboxEndpoint: string;
   readonly apnsCaFile: string | undefined;
-  /** Empty for none. */
+  /** Empty means none. */
   readonly apnsProxyUrl: string;
   readonly apnsTimeoutMs: number;
   readonly apnsSuspicionMs: number;
@@ -29,13 +29,15 @@ export interface ApnsSettings extends ApnsAppsSettings {
   readonly fallbackMaxAttempts: number;
 }
 
-/** A device whose token Apple calls bad is tried again so often; it is swept when it was not seen for long. */
+/**
+ * How long until a device whose token Apple called bad is tried again; it is swept when it has not been seen for long.
+ */
 const QUARANTINE_MS = 6 * 60 * 60_000;
-/** After this long one request looks whether a credential that Apple refused is good again. */
+/** How long until one request probes a credential that Apple refused. */
 const HALT_MS = 10 * 60_000;
 
 /**
- * @returns undefined where APNs is not configured
+ * @returns undefined if APNs is not configured
  * @throws ConfigError
  */
 export function openApns(settings: ApnsSettings, deps: ChannelDeps): ApnsChannel | undefined {

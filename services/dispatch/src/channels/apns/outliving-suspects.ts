@@ -1,11 +1,11 @@
-// device-breaker -> here: devices whose token Apple called bad before a pause, or in it.
-// Guarantees: bounded; each is remembered for its time, the oldest going first where there are too many.
+// device-breaker -> here: devices whose token Apple called bad before or during a pause.
+// Guarantees: bounded; each is remembered for its time, and the oldest are dropped first if there are too many.
 
 const MAX_DEVICES = 10_000;
 
 export class OutlivingSuspects {
   readonly #forMs: number;
-  /** Device -> until when it is remembered. Oldest first. */
+  /** Device -> the time until which it is remembered. Oldest first. */
   readonly #untilMs = new Map<string, number>();
 
   constructor(forMs: number) {
@@ -21,7 +21,7 @@ export class OutlivingSuspects {
   }
 
   add(deviceId: string, nowMs: number): void {
-    // Set anew, it becomes the youngest.
+    // Delete it first, so that it becomes the youngest.
     this.#untilMs.delete(deviceId);
     this.#untilMs.set(deviceId, nowMs + this.#forMs);
     const [oldest] = this.#untilMs.keys();

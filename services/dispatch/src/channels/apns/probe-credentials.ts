@@ -1,7 +1,8 @@
-// diagnose/read-diagnosis -> apns-channel -> here -> apns-pool: whether Apple is reached, and takes our keys and certificates.
-// Guarantees: nobody's phone gets anything: the request names a device that does not exist. Apple looks at the credential
-// first, so its answer says whether that is good. Changes no gate and no breaker. An Apple that is silent until `signal` is
-// aborted is an answer too.
+// diagnose/read-diagnosis -> apns-channel -> here -> apns-pool: whether Apple can be reached and accepts our keys and
+// certificates.
+// Guarantees: no phone gets anything, because the request names a device that does not exist. Apple checks the
+// credential first, so its answer shows whether that is valid. Changes no gate and no breaker. If Apple is silent until
+// `signal` is aborted, that is reported too.
 import { randomUUID } from "node:crypto";
 import type { ChannelProbe } from "../fallback-channel.js";
 import type { ApnsRoute } from "./apns-routes.js";
@@ -9,7 +10,7 @@ import type { ApnsResult } from "./connection/apns-exchange.js";
 import { judgeApnsAnswer } from "./judge-apns-answer.js";
 
 const NOBODY = "0".repeat(64);
-/** Where a credential is for any app. */
+/** Used if a credential is for any app. */
 const ANY_TOPIC = "petrel.probe";
 
 export async function probeCredentials(
@@ -55,7 +56,7 @@ async function probe(
   const verdict = judgeApnsAnswer(result).kind;
   if (verdict === "halt" || verdict === "renew-token") return { ...about, verdict: "refused", answer };
   if (verdict === "retry" || verdict === "pause-token") return { ...about, verdict: "busy", answer };
-  // With a credential for any app the topic is invented: that it is not allowed says nothing.
+  // If the credential is for any app, the topic is made up, so a refusal of the topic says nothing.
   const isForbidden = isOwnTopic && (result.reason === "TopicDisallowed" || result.reason === "BadTopic");
   return { ...about, verdict: isForbidden ? "topic-refused" : "good", answer };
 }

@@ -1,16 +1,16 @@
 // device-breaker -> here: Apple's last answers for an app, and whether they are a spike of bad tokens.
-// Guarantees: bounded; few answers are kept, so that a spike is seen at once, however much went well before.
+// Guarantees: bounded. Keeps few answers, so that a spike shows at once, however much went well before.
 
 interface Answer {
   readonly atMs: number;
-  /** Whose token was called bad; undefined where Apple knows it. */
+  /** The user whose token was called bad; undefined if Apple recognised it. */
   readonly badUser: string | undefined;
 }
 
 export interface SpikeRules {
   /** Older answers do not count. */
   readonly sinceMs: number;
-  /** A spike has at least so many users whose token was called bad… */
+  /** A spike needs at least this many users whose token was called bad… */
   readonly minUsers: number;
   /** …and at least this share of the answers. */
   readonly minShare: number;

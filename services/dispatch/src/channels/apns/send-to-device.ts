@@ -1,7 +1,7 @@
-// apns-channel -> here -> apns-pool: one message to one device, and what is to be done about the answer.
-// Guarantees: nothing is sent while the credential is halted, for all or for the topic, or while the app's breaker is
-// open; a device is forgotten or set aside only on Apple's own word, and not while the breaker is open; a fault is an
-// outcome, not an error.
+// apns-channel -> here -> apns-pool: sends one message to one device and acts on the answer.
+// Guarantees: nothing is sent while the credential is halted, for all topics or for this one, or while the app's
+// breaker is open. A device is forgotten or quarantined only on Apple's own word, and not while the breaker is open. A
+// fault is an outcome, not an error.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -26,15 +26,15 @@ export interface SendToDeviceDeps {
   readonly metrics: Pick<ApnsMetrics, "sent" | "noApp">;
   readonly logger: Logger;
   readonly clock: Clock;
-  /** How long a device is left alone whose token Apple calls bad, ms. */
+  /** How long a device is quarantined if Apple calls its token bad, ms. */
   readonly quarantineMs: number;
   readonly tracing: Tracing;
 }
 
 export interface SendSignals {
-  /** Aborted when the process must end: then, and only then, it rejects. */
+  /** Aborted when the process must end; only then does the send reject. */
   readonly ending: AbortSignal;
-  /** Aborted then, too, and when the attempt has taken too long. */
+  /** Aborted then too, and when the attempt has taken too long. */
   readonly either: AbortSignal;
 }
 
@@ -76,7 +76,9 @@ export async function sendToDevice(
   };
 }
 
-/** One request to Apple. It names neither the device nor its token: ask Apple about the `apns-id`. */
+/**
+ * One request to Apple. The span names neither the device nor its token; Apple can find the request by its `apns-id`.
+ */
 function beginSpan(
   { tracing }: SendToDeviceDeps,
   { id, trace }: FallbackJob,
@@ -108,13 +110,13 @@ function endSpan(span: Span | undefined, result: ApnsResult, verdict: ApnsVerdic
   span.end();
 }
 
-/** @returns undefined where it may be sent */
+/** @returns undefined if it may be sent */
 function holdBack(
   { breaker }: SendToDeviceDeps,
   { gate }: ApnsRoute,
   device: IosDevice,
 ): DeviceOutcome | undefined {
-  // The breaker first: a device that it refuses must not use up the one request by which the gate looks.
+  // Ask the breaker first: a device that it refuses must not use up the gate's only probe.
   const admission = breaker.admit(device, device);
   if (!admission.admitted) {
     const { why, afterMs } = admission;

@@ -1,7 +1,7 @@
-// web-channel -> here: what a browser shows of a message, as JSON.
+// web-channel -> here: a message as JSON for a browser to show.
 // Guarantees: with `navigate` it is a declarative push message, which Safari shows by itself; without, a service worker
-// shows it. The members are the same. `petrel` names the message to the SDK. Nothing longer than a push service must take.
-//
+// shows it. The members are the same. `petrel` identifies the message to the SDK. Never longer than every push service
+// must accept.
 // https://www.w3.org/TR/push-api/ (declarative push messages), https://webkit.org/blog/16535/meet-declarative-web-push/
 import { createHash } from "node:crypto";
 import type { FallbackJob } from "../fallback-channel.js";
@@ -18,7 +18,7 @@ interface Notification {
   readonly web?: Readonly<Record<string, unknown>>;
 }
 
-/** So that it is told from other JSON: the number of the RFC of Web Push. */
+/** Marks the JSON as declarative: the number of the Web Push RFC. */
 const DECLARATIVE = 8030;
 
 export function buildPush({ id, seq, epoch, notification, collapseKey }: FallbackJob): BuiltPush {
@@ -33,7 +33,7 @@ export function buildPush({ id, seq, epoch, notification, collapseKey }: Fallbac
   const tag = collapseKey === undefined ? {} : { tag: collapseKey };
   const text = Buffer.from(
     JSON.stringify({
-      // Where there is a service worker, it is asked too.
+      // `mutable` lets a service worker, if there is one, change it.
       ...(isDeclarative ? { web_push: DECLARATIVE, mutable: true } : {}),
       notification: { title, body, ...tag, ...web },
       ...(badge === undefined ? {} : { app_badge: badge }),
@@ -46,7 +46,7 @@ export function buildPush({ id, seq, epoch, notification, collapseKey }: Fallbac
   return { ok: true, text };
 }
 
-/** The header Topic: of pushes with one topic that a browser has not fetched, the service keeps the last. */
+/** The header Topic: of pushes with one topic that a browser has not fetched yet, the service keeps only the last. */
 export function topicOf(collapseKey: string): string {
   return createHash("sha256").update(collapseKey).digest("base64url").slice(0, 32);
 }

@@ -1,17 +1,16 @@
 // send-to-browser -> here: a push message's body, which only the browser can read (RFC 8291, RFC 8188).
 // Guarantees: a fresh key pair and salt for each message; one record, so no more than MAX_PLAINTEXT bytes.
-//
-// By node:crypto alone: `web-push` brings five packages for these lines, and had no release since January 2024.
+// Uses only node:crypto: the package `web-push` brings five dependencies and has had no release since January 2024.
 import { createCipheriv, createECDH, hkdfSync, randomBytes } from "node:crypto";
 
-/** Push services take bodies of 4,096 bytes at least (RFC 8030 7.2); the header, delimiter and tag take 103. */
+/** Push services accept bodies of at least 4,096 bytes (RFC 8030 7.2); header, delimiter and tag take 103 of them. */
 export const MAX_BODY = 4_096;
 const SALT_BYTES = 16;
 const TAG_BYTES = 16;
 const HEADER_BYTES = SALT_BYTES + 4 + 1 + 65;
 export const MAX_PLAINTEXT = MAX_BODY - HEADER_BYTES - 1 - TAG_BYTES;
 
-/** The last record's delimiter, RFC 8188 section 2. */
+/** Delimiter of the last record, RFC 8188 section 2. */
 const LAST = Buffer.from([2]);
 const KEY_INFO = Buffer.from("WebPush: info\0");
 const CEK_INFO = Buffer.from("Content-Encoding: aes128gcm\0");
@@ -23,14 +22,14 @@ export interface BrowserKeys {
   readonly auth: string;
 }
 
-/** What is random in a message; given by the test that checks the RFC's own example. */
+/** The random parts of a message; passed in only to test the RFC's own example. */
 export interface EncryptionSeed {
   /** A private key on P-256. */
   readonly privateKey: Buffer;
   readonly salt: Buffer;
 }
 
-/** @throws where `p256dh` is no point of the curve, or the text is too long */
+/** @throws if `p256dh` is not a point of the curve, or the text is too long */
 export function encryptPayload(text: Buffer, { p256dh, auth }: BrowserKeys, seed?: EncryptionSeed): Buffer {
   if (text.length > MAX_PLAINTEXT) throw new RangeError(`more than ${MAX_PLAINTEXT} bytes`);
   const browserKey = Buffer.from(p256dh, "base64url");

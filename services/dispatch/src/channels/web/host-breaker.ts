@@ -1,6 +1,6 @@
-// send-to-browser -> here: leaves a push service alone that does not answer, or has asked for it.
-// Guarantees: a host that fails is not asked for a while, which doubles up to a minute; then one push looks. One that
-// answers anything sensible is open again. One host says nothing of another.
+// send-to-browser -> here: pauses sends to a push service that does not answer, or asks for a pause.
+// Guarantees: after a run of failures a host is left alone for a while, doubling up to a minute; then one push probes
+// it. Any sensible answer closes the breaker again. Hosts do not affect each other.
 import type { Clock } from "@petrel/shared/kernel/clock";
 
 export interface HostBreakerOptions {
@@ -8,7 +8,7 @@ export interface HostBreakerOptions {
   readonly onChange?: (host: string, isOpen: boolean) => void;
 }
 
-/** So many pushes in a row that failed. */
+/** How many pushes in a row must fail to open it. */
 const FAULTS = 20;
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 60_000;
@@ -17,7 +17,7 @@ interface HostState {
   faults: number;
   pauseMs: number;
   closedUntilMs: number;
-  /** One push is under way to look whether the host is well again. */
+  /** One push is under way to probe the host. */
   isLooking: boolean;
 }
 
@@ -29,19 +29,19 @@ export class HostBreaker {
     this.#options = options;
   }
 
-  /** @returns after how long to ask again; undefined where it may be sent now */
+  /** @returns how long to wait, ms; undefined if it may be sent now */
   admit(host: string): number | undefined {
     const state = this.#hosts.get(host);
     if (state === undefined || state.faults < FAULTS) return undefined;
     const nowMs = this.#options.clock.monotonicMs();
     if (nowMs < state.closedUntilMs) return state.closedUntilMs - nowMs;
-    // This one looks; the others wait for what it finds, or until it is given up.
+    // This push is the probe. The others wait for its result, or until it is given up.
     state.isLooking = true;
     state.closedUntilMs = nowMs + state.pauseMs;
     return undefined;
   }
 
-  /** It answered: it takes pushes, or refuses them for what they are. */
+  /** The host answered: it accepts pushes, or refuses them for a reason of their own. */
   answered(host: string): void {
     const state = this.#hosts.get(host);
     if (state === undefined) return;
@@ -49,7 +49,7 @@ export class HostBreaker {
     if (state.faults >= FAULTS) this.#options.onChange?.(host, false);
   }
 
-  /** It did not answer, or says that it cannot now. */
+  /** The host did not answer, or says that it cannot serve now. */
   failed(host: string): void {
     const { clock, onChange } = this.#options;
     const state = this.#hosts.get(host) ?? {

@@ -1,19 +1,19 @@
-// send-to-browser -> here: what a push service's answer means (RFC 8030, 8292, and what the vendors document).
+// send-to-browser -> here: what a push service's answer means (RFC 8030, 8292, and the vendors' documentation).
 // Guarantees: every status has one meaning; a subscription is forgotten only on its push service's own word.
 import { parseRetryAfterMs } from "../parse-retry-after.js";
 
 export type PushVerdict =
   | { readonly kind: "taken" }
-  /** The subscription is over. */
+  /** The subscription has ended. */
   | { readonly kind: "gone"; readonly reason: string }
-  /** It may pass. `isFault`: the push service cannot; else it is well, and wants no more of these for now. */
+  /** It may pass. `isFault`: the push service is failing; otherwise it works, but wants no more of these for now. */
   | {
       readonly kind: "retry";
       readonly reason: string;
       readonly afterMs: number | undefined;
       readonly isFault: boolean;
     }
-  /** This server's key, or its subject. */
+  /** This server's key or its subject was refused. */
   | { readonly kind: "halted"; readonly reason: string }
   | { readonly kind: "failed"; readonly reason: string };
 
@@ -27,7 +27,7 @@ const words: Readonly<Record<number, string>> = {
   429: "too many pushes",
 };
 
-/** @param nowMs for Retry-After where it is a date, ms since 1970 */
+/** @param nowMs for a Retry-After that is a date, ms since 1970 */
 export function judgePushAnswer(status: number, retryAfter: string | null, nowMs: number): PushVerdict {
   const word = words[status];
   const reason = word === undefined ? `HTTP ${status}` : `HTTP ${status}: ${word}`;

@@ -1,5 +1,5 @@
-// open-channels -> here: the Web Push channel, with all that it needs.
-// Guarantees: opened only where its settings are complete and usable; otherwise one line says what is wrong.
+// open-channels -> here: the Web Push channel, wired.
+// Guarantees: opens only if its settings are complete and usable; otherwise one line says what is wrong.
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { DeviceInvalidations } from "@petrel/shared/redis/devices/device-invalidations";
 import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
@@ -13,7 +13,7 @@ import { VapidTokens } from "./vapid-tokens.js";
 import { WebChannel } from "./web-channel.js";
 import { createWebPushMetrics } from "./web-push-metrics.js";
 
-/** As the configuration names them. */
+/** In the configuration's own terms. */
 export interface WebSettings {
   readonly webPushHosts: readonly string[];
   readonly vapidKeyFile: string | undefined;
@@ -28,7 +28,7 @@ const SUBJECT = /^(mailto:[^@\s]+@[^@\s]+|https:\/\/[!-~]+)$/;
 const LOOKUPS_AT_A_TIME = 2;
 
 /**
- * @returns undefined where Web Push is not configured
+ * @returns undefined if Web Push is not configured
  * @throws ConfigError
  */
 export function openWeb(settings: WebSettings, deps: ChannelDeps): WebChannel | undefined {

@@ -1,7 +1,7 @@
-// web-channel -> here -> webhooks/sender: one message to one browser, by its push service.
-// Guarantees: nothing goes to an endpoint that is not on WEB_PUSH_HOSTS (any more), nor to a private address that the
-// operator has not named; a subscription is forgotten only on its push service's word, or after its own expiry; a fault is
-// an outcome, not an error.
+// web-channel -> here -> webhooks/sender: one message to one browser, through its push service.
+// Guarantees: nothing goes to an endpoint that WEB_PUSH_HOSTS does not (or no longer) list, nor to a private address
+// that the operator has not named. A subscription is forgotten only on its push service's word, or after its own
+// expiry. A fault is an outcome, not an error.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -27,9 +27,9 @@ import type { WebPushMetrics } from "./web-push-metrics.js";
 export interface SendToBrowserDeps {
   readonly hosts: PushHosts;
   readonly senders: {
-    /** To public addresses only. */
+    /** Sends to public addresses only. */
     readonly open: Pick<WebhookSender, "post">;
-    /** To origins that the operator names, which may be private. */
+    /** Sends to origins that the operator names, which may be private. */
     readonly named: Pick<WebhookSender, "post">;
   };
   readonly vapid: VapidTokens;
@@ -48,7 +48,7 @@ const MAX_TTL_SECONDS = 2_419_200;
 
 /**
  * @param text see build-push
- * @throws only where `signal` is aborted
+ * @throws only if `signal` is aborted
  */
 export async function sendToBrowser(
   deps: SendToBrowserDeps,

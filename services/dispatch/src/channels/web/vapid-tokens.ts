@@ -1,6 +1,6 @@
-// send-to-browser -> here: who sends, for a push service (RFC 8292).
-// Guarantees: signed for the push service's origin, valid for half a day at most when it is sent; one signature an hour
-// and origin, since each costs as much as the rest of a push.
+// send-to-browser -> here: identifies the sender to a push service (RFC 8292).
+// Guarantees: signed for the push service's origin, and valid for half a day at most when it is sent. One signature per
+// hour and origin, because each costs as much as the rest of a push.
 import { type KeyObject, createPublicKey, sign } from "node:crypto";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { encodeVapidKey } from "@petrel/shared/security/web-push/vapid-key";
@@ -8,7 +8,7 @@ import { encodeVapidKey } from "@petrel/shared/security/web-push/vapid-key";
 export interface VapidOptions {
   /** P-256, private. */
   readonly key: KeyObject;
-  /** Whom a push service may write to: mailto: or https:. */
+  /** Whom a push service may contact: mailto: or https:. */
   readonly subject: string;
   readonly clock: Pick<Clock, "wallMs">;
 }
@@ -16,7 +16,7 @@ export interface VapidOptions {
 /** RFC 8292 allows a day. */
 const LIFE_MS = 12 * 60 * 60_000;
 const RENEW_MS = 60 * 60_000;
-/** Origins are few: the listed ones. */
+/** There are few origins: only the listed ones. */
 const MAX_ORIGINS = 1_000;
 
 export class VapidTokens {
@@ -29,11 +29,11 @@ export class VapidTokens {
     this.#publicKey = encodeVapidKey(createPublicKey(options.key));
   }
 
-  /** The header Authorization. @param origin of the endpoint */
+  /** The value of the header Authorization. @param origin of the endpoint */
   authorize(origin: string): string {
     const nowMs = this.#options.clock.wallMs();
     const kept = this.#headers.get(origin);
-    // A clock that was set back makes a new one, too.
+    // A clock that was set back also leads to a new one.
     if (kept !== undefined && Math.abs(nowMs - kept.madeAtMs) < RENEW_MS) return kept.value;
     const value = `vapid t=${this.#sign(origin, nowMs)}, k=${this.#publicKey}`;
     if (this.#headers.size >= MAX_ORIGINS) this.#headers.clear();

@@ -1,6 +1,7 @@
-// fallback/ask-channel -> here -> send-to-browser: the fallback channel that reaches a user's browsers, the page closed.
-// Guarantees: each attempt tries, once, every browser of the user. One that has the message does not get it again by a
-// retry for another, and the message counts as taken. Of messages with one collapse key none comes after a newer one.
+// fallback/ask-channel -> here -> send-to-browser: the fallback channel for a user's browsers while the page is closed.
+// Guarantees: each attempt tries, once, every browser of the user. One that has the message does not get it again when
+// another is retried, and the message counts as taken. Of messages with one collapse key, none is sent after a newer
+// one.
 import type { BackoffOptions } from "@petrel/shared/kernel/backoff";
 import type { WebDevice } from "@petrel/shared/protocol/fallback/device";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
@@ -23,15 +24,15 @@ export interface WebChannelOptions extends Omit<SendToBrowserDeps, "devices" | "
   readonly partitions: readonly PartitionKeys[];
   readonly devices: Pick<DevicesStore, "list" | "touch">;
   readonly invalidations: Pick<DeviceInvalidations, "forget" | "stop">;
-  /** For an attempt at all browsers, ms. */
+  /** For an attempt at all of a user's browsers, ms. */
   readonly timeoutMs: number;
-  /** As fall-back waits between attempts, and how many there are. */
+  /** The same backoff and number of attempts as fall-back. */
   readonly retry: BackoffOptions;
   readonly maxAttempts: number;
   readonly closeSenders: () => void;
 }
 
-/** From the end of the time for an attempt to the answer. */
+/** From the end of an attempt's time to the answer. */
 const ANSWER_MS = 500;
 /** How long to wait for another message with the same collapse key. */
 const TURN_MS = 2_000;
@@ -51,7 +52,7 @@ export class WebChannel implements FallbackChannel {
     return sendWithin(this.#options.timeoutMs, signal, (either) => this.#sendInTurn(job, either));
   }
 
-  /** What is on its way gets its answer, and what that means for the devices is written down. */
+  /** Waits for sends in progress, until their answers and the effects on devices are written. */
   async close(): Promise<void> {
     this.#options.closeSenders();
     await this.#options.invalidations.stop();
@@ -95,14 +96,14 @@ export class WebChannel implements FallbackChannel {
     );
     const failed = settled.find((one) => one.status === "rejected");
     if (failed !== undefined) {
-      // Fire and forget: if it is lost too, the browser may show the message again.
+      // Fire and forget: without this note the browser may show the message again.
       void this.#keep(job, takenNow).catch(() => undefined);
       throw failed.reason;
     }
     const results = settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
     const next = { attempt, maxAttempts, retry, nowMs: serverNowMs(), expiresAtMs };
     const answer = combineResults(results, before.size > 0, next);
-    // Before the retry is settled, so that the next attempt finds it.
+    // Await it before the retry is settled, so that the next attempt finds it.
     if (answer.outcome === "retry") await unlessAborted(this.#keep(job, takenNow), signal);
     return answer;
   }

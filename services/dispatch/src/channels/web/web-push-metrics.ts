@@ -1,5 +1,5 @@
 // send-to-browser, host-breaker -> here: what a dispatcher measures of Web Push.
-// Guarantees: counters only grow; labels come from fixed lists, except hosts whose breaker is open: those are few.
+// Guarantees: counters only grow. Labels come from fixed lists, except the hosts whose breaker is open, which are few.
 import { Counter, Gauge, Histogram, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { invalidationOutcomes } from "@petrel/shared/protocol/fallback/invalidation-reasons";
 import type { PushVerdict } from "./judge-push-answer.js";
@@ -9,7 +9,7 @@ export type PushResult = PushVerdict["kind"] | "unanswered";
 export interface WebPushMetrics {
   readonly sent: (result: PushResult, status: number | undefined, tookMs: number) => void;
   readonly breaker: (host: string, isOpen: boolean) => void;
-  /** What became of subscriptions that are over; see redis/device-invalidations. */
+  /** Subscriptions that have ended; see redis/device-invalidations. */
   readonly invalidated: (outcome: string, reason: string, count: number) => void;
 }
 

@@ -1,11 +1,11 @@
 // webhook-channel -> here: what a receiver's answer means.
-// Guarantees: the table of docs/phones/fallback.md; every status has one meaning, and a wish to wait is bounded.
+// Guarantees: the table of docs/phones/fallback.md; every status has one meaning, and a Retry-After is bounded.
 import type { ChannelOutcome } from "../fallback-channel.js";
 import { parseRetryAfterMs } from "../parse-retry-after.js";
 
-/** May pass by itself: RFC 9110 15.5.9, RFC 8470 5.2, RFC 6585 4. */
+/** May pass by themselves: RFC 9110 15.5.9, RFC 8470 5.2, RFC 6585 4. */
 const passing: ReadonlySet<number> = new Set([408, 425, 429]);
-/** Not about this message: the address or the secret is wrong, and would be for any other. */
+/** Not about this message: a wrong address or secret would fail any message. */
 const aboutTheSetUp: ReadonlySet<number> = new Set([401, 403, 404, 405, 410]);
 
 /**

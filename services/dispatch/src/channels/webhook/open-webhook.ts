@@ -1,5 +1,5 @@
 // open-channels -> here: the webhook channel, with its secrets.
-// Guarantees: opened only where its settings are complete and usable; otherwise one line says what is wrong.
+// Guarantees: opens only if its settings are complete and usable; otherwise one line says what is wrong.
 import { readFileSync } from "node:fs";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { ConfigError } from "@petrel/shared/kernel/config";
@@ -10,9 +10,9 @@ import { parseWebhookSecrets } from "../../webhooks/sender/sign-webhook.js";
 import { WebhookSender } from "../../webhooks/sender/webhook-sender.js";
 import { WebhookChannel } from "./webhook-channel.js";
 
-/** As the configuration names them. */
+/** In the configuration's own terms. */
 export interface WebhookSettings {
-  /** Empty for none. */
+  /** Empty means none. */
   readonly fallbackWebhookUrl: string;
   readonly fallbackWebhookSecretFile: string | undefined;
   readonly fallbackWebhookTimeoutMs: number;
@@ -23,11 +23,11 @@ export interface WebhookDeps {
   readonly tracing: Tracing;
 }
 
-/** One name, so one would do; a second one where the first takes long. */
+/** There is only one name; a second look-up may start if the first takes long. */
 const LOOKUPS = 2;
 
 /**
- * @returns undefined where no webhook is configured
+ * @returns undefined if no webhook is configured
  * @throws ConfigError
  */
 export function openWebhook(

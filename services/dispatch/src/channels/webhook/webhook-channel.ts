@@ -1,6 +1,6 @@
 // fallback/ask-channel -> here: the fallback channel that posts messages to the business system's own address.
-// Guarantees: one signed POST an attempt, by the sender that posts webhooks too. Its address is the operator's own, out of
-// the configuration, and may be a private one: no caller of an API can set it.
+// Guarantees: one signed POST per attempt, through the same sender as webhooks. The address comes from the operator's
+// configuration and may be private; no caller of an API can set it.
 import { formatTime } from "@petrel/shared/kernel/http/answer-time";
 import { makeWellFormed } from "@petrel/shared/protocol/messages/well-formed-json";
 import type { Clock } from "@petrel/shared/kernel/clock";
@@ -20,7 +20,7 @@ export interface WebhookOptions {
   /** The sender's. */
   readonly timeoutMs: number;
   readonly clock: Pick<Clock, "wallMs">;
-  /** Where a message is sampled, its request says so to the receiver. */
+  /** A sampled message's request carries its trace context to the receiver. */
   readonly tracing: Tracing;
 }
 
@@ -74,8 +74,8 @@ export class WebhookChannel implements FallbackChannel {
 }
 
 /**
- * The notification as the producer wrote it, except for half an emoji. Parsed and written again, numbers beyond 2^53
- * would change.
+ * Keeps the notification as the producer wrote it, except for half an emoji. Parsing and serializing it would change
+ * numbers beyond 2^53.
  */
 function encodeJob({
   id,

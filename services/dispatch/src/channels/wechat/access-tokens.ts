@@ -1,8 +1,8 @@
 // send-to-openid -> here -> wechat/access-token-store, wechat-client: the access token of each WeChat app.
-// Guarantees: one token an app for the whole cluster, fetched when it is needed and refreshed in its last minutes, while
-// the old one still serves. In this process one fetch at a time, and in the cluster: who is too late waits for the
-// winner's, no longer than the winner may take. A refused token is dropped, and fetched once more; none is ever forced.
-// Tokens and secrets are in no log line; a token is encrypted at rest where there is a key.
+// Guarantees: one token per app for the whole cluster, fetched on demand and refreshed in its last minutes while the
+// old one still works. One fetch at a time, in this process and in the cluster: whoever is too late waits for the
+// winner's token, no longer than the winner may take. A refused token is dropped and fetched once more; none is ever
+// forced. Tokens and secrets are in no log line; a stored token is encrypted if there is a key.
 import { createHash } from "node:crypto";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -22,32 +22,32 @@ export interface AccessToken {
 
 export type TokenAnswer =
   | { readonly kind: "token"; readonly token: AccessToken }
-  /** There is none for a while. */
+  /** No token is available for a while. */
   | { readonly kind: "none"; readonly why: RestKind; readonly reason: string; readonly afterMs: number };
 
 export interface AccessTokensOptions {
   readonly store: Pick<AccessTokenStore, "take" | "keep" | "leave" | "drop">;
   readonly client: Pick<WechatClient, "fetchToken">;
-  /** Undefined: tokens are kept as they are. */
+  /** If undefined, tokens are stored unencrypted. */
   readonly cipher: AtRestCipher | undefined;
-  /** For how long nobody else may fetch; longer than a fetch takes. */
+  /** How long nobody else may fetch; longer than a fetch takes. */
   readonly lockMs: number;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** A fetch has ended; `code`: WeChat's, or "unanswered", or 0. */
+  /** A fetch has ended; `code` is WeChat's, or "unanswered", or 0. */
   readonly onFetch: (
     appid: string,
     outcome: "fetched" | "doubted" | "stale" | "failed",
     code: string,
   ) => void;
-  /** How often a process looks whether the winner has got it, ms. */
+  /** How often a process checks whether the winner has the token, ms. */
   readonly pollMs?: number;
 }
 
 const POLL_MS = 25;
-/** A token that ends while it travels is refused. */
+/** A token that expires on its way is refused. */
 const TRAVEL_MS = 5_000;
-/** While a refresh ahead fails, the next send but so much later looks again. */
+/** While an early refresh fails, the first send after this long tries again. */
 const AHEAD_AGAIN_MS = 5_000;
 const [FAILED_REST_MS, HALTED_REST_MS] = [1_000, 60_000];
 
@@ -69,14 +69,14 @@ export class AccessTokens {
     this.#options = options;
   }
 
-  /** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer */
+  /** @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer */
   current(app: WechatApp): Promise<TokenAnswer> {
     const cached = this.#cached.get(app.appid);
     const nowMs = this.#options.clock.monotonicMs();
     if (cached === undefined || cached.goodUntilMs <= nowMs) return this.#ask(app);
     if (cached.refreshFromMs <= nowMs) {
       cached.refreshFromMs = nowMs + AHEAD_AGAIN_MS;
-      // The one in hand serves meanwhile.
+      // The current token is used meanwhile.
       this.#ask(app).catch((error: unknown) => {
         this.#options.logger.debug({ reason: describeError(error) }, "WeChat token not refreshed yet");
       });
@@ -84,7 +84,7 @@ export class AccessTokens {
     return Promise.resolve({ kind: "token", token: cached.token });
   }
 
-  /** WeChat has refused it: the next one who asks gets another. */
+  /** Call it when WeChat has refused the token: the next caller gets another. */
   async refuse({ appid }: WechatApp, { id }: AccessToken): Promise<void> {
     if (this.#cached.get(appid)?.token.id === id) this.#cached.delete(appid);
     if (await this.#options.store.drop(appid, id, "refused")) {
@@ -92,7 +92,7 @@ export class AccessTokens {
     }
   }
 
-  /** Fetches under way are given up by their client. */
+  /** The client ends fetches in progress. */
   async close(): Promise<void> {
     this.#closing.abort();
     await Promise.allSettled(this.#fetches);
@@ -109,7 +109,7 @@ export class AccessTokens {
 
   async #obtain(app: WechatApp): Promise<TokenAnswer> {
     const { store, lockMs, clock, pollMs = POLL_MS } = this.#options;
-    // The winner may die, and the next one take as long again.
+    // The winner may die, and its successor may take as long again.
     const untilMs = clock.monotonicMs() + 2 * lockMs;
     for (;;) {
       const turn = await store.take(app.appid, lockMs);
@@ -133,7 +133,7 @@ export class AccessTokens {
     }
   }
 
-  /** A refresh ahead goes on when nobody waits for it any more. */
+  /** Keeps track of an early refresh, which continues when nobody waits for it. */
   #track(appid: string, fetching: Promise<unknown>): void {
     const tracked = fetching
       .catch((error: unknown) => {
@@ -143,7 +143,7 @@ export class AccessTokens {
     this.#fetches.add(tracked);
   }
 
-  /** @returns undefined where it cannot be used: one that was sealed with a key that is gone is dropped */
+  /** @returns undefined if it cannot be used; one that was sealed with a lost key is dropped */
   async #open({ appid }: WechatApp, kept: KeptToken): Promise<AccessToken | undefined> {
     if (kept.leftMs <= TRAVEL_MS) return undefined;
     let text: string;
@@ -200,7 +200,7 @@ export class AccessTokens {
       case "retry":
         return { forMs: FAILED_REST_MS, kind: "resting", reason: verdict.reason };
       case "renew-token":
-        // The same code, for another thing.
+        // WeChat uses the same code for something else here.
         return {
           forMs: HALTED_REST_MS,
           kind: "halted",

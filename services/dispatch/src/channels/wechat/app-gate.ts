@@ -1,6 +1,6 @@
 // send-to-openid -> here: whether an app's requests may go to WeChat now.
-// Guarantees: while WeChat has said to wait, nothing is sent, in this process; while it does not answer, one request at a
-// time looks, ever more seldom; an openid is not believed to be wrong where many are called wrong at once.
+// Guarantees: while WeChat has asked for a pause, this process sends nothing. While it does not answer, one request at
+// a time probes, at growing intervals. An openid is not believed to be invalid if many are called invalid at once.
 import { createRareLog, type RareLog } from "@petrel/shared/kernel/logging/rare-log";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -17,12 +17,12 @@ export interface AppGateOptions {
   readonly random?: () => number;
 }
 
-/** In a row, without an answer. */
+/** Failures in a row that open it. */
 const FAILURES = 5;
 const [FIRST_OPEN_MS, MAX_OPEN_MS] = [1_000, 60_000];
-/** A look that was given up, as its message was, does not hold the others for ever. */
+/** A probe may be given up together with its message; then it must not block the others forever. */
 const LOOK_MS = 30_000;
-/** Openids that are called wrong by so many users, and so large a share of the answers, are a mistake of somebody else. */
+/** If so many users, and so large a share of the answers, have invalid openids, the mistake is elsewhere. */
 const SPIKE = { minUsers: 20, minShare: 0.5, withinMs: 10 * 60_000 } as const;
 const SPIKE_LOG_MS = 60_000;
 
@@ -46,7 +46,7 @@ export class AppGate {
     return this.#failures >= FAILURES || (this.#rest?.untilMs ?? 0) > nowMs;
   }
 
-  /** Asked before each request; whoever passes says how it went. */
+  /** Call it before each request; whoever passes must report the result. */
   pass(): Passage {
     const nowMs = this.#options.clock.monotonicMs();
     if (this.#rest !== undefined) {
@@ -67,7 +67,7 @@ export class AppGate {
     return { passage: "open" };
   }
 
-  /** WeChat wants nothing more from this app for so long. */
+  /** Call it when WeChat wants no requests from this app for this long. */
   rest(reason: string, forMs: number): void {
     this.#rest = { reason, untilMs: this.#options.clock.monotonicMs() + forMs };
   }
@@ -89,7 +89,7 @@ export class AppGate {
     this.#answers.note(this.#options.clock.monotonicMs(), undefined);
   }
 
-  /** @returns whether its device may be forgotten */
+  /** @returns whether the device may be forgotten */
   badOpenid(userId: string): boolean {
     const { clock, appid } = this.#options;
     const nowMs = clock.monotonicMs();
@@ -102,7 +102,7 @@ export class AppGate {
     return false;
   }
 
-  /** So that not all come back in the same moment. */
+  /** Spreads retries, so that they do not all come back at once. */
   #spread(waitMs: number): number {
     return Math.ceil(waitMs + this.#options.random() * Math.min(waitMs / 4 + 100, 60_000));
   }

@@ -1,6 +1,7 @@
 // send-to-openid -> here -> wechat-client: the request for one openid, from the message and its app's template.
-// Guarantees: every field keeps the vendor's rule for its kind; what the producer wrote is sent as it is or not at all; only
-// texts of the app's own template are fitted. Nothing is sent to an app that the message does not mean.
+// Guarantees: every field obeys the vendor's rule for its kind. What the producer wrote is sent unchanged or not at
+// all; only the texts of the app's own template are cut to fit. Nothing is sent to an app that the message does not
+// name.
 import { makeWellFormed } from "@petrel/shared/protocol/messages/well-formed-json";
 import { checkField, FIELD_NAME_PATTERN, fitField } from "./template-fields.js";
 import {
@@ -22,7 +23,7 @@ export interface MessageForWechat {
 
 export type BuiltWechatMessage =
   | { readonly kind: "built"; readonly template: string; readonly body: string }
-  /** This app is no way for this message. */
+  /** This app cannot carry this message. */
   | { readonly kind: "none"; readonly reason: string }
   | { readonly kind: "invalid"; readonly reason: string };
 
@@ -33,10 +34,10 @@ interface Notification {
 }
 
 const WHERE = "notification.wechat";
-/** WeChat's own names, as in its documentation; `appid` says which of several apps is meant. */
+/** WeChat's own names, from its documentation; `appid` selects one of several apps. */
 const ownNames = ["appid", "template_id", "data"];
 
-/** Where a template wants a text and the message has none. */
+/** Used if a template needs a text and the message has none. */
 const NOTHING = "-";
 
 export function buildWechatMessage(
@@ -55,7 +56,7 @@ export function buildWechatMessage(
   const isForOtherKind = (name: string): boolean =>
     !linkNamesOf(app.kind).includes(name) &&
     [...linkNamesOf("service-account"), ...linkNamesOf("mini-program")].includes(name);
-  // A message for both kinds carries the fields of both.
+  // A message for both kinds of app carries the fields of both.
   const links = readLinks(
     app.kind,
     Object.fromEntries(Object.entries(rest).filter(([name]) => !isForOtherKind(name))),
@@ -89,7 +90,7 @@ function invalid(reason: string): BuiltWechatMessage {
   return { kind: "invalid", reason };
 }
 
-/** @returns field -> text, or what is wrong */
+/** @returns field -> text, or the problem */
 function readData(data: unknown): Readonly<Record<string, string>> | string {
   if (typeof data !== "object" || data === null || Array.isArray(data) || Object.keys(data).length === 0) {
     return `${WHERE}.data must be an object with the template's fields`;
@@ -107,7 +108,7 @@ function readData(data: unknown): Readonly<Record<string, string>> | string {
   return fields;
 }
 
-/** Bare, or as WeChat writes it: `{ "value": … }`. */
+/** Either a plain text, or WeChat's own form: `{ "value": … }`. */
 function textOf(value: unknown): string | undefined {
   if (typeof value === "string") return makeWellFormedText(value);
   if (typeof value === "number") return String(value);
@@ -116,7 +117,7 @@ function textOf(value: unknown): string | undefined {
   return Object.keys(more).length === 0 && typeof inner !== "object" ? textOf(inner) : undefined;
 }
 
-/** @returns field -> text, or what is wrong */
+/** @returns field -> text, or the problem */
 function fillIn(
   template: WechatTemplate | undefined,
   { title, body }: Notification,
@@ -138,13 +139,13 @@ function fillIn(
   return fields;
 }
 
-/** As WeChat takes it for `time` and `date`; it has no time zone. */
+/** As WeChat accepts it for `time` and `date`, which have no time zone. */
 function timeInBeijing(atMs: number): string {
   return new Date(atMs + 8 * 60 * 60_000).toISOString().slice(0, 16).replace("T", " ");
 }
 
 function makeWellFormedText(text: string): string {
-  // A text that was cut by length may end in half an emoji.
+  // A text cut by length may end in half an emoji.
   return JSON.parse(makeWellFormed(JSON.stringify(text))) as string;
 }
 
@@ -162,7 +163,7 @@ function encode(
     template_id: template,
     ...links,
     data,
-    // Of one openid and this id WeChat shows one message within ten minutes; only template messages have it.
+    // Within ten minutes WeChat shows one message per openid and id; only template messages have this.
     ...(kind === "service-account" ? { client_msg_id: messageId } : {}),
   });
 }

@@ -1,12 +1,11 @@
-// send-to-openid, access-tokens -> here: what WeChat's answer means, and what is to be done about it.
-// Guarantees: every code of the table of docs/phones/wechat.md has one meaning; one that is not in it is a refusal of the
+// send-to-openid, access-tokens -> here: what WeChat's answer means, and what to do about it.
+// Guarantees: every code in the table of docs/phones/wechat.md has one meaning; an unlisted one is a refusal of the
 // message, with WeChat's own words. No reason holds a token, a secret or an openid.
-//
-// Codes and words: https://developers.weixin.qq.com/doc/oplatform/developers/errCode/errCode.html (general), and the pages
-// of the two ways to send, see wechat-client. 43116, 43117 and 45109 are in no table: their words are WeChat's own, as
-// quoted in its community (for 45109: /community/develop/doc/00086cee348a80792ab2b04576bc00).
+// Codes and words: https://developers.weixin.qq.com/doc/oplatform/developers/errCode/errCode.html (general), and the
+// pages of the two ways to send, see wechat-client. 43116, 43117 and 45109 are in no table: their words are WeChat's
+// own, as quoted in its community (for 45109: /community/develop/doc/00086cee348a80792ab2b04576bc00).
 
-/** `errcode` and `errmsg`, as every answer of WeChat's has them. */
+/** `errcode` and `errmsg`, which every answer of WeChat has. */
 export interface WechatError {
   readonly errcode: number;
   readonly errmsg: string;
@@ -14,19 +13,19 @@ export interface WechatError {
 
 export type WechatVerdict =
   | { readonly kind: "taken" }
-  /** The access token is not good (any more). */
+  /** The access token is invalid or has expired. */
   | { readonly kind: "renew-token"; readonly reason: string }
   /** It may pass at any moment. */
   | { readonly kind: "retry"; readonly reason: string }
-  /** Nothing more is taken from this app until then. */
+  /** WeChat accepts nothing more from this app until then. */
   | { readonly kind: "rest"; readonly reason: string; readonly until: "next-minute" | "next-day" }
-  /** The user does not take messages of this template. */
+  /** The user does not accept messages of this template. */
   | { readonly kind: "refused"; readonly reason: string }
-  /** The openid is none of this app's. */
+  /** The openid does not belong to this app. */
   | { readonly kind: "unbind"; readonly reason: string; readonly why: "openid-invalid" | "not-following" }
-  /** Somebody must mend something at WeChat, or in WECHAT_APPS_FILE. */
+  /** Somebody must fix something at WeChat, or in WECHAT_APPS_FILE. */
   | { readonly kind: "misconfigured"; readonly reason: string }
-  /** It would be refused every time. */
+  /** It would always be refused. */
   | { readonly kind: "failed"; readonly reason: string };
 
 const misconfigured: Readonly<Record<number, string>> = {
@@ -48,9 +47,7 @@ const refusals: Readonly<Record<number, string>> = {
   43019: "the user is on the account's blacklist",
 };
 
-/**
- * @param isRepetition an earlier attempt may have arrived: then a duplicate is that one
- */
+/** @param isRepetition an earlier attempt may have arrived; then a duplicate means that one */
 export function judgeWechatAnswer({ errcode, errmsg }: WechatError, isRepetition: boolean): WechatVerdict {
   const said = (meaning: string): string => `${errcode}: ${meaning} (${wordsOf(errmsg)})`;
   switch (errcode) {
@@ -76,7 +73,7 @@ export function judgeWechatAnswer({ errcode, errmsg }: WechatError, isRepetition
       return { kind: "failed", reason: said(`WeChat does not take ${fieldOf(errmsg)}`) };
     case 40241:
     case 45065:
-      // What an attempt without an answer has left behind.
+      // This comes from an earlier attempt that had no answer.
       return isRepetition
         ? { kind: "taken" }
         : { kind: "failed", reason: said("WeChat takes it for a repetition") };
@@ -94,19 +91,19 @@ function fieldOf(errmsg: string): string {
   return field === undefined ? "a field of the template" : `data.${field}`;
 }
 
-/** Without the number of the request, which stands apart: see `requestIdOf`. */
+/** Without the request's number, which is shown separately: see `requestIdOf`. */
 function wordsOf(errmsg: string): string {
   return errmsg.replace(/\s*rid: ?[\w-]+/, "").slice(0, 200);
 }
 
-/** By which WeChat finds the request again; the only part of an answer that is of use to its support. */
+/** The id by which WeChat's support can find the request. */
 export function requestIdOf(errmsg: string): string | undefined {
   return /\brid: ?([\w-]{1,64})/.exec(errmsg)?.[1];
 }
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
-/** Quotas of the day begin anew at midnight in Beijing. */
+/** Daily quotas reset at midnight in Beijing. */
 const BEIJING_AHEAD_MS = 8 * 60 * MINUTE_MS;
 
 /** @param wallMs ms since 1970 */

@@ -1,5 +1,5 @@
-// open-channels -> here: the WeChat channel, with all that it needs.
-// Guarantees: opened only where its settings are complete and usable; otherwise one line says what is wrong.
+// open-channels -> here: the WeChat channel, wired.
+// Guarantees: opens only if its settings are complete and usable; otherwise one line says what is wrong.
 import { DeviceInvalidations } from "@petrel/shared/redis/devices/device-invalidations";
 import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import { AccessTokenStore } from "@petrel/shared/redis/wechat/access-token-store";
@@ -11,7 +11,7 @@ import { WechatChannel } from "./wechat-channel.js";
 import { type TokenInterface, WechatClient } from "./wechat-client.js";
 import { createWechatMetrics } from "./wechat-metrics.js";
 
-/** As the configuration names them. */
+/** In the configuration's own terms. */
 export interface WechatSettings {
   readonly wechatAppsFile: string | undefined;
   readonly wechatEndpoint: string;
@@ -24,7 +24,7 @@ export interface WechatSettings {
 }
 
 /**
- * @returns undefined where WeChat is not configured
+ * @returns undefined if WeChat is not configured
  * @throws ConfigError
  */
 export function openWechat(settings: WechatSettings, deps: ChannelDeps): WechatChannel | undefined {
@@ -45,7 +45,7 @@ export function openWechat(settings: WechatSettings, deps: ChannelDeps): WechatC
   const client = new WechatClient({
     endpoint: settings.wechatEndpoint,
     tokenInterface: settings.wechatTokenInterface,
-    // Half of an attempt: a token may have to be fetched first.
+    // Half of an attempt, because a token may have to be fetched first.
     timeoutMs: timeoutMs / 2,
     connections: settings.wechatConnections,
   });
@@ -53,7 +53,7 @@ export function openWechat(settings: WechatSettings, deps: ChannelDeps): WechatC
     store: new AccessTokenStore(scripts, partitions),
     client,
     cipher,
-    // Longer than a fetch may take, so that only a dead holder loses the right.
+    // Longer than a fetch may take, so that only a dead holder loses its lock.
     lockMs: timeoutMs / 2 + 1_000,
     clock,
     logger,

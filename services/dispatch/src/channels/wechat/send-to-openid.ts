@@ -1,8 +1,7 @@
-// wechat-channel -> here -> access-tokens, wechat-client: one message to one openid, and what is to be done about the
-// answer.
-// Guarantees: nothing is sent to who has refused the template, nor while the app is to be left alone; a refused token is
-// replaced once; a device is forgotten only on WeChat's own word. What may have arrived is repeated only while WeChat
-// would know it again. A fault is an outcome, not an error.
+// wechat-channel -> here -> access-tokens, wechat-client: sends one message to one openid and acts on the answer.
+// Guarantees: nothing is sent to a user who has refused the template, nor while the app is paused. A refused token is
+// replaced once. A device is forgotten only on WeChat's own word. What may have arrived is repeated only while WeChat
+// would recognise it. A fault is an outcome, not an error.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -35,12 +34,12 @@ export interface SendToOpenidDeps {
   readonly tracing: Tracing;
 }
 
-/** What is known of the message beside what is in it. */
+/** What is known about the message besides its content. */
 export interface OpenidSend {
   readonly job: FallbackJob;
   readonly device: WechatDevice;
   readonly refusals: Refusals;
-  /** When an earlier attempt first went without an answer, on the clock of `nowMs`; undefined: never. */
+  /** When the first attempt without an answer was made, on the clock of `nowMs`; undefined if there was none. */
   readonly unansweredAtMs: number | undefined;
   readonly nowMs: number;
   readonly noteRefusal: (template: string) => Promise<void>;
@@ -48,13 +47,13 @@ export interface OpenidSend {
 }
 
 export interface OpenidSignals {
-  /** Aborted when the process must end: then, and only then, it rejects. */
+  /** Aborted when the process must end; only then does the send reject. */
   readonly ending: AbortSignal;
-  /** Aborted then, too, and when the attempt has taken too long. */
+  /** Aborted then too, and when the attempt has taken too long. */
   readonly either: AbortSignal;
 }
 
-/** WeChat knows a `client_msg_id` again for ten minutes; some of them for the way. */
+/** WeChat recognises a `client_msg_id` for ten minutes; this leaves some for the transfer. */
 const KNOWN_AGAIN_MS = 9.5 * 60_000;
 
 export async function sendToOpenid(
@@ -113,7 +112,7 @@ export async function sendToOpenid(
   }
 }
 
-/** Only template messages are known again at all. */
+/** WeChat recognises only template messages at all. */
 function isTooLate({ kind }: WechatApp, { unansweredAtMs, nowMs }: OpenidSend): boolean {
   return (
     kind === "service-account" && unansweredAtMs !== undefined && nowMs - unansweredAtMs > KNOWN_AGAIN_MS
@@ -138,7 +137,7 @@ async function sendWithToken(
     const answer = await unlessAborted(tokens.current(app), either);
     if (answer.kind === "none") {
       const { why, reason, afterMs } = answer;
-      // Whoever passed the gate to look has seen nothing of it.
+      // No request was sent: release the gate, in case this send had passed it as a probe.
       gate.answered();
       metrics.sent(app.appid, why === "halted" ? "misconfigured" : "held", "");
       return {
@@ -239,7 +238,7 @@ function touch({ devices, clock, logger }: SendToOpenidDeps, userId: string, dev
   });
 }
 
-/** It names no openid: ask WeChat about the `rid`. */
+/** The span names no openid; WeChat can find the request by its `rid`. */
 function beginSpan(
   { tracing }: SendToOpenidDeps,
   { id, trace }: FallbackJob,

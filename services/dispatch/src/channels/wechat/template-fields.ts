@@ -1,12 +1,11 @@
-// build-wechat-message -> here: what WeChat takes in each field of a template.
-// Guarantees: the vendor's table, each kind with its own rule; a field of a kind that the table does not name is only
-// bounded. A text of ours (`fitField`) never breaks the rule that it is fitted to.
-//
+// build-wechat-message -> here: what WeChat accepts in each field of a template.
+// Guarantees: the vendor's table, each kind with its own rule; a field of an unlisted kind only has a length limit. A
+// text that `fitField` has cut never breaks the field's rule.
 // The rules are those of "订阅消息参数值内容限制说明" in
 // https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/mp-message-management/subscribe-message/sendMessage.html
-// (seen there: thing 20 characters, number 32 digits, letter 32, symbol 5, character_string 32, time and date with ranges
-// by "~", amount one currency sign and 10 digits, phone_number 17, car_number 8, name 10 Chinese or 20 Latin, phrase 5
-// Chinese). Template messages of service accounts have the same kinds, and `const` of 20:
+// (seen there: thing 20 characters, number 32 digits, letter 32, symbol 5, character_string 32, time and date with
+// ranges by "~", amount one currency sign and 10 digits, phone_number 17, car_number 8, name 10 Chinese or 20 Latin,
+// phrase 5 Chinese). Template messages of service accounts have the same kinds, and `const` of 20:
 // https://developers.weixin.qq.com/doc/service/api/notify/template/api_sendtemplatemessage.html
 
 interface FieldRule {
@@ -25,7 +24,7 @@ const matches =
   (pattern: RegExp) =>
   (value: string): boolean =>
     pattern.test(value);
-/** As a person counts: an emoji is one. */
+/** Counted as people do: an emoji is one. */
 const lengthOf = (value: string): number => Array.from(value).length;
 const hasControl = (value: string): boolean => /[\p{Cc}\p{Zl}\p{Zp}]/u.test(value);
 const upTo =
@@ -34,7 +33,7 @@ const upTo =
     value.trim() !== "" && lengthOf(value) <= max && !hasControl(value);
 
 const THING_CHARACTERS = 20;
-/** Of a field whose kind we do not know; so much fits into no kind that we know. */
+/** For a field whose kind is unknown; longer than any kind that we know. */
 const OTHER_CHARACTERS = 200;
 
 const rules: Readonly<Record<string, FieldRule>> = {
@@ -97,13 +96,13 @@ function ruleOf(field: string): FieldRule {
   return (Object.hasOwn(rules, kind) ? rules[kind] : undefined) ?? otherRule;
 }
 
-/** @returns undefined where WeChat takes it; else what is wrong, naming the field */
+/** @returns undefined if WeChat accepts it; otherwise what is wrong, naming the field */
 export function checkField(field: string, value: string): string | undefined {
   const { isGood, what } = ruleOf(field);
   return isGood(value) ? undefined : `data.${field} must be ${what}`;
 }
 
-/** Of a text that was not written for this field: one line, and no longer than it may be. */
+/** Fits a text that was not written for this field: one line, and no longer than allowed. */
 export function fitField(field: string, value: string): string {
   if (ruleOf(field) === otherRule) return Array.from(value).slice(0, OTHER_CHARACTERS).join("");
   const line = value.replace(/[\p{Cc}\p{Zl}\p{Zp}\s]+/gu, " ").trim();

@@ -1,6 +1,6 @@
-// open-wechat -> here -> build-wechat-message: the WeChat apps that are sent through, from WECHAT_APPS_FILE.
-// Guarantees: the result is usable: every field is known, every secret was read, every text of a template fits its field's
-// kind. Otherwise one line says what is wrong, and shows no secret.
+// open-wechat -> here -> build-wechat-message: the WeChat apps to send through, from WECHAT_APPS_FILE.
+// Guarantees: the result is usable: every field is known, every secret was read, every text of a template fits its
+// field's kind. Otherwise one line says what is wrong, without showing a secret.
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { ConfigError } from "@petrel/shared/kernel/config";
@@ -14,7 +14,7 @@ export type WechatKind = (typeof wechatKinds)[number];
 
 export interface WechatTemplate {
   readonly id: string;
-  /** Field -> text, in which {title}, {body} and {time} stand for those of the message. */
+  /** Field -> text, with {title}, {body} and {time} as placeholders for the message's. */
   readonly fields: Readonly<Record<string, string>>;
 }
 
@@ -22,13 +22,13 @@ export interface WechatApp {
   readonly appid: string;
   readonly kind: WechatKind;
   readonly secret: string;
-  /** For messages that name none. */
+  /** For messages that name no template. */
   readonly template: WechatTemplate | undefined;
-  /** What a tap opens, where the message does not say. */
+  /** What a tap opens, unless the message says otherwise. */
   readonly opens: WechatLinks;
 }
 
-/** As WeChat names them: `url` and `miniprogram` of template messages, the others of subscribe messages. */
+/** Under WeChat's names: `url` and `miniprogram` for template messages, the others for subscribe messages. */
 export interface WechatLinks {
   readonly url?: string;
   readonly miniprogram?: { readonly appid: string; readonly pagepath?: string };
@@ -42,7 +42,7 @@ export const TEMPLATE_ID_PATTERN = /^[\w-]{1,128}$/;
 const idPattern = new RegExp(WECHAT_ID_PATTERN);
 
 /**
- * @param file undefined where WeChat is not used
+ * @param file undefined if WeChat is not used
  * @throws ConfigError
  */
 export function readWechatApps(file: string | undefined): ReadonlyMap<string, WechatApp> {
@@ -84,7 +84,7 @@ function readSecret(where: string, app: Readonly<Record<string, unknown>>, direc
     secret === undefined
       ? readText(`${where}.secretFile`, resolve(directory, asText(`${where}.secretFile`, secretFile))).trim()
       : asText(`${where}.secret`, secret);
-  // It travels as JSON, or in a query.
+  // The secret travels as JSON, or in a query.
   if (!/^[!-~]{1,128}$/.test(text)) throw new ConfigError(`${where}: the secret must be one word of ASCII`);
   return text;
 }
@@ -136,7 +136,7 @@ export function linkNamesOf(kind: WechatKind): readonly string[] {
   return linksOf[kind];
 }
 
-/** @returns what a tap opens, or what is wrong, to stand after the object's name */
+/** @returns what a tap opens, or what is wrong, worded to follow the object's name */
 export function readLinks(kind: WechatKind, value: unknown): WechatLinks | string {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return " must be an object";
   const known: readonly string[] = linksOf[kind];
@@ -181,7 +181,7 @@ function isOneOf(words: readonly string[], value: unknown): boolean {
   return words.some((word) => word === value);
 }
 
-/** @param known undefined for any */
+/** @param known undefined allows any field */
 function asObject(
   where: string,
   value: unknown,

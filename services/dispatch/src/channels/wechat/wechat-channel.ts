@@ -1,6 +1,7 @@
 // fallback/ask-channel -> here -> send-to-openid: the fallback channel that reaches a user in WeChat.
-// Guarantees: each attempt tries, once, every openid of the user. One that has the message does not get it again by a retry
-// for another, and the message counts as taken. What is repeated carries the same client_msg_id, where WeChat has one.
+// Guarantees: each attempt tries, once, every openid of the user. One that has the message does not get it again when
+// another is retried, and the message counts as taken. A repetition carries the same client_msg_id, for messages where
+// WeChat has one.
 import type { BackoffOptions } from "@petrel/shared/kernel/backoff";
 import type { WechatDevice } from "@petrel/shared/protocol/fallback/device";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
@@ -41,12 +42,12 @@ export interface WechatChannelOptions extends Omit<
   readonly client: Pick<WechatClient, "send" | "close">;
   /** For an attempt at all of a user's openids, ms. */
   readonly timeoutMs: number;
-  /** As fall-back waits between attempts, and how many there are. */
+  /** The same backoff and number of attempts as fall-back. */
   readonly retry: BackoffOptions;
   readonly maxAttempts: number;
 }
 
-/** From the end of the time for an attempt to the answer. */
+/** From the end of an attempt's time to the answer. */
 const ANSWER_MS = 500;
 
 export class WechatChannel implements FallbackChannel {
@@ -84,7 +85,7 @@ export class WechatChannel implements FallbackChannel {
       Promise.all([
         readRefusals(scripts, keys, userId),
         readDeviceSends(scripts.redis, keys, job.id),
-        // At the first attempt, too: a replayed dead letter begins with one.
+        // At the first attempt too, because a replayed dead letter begins with one.
         readUnanswered(scripts, keys, job.id),
       ]),
       either,
@@ -110,13 +111,13 @@ export class WechatChannel implements FallbackChannel {
     try {
       results = await Promise.all(open.map(sendOne));
     } catch (error) {
-      // Fire and forget: if it is lost too, WeChat knows the message by its id.
+      // Fire and forget: without this note WeChat still recognises the message by its id.
       void this.#keep(keys, job, taken).catch(() => undefined);
       throw error;
     }
     const next = { attempt, maxAttempts, retry, nowMs: serverNowMs(), expiresAtMs };
     const answer = combineResults(results, before.size > 0, next);
-    // Before the retry is settled, so that the next attempt finds it.
+    // Await it before the retry is settled, so that the next attempt finds it.
     if (answer.outcome === "retry") await unlessAborted(this.#keep(keys, job, taken), either);
     return answer;
   }

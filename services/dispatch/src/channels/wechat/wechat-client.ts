@@ -1,16 +1,17 @@
 // send-to-openid, access-tokens -> here: requests to WeChat.
-// Guarantees: connections of its own, kept alive and bounded; an answer within the time, whatever the far side does; a
-// request that was certainly not sent is told from one that may have arrived. No token and no secret leaves in an error.
-//
+// Guarantees: its own connections, kept alive and bounded. A result within the time limit, whatever WeChat does. A
+// request that was certainly not sent is told apart from one that may have arrived. No error contains a token or a
+// secret.
 // The interfaces, by their pages under https://developers.weixin.qq.com:
-// - stable_token, POST: /doc/service/api/base/api_getstableaccesstoken.html. Non-force: the same token while it is good, a
-//   new one in its last five minutes; 10,000 calls a minute. Never asked to force: that ends the token of everybody else.
-// - token, GET, the older one: /doc/service/api/base/api_getaccesstoken.html. Each call makes a new one; the former is good
-//   for five minutes more.
+// - stable_token, POST: /doc/service/api/base/api_getstableaccesstoken.html. Without force: the same token while it is
+// valid, a new one in its last five minutes; 10,000 calls a minute. We never force, because that ends everyone's token.
+// - token, GET, the older one: /doc/service/api/base/api_getaccesstoken.html. Each call makes a new one; the previous
+// one
+// stays valid for five more minutes.
 // - message/template/send, POST, of service accounts: /doc/service/api/notify/template/api_sendtemplatemessage.html.
-//   `client_msg_id`: of one openid and id one message is sent within ten minutes.
+// `client_msg_id`: within ten minutes, one message is sent per openid and id.
 // - message/subscribe/send, POST, of mini programs:
-//   /miniprogram/dev/OpenApiDoc/mp-message-management/subscribe-message/sendMessage.html
+// /miniprogram/dev/OpenApiDoc/mp-message-management/subscribe-message/sendMessage.html
 import { Agent as HttpAgent, request as httpRequest } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import type { WechatApp, WechatKind } from "./wechat-apps.js";
@@ -24,7 +25,7 @@ export interface WechatClientOptions {
   readonly tokenInterface: TokenInterface;
   /** For a request, to the end of its answer, ms. */
   readonly timeoutMs: number;
-  /** Connections at a time; what is beyond waits for one. */
+  /** The most concurrent connections; further requests wait for one. */
   readonly connections: number;
 }
 
@@ -48,12 +49,12 @@ const sendPaths: Readonly<Record<WechatKind, string>> = {
 };
 
 const MAX_ANSWER_BYTES = 64 * 1024;
-/** Idle connections; WeChat closes them after a minute or so. */
+/** How long idle connections are kept; WeChat closes them after about a minute. */
 const IDLE_MS = 30_000;
 
 interface Exchange {
   readonly method: "GET" | "POST";
-  /** Holds a secret: it stands in no message of ours. */
+  /** Holds a secret, so no error may quote it. */
   readonly path: string;
   readonly body: string;
   readonly signal?: AbortSignal;
@@ -73,7 +74,7 @@ export class WechatClient {
     this.#agent = new Agent({ keepAlive: true, maxSockets: options.connections, timeout: IDLE_MS });
   }
 
-  /** Never force: that would end the token that others use. */
+  /** Never forces a new token: that would end the token that others use. */
   async fetchToken({
     appid,
     secret,
@@ -108,7 +109,7 @@ export class WechatClient {
 
   /**
    * @param body JSON, see build-wechat-message
-   * @param signal aborted: unanswered, and soon
+   * @param signal once aborted, the result is "unanswered", soon
    */
   async send(
     kind: WechatKind,
@@ -137,7 +138,8 @@ export class WechatClient {
     const isTls = this.#base.protocol === "https:";
     return new Promise((settle) => {
       let mayHaveArrived = false;
-      // No AbortSignal.any: the signal is such a combination itself, and on Node 20 one of combinations may never fire.
+      // Not AbortSignal.any: the signal is a combination already, and on Node 20 a combination of combinations may
+      // never fire.
       const over = new AbortController();
       const giveUp = (): void => over.abort();
       let isLate = false;
@@ -186,10 +188,10 @@ export class WechatClient {
           response.on("end", () => resolve({ kind: "received", status: response.statusCode ?? 0, text }));
         },
       );
-      // Handed to the connection: from here on WeChat may have it.
+      // Written to the connection: from here on WeChat may have it.
       request.on("finish", () => (mayHaveArrived = true));
       request.on("error", fail);
-      // Said here as well: a request that waits for a connection hears of it only when it gets one.
+      // Handled here too, because a request that waits for a connection notices an abort only when it gets one.
       over.signal.addEventListener("abort", () => fail(new Error("given up")), { once: true });
       request.end(body);
       if (signal?.aborted === true) giveUp();
@@ -213,14 +215,14 @@ function readAnswer({
   if (status === 200 && typeof value === "object" && value !== null) {
     return { kind: "read", value: value as Readonly<Record<string, unknown>> };
   }
-  // WeChat itself answers 200, whatever is wrong. This is of something before it.
+  // WeChat itself always answers 200. This comes from something in front of it.
   return { kind: "unanswered", why: `HTTP ${status}, and no answer of WeChat's`, mayHaveArrived: true };
 }
 
 function errorOf({ errcode, errmsg }: Readonly<Record<string, unknown>>): Answered {
   return {
     kind: "answered",
-    // Without a code it is none of the answers that are described.
+    // Without a code it is not one of the documented answers.
     errcode: typeof errcode === "number" ? errcode : -1,
     errmsg: typeof errmsg === "string" ? errmsg : "no errmsg",
   };

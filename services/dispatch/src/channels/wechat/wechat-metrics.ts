@@ -1,5 +1,6 @@
 // send-to-openid, access-tokens -> here: what a dispatcher measures of WeChat.
-// Guarantees: counters only grow; labels are the apps of WECHAT_APPS_FILE and fixed lists, so nothing from outside is one.
+// Guarantees: counters only grow. Labels are the apps of WECHAT_APPS_FILE and fixed lists, so outsiders cannot create
+// one.
 import { Counter, Gauge, Histogram, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 
 export const sendOutcomes = [
@@ -14,7 +15,7 @@ export const sendOutcomes = [
 export type SendOutcome = (typeof sendOutcomes)[number];
 
 export interface WechatMetrics {
-  /** @param code WeChat's, or "unanswered", or "" where nothing was sent */
+  /** @param code WeChat's, or "unanswered", or "" if nothing was sent */
   readonly sent: (appid: string, outcome: SendOutcome, code: string) => void;
   readonly took: (appid: string, ms: number) => void;
   readonly fetched: (
@@ -31,7 +32,7 @@ export interface WatchedApp {
 }
 
 const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
-/** Others are counted together: what an unknown far side says is no label. */
+/** All other codes are counted together: an unknown code from outside must not become a label. */
 const knownCodes: ReadonlySet<string> = new Set(
   [
     "",

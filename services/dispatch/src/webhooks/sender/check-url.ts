@@ -1,15 +1,15 @@
 // routes/webhook-routes, webhooks/sender/webhook-sender -> here: whether a URL may be posted to at all.
-// Guarantees: other spellings of an address (decimal, octal, hexadecimal, short) are seen as what they are, since the URL
-// parser writes them out. A name passes here; what it stands for is checked by checked-lookup.
+// Guarantees: alternative spellings of an address (decimal, octal, hexadecimal, short) are recognised, because the URL
+// parser normalises them. A name passes here; checked-lookup checks its addresses.
 import { isIP } from "node:net";
 import { isRefusedAddress } from "./refused-address.js";
 
 const MAX_LENGTH = 2_048;
 
-/** @returns what is wrong with it, to complete "url …"; undefined where nothing is */
+/** @returns what is wrong with it, to complete "url …"; undefined if nothing is */
 export function problemOfUrl(text: string, allowPrivate: boolean): string | undefined {
   if (text.length > MAX_LENGTH) return `must not be longer than ${MAX_LENGTH} characters`;
-  // The parser drops tabs and newlines, and trims: what was checked would not be what was written.
+  // The parser drops tabs and newlines and trims the text, so what was checked would differ from what was written.
   if (/[^!-~\u00a0-\u{10ffff}]/u.test(text) || !URL.canParse(text)) return "must be a URL";
   const { protocol, username, password, hash, hostname } = new URL(text);
   if (protocol !== "https:" && !(protocol === "http:" && allowPrivate)) {
@@ -22,7 +22,7 @@ export function problemOfUrl(text: string, allowPrivate: boolean): string | unde
   return refusedHost(hostname, allowPrivate);
 }
 
-/** @param hostname as a URL has it: IPv6 in brackets */
+/** @param hostname as in a URL: IPv6 in brackets */
 export function refusedHost(hostname: string, allowPrivate: boolean): string | undefined {
   const address = hostname.replace(/^\[|\]$/g, "");
   if (allowPrivate || isIP(address) === 0 || !isRefusedAddress(address)) return undefined;

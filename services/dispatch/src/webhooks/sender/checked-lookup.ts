@@ -1,12 +1,12 @@
-// webhooks/sender/webhook-sender -> here: finds a name's addresses, and refuses those that nobody may be posted to.
-// Guarantees: the connection goes to an address that was checked here, since the socket asks nobody else: a name that
-// changes its answer later changes nothing. A name with any refused address is refused as a whole.
+// webhooks/sender/webhook-sender -> here: resolves a name, and refuses addresses that must not be posted to.
+// Guarantees: the socket connects to an address that was checked here and resolves nothing itself, so a name that later
+// changes its answer makes no difference. A name with any refused address is refused as a whole.
 import { type LookupAddress, lookup } from "node:dns";
 import type { LookupFunction } from "node:net";
 import { Semaphore } from "@petrel/shared/kernel/semaphore";
 import { isRefusedAddress } from "./refused-address.js";
 
-/** All of a name's addresses. */
+/** Resolves a name to all its addresses. */
 export type ResolveName = (name: string) => Promise<readonly LookupAddress[]>;
 
 export class RefusedAddressError extends Error {
@@ -14,9 +14,9 @@ export class RefusedAddressError extends Error {
 }
 
 /**
- * As everything on this machine resolves names, /etc/hosts included. It holds one of Node's four threads while it waits,
- * so that names of dead zones must not get all of them.
- * @param atATime look-ups
+ * Resolves names as this machine does, including /etc/hosts. A look-up holds one of Node's four threads while it waits,
+ * so names in dead zones must not take all of them.
+ * @param atATime concurrent look-ups
  */
 export function createResolver(atATime: number): ResolveName {
   const slots = new Semaphore(atATime);
@@ -32,7 +32,7 @@ export function createResolver(atATime: number): ResolveName {
     );
 }
 
-/** For a socket's `lookup`. */
+/** For a socket's option `lookup`. */
 export function createCheckedLookup(resolveName: ResolveName, allowPrivate: boolean): LookupFunction {
   return (name, { all, family }, answer) => {
     void (async () => {

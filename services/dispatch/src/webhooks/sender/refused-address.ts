@@ -1,6 +1,6 @@
 // webhooks/sender/check-url, webhooks/sender/checked-lookup -> here: addresses that no webhook is posted to.
-// Guarantees: only globally reachable unicast addresses pass (IANA's special-purpose registries). An address that carries
-// an IPv4 address inside (mapped, NAT64, 6to4, Teredo) is refused whatever it carries.
+// Guarantees: only globally reachable unicast addresses pass (IANA's special-purpose registries). An address with an
+// embedded IPv4 address (mapped, NAT64, 6to4, Teredo) is always refused.
 import { BlockList, isIP } from "node:net";
 
 const refusedV4 = subnets("ipv4", [
@@ -21,7 +21,7 @@ const refusedV4 = subnets("ipv4", [
   "240.0.0.0/4", // reserved, broadcast
 ]);
 
-/** All else is loopback, link-local, unique-local, multicast, mapped, NAT64, or not given out. */
+/** Everything else is loopback, link-local, unique-local, multicast, mapped, NAT64, or unassigned. */
 const globalV6 = subnets("ipv6", ["2000::/3"]);
 const refusedV6 = subnets("ipv6", [
   "2001::/23", // protocol assignments, Teredo
@@ -39,9 +39,11 @@ function subnets(family: "ipv4" | "ipv6", ranges: readonly string[]): BlockList 
   return list;
 }
 
-/** @param address as `dns.lookup` answers, or a URL's host without brackets; what is no address is refused, too */
+/**
+ * @param address from `dns.lookup`, or a URL's host without brackets; anything that is not an address is refused, too
+ */
 export function isRefusedAddress(address: string): boolean {
-  // A zone, as in fe80::1%eth0, says which link.
+  // A zone, as in fe80::1%eth0, names the link.
   const [bare = ""] = address.split("%");
   switch (isIP(bare)) {
     case 4:

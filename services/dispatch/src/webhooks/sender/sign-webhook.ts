@@ -1,12 +1,12 @@
-// webhook-channel, webhooks/post-signed -> here: the headers by which a receiver knows that a request is ours.
+// webhook-channel, webhooks/post-signed -> here: the headers that prove to a receiver that a request is ours.
 // Guarantees: Standard Webhooks 1.0.0 (github.com/standard-webhooks, spec/standard-webhooks.md): the signature covers
-// id, time and the body's bytes; one signature for each secret, so that a secret can be changed without a gap.
+// id, time and the body's bytes. One signature for each secret, so that a secret can be rotated without a gap.
 import { createHmac, randomBytes } from "node:crypto";
 
 /**
  * @param id the message's; it holds no full stop
  * @param atMs ms since 1970; rounded down to seconds
- * @param secrets keys as bytes; without any the request is not signed
+ * @param secrets keys as bytes; without any, the request is not signed
  */
 export function signWebhook(
   id: string,
@@ -29,25 +29,25 @@ const PREFIX = "whsec_";
 const [MIN_BYTES, MAX_BYTES] = [24, 64];
 const NEW_BYTES = 32;
 
-/** A fresh secret, as receivers write it down. */
+/** A fresh secret, in the form that receivers configure. */
 export function makeWebhookSecret(): string {
   return `${PREFIX}${randomBytes(NEW_BYTES).toString("base64")}`;
 }
 
 /**
- * @param text `whsec_<base64>` of 24 to 64 bytes; the prefix may be missing
- * @returns the key as bytes; undefined where it is none
+ * @param text `whsec_<base64>` of 24 to 64 bytes; the prefix is optional
+ * @returns the key as bytes; undefined if it is not a secret
  */
 export function parseWebhookSecret(text: string): Buffer | undefined {
   const encoded = text.startsWith(PREFIX) ? text.slice(PREFIX.length) : text;
   const secret = Buffer.from(encoded, "base64");
-  // Buffer.from skips what is not base64.
+  // Buffer.from skips characters that are not base64.
   const isBase64 = secret.toString("base64").replace(/=+$/, "") === encoded.replace(/=+$/, "");
   return isBase64 && secret.length >= MIN_BYTES && secret.length <= MAX_BYTES ? secret : undefined;
 }
 
 /**
- * @param content of a secrets file: one a line
+ * @param content of a secrets file: one per line
  * @throws Error whose message completes "FALLBACK_WEBHOOK_SECRET_FILE must …"; it never shows a secret
  */
 export function parseWebhookSecrets(content: string): Buffer[] {

@@ -1,7 +1,7 @@
 // webhook-channel, webhooks/post-signed -> here: one POST to a receiver.
-// Guarantees: an answer within the deadline, whatever the receiver does. No redirect is followed. Unless private addresses
-// are allowed, nothing is sent to one: literal ones are refused, names by checked-lookup. Little of an answer's body is
-// read. Connections are kept; each sender has its own.
+// Guarantees: a result within the deadline, whatever the receiver does. Follows no redirect. Unless private addresses
+// are allowed, sends nothing to one: literal ones are refused here, names by checked-lookup. Reads little of an
+// answer's body. Keeps connections alive; each sender has its own.
 import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from "node:http";
 import { Agent as HttpsAgent, request as requestHttps } from "node:https";
 import type { LookupFunction } from "node:net";
@@ -11,7 +11,7 @@ import { createCheckedLookup, RefusedAddressError, type ResolveName } from "./ch
 import { refusedHost } from "./check-url.js";
 
 export interface WebhookSenderOptions {
-  /** For the whole of a request, to the head of its answer. */
+  /** For a whole request, up to the head of its answer. */
   readonly timeoutMs: number;
   /** Whether it may post to private addresses, see WEBHOOK_ALLOW_PRIVATE. */
   readonly allowPrivate: boolean;
@@ -33,10 +33,10 @@ export type PostAnswer =
       readonly kind: "timeout" | "refused" | "failed";
     };
 
-/** An answer's body is ignored, but read to its end, so that the connection serves the next request. */
+/** An answer's body is ignored, but read to its end, so that the connection can serve the next request. */
 const BODY_BYTES = 64 * 1024;
 export const BODY_MS = 500;
-/** A kept connection that its receiver has closed is noticed when it is used: then another is taken, so often. */
+/** A kept connection that its receiver has closed is noticed only on use; then another is tried, this often. */
 const MAX_STALE = 2;
 const IDLE_MS = 60_000;
 
@@ -53,15 +53,15 @@ export class WebhookSender {
 
   /**
    * Faults are answers too.
-   * @throws only where `signal` is aborted
+   * @throws only if `signal` is aborted
    */
   async post(post: WebhookPost, signal: AbortSignal): Promise<PostAnswer> {
     const { timeoutMs, allowPrivate } = this.#options;
     const url = new URL(post.url);
-    // A socket looks no literal address up.
+    // A socket does not look up a literal address, so check it here.
     const refused = refusedHost(url.hostname, allowPrivate);
     if (refused !== undefined) return { error: `the URL ${refused}`, kind: "refused" };
-    // By hand: what `AbortSignal.any` makes would stay with a signal that lives as long as the process.
+    // Not `AbortSignal.any`: what it makes would stay attached to a signal that lives as long as the process.
     const over = new AbortController();
     const abort = (): void => over.abort();
     const timer = setTimeout(abort, timeoutMs);
@@ -136,7 +136,7 @@ function isConnectionEnd(error: unknown): boolean {
   return error instanceof Error && "code" in error && (error.code === "ECONNRESET" || error.code === "EPIPE");
 }
 
-/** Never fails: what the answer means is known by its head. */
+/** Never fails: the head already says what the answer means. */
 async function skipBody(response: IncomingMessage, signal: AbortSignal): Promise<void> {
   let bytes = 0;
   const over = new AbortController();
@@ -145,16 +145,16 @@ async function skipBody(response: IncomingMessage, signal: AbortSignal): Promise
     bytes += chunk.byteLength;
     if (bytes > BODY_BYTES) stop();
   });
-  // Cut off in the middle of its body: still an answer.
+  // Cut off in the middle of its body, it is still an answer.
   response.on("error", stop).on("end", stop).on("close", stop);
   signal.addEventListener("abort", stop, { once: true });
   await pause(BODY_MS, over.signal);
   signal.removeEventListener("abort", stop);
-  // What was not read ends with the connection.
+  // If the body was not read to its end, drop the connection.
   if (!response.readableEnded) response.destroy();
 }
 
-/** Such as ECONNREFUSED. */
+/** The error's code, such as ECONNREFUSED. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return describeError(error);
   const { code, message } = error as NodeJS.ErrnoException;

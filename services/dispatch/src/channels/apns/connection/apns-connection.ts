@@ -1,8 +1,8 @@
 // apns-slot -> here -> apns-stream: one HTTP/2 session with Apple: its limits, its PINGs, its end.
-// Guarantees: the first request is alone until one was answered by anything but 403; then never more streams than the
-// peer's SETTINGS allow, however it changes them. A silent peer is found out within pingTimeoutMs and the session
-// destroyed, so that every request on it gets its result. After a GOAWAY nothing new is sent. A peer that refuses streams
-// is tried with one at a time, with growing pauses, and is left if that does not help.
+// Guarantees: the first request goes alone until an answer other than 403 has come. Then there are never more streams
+// than the peer's SETTINGS allow, even when they change. A silent peer is detected within pingTimeoutMs and the session
+// destroyed, so that every request on it gets its result. After a GOAWAY nothing new is sent. A peer that refuses
+// streams gets one at a time, with growing pauses, and is abandoned if that does not help.
 import type { ClientHttp2Session } from "node:http2";
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
@@ -12,38 +12,38 @@ import type { ApnsSession } from "./open-apns-session.js";
 import { readGoawayReason } from "./read-apns-answer.js";
 
 export interface ApnsConnectionLimits {
-  /** From when the request is handed to its stream to the end of its answer, ms. */
+  /** From handing the request to its stream to the end of its answer, ms. */
   readonly requestTimeoutMs: number;
-  /** A connection on which nothing came for so long is asked with a PING, ms. */
+  /** How long a connection may receive nothing before it is checked with a PING, ms. */
   readonly pingIdleMs: number;
   /** How long the answer to a PING may take, ms. */
   readonly pingTimeoutMs: number;
-  /** Streams at once, whatever more the peer would allow. */
+  /** The most concurrent streams, even if the peer would allow more. */
   readonly maxStreams: number;
 }
 
 export interface ApnsConnectionOptions extends ApnsConnectionLimits {
   readonly clock: Clock;
-  /** There may be room for another request. */
+  /** Called when there may be room for another request. */
   readonly onRoom: () => void;
-  /** It takes no new requests any more, ever; those on it go on. Called once. */
+  /** The connection will never take new requests; those on it continue. Called once. */
   readonly onRetired: (why: string) => void;
-  /** It is gone, and with it all its streams. Called once, after onRetired. */
+  /** The connection and all its streams are gone. Called once, after onRetired. */
   readonly onClosed: () => void;
 }
 
 export interface SentRequest {
-  /** Stops waiting: the result is "unanswered", at once. */
+  /** Stops waiting: the result is "unanswered" at once. */
   giveUp(why: string): void;
 }
 
-/** A session that was asked to close and has nothing left to do needs no longer, ms. */
+/** How long a session may take to close once it has nothing left to do, ms. */
 const CLOSE_MS = 500;
-/** The pause after a refused stream, ms: at least the first, with full jitter on top. */
+/** The pause after a refused stream, ms: at least the first value, plus full jitter. */
 const REFUSED_MIN_MS = 5;
 const REFUSED_BASE_MS = 10;
 const REFUSED_CAP_MS = 1_000;
-/** After so many pauses without an answer another connection may do better. */
+/** After this many pauses without an answer, another connection may do better. */
 const MAX_REFUSALS = 8;
 
 export class ApnsConnection {
@@ -55,7 +55,7 @@ export class ApnsConnection {
   #isProven = false;
   #isRetired = false;
   #isClosed = false;
-  /** A request was not answered in time, and neither is the PING yet. */
+  /** A request timed out and the PING that checks on it is still unanswered. */
   #isSuspect = false;
   #isPinging = false;
   #goaway: { readonly code: number; readonly lastStreamId: number } | undefined;
@@ -63,7 +63,7 @@ export class ApnsConnection {
   #answersAtLastTick = 0;
   #answers = 0;
   #overdue: NodeJS.Timeout | undefined;
-  /** In a row, without an answer between them; those that come during a pause are the same one. */
+  /** In a row, with no answer between them; refusals during one pause count once. */
   #refusals = 0;
   #refused: NodeJS.Timeout | undefined;
 
@@ -74,14 +74,14 @@ export class ApnsConnection {
     this.#options = options;
     this.#answeredAtMs = options.clock.monotonicMs();
     session.on("remoteSettings", () => options.onRoom());
-    // With a reason to tell, where there is one, by GOAWAY or the streams themselves.
+    // A GOAWAY or the streams themselves give a better reason, if there is one.
     session.on("error", (error: Error) => this.retire(error.message));
     session.on("goaway", (code, lastStreamId, data) => this.#onGoaway(code, lastStreamId, data));
     session.on("close", () => this.#onClose());
     this.#idle = setInterval(() => this.#onIdleTick(), options.pingIdleMs);
   }
 
-  /** Whether a request was answered by anything but 403. */
+  /** Whether a request has had an answer other than 403. */
   get isProven(): boolean {
     return this.#isProven;
   }
@@ -90,7 +90,7 @@ export class ApnsConnection {
     return this.#streams;
   }
 
-  /** How many requests may be sent now. */
+  /** How many more requests may be sent now. */
   get room(): number {
     if (this.#isRetired || this.#isSuspect || this.#refused !== undefined) return 0;
     if (this.#session.closed || this.#session.destroyed) return 0;
@@ -101,8 +101,8 @@ export class ApnsConnection {
   }
 
   /**
-   * Only where there is room. The result comes later, never before this returns.
-   * @param authorization `bearer <token>`, or undefined where a certificate speaks for us
+   * Call it only if there is room. The result always comes after this has returned.
+   * @param authorization `bearer <token>`, or undefined if we authenticate by certificate
    */
   send(
     request: ApnsRequest,
@@ -123,7 +123,7 @@ export class ApnsConnection {
           onResult: (result) => {
             clearTimeout(timer);
             if (result.kind === "answered" && result.status !== 403) this.#isProven = true;
-            // First: whoever gets the result may send it again at once.
+            // Do this first: whoever gets the result may send again at once.
             if (result.kind === "answered") this.#endRefusals();
             else if (result.kind === "not-sent") this.#onRefused();
             onResult(result);
@@ -154,19 +154,19 @@ export class ApnsConnection {
     return {
       giveUp: (why) => {
         stream.giveUp(why);
-        // A caller that gives up has waited, perhaps for a dead peer.
+        // A caller that gives up may have been waiting for a dead peer, so check it.
         this.#check();
       },
     };
   }
 
-  /** No new requests; the session closes when those on it have their results. */
+  /** Takes no new requests; the session closes when those on it have their results. */
   retire(why: string): void {
     if (this.#isRetired) return;
     this.#isRetired = true;
     clearTimeout(this.#refused);
     const { onRetired, requestTimeoutMs, pingTimeoutMs } = this.#options;
-    // Each request has its own timeout; this is for a session that does not even report their end.
+    // Each request has its own timeout. This one catches a session that never reports its streams' end.
     this.#overdue = setTimeout(() => this.#destroy(), requestTimeoutMs + pingTimeoutMs);
     this.#closeWhenDone();
     onRetired(why);
@@ -179,7 +179,7 @@ export class ApnsConnection {
     if (!this.#session.destroyed) this.#session.close();
   }
 
-  /** RFC 9113 8.7: it may be sent again; but at once it would only be refused again, thousands of times a second. */
+  /** RFC 9113 8.7 allows sending it again. Without a pause it would be refused again, thousands of times a second. */
   #onRefused(): void {
     if (this.#isRetired || this.#refused !== undefined) return;
     const backoff = { baseMs: REFUSED_BASE_MS, capMs: REFUSED_CAP_MS };
@@ -210,7 +210,7 @@ export class ApnsConnection {
     if (isQuiet) this.#check();
   }
 
-  /** Asks whether it lives, where that is not being asked. */
+  /** Sends a PING, unless one is already under way. */
   #check(): void {
     if (!this.#isPinging) this.#ping(() => undefined);
   }
@@ -226,7 +226,7 @@ export class ApnsConnection {
     });
   }
 
-  /** The session is destroyed where no answer comes in time. */
+  /** Destroys the session if no answer comes in time. */
   #ping(onPong: () => void): void {
     if (this.#session.destroyed) return;
     const { pingTimeoutMs } = this.#options;
@@ -249,7 +249,7 @@ export class ApnsConnection {
     this.retire(`GOAWAY ${code}${reason === undefined ? "" : ` ${reason}`}`);
   }
 
-  /** Without waiting for the peer: its end of the socket may never come. */
+  /** Does not wait for the peer, whose end of the socket may never come. */
   #destroy(): void {
     this.#session.destroy();
     this.#socket.destroy();

@@ -1,7 +1,7 @@
 // channels/apns/send-to-device -> here -> apns-slot: sends requests to one environment of Apple with one credential.
-// Guarantees: one result for each request, within longestSendMs. What a connection certainly did not take goes to
-// another one. What waits is bounded by the callers, each of which waits for its own. Nothing is sent twice, except once
-// more with a fresh token after Apple has refused the old one as expired.
+// Guarantees: each request gets one result within longestSendMs. A request that a connection certainly did not send
+// goes to another one. The queue is bounded by the callers, because each waits for its own request. Nothing is sent
+// twice, except once more with a fresh token after Apple has refused the old one as expired.
 import { type Clock, systemClock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -15,7 +15,10 @@ import { unlessAborted } from "../../unless-aborted.js";
 /** Provider tokens, see credentials/provider-token. */
 export interface TokenSource {
   readonly current: () => Promise<string>;
-  /** @returns another one than that, which Apple has refused as expired; the same where there is no other yet */
+  /**
+   * @returns a token other than the given one, which Apple has refused as expired; the same if no other is available
+   * yet
+   */
   readonly replace: (expired: string) => Promise<string>;
 }
 
@@ -35,7 +38,7 @@ export interface ApnsPoolOptions extends Partial<ApnsConnectionLimits> {
   /** https://host or https://host:2197 */
   readonly endpoint: string;
   readonly auth: ApnsAuth;
-  /** PEM; instead of the system's authorities. */
+  /** PEM; replaces the system's authorities. */
   readonly ca?: string | Buffer;
   /** http(s)://user:password@host:port */
   readonly proxyUrl?: string;
@@ -71,22 +74,22 @@ const DEFAULT_CONNECTIONS = 2;
 const DEFAULT_WAIT_MS = 10_000;
 const DEFAULT_CONNECT_TIMEOUT_MS = 10_000;
 const DEFAULT_REQUEST_TIMEOUT_MS = 10_000;
-/** For a token that Redis has to be asked for, twice. */
+/** Long enough to ask Redis for a token twice. */
 const TOKEN_MS = 11_000;
 
 export class ApnsPool {
-  /** After this long `send` has its result, ms. */
+  /** `send` has its result within this time, ms. */
   readonly longestSendMs: number;
   readonly #options: ApnsPoolOptions;
   readonly #clock: Clock;
   readonly #waitMs: number;
   readonly #slots: readonly ApnsSlot[];
-  /** First in, first out; those that a connection gave back come first. */
+  /** First in, first out; requests that a connection gave back go to the front. */
   readonly #waiting = new Set<Waiting>();
   readonly #returned = new Set<Waiting>();
   #isClosed = false;
   #lastFault = "";
-  /** What waits with it is not sent: Apple's answer is known. */
+  /** The token that Apple has refused as expired: no waiting request is sent with it. */
   #expired: ExpiredToken | undefined;
 
   constructor(options: ApnsPoolOptions) {
@@ -136,7 +139,7 @@ export class ApnsPool {
     );
   }
 
-  /** Now: for metrics. */
+  /** A snapshot for metrics. */
   get state(): { readonly connections: number; readonly inFlight: number; readonly waiting: number } {
     let inFlight = 0;
     for (const slot of this.#slots) inFlight += slot.inFlight;
@@ -148,8 +151,8 @@ export class ApnsPool {
   }
 
   /**
-   * Sends it on the first connection that has room. Faults are results too: it rejects only where `signal` is aborted,
-   * and then at once; whether the request has reached Apple is not known in that case.
+   * Sends it on the first connection that has room. Faults are results too: it rejects only if `signal` is aborted, and
+   * then at once; in that case the request may or may not have reached Apple.
    */
   async send(request: ApnsRequest, signal: AbortSignal): Promise<ApnsResult> {
     signal.throwIfAborted();
@@ -166,7 +169,7 @@ export class ApnsPool {
     const result = await this.#queue(request, token, this.#waitMs, signal);
     if (!isExpiredToken(result)) return result;
     const fresh = await unlessAborted(auth.tokens.replace(token), signal).catch(() => token);
-    // There is no other one for now: it is for Apple to say whether this one is taken later.
+    // No other token is available, so let Apple decide later whether it accepts this one again.
     if (fresh === token && this.#expired?.authorization === bearer(token)) this.#expired = undefined;
     signal.throwIfAborted();
     const waitMs = this.#waitMs - (this.#clock.monotonicMs() - sinceMs);
@@ -174,7 +177,7 @@ export class ApnsPool {
     return this.#queue(request, fresh, waitMs, signal);
   }
 
-  /** What has been sent gets its result; what waits does not go out any more. */
+  /** Requests that were sent get their results; waiting ones are no longer sent. */
   async close(): Promise<void> {
     this.#isClosed = true;
     for (const waiting of [...this.#returned, ...this.#waiting]) {
@@ -252,7 +255,7 @@ export class ApnsPool {
     }
   }
 
-  /** The connection with the fewest requests, so that all are used alike. */
+  /** The connection with the fewest requests, so that the load is even. */
   #roomiest(): ApnsConnection | undefined {
     let best: ApnsConnection | undefined;
     for (const { connection } of this.#slots) {
@@ -262,7 +265,7 @@ export class ApnsPool {
     return best;
   }
 
-  /** As many as have something to do. */
+  /** Opens as many connections as there is work for. */
   #openMore(): void {
     let wanted = this.#waiting.size + this.#returned.size;
     for (const slot of this.#slots) {
@@ -283,7 +286,7 @@ export class ApnsPool {
     this.#pump();
   }
 
-  /** From now on nothing goes out with it: no connection that is opened later will see it. */
+  /** No request goes out with this token from now on, on any connection. */
   #onExpired({ authorization }: Waiting, connection: ApnsConnection, answer: ApnsAnswer): void {
     if (authorization !== undefined) this.#expired = { authorization, answer };
     connection.retire("its token has expired");

@@ -1,6 +1,6 @@
-// apns-pool -> here -> open-apns-session, apns-connection: one slot of the pool: one connection at a time.
-// Guarantees: a connection that retires is replaced when it is needed; after one that failed, or was too short-lived, only
-// with backoff and full jitter; a close waits for requests on retired ones too.
+// apns-pool -> here -> open-apns-session, apns-connection: one slot of the pool, with one connection at a time.
+// Guarantees: a retired connection is replaced on demand. After one that failed or lived too briefly, only with backoff
+// and full jitter. A close also waits for requests on retired connections.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -14,7 +14,7 @@ export interface ApnsSlotOptions {
   readonly reconnectCapMs: number;
   readonly clock: Clock;
   readonly random: () => number;
-  /** Something may be sent now, or may be opened. */
+  /** Something may be sent now, or a connection may be opened. */
   readonly onRoom: () => void;
   readonly onOpened: () => void;
   /** A connection retired. */
@@ -23,7 +23,7 @@ export interface ApnsSlotOptions {
   readonly onFailed: (why: string) => void;
 }
 
-/** A connection that lived shorter is no sign that the next will do better. */
+/** A connection that lived for less than this does not reset the backoff. */
 const LIVED_MS = 1_000;
 
 export class ApnsSlot {
@@ -40,26 +40,29 @@ export class ApnsSlot {
     this.#options = options;
   }
 
-  /** The connection that takes requests. */
+  /** The connection that takes new requests. */
   get connection(): ApnsConnection | undefined {
     return this.#connection;
   }
 
-  /** On this slot's connections, retired ones too. */
+  /** On all of this slot's connections, including retired ones. */
   get inFlight(): number {
     let sum = 0;
     for (const connection of this.#alive) sum += connection.inFlight;
     return sum;
   }
 
-  /** @returns whether one is being opened now; onRoom tells when something has come of it, or a pause is over */
+  /**
+   * @returns whether one is being opened now; onRoom is called when that has succeeded or failed, or when a pause is
+   * over
+   */
   open(): boolean {
     if (this.#ending.signal.aborted || this.#connection !== undefined) return false;
     if (!this.#isOpening && this.#pause === undefined) void this.#open();
     return this.#isOpening;
   }
 
-  /** Lets what was sent end. */
+  /** Waits for the requests that were sent. */
   async close(): Promise<void> {
     this.#ending.abort();
     clearTimeout(this.#pause);

@@ -1,30 +1,30 @@
-// open-apns-session, connect-tunnel -> here: a TCP connection to a host by its name.
-// Guarantees: the name is looked up anew each time, so that a changed address is followed; every address is tried
-// before it gives up, each for a share of the time at least; what is left over is closed.
+// open-apns-session, connect-tunnel -> here: a TCP connection to a host name.
+// Guarantees: resolves the name each time, so that a changed address is followed. Tries every address before giving up,
+// each for at least a share of the time. Closes all sockets that it does not return.
 import { lookup } from "node:dns/promises";
 import { connect, type Socket } from "node:net";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { unlessAborted } from "../../unless-aborted.js";
 
-/** All addresses of a host, best first. */
+/** Resolves a host to all its addresses, best first. */
 export type LookUp = (host: string) => Promise<readonly string[]>;
 
 export interface ConnectTcpOptions {
   readonly host: string;
   readonly port: number;
   readonly lookUp?: LookUp;
-  /** For one address. */
+  /** The time for one address. */
   readonly attemptTimeoutMs: number;
   readonly signal: AbortSignal;
 }
 
-/** getaddrinfo: no cache of ours is in between. */
+/** Uses getaddrinfo without a cache of our own. */
 export async function lookUpAll(host: string): Promise<readonly string[]> {
   const found = await lookup(host, { all: true, verbatim: true });
   return found.map(({ address }) => address);
 }
 
-/** @throws Error naming host, port and what each address answered */
+/** @throws Error naming host, port and the error of each address */
 export async function connectTcp(options: ConnectTcpOptions): Promise<Socket> {
   const { host, port, lookUp = lookUpAll, attemptTimeoutMs, signal } = options;
   const addresses = await unlessAborted(lookUp(bareHost(host)), signal);
@@ -54,7 +54,7 @@ function connectOnce(address: string, port: number, timeoutMs: number, signal: A
       socket.removeListener("error", give);
       socket.removeListener("connect", ready);
       if (fault === undefined) return resolve(socket);
-      // A late error of a socket that nobody waits for any more.
+      // Ignores a late error of a socket that nobody uses any more.
       socket.on("error", () => undefined);
       socket.destroy();
       reject(fault);

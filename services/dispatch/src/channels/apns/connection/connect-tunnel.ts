@@ -1,6 +1,6 @@
-// open-apns-session -> here: a way out through an HTTP proxy (CONNECT, RFC 9110 9.3.6).
-// Guarantees: a socket comes back only where the proxy has answered 2xx; every other answer is an error that says what
-// it was, and never holds the password.
+// open-apns-session -> here: a tunnel through an HTTP proxy (CONNECT, RFC 9110 9.3.6).
+// Guarantees: returns a socket only if the proxy answered 2xx. Any other answer is an error that quotes it and never
+// includes the password.
 import { request } from "node:http";
 import type { Duplex } from "node:stream";
 import { connect as connectTls } from "node:tls";
@@ -8,20 +8,20 @@ import { isIP } from "node:net";
 import { bareHost, connectTcp, type LookUp } from "./connect-tcp.js";
 
 export interface TunnelOptions {
-  /** http: or https:, with user and password (percent-encoded) where it asks for them. */
+  /** http: or https:, with user and password (percent-encoded) if it requires them. */
   readonly proxy: URL;
-  /** Where the proxy shall connect to. It looks the name up. */
+  /** The host that the proxy should connect to; the proxy resolves the name. */
   readonly host: string;
   readonly port: number;
   readonly lookUp?: LookUp;
-  /** For a proxy spoken to over TLS; the system's authorities where it is not given. */
+  /** For a proxy over TLS; defaults to the system's authorities. */
   readonly ca?: string | Buffer;
   readonly attemptTimeoutMs: number;
-  /** Ends the waiting for an answer. */
+  /** Ends the wait for an answer. */
   readonly signal: AbortSignal;
 }
 
-/** @throws Error naming the proxy and what it answered */
+/** @throws Error naming the proxy and its answer */
 export async function connectTunnel(options: TunnelOptions): Promise<Duplex> {
   const { proxy, host, port, lookUp, attemptTimeoutMs, signal } = options;
   const isTls = proxy.protocol === "https:";

@@ -1,6 +1,6 @@
-// apns-slot -> here: an HTTP/2 session with Apple, or with whoever stands in: look-up, TCP, proxy, TLS, SETTINGS.
-// Guarantees: one that comes back speaks HTTP/2, over TLS, with a peer that is trusted; within the deadline, or an error
-// that says how far it came; nothing is left open.
+// apns-slot -> here: an HTTP/2 session with Apple, or with a stand-in: look-up, TCP, proxy, TLS, SETTINGS.
+// Guarantees: a returned session speaks HTTP/2 over TLS with a trusted peer. It is ready within the deadline, or an
+// error says how far it got; then nothing is left open.
 import { once } from "node:events";
 import { connect as connectHttp2, type ClientHttp2Session } from "node:http2";
 import { isIP } from "node:net";
@@ -16,28 +16,28 @@ export type ClientCertificate =
   | { readonly cert: string | Buffer; readonly key: string | Buffer; readonly passphrase?: string };
 
 export interface ApnsEndpoint {
-  /** https://api.push.apple.com, with :2197 where 443 is closed. */
+  /** https://api.push.apple.com, with :2197 if port 443 is blocked. */
   readonly endpoint: string;
-  /** PEM; instead of the system's authorities. */
+  /** PEM; replaces the system's authorities. */
   readonly ca?: string | Buffer;
   readonly certificate?: ClientCertificate;
   /** http(s)://user:password@host:port */
   readonly proxyUrl?: string;
   readonly lookUp?: LookUp;
-  /** For all of it, ms. */
+  /** For the whole set-up, ms. */
   readonly connectTimeoutMs: number;
 }
 
 export interface ApnsSession {
   readonly session: ClientHttp2Session;
-  /** What it runs on: a session that was destroyed still waits for the peer's end of it. */
+  /** The underlying socket, because a destroyed session still waits for the peer to end it. */
   readonly socket: Duplex;
 }
 
-/** What may wait inside a session for all its streams, MB; Node's own 10 are few for a thousand of them. */
+/** Memory for all streams of a session, MB; Node's default of 10 is too little for a thousand of them. */
 const SESSION_MEMORY_MB = 64;
 
-/** @throws Error with what failed: look-up, connection, proxy, certificate, protocol */
+/** @throws Error naming the step that failed: look-up, connection, proxy, certificate, protocol */
 export async function openApnsSession(options: ApnsEndpoint, signal: AbortSignal): Promise<ApnsSession> {
   const { connectTimeoutMs } = options;
   const timeout = AbortSignal.timeout(connectTimeoutMs);
@@ -53,7 +53,7 @@ export async function openApnsSession(options: ApnsEndpoint, signal: AbortSignal
       settings: { enablePush: false },
       maxSessionMemory: SESSION_MEMORY_MB,
     });
-    // The first SETTINGS of the peer: proof that it speaks HTTP/2, and how many streams it allows.
+    // The peer's first SETTINGS prove that it speaks HTTP/2, and say how many streams it allows.
     await once(session, "remoteSettings", { signal: either });
     return { session, socket };
   } catch (error) {
@@ -74,7 +74,7 @@ async function connectOut(options: ApnsEndpoint, signal: AbortSignal): Promise<D
     host: hostname,
     port: Number(port) || 443,
     ...(options.lookUp === undefined ? {} : { lookUp: options.lookUp }),
-    // So that a second address has its chance, too.
+    // Leaves time for a second address.
     attemptTimeoutMs: options.connectTimeoutMs / 3,
     signal,
   };
@@ -95,7 +95,7 @@ async function secureSocket(
   const secure = connectTls({
     socket,
     host,
-    // RFC 6066 3: no address in SNI.
+    // RFC 6066 3: SNI must not hold an address.
     ...(isIP(host) === 0 ? { servername: host } : {}),
     ALPNProtocols: ["h2"],
     minVersion: "TLSv1.2",

@@ -1,5 +1,5 @@
-// apns-stream -> here -> judge-apns-answer: the head and the body of Apple's answer, as an ApnsAnswer.
-// Guarantees: never fails: what cannot be read is undefined, and the status alone counts.
+// apns-stream -> here -> judge-apns-answer: the head and body of Apple's answer, as an ApnsAnswer.
+// Guarantees: never fails; what cannot be read is undefined, and then the status alone counts.
 import type { IncomingHttpHeaders, IncomingHttpStatusHeader } from "node:http2";
 import { parseRetryAfterMs } from "../../parse-retry-after.js";
 import type { ApnsAnswer } from "./apns-exchange.js";
@@ -26,7 +26,7 @@ export function readApnsAnswer(
   };
 }
 
-/** The word that Apple puts into a GOAWAY frame, such as "Shutdown". */
+/** The reason in a GOAWAY frame, such as "Shutdown". */
 export function readGoawayReason(data: Uint8Array | undefined): string | undefined {
   if (data === undefined) return undefined;
   const { reason } = parseBody(Buffer.from(data).toString("utf8"));

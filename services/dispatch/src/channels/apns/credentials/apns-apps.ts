@@ -1,6 +1,6 @@
 // config -> here -> channels/apns/apns-routes: which credential pushes to which app, in which environment.
-// Guarantees: the result is usable: every file was read, every key is of the kind that Apple takes, no app has two
-// credentials. Otherwise one line says what is wrong, and shows nothing of a key.
+// Guarantees: the result is usable: every file was read, every key is of the kind that Apple accepts, and no app has
+// two credentials. Otherwise one line says what is wrong, without showing any part of a key.
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
@@ -15,7 +15,7 @@ import {
 } from "@petrel/shared/protocol/fallback/device";
 import type { ClientCertificate } from "../connection/open-apns-session.js";
 
-/** As the configuration names them. */
+/** In the configuration's own terms. */
 export interface ApnsAppsSettings {
   readonly apnsKeyFile: string | undefined;
   readonly apnsKeyId: string | undefined;
@@ -23,7 +23,7 @@ export interface ApnsAppsSettings {
   readonly apnsAppsFile: string | undefined;
 }
 
-/** What Apple knows us by; `name` may be logged. */
+/** How we authenticate to Apple; `name` may be logged. */
 export type ApnsCredential =
   | {
       readonly kind: "key";
@@ -36,7 +36,7 @@ export type ApnsCredential =
   | { readonly kind: "certificate"; readonly name: string; readonly certificate: ClientCertificate };
 
 export interface ApnsApp {
-  /** Bundle ids; undefined for any. */
+  /** Bundle ids; undefined means any. */
   readonly topics: readonly string[] | undefined;
   readonly environments: readonly ApnsEnvironment[];
   readonly credential: ApnsCredential;
@@ -46,7 +46,7 @@ const KEY_NAMES = ["APNS_KEY_FILE", "APNS_KEY_ID", "APNS_TEAM_ID"] as const;
 const ID_PATTERN = /^[A-Za-z0-9]{1,64}$/;
 
 /**
- * @returns none where APNs is not configured
+ * @returns an empty list if APNs is not configured
  * @throws ConfigError
  */
 export function readApnsApps(settings: ApnsAppsSettings): ApnsApp[] {
@@ -76,7 +76,7 @@ export function readApnsApps(settings: ApnsAppsSettings): ApnsApp[] {
   ];
 }
 
-/** @returns undefined where no credential is for it */
+/** @returns undefined if no credential fits */
 export function findApnsApp(
   apps: readonly ApnsApp[],
   topic: string,
@@ -89,7 +89,7 @@ export function findApnsApp(
   );
 }
 
-/** A device may be registered for one kind of push, such as com.example.app.voip. */
+/** The topic may name a kind of push, such as com.example.app.voip. */
 function bundleIdOf(topic: string): string {
   return topic.slice(0, topic.length - suffixOf(topic).length);
 }
@@ -169,7 +169,7 @@ function readCertificate(where: string, value: unknown, directory: string): Apns
       : { passphrase: readText(where, resolve(directory, names["passphraseFile"])).replace(/\r?\n$/, "") };
   const isPem = bytes.includes("-----BEGIN CERTIFICATE-----");
   const keyFile = names["keyFile"];
-  // A PEM file may hold both.
+  // A PEM file may hold both certificate and key.
   const key = keyFile === undefined ? bytes : readBytes(where, resolve(directory, keyFile));
   const certificate: ClientCertificate = isPem
     ? { cert: bytes, key, ...passphrase }

@@ -1,16 +1,16 @@
-// send-to-device -> here: whether anything may be sent with a credential, in an environment.
-// Guarantees: once Apple has refused the key or the certificate, nothing goes out with it, except for one request after a
-// long while to see whether it is mended. Where it was good for another topic just before, only the refused topic halts.
-// After too many provider tokens it rests for as long as Apple wants.
+// send-to-device -> here: whether anything may be sent with a credential, in one environment.
+// Guarantees: once Apple has refused the key or certificate, nothing is sent with it, except one probe request after a
+// long while. If it worked for another topic just before, only the refused topic halts. After too many provider tokens
+// it rests for as long as Apple demands.
 import type { Clock } from "@petrel/shared/kernel/clock";
 
 export interface CredentialGateOptions {
   readonly clock: Pick<Clock, "monotonicMs">;
-  /** How long to leave it alone before one request may look, ms. */
+  /** How long to wait before one request may probe, ms. */
   readonly haltMs: number;
-  /** Halted, or good again. */
+  /** Called when everything halts, and when it works again. */
   readonly onChange: (isHalted: boolean, reason: string) => void;
-  /** A rest begins; not where one goes on for longer. */
+  /** Called when a rest begins, not when it is extended. */
   readonly onRest: (forMs: number) => void;
 }
 
@@ -29,14 +29,14 @@ interface Taken {
   readonly atMs: number;
 }
 
-/** Topics come from clients. Beyond so many the oldest may look early. */
+/** Topics come from clients. Beyond this number the oldest may be probed early. */
 const MAX_HALTED_TOPICS = 1_000;
 
 export class CredentialGate {
   readonly #options: CredentialGateOptions;
   #halted: Halt | undefined;
   readonly #haltedTopics = new Map<string, Halt>();
-  /** The last request that Apple took, and the last one for any other topic: so every topic has one to compare with. */
+  /** The last accepted request, and the last one for a different topic, so that every topic has one to compare with. */
   #lastTaken: Taken | undefined;
   #otherTaken: Taken | undefined;
   #restsUntilMs = Number.NEGATIVE_INFINITY;
@@ -45,12 +45,12 @@ export class CredentialGate {
     this.#options = options;
   }
 
-  /** Whether it is for every topic. */
+  /** Whether all topics are halted. */
   get isHalted(): boolean {
     return this.#halted !== undefined;
   }
 
-  /** Topics that are halted alone. */
+  /** The number of topics that are halted by themselves. */
   get haltedTopics(): number {
     return this.#haltedTopics.size;
   }
@@ -59,14 +59,14 @@ export class CredentialGate {
     return this.#options.clock.monotonicMs() < this.#restsUntilMs;
   }
 
-  /** Asked before each request. When a halt is over, one request passes to look. */
+  /** Call it before each request. When a halt is over, one request may pass as a probe. */
   pass(topic: string): Passage {
     const { clock, haltMs } = this.#options;
     const nowMs = clock.monotonicMs();
     const halts = [this.#halted, this.#haltedTopics.get(topic)].filter((halt) => halt !== undefined);
     const closed = halts.find(({ lookAtMs }) => nowMs < lookAtMs);
     if (closed !== undefined) return { passage: "halted", reason: closed.reason };
-    // Until it is answered the others wait. If it never is, the next one looks after another such while.
+    // The others wait for its answer. If it never comes, the next one probes after another such while.
     for (const halt of halts) halt.lookAtMs = nowMs + haltMs;
     if (halts.length > 0) return { passage: "open" };
     if (nowMs < this.#restsUntilMs) return { passage: "resting", forMs: this.#restsUntilMs - nowMs };
@@ -74,14 +74,14 @@ export class CredentialGate {
   }
 
   /**
-   * Apple has refused the key or the certificate.
-   * @returns "topic" where this topic is halted alone, since now; "all" where every topic is, or nothing is new
+   * Call it when Apple has refused the key or the certificate.
+   * @returns "topic" if this topic alone is halted, since now; "all" if every topic is, or if it was halted before
    */
   halt(topic: string, reason: string): "topic" | "all" {
     const { clock, haltMs, onChange } = this.#options;
     const nowMs = clock.monotonicMs();
     const halt = { reason, lookAtMs: nowMs + haltMs };
-    // A topic that is refused again says nothing new about the others.
+    // Another refusal of a halted topic says nothing about the others.
     const isKnown = this.#haltedTopics.delete(topic);
     const isAlone = isKnown || this.#isGoodForOthers(topic, nowMs);
     this.#forgetTaken(topic);
@@ -99,7 +99,7 @@ export class CredentialGate {
     return "all";
   }
 
-  /** Apple has taken a request: the credential is good for this topic. */
+  /** Call it when Apple has accepted a request: the credential works for this topic. */
   take(topic: string): void {
     const taken = { topic, atMs: this.#options.clock.monotonicMs() };
     if (this.#lastTaken?.topic !== topic) this.#otherTaken = this.#lastTaken;
@@ -107,7 +107,7 @@ export class CredentialGate {
     this.accept(topic);
   }
 
-  /** Apple has answered something that it says only to those whom it knows. */
+  /** Call it when Apple's answer shows that it knows the credential. */
   accept(topic: string): void {
     this.#haltedTopics.delete(topic);
     if (this.#halted === undefined) return;
@@ -121,7 +121,7 @@ export class CredentialGate {
     return taken !== undefined && nowMs - taken.atMs <= this.#options.haltMs;
   }
 
-  /** What was taken before a refusal proves nothing any more: a key that was withdrawn halts all topics at once. */
+  /** A success from before the refusal proves nothing any more: a revoked key must halt all topics at once. */
   #forgetTaken(topic: string): void {
     if (this.#lastTaken?.topic === topic) {
       this.#lastTaken = this.#otherTaken;

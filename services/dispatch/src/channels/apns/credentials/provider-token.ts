@@ -1,6 +1,7 @@
-// apns-pool -> here -> fallback/provider-token-store: the ES256 token that shows Apple who we are.
-// Guarantees: one token for each key in the whole cluster: a new one counts only once Redis has agreed to it, about
-// every 50 minutes, and never within 20 of the last; while Redis is away the one in hand is used as long as it is good.
+// apns-pool -> here -> fallback/provider-token-store: the ES256 token that authenticates us to Apple.
+// Guarantees: one token for each key in the whole cluster. A new one is used only once Redis has agreed to it, about
+// every 50 minutes, and never within 20 of the last. While Redis is down, the current one is used for as long as it is
+// valid.
 import { createHash, createPublicKey, sign, type KeyObject } from "node:crypto";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type {
@@ -19,15 +20,18 @@ export interface ProviderTokensOptions {
 }
 
 const MINUTE_MS = 60_000;
-/** Apple takes tokens of up to an hour. */
+/** Apple accepts tokens for up to an hour. */
 export const RENEW_AFTER_MS = 50 * MINUTE_MS;
 const GOOD_FOR_MS = 58 * MINUTE_MS;
-/** Apple refuses to see a new one sooner: TooManyProviderTokenUpdates. */
+/** Apple refuses more frequent updates: TooManyProviderTokenUpdates. */
 export const MIN_INTERVAL_MS = 20 * MINUTE_MS;
 
 export class ProviderTokens {
   readonly #options: ProviderTokensOptions;
-  /** Of this very key: a wrong file under the right key id must not speak for the right one, nor outlast its mending. */
+  /**
+   * Identifies this very key: a wrong file under the right key id must neither replace the right key's token, nor
+   * outlast its correction.
+   */
   readonly #fingerprint: string;
   #cached: StoredProviderToken | undefined;
   #agreeing: Promise<string> | undefined;
@@ -38,7 +42,7 @@ export class ProviderTokens {
     this.#fingerprint = createHash("sha256").update(publicKey).digest("base64url").slice(0, 16);
   }
 
-  /** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer and there is no token that is good */
+  /** @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer and there is no valid token */
   async current(): Promise<string> {
     const cached = this.#cached;
     if (cached !== undefined && this.#ageMs() < RENEW_AFTER_MS) return cached.token;
@@ -53,8 +57,8 @@ export class ProviderTokens {
 
   /**
    * @param expired a token that Apple has refused as expired
-   * @returns another one; the same where it was made less than 20 minutes ago: then a clock is wrong, and a new one
-   * would not help
+   * @returns another one; the same if it was made less than 20 minutes ago: then a clock is wrong, and a new one would
+   * not help
    */
   async replace(expired: string): Promise<string> {
     if (this.#agreeing !== undefined) await this.#agreeing.catch(() => undefined);
@@ -63,7 +67,7 @@ export class ProviderTokens {
     return this.#agreeing;
   }
 
-  /** Proposes a token, and takes the one that counts. */
+  /** Proposes a token, and adopts the one that Redis agrees to. */
   async #agree(minIntervalMs: number): Promise<string> {
     const { store, keyId, teamId, clock } = this.#options;
     const key = { teamId, keyId, fingerprint: this.#fingerprint };
@@ -81,12 +85,12 @@ export class ProviderTokens {
     return stored.token;
   }
 
-  /** By the wall clock, as Apple sees it. Where that was set back Apple says so: see `replace`. */
+  /** By the wall clock, which Apple compares with. If it was set back, Apple's refusal leads to `replace`. */
   #ageMs(): number {
     return this.#cached === undefined ? Infinity : this.#options.clock.wallMs() - this.#cached.mintedAtMs;
   }
 
-  /** RFC 7519, RFC 7518 3.4; the claims are Apple's: iss and iat, nothing else. */
+  /** RFC 7519, RFC 7518 3.4. Apple wants the claims iss and iat, and nothing else. */
   #mint(): string {
     const { keyId, teamId, privateKey, clock } = this.#options;
     const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString("base64url");
