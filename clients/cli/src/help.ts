@@ -90,8 +90,9 @@ The key needs the scope read. Ask collect on the cluster's own network: a way in
 ${address}`,
   doctor: `petrel doctor: looks at the whole cluster, and says what is wrong and how to mend it; the key needs the scope admin
 
-It asks each service that is named, dispatch for what it sees of Redis, partitions, lag and APNs, and auth for its keys.
-Where dispatch does not run, --redis-url looks at Redis from here. It changes nothing, and reaches no phone.
+It asks each service that is named, dispatch for what it sees of Redis, partitions, lag and the fallback channels, and
+auth for its keys. --auth, --collect and --dispatch may be repeated: each process is asked. Where dispatch does not run,
+--redis-url looks at Redis from here. It changes nothing, and reaches no phone and no browser.
 
   --redis-url URL  also look at this Redis itself: redis:// or rediss://   REDIS_URL
                    its password and certificates may stand in files        REDIS_PASSWORD_FILE, REDIS_CA_FILE,

@@ -12,6 +12,8 @@ interface Channel {
 
 interface Node {
   readonly id: string;
+  /** Absent: of a release that does not tell. */
+  readonly version?: string;
   readonly draining?: boolean;
   readonly asked: boolean;
   readonly connections?: number;
@@ -81,7 +83,6 @@ export function judgeNodes(nodes: readonly Node[]): Finding[] {
   const check = "push nodes";
   const drained = nodes.filter(({ draining, asked }) => draining === true || asked);
   const takes = nodes.length - drained.length;
-  const connections = nodes.reduce((sum, { connections: one = 0 }) => sum + one, 0);
   if (takes === 0) {
     return [
       failure(
@@ -91,6 +92,25 @@ export function judgeNodes(nodes: readonly Node[]): Finding[] {
       ),
     ];
   }
+  return [...judgeDrained(nodes, drained), ...judgeVersions(nodes)];
+}
+
+/** Of all that are registered, also of those that nobody can name from here. */
+function judgeVersions(nodes: readonly Node[]): Finding[] {
+  const versions = [...new Set(nodes.map(({ version = "one that does not tell" }) => version))];
+  if (versions.length === 1) return [];
+  return [
+    warning(
+      "push nodes",
+      `they are of several releases: ${versions.sort().join(", ")}`,
+      "Is an upgrade under way, or was one left over? petrel nodes tells which.",
+    ),
+  ];
+}
+
+function judgeDrained(nodes: readonly Node[], drained: readonly Node[]): Finding[] {
+  const check = "push nodes";
+  const connections = nodes.reduce((sum, { connections: one = 0 }) => sum + one, 0);
   return drained.length === 0
     ? [ok(check, `${nodes.length} live, with ${connections} connections`)]
     : [

@@ -9,6 +9,8 @@ export interface Diagnosis {
   readonly dispatcher: string;
   readonly version: string;
   readonly redis: readonly ServerFacts[];
+  /** The ids of all that are alive; absent in a release that does not tell. */
+  readonly dispatchers?: readonly string[];
   readonly partitions: { readonly configured: number; readonly stored?: number; readonly owned: number };
   readonly backlog: {
     readonly ready: number;
@@ -38,11 +40,11 @@ const DAY_MS = 86_400_000;
 const EXPIRES_SOON_MS = 30 * DAY_MS;
 const LATE_SHARE = 0.05;
 
+/** Of the cluster, as one dispatcher sees it, and of that dispatcher. */
 export function judgeDiagnosis(diagnosis: Diagnosis): Finding[] {
-  const { redis, partitions, backlog, channels, dispatcher } = diagnosis;
+  const { partitions, backlog } = diagnosis;
   return [
-    ...redis.flatMap((server) => judgeServer(server, `dispatch (${dispatcher})`)),
-    judgeLayout(partitions.stored, partitions.configured, "dispatch"),
+    ...judgeDispatcher(diagnosis),
     partitions.owned === partitions.configured
       ? ok("owners", `all ${partitions.configured} partitions have an owner`)
       : failure(
@@ -51,7 +53,15 @@ export function judgeDiagnosis(diagnosis: Diagnosis): Finding[] {
           "Is a dispatcher with the role route running? A takeover takes LEASE_MS.",
         ),
     ...judgeLag(backlog, diagnosis.ackTimeoutSeconds),
-    ...channels.flatMap((channel) => judgeChannel(channel, diagnosis.at)),
+  ];
+}
+
+/** What may differ from one dispatcher to another: its way to Redis, its clock, its settings, its credentials. */
+export function judgeDispatcher({ redis, partitions, channels, dispatcher, at }: Diagnosis): Finding[] {
+  return [
+    ...redis.flatMap((server) => judgeServer(server, `dispatch (${dispatcher})`)),
+    judgeLayout(partitions.stored, partitions.configured, "dispatch"),
+    ...channels.flatMap((channel) => judgeChannel(channel, at)),
     ...(channels.length === 0
       ? [
           skipped(
@@ -60,6 +70,20 @@ export function judgeDiagnosis(diagnosis: Diagnosis): Finding[] {
           ),
         ]
       : []),
+  ];
+}
+
+/** Whether all that are alive were asked: what one cannot reach, another may. */
+export function judgeDispatchers(asked: readonly Diagnosis[]): Finding[] {
+  const check = "dispatchers";
+  const alive = new Set(asked.flatMap(({ dispatchers = [] }) => dispatchers));
+  const ids = new Set(asked.map(({ dispatcher }) => dispatcher));
+  const others = [...alive].filter((id) => !ids.has(id));
+  if (alive.size === 0) return [];
+  return [
+    others.length === 0
+      ? ok(check, `all ${alive.size} that are alive were asked`)
+      : skipped(check, `${others.join(", ")} not asked: name each with a --dispatch of its own`),
   ];
 }
 
@@ -113,27 +137,58 @@ function judgeLag(backlog: Diagnosis["backlog"], ackTimeoutSeconds: number): Fin
 function judgeChannel({ channel, probes }: Diagnosis["channels"][number], at: string): Finding[] {
   if (probes.length === 0) return [skipped(channel, "it cannot be tried without reaching somebody")];
   return probes.flatMap(({ credential, environment = "", topic, verdict, answer, halted, expiresAt }) => {
-    const name = [credential, environment, ...(topic === undefined ? [] : [`for ${topic}`])].join(" ");
+    const name = [
+      credential,
+      ...(environment === "" ? [] : [environment]),
+      ...(topic === undefined ? [] : [`for ${topic}`]),
+    ].join(" ");
     return [judgeProbe(channel, name, verdict, answer, halted), ...judgeExpiry(channel, name, expiresAt, at)];
   });
 }
 
+interface Hand {
+  /** What the provider refuses. */
+  readonly what: string;
+  readonly refused: string;
+  readonly halted: string;
+  readonly unreachable: string;
+}
+
+/** How each channel is mended. */
+const hands: Readonly<Record<string, Hand>> = {
+  apns: {
+    what: "the key or certificate",
+    refused:
+      "It has expired, was revoked, or is another team's; ExpiredProviderToken may also be a wrong clock. Give dispatch a new one: docs/phones/apns.md.",
+    halted: "The next send ends the halt, within ten minutes.",
+    unreachable:
+      "Does the network let dispatch out to it (443 or 2197), or is a proxy needed (APNS_PROXY_URL)?",
+  },
+  wechat: {
+    what: "the secret or the token",
+    refused:
+      "Is the secret in WECHAT_APPS_FILE right, and dispatch's address on the app's list? docs/phones/wechat.md.",
+    halted: "They go on by themselves when WeChat's limit ends, or it answers again.",
+    unreachable: "Does the network let dispatch out to it (443), and is WECHAT_ENDPOINT right?",
+  },
+};
+const webHand: Hand = {
+  what: "the key",
+  refused: "Is it the one that browsers subscribed with, and is the clock right? docs/phones/web-push.md.",
+  halted: "They go on by themselves.",
+  unreachable: "Does the network let dispatch out to it (443)?",
+};
+
 function judgeProbe(check: string, name: string, verdict: string, answer: string, halted: boolean): Finding {
+  const hand = hands[check] ?? webHand;
   switch (verdict) {
     case "good":
       return halted
-        ? warning(
-            check,
-            `${name} is taken again, but sends are still halted`,
-            "The next send ends the halt, within ten minutes.",
-          )
-        : ok(check, `${name} is taken (${answer})`);
+        ? warning(check, `${name} is taken again, but sends are still halted`, hand.halted)
+        : // A push service may not look at the key of a push to nobody.
+          ok(check, check === "web" ? `${name}: answered (${answer})` : `${name} is taken (${answer})`);
     case "refused":
-      return failure(
-        check,
-        `${name}: the provider refuses the key or certificate: ${answer}`,
-        "It has expired, was revoked, or is another team's; ExpiredProviderToken may also be a wrong clock. Give dispatch a new one: docs/phones/apns.md.",
-      );
+      return failure(check, `${name}: the provider refuses ${hand.what}: ${answer}`, hand.refused);
     case "topic-refused":
       return failure(
         check,
@@ -147,11 +202,7 @@ function judgeProbe(check: string, name: string, verdict: string, answer: string
         "Try again; sends are retried by themselves.",
       );
     default:
-      return failure(
-        check,
-        `${name} is not reached: ${answer}`,
-        "Does the network let dispatch out to it (443 or 2197), or is a proxy needed (APNS_PROXY_URL)?",
-      );
+      return failure(check, `${name} is not reached: ${answer}`, hand.unreachable);
   }
 }
 

@@ -149,6 +149,12 @@ test("what was set and may be forgotten", () => {
   expect(levels(judgeNodes([]))).toEqual(["error push nodes"]);
   expect(levels(judgeNodes([{ ...node, asked: true }]))).toEqual(["error push nodes"]);
   expect(levels(judgeNodes([node, { ...node, id: "n2", draining: true }]))).toEqual(["warning push nodes"]);
+  const newer = { ...node, id: "n2", version: "2.0.0" };
+  expect(levels(judgeNodes([newer, { ...newer, id: "n3" }]))).toEqual([]);
+  expect(judgeNodes([node, newer]).map(({ says }) => says)).toEqual([
+    "2 live, with 6 connections",
+    "they are of several releases: 2.0.0, one that does not tell",
+  ]);
 });
 
 test("metrics: what alerts would tell, by series", () => {

@@ -6,6 +6,7 @@ import { readServerFacts, type ServerFacts } from "@petrel/shared/redis/connecti
 import { readServerTimeMs } from "@petrel/shared/redis/connection/server-time";
 import type { Redis } from "@petrel/shared/redis/connection/connect";
 import { clusterKeys, type PartitionKeys } from "@petrel/shared/redis/keys";
+import { readDispatchers } from "@petrel/shared/redis/partitions/dispatcher-members";
 import { readPartitionBacklog } from "@petrel/shared/redis/partitions/read-partition-backlog";
 import type { ChannelProbe, FallbackChannel } from "../channels/fallback-channel.js";
 
@@ -25,6 +26,8 @@ export interface ChannelDiagnosis {
 
 export interface Diagnosis {
   readonly redis: readonly ServerFacts[];
+  /** The ids of all that are alive. */
+  readonly dispatchers: readonly string[];
   readonly partitions: {
     readonly configured: number;
     /** The partition count that Redis's data was laid out for; undefined if there is no data. */
@@ -50,8 +53,9 @@ const PATIENCE_MS = 10_000;
 
 export async function readDiagnosis(deps: DiagnoseDeps): Promise<Diagnosis> {
   const { redis, partitions, channels, ackTimeoutMs, wallMs } = deps;
-  const [servers, stored, owned, backlog, probed] = await Promise.all([
+  const [servers, dispatchers, stored, owned, backlog, probed] = await Promise.all([
     readServerFacts(redis, wallMs),
+    readDispatchers(redis),
     redis.get(clusterKeys.partitionCount),
     countOwned(redis, partitions),
     readBacklog(redis, partitions, ackTimeoutMs),
@@ -64,6 +68,7 @@ export async function readDiagnosis(deps: DiagnoseDeps): Promise<Diagnosis> {
   ]);
   return {
     redis: servers,
+    dispatchers,
     partitions: {
       configured: partitions.length,
       stored: stored === null ? undefined : Number(stored),

@@ -38,6 +38,9 @@ const answerSchema = Type.Object(
       }),
       { description: "Each master." },
     ),
+    dispatchers: Type.Array(Type.String(), {
+      description: "The ids of all that are alive, this one included.",
+    }),
     partitions: Type.Object({
       configured: Type.Integer(),
       stored: Type.Optional(Type.Integer({ description: "As Redis' data was laid out." })),
@@ -84,15 +87,16 @@ export function addShowDiagnosis(app: HttpApp, deps: ShowDiagnosisDeps): void {
       schema: {
         summary: "Get the facts by which to find what is wrong (scope: admin)",
         description:
-          "Of Redis, the partitions, what waits, and the credentials of fallback channels: Apple is asked about a device " +
-          "that does not exist.",
+          "Of Redis, the partitions, what waits, and the credentials of fallback channels: Apple and the push services are " +
+          "asked about a device that does not exist, WeChat for its own addresses.",
         security: producerSecurity,
         querystring: noQuerySchema,
         response: { 200: answerSchema, ...producerErrors },
       },
     },
     async () => {
-      const { redis, partitions, backlog, ackTimeoutMs, channels } = await awaitAnswer(diagnose());
+      const { redis, dispatchers, partitions, backlog, ackTimeoutMs, channels } =
+        await awaitAnswer(diagnose());
       const { readyOldestMs, wakeLagMs, scheduleLagMs, ...counts } = backlog;
       const { stored, ...others } = partitions;
       return {
@@ -103,6 +107,7 @@ export function addShowDiagnosis(app: HttpApp, deps: ShowDiagnosisDeps): void {
           ...facts,
           ...(info === undefined ? {} : { info: { ...info } }),
         })),
+        dispatchers: [...dispatchers],
         partitions: { ...others, ...(stored === undefined ? {} : { stored }) },
         backlog: {
           ...counts,

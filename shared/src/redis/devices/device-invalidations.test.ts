@@ -49,10 +49,7 @@ function open(options: Partial<DeviceInvalidationsOptions> = {}): DeviceInvalida
     scripts: store.scripts,
     partitions: store.partitions,
     logger,
-    onForgotten: (reason, count) => void counted.push(["forgotten", reason, count]),
-    onQuarantined: (reason, count) => void counted.push(["quarantined", reason, count]),
-    onKept: (reason, count) => void counted.push(["kept", reason, count]),
-    onDropped: (reason, count) => void counted.push(["dropped", reason, count]),
+    onCounted: (...one) => void counted.push(one),
     ...options,
   });
   running.push(invalidations);

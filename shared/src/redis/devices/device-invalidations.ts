@@ -10,7 +10,10 @@ import type { Logger } from "../../kernel/logging/logging.js";
 import { pause } from "../../kernel/pause.js";
 import { TurnBatcher } from "../../kernel/turn-batcher.js";
 import type { ApnsEnvironment } from "../../protocol/fallback/device.js";
-import type { InvalidationReason } from "../../protocol/fallback/invalidation-reasons.js";
+import type {
+  InvalidationOutcome,
+  InvalidationReason,
+} from "../../protocol/fallback/invalidation-reasons.js";
 import { partitionOfUser } from "../../protocol/messages/partition.js";
 import { isConnectionError } from "../connection/connect.js";
 import { invalidateDevices, type DeviceVerdict } from "./invalidate-devices.js";
@@ -39,12 +42,12 @@ export interface DeviceInvalidationsOptions {
   readonly scripts: ScriptRunner;
   readonly partitions: readonly PartitionKeys[];
   readonly logger: Logger;
-  readonly onForgotten?: (reason: InvalidationReason, count: number) => void;
-  readonly onQuarantined?: (reason: InvalidationReason, count: number) => void;
-  /** It was registered again meanwhile. */
-  readonly onKept?: (reason: InvalidationReason, count: number) => void;
-  /** More than may wait: the provider will tell again. */
-  readonly onDropped?: (reason: InvalidationReason, count: number) => void;
+  /** `dropped`: more than may wait; the provider will tell again. */
+  readonly onCounted?: (
+    outcome: InvalidationOutcome | "dropped",
+    reason: InvalidationReason,
+    count: number,
+  ) => void;
   /** How many may wait; beyond it they are dropped. */
   readonly maxWaiting?: number;
   /** Notes kept of each partition. */
@@ -110,7 +113,7 @@ export class DeviceInvalidations {
 
   #add(verdict: DeviceVerdict): void {
     if (this.#waiting >= (this.#options.maxWaiting ?? MAX_WAITING)) {
-      this.#options.onDropped?.(verdict.reason, 1);
+      this.#options.onCounted?.("dropped", verdict.reason, 1);
       return;
     }
     this.#waiting++;
@@ -152,11 +155,10 @@ export class DeviceInvalidations {
   }
 
   #report(partition: number, counts: Awaited<ReturnType<typeof invalidateDevices>>): void {
-    const { logger, onForgotten, onQuarantined, onKept } = this.#options;
-    const tell = { forgotten: onForgotten, quarantined: onQuarantined, kept: onKept };
+    const { logger, onCounted } = this.#options;
     for (const { outcome, reason, count } of counts) {
       logger.info({ partition, outcome, reason, count }, "devices invalidated");
-      tell[outcome]?.(reason, count);
+      onCounted?.(outcome, reason, count);
     }
   }
 }

@@ -137,6 +137,17 @@ test("the older interface makes a new one each time; the former serves five minu
   expect(await codeOf(sendWith(second.access_token))).toBe(40_001);
 });
 
+test("its own addresses: for a good token, and for no limit", async () => {
+  const addresses = (token = "") => ask("GET", `/cgi-bin/get_api_domain_ip?access_token=${token}`);
+  const { access_token: token } = await stable();
+  expect(await addresses(token)).toEqual({ ip_list: ["127.0.0.1"] });
+  expect(await codeOf(addresses())).toBe(41_001);
+  expect(await codeOf(addresses("unknown"))).toBe(40_001);
+  expect(await codeOf(ask("POST", "/cgi-bin/get_api_domain_ip"))).toBe(43_001);
+  pass(7_300);
+  expect(await codeOf(addresses(token))).toBe(42_001);
+});
+
 describe("template/send", () => {
   test("shows a message, and one for an openid and a client_msg_id within ten minutes", async () => {
     const { access_token: token } = await stable();

@@ -4,6 +4,7 @@
 import type { SimulatedApp } from "../state/simulated-apps.js";
 import type { Simulation } from "../state/simulation.js";
 import { findWrongField } from "./check-fields.js";
+import { findCaller } from "./find-caller.js";
 import { wechatError, type WechatAnswer } from "./wechat-error.js";
 
 const known: Readonly<Record<SimulatedApp["kind"], readonly string[]>> = {
@@ -19,12 +20,8 @@ export function answerSend(
   body: string,
 ): WechatAnswer {
   const nowMs = simulation.nowMs();
-  if (typeof accessToken !== "string" || accessToken === "") return wechatError(41001);
-  const checked = simulation.tokens.check(accessToken, nowMs);
-  if (checked === "unknown") return wechatError(40001);
-  if (checked === "expired") return wechatError(42001);
-  const app = simulation.apps.get(checked.token.appid);
-  if (app === undefined) return wechatError(40001);
+  const app = findCaller(simulation, accessToken);
+  if ("errcode" in app) return app;
   if (app.kind !== kind) return wechatError(48001);
   if (body === "") return wechatError(44002);
   const request = readObject(body);

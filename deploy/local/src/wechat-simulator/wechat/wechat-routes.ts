@@ -3,6 +3,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import type { Simulation } from "../state/simulation.js";
+import { answerAddresses } from "./address-interface.js";
 import { answerSend } from "./send-interfaces.js";
 import { answerLegacyToken, answerStableToken } from "./token-interfaces.js";
 import { wechatError } from "./wechat-error.js";
@@ -38,6 +39,14 @@ export async function addWechatRoutes(app: HttpApp, simulation: Simulation): Pro
       reply(
         request.method === "GET" ? answerLegacyToken(simulation, request.query) : wechatError(43001),
         behaviour.tokenLatencyMs,
+      ),
+    );
+    scope.all<Query>("/cgi-bin/get_api_domain_ip", (request) =>
+      reply(
+        request.method === "GET"
+          ? answerAddresses(simulation, request.query["access_token"])
+          : wechatError(43001),
+        behaviour.latencyMs,
       ),
     );
     for (const [path, kind] of [

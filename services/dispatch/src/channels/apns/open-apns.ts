@@ -69,10 +69,7 @@ export function openApns(settings: ApnsSettings, deps: ChannelDeps): ApnsChannel
       scripts,
       partitions,
       logger,
-      onForgotten: (reason, count) => metrics.invalidated("forgotten", reason, count),
-      onQuarantined: (reason, count) => metrics.invalidated("quarantined", reason, count),
-      onKept: (reason, count) => metrics.invalidated("kept", reason, count),
-      onDropped: (reason, count) => metrics.invalidated("dropped", reason, count),
+      onCounted: metrics.invalidated,
     }),
     breaker: new DeviceBreaker({
       clock,

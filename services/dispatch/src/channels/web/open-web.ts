@@ -9,6 +9,7 @@ import { createResolver } from "../../webhooks/sender/checked-lookup.js";
 import { WebhookSender } from "../../webhooks/sender/webhook-sender.js";
 import type { ChannelDeps } from "../channel-deps.js";
 import { HostBreaker } from "./host-breaker.js";
+import { probeEndpoints } from "./probe-hosts.js";
 import { VapidTokens } from "./vapid-tokens.js";
 import { WebChannel } from "./web-channel.js";
 import { createWebPushMetrics } from "./web-push-metrics.js";
@@ -60,6 +61,7 @@ export function openWeb(settings: WebSettings, deps: ChannelDeps): WebChannel | 
       senders.open.close();
       senders.named.close();
     },
+    probeEndpoints: probeEndpoints(settings.webPushHosts),
     vapid: new VapidTokens({ key, subject, clock }),
     breaker: new HostBreaker({ clock, onChange: metrics.breaker }),
     devices: new DevicesStore(scripts, partitions),
@@ -67,9 +69,7 @@ export function openWeb(settings: WebSettings, deps: ChannelDeps): WebChannel | 
       scripts,
       partitions,
       logger,
-      onForgotten: (reason, count) => metrics.invalidated("forgotten", reason, count),
-      onKept: (reason, count) => metrics.invalidated("kept", reason, count),
-      onDropped: (reason, count) => metrics.invalidated("dropped", reason, count),
+      onCounted: metrics.invalidated,
     }),
     metrics,
     clock,

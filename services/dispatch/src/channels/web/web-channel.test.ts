@@ -76,6 +76,19 @@ describeChannel("Web Push", async () => {
   };
 });
 
+test("a probe reaches the push service, and no browser", async () => {
+  const service = await startPushService();
+  await devices.register("ada", service.subscribe("ada"), Date.now());
+  const channel = openFor(service);
+  const host = new URL(service.origin).host;
+  const about = { credential: "the VAPID key", environment: host, isHalted: false };
+  expect(await channel.probe(never)).toEqual([{ ...about, verdict: "good", answer: "HTTP 404" }]);
+  expect([service.connections(), service.pushes]).toEqual([1, []]);
+  await service.close();
+  expect(await channel.probe(never)).toMatchObject([{ ...about, verdict: "unreachable" }]);
+  await channel.close();
+});
+
 describe("a user's browsers", () => {
   let service: TestPushService;
   let channel: WebChannel;

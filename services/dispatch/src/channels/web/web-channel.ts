@@ -11,11 +11,12 @@ import { keepDeviceSends, readDeviceSends } from "@petrel/shared/redis/fallback/
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { combineResults } from "../combine-results.js";
-import type { ChannelAnswer, FallbackChannel, FallbackJob } from "../fallback-channel.js";
+import type { ChannelAnswer, ChannelProbe, FallbackChannel, FallbackJob } from "../fallback-channel.js";
 import { keepCollapseOrder } from "../keep-collapse-order.js";
 import { sendWithin } from "../send-within.js";
 import { unlessAborted } from "../unless-aborted.js";
 import { buildPush } from "./build-push.js";
+import { probeHosts } from "./probe-hosts.js";
 import { sendToBrowser, type SendToBrowserDeps } from "./send-to-browser.js";
 
 export interface WebChannelOptions extends Omit<SendToBrowserDeps, "devices" | "invalidations"> {
@@ -30,6 +31,8 @@ export interface WebChannelOptions extends Omit<SendToBrowserDeps, "devices" | "
   readonly retry: BackoffOptions;
   readonly maxAttempts: number;
   readonly closeSenders: () => void;
+  /** An address at each push service that can be named, of a subscription that does not exist. */
+  readonly probeEndpoints: readonly string[];
 }
 
 /** From the end of an attempt's time to the answer. */
@@ -50,6 +53,10 @@ export class WebChannel implements FallbackChannel {
 
   send(job: FallbackJob, signal: AbortSignal): Promise<ChannelAnswer> {
     return sendWithin(this.#options.timeoutMs, signal, (either) => this.#sendInTurn(job, either));
+  }
+
+  probe(signal: AbortSignal): Promise<readonly ChannelProbe[]> {
+    return probeHosts(this.#options, this.#options.probeEndpoints, signal);
   }
 
   /** Waits for sends in progress, until their answers and the effects on devices are written. */

@@ -339,6 +339,24 @@ describe("what WeChat answers", () => {
   });
 });
 
+test("a probe fetches a token as a send does, has it looked at, and reaches nobody", async () => {
+  const before = await simulator.stats();
+  const { channel } = open();
+  const verdicts = async (from = channel) =>
+    (await from.probe(never)).map(({ credential, verdict }) => [credential, verdict]);
+  const apps = [serviceAccount.appid, miniProgram.appid];
+  expect(await verdicts()).toEqual(apps.map((appid) => [appid, "good"]));
+  await simulator.revokeTokens();
+  expect(await verdicts()).toEqual(apps.map((appid) => [appid, "good"]));
+  const { messages, tokenFetches } = await simulator.stats();
+  expect([messages - before.messages, tokenFetches - before.tokenFetches]).toEqual([0, 4]);
+  const away = open(store.scripts, { WECHAT_ENDPOINT: "http://127.0.0.1:1" });
+  expect(await verdicts(away.channel)).toEqual(apps.map((appid) => [appid, "unreachable"]));
+  await store.clear();
+  await simulator.setBehaviour({ tokenAnswer: { errcode: 40164, times: 2 } });
+  expect(await verdicts(open().channel)).toEqual(apps.map((appid) => [appid, "refused"]));
+});
+
 describe("a send without an answer", () => {
   test("is repeated with the same id while WeChat knows it again, and shown once", async () => {
     const openid = await register("slow");

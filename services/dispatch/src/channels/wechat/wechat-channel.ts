@@ -17,10 +17,11 @@ import {
   readUnanswered,
 } from "@petrel/shared/redis/wechat/wechat-notes";
 import { combineResults, type DeviceResult } from "../combine-results.js";
-import type { ChannelAnswer, FallbackChannel, FallbackJob } from "../fallback-channel.js";
+import type { ChannelAnswer, ChannelProbe, FallbackChannel, FallbackJob } from "../fallback-channel.js";
 import { sendWithin } from "../send-within.js";
 import { unlessAborted } from "../unless-aborted.js";
 import type { AccessTokens } from "./access-tokens.js";
+import { probeApps } from "./probe-apps.js";
 import {
   type OpenidSend,
   type OpenidSignals,
@@ -39,7 +40,7 @@ export interface WechatChannelOptions extends Omit<
   readonly devices: Pick<DevicesStore, "list" | "touch">;
   readonly invalidations: Pick<DeviceInvalidations, "forget" | "stop">;
   readonly tokens: Pick<AccessTokens, "current" | "refuse" | "close">;
-  readonly client: Pick<WechatClient, "send" | "close">;
+  readonly client: Pick<WechatClient, "send" | "askAddresses" | "close">;
   /** For an attempt at all of a user's openids, ms. */
   readonly timeoutMs: number;
   /** The same backoff and number of attempts as fall-back. */
@@ -65,6 +66,10 @@ export class WechatChannel implements FallbackChannel {
     return sendWithin(this.#options.timeoutMs, signal, (either) =>
       this.#sendToAll(job, { ending: signal, either }),
     );
+  }
+
+  probe(signal: AbortSignal): Promise<readonly ChannelProbe[]> {
+    return probeApps(this.#options, signal);
   }
 
   async close(): Promise<void> {

@@ -12,6 +12,7 @@
 // `client_msg_id`: within ten minutes, one message is sent per openid and id.
 // - message/subscribe/send, POST, of mini programs:
 // /miniprogram/dev/OpenApiDoc/mp-message-management/subscribe-message/sendMessage.html
+// - get_api_domain_ip, GET: /doc/service/api/base/api_getapidomainip.html. WeChat's own addresses.
 import { Agent as HttpAgent, request as httpRequest } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import type { WechatApp, WechatKind } from "./wechat-apps.js";
@@ -127,6 +128,19 @@ export class WechatClient {
     if (received.kind === "unanswered") return received;
     const answer = readAnswer(received);
     return answer.kind === "unanswered" ? answer : errorOf(answer.value);
+  }
+
+  /** For a probe: it tells nobody anything, and counts for no send. `token` may be "", which WeChat refuses. */
+  async askAddresses(token: string, signal: AbortSignal): Promise<Answered | Unanswered> {
+    const query = new URLSearchParams({ access_token: token }).toString();
+    const path = `/cgi-bin/get_api_domain_ip?${query}`;
+    const received = await this.#exchange({ method: "GET", path, body: "", signal });
+    if (received.kind === "unanswered") return received;
+    const answer = readAnswer(received);
+    if (answer.kind === "unanswered") return answer;
+    return Array.isArray(answer.value["ip_list"])
+      ? { kind: "answered", errcode: 0, errmsg: "ok" }
+      : errorOf(answer.value);
   }
 
   close(): void {

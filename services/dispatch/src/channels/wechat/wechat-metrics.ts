@@ -23,7 +23,7 @@ export interface WechatMetrics {
     outcome: "fetched" | "doubted" | "stale" | "failed",
     code: string,
   ) => void;
-  readonly unbound: (outcome: "forgotten" | "kept" | "dropped", reason: string, count: number) => void;
+  readonly unbound: (outcome: string, reason: string, count: number) => void;
 }
 
 export interface WatchedApp {

@@ -1,0 +1,13 @@
+// The WeChat simulator: which app an access token is of.
+// Guarantees: an error's code says why it is of none: missing, unknown or over.
+import type { SimulatedApp } from "../state/simulated-apps.js";
+import type { Simulation } from "../state/simulation.js";
+import { wechatError, type WechatAnswer } from "./wechat-error.js";
+
+export function findCaller(simulation: Simulation, accessToken: unknown): SimulatedApp | WechatAnswer {
+  if (typeof accessToken !== "string" || accessToken === "") return wechatError(41001);
+  const checked = simulation.tokens.check(accessToken, simulation.nowMs());
+  if (checked === "unknown") return wechatError(40001);
+  if (checked === "expired") return wechatError(42001);
+  return simulation.apps.get(checked.token.appid) ?? wechatError(40001);
+}
