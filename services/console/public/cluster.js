@@ -1,9 +1,11 @@
 // The page's calls to the console's own server, which passes them on to auth, collect and the APNs simulator.
-// Guarantees: an answer that is an error of the contract is thrown as one, with its code and message.
+// Guarantees: an answer that is an error of the contract is thrown as one, with its code and message, and
+// with the request's id.
 
 export class ClusterError extends Error {
-  constructor(code, message) {
-    super(`${message} (${code})`);
+  /** @param requestId by which the services' logs find it; undefined where nobody has answered */
+  constructor(code, message, requestId) {
+    super(requestId === undefined ? `${message} (${code})` : `${message} (${code}, request ${requestId})`);
     this.name = "ClusterError";
     this.code = code;
   }
@@ -50,7 +52,10 @@ async function call(method, path, value) {
   }
   if (response.status === 204) return undefined;
   const answer = await response.json();
-  if (!response.ok) throw new ClusterError(answer.error.code, answer.error.message);
+  if (!response.ok) {
+    const requestId = response.headers.get("x-request-id") ?? undefined;
+    throw new ClusterError(answer.error.code, answer.error.message, requestId);
+  }
   return answer;
 }
 

@@ -1,34 +1,25 @@
 // The phone: what the pretend iPhone of the signed-in user shows, as the APNs simulator has it.
-// Guarantees: text goes in as text; asked for every second while the page is looked at; what is on the screen stays
-// there when the user signs out, since that is when a phone rings.
+// Guarantees: text goes in as text.
 import { addPhone, clearPhone, readPhone, removePhone } from "./cluster.js";
-import { fact, showProblem } from "./list-parts.js";
-
-const POLL_MS = 1_000;
+import { createDeviceCard } from "./device-card.js";
+import { fact } from "./list-parts.js";
 
 /**
  * @param {{ card: HTMLElement, title: HTMLElement, note: HTMLElement, add: HTMLButtonElement, remove: HTMLButtonElement,
  *   clear: HTMLButtonElement, problem: HTMLElement, screen: HTMLElement }} parts
  * @returns {{ offer(isThere: boolean): void, show(userId: string): void }}
  */
-export function createPhone({ card, title, note, add, remove, clear, problem, screen }) {
+export function createPhone(parts) {
+  const { add, remove, clear, screen } = parts;
   const list = screen.querySelector(".phone-list");
   const badge = screen.querySelector(".phone-badge");
-  let user;
   let shown = "";
 
   function render({ registered, badge: count, notifications }) {
-    const state = registered || notifications.length > 0 ? "on" : "none";
-    screen.dataset.state = state;
-    add.hidden = registered;
-    remove.hidden = !registered;
+    screen.dataset.state = registered || notifications.length > 0 ? "on" : "none";
     clear.hidden = notifications.length === 0;
     badge.hidden = count === 0;
     badge.textContent = String(count);
-    note.textContent = registered
-      ? `Quiet. Sign out, send ${user} something, and it comes here.`
-      : `${user} has no phone yet.`;
-    note.hidden = notifications.length > 0;
     const now = JSON.stringify(notifications.map(({ at, apnsId }) => [at, apnsId]));
     if (now === shown) {
       for (const [i, { at }] of notifications.entries()) showAge(list.children[i], at);
@@ -40,59 +31,19 @@ export function createPhone({ card, title, note, add, remove, clear, problem, sc
     for (const item of list.children) item.classList.toggle("new", !before.has(item.dataset.key));
   }
 
-  async function refresh() {
-    const asked = user;
-    if (asked === undefined || card.hidden || document.hidden) return;
-    try {
-      const phone = await readPhone(asked);
-      if (asked !== user) return;
-      render(phone);
-      showProblem(problem, "");
-    } catch (error) {
-      if (asked === user) showProblem(problem, error.message);
-    }
-  }
-
-  async function poll() {
-    showClock(screen);
-    await refresh();
-    setTimeout(poll, POLL_MS);
-  }
-
-  function onClick(button, change) {
-    button.addEventListener("click", async () => {
-      if (user === undefined) return;
-      button.disabled = true;
-      try {
-        await change(user);
-        showProblem(problem, "");
-        await refresh();
-      } catch (error) {
-        showProblem(problem, error.message);
-      } finally {
-        button.disabled = false;
-      }
-    });
-  }
-
-  onClick(add, addPhone);
-  onClick(remove, removePhone);
-  onClick(clear, clearPhone);
-  for (const button of [add, remove, clear]) button.hidden = true;
-  note.textContent = "Sign in, to see that user's phone.";
-  void poll();
-
-  return {
-    offer(isThere) {
-      card.hidden = !isThere;
-      void refresh();
-    },
-    show(userId) {
-      user = userId;
-      title.textContent = `${userId}'s phone`;
-      void refresh();
-    },
-  };
+  return createDeviceCard(parts, {
+    name: "phone",
+    titleOf: (userId) => `${userId}'s phone`,
+    noneYet: (userId) => `${userId} has no phone yet.`,
+    read: readPhone,
+    changes: [
+      [add, addPhone],
+      [remove, removePhone],
+      [clear, clearPhone],
+    ],
+    render,
+    tick: () => showClock(screen),
+  });
 }
 
 function notificationItem({ at, apnsId, topic, payload }) {

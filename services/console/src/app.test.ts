@@ -184,6 +184,23 @@ describe("its calls", () => {
     expect([refused.statusCode, asked]).toEqual([400, []]);
   });
 
+  it("carry the request's id, the page's own or one that is made, and the answer names it", async () => {
+    answer = { status: 404, body: '{"error":{"code":"PETREL_NOT_FOUND","message":"no","retryable":false}}' };
+    const given = { ...local, "x-request-id": "page-7" };
+    const named = await app.inject({ url: "/api/messages/m1", headers: given });
+    expect([named.statusCode, named.headers["x-request-id"]]).toEqual([404, "page-7"]);
+    const made = await app.inject({
+      method: "POST",
+      url: "/api/tokens",
+      headers: local,
+      payload: { userId: "ada" },
+    });
+    const phone = await app.inject({ url: "/api/phones/ada", headers: local });
+    const ids = [named, made, phone].map(({ headers }) => headers["x-request-id"]);
+    expect(asked.map(({ headers }) => headers["x-request-id"])).toEqual(ids);
+    expect(new Set(ids).size).toBe(3);
+  });
+
   it("say 503 where the service does not answer, or not in JSON", async () => {
     answer = { status: 200, body: "<html>" };
     const odd = await app.inject({ url: "/api/messages/m1", headers: local });

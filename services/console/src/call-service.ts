@@ -1,7 +1,9 @@
 // The console's calls to auth, collect and the APNs simulator: the only place where its producer key is used.
-// Guarantees: an answer in the contract's form is passed on unchanged; anything else is a 503.
+// Guarantees: an answer in the contract's form is passed on unchanged; anything else is a 503. Each call carries the id of
+// the request that it serves.
 import type { ClientTlsFiles } from "@petrel/shared/kernel/tls/client-tls-files";
 import { PetrelError } from "@petrel/shared/kernel/errors";
+import { REQUEST_ID } from "@petrel/shared/kernel/http/requests/request-ids";
 import { requestOverTls } from "@petrel/shared/kernel/tls/request-over-tls";
 
 export interface ServiceAnswer {
@@ -11,7 +13,9 @@ export interface ServiceAnswer {
   readonly retryAfter: string | undefined;
 }
 
+/** @param requestId of the page's request, by which the services' logs find it again */
 export type CallService = (
+  requestId: string,
   method: "GET" | "POST" | "PUT" | "DELETE",
   path: string,
   body?: Readonly<Record<string, unknown>>,
@@ -38,9 +42,10 @@ export function createCallService({
   timeoutMs,
   tls,
 }: CallServiceOptions): CallService {
-  return async (method, path, body) => {
+  return async (requestId, method, path, body) => {
     const url = new URL(path, baseUrl);
     const headers = {
+      [REQUEST_ID]: requestId,
       ...(credential === undefined ? {} : { authorization: `Bearer ${credential}` }),
       ...(body === undefined ? {} : { "content-type": "application/json" }),
     };

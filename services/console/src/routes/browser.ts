@@ -35,8 +35,16 @@ export function addBrowserRoutes(app: HttpApp, { callAuth, callWebPush }: Browse
     }
     return callWebPush(...request);
   };
-  const findDevice = async (userId: string, endpoint: string): Promise<string | undefined> => {
-    const { status, body } = await callAuth("GET", `${devicesPath(userId)}?limit=${DEVICES_LIMIT}`);
+  const findDevice = async (
+    requestId: string,
+    userId: string,
+    endpoint: string,
+  ): Promise<string | undefined> => {
+    const { status, body } = await callAuth(
+      requestId,
+      "GET",
+      `${devicesPath(userId)}?limit=${DEVICES_LIMIT}`,
+    );
     if (status !== 200)
       throw new PetrelError("PETREL_UNAVAILABLE", `auth answered ${status} to a list of devices`);
     const { items } = JSON.parse(body) as {
@@ -55,21 +63,22 @@ export function addBrowserRoutes(app: HttpApp, { callAuth, callWebPush }: Browse
     const browser = browsers.get(userId);
     void reply.header("cache-control", "no-store");
     if (browser === undefined) return { registered: false, notifications: [] };
-    const shown = await simulator("GET", `/subscriptions/${browser.id}/notifications`);
+    const shown = await simulator(request.id, "GET", `/subscriptions/${browser.id}/notifications`);
     // The simulator was started anew: its browsers are gone.
     if (shown.status === 404) browsers.delete(userId);
     const notifications: unknown = shown.status === 200 ? JSON.parse(shown.body) : [];
-    const isRegistered = shown.status === 200 && (await findDevice(userId, browser.endpoint)) !== undefined;
+    const isRegistered =
+      shown.status === 200 && (await findDevice(request.id, userId, browser.endpoint)) !== undefined;
     return { registered: isRegistered, notifications };
   });
 
   app.put("/api/browsers/:userId", { schema: { params: paramsSchema } }, async (request, reply) => {
     const { userId } = request.params;
-    const made = await simulator("POST", "/subscriptions", {});
+    const made = await simulator(request.id, "POST", "/subscriptions", {});
     if (made.status !== 201) return passOn(reply, made);
     const browser = JSON.parse(made.body) as Subscribed;
     const { id: _id, ...subscription } = browser;
-    const answer = await callAuth("PUT", devicesPath(userId), { platform: "web", subscription });
+    const answer = await callAuth(request.id, "PUT", devicesPath(userId), { platform: "web", subscription });
     if (answer.status === 204) {
       browsers.set(userId, browser);
       if (browsers.size > MAX_BROWSERS) browsers.delete(browsers.keys().next().value ?? "");
@@ -80,9 +89,12 @@ export function addBrowserRoutes(app: HttpApp, { callAuth, callWebPush }: Browse
   app.delete("/api/browsers/:userId", { schema: { params: paramsSchema } }, async (request, reply) => {
     const { userId } = request.params;
     const browser = browsers.get(userId);
-    const device = browser === undefined ? undefined : await findDevice(userId, browser.endpoint);
+    const device = browser === undefined ? undefined : await findDevice(request.id, userId, browser.endpoint);
     if (device === undefined) throw new PetrelError("PETREL_NOT_FOUND", "This user has no browser here.");
-    return passOn(reply, await callAuth("DELETE", `${devicesPath(userId)}/${encodeURIComponent(device)}`));
+    return passOn(
+      reply,
+      await callAuth(request.id, "DELETE", `${devicesPath(userId)}/${encodeURIComponent(device)}`),
+    );
   });
 }
 

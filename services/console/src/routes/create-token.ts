@@ -16,6 +16,6 @@ const topics = [{ topic: "*", can: ["subscribe", "publish", "presence"] }];
 
 export function addCreateToken(app: HttpApp, callAuth: CallService): void {
   app.post("/api/tokens", { schema: { body: bodySchema } }, async (request, reply) =>
-    passOn(reply, await callAuth("POST", "/v1/tokens", { userId: request.body.userId, topics })),
+    passOn(reply, await callAuth(request.id, "POST", "/v1/tokens", { userId: request.body.userId, topics })),
   );
 }

@@ -28,9 +28,9 @@ export function addPhoneRoutes(app: HttpApp, { callAuth, callApns }: PhoneDeps):
 
   app.get("/api/phones/:userId", { schema: { params: paramsSchema } }, async (request, reply) => {
     const { userId } = request.params;
-    const screen = await apns("GET", `/devices/${pretendToken(userId)}/screen`);
+    const screen = await apns(request.id, "GET", `/devices/${pretendToken(userId)}/screen`);
     if (screen.status !== 200) return passOn(reply, screen);
-    const devices = await callAuth("GET", `${devicesPath(userId)}?limit=${DEVICES_LIMIT}`);
+    const devices = await callAuth(request.id, "GET", `${devicesPath(userId)}?limit=${DEVICES_LIMIT}`);
     if (devices.status !== 200) return passOn(reply, devices);
     const isRegistered = findPhone(devices.body, userId) !== undefined;
     return reply
@@ -41,23 +41,29 @@ export function addPhoneRoutes(app: HttpApp, { callAuth, callApns }: PhoneDeps):
   app.put("/api/phones/:userId", { schema: { params: paramsSchema } }, async (request, reply) => {
     const { userId } = request.params;
     const device = { platform: "ios", token: pretendToken(userId), topic, environment: "production" };
-    return passOn(reply, await callAuth("PUT", devicesPath(userId), device));
+    return passOn(reply, await callAuth(request.id, "PUT", devicesPath(userId), device));
   });
 
   app.delete("/api/phones/:userId", { schema: { params: paramsSchema } }, async (request, reply) => {
     const { userId } = request.params;
-    const devices = await callAuth("GET", `${devicesPath(userId)}?limit=${DEVICES_LIMIT}`);
+    const devices = await callAuth(request.id, "GET", `${devicesPath(userId)}?limit=${DEVICES_LIMIT}`);
     if (devices.status !== 200) return passOn(reply, devices);
     const id = findPhone(devices.body, userId);
     if (id === undefined) throw new PetrelError("PETREL_NOT_FOUND", "This user has no phone here.");
-    return passOn(reply, await callAuth("DELETE", `${devicesPath(userId)}/${encodeURIComponent(id)}`));
+    return passOn(
+      reply,
+      await callAuth(request.id, "DELETE", `${devicesPath(userId)}/${encodeURIComponent(id)}`),
+    );
   });
 
   app.delete(
     "/api/phones/:userId/notifications",
     { schema: { params: paramsSchema } },
     async (request, reply) =>
-      passOn(reply, await apns("DELETE", `/devices/${pretendToken(request.params.userId)}/notifications`)),
+      passOn(
+        reply,
+        await apns(request.id, "DELETE", `/devices/${pretendToken(request.params.userId)}/notifications`),
+      ),
   );
 }
 

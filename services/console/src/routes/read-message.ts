@@ -10,6 +10,9 @@ const paramsSchema = Type.Object({ id: Type.String({ pattern: MESSAGE_ID_PATTERN
 
 export function addReadMessage(app: HttpApp, callCollect: CallService): void {
   app.get("/api/messages/:id", { schema: { params: paramsSchema } }, async (request, reply) =>
-    passOn(reply, await callCollect("GET", `/v1/messages/${encodeURIComponent(request.params.id)}`)),
+    passOn(
+      reply,
+      await callCollect(request.id, "GET", `/v1/messages/${encodeURIComponent(request.params.id)}`),
+    ),
   );
 }

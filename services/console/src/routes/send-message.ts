@@ -24,6 +24,6 @@ const bodySchema = Type.Object(
 
 export function addSendMessage(app: HttpApp, callCollect: CallService): void {
   app.post("/api/messages", { schema: { body: bodySchema } }, async (request, reply) =>
-    passOn(reply, await callCollect("POST", "/v1/messages", request.body)),
+    passOn(reply, await callCollect(request.id, "POST", "/v1/messages", request.body)),
   );
 }
