@@ -280,6 +280,20 @@ describe.runIf(isThere)("what no directory of k8s/ shows", () => {
     expect(sleeps("--set", "services.collect.preStopSeconds=30")).toEqual([30]);
   });
 
+  test("the number of partitions is one for all: a service of its own opinion would look for users elsewhere", () => {
+    for (const service of ["auth", "collect", "dispatch", "push-node"])
+      expect(() => renderChart([], "--set", `services.${service}.settings.PARTITIONS=8`)).toThrow(
+        new RegExp(`set settings.PARTITIONS, not services.${service}.settings`),
+      );
+    const {
+      workloads: all,
+      environmentOf: read,
+      containersOf: containers,
+    } = readObjects(renderChart([], "--set", "settings.PARTITIONS=8"));
+    const numbers = all.flatMap(containers).map((container) => read(container)["PARTITIONS"]);
+    expect(numbers).toEqual(["8", "8", "8", "8"]);
+  });
+
   test("a name that nothing reads is refused before anything is rendered", () => {
     expect(() => renderChart([], "--set", "settings.DRAIN_WINDOWMS=1")).toThrow(/DRAIN_WINDOWMS/);
     expect(() => renderChart([], "--set", "services.auth.settings.DRAIN_WINDOW_MS=1")).toThrow(

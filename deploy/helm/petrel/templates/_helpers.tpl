@@ -60,6 +60,9 @@ Secret's may have both more: then a hash tells it from others. Takes `kind` and 
 {{- end -}}
 {{- range $service, $own := .Values.services -}}
 {{- range $variable, $value := $own.settings -}}
+{{- if eq $variable "PARTITIONS" -}}
+{{- fail (printf "PARTITIONS is one number for all services: set settings.PARTITIONS, not services.%s.settings.PARTITIONS" $service) -}}
+{{- end -}}
 {{- $services := splitList " " (include "petrel.readers" (dict "readers" $readers "variable" $variable)) -}}
 {{- if not (has $service $services) }}{{ fail (printf "%s does not read %s" $service $variable) }}{{ end -}}
 {{- $_ := set (index $all (printf "petrel-%s" $service)) $variable (include "petrel.text" $value) -}}
