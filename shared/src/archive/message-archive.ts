@@ -18,6 +18,13 @@ export const archivedStates = [
 ] as const;
 export type ArchivedState = (typeof archivedStates)[number];
 
+/** As the topic's rule said when the message was accepted; 0 messages for none. */
+export interface RowHistory {
+  readonly size: number;
+  readonly ageMs: number;
+  readonly bytes: number;
+}
+
 /** What is known about a message before it is accepted. */
 export interface NewRow {
   readonly id: string;
@@ -35,6 +42,8 @@ export interface NewRow {
   readonly collapseKey: string | undefined;
   readonly ttlMs: number;
   readonly deliverAtMs: number | undefined;
+  /** Of a topic's message that waits for its time: how much of the topic is kept once it is published. */
+  readonly history?: RowHistory | undefined;
   readonly fingerprint: string;
   /** The producer's attempt that wrote it. */
   readonly attempt: string;

@@ -1,7 +1,7 @@
 // mongo-archive -> here: a row of the archive as a document of MongoDB.
 // Guarantees: decoding an encoded row restores it; `v` names the schema that the document was written with.
 import { lineageOf } from "../protocol/messages/stored-message.js";
-import type { ArchivedRow, ArchivedState, NewRow, RowUpdate } from "./message-archive.js";
+import type { ArchivedRow, ArchivedState, NewRow, RowHistory, RowUpdate } from "./message-archive.js";
 
 export const SCHEMA_VERSION = 1;
 
@@ -18,6 +18,7 @@ export interface RowDocument {
   readonly collapseKey?: string;
   readonly ttlMs: number;
   readonly deliverAt?: Date;
+  readonly history?: RowHistory;
   readonly fingerprint: string;
   readonly attempt: string;
   readonly acceptedAt: Date;
@@ -40,7 +41,7 @@ const DAY_MS = 86_400_000;
 
 /** @param keepMs how long a row is kept after its acceptance; always until at least a day after its expiry */
 export function encodeRow(row: NewRow, keepMs: number): RowDocument {
-  const { id, from, notification, collapseKey, deliverAtMs, acceptedAtMs, expiresAtMs } = row;
+  const { id, from, notification, collapseKey, deliverAtMs, history, acceptedAtMs, expiresAtMs } = row;
   return {
     _id: id,
     v: SCHEMA_VERSION,
@@ -54,6 +55,9 @@ export function encodeRow(row: NewRow, keepMs: number): RowDocument {
     ...(collapseKey === undefined ? {} : { collapseKey }),
     ttlMs: row.ttlMs,
     ...(deliverAtMs === undefined ? {} : { deliverAt: new Date(deliverAtMs) }),
+    ...(history === undefined
+      ? {}
+      : { history: { size: history.size, ageMs: history.ageMs, bytes: history.bytes } }),
     fingerprint: row.fingerprint,
     attempt: row.attempt,
     acceptedAt: new Date(acceptedAtMs),
@@ -78,6 +82,7 @@ export function decodeRow(document: RowDocument): ArchivedRow {
     collapseKey,
     ttlMs: document.ttlMs,
     deliverAtMs: deliverAt?.getTime(),
+    history: document.history,
     fingerprint: document.fingerprint,
     attempt: document.attempt,
     acceptedAtMs: document.acceptedAt.getTime(),

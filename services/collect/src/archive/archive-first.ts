@@ -102,6 +102,8 @@ export function rowOf(message: MessageToStore, nowMs: number): NewRow {
     return {
       ...common,
       recipient: recipientOfTopic(message.topic),
+      // Whoever drives it on does not know the topic's rule.
+      history: deliverAtMs === undefined ? undefined : message.history,
       notification: "",
       fallback: "never",
       priority: "normal",

@@ -162,6 +162,40 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
     expect(await store.redis.exists(store.keys.record(rows[1]?.id ?? ""))).toBe(1);
   });
 
+  test("a topic's message that waited for its time waits for it again, or is published soon; once, with its id", async () => {
+    const [early, late] = [Date.now() - AGE_MS, Date.now() + 3_600_000].map((deliverAtMs) =>
+      newRow({
+        recipient: "#news",
+        data: `"at ${deliverAtMs}"`,
+        history: { size: 5, ageMs: 60_000, bytes: 1_000 },
+        fingerprint: "f",
+        acceptedAtMs: Date.now() - 2 * AGE_MS,
+        deliverAtMs,
+        expiresAtMs: deliverAtMs + 600_000,
+      }),
+    );
+    if (early === undefined || late === undefined) throw new Error("no rows");
+    const published = newRow({ recipient: "#news", acceptedAtMs: Date.now() - AGE_MS });
+    await searched();
+    await archive.write([early, late, published]);
+    await archive.update([{ id: late.id, state: "scheduled" }]);
+    await archive.askRedrive([0], Date.now());
+    await expect.poll(async () => (await archive.progress(0))?.driven, { timeout: 60_000 }).toBe(2);
+    const schedules = store.keys.schedulesOf("#news");
+    const [, soonMs, , lateMs, ...more] = await store.redis.zrange(schedules, "0", "-1", "WITHSCORES");
+    expect([Number(lateMs), more]).toEqual([late.deliverAtMs, []]);
+    expect(Number(soonMs)).toBeLessThan(Date.now() + 60_000);
+    await until(late.id, { state: "scheduled", isLost: false, missingSinceMs: undefined });
+    // A second search finds them.
+    const askedAtMs = Date.now() + 1;
+    await archive.askRedrive([0], askedAtMs);
+    await expect
+      .poll(async () => (await archive.progress(0))?.answeredMs, { timeout: 60_000 })
+      .toBe(askedAtMs);
+    expect(await store.redis.zcard(store.keys.scheduled)).toBe(2);
+    expect(await archive.find(published.id)).toMatchObject({ state: "pending" });
+  });
+
   test("a search that is asked for finds what is missing, and leaves what is there", async () => {
     const [kept, lost] = [await accept("u1", "kept"), await accept("u1", "lost")];
     await searched();

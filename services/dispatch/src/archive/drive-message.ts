@@ -6,6 +6,7 @@ import type { ArchivedRow } from "@petrel/shared/archive/message-archive";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { MessageAccepter, MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
 import { isConnectionError } from "@petrel/shared/redis/connection/connect";
+import { topicOfRecipient } from "@petrel/shared/protocol/topics/topic-name";
 import type { MessageScheduler } from "@petrel/shared/redis/schedules/schedule-messages";
 
 export interface DriveDeps {
@@ -16,6 +17,9 @@ export interface DriveDeps {
 /** `later`: there is no room now, or no answer came; in the latter case it may be stored. */
 export type Driven = "driven" | "there" | "later";
 
+/** Enough that the call arrives before it. */
+const SOON_MS = 1_000;
+
 /** @param nowMs Redis's clock; the row has not expired by then */
 export async function driveMessage(
   { accepter, scheduler }: DriveDeps,
@@ -23,6 +27,8 @@ export async function driveMessage(
   nowMs: number,
 ): Promise<Driven> {
   try {
+    const topic = topicOfRecipient(row.recipient);
+    if (topic !== undefined) return await driveToTopic(scheduler, row, topic, nowMs);
     const message = messageOf(row, nowMs);
     const { deliverAtMs = 0 } = row;
     if (deliverAtMs > nowMs) {
@@ -36,6 +42,30 @@ export async function driveMessage(
     if (error instanceof PetrelError || isConnectionError(error)) return "later";
     throw error;
   }
+}
+
+/** Through the schedules, also where its time has come: promotion publishes it. */
+async function driveToTopic(
+  scheduler: DriveDeps["scheduler"],
+  row: ArchivedRow,
+  topic: string,
+  nowMs: number,
+): Promise<Driven> {
+  const { id, partition, data, fingerprint, attempt, history, deliverAtMs = 0, expiresAtMs } = row;
+  if (history === undefined) throw new Error(`${id} was published when it was accepted`);
+  const atMs = Math.max(deliverAtMs, nowMs + SOON_MS);
+  const { outcome } = await scheduler.schedule({
+    id,
+    partition,
+    topic,
+    from: "",
+    data,
+    history,
+    record: { fingerprint, attempt },
+    ttlMs: Math.max(1, expiresAtMs - atMs),
+    deliverAtMs: atMs,
+  });
+  return outcome === "scheduled" ? "driven" : outcome === "exists" ? "there" : "later";
 }
 
 function messageOf(row: ArchivedRow, nowMs: number): MessageToAccept {

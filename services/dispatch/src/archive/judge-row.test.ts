@@ -132,6 +132,13 @@ test("what was accepted before Redis lost data, and is not known there any more,
     state: "expired",
   });
   expect(judgeRow(row({ recipient: "#news" }), undefined, at(T0, { lostBeforeMs })).kind).toBe("update");
+  const waiting = { recipient: "#news", deliverAtMs: T0 + HOUR_MS, history: { size: 1, ageMs: 2, bytes: 3 } };
+  expect(judgeRow(row({ ...waiting, state: "scheduled" }), undefined, at(T0, { lostBeforeMs })).kind).toBe(
+    "drive",
+  );
+  expect(judgeRow(row({ ...waiting, state: "published" }), undefined, at(T0, { lostBeforeMs })).kind).toBe(
+    "update",
+  );
   expect(judgeRow(row({ state: "pushed" }), undefined, at(T0, { lostBeforeMs })).kind).toBe("update");
   expect(judgeRow(row(), found("queued"), at(T0, { lostBeforeMs })).kind).toBe("update");
 });

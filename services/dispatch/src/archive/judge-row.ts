@@ -70,11 +70,12 @@ function judgeMissing(row: ArchivedRow, { nowMs, lostBeforeMs }: Circumstances):
   // Published for good, or an end that only an acknowledgement could have changed, and Redis has forgotten the message.
   if (state === "published" || state === "pushed" || state === "failed")
     return { kind: "update", update: { id, lookAtMs: null, missingSinceMs: null } };
-  const isTopic = row.recipient.startsWith("#");
+  // A topic's message has ended where it was published; one that waited for its time had not.
+  const mayBeDriven = !row.recipient.startsWith("#") || row.history !== undefined;
   const wasSeen = state !== "pending";
   const isLost =
     row.isLost || (lostBeforeMs !== undefined && row.acceptedAtMs <= lostBeforeMs + CLOCK_TOLERANCE_MS);
-  if (isLost && !isTopic) return expiresAtMs <= nowMs ? end("expired") : { kind: "drive" };
+  if (isLost && mayBeDriven) return expiresAtMs <= nowMs ? end("expired") : { kind: "drive" };
   if (row.missingSinceMs === undefined)
     return {
       kind: "update",

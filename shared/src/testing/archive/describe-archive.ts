@@ -49,6 +49,7 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
         priority: "high",
         collapseKey: "k",
         deliverAtMs: T0 + 5_000,
+        history: { size: 0, ageMs: 86_400_000, bytes: 1_048_576 },
         fingerprint: "f",
         attempt: "a",
         from: "grace",
