@@ -2,15 +2,14 @@
 // Guarantees: docs/operate/archive.md, "When the archive is away": a required one refuses and nothing is stored; one that
 // is not gets everything later, and its spool is empty then. Either way what was answered 202 is in the archive with its
 // end, and is delivered once; one that is slow within the timeout refuses nobody.
-import { openArchive } from "@petrel/shared/archive/open-archive";
 import type { MessageArchive } from "@petrel/shared/archive/message-archive";
-import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { hasFerretDb, startFerretDb, type TestFerretDb } from "@petrel/shared/testing/archive/start-ferretdb";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { startFaultProxy, type FaultProxy } from "@petrel/shared/testing/faults/fault-proxy";
 import { connectClient, type WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterEach, describe, expect, test } from "vitest";
+import { openClustersArchive } from "../support/archive-search.js";
 import { sized } from "../support/sizes.js";
 
 const TIMEOUT_MS = 1_000;
@@ -50,8 +49,7 @@ async function open(required: boolean): Promise<void> {
       ARCHIVE_REQUIRED: String(required),
     },
   });
-  const settings = { messageArchiveUrl: server.url(), archiveDays: 90, archiveTimeoutMs: 20_000 };
-  archive = await openArchive(settings, createLogger({ service: "test", level: "silent" }));
+  archive = await openClustersArchive(server);
   client = await connectClient({
     url: cluster.nodeUrls[0] ?? "",
     token: await cluster.tokenFor("ann"),

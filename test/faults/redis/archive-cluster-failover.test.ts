@@ -1,9 +1,7 @@
 // A master of a Redis Cluster dies with writes that no replica has, and the message archive is required.
 // Guarantees: what was answered with 202 and had not ended is delivered, once to the application, with its id; the owners
 // of its partitions drove on what was lost. At the full size only: six servers of Redis and a cluster are much for a check.
-import { openArchive } from "@petrel/shared/archive/open-archive";
 import type { MessageArchive } from "@petrel/shared/archive/message-archive";
-import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { partitionKeys } from "@petrel/shared/redis/keys";
 import { hasFerretDb, startFerretDb, type TestFerretDb } from "@petrel/shared/testing/archive/start-ferretdb";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
@@ -11,6 +9,7 @@ import type { TestRedis } from "@petrel/shared/testing/redis/start-redis";
 import { startRedisCluster, type TestRedisCluster } from "@petrel/shared/testing/redis/start-redis-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterEach, expect, test } from "vitest";
+import { openClustersArchive, untilArchiveInStep, untilSearchedAgain } from "../../support/archive-search.js";
 import { handledTwice, openRedisLoad, type RedisLoad, untilReady } from "../../support/redis-load.js";
 import { sized } from "../../support/sizes.js";
 
@@ -62,27 +61,14 @@ test.skipIf(!hasFerretDb() || sized(1, 0) === 0)(
         ARCHIVE_TIMEOUT_MS: "10000",
       },
     });
-    const settings = { messageArchiveUrl: server.url(), archiveDays: 90, archiveTimeoutMs: 10_000 };
-    const opened = await openArchive(settings, createLogger({ service: "test", level: "silent" }));
-    if (opened === undefined) throw new Error("no archive");
-    archive = opened;
+    archive = await openClustersArchive(server);
     load = openRedisLoad(cluster);
     const online = users("on", 8);
     const away = users("away", 8);
     await load.connect(online);
     load.start([...online, ...away]);
     await load.untilAccepted(120);
-    const generations = async (): Promise<readonly string[]> => {
-      const { partitions } = await opened.status();
-      return partitions.map(({ generation, isUnderWay }) => (isUnderWay ? "" : generation));
-    };
-    const before = await waitFor(
-      async () => {
-        const now = await generations();
-        return now.length === PARTITIONS && !now.includes("") && now;
-      },
-      { what: "the archive to be in step", deadlineMs: 60_000 },
-    );
+    const before = await untilArchiveInStep(archive, PARTITIONS);
 
     const { owner } = partitionKeys(0);
     const master = await redis.masterOf(owner);
@@ -104,14 +90,8 @@ test.skipIf(!hasFerretDb() || sized(1, 0) === 0)(
     await untilReady(cluster, true);
     await load.stop();
     const ofMaster = places.flatMap((place, partition) => (place === master ? partition : []));
-    await waitFor(
-      async () => {
-        const now = await generations();
-        return ofMaster.every((partition) => now[partition] !== "" && now[partition] !== before[partition]);
-      },
-      { what: "the owners to have looked at everything", deadlineMs: 90_000 },
-    );
-    const { partitions } = await opened.status();
+    await untilSearchedAgain(archive, before, ofMaster);
+    const { partitions } = await archive.status();
     const driven = partitions.reduce(
       (sum, one) => sum + (ofMaster.includes(one.partition) ? one.driven : 0),
       0,

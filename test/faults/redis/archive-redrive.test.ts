@@ -2,16 +2,16 @@
 // Guarantees: what was answered with 202 and had not ended is delivered, once to the application, with its id.
 import { readdir, rm, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
-import { openArchive } from "@petrel/shared/archive/open-archive";
 import type { MessageArchive } from "@petrel/shared/archive/message-archive";
-import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { hasFerretDb, startFerretDb, type TestFerretDb } from "@petrel/shared/testing/archive/start-ferretdb";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { startRestartableRedis, type RestartableRedis } from "@petrel/shared/testing/redis/restartable-redis";
-import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterEach, expect, test } from "vitest";
+import { openClustersArchive, untilArchiveInStep, untilSearchedAgain } from "../../support/archive-search.js";
 import { handledTwice, openRedisLoad, type RedisLoad, untilReady } from "../../support/redis-load.js";
 
+/** As without a setting. */
+const PARTITIONS = 4;
 const users = (prefix: string, count: number): string[] =>
   Array.from({ length: count }, (_, i) => `${prefix}-${i + 1}`);
 
@@ -60,27 +60,14 @@ test.skipIf(!hasFerretDb()).each([
         ARCHIVE_TIMEOUT_MS: "10000",
       },
     });
-    const settings = { messageArchiveUrl: server.url(), archiveDays: 90, archiveTimeoutMs: 10_000 };
-    const opened = await openArchive(settings, createLogger({ service: "test", level: "silent" }));
-    if (opened === undefined) throw new Error("no archive");
-    archive = opened;
+    archive = await openClustersArchive(server);
     load = openRedisLoad(cluster);
     const online = users("on", 5);
     const away = users("away", 5);
     await load.connect(online);
     load.start([...online, ...away]);
     await load.untilAccepted(120);
-    const generations = async (): Promise<readonly string[]> => {
-      const { partitions } = await opened.status();
-      return partitions.map(({ generation, isUnderWay }) => (isUnderWay ? "" : generation));
-    };
-    const before = await waitFor(
-      async () => {
-        const now = await generations();
-        return now.length === 4 && !now.includes("") && now;
-      },
-      { what: "the archive to be in step", deadlineMs: 60_000 },
-    );
+    const before = await untilArchiveInStep(archive, PARTITIONS);
 
     await redis.kill();
     const { directory } = redis.current();
@@ -89,13 +76,7 @@ test.skipIf(!hasFerretDb()).each([
     await redis.startAgain();
     await untilReady(cluster, true);
     await load.stop();
-    await waitFor(
-      async () => {
-        const now = await generations();
-        return now.length === 4 && !now.includes("") && now.every((one, i) => one !== before[i]);
-      },
-      { what: "the owners to have looked at everything", deadlineMs: 90_000 },
-    );
+    await untilSearchedAgain(archive, before);
 
     await load.connect(away);
     expect(await load.lost()).toEqual([]);

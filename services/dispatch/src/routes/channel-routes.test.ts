@@ -1,54 +1,23 @@
 // Tests /v1/channels and /v1/nodes on a real Redis: what may be left out of a request, and who has yet to take note.
 // Guarantees covered: a pause is not told as heeded while a live dispatcher of any role has not taken note.
-import { systemClock } from "@petrel/shared/kernel/clock";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
-import { InvalidationsStore } from "@petrel/shared/redis/devices/invalidations-store";
-import { DeadLettersStore } from "@petrel/shared/redis/fallback/dead-letters-store";
 import { pauseChannel } from "@petrel/shared/redis/fallback/paused-channels-store";
 import { readDispatchers, renewMembership } from "@petrel/shared/redis/partitions/dispatcher-members";
-import { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
-import { hashProducerSecret } from "@petrel/shared/security/producers/producer-keys";
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { buildApp } from "../app.js";
+import { headersOf, openApp } from "../testing/open-app.js";
 import { PausedChannels } from "../fallback/paused-channels.js";
-import { webhookDeps } from "../testing/webhook-deps.js";
 
-const secret = "s".repeat(43);
 const logger = createLogger({ service: "test", level: "silent" });
 
 let store: OpenStore;
 let app: HttpApp;
 beforeAll(async () => {
   store = await openStore();
-  app = await buildApp({
-    ...webhookDeps(store),
-    version: "0.0.0",
-    logger,
-    metrics: createRegistry("dispatch"),
-    authenticator: new ProducerAuthenticator({
-      findKey: async (id) => ({
-        id,
-        owner: "o",
-        scopes: ["admin"],
-        secretSha256: hashProducerSecret(secret),
-      }),
-    }),
-    dispatcherId: "d.1",
-    ownedPartitions: () => [],
-    readReadyLengths: async () => [],
-    deadLetters: new DeadLettersStore(store.scripts, store.partitions),
-    readAttempts: async () => [],
-    onReplayed: () => undefined,
-    invalidations: new InvalidationsStore(store.redis, store.partitions),
-    readyWithoutRedisMs: 0,
-    clock: systemClock,
-    pingRedis: async () => undefined,
-    isMember: () => true,
-  });
+  app = await openApp(store);
 });
 beforeEach(() => store.clear());
 afterAll(async () => {
@@ -60,7 +29,7 @@ async function ask(method: "GET" | "POST", url: string, payload?: object) {
   const answer = await app.inject({
     method,
     url,
-    headers: { authorization: `Bearer operator.${secret}` },
+    headers: headersOf("operator"),
     ...(payload === undefined ? {} : { payload }),
   });
   return { status: answer.statusCode, body: answer.json<{ readonly unheeding: readonly string[] }>() };

@@ -1,24 +1,17 @@
 // Tests the dead letters over dispatch's API, on a real Redis.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
-import { systemClock } from "@petrel/shared/kernel/clock";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
-import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
 import type { DeadLetterCause } from "@petrel/shared/protocol/fallback/dead-letter-causes";
 import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
 import { ackUsers } from "@petrel/shared/redis/inbox/ack-users";
 import { AuditLog } from "@petrel/shared/redis/auth/audit-log";
-import { DeadLettersStore } from "@petrel/shared/redis/fallback/dead-letters-store";
 import { readFallback } from "@petrel/shared/redis/fallback/fallback-queue";
-import { InvalidationsStore } from "@petrel/shared/redis/devices/invalidations-store";
 import { partitionKeys, type PartitionKeys } from "@petrel/shared/redis/keys";
 import { readAttempts, readMessage } from "@petrel/shared/redis/inbox/read-message";
 import { settleFallback } from "@petrel/shared/redis/fallback/settle-fallback";
-import { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
-import { hashProducerSecret } from "@petrel/shared/security/producers/producer-keys";
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { buildApp } from "../app.js";
-import { webhookDeps } from "../testing/webhook-deps.js";
+import { type Caller, headersOf, openApp } from "../testing/open-app.js";
 import { enterFallback, type EnteredMessage } from "../testing/enter-fallback.js";
 
 interface Letter {
@@ -32,7 +25,6 @@ interface Page {
   readonly nextCursor: string | null;
 }
 
-const secret = "s".repeat(43);
 let store: OpenStore;
 let keys: PartitionKeys;
 let app: HttpApp;
@@ -40,38 +32,10 @@ let pokes: number;
 beforeAll(async () => {
   store = await openStore();
   ({ keys } = store);
-  app = await buildApp({
-    ...webhookDeps(store),
-    version: "0.0.0",
-    logger: createLogger({ service: "test", level: "silent" }),
-    metrics: createRegistry("dispatch"),
-    authenticator: new ProducerAuthenticator({
-      findKey: async (id) => ({
-        id,
-        owner: "o",
-        scopes: id === "operator" ? ["admin"] : ["send", "read"],
-        secretSha256: hashProducerSecret(secret),
-      }),
-    }),
-    dispatcherId: "d.1",
-    ownedPartitions: () => [],
-    readReadyLengths: async () => [],
-    deadLetters: new DeadLettersStore(store.scripts, store.partitions),
-    audit: new AuditLog({
-      scripts: store.scripts,
-      logger: createLogger({ service: "test", level: "silent" }),
-      maxEntries: 1_000,
-      keepDays: 30,
-    }),
+  app = await openApp(store, {
     readAttempts: ({ partition, message }) => readAttempts(store.redis, partitionKeys(partition), message.id),
     onReplayed: () => void pokes++,
-    invalidations: new InvalidationsStore(store.redis, store.partitions),
-    pingRedis: async () => undefined,
-    readyWithoutRedisMs: 0,
-    clock: systemClock,
-    isMember: () => true,
   });
-  await app.ready();
 });
 beforeEach(async () => {
   pokes = 0;
@@ -82,9 +46,8 @@ afterAll(async () => {
   await store.close();
 });
 
-async function ask(method: "GET" | "POST" | "DELETE", url: string, as = "operator") {
-  const headers = as === "" ? {} : { authorization: `Bearer ${as}.${secret}` };
-  const answer = await app.inject({ method, url, headers });
+async function ask(method: "GET" | "POST" | "DELETE", url: string, as: Caller = "operator") {
+  const answer = await app.inject({ method, url, headers: headersOf(as) });
   return {
     status: answer.statusCode,
     body: answer.body === "" ? undefined : (JSON.parse(answer.body) as unknown),

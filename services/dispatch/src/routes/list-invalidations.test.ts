@@ -1,24 +1,15 @@
 // Tests what operators are told of devices that are not sent to any more, on a real Redis.
 // Guarantees: each answer's status and shape are the contract's; nobody without the scope gets one.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
-import { systemClock } from "@petrel/shared/kernel/clock";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
-import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
 import { deviceIdOf } from "@petrel/shared/redis/devices/device-id";
 import { DeviceInvalidations } from "@petrel/shared/redis/devices/device-invalidations";
 import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
-import { AuditLog } from "@petrel/shared/redis/auth/audit-log";
-import { DeadLettersStore } from "@petrel/shared/redis/fallback/dead-letters-store";
-import { InvalidationsStore } from "@petrel/shared/redis/devices/invalidations-store";
 import { readServerTimeMs } from "@petrel/shared/redis/connection/server-time";
-import { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
-import { hashProducerSecret } from "@petrel/shared/security/producers/producer-keys";
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { buildApp } from "../app.js";
-import { webhookDeps } from "../testing/webhook-deps.js";
+import { type Caller, headersOf, openApp } from "../testing/open-app.js";
 
-const secret = "s".repeat(43);
 const T0 = Date.UTC(2026, 0, 1);
 const logger = createLogger({ service: "test", level: "silent" });
 const phone = (n: number) =>
@@ -34,38 +25,7 @@ let app: HttpApp;
 beforeAll(async () => {
   store = await openStore();
   const { redis, scripts, partitions } = store;
-  app = await buildApp({
-    ...webhookDeps(store),
-    version: "0.0.0",
-    logger,
-    metrics: createRegistry("dispatch"),
-    authenticator: new ProducerAuthenticator({
-      findKey: async (id) => ({
-        id,
-        owner: "o",
-        scopes: id === "operator" ? ["admin"] : ["send", "read", "devices"],
-        secretSha256: hashProducerSecret(secret),
-      }),
-    }),
-    dispatcherId: "d.1",
-    ownedPartitions: () => [],
-    readReadyLengths: async () => [],
-    deadLetters: new DeadLettersStore(scripts, partitions),
-    audit: new AuditLog({
-      scripts: store.scripts,
-      logger: createLogger({ service: "test", level: "silent" }),
-      maxEntries: 1_000,
-      keepDays: 30,
-    }),
-    readAttempts: async () => [],
-    onReplayed: () => undefined,
-    invalidations: new InvalidationsStore(redis, partitions),
-    pingRedis: async () => undefined,
-    readyWithoutRedisMs: 0,
-    clock: systemClock,
-    isMember: () => true,
-  });
-  await app.ready();
+  app = await openApp(store);
   const devices = new DevicesStore(scripts, partitions);
   const invalidations = new DeviceInvalidations({ scripts, partitions, logger });
   for (const n of [1, 2, 3, 4, 5]) {
@@ -91,9 +51,8 @@ afterAll(async () => {
   await store.close();
 });
 
-async function ask(query = "", as = "operator") {
-  const headers = as === "" ? {} : { authorization: `Bearer ${as}.${secret}` };
-  const answer = await app.inject({ url: `/v1/invalidations${query}`, headers });
+async function ask(query = "", as: Caller = "operator") {
+  const answer = await app.inject({ url: `/v1/invalidations${query}`, headers: headersOf(as) });
   return { status: answer.statusCode, headers: answer.headers, body: answer.json<Page>() };
 }
 

@@ -1,26 +1,18 @@
 // Tests /v1/webhooks on a real Redis: what is kept, refused, tested and noted.
 // Guarantees covered: each sentence of the contract on the resource; the secret is shown once and stored sealed.
-import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
-import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
-import { systemClock } from "@petrel/shared/kernel/clock";
 import { encodeEventCursor } from "@petrel/shared/protocol/events/event-cursor";
-import { DeadLettersStore } from "@petrel/shared/redis/fallback/dead-letters-store";
-import { InvalidationsStore } from "@petrel/shared/redis/devices/invalidations-store";
 import { clusterKeys } from "@petrel/shared/redis/keys";
 import { createAtRestCipher } from "@petrel/shared/security/encrypt-at-rest";
-import { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
-import { hashProducerSecret } from "@petrel/shared/security/producers/producer-keys";
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { buildApp } from "../app.js";
+import { headersOf, openApp } from "../testing/open-app.js";
 import { webhookDeps, type WebhookDepsOptions } from "../testing/webhook-deps.js";
 import { startWebhookReceiver, type WebhookReceiver } from "../testing/webhook-receiver.js";
 import { WebhookSecrets } from "../webhooks/webhook-secrets.js";
 
-const secret = "s".repeat(43);
-const admin = { authorization: `Bearer operator.${secret}` };
-const sender = { authorization: `Bearer sender.${secret}` };
+const admin = headersOf("operator");
+const sender = headersOf("sender");
 const url = "https://shop.example/hook";
 
 let store: OpenStore;
@@ -42,31 +34,7 @@ afterAll(async () => {
 });
 
 async function open(options: WebhookDepsOptions): Promise<HttpApp> {
-  const built = await buildApp({
-    ...webhookDeps(store, options),
-    version: "0.0.0",
-    logger: createLogger({ service: "test", level: "silent" }),
-    metrics: createRegistry("dispatch"),
-    authenticator: new ProducerAuthenticator({
-      findKey: async (id) => ({
-        id,
-        owner: "o",
-        scopes: id === "operator" ? ["admin"] : ["send", "read", "devices"],
-        secretSha256: hashProducerSecret(secret),
-      }),
-    }),
-    dispatcherId: "d.1",
-    ownedPartitions: () => [],
-    readReadyLengths: async () => [],
-    deadLetters: new DeadLettersStore(store.scripts, store.partitions),
-    readAttempts: async () => [],
-    onReplayed: () => undefined,
-    invalidations: new InvalidationsStore(store.redis, store.partitions),
-    readyWithoutRedisMs: 0,
-    clock: systemClock,
-    pingRedis: async () => undefined,
-    isMember: () => true,
-  });
+  const built = await openApp(store, {}, options);
   apps.push(built);
   return built;
 }
