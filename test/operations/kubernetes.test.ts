@@ -118,8 +118,16 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
       expect(spec.strategy?.rollingUpdate.maxSurge, metadata.name).toBe(
         metadata.name === "push-node" ? "50%" : 1,
       );
-      expect(spec.template.spec.topologySpreadConstraints?.length, metadata.name).toBeGreaterThan(0);
-      for (const { labelSelector } of spec.template.spec.topologySpreadConstraints ?? []) {
+      const spread = spec.template.spec.topologySpreadConstraints ?? [];
+      // The loss of a machine, or of a zone, takes no service whole.
+      expect(
+        spread.map(({ topologyKey, maxSkew }) => [topologyKey, maxSkew]),
+        metadata.name,
+      ).toEqual([
+        ["kubernetes.io/hostname", 1],
+        ["topology.kubernetes.io/zone", 1],
+      ]);
+      for (const { labelSelector } of spread) {
         expect(matching(labelSelector).map((one) => one.metadata.name)).toEqual([metadata.name]);
       }
     }

@@ -60,7 +60,11 @@ export interface PodSpec {
     readonly runAsGroup: number;
     readonly seccompProfile: { readonly type: string };
   };
-  readonly topologySpreadConstraints?: readonly { readonly labelSelector: Selector }[];
+  readonly topologySpreadConstraints?: readonly {
+    readonly topologyKey: string;
+    readonly maxSkew: number;
+    readonly labelSelector: Selector;
+  }[];
   readonly initContainers?: readonly Container[];
   readonly containers: readonly Container[];
   readonly volumes?: readonly {

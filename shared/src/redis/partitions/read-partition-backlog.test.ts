@@ -85,3 +85,16 @@ test("who has waited too long is counted, among some of many", async () => {
   for (let i = 6; i < 50; i++) await accept(`u${i}`);
   expect(await read()).toMatchObject({ dueUsers: 49, sampledUsers: 32, lateUsers: 0 });
 });
+
+test("the share of the late is that of some at random, not of those who have waited longest", async () => {
+  for (let i = 0; i < 8; i++) await accept(`late${i}`);
+  await waitFor(async () => (await read(20)).lateUsers === 8, { what: "all to be late" });
+  for (let i = 0; i < 60; i++) {
+    await accept(`u${i}`);
+    await store.redis.hset(store.keys.user(`u${i}`), "offered", "1");
+  }
+  // All eight are looked at, as those who are due next; by chance alone one in two is.
+  for (let i = 0; i < 8; i++) await store.redis.zadd(store.keys.due, 1, `late${i}`);
+  await waitFor(async () => (await read(20)).lateUsers < 8, { what: "a sample without one of them" });
+  expect(await read(20)).toMatchObject({ dueUsers: 68, sampledUsers: 32 });
+});
