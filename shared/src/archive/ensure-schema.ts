@@ -1,5 +1,5 @@
 // mongo-archive -> here: the archive's indexes and schema version.
-// Guarantees: any number of processes may run it at once. A schema newer than this release is refused. A server without
+// Guarantees: several processes may run it at once. A schema newer than this release is refused. A server without
 // TTL indexes is logged once.
 import { type Db, MongoServerError } from "mongodb";
 import type { Logger } from "../kernel/logging/logging.js";
